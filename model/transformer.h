@@ -1,0 +1,76 @@
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include <troupe/model/config.h>
+#include <troupe/model/tensor_source.h>
+#include <troupe/model/tokenizer.h>
+#include <troupe/runtime/device.h>
+
+// A stage: decoder layers [a, b) of a model on one device, with the token embedding when a == 0 and
+// the final norm and output matrix when b == L. A stage turns token ids or hidden states of some
+// positions into hidden states or logits. The bits of a position depend on its sequence's tokens
+// alone: not on threads, on chunking, or on what else is in the step.
+// One owner calls `forward` at a time (the device actor). Never does I/O after load.
+
+namespace troupe::model {
+
+struct StageOptions {
+  kernels::KvType kv_type = kernels::KvType::kF16;
+};
+
+// The keys and values of one sequence in one stage, in pages that are taken as positions come.
+class KvSequence {
+ public:
+  virtual ~KvSequence() = default;
+  virtual std::size_t length() const = 0;            // positions written
+  virtual void truncate(std::size_t length) = 0;     // forget positions >= length
+  virtual std::uint64_t bytes() const = 0;
+};
+
+enum class LogitRows : std::uint8_t { kNone, kLast, kAll };
+
+// A run of consecutive positions of one sequence.
+struct Segment {
+  KvSequence* sequence = nullptr;
+  std::size_t position = 0;     // of the first row; must equal sequence->length()
+  std::size_t count = 0;        // rows, >= 1
+  LogitRows logits = LogitRows::kNone;
+};
+
+struct StepInput {
+  std::span<const Segment> segments;       // rows are the segments' rows in order, B in all
+  std::span<const TokenId> token_ids;      // first stage: (B)
+  std::span<const float> hidden;           // other stages: (B,C)
+};
+struct StepOutput {
+  std::vector<float> hidden;               // not the last stage: (B,C)
+  std::vector<float> logits;               // last stage: (rows asked for, V), in row order
+};
+
+class Stage {
+ public:
+  // Loads and packs the layers. Errors: kBadData (missing tensor, wrong shape or type, NaN scale),
+  // kInvalidArgument (range outside the model), each naming tensor and value.
+  static Result<std::unique_ptr<Stage>> load(const TensorSource& source, const ModelConfig& config,
+                                             LayerRange range, Device& device,
+                                             const StageOptions& options);
+  virtual ~Stage() = default;
+  virtual const ModelConfig& config() const = 0;
+  virtual LayerRange range() const = 0;
+  virtual std::uint64_t weights_bytes() const = 0;   // packed, this stage's only
+  virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
+  // Runs the layers on every row; appends to the sequences' KV. kInvalidArgument when a token id
+  // or a position does not fit; kResourceExhausted when KV memory is short (nothing was appended).
+  virtual Status forward(const StepInput& input, StepOutput* output) = 0;
+};
+
+// Names of the tensors that a stage of `range` needs (for fetching just these).
+std::vector<std::string> tensors_of(const GgufHeader& header, const ModelConfig& config,
+                                    LayerRange range);
+// Bytes that these tensors have in the file.
+std::uint64_t tensor_bytes_of(const GgufHeader& header, const ModelConfig& config,
+                              LayerRange range);
+
+}  // namespace troupe::model

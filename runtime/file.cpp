@@ -1,0 +1,160 @@
+#include <troupe/runtime/file.h>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace troupe {
+namespace {
+
+Status system_error(const char* doing, const std::filesystem::path& path, int error) {
+  Code code = Code::kInternal;
+  if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
+  if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
+  if (error == ENOSPC || error == EDQUOT || error == ENOMEM) code = Code::kResourceExhausted;
+  return Status(code, std::string("cannot ") + doing + " " + path.string() + ": " +
+                          std::strerror(error));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error("open", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return system_error("stat", path, errno);
+  if (!S_ISREG(info.st_mode)) {
+    return Status(Code::kInvalidArgument, path.string() + " is not a regular file");
+  }
+  MappedFile file;
+  file.size_ = static_cast<std::size_t>(info.st_size);
+  if (file.size_ == 0) return file;
+  void* address = ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (address == MAP_FAILED) return system_error("map", path, errno);
+  file.data_ = static_cast<const std::byte*>(address);
+  return file;
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::drop_pages(std::size_t offset, std::size_t length) const {
+  const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t begin = (offset + page - 1) / page * page;
+  const std::size_t end = std::min(offset + length, size_) / page * page;
+  if (begin < end) {
+    ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+  }
+}
+
+Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error("open", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return system_error("stat", path, errno);
+  if (S_ISDIR(info.st_mode)) {
+    return Status(Code::kInvalidArgument, path.string() + " is a directory, a file was expected");
+  }
+  std::string content;
+  char buffer[65536];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_error("read", path, errno);
+    if (n == 0) return content;
+    if (content.size() + static_cast<std::size_t>(n) > bytes_max) {
+      return Status(Code::kResourceExhausted, path.string() + " is larger than the limit of " +
+                                                  std::to_string(bytes_max) + " bytes");
+    }
+    content.append(buffer, static_cast<std::size_t>(n));
+  }
+}
+
+Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                             unsigned mode) {
+  static std::atomic<unsigned> counter{0};
+  std::filesystem::path temporary = path;
+  temporary += ".tmp." + std::to_string(::getpid()) + "." + std::to_string(counter++);
+  int error = 0;
+  {
+    Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (fd.get() < 0) return system_error("create", temporary, errno);
+    ::fchmod(fd.get(), mode);
+    std::size_t done = 0;
+    while (done < content.size() && error == 0) {
+      const ssize_t n = ::write(fd.get(), content.data() + done, content.size() - done);
+      if (n >= 0) {
+        done += static_cast<std::size_t>(n);
+      } else if (errno != EINTR) {
+        error = errno;
+      }
+    }
+    if (error == 0 && ::fsync(fd.get()) != 0) error = errno;
+  }
+  if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  if (error != 0) {
+    ::unlink(temporary.c_str());
+    return system_error("write", path, error);
+  }
+  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  Descriptor directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() >= 0) ::fsync(directory.get());
+  return Status::ok();
+}
+
+Result<FileLock> FileLock::try_acquire(const std::filesystem::path& path) {
+  Descriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (fd.get() < 0) return system_error("open", path, errno);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) {
+      return Status(Code::kAlreadyExists, path.string() + " is locked by another process");
+    }
+    return system_error("lock", path, errno);
+  }
+  FileLock lock;
+  lock.fd_ = fd.release();
+  return lock;
+}
+
+FileLock& FileLock::operator=(FileLock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+FileLock::~FileLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+}  // namespace troupe

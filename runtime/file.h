@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <troupe/runtime/status.h>
+
+// Files: read-only mappings, whole reads with a cap, atomic writes, advisory locks.
+// Everything returns a Status that names the path and the system's reason.
+
+namespace troupe {
+
+// A read-only private mapping of a whole file; movable, unmapped at destruction.
+// Any thread may read `bytes()`. The file must not shrink while mapped (SIGBUS), which is why the
+// store keeps its blobs read-only.
+class MappedFile {
+ public:
+  static Result<MappedFile> open(const std::filesystem::path& path);
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Tells the kernel that the pages wholly inside [offset, offset + length) will not be needed
+  // soon, so that they stop counting as resident.
+  void drop_pages(std::size_t offset, std::size_t length) const;
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// The whole file; kResourceExhausted when it is larger than `bytes_max`.
+Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max);
+
+// Writes to a temporary file beside `path`, fsyncs, renames: a reader sees the old content or the
+// new, never a mix. `mode` is the permission of the new file (e.g. 0600 for keys).
+Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                             unsigned mode = 0644);
+
+// An exclusive advisory lock (flock) on a file that is created when absent; released at
+// destruction and when the process dies.
+class FileLock {
+ public:
+  // kAlreadyExists when another process holds it.
+  static Result<FileLock> try_acquire(const std::filesystem::path& path);
+  FileLock() = default;
+  FileLock(FileLock&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  FileLock& operator=(FileLock&& other) noexcept;
+  ~FileLock();
+  bool held() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace troupe

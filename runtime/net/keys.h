@@ -1,0 +1,52 @@
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <troupe/runtime/status.h>
+
+// Identities: CURVE key pairs, their files (0600), and the enrolment token. Pure but for the files.
+
+namespace troupe::net {
+
+using PublicKey = std::array<std::uint8_t, 32>;
+using SecretKey = std::array<std::uint8_t, 32>;
+
+struct KeyPair {
+  PublicKey public_key{};
+  SecretKey secret_key{};
+};
+
+enum class Role : std::uint8_t { kHead = 0, kNode = 1, kClient = 2, kEnrol = 3 };
+const char* role_name(Role role);
+
+KeyPair make_key_pair();                                        // random
+KeyPair key_pair_from_seed(const std::array<std::uint8_t, 32>& seed);
+std::string to_z85(const PublicKey& key);                       // 40 characters
+Result<PublicKey> key_from_z85(const std::string& text);
+std::uint64_t random_u64();                                     // never 0
+
+// Reads the key pair at `path`, or makes and stores one (0600). kPermissionDenied when the file is
+// readable by others: says which mode it has and how to mend it.
+Result<KeyPair> load_or_make_key_pair(const std::filesystem::path& path);
+Result<KeyPair> load_key_pair(const std::filesystem::path& path);
+
+// What a machine needs to join: "trp-" and the base32 (lower case, no padding, no confusing
+// characters) of cluster id (8), head's public key (32), enrolment seed (16) and a checksum (4).
+// The key pair that enrols is derived from the seed, so that the secret itself never travels; the
+// head's allow-list holds its public half in the role kEnrol, which can only enrol.
+struct Token {
+  std::uint64_t cluster = 0;
+  PublicKey head{};
+  std::array<std::uint8_t, 16> seed{};
+};
+std::string to_text(const Token& token);
+// kInvalidArgument when mistyped (the checksum says so) or of another kind.
+Result<Token> parse_token(const std::string& text);
+KeyPair enrolment_key_pair(const Token& token);
+
+}  // namespace troupe::net

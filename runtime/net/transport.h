@@ -1,0 +1,109 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/status.h>
+#include <troupe/runtime/wire/frame.h>
+
+// Frames between processes. A peer is its authenticated public key. Three channels, so that a
+// tensor never delays a heartbeat: control (PORT), activations (PORT + 1), bulk (PORT + 2).
+// Used by actors/link only. `send` and the other calls may come from any thread and never block;
+// handlers run on the transport's own thread and must only hand over (they must not block).
+
+namespace troupe::net {
+
+enum class Channel : std::uint8_t { kControl = 0, kActivations = 1, kBulk = 2 };
+constexpr int kChannels = 3;
+
+// Bytes that are shared, not copied, on their way to the socket. `keep` owns `data`.
+struct Payload {
+  std::shared_ptr<const void> keep;
+  std::span<const std::byte> data;
+};
+
+struct OutFrame {
+  wire::Header header;               // type, cluster, epoch, step, attempt; the rest is filled in
+  std::vector<std::byte> body;
+  Payload payload;
+};
+
+struct InFrame {
+  PublicKey peer;                    // authenticated, not claimed
+  Role role;                         // of that key, as allowed when it connected
+  Channel channel;
+  wire::Header header;
+  std::vector<std::byte> body;
+  Payload payload;                   // data aligned to 64 bytes when under 64 KiB
+};
+
+struct Endpoint {
+  std::string host;                  // name or literal address; no brackets
+  std::uint16_t port = 0;            // of the control channel
+};
+// "127.0.0.1:7700", "[::1]:7700", "host:7700". kInvalidArgument says what is wrong.
+Result<Endpoint> parse_endpoint(const std::string& text);
+std::string to_string(const Endpoint& endpoint);
+
+struct Handlers {
+  std::function<void(InFrame)> on_frame;
+  // A dialled peer's channel finished its handshake, or was lost / could not be made. `why` is one
+  // sentence for a person. A refused key is final: the transport does not try it again.
+  std::function<void(const PublicKey&, Channel)> on_connected;
+  std::function<void(const PublicKey&, Channel, const Status& why)> on_disconnected;
+  // A peer that had connected to us is gone (its connection closed).
+  std::function<void(const PublicKey&, Channel)> on_peer_left;
+};
+
+struct Counters {
+  std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
+  std::uint64_t rejected_header = 0, rejected_checksum = 0, rejected_sequence = 0;
+  std::uint64_t rejected_cluster = 0;
+  std::uint64_t refused_keys = 0;        // ZAP said no
+  std::uint64_t send_overflow = 0;       // dropped at a full queue: the sender got an error
+  std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;   // payload bytes
+};
+
+struct TransportOptions {
+  KeyPair identity;
+  std::uint64_t cluster = 0;             // frames of another cluster are dropped and counted
+  std::uint64_t incarnation = 0;
+  std::optional<Endpoint> listen;        // binds port, port + 1, port + 2; absent: client only
+  int handshake_timeout_ms = 3000;
+  std::size_t queue_frames = 4096;       // outgoing frames waiting per peer and channel
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;        // closes sockets, joins the thread; no handler runs after
+  // Who may connect to us. The domain is enforced before the first bind; unknown keys are refused.
+  virtual void allow(const PublicKey& key, Role role) = 0;
+  virtual void revoke(const PublicKey& key) = 0;      // its frames are dropped from now on
+  // Dials one channel of a listening peer, whose public key must be `peer`. With `as`, uses that
+  // key pair instead of our identity (enrolment). Reconnects with back-off until disconnect(),
+  // except after a refusal. Dialling what is dialled already does nothing.
+  virtual void dial(const PublicKey& peer, const Endpoint& endpoint, Channel channel,
+                    const std::optional<KeyPair>& as = std::nullopt) = 0;
+  virtual void disconnect(const PublicKey& peer) = 0;
+  // Queues a frame to a peer that we dialled, or that has connected to us and spoken.
+  //   Errors: kUnavailable (no such connection), kResourceExhausted (queue full), kInvalidArgument
+  //   (body or payload over its bound).
+  virtual Status send(const PublicKey& peer, Channel channel, OutFrame frame) = 0;
+  virtual void set_cluster(std::uint64_t cluster) = 0;  // learnt at enrolment
+  virtual Counters counters() const = 0;
+  // The control endpoint that was bound (a port of 0 is chosen by the system is not offered).
+  virtual std::optional<Endpoint> bound() const = 0;
+};
+
+// ZeroMQ with CURVE and ZAP. kAlreadyExists names the port in use.
+Result<std::unique_ptr<Transport>> make_zmq_transport(const TransportOptions& options,
+                                                      Handlers handlers);
+
+}  // namespace troupe::net

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <troupe/runtime/status.h>
+
+// Weight formats as model files store them: one row of kFormats a format, one source file each.
+// Used by the model readers (sizes), the packer (runtime/kernels) and the tests' oracle. Pure.
+
+namespace troupe::quant {
+
+// The numbers are GGUF's (ggml_type), so that a file's field is this enum after a look-up.
+enum class Type : std::uint32_t {
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kBF16 = 30,
+};
+
+struct Format {
+  Type type;
+  std::string_view name;        // as GGUF spells it, e.g. "Q4_1"
+  std::uint32_t block_elements; // consecutive elements of a row that share scales (1: none)
+  std::uint32_t block_bytes;    // bytes of such a block in a file
+  // out[0, blocks * block_elements) = the exact f32 values of `blocks` blocks.
+  // Oracle: the reference Python package `gguf`, through tests/data/golden/quants.safetensors.
+  void (*dequantize)(const std::byte* in, std::size_t blocks, float* out);
+};
+
+// The formats that this build can compute with. nullptr for any other id.
+const Format* find(std::uint32_t gguf_type_id);
+inline const Format* find(Type type) { return find(static_cast<std::uint32_t>(type)); }
+// Every supported format, in table order.
+std::span<const Format> formats();
+
+// Bytes of a row of `columns` elements; kBadData when columns is no multiple of the block, or the
+// product overflows 2^62.
+Result<std::uint64_t> row_bytes(const Format& format, std::uint64_t columns);
+
+}  // namespace troupe::quant

@@ -1,0 +1,32 @@
+# Flags shared by every target. Bits must not depend on the compiler's liberties: no contraction of
+# a*b+c, no fast-math, the baseline instruction set everywhere but in the kernels' own targets.
+add_library(troupe_flags INTERFACE)
+target_compile_options(troupe_flags INTERFACE
+  -Wall -Wextra -Werror -Wno-missing-field-initializers -ffp-contract=off -fno-fast-math)
+if(TROUPE_SANITIZE)
+  target_compile_options(troupe_flags INTERFACE -fsanitize=${TROUPE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(troupe_flags INTERFACE -fsanitize=${TROUPE_SANITIZE})
+endif()
+
+find_program(TROUPE_CCACHE ccache)
+if(TROUPE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${TROUPE_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${TROUPE_CCACHE})
+endif()
+find_program(TROUPE_MOLD mold)
+if(TROUPE_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# troupe_room(NAME DEPENDS target...): one static library from every .cpp below the current folder.
+function(troupe_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  add_library(troupe_${name} STATIC ${sources})
+  target_include_directories(troupe_${name} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(troupe_${name} PUBLIC ${ROOM_DEPENDS}
+    PRIVATE $<BUILD_INTERFACE:troupe_flags> ${ROOM_PRIVATE_DEPENDS})
+  set_target_properties(troupe_${name} PROPERTIES EXPORT_NAME ${name})
+  add_library(troupe::${name} ALIAS troupe_${name})
+endfunction()
