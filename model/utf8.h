@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+// UTF-8 (Unicode 15, table 3-7): no overlong forms, no surrogates, nothing past U+10FFFF. Pure.
+
+namespace troupe::model {
+
+enum class Utf8State : std::uint8_t { kWhole, kIncomplete, kInvalid };
+
+struct Utf8Char {
+  Utf8State state = Utf8State::kInvalid;
+  // kWhole: bytes of the character. kIncomplete: bytes that are there, a prefix of a character.
+  // kInvalid: bytes of the longest prefix of a character, at least 1 (what one U+FFFD stands for).
+  std::size_t bytes = 1;
+  char32_t code_point = 0;  // kWhole only
+};
+// The character at the start of `text`, which must not be empty.
+Utf8Char utf8_char(std::string_view text);
+
+// Index of the first byte that is no part of a whole character; text.size() when all are.
+std::size_t utf8_valid_prefix(std::string_view text);
+
+// Appends the bytes of `code_point`, a scalar value.
+void append_utf8(char32_t code_point, std::string* out);
+
+// `text` between single quotes for a message to a person: at most `bytes_max` bytes, and control
+// or invalid bytes as \xNN.
+std::string quoted(std::string_view text, std::size_t bytes_max = 80);
+
+}  // namespace troupe::model
