@@ -32,10 +32,22 @@ struct Format {
   std::string_view name;        // as GGUF spells it, e.g. "Q4_1"
   std::uint32_t block_elements; // consecutive elements of a row that share scales (1: none)
   std::uint32_t block_bytes;    // bytes of such a block in a file
+  bool quantized_activations;   // true: multiplies int8 blocks of activations, false: f32
   // out[0, blocks * block_elements) = the exact f32 values of `blocks` blocks.
   // Oracle: the reference Python package `gguf`, through tests/data/golden/quants.safetensors.
   void (*dequantize)(const std::byte* in, std::size_t blocks, float* out);
+
+  // Packing for the kernels: kPackRows rows interleaved, in the layout that the format's source
+  // file draws. `columns` is a multiple of block_elements.
+  // Bytes of a packed group, a multiple of 64.
+  std::size_t (*packed_group_bytes)(std::size_t columns);
+  // Writes a whole group from kPackRows file rows; a null row is all zeros. False when a scale (or
+  // an unquantized weight) is not a finite number.
+  bool (*pack_group)(const std::byte* const* rows, std::size_t columns, std::byte* group);
+  // out (columns) = row `row` in [0, kPackRows) of a packed group, exact.
+  void (*unpack_row)(const std::byte* group, std::size_t columns, std::size_t row, float* out);
 };
+constexpr std::size_t kPackRows = 16;
 
 // The formats that this build can compute with. nullptr for any other id.
 const Format* find(std::uint32_t gguf_type_id);

@@ -1,0 +1,58 @@
+#include <cstdlib>
+#include <string>
+
+#include <troupe/runtime/kernels/targets.h>
+
+namespace troupe::kernels {
+
+std::string_view isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar:
+      return "scalar";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
+}
+
+std::optional<Isa> isa_from_name(std::string_view name) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512})
+    if (name == isa_name(isa)) return isa;
+  return std::nullopt;
+}
+
+bool isa_supported(Isa isa) { return isa == Isa::kScalar; }
+
+Result<Isa> choose_isa() {
+  const char* asked = std::getenv("TROUPE_ISA");
+  if (asked == nullptr || *asked == '\0') {
+    for (const Isa isa : {Isa::kAvx512, Isa::kAvx2})
+      if (isa_supported(isa)) return isa;
+    return Isa::kScalar;
+  }
+  const std::optional<Isa> isa = isa_from_name(asked);
+  if (!isa) {
+    return Status(Code::kInvalidArgument, "TROUPE_ISA is '" + std::string(asked) +
+                                              "'; set it to scalar, avx2 or avx512, or unset it");
+  }
+  if (!isa_supported(*isa)) {
+    return Status(Code::kInvalidArgument, "TROUPE_ISA asks for " + std::string(asked) +
+                                              ", which this CPU does not have; unset it");
+  }
+  return *isa;
+}
+
+const Kernels& table(Isa isa) {
+  TROUPE_CHECK(isa_supported(isa), std::string(isa_name(isa)));
+  return scalar_table();
+}
+
+std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t rows,
+                                     std::size_t keys) {
+  (void)rows;  // tiles of a fixed size are worked off one after the other
+  return kAttentionTile * (padded_to_lanes(keys + 15) + 2 * padded_to_lanes(args.head_dim));
+}
+
+}  // namespace troupe::kernels

@@ -1,0 +1,91 @@
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include <troupe/runtime/kernels/kernels.h>
+
+// Conversions and elementary functions whose bits every target shares. Only bit operations, fma,
+// +, -, * and /: no libm function that could differ between machines.
+
+namespace troupe::kernels {
+
+std::uint16_t f32_to_f16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u)  // NaN: made quiet, the payload's top bits kept, as F16C does
+    return static_cast<std::uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
+  if (magnitude >= 0x477ff000u) return sign | 0x7c00u;  // 65520 and above round to infinity
+  if (magnitude < 0x33000000u) return sign;             // under 2^-25 rounds to zero
+  std::uint32_t half, rest, tie;
+  if (magnitude < 0x38800000u) {  // subnormal: units of 2^-24
+    const std::uint32_t shift = 126 - (magnitude >> 23);
+    const std::uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
+    half = mantissa >> shift;
+    rest = mantissa & ((1u << shift) - 1);
+    tie = 1u << (shift - 1);
+  } else {
+    half = (magnitude - 0x38000000u) >> 13;
+    rest = magnitude & 0x1fffu;
+    tie = 0x1000u;
+  }
+  if (rest > tie || (rest == tie && (half & 1u))) ++half;  // a carry into the exponent is right
+  return static_cast<std::uint16_t>(sign | half);
+}
+
+float f16_to_f32(std::uint16_t bits) {
+  const std::uint32_t sign = (bits & 0x8000u) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 0x1fu;
+  const std::uint32_t mantissa = bits & 0x3ffu;
+  if (exponent == 0x1f) {
+    const std::uint32_t quiet = mantissa ? 0x400000u : 0;
+    return std::bit_cast<float>(sign | 0x7f800000u | quiet | (mantissa << 13));
+  }
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // exact
+    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(magnitude));
+  }
+  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+}
+
+// exp(x) = 2^k * exp(r), k = round(x / ln 2), r = x - k ln 2 in two steps; exp(r) by Cephes' expf
+// polynomial. Each target follows this sequence operation by operation.
+float exp_bits(float x) {
+  float v = -87.0f > x ? -87.0f : x;  // these comparisons let NaN through, as maxps and minps do
+  v = 88.0f < v ? 88.0f : v;
+  const float shifted = std::fma(v, 1.44269504f, 12582912.0f);  // 1.5 * 2^23: the sum rounds to k
+  const float k = shifted - 12582912.0f;
+  float r = std::fma(k, -0.693145752f, v);
+  r = std::fma(k, -1.42860677e-6f, r);
+  float p = 1.9875691e-4f;
+  p = std::fma(p, r, 1.3981999e-3f);
+  p = std::fma(p, r, 8.3334519e-3f);
+  p = std::fma(p, r, 4.1665795e-2f);
+  p = std::fma(p, r, 1.6666665e-1f);
+  p = std::fma(p, r, 5.0000001e-1f);
+  p = std::fma(p, r * r, r);
+  p = p + 1.0f;
+  const std::uint32_t exponent = std::bit_cast<std::uint32_t>(shifted) - 0x4b400000u + 127u;
+  return p * std::bit_cast<float>(exponent << 23);
+}
+
+// log(x) = e ln 2 + 2 atanh((m - 1) / (m + 1)), x = m * 2^e, m in [sqrt(1/2), sqrt(2)); in double,
+// so that the one rounding to float is all the error there is.
+float log_bits(float x) {
+  if (std::isnan(x) || x < 0.0f) return std::numeric_limits<float>::quiet_NaN();
+  if (x == 0.0f) return -std::numeric_limits<float>::infinity();
+  if (std::isinf(x)) return x;
+  const auto bits = std::bit_cast<std::uint64_t>(static_cast<double>(x));
+  int exponent = static_cast<int>(bits >> 52) - 1023;
+  double m = std::bit_cast<double>((bits & 0xfffffffffffffu) | 0x3ff0000000000000u);
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    ++exponent;
+  }
+  const double z = (m - 1.0) / (m + 1.0), square = z * z;
+  double series = 1.0 / 19.0;
+  for (int odd = 17; odd >= 1; odd -= 2) series = series * square + 1.0 / odd;
+  return static_cast<float>(exponent * 0.6931471805599453 + 2.0 * z * series);
+}
+
+}  // namespace troupe::kernels
