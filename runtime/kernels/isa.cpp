@@ -1,6 +1,8 @@
 #include <cstdlib>
 #include <string>
 
+#include <hwy/targets.h>
+
 #include <troupe/runtime/kernels/targets.h>
 
 namespace troupe::kernels {
@@ -23,7 +25,18 @@ std::optional<Isa> isa_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-bool isa_supported(Isa isa) { return isa == Isa::kScalar; }
+bool isa_supported(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar:
+      return true;
+#if TROUPE_X86_TARGETS
+    case Isa::kAvx2:
+      return (hwy::SupportedTargets() & HWY_AVX2) != 0;
+#endif
+    default:
+      return false;
+  }
+}
 
 Result<Isa> choose_isa() {
   const char* asked = std::getenv("TROUPE_ISA");
@@ -46,13 +59,16 @@ Result<Isa> choose_isa() {
 
 const Kernels& table(Isa isa) {
   TROUPE_CHECK(isa_supported(isa), std::string(isa_name(isa)));
+#if TROUPE_X86_TARGETS
+  if (isa == Isa::kAvx2) return avx2_table();
+#endif
   return scalar_table();
 }
 
 std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t rows,
                                      std::size_t keys) {
   (void)rows;  // tiles of a fixed size are worked off one after the other
-  return kAttentionTile * (padded_to_lanes(keys + 15) + 2 * padded_to_lanes(args.head_dim));
+  return kAttentionTile * attention_tile_floats(keys, args.head_dim);
 }
 
 }  // namespace troupe::kernels

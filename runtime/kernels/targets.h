@@ -9,12 +9,43 @@ namespace troupe::kernels {
 
 const Kernels& scalar_table();  // plain C++ with std::fma, no special compiler flags
 #if defined(__x86_64__)
-const Kernels& avx2_table();  // AVX2, FMA, F16C
+#define TROUPE_X86_TARGETS 1
+const Kernels& avx2_table();    // AVX2, FMA, F16C
+const Kernels& avx512_table();  // AVX-512 F, BW, DQ, VL; and VNNI where the CPU has it
+#endif
+
+// The vector targets' kernels, in Highway's namespace of each target. Contracts: kernels.h.
+#define TROUPE_TARGET_KERNELS(NAMESPACE)                                                   \
+  namespace NAMESPACE {                                                                    \
+  void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin,           \
+                     std::size_t row_end, QuantizedRows out);                              \
+  void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,        \
+              std::size_t group_end, float* out, std::size_t out_stride, bool accumulate); \
+  void rms_norm(const float* x, const float* weight, float eps, std::size_t channels,      \
+                std::size_t row_begin, std::size_t row_end, float* out);                   \
+  void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,     \
+            const float* cos_sin, bool interleaved);                                       \
+  void kv_write(const float* k, const float* v, std::byte* page, KvType type,              \
+                std::size_t kv_heads, std::size_t head_dim, std::size_t key_in_page);      \
+  void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t head_end,  \
+                 std::size_t row_begin, std::size_t row_end, float* scratch);              \
+  void silu_mul(float* gate, const float* up, std::size_t count);                          \
+  void exp(const float* x, float* out, std::size_t count);                                 \
+  }
+#if TROUPE_X86_TARGETS
+TROUPE_TARGET_KERNELS(N_AVX2)
+TROUPE_TARGET_KERNELS(N_AVX3)
 #endif
 
 // Query vectors (rows x heads of a key head) that one attention tile holds.
 constexpr std::size_t kAttentionTile = 6;
-// Channels are padded to whole 16-lane vectors in the scratch of attention.
-constexpr std::size_t padded_to_lanes(std::size_t count) { return (count + 15) / 16 * 16; }
+// Floats of scratch that a tile holds per query vector: the scores of whole pages, and two rows of
+// channels.
+constexpr std::size_t padded(std::size_t count, std::size_t multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
+constexpr std::size_t attention_tile_floats(std::size_t keys, std::size_t head_dim) {
+  return padded(keys, kPageKeys) + kPageKeys + 2 * padded(head_dim, 16);
+}
 
 }  // namespace troupe::kernels

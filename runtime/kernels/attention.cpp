@@ -1,0 +1,292 @@
+// Attention of the vector targets. Compiled once for each target.
+//
+// The query vectors (rows x heads) that read one key head are taken up to six at a time, a tile, so
+// that a loaded key or value serves six of them. What a vector's sums do depends on its own keys
+// only: its scores are chains over channels, one key a lane; its softmax is a pass of its own; its
+// sum over values is a chain over its keys, cut at kSumKeys. A key that some vectors of the tile
+// do not see is added for the others alone.
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include <troupe/runtime/kernels/targets.h>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE <troupe/runtime/kernels/attention.cpp>
+#include <troupe/runtime/kernels/foreach_target.h>
+
+#if TROUPE_VECTOR_TARGET
+#include <troupe/runtime/kernels/simd-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace troupe::kernels::HWY_NAMESPACE {
+namespace {
+
+struct Tile {
+  std::size_t count = 0;
+  std::size_t base = 0;  // the key of scores[v][0], a multiple of kPageKeys
+  const float* q[kAttentionTile];
+  float* out[kAttentionTile];
+  std::size_t first[kAttentionTile];  // keys [first, last] are seen
+  std::size_t last[kAttentionTile];
+  float* scores[kAttentionTile];  // then probabilities
+  float* part[kAttentionTile];    // sum over values since the last cut
+  float* total[kAttentionTile];
+  float sum[kAttentionTile];  // of the probabilities
+};
+
+template <std::size_t kBytes>
+HWY_INLINE Floats load_kv(const std::byte* from) {
+  if constexpr (kBytes == 2) {
+    return load_f16(from);
+  } else {
+    return hn::LoadU(kFloat, reinterpret_cast<const float*>(from));
+  }
+}
+
+// Key blocks that V vectors take side by side: enough chains to hide the latency of an FMA, few
+// enough to stay in registers. A divisor of the blocks of a page.
+constexpr std::size_t blocks_for(std::size_t vectors) {
+  return HWY_TARGET != HWY_AVX2 ? 4 : vectors == 1 ? 4 : vectors <= 3 ? 2 : 1;
+}
+
+// Scores of V vectors for the keys of blocks_for(V) blocks at `keys`, stored at `to` of each.
+template <std::size_t V, std::size_t kBytes>
+HWY_INLINE void score_blocks(const std::byte* keys, std::size_t head_dim, const float* const* q,
+                             float scale, float* const* scores, std::size_t at) {
+  constexpr std::size_t kBlocks = blocks_for(V);
+  Floats sums[kBlocks][kParts][V];
+  for (std::size_t b = 0; b < kBlocks; ++b)
+    for (std::size_t p = 0; p < kParts; ++p)
+      for (std::size_t v = 0; v < V; ++v) sums[b][p][v] = hn::Zero(kFloat);
+  for (std::size_t c = 0; c < head_dim; ++c, keys += kKeyBlock * kBytes) {
+    Floats k[kBlocks][kParts];
+    for (std::size_t b = 0; b < kBlocks; ++b)
+      for (std::size_t p = 0; p < kParts; ++p)
+        k[b][p] = load_kv<kBytes>(keys + (b * head_dim * kKeyBlock + p * kLanes) * kBytes);
+    for (std::size_t v = 0; v < V; ++v) {
+      const Floats value = hn::Set(kFloat, q[v][c]);
+      for (std::size_t b = 0; b < kBlocks; ++b)
+        for (std::size_t p = 0; p < kParts; ++p)
+          sums[b][p][v] = hn::MulAdd(k[b][p], value, sums[b][p][v]);
+    }
+  }
+  const Floats scales = hn::Set(kFloat, scale);
+  for (std::size_t v = 0; v < V; ++v)
+    for (std::size_t b = 0; b < kBlocks; ++b)
+      for (std::size_t p = 0; p < kParts; ++p)
+        hn::StoreU(hn::Mul(sums[b][p][v], scales), kFloat,
+                   scores[v] + at + b * kKeyBlock + p * kLanes);
+}
+
+// Scores of every vector of the tile for the keys of all pages from tile.base to the last key.
+template <std::size_t V, std::size_t kBytes>
+void score_tile(const AttentionArgs& args, std::size_t kv_head, const Tile& tile) {
+  constexpr std::size_t kStep = blocks_for(V) * kKeyBlock;
+  const std::size_t begin = *std::min_element(tile.first, tile.first + V) / kStep * kStep;
+  const std::size_t end = *std::max_element(tile.last, tile.last + V) + 1;
+  for (std::size_t key = begin; key < end; key += kStep) {
+    const std::size_t block = kv_head * (kPageKeys / kKeyBlock) + key % kPageKeys / kKeyBlock;
+    const std::byte* keys =
+        args.pages[key / kPageKeys] + block * args.head_dim * kKeyBlock * kBytes;
+    score_blocks<V, kBytes>(keys, args.head_dim, tile.q, args.scale, tile.scores, key - tile.base);
+  }
+}
+
+// scores -> exp(score - largest), 0 for keys that are not seen in the first and last block of 16;
+// gives their sum. `scores` starts at a multiple of 16 keys; keys [first, last] of it are seen.
+HWY_INLINE float softmax(float* scores, std::size_t first, std::size_t last) {
+  const std::size_t begin = first / 16 * 16, end = (last / 16 + 1) * 16;
+  constexpr float kLowest = -std::numeric_limits<float>::infinity();
+  std::fill(scores + begin, scores + first, kLowest);
+  std::fill(scores + last + 1, scores + end, kLowest);
+  Floats largest[kParts];
+  for (std::size_t p = 0; p < kParts; ++p) largest[p] = hn::Set(kFloat, kLowest);
+  for (std::size_t j = begin; j < end; j += 16)
+    for (std::size_t p = 0; p < kParts; ++p)
+      largest[p] = hn::Max(hn::LoadU(kFloat, scores + j + p * kLanes), largest[p]);
+  alignas(64) float lanes[16];
+  for (std::size_t p = 0; p < kParts; ++p) hn::Store(largest[p], kFloat, lanes + p * kLanes);
+  const Floats maximum = hn::Set(kFloat, *std::max_element(lanes, lanes + 16));
+  for (std::size_t j = begin; j < end; j += kLanes)
+    hn::StoreU(exp_lanes(hn::Sub(hn::LoadU(kFloat, scores + j), maximum)), kFloat, scores + j);
+  std::fill(scores + begin, scores + first, 0.0f);
+  std::fill(scores + last + 1, scores + end, 0.0f);
+  Floats partial[kParts];
+  for (std::size_t p = 0; p < kParts; ++p) partial[p] = hn::Zero(kFloat);
+  for (std::size_t j = begin; j < end; j += 16)
+    for (std::size_t p = 0; p < kParts; ++p)
+      partial[p] = hn::Add(partial[p], hn::LoadU(kFloat, scores + j + p * kLanes));
+  return tree_sum(partial);
+}
+
+// part[v][c] += p[v][j] * values[j][c] for the keys j in [0, keys), C vectors of channels from c.
+template <std::size_t V, std::size_t C, std::size_t kBytes>
+HWY_INLINE void add_values_at(const std::byte* values, std::size_t keys, std::size_t head_dim,
+                              const float* const* probabilities, std::size_t at, std::size_t c,
+                              float* const* part) {
+  Floats sums[C][V];
+  for (std::size_t i = 0; i < C; ++i)
+    for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::LoadU(kFloat, part[v] + c + i * kLanes);
+  values += c * kBytes;
+  for (std::size_t j = 0; j < keys; ++j, values += head_dim * kBytes) {
+    Floats p[V];
+    for (std::size_t v = 0; v < V; ++v) p[v] = hn::Set(kFloat, probabilities[v][at + j]);
+    for (std::size_t i = 0; i < C; ++i) {
+      const Floats value = load_kv<kBytes>(values + i * kLanes * kBytes);
+      for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(p[v], value, sums[i][v]);
+    }
+  }
+  for (std::size_t i = 0; i < C; ++i)
+    for (std::size_t v = 0; v < V; ++v) hn::StoreU(sums[i][v], kFloat, part[v] + c + i * kLanes);
+}
+
+template <std::size_t kBytes>
+float load_kv_one(const std::byte* from) {
+  if constexpr (kBytes == 2) {
+    std::uint16_t bits;
+    std::memcpy(&bits, from, 2);
+    return f16_to_f32(bits);
+  } else {
+    float value;
+    std::memcpy(&value, from, 4);
+    return value;
+  }
+}
+
+template <std::size_t V, std::size_t kBytes>
+HWY_INLINE void add_values(const std::byte* values, std::size_t keys, std::size_t head_dim,
+                           const float* const* probabilities, std::size_t at, float* const* part) {
+  constexpr std::size_t kChunk = HWY_TARGET != HWY_AVX2 ? 4 : V == 1 ? 8 : V <= 3 ? 4 : 2;
+  std::size_t c = 0;
+  for (; c + kChunk * kLanes <= head_dim; c += kChunk * kLanes)
+    add_values_at<V, kChunk, kBytes>(values, keys, head_dim, probabilities, at, c, part);
+  for (; c + kLanes <= head_dim; c += kLanes)
+    add_values_at<V, 1, kBytes>(values, keys, head_dim, probabilities, at, c, part);
+  for (; c < head_dim; ++c)
+    for (std::size_t v = 0; v < V; ++v)
+      for (std::size_t j = 0; j < keys; ++j) {
+        const float value = load_kv_one<kBytes>(values + (j * head_dim + c) * kBytes);
+        part[v][c] = __builtin_fmaf(probabilities[v][at + j], value, part[v][c]);
+      }
+}
+
+// The values of keys [begin, end), all of one page, for the vectors that see them.
+template <std::size_t V, std::size_t kBytes>
+void add_page(const AttentionArgs& args, std::size_t kv_head, Tile& tile, std::size_t begin,
+              std::size_t end) {
+  const std::byte* page = args.pages[begin / kPageKeys];
+  const auto values = [&](std::size_t key) HWY_ATTR {
+    return page +
+           ((args.kv_heads + kv_head) * kPageKeys + key % kPageKeys) * args.head_dim * kBytes;
+  };
+  const auto add_one = [&](std::size_t v, std::size_t from, std::size_t to) HWY_ATTR {
+    from = std::max(from, tile.first[v]);
+    to = std::min(to, tile.last[v] + 1);
+    if (from < to)
+      add_values<1, kBytes>(values(from), to - from, args.head_dim, tile.scores + v,
+                            from - tile.base, tile.part + v);
+  };
+  const std::size_t all_begin = std::max(begin, *std::max_element(tile.first, tile.first + V));
+  const std::size_t all_end = std::min(end, *std::min_element(tile.last, tile.last + V) + 1);
+  if (all_begin >= all_end) {
+    for (std::size_t v = 0; v < V; ++v) add_one(v, begin, end);
+    return;
+  }
+  for (std::size_t v = 0; v < V; ++v) add_one(v, begin, all_begin);
+  add_values<V, kBytes>(values(all_begin), all_end - all_begin, args.head_dim, tile.scores,
+                        all_begin - tile.base, tile.part);
+  for (std::size_t v = 0; v < V; ++v) add_one(v, all_end, end);
+}
+
+HWY_INLINE void add_part_to_total(float* part, float* total, std::size_t head_dim) {
+  for (std::size_t c = 0; c < head_dim; c += kLanes) {  // both rows are padded
+    hn::StoreU(hn::Add(hn::LoadU(kFloat, total + c), hn::LoadU(kFloat, part + c)), kFloat,
+               total + c);
+    hn::StoreU(hn::Zero(kFloat), kFloat, part + c);
+  }
+}
+
+template <std::size_t V, std::size_t kBytes>
+void run_tile(const AttentionArgs& args, std::size_t kv_head, Tile& tile) {
+  score_tile<V, kBytes>(args, kv_head, tile);
+  for (std::size_t v = 0; v < V; ++v) {
+    tile.sum[v] = softmax(tile.scores[v], tile.first[v] - tile.base, tile.last[v] - tile.base);
+    std::fill_n(tile.part[v], padded(args.head_dim, 16), 0.0f);
+    std::fill_n(tile.total[v], padded(args.head_dim, 16), 0.0f);
+  }
+  const std::size_t begin = *std::min_element(tile.first, tile.first + V);
+  const std::size_t end = *std::max_element(tile.last, tile.last + V) + 1;
+  for (std::size_t key = begin; key < end;) {
+    const std::size_t next = std::min((key / kPageKeys + 1) * kPageKeys, end);
+    add_page<V, kBytes>(args, kv_head, tile, key, next);
+    key = next;
+    // A vector without keys since the last cut adds +0 to a total that is never -0.
+    if (key % kSumKeys == 0 || key == end)
+      for (std::size_t v = 0; v < V; ++v)
+        add_part_to_total(tile.part[v], tile.total[v], args.head_dim);
+  }
+  for (std::size_t v = 0; v < V; ++v) {
+    const Floats sum = hn::Set(kFloat, tile.sum[v]);
+    const std::size_t whole = args.head_dim / kLanes * kLanes;
+    for (std::size_t c = 0; c < whole; c += kLanes)
+      hn::StoreU(hn::Div(hn::LoadU(kFloat, tile.total[v] + c), sum), kFloat, tile.out[v] + c);
+    for (std::size_t c = whole; c < args.head_dim; ++c)
+      tile.out[v][c] = tile.total[v][c] / tile.sum[v];
+  }
+}
+
+template <std::size_t kBytes, std::size_t V = kAttentionTile>
+void run_tile_of(const AttentionArgs& args, std::size_t kv_head, Tile& tile) {
+  if (tile.count == V) {
+    run_tile<V, kBytes>(args, kv_head, tile);
+  } else if constexpr (V > 1) {
+    run_tile_of<kBytes, V - 1>(args, kv_head, tile);
+  }
+}
+
+}  // namespace
+
+void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t head_end,
+               std::size_t row_begin, std::size_t row_end, float* scratch) {
+  const std::size_t heads_per_kv = args.heads / args.kv_heads;
+  for (std::size_t head = head_begin; head < head_end;) {
+    const std::size_t kv_head = head / heads_per_kv;
+    const std::size_t next_head = std::min((kv_head + 1) * heads_per_kv, head_end);
+    const std::size_t heads = next_head - head;
+    const std::size_t vectors = (row_end - row_begin) * heads;
+    for (std::size_t begin = 0; begin < vectors; begin += kAttentionTile) {
+      Tile tile;
+      tile.count = std::min(kAttentionTile, vectors - begin);
+      const std::size_t last_row = row_begin + (begin + tile.count - 1) / heads;
+      const std::size_t keys = args.position + last_row + 1;
+      for (std::size_t v = 0; v < tile.count; ++v) {
+        const std::size_t row = row_begin + (begin + v) / heads;
+        const std::size_t channel = (head + (begin + v) % heads) * args.head_dim;
+        tile.q[v] = args.q + row * args.q_stride + channel;
+        tile.out[v] = args.out + row * args.out_stride + channel;
+        tile.last[v] = args.position + row;
+        tile.first[v] =
+            args.window != 0 && tile.last[v] + 1 > args.window ? tile.last[v] + 1 - args.window : 0;
+      }
+      tile.base = tile.first[0] / kPageKeys * kPageKeys;  // rows ascend, and so do first keys
+      for (std::size_t v = 0; v < tile.count; ++v) {
+        float* mine = scratch + v * attention_tile_floats(keys - tile.base, args.head_dim);
+        tile.part[v] = mine;
+        tile.total[v] = mine + padded(args.head_dim, 16);
+        tile.scores[v] = mine + 2 * padded(args.head_dim, 16);
+      }
+      if (args.kv_type == KvType::kF16) {
+        run_tile_of<2>(args, kv_head, tile);
+      } else {
+        run_tile_of<4>(args, kv_head, tile);
+      }
+    }
+    head = next_head;
+  }
+}
+
+}  // namespace troupe::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif  // TROUPE_VECTOR_TARGET

@@ -1,0 +1,101 @@
+// What the tiles of every weight format share: where activations come from, where sums go, and the
+// loop over groups and columns. Re-included for each target.
+//
+// A tile is 16 packed rows (a group) times C rows of activations (its columns): C * 16 chains, one
+// a lane, over k in order. It never splits a chain, so that C and the order of tiles are free.
+
+#if defined(TROUPE_KERNELS_MATMUL_COMMON_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TROUPE_KERNELS_MATMUL_COMMON_INL_H_
+#undef TROUPE_KERNELS_MATMUL_COMMON_INL_H_
+#else
+#define TROUPE_KERNELS_MATMUL_COMMON_INL_H_
+#endif
+
+#include <troupe/runtime/kernels/simd-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace troupe::kernels::HWY_NAMESPACE {
+
+// Where the sums of one group go: out + column * stride + row.
+struct Output {
+  float* out;
+  std::size_t stride;
+  std::size_t rows;  // of this group that exist, 1..16
+  bool accumulate;
+};
+
+// Stores kLanes sums of rows [row, row + kLanes) of the group.
+HWY_INLINE void put(const Output& output, std::size_t column, std::size_t row, Floats sums) {
+  float* to = output.out + column * output.stride + row;
+  if (row + kLanes <= output.rows) [[likely]] {
+    if (output.accumulate) sums = hn::Add(hn::LoadU(kFloat, to), sums);
+    hn::StoreU(sums, kFloat, to);
+    return;
+  }
+  alignas(64) float lanes[kLanes];
+  hn::Store(sums, kFloat, lanes);
+  for (std::size_t r = 0; row + r < output.rows; ++r)
+    to[r] = output.accumulate ? to[r] + lanes[r] : lanes[r];
+}
+
+// The quantized activations of a tile's columns; blocks a row.
+struct QuantizedColumns {
+  const std::int8_t* q;
+  const float* d;
+  const float* s;
+  std::size_t blocks;
+
+  QuantizedColumns(const Activations& x, std::size_t column)
+      : q(x.quantized.q + column * x.columns),
+        d(x.quantized.d + column * (x.columns / kBlock)),
+        s(x.quantized.s + column * (x.columns / kBlock)),
+        blocks(x.columns / kBlock) {}
+
+  // Four consecutive activations of a column, to be broadcast.
+  HWY_INLINE std::int32_t four(std::size_t column, std::size_t block, std::size_t k) const {
+    std::int32_t bytes;
+    std::memcpy(&bytes, q + (column * blocks + block) * kBlock + k, 4);
+    return bytes;
+  }
+};
+
+// Tile: has kColumns, the most columns it takes, and
+//   template <std::size_t C> static void run(group, const Activations&, first column, Output).
+template <class Tile, std::size_t C = Tile::kColumns>
+HWY_INLINE void run_columns(std::size_t count, const std::byte* group, const Activations& x,
+                            std::size_t column, const Output& output) {
+  if (count >= C) {
+    Tile::template run<C>(group, x, column, output);
+  } else if constexpr (C > 1) {
+    run_columns<Tile, C - 1>(count, group, x, column, output);
+  }
+}
+
+template <class Tile>
+void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+               std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
+  // Columns of one pass over the weights: their activations stay in the second-level cache while a
+  // group's weights stay in the first.
+  constexpr std::size_t kPassBytes = 192 << 10;
+  const std::size_t column_bytes = x.columns * (Tile::kQuantized ? 1 : sizeof(float));
+  const std::size_t wanted = kPassBytes / (column_bytes + 1) / Tile::kColumns * Tile::kColumns;
+  const std::size_t pass = wanted < 4 * Tile::kColumns ? 4 * Tile::kColumns : wanted;
+  for (std::size_t begin = 0; begin < x.rows; begin += pass) {
+    const std::size_t end = x.rows - begin < pass ? x.rows : begin + pass;
+    for (std::size_t group = group_begin; group < group_end; ++group) {
+      const std::size_t row = group * kGroupRows;
+      const Output output{out + row, out_stride,
+                          w.rows - row < kGroupRows ? w.rows - row : kGroupRows, accumulate};
+      const std::byte* weights = w.data.data() + group * w.group_bytes;
+      std::size_t column = begin;
+      for (; column + Tile::kColumns <= end; column += Tile::kColumns)
+        Tile::template run<Tile::kColumns>(weights, x, column, output);
+      if (column < end) run_columns<Tile>(end - column, weights, x, column, output);
+    }
+  }
+}
+
+}  // namespace troupe::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,96 @@
+// Tiles of F32 and F16 weights: one FMA a weight, in k order. Re-included for each target.
+
+#if defined(TROUPE_KERNELS_MATMUL_FLOAT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TROUPE_KERNELS_MATMUL_FLOAT_INL_H_
+#undef TROUPE_KERNELS_MATMUL_FLOAT_INL_H_
+#else
+#define TROUPE_KERNELS_MATMUL_FLOAT_INL_H_
+#endif
+
+#include <troupe/runtime/kernels/matmul_common-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace troupe::kernels::HWY_NAMESPACE {
+
+template <std::size_t kElementBytes>
+HWY_INLINE Floats load_weights(const std::byte* from) {
+  if constexpr (kElementBytes == 2) {
+    return load_f16(from);
+  } else {
+    return hn::LoadU(kFloat, reinterpret_cast<const float*>(from));
+  }
+}
+
+template <std::size_t kElementBytes>
+struct FloatTile {
+  static constexpr std::size_t kColumns = HWY_TARGET == HWY_AVX2 ? 6 : 12;
+  static constexpr bool kQuantized = false;
+
+  template <std::size_t C>
+  static void run(const std::byte* group, const Activations& x, std::size_t column,
+                  const Output& output) {
+    Floats sums[kParts][C];
+    for (std::size_t p = 0; p < kParts; ++p)
+      for (std::size_t c = 0; c < C; ++c) sums[p][c] = hn::Zero(kFloat);
+    const float* in = x.x + column * x.columns;
+    for (std::size_t k = 0; k < x.columns; ++k, group += kGroupRows * kElementBytes) {
+      Floats weights[kParts];
+      for (std::size_t p = 0; p < kParts; ++p)
+        weights[p] = load_weights<kElementBytes>(group + p * kLanes * kElementBytes);
+      for (std::size_t c = 0; c < C; ++c) {
+        const Floats value = hn::Set(kFloat, in[c * x.columns + k]);
+        for (std::size_t p = 0; p < kParts; ++p)
+          sums[p][c] = hn::MulAdd(weights[p], value, sums[p][c]);
+      }
+    }
+    for (std::size_t c = 0; c < C; ++c)
+      for (std::size_t p = 0; p < kParts; ++p) put(output, column + c, p * kLanes, sums[p][c]);
+  }
+};
+
+// One column: a chain waits for its last FMA, so that several groups go side by side.
+template <std::size_t kElementBytes>
+void float_vector(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+                  std::size_t group_end, float* out, bool accumulate) {
+  constexpr std::size_t kGroups = 8 / kParts;
+  std::size_t group = group_begin;
+  for (; group + kGroups <= group_end; group += kGroups) {
+    Floats sums[kGroups][kParts];
+    const std::byte* weights[kGroups];
+    for (std::size_t g = 0; g < kGroups; ++g) {
+      weights[g] = w.data.data() + (group + g) * w.group_bytes;
+      for (std::size_t p = 0; p < kParts; ++p) sums[g][p] = hn::Zero(kFloat);
+    }
+    for (std::size_t k = 0; k < x.columns; ++k) {
+      const Floats value = hn::Set(kFloat, x.x[k]);
+      for (std::size_t g = 0; g < kGroups; ++g)
+        for (std::size_t p = 0; p < kParts; ++p) {
+          const std::byte* from = weights[g] + (k * kGroupRows + p * kLanes) * kElementBytes;
+          sums[g][p] = hn::MulAdd(load_weights<kElementBytes>(from), value, sums[g][p]);
+        }
+    }
+    for (std::size_t g = 0; g < kGroups; ++g) {
+      const std::size_t row = (group + g) * kGroupRows;
+      const Output output{out + row, 0, w.rows - row < kGroupRows ? w.rows - row : kGroupRows,
+                          accumulate};
+      for (std::size_t p = 0; p < kParts; ++p) put(output, 0, p * kLanes, sums[g][p]);
+    }
+  }
+  if (group < group_end)
+    run_tiles<FloatTile<kElementBytes>>(w, x, group, group_end, out, 0, accumulate);
+}
+
+template <std::size_t kElementBytes>
+void float_matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+                  std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
+  if (x.rows == 1) {
+    float_vector<kElementBytes>(w, x, group_begin, group_end, out, accumulate);
+  } else {
+    run_tiles<FloatTile<kElementBytes>>(w, x, group_begin, group_end, out, out_stride, accumulate);
+  }
+}
+
+}  // namespace troupe::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

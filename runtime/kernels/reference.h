@@ -1,0 +1,31 @@
+#pragma once
+
+#include <vector>
+
+#include <troupe/runtime/kernels/kernels.h>
+
+// The oracle of the kernels: plain loops on plain arrays, in the order that the lane rule defines,
+// with weights as the file has them. Every kernel of every target equals these bit for bit. Slow;
+// for tests only.
+
+namespace troupe::kernels::reference {
+
+// One row of `columns` floats; q (columns), d and s (columns / 32).
+void quantize_row(const float* x, std::size_t columns, std::int8_t* q, float* d, float* s);
+
+// W[row] . x of one output: `file_row` as the file has it, x one row of activations.
+float dot(quant::Type type, const std::byte* file_row, std::size_t columns, const float* x);
+
+void rms_norm(const float* x, const float* weight, float eps, std::size_t channels, float* out);
+
+void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
+          const float* cos_sin, bool interleaved);
+
+// One query vector over keys [first, last] of k and v (keys, head_dim), already rounded to the
+// cache's type; key j of them has absolute position j.
+void attention_row(const float* q, const float* k, const float* v, std::size_t head_dim,
+                   std::size_t first, std::size_t last, float scale, float* out);
+
+float silu(float x);
+
+}  // namespace troupe::kernels::reference

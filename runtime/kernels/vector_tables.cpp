@@ -1,0 +1,26 @@
+#include <troupe/runtime/kernels/targets.h>
+
+// The tables of the vector targets.
+
+#if TROUPE_X86_TARGETS
+
+namespace troupe::kernels {
+
+const Kernels& avx2_table() {
+  static constexpr Kernels kTable = {
+      .isa = Isa::kAvx2,
+      .quantize_rows = N_AVX2::quantize_rows,
+      .matmul = N_AVX2::matmul,
+      .rms_norm = N_AVX2::rms_norm,
+      .rope = N_AVX2::rope,
+      .kv_write = N_AVX2::kv_write,
+      .attention = N_AVX2::attention,
+      .silu_mul = N_AVX2::silu_mul,
+      .exp = N_AVX2::exp,
+  };
+  return kTable;
+}
+
+}  // namespace troupe::kernels
+
+#endif  // TROUPE_X86_TARGETS

@@ -1,0 +1,152 @@
+#include <cmath>
+#include <limits>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/runtime/kernels/reference.h>
+#include <troupe/tests/runtime/kernels/kernel_fixture.h>
+
+namespace troupe::kernels {
+namespace {
+
+// Rows whose magnitudes differ from block to block, with zeros, tiny and huge values among them.
+std::vector<float> uneven_floats(Random& random, std::size_t count) {
+  std::vector<float> x = random_floats(random, count);
+  std::uniform_int_distribution<int> exponent(-110, 100);
+  for (std::size_t i = 0; i < count; i += kBlock) {
+    const float scale = std::ldexp(1.0f, exponent(random));
+    for (std::size_t j = i; j < std::min(i + kBlock, count); ++j) x[j] *= scale;
+  }
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("quantize_rows equals the reference bit for bit") {
+  Random random(11);
+  for (const std::size_t columns : {32, 64, 576, 1536}) {
+    const std::size_t rows = 5;
+    std::vector<float> x = uneven_floats(random, rows * columns);
+    std::fill_n(x.begin(), 32, 0.0f);
+    for (std::size_t i = 0; i < 32; ++i) x[columns + i] = (static_cast<float>(i) - 16.0f) * 0.5f;
+    QuantizedBuffer expected(rows, columns);
+    for (std::size_t row = 0; row < rows; ++row)
+      reference::quantize_row(&x[row * columns], columns, &expected.q[row * columns],
+                              &expected.d[row * columns / 32], &expected.s[row * columns / 32]);
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << " columns " << columns);
+      QuantizedBuffer got(rows, columns);
+      table(isa).quantize_rows(x.data(), columns, 0, 2, got.rows());
+      table(isa).quantize_rows(x.data(), columns, 2, rows, got.rows());
+      CHECK(got.q == expected.q);
+      CHECK(same_bits(got.d.data(), expected.d.data(), got.d.size()));
+      CHECK(same_bits(got.s.data(), expected.s.data(), got.s.size()));
+    }
+  }
+}
+
+TEST_CASE("a block with a number that is not finite quantizes to NaN everywhere") {
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+        std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<float> x(64, 1.0f);
+    x[37] = bad;
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << " " << bad);
+      QuantizedBuffer got(1, 64);
+      table(isa).quantize_rows(x.data(), 64, 0, 1, got.rows());
+      CHECK(got.d[0] == 1.0f / 127.0f);
+      CHECK(std::isnan(got.d[1]));
+      CHECK(std::isnan(got.s[1]));
+    }
+  }
+}
+
+TEST_CASE("rms_norm equals the reference bit for bit, in place too") {
+  Random random(12);
+  for (const std::size_t channels : {1, 8, 15, 16, 17, 64, 100, 576}) {
+    const std::vector<float> x = random_floats(random, 3 * channels, 3.0f);
+    const std::vector<float> weight = random_floats(random, channels);
+    std::vector<float> expected(3 * channels);
+    for (std::size_t row = 0; row < 3; ++row)
+      reference::rms_norm(&x[row * channels], weight.data(), 1e-5f, channels,
+                          &expected[row * channels]);
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << " channels " << channels);
+      std::vector<float> out = x;
+      table(isa).rms_norm(out.data(), weight.data(), 1e-5f, channels, 0, 1, out.data());
+      table(isa).rms_norm(out.data(), weight.data(), 1e-5f, channels, 1, 3, out.data());
+      CHECK(same_bits(out.data(), expected.data(), out.size()));
+    }
+    double square = 0;
+    for (std::size_t c = 0; c < channels; ++c) square += static_cast<double>(x[c]) * x[c];
+    const double inverse = 1.0 / std::sqrt(square / static_cast<double>(channels) + 1e-5);
+    // A handful of roundings, and a sum over at most 36 steps a lane.
+    for (std::size_t c = 0; c < channels; ++c)
+      CHECK(expected[c] == Approx(x[c] * inverse * weight[c]).epsilon(64 * 0x1p-24).margin(1e-30));
+  }
+}
+
+TEST_CASE("rope equals the reference bit for bit") {
+  Random random(13);
+  struct Shape {
+    std::size_t heads, head_dim, rotary_dim;
+  };
+  for (const Shape shape : {Shape{9, 64, 64}, Shape{3, 20, 12}, Shape{1, 2, 2}, Shape{2, 80, 32}})
+    for (const bool interleaved : {true, false}) {
+      const std::vector<float> x = random_floats(random, shape.heads * shape.head_dim);
+      const std::vector<float> cos_sin = random_floats(random, shape.rotary_dim);
+      std::vector<float> expected = x;
+      reference::rope(expected.data(), shape.heads, shape.head_dim, shape.rotary_dim,
+                      cos_sin.data(), interleaved);
+      for (const Isa isa : supported_isas()) {
+        INFO(isa_name(isa) << " head_dim " << shape.head_dim << " interleaved " << interleaved);
+        std::vector<float> out = x;
+        table(isa).rope(out.data(), shape.heads, shape.head_dim, shape.rotary_dim, cos_sin.data(),
+                        interleaved);
+        CHECK(same_bits(out.data(), expected.data(), out.size()));
+      }
+    }
+}
+
+TEST_CASE("silu_mul equals the reference bit for bit") {
+  Random random(14);
+  for (const std::size_t count : {1, 7, 8, 31, 1536}) {
+    const std::vector<float> gate = random_floats(random, count, 30.0f);
+    const std::vector<float> up = random_floats(random, count);
+    std::vector<float> expected(count);
+    for (std::size_t i = 0; i < count; ++i) expected[i] = reference::silu(gate[i]) * up[i];
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << " count " << count);
+      std::vector<float> out = gate;
+      table(isa).silu_mul(out.data(), up.data(), count);
+      CHECK(same_bits(out.data(), expected.data(), count));
+    }
+  }
+}
+
+TEST_CASE("exp of every target is exp_bits") {
+  std::vector<float> x;
+  for (std::uint64_t bits = 0; bits < (std::uint64_t{1} << 32); bits += 9973) {
+    float value;
+    const auto low = static_cast<std::uint32_t>(bits);
+    std::memcpy(&value, &low, 4);
+    if (!std::isnan(value)) x.push_back(value);
+  }
+  x.push_back(std::numeric_limits<float>::infinity());
+  x.push_back(-std::numeric_limits<float>::infinity());
+  std::vector<float> expected(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) expected[i] = exp_bits(x[i]);
+  for (const Isa isa : supported_isas()) {
+    INFO(isa_name(isa));
+    std::vector<float> out(x.size());
+    table(isa).exp(x.data(), out.data(), x.size());
+    CHECK(same_bits(out.data(), expected.data(), x.size()));
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    std::vector<float> nans(16, nan);
+    table(isa).exp(nans.data(), nans.data(), nans.size());
+    for (const float value : nans) CHECK(std::isnan(value));
+  }
+}
+
+}  // namespace troupe::kernels

@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/runtime/kernels/reference.h>
+#include <troupe/tests/runtime/kernels/kernel_fixture.h>
+
+namespace troupe::kernels {
+namespace {
+
+constexpr quant::Type kTypes[] = {quant::Type::kF32, quant::Type::kF16, quant::Type::kQ4_1,
+                                  quant::Type::kQ8_0};
+
+struct Case {
+  Case(Random& random, quant::Type type, std::size_t rows, std::size_t columns, std::size_t batch)
+      : type(type),
+        rows(rows),
+        columns(columns),
+        batch(batch),
+        file(random_rows(random, type, rows, columns)),
+        x(random_floats(random, batch * columns)),
+        quantized(batch, columns) {
+    auto result = pack(type, file.data(), file.size(), rows, columns);
+    REQUIRE(result);
+    packed = std::move(*result);
+  }
+  Activations activations(const Kernels& kernels) {
+    Activations a{.rows = batch, .columns = columns};
+    if (wants_quantized(type)) {
+      kernels.quantize_rows(x.data(), columns, 0, batch, quantized.rows());
+      a.quantized = quantized.rows();
+    } else {
+      a.x = x.data();
+    }
+    return a;
+  }
+  const std::byte* file_row(std::size_t row) const { return &file[row * (file.size() / rows)]; }
+
+  quant::Type type;
+  std::size_t rows, columns, batch;
+  std::vector<std::byte> file;
+  std::vector<float> x;
+  QuantizedBuffer quantized;
+  PackedMatrix packed;
+};
+
+void compare_with_reference(Random& random, quant::Type type, std::size_t rows, std::size_t columns,
+                            std::size_t batch) {
+  Case c(random, type, rows, columns, batch);
+  const std::size_t stride = rows + 3;
+  const std::vector<float> before = random_floats(random, batch * stride);
+  std::vector<float> plain = before, added = before;
+  for (std::size_t b = 0; b < batch; ++b)
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float sum = reference::dot(type, c.file_row(r), columns, &c.x[b * columns]);
+      plain[b * stride + r] = sum;
+      added[b * stride + r] += sum;
+    }
+  for (const Isa isa : supported_isas()) {
+    INFO(isa_name(isa) << " " << quant::find(type)->name << " rows " << rows << " columns "
+                       << columns << " batch " << batch);
+    const Kernels& kernels = table(isa);
+    const Activations a = c.activations(kernels);
+    // What a thread computes may not depend on where the groups are cut.
+    const std::size_t cut = c.packed.groups / 3;
+    std::vector<float> out = before;
+    kernels.matmul(c.packed, a, 0, cut, out.data(), stride, false);
+    kernels.matmul(c.packed, a, cut, c.packed.groups, out.data(), stride, false);
+    CHECK(same_bits(out.data(), plain.data(), out.size()));  // the gaps of the stride too
+    out = before;
+    kernels.matmul(c.packed, a, 0, c.packed.groups, out.data(), stride, true);
+    CHECK(same_bits(out.data(), added.data(), out.size()));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("matmul equals the reference bit for bit at odd sizes") {
+  Random random(1);
+  for (const quant::Type type : kTypes) {
+    for (const std::size_t rows : {1, 15, 16, 17, 47})
+      for (const std::size_t columns : {32, 64, 96})
+        for (std::size_t batch = 1; batch <= 17; batch += rows == 17 ? 1 : 5)
+          compare_with_reference(random, type, rows, columns, batch);
+    compare_with_reference(random, type, 150, 576, 1);
+    compare_with_reference(random, type, 40, 576, 13);
+    compare_with_reference(random, type, 24, 1536, 3);
+  }
+  for (const quant::Type type : {quant::Type::kF32, quant::Type::kF16})
+    for (const std::size_t columns : {1, 7, 33})
+      compare_with_reference(random, type, 19, columns, 5);
+}
+
+TEST_CASE("matmul works through more columns than one pass holds") {
+  Random random(2);
+  for (const quant::Type type : kTypes) {
+    Case c(random, type, 20, 512, 700);
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << " " << quant::find(type)->name);
+      std::vector<float> out(700 * 20);
+      table(isa).matmul(c.packed, c.activations(table(isa)), 0, 2, out.data(), 20, false);
+      for (const std::size_t b : {0, 95, 96, 127, 128, 383, 384, 385, 699}) {
+        std::vector<float> expected(20);
+        for (std::size_t r = 0; r < 20; ++r)
+          expected[r] = reference::dot(type, c.file_row(r), 512, &c.x[b * 512]);
+        CHECK(same_bits(&out[b * 20], expected.data(), 20));
+      }
+    }
+  }
+}
+
+TEST_CASE("integer sums are exact at the ends of their range") {
+  // The largest quants against the largest activations of either sign: nothing may saturate.
+  for (const quant::Type type : {quant::Type::kQ4_1, quant::Type::kQ8_0}) {
+    const quant::Format& format = *quant::find(type);
+    for (const int quant : {0x00, 0x0f, 0xff, 0x7f, 0x80, 0x81}) {
+      for (const float sign : {1.0f, -1.0f}) {
+        std::vector<std::byte> file(16 * format.block_bytes, static_cast<std::byte>(quant));
+        for (std::size_t row = 0; row < 16; ++row) {
+          const std::uint16_t one = f32_to_f16(1.0f);
+          std::memcpy(&file[row * format.block_bytes], &one, 2);
+          if (type == quant::Type::kQ4_1) std::memcpy(&file[row * format.block_bytes + 2], &one, 2);
+        }
+        std::vector<float> x(32, sign * 2.0f);
+        auto packed = pack(type, file.data(), file.size(), 16, 32);
+        REQUIRE(packed);
+        const float expected = reference::dot(type, file.data(), 32, x.data());
+        for (const Isa isa : supported_isas()) {
+          INFO(isa_name(isa) << " " << format.name << " quant " << quant << " sign " << sign);
+          QuantizedBuffer quantized(1, 32);
+          table(isa).quantize_rows(x.data(), 32, 0, 1, quantized.rows());
+          std::vector<float> out(16);
+          table(isa).matmul(*packed, {.rows = 1, .columns = 32, .quantized = quantized.rows()}, 0,
+                            1, out.data(), 16, false);
+          CHECK(out == std::vector<float>(16, expected));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul is near the product in double") {
+  Random random(3);
+  for (const quant::Type type : kTypes) {
+    const quant::Format& format = *quant::find(type);
+    Case c(random, type, 33, 576, 2);
+    std::vector<float> out(2 * 33), w(576);
+    const Kernels& kernels = table(supported_isas().back());
+    kernels.matmul(c.packed, c.activations(kernels), 0, 3, out.data(), 33, false);
+    for (std::size_t r = 0; r < 33; ++r) {
+      format.dequantize(c.file_row(r), 576 / format.block_elements, w.data());
+      for (std::size_t b = 0; b < 2; ++b) {
+        double sum = 0, magnitude = 0, rounding = 0;
+        for (std::size_t k = 0; k < 576; ++k) {
+          const double product = static_cast<double>(w[k]) * c.x[b * 576 + k];
+          sum += product;
+          magnitude += std::fabs(product);
+          // An int8 activation is off by half a step of amax / 127 at most, and amax < 5 here.
+          rounding += std::fabs(w[k]) * 2.5 / 127;
+        }
+        // 576 roundings of 2^-24 each, of sums that stay under the sum of magnitudes.
+        const double tolerance =
+            576 * 0x1p-24 * magnitude + (wants_quantized(type) ? rounding : 0.0);
+        CHECK(std::fabs(out[b * 33 + r] - sum) <= tolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("unpack_row gives back what dequantize gives") {
+  Random random(4);
+  for (const quant::Type type : kTypes) {
+    const quant::Format& format = *quant::find(type);
+    Case c(random, type, 37, 96, 1);
+    std::vector<float> unpacked(96), expected(96);
+    for (std::size_t r = 0; r < 37; ++r) {
+      unpack_row(c.packed, r, unpacked.data());
+      format.dequantize(c.file_row(r), 96 / format.block_elements, expected.data());
+      CHECK(unpacked == expected);
+    }
+  }
+}
+
+TEST_CASE("pack refuses what cannot be a matrix") {
+  std::vector<std::byte> bytes(20 * 4);
+  CHECK(pack(quant::Type::kQ4_1, bytes.data(), bytes.size(), 2, 64));
+  const auto columns = pack(quant::Type::kQ4_1, bytes.data(), bytes.size(), 2, 33);
+  CHECK(columns.code() == Code::kBadData);
+  CHECK(columns.message().find("33") != std::string::npos);
+  CHECK(pack(quant::Type::kQ4_1, bytes.data(), bytes.size(), 3, 64).code() == Code::kBadData);
+  CHECK(pack(quant::Type::kQ4_1, bytes.data(), bytes.size() - 1, 2, 64).code() == Code::kBadData);
+  CHECK(pack(static_cast<quant::Type>(99), bytes.data(), bytes.size(), 2, 64).code() ==
+        Code::kBadData);
+  const std::uint16_t infinity = 0x7c00;
+  std::memcpy(&bytes[20], &infinity, 2);
+  const auto scale = pack(quant::Type::kQ4_1, bytes.data(), bytes.size(), 2, 64);
+  CHECK(scale.code() == Code::kBadData);
+  CHECK(scale.message().find("Q4_1") != std::string::npos);
+}
+
+}  // namespace troupe::kernels

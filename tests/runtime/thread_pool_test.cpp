@@ -1,0 +1,142 @@
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+#include <sched.h>
+#include <unistd.h>
+
+#include <troupe/runtime/cpu_claim.h>
+#include <troupe/runtime/thread_pool.h>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+namespace troupe {
+
+TEST_CASE("run calls every thread once, the caller being thread 0") {
+  for (const int threads : {1, 2, 3, 7}) {
+    auto pool = ThreadPool::create({.threads = threads, .pin = false});
+    REQUIRE(pool);
+    REQUIRE((*pool)->threads() == threads);
+    const auto caller = std::this_thread::get_id();
+    for (int repeat = 0; repeat < 50; ++repeat) {
+      std::vector<int> calls(static_cast<std::size_t>(threads));
+      bool caller_is_zero = false;
+      (*pool)->run([&](int thread) {
+        ++calls[static_cast<std::size_t>(thread)];
+        if (thread == 0) caller_is_zero = std::this_thread::get_id() == caller;
+      });
+      REQUIRE(calls == std::vector<int>(static_cast<std::size_t>(threads), 1));
+      REQUIRE(caller_is_zero);
+    }
+  }
+}
+
+TEST_CASE("a barrier shows every thread what the others wrote before it") {
+  for (const int threads : {2, 5}) {
+    auto pool = ThreadPool::create({.threads = threads, .pin = false, .spin_microseconds = 5});
+    REQUIRE(pool);
+    std::vector<int> values(static_cast<std::size_t>(threads));
+    std::atomic<int> wrong{0};
+    (*pool)->run([&](int thread) {
+      for (int phase = 1; phase <= 500; ++phase) {
+        values[static_cast<std::size_t>(thread)] = phase;
+        (*pool)->barrier(thread);
+        if (std::accumulate(values.begin(), values.end(), 0) != phase * threads) ++wrong;
+        (*pool)->barrier(thread);
+      }
+    });
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("threads that have parked wake up for a run and at a barrier") {
+  auto pool = ThreadPool::create({.threads = 2, .pin = false, .spin_microseconds = 0});
+  REQUIRE(pool);
+  int sum = 0;
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    (*pool)->run([&](int thread) {
+      if (thread == 1) ++sum;
+      (*pool)->barrier(thread);
+      if (thread == 0) ++sum;
+    });
+  }
+  CHECK(sum == 400);
+}
+
+TEST_CASE("a pool refuses a count that cannot be") {
+  const auto pool = ThreadPool::create({.threads = -1});
+  REQUIRE(!pool);
+  CHECK(pool.code() == Code::kInvalidArgument);
+  CHECK(pool.message().find("-1") != std::string::npos);
+  CHECK(ThreadPool::create({.threads = 1000000}).code() == Code::kInvalidArgument);
+}
+
+#if defined(__SSE__)
+TEST_CASE("every thread rounds to nearest and keeps subnormals; the caller's mode comes back") {
+  auto pool = ThreadPool::create({.threads = 2, .pin = false});
+  REQUIRE(pool);
+  const unsigned before = _mm_getcsr();
+  const unsigned foreign = before | 0x8040 | 0x2000;  // flush to zero, round down
+  _mm_setcsr(foreign);
+  unsigned modes[2] = {};
+  (*pool)->run([&](int thread) { modes[thread] = _mm_getcsr(); });
+  const unsigned after = _mm_getcsr();
+  _mm_setcsr(before);
+  CHECK((modes[0] & 0xe040) == 0);
+  CHECK((modes[1] & 0xe040) == 0);
+  CHECK((after & 0xe040) == (foreign & 0xe040));
+}
+#endif
+
+TEST_CASE("usable_cpus is within the affinity mask") {
+  CHECK(usable_cpus() >= 1);
+  CHECK(usable_cpus() <= static_cast<int>(allowed_cpus().size()));
+}
+
+TEST_CASE("a CPU is claimed once, and again when the first claim is gone") {
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("troupe-claim-" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  const int all = static_cast<int>(allowed_cpus().size());
+  {
+    const CpuClaim first = claim_cpus(all, folder);
+    REQUIRE(first.cpus.size() == static_cast<std::size_t>(all));
+    CHECK(claim_cpus(1, folder).cpus.empty());
+  }
+  CHECK(claim_cpus(all + 1, folder).cpus.empty());  // all or none: nothing stays claimed
+  CHECK(claim_cpus(all, folder).cpus.size() == static_cast<std::size_t>(all));
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("run leaves the caller's affinity as it was") {
+  auto pool = ThreadPool::create({.threads = 1, .pin = true});
+  REQUIRE(pool);
+  const std::vector<int> before = allowed_cpus();
+  int runs = 0;
+  (*pool)->run([&](int) { ++runs; });
+  CHECK(runs == 1);
+  CHECK(allowed_cpus() == before);
+}
+
+TEST_CASE("split covers everything once") {
+  for (const std::size_t count : {0, 1, 7, 100})
+    for (int parts = 1; parts <= 9; ++parts) {
+      std::size_t next = 0;
+      for (int part = 0; part < parts; ++part) {
+        const Span1 span = split(count, part, parts);
+        CHECK(span.begin == next);
+        CHECK(span.end - span.begin <= count / static_cast<std::size_t>(parts) + 1);
+        next = span.end;
+      }
+      CHECK(next == count);
+    }
+}
+
+}  // namespace troupe
