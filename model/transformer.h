@@ -18,14 +18,15 @@ namespace troupe::model {
 
 struct StageOptions {
   kernels::KvType kv_type = kernels::KvType::kF16;
+  std::uint64_t kv_bytes_max = 0;  // of all sequences of the stage together; 0: no bound
 };
 
 // The keys and values of one sequence in one stage, in pages that are taken as positions come.
 class KvSequence {
  public:
   virtual ~KvSequence() = default;
-  virtual std::size_t length() const = 0;            // positions written
-  virtual void truncate(std::size_t length) = 0;     // forget positions >= length
+  virtual std::size_t length() const = 0;         // positions written
+  virtual void truncate(std::size_t length) = 0;  // forget positions >= length
   virtual std::uint64_t bytes() const = 0;
 };
 
@@ -34,19 +35,19 @@ enum class LogitRows : std::uint8_t { kNone, kLast, kAll };
 // A run of consecutive positions of one sequence.
 struct Segment {
   KvSequence* sequence = nullptr;
-  std::size_t position = 0;     // of the first row; must equal sequence->length()
-  std::size_t count = 0;        // rows, >= 1
+  std::size_t position = 0;  // of the first row; must equal sequence->length()
+  std::size_t count = 0;     // rows, >= 1
   LogitRows logits = LogitRows::kNone;
 };
 
 struct StepInput {
-  std::span<const Segment> segments;       // rows are the segments' rows in order, B in all
-  std::span<const TokenId> token_ids;      // first stage: (B)
-  std::span<const float> hidden;           // other stages: (B,C)
+  std::span<const Segment> segments;   // rows are the segments' rows in order, B in all
+  std::span<const TokenId> token_ids;  // first stage: (B)
+  std::span<const float> hidden;       // other stages: (B,C)
 };
 struct StepOutput {
-  std::vector<float> hidden;               // not the last stage: (B,C)
-  std::vector<float> logits;               // last stage: (rows asked for, V), in row order
+  std::vector<float> hidden;  // not the last stage: (B,C)
+  std::vector<float> logits;  // last stage: (rows asked for, V), in row order
 };
 
 class Stage {
@@ -59,7 +60,7 @@ class Stage {
   virtual ~Stage() = default;
   virtual const ModelConfig& config() const = 0;
   virtual LayerRange range() const = 0;
-  virtual std::uint64_t weights_bytes() const = 0;   // packed, this stage's only
+  virtual std::uint64_t weights_bytes() const = 0;  // packed, this stage's only
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
   // Runs the layers on every row; appends to the sequences' KV. kInvalidArgument when a token id
   // or a position does not fit; kResourceExhausted when KV memory is short (nothing was appended).

@@ -1,0 +1,81 @@
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include <troupe/model/bench.h>
+
+namespace troupe::model {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+// Any ids do, as long as they spread over the vocabulary.
+TokenId token(std::size_t i, std::size_t vocabulary) {
+  return static_cast<TokenId>(((i * 7919 + 13) % 30000 + 100) % vocabulary);
+}
+
+Status step(Stage& stage, KvSequence& sequence, std::span<const TokenId> ids, StepOutput* output) {
+  const Segment segment{&sequence, sequence.length(), ids.size(), LogitRows::kLast};
+  return stage.forward({{&segment, 1}, ids, {}}, output);
+}
+
+// Tokens a second since `begin`.
+double rate(std::size_t tokens, Clock::time_point begin) {
+  return static_cast<double>(tokens) / std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+}  // namespace
+
+Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_t decode,
+                              std::size_t repeats) {
+  const ModelConfig& config = whole_model.config();
+  if (whole_model.range() != LayerRange{0, config.layers})
+    return Status(Code::kInvalidArgument,
+                  "a measurement needs a whole model, but the stage has "
+                  "layers " +
+                      to_string(whole_model.range()));
+  if (prompt == 0 || decode == 0 || repeats == 0)
+    return Status(Code::kInvalidArgument,
+                  "a measurement needs at least 1 prompt token, 1 decode step and 1 repeat");
+  if (std::max(prompt, decode + 1) > config.context_max)
+    return Status(Code::kInvalidArgument,
+                  "the model's context of " + std::to_string(config.context_max) +
+                      " is too short for a prompt of " + std::to_string(prompt) + " and " +
+                      std::to_string(decode) + " decode steps");
+  std::vector<TokenId> ids;
+  for (std::size_t i = 0; i < prompt; ++i) ids.push_back(token(i, config.vocabulary));
+  const auto sequence = whole_model.new_sequence();
+  StepOutput output;
+  TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence,
+                              std::span(ids).first(std::min<std::size_t>(32, prompt)), &output));
+  std::vector<double> prompt_rates, decode_rates;
+  for (std::size_t repeat = 0; repeat < repeats; ++repeat) {
+    sequence->truncate(0);
+    auto begin = Clock::now();
+    TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence, ids, &output));
+    prompt_rates.push_back(rate(prompt, begin));
+    sequence->truncate(0);
+    TokenId one = token(0, config.vocabulary);
+    TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence, {&one, 1}, &output));
+    begin = Clock::now();
+    for (std::size_t i = 0; i < decode; ++i) {
+      one = token(i, config.vocabulary);
+      TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence, {&one, 1}, &output));
+    }
+    decode_rates.push_back(rate(decode, begin));
+  }
+  BenchResult result;
+  result.prompt_tok_s_median = median(prompt_rates);
+  result.prompt_tok_s_best = *std::max_element(prompt_rates.begin(), prompt_rates.end());
+  result.decode_tok_s_median = median(decode_rates);
+  result.decode_tok_s_best = *std::max_element(decode_rates.begin(), decode_rates.end());
+  return result;
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,119 @@
+#include <charconv>
+#include <cmath>
+
+#include <troupe/model/config.h>
+#include <troupe/model/families/family.h>
+
+namespace troupe::model {
+namespace {
+
+constexpr std::size_t kLayersMax = 4096;
+constexpr std::size_t kChannelsMax = std::size_t{1} << 20;
+constexpr std::size_t kVocabularyMax = std::size_t{1} << 24;
+constexpr std::size_t kContextMax = std::size_t{1} << 20;  // RoPE angles stay below 2^20
+
+Status out_of_range(const char* field, std::size_t value, std::size_t most) {
+  return Status(Code::kBadData, std::string("the model's ") + field + " is " +
+                                    std::to_string(value) + ", which is not in 1.." +
+                                    std::to_string(most) + "; the file is damaged or foreign");
+}
+
+Status bad(const std::string& what) {
+  return Status(Code::kBadData, what + "; the file is damaged or foreign");
+}
+
+Status check_config(const ModelConfig& config) {
+  const struct {
+    const char* field;
+    std::size_t value, most;
+  } fields[] = {{"number of layers", config.layers, kLayersMax},
+                {"embedding length", config.channels, kChannelsMax},
+                {"feed-forward length", config.ffn_channels, kChannelsMax},
+                {"number of heads", config.heads, kChannelsMax},
+                {"number of key/value heads", config.kv_heads, kChannelsMax},
+                {"head dimension", config.head_dim, 4096},
+                {"vocabulary", config.vocabulary, kVocabularyMax},
+                {"context length", config.context_max, kContextMax}};
+  for (const auto& f : fields)
+    if (f.value < 1 || f.value > f.most) return out_of_range(f.field, f.value, f.most);
+  if (config.heads % config.kv_heads != 0)
+    return bad("the model's " + std::to_string(config.heads) + " heads are no multiple of its " +
+               std::to_string(config.kv_heads) + " key/value heads");
+  if (config.heads * config.head_dim > kChannelsMax)
+    return out_of_range("width of all heads", config.heads * config.head_dim, kChannelsMax);
+  if (config.rotary_dim % 2 != 0 || config.rotary_dim > config.head_dim)
+    return bad("the model's rotary dimension " + std::to_string(config.rotary_dim) +
+               " is odd or larger than its head dimension " + std::to_string(config.head_dim));
+  if (!(config.norm_epsilon > 0.0f && config.norm_epsilon < 1.0f))
+    return bad("the model's norm epsilon " + std::to_string(config.norm_epsilon) +
+               " is not in (0, 1)");
+  if (!(config.rope_theta >= 1.0 && config.rope_theta <= 1e15))
+    return bad("the model's rotary base " + std::to_string(config.rope_theta) +
+               " is not in [1, 1e15]");
+  return Status::ok();
+}
+
+Status bad_range(std::string_view part, const std::string& why) {
+  std::string message = "\"";
+  message += part.substr(0, 40);
+  message += "\" is not a range of layers (" + why + "); write for example 0-9,10-19";
+  return Status(Code::kInvalidArgument, message);
+}
+
+Result<LayerRange> parse_layer_range(std::string_view part) {
+  constexpr std::size_t kLayerMax = kLayersMax - 1;
+  const auto number = [](std::string_view text, std::size_t* value) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+    return error == std::errc() && end == text.data() + text.size();
+  };
+  const std::size_t dash = part.find('-');
+  std::size_t first = 0, last = 0;
+  if (!number(part.substr(0, dash), &first)) return bad_range(part, "not a number");
+  last = first;
+  if (dash != part.npos && !number(part.substr(dash + 1), &last))
+    return bad_range(part, "not a number");
+  if (last < first) return bad_range(part, "it ends before it begins");
+  if (last > kLayerMax)
+    return bad_range(part, "layers go up to " + std::to_string(kLayerMax) + " at most");
+  return LayerRange{first, last + 1};
+}
+
+}  // namespace
+
+Result<ModelConfig> config_from_gguf(const GgufHeader& header) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string name, header.string("general.architecture"));
+  const Family* family = find_family(name);
+  if (family == nullptr) {
+    std::string known;
+    for (const Family& f : families()) {
+      if (!known.empty()) known += ", ";
+      known += f.name;
+    }
+    return Status(Code::kBadData, "the model's architecture \"" + name.substr(0, 40) +
+                                      "\" is not one that this version can run (" + known + ")");
+  }
+  TROUPE_ASSIGN_OR_RETURN(ModelConfig config, family->read_gguf(header));
+  TROUPE_RETURN_IF_ERROR(check_config(config));
+  return config;
+}
+
+Result<std::vector<LayerRange>> parse_layer_ranges(const std::string& text) {
+  std::vector<LayerRange> ranges;
+  const std::string_view all = text;
+  for (std::size_t begin = 0; begin <= all.size();) {
+    const std::size_t comma = std::min(all.find(',', begin), all.size());
+    TROUPE_ASSIGN_OR_RETURN(LayerRange range, parse_layer_range(all.substr(begin, comma - begin)));
+    ranges.push_back(range);
+    begin = comma + 1;
+  }
+  return ranges;
+}
+
+std::string to_string(LayerRange range) {
+  if (range.end <= range.begin) return "none";
+  const std::string first = std::to_string(range.begin);
+  if (range.end == range.begin + 1) return first;
+  return first + "-" + std::to_string(range.end - 1);
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+// The rotations of rotary position embeddings: cos and sin of position * theta^(-2i / rotary_dim)
+// for pair i, in double, rounded to f32 once. Grown between steps by the owner of a stage; read by
+// every thread inside a step. Source: Su et al. 2021, eq. 15.
+
+namespace troupe::model {
+
+class RopeTable {
+ public:
+  RopeTable(double theta, std::size_t rotary_dim);
+  // Afterwards positions [0, count) can be read. Allocates; not inside a step.
+  void grow(std::size_t count);
+  // (rotary_dim / 2, 2) f32: cos, sin of every pair at `position`.
+  const float* at(std::size_t position) const {
+    return blocks_[position / kBlockPositions].get() +
+           position % kBlockPositions * 2 * frequencies_.size();
+  }
+
+ private:
+  static constexpr std::size_t kBlockPositions = 256;
+  std::vector<double> frequencies_;               // of each pair
+  std::vector<std::unique_ptr<float[]>> blocks_;  // kBlockPositions positions each
+};
+
+}  // namespace troupe::model

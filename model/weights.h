@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <troupe/model/families/family.h>
+#include <troupe/model/tensor_source.h>
+#include <troupe/runtime/device.h>
+
+// The packed weights of one stage. Loaded once, then read by every thread of the device.
+
+namespace troupe::model {
+
+struct Weight {
+  kernels::PackedMatrix matrix;  // a matrix of the model, or else:
+  std::vector<float> vector;     // a norm weight or bias
+};
+
+struct StageWeights {
+  LayerRange range;
+  std::vector<std::vector<Weight>> layers;  // [layer - range.begin][slot of the family]
+  Weight embedding;                         // first stage; the last one too when tied
+  Weight output_norm, output;               // last stage; output only when not tied
+  bool any_quantized = false;               // some matrix multiplies quantized rows
+  std::uint64_t bytes = 0;                  // all of the above, as packed
+
+  const kernels::PackedMatrix& output_matrix(const ModelConfig& config) const {
+    return config.tied_embedding ? embedding.matrix : output.matrix;
+  }
+};
+
+// Every tensor of a stage in file terms: its layers', then those of the ends that it has.
+std::vector<TensorSpec> stage_tensors(const Family& family, const ModelConfig& config,
+                                      LayerRange range);
+
+// Checks presence, shape, type and finite scales of each tensor, packs it on the threads of `pool`,
+// and drops its file pages.
+//   Errors: kBadData naming tensor and value; of several bad tensors the first in stage_tensors'
+//   order. kNotFound when a part of the model is not on this machine.
+Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source, const Family& family,
+                                                   const ModelConfig& config, LayerRange range,
+                                                   ThreadPool& pool);
+
+}  // namespace troupe::model
