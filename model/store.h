@@ -71,8 +71,14 @@ class Store {
   // Hashes of the file at `path` and of its parts; remembered by (inode, size, mtime).
   Result<Manifest> manifest(const std::filesystem::path& path);
 
+  // This process may read the model of `manifest` from `path`, a file outside the store (until the
+  // store object goes; nothing is written).
+  void adopt(const Manifest& manifest, const std::filesystem::path& path);
+  // Where the whole file of a model can be read: a blob of the store, or an adopted path.
+  std::optional<std::filesystem::path> whole_file(const std::string& model_sha256) const;
+
   // A tensor source of the parts of `manifest` that lie in this store as blobs, or of the whole
-  // file when that is here. Parts that are absent are kNotFound at bytes().
+  // file when that is here (whole_file). Parts that are absent are kNotFound at bytes().
   Result<std::unique_ptr<TensorSource>> source(const Manifest& manifest) const;
   // The blobs that a stage of `range` needs and that are not here (header not counted).
   std::vector<BlobRef> missing(const Manifest& manifest, const std::vector<std::string>& tensors)

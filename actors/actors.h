@@ -1,0 +1,154 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <caf/all.hpp>
+
+#include <troupe/actors/messages/deploy.h>
+#include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/membership.h>
+#include <troupe/actors/messages/step.h>
+#include <troupe/model/transformer.h>
+#include <troupe/runtime/device.h>
+#include <troupe/runtime/net/transport.h>
+
+// Every typed actor interface of Troupe and the mail that they take. Mail is immutable and shared
+// by handle inside a process; between processes it travels as frames (actors/link.h).
+// Only the actors room sees CAF.
+
+namespace troupe::actors {
+
+// ---- mail ----------------------------------------------------------------------------------
+
+using FramePtr = std::shared_ptr<const net::InFrame>;
+
+// What became of a connection, or of a peer that had connected to us.
+struct PeerEvent {
+  enum class Kind { kConnected, kDisconnected, kLeft };
+  Kind kind = Kind::kConnected;
+  net::PublicKey peer{};
+  net::Channel channel = net::Channel::kControl;
+  Status why;
+};
+using PeerEventPtr = std::shared_ptr<const PeerEvent>;
+
+using OpenPtr = std::shared_ptr<const OpenModel>;
+using ReadyPtr = std::shared_ptr<const ModelReady>;
+using SubmitPtr = std::shared_ptr<const Submit>;
+using TokenPtr = std::shared_ptr<const Token>;
+using FinishedPtr = std::shared_ptr<const Finished>;
+using StatusPtr = std::shared_ptr<const Status>;
+
+// Work for the device's thread; it alone may touch the device.
+using DeviceJob = std::function<void(Device&)>;
+using DeviceJobPtr = std::shared_ptr<const DeviceJob>;
+
+// Blobs to fetch before a stage can load.
+struct FetchRequest {
+  std::vector<model::BlobRef> blobs;
+  std::vector<net::PublicKey> sources;
+  // Called on the bulk actor's thread, once: all are in the store, or why not.
+  std::function<void(Status, std::uint64_t bytes_fetched)> done;
+};
+using FetchPtr = std::shared_ptr<const FetchRequest>;
+// A model file on this machine whose parts others may fetch.
+struct ExportedFile {
+  std::string path;
+  model::Manifest manifest;
+};
+using ExportPtr = std::shared_ptr<const ExportedFile>;
+
+// What became of a stage's parts (fetched) or of the stage itself.
+struct StageResult {
+  std::uint64_t epoch = 0;
+  Status status;
+  bool fetched = false;
+  std::uint64_t fetched_bytes = 0;
+  std::shared_ptr<model::Stage> stage;
+};
+using StageResultPtr = std::shared_ptr<const StageResult>;
+
+// ---- atoms ---------------------------------------------------------------------------------
+
+using open_atom = caf::atom_constant<caf::atom("open")>;
+using submit_atom = caf::atom_constant<caf::atom("submit")>;
+using cancel_atom = caf::atom_constant<caf::atom("cancel")>;
+using status_atom = caf::atom_constant<caf::atom("status")>;
+using stop_atom = caf::atom_constant<caf::atom("stop")>;
+using tick_atom = caf::atom_constant<caf::atom("tick")>;
+using fail_atom = caf::atom_constant<caf::atom("fail")>;
+using loaded_atom = caf::atom_constant<caf::atom("loaded")>;
+using idle_atom = caf::atom_constant<caf::atom("idle")>;
+using join_atom = caf::atom_constant<caf::atom("join")>;
+
+// ---- interfaces ----------------------------------------------------------------------------
+
+// Takes the frames of one kind (a worker its steps, an engine its results).
+using frame_sink = caf::typed_actor<caf::reacts_to<FramePtr>>;
+// A room of this process that the link delivers to.
+using link_user = caf::typed_actor<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>>;
+
+// Who gets the tokens of a request: Token for each, then one Finished. Monitored: when it goes, its
+// requests are cancelled.
+using token_sink = caf::typed_actor<caf::reacts_to<TokenPtr>, caf::reacts_to<FinishedPtr>>;
+
+// What a program asks of a cluster, whether the coordinator lives in this process or behind a
+// connection. Submit.request is unique within the asker's process (next_request_id()).
+using service_actor = caf::typed_actor<
+    caf::replies_to<open_atom, OpenPtr>::with<ReadyPtr>,
+    caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
+    caf::replies_to<status_atom>::with<std::string>, caf::reacts_to<stop_atom, bool>>;
+
+// The head's: service, membership and placement.
+using coordinator_actor =
+    service_actor::extend<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>,
+                          caf::reacts_to<tick_atom>,
+                          caf::reacts_to<loaded_atom, std::uint64_t, StatusPtr>,
+                          // (epoch, submits seen): an engine has nothing to do.
+                          caf::reacts_to<idle_atom, std::uint64_t, std::uint64_t>>;
+
+// A deployment's: the token log, batches, credits.
+using engine_actor =
+    caf::typed_actor<caf::reacts_to<submit_atom, SubmitPtr, token_sink>,
+                     caf::reacts_to<cancel_atom, std::uint64_t>, caf::reacts_to<FramePtr>,
+                     caf::reacts_to<fail_atom, StatusPtr>, caf::reacts_to<tick_atom>>;
+
+// A stage's: admits steps, keeps their sequences.
+using worker_actor = caf::typed_actor<caf::reacts_to<FramePtr>>;
+
+// The device's thread, one job after the other. Detached: it computes.
+using device_actor = caf::typed_actor<caf::reacts_to<DeviceJobPtr>>;
+
+// Serves and fetches blobs. Detached: it reads and writes files.
+using bulk_actor = link_user::extend<caf::reacts_to<FetchPtr>, caf::reacts_to<ExportPtr>,
+                                     caf::reacts_to<tick_atom>>;
+
+// A node's: membership on the node's side, its stages.
+using node_actor =
+    link_user::extend<caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>,
+                      caf::reacts_to<stop_atom, std::string>, caf::reacts_to<StageResultPtr>>;
+
+// A client's side of a connection to a head.
+using client_actor = service_actor::extend<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>,
+                                           caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>>;
+
+// Process-wide, never repeated, never 0.
+std::uint64_t next_request_id();
+
+}  // namespace troupe::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FramePtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::PeerEventPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::OpenPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ReadyPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::SubmitPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::TokenPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FinishedPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StatusPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::DeviceJobPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StageResultPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FetchPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ExportPtr)

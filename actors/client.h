@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/link.h>
+
+// A program's connection to a head that runs elsewhere: the same service interface as the
+// coordinator's, spoken through frames. Enrols a key of its own for this one connection.
+
+namespace troupe::actors {
+
+struct ClientSetup {
+  std::shared_ptr<Link> link;
+  net::Token token;
+  net::Endpoint head;
+  bulk_actor bulk;
+  // Called once: welcomed by the cluster of this name, or why not.
+  std::function<void(Result<std::string> cluster_name)> on_connected;
+};
+client_actor spawn_client(caf::actor_system& system, ClientSetup setup);
+
+}  // namespace troupe::actors

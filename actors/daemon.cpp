@@ -1,0 +1,339 @@
+#include <atomic>
+#include <cerrno>
+#include <ctime>
+#include <future>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <troupe/actors/admission.h>
+#include <troupe/actors/bulk.h>
+#include <troupe/actors/coordinator.h>
+#include <troupe/actors/host.h>
+#include <troupe/actors/node.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto kJoinPatience = 20s;
+
+std::filesystem::path run_file(const std::string& home) {
+  return std::filesystem::path(home) / "daemon.json";
+}
+std::filesystem::path lock_file(const std::string& home) {
+  return std::filesystem::path(home) / "daemon.lock";
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "node";
+}
+
+struct RunFile {
+  pid_t pid = 0;
+  std::string role, address, head;
+};
+
+// What the daemon of this home wrote; kNotFound unless it runs.
+Result<RunFile> read_run_file(const std::string& home) {
+  const Status none(Code::kNotFound, "no daemon runs on the home " + home +
+                                         "; start one with 'troupe start --head' or "
+                                         "'troupe start --join TOKEN@HOST:PORT'");
+  // A lock that can be taken means that nobody holds it: the file is a leftover.
+  std::error_code error;
+  if (!std::filesystem::exists(run_file(home), error)) return none;
+  if (FileLock::try_acquire(lock_file(home))) return none;
+  const auto text = read_file(run_file(home), 65536);
+  if (!text) return none;
+  const auto json = nlohmann::json::parse(*text, nullptr, false);
+  if (!json.is_object()) return none;
+  RunFile run;
+  run.pid = json.value("pid", 0);
+  run.role = json.value("role", "");
+  run.address = json.value("address", "");
+  run.head = json.value("head", "");
+  return run;
+}
+
+}  // namespace
+
+Result<std::string> daemon_address(const std::string& home) {
+  TROUPE_ASSIGN_OR_RETURN(const RunFile run, read_run_file(resolve_home(home)));
+  return run.head;
+}
+
+Status stop_daemon(const std::string& home_option) {
+  const std::string home = resolve_home(home_option);
+  TROUPE_ASSIGN_OR_RETURN(const RunFile run, read_run_file(home));
+  if (run.pid <= 0 || ::kill(run.pid, SIGTERM) != 0) {
+    return Status(Code::kPermissionDenied,
+                  "cannot signal the daemon with process id " + std::to_string(run.pid));
+  }
+  for (int i = 0; i < 100; ++i) {
+    if (FileLock::try_acquire(lock_file(home))) return Status::ok();
+    std::this_thread::sleep_for(50ms);
+  }
+  return Status(Code::kDeadlineExceeded, "the daemon with process id " + std::to_string(run.pid) +
+                                             " did not end within 5 s; 'kill -9' ends it");
+}
+
+struct Daemon::Impl {
+  std::string home, name, join_address;
+  FileLock lock;
+  std::filesystem::path client_key;
+  int stop_event = -1;
+  std::mutex mutex;
+  Status why;  // guarded by mutex
+  std::shared_ptr<actors::Host> host;
+  actors::node_actor node;
+
+  ~Impl() {
+    shut_down();
+    if (stop_event >= 0) ::close(stop_event);
+  }
+  void ask_stop(const Status& status) {
+    {
+      std::lock_guard guard(mutex);
+      if (why.is_ok()) why = status;
+    }
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto n = ::write(stop_event, &one, sizeof one);
+  }
+  void shut_down() {
+    if (!host) return;
+    std::error_code error;
+    if (!client_key.empty()) std::filesystem::remove(client_key, error);
+    std::filesystem::remove(run_file(home), error);
+    if (node) caf::anon_send(node, actors::stop_atom::value, std::string("the daemon was stopped"));
+    std::this_thread::sleep_for(50ms);  // the goodbye leaves before the sockets close
+    host->close();
+    node = nullptr;
+    host.reset();
+    lock = FileLock();
+  }
+};
+
+Daemon::Daemon(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Daemon::Daemon(Daemon&&) noexcept = default;
+Daemon& Daemon::operator=(Daemon&&) noexcept = default;
+Daemon::~Daemon() = default;
+
+std::string Daemon::join_address() const { return impl_->join_address; }
+std::string Daemon::name() const { return impl_->name; }
+void Daemon::stop() { impl_->shut_down(); }
+
+void Daemon::request_stop() noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto n = ::write(impl_->stop_event, &one, sizeof one);
+}
+
+Status Daemon::wait() {
+  pollfd waiting{impl_->stop_event, POLLIN, 0};
+  while (::poll(&waiting, 1, -1) < 0 && errno == EINTR) {
+  }
+  std::lock_guard guard(impl_->mutex);
+  return impl_->why;
+}
+
+namespace {
+
+// Where the head is, for a node; filled from --join or from an earlier membership.
+struct HeadAddress {
+  net::PublicKey key{};
+  net::Endpoint endpoint;
+  std::uint64_t cluster = 0;
+  std::optional<net::Token> token;
+};
+
+Result<HeadAddress> find_head(const DaemonOptions& options, const std::string& home) {
+  TROUPE_ASSIGN_OR_RETURN(const auto member, actors::load_membership(home));
+  HeadAddress head;
+  if (options.join.empty()) {
+    if (!member) {
+      return Status(Code::kInvalidArgument,
+                    "this home belongs to no cluster yet; start a head with --head, or join one "
+                    "with --join TOKEN@HOST:PORT");
+    }
+    head.key = member->head;
+    head.endpoint = {member->head_host, member->head_port};
+    head.cluster = member->cluster;
+    return head;
+  }
+  const std::size_t at = options.join.rfind('@');
+  if (at == std::string::npos) {
+    return Status(Code::kInvalidArgument,
+                  "--join takes TOKEN@HOST:PORT as the head printed it; \"" + options.join +
+                      "\" has no token");
+  }
+  TROUPE_ASSIGN_OR_RETURN(head.token, net::parse_token(options.join.substr(0, at)));
+  TROUPE_ASSIGN_OR_RETURN(head.endpoint, net::parse_endpoint(options.join.substr(at + 1)));
+  head.key = head.token->head;
+  head.cluster = head.token->cluster;
+  return head;
+}
+
+bool is_any_address(const std::string& host) {
+  return host == "0.0.0.0" || host == "::" || host == "*";
+}
+
+Status check(const DaemonOptions& options) {
+  if (options.head && !options.join.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "--head and --join exclude each other: a head joins no "
+                  "other head");
+  }
+  if (!options.head && !options.work) {
+    return Status(Code::kInvalidArgument,
+                  "--no-work is for a head; a node without work has no use");
+  }
+  if (is_any_address(options.listen.host) && !options.advertise) {
+    return Status(Code::kInvalidArgument,
+                  "--listen " + net::to_string(options.listen) +
+                      " needs --advertise HOST:PORT, the address by which the others reach this "
+                      "machine");
+  }
+  if (options.listen.port == 0 || options.listen.port > 65533) {
+    return Status(Code::kInvalidArgument,
+                  "port " + std::to_string(options.listen.port) +
+                      " cannot be used: PORT, PORT+1 and PORT+2 must lie between 1 and 65535");
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<Daemon> Daemon::start(const DaemonOptions& options) {
+  TROUPE_RETURN_IF_ERROR(check(options));
+  auto impl = std::make_unique<Impl>();
+  Impl* const raw = impl.get();
+  impl->home = resolve_home(options.home);
+  TROUPE_RETURN_IF_ERROR(actors::prepare_home(impl->home));
+  auto lock = FileLock::try_acquire(lock_file(impl->home));
+  if (!lock) {
+    if (lock.code() != Code::kAlreadyExists) return lock.status();
+    return Status(Code::kAlreadyExists, "a daemon runs on the home " + impl->home +
+                                            " already; stop it with 'troupe stop', or give this "
+                                            "one another --home");
+  }
+  impl->lock = std::move(*lock);
+  impl->stop_event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  const net::Endpoint advertise = options.advertise.value_or(options.listen);
+
+  std::filesystem::create_directories(std::filesystem::path(impl->home) / "keys");
+  net::TransportOptions transport;
+  TROUPE_ASSIGN_OR_RETURN(
+      transport.identity,
+      net::load_or_make_key_pair(std::filesystem::path(impl->home) / "keys" / "node.key"));
+  transport.incarnation = net::random_u64();
+  transport.listen = options.listen;
+  HeadAddress head;
+  std::shared_ptr<actors::Admission> admission;
+  if (options.head) {
+    TROUPE_ASSIGN_OR_RETURN(
+        auto made, actors::Admission::load_or_make(impl->home, transport.identity.public_key,
+                                                   std::time(nullptr)));
+    admission = std::make_shared<actors::Admission>(std::move(made));
+    head.key = transport.identity.public_key;
+    head.endpoint = advertise;
+    head.cluster = admission->cluster();
+  } else {
+    TROUPE_ASSIGN_OR_RETURN(head, find_head(options, impl->home));
+  }
+  transport.cluster = head.cluster;
+
+  impl->host = actors::Host::make(nullptr);
+  actors::Host& host = *impl->host;
+  TROUPE_ASSIGN_OR_RETURN(host.store, model::Store::open(impl->home));
+  TROUPE_ASSIGN_OR_RETURN(host.link, actors::Link::open(transport));
+  net::Transport& net = *host.link->transport();
+  if (admission) {
+    net.allow(net::enrolment_key_pair(admission->join_token().token).public_key, net::Role::kEnrol);
+    net.allow(net::enrolment_key_pair(admission->local_token().token).public_key,
+              net::Role::kEnrol);
+    for (const net::PublicKey& key : admission->nodes()) net.allow(key, net::Role::kNode);
+  } else {
+    net.allow(head.key, net::Role::kHead);
+  }
+
+  actors::DeviceHandle device;
+  if (options.work) {
+    DeviceOptions device_options;
+    device_options.threads = options.threads;
+    TROUPE_ASSIGN_OR_RETURN(device, actors::spawn_device(host.system(), device_options));
+    host.track(device.actor);
+  }
+  const auto bulk =
+      host.track(actors::spawn_bulk(host.system(), {host.link, host.store, host.bulk_bytes_in}));
+  host.link->attach(actors::Room::kBulk, bulk);
+  if (options.head) {
+    actors::CoordinatorSetup coordinator;
+    coordinator.link = host.link;
+    coordinator.store = host.store;
+    coordinator.bulk = bulk;
+    coordinator.admission = admission;
+    coordinator.advertise = advertise;
+    coordinator.works = options.work;
+    coordinator.on_stop = [raw] { raw->ask_stop(Status::ok()); };
+    host.link->attach(actors::Room::kCoordinator,
+                      host.track(actors::spawn_coordinator(host.system(), std::move(coordinator))));
+  }
+  const auto joined = std::make_shared<std::promise<Result<std::string>>>();
+  actors::NodeSetup node;
+  node.home = impl->home;
+  node.name = options.name.empty() ? host_name() : options.name;
+  node.advertise = advertise;
+  node.head = head.key;
+  node.head_endpoint = head.endpoint;
+  node.token = head.token;
+  node.link = host.link;
+  node.store = host.store;
+  node.bulk = bulk;
+  node.device = device.actor;
+  node.threads = device.threads;
+  node.isa = device.isa;
+  node.memory_bytes = actors::machine_memory_bytes();
+  node.bulk_bytes_in = host.bulk_bytes_in;
+  node.on_joined = [joined](Result<std::string> name) { joined->set_value(std::move(name)); };
+  node.on_stop = [raw](const Status& why) { raw->ask_stop(why); };
+  impl->node = host.track(actors::spawn_node(host.system(), std::move(node)));
+  host.link->attach(actors::Room::kNode, impl->node);
+  caf::anon_send(impl->node, actors::join_atom::value);
+  auto future = joined->get_future();
+  if (future.wait_for(kJoinPatience) != std::future_status::ready) {
+    return Status(Code::kUnavailable, "no head answered at " + net::to_string(head.endpoint));
+  }
+  const Result<std::string> name = future.get();
+  if (!name) return name.status();
+  impl->name = *name;
+
+  if (options.head) {
+    impl->join_address =
+        net::to_text(admission->join_token().token) + "@" + net::to_string(advertise);
+    TROUPE_ASSIGN_OR_RETURN(const auto client_key, actors::client_key_path(options.listen.port));
+    const net::Endpoint local{
+        is_any_address(options.listen.host) ? "127.0.0.1" : options.listen.host,
+        options.listen.port};
+    TROUPE_RETURN_IF_ERROR(write_file_atomically(
+        client_key,
+        net::to_text(admission->local_token().token) + "@" + net::to_string(local) + "\n", 0600));
+    impl->client_key = client_key;
+  }
+  const nlohmann::json run = {{"pid", ::getpid()},
+                              {"role", options.head ? "head" : "node"},
+                              {"name", impl->name},
+                              {"address", net::to_string(advertise)},
+                              {"head", net::to_string(head.endpoint)}};
+  TROUPE_RETURN_IF_ERROR(write_file_atomically(run_file(impl->home), run.dump() + "\n", 0600));
+  return Daemon(std::move(impl));
+}
+
+}  // namespace troupe

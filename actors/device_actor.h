@@ -1,0 +1,20 @@
+#pragma once
+
+#include <troupe/actors/actors.h>
+
+// The device's thread as an actor: takes jobs, one after the other, in the order they came. Compute
+// happens here and in the device's pool, never in a scheduler thread.
+
+namespace troupe::actors {
+
+// Spawns the (detached) actor and makes its device on its own thread, since the caller of the pool
+// is the pool's thread 0. Blocks until the device is there.
+//   Errors: those of Device::create.
+struct DeviceHandle {
+  device_actor actor;
+  int threads = 0;
+  kernels::Isa isa = kernels::Isa::kScalar;
+};
+Result<DeviceHandle> spawn_device(caf::actor_system& system, const DeviceOptions& options);
+
+}  // namespace troupe::actors

@@ -1,0 +1,189 @@
+#include <chrono>
+
+#include <troupe/actors/engine.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe::actors {
+
+std::int64_t monotonic_us() {
+  using namespace std::chrono;
+  return duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
+                                                  const model::Tokenizer& tokenizer,
+                                                  const model::ChatTemplate* chat_template) {
+  const int kinds = !submit.prompt.empty() + !submit.messages.empty() + !submit.prompt_ids.empty();
+  if (kinds != 1) {
+    return Status(Code::kInvalidArgument,
+                  kinds == 0 ? "the request has no prompt; give a text, messages or token ids"
+                             : "the request has several prompts; give a text, messages or token "
+                               "ids, not more than one of them");
+  }
+  if (!submit.prompt_ids.empty()) return submit.prompt_ids;
+  if (submit.raw && !submit.prompt.empty()) return tokenizer.encode(submit.prompt, {});
+  if (chat_template == nullptr) {
+    return Status(Code::kFailedPrecondition,
+                  "the model has no chat template; give the prompt raw (--raw)");
+  }
+  std::vector<model::ChatMessage> messages;
+  if (!submit.system.empty()) messages.push_back({"system", submit.system});
+  if (!submit.prompt.empty()) messages.push_back({"user", submit.prompt});
+  for (const ChatTurn& turn : submit.messages) messages.push_back({turn.role, turn.content});
+  const auto markup = [&](model::TokenId id) -> std::string {
+    if (id < 0) return {};
+    auto piece = tokenizer.piece(id, true);
+    return piece ? *piece : std::string();
+  };
+  auto text =
+      chat_template->render(messages, true, markup(tokenizer.bos()), markup(tokenizer.eos()));
+  if (!text) return text.status().with_context("the chat template");
+  // The template writes BOS itself where the model wants one.
+  model::EncodeOptions options;
+  options.add_special = false;
+  return tokenizer.encode(*text, options);
+}
+
+namespace {
+
+constexpr std::chrono::milliseconds kTick{100};
+constexpr std::int64_t kDefaultDeadlineUs = 600'000'000;
+
+struct EngineShell {
+  std::unique_ptr<EngineState> state;
+  std::map<std::uint64_t, token_sink> sinks;
+  std::uint64_t submitted = 0, told_idle = 0;
+  Status failed;  // not ok: a stage is gone, nothing can be admitted
+};
+using Self = engine_actor::stateful_pointer<EngineShell>;
+using Setup = std::shared_ptr<const EngineSetup>;
+
+void publish(Self self, std::vector<EngineEvent> events) {
+  for (EngineEvent& event : events) {
+    const auto sink = self->state.sinks.find(event.request);
+    if (sink == self->state.sinks.end()) continue;
+    if (event.token) {
+      self->send(sink->second, std::make_shared<const Token>(std::move(*event.token)));
+    }
+    if (event.finished) {
+      self->send(sink->second, std::make_shared<const Finished>(std::move(*event.finished)));
+      self->demonitor(sink->second.address());
+      self->state.sinks.erase(sink);
+    }
+  }
+}
+
+// Sends steps while there are credits. A step that cannot be sent ends its requests: the stage is
+// gone, or so far behind that its queue is full.
+void drive(Self self, const Setup& setup) {
+  EngineState& state = *self->state.state;
+  while (auto planned = state.next_step()) {
+    const Status sent = setup->link->send(setup->first_stage, MessageType::kStep, planned->step,
+                                          setup->epoch, planned->id);
+    if (sent) continue;
+    StepFailed failed;
+    for (const StepSegment& segment : planned->step.segments) {
+      failed.requests.push_back(segment.request);
+    }
+    failed.code = static_cast<std::uint8_t>(sent.code());
+    failed.text = "the first stage cannot be reached: " + sent.message();
+    publish(self, state.on_failed(planned->id, failed, monotonic_us()));
+  }
+  if (state.idle() && setup->coordinator && self->state.told_idle != self->state.submitted) {
+    self->state.told_idle = self->state.submitted;
+    self->send(setup->coordinator, idle_atom::value, setup->epoch, self->state.submitted);
+  }
+}
+
+void refuse(Self self, const token_sink& sink, const Submit& submit, const Status& why) {
+  auto finished = std::make_shared<Finished>();
+  finished->request = submit.request;
+  finished->finish_reason = "error";
+  finished->code = static_cast<std::uint8_t>(why.code());
+  finished->error = why.message();
+  self->send(sink, FinishedPtr(std::move(finished)));
+}
+
+void submit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink) {
+  ++self->state.submitted;
+  if (!self->state.failed) return refuse(self, sink, submit, self->state.failed);
+  auto ids = prompt_tokens(submit, *setup->tokenizer, setup->chat_template.get());
+  if (!ids) {
+    refuse(self, sink, submit, ids.status());
+    return drive(self, setup);
+  }
+  const std::int64_t now = monotonic_us();
+  EngineRequest request;
+  request.id = submit.request;
+  request.prompt = std::move(*ids);
+  request.max_tokens = submit.max_tokens;
+  request.sampling = submit.sampling;
+  request.stop = submit.stop;
+  request.context = submit.context;
+  request.deadline_us =
+      now + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000 : kDefaultDeadlineUs);
+  const Status admitted = self->state.state->admit(std::move(request), now);
+  if (!admitted) {
+    refuse(self, sink, submit, admitted);
+    return drive(self, setup);
+  }
+  self->state.sinks.emplace(submit.request, sink);
+  self->monitor(sink);
+  drive(self, setup);
+}
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  EngineState& state = *self->state.state;
+  if (frame.header.type == static_cast<std::uint16_t>(MessageType::kStepDone)) {
+    const auto done = decode_body<StepDone>(*setup->link, frame);
+    if (done) publish(self, state.on_done(frame.header.step, *done, monotonic_us()));
+  } else {
+    const auto failed = decode_body<StepFailed>(*setup->link, frame);
+    if (failed) publish(self, state.on_failed(frame.header.step, *failed, monotonic_us()));
+  }
+  drive(self, setup);
+}
+
+engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
+  self->state.state = std::make_unique<EngineState>(setup->limits, setup->tokenizer);
+  self->set_down_handler([self, setup](const caf::down_msg& down) {
+    std::vector<std::uint64_t> gone;
+    for (const auto& [id, sink] : self->state.sinks) {
+      if (sink.address() == down.source) gone.push_back(id);
+    }
+    for (const std::uint64_t id : gone) {
+      self->state.sinks.erase(id);
+      self->state.state->cancel(id, monotonic_us());
+    }
+    drive(self, setup);
+  });
+  self->delayed_send(self, kTick, tick_atom::value);
+  return {
+      [self, setup](submit_atom, const SubmitPtr& request, const token_sink& sink) {
+        submit(self, setup, *request, sink);
+      },
+      [self, setup](cancel_atom, std::uint64_t request) {
+        publish(self, self->state.state->cancel(request, monotonic_us()));
+        drive(self, setup);
+      },
+      [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
+      [self](fail_atom, const StatusPtr& why) {
+        self->state.failed = *why;
+        publish(self, self->state.state->fail_all(*why, monotonic_us()));
+        self->quit();
+      },
+      [self, setup](tick_atom) {
+        publish(self, self->state.state->expire(monotonic_us()));
+        drive(self, setup);
+        self->delayed_send(self, kTick, tick_atom::value);
+      },
+  };
+}
+
+}  // namespace
+
+engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup) {
+  return system.spawn(engine_behavior, std::make_shared<const EngineSetup>(std::move(setup)));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/engine_state.h>
+#include <troupe/actors/link.h>
+#include <troupe/model/chat_template.h>
+
+// A deployment's engine: prompts in, tokens out. Turns a Submit into token ids (chat template,
+// tokenizer), drives EngineState, sends its steps to the first stage and its events to the sinks.
+// Lives in the head's process, so that the token log outlives any worker.
+
+namespace troupe::actors {
+
+struct EngineSetup {
+  std::uint64_t epoch = 0;
+  net::PublicKey first_stage{};
+  EngineLimits limits;
+  std::shared_ptr<const model::Tokenizer> tokenizer;
+  std::shared_ptr<const model::ChatTemplate> chat_template;  // null: the model has none
+  std::shared_ptr<Link> link;
+  coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom, epoch)
+};
+engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);
+
+// The prompt of a Submit as token ids. Pure.
+//   Errors: kInvalidArgument (none or several kinds of prompt; text that is not UTF-8),
+//   kFailedPrecondition (chat wanted, the model has no template: says to use raw).
+Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
+                                                  const model::Tokenizer& tokenizer,
+                                                  const model::ChatTemplate* chat_template);
+
+// Microseconds of the monotonic clock.
+std::int64_t monotonic_us();
+
+}  // namespace troupe::actors

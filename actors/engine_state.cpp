@@ -1,0 +1,264 @@
+#include <algorithm>
+
+#include <troupe/actors/engine_state.h>
+
+namespace troupe::actors {
+
+std::string AnswerText::push(std::string_view bytes) {
+  held_ += utf8_.push(bytes);
+  return release(false);
+}
+
+std::string AnswerText::finish() {
+  if (!stopped_) held_ += utf8_.finish();
+  return release(true);
+}
+
+std::string AnswerText::release(bool at_end) {
+  if (stopped_) return {};
+  std::size_t stop_at = std::string::npos;
+  for (const std::string& stop : stops_) stop_at = std::min(stop_at, held_.find(stop));
+  std::size_t show = held_.size();
+  if (stop_at != std::string::npos) {
+    stopped_ = true;
+    show = stop_at;
+  } else if (!at_end) {
+    // Hold back the longest tail that may still grow into a stop string.
+    for (const std::string& stop : stops_) {
+      for (std::size_t n = std::min(stop.size() - 1, held_.size()); n > 0; --n) {
+        if (held_.compare(held_.size() - n, n, stop, 0, n) == 0) {
+          show = std::min(show, held_.size() - n);
+          break;
+        }
+      }
+    }
+    // Never cut a character in two.
+    while (show > 0 && show < held_.size() && (held_[show] & 0xC0) == 0x80) --show;
+  }
+  std::string text = held_.substr(0, show);
+  held_.erase(0, show);
+  shown_ += text;
+  return text;
+}
+
+Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
+  if (requests_.size() >= limits_.requests_max) {
+    return Status(Code::kResourceExhausted, "the engine already serves " +
+                                                std::to_string(limits_.requests_max) +
+                                                " requests; try again when some have ended");
+  }
+  if (request.prompt.empty()) {
+    return Status(Code::kInvalidArgument, "the prompt has no tokens; give at least one");
+  }
+  for (const model::TokenId id : request.prompt) {
+    if (id < 0 || static_cast<std::size_t>(id) >= tokenizer_->vocabulary()) {
+      return Status(Code::kInvalidArgument,
+                    "token id " + std::to_string(id) + " is not in the vocabulary of " +
+                        std::to_string(tokenizer_->vocabulary()) + " tokens");
+    }
+  }
+  if (request.max_tokens == 0) {
+    return Status(Code::kInvalidArgument, "max_tokens is 0; ask for at least one token");
+  }
+  if (request.context > limits_.context_max) {
+    return Status(Code::kInvalidArgument, "a context of " + std::to_string(request.context) +
+                                              " positions is more than the model's " +
+                                              std::to_string(limits_.context_max));
+  }
+  if (request.context == 0) request.context = limits_.context_max;
+  if (request.prompt.size() >= request.context) {
+    return Status(Code::kInvalidArgument,
+                  "the prompt has " + std::to_string(request.prompt.size()) +
+                      " tokens, the context only " + std::to_string(request.context) +
+                      "; shorten the prompt or raise the context");
+  }
+  TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
+  for (const std::string& stop : request.stop) {
+    if (stop.empty()) return Status(Code::kInvalidArgument, "a stop string is empty");
+  }
+  const std::uint64_t id = request.id;
+  AnswerText text(request.stop);
+  const auto [place, fresh] =
+      requests_.emplace(id, Running{std::move(request), {}, 0, false, std::move(text), now_us});
+  (void)place;
+  if (!fresh) {
+    return Status(Code::kInvalidArgument, "request " + std::to_string(id) + " runs already");
+  }
+  turn_.push_back(id);
+  return Status::ok();
+}
+
+std::vector<EngineEvent> EngineState::cancel(std::uint64_t request, std::int64_t now_us) {
+  std::vector<EngineEvent> events;
+  end(request, "stop", Status::ok(), now_us, &events);
+  return events;
+}
+
+std::optional<PlannedStep> EngineState::next_step() {
+  if (in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
+  PlannedStep planned;
+  std::size_t rows = 0;
+  const auto add = [&](Running& running, std::size_t count) {
+    const std::size_t known = running.length();
+    StepSegment segment;
+    segment.request = running.request.id;
+    segment.position = static_cast<std::uint32_t>(running.sent);
+    segment.count = static_cast<std::uint32_t>(count);
+    segment.sample = running.sent + count == known;
+    segment.sampling = running.request.sampling;
+    for (std::size_t i = running.sent; i < running.sent + count; ++i) {
+      const std::size_t prompt = running.request.prompt.size();
+      planned.step.token_ids.push_back(i < prompt ? running.request.prompt[i]
+                                                  : running.answer[i - prompt]);
+    }
+    planned.step.segments.push_back(segment);
+    running.sent += count;
+    running.waiting = segment.sample;
+    rows += count;
+  };
+
+  // One row for requests that wait for their next token: a share of them, so that every stage has
+  // a step of its own to work on.
+  std::size_t decoding = 0;
+  for (const auto& [id, running] : requests_) decoding += !running.answer.empty();
+  std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
+  share = std::min(share, limits_.rows_max);
+  for (std::size_t i = 0, n = turn_.size(); i < n && rows < share; ++i) {
+    const std::uint64_t id = turn_.front();
+    turn_.pop_front();
+    turn_.push_back(id);
+    Running& running = requests_.at(id);
+    if (!running.answer.empty() && !running.waiting) add(running, 1);
+  }
+  // Then prompt rows, oldest request first; the rest of a prompt follows in the next step without
+  // waiting for this one.
+  std::size_t budget = std::min(limits_.chunk_rows, limits_.rows_max - rows);
+  for (auto& [id, running] : requests_) {
+    if (budget == 0) break;
+    if (!running.answer.empty() || running.waiting) continue;
+    const std::size_t count = std::min(budget, running.request.prompt.size() - running.sent);
+    if (count == 0) continue;
+    add(running, count);
+    budget -= count;
+  }
+  if (planned.step.segments.empty() && closed_.empty()) return std::nullopt;
+  planned.step.closed = std::move(closed_);
+  closed_.clear();
+  planned.id = next_step_++;
+  in_flight_.insert(planned.id);
+  return planned;
+}
+
+void EngineState::accept(const SampledToken& token, std::int64_t now_us,
+                         std::vector<EngineEvent>* events) {
+  const auto found = requests_.find(token.request);
+  if (found == requests_.end()) return;  // ended meanwhile
+  Running& running = found->second;
+  if (!running.waiting || token.position != running.length()) return;  // counted already
+  running.waiting = false;
+  running.answer.push_back(token.token);
+  running.last_us = now_us;
+  if (running.first_us == 0) running.first_us = now_us;
+
+  const bool is_end = tokenizer_->is_end(token.token);
+  std::string text;
+  if (!is_end) {
+    Result<std::string> piece = tokenizer_->piece(token.token, false);
+    if (!piece) {
+      end(token.request, "error", piece.status(), now_us, events);
+      return;
+    }
+    text = running.text.push(*piece);
+  }
+  Token out{token.request, static_cast<std::uint32_t>(running.answer.size() - 1), token.token,
+            std::move(text)};
+  const bool stopped = is_end || running.text.stopped();
+  const bool full = running.answer.size() >= running.request.max_tokens ||
+                    running.length() >= running.request.context;
+  if (stopped || full) out.text += running.text.finish();
+  events->push_back({token.request, std::move(out), std::nullopt});
+  if (stopped || full)
+    end(token.request, stopped ? "stop" : "length", Status::ok(), now_us, events);
+}
+
+std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone& done,
+                                              std::int64_t now_us) {
+  std::vector<EngineEvent> events;
+  if (in_flight_.erase(step) == 0) return events;
+  for (const SampledToken& token : done.tokens) accept(token, now_us, &events);
+  return events;
+}
+
+std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFailed& failed,
+                                                std::int64_t now_us) {
+  std::vector<EngineEvent> events;
+  if (in_flight_.erase(step) == 0) return events;
+  const Status why(static_cast<Code>(failed.code), failed.text);
+  for (const std::uint64_t request : failed.requests) end(request, "error", why, now_us, &events);
+  return events;
+}
+
+std::vector<EngineEvent> EngineState::fail_all(const Status& why, std::int64_t now_us) {
+  std::vector<EngineEvent> events;
+  in_flight_.clear();
+  while (!requests_.empty()) end(requests_.begin()->first, "error", why, now_us, &events);
+  closed_.clear();
+  return events;
+}
+
+std::vector<EngineEvent> EngineState::expire(std::int64_t now_us) {
+  std::vector<std::uint64_t> late;
+  for (const auto& [id, running] : requests_) {
+    if (running.request.deadline_us != 0 && now_us >= running.request.deadline_us) {
+      late.push_back(id);
+    }
+  }
+  std::vector<EngineEvent> events;
+  for (const std::uint64_t id : late) {
+    end(id, "error",
+        Status(Code::kDeadlineExceeded,
+               "the deadline of the request passed before the answer was complete; ask for fewer "
+               "tokens or allow more time"),
+        now_us, &events);
+  }
+  return events;
+}
+
+Finished EngineState::finish(Running& running, std::string reason, const Status& error,
+                             std::int64_t now_us) {
+  (void)now_us;
+  Finished out;
+  out.request = running.request.id;
+  out.finish_reason = std::move(reason);
+  out.code = static_cast<std::uint8_t>(error.code());
+  out.error = error.message();
+  running.text.finish();
+  out.text = running.text.shown();
+  const auto seconds = [](std::int64_t from, std::int64_t to) {
+    return static_cast<double>(to - from) * 1e-6;
+  };
+  if (running.first_us > running.begin_us) {
+    const double wait = seconds(running.begin_us, running.first_us);
+    out.ttft_ms = wait * 1e3;
+    out.prompt_tok_s = static_cast<double>(running.request.prompt.size()) / wait;
+  }
+  if (running.answer.size() > 1 && running.last_us > running.first_us) {
+    out.decode_tok_s =
+        static_cast<double>(running.answer.size() - 1) / seconds(running.first_us, running.last_us);
+  }
+  out.prompt_ids = std::move(running.request.prompt);
+  out.token_ids = std::move(running.answer);
+  return out;
+}
+
+void EngineState::end(std::uint64_t id, std::string reason, const Status& error,
+                      std::int64_t now_us, std::vector<EngineEvent>* events) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  if (found->second.sent > 0) closed_.push_back(id);
+  events->push_back({id, std::nullopt, finish(found->second, std::move(reason), error, now_us)});
+  requests_.erase(found);
+  turn_.erase(std::find(turn_.begin(), turn_.end(), id));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/step.h>
+#include <troupe/model/tokenizer.h>
+#include <troupe/runtime/status.h>
+
+// The engine's decider: which rows go into the next step, what a step's result means for each
+// request, when an answer ends. Pure: no actor, clock or socket; time comes as an argument.
+// The token log of a request is the only truth: a token counts once, at its position.
+
+namespace troupe::actors {
+
+struct EngineLimits {
+  std::size_t stages = 1;
+  std::size_t steps_in_flight_max = 2;  // credits of the whole path
+  std::size_t rows_max = 256;           // rows of a step
+  std::size_t chunk_rows = 128;         // prompt rows of a step
+  std::size_t context_max = 0;          // positions of a sequence
+  std::size_t requests_max = 256;       // admitted at once
+};
+
+// Text of an answer: whole characters only, and nothing that may yet become a stop string.
+class AnswerText {
+ public:
+  explicit AnswerText(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+  // Bytes of the next token -> text that may be shown now. Sets stopped() at a stop string.
+  std::string push(std::string_view bytes);
+  // The rest, at the end of the answer.
+  std::string finish();
+  bool stopped() const { return stopped_; }
+  const std::string& shown() const { return shown_; }
+
+ private:
+  std::string release(bool at_end);
+  std::vector<std::string> stops_;
+  model::Utf8Stream utf8_;
+  std::string held_, shown_;
+  bool stopped_ = false;
+};
+
+struct EngineRequest {
+  std::uint64_t id = 0;
+  std::vector<model::TokenId> prompt;
+  std::uint32_t max_tokens = 0;
+  model::SamplingParams sampling;
+  std::vector<std::string> stop;
+  std::size_t context = 0;       // 0: the limit
+  std::int64_t deadline_us = 0;  // absolute, of the caller's clock
+};
+
+// A token to show, or the end of an answer.
+struct EngineEvent {
+  std::uint64_t request = 0;
+  std::optional<Token> token;
+  std::optional<Finished> finished;
+};
+
+struct PlannedStep {
+  std::uint64_t id = 0;
+  Step step;
+};
+
+class EngineState {
+ public:
+  EngineState(EngineLimits limits, std::shared_ptr<const model::Tokenizer> tokenizer)
+      : limits_(limits), tokenizer_(std::move(tokenizer)) {}
+
+  // Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling),
+  // kResourceExhausted (too many requests).
+  Status admit(EngineRequest request, std::int64_t now_us);
+  // Ends a request whose asker went away or said stop.
+  std::vector<EngineEvent> cancel(std::uint64_t request, std::int64_t now_us);
+  // The next step, while there is a credit and something to do.
+  std::optional<PlannedStep> next_step();
+  // A step came back; unknown ids (an earlier try) are ignored.
+  std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
+  std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed,
+                                     std::int64_t now_us);
+  // Ends everything: a stage is gone.
+  std::vector<EngineEvent> fail_all(const Status& why, std::int64_t now_us);
+  std::vector<EngineEvent> expire(std::int64_t now_us);
+
+  std::size_t active() const { return requests_.size(); }
+  std::size_t steps_in_flight() const { return in_flight_.size(); }
+  bool idle() const { return requests_.empty() && in_flight_.empty() && closed_.empty(); }
+
+ private:
+  struct Running {
+    EngineRequest request;
+    std::vector<model::TokenId> answer;  // the token log
+    std::size_t sent = 0;                // positions that steps have carried so far
+    bool waiting = false;                // a sampling step is in flight
+    AnswerText text;
+    std::int64_t begin_us = 0, first_us = 0, last_us = 0;
+    std::size_t length() const { return request.prompt.size() + answer.size(); }
+  };
+  void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
+  Finished finish(Running& running, std::string reason, const Status& error, std::int64_t now_us);
+  void end(std::uint64_t id, std::string reason, const Status& error, std::int64_t now_us,
+           std::vector<EngineEvent>* events);
+
+  EngineLimits limits_;
+  std::shared_ptr<const model::Tokenizer> tokenizer_;
+  std::map<std::uint64_t, Running> requests_;
+  std::deque<std::uint64_t> turn_;     // admission order, rotated as decode rows are handed out
+  std::set<std::uint64_t> in_flight_;  // step ids
+  std::vector<std::uint64_t> closed_;  // requests whose KV the stages may drop
+  std::uint64_t next_step_ = 1;
+};
+
+}  // namespace troupe::actors

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/device_actor.h>
+#include <troupe/actors/link.h>
+#include <troupe/actors/troupe.h>
+#include <troupe/model/store.h>
+
+// What the actors of one process share: the actor system (our own, or the embedding program's), the
+// link, the store. Ends its actors, and closes the link, when it goes.
+
+namespace troupe::actors {
+
+class Host {
+ public:
+  // With our own actor system (null `system`) or in the caller's, which must outlive the host.
+  static std::shared_ptr<Host> make(caf::actor_system* system);
+  ~Host();
+
+  caf::actor_system& system() { return *system_; }
+  std::shared_ptr<Link> link;
+  std::shared_ptr<model::Store> store;
+  std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in =
+      std::make_shared<std::atomic<std::uint64_t>>(0);
+
+  // Remembers an actor that must end with the host.
+  template <class Handle>
+  Handle track(Handle handle) {
+    tracked_.push_back(caf::actor_cast<caf::strong_actor_ptr>(handle));
+    return handle;
+  }
+  // Ends the actors and closes the link. Idempotent.
+  void close();
+
+ private:
+  Host() = default;
+  std::unique_ptr<caf::actor_system_config> config_;
+  std::unique_ptr<caf::actor_system> own_;
+  caf::actor_system* system_ = nullptr;
+  std::vector<caf::strong_actor_ptr> tracked_;
+};
+
+// A coordinator, a node and a device in this process, without sockets: the service of a local
+// cluster. The device is made here.
+Result<service_actor> start_local(Host& host, const LocalOptions& options);
+// A connection to a head. `description` becomes "cluster of NAME at HOST:PORT".
+Result<service_actor> start_client(Host& host, const ConnectOptions& options,
+                                   std::string* description, bulk_actor* bulk);
+
+// Makes HOME (0700) when absent.
+Status prepare_home(const std::string& home);
+std::uint64_t machine_memory_bytes();
+
+// The model of a request, as the service wants it: its identity, and the manifest when the file is
+// on this machine; tells `bulk` to serve its parts.
+Result<OpenModel> describe_model(Host& host, const std::string& model,
+                                 const std::vector<model::LayerRange>& layers,
+                                 const bulk_actor& bulk);
+
+}  // namespace troupe::actors
+
+namespace troupe {
+
+struct Cluster::Impl {
+  std::shared_ptr<actors::Host> host;
+  actors::service_actor service;
+  actors::bulk_actor bulk;
+  std::string description;
+  bool local = true;
+};
+
+}  // namespace troupe

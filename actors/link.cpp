@@ -1,0 +1,219 @@
+#include <troupe/actors/link.h>
+
+namespace troupe::actors {
+
+std::uint64_t next_request_id() {
+  static std::atomic<std::uint64_t> next{1};
+  return next++;
+}
+
+Result<std::shared_ptr<Link>> Link::open(const net::TransportOptions& options) {
+  std::shared_ptr<Link> link(new Link);
+  link->identity_ = options.identity;
+  link->incarnation_ = options.incarnation;
+  link->cluster_ = options.cluster;
+  // The handlers hold the bare link: it closes the transport, and joins its thread, before it goes.
+  Link* raw = link.get();
+  net::Handlers handlers;
+  handlers.on_frame = [raw](net::InFrame frame) { raw->deliver(std::move(frame)); };
+  handlers.on_connected = [raw](const net::PublicKey& peer, net::Channel channel) {
+    raw->deliver(PeerEvent{PeerEvent::Kind::kConnected, peer, channel, Status::ok()});
+  };
+  handlers.on_disconnected = [raw](const net::PublicKey& peer, net::Channel channel,
+                                   const Status& why) {
+    raw->deliver(PeerEvent{PeerEvent::Kind::kDisconnected, peer, channel, why});
+  };
+  handlers.on_peer_left = [raw](const net::PublicKey& peer, net::Channel channel) {
+    raw->deliver(PeerEvent{PeerEvent::Kind::kLeft, peer, channel, Status::ok()});
+  };
+  auto transport = net::make_zmq_transport(options, std::move(handlers));
+  if (!transport) return transport.status();
+  link->transport_ = std::move(*transport);
+  return link;
+}
+
+std::shared_ptr<Link> Link::loopback() {
+  std::shared_ptr<Link> link(new Link);
+  link->identity_ = net::make_key_pair();
+  link->incarnation_ = net::random_u64();
+  link->cluster_ = net::random_u64();
+  return link;
+}
+
+Link::~Link() { close(); }
+
+void Link::close() {
+  std::unique_ptr<net::Transport> transport;
+  std::map<Room, link_user> rooms;
+  std::map<std::uint64_t, frame_sink> workers, engines;
+  {
+    std::lock_guard lock(mutex_);
+    rooms.swap(rooms_);
+    workers.swap(workers_);
+    engines.swap(engines_);
+    transport.swap(transport_);
+  }
+}
+
+Status Link::send(const net::PublicKey& to, MessageType type, std::uint64_t epoch,
+                  std::uint64_t step, std::vector<std::byte> body, net::Payload payload) {
+  const MessageRow* row = find_message(static_cast<std::uint16_t>(type));
+  TROUPE_CHECK(row != nullptr, std::to_string(static_cast<int>(type)));
+  wire::Header header;
+  header.type = static_cast<std::uint16_t>(type);
+  header.cluster = cluster_;
+  header.incarnation = incarnation_;
+  header.epoch = epoch;
+  header.step = step;
+  if (to == self()) {
+    net::InFrame frame;
+    frame.peer = to;
+    frame.role = net::Role::kHead;
+    frame.channel = row->channel;
+    frame.header = header;
+    frame.body = std::move(body);
+    frame.payload = std::move(payload);
+    deliver(std::move(frame));
+    return Status::ok();
+  }
+  net::OutFrame frame{header, std::move(body), std::move(payload)};
+  // The lock keeps close() from destroying the transport under us; send only queues.
+  std::lock_guard lock(mutex_);
+  if (!transport_) {
+    return Status(Code::kUnavailable, "this process has no connection to other nodes any more");
+  }
+  return transport_->send(to, row->channel, std::move(frame));
+}
+
+void Link::attach(Room room, link_user user) {
+  std::lock_guard lock(mutex_);
+  rooms_.insert_or_assign(room, std::move(user));
+}
+void Link::attach_worker(std::uint64_t epoch, frame_sink worker) {
+  std::lock_guard lock(mutex_);
+  workers_.insert_or_assign(epoch, std::move(worker));
+}
+void Link::attach_engine(std::uint64_t epoch, frame_sink engine) {
+  std::lock_guard lock(mutex_);
+  engines_.insert_or_assign(epoch, std::move(engine));
+}
+void Link::detach_worker(std::uint64_t epoch) {
+  std::lock_guard lock(mutex_);
+  workers_.erase(epoch);
+}
+void Link::detach_engine(std::uint64_t epoch) {
+  std::lock_guard lock(mutex_);
+  engines_.erase(epoch);
+}
+
+void Link::set_cluster(std::uint64_t cluster) {
+  cluster_ = cluster;
+  if (transport_) transport_->set_cluster(cluster);
+}
+
+LinkCounters Link::counters() const {
+  LinkCounters counters;
+  {
+    std::lock_guard lock(mutex_);
+    if (transport_) counters.transport = transport_->counters();
+  }
+  counters.stale_frames = stale_;
+  counters.wrong_role_frames = wrong_role_;
+  counters.unknown_frames = unknown_;
+  counters.undecodable_frames = undecodable_;
+  return counters;
+}
+
+namespace {
+
+Room room_of(MessageType type) {
+  switch (type) {
+    case MessageType::kEnrol:
+    case MessageType::kHello:
+    case MessageType::kHeartbeat:
+    case MessageType::kLeave:
+    case MessageType::kPeersAllowed:
+    case MessageType::kStageLoaded:
+    case MessageType::kStageFailed:
+    case MessageType::kOpenModel:
+    case MessageType::kSubmit:
+    case MessageType::kCancel:
+    case MessageType::kStatusQuery:
+    case MessageType::kStopCluster:
+      return Room::kCoordinator;
+    case MessageType::kServePeers:
+    case MessageType::kModelReady:
+    case MessageType::kToken:
+    case MessageType::kFinished:
+    case MessageType::kStatusReply:
+      return Room::kClient;
+    case MessageType::kServing:
+    case MessageType::kFetchBlob:
+    case MessageType::kBlobChunk:
+    case MessageType::kBlobMissing:
+      return Room::kBulk;
+    default:
+      return Room::kNode;
+  }
+}
+
+}  // namespace
+
+void Link::deliver(net::InFrame frame) {
+  const MessageRow* row = find_message(frame.header.type);
+  if (row == nullptr) {
+    ++unknown_;
+    return;
+  }
+  if ((row->senders & role_bit(frame.role)) == 0 || row->channel != frame.channel) {
+    ++wrong_role_;
+    log(LogLevel::kWarning, std::string("dropped a ") + row->name + " frame from a " +
+                                net::role_name(frame.role) + ", who may not send it");
+    return;
+  }
+  const std::uint64_t epoch = frame.header.epoch;
+  auto mail = std::make_shared<const net::InFrame>(std::move(frame));
+  const bool step = row->type == MessageType::kStep;
+  if (step || row->type == MessageType::kStepDone || row->type == MessageType::kStepFailed) {
+    frame_sink sink;
+    {
+      std::lock_guard lock(mutex_);
+      const auto& routes = step ? workers_ : engines_;
+      const auto found = routes.find(epoch);
+      if (found != routes.end()) sink = found->second;
+    }
+    if (!sink) {
+      ++stale_;
+      return;
+    }
+    caf::anon_send(sink, FramePtr(std::move(mail)));
+    return;
+  }
+  // What a head answers to a Hello goes to the node of a daemon, and to the client of a program
+  // that is no daemon.
+  Room room = room_of(row->type);
+  link_user user;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = rooms_.find(room);
+    if (found == rooms_.end() && room == Room::kNode) found = rooms_.find(Room::kClient);
+    if (found != rooms_.end()) user = found->second;
+  }
+  if (!user) {
+    ++unknown_;
+    return;
+  }
+  caf::anon_send(user, FramePtr(std::move(mail)));
+}
+
+void Link::deliver(PeerEvent event) {
+  std::map<Room, link_user> rooms;
+  {
+    std::lock_guard lock(mutex_);
+    rooms = rooms_;
+  }
+  const auto mail = std::make_shared<const PeerEvent>(std::move(event));
+  for (const auto& [room, user] : rooms) caf::anon_send(user, PeerEventPtr(mail));
+}
+
+}  // namespace troupe::actors

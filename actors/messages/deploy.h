@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <troupe/model/store.h>
+#include <troupe/runtime/net/keys.h>
+
+// Placing a model: the head makes the nodes know each other, then tells each which layers it holds.
+// An epoch names one deployment in one placement; frames of another epoch are stale.
+
+namespace troupe::actors {
+
+struct PeerAddress {
+  net::PublicKey key{};
+  std::uint8_t role = 0;  // net::Role
+  std::string name;
+  std::string host;  // "" when it cannot be dialled (a client)
+  std::uint16_t port = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(key, role, name, host, port);
+  }
+};
+
+// Head to node: let these connect to you. Acknowledged before anybody is told to dial, because a
+// refusal is final for a ZeroMQ socket.
+struct AllowPeers {
+  std::uint64_t epoch = 0;
+  std::vector<PeerAddress> peers;
+  template <class A>
+  void serialize(A& a) {
+    a(epoch, peers);
+  }
+};
+struct PeersAllowed {
+  std::uint64_t epoch = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(epoch);
+  }
+};
+// Head to client: dial these on the bulk channel, they will ask for the model that you opened.
+struct ServePeers {
+  std::uint64_t epoch = 0;
+  std::vector<PeerAddress> peers;
+  template <class A>
+  void serialize(A& a) {
+    a(epoch, peers);
+  }
+};
+
+struct LoadStage {
+  std::uint64_t epoch = 0;
+  model::Manifest manifest;
+  std::uint32_t layer_begin = 0, layer_end = 0;
+  PeerAddress next;  // the next stage, or the head for the last stage's tokens
+  bool last = false;
+  std::vector<net::PublicKey> sources;  // who holds the model's parts
+  template <class A>
+  void serialize(A& a) {
+    a(epoch, manifest, layer_begin, layer_end, next, last, sources);
+  }
+};
+struct StageLoaded {
+  std::uint64_t epoch = 0;
+  std::uint64_t weights_bytes = 0;
+  std::uint64_t fetched_bytes = 0;  // over the network, for this load
+  template <class A>
+  void serialize(A& a) {
+    a(epoch, weights_bytes, fetched_bytes);
+  }
+};
+struct StageFailed {
+  std::uint64_t epoch = 0;
+  std::uint8_t code = 0;
+  std::string text;
+  template <class A>
+  void serialize(A& a) {
+    a(epoch, code, text);
+  }
+};
+struct UnloadStage {
+  std::uint64_t epoch = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(epoch);
+  }
+};
+
+}  // namespace troupe::actors

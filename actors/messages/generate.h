@@ -1,0 +1,129 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <troupe/model/config.h>
+#include <troupe/model/sampler.h>
+#include <troupe/model/store.h>
+
+// Client to head: open a model, submit prompts, get tokens. `request` is the client's own number;
+// answers carry it back.
+
+namespace troupe::actors {
+
+struct OpenModel {
+  std::uint64_t request = 0;
+  std::string model;          // sha256 of the file; the manifest may be absent then
+  bool has_manifest = false;  // the client holds the file and serves its parts
+  model::Manifest manifest;
+  std::vector<std::uint32_t> layer_begins, layer_ends;  // an explicit split; empty: plan it
+  template <class A>
+  void serialize(A& a) {
+    a(request, model, has_manifest, manifest, layer_begins, layer_ends);
+  }
+};
+struct StageName {
+  std::string node, layers;
+  template <class A>
+  void serialize(A& a) {
+    a(node, layers);
+  }
+};
+struct ModelReady {
+  std::uint64_t request = 0;
+  std::uint8_t code = 0;  // troupe::Code; 0: ready
+  std::string text;       // why not
+  std::uint64_t epoch = 0;
+  std::vector<StageName> stages;
+  template <class A>
+  void serialize(A& a) {
+    a(request, code, text, epoch, stages);
+  }
+};
+
+struct ChatTurn {
+  std::string role, content;
+  template <class A>
+  void serialize(A& a) {
+    a(role, content);
+  }
+};
+struct Submit {
+  std::uint64_t request = 0;
+  std::uint64_t epoch = 0;  // of the deployment that ModelReady named
+  std::string prompt;
+  std::vector<ChatTurn> messages;
+  std::vector<model::TokenId> prompt_ids;
+  std::string system;
+  bool raw = false;
+  std::uint32_t max_tokens = 0;
+  model::SamplingParams sampling;
+  std::vector<std::string> stop;
+  std::uint64_t context = 0;  // 0: the model's
+  std::uint32_t deadline_ms = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(request, epoch, prompt, messages, prompt_ids, system, raw, max_tokens, sampling, stop,
+      context, deadline_ms);
+  }
+};
+struct Cancel {
+  std::uint64_t request = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(request);
+  }
+};
+struct Token {
+  std::uint64_t request = 0;
+  std::uint32_t index = 0;
+  model::TokenId id = 0;
+  std::string text;
+  template <class A>
+  void serialize(A& a) {
+    a(request, index, id, text);
+  }
+};
+struct Finished {
+  std::uint64_t request = 0;
+  std::string finish_reason;  // stop, length, error
+  std::uint8_t code = 0;      // troupe::Code when "error"
+  std::string error;
+  std::string text;  // the whole answer; the tokens' texts joined are a prefix of it
+  std::vector<model::TokenId> prompt_ids;
+  std::vector<model::TokenId> token_ids;
+  double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(request, finish_reason, code, error, text, prompt_ids, token_ids, prompt_tok_s, decode_tok_s,
+      ttft_ms);
+  }
+};
+
+// Status of the cluster for people and scripts.
+struct StatusQuery {
+  std::uint64_t request = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(request);
+  }
+};
+struct StatusReply {
+  std::uint64_t request = 0;
+  std::string json;
+  template <class A>
+  void serialize(A& a) {
+    a(request, json);
+  }
+};
+struct StopCluster {
+  bool everywhere = false;
+  template <class A>
+  void serialize(A& a) {
+    a(everywhere);
+  }
+};
+
+}  // namespace troupe::actors

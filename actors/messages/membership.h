@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <troupe/runtime/net/keys.h>
+
+// Joining, staying and leaving. A node or client dials its head's control channel and says Hello;
+// the head answers Welcome or Refused. Then a heartbeat every 200 ms keeps the lease.
+
+namespace troupe::actors {
+
+// Enrolment: said with the token's key pair, which can say nothing else.
+struct Enrol {
+  net::PublicKey key{};   // the newcomer's own
+  std::uint8_t role = 0;  // net::Role: kNode or kClient
+  std::string name;
+  template <class A>
+  void serialize(A& a) {
+    a(key, role, name);
+  }
+};
+// Newcomers that use one token share its key: each looks for its own key in the answer.
+struct Enrolled {
+  net::PublicKey key{};
+  std::uint64_t cluster = 0;
+  std::string cluster_name;
+  template <class A>
+  void serialize(A& a) {
+    a(key, cluster, cluster_name);
+  }
+};
+
+struct Hello {
+  std::uint8_t role = 0;  // what the sender is: must be its key's role
+  std::string name;       // wished; the head makes it unique
+  std::string host;       // where others dial this node; "" for a client
+  std::uint16_t port = 0;
+  std::uint32_t threads = 0;
+  std::uint64_t memory_bytes = 0;
+  std::string isa;
+  template <class A>
+  void serialize(A& a) {
+    a(role, name, host, port, threads, memory_bytes, isa);
+  }
+};
+struct Welcome {
+  std::string name;  // the name that the head gave
+  std::string cluster_name;
+  std::uint32_t heartbeat_ms = 0;
+  std::uint32_t lease_ms = 0;  // without a heartbeat for so long a node is dead
+  template <class A>
+  void serialize(A& a) {
+    a(name, cluster_name, heartbeat_ms, lease_ms);
+  }
+};
+// A Hello or Heartbeat that is not accepted. `rejoin`: say Hello again, from nothing.
+struct Refused {
+  std::uint8_t code = 0;  // troupe::Code
+  std::string text;
+  bool rejoin = false;
+  template <class A>
+  void serialize(A& a) {
+    a(code, text, rejoin);
+  }
+};
+
+// What a node has and did; travels in each heartbeat, shown by `status`.
+struct NodeStats {
+  std::uint64_t weights_bytes = 0, kv_bytes = 0;
+  std::uint64_t hidden_bytes_out = 0;  // hidden states sent to the next stage
+  std::uint64_t positions_out = 0;     // and of how many positions
+  std::uint64_t steps = 0, positions = 0;
+  std::uint64_t bulk_bytes_in = 0;  // weights fetched
+  std::uint64_t stale_frames = 0, refused_frames = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(weights_bytes, kv_bytes, hidden_bytes_out, positions_out, steps, positions, bulk_bytes_in,
+      stale_frames, refused_frames);
+  }
+};
+struct Heartbeat {
+  std::uint64_t count = 0;
+  NodeStats stats;
+  template <class A>
+  void serialize(A& a) {
+    a(count, stats);
+  }
+};
+struct HeartbeatAck {
+  std::uint64_t count = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(count);
+  }
+};
+struct Leave {
+  std::string why;
+  template <class A>
+  void serialize(A& a) {
+    a(why);
+  }
+};
+struct StopDaemon {
+  std::string why;
+  template <class A>
+  void serialize(A& a) {
+    a(why);
+  }
+};
+
+}  // namespace troupe::actors

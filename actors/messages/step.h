@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <troupe/model/sampler.h>
+
+// One step of a deployment: "run your layers on these positions". Travels engine -> stage 0 -> ...
+// -> last stage -> engine. Header: epoch and step id. Hidden states are the payload, f32
+// little-endian (rows, C), rows in segment order; stage 0 gets token ids instead. A stage derives
+// every shape from its own model.
+
+namespace troupe::actors {
+
+struct StepSegment {
+  std::uint64_t request = 0;
+  std::uint32_t position = 0;  // absolute, of the first row; 0 starts the sequence anew
+  std::uint32_t count = 0;     // rows
+  bool sample = false;         // choose the token that follows the last row
+  model::SamplingParams sampling;
+  template <class A>
+  void serialize(A& a) {
+    a(request, position, count, sample, sampling);
+  }
+};
+struct Step {
+  std::vector<StepSegment> segments;
+  std::vector<model::TokenId> token_ids;  // to stage 0 only
+  std::vector<std::uint64_t> closed;      // requests whose KV may go
+  template <class A>
+  void serialize(A& a) {
+    a(segments, token_ids, closed);
+  }
+};
+
+struct SampledToken {
+  std::uint64_t request = 0;
+  std::uint32_t position = 0;  // absolute position of the chosen token
+  model::TokenId token = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(request, position, token);
+  }
+};
+struct StepDone {
+  std::vector<SampledToken> tokens;
+  template <class A>
+  void serialize(A& a) {
+    a(tokens);
+  }
+};
+// A stage could not run the step: its requests end, the deployment goes on.
+struct StepFailed {
+  std::vector<std::uint64_t> requests;
+  std::uint8_t code = 0;
+  std::string text;
+  template <class A>
+  void serialize(A& a) {
+    a(requests, code, text);
+  }
+};
+
+}  // namespace troupe::actors

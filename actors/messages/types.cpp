@@ -1,0 +1,60 @@
+#include <algorithm>
+
+#include <troupe/actors/messages/types.h>
+
+namespace troupe::actors {
+namespace {
+
+using net::Channel;
+constexpr std::uint8_t kHead = role_bit(net::Role::kHead);
+constexpr std::uint8_t kNode = role_bit(net::Role::kNode);
+constexpr std::uint8_t kClient = role_bit(net::Role::kClient);
+constexpr std::uint8_t kEnrolling = role_bit(net::Role::kEnrol);
+
+constexpr MessageRow kRows[] = {
+    {MessageType::kEnrol, "enrol", Channel::kControl, kEnrolling},
+    {MessageType::kEnrolled, "enrolled", Channel::kControl, kHead},
+    {MessageType::kHello, "hello", Channel::kControl, kHead | kNode | kClient},
+    {MessageType::kWelcome, "welcome", Channel::kControl, kHead},
+    {MessageType::kRefused, "refused", Channel::kControl, kHead},
+    {MessageType::kHeartbeat, "heartbeat", Channel::kControl, kHead | kNode},
+    {MessageType::kHeartbeatAck, "heartbeat_ack", Channel::kControl, kHead},
+    {MessageType::kLeave, "leave", Channel::kControl, kHead | kNode},
+    {MessageType::kStopDaemon, "stop_daemon", Channel::kControl, kHead},
+    {MessageType::kAllowPeers, "allow_peers", Channel::kControl, kHead},
+    {MessageType::kPeersAllowed, "peers_allowed", Channel::kControl, kHead | kNode},
+    {MessageType::kServePeers, "serve_peers", Channel::kControl, kHead},
+    {MessageType::kLoadStage, "load_stage", Channel::kControl, kHead},
+    {MessageType::kStageLoaded, "stage_loaded", Channel::kControl, kHead | kNode},
+    {MessageType::kStageFailed, "stage_failed", Channel::kControl, kHead | kNode},
+    {MessageType::kUnloadStage, "unload_stage", Channel::kControl, kHead},
+    {MessageType::kStep, "step", Channel::kActivations, kHead | kNode},
+    {MessageType::kStepDone, "step_done", Channel::kActivations, kHead | kNode},
+    {MessageType::kStepFailed, "step_failed", Channel::kActivations, kHead | kNode},
+    {MessageType::kOpenModel, "open_model", Channel::kControl, kClient},
+    {MessageType::kModelReady, "model_ready", Channel::kControl, kHead},
+    {MessageType::kSubmit, "submit", Channel::kControl, kClient},
+    {MessageType::kCancel, "cancel", Channel::kControl, kClient},
+    {MessageType::kToken, "token", Channel::kControl, kHead},
+    {MessageType::kFinished, "finished", Channel::kControl, kHead},
+    {MessageType::kStatusQuery, "status_query", Channel::kControl, kClient},
+    {MessageType::kStatusReply, "status_reply", Channel::kControl, kHead},
+    {MessageType::kStopCluster, "stop_cluster", Channel::kControl, kClient},
+    {MessageType::kServing, "serving", Channel::kBulk, kClient},
+    {MessageType::kFetchBlob, "fetch_blob", Channel::kBulk, kHead | kNode},
+    {MessageType::kBlobChunk, "blob_chunk", Channel::kBulk, kHead | kNode | kClient},
+    {MessageType::kBlobMissing, "blob_missing", Channel::kBulk, kHead | kNode | kClient},
+};
+
+}  // namespace
+
+std::span<const MessageRow> message_rows() { return kRows; }
+
+const MessageRow* find_message(std::uint16_t type) {
+  const auto row = std::find_if(std::begin(kRows), std::end(kRows), [type](const MessageRow& r) {
+    return static_cast<std::uint16_t>(r.type) == type;
+  });
+  return row == std::end(kRows) ? nullptr : row;
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <troupe/runtime/net/transport.h>
+
+// The number, name, channel and permitted senders of everything that nodes say to each other: one
+// row a message. The link drops a frame whose type is unknown, that came on another channel, or
+// whose sender's role may not say it. Bodies are in the files beside this one, a file a subject.
+
+namespace troupe::actors {
+
+enum class MessageType : std::uint16_t {
+  // enrol.h
+  kEnrol = 1,
+  kEnrolled = 2,
+  // membership.h
+  kHello = 8,
+  kWelcome = 9,
+  kRefused = 10,
+  kHeartbeat = 11,
+  kHeartbeatAck = 12,
+  kLeave = 13,
+  kStopDaemon = 14,
+  // deploy.h
+  kAllowPeers = 24,
+  kPeersAllowed = 25,
+  kServePeers = 26,
+  kLoadStage = 27,
+  kStageLoaded = 28,
+  kStageFailed = 29,
+  kUnloadStage = 30,
+  // step.h
+  kStep = 40,
+  kStepDone = 41,
+  kStepFailed = 42,
+  // generate.h
+  kOpenModel = 48,
+  kModelReady = 49,
+  kSubmit = 50,
+  kCancel = 51,
+  kToken = 52,
+  kFinished = 53,
+  // status.h
+  kStatusQuery = 56,
+  kStatusReply = 57,
+  kStopCluster = 58,
+  // bulk.h
+  kServing = 64,
+  kFetchBlob = 65,
+  kBlobChunk = 66,
+  kBlobMissing = 67,
+};
+
+constexpr std::uint8_t role_bit(net::Role role) {
+  return static_cast<std::uint8_t>(1u << static_cast<unsigned>(role));
+}
+
+struct MessageRow {
+  MessageType type;
+  const char* name;
+  net::Channel channel;
+  std::uint8_t senders;  // role_bit of every role that may say it
+};
+std::span<const MessageRow> message_rows();
+// nullptr when there is no such message.
+const MessageRow* find_message(std::uint16_t type);
+
+}  // namespace troupe::actors

@@ -1,0 +1,442 @@
+#include <set>
+
+#include <troupe/actors/cluster_state.h>
+#include <troupe/actors/engine.h>
+#include <troupe/actors/node.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe::actors {
+namespace {
+
+constexpr std::int64_t kEnrolAgainUs = 500'000;
+constexpr std::int64_t kJoinPatienceUs = 15'000'000;
+
+// A stage that is being fetched and loaded, or that runs.
+struct StageHere {
+  LoadStage order;
+  std::shared_ptr<model::Stage> stage;
+  std::shared_ptr<StageCounters> counters = std::make_shared<StageCounters>();
+  worker_actor worker;
+  std::uint64_t fetched_bytes = 0;
+  bool next_connected = false, answered = false;
+};
+
+enum class Phase { kEnrolling, kConnecting, kGreeting, kMember, kStopped };
+
+struct NodeShell {
+  Phase phase = Phase::kConnecting;
+  std::string name, cluster_name;
+  std::map<std::uint64_t, StageHere> stages;
+  std::uint64_t beats = 0;
+  NodeStats past;  // of stages that are gone
+  std::int64_t started_us = 0, enrol_said_us = 0;
+  bool ever_joined = false;
+  std::set<net::PublicKey> open_ways;  // peers whose activations channel we reached
+  Status last_trouble;
+};
+using Self = node_actor::stateful_pointer<NodeShell>;
+using Setup = std::shared_ptr<const NodeSetup>;
+
+bool is_head(const Setup& setup) { return setup->head == setup->link->self(); }
+
+void stop(Self self, const Setup& setup, const Status& why) {
+  if (self->state.phase == Phase::kStopped) return;
+  self->state.phase = Phase::kStopped;
+  if (!self->state.ever_joined) {
+    setup->on_joined(why.is_ok() ? Status(Code::kCancelled, "the head stopped") : why);
+  }
+  setup->on_stop(why);
+}
+
+// ---- joining ---------------------------------------------------------------------------------
+
+void connect(Self self, const Setup& setup) {
+  NodeShell& state = self->state;
+  if (is_head(setup)) {
+    state.phase = Phase::kGreeting;
+    return;
+  }
+  net::Transport* transport = setup->link->transport();
+  if (setup->token) {
+    state.phase = Phase::kEnrolling;
+    transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl,
+                    net::enrolment_key_pair(*setup->token));
+  } else {
+    state.phase = Phase::kConnecting;
+    transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl);
+  }
+}
+
+void say_enrol(Self self, const Setup& setup) {
+  self->state.enrol_said_us = monotonic_us();
+  const Enrol enrol{setup->link->self(), static_cast<std::uint8_t>(net::Role::kNode), setup->name};
+  const Status sent = setup->link->send(setup->head, MessageType::kEnrol, enrol);
+  if (!sent) self->state.last_trouble = sent;
+}
+
+void say_hello(Self self, const Setup& setup) {
+  self->state.phase = Phase::kGreeting;
+  Hello hello;
+  hello.role = static_cast<std::uint8_t>(is_head(setup) ? net::Role::kHead : net::Role::kNode);
+  hello.name = setup->name;
+  hello.host = setup->advertise.host;
+  hello.port = setup->advertise.port;
+  hello.threads = static_cast<std::uint32_t>(setup->threads);
+  hello.memory_bytes = setup->memory_bytes;
+  hello.isa = setup->device ? std::string(kernels::isa_name(setup->isa)) : "";
+  const Status sent = setup->link->send(setup->head, MessageType::kHello, hello);
+  if (!sent) self->state.last_trouble = sent;
+}
+
+void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
+  if (self->state.phase != Phase::kEnrolling || enrolled.key != setup->link->self()) return;
+  setup->link->set_cluster(enrolled.cluster);
+  const Membership member{enrolled.cluster, enrolled.cluster_name, setup->head,
+                          setup->head_endpoint.host, setup->head_endpoint.port};
+  const Status saved = save_membership(setup->home, member);
+  if (!saved) return stop(self, setup, saved);
+  // The token's key could only enrol; from here on we are ourselves.
+  self->state.phase = Phase::kConnecting;
+  net::Transport* transport = setup->link->transport();
+  transport->disconnect(setup->head);
+  transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl);
+}
+
+// ---- stages ----------------------------------------------------------------------------------
+
+void drop_stage(Self self, const Setup& setup, std::uint64_t epoch) {
+  const auto found = self->state.stages.find(epoch);
+  if (found == self->state.stages.end()) return;
+  setup->link->detach_worker(epoch);
+  StageHere& here = found->second;
+  self->state.past.hidden_bytes_out += here.counters->hidden_bytes_out;
+  self->state.past.positions_out += here.counters->positions_out;
+  self->state.past.steps += here.counters->steps;
+  self->state.past.positions += here.counters->positions;
+  if (here.worker) self->send_exit(here.worker, caf::exit_reason::user_shutdown);
+  self->state.stages.erase(found);
+}
+
+void drop_all_stages(Self self, const Setup& setup) {
+  while (!self->state.stages.empty()) drop_stage(self, setup, self->state.stages.begin()->first);
+}
+
+void answer_failed(Self self, const Setup& setup, std::uint64_t epoch, const Status& why) {
+  StageFailed failed{epoch, static_cast<std::uint8_t>(why.code()), why.message()};
+  const Status sent = setup->link->send(setup->head, MessageType::kStageFailed, failed, epoch);
+  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a failed stage: " + sent.message());
+  drop_stage(self, setup, epoch);
+}
+
+// The stage is in memory and its way out is open: steps may come.
+void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch) {
+  const auto found = self->state.stages.find(epoch);
+  if (found == self->state.stages.end()) return;
+  StageHere& here = found->second;
+  if (!here.stage || !here.next_connected || here.answered) return;
+  here.answered = true;
+  WorkerSetup worker;
+  worker.epoch = epoch;
+  worker.stage = here.stage;
+  worker.head = setup->head;
+  worker.next = here.order.next.key;
+  worker.device = setup->device;
+  worker.link = setup->link;
+  worker.counters = here.counters;
+  here.worker = spawn_worker(self->system(), std::move(worker));
+  setup->link->attach_worker(epoch, here.worker);
+  const StageLoaded loaded{epoch, here.stage->weights_bytes(), here.fetched_bytes};
+  const Status sent = setup->link->send(setup->head, MessageType::kStageLoaded, loaded, epoch);
+  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
+}
+
+// The parts are here: load them on the device's thread.
+void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
+  StageHere& here = self->state.stages.at(epoch);
+  const auto order = std::make_shared<const LoadStage>(here.order);
+  const caf::strong_actor_ptr me = caf::actor_cast<caf::strong_actor_ptr>(self);
+  self->send(setup->device, std::make_shared<const DeviceJob>([setup, order, me](Device& device) {
+               const auto load = [&]() -> Result<std::unique_ptr<model::Stage>> {
+                 TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(order->manifest));
+                 TROUPE_ASSIGN_OR_RETURN(const auto config,
+                                         model::config_from_gguf(source->header()));
+                 return model::Stage::load(*source, config, {order->layer_begin, order->layer_end},
+                                           device, {});
+               };
+               auto loaded = load();
+               auto result = std::make_shared<StageResult>();
+               result->epoch = order->epoch;
+               if (loaded) {
+                 result->stage = std::move(*loaded);
+               } else {
+                 result->status = loaded.status();
+               }
+               caf::anon_send(caf::actor_cast<node_actor>(me), StageResultPtr(std::move(result)));
+             }));
+}
+
+void on_load(Self self, const Setup& setup, LoadStage order) {
+  const std::uint64_t epoch = order.epoch;
+  drop_stage(self, setup, epoch);
+  StageHere& here = self->state.stages[epoch];
+  here.order = std::move(order);
+  if (!setup->device) {
+    return answer_failed(self, setup, epoch,
+                         Status(Code::kFailedPrecondition, "this node holds no layers"));
+  }
+  const net::PublicKey next = here.order.next.key;
+  if (next == setup->link->self()) {
+    here.next_connected = true;
+  } else {
+    // The head is dialled where it was joined: its own idea of its address may not fit from here.
+    const bool to_head = next == setup->head;
+    const net::Endpoint endpoint =
+        to_head ? setup->head_endpoint : net::Endpoint{here.order.next.host, here.order.next.port};
+    setup->link->transport()->dial(next, endpoint, net::Channel::kActivations);
+    here.next_connected = self->state.open_ways.contains(next);
+  }
+  // The header first: it says which tensors the layers need.
+  const model::Manifest manifest = here.order.manifest;
+  const auto me = caf::actor_cast<caf::strong_actor_ptr>(self);
+  const auto tell = [me, epoch](Status status, std::uint64_t bytes) {
+    auto result = std::make_shared<StageResult>();
+    result->epoch = epoch;
+    result->status = std::move(status);
+    result->fetched_bytes = bytes;
+    result->fetched = true;
+    caf::anon_send(caf::actor_cast<node_actor>(me), StageResultPtr(std::move(result)));
+  };
+  const auto request = std::make_shared<FetchRequest>();
+  request->sources = here.order.sources;
+  const auto range = model::LayerRange{here.order.layer_begin, here.order.layer_end};
+  const auto sources = here.order.sources;
+  const auto store = setup->store;
+  const bulk_actor bulk = setup->bulk;
+  if (!store->whole_file(manifest.model) && !store->has_blob(manifest.header.sha256)) {
+    request->blobs.push_back(manifest.header);
+  }
+  request->done = [=](Status status, std::uint64_t header_bytes) {
+    const auto missing = [&]() -> Result<std::vector<model::BlobRef>> {
+      TROUPE_RETURN_IF_ERROR(status);
+      TROUPE_ASSIGN_OR_RETURN(const auto source, store->source(manifest));
+      TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+      return store->missing(manifest, model::tensors_of(source->header(), config, range));
+    }();
+    if (!missing) return tell(missing.status(), header_bytes);
+    const auto rest = std::make_shared<FetchRequest>();
+    rest->blobs = *missing;
+    rest->sources = sources;
+    rest->done = [tell, header_bytes](Status s, std::uint64_t bytes) {
+      tell(std::move(s), header_bytes + bytes);
+    };
+    caf::anon_send(bulk, FetchPtr(rest));
+  };
+  self->send(setup->bulk, FetchPtr(request));
+}
+
+void on_stage_result(Self self, const Setup& setup, const StageResult& result) {
+  const auto found = self->state.stages.find(result.epoch);
+  if (found == self->state.stages.end()) return;  // unloaded meanwhile
+  if (!result.status) return answer_failed(self, setup, result.epoch, result.status);
+  if (result.fetched) {
+    found->second.fetched_bytes = result.fetched_bytes;
+    load_stage(self, setup, result.epoch);
+    return;
+  }
+  found->second.stage = result.stage;
+  answer_loaded_when_ready(self, setup, result.epoch);
+}
+
+// ---- frames and events -----------------------------------------------------------------------
+
+void on_allow(const Setup& setup, const AllowPeers& allow) {
+  if (net::Transport* transport = setup->link->transport()) {
+    for (const PeerAddress& peer : allow.peers) {
+      const net::Role role = static_cast<net::Role>(peer.role);
+      // A head is who we joined; nobody becomes one by being named.
+      if (peer.key != setup->link->self() &&
+          (role == net::Role::kNode || role == net::Role::kClient)) {
+        transport->allow(peer.key, role);
+      }
+    }
+  }
+  const Status sent =
+      setup->link->send(setup->head, MessageType::kPeersAllowed, PeersAllowed{allow.epoch});
+  if (!sent) log(LogLevel::kWarning, "cannot acknowledge peers: " + sent.message());
+}
+
+void on_refused(Self self, const Setup& setup, const Refused& refused) {
+  if (refused.rejoin) {
+    log(LogLevel::kWarning, "the head asks this node to join again: " + refused.text);
+    drop_all_stages(self, setup);
+    if (self->state.phase == Phase::kMember) say_hello(self, setup);
+    return;
+  }
+  stop(self, setup, Status(static_cast<Code>(refused.code), refused.text));
+}
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  if (frame.peer != setup->head) return;  // only our head gives orders
+  Link& link = *setup->link;
+  NodeShell& state = self->state;
+  switch (static_cast<MessageType>(frame.header.type)) {
+    case MessageType::kEnrolled:
+      if (const auto message = decode_body<Enrolled>(link, frame)) {
+        on_enrolled(self, setup, *message);
+      }
+      break;
+    case MessageType::kWelcome:
+      if (const auto message = decode_body<Welcome>(link, frame)) {
+        state.phase = Phase::kMember;
+        state.name = message->name;
+        if (!state.ever_joined) {
+          state.ever_joined = true;
+          setup->on_joined(state.name);
+        }
+      }
+      break;
+    case MessageType::kRefused:
+      if (const auto message = decode_body<Refused>(link, frame)) on_refused(self, setup, *message);
+      break;
+    case MessageType::kAllowPeers:
+      if (const auto message = decode_body<AllowPeers>(link, frame)) on_allow(setup, *message);
+      break;
+    case MessageType::kLoadStage:
+      if (auto message = decode_body<LoadStage>(link, frame)) {
+        on_load(self, setup, std::move(*message));
+      }
+      break;
+    case MessageType::kUnloadStage:
+      if (const auto message = decode_body<UnloadStage>(link, frame)) {
+        drop_stage(self, setup, message->epoch);
+      }
+      break;
+    case MessageType::kStopDaemon:
+      stop(self, setup, Status::ok());
+      break;
+    default:
+      break;
+  }
+}
+
+void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
+  NodeShell& state = self->state;
+  const bool head_control = event.peer == setup->head && event.channel == net::Channel::kControl;
+  if (event.channel == net::Channel::kActivations && event.kind != PeerEvent::Kind::kLeft) {
+    const bool open = event.kind == PeerEvent::Kind::kConnected;
+    open ? (void)state.open_ways.insert(event.peer) : (void)state.open_ways.erase(event.peer);
+    std::vector<std::uint64_t> ready, broken;
+    for (auto& [epoch, here] : state.stages) {
+      if (here.order.next.key != event.peer) continue;
+      here.next_connected = open;
+      if (open) ready.push_back(epoch);
+      const bool final = event.why.code() == Code::kPermissionDenied;
+      if (!open && !here.answered && final) broken.push_back(epoch);
+    }
+    for (const std::uint64_t epoch : ready) answer_loaded_when_ready(self, setup, epoch);
+    for (const std::uint64_t epoch : broken) {
+      answer_failed(self, setup, epoch, event.why.with_context("connecting to the next stage"));
+    }
+    return;
+  }
+  if (!head_control || is_head(setup) || state.phase == Phase::kStopped) return;
+  if (event.kind == PeerEvent::Kind::kConnected) {
+    if (state.phase == Phase::kEnrolling) {
+      say_enrol(self, setup);
+    } else {
+      drop_all_stages(self, setup);  // they belong to the connection that was lost
+      say_hello(self, setup);
+    }
+  } else if (event.kind == PeerEvent::Kind::kDisconnected) {
+    state.last_trouble = event.why;
+    if (state.ever_joined) {
+      log(LogLevel::kWarning, "lost the head: " + event.why.message() + "; trying again");
+      if (event.why.code() == Code::kPermissionDenied) stop(self, setup, event.why);
+    } else if (event.why.code() == Code::kPermissionDenied ||
+               event.why.code() == Code::kFailedPrecondition) {
+      stop(self, setup, event.why);
+    }
+  }
+}
+
+NodeStats stats(const NodeShell& state, const Setup& setup) {
+  NodeStats sum = state.past;
+  for (const auto& [epoch, here] : state.stages) {
+    if (here.stage) sum.weights_bytes += here.stage->weights_bytes();
+    sum.kv_bytes += here.counters->kv_bytes;
+    sum.hidden_bytes_out += here.counters->hidden_bytes_out;
+    sum.positions_out += here.counters->positions_out;
+    sum.steps += here.counters->steps;
+    sum.positions += here.counters->positions;
+  }
+  sum.bulk_bytes_in = *setup->bulk_bytes_in;
+  const LinkCounters counters = setup->link->counters();
+  sum.stale_frames = counters.stale_frames;
+  sum.refused_frames = counters.wrong_role_frames + counters.unknown_frames +
+                       counters.undecodable_frames + counters.transport.rejected_header +
+                       counters.transport.rejected_checksum + counters.transport.rejected_sequence +
+                       counters.transport.rejected_cluster;
+  return sum;
+}
+
+void tick(Self self, const Setup& setup) {
+  NodeShell& state = self->state;
+  const std::int64_t now = monotonic_us();
+  if (state.phase == Phase::kMember) {
+    const Heartbeat beat{++state.beats, stats(state, setup)};
+    const Status sent = setup->link->send(setup->head, MessageType::kHeartbeat, beat);
+    if (!sent) state.last_trouble = sent;
+  } else if (!state.ever_joined && state.phase != Phase::kStopped) {
+    // Another newcomer with the same token may have got our answer: say it again.
+    if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
+        now - state.enrol_said_us > kEnrolAgainUs) {
+      say_enrol(self, setup);
+    }
+    if (now - state.started_us > kJoinPatienceUs) {
+      stop(self, setup,
+           Status(Code::kUnavailable,
+                  "no head answered at " + net::to_string(setup->head_endpoint) + " for " +
+                      std::to_string(kJoinPatienceUs / 1'000'000) + " s" +
+                      (state.last_trouble ? std::string()
+                                          : " (" + state.last_trouble.message() + ")") +
+                      "; check the address, and that 'troupe start --head' runs there"));
+    }
+  }
+}
+
+node_actor::behavior_type node_behavior(Self self, Setup setup) {
+  self->state.started_us = monotonic_us();
+  self->set_exit_handler([self, setup](caf::exit_msg& message) {
+    drop_all_stages(self, setup);
+    self->quit(message.reason);
+  });
+  return {
+      [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
+      [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
+      [self, setup](join_atom) {
+        connect(self, setup);
+        if (is_head(setup)) say_hello(self, setup);
+        self->delayed_send(self, std::chrono::microseconds(kHeartbeatUs), tick_atom::value);
+      },
+      [self, setup](tick_atom) {
+        tick(self, setup);
+        self->delayed_send(self, std::chrono::microseconds(kHeartbeatUs), tick_atom::value);
+      },
+      [self, setup](stop_atom, const std::string& why) {
+        if (self->state.phase == Phase::kMember && !is_head(setup)) {
+          const Status sent = setup->link->send(setup->head, MessageType::kLeave, Leave{why});
+          if (!sent) log(LogLevel::kInfo, "cannot say goodbye: " + sent.message());
+        }
+        drop_all_stages(self, setup);
+      },
+      [self, setup](const StageResultPtr& result) { on_stage_result(self, setup, *result); },
+  };
+}
+
+}  // namespace
+
+node_actor spawn_node(caf::actor_system& system, NodeSetup setup) {
+  return system.spawn(node_behavior, std::make_shared<const NodeSetup>(std::move(setup)));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/admission.h>
+#include <troupe/actors/link.h>
+#include <troupe/actors/worker.h>
+#include <troupe/model/store.h>
+
+// A node's actor: enrols and joins, keeps the lease, lets peers in, loads and drops stages as its
+// head says. In the head's own process its head is itself.
+
+namespace troupe::actors {
+
+struct NodeSetup {
+  std::filesystem::path home;
+  std::string name;
+  net::Endpoint advertise;  // where others dial us
+  net::PublicKey head{};
+  net::Endpoint head_endpoint;      // unused when the head is this process
+  std::optional<net::Token> token;  // absent: a member already
+  std::shared_ptr<Link> link;
+  std::shared_ptr<model::Store> store;
+  bulk_actor bulk;
+  device_actor device;  // null: this process holds no layers
+  int threads = 0;
+  kernels::Isa isa = kernels::Isa::kScalar;
+  std::uint64_t memory_bytes = 0;
+  std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
+  // Called once, on a scheduler thread: joined under this name, or why not.
+  std::function<void(Result<std::string> name)> on_joined;
+  // Called when the cluster ends this daemon; an ok Status when it was asked to stop.
+  std::function<void(Status)> on_stop;
+};
+node_actor spawn_node(caf::actor_system& system, NodeSetup setup);
+
+}  // namespace troupe::actors

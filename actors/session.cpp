@@ -1,0 +1,70 @@
+#include <troupe/actors/session.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe::actors {
+
+std::uint64_t RequestNames::add(std::uint64_t theirs) {
+  const std::uint64_t ours = next_request_id();
+  std::lock_guard lock(mutex_);
+  theirs_[ours] = theirs;
+  return ours;
+}
+
+std::uint64_t RequestNames::theirs(std::uint64_t ours) const {
+  std::lock_guard lock(mutex_);
+  const auto found = theirs_.find(ours);
+  return found == theirs_.end() ? 0 : found->second;
+}
+
+std::uint64_t RequestNames::ours(std::uint64_t theirs) const {
+  std::lock_guard lock(mutex_);
+  for (const auto& [inside, outside] : theirs_) {
+    if (outside == theirs) return inside;
+  }
+  return 0;
+}
+
+void RequestNames::erase(std::uint64_t ours) {
+  std::lock_guard lock(mutex_);
+  theirs_.erase(ours);
+}
+
+namespace {
+
+struct SessionShell {};
+using Self = token_sink::stateful_pointer<SessionShell>;
+
+token_sink::behavior_type session_behavior(Self self, std::shared_ptr<Link> link,
+                                           net::PublicKey client,
+                                           std::shared_ptr<RequestNames> names) {
+  const auto send = [self, link, client](MessageType type, const auto& message) {
+    const Status sent = link->send(client, type, message);
+    if (!sent) {
+      // A client that does not read loses its requests, not the head its memory.
+      log(LogLevel::kWarning, "a client is gone or does not read: " + sent.message());
+      self->quit();
+    }
+  };
+  return {
+      [=](const TokenPtr& token) {
+        Token out = *token;
+        out.request = names->theirs(token->request);
+        if (out.request != 0) send(MessageType::kToken, out);
+      },
+      [=](const FinishedPtr& finished) {
+        Finished out = *finished;
+        out.request = names->theirs(finished->request);
+        names->erase(finished->request);
+        if (out.request != 0) send(MessageType::kFinished, out);
+      },
+  };
+}
+
+}  // namespace
+
+token_sink spawn_session(caf::actor_system& system, std::shared_ptr<Link> link,
+                         const net::PublicKey& client, std::shared_ptr<RequestNames> names) {
+  return system.spawn(session_behavior, std::move(link), client, std::move(names));
+}
+
+}  // namespace troupe::actors

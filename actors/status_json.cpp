@@ -1,0 +1,88 @@
+#include <nlohmann/json.hpp>
+
+#include <troupe/actors/coordinator.h>
+
+namespace troupe::actors {
+namespace {
+
+using nlohmann::json;
+
+// Layers of every stage that a node holds or is to hold: "0-9", or "0-9,0-29" with two models.
+std::string layers_of(const ClusterState& state, const net::PublicKey& node) {
+  std::string text;
+  for (const auto& [epoch, deployment] : state.deployments()) {
+    for (const StagePlan& stage : deployment.stages) {
+      if (stage.node != node) continue;
+      text += (text.empty() ? "" : ",") + model::to_string(stage.layers);
+    }
+  }
+  return text;
+}
+
+json node_json(const ClusterState& state, const NodeRecord& node) {
+  return {{"name", node.name},
+          {"address", node.host.empty() ? "" : node.host + ":" + std::to_string(node.port)},
+          {"state", life_name(node.life)},
+          {"layers", node.alive() ? layers_of(state, node.key) : ""},
+          {"weights_bytes", node.stats.weights_bytes},
+          {"kv_bytes", node.stats.kv_bytes},
+          {"threads", node.threads},
+          {"isa", node.isa},
+          {"works", node.works},
+          {"memory_bytes", node.memory_bytes},
+          {"hidden_bytes_out", node.stats.hidden_bytes_out},
+          {"positions_out", node.stats.positions_out},
+          {"steps", node.stats.steps},
+          {"positions", node.stats.positions},
+          {"weights_fetched_bytes", node.stats.bulk_bytes_in},
+          {"stale_frames", node.stats.stale_frames},
+          {"refused_frames", node.stats.refused_frames}};
+}
+
+json deployment_json(const ClusterState& state, const Deployment& deployment) {
+  json stages = json::array();
+  for (const StagePlan& stage : deployment.stages) {
+    const NodeRecord* node = state.node(stage.node);
+    stages.push_back({{"node", node != nullptr ? node->name : "?"},
+                      {"layers", model::to_string(stage.layers)},
+                      {"weights_bytes", stage.weights_bytes}});
+  }
+  return {{"model", deployment.manifest.name},
+          {"sha256", deployment.manifest.model},
+          {"epoch", deployment.epoch},
+          {"state", life_name(deployment.life)},
+          {"stages", stages}};
+}
+
+}  // namespace
+
+std::string status_json(const ClusterState& state, const CoordinatorSetup& setup,
+                        const LinkCounters& counters) {
+  json out;
+  out["role"] = setup.role;
+  out["cluster"] = setup.admission ? setup.admission->cluster_name() : "";
+  out["nodes"] = json::array();
+  for (const NodeRecord* node : state.nodes()) out["nodes"].push_back(node_json(state, *node));
+  out["deployments"] = json::array();
+  for (const auto& [epoch, deployment] : state.deployments()) {
+    out["deployments"].push_back(deployment_json(state, deployment));
+  }
+  const net::Counters& t = counters.transport;
+  out["counters"] = {{"frames_in", t.frames_in},
+                     {"frames_out", t.frames_out},
+                     {"bytes_in", t.bytes_in},
+                     {"bytes_out", t.bytes_out},
+                     {"rejected_header", t.rejected_header},
+                     {"rejected_checksum", t.rejected_checksum},
+                     {"rejected_sequence", t.rejected_sequence},
+                     {"rejected_cluster", t.rejected_cluster},
+                     {"refused_keys", t.refused_keys},
+                     {"send_overflow", t.send_overflow},
+                     {"stale_frames", counters.stale_frames},
+                     {"wrong_role_frames", counters.wrong_role_frames},
+                     {"unknown_frames", counters.unknown_frames},
+                     {"undecodable_frames", counters.undecodable_frames}};
+  return out.dump();
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,168 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <troupe/model/chat_template.h>
+#include <troupe/model/config.h>
+#include <troupe/model/sampler.h>
+#include <troupe/runtime/log.h>
+#include <troupe/runtime/net/transport.h>
+#include <troupe/runtime/status.h>
+
+// The library for programs that embed Troupe: run models in this process or on a cluster, and be a
+// daemon of one. No CAF, ZeroMQ or CUDA type here (users of CAF: <troupe/actors/attach.h>).
+// The library prints nothing, installs no signal handler and throws nothing; set_log_sink
+// (runtime/log.h) gives it a voice. Objects are movable handles; every call may come from any
+// thread and calls on one Cluster may overlap. A moved-from object may only be destroyed.
+
+namespace troupe {
+
+// One prompt and how to continue it.
+struct GenerateRequest {
+  // A name in the store, a path to a GGUF file, or sha256:HEX of a whole file.
+  std::string model;
+  // The prompt: exactly one of these three is not empty.
+  std::string prompt;                        // text; with the chat template as a user's message
+  std::vector<model::ChatMessage> messages;  // a conversation, always with the chat template
+  std::vector<model::TokenId> prompt_ids;    // token ids, taken as they are
+  std::string system;                        // a system message before `prompt`; "" for none
+  bool raw = false;                          // `prompt` without the chat template
+
+  int max_tokens = 256;  // >= 1
+  model::SamplingParams sampling;
+  std::vector<std::string> stop;  // the text ends before the first of these
+  // Positions that prompt and answer may take; 0: the model's own limit.
+  std::size_t context = 0;
+  // Which node gets which layers, e.g. {0-9, 10-19, 20-29} in the order of `nodes`; empty: the
+  // coordinator decides.
+  std::vector<model::LayerRange> layers;
+  int deadline_ms = 0;  // of the whole call; 0: ten minutes
+};
+
+struct TokenEvent {
+  model::TokenId id = 0;
+  std::string text;       // whole UTF-8 characters that this token completed; may be empty
+  std::size_t index = 0;  // 0 for the first token of the answer
+};
+// Called on a thread of the library, one token after the other, never two at once for one call.
+// Return false to cancel: the call then ends with finish_reason "stop". Must not call back into the
+// Cluster from here and should be quick: it holds back this request, no other.
+using TokenCallback = std::function<bool(const TokenEvent&)>;
+
+struct StageReport {
+  std::string node;    // its name
+  std::string layers;  // "0-9"
+};
+
+struct GenerateResult {
+  std::string text;                       // without the end token's markup
+  std::vector<model::TokenId> token_ids;  // with the end token
+  std::vector<model::TokenId> prompt_token_ids;
+  std::string finish_reason;  // "stop", "length" or "error"
+  // When finish_reason is "error": what happened and what to do; the fields above hold what was
+  // generated until then.
+  Status error;
+  double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
+  std::vector<StageReport> nodes;
+};
+
+struct LocalOptions {
+  std::string home;  // "": TROUPE_HOME, else ~/.troupe
+  int threads = 0;   // 0: every CPU that this process may use
+};
+
+struct ConnectOptions {
+  std::string home;  // where this client's key lies
+  // "HOST:PORT" of a head on this machine whose client key this user can read, or
+  // "TOKEN@HOST:PORT" (the key is enrolled on first use).
+  std::string cluster;
+  int timeout_ms = 5000;
+};
+
+class Cluster {
+ public:
+  // Everything in this process: no socket, no daemon.
+  static Result<Cluster> local(const LocalOptions& options);
+  // A client of the head at options.cluster.
+  //   Errors: kUnavailable (nobody listens), kPermissionDenied (token or key refused),
+  //   kInvalidArgument (malformed), kDeadlineExceeded.
+  static Result<Cluster> connect(const ConnectOptions& options);
+  Cluster(Cluster&&) noexcept;
+  Cluster& operator=(Cluster&&) noexcept;
+  ~Cluster();  // cancels what is under way
+
+  // Loads the model where it is not loaded yet (a path is hashed here and served from here to the
+  // nodes that need it) and generates. Blocks until the end. Errors before the first token come as
+  // a Status; after it, in the result (finish_reason "error").
+  Result<GenerateResult> generate(const GenerateRequest& request, const TokenCallback& on_token);
+
+  // The cluster as JSON: {"role","cluster","nodes":[...],"deployments":[...],"counters":{...}}.
+  Result<std::string> status_json();
+  // Ends the daemon that we are connected to (`everywhere`: its whole cluster).
+  Status stop(bool everywhere);
+  // What the command says on stderr: "this process", or "cluster of NAME at HOST:PORT".
+  std::string description() const;
+
+  // For <troupe/actors/attach.h> only.
+  struct Impl;
+  explicit Cluster(std::unique_ptr<Impl> impl);
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+struct DaemonOptions {
+  std::string home;  // "": TROUPE_HOME, else ~/.troupe
+  std::string name;  // "": host name (made unique by the head)
+  bool head = false;
+  bool work = true;                         // false: a head that holds no layers
+  net::Endpoint listen{"127.0.0.1", 7700};  // control PORT, tensors PORT + 1 and PORT + 2
+  std::optional<net::Endpoint> advertise;   // what others dial; absent: `listen`
+  std::string join;                         // TOKEN@HOST:PORT, of a node
+  int threads = 0;
+};
+
+// A node daemon inside this process: what `troupe start` runs.
+class Daemon {
+ public:
+  // Returns when ready: a head listens; a node has enrolled and was welcomed by its head.
+  //   Errors: kAlreadyExists (port in use, or a daemon of this home runs already),
+  //   kPermissionDenied (token refused), kUnavailable (no head there), kInvalidArgument.
+  static Result<Daemon> start(const DaemonOptions& options);
+  Daemon(Daemon&&) noexcept;
+  Daemon& operator=(Daemon&&) noexcept;
+  ~Daemon();  // as stop()
+
+  // What another machine needs: "TOKEN@HOST:PORT". "" for a node.
+  std::string join_address() const;
+  std::string name() const;
+  // Blocks until request_stop() or a stop command from the cluster; a node also returns, with a
+  // Status that says why, when its head has told it to leave.
+  Status wait();
+  // May be called from a signal handler: it only writes to an eventfd.
+  void request_stop() noexcept;
+  // Leaves the cluster, ends the actors; bounded by two seconds.
+  void stop();
+
+ private:
+  struct Impl;
+  explicit Daemon(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Where a home is: `home` if given, else TROUPE_HOME, else ~/.troupe.
+std::string resolve_home(const std::string& home);
+// The head's address of the cluster that the daemon of this home belongs to, as its run file says;
+// kNotFound when no daemon runs on this home.
+Result<std::string> daemon_address(const std::string& home);
+// Ends the daemon of this home, head or node, and waits until it has ended (5 s at most).
+//   Errors: kNotFound (none runs), kDeadlineExceeded, kPermissionDenied.
+Status stop_daemon(const std::string& home);
+
+}  // namespace troupe

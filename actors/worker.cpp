@@ -1,0 +1,189 @@
+#include <cstring>
+#include <utility>
+
+#include <troupe/actors/worker.h>
+#include <troupe/model/sampler.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe::actors {
+
+Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const Step& step) {
+  std::vector<std::shared_ptr<model::KvSequence>> handles;
+  for (const StepSegment& segment : step.segments) {
+    if (segment.count == 0) {
+      return Status(Code::kBadData, "a step has a segment without rows");
+    }
+    Entry& entry = sequences_[segment.request];
+    if (segment.position == 0) {
+      if (entry.sequence) dropped_.push_back(std::move(entry.sequence));
+      entry = {stage_->new_sequence(), 0};
+    }
+    if (!entry.sequence || entry.next_position != segment.position) {
+      const std::size_t expected = entry.next_position;
+      if (!entry.sequence) sequences_.erase(segment.request);
+      return Status(Code::kFailedPrecondition,
+                    "a step continues request " + std::to_string(segment.request) +
+                        " at position " + std::to_string(segment.position) + ", this stage is at " +
+                        std::to_string(expected));
+    }
+    entry.next_position += segment.count;
+    handles.push_back(entry.sequence);
+  }
+  return handles;
+}
+
+void WorkerState::close(const std::vector<std::uint64_t>& requests) {
+  for (const std::uint64_t request : requests) {
+    const auto found = sequences_.find(request);
+    if (found == sequences_.end()) continue;
+    dropped_.push_back(std::move(found->second.sequence));
+    sequences_.erase(found);
+  }
+}
+
+std::vector<std::shared_ptr<model::KvSequence>> WorkerState::take_dropped() {
+  return std::exchange(dropped_, {});
+}
+
+namespace {
+
+struct WorkerShell {
+  std::unique_ptr<WorkerState> state;
+};
+
+// Everything that the device's thread needs to run one step; made by the worker, used once.
+struct StepJob {
+  FramePtr frame;
+  Step step;
+  std::vector<std::shared_ptr<model::KvSequence>> sequences;
+  std::vector<std::shared_ptr<model::KvSequence>> dropped;  // freed on the device's thread
+};
+
+void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step,
+               const Status& why) {
+  StepFailed failed;
+  for (const StepSegment& segment : step.segments) failed.requests.push_back(segment.request);
+  failed.code = static_cast<std::uint8_t>(why.code());
+  failed.text = why.message();
+  const Status sent =
+      setup.link->send(setup.head, MessageType::kStepFailed, failed, setup.epoch, step_id);
+  if (!sent) log(LogLevel::kWarning, "cannot tell the engine of a failed step: " + sent.message());
+}
+
+Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output) {
+  job.step.token_ids.clear();
+  const std::size_t bytes = output.hidden.size() * sizeof(float);
+  auto hidden = std::make_shared<std::vector<float>>(std::move(output.hidden));
+  net::Payload payload{
+      hidden, {reinterpret_cast<const std::byte*>(hidden->data()), hidden->size() * sizeof(float)}};
+  const Status sent = setup.link->send(setup.next, MessageType::kStep, job.step, setup.epoch,
+                                       job.frame->header.step, std::move(payload));
+  if (sent) {
+    setup.counters->hidden_bytes_out += bytes;
+    setup.counters->positions_out += bytes / (setup.stage->config().channels * sizeof(float));
+  }
+  return sent;
+}
+
+Status sample_and_answer(const WorkerSetup& setup, const StepJob& job,
+                         const model::StepOutput& output) {
+  StepDone done;
+  std::size_t row = 0;
+  const std::size_t vocabulary = setup.stage->config().vocabulary;
+  for (const StepSegment& segment : job.step.segments) {
+    if (!segment.sample) continue;
+    const std::span<const float> logits(output.logits.data() + row++ * vocabulary, vocabulary);
+    const std::uint32_t position = segment.position + segment.count;
+    Result<model::TokenId> token = model::sample(logits, segment.sampling, position);
+    if (!token) return token.status();
+    done.tokens.push_back({segment.request, position, *token});
+  }
+  return setup.link->send(setup.head, MessageType::kStepDone, done, setup.epoch,
+                          job.frame->header.step);
+}
+
+Status run_step(const WorkerSetup& setup, StepJob& job) {
+  const model::ModelConfig& config = setup.stage->config();
+  const bool first = setup.stage->range().begin == 0;
+  const bool last = setup.stage->range().end == config.layers;
+  std::vector<model::Segment> segments;
+  std::size_t rows = 0;
+  for (std::size_t i = 0; i < job.step.segments.size(); ++i) {
+    const StepSegment& s = job.step.segments[i];
+    const bool logits = last && s.sample;
+    segments.push_back({job.sequences[i].get(), s.position, s.count,
+                        logits ? model::LogitRows::kLast : model::LogitRows::kNone});
+    rows += s.count;
+  }
+  model::StepOutput output;
+  if (rows > 0) {
+    model::StepInput input;
+    input.segments = segments;
+    const std::span<const std::byte> bytes = job.frame->payload.data;
+    std::vector<float> hidden;
+    if (first) {
+      if (job.step.token_ids.size() != rows) {
+        return Status(Code::kBadData, "a step has " + std::to_string(job.step.token_ids.size()) +
+                                          " token ids for " + std::to_string(rows) + " rows");
+      }
+      input.token_ids = job.step.token_ids;
+    } else {
+      const std::size_t expected = rows * config.channels * sizeof(float);
+      if (bytes.size() != expected) {
+        return Status(Code::kBadData, "a step brings " + std::to_string(bytes.size()) +
+                                          " bytes of hidden states, its rows take " +
+                                          std::to_string(expected));
+      }
+      // A payload may lie at any address; floats may not.
+      hidden.resize(rows * config.channels);
+      std::memcpy(hidden.data(), bytes.data(), bytes.size());
+      input.hidden = hidden;
+    }
+    TROUPE_RETURN_IF_ERROR(setup.stage->forward(input, &output));
+    setup.counters->steps += 1;
+    setup.counters->positions += rows;
+  }
+  return last ? sample_and_answer(setup, job, output) : pass_on(setup, job, std::move(output));
+}
+
+std::uint64_t kv_bytes(const std::vector<std::shared_ptr<model::KvSequence>>& sequences) {
+  std::uint64_t bytes = 0;
+  for (const auto& sequence : sequences) bytes += sequence->bytes();
+  return bytes;
+}
+
+worker_actor::behavior_type worker_behavior(worker_actor::stateful_pointer<WorkerShell> self,
+                                            std::shared_ptr<const WorkerSetup> setup) {
+  self->state.state = std::make_unique<WorkerState>(setup->stage);
+  return {
+      [self, setup](const FramePtr& frame) {
+        Result<Step> step = decode_body<Step>(*setup->link, *frame);
+        if (!step) return;
+        WorkerState& state = *self->state.state;
+        auto sequences = state.admit(*step);
+        state.close(step->closed);
+        if (!sequences) {
+          fail_step(*setup, frame->header.step, *step, sequences.status());
+          return;
+        }
+        auto job = std::make_shared<StepJob>(
+            StepJob{frame, std::move(*step), std::move(*sequences), state.take_dropped()});
+        self->send(setup->device, std::make_shared<const DeviceJob>([setup, job](Device&) {
+                     const std::uint64_t before = kv_bytes(job->sequences);
+                     const Status ran = run_step(*setup, *job);
+                     if (!ran) fail_step(*setup, job->frame->header.step, job->step, ran);
+                     setup->counters->kv_bytes +=
+                         kv_bytes(job->sequences) - before - kv_bytes(job->dropped);
+                     job->dropped.clear();
+                   }));
+      },
+  };
+}
+
+}  // namespace
+
+worker_actor spawn_worker(caf::actor_system& system, WorkerSetup setup) {
+  return system.spawn(worker_behavior, std::make_shared<const WorkerSetup>(std::move(setup)));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/link.h>
+#include <troupe/model/transformer.h>
+
+// A stage's actor: admits steps of its epoch, keeps the sequences of its requests, hands the
+// computing to the device and the result to the next stage (or, sampled, to the engine).
+
+namespace troupe::actors {
+
+// Counters that the device's thread and the worker share; read by the node's heartbeat.
+struct StageCounters {
+  std::atomic<std::uint64_t> kv_bytes{0}, hidden_bytes_out{0}, positions_out{0};
+  std::atomic<std::uint64_t> steps{0}, positions{0};
+};
+
+struct WorkerSetup {
+  std::uint64_t epoch = 0;
+  std::shared_ptr<model::Stage> stage;  // shared with the jobs under way
+  net::PublicKey head{};                // the engine's process
+  net::PublicKey next{};                // the next stage's process; unused by the last stage
+  device_actor device;
+  std::shared_ptr<Link> link;
+  std::shared_ptr<StageCounters> counters;
+};
+worker_actor spawn_worker(caf::actor_system& system, WorkerSetup setup);
+
+// Which sequences a worker holds and whether a step may touch them. Pure.
+class WorkerState {
+ public:
+  explicit WorkerState(std::shared_ptr<model::Stage> stage) : stage_(std::move(stage)) {}
+  // Makes and finds the sequences of a step's segments, in order. The returned handles keep them
+  // alive until the job has run. kFailedPrecondition when a position does not follow.
+  Result<std::vector<std::shared_ptr<model::KvSequence>>> admit(const Step& step);
+  void close(const std::vector<std::uint64_t>& requests);
+  // What was closed or started anew since the last call; the caller frees it.
+  std::vector<std::shared_ptr<model::KvSequence>> take_dropped();
+  std::size_t sequences() const { return sequences_.size(); }
+
+ private:
+  struct Entry {
+    std::shared_ptr<model::KvSequence> sequence;
+    std::size_t next_position = 0;  // after every step admitted so far
+  };
+  std::shared_ptr<model::Stage> stage_;
+  std::map<std::uint64_t, Entry> sequences_;
+  std::vector<std::shared_ptr<model::KvSequence>> dropped_;
+};
+
+}  // namespace troupe::actors
