@@ -4,6 +4,7 @@
 
 #include <troupe/actors/engine.h>
 #include <troupe/actors/host.h>
+#include <troupe/actors/requests.h>
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/file.h>
 
@@ -21,16 +22,6 @@ std::string resolve_home(const std::string& home) {
 namespace {
 
 constexpr auto kOpenPatience = 10min;  // fetching and loading a model
-constexpr int kDefaultDeadlineMs = 600'000;
-
-Result<std::shared_ptr<actors::Host>> make_host(const std::string& home_option,
-                                                caf::actor_system* system) {
-  const std::string home = resolve_home(home_option);
-  TROUPE_RETURN_IF_ERROR(actors::prepare_home(home));
-  auto host = actors::Host::make(system);
-  TROUPE_ASSIGN_OR_RETURN(host->store, model::Store::open(home));
-  return host;
-}
 
 // Takes the events of one request and calls back.
 struct SinkShell {};
@@ -62,7 +53,7 @@ actors::token_sink::behavior_type sink_behavior(
 Result<actors::ReadyPtr> open(Cluster::Impl& impl, const GenerateRequest& request) {
   TROUPE_ASSIGN_OR_RETURN(
       actors::OpenModel open,
-      actors::describe_model(*impl.host, request.model, request.layers, impl.bulk));
+      actors::describe_model(*impl.host->store, request.model, request.layers, impl.bulk));
   caf::scoped_actor self(impl.host->system());
   actors::ReadyPtr ready;
   std::string trouble;
@@ -78,26 +69,6 @@ Result<actors::ReadyPtr> open(Cluster::Impl& impl, const GenerateRequest& reques
   return ready;
 }
 
-std::shared_ptr<actors::Submit> make_submit(const GenerateRequest& request, std::uint64_t epoch) {
-  auto submit = std::make_shared<actors::Submit>();
-  submit->request = actors::next_request_id();
-  submit->epoch = epoch;
-  submit->prompt = request.prompt;
-  for (const auto& message : request.messages) {
-    submit->messages.push_back({message.role, message.content});
-  }
-  submit->prompt_ids = request.prompt_ids;
-  submit->system = request.system;
-  submit->raw = request.raw;
-  submit->max_tokens = static_cast<std::uint32_t>(request.max_tokens);
-  submit->sampling = request.sampling;
-  submit->stop = request.stop;
-  submit->context = request.context;
-  submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms > 0 ? request.deadline_ms
-                                                                           : kDefaultDeadlineMs);
-  return submit;
-}
-
 }  // namespace
 
 Cluster::Cluster(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -106,31 +77,18 @@ Cluster& Cluster::operator=(Cluster&&) noexcept = default;
 Cluster::~Cluster() = default;
 
 Result<Cluster> Cluster::local(const LocalOptions& options) {
-  auto impl = std::make_unique<Impl>();
-  TROUPE_ASSIGN_OR_RETURN(impl->host, make_host(options.home, nullptr));
-  TROUPE_ASSIGN_OR_RETURN(impl->service, actors::start_local(*impl->host, options));
-  impl->description = "this process";
-  return Cluster(std::move(impl));
+  return actors::make_local_cluster(options, nullptr);
 }
 
 Result<Cluster> Cluster::connect(const ConnectOptions& options) {
-  auto impl = std::make_unique<Impl>();
-  TROUPE_ASSIGN_OR_RETURN(impl->host, make_host(options.home, nullptr));
-  TROUPE_ASSIGN_OR_RETURN(
-      impl->service, actors::start_client(*impl->host, options, &impl->description, &impl->bulk));
-  impl->local = false;
-  return Cluster(std::move(impl));
+  return actors::make_client_cluster(options, nullptr);
 }
 
 Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
                                          const TokenCallback& on_token) {
-  if (request.max_tokens < 1) {
-    return Status(Code::kInvalidArgument, "max_tokens is " + std::to_string(request.max_tokens) +
-                                              "; ask for at least one token");
-  }
-  TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
+  TROUPE_RETURN_IF_ERROR(actors::check_request(request));
   TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, open(*impl_, request));
-  const auto submit = make_submit(request, ready->epoch);
+  const auto submit = actors::make_submit(request, ready->epoch);
   const auto setup = std::make_shared<SinkSetup>();
   setup->service = impl_->service;
   setup->request = submit->request;
@@ -145,22 +103,7 @@ Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
                   "the cluster did not end the request within its "
                   "deadline; is the head still running?");
   }
-  const actors::FinishedPtr finished = future.get();
-  if (finished->finish_reason == "error" && finished->token_ids.empty()) {
-    return Status(static_cast<Code>(finished->code), finished->error);
-  }
-  GenerateResult result;
-  result.text = finished->text;
-  result.token_ids = finished->token_ids;
-  result.prompt_token_ids = finished->prompt_ids;
-  result.finish_reason = finished->finish_reason;
-  if (finished->code != 0)
-    result.error = Status(static_cast<Code>(finished->code), finished->error);
-  result.prompt_tok_s = finished->prompt_tok_s;
-  result.decode_tok_s = finished->decode_tok_s;
-  result.ttft_ms = finished->ttft_ms;
-  for (const auto& stage : ready->stages) result.nodes.push_back({stage.node, stage.layers});
-  return result;
+  return actors::make_result(*future.get(), *ready);
 }
 
 Result<std::string> Cluster::status_json() {

@@ -29,6 +29,14 @@ std::shared_ptr<Host> Host::make(caf::actor_system* system) {
   return host;
 }
 
+Result<std::shared_ptr<Host>> Host::open(const std::string& home, caf::actor_system* system) {
+  const std::string folder = resolve_home(home);
+  TROUPE_RETURN_IF_ERROR(prepare_home(folder));
+  auto host = make(system);
+  TROUPE_ASSIGN_OR_RETURN(host->store, model::Store::open(folder));
+  return host;
+}
+
 Host::~Host() { close(); }
 
 void Host::close() {
@@ -59,6 +67,8 @@ std::uint64_t machine_memory_bytes() {
   return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
          static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
+
+namespace {
 
 Result<service_actor> start_local(Host& host, const LocalOptions& options) {
   host.link = Link::loopback();
@@ -98,8 +108,6 @@ Result<service_actor> start_local(Host& host, const LocalOptions& options) {
   return service_actor(service);
 }
 
-namespace {
-
 // TOKEN@HOST:PORT, or HOST:PORT with the key file that a head of this user left on this machine.
 Status find_token(const std::string& text, net::Token* token, net::Endpoint* endpoint) {
   const std::size_t at = text.rfind('@');
@@ -123,8 +131,6 @@ Status find_token(const std::string& text, net::Token* token, net::Endpoint* end
   TROUPE_ASSIGN_OR_RETURN(*token, net::parse_token(token_text));
   return Status::ok();
 }
-
-}  // namespace
 
 Result<service_actor> start_client(Host& host, const ConnectOptions& options,
                                    std::string* description, bulk_actor* bulk) {
@@ -162,7 +168,26 @@ Result<service_actor> start_client(Host& host, const ConnectOptions& options,
   return service_actor(handle);
 }
 
-Result<OpenModel> describe_model(Host& host, const std::string& model,
+}  // namespace
+
+Result<Cluster> make_local_cluster(const LocalOptions& options, caf::actor_system* system) {
+  auto impl = std::make_unique<Cluster::Impl>();
+  TROUPE_ASSIGN_OR_RETURN(impl->host, Host::open(options.home, system));
+  TROUPE_ASSIGN_OR_RETURN(impl->service, start_local(*impl->host, options));
+  impl->description = "this process";
+  return Cluster(std::move(impl));
+}
+
+Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_system* system) {
+  auto impl = std::make_unique<Cluster::Impl>();
+  TROUPE_ASSIGN_OR_RETURN(impl->host, Host::open(options.home, system));
+  TROUPE_ASSIGN_OR_RETURN(impl->service,
+                          start_client(*impl->host, options, &impl->description, &impl->bulk));
+  impl->local = false;
+  return Cluster(std::move(impl));
+}
+
+Result<OpenModel> describe_model(model::Store& store, const std::string& model,
                                  const std::vector<model::LayerRange>& layers,
                                  const bulk_actor& bulk) {
   if (model.empty()) {
@@ -171,12 +196,12 @@ Result<OpenModel> describe_model(Host& host, const std::string& model,
                   "sha256:HEX");
   }
   OpenModel open;
-  const auto path = host.store->resolve(model);
+  const auto path = store.resolve(model);
   if (path) {
-    TROUPE_ASSIGN_OR_RETURN(open.manifest, host.store->manifest(*path));
+    TROUPE_ASSIGN_OR_RETURN(open.manifest, store.manifest(*path));
     open.has_manifest = true;
     open.model = open.manifest.model;
-    host.store->adopt(open.manifest, *path);
+    store.adopt(open.manifest, *path);
     if (bulk) {
       caf::anon_send(
           bulk, std::make_shared<const ExportedFile>(ExportedFile{path->string(), open.manifest}));

@@ -20,6 +20,8 @@ class Host {
  public:
   // With our own actor system (null `system`) or in the caller's, which must outlive the host.
   static std::shared_ptr<Host> make(caf::actor_system* system);
+  // The same with the store of a home, which is made when absent.
+  static Result<std::shared_ptr<Host>> open(const std::string& home, caf::actor_system* system);
   ~Host();
 
   caf::actor_system& system() { return *system_; }
@@ -45,12 +47,10 @@ class Host {
   std::vector<caf::strong_actor_ptr> tracked_;
 };
 
-// A coordinator, a node and a device in this process, without sockets: the service of a local
-// cluster. The device is made here.
-Result<service_actor> start_local(Host& host, const LocalOptions& options);
-// A connection to a head. `description` becomes "cluster of NAME at HOST:PORT".
-Result<service_actor> start_client(Host& host, const ConnectOptions& options,
-                                   std::string* description, bulk_actor* bulk);
+// A coordinator, a node and a device in this process, without sockets. `system` as in Host::make.
+Result<Cluster> make_local_cluster(const LocalOptions& options, caf::actor_system* system);
+// A connection to a head.
+Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_system* system);
 
 // Makes HOME (0700) when absent.
 Status prepare_home(const std::string& home);
@@ -58,7 +58,7 @@ std::uint64_t machine_memory_bytes();
 
 // The model of a request, as the service wants it: its identity, and the manifest when the file is
 // on this machine; tells `bulk` to serve its parts.
-Result<OpenModel> describe_model(Host& host, const std::string& model,
+Result<OpenModel> describe_model(model::Store& store, const std::string& model,
                                  const std::vector<model::LayerRange>& layers,
                                  const bulk_actor& bulk);
 

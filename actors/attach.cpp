@@ -1,0 +1,95 @@
+#include <troupe/actors/attach.h>
+#include <troupe/actors/host.h>
+#include <troupe/actors/requests.h>
+
+namespace troupe {
+namespace {
+
+struct GeneratorShell {};
+using Self = generator_actor::stateful_pointer<GeneratorShell>;
+
+struct GeneratorSetup {
+  actors::service_actor service;
+  actors::bulk_actor bulk;
+  std::shared_ptr<model::Store> store;
+};
+
+GenerateOutcomePtr outcome(const Result<GenerateResult>& result) {
+  auto out = std::make_shared<GenerateOutcome>();
+  if (result) {
+    out->result = *result;
+  } else {
+    out->status = result.status();
+  }
+  return out;
+}
+
+// Between the engine and the caller's actor: one a request.
+struct RelayShell {};
+actors::token_sink::behavior_type relay_behavior(
+    actors::token_sink::stateful_pointer<RelayShell> self, token_receiver receiver,
+    actors::ReadyPtr ready) {
+  self->monitor(receiver);
+  // Our end tells the engine to cancel.
+  self->set_down_handler([self](const caf::down_msg&) { self->quit(); });
+  return {
+      [=](const actors::TokenPtr& token) {
+        self->send(receiver, std::make_shared<const TokenEvent>(
+                                 TokenEvent{token->id, token->text, token->index}));
+      },
+      [=](const actors::FinishedPtr& finished) {
+        self->send(receiver, outcome(actors::make_result(*finished, *ready)));
+        self->quit();
+      },
+  };
+}
+
+void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
+              const GenerateRequestPtr& request, const token_receiver& receiver) {
+  const auto refuse = [self, receiver](const Status& why) { self->send(receiver, outcome(why)); };
+  const Status checked = actors::check_request(*request);
+  if (!checked) return refuse(checked);
+  auto open = actors::describe_model(*setup->store, request->model, request->layers, setup->bulk);
+  if (!open) return refuse(open.status());
+  self->request(setup->service, caf::infinite, actors::open_atom::value,
+                std::make_shared<const actors::OpenModel>(std::move(*open)))
+      .then(
+          [=](const actors::ReadyPtr& ready) {
+            if (ready->code != 0) {
+              return refuse(Status(static_cast<Code>(ready->code), ready->text));
+            }
+            const auto relay = self->spawn(relay_behavior, receiver, ready);
+            const actors::SubmitPtr submit = actors::make_submit(*request, ready->epoch);
+            self->send(setup->service, actors::submit_atom::value, submit, relay);
+          },
+          [=](caf::error&) {
+            refuse(Status(Code::kUnavailable, "the cluster ended while the model was loaded"));
+          });
+}
+
+generator_actor::behavior_type generator_behavior(Self self,
+                                                  std::shared_ptr<const GeneratorSetup> setup) {
+  return {
+      [self, setup](generate_atom, const GenerateRequestPtr& request,
+                    const token_receiver& receiver) { generate(self, setup, request, receiver); }};
+}
+
+}  // namespace
+
+Result<Cluster> attach_local(caf::actor_system& system, const LocalOptions& options) {
+  return actors::make_local_cluster(options, &system);
+}
+
+Result<Cluster> attach(caf::actor_system& system, const ConnectOptions& options) {
+  return actors::make_client_cluster(options, &system);
+}
+
+generator_actor make_generator(Cluster& cluster) {
+  Cluster::Impl& impl = cluster.impl();
+  auto setup = std::make_shared<const GeneratorSetup>(
+      GeneratorSetup{impl.service, impl.bulk, impl.host->store});
+  // Detached: describing a model reads its file.
+  return impl.host->track(impl.host->system().spawn<caf::detached>(generator_behavior, setup));
+}
+
+}  // namespace troupe
