@@ -1,1 +1,32 @@
-# Install rules: filled by the packaging work.
+# `cmake --install`: the program, the headers under include/troupe, the libraries, a CMake package
+# (find_package(troupe): troupe::troupe for users of actors/troupe.h, troupe::actors for users of
+# CAF, troupe::model and troupe::runtime for the rooms below) and a pkg-config file.
+include(CMakePackageConfigHelpers)
+
+# All of the library to link; of its own dependencies CAF is linked but not on the include path.
+add_library(troupe_troupe INTERFACE)
+target_link_libraries(troupe_troupe INTERFACE troupe_model troupe_runtime
+  $<LINK_ONLY:troupe_actors>)
+set_target_properties(troupe_troupe PROPERTIES EXPORT_NAME troupe)
+add_library(troupe::troupe ALIAS troupe_troupe)
+
+set(TROUPE_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/troupe)
+install(TARGETS troupe_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS troupe_troupe troupe_actors troupe_model troupe_runtime EXPORT troupeTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(EXPORT troupeTargets NAMESPACE troupe:: DESTINATION ${TROUPE_PACKAGE_DIR})
+foreach(room runtime model actors)
+  install(DIRECTORY ${CMAKE_SOURCE_DIR}/${room}
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/troupe FILES_MATCHING PATTERN "*.h")
+endforeach()
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+configure_package_config_file(${CMAKE_SOURCE_DIR}/tools/cmake/troupeConfig.cmake.in
+  ${CMAKE_BINARY_DIR}/troupeConfig.cmake INSTALL_DESTINATION ${TROUPE_PACKAGE_DIR})
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/troupeConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/troupeConfig.cmake ${CMAKE_BINARY_DIR}/troupeConfigVersion.cmake
+  ${CMAKE_SOURCE_DIR}/tools/cmake/FindCAF.cmake DESTINATION ${TROUPE_PACKAGE_DIR})
+
+configure_file(${CMAKE_SOURCE_DIR}/tools/cmake/troupe.pc.in ${CMAKE_BINARY_DIR}/troupe.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/troupe.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,102 @@
+#include <cstdio>
+#include <string>
+
+#include <unistd.h>
+
+#include <troupe/tools/troupe/chat.h>
+#include <troupe/tools/troupe/line_reader.h>
+#include <troupe/tools/troupe/output.h>
+
+namespace troupe::tools {
+namespace {
+
+constexpr const char kHelp[] =
+    "write a message and press Enter; end a line with \\ or put \"\"\" around several lines to "
+    "write more than one; /clear forgets the conversation, /exit or Ctrl-D ends; Ctrl-C stops an "
+    "answer";
+
+bool is_blank(const std::string& text) {
+  return text.find_first_not_of(" \t\r\n") == std::string::npos;
+}
+
+// One turn: the message goes in, the answer is printed and remembered. What failed is forgotten, so
+// that the next message starts from a conversation that works.
+void answer(Cluster& cluster, GenerateRequest& request, const std::string& message,
+            SignalWatch& watch) {
+  request.messages.push_back({"user", message});
+  watch.clear();
+  Result<GenerateResult> result = generate_streaming(cluster, request, watch);
+  std::fputs("\n", stdout);
+  std::fflush(stdout);
+  const bool stopped = watch.count() > 0;
+  watch.clear();
+  if (!result) {
+    say(result.message());
+    request.messages.pop_back();
+    return;
+  }
+  if (result->finish_reason == "error") {
+    say(result->error.message());
+    request.messages.pop_back();
+    return;
+  }
+  request.messages.push_back({"assistant", result->text});
+  if (stopped) say("stopped");
+  say_summary(*result);
+}
+
+}  // namespace
+
+Result<GenerateResult> generate_streaming(Cluster& cluster, const GenerateRequest& request,
+                                          SignalWatch& watch) {
+  return cluster.generate(request, [&watch](const TokenEvent& event) {
+    std::fwrite(event.text.data(), 1, event.text.size(), stdout);
+    std::fflush(stdout);
+    return watch.count() == 0;
+  });
+}
+
+void say_summary(const GenerateResult& result) {
+  std::string stages;
+  for (const StageReport& stage : result.nodes) {
+    stages += (stages.empty() ? "" : ", ") + ("layers " + stage.layers + " on " + stage.node);
+  }
+  say(std::to_string(result.prompt_token_ids.size()) + " tokens read at " +
+      format_number(result.prompt_tok_s, 1) + " tokens/s, " +
+      std::to_string(result.token_ids.size()) + " written at " +
+      format_number(result.decode_tok_s, 1) + " tokens/s, the first after " +
+      format_number(result.ttft_ms, 0) + " ms; " + stages);
+}
+
+int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch) {
+  const std::string system = request.system;
+  request.system.clear();
+  const auto begin_anew = [&] {
+    request.messages.clear();
+    if (!system.empty()) request.messages.push_back({"system", system});
+  };
+  begin_anew();
+  if (::isatty(0)) say(kHelp);
+  LineReader reader(watch);
+  for (;;) {
+    std::string message;
+    const LineReader::Outcome outcome = reader.read_message(&message);
+    if (outcome == LineReader::Outcome::kInterrupted) {
+      std::fputs("\n", stderr);
+      say("/exit or Ctrl-D ends the chat");
+      continue;
+    }
+    if (outcome == LineReader::Outcome::kEnd || message == "/exit") return kExitOk;
+    if (is_blank(message)) continue;
+    if (message == "/help") {
+      say(kHelp);
+    } else if (message == "/clear") {
+      begin_anew();
+      say("the conversation begins anew");
+    } else {
+      answer(cluster, request, message, watch);
+    }
+  }
+}
+
+}  // namespace troupe::tools

@@ -1,0 +1,87 @@
+#include <cstdio>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/tools/troupe/cluster_view.h>
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/output.h>
+
+namespace troupe::tools {
+namespace {
+
+std::string bytes_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_number_unsigned()) return "-";
+  return format_bytes(found->get<std::uint64_t>());
+}
+
+void print_flat(const std::string& prefix, const nlohmann::json& value) {
+  if (value.is_object()) {
+    for (const auto& [key, member] : value.items()) {
+      print_flat(prefix.empty() ? key : prefix + "." + key, member);
+    }
+  } else {
+    std::printf("%s  %s\n", prefix.c_str(), value.dump().c_str());
+  }
+}
+
+}  // namespace
+
+Result<nlohmann::json> fetch_status(const std::string& home, const std::string& cluster_flag) {
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(home, cluster_flag));
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.status_json());
+  nlohmann::json status = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!status.is_object()) {
+    return Status(Code::kBadData,
+                  "the head answered with something that is not a status: are both "
+                  "of one version of troupe?");
+  }
+  return status;
+}
+
+void print_nodes(const nlohmann::json& status) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "ADDRESS", "STATE", "LAYERS", "WEIGHTS", "KV", "THREADS"}};
+  for (const nlohmann::json& node : list_of(status, "nodes")) {
+    const std::string layers = text_of(node, "layers");
+    rows.push_back({text_of(node, "name"), text_of(node, "address"), text_of(node, "state"),
+                    layers.empty() ? "-" : layers, bytes_of(node, "weights_bytes"),
+                    bytes_of(node, "kv_bytes"), text_of(node, "threads")});
+  }
+  print_table(rows);
+}
+
+void print_deployments(const nlohmann::json& status) {
+  const nlohmann::json deployments = list_of(status, "deployments");
+  if (deployments.empty()) {
+    std::printf("no model is loaded; `troupe run MODEL \"prompt\"` loads one\n");
+    return;
+  }
+  for (const nlohmann::json& deployment : deployments) {
+    std::string line;
+    for (const auto& [key, member] : deployment.items()) {
+      const std::string value = member.is_string() ? member.get<std::string>() : member.dump();
+      line += (line.empty() ? "" : "  ") + key + "=" + value;
+    }
+    std::printf("%s\n", line.c_str());
+  }
+}
+
+void print_counters(const nlohmann::json& status) {
+  const auto counters = status.find("counters");
+  if (counters != status.end()) print_flat("", *counters);
+}
+
+std::string text_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+nlohmann::json list_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_array() ? *found : nlohmann::json::array();
+}
+
+}  // namespace troupe::tools

@@ -1,0 +1,148 @@
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <troupe/tools/troupe/machine.h>
+
+namespace troupe::tools {
+namespace {
+
+// The rest of the first line of `path` that begins with `key` and a colon, without blanks before.
+std::string field(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind(key, 0) != 0) continue;
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const std::size_t begin = line.find_first_not_of(" \t", colon + 1);
+    return begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return "";
+}
+
+std::uint64_t kilobytes(const char* path, const std::string& key) {
+  return std::strtoull(field(path, key).c_str(), nullptr, 10) * 1024;
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The folder of this process in the unified hierarchy, "" when there is none.
+std::string cgroup_folder() {
+  std::ifstream file("/proc/self/cgroup");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind("0::", 0) == 0) return "/sys/fs/cgroup" + line.substr(3);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string cpu_model() {
+  const std::string name = field("/proc/cpuinfo", "model name");
+  return name.empty() ? "unknown" : name;
+}
+
+Memory memory() {
+  return {kilobytes("/proc/meminfo", "MemTotal"), kilobytes("/proc/meminfo", "MemAvailable")};
+}
+
+CgroupLimits cgroup_limits() {
+  CgroupLimits limits;
+  std::string folder = cgroup_folder();
+  // A limit of any folder on the way up counts.
+  while (folder.size() >= std::string("/sys/fs/cgroup").size()) {
+    const std::string memory = first_line(folder + "/memory.max");
+    if (!memory.empty() && memory != "max") {
+      const std::uint64_t bytes = std::strtoull(memory.c_str(), nullptr, 10);
+      if (!limits.memory_bytes || bytes < *limits.memory_bytes) limits.memory_bytes = bytes;
+    }
+    std::istringstream cpu(first_line(folder + "/cpu.max"));
+    std::string quota;
+    double period = 0;
+    if (cpu >> quota >> period && quota != "max" && period > 0) {
+      const double cpus = std::strtod(quota.c_str(), nullptr) / period;
+      if (!limits.cpus || cpus < *limits.cpus) limits.cpus = cpus;
+    }
+    folder.resize(folder.find_last_of('/'));
+  }
+  return limits;
+}
+
+std::optional<std::uint64_t> soft_limit(int resource) {
+  rlimit limit{};
+  if (::getrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0) return 0;
+  if (limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  return limit.rlim_cur;
+}
+
+double measure_memory_bandwidth(int threads) {
+  using Clock = std::chrono::steady_clock;
+  const std::size_t words_each = (128u << 20) / sizeof(std::uint64_t) / threads;
+  std::atomic<int> ready{0};
+  std::atomic<std::uint64_t> bytes{0}, sink{0};
+  std::vector<std::thread> team;
+  const auto work = [&] {
+    const std::vector<std::uint64_t> words(words_each, 1);
+    ready.fetch_add(1);
+    while (ready.load() < threads) std::this_thread::yield();
+    const auto until = Clock::now() + std::chrono::milliseconds(300);
+    std::uint64_t sum = 0, done = 0;
+    while (Clock::now() < until) {
+      std::uint64_t part[8] = {};
+      for (std::size_t i = 0; i + 8 <= words.size(); i += 8) {
+        for (std::size_t lane = 0; lane < 8; ++lane) part[lane] += words[i + lane];
+      }
+      for (const std::uint64_t value : part) sum += value;
+      done += words.size() * sizeof(std::uint64_t);
+    }
+    sink += sum;
+    bytes += done;
+  };
+  for (int i = 0; i < threads; ++i) team.emplace_back(work);
+  for (std::thread& thread : team) thread.join();
+  return static_cast<double>(bytes.load()) / 0.3;
+}
+
+bool port_is_free(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool free = ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  ::close(fd);
+  return free;
+}
+
+bool on_path(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path != nullptr ? path : "");
+  std::string folder;
+  while (std::getline(folders, folder, ':')) {
+    if (::access((folder + "/" + program).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+
+std::uint64_t peak_resident_bytes() { return kilobytes("/proc/self/status", "VmHWM"); }
+
+}  // namespace troupe::tools

@@ -1,0 +1,219 @@
+#include <charconv>
+#include <cstdio>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <troupe/tools/troupe/chat.h>
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/input.h>
+#include <troupe/tools/troupe/logging.h>
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/output.h>
+#include <troupe/tools/troupe/verbs.h>
+
+namespace troupe::tools {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string cluster, model, prompt, prompt_ids, layers;
+  bool has_prompt = false, has_ids = false;
+  int threads = 0;
+  GenerateRequest request;
+};
+
+// "1,2,3" -> ids.
+Result<std::vector<model::TokenId>> parse_ids(const std::string& text) {
+  std::vector<model::TokenId> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    model::TokenId id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || id < 0 || (next != end && (*next != ',' || next + 1 == end))) {
+      break;
+    }
+    ids.push_back(id);
+    at = next == end ? end : next + 1;
+  }
+  if (ids.empty() || at != end) {
+    return Status(Code::kInvalidArgument,
+                  "--prompt-ids takes token ids with commas between them, e.g. 504,3575,282; it "
+                  "cannot be read from '" +
+                      std::string(at, static_cast<std::size_t>(end - at)).substr(0, 40) + "' on");
+  }
+  return ids;
+}
+
+Status fill_request(Options& options) {
+  GenerateRequest& request = options.request;
+  TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
+  if (!options.layers.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(request.layers, model::parse_layer_ranges(options.layers));
+  }
+  if (options.has_ids) {
+    if (options.has_prompt) {
+      return {Code::kInvalidArgument, "give a prompt or --prompt-ids, not both"};
+    }
+    if (!request.system.empty()) {
+      return {Code::kInvalidArgument, "--prompt-ids are taken as they are: --system has no place"};
+    }
+    TROUPE_ASSIGN_OR_RETURN(request.prompt_ids, parse_ids(options.prompt_ids));
+    return Status::ok();
+  }
+  if (request.raw && !request.system.empty()) {
+    return {Code::kInvalidArgument, "--raw leaves the chat template out, where --system would go"};
+  }
+  if (!options.has_prompt) {
+    if (options.common.json || request.raw) {
+      return {Code::kInvalidArgument, std::string(options.common.json ? "--json" : "--raw") +
+                                          " needs a prompt: as an argument, or - for stdin"};
+    }
+    return Status::ok();  // a chat
+  }
+  if (options.prompt == "-") {
+    TROUPE_ASSIGN_OR_RETURN(request.prompt, read_stdin());
+    if (!request.prompt.empty() && request.prompt.back() == '\n') request.prompt.pop_back();
+  } else {
+    request.prompt = options.prompt;
+  }
+  if (request.prompt.empty()) {
+    return {Code::kInvalidArgument, "the prompt is empty: write what the model is to go on from"};
+  }
+  return Status::ok();
+}
+
+nlohmann::json to_json(const GenerateResult& result) {
+  nlohmann::json nodes = nlohmann::json::array();
+  for (const StageReport& stage : result.nodes) {
+    nodes.push_back({{"name", stage.node}, {"layers", stage.layers}});
+  }
+  nlohmann::json object = {{"text", result.text},
+                           {"token_ids", result.token_ids},
+                           {"prompt_token_ids", result.prompt_token_ids},
+                           {"finish_reason", result.finish_reason},
+                           {"prompt_tok_s", result.prompt_tok_s},
+                           {"decode_tok_s", result.decode_tok_s},
+                           {"ttft_ms", result.ttft_ms},
+                           {"nodes", nodes}};
+  if (!result.error) object["error"] = result.error.message();
+  return object;
+}
+
+int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
+  Result<GenerateResult> result =
+      options.common.json
+          ? cluster.generate(options.request,
+                             [&watch](const TokenEvent&) { return watch.count() == 0; })
+          : generate_streaming(cluster, options.request, watch);
+  GenerateResult answer;
+  if (result) {
+    answer = std::move(*result);
+  } else {  // before the first token: the object says so too
+    answer.finish_reason = "error";
+    answer.error = result.status();
+  }
+  if (options.common.json) {
+    print_json(to_json(answer));
+  } else if (result) {
+    std::fputs("\n", stdout);
+    std::fflush(stdout);
+  }
+  if (answer.finish_reason == "error") {
+    say(answer.error.message());
+    return result ? kExitFailure : exit_status(result.code());
+  }
+  if (!options.common.json) say_summary(answer);
+  return watch.count() > 0 ? kExitInterrupted : kExitOk;
+}
+
+int run(Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  const std::string& home = options.common.home;
+  const bool json = options.common.json;
+  if (const Status filled = fill_request(options); !filled) return fail(filled, json);
+  const Result<std::string> address = choose_cluster(home, options.cluster);
+  if (!address) return fail(address.status(), json);
+  Result<std::shared_ptr<model::Store>> store = open_store(home);
+  if (!store) return fail(store.status(), json);
+  Result<std::string> model = prepare_model(**store, home, options.model, !address->empty());
+  if (!model) return fail(model.status(), json);
+  options.request.model = *model;
+  Result<OpenCluster> open = open_cluster(home, options.cluster, options.threads);
+  if (!open) return fail(open.status(), json);
+  SignalWatch watch;
+  const bool is_chat = !options.has_prompt && !options.has_ids;
+  return is_chat ? chat(open->cluster, options.request, watch)
+                 : answer_once(open->cluster, options, watch);
+}
+
+void add_generation_options(CLI::App& app, Options& options) {
+  GenerateRequest& request = options.request;
+  app.add_flag("--raw", request.raw, "Go on from the prompt as it is, without the chat template");
+  app.add_option("--system", request.system, "A system message before the prompt");
+  app.add_option("-n,--max-tokens", request.max_tokens, "At most this many tokens")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  app.add_option("--temperature", request.sampling.temperature,
+                 "0 takes the likeliest token; more draws more freely")
+      ->capture_default_str();
+  app.add_option("--top-p", request.sampling.top_p, "Draw from the likeliest that sum to this")
+      ->capture_default_str();
+  app.add_option("--seed", request.sampling.seed, "The same seed gives the same text")
+      ->capture_default_str();
+  app.add_option("--stop", request.stop, "End before this text; can be given again")
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
+  app.add_option("-t,--threads", options.threads, "Threads of this process [every usable CPU]")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("-c,--context", request.context,
+                 "Positions that prompt and answer may take [the model's limit]")
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--layers", options.layers,
+                 "Which node gets which layers, in the order of `troupe nodes`, e.g. 0-14,15-29");
+}
+
+}  // namespace
+
+Action add_run(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("MODEL", options->model,
+                 "A name (`troupe ls`; fetched when it is not here), a path, or sha256:HEX")
+      ->required()
+      ->type_name("");
+  CLI::Option* prompt =
+      app.add_option("PROMPT", options->prompt, "Text, or - for stdin (less its last newline)")
+          ->type_name("");
+  CLI::Option* ids = app.add_option("--prompt-ids", options->prompt_ids,
+                                    "Token ids instead of text, e.g. 504,3575");
+  add_generation_options(app, *options);
+  add_cluster_option(app, options->cluster);
+  add_common_options(app, options->common);
+  app.footer(
+      "Without a prompt it is a chat: a line that ends in \\ goes on, \"\"\" surrounds several "
+      "lines,\n"
+      "Ctrl-C stops an answer, /exit or Ctrl-D ends.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe run smollm2-135m \"Why is the sky blue?\"\n"
+      "  troupe run smollm2-135m --raw \"The capital of France is\" -n 20\n"
+      "  troupe run ./model.gguf - --json < prompt.txt\n"
+      "  troupe run smollm2-135m --temperature 0.7 --seed 7 \"Tell a story.\"\n"
+      "  troupe run smollm2-135m --cluster 127.0.0.1:7700 --layers 0-9,10-19,20-29 \"Hello\"\n"
+      "\n"
+      "--json prints "
+      "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"prompt_tok_s\",\n"
+      "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}; finish_reason is stop, "
+      "length or\n"
+      "error (then with \"error\", and exit status 1).");
+  return [options, prompt, ids] {
+    options->has_prompt = prompt->count() > 0;
+    options->has_ids = ids->count() > 0;
+    return run(*options);
+  };
+}
+
+}  // namespace troupe::tools

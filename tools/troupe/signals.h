@@ -1,0 +1,25 @@
+#pragma once
+
+// SIGINT and SIGTERM: the only place of Troupe that handles signals. At most one watch at a time,
+// on the main thread.
+
+namespace troupe::tools {
+
+// While it lives, SIGINT and SIGTERM are counted instead of ending the process. The third one since
+// the last clear() ends it at once (exit status 130), whatever it waits for.
+class SignalWatch {
+ public:
+  // `also` runs inside the handler: async-signal-safe calls only. May be null.
+  explicit SignalWatch(void (*also)() = nullptr);
+  ~SignalWatch();  // the default handling is back
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+  // Signals since the last clear(). Any thread.
+  int count() const;
+  void clear();
+  // Readable while a signal has come since the last clear(), for poll().
+  int descriptor() const;
+};
+
+}  // namespace troupe::tools

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <functional>
+
+// The verbs of the command: one file and one row of kVerbs each. main.cpp gives every verb a
+// subcommand; the verb adds its options and returns what runs once they are parsed.
+
+namespace CLI {
+class App;
+}
+
+namespace troupe::tools {
+
+// Runs the verb; the value is the exit status (0, 1 for a failure, 2 for wrong usage).
+using Action = std::function<int()>;
+
+Action add_start(CLI::App& app);
+Action add_stop(CLI::App& app);
+Action add_status(CLI::App& app);
+Action add_nodes(CLI::App& app);
+Action add_ps(CLI::App& app);
+Action add_doctor(CLI::App& app);
+Action add_pull(CLI::App& app);
+Action add_ls(CLI::App& app);
+Action add_run(CLI::App& app);
+Action add_tokenize(CLI::App& app);
+Action add_perplexity(CLI::App& app);
+Action add_bench(CLI::App& app);
+
+struct Verb {
+  const char* name;
+  const char* about;
+  Action (*add)(CLI::App& app);
+};
+
+inline constexpr Verb kVerbs[] = {
+    {"run", "Answer a prompt, or chat", add_run},
+    {"pull", "Fetch a model into the store", add_pull},
+    {"ls", "List the models in the store and in the catalogue", add_ls},
+    {"start", "Run a daemon: the head of a cluster, or a node that joins one", add_start},
+    {"stop", "End this home's daemon, or its whole cluster", add_stop},
+    {"status", "Show a cluster: its nodes, deployments and counters", add_status},
+    {"nodes", "List the nodes of a cluster", add_nodes},
+    {"ps", "List the models that a cluster has loaded", add_ps},
+    {"doctor", "Say what this machine offers and what is missing", add_doctor},
+    {"tokenize", "Turn text into a model's token ids", add_tokenize},
+    {"perplexity", "Measure how well a model predicts a text", add_perplexity},
+    {"bench", "Measure tokens per second in this process", add_bench},
+};
+
+}  // namespace troupe::tools
