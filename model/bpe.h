@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+// Byte-pair merging: of all adjacent pairs the one with the lowest rank is joined first, the
+// leftmost among equals, until no pair can be joined. O(n log n) in the symbols of a word.
+// Pure; reading is thread-safe.
+// Source: Sennrich, Haddow & Birch 2016, algorithm 1.
+
+namespace troupe::model {
+
+// (left id, right id) -> (rank, joined id), open addressing.
+class MergeTable {
+ public:
+  struct Merge {
+    std::uint32_t rank = kNone;
+    std::int32_t joined = 0;
+  };
+  static constexpr std::uint32_t kNone = 0xffffffff;
+
+  explicit MergeTable(std::size_t count);
+  // The first rank of a pair stays. Ids are >= 0.
+  void put(std::int32_t left, std::int32_t right, Merge merge);
+  Merge find(std::int32_t left, std::int32_t right) const;
+
+ private:
+  struct Slot {
+    std::uint64_t pair = kEmpty;
+    Merge merge;
+  };
+  static constexpr std::uint64_t kEmpty = ~std::uint64_t{0};
+  std::size_t place(std::uint64_t pair) const;
+
+  std::vector<Slot> slots_;
+};
+
+// Joins `symbols` in place; the result is the first `return value` of them.
+std::size_t merge_symbols(const MergeTable& merges, std::span<std::int32_t> symbols);
+
+}  // namespace troupe::model
