@@ -30,23 +30,27 @@ struct Payload {
 };
 
 struct OutFrame {
-  wire::Header header;               // type, cluster, epoch, step, attempt; the rest is filled in
+  wire::Header header;  // type, cluster, epoch, step, attempt; the rest is filled in
   std::vector<std::byte> body;
   Payload payload;
+  // Several processes may share a key (machines that enrol with one token). Not 0: only to the
+  // process of this incarnation that connected to us; 0: to whichever spoke last.
+  std::uint64_t to_incarnation = 0;
 };
 
 struct InFrame {
-  PublicKey peer;                    // authenticated, not claimed
-  Role role;                         // of that key, as allowed when it connected
+  PublicKey peer;  // authenticated, not claimed
+  Role role;       // of that key, as allowed now; of a dialled peer that is not
+                   // listed: kHead on control, kNode on the other channels
   Channel channel;
   wire::Header header;
   std::vector<std::byte> body;
-  Payload payload;                   // data aligned to 64 bytes when under 64 KiB
+  Payload payload;  // data aligned to 64 bytes when under 64 KiB
 };
 
 struct Endpoint {
-  std::string host;                  // name or literal address; no brackets
-  std::uint16_t port = 0;            // of the control channel
+  std::string host;        // name or literal address; no brackets
+  std::uint16_t port = 0;  // of the control channel
 };
 // "127.0.0.1:7700", "[::1]:7700", "host:7700". kInvalidArgument says what is wrong.
 Result<Endpoint> parse_endpoint(const std::string& text);
@@ -55,10 +59,12 @@ std::string to_string(const Endpoint& endpoint);
 struct Handlers {
   std::function<void(InFrame)> on_frame;
   // A dialled peer's channel finished its handshake, or was lost / could not be made. `why` is one
-  // sentence for a person. A refused key is final: the transport does not try it again.
+  // sentence for a person; after a failed attempt or a loss the transport tries again (50 ms
+  // doubling to 2 s), except after a refusal of our key (kPermissionDenied), which is final.
+  // kPermissionDenied also says, from the third attempt on, that the peer does not own its key.
   std::function<void(const PublicKey&, Channel)> on_connected;
   std::function<void(const PublicKey&, Channel, const Status& why)> on_disconnected;
-  // A peer that had connected to us is gone (its connection closed).
+  // A peer that had connected to us is gone: the last connection of its key on this channel closed.
   std::function<void(const PublicKey&, Channel)> on_peer_left;
 };
 
@@ -66,33 +72,39 @@ struct Counters {
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t rejected_header = 0, rejected_checksum = 0, rejected_sequence = 0;
   std::uint64_t rejected_cluster = 0;
-  std::uint64_t refused_keys = 0;        // ZAP said no
-  std::uint64_t send_overflow = 0;       // dropped at a full queue: the sender got an error
-  std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;   // payload bytes
+  std::uint64_t rejected_revoked = 0;  // frames of a key that is no longer allowed
+  std::uint64_t refused_keys = 0;      // ZAP said no
+  std::uint64_t send_overflow = 0;     // dropped at a full queue: the sender got an error
+  std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;  // payload bytes
 };
 
 struct TransportOptions {
   KeyPair identity;
-  std::uint64_t cluster = 0;             // frames of another cluster are dropped and counted
-  std::uint64_t incarnation = 0;
-  std::optional<Endpoint> listen;        // binds port, port + 1, port + 2; absent: client only
+  std::uint64_t cluster = 0;       // frames of another cluster are dropped and counted
+  std::uint64_t incarnation = 0;   // one for each transport ever made; 0: drawn at random
+  std::optional<Endpoint> listen;  // binds port, port + 1, port + 2; absent: client only
   int handshake_timeout_ms = 3000;
-  std::size_t queue_frames = 4096;       // outgoing frames waiting per peer and channel
+  std::size_t queue_frames = 4096;  // outgoing frames waiting per connection
+  int spin_us = 50;                 // how long the thread looks for more before it sleeps
 };
 
 class Transport {
  public:
-  virtual ~Transport() = default;        // closes sockets, joins the thread; no handler runs after
+  virtual ~Transport() = default;  // closes sockets, joins the thread; no handler runs after
   // Who may connect to us. The domain is enforced before the first bind; unknown keys are refused.
   virtual void allow(const PublicKey& key, Role role) = 0;
-  virtual void revoke(const PublicKey& key) = 0;      // its frames are dropped from now on
+  // Its frames are dropped from now on, and what we dialled of it is closed.
+  virtual void revoke(const PublicKey& key) = 0;
   // Dials one channel of a listening peer, whose public key must be `peer`. With `as`, uses that
   // key pair instead of our identity (enrolment). Reconnects with back-off until disconnect(),
   // except after a refusal. Dialling what is dialled already does nothing.
   virtual void dial(const PublicKey& peer, const Endpoint& endpoint, Channel channel,
                     const std::optional<KeyPair>& as = std::nullopt) = 0;
+  // Closes what we dialled of the peer; no handler hears of it. Frames that wait are dropped, also
+  // when the transport is destroyed: who needs to know that one arrived waits for an answer.
   virtual void disconnect(const PublicKey& peer) = 0;
-  // Queues a frame to a peer that we dialled, or that has connected to us and spoken.
+  // Queues a frame to a peer that we dialled, or that has connected to us and spoken. Frames wait
+  // for the first handshake of a dial; they are lost with the attempt or the connection.
   //   Errors: kUnavailable (no such connection), kResourceExhausted (queue full), kInvalidArgument
   //   (body or payload over its bound).
   virtual Status send(const PublicKey& peer, Channel channel, OutFrame frame) = 0;

@@ -1,0 +1,218 @@
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include <troupe/runtime/net/zmq_transport/listener.h>
+
+namespace troupe::net::zmq {
+namespace {
+
+// Messages taken in one turn, so that no channel keeps the others waiting.
+int receive_max(Channel channel) {
+  return channel == Channel::kControl ? 256 : channel == Channel::kBulk ? 8 : 64;
+}
+constexpr int kSendMax = 64;
+// A routing id of the ROUTER's own making: a zero byte and a number of four.
+constexpr std::size_t kRoutingIdBytes = 5;
+// ZMQ_ZAP_ENFORCE_DOMAIN, which zmq.h shows to users of draft options only: no handler, no entry.
+constexpr int kZapEnforceDomain = 93;
+
+Status bind_error(const std::string& at, int error) {
+  const std::string prefix = "cannot listen on " + at + ": ";
+  switch (error) {
+    case EADDRINUSE:
+      return Status(Code::kAlreadyExists, prefix +
+                                              "the port is in use; choose another one (three "
+                                              "in a row are needed) or stop its user");
+    case EADDRNOTAVAIL:
+    case ENODEV:
+      return Status(Code::kInvalidArgument, prefix + "this machine has no such address");
+    case EACCES:
+      return Status(Code::kPermissionDenied, prefix + "not permitted; choose a port from 1024 on");
+    default:
+      return Status(Code::kInternal, prefix + zmq_strerror(error));
+  }
+}
+
+}  // namespace
+
+Listener::~Listener() {
+  if (socket_.is_open()) shared_.poller.remove(socket_.fd());
+  if (monitor_.is_open()) shared_.poller.remove(monitor_.fd());
+}
+
+Status Listener::open(Channel channel, const std::string& address, std::uint16_t port) {
+  channel_ = channel;
+  TROUPE_ASSIGN_OR_RETURN(Socket socket, Socket::open(shared_.context, ZMQ_ROUTER));
+  set_channel_options(socket, channel, shared_.options.handshake_timeout_ms);
+  socket.set(ZMQ_ROUTER_MANDATORY, 1);
+  socket.set(ZMQ_CURVE_SERVER, 1);
+  socket.set(ZMQ_CURVE_SECRETKEY, std::span(shared_.options.identity.secret_key));
+  socket.set(ZMQ_ZAP_DOMAIN, std::string_view(kZapDomain));
+  socket.set(kZapEnforceDomain, 1);
+  TROUPE_ASSIGN_OR_RETURN(Monitor monitor, Monitor::watch(shared_.context, socket));
+  const std::string at = tcp_address(socket, address, port);
+  if (zmq_bind(socket.get(), at.c_str()) != 0) {
+    const int error = zmq_errno();
+    return bind_error(to_string(Endpoint{address, port}), error);
+  }
+  socket_ = std::move(socket);
+  monitor_ = std::move(monitor);
+  shared_.poller.add(socket_.fd(), &socket_ready_);
+  shared_.poller.add(monitor_.fd(), &monitor_ready_);
+  return Status::ok();
+}
+
+bool Listener::work() {
+  bool any = false;
+  if (monitor_ready_.ready) any |= drain_monitor();
+  if (send_now_) {
+    send_now_ = false;
+    send_waiting();
+    // Sending may have taken in the signal of an arrival.
+    socket_ready_.ready = any = true;
+  }
+  if (socket_ready_.ready) any |= receive();
+  if (!closed_.empty() && !socket_ready_.ready) finish_closed();
+  return any;
+}
+
+bool Listener::drain_monitor() {
+  monitor_ready_.ready = false;
+  bool any = false;
+  while (const auto event = monitor_.next()) {
+    any = true;
+    const int fd = static_cast<int>(event->value);
+    if (event->event == ZMQ_EVENT_ACCEPTED) open_fds_.insert(fd);
+    if (event->event == ZMQ_EVENT_DISCONNECTED && open_fds_.erase(fd) != 0) {
+      if (auto speaker = speakers_.extract(fd)) {
+        closed_.push_back(speaker.mapped());
+        socket_ready_.ready = true;  // what it still said comes first
+      }
+    }
+  }
+  return any;
+}
+
+bool Listener::receive() {
+  for (int i = 0; i < receive_max(channel_); ++i) {
+    if (!socket_.receive(id_)) {
+      // A connection whose queue has room again announces itself like a message.
+      socket_ready_.ready = send_waiting();
+      return i > 0 || socket_ready_.ready;
+    }
+    parts_.count = 0;
+    parts_.receive_rest(socket_, id_.more());
+    take(std::string(id_.text()));
+  }
+  return true;
+}
+
+void Listener::take(const std::string& id) {
+  const auto known = connections_.find(id);
+  const char* user = parts_.count > 0 ? parts_.part[0].property("User-Id") : nullptr;
+  const Result<PublicKey> peer = key_from_z85(user != nullptr ? user : "");
+  if (!peer || id.size() != kRoutingIdBytes || id[0] != 0) {
+    // An id of the peer's own choosing, or no parts at all.
+    shared_.counters.add(shared_.counters.rejected_header);
+    return;
+  }
+  const Source source{*peer, channel_, std::nullopt,
+                      known == connections_.end() ? 0 : known->second.outlet->incarnation};
+  const int fd = parts_.part[0].source_fd();
+  std::optional<InFrame> frame = shared_.gate.admit(source, parts_);
+  if (!frame) return;
+  OutletPtr outlet;
+  if (known != connections_.end()) {
+    outlet = known->second.outlet;
+  } else {
+    outlet = std::make_shared<Outlet>(*peer, channel_, frame->header.incarnation);
+    outlet->connected = true;
+    connections_.emplace(id, Connection{outlet, fd});
+    ids_.emplace(outlet.get(), id);
+    if (open_fds_.contains(fd)) {
+      speakers_[fd] = id;
+    } else {
+      closed_.push_back(id);  // it spoke and left before we looked
+    }
+  }
+  if (spoke_last_ != outlet.get()) {
+    spoke_last_ = outlet.get();
+    shared_.directory.spoke(outlet);
+  }
+  shared_.deliver(std::move(*frame));
+}
+
+void Listener::enqueue(const OutletPtr& outlet) {
+  const auto id = ids_.find(outlet.get());
+  if (id == ids_.end()) return;
+  send_now_ = true;
+  Connection& connection = connections_.at(id->second);
+  if (connection.waits) return;
+  connection.waits = true;
+  waiting_.push_back(id->second);
+}
+
+// Sends what can go. True when anything did.
+bool Listener::send_waiting() {
+  if (waiting_.empty()) return false;
+  bool any = false;
+  std::vector<std::string> again;
+  for (std::string& id : std::exchange(waiting_, {})) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) continue;
+    Connection& connection = found->second;
+    const std::size_t before = connection.outlet->queue.size();
+    const Flushed flushed = flush(socket_, *connection.outlet, &id, kSendMax, shared_.counters);
+    any |= connection.outlet->queue.size() != before;
+    if (flushed == Flushed::kBlocked) {
+      again.push_back(std::move(id));
+      continue;
+    }
+    connection.waits = false;
+    if (flushed == Flushed::kGone) {
+      speakers_.erase(connection.fd);
+      closed_.push_back(id);
+    }
+  }
+  waiting_ = std::move(again);
+  return any;
+}
+
+void Listener::finish_closed() {
+  for (const std::string& id : std::exchange(closed_, {})) close(id);
+}
+
+void Listener::close(const std::string& id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  const OutletPtr outlet = found->second.outlet;
+  outlet->closed = true;
+  outlet->queue.clear();
+  if (spoke_last_ == outlet.get()) spoke_last_ = nullptr;
+  ids_.erase(outlet.get());
+  connections_.erase(found);
+  if (shared_.directory.left(outlet) && shared_.handlers.on_peer_left) {
+    shared_.handlers.on_peer_left(outlet->peer, channel_);
+  }
+}
+
+void Listener::revoke(const PublicKey& peer) {
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    const OutletPtr outlet = it->second.outlet;
+    if (outlet->peer != peer) {
+      ++it;
+      continue;
+    }
+    // ZeroMQ cannot close one connection of a ROUTER: it stays, and what it says is dropped.
+    outlet->closed = true;
+    outlet->queue.clear();
+    if (spoke_last_ == outlet.get()) spoke_last_ = nullptr;
+    shared_.directory.left(outlet);
+    speakers_.erase(it->second.fd);
+    ids_.erase(outlet.get());
+    it = connections_.erase(it);
+  }
+}
+
+}  // namespace troupe::net::zmq

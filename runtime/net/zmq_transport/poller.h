@@ -1,0 +1,119 @@
+#pragma once
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <troupe/runtime/status.h>
+
+// What the transport's thread waits for: descriptors (epoll) and commands (a locked queue with an
+// eventfd that is written only while the thread sleeps).
+
+namespace troupe::net::zmq {
+
+// Something with a descriptor. `ready` is set when it is readable and cleared by who drained it.
+// ZeroMQ's descriptors signal commands, not messages: after a send, or after anything else that may
+// have eaten a signal, the owner sets `ready` itself and looks.
+struct Pollable {
+  bool ready = true;
+};
+
+class Poller {
+ public:
+  Poller() : fd_(::epoll_create1(EPOLL_CLOEXEC)) {
+    TROUPE_CHECK(fd_ >= 0, "epoll_create1: " + std::to_string(errno));
+  }
+  ~Poller() { ::close(fd_); }
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
+
+  void add(int fd, Pollable* pollable) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.ptr = pollable;
+    pollable->ready = true;
+    const int rc = ::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event);
+    TROUPE_CHECK(rc == 0, "epoll_ctl: " + std::to_string(errno));
+  }
+  void remove(int fd) { ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, nullptr); }
+
+  // Waits up to timeout_ms (-1: without end), marks what is readable.
+  bool wait(int timeout_ms) {
+    std::array<epoll_event, 64> events;
+    const int count = ::epoll_wait(fd_, events.data(), static_cast<int>(events.size()), timeout_ms);
+    for (int i = 0; i < count; ++i) {
+      static_cast<Pollable*>(events[static_cast<std::size_t>(i)].data.ptr)->ready = true;
+    }
+    return count > 0;
+  }
+
+ private:
+  int fd_;
+};
+
+// Wakes the thread; shared with helper threads that may outlive the transport.
+class WakeUp {
+ public:
+  WakeUp() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    TROUPE_CHECK(fd_ >= 0, "eventfd: " + std::to_string(errno));
+  }
+  ~WakeUp() { ::close(fd_); }
+  WakeUp(const WakeUp&) = delete;
+  WakeUp& operator=(const WakeUp&) = delete;
+  int fd() const { return fd_; }
+  void signal() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(fd_, &one, sizeof one);
+  }
+  void clear() const {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto read = ::read(fd_, &count, sizeof count);
+  }
+
+ private:
+  int fd_;
+};
+
+template <class Command>
+class Inbox {
+ public:
+  explicit Inbox(std::shared_ptr<const WakeUp> wake) : wake_(std::move(wake)) {}
+
+  void push(Command command) {
+    bool asleep;
+    {
+      std::lock_guard lock(mutex_);
+      commands_.push_back(std::move(command));
+      asleep = asleep_;
+      asleep_ = false;
+    }
+    if (asleep) wake_->signal();
+  }
+  // Swaps the waiting commands into `out`, which must be empty.
+  void take(std::vector<Command>& out) {
+    std::lock_guard lock(mutex_);
+    out.swap(commands_);
+    asleep_ = false;
+  }
+  // True when the thread may sleep: from now on a push wakes it.
+  bool may_sleep() {
+    std::lock_guard lock(mutex_);
+    asleep_ = commands_.empty();
+    return asleep_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Command> commands_;
+  bool asleep_ = false;
+  std::shared_ptr<const WakeUp> wake_;
+};
+
+}  // namespace troupe::net::zmq

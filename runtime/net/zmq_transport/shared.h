@@ -1,0 +1,34 @@
+#pragma once
+
+#include <unordered_map>
+
+#include <troupe/runtime/net/zmq_transport/gate.h>
+#include <troupe/runtime/net/zmq_transport/outlet.h>
+#include <troupe/runtime/net/zmq_transport/poller.h>
+
+// What the sockets of one transport share. Destroyed after all of them.
+
+namespace troupe::net::zmq {
+
+struct Shared {
+  Shared(const TransportOptions& from, Handlers to)
+      : options(from), handlers(std::move(to)), gate(allowed, counters) {
+    gate.set_cluster(from.cluster);
+  }
+  const TransportOptions options;
+  const Handlers handlers;
+  AtomicCounters counters;  // any thread
+  AllowList allowed;        // any thread
+  Directory directory;      // any thread
+  std::shared_ptr<const WakeUp> wake = std::make_shared<const WakeUp>();
+  // The transport's thread only:
+  Context context;
+  Poller poller;
+  Gate gate;
+
+  void deliver(InFrame frame) const {
+    if (handlers.on_frame) handlers.on_frame(std::move(frame));
+  }
+};
+
+}  // namespace troupe::net::zmq

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <zmq.h>
+
+#include <troupe/runtime/net/transport.h>
+
+// ZeroMQ's handles as C++ objects: context, socket, message. A Socket is used by the transport's
+// thread only; a Message may be destroyed anywhere. Nothing here blocks.
+
+namespace troupe::net::zmq {
+
+// Payloads below this size are copied into ZeroMQ's messages on the way out and into aligned memory
+// on the way in; larger ones are shared on the way out and stay in their message on the way in.
+constexpr std::size_t kSharedBytesMin = 64u << 10;
+
+class Context {
+ public:
+  // Two I/O threads: the first for control and activations, the second for bulk.
+  Context();
+  ~Context();  // waits until every socket of it is closed
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  void* get() const { return handle_; }
+
+ private:
+  void* handle_;
+};
+
+class Message {
+ public:
+  Message() { zmq_msg_init(&message_); }
+  explicit Message(std::span<const std::byte> bytes);  // copies
+  explicit Message(std::string_view text) : Message(std::as_bytes(std::span(text))) {}
+  explicit Message(const Payload& payload);  // shares; `keep` is let go by ZeroMQ
+  ~Message() { zmq_msg_close(&message_); }
+  Message(Message&& other) noexcept;
+  Message& operator=(Message&& other) noexcept;
+
+  std::span<const std::byte> bytes() const;
+  std::string_view text() const;
+  bool more() const { return zmq_msg_more(&message_) != 0; }
+  const char* property(const char* name) { return zmq_msg_gets(&message_, name); }
+  // The TCP connection's descriptor, -1 when it is not known.
+  int source_fd() { return zmq_msg_get(&message_, ZMQ_SRCFD); }
+  zmq_msg_t* get() { return &message_; }
+
+ private:
+  mutable zmq_msg_t message_;
+};
+
+class Socket {
+ public:
+  Socket() = default;
+  // Linger is 0 on every socket. Errors: kResourceExhausted when descriptors run out.
+  static Result<Socket> open(const Context& context, int type);
+  Socket(Socket&& other) noexcept;
+  Socket& operator=(Socket&& other) noexcept;
+  ~Socket() { close(); }
+  void close();
+  bool is_open() const { return handle_ != nullptr; }
+  void* get() const { return handle_; }
+
+  // Options of ours are always valid: a refusal is a broken invariant.
+  void set(int option, int value);
+  void set(int option, std::uint64_t value);
+  void set(int option, std::int64_t value);
+  void set(int option, std::span<const std::uint8_t> value);
+  void set(int option, std::string_view value);
+  int fd() const;  // readable when the socket has commands to look at
+
+  // False: nothing there (or the socket's end).
+  bool receive(Message& message);
+  // 0, or errno (EAGAIN: its queue is full). A message that was sent is empty afterwards.
+  int send(Message& message, bool more);
+
+ private:
+  void* handle_ = nullptr;
+};
+
+// What both ends of a channel set alike: bounds, heartbeats, keep-alive, I/O thread.
+void set_channel_options(Socket& socket, Channel channel, int handshake_timeout_ms);
+// "tcp://127.0.0.1:7700"; sets IPv6 on the socket for such an address.
+std::string tcp_address(Socket& socket, const std::string& address, std::uint16_t port);
+std::uint64_t body_bytes_max(Channel channel);
+std::uint64_t payload_bytes_max(Channel channel);
+const char* channel_name(Channel channel);
+
+}  // namespace troupe::net::zmq
