@@ -6,7 +6,8 @@ target_compile_options(troupe_flags INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 sees overlaps and overflows in std::string and std::vector that are not there (its bugs
   # 105651 and 107852).
-  target_compile_options(troupe_flags INTERFACE -Wno-restrict -Wno-stringop-overflow)
+  target_compile_options(troupe_flags INTERFACE -Wno-restrict -Wno-stringop-overflow
+    -Wno-maybe-uninitialized)
 endif()
 if(TROUPE_SANITIZE)
   target_compile_options(troupe_flags INTERFACE -fsanitize=${TROUPE_SANITIZE} -fno-omit-frame-pointer)
