@@ -21,20 +21,21 @@
 namespace troupe::kernels {
 
 enum class Isa { kScalar, kAvx2, kAvx512 };
-std::string_view isa_name(Isa isa);             // "scalar", "avx2", "avx512"
+std::string_view isa_name(Isa isa);  // "scalar", "avx2", "avx512"
 std::optional<Isa> isa_from_name(std::string_view name);
-bool isa_supported(Isa isa);                    // by this build and this CPU
+bool isa_supported(Isa isa);  // by this build and this CPU
 // The widest supported target, or what TROUPE_ISA asks for (kInvalidArgument: unknown name, or
 // not supported by this CPU).
 Result<Isa> choose_isa();
 
-constexpr std::size_t kGroupRows = 16;   // rows of a weight matrix that are interleaved
-constexpr std::size_t kBlock = 32;       // activations share a scale over 32 elements
-constexpr std::size_t kPageKeys = 64;    // keys of a KV page
-constexpr std::size_t kKeyBlock = 16;    // keys that lie side by side in K
-constexpr std::size_t kSumKeys = 256;    // the sum over values is cut here, then added in order
+constexpr std::size_t kGroupRows = 16;  // rows of a weight matrix that are interleaved
+constexpr std::size_t kBlock = 32;      // activations share a scale over 32 elements
+constexpr std::size_t kPageKeys = 64;   // keys of a KV page
+constexpr std::size_t kKeyBlock = 16;   // keys that lie side by side in K
+constexpr std::size_t kSumKeys = 256;   // the sum over values is cut here, then added in order
 
-// 64-byte aligned, uninitialised memory.
+// 64-byte aligned, uninitialised memory, on huge pages where the system grants them
+// (memory_arena.h).
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
@@ -44,7 +45,10 @@ class AlignedBuffer {
   std::size_t bytes() const { return bytes_; }
 
  private:
-  struct Free { void operator()(std::byte* p) const; };
+  struct Free {
+    std::size_t bytes;
+    void operator()(std::byte* p) const;
+  };
   std::unique_ptr<std::byte, Free> data_;
   std::size_t bytes_ = 0;
 };
@@ -55,7 +59,7 @@ class AlignedBuffer {
 struct PackedMatrix {
   quant::Type type = quant::Type::kF32;
   std::size_t rows = 0, columns = 0;
-  std::size_t groups = 0;       // ceil(rows / kGroupRows)
+  std::size_t groups = 0;  // ceil(rows / kGroupRows)
   std::size_t group_bytes = 0;
   AlignedBuffer data;
 };
@@ -78,9 +82,9 @@ struct QuantizedRows {
 bool wants_quantized(quant::Type type);
 
 struct Activations {
-  std::size_t rows = 0, columns = 0;   // B, K
-  const float* x = nullptr;            // (B,K), row stride `columns`; may be null if quantized only
-  QuantizedRows quantized;             // may be null if f32 only
+  std::size_t rows = 0, columns = 0;  // B, K
+  const float* x = nullptr;           // (B,K), row stride `columns`; may be null if quantized only
+  QuantizedRows quantized;            // may be null if f32 only
 };
 
 enum class KvType { kF16, kF32 };
@@ -89,16 +93,16 @@ enum class KvType { kF16, kF32 };
 std::size_t kv_page_bytes(KvType type, std::size_t kv_heads, std::size_t head_dim);
 
 struct AttentionArgs {
-  const float* q = nullptr;            // row r: q + r * q_stride, heads of head_dim side by side
+  const float* q = nullptr;  // row r: q + r * q_stride, heads of head_dim side by side
   std::size_t q_stride = 0;
-  float* out = nullptr;                // same layout as q; must not alias it
+  float* out = nullptr;  // same layout as q; must not alias it
   std::size_t out_stride = 0;
   const std::byte* const* pages = nullptr;  // page p of this sequence and layer
   KvType kv_type = KvType::kF16;
   std::size_t heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1.0f;
-  std::size_t position = 0;            // absolute position of row 0; row r sees keys [lo, position + r]
-  std::size_t window = 0;              // 0: lo = 0; else lo = max(0, position + r + 1 - window)
+  std::size_t position = 0;  // absolute position of row 0; row r sees keys [lo, position + r]
+  std::size_t window = 0;    // 0: lo = 0; else lo = max(0, position + r + 1 - window)
 };
 
 struct Kernels {

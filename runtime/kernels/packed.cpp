@@ -1,30 +1,19 @@
 #include <array>
-#include <cstdlib>
 #include <string>
 
-#include <sys/mman.h>
-
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/kernels/memory_arena.h>
 
 namespace troupe::kernels {
 
 static_assert(kGroupRows == quant::kPackRows);
 
-AlignedBuffer::AlignedBuffer(std::size_t bytes) : bytes_(bytes) {
-  // Large buffers lie on huge pages where the system grants them: a weight stream that misses the
-  // TLB every 4 KiB loses a tenth of the memory bandwidth.
-  constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-  const std::size_t rounded = (bytes + 63) / 64 * 64;
-  void* memory = nullptr;
-  const int failed = posix_memalign(&memory, alignment, rounded == 0 ? 64 : rounded);
-  TROUPE_CHECK(failed == 0, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
-  if (const std::size_t whole = rounded / kHugePage * kHugePage; whole > 0)
-    madvise(memory, whole, MADV_HUGEPAGE);  // a refusal costs speed only
-  data_.reset(static_cast<std::byte*>(memory));
+AlignedBuffer::AlignedBuffer(std::size_t bytes)
+    : data_(arena_allocate(bytes), Free{bytes}), bytes_(bytes) {
+  TROUPE_CHECK(data_ != nullptr, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
 }
 
-void AlignedBuffer::Free::operator()(std::byte* p) const { std::free(p); }
+void AlignedBuffer::Free::operator()(std::byte* p) const { arena_free(p, bytes); }
 
 Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::size_t bytes,
                           std::size_t rows, std::size_t columns) {

@@ -94,14 +94,15 @@ void q4_1_group(const std::byte* group, const Activations& x, std::size_t b, flo
 
 void q8_0_group(const std::byte* group, const Activations& x, std::size_t b, float* sums) {
   const std::size_t blocks = x.columns / kBlock;
-  const std::byte* scales = group + 512 * blocks;
-  for (std::size_t block = 0; block < blocks; ++block, group += 512, scales += 32) {
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const std::byte* scales = group + block / 2 * 1088 + block % 2 * 32;
+    const std::byte* quants = group + block / 2 * 1088 + 64 + block % 2 * 512;
     const std::int8_t* q = x.quantized.q + b * x.columns + block * kBlock;
     const float d = x.quantized.d[b * blocks + block];
     for (std::size_t r = 0; r < kGroupRows; ++r) {
       std::int32_t isum = 0;
       for (std::size_t k = 0; k < kBlock; ++k)
-        isum += load<std::int8_t>(group + 64 * (k / 4) + 4 * r + k % 4) * q[k];
+        isum += load<std::int8_t>(quants + 64 * (k / 4) + 4 * r + k % 4) * q[k];
       const float dw = f16_to_f32(load<std::uint16_t>(scales + 2 * r));
       sums[r] = std::fma(dw * d, static_cast<float>(isum), sums[r]);
     }

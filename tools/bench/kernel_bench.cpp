@@ -1,0 +1,323 @@
+// Measures the kernels on the shapes of SmolLM2-135M, beside what the machine can do at most.
+//   kernel_bench [ISA [THREADS [FILTER]]]     e.g. kernel_bench avx2 2 matmul
+// Every figure is the best of several runs. The weights of each measurement are many copies, larger
+// than the caches, as a model's are: figures of few columns include memory.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <troupe/runtime/device.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+using namespace troupe;
+using kernels::PackedMatrix;
+
+double seconds_of(const std::function<void()>& body) {
+  const auto begin = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// The best of runs that take about a second together.
+double best_seconds(const std::function<void()>& body) {
+  double best = seconds_of(body), total = best;
+  for (int runs = 1; (total < 0.4 || runs < 4) && runs < 2000; ++runs) {
+    const double seconds = seconds_of(body);
+    best = std::min(best, seconds);
+    total += seconds;
+  }
+  return best;
+}
+
+#if defined(__x86_64__)
+constexpr int kPeakSteps = 1000000;
+constexpr int kPeakChains = 12;
+
+// FMAs in twelve chains, and nothing else.
+__attribute__((target("avx2,fma"))) void fma_avx2() {
+  __m256 x[kPeakChains];
+  for (auto& v : x) v = _mm256_set1_ps(1.0f);
+  const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(1e-3f);
+  for (int i = 0; i < kPeakSteps; ++i)
+    for (auto& v : x) {
+      v = _mm256_fmadd_ps(v, a, b);
+      asm volatile("" : "+x"(v));
+    }
+}
+__attribute__((target("avx512f"))) void fma_avx512() {
+  __m512 x[kPeakChains];
+  for (auto& v : x) v = _mm512_set1_ps(1.0f);
+  const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(1e-3f);
+  for (int i = 0; i < kPeakSteps; ++i)
+    for (auto& v : x) {
+      v = _mm512_fmadd_ps(v, a, b);
+      asm volatile("" : "+v"(v));
+    }
+}
+// maddubs with the 16-bit add that must follow it: 32 products.
+__attribute__((target("avx2,fma"))) void bytes_avx2() {
+  __m256i x[kPeakChains];
+  for (auto& v : x) v = _mm256_setzero_si256();
+  __m256i w = _mm256_set1_epi8(3), a = _mm256_set1_epi8(1);
+  for (int i = 0; i < kPeakSteps; ++i)
+    for (auto& v : x) {
+      asm volatile("" : "+x"(w), "+x"(a));
+      v = _mm256_add_epi16(v, _mm256_maddubs_epi16(w, a));
+      asm volatile("" : "+x"(v));
+    }
+}
+__attribute__((target("avx512f,avx512vnni"))) void bytes_vnni() {
+  __m512i x[kPeakChains];
+  for (auto& v : x) v = _mm512_setzero_si512();
+  const __m512i w = _mm512_set1_epi8(3), a = _mm512_set1_epi8(1);
+  for (int i = 0; i < kPeakSteps; ++i)
+    for (auto& v : x) {
+      v = _mm512_dpbusd_epi32(v, w, a);
+      asm volatile("" : "+v"(v));
+    }
+}
+double peak(void (*loop)(), int products_a_step) {
+  return 1e-9 * kPeakSteps * kPeakChains * products_a_step / best_seconds(loop);
+}
+#endif
+
+class Bench {
+ public:
+  Bench(Device& device, std::string filter) : device_(device), filter_(std::move(filter)) {}
+
+  void machine() {
+    if (!wanted("machine")) return;
+    std::vector<std::uint64_t> memory(std::size_t{32} << 20, 1);  // 256 MiB
+    std::vector<std::uint64_t> sums(static_cast<std::size_t>(device_.threads()) * 8);
+    const double seconds = best_seconds([&] {
+      device_.pool().run([&](int thread) {
+        const Span1 part = split(memory.size() / 8, thread, device_.threads());
+        std::uint64_t sum[8] = {};
+        for (std::size_t i = part.begin; i < part.end; ++i)
+          for (std::size_t j = 0; j < 8; ++j) sum[j] += memory[i * 8 + j];
+        for (const std::uint64_t s : sum) sums[static_cast<std::size_t>(thread) * 8] += s;
+      });
+    });
+    std::printf("machine: memory read %.1f GB/s with %d threads\n",
+                static_cast<double>(memory.size()) * 8 / seconds / 1e9, device_.threads());
+#if defined(__x86_64__)
+    if (kernels::isa_supported(kernels::Isa::kAvx2))
+      std::printf("machine: a core, avx2: %.0f G fma/s, %.0f G maddubs MAC/s\n", peak(fma_avx2, 8),
+                  peak(bytes_avx2, 32));
+    if (__builtin_cpu_supports("avx512vnni"))
+      std::printf("machine: a core, avx512: %.0f G fma/s, %.0f G dpbusd MAC/s\n",
+                  peak(fma_avx512, 16), peak(bytes_vnni, 64));
+#endif
+    constexpr int kBarriers = 100000;
+    const double barrier = best_seconds([&] {
+      device_.pool().run([&](int thread) {
+        for (int i = 0; i < kBarriers; ++i) device_.pool().barrier(thread);
+      });
+    });
+    std::printf("machine: barrier %.0f ns\n", barrier / kBarriers * 1e9);
+  }
+
+  void matmul(quant::Type type, std::size_t rows, std::size_t columns, std::size_t copies) {
+    const std::string name = "matmul " + std::string(quant::find(type)->name) + " " +
+                             std::to_string(rows) + "x" + std::to_string(columns);
+    if (!wanted(name)) return;
+    std::vector<PackedMatrix> weights;
+    double bytes = 0;
+    for (std::size_t i = 0; i < copies; ++i) {
+      weights.push_back(random_matrix(type, rows, columns));
+      bytes += static_cast<double>(weights.back().data.bytes());
+    }
+    for (const std::size_t batch : {1, 2, 4, 8, 64, 512}) {
+      if (rows > 10000 && batch > 8) continue;
+      const std::size_t used = std::max<std::size_t>(1, batch < 8 ? copies : copies / batch);
+      Rows x(device_.kernels(), batch, columns);
+      std::vector<float> out(batch * rows);
+      const double seconds = best_seconds([&] {
+        device_.pool().run([&](int thread) {
+          for (std::size_t copy = 0; copy < used; ++copy) {
+            const PackedMatrix& w = weights[copy];
+            const Span1 part = split(w.groups, thread, device_.threads());
+            device_.kernels().matmul(w, x.activations, part.begin, part.end, out.data(), rows,
+                                     false);
+            device_.pool().barrier(thread);
+          }
+        });
+      });
+      std::printf(
+          "%-24s batch %3zu: %6.1f GMAC/s a thread, weights %5.1f GB/s in all\n", name.c_str(),
+          batch,
+          static_cast<double>(used * rows * columns * batch) / seconds / 1e9 / device_.threads(),
+          bytes * static_cast<double>(used) / static_cast<double>(copies) / seconds / 1e9);
+    }
+  }
+
+  // Heads 9, key heads 3, head_dim 64, as one layer of SmolLM2-135M.
+  void attention(std::size_t position, std::size_t rows) {
+    const std::string name =
+        "attention " + std::to_string(rows) + " rows at " + std::to_string(position);
+    if (!wanted(name)) return;
+    const std::size_t keys = position + rows, kHeads = 9, kKvHeads = 3, kHeadDim = 64;
+    std::vector<kernels::AlignedBuffer> buffers;
+    std::vector<const std::byte*> pages;
+    const std::vector<float> kv = random_floats(kKvHeads * kHeadDim);
+    for (std::size_t key = 0; key < keys; ++key) {
+      if (key % kernels::kPageKeys == 0) {
+        buffers.emplace_back(kernels::kv_page_bytes(kernels::KvType::kF16, kKvHeads, kHeadDim));
+        std::memset(buffers.back().data(), 0, buffers.back().bytes());
+        pages.push_back(buffers.back().data());
+      }
+      device_.kernels().kv_write(kv.data(), kv.data(), buffers.back().data(), kernels::KvType::kF16,
+                                 kKvHeads, kHeadDim, key % kernels::kPageKeys);
+    }
+    const std::vector<float> q = random_floats(rows * kHeads * kHeadDim);
+    std::vector<float> out(q.size());
+    const kernels::AttentionArgs args{.q = q.data(),
+                                      .q_stride = kHeads * kHeadDim,
+                                      .out = out.data(),
+                                      .out_stride = kHeads * kHeadDim,
+                                      .pages = pages.data(),
+                                      .heads = kHeads,
+                                      .kv_heads = kKvHeads,
+                                      .head_dim = kHeadDim,
+                                      .scale = 0.125f,
+                                      .position = position};
+    std::vector<float> scratch(kernels::attention_scratch_floats(args, rows, keys));
+    const int repeats = rows == 1 ? 100 : 1;
+    const double seconds = best_seconds([&] {
+      for (int i = 0; i < repeats; ++i)
+        device_.kernels().attention(args, 0, kHeads, 0, rows, scratch.data());
+    });
+    const double pairs = static_cast<double>(rows) * static_cast<double>(position) +
+                         static_cast<double>(rows * (rows + 1)) / 2;
+    std::printf("%-24s %6.1f GMAC/s, %.1f us (one thread)\n", name.c_str(),
+                pairs * kHeads * kHeadDim * 2 * repeats / seconds / 1e9, seconds / repeats * 1e6);
+  }
+
+  void elementwise() {
+    if (!wanted("elementwise")) return;
+    const std::size_t rows = 64;
+    std::vector<float> x = random_floats(rows * 1536), up = random_floats(rows * 1536);
+    std::vector<float> out(x.size());
+    Rows quantized(device_.kernels(), rows, 1536);
+    const kernels::Kernels& k = device_.kernels();
+    const auto report = [&](const char* name, std::size_t columns,
+                            const std::function<void()>& body) {
+      std::printf("%-24s %6.0f ns a row of %zu (one thread)\n", name,
+                  best_seconds(body) / static_cast<double>(rows) * 1e9, columns);
+    };
+    report("elementwise quantize", 576,
+           [&] { k.quantize_rows(x.data(), 576, 0, rows, quantized.activations.quantized); });
+    report("elementwise rms_norm", 576,
+           [&] { k.rms_norm(x.data(), up.data(), 1e-5f, 576, 0, rows, out.data()); });
+    report("elementwise silu_mul", 1536, [&] {
+      std::copy(x.begin(), x.end(), out.begin());
+      k.silu_mul(out.data(), up.data(), rows * 1536);
+    });
+    report("elementwise rope", 576, [&] {
+      for (std::size_t row = 0; row < rows; ++row)
+        k.rope(out.data() + row * 576, 9, 64, 64, up.data(), true);
+    });
+    kernels::AlignedBuffer page(kernels::kv_page_bytes(kernels::KvType::kF16, 3, 64));
+    report("elementwise kv_write", 192, [&] {
+      for (std::size_t row = 0; row < rows; ++row)
+        k.kv_write(x.data() + row * 192, up.data() + row * 192, page.data(), kernels::KvType::kF16,
+                   3, 64, row);
+    });
+  }
+
+ private:
+  // Random activations of some rows, quantized too.
+  struct Rows {
+    Rows(const kernels::Kernels& kernels, std::size_t rows, std::size_t columns)
+        : x(random_floats(rows * columns)),
+          q(x.size()),
+          d(x.size() / kernels::kBlock),
+          s(x.size() / kernels::kBlock),
+          activations{.rows = rows,
+                      .columns = columns,
+                      .x = x.data(),
+                      .quantized = {q.data(), d.data(), s.data()}} {
+      kernels.quantize_rows(x.data(), columns, 0, rows, activations.quantized);
+    }
+    std::vector<float> x;
+    std::vector<std::int8_t> q;
+    std::vector<float> d, s;
+    kernels::Activations activations;
+  };
+
+  static std::vector<float> random_floats(std::size_t count) {
+    std::mt19937 random(7);
+    std::normal_distribution<float> normal(0.0f, 1.0f);
+    std::vector<float> values(count);
+    for (float& value : values) value = normal(random);
+    return values;
+  }
+
+  static PackedMatrix random_matrix(quant::Type type, std::size_t rows, std::size_t columns) {
+    const quant::Format& format = *quant::find(type);
+    std::vector<std::byte> bytes(rows * columns / format.block_elements * format.block_bytes);
+    std::uint32_t state = 1;
+    for (std::byte& byte : bytes) {
+      state = state * 1664525u + 1013904223u;
+      byte =
+          static_cast<std::byte>(state >> 26);  // 0..63: every f16 and f32 made of them is finite
+    }
+    auto packed = kernels::pack(type, bytes.data(), bytes.size(), rows, columns);
+    TROUPE_CHECK(packed.is_ok(), packed.message());
+    return std::move(*packed);
+  }
+
+  bool wanted(const std::string& name) const { return name.find(filter_) != std::string::npos; }
+
+  Device& device_;
+  std::string filter_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  DeviceOptions options;
+  if (argc > 1 && std::strcmp(argv[1], "best") != 0) {
+    options.isa = kernels::isa_from_name(argv[1]);
+    if (!options.isa) {
+      std::fprintf(stderr, "usage: kernel_bench [best|scalar|avx2|avx512 [THREADS [FILTER]]]\n");
+      return 2;
+    }
+  }
+  options.threads = argc > 2 ? std::atoi(argv[2]) : 1;
+  auto device = Device::create(options);
+  if (!device) {
+    std::fprintf(stderr, "kernel_bench: %s\n", device.message().c_str());
+    return 1;
+  }
+  std::printf("isa %s, threads %d\n",
+              std::string(kernels::isa_name((*device)->kernels().isa)).c_str(),
+              (*device)->threads());
+  Bench bench(**device, argc > 3 ? argv[3] : "");
+  bench.machine();
+  bench.matmul(quant::Type::kQ4_1, 576, 576, 400);
+  bench.matmul(quant::Type::kQ4_1, 192, 576, 1200);
+  bench.matmul(quant::Type::kQ4_1, 1536, 576, 150);
+  bench.matmul(quant::Type::kQ4_1, 576, 1536, 150);
+  bench.matmul(quant::Type::kQ8_0, 1536, 576, 90);
+  bench.matmul(quant::Type::kQ8_0, 49152, 576, 1);
+  bench.matmul(quant::Type::kF16, 1536, 576, 60);
+  bench.matmul(quant::Type::kF32, 1536, 576, 30);
+  bench.attention(0, 512);
+  bench.attention(127, 1);
+  bench.attention(1023, 1);
+  bench.elementwise();
+  return 0;
+}
