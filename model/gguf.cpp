@@ -291,15 +291,15 @@ Status read_metadata(Reader* reader, std::uint64_t count, GgufHeader* header) {
     std::string key;
     TROUPE_RETURN_IF_ERROR(reader->read_string("metadata key " + std::to_string(i), &key));
     if (key.empty() || utf8_valid_prefix(key) != key.size()) {
-      return reader->bad("metadata key " + std::to_string(i) + " is " + quoted(key) +
+      return reader->bad("metadata key " + std::to_string(i) + " is " + in_quotes(key) +
                          ", expected UTF-8 text");
     }
     std::uint32_t type = 0;
-    TROUPE_RETURN_IF_ERROR(reader->read("the value type of " + quoted(key), &type));
+    TROUPE_RETURN_IF_ERROR(reader->read("the value type of " + in_quotes(key), &type));
     GgufValue value;
-    TROUPE_RETURN_IF_ERROR(read_value(reader, type, "the value of " + quoted(key), &value));
+    TROUPE_RETURN_IF_ERROR(read_value(reader, type, "the value of " + in_quotes(key), &value));
     if (!header->metadata.try_emplace(key, std::move(value)).second) {
-      return reader->bad("the metadata key " + quoted(key) + " is there twice");
+      return reader->bad("the metadata key " + in_quotes(key) + " is there twice");
     }
   }
   return Status::ok();
@@ -316,10 +316,10 @@ Status read_tensor_entry(Reader* reader, std::uint64_t index, RawTensor* out) {
   TROUPE_RETURN_IF_ERROR(
       reader->read_string("the name of tensor " + std::to_string(index), &out->name));
   if (out->name.empty() || utf8_valid_prefix(out->name) != out->name.size()) {
-    return reader->bad("the name of tensor " + std::to_string(index) + " is " + quoted(out->name) +
-                       ", expected UTF-8 text");
+    return reader->bad("the name of tensor " + std::to_string(index) + " is " +
+                       in_quotes(out->name) + ", expected UTF-8 text");
   }
-  const std::string tensor = "tensor " + quoted(out->name);
+  const std::string tensor = "tensor " + in_quotes(out->name);
   std::uint32_t dimensions = 0;
   TROUPE_RETURN_IF_ERROR(reader->read("the number of dimensions of " + tensor, &dimensions));
   if (dimensions < 1 || dimensions > 4) {
@@ -358,7 +358,7 @@ Status check_types(const Reader& reader, const std::vector<RawTensor>& tensors) 
     if (!supported.empty()) supported += ", ";
     supported += format.name;
   }
-  return reader.bad("tensor " + quoted(first->name) + " has the type " + type_name(first->type) +
+  return reader.bad("tensor " + in_quotes(first->name) + " has the type " + type_name(first->type) +
                     (unsupported > 1 ? " (and " + std::to_string(unsupported - 1) +
                                            " more tensors have types like it)"
                                      : "") +
@@ -367,7 +367,7 @@ Status check_types(const Reader& reader, const std::vector<RawTensor>& tensors) 
 
 Status place_tensor(const Reader& reader, RawTensor&& raw, std::uint64_t data_begin,
                     std::uint64_t alignment, std::uint64_t file_bytes, TensorInfo* out) {
-  const std::string tensor = "tensor " + quoted(raw.name);
+  const std::string tensor = "tensor " + in_quotes(raw.name);
   const quant::Format* format = quant::find(raw.type);
   Result<std::uint64_t> row = quant::row_bytes(*format, raw.shape.back());
   if (!row.is_ok()) return reader.bad(tensor + ": " + row.message());
@@ -403,7 +403,7 @@ Status check_disjoint(const Reader& reader, const std::vector<TensorInfo>& tenso
   order.reserve(tensors.size());
   for (const TensorInfo& tensor : tensors) {
     if (!names.insert(tensor.name).second) {
-      return reader.bad("tensor " + quoted(tensor.name) + " is there twice");
+      return reader.bad("tensor " + in_quotes(tensor.name) + " is there twice");
     }
     order.push_back(&tensor);
   }
@@ -411,9 +411,9 @@ Status check_disjoint(const Reader& reader, const std::vector<TensorInfo>& tenso
             [](const TensorInfo* a, const TensorInfo* b) { return a->offset < b->offset; });
   for (std::size_t i = 1; i < order.size(); ++i) {
     if (order[i]->offset < order[i - 1]->offset + order[i - 1]->bytes) {
-      return reader.bad("tensor " + quoted(order[i]->name) + " at byte " +
+      return reader.bad("tensor " + in_quotes(order[i]->name) + " at byte " +
                         std::to_string(order[i]->offset) + " overlaps tensor " +
-                        quoted(order[i - 1]->name));
+                        in_quotes(order[i - 1]->name));
     }
   }
   return Status::ok();
@@ -427,8 +427,8 @@ Status read_fixed_part(Reader* reader, std::uint64_t file_bytes, GgufHeader* hea
   }
   TROUPE_RETURN_IF_ERROR(reader->read("the magic", &magic));
   if (std::string_view(magic, 4) != "GGUF") {
-    return reader->bad("is not a GGUF file: it begins with " + quoted(std::string_view(magic, 4)) +
-                       ", expected 'GGUF'");
+    return reader->bad("is not a GGUF file: it begins with " +
+                       in_quotes(std::string_view(magic, 4)) + ", expected 'GGUF'");
   }
   TROUPE_RETURN_IF_ERROR(reader->read("the version", &header->version));
   if (header->version != 2 && header->version != 3) {
@@ -462,7 +462,7 @@ Result<std::uint64_t> alignment_of(const Reader& reader, const GgufHeader& heade
 }
 
 Status missing_key(std::string_view key) {
-  return Status(Code::kBadData, "the metadata key " + quoted(key) + " is missing");
+  return Status(Code::kBadData, "the metadata key " + in_quotes(key) + " is missing");
 }
 
 }  // namespace
@@ -520,11 +520,11 @@ Result<std::uint64_t> GgufHeader::u64(std::string_view key) const {
         using T = std::decay_t<decltype(value)>;
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
           if (std::cmp_greater_equal(value, 0)) return static_cast<std::uint64_t>(value);
-          return Status(Code::kBadData, "the metadata value of " + quoted(key) + " is " +
+          return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " is " +
                                             std::to_string(value) + ", expected 0 or more");
         } else {
           return Status(Code::kBadData,
-                        "the metadata value of " + quoted(key) + " is not an integer");
+                        "the metadata value of " + in_quotes(key) + " is not an integer");
         }
       },
       entry->second);
@@ -540,7 +540,7 @@ Result<double> GgufHeader::f64(std::string_view key) const {
           return static_cast<double>(value);
         } else {
           return Status(Code::kBadData,
-                        "the metadata value of " + quoted(key) + " is not a number");
+                        "the metadata value of " + in_quotes(key) + " is not a number");
         }
       },
       entry->second);
@@ -550,7 +550,7 @@ Result<std::string> GgufHeader::string(std::string_view key) const {
   const auto entry = metadata.find(key);
   if (entry == metadata.end()) return missing_key(key);
   if (const auto* value = std::get_if<std::string>(&entry->second)) return *value;
-  return Status(Code::kBadData, "the metadata value of " + quoted(key) + " is not a string");
+  return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " is not a string");
 }
 
 }  // namespace troupe::model

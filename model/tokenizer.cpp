@@ -78,11 +78,11 @@ template <class T>
 Result<const T*> array_of(const GgufHeader& header, std::string_view key) {
   const auto entry = header.metadata.find(key);
   if (entry == header.metadata.end()) {
-    return bad("the metadata key " + quoted(key) + " is missing");
+    return bad("the metadata key " + in_quotes(key) + " is missing");
   }
   const T* values = std::get_if<T>(&entry->second);
   if (values == nullptr) {
-    return bad("the metadata value of " + quoted(key) + " is not an array of the expected type");
+    return bad("the metadata value of " + in_quotes(key) + " is not an array of the expected type");
   }
   return values;
 }
@@ -92,7 +92,7 @@ class BpeTokenizer final : public Tokenizer {
   Status load(const GgufHeader& header) {
     TROUPE_ASSIGN_OR_RETURN(const std::string kind, header.string("tokenizer.ggml.model"));
     if (kind != "gpt2") {
-      return bad("tokenizer.ggml.model is " + quoted(kind) +
+      return bad("tokenizer.ggml.model is " + in_quotes(kind) +
                  ", which is not supported; 'gpt2' (byte-level BPE) is");
     }
     TROUPE_ASSIGN_OR_RETURN(const std::string pre, header.string("tokenizer.ggml.pre"));
@@ -236,7 +236,7 @@ class BpeTokenizer final : public Tokenizer {
       const std::size_t space = merge.find(' ', 1);
       if (merge.size() < 3 || space == std::string_view::npos || space + 1 == merge.size()) {
         return bad("merge " + std::to_string(rank) + " of tokenizer.ggml.merges is " +
-                   quoted(merge) + ", expected two parts with a space between them");
+                   in_quotes(merge) + ", expected two parts with a space between them");
       }
       joined.assign(merge.substr(0, space)).append(merge.substr(space + 1));
       const std::int32_t left = id_of(merge.substr(0, space));
@@ -281,7 +281,7 @@ class BpeTokenizer final : public Tokenizer {
     const auto entry = header.metadata.find(key);
     if (entry == header.metadata.end()) return Status::ok();
     const bool* value = std::get_if<bool>(&entry->second);
-    if (value == nullptr) return bad("the metadata value of " + quoted(key) + " is not a bool");
+    if (value == nullptr) return bad("the metadata value of " + in_quotes(key) + " is not a bool");
     *flag = *value;
     return Status::ok();
   }

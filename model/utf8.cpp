@@ -76,7 +76,7 @@ void append_utf8(char32_t code_point, std::string* out) {
   }
 }
 
-std::string quoted(std::string_view text, std::size_t bytes_max) {
+std::string in_quotes(std::string_view text, std::size_t bytes_max) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out = "'";
   std::size_t at = 0;

@@ -29,6 +29,6 @@ void append_utf8(char32_t code_point, std::string* out);
 
 // `text` between single quotes for a message to a person: at most `bytes_max` bytes, and control
 // or invalid bytes as \xNN.
-std::string quoted(std::string_view text, std::size_t bytes_max = 80);
+std::string in_quotes(std::string_view text, std::size_t bytes_max = 80);
 
 }  // namespace troupe::model

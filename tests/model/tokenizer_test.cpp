@@ -131,7 +131,7 @@ TEST_CASE("recorded token ids are reproduced, and decode to the text") {
   REQUIRE(cases.size() == 50);
   for (const nlohmann::json& one : cases) {
     const std::string text = one["text"];
-    INFO(quoted(text));
+    INFO(in_quotes(text));
     const auto ids = tokenizer->encode(text, {});
     REQUIRE(ids.is_ok());
     CHECK(*ids == one["ids"].get<std::vector<TokenId>>());
@@ -169,7 +169,7 @@ TEST_CASE("any text comes back from the real vocabulary") {
   std::mt19937 random(11);
   for (int round = 0; round < 400; ++round) {
     const std::string text = random_text(&random, random() % 60);
-    INFO(quoted(text, 1000));
+    INFO(in_quotes(text, 1000));
     const auto ids = tokenizer->encode(text, {});
     INFO(ids.message());
     REQUIRE(ids.is_ok());

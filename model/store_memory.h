@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <troupe/model/store.h>
+
+// What a store remembers of files that it has hashed, so that none is hashed twice:
+//   HOME/store/hashes.json             {"DEVICE:INODE:SIZE:MTIME_NS": "SHA256 of the file"}
+//   HOME/store/manifests/<sha256>.json  the manifest of the file of that hash
+// Both are a cache: what cannot be read or parsed is as if it were not there. Several processes may
+// write at once. Any thread may call.
+
+namespace troupe::model {
+
+// Identity of the content of `path` as far as the file system tells.
+Result<std::string> content_key(const std::filesystem::path& path);
+
+std::optional<Manifest> recall_manifest(const std::filesystem::path& root, const std::string& key);
+// By hash, without a file.
+std::optional<Manifest> read_manifest(const std::filesystem::path& root, const std::string& sha256);
+void remember_manifest(const std::filesystem::path& root, const std::string& key,
+                       const Manifest& manifest);
+
+// Reads the whole file once: its own hash, the header's and every tensor's.
+//   Errors: kBadData when it is no GGUF file.
+Result<Manifest> hash_model_file(const std::filesystem::path& path);
+
+}  // namespace troupe::model
