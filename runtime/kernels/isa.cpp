@@ -32,6 +32,8 @@ bool isa_supported(Isa isa) {
 #if TROUPE_X86_TARGETS
     case Isa::kAvx2:
       return (hwy::SupportedTargets() & HWY_AVX2) != 0;
+    case Isa::kAvx512:
+      return (hwy::SupportedTargets() & HWY_AVX3) != 0 && __builtin_cpu_supports("avx512vnni");
 #endif
     default:
       return false;
@@ -61,6 +63,7 @@ const Kernels& table(Isa isa) {
   TROUPE_CHECK(isa_supported(isa), std::string(isa_name(isa)));
 #if TROUPE_X86_TARGETS
   if (isa == Isa::kAvx2) return avx2_table();
+  if (isa == Isa::kAvx512) return avx512_table();
 #endif
   return scalar_table();
 }

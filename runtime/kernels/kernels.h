@@ -20,8 +20,8 @@
 
 namespace troupe::kernels {
 
-enum class Isa { kScalar, kAvx2, kAvx512 };
-std::string_view isa_name(Isa isa);  // "scalar", "avx2", "avx512"
+enum class Isa { kScalar, kAvx2, kAvx512 };  // kAvx512: with VNNI; other CPUs take AVX2
+std::string_view isa_name(Isa isa);          // "scalar", "avx2", "avx512"
 std::optional<Isa> isa_from_name(std::string_view name);
 bool isa_supported(Isa isa);  // by this build and this CPU
 // The widest supported target, or what TROUPE_ISA asks for (kInvalidArgument: unknown name, or

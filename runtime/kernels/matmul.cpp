@@ -28,12 +28,10 @@ void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin
       return float_matmul<4>(w, x, group_begin, group_end, out, out_stride, accumulate);
     case quant::Type::kF16:
       return float_matmul<2>(w, x, group_begin, group_end, out, out_stride, accumulate);
-#if HWY_TARGET == HWY_AVX2
     case quant::Type::kQ4_1:
       return run_tiles<Q4_1Tile>(w, x, group_begin, group_end, out, out_stride, accumulate);
     case quant::Type::kQ8_0:
       return run_tiles<Q8_0Tile>(w, x, group_begin, group_end, out, out_stride, accumulate);
-#endif
     default:
       TROUPE_CHECK(false, "no kernel for weight type " + std::to_string(static_cast<int>(w.type)));
   }

@@ -64,7 +64,7 @@ struct QuantizedColumns {
 template <class Tile, std::size_t C = Tile::kColumns>
 HWY_INLINE void run_columns(std::size_t count, const std::byte* group, const Activations& x,
                             std::size_t column, const Output& output) {
-  if (count >= C) {
+  if (count == C) {
     Tile::template run<C>(group, x, column, output);
   } else if constexpr (C > 1) {
     run_columns<Tile, C - 1>(count, group, x, column, output);
@@ -87,10 +87,15 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
       const Output output{out + row, out_stride,
                           w.rows - row < kGroupRows ? w.rows - row : kGroupRows, accumulate};
       const std::byte* weights = w.data.data() + group * w.group_bytes;
-      std::size_t column = begin;
-      for (; column + Tile::kColumns <= end; column += Tile::kColumns)
-        Tile::template run<Tile::kColumns>(weights, x, column, output);
-      if (column < end) run_columns<Tile>(end - column, weights, x, column, output);
+      for (std::size_t column = begin; column < end;) {
+        // One column more than a tile takes goes better in two halves.
+        const std::size_t left = end - column;
+        const std::size_t count = left == Tile::kColumns + 1 ? left / 2
+                                  : left < Tile::kColumns    ? left
+                                                             : Tile::kColumns;
+        run_columns<Tile>(count, weights, x, column, output);
+        column += count;
+      }
     }
   }
 }

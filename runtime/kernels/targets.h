@@ -11,7 +11,7 @@ const Kernels& scalar_table();  // plain C++ with std::fma, no special compiler 
 #if defined(__x86_64__)
 #define TROUPE_X86_TARGETS 1
 const Kernels& avx2_table();    // AVX2, FMA, F16C
-const Kernels& avx512_table();  // AVX-512 F, BW, DQ, VL; and VNNI where the CPU has it
+const Kernels& avx512_table();  // AVX-512 F, BW, DQ, VL and VNNI
 #endif
 
 // The vector targets' kernels, in Highway's namespace of each target. Contracts: kernels.h.

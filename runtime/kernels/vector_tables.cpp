@@ -21,6 +21,21 @@ const Kernels& avx2_table() {
   return kTable;
 }
 
+const Kernels& avx512_table() {
+  static constexpr Kernels kTable = {
+      .isa = Isa::kAvx512,
+      .quantize_rows = N_AVX3::quantize_rows,
+      .matmul = N_AVX3::matmul,
+      .rms_norm = N_AVX3::rms_norm,
+      .rope = N_AVX3::rope,
+      .kv_write = N_AVX3::kv_write,
+      .attention = N_AVX3::attention,
+      .silu_mul = N_AVX3::silu_mul,
+      .exp = N_AVX3::exp,
+  };
+  return kTable;
+}
+
 }  // namespace troupe::kernels
 
 #endif  // TROUPE_X86_TARGETS
