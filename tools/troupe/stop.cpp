@@ -42,24 +42,25 @@ int stop(const Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const std::string& home = options.common.home;
   const Result<std::string> own = daemon_address(home);
-  const std::string address = !options.cluster.empty() ? options.cluster
-                              : own.is_ok()            ? *own
-                                                       : std::string();
-  if (address.empty()) {
-    return fail(own.status(), options.common.json);
-  }
-  const Status stopped = stop_at(home, address, options.all);
+  const std::string address = options.cluster.empty() && own ? *own : options.cluster;
+  if (address.empty()) return fail(own.status(), options.common.json);
+  // This home's daemon may be a node, which takes no clients: it is ended by its process id.
+  const bool by_process = options.cluster.empty() && !options.all;
+  const Status stopped = by_process ? stop_daemon(home) : stop_at(home, address, options.all);
   if (!stopped) return fail(stopped, options.common.json);
-  if (own.is_ok() && address == *own && !wait_until_gone(home)) {
+  if (own && address == *own && options.all && !wait_until_gone(home)) {
     return fail(Status(Code::kDeadlineExceeded,
-                       "the daemon at " + address +
+                       "the daemon of the home " + resolve_home(home) +
                            " took the request but still runs after 10 s; end it with kill"),
                 options.common.json);
   }
+  const std::string what = by_process
+                               ? "the daemon of the home " + resolve_home(home)
+                               : (options.all ? "the cluster at " : "the head at ") + address;
   if (options.common.json) {
-    print_json({{"stopped", {{"address", address}, {"all", options.all}}}});
+    print_json({{"stopped", what}, {"all", options.all}});
   } else {
-    std::printf("stopped %s\n", address.c_str());
+    std::printf("stopped %s\n", what.c_str());
   }
   return kExitOk;
 }
@@ -70,7 +71,7 @@ Action add_stop(CLI::App& app) {
   auto options = std::make_shared<Options>();
   add_common_options(app, options->common);
   app.add_option("--cluster", options->cluster,
-                 "The daemon at HOST:PORT or TOKEN@HOST:PORT instead of this home's")
+                 "The head at HOST:PORT or TOKEN@HOST:PORT instead of this home's daemon")
       ->type_name("ADDRESS");
   app.add_flag("--all", options->all, "Every daemon of the cluster, the head last");
   app.footer(

@@ -1,0 +1,175 @@
+"""Real daemons on loopback for the end-to-end tests: started, asked and ended by their own ids.
+
+TROUPE_BIN is the program; TROUPE_TEST_MODEL the path of SmolLM2-135M-Instruct.Q4_1.gguf.
+"""
+import json
+import os
+import pathlib
+import random
+import select
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TROUPE = os.environ.get("TROUPE_BIN", str(ROOT / "build" / "test" / "troupe"))
+MODEL = os.environ.get("TROUPE_TEST_MODEL", "")
+GPL = "/usr/share/common-licenses/GPL-3"
+LAYERS = 30
+CHANNELS = 576
+READY_SECONDS = 60
+ANSWER_SECONDS = 300
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port():
+    """The first of three free ports in a row."""
+    for _ in range(1000):
+        port = random.randrange(20000, 30000, 4)
+        if all(is_free(port + i) for i in range(3)):
+            return port
+    raise RuntimeError("no three free ports in a row between 20000 and 30000")
+
+
+class Outcome:
+    """How one command ended."""
+
+    def __init__(self, words, done, seconds):
+        self.words, self.seconds = words, seconds
+        self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    def __str__(self):
+        return (f"`troupe {' '.join(map(str, self.words))[:300]}` ended with {self.status} after "
+                f"{self.seconds:.1f} s\nstdout: {self.out[-1000:]}\nstderr: {self.err[-3000:]}")
+
+
+class Place:
+    """A machine as far as troupe can see: a folder for homes, its own run-time folder."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("TROUPE_")}
+        runtime = self.folder / "run"
+        runtime.mkdir(mode=0o700, exist_ok=True)
+        self.env["XDG_RUNTIME_DIR"] = str(runtime)
+        self.env["HOME"] = str(self.folder)
+        self.env["TROUPE_HOME"] = str(self.folder / "client")
+        self.processes = []
+
+    def troupe(self, *words, env=None, timeout=ANSWER_SECONDS, **more):
+        """Runs the program to its end. `input` (text) is its stdin, nothing otherwise."""
+        if "input" not in more:
+            more["stdin"] = subprocess.DEVNULL
+        began = time.monotonic()
+        done = subprocess.run([TROUPE, *map(str, words)], env={**self.env, **(env or {})}, text=True,
+                              encoding="utf-8", errors="replace", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=timeout, check=False, **more)
+        return Outcome(words, done, time.monotonic() - began)
+
+    def json(self, *words, **more):
+        """The one object that a command which succeeds prints with --json."""
+        outcome = self.troupe(*words, "--json", **more)
+        assert outcome.status == 0, str(outcome)
+        lines = outcome.out.splitlines()
+        assert len(lines) == 1, f"one object was expected on stdout: {outcome}"
+        return json.loads(lines[0])
+
+    def spawn(self, *words, env=None, **more):
+        """Starts the program and returns its Popen; close() ends it."""
+        more.setdefault("stdin", subprocess.DEVNULL)
+        process = subprocess.Popen([TROUPE, *map(str, words)], env={**self.env, **(env or {})},
+                                   **more)
+        self.processes.append(process)
+        return process
+
+    def start(self, name, *flags, port=None, env=None, threads=1):
+        return Daemon(self, name, port or free_port(), flags, env, threads)
+
+    def close(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(8)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Daemon:
+    """One `troupe start`, ready when the constructor returns."""
+
+    def __init__(self, place, name, port, flags, env, threads):
+        self.name, self.port, self.place = name, port, place
+        self.address = f"127.0.0.1:{port}"
+        self.home = place.folder / name
+        self.log = place.folder / (name + ".log")
+        with open(self.log, "ab") as log:
+            self.process = place.spawn(
+                "start", "--json", "--home", self.home, "--name", name, "--threads", threads,
+                "--listen", self.address, *flags, env=env, stdout=subprocess.PIPE, stderr=log)
+        readable, _, _ = select.select([self.process.stdout], [], [], READY_SECONDS)
+        line = self.process.stdout.readline() if readable else b""
+        if not line:
+            self.process.kill()
+            raise AssertionError(f"daemon {name} was not ready: {self.said()[-2000:]}")
+        self.ready = json.loads(line)["ready"]
+        self.join = self.ready["join"]
+
+    def said(self):
+        return self.log.read_text(errors="replace")
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, patience=8):
+        self.process.terminate()
+        return self.process.wait(patience)
+
+
+class Cluster:
+    """A head and its nodes; `envs` gives each daemon its environment, the head first."""
+
+    def __init__(self, folder, nodes, envs=(), threads=(), head_flags=()):
+        self.place = Place(folder)
+        env = list(envs) + [None] * (nodes + 1 - len(envs))
+        count = list(threads) + [1] * (nodes + 1 - len(threads))
+        try:
+            self.head = self.place.start("head", "--head", *head_flags, env=env[0],
+                                         threads=count[0])
+            self.nodes = [self.place.start(f"node-{i}", "--join", self.head.join, env=env[i],
+                                           threads=count[i]) for i in range(1, nodes + 1)]
+        except BaseException:
+            self.place.close()
+            raise
+
+    def run(self, *words, **more):
+        return self.place.json("run", MODEL, *words, "--cluster", self.head.address, **more)
+
+    def status(self):
+        return self.place.json("status", "--cluster", self.head.address)
+
+    def daemons(self):
+        return [self.head, *self.nodes]
+
+    def close(self):
+        self.place.close()
+
+
+def ids_flag(ids):
+    return ("--prompt-ids", ",".join(map(str, ids)))

