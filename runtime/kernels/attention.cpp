@@ -60,16 +60,30 @@ HWY_INLINE void score_blocks(const std::byte* keys, std::size_t head_dim, const 
   for (std::size_t b = 0; b < kBlocks; ++b)
     for (std::size_t p = 0; p < kParts; ++p)
       for (std::size_t v = 0; v < V; ++v) sums[b][p][v] = hn::Zero(kFloat);
+  const auto load_keys = [&](std::size_t b, std::size_t p) HWY_ATTR {
+    return load_kv<kBytes>(keys + (b * head_dim * kKeyBlock + p * kLanes) * kBytes);
+  };
   for (std::size_t c = 0; c < head_dim; ++c, keys += kKeyBlock * kBytes) {
-    Floats k[kBlocks][kParts];
-    for (std::size_t b = 0; b < kBlocks; ++b)
-      for (std::size_t p = 0; p < kParts; ++p)
-        k[b][p] = load_kv<kBytes>(keys + (b * head_dim * kKeyBlock + p * kLanes) * kBytes);
-    for (std::size_t v = 0; v < V; ++v) {
-      const Floats value = hn::Set(kFloat, q[v][c]);
+    // Whichever there are fewer of stay in registers beside the sums.
+    if constexpr (V < kBlocks * kParts) {
+      Floats value[V];
+      for (std::size_t v = 0; v < V; ++v) value[v] = hn::Set(kFloat, q[v][c]);
       for (std::size_t b = 0; b < kBlocks; ++b)
-        for (std::size_t p = 0; p < kParts; ++p)
-          sums[b][p][v] = hn::MulAdd(k[b][p], value, sums[b][p][v]);
+        for (std::size_t p = 0; p < kParts; ++p) {
+          const Floats k = load_keys(b, p);
+          for (std::size_t v = 0; v < V; ++v)
+            sums[b][p][v] = hn::MulAdd(k, value[v], sums[b][p][v]);
+        }
+    } else {
+      Floats k[kBlocks][kParts];
+      for (std::size_t b = 0; b < kBlocks; ++b)
+        for (std::size_t p = 0; p < kParts; ++p) k[b][p] = load_keys(b, p);
+      for (std::size_t v = 0; v < V; ++v) {
+        const Floats value = hn::Set(kFloat, q[v][c]);
+        for (std::size_t b = 0; b < kBlocks; ++b)
+          for (std::size_t p = 0; p < kParts; ++p)
+            sums[b][p][v] = hn::MulAdd(k[b][p], value, sums[b][p][v]);
+      }
     }
   }
   const Floats scales = hn::Set(kFloat, scale);
@@ -131,11 +145,21 @@ HWY_INLINE void add_values_at(const std::byte* values, std::size_t keys, std::si
     for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::LoadU(kFloat, part[v] + c + i * kLanes);
   values += c * kBytes;
   for (std::size_t j = 0; j < keys; ++j, values += head_dim * kBytes) {
-    Floats p[V];
-    for (std::size_t v = 0; v < V; ++v) p[v] = hn::Set(kFloat, probabilities[v][at + j]);
-    for (std::size_t i = 0; i < C; ++i) {
-      const Floats value = load_kv<kBytes>(values + i * kLanes * kBytes);
-      for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(p[v], value, sums[i][v]);
+    // Whichever there are fewer of stay in registers beside the sums.
+    if constexpr (V < C) {
+      Floats p[V];
+      for (std::size_t v = 0; v < V; ++v) p[v] = hn::Set(kFloat, probabilities[v][at + j]);
+      for (std::size_t i = 0; i < C; ++i) {
+        const Floats value = load_kv<kBytes>(values + i * kLanes * kBytes);
+        for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(p[v], value, sums[i][v]);
+      }
+    } else {
+      Floats value[C];
+      for (std::size_t i = 0; i < C; ++i) value[i] = load_kv<kBytes>(values + i * kLanes * kBytes);
+      for (std::size_t v = 0; v < V; ++v) {
+        const Floats p = hn::Set(kFloat, probabilities[v][at + j]);
+        for (std::size_t i = 0; i < C; ++i) sums[i][v] = hn::MulAdd(p, value[i], sums[i][v]);
+      }
     }
   }
   for (std::size_t i = 0; i < C; ++i)

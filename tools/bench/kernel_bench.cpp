@@ -69,7 +69,7 @@ __attribute__((target("avx512f"))) void fma_avx512() {
 // maddubs with the 16-bit add that must follow it: 32 products.
 __attribute__((target("avx2,fma"))) void bytes_avx2() {
   __m256i x[kPeakChains];
-  for (auto& v : x) v = _mm256_setzero_si256();
+  for (auto& v : x) v = _mm256_castps_si256(_mm256_set1_ps(1.0f));
   __m256i w = _mm256_set1_epi8(3), a = _mm256_set1_epi8(1);
   for (int i = 0; i < kPeakSteps; ++i)
     for (auto& v : x) {
@@ -80,7 +80,7 @@ __attribute__((target("avx2,fma"))) void bytes_avx2() {
 }
 __attribute__((target("avx512f,avx512vnni"))) void bytes_vnni() {
   __m512i x[kPeakChains];
-  for (auto& v : x) v = _mm512_setzero_si512();
+  for (auto& v : x) v = _mm512_castps_si512(_mm512_set1_ps(1.0f));
   const __m512i w = _mm512_set1_epi8(3), a = _mm512_set1_epi8(1);
   for (int i = 0; i < kPeakSteps; ++i)
     for (auto& v : x) {
@@ -99,19 +99,22 @@ class Bench {
 
   void machine() {
     if (!wanted("machine")) return;
-    std::vector<std::uint64_t> memory(std::size_t{32} << 20, 1);  // 256 MiB
+    kernels::AlignedBuffer memory(std::size_t{256} << 20);  // on huge pages, as weights are
+    std::memset(memory.data(), 1, memory.bytes());
+    const auto* words = reinterpret_cast<const std::uint64_t*>(memory.data());
+    const std::size_t lines = memory.bytes() / 64;
     std::vector<std::uint64_t> sums(static_cast<std::size_t>(device_.threads()) * 8);
     const double seconds = best_seconds([&] {
       device_.pool().run([&](int thread) {
-        const Span1 part = split(memory.size() / 8, thread, device_.threads());
+        const Span1 part = split(lines, thread, device_.threads());
         std::uint64_t sum[8] = {};
         for (std::size_t i = part.begin; i < part.end; ++i)
-          for (std::size_t j = 0; j < 8; ++j) sum[j] += memory[i * 8 + j];
+          for (std::size_t j = 0; j < 8; ++j) sum[j] += words[i * 8 + j];
         for (const std::uint64_t s : sum) sums[static_cast<std::size_t>(thread) * 8] += s;
       });
     });
     std::printf("machine: memory read %.1f GB/s with %d threads\n",
-                static_cast<double>(memory.size()) * 8 / seconds / 1e9, device_.threads());
+                static_cast<double>(memory.bytes()) / seconds / 1e9, device_.threads());
 #if defined(__x86_64__)
     if (kernels::isa_supported(kernels::Isa::kAvx2))
       std::printf("machine: a core, avx2: %.0f G fma/s, %.0f G maddubs MAC/s\n", peak(fma_avx2, 8),
