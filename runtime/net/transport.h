@@ -85,7 +85,9 @@ struct TransportOptions {
   std::optional<Endpoint> listen;  // binds port, port + 1, port + 2; absent: client only
   int handshake_timeout_ms = 3000;
   std::size_t queue_frames = 4096;  // outgoing frames waiting per connection
-  int spin_us = 50;                 // how long the thread looks for more before it sleeps
+  // How long the thread looks for more before it sleeps. 0 is fastest where cores are shared: the
+  // core that spins is one that an I/O thread needs.
+  int spin_us = 0;
 };
 
 class Transport {

@@ -179,7 +179,7 @@ class ZmqTransport final : public Transport {
       const std::int64_t now_us = monotonic_us();
       if (any) active_us = now_us;
       int timeout_ms = 0;
-      // Answers come soon after questions: for a moment it is cheaper to look than to be woken.
+      // Answers come soon after questions: with cores to spare, looking beats being woken.
       if (!any && !pending() && now_us - active_us >= shared_.options.spin_us) {
         timeout_ms = sleep_ms(now_us);
         if (timeout_ms != 0 && !inbox_.may_sleep()) timeout_ms = 0;

@@ -1,0 +1,49 @@
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/runtime/log.h>
+
+using namespace troupe;
+
+TEST_CASE("log: silent without a sink, filtered with one", "[log]") {
+  set_log_sink({});
+  CHECK_FALSE(log_enabled(LogLevel::kError));
+  log(LogLevel::kError, "nobody hears this");
+  std::vector<std::string> seen;
+  set_log_sink([&](LogLevel, std::string_view text) { seen.emplace_back(text); },
+               LogLevel::kWarning);
+  CHECK(log_enabled(LogLevel::kError));
+  CHECK_FALSE(log_enabled(LogLevel::kInfo));
+  log(LogLevel::kInfo, "too quiet");
+  log(LogLevel::kWarning, "heard");
+  log(LogLevel::kError, "heard too");
+  CHECK(seen == std::vector<std::string>{"heard", "heard too"});
+  set_log_sink({});
+  log(LogLevel::kError, "nobody hears this");
+  CHECK(seen.size() == 2);
+}
+
+TEST_CASE("log: threads log while the sink is replaced", "[log]") {
+  std::atomic<int> heard{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) log(LogLevel::kError, "line");
+    });
+  }
+  for (int i = 0; i < 200; ++i) {
+    set_log_sink([&](LogLevel, std::string_view text) { heard += text == "line"; });
+    set_log_sink({});
+  }
+  set_log_sink([&](LogLevel, std::string_view text) { heard += text == "line"; });
+  while (heard == 0) std::this_thread::yield();
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  set_log_sink({});
+  CHECK(heard > 0);
+}
