@@ -110,7 +110,7 @@ void score_tile(const AttentionArgs& args, std::size_t kv_head, const Tile& tile
 
 // scores -> exp(score - largest), 0 for keys that are not seen in the first and last block of 16;
 // gives their sum. `scores` starts at a multiple of 16 keys; keys [first, last] of it are seen.
-HWY_INLINE float softmax(float* scores, std::size_t first, std::size_t last) {
+HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last) {
   const std::size_t begin = first / 16 * 16, end = (last / 16 + 1) * 16;
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
   std::fill(scores + begin, scores + first, kLowest);
@@ -179,6 +179,14 @@ float load_kv_one(const std::byte* from) {
   }
 }
 
+// The values of `key` and of the keys behind it in its page.
+template <std::size_t kBytes>
+HWY_INLINE const std::byte* page_values(const AttentionArgs& args, std::size_t kv_head,
+                                        std::size_t key) {
+  const std::size_t row = (args.kv_heads + kv_head) * kPageKeys + key % kPageKeys;
+  return args.pages[key / kPageKeys] + row * args.head_dim * kBytes;
+}
+
 template <std::size_t V, std::size_t kBytes>
 HWY_INLINE void add_values(const std::byte* values, std::size_t keys, std::size_t head_dim,
                            const float* const* probabilities, std::size_t at, float* const* part) {
@@ -196,32 +204,31 @@ HWY_INLINE void add_values(const std::byte* values, std::size_t keys, std::size_
       }
 }
 
+// The keys [from, to) of a page that vector v sees, for it alone.
+template <std::size_t kBytes>
+HWY_NOINLINE void add_for_one(const AttentionArgs& args, std::size_t kv_head, const Tile& tile,
+                              std::size_t v, std::size_t from, std::size_t to) {
+  from = std::max(from, tile.first[v]);
+  to = std::min(to, tile.last[v] + 1);
+  if (from < to)
+    add_values<1, kBytes>(page_values<kBytes>(args, kv_head, from), to - from, args.head_dim,
+                          tile.scores + v, from - tile.base, tile.part + v);
+}
+
 // The values of keys [begin, end), all of one page, for the vectors that see them.
 template <std::size_t V, std::size_t kBytes>
 void add_page(const AttentionArgs& args, std::size_t kv_head, Tile& tile, std::size_t begin,
               std::size_t end) {
-  const std::byte* page = args.pages[begin / kPageKeys];
-  const auto values = [&](std::size_t key) HWY_ATTR {
-    return page +
-           ((args.kv_heads + kv_head) * kPageKeys + key % kPageKeys) * args.head_dim * kBytes;
-  };
-  const auto add_one = [&](std::size_t v, std::size_t from, std::size_t to) HWY_ATTR {
-    from = std::max(from, tile.first[v]);
-    to = std::min(to, tile.last[v] + 1);
-    if (from < to)
-      add_values<1, kBytes>(values(from), to - from, args.head_dim, tile.scores + v,
-                            from - tile.base, tile.part + v);
-  };
   const std::size_t all_begin = std::max(begin, *std::max_element(tile.first, tile.first + V));
   const std::size_t all_end = std::min(end, *std::min_element(tile.last, tile.last + V) + 1);
   if (all_begin >= all_end) {
-    for (std::size_t v = 0; v < V; ++v) add_one(v, begin, end);
+    for (std::size_t v = 0; v < V; ++v) add_for_one<kBytes>(args, kv_head, tile, v, begin, end);
     return;
   }
-  for (std::size_t v = 0; v < V; ++v) add_one(v, begin, all_begin);
-  add_values<V, kBytes>(values(all_begin), all_end - all_begin, args.head_dim, tile.scores,
-                        all_begin - tile.base, tile.part);
-  for (std::size_t v = 0; v < V; ++v) add_one(v, all_end, end);
+  for (std::size_t v = 0; v < V; ++v) add_for_one<kBytes>(args, kv_head, tile, v, begin, all_begin);
+  add_values<V, kBytes>(page_values<kBytes>(args, kv_head, all_begin), all_end - all_begin,
+                        args.head_dim, tile.scores, all_begin - tile.base, tile.part);
+  for (std::size_t v = 0; v < V; ++v) add_for_one<kBytes>(args, kv_head, tile, v, all_end, end);
 }
 
 HWY_INLINE void add_part_to_total(float* part, float* total, std::size_t head_dim) {
@@ -261,12 +268,24 @@ void run_tile(const AttentionArgs& args, std::size_t kv_head, Tile& tile) {
   }
 }
 
-template <std::size_t kBytes, std::size_t V = kAttentionTile>
+// Vectors of the next tile when `left` are left: one of the sizes of run_tile_of.
+constexpr std::size_t tile_count(std::size_t left) {
+  return left >= kAttentionTile ? kAttentionTile : left == 5 ? 3 : left;
+}
+
+template <std::size_t kBytes>
 void run_tile_of(const AttentionArgs& args, std::size_t kv_head, Tile& tile) {
-  if (tile.count == V) {
-    run_tile<V, kBytes>(args, kv_head, tile);
-  } else if constexpr (V > 1) {
-    run_tile_of<kBytes, V - 1>(args, kv_head, tile);
+  switch (tile.count) {
+    case 1:
+      return run_tile<1, kBytes>(args, kv_head, tile);
+    case 2:
+      return run_tile<2, kBytes>(args, kv_head, tile);
+    case 3:
+      return run_tile<3, kBytes>(args, kv_head, tile);
+    case 4:
+      return run_tile<4, kBytes>(args, kv_head, tile);
+    default:
+      return run_tile<kAttentionTile, kBytes>(args, kv_head, tile);
   }
 }
 
@@ -280,9 +299,9 @@ void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t he
     const std::size_t next_head = std::min((kv_head + 1) * heads_per_kv, head_end);
     const std::size_t heads = next_head - head;
     const std::size_t vectors = (row_end - row_begin) * heads;
-    for (std::size_t begin = 0; begin < vectors; begin += kAttentionTile) {
+    for (std::size_t begin = 0; begin < vectors;) {
       Tile tile;
-      tile.count = std::min(kAttentionTile, vectors - begin);
+      tile.count = tile_count(vectors - begin);
       const std::size_t last_row = row_begin + (begin + tile.count - 1) / heads;
       const std::size_t keys = args.position + last_row + 1;
       for (std::size_t v = 0; v < tile.count; ++v) {
@@ -306,6 +325,7 @@ void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t he
       } else {
         run_tile_of<4>(args, kv_head, tile);
       }
+      begin += tile.count;
     }
     head = next_head;
   }

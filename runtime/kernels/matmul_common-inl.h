@@ -61,14 +61,23 @@ struct QuantizedColumns {
 
 // Tile: has kColumns, the most columns it takes, and
 //   template <std::size_t C> static void run(group, const Activations&, first column, Output).
+// The sizes that are compiled are kColumns and the powers of two under it.
+constexpr std::size_t smaller_tile(std::size_t columns) {
+  std::size_t power = 1;
+  while (power * 2 < columns) power *= 2;
+  return power;
+}
+
+// Runs one tile of as many of the `left` columns as it takes; gives their number.
 template <class Tile, std::size_t C = Tile::kColumns>
-HWY_INLINE void run_columns(std::size_t count, const std::byte* group, const Activations& x,
-                            std::size_t column, const Output& output) {
-  if (count == C) {
+HWY_INLINE std::size_t run_columns(std::size_t left, const std::byte* group, const Activations& x,
+                                   std::size_t column, const Output& output) {
+  if (C == 1 || left >= C) {
     Tile::template run<C>(group, x, column, output);
-  } else if constexpr (C > 1) {
-    run_columns<Tile, C - 1>(count, group, x, column, output);
+    return C;
   }
+  if constexpr (C > 1) return run_columns<Tile, smaller_tile(C)>(left, group, x, column, output);
+  return 0;
 }
 
 template <class Tile>
@@ -87,15 +96,8 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
       const Output output{out + row, out_stride,
                           w.rows - row < kGroupRows ? w.rows - row : kGroupRows, accumulate};
       const std::byte* weights = w.data.data() + group * w.group_bytes;
-      for (std::size_t column = begin; column < end;) {
-        // One column more than a tile takes goes better in two halves.
-        const std::size_t left = end - column;
-        const std::size_t count = left == Tile::kColumns + 1 ? left / 2
-                                  : left < Tile::kColumns    ? left
-                                                             : Tile::kColumns;
-        run_columns<Tile>(count, weights, x, column, output);
-        column += count;
-      }
+      for (std::size_t column = begin; column < end;)
+        column += run_columns<Tile>(end - column, weights, x, column, output);
     }
   }
 }
