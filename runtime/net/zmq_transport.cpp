@@ -7,7 +7,9 @@
 #include <utility>
 #include <variant>
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <troupe/runtime/net/zmq_transport/dial.h>
 #include <troupe/runtime/net/zmq_transport/listener.h>
@@ -81,9 +83,9 @@ class ZmqTransport final : public Transport {
 
   // Binds and starts the thread.
   Status start() {
-    shared_.poller.add(shared_.wake->fd(), &woken_);
+    TROUPE_RETURN_IF_ERROR(shared_.poller.add(shared_.wake->fd(), &woken_));
     TROUPE_ASSIGN_OR_RETURN(zap_, ZapServer::open(shared_.context));
-    shared_.poller.add(zap_.fd(), &zap_ready_);
+    TROUPE_RETURN_IF_ERROR(shared_.poller.add(zap_.fd(), &zap_ready_));
     if (shared_.options.listen) TROUPE_RETURN_IF_ERROR(listen(*shared_.options.listen));
     // Signals belong to the program that embeds us.
     sigset_t all, before;
@@ -275,9 +277,9 @@ class ZmqTransport final : public Transport {
   }
 
   void apply(RevokeCommand& command) {
+    std::erase_if(dials_, [&](const auto& dial) { return dial->peer() == command.peer; });
     // Allowed again in the meantime: the newer word counts.
     if (shared_.allowed.role(command.peer)) return;
-    std::erase_if(dials_, [&](const auto& dial) { return dial->peer() == command.peer; });
     for (auto& listener : listeners_) {
       if (listener) listener->revoke(command.peer);
     }
@@ -302,10 +304,27 @@ class ZmqTransport final : public Transport {
   std::thread thread_;
 };
 
+// ZeroMQ aborts when it cannot open the descriptors that its threads need: look first.
+Status descriptors_left() {
+  constexpr std::size_t kNeeded = 48;
+  std::vector<int> fds;
+  while (fds.size() < kNeeded) {
+    const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) break;
+    fds.push_back(fd);
+  }
+  for (const int fd : fds) ::close(fd);
+  if (fds.size() == kNeeded) return Status::ok();
+  return Status(Code::kResourceExhausted,
+                "no descriptors are left for network connections: close files or raise the limit "
+                "of open files (ulimit -n)");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Transport>> make_zmq_transport(const TransportOptions& options,
                                                       Handlers handlers) {
+  TROUPE_RETURN_IF_ERROR(descriptors_left());
   TransportOptions complete = options;
   if (complete.incarnation == 0) complete.incarnation = random_u64();
   auto transport = std::make_unique<ZmqTransport>(complete, std::move(handlers));

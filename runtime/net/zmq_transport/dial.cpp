@@ -117,9 +117,8 @@ Status Dial::open_socket() {
   }
   socket_ = std::move(socket);
   monitor_ = std::move(monitor);
-  shared_.poller.add(socket_.fd(), &socket_ready_);
-  shared_.poller.add(monitor_.fd(), &monitor_ready_);
-  return Status::ok();
+  TROUPE_RETURN_IF_ERROR(shared_.poller.add(socket_.fd(), &socket_ready_));
+  return shared_.poller.add(monitor_.fd(), &monitor_ready_);
 }
 
 void Dial::close_socket() {

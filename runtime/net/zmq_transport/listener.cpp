@@ -58,9 +58,8 @@ Status Listener::open(Channel channel, const std::string& address, std::uint16_t
   }
   socket_ = std::move(socket);
   monitor_ = std::move(monitor);
-  shared_.poller.add(socket_.fd(), &socket_ready_);
-  shared_.poller.add(monitor_.fd(), &monitor_ready_);
-  return Status::ok();
+  TROUPE_RETURN_IF_ERROR(shared_.poller.add(socket_.fd(), &socket_ready_));
+  return shared_.poller.add(monitor_.fd(), &monitor_ready_);
 }
 
 bool Listener::work() {
@@ -110,15 +109,20 @@ bool Listener::receive() {
 
 void Listener::take(const std::string& id) {
   const auto known = connections_.find(id);
-  const char* user = parts_.count > 0 ? parts_.part[0].property("User-Id") : nullptr;
-  const Result<PublicKey> peer = key_from_z85(user != nullptr ? user : "");
-  if (!peer || id.size() != kRoutingIdBytes || id[0] != 0) {
-    // An id of the peer's own choosing, or no parts at all.
-    shared_.counters.add(shared_.counters.rejected_header);
-    return;
+  Source source{{}, channel_, std::nullopt, 0};
+  if (known != connections_.end()) {
+    source.peer = known->second.outlet->peer;
+    source.incarnation = known->second.outlet->incarnation;
+  } else {
+    const char* user = parts_.count > 0 ? parts_.part[0].property("User-Id") : nullptr;
+    const Result<PublicKey> peer = key_from_z85(user != nullptr ? user : "");
+    if (!peer || id.size() != kRoutingIdBytes || id[0] != 0) {
+      // An id of the peer's own choosing, or no parts at all.
+      shared_.counters.add(shared_.counters.rejected_header);
+      return;
+    }
+    source.peer = *peer;
   }
-  const Source source{*peer, channel_, std::nullopt,
-                      known == connections_.end() ? 0 : known->second.outlet->incarnation};
   const int fd = parts_.part[0].source_fd();
   std::optional<InFrame> frame = shared_.gate.admit(source, parts_);
   if (!frame) return;
@@ -126,7 +130,7 @@ void Listener::take(const std::string& id) {
   if (known != connections_.end()) {
     outlet = known->second.outlet;
   } else {
-    outlet = std::make_shared<Outlet>(*peer, channel_, frame->header.incarnation);
+    outlet = std::make_shared<Outlet>(source.peer, channel_, frame->header.incarnation);
     outlet->connected = true;
     connections_.emplace(id, Connection{outlet, fd});
     ids_.emplace(outlet.get(), id);
@@ -136,8 +140,9 @@ void Listener::take(const std::string& id) {
       closed_.push_back(id);  // it spoke and left before we looked
     }
   }
-  if (spoke_last_ != outlet.get()) {
+  if (spoke_last_ != outlet.get() || forgotten_ != shared_.directory.forgotten()) {
     spoke_last_ = outlet.get();
+    forgotten_ = shared_.directory.forgotten();
     shared_.directory.spoke(outlet);
   }
   shared_.deliver(std::move(*frame));

@@ -65,6 +65,7 @@ class Listener {
   std::vector<std::string> waiting_;               // with frames to send
   bool send_now_ = false;
   const Outlet* spoke_last_ = nullptr;
+  std::uint64_t forgotten_ = 0;  // by the directory, when spoke_last_ was entered
 };
 
 }  // namespace troupe::net::zmq

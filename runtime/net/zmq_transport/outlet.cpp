@@ -124,6 +124,7 @@ bool Directory::left(const OutletPtr& outlet) {
 void Directory::forget(const PublicKey& peer) {
   std::lock_guard lock(mutex_);
   ways_.erase(peer);
+  ++forgotten_;
 }
 
 OutletPtr Directory::find(const PublicKey& peer, Channel channel, std::uint64_t incarnation) const {

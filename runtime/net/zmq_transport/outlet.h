@@ -57,6 +57,8 @@ class Directory {
   // True when it was the last accepted connection of its peer on its channel.
   bool left(const OutletPtr& outlet);
   void forget(const PublicKey& peer);
+  // How often something was forgotten: who spoke before must be entered again.
+  std::uint64_t forgotten() const { return forgotten_; }
 
   // The connected dial, else the accepted connection that spoke last, else a dial under way. With
   // an incarnation, only accepted connections of that process.
@@ -74,6 +76,7 @@ class Directory {
 
   mutable std::mutex mutex_;
   std::map<PublicKey, Ways> ways_;
+  std::atomic<std::uint64_t> forgotten_{0};
 };
 
 }  // namespace troupe::net::zmq

@@ -3,8 +3,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include <sys/epoll.h>
@@ -34,13 +36,14 @@ class Poller {
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
 
-  void add(int fd, Pollable* pollable) {
+  Status add(int fd, Pollable* pollable) {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.ptr = pollable;
     pollable->ready = true;
-    const int rc = ::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event);
-    TROUPE_CHECK(rc == 0, "epoll_ctl: " + std::to_string(errno));
+    if (::epoll_ctl(fd_, EPOLL_CTL_ADD, fd, &event) == 0) return Status::ok();
+    return Status(Code::kResourceExhausted,
+                  std::string("cannot watch a descriptor: ") + std::strerror(errno));
   }
   void remove(int fd) { ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, nullptr); }
 

@@ -18,6 +18,18 @@ bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 
+// A plain TCP listener that never says a word.
+int listen_on(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::listen(fd, 4) == 0);
+  return fd;
+}
+
 }  // namespace
 
 TEST_CASE("transport: round trips on every channel, from nothing to 1 MiB", "[transport]") {
@@ -121,6 +133,21 @@ TEST_CASE("transport: roles follow the allow-list, and revoking takes effect", "
   REQUIRE(server.wait_frames(3));
 }
 
+TEST_CASE("transport: revoked and allowed again, a connection is met anew", "[transport]") {
+  Peer server, client;
+  server.transport->allow(client.key, Role::kNode);
+  REQUIRE(client.dial(server, Channel::kControl));
+  for (std::uint16_t i = 0; i < 20; ++i) {
+    REQUIRE(client.transport->send(server.key, Channel::kControl, frame_of(i)).is_ok());
+    REQUIRE(server.wait_frames(i + 1u));
+    REQUIRE(server.transport->send(client.key, Channel::kControl, frame_of(i)).is_ok());
+    REQUIRE(client.wait_frames(i + 1u));
+    server.transport->revoke(client.key);
+    server.transport->allow(client.key, Role::kNode);
+  }
+  CHECK(client.transport->counters().rejected_sequence == 0);
+}
+
 TEST_CASE("transport: another key can be shown for enrolment", "[transport]") {
   PeerOptions echo;
   echo.echo = true;
@@ -192,13 +219,7 @@ TEST_CASE("transport: frames of another cluster are dropped", "[transport]") {
 
 TEST_CASE("transport: a port in use is named, and nothing stays bound", "[transport]") {
   const Endpoint endpoint = free_endpoint();
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(endpoint.port + 2));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-  REQUIRE(::listen(fd, 1) == 0);
+  const int fd = listen_on(static_cast<std::uint16_t>(endpoint.port + 2));
   TransportOptions options;
   options.identity = make_key_pair();
   options.listen = endpoint;
@@ -282,22 +303,24 @@ TEST_CASE("transport: a full queue is an error, not memory", "[transport]") {
   Peer client(small);
   Peer server;
   server.transport->allow(client.key, Role::kNode);
-  // Nobody answers yet: what is sent waits for the handshake.
-  const PublicKey nobody = make_key_pair().public_key;
-  client.transport->dial(nobody, server.endpoint, Channel::kBulk);
-  int accepted = 0;
-  Status last;
-  for (int i = 0; i < 17 && last.is_ok(); ++i) {
-    last = client.transport->send(nobody, Channel::kBulk, frame_of(1, {}, some_bytes(1000)));
-    accepted += last.is_ok();
+  // Somebody listens there and says nothing: what is sent waits for the handshake.
+  const PublicKey mute = make_key_pair().public_key;
+  const Endpoint endpoint = free_endpoint();
+  const int fd = listen_on(static_cast<std::uint16_t>(endpoint.port + 2));
+  client.transport->dial(mute, endpoint, Channel::kBulk);
+  for (int i = 0; i < 16; ++i) {
+    REQUIRE(
+        client.transport->send(mute, Channel::kBulk, frame_of(1, {}, some_bytes(1000))).is_ok());
   }
-  // The handshake with the wrong key may fail before we are done; then there is no way at all.
-  if (accepted == 16) {
-    CHECK(last.code() == Code::kResourceExhausted);
-    CHECK(client.transport->counters().send_overflow == 1);
-  } else {
-    CHECK(last.code() == Code::kUnavailable);
-  }
+  CHECK(client.transport->send(mute, Channel::kBulk, frame_of(1)).code() ==
+        Code::kResourceExhausted);
+  CHECK(client.transport->counters().send_overflow == 1);
+  // They are lost with the attempt.
+  REQUIRE(client.wait_lost());
+  CHECK(client.losses[0].why.code() == Code::kUnavailable);
+  CHECK(client.losses[0].why.message().find("did not prove") != std::string::npos);
+  CHECK(client.transport->send(mute, Channel::kBulk, frame_of(1)).code() == Code::kUnavailable);
+  ::close(fd);
   // Larger than the channel's bound: the caller's mistake.
   CHECK(client.transport
             ->send(server.key, Channel::kBulk,
