@@ -1,0 +1,280 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include <troupe/model/jinja_value.h>
+#include <troupe/model/utf8.h>
+
+namespace troupe::model::jinja {
+namespace {
+
+constexpr int kDepthMax = 64;
+
+Status too_large() {
+  return Status(Code::kResourceExhausted,
+                "a value is too large or too deeply nested to be printed");
+}
+
+// Python's repr of a float: the shortest digits that read back as it, with ".0" when integral.
+std::string real_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  char buffer[64];
+  const double magnitude = std::fabs(value);
+  const bool fixed = magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16);
+  const auto format = fixed ? std::chars_format::fixed : std::chars_format::scientific;
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, format).ptr;
+  std::string text(buffer, end);
+  if (fixed && text.find('.') == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string python_quoted(const std::string& text) {
+  const bool has_single = text.find('\'') != std::string::npos;
+  const bool has_double = text.find('"') != std::string::npos;
+  const char quote = has_single && !has_double ? '"' : '\'';
+  std::string out(1, quote);
+  for (const char c : text) {
+    if (c == quote || c == '\\') {
+      (out += '\\') += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else {
+      out += c;
+    }
+  }
+  return out += quote;
+}
+
+std::string json_quoted(const std::string& text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string out = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          const auto byte = static_cast<unsigned char>(c);
+          out += "\\u00";
+          out += {kHex[byte >> 4], kHex[byte & 15]};
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out += '"';
+}
+
+// One printer for the two notations of nested values.
+class Printer {
+ public:
+  Printer(bool json, std::int64_t indent, std::size_t bytes_max)
+      : json_(json), indent_(indent), bytes_max_(bytes_max) {}
+
+  Status print(const Value& value, int depth) {
+    if (depth > kDepthMax || out_.size() > bytes_max_) return too_large();
+    if (const auto* boolean = value.boolean()) {
+      out_ += json_ ? (*boolean ? "true" : "false") : (*boolean ? "True" : "False");
+    } else if (const auto* integer = value.integer()) {
+      out_ += std::to_string(*integer);
+    } else if (const auto* real = value.real()) {
+      out_ += real_text(*real);
+    } else if (const auto* string = value.string()) {
+      out_ += json_ ? json_quoted(*string) : python_quoted(*string);
+    } else if (value.is_none()) {
+      out_ += json_ ? "null" : "None";
+    } else if (const auto* list = value.list()) {
+      return print_list(*list, depth);
+    } else if (const auto* dict = value.dict()) {
+      return print_dict(*dict, depth);
+    } else if (json_) {
+      return Status(Code::kBadData,
+                    "a value of type " + std::string(type_name(value)) + " has no JSON notation");
+    } else {
+      out_ += value.is_undefined() ? "Undefined" : "<" + std::string(type_name(value)) + ">";
+    }
+    return Status::ok();
+  }
+
+  std::string take() { return std::move(out_); }
+
+ private:
+  void separate(bool first, int depth) {
+    if (!first) out_ += json_ && indent_ >= 0 ? "," : ", ";
+    new_line(depth + 1);
+  }
+  void new_line(int depth) {
+    if (!json_ || indent_ < 0) return;
+    out_ += '\n';
+    out_.append(static_cast<std::size_t>(indent_ * depth), ' ');
+  }
+
+  Status print_list(const List& list, int depth) {
+    out_ += '[';
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      separate(i == 0, depth);
+      TROUPE_RETURN_IF_ERROR(print(list[i], depth + 1));
+    }
+    if (!list.empty()) new_line(depth);
+    out_ += ']';
+    return Status::ok();
+  }
+
+  Status print_dict(const Dict& dict, int depth) {
+    out_ += '{';
+    for (std::size_t i = 0; i < dict.size(); ++i) {
+      separate(i == 0, depth);
+      out_ += json_ ? json_quoted(dict[i].first) : python_quoted(dict[i].first);
+      out_ += ": ";
+      TROUPE_RETURN_IF_ERROR(print(dict[i].second, depth + 1));
+    }
+    if (!dict.empty()) new_line(depth);
+    out_ += '}';
+    return Status::ok();
+  }
+
+  bool json_;
+  std::int64_t indent_;
+  std::size_t bytes_max_;
+  std::string out_;
+};
+
+bool equal_at(const Value& a, const Value& b, int depth) {
+  if (depth > kDepthMax) return false;
+  double x = 0, y = 0;
+  if (a.integer() != nullptr && b.integer() != nullptr) return *a.integer() == *b.integer();
+  if (to_number(a, &x) && to_number(b, &y)) return x == y;
+  if (a.data.index() != b.data.index()) return false;
+  if (a.string() != nullptr) return *a.string() == *b.string();
+  if (const List* left = a.list()) {
+    const List* right = b.list();
+    if (left->size() != right->size()) return false;
+    for (std::size_t i = 0; i < left->size(); ++i) {
+      if (!equal_at((*left)[i], (*right)[i], depth + 1)) return false;
+    }
+    return true;
+  }
+  if (const Dict* left = a.dict()) {
+    if (left->size() != b.dict()->size()) return false;
+    for (const auto& [key, value] : *left) {
+      const Value* other = find(*b.dict(), key);
+      if (other == nullptr || !equal_at(value, *other, depth + 1)) return false;
+    }
+    return true;
+  }
+  if (a.name_space() != nullptr) return a.name_space() == b.name_space();
+  return a.is_undefined() || a.is_none();
+}
+
+}  // namespace
+
+Value::Value(List value) {
+  int depth = 0;
+  for (const Value& item : value) depth = std::max(depth, item.depth());
+  data = std::make_shared<const Nested<List>>(Nested<List>{std::move(value), depth + 1});
+}
+
+Value::Value(Dict value) {
+  int depth = 0;
+  for (const auto& [key, item] : value) depth = std::max(depth, item.depth());
+  data = std::make_shared<const Nested<Dict>>(Nested<Dict>{std::move(value), depth + 1});
+}
+
+std::string_view type_name(const Value& value) {
+  static constexpr std::string_view kNames[] = {"undefined", "none",    "bool", "integer",
+                                                "float",     "string",  "list", "dict",
+                                                "namespace", "function"};
+  return kNames[value.data.index()];
+}
+
+bool truth(const Value& value) {
+  if (const auto* boolean = value.boolean()) return *boolean;
+  if (const auto* integer = value.integer()) return *integer != 0;
+  if (const auto* real = value.real()) return *real != 0;
+  if (const auto* string = value.string()) return !string->empty();
+  if (const auto* list = value.list()) return !list->empty();
+  if (const auto* dict = value.dict()) return !dict->empty();
+  return !value.is_undefined() && !value.is_none();
+}
+
+bool equal(const Value& a, const Value& b) { return equal_at(a, b, 0); }
+
+bool to_number(const Value& value, double* out) {
+  if (const auto* boolean = value.boolean()) {
+    *out = *boolean ? 1 : 0;
+  } else if (const auto* integer = value.integer()) {
+    *out = static_cast<double>(*integer);
+  } else if (const auto* real = value.real()) {
+    *out = *real;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+const Value* find(const Dict& dict, std::string_view key) {
+  for (const auto& [name, value] : dict) {
+    if (name == key) return &value;
+  }
+  return nullptr;
+}
+
+void put(Dict* dict, std::string_view key, Value value) {
+  for (auto& [name, old] : *dict) {
+    if (name == key) {
+      old = std::move(value);
+      return;
+    }
+  }
+  dict->emplace_back(std::string(key), std::move(value));
+}
+
+Result<std::string> to_text(const Value& value, std::size_t bytes_max) {
+  if (const auto* string = value.string()) return *string;
+  if (value.is_undefined()) return std::string();
+  Printer printer(/*json=*/false, -1, bytes_max);
+  TROUPE_RETURN_IF_ERROR(printer.print(value, 0));
+  return printer.take();
+}
+
+Result<std::string> to_json(const Value& value, std::int64_t indent, std::size_t bytes_max) {
+  Printer printer(/*json=*/true, indent, bytes_max);
+  TROUPE_RETURN_IF_ERROR(printer.print(value, 0));
+  return printer.take();
+}
+
+std::vector<std::string_view> characters(std::string_view text) {
+  std::vector<std::string_view> out;
+  while (!text.empty()) {
+    const std::size_t bytes = utf8_char(text).bytes;
+    out.push_back(text.substr(0, bytes));
+    text.remove_prefix(bytes);
+  }
+  return out;
+}
+
+}  // namespace troupe::model::jinja
