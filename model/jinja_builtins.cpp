@@ -38,19 +38,29 @@ template <class Map>
 std::string map_characters(std::string_view text, Map map) {
   std::string out;
   out.reserve(text.size());
-  for (const std::string_view character : characters(text)) {
-    const Utf8Char decoded = utf8_char(character);
-    if (decoded.state == Utf8State::kWhole) {
-      append_utf8(static_cast<char32_t>(map(static_cast<utf8proc_int32_t>(decoded.code_point))),
-                  &out);
+  while (!text.empty()) {
+    const Utf8Char next = utf8_char(text);
+    if (next.state != Utf8State::kWhole) {
+      out += text.substr(0, next.bytes);
     } else {
-      out += character;
+      append_utf8(map(next.code_point), &out);
     }
+    text.remove_prefix(next.bytes);
   }
   return out;
 }
-std::string upper(std::string_view text) { return map_characters(text, utf8proc_toupper); }
-std::string lower(std::string_view text) { return map_characters(text, utf8proc_tolower); }
+std::string upper(std::string_view text) {
+  return map_characters(text, [](char32_t c) -> char32_t {
+    if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 32 : c;
+    return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
+  });
+}
+std::string lower(std::string_view text) {
+  return map_characters(text, [](char32_t c) -> char32_t {
+    if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
+    return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+  });
+}
 
 std::string capitalize(std::string_view text) {
   if (text.empty()) return {};
@@ -74,21 +84,35 @@ std::string title(std::string_view text, bool filter) {
 
 enum class Side : std::uint8_t { kLeft = 1, kRight = 2, kBoth = 3 };
 
+// The last character of `text`, which must not be empty.
+std::string_view last_character(std::string_view text) {
+  for (std::size_t bytes = std::min<std::size_t>(4, text.size()); bytes > 1; --bytes) {
+    const std::string_view end = text.substr(text.size() - bytes);
+    const Utf8Char found = utf8_char(end);
+    if (found.state == Utf8State::kWhole && found.bytes == bytes) return end;
+  }
+  return text.substr(text.size() - 1);
+}
+
 // Without `set`, white space.
 std::string strip(std::string_view text, const std::string* set, Side side) {
-  const std::vector<std::string_view> chars = characters(text);
   const std::vector<std::string_view> strip_set =
       set == nullptr ? std::vector<std::string_view>() : characters(*set);
   const auto goes = [&](std::string_view character) {
     if (set == nullptr) return is_white_space(character);
     return std::find(strip_set.begin(), strip_set.end(), character) != strip_set.end();
   };
-  std::size_t begin = 0, end = chars.size();
-  while (side != Side::kRight && begin < end && goes(chars[begin])) ++begin;
-  while (side != Side::kLeft && begin < end && goes(chars[end - 1])) --end;
-  if (begin == end) return {};
-  const char* first = chars[begin].data();
-  return std::string(first, chars[end - 1].data() + chars[end - 1].size());
+  while (side != Side::kRight && !text.empty()) {
+    const std::size_t bytes = utf8_char(text).bytes;
+    if (!goes(text.substr(0, bytes))) break;
+    text.remove_prefix(bytes);
+  }
+  while (side != Side::kLeft && !text.empty()) {
+    const std::string_view character = last_character(text);
+    if (!goes(character)) break;
+    text.remove_suffix(character.size());
+  }
+  return std::string(text);
 }
 
 std::string replace(std::string_view text, std::string_view from, std::string_view to,
@@ -205,6 +229,11 @@ Result<Value> counted(Budget* budget, int line, List list) {
   return Value(std::move(list));
 }
 
+// Looking for `part` in `text` takes, at worst, the product of their lengths.
+Status take_search(Budget* budget, int line, std::string_view text, std::string_view part) {
+  return budget->work(line, text.size() + text.size() * part.size() / 128);
+}
+
 // item.a.b
 Result<Value> path_of(Budget* budget, int line, const Value& item, const std::string& path) {
   Value value = item;
@@ -296,6 +325,7 @@ Result<Value> filter_sort(Budget* budget, int line, List items, const Arguments&
     if (attribute != nullptr && attribute->string() != nullptr) {
       TROUPE_ASSIGN_OR_RETURN(key, path_of(budget, line, item, *attribute->string()));
     }
+    TROUPE_RETURN_IF_ERROR(budget->take(line, 16 * key.weight()));   // it is compared some times
     if (key.string() != nullptr) key = Value(lower(*key.string()));  // case does not count
     keyed.emplace_back(std::move(key), std::move(item));
   }
@@ -316,7 +346,9 @@ Result<Value> filter_sort(Budget* budget, int line, List items, const Arguments&
 Result<Value> filter_unique(Budget* budget, int line, const List& items) {
   List out;
   for (const Value& item : items) {
-    TROUPE_RETURN_IF_ERROR(budget->step(line, out.size() + 1));
+    for (const Value& one : out) {
+      TROUPE_RETURN_IF_ERROR(budget->take(line, std::min(one.weight(), item.weight())));
+    }
     const bool seen =
         std::any_of(out.begin(), out.end(), [&](const Value& one) { return equal(one, item); });
     if (!seen) out.push_back(item);
@@ -466,7 +498,9 @@ Result<std::optional<Value>> text_filter(Budget* budget, int line, const std::st
     TROUPE_ASSIGN_OR_RETURN(const std::string to, string_argument(line, arguments, 1, "new"));
     TROUPE_ASSIGN_OR_RETURN(const std::int64_t count,
                             integer_argument(line, arguments, 2, "count", -1));
-    TROUPE_RETURN_IF_ERROR(budget->take(line, (text.size() + 1) * (to.size() + 1)));
+    TROUPE_RETURN_IF_ERROR(take_search(budget, line, text, from));
+    const std::size_t most = from.empty() ? text.size() + 1 : text.size() / from.size();
+    TROUPE_RETURN_IF_ERROR(budget->take(line, text.size() + most * to.size()));
     text = replace(text, from, to, count);
   }
   TROUPE_ASSIGN_OR_RETURN(Value value, counted(budget, line, std::move(text)));
@@ -513,7 +547,10 @@ Result<bool> has_affix(int line, const std::string& text, const Value* affix, bo
 }
 
 std::int64_t character_index(std::string_view text, std::size_t byte) {
-  return static_cast<std::int64_t>(characters(text.substr(0, byte)).size());
+  text = text.substr(0, byte);
+  std::int64_t count = 0;
+  for (; !text.empty(); ++count) text.remove_prefix(utf8_char(text).bytes);
+  return count;
 }
 
 Result<Value> string_method(Budget* budget, int line, const std::string& text,
@@ -541,6 +578,7 @@ Result<Value> string_method(Budget* budget, int line, const std::string& text,
     if (set != nullptr && set->empty())
       return template_error(line, "split with an empty separator");
     if (set == nullptr) return counted(budget, line, split_at_white_space(text, limit));
+    TROUPE_RETURN_IF_ERROR(take_search(budget, line, text, *set));
     return counted(
         budget, line,
         name == "split" ? split_at(text, *set, limit) : split_from_right(text, *set, limit));
@@ -552,6 +590,7 @@ Result<Value> string_method(Budget* budget, int line, const std::string& text,
   }
   if (name == "find" || name == "rfind" || name == "count") {
     TROUPE_ASSIGN_OR_RETURN(const std::string part, string_argument(line, arguments, 0, "sub"));
+    TROUPE_RETURN_IF_ERROR(take_search(budget, line, text, part));
     if (name == "count") {
       if (part.empty()) return Value(character_index(text, text.size()) + 1);
       return Value(static_cast<std::int64_t>(split_at(text, part, -1).size()) - 1);
@@ -604,12 +643,23 @@ Status Budget::step(int line, std::size_t count) {
 }
 
 Status Budget::take(int line, std::size_t bytes) {
-  if (bytes > kTextBytesMax || (bytes_ += bytes) > kBytesMax) {
-    return template_error(
-        line, "the rendering takes more than " + std::to_string(kBytesMax >> 20) + " MiB of values",
-        Code::kResourceExhausted);
+  if (bytes > kTextBytesMax) {
+    return template_error(line,
+                          "a value is larger than " + std::to_string(kTextBytesMax >> 20) + " MiB",
+                          Code::kResourceExhausted);
   }
-  return Status::ok();
+  return work(line, bytes);
+}
+
+Status Budget::work(int line, std::size_t bytes) {
+  bytes_ += bytes;
+  if (bytes_ > kBytesMax) {
+    return template_error(line,
+                          "the rendering goes through more than " +
+                              std::to_string(kBytesMax >> 20) + " MiB of values",
+                          Code::kResourceExhausted);
+  }
+  return step(line);
 }
 
 const Value* Arguments::get(std::size_t index, std::string_view name) const {
@@ -624,7 +674,7 @@ Result<std::string> text_of(int line, const Value& value) {
 
 Result<Value> apply_filter(Budget* budget, int line, const std::string& name, const Value& input,
                            const Arguments& arguments) {
-  TROUPE_RETURN_IF_ERROR(budget->step(line));
+  TROUPE_RETURN_IF_ERROR(budget->take(line, input.weight()));
   if (name == "default" || name == "d") {
     const Value* also_false = arguments.get(1, "boolean");
     const bool replaced =
@@ -693,6 +743,7 @@ Result<bool> apply_test(Budget* budget, int line, const std::string& name, const
     return (*input.integer() % 2 != 0) == (name == "odd");
   }
   if (name == "lower" || name == "upper") {
+    TROUPE_RETURN_IF_ERROR(budget->take(line, input.weight()));
     TROUPE_ASSIGN_OR_RETURN(const std::string text, text_of(line, input));
     const bool cased = lower(text) != upper(text);
     return cased && (name == "lower" ? text == lower(text) : text == upper(text));
@@ -706,10 +757,11 @@ Result<bool> apply_test(Budget* budget, int line, const std::string& name, const
   }
   if (other == nullptr)
     return template_error(line, "the test " + in_quotes(name) + " needs a value");
+  TROUPE_RETURN_IF_ERROR(budget->take(line, std::min(input.weight(), other->weight())));
   if (name == "equalto" || name == "eq" || name == "==") return equal(input, *other);
   if (name == "sameas") return input.data.index() == other->data.index() && equal(input, *other);
   if (name == "ne" || name == "!=") return !equal(input, *other);
-  if (name == "in") return contains(line, *other, input);
+  if (name == "in") return contains(budget, line, *other, input);
   if (name == "divisibleby") {
     if (input.integer() == nullptr || other->integer() == nullptr || *other->integer() == 0) {
       return wrong_type(line, "the test 'divisibleby'", input);
@@ -725,7 +777,7 @@ Result<bool> apply_test(Budget* budget, int line, const std::string& name, const
 
 Result<Value> call_method(Budget* budget, int line, const Value& object, const std::string& name,
                           const Arguments& arguments) {
-  TROUPE_RETURN_IF_ERROR(budget->step(line));
+  TROUPE_RETURN_IF_ERROR(budget->take(line, object.weight()));
   if (object.string() != nullptr) {
     return string_method(budget, line, *object.string(), name, arguments);
   }
@@ -765,7 +817,7 @@ Result<Value> subscript(Budget* budget, int line, const Value& object, const Val
     return inside ? (*list)[static_cast<std::size_t>(at)] : Value();
   }
   if (const std::string* text = object.string(); text != nullptr && key.integer() != nullptr) {
-    TROUPE_RETURN_IF_ERROR(budget->step(line, text->size() / 64));
+    TROUPE_RETURN_IF_ERROR(budget->take(line, text->size()));
     const std::vector<std::string_view> chars = characters(*text);
     const std::int64_t at = place(chars.size());
     const bool inside = at >= 0 && at < static_cast<std::int64_t>(chars.size());
@@ -774,9 +826,11 @@ Result<Value> subscript(Budget* budget, int line, const Value& object, const Val
   return Value();
 }
 
-Result<bool> contains(int line, const Value& container, const Value& item) {
+Result<bool> contains(Budget* budget, int line, const Value& container, const Value& item) {
+  TROUPE_RETURN_IF_ERROR(budget->take(line, container.weight()));
   if (const std::string* text = container.string()) {
     if (item.string() == nullptr) return wrong_type(line, "looking in a string", item);
+    TROUPE_RETURN_IF_ERROR(take_search(budget, line, *text, *item.string()));
     return text->find(*item.string()) != std::string::npos;
   }
   if (const List* list = container.list()) {

@@ -14,12 +14,14 @@ namespace troupe::model::jinja {
 class Budget {
  public:
   static constexpr std::size_t kStepsMax = 1'000'000;
-  static constexpr std::size_t kBytesMax = std::size_t{256} << 20;  // of all values together
-  static constexpr std::size_t kTextBytesMax = std::size_t{64} << 20;
+  // Of all values that are made or gone through, and of a single one.
+  static constexpr std::size_t kBytesMax = std::size_t{128} << 20;
+  static constexpr std::size_t kTextBytesMax = std::size_t{16} << 20;
 
   // kResourceExhausted, naming the line.
   Status step(int line, std::size_t count = 1);
-  Status take(int line, std::size_t bytes);
+  Status take(int line, std::size_t bytes);  // for one value
+  Status work(int line, std::size_t bytes);
 
  private:
   std::size_t steps_ = 0;
@@ -42,7 +44,7 @@ Result<Value> call_method(Budget* budget, int line, const Value& object, const s
                           const Arguments& arguments);
 // object[key] or object.key; undefined when there is none.
 Result<Value> subscript(Budget* budget, int line, const Value& object, const Value& key);
-Result<bool> contains(int line, const Value& container, const Value& item);
+Result<bool> contains(Budget* budget, int line, const Value& container, const Value& item);
 // What a `for` goes through: items, keys, characters; nothing for undefined.
 Result<List> iterate(Budget* budget, int line, const Value& value);
 Result<Value> concatenate(Budget* budget, int line, const Value& a, const Value& b);

@@ -89,6 +89,7 @@ class Evaluator {
         return Flow::kNormal;
       case StatementKind::kOutput: {
         TROUPE_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.expression));
+        TROUPE_RETURN_IF_ERROR(budget_.take(statement.line, value.weight()));
         TROUPE_ASSIGN_OR_RETURN(const std::string text, text_of(statement.line, value));
         TROUPE_RETURN_IF_ERROR(print(statement.line, text));
         return Flow::kNormal;
@@ -419,15 +420,18 @@ class Evaluator {
     const int line = expression.line;
     if (op == "+") return concatenate(&budget_, line, left, right);
     if (op == "~") {
+      TROUPE_RETURN_IF_ERROR(budget_.take(line, std::max(left.weight(), right.weight())));
       TROUPE_ASSIGN_OR_RETURN(const std::string a, text_of(line, left));
       TROUPE_ASSIGN_OR_RETURN(const std::string b, text_of(line, right));
       TROUPE_RETURN_IF_ERROR(budget_.take(line, a.size() + b.size()));
       return Value(a + b);
     }
-    if (op == "==") return Value(equal(left, right));
-    if (op == "!=") return Value(!equal(left, right));
+    if (op == "==" || op == "!=") {
+      TROUPE_RETURN_IF_ERROR(budget_.take(line, std::min(left.weight(), right.weight())));
+      return Value(equal(left, right) == (op == "=="));
+    }
     if (op == "in" || op == "not in") {
-      TROUPE_ASSIGN_OR_RETURN(const bool inside, contains(line, right, left));
+      TROUPE_ASSIGN_OR_RETURN(const bool inside, contains(&budget_, line, right, left));
       return Value(inside == (op == "in"));
     }
     if (op == "<" || op == ">" || op == "<=" || op == ">=") {

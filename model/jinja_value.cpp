@@ -192,16 +192,36 @@ bool equal_at(const Value& a, const Value& b, int depth) {
 
 }  // namespace
 
+namespace {
+constexpr std::size_t kWeightMax = std::size_t{1} << 40;
+std::size_t add_weights(std::size_t a, std::size_t b) { return std::min(a + b, kWeightMax); }
+}  // namespace
+
 Value::Value(List value) {
-  int depth = 0;
-  for (const Value& item : value) depth = std::max(depth, item.depth());
-  data = std::make_shared<const Nested<List>>(Nested<List>{std::move(value), depth + 1});
+  Nested<List> nested;
+  for (const Value& item : value) {
+    nested.depth = std::max(nested.depth, item.depth() + 1);
+    nested.weight = add_weights(nested.weight, item.weight());
+  }
+  nested.items = std::move(value);
+  data = std::make_shared<const Nested<List>>(std::move(nested));
 }
 
 Value::Value(Dict value) {
-  int depth = 0;
-  for (const auto& [key, item] : value) depth = std::max(depth, item.depth());
-  data = std::make_shared<const Nested<Dict>>(Nested<Dict>{std::move(value), depth + 1});
+  Nested<Dict> nested;
+  for (const auto& [key, item] : value) {
+    nested.depth = std::max(nested.depth, item.depth() + 1);
+    nested.weight = add_weights(nested.weight, key.size() + item.weight());
+  }
+  nested.items = std::move(value);
+  data = std::make_shared<const Nested<Dict>>(std::move(nested));
+}
+
+std::size_t Value::weight() const {
+  if (const std::string* text = string()) return 1 + text->size();
+  if (const auto* nested = shared<Nested<List>>()) return nested->weight;
+  if (const auto* nested = shared<Nested<Dict>>()) return nested->weight;
+  return 1;
 }
 
 std::string_view type_name(const Value& value) {

@@ -24,12 +24,14 @@ using List = std::vector<Value>;
 using Dict = std::vector<std::pair<std::string, Value>>;  // in order of insertion
 struct Namespace;
 
-// A list or dict and how deep it is nested, itself included: what is too deep cannot be destroyed
-// on a bounded stack, so the evaluator refuses it early.
+// A list or dict, how deep it is nested, itself included, and what it weighs. What is too deep
+// cannot be destroyed on a bounded stack, and parts that are shared many times over make a small
+// value take for ever to print or compare: the evaluator refuses both early.
 template <class T>
 struct Nested {
   T items;
   int depth = 1;
+  std::size_t weight = 1;
 };
 
 enum class Builtin : std::uint8_t { kRange, kNamespace, kDict, kRaiseException };
@@ -67,6 +69,8 @@ struct Value {
     const auto* nested = shared<Nested<Dict>>();
     return nested == nullptr ? nullptr : &nested->items;
   }
+  // Bytes of all that is in it, as often as it is in it; at least 1; saturates at 2^40.
+  std::size_t weight() const;
   int depth() const {  // 0: neither list nor dict
     if (const auto* nested = shared<Nested<List>>()) return nested->depth;
     const auto* nested = shared<Nested<Dict>>();

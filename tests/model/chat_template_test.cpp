@@ -169,6 +169,13 @@ TEST_CASE("no template runs for ever or takes all memory or stack") {
       "{% endfor %}",
       "{% set n = namespace(x=[]) %}{% for i in range(100000) %}"
       "{% set n.x = {'k': n.x}|items|list %}{% endfor %}",
+      // Work over shared parts, and over strings that almost match everywhere.
+      "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(45) %}{% set n.x = [n.x, n.x] %}"
+      "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}",
+      "{% set n = namespace(x=[1]) %}{% for i in range(45) %}{% set n.x = [n.x, n.x] %}"
+      "{% endfor %}{{ n.x }}",
+      "{% set x = 'y' * 4000000 %}{{ 'y' * 2000000 ~ 'z' in x }}",
+      "{% set x = 'y' * 4000000 %}{% for i in range(9999) %}{{ x.upper()[1] }}{% endfor %}",
       // Depth of the source itself.
       "{{ " + repeated("(", 5000) + "1" + repeated(")", 5000) + " }}",
       "{{ " + repeated("[", 5000) + "1" + repeated("]", 5000) + " }}",
