@@ -422,14 +422,18 @@ void on_enrol(const Setup& setup, const net::InFrame& frame, const Enrol& enrol)
   if (!setup->admission) return;
   const net::Role role = static_cast<net::Role>(enrol.role);
   const Status allowed = setup->admission->enrol(frame.peer, enrol.key, role, std::time(nullptr));
-  if (!allowed) {
+  Status sent;
+  if (allowed) {
+    setup->link->transport()->allow(enrol.key, role);
+    const Enrolled enrolled{enrol.key, setup->admission->cluster(),
+                            setup->admission->cluster_name()};
+    sent = setup->link->answer(frame, MessageType::kEnrolled, enrolled);
+  } else {
     log(LogLevel::kWarning, "refused to enrol \"" + enrol.name + "\": " + allowed.message());
     const Refused refused{static_cast<std::uint8_t>(allowed.code()), allowed.message(), false};
-    return tell(setup, frame.peer, MessageType::kRefused, refused);
+    sent = setup->link->answer(frame, MessageType::kRefused, refused);
   }
-  setup->link->transport()->allow(enrol.key, role);
-  const Enrolled enrolled{enrol.key, setup->admission->cluster(), setup->admission->cluster_name()};
-  tell(setup, frame.peer, MessageType::kEnrolled, enrolled);
+  if (!sent) log(LogLevel::kWarning, "cannot answer a newcomer: " + sent.message());
 }
 
 void stop_cluster(Self self, const Setup& setup, bool everywhere) {

@@ -56,7 +56,8 @@ void Link::close() {
 }
 
 Status Link::send(const net::PublicKey& to, MessageType type, std::uint64_t epoch,
-                  std::uint64_t step, std::vector<std::byte> body, net::Payload payload) {
+                  std::uint64_t step, std::vector<std::byte> body, net::Payload payload,
+                  std::uint64_t to_incarnation) {
   const MessageRow* row = find_message(static_cast<std::uint16_t>(type));
   TROUPE_CHECK(row != nullptr, std::to_string(static_cast<int>(type)));
   wire::Header header;
@@ -76,7 +77,7 @@ Status Link::send(const net::PublicKey& to, MessageType type, std::uint64_t epoc
     deliver(std::move(frame));
     return Status::ok();
   }
-  net::OutFrame frame{header, std::move(body), std::move(payload)};
+  net::OutFrame frame{header, std::move(body), std::move(payload), to_incarnation};
   // The lock keeps close() from destroying the transport under us; send only queues.
   std::lock_guard lock(mutex_);
   if (!transport_) {

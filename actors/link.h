@@ -44,13 +44,21 @@ class Link : public std::enable_shared_from_this<Link> {
   // nullptr for a loopback link.
   net::Transport* transport() { return transport_.get(); }
 
-  // Errors: those of net::Transport::send; a loopback never fails.
+  // `to_incarnation`: as net::OutFrame. Errors: those of net::Transport::send; a loopback never
+  // fails.
   Status send(const net::PublicKey& to, MessageType type, std::uint64_t epoch, std::uint64_t step,
-              std::vector<std::byte> body, net::Payload payload);
+              std::vector<std::byte> body, net::Payload payload, std::uint64_t to_incarnation = 0);
   template <class Message>
   Status send(const net::PublicKey& to, MessageType type, const Message& message,
               std::uint64_t epoch = 0, std::uint64_t step = 0, net::Payload payload = {}) {
     return send(to, type, epoch, step, wire::encode(message), std::move(payload));
+  }
+
+  // An answer to the very process that sent `request`, also where several share a key (newcomers
+  // that enrol with one token).
+  template <class Message>
+  Status answer(const net::InFrame& request, MessageType type, const Message& message) {
+    return send(request.peer, type, 0, 0, wire::encode(message), {}, request.header.incarnation);
   }
 
   void attach(Room room, link_user user);

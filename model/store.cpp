@@ -195,14 +195,28 @@ Result<Manifest> Store::manifest(const fs::path& path) {
   return std::move(*manifest);
 }
 
+void Store::adopt(const Manifest& manifest, const fs::path& path) {
+  const std::lock_guard lock(adopted_mutex_);
+  adopted_[manifest.model] = path;
+}
+
+std::optional<fs::path> Store::whole_file(const std::string& model_sha256) const {
+  if (has_blob(model_sha256)) return blob_path(model_sha256);
+  const std::lock_guard lock(adopted_mutex_);
+  const auto found = adopted_.find(model_sha256);
+  std::error_code error;
+  if (found == adopted_.end() || !fs::is_regular_file(found->second, error)) return std::nullopt;
+  return found->second;
+}
+
 Result<std::unique_ptr<TensorSource>> Store::source(const Manifest& manifest) const {
-  if (has_blob(manifest.model)) return open_gguf(blob_path(manifest.model).string());
+  if (const auto file = whole_file(manifest.model)) return open_gguf(file->string());
   return open_blobs(root_ / "blobs", manifest);
 }
 
 std::vector<BlobRef> Store::missing(const Manifest& manifest,
                                     const std::vector<std::string>& tensors) const {
-  if (has_blob(manifest.model)) return {};
+  if (whole_file(manifest.model)) return {};
   std::unordered_map<std::string_view, const BlobRef*> by_name;
   for (const Manifest::Tensor& tensor : manifest.tensors) by_name[tensor.name] = &tensor.blob;
   std::vector<BlobRef> blobs;

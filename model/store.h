@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -107,6 +108,8 @@ class Store {
   explicit Store(std::filesystem::path root) : root_(std::move(root)) {}
   std::filesystem::path root_;  // HOME/store
   mutable std::mutex mutex_;
+  mutable std::mutex adopted_mutex_;
+  std::map<std::string, std::filesystem::path> adopted_;  // model -> file; guarded by its mutex
 };
 
 // SHA-256 as 64 lower-case hex digits.

@@ -44,26 +44,14 @@ struct ClusterCommand {
 using Command =
     std::variant<SendCommand, DialCommand, DisconnectCommand, RevokeCommand, ClusterCommand>;
 
-// Sequence numbers per receiver and channel. What is forgotten goes on above all that was used, so
-// that no receiver ever sees a number twice.
+// One row of numbers a channel for all receivers: a receiver may know us under several of its own
+// keys (the one that enrolled, then its own), and must not see a number twice. It sees gaps.
 class Sequences {
  public:
-  std::uint64_t next(const PublicKey& peer, Channel channel) {
-    auto found = last_.find(peer);
-    if (found == last_.end()) found = last_.emplace(peer, Numbers{floor_, floor_, floor_}).first;
-    return ++found->second[static_cast<std::size_t>(channel)];
-  }
-  void forget(const PublicKey& peer) {
-    const auto found = last_.find(peer);
-    if (found == last_.end()) return;
-    for (const std::uint64_t number : found->second) floor_ = std::max(floor_, number);
-    last_.erase(found);
-  }
+  std::uint64_t next(Channel channel) { return ++last_[static_cast<std::size_t>(channel)]; }
 
  private:
-  using Numbers = std::array<std::uint64_t, kChannels>;
-  std::unordered_map<PublicKey, Numbers, KeyHash> last_;
-  std::uint64_t floor_ = 0;
+  std::array<std::uint64_t, kChannels> last_{};
 };
 
 class ZmqTransport final : public Transport {
@@ -255,7 +243,7 @@ class ZmqTransport final : public Transport {
     wire::Header header = command.frame.header;
     if (header.cluster == 0) header.cluster = shared_.gate.cluster();
     header.incarnation = shared_.options.incarnation;
-    header.sequence = sequences_.next(outlet.peer, outlet.channel);
+    header.sequence = sequences_.next(outlet.channel);
     SealedFrame sealed{wire::seal(header, command.frame.body, command.frame.payload.data),
                        std::move(command.frame.body), std::move(command.frame.payload)};
     outlet.queue.push_back(std::move(sealed));
@@ -284,7 +272,6 @@ class ZmqTransport final : public Transport {
       if (listener) listener->revoke(command.peer);
     }
     shared_.gate.forget(command.peer);
-    sequences_.forget(command.peer);
   }
 
   void apply(ClusterCommand& command) { shared_.gate.set_cluster(command.cluster); }

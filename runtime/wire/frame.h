@@ -22,7 +22,7 @@
 //       32     8 step             step id within the deployment; 0 where none
 //       40     4 attempt          how often this step was sent before
 //       44     4 reserved         zero
-//       48     8 sequence         per sender, channel and receiver, from 1
+//       48     8 sequence         per sending process and channel, from 1; a receiver sees gaps
 //       56     4 body_bytes
 //       60     4 reserved         zero
 //       64     8 payload_bytes
