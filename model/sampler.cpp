@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -131,21 +132,47 @@ TokenId draw_from_all(const Weights& weights, double u) {
 }
 
 struct Candidate {
-  float logit;
+  std::uint32_t key;  // ascending keys are descending logits
   TokenId id;
-  // std heaps keep the largest at the front: the total order's first.
-  bool operator<(const Candidate& other) const {
-    return logit != other.logit ? logit < other.logit : id > other.id;
-  }
 };
+
+// Both zeros get one key, since they are equal.
+std::uint32_t key_of(float logit) {
+  const auto bits = std::bit_cast<std::uint32_t>(logit + 0.0f);
+  return (bits >> 31) != 0 ? bits : ~bits & 0x7fffffffu;
+}
+
+// The total order, of candidates whose ids ascend. Radix passes are stable, and many times as fast
+// as comparisons where a flat distribution leaves most of a large vocabulary.
+void sort_candidates(std::vector<Candidate>* candidates) {
+  constexpr std::size_t kFew = 512;
+  if (candidates->size() < kFew) {
+    std::stable_sort(candidates->begin(), candidates->end(),
+                     [](const Candidate& a, const Candidate& b) { return a.key < b.key; });
+    return;
+  }
+  constexpr unsigned kBits = 11;
+  constexpr std::uint32_t kMask = (1u << kBits) - 1;
+  std::vector<Candidate> sorted(candidates->size());
+  for (unsigned shift = 0; shift < 32; shift += kBits) {
+    std::array<std::size_t, kMask + 2> begins{};
+    for (const Candidate& one : *candidates) ++begins[(one.key >> shift & kMask) + 1];
+    for (std::size_t i = 1; i < begins.size(); ++i) begins[i] += begins[i - 1];
+    for (const Candidate& one : *candidates) sorted[begins[one.key >> shift & kMask]++] = one;
+    candidates->swap(sorted);
+  }
+}
 
 // The nucleus is a prefix of the total order, and so is the set of all tokens within some distance
 // of the largest: the distance grows until the nucleus lies inside.
 TokenId draw_from_nucleus(std::span<const float> logits, const Weights& weights, float peak,
                           const SamplingParams& params, double u) {
   const double enough = static_cast<double>(params.top_p) * weights.sum;
+  const auto weight = [&](const Candidate& one) {
+    return static_cast<double>(weights.weights[static_cast<std::size_t>(one.id)]);
+  };
   std::vector<Candidate> candidates;
-  std::vector<TokenId> nucleus;
+  std::size_t nucleus = 0;  // how many of the candidates
   double sum = 0;
   for (const float distance : {3.0f, 6.0f, 10.0f, 16.0f, 30.0f, -kFloor}) {
     const float floor = distance == -kFloor ? -std::numeric_limits<float>::infinity()
@@ -154,28 +181,24 @@ TokenId draw_from_nucleus(std::span<const float> logits, const Weights& weights,
     double mass = 0;
     for (std::size_t i = 0; i < logits.size(); ++i) {
       if (logits[i] < floor || weights.weights[i] <= 0) continue;
-      candidates.push_back({logits[i], static_cast<TokenId>(i)});
+      candidates.push_back({key_of(logits[i]), static_cast<TokenId>(i)});
       mass += weights.weights[i];
     }
     if (mass < 0.999 * enough && distance != -kFloor) continue;
-    std::make_heap(candidates.begin(), candidates.end());
-    nucleus.clear();
+    sort_candidates(&candidates);
     sum = 0;
-    while (!candidates.empty() && sum < enough) {
-      std::pop_heap(candidates.begin(), candidates.end());
-      nucleus.push_back(candidates.back().id);
-      sum += weights.weights[static_cast<std::size_t>(nucleus.back())];
-      candidates.pop_back();
+    for (nucleus = 0; nucleus < candidates.size() && sum < enough; ++nucleus) {
+      sum += weight(candidates[nucleus]);
     }
     if (sum >= enough) break;
   }
   const double target = u * sum;
   double running = 0;
-  for (const TokenId id : nucleus) {
-    running += weights.weights[static_cast<std::size_t>(id)];
-    if (running > target) return id;
+  for (std::size_t i = 0; i < nucleus; ++i) {
+    running += weight(candidates[i]);
+    if (running > target) return candidates[i].id;
   }
-  return nucleus.back();
+  return candidates[nucleus - 1].id;
 }
 
 Status bad_logits(const std::string& what, std::uint64_t position) {

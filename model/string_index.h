@@ -24,22 +24,32 @@ class StringIndex {
   // The later of two equal strings wins.
   void put(std::string_view key, std::int32_t value) {
     if ((count_ + 1) * 2 > slots_.size()) grow();
-    Slot& slot = slots_[place(key)];
+    const std::uint32_t hash = hash_of(key);
+    Slot& slot = slots_[place(key, hash)];
     if (slot.value == kAbsent) ++count_;
-    slot = {key, value};
+    slot = {key.data(), static_cast<std::uint32_t>(key.size()), hash, value};
   }
 
-  std::int32_t find(std::string_view key) const { return slots_[place(key)].value; }
+  std::int32_t find(std::string_view key) const { return slots_[place(key, hash_of(key))].value; }
 
  private:
+  // The hash lies beside the pointer, so that other keys in the way are not looked at.
   struct Slot {
-    std::string_view key;
+    const char* data = nullptr;
+    std::uint32_t bytes = 0;
+    std::uint32_t hash = 0;
     std::int32_t value = kAbsent;
   };
 
-  std::size_t place(std::string_view key) const {
-    std::size_t at = std::hash<std::string_view>{}(key) & (slots_.size() - 1);
-    while (slots_[at].value != kAbsent && slots_[at].key != key) {
+  static std::uint32_t hash_of(std::string_view key) {
+    return static_cast<std::uint32_t>(std::hash<std::string_view>{}(key));
+  }
+
+  std::size_t place(std::string_view key, std::uint32_t hash) const {
+    std::size_t at = hash & (slots_.size() - 1);
+    while (
+        slots_[at].value != kAbsent &&
+        !(slots_[at].hash == hash && std::string_view(slots_[at].data, slots_[at].bytes) == key)) {
       at = (at + 1) & (slots_.size() - 1);
     }
     return at;
@@ -49,7 +59,7 @@ class StringIndex {
     std::vector<Slot> old(slots_.size() * 2);
     old.swap(slots_);
     for (const Slot& slot : old) {
-      if (slot.value != kAbsent) slots_[place(slot.key)] = slot;
+      if (slot.value != kAbsent) slots_[place({slot.data, slot.bytes}, slot.hash)] = slot;
     }
   }
 

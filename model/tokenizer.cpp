@@ -108,7 +108,7 @@ class BpeTokenizer final : public Tokenizer {
       encoded.put((*tokens)[i], static_cast<TokenId>(i));
     }
     load_bytes(encoded);
-    TROUPE_RETURN_IF_ERROR(load_merges(*merges, &encoded));
+    TROUPE_RETURN_IF_ERROR(load_merges(*tokens, *merges, &encoded));
     load_special();
     return load_ids(header, encoded);
   }
@@ -217,7 +217,8 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   // A part that is no token gets an id past the vocabulary: merges may go through it.
-  Status load_merges(const std::vector<std::string>& merges, StringIndex* encoded) {
+  Status load_merges(const std::vector<std::string>& tokens, const std::vector<std::string>& merges,
+                     StringIndex* encoded) {
     merges_.emplace(merges.size());
     std::deque<std::string> extra_names;  // the index keeps views of them
     const auto id_of = [&](std::string_view part) {
@@ -230,7 +231,14 @@ class BpeTokenizer final : public Tokenizer {
       }
       return id;
     };
+    // Most vocabularies hold the joined tokens in the order of the merges: the token after the last
+    // one is tried before the index.
+    const auto is_joined = [&](std::size_t id, std::string_view left, std::string_view right) {
+      if (id >= tokens.size() || tokens[id].size() != left.size() + right.size()) return false;
+      return tokens[id].starts_with(left) && tokens[id].ends_with(right);
+    };
     std::string joined;
+    std::int32_t joined_id = -1;
     for (std::size_t rank = 0; rank < merges.size(); ++rank) {
       const std::string_view merge = merges[rank];
       const std::size_t space = merge.find(' ', 1);
@@ -238,10 +246,15 @@ class BpeTokenizer final : public Tokenizer {
         return bad("merge " + std::to_string(rank) + " of tokenizer.ggml.merges is " +
                    in_quotes(merge) + ", expected two parts with a space between them");
       }
-      joined.assign(merge.substr(0, space)).append(merge.substr(space + 1));
-      const std::int32_t left = id_of(merge.substr(0, space));
-      const std::int32_t right = id_of(merge.substr(space + 1));
-      merges_->put(left, right, {static_cast<std::uint32_t>(rank), id_of(joined)});
+      const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
+      const auto guess = static_cast<std::size_t>(joined_id) + 1;
+      if (is_joined(guess, left, right)) {
+        ++joined_id;
+      } else {
+        joined.assign(left).append(right);
+        joined_id = id_of(joined);
+      }
+      merges_->put(id_of(left), id_of(right), {static_cast<std::uint32_t>(rank), joined_id});
     }
     return Status::ok();
   }
