@@ -123,15 +123,18 @@ HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last) {
   alignas(64) float lanes[16];
   for (std::size_t p = 0; p < kParts; ++p) hn::Store(largest[p], kFloat, lanes + p * kLanes);
   const Floats maximum = hn::Set(kFloat, *std::max_element(lanes, lanes + 16));
-  for (std::size_t j = begin; j < end; j += kLanes)
-    hn::StoreU(exp_lanes(hn::Sub(hn::LoadU(kFloat, scores + j), maximum)), kFloat, scores + j);
-  std::fill(scores + begin, scores + first, 0.0f);
-  std::fill(scores + last + 1, scores + end, 0.0f);
   Floats partial[kParts];
   for (std::size_t p = 0; p < kParts; ++p) partial[p] = hn::Zero(kFloat);
-  for (std::size_t j = begin; j < end; j += 16)
+  for (std::size_t j = begin; j < end; j += 16) {
+    for (std::size_t p = 0; p < kParts; ++p) {
+      const Floats score = hn::LoadU(kFloat, scores + j + p * kLanes);
+      hn::StoreU(exp_lanes(hn::Sub(score, maximum)), kFloat, scores + j + p * kLanes);
+    }
+    if (j < first) std::fill(scores + j, scores + first, 0.0f);
+    if (j + 16 == end) std::fill(scores + last + 1, scores + end, 0.0f);
     for (std::size_t p = 0; p < kParts; ++p)
       partial[p] = hn::Add(partial[p], hn::LoadU(kFloat, scores + j + p * kLanes));
+  }
   return tree_sum(partial);
 }
 

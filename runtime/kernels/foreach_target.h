@@ -8,6 +8,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #endif
 #include <hwy/foreach_target.h>  // re-includes the includer
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #undef TROUPE_VECTOR_TARGET

@@ -8,7 +8,7 @@
 
 // Highway's AVX3 has no VNNI, and its AVX3_DL asks the compiler for AVX-VNNI, which CPUs with
 // AVX-512 VNNI may lack: the extension is named here, and isa_supported asks the CPU for it.
-#define TROUPE_VNNI __attribute__((target("avx512vnni")))
+#define TROUPE_VNNI __attribute__((target(HWY_TARGET_STR ",avx512vnni")))
 
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {

@@ -96,8 +96,16 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
       const Output output{out + row, out_stride,
                           w.rows - row < kGroupRows ? w.rows - row : kGroupRows, accumulate};
       const std::byte* weights = w.data.data() + group * w.group_bytes;
-      for (std::size_t column = begin; column < end;)
+      // The next group's weights are fetched piece by piece while this one's are used: the
+      // hardware's prefetcher forgets the stream between two groups.
+      const bool fetch = end - begin > Tile::kColumns && group + 1 < group_end;
+      const std::size_t piece = fetch ? w.group_bytes * Tile::kColumns / (end - begin) : 0;
+      const std::byte* next = weights + w.group_bytes;
+      for (std::size_t column = begin; column < end;) {
+        for (std::size_t at = 0; at < piece; at += 64) hwy::Prefetch(next + at);
+        next += piece;
         column += run_columns<Tile>(end - column, weights, x, column, output);
+      }
     }
   }
 }
