@@ -1,4 +1,6 @@
 """Three daemons with a third of the layers each answer as one process does."""
+import time
+
 import harness
 
 THIRDS = "0-9,10-19,20-29"
@@ -47,8 +49,10 @@ def test_no_daemon_holds_the_whole_model(three, tmp_path):
 
 def test_a_hop_carries_one_hidden_state_a_position(three):
     three.run(PROMPT, "--raw", "-n", 1, "--layers", THIRDS)
+    time.sleep(1)  # counters come with the heartbeats, five a second
     before = {node["layers"]: node for node in three.status()["nodes"]}
     answer = three.run(PROMPT, "--raw", "-n", 12, "--layers", THIRDS)
+    time.sleep(1)
     after = {node["layers"]: node for node in three.status()["nodes"]}
     # The last token that is made is not fed in again.
     positions = len(answer["prompt_token_ids"]) + len(answer["token_ids"]) - 1

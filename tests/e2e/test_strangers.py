@@ -64,7 +64,8 @@ class Stranger:
 
     def close(self):
         self.socket.disable_monitor()
-        self.socket.close()
+        self.monitor.close(0)
+        self.socket.close(0)
 
 
 def throw_garbage(port, seed):

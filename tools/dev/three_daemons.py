@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 READY_SECONDS = 60
 ANSWER_SECONDS = 180
@@ -86,6 +87,7 @@ class Demo:
         return answer
 
     def show_status(self, cluster):
+        time.sleep(1)  # counters come with the heartbeats, five a second
         status = self.run_json("status", "--cluster", cluster)
         total = sum(node["weights_bytes"] for node in status["nodes"])
         print("\n$ troupe status --json   (in short)")
