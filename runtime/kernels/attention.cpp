@@ -51,10 +51,20 @@ constexpr std::size_t blocks_for(std::size_t vectors) {
   return HWY_TARGET != HWY_AVX2 ? 4 : vectors == 1 ? 4 : vectors <= 3 ? 2 : 1;
 }
 
-// Scores of V vectors for the keys of blocks_for(V) blocks at `keys`, stored at `to` of each.
+// A head's part of a page is too short a stream for the hardware's prefetcher, and the next page
+// lies elsewhere. Small tiles, which wait for memory, fetch one page ahead, a few lines at a time.
+template <std::size_t V>
+HWY_INLINE void fetch(const std::byte* from, std::size_t bytes) {
+  if constexpr (V <= 3)
+    for (std::size_t at = 0; at < bytes; at += 64) prefetch_second_level(from + at);
+}
+
+// Scores of V vectors for the keys of blocks_for(V) blocks at `keys`, stored at scores[v] + at. As
+// many blocks at `ahead` are fetched.
 template <std::size_t V, std::size_t kBytes>
-HWY_INLINE void score_blocks(const std::byte* keys, std::size_t head_dim, const float* const* q,
-                             float scale, float* const* scores, std::size_t at) {
+HWY_INLINE void score_blocks(const std::byte* keys, const std::byte* ahead, std::size_t head_dim,
+                             const float* const* q, float scale, float* const* scores,
+                             std::size_t at) {
   constexpr std::size_t kBlocks = blocks_for(V);
   Floats sums[kBlocks][kParts][V];
   for (std::size_t b = 0; b < kBlocks; ++b)
@@ -64,6 +74,7 @@ HWY_INLINE void score_blocks(const std::byte* keys, std::size_t head_dim, const 
     return load_kv<kBytes>(keys + (b * head_dim * kKeyBlock + p * kLanes) * kBytes);
   };
   for (std::size_t c = 0; c < head_dim; ++c, keys += kKeyBlock * kBytes) {
+    fetch<V>(ahead + c * kBlocks * kKeyBlock * kBytes, kBlocks * kKeyBlock * kBytes);
     // Whichever there are fewer of stay in registers beside the sums.
     if constexpr (V < kBlocks * kParts) {
       Floats value[V];
@@ -94,6 +105,22 @@ HWY_INLINE void score_blocks(const std::byte* keys, std::size_t head_dim, const 
                    scores[v] + at + b * kKeyBlock + p * kLanes);
 }
 
+// The blocks of keys from `key` to the end of its page.
+template <std::size_t kBytes>
+HWY_INLINE const std::byte* page_keys(const AttentionArgs& args, std::size_t kv_head,
+                                      std::size_t key) {
+  const std::size_t block = kv_head * (kPageKeys / kKeyBlock) + key % kPageKeys / kKeyBlock;
+  return args.pages[key / kPageKeys] + block * args.head_dim * kKeyBlock * kBytes;
+}
+
+// The values of `key` and of the keys behind it in its page.
+template <std::size_t kBytes>
+HWY_INLINE const std::byte* page_values(const AttentionArgs& args, std::size_t kv_head,
+                                        std::size_t key) {
+  const std::size_t row = (args.kv_heads + kv_head) * kPageKeys + key % kPageKeys;
+  return args.pages[key / kPageKeys] + row * args.head_dim * kBytes;
+}
+
 // Scores of every vector of the tile for the keys of all pages from tile.base to the last key.
 template <std::size_t V, std::size_t kBytes>
 void score_tile(const AttentionArgs& args, std::size_t kv_head, const Tile& tile) {
@@ -101,10 +128,14 @@ void score_tile(const AttentionArgs& args, std::size_t kv_head, const Tile& tile
   const std::size_t begin = *std::min_element(tile.first, tile.first + V) / kStep * kStep;
   const std::size_t end = *std::max_element(tile.last, tile.last + V) + 1;
   for (std::size_t key = begin; key < end; key += kStep) {
-    const std::size_t block = kv_head * (kPageKeys / kKeyBlock) + key % kPageKeys / kKeyBlock;
-    const std::byte* keys =
-        args.pages[key / kPageKeys] + block * args.head_dim * kKeyBlock * kBytes;
-    score_blocks<V, kBytes>(keys, args.head_dim, tile.q, args.scale, tile.scores, key - tile.base);
+    const std::size_t next = key + kPageKeys;
+    const std::byte* ahead =
+        next < end
+            ? page_keys<kBytes>(args, kv_head, next)
+            : page_values<kBytes>(args, kv_head, begin / kPageKeys * kPageKeys + key % kPageKeys);
+    const std::byte* keys = page_keys<kBytes>(args, kv_head, key);
+    score_blocks<V, kBytes>(keys, ahead, args.head_dim, tile.q, args.scale, tile.scores,
+                            key - tile.base);
   }
 }
 
@@ -139,15 +170,17 @@ HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last) {
 }
 
 // part[v][c] += p[v][j] * values[j][c] for the keys j in [0, keys), C vectors of channels from c.
+// What lies `ahead` bytes behind each value is fetched.
 template <std::size_t V, std::size_t C, std::size_t kBytes>
-HWY_INLINE void add_values_at(const std::byte* values, std::size_t keys, std::size_t head_dim,
-                              const float* const* probabilities, std::size_t at, std::size_t c,
-                              float* const* part) {
+HWY_INLINE void add_values_at(const std::byte* values, std::ptrdiff_t ahead, std::size_t keys,
+                              std::size_t head_dim, const float* const* probabilities,
+                              std::size_t at, std::size_t c, float* const* part) {
   Floats sums[C][V];
   for (std::size_t i = 0; i < C; ++i)
     for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::LoadU(kFloat, part[v] + c + i * kLanes);
   values += c * kBytes;
   for (std::size_t j = 0; j < keys; ++j, values += head_dim * kBytes) {
+    fetch<V>(values + ahead, C * kLanes * kBytes);
     // Whichever there are fewer of stay in registers beside the sums.
     if constexpr (V < C) {
       Floats p[V];
@@ -182,23 +215,16 @@ float load_kv_one(const std::byte* from) {
   }
 }
 
-// The values of `key` and of the keys behind it in its page.
-template <std::size_t kBytes>
-HWY_INLINE const std::byte* page_values(const AttentionArgs& args, std::size_t kv_head,
-                                        std::size_t key) {
-  const std::size_t row = (args.kv_heads + kv_head) * kPageKeys + key % kPageKeys;
-  return args.pages[key / kPageKeys] + row * args.head_dim * kBytes;
-}
-
 template <std::size_t V, std::size_t kBytes>
-HWY_INLINE void add_values(const std::byte* values, std::size_t keys, std::size_t head_dim,
-                           const float* const* probabilities, std::size_t at, float* const* part) {
+HWY_INLINE void add_values(const std::byte* values, std::ptrdiff_t ahead, std::size_t keys,
+                           std::size_t head_dim, const float* const* probabilities, std::size_t at,
+                           float* const* part) {
   constexpr std::size_t kChunk = HWY_TARGET != HWY_AVX2 ? 4 : V == 1 ? 8 : V <= 3 ? 4 : 2;
   std::size_t c = 0;
   for (; c + kChunk * kLanes <= head_dim; c += kChunk * kLanes)
-    add_values_at<V, kChunk, kBytes>(values, keys, head_dim, probabilities, at, c, part);
+    add_values_at<V, kChunk, kBytes>(values, ahead, keys, head_dim, probabilities, at, c, part);
   for (; c + kLanes <= head_dim; c += kLanes)
-    add_values_at<V, 1, kBytes>(values, keys, head_dim, probabilities, at, c, part);
+    add_values_at<V, 1, kBytes>(values, ahead, keys, head_dim, probabilities, at, c, part);
   for (; c < head_dim; ++c)
     for (std::size_t v = 0; v < V; ++v)
       for (std::size_t j = 0; j < keys; ++j) {
@@ -214,7 +240,7 @@ HWY_NOINLINE void add_for_one(const AttentionArgs& args, std::size_t kv_head, co
   from = std::max(from, tile.first[v]);
   to = std::min(to, tile.last[v] + 1);
   if (from < to)
-    add_values<1, kBytes>(page_values<kBytes>(args, kv_head, from), to - from, args.head_dim,
+    add_values<1, kBytes>(page_values<kBytes>(args, kv_head, from), 0, to - from, args.head_dim,
                           tile.scores + v, from - tile.base, tile.part + v);
 }
 
@@ -222,6 +248,9 @@ HWY_NOINLINE void add_for_one(const AttentionArgs& args, std::size_t kv_head, co
 template <std::size_t V, std::size_t kBytes>
 void add_page(const AttentionArgs& args, std::size_t kv_head, Tile& tile, std::size_t begin,
               std::size_t end) {
+  const std::size_t next = begin + kPageKeys;
+  const std::ptrdiff_t ahead =
+      next <= tile.last[V - 1] ? args.pages[next / kPageKeys] - args.pages[begin / kPageKeys] : 0;
   const std::size_t all_begin = std::max(begin, *std::max_element(tile.first, tile.first + V));
   const std::size_t all_end = std::min(end, *std::min_element(tile.last, tile.last + V) + 1);
   if (all_begin >= all_end) {
@@ -229,7 +258,7 @@ void add_page(const AttentionArgs& args, std::size_t kv_head, Tile& tile, std::s
     return;
   }
   for (std::size_t v = 0; v < V; ++v) add_for_one<kBytes>(args, kv_head, tile, v, begin, all_begin);
-  add_values<V, kBytes>(page_values<kBytes>(args, kv_head, all_begin), all_end - all_begin,
+  add_values<V, kBytes>(page_values<kBytes>(args, kv_head, all_begin), ahead, all_end - all_begin,
                         args.head_dim, tile.scores, all_begin - tile.base, tile.part);
   for (std::size_t v = 0; v < V; ++v) add_for_one<kBytes>(args, kv_head, tile, v, all_end, end);
 }

@@ -162,46 +162,53 @@ class Bench {
     }
   }
 
-  // Heads 9, key heads 3, head_dim 64, as one layer of SmolLM2-135M.
-  void attention(std::size_t position, std::size_t rows) {
+  // Heads 9, key heads 3, head_dim 64, as a layer of SmolLM2-135M; one cache a copy.
+  void attention(std::size_t position, std::size_t rows, std::size_t copies) {
     const std::string name =
         "attention " + std::to_string(rows) + " rows at " + std::to_string(position);
     if (!wanted(name)) return;
     const std::size_t keys = position + rows, kHeads = 9, kKvHeads = 3, kHeadDim = 64;
-    std::vector<kernels::AlignedBuffer> buffers;
-    std::vector<const std::byte*> pages;
+    const std::size_t page_bytes =
+        kernels::kv_page_bytes(kernels::KvType::kF16, kKvHeads, kHeadDim);
+    std::vector<kernels::AlignedBuffer> buffers;  // the pages of all copies, as of all layers
+    std::vector<std::vector<const std::byte*>> pages(copies);
     const std::vector<float> kv = random_floats(kKvHeads * kHeadDim);
-    for (std::size_t key = 0; key < keys; ++key) {
-      if (key % kernels::kPageKeys == 0) {
-        buffers.emplace_back(kernels::kv_page_bytes(kernels::KvType::kF16, kKvHeads, kHeadDim));
-        std::memset(buffers.back().data(), 0, buffers.back().bytes());
-        pages.push_back(buffers.back().data());
+    for (std::size_t key = 0; key < keys; key += kernels::kPageKeys) {
+      buffers.emplace_back(page_bytes * copies);
+      std::memset(buffers.back().data(), 0, buffers.back().bytes());
+      for (std::size_t copy = 0; copy < copies; ++copy) {
+        std::byte* page = buffers.back().data() + copy * page_bytes;
+        pages[copy].push_back(page);
+        for (std::size_t i = 0; i < kernels::kPageKeys; ++i)
+          device_.kernels().kv_write(kv.data(), kv.data(), page, kernels::KvType::kF16, kKvHeads,
+                                     kHeadDim, i);
       }
-      device_.kernels().kv_write(kv.data(), kv.data(), buffers.back().data(), kernels::KvType::kF16,
-                                 kKvHeads, kHeadDim, key % kernels::kPageKeys);
     }
     const std::vector<float> q = random_floats(rows * kHeads * kHeadDim);
     std::vector<float> out(q.size());
-    const kernels::AttentionArgs args{.q = q.data(),
-                                      .q_stride = kHeads * kHeadDim,
-                                      .out = out.data(),
-                                      .out_stride = kHeads * kHeadDim,
-                                      .pages = pages.data(),
-                                      .heads = kHeads,
-                                      .kv_heads = kKvHeads,
-                                      .head_dim = kHeadDim,
-                                      .scale = 0.125f,
-                                      .position = position};
+    kernels::AttentionArgs args{.q = q.data(),
+                                .q_stride = kHeads * kHeadDim,
+                                .out = out.data(),
+                                .out_stride = kHeads * kHeadDim,
+                                .heads = kHeads,
+                                .kv_heads = kKvHeads,
+                                .head_dim = kHeadDim,
+                                .scale = 0.125f,
+                                .position = position};
     std::vector<float> scratch(kernels::attention_scratch_floats(args, rows, keys));
-    const int repeats = rows == 1 ? 100 : 1;
     const double seconds = best_seconds([&] {
-      for (int i = 0; i < repeats; ++i)
+      for (std::size_t copy = 0; copy < copies; ++copy) {
+        args.pages = pages[copy].data();
         device_.kernels().attention(args, 0, kHeads, 0, rows, scratch.data());
+      }
     });
     const double pairs = static_cast<double>(rows) * static_cast<double>(position) +
                          static_cast<double>(rows * (rows + 1)) / 2;
-    std::printf("%-24s %6.1f GMAC/s, %.1f us (one thread)\n", name.c_str(),
-                pairs * kHeads * kHeadDim * 2 * repeats / seconds / 1e9, seconds / repeats * 1e6);
+    std::printf("%-24s x %2zu: %5.1f GMAC/s, %.1f us, caches %.1f GB/s (one thread)\n",
+                name.c_str(), copies,
+                pairs * kHeads * kHeadDim * 2 * static_cast<double>(copies) / seconds / 1e9,
+                seconds / static_cast<double>(copies) * 1e6,
+                static_cast<double>(keys * 2 * kKvHeads * kHeadDim * 2 * copies) / seconds / 1e9);
   }
 
   void elementwise() {
@@ -314,9 +321,10 @@ int main(int argc, char** argv) {
   bench.matmul(quant::Type::kQ8_0, 49152, 576, 1);
   bench.matmul(quant::Type::kF16, 1536, 576, 60);
   bench.matmul(quant::Type::kF32, 1536, 576, 30);
-  bench.attention(0, 512);
-  bench.attention(127, 1);
-  bench.attention(1023, 1);
+  bench.attention(0, 512, 1);
+  bench.attention(127, 1, 1);
+  bench.attention(1023, 1, 1);
+  bench.attention(1023, 1, 120);
   bench.elementwise();
   return 0;
 }
