@@ -72,7 +72,9 @@ constexpr std::size_t smaller_tile(std::size_t columns) {
 template <class Tile, std::size_t C = Tile::kColumns>
 HWY_INLINE std::size_t run_columns(std::size_t left, const std::byte* group, const Activations& x,
                                    std::size_t column, const Output& output) {
-  if (C == 1 || left >= C) {
+  // Two halves go better than a full tile and a small rest.
+  const bool halves = left > C && left <= 2 * smaller_tile(C);
+  if (C == 1 || (left >= C && !halves)) {
     Tile::template run<C>(group, x, column, output);
     return C;
   }
@@ -102,7 +104,7 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
       const std::size_t piece = fetch ? w.group_bytes * Tile::kColumns / (end - begin) : 0;
       const std::byte* next = weights + w.group_bytes;
       for (std::size_t column = begin; column < end;) {
-        for (std::size_t at = 0; at < piece; at += 64) hwy::Prefetch(next + at);
+        for (std::size_t at = 0; at < piece; at += 64) prefetch_second_level(next + at);
         next += piece;
         column += run_columns<Tile>(end - column, weights, x, column, output);
       }
