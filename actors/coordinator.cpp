@@ -11,6 +11,7 @@
 #include <troupe/model/tokenizer.h>
 #include <troupe/runtime/log.h>
 
+// Longer than 500 lines: every frame that a head answers, one short function each.
 namespace troupe::actors {
 namespace {
 

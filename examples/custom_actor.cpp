@@ -24,7 +24,7 @@ troupe::token_receiver::behavior_type reporter(
         if (!error) std::fprintf(stderr, "\n%s\n", error.message().c_str());
         std::printf("\n%d tokens as messages, finished: %s\n", self->state.tokens,
                     error ? outcome->result.finish_reason.c_str() : "error");
-        self->send(waiting, error.is_ok());
+        caf::anon_send(waiting, error.is_ok());
         self->quit();
       },
   };

@@ -13,7 +13,7 @@
 namespace troupe::model {
 
 struct ChatMessage {
-  std::string role;      // system, user, assistant
+  std::string role;  // system, user, assistant
   std::string content;
 };
 

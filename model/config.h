@@ -13,18 +13,18 @@
 namespace troupe::model {
 
 struct ModelConfig {
-  std::string family;                 // a row of families/: "llama"
-  std::size_t layers = 0;             // L
-  std::size_t channels = 0;           // C
+  std::string family;        // a row of families/: "llama"
+  std::size_t layers = 0;    // L
+  std::size_t channels = 0;  // C
   std::size_t ffn_channels = 0;
   std::size_t heads = 0, kv_heads = 0, head_dim = 0;
-  std::size_t vocabulary = 0;         // V
-  std::size_t context_max = 0;        // positions the model was trained for
+  std::size_t vocabulary = 0;   // V
+  std::size_t context_max = 0;  // positions the model was trained for
   float norm_epsilon = 1e-5f;
   double rope_theta = 10000.0;
   std::size_t rotary_dim = 0;
-  bool rope_interleaved = true;       // GGUF's llama order
-  bool tied_embedding = false;        // the output matrix is token_embd
+  bool rope_interleaved = true;  // GGUF's llama order
+  bool tied_embedding = false;   // the output matrix is token_embd
 };
 
 // Reads and checks every field (each product is bounded; heads divide; dims > 0).

@@ -15,6 +15,7 @@
 //   tensor entry:   string name, u32 dimensions n, u64 x n (contiguous first), u32 type, u64 offset
 //   padding to general.alignment; offsets count from here
 
+// Longer than 500 lines: one checked reader for one format, whose steps share its cursor.
 namespace troupe::model {
 namespace {
 

@@ -16,19 +16,19 @@
 
 namespace troupe::model {
 
-using GgufValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t,
-                               std::uint32_t, std::int32_t, float, bool, std::string,
-                               std::uint64_t, std::int64_t, double,
-                               std::vector<std::string>,    // array of strings
-                               std::vector<std::int64_t>,   // array of any integer or bool type
-                               std::vector<double>>;        // array of f32 or f64
+using GgufValue =
+    std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::int16_t, std::uint32_t,
+                 std::int32_t, float, bool, std::string, std::uint64_t, std::int64_t, double,
+                 std::vector<std::string>,   // array of strings
+                 std::vector<std::int64_t>,  // array of any integer or bool type
+                 std::vector<double>>;       // array of f32 or f64
 
 struct TensorInfo {
   std::string name;
   quant::Type type = quant::Type::kF32;
   // Row-major: shape.back() is the contiguous dimension (GGUF's ne[0]); at most 4 entries.
   std::vector<std::uint64_t> shape;
-  std::uint64_t offset = 0;   // from the start of the file
+  std::uint64_t offset = 0;  // from the start of the file
   std::uint64_t bytes = 0;
 };
 
@@ -36,8 +36,8 @@ struct GgufHeader {
   std::uint32_t version = 0;
   std::map<std::string, GgufValue, std::less<>> metadata;
   std::vector<TensorInfo> tensors;
-  std::uint64_t header_bytes = 0;   // everything before the first tensor's bytes
-  const TensorInfo* tensor(std::string_view name) const;   // nullptr when absent
+  std::uint64_t header_bytes = 0;  // everything before the first tensor's bytes
+  const TensorInfo* tensor(std::string_view name) const;  // nullptr when absent
   // Typed look-ups: kBadData naming the key when absent or of another type (integers convert when
   // they fit).
   Result<std::uint64_t> u64(std::string_view key) const;

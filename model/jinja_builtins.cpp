@@ -9,6 +9,7 @@
 #include <troupe/model/jinja_lexer.h>
 #include <troupe/model/utf8.h>
 
+// Longer than 500 lines: a table of filters, tests and methods, one short function each.
 namespace troupe::model::jinja {
 namespace {
 

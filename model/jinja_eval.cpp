@@ -8,6 +8,7 @@
 #include <troupe/model/jinja_lexer.h>
 #include <troupe/model/utf8.h>
 
+// Longer than 500 lines: one evaluator over one tree; its cases share the scopes and the budget.
 namespace troupe::model::jinja {
 namespace {
 

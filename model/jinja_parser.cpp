@@ -7,6 +7,7 @@
 #include <troupe/model/jinja_lexer.h>
 #include <troupe/model/utf8.h>
 
+// Longer than 500 lines: one grammar, a function a rule, mutually recursive.
 namespace troupe::model::jinja {
 namespace {
 

@@ -11,11 +11,13 @@
 namespace troupe::model {
 
 struct SamplingParams {
-  float temperature = 0.0f;   // 0: greedy
-  float top_p = 1.0f;         // in (0, 1]
+  float temperature = 0.0f;  // 0: greedy
+  float top_p = 1.0f;        // in (0, 1]
   std::uint64_t seed = 0;
   template <class Archive>
-  void serialize(Archive& archive) { archive(temperature, top_p, seed); }
+  void serialize(Archive& archive) {
+    archive(temperature, top_p, seed);
+  }
 };
 // kInvalidArgument naming the field and the value (negative, NaN, out of range).
 Status validate(const SamplingParams& params);

@@ -15,8 +15,8 @@ namespace troupe::model {
 using TokenId = std::int32_t;
 
 struct EncodeOptions {
-  bool add_special = true;     // BOS/EOS where the model's file asks for them
-  bool parse_special = true;   // "<|im_start|>" in the text is the special token, not plain text
+  bool add_special = true;    // BOS/EOS where the model's file asks for them
+  bool parse_special = true;  // "<|im_start|>" in the text is the special token, not plain text
 };
 
 class Tokenizer {
@@ -33,18 +33,18 @@ class Tokenizer {
   // when `with_special`, else nothing. kInvalidArgument when the id is not in the vocabulary.
   virtual Result<std::string> piece(TokenId id, bool with_special) const = 0;
   virtual std::size_t vocabulary() const = 0;
-  virtual bool is_end(TokenId id) const = 0;       // generation stops here
+  virtual bool is_end(TokenId id) const = 0;  // generation stops here
   virtual std::vector<TokenId> end_tokens() const = 0;
-  virtual TokenId bos() const = 0;                 // -1: none
-  virtual TokenId eos() const = 0;                 // -1: none
+  virtual TokenId bos() const = 0;  // -1: none
+  virtual TokenId eos() const = 0;  // -1: none
 };
 
 // Turns token bytes into text without ever emitting half a UTF-8 character: an incomplete tail is
 // held back until it is whole; bytes that can never be part of a character become U+FFFD.
 class Utf8Stream {
  public:
-  std::string push(std::string_view bytes);   // the complete characters so far
-  std::string finish();                        // what is left, incomplete tails as U+FFFD
+  std::string push(std::string_view bytes);  // the complete characters so far
+  std::string finish();                      // what is left, incomplete tails as U+FFFD
 
  private:
   std::string pending_;

@@ -11,9 +11,9 @@
 namespace troupe {
 
 struct DeviceOptions {
-  int threads = 0;                           // as ThreadPoolOptions
+  int threads = 0;  // as ThreadPoolOptions
   bool pin = true;
-  std::optional<kernels::Isa> isa;           // absent: kernels::choose_isa()
+  std::optional<kernels::Isa> isa;  // absent: kernels::choose_isa()
 };
 
 class Device {

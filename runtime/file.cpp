@@ -1,4 +1,7 @@
-#include <troupe/runtime/file.h>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -6,10 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <cerrno>
-#include <cstring>
-#include <utility>
+#include <troupe/runtime/file.h>
 
 namespace troupe {
 namespace {
@@ -19,8 +19,8 @@ Status system_error(const char* doing, const std::filesystem::path& path, int er
   if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
   if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
   if (error == ENOSPC || error == EDQUOT || error == ENOMEM) code = Code::kResourceExhausted;
-  return Status(code, std::string("cannot ") + doing + " " + path.string() + ": " +
-                          std::strerror(error));
+  return Status(code,
+                std::string("cannot ") + doing + " " + path.string() + ": " + std::strerror(error));
 }
 
 class Descriptor {

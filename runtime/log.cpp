@@ -1,8 +1,8 @@
-#include <troupe/runtime/log.h>
-
 #include <atomic>
 #include <memory>
 #include <mutex>
+
+#include <troupe/runtime/log.h>
 
 namespace troupe {
 namespace {

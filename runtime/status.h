@@ -14,17 +14,17 @@ namespace troupe {
 
 enum class Code : std::uint8_t {
   kOk = 0,
-  kInvalidArgument,    // the caller asked for something that cannot be (exit code 2 at the command)
-  kNotFound,           // a file, model, node or request that is not there
-  kBadData,            // bytes that are not what they claim to be
-  kFailedPrecondition, // possible, but not in this state
-  kResourceExhausted,  // memory, disk, credits, queue
-  kUnavailable,        // a peer that is not there, or not any more
+  kInvalidArgument,  // the caller asked for something that cannot be (exit code 2 at the command)
+  kNotFound,         // a file, model, node or request that is not there
+  kBadData,          // bytes that are not what they claim to be
+  kFailedPrecondition,  // possible, but not in this state
+  kResourceExhausted,   // memory, disk, credits, queue
+  kUnavailable,         // a peer that is not there, or not any more
   kDeadlineExceeded,
-  kPermissionDenied,   // an unknown key, a wrong role, a refused token
-  kAlreadyExists,      // e.g. a port in use
+  kPermissionDenied,  // an unknown key, a wrong role, a refused token
+  kAlreadyExists,     // e.g. a port in use
   kCancelled,
-  kInternal,           // third-party failure without a better name
+  kInternal,  // third-party failure without a better name
 };
 
 // Stable lower-case name of a code, e.g. "not_found".
@@ -81,16 +81,16 @@ namespace detail {
 
 // TROUPE_CHECK(condition, values): aborts, naming the place, the condition and `values` (anything
 // that converts to std::string), when an invariant of ours is broken.
-#define TROUPE_CHECK(condition, values)                                              \
-  do {                                                                               \
-    if (!(condition)) [[unlikely]]                                                   \
-      ::troupe::detail::check_failed(__FILE__, __LINE__, #condition, (values));      \
+#define TROUPE_CHECK(condition, values)                                         \
+  do {                                                                          \
+    if (!(condition)) [[unlikely]]                                              \
+      ::troupe::detail::check_failed(__FILE__, __LINE__, #condition, (values)); \
   } while (false)
 
-#define TROUPE_RETURN_IF_ERROR(expression)                          \
-  do {                                                              \
+#define TROUPE_RETURN_IF_ERROR(expression)                                       \
+  do {                                                                           \
     if (::troupe::Status troupe_status_ = (expression); !troupe_status_.is_ok()) \
-      return troupe_status_;                                        \
+      return troupe_status_;                                                     \
   } while (false)
 
 #define TROUPE_CONCAT_INNER(a, b) a##b

@@ -15,8 +15,8 @@
 namespace troupe {
 
 struct ThreadPoolOptions {
-  int threads = 0;          // 0: every CPU that this process may use (affinity and cgroup quota)
-  bool pin = true;          // pin each thread to a CPU claimed by a per-CPU lock file
+  int threads = 0;  // 0: every CPU that this process may use (affinity and cgroup quota)
+  bool pin = true;  // pin each thread to a CPU claimed by a per-CPU lock file
   int spin_microseconds = 50;
 };
 

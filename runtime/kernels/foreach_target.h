@@ -7,8 +7,8 @@
 #ifndef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #endif
-#include <hwy/foreach_target.h>  // re-includes the includer
 #include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>  // re-includes the includer
 #include <hwy/highway.h>
 
 #undef TROUPE_VECTOR_TARGET

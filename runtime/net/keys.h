@@ -24,11 +24,11 @@ struct KeyPair {
 enum class Role : std::uint8_t { kHead = 0, kNode = 1, kClient = 2, kEnrol = 3 };
 const char* role_name(Role role);
 
-KeyPair make_key_pair();                                        // random
+KeyPair make_key_pair();  // random
 KeyPair key_pair_from_seed(const std::array<std::uint8_t, 32>& seed);
-std::string to_z85(const PublicKey& key);                       // 40 characters
+std::string to_z85(const PublicKey& key);  // 40 characters
 Result<PublicKey> key_from_z85(const std::string& text);
-std::uint64_t random_u64();                                     // never 0
+std::uint64_t random_u64();  // never 0
 
 // Reads the key pair at `path`, or makes and stores one (0600). kPermissionDenied when the file is
 // readable by others: says which mode it has and how to mend it.

@@ -29,10 +29,10 @@ enum class Type : std::uint32_t {
 
 struct Format {
   Type type;
-  std::string_view name;        // as GGUF spells it, e.g. "Q4_1"
-  std::uint32_t block_elements; // consecutive elements of a row that share scales (1: none)
-  std::uint32_t block_bytes;    // bytes of such a block in a file
-  bool quantized_activations;   // true: multiplies int8 blocks of activations, false: f32
+  std::string_view name;         // as GGUF spells it, e.g. "Q4_1"
+  std::uint32_t block_elements;  // consecutive elements of a row that share scales (1: none)
+  std::uint32_t block_bytes;     // bytes of such a block in a file
+  bool quantized_activations;    // true: multiplies int8 blocks of activations, false: f32
   // out[0, blocks * block_elements) = the exact f32 values of `blocks` blocks.
   // Oracle: the reference Python package `gguf`, through tests/data/golden/quants.safetensors.
   void (*dequantize)(const std::byte* in, std::size_t blocks, float* out);

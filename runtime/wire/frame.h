@@ -31,12 +31,12 @@
 
 namespace troupe::wire {
 
-constexpr std::uint32_t kMagic = 0x31505254;   // "TRP1" read little-endian
+constexpr std::uint32_t kMagic = 0x31505254;  // "TRP1" read little-endian
 constexpr std::uint16_t kProtocolVersion = 1;
 constexpr std::size_t kHeaderBytes = 80;
 constexpr std::uint32_t kBodyBytesMax = 16u << 20;
 constexpr std::uint64_t kPayloadBytesMax = 64ull << 20;
-constexpr std::uint64_t kBulkPayloadBytesMax = 256u << 10;   // a larger one would delay heartbeats
+constexpr std::uint64_t kBulkPayloadBytesMax = 256u << 10;  // a larger one would delay heartbeats
 
 struct Header {
   std::uint16_t version = kProtocolVersion;
