@@ -42,7 +42,7 @@ class AlignedBuffer {
   explicit AlignedBuffer(std::size_t bytes);  // TROUPE_CHECKs that memory is there
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
-  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes() const { return data_ ? data_.get_deleter().bytes : 0; }
 
  private:
   struct Free {
@@ -50,7 +50,6 @@ class AlignedBuffer {
     void operator()(std::byte* p) const;
   };
   std::unique_ptr<std::byte, Free> data_;
-  std::size_t bytes_ = 0;
 };
 
 // A weight matrix W (rows = outputs, columns = inputs) with kGroupRows rows interleaved, at the

@@ -8,8 +8,7 @@ namespace troupe::kernels {
 
 static_assert(kGroupRows == quant::kPackRows);
 
-AlignedBuffer::AlignedBuffer(std::size_t bytes)
-    : data_(arena_allocate(bytes), Free{bytes}), bytes_(bytes) {
+AlignedBuffer::AlignedBuffer(std::size_t bytes) : data_(arena_allocate(bytes), Free{bytes}) {
   TROUPE_CHECK(data_ != nullptr, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
 }
 

@@ -1,0 +1,73 @@
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/runtime/kernels/kernels.h>
+
+namespace troupe::kernels {
+
+TEST_CASE("buffers of any size are aligned, apart from each other, and can be moved") {
+  std::mt19937 random(5);
+  std::vector<AlignedBuffer> buffers;
+  for (const std::size_t bytes : {0u, 1u, 63u, 64u, 49152u, 2u << 20, (2u << 20) + 1, 20u << 20})
+    buffers.emplace_back(bytes);
+  for (int i = 0; i < 400; ++i) {  // more than a chunk of the arena holds
+    buffers.emplace_back(1 + random() % 200000);
+    if (i % 3 == 0) {  // something in between goes away
+      std::swap(buffers[random() % buffers.size()], buffers.back());
+      buffers.pop_back();
+    }
+  }
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    REQUIRE(reinterpret_cast<std::uintptr_t>(buffers[i].data()) % 64 == 0);
+    std::memset(buffers[i].data(), static_cast<int>(i % 251), buffers[i].bytes());
+  }
+  const std::size_t bytes = buffers[4].bytes();
+  AlignedBuffer moved = std::move(buffers[4]);
+  CHECK(moved.bytes() == bytes);
+  CHECK(buffers[4].bytes() == 0);
+  buffers[4] = std::move(moved);
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < buffers.size(); ++i)
+    for (std::size_t at = 0; at < buffers[i].bytes(); ++at)
+      wrong += buffers[i].data()[at] != static_cast<std::byte>(i % 251);
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a piece that came back is handed out again") {
+  const AlignedBuffer keeps_the_chunk(50048);
+  const std::byte* first = nullptr;
+  {
+    const AlignedBuffer page(50048);
+    first = page.data();
+  }
+  const AlignedBuffer page(50048);
+  CHECK(page.data() == first);
+}
+
+TEST_CASE("buffers come and go on several threads") {
+  std::vector<std::thread> threads;
+  std::vector<int> wrong(4);
+  for (std::size_t thread = 0; thread < wrong.size(); ++thread)
+    threads.emplace_back([&wrong, thread] {
+      std::mt19937 random(static_cast<unsigned>(thread));
+      std::vector<AlignedBuffer> mine(8);
+      for (int i = 0; i < 2000; ++i) {
+        AlignedBuffer& buffer = mine[random() % mine.size()];
+        buffer = AlignedBuffer(64 * (1 + random() % 64));
+        std::memset(buffer.data(), static_cast<int>(thread), buffer.bytes());
+        for (const AlignedBuffer& other : mine)
+          if (other.bytes() > 0 && other.data()[other.bytes() - 1] != std::byte(thread))
+            ++wrong[thread];
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == std::vector<int>(4));
+}
+
+}  // namespace troupe::kernels
