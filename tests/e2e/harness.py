@@ -14,6 +14,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TROUPE = os.environ.get("TROUPE_BIN", str(ROOT / "build" / "test" / "troupe"))
+BUILD = pathlib.Path(os.environ.get("TROUPE_BUILD_DIR", ROOT / "build" / "test"))
 MODEL = os.environ.get("TROUPE_TEST_MODEL", "")
 GPL = "/usr/share/common-licenses/GPL-3"
 LAYERS = 30

@@ -1,14 +1,11 @@
 """The examples build against an installed Troupe, outside of this tree, and run."""
 import os
-import pathlib
 import shutil
 import subprocess
 
 import pytest
 
 import harness
-
-BUILD = pathlib.Path(os.environ.get("TROUPE_BUILD_DIR", harness.ROOT / "build" / "test"))
 
 
 def run(*words, env=None):
@@ -22,7 +19,7 @@ def run(*words, env=None):
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     prefix = tmp_path_factory.mktemp("prefix")
-    run("cmake", "--install", BUILD, "--prefix", prefix)
+    run("cmake", "--install", harness.BUILD, "--prefix", prefix)
     return prefix
 
 

@@ -6,12 +6,14 @@ program under test. The blocks that set the machine up are run by .ci/run instea
 import os
 import pathlib
 import re
+import signal
 import subprocess
 
 import pytest
 
 import harness
 
+LIMIT_SECONDS = 400
 SET_UP = ("tools/quickstart.sh", "tools/test.sh")
 
 
@@ -52,18 +54,34 @@ def test_every_command(tmp_path):
     for entry in harness.ROOT.iterdir():
         if entry.name not in ("build", ".git"):
             (tree / entry.name).symlink_to(entry)
-    (tree / "build" / "release").mkdir(parents=True)
-    (tree / "build" / "release" / "troupe").symlink_to(harness.TROUPE)
+    (tree / "build").mkdir()
+    (tree / "build" / "release").symlink_to(harness.BUILD)
+    run_folder = tmp_path / "run"
+    run_folder.mkdir(mode=0o700)
     (tmp_path / ".troupe").mkdir(mode=0o700)
     (tmp_path / ".troupe" / "store").symlink_to(store)
     env = {k: v for k, v in os.environ.items() if not k.startswith("TROUPE_")}
-    env |= {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "TMPDIR": str(tmp_path)}
-    # One shell for all of them, as a reader would have; its daemons end with it.
-    script = ["set -eu", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
+    env |= {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(run_folder), "TMPDIR": str(tmp_path)}
+    # One shell for all of them, as a reader would have, in a process group of its own, so that its
+    # daemons end with it.
+    script = ["set -eu"]
     for number, block in blocks():
         if not is_set_up(block):
             script += [f"echo '== README.md, line {number}'", block]
-    done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=tree, env=env, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout[-4000:]
+    with open(tmp_path / "said", "w+b") as said:
+        shell = subprocess.Popen(["bash", "-c", "\n".join(script)], cwd=tree, env=env,
+                                 stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                                 start_new_session=True)
+        try:
+            status = shell.wait(LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            status = "a timeout"
+        finally:
+            try:
+                os.killpg(shell.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            shell.wait()
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    assert status == 0, f"ended with {status}: {text[-4000:]}"

@@ -28,5 +28,8 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/troupeConfigVersion.cmake
 install(FILES ${CMAKE_BINARY_DIR}/troupeConfig.cmake ${CMAKE_BINARY_DIR}/troupeConfigVersion.cmake
   ${CMAKE_SOURCE_DIR}/tools/cmake/FindCAF.cmake DESTINATION ${TROUPE_PACKAGE_DIR})
 
+# Relative to the file itself, so that `cmake --install --prefix` may choose another place.
+file(RELATIVE_PATH TROUPE_PC_TO_PREFIX
+  ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 configure_file(${CMAKE_SOURCE_DIR}/tools/cmake/troupe.pc.in ${CMAKE_BINARY_DIR}/troupe.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/troupe.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
