@@ -12,7 +12,8 @@
 namespace troupe::model::jinja {
 namespace {
 
-constexpr int kDepthMax = 800;
+// Some frames a level: well below a megabyte of stack, since threads of others may call.
+constexpr int kDepthMax = 250;
 constexpr int kValueDepthMax = 50;
 constexpr std::int64_t kRangeMax = 100'000;
 
