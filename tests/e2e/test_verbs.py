@@ -58,6 +58,15 @@ def test_results_on_stdout_all_else_on_stderr(alone):
     assert re.search(r"tokens/s.*layers 0-29 on", outcome.err), outcome.err
 
 
+def test_a_seed_is_drawn_and_said(alone):
+    words = ("run", harness.MODEL, "A story:", "--raw", "-n", 16, "--temperature", "1.2")
+    first = alone.troupe(*words)
+    seed = re.search(r"--seed (\d+)", first.err)[1]
+    assert alone.troupe(*words, "--seed", seed).out == first.out
+    assert alone.troupe(*words).out != first.out
+    assert "--seed" not in alone.troupe("run", harness.MODEL, "A", "--raw", "-n", 1).err
+
+
 def test_pull_twice(alone):
     first = alone.json("pull", "smollm2-135m", env={"TROUPE_HOME": ""} | home_of_model())
     second = alone.json("pull", "smollm2-135m", env=home_of_model())

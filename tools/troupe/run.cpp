@@ -1,6 +1,7 @@
 #include <charconv>
 #include <cstdio>
 #include <memory>
+#include <random>
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -22,6 +23,7 @@ struct Options {
   std::string cluster, model, prompt, prompt_ids, layers;
   bool has_prompt = false, has_ids = false;
   int threads = 0;
+  CLI::Option* seed = nullptr;
   GenerateRequest request;
 };
 
@@ -86,6 +88,14 @@ Status fill_request(Options& options) {
   return Status::ok();
 }
 
+// Without --seed every run draws anew, and says how to have the same text again.
+void draw_seed(Options& options) {
+  model::SamplingParams& sampling = options.request.sampling;
+  if (sampling.temperature == 0.0f || options.seed->count() > 0) return;
+  sampling.seed = std::random_device()();
+  say("drawn with --seed " + std::to_string(sampling.seed));
+}
+
 nlohmann::json to_json(const GenerateResult& result) {
   nlohmann::json nodes = nlohmann::json::array();
   for (const StageReport& stage : result.nodes) {
@@ -142,6 +152,7 @@ int run(Options& options) {
   Result<std::string> model = prepare_model(**store, home, options.model, !address->empty());
   if (!model) return fail(model.status(), json);
   options.request.model = *model;
+  draw_seed(options);
   Result<OpenCluster> open = open_cluster(home, options.cluster, options.threads);
   if (!open) return fail(open.status(), json);
   SignalWatch watch;
@@ -162,8 +173,8 @@ void add_generation_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--top-p", request.sampling.top_p, "Draw from the likeliest that sum to this")
       ->capture_default_str();
-  app.add_option("--seed", request.sampling.seed, "The same seed gives the same text")
-      ->capture_default_str();
+  options.seed = app.add_option("--seed", request.sampling.seed,
+                                "The same seed gives the same text [drawn, and said on stderr]");
   app.add_option("--stop", request.stop, "End before this text; can be given again")
       ->allow_extra_args(false)
       ->type_name("TEXT");
