@@ -102,6 +102,37 @@ void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
   transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl);
 }
 
+// ---- the lease -------------------------------------------------------------------------------
+
+NodeStats stats(const NodeShell& state, const Setup& setup) {
+  NodeStats sum = state.past;
+  for (const auto& [epoch, here] : state.stages) {
+    if (here.stage) sum.weights_bytes += here.stage->weights_bytes();
+    sum.kv_bytes += here.counters->kv_bytes;
+    sum.hidden_bytes_out += here.counters->hidden_bytes_out;
+    sum.positions_out += here.counters->positions_out;
+    sum.steps += here.counters->steps;
+    sum.positions += here.counters->positions;
+  }
+  sum.bulk_bytes_in = *setup->bulk_bytes_in;
+  const LinkCounters counters = setup->link->counters();
+  sum.stale_frames = counters.stale_frames;
+  sum.refused_frames = counters.wrong_role_frames + counters.unknown_frames +
+                       counters.undecodable_frames + counters.transport.rejected_header +
+                       counters.transport.rejected_checksum + counters.transport.rejected_sequence +
+                       counters.transport.rejected_cluster;
+  return sum;
+}
+
+// The lease, and what this node has; also sent when that changes, before the head acts on it.
+void send_heartbeat(Self self, const Setup& setup) {
+  NodeShell& state = self->state;
+  if (state.phase != Phase::kMember) return;
+  const Heartbeat beat{++state.beats, stats(state, setup)};
+  const Status sent = setup->link->send(setup->head, MessageType::kHeartbeat, beat);
+  if (!sent) state.last_trouble = sent;
+}
+
 // ---- stages ----------------------------------------------------------------------------------
 
 void drop_stage(Self self, const Setup& setup, std::uint64_t epoch) {
@@ -145,6 +176,7 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   worker.counters = here.counters;
   here.worker = spawn_worker(self->system(), std::move(worker));
   setup->link->attach_worker(epoch, here.worker);
+  send_heartbeat(self, setup);
   const StageLoaded loaded{epoch, here.stage->weights_bytes(), here.fetched_bytes};
   const Status sent = setup->link->send(setup->head, MessageType::kStageLoaded, loaded, epoch);
   if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
@@ -359,33 +391,11 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   }
 }
 
-NodeStats stats(const NodeShell& state, const Setup& setup) {
-  NodeStats sum = state.past;
-  for (const auto& [epoch, here] : state.stages) {
-    if (here.stage) sum.weights_bytes += here.stage->weights_bytes();
-    sum.kv_bytes += here.counters->kv_bytes;
-    sum.hidden_bytes_out += here.counters->hidden_bytes_out;
-    sum.positions_out += here.counters->positions_out;
-    sum.steps += here.counters->steps;
-    sum.positions += here.counters->positions;
-  }
-  sum.bulk_bytes_in = *setup->bulk_bytes_in;
-  const LinkCounters counters = setup->link->counters();
-  sum.stale_frames = counters.stale_frames;
-  sum.refused_frames = counters.wrong_role_frames + counters.unknown_frames +
-                       counters.undecodable_frames + counters.transport.rejected_header +
-                       counters.transport.rejected_checksum + counters.transport.rejected_sequence +
-                       counters.transport.rejected_cluster;
-  return sum;
-}
-
 void tick(Self self, const Setup& setup) {
   NodeShell& state = self->state;
   const std::int64_t now = monotonic_us();
   if (state.phase == Phase::kMember) {
-    const Heartbeat beat{++state.beats, stats(state, setup)};
-    const Status sent = setup->link->send(setup->head, MessageType::kHeartbeat, beat);
-    if (!sent) state.last_trouble = sent;
+    send_heartbeat(self, setup);
   } else if (!state.ever_joined && state.phase != Phase::kStopped) {
     // Another newcomer with the same token may have got our answer: say it again.
     if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
