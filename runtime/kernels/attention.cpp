@@ -335,13 +335,15 @@ void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t he
       Tile tile;
       tile.count = tile_count(vectors - begin);
       const std::size_t last_row = row_begin + (begin + tile.count - 1) / heads;
-      const std::size_t keys = args.position + last_row + 1;
+      const std::size_t keys =
+          args.bidirectional_keys != 0 ? args.bidirectional_keys : args.position + last_row + 1;
       for (std::size_t v = 0; v < tile.count; ++v) {
         const std::size_t row = row_begin + (begin + v) / heads;
         const std::size_t channel = (head + (begin + v) % heads) * args.head_dim;
         tile.q[v] = args.q + row * args.q_stride + channel;
         tile.out[v] = args.out + row * args.out_stride + channel;
-        tile.last[v] = args.position + row;
+        tile.last[v] =
+            args.bidirectional_keys != 0 ? args.bidirectional_keys - 1 : args.position + row;
         tile.first[v] =
             args.window != 0 && tile.last[v] + 1 > args.window ? tile.last[v] + 1 - args.window : 0;
       }

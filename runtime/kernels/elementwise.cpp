@@ -1,5 +1,5 @@
-// The vector targets' kernels that work element by element or on a row alone: quantizing, norm,
-// rotation, storing keys and values, SiLU, exp. Compiled once for each target.
+// The vector targets' kernels that work element by element or on a row alone: quantizing, norms,
+// rotation, storing keys and values, SiLU, GELU, tanh, exp. Compiled once for each target.
 
 #include <bit>
 #include <cmath>
@@ -127,6 +127,47 @@ void rms_norm(const float* x, const float* weight, float eps, std::size_t channe
   }
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, float eps,
+                std::size_t channels, std::size_t row_begin, std::size_t row_end, float* out) {
+  const std::size_t whole = channels / 16 * 16;
+  const auto count = static_cast<float>(channels);
+  for (std::size_t row = row_begin; row < row_end; ++row) {
+    const float* in = x + row * channels;
+    float* to = out + row * channels;
+    Floats partial[kParts];
+    for (std::size_t p = 0; p < kParts; ++p) partial[p] = hn::Zero(kFloat);
+    for (std::size_t c = 0; c < whole; c += 16)
+      for (std::size_t p = 0; p < kParts; ++p)
+        partial[p] = hn::Add(partial[p], hn::LoadU(kFloat, in + c + p * kLanes));
+    float tail[16] = {};  // zeros in the missing lanes add nothing
+    for (std::size_t c = whole; c < channels; ++c) tail[c - whole] = in[c];
+    for (std::size_t p = 0; p < kParts && whole != channels; ++p)
+      partial[p] = hn::Add(partial[p], hn::LoadU(kFloat, tail + p * kLanes));
+    const float mean = tree_sum(partial) / count;
+    const Floats means = hn::Set(kFloat, mean);
+    for (std::size_t p = 0; p < kParts; ++p) partial[p] = hn::Zero(kFloat);
+    for (std::size_t c = 0; c < whole; c += 16)
+      for (std::size_t p = 0; p < kParts; ++p) {
+        const Floats d = hn::Sub(hn::LoadU(kFloat, in + c + p * kLanes), means);
+        partial[p] = hn::MulAdd(d, d, partial[p]);
+      }
+    for (std::size_t c = whole; c < channels; ++c) tail[c - whole] = in[c] - mean;
+    for (std::size_t p = 0; p < kParts && whole != channels; ++p) {
+      const Floats d = hn::LoadU(kFloat, tail + p * kLanes);
+      partial[p] = hn::MulAdd(d, d, partial[p]);
+    }
+    const float inverse = 1.0f / __builtin_sqrtf(tree_sum(partial) / count + eps);
+    const Floats inverses = hn::Set(kFloat, inverse);
+    for (std::size_t c = 0; c < whole; c += kLanes) {
+      const Floats v = hn::Mul(hn::Sub(hn::LoadU(kFloat, in + c), means), inverses);
+      hn::StoreU(hn::MulAdd(v, hn::LoadU(kFloat, weight + c), hn::LoadU(kFloat, bias + c)), kFloat,
+                 to + c);
+    }
+    for (std::size_t c = whole; c < channels; ++c)
+      to[c] = __builtin_fmaf((in[c] - mean) * inverse, weight[c], bias[c]);
+  }
+}
+
 void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
           const float* cos_sin, bool interleaved) {
   const std::size_t half = rotary_dim / 2;
@@ -176,6 +217,27 @@ void silu_mul(float* gate, const float* up, std::size_t count) {
                gate + i);
   for (std::size_t i = whole; i < count; ++i)
     gate[i] = gate[i] / (1.0f + exp_bits(-gate[i])) * up[i];
+}
+
+void gelu_tanh(float* x, std::size_t count) {
+  const std::size_t whole = count / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes)
+    hn::StoreU(gelu_tanh_lanes(hn::LoadU(kFloat, x + i)), kFloat, x + i);
+  for (std::size_t i = whole; i < count; ++i) x[i] = gelu_tanh_bits(x[i]);
+}
+
+void gelu_erf(float* x, std::size_t count) {
+  const std::size_t whole = count / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes)
+    hn::StoreU(gelu_erf_lanes(hn::LoadU(kFloat, x + i)), kFloat, x + i);
+  for (std::size_t i = whole; i < count; ++i) x[i] = gelu_erf_bits(x[i]);
+}
+
+void tanh(const float* x, float* out, std::size_t count) {
+  const std::size_t whole = count / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes)
+    hn::StoreU(tanh_lanes(hn::LoadU(kFloat, x + i)), kFloat, out + i);
+  for (std::size_t i = whole; i < count; ++i) out[i] = tanh_bits(x[i]);
 }
 
 void exp(const float* x, float* out, std::size_t count) {

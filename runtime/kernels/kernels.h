@@ -102,6 +102,8 @@ struct AttentionArgs {
   float scale = 1.0f;
   std::size_t position = 0;  // absolute position of row 0; row r sees keys [lo, position + r]
   std::size_t window = 0;    // 0: lo = 0; else lo = max(0, position + r + 1 - window)
+  // Not 0: every row sees keys [0, bidirectional_keys) instead, as in an encoder; then window is 0.
+  std::size_t bidirectional_keys = 0;
 };
 
 struct Kernels {
@@ -118,6 +120,11 @@ struct Kernels {
   //   out may alias x. Source: Zhang & Sennrich 2019, eq. 4.
   void (*rms_norm)(const float* x, const float* weight, float eps, std::size_t channels,
                    std::size_t row_begin, std::size_t row_end, float* out);
+  // out = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias for rows [row_begin,
+  // row_end);
+  //   x, out (B,C) dense. out may alias x. Source: Ba et al. 2016, eq. 4.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps,
+                     std::size_t channels, std::size_t row_begin, std::size_t row_end, float* out);
   // Rotates `heads` heads of head_dim at x in place. cos_sin: (rotary_dim/2, 2) f32 of this
   // position. interleaved: pairs (2i, 2i+1); else NeoX: (i, i + rotary_dim/2).
   void (*rope)(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
@@ -132,6 +139,13 @@ struct Kernels {
                     std::size_t row_begin, std::size_t row_end, float* scratch);
   // gate[i] = silu(gate[i]) * up[i] for i in [0, count). silu(x) = x / (1 + exp(-x)).
   void (*silu_mul)(float* gate, const float* up, std::size_t count);
+  // x[i] = gelu(x[i]) for i in [0, count): by tanh x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))),
+  // by
+  //   erf x/2 (1 + erf(x / sqrt(2))). Source: Hendrycks & Gimpel 2016.
+  void (*gelu_tanh)(float* x, std::size_t count);
+  void (*gelu_erf)(float* x, std::size_t count);
+  // out[i] = tanh(x[i]), ours, within 3 ulp. out may alias x.
+  void (*tanh)(const float* x, float* out, std::size_t count);
   // out[i] = exp(x[i]), ours, within 2 ulp of the true value on [-87, 88], clamped outside.
   void (*exp)(const float* x, float* out, std::size_t count);
 };
@@ -149,5 +163,10 @@ float f16_to_f32(std::uint16_t bits);
 // outside the kernels; log likewise (within 2 ulp on normal numbers; log(0) = -inf).
 float exp_bits(float x);
 float log_bits(float x);
+// tanh within 3 ulp; erf within 2^-22 of its value; the two forms of GELU from them.
+float tanh_bits(float x);
+float erf_bits(float x);
+float gelu_tanh_bits(float x);
+float gelu_erf_bits(float x);
 
 }  // namespace troupe::kernels

@@ -69,6 +69,49 @@ float exp_bits(float x) {
   return p * std::bit_cast<float>(exponent << 23);
 }
 
+// Near zero a polynomial (Cephes' tanhf), else 1 - 2 / (exp(2|x|) + 1) with the sign of x.
+float tanh_bits(float x) {
+  const float a = std::fabs(x);
+  if (a < 0.625f) {
+    const float z = x * x;
+    float p = -5.70498872745e-3f;
+    p = std::fma(p, z, 2.06390887954e-2f);
+    p = std::fma(p, z, -5.37397155531e-2f);
+    p = std::fma(p, z, 1.33314422036e-1f);
+    p = std::fma(p, z, -3.33332819422e-1f);
+    return std::fma(p * z, x, x);
+  }
+  return std::copysign(1.0f - 2.0f / (exp_bits(a + a) + 1.0f), x);
+}
+
+// erf(x) = x P(x^2) / Q(x^2) on [-4, 4], beyond which it rounds to 1: the rational function of
+// these degrees with the least relative error (6.6e-8), fitted for this file.
+float erf_bits(float x) {
+  float v = -4.0f > x ? -4.0f : x;  // these comparisons let NaN through, as maxps and minps do
+  v = 4.0f < v ? 4.0f : v;
+  const float z = v * v;
+  float p = 1.9107786e-8f;
+  p = std::fma(p, z, -1.941934e-6f);
+  p = std::fma(p, z, 1.4724557e-4f);
+  p = std::fma(p, z, 3.9893378e-3f);
+  p = std::fma(p, z, 5.1521368e-2f);
+  p = std::fma(p, z, 2.0710001e-1f);
+  p = std::fma(p, z, 1.1283791f);
+  float q = 1.0207746e-3f;
+  q = std::fma(q, z, 1.4955738e-2f);
+  q = std::fma(q, z, 1.1796014e-1f);
+  q = std::fma(q, z, 5.1686886e-1f);
+  q = std::fma(q, z, 1.0f);
+  return v * p / q;
+}
+
+float gelu_tanh_bits(float x) {
+  const float inner = std::fma(x * x * 0.044715f, x, x);
+  return 0.5f * x * (1.0f + tanh_bits(0.79788456f * inner));
+}
+
+float gelu_erf_bits(float x) { return 0.5f * x * (1.0f + erf_bits(x * 0.70710678f)); }
+
 // log(x) = e ln 2 + 2 atanh((m - 1) / (m + 1)), x = m * 2^e, m in [sqrt(1/2), sqrt(2)); in double,
 // so that the one rounding to float is all the error there is.
 float log_bits(float x) {

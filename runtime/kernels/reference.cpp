@@ -93,6 +93,21 @@ void rms_norm(const float* x, const float* weight, float eps, std::size_t channe
   for (std::size_t c = 0; c < channels; ++c) out[c] = x[c] * inverse * weight[c];
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, float eps,
+                std::size_t channels, float* out) {
+  const auto count = static_cast<float>(channels);
+  float sums[16] = {}, squares[16] = {};
+  for (std::size_t c = 0; c < channels; ++c) sums[c % 16] += x[c];
+  const float mean = tree_sum(sums) / count;
+  for (std::size_t c = 0; c < channels; ++c) {
+    const float d = x[c] - mean;
+    squares[c % 16] = std::fma(d, d, squares[c % 16]);
+  }
+  const float inverse = 1.0f / std::sqrt(tree_sum(squares) / count + eps);
+  for (std::size_t c = 0; c < channels; ++c)
+    out[c] = std::fma((x[c] - mean) * inverse, weight[c], bias[c]);
+}
+
 void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
           const float* cos_sin, bool interleaved) {
   for (std::size_t head = 0; head < heads; ++head) {
@@ -135,5 +150,12 @@ void attention_row(const float* q, const float* k, const float* v, std::size_t h
 }
 
 float silu(float x) { return x / (1.0f + exp_bits(-x)); }
+
+float gelu_tanh(float x) {
+  const float u = 0.79788456f * std::fma(x * x * 0.044715f, x, x);
+  return 0.5f * x * (1.0f + tanh_bits(u));
+}
+
+float gelu_erf(float x) { return 0.5f * x * (1.0f + erf_bits(x * 0.70710678f)); }
 
 }  // namespace troupe::kernels::reference

@@ -18,6 +18,9 @@ float dot(quant::Type type, const std::byte* file_row, std::size_t columns, cons
 
 void rms_norm(const float* x, const float* weight, float eps, std::size_t channels, float* out);
 
+void layer_norm(const float* x, const float* weight, const float* bias, float eps,
+                std::size_t channels, float* out);
+
 void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
           const float* cos_sin, bool interleaved);
 
@@ -27,5 +30,7 @@ void attention_row(const float* q, const float* k, const float* v, std::size_t h
                    std::size_t first, std::size_t last, float scale, float* out);
 
 float silu(float x);
+float gelu_tanh(float x);
+float gelu_erf(float x);
 
 }  // namespace troupe::kernels::reference

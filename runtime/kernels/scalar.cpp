@@ -155,6 +155,22 @@ void rms_norm(const float* x, const float* weight, float eps, std::size_t channe
   }
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, float eps,
+                std::size_t channels, std::size_t row_begin, std::size_t row_end, float* out) {
+  const auto count = static_cast<float>(channels);
+  for (std::size_t row = row_begin; row < row_end; ++row) {
+    const float* in = x + row * channels;
+    float sums[16] = {}, squares[16] = {};
+    for (std::size_t c = 0; c < channels; ++c) sums[c % 16] += in[c];
+    const float mean = tree_sum(sums) / count;
+    for (std::size_t c = 0; c < channels; ++c)
+      squares[c % 16] = std::fma(in[c] - mean, in[c] - mean, squares[c % 16]);
+    const float inverse = 1.0f / std::sqrt(tree_sum(squares) / count + eps);
+    for (std::size_t c = 0; c < channels; ++c)
+      out[row * channels + c] = std::fma((in[c] - mean) * inverse, weight[c], bias[c]);
+  }
+}
+
 void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
           const float* cos_sin, bool interleaved) {
   const std::size_t half = rotary_dim / 2;
@@ -205,7 +221,8 @@ void kv_write(const float* k, const float* v, std::byte* page, KvType type, std:
 
 void attention_row(const AttentionArgs& args, std::size_t head, std::size_t row, float* scores) {
   const std::size_t kv_head = head / (args.heads / args.kv_heads);
-  const std::size_t last = args.position + row;
+  const std::size_t last =
+      args.bidirectional_keys != 0 ? args.bidirectional_keys - 1 : args.position + row;
   const std::size_t first = args.window != 0 && last + 1 > args.window ? last + 1 - args.window : 0;
   const float* q = args.q + row * args.q_stride + head * args.head_dim;
   float largest = -std::numeric_limits<float>::infinity();
@@ -253,6 +270,18 @@ void silu_mul(float* gate, const float* up, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) gate[i] = gate[i] / (1.0f + exp_bits(-gate[i])) * up[i];
 }
 
+void gelu_tanh(float* x, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) x[i] = gelu_tanh_bits(x[i]);
+}
+
+void gelu_erf(float* x, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) x[i] = gelu_erf_bits(x[i]);
+}
+
+void tanh(const float* x, float* out, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) out[i] = tanh_bits(x[i]);
+}
+
 void exp(const float* x, float* out, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) out[i] = exp_bits(x[i]);
 }
@@ -265,10 +294,14 @@ const Kernels& scalar_table() {
       .quantize_rows = quantize_rows,
       .matmul = matmul,
       .rms_norm = rms_norm,
+      .layer_norm = layer_norm,
       .rope = rope,
       .kv_write = kv_write,
       .attention = attention,
       .silu_mul = silu_mul,
+      .gelu_tanh = gelu_tanh,
+      .gelu_erf = gelu_erf,
+      .tanh = tanh,
       .exp = exp,
   };
   return kTable;

@@ -75,6 +75,53 @@ HWY_INLINE Floats exp_lanes(Floats x) {
   return hn::Mul(p, hn::BitCast(kFloat, hn::ShiftLeft<23>(exponent)));
 }
 
+// tanh_bits, operation by operation; both sides are computed and one is chosen.
+HWY_INLINE Floats tanh_lanes(Floats x) {
+  const Floats one = hn::Set(kFloat, 1.0f);
+  const Floats a = hn::Abs(x), z = hn::Mul(x, x);
+  Floats p = hn::Set(kFloat, -5.70498872745e-3f);
+  p = hn::MulAdd(p, z, hn::Set(kFloat, 2.06390887954e-2f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, -5.37397155531e-2f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, 1.33314422036e-1f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, -3.33332819422e-1f));
+  const Floats near = hn::MulAdd(hn::Mul(p, z), x, x);
+  const Floats two = hn::Set(kFloat, 2.0f);
+  const Floats far = hn::Sub(one, hn::Div(two, hn::Add(exp_lanes(hn::Add(a, a)), one)));
+  return hn::IfThenElse(hn::Lt(a, hn::Set(kFloat, 0.625f)), near, hn::CopySign(far, x));
+}
+
+// erf_bits, operation by operation.
+HWY_INLINE Floats erf_lanes(Floats x) {
+  Floats v = hn::Max(hn::Set(kFloat, -4.0f), x);
+  v = hn::Min(hn::Set(kFloat, 4.0f), v);
+  const Floats z = hn::Mul(v, v);
+  Floats p = hn::Set(kFloat, 1.9107786e-8f);
+  p = hn::MulAdd(p, z, hn::Set(kFloat, -1.941934e-6f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, 1.4724557e-4f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, 3.9893378e-3f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, 5.1521368e-2f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, 2.0710001e-1f));
+  p = hn::MulAdd(p, z, hn::Set(kFloat, 1.1283791f));
+  Floats q = hn::Set(kFloat, 1.0207746e-3f);
+  q = hn::MulAdd(q, z, hn::Set(kFloat, 1.4955738e-2f));
+  q = hn::MulAdd(q, z, hn::Set(kFloat, 1.1796014e-1f));
+  q = hn::MulAdd(q, z, hn::Set(kFloat, 5.1686886e-1f));
+  q = hn::MulAdd(q, z, hn::Set(kFloat, 1.0f));
+  return hn::Div(hn::Mul(v, p), q);
+}
+
+HWY_INLINE Floats gelu_tanh_lanes(Floats x) {
+  const Floats cube = hn::Mul(hn::Mul(x, x), hn::Set(kFloat, 0.044715f));
+  const Floats inner = hn::Mul(hn::Set(kFloat, 0.79788456f), hn::MulAdd(cube, x, x));
+  return hn::Mul(hn::Mul(hn::Set(kFloat, 0.5f), x),
+                 hn::Add(hn::Set(kFloat, 1.0f), tanh_lanes(inner)));
+}
+
+HWY_INLINE Floats gelu_erf_lanes(Floats x) {
+  const Floats inner = erf_lanes(hn::Mul(x, hn::Set(kFloat, 0.70710678f)));
+  return hn::Mul(hn::Mul(hn::Set(kFloat, 0.5f), x), hn::Add(hn::Set(kFloat, 1.0f), inner));
+}
+
 }  // namespace troupe::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

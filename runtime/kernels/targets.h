@@ -15,22 +15,27 @@ const Kernels& avx512_table();  // AVX-512 F, BW, DQ, VL and VNNI
 #endif
 
 // The vector targets' kernels, in Highway's namespace of each target. Contracts: kernels.h.
-#define TROUPE_TARGET_KERNELS(NAMESPACE)                                                   \
-  namespace NAMESPACE {                                                                    \
-  void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin,           \
-                     std::size_t row_end, QuantizedRows out);                              \
-  void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,        \
-              std::size_t group_end, float* out, std::size_t out_stride, bool accumulate); \
-  void rms_norm(const float* x, const float* weight, float eps, std::size_t channels,      \
-                std::size_t row_begin, std::size_t row_end, float* out);                   \
-  void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,     \
-            const float* cos_sin, bool interleaved);                                       \
-  void kv_write(const float* k, const float* v, std::byte* page, KvType type,              \
-                std::size_t kv_heads, std::size_t head_dim, std::size_t key_in_page);      \
-  void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t head_end,  \
-                 std::size_t row_begin, std::size_t row_end, float* scratch);              \
-  void silu_mul(float* gate, const float* up, std::size_t count);                          \
-  void exp(const float* x, float* out, std::size_t count);                                 \
+#define TROUPE_TARGET_KERNELS(NAMESPACE)                                                         \
+  namespace NAMESPACE {                                                                          \
+  void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin,                 \
+                     std::size_t row_end, QuantizedRows out);                                    \
+  void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,              \
+              std::size_t group_end, float* out, std::size_t out_stride, bool accumulate);       \
+  void rms_norm(const float* x, const float* weight, float eps, std::size_t channels,            \
+                std::size_t row_begin, std::size_t row_end, float* out);                         \
+  void layer_norm(const float* x, const float* weight, const float* bias, float eps,             \
+                  std::size_t channels, std::size_t row_begin, std::size_t row_end, float* out); \
+  void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,           \
+            const float* cos_sin, bool interleaved);                                             \
+  void kv_write(const float* k, const float* v, std::byte* page, KvType type,                    \
+                std::size_t kv_heads, std::size_t head_dim, std::size_t key_in_page);            \
+  void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t head_end,        \
+                 std::size_t row_begin, std::size_t row_end, float* scratch);                    \
+  void silu_mul(float* gate, const float* up, std::size_t count);                                \
+  void gelu_tanh(float* x, std::size_t count);                                                   \
+  void gelu_erf(float* x, std::size_t count);                                                    \
+  void tanh(const float* x, float* out, std::size_t count);                                      \
+  void exp(const float* x, float* out, std::size_t count);                                       \
   }
 #if TROUPE_X86_TARGETS
 TROUPE_TARGET_KERNELS(N_AVX2)

@@ -135,6 +135,37 @@ TEST_CASE("attention equals the reference bit for bit, however rows and heads ar
   }
 }
 
+TEST_CASE("bidirectional attention equals the reference bit for bit, however rows are cut") {
+  Random random(25);
+  for (const Shape& shape : kShapes)
+    for (const std::size_t keys : {1, 17, 64, 330}) {
+      const Sequence sequence(random, table(Isa::kScalar), shape, keys);
+      const std::size_t width = shape.heads * shape.head_dim;
+      std::vector<float> expected(keys * width);
+      for (std::size_t row = 0; row < keys; ++row)
+        for (std::size_t head = 0; head < shape.heads; ++head) {
+          const std::size_t kv = head / (shape.heads / shape.kv_heads) * keys * shape.head_dim;
+          const std::size_t at = row * width + head * shape.head_dim;
+          reference::attention_row(&sequence.q[at], &sequence.k[kv], &sequence.v[kv],
+                                   shape.head_dim, 0, keys - 1, 0.125f, &expected[at]);
+        }
+      for (const Isa isa : supported_isas()) {
+        INFO(isa_name(isa) << " heads " << shape.heads << "/" << shape.kv_heads << " keys "
+                           << keys);
+        std::vector<float> out(keys * width);
+        const std::size_t cut = keys / 3;
+        for (const auto& [begin, end] :
+             {std::pair<std::size_t, std::size_t>{0, cut}, {cut, keys}}) {
+          AttentionArgs args = sequence.args(begin, 0, &out[begin * width]);
+          args.bidirectional_keys = keys;
+          std::vector<float> scratch(attention_scratch_floats(args, end - begin, keys));
+          table(isa).attention(args, 0, shape.heads, 0, end - begin, scratch.data());
+        }
+        CHECK(same_bits(out.data(), expected.data(), out.size()));
+      }
+    }
+}
+
 TEST_CASE("keys that are not seen do not matter, whatever they are") {
   Random random(23);
   const Shape shape{3, 1, 64, KvType::kF16};

@@ -87,6 +87,37 @@ TEST_CASE("rms_norm equals the reference bit for bit, in place too") {
   }
 }
 
+TEST_CASE("layer_norm equals the reference bit for bit, in place too") {
+  Random random(15);
+  for (const std::size_t channels : {1, 8, 15, 16, 17, 64, 100, 384, 777}) {
+    std::vector<float> x = random_floats(random, 3 * channels, 3.0f);
+    for (float& value : x) value += 1.5f;
+    const std::vector<float> weight = random_floats(random, channels);
+    const std::vector<float> bias = random_floats(random, channels);
+    std::vector<float> expected(3 * channels);
+    for (std::size_t row = 0; row < 3; ++row)
+      reference::layer_norm(&x[row * channels], weight.data(), bias.data(), 1e-12f, channels,
+                            &expected[row * channels]);
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << " channels " << channels);
+      std::vector<float> out = x;
+      const auto norm = table(isa).layer_norm;
+      norm(out.data(), weight.data(), bias.data(), 1e-12f, channels, 0, 1, out.data());
+      norm(out.data(), weight.data(), bias.data(), 1e-12f, channels, 1, 3, out.data());
+      CHECK(same_bits(out.data(), expected.data(), out.size()));
+    }
+    double mean = 0, square = 0;
+    for (std::size_t c = 0; c < channels; ++c) mean += x[c] / static_cast<double>(channels);
+    for (std::size_t c = 0; c < channels; ++c) square += (x[c] - mean) * (x[c] - mean);
+    const double deviation = std::sqrt(square / static_cast<double>(channels) + 1e-12);
+    // The mean, below 5 in size, is off by up to 64 roundings; so is every difference from it.
+    const double error = 5 * 64 * 0x1p-24 / deviation + 64 * 0x1p-24;
+    for (std::size_t c = 0; c < channels && channels > 1; ++c)
+      CHECK(std::fabs(expected[c] - ((x[c] - mean) / deviation * weight[c] + bias[c])) <=
+            error * 8 * std::fabs(weight[c]) + 0x1p-22);
+  }
+}
+
 TEST_CASE("rope equals the reference bit for bit") {
   Random random(13);
   struct Shape {
@@ -121,6 +152,37 @@ TEST_CASE("silu_mul equals the reference bit for bit") {
       std::vector<float> out = gate;
       table(isa).silu_mul(out.data(), up.data(), count);
       CHECK(same_bits(out.data(), expected.data(), count));
+    }
+  }
+}
+
+TEST_CASE("gelu and tanh equal the reference bit for bit") {
+  Random random(16);
+  for (const std::size_t count : {1, 7, 8, 31, 1536}) {
+    std::vector<float> x = random_floats(random, count, 6.0f);
+    for (std::size_t i = 0; i < count; i += 3) x[i] *= 0.01f;
+    if (count > 10) {
+      const float inf = std::numeric_limits<float>::infinity();
+      const float specials[] = {0.0f, -0.0f, 0.625f, -0.625f, 1e30f, -1e30f, inf, 1e-40f};
+      std::copy(std::begin(specials), std::end(specials), x.begin() + 2);
+    }
+    std::vector<float> by_tanh(count), by_erf(count), tanh(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      by_tanh[i] = reference::gelu_tanh(x[i]);
+      by_erf[i] = reference::gelu_erf(x[i]);
+      tanh[i] = tanh_bits(x[i]);
+    }
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << " count " << count);
+      std::vector<float> out = x;
+      table(isa).gelu_tanh(out.data(), count);
+      CHECK(same_bits(out.data(), by_tanh.data(), count));
+      out = x;
+      table(isa).gelu_erf(out.data(), count);
+      CHECK(same_bits(out.data(), by_erf.data(), count));
+      out = x;
+      table(isa).tanh(out.data(), out.data(), count);
+      CHECK(same_bits(out.data(), tanh.data(), count));
     }
   }
 }

@@ -80,6 +80,31 @@ TEST_CASE("exp_bits is within 2 ulp of exp") {
   CHECK(std::isnan(exp_bits(std::numeric_limits<float>::quiet_NaN())));
 }
 
+TEST_CASE("tanh_bits, erf_bits and the two forms of GELU are near the true values") {
+  double worst_tanh = 0, worst_erf = 0;
+  for (float x = 1e-30f; x < 20.0f; x *= 1.001f) {
+    const double d = x;
+    worst_tanh = std::max(worst_tanh, ulps(tanh_bits(x), std::tanh(d)));
+    worst_erf = std::max(worst_erf, std::fabs(erf_bits(x) / std::erf(d) - 1.0));
+    REQUIRE(tanh_bits(-x) == -tanh_bits(x));
+    REQUIRE(erf_bits(-x) == -erf_bits(x));
+    for (const double y : {d, -d}) {
+      const auto f = static_cast<float>(y);
+      const double by_erf = 0.5 * y * (1.0 + std::erf(y * std::sqrt(0.5)));
+      const double u = std::sqrt(2.0 / std::acos(-1.0)) * (y + 0.044715 * y * y * y);
+      // 1 + erf is off by what erf is off, however small it gets.
+      REQUIRE(std::fabs(gelu_erf_bits(f) - by_erf) <= 0x1p-21 * d);
+      REQUIRE(std::fabs(gelu_tanh_bits(f) - 0.5 * y * (1.0 + std::tanh(u))) <= 0x1p-21 * d);
+    }
+  }
+  CHECK(worst_tanh <= 3.0);
+  CHECK(worst_erf <= 0x1p-22);
+  CHECK(tanh_bits(100.0f) == 1.0f);
+  CHECK(erf_bits(-std::numeric_limits<float>::infinity()) == -1.0f);
+  CHECK(std::isnan(tanh_bits(std::numeric_limits<float>::quiet_NaN())));
+  CHECK(std::isnan(erf_bits(std::numeric_limits<float>::quiet_NaN())));
+}
+
 TEST_CASE("log_bits is within 2 ulp of log") {
   double worst = 0;
   for (std::uint32_t bits = 0x00800000; bits < 0x7f800000; bits += 4099) {
