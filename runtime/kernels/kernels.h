@@ -163,7 +163,7 @@ float f16_to_f32(std::uint16_t bits);
 // outside the kernels; log likewise (within 2 ulp on normal numbers; log(0) = -inf).
 float exp_bits(float x);
 float log_bits(float x);
-// tanh within 3 ulp; erf within 2^-22 of its value; the two forms of GELU from them.
+// tanh within 3 ulp; erf within a 2^-21st of its value; the two forms of GELU from them.
 float tanh_bits(float x);
 float erf_bits(float x);
 float gelu_tanh_bits(float x);

@@ -84,8 +84,8 @@ float tanh_bits(float x) {
   return std::copysign(1.0f - 2.0f / (exp_bits(a + a) + 1.0f), x);
 }
 
-// erf(x) = x P(x^2) / Q(x^2) on [-4, 4], beyond which it rounds to 1: the rational function of
-// these degrees with the least relative error (6.6e-8), fitted for this file.
+// erf(x) = x P(x^2) / Q(x^2) on [-4, 4], beyond which it is 1 but for a rounding: the rational
+// function of these degrees with the least relative error (6.6e-8), fitted for this file.
 float erf_bits(float x) {
   float v = -4.0f > x ? -4.0f : x;  // these comparisons let NaN through, as maxps and minps do
   v = 4.0f < v ? 4.0f : v;

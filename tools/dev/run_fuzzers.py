@@ -39,11 +39,18 @@ def gguf():
     return header + bytes(-len(header) % 32) + bytes(4 * 32 * 4)
 
 
+def safetensors():
+    header = (b'{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}'
+              b',"b":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}}')
+    return struct.pack("<Q", len(header)) + header + bytes(32)
+
+
 SEEDS = {
     "gguf_fuzz": [gguf()],
     "frame_fuzz": [b"TRP1\x01\0\x05\0" + bytes(72), struct.pack("<I", 3) + b"abc" + bytes(40)],
     "text_fuzz": [b"127.0.0.1:7700", b"[::1]:7700", b"0-9,10-19", b"trp-" + b"0" * 96],
     "chat_template_fuzz": [CHAT.encode()],
+    "safetensors_fuzz": [safetensors()],
 }
 
 

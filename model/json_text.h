@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/runtime/status.h>
+
+// JSON of files that come from outside (safetensors headers, config.json, indices): parsed only
+// after its size and depth are known to be sane. Pure. For the .cpp files of this room.
+
+namespace troupe::model {
+
+struct JsonLimits {
+  std::size_t bytes_max = std::size_t{1} << 20;
+  std::size_t depth_max = 32;
+};
+
+// `what` names the text in messages. Objects whose key occurs twice are refused: the readers of a
+// file must not disagree about which one counts.
+//   Errors: kBadData naming the byte (no JSON, not UTF-8, too deep, too large, a repeated key).
+Result<nlohmann::json> parse_json(std::string_view text, const std::string& what,
+                                  const JsonLimits& limits);
+
+}  // namespace troupe::model
