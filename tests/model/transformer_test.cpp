@@ -144,8 +144,7 @@ TEST_CASE("every weight format gives the same bits everywhere") {
     check(random_model(config, format.type, Type::kQ4_0, 1, Type::kQ5_1));
     config.heads = 6;
   }
-  REQUIRE(sha256(everything) ==
-          "2d1abf529dbbe0a06a7df6d26db40a5da1f884c8d9998cbdf4fd26784d4f8480");
+  REQUIRE(sha256(everything) == "2d1abf529dbbe0a06a7df6d26db40a5da1f884c8d9998cbdf4fd26784d4f8480");
 }
 
 TEST_CASE("superblocks that do not fit the columns are refused") {
