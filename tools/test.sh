@@ -19,8 +19,19 @@ case "${1:-}" in
     ;;
 esac
 
-test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq)
+test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3-jinja2)
+# What tokenizers are compared with, in a folder of the build.
+python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0)
 [ "$deep" = no ] || test_packages+=(clang libclang-rt-14-dev)
+
+# Needs no virtual environment: the packages need no others, and lie beside the builds.
+install_python_packages() {
+  local folder=$root/build/python
+  [ "$(cat "$folder/installed" 2>/dev/null)" = "${python_packages[*]}" ] && return 0
+  rm -rf "$folder"
+  /usr/bin/python3 -m pip install --quiet --no-deps --only-binary :all: --target "$folder" \
+    "${python_packages[@]}" && echo "${python_packages[*]}" >"$folder/installed"
+}
 
 check_scripts() {
   shellcheck -x tools/*.sh tools/dev/*.sh .ci/run
@@ -42,6 +53,7 @@ run_fuzzers() {
 }
 
 step "install Debian packages" install_packages "${build_packages[@]}" "${test_packages[@]}"
+step "install Python packages" install_python_packages
 step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
 step "check scripts" check_scripts

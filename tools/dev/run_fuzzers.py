@@ -3,6 +3,7 @@
 
 usage: run_fuzzers.py BUILD SECONDS     a finding is an exit status of 1, its input lies in BUILD
 """
+import json
 import pathlib
 import struct
 import subprocess
@@ -45,11 +46,36 @@ def safetensors():
     return struct.pack("<Q", len(header)) + header + bytes(32)
 
 
+def tokenizer_json(model, **more):
+    return json.dumps({"added_tokens": [{"id": 1, "content": "<s>", "special": True}],
+                       "model": model, **more}).encode()
+
+
+BYTE_LEVEL = tokenizer_json(
+    {"type": "BPE", "vocab": {"H": 0, "<s>": 1, "e": 2, "He": 3}, "merges": [["H", "e"]]},
+    normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}, {
+        "type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}]},
+    pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": "\\p{L}+|[^\\s\\d]"}, "behavior": "Isolated",
+         "invert": False},
+        {"type": "Digits", "individual_digits": True},
+        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]},
+    post_processor={"type": "TemplateProcessing",
+                    "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
+                    "special_tokens": {"<s>": {"ids": [1]}}},
+    decoder={"type": "ByteLevel"})
+WORD_PIECE = tokenizer_json(
+    {"type": "WordPiece", "vocab": {"[UNK]": 0, "<s>": 1, "hello": 2, "##x": 3},
+     "unk_token": "[UNK]", "continuing_subword_prefix": "##"},
+    normalizer={"type": "BertNormalizer", "lowercase": True},
+    pre_tokenizer={"type": "BertPreTokenizer"}, decoder={"type": "WordPiece", "prefix": "##"})
+
 SEEDS = {
     "gguf_fuzz": [gguf()],
     "frame_fuzz": [b"TRP1\x01\0\x05\0" + bytes(72), struct.pack("<I", 3) + b"abc" + bytes(40)],
     "text_fuzz": [b"127.0.0.1:7700", b"[::1]:7700", b"0-9,10-19", b"trp-" + b"0" * 96],
     "chat_template_fuzz": [CHAT.encode()],
+    "tokenizer_json_fuzz": [BYTE_LEVEL, WORD_PIECE],
     "safetensors_fuzz": [safetensors()],
 }
 

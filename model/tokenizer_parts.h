@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <troupe/model/added_tokens.h>
+#include <troupe/model/normalizer.h>
+#include <troupe/model/pre_tokenizer.h>
+#include <troupe/model/tokenizer.h>
+#include <troupe/model/vocabulary.h>
+#include <troupe/model/word_model.h>
+
+// What a tokenizer is made of, whichever file says so. tokenizer_gguf.cpp and tokenizer_json.cpp
+// fill it; assemble makes the Tokenizer.
+
+namespace troupe::model {
+
+struct TokenizerParts {
+  Vocabulary vocabulary;
+  AddedTokens added;             // found in the text as it comes
+  AddedTokens added_normalized;  // found in what the normalizers have left
+  std::vector<Normalizer> normalizers;
+  std::vector<Cut> cuts;
+  std::unique_ptr<const WordModel> model;
+  std::vector<TokenId> before, after;  // around a text where add_special
+  bool drops_first_space = false;
+  TokenId bos = -1, eos = -1;
+  std::vector<TokenId> ends;  // further ends than the eos and well-known markup
+};
+std::shared_ptr<const Tokenizer> assemble(TokenizerParts parts);
+
+Status normalize_text(const std::vector<Normalizer>& normalizers, std::string* text);
+
+Result<TokenizerParts> byte_level_parts(const GgufHeader& header);  // tokenizer.ggml.model = gpt2
+Result<TokenizerParts> sentence_parts(const GgufHeader& header);    // llama
+Result<TokenizerParts> word_piece_parts(const GgufHeader& header);  // bert
+Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json);
+
+}  // namespace troupe::model
