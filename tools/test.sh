@@ -57,9 +57,10 @@ step "install Python packages" install_python_packages
 step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
 step "check scripts" check_scripts
-step "build (test)" build_preset test
-step "fetch the model" build/test/troupe pull smollm2-135m
-TROUPE_TEST_MODEL=$(build/test/troupe pull smollm2-135m 2>/dev/null)
+# The release build and its tests: what quickstart.sh built is not built again.
+step "build (test)" build_preset test release
+step "fetch the model" build/release/troupe pull smollm2-135m
+TROUPE_TEST_MODEL=$(build/release/troupe pull smollm2-135m 2>/dev/null)
 export TROUPE_TEST_MODEL
 if [ "$deep" = yes ]; then
   step "build (asan-ubsan)" build_preset asan-ubsan
@@ -68,4 +69,4 @@ if [ "$deep" = yes ]; then
   step "fuzzers, a minute each" run_fuzzers
 fi
 echo "== tests"
-run_tests test
+run_tests release

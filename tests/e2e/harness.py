@@ -13,8 +13,8 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TROUPE = os.environ.get("TROUPE_BIN", str(ROOT / "build" / "test" / "troupe"))
-BUILD = pathlib.Path(os.environ.get("TROUPE_BUILD_DIR", ROOT / "build" / "test"))
+TROUPE = os.environ.get("TROUPE_BIN", str(ROOT / "build" / "release" / "troupe"))
+BUILD = pathlib.Path(os.environ.get("TROUPE_BUILD_DIR", ROOT / "build" / "release"))
 MODEL = os.environ.get("TROUPE_TEST_MODEL", "")
 GPL = "/usr/share/common-licenses/GPL-3"
 LAYERS = 30

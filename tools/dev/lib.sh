@@ -54,6 +54,8 @@ install_packages() {
     "${missing[@]}"
 }
 
+# build_preset PRESET [FOLDER]: below build/; the folder has the preset's name unless given.
 build_preset() {
-  cmake --preset "$1" -S "$root" && cmake --build "$root/build/$1" -j "${TROUPE_JOBS:-$(nproc)}"
+  cmake --preset "$1" -S "$root" &&
+    cmake --build "$root/build/${2:-$1}" -j "${TROUPE_JOBS:-$(nproc)}"
 }
