@@ -76,10 +76,12 @@ Status broken(const std::filesystem::path& path, const char* field) {
 
 }  // namespace
 
+std::filesystem::path head_file(const std::filesystem::path& home) { return home / "head.json"; }
+
 Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
                                           const net::PublicKey& head, std::int64_t now_unix_s) {
   Admission admission;
-  admission.path_ = home / "head.json";
+  admission.path_ = head_file(home);
   const auto& path = admission.path_;
   if (std::filesystem::exists(path)) {
     TROUPE_ASSIGN_OR_RETURN(const json file, read_json(path));

@@ -62,6 +62,8 @@ struct Membership {
   std::uint16_t head_port = 0;
 };
 // nullopt when there is none.
+// The file that makes a home a head's.
+std::filesystem::path head_file(const std::filesystem::path& home);
 Result<std::optional<Membership>> load_membership(const std::filesystem::path& home);
 Status save_membership(const std::filesystem::path& home, const Membership& membership);
 

@@ -29,7 +29,7 @@ struct Fetch {
 
 struct BulkShell {
   std::map<std::string, Place> exported;
-  std::set<net::PublicKey> serving;  // peers that dialled us and can be asked
+  std::set<net::PublicKey> serving;  // peers that can be asked: we reached them, or they said so
   std::deque<Fetch> fetches;         // the front one is under way
 };
 using Self = bulk_actor::stateful_pointer<BulkShell>;
@@ -240,8 +240,11 @@ bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
   return {
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
       [self, setup](const PeerEventPtr& event) {
-        const bool bulk = event->channel == net::Channel::kBulk;
-        if (bulk && event->kind != PeerEvent::Kind::kConnected) {
+        if (event->channel != net::Channel::kBulk) return;
+        if (event->kind == PeerEvent::Kind::kConnected) {
+          self->state.serving.insert(event->peer);  // one that we dialled
+          pick_source(self, setup);
+        } else {
           lose_source(self, setup, event->peer);
         }
       },

@@ -71,6 +71,11 @@ Result<std::string> daemon_address(const std::string& home) {
   return run.head;
 }
 
+Result<std::string> joined_head(const std::string& home) {
+  TROUPE_ASSIGN_OR_RETURN(const auto member, actors::load_membership(resolve_home(home)));
+  return member ? net::to_string({member->head_host, member->head_port}) : std::string();
+}
+
 Status stop_daemon(const std::string& home_option) {
   const std::string home = resolve_home(home_option);
   TROUPE_ASSIGN_OR_RETURN(const RunFile run, read_run_file(home));
@@ -155,6 +160,10 @@ struct HeadAddress {
 };
 
 Result<HeadAddress> find_head(const DaemonOptions& options, const std::string& home) {
+  if (!options.join.empty() && std::filesystem::exists(actors::head_file(home))) {
+    return Status(Code::kInvalidArgument,
+                  "the home " + home + " is that of a head; give the node a --home of its own");
+  }
   TROUPE_ASSIGN_OR_RETURN(const auto member, actors::load_membership(home));
   HeadAddress head;
   if (options.join.empty()) {
@@ -186,6 +195,13 @@ bool is_any_address(const std::string& host) {
 }
 
 Status check(const DaemonOptions& options) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string joined, joined_head(options.home));
+  if (options.head && !joined.empty()) {
+    return Status(Code::kInvalidArgument,
+                  "the home " + resolve_home(options.home) + " is that of a node of " + joined +
+                      "; start it without --head to join that cluster again, or give the head a "
+                      "--home of its own");
+  }
   if (options.head && !options.join.empty()) {
     return Status(Code::kInvalidArgument,
                   "--head and --join exclude each other: a head joins no "

@@ -9,6 +9,7 @@ namespace troupe::actors {
 namespace {
 
 constexpr std::int64_t kEnrolAgainUs = 500'000;
+constexpr std::int64_t kSayWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
 
 // A stage that is being fetched and loaded, or that runs.
@@ -30,7 +31,7 @@ struct NodeShell {
   std::uint64_t beats = 0;
   NodeStats past;  // of stages that are gone
   std::int64_t started_us = 0, enrol_said_us = 0;
-  bool ever_joined = false;
+  bool ever_joined = false, said_waiting = false;
   std::set<net::PublicKey> open_ways;  // peers whose activations channel we reached
   Status last_trouble;
 };
@@ -182,6 +183,11 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
 }
 
+// The head is dialled where it was joined: its own idea of its address may not fit from here.
+net::Endpoint endpoint_of(const Setup& setup, const PeerAddress& peer) {
+  return peer.key == setup->head ? setup->head_endpoint : net::Endpoint{peer.host, peer.port};
+}
+
 // The parts are here: load them on the device's thread.
 void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
   StageHere& here = self->state.stages.at(epoch);
@@ -207,6 +213,17 @@ void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
              }));
 }
 
+// Dials the holders of the model's parts that can be dialled (clients dial us); all of their keys.
+std::vector<net::PublicKey> reach_sources(const Setup& setup, const LoadStage& order) {
+  std::vector<net::PublicKey> keys;
+  for (const PeerAddress& source : order.sources) {
+    keys.push_back(source.key);
+    if (source.host.empty() || source.key == setup->link->self()) continue;
+    setup->link->transport()->dial(source.key, endpoint_of(setup, source), net::Channel::kBulk);
+  }
+  return keys;
+}
+
 void on_load(Self self, const Setup& setup, LoadStage order) {
   const std::uint64_t epoch = order.epoch;
   drop_stage(self, setup, epoch);
@@ -220,11 +237,8 @@ void on_load(Self self, const Setup& setup, LoadStage order) {
   if (next == setup->link->self()) {
     here.next_connected = true;
   } else {
-    // The head is dialled where it was joined: its own idea of its address may not fit from here.
-    const bool to_head = next == setup->head;
-    const net::Endpoint endpoint =
-        to_head ? setup->head_endpoint : net::Endpoint{here.order.next.host, here.order.next.port};
-    setup->link->transport()->dial(next, endpoint, net::Channel::kActivations);
+    setup->link->transport()->dial(next, endpoint_of(setup, here.order.next),
+                                   net::Channel::kActivations);
     here.next_connected = self->state.open_ways.contains(next);
   }
   // The header first: it says which tensors the layers need.
@@ -239,9 +253,9 @@ void on_load(Self self, const Setup& setup, LoadStage order) {
     caf::anon_send(caf::actor_cast<node_actor>(me), StageResultPtr(std::move(result)));
   };
   const auto request = std::make_shared<FetchRequest>();
-  request->sources = here.order.sources;
+  request->sources = reach_sources(setup, here.order);
   const auto range = model::LayerRange{here.order.layer_begin, here.order.layer_end};
-  const auto sources = here.order.sources;
+  const auto sources = request->sources;
   const auto store = setup->store;
   const bulk_actor bulk = setup->bulk;
   if (!store->whole_file(manifest.model) && !store->has_blob(manifest.header.sha256)) {
@@ -401,6 +415,12 @@ void tick(Self self, const Setup& setup) {
     if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
         now - state.enrol_said_us > kEnrolAgainUs) {
       say_enrol(self, setup);
+    }
+    if (!state.said_waiting && now - state.started_us > kSayWaitingUs) {
+      state.said_waiting = true;
+      log(LogLevel::kWarning, "no answer yet from the head at " +
+                                  net::to_string(setup->head_endpoint) + "; trying for " +
+                                  std::to_string(kJoinPatienceUs / 1'000'000) + " s");
     }
     if (now - state.started_us > kJoinPatienceUs) {
       stop(self, setup,

@@ -124,7 +124,8 @@ struct DaemonOptions {
   bool work = true;                         // false: a head that holds no layers
   net::Endpoint listen{"127.0.0.1", 7700};  // control PORT, tensors PORT + 1 and PORT + 2
   std::optional<net::Endpoint> advertise;   // what others dial; absent: `listen`
-  std::string join;                         // TOKEN@HOST:PORT, of a node
+  // TOKEN@HOST:PORT, of a node; "": the cluster that this home joined before.
+  std::string join;
   int threads = 0;
 };
 
@@ -133,7 +134,8 @@ class Daemon {
  public:
   // Returns when ready: a head listens; a node has enrolled and was welcomed by its head.
   //   Errors: kAlreadyExists (port in use, or a daemon of this home runs already),
-  //   kPermissionDenied (token refused), kUnavailable (no head there), kInvalidArgument.
+  //   kPermissionDenied (token refused), kUnavailable (no head there), kInvalidArgument (also when
+  //   a node's home is to be a head's, or the other way round).
   static Result<Daemon> start(const DaemonOptions& options);
   Daemon(Daemon&&) noexcept;
   Daemon& operator=(Daemon&&) noexcept;
@@ -155,6 +157,10 @@ class Daemon {
   explicit Daemon(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// The address of the head whose cluster this home joined as a node, HOST:PORT; "" when it is no
+// node's home. kBadData names a file that cannot be read.
+Result<std::string> joined_head(const std::string& home);
 
 // Where a home is: `home` if given, else TROUPE_HOME, else ~/.troupe.
 std::string resolve_home(const std::string& home);

@@ -7,8 +7,6 @@
 namespace troupe::model {
 namespace {
 
-using kernels::kBlock;
-
 // Up to so many rows it is cheaper that every thread norms and quantizes all of them than to meet
 // at a barrier.
 constexpr std::size_t kRedundantRows = 2;
@@ -52,17 +50,28 @@ std::byte* StepContext::take(std::size_t bytes) {
   return here;
 }
 
-float* StepContext::make_floats(std::size_t count) {
-  return reinterpret_cast<float*>(take(count * sizeof(float)));
+template <class T>
+T* StepContext::make(std::size_t count) {
+  return reinterpret_cast<T*>(take(count * sizeof(T)));
 }
+float* StepContext::make_floats(std::size_t count) { return make<float>(count); }
 
 RowBuffer StepContext::make_rows(std::size_t count, std::size_t columns) {
   RowBuffer out;
   out.values = make_floats(count * columns);
-  if (!weights.any_quantized) return out;
-  out.quantized.q = reinterpret_cast<std::int8_t*>(take(count * columns));
-  out.quantized.d = make_floats(count * (columns / kBlock));
-  out.quantized.s = make_floats(count * (columns / kBlock));
+  kernels::QuantizedRows& to = out.quantized;
+  if (weights.multiplies(columns, quant::ActivationKind::kBlocks)) {
+    const std::size_t blocks = count * (columns / kernels::kBlock);
+    to.q = make<std::int8_t>(count * columns);
+    to.d = make_floats(blocks);
+    to.s = make_floats(blocks);
+    to.sum = make<std::int32_t>(blocks);
+  }
+  if (weights.multiplies(columns, quant::ActivationKind::kSuperblocks)) {
+    to.super_q = make<std::int8_t>(count * columns);
+    to.super_d = make_floats(count * (columns / kernels::kSuperblock));
+    to.super_sums = make<std::int16_t>(count * (columns / kernels::kSumElements));
+  }
   return out;
 }
 
@@ -154,8 +163,7 @@ void StepContext::norm(const Weight& weight, std::size_t first, std::size_t begi
 
 void StepContext::quantize(const float* values, std::size_t columns, std::size_t begin,
                            std::size_t end, const RowBuffer& to) const {
-  if (weights.any_quantized && begin != end)
-    kernels.quantize_rows(values, columns, begin, end, to.quantized);
+  if (begin != end) kernels.quantize_rows(values, columns, begin, end, to.quantized);
 }
 
 void StepContext::multiply(const RowBuffer& input, std::size_t columns, std::size_t count,
@@ -230,15 +238,18 @@ void StepContext::activate(const Workspace& workspace, std::size_t count, std::s
                            std::size_t end) const {
   if (begin >= end) return;
   const std::size_t width = config.ffn_channels;
-  const kernels::QuantizedRows& to = workspace.gate.quantized;
   for (std::size_t row = 0; row < count; ++row) {
     float* gate = workspace.gate.values + row * width + begin;
     kernels.silu_mul(gate, workspace.up + row * width + begin, end - begin);
-    if (!weights.any_quantized) continue;
-    const std::size_t block = row * (width / kBlock) + begin / kBlock;
     kernels.quantize_rows(gate, end - begin, 0, 1,
-                          {to.q + row * width + begin, to.d + block, to.s + block});
+                          workspace.gate.quantized.from(row * width + begin));
   }
+}
+
+std::size_t StepContext::activate_columns() const {
+  return weights.multiplies(config.ffn_channels, quant::ActivationKind::kSuperblocks)
+             ? kernels::kSuperblock
+             : kernels::kBlock;
 }
 
 }  // namespace troupe::model

@@ -31,7 +31,7 @@ struct StepSegment {
   std::size_t first_row = 0;  // in the step
 };
 
-// Rows as f32, and beside it as the int8 blocks that quantized weights multiply.
+// Rows as f32, and beside it as the int8 blocks that the stage's weights of that width multiply.
 struct RowBuffer {
   float* values = nullptr;
   kernels::QuantizedRows quantized;
@@ -127,13 +127,17 @@ struct StepContext {
   // Attention of all heads of some rows.
   void attend_rows(std::size_t layer, RowRange range, float* out, int thread) const;
   // gate = silu(gate) * up, ready to be multiplied, for `count` rows and columns [begin, end);
-  // begin is a multiple of kernels::kBlock.
+  // begin is a multiple of activate_columns().
   void activate(const Workspace& workspace, std::size_t count, std::size_t begin,
                 std::size_t end) const;
+  // Columns of gate that are quantized together: the longest block that its weights ask for.
+  std::size_t activate_columns() const;
 
  private:
   Workspace make_workspace(std::size_t rows);
   RowBuffer make_rows(std::size_t rows, std::size_t columns);
+  template <class T>
+  T* make(std::size_t count);
   float* make_floats(std::size_t count);
   void plan_attention();
 

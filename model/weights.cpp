@@ -113,8 +113,10 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source, c
   for (Status& outcome : outcomes) TROUPE_RETURN_IF_ERROR(outcome);
   for (const Weight* weight : targets) {
     weights->bytes += weight->matrix.data.bytes() + weight->vector.size() * sizeof(float);
-    if (weight->vector.empty() && kernels::wants_quantized(weight->matrix.type))
-      weights->any_quantized = true;
+    if (!weight->vector.empty()) continue;
+    const RowKind rows{weight->matrix.columns, kernels::activation_kind(weight->matrix.type)};
+    if (!weights->multiplies(rows.columns, rows.kind)) weights->rows_multiplied.push_back(rows);
+    weights->any_quantized |= rows.kind != quant::ActivationKind::kFloats;
   }
   return weights;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -16,14 +17,27 @@ struct Weight {
   std::vector<float> vector;     // a norm weight or bias
 };
 
+// Rows of activations that a matrix multiplies.
+struct RowKind {
+  std::size_t columns = 0;
+  quant::ActivationKind kind = quant::ActivationKind::kFloats;
+  bool operator==(const RowKind&) const = default;
+};
+
 struct StageWeights {
   LayerRange range;
   std::vector<std::vector<Weight>> layers;  // [layer - range.begin][slot of the family]
   Weight embedding;                         // first stage; the last one too when tied
   Weight output_norm, output;               // last stage; output only when not tied
   bool any_quantized = false;               // some matrix multiplies quantized rows
+  std::vector<RowKind> rows_multiplied;     // by its matrices, without repetition
   std::uint64_t bytes = 0;                  // all of the above, as packed
 
+  // True when some matrix of `columns` columns multiplies rows of this kind.
+  bool multiplies(std::size_t columns, quant::ActivationKind kind) const {
+    return std::find(rows_multiplied.begin(), rows_multiplied.end(), RowKind{columns, kind}) !=
+           rows_multiplied.end();
+  }
   const kernels::PackedMatrix& output_matrix(const ModelConfig& config) const {
     return config.tied_embedding ? embedding.matrix : output.matrix;
   }

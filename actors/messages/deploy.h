@@ -57,7 +57,8 @@ struct LoadStage {
   std::uint32_t layer_begin = 0, layer_end = 0;
   PeerAddress next;  // the next stage, or the head for the last stage's tokens
   bool last = false;
-  std::vector<net::PublicKey> sources;  // who holds the model's parts
+  // Who holds the model's parts: those with an address are dialled, the others dial.
+  std::vector<PeerAddress> sources;
   template <class A>
   void serialize(A& a) {
     a(epoch, manifest, layer_begin, layer_end, next, last, sources);

@@ -132,18 +132,22 @@ class LlamaLayers {
                    {{&matrix(layer, kAttnOut), step_.x + range.first * channels_, true}}, groups);
   }
 
-  // gate = silu(Wg n) * (Wu n), in units of two row groups, which one block of gate comes from.
+  // gate = silu(Wg n) * (Wu n), in units of the row groups that one block of gate comes from.
   void gate_and_up(std::size_t layer, std::size_t count, const RowBuffer& normed,
                    const Workspace& workspace, Span1 units) {
     const kernels::PackedMatrix& gate = matrix(layer, kGate);
     const kernels::PackedMatrix& up = matrix(layer, kUp);
-    const Span1 groups{2 * units.begin, std::min(2 * units.end, gate.groups)};
+    const Span1 groups{unit_groups() * units.begin,
+                       std::min(unit_groups() * units.end, gate.groups)};
     step_.multiply(normed, channels_, count, {{&gate, workspace.gate.values}}, groups);
     step_.multiply(normed, channels_, count, {{&up, workspace.up}}, groups);
     step_.activate(workspace, count, groups.begin * kernels::kGroupRows,
                    std::min(groups.end * kernels::kGroupRows, gate.rows));
   }
-  std::size_t gate_units(std::size_t layer) const { return (matrix(layer, kGate).groups + 1) / 2; }
+  std::size_t unit_groups() const { return step_.activate_columns() / kernels::kGroupRows; }
+  std::size_t gate_units(std::size_t layer) const {
+    return (matrix(layer, kGate).groups + unit_groups() - 1) / unit_groups();
+  }
 
   // x += Wd gate
   void project_down(std::size_t layer, RowRange range, const RowBuffer& gate, Span1 groups) {

@@ -1,10 +1,8 @@
-// The vector targets' kernels that work element by element or on a row alone: quantizing, norms,
-// rotation, storing keys and values, SiLU, GELU, tanh, exp. Compiled once for each target.
+// The vector targets' kernels that work element by element or on a row alone: norms, rotation,
+// storing keys and values, SiLU, GELU, tanh, exp. Compiled once for each target.
 
-#include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include <troupe/runtime/kernels/targets.h>
 
@@ -18,51 +16,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 namespace {
-
-constexpr std::size_t kBlockVectors = kBlock / kLanes;
-
-// Rounds to the nearest even integers and stores them as i8.
-HWY_INLINE void store_i8(const hn::Vec<IntTag> (&q)[kBlockVectors], std::int8_t* to) {
-#if HWY_TARGET == HWY_AVX2
-  const __m256i low = _mm256_packs_epi32(q[0].raw, q[1].raw);
-  const __m256i high = _mm256_packs_epi32(q[2].raw, q[3].raw);
-  // The packs work within 128-bit halves: put the 4-byte pieces back in order.
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
-#else
-  for (std::size_t p = 0; p < kBlockVectors; ++p)
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16 * p), _mm512_cvtepi32_epi8(q[p].raw));
-#endif
-}
-
-HWY_INLINE void quantize_block(const float* in, std::int8_t* q, float* d, float* s) {
-  Floats x[kBlockVectors];
-  // Non-negative floats order as their bits do, and NaN is the greatest: an integer maximum is the
-  // same in any order.
-  auto amax_bits = hn::Zero(kInt);
-  for (std::size_t p = 0; p < kBlockVectors; ++p) {
-    x[p] = hn::LoadU(kFloat, in + p * kLanes);
-    amax_bits = hn::Max(amax_bits, hn::BitCast(kInt, hn::Abs(x[p])));
-  }
-  const std::int32_t bits = hn::GetLane(hn::MaxOfLanes(kInt, amax_bits));
-  const float amax = std::bit_cast<float>(bits);
-  if (bits >= 0x7f800000 || amax < 0x1p-100f) {
-    std::memset(q, 0, kBlock);
-    *d = *s = amax < 0x1p-100f ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-    return;
-  }
-  const Floats inverse = hn::Set(kFloat, 127.0f / amax);
-  hn::Vec<IntTag> rounded[kBlockVectors];
-  auto sum = hn::Zero(kInt);
-  for (std::size_t p = 0; p < kBlockVectors; ++p) {
-    rounded[p] = hn::NearestInt(hn::Mul(x[p], inverse));
-    sum = hn::Add(sum, rounded[p]);
-  }
-  store_i8(rounded, q);
-  *d = amax / 127.0f;
-  *s = *d * static_cast<float>(hn::GetLane(hn::SumOfLanes(kInt, sum)));
-}
 
 void rope_interleaved(float* HWY_RESTRICT x, const float* HWY_RESTRICT cos_sin, std::size_t half) {
   for (std::size_t i = 0; i < half; ++i) {
@@ -87,13 +40,6 @@ HWY_INLINE Floats silu_mul_lanes(Floats gate, Floats up) {
 }
 
 }  // namespace
-
-void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin, std::size_t row_end,
-                   QuantizedRows out) {
-  const std::size_t blocks = columns / kBlock;
-  for (std::size_t i = row_begin * blocks; i < row_end * blocks; ++i)
-    quantize_block(x + i * kBlock, out.q + i * kBlock, out.d + i, out.s + i);
-}
 
 void rms_norm(const float* x, const float* weight, float eps, std::size_t channels,
               std::size_t row_begin, std::size_t row_end, float* out) {

@@ -28,11 +28,13 @@ bool isa_supported(Isa isa);  // by this build and this CPU
 // not supported by this CPU).
 Result<Isa> choose_isa();
 
-constexpr std::size_t kGroupRows = 16;  // rows of a weight matrix that are interleaved
-constexpr std::size_t kBlock = 32;      // activations share a scale over 32 elements
-constexpr std::size_t kPageKeys = 64;   // keys of a KV page
-constexpr std::size_t kKeyBlock = 16;   // keys that lie side by side in K
-constexpr std::size_t kSumKeys = 256;   // the sum over values is cut here, then added in order
+constexpr std::size_t kGroupRows = 16;    // rows of a weight matrix that are interleaved
+constexpr std::size_t kBlock = 32;        // activations share a scale over 32 elements
+constexpr std::size_t kSuperblock = 256;  // or over 256, for K-quants
+constexpr std::size_t kSumElements = 16;  // whose quants are summed in a superblock
+constexpr std::size_t kPageKeys = 64;     // keys of a KV page
+constexpr std::size_t kKeyBlock = 16;     // keys that lie side by side in K
+constexpr std::size_t kSumKeys = 256;     // the sum over values is cut here, then added in order
 
 // 64-byte aligned, uninitialised memory, on huge pages where the system grants them
 // (memory_arena.h).
@@ -69,21 +71,46 @@ Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::siz
 // out (columns) f32 = row `row` of w, exact.
 void unpack_row(const PackedMatrix& w, std::size_t row, float* out);
 
-// Activations of B rows for quantized weights: int8 blocks of 32 along K.
-//   d = amax/127, q = round-to-nearest-even(x * 127/amax) in [-127,127], s = d * float(sum of q);
-//   a block with amax < 2^-100 is all zero. q is (B,K), d and s are (B,K/32), all row-major.
+// Activations of B rows for quantized weights: int8 blocks along K, of 32 or of 256 elements, or
+// both, as the weights ask for; the pointers of what nobody asks for are null. All row-major.
+//   d = amax/127, q = round-to-nearest-even(x * 127/amax) in [-127,127], over a block;
+//   a block with amax < 2^-100 is all zero
 struct QuantizedRows {
-  std::int8_t* q = nullptr;
-  float* d = nullptr;
-  float* s = nullptr;
+  // Blocks of 32 (quant::ActivationKind::kBlocks).
+  std::int8_t* q = nullptr;     // (B,K)
+  float* d = nullptr;           // (B,K/32)
+  float* s = nullptr;           // (B,K/32): d * float(sum)
+  std::int32_t* sum = nullptr;  // (B,K/32): the sum of a block's q
+  // Superblocks of 256 (kSuperblocks).
+  std::int8_t* super_q = nullptr;      // (B,K)
+  float* super_d = nullptr;            // (B,K/256)
+  std::int16_t* super_sums = nullptr;  // (B,K/16): the sums of 16 q
+
+  // Where element `elements` lies, a multiple of the blocks that there are.
+  QuantizedRows from(std::size_t elements) const {
+    QuantizedRows out = *this;
+    if (q) out.q += elements, out.d += elements / kBlock;
+    if (q) out.s += elements / kBlock, out.sum += elements / kBlock;
+    if (super_q) out.super_q += elements, out.super_d += elements / kSuperblock;
+    if (super_q) out.super_sums += elements / kSumElements;
+    return out;
+  }
 };
-// True when `type` multiplies QuantizedRows, false when it multiplies f32 rows.
-bool wants_quantized(quant::Type type);
+// What rows `type` multiplies.
+quant::ActivationKind activation_kind(quant::Type type);
+inline bool wants_quantized(quant::Type type) {
+  return activation_kind(type) != quant::ActivationKind::kFloats;
+}
 
 struct Activations {
   std::size_t rows = 0, columns = 0;  // B, K
   const float* x = nullptr;           // (B,K), row stride `columns`; may be null if quantized only
-  QuantizedRows quantized;            // may be null if f32 only
+  QuantizedRows quantized;            // what the weights ask for; null if f32 only
+
+  // Without the rows before `row`.
+  Activations from_row(std::size_t row) const {
+    return {rows - row, columns, x ? x + row * columns : nullptr, quantized.from(row * columns)};
+  }
 };
 
 enum class KvType { kF16, kF32 };
@@ -108,7 +135,8 @@ struct AttentionArgs {
 
 struct Kernels {
   Isa isa;
-  // Quantizes rows [row_begin, row_end) of x (B,K), K a multiple of 32.
+  // Quantizes rows [row_begin, row_end) of x (B,K) into the blocks that `out` has memory for; K is
+  // a multiple of them.
   void (*quantize_rows)(const float* x, std::size_t columns, std::size_t row_begin,
                         std::size_t row_end, QuantizedRows out);
   // out[b * out_stride + r] = (accumulate ? out[...] : 0 by definition absent) + W[r] . x[b]

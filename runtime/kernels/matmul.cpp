@@ -12,29 +12,44 @@
 
 #if TROUPE_VECTOR_TARGET
 #include <troupe/runtime/kernels/matmul_float-inl.h>
-#if HWY_TARGET == HWY_AVX2
-#include <troupe/runtime/kernels/matmul_avx2-inl.h>
-#else
-#include <troupe/runtime/kernels/matmul_avx512-inl.h>
-#endif
+#include <troupe/runtime/kernels/matmul_tiles-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
 void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
             std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
+  const auto floats = [&]<quant::Type kType>() {
+    float_matmul<kType>(w, x, group_begin, group_end, out, out_stride, accumulate);
+  };
+  const auto tiles = [&]<class Tile>() {
+    run_tiles<Tile>(w, x, group_begin, group_end, out, out_stride, accumulate);
+  };
   switch (w.type) {
     case quant::Type::kF32:
-      return float_matmul<4>(w, x, group_begin, group_end, out, out_stride, accumulate);
+      return floats.template operator()<quant::Type::kF32>();
     case quant::Type::kF16:
-      return float_matmul<2>(w, x, group_begin, group_end, out, out_stride, accumulate);
+      return floats.template operator()<quant::Type::kF16>();
+    case quant::Type::kBF16:
+      return floats.template operator()<quant::Type::kBF16>();
+    case quant::Type::kQ4_0:
+      return tiles.template operator()<BlockTile<quant::Q4_0Layout>>();
     case quant::Type::kQ4_1:
-      return run_tiles<Q4_1Tile>(w, x, group_begin, group_end, out, out_stride, accumulate);
+      return tiles.template operator()<BlockTile<quant::Q4_1Layout>>();
+    case quant::Type::kQ5_0:
+      return tiles.template operator()<BlockTile<quant::Q5_0Layout>>();
+    case quant::Type::kQ5_1:
+      return tiles.template operator()<BlockTile<quant::Q5_1Layout>>();
     case quant::Type::kQ8_0:
-      return run_tiles<Q8_0Tile>(w, x, group_begin, group_end, out, out_stride, accumulate);
-    default:
-      TROUPE_CHECK(false, "no kernel for weight type " + std::to_string(static_cast<int>(w.type)));
+      return tiles.template operator()<BlockTile<quant::Q8_0Layout>>();
+    case quant::Type::kQ4_K:
+      return tiles.template operator()<SuperblockTile<quant::Q4_KLayout>>();
+    case quant::Type::kQ5_K:
+      return tiles.template operator()<SuperblockTile<quant::Q5_KLayout>>();
+    case quant::Type::kQ6_K:
+      return tiles.template operator()<SuperblockTile<quant::Q6_KLayout>>();
   }
+  TROUPE_CHECK(false, "no kernel for weight type " + std::to_string(static_cast<int>(w.type)));
 }
 
 }  // namespace troupe::kernels::HWY_NAMESPACE

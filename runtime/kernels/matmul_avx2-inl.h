@@ -1,121 +1,84 @@
-// Tiles of quantized weights on AVX2. maddubs multiplies unsigned by signed bytes and adds pairs
-// in 16 bits with saturation; each tile says why it never saturates. Formats: runtime/quant.
+// Products of runs (quant/layout.h) on AVX2: a vector of 32-bit lanes is eight rows. maddubs
+// multiplies unsigned by signed bytes and adds pairs in 16 bits with saturation; below is why it
+// never saturates.
 
 #if !defined(TROUPE_KERNELS_MATMUL_AVX2_INL_H_)
 #define TROUPE_KERNELS_MATMUL_AVX2_INL_H_
 
 #include <troupe/runtime/kernels/matmul_common-inl.h>
 
+// What a function that calls add_run must be compiled for, beyond the target.
+#define TROUPE_RUN_TARGET
+
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
-HWY_INLINE __m256i load_256(const std::byte* from) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-}
+// Columns of a tile: as many as keep their sums in sixteen registers.
+template <std::size_t kBits>
+constexpr std::size_t kTileColumns = kBits == 8 ? 4 : 3;
+
+// What the products of stored integers exceed those of the weights by, times the sum of the
+// activations, because of the target's instructions.
+template <std::size_t kBits>
+constexpr int kRunOffset = 0;
+
+// Pairs that 16 bits hold: |pair| <= 2 * (2^bits - 1) * 127, which is 3810 for four bits, 7874 for
+// five, 16002 for six; |w| * sign(a, w) of signed bytes is 2 * 128 * 127 = 32512 at most, as a is
+// never -128.
+template <std::size_t kBits>
+constexpr std::size_t kPairsThatFit = kBits == 4   ? 8
+                                      : kBits == 5 ? 4
+                                      : kBits == 6 ? 2
+                                                   : 1;
 
 // Pins the order of integer additions: GCC would gather all products of a block first and spill
 // them, at half the speed.
 HWY_INLINE void in_this_order(__m256i& sum) { asm("" : "+x"(sum)); }
 
-// A tile is both halves of a group (sixteen rows), so that a broadcast serves two products.
-struct Q4_1Tile {
-  static constexpr std::size_t kColumns = 3;
-  static constexpr bool kQuantized = true;
+// Products of 16-bit pairs, added in 32 bits.
+HWY_INLINE Ints pair_products(Ints a, Ints b) { return Ints{_mm256_madd_epi16(a.raw, b.raw)}; }
 
-  template <std::size_t C>
-  static void run(const std::byte* group, const Activations& activations, std::size_t column,
-                  const Output& output) {
-    const QuantizedColumns x(activations, column);
-    const __m256i nibble = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-    __m256 sums[2][C];
-    for (std::size_t h = 0; h < 2; ++h)
-      for (std::size_t c = 0; c < C; ++c) sums[h][c] = _mm256_setzero_ps();
-    for (std::size_t block = 0; block < x.blocks; ++block, group += 320) {
-      __m256i isum[2][C];
-      for (std::size_t g = 0; g < 4; ++g) {
-        __m256i low[2], high[2];
-        for (std::size_t h = 0; h < 2; ++h) {
-          const __m256i packed = load_256(group + 64 * g + 32 * h);
-          low[h] = _mm256_and_si256(packed, nibble);
-          high[h] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), nibble);
-        }
-        for (std::size_t c = 0; c < C; ++c) {
-          // |pair| <= 2 * 15 * 127 = 3810, eight of them stay under 2^15.
-          const __m256i a = _mm256_set1_epi32(x.four(c, block, 4 * g));
-          const __m256i b = _mm256_set1_epi32(x.four(c, block, 16 + 4 * g));
-          for (std::size_t h = 0; h < 2; ++h) {
-            const __m256i pairs = _mm256_maddubs_epi16(low[h], a);
-            isum[h][c] = g == 0 ? pairs : _mm256_add_epi16(isum[h][c], pairs);
-            in_this_order(isum[h][c]);
-          }
-          for (std::size_t h = 0; h < 2; ++h) {
-            isum[h][c] = _mm256_add_epi16(isum[h][c], _mm256_maddubs_epi16(high[h], b));
-            in_this_order(isum[h][c]);
-          }
-        }
-      }
-      for (std::size_t h = 0; h < 2; ++h) {
-        const __m256 d = load_f16(group + 256 + 16 * h).raw;
-        const __m256 m = load_f16(group + 288 + 16 * h).raw;
-        for (std::size_t c = 0; c < C; ++c) {
-          const __m256 dot = _mm256_cvtepi32_ps(_mm256_madd_epi16(isum[h][c], ones));
-          const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.d[c * x.blocks + block]));
-          sums[h][c] = _mm256_fmadd_ps(scale, dot, sums[h][c]);
-          sums[h][c] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.s[c * x.blocks + block]), sums[h][c]);
-        }
+// Signed bytes b0 and b1 of every lane, as the two 16-bit halves of the lane.
+HWY_INLINE Ints byte_pair(Ints bytes, std::size_t b0, std::size_t b1) {
+  const auto low = static_cast<int>(b0 << 8 | 0x80), high = static_cast<int>(b1 << 8 | 0x80);
+  const int first = high << 16 | low, step = 0x04000400;
+  const __m256i places = _mm256_setr_epi32(first, first + step, first + 2 * step, first + 3 * step,
+                                           first, first + step, first + 2 * step, first + 3 * step);
+  return Ints{_mm256_srai_epi16(_mm256_shuffle_epi8(bytes.raw, places), 8)};
+}
+// Signed byte b of every lane as the scale of a sub-block.
+HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) { return byte_pair(bytes, b, b); }
+HWY_INLINE Ints unit_scale() { return Ints{_mm256_set1_epi16(1)}; }
+
+// isum[part][c] += the products of a run with 32 activations of each of C columns, `a` and every
+// `stride` bytes; those of its halves times scales[half], which are byte_scale or unit_scale.
+template <std::size_t kBits, bool kScaled, std::size_t C>
+HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t stride,
+                        const Ints (&scales)[2][kParts], Ints (&isum)[kParts][C]) {
+  __m256i narrow[kParts][C];
+#pragma GCC unroll 8
+  for (std::size_t p = 0; p < 8; ++p) {
+    constexpr std::size_t kFit = kPairsThatFit<kBits>;
+    __m256i weights[kParts], magnitude[kParts];
+    for (std::size_t h = 0; h < kParts; ++h) {
+      weights[h] = run_piece<kBits>(run, p, h).raw;
+      magnitude[h] = kBits == 8 ? _mm256_abs_epi8(weights[h]) : weights[h];
+    }
+    for (std::size_t c = 0; c < C; ++c) {
+      const __m256i four = _mm256_set1_epi32(load_four(a + c * stride + 4 * p));
+      for (std::size_t h = 0; h < kParts; ++h) {
+        const __m256i pairs = _mm256_maddubs_epi16(
+            magnitude[h], kBits == 8 ? _mm256_sign_epi8(four, weights[h]) : four);
+        narrow[h][c] = p % kFit == 0 ? pairs : _mm256_add_epi16(narrow[h][c], pairs);
+        if (kFit > 1) in_this_order(narrow[h][c]);
+        if (p % kFit != kFit - 1) continue;
+        const __m256i wide = _mm256_madd_epi16(narrow[h][c], scales[p / 4][h].raw);
+        isum[h][c].raw = _mm256_add_epi32(isum[h][c].raw, wide);
+        in_this_order(isum[h][c].raw);
       }
     }
-    for (std::size_t c = 0; c < C; ++c)
-      for (std::size_t h = 0; h < 2; ++h) put(output, column + c, 8 * h, Floats{sums[h][c]});
   }
-};
-
-struct Q8_0Tile {
-  static constexpr std::size_t kColumns = 4;
-  static constexpr bool kQuantized = true;
-
-  template <std::size_t C>
-  static void run(const std::byte* group, const Activations& activations, std::size_t column,
-                  const Output& output) {
-    const QuantizedColumns x(activations, column);
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256 sums[2][C];
-    for (std::size_t h = 0; h < 2; ++h)
-      for (std::size_t c = 0; c < C; ++c) sums[h][c] = _mm256_setzero_ps();
-    for (std::size_t block = 0; block < x.blocks; ++block) {
-      const std::byte* scales = group + block / 2 * 1088 + block % 2 * 32;
-      const std::byte* quants = group + block / 2 * 1088 + 64 + block % 2 * 512;
-      __m256i isum[2][C];
-      for (std::size_t g = 0; g < 8; ++g) {
-        __m256i weights[2], magnitude[2];
-        for (std::size_t h = 0; h < 2; ++h) {
-          weights[h] = load_256(quants + 64 * g + 32 * h);
-          magnitude[h] = _mm256_abs_epi8(weights[h]);
-        }
-        for (std::size_t c = 0; c < C; ++c) {
-          // |w| * sign(a, w): a is never -128, and |pair| <= 2 * 128 * 127 fits 16 bits.
-          const __m256i a = _mm256_set1_epi32(x.four(c, block, 4 * g));
-          for (std::size_t h = 0; h < 2; ++h) {
-            const __m256i pairs =
-                _mm256_maddubs_epi16(magnitude[h], _mm256_sign_epi8(a, weights[h]));
-            const __m256i fours = _mm256_madd_epi16(pairs, ones);
-            isum[h][c] = g == 0 ? fours : _mm256_add_epi32(isum[h][c], fours);
-            in_this_order(isum[h][c]);
-          }
-        }
-      }
-      for (std::size_t h = 0; h < 2; ++h) {
-        const __m256 d = load_f16(scales + 16 * h).raw;
-        for (std::size_t c = 0; c < C; ++c) {
-          const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.d[c * x.blocks + block]));
-          sums[h][c] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(isum[h][c]), sums[h][c]);
-        }
-      }
-    }
-    for (std::size_t c = 0; c < C; ++c)
-      for (std::size_t h = 0; h < 2; ++h) put(output, column + c, 8 * h, Floats{sums[h][c]});
-  }
-};
+}
 
 }  // namespace troupe::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -1,5 +1,6 @@
-// Tiles of quantized weights on AVX-512 with VNNI: sixteen rows in a vector. dpbusd multiplies
-// unsigned by signed bytes and adds four products into 32 bits, exactly. Formats: runtime/quant.
+// Products of runs (quant/layout.h) on AVX-512 with VNNI: a vector of 32-bit lanes is sixteen rows.
+// dpbusd multiplies unsigned by signed bytes and adds four products into 32 bits, exactly. The same
+// functions as in matmul_avx2-inl.h.
 
 #if !defined(TROUPE_KERNELS_MATMUL_AVX512_INL_H_)
 #define TROUPE_KERNELS_MATMUL_AVX512_INL_H_
@@ -8,97 +9,65 @@
 
 // Highway's AVX3 has no VNNI, and its AVX3_DL asks the compiler for AVX-VNNI, which CPUs with
 // AVX-512 VNNI may lack: the extension is named here, and isa_supported asks the CPU for it.
-#define TROUPE_VNNI __attribute__((target(HWY_TARGET_STR ",avx512vnni")))
+#define TROUPE_RUN_TARGET __attribute__((target(HWY_TARGET_STR ",avx512vnni")))
 
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
-HWY_INLINE __m512i load_512(const std::byte* from) { return _mm512_loadu_si512(from); }
+template <std::size_t kBits>
+constexpr std::size_t kTileColumns = 8;
 
-struct Q4_1Tile {
-  static constexpr std::size_t kColumns = 8;
-  static constexpr bool kQuantized = true;
+// dpbusd takes the signed bytes of eight bits as w + 128.
+template <std::size_t kBits>
+constexpr int kRunOffset = kBits == 8 ? 128 : 0;
 
-  template <std::size_t C>
-  TROUPE_VNNI static void run(const std::byte* group, const Activations& activations,
-                              std::size_t column, const Output& output) {
-    const QuantizedColumns x(activations, column);
-    const __m512i nibble = _mm512_set1_epi8(15);
-    __m512 sums[C];
-    for (std::size_t c = 0; c < C; ++c) sums[c] = _mm512_setzero_ps();
-    for (std::size_t block = 0; block < x.blocks; ++block, group += 320) {
-      __m512i isum[C];
-      for (std::size_t c = 0; c < C; ++c) isum[c] = _mm512_setzero_si512();
-      for (std::size_t g = 0; g < 4; ++g) {
-        const __m512i packed = load_512(group + 64 * g);
-        const __m512i low = _mm512_and_si512(packed, nibble);
-        const __m512i high = _mm512_and_si512(_mm512_srli_epi16(packed, 4), nibble);
-        for (std::size_t c = 0; c < C; ++c)
-          isum[c] = _mm512_dpbusd_epi32(isum[c], low, _mm512_set1_epi32(x.four(c, block, 4 * g)));
-        for (std::size_t c = 0; c < C; ++c)
-          isum[c] =
-              _mm512_dpbusd_epi32(isum[c], high, _mm512_set1_epi32(x.four(c, block, 16 + 4 * g)));
+HWY_INLINE Ints pair_products(Ints a, Ints b) { return Ints{_mm512_madd_epi16(a.raw, b.raw)}; }
+
+HWY_INLINE __m512i bytes_at(Ints bytes, std::int32_t first) {
+  const __m512i places =
+      _mm512_add_epi32(_mm512_set1_epi32(first),
+                       _mm512_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
+                                         0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808,
+                                         0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c));
+  return _mm512_shuffle_epi8(bytes.raw, places);
+}
+HWY_INLINE Ints byte_pair(Ints bytes, std::size_t b0, std::size_t b1) {
+  const auto first = static_cast<std::int32_t>(b0 * 0x0101 | b1 * 0x01010000);
+  return Ints{_mm512_srai_epi16(bytes_at(bytes, first), 8)};
+}
+HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) {
+  return Ints{_mm512_srai_epi32(bytes_at(bytes, static_cast<std::int32_t>(b * 0x01010101)), 24)};
+}
+HWY_INLINE Ints unit_scale() { return Ints{_mm512_set1_epi32(1)}; }
+
+// As on AVX2. Without kScaled the sums begin in isum itself, so that dpbusd adds to them.
+template <std::size_t kBits, bool kScaled, std::size_t C>
+TROUPE_RUN_TARGET HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a,
+                                          std::size_t stride, const Ints (&scales)[2][kParts],
+                                          Ints (&isum)[kParts][C]) {
+  // Six bits have a scale for each half of the run, five and four one for all of it.
+  constexpr std::size_t kScaledPieces = kBits == 6 ? 4 : 8;
+  const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
+  __m512i sums[C];
+#pragma GCC unroll 8
+  for (std::size_t p = 0; p < 8; ++p) {
+    __m512i weights = run_piece<kBits>(run, p, 0).raw;
+    if (kBits == 8) weights = _mm512_xor_si512(weights, sign);  // w + 128
+    for (std::size_t c = 0; c < C; ++c) {
+      const __m512i four = _mm512_set1_epi32(load_four(a + c * stride + 4 * p));
+      if (!kScaled) {
+        isum[0][c].raw = _mm512_dpbusd_epi32(isum[0][c].raw, weights, four);
+        continue;
       }
-      const __m512 d = load_f16(group + 256).raw, m = load_f16(group + 288).raw;
-      for (std::size_t c = 0; c < C; ++c) {
-        const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(x.d[c * x.blocks + block]));
-        sums[c] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(isum[c]), sums[c]);
-        sums[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(x.s[c * x.blocks + block]), sums[c]);
-      }
-    }
-    for (std::size_t c = 0; c < C; ++c) put(output, column + c, 0, Floats{sums[c]});
-  }
-};
-
-struct Q8_0Tile {
-  static constexpr std::size_t kColumns = 8;
-  static constexpr bool kQuantized = true;
-  static constexpr std::size_t kStep = 16;  // blocks whose corrections are made together
-
-  // -128 times the integer sums of the activations of `count` <= kStep blocks. s is d times the
-  // sum, rounded once, and the sum is under 2^12, so that s / d rounds to the very sum.
-  static HWY_INLINE void corrections(const float* d, const float* s, std::size_t count,
-                                     std::int32_t* out) {
-    const __mmask16 present = static_cast<__mmask16>((1u << count) - 1);
-    const __m512 scale = _mm512_maskz_loadu_ps(present, d);
-    const __mmask16 nonzero = _mm512_cmp_ps_mask(scale, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-    const __m512 sum = _mm512_maskz_div_ps(nonzero, _mm512_maskz_loadu_ps(present, s), scale);
-    _mm512_store_si512(out, _mm512_mullo_epi32(_mm512_cvtps_epi32(sum), _mm512_set1_epi32(-128)));
-  }
-
-  template <std::size_t C>
-  TROUPE_VNNI static void run(const std::byte* group, const Activations& activations,
-                              std::size_t column, const Output& output) {
-    const QuantizedColumns x(activations, column);
-    const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
-    __m512 sums[C];
-    for (std::size_t c = 0; c < C; ++c) sums[c] = _mm512_setzero_ps();
-    alignas(64) std::int32_t correction[C][kStep];
-    for (std::size_t block = 0; block < x.blocks; ++block) {
-      if (block % kStep == 0)
-        for (std::size_t c = 0; c < C; ++c) {
-          const std::size_t left = x.blocks - block, at = c * x.blocks + block;
-          corrections(x.d + at, x.s + at, left < kStep ? left : kStep, correction[c]);
-        }
-      const std::byte* scales = group + block / 2 * 1088 + block % 2 * 32;
-      const std::byte* quants = group + block / 2 * 1088 + 64 + block % 2 * 512;
-      __m512i isum[C];
-      for (std::size_t c = 0; c < C; ++c) isum[c] = _mm512_set1_epi32(correction[c][block % kStep]);
-      for (std::size_t g = 0; g < 8; ++g) {
-        const __m512i weights = _mm512_xor_si512(load_512(quants + 64 * g), sign);  // w + 128
-        for (std::size_t c = 0; c < C; ++c)
-          isum[c] =
-              _mm512_dpbusd_epi32(isum[c], weights, _mm512_set1_epi32(x.four(c, block, 4 * g)));
-      }
-      const __m512 d = load_f16(scales).raw;
-      for (std::size_t c = 0; c < C; ++c) {
-        const __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(x.d[c * x.blocks + block]));
-        sums[c] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(isum[c]), sums[c]);
+      const bool first = p % kScaledPieces == 0;
+      sums[c] = _mm512_dpbusd_epi32(first ? _mm512_setzero_si512() : sums[c], weights, four);
+      if (p % kScaledPieces == kScaledPieces - 1) {
+        const __m512i scaled = _mm512_mullo_epi32(sums[c], scales[p / 4][0].raw);
+        isum[0][c].raw = _mm512_add_epi32(isum[0][c].raw, scaled);
       }
     }
-    for (std::size_t c = 0; c < C; ++c) put(output, column + c, 0, Floats{sums[c]});
   }
-};
+}
 
 }  // namespace troupe::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -12,6 +12,7 @@
 #endif
 
 #include <troupe/runtime/kernels/simd-inl.h>
+#include <troupe/runtime/quant/layout.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
@@ -38,28 +39,41 @@ HWY_INLINE void put(const Output& output, std::size_t column, std::size_t row, F
     to[r] = output.accumulate ? to[r] + lanes[r] : lanes[r];
 }
 
-// The quantized activations of a tile's columns; blocks a row.
-struct QuantizedColumns {
-  const std::int8_t* q;
-  const float* d;
-  const float* s;
-  std::size_t blocks;
+using Ints = hn::Vec<IntTag>;
 
-  QuantizedColumns(const Activations& x, std::size_t column)
-      : q(x.quantized.q + column * x.columns),
-        d(x.quantized.d + column * (x.columns / kBlock)),
-        s(x.quantized.s + column * (x.columns / kBlock)),
-        blocks(x.columns / kBlock) {}
+HWY_INLINE Ints load_ints(const std::byte* from) {
+  return hn::LoadU(kInt, reinterpret_cast<const std::int32_t*>(from));
+}
+// Four bytes, to be broadcast.
+HWY_INLINE std::int32_t load_four(const void* from) {
+  std::int32_t four;
+  std::memcpy(&four, from, 4);
+  return four;
+}
 
-  // Four consecutive activations of a column, to be broadcast.
-  HWY_INLINE std::int32_t four(std::size_t column, std::size_t block, std::size_t k) const {
-    std::int32_t bytes;
-    std::memcpy(&bytes, q + (column * blocks + block) * kBlock + k, 4);
-    return bytes;
+// Piece p of a run (quant/layout.h), part `h` of its rows: the stored integers of k = 4p .. 4p + 3
+// as the bytes of each row's lane. p is a constant once loops are unrolled.
+template <std::size_t kBits>
+HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
+  const std::byte* at = run + 4 * kLanes * h;
+  if constexpr (kBits == 8) {
+    return load_ints(at + 64 * p);
+  } else {
+    Ints low = load_ints(at + 64 * (p % 4));
+    if (p >= 4) low = hn::ShiftRight<4>(low);
+    low = hn::And(low, hn::Set(kInt, 0x0f0f0f0f));
+    if constexpr (kBits == 4) return low;
+    constexpr std::size_t kPieces = quant::kHighPieces<kBits>;
+    constexpr auto kMask = static_cast<std::int32_t>(quant::kHighMask<kBits> << 4);
+    Ints high = load_ints(at + 256 + 64 * (p / kPieces));
+    const std::size_t shift = (kBits - 4) * (p % kPieces);  // where the piece's bits are
+    if (shift < 4) high = hn::ShiftLeftSame(high, static_cast<int>(4 - shift));
+    if (shift > 4) high = hn::ShiftRightSame(high, static_cast<int>(shift - 4));
+    return hn::Or(low, hn::And(high, hn::Set(kInt, kMask)));
   }
-};
+}
 
-// Tile: has kColumns, the most columns it takes, and
+// Tile: has kColumns, the most columns it takes, kElementBytes of an activation, and
 //   template <std::size_t C> static void run(group, const Activations&, first column, Output).
 // The sizes that are compiled are kColumns and the powers of two under it.
 constexpr std::size_t smaller_tile(std::size_t columns) {
@@ -88,7 +102,7 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
   // Columns of one pass over the weights: their activations stay in the second-level cache while a
   // group's weights stay in the first.
   constexpr std::size_t kPassBytes = 192 << 10;
-  const std::size_t column_bytes = x.columns * (Tile::kQuantized ? 1 : sizeof(float));
+  const std::size_t column_bytes = x.columns * Tile::kElementBytes;
   const std::size_t wanted = kPassBytes / (column_bytes + 1) / Tile::kColumns * Tile::kColumns;
   const std::size_t pass = wanted < 4 * Tile::kColumns ? 4 * Tile::kColumns : wanted;
   for (std::size_t begin = 0; begin < x.rows; begin += pass) {

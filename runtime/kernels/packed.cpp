@@ -56,10 +56,10 @@ void unpack_row(const PackedMatrix& w, std::size_t row, float* out) {
                                   row % kGroupRows, out);
 }
 
-bool wants_quantized(quant::Type type) {
+quant::ActivationKind activation_kind(quant::Type type) {
   const quant::Format* format = quant::find(type);
   TROUPE_CHECK(format != nullptr, std::to_string(static_cast<std::uint32_t>(type)));
-  return format->quantized_activations;
+  return format->activations;
 }
 
 std::size_t kv_page_bytes(KvType type, std::size_t kv_heads, std::size_t head_dim) {

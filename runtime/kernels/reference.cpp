@@ -18,69 +18,126 @@ float tree_sum(const float* p) {
   return two[0] + two[1];
 }
 
-// The scale, offset and integers of block `block` of a quantized row.
+// The fields of a block of a file, read as plainly as can be: w = d * scale * q + m * offset, with
+// a scale and an offset for each 16 weights.
 struct Block {
   float d = 0, m = 0;
-  std::int32_t q[kBlock];
+  std::int32_t q[256], scale[16], offset[16];
 };
-Block read_block(quant::Type type, const std::byte* file_row, std::size_t block) {
-  Block out;
-  if (type == quant::Type::kQ4_1) {
-    const std::byte* in = file_row + 20 * block;
-    out.d = f16_to_f32(load<std::uint16_t>(in));
-    out.m = f16_to_f32(load<std::uint16_t>(in + 2));
-    for (std::size_t j = 0; j < 16; ++j) {
-      out.q[j] = load<std::uint8_t>(in + 4 + j) & 15;
-      out.q[j + 16] = load<std::uint8_t>(in + 4 + j) >> 4;
+
+void read_small_block(quant::Type type, const std::byte* in, Block* out) {
+  using quant::Type;
+  const bool has_m = type == Type::kQ4_1 || type == Type::kQ5_1;
+  const bool fifth = type == Type::kQ5_0 || type == Type::kQ5_1;
+  const std::byte* bits = in + (has_m ? 4 : 2);
+  const std::byte* nibbles = bits + (fifth ? 4 : 0);
+  const std::int32_t away = type == Type::kQ4_0 ? 8 : type == Type::kQ5_0 ? 16 : 0;
+  out->d = f16_to_f32(load<std::uint16_t>(in));
+  if (has_m) out->m = f16_to_f32(load<std::uint16_t>(in + 2));
+  for (std::size_t k = 0; k < 32; ++k) {
+    if (type == Type::kQ8_0) {
+      out->q[k] = load<std::int8_t>(in + 2 + k);
+      continue;
     }
-  } else {
-    TROUPE_CHECK(type == quant::Type::kQ8_0, std::to_string(static_cast<int>(type)));
-    const std::byte* in = file_row + 34 * block;
-    out.d = f16_to_f32(load<std::uint16_t>(in));
-    for (std::size_t j = 0; j < 32; ++j) out.q[j] = load<std::int8_t>(in + 2 + j);
+    const auto byte = load<std::uint8_t>(nibbles + k % 16);
+    out->q[k] = (k < 16 ? byte & 15 : byte >> 4) - away;
+    if (fifth && load<std::uint32_t>(bits) >> k & 1) out->q[k] += 16;
   }
-  return out;
+}
+
+void read_superblock(quant::Type type, const std::byte* in, Block* out) {
+  const auto byte = [&](std::size_t at) { return std::int32_t{load<std::uint8_t>(in + at)}; };
+  if (type == quant::Type::kQ6_K) {
+    out->d = f16_to_f32(load<std::uint16_t>(in + 208));
+    for (std::size_t j = 0; j < 16; ++j) out->scale[j] = load<std::int8_t>(in + 192 + j);
+    for (std::size_t k = 0; k < 256; ++k) {
+      const std::size_t half = k / 128, l = k % 128;
+      const std::int32_t low = byte(64 * half + l % 64) >> (l < 64 ? 0 : 4) & 15;
+      const std::int32_t high = byte(128 + 32 * half + l % 32) >> 2 * (l / 32) & 3;
+      out->q[k] = low + 16 * high - 32;
+    }
+    return;
+  }
+  TROUPE_CHECK(type == quant::Type::kQ4_K || type == quant::Type::kQ5_K,
+               std::to_string(static_cast<int>(type)));
+  const bool fifth = type == quant::Type::kQ5_K;
+  out->d = f16_to_f32(load<std::uint16_t>(in));
+  out->m = -f16_to_f32(load<std::uint16_t>(in + 2));
+  for (std::size_t k = 0; k < 256; ++k) {
+    const std::size_t j = k / 32;
+    const std::int32_t nibbles = byte((fifth ? 48 : 16) + 32 * (j / 2) + k % 32);
+    out->q[k] = nibbles >> (j % 2 == 0 ? 0 : 4) & 15;
+    if (fifth) out->q[k] += 16 * (byte(16 + k % 32) >> j & 1);
+    out->scale[k / 16] = j < 4 ? byte(4 + j) & 63 : (byte(8 + j) & 15) + 16 * (byte(j) >> 6);
+    out->offset[k / 16] = j < 4 ? byte(8 + j) & 63 : (byte(8 + j) >> 4) + 16 * (byte(4 + j) >> 6);
+  }
+}
+
+// d and q of one block of activations.
+void quantize_block(const float* x, std::size_t elements, std::int8_t* q, float* d) {
+  float amax = 0.0f;
+  bool finite = true;
+  for (std::size_t j = 0; j < elements; ++j) {
+    finite = finite && std::isfinite(x[j]);
+    amax = std::fabs(x[j]) > amax ? std::fabs(x[j]) : amax;
+  }
+  const bool zero = finite && amax < 0x1p-100f;
+  for (std::size_t j = 0; j < elements; ++j)
+    q[j] = zero || !finite ? 0 : static_cast<std::int8_t>(std::nearbyint(x[j] * (127.0f / amax)));
+  *d = zero ? 0.0f : finite ? amax / 127.0f : std::numeric_limits<float>::quiet_NaN();
 }
 
 }  // namespace
 
-void quantize_row(const float* x, std::size_t columns, std::int8_t* q, float* d, float* s) {
-  for (std::size_t block = 0; block < columns / kBlock; ++block, x += kBlock, q += kBlock) {
-    float amax = 0.0f;
-    bool finite = true;
-    for (std::size_t j = 0; j < kBlock; ++j) {
-      finite = finite && std::isfinite(x[j]);
-      amax = std::fabs(x[j]) > amax ? std::fabs(x[j]) : amax;
+void quantize_row(const float* x, std::size_t columns, const QuantizedRows& out) {
+  for (std::size_t block = 0; out.q != nullptr && block < columns / kBlock; ++block) {
+    std::int8_t* q = out.q + block * kBlock;
+    quantize_block(x + block * kBlock, kBlock, q, out.d + block);
+    out.sum[block] = 0;
+    for (std::size_t j = 0; j < kBlock; ++j) out.sum[block] += q[j];
+    out.s[block] = out.d[block] * static_cast<float>(out.sum[block]);
+  }
+  for (std::size_t block = 0; out.super_q != nullptr && block < columns / kSuperblock; ++block) {
+    std::int8_t* q = out.super_q + block * kSuperblock;
+    quantize_block(x + block * kSuperblock, kSuperblock, q, out.super_d + block);
+    for (std::size_t i = 0; i < kSuperblock / kSumElements; ++i) {
+      std::int16_t& sum = out.super_sums[block * (kSuperblock / kSumElements) + i];
+      sum = 0;
+      for (std::size_t j = 0; j < kSumElements; ++j)
+        sum = static_cast<std::int16_t>(sum + q[i * kSumElements + j]);
     }
-    const bool zero = finite && amax < 0x1p-100f;
-    std::int32_t sum = 0;
-    for (std::size_t j = 0; j < kBlock; ++j) {
-      q[j] = zero || !finite ? 0 : static_cast<std::int8_t>(std::nearbyint(x[j] * (127.0f / amax)));
-      sum += q[j];
-    }
-    d[block] = zero ? 0.0f : finite ? amax / 127.0f : std::numeric_limits<float>::quiet_NaN();
-    s[block] = d[block] * static_cast<float>(sum);
   }
 }
 
 float dot(quant::Type type, const std::byte* file_row, std::size_t columns, const float* x) {
+  const quant::Format& format = *quant::find(type);
+  const std::size_t blocks = columns / format.block_elements;
   float acc = 0.0f;
-  if (!wants_quantized(type)) {
-    const quant::Format& format = *quant::find(type);
+  if (format.activations == quant::ActivationKind::kFloats) {
     std::vector<float> w(columns);
-    format.dequantize(file_row, columns / format.block_elements, w.data());
+    format.dequantize(file_row, blocks, w.data());
     for (std::size_t k = 0; k < columns; ++k) acc = std::fma(w[k], x[k], acc);
     return acc;
   }
-  std::vector<std::int8_t> q(columns);
-  std::vector<float> d(columns / kBlock), s(columns / kBlock);
-  quantize_row(x, columns, q.data(), d.data(), s.data());
-  for (std::size_t block = 0; block < columns / kBlock; ++block) {
-    const Block w = read_block(type, file_row, block);
-    std::int32_t isum = 0;
-    for (std::size_t j = 0; j < kBlock; ++j) isum += w.q[j] * q[block * kBlock + j];
-    acc = std::fma(w.d * d[block], static_cast<float>(isum), acc);
-    if (type == quant::Type::kQ4_1) acc = std::fma(w.m, s[block], acc);
+  const bool super = format.activations == quant::ActivationKind::kSuperblocks;
+  const std::size_t elements = super ? kSuperblock : kBlock;
+  const bool has_m = type == quant::Type::kQ4_1 || type == quant::Type::kQ5_1 ||
+                     type == quant::Type::kQ4_K || type == quant::Type::kQ5_K;
+  std::vector<std::int8_t> q(elements);
+  for (std::size_t block = 0; block < blocks; ++block) {
+    float d = 0.0f;
+    quantize_block(x + block * elements, elements, q.data(), &d);
+    Block w;
+    (super ? read_superblock : read_small_block)(type, file_row + block * format.block_bytes, &w);
+    std::int32_t isum = 0, ioff = 0;
+    for (std::size_t k = 0; k < elements; ++k) {
+      isum += (super ? w.scale[k / 16] : 1) * w.q[k] * q[k];
+      if (has_m) ioff += (super ? w.offset[k / 16] : 1) * q[k];
+    }
+    acc = std::fma(w.d * d, static_cast<float>(isum), acc);
+    if (!has_m) continue;
+    acc = super ? std::fma(w.m * d, static_cast<float>(ioff), acc)
+                : std::fma(w.m, d * static_cast<float>(ioff), acc);
   }
   return acc;
 }

@@ -10,8 +10,8 @@
 
 namespace troupe::kernels::reference {
 
-// One row of `columns` floats; q (columns), d and s (columns / 32).
-void quantize_row(const float* x, std::size_t columns, std::int8_t* q, float* d, float* s);
+// One row of `columns` floats into the blocks that `out` has memory for.
+void quantize_row(const float* x, std::size_t columns, const QuantizedRows& out);
 
 // W[row] . x of one output: `file_row` as the file has it, x one row of activations.
 float dot(quant::Type type, const std::byte* file_row, std::size_t columns, const float* x);

@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <string>
 
 #include <troupe/runtime/kernels/targets.h>
 
@@ -24,119 +26,148 @@ float tree_sum(float* partial) {
   return partial[0];
 }
 
+// Quantizes one block of `elements` to q and gives d. Zeros and 0 for a block that is zero, zeros
+// and NaN for one that is not finite.
+float quantize_block(const float* in, std::size_t elements, std::int8_t* q) {
+  std::uint32_t amax_bits = 0;  // non-negative floats order as their bits; NaN is the greatest
+  for (std::size_t j = 0; j < elements; ++j) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(in[j]) & 0x7fffffffu;
+    amax_bits = bits > amax_bits ? bits : amax_bits;
+  }
+  const float amax = std::bit_cast<float>(amax_bits);
+  if (amax_bits >= 0x7f800000u || amax < 0x1p-100f) {
+    std::memset(q, 0, elements);
+    return amax < 0x1p-100f ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+  }
+  const float inverse = 127.0f / amax;
+  for (std::size_t j = 0; j < elements; ++j) {
+    // Adding 1.5 * 2^23 rounds to the nearest even integer, which is then in the low byte.
+    const float shifted = in[j] * inverse + 12582912.0f;
+    q[j] = static_cast<std::int8_t>(std::bit_cast<std::uint32_t>(shifted) & 0xffu);
+  }
+  return amax / 127.0f;
+}
+
+std::int32_t sum_of(const std::int8_t* q, std::size_t count) {
+  std::int32_t sum = 0;
+  for (std::size_t j = 0; j < count; ++j) sum += q[j];
+  return sum;
+}
+
 void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin, std::size_t row_end,
                    QuantizedRows out) {
-  const std::size_t blocks = columns / kBlock;
-  for (std::size_t i = row_begin * blocks; i < row_end * blocks; ++i) {
-    const float* in = x + i * kBlock;
+  const std::size_t begin = row_begin * columns, end = row_end * columns;
+  for (std::size_t i = begin / kBlock; out.q != nullptr && i < end / kBlock; ++i) {
     std::int8_t* q = out.q + i * kBlock;
-    std::uint32_t amax_bits = 0;  // non-negative floats order as their bits; NaN is the greatest
-    for (std::size_t j = 0; j < kBlock; ++j) {
-      const std::uint32_t bits = std::bit_cast<std::uint32_t>(in[j]) & 0x7fffffffu;
-      amax_bits = bits > amax_bits ? bits : amax_bits;
-    }
-    const float amax = std::bit_cast<float>(amax_bits);
-    if (amax_bits >= 0x7f800000u || amax < 0x1p-100f) {
-      std::memset(q, 0, kBlock);
-      out.d[i] = out.s[i] = amax < 0x1p-100f ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-      continue;
-    }
-    const float inverse = 127.0f / amax;
-    std::int32_t sum = 0;
-    for (std::size_t j = 0; j < kBlock; ++j) {
-      // Adding 1.5 * 2^23 rounds to the nearest even integer, which is then in the low byte.
-      const float shifted = in[j] * inverse + 12582912.0f;
-      q[j] = static_cast<std::int8_t>(std::bit_cast<std::uint32_t>(shifted) & 0xffu);
-      sum += q[j];
-    }
-    out.d[i] = amax / 127.0f;
-    out.s[i] = out.d[i] * static_cast<float>(sum);
+    out.d[i] = quantize_block(x + i * kBlock, kBlock, q);
+    out.sum[i] = sum_of(q, kBlock);
+    out.s[i] = out.d[i] * static_cast<float>(out.sum[i]);
+  }
+  for (std::size_t i = begin / kSuperblock; out.super_q != nullptr && i < end / kSuperblock; ++i) {
+    std::int8_t* q = out.super_q + i * kSuperblock;
+    out.super_d[i] = quantize_block(x + i * kSuperblock, kSuperblock, q);
+    std::int16_t* sums = out.super_sums + i * (kSuperblock / kSumElements);
+    for (std::size_t j = 0; j < kSuperblock / kSumElements; ++j)
+      sums[j] = static_cast<std::int16_t>(sum_of(q + j * kSumElements, kSumElements));
   }
 }
 
-// Each *_group computes the 16 sums of one packed group with row b of the activations.
+// Rows of activations that a group's weights are taken apart for once.
+constexpr std::size_t kTileRows = 16;
 
-void f32_group(const std::byte* group, const Activations& x, std::size_t b, float* sums) {
-  const float* in = x.x + b * x.columns;
-  for (std::size_t k = 0; k < x.columns; ++k)
-    for (std::size_t r = 0; r < kGroupRows; ++r)
-      sums[r] = std::fma(load<float>(group + 4 * (k * kGroupRows + r)), in[k], sums[r]);
-}
+// Each *_group adds the products of one packed group with x.rows <= kTileRows rows of activations
+// to sums (x.rows, kGroupRows).
 
-void f16_group(const std::byte* group, const Activations& x, std::size_t b, float* sums) {
-  const float* in = x.x + b * x.columns;
+float same_float(float value) { return value; }
+float bf16_to_f32(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+template <class Bits, float (*to_f32)(Bits)>
+void float_group(const quant::Format&, const std::byte* group, const Activations& x, float* sums) {
   for (std::size_t k = 0; k < x.columns; ++k)
     for (std::size_t r = 0; r < kGroupRows; ++r) {
-      const float w = f16_to_f32(load<std::uint16_t>(group + 2 * (k * kGroupRows + r)));
-      sums[r] = std::fma(w, in[k], sums[r]);
+      const float w = to_f32(load<Bits>(group + sizeof(Bits) * (k * kGroupRows + r)));
+      for (std::size_t b = 0; b < x.rows; ++b) {
+        float& sum = sums[b * kGroupRows + r];
+        sum = std::fma(w, x.x[b * x.columns + k], sum);
+      }
     }
 }
 
-void q4_1_group(const std::byte* group, const Activations& x, std::size_t b, float* sums) {
+void block_group(const quant::Format& format, const std::byte* group, const Activations& x,
+                 float* sums) {
   const std::size_t blocks = x.columns / kBlock;
-  for (std::size_t block = 0; block < blocks; ++block, group += 320) {
-    const std::int8_t* q = x.quantized.q + b * x.columns + block * kBlock;
-    const float d = x.quantized.d[b * blocks + block], s = x.quantized.s[b * blocks + block];
-    for (std::size_t r = 0; r < kGroupRows; ++r) {
+  quant::Numbers w;
+  for (std::size_t i = 0; i < blocks * kGroupRows; ++i) {
+    const std::size_t block = i / kGroupRows, r = i % kGroupRows;
+    format.read_numbers(group, block, r, &w);
+    for (std::size_t b = 0; b < x.rows; ++b) {
+      const QuantizedRows a = x.quantized.from(b * x.columns + block * kBlock);
       std::int32_t isum = 0;
-      for (std::size_t g = 0; g < 4; ++g)
-        for (std::size_t j = 0; j < 4; ++j) {
-          const auto byte = std::to_integer<std::int32_t>(group[64 * g + 4 * r + j]);
-          isum += (byte & 15) * q[4 * g + j] + (byte >> 4) * q[16 + 4 * g + j];
-        }
-      const float dw = f16_to_f32(load<std::uint16_t>(group + 256 + 2 * r));
-      const float mw = f16_to_f32(load<std::uint16_t>(group + 288 + 2 * r));
-      sums[r] = std::fma(dw * d, static_cast<float>(isum), sums[r]);
-      sums[r] = std::fma(mw, s, sums[r]);
+      for (std::size_t k = 0; k < kBlock; ++k) isum += w.q[k] * a.q[k];
+      float& sum = sums[b * kGroupRows + r];
+      sum = std::fma(w.d * *a.d, static_cast<float>(isum), sum);
+      if (format.has_m) sum = std::fma(w.m, *a.s, sum);
     }
   }
 }
 
-void q8_0_group(const std::byte* group, const Activations& x, std::size_t b, float* sums) {
-  const std::size_t blocks = x.columns / kBlock;
-  for (std::size_t block = 0; block < blocks; ++block) {
-    const std::byte* scales = group + block / 2 * 1088 + block % 2 * 32;
-    const std::byte* quants = group + block / 2 * 1088 + 64 + block % 2 * 512;
-    const std::int8_t* q = x.quantized.q + b * x.columns + block * kBlock;
-    const float d = x.quantized.d[b * blocks + block];
-    for (std::size_t r = 0; r < kGroupRows; ++r) {
-      std::int32_t isum = 0;
-      for (std::size_t k = 0; k < kBlock; ++k)
-        isum += load<std::int8_t>(quants + 64 * (k / 4) + 4 * r + k % 4) * q[k];
-      const float dw = f16_to_f32(load<std::uint16_t>(scales + 2 * r));
-      sums[r] = std::fma(dw * d, static_cast<float>(isum), sums[r]);
+void superblock_group(const quant::Format& format, const std::byte* group, const Activations& x,
+                      float* sums) {
+  const std::size_t blocks = x.columns / kSuperblock;
+  quant::Numbers w;
+  for (std::size_t i = 0; i < blocks * kGroupRows; ++i) {
+    const std::size_t block = i / kGroupRows, r = i % kGroupRows;
+    format.read_numbers(group, block, r, &w);
+    for (std::size_t b = 0; b < x.rows; ++b) {
+      const QuantizedRows a = x.quantized.from(b * x.columns + block * kSuperblock);
+      std::int32_t isum = 0, ioff = 0;
+      for (std::size_t j = 0; j < kSuperblock / kSumElements; ++j) {
+        std::int32_t part = 0;
+        for (std::size_t k = j * kSumElements; k < (j + 1) * kSumElements; ++k)
+          part += w.q[k] * a.super_q[k];
+        isum += w.scales[j] * part;
+        if (format.has_m) ioff += w.offsets[j] * a.super_sums[j];
+      }
+      float& sum = sums[b * kGroupRows + r];
+      sum = std::fma(w.d * *a.super_d, static_cast<float>(isum), sum);
+      if (format.has_m) sum = std::fma(w.m * *a.super_d, static_cast<float>(ioff), sum);
     }
   }
 }
 
-using GroupFunction = void (*)(const std::byte*, const Activations&, std::size_t, float*);
-GroupFunction group_function(quant::Type type) {
-  switch (type) {
-    case quant::Type::kF32:
-      return f32_group;
-    case quant::Type::kF16:
-      return f16_group;
-    case quant::Type::kQ4_1:
-      return q4_1_group;
-    case quant::Type::kQ8_0:
-      return q8_0_group;
-    default:
+using GroupFunction = void (*)(const quant::Format&, const std::byte*, const Activations&, float*);
+GroupFunction group_function(const quant::Format& format) {
+  switch (format.activations) {
+    case quant::ActivationKind::kBlocks:
+      return block_group;
+    case quant::ActivationKind::kSuperblocks:
+      return superblock_group;
+    case quant::ActivationKind::kFloats:
       break;
   }
-  TROUPE_CHECK(false, "no kernel for weight type " + std::to_string(static_cast<int>(type)));
+  if (format.type == quant::Type::kF16) return float_group<std::uint16_t, f16_to_f32>;
+  if (format.type == quant::Type::kBF16) return float_group<std::uint16_t, bf16_to_f32>;
+  TROUPE_CHECK(format.type == quant::Type::kF32, std::string(format.name));
+  return float_group<float, same_float>;
 }
 
 void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
             std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
-  const GroupFunction group_sums = group_function(w.type);
+  const quant::Format& format = *quant::find(w.type);
+  const GroupFunction add_group = group_function(format);
   for (std::size_t group = group_begin; group < group_end; ++group) {
     const std::size_t row = group * kGroupRows;
     const std::size_t rows = w.rows - row < kGroupRows ? w.rows - row : kGroupRows;
-    for (std::size_t b = 0; b < x.rows; ++b) {
-      float sums[kGroupRows] = {};
-      group_sums(w.data.data() + group * w.group_bytes, x, b, sums);
-      float* to = out + b * out_stride + row;
-      for (std::size_t r = 0; r < rows; ++r) to[r] = accumulate ? to[r] + sums[r] : sums[r];
+    for (std::size_t first = 0; first < x.rows; first += kTileRows) {
+      Activations tile = x.from_row(first);
+      tile.rows = std::min(tile.rows, kTileRows);
+      float sums[kTileRows * kGroupRows] = {};
+      add_group(format, w.data.data() + group * w.group_bytes, tile, sums);
+      for (std::size_t i = 0; i < tile.rows * rows; ++i) {
+        const std::size_t b = i / rows, r = i % rows;
+        float& to = out[(first + b) * out_stride + row + r];
+        to = accumulate ? to + sums[b * kGroupRows + r] : sums[b * kGroupRows + r];
+      }
     }
   }
 }

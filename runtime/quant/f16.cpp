@@ -1,6 +1,4 @@
-#include <troupe/runtime/kernels/kernels.h>
-#include <troupe/runtime/quant/bytes.h>
-#include <troupe/runtime/quant/format.h>
+#include <troupe/runtime/quant/packing.h>
 
 // F16: IEEE half precision.
 //
@@ -11,46 +9,16 @@
 namespace troupe::quant {
 namespace {
 
-void dequantize(const std::byte* in, std::size_t blocks, float* out) {
-  for (std::size_t i = 0; i < blocks; ++i)
-    out[i] = kernels::f16_to_f32(load<std::uint16_t>(in + 2 * i));
-}
-
-std::size_t packed_group_bytes(std::size_t columns) {
-  return (columns * kPackRows * 2 + 63) / 64 * 64;
-}
-
-bool pack_group(const std::byte* const* rows, std::size_t columns, std::byte* group) {
-  bool finite = true;
-  for (std::size_t row = 0; row < kPackRows; ++row) {
-    for (std::size_t k = 0; k < columns; ++k) {
-      const std::uint16_t bits = rows[row] ? load<std::uint16_t>(rows[row] + 2 * k) : 0;
-      finite &= f16_is_finite(bits);
-      store(group + 2 * (kPackRows * k + row), bits);
-    }
-  }
-  const std::size_t used = columns * kPackRows * 2;
-  std::memset(group + used, 0, packed_group_bytes(columns) - used);
-  return finite;
-}
-
-void unpack_row(const std::byte* group, std::size_t columns, std::size_t row, float* out) {
-  for (std::size_t k = 0; k < columns; ++k)
-    out[k] = kernels::f16_to_f32(load<std::uint16_t>(group + 2 * (kPackRows * k + row)));
-}
+struct F16 {
+  using Bits = std::uint16_t;
+  static constexpr Type kType = Type::kF16;
+  static constexpr std::string_view kName = "F16";
+  static constexpr Bits kExponent = 0x7c00;
+  static float to_f32(Bits bits) { return kernels::f16_to_f32(bits); }
+};
 
 }  // namespace
 
-Format f16_format() {
-  return {.type = Type::kF16,
-          .name = "F16",
-          .block_elements = 1,
-          .block_bytes = 2,
-          .quantized_activations = false,
-          .dequantize = dequantize,
-          .packed_group_bytes = packed_group_bytes,
-          .pack_group = pack_group,
-          .unpack_row = unpack_row};
-}
+Format f16_format() { return Plain<F16>::format(); }
 
 }  // namespace troupe::quant

@@ -27,12 +27,27 @@ enum class Type : std::uint32_t {
   kBF16 = 30,
 };
 
+// What a format's weights are multiplied with (kernels::QuantizedRows for the int8 ones).
+enum class ActivationKind : std::uint8_t { kFloats, kBlocks, kSuperblocks };
+
+constexpr std::size_t kBlockElementsMax = 256;
+
+// One block of one row as the integers and floats that a product is made of:
+//   w[k] = d * scales[k / 16] * q[k] + m * offsets[k / 16]
+struct Numbers {
+  float d, m;  // m has the sign with which it is added
+  std::int16_t q[kBlockElementsMax];
+  std::int16_t scales[kBlockElementsMax / 16];   // 1 in blocks of 32
+  std::int16_t offsets[kBlockElementsMax / 16];  // likewise
+};
+
 struct Format {
   Type type;
   std::string_view name;         // as GGUF spells it, e.g. "Q4_1"
   std::uint32_t block_elements;  // consecutive elements of a row that share scales (1: none)
   std::uint32_t block_bytes;     // bytes of such a block in a file
-  bool quantized_activations;    // true: multiplies int8 blocks of activations, false: f32
+  ActivationKind activations;
+  bool has_m;  // there is an offset, which the product adds last in a block
   // out[0, blocks * block_elements) = the exact f32 values of `blocks` blocks.
   // Oracle: the reference Python package `gguf`, through tests/data/golden/quants.safetensors.
   void (*dequantize)(const std::byte* in, std::size_t blocks, float* out);
@@ -46,6 +61,8 @@ struct Format {
   bool (*pack_group)(const std::byte* const* rows, std::size_t columns, std::byte* group);
   // out (columns) = row `row` in [0, kPackRows) of a packed group, exact.
   void (*unpack_row)(const std::byte* group, std::size_t columns, std::size_t row, float* out);
+  // Block `block` of row `row` of a packed group; null when there are no blocks.
+  void (*read_numbers)(const std::byte* group, std::size_t block, std::size_t row, Numbers* out);
 };
 constexpr std::size_t kPackRows = 16;
 

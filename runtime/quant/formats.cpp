@@ -9,8 +9,15 @@ namespace troupe::quant {
 #define TROUPE_QUANT_FORMATS(ROW) \
   ROW(f32)                        \
   ROW(f16)                        \
+  ROW(bf16)                       \
+  ROW(q4_0)                       \
   ROW(q4_1)                       \
-  ROW(q8_0)
+  ROW(q5_0)                       \
+  ROW(q5_1)                       \
+  ROW(q8_0)                       \
+  ROW(q4_k)                       \
+  ROW(q5_k)                       \
+  ROW(q6_k)
 
 #define TROUPE_DECLARE_FORMAT(name) Format name##_format();
 TROUPE_QUANT_FORMATS(TROUPE_DECLARE_FORMAT)

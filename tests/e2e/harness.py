@@ -8,11 +8,14 @@ import pathlib
 import random
 import select
 import signal
-import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "dev"))
+import ports  # noqa: E402  (after the path is set)
+
 TROUPE = os.environ.get("TROUPE_BIN", str(ROOT / "build" / "release" / "troupe"))
 BUILD = pathlib.Path(os.environ.get("TROUPE_BUILD_DIR", ROOT / "build" / "release"))
 MODEL = os.environ.get("TROUPE_TEST_MODEL", "")
@@ -23,23 +26,12 @@ READY_SECONDS = 60
 ANSWER_SECONDS = 300
 
 
-def is_free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def free_port():
     """The first of three free ports in a row."""
-    for _ in range(1000):
-        port = random.randrange(20000, 30000, 4)
-        if all(is_free(port + i) for i in range(3)):
-            return port
-    raise RuntimeError("no three free ports in a row between 20000 and 30000")
+    port = ports.first_free(random.randrange(20000, 30000, 4) for _ in range(1000))
+    if port is None:
+        raise RuntimeError("no three free ports in a row between 20000 and 30000")
+    return port
 
 
 class Outcome:

@@ -1,55 +1,11 @@
 """`troupe pull` from a web server of the test's own: whole, cut and resumed, corrupted, absent."""
 import hashlib
-import http.server
 import pathlib
-import re
-import threading
 
 import pytest
 
 import harness
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves one file, with ranges; cuts the first `cuts` answers in the middle."""
-    daemon_threads = True
-
-    def __init__(self, content):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.cuts, self.ranges = content, 0, []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def url(self, name="model.gguf"):
-        return f"http://127.0.0.1:{self.server_address[1]}/{name}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802  (the base class names it)
-        if not self.path.endswith("/model.gguf"):
-            self.send_error(404)
-            return
-        content = self.server.content
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        begin = int(asked[1]) if asked else 0
-        self.server.ranges.append(begin)
-        if begin >= len(content) > 0:
-            self.send_error(416)
-            return
-        self.send_response(206 if asked else 200)
-        if asked:
-            self.send_header("Content-Range",
-                             f"bytes {begin}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - begin))
-        self.end_headers()
-        rest = content[begin:]
-        if self.server.cuts > 0:
-            self.server.cuts -= 1
-            rest = rest[:len(rest) // 2]
-        self.wfile.write(rest)
-        self.close_connection = True
-
-    def log_message(self, *_words):
-        pass
+from file_server import FileServer
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +15,7 @@ def content():
 
 @pytest.fixture
 def server(content):
-    made = Server(content)
+    made = FileServer(content)
     yield made
     made.shutdown()
     made.server_close()

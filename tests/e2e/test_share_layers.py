@@ -1,7 +1,10 @@
 """Three daemons with a third of the layers each answer as one process does."""
+import hashlib
+import pathlib
 import time
 
 import harness
+from file_server import FileServer
 
 THIRDS = "0-9,10-19,20-29"
 PROMPT = "The capital of France is"
@@ -80,3 +83,51 @@ def test_a_token_is_all_that_another_machine_needs(three, tmp_path):
     assert refused.status == 1, str(refused)
     answer = elsewhere.json(*words, "--cluster", three.head.join)
     assert answer["token_ids"] == expected
+
+
+def test_the_head_serves_what_its_store_holds(tmp_path, alone):
+    """A client that has no file names the model by its hash; the nodes fetch from the head."""
+    content = pathlib.Path(harness.MODEL).read_bytes()
+    server = FileServer(content)
+    cluster = harness.Cluster(tmp_path, 2)
+    try:
+        digest = hashlib.sha256(content).hexdigest()
+        cluster.place.json("pull", server.url(), "--name", "mine", "--sha256", digest, "--home",
+                           cluster.head.home)
+        words = (PROMPT, "--raw", "-n", 8)
+        answer = cluster.place.json("run", "sha256:" + digest, *words, "--layers", THIRDS, "--cluster",
+                                    cluster.head.address)
+        assert answer["token_ids"] == alone.json("run", harness.MODEL, *words)["token_ids"]
+        time.sleep(1)  # counters come with the heartbeats, five a second
+        fetched = {node["layers"]: node["weights_fetched_bytes"]
+                   for node in cluster.status()["nodes"]}
+        assert fetched["0-9"] == 0, "the head has the file"
+        assert 0 < fetched["10-19"] < fetched["20-29"] < len(content), fetched
+    finally:
+        cluster.close()
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_home_that_joined_joins_again(tmp_path):
+    place = harness.Place(tmp_path)
+    try:
+        head = place.start("head", "--head")
+        node = place.start("node", "--join", head.join)
+        assert node.stop() == 0, node.said()
+        again = place.start("node", port=node.port)
+        assert again.ready["role"] == "node" and head.address in again.said()
+        names = [entry["name"] for entry in place.json("status", "--cluster", head.address)["nodes"]
+                 if entry["state"] == "ready"]
+        assert sorted(names) == ["head", "node"]
+        assert again.stop() == 0, again.said()
+        refused = place.troupe("start", "--head", "--home", node.home)
+        assert refused.status == 2 and "--home" in refused.err, str(refused)
+        refused = place.troupe("start", "--join", head.join, "--home", head.home, "--listen",
+                               node.address)
+        assert refused.status == 1, "its daemon runs: " + str(refused)
+        assert head.stop() == 0, head.said()
+        refused = place.troupe("start", "--join", head.join, "--home", head.home)
+        assert refused.status == 2 and "--home" in refused.err, str(refused)
+    finally:
+        place.close()

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -67,17 +68,37 @@ inline std::vector<std::byte> random_tensor(quant::Type type, std::uint64_t elem
   };
   for (std::size_t at = 0; at < bytes.size(); at += format.block_bytes) {
     const float scale = (64.0f + static_cast<float>(random() % 64)) / 1024.0f;
-    if (type == quant::Type::kQ8_0) put_f16(at, scale / 128.0f);
-    if (type == quant::Type::kQ4_1) put_f16(at, scale / 8.0f), put_f16(at + 2, -scale);
-    if (type == quant::Type::kF16)
-      for (std::size_t i = 0; i < format.block_elements; ++i) put_f16(at + 2 * i, small() / 1024);
+    switch (type) {
+      case quant::Type::kF16:
+        put_f16(at, small() / 1024);
+        break;
+      case quant::Type::kBF16: {
+        const float value = small() / 1024;
+        std::memcpy(bytes.data() + at, reinterpret_cast<const std::byte*>(&value) + 2, 2);
+        break;
+      }
+      case quant::Type::kQ8_0:
+        put_f16(at, scale / 128.0f);
+        break;
+      case quant::Type::kQ6_K:
+        put_f16(at + 208, scale / 4096.0f);
+        break;
+      case quant::Type::kQ4_K:
+      case quant::Type::kQ5_K:  // scales and offsets are 32 in the middle
+        put_f16(at, scale / (type == quant::Type::kQ4_K ? 256.0f : 512.0f));
+        put_f16(at + 2, scale / 32.0f);
+        break;
+      default:
+        put_f16(at, scale / (format.name.starts_with("Q4") ? 8.0f : 16.0f));
+        if (format.has_m) put_f16(at + 2, -scale);
+    }
   }
   return bytes;
 }
 
-// Every tensor of a Llama of this shape. Vectors are near 1.
+// Every tensor of a Llama of this shape; ffn_down may be of a type of its own. Vectors are near 1.
 inline Model random_model(const ModelConfig& config, quant::Type layers, quant::Type ends,
-                          unsigned seed = 1) {
+                          unsigned seed = 1, std::optional<quant::Type> down = std::nullopt) {
   Model model{config, {}};
   std::mt19937 random(seed);
   const std::uint64_t C = config.channels, F = config.ffn_channels, V = config.vocabulary;
@@ -102,7 +123,7 @@ inline Model random_model(const ModelConfig& config, quant::Type layers, quant::
     norm(prefix + "ffn_norm.weight");
     matrix(prefix + "ffn_gate.weight", layers, F, C);
     matrix(prefix + "ffn_up.weight", layers, F, C);
-    matrix(prefix + "ffn_down.weight", layers, C, F);
+    matrix(prefix + "ffn_down.weight", down.value_or(layers), C, F);
   }
   norm("output_norm.weight");
   if (!config.tied_embedding) matrix("output.weight", ends, V, C);

@@ -105,6 +105,61 @@ TEST_CASE("bits do not depend on threads, chunks, targets or stages") {
     }
 }
 
+TEST_CASE("every weight format gives the same bits everywhere") {
+  ModelConfig config = odd_config();
+  config.layers = 2;
+  config.ffn_channels = 768;  // three superblocks for two and three threads
+  const auto ids = random_ids(40, config.vocabulary, 7);
+  // Of all formats' logits, so that machines that never meet are compared.
+  std::vector<float> everything;
+  const auto check = [&](const Model& model) {
+    const auto one = make_device(1, kernels::Isa::kScalar);
+    const auto expected = all_logits(load_split(model, {{0, 2}}, *one), ids, ids.size());
+    REQUIRE(
+        std::all_of(expected.begin(), expected.end(), [](float x) { return std::isfinite(x); }));
+    REQUIRE(*std::max_element(expected.begin(), expected.end()) > 0.1f);
+    everything.insert(everything.end(), expected.begin(), expected.end());
+    for (const auto isa : isas())
+      for (const int threads : {1, 2, 3}) {
+        const auto device = make_device(threads, isa);
+        for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, ids.size()}) {
+          INFO(kernels::isa_name(isa) << ", " << threads << " threads, chunks of " << chunk);
+          REQUIRE(all_logits(load_split(model, {{0, 1}, {1, 2}}, *device), ids, chunk) == expected);
+        }
+      }
+  };
+  for (const quant::Format& format : quant::formats()) {
+    INFO(format.name);
+    // A file that mixes formats asks for both quantizations, each where it is needed: only the
+    // feed-forward network is as wide as a superblock here, as in small real models.
+    config.channels = 96;
+    config.head_dim = 16;
+    const bool wide = format.block_elements > 96;
+    check(random_model(config, wide ? Type::kQ5_0 : format.type, Type::kQ8_0, 1, format.type));
+    if (!wide) continue;
+    config.channels = 256;
+    config.head_dim = 64;
+    config.heads = 4;
+    check(random_model(config, format.type, format.type));
+    check(random_model(config, format.type, Type::kQ4_0, 1, Type::kQ5_1));
+    config.heads = 6;
+  }
+  REQUIRE(sha256(everything) == "2d1abf529dbbe0a06a7df6d26db40a5da1f884c8d9998cbdf4fd26784d4f8480");
+}
+
+TEST_CASE("superblocks that do not fit the columns are refused") {
+  Model model = random_model(odd_config(), Type::kQ4_1, Type::kQ8_0);
+  // As a damaged file could claim; a reader of files refuses it too.
+  for (TensorInfo& tensor : model.source.header_.tensors)
+    if (tensor.name == "blk.0.ffn_down.weight") tensor.type = Type::kQ4_K;
+  const auto device = make_device(1);
+  const auto stage = Stage::load(model.source, model.config, {0, 5}, *device, {});
+  REQUIRE(stage.code() == Code::kBadData);
+  CHECK(stage.message().find("blk.0.ffn_down.weight") != std::string::npos);
+  CHECK(stage.message().find("a row of 160 Q4_K weights is not a multiple of 256") !=
+        std::string::npos);
+}
+
 // The same model on any machine: what was recorded once must come out again.
 TEST_CASE("logits have the recorded SHA-256") {
   const Model model = random_model(odd_config(), Type::kQ4_1, Type::kQ8_0);

@@ -250,16 +250,26 @@ class Bench {
         : x(random_floats(rows * columns)),
           q(x.size()),
           d(x.size() / kernels::kBlock),
-          s(x.size() / kernels::kBlock),
+          s(d.size()),
+          sum(d.size()),
+          super_q(columns % kernels::kSuperblock == 0 ? x.size() : 0),
+          super_d(super_q.size() / kernels::kSuperblock),
+          super_sums(super_q.size() / kernels::kSumElements),
           activations{.rows = rows,
                       .columns = columns,
                       .x = x.data(),
-                      .quantized = {q.data(), d.data(), s.data()}} {
+                      .quantized = {q.data(), d.data(), s.data(), sum.data(),
+                                    super_q.empty() ? nullptr : super_q.data(), super_d.data(),
+                                    super_sums.data()}} {
       kernels.quantize_rows(x.data(), columns, 0, rows, activations.quantized);
     }
     std::vector<float> x;
     std::vector<std::int8_t> q;
     std::vector<float> d, s;
+    std::vector<std::int32_t> sum;
+    std::vector<std::int8_t> super_q;
+    std::vector<float> super_d;
+    std::vector<std::int16_t> super_sums;
     kernels::Activations activations;
   };
 
@@ -315,12 +325,15 @@ int main(int argc, char** argv) {
   bench.machine();
   bench.matmul(quant::Type::kQ4_1, 576, 576, 400);
   bench.matmul(quant::Type::kQ4_1, 192, 576, 1200);
-  bench.matmul(quant::Type::kQ4_1, 1536, 576, 150);
   bench.matmul(quant::Type::kQ4_1, 576, 1536, 150);
-  bench.matmul(quant::Type::kQ8_0, 1536, 576, 90);
+  for (const quant::Type type :
+       {quant::Type::kQ4_0, quant::Type::kQ4_1, quant::Type::kQ5_0, quant::Type::kQ5_1,
+        quant::Type::kQ8_0, quant::Type::kF16, quant::Type::kBF16, quant::Type::kF32})
+    bench.matmul(type, 1536, 576, 60);
   bench.matmul(quant::Type::kQ8_0, 49152, 576, 1);
-  bench.matmul(quant::Type::kF16, 1536, 576, 60);
-  bench.matmul(quant::Type::kF32, 1536, 576, 30);
+  for (const quant::Type type : {quant::Type::kQ4_0, quant::Type::kQ8_0, quant::Type::kQ4_K,
+                                 quant::Type::kQ5_K, quant::Type::kQ6_K})
+    bench.matmul(type, 2048, 2048, 16);
   bench.attention(0, 512, 1);
   bench.attention(127, 1, 1);
   bench.attention(1023, 1, 1);

@@ -15,6 +15,7 @@ build_packages=(
 
 # One compiler cache for every preset: paths in the tree count as relative ones.
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+export CCACHE_SLOPPINESS=pch_defines,time_macros
 
 # step NAME COMMAND...: runs it quietly.
 step() {

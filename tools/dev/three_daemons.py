@@ -11,11 +11,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+import ports
 
 READY_SECONDS = 60
 ANSWER_SECONDS = 180
@@ -27,21 +28,10 @@ class Failed(Exception):
 
 
 def free_base_port():
-    """The first of ten-spaced bases from 7700 on where three daemons find their ports free."""
-    for base in range(7700, 9700, 40):
-        if all(is_free(base + 10 * daemon + i) for daemon in range(3) for i in range(3)):
-            return base
-    raise Failed("no free ports between 7700 and 9700: end what listens there and run this again")
-
-
-def is_free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    base = ports.first_free(range(7700, 9700, 40), daemons=3)
+    if base is None:
+        raise Failed("no free ports between 7700 and 9700: end what listens there and run this again")
+    return base
 
 
 class Demo:

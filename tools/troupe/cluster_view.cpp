@@ -1,10 +1,13 @@
 #include <cstdio>
+#include <memory>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include <troupe/tools/troupe/cluster_view.h>
 #include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/logging.h>
+#include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/output.h>
 
 namespace troupe::tools {
@@ -26,8 +29,6 @@ void print_flat(const std::string& prefix, const nlohmann::json& value) {
   }
 }
 
-}  // namespace
-
 Result<nlohmann::json> fetch_status(const std::string& home, const std::string& cluster_flag) {
   TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(home, cluster_flag));
   TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.status_json());
@@ -38,6 +39,31 @@ Result<nlohmann::json> fetch_status(const std::string& home, const std::string& 
                   "of one version of troupe?");
   }
   return status;
+}
+
+}  // namespace
+
+Action add_view(CLI::App& app, View view) {
+  struct Options {
+    CommonOptions common;
+    std::string cluster;
+  };
+  auto options = std::make_shared<Options>();
+  add_common_options(app, options->common);
+  add_cluster_option(app, options->cluster);
+  app.footer(view.footer);
+  return [options, view = std::move(view)] {
+    const CommonOptions& common = options->common;
+    set_up_logging(LogLevel::kWarning, common.verbose);
+    Result<nlohmann::json> status = fetch_status(common.home, options->cluster);
+    if (!status) return fail(status.status(), common.json);
+    if (common.json) {
+      print_json(view.json(*status));
+    } else {
+      view.print(*status, common.verbose > 0);
+    }
+    return kExitOk;
+  };
 }
 
 void print_nodes(const nlohmann::json& status) {

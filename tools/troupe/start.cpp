@@ -68,7 +68,13 @@ Result<DaemonOptions> daemon_options(const Options& options) {
   }
   daemon.home = options.common.home;
   daemon.name = options.name;
-  daemon.head = options.join.empty();
+  // A home that joined a cluster joins it again.
+  std::string head_address;
+  if (options.join.empty() && !options.head) {
+    TROUPE_ASSIGN_OR_RETURN(head_address, joined_head(options.common.home));
+    if (!head_address.empty()) say("this home is a node of " + head_address + ": joining it again");
+  }
+  daemon.head = options.join.empty() && head_address.empty();
   daemon.work = !options.no_work;
   daemon.join = options.join;
   daemon.threads = options.threads;
@@ -80,7 +86,10 @@ Result<DaemonOptions> daemon_options(const Options& options) {
       return usage("--join takes TOKEN@HOST:PORT, as the head printed it, not '" + options.join +
                    "'");
     }
-    TROUPE_ASSIGN_OR_RETURN(net::Endpoint head, net::parse_endpoint(options.join.substr(at + 1)));
+    head_address = options.join.substr(at + 1);
+  }
+  if (options.listen.empty() && !head_address.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(net::Endpoint head, net::parse_endpoint(head_address));
     if (auto own = own_address_towards(head)) daemon.listen.host = *own;
   }
   if (!options.advertise.empty()) {
@@ -146,7 +155,9 @@ int start(const Options& options) {
 
 Action add_start(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_flag("--head", options->head, "Be the head of a new cluster (so without --join, too)");
+  app.add_flag(
+      "--head", options->head,
+      "Be the head of a new cluster (so too without --join, on a home that has joined none)");
   app.add_flag("--no-work", options->no_work, "A head that holds no layers itself");
   app.add_option("--join", options->join, "Be a node of the cluster that printed this")
       ->type_name("TOKEN@HOST:PORT");

@@ -7,61 +7,6 @@
 #include <troupe/tests/runtime/kernels/kernel_fixture.h>
 
 namespace troupe::kernels {
-namespace {
-
-// Rows whose magnitudes differ from block to block, with zeros, tiny and huge values among them.
-std::vector<float> uneven_floats(Random& random, std::size_t count) {
-  std::vector<float> x = random_floats(random, count);
-  std::uniform_int_distribution<int> exponent(-110, 100);
-  for (std::size_t i = 0; i < count; i += kBlock) {
-    const float scale = std::ldexp(1.0f, exponent(random));
-    for (std::size_t j = i; j < std::min(i + kBlock, count); ++j) x[j] *= scale;
-  }
-  return x;
-}
-
-}  // namespace
-
-TEST_CASE("quantize_rows equals the reference bit for bit") {
-  Random random(11);
-  for (const std::size_t columns : {32, 64, 576, 1536}) {
-    const std::size_t rows = 5;
-    std::vector<float> x = uneven_floats(random, rows * columns);
-    std::fill_n(x.begin(), 32, 0.0f);
-    for (std::size_t i = 0; i < 32; ++i) x[columns + i] = (static_cast<float>(i) - 16.0f) * 0.5f;
-    QuantizedBuffer expected(rows, columns);
-    for (std::size_t row = 0; row < rows; ++row)
-      reference::quantize_row(&x[row * columns], columns, &expected.q[row * columns],
-                              &expected.d[row * columns / 32], &expected.s[row * columns / 32]);
-    for (const Isa isa : supported_isas()) {
-      INFO(isa_name(isa) << " columns " << columns);
-      QuantizedBuffer got(rows, columns);
-      table(isa).quantize_rows(x.data(), columns, 0, 2, got.rows());
-      table(isa).quantize_rows(x.data(), columns, 2, rows, got.rows());
-      CHECK(got.q == expected.q);
-      CHECK(same_bits(got.d.data(), expected.d.data(), got.d.size()));
-      CHECK(same_bits(got.s.data(), expected.s.data(), got.s.size()));
-    }
-  }
-}
-
-TEST_CASE("a block with a number that is not finite quantizes to NaN everywhere") {
-  for (const float bad :
-       {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
-        std::numeric_limits<float>::quiet_NaN()}) {
-    std::vector<float> x(64, 1.0f);
-    x[37] = bad;
-    for (const Isa isa : supported_isas()) {
-      INFO(isa_name(isa) << " " << bad);
-      QuantizedBuffer got(1, 64);
-      table(isa).quantize_rows(x.data(), 64, 0, 1, got.rows());
-      CHECK(got.d[0] == 1.0f / 127.0f);
-      CHECK(std::isnan(got.d[1]));
-      CHECK(std::isnan(got.s[1]));
-    }
-  }
-}
-
 TEST_CASE("rms_norm equals the reference bit for bit, in place too") {
   Random random(12);
   for (const std::size_t channels : {1, 8, 15, 16, 17, 64, 100, 576}) {

@@ -35,28 +35,52 @@ inline std::vector<std::byte> random_rows(Random& random, quant::Type type, std:
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(any_byte(random));
   std::normal_distribution<float> normal(0.0f, 0.05f);
   for (std::size_t at = 0; at < bytes.size(); at += format.block_bytes) {
+    const auto put_f16 = [&](std::size_t field) {
+      const std::uint16_t bits = f32_to_f16(normal(random));
+      std::memcpy(&bytes[at + field], &bits, 2);
+    };
     const float value = normal(random);
-    if (type == quant::Type::kF32) {
-      std::memcpy(&bytes[at], &value, 4);
-      continue;
-    }
-    const std::uint16_t scale = f32_to_f16(value);
-    std::memcpy(&bytes[at], &scale, 2);
-    if (type == quant::Type::kQ4_1) {
-      const std::uint16_t offset = f32_to_f16(normal(random));
-      std::memcpy(&bytes[at + 2], &offset, 2);
-    }
+    if (type == quant::Type::kF32) std::memcpy(&bytes[at], &value, 4);
+    if (type == quant::Type::kBF16)
+      std::memcpy(&bytes[at], reinterpret_cast<const char*>(&value) + 2, 2);
+    if (format.block_elements == 1 && type != quant::Type::kF16) continue;
+    put_f16(type == quant::Type::kQ6_K ? 208 : 0);
+    if (format.has_m) put_f16(2);
   }
   return bytes;
 }
 
-// The memory of quantized activations of some rows.
+// The columns that a matrix of this type can have instead of `columns`.
+inline std::size_t fitting(quant::Type type, std::size_t columns) {
+  const std::size_t block = quant::find(type)->block_elements;
+  return (columns + block - 1) / block * block;
+}
+
+// The memory of quantized activations of some rows, in blocks and superblocks (none of these when
+// the columns do not fit).
 struct QuantizedBuffer {
   QuantizedBuffer(std::size_t rows, std::size_t columns)
-      : q(rows * columns), d(rows * columns / kBlock), s(rows * columns / kBlock) {}
-  QuantizedRows rows() { return {q.data(), d.data(), s.data()}; }
+      : q(rows * columns),
+        d(q.size() / kBlock),
+        s(d.size()),
+        sum(d.size()),
+        super_q(columns % kSuperblock == 0 ? q.size() : 0),
+        super_d(super_q.size() / kSuperblock),
+        super_sums(super_q.size() / kSumElements) {}
+  QuantizedRows rows() {
+    QuantizedRows out{.q = q.data(), .d = d.data(), .s = s.data(), .sum = sum.data()};
+    if (super_q.empty()) return out;
+    out.super_q = super_q.data();
+    out.super_d = super_d.data();
+    out.super_sums = super_sums.data();
+    return out;
+  }
   std::vector<std::int8_t> q;
   std::vector<float> d, s;
+  std::vector<std::int32_t> sum;
+  std::vector<std::int8_t> super_q;
+  std::vector<float> super_d;
+  std::vector<std::int16_t> super_sums;
 };
 
 inline bool same_bits(const float* a, const float* b, std::size_t count) {

@@ -10,8 +10,11 @@
 namespace troupe::kernels {
 namespace {
 
-constexpr quant::Type kTypes[] = {quant::Type::kF32, quant::Type::kF16, quant::Type::kQ4_1,
-                                  quant::Type::kQ8_0};
+std::vector<quant::Type> types() {
+  std::vector<quant::Type> all;
+  for (const quant::Format& format : quant::formats()) all.push_back(format.type);
+  return all;
+}
 
 struct Case {
   Case(Random& random, quant::Type type, std::size_t rows, std::size_t columns, std::size_t batch)
@@ -79,23 +82,24 @@ void compare_with_reference(Random& random, quant::Type type, std::size_t rows, 
 
 TEST_CASE("matmul equals the reference bit for bit at odd sizes") {
   Random random(1);
-  for (const quant::Type type : kTypes) {
+  for (const quant::Type type : types()) {
+    const std::size_t unit = fitting(type, 32);
     for (const std::size_t rows : {1, 15, 16, 17, 47})
-      for (const std::size_t columns : {32, 64, 96})
+      for (const std::size_t columns : {unit, 2 * unit, 3 * unit})
         for (std::size_t batch = 1; batch <= 17; batch += rows == 17 ? 1 : 5)
           compare_with_reference(random, type, rows, columns, batch);
-    compare_with_reference(random, type, 150, 576, 1);
-    compare_with_reference(random, type, 40, 576, 13);
+    compare_with_reference(random, type, 150, fitting(type, 576), 1);
+    compare_with_reference(random, type, 40, fitting(type, 576), 13);
     compare_with_reference(random, type, 24, 1536, 3);
   }
-  for (const quant::Type type : {quant::Type::kF32, quant::Type::kF16})
+  for (const quant::Type type : {quant::Type::kF32, quant::Type::kF16, quant::Type::kBF16})
     for (const std::size_t columns : {1, 7, 33})
       compare_with_reference(random, type, 19, columns, 5);
 }
 
 TEST_CASE("matmul works through more columns than one pass holds") {
   Random random(2);
-  for (const quant::Type type : kTypes) {
+  for (const quant::Type type : types()) {
     Case c(random, type, 20, 512, 700);
     for (const Isa isa : supported_isas()) {
       INFO(isa_name(isa) << " " << quant::find(type)->name);
@@ -111,58 +115,76 @@ TEST_CASE("matmul works through more columns than one pass holds") {
   }
 }
 
+namespace {
+
+// 16 rows of one block: every quant made of bytes `quant`, every scale the largest, or of Q6_K the
+// byte `scale`.
+std::vector<std::byte> extreme_rows(const quant::Format& format, int quant, int scale) {
+  const std::uint16_t one = f32_to_f16(1.0f);
+  std::vector<std::byte> block(format.block_bytes, static_cast<std::byte>(quant));
+  const bool last = format.type == quant::Type::kQ6_K;
+  std::memcpy(&block[last ? 208 : 0], &one, 2);
+  if (format.has_m) std::memcpy(&block[2], &one, 2);
+  if (last) std::fill_n(&block[192], 16, static_cast<std::byte>(scale));
+  if (format.block_elements == 256 && !last) std::fill_n(&block[4], 12, std::byte{0xff});
+  std::vector<std::byte> file;
+  for (std::size_t row = 0; row < 16; ++row) file.insert(file.end(), block.begin(), block.end());
+  return file;
+}
+
+}  // namespace
+
 TEST_CASE("integer sums are exact at the ends of their range") {
   // The largest quants against the largest activations of either sign: nothing may saturate.
-  for (const quant::Type type : {quant::Type::kQ4_1, quant::Type::kQ8_0}) {
-    const quant::Format& format = *quant::find(type);
-    for (const int quant : {0x00, 0x0f, 0xff, 0x7f, 0x80, 0x81}) {
-      for (const float sign : {1.0f, -1.0f}) {
-        std::vector<std::byte> file(16 * format.block_bytes, static_cast<std::byte>(quant));
-        for (std::size_t row = 0; row < 16; ++row) {
-          const std::uint16_t one = f32_to_f16(1.0f);
-          std::memcpy(&file[row * format.block_bytes], &one, 2);
-          if (type == quant::Type::kQ4_1) std::memcpy(&file[row * format.block_bytes + 2], &one, 2);
+  for (const quant::Format& format : quant::formats()) {
+    if (!wants_quantized(format.type)) continue;
+    const std::size_t columns = format.block_elements;
+    for (const int quant : {0x00, 0x0f, 0xff, 0x7f, 0x80, 0x81})
+      for (const int scale : {0x7f, 0x80})
+        for (const float sign : {1.0f, -1.0f}) {
+          const auto file = extreme_rows(format, quant, scale);
+          std::vector<float> x(columns, sign * 2.0f);
+          auto packed = pack(format.type, file.data(), file.size(), 16, columns);
+          REQUIRE(packed);
+          const float expected = reference::dot(format.type, file.data(), columns, x.data());
+          for (const Isa isa : supported_isas()) {
+            INFO(isa_name(isa) << " " << format.name << " quant " << quant << " scale " << scale
+                               << " sign " << sign);
+            QuantizedBuffer quantized(1, columns);
+            table(isa).quantize_rows(x.data(), columns, 0, 1, quantized.rows());
+            std::vector<float> out(16);
+            table(isa).matmul(*packed,
+                              {.rows = 1, .columns = columns, .quantized = quantized.rows()}, 0, 1,
+                              out.data(), 16, false);
+            CHECK(out == std::vector<float>(16, expected));
+          }
         }
-        std::vector<float> x(32, sign * 2.0f);
-        auto packed = pack(type, file.data(), file.size(), 16, 32);
-        REQUIRE(packed);
-        const float expected = reference::dot(type, file.data(), 32, x.data());
-        for (const Isa isa : supported_isas()) {
-          INFO(isa_name(isa) << " " << format.name << " quant " << quant << " sign " << sign);
-          QuantizedBuffer quantized(1, 32);
-          table(isa).quantize_rows(x.data(), 32, 0, 1, quantized.rows());
-          std::vector<float> out(16);
-          table(isa).matmul(*packed, {.rows = 1, .columns = 32, .quantized = quantized.rows()}, 0,
-                            1, out.data(), 16, false);
-          CHECK(out == std::vector<float>(16, expected));
-        }
-      }
-    }
   }
 }
 
 TEST_CASE("matmul is near the product in double") {
   Random random(3);
-  for (const quant::Type type : kTypes) {
+  for (const quant::Type type : types()) {
     const quant::Format& format = *quant::find(type);
-    Case c(random, type, 33, 576, 2);
-    std::vector<float> out(2 * 33), w(576);
+    const std::size_t columns = fitting(type, 576);
+    Case c(random, type, 33, columns, 2);
+    std::vector<float> out(2 * 33), w(columns);
     const Kernels& kernels = table(supported_isas().back());
     kernels.matmul(c.packed, c.activations(kernels), 0, 3, out.data(), 33, false);
     for (std::size_t r = 0; r < 33; ++r) {
-      format.dequantize(c.file_row(r), 576 / format.block_elements, w.data());
+      format.dequantize(c.file_row(r), columns / format.block_elements, w.data());
       for (std::size_t b = 0; b < 2; ++b) {
         double sum = 0, magnitude = 0, rounding = 0;
-        for (std::size_t k = 0; k < 576; ++k) {
-          const double product = static_cast<double>(w[k]) * c.x[b * 576 + k];
+        for (std::size_t k = 0; k < columns; ++k) {
+          const double product = static_cast<double>(w[k]) * c.x[b * columns + k];
           sum += product;
           magnitude += std::fabs(product);
           // An int8 activation is off by half a step of amax / 127 at most, and amax < 5 here.
           rounding += std::fabs(w[k]) * 2.5 / 127;
         }
-        // 576 roundings of 2^-24 each, of sums that stay under the sum of magnitudes.
-        const double tolerance =
-            576 * 0x1p-24 * magnitude + (wants_quantized(type) ? rounding : 0.0);
+        // A rounding of 2^-24 for each product, of sums that stay under the sum of magnitudes.
+        const double tolerance = static_cast<double>(columns) * 0x1p-24 * magnitude +
+                                 (wants_quantized(type) ? rounding : 0.0);
         CHECK(std::fabs(out[b * 33 + r] - sum) <= tolerance);
       }
     }
@@ -171,14 +193,15 @@ TEST_CASE("matmul is near the product in double") {
 
 TEST_CASE("unpack_row gives back what dequantize gives") {
   Random random(4);
-  for (const quant::Type type : kTypes) {
+  for (const quant::Type type : types()) {
     const quant::Format& format = *quant::find(type);
-    Case c(random, type, 37, 96, 1);
-    std::vector<float> unpacked(96), expected(96);
+    const std::size_t columns = fitting(type, 3 * format.block_elements);
+    Case c(random, type, 37, columns, 1);
+    std::vector<float> unpacked(columns), expected(columns);
     for (std::size_t r = 0; r < 37; ++r) {
       unpack_row(c.packed, r, unpacked.data());
-      format.dequantize(c.file_row(r), 96 / format.block_elements, expected.data());
-      CHECK(unpacked == expected);
+      format.dequantize(c.file_row(r), columns / format.block_elements, expected.data());
+      CHECK(same_bits(unpacked.data(), expected.data(), columns));
     }
   }
 }
@@ -191,6 +214,8 @@ TEST_CASE("pack refuses what cannot be a matrix") {
   CHECK(columns.message().find("33") != std::string::npos);
   CHECK(pack(quant::Type::kQ4_1, bytes.data(), bytes.size(), 3, 64).code() == Code::kBadData);
   CHECK(pack(quant::Type::kQ4_1, bytes.data(), bytes.size() - 1, 2, 64).code() == Code::kBadData);
+  const auto super = pack(quant::Type::kQ4_K, bytes.data(), bytes.size(), 1, 576);
+  CHECK(super.message() == "a row of 576 Q4_K weights is not a multiple of 256; use another file");
   CHECK(pack(static_cast<quant::Type>(99), bytes.data(), bytes.size(), 2, 64).code() ==
         Code::kBadData);
   const std::uint16_t infinity = 0x7c00;

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -40,6 +41,22 @@ TEST_CASE("dequantize equals the recorded values exactly") {
     REQUIRE(out.size() * sizeof(float) == expected.size());
     format.dequantize(reinterpret_cast<const std::byte*>(bytes.data()), blocks, out.data());
     CHECK(std::memcmp(out.data(), expected.data(), expected.size()) == 0);
+  }
+}
+
+TEST_CASE("bf16 is the upper half of an f32") {
+  const std::string bytes = golden("bf16.bytes"), floats = golden("quantize.input");
+  const std::size_t count = bytes.size() / 2;
+  std::vector<float> out(count), input(count);
+  REQUIRE(floats.size() == count * sizeof(float));
+  std::memcpy(input.data(), floats.data(), floats.size());
+  find(Type::kBF16)
+      ->dequantize(reinterpret_cast<const std::byte*>(bytes.data()), count, out.data());
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &out[i], 4);
+    CHECK((bits & 0xffffu) == 0);
+    CHECK(std::abs(out[i] - input[i]) <= std::abs(input[i]) * 0x1p-8f);  // it was rounded once
   }
 }
 

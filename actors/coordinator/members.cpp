@@ -1,0 +1,131 @@
+#include <ctime>
+
+#include <troupe/actors/coordinator/shell.h>
+
+namespace troupe::actors::coordinator {
+namespace {
+
+void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const Hello& hello) {
+  if (hello.role != static_cast<std::uint8_t>(frame.role)) {
+    const Refused refused{static_cast<std::uint8_t>(Code::kPermissionDenied),
+                          "the key belongs to another role", false};
+    return tell(setup, frame.peer, MessageType::kRefused, refused);
+  }
+  Welcome welcome;
+  welcome.cluster_name = setup->admission ? setup->admission->cluster_name() : "";
+  welcome.heartbeat_ms = kHeartbeatUs / 1000;
+  welcome.lease_ms = kDeadUs / 1000;
+  if (frame.role == net::Role::kClient) {
+    client_of(self, setup, frame.peer);
+    return tell(setup, frame.peer, MessageType::kWelcome, welcome);
+  }
+  // Whatever it held before, it holds no more.
+  const NodeRecord* before = self->state.state->node(frame.peer);
+  const bool back = before != nullptr && before->incarnation == frame.header.incarnation;
+  if (back) lose_node(self, setup, frame.peer, "it joined again");
+  const bool works = frame.peer != setup->link->self() || setup->works;
+  const auto name =
+      self->state.state->join(frame.peer, hello, works, frame.header.incarnation, monotonic_us());
+  if (!name) {
+    const Refused refused{static_cast<std::uint8_t>(name.code()), name.message(), false};
+    return tell(setup, frame.peer, MessageType::kRefused, refused);
+  }
+  welcome.name = *name;
+  log(LogLevel::kInfo, "node " + *name + " joined");
+  tell(setup, frame.peer, MessageType::kWelcome, welcome);
+}
+
+void on_enrol(const Setup& setup, const net::InFrame& frame, const Enrol& enrol) {
+  if (!setup->admission) return;
+  const net::Role role = static_cast<net::Role>(enrol.role);
+  const Status allowed = setup->admission->enrol(frame.peer, enrol.key, role, std::time(nullptr));
+  Status sent;
+  if (allowed) {
+    setup->link->transport()->allow(enrol.key, role);
+    const Enrolled enrolled{enrol.key, setup->admission->cluster(),
+                            setup->admission->cluster_name()};
+    sent = setup->link->answer(frame, MessageType::kEnrolled, enrolled);
+  } else {
+    log(LogLevel::kWarning, "refused to enrol \"" + enrol.name + "\": " + allowed.message());
+    const Refused refused{static_cast<std::uint8_t>(allowed.code()), allowed.message(), false};
+    sent = setup->link->answer(frame, MessageType::kRefused, refused);
+  }
+  if (!sent) log(LogLevel::kWarning, "cannot answer a newcomer: " + sent.message());
+}
+
+}  // namespace
+
+void lose_node(Self self, const Setup& setup, const net::PublicKey& key, const char* how) {
+  const NodeRecord* node = self->state.state->node(key);
+  const std::string name = node != nullptr ? node->name : "?";
+  log(LogLevel::kWarning, "node " + name + " is gone: " + how);
+  self->state.open_ways.erase(key);
+  if (net::Transport* transport = setup->link->transport()) transport->disconnect(key);
+  for (const std::uint64_t epoch : self->state.state->on_node(key)) {
+    std::string layers;
+    for (const StagePlan& stage : self->state.state->find(epoch)->stages) {
+      if (stage.node == key) layers = model::to_string(stage.layers);
+    }
+    end_deployment(self, setup, epoch,
+                   Status(Code::kUnavailable, "node " + name + ", which held layers " + layers +
+                                                  ", is gone (" + how +
+                                                  "); ask again: the layers will be placed on the "
+                                                  "nodes that are left"));
+  }
+}
+
+void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  Link& link = *setup->link;
+  ClusterState& state = *self->state.state;
+  switch (static_cast<MessageType>(frame.header.type)) {
+    case MessageType::kEnrol:
+      if (const auto enrol = decode_body<Enrol>(link, frame)) on_enrol(setup, frame, *enrol);
+      break;
+    case MessageType::kHello:
+      if (const auto hello = decode_body<Hello>(link, frame)) on_hello(self, setup, frame, *hello);
+      break;
+    case MessageType::kHeartbeat:
+      if (const auto beat = decode_body<Heartbeat>(link, frame)) {
+        if (state.heartbeat(frame.peer, frame.header.incarnation, *beat, monotonic_us())) {
+          tell(setup, frame.peer, MessageType::kHeartbeatAck, HeartbeatAck{beat->count});
+        } else {
+          tell(setup, frame.peer, MessageType::kRefused,
+               Refused{static_cast<std::uint8_t>(Code::kFailedPrecondition), "its lease had ended",
+                       true});
+        }
+      }
+      break;
+    case MessageType::kLeave:
+      if (state.leave(frame.peer, NodeLife::kLeft)) {
+        lose_node(self, setup, frame.peer, "it left");
+      }
+      break;
+    case MessageType::kPeersAllowed:
+      if (const auto allowed = decode_body<PeersAllowed>(link, frame)) {
+        if (state.allowed(frame.peer, allowed->epoch)) {
+          begin_loading(self, setup, *state.find(allowed->epoch));
+        }
+      }
+      break;
+    case MessageType::kStageLoaded:
+      if (const auto loaded = decode_body<StageLoaded>(link, frame)) {
+        if (state.loaded(frame.peer, loaded->epoch, loaded->weights_bytes)) {
+          begin_serving(self, setup, loaded->epoch);
+        }
+      }
+      break;
+    case MessageType::kStageFailed:
+      if (const auto failed = decode_body<StageFailed>(link, frame)) {
+        const NodeRecord* node = state.node(frame.peer);
+        end_deployment(self, setup, failed->epoch,
+                       Status(static_cast<Code>(failed->code),
+                              "node " + (node != nullptr ? node->name : "?") +
+                                  " cannot load its layers: " + failed->text));
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace troupe::actors::coordinator

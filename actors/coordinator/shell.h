@@ -1,0 +1,89 @@
+#pragma once
+
+#include <map>
+#include <set>
+
+#include <troupe/actors/coordinator.h>
+#include <troupe/actors/engine.h>
+#include <troupe/actors/session.h>
+#include <troupe/runtime/log.h>
+
+// What the coordinator's files share: its state, and what each of them does for the others. Only
+// actors/coordinator.cpp and actors/coordinator/ include it; everything runs on the actor's thread.
+
+namespace troupe::actors::coordinator {
+
+// How the one who opened a model is answered: by a promise in this process, or by a frame.
+using Reply = std::function<void(const ModelReady&)>;
+
+struct Client {
+  token_sink session;
+  std::shared_ptr<RequestNames> names = std::make_shared<RequestNames>();
+};
+
+struct EngineEntry {
+  engine_actor engine;
+  std::uint64_t submitted = 0;   // requests sent to it
+  std::uint64_t idle_after = 0;  // it said: nothing to do after so many
+  bool idle() const { return submitted == idle_after; }
+};
+
+// An open that waits for the header of its model.
+struct Opening {
+  OpenModel open;
+  std::vector<model::LayerRange> ranges;
+  std::vector<net::PublicKey> sources;
+  std::vector<Reply> replies;
+};
+
+struct Shell {
+  std::unique_ptr<ClusterState> state;
+  std::map<net::PublicKey, Client> clients;
+  std::map<std::uint64_t, std::vector<Reply>> waiting;  // deployments on their way
+  std::map<std::uint64_t, EngineEntry> engines;
+  std::map<std::uint64_t, Opening> openings;  // by a number of our own
+  std::set<net::PublicKey> open_ways;         // first stages that can be reached
+  std::uint64_t next_opening = 1;
+};
+using Self = coordinator_actor::stateful_pointer<Shell>;
+using Setup = std::shared_ptr<const CoordinatorSetup>;
+
+template <class Message>
+void tell(const Setup& setup, const net::PublicKey& node, MessageType type, const Message& message,
+          std::uint64_t epoch = 0) {
+  const Status sent = setup->link->send(node, type, message, epoch);
+  if (!sent) log(LogLevel::kWarning, "cannot reach a node: " + sent.message());
+}
+
+// placement.cpp: models become deployments.
+
+// Answers with a deployment of the model that is ready, or makes one; `from` has the file when the
+// message has a manifest. `reply` is called once.
+void open_model(Self self, const Setup& setup, OpenModel open, const net::PublicKey& from,
+                Reply reply);
+// The header that the opening `number` waited for is here, or why not.
+void on_header(Self self, const Setup& setup, std::uint64_t number, const Status& status);
+// Every node of the deployment has let its peers in: they load.
+void begin_loading(Self self, const Setup& setup, const Deployment& deployment);
+// Starts the engine of a deployment whose stages are loaded and whose first stage can be reached.
+void begin_serving(Self self, const Setup& setup, std::uint64_t epoch);
+// Its requests and those who wait for it get `why`, its nodes let go.
+void end_deployment(Self self, const Setup& setup, std::uint64_t epoch, const Status& why);
+
+// members.cpp: newcomers, leases, nodes that leave.
+
+void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame);
+// A node is gone, `how` ends the sentence: its deployments end.
+void lose_node(Self self, const Setup& setup, const net::PublicKey& key, const char* how);
+
+// clients.cpp: what clients ask.
+
+void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame);
+// The client's record; made, with its session, when it is new.
+Client& client_of(Self self, const Setup& setup, const net::PublicKey& key);
+void forget_client(Self self, const Setup& setup, const net::PublicKey& key);
+void submit(Self self, const SubmitPtr& request, const token_sink& sink);
+void cancel(Self self, std::uint64_t request);
+void stop_cluster(Self self, const Setup& setup, bool everywhere);
+
+}  // namespace troupe::actors::coordinator

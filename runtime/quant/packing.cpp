@@ -1,0 +1,41 @@
+#include <troupe/runtime/quant/packing.h>
+
+namespace troupe::quant {
+namespace {
+
+// The 6-bit scales and offsets of eight sub-blocks of 32, from Q4_K's and Q5_K's 12 bytes.
+void read_six_bit_scales(const std::uint8_t* in, Numbers* out) {
+  // Sub-blocks 0..3 lie in the low six bits of bytes 0..3 (scales) and 4..7 (offsets); of 4..7 the
+  // low four bits lie in bytes 8..11 and the high two on top of bytes 0..7.
+  for (std::size_t j = 0; j < 8; ++j) {
+    const int scale = j < 4 ? in[j] & 63 : (in[j + 4] & 15) | in[j - 4] >> 6 << 4;
+    const int offset = j < 4 ? in[j + 4] & 63 : in[j + 4] >> 4 | in[j] >> 6 << 4;
+    for (std::size_t half = 2 * j; half < 2 * j + 2; ++half) {
+      out->scales[half] = static_cast<std::int16_t>(scale);
+      out->offsets[half] = static_cast<std::int16_t>(offset);
+    }
+  }
+}
+
+}  // namespace
+
+void read_scales(const FileBlock& block, std::size_t words, Numbers* out) {
+  if (words == 3) {
+    read_six_bit_scales(block.scales, out);
+    out->m = -out->m;
+    return;
+  }
+  for (std::size_t j = 0; j < 4 * words; ++j)
+    out->scales[j] = static_cast<std::int8_t>(block.scales[j]);
+}
+
+void to_values(const Numbers& numbers, std::size_t elements, bool has_m, float* out) {
+  for (std::size_t k = 0; k < elements; ++k) {
+    // Both products are exact: 11 bits of an f16, 7 of a scale or an offset, at most 8 of q.
+    const float scale = numbers.d * static_cast<float>(numbers.scales[k / 16]);
+    const float value = scale * static_cast<float>(numbers.q[k]);
+    out[k] = has_m ? value + numbers.m * static_cast<float>(numbers.offsets[k / 16]) : value;
+  }
+}
+
+}  // namespace troupe::quant
