@@ -22,8 +22,8 @@ void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin
   const auto floats = [&]<quant::Type kType>() {
     float_matmul<kType>(w, x, group_begin, group_end, out, out_stride, accumulate);
   };
-  const auto tiles = [&]<class Tile>() {
-    run_tiles<Tile>(w, x, group_begin, group_end, out, out_stride, accumulate);
+  const auto integers = [&]<class Sums>() {
+    integer_matmul<Sums>(w, x, group_begin, group_end, out, out_stride, accumulate);
   };
   switch (w.type) {
     case quant::Type::kF32:
@@ -33,21 +33,21 @@ void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin
     case quant::Type::kBF16:
       return floats.template operator()<quant::Type::kBF16>();
     case quant::Type::kQ4_0:
-      return tiles.template operator()<BlockTile<quant::Q4_0Layout>>();
+      return integers.template operator()<BlockSums<quant::Q4_0Layout>>();
     case quant::Type::kQ4_1:
-      return tiles.template operator()<BlockTile<quant::Q4_1Layout>>();
+      return integers.template operator()<BlockSums<quant::Q4_1Layout>>();
     case quant::Type::kQ5_0:
-      return tiles.template operator()<BlockTile<quant::Q5_0Layout>>();
+      return integers.template operator()<BlockSums<quant::Q5_0Layout>>();
     case quant::Type::kQ5_1:
-      return tiles.template operator()<BlockTile<quant::Q5_1Layout>>();
+      return integers.template operator()<BlockSums<quant::Q5_1Layout>>();
     case quant::Type::kQ8_0:
-      return tiles.template operator()<BlockTile<quant::Q8_0Layout>>();
+      return integers.template operator()<BlockSums<quant::Q8_0Layout>>();
     case quant::Type::kQ4_K:
-      return tiles.template operator()<SuperblockTile<quant::Q4_KLayout>>();
+      return integers.template operator()<SuperblockSums<quant::Q4_KLayout>>();
     case quant::Type::kQ5_K:
-      return tiles.template operator()<SuperblockTile<quant::Q5_KLayout>>();
+      return integers.template operator()<SuperblockSums<quant::Q5_KLayout>>();
     case quant::Type::kQ6_K:
-      return tiles.template operator()<SuperblockTile<quant::Q6_KLayout>>();
+      return integers.template operator()<SuperblockSums<quant::Q6_KLayout>>();
   }
   TROUPE_CHECK(false, "no kernel for weight type " + std::to_string(static_cast<int>(w.type)));
 }

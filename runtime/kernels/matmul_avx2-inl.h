@@ -22,6 +22,11 @@ constexpr std::size_t kTileColumns = kBits == 8 ? 4 : 3;
 template <std::size_t kBits>
 constexpr int kRunOffset = 0;
 
+// From so many columns on, a group's integers are taken apart once for all tiles: with five and six
+// bits that is a third of a tile's operations. With four it is a seventh, and nothing is gained.
+template <std::size_t kBits>
+constexpr std::size_t kExpandColumns = kBits == 5 || kBits == 6 ? 12 : SIZE_MAX;
+
 // Pairs that 16 bits hold: |pair| <= 2 * (2^bits - 1) * 127, which is 3810 for four bits, 7874 for
 // five, 16002 for six; |w| * sign(a, w) of signed bytes is 2 * 128 * 127 = 32512 at most, as a is
 // never -128.
@@ -51,17 +56,18 @@ HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) { return byte_pair(bytes, 
 HWY_INLINE Ints unit_scale() { return Ints{_mm256_set1_epi16(1)}; }
 
 // isum[part][c] += the products of a run with 32 activations of each of C columns, `a` and every
-// `stride` bytes; those of its halves times scales[half], which are byte_scale or unit_scale.
-template <std::size_t kBits, bool kScaled, std::size_t C>
+// `stride` bytes, times the run's kScales scales, which are byte_scale or unit_scale. An
+// expanded run has a byte for each integer (expand_run).
+template <std::size_t kBits, bool kScaled, bool kExpanded, std::size_t C>
 HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t stride,
-                        const Ints (&scales)[2][kParts], Ints (&isum)[kParts][C]) {
+                        const Ints (*scales)[kParts], Ints (&isum)[kParts][C]) {
   __m256i narrow[kParts][C];
 #pragma GCC unroll 8
   for (std::size_t p = 0; p < 8; ++p) {
     constexpr std::size_t kFit = kPairsThatFit<kBits>;
     __m256i weights[kParts], magnitude[kParts];
     for (std::size_t h = 0; h < kParts; ++h) {
-      weights[h] = run_piece<kBits>(run, p, h).raw;
+      weights[h] = run_piece < kExpanded ? 8 : kBits > (run, p, h).raw;
       magnitude[h] = kBits == 8 ? _mm256_abs_epi8(weights[h]) : weights[h];
     }
     for (std::size_t c = 0; c < C; ++c) {
@@ -72,7 +78,8 @@ HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t 
         narrow[h][c] = p % kFit == 0 ? pairs : _mm256_add_epi16(narrow[h][c], pairs);
         if (kFit > 1) in_this_order(narrow[h][c]);
         if (p % kFit != kFit - 1) continue;
-        const __m256i wide = _mm256_madd_epi16(narrow[h][c], scales[p / 4][h].raw);
+        const __m256i wide =
+            _mm256_madd_epi16(narrow[h][c], scales[kScales<kBits> == 2 ? p / 4 : 0][h].raw);
         isum[h][c].raw = _mm256_add_epi32(isum[h][c].raw, wide);
         in_this_order(isum[h][c].raw);
       }

@@ -21,6 +21,11 @@ constexpr std::size_t kTileColumns = 8;
 template <std::size_t kBits>
 constexpr int kRunOffset = kBits == 8 ? 128 : 0;
 
+// Eight columns share the work of taking integers apart, which is a tenth of a tile's: runs are not
+// expanded.
+template <std::size_t kBits>
+constexpr std::size_t kExpandColumns = SIZE_MAX;
+
 HWY_INLINE Ints pair_products(Ints a, Ints b) { return Ints{_mm512_madd_epi16(a.raw, b.raw)}; }
 
 HWY_INLINE __m512i bytes_at(Ints bytes, std::int32_t first) {
@@ -41,17 +46,16 @@ HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) {
 HWY_INLINE Ints unit_scale() { return Ints{_mm512_set1_epi32(1)}; }
 
 // As on AVX2. Without kScaled the sums begin in isum itself, so that dpbusd adds to them.
-template <std::size_t kBits, bool kScaled, std::size_t C>
+template <std::size_t kBits, bool kScaled, bool kExpanded, std::size_t C>
 TROUPE_RUN_TARGET HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a,
-                                          std::size_t stride, const Ints (&scales)[2][kParts],
+                                          std::size_t stride, const Ints (*scales)[kParts],
                                           Ints (&isum)[kParts][C]) {
-  // Six bits have a scale for each half of the run, five and four one for all of it.
-  constexpr std::size_t kScaledPieces = kBits == 6 ? 4 : 8;
+  constexpr std::size_t kScaledPieces = 8 / kScales<kBits>;
   const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
   __m512i sums[C];
 #pragma GCC unroll 8
   for (std::size_t p = 0; p < 8; ++p) {
-    __m512i weights = run_piece<kBits>(run, p, 0).raw;
+    __m512i weights = run_piece < kExpanded ? 8 : kBits > (run, p, 0).raw;
     if (kBits == 8) weights = _mm512_xor_si512(weights, sign);  // w + 128
     for (std::size_t c = 0; c < C; ++c) {
       const __m512i four = _mm512_set1_epi32(load_four(a + c * stride + 4 * p));
@@ -62,7 +66,8 @@ TROUPE_RUN_TARGET HWY_INLINE void add_run(const std::byte* run, const std::int8_
       const bool first = p % kScaledPieces == 0;
       sums[c] = _mm512_dpbusd_epi32(first ? _mm512_setzero_si512() : sums[c], weights, four);
       if (p % kScaledPieces == kScaledPieces - 1) {
-        const __m512i scaled = _mm512_mullo_epi32(sums[c], scales[p / 4][0].raw);
+        const __m512i scaled =
+            _mm512_mullo_epi32(sums[c], scales[kScales<kBits> == 2 ? p / 4 : 0][0].raw);
         isum[0][c].raw = _mm512_add_epi32(isum[0][c].raw, scaled);
       }
     }

@@ -51,6 +51,10 @@ HWY_INLINE std::int32_t load_four(const void* from) {
   return four;
 }
 
+// Scales of a run of a superblock: six bits have one for each half of it.
+template <std::size_t kBits>
+constexpr std::size_t kScales = kBits == 6 ? 2 : 1;
+
 // Piece p of a run (quant/layout.h), part `h` of its rows: the stored integers of k = 4p .. 4p + 3
 // as the bytes of each row's lane. p is a constant once loops are unrolled.
 template <std::size_t kBits>
@@ -73,8 +77,9 @@ HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
   }
 }
 
-// Tile: has kColumns, the most columns it takes, kElementBytes of an activation, and
-//   template <std::size_t C> static void run(group, const Activations&, first column, Output).
+// A tile: has kColumns, the most columns it takes, kElementBytes of an activation, members group
+// (packed bytes), x (Activations) and output, and
+//   template <std::size_t C> void run(std::size_t first_column) const
 // The sizes that are compiled are kColumns and the powers of two under it.
 constexpr std::size_t smaller_tile(std::size_t columns) {
   std::size_t power = 1;
@@ -82,18 +87,37 @@ constexpr std::size_t smaller_tile(std::size_t columns) {
   return power;
 }
 
-// Runs one tile of as many of the `left` columns as it takes; gives their number.
+// Runs a tile on as many of the `left` columns as it takes; gives their number.
 template <class Tile, std::size_t C = Tile::kColumns>
-HWY_INLINE std::size_t run_columns(std::size_t left, const std::byte* group, const Activations& x,
-                                   std::size_t column, const Output& output) {
+HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size_t column) {
   // Two halves go better than a full tile and a small rest.
   const bool halves = left > C && left <= 2 * smaller_tile(C);
   if (C == 1 || (left >= C && !halves)) {
-    Tile::template run<C>(group, x, column, output);
+    tile.template run<C>(column);
     return C;
   }
-  if constexpr (C > 1) return run_columns<Tile, smaller_tile(C)>(left, group, x, column, output);
+  if constexpr (C > 1) return run_columns<Tile, smaller_tile(C)>(tile, left, column);
   return 0;
+}
+
+// Fetches `bytes` bytes piece by piece into the second-level cache, a piece for each tile of
+// `columns` columns: the hardware's prefetcher forgets a stream that pauses.
+struct Fetch {
+  const std::byte* next;
+  std::size_t piece;
+
+  Fetch(const std::byte* from, std::size_t bytes, std::size_t tile_columns, std::size_t columns)
+      : next(from), piece(bytes * tile_columns / columns) {}
+  HWY_INLINE void one() {
+    for (std::size_t at = 0; at < piece; at += 64) prefetch_second_level(next + at);
+    next += piece;
+  }
+};
+
+HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, float* out,
+                            std::size_t stride, bool accumulate) {
+  const std::size_t row = group * kGroupRows;
+  return {out + row, stride, w.rows - row < kGroupRows ? w.rows - row : kGroupRows, accumulate};
 }
 
 template <class Tile>
@@ -108,19 +132,15 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
   for (std::size_t begin = 0; begin < x.rows; begin += pass) {
     const std::size_t end = x.rows - begin < pass ? x.rows : begin + pass;
     for (std::size_t group = group_begin; group < group_end; ++group) {
-      const std::size_t row = group * kGroupRows;
-      const Output output{out + row, out_stride,
-                          w.rows - row < kGroupRows ? w.rows - row : kGroupRows, accumulate};
-      const std::byte* weights = w.data.data() + group * w.group_bytes;
-      // The next group's weights are fetched piece by piece while this one's are used: the
-      // hardware's prefetcher forgets the stream between two groups.
-      const bool fetch = end - begin > Tile::kColumns && group + 1 < group_end;
-      const std::size_t piece = fetch ? w.group_bytes * Tile::kColumns / (end - begin) : 0;
-      const std::byte* next = weights + w.group_bytes;
+      const Tile tile{w.data.data() + group * w.group_bytes, x,
+                      output_of(w, group, out, out_stride, accumulate)};
+      // The next group's weights come while this one's are used.
+      const bool fetched = end - begin > Tile::kColumns && group + 1 < group_end;
+      Fetch fetch(tile.group + w.group_bytes, fetched ? w.group_bytes : 0, Tile::kColumns,
+                  end - begin);
       for (std::size_t column = begin; column < end;) {
-        for (std::size_t at = 0; at < piece; at += 64) prefetch_second_level(next + at);
-        next += piece;
-        column += run_columns<Tile>(end - column, weights, x, column, output);
+        fetch.one();
+        column += run_columns(tile, end - column, column);
       }
     }
   }

@@ -33,17 +33,21 @@ struct FloatTile {
   static constexpr std::size_t kColumns = HWY_TARGET == HWY_AVX2 ? 6 : 12;
   static constexpr std::size_t kElementBytes = sizeof(float);
 
+  const std::byte* group;
+  const Activations& x;
+  Output output;
+
   template <std::size_t C>
-  static void run(const std::byte* group, const Activations& x, std::size_t column,
-                  const Output& output) {
+  void run(std::size_t column) const {
     Floats sums[kParts][C];
     for (std::size_t p = 0; p < kParts; ++p)
       for (std::size_t c = 0; c < C; ++c) sums[p][c] = hn::Zero(kFloat);
     const float* in = x.x + column * x.columns;
-    for (std::size_t k = 0; k < x.columns; ++k, group += kGroupRows * kWeightBytes<kType>) {
+    const std::byte* at = group;
+    for (std::size_t k = 0; k < x.columns; ++k, at += kGroupRows * kWeightBytes<kType>) {
       Floats weights[kParts];
       for (std::size_t p = 0; p < kParts; ++p)
-        weights[p] = load_weights<kType>(group + p * kLanes * kWeightBytes<kType>);
+        weights[p] = load_weights<kType>(at + p * kLanes * kWeightBytes<kType>);
       for (std::size_t c = 0; c < C; ++c) {
         const Floats value = hn::Set(kFloat, in[c * x.columns + k]);
         for (std::size_t p = 0; p < kParts; ++p)
@@ -77,9 +81,7 @@ void float_vector(const PackedMatrix& w, const Activations& x, std::size_t group
         }
     }
     for (std::size_t g = 0; g < kGroups; ++g) {
-      const std::size_t row = (group + g) * kGroupRows;
-      const Output output{out + row, 0, w.rows - row < kGroupRows ? w.rows - row : kGroupRows,
-                          accumulate};
+      const Output output = output_of(w, group + g, out, 0, accumulate);
       for (std::size_t p = 0; p < kParts; ++p) put(output, 0, p * kLanes, sums[g][p]);
     }
   }

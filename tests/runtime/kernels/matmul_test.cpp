@@ -135,6 +135,14 @@ std::vector<std::byte> extreme_rows(const quant::Format& format, int quant, int 
 }  // namespace
 
 TEST_CASE("integer sums are exact at the ends of their range") {
+  const auto out_of = [](const Kernels& kernels, const PackedMatrix& w, QuantizedBuffer& x,
+                         std::size_t batch) {
+    std::vector<float> out(batch * 16);
+    kernels.matmul(w, {.rows = batch, .columns = w.columns, .quantized = x.rows()}, 0, 1,
+                   out.data(), 16, false);
+    return out;
+  };
+  constexpr std::size_t kBatch = 17;  // from 12 on, runs of five and six bits are expanded
   // The largest quants against the largest activations of either sign: nothing may saturate.
   for (const quant::Format& format : quant::formats()) {
     if (!wants_quantized(format.type)) continue;
@@ -143,20 +151,18 @@ TEST_CASE("integer sums are exact at the ends of their range") {
       for (const int scale : {0x7f, 0x80})
         for (const float sign : {1.0f, -1.0f}) {
           const auto file = extreme_rows(format, quant, scale);
-          std::vector<float> x(columns, sign * 2.0f);
+          std::vector<float> x(kBatch * columns, sign * 2.0f);
           auto packed = pack(format.type, file.data(), file.size(), 16, columns);
           REQUIRE(packed);
           const float expected = reference::dot(format.type, file.data(), columns, x.data());
           for (const Isa isa : supported_isas()) {
             INFO(isa_name(isa) << " " << format.name << " quant " << quant << " scale " << scale
                                << " sign " << sign);
-            QuantizedBuffer quantized(1, columns);
-            table(isa).quantize_rows(x.data(), columns, 0, 1, quantized.rows());
-            std::vector<float> out(16);
-            table(isa).matmul(*packed,
-                              {.rows = 1, .columns = columns, .quantized = quantized.rows()}, 0, 1,
-                              out.data(), 16, false);
-            CHECK(out == std::vector<float>(16, expected));
+            QuantizedBuffer quantized(kBatch, columns);
+            table(isa).quantize_rows(x.data(), columns, 0, kBatch, quantized.rows());
+            for (const std::size_t batch : {std::size_t{1}, std::size_t{4}, kBatch})
+              CHECK(out_of(table(isa), *packed, quantized, batch) ==
+                    std::vector<float>(batch * 16, expected));
           }
         }
   }
