@@ -40,6 +40,9 @@ Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_
                   "a measurement needs a whole model, but the stage has "
                   "layers " +
                       to_string(whole_model.range()));
+  if (!config.causal)
+    return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
+                                              "), which makes no tokens to be measured");
   if (prompt == 0 || decode == 0 || repeats == 0)
     return Status(Code::kInvalidArgument,
                   "a measurement needs at least 1 prompt token, 1 decode step and 1 repeat");

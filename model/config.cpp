@@ -22,6 +22,21 @@ Status bad(const std::string& what) {
   return Status(Code::kBadData, what + "; the file is damaged or foreign");
 }
 
+Status check_rope_scaling(const ModelConfig& config) {
+  if (config.rope_scaling == RopeScaling::kNone) return Status::ok();
+  if (!(config.rope_factor >= 1.0 && config.rope_factor <= 1e6))
+    return bad("the model's rotary scaling factor " + std::to_string(config.rope_factor) +
+               " is not in [1, 1e6]");
+  if (config.rope_scaling == RopeScaling::kLinear) return Status::ok();
+  if (!(config.rope_low_factor > 0.0 && config.rope_low_factor < config.rope_high_factor &&
+        config.rope_high_factor <= 1e6))
+    return bad("the model's rotary frequency factors " + std::to_string(config.rope_low_factor) +
+               " and " + std::to_string(config.rope_high_factor) + " do not ascend in (0, 1e6]");
+  if (config.rope_context < 1 || config.rope_context > kContextMax)
+    return out_of_range("original context length", config.rope_context, kContextMax);
+  return Status::ok();
+}
+
 Status check_config(const ModelConfig& config) {
   const struct {
     const char* field;
@@ -34,6 +49,11 @@ Status check_config(const ModelConfig& config) {
                 {"head dimension", config.head_dim, 4096},
                 {"vocabulary", config.vocabulary, kVocabularyMax},
                 {"context length", config.context_max, kContextMax}};
+  constexpr std::size_t kTokenTypesMax = 1024, kLabelsMax = std::size_t{1} << 20;
+  if (config.token_types > kTokenTypesMax)
+    return out_of_range("number of token types", config.token_types, kTokenTypesMax);
+  if (config.labels > kLabelsMax)
+    return out_of_range("number of labels", config.labels, kLabelsMax);
   for (const auto& f : fields)
     if (f.value < 1 || f.value > f.most) return out_of_range(f.field, f.value, f.most);
   if (config.heads % config.kv_heads != 0)
@@ -50,7 +70,7 @@ Status check_config(const ModelConfig& config) {
   if (!(config.rope_theta >= 1.0 && config.rope_theta <= 1e15))
     return bad("the model's rotary base " + std::to_string(config.rope_theta) +
                " is not in [1, 1e15]");
-  return Status::ok();
+  return check_rope_scaling(config);
 }
 
 Status bad_range(std::string_view part, const std::string& why) {

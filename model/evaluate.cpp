@@ -15,6 +15,13 @@ Status check_whole(const Stage& stage) {
                                             std::to_string(stage.config().layers));
 }
 
+Status check_decoder(const Stage& stage) {
+  TROUPE_RETURN_IF_ERROR(check_whole(stage));
+  if (stage.config().causal) return Status::ok();
+  return Status(Code::kInvalidArgument, "the model is an encoder (" + stage.config().family +
+                                            "), which predicts no next token");
+}
+
 // Runs `ids` from the sequence's end on, in chunks; `output` is the last chunk's.
 Status feed(Stage& stage, KvSequence& sequence, std::span<const TokenId> ids, std::size_t chunk,
             StepOutput* output) {
@@ -50,7 +57,7 @@ Result<double> window_nll(Stage& stage, std::span<const TokenId> ids) {
 
 Result<Generation> generate(Stage& whole_model, std::span<const TokenId> prompt,
                             const GenerateOptions& options) {
-  TROUPE_RETURN_IF_ERROR(check_whole(whole_model));
+  TROUPE_RETURN_IF_ERROR(check_decoder(whole_model));
   TROUPE_RETURN_IF_ERROR(validate(options.sampling));
   if (prompt.empty()) return Status(Code::kInvalidArgument, "the prompt is empty; give some text");
   const auto sequence = whole_model.new_sequence();
@@ -70,9 +77,38 @@ Result<Generation> generate(Stage& whole_model, std::span<const TokenId> prompt,
   return generation;
 }
 
+Result<std::vector<float>> sequence_logits(Stage& whole_model, std::span<const TokenId> ids,
+                                           std::span<const std::uint8_t> token_types,
+                                           std::size_t chunk) {
+  TROUPE_RETURN_IF_ERROR(check_whole(whole_model));
+  const ModelConfig& config = whole_model.config();
+  const auto refuse = [](const std::string& why) { return Status(Code::kInvalidArgument, why); };
+  if (ids.empty()) return refuse("there are no token ids");
+  if (config.outputs() == 0) return refuse("the model has no classification head, so no logits");
+  if (!token_types.empty() && token_types.size() != ids.size())
+    return refuse(std::to_string(ids.size()) + " tokens came with " +
+                  std::to_string(token_types.size()) + " token types");
+  if (ids.size() > config.context_max)
+    return refuse(std::to_string(ids.size()) + " tokens do not fit into the model's context of " +
+                  std::to_string(config.context_max));
+  if (!config.causal) chunk = ids.size();
+  const auto sequence = whole_model.new_sequence();
+  std::vector<float> logits;
+  StepOutput output;
+  for (std::size_t begin = 0; begin < ids.size(); begin += chunk) {
+    const std::size_t count = std::min(chunk, ids.size() - begin);
+    const Segment segment{sequence.get(), begin, count, LogitRows::kAll};
+    const auto types = token_types.empty() ? token_types : token_types.subspan(begin, count);
+    TROUPE_RETURN_IF_ERROR(
+        whole_model.forward({{&segment, 1}, ids.subspan(begin, count), {}, types}, &output));
+    logits.insert(logits.end(), output.logits.begin(), output.logits.end());
+  }
+  return logits;
+}
+
 Result<Perplexity> perplexity(Stage& whole_model, std::span<const TokenId> ids, std::size_t window,
                               std::size_t windows) {
-  TROUPE_RETURN_IF_ERROR(check_whole(whole_model));
+  TROUPE_RETURN_IF_ERROR(check_decoder(whole_model));
   if (window < 2 || windows < 1)
     return Status(Code::kInvalidArgument,
                   "perplexity needs at least 1 window of at least 2 tokens");

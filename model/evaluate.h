@@ -30,6 +30,14 @@ struct Generation {
 Result<Generation> generate(Stage& whole_model, std::span<const TokenId> prompt,
                             const GenerateOptions& options);
 
+// Logits of every position of `ids` in an empty context: (T,V); of a classifier (L). `token_types`
+// as in StepInput. `chunk` rows a step; the result does not depend on it.
+//   Errors: kInvalidArgument: a part of a model, no ids, ids that do not fit, a model without a
+//   head.
+Result<std::vector<float>> sequence_logits(Stage& whole_model, std::span<const TokenId> ids,
+                                           std::span<const std::uint8_t> token_types,
+                                           std::size_t chunk);
+
 struct Perplexity {
   std::vector<double> window_nll;  // mean of -log p(token | window before it), positions 1..
   double mean_nll = 0.0;           // over windows

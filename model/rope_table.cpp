@@ -3,9 +3,32 @@
 
 namespace troupe::model {
 
-RopeTable::RopeTable(double theta, std::size_t rotary_dim) : frequencies_(rotary_dim / 2) {
-  for (std::size_t i = 0; i < frequencies_.size(); ++i)
-    frequencies_[i] = power(theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim));
+namespace {
+
+// Long waves are stretched by the factor, short ones stay, and those between are blended.
+double llama3_scaled(double frequency, const ModelConfig& config) {
+  constexpr double kTwoPi = 6.283185307179586;
+  const auto context = static_cast<double>(config.rope_context);
+  const double wave = kTwoPi / frequency;
+  if (wave < context / config.rope_high_factor) return frequency;
+  if (wave > context / config.rope_low_factor) return frequency / config.rope_factor;
+  const double smooth = (context / wave - config.rope_low_factor) /
+                        (config.rope_high_factor - config.rope_low_factor);
+  return (1.0 - smooth) * frequency / config.rope_factor + smooth * frequency;
+}
+
+}  // namespace
+
+std::vector<double> rope_frequencies(const ModelConfig& config, std::span<const float> factors) {
+  std::vector<double> frequencies(config.rotary_dim / 2);
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const double part = static_cast<double>(i) / static_cast<double>(config.rotary_dim);
+    double frequency = power(config.rope_theta, -2.0 * part);
+    if (config.rope_scaling == RopeScaling::kLinear) frequency /= config.rope_factor;
+    if (config.rope_scaling == RopeScaling::kLlama3) frequency = llama3_scaled(frequency, config);
+    frequencies[i] = factors.empty() ? frequency : frequency / static_cast<double>(factors[i]);
+  }
+  return frequencies;
 }
 
 void RopeTable::grow(std::size_t count) {

@@ -2,17 +2,26 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
-// The rotations of rotary position embeddings: cos and sin of position * theta^(-2i / rotary_dim)
-// for pair i, in double, rounded to f32 once. Grown between steps by the owner of a stage; read by
-// every thread inside a step. Source: Su et al. 2021, eq. 15.
+#include <troupe/model/config.h>
+
+// The rotations of rotary position embeddings: cos and sin of position * frequency, in double,
+// rounded to f32 once. Grown between steps by the owner of a stage; read by every thread inside a
+// step. Source: Su et al. 2021, eq. 15.
 
 namespace troupe::model {
 
+// theta^(-2i / rotary_dim) of every pair i, scaled as the model says; at most 1. `factors`: one a
+// pair that divides it, at least 1; empty when the model has none.
+//   Source of kLlama3: transformers, modeling_rope_utils.py, _compute_llama3_parameters.
+std::vector<double> rope_frequencies(const ModelConfig& config, std::span<const float> factors);
+
 class RopeTable {
  public:
-  RopeTable(double theta, std::size_t rotary_dim);
+  explicit RopeTable(std::vector<double> frequencies) : frequencies_(std::move(frequencies)) {}
   // Afterwards positions [0, count) can be read. Allocates; not inside a step.
   void grow(std::size_t count);
   // (rotary_dim / 2, 2) f32: cos, sin of every pair at `position`.

@@ -24,9 +24,9 @@ std::size_t round_up(std::size_t value, std::size_t unit) {
 
 }  // namespace
 
-std::size_t groups_of(std::initializer_list<const kernels::PackedMatrix*> weights) {
+std::size_t groups_of(std::initializer_list<const Weight*> weights) {
   std::size_t sum = 0;
-  for (const kernels::PackedMatrix* weight : weights) sum += weight->groups;
+  for (const Weight* weight : weights) sum += weight->matrix.groups;
   return sum;
 }
 
@@ -38,7 +38,7 @@ StepContext::StepContext(const ModelConfig& c, const StageWeights& w, Device& de
       pool(device.pool()),
       kv_type(type),
       threads(device.threads()),
-      rope(c.rope_theta, c.rotary_dim),
+      rope(rope_frequencies(c, w.ends[kRopeFactors].vector)),
       own(static_cast<std::size_t>(threads)),
       attention_scratch(own.size()),
       attention_pieces(own.size()),
@@ -115,6 +115,7 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
     x = make_floats(rows * config.channels);
     q = make_floats(rows * config.heads * config.head_dim);
     logit_input = make_rows(logit_rows, config.channels);
+    if (config.pooler) pooled = make_rows(logit_rows, config.channels);
     if (!by_rows) shared = make_workspace(rows);
     for (std::size_t thread = 0; thread < team; ++thread) {
       own[thread] = make_workspace(by_rows ? tile_rows : kRedundantRows);
@@ -153,12 +154,17 @@ void StepContext::plan_attention() {
   }
 }
 
-void StepContext::norm(const Weight& weight, std::size_t first, std::size_t begin, std::size_t end,
-                       const RowBuffer& out) const {
+void StepContext::norm(const Weight& weight, const float* from, std::size_t begin, std::size_t end,
+                       float* out) const {
   if (begin == end) return;
-  kernels.rms_norm(x + first * config.channels, weight.vector.data(), config.norm_epsilon,
-                   config.channels, begin, end, out.values);
-  quantize(out.values, config.channels, begin, end, out);
+  if (config.norm == NormKind::kRms) {
+    kernels.rms_norm(from, weight.vector.data(), config.norm_epsilon, config.channels, begin, end,
+                     out);
+  } else {
+    const Weight& bias = *(&weight + 1);  // the slot behind it
+    kernels.layer_norm(from, weight.vector.data(), bias.vector.data(), config.norm_epsilon,
+                       config.channels, begin, end, out);
+  }
 }
 
 void StepContext::quantize(const float* values, std::size_t columns, std::size_t begin,
@@ -166,18 +172,45 @@ void StepContext::quantize(const float* values, std::size_t columns, std::size_t
   if (begin != end) kernels.quantize_rows(values, columns, begin, end, to.quantized);
 }
 
+namespace {
+
+// out = bias, or += bias, in columns [begin, end) of `count` rows.
+void put_bias(const Product& product, std::size_t count, std::size_t begin, std::size_t end) {
+  const float* bias = product.bias->vector.data();
+  for (std::size_t row = 0; row < count; ++row) {
+    float* out = product.out + row * product.weight->matrix.rows;
+    if (product.accumulate) {
+      for (std::size_t c = begin; c < end; ++c) out[c] += bias[c];
+    } else {
+      std::copy(bias + begin, bias + end, out + begin);
+    }
+  }
+}
+
+}  // namespace
+
 void StepContext::multiply(const RowBuffer& input, std::size_t columns, std::size_t count,
                            std::initializer_list<Product> products, Span1 groups) const {
   const kernels::Activations activations{count, columns, input.values, input.quantized};
   std::size_t before = 0;
   for (const Product& product : products) {
-    const kernels::PackedMatrix& w = *product.weight;
+    const kernels::PackedMatrix& w = product.weight->matrix;
     const std::size_t begin = std::max(groups.begin, before) - before;
     const std::size_t end = std::clamp(groups.end, before, before + w.groups) - before;
-    if (begin < end)
-      kernels.matmul(w, activations, begin, end, product.out, w.rows, product.accumulate);
     before += w.groups;
+    if (begin >= end) continue;
+    const bool biased = product.bias != nullptr && !product.bias->vector.empty();
+    if (biased)
+      put_bias(product, count, begin * kernels::kGroupRows,
+               std::min(end * kernels::kGroupRows, w.rows));
+    kernels.matmul(w, activations, begin, end, product.out, w.rows, product.accumulate || biased);
   }
+}
+
+// Each head is a row of its own.
+void StepContext::norm_heads(const Weight& weight, float* heads, std::size_t count) const {
+  kernels.rms_norm(heads, weight.vector.data(), config.norm_epsilon, config.head_dim, 0, count,
+                   heads);
 }
 
 void StepContext::rotate_and_store(std::size_t layer, std::size_t first, std::size_t begin,
@@ -189,13 +222,19 @@ void StepContext::rotate_and_store(std::size_t layer, std::size_t first, std::si
     const std::size_t to_row = std::min(first + end, segment.first_row + segment.count);
     for (std::size_t row = from_row; row < to_row; ++row) {
       const std::size_t position = segment.position + (row - segment.first_row);
-      const float* cos_sin = rope.at(position);
       float* k = from.k + (row - first) * kv_width;
       const float* v = from.v + (row - first) * kv_width;
-      kernels.rope(q + row * heads_width, config.heads, config.head_dim, config.rotary_dim, cos_sin,
-                   config.rope_interleaved);
-      kernels.rope(k, config.kv_heads, config.head_dim, config.rotary_dim, cos_sin,
-                   config.rope_interleaved);
+      if (config.head_norm) {
+        norm_heads(weights.layers[layer][kQNorm], q + row * heads_width, config.heads);
+        norm_heads(weights.layers[layer][kKNorm], k, config.kv_heads);
+      }
+      if (config.rotary_dim != 0) {
+        const float* cos_sin = rope.at(position);
+        kernels.rope(q + row * heads_width, config.heads, config.head_dim, config.rotary_dim,
+                     cos_sin, config.rope_interleaved);
+        kernels.rope(k, config.kv_heads, config.head_dim, config.rotary_dim, cos_sin,
+                     config.rope_interleaved);
+      }
       kernels.kv_write(k, v, segment.sequence->page(layer, position), kv_type, config.kv_heads,
                        config.head_dim, position % kernels::kPageKeys);
     }
@@ -218,6 +257,8 @@ void StepContext::attend(std::size_t layer, const AttentionPiece& piece, std::si
   args.head_dim = config.head_dim;
   args.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   args.position = piece.segment->position + piece.row_begin;
+  if (weights.range.begin + layer >= config.window_begin) args.window = config.window;
+  if (!config.causal) args.bidirectional_keys = piece.segment->position + piece.segment->count;
   kernels.attention(args, piece.head_begin, piece.head_end, 0, piece.row_end - piece.row_begin,
                     attention_scratch[static_cast<std::size_t>(thread)]);
 }
@@ -240,7 +281,17 @@ void StepContext::activate(const Workspace& workspace, std::size_t count, std::s
   const std::size_t width = config.ffn_channels;
   for (std::size_t row = 0; row < count; ++row) {
     float* gate = workspace.gate.values + row * width + begin;
-    kernels.silu_mul(gate, workspace.up + row * width + begin, end - begin);
+    switch (config.feed_forward) {
+      case FeedForward::kGatedSilu:
+        kernels.silu_mul(gate, workspace.up + row * width + begin, end - begin);
+        break;
+      case FeedForward::kGeluTanh:
+        kernels.gelu_tanh(gate, end - begin);
+        break;
+      case FeedForward::kGeluErf:
+        kernels.gelu_erf(gate, end - begin);
+        break;
+    }
     kernels.quantize_rows(gate, end - begin, 0, 1,
                           workspace.gate.quantized.from(row * width + begin));
   }

@@ -61,8 +61,9 @@ struct AttentionPiece {
 
 // One product of several that share their input and their split over threads.
 struct Product {
-  const kernels::PackedMatrix* weight = nullptr;
-  float* out = nullptr;  // row 0 of the input's rows
+  const Weight* weight = nullptr;
+  const Weight* bias = nullptr;  // without values: none
+  float* out = nullptr;          // row 0 of the input's rows
   bool accumulate = false;
 };
 
@@ -87,6 +88,7 @@ struct StepContext {
   float* x = nullptr;     // (B, C): the residual stream
   float* q = nullptr;     // (B, H*D)
   RowBuffer logit_input;  // (rows asked for, C)
+  RowBuffer pooled;       // the same, of a model with a pooler
 
   bool by_rows = false;
   std::size_t tile_rows = 0, tiles = 0;   // by rows
@@ -107,18 +109,19 @@ struct StepContext {
   }
   Span1 rows_of(int thread) const { return split(rows, thread, threads); }
 
-  // normed = rms_norm(x) * weight for rows [begin, end) of a workspace that holds the step's rows
-  // from `first`, ready to be multiplied.
-  void norm(const Weight& weight, std::size_t first, std::size_t begin, std::size_t end,
-            const RowBuffer& out) const;
+  // out = norm(x) of rows [begin, end), with this weight and, for layer norm, the bias behind it.
+  void norm(const Weight& weight, const float* x, std::size_t begin, std::size_t end,
+            float* out) const;
   // to.quantized = rows [begin, end) of `values`, when there are quantized weights.
   void quantize(const float* values, std::size_t columns, std::size_t begin, std::size_t end,
                 const RowBuffer& to) const;
-  // out (+)= W . input for `count` rows and a range of the row groups of all products together.
+  // out (+)= W . input + bias for `count` rows and a range of the row groups of all products
+  // together. The bias goes first into (or onto) the output, the product on top of it.
   void multiply(const RowBuffer& input, std::size_t columns, std::size_t count,
                 std::initializer_list<Product> products, Span1 groups) const;
-  // Rotates q and k of rows [begin, end) of a workspace that holds the step's rows from `first`,
-  // and stores k and v in the pages of `layer` (counted from the stage's first).
+  // Norms the heads of q and k and rotates them, as far as the model does, for rows [begin, end) of
+  // a workspace that holds the step's rows from `first`, and stores k and v in the pages of `layer`
+  // (counted from the stage's first).
   void rotate_and_store(std::size_t layer, std::size_t first, std::size_t begin, std::size_t end,
                         const Workspace& from) const;
   // Attention of one piece; out: (.., H*D), its row 0 is the step's row `first`.
@@ -126,8 +129,8 @@ struct StepContext {
               int thread) const;
   // Attention of all heads of some rows.
   void attend_rows(std::size_t layer, RowRange range, float* out, int thread) const;
-  // gate = silu(gate) * up, ready to be multiplied, for `count` rows and columns [begin, end);
-  // begin is a multiple of activate_columns().
+  // gate = silu(gate) * up, or gelu(gate), ready to be multiplied, for `count` rows and columns
+  // [begin, end); begin is a multiple of activate_columns().
   void activate(const Workspace& workspace, std::size_t count, std::size_t begin,
                 std::size_t end) const;
   // Columns of gate that are quantized together: the longest block that its weights ask for.
@@ -140,6 +143,7 @@ struct StepContext {
   T* make(std::size_t count);
   float* make_floats(std::size_t count);
   void plan_attention();
+  void norm_heads(const Weight& weight, float* heads, std::size_t count) const;
 
   std::byte* take(std::size_t bytes);
 
@@ -149,7 +153,7 @@ struct StepContext {
   std::vector<std::atomic<std::size_t>> tiles_taken_;
 };
 
-// Row groups of the products' weights together.
-std::size_t groups_of(std::initializer_list<const kernels::PackedMatrix*> weights);
+// Row groups of the weights together.
+std::size_t groups_of(std::initializer_list<const Weight*> weights);
 
 }  // namespace troupe::model

@@ -1,8 +1,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <set>
 
-#include <troupe/model/step.h>
+#include <troupe/model/block.h>
 #include <troupe/model/transformer.h>
 
 namespace troupe::model {
@@ -19,16 +20,14 @@ Status invalid(const std::string& what) { return Status(Code::kInvalidArgument, 
 
 class TransformerStage final : public Stage {
  public:
-  TransformerStage(const ModelConfig& config, const Family& family,
-                   std::unique_ptr<StageWeights> weights, Device& device,
-                   const StageOptions& options)
+  TransformerStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
+                   kernels::KvType kv_type, std::uint64_t kv_bytes_max)
       : config_(config),
-        family_(family),
         weights_(std::move(weights)),
         device_(device),
-        kv_pool_(std::make_shared<KvPool>(options.kv_type, weights_->layers.size(), config.kv_heads,
-                                          config.head_dim, options.kv_bytes_max)),
-        step_(config_, *weights_, device, options.kv_type) {}
+        kv_pool_(std::make_shared<KvPool>(kv_type, weights_->layers.size(), config.kv_heads,
+                                          config.head_dim, kv_bytes_max)),
+        step_(config_, *weights_, device, kv_type) {}
 
   const ModelConfig& config() const override { return config_; }
   LayerRange range() const override { return weights_->range; }
@@ -60,6 +59,9 @@ class TransformerStage final : public Stage {
                        std::to_string(segment.position + segment.count - 1) +
                        " do not fit into the model's context of " +
                        std::to_string(config_.context_max) + "; shorten the prompt");
+      if (!config_.causal && segment.position != 0)
+        return invalid("an encoder reads a text in one piece, but a segment begins at position " +
+                       std::to_string(segment.position));
       rows += segment.count;
     }
     if (rows == 0) return invalid("a step has no rows");
@@ -71,6 +73,7 @@ class TransformerStage final : public Stage {
         if (id < 0 || static_cast<std::size_t>(id) >= config_.vocabulary)
           return invalid("token id " + std::to_string(id) + " is not in the vocabulary of " +
                          std::to_string(config_.vocabulary));
+      TROUPE_RETURN_IF_ERROR(check_token_types(input.token_types, rows));
     } else {
       if (input.hidden.size() != rows * config_.channels)
         return invalid("a step of " + std::to_string(rows) + " rows came with " +
@@ -79,6 +82,17 @@ class TransformerStage final : public Stage {
       if (!all_finite(input.hidden)) return invalid("the hidden states of a step hold a NaN");
     }
     return rows;
+  }
+
+  Status check_token_types(std::span<const std::uint8_t> types, std::size_t rows) const {
+    if (!types.empty() && types.size() != rows)
+      return invalid("a step of " + std::to_string(rows) + " rows came with " +
+                     std::to_string(types.size()) + " token types");
+    for (const std::uint8_t type : types)
+      if (type >= config_.token_types)
+        return invalid("token type " + std::to_string(type) + " is not one of the model's " +
+                       std::to_string(config_.token_types));
+    return Status::ok();
   }
 
   // Fills step_.segments and takes the pages of every sequence, or of none.
@@ -115,13 +129,18 @@ class TransformerStage final : public Stage {
     return Status::ok();
   }
 
-  // The rows whose logits are asked for.
+  // The rows whose logits are asked for: of an encoder a sequence's first, if it has a head.
   void gather_logit_rows(const StepInput& input) {
     logit_rows_.clear();
     if (!is_last()) return;
     std::size_t row = 0;
     for (const Segment& segment : input.segments) {
       row += segment.count;
+      if (!config_.causal) {
+        if (config_.labels > 0 && segment.logits != LogitRows::kNone)
+          logit_rows_.push_back(row - segment.count);
+        continue;
+      }
       const std::size_t wanted = segment.logits == LogitRows::kAll    ? segment.count
                                  : segment.logits == LogitRows::kLast ? 1
                                                                       : 0;
@@ -137,45 +156,88 @@ class TransformerStage final : public Stage {
     step_.prepare(rows, keys, logit_rows_.size());
     if (!is_first()) std::memcpy(step_.x, input.hidden.data(), input.hidden.size_bytes());
     // Every element is written; shrinking and growing within the capacity costs nothing.
-    output->hidden.resize(is_last() ? 0 : rows * config_.channels);
-    output->logits.resize(logit_rows_.size() * config_.vocabulary);
+    const bool gives_hidden = !is_last() || config_.outputs() == 0;
+    output->hidden.resize(gives_hidden ? rows * config_.channels : 0);
+    output->logits.resize(logit_rows_.size() * config_.outputs());
     float* logits = output->logits.data();
     device_.pool().run([&](int thread) {
-      if (is_first()) embed(input.token_ids, thread);
-      family_.run_layers(step_, thread);
-      if (!logit_rows_.empty()) compute_logits(logits, thread);
+      if (is_first()) embed(input, thread);
+      run_layers(step_, thread);
+      if (logit_rows_.empty()) return;
+      if (config_.causal) {
+        compute_logits(logits, thread);
+      } else {
+        classify(logits, thread);
+      }
     });
-    if (!is_last())
+    if (gives_hidden)
       std::memcpy(output->hidden.data(), step_.x, output->hidden.size() * sizeof(float));
   }
 
-  void embed(std::span<const TokenId> ids, int thread) {
+  // x = E[token] (+ T[type]) (+ P[position]), normed where the model does.
+  void embed(const StepInput& input, int thread) {
     const Span1 mine = step_.rows_of(thread);
-    for (std::size_t row = mine.begin; row < mine.end; ++row)
-      kernels::unpack_row(weights_->embedding.matrix, static_cast<std::size_t>(ids[row]),
-                          step_.x + row * config_.channels);
+    const std::size_t channels = config_.channels;
+    float* part = step_.own[static_cast<std::size_t>(thread)].normed.values;
+    const auto& ends = weights_->ends;
+    const auto add = [&](const Weight& table, std::size_t index, float* x) {
+      kernels::unpack_row(table.matrix, index, part);
+      for (std::size_t c = 0; c < channels; ++c) x[c] += part[c];
+    };
+    for (const StepSegment& segment : step_.segments) {
+      const std::size_t begin = std::max(mine.begin, segment.first_row);
+      const std::size_t end = std::min(mine.end, segment.first_row + segment.count);
+      for (std::size_t row = begin; row < end; ++row) {
+        float* x = step_.x + row * channels;
+        kernels::unpack_row(ends[kTokenEmbedding].matrix,
+                            static_cast<std::size_t>(input.token_ids[row]), x);
+        if (config_.token_types > 0)
+          add(ends[kTypeEmbedding], input.token_types.empty() ? 0 : input.token_types[row], x);
+        if (config_.learned_positions)
+          add(ends[kPositionEmbedding], segment.position + row - segment.first_row, x);
+      }
+    }
+    if (config_.embedding_norm)
+      step_.norm(ends[kEmbeddingNorm], step_.x, mine.begin, mine.end, step_.x);
     device_.pool().barrier(thread);
   }
 
   void compute_logits(float* logits, int thread) {
     const RowBuffer& input = step_.logit_input;
     const Span1 mine = split(logit_rows_.size(), thread, step_.threads);
-    for (std::size_t i = mine.begin; i < mine.end; ++i) {
-      RowBuffer row = input;
-      row.values += i * config_.channels;
-      step_.kernels.rms_norm(step_.x + logit_rows_[i] * config_.channels,
-                             weights_->output_norm.vector.data(), config_.norm_epsilon,
-                             config_.channels, 0, 1, row.values);
-    }
+    for (std::size_t i = mine.begin; i < mine.end; ++i)
+      step_.norm(weights_->ends[kOutputNorm], step_.x + logit_rows_[i] * config_.channels, 0, 1,
+                 input.values + i * config_.channels);
     step_.quantize(input.values, config_.channels, mine.begin, mine.end, input);
     device_.pool().barrier(thread);
-    const kernels::PackedMatrix& matrix = weights_->output_matrix(config_);
-    step_.multiply(input, config_.channels, logit_rows_.size(), {{&matrix, logits}},
-                   split(matrix.groups, thread, step_.threads));
+    const Weight& output = weights_->output_matrix(config_);
+    step_.multiply(input, config_.channels, logit_rows_.size(), {{&output, nullptr, logits}},
+                   split(output.matrix.groups, thread, step_.threads));
+  }
+
+  // logits = Wc tanh(Wp x_0 + bp) + bc, x_0 the first row of a sequence.
+  void classify(float* logits, int thread) {
+    const auto& ends = weights_->ends;
+    const std::size_t channels = config_.channels, count = logit_rows_.size();
+    const Span1 mine = split(count, thread, step_.threads);
+    const RowBuffer &input = step_.logit_input, &pooled = step_.pooled;
+    for (std::size_t i = mine.begin; i < mine.end; ++i)
+      std::memcpy(input.values + i * channels, step_.x + logit_rows_[i] * channels,
+                  channels * sizeof(float));
+    step_.quantize(input.values, channels, mine.begin, mine.end, input);
+    device_.pool().barrier(thread);
+    step_.multiply(input, channels, count, {{&ends[kPooler], &ends[kPoolerBias], pooled.values}},
+                   split(ends[kPooler].matrix.groups, thread, step_.threads));
+    device_.pool().barrier(thread);
+    float* rows = pooled.values + mine.begin * channels;
+    step_.kernels.tanh(rows, rows, (mine.end - mine.begin) * channels);
+    step_.quantize(pooled.values, channels, mine.begin, mine.end, pooled);
+    device_.pool().barrier(thread);
+    step_.multiply(pooled, channels, count, {{&ends[kClassifier], &ends[kClassifierBias], logits}},
+                   split(ends[kClassifier].matrix.groups, thread, step_.threads));
   }
 
   const ModelConfig config_;
-  const Family& family_;
   const std::unique_ptr<StageWeights> weights_;
   Device& device_;
   const std::shared_ptr<KvPool> kv_pool_;
@@ -188,23 +250,31 @@ class TransformerStage final : public Stage {
 Result<std::unique_ptr<Stage>> Stage::load(const TensorSource& source, const ModelConfig& config,
                                            LayerRange range, Device& device,
                                            const StageOptions& options) {
-  const Family* family = find_family(config.family);
-  if (family == nullptr) return invalid("there is no model family \"" + config.family + "\"");
+  if (find_family(config.family) == nullptr)
+    return invalid("there is no model family \"" + config.family + "\"");
   if (range.begin >= range.end || range.end > config.layers)
     return invalid("layers " + to_string(range) + " are not in the model, which has layers 0-" +
                    std::to_string(config.layers - 1));
-  TROUPE_ASSIGN_OR_RETURN(auto weights,
-                          load_weights(source, *family, config, range, device.pool()));
-  return std::unique_ptr<Stage>(
-      std::make_unique<TransformerStage>(config, *family, std::move(weights), device, options));
+  TROUPE_ASSIGN_OR_RETURN(auto weights, load_weights(source, config, range, device.pool()));
+  const kernels::KvType kv_type = options.kv_type.value_or(default_kv_type(source.header()));
+  return std::unique_ptr<Stage>(std::make_unique<TransformerStage>(
+      config, std::move(weights), device, kv_type, options.kv_bytes_max));
+}
+
+kernels::KvType default_kv_type(const GgufHeader& header) {
+  for (const TensorInfo& tensor : header.tensors)
+    if (tensor.name.starts_with("blk.") && tensor.shape.size() == 2 &&
+        tensor.type != quant::Type::kF32)
+      return kernels::KvType::kF16;
+  return kernels::KvType::kF32;
 }
 
 std::vector<std::string> tensors_of(const GgufHeader&, const ModelConfig& config,
                                     LayerRange range) {
   std::vector<std::string> names;
-  if (const Family* family = find_family(config.family))
-    for (TensorSpec& spec : stage_tensors(*family, config, range))
-      names.push_back(std::move(spec.name));
+  std::set<std::string> seen;
+  for (TensorSpec& spec : stage_tensors(config, range))  // the parts of a fused one are one file
+    if (seen.insert(spec.name).second) names.push_back(std::move(spec.name));
   return names;
 }
 

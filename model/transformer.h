@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include <troupe/model/config.h>
@@ -8,17 +9,18 @@
 #include <troupe/model/tokenizer.h>
 #include <troupe/runtime/device.h>
 
-// A stage: decoder layers [a, b) of a model on one device, with the token embedding when a == 0 and
-// the final norm and output matrix when b == L. A stage turns token ids or hidden states of some
-// positions into hidden states or logits. The bits of a position depend on its sequence's tokens
-// alone: not on threads, on chunking, or on what else is in the step.
+// A stage: layers [a, b) of a model on one device, with the embeddings when a == 0 and the final
+// norm and output matrix (of an encoder: pooler and classification head) when b == L. A stage turns
+// token ids or hidden states of some positions into hidden states or logits. The bits of a position
+// depend on its sequence's tokens alone: not on threads, on chunking, or on what else is in the
+// step. An encoder reads a sequence in one piece.
 // One owner calls `forward` at a time (the device actor). Never does I/O after load.
 
 namespace troupe::model {
 
 struct StageOptions {
-  kernels::KvType kv_type = kernels::KvType::kF16;
-  std::uint64_t kv_bytes_max = 0;  // of all sequences of the stage together; 0: no bound
+  std::optional<kernels::KvType> kv_type;  // absent: default_kv_type
+  std::uint64_t kv_bytes_max = 0;          // of all sequences of the stage together; 0: no bound
 };
 
 // The keys and values of one sequence in one stage, in pages that are taken as positions come.
@@ -30,6 +32,8 @@ class KvSequence {
   virtual std::uint64_t bytes() const = 0;
 };
 
+// Of a decoder: logits of no row, of the last row or of all rows. An encoder gives one row of
+// logits a sequence, unless kNone.
 enum class LogitRows : std::uint8_t { kNone, kLast, kAll };
 
 // A run of consecutive positions of one sequence.
@@ -44,10 +48,12 @@ struct StepInput {
   std::span<const Segment> segments;   // rows are the segments' rows in order, B in all
   std::span<const TokenId> token_ids;  // first stage: (B)
   std::span<const float> hidden;       // other stages: (B,C)
+  // First stage of a model with token types: (B), or empty when all are 0.
+  std::span<const std::uint8_t> token_types = {};
 };
 struct StepOutput {
-  std::vector<float> hidden;  // not the last stage: (B,C)
-  std::vector<float> logits;  // last stage: (rows asked for, V), in row order
+  std::vector<float> hidden;  // not the last stage, or an encoder without a head: (B,C)
+  std::vector<float> logits;  // last stage: (rows asked for, config.outputs()), in row order
 };
 
 class Stage {
@@ -66,6 +72,9 @@ class Stage {
   // or a position does not fit; kResourceExhausted when KV memory is short (nothing was appended).
   virtual Status forward(const StepInput& input, StepOutput* output) = 0;
 };
+
+// f32 when every matrix of the model's layers is F32, else f16. The same for all stages of a model.
+kernels::KvType default_kv_type(const GgufHeader& header);
 
 // Names of the tensors that a stage of `range` needs (for fetching just these).
 std::vector<std::string> tensors_of(const GgufHeader& header, const ModelConfig& config,

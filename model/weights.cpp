@@ -22,14 +22,23 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return text;
 }
 
+bool is_transposed(const GgufHeader& header, const std::string& name) {
+  const auto found = header.metadata.find(kTransposedKey);
+  if (found == header.metadata.end()) return false;
+  const auto* names = std::get_if<std::vector<std::string>>(&found->second);
+  return names != nullptr && std::binary_search(names->begin(), names->end(), name);
+}
+
 // Presence, type and shape; what the file says otherwise was checked with the header.
 Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec& spec) {
   const TensorInfo* info = header.tensor(spec.name);
   if (info == nullptr) return bad(spec, "is missing from the model file; fetch the file again");
   const bool is_vector = spec.rows == 0;
-  const std::vector<std::uint64_t> expected =
-      is_vector ? std::vector<std::uint64_t>{spec.columns}
-                : std::vector<std::uint64_t>{spec.rows, spec.columns};
+  const std::size_t whole = spec.whole != 0 ? spec.whole : is_vector ? spec.columns : spec.rows;
+  std::vector<std::uint64_t> expected{whole};
+  if (!is_vector) expected.push_back(spec.columns);
+  const bool transposed = !is_vector && is_transposed(header, spec.name);
+  if (transposed) std::swap(expected[0], expected[1]);
   if (info->shape != expected)
     return bad(spec, "has the shape " + shape_text(info->shape) +
                          ", but the configuration asks for " + shape_text(expected));
@@ -37,67 +46,100 @@ Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec
   if (format == nullptr)
     return bad(spec, "has the type " + std::to_string(static_cast<std::uint32_t>(info->type)) +
                          ", which this version cannot compute with");
-  if (is_vector && info->type != quant::Type::kF32)
-    return bad(spec, "has the type " + std::string(format->name) + ", but must be F32");
+  if ((is_vector || transposed) && format->block_elements != 1)
+    return bad(spec, "has the type " + std::string(format->name) +
+                         ", but must be one of single values, such as F32");
   return info;
+}
+
+Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std::byte> bytes,
+                   std::vector<float>* out) {
+  const quant::Format& format = *quant::find(type);
+  const std::size_t whole = spec.whole != 0 ? spec.whole : spec.columns;
+  if (bytes.size() != whole * format.block_bytes)
+    return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
+                         std::to_string(whole * format.block_bytes));
+  out->resize(spec.columns);
+  format.dequantize(bytes.data() + spec.first * format.block_bytes, spec.columns, out->data());
+  for (std::size_t i = 0; i < spec.columns; ++i)
+    if (!std::isfinite((*out)[i]))
+      return bad(spec, "holds a NaN or an infinity at " + std::to_string(i) +
+                           "; the model file is damaged");
+  return Status::ok();
+}
+
+// Rows [spec.first, + spec.rows) of a tensor that the file has as (columns, whole).
+std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_bytes,
+                                 std::span<const std::byte> bytes) {
+  const std::size_t whole = spec.whole != 0 ? spec.whole : spec.rows;
+  std::vector<std::byte> out(spec.rows * spec.columns * element_bytes);
+  for (std::size_t row = 0; row < spec.rows; ++row)
+    for (std::size_t column = 0; column < spec.columns; ++column)
+      std::memcpy(out.data() + (row * spec.columns + column) * element_bytes,
+                  bytes.data() + (column * whole + spec.first + row) * element_bytes,
+                  element_bytes);
+  return out;
+}
+
+Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
+                   std::span<const std::byte> bytes, kernels::PackedMatrix* out) {
+  std::vector<std::byte> turned;
+  if (spec.whole != 0 || transposed) {
+    TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes,
+                            quant::row_bytes(*quant::find(type), spec.columns));
+    const std::size_t whole = spec.whole != 0 ? spec.whole : spec.rows;
+    if (bytes.size() != whole * row_bytes)
+      return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
+                           std::to_string(whole * row_bytes));
+    if (transposed) {
+      turned = transpose(spec, quant::find(type)->block_bytes, bytes);
+      bytes = turned;
+    } else {
+      bytes = bytes.subspan(spec.first * row_bytes, spec.rows * row_bytes);
+    }
+  }
+  auto packed = kernels::pack(type, bytes.data(), bytes.size(), spec.rows, spec.columns);
+  if (!packed.is_ok()) return packed.status().with_context("tensor " + spec.name);
+  *out = std::move(*packed);
+  return Status::ok();
 }
 
 Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
   TROUPE_ASSIGN_OR_RETURN(const TensorInfo* info, find_tensor(source.header(), spec));
   TROUPE_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, source.bytes(spec.name));
   if (spec.rows == 0) {
-    if (bytes.size() != spec.columns * sizeof(float))
-      return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
-                           std::to_string(spec.columns * sizeof(float)));
-    weight->vector.resize(spec.columns);
-    std::memcpy(weight->vector.data(), bytes.data(), bytes.size());
-    for (std::size_t i = 0; i < spec.columns; ++i)
-      if (!std::isfinite(weight->vector[i]))
-        return bad(spec, "holds a NaN or an infinity at " + std::to_string(i) +
-                             "; the model file is damaged");
+    TROUPE_RETURN_IF_ERROR(load_vector(spec, info->type, bytes, &weight->vector));
   } else {
-    auto packed = kernels::pack(info->type, bytes.data(), bytes.size(), spec.rows, spec.columns);
-    if (!packed.is_ok()) return packed.status().with_context("tensor " + spec.name);
-    weight->matrix = std::move(*packed);
+    TROUPE_RETURN_IF_ERROR(load_matrix(spec, info->type, is_transposed(source.header(), spec.name),
+                                       bytes, &weight->matrix));
   }
   source.drop(spec.name);
   return Status::ok();
 }
 
-bool has_first(LayerRange range) { return range.begin == 0; }
-bool has_last(const ModelConfig& config, LayerRange range) { return range.end == config.layers; }
+// A factor below 1 would turn angles past what the tables can hold.
+Status check_rope_factors(const Weight& factors) {
+  for (const float factor : factors.vector)
+    if (!(factor >= 1.0f))
+      return Status(Code::kBadData, "tensor rope_freqs.weight holds " + std::to_string(factor) +
+                                        ", expected factors of 1 or more; the file is damaged");
+  return Status::ok();
+}
 
 }  // namespace
 
-std::vector<TensorSpec> stage_tensors(const Family& family, const ModelConfig& config,
-                                      LayerRange range) {
-  std::vector<TensorSpec> specs;
-  for (std::size_t layer = range.begin; layer < range.end; ++layer)
-    for (TensorSpec& spec : family.layer_tensors(config, layer)) specs.push_back(std::move(spec));
-  const bool last = has_last(config, range);
-  if (has_first(range) || (last && config.tied_embedding))
-    specs.push_back({"token_embd.weight", config.vocabulary, config.channels});
-  if (last) specs.push_back({"output_norm.weight", 0, config.channels});
-  if (last && !config.tied_embedding)
-    specs.push_back({"output.weight", config.vocabulary, config.channels});
-  return specs;
-}
-
-Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source, const Family& family,
+Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
                                                    const ModelConfig& config, LayerRange range,
                                                    ThreadPool& pool) {
-  const std::vector<TensorSpec> specs = stage_tensors(family, config, range);
+  const std::vector<TensorSpec> specs = stage_tensors(config, range);
   auto weights = std::make_unique<StageWeights>();
   weights->range = range;
+  weights->layers.resize(range.end - range.begin);
   std::vector<Weight*> targets;
-  for (std::size_t layer = range.begin; layer < range.end; ++layer) {
-    auto& slots = weights->layers.emplace_back(family.layer_tensors(config, layer).size());
-    for (Weight& weight : slots) targets.push_back(&weight);
-  }
-  for (std::size_t i = targets.size(); i < specs.size(); ++i)
-    targets.push_back(specs[i].name == "token_embd.weight"    ? &weights->embedding
-                      : specs[i].name == "output_norm.weight" ? &weights->output_norm
-                                                              : &weights->output);
+  for (const TensorSpec& spec : specs)
+    targets.push_back(spec.layer == kNoLayer
+                          ? &weights->ends[spec.slot]
+                          : &weights->layers[spec.layer - range.begin][spec.slot]);
   // The largest first, so that no thread is left alone with it at the end.
   std::vector<std::size_t> order(specs.size());
   std::iota(order.begin(), order.end(), 0);
@@ -111,6 +153,7 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source, c
       outcomes[order[i]] = load_tensor(source, specs[order[i]], targets[order[i]]);
   });
   for (Status& outcome : outcomes) TROUPE_RETURN_IF_ERROR(outcome);
+  TROUPE_RETURN_IF_ERROR(check_rope_factors(weights->ends[kRopeFactors]));
   for (const Weight* weight : targets) {
     weights->bytes += weight->matrix.data.bytes() + weight->vector.size() * sizeof(float);
     if (!weight->vector.empty()) continue;

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include <troupe/model/families/family.h>
@@ -26,32 +28,34 @@ struct RowKind {
 
 struct StageWeights {
   LayerRange range;
-  std::vector<std::vector<Weight>> layers;  // [layer - range.begin][slot of the family]
-  Weight embedding;                         // first stage; the last one too when tied
-  Weight output_norm, output;               // last stage; output only when not tied
-  bool any_quantized = false;               // some matrix multiplies quantized rows
-  std::vector<RowKind> rows_multiplied;     // by its matrices, without repetition
-  std::uint64_t bytes = 0;                  // all of the above, as packed
+  std::vector<std::array<Weight, kSlots>> layers;  // [layer - range.begin][Slot]
+  std::array<Weight, kEnds> ends;                  // what the first and the last stage have
+  bool any_quantized = false;                      // some matrix multiplies quantized rows
+  std::vector<RowKind> rows_multiplied;            // by its matrices, without repetition
+  std::uint64_t bytes = 0;                         // all of the above, as packed
 
   // True when some matrix of `columns` columns multiplies rows of this kind.
   bool multiplies(std::size_t columns, quant::ActivationKind kind) const {
     return std::find(rows_multiplied.begin(), rows_multiplied.end(), RowKind{columns, kind}) !=
            rows_multiplied.end();
   }
-  const kernels::PackedMatrix& output_matrix(const ModelConfig& config) const {
-    return config.tied_embedding ? embedding.matrix : output.matrix;
+  const Weight& output_matrix(const ModelConfig& config) const {
+    return ends[config.tied_embedding ? kTokenEmbedding : kOutput];
   }
 };
 
 // Every tensor of a stage in file terms: its layers', then those of the ends that it has.
-std::vector<TensorSpec> stage_tensors(const Family& family, const ModelConfig& config,
-                                      LayerRange range);
+std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange range);
+
+// The names of tensors that the file has as (inputs, outputs), as folders of GPT-2 do: a list in
+// the header under this key.
+constexpr std::string_view kTransposedKey = "troupe.transposed";
 
 // Checks presence, shape, type and finite scales of each tensor, packs it on the threads of `pool`,
 // and drops its file pages.
 //   Errors: kBadData naming tensor and value; of several bad tensors the first in stage_tensors'
 //   order. kNotFound when a part of the model is not on this machine.
-Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source, const Family& family,
+Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
                                                    const ModelConfig& config, LayerRange range,
                                                    ThreadPool& pool);
 

@@ -5,13 +5,20 @@
 namespace troupe::model {
 
 std::span<const Family> families() {
-  static const std::array<Family, 1> table{kLlamaFamily};
+  static const std::array table{kLlamaFamily, kMistralFamily, kQwen2Family,
+                                kQwen3Family, kGpt2Family,    kBertFamily};
   return table;
 }
 
 const Family* find_family(std::string_view name) {
   for (const Family& family : families())
     if (family.name == name) return &family;
+  return nullptr;
+}
+
+const Family* find_hf_family(std::string_view model_type) {
+  for (const Family& family : families())
+    if (family.hf.model_type == model_type) return &family;
   return nullptr;
 }
 

@@ -110,11 +110,47 @@ TEST_CASE("every field is needed and bounded") {
   }
 }
 
+TEST_CASE("rotary scaling is read and bounded") {
+  GgufHeader header = llama_header();
+  auto& m = header.metadata;
+  m["llama.rope.scaling.type"] = std::string("linear");
+  CHECK_THAT(config_from_gguf(header).message(), Contains("llama.rope.scaling.factor"));
+  m["llama.rope.scaling.factor"] = 4.0f;
+  REQUIRE(config_from_gguf(header).is_ok());
+  CHECK(config_from_gguf(header)->rope_scaling == RopeScaling::kLinear);
+  CHECK(config_from_gguf(header)->rope_factor == 4.0);
+  m["llama.rope.scaling.type"] = std::string("llama3");
+  CHECK_THAT(config_from_gguf(header).message(), Contains("original_context_length"));
+  m["llama.rope.scaling.original_context_length"] = std::uint32_t{8192};
+  m["llama.rope.scaling.low_freq_factor"] = 1.0f;
+  m["llama.rope.scaling.high_freq_factor"] = 4.0f;
+  const auto config = config_from_gguf(header);
+  REQUIRE(config.is_ok());
+  CHECK(config->rope_scaling == RopeScaling::kLlama3);
+  CHECK(config->rope_context == 8192);
+  const struct {
+    const char* key;
+    GgufValue value;
+    const char* message;
+  } cases[] = {{"factor", 0.5f, "scaling factor 0.5"},
+               {"factor", std::numeric_limits<float>::infinity(), "scaling factor"},
+               {"low_freq_factor", 4.0f, "frequency factors"},
+               {"high_freq_factor", -1.0f, "frequency factors"},
+               {"original_context_length", std::uint32_t{0}, "original context"}};
+  for (const auto& c : cases) {
+    GgufHeader wrong = header;
+    wrong.metadata[std::string("llama.rope.scaling.") + c.key] = c.value;
+    CHECK_THAT(config_from_gguf(wrong).message(), Contains(c.message));
+  }
+  header.tensors.push_back({"rope_freqs.weight", quant::Type::kF32, {32}, 0, 0});
+  CHECK(config_from_gguf(header)->rope_factors);
+}
+
 TEST_CASE("a model without an embedding, or with tensors that we would ignore, is refused") {
   GgufHeader header = llama_header();
   header.tensors.clear();
   CHECK_THAT(config_from_gguf(header).message(), Contains("token_embd.weight"));
-  for (const char* name : {"rope_freqs.weight", "blk.0.attn_q.bias"}) {
+  for (const char* name : {"blk.0.attn_output.bias", "blk.0.attn_q.bias"}) {
     header = llama_header();
     header.tensors.push_back({name, quant::Type::kF32, {32}, 0, 0});
     CHECK(config_from_gguf(header).code() == Code::kBadData);

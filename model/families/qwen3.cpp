@@ -1,0 +1,44 @@
+#include <troupe/model/families/read.h>
+
+// Qwen3: Qwen2 without biases; instead every head of q and k is normed before it is rotated, and
+// the width of a head is a number of its own. Source: Yang et al. 2025.
+
+namespace troupe::model {
+namespace {
+
+constexpr std::uint64_t kMaxWindowLayers = 28;  // what a config.json means that does not say
+
+Result<ModelConfig> read_gguf(const GgufHeader& header) {
+  const HeaderReader read(header, "qwen3");
+  ModelConfig config;
+  TROUPE_RETURN_IF_ERROR(
+      read.refuse({"blk.0.attn_q.bias", "blk.0.attn_output.bias", "blk.0.ffn_gate.bias"}));
+  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
+  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
+  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/false));
+  TROUPE_RETURN_IF_ERROR(read.window(&config));
+  config.feed_forward = FeedForward::kGatedSilu;
+  config.head_norm = true;
+  return config;
+}
+
+Status metadata(const HfConfig& config, GgufMetadata* out) {
+  TROUPE_RETURN_IF_ERROR(config.expect("hidden_act", {"silu"}));
+  TROUPE_RETURN_IF_ERROR(hf_sizes(config, "qwen3", /*tied_by_default=*/false, out));
+  if (!config.has("head_dim")) {
+    (*out)["qwen3.attention.key_length"] = std::uint64_t{128};
+    (*out)["qwen3.attention.value_length"] = std::uint64_t{128};
+  }
+  TROUPE_RETURN_IF_ERROR(hf_rotary(config, "qwen3", out));
+  TROUPE_ASSIGN_OR_RETURN(const bool slides, config.boolean("use_sliding_window", false));
+  if (!slides) return Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t begin,
+                          config.u64("max_window_layers", kMaxWindowLayers));
+  return hf_window(config, "qwen3", begin, out);
+}
+
+}  // namespace
+
+const Family kQwen3Family{"qwen3", read_gguf, {"qwen3", "model.", metadata, kLlamaNames}};
+
+}  // namespace troupe::model
