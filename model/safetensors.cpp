@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <utility>
 
@@ -249,6 +250,16 @@ std::span<const std::byte> Safetensors::bytes(const SafetensorsTensor& tensor) c
 
 void Safetensors::drop(const SafetensorsTensor& tensor) const {
   file_of(tensor).drop_pages(tensor.offset, tensor.bytes);
+}
+
+void Safetensors::drop_range(std::span<const std::byte> range) const {
+  for (const MappedFile& file : files_) {
+    const std::span<const std::byte> all = file.bytes();
+    const std::less_equal<const std::byte*> before;
+    if (before(all.data(), range.data()) &&
+        before(range.data() + range.size(), all.data() + all.size()))
+      file.drop_pages(static_cast<std::size_t>(range.data() - all.data()), range.size());
+  }
 }
 
 Status write_safetensors(const fs::path& path, std::span<const F32Tensor> tensors) {

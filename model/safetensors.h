@@ -53,6 +53,8 @@ class Safetensors {
   std::span<const std::byte> bytes(const SafetensorsTensor& tensor) const;
   // Lets go of the file pages of a tensor.
   void drop(const SafetensorsTensor& tensor) const;
+  // The same for a part of what bytes() gave; other memory is left alone.
+  void drop_range(std::span<const std::byte> range) const;
 
  private:
   Status add_file(const std::filesystem::path& path);

@@ -20,6 +20,8 @@ using nlohmann::json;
 constexpr std::size_t kHashesBytesMax = 1 << 20;
 constexpr std::size_t kManifestBytesMax = 64 << 20;
 constexpr std::size_t kKeysMax = 1024;
+// Part of a folder's key: to be changed with the header that hf_folder.cpp makes.
+constexpr std::string_view kFolderLayout = "folder layout 1\n";
 constexpr std::chrono::milliseconds kLockPatience{2000};
 
 std::filesystem::path manifest_path(const std::filesystem::path& root, const std::string& sha256) {
@@ -61,23 +63,21 @@ std::optional<Manifest> manifest_from(const json& value, const std::string& sha2
 
 // Hashes [at, at + bytes) of the file into `whole` and, when given, `part`, letting go of the pages
 // as it goes: a file that is only hashed must not count as memory of this process.
-void hash_range(const MappedFile& file, std::uint64_t at, std::uint64_t bytes, Sha256* whole,
+void hash_range(const WholeModel& file, std::uint64_t at, std::uint64_t bytes, Sha256* whole,
                 Sha256* part) {
   constexpr std::uint64_t kStep = 1 << 18;
   while (bytes > 0) {
-    const std::uint64_t step = std::min(kStep, bytes);
-    const auto range = file.bytes().subspan(at, step);
-    whole->update(range);
-    if (part != nullptr) part->update(range);
-    file.drop_pages(at, step);
-    at += step;
-    bytes -= step;
+    const std::span<const std::byte> piece = file.piece(at, std::min(kStep, bytes));
+    TROUPE_CHECK(!piece.empty(), std::to_string(at));
+    whole->update(piece);
+    if (part != nullptr) part->update(piece);
+    file.drop_piece(piece);
+    at += piece.size();
+    bytes -= piece.size();
   }
 }
 
-}  // namespace
-
-Result<std::string> content_key(const std::filesystem::path& path) {
+Result<std::string> file_key(const std::filesystem::path& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
     return Status(errno == ENOENT || errno == ENOTDIR ? Code::kNotFound : Code::kInternal,
@@ -86,6 +86,21 @@ Result<std::string> content_key(const std::filesystem::path& path) {
   const auto mtime_ns = std::int64_t{info.st_mtim.tv_sec} * 1000000000 + info.st_mtim.tv_nsec;
   return std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino) + ":" +
          std::to_string(info.st_size) + ":" + std::to_string(mtime_ns);
+}
+
+}  // namespace
+
+Result<std::string> content_key(const std::filesystem::path& path) {
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<std::filesystem::path> files, model_files(path));
+  if (files.size() == 1) return file_key(files.front());
+  Sha256 all;
+  all.update(std::as_bytes(std::span(kFolderLayout)));
+  for (const std::filesystem::path& file : files) {
+    TROUPE_ASSIGN_OR_RETURN(std::string key, file_key(file));
+    key += file.filename().string() + '\n';
+    all.update(std::as_bytes(std::span(key.data(), key.size())));
+  }
+  return "folder:" + all.hex();
 }
 
 std::optional<Manifest> read_manifest(const std::filesystem::path& root,
@@ -123,12 +138,10 @@ void remember_manifest(const std::filesystem::path& root, const std::string& key
 }
 
 Result<Manifest> hash_model_file(const std::filesystem::path& path) {
-  TROUPE_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  const std::span<const std::byte> bytes = file.bytes();
-  TROUPE_ASSIGN_OR_RETURN(const GgufHeader header,
-                          parse_gguf_header(bytes, bytes.size(), path.string()));
+  TROUPE_ASSIGN_OR_RETURN(const std::unique_ptr<WholeModel> file, open_model(path.string()));
+  const GgufHeader& header = file->header();
   Manifest manifest;
-  manifest.file_bytes = bytes.size();
+  manifest.file_bytes = file->file_bytes();
   manifest.header.bytes = header.header_bytes;
   for (const TensorInfo& tensor : header.tensors) {
     manifest.tensors.push_back({tensor.name, tensor.offset, BlobRef{"", tensor.bytes}});
@@ -138,17 +151,17 @@ Result<Manifest> hash_model_file(const std::filesystem::path& path) {
   std::sort(order.begin(), order.end(),
             [](const auto* a, const auto* b) { return a->offset < b->offset; });
   Sha256 whole, head;
-  hash_range(file, 0, header.header_bytes, &whole, &head);
+  hash_range(*file, 0, header.header_bytes, &whole, &head);
   manifest.header.sha256 = head.hex();
   std::uint64_t at = header.header_bytes;
   for (Manifest::Tensor* tensor : order) {
-    hash_range(file, at, tensor->offset - at, &whole, nullptr);
+    hash_range(*file, at, tensor->offset - at, &whole, nullptr);
     Sha256 part;
-    hash_range(file, tensor->offset, tensor->blob.bytes, &whole, &part);
+    hash_range(*file, tensor->offset, tensor->blob.bytes, &whole, &part);
     tensor->blob.sha256 = part.hex();
     at = tensor->offset + tensor->blob.bytes;
   }
-  hash_range(file, at, bytes.size() - at, &whole, nullptr);
+  hash_range(*file, at, file->file_bytes() - at, &whole, nullptr);
   manifest.model = whole.hex();
   return manifest;
 }

@@ -7,7 +7,8 @@
 #include <troupe/model/store.h>
 
 // What a store remembers of files that it has hashed, so that none is hashed twice:
-//   HOME/store/hashes.json             {"DEVICE:INODE:SIZE:MTIME_NS": "SHA256 of the file"}
+//   HOME/store/hashes.json             {"DEVICE:INODE:SIZE:MTIME_NS": "SHA256 of the file"}; of a
+//                                      folder {"folder:SHA256 of all its files' keys": ...}
 //   HOME/store/manifests/<sha256>.json  the manifest of the file of that hash
 // Both are a cache: what cannot be read or parsed is as if it were not there. Several processes may
 // write at once. Any thread may call.
@@ -24,7 +25,8 @@ void remember_manifest(const std::filesystem::path& root, const std::string& key
                        const Manifest& manifest);
 
 // Reads the whole file once: its own hash, the header's and every tensor's.
-//   Errors: kBadData when it is no GGUF file.
+// Of a folder, of the file that it is laid out to.
+//   Errors: kBadData when it is no model.
 Result<Manifest> hash_model_file(const std::filesystem::path& path);
 
 }  // namespace troupe::model

@@ -14,8 +14,7 @@
 
 #include <troupe/model/transformer.h>
 
-// Models in memory for tests: a tiny random one of any size and weight format, and the recorded
-// tiny Llama of the golden data.
+// Models in memory for tests: tiny random ones of any size and weight format.
 
 namespace troupe::model::test {
 
@@ -145,70 +144,6 @@ inline ModelConfig odd_config(bool tied = true) {
   config.context_max = 1024;
   config.tied_embedding = tied;
   return config;
-}
-
-// The F32 and I64 tensors of a safetensors file.
-struct Safetensors {
-  explicit Safetensors(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    REQUIRE(file.good());
-    content.assign(std::istreambuf_iterator<char>(file), {});
-    std::uint64_t header_bytes = 0;
-    std::memcpy(&header_bytes, content.data(), 8);
-    header = nlohmann::json::parse(content.substr(8, header_bytes));
-    data = content.data() + 8 + header_bytes;
-  }
-  template <class T>
-  std::vector<T> read(const std::string& name) const {
-    const auto& offsets = header.at(name).at("data_offsets");
-    const std::size_t begin = offsets[0], end = offsets[1];
-    std::vector<T> values((end - begin) / sizeof(T));
-    std::memcpy(values.data(), data + begin, end - begin);
-    return values;
-  }
-  std::vector<std::uint64_t> shape(const std::string& name) const {
-    return header.at(name).at("shape");
-  }
-  std::string content;
-  nlohmann::json header;
-  const char* data = nullptr;
-};
-
-// golden/tiny/llama under GGUF's names, with the rotated pairs half a head apart.
-inline Model golden_tiny_llama() {
-  Model model;
-  ModelConfig& config = model.config;
-  config.family = "llama";
-  config.layers = 2;
-  config.channels = 64;
-  config.ffn_channels = 96;
-  config.heads = 4;
-  config.kv_heads = 2;
-  config.head_dim = config.rotary_dim = 16;
-  config.vocabulary = 128;
-  config.context_max = 64;
-  config.norm_epsilon = 1e-6f;
-  config.rope_theta = 10000.0;
-  config.rope_interleaved = false;
-  const Safetensors file(TROUPE_TEST_DATA "/golden/tiny/llama/model.safetensors");
-  const auto copy = [&](const std::string& name, const std::string& from) {
-    model.source.add(name, quant::Type::kF32, file.shape(from), bytes_of(file.read<float>(from)));
-  };
-  copy("token_embd.weight", "model.embed_tokens.weight");
-  copy("output_norm.weight", "model.norm.weight");
-  copy("output.weight", "lm_head.weight");
-  for (const char* layer : {"0", "1"}) {
-    const std::string to = std::string("blk.") + layer + ".";
-    const std::string from = std::string("model.layers.") + layer + ".";
-    copy(to + "attn_norm.weight", from + "input_layernorm.weight");
-    copy(to + "ffn_norm.weight", from + "post_attention_layernorm.weight");
-    for (const char* x : {"q", "k", "v"})
-      copy(to + "attn_" + x + ".weight", from + "self_attn." + x + "_proj.weight");
-    copy(to + "attn_output.weight", from + "self_attn.o_proj.weight");
-    for (const char* x : {"gate", "up", "down"})
-      copy(to + "ffn_" + x + ".weight", from + "mlp." + x + "_proj.weight");
-  }
-  return model;
 }
 
 inline std::unique_ptr<Device> make_device(int threads,

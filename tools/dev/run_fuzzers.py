@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+TINY = pathlib.Path(__file__).resolve().parents[2] / "tests/data/golden/tiny"
 CHAT = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
         "{{ '<|im_start|>system\\nYou are helpful<|im_end|>\\n' }}{% endif %}"
         "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
@@ -77,6 +78,7 @@ SEEDS = {
     "chat_template_fuzz": [CHAT.encode()],
     "tokenizer_json_fuzz": [BYTE_LEVEL, WORD_PIECE],
     "safetensors_fuzz": [safetensors()],
+    "hf_config_fuzz": [path.read_bytes() for path in sorted(TINY.glob("*/config.json"))],
 }
 
 

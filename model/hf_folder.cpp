@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <troupe/model/families/family.h>
+#include <troupe/model/gguf_writer.h>
+#include <troupe/model/hf_folder.h>
+#include <troupe/model/id_tokenizer.h>
+#include <troupe/model/safetensors.h>
+#include <troupe/model/utf8.h>
+#include <troupe/model/weights.h>
+
+namespace troupe::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kTextBytesMax = std::size_t{64} << 20;
+constexpr const char* kConfigName = "config.json";
+
+Status no_config(const fs::path& folder) {
+  return Status(Code::kNotFound, folder.string() + " has no config.json; give a GGUF file, or a " +
+                                     "folder with config.json and model.safetensors");
+}
+
+// `name` under the pattern `from` -> the name that `to` gives it; "" when it does not fit. '*' is a
+// number as to_string writes it.
+std::string renamed(std::string_view name, std::string_view from, std::string_view to) {
+  const std::size_t star = from.find('*');
+  if (star == from.npos) return name == from ? std::string(to) : "";
+  const std::string_view tail = from.substr(star + 1);
+  if (!name.starts_with(from.substr(0, star)) || !name.ends_with(tail) ||
+      name.size() < star + 1 + tail.size())
+    return "";
+  const std::string_view number = name.substr(star, name.size() - star - tail.size());
+  const bool canonical = number.size() <= 6 && (number[0] != '0' || number.size() == 1) &&
+                         number.find_first_not_of("0123456789") == number.npos;
+  if (!canonical) return "";
+  const std::size_t to_star = to.find('*');
+  return std::string(to.substr(0, to_star)) + std::string(number) +
+         std::string(to.substr(to_star + 1));
+}
+
+// The tensors that a family knows, by their GGUF names.
+struct Chosen {
+  std::map<std::string, const SafetensorsTensor*> tensors;
+  std::vector<std::string> transposed;  // sorted
+};
+
+Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
+                              const std::string& folder) {
+  Chosen chosen;
+  for (const SafetensorsTensor& tensor : files.tensors()) {
+    std::string_view name = tensor.name;
+    if (name.starts_with(hf.prefix)) name.remove_prefix(hf.prefix.size());
+    for (const HfName& known : hf.names) {
+      const std::string gguf = renamed(name, known.hf, known.gguf);
+      if (gguf.empty()) continue;
+      const std::string what = folder + ": tensor " + in_quotes(tensor.name);
+      if (!tensor.type)
+        return Status(Code::kBadData,
+                      what + " has the dtype " + tensor.dtype + ", expected F32, F16 or BF16");
+      if (tensor.shape.empty() || tensor.bytes == 0)
+        return Status(Code::kBadData, what + " holds no vector or matrix");
+      const auto [place, is_new] = chosen.tensors.emplace(gguf, &tensor);
+      if (!is_new)
+        return Status(Code::kBadData,
+                      what + " is there twice, also as " + in_quotes(place->second->name));
+      if (known.transposed) chosen.transposed.push_back(gguf);
+      break;
+    }
+  }
+  std::sort(chosen.transposed.begin(), chosen.transposed.end());
+  return chosen;
+}
+
+class FolderModel final : public WholeModel {
+ public:
+  static Result<std::unique_ptr<WholeModel>> open(const fs::path& folder);
+
+  const GgufHeader& header() const override { return header_; }
+
+  Result<std::span<const std::byte>> bytes(std::string_view tensor) const override {
+    const auto found = tensors_.find(tensor);
+    if (found == tensors_.end())
+      return Status(Code::kNotFound, folder_ + " has no tensor " + in_quotes(tensor));
+    return files_.bytes(*found->second);
+  }
+
+  void drop(std::string_view tensor) const override {
+    const auto found = tensors_.find(tensor);
+    if (found != tensors_.end()) files_.drop(*found->second);
+  }
+
+  std::uint64_t file_bytes() const override { return file_bytes_; }
+
+  std::span<const std::byte> piece(std::uint64_t offset, std::uint64_t bytes_max) const override {
+    const auto cut = [&](std::span<const std::byte> bytes, std::uint64_t at) {
+      bytes = bytes.subspan(at);
+      return bytes.first(std::min<std::uint64_t>(bytes.size(), bytes_max));
+    };
+    if (offset >= file_bytes_) return {};
+    if (offset < header_text_.size())
+      return cut(std::as_bytes(std::span(header_text_.data(), header_text_.size())), offset);
+    // The header's tensors are in the order of their offsets.
+    const auto next = std::upper_bound(
+        header_.tensors.begin(), header_.tensors.end(), offset,
+        [](std::uint64_t at, const TensorInfo& tensor) { return at < tensor.offset; });
+    const TensorInfo& tensor = *std::prev(next);
+    const std::uint64_t at = offset - tensor.offset;
+    if (at < tensor.bytes) return cut(files_.bytes(*tensors_.find(tensor.name)->second), at);
+    static constexpr std::byte kPadding[32] = {};
+    return cut(kPadding, sizeof kPadding - (next->offset - offset));
+  }
+
+  void drop_piece(std::span<const std::byte> piece) const override { files_.drop_range(piece); }
+
+ private:
+  FolderModel(Safetensors files, std::string folder)
+      : files_(std::move(files)), folder_(std::move(folder)) {}
+  Status make_header(const HfFolder& hf, GgufMetadata metadata);
+
+  Safetensors files_;
+  const std::string folder_;
+  std::map<std::string, const SafetensorsTensor*, std::less<>> tensors_;  // by GGUF name
+  GgufHeader header_;
+  std::string header_text_;
+  std::uint64_t file_bytes_ = 0;
+};
+
+Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
+  TROUPE_ASSIGN_OR_RETURN(Chosen chosen, choose_tensors(files_, hf, folder_));
+  if (!chosen.transposed.empty()) metadata[std::string(kTransposedKey)] = chosen.transposed;
+  std::vector<TensorInfo> tensors;
+  for (const auto& [name, tensor] : chosen.tensors) {
+    tensors_[name] = tensor;
+    tensors.push_back({name, *tensor->type, tensor->shape, 0, tensor->bytes});
+  }
+  header_text_ = write_gguf_header(metadata, &tensors);
+  file_bytes_ =
+      tensors.empty() ? header_text_.size() : tensors.back().offset + tensors.back().bytes;
+  // The reader checks what came from the folder as it checks a file.
+  TROUPE_ASSIGN_OR_RETURN(
+      header_, parse_gguf_header(std::as_bytes(std::span(header_text_.data(), header_text_.size())),
+                                 file_bytes_, folder_));
+  return Status::ok();
+}
+
+// Where generation ends: generation_config.json counts, else config.json.
+Result<std::vector<std::int64_t>> end_tokens(const fs::path& folder, const HfConfig& config) {
+  constexpr const char* kField = "eos_token_id";
+  const fs::path path = folder / "generation_config.json";
+  std::error_code error;
+  if (fs::is_regular_file(path, error)) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kTextBytesMax));
+    TROUPE_ASSIGN_OR_RETURN(const HfConfig generation, HfConfig::parse(text, path.string()));
+    if (generation.has(kField)) return generation.integers(kField);
+  }
+  return config.integers(kField);
+}
+
+Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
+  Result<std::string> text = read_file(folder / kConfigName, kTextBytesMax);
+  if (!text.is_ok() && text.code() == Code::kNotFound) return no_config(folder);
+  if (!text.is_ok()) return text.status();
+  TROUPE_ASSIGN_OR_RETURN(const HfConfig config,
+                          HfConfig::parse(*text, (folder / kConfigName).string()));
+  TROUPE_ASSIGN_OR_RETURN(const std::string type, config.string("model_type"));
+  const Family* family = find_hf_family(type);
+  if (family == nullptr) {
+    std::string known;
+    for (const Family& one : families())
+      known += (known.empty() ? "" : ", ") + std::string(one.hf.model_type);
+    return config.bad("the field \"model_type\" is " + in_quotes(type, 40) +
+                      "; this version can run " + known);
+  }
+  GgufMetadata metadata;
+  metadata["general.architecture"] = std::string(family->name);
+  TROUPE_RETURN_IF_ERROR(family->hf.metadata(config, &metadata));
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> ends, end_tokens(folder, config));
+  if (!ends.empty()) metadata[std::string(kEndTokensKey)] = ends;
+  std::error_code error;
+  for (const FolderText& one : kFolderTexts) {
+    if (!fs::is_regular_file(folder / one.file, error)) continue;
+    TROUPE_ASSIGN_OR_RETURN(metadata[std::string(one.key)],
+                            read_file(folder / one.file, kTextBytesMax));
+  }
+  TROUPE_ASSIGN_OR_RETURN(Safetensors files, Safetensors::open_folder(folder));
+  std::unique_ptr<FolderModel> model(new FolderModel(std::move(files), folder.string()));
+  TROUPE_RETURN_IF_ERROR(model->make_header(family->hf, std::move(metadata)));
+  return std::unique_ptr<WholeModel>(std::move(model));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<WholeModel>> open_hf_folder(const fs::path& folder) {
+  return FolderModel::open(folder);
+}
+
+Result<std::vector<fs::path>> hf_folder_files(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_regular_file(folder / kConfigName, error)) return no_config(folder);
+  TROUPE_ASSIGN_OR_RETURN(std::vector<fs::path> files, safetensors_files(folder));
+  for (const FolderText& one : kFolderTexts)
+    if (fs::is_regular_file(folder / one.file, error)) files.push_back(folder / one.file);
+  return files;
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include <troupe/model/tokenizer.h>
+
+// The tokenizer of a model, or a stand-in where it has none: such a model can be run with token
+// ids and answers with token ids. Used by whoever runs a model.
+
+namespace troupe::model {
+
+// Int array in the header of a folder: the ids at which config.json says that generation ends.
+constexpr std::string_view kEndTokensKey = "troupe.end_token_ids";
+
+// Tokenizer::from_gguf when the header has one; else one of `vocabulary` ids without texts, whose
+// encode() is kFailedPrecondition and whose pieces are empty.
+Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
+                                                        std::size_t vocabulary);
+
+}  // namespace troupe::model

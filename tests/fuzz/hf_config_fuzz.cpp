@@ -1,0 +1,26 @@
+// A Hugging Face config.json, through every family's reader, and the configuration that follows.
+#include <cstdint>
+
+#include <troupe/model/config.h>
+#include <troupe/model/families/family.h>
+#include <troupe/model/gguf_writer.h>
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace troupe::model;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto config = HfConfig::parse(text, "config.json");
+  if (!config) return 0;
+  for (const Family& family : families()) {
+    GgufMetadata metadata;
+    metadata["general.architecture"] = std::string(family.name);
+    if (!family.hf.metadata(*config, &metadata)) continue;
+    std::vector<TensorInfo> tensors{
+        {"token_embd.weight", troupe::quant::Type::kF32, {8, 8}, 0, 256}};
+    const std::string header = write_gguf_header(metadata, &tensors);
+    const auto parsed = parse_gguf_header(std::as_bytes(std::span(header.data(), header.size())),
+                                          header.size() + 256, "fuzz");
+    if (!parsed) __builtin_trap();  // what we write we can read
+    (void)config_from_gguf(*parsed);
+  }
+  return 0;
+}

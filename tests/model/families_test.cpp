@@ -1,0 +1,301 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/model/safetensors.h>
+#include <troupe/model/transformer.h>
+#include <troupe/tests/model/memory_model.h>
+
+using namespace troupe;
+using namespace troupe::model;
+using namespace troupe::model::test;
+using Catch::Matchers::Contains;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string kTiny = TROUPE_TEST_DATA "/golden/tiny/";
+const std::vector<std::string> kDecoders{"llama", "mistral", "qwen2", "qwen3", "gpt2"};
+
+template <class T>
+std::vector<T> read(const Safetensors& file, const std::string& name) {
+  const SafetensorsTensor* tensor = file.find(name);
+  REQUIRE(tensor != nullptr);
+  std::vector<T> values(tensor->bytes / sizeof(T));
+  std::memcpy(values.data(), file.bytes(*tensor).data(), tensor->bytes);
+  return values;
+}
+
+struct Tiny {
+  explicit Tiny(const std::string& family)
+      : expected(*Safetensors::open_file(kTiny + family + "/expected.safetensors")) {
+    auto opened = open_model(kTiny + family);
+    INFO(opened.message());
+    REQUIRE(opened.is_ok());
+    source = std::move(*opened);
+    auto read_config = config_from_gguf(source->header());
+    INFO(read_config.message());
+    REQUIRE(read_config.is_ok());
+    config = *read_config;
+    REQUIRE(config.family == family);
+    for (const std::int64_t id : read<std::int64_t>(expected, "input_ids"))
+      ids.push_back(static_cast<TokenId>(id));
+    logits = read<float>(expected, "logits");
+  }
+  std::vector<TokenId> row(std::size_t index) const {
+    return {ids.begin() + static_cast<std::ptrdiff_t>(index * 12),
+            ids.begin() + static_cast<std::ptrdiff_t>((index + 1) * 12)};
+  }
+  std::vector<std::unique_ptr<Stage>> load(Device& device, std::vector<LayerRange> ranges,
+                                           const StageOptions& options = {}) const {
+    std::vector<std::unique_ptr<Stage>> stages;
+    for (const LayerRange range : ranges)
+      stages.push_back(load_stage(*source, config, range, device, options));
+    return stages;
+  }
+
+  Safetensors expected;
+  std::unique_ptr<WholeModel> source;
+  ModelConfig config;
+  std::vector<TokenId> ids;   // (2, 12)
+  std::vector<float> logits;  // decoders (2, 12, V), BERT (2, L)
+};
+
+double worst_difference(const std::vector<float>& a, const float* b) {
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max<double>(worst, std::abs(a[i] - b[i]));
+  return worst;
+}
+
+// Logits of whole sequences, given in one step, by an encoder cut into stages.
+std::vector<float> classify(const std::vector<std::unique_ptr<Stage>>& stages,
+                            const std::vector<std::vector<TokenId>>& texts,
+                            std::span<const std::uint8_t> token_types = {}) {
+  StepOutput output;
+  for (const auto& stage : stages) {
+    std::vector<std::unique_ptr<KvSequence>> sequences;
+    std::vector<Segment> segments;
+    std::vector<TokenId> ids;
+    for (const auto& text : texts) {
+      sequences.push_back(stage->new_sequence());
+      segments.push_back({sequences.back().get(), 0, text.size(), LogitRows::kLast});
+      ids.insert(ids.end(), text.begin(), text.end());
+    }
+    const std::vector<float> hidden = std::move(output.hidden);
+    const Status status = stage->forward({segments, ids, hidden, token_types}, &output);
+    INFO(status.message());
+    REQUIRE(status.is_ok());
+  }
+  return output.logits;
+}
+
+// The texts of the recorded BERT input, without their padding.
+std::vector<std::vector<TokenId>> bert_texts(const Tiny& tiny) {
+  const auto mask = read<std::int64_t>(tiny.expected, "attention_mask");
+  std::vector<std::vector<TokenId>> texts{tiny.row(0), tiny.row(1)};
+  for (std::size_t row = 0; row < 2; ++row)
+    texts[row].resize(static_cast<std::size_t>(
+        std::count(mask.begin() + static_cast<std::ptrdiff_t>(row * 12),
+                   mask.begin() + static_cast<std::ptrdiff_t>((row + 1) * 12), 1)));
+  return texts;
+}
+
+}  // namespace
+
+// 2e-5: f32 sums in another order than PyTorch's.
+TEST_CASE("tiny decoders of every family give PyTorch's logits and loss") {
+  for (const std::string& family : kDecoders) {
+    const Tiny tiny(family);
+    const std::size_t V = tiny.config.vocabulary;
+    REQUIRE(V == 128);
+    REQUIRE(tiny.logits.size() == 2 * 12 * V);
+    CHECK(default_kv_type(tiny.source->header()) == kernels::KvType::kF32);
+    for (const auto isa : isas()) {
+      INFO(family << " " << kernels::isa_name(isa));
+      const auto device = make_device(2, isa);
+      const auto stages = tiny.load(*device, {{0, 2}});
+      double loss = 0;
+      for (std::size_t row = 0; row < 2; ++row) {
+        const auto ids = tiny.row(row);
+        const auto ours = all_logits(stages, ids, 12);
+        REQUIRE(ours.size() == 12 * V);
+        CHECK(worst_difference(ours, &tiny.logits[row * 12 * V]) < 2e-5);
+        for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
+          double sum = 0;
+          for (std::size_t v = 0; v < V; ++v) sum += std::exp(ours[i * V + v]);
+          loss += (std::log(sum) - ours[i * V + static_cast<std::size_t>(ids[i + 1])]) / 22;
+        }
+      }
+      CHECK(loss == Approx(read<float>(tiny.expected, "loss")[0]).epsilon(1e-6));
+      // A cache in half precision is near, not equal.
+      const auto f16 = tiny.load(*device, {{0, 2}}, {kernels::KvType::kF16, 0});
+      const auto near = all_logits(f16, tiny.row(0), 12);
+      CHECK(worst_difference(near, tiny.logits.data()) < 2e-3);
+      CHECK(near != all_logits(stages, tiny.row(0), 12));
+    }
+  }
+}
+
+TEST_CASE("a tiny BERT gives PyTorch's logits") {
+  const Tiny tiny("bert");
+  REQUIRE(tiny.config.outputs() == 2);
+  const auto texts = bert_texts(tiny);
+  for (const auto isa : isas()) {
+    INFO(kernels::isa_name(isa));
+    const auto device = make_device(2, isa);
+    const auto stages = tiny.load(*device, {{0, 2}});
+    const auto ours = classify(stages, texts);
+    REQUIRE(ours.size() == 4);
+    CHECK(worst_difference(ours, tiny.logits.data()) < 2e-5);
+    // Token types are all 0 when none are given, and matter.
+    const std::size_t rows = texts[0].size() + texts[1].size();
+    CHECK(classify(stages, texts, std::vector<std::uint8_t>(rows, 0)) == ours);
+    CHECK(classify(stages, texts, std::vector<std::uint8_t>(rows, 1)) != ours);
+  }
+}
+
+TEST_CASE("bits of every family do not depend on threads, chunks, targets or stages") {
+  for (const std::string& family : kDecoders) {
+    const Tiny tiny(family);
+    std::vector<TokenId> ids = random_ids(64, tiny.config.vocabulary, 5);  // all of the context
+    const auto one = make_device(1, kernels::Isa::kScalar);
+    const auto expected = all_logits(tiny.load(*one, {{0, 2}}), ids, ids.size());
+    for (const auto isa : isas())
+      for (const int threads : {1, 2, 3, 7}) {
+        const auto device = make_device(threads, isa);
+        for (const auto& ranges :
+             {std::vector<LayerRange>{{0, 2}}, std::vector<LayerRange>{{0, 1}, {1, 2}}})
+          for (const std::size_t chunk : {1, 7, 64}) {
+            INFO(family << " " << kernels::isa_name(isa) << " threads " << threads << " chunk "
+                        << chunk << " stages " << ranges.size());
+            REQUIRE(all_logits(tiny.load(*device, ranges), ids, chunk) == expected);
+          }
+      }
+  }
+}
+
+TEST_CASE("bits of an encoder do not depend on threads, company, targets or stages") {
+  const Tiny tiny("bert");
+  std::vector<std::vector<TokenId>> texts;
+  for (const std::size_t count : {1, 64, 3, 30, 17, 64, 2})
+    texts.push_back(random_ids(count, 128, static_cast<unsigned>(count)));
+  const auto one = make_device(1, kernels::Isa::kScalar);
+  const auto stages = tiny.load(*one, {{0, 2}});
+  std::vector<float> expected;
+  for (const auto& text : texts) {
+    const auto alone = classify(stages, {text});
+    expected.insert(expected.end(), alone.begin(), alone.end());
+  }
+  for (const auto isa : isas())
+    for (const int threads : {1, 2, 3, 7}) {
+      INFO(kernels::isa_name(isa) << " threads " << threads);
+      const auto device = make_device(threads, isa);
+      REQUIRE(classify(tiny.load(*device, {{0, 2}}), texts) == expected);
+      const auto cut = tiny.load(*device, {{0, 1}, {1, 2}});
+      REQUIRE(classify(cut, texts) == expected);
+      REQUIRE(classify(cut, {texts[2]}) == std::vector<float>{expected[4], expected[5]});
+    }
+}
+
+TEST_CASE("an encoder refuses what it cannot read") {
+  const Tiny tiny("bert");
+  const auto device = make_device(1);
+  const auto stage = load_stage(*tiny.source, tiny.config, {0, 2}, *device);
+  const auto sequence = stage->new_sequence();
+  const std::vector<TokenId> ids(65, 3);
+  StepOutput output;
+  const auto step = [&](std::size_t position, std::size_t count,
+                        std::span<const std::uint8_t> types) {
+    const Segment segment{sequence.get(), position, count, LogitRows::kLast};
+    return stage->forward({{&segment, 1}, std::span(ids).first(count), {}, types}, &output);
+  };
+  CHECK_THAT(step(0, 65, {}).message(), Contains("context of 64"));
+  const std::uint8_t types[] = {0, 1, 2};
+  CHECK_THAT(step(0, 3, types).message(), Contains("token type 2"));
+  CHECK_THAT(step(0, 2, types).message(), Contains("3 token types"));
+  REQUIRE(step(0, 2, std::span(types).first(2)).is_ok());
+  CHECK_THAT(step(2, 1, {}).message(), Contains("in one piece"));
+}
+
+// The same weights as a GGUF file would hold them: transposed back and in one piece.
+TEST_CASE("GPT-2 from GGUF's order of weights gives the same bits as from a folder") {
+  const Tiny tiny("gpt2");
+  MemorySource gguf;
+  gguf.header_.metadata = tiny.source->header().metadata;
+  gguf.header_.metadata.erase("troupe.transposed");
+  for (const TensorInfo& tensor : tiny.source->header().tensors) {
+    const auto bytes = *tiny.source->bytes(tensor.name);
+    std::vector<float> values(bytes.size() / 4), turned(values.size());
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    auto shape = tensor.shape;
+    const bool is_weight = tensor.name.starts_with("blk.") && shape.size() == 2;
+    if (is_weight) {
+      for (std::size_t r = 0; r < shape[0]; ++r)
+        for (std::size_t c = 0; c < shape[1]; ++c)
+          turned[c * shape[0] + r] = values[r * shape[1] + c];
+      std::swap(shape[0], shape[1]);
+    }
+    gguf.add(tensor.name, quant::Type::kF32, shape, bytes_of(is_weight ? turned : values));
+  }
+  const auto device = make_device(2);
+  std::vector<std::unique_ptr<Stage>> stages;
+  stages.push_back(load_stage(gguf, *config_from_gguf(gguf.header()), {0, 2}, *device));
+  REQUIRE(all_logits(stages, tiny.row(0), 12) ==
+          all_logits(tiny.load(*device, {{0, 2}}), tiny.row(0), 12));
+}
+
+// GGUF's llama has the rows of q and k so that the rotated pairs are neighbours.
+TEST_CASE("interleaved rows and rows half a head apart are the same model") {
+  const Tiny tiny("llama");
+  MemorySource gguf;
+  gguf.header_.metadata = tiny.source->header().metadata;
+  gguf.header_.metadata.erase("troupe.rope.interleaved");
+  for (const TensorInfo& tensor : tiny.source->header().tensors) {
+    const auto bytes = *tiny.source->bytes(tensor.name);
+    std::vector<float> values(bytes.size() / 4), moved(values.size());
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    moved = values;
+    if (tensor.name.ends_with("attn_q.weight") || tensor.name.ends_with("attn_k.weight"))
+      for (std::size_t row = 0; row < tensor.shape[0]; ++row) {
+        const std::size_t head = row / 16 * 16, i = row % 16;
+        const std::size_t from = head + i / 2 + i % 2 * 8;
+        std::copy_n(&values[from * 64], 64, &moved[row * 64]);
+      }
+    gguf.add(tensor.name, quant::Type::kF32, tensor.shape, bytes_of(moved));
+  }
+  const auto config = *config_from_gguf(gguf.header());
+  REQUIRE(config.rope_interleaved);
+  REQUIRE_FALSE(tiny.config.rope_interleaved);
+  const auto device = make_device(2);
+  std::vector<std::unique_ptr<Stage>> stages;
+  stages.push_back(load_stage(gguf, config, {0, 2}, *device));
+  // Dot products of rotated heads add the same pairs in another order.
+  CHECK(worst_difference(all_logits(stages, tiny.row(0), 12), tiny.logits.data()) < 2e-5);
+}
+
+TEST_CASE("a window begins in the layer that the model says") {
+  const Tiny tiny("mistral");
+  const auto device = make_device(2);
+  const auto ids = random_ids(40, 128, 9);
+  const auto logits_with = [&](std::size_t window, std::size_t begin, std::vector<LayerRange> r) {
+    ModelConfig config = tiny.config;
+    config.window = window;
+    config.window_begin = begin;
+    std::vector<std::unique_ptr<Stage>> stages;
+    for (const LayerRange range : r)
+      stages.push_back(load_stage(*tiny.source, config, range, *device));
+    return all_logits(stages, ids, 40);
+  };
+  REQUIRE(tiny.config.window == 6);
+  const auto everywhere = logits_with(6, 0, {{0, 2}});
+  const auto upper = logits_with(6, 1, {{0, 2}});
+  const auto nowhere = logits_with(0, 0, {{0, 2}});
+  CHECK(everywhere != upper);
+  CHECK(upper != nowhere);
+  CHECK(logits_with(6, 2, {{0, 2}}) == nowhere);
+  CHECK(logits_with(40, 0, {{0, 2}}) == nowhere);
+  CHECK(logits_with(6, 1, {{0, 1}, {1, 2}}) == upper);  // layers count from the model's first
+}

@@ -1,0 +1,34 @@
+#include <catch2/catch.hpp>
+
+#include <troupe/model/id_tokenizer.h>
+
+using namespace troupe;
+using namespace troupe::model;
+using Catch::Matchers::Contains;
+
+TEST_CASE("a model without a tokenizer takes and gives ids") {
+  GgufHeader header;
+  header.metadata[std::string(kEndTokensKey)] = std::vector<std::int64_t>{2, -1, 7, 5000000000};
+  const auto tokenizer = open_tokenizer(header, 100);
+  REQUIRE(tokenizer.is_ok());
+  CHECK((*tokenizer)->vocabulary() == 100);
+  CHECK((*tokenizer)->encode("text", {}).code() == Code::kFailedPrecondition);
+  CHECK_THAT((*tokenizer)->encode("text", {}).message(), Contains("--prompt-ids"));
+  CHECK((*tokenizer)->piece(99, true)->empty());
+  CHECK((*tokenizer)->piece(100, true).code() == Code::kInvalidArgument);
+  CHECK((*tokenizer)->piece(-1, true).code() == Code::kInvalidArgument);
+  CHECK((*tokenizer)->end_tokens() == std::vector<TokenId>{2, 7});
+  CHECK((*tokenizer)->is_end(7));
+  CHECK_FALSE((*tokenizer)->is_end(3));
+  CHECK((*tokenizer)->eos() == 2);
+  CHECK((*tokenizer)->bos() == -1);
+  CHECK((*open_tokenizer({}, 5))->eos() == -1);
+}
+
+TEST_CASE("a tokenizer that is there but damaged is an error") {
+  GgufHeader header;
+  header.metadata["tokenizer.ggml.model"] = std::string("klingon");
+  const auto tokenizer = open_tokenizer(header, 100);
+  REQUIRE_FALSE(tokenizer.is_ok());
+  CHECK_THAT(tokenizer.message(), Contains("klingon"));
+}
