@@ -18,12 +18,14 @@ struct Options {
   CommonOptions common;
   std::string model;
   int threads = 0;
+  std::optional<kernels::KvType> kv_type;
   std::size_t prompt = 512, decode = 64, repeats = 3;
 };
 
 int run_bench_verb(const Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
-  Result<LocalModel> loaded = load_local_model(options.common.home, options.model, options.threads);
+  Result<LocalModel> loaded =
+      load_local_model(options.common.home, options.model, {options.threads, options.kv_type});
   if (!loaded) return fail(loaded.status(), options.common.json);
   Result<model::BenchResult> result =
       model::run_bench(*loaded->stage, options.prompt, options.decode, options.repeats);
@@ -52,9 +54,7 @@ int run_bench_verb(const Options& options) {
 
 Action add_bench(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
-      ->required()
-      ->type_name("");
+  add_model_argument(app, options->model);
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
       ->check(CLI::Range(1, 1024));
   app.add_option("--prompt", options->prompt, "Tokens of the prompt")
@@ -66,6 +66,7 @@ Action add_bench(CLI::App& app) {
   app.add_option("--repeats", options->repeats, "Measurements, after a warm-up")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  add_kv_option(app, options->kv_type);
   add_common_options(app, options->common);
   app.footer(
       "Measures this process, whatever daemon runs. TROUPE_ISA=scalar|avx2 forces the kernels.\n"

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include <troupe/model/store.h>
 #include <troupe/model/transformer.h>
 #include <troupe/runtime/device.h>
 
@@ -11,11 +14,20 @@
 namespace troupe::tools {
 
 struct LocalModel {
-  std::unique_ptr<model::TensorSource> source;
+  std::unique_ptr<model::WholeModel> source;
   std::unique_ptr<Device> device;
   std::unique_ptr<model::Stage> stage;  // every layer; before the device it runs on
 };
-// MODEL as people write it (models.h); `threads` 0 is every usable CPU. TROUPE_ISA is honoured.
-Result<LocalModel> load_local_model(const std::string& home, const std::string& name, int threads);
+// Where the file or the folder of a model lies, for the verbs that read it in this process.
+Result<std::filesystem::path> local_path(model::Store& store, const std::string& home,
+                                         const std::string& name);
+
+struct LocalModelOptions {
+  int threads = 0;                         // 0: every usable CPU
+  std::optional<kernels::KvType> kv_type;  // absent: the model's default
+};
+// MODEL as people write it (models.h). TROUPE_ISA is honoured.
+Result<LocalModel> load_local_model(const std::string& home, const std::string& name,
+                                    const LocalModelOptions& options);
 
 }  // namespace troupe::tools

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
+
+#include <troupe/runtime/kernels/kernels.h>
 
 // Options that several verbs share.
 
@@ -14,6 +17,8 @@ struct CommonOptions {
   int verbose = 0;  // how many -v
 };
 void add_common_options(CLI::App& app, CommonOptions& options);
+void add_model_argument(CLI::App& app, std::string& model);
+void add_kv_option(CLI::App& app, std::optional<kernels::KvType>& kv_type);
 void add_cluster_option(CLI::App& app, std::string& cluster);
 
 }  // namespace troupe::tools

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/evaluate.h>
+#include <troupe/model/id_tokenizer.h>
 #include <troupe/tools/troupe/input.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/logging.h>
@@ -19,14 +20,16 @@ struct Options {
   std::string model, file;
   std::size_t window = 512, windows = 4;
   int threads = 0;
+  std::optional<kernels::KvType> kv_type;
 };
 
 Result<model::Perplexity> measure(const Options& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_text(options.file));
-  TROUPE_ASSIGN_OR_RETURN(LocalModel loaded,
-                          load_local_model(options.common.home, options.model, options.threads));
-  TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
-                          model::Tokenizer::from_gguf(loaded.source->header()));
+  TROUPE_ASSIGN_OR_RETURN(LocalModel loaded, load_local_model(options.common.home, options.model,
+                                                              {options.threads, options.kv_type}));
+  TROUPE_ASSIGN_OR_RETURN(
+      const std::shared_ptr<const model::Tokenizer> tokenizer,
+      model::open_tokenizer(loaded.source->header(), loaded.stage->config().vocabulary));
   model::EncodeOptions encoding;
   encoding.add_special = false;  // windows have no BOS
   TROUPE_ASSIGN_OR_RETURN(const std::vector<model::TokenId> ids, tokenizer->encode(text, encoding));
@@ -54,9 +57,7 @@ int run_perplexity(const Options& options) {
 
 Action add_perplexity(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
-      ->required()
-      ->type_name("");
+  add_model_argument(app, options->model);
   app.add_option("-f,--file", options->file, "The text, or - for stdin")
       ->required()
       ->type_name("FILE");
@@ -68,6 +69,7 @@ Action add_perplexity(CLI::App& app) {
       ->capture_default_str();
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
       ->check(CLI::Range(1, 1024));
+  add_kv_option(app, options->kv_type);
   add_common_options(app, options->common);
   app.footer(
       "The mean of -log p(token | the tokens before it in its window), in nats; the first token of "

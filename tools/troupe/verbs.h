@@ -22,9 +22,11 @@ Action add_ps(CLI::App& app);
 Action add_doctor(CLI::App& app);
 Action add_pull(CLI::App& app);
 Action add_ls(CLI::App& app);
+Action add_show(CLI::App& app);
 Action add_run(CLI::App& app);
 Action add_tokenize(CLI::App& app);
 Action add_perplexity(CLI::App& app);
+Action add_logits(CLI::App& app);
 Action add_bench(CLI::App& app);
 
 struct Verb {
@@ -37,6 +39,7 @@ inline constexpr Verb kVerbs[] = {
     {"run", "Answer a prompt, or chat", add_run},
     {"pull", "Fetch a model into the store", add_pull},
     {"ls", "List the models in the store and in the catalogue", add_ls},
+    {"show", "Say what a model is made of", add_show},
     {"start", "Run a daemon: the head of a cluster, or a node that joins one", add_start},
     {"stop", "End this home's daemon, or its whole cluster", add_stop},
     {"status", "Show a cluster: its nodes, deployments and counters", add_status},
@@ -45,6 +48,7 @@ inline constexpr Verb kVerbs[] = {
     {"doctor", "Say what this machine offers and what is missing", add_doctor},
     {"tokenize", "Turn text into a model's token ids", add_tokenize},
     {"perplexity", "Measure how well a model predicts a text", add_perplexity},
+    {"logits", "Write a model's logits of some tokens to a file", add_logits},
     {"bench", "Measure tokens per second in this process", add_bench},
 };
 
