@@ -84,7 +84,7 @@ struct QuantizedBuffer {
 };
 
 inline bool same_bits(const float* a, const float* b, std::size_t count) {
-  return std::memcmp(a, b, count * sizeof(float)) == 0;
+  return count == 0 || std::memcmp(a, b, count * sizeof(float)) == 0;
 }
 
 }  // namespace troupe::kernels
