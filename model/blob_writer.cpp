@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <troupe/model/blob_seal.h>
 #include <troupe/model/blob_writer.h>
 #include <troupe/model/sha256.h>
 #include <troupe/model/utf8.h>
@@ -37,7 +38,7 @@ class Writer final : public Store::BlobWriter {
 
   // Takes up what an earlier transfer left.
   Status open() {
-    if (std::filesystem::exists(target_)) {
+    if (check_blob(target_, blob_.sha256)) {
       received_ = blob_.bytes;
       committed_ = true;
       ::unlink(partial_.c_str());
@@ -91,8 +92,12 @@ class Writer final : public Store::BlobWriter {
     const std::string hash = Sha256(hash_).hex();
     if (hash != blob_.sha256) {
       ::unlink(partial_.c_str());
-      return Status(Code::kBadData, "blob " + blob_.sha256 + " was damaged on the way: what came " +
-                                        "has the sha256 " + hash + "; fetch it again");
+      return Status(Code::kBadData, "blob " + blob_.sha256 +
+                                        " did not come as it should: it has the "
+                                        "sha256 " +
+                                        hash +
+                                        "; the file was changed where it came "
+                                        "from, or damaged on the way; ask again");
     }
     TROUPE_RETURN_IF_ERROR(move_into_store(partial_, target_));
     committed_ = true;
@@ -134,6 +139,7 @@ Status move_into_store(const std::filesystem::path& file, const std::filesystem:
   if (fd < 0) return system_error("open", file);
   const bool durable = ::fchmod(fd, 0444) == 0 && ::fsync(fd) == 0;
   Status status = durable ? Status::ok() : system_error("sync", file);
+  if (durable) seal_blob(fd);
   ::close(fd);
   if (!status) return status;
   if (::rename(file.c_str(), target.c_str()) != 0) return system_error("move", file);

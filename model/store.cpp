@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <troupe/model/blob_seal.h>
 #include <troupe/model/blob_source.h>
 #include <troupe/model/blob_writer.h>
 #include <troupe/model/sha256.h>
@@ -69,14 +70,26 @@ Status file_error(const std::string& doing, const fs::path& path, const std::err
 
 }  // namespace
 
+Status check_model_name(const std::string& name) {
+  if (is_model_name(name)) return Status::ok();
+  return Status(Code::kInvalidArgument, "a model cannot be named " + in_quotes(name) +
+                                            "; letters, digits, '.', '_' and '-' can be used");
+}
+
 Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
   const fs::path root = home / "store";
+  const std::shared_ptr<Store> store(new Store(root));
   for (const char* folder : {"blobs", "models", "manifests", "partial"}) {
     std::error_code error;
     fs::create_directories(root / folder, error);
-    if (error) return file_error("create the folder", root / folder, error);
+    if (error && store->writable_) {
+      store->writable_ = file_error("create the folder", root / folder, error)
+                             .with_context(
+                                 "the store cannot take a model: give a --home (or "
+                                 "TROUPE_HOME) that can be written");
+    }
   }
-  return std::shared_ptr<Store>(new Store(root));
+  return store;
 }
 
 fs::path Store::blob_path(const std::string& sha256) const {
@@ -85,16 +98,13 @@ fs::path Store::blob_path(const std::string& sha256) const {
 }
 
 bool Store::has_blob(const std::string& sha256) const {
-  std::error_code error;
-  return is_sha256_hex(sha256) && fs::is_regular_file(blob_path(sha256), error);
+  return is_sha256_hex(sha256) && check_blob(blob_path(sha256), sha256);
 }
 
 Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& name,
                                        const std::optional<std::string>& expected_sha256) {
-  if (!is_model_name(name)) {
-    return Status(Code::kInvalidArgument, "a model cannot be named " + in_quotes(name) +
-                                              "; letters, digits, '.', '_' and '-' can be used");
-  }
+  TROUPE_RETURN_IF_ERROR(check_model_name(name));
+  TROUPE_RETURN_IF_ERROR(writable_);
   // A file of the store's own (a download) is moved; a user's file stays where it is.
   const bool ours = lies_below(file, root_);
   static std::atomic<unsigned> counter{0};
@@ -156,7 +166,12 @@ Result<fs::path> Store::resolve(const std::string& model) const {
     return Status(Code::kNotFound, "there is no model " + model + " in the store " +
                                        root_.string() + "; 'troupe ls' lists what is there");
   }
-  if (auto entry = read_entry(root_, model)) return entry->path;
+  if (auto entry = read_entry(root_, model)) {
+    if (has_blob(entry->sha256)) return entry->path;
+    return Status(Code::kNotFound, "the file of the model " + in_quotes(model) +
+                                       " in the store was changed or cut off and is removed; "
+                                       "'troupe pull' fetches it again");
+  }
   std::error_code error;
   if (fs::is_regular_file(model, error)) return fs::path(model);
   if (fs::is_directory(model, error)) {
@@ -175,7 +190,12 @@ Result<fs::path> Store::resolve(const std::string& model) const {
 Result<Manifest> Store::manifest(const fs::path& path) {
   const std::lock_guard lock(mutex_);  // two threads must not hash the same file
   TROUPE_ASSIGN_OR_RETURN(const std::string key, content_key(path));
-  std::optional<Manifest> manifest = recall_manifest(root_, key);
+  // A blob's name is its hash; any other file is known by what the file system says of it.
+  std::error_code ignored;
+  const bool is_blob =
+      fs::equivalent(path.parent_path(), root_ / "blobs", ignored) && has_blob(path.filename());
+  std::optional<Manifest> manifest =
+      is_blob ? read_manifest(root_, path.filename()) : recall_manifest(root_, key);
   if (!manifest.has_value()) {
     TROUPE_ASSIGN_OR_RETURN(manifest, hash_model_file(path));
     TROUPE_ASSIGN_OR_RETURN(const std::string key_after, content_key(path));
@@ -230,6 +250,7 @@ std::vector<BlobRef> Store::missing(const Manifest& manifest,
 }
 
 Result<std::unique_ptr<Store::BlobWriter>> Store::begin_blob(const BlobRef& blob) {
+  TROUPE_RETURN_IF_ERROR(writable_);
   return open_blob_writer(root_, blob);
 }
 

@@ -16,8 +16,8 @@
 // The content-addressed store below a home: HOME/store/blobs/<sha256> (whole model files, headers
 // and single tensors alike), HOME/store/models/<name>.json (name -> sha256 of the file), and
 // HOME/store/hashes.json (inode, size, mtime -> hashes, so that no file is hashed twice).
-// Blobs are written once, verified, renamed into place read-only. Several processes may share one
-// store. Any thread may call.
+// Blobs are written once, verified, sealed and renamed into place read-only. Several processes may
+// share one store. Any thread may call.
 
 namespace troupe::model {
 
@@ -60,10 +60,15 @@ struct ModelEntry {
 
 class Store {
  public:
-  // Creates the folders when absent.
+  // Creates the folders when absent. Where they cannot be made, the store has what is there, and
+  // whatever writes fails and says why.
   static Result<std::shared_ptr<Store>> open(const std::filesystem::path& home);
 
+  // Why nothing can be written into it, if so.
+  const Status& writable() const { return writable_; }
+
   std::filesystem::path blob_path(const std::string& sha256) const;
+  // Present, and unchanged since it was verified (blob_seal.h): one that was changed is removed.
   bool has_blob(const std::string& sha256) const;
 
   // Moves or copies `file` in under its hash and gives it `name`. The hash, when `expected_sha256`
@@ -107,10 +112,14 @@ class Store {
  private:
   explicit Store(std::filesystem::path root) : root_(std::move(root)) {}
   std::filesystem::path root_;  // HOME/store
+  Status writable_;             // why nothing can be written, if so
   mutable std::mutex mutex_;
   mutable std::mutex adopted_mutex_;
   std::map<std::string, std::filesystem::path> adopted_;  // model -> file; guarded by its mutex
 };
+
+// Names become file names and are typed at shells: kInvalidArgument for what does not fit both.
+Status check_model_name(const std::string& name);
 
 // SHA-256 as 64 lower-case hex digits.
 std::string sha256_hex(std::span<const std::byte> bytes);

@@ -236,6 +236,62 @@ TEST_CASE("a node runs on the blobs of its own layers") {
   CHECK((*head.store->source(manifest))->bytes("c")->size() == 16);
 }
 
+TEST_CASE("a blob that was changed on the disk is not used") {
+  const Home home;
+  const std::string text = "0123456789abcdef";
+  const BlobRef blob{sha256_of(text), text.size()};
+  REQUIRE(receive(home.store.get(), blob, text));
+  const fs::path path = home.store->blob_path(blob.sha256);
+  CHECK(home.store->has_blob(blob.sha256));
+  SECTION("changed, at the same size") {
+    fs::permissions(path, fs::perms::owner_write, fs::perm_options::add);
+    std::fstream(path, std::ios::in | std::ios::out | std::ios::binary) << "X";
+    CHECK_FALSE(home.store->has_blob(blob.sha256));
+    CHECK_FALSE(fs::exists(path));
+    REQUIRE(receive(home.store.get(), blob, text));
+    CHECK(home.store->has_blob(blob.sha256));
+  }
+  SECTION("cut off") {
+    fs::resize_file(path, 8);
+    CHECK_FALSE(home.store->has_blob(blob.sha256));
+  }
+  SECTION("copied by the user: looked at once more, and kept") {
+    fs::copy_file(path, home.path / "copy");
+    fs::rename(home.path / "copy", path);
+    CHECK(home.store->has_blob(blob.sha256));
+  }
+}
+
+TEST_CASE("a model whose file was changed in the store is asked for again") {
+  const Home home;
+  const auto entry =
+      home.store->import_model(home.write("tiny.gguf", model_file()), "tiny", std::nullopt);
+  REQUIRE(entry);
+  CHECK(home.store->manifest(entry->path)->model == entry->sha256);
+  fs::permissions(entry->path, fs::perms::owner_write, fs::perm_options::add);
+  std::fstream file(entry->path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-1, std::ios::end);
+  file << "!";
+  file.close();
+  const auto resolved = home.store->resolve("tiny");
+  CHECK(resolved.code() == Code::kNotFound);
+  CHECK(resolved.message().find("pull") != std::string::npos);
+  CHECK_FALSE(home.store->whole_file(entry->sha256));
+}
+
+TEST_CASE("a home that cannot be written is one to read") {
+  const Home home;
+  const fs::path file = home.write("in the way", "");  // a file where the folders would be
+  const auto store = Store::open(file);
+  REQUIRE(store);
+  CHECK((*store)->list().empty());
+  CHECK(*(*store)->resolve(file.string()) == file);
+  CHECK((*store)->manifest(home.write("tiny.gguf", model_file())));
+  const auto imported = (*store)->import_model(file, "x", std::nullopt);
+  REQUIRE_FALSE(imported);
+  CHECK(imported.message().find("--home") != std::string::npos);
+}
+
 TEST_CASE("a transfer that is cut goes on where it stopped") {
   const Home home;
   std::mt19937 random(2);
