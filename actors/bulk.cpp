@@ -25,6 +25,7 @@ struct Fetch {
   std::set<net::PublicKey> lost;
   std::uint64_t bytes = 0;
   std::int64_t last_progress_us = 0;
+  bool said = false;  // that the source cannot be asked
 };
 
 struct BulkShell {
@@ -111,7 +112,8 @@ void ask_more(Self self, const Setup& setup) {
                                           FetchBlob{ask->sha256, ask->offset, ask->length});
     if (!sent) {
       // The connection is closing: PeerEvent follows and picks another source.
-      log(LogLevel::kWarning, "cannot ask for a part of a model: " + sent.message());
+      if (!fetch.said) log(LogLevel::kWarning, "cannot ask for weights: " + sent.message());
+      fetch.said = true;
       return;
     }
   }
@@ -129,6 +131,7 @@ void pick_source(Self self, const Setup& setup) {
     if (!self->state.serving.contains(source)) continue;
     fetch.source = source;
     fetch.last_progress_us = monotonic_us();
+    fetch.said = false;
     fetch.writer.reset();
     fetch.plan.restart();
     ask_more(self, setup);
@@ -198,7 +201,10 @@ void on_chunk(Self self, const Setup& setup, const net::InFrame& frame) {
   const auto chunk = decode_body<BlobChunk>(*setup->link, frame);
   if (!chunk || self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
-  if (fetch.source != frame.peer || fetch.plan.complete()) return;  // of an earlier try
+  // Chunks of an earlier try or fetch, still on their way when it ended, are nothing to us; a chunk
+  // that was lost is noticed by patience running out.
+  if (fetch.source != frame.peer || fetch.plan.complete()) return;
+  if (!fetch.plan.expects(chunk->sha256, chunk->offset, frame.payload.data.size())) return;
   const Status taken = take_chunk(fetch, setup, *chunk, frame.payload.data);
   if (!taken) {
     finish(self, setup, taken.with_context("fetching the model's weights"));

@@ -46,6 +46,8 @@ class FetchPlan {
   };
   // A chunk arrived. kBadData unless it is the oldest one under way, at full length.
   Result<Got> on_chunk(const std::string& sha256, std::uint64_t offset, std::size_t bytes);
+  // True when this is the chunk that on_chunk awaits.
+  bool expects(const std::string& sha256, std::uint64_t offset, std::size_t bytes) const;
   // The source is lost: what was under way will be asked for again.
   void restart();
   bool complete() const { return blobs_.empty(); }

@@ -46,8 +46,15 @@ FinishedPtr failure(std::uint64_t request, const Status& why) {
 }
 
 // The head is gone: everything that waits for it ends.
-void lose(Self self, const Setup& setup, const Status& why) {
+void lose(Self self, const Setup& setup, const Status& cause) {
   ClientShell& state = self->state;
+  const bool was_there = state.phase == Phase::kConnected;
+  const Status why =
+      was_there
+          ? Status(cause.code(), "lost the head at " + net::to_string(setup->head) + " (" +
+                                     cause.message() +
+                                     "); check that it runs ('troupe status'), then ask again")
+          : cause;
   state.phase = Phase::kLost;
   state.lost = why;
   if (!state.reported) {

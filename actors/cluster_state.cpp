@@ -2,6 +2,7 @@
 
 #include <troupe/actors/cluster_state.h>
 #include <troupe/model/partition.h>
+#include <troupe/model/utf8.h>
 
 namespace troupe::actors {
 
@@ -33,6 +34,20 @@ const char* life_name(DeploymentLife life) {
   return "unknown";
 }
 
+Status check_node_name(std::string_view name) {
+  constexpr std::size_t kBytesMax = 64;
+  bool plain = name.size() <= kBytesMax && model::utf8_valid_prefix(name) == name.size();
+  for (std::size_t at = 0; plain && at < name.size();) {
+    const model::Utf8Char c = model::utf8_char(name.substr(at));
+    plain = c.code_point >= 0x20 && (c.code_point < 0x7f || c.code_point > 0x9f);
+    at += c.bytes;
+  }
+  if (plain) return Status::ok();
+  return Status(Code::kInvalidArgument,
+                "a node cannot be named " + model::in_quotes(name) +
+                    "; a name has at most 64 bytes of UTF-8 without control characters (--name)");
+}
+
 std::string ClusterState::unique_name(const std::string& wished, const net::PublicKey& key) const {
   const auto taken = [&](const std::string& name) {
     return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& entry) {
@@ -47,6 +62,9 @@ std::string ClusterState::unique_name(const std::string& wished, const net::Publ
 
 Result<std::string> ClusterState::join(const net::PublicKey& key, const Hello& hello, bool works,
                                        std::uint64_t incarnation, std::int64_t now_us) {
+  for (const std::string& shown : {hello.name, hello.host, hello.isa}) {
+    TROUPE_RETURN_IF_ERROR(check_node_name(shown));
+  }
   const auto found = nodes_.find(key);
   if (found != nodes_.end() && found->second.alive() && found->second.incarnation != incarnation) {
     return Status(Code::kAlreadyExists,

@@ -63,12 +63,17 @@ struct Deployment {
   DeploymentLife life = DeploymentLife::kAllowing;
 };
 
+// A node's name is shown to everyone: at most 64 bytes of UTF-8 without control characters.
+// kInvalidArgument says what is wrong with another one; "" is taken for none.
+Status check_node_name(std::string_view name);
+
 class ClusterState {
  public:
   // `first_epoch`: larger than any epoch of an earlier run of this head.
   explicit ClusterState(std::uint64_t first_epoch) : next_epoch_(first_epoch) {}
 
-  // A node says Hello: its unique name, or why not (kAlreadyExists: a live node has this key).
+  // A node says Hello: its unique name, or why not (kAlreadyExists: a live node has this key;
+  // kInvalidArgument: a name, host or ISA that cannot be shown).
   Result<std::string> join(const net::PublicKey& key, const Hello& hello, bool works,
                            std::uint64_t incarnation, std::int64_t now_us);
   // False: not a member (any more): it must say Hello again.

@@ -12,6 +12,7 @@
 
 #include <troupe/actors/admission.h>
 #include <troupe/actors/bulk.h>
+#include <troupe/actors/cluster_state.h>
 #include <troupe/actors/coordinator.h>
 #include <troupe/actors/host.h>
 #include <troupe/actors/node.h>
@@ -211,6 +212,7 @@ Status check(const DaemonOptions& options) {
     return Status(Code::kInvalidArgument,
                   "--no-work is for a head; a node without work has no use");
   }
+  TROUPE_RETURN_IF_ERROR(actors::check_node_name(options.name));
   if (is_any_address(options.listen.host) && !options.advertise) {
     return Status(Code::kInvalidArgument,
                   "--listen " + net::to_string(options.listen) +

@@ -46,6 +46,11 @@ Result<FetchPlan::Got> FetchPlan::on_chunk(const std::string& sha256, std::uint6
   return got;
 }
 
+bool FetchPlan::expects(const std::string& sha256, std::uint64_t offset, std::size_t bytes) const {
+  return !under_way_.empty() && under_way_.front().sha256 == sha256 &&
+         under_way_.front().offset == offset && under_way_.front().length == bytes;
+}
+
 void FetchPlan::restart() {
   under_way_.clear();
   ask_index_ = 0;

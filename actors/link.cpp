@@ -168,8 +168,9 @@ void Link::deliver(net::InFrame frame) {
   }
   if ((row->senders & role_bit(frame.role)) == 0 || row->channel != frame.channel) {
     ++wrong_role_;
-    log(LogLevel::kWarning, std::string("dropped a ") + row->name + " frame from a " +
-                                net::role_name(frame.role) + ", who may not send it");
+    log(LogLevel::kWarning, std::string("dropped a frame '") + row->name +
+                                "' from a peer of role '" + net::role_name(frame.role) +
+                                "', who may not send it");
     return;
   }
   const std::uint64_t epoch = frame.header.epoch;

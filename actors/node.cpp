@@ -311,6 +311,15 @@ void on_allow(const Setup& setup, const AllowPeers& allow) {
   if (!sent) log(LogLevel::kWarning, "cannot acknowledge peers: " + sent.message());
 }
 
+void on_forget(const Setup& setup, const ForgetPeers& forget) {
+  net::Transport* transport = setup->link->transport();
+  for (const net::PublicKey& key : forget.keys) {
+    if (transport == nullptr || key == setup->head || key == setup->link->self()) continue;
+    transport->revoke(key);
+    log(LogLevel::kDebug, "the key " + net::to_z85(key) + " is allowed no more");
+  }
+}
+
 void on_refused(Self self, const Setup& setup, const Refused& refused) {
   if (refused.rejoin) {
     log(LogLevel::kWarning, "the head asks this node to join again: " + refused.text);
@@ -346,6 +355,9 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       break;
     case MessageType::kAllowPeers:
       if (const auto message = decode_body<AllowPeers>(link, frame)) on_allow(setup, *message);
+      break;
+    case MessageType::kForgetPeers:
+      if (const auto message = decode_body<ForgetPeers>(link, frame)) on_forget(setup, *message);
       break;
     case MessageType::kLoadStage:
       if (auto message = decode_body<LoadStage>(link, frame)) {

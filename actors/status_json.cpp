@@ -82,7 +82,8 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
                      {"wrong_role_frames", counters.wrong_role_frames},
                      {"unknown_frames", counters.unknown_frames},
                      {"undecodable_frames", counters.undecodable_frames}};
-  return out.dump();
+  // Names of files come from clients and may hold any byte.
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 }  // namespace troupe::actors

@@ -39,8 +39,13 @@ void forget_client(Self self, const Setup& setup, const net::PublicKey& key) {
   if (found == self->state.clients.end()) return;
   self->send_exit(found->second.session, caf::exit_reason::user_shutdown);
   self->state.clients.erase(found);
-  // Clients' keys are made for one connection.
+  // Clients' keys are made for one connection; nodes that it served were told of it.
   if (setup->link->transport()) setup->link->transport()->revoke(key);
+  for (const NodeRecord* node : self->state.state->nodes()) {
+    if (node->alive() && node->key != setup->link->self()) {
+      tell(setup, node->key, MessageType::kForgetPeers, ForgetPeers{{key}});
+    }
+  }
 }
 
 void stop_cluster(Self self, const Setup& setup, bool everywhere) {

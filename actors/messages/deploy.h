@@ -41,6 +41,14 @@ struct PeersAllowed {
     a(epoch);
   }
 };
+// Head to node: these keys, which it was told to allow, are allowed no more.
+struct ForgetPeers {
+  std::vector<net::PublicKey> keys;
+  template <class A>
+  void serialize(A& a) {
+    a(keys);
+  }
+};
 // Head to client: dial these on the bulk channel, they will ask for the model that you opened.
 struct ServePeers {
   std::uint64_t epoch = 0;

@@ -23,6 +23,7 @@ constexpr MessageRow kRows[] = {
     {MessageType::kStopDaemon, "stop_daemon", Channel::kControl, kHead},
     {MessageType::kAllowPeers, "allow_peers", Channel::kControl, kHead},
     {MessageType::kPeersAllowed, "peers_allowed", Channel::kControl, kHead | kNode},
+    {MessageType::kForgetPeers, "forget_peers", Channel::kControl, kHead},
     {MessageType::kServePeers, "serve_peers", Channel::kControl, kHead},
     {MessageType::kLoadStage, "load_stage", Channel::kControl, kHead},
     {MessageType::kStageLoaded, "stage_loaded", Channel::kControl, kHead | kNode},

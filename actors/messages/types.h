@@ -31,6 +31,7 @@ enum class MessageType : std::uint16_t {
   kStageLoaded = 28,
   kStageFailed = 29,
   kUnloadStage = 30,
+  kForgetPeers = 31,
   // step.h
   kStep = 40,
   kStepDone = 41,

@@ -67,8 +67,9 @@ TEST_CASE("messages: a row each, and nobody but a head gives orders") {
     const bool enrolling = (row.senders & role_bit(net::Role::kEnrol)) != 0;
     CHECK(enrolling == (row.type == MessageType::kEnrol));
   }
-  for (const MessageType order : {MessageType::kLoadStage, MessageType::kUnloadStage,
-                                  MessageType::kAllowPeers, MessageType::kStopDaemon}) {
+  for (const MessageType order :
+       {MessageType::kLoadStage, MessageType::kUnloadStage, MessageType::kForgetPeers,
+        MessageType::kAllowPeers, MessageType::kStopDaemon}) {
     CHECK(find_message(static_cast<std::uint16_t>(order))->senders == role_bit(net::Role::kHead));
   }
   CHECK(find_message(9999) == nullptr);

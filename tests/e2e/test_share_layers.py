@@ -109,6 +109,20 @@ def test_the_head_serves_what_its_store_holds(tmp_path, alone):
         server.server_close()
 
 
+def test_the_key_of_a_client_that_left_is_forgotten_everywhere(tmp_path):
+    place = harness.Place(tmp_path)
+    try:
+        head = place.start("head", "--head", "--no-work")
+        node = place.start("node", "--join", head.join, "-v")
+        place.json("run", harness.MODEL, PROMPT, "--raw", "-n", 1, "--cluster", head.address)
+        deadline = time.monotonic() + 5
+        while "is allowed no more" not in node.said():
+            assert time.monotonic() < deadline, node.said()
+            time.sleep(0.1)
+    finally:
+        place.close()
+
+
 def test_a_home_that_joined_joins_again(tmp_path):
     place = harness.Place(tmp_path)
     try:
