@@ -1,8 +1,10 @@
 """Wrong input: the right exit status, one clear sentence on stderr, no stack trace, no hang."""
+import json
 import os
 import pathlib
 import random
 import socket
+import subprocess
 
 import pytest
 
@@ -79,6 +81,9 @@ def test_model_files(place, files, name, verb):
     (["start", "--join", "nonsense"], 2, "nonsense"),
     (["start", "--join", "trp-short@127.0.0.1:7700"], 2, "token"),
     (["start", "--head", "--join", "trp-x@127.0.0.1:7700"], 2, "--head"),
+    (["start", "--join", ""], 2, "--join"),
+    (["start", "--name", "two\nlines"], 2, "--name"),
+    (["start", "--name", "x" * 65], 2, "--name"),
     (["start", "--no-work", "--join", "trp-x@127.0.0.1:7700"], 2, "--no-work"),
     (["stop"], 1, "troupe start"),
     (["status"], 1, "troupe start"),
@@ -114,6 +119,10 @@ def test_command_lines(place, words, status, said):
     (["--prompt-ids", "99999999"], 2, "99999999"),
     (["--json"], 2, "--json"),
     (["hi", "--raw", "--system", "x"], 2, "--system"),
+    (["hi", "--seed", "-1"], 2, "--seed"),
+    (["hi", "--seed", "18446744073709551616"], 2, "--seed"),
+    (["hi", "--layers", ""], 2, "--layers"),
+    (["hi", "--cluster", ""], 2, "--cluster"),
 ])
 def test_flags_of_run(place, words, status, said):
     check(ask(place, "run", harness.MODEL, *words), status, said)
@@ -206,5 +215,67 @@ def test_no_pip(place, tmp_path):
 def test_errors_are_objects_too(place):
     outcome = ask(place, "run", "/nowhere/model.gguf", "hi", "--json")
     assert outcome.status == 1
-    import json
     assert json.loads(outcome.out)["error"]["code"] == "not_found"
+
+
+def test_wrong_usage_is_an_object_too(place):
+    outcome = ask(place, "run", harness.MODEL, "hi", "--json", "-n", "0")
+    check(outcome, 2, "--max-tokens")
+    assert json.loads(outcome.out)["error"]["code"] == "invalid_argument"
+
+
+@pytest.mark.no_model
+def test_results_that_are_lost_are_a_failure(place):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([harness.TROUPE, "ls"], env=place.env, stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=LIMIT_SECONDS)
+    assert done.returncode == 1 and "stdout" in done.stderr
+
+
+def test_closed_descriptors_are_nobody_elses(place):
+    """What would be read from or printed to a closed descriptor must not touch files of ours."""
+    script = f'exec "{harness.TROUPE}" run "{harness.MODEL}" -n 3 <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", script], env=place.env, timeout=LIMIT_SECONDS)
+    assert done.returncode in (0, 1)
+    said = [path for path in place.folder.rglob("*") if path.is_file()
+            and b"tokens/s" in path.read_bytes()]
+    assert said == []
+
+
+def test_a_name_of_no_text_harms_nobody(place):
+    head = place.start("head", "--head")
+    name = os.fsdecode(b"\xff\xfe")
+    check(ask(place, "start", "--join", head.join, "--name", name, "--home",
+              place.folder / "odd", "--listen", f"127.0.0.1:{harness.free_port()}"), 2, "--name")
+    assert place.json("status", "--cluster", head.address)["nodes"][0]["name"] == "head"
+
+
+def test_a_home_that_cannot_be_written(place):
+    """Verbs that write nothing work without a home."""
+    blocked = place.folder / "file"
+    blocked.write_text("")
+    home = ("--home", blocked / "home")
+    words = ("tokenize", harness.MODEL, "Hello world")
+    assert place.json(*words, *home)["ids"] == [19556, 905]
+    check(ask(place, "pull", "smollm2-135m", *home), 1, "--home")
+
+
+def test_a_store_that_was_damaged(place):
+    """Changed bytes in a node's store are fetched again, and the answer is the same."""
+    place.env["TROUPE_CLUSTER"] = "none"
+    words = ("run", harness.MODEL, "Once upon a time", "--raw", "-n", 8)
+    expected = place.json(*words)["token_ids"]
+    head = place.start("head", "--head", "--no-work")
+    node = place.start("node", "--join", head.join)
+    ask_it = (*words, "--cluster", head.address)
+    assert place.json(*ask_it)["token_ids"] == expected
+    assert node.stop() == 0
+    blobs = sorted((node.home / "store" / "blobs").iterdir(), key=lambda blob: blob.stat().st_size)
+    for blob in blobs[-40:-20]:
+        blob.chmod(0o600)
+        content = bytearray(blob.read_bytes())
+        content[1000:2000] = b"\x11" * 1000
+        blob.write_bytes(content)
+    again = place.start("node", port=node.port)
+    assert place.json(*ask_it)["token_ids"] == expected
+    assert again.said().count("was changed on this disk") == 20, again.said()[-3000:]

@@ -273,3 +273,15 @@ def test_the_object_is_the_last_thing_on_stdout(alone):
     outcome = alone.troupe("run", harness.MODEL, "hi", "-n", 2, "--json")
     assert json.loads(outcome.out)["finish_reason"] == "length"
     assert outcome.out.count("\n") == 1
+
+
+def test_terminated_chat(alone):
+    """SIGTERM ends a chat, also in the middle of an answer."""
+    for busy in (False, True):
+        terminal = Terminal(alone, "run", harness.MODEL, "-n", "400", "--temperature", "1.0")
+        terminal.read_until(">>> ")
+        if busy:
+            terminal.write("Tell me a very long story.\n")
+            terminal.read_until(r"story\.\r\n.{20,}?")
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.end() == 143

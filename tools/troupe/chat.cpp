@@ -30,13 +30,12 @@ void answer(Cluster& cluster, GenerateRequest& request, const std::string& messa
   std::fflush(stdout);
   const bool stopped = watch.count() > 0;
   watch.clear();
-  if (!result) {
-    say(result.message());
-    request.messages.pop_back();
-    return;
-  }
-  if (result->finish_reason == "error") {
-    say(result->error.message());
+  const Status failed = !result                            ? result.status()
+                        : result->finish_reason == "error" ? result->error
+                                                           : Status::ok();
+  if (!failed) {
+    const bool long_talk = failed.code() == Code::kInvalidArgument && request.messages.size() > 2;
+    say(failed.message() + (long_talk ? "; /clear forgets the conversation so far" : ""));
     request.messages.pop_back();
     return;
   }
@@ -79,8 +78,10 @@ int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch) {
   if (::isatty(0)) say(kHelp);
   LineReader reader(watch);
   for (;;) {
+    if (watch.asked_to_end()) return kExitTerminated;
     std::string message;
     const LineReader::Outcome outcome = reader.read_message(&message);
+    if (watch.asked_to_end()) return kExitTerminated;
     if (outcome == LineReader::Outcome::kInterrupted) {
       std::fputs("\n", stderr);
       say("/exit or Ctrl-D ends the chat");
@@ -93,6 +94,8 @@ int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch) {
     } else if (message == "/clear") {
       begin_anew();
       say("the conversation begins anew");
+    } else if (message[0] == '/' && message.find_first_of(" \n") == std::string::npos) {
+      say("there is no command " + message + "; " + kHelp);
     } else {
       answer(cluster, request, message, watch);
     }

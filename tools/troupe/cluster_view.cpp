@@ -84,14 +84,19 @@ void print_deployments(const nlohmann::json& status) {
     std::printf("no model is loaded; `troupe run MODEL \"prompt\"` loads one\n");
     return;
   }
+  std::vector<std::vector<std::string>> rows = {{"MODEL", "STATE", "LAYERS", "WEIGHTS", "SHA256"}};
   for (const nlohmann::json& deployment : deployments) {
-    std::string line;
-    for (const auto& [key, member] : deployment.items()) {
-      const std::string value = member.is_string() ? member.get<std::string>() : member.dump();
-      line += (line.empty() ? "" : "  ") + key + "=" + value;
+    std::string layers;
+    std::uint64_t bytes = 0;
+    for (const nlohmann::json& stage : list_of(deployment, "stages")) {
+      layers +=
+          (layers.empty() ? "" : ", ") + text_of(stage, "layers") + " on " + text_of(stage, "node");
+      bytes += stage.value("weights_bytes", std::uint64_t{0});
     }
-    std::printf("%s\n", line.c_str());
+    rows.push_back({text_of(deployment, "model"), text_of(deployment, "state"), layers,
+                    format_bytes(bytes), text_of(deployment, "sha256").substr(0, 12)});
   }
+  print_table(rows);
 }
 
 void print_counters(const nlohmann::json& status) {

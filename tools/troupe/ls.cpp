@@ -17,6 +17,7 @@ int list(const CommonOptions& common) {
   Result<std::shared_ptr<model::Store>> store = open_store(common.home);
   if (!store) return fail(store.status(), common.json);
   const std::vector<model::ModelEntry> entries = (*store)->list();
+  if (entries.empty() && !(*store)->writable()) return fail((*store)->writable(), common.json);
   nlohmann::json models = nlohmann::json::array(), known = nlohmann::json::array();
   std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "WHERE"}};
   for (const model::ModelEntry& entry : entries) {

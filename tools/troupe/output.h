@@ -18,12 +18,15 @@ constexpr int kExitOk = 0;
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells have it
+constexpr int kExitTerminated = 143;   // 128 + SIGTERM
 
 // "troupe: TEXT" on stderr. Any thread.
 void say(std::string_view text);
 // Says why on stderr; with `json` also prints {"error":{"code","message"}}. Returns the exit
 // status: 2 for kInvalidArgument, else 1.
 int fail(const Status& status, bool json);
+// {"code","message"}: what "error" is in every object.
+nlohmann::json error_json(const Status& status);
 // The exit status that goes with a code.
 int exit_status(Code code);
 

@@ -109,7 +109,7 @@ nlohmann::json to_json(const GenerateResult& result) {
                            {"decode_tok_s", result.decode_tok_s},
                            {"ttft_ms", result.ttft_ms},
                            {"nodes", nodes}};
-  if (!result.error) object["error"] = result.error.message();
+  if (!result.error) object["error"] = error_json(result.error);
   return object;
 }
 
@@ -137,6 +137,7 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
     return result ? kExitFailure : exit_status(result.code());
   }
   if (!options.common.json) say_summary(answer);
+  if (watch.asked_to_end()) return kExitTerminated;
   return watch.count() > 0 ? kExitInterrupted : kExitOk;
 }
 
@@ -161,6 +162,14 @@ int run(Options& options) {
                  : answer_once(open->cluster, options, watch);
 }
 
+// CLI11 takes -1 and what is over 2^64 for the largest number there is.
+std::string whole_number(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size()) return "";
+  return "'" + text + "' is no whole number from 0 to 2^64 - 1";
+}
+
 void add_generation_options(CLI::App& app, Options& options) {
   GenerateRequest& request = options.request;
   app.add_flag("--raw", request.raw, "Go on from the prompt as it is, without the chat template");
@@ -174,7 +183,8 @@ void add_generation_options(CLI::App& app, Options& options) {
   app.add_option("--top-p", request.sampling.top_p, "Draw from the likeliest that sum to this")
       ->capture_default_str();
   options.seed = app.add_option("--seed", request.sampling.seed,
-                                "The same seed gives the same text [drawn, and said on stderr]");
+                                "The same seed gives the same text [drawn, and said on stderr]")
+                     ->check(whole_number);
   app.add_option("--stop", request.stop, "End before this text; can be given again")
       ->allow_extra_args(false)
       ->type_name("TEXT");

@@ -14,11 +14,13 @@ namespace {
 
 // A handler can reach nothing but statics.
 std::atomic<int> signal_count{0};
+std::atomic<bool> asked_to_end_flag{false};
 std::atomic<void (*)()> also_call{nullptr};
 int event_descriptor = -1;
 
-void on_signal(int) {
+void on_signal(int number) {
   const int saved = errno;
+  if (number == SIGTERM) asked_to_end_flag = true;
   if (signal_count.fetch_add(1) + 1 >= 3) ::_exit(kExitInterrupted);
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t n = ::write(event_descriptor, &one, sizeof one);
@@ -40,6 +42,7 @@ void handle_with(void (*handler)(int)) {
 SignalWatch::SignalWatch(void (*also)()) {
   if (event_descriptor < 0) event_descriptor = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   signal_count = 0;
+  asked_to_end_flag = false;
   also_call = also;
   handle_with(on_signal);
 }
@@ -56,6 +59,8 @@ void SignalWatch::clear() {
   std::uint64_t value = 0;
   [[maybe_unused]] const ssize_t n = ::read(event_descriptor, &value, sizeof value);
 }
+
+bool SignalWatch::asked_to_end() const { return asked_to_end_flag.load(); }
 
 int SignalWatch::descriptor() const { return event_descriptor; }
 

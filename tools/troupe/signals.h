@@ -17,6 +17,8 @@ class SignalWatch {
 
   // Signals since the last clear(). Any thread.
   int count() const;
+  // A SIGTERM has come: what goes on after an interrupt should end. clear() does not forget it.
+  bool asked_to_end() const;
   void clear();
   // Readable while a signal has come since the last clear(), for poll().
   int descriptor() const;
