@@ -49,7 +49,8 @@ void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
   const auto refuse = [self, receiver](const Status& why) { self->send(receiver, outcome(why)); };
   const Status checked = actors::check_request(*request);
   if (!checked) return refuse(checked);
-  auto open = actors::describe_model(*setup->store, request->model, request->layers, setup->bulk);
+  auto open = actors::describe_model(*setup->store, request->model, request->layers,
+                                     request->kv_type, setup->bulk);
   if (!open) return refuse(open.status());
   self->request(setup->service, caf::infinite, actors::open_atom::value,
                 std::make_shared<const actors::OpenModel>(std::move(*open)))

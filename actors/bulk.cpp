@@ -2,6 +2,7 @@
 
 #include <troupe/actors/bulk.h>
 #include <troupe/actors/engine.h>
+#include <troupe/model/tensor_source.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
 
@@ -11,10 +12,10 @@ namespace {
 constexpr std::chrono::milliseconds kTick{500};
 constexpr std::int64_t kPatienceUs = 10'000'000;  // without a source, or without a chunk
 
-// Where the bytes of a blob lie on this machine.
+// Where the bytes of a blob lie on this machine, and what keeps them there.
 struct Place {
-  std::shared_ptr<const MappedFile> file;
-  std::uint64_t offset = 0, bytes = 0;
+  std::shared_ptr<const void> keep;
+  std::span<const std::byte> bytes;
 };
 
 struct Fetch {
@@ -39,17 +40,15 @@ using Setup = std::shared_ptr<const BulkSetup>;
 // ---- serving ---------------------------------------------------------------------------------
 
 void export_file(BulkShell& shell, const ExportedFile& exported) {
-  auto mapped = MappedFile::open(exported.path);
-  if (!mapped) {
-    log(LogLevel::kError, "cannot serve " + exported.path + ": " + mapped.message());
+  auto opened = model::open_model(exported.path);
+  if (!opened) {
+    log(LogLevel::kError, "cannot serve " + exported.path + ": " + opened.message());
     return;
   }
-  const auto file = std::make_shared<const MappedFile>(std::move(*mapped));
-  const std::uint64_t size = file->bytes().size();
+  const std::shared_ptr<const model::WholeModel> file = std::move(*opened);
   const auto add = [&](const model::BlobRef& blob, std::uint64_t offset) {
-    if (offset <= size && blob.bytes <= size - offset) {
-      shell.exported[blob.sha256] = {file, offset, blob.bytes};
-    }
+    const std::span<const std::byte> bytes = file->piece(offset, blob.bytes);
+    if (bytes.size() == blob.bytes) shell.exported[blob.sha256] = {file, bytes};
   };
   add(exported.manifest.header, 0);
   for (const auto& tensor : exported.manifest.tensors) add(tensor.blob, tensor.offset);
@@ -65,9 +64,8 @@ Result<Place> find_place(BulkShell& shell, const Setup& setup, const std::string
   }
   auto mapped = MappedFile::open(setup->store->blob_path(sha256));
   if (!mapped) return mapped.status();
-  Place place;
-  place.file = std::make_shared<const MappedFile>(std::move(*mapped));
-  place.bytes = place.file->bytes().size();
+  const auto file = std::make_shared<const MappedFile>(std::move(*mapped));
+  const Place place{file, file->bytes()};
   shell.exported[sha256] = place;
   return place;
 }
@@ -76,8 +74,8 @@ void serve(BulkShell& shell, const Setup& setup, const net::InFrame& frame) {
   const auto ask = decode_body<FetchBlob>(*setup->link, frame);
   if (!ask) return;
   auto place = find_place(shell, setup, ask->sha256);
-  const bool inside = place && ask->offset <= place->bytes &&
-                      ask->length <= place->bytes - ask->offset &&
+  const bool inside = place && ask->offset <= place->bytes.size() &&
+                      ask->length <= place->bytes.size() - ask->offset &&
                       ask->length <= FetchPlan::kChunkBytes;
   Status sent;
   if (!inside) {
@@ -85,8 +83,7 @@ void serve(BulkShell& shell, const Setup& setup, const net::InFrame& frame) {
         ask->sha256, place ? "the range asked for is outside of the blob" : place.message()};
     sent = setup->link->send(frame.peer, MessageType::kBlobMissing, missing);
   } else {
-    const net::Payload payload{
-        place->file, place->file->bytes().subspan(place->offset + ask->offset, ask->length)};
+    const net::Payload payload{place->keep, place->bytes.subspan(ask->offset, ask->length)};
     sent = setup->link->send(frame.peer, MessageType::kBlobChunk,
                              BlobChunk{ask->sha256, ask->offset}, 0, 0, payload);
   }

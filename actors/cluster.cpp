@@ -51,9 +51,9 @@ actors::token_sink::behavior_type sink_behavior(
 }
 
 Result<actors::ReadyPtr> open(Cluster::Impl& impl, const GenerateRequest& request) {
-  TROUPE_ASSIGN_OR_RETURN(
-      actors::OpenModel open,
-      actors::describe_model(*impl.host->store, request.model, request.layers, impl.bulk));
+  TROUPE_ASSIGN_OR_RETURN(actors::OpenModel open,
+                          actors::describe_model(*impl.host->store, request.model, request.layers,
+                                                 request.kv_type, impl.bulk));
   caf::scoped_actor self(impl.host->system());
   actors::ReadyPtr ready;
   std::string trouble;

@@ -127,7 +127,7 @@ std::vector<net::PublicKey> ClusterState::tick(std::int64_t now_us) {
 
 Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::size_t layers,
                                          const std::vector<model::LayerRange>& ranges,
-                                         std::vector<net::PublicKey> sources) {
+                                         std::vector<net::PublicKey> sources, std::uint8_t kv) {
   std::vector<const NodeRecord*> workers;
   for (const NodeRecord* node : nodes()) {
     if (node->alive() && node->works) workers.push_back(node);
@@ -151,6 +151,7 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
   deployment.epoch = next_epoch_++;
   deployment.manifest = manifest;
   deployment.explicit_layers = !ranges.empty();
+  deployment.kv = kv;
   deployment.sources = std::move(sources);
   for (std::size_t i = 0; i < placed.size(); ++i) {
     StagePlan stage;
@@ -164,9 +165,10 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
 }
 
 Deployment* ClusterState::find(const std::string& model,
-                               const std::vector<model::LayerRange>& ranges) {
+                               const std::vector<model::LayerRange>& ranges, std::uint8_t kv) {
   for (auto& [epoch, deployment] : deployments_) {
     if (deployment.manifest.model != model || deployment.life == DeploymentLife::kFailed) continue;
+    if (deployment.kv != kv) continue;
     if (ranges.empty()) return &deployment;
     const bool same = ranges.size() == deployment.stages.size() &&
                       std::equal(ranges.begin(), ranges.end(), deployment.stages.begin(),

@@ -58,6 +58,7 @@ struct Deployment {
   std::uint64_t epoch = 0;
   model::Manifest manifest;
   bool explicit_layers = false;
+  std::uint8_t kv = 0;  // kv_code
   std::vector<StagePlan> stages;
   std::vector<net::PublicKey> sources;
   DeploymentLife life = DeploymentLife::kAllowing;
@@ -90,9 +91,11 @@ class ClusterState {
   //   or more ranges than nodes).
   Result<std::uint64_t> plan(const model::Manifest& manifest, std::size_t layers,
                              const std::vector<model::LayerRange>& ranges,
-                             std::vector<net::PublicKey> sources);
-  // A deployment of `model` that is ready or on its way there, with these ranges if any are given.
-  Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges);
+                             std::vector<net::PublicKey> sources, std::uint8_t kv = 0);
+  // A deployment of `model` that is ready or on its way there, with these ranges if any are given,
+  // whose keys and values are kept like this.
+  Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,
+                   std::uint8_t kv = 0);
   Deployment* find(std::uint64_t epoch);
   // True when this was the last one that was awaited.
   bool allowed(const net::PublicKey& node, std::uint64_t epoch);

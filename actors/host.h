@@ -60,7 +60,7 @@ std::uint64_t machine_memory_bytes();
 // on this machine; tells `bulk` to serve its parts.
 Result<OpenModel> describe_model(model::Store& store, const std::string& model,
                                  const std::vector<model::LayerRange>& layers,
-                                 const bulk_actor& bulk);
+                                 std::optional<kernels::KvType> kv_type, const bulk_actor& bulk);
 
 }  // namespace troupe::actors
 

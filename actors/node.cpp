@@ -199,7 +199,7 @@ void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
                  TROUPE_ASSIGN_OR_RETURN(const auto config,
                                          model::config_from_gguf(source->header()));
                  return model::Stage::load(*source, config, {order->layer_begin, order->layer_end},
-                                           device, {});
+                                           device, {kv_type_of(order->kv), 0});
                };
                auto loaded = load();
                auto result = std::make_shared<StageResult>();

@@ -10,6 +10,7 @@
 #include <troupe/model/chat_template.h>
 #include <troupe/model/config.h>
 #include <troupe/model/sampler.h>
+#include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/net/transport.h>
 #include <troupe/runtime/status.h>
@@ -24,7 +25,8 @@ namespace troupe {
 
 // One prompt and how to continue it.
 struct GenerateRequest {
-  // A name in the store, a path to a GGUF file, or sha256:HEX of a whole file.
+  // A name in the store, a path to a GGUF file or a Hugging Face folder, or sha256:HEX of a whole
+  // file.
   std::string model;
   // The prompt: exactly one of these three is not empty.
   std::string prompt;                        // text; with the chat template as a user's message
@@ -41,6 +43,8 @@ struct GenerateRequest {
   // Which node gets which layers, e.g. {0-9, 10-19, 20-29} in the order of `nodes`; empty: the
   // coordinator decides.
   std::vector<model::LayerRange> layers;
+  // How keys and values are kept; absent: f32 when the weights are F32, else f16.
+  std::optional<kernels::KvType> kv_type;
   int deadline_ms = 0;  // of the whole call; 0: ten minutes
 };
 

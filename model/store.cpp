@@ -175,7 +175,8 @@ Result<fs::path> Store::resolve(const std::string& model) const {
   std::error_code error;
   if (fs::is_regular_file(model, error)) return fs::path(model);
   if (fs::is_directory(model, error)) {
-    return Status(Code::kInvalidArgument, model + " is a folder; give a GGUF file in it");
+    TROUPE_ASSIGN_OR_RETURN(const auto files, model_files(model));  // says what is missing
+    return fs::path(model);
   }
   const std::string what_to_do =
       find_in_catalogue(model) != nullptr
@@ -225,12 +226,15 @@ std::optional<fs::path> Store::whole_file(const std::string& model_sha256) const
   const std::lock_guard lock(adopted_mutex_);
   const auto found = adopted_.find(model_sha256);
   std::error_code error;
-  if (found == adopted_.end() || !fs::is_regular_file(found->second, error)) return std::nullopt;
+  if (found == adopted_.end() || !fs::exists(found->second, error)) return std::nullopt;
   return found->second;
 }
 
 Result<std::unique_ptr<TensorSource>> Store::source(const Manifest& manifest) const {
-  if (const auto file = whole_file(manifest.model)) return open_gguf(file->string());
+  if (const auto file = whole_file(manifest.model)) {
+    TROUPE_ASSIGN_OR_RETURN(std::unique_ptr<WholeModel> model, open_model(file->string()));
+    return std::unique_ptr<TensorSource>(std::move(model));
+  }
   return open_blobs(root_ / "blobs", manifest);
 }
 

@@ -1,6 +1,6 @@
 #include <troupe/actors/coordinator/shell.h>
 #include <troupe/model/chat_template.h>
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/id_tokenizer.h>
 
 namespace troupe::actors::coordinator {
 namespace {
@@ -62,7 +62,7 @@ Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& depl
   EngineSetup engine;
   engine.epoch = deployment.epoch;
   engine.first_stage = deployment.stages.front().node;
-  TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::Tokenizer::from_gguf(header));
+  TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::open_tokenizer(header, config.vocabulary));
   if (const auto text = header.string("tokenizer.chat_template")) {
     auto parsed = model::ChatTemplate::parse(*text);
     if (parsed) {
@@ -88,7 +88,7 @@ void place(Self self, const Setup& setup, Opening opening) {
   const auto refuse_all = [&](const Status& why) {
     for (const Reply& reply : opening.replies) reply(refusal(why));
   };
-  Deployment* deployment = state.find(opening.open.model, opening.ranges);
+  Deployment* deployment = state.find(opening.open.model, opening.ranges, opening.open.kv);
   if (deployment == nullptr) {
     // Another split of this model that nobody uses makes room.
     std::vector<std::uint64_t> unused;
@@ -104,7 +104,13 @@ void place(Self self, const Setup& setup, Opening opening) {
     const auto planned = [&]() -> Result<std::uint64_t> {
       TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
       TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-      return state.plan(opening.open.manifest, config.layers, opening.ranges, opening.sources);
+      if (!config.causal) {
+        return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
+                                                  "), which generates no text; 'troupe logits' "
+                                                  "runs it");
+      }
+      return state.plan(opening.open.manifest, config.layers, opening.ranges, opening.sources,
+                        opening.open.kv);
     }();
     if (!planned) return refuse_all(planned.status());
     deployment = state.find(*planned);
@@ -186,6 +192,7 @@ void begin_loading(Self self, const Setup& setup, const Deployment& deployment) 
     load.manifest = deployment.manifest;
     load.layer_begin = static_cast<std::uint32_t>(deployment.stages[i].layers.begin);
     load.layer_end = static_cast<std::uint32_t>(deployment.stages[i].layers.end);
+    load.kv = deployment.kv;
     load.last = i + 1 == count;
     load.next = address_of(self, setup, load.last ? me : deployment.stages[i + 1].node);
     for (const net::PublicKey& source : deployment.sources) {
@@ -224,7 +231,7 @@ void open_model(Self self, const Setup& setup, OpenModel open, const net::Public
     ranges.push_back({open.layer_begins[i], open.layer_ends[i]});
   }
   // A deployment that is there needs no file.
-  if (Deployment* found = self->state.state->find(open.model, ranges)) {
+  if (Deployment* found = self->state.state->find(open.model, ranges, open.kv)) {
     open.manifest = found->manifest;
     return place(self, setup, {std::move(open), ranges, {}, {std::move(reply)}});
   }

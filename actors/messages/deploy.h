@@ -67,9 +67,10 @@ struct LoadStage {
   bool last = false;
   // Who holds the model's parts: those with an address are dialled, the others dial.
   std::vector<PeerAddress> sources;
+  std::uint8_t kv = 0;  // kv_code (generate.h)
   template <class A>
   void serialize(A& a) {
-    a(epoch, manifest, layer_begin, layer_end, next, last, sources);
+    a(epoch, manifest, layer_begin, layer_end, next, last, sources, kv);
   }
 };
 struct StageLoaded {

@@ -1,17 +1,30 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <troupe/model/config.h>
 #include <troupe/model/sampler.h>
 #include <troupe/model/store.h>
+#include <troupe/runtime/kernels/kernels.h>
 
 // Client to head: open a model, submit prompts, get tokens. `request` is the client's own number;
 // answers carry it back.
 
 namespace troupe::actors {
+
+// How keys and values are kept, in messages. 0: as the model has it; a code from outside that is
+// not known is taken for that, too.
+inline std::uint8_t kv_code(std::optional<kernels::KvType> type) {
+  return !type ? 0 : *type == kernels::KvType::kF16 ? 1 : 2;
+}
+inline std::optional<kernels::KvType> kv_type_of(std::uint8_t code) {
+  if (code == 1) return kernels::KvType::kF16;
+  if (code == 2) return kernels::KvType::kF32;
+  return std::nullopt;
+}
 
 struct OpenModel {
   std::uint64_t request = 0;
@@ -19,9 +32,10 @@ struct OpenModel {
   bool has_manifest = false;  // the client holds the file and serves its parts
   model::Manifest manifest;
   std::vector<std::uint32_t> layer_begins, layer_ends;  // an explicit split; empty: plan it
+  std::uint8_t kv = 0;                                  // kv_code
   template <class A>
   void serialize(A& a) {
-    a(request, model, has_manifest, manifest, layer_begins, layer_ends);
+    a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv);
   }
 };
 struct StageName {

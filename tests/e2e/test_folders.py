@@ -71,6 +71,44 @@ def test_logits_of_a_classifier(place):
     assert logits(place, TINY / "bert", ids, "--token-types", text([1] * len(ids)))[1] != values
 
 
+def greedy(place, model, ids, count):
+    """What a model goes on with, from its logits alone."""
+    ids = list(ids)
+    for _ in range(count):
+        values = logits(place, model, ids)[1][-128:]
+        ids.append(max(range(128), key=lambda i: (values[i], -i)))
+        if ids[-1] == 2:  # what config.json calls the end
+            break
+    return ids
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_run_with_token_ids(place, family):
+    answer = place.json("run", TINY / family, "--prompt-ids", "5,6,7", "-n", 6)
+    assert answer["prompt_token_ids"] == [5, 6, 7]
+    assert [5, 6, 7] + answer["token_ids"] == greedy(place, TINY / family, [5, 6, 7], 6)
+    assert answer["text"] == ""
+    assert place.json("run", TINY / family, "--prompt-ids", "5,6,7", "-n", 6, "--kv",
+                      "f32")["token_ids"] == answer["token_ids"]
+
+
+def test_layers_of_a_folder_on_other_nodes(tmp_path):
+    cluster = harness.Cluster(tmp_path, 2)
+    try:
+        for family in ("qwen3", "gpt2"):
+            words = ("run", TINY / family, "--prompt-ids", "9,8,7,6", "-n", 20)
+            alone = cluster.place.json(*words, "--cluster", "none")
+            shared = cluster.place.json(*words, "--cluster", cluster.head.address,
+                                        "--layers", "0,1")
+            assert shared["token_ids"] == alone["token_ids"]
+            assert len(shared["nodes"]) == 2
+            half = cluster.place.json(*words, "--cluster", cluster.head.address, "--kv", "f16")
+            assert half["token_ids"] == cluster.place.json(*words, "--cluster", "none", "--kv",
+                                                           "f16")["token_ids"]
+    finally:
+        cluster.close()
+
+
 def test_show(place):
     shown = place.json("show", TINY / "qwen3")
     assert shown["family"] == "qwen3"
@@ -87,7 +125,12 @@ def test_show(place):
 
 
 @pytest.mark.parametrize("words, status, said", [
+    (["run", "bert", "--prompt-ids", "1,2"], 2, "encoder"),
     (["bench", "bert"], 2, "encoder"),
+    (["run", "llama", "some text"], 1, "chat template"),
+    (["run", "llama", "--raw", "some text"], 1, "--prompt-ids"),
+    (["run", "llama", "--prompt-ids", "1,128"], 2, "128"),
+    (["run", "llama", "--prompt-ids", "1,2", "--kv", "q8"], 2, "--kv"),
     (["logits", "llama", "-o", "OUT"], 2, "--ids"),
     (["logits", "llama", "--ids", "1,2"], 2, "--out"),
     (["logits", "llama", "--ids", "1,x", "-o", "OUT"], 2, "--ids"),
@@ -114,7 +157,7 @@ def test_a_damaged_folder(place):
     weights = (TINY / "llama" / "model.safetensors").read_bytes()
 
     def says(*words):
-        outcome = place.troupe("bench", folder, "--prompt", 4, "--decode", 2)
+        outcome = place.troupe("run", folder, "--prompt-ids", "1,2")
         assert outcome.status == 1, str(outcome)
         sentence = outcome.err.splitlines()[-1]
         assert all(word in sentence for word in words), sentence

@@ -382,3 +382,51 @@ TEST_CASE("texts of a folder travel in the header") {
   CHECK_THAT(*(*model)->header().string("troupe.config_json"), Contains("LlamaForCausalLM"));
   CHECK_FALSE((*model)->header().string("troupe.tokenizer_config_json").is_ok());
 }
+
+TEST_CASE("a folder's layers can be fetched as blobs and give the same bits") {
+  const Folder home("llama");  // any folder that goes in the end
+  const auto device = make_device(2);
+  for (const char* family : {"llama", "gpt2"}) {
+    INFO(family);
+    const fs::path path = kTiny / family;
+    const auto here = *Store::open(home.path / "here"), there = *Store::open(home.path / "there");
+    REQUIRE(*here->resolve(path.string()) == path);
+    const auto manifest = here->manifest(path);
+    INFO(manifest.message());
+    REQUIRE(manifest.is_ok());
+    CHECK(here->manifest(path)->model == manifest->model);  // remembered
+    const auto model = *open_model(path.string());
+    CHECK(manifest->file_bytes == model->file_bytes());
+    CHECK(manifest->tensors.size() == model->header().tensors.size());
+    const std::string file = whole_file(*model, 1 << 20);
+    CHECK(manifest->model == sha256_hex(std::as_bytes(std::span(file))));
+    here->adopt(*manifest, path);
+    REQUIRE(here->source(*manifest).is_ok());
+
+    const auto send = [&](const BlobRef& blob, std::uint64_t offset) {
+      if (there->has_blob(blob.sha256)) return;
+      const auto piece = model->piece(offset, blob.bytes);
+      REQUIRE(piece.size() == blob.bytes);
+      const auto writer = *there->begin_blob(blob);
+      REQUIRE(writer->append(piece).is_ok());
+      REQUIRE(writer->commit().is_ok());
+    };
+    const auto config = *config_from_gguf(model->header());
+    send(manifest->header, 0);
+    const auto source = *there->source(*manifest);
+    const auto names = tensors_of(source->header(), config, {1, 2});
+    const auto missing = there->missing(*manifest, names);
+    REQUIRE(missing.size() > 5);
+    for (const auto& tensor : manifest->tensors)
+      if (std::find(names.begin(), names.end(), tensor.name) != names.end())
+        send(tensor.blob, tensor.offset);
+    REQUIRE(there->missing(*manifest, names).empty());
+    REQUIRE(there->missing(*manifest, tensors_of(source->header(), config, {0, 1})).size() > 5);
+    std::vector<std::unique_ptr<Stage>> whole, split;
+    whole.push_back(load_stage(*model, config, {0, 2}, *device));
+    split.push_back(load_stage(*model, config, {0, 1}, *device));
+    split.push_back(load_stage(*source, *config_from_gguf(source->header()), {1, 2}, *device));
+    const auto ids = random_ids(30, config.vocabulary, 4);
+    REQUIRE(all_logits(split, ids, 30) == all_logits(whole, ids, 30));
+  }
+}

@@ -146,7 +146,7 @@ TEST_CASE("what cannot be imported or found is said with what to do") {
   CHECK(home.store->resolve("smollm2-135m")
             .message()
             .ends_with("fetch it with 'troupe pull smollm2-135m'"));
-  CHECK(home.store->resolve(home.path.string()).code() == Code::kInvalidArgument);
+  CHECK(home.store->resolve(home.path.string()).code() == Code::kNotFound);
   CHECK(home.store->resolve("sha256:" + wrong).code() == Code::kNotFound);
   CHECK(home.store->resolve("sha256:../../x").code() == Code::kInvalidArgument);
   CHECK(home.store->resolve("../models/x").code() == Code::kNotFound);

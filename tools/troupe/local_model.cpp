@@ -3,18 +3,11 @@
 
 namespace troupe::tools {
 
-Result<std::filesystem::path> local_path(model::Store& store, const std::string& home,
-                                         const std::string& name) {
-  std::error_code error;
-  if (std::filesystem::is_directory(name, error)) return std::filesystem::absolute(name);
-  return model_file(store, home, name);
-}
-
 Result<LocalModel> load_local_model(const std::string& home, const std::string& name,
                                     const LocalModelOptions& options) {
   LocalModel loaded;
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
-  TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path, local_path(*store, home, name));
+  TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path, model_file(*store, home, name));
   TROUPE_ASSIGN_OR_RETURN(loaded.source, model::open_model(path.string()));
   TROUPE_ASSIGN_OR_RETURN(const model::ModelConfig config,
                           model::config_from_gguf(loaded.source->header()));

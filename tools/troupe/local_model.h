@@ -1,11 +1,9 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include <troupe/model/store.h>
 #include <troupe/model/transformer.h>
 #include <troupe/runtime/device.h>
 
@@ -18,10 +16,6 @@ struct LocalModel {
   std::unique_ptr<Device> device;
   std::unique_ptr<model::Stage> stage;  // every layer; before the device it runs on
 };
-// Where the file or the folder of a model lies, for the verbs that read it in this process.
-Result<std::filesystem::path> local_path(model::Store& store, const std::string& home,
-                                         const std::string& name);
-
 struct LocalModelOptions {
   int threads = 0;                         // 0: every usable CPU
   std::optional<kernels::KvType> kv_type;  // absent: the model's default

@@ -185,10 +185,6 @@ Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequ
 Result<std::string> prepare_model(model::Store& store, const std::string& home,
                                   const std::string& name, bool remote) {
   if (remote && has_prefix(name, "sha256:")) return name;  // the cluster may have what we lack
-  std::error_code ignored;
-  if (name.find('/') != std::string::npos && fs::is_directory(name, ignored)) {
-    return Status(Code::kBadData, name + " is a folder: give the path of the GGUF file in it");
-  }
   Result<fs::path> path = store.resolve(name);
   if (path.code() == Code::kNotFound && model::find_in_catalogue(name) != nullptr) {
     TROUPE_ASSIGN_OR_RETURN(const Pulled pulled, pull(store, home, {name, "", std::nullopt}));

@@ -8,6 +8,7 @@
 
 #include <troupe/tools/troupe/chat.h>
 #include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/ids.h>
 #include <troupe/tools/troupe/input.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>
@@ -27,29 +28,6 @@ struct Options {
   GenerateRequest request;
 };
 
-// "1,2,3" -> ids.
-Result<std::vector<model::TokenId>> parse_ids(const std::string& text) {
-  std::vector<model::TokenId> ids;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (at != end) {
-    model::TokenId id = 0;
-    const auto [next, error] = std::from_chars(at, end, id);
-    if (error != std::errc() || id < 0 || (next != end && (*next != ',' || next + 1 == end))) {
-      break;
-    }
-    ids.push_back(id);
-    at = next == end ? end : next + 1;
-  }
-  if (ids.empty() || at != end) {
-    return Status(Code::kInvalidArgument,
-                  "--prompt-ids takes token ids with commas between them, e.g. 504,3575,282; it "
-                  "cannot be read from '" +
-                      std::string(at, static_cast<std::size_t>(end - at)).substr(0, 40) + "' on");
-  }
-  return ids;
-}
-
 Status fill_request(Options& options) {
   GenerateRequest& request = options.request;
   TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
@@ -63,7 +41,7 @@ Status fill_request(Options& options) {
     if (!request.system.empty()) {
       return {Code::kInvalidArgument, "--prompt-ids are taken as they are: --system has no place"};
     }
-    TROUPE_ASSIGN_OR_RETURN(request.prompt_ids, parse_ids(options.prompt_ids));
+    TROUPE_ASSIGN_OR_RETURN(request.prompt_ids, parse_ids(options.prompt_ids, "--prompt-ids"));
     return Status::ok();
   }
   if (request.raw && !request.system.empty()) {
@@ -193,6 +171,7 @@ void add_generation_options(CLI::App& app, Options& options) {
   app.add_option("-c,--context", request.context,
                  "Positions that prompt and answer may take [the model's limit]")
       ->check(CLI::Range(1, 1 << 24));
+  add_kv_option(app, options.request.kv_type);
   app.add_option("--layers", options.layers,
                  "Which node gets which layers, in the order of `troupe nodes`, e.g. 0-14,15-29");
 }
@@ -202,7 +181,8 @@ void add_generation_options(CLI::App& app, Options& options) {
 Action add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("MODEL", options->model,
-                 "A name (`troupe ls`; fetched when it is not here), a path, or sha256:HEX")
+                 "A name (`troupe ls`; fetched when it is not here), a path of a GGUF file or a "
+                 "folder, or sha256:HEX")
       ->required()
       ->type_name("");
   CLI::Option* prompt =

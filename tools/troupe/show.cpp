@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/transformer.h>
-#include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -41,7 +40,7 @@ std::string tokenizer_of(const model::GgufHeader& header) {
 Result<Description> describe(const Options& options) {
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
   TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
-                          local_path(*store, options.common.home, options.model));
+                          model_file(*store, options.common.home, options.model));
   TROUPE_ASSIGN_OR_RETURN(const auto source, model::open_model(path.string()));
   Description out;
   TROUPE_ASSIGN_OR_RETURN(out.config, model::config_from_gguf(source->header()));

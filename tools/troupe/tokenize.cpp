@@ -5,7 +5,6 @@
 
 #include <troupe/model/id_tokenizer.h>
 #include <troupe/tools/troupe/input.h>
-#include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -35,7 +34,7 @@ Result<std::vector<model::TokenId>> token_ids(const Options& options) {
   }
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
   TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
-                          local_path(*store, options.common.home, options.model));
+                          model_file(*store, options.common.home, options.model));
   TROUPE_ASSIGN_OR_RETURN(const std::unique_ptr<model::WholeModel> source,
                           model::open_model(path.string()));
   TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
