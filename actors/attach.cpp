@@ -34,8 +34,8 @@ actors::token_sink::behavior_type relay_behavior(
   self->set_down_handler([self](const caf::down_msg&) { self->quit(); });
   return {
       [=](const actors::TokenPtr& token) {
-        self->send(receiver, std::make_shared<const TokenEvent>(
-                                 TokenEvent{token->id, token->text, token->index}));
+        self->send(receiver, std::make_shared<const TokenEvent>(TokenEvent{
+                                 token->id, token->text, token->index, token->logprobs}));
       },
       [=](const actors::FinishedPtr& finished) {
         self->send(receiver, outcome(actors::make_result(*finished, *ready)));

@@ -38,7 +38,7 @@ actors::token_sink::behavior_type sink_behavior(
   return {
       [self, setup](const actors::TokenPtr& token) {
         if (setup->cancelled || !setup->on_token) return;
-        if (!setup->on_token({token->id, token->text, token->index})) {
+        if (!setup->on_token({token->id, token->text, token->index, token->logprobs})) {
           setup->cancelled = true;
           self->send(setup->service, actors::cancel_atom::value, setup->request);
         }

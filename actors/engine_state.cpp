@@ -73,6 +73,12 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
                       "; shorten the prompt or raise the context");
   }
   TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
+  for (const model::LogitBias& one : request.sampling.logit_bias) {
+    if (static_cast<std::size_t>(one.id) < tokenizer_->vocabulary()) continue;
+    return Status(Code::kInvalidArgument, "logit_bias names token " + std::to_string(one.id) +
+                                              ", outside the vocabulary of " +
+                                              std::to_string(tokenizer_->vocabulary()) + " tokens");
+  }
   for (const std::string& stop : request.stop) {
     if (stop.empty()) return Status(Code::kInvalidArgument, "a stop string is empty");
   }
@@ -171,7 +177,7 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
     text = running.text.push(*piece);
   }
   Token out{token.request, static_cast<std::uint32_t>(running.answer.size() - 1), token.token,
-            std::move(text)};
+            std::move(text), token.logprobs};
   const bool stopped = is_end || running.text.stopped();
   const bool full = running.answer.size() >= running.request.max_tokens ||
                     running.length() >= running.request.context;

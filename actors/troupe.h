@@ -52,6 +52,9 @@ struct TokenEvent {
   model::TokenId id = 0;
   std::string text;       // whole UTF-8 characters that this token completed; may be empty
   std::size_t index = 0;  // 0 for the first token of the answer
+  // Where sampling.logprobs asks for them: the token's own log-probability, then those of the
+  // likeliest tokens.
+  std::vector<model::TokenLogprob> logprobs = {};
 };
 // Called on a thread of the library, one token after the other, never two at once for one call.
 // Return false to cancel: the call then ends with finish_reason "stop". Must not call back into the

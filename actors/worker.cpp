@@ -9,6 +9,13 @@ namespace troupe::actors {
 
 Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const Step& step) {
   std::vector<std::shared_ptr<model::KvSequence>> handles;
+  std::size_t rows = 0;
+  for (const StepSegment& segment : step.segments) rows += segment.count;
+  if (rows != step.token_ids.size()) {
+    return Status(Code::kBadData, "a step has " + std::to_string(step.token_ids.size()) +
+                                      " token ids for " + std::to_string(rows) + " rows");
+  }
+  std::size_t row = 0;
   for (const StepSegment& segment : step.segments) {
     if (segment.count == 0) {
       return Status(Code::kBadData, "a step has a segment without rows");
@@ -16,7 +23,7 @@ Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const
     Entry& entry = sequences_[segment.request];
     if (segment.position == 0) {
       if (entry.sequence) dropped_.push_back(std::move(entry.sequence));
-      entry = {stage_->new_sequence(), 0};
+      entry = {stage_->new_sequence(), 0, {}};
     }
     if (!entry.sequence || entry.next_position != segment.position) {
       const std::size_t expected = entry.next_position;
@@ -27,9 +34,21 @@ Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const
                         std::to_string(expected));
     }
     entry.next_position += segment.count;
+    if (segment.sampling.has_penalties()) {
+      const auto ids = step.token_ids.begin() + static_cast<std::ptrdiff_t>(row);
+      entry.log.insert(entry.log.end(), ids, ids + segment.count);
+    }
+    row += segment.count;
     handles.push_back(entry.sequence);
   }
   return handles;
+}
+
+std::vector<model::TokenId> WorkerState::log(std::uint64_t request, std::size_t end) const {
+  const auto found = sequences_.find(request);
+  if (found == sequences_.end() || found->second.log.size() < end) return {};
+  const auto begin = found->second.log.begin();
+  return {begin, begin + static_cast<std::ptrdiff_t>(end)};
 }
 
 void WorkerState::close(const std::vector<std::uint64_t>& requests) {
@@ -56,6 +75,7 @@ struct StepJob {
   FramePtr frame;
   Step step;
   std::vector<std::shared_ptr<model::KvSequence>> sequences;
+  std::vector<std::vector<model::TokenId>> logs;  // of each segment that penalties apply to
   std::vector<std::shared_ptr<model::KvSequence>> dropped;  // freed on the device's thread
 };
 
@@ -71,7 +91,6 @@ void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step
 }
 
 Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output) {
-  job.step.token_ids.clear();
   const std::size_t bytes = output.hidden.size() * sizeof(float);
   auto hidden = std::make_shared<std::vector<float>>(std::move(output.hidden));
   net::Payload payload{
@@ -90,13 +109,18 @@ Status sample_and_answer(const WorkerSetup& setup, const StepJob& job,
   StepDone done;
   std::size_t row = 0;
   const std::size_t vocabulary = setup.stage->config().vocabulary;
-  for (const StepSegment& segment : job.step.segments) {
+  for (std::size_t i = 0; i < job.step.segments.size(); ++i) {
+    const StepSegment& segment = job.step.segments[i];
     if (!segment.sample) continue;
     const std::span<const float> logits(output.logits.data() + row++ * vocabulary, vocabulary);
     const std::uint32_t position = segment.position + segment.count;
-    Result<model::TokenId> token = model::sample(logits, segment.sampling, position);
+    Result<model::TokenId> token = model::sample(logits, segment.sampling, position, job.logs[i]);
     if (!token) return token.status();
-    done.tokens.push_back({segment.request, position, *token});
+    SampledToken sampled{segment.request, position, *token, {}};
+    if (segment.sampling.logprobs > 0) {
+      sampled.logprobs = model::log_probabilities(logits, *token, segment.sampling.logprobs);
+    }
+    done.tokens.push_back(std::move(sampled));
   }
   return setup.link->send(setup.head, MessageType::kStepDone, done, setup.epoch,
                           job.frame->header.step);
@@ -122,10 +146,6 @@ Status run_step(const WorkerSetup& setup, StepJob& job) {
     const std::span<const std::byte> bytes = job.frame->payload.data;
     std::vector<float> hidden;
     if (first) {
-      if (job.step.token_ids.size() != rows) {
-        return Status(Code::kBadData, "a step has " + std::to_string(job.step.token_ids.size()) +
-                                          " token ids for " + std::to_string(rows) + " rows");
-      }
       input.token_ids = job.step.token_ids;
     } else {
       const std::size_t expected = rows * config.channels * sizeof(float);
@@ -161,13 +181,19 @@ worker_actor::behavior_type worker_behavior(worker_actor::stateful_pointer<Worke
         if (!step) return;
         WorkerState& state = *self->state.state;
         auto sequences = state.admit(*step);
+        std::vector<std::vector<model::TokenId>> logs;
+        for (const StepSegment& segment : step->segments) {
+          const bool wanted = segment.sample && segment.sampling.has_penalties();
+          logs.push_back(wanted ? state.log(segment.request, segment.position + segment.count)
+                                : std::vector<model::TokenId>());
+        }
         state.close(step->closed);
         if (!sequences) {
           fail_step(*setup, frame->header.step, *step, sequences.status());
           return;
         }
-        auto job = std::make_shared<StepJob>(
-            StepJob{frame, std::move(*step), std::move(*sequences), state.take_dropped()});
+        auto job = std::make_shared<StepJob>(StepJob{frame, std::move(*step), std::move(*sequences),
+                                                     std::move(logs), state.take_dropped()});
         self->send(setup->device, std::make_shared<const DeviceJob>([setup, job](Device&) {
                      const std::uint64_t before = kv_bytes(job->sequences);
                      const Status ran = run_step(*setup, *job);

@@ -34,8 +34,12 @@ class WorkerState {
  public:
   explicit WorkerState(std::shared_ptr<model::Stage> stage) : stage_(std::move(stage)) {}
   // Makes and finds the sequences of a step's segments, in order. The returned handles keep them
-  // alive until the job has run. kFailedPrecondition when a position does not follow.
+  // alive until the job has run. kFailedPrecondition when a position does not follow, kBadData when
+  // rows and token ids do not agree.
   Result<std::vector<std::shared_ptr<model::KvSequence>>> admit(const Step& step);
+  // The tokens of a request up to `end`, for penalties; what the steps have brought so far. Empty
+  // when it is not known.
+  std::vector<model::TokenId> log(std::uint64_t request, std::size_t end) const;
   void close(const std::vector<std::uint64_t>& requests);
   // What was closed or started anew since the last call; the caller frees it.
   std::vector<std::shared_ptr<model::KvSequence>> take_dropped();
@@ -44,7 +48,8 @@ class WorkerState {
  private:
   struct Entry {
     std::shared_ptr<model::KvSequence> sequence;
-    std::size_t next_position = 0;  // after every step admitted so far
+    std::size_t next_position = 0;    // after every step admitted so far
+    std::vector<model::TokenId> log;  // of the positions before it, where penalties need them
   };
   std::shared_ptr<model::Stage> stage_;
   std::map<std::uint64_t, Entry> sequences_;

@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -9,102 +7,22 @@
 
 #include <troupe/model/philox.h>
 #include <troupe/model/sampler.h>
+#include <troupe/model/sampler_filters.h>
+#include <troupe/model/sampler_weights.h>
 #include <troupe/runtime/kernels/kernels.h>
 
-// The definition, which every machine follows bit for bit (f32 unless it says double):
-//   z_i = (logit_i - max) / temperature      w_i = exp_bits(z_i), or 0 when z_i < kFloor
-//   S   = sum over chunks of kChunk ids, in order, of the chunk's sum: 16 partial sums by id mod
-//   16,
-//         halves added 8, 4, 2, 1 apart; in double
-//   u   = Philox of (seed, position), a multiple of 2^-53 in [0, 1)
-//   top_p = 1: the chunk, then the id in it, at which the running sum in id order exceeds u S
-//   top_p < 1: ids in the total order (logit descending, id ascending) until their running sum N
-//         reaches top_p S, the one that reaches it included; then the id at which the running sum
-//         exceeds u N
+// With S and w as sampler_weights.h defines them:
+//   u   = Philox of (seed, choice, position), a multiple of 2^-53 in [0, 1)
+//   nothing cut off: the chunk, then the id in it, at which the running sum in id order exceeds u S
+//   top_p < 1 alone: ids in the total order until their running sum N reaches top_p S, the one that
+//         reaches it included; then the id at which the running sum exceeds u N
+//   other steps: sampler_filters.cpp
 // Sums are exact enough that the last id with w > 0 stands in when rounding leaves none.
 
 namespace troupe::model {
 namespace {
 
-constexpr std::size_t kLanes = 16;
-constexpr std::size_t kChunk = 4096;
-// exp(-80) of the largest token: what lies below cannot be drawn in practice, and 0 keeps masked
-// logits (-inf) from ever being drawn.
-constexpr float kFloor = -80.0f;
-
-// The bits are the same from every target; the widest is only faster.
-const kernels::Kernels& exp_table() {
-  static const kernels::Kernels& table = [&]() -> const kernels::Kernels& {
-    const Result<kernels::Isa> isa = kernels::choose_isa();
-    return kernels::table(isa.is_ok() ? *isa : kernels::Isa::kScalar);
-  }();
-  return table;
-}
-
-struct Peak {
-  float value = -std::numeric_limits<float>::infinity();
-  bool any_nan = false;
-};
-
-// The order of the comparisons does not change a maximum, so lanes may share the work.
-Peak peak_of(std::span<const float> logits) {
-  std::array<float, kLanes> best;
-  best.fill(-std::numeric_limits<float>::infinity());
-  std::array<int, kLanes> nan{};
-  const std::size_t whole = logits.size() / kLanes * kLanes;
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const float x = logits[i + lane];
-      best[lane] = x > best[lane] ? x : best[lane];
-      nan[lane] |= x != x;
-    }
-  }
-  Peak peak;
-  for (std::size_t lane = 0; lane < kLanes; ++lane) {
-    peak.value = std::max(peak.value, best[lane]);
-    peak.any_nan |= nan[lane] != 0;
-  }
-  for (std::size_t i = whole; i < logits.size(); ++i) {
-    peak.any_nan |= logits[i] != logits[i];
-    if (logits[i] > peak.value) peak.value = logits[i];
-  }
-  return peak;
-}
-
-double chunk_sum(std::span<const float> weights) {
-  std::array<double, kLanes> partial{};
-  const std::size_t whole = weights.size() / kLanes * kLanes;
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) partial[lane] += weights[i + lane];
-  }
-  for (std::size_t i = whole; i < weights.size(); ++i) partial[i - whole] += weights[i];
-  for (std::size_t apart = kLanes / 2; apart > 0; apart /= 2) {
-    for (std::size_t lane = 0; lane < apart; ++lane) partial[lane] += partial[lane + apart];
-  }
-  return partial[0];
-}
-
-struct Weights {
-  std::vector<float> weights;      // w
-  std::vector<double> chunk_sums;  // of each kChunk ids
-  double sum = 0;                  // S
-};
-
-Weights weights_of(std::span<const float> logits, float peak, float temperature) {
-  Weights out;
-  out.weights.resize(logits.size());
-  std::array<float, kChunk> scaled;
-  for (std::size_t begin = 0; begin < logits.size(); begin += kChunk) {
-    const std::size_t count = std::min(kChunk, logits.size() - begin);
-    for (std::size_t i = 0; i < count; ++i) scaled[i] = (logits[begin + i] - peak) / temperature;
-    float* weights = out.weights.data() + begin;
-    exp_table().exp(scaled.data(), weights, count);
-    for (std::size_t i = 0; i < count; ++i) weights[i] = scaled[i] < kFloor ? 0.0f : weights[i];
-    out.chunk_sums.push_back(chunk_sum({weights, count}));
-    out.sum += out.chunk_sums.back();
-  }
-  return out;
-}
+using namespace sampling;
 
 TokenId draw_from_all(const Weights& weights, double u) {
   const double target = u * weights.sum;
@@ -129,38 +47,6 @@ TokenId draw_from_all(const Weights& weights, double u) {
     if (running > target) break;
   }
   return static_cast<TokenId>(last);
-}
-
-struct Candidate {
-  std::uint32_t key;  // ascending keys are descending logits
-  TokenId id;
-};
-
-// Both zeros get one key, since they are equal.
-std::uint32_t key_of(float logit) {
-  const auto bits = std::bit_cast<std::uint32_t>(logit + 0.0f);
-  return (bits >> 31) != 0 ? bits : ~bits & 0x7fffffffu;
-}
-
-// The total order, of candidates whose ids ascend. Radix passes are stable, and many times as fast
-// as comparisons where a flat distribution leaves most of a large vocabulary.
-void sort_candidates(std::vector<Candidate>* candidates) {
-  constexpr std::size_t kFew = 512;
-  if (candidates->size() < kFew) {
-    std::stable_sort(candidates->begin(), candidates->end(),
-                     [](const Candidate& a, const Candidate& b) { return a.key < b.key; });
-    return;
-  }
-  constexpr unsigned kBits = 11;
-  constexpr std::uint32_t kMask = (1u << kBits) - 1;
-  std::vector<Candidate> sorted(candidates->size());
-  for (unsigned shift = 0; shift < 32; shift += kBits) {
-    std::array<std::size_t, kMask + 2> begins{};
-    for (const Candidate& one : *candidates) ++begins[(one.key >> shift & kMask) + 1];
-    for (std::size_t i = 1; i < begins.size(); ++i) begins[i] += begins[i - 1];
-    for (const Candidate& one : *candidates) sorted[begins[one.key >> shift & kMask]++] = one;
-    candidates->swap(sorted);
-  }
 }
 
 // The nucleus is a prefix of the total order, and so is the set of all tokens within some distance
@@ -209,21 +95,60 @@ Status bad_logits(const std::string& what, std::uint64_t position) {
 }  // namespace
 
 Status validate(const SamplingParams& params) {
+  const auto bad = [](const std::string& field, double value, const char* expected) {
+    return Status(Code::kInvalidArgument,
+                  field + " is " + std::to_string(value) + ", expected a number " + expected);
+  };
+  const auto finite = [](float x) { return !std::isnan(x) && !std::isinf(x); };
   if (!(params.temperature >= 0.0f) || std::isinf(params.temperature)) {
-    return Status(Code::kInvalidArgument, "temperature is " + std::to_string(params.temperature) +
-                                              ", expected a number from 0 (greedy) up");
+    return bad("temperature", params.temperature, "from 0 (greedy) up");
   }
   if (!(params.top_p > 0.0f && params.top_p <= 1.0f)) {
-    return Status(Code::kInvalidArgument, "top_p is " + std::to_string(params.top_p) +
-                                              ", expected a number above 0 and at most 1");
+    return bad("top_p", params.top_p, "above 0 and at most 1");
+  }
+  if (!(params.min_p >= 0.0f && params.min_p <= 1.0f)) {
+    return bad("min_p", params.min_p, "from 0 to 1");
+  }
+  if (!(params.typical > 0.0f && params.typical <= 1.0f)) {
+    return bad("typical", params.typical, "above 0 and at most 1");
+  }
+  if (!(params.repeat_penalty > 0.0f) || !finite(params.repeat_penalty)) {
+    return bad("repeat_penalty", params.repeat_penalty, "above 0");
+  }
+  if (!finite(params.presence_penalty)) {
+    return bad("presence_penalty", params.presence_penalty, "that is finite");
+  }
+  if (!finite(params.frequency_penalty)) {
+    return bad("frequency_penalty", params.frequency_penalty, "that is finite");
+  }
+  if (params.logprobs > SamplingParams::kLogprobsMax) {
+    return bad("logprobs", params.logprobs, "from 0 to 20");
+  }
+  if (params.logit_bias.size() > SamplingParams::kBiasesMax) {
+    return Status(Code::kInvalidArgument,
+                  "logit_bias has " + std::to_string(params.logit_bias.size()) +
+                      " entries, expected at most " + std::to_string(SamplingParams::kBiasesMax));
+  }
+  for (const LogitBias& one : params.logit_bias) {
+    if (one.id >= 0 && finite(one.bias)) continue;
+    return Status(Code::kInvalidArgument, "logit_bias of token " + std::to_string(one.id) + " is " +
+                                              std::to_string(one.bias) +
+                                              ", expected a finite number for an id from 0 up");
   }
   return Status::ok();
 }
 
 Result<TokenId> sample(std::span<const float> logits, const SamplingParams& params,
-                       std::uint64_t position) {
+                       std::uint64_t position, std::span<const TokenId> log) {
   TROUPE_RETURN_IF_ERROR(validate(params));
   if (logits.empty()) return bad_logits("there are no logits", position);
+  std::vector<float> changed;
+  if (params.has_penalties() || !params.logit_bias.empty()) {
+    changed.assign(logits.begin(), logits.end());
+    TROUPE_RETURN_IF_ERROR(apply_penalties(params, log, changed));
+    TROUPE_RETURN_IF_ERROR(apply_bias(params, changed));
+    logits = changed;
+  }
   const Peak peak = peak_of(logits);
   if (peak.any_nan) {
     const auto nan = std::find_if(logits.begin(), logits.end(), [](float x) { return x != x; });
@@ -238,7 +163,10 @@ Result<TokenId> sample(std::span<const float> logits, const SamplingParams& para
   }
   if (std::isinf(peak.value)) return bad_logits("the largest logit is infinite", position);
   const Weights weights = weights_of(logits, peak.value, params.temperature);
-  const double u = uniform_draw(params.seed, position);
+  const double u = uniform_draw(params.seed, position, params.choice);
+  if (params.top_k > 0 || params.typical < 1.0f || params.min_p > 0.0f) {
+    return draw_filtered(logits, weights, peak.value, params, u);
+  }
   if (params.top_p >= 1.0f) return draw_from_all(weights, u);
   return draw_from_nucleus(logits, weights, peak.value, params, u);
 }
@@ -250,6 +178,29 @@ float log_probability(std::span<const float> logits, TokenId id) {
   const Weights weights = weights_of(logits, peak.value, 1.0f);
   return logits[static_cast<std::size_t>(id)] - peak.value -
          kernels::log_bits(static_cast<float>(weights.sum));
+}
+
+std::vector<TokenLogprob> log_probabilities(std::span<const float> logits, TokenId id,
+                                            std::size_t count) {
+  TROUPE_CHECK(id >= 0 && static_cast<std::size_t>(id) < logits.size(), std::to_string(id));
+  const Peak peak = peak_of(logits);
+  const Weights weights = weights_of(logits, peak.value, 1.0f);
+  const float log_sum = kernels::log_bits(static_cast<float>(weights.sum));
+  std::vector<Candidate> order(logits.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    order[i] = {key_of(logits[i]), static_cast<TokenId>(i)};
+  }
+  count = std::min(count, order.size());
+  const auto end = order.begin() + static_cast<std::ptrdiff_t>(count);
+  std::partial_sort(order.begin(), end, order.end(), [](const Candidate& a, const Candidate& b) {
+    return a.key != b.key ? a.key < b.key : a.id < b.id;
+  });
+  const auto entry = [&](TokenId token) {
+    return TokenLogprob{token, logits[static_cast<std::size_t>(token)] - peak.value - log_sum};
+  };
+  std::vector<TokenLogprob> out = {entry(id)};
+  for (auto one = order.begin(); one != end; ++one) out.push_back(entry(one->id));
+  return out;
 }
 
 }  // namespace troupe::model

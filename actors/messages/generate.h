@@ -95,9 +95,10 @@ struct Token {
   std::uint32_t index = 0;
   model::TokenId id = 0;
   std::string text;
+  std::vector<model::TokenLogprob> logprobs;  // the token's, then the likeliest; empty: not asked
   template <class A>
   void serialize(A& a) {
-    a(request, index, id, text);
+    a(request, index, id, text, logprobs);
   }
 };
 struct Finished {

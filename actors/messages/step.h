@@ -8,8 +8,10 @@
 
 // One step of a deployment: "run your layers on these positions". Travels engine -> stage 0 -> ...
 // -> last stage -> engine. Header: epoch and step id. Hidden states are the payload, f32
-// little-endian (rows, C), rows in segment order; stage 0 gets token ids instead. A stage derives
-// every shape from its own model.
+// little-endian (rows, C), rows in segment order; stage 0 computes from the token ids instead. The
+// ids go with the step to the last stage, whose log of them is what penalties look at: a sequence
+// that starts anew at position 0 brings its whole log again. A stage derives every shape from its
+// own model.
 
 namespace troupe::actors {
 
@@ -26,7 +28,7 @@ struct StepSegment {
 };
 struct Step {
   std::vector<StepSegment> segments;
-  std::vector<model::TokenId> token_ids;  // to stage 0 only
+  std::vector<model::TokenId> token_ids;  // of the rows
   std::vector<std::uint64_t> closed;      // requests whose KV may go
   template <class A>
   void serialize(A& a) {
@@ -38,9 +40,10 @@ struct SampledToken {
   std::uint64_t request = 0;
   std::uint32_t position = 0;  // absolute position of the chosen token
   model::TokenId token = 0;
+  std::vector<model::TokenLogprob> logprobs;  // the token's, then the likeliest; empty: not asked
   template <class A>
   void serialize(A& a) {
-    a(request, position, token);
+    a(request, position, token, logprobs);
   }
 };
 struct StepDone {

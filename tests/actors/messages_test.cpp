@@ -45,11 +45,14 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(LoadStage{9, manifest, 0, 10, {{1}, 1, "a", "h", 7}, true, {{1}, {2}}});
   check_message(StageFailed{9, 4, "why"});
   Step step;
-  step.segments.push_back({1, 2, 3, true, {0.5f, 0.9f, 42}});
+  model::SamplingParams sampling{0.5f, 0.9f, 42, 3, 40, 0.1f, 0.9f, 1.1f, 0.5f, -0.5f, 5};
+  sampling.logit_bias = {{7, 1.5f}, {9, -2.0f}};
+  step.segments.push_back({1, 2, 3, true, sampling});
   step.token_ids = {1, 2, 3};
   step.closed = {8};
   check_message(step);
-  check_message(StepDone{{{1, 2, 3}}});
+  check_message(StepDone{{{1, 2, 3, {{3, -0.5f}, {4, -1.5f}}}}});
+  check_message(Token{1, 2, 3, "x", {{3, -0.5f}}});
   check_message(StepFailed{{1, 2}, 3, "why"});
   check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2});
   check_message(ModelReady{1, 0, "", 9, {{"a", "0-9"}}});

@@ -222,3 +222,244 @@ TEST_CASE("log-probabilities agree with the library's mathematics") {
     }
   }
 }
+
+namespace {
+
+// The upper tail of the chi-squared distribution: the regularized gamma function Q(d/2, x/2), by
+// its series below the mean and its continued fraction above. Source: Abramowitz & Stegun 6.5.
+double chi_squared_p(double x, double degrees) {
+  const double a = degrees / 2, half = x / 2;
+  if (half <= 0) return 1;
+  const double front = std::exp(a * std::log(half) - half - std::lgamma(a));
+  if (half < a + 1) {
+    double term = 1 / a, sum = term;
+    for (int n = 1; n < 1000; ++n) sum += term *= half / (a + n);
+    return 1 - front * sum;
+  }
+  double b = half + 1 - a, c = 1e300, d = 1 / b, h = d;
+  for (int i = 1; i < 1000; ++i) {
+    const double an = -i * (i - a);
+    b += 2;
+    d = 1 / (an * d + b);
+    c = b + an / c;
+    h *= d * c;
+  }
+  return front * h;
+}
+
+// All steps as sampler.h tells them, by plain loops in doubles: id -> probability.
+std::map<TokenId, double> oracle(std::vector<float> logits, const SamplingParams& params,
+                                 const std::vector<TokenId>& log) {
+  for (std::size_t id = 0; id < logits.size(); ++id) {
+    const auto n = std::count(log.begin(), log.end(), static_cast<TokenId>(id));
+    if (n == 0) continue;
+    float& logit = logits[id];
+    logit = logit > 0 ? logit / params.repeat_penalty : logit * params.repeat_penalty;
+    logit -= params.frequency_penalty * static_cast<float>(n) + params.presence_penalty;
+  }
+  for (const LogitBias& one : params.logit_bias) logits[one.id] += one.bias;
+  struct One {
+    TokenId id;
+    double weight, surprise;
+  };
+  const float peak = *std::max_element(logits.begin(), logits.end());
+  std::vector<One> left;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    left.push_back(
+        {static_cast<TokenId>(i), std::exp((double{logits[i]} - peak) / params.temperature), 0});
+  }
+  std::stable_sort(left.begin(), left.end(),
+                   [&](const One& a, const One& b) { return logits[a.id] > logits[b.id]; });
+  const auto sum = [&] {
+    double total = 0;
+    for (const One& one : left) total += one.weight;
+    return total;
+  };
+  const auto keep = [&](double mass) {
+    double running = 0;
+    std::size_t kept = 0;
+    while (kept < left.size() && running < mass) running += left[kept++].weight;
+    left.resize(kept);
+  };
+  if (params.top_k > 0 && params.top_k < left.size()) left.resize(params.top_k);
+  if (params.typical < 1.0f) {
+    const double total = sum();
+    double mean = 0;
+    for (One& one : left) {
+      one.surprise = -std::log(one.weight / total);
+      mean += one.weight / total * one.surprise;
+    }
+    std::stable_sort(left.begin(), left.end(), [&](const One& a, const One& b) {
+      return std::fabs(a.surprise - mean) < std::fabs(b.surprise - mean);
+    });
+    keep(params.typical * total);
+    std::stable_sort(left.begin(), left.end(), [&](const One& a, const One& b) {
+      return logits[a.id] != logits[b.id] ? logits[a.id] > logits[b.id] : a.id < b.id;
+    });
+  }
+  if (params.top_p < 1.0f) keep(params.top_p * sum());
+  const double least = params.min_p * left.front().weight;
+  std::erase_if(left, [&](const One& one) { return one.weight < least; });
+  std::map<TokenId, double> probabilities;
+  for (const One& one : left) probabilities[one.id] = one.weight / sum();
+  return probabilities;
+}
+
+SamplingParams params_of(float temperature, std::uint64_t seed) {
+  SamplingParams params;
+  params.temperature = temperature;
+  params.seed = seed;
+  return params;
+}
+
+}  // namespace
+
+TEST_CASE("chi-squared has its known quantiles") {
+  CHECK(chi_squared_p(10.828, 1) == Approx(0.001).epsilon(1e-3));
+  CHECK(chi_squared_p(29.588, 10) == Approx(0.001).epsilon(1e-3));
+  CHECK(chi_squared_p(9.342, 10) == Approx(0.5).epsilon(1e-3));
+}
+
+TEST_CASE("every step draws as the oracle computes, p above 0.001") {
+  std::vector<SamplingParams> cases(12, params_of(0.9f, 77));
+  cases[1].top_k = 7;
+  cases[2].min_p = 0.1f;
+  cases[3].typical = 0.6f;
+  cases[4].repeat_penalty = 1.3f;
+  cases[5].presence_penalty = 0.8f;
+  cases[6].frequency_penalty = 0.5f;
+  cases[7].logit_bias = {{3, 2.0f}, {8, -4.0f}, {3, 0.5f}};
+  cases[8].top_k = 20;
+  cases[8].top_p = 0.8f;
+  cases[9].typical = 0.9f;
+  cases[9].min_p = 0.05f;
+  cases[9].top_p = 0.9f;
+  cases[10].top_k = 1;
+  cases[11].top_k = 30;
+  cases[11].typical = 0.8f;
+  cases[11].top_p = 0.95f;
+  cases[11].min_p = 0.02f;
+  cases[11].repeat_penalty = 0.7f;
+  cases[11].presence_penalty = -0.3f;
+  cases[11].frequency_penalty = 0.2f;
+  cases[11].logit_bias = {{0, 1.0f}};
+  cases[11].choice = 5;
+  const std::vector<TokenId> log = {1, 4, 4, 9, 9, 9, 0, 33};
+  constexpr int kDraws = 20000;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    INFO("case " << i);
+    const std::vector<float> logits = random_logits(48, 60 + static_cast<unsigned>(i), 1.5f);
+    const std::map<TokenId, double> expected = oracle(logits, cases[i], log);
+    std::map<TokenId, int> counts;
+    for (int draw = 0; draw < kDraws; ++draw) ++counts[*sample(logits, cases[i], draw, log)];
+    for (const auto& [id, count] : counts) CHECK(expected.contains(id));
+    // Tokens that are expected fewer than 5 times count as one.
+    double chi_squared = 0, rare = 0;
+    int rare_count = 0, cells = 0;
+    for (const auto& [id, probability] : expected) {
+      const double mean = probability * kDraws;
+      if (mean < 5) {
+        rare += mean;
+        rare_count += counts[id];
+        continue;
+      }
+      chi_squared += (counts[id] - mean) * (counts[id] - mean) / mean;
+      ++cells;
+    }
+    if (rare >= 1) {
+      chi_squared += (rare_count - rare) * (rare_count - rare) / rare;
+      ++cells;
+    }
+    if (cells > 1) CHECK(chi_squared_p(chi_squared, cells - 1) > 0.001);
+  }
+}
+
+TEST_CASE("what the steps cut off is never drawn, the rest is") {
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    std::vector<float> logits = random_logits(12, seed, 1.0f);
+    for (float& logit : logits) logit = std::round(logit * 2.0f) / 2.0f;  // ties
+    SamplingParams params = params_of(1.0f, seed);
+    params.top_k = seed % 5 == 0 ? 0 : 2 + seed % 7;
+    params.min_p = seed % 3 == 0 ? 0.0f : 0.21f;
+    params.typical = seed % 4 == 0 ? 1.0f : 0.71f;
+    params.top_p = seed % 2 == 0 ? 1.0f : 0.83f;
+    const std::vector<TokenId> log = {2, 2, 5};
+    params.repeat_penalty = seed % 6 == 0 ? 1.0f : 1.17f;
+    const std::map<TokenId, double> expected = oracle(logits, params, log);
+    std::map<TokenId, int> counts;
+    for (int i = 0; i < 1500; ++i) ++counts[*sample(logits, params, i, log)];
+    for (const auto& [id, count] : counts) CHECK(expected.contains(id));
+    for (const auto& [id, probability] : expected) {
+      if (probability > 0.02) CHECK(counts.contains(id));
+    }
+  }
+  // Of equals on the edge the lower ids stay.
+  SamplingParams params = params_of(1.0f, 1);
+  params.top_k = 3;
+  const std::vector<float> equals(8, 1.0f);
+  for (int i = 0; i < 300; ++i) CHECK(*sample(equals, params, i) < 3);
+}
+
+TEST_CASE("penalties and bias also move the greedy choice") {
+  const std::vector<float> logits = {1.0f, 2.0f, 1.9f};
+  SamplingParams params;
+  params.repeat_penalty = 1.5f;
+  CHECK(*sample(logits, params, 0) == 1);
+  CHECK(*sample(logits, params, 0, std::vector<TokenId>{1}) == 2);
+  params = {};
+  params.logit_bias = {{0, 5.0f}};
+  CHECK(*sample(logits, params, 0) == 0);
+  params.logit_bias = {{3, 5.0f}};
+  CHECK(sample(logits, params, 0).message() ==
+        "logit_bias names token 3, outside the vocabulary of 3 tokens");
+  params = {};
+  params.presence_penalty = 1.0f;
+  CHECK(sample(logits, params, 0, std::vector<TokenId>{3}).code() == Code::kBadData);
+}
+
+TEST_CASE("choices of one seed are drawn apart") {
+  const std::vector<float> logits(64, 0.0f);
+  SamplingParams first = params_of(1.0f, 9), second = first;
+  second.choice = 1;
+  int equal = 0;
+  for (int i = 0; i < 200; ++i) equal += *sample(logits, first, i) == *sample(logits, second, i);
+  CHECK(equal < 20);
+}
+
+TEST_CASE("the new parameters are checked by name") {
+  const auto message = [](auto set) {
+    SamplingParams params;
+    set(params);
+    return validate(params).message();
+  };
+  CHECK(message([](auto& p) { p.min_p = 1.5f; }) ==
+        "min_p is 1.500000, expected a number from 0 to 1");
+  CHECK(message([](auto& p) { p.typical = 0.0f; }).starts_with("typical is 0.000000"));
+  CHECK(message([](auto& p) { p.repeat_penalty = 0.0f; }).starts_with("repeat_penalty is 0"));
+  CHECK(message([](auto& p) { p.presence_penalty = kNan; }).starts_with("presence_penalty is"));
+  CHECK(message([](auto& p) { p.frequency_penalty = kInfinity; }).starts_with("frequency_penalty"));
+  CHECK(message([](auto& p) { p.logprobs = 21; }) ==
+        "logprobs is 21.000000, expected a number from 0 to 20");
+  CHECK(message([](auto& p) {
+          p.logit_bias = {{-1, 0.0f}};
+        }).starts_with("logit_bias of token -1"));
+  CHECK(message([](auto& p) {
+          p.logit_bias = {{1, kInfinity}};
+        }).starts_with("logit_bias of token 1 is inf"));
+  CHECK(message([](auto& p) {
+          p.logit_bias.resize(1025);
+        }).starts_with("logit_bias has 1025 entries"));
+}
+
+TEST_CASE("the likeliest tokens come with their log-probabilities") {
+  const std::vector<float> logits = {0.5f, 3.0f, -1.0f, 3.0f, 2.0f};
+  const std::vector<TokenLogprob> found = log_probabilities(logits, 2, 3);
+  REQUIRE(found.size() == 4);
+  CHECK(found[0].id == 2);
+  CHECK(found[0].logprob == log_probability(logits, 2));
+  for (std::size_t i = 1; i < 4; ++i) {
+    CHECK(found[i].id == std::array<TokenId, 4>{0, 1, 3, 4}[i]);
+    CHECK(found[i].logprob == log_probability(logits, found[i].id));
+  }
+  CHECK(log_probabilities(logits, 0, 20).size() == 6);
+}

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <memory>
@@ -25,11 +26,34 @@ struct Options {
   bool has_prompt = false, has_ids = false;
   int threads = 0;
   CLI::Option* seed = nullptr;
+  std::vector<std::string> biases;
   GenerateRequest request;
 };
 
+// "ID=VALUE" -> a bias.
+Result<model::LogitBias> parse_bias(const std::string& text) {
+  model::LogitBias bias;
+  const std::size_t equals = std::min(text.find('='), text.size());
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto id = std::from_chars(begin, begin + equals, bias.id);
+  const bool has_id = id.ec == std::errc() && id.ptr == begin + equals && bias.id >= 0;
+  const auto value = std::from_chars(std::min(begin + equals + 1, end), end, bias.bias);
+  if (has_id && value.ec == std::errc() && value.ptr == end) return bias;
+  return Status(Code::kInvalidArgument, "--logit-bias is '" + text +
+                                            "', expected ID=VALUE such as 504=-2.5 (`troupe "
+                                            "tokenize` gives ids)");
+}
+
 Status fill_request(Options& options) {
   GenerateRequest& request = options.request;
+  for (const std::string& text : options.biases) {
+    TROUPE_ASSIGN_OR_RETURN(const model::LogitBias bias, parse_bias(text));
+    request.sampling.logit_bias.push_back(bias);
+  }
+  if (request.sampling.logprobs > 0 && !options.common.json) {
+    return {Code::kInvalidArgument, "--logprobs are a part of what --json prints; add --json"};
+  }
   TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
   if (!options.layers.empty()) {
     TROUPE_ASSIGN_OR_RETURN(request.layers, model::parse_layer_ranges(options.layers));
@@ -74,6 +98,20 @@ void draw_seed(Options& options) {
   say("drawn with --seed " + std::to_string(sampling.seed));
 }
 
+// [{"id","logprob","top":[{"id","logprob"},...]},...], an entry for each token of the answer.
+nlohmann::json logprobs_json(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const std::vector<model::TokenLogprob>& token : tokens) {
+    if (token.empty()) continue;
+    nlohmann::json top = nlohmann::json::array();
+    for (std::size_t i = 1; i < token.size(); ++i) {
+      top.push_back({{"id", token[i].id}, {"logprob", token[i].logprob}});
+    }
+    out.push_back({{"id", token[0].id}, {"logprob", token[0].logprob}, {"top", top}});
+  }
+  return out;
+}
+
 nlohmann::json to_json(const GenerateResult& result) {
   nlohmann::json nodes = nlohmann::json::array();
   for (const StageReport& stage : result.nodes) {
@@ -92,11 +130,14 @@ nlohmann::json to_json(const GenerateResult& result) {
 }
 
 int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
-  Result<GenerateResult> result =
-      options.common.json
-          ? cluster.generate(options.request,
-                             [&watch](const TokenEvent&) { return watch.count() == 0; })
-          : generate_streaming(cluster, options.request, watch);
+  std::vector<std::vector<model::TokenLogprob>> logprobs;
+  Result<GenerateResult> result = options.common.json
+                                      ? cluster.generate(options.request,
+                                                         [&](const TokenEvent& event) {
+                                                           logprobs.push_back(event.logprobs);
+                                                           return watch.count() == 0;
+                                                         })
+                                      : generate_streaming(cluster, options.request, watch);
   GenerateResult answer;
   if (result) {
     answer = std::move(*result);
@@ -105,7 +146,9 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
     answer.error = result.status();
   }
   if (options.common.json) {
-    print_json(to_json(answer));
+    nlohmann::json object = to_json(answer);
+    if (options.request.sampling.logprobs > 0) object["logprobs"] = logprobs_json(logprobs);
+    print_json(object);
   } else if (result) {
     std::fputs("\n", stdout);
     std::fflush(stdout);
@@ -148,6 +191,32 @@ std::string whole_number(const std::string& text) {
   return "'" + text + "' is no whole number from 0 to 2^64 - 1";
 }
 
+// The steps of sampling beyond temperature and top-p; model/sampler.h says in which order they go.
+void add_sampling_options(CLI::App& app, Options& options) {
+  model::SamplingParams& sampling = options.request.sampling;
+  app.add_option("--top-k", sampling.top_k, "Draw from this many likeliest [0: all]")
+      ->check(CLI::Range(0, 1 << 24))
+      ->type_name("N");
+  app.add_option("--min-p", sampling.min_p,
+                 "Draw from those with this share of the likeliest one's probability [0]");
+  app.add_option("--typical", sampling.typical,
+                 "Draw from those of typical surprise that sum to this [1: all]");
+  app.add_option("--repeat-penalty", sampling.repeat_penalty,
+                 "Make tokens that occurred less likely, as a factor [1: no penalty]");
+  app.add_option("--presence-penalty", sampling.presence_penalty,
+                 "Taken off the logit of a token that occurred [0]");
+  app.add_option("--frequency-penalty", sampling.frequency_penalty,
+                 "Taken off a token's logit for each time it occurred [0]");
+  app.add_option("--logit-bias", options.biases,
+                 "Add VALUE to the logit of token ID; can be given again")
+      ->allow_extra_args(false)
+      ->type_name("ID=VALUE");
+  app.add_option("--logprobs", sampling.logprobs,
+                 "With --json: log-probabilities of each token and the N likeliest")
+      ->check(CLI::Range(0, 20))
+      ->type_name("N");
+}
+
 void add_generation_options(CLI::App& app, Options& options) {
   GenerateRequest& request = options.request;
   app.add_flag("--raw", request.raw, "Go on from the prompt as it is, without the chat template");
@@ -160,6 +229,7 @@ void add_generation_options(CLI::App& app, Options& options) {
       ->capture_default_str();
   app.add_option("--top-p", request.sampling.top_p, "Draw from the likeliest that sum to this")
       ->capture_default_str();
+  add_sampling_options(app, options);
   options.seed = app.add_option("--seed", request.sampling.seed,
                                 "The same seed gives the same text [drawn, and said on stderr]")
                      ->check(whole_number);
@@ -209,7 +279,9 @@ Action add_run(CLI::App& app) {
       "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"prompt_tok_s\",\n"
       "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}; finish_reason is stop, "
       "length or\n"
-      "error (then with \"error\", and exit status 1).");
+      "error (then with \"error\", and exit status 1). With --logprobs also \"logprobs\": for each "
+      "token\n"
+      "{\"id\",\"logprob\",\"top\":[{\"id\",\"logprob\"}]}, of the model's own distribution.");
   return [options, prompt, ids] {
     options->has_prompt = prompt->count() > 0;
     options->has_ids = ids->count() > 0;
