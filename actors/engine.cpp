@@ -35,13 +35,16 @@ Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
     auto piece = tokenizer.piece(id, true);
     return piece ? *piece : std::string();
   };
-  auto text =
-      chat_template->render(messages, true, markup(tokenizer.bos()), markup(tokenizer.eos()));
-  if (!text) return text.status().with_context("the chat template");
+  // Errors say that they are of the chat template.
+  TROUPE_ASSIGN_OR_RETURN(model::RenderedChat chat,
+                          chat_template->render_marked(messages, true, markup(tokenizer.bos()),
+                                                       markup(tokenizer.eos())));
   // The template writes BOS itself where the model wants one.
   model::EncodeOptions options;
   options.add_special = false;
-  return tokenizer.encode(*text, options);
+  // Markup that a user writes is text: only the template speaks in special tokens.
+  options.plain = std::move(chat.foreign);
+  return tokenizer.encode(chat.text, options);
 }
 
 namespace {

@@ -822,7 +822,9 @@ Result<Value> subscript(Budget* budget, int line, const Value& object, const Val
     const std::vector<std::string_view> chars = characters(*text);
     const std::int64_t at = place(chars.size());
     const bool inside = at >= 0 && at < static_cast<std::int64_t>(chars.size());
-    return inside ? Value(std::string(chars[static_cast<std::size_t>(at)])) : Value();
+    if (!inside) return Value();
+    const Value one{std::string(chars[static_cast<std::size_t>(at)])};
+    return object.is_foreign() ? one.as_foreign() : one;
   }
   return Value();
 }
@@ -860,13 +862,19 @@ Result<List> iterate(Budget* budget, int line, const Value& value) {
     return wrong_type(line, "going through items", value);
   }
   TROUPE_RETURN_IF_ERROR(budget->take(line, items.size() * sizeof(Value)));
+  // Characters and keys are new strings; the items of a list are what they were.
+  if (value.list() == nullptr && value.is_foreign()) {
+    for (Value& item : items) item = item.as_foreign();
+  }
   return items;
 }
 
 Result<Value> concatenate(Budget* budget, int line, const Value& a, const Value& b) {
   if (a.string() != nullptr && b.string() != nullptr) {
     TROUPE_RETURN_IF_ERROR(budget->take(line, a.string()->size() + b.string()->size()));
-    return Value(*a.string() + *b.string());
+    Text joined = *a.text();
+    joined.append(*b.text());
+    return Value(std::move(joined));
   }
   if (a.list() != nullptr && b.list() != nullptr) {
     TROUPE_RETURN_IF_ERROR(

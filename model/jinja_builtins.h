@@ -49,5 +49,13 @@ Result<bool> contains(Budget* budget, int line, const Value& container, const Va
 Result<List> iterate(Budget* budget, int line, const Value& value);
 Result<Value> concatenate(Budget* budget, int line, const Value& a, const Value& b);
 Result<std::string> text_of(int line, const Value& value);
+Result<Text> marked_text_of(int line, const Value& value);
+
+// `result` with what is foreign marked, where a filter or method made it of `input` and
+// `arguments`: exactly where it only picks or strips, as a whole otherwise.
+Value marked_filter(const std::string& name, const Value& input, const Arguments& arguments,
+                    Value result);
+Value marked_method(const std::string& name, const Value& object, const Arguments& arguments,
+                    Value result);
 
 }  // namespace troupe::model::jinja

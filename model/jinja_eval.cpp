@@ -28,8 +28,8 @@ class Evaluator {
  public:
   explicit Evaluator(Dict variables) : root_{std::move(variables), nullptr}, scope_(&root_) {}
 
-  Result<std::string> run(const Body& body) {
-    std::string out;
+  Result<Text> run(const Body& body) {
+    Text out;
     out_ = &out;
     TROUPE_ASSIGN_OR_RETURN(const Flow flow, execute(body));
     static_cast<void>(flow);
@@ -87,12 +87,12 @@ class Evaluator {
     TROUPE_RETURN_IF_ERROR(enter(statement.line));
     switch (statement.kind) {
       case StatementKind::kText:
-        TROUPE_RETURN_IF_ERROR(print(statement.line, statement.text));
+        TROUPE_RETURN_IF_ERROR(print(statement.line, Text{statement.text, {}}));
         return Flow::kNormal;
       case StatementKind::kOutput: {
         TROUPE_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.expression));
         TROUPE_RETURN_IF_ERROR(budget_.take(statement.line, value.weight()));
-        TROUPE_ASSIGN_OR_RETURN(const std::string text, text_of(statement.line, value));
+        TROUPE_ASSIGN_OR_RETURN(const Text text, marked_text_of(statement.line, value));
         TROUPE_RETURN_IF_ERROR(print(statement.line, text));
         return Flow::kNormal;
       }
@@ -121,9 +121,9 @@ class Evaluator {
     return Flow::kNormal;
   }
 
-  Status print(int line, std::string_view text) {
-    TROUPE_RETURN_IF_ERROR(budget_.take(line, text.size()));
-    *out_ += text;
+  Status print(int line, const Text& text) {
+    TROUPE_RETURN_IF_ERROR(budget_.take(line, text.text.size()));
+    out_->append(text);
     return Status::ok();
   }
 
@@ -133,8 +133,8 @@ class Evaluator {
     return capture_here(body);
   }
   Result<Value> capture_here(const Body& body) {
-    std::string text;
-    std::string* const before = std::exchange(out_, &text);
+    Text text;
+    Text* const before = std::exchange(out_, &text);
     const Result<Flow> flow = execute(body);
     out_ = before;
     if (!flow.is_ok()) return flow.status();
@@ -273,7 +273,9 @@ class Evaluator {
       case ExpressionKind::kFilter: {
         TROUPE_ASSIGN_OR_RETURN(const Value input, evaluate(*expression.children[0]));
         TROUPE_ASSIGN_OR_RETURN(const Arguments arguments, arguments_of(expression));
-        return apply_filter(&budget_, expression.line, expression.text, input, arguments);
+        TROUPE_ASSIGN_OR_RETURN(Value value, apply_filter(&budget_, expression.line,
+                                                          expression.text, input, arguments));
+        return marked_filter(expression.text, input, arguments, std::move(value));
       }
       case ExpressionKind::kTest: {
         TROUPE_ASSIGN_OR_RETURN(const Value input, evaluate(*expression.children[0]));
@@ -322,15 +324,18 @@ class Evaluator {
     TROUPE_RETURN_IF_ERROR(
         budget_.take(expression.line, expression.children.size() * sizeof(Value)));
     Dict dict;
+    bool foreign = false;  // a key is
     for (std::size_t i = 0; i < expression.children.size(); i += 2) {
       TROUPE_ASSIGN_OR_RETURN(const Value key, evaluate(*expression.children[i]));
       if (key.string() == nullptr) {
         return template_error(expression.line, "the keys of a dict must be strings");
       }
       TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*expression.children[i + 1]));
+      foreign = foreign || key.is_foreign();
       put(&dict, *key.string(), std::move(value));
     }
-    return Value(std::move(dict));
+    Value made(std::move(dict));
+    return foreign ? made.as_foreign() : made;
   }
 
   Result<Arguments> arguments_of(const Expression& expression) {
@@ -390,7 +395,8 @@ class Evaluator {
            slice(characters(*text), bounds[0].integer(), bounds[1].integer(), step)) {
         out += character;
       }
-      return Value(std::move(out));
+      Value cut(std::move(out));
+      return object.is_foreign() ? cut.as_foreign() : cut;
     }
     return template_error(
         expression.line, "a value of type " + std::string(type_name(object)) + " cannot be sliced");
@@ -423,10 +429,11 @@ class Evaluator {
     if (op == "+") return concatenate(&budget_, line, left, right);
     if (op == "~") {
       TROUPE_RETURN_IF_ERROR(budget_.take(line, std::max(left.weight(), right.weight())));
-      TROUPE_ASSIGN_OR_RETURN(const std::string a, text_of(line, left));
-      TROUPE_ASSIGN_OR_RETURN(const std::string b, text_of(line, right));
-      TROUPE_RETURN_IF_ERROR(budget_.take(line, a.size() + b.size()));
-      return Value(a + b);
+      TROUPE_ASSIGN_OR_RETURN(Text joined, marked_text_of(line, left));
+      TROUPE_ASSIGN_OR_RETURN(const Text b, marked_text_of(line, right));
+      TROUPE_RETURN_IF_ERROR(budget_.take(line, joined.text.size() + b.text.size()));
+      joined.append(b);
+      return Value(std::move(joined));
     }
     if (op == "==" || op == "!=") {
       TROUPE_RETURN_IF_ERROR(budget_.take(line, std::min(left.weight(), right.weight())));
@@ -463,7 +470,8 @@ class Evaluator {
   // - * / // % **; the rounding of // and % is Python's, toward minus infinity.
   Result<Value> arithmetic(int line, const std::string& op, const Value& left, const Value& right) {
     if (op == "*" && left.string() != nullptr && right.integer() != nullptr) {
-      return repeat(line, *left.string(), *right.integer());
+      TROUPE_ASSIGN_OR_RETURN(Value times, repeat(line, *left.string(), *right.integer()));
+      return left.is_foreign() ? times.as_foreign() : times;
     }
     double x = 0, y = 0;
     if (!to_number(left, &x) || !to_number(right, &y)) {
@@ -516,7 +524,9 @@ class Evaluator {
       TROUPE_ASSIGN_OR_RETURN(const Value object, evaluate(*target.children[0]));
       if (object.name_space() == nullptr) {
         TROUPE_ASSIGN_OR_RETURN(const Arguments arguments, arguments_of(expression));
-        return call_method(&budget_, expression.line, object, target.text, arguments);
+        TROUPE_ASSIGN_OR_RETURN(
+            Value value, call_method(&budget_, expression.line, object, target.text, arguments));
+        return marked_method(target.text, object, arguments, std::move(value));
       }
     }
     TROUPE_ASSIGN_OR_RETURN(const Value function, evaluate(target));
@@ -602,7 +612,7 @@ class Evaluator {
 
   Scope root_;
   Scope* scope_;
-  std::string* out_ = nullptr;
+  Text* out_ = nullptr;
   Budget budget_;
   int level_ = 0;
   std::deque<Namespace> namespaces_;  // values point at them
@@ -610,7 +620,7 @@ class Evaluator {
 
 }  // namespace
 
-Result<std::string> evaluate(const Body& body, Dict variables) {
+Result<Text> evaluate(const Body& body, Dict variables) {
   return Evaluator(std::move(variables)).run(body);
 }
 

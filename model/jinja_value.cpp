@@ -197,11 +197,53 @@ constexpr std::size_t kWeightMax = std::size_t{1} << 40;
 std::size_t add_weights(std::size_t a, std::size_t b) { return std::min(a + b, kWeightMax); }
 }  // namespace
 
+void Text::append(const Text& more) {
+  for (const TextSpan& span : more.foreign) {
+    const TextSpan moved{span.begin + text.size(), span.end + text.size()};
+    if (!foreign.empty() && foreign.back().end == moved.begin) {
+      foreign.back().end = moved.end;
+    } else {
+      foreign.push_back(moved);
+    }
+  }
+  text += more.text;
+}
+
+bool Value::is_foreign() const {
+  if (const Text* one = text()) return !one->foreign.empty();
+  if (const auto* nested = shared<Nested<List>>()) return nested->foreign;
+  if (const auto* nested = shared<Nested<Dict>>()) return nested->foreign;
+  return false;
+}
+
+Value Value::as_foreign() const {
+  if (const std::string* one = string()) {
+    if (one->empty()) return *this;
+    return Value(Text{*one, {{0, one->size()}}});
+  }
+  if (const List* items = list()) {
+    List out;
+    for (const Value& item : *items) out.push_back(item.as_foreign());
+    return Value(std::move(out));
+  }
+  if (const Dict* entries = dict()) {
+    Dict out;
+    for (const auto& [key, item] : *entries) out.emplace_back(key, item.as_foreign());
+    Value made(std::move(out));
+    auto nested = *made.shared<Nested<Dict>>();
+    nested.foreign = true;  // the keys are
+    made.data = std::make_shared<const Nested<Dict>>(std::move(nested));
+    return made;
+  }
+  return *this;
+}
+
 Value::Value(List value) {
   Nested<List> nested;
   for (const Value& item : value) {
     nested.depth = std::max(nested.depth, item.depth() + 1);
     nested.weight = add_weights(nested.weight, item.weight());
+    nested.foreign = nested.foreign || item.is_foreign();
   }
   nested.items = std::move(value);
   data = std::make_shared<const Nested<List>>(std::move(nested));
@@ -212,13 +254,14 @@ Value::Value(Dict value) {
   for (const auto& [key, item] : value) {
     nested.depth = std::max(nested.depth, item.depth() + 1);
     nested.weight = add_weights(nested.weight, key.size() + item.weight());
+    nested.foreign = nested.foreign || item.is_foreign();
   }
   nested.items = std::move(value);
   data = std::make_shared<const Nested<Dict>>(std::move(nested));
 }
 
 std::size_t Value::weight() const {
-  if (const std::string* text = string()) return 1 + text->size();
+  if (const std::string* one = string()) return 1 + one->size();
   if (const auto* nested = shared<Nested<List>>()) return nested->weight;
   if (const auto* nested = shared<Nested<Dict>>()) return nested->weight;
   return 1;

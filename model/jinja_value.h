@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include <troupe/model/regex.h>
 #include <troupe/runtime/status.h>
 
 // Values of the template language, with Python's ideas of truth, equality and printing. Strings,
@@ -15,6 +16,17 @@
 // and the evaluator owns these (a value may point at a namespace that holds it).
 
 namespace troupe::model::jinja {
+
+// A string and which of its bytes are foreign: they come from messages or tools, not from the
+// template, so that markup in them is not the markup of special tokens. Spans ascend and do not
+// touch. What no operation keeps track of exactly is foreign as a whole.
+struct Text {
+  std::string text;
+  std::vector<TextSpan> foreign;
+
+  void append(std::string_view more) { text += more; }
+  void append(const Text& more);
+};
 
 struct Value;
 struct Macro;  // jinja_ast.h
@@ -32,6 +44,7 @@ struct Nested {
   T items;
   int depth = 1;
   std::size_t weight = 1;
+  bool foreign = false;  // something in it is, or its keys are
 };
 
 enum class Builtin : std::uint8_t { kRange, kNamespace, kDict, kRaiseException };
@@ -41,7 +54,7 @@ struct Callable {
 };
 
 struct Value {
-  std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
+  std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const Text>,
                std::shared_ptr<const Nested<List>>, std::shared_ptr<const Nested<Dict>>, Namespace*,
                Callable>
       data;
@@ -51,7 +64,8 @@ struct Value {
   Value(bool value) : data(value) {}
   Value(std::int64_t value) : data(value) {}
   Value(double value) : data(value) {}
-  Value(std::string value) : data(std::make_shared<const std::string>(std::move(value))) {}
+  Value(std::string value) : Value(Text{std::move(value), {}}) {}
+  Value(Text value) : data(std::make_shared<const Text>(std::move(value))) {}
   Value(List value);
   Value(Dict value);
   Value(Namespace* value) : data(value) {}
@@ -60,7 +74,14 @@ struct Value {
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data); }
   bool is_none() const { return std::holds_alternative<None>(data); }
-  const std::string* string() const { return shared<std::string>(); }
+  const std::string* string() const {
+    const Text* found = text();
+    return found == nullptr ? nullptr : &found->text;
+  }
+  const Text* text() const { return shared<Text>(); }
+  bool is_foreign() const;
+  // The same value, everything in it foreign.
+  Value as_foreign() const;
   const List* list() const {
     const auto* nested = shared<Nested<List>>();
     return nested == nullptr ? nullptr : &nested->items;

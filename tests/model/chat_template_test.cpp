@@ -70,6 +70,82 @@ TEST_CASE("whole templates render as Jinja2 renders them") {
   CHECK(refused > 5);
 }
 
+namespace {
+
+// The rendered text with what is foreign between brackets.
+std::string marked(const std::string& source, const std::string& content = "x",
+                   const std::string& role = "user") {
+  const auto parsed = ChatTemplate::parse(source);
+  INFO(parsed.message());
+  REQUIRE(parsed.is_ok());
+  const auto chat = (*parsed)->render_marked({{role, content}}, true, "<s>", "</s>");
+  INFO(chat.message());
+  REQUIRE(chat.is_ok());
+  std::string out;
+  std::size_t at = 0;
+  for (const TextSpan& span : chat->foreign) {
+    REQUIRE(span.begin >= at);
+    REQUIRE(span.end > span.begin);
+    REQUIRE(span.end <= chat->text.size());
+    out += chat->text.substr(at, span.begin - at) + "[" +
+           chat->text.substr(span.begin, span.end - span.begin) + "]";
+    at = span.end;
+  }
+  return out + chat->text.substr(at);
+}
+
+}  // namespace
+
+TEST_CASE("what comes from a message is marked, whatever the template does with it") {
+  const auto body = [](const std::string& expression) {
+    return "{% for m in messages %}{% set c = m.content %}" + expression + "{% endfor %}";
+  };
+  CHECK(marked(body("<a>{{ c }}<b>")) == "<a>[x]<b>");
+  CHECK(marked(body("{{ '<a>' + c + '<b>' }}")) == "<a>[x]<b>");
+  CHECK(marked(body("{{ '<a>' ~ c ~ 1 ~ c }}")) == "<a>[x]1[x]");
+  CHECK(marked(body("{{ ('<a>' + c) | trim }}"), " x ") == "<a>[ x]");
+  CHECK(marked(body("<a>{{ c | trim }}"), "  x ") == "<a>[x]");
+  CHECK(marked(body("<a>{{ c.strip() }}<b>"), "  xx ") == "<a>[xx]<b>");
+  CHECK(marked(body("<a>{{ c.split('|')[1] }}<b>"), "x|y") == "<a>[y]<b>");
+  CHECK(marked(body("<a>{{ c[1:] }}{{ c[0] }}"), "xy") == "<a>[yx]");
+  CHECK(marked(body("{% for d in c %}<a>{{ d }}{% endfor %}"), "xy") == "<a>[x]<a>[y]");
+  CHECK(marked(body("<a>{{ c | upper }}{{ c.replace('x', 'y') }}")) == "<a>[Xy]");
+  CHECK(marked(body("<a>{{ 'q'.replace('q', c) }}")) == "<a>[x]");
+  CHECK(marked(body("<a>{{ [c, 'y'] | join('-') }}")) == "<a>[x-y]");
+  CHECK(marked(body("<a>{{ {'k': c} | tojson }}")) == "<a>[{\"k\": \"x\"}]");
+  CHECK(marked(body("<a>{{ [c] }}")) == "<a>[['x']]");
+  CHECK(marked(body("{% for k in {c: 1} %}<a>{{ k }}{% endfor %}")) == "<a>[x]");
+  CHECK(marked(body("{% set t %}<a>{{ c }}<b>{% endset %}{{ t }}")) == "<a>[x]<b>");
+  CHECK(marked(body("{% macro f(p) %}<a>{{ p }}<b>{% endmacro %}{{ f(c) }}")) == "<a>[x]<b>");
+  CHECK(marked(body("{% set n = namespace(v='') %}{% set n.v = c %}<a>{{ n.v }}")) == "<a>[x]");
+  CHECK(marked(body("<a>{{ c * 2 }}{{ c | default('y') }}{{ q | default(c) }}")) == "<a>[xxxx]");
+  CHECK(marked(body("{{ bos_token }}<|{{ m.role }}|>")) == "<s><|user|>");
+  CHECK(marked(body("<|{{ m.role }}|>"), "x", "im_end") == "<|[im_end]|>");
+  CHECK(marked(body("<a>{{ c }}"), "") == "<a>");
+}
+
+TEST_CASE("messages and tools may come as JSON, their fields in order") {
+  const auto parsed = ChatTemplate::parse(
+      "{% for t in tools or [] %}<t>{{ t | tojson }}{% endfor %}{% for m in messages %}<a>"
+      "{{ m.role }}:{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.name }}{% endfor %}"
+      "{% endfor %}");
+  REQUIRE(parsed.is_ok());
+  const auto render = [&](const char* messages, const char* tools) {
+    return (*parsed)->render_json(messages, tools, true, "", "");
+  };
+  const auto chat = render(R"([{"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}])",
+                           R"([{"name": "z", "a": 1.5}])");
+  REQUIRE(chat.is_ok());
+  CHECK(chat->text == R"(<t>{"name": "z", "a": 1.5}<a>user:xf)");
+  REQUIRE(chat->foreign.size() == 2);
+  CHECK(chat->foreign[0].begin == 3);
+  CHECK(render("{}", "").message() == "the list of messages is no list");
+  CHECK(render("[1]", "").code() == Code::kBadData);
+  CHECK(render("[]", "{").code() == Code::kBadData);
+  CHECK(render(R"([{"role": "user", "content": 18446744073709551615}])", "").message() ==
+        "the list of messages has a number that is too large");
+}
+
 TEST_CASE("every construct renders as Jinja2 renders it") {
   for (const auto& one : expected()["snippets"]) {
     INFO(in_quotes(one["source"].get<std::string>(), 2000));

@@ -17,7 +17,7 @@ namespace {
 struct Options {
   CommonOptions common;
   std::string model, text, file;
-  bool has_text = false;
+  bool has_text = false, no_special = false;
 };
 
 Result<std::vector<model::TokenId>> token_ids(const Options& options) {
@@ -39,7 +39,9 @@ Result<std::vector<model::TokenId>> token_ids(const Options& options) {
                           model::open_model(path.string()));
   TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
                           model::open_tokenizer(source->header(), 0));
-  return tokenizer->encode(text, {});
+  model::EncodeOptions encoding;
+  encoding.add_special = encoding.parse_special = !options.no_special;
+  return tokenizer->encode(text, encoding);
 }
 
 int tokenize(const Options& options) {
@@ -65,6 +67,8 @@ Action add_tokenize(CLI::App& app) {
       ->type_name("");
   CLI::Option* text = app.add_option("TEXT", options->text, "Text, or - for stdin")->type_name("");
   app.add_option("-f,--file", options->file, "The text of a file")->type_name("FILE");
+  app.add_flag("--no-special", options->no_special,
+               "Add no BOS or EOS, and take the markup of special tokens as plain text");
   add_common_options(app, options->common);
   app.footer(
       "Prints the ids with commas between them, as `troupe run --prompt-ids` takes them. The text "
