@@ -78,6 +78,11 @@ Status check_model_name(const std::string& name) {
 
 Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
   const fs::path root = home / "store";
+  std::error_code ignored;
+  if (fs::exists(home, ignored) && !fs::is_directory(home, ignored)) {
+    return Status(Code::kInvalidArgument,
+                  "the home " + home.string() + " is no folder; give another --home");
+  }
   const std::shared_ptr<Store> store(new Store(root));
   for (const char* folder : {"blobs", "models", "manifests", "partial"}) {
     std::error_code error;

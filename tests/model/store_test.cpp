@@ -282,7 +282,7 @@ TEST_CASE("a model whose file was changed in the store is asked for again") {
 TEST_CASE("a home that cannot be written is one to read") {
   const Home home;
   const fs::path file = home.write("in the way", "");  // a file where the folders would be
-  const auto store = Store::open(file);
+  const auto store = Store::open(file / "home");
   REQUIRE(store);
   CHECK((*store)->list().empty());
   CHECK(*(*store)->resolve(file.string()) == file);
