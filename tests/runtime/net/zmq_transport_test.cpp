@@ -286,7 +286,9 @@ TEST_CASE("transport: who listens with another key is not spoken to", "[transpor
   server.transport->allow(client.key, Role::kNode);
   const PublicKey wrong = make_key_pair().public_key;
   client.transport->dial(wrong, server.endpoint, Channel::kControl);
-  CHECK(client.transport->send(wrong, Channel::kControl, frame_of(1)).is_ok());
+  // It waits for the handshake, or on a busy machine comes after the first attempt has failed.
+  const Status sent = client.transport->send(wrong, Channel::kControl, frame_of(1));
+  CHECK((sent.is_ok() || sent.code() == Code::kUnavailable));
   REQUIRE(client.wait_lost(3));
   CHECK(client.losses[0].why.message().find("does not prove to own the key " + to_z85(wrong)) !=
         std::string::npos);
