@@ -61,9 +61,9 @@ struct Membership {
   std::string head_host;
   std::uint16_t head_port = 0;
 };
-// nullopt when there is none.
 // The file that makes a home a head's.
 std::filesystem::path head_file(const std::filesystem::path& home);
+// nullopt when there is none; kBadData names a file that cannot be read.
 Result<std::optional<Membership>> load_membership(const std::filesystem::path& home);
 Status save_membership(const std::filesystem::path& home, const Membership& membership);
 
