@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <vector>
 
 #include <troupe/model/transformer.h>
 
-// The measurement of `troupe bench`: how fast a prompt is read and tokens are made, one stream, one
-// process. The loop is the one that llama-bench runs, so that figures compare.
+// The measurement of `troupe bench`: how fast a prompt is read and tokens are made, by one stream
+// and by several at once, in one process. The loops are those that llama-bench runs, so that
+// figures compare.
 
 namespace troupe::model {
 
@@ -20,5 +23,18 @@ struct BenchResult {
 //   is a part of a model.
 Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_t decode,
                               std::size_t repeats);
+
+struct BatchRate {
+  std::size_t sequences = 0;
+  double decode_tok_s = 0;  // the total of all sequences; the median of the repeats
+};
+
+// For each of `sizes`, `repeats` times: so many sequences at once, 16 positions each that are not
+// measured, then `decode` steps of one row a sequence with logits each.
+//   Blocks. Errors: as run_bench; kInvalidArgument when a size is 0, kResourceExhausted when the
+//   keys and values do not fit.
+Result<std::vector<BatchRate>> run_batch_bench(Stage& whole_model,
+                                               std::span<const std::size_t> sizes,
+                                               std::size_t decode, std::size_t repeats);
 
 }  // namespace troupe::model

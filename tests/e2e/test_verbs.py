@@ -97,9 +97,11 @@ def test_names_and_hashes(alone):
 
 def test_bench(alone):
     result = alone.json("bench", harness.MODEL, "--threads", 1, "--prompt", 32, "--decode", 4,
-                        "--repeats", 2)
+                        "--repeats", 2, "--batch", "1,3")
     assert set(result) == {"prompt_tok_s_median", "prompt_tok_s_best", "decode_tok_s_median",
-                           "decode_tok_s_best", "isa", "rss_bytes"}
+                           "decode_tok_s_best", "batch", "isa", "rss_bytes"}
+    assert [one["n"] for one in result["batch"]] == [1, 3]
+    assert all(one["decode_tok_s"] > 0 for one in result["batch"])
     assert result["prompt_tok_s_best"] >= result["prompt_tok_s_median"] > 0
     assert result["decode_tok_s_best"] >= result["decode_tok_s_median"] > 0
     assert result["rss_bytes"] > 50 << 20

@@ -20,6 +20,7 @@ struct Options {
   int threads = 0;
   std::optional<kernels::KvType> kv_type;
   std::size_t prompt = 512, decode = 64, repeats = 3;
+  std::vector<std::size_t> batches;
 };
 
 int run_bench_verb(const Options& options) {
@@ -30,13 +31,20 @@ int run_bench_verb(const Options& options) {
   Result<model::BenchResult> result =
       model::run_bench(*loaded->stage, options.prompt, options.decode, options.repeats);
   if (!result) return fail(result.status(), options.common.json);
+  const auto batches =
+      model::run_batch_bench(*loaded->stage, options.batches, options.decode, options.repeats);
+  if (!batches) return fail(batches.status(), options.common.json);
   const std::string isa(kernels::isa_name(loaded->device->kernels().isa));
   const std::uint64_t resident = peak_resident_bytes();
   if (options.common.json) {
+    auto batch = nlohmann::json::array();
+    for (const model::BatchRate& one : *batches)
+      batch.push_back({{"n", one.sequences}, {"decode_tok_s", one.decode_tok_s}});
     print_json({{"prompt_tok_s_median", result->prompt_tok_s_median},
                 {"prompt_tok_s_best", result->prompt_tok_s_best},
                 {"decode_tok_s_median", result->decode_tok_s_median},
                 {"decode_tok_s_best", result->decode_tok_s_best},
+                {"batch", batch},
                 {"isa", isa},
                 {"rss_bytes", resident}});
     return kExitOk;
@@ -45,6 +53,8 @@ int run_bench_verb(const Options& options) {
               result->prompt_tok_s_median, result->prompt_tok_s_best);
   std::printf("decode of %zu tokens  %9.1f tokens/s median  %9.1f best\n", options.decode,
               result->decode_tok_s_median, result->decode_tok_s_best);
+  for (const model::BatchRate& one : *batches)
+    std::printf("%3zu sequences      %9.1f tokens/s in all\n", one.sequences, one.decode_tok_s);
   std::printf("%d threads, %s, at most %s resident\n", loaded->device->threads(), isa.c_str(),
               format_bytes(resident).c_str());
   return kExitOk;
@@ -66,17 +76,22 @@ Action add_bench(CLI::App& app) {
   app.add_option("--repeats", options->repeats, "Measurements, after a warm-up")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  app.add_option("--batch", options->batches, "Also decode so many sequences at once, e.g. 1,4,16")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024));
   add_kv_option(app, options->kv_type);
   add_common_options(app, options->common);
   app.footer(
-      "Measures this process, whatever daemon runs. TROUPE_ISA=scalar|avx2 forces the kernels.\n"
+      "Measures this process, whatever daemon runs. TROUPE_ISA=scalar|avx2|avx512 forces the\n"
+      "kernels. With --json: "
+      "{\"prompt_tok_s_median\",\"prompt_tok_s_best\",\"decode_tok_s_median\",\n"
+      "\"decode_tok_s_best\",\"batch\":[{\"n\",\"decode_tok_s\"}],\"isa\",\"rss_bytes\"}; a "
+      "batch's figure is\n"
+      "the total of its sequences, rss_bytes the most memory that was resident.\n"
       "\n"
       "Examples:\n"
       "  troupe bench smollm2-135m\n"
-      "  troupe bench smollm2-135m --threads 2 --prompt 512 --decode 64 --repeats 3 --json\n"
-      "                            {\"prompt_tok_s_median\",\"prompt_tok_s_best\",\n"
-      "                            "
-      "\"decode_tok_s_median\",\"decode_tok_s_best\",\"isa\",\"rss_bytes\"}");
+      "  troupe bench smollm2-135m --threads 2 --batch 1,4,16 --repeats 3 --json");
   return [options] { return run_bench_verb(*options); };
 }
 
