@@ -12,8 +12,9 @@ namespace {
 constexpr std::size_t kRedundantRows = 2;
 // From so many rows a thread on, a thread takes whole layers (weights are then read often enough).
 constexpr std::size_t kRowsPerThreadMin = 12;
-// Rows of a tile: what a workspace holds of them must stay in a core's second-level cache.
-constexpr std::size_t kTileRows = 24;
+// Rows of a tile: what a workspace holds of them should stay in a core's second-level cache, and
+// the weights are read once for all of them.
+constexpr std::size_t kTileRows = 32;
 // Rows of one call to the attention kernel; bounds its scratch.
 constexpr std::size_t kAttentionRows = 32;
 

@@ -17,15 +17,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
-// Where the sums of one group go: out + column * stride + row.
+// Where the sums of one or more groups go: out + column * stride + row.
 struct Output {
   float* out;
   std::size_t stride;
-  std::size_t rows;  // of this group that exist, 1..16
+  std::size_t rows;  // that exist, of those of its groups
   bool accumulate;
 };
 
-// Stores kLanes sums of rows [row, row + kLanes) of the group.
+// Stores kLanes sums of rows [row, row + kLanes) of the groups.
 HWY_INLINE void put(const Output& output, std::size_t column, std::size_t row, Floats sums) {
   float* to = output.out + column * output.stride + row;
   if (row + kLanes <= output.rows) [[likely]] {
@@ -77,8 +77,8 @@ HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
   }
 }
 
-// A tile: has kColumns, the most columns it takes, kElementBytes of an activation, members group
-// (packed bytes), x (Activations) and output, and
+// A tile: has kGroups, the groups that it takes, kColumns, the most columns, kElementBytes of an
+// activation, members w, group (packed bytes), x (Activations) and output, and
 //   template <std::size_t C> void run(std::size_t first_column) const
 // The sizes that are compiled are kColumns and the powers of two under it.
 constexpr std::size_t smaller_tile(std::size_t columns) {
@@ -114,12 +114,13 @@ struct Fetch {
   }
 };
 
-HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, float* out,
-                            std::size_t stride, bool accumulate) {
-  const std::size_t row = group * kGroupRows;
-  return {out + row, stride, w.rows - row < kGroupRows ? w.rows - row : kGroupRows, accumulate};
+HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, std::size_t groups,
+                            float* out, std::size_t stride, bool accumulate) {
+  const std::size_t row = group * kGroupRows, rows = groups * kGroupRows;
+  return {out + row, stride, w.rows - row < rows ? w.rows - row : rows, accumulate};
 }
 
+// Groups [group_begin, group_end), a multiple of the tile's kGroups.
 template <class Tile>
 void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
@@ -129,15 +130,15 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
   const std::size_t column_bytes = x.columns * Tile::kElementBytes;
   const std::size_t wanted = kPassBytes / (column_bytes + 1) / Tile::kColumns * Tile::kColumns;
   const std::size_t pass = wanted < 4 * Tile::kColumns ? 4 * Tile::kColumns : wanted;
+  const std::size_t tile_bytes = Tile::kGroups * w.group_bytes;
   for (std::size_t begin = 0; begin < x.rows; begin += pass) {
     const std::size_t end = x.rows - begin < pass ? x.rows : begin + pass;
-    for (std::size_t group = group_begin; group < group_end; ++group) {
-      const Tile tile{w.data.data() + group * w.group_bytes, x,
-                      output_of(w, group, out, out_stride, accumulate)};
-      // The next group's weights come while this one's are used.
-      const bool fetched = end - begin > Tile::kColumns && group + 1 < group_end;
-      Fetch fetch(tile.group + w.group_bytes, fetched ? w.group_bytes : 0, Tile::kColumns,
-                  end - begin);
+    for (std::size_t group = group_begin; group < group_end; group += Tile::kGroups) {
+      const Tile tile{w, w.data.data() + group * w.group_bytes, x,
+                      output_of(w, group, Tile::kGroups, out, out_stride, accumulate)};
+      // The next weights come while these are used.
+      const bool fetched = end - begin > Tile::kColumns && group + Tile::kGroups < group_end;
+      Fetch fetch(tile.group + tile_bytes, fetched ? tile_bytes : 0, Tile::kColumns, end - begin);
       for (std::size_t column = begin; column < end;) {
         fetch.one();
         column += run_columns(tile, end - column, column);

@@ -28,74 +28,70 @@ HWY_INLINE Floats load_weights(const std::byte* from) {
   }
 }
 
-template <quant::Type kType>
-struct FloatTile {
-  static constexpr std::size_t kColumns = HWY_TARGET == HWY_AVX2 ? 6 : 12;
-  static constexpr std::size_t kElementBytes = sizeof(float);
+// Columns by groups that lie side by side in a tile: as many chains as the registers hold, and more
+// than an FMA takes cycles times the FMAs of a cycle, because a chain waits for its last FMA.
+template <std::size_t kGroups>
+constexpr std::size_t kFloatColumns = HWY_TARGET == HWY_AVX2 ? (kGroups == 1 ? 6 : 4 / kGroups)
+                                                             : (kGroups <= 2 ? 12 : 16 / kGroups);
 
+template <quant::Type kType, std::size_t kTileGroups>
+struct FloatTile {
+  static constexpr std::size_t kGroups = kTileGroups;
+  static constexpr std::size_t kColumns = kFloatColumns<kGroups>;
+  static constexpr std::size_t kElementBytes = sizeof(float);
+  static constexpr std::size_t kVectors = kGroups * kParts;
+
+  const PackedMatrix& w;
   const std::byte* group;
   const Activations& x;
   Output output;
 
   template <std::size_t C>
   void run(std::size_t column) const {
-    Floats sums[kParts][C];
-    for (std::size_t p = 0; p < kParts; ++p)
-      for (std::size_t c = 0; c < C; ++c) sums[p][c] = hn::Zero(kFloat);
+    Floats sums[kVectors][C];
+    for (std::size_t v = 0; v < kVectors; ++v)
+      for (std::size_t c = 0; c < C; ++c) sums[v][c] = hn::Zero(kFloat);
     const float* in = x.x + column * x.columns;
     const std::byte* at = group;
     for (std::size_t k = 0; k < x.columns; ++k, at += kGroupRows * kWeightBytes<kType>) {
-      Floats weights[kParts];
-      for (std::size_t p = 0; p < kParts; ++p)
-        weights[p] = load_weights<kType>(at + p * kLanes * kWeightBytes<kType>);
+      Floats weights[kVectors];
+      for (std::size_t v = 0; v < kVectors; ++v)
+        weights[v] = load_weights<kType>(at + v / kParts * w.group_bytes +
+                                         v % kParts * kLanes * kWeightBytes<kType>);
       for (std::size_t c = 0; c < C; ++c) {
         const Floats value = hn::Set(kFloat, in[c * x.columns + k]);
-        for (std::size_t p = 0; p < kParts; ++p)
-          sums[p][c] = hn::MulAdd(weights[p], value, sums[p][c]);
+        for (std::size_t v = 0; v < kVectors; ++v)
+          sums[v][c] = hn::MulAdd(weights[v], value, sums[v][c]);
       }
     }
     for (std::size_t c = 0; c < C; ++c)
-      for (std::size_t p = 0; p < kParts; ++p) put(output, column + c, p * kLanes, sums[p][c]);
+      for (std::size_t v = 0; v < kVectors; ++v) put(output, column + c, v * kLanes, sums[v][c]);
   }
 };
 
-// One column: a chain waits for its last FMA, so that several groups go side by side.
-template <quant::Type kType>
-void float_vector(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
-                  std::size_t group_end, float* out, bool accumulate) {
-  constexpr std::size_t kGroups = 8 / kParts;
-  std::size_t group = group_begin;
-  for (; group + kGroups <= group_end; group += kGroups) {
-    Floats sums[kGroups][kParts];
-    const std::byte* weights[kGroups];
-    for (std::size_t g = 0; g < kGroups; ++g) {
-      weights[g] = w.data.data() + (group + g) * w.group_bytes;
-      for (std::size_t p = 0; p < kParts; ++p) sums[g][p] = hn::Zero(kFloat);
-    }
-    for (std::size_t k = 0; k < x.columns; ++k) {
-      const Floats value = hn::Set(kFloat, x.x[k]);
-      for (std::size_t g = 0; g < kGroups; ++g)
-        for (std::size_t p = 0; p < kParts; ++p) {
-          const std::byte* from = weights[g] + (k * kGroupRows + p * kLanes) * kWeightBytes<kType>;
-          sums[g][p] = hn::MulAdd(load_weights<kType>(from), value, sums[g][p]);
-        }
-    }
-    for (std::size_t g = 0; g < kGroups; ++g) {
-      const Output output = output_of(w, group + g, out, 0, accumulate);
-      for (std::size_t p = 0; p < kParts; ++p) put(output, 0, p * kLanes, sums[g][p]);
-    }
-  }
-  if (group < group_end) run_tiles<FloatTile<kType>>(w, x, group, group_end, out, 0, accumulate);
+// As many groups at once as suit the number of columns, then the rest one by one.
+template <quant::Type kType, std::size_t kGroups>
+void float_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+                 std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
+  const std::size_t rest = group_end - (group_end - group_begin) % kGroups;
+  run_tiles<FloatTile<kType, kGroups>>(w, x, group_begin, rest, out, out_stride, accumulate);
+  if (kGroups > 1)
+    run_tiles<FloatTile<kType, 1>>(w, x, rest, group_end, out, out_stride, accumulate);
 }
 
 template <quant::Type kType>
 void float_matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                   std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
-  if (x.rows == 1) {
-    float_vector<kType>(w, x, group_begin, group_end, out, accumulate);
-  } else {
-    run_tiles<FloatTile<kType>>(w, x, group_begin, group_end, out, out_stride, accumulate);
-  }
+  constexpr bool kNarrow = HWY_TARGET == HWY_AVX2;
+  constexpr std::size_t kOne = kNarrow ? 4 : 8, kTwo = kNarrow ? 2 : 8;
+  constexpr std::size_t kFour = kNarrow ? 1 : 4, kMany = kNarrow ? 1 : 2;
+  const auto run = [&]<std::size_t kGroups>() {
+    float_tiles<kType, kGroups>(w, x, group_begin, group_end, out, out_stride, accumulate);
+  };
+  if (x.rows == 1) return run.template operator()<kOne>();
+  if (x.rows == 2) return run.template operator()<kTwo>();
+  if (x.rows <= 4) return run.template operator()<kFour>();
+  run.template operator()<kMany>();
 }
 
 }  // namespace troupe::kernels::HWY_NAMESPACE

@@ -216,8 +216,10 @@ struct SuperblockSums {
 // A tile over all blocks of a group. Sums: BlockSums or SuperblockSums.
 template <class Sums>
 struct IntegerTile {
+  static constexpr std::size_t kGroups = 1;
   static constexpr std::size_t kColumns = kTileColumns<Sums::Layout::kBits>;
   static constexpr std::size_t kElementBytes = 1;
+  const PackedMatrix& w;
   const std::byte* group;
   const Activations& x;
   Output output;
@@ -282,7 +284,8 @@ void run_expanded(const PackedMatrix& w, const Activations& all, std::size_t gro
         for (std::size_t column = 0; column < columns;)
           column += run_columns(tile, columns - column, column);
       }
-      const Output output = output_of(w, group, out + first * out_stride, out_stride, accumulate);
+      const Output output =
+          output_of(w, group, 1, out + first * out_stride, out_stride, accumulate);
       for (std::size_t i = 0; i < columns * kParts; ++i)
         put(output, i / kParts, i % kParts * kLanes, hn::Load(kFloat, sums + i * kLanes));
     }
