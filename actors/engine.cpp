@@ -12,7 +12,8 @@ std::int64_t monotonic_us() {
 
 Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
                                                   const model::Tokenizer& tokenizer,
-                                                  const model::ChatTemplate* chat_template) {
+                                                  const model::ChatTemplate* chat_template,
+                                                  const std::optional<std::tm>& now) {
   const int kinds = !submit.prompt.empty() + !submit.messages.empty() + !submit.prompt_ids.empty();
   if (kinds != 1) {
     return Status(Code::kInvalidArgument,
@@ -35,10 +36,14 @@ Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
     auto piece = tokenizer.piece(id, true);
     return piece ? *piece : std::string();
   };
+  model::ChatContext context;
+  context.bos = markup(tokenizer.bos());
+  context.eos = markup(tokenizer.eos());
+  context.pad = markup(tokenizer.pad());
+  context.now = now;
   // Errors say that they are of the chat template.
   TROUPE_ASSIGN_OR_RETURN(model::RenderedChat chat,
-                          chat_template->render_marked(messages, true, markup(tokenizer.bos()),
-                                                       markup(tokenizer.eos())));
+                          chat_template->render_marked(messages, context));
   // The template writes BOS itself where the model wants one.
   model::EncodeOptions options;
   options.add_special = false;
@@ -110,7 +115,8 @@ void refuse(Self self, const token_sink& sink, const Submit& submit, const Statu
 void submit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink) {
   ++self->state.submitted;
   if (!self->state.failed) return refuse(self, sink, submit, self->state.failed);
-  auto ids = prompt_tokens(submit, *setup->tokenizer, setup->chat_template.get());
+  auto ids =
+      prompt_tokens(submit, *setup->tokenizer, setup->chat_template.get(), model::local_time());
   if (!ids) {
     refuse(self, sink, submit, ids.status());
     return drive(self, setup);

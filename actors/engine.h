@@ -1,6 +1,8 @@
 #pragma once
 
+#include <ctime>
 #include <memory>
+#include <optional>
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/engine_state.h>
@@ -24,12 +26,14 @@ struct EngineSetup {
 };
 engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);
 
-// The prompt of a Submit as token ids. Pure.
+// The prompt of a Submit as token ids; `now` is the local time for templates that write the date.
+// Pure.
 //   Errors: kInvalidArgument (none or several kinds of prompt; text that is not UTF-8),
 //   kFailedPrecondition (chat wanted, the model has no template: says to use raw).
 Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
                                                   const model::Tokenizer& tokenizer,
-                                                  const model::ChatTemplate* chat_template);
+                                                  const model::ChatTemplate* chat_template,
+                                                  const std::optional<std::tm>& now = {});
 
 // Microseconds of the monotonic clock.
 std::int64_t monotonic_us();

@@ -10,6 +10,7 @@
 #include <troupe/model/jinja_ast.h>
 #include <troupe/model/jinja_eval.h>
 #include <troupe/model/json_text.h>
+#include <troupe/model/utf8.h>
 
 namespace troupe::model {
 namespace {
@@ -60,11 +61,12 @@ std::optional<Value> value_of(const nlohmann::ordered_json& json) {
   return Value(jinja::None{});
 }
 
-Result<Value> parse_value(std::string_view text, const std::string& what) {
+Result<Value> parse_value(std::string_view text, const std::string& what, bool list = true) {
   // Checked for size, depth and repeated keys first; then read again, since templates print the
   // fields in the order in which they were written.
   TROUPE_ASSIGN_OR_RETURN(const nlohmann::json checked, parse_json(text, what, kJsonLimits));
-  if (!checked.is_array()) return Status(Code::kBadData, what + " is no list");
+  if (list && !checked.is_array()) return Status(Code::kBadData, what + " is no list");
+  if (!list && !checked.is_object()) return Status(Code::kBadData, what + " is no object");
   const auto ordered = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (ordered.is_discarded()) return Status(Code::kBadData, what + " is no JSON");
   std::optional<Value> value = value_of(ordered);
@@ -77,8 +79,7 @@ class JinjaTemplate final : public ChatTemplate {
   explicit JinjaTemplate(jinja::Body body) : body_(std::move(body)) {}
 
   Result<RenderedChat> render_marked(const std::vector<ChatMessage>& messages,
-                                     bool add_generation_prompt, std::string_view bos,
-                                     std::string_view eos) const override {
+                                     const ChatContext& context) const override {
     jinja::List list;
     for (const ChatMessage& message : messages) {
       jinja::Dict dict;
@@ -86,13 +87,11 @@ class JinjaTemplate final : public ChatTemplate {
       dict.emplace_back("content", Value(message.content).as_foreign());
       list.emplace_back(std::move(dict));
     }
-    // Templates that know tools are told that there are none, as transformers does.
-    return run(Value(std::move(list)), Value(jinja::None{}), add_generation_prompt, bos, eos);
+    return run(Value(std::move(list)), context);
   }
 
-  Result<RenderedChat> render_json(std::string_view messages, std::string_view tools,
-                                   bool add_generation_prompt, std::string_view bos,
-                                   std::string_view eos) const override {
+  Result<RenderedChat> render_json(std::string_view messages,
+                                   const ChatContext& context) const override {
     TROUPE_ASSIGN_OR_RETURN(const Value given, parse_value(messages, "the list of messages"));
     jinja::List list;
     for (const Value& message : *given.list()) {
@@ -106,24 +105,36 @@ class JinjaTemplate final : public ChatTemplate {
       }
       list.emplace_back(std::move(dict));
     }
-    Value known_tools{jinja::None{}};
-    if (!tools.empty()) {
-      TROUPE_ASSIGN_OR_RETURN(known_tools, parse_value(tools, "the list of tools"));
-    }
-    return run(Value(std::move(list)), known_tools.as_foreign(), add_generation_prompt, bos, eos);
+    return run(Value(std::move(list)), context);
   }
 
  private:
-  Result<RenderedChat> run(Value messages, Value tools, bool add_generation_prompt,
-                           std::string_view bos, std::string_view eos) const {
+  Result<RenderedChat> run(Value messages, const ChatContext& context) const {
     jinja::Dict variables;
     variables.emplace_back("messages", std::move(messages));
-    variables.emplace_back("add_generation_prompt", Value(add_generation_prompt));
-    variables.emplace_back("bos_token", Value(std::string(bos)));
-    variables.emplace_back("eos_token", Value(std::string(eos)));
-    variables.emplace_back("tools", std::move(tools));
+    variables.emplace_back("add_generation_prompt", Value(context.add_generation_prompt));
+    variables.emplace_back("bos_token", Value(context.bos));
+    variables.emplace_back("eos_token", Value(context.eos));
+    if (!context.pad.empty()) variables.emplace_back("pad_token", Value(context.pad));
+    Value tools{jinja::None{}};
+    if (!context.tools.empty()) {
+      TROUPE_ASSIGN_OR_RETURN(tools, parse_value(context.tools, "the list of tools"));
+    }
+    variables.emplace_back("tools", tools.as_foreign());
     variables.emplace_back("documents", Value(jinja::None{}));
-    TROUPE_ASSIGN_OR_RETURN(jinja::Text text, jinja::evaluate(body_, std::move(variables)));
+    if (!context.variables.empty()) {
+      TROUPE_ASSIGN_OR_RETURN(const Value more,
+                              parse_value(context.variables, "the object of variables", false));
+      for (const auto& [name, value] : *more.dict()) {
+        if (name == "messages" || name == "tools" || name == "add_generation_prompt") {
+          return Status(Code::kBadData, "the object of variables sets " + in_quotes(name) +
+                                            ", which is given apart from it");
+        }
+        jinja::put(&variables, name, value.as_foreign());
+      }
+    }
+    TROUPE_ASSIGN_OR_RETURN(jinja::Text text,
+                            jinja::evaluate(body_, std::move(variables), context.now));
     return RenderedChat{std::move(text.text), std::move(text.foreign)};
   }
 
@@ -145,9 +156,19 @@ Result<std::shared_ptr<const ChatTemplate>> ChatTemplate::parse(std::string_view
 Result<std::string> ChatTemplate::render(const std::vector<ChatMessage>& messages,
                                          bool add_generation_prompt, std::string_view bos,
                                          std::string_view eos) const {
-  TROUPE_ASSIGN_OR_RETURN(RenderedChat chat,
-                          render_marked(messages, add_generation_prompt, bos, eos));
+  ChatContext context;
+  context.add_generation_prompt = add_generation_prompt;
+  context.bos = bos;
+  context.eos = eos;
+  TROUPE_ASSIGN_OR_RETURN(RenderedChat chat, render_marked(messages, context));
   return std::move(chat.text);
+}
+
+std::tm local_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm out{};
+  ::localtime_r(&now, &out);
+  return out;
 }
 
 }  // namespace troupe::model

@@ -9,6 +9,13 @@
 
 namespace troupe::model::jinja {
 
+Result<Value> attribute_of(Budget* budget, int line, const Value& object, const std::string& name) {
+  if (object.dict() != nullptr && is_dict_method(name)) {
+    return Value(Callable{nullptr, Builtin::kMethod});
+  }
+  return subscript(budget, line, object, Value(name));
+}
+
 Result<Value> subscript(Budget* budget, int line, const Value& object, const Value& key) {
   TROUPE_RETURN_IF_ERROR(budget->step(line));
   if (object.is_undefined()) {
@@ -20,6 +27,9 @@ Result<Value> subscript(Budget* budget, int line, const Value& object, const Val
     if (object.name_space() != nullptr) dict = &object.name_space()->attributes;
     const Value* found = dict == nullptr ? nullptr : find(*dict, *key.string());
     if (found != nullptr) return *found;
+    if (object.dict() != nullptr && is_dict_method(*key.string())) {
+      return Value(Callable{nullptr, Builtin::kMethod});
+    }
   }
   std::int64_t index = 0;
   if (key.integer() != nullptr) {

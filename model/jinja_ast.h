@@ -35,6 +35,7 @@ enum class ExpressionKind : std::uint8_t {
   kAnd,          // children[0], children[1]
   kOr,           // children[0], children[1]
   kBinary,       // children[0] text children[1]: + - * / // % ** ~ == != < <= > >= in, not in
+  kComparisons,  // children[0] < children[1] < ...; comparisons: the operators between them
   kConditional,  // children[0] if children[1] else children[2], which may be null
 };
 
@@ -44,6 +45,7 @@ struct Expression {
   int depth = 1;
   std::string text;
   Value value;
+  std::vector<std::string> comparisons;
   std::vector<ExpressionPtr> children;
   std::vector<ExpressionPtr> arguments;
   std::vector<std::pair<std::string, ExpressionPtr>> keywords;
@@ -56,19 +58,23 @@ struct Macro {
   std::string name;
   std::vector<std::pair<std::string, ExpressionPtr>> parameters;  // default may be null
   Body body;
+  bool is_caller = false;  // the body of a call block, which sees the names around it
 };
 
 enum class StatementKind : std::uint8_t {
-  kText,      // text
-  kOutput,    // expression
-  kIf,        // branches; a null condition is the else
-  kFor,       // names in expression, condition may be null; body, otherwise
-  kSet,       // names (or text.names[0] when text is not empty) = expression
-  kSetBlock,  // names[0] = what body prints
-  kMacro,     // macro
+  kText,         // text
+  kOutput,       // expression
+  kIf,           // branches; a null condition is the else
+  kFor,          // names in expression, condition may be null; body, otherwise
+  kSet,          // names (or text.names[0] when text is not empty) = expression
+  kSetBlock,     // the same target = what body prints, through the filters of expression, if any
+  kFilterBlock,  // what body prints, through the filters of expression
+  kWith,         // body, with the parameters of macro as further names
+  kMacro,        // macro
+  kCallBlock,    // the call in expression, with macro as its caller()
   kBreak,
   kContinue,
-  kBlock,  // body, as it stands
+  kGeneration,  // body, in a scope of its own
 };
 
 struct Statement {
@@ -81,6 +87,9 @@ struct Statement {
   std::vector<std::pair<ExpressionPtr, Body>> branches;
   Macro macro;
 };
+
+// The name of what a block prints, in the filters that are put over it; no template can write it.
+constexpr std::string_view kBlockText = "<block>";
 
 // kBadData naming the line of what is not known, not complete or nested too deeply.
 Result<Body> parse_template(std::string_view source);

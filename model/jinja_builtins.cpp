@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <troupe/model/jinja_builtin_parts.h>
 #include <troupe/model/jinja_lexer.h>
 #include <troupe/model/jinja_text.h>
@@ -43,6 +45,32 @@ Result<std::string> text_of(int line, const Value& value) {
   return text.is_ok() ? std::move(text) : template_error(line, text.message(), text.code());
 }
 
+const Row* find_row(std::span<const Row> rows, std::string_view name) {
+  for (const Row& row : rows) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+Result<Value> run_row(const Row& row, const Use& use) {
+  if (row.parameters == "*") return row.run(use);
+  std::vector<std::string> names;
+  for (const Value& name : split_at_white_space(row.parameters, -1)) {
+    names.push_back(*name.string());
+  }
+  if (use.arguments.positional.size() > names.size()) {
+    return template_error(use.line, in_quotes(use.name) + " takes " + std::to_string(names.size()) +
+                                        (names.size() == 1 ? " argument" : " arguments") +
+                                        " at most");
+  }
+  for (const auto& [name, value] : use.arguments.keywords) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      return template_error(use.line, in_quotes(use.name) + " has no argument " + in_quotes(name));
+    }
+  }
+  return row.run(use);
+}
+
 Status wrong_type(int line, const std::string& doing, const Value& value) {
   return template_error(
       line, doing + " cannot be done with a value of type " + std::string(type_name(value)));
@@ -85,9 +113,10 @@ Status take_search(Budget* budget, int line, std::string_view text, std::string_
   return budget->work(line, text.size() + text.size() * part.size() / 128);
 }
 
-Result<Value> path_of(Budget* budget, int line, const Value& item, const std::string& path) {
+Result<Value> path_of(Budget* budget, int line, const Value& item, const Value& path) {
+  if (path.string() == nullptr) return subscript(budget, line, item, path);
   Value value = item;
-  for (const Value& part : split_at(path, ".", -1)) {
+  for (const Value& part : split_at(*path.string(), ".", -1)) {
     TROUPE_ASSIGN_OR_RETURN(value, subscript(budget, line, value, part));
   }
   return value;
@@ -104,12 +133,32 @@ Result<Value> join(Budget* budget, int line, const List& items, const std::strin
   return Value(std::move(out));
 }
 
-Result<bool> less(int line, const Value& a, const Value& b) {
+Result<bool> less(int line, const Value& a, const Value& b, int depth) {
   double x = 0, y = 0;
   if (to_number(a, &x) && to_number(b, &y)) return x < y;
   if (a.string() != nullptr && b.string() != nullptr) return *a.string() < *b.string();
+  constexpr int kListDepthMax = 8;
+  if (a.list() != nullptr && b.list() != nullptr && depth < kListDepthMax) {
+    const std::size_t both = std::min(a.list()->size(), b.list()->size());
+    for (std::size_t i = 0; i < both; ++i) {
+      const Value &one = (*a.list())[i], &other = (*b.list())[i];
+      if (!equal(one, other)) return less(line, one, other, depth + 1);
+    }
+    return a.list()->size() < b.list()->size();
+  }
   return template_error(line, "values of the types " + std::string(type_name(a)) + " and " +
                                   std::string(type_name(b)) + " cannot be ordered");
+}
+
+bool to_integer(const Value& value, std::int64_t* out) {
+  if (value.integer() != nullptr) {
+    *out = *value.integer();
+  } else if (value.boolean() != nullptr) {
+    *out = *value.boolean() ? 1 : 0;
+  } else {
+    return false;
+  }
+  return true;
 }
 
 Value dict_items(const Dict& dict) {

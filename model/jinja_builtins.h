@@ -42,7 +42,12 @@ Result<bool> apply_test(Budget* budget, int line, const std::string& name, const
                         const Arguments& arguments);
 Result<Value> call_method(Budget* budget, int line, const Value& object, const std::string& name,
                           const Arguments& arguments);
-// object[key] or object.key; undefined when there is none.
+// Whether Python's dicts have a method of that name: for Jinja, `x.items` is this method and not
+// the value under the key "items", and x["items"] is the method where there is no such key.
+bool is_dict_method(std::string_view name);
+// object.name as Jinja has it; undefined when there is none.
+Result<Value> attribute_of(Budget* budget, int line, const Value& object, const std::string& name);
+// object[key]; undefined when there is none.
 Result<Value> subscript(Budget* budget, int line, const Value& object, const Value& key);
 Result<bool> contains(Budget* budget, int line, const Value& container, const Value& item);
 // What a `for` goes through: items, keys, characters; nothing for undefined.

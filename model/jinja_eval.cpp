@@ -39,9 +39,7 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
       return Flow::kNormal;
     case StatementKind::kOutput: {
       TROUPE_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.expression));
-      TROUPE_RETURN_IF_ERROR(budget_.take(statement.line, value.weight()));
-      TROUPE_ASSIGN_OR_RETURN(const Text text, marked_text_of(statement.line, value));
-      TROUPE_RETURN_IF_ERROR(print(statement.line, text));
+      TROUPE_RETURN_IF_ERROR(print_value(statement.line, value));
       return Flow::kNormal;
     }
     case StatementKind::kIf:
@@ -52,10 +50,20 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
       TROUPE_RETURN_IF_ERROR(execute_set(statement));
       return Flow::kNormal;
     case StatementKind::kSetBlock: {
-      TROUPE_ASSIGN_OR_RETURN(Value text, capture(statement.body, scope_));
-      put(&scope_->values, statement.names[0], std::move(text));
+      TROUPE_ASSIGN_OR_RETURN(Value text, filtered_block(statement));
+      TROUPE_RETURN_IF_ERROR(assign(statement, std::move(text)));
       return Flow::kNormal;
     }
+    case StatementKind::kFilterBlock: {
+      TROUPE_ASSIGN_OR_RETURN(const Value text, filtered_block(statement));
+      TROUPE_RETURN_IF_ERROR(print_value(statement.line, text));
+      return Flow::kNormal;
+    }
+    case StatementKind::kWith:
+      return execute_with(statement);
+    case StatementKind::kCallBlock:
+      TROUPE_RETURN_IF_ERROR(execute_call_block(statement));
+      return Flow::kNormal;
     case StatementKind::kMacro:
       put(&scope_->values, statement.macro.name, Value(Callable{&statement.macro, {}}));
       return Flow::kNormal;
@@ -63,8 +71,10 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
       return Flow::kBreak;
     case StatementKind::kContinue:
       return Flow::kContinue;
-    case StatementKind::kBlock:
+    case StatementKind::kGeneration: {
+      const ScopeGuard guard(this, scope_);
       return execute(statement.body);
+    }
   }
   return Flow::kNormal;
 }
@@ -73,6 +83,12 @@ Status Evaluator::print(int line, const Text& text) {
   TROUPE_RETURN_IF_ERROR(budget_.take(line, text.text.size()));
   out_->append(text);
   return Status::ok();
+}
+
+Status Evaluator::print_value(int line, const Value& value) {
+  TROUPE_RETURN_IF_ERROR(budget_.take(line, value.weight()));
+  TROUPE_ASSIGN_OR_RETURN(const Text text, marked_text_of(line, value));
+  return print(line, text);
 }
 
 Result<Value> Evaluator::capture(const Body& body, Scope* parent) {
@@ -160,6 +176,10 @@ Result<Flow> Evaluator::execute_for(const Statement& statement) {
 
 Status Evaluator::execute_set(const Statement& statement) {
   TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*statement.expression));
+  return assign(statement, std::move(value));
+}
+
+Status Evaluator::assign(const Statement& statement, Value value) {
   if (statement.text.empty()) return bind(statement, value);
   const Value target = look_up(statement.text);
   if (target.name_space() == nullptr) {
@@ -170,8 +190,36 @@ Status Evaluator::execute_set(const Statement& statement) {
   return Status::ok();
 }
 
-Result<Text> evaluate(const Body& body, Dict variables) {
-  return Evaluator(std::move(variables)).run(body);
+Result<Value> Evaluator::filtered_block(const Statement& statement) {
+  TROUPE_ASSIGN_OR_RETURN(Value text, capture(statement.body, scope_));
+  if (statement.expression == nullptr) return text;
+  const ScopeGuard guard(this, scope_);
+  put(&scope_->values, kBlockText, std::move(text));
+  return evaluate(*statement.expression);
+}
+
+Result<Flow> Evaluator::execute_with(const Statement& statement) {
+  Dict values;  // none of them sees the others
+  for (const auto& [name, expression] : statement.macro.parameters) {
+    TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*expression));
+    put(&values, name, std::move(value));
+  }
+  const ScopeGuard guard(this, scope_);
+  scope_->values = std::move(values);
+  return execute(statement.body);
+}
+
+Status Evaluator::execute_call_block(const Statement& statement) {
+  callers_.push_back({&statement.macro, scope_});
+  const Value caller(Callable{&statement.macro, {}});
+  const Result<Value> value = evaluate_call(*statement.expression, &caller);
+  callers_.pop_back();
+  if (!value.is_ok()) return value.status();
+  return print_value(statement.line, *value);
+}
+
+Result<Text> evaluate(const Body& body, Dict variables, const std::optional<std::tm>& now) {
+  return Evaluator(std::move(variables), now).run(body);
 }
 
 }  // namespace troupe::model::jinja

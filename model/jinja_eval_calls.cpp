@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <tuple>
 
 #include <troupe/model/jinja_evaluator.h>
@@ -6,7 +7,7 @@
 
 namespace troupe::model::jinja {
 
-Result<Value> Evaluator::evaluate_call(const Expression& expression) {
+Result<Value> Evaluator::evaluate_call(const Expression& expression, const Value* caller) {
   const Expression& target = *expression.children[0];
   if (target.kind == ExpressionKind::kAttribute) {
     TROUPE_ASSIGN_OR_RETURN(const Value object, evaluate(*target.children[0]));
@@ -19,6 +20,7 @@ Result<Value> Evaluator::evaluate_call(const Expression& expression) {
   }
   TROUPE_ASSIGN_OR_RETURN(const Value function, evaluate(target));
   TROUPE_ASSIGN_OR_RETURN(Arguments arguments, arguments_of(expression));
+  if (caller != nullptr) put(&arguments.keywords, "caller", *caller);
   if (function.callable() == nullptr) {
     return template_error(
         expression.line,
@@ -37,7 +39,23 @@ Result<Value> Evaluator::call_macro(int line, const Macro& macro, const Argument
     return template_error(line, "the macro " + in_quotes(macro.name) + " takes " +
                                     std::to_string(macro.parameters.size()) + " arguments at most");
   }
-  const ScopeGuard guard(this, &root_);
+  for (const auto& [name, value] : arguments.keywords) {
+    const auto named = [&name = name](const auto& parameter) { return parameter.first == name; };
+    if (name != "caller" && std::none_of(macro.parameters.begin(), macro.parameters.end(), named)) {
+      return template_error(
+          line, "the macro " + in_quotes(macro.name) + " has no parameter " + in_quotes(name));
+    }
+  }
+  Scope* around = &root_;
+  if (macro.is_caller) {
+    const auto found = std::find_if(callers_.rbegin(), callers_.rend(),
+                                    [&](const Caller& one) { return one.macro == &macro; });
+    if (found == callers_.rend()) {
+      return template_error(line, "'caller' is called after its call block has ended");
+    }
+    around = found->scope;
+  }
+  const ScopeGuard guard(this, around);
   for (std::size_t i = 0; i < macro.parameters.size(); ++i) {
     const auto& [name, fallback] = macro.parameters[i];
     Value value;
@@ -48,6 +66,9 @@ Result<Value> Evaluator::call_macro(int line, const Macro& macro, const Argument
     }
     put(&scope_->values, name, std::move(value));
   }
+  if (const Value* caller = find(arguments.keywords, "caller")) {
+    put(&scope_->values, "caller", *caller);
+  }
   return capture_here(macro.body);
 }
 
@@ -55,12 +76,22 @@ Result<Value> Evaluator::call_builtin(int line, Builtin builtin, Arguments argum
   switch (builtin) {
     case Builtin::kRange:
       return call_range(line, arguments);
-    case Builtin::kNamespace:
+    case Builtin::kNamespace: {
       TROUPE_RETURN_IF_ERROR(budget_.take(line, 1024));
-      namespaces_.push_back({std::move(arguments.keywords)});
+      TROUPE_ASSIGN_OR_RETURN(Dict attributes, dict_arguments(line, std::move(arguments)));
+      namespaces_.push_back({std::move(attributes)});
       return Value(&namespaces_.back());
-    case Builtin::kDict:
-      return Value(std::move(arguments.keywords));
+    }
+    case Builtin::kDict: {
+      const bool foreign = !arguments.positional.empty() && arguments.positional[0].is_foreign();
+      TROUPE_ASSIGN_OR_RETURN(Dict entries, dict_arguments(line, std::move(arguments)));
+      const Value made(std::move(entries));
+      return foreign ? made.as_foreign() : made;
+    }
+    case Builtin::kStrftimeNow:
+      return call_strftime(line, arguments);
+    case Builtin::kMethod:
+      return template_error(line, "a method must be called as x.name()");
     case Builtin::kRaiseException: {
       const Value* given = arguments.get(0, "message");
       TROUPE_ASSIGN_OR_RETURN(const std::string message,
@@ -70,6 +101,37 @@ Result<Value> Evaluator::call_builtin(int line, Builtin builtin, Arguments argum
     }
   }
   return Value();
+}
+
+Result<Dict> Evaluator::dict_arguments(int line, Arguments arguments) {
+  Dict entries;
+  if (!arguments.positional.empty()) {
+    const Dict* given = arguments.positional[0].dict();
+    if (given == nullptr || arguments.positional.size() > 1) {
+      return template_error(line, "dict and namespace take one dict, and names with values");
+    }
+    TROUPE_RETURN_IF_ERROR(budget_.take(line, given->size() * sizeof(Value)));
+    entries = *given;
+  }
+  for (auto& [name, value] : arguments.keywords) put(&entries, name, std::move(value));
+  return entries;
+}
+
+Result<Value> Evaluator::call_strftime(int line, const Arguments& arguments) {
+  const Value* format = arguments.get(0, "format");
+  if (format == nullptr || format->string() == nullptr) {
+    return template_error(line, "strftime_now takes a format");
+  }
+  constexpr std::size_t kFormatBytesMax = 256;
+  char text[4096];
+  // A last character, since no bytes at all can be an empty text or too small a buffer.
+  const std::string ended = *format->string() + '.';
+  const std::size_t bytes = ended.size() > kFormatBytesMax || ended.find('\0') != ended.npos
+                                ? 0
+                                : std::strftime(text, sizeof text, ended.c_str(), &*now_);
+  if (bytes == 0) return template_error(line, "the format of strftime_now is too long");
+  const Value made(std::string(text, bytes - 1));
+  return format->is_foreign() ? made.as_foreign() : made;
 }
 
 Result<Value> Evaluator::call_range(int line, const Arguments& arguments) {

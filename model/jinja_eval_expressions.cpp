@@ -32,10 +32,15 @@ Value Evaluator::look_up(std::string_view name) const {
   for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
     if (const Value* found = find(scope->values, name)) return *found;
   }
-  if (name == "range") return Value(Callable{nullptr, Builtin::kRange});
-  if (name == "namespace") return Value(Callable{nullptr, Builtin::kNamespace});
-  if (name == "dict") return Value(Callable{nullptr, Builtin::kDict});
-  if (name == "raise_exception") return Value(Callable{nullptr, Builtin::kRaiseException});
+  static constexpr std::pair<std::string_view, Builtin> kBuiltins[] = {
+      {"range", Builtin::kRange},
+      {"namespace", Builtin::kNamespace},
+      {"dict", Builtin::kDict},
+      {"raise_exception", Builtin::kRaiseException}};
+  for (const auto& [known, builtin] : kBuiltins) {
+    if (name == known) return Value(Callable{nullptr, builtin});
+  }
+  if (name == "strftime_now" && now_) return Value(Callable{nullptr, Builtin::kStrftimeNow});
   return Value();
 }
 
@@ -62,7 +67,7 @@ Result<Value> Evaluator::evaluate_kind(const Expression& expression) {
       return evaluate_dict(expression);
     case ExpressionKind::kAttribute: {
       TROUPE_ASSIGN_OR_RETURN(const Value object, evaluate(*expression.children[0]));
-      return subscript(&budget_, expression.line, object, Value(expression.text));
+      return attribute_of(&budget_, expression.line, object, expression.text);
     }
     case ExpressionKind::kIndex: {
       TROUPE_ASSIGN_OR_RETURN(const Value object, evaluate(*expression.children[0]));
@@ -102,6 +107,8 @@ Result<Value> Evaluator::evaluate_kind(const Expression& expression) {
     }
     case ExpressionKind::kBinary:
       return evaluate_binary(expression);
+    case ExpressionKind::kComparisons:
+      return evaluate_comparisons(expression);
     case ExpressionKind::kConditional: {
       TROUPE_ASSIGN_OR_RETURN(const Value condition, evaluate(*expression.children[1]));
       if (truth(condition)) return evaluate(*expression.children[0]);

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <ctime>
 #include <deque>
+#include <optional>
 #include <utility>
 
 #include <troupe/model/jinja_ast.h>
@@ -25,7 +27,8 @@ enum class Flow : std::uint8_t { kNormal, kBreak, kContinue };
 
 class Evaluator {
  public:
-  explicit Evaluator(Dict variables) : root_{std::move(variables), nullptr}, scope_(&root_) {}
+  Evaluator(Dict variables, const std::optional<std::tm>& now)
+      : now_(now), root_{std::move(variables), nullptr}, scope_(&root_) {}
 
   Result<Text> run(const Body& body);
 
@@ -73,6 +76,12 @@ class Evaluator {
   static Value loop_variable(const List& items, std::size_t i);
   Result<Flow> execute_for(const Statement& statement);
   Status execute_set(const Statement& statement);
+  Status assign(const Statement& statement, Value value);
+  // What the body prints, through the filters of the statement's expression.
+  Result<Value> filtered_block(const Statement& statement);
+  Result<Flow> execute_with(const Statement& statement);
+  Status execute_call_block(const Statement& statement);
+  Status print_value(int line, const Value& value);
 
   // --- expressions ---
 
@@ -85,23 +94,39 @@ class Evaluator {
   Result<Value> evaluate_slice(const Expression& expression);
   Result<Value> evaluate_sign(const Expression& expression);
   Result<Value> evaluate_binary(const Expression& expression);
-  Result<Value> repeat(int line, const std::string& text, std::int64_t count);
+  Result<Value> evaluate_comparisons(const Expression& expression);
+  // nullopt: `op` is no comparison.
+  Result<std::optional<bool>> compare(int line, const std::string& op, const Value& left,
+                                      const Value& right);
+  // A string or list.
+  Result<Value> repeat(int line, const Value& value, std::int64_t count);
 
   // - * / // % **; the rounding of // and % is Python's, toward minus infinity.
   Result<Value> arithmetic(int line, const std::string& op, const Value& left, const Value& right);
 
   // --- calls ---
 
-  Result<Value> evaluate_call(const Expression& expression);
+  // `caller`: what a call block adds; null without one.
+  Result<Value> evaluate_call(const Expression& expression, const Value* caller = nullptr);
   Result<Value> call_macro(int line, const Macro& macro, const Arguments& arguments);
   Result<Value> call_builtin(int line, Builtin builtin, Arguments arguments);
   Result<Value> call_range(int line, const Arguments& arguments);
+  Result<Dict> dict_arguments(int line, Arguments arguments);
+  Result<Value> call_strftime(int line, const Arguments& arguments);
 
+  // The call blocks under way; the body of another one cannot be called any more.
+  struct Caller {
+    const Macro* macro;
+    Scope* scope;
+  };
+
+  std::optional<std::tm> now_;
   Scope root_;
   Scope* scope_;
   Text* out_ = nullptr;
   Budget budget_;
   int level_ = 0;
+  std::vector<Caller> callers_;
   std::deque<Namespace> namespaces_;  // values point at them
 };
 

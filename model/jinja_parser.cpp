@@ -98,20 +98,30 @@ Status Parser::parse_body(std::span<const std::string_view> ends, Body* body,
 }
 
 Status Parser::parse_tag(Statement* statement) {
+  using Rule = Status (Parser::*)(Statement*);
+  static constexpr std::pair<std::string_view, Rule> kRules[] = {
+      {"if", &Parser::parse_if},     {"for", &Parser::parse_for},
+      {"set", &Parser::parse_set},   {"macro", &Parser::parse_macro},
+      {"with", &Parser::parse_with}, {"call", &Parser::parse_call_block}};
   const Token word = next();
-  if (word.text == "if") return parse_if(statement);
-  if (word.text == "for") return parse_for(statement);
-  if (word.text == "set") return parse_set(statement);
-  if (word.text == "macro") return parse_macro(statement);
+  for (const auto& [name, rule] : kRules) {
+    if (word.text == name) return (this->*rule)(statement);
+  }
   if (word.text == "break" || word.text == "continue") {
     if (loops_ == 0) return template_error(word.line, in_quotes(word.text) + " outside of a loop");
     statement->kind = word.text == "break" ? StatementKind::kBreak : StatementKind::kContinue;
     return expect_tag_end();
   }
   if (word.text == "generation") {  // marks what a trainer learns from
-    statement->kind = StatementKind::kBlock;
+    statement->kind = StatementKind::kGeneration;
     TROUPE_RETURN_IF_ERROR(expect_tag_end());
     return parse_until_end("endgeneration", &statement->body);
+  }
+  if (word.text == "filter") {
+    statement->kind = StatementKind::kFilterBlock;
+    TROUPE_RETURN_IF_ERROR(parse_block_filters(statement));
+    TROUPE_RETURN_IF_ERROR(expect_tag_end());
+    return parse_until_end("endfilter", &statement->body);
   }
   return template_error(word.line, "the tag " + in_quotes(word.text) + " is not known");
 }
@@ -142,10 +152,12 @@ Status Parser::parse_if(Statement* statement) {
 Status Parser::parse_for(Statement* statement) {
   static constexpr std::string_view kEnds[] = {"else", "endfor"};
   statement->kind = StatementKind::kFor;
+  const bool brackets = accept_operator("(");
   do {
     TROUPE_ASSIGN_OR_RETURN(std::string name, expect_name());
     statement->names.push_back(std::move(name));
   } while (accept_operator(","));
+  if (brackets) TROUPE_RETURN_IF_ERROR(expect_operator(")"));
   if (!accept_name("in")) return unexpected("'in'");
   TROUPE_ASSIGN_OR_RETURN(statement->expression, parse_tuple(/*with_condition=*/false));
   if (accept_name("if")) {
@@ -181,31 +193,80 @@ Status Parser::parse_set(Statement* statement) {
     TROUPE_ASSIGN_OR_RETURN(statement->expression, parse_tuple());
     return expect_tag_end();
   }
-  if (statement->names.size() > 1 || !statement->text.empty()) return unexpected("'='");
+  if (statement->names.size() > 1) return unexpected("'='");
   statement->kind = StatementKind::kSetBlock;
+  if (is_operator("|")) TROUPE_RETURN_IF_ERROR(parse_block_filters(statement));
   TROUPE_RETURN_IF_ERROR(expect_tag_end());
   return parse_until_end("endset", &statement->body);
 }
 
-Status Parser::parse_macro(Statement* statement) {
-  statement->kind = StatementKind::kMacro;
-  Macro& macro = statement->macro;
-  TROUPE_ASSIGN_OR_RETURN(macro.name, expect_name());
+Status Parser::parse_block_filters(Statement* statement) {
+  auto block = std::make_unique<Expression>();
+  block->kind = ExpressionKind::kName;
+  block->line = peek().line;
+  block->text = std::string(kBlockText);
+  if (statement->kind == StatementKind::kFilterBlock) {  // the first comes without a '|'
+    auto first = std::make_unique<Expression>();
+    first->kind = ExpressionKind::kFilter;
+    first->line = peek().line;
+    TROUPE_ASSIGN_OR_RETURN(first->text, expect_name());
+    if (accept_operator("(")) TROUPE_RETURN_IF_ERROR(parse_arguments(first.get()));
+    first->children = list_of(std::move(block));
+    TROUPE_ASSIGN_OR_RETURN(block, finish(std::move(first)));
+  }
+  TROUPE_ASSIGN_OR_RETURN(statement->expression, parse_filters(std::move(block)));
+  return Status::ok();
+}
+
+Status Parser::parse_with(Statement* statement) {
+  statement->kind = StatementKind::kWith;
+  while (peek().kind != TokenKind::kTagEnd) {
+    if (!statement->macro.parameters.empty()) TROUPE_RETURN_IF_ERROR(expect_operator(","));
+    auto& [name, value] = statement->macro.parameters.emplace_back();
+    TROUPE_ASSIGN_OR_RETURN(name, expect_name());
+    TROUPE_RETURN_IF_ERROR(expect_operator("="));
+    TROUPE_ASSIGN_OR_RETURN(value, parse_expression());
+  }
+  TROUPE_RETURN_IF_ERROR(expect_tag_end());
+  return parse_until_end("endwith", &statement->body);
+}
+
+Status Parser::parse_parameters(Macro* macro) {
   TROUPE_RETURN_IF_ERROR(expect_operator("("));
   while (!accept_operator(")")) {
-    if (!macro.parameters.empty()) TROUPE_RETURN_IF_ERROR(expect_operator(","));
+    if (!macro->parameters.empty()) TROUPE_RETURN_IF_ERROR(expect_operator(","));
     if (accept_operator(")")) break;
-    auto& [name, fallback] = macro.parameters.emplace_back();
+    auto& [name, fallback] = macro->parameters.emplace_back();
     TROUPE_ASSIGN_OR_RETURN(name, expect_name());
     if (accept_operator("=")) {
       TROUPE_ASSIGN_OR_RETURN(fallback, parse_expression());
     }
   }
+  return Status::ok();
+}
+
+Status Parser::parse_macro(Statement* statement) {
+  statement->kind = StatementKind::kMacro;
+  TROUPE_ASSIGN_OR_RETURN(statement->macro.name, expect_name());
+  TROUPE_RETURN_IF_ERROR(parse_parameters(&statement->macro));
+  return parse_macro_body("endmacro", &statement->macro);
+}
+
+Status Parser::parse_call_block(Statement* statement) {
+  statement->kind = StatementKind::kCallBlock;
+  statement->macro.name = "caller";
+  statement->macro.is_caller = true;
+  if (is_operator("(")) TROUPE_RETURN_IF_ERROR(parse_parameters(&statement->macro));
+  TROUPE_ASSIGN_OR_RETURN(statement->expression, parse_expression());
+  if (statement->expression->kind != ExpressionKind::kCall) return unexpected("a call");
+  return parse_macro_body("endcall", &statement->macro);
+}
+
+Status Parser::parse_macro_body(std::string_view end, Macro* macro) {
   TROUPE_RETURN_IF_ERROR(expect_tag_end());
   const int loops = std::exchange(loops_, 0);
   std::string word;
-  static constexpr std::string_view kEnds[] = {"endmacro"};
-  TROUPE_RETURN_IF_ERROR(parse_body(kEnds, &macro.body, &word));
+  TROUPE_RETURN_IF_ERROR(parse_body({&end, 1}, &macro->body, &word));
   loops_ = loops;
   if (peek().kind == TokenKind::kName) ++at_;  // {% endmacro name %}
   return expect_tag_end();

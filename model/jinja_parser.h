@@ -83,7 +83,15 @@ class Parser {
   Status parse_if(Statement* statement);
   Status parse_for(Statement* statement);
   Status parse_set(Statement* statement);
+  // {% set x | filter %} and {% filter name %}: filters over what the block prints.
+  Status parse_block_filters(Statement* statement);
+  Status parse_with(Statement* statement);
+  // "(a, b=1)"
+  Status parse_parameters(Macro* macro);
   Status parse_macro(Statement* statement);
+  Status parse_call_block(Statement* statement);
+  // The body of a macro or call block, which no loop around it reaches into.
+  Status parse_macro_body(std::string_view end, Macro* macro);
 
   // --- expressions, from the loosest binding to the tightest ---
 
@@ -94,7 +102,8 @@ class Parser {
   ExpressionResult parse_and();
   ExpressionResult parse_not();
 
-  // a < b < c is (a < b) and (b < c) in Jinja; no model's template chains, so that is refused.
+  std::string next_comparison() const;
+  // a < b < c is (a < b) and (b < c), with b evaluated once.
   ExpressionResult parse_compare();
 
   template <class Operand>

@@ -72,26 +72,35 @@ ExpressionResult Parser::parse_not() {
   return node(ExpressionKind::kNot, line, "", list_of(std::move(operand)));
 }
 
-ExpressionResult Parser::parse_compare() {
+std::string Parser::next_comparison() const {
   static constexpr std::string_view kOperators[] = {"==", "!=", "<", "<=", ">", ">="};
-  const auto comparison = [&]() -> std::string {
-    if (is_name("in")) return "in";
-    if (is_name("not") && is_name("in", 1)) return "not in";
-    for (const std::string_view one : kOperators) {
-      if (is_operator(one)) return std::string(one);
-    }
-    return "";
-  };
-  TROUPE_ASSIGN_OR_RETURN(ExpressionPtr left, parse_sum());
-  const std::string what = comparison();
-  if (what.empty()) return left;
-  const int line = next().line;
-  if (what == "not in") ++at_;
-  TROUPE_ASSIGN_OR_RETURN(ExpressionPtr right, parse_sum());
-  if (!comparison().empty()) {
-    return template_error(peek().line, "chained comparisons are not supported");
+  if (is_name("in")) return "in";
+  if (is_name("not") && is_name("in", 1)) return "not in";
+  for (const std::string_view one : kOperators) {
+    if (is_operator(one)) return std::string(one);
   }
-  return node(ExpressionKind::kBinary, line, what, list_of(std::move(left), std::move(right)));
+  return "";
+}
+
+ExpressionResult Parser::parse_compare() {
+  const int line = peek().line;
+  TROUPE_ASSIGN_OR_RETURN(ExpressionPtr first, parse_sum());
+  std::vector<ExpressionPtr> operands = list_of(std::move(first));
+  std::vector<std::string> operators;
+  for (std::string what = next_comparison(); !what.empty(); what = next_comparison()) {
+    at_ += what == "not in" ? 2 : 1;
+    operators.push_back(std::move(what));
+    TROUPE_ASSIGN_OR_RETURN(ExpressionPtr operand, parse_sum());
+    operands.push_back(std::move(operand));
+  }
+  if (operators.empty()) return std::move(operands[0]);
+  if (operators.size() == 1) {
+    return node(ExpressionKind::kBinary, line, operators[0], std::move(operands));
+  }
+  TROUPE_ASSIGN_OR_RETURN(ExpressionPtr made,
+                          node(ExpressionKind::kComparisons, line, "", std::move(operands)));
+  made->comparisons = std::move(operators);
+  return made;
 }
 
 template <class Operand>
@@ -262,9 +271,15 @@ ExpressionResult Parser::parse_postfix(ExpressionPtr value) {
     auto made = std::make_unique<Expression>();
     made->line = line;
     if (accept_operator(".")) {
-      made->kind = ExpressionKind::kAttribute;
-      TROUPE_ASSIGN_OR_RETURN(made->text, expect_name());
-      made->children = list_of(std::move(value));
+      if (peek().kind == TokenKind::kInteger) {  // messages.0
+        made->kind = ExpressionKind::kIndex;
+        TROUPE_ASSIGN_OR_RETURN(ExpressionPtr index, parse_primary());
+        made->children = list_of(std::move(value), std::move(index));
+      } else {
+        made->kind = ExpressionKind::kAttribute;
+        TROUPE_ASSIGN_OR_RETURN(made->text, expect_name());
+        made->children = list_of(std::move(value));
+      }
     } else if (accept_operator("[")) {
       TROUPE_RETURN_IF_ERROR(parse_subscript(made.get(), std::move(value)));
     } else if (accept_operator("(")) {

@@ -8,13 +8,6 @@
 namespace troupe::model::jinja {
 namespace {
 
-bool is_letter(std::string_view character) {
-  const Utf8Char decoded = utf8_char(character);
-  if (decoded.state != Utf8State::kWhole) return false;
-  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(decoded.code_point));
-  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
-}
-
 template <class Map>
 std::string map_characters(std::string_view text, Map map) {
   std::string out;
@@ -52,6 +45,47 @@ bool is_white_space(std::string_view character) {
          category == UTF8PROC_CATEGORY_ZP;
 }
 
+bool is_letter(std::string_view character) {
+  const Utf8Char decoded = utf8_char(character);
+  if (decoded.state != Utf8State::kWhole) return false;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(decoded.code_point));
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+}
+
+bool is_decimal(std::string_view character) {
+  const Utf8Char decoded = utf8_char(character);
+  if (decoded.state != Utf8State::kWhole) return false;
+  return utf8proc_category(static_cast<utf8proc_int32_t>(decoded.code_point)) ==
+         UTF8PROC_CATEGORY_ND;
+}
+
+bool all_characters(std::string_view text, bool (*kind)(std::string_view)) {
+  const bool any = !text.empty();
+  while (!text.empty()) {
+    const std::size_t bytes = utf8_char(text).bytes;
+    if (!kind(text.substr(0, bytes))) return false;
+    text.remove_prefix(bytes);
+  }
+  return any;
+}
+
+bool is_printable(char32_t code_point) {
+  if (code_point == ' ') return true;
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code_point))) {
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_ZS:
+      return false;
+    default:
+      return true;
+  }
+}
+
 std::string upper(std::string_view text) {
   return map_characters(text, [](char32_t c) -> char32_t {
     if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 32 : c;
@@ -65,10 +99,26 @@ std::string lower(std::string_view text) {
   });
 }
 
+std::string swap_case(std::string_view text) {
+  std::string out;
+  for (const std::string_view character : characters(text)) {
+    const std::string raised = upper(character);
+    out += raised == character ? lower(character) : raised;
+  }
+  return out;
+}
+
+// The first letter of a word, which is not always the capital: U+01C6 has U+01C5.
+static std::string title_letter(std::string_view character) {
+  return map_characters(character, [](char32_t c) {
+    return static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
+  });
+}
+
 std::string capitalize(std::string_view text) {
   if (text.empty()) return {};
   const std::size_t first = utf8_char(text).bytes;
-  return upper(text.substr(0, first)) + lower(text.substr(first));
+  return title_letter(text.substr(0, first)) + lower(text.substr(first));
 }
 
 // Words begin after any character that is no letter (the method), or after white space, '-' and
@@ -77,7 +127,7 @@ std::string title(std::string_view text, bool filter) {
   std::string out;
   bool begins = true;
   for (const std::string_view character : characters(text)) {
-    out += begins ? upper(character) : lower(character);
+    out += !begins ? lower(character) : filter ? upper(character) : title_letter(character);
     begins = filter ? is_white_space(character) ||
                           std::string_view("-([{<").find(character) != std::string_view::npos
                     : !is_letter(character);
@@ -174,16 +224,47 @@ List split_from_right(std::string_view text, std::string_view separator, std::in
   return parts;
 }
 
-List split_lines(std::string_view text) {
+List split_lines(std::string_view text, bool keep_ends) {
   List lines;
   while (!text.empty()) {
-    std::size_t end = text.find_first_of("\n\r");
-    lines.emplace_back(std::string(text.substr(0, end)));
-    if (end == std::string_view::npos) break;
-    if (text.substr(end).starts_with("\r\n")) ++end;
-    text.remove_prefix(end + 1);
+    const std::size_t end = text.find_first_of("\n\r\v\f\x1c\x1d\x1e");
+    if (end == std::string_view::npos) {
+      lines.emplace_back(std::string(text));
+      break;
+    }
+    const std::size_t next = end + (text.substr(end).starts_with("\r\n") ? 2 : 1);
+    lines.emplace_back(std::string(text.substr(0, keep_ends ? next : end)));
+    text.remove_prefix(next);
   }
   return lines;
+}
+
+List parts_around(std::string_view text, std::string_view separator, bool from_right) {
+  const std::size_t found = from_right ? text.rfind(separator) : text.find(separator);
+  const auto part = [](std::string_view one) { return Value(std::string(one)); };
+  if (found == std::string_view::npos) {
+    const List none = {part(""), part("")};
+    List out = {part(text)};
+    out.insert(from_right ? out.begin() : out.end(), none.begin(), none.end());
+    return out;
+  }
+  return {part(text.substr(0, found)), part(separator),
+          part(text.substr(found + separator.size()))};
+}
+
+std::string justified(std::string_view text, std::size_t width, std::string_view fill,
+                      Side text_at) {
+  const auto has = static_cast<std::size_t>(character_index(text, std::string_view::npos));
+  if (has >= width) return std::string(text);
+  const std::size_t margin = width - has;
+  std::size_t left = text_at == Side::kLeft ? 0 : margin;
+  // Python's str.center puts the odd one on the left when the width is odd too.
+  if (text_at == Side::kBoth) left = margin / 2 + (margin & width & 1);
+  std::string out;
+  for (std::size_t i = 0; i < left; ++i) out += fill;
+  out += text;
+  for (std::size_t i = left; i < margin; ++i) out += fill;
+  return out;
 }
 
 std::string escape_html(std::string_view text) {
@@ -217,6 +298,15 @@ std::int64_t character_index(std::string_view text, std::size_t byte) {
   std::int64_t count = 0;
   for (; !text.empty(); ++count) text.remove_prefix(utf8_char(text).bytes);
   return count;
+}
+
+std::size_t byte_index(std::string_view text, std::int64_t character) {
+  if (character < 0) character += character_index(text, std::string_view::npos);
+  std::size_t byte = 0;
+  for (; character > 0 && byte < text.size(); --character) {
+    byte += utf8_char(text.substr(byte)).bytes;
+  }
+  return byte;
 }
 
 }  // namespace troupe::model::jinja

@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 
 #include <troupe/model/jinja_value.h>
 #include <troupe/model/utf8.h>
@@ -9,159 +7,6 @@ namespace troupe::model::jinja {
 namespace {
 
 constexpr int kDepthMax = 64;
-
-Status too_large() {
-  return Status(Code::kResourceExhausted,
-                "a value is too large or too deeply nested to be printed");
-}
-
-// Python's repr of a float: the shortest digits that read back as it, with ".0" when integral.
-std::string real_text(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
-  char buffer[64];
-  const double magnitude = std::fabs(value);
-  const bool fixed = magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16);
-  const auto format = fixed ? std::chars_format::fixed : std::chars_format::scientific;
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, format).ptr;
-  std::string text(buffer, end);
-  if (fixed && text.find('.') == std::string::npos) text += ".0";
-  return text;
-}
-
-std::string python_quoted(const std::string& text) {
-  const bool has_single = text.find('\'') != std::string::npos;
-  const bool has_double = text.find('"') != std::string::npos;
-  const char quote = has_single && !has_double ? '"' : '\'';
-  std::string out(1, quote);
-  for (const char c : text) {
-    if (c == quote || c == '\\') {
-      (out += '\\') += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\r') {
-      out += "\\r";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else {
-      out += c;
-    }
-  }
-  return out += quote;
-}
-
-std::string json_quoted(const std::string& text) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\b':
-        out += "\\b";
-        break;
-      case '\f':
-        out += "\\f";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          const auto byte = static_cast<unsigned char>(c);
-          out += "\\u00";
-          out += {kHex[byte >> 4], kHex[byte & 15]};
-        } else {
-          out += c;
-        }
-    }
-  }
-  return out += '"';
-}
-
-// One printer for the two notations of nested values.
-class Printer {
- public:
-  Printer(bool json, std::int64_t indent, std::size_t bytes_max)
-      : json_(json), indent_(indent), bytes_max_(bytes_max) {}
-
-  Status print(const Value& value, int depth) {
-    if (depth > kDepthMax || out_.size() > bytes_max_) return too_large();
-    if (const auto* boolean = value.boolean()) {
-      out_ += json_ ? (*boolean ? "true" : "false") : (*boolean ? "True" : "False");
-    } else if (const auto* integer = value.integer()) {
-      out_ += std::to_string(*integer);
-    } else if (const auto* real = value.real()) {
-      out_ += real_text(*real);
-    } else if (const auto* string = value.string()) {
-      out_ += json_ ? json_quoted(*string) : python_quoted(*string);
-    } else if (value.is_none()) {
-      out_ += json_ ? "null" : "None";
-    } else if (const auto* list = value.list()) {
-      return print_list(*list, depth);
-    } else if (const auto* dict = value.dict()) {
-      return print_dict(*dict, depth);
-    } else if (json_) {
-      return Status(Code::kBadData,
-                    "a value of type " + std::string(type_name(value)) + " has no JSON notation");
-    } else {
-      out_ += value.is_undefined() ? "Undefined" : "<" + std::string(type_name(value)) + ">";
-    }
-    return Status::ok();
-  }
-
-  std::string take() { return std::move(out_); }
-
- private:
-  void separate(bool first, int depth) {
-    if (!first) out_ += json_ && indent_ >= 0 ? "," : ", ";
-    new_line(depth + 1);
-  }
-  void new_line(int depth) {
-    if (!json_ || indent_ < 0) return;
-    out_ += '\n';
-    out_.append(static_cast<std::size_t>(indent_ * depth), ' ');
-  }
-
-  Status print_list(const List& list, int depth) {
-    out_ += '[';
-    for (std::size_t i = 0; i < list.size(); ++i) {
-      separate(i == 0, depth);
-      TROUPE_RETURN_IF_ERROR(print(list[i], depth + 1));
-    }
-    if (!list.empty()) new_line(depth);
-    out_ += ']';
-    return Status::ok();
-  }
-
-  Status print_dict(const Dict& dict, int depth) {
-    out_ += '{';
-    for (std::size_t i = 0; i < dict.size(); ++i) {
-      separate(i == 0, depth);
-      out_ += json_ ? json_quoted(dict[i].first) : python_quoted(dict[i].first);
-      out_ += ": ";
-      TROUPE_RETURN_IF_ERROR(print(dict[i].second, depth + 1));
-    }
-    if (!dict.empty()) new_line(depth);
-    out_ += '}';
-    return Status::ok();
-  }
-
-  bool json_;
-  std::int64_t indent_;
-  std::size_t bytes_max_;
-  std::string out_;
-};
 
 bool equal_at(const Value& a, const Value& b, int depth) {
   if (depth > kDepthMax) return false;
@@ -190,9 +35,6 @@ bool equal_at(const Value& a, const Value& b, int depth) {
   return a.is_undefined() || a.is_none();
 }
 
-}  // namespace
-
-namespace {
 constexpr std::size_t kWeightMax = std::size_t{1} << 40;
 std::size_t add_weights(std::size_t a, std::size_t b) { return std::min(a + b, kWeightMax); }
 }  // namespace
@@ -314,20 +156,6 @@ void put(Dict* dict, std::string_view key, Value value) {
     }
   }
   dict->emplace_back(std::string(key), std::move(value));
-}
-
-Result<std::string> to_text(const Value& value, std::size_t bytes_max) {
-  if (const auto* string = value.string()) return *string;
-  if (value.is_undefined()) return std::string();
-  Printer printer(/*json=*/false, -1, bytes_max);
-  TROUPE_RETURN_IF_ERROR(printer.print(value, 0));
-  return printer.take();
-}
-
-Result<std::string> to_json(const Value& value, std::int64_t indent, std::size_t bytes_max) {
-  Printer printer(/*json=*/true, indent, bytes_max);
-  TROUPE_RETURN_IF_ERROR(printer.print(value, 0));
-  return printer.take();
 }
 
 std::vector<std::string_view> characters(std::string_view text) {

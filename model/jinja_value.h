@@ -47,7 +47,14 @@ struct Nested {
   bool foreign = false;  // something in it is, or its keys are
 };
 
-enum class Builtin : std::uint8_t { kRange, kNamespace, kDict, kRaiseException };
+enum class Builtin : std::uint8_t {
+  kRange,
+  kNamespace,
+  kDict,
+  kRaiseException,
+  kStrftimeNow,
+  kMethod,  // of a dict, named and not called
+};
 struct Callable {
   const Macro* macro = nullptr;  // or a builtin
   Builtin builtin = Builtin::kRange;
@@ -132,8 +139,14 @@ void put(Dict* dict, std::string_view key, Value value);
 // What {{ value }} prints. kResourceExhausted when it is nested too deeply or grows past
 // `bytes_max`.
 Result<std::string> to_text(const Value& value, std::size_t bytes_max);
-// As json.dumps(ensure_ascii=False) prints it; indent < 0 puts all on one line.
-Result<std::string> to_json(const Value& value, std::int64_t indent, std::size_t bytes_max);
+struct JsonStyle {
+  std::int64_t indent = -1;  // < 0: all on one line
+  std::string item_separator = ", ", key_separator = ": ";
+  bool sort_keys = false;
+  bool ascii = false;  // \u escapes for all other characters
+};
+// As Python's json.dumps prints it. kBadData for what JSON has not.
+Result<std::string> to_json(const Value& value, const JsonStyle& style, std::size_t bytes_max);
 
 // The characters (code points) of a string, whose bytes need not be UTF-8.
 std::vector<std::string_view> characters(std::string_view text);

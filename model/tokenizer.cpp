@@ -82,6 +82,7 @@ class PartsTokenizer final : public Tokenizer {
   std::vector<TokenId> end_tokens() const override { return ends_; }
   TokenId bos() const override { return parts_.bos; }
   TokenId eos() const override { return parts_.eos; }
+  TokenId pad() const override { return parts_.pad; }
 
  private:
   // A stretch of the text between added tokens.

@@ -51,6 +51,7 @@ class Tokenizer {
   virtual std::vector<TokenId> end_tokens() const = 0;
   virtual TokenId bos() const = 0;  // -1: none
   virtual TokenId eos() const = 0;  // -1: none
+  virtual TokenId pad() const { return -1; }
 };
 
 // Turns token bytes into text without ever emitting half a UTF-8 character: an incomplete tail is

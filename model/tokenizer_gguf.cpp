@@ -87,6 +87,8 @@ Status load_ids(const GgufHeader& header, bool add_bos, TokenizerParts* parts) {
   bool add_eos = false;
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.bos_token_id", count, &parts->bos));
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eos_token_id", count, &parts->eos));
+  // Only a few chat templates write it, and files without one have -1 or the like there.
+  if (!load_id(header, "tokenizer.ggml.padding_token_id", count, &parts->pad)) parts->pad = -1;
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eot_token_id", count, &eot));
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eom_token_id", count, &eom));
   TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_bos_token", &add_bos));

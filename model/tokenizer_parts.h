@@ -25,7 +25,7 @@ struct TokenizerParts {
   std::unique_ptr<const WordModel> model;
   std::vector<TokenId> before, after;  // around a text where add_special
   bool drops_first_space = false;
-  TokenId bos = -1, eos = -1;
+  TokenId bos = -1, eos = -1, pad = -1;
   std::vector<TokenId> ends;  // further ends than the eos and well-known markup
 };
 std::shared_ptr<const Tokenizer> assemble(TokenizerParts parts);

@@ -78,7 +78,10 @@ std::string marked(const std::string& source, const std::string& content = "x",
   const auto parsed = ChatTemplate::parse(source);
   INFO(parsed.message());
   REQUIRE(parsed.is_ok());
-  const auto chat = (*parsed)->render_marked({{role, content}}, true, "<s>", "</s>");
+  ChatContext context;
+  context.bos = "<s>";
+  context.eos = "</s>";
+  const auto chat = (*parsed)->render_marked({{role, content}}, context);
   INFO(chat.message());
   REQUIRE(chat.is_ok());
   std::string out;
@@ -131,7 +134,9 @@ TEST_CASE("messages and tools may come as JSON, their fields in order") {
       "{% endfor %}");
   REQUIRE(parsed.is_ok());
   const auto render = [&](const char* messages, const char* tools) {
-    return (*parsed)->render_json(messages, tools, true, "", "");
+    ChatContext context;
+    context.tools = tools;
+    return (*parsed)->render_json(messages, context);
   };
   const auto chat = render(R"([{"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}])",
                            R"([{"name": "z", "a": 1.5}])");
@@ -144,6 +149,37 @@ TEST_CASE("messages and tools may come as JSON, their fields in order") {
   CHECK(render("[]", "{").code() == Code::kBadData);
   CHECK(render(R"([{"role": "user", "content": 18446744073709551615}])", "").message() ==
         "the list of messages has a number that is too large");
+}
+
+TEST_CASE("a template finds what the context has") {
+  const auto parsed = ChatTemplate::parse(
+      "{{ bos_token }}{{ pad_token }}{{ thinking }}{% for d in documents %}<d>{{ d }}{% endfor %}"
+      "{{ strftime_now('%d %b %Y') if strftime_now is defined }}");
+  REQUIRE(parsed.is_ok());
+  ChatContext context;
+  context.bos = "<s>";
+  CHECK((*parsed)->render_json("[]", context).code() == Code::kBadData);  // documents is none
+  context.pad = "<pad>";
+  context.variables = R"({"documents": ["x"], "thinking": false})";
+  const auto chat = (*parsed)->render_json("[]", context);
+  INFO(chat.message());
+  REQUIRE(chat.is_ok());
+  CHECK(chat->text == "<s><pad>False<d>x");
+  // What the caller gives is no template: its markup is plain text.
+  REQUIRE(chat->foreign.size() == 1);
+  CHECK(chat->foreign[0].end == chat->text.size());
+  context.now = std::tm{};
+  context.now->tm_year = 124;
+  context.now->tm_mon = 6;
+  context.now->tm_mday = 26;
+  CHECK((*parsed)->render_json("[]", context)->text == "<s><pad>False<d>x26 Jul 2024");
+  context.variables = R"({"messages": []})";
+  CHECK((*parsed)->render_json("[]", context).message() ==
+        "the object of variables sets 'messages', which is given apart from it");
+  context.variables = "[]";
+  CHECK((*parsed)->render_json("[]", context).message() == "the object of variables is no object");
+  const std::tm now = local_time();
+  CHECK(now.tm_year > 120);
 }
 
 TEST_CASE("every construct renders as Jinja2 renders it") {
@@ -195,7 +231,16 @@ TEST_CASE("unknown and broken constructs name their line") {
       {"{{ 1 / 0 }}", "line 1: a division by zero"},
       {"{{ 9223372036854775807 + 1 }}", "line 1: a sum is too large"},
       {"{{ 99999999999999999999 }}", "line 1: the number 99999999999999999999 is too large"},
-      {"{{ 1 < 2 < 3 }}", "line 1: chained comparisons are not supported"},
+      {"{% set f = {}.items %}{{ {}.items() }}{{ f() }}", "line 1: a method must be called"},
+      {"{{ 'x'|upper(1) }}", "line 1: 'upper' takes 0 arguments at most"},
+      {"{{ 'x'|trim(klingon=1) }}", "line 1: 'trim' has no argument 'klingon'"},
+      {"{% macro m(a) %}{% endmacro %}{{ m(b=1) }}", "line 1: the macro 'm' has no parameter 'b'"},
+      {"{% call 1 %}{% endcall %}", "line 1: found '%}' where a call was expected"},
+      {"{% macro m(n) %}{% set n.c = caller %}{% endmacro %}{% set n = namespace() %}"
+       "{% call m(n) %}{% endcall %}\n{{ n.c() }}",
+       "line 2: 'caller' is called after its call block has ended"},
+      {"{{ strftime_now('%Y') }}", "line 1: the function 'strftime_now' is not known"},
+      {"{{ dict(1) }}", "line 1: dict and namespace take one dict"},
       {"{{ 'x", "line 1: a string has no end"},
       {"\n{{ x", "line 2: a tag has no end '}}'"},
       {"{# x", "line 1: a comment '{#' has no end '#}'"},
@@ -252,16 +297,30 @@ TEST_CASE("no template runs for ever or takes all memory or stack") {
       "{% endfor %}{{ n.x }}",
       "{% set x = 'y' * 4000000 %}{{ 'y' * 2000000 ~ 'z' in x }}",
       "{% set x = 'y' * 4000000 %}{% for i in range(9999) %}{{ x.upper()[1] }}{% endfor %}",
+      "{{ ('\\n' * 100000) | indent('x' * 1000, true, true) }}",
+      "{% set x = 'y' * 1000 %}{{ x.zfill(99999999999) }}",
+      "{{ [1] * 9223372036854775807 }}",
+      "{% macro m() %}{{ caller() }}{% call m() %}{{ caller() }}{% endcall %}{% endmacro %}"
+      "{% call m() %}x{% endcall %}",
+      "{{ range(100000)|list|tojson(separators=('x' * 1000, 'y')) }}",
       // Depth of the source itself.
-      "{{ " + repeated("(", 5000) + "1" + repeated(")", 5000) + " }}",
-      "{{ " + repeated("[", 5000) + "1" + repeated("]", 5000) + " }}",
-      "{{ " + repeated("not ", 5000) + "1 }}",
-      "{{ " + repeated("-", 5000) + "1 }}",
-      "{{ 1" + repeated(" + 1", 5000) + " }}",
-      "{{ 1" + repeated("|string", 5000) + " }}",
-      "{{ x" + repeated(".a", 5000) + " }}",
-      "{{ 1" + repeated(" if 1 else 1", 5000) + " }}",
-      repeated("{% if 1 %}", 5000) + repeated("{% endif %}", 5000),
+      "{{ " + repeated("(", 10000) + "1" + repeated(")", 10000) + " }}",
+      "{{ " + repeated("[", 10000) + "1" + repeated("]", 10000) + " }}",
+      "{{ " + repeated("not ", 10000) + "1 }}",
+      "{{ " + repeated("-", 10000) + "1 }}",
+      "{{ 1" + repeated(" + 1", 10000) + " }}",
+      "{{ 1" + repeated("|string", 10000) + " }}",
+      "{{ x" + repeated(".a", 10000) + " }}",
+      "{{ 1" + repeated(" if 1 else 1", 10000) + " }}",
+      repeated("{% if 1 %}", 10000) + repeated("{% endif %}", 10000),
+      repeated("{% for x in y %}", 10000) + repeated("{% endfor %}", 10000),
+      repeated("{% call m() %}", 10000) + repeated("{% endcall %}", 10000),
+      repeated("{% with %}", 10000) + repeated("{% endwith %}", 10000),
+      repeated("{% set x %}", 10000) + repeated("{% endset %}", 10000),
+      repeated("{% filter trim %}", 10000) + repeated("{% endfilter %}", 10000),
+      repeated("{% macro m() %}", 10000) + repeated("{% endmacro %}", 10000),
+      repeated("{% generation %}", 10000) + repeated("{% endgeneration %}", 10000),
+      "{% set x" + repeated("|trim", 10000) + " %}{% endset %}",
       std::string((1 << 20) + 1, 'x'),
   };
   for (const std::string& source : greedy) {

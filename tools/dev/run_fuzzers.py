@@ -11,10 +11,7 @@ import sys
 import tempfile
 
 TINY = pathlib.Path(__file__).resolve().parents[2] / "tests/data/golden/tiny"
-CHAT = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-        "{{ '<|im_start|>system\\nYou are helpful<|im_end|>\\n' }}{% endif %}"
-        "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+TEMPLATES = TINY.parents[1] / "templates"
 
 
 def gguf_string(text):
@@ -75,7 +72,7 @@ SEEDS = {
     "gguf_fuzz": [gguf()],
     "frame_fuzz": [b"TRP1\x01\0\x05\0" + bytes(72), struct.pack("<I", 3) + b"abc" + bytes(40)],
     "text_fuzz": [b"127.0.0.1:7700", b"[::1]:7700", b"0-9,10-19", b"trp-" + b"0" * 96],
-    "chat_template_fuzz": [CHAT.encode()],
+    "chat_template_fuzz": [path.read_bytes() for path in sorted(TEMPLATES.glob("*.jinja"))],
     "tokenizer_json_fuzz": [BYTE_LEVEL, WORD_PIECE],
     "safetensors_fuzz": [safetensors()],
     "hf_config_fuzz": [path.read_bytes() for path in sorted(TINY.glob("*/config.json"))],
