@@ -32,6 +32,7 @@ inline constexpr FolderText kFolderTexts[] = {
     {"tokenizer_config.json", "troupe.tokenizer_config_json"},
     {"special_tokens_map.json", "troupe.special_tokens_map_json"},
     {"chat_template.jinja", "troupe.chat_template_jinja"},
+    {"chat_template.json", "troupe.chat_template_json"},
     {"vocab.txt", "troupe.vocab_txt"},
 };
 

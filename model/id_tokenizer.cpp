@@ -11,9 +11,7 @@ class IdTokenizer final : public Tokenizer {
       : vocabulary_(vocabulary), end_tokens_(std::move(end_tokens)) {}
 
   Result<std::vector<TokenId>> encode(std::string_view, const EncodeOptions&) const override {
-    return Status(Code::kFailedPrecondition,
-                  "the model has no tokenizer; give token ids (--prompt-ids), or put its "
-                  "tokenizer.json into the folder");
+    return no_tokenizer();
   }
   Result<std::string> piece(TokenId id, bool) const override {
     if (id >= 0 && static_cast<std::size_t>(id) < vocabulary_) return std::string();
@@ -34,7 +32,9 @@ class IdTokenizer final : public Tokenizer {
   const std::vector<TokenId> end_tokens_;
 };
 
-std::vector<TokenId> end_tokens_of(const GgufHeader& header, std::size_t vocabulary) {
+}  // namespace
+
+std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
   std::vector<TokenId> ids;
   const auto found = header.metadata.find(kEndTokensKey);
   if (found == header.metadata.end()) return ids;
@@ -45,15 +45,22 @@ std::vector<TokenId> end_tokens_of(const GgufHeader& header, std::size_t vocabul
   return ids;
 }
 
-}  // namespace
+bool has_tokenizer(const GgufHeader& header) {
+  return header.metadata.contains("tokenizer.ggml.model") ||
+         header.metadata.contains(Tokenizer::kJsonKey);
+}
+
+Status no_tokenizer() {
+  return Status(Code::kFailedPrecondition,
+                "the model has no tokenizer; give token ids (--prompt-ids), or put its "
+                "tokenizer.json into the folder");
+}
 
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary) {
-  constexpr std::string_view kJsonKey = "troupe.tokenizer_json";
-  if (header.metadata.contains("tokenizer.ggml.model") || header.metadata.contains(kJsonKey))
-    return Tokenizer::from_gguf(header);
+  if (has_tokenizer(header)) return Tokenizer::from_gguf(header);
   return std::shared_ptr<const Tokenizer>(
-      std::make_shared<IdTokenizer>(vocabulary, end_tokens_of(header, vocabulary)));
+      std::make_shared<IdTokenizer>(vocabulary, end_token_ids(header, vocabulary)));
 }
 
 }  // namespace troupe::model

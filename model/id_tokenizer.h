@@ -13,6 +13,14 @@ namespace troupe::model {
 // Int array in the header of a folder: the ids at which config.json says that generation ends.
 constexpr std::string_view kEndTokensKey = "troupe.end_token_ids";
 
+// These ids, as far as they are in the vocabulary.
+std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabulary);
+
+// Whether the header has a tokenizer's texts.
+bool has_tokenizer(const GgufHeader& header);
+// What an operation with texts answers where it has none: kFailedPrecondition, says what to do.
+Status no_tokenizer();
+
 // Tokenizer::from_gguf when the header has one; else one of `vocabulary` ids without texts, whose
 // encode() is kFailedPrecondition and whose pieces are empty.
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,

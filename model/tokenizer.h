@@ -26,7 +26,7 @@ class Tokenizer {
  public:
   // tokenizer.ggml.model = gpt2 (byte-level BPE with the pre-tokenizer that tokenizer.ggml.pre
   // names), llama (SentencePiece's BPE) or bert (WordPiece); or, where they are there, the texts
-  // under kJsonKey and kConfigKey. Errors: kBadData naming the key and the value.
+  // under kJsonKey, kConfigKey and kSpecialKey. Errors: kBadData naming the key and the value.
   static Result<std::shared_ptr<const Tokenizer>> from_gguf(const GgufHeader& header);
   // Hugging Face's tokenizer.json, and tokenizer_config.json, which may be empty: its special
   // tokens, and add_bos_token where the former has no post-processor. Errors: kBadData naming the
@@ -35,6 +35,7 @@ class Tokenizer {
                                                             std::string_view config_json);
   static constexpr std::string_view kJsonKey = "troupe.tokenizer_json";
   static constexpr std::string_view kConfigKey = "troupe.tokenizer_config_json";
+  static constexpr std::string_view kSpecialKey = "troupe.special_tokens_map_json";
   virtual ~Tokenizer() = default;
 
   // kInvalidArgument when `text` is not UTF-8 (says at which byte).

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <troupe/model/id_tokenizer.h>
 #include <troupe/model/tokenizer_parts.h>
 #include <troupe/model/utf8.h>
 
@@ -282,15 +283,21 @@ Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufHeader& header) {
   if (header.metadata.contains(kJsonKey)) {
     TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(kJsonKey));
-    std::string config;
+    std::string config, special;
     if (header.metadata.contains(kConfigKey)) {
       TROUPE_ASSIGN_OR_RETURN(config, header.string(kConfigKey));
     }
-    TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(text, config));
+    if (header.metadata.contains(kSpecialKey)) {
+      TROUPE_ASSIGN_OR_RETURN(special, header.string(kSpecialKey));
+    }
+    TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(text, config, special));
     for (const std::string_view key :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
       TokenId end = -1;
       TROUPE_RETURN_IF_ERROR(load_id(header, key, parts.vocabulary.size(), &end));
+      parts.ends.push_back(end);
+    }
+    for (const TokenId end : end_token_ids(header, parts.vocabulary.size())) {
       parts.ends.push_back(end);
     }
     return assemble(std::move(parts));

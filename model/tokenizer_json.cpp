@@ -238,6 +238,14 @@ Status read_post_processor(const json& step, const Source& source, const json& v
   return Status::ok();
 }
 
+// `text` is empty where there is no such file.
+Result<json> read_object(std::string_view text, const std::string& file) {
+  if (text.empty()) return json::object();
+  TROUPE_ASSIGN_OR_RETURN(json object, parse_json(text, file, kLimits));
+  if (!object.is_object()) return Status(Code::kBadData, file + ": the text is no object");
+  return object;
+}
+
 // A special token of tokenizer_config.json: its text, or an object with it. -1: none.
 TokenId config_token(const json& config, const char* field, const Source& source,
                      const json& vocabulary) {
@@ -281,17 +289,13 @@ void fill_vocabulary(Source* source, const PieceRules& rules, TokenizerParts* pa
 
 }  // namespace
 
-Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json) {
+Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json,
+                                  std::string_view special_json) {
   TROUPE_ASSIGN_OR_RETURN(const json file, parse_json(tokenizer_json, "tokenizer.json", kLimits));
-  json config = json::object();
-  if (!config_json.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(config, parse_json(config_json, "tokenizer_config.json", kLimits));
-  }
+  TROUPE_ASSIGN_OR_RETURN(const json config, read_object(config_json, "tokenizer_config.json"));
+  TROUPE_ASSIGN_OR_RETURN(const json special, read_object(special_json, "special_tokens_map.json"));
   const json& model = file.is_object() ? field_of(file, "model") : kNull;
   if (!model.is_object()) return bad_tokenizer("there is no object 'model'");
-  if (!config.is_object()) {
-    return Status(Code::kBadData, "tokenizer_config.json: the text is no object");
-  }
   std::string type = model.value("type", json("")).is_string()
                          ? model.value("type", json("")).get<std::string>()
                          : std::string();
@@ -331,8 +335,13 @@ Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_v
       read_post_processor(field_of(file, "post_processor"), source, vocabulary, &around, &parts));
   TROUPE_RETURN_IF_ERROR(check_ids(parts.before, parts.vocabulary.size()));
   TROUPE_RETURN_IF_ERROR(check_ids(parts.after, parts.vocabulary.size()));
-  parts.bos = config_token(config, "bos_token", source, vocabulary);
-  parts.eos = config_token(config, "eos_token", source, vocabulary);
+  const auto token = [&](const char* field) {
+    const bool named = !field_of(config, field).is_null();
+    return config_token(named ? config : special, field, source, vocabulary);
+  };
+  parts.bos = token("bos_token");
+  parts.eos = token("eos_token");
+  parts.pad = token("pad_token");
   if (!around) {
     TROUPE_ASSIGN_OR_RETURN(const bool add_bos,
                             json_flag(config, "add_bos_token", false, "the config"));

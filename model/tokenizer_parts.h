@@ -35,6 +35,8 @@ Status normalize_text(const std::vector<Normalizer>& normalizers, std::string* t
 Result<TokenizerParts> byte_level_parts(const GgufHeader& header);  // tokenizer.ggml.model = gpt2
 Result<TokenizerParts> sentence_parts(const GgufHeader& header);    // llama
 Result<TokenizerParts> word_piece_parts(const GgufHeader& header);  // bert
-Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json);
+// `special_json`: special_tokens_map.json, for the special tokens that the config does not name.
+Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json,
+                                  std::string_view special_json = {});
 
 }  // namespace troupe::model

@@ -1,4 +1,5 @@
 #include <troupe/actors/coordinator/shell.h>
+#include <troupe/model/chat_source.h>
 #include <troupe/model/chat_template.h>
 #include <troupe/model/id_tokenizer.h>
 
@@ -55,6 +56,36 @@ void begin_allowing(Self self, const Setup& setup, const Deployment& deployment)
   }
 }
 
+// Stands for a template that cannot be used: who asks for a chat is told why.
+class BrokenTemplate final : public model::ChatTemplate {
+ public:
+  explicit BrokenTemplate(const Status& why)
+      : why_(Code::kFailedPrecondition, "the model's chat template cannot be used: " +
+                                            why.message() + "; give the prompt raw (--raw)") {}
+  Result<model::RenderedChat> render_marked(const std::vector<model::ChatMessage>&,
+                                            const model::ChatContext&) const override {
+    return why_;
+  }
+  Result<model::RenderedChat> render_json(std::string_view,
+                                          const model::ChatContext&) const override {
+    return why_;
+  }
+
+ private:
+  const Status why_;
+};
+
+// nullptr: the model has none.
+std::shared_ptr<const model::ChatTemplate> chat_template_of(const model::GgufHeader& header) {
+  // Requests carry no tools yet.
+  const auto source = model::chat_source(header, /*with_tools=*/false);
+  if (!source) return std::make_shared<BrokenTemplate>(source.status());
+  if (source->empty()) return nullptr;
+  auto parsed = model::ChatTemplate::parse(*source);
+  if (!parsed) return std::make_shared<BrokenTemplate>(parsed.status());
+  return std::move(*parsed);
+}
+
 Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& deployment) {
   TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(deployment.manifest));
   const model::GgufHeader& header = source->header();
@@ -63,14 +94,7 @@ Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& depl
   engine.epoch = deployment.epoch;
   engine.first_stage = deployment.stages.front().node;
   TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::open_tokenizer(header, config.vocabulary));
-  if (const auto text = header.string("tokenizer.chat_template")) {
-    auto parsed = model::ChatTemplate::parse(*text);
-    if (parsed) {
-      engine.chat_template = *parsed;
-    } else {
-      log(LogLevel::kWarning, "the model's chat template is left out: " + parsed.message());
-    }
-  }
+  engine.chat_template = chat_template_of(header);
   const std::size_t stages = deployment.stages.size();
   engine.limits.stages = stages;
   engine.limits.steps_in_flight_max = stages + 1;
