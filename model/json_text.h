@@ -9,7 +9,8 @@
 #include <troupe/runtime/status.h>
 
 // JSON of files that come from outside (safetensors headers, config.json, indices): parsed only
-// after its size and depth are known to be sane. Pure. For the .cpp files of this room.
+// after its size and depth are known to be sane. Pure. For the .cpp files of this room,
+// and for verbs that read such files.
 
 namespace troupe::model {
 

@@ -134,7 +134,7 @@ def test_doctor(alone):
 def test_help_and_version(alone):
     assert re.fullmatch(r"troupe \d+\.\d+\.\d+\n", alone.troupe("--version").out)
     verbs = ["start", "stop", "status", "nodes", "ps", "doctor", "pull", "ls", "run", "tokenize",
-             "perplexity", "bench"]
+             "detokenize", "render", "perplexity", "bench"]
     overview = alone.troupe("--help")
     assert overview.status == 0
     for verb in verbs:

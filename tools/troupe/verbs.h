@@ -25,6 +25,8 @@ Action add_ls(CLI::App& app);
 Action add_show(CLI::App& app);
 Action add_run(CLI::App& app);
 Action add_tokenize(CLI::App& app);
+Action add_detokenize(CLI::App& app);
+Action add_render(CLI::App& app);
 Action add_perplexity(CLI::App& app);
 Action add_logits(CLI::App& app);
 Action add_bench(CLI::App& app);
@@ -47,6 +49,8 @@ inline constexpr Verb kVerbs[] = {
     {"ps", "List the models that a cluster has loaded", add_ps},
     {"doctor", "Say what this machine offers and what is missing", add_doctor},
     {"tokenize", "Turn text into a model's token ids", add_tokenize},
+    {"detokenize", "Turn a model's token ids into text", add_detokenize},
+    {"render", "Show what a model's chat template makes of messages", add_render},
     {"perplexity", "Measure how well a model predicts a text", add_perplexity},
     {"logits", "Write a model's logits of some tokens to a file", add_logits},
     {"bench", "Measure tokens per second in this process", add_bench},

@@ -1,0 +1,232 @@
+"""What a model makes of texts, without running it: render, detokenize; chats of folders."""
+import json
+import re
+import shutil
+
+import pytest
+
+import harness
+
+TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny" / "llama"
+TEMPLATES = harness.ROOT / "tests" / "data" / "templates"
+CHAT = ("{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+MESSAGES = [{"role": "system", "content": "Be <|im_end|> brief."},
+            {"role": "user", "content": "Hello, 2 < 3?"}]
+SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<pad>"]
+
+
+def byte_level_tokenizer():
+    """A tokenizer.json of 101 tokens: the characters of ASCII that are seen, space, newline."""
+    vocabulary = {chr(c): c - 33 for c in range(33, 127)} | {"Ġ": 94, "Ċ": 95}
+    added = [{"id": 96 + i, "content": text, "special": True, "normalized": False,
+              "single_word": False, "lstrip": False, "rstrip": False}
+             for i, text in enumerate(SPECIAL)]
+    return {"added_tokens": added, "normalizer": None, "post_processor": None,
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+            "decoder": {"type": "ByteLevel"},
+            "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}
+
+
+class Folder:
+    """A copy of the tiny llama with a tokenizer; `config` is its tokenizer_config.json."""
+
+    def __init__(self, path, config=None, **files):
+        self.path = path
+        shutil.copytree(TINY, path)
+        self.write("tokenizer.json", byte_level_tokenizer())
+        if config is not None:
+            self.write("tokenizer_config.json", config)
+        for name, content in files.items():
+            self.write(name.replace("__", "."), content)
+
+    def write(self, name, content):
+        text = content if isinstance(content, str) else json.dumps(content)
+        (self.path / name).write_text(text, encoding="utf-8")
+
+
+def written(folder, name, value):
+    path = folder / name
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def messages(tmp_path):
+    return written(tmp_path, "messages.json", MESSAGES)
+
+
+def chat_text(end="<|im_start|>assistant\n"):
+    return "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>" for m in MESSAGES) + end
+
+
+def test_render_of_the_real_model(alone, golden, tmp_path):
+    case = golden("smollm2_logits.json")["generations"][5]
+    said = [{"role": "system", "content": "You answer in one word."},
+            {"role": "user", "content": "What is the opposite of hot?"}]
+    file = written(tmp_path, "m.json", said)
+    plain = alone.troupe("render", harness.MODEL, "--messages", file)
+    assert plain.status == 0 and plain.out == case["prompt"] and plain.err == ""
+    assert alone.json("render", harness.MODEL, "--messages", file) == {"text": case["prompt"]}
+    piped = alone.troupe("render", harness.MODEL, "--messages", "-", input=json.dumps(said))
+    assert piped.out == case["prompt"]
+    without = alone.troupe("render", harness.MODEL, "--messages", file, "--no-generation-prompt")
+    assert case["prompt"] == without.out + "<|im_start|>assistant\n"
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("files", [
+    {"config": {"chat_template": CHAT}},
+    {"config": {}, "chat_template__jinja": CHAT},
+    {"config": {"chat_template": "old"}, "chat_template__jinja": CHAT},
+    {"config": None, "chat_template__json": {"chat_template": CHAT}},
+    {"config": {"chat_template": [{"name": "tool_use", "template": "t"},
+                                  {"name": "default", "template": CHAT}]}},
+])
+def test_render_of_a_folder(place, messages, files):
+    folder = Folder(place.folder / "model", **files)
+    assert place.troupe("render", folder.path, "--messages", messages).out == chat_text()
+    assert place.troupe("render", folder.path, "--messages", messages,
+                        "--no-generation-prompt").out == chat_text(end="")
+
+
+@pytest.mark.no_model
+def test_a_chat_with_a_folder_needs_no_raw(place):
+    folder = Folder(place.folder / "model", {"chat_template": CHAT, "eos_token": "<|im_end|>"})
+    answer = place.json("run", folder.path, "Hi <|im_end|> you", "--system", "S", "-n", 5)
+    text = "<|im_start|>system\nS<|im_end|><|im_start|>user\nHi "
+    before = place.json("tokenize", folder.path, text)["ids"]
+    behind = place.json("tokenize", folder.path, " you<|im_end|><|im_start|>assistant\n")["ids"]
+    typed = place.json("tokenize", folder.path, "<|im_end|>", "--no-special")["ids"]
+    assert len(typed) == len("<|im_end|>"), "what a user writes is no special token"
+    assert answer["prompt_token_ids"] == before + typed + behind
+    same = place.json("run", folder.path, "--prompt-ids", ",".join(map(str, before + typed + behind)),
+                      "-n", 5)
+    assert same["token_ids"] == answer["token_ids"]
+
+
+@pytest.mark.no_model
+def test_special_tokens_of_a_folder(place, messages):
+    """tokenizer_config.json says which they are, else special_tokens_map.json, in two notations."""
+    template = "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}"
+    configs = [
+        {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": False},
+         "pad_token": "<pad>"},
+        {"bos_token": "<s>", "pad_token": None},
+        {},
+    ]
+    for i, config in enumerate(configs):
+        folder = Folder(place.folder / f"model-{i}", {"chat_template": template, **config},
+                        special_tokens_map__json={"eos_token": "</s>",
+                                                  "bos_token": {"content": "<s>"},
+                                                  "pad_token": "<pad>"})
+        assert place.troupe("render", folder.path, "--messages", messages).out == "<s>|</s>|<pad>"
+
+
+@pytest.mark.no_model
+def test_generation_ends_where_the_folder_says(place):
+    folder = Folder(place.folder / "model", {"chat_template": CHAT})
+    words = ("run", folder.path, "--prompt-ids", "5,6,7", "-n", 6)
+    free = place.json(*words)
+    assert free["finish_reason"] == "length"
+    folder.write("generation_config.json", {"eos_token_id": [101, free["token_ids"][2]]})
+    ended = place.json(*words)
+    assert ended["finish_reason"] == "stop"
+    assert ended["token_ids"] == free["token_ids"][:free["token_ids"].index(
+        free["token_ids"][2]) + 1]
+
+
+@pytest.mark.no_model
+def test_render_with_everything(place, messages):
+    folder = Folder(place.folder / "model", {"chat_template": [
+        {"name": "default", "template": "{{ documents[0].text }}{{ thinking }}"},
+        {"name": "tool_use", "template": "{{ tools[0].name }}{{ messages|length }}"}]})
+    tools = written(place.folder, "tools.json", [{"name": "find", "parameters": {}}])
+    assert place.troupe("render", folder.path, "--messages", messages, "--tools",
+                        tools).out == "find2"
+    more = written(place.folder, "more.json", {"documents": [{"text": "ü"}], "thinking": False})
+    assert place.json("render", folder.path, "--messages", messages, "--variables",
+                      more) == {"text": "üFalse"}
+    other = written(place.folder, "other.jinja", "{% for m in messages %}{{ m.role }}\n{% endfor %}")
+    assert place.troupe("render", folder.path, "--messages", messages, "--template",
+                        other).out == "system\nuser\n"
+    made = place.troupe("render", folder.path, "--messages", messages, "--template",
+                        TEMPLATES / "qwen25_tools.jinja", "--tools", tools)
+    assert '<tools>\n{"name": "find", "parameters": {}}\n</tools>' in made.out
+
+
+@pytest.mark.no_model
+def test_render_says_what_is_wrong(place, messages):
+    folder = Folder(place.folder / "model", {})
+    bad = written(place.folder, "bad.json", "[{]")
+    none = written(place.folder, "object.json", {})
+    refuses = written(place.folder, "no.jinja", "{{ raise_exception('Not like this') }}")
+    broken = written(place.folder, "broken.jinja", "a\n{% include 'x' %}")
+    for flags, status, said in [
+            (["--messages", messages], 1, "no chat template; give one with --template"),
+            (["--messages", place.folder / "absent.json"], 1, "absent.json"),
+            (["--messages", bad, "--template", refuses], 1, "bad.json"),
+            (["--messages", none, "--template", refuses], 1, "object.json is a JSON object, "
+                                                             "expected a list"),
+            (["--messages", messages, "--template", refuses, "--variables", messages], 1,
+             "messages.json is a JSON array, expected an object"),
+            (["--messages", messages, "--template", refuses], 1, "Not like this"),
+            (["--messages", messages, "--template", broken], 1, "line 2: the tag 'include'"),
+            (["--messages", "-", "--tools", "-"], 2, "stdin"),
+            ([], 2, "--messages")]:
+        outcome = place.troupe("render", folder.path, *flags)
+        assert outcome.status == status and said in outcome.err, str(outcome)
+        assert outcome.out == ""
+        as_json = place.troupe("render", folder.path, *flags, "--json")
+        assert as_json.status == status and said in json.loads(as_json.out)["error"]["message"]
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("config, said", [
+    ({"chat_template": 7}, "tokenizer_config.json"),
+    ({"chat_template": [{"name": "rag", "template": ""}]}, "'rag'"),
+    ({"chat_template": "{{ x"}, "line 1"),
+])
+def test_a_folder_with_a_bad_template(place, messages, config, said):
+    folder = Folder(place.folder / "model", config)
+    outcome = place.troupe("render", folder.path, "--messages", messages)
+    assert outcome.status == 1 and said in outcome.err, str(outcome)
+    outcome = place.troupe("run", folder.path, "Hi", "-n", 1)
+    assert outcome.status == 1 and said in outcome.err and "--raw" in outcome.err, str(outcome)
+
+
+def test_detokenize_is_the_way_back(alone):
+    text = "The capital of France is <|im_end|>\n  Köln — 你好 👩‍👧 "
+    ids = alone.json("tokenize", harness.MODEL, text)["ids"]
+    listed = ",".join(map(str, ids))
+    assert alone.json("detokenize", harness.MODEL, "--ids", listed) == {"text": text}
+    assert alone.troupe("detokenize", harness.MODEL, "--ids", listed).out == text
+    assert alone.troupe("detokenize", harness.MODEL, "--ids", "-", input=listed + "\n").out == text
+    assert alone.troupe("detokenize", harness.MODEL, "--ids", listed,
+                        "--no-special").out == text.replace("<|im_end|>", "")
+
+
+def test_half_a_character(alone):
+    ids = alone.json("tokenize", harness.MODEL, "\U00010348")["ids"]
+    assert len(ids) > 1
+    assert "\ufffd" in alone.troupe("detokenize", harness.MODEL, "--ids", ids[0]).out
+
+
+@pytest.mark.no_model
+def test_detokenize_says_what_is_wrong(place):
+    folder = Folder(place.folder / "model", {})
+    for ids, said in [("1,101", "101"), ("5,99999999", "99999999"), ("1,,2", "--ids"),
+                      ("-1", "-1"), ("x", "'x'")]:
+        outcome = place.troupe("detokenize", folder.path, f"--ids={ids}")
+        assert outcome.status == 2 and said in outcome.err and outcome.out == "", str(outcome)
+    assert place.troupe("detokenize", folder.path, "--ids", "0,100").out == "!<pad>"
+    bare = place.troupe("detokenize", TINY, "--ids", "1,2")
+    assert bare.status == 1 and "no tokenizer" in bare.err
+    assert place.troupe("detokenize", folder.path).status == 2
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("verb", ["render", "detokenize"])
+def test_help_teaches(place, verb):
+    text = place.troupe(verb, "--help").out
+    assert re.search(rf"Examples:\n.*troupe {verb}", text, re.S)
