@@ -54,6 +54,12 @@ class BlobSource final : public TensorSource {
     return part->second.file.bytes();
   }
 
+  std::string where(std::string_view tensor) const override {
+    const std::lock_guard lock(mutex_);
+    const auto part = parts_.find(tensor);
+    return part == parts_.end() ? header_.what : (blobs_ / part->second.blob.sha256).string();
+  }
+
   void drop(std::string_view tensor) const override {
     const std::lock_guard lock(mutex_);
     const auto part = parts_.find(tensor);

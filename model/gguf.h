@@ -33,16 +33,20 @@ struct TensorInfo {
 };
 
 struct GgufHeader {
+  std::string what;  // how messages call the file; "" when it is none
   std::uint32_t version = 0;
   std::map<std::string, GgufValue, std::less<>> metadata;
   std::vector<TensorInfo> tensors;
   std::uint64_t header_bytes = 0;  // everything before the first tensor's bytes
+  std::uint64_t alignment = 32;    // of tensors, counted from header_bytes
   const TensorInfo* tensor(std::string_view name) const;  // nullptr when absent
   // Typed look-ups: kBadData naming the key when absent or of another type (integers convert when
   // they fit).
   Result<std::uint64_t> u64(std::string_view key) const;
   Result<double> f64(std::string_view key) const;
   Result<std::string> string(std::string_view key) const;
+  // The same status, said of this file: "WHAT: message".
+  Status of_this(const Status& status) const;
 };
 
 // `bytes`: at least the header of the file; `file_bytes`: the size of the whole file, against which

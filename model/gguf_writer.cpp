@@ -5,8 +5,6 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::uint64_t kAlignment = 32;  // what a file has that does not say
-
 template <class T>
 void put(T value, std::string* out) {
   out->append(reinterpret_cast<const char*>(&value), sizeof value);
@@ -48,22 +46,18 @@ void put_value(const std::vector<T>& values, std::string* out) {
   for (const T& value : values) put(value, out);
 }
 
-std::uint64_t aligned(std::uint64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+std::uint64_t aligned(std::uint64_t bytes, std::uint64_t alignment) {
+  return (bytes + alignment - 1) / alignment * alignment;
 }
 
 }  // namespace
 
-std::string write_gguf_header(const std::map<std::string, GgufValue, std::less<>>& metadata,
-                              std::vector<TensorInfo>* tensors) {
+std::string write_gguf_header(const GgufHeaderText& text, std::vector<TensorInfo>* tensors) {
   std::string out = "GGUF";
-  put(std::uint32_t{3}, &out);
+  put(text.version, &out);
   put(std::uint64_t{tensors->size()}, &out);
-  put(std::uint64_t{metadata.size()}, &out);
-  for (const auto& [key, value] : metadata) {
-    put(key, &out);
-    std::visit([&](const auto& v) { put_value(v, &out); }, value);
-  }
+  put(text.entry_count, &out);
+  out += text.entries;
   std::uint64_t at = 0;
   for (TensorInfo& tensor : *tensors) {
     put(tensor.name, &out);
@@ -72,11 +66,22 @@ std::string write_gguf_header(const std::map<std::string, GgufValue, std::less<>
     put(static_cast<std::uint32_t>(tensor.type), &out);
     put(at, &out);
     tensor.offset = at;
-    at = aligned(at + tensor.bytes);
+    at = aligned(at + tensor.bytes, text.alignment);
   }
-  out.resize(aligned(out.size()), '\0');
+  out.resize(aligned(out.size(), text.alignment), '\0');
   for (TensorInfo& tensor : *tensors) tensor.offset += out.size();
   return out;
+}
+
+std::string write_gguf_header(const std::map<std::string, GgufValue, std::less<>>& metadata,
+                              std::vector<TensorInfo>* tensors) {
+  GgufHeaderText text;
+  text.entry_count = metadata.size();
+  for (const auto& [key, value] : metadata) {
+    put(key, &text.entries);
+    std::visit([&](const auto& v) { put_value(v, &text.entries); }, value);
+  }
+  return write_gguf_header(text, tensors);
 }
 
 }  // namespace troupe::model

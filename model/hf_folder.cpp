@@ -6,6 +6,7 @@
 #include <troupe/model/gguf_writer.h>
 #include <troupe/model/hf_folder.h>
 #include <troupe/model/id_tokenizer.h>
+#include <troupe/model/laid_out_model.h>
 #include <troupe/model/safetensors.h>
 #include <troupe/model/utf8.h>
 #include <troupe/model/weights.h>
@@ -74,11 +75,9 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
   return chosen;
 }
 
-class FolderModel final : public WholeModel {
+class FolderModel final : public LaidOutModel {
  public:
   static Result<std::unique_ptr<WholeModel>> open(const fs::path& folder);
-
-  const GgufHeader& header() const override { return header_; }
 
   Result<std::span<const std::byte>> bytes(std::string_view tensor) const override {
     const auto found = tensors_.find(tensor);
@@ -87,30 +86,14 @@ class FolderModel final : public WholeModel {
     return files_.bytes(*found->second);
   }
 
+  std::string where(std::string_view tensor) const override {
+    const auto found = tensors_.find(tensor);
+    return found == tensors_.end() ? folder_ : files_.path(*found->second).string();
+  }
+
   void drop(std::string_view tensor) const override {
     const auto found = tensors_.find(tensor);
     if (found != tensors_.end()) files_.drop(*found->second);
-  }
-
-  std::uint64_t file_bytes() const override { return file_bytes_; }
-
-  std::span<const std::byte> piece(std::uint64_t offset, std::uint64_t bytes_max) const override {
-    const auto cut = [&](std::span<const std::byte> bytes, std::uint64_t at) {
-      bytes = bytes.subspan(at);
-      return bytes.first(std::min<std::uint64_t>(bytes.size(), bytes_max));
-    };
-    if (offset >= file_bytes_) return {};
-    if (offset < header_text_.size())
-      return cut(std::as_bytes(std::span(header_text_.data(), header_text_.size())), offset);
-    // The header's tensors are in the order of their offsets.
-    const auto next = std::upper_bound(
-        header_.tensors.begin(), header_.tensors.end(), offset,
-        [](std::uint64_t at, const TensorInfo& tensor) { return at < tensor.offset; });
-    const TensorInfo& tensor = *std::prev(next);
-    const std::uint64_t at = offset - tensor.offset;
-    if (at < tensor.bytes) return cut(files_.bytes(*tensors_.find(tensor.name)->second), at);
-    static constexpr std::byte kPadding[32] = {};
-    return cut(kPadding, sizeof kPadding - (next->offset - offset));
   }
 
   void drop_piece(std::span<const std::byte> piece) const override { files_.drop_range(piece); }
@@ -119,13 +102,13 @@ class FolderModel final : public WholeModel {
   FolderModel(Safetensors files, std::string folder)
       : files_(std::move(files)), folder_(std::move(folder)) {}
   Status make_header(const HfFolder& hf, GgufMetadata metadata);
+  std::span<const std::byte> bytes_of(const TensorInfo& tensor) const override {
+    return files_.bytes(*tensors_.find(tensor.name)->second);
+  }
 
   Safetensors files_;
   const std::string folder_;
   std::map<std::string, const SafetensorsTensor*, std::less<>> tensors_;  // by GGUF name
-  GgufHeader header_;
-  std::string header_text_;
-  std::uint64_t file_bytes_ = 0;
 };
 
 Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
@@ -136,14 +119,10 @@ Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
     tensors_[name] = tensor;
     tensors.push_back({name, *tensor->type, tensor->shape, 0, tensor->bytes});
   }
-  header_text_ = write_gguf_header(metadata, &tensors);
-  file_bytes_ =
-      tensors.empty() ? header_text_.size() : tensors.back().offset + tensors.back().bytes;
-  // The reader checks what came from the folder as it checks a file.
-  TROUPE_ASSIGN_OR_RETURN(
-      header_, parse_gguf_header(std::as_bytes(std::span(header_text_.data(), header_text_.size())),
-                                 file_bytes_, folder_));
-  return Status::ok();
+  std::string text = write_gguf_header(metadata, &tensors);
+  const std::uint64_t bytes =
+      tensors.empty() ? text.size() : tensors.back().offset + tensors.back().bytes;
+  return lay_out(std::move(text), bytes, folder_);
 }
 
 // Where generation ends: generation_config.json counts, else config.json.

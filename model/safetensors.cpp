@@ -41,6 +41,11 @@ Status bad(const std::string& what, const std::string& sentence) {
   return Status(Code::kBadData, what + ": " + sentence);
 }
 
+// What no writer writes.
+Status damaged(const std::string& what, const std::string& sentence) {
+  return bad(what, sentence + "; the file is damaged: fetch it again");
+}
+
 std::string short_text(const json& value) {
   return in_quotes(value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
@@ -50,14 +55,14 @@ Result<std::vector<std::uint64_t>> read_integers(const json& entry, const char* 
                                                  const std::string& what) {
   const auto found = entry.find(field);
   if (found == entry.end() || !found->is_array() || found->size() > kDimensionsMax)
-    return bad(what, std::string("the field \"") + field + "\" of " + tensor +
-                         " is missing or not a list of at most " + std::to_string(kDimensionsMax) +
-                         " numbers");
+    return damaged(what, std::string("the field \"") + field + "\" of " + tensor +
+                             " is missing or not a list of at most " +
+                             std::to_string(kDimensionsMax) + " numbers");
   std::vector<std::uint64_t> values;
   for (const json& value : *found) {
     if (!value.is_number_unsigned())
-      return bad(what, std::string("the field \"") + field + "\" of " + tensor + " holds " +
-                           short_text(value) + ", expected an integer from 0 on");
+      return damaged(what, std::string("the field \"") + field + "\" of " + tensor + " holds " +
+                               short_text(value) + ", expected an integer from 0 on");
     values.push_back(value.get<std::uint64_t>());
   }
   return values;
@@ -68,7 +73,7 @@ Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
                                      std::uint64_t data_bytes, const std::string& what) {
   const std::string tensor = "tensor " + in_quotes(name);
   if (name.empty() || !entry.is_object())
-    return bad(what, tensor + " is described by " + short_text(entry) + ", expected an object");
+    return damaged(what, tensor + " is described by " + short_text(entry) + ", expected an object");
   SafetensorsTensor out;
   out.name = name;
   const auto dtype = entry.find("dtype");
@@ -87,21 +92,22 @@ Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
   std::uint64_t elements = 1;
   for (const std::uint64_t size : out.shape) {
     if (size > kElementsMax || (elements != 0 && size > kElementsMax / elements))
-      return bad(what, "a dimension of " + tensor + " is " + std::to_string(size) +
-                           ", which makes it too large to be real");
+      return damaged(what, "a dimension of " + tensor + " is " + std::to_string(size) +
+                               ", which makes it too large to be real");
     elements *= size;
   }
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> range,
                           read_integers(entry, "data_offsets", tensor, what));
   if (range.size() != 2 || range[0] > range[1] || range[1] > data_bytes)
-    return bad(what, "the data_offsets of " + tensor + " are " +
-                         short_text(entry.at("data_offsets")) + ", expected a range within the " +
-                         std::to_string(data_bytes) + " bytes of data");
+    return damaged(
+        what, "the data_offsets of " + tensor + " are " + short_text(entry.at("data_offsets")) +
+                  ", expected a range within the " + std::to_string(data_bytes) + " bytes of data");
   out.offset = range[0];
   out.bytes = range[1] - range[0];
   if (out.bytes != elements * known->bytes)
-    return bad(what, tensor + " has " + std::to_string(out.bytes) + " bytes, but its shape and " +
-                         "dtype ask for " + std::to_string(elements * known->bytes));
+    return damaged(what, tensor + " has " + std::to_string(out.bytes) +
+                             " bytes, but its shape and " + "dtype ask for " +
+                             std::to_string(elements * known->bytes));
   return out;
 }
 
@@ -113,16 +119,16 @@ Status check_layout(std::vector<SafetensorsTensor>* tensors, std::uint64_t data_
   std::uint64_t at = 0;
   for (const SafetensorsTensor& tensor : *tensors) {
     if (tensor.offset != at)
-      return bad(what, "tensor " + in_quotes(tensor.name) + " begins at byte " +
-                           std::to_string(tensor.offset) + " of the data, where " +
-                           (tensor.offset < at ? "another tensor lies until byte "
-                                               : "a gap lies since byte ") +
-                           std::to_string(at));
+      return damaged(what, "tensor " + in_quotes(tensor.name) + " begins at byte " +
+                               std::to_string(tensor.offset) + " of the data, where " +
+                               (tensor.offset < at ? "another tensor lies until byte "
+                                                   : "a gap lies since byte ") +
+                               std::to_string(at));
     at += tensor.bytes;
   }
   if (at != data_bytes)
-    return bad(what, "the tensors end at byte " + std::to_string(at) + " of the data, which has " +
-                         std::to_string(data_bytes) + " bytes");
+    return damaged(what, "the tensors end at byte " + std::to_string(at) +
+                             " of the data, which has " + std::to_string(data_bytes) + " bytes");
   return Status::ok();
 }
 
@@ -162,18 +168,18 @@ Result<std::vector<SafetensorsTensor>> parse_safetensors_header(std::span<const 
   TROUPE_CHECK(bytes.size() <= file_bytes, what);
   std::uint64_t header_bytes = 0;
   if (bytes.size() < sizeof header_bytes)
-    return bad(what,
-               "is no safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
+    return damaged(what,
+                   "is no safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
   std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
   if (header_bytes > bytes.size() - sizeof header_bytes)
-    return bad(what, "is no safetensors file or is cut off: its header should have " +
-                         std::to_string(header_bytes) + " bytes, the file has " +
-                         std::to_string(file_bytes));
+    return damaged(what, "is no safetensors file or is cut off: its header should have " +
+                             std::to_string(header_bytes) + " bytes, the file has " +
+                             std::to_string(file_bytes));
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + sizeof header_bytes,
                               header_bytes);
   TROUPE_ASSIGN_OR_RETURN(const json header,
                           parse_json(text, "the header of " + what, kHeaderLimits));
-  if (!header.is_object()) return bad(what, "the header is not a JSON object");
+  if (!header.is_object()) return damaged(what, "the header is not a JSON object");
   const std::uint64_t data_begin = sizeof header_bytes + header_bytes;
   const std::uint64_t data_bytes = file_bytes - data_begin;
   std::vector<SafetensorsTensor> tensors;
@@ -199,6 +205,7 @@ Status Safetensors::add_file(const fs::path& path) {
     file_index_.push_back(files_.size());
   }
   files_.push_back(std::move(file));
+  paths_.push_back(path);
   return Status::ok();
 }
 
@@ -246,6 +253,11 @@ const MappedFile& Safetensors::file_of(const SafetensorsTensor& tensor) const {
 
 std::span<const std::byte> Safetensors::bytes(const SafetensorsTensor& tensor) const {
   return file_of(tensor).bytes().subspan(tensor.offset, tensor.bytes);
+}
+
+const fs::path& Safetensors::path(const SafetensorsTensor& tensor) const {
+  const auto index = static_cast<std::size_t>(&tensor - tensors_.data());
+  return paths_[file_index_[index]];
 }
 
 void Safetensors::drop(const SafetensorsTensor& tensor) const {

@@ -51,6 +51,8 @@ class Safetensors {
   const SafetensorsTensor* find(std::string_view name) const;  // nullptr when absent
   // A tensor of this object; valid as long as it.
   std::span<const std::byte> bytes(const SafetensorsTensor& tensor) const;
+  // The file that a tensor of this object is in.
+  const std::filesystem::path& path(const SafetensorsTensor& tensor) const;
   // Lets go of the file pages of a tensor.
   void drop(const SafetensorsTensor& tensor) const;
   // The same for a part of what bytes() gave; other memory is left alone.
@@ -61,6 +63,7 @@ class Safetensors {
   const MappedFile& file_of(const SafetensorsTensor& tensor) const;
 
   std::vector<MappedFile> files_;
+  std::vector<std::filesystem::path> paths_;  // of the files
   std::vector<SafetensorsTensor> tensors_;
   std::vector<std::size_t> file_index_;  // of each tensor
   std::map<std::string, std::size_t, std::less<>> by_name_;

@@ -10,6 +10,7 @@
 #include <troupe/model/blob_seal.h>
 #include <troupe/model/blob_source.h>
 #include <troupe/model/blob_writer.h>
+#include <troupe/model/gguf_split.h>
 #include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
 #include <troupe/model/store_memory.h>
@@ -68,6 +69,19 @@ Status file_error(const std::string& doing, const fs::path& path, const std::err
   return Status(code, "cannot " + doing + " " + path.string() + ": " + error.message());
 }
 
+// A part of a model in several files is no model.
+Status check_whole(const fs::path& file) {
+  TROUPE_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(file));
+  TROUPE_ASSIGN_OR_RETURN(const GgufHeader header,
+                          parse_gguf_header(mapped.bytes(), mapped.bytes().size(), file.string()));
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t parts, gguf_parts(header));
+  if (parts == 1) return Status::ok();
+  return Status(Code::kBadData,
+                file.string() + " is one of the " + std::to_string(parts) +
+                    " parts of a model, but the store takes whole files; keep all parts in one "
+                    "folder and give the path of any of them where a model is asked for");
+}
+
 }  // namespace
 
 Status check_model_name(const std::string& name) {
@@ -110,6 +124,7 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
                                        const std::optional<std::string>& expected_sha256) {
   TROUPE_RETURN_IF_ERROR(check_model_name(name));
   TROUPE_RETURN_IF_ERROR(writable_);
+  TROUPE_RETURN_IF_ERROR(check_whole(file));
   // A file of the store's own (a download) is moved; a user's file stays where it is.
   const bool ours = lies_below(file, root_);
   static std::atomic<unsigned> counter{0};

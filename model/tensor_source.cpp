@@ -2,6 +2,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include <troupe/model/gguf_split.h>
 #include <troupe/model/hf_folder.h>
 #include <troupe/model/tensor_source.h>
 #include <troupe/model/utf8.h>
@@ -26,6 +27,8 @@ class GgufFile final : public WholeModel {
     }
     return file_.bytes().subspan(found->second->offset, found->second->bytes);
   }
+
+  std::string where(std::string_view) const override { return path_; }
 
   void drop(std::string_view tensor) const override {
     const auto found = by_name_.find(tensor);
@@ -54,6 +57,9 @@ Result<std::unique_ptr<WholeModel>> open_gguf_file(const std::string& path) {
   const std::span<const std::byte> bytes = file.bytes();
   TROUPE_ASSIGN_OR_RETURN(GgufHeader header, parse_gguf_header(bytes, bytes.size(), path));
   file.drop_pages(0, header.header_bytes);  // everything in it has been copied
+  const Result<std::uint64_t> parts = gguf_parts(header);
+  if (!parts.is_ok()) return parts.status().with_context(path);
+  if (*parts > 1) return open_gguf_split(path);
   return std::unique_ptr<WholeModel>(
       std::make_unique<GgufFile>(std::move(file), std::move(header), path));
 }
@@ -73,7 +79,7 @@ Result<std::unique_ptr<WholeModel>> open_model(const std::string& path) {
 Result<std::vector<std::filesystem::path>> model_files(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return hf_folder_files(path);
-  return std::vector{path};
+  return gguf_files(path);
 }
 
 }  // namespace troupe::model

@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::uint32_t kF32 = 0, kQ4_1 = 3;
 
+const std::string kDamaged = "; the file is damaged: fetch it again";
+
 Result<GgufHeader> parse(const std::string& file) {
   return parse_gguf_header(bytes_of(file), file.size(), "model.gguf");
 }
@@ -170,7 +172,7 @@ TEST_CASE("huge counts and lengths in a GGUF file are refused before memory is t
 }
 
 TEST_CASE("what is not a GGUF file is said to be none") {
-  CHECK(message_of("") == "model.gguf: is not a GGUF file: it has only 0 bytes");
+  CHECK(message_of("") == "model.gguf: is not a GGUF file: it has only 0 bytes; fetch it again");
   CHECK(message_of("PK\x03\x04 and more") ==
         "model.gguf: is not a GGUF file: it begins with 'PK\\x03\\x04', expected 'GGUF'");
   CHECK(message_of(GgufBuilder().head(0, 0, 1).bytes()) ==
@@ -190,16 +192,19 @@ TEST_CASE("contradictions in a GGUF file are named") {
                           .raw(std::string(256, 'x'))
                           .bytes());
   };
-  CHECK(tensors({8}, kF32, 0) == "model.gguf: tensor 'second' at byte 128 overlaps tensor 'first'");
+  CHECK(tensors({8}, kF32, 0) ==
+        "model.gguf: tensor 'second' at byte 128 overlaps tensor 'first'" + kDamaged);
   CHECK(tensors({8}, kF32, 36) ==
-        "model.gguf: the offset of tensor 'second' is 36, no multiple of the alignment 32");
-  CHECK(tensors({}, kF32, 32) == "model.gguf: tensor 'second' has 0 dimensions, expected 1 to 4");
+        "model.gguf: the offset of tensor 'second' is 36, no multiple of the alignment 32" +
+            kDamaged);
+  CHECK(tensors({}, kF32, 32) ==
+        "model.gguf: tensor 'second' has 0 dimensions, expected 1 to 4" + kDamaged);
   CHECK(tensors({1, 1, 1, 1, 1}, kF32, 32) ==
-        "model.gguf: tensor 'second' has 5 dimensions, expected 1 to 4");
+        "model.gguf: tensor 'second' has 5 dimensions, expected 1 to 4" + kDamaged);
   CHECK(tensors({4, 0}, kF32, 32) ==
-        "model.gguf: dimension 1 of tensor 'second' is 0, which cannot be");
+        "model.gguf: dimension 1 of tensor 'second' is 0, which cannot be" + kDamaged);
   CHECK(tensors({1 << 20, 1 << 20}, kF32, 32) ==
-        "model.gguf: tensor 'second' is larger than the file of 384 bytes");
+        "model.gguf: tensor 'second' is larger than the file of 384 bytes" + kDamaged);
   CHECK(tensors({33}, kQ4_1, 32).starts_with("model.gguf: tensor 'second': "));
   CHECK(tensors({256}, 10, 32)
             .starts_with("model.gguf: tensor 'second' has the type Q2_K, which this build does not "
@@ -212,27 +217,28 @@ TEST_CASE("contradictions in a GGUF file are named") {
                        .tensor("same", {8}, kF32, 32)
                        .pad()
                        .raw(std::string(64, 'x'))
-                       .bytes()) == "model.gguf: tensor 'same' is there twice");
+                       .bytes()) == "model.gguf: tensor 'same' is there twice" + kDamaged);
   const auto entry = [](const std::string& bytes) {
     return message_of(GgufBuilder().head(0, 1).bytes() + bytes);
   };
   CHECK(entry(GgufBuilder().entry<std::uint8_t>("k", 7, 2).bytes()) ==
-        "model.gguf: the value of 'k' is a bool of value 2, expected 0 or 1");
+        "model.gguf: the value of 'k' is a bool of value 2, expected 0 or 1" + kDamaged);
   CHECK(entry(GgufBuilder().entry<std::uint8_t>("k", 13, 2).bytes()) ==
-        "model.gguf: the value of 'k' has the unknown value type 13");
+        "model.gguf: the value of 'k' has the unknown value type 13" + kDamaged);
   CHECK(entry(GgufBuilder().array<std::uint64_t>("k", 9, {1}).bytes()) ==
         "model.gguf: the value of 'k' is an array of arrays, which is not supported");
   CHECK(entry(GgufBuilder().array<std::uint64_t>("k", 10, {1, ~0ull}).bytes()) ==
-        "model.gguf: element 1 of the value of 'k' is 18446744073709551615, out of its range");
+        "model.gguf: element 1 of the value of 'k' is 18446744073709551615, out of its range" +
+            kDamaged);
   CHECK(entry(GgufBuilder().entry<std::uint8_t>("\xff", 0, 2).bytes()) ==
-        "model.gguf: metadata key 0 is '\\xff', expected UTF-8 text");
+        "model.gguf: metadata key 0 is '\\xff', expected UTF-8 text" + kDamaged);
   CHECK(entry(GgufBuilder().entry<std::uint32_t>("general.alignment", 4, 33).bytes())
             .starts_with("model.gguf: 'general.alignment' is 33, expected a power of two"));
   CHECK(message_of(GgufBuilder()
                        .head(0, 2)
                        .entry<std::uint8_t>("k", 0, 1)
                        .entry<std::uint8_t>("k", 0, 1)
-                       .bytes()) == "model.gguf: the metadata key 'k' is there twice");
+                       .bytes()) == "model.gguf: the metadata key 'k' is there twice" + kDamaged);
 }
 
 TEST_CASE("the real model's header is read") {

@@ -26,6 +26,7 @@ class MemorySource final : public TensorSource {
     if (found == bytes_.end()) return Status(Code::kNotFound, std::string(tensor));
     return std::span<const std::byte>(found->second);
   }
+  std::string where(std::string_view) const override { return "memory"; }
   void drop(std::string_view) const override {}
 
   void add(const std::string& name, quant::Type type, std::vector<std::uint64_t> shape,

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/gguf_split.h>
 #include <troupe/tools/troupe/fetch.h>
 #include <troupe/tools/troupe/hub.h>
 
@@ -161,6 +162,14 @@ Result<HubFile> find_on_hub(const std::string& hf_url) {
                           fetch_text(listing_url, hub_token(), kListingBytesMax));
   TROUPE_ASSIGN_OR_RETURN(const auto files, parse_listing(text, listing_url));
   TROUPE_ASSIGN_OR_RETURN(const Listed chosen, choose(files, reference));
+  const std::string name = std::filesystem::path(chosen.path).filename().string();
+  if (const std::uint64_t parts = model::gguf_parts(name); parts > 1) {
+    return Status(
+        Code::kInvalidArgument,
+        name + " is one of the " + std::to_string(parts) +
+            " parts of a model, and 'troupe pull' fetches whole files; fetch all of them "
+            "into one folder and give the path of any of them where a model is asked for");
+  }
   HubFile file;
   file.url = hub + "/" + reference.repository + "/resolve/main/" + escape_path(chosen.path);
   file.name = std::filesystem::path(chosen.path).stem().string();
