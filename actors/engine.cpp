@@ -1,6 +1,7 @@
 #include <chrono>
 
 #include <troupe/actors/engine.h>
+#include <troupe/model/utf8.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors {
@@ -9,6 +10,18 @@ std::int64_t monotonic_us() {
   using namespace std::chrono;
   return duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
 }
+
+namespace {
+
+// Before the template is filled in, so that the byte counts in what was given.
+Status check_text(const std::string& name, const std::string& text) {
+  const std::size_t valid = model::utf8_valid_prefix(text);
+  if (valid == text.size()) return Status::ok();
+  return Status(Code::kInvalidArgument, name + " is not UTF-8: its byte " + std::to_string(valid) +
+                                            " is not part of a character");
+}
+
+}  // namespace
 
 Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
                                                   const model::Tokenizer& tokenizer,
@@ -22,6 +35,12 @@ Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
                                "ids, not more than one of them");
   }
   if (!submit.prompt_ids.empty()) return submit.prompt_ids;
+  TROUPE_RETURN_IF_ERROR(check_text("the prompt", submit.prompt));
+  TROUPE_RETURN_IF_ERROR(check_text("the system message", submit.system));
+  for (std::size_t i = 0; i < submit.messages.size(); ++i) {
+    TROUPE_RETURN_IF_ERROR(
+        check_text("message " + std::to_string(i + 1), submit.messages[i].content));
+  }
   if (submit.raw && !submit.prompt.empty()) return tokenizer.encode(submit.prompt, {});
   if (chat_template == nullptr) {
     return Status(Code::kFailedPrecondition,

@@ -1,8 +1,12 @@
 #include <charconv>
 #include <cmath>
+#include <optional>
+#include <set>
 
 #include <troupe/model/config.h>
 #include <troupe/model/families/family.h>
+#include <troupe/model/utf8.h>
+#include <troupe/model/weights.h>
 
 namespace troupe::model {
 namespace {
@@ -15,11 +19,12 @@ constexpr std::size_t kContextMax = std::size_t{1} << 20;  // RoPE angles stay b
 Status out_of_range(const char* field, std::size_t value, std::size_t most) {
   return Status(Code::kBadData, std::string("the model's ") + field + " is " +
                                     std::to_string(value) + ", which is not in 1.." +
-                                    std::to_string(most) + "; the file is damaged or foreign");
+                                    std::to_string(most) +
+                                    "; the file is damaged or foreign: fetch it again");
 }
 
 Status bad(const std::string& what) {
-  return Status(Code::kBadData, what + "; the file is damaged or foreign");
+  return Status(Code::kBadData, what + "; the file is damaged or foreign: fetch it again");
 }
 
 Status check_rope_scaling(const ModelConfig& config) {
@@ -98,9 +103,41 @@ Result<LayerRange> parse_layer_range(std::string_view part) {
   return LayerRange{first, last + 1};
 }
 
-}  // namespace
+// The layer of "blk.17.attn_q.weight".
+std::optional<std::size_t> layer_of(std::string_view tensor) {
+  constexpr std::string_view kLayer = "blk.";
+  if (!tensor.starts_with(kLayer)) return std::nullopt;
+  std::size_t layer = 0;
+  const auto [end, error] =
+      std::from_chars(tensor.data() + kLayer.size(), tensor.data() + tensor.size(), layer);
+  if (error != std::errc() || end == tensor.data() + tensor.size() || *end != '.')
+    return std::nullopt;
+  return layer;
+}
 
-Result<ModelConfig> config_from_gguf(const GgufHeader& header) {
+// Every tensor must be one that is computed with: what is left out would change the answers without
+// a word. What is missing is found when it is loaded.
+Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
+  std::set<std::string> known;
+  for (TensorSpec& spec : stage_tensors(config, {0, config.layers}))
+    known.insert(std::move(spec.name));
+  for (const TensorInfo& tensor : header.tensors) {
+    if (known.contains(tensor.name)) continue;
+    if (tensor.name == "output.weight" && config.tied_embedding) continue;  // a copy of it
+    if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // what the rotary base says, too
+    const std::optional<std::size_t> layer = layer_of(tensor.name);
+    if (layer.has_value() && *layer >= config.layers)
+      return bad("tensor " + in_quotes(tensor.name) + " is of layer " + std::to_string(*layer) +
+                 ", but the number of layers is " + std::to_string(config.layers));
+    return Status(Code::kBadData, "tensor " + in_quotes(tensor.name) + " is none that a " +
+                                      config.family +
+                                      " has in this version, which cannot run the model without "
+                                      "it; use another file or model");
+  }
+  return Status::ok();
+}
+
+Result<ModelConfig> read_config(const GgufHeader& header) {
   TROUPE_ASSIGN_OR_RETURN(const std::string name, header.string("general.architecture"));
   const Family* family = find_family(name);
   if (family == nullptr) {
@@ -109,11 +146,20 @@ Result<ModelConfig> config_from_gguf(const GgufHeader& header) {
       if (!known.empty()) known += ", ";
       known += f.name;
     }
-    return Status(Code::kBadData, "the model's architecture \"" + name.substr(0, 40) +
-                                      "\" is not one that this version can run (" + known + ")");
+    return Status(Code::kBadData, "the model's architecture " + in_quotes(name, 40) +
+                                      " is not one that this version can run (" + known + ")");
   }
   TROUPE_ASSIGN_OR_RETURN(ModelConfig config, family->read_gguf(header));
   TROUPE_RETURN_IF_ERROR(check_config(config));
+  TROUPE_RETURN_IF_ERROR(check_tensors(header, config));
+  return config;
+}
+
+}  // namespace
+
+Result<ModelConfig> config_from_gguf(const GgufHeader& header) {
+  Result<ModelConfig> config = read_config(header);
+  if (!config.is_ok()) return header.of_this(config.status());
   return config;
 }
 

@@ -64,8 +64,9 @@ struct ModelConfig {
   std::size_t outputs() const { return causal ? vocabulary : labels; }
 };
 
-// Reads and checks every field (each product is bounded; heads divide; dims > 0).
-//   Errors: kBadData naming the field and the value.
+// Reads and checks every field (each product is bounded; heads divide; dims > 0), and that the
+// configuration has a use for every tensor.
+//   Errors: kBadData naming the file, the field and the value.
 Result<ModelConfig> config_from_gguf(const GgufHeader& header);
 
 // Decoder layers [begin, end); people write them inclusively, "0-9".

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <limits>
 
 #include <troupe/model/id_tokenizer.h>
+#include <troupe/model/utf8.h>
 
 namespace troupe::model {
 namespace {
@@ -34,16 +36,43 @@ class IdTokenizer final : public Tokenizer {
 
 }  // namespace
 
-std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
+Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
   std::vector<TokenId> ids;
   const auto found = header.metadata.find(kEndTokensKey);
   if (found == header.metadata.end()) return ids;
   if (const auto* values = std::get_if<std::vector<std::int64_t>>(&found->second))
-    for (const std::int64_t id : *values)
-      if (id >= 0 && static_cast<std::uint64_t>(id) < vocabulary)
-        ids.push_back(static_cast<TokenId>(id));
+    for (const std::int64_t id : *values) {
+      if (id < 0) continue;  // how some files say that there is none
+      if (vocabulary != 0 && static_cast<std::uint64_t>(id) >= vocabulary)
+        return header.of_this(
+            Status(Code::kBadData,
+                   "the field \"eos_token_id\" of config.json or generation_config.json "
+                   "holds " +
+                       std::to_string(id) + ", outside the vocabulary of " +
+                       std::to_string(vocabulary) + " tokens; fetch the file again"));
+      if (id <= std::numeric_limits<TokenId>::max()) ids.push_back(static_cast<TokenId>(id));
+    }
   return ids;
 }
+
+namespace {
+
+// Padding and markup behind the model's rows happen and do no harm: no model writes them.
+Status check_rows(const GgufHeader& header, const Tokenizer& tokenizer, std::size_t vocabulary) {
+  if (vocabulary == 0) return Status::ok();
+  for (std::size_t id = vocabulary; id < tokenizer.vocabulary(); ++id) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string piece,
+                            tokenizer.piece(static_cast<TokenId>(id), /*with_special=*/false));
+    if (piece.empty()) continue;
+    return header.of_this(
+        Status(Code::kBadData, "the tokenizer has the token " + in_quotes(piece, 40) + " of id " +
+                                   std::to_string(id) + ", but tensor token_embd.weight has " +
+                                   std::to_string(vocabulary) + " rows; fetch the file again"));
+  }
+  return Status::ok();
+}
+
+}  // namespace
 
 bool has_tokenizer(const GgufHeader& header) {
   return header.metadata.contains("tokenizer.ggml.model") ||
@@ -58,9 +87,15 @@ Status no_tokenizer() {
 
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary) {
-  if (has_tokenizer(header)) return Tokenizer::from_gguf(header);
+  if (has_tokenizer(header)) {
+    TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer,
+                            Tokenizer::from_gguf(header));
+    TROUPE_RETURN_IF_ERROR(check_rows(header, *tokenizer, vocabulary));
+    return tokenizer;
+  }
+  TROUPE_ASSIGN_OR_RETURN(std::vector<TokenId> ends, end_token_ids(header, vocabulary));
   return std::shared_ptr<const Tokenizer>(
-      std::make_shared<IdTokenizer>(vocabulary, end_token_ids(header, vocabulary)));
+      std::make_shared<IdTokenizer>(vocabulary, std::move(ends)));
 }
 
 }  // namespace troupe::model

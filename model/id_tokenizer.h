@@ -13,8 +13,8 @@ namespace troupe::model {
 // Int array in the header of a folder: the ids at which config.json says that generation ends.
 constexpr std::string_view kEndTokensKey = "troupe.end_token_ids";
 
-// These ids, as far as they are in the vocabulary.
-std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabulary);
+// These ids; kBadData for one that is not in the vocabulary.
+Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t vocabulary);
 
 // Whether the header has a tokenizer's texts.
 bool has_tokenizer(const GgufHeader& header);
@@ -22,7 +22,9 @@ bool has_tokenizer(const GgufHeader& header);
 Status no_tokenizer();
 
 // Tokenizer::from_gguf when the header has one; else one of `vocabulary` ids without texts, whose
-// encode() is kFailedPrecondition and whose pieces are empty.
+// encode() is kFailedPrecondition and whose pieces are empty. `vocabulary`: rows of the model's
+// embedding; 0 when nobody knows.
+//   Errors: as from_gguf; kBadData for a token of texts, or an end, that the model has no row for.
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary);
 

@@ -9,6 +9,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr const char* kDamaged = "; the file is damaged: fetch it again";
+
 // The byte at which brackets go deeper than `depth_max`, or text.size().
 std::size_t too_deep_at(std::string_view text, std::size_t depth_max) {
   std::size_t depth = 0;
@@ -41,7 +43,7 @@ Result<json> parse_json(std::string_view text, const std::string& what, const Js
   const std::size_t deep = too_deep_at(text, limits.depth_max);
   if (deep != text.size())
     return bad("is nested more than " + std::to_string(limits.depth_max) + " deep at byte " +
-               std::to_string(deep));
+               std::to_string(deep) + kDamaged);
   std::vector<std::set<std::string>> keys;  // of every object that is open
   std::string repeated;
   const auto watch = [&](int, json::parse_event_t event, json& parsed) {
@@ -54,12 +56,12 @@ Result<json> parse_json(std::string_view text, const std::string& what, const Js
   };
   try {
     json value = json::parse(text.begin(), text.end(), watch);
-    if (!repeated.empty()) return bad("has the key " + in_quotes(repeated) + " twice");
+    if (!repeated.empty()) return bad("has the key " + in_quotes(repeated) + " twice" + kDamaged);
     return value;
   } catch (const json::parse_error& error) {
-    return bad("is no JSON at byte " + std::to_string(error.byte) + "; the file is damaged");
+    return bad("is no JSON at byte " + std::to_string(error.byte) + kDamaged);
   } catch (const json::exception&) {
-    return bad("holds a number that is out of range; the file is damaged");
+    return bad(std::string("holds a number that is out of range") + kDamaged);
   }
 }
 

@@ -280,15 +280,17 @@ Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
   return parts;
 }
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufHeader& header) {
-  if (header.metadata.contains(kJsonKey)) {
-    TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(kJsonKey));
+namespace {
+
+Result<TokenizerParts> parts_from(const GgufHeader& header) {
+  if (header.metadata.contains(Tokenizer::kJsonKey)) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(Tokenizer::kJsonKey));
     std::string config, special;
-    if (header.metadata.contains(kConfigKey)) {
-      TROUPE_ASSIGN_OR_RETURN(config, header.string(kConfigKey));
+    if (header.metadata.contains(Tokenizer::kConfigKey)) {
+      TROUPE_ASSIGN_OR_RETURN(config, header.string(Tokenizer::kConfigKey));
     }
-    if (header.metadata.contains(kSpecialKey)) {
-      TROUPE_ASSIGN_OR_RETURN(special, header.string(kSpecialKey));
+    if (header.metadata.contains(Tokenizer::kSpecialKey)) {
+      TROUPE_ASSIGN_OR_RETURN(special, header.string(Tokenizer::kSpecialKey));
     }
     TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(text, config, special));
     for (const std::string_view key :
@@ -297,10 +299,9 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufHeader& 
       TROUPE_RETURN_IF_ERROR(load_id(header, key, parts.vocabulary.size(), &end));
       parts.ends.push_back(end);
     }
-    for (const TokenId end : end_token_ids(header, parts.vocabulary.size())) {
-      parts.ends.push_back(end);
-    }
-    return assemble(std::move(parts));
+    TROUPE_ASSIGN_OR_RETURN(const auto ends, end_token_ids(header, parts.vocabulary.size()));
+    parts.ends.insert(parts.ends.end(), ends.begin(), ends.end());
+    return parts;
   }
   TROUPE_ASSIGN_OR_RETURN(const std::string kind, header.string("tokenizer.ggml.model"));
   using Load = Result<TokenizerParts> (*)(const GgufHeader&);
@@ -313,8 +314,15 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufHeader& 
                ", which is not supported; 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE) "
                "and 'bert' (WordPiece) are");
   }
-  TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, load(header));
-  return assemble(std::move(parts));
+  return load(header);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufHeader& header) {
+  Result<TokenizerParts> parts = parts_from(header);
+  if (!parts.is_ok()) return header.of_this(parts.status());
+  return assemble(std::move(*parts));
 }
 
 }  // namespace troupe::model

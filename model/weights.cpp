@@ -32,7 +32,7 @@ bool is_transposed(const GgufHeader& header, const std::string& name) {
 // Presence, type and shape; what the file says otherwise was checked with the header.
 Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec& spec) {
   const TensorInfo* info = header.tensor(spec.name);
-  if (info == nullptr) return bad(spec, "is missing from the model file; fetch the file again");
+  if (info == nullptr) return bad(spec, "is missing; fetch the file again");
   const bool is_vector = spec.rows == 0;
   const std::size_t whole = spec.whole != 0 ? spec.whole : is_vector ? spec.columns : spec.rows;
   std::vector<std::uint64_t> expected{whole};
@@ -41,7 +41,8 @@ Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec
   if (transposed) std::swap(expected[0], expected[1]);
   if (info->shape != expected)
     return bad(spec, "has the shape " + shape_text(info->shape) +
-                         ", but the configuration asks for " + shape_text(expected));
+                         ", but the configuration asks for " + shape_text(expected) +
+                         "; fetch the file again");
   const quant::Format* format = quant::find(info->type);
   if (format == nullptr)
     return bad(spec, "has the type " + std::to_string(static_cast<std::uint32_t>(info->type)) +
@@ -63,8 +64,8 @@ Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std
   format.dequantize(bytes.data() + spec.first * format.block_bytes, spec.columns, out->data());
   for (std::size_t i = 0; i < spec.columns; ++i)
     if (!std::isfinite((*out)[i]))
-      return bad(spec, "holds a NaN or an infinity at " + std::to_string(i) +
-                           "; the model file is damaged");
+      return bad(spec,
+                 "holds a NaN or an infinity at " + std::to_string(i) + "; fetch the file again");
   return Status::ok();
 }
 
@@ -104,7 +105,7 @@ Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
   return Status::ok();
 }
 
-Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
+Status read_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
   TROUPE_ASSIGN_OR_RETURN(const TensorInfo* info, find_tensor(source.header(), spec));
   TROUPE_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, source.bytes(spec.name));
   if (spec.rows == 0) {
@@ -117,12 +118,19 @@ Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* w
   return Status::ok();
 }
 
+// Of what is in a file, the message names the file.
+Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
+  const Status status = read_tensor(source, spec, weight);
+  return status.code() == Code::kBadData ? status.with_context(source.where(spec.name)) : status;
+}
+
 // A factor below 1 would turn angles past what the tables can hold.
 Status check_rope_factors(const Weight& factors) {
   for (const float factor : factors.vector)
     if (!(factor >= 1.0f))
       return Status(Code::kBadData, "tensor rope_freqs.weight holds " + std::to_string(factor) +
-                                        ", expected factors of 1 or more; the file is damaged");
+                                        ", expected factors of 1 or more; the file is "
+                                        "damaged: fetch it again");
   return Status::ok();
 }
 
@@ -153,7 +161,8 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
       outcomes[order[i]] = load_tensor(source, specs[order[i]], targets[order[i]]);
   });
   for (Status& outcome : outcomes) TROUPE_RETURN_IF_ERROR(outcome);
-  TROUPE_RETURN_IF_ERROR(check_rope_factors(weights->ends[kRopeFactors]));
+  const Status factors = check_rope_factors(weights->ends[kRopeFactors]);
+  if (!factors.is_ok()) return factors.with_context(source.where("rope_freqs.weight"));
   for (const Weight* weight : targets) {
     weights->bytes += weight->matrix.data.bytes() + weight->vector.size() * sizeof(float);
     if (!weight->vector.empty()) continue;

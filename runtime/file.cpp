@@ -41,12 +41,13 @@ class Descriptor {
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // A pipe without a writer would hold us up; regular files do not care.
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return system_error("open", path, errno);
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return system_error("stat", path, errno);
   if (!S_ISREG(info.st_mode)) {
-    return Status(Code::kInvalidArgument, path.string() + " is not a regular file");
+    return Status(Code::kBadData, path.string() + " is not a regular file; give the path of one");
   }
   MappedFile file;
   file.size_ = static_cast<std::size_t>(info.st_size);
@@ -85,7 +86,7 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return system_error("stat", path, errno);
   if (S_ISDIR(info.st_mode)) {
-    return Status(Code::kInvalidArgument, path.string() + " is a directory, a file was expected");
+    return Status(Code::kBadData, path.string() + " is a folder; give the path of a file");
   }
   std::string content;
   char buffer[65536];

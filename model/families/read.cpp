@@ -30,7 +30,13 @@ Status HeaderReader::sizes(ModelConfig* config) const {
   TROUPE_ASSIGN_OR_RETURN(config->heads, u64("attention.head_count"));
   TROUPE_ASSIGN_OR_RETURN(config->kv_heads, u64("attention.head_count_kv", config->heads));
   if (config->heads == 0)
-    return Status(Code::kBadData, key("attention.head_count") + " is 0; the file is damaged");
+    return Status(Code::kBadData,
+                  key("attention.head_count") + " is 0; the file is damaged: fetch it again");
+  if (!has("attention.key_length") && config->channels % config->heads != 0)
+    return Status(Code::kBadData,
+                  key("embedding_length") + " is " + std::to_string(config->channels) +
+                      ", no multiple of " + key("attention.head_count") + ", " +
+                      std::to_string(config->heads) + "; the file is damaged: fetch it again");
   TROUPE_ASSIGN_OR_RETURN(config->head_dim,
                           u64("attention.key_length", config->channels / config->heads));
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t value_dim,

@@ -8,7 +8,7 @@ using Catch::Matchers::Contains;
 
 TEST_CASE("a model without a tokenizer takes and gives ids") {
   GgufHeader header;
-  header.metadata[std::string(kEndTokensKey)] = std::vector<std::int64_t>{2, -1, 7, 5000000000};
+  header.metadata[std::string(kEndTokensKey)] = std::vector<std::int64_t>{2, -1, 7};
   const auto tokenizer = open_tokenizer(header, 100);
   REQUIRE(tokenizer.is_ok());
   CHECK((*tokenizer)->vocabulary() == 100);
@@ -23,6 +23,14 @@ TEST_CASE("a model without a tokenizer takes and gives ids") {
   CHECK((*tokenizer)->eos() == 2);
   CHECK((*tokenizer)->bos() == -1);
   CHECK((*open_tokenizer({}, 5))->eos() == -1);
+  header.what = "a/folder";
+  for (const std::int64_t id : {std::int64_t{100}, std::int64_t{5000000000}}) {
+    header.metadata[std::string(kEndTokensKey)] = std::vector<std::int64_t>{2, id};
+    const auto refused = open_tokenizer(header, 100);
+    CHECK(refused.code() == Code::kBadData);
+    CHECK_THAT(refused.message(),
+               Contains("a/folder: ") && Contains("eos_token_id") && Contains(std::to_string(id)));
+  }
 }
 
 TEST_CASE("a tokenizer that is there but damaged is an error") {

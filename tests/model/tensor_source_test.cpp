@@ -47,8 +47,7 @@ TEST_CASE("a model file that is missing, foreign or a folder is named") {
   const std::string absent = open_gguf("/nowhere/model.gguf").message();
   CHECK(absent.find("/nowhere/model.gguf") != std::string::npos);
   CHECK(open_gguf("/nowhere/model.gguf").code() == Code::kNotFound);
-  CHECK(open_gguf(std::filesystem::temp_directory_path().string()).code() ==
-        Code::kInvalidArgument);
+  CHECK(open_gguf(std::filesystem::temp_directory_path().string()).code() == Code::kBadData);
   const std::string path = write("troupe_tensor_source_test.txt", "just some text");
   CHECK(open_gguf(path).message() ==
         path + ": is not a GGUF file: it begins with 'just', expected 'GGUF'");

@@ -312,23 +312,26 @@ TEST_CASE("damaged tokenizer metadata is named") {
   Toy toy;
   toy.pre = "klingon";
   CHECK(
-      message(toy).starts_with("tokenizer.ggml.pre is 'klingon', a pre-tokenizer that is not "
+      message(toy).starts_with("toy: tokenizer.ggml.pre is 'klingon', a pre-tokenizer that is not "
                                "known; known are gpt-2, "));
   toy = Toy();
   toy.merges.push_back("nospace");
-  CHECK(message(toy) ==
-        "merge 4 of tokenizer.ggml.merges is 'nospace', expected two parts with a space between "
-        "them");
+  CHECK(
+      message(toy) ==
+      "toy: merge 4 of tokenizer.ggml.merges is 'nospace', expected two parts with a space between "
+      "them");
   toy = Toy();
   toy.types.pop_back();
-  CHECK(message(toy) == "tokenizer.ggml.token_type has 263 entries, tokenizer.ggml.tokens 264");
+  CHECK(message(toy) ==
+        "toy: tokenizer.ggml.token_type has 263 entries, tokenizer.ggml.tokens 264");
   toy = Toy();
   toy.types[3] = 9;
-  CHECK(message(toy) == "tokenizer.ggml.token_type of token 3 is 9, expected 1 to 6");
+  CHECK(message(toy) == "toy: tokenizer.ggml.token_type of token 3 is 9, expected 1 to 6");
   toy = Toy();
   toy.extra = GgufBuilder().entry<std::uint32_t>("tokenizer.ggml.eos_token_id", 4, 264).bytes();
   toy.extra_entries = 1;
-  CHECK(message(toy) == "tokenizer.ggml.eos_token_id is 264, outside the vocabulary of 264 tokens");
+  CHECK(message(toy) ==
+        "toy: tokenizer.ggml.eos_token_id is 264, outside the vocabulary of 264 tokens");
   CHECK(Tokenizer::from_gguf(GgufHeader{}).message() ==
         "the metadata key 'tokenizer.ggml.model' is missing");
   GgufHeader spm;

@@ -56,8 +56,11 @@ TEST_CASE("file: errors name the path and the reason", "[file]") {
     CHECK(status.code() == Code::kNotFound);
     CHECK(status.message().find(missing.string()) != std::string::npos);
   }
-  CHECK(read_file(folder.path, 10).code() == Code::kInvalidArgument);
-  CHECK(MappedFile::open(folder.path).code() == Code::kInvalidArgument);
+  CHECK(read_file(folder.path, 10).code() == Code::kBadData);
+  CHECK(MappedFile::open(folder.path).code() == Code::kBadData);
+  // A pipe that nobody writes to is refused, not waited for.
+  REQUIRE(::mkfifo((folder.path / "pipe").c_str(), 0600) == 0);
+  CHECK(MappedFile::open(folder.path / "pipe").code() == Code::kBadData);
 }
 
 TEST_CASE("file: a reader never sees a mix of two writes", "[file]") {

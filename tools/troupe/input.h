@@ -4,7 +4,8 @@
 
 #include <troupe/runtime/status.h>
 
-// Text that a verb reads: bounded, so that a wrong file is an error and not a full memory.
+// Text that a verb reads: bounded, so that a wrong file is an error and not a full memory, and
+// UTF-8 (kBadData names the file and the byte).
 
 namespace troupe::tools {
 

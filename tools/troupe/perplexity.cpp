@@ -33,8 +33,10 @@ Result<model::Perplexity> measure(const Options& options) {
   model::EncodeOptions encoding;
   encoding.add_special = false;  // windows have no BOS
   TROUPE_ASSIGN_OR_RETURN(const std::vector<model::TokenId> ids, tokenizer->encode(text, encoding));
-  say(options.file + " has " + std::to_string(ids.size()) + " tokens, " +
-      std::to_string(options.window * options.windows) + " are used");
+  if (ids.size() / options.window >= options.windows) {
+    say(options.file + " has " + std::to_string(ids.size()) + " tokens, " +
+        std::to_string(options.window * options.windows) + " are used");
+  }
   return model::perplexity(*loaded.stage, ids, options.window, options.windows);
 }
 
