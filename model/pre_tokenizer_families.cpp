@@ -52,7 +52,9 @@ struct Row {
 };
 
 // Sources: the tokenizer.json files of these families ("Split" and "Digits" steps), under the
-// names that convert_hf_to_gguf.py of llama.cpp gives them.
+// names that convert_hf_to_gguf.py of llama.cpp gives them. llama.cpp itself leaves out two of
+// their steps, which are kept here: the NFC of Qwen2, and that DeepSeek LLM cuts numbers into
+// digits (DeepSeek-AI 2024, section 2.1), where llama.cpp has \p{N}+.
 constexpr Row kRows[] = {
     {"gpt-2", {kGpt2}},
     {"gpt2", {kGpt2}},
