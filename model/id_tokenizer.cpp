@@ -34,6 +34,35 @@ class IdTokenizer final : public Tokenizer {
   const std::vector<TokenId> end_tokens_;
 };
 
+// A model often has more rows than its tokenizer has tokens, so that its matrices are of an even
+// size. What it writes there has no text.
+class PaddedTokenizer final : public Tokenizer {
+ public:
+  PaddedTokenizer(std::shared_ptr<const Tokenizer> inner, std::size_t vocabulary)
+      : inner_(std::move(inner)), vocabulary_(vocabulary) {}
+
+  Result<std::vector<TokenId>> encode(std::string_view text,
+                                      const EncodeOptions& options) const override {
+    return inner_->encode(text, options);
+  }
+  Result<std::string> piece(TokenId id, bool with_special) const override {
+    const auto index = static_cast<std::size_t>(id);
+    if (id >= 0 && index >= inner_->vocabulary() && index < vocabulary_) return std::string();
+    return inner_->piece(id, with_special);
+  }
+  bool drops_first_space() const override { return inner_->drops_first_space(); }
+  std::size_t vocabulary() const override { return vocabulary_; }
+  bool is_end(TokenId id) const override { return inner_->is_end(id); }
+  std::vector<TokenId> end_tokens() const override { return inner_->end_tokens(); }
+  TokenId bos() const override { return inner_->bos(); }
+  TokenId eos() const override { return inner_->eos(); }
+  TokenId pad() const override { return inner_->pad(); }
+
+ private:
+  const std::shared_ptr<const Tokenizer> inner_;
+  const std::size_t vocabulary_;
+};
+
 }  // namespace
 
 Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
@@ -87,13 +116,15 @@ Status no_tokenizer() {
 
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary) {
+  TROUPE_ASSIGN_OR_RETURN(std::vector<TokenId> ends, end_token_ids(header, vocabulary));
   if (has_tokenizer(header)) {
     TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer,
                             Tokenizer::from_gguf(header));
     TROUPE_RETURN_IF_ERROR(check_rows(header, *tokenizer, vocabulary));
-    return tokenizer;
+    if (tokenizer->vocabulary() >= vocabulary) return tokenizer;
+    return std::shared_ptr<const Tokenizer>(
+        std::make_shared<PaddedTokenizer>(std::move(tokenizer), vocabulary));
   }
-  TROUPE_ASSIGN_OR_RETURN(std::vector<TokenId> ends, end_token_ids(header, vocabulary));
   return std::shared_ptr<const Tokenizer>(
       std::make_shared<IdTokenizer>(vocabulary, std::move(ends)));
 }

@@ -23,7 +23,7 @@ Status no_tokenizer();
 
 // Tokenizer::from_gguf when the header has one; else one of `vocabulary` ids without texts, whose
 // encode() is kFailedPrecondition and whose pieces are empty. `vocabulary`: rows of the model's
-// embedding; 0 when nobody knows.
+// embedding; 0 when nobody knows. Ids behind the tokenizer's and within the rows have no text.
 //   Errors: as from_gguf; kBadData for a token of texts, or an end, that the model has no row for.
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary);

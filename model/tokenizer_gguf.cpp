@@ -299,7 +299,8 @@ Result<TokenizerParts> parts_from(const GgufHeader& header) {
       TROUPE_RETURN_IF_ERROR(load_id(header, key, parts.vocabulary.size(), &end));
       parts.ends.push_back(end);
     }
-    TROUPE_ASSIGN_OR_RETURN(const auto ends, end_token_ids(header, parts.vocabulary.size()));
+    // The model may have more rows than the tokenizer has tokens: open_tokenizer checks them.
+    TROUPE_ASSIGN_OR_RETURN(const auto ends, end_token_ids(header, 0));
     parts.ends.insert(parts.ends.end(), ends.begin(), ends.end());
     return parts;
   }

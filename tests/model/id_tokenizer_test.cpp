@@ -40,3 +40,19 @@ TEST_CASE("a tokenizer that is there but damaged is an error") {
   REQUIRE_FALSE(tokenizer.is_ok());
   CHECK_THAT(tokenizer.message(), Contains("klingon"));
 }
+
+TEST_CASE("a model may have more rows than its tokenizer has tokens") {
+  GgufHeader header;
+  header.metadata["tokenizer.ggml.model"] = std::string("gpt2");
+  header.metadata["tokenizer.ggml.pre"] = std::string("gpt-2");
+  header.metadata["tokenizer.ggml.tokens"] = std::vector<std::string>{"H", "e", "He"};
+  header.metadata["tokenizer.ggml.merges"] = std::vector<std::string>{"H e"};
+  const auto padded = open_tokenizer(header, 8);
+  REQUIRE(padded.is_ok());
+  CHECK((*padded)->vocabulary() == 8);
+  CHECK(*(*padded)->encode("He", {}) == std::vector<TokenId>{2});
+  CHECK(*(*padded)->piece(2, false) == "He");
+  CHECK((*padded)->piece(7, false)->empty());
+  CHECK((*padded)->piece(8, false).code() == Code::kInvalidArgument);
+  CHECK((*padded)->piece(-1, false).code() == Code::kInvalidArgument);
+}
