@@ -144,6 +144,7 @@ void submit(Self self, const Setup& setup, const Submit& submit, const token_sin
   EngineRequest request;
   request.id = submit.request;
   request.prompt = std::move(*ids);
+  request.answer = submit.answer_ids;
   request.max_tokens = submit.max_tokens;
   request.sampling = submit.sampling;
   request.stop = submit.stop;

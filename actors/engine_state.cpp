@@ -3,6 +3,16 @@
 #include <troupe/actors/engine_state.h>
 
 namespace troupe::actors {
+namespace {
+
+Status check_id(model::TokenId id, std::size_t vocabulary) {
+  if (id >= 0 && static_cast<std::size_t>(id) < vocabulary) return Status::ok();
+  return Status(Code::kInvalidArgument, "token id " + std::to_string(id) +
+                                            " is not in the vocabulary of " +
+                                            std::to_string(vocabulary) + " tokens");
+}
+
+}  // namespace
 
 std::string AnswerText::push(std::string_view bytes) {
   held_ += utf8_.push(bytes);
@@ -41,6 +51,30 @@ std::string AnswerText::release(bool at_end) {
   return text;
 }
 
+Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) const {
+  if (request.answer.size() >= request.max_tokens) {
+    return Status(Code::kInvalidArgument,
+                  "the answer so far has " + std::to_string(request.answer.size()) +
+                      " tokens, of max_tokens " + std::to_string(request.max_tokens) +
+                      "; raise max_tokens to go on");
+  }
+  for (const model::TokenId id : request.answer) {
+    TROUPE_RETURN_IF_ERROR(check_id(id, tokenizer_->vocabulary()));
+    const bool is_end = tokenizer_->is_end(id);
+    if (!is_end) {
+      TROUPE_ASSIGN_OR_RETURN(const std::string piece, tokenizer_->piece(id, false));
+      text->push(piece);
+    }
+    if (is_end || text->stopped()) {
+      return Status(Code::kInvalidArgument,
+                    "the answer so far ends with token " + std::to_string(id) +
+                        (is_end ? ", the model's own end" : ", which completes a stop string") +
+                        "; there is nothing to go on with");
+    }
+  }
+  return Status::ok();
+}
+
 Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   if (requests_.size() >= limits_.requests_max) {
     return Status(Code::kResourceExhausted, "the engine already serves " +
@@ -51,11 +85,7 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
     return Status(Code::kInvalidArgument, "the prompt has no tokens; give at least one");
   }
   for (const model::TokenId id : request.prompt) {
-    if (id < 0 || static_cast<std::size_t>(id) >= tokenizer_->vocabulary()) {
-      return Status(Code::kInvalidArgument,
-                    "token id " + std::to_string(id) + " is not in the vocabulary of " +
-                        std::to_string(tokenizer_->vocabulary()) + " tokens");
-    }
+    TROUPE_RETURN_IF_ERROR(check_id(id, tokenizer_->vocabulary()));
   }
   if (request.max_tokens == 0) {
     return Status(Code::kInvalidArgument, "max_tokens is 0; ask for at least one token");
@@ -66,11 +96,13 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
                                               std::to_string(limits_.context_max));
   }
   if (request.context == 0) request.context = limits_.context_max;
-  if (request.prompt.size() >= request.context) {
-    return Status(Code::kInvalidArgument,
-                  "the prompt has " + std::to_string(request.prompt.size()) +
-                      " tokens, the context only " + std::to_string(request.context) +
-                      "; shorten the prompt or raise the context");
+  const std::size_t length = request.prompt.size() + request.answer.size();
+  if (length >= request.context) {
+    return Status(
+        Code::kInvalidArgument,
+        std::string(request.answer.empty() ? "the prompt has " : "prompt and answer so far have ") +
+            std::to_string(length) + " tokens, the context only " +
+            std::to_string(request.context) + "; shorten the prompt or raise the context");
   }
   TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
   for (const model::LogitBias& one : request.sampling.logit_bias) {
@@ -83,13 +115,15 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
     if (stop.empty()) return Status(Code::kInvalidArgument, "a stop string is empty");
   }
   const std::uint64_t id = request.id;
-  AnswerText text(request.stop);
-  const auto [place, fresh] =
-      requests_.emplace(id, Running{std::move(request), {}, 0, false, std::move(text), now_us});
-  (void)place;
-  if (!fresh) {
+  if (requests_.contains(id)) {
     return Status(Code::kInvalidArgument, "request " + std::to_string(id) + " runs already");
   }
+  AnswerText text(request.stop);
+  TROUPE_RETURN_IF_ERROR(read_answer(request, &text));
+  std::vector<model::TokenId> answer = std::move(request.answer);
+  const std::size_t resumed = answer.size();
+  requests_.emplace(id, Running{std::move(request), std::move(answer), resumed, 0, false,
+                                std::move(text), now_us});
   turn_.push_back(id);
   return Status::ok();
 }
@@ -126,7 +160,7 @@ std::optional<PlannedStep> EngineState::next_step() {
   // One row for requests that wait for their next token: a share of them, so that every stage has
   // a step of its own to work on.
   std::size_t decoding = 0;
-  for (const auto& [id, running] : requests_) decoding += !running.answer.empty();
+  for (const auto& [id, running] : requests_) decoding += running.decoding();
   std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
   share = std::min(share, limits_.rows_max);
   for (std::size_t i = 0, n = turn_.size(); i < n && rows < share; ++i) {
@@ -134,15 +168,15 @@ std::optional<PlannedStep> EngineState::next_step() {
     turn_.pop_front();
     turn_.push_back(id);
     Running& running = requests_.at(id);
-    if (!running.answer.empty() && !running.waiting) add(running, 1);
+    if (running.decoding() && !running.waiting) add(running, 1);
   }
-  // Then prompt rows, oldest request first; the rest of a prompt follows in the next step without
-  // waiting for this one.
+  // Then rows of prompts (and of answers that are replayed), oldest request first; the rest follows
+  // in the next step without waiting for this one.
   std::size_t budget = std::min(limits_.chunk_rows, limits_.rows_max - rows);
   for (auto& [id, running] : requests_) {
     if (budget == 0) break;
-    if (!running.answer.empty() || running.waiting) continue;
-    const std::size_t count = std::min(budget, running.request.prompt.size() - running.sent);
+    if (running.decoding() || running.waiting) continue;
+    const std::size_t count = std::min(budget, running.length() - running.sent);
     if (count == 0) continue;
     add(running, count);
     budget -= count;
@@ -204,6 +238,15 @@ std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFa
   return events;
 }
 
+void EngineState::replay() {
+  in_flight_.clear();
+  closed_.clear();
+  for (auto& [id, running] : requests_) {
+    running.sent = 0;
+    running.waiting = false;
+  }
+}
+
 std::vector<EngineEvent> EngineState::fail_all(const Status& why, std::int64_t now_us) {
   std::vector<EngineEvent> events;
   in_flight_.clear();
@@ -246,11 +289,12 @@ Finished EngineState::finish(Running& running, std::string reason, const Status&
   if (running.first_us > running.begin_us) {
     const double wait = seconds(running.begin_us, running.first_us);
     out.ttft_ms = wait * 1e3;
-    out.prompt_tok_s = static_cast<double>(running.request.prompt.size()) / wait;
+    out.prompt_tok_s = static_cast<double>(running.request.prompt.size() + running.resumed) / wait;
   }
-  if (running.answer.size() > 1 && running.last_us > running.first_us) {
+  const std::size_t written = running.answer.size() - running.resumed;
+  if (written > 1 && running.last_us > running.first_us) {
     out.decode_tok_s =
-        static_cast<double>(running.answer.size() - 1) / seconds(running.first_us, running.last_us);
+        static_cast<double>(written - 1) / seconds(running.first_us, running.last_us);
   }
   out.prompt_ids = std::move(running.request.prompt);
   out.token_ids = std::move(running.answer);

@@ -51,7 +51,8 @@ class AnswerText {
 struct EngineRequest {
   std::uint64_t id = 0;
   std::vector<model::TokenId> prompt;
-  std::uint32_t max_tokens = 0;
+  std::vector<model::TokenId> answer;  // accepted before: no events tell of them again
+  std::uint32_t max_tokens = 0;        // of the whole answer
   model::SamplingParams sampling;
   std::vector<std::string> stop;
   std::size_t context = 0;       // 0: the limit
@@ -75,8 +76,8 @@ class EngineState {
   EngineState(EngineLimits limits, std::shared_ptr<const model::Tokenizer> tokenizer)
       : limits_(limits), tokenizer_(std::move(tokenizer)) {}
 
-  // Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling),
-  // kResourceExhausted (too many requests).
+  // Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
+  // answer that has ended already), kResourceExhausted (too many requests).
   Status admit(EngineRequest request, std::int64_t now_us);
   // Ends a request whose asker went away or said stop.
   std::vector<EngineEvent> cancel(std::uint64_t request, std::int64_t now_us);
@@ -86,6 +87,10 @@ class EngineState {
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
   std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed,
                                      std::int64_t now_us);
+  // The stages have lost every sequence: steps under way no longer count, and the log of each
+  // request goes through the stages again from position 0, in chunks as a prompt does. What was
+  // said stays said, and the answers go on with the same tokens.
+  void replay();
   // Ends everything: a stage is gone.
   std::vector<EngineEvent> fail_all(const Status& why, std::int64_t now_us);
   std::vector<EngineEvent> expire(std::int64_t now_us);
@@ -98,12 +103,17 @@ class EngineState {
   struct Running {
     EngineRequest request;
     std::vector<model::TokenId> answer;  // the token log
+    std::size_t resumed = 0;             // how many of them the request brought
     std::size_t sent = 0;                // positions that steps have carried so far
     bool waiting = false;                // a sampling step is in flight
     AnswerText text;
     std::int64_t begin_us = 0, first_us = 0, last_us = 0;
     std::size_t length() const { return request.prompt.size() + answer.size(); }
+    // All but the newest token has been through: what is left goes a row a step.
+    bool decoding() const { return !answer.empty() && sent + 1 >= length(); }
   };
+  // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
+  Status read_answer(const EngineRequest& request, AnswerText* text) const;
   void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
   Finished finish(Running& running, std::string reason, const Status& error, std::int64_t now_us);
   void end(std::uint64_t id, std::string reason, const Status& error, std::int64_t now_us,

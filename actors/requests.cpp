@@ -22,6 +22,7 @@ std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_
     submit->messages.push_back({message.role, message.content});
   }
   submit->prompt_ids = request.prompt_ids;
+  submit->answer_ids = request.answer_ids;
   submit->system = request.system;
   submit->raw = request.raw;
   submit->max_tokens = static_cast<std::uint32_t>(request.max_tokens);

@@ -34,6 +34,10 @@ struct GenerateRequest {
   std::vector<model::TokenId> prompt_ids;    // token ids, taken as they are
   std::string system;                        // a system message before `prompt`; "" for none
   bool raw = false;                          // `prompt` without the chat template
+  // Tokens of this prompt's answer that were accepted before, for an answer that was cut off: it
+  // goes on after them as if it had not been. They count in max_tokens and are in the result;
+  // events begin with the first new one, whose index is their number.
+  std::vector<model::TokenId> answer_ids;
 
   int max_tokens = 256;  // >= 1
   model::SamplingParams sampling;

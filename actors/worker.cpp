@@ -44,11 +44,16 @@ Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const
   return handles;
 }
 
-std::vector<model::TokenId> WorkerState::log(std::uint64_t request, std::size_t end) const {
+Result<std::vector<model::TokenId>> WorkerState::log(std::uint64_t request, std::size_t end) const {
   const auto found = sequences_.find(request);
-  if (found == sequences_.end() || found->second.log.size() < end) return {};
+  const std::size_t known = found == sequences_.end() ? 0 : found->second.log.size();
+  if (known < end) {
+    return Status(Code::kFailedPrecondition,
+                  "the penalties of request " + std::to_string(request) + " look at " +
+                      std::to_string(end) + " tokens, this stage knows " + std::to_string(known));
+  }
   const auto begin = found->second.log.begin();
-  return {begin, begin + static_cast<std::ptrdiff_t>(end)};
+  return std::vector<model::TokenId>(begin, begin + static_cast<std::ptrdiff_t>(end));
 }
 
 void WorkerState::close(const std::vector<std::uint64_t>& requests) {
@@ -78,6 +83,19 @@ struct StepJob {
   std::vector<std::vector<model::TokenId>> logs;  // of each segment that penalties apply to
   std::vector<std::shared_ptr<model::KvSequence>> dropped;  // freed on the device's thread
 };
+
+using Logs = std::vector<std::vector<model::TokenId>>;
+
+// Of each segment what its sampling looks at.
+Result<Logs> logs_of(const WorkerState& state, const Step& step) {
+  Logs logs(step.segments.size());
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    const StepSegment& segment = step.segments[i];
+    if (!segment.sample || !segment.sampling.has_penalties()) continue;
+    TROUPE_ASSIGN_OR_RETURN(logs[i], state.log(segment.request, segment.position + segment.count));
+  }
+  return logs;
+}
 
 void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step,
                const Status& why) {
@@ -181,19 +199,14 @@ worker_actor::behavior_type worker_behavior(worker_actor::stateful_pointer<Worke
         if (!step) return;
         WorkerState& state = *self->state.state;
         auto sequences = state.admit(*step);
-        std::vector<std::vector<model::TokenId>> logs;
-        for (const StepSegment& segment : step->segments) {
-          const bool wanted = segment.sample && segment.sampling.has_penalties();
-          logs.push_back(wanted ? state.log(segment.request, segment.position + segment.count)
-                                : std::vector<model::TokenId>());
-        }
+        auto logs = sequences ? logs_of(state, *step) : Result<Logs>(sequences.status());
         state.close(step->closed);
-        if (!sequences) {
-          fail_step(*setup, frame->header.step, *step, sequences.status());
+        if (!logs) {
+          fail_step(*setup, frame->header.step, *step, logs.status());
           return;
         }
         auto job = std::make_shared<StepJob>(StepJob{frame, std::move(*step), std::move(*sequences),
-                                                     std::move(logs), state.take_dropped()});
+                                                     std::move(*logs), state.take_dropped()});
         self->send(setup->device, std::make_shared<const DeviceJob>([setup, job](Device&) {
                      const std::uint64_t before = kv_bytes(job->sequences);
                      const Status ran = run_step(*setup, *job);

@@ -37,9 +37,11 @@ class WorkerState {
   // alive until the job has run. kFailedPrecondition when a position does not follow, kBadData when
   // rows and token ids do not agree.
   Result<std::vector<std::shared_ptr<model::KvSequence>>> admit(const Step& step);
-  // The tokens of a request up to `end`, for penalties; what the steps have brought so far. Empty
-  // when it is not known.
-  std::vector<model::TokenId> log(std::uint64_t request, std::size_t end) const;
+  // The tokens of a request up to `end`, as the steps have brought them, for penalties: prompt and
+  // answer, whoever sampled them. A sequence that starts anew at position 0 brings all of them
+  // again, so there is nothing here that a replay would lose. kFailedPrecondition when a step left
+  // its tokens out of the log (its sampling had no penalties).
+  Result<std::vector<model::TokenId>> log(std::uint64_t request, std::size_t end) const;
   void close(const std::vector<std::uint64_t>& requests);
   // What was closed or started anew since the last call; the caller frees it.
   std::vector<std::shared_ptr<model::KvSequence>> take_dropped();

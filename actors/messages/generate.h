@@ -70,6 +70,7 @@ struct Submit {
   std::string prompt;
   std::vector<ChatTurn> messages;
   std::vector<model::TokenId> prompt_ids;
+  std::vector<model::TokenId> answer_ids;  // accepted before: the answer goes on after them
   std::string system;
   bool raw = false;
   std::uint32_t max_tokens = 0;
@@ -79,8 +80,8 @@ struct Submit {
   std::uint32_t deadline_ms = 0;
   template <class A>
   void serialize(A& a) {
-    a(request, epoch, prompt, messages, prompt_ids, system, raw, max_tokens, sampling, stop,
-      context, deadline_ms);
+    a(request, epoch, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens, sampling,
+      stop, context, deadline_ms);
   }
 };
 struct Cancel {

@@ -22,7 +22,7 @@ namespace {
 
 struct Options {
   CommonOptions common;
-  std::string cluster, model, prompt, prompt_ids, layers;
+  std::string cluster, model, prompt, prompt_ids, answer_ids, layers;
   bool has_prompt = false, has_ids = false;
   int threads = 0;
   CLI::Option* seed = nullptr;
@@ -47,6 +47,13 @@ Result<model::LogitBias> parse_bias(const std::string& text) {
 
 Status fill_request(Options& options) {
   GenerateRequest& request = options.request;
+  if (!options.answer_ids.empty()) {
+    if (!options.has_prompt && !options.has_ids) {
+      return {Code::kInvalidArgument,
+              "--answer-ids go on with an answer, and a chat has none yet: give the prompt"};
+    }
+    TROUPE_ASSIGN_OR_RETURN(request.answer_ids, parse_ids(options.answer_ids, "--answer-ids"));
+  }
   for (const std::string& text : options.biases) {
     TROUPE_ASSIGN_OR_RETURN(const model::LogitBias bias, parse_bias(text));
     request.sampling.logit_bias.push_back(bias);
@@ -260,6 +267,8 @@ Action add_run(CLI::App& app) {
           ->type_name("");
   CLI::Option* ids = app.add_option("--prompt-ids", options->prompt_ids,
                                     "Token ids instead of text, e.g. 504,3575");
+  app.add_option("--answer-ids", options->answer_ids,
+                 "Tokens of the answer so far: it goes on after them");
   add_generation_options(app, *options);
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
