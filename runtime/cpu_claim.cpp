@@ -37,13 +37,35 @@ double share_of(const std::string& quota_and_period) {
 
 double smaller_share(double a, double b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); }
 
-// The tightest quota on the way from this process's group up to the root, of cgroup v2 and v1.
-double cgroup_share() {
-  const auto groups = read_file("/proc/self/cgroup", kSmallFileBytes);
+// What one group's own files grant.
+double group_share(const std::filesystem::path& folder, bool v2) {
+  if (v2) {
+    const auto text = read_file(folder / "cpu.max", kSmallFileBytes);
+    return text ? share_of(*text) : 0;
+  }
+  const auto quota = read_file(folder / "cpu.cfs_quota_us", kSmallFileBytes);
+  const auto period = read_file(folder / "cpu.cfs_period_us", kSmallFileBytes);
+  if (!quota || !period) return 0;
+  return share_of(quota->substr(0, quota->find('\n')) + " " + *period);
+}
+
+// The folder below which a line's groups lie: v1 hierarchies are mounted under the controllers'
+// names, "cpu,cpuacct", and some systems have only a link for each of them.
+std::filesystem::path hierarchy(const std::filesystem::path& root, const std::string& controllers) {
+  if (controllers.empty()) return root;
+  std::error_code error;
+  const std::filesystem::path together = root / controllers;
+  return std::filesystem::is_directory(together, error) ? together : root / "cpu";
+}
+
+}  // namespace
+
+double cgroup_cpus(const std::filesystem::path& groups_file, const std::filesystem::path& root) {
+  const auto groups = read_file(groups_file, kSmallFileBytes);
   if (!groups) return 0;
   double share = 0;
   for (std::size_t begin = 0; begin < groups->size();) {
-    std::size_t end = std::min(groups->find('\n', begin), groups->size());
+    const std::size_t end = std::min(groups->find('\n', begin), groups->size());
     const std::string line = groups->substr(begin, end - begin);  // "id:controllers:/path"
     begin = end + 1;
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
@@ -51,28 +73,18 @@ double cgroup_share() {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const bool v2 = controllers.empty();
     if (!v2 && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-    const std::filesystem::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/" + controllers;
+    const std::filesystem::path top = hierarchy(root, controllers);
+    // A container may see the path of the host, and only its own group at the top: missing folders
+    // are passed over.
     std::filesystem::path group = line.substr(second + 1);
     while (true) {
-      const std::filesystem::path folder = root / group.relative_path();
-      if (v2) {
-        if (const auto text = read_file(folder / "cpu.max", kSmallFileBytes))
-          share = smaller_share(share, share_of(*text));
-      } else {
-        const auto quota = read_file(folder / "cpu.cfs_quota_us", kSmallFileBytes);
-        const auto period = read_file(folder / "cpu.cfs_period_us", kSmallFileBytes);
-        if (quota && period)
-          share =
-              smaller_share(share, share_of(quota->substr(0, quota->find('\n')) + " " + *period));
-      }
+      share = smaller_share(share, group_share(top / group.relative_path(), v2));
       if (!group.has_relative_path()) break;
       group = group.parent_path();
     }
   }
   return share;
 }
-
-}  // namespace
 
 std::vector<int> allowed_cpus() {
   // The mask is asked for with room for large machines: the kernel refuses one that is too short.
@@ -93,7 +105,7 @@ std::vector<int> allowed_cpus() {
 int usable_cpus() {
   int cpus = static_cast<int>(allowed_cpus().size());
   // A team that is larger than the quota is throttled in the middle of a barrier: round down.
-  if (const double share = cgroup_share(); share > 0)
+  if (const double share = cgroup_cpus(); share > 0)
     cpus = std::min(cpus, static_cast<int>(std::min(share, 8192.0)));
   return std::max(cpus, 1);
 }

@@ -168,7 +168,10 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
       impl.threads > cpus ? 0 : std::clamp(options.spin_microseconds, 0, 1000000));
   impl.states.resize(static_cast<std::size_t>(impl.threads));
   for (ThreadState& state : impl.states) state.barrier_spin = impl.spin_max;
-  if (options.pin) {
+  // Below a quota the CPUs are shared with other containers, which do not see our claims: all would
+  // pin to the same first ones.
+  const bool shared = cpus < static_cast<int>(allowed_cpus().size());
+  if (options.pin && !shared) {
     if (const auto folder = cpu_claim_folder()) impl.claim = claim_cpus(impl.threads, *folder);
   }
   try {

@@ -16,7 +16,9 @@ namespace troupe {
 
 struct ThreadPoolOptions {
   int threads = 0;  // 0: every CPU that this process may use (affinity and cgroup quota)
-  bool pin = true;  // pin each thread to a CPU claimed by a per-CPU lock file
+  // Pin each thread to a CPU claimed by a per-CPU lock file; not done where a cgroup's quota leaves
+  // less than the CPUs of the mask.
+  bool pin = true;
   int spin_microseconds = 50;
 };
 

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <numeric>
@@ -8,6 +10,7 @@
 
 #include <catch2/catch.hpp>
 #include <sched.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <troupe/runtime/cpu_claim.h>
@@ -103,6 +106,76 @@ TEST_CASE("run leaves the caller's affinity as it was") {
   (*pool)->run([&](int) { ++runs; });
   CHECK(runs == 1);
   CHECK(allowed_cpus() == before);
+}
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+double process_cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// Phases of some 20 us of work with a barrier after each.
+void run_phases(ThreadPool& pool, int phases) {
+  pool.run([&](int thread) {
+    volatile std::uint32_t state = 1;
+    for (int phase = 0; phase < phases; ++phase) {
+      for (int i = 0; i < 10000; ++i) state = state * 1664525u + 1013904223u;
+      pool.barrier(thread);
+    }
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a pool that waits uses no CPU") {
+  auto pool = ThreadPool::create({.threads = 2, .pin = false});
+  REQUIRE(pool);
+  (*pool)->run([](int) {});
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it has parked
+  const double before = process_cpu_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK(process_cpu_seconds() - before < 0.03);
+}
+
+TEST_CASE("a thread that waits long at a barrier parks") {
+  auto pool = ThreadPool::create({.threads = 2, .pin = false});
+  REQUIRE(pool);
+  const double before = process_cpu_seconds();
+  (*pool)->run([&](int thread) {
+    if (thread == 0) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    (*pool)->barrier(thread);
+  });
+  CHECK(process_cpu_seconds() - before < 0.03);
+}
+
+// Pools that spin for whole time slices while the thread they wait for has no CPU would take
+// milliseconds a barrier, a hundred times what the work takes.
+TEST_CASE("four pools on the CPUs of one share them without collapsing") {
+  constexpr int kPools = 4, kPhases = 1000;
+  std::vector<std::unique_ptr<ThreadPool>> pools;
+  for (int i = 0; i < kPools; ++i) {
+    auto pool =
+        ThreadPool::create({.threads = std::max(2, std::min(usable_cpus(), 4)), .pin = false});
+    REQUIRE(pool);
+    pools.push_back(std::move(*pool));
+  }
+  run_phases(*pools[0], 100);
+  auto began = std::chrono::steady_clock::now();
+  run_phases(*pools[0], kPhases);
+  const double alone = seconds_since(began);
+  began = std::chrono::steady_clock::now();
+  std::vector<std::thread> owners;
+  for (auto& pool : pools) owners.emplace_back([&] { run_phases(*pool, kPhases); });
+  for (std::thread& owner : owners) owner.join();
+  const double crowded = seconds_since(began);
+  INFO("alone " << alone << " s, four pools " << crowded << " s");
+  CHECK(crowded < 10 * kPools * alone);
 }
 
 TEST_CASE("split covers everything once") {
