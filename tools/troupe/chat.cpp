@@ -25,7 +25,8 @@ void answer(Cluster& cluster, GenerateRequest& request, const std::string& messa
             SignalWatch& watch) {
   request.messages.push_back({"user", message});
   watch.clear();
-  Result<GenerateResult> result = generate_streaming(cluster, request, watch);
+  Result<GenerateResult> result = cluster.generate(
+      request, [&watch](const TokenEvent& event) { return show_token(event, watch); });
   std::fputs("\n", stdout);
   std::fflush(stdout);
   const bool stopped = watch.count() > 0;
@@ -46,13 +47,10 @@ void answer(Cluster& cluster, GenerateRequest& request, const std::string& messa
 
 }  // namespace
 
-Result<GenerateResult> generate_streaming(Cluster& cluster, const GenerateRequest& request,
-                                          SignalWatch& watch) {
-  return cluster.generate(request, [&watch](const TokenEvent& event) {
-    std::fwrite(event.text.data(), 1, event.text.size(), stdout);
-    std::fflush(stdout);
-    return watch.count() == 0;
-  });
+bool show_token(const TokenEvent& event, SignalWatch& watch) {
+  std::fwrite(event.text.data(), 1, event.text.size(), stdout);
+  std::fflush(stdout);
+  return watch.count() == 0;
 }
 
 void say_summary(const GenerateResult& result) {

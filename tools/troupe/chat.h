@@ -12,9 +12,8 @@ namespace troupe::tools {
 // chat. Returns the exit status.
 int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch);
 
-// Runs one request and prints the text on stdout as it comes; a signal on `watch` cancels it.
-Result<GenerateResult> generate_streaming(Cluster& cluster, const GenerateRequest& request,
-                                          SignalWatch& watch);
+// Prints a token's text on stdout; false, which cancels the request, after a signal on `watch`.
+bool show_token(const TokenEvent& event, SignalWatch& watch);
 // Tokens per second, and who ran which layers, on stderr.
 void say_summary(const GenerateResult& result);
 

@@ -58,8 +58,8 @@ Status fill_request(Options& options) {
     TROUPE_ASSIGN_OR_RETURN(const model::LogitBias bias, parse_bias(text));
     request.sampling.logit_bias.push_back(bias);
   }
-  if (request.sampling.logprobs > 0 && !options.common.json) {
-    return {Code::kInvalidArgument, "--logprobs are a part of what --json prints; add --json"};
+  if (request.sampling.logprobs > 0 && !options.has_prompt && !options.has_ids) {
+    return {Code::kInvalidArgument, "--logprobs are of one answer, not of a chat: give the prompt"};
   }
   TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
   if (!options.layers.empty()) {
@@ -136,15 +136,26 @@ nlohmann::json to_json(const GenerateResult& result) {
   return object;
 }
 
+// "7042 -0.258 of 7042 -0.258, 260 -2.741", a line for each token of the answer.
+void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
+  const auto text = [](const model::TokenLogprob& one) {
+    return std::to_string(one.id) + " " + format_number(one.logprob, 3);
+  };
+  for (const std::vector<model::TokenLogprob>& token : tokens) {
+    if (token.empty()) continue;
+    std::string line = text(token[0]);
+    for (std::size_t i = 1; i < token.size(); ++i)
+      line += (i == 1 ? " of " : ", ") + text(token[i]);
+    say(line);
+  }
+}
+
 int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
   std::vector<std::vector<model::TokenLogprob>> logprobs;
-  Result<GenerateResult> result = options.common.json
-                                      ? cluster.generate(options.request,
-                                                         [&](const TokenEvent& event) {
-                                                           logprobs.push_back(event.logprobs);
-                                                           return watch.count() == 0;
-                                                         })
-                                      : generate_streaming(cluster, options.request, watch);
+  Result<GenerateResult> result = cluster.generate(options.request, [&](const TokenEvent& event) {
+    logprobs.push_back(event.logprobs);
+    return options.common.json ? watch.count() == 0 : show_token(event, watch);
+  });
   GenerateResult answer;
   if (result) {
     answer = std::move(*result);
@@ -159,6 +170,7 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
   } else if (result) {
     std::fputs("\n", stdout);
     std::fflush(stdout);
+    say_logprobs(logprobs);
   }
   if (answer.finish_reason == "error") {
     say(answer.error.message());
@@ -219,7 +231,7 @@ void add_sampling_options(CLI::App& app, Options& options) {
       ->allow_extra_args(false)
       ->type_name("ID=VALUE");
   app.add_option("--logprobs", sampling.logprobs,
-                 "With --json: log-probabilities of each token and the N likeliest")
+                 "Log-probabilities of each token and the N likeliest: on stderr, or in --json")
       ->check(CLI::Range(0, 20))
       ->type_name("N");
 }
