@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: style, build without a warning, every test.
 #   tools/test.sh           under half an hour on 2 cores
-#   tools/test.sh --deep    also sanitizer builds and one minute of every fuzzer
+#   tools/test.sh --fuzz    also a minute of each fuzzer of files from outside, as .ci/run does
+#   tools/test.sh --deep    also a minute of every fuzzer, and sanitizer builds
 # Installs what it needs (Debian 12, as root or with sudo); can be run again.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -9,12 +10,13 @@ cd "$root"
 # shellcheck source=tools/dev/lib.sh
 . tools/dev/lib.sh
 
-deep=no
+deep=no fuzz=no
 case "${1:-}" in
   "") ;;
-  --deep) deep=yes ;;
+  --fuzz) fuzz=yes ;;
+  --deep) deep=yes fuzz=yes ;;
   *)
-    echo "usage: tools/test.sh [--deep]" >&2
+    echo "usage: tools/test.sh [--fuzz | --deep]" >&2
     exit 2
     ;;
 esac
@@ -23,7 +25,9 @@ test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3
   python3-numpy python3-tqdm python3-yaml)
 # What tokenizers are compared with, and what writes GGUF files, in a folder of the build.
 python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
-[ "$deep" = no ] || test_packages+=(clang libclang-rt-14-dev)
+[ "$fuzz" = no ] || test_packages+=(clang libclang-rt-14-dev)
+# What a model brings; --deep adds those of the wire and of short texts.
+file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
 # Needs no virtual environment: the packages need no others, and lie beside the builds.
 install_python_packages() {
@@ -42,15 +46,23 @@ run_tests() {
   ctest --test-dir "$root/build/$1" --output-on-failure -j "${TROUPE_JOBS:-$(nproc)}" "${@:2}"
 }
 
+# What the tests of the rooms need, and no more: the command's own tests are of the release build.
+test_under_asan() {
+  cmake --preset asan-ubsan &&
+    cmake --build build/asan-ubsan -j "${TROUPE_JOBS:-$(nproc)}" \
+      --target runtime_tests model_tests actors_tests &&
+    run_tests asan-ubsan -R '^(runtime|model|actors): '
+}
+
 # ThreadSanitizer does not know what CAF and ZeroMQ synchronise: only the rooms without them.
 test_under_tsan() {
   cmake --preset tsan && cmake --build build/tsan --target runtime_tests model_tests &&
     TSAN_OPTIONS=halt_on_error=1 run_tests tsan -R '^(runtime|model): ' -E 'zmq'
 }
 
-run_fuzzers() {
-  cmake --preset fuzz && cmake --build build/fuzz --target troupe_fuzzers &&
-    python3 tools/dev/run_fuzzers.py build/fuzz 60
+# build_fuzzers NAME...: `troupe_fuzzers` is all of them.
+build_fuzzers() {
+  cmake --preset fuzz && cmake --build build/fuzz -j "${TROUPE_JOBS:-$(nproc)}" --target "$@"
 }
 
 step "install Debian packages" install_packages "${build_packages[@]}" "${test_packages[@]}"
@@ -64,10 +76,16 @@ step "fetch the model" build/release/troupe pull smollm2-135m
 TROUPE_TEST_MODEL=$(build/release/troupe pull smollm2-135m 2>/dev/null)
 export TROUPE_TEST_MODEL
 if [ "$deep" = yes ]; then
-  step "build (asan-ubsan)" build_preset asan-ubsan
-  step "tests under asan-ubsan" run_tests asan-ubsan -E '^e2e: '
+  step "tests under asan-ubsan" test_under_asan
   step "tests under tsan" test_under_tsan
-  step "fuzzers, a minute each" run_fuzzers
 fi
-echo "== tests"
+if [ "$fuzz" = yes ]; then
+  [ "$deep" = no ] || file_fuzzers=()  # all of them
+  step "build the fuzzers" build_fuzzers "${file_fuzzers[@]:-troupe_fuzzers}"
+  # What a fuzzer finds is not hidden behind the tests, nor they behind it.
+  step "fuzzers, a minute each" \
+    python3 tools/dev/run_fuzzers.py build/fuzz 60 "${file_fuzzers[@]}" || fuzz=failed
+fi
+echo "== tests$([ "$fuzz" != failed ] || echo '; the fuzzers have failed already, see above')"
 run_tests release
+[ "$fuzz" != failed ]

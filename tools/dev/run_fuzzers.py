@@ -1,17 +1,25 @@
 #!/usr/bin/env python3
-"""Runs every fuzzer of a build for some seconds each, from seeds made here.
+"""Runs the fuzzers of a build for some seconds each, as many side by side as there are CPUs.
 
-usage: run_fuzzers.py BUILD SECONDS     a finding is an exit status of 1, its input lies in BUILD
+usage: run_fuzzers.py BUILD SECONDS [NAME...]     every one, or those named, e.g. gguf_fuzz
+
+Each begins with the seeds made here and the files in tests/fuzz/corpus/NAME, where the inputs of
+mended findings lie. A finding is an exit status of 1; its input and its log lie in BUILD/findings.
 """
+import concurrent.futures
+import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import fuzz_seeds
 
-TEMPLATES = pathlib.Path(__file__).resolve().parents[2] / "tests/data/templates"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "tests/data/templates"
 
 
 SEEDS = {
@@ -22,26 +30,69 @@ SEEDS = {
 }
 
 
-def run(fuzzer, seconds):
-    with tempfile.TemporaryDirectory() as folder:
-        for i, seed in enumerate(SEEDS.get(fuzzer.name, [b""])):
-            (pathlib.Path(folder) / f"seed-{i}").write_bytes(seed)
-        return subprocess.run(
-            [fuzzer.resolve(), f"-max_total_time={seconds}", "-rss_limit_mb=1024", "-timeout=10",
-             "-max_len=131072", "-print_final_stats=1",
-             f"-artifact_prefix={fuzzer.resolve()}-finding-", folder], check=False).returncode
+def seed_files(name, folder):
+    for i, seed in enumerate(SEEDS.get(name, [])):
+        (folder / f"seed-{i}").write_bytes(seed)
+    for path in (ROOT / "tests/fuzz/corpus" / name).glob("*"):
+        shutil.copy(path, folder / f"corpus-{path.name}")
+
+
+def run(fuzzer, seconds, findings):
+    """The last lines that a person wants to see, and whether all was well."""
+    log = findings / f"{fuzzer.name}.log"
+    started = time.time() - 1
+    with tempfile.TemporaryDirectory() as folder, open(log, "wb") as out:
+        corpus = pathlib.Path(folder)
+        seed_files(fuzzer.name, corpus)
+        began = len(list(corpus.iterdir()))
+        command = [fuzzer, f"-max_total_time={seconds}", "-rss_limit_mb=1024", "-timeout=10",
+                   "-max_len=131072", "-print_final_stats=1",
+                   f"-artifact_prefix={findings / fuzzer.name}-", corpus]
+        try:
+            # It watches its own time; this limit is for one that hangs all the same.
+            status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False,
+                                    timeout=seconds + 120).returncode
+        except subprocess.TimeoutExpired:
+            status = "none: it did not end"
+        grown = len(list(corpus.iterdir()))
+    lines = log.read_text(errors="replace").splitlines()
+    if status == 0:
+        executed = [line.split()[-1] for line in lines if "number_of_executed_units" in line]
+        if executed:
+            return f"{executed[0]} inputs, {began} seeds, {grown - began} new paths", True
+    inputs = sorted(path for path in findings.glob(f"{fuzzer.name}-*")
+                    if path.stat().st_mtime >= started)
+    why = [i for i, line in enumerate(lines) if "ERROR: " in line or "runtime error: " in line]
+    told = [f"exit status {status} (all that it said: {log})"]
+    told += ["   | " + line for line in lines[why[0] if why else -12:][:12]]
+    told += [f"   run it again: {fuzzer} {path}" for path in inputs]
+    if inputs:
+        told += [f"   once mended: install -D {inputs[0]} -t tests/fuzz/corpus/{fuzzer.name}/"]
+    return "\n".join(told), False
 
 
 def main():
-    build, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    fuzzers = sorted(path for path in build.glob("*_fuzz") if path.is_file())
-    if not fuzzers:
-        sys.exit(f"there is no fuzzer in {build}")
+    if len(sys.argv) < 3:
+        sys.exit("usage: run_fuzzers.py BUILD SECONDS [NAME...]")
+    build, seconds, names = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    fuzzers = sorted(path.resolve() for path in build.glob("*_fuzz") if path.is_file())
+    missing = sorted(set(names) - {fuzzer.name for fuzzer in fuzzers})
+    if missing or not fuzzers:
+        sys.exit(f"there is no {missing[0] if missing else 'fuzzer'} in {build}; build the target "
+                 "troupe_fuzzers first")
+    if names:
+        fuzzers = [fuzzer for fuzzer in fuzzers if fuzzer.name in names]
+    findings = build.resolve() / "findings"
+    findings.mkdir(exist_ok=True)
     failed = []
-    for fuzzer in fuzzers:
-        print(f"== {fuzzer.name} for {seconds} s", flush=True)
-        if run(fuzzer, seconds) != 0:
-            failed.append(fuzzer.name)
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        running = [(fuzzer.name, pool.submit(run, fuzzer, seconds, findings))
+                   for fuzzer in fuzzers]
+        for name, future in running:
+            told, well = future.result()
+            print(f"== {name} for {seconds} s: {told}", flush=True)
+            if not well:
+                failed.append(name)
     print(f"{len(fuzzers)} fuzzers, findings of: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
