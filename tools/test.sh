@@ -51,13 +51,13 @@ test_under_asan() {
   cmake --preset asan-ubsan &&
     cmake --build build/asan-ubsan -j "${TROUPE_JOBS:-$(nproc)}" \
       --target runtime_tests model_tests actors_tests &&
-    run_tests asan-ubsan -R '^(runtime|model|actors): '
+    run_tests asan-ubsan -R '^(runtime|model|actors):'
 }
 
 # ThreadSanitizer does not know what CAF and ZeroMQ synchronise: only the rooms without them.
 test_under_tsan() {
   cmake --preset tsan && cmake --build build/tsan --target runtime_tests model_tests &&
-    TSAN_OPTIONS=halt_on_error=1 run_tests tsan -R '^(runtime|model): ' -E 'zmq'
+    TSAN_OPTIONS=halt_on_error=1 run_tests tsan -R '^(runtime|model):' -E 'zmq'
 }
 
 # build_fuzzers NAME...: `troupe_fuzzers` is all of them.
