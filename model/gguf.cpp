@@ -46,7 +46,7 @@ Status read_fixed_part(GgufCursor* cursor, std::uint64_t file_bytes, GgufHeader*
 Result<std::uint64_t> alignment_of(const GgufCursor& cursor, const GgufHeader& header) {
   if (!header.metadata.contains("general.alignment")) return std::uint64_t{32};
   Result<std::uint64_t> alignment = header.u64("general.alignment");
-  if (!alignment.is_ok()) return cursor.damaged(alignment.message());
+  if (!alignment.is_ok()) return cursor.bad(alignment.message());
   if (!std::has_single_bit(*alignment) || *alignment > kAlignmentMax) {
     return cursor.damaged("'general.alignment' is " + std::to_string(*alignment) +
                           ", expected a power of two up to " + std::to_string(kAlignmentMax));
@@ -55,7 +55,13 @@ Result<std::uint64_t> alignment_of(const GgufCursor& cursor, const GgufHeader& h
 }
 
 Status missing_key(std::string_view key) {
-  return Status(Code::kBadData, "the metadata key " + in_quotes(key) + " is missing");
+  return Status(Code::kBadData,
+                "the metadata key " + in_quotes(key) + " is missing; fetch the file again");
+}
+
+Status wrong_value(std::string_view key, const std::string& sentence) {
+  return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " " + sentence +
+                                    "; fetch the file again");
 }
 
 }  // namespace
@@ -111,11 +117,9 @@ Result<std::uint64_t> GgufHeader::u64(std::string_view key) const {
         using T = std::decay_t<decltype(value)>;
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
           if (std::cmp_greater_equal(value, 0)) return static_cast<std::uint64_t>(value);
-          return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " is " +
-                                            std::to_string(value) + ", expected 0 or more");
+          return wrong_value(key, "is " + std::to_string(value) + ", expected 0 or more");
         } else {
-          return Status(Code::kBadData,
-                        "the metadata value of " + in_quotes(key) + " is not an integer");
+          return wrong_value(key, "is not an integer");
         }
       },
       entry->second);
@@ -130,8 +134,7 @@ Result<double> GgufHeader::f64(std::string_view key) const {
         if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
           return static_cast<double>(value);
         } else {
-          return Status(Code::kBadData,
-                        "the metadata value of " + in_quotes(key) + " is not a number");
+          return wrong_value(key, "is not a number");
         }
       },
       entry->second);
@@ -141,7 +144,7 @@ Result<std::string> GgufHeader::string(std::string_view key) const {
   const auto entry = metadata.find(key);
   if (entry == metadata.end()) return missing_key(key);
   if (const auto* value = std::get_if<std::string>(&entry->second)) return *value;
-  return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " is not a string");
+  return wrong_value(key, "is not a string");
 }
 
 }  // namespace troupe::model

@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
 
-Status bad(const std::string& sentence) { return Status(Code::kBadData, sentence); }
+Status bad(const std::string& sentence) {
+  return Status(Code::kBadData, sentence + "; the file is damaged: fetch it again");
+}
 
 template <class T>
 Result<const T*> array_of(const GgufHeader& header, std::string_view key) {
@@ -311,9 +313,11 @@ Result<TokenizerParts> parts_from(const GgufHeader& header) {
   if (kind == "llama") load = sentence_parts;
   if (kind == "bert") load = word_piece_parts;
   if (load == nullptr) {
-    return bad("tokenizer.ggml.model is " + in_quotes(kind) +
-               ", which is not supported; 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE) "
-               "and 'bert' (WordPiece) are");
+    return Status(
+        Code::kBadData,
+        "tokenizer.ggml.model is " + in_quotes(kind) +
+            ", which is not supported; 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE) "
+            "and 'bert' (WordPiece) are");
   }
   return load(header);
 }

@@ -91,12 +91,18 @@ TEST_CASE("a GGUF header gives metadata and tensors") {
 
 TEST_CASE("GGUF look-ups name the key") {
   const GgufHeader header = *parse(small_file());
-  CHECK(header.u64("absent").message() == "the metadata key 'absent' is missing");
-  CHECK(header.u64("i8").message() == "the metadata value of 'i8' is -3, expected 0 or more");
-  CHECK(header.u64("f32").message() == "the metadata value of 'f32' is not an integer");
-  CHECK(header.u64("bool").message() == "the metadata value of 'bool' is not an integer");
-  CHECK(header.f64("words").message() == "the metadata value of 'words' is not a number");
-  CHECK(header.string("u8").message() == "the metadata value of 'u8' is not a string");
+  CHECK(header.u64("absent").message() ==
+        "the metadata key 'absent' is missing; fetch the file again");
+  CHECK(header.u64("i8").message() ==
+        "the metadata value of 'i8' is -3, expected 0 or more; fetch the file again");
+  CHECK(header.u64("f32").message() ==
+        "the metadata value of 'f32' is not an integer; fetch the file again");
+  CHECK(header.u64("bool").message() ==
+        "the metadata value of 'bool' is not an integer; fetch the file again");
+  CHECK(header.f64("words").message() ==
+        "the metadata value of 'words' is not a number; fetch the file again");
+  CHECK(header.string("u8").message() ==
+        "the metadata value of 'u8' is not a string; fetch the file again");
   CHECK(header.string("absent").code() == Code::kBadData);
 }
 

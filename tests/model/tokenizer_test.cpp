@@ -319,21 +319,25 @@ TEST_CASE("damaged tokenizer metadata is named") {
   CHECK(
       message(toy) ==
       "toy: merge 4 of tokenizer.ggml.merges is 'nospace', expected two parts with a space between "
-      "them");
+      "them; the file is damaged: fetch it again");
   toy = Toy();
   toy.types.pop_back();
   CHECK(message(toy) ==
-        "toy: tokenizer.ggml.token_type has 263 entries, tokenizer.ggml.tokens 264");
+        "toy: tokenizer.ggml.token_type has 263 entries, tokenizer.ggml.tokens 264; the file is "
+        "damaged: fetch it again");
   toy = Toy();
   toy.types[3] = 9;
-  CHECK(message(toy) == "toy: tokenizer.ggml.token_type of token 3 is 9, expected 1 to 6");
+  CHECK(message(toy) ==
+        "toy: tokenizer.ggml.token_type of token 3 is 9, expected 1 to 6; the file is damaged: "
+        "fetch it again");
   toy = Toy();
   toy.extra = GgufBuilder().entry<std::uint32_t>("tokenizer.ggml.eos_token_id", 4, 264).bytes();
   toy.extra_entries = 1;
   CHECK(message(toy) ==
-        "toy: tokenizer.ggml.eos_token_id is 264, outside the vocabulary of 264 tokens");
+        "toy: tokenizer.ggml.eos_token_id is 264, outside the vocabulary of 264 tokens; the file "
+        "is damaged: fetch it again");
   CHECK(Tokenizer::from_gguf(GgufHeader{}).message() ==
-        "the metadata key 'tokenizer.ggml.model' is missing");
+        "the metadata key 'tokenizer.ggml.model' is missing; fetch the file again");
   GgufHeader spm;
   spm.metadata["tokenizer.ggml.model"] = std::string("llama");
   CHECK(Tokenizer::from_gguf(spm).code() == Code::kBadData);
