@@ -1,11 +1,13 @@
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
+#include <unistd.h>
 
 #include <troupe/runtime/kernels/kernels.h>
 
@@ -38,6 +40,34 @@ TEST_CASE("buffers of any size are aligned, apart from each other, and can be mo
       wrong += buffers[i].data()[at] != static_cast<std::byte>(i % 251);
   CHECK(wrong == 0);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+namespace {
+
+std::size_t resident_bytes() {
+  std::size_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+TEST_CASE("matrices of a few MiB take little more than their bytes") {
+  // Sizes of layers in Q8_0 and F16, as they are loaded: each just above a number of huge pages.
+  for (const std::size_t bytes : {1114112u, 3063808u, 5767168u}) {
+    const std::size_t count = (std::size_t{192} << 20) / bytes;
+    const std::size_t before = resident_bytes();
+    std::vector<AlignedBuffer> buffers;
+    for (std::size_t i = 0; i < count; ++i) {
+      buffers.emplace_back(bytes);
+      std::memset(buffers.back().data(), 1, bytes);
+    }
+    const std::size_t taken = resident_bytes() - before;
+    INFO(count << " buffers of " << bytes << " bytes take " << taken);
+    CHECK(taken < count * bytes + (std::size_t{8} << 20));
+  }
+}
+#endif
 
 TEST_CASE("a piece that came back is handed out again") {
   const AlignedBuffer keeps_the_chunk(50048);
