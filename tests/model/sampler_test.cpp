@@ -321,7 +321,8 @@ TEST_CASE("chi-squared has its known quantiles") {
 }
 
 TEST_CASE("every step draws as the oracle computes, p above 0.001") {
-  std::vector<SamplingParams> cases(12, params_of(0.9f, 77));
+  // Each alone, then together: seeds are fixed, so that a pass stays a pass.
+  std::vector<SamplingParams> cases(20, params_of(0.9f, 77));
   cases[1].top_k = 7;
   cases[2].min_p = 0.1f;
   cases[3].typical = 0.6f;
@@ -344,6 +345,22 @@ TEST_CASE("every step draws as the oracle computes, p above 0.001") {
   cases[11].frequency_penalty = 0.2f;
   cases[11].logit_bias = {{0, 1.0f}};
   cases[11].choice = 5;
+  cases[12].top_p = 0.9f;
+  cases[13].temperature = 2.0f;
+  cases[14].temperature = 0.4f;
+  cases[15].top_k = 10;
+  cases[15].min_p = 0.05f;
+  cases[16].top_k = 25;
+  cases[16].typical = 0.7f;
+  cases[17].top_p = 0.85f;
+  cases[17].min_p = 0.1f;
+  cases[18].typical = 0.6f;
+  cases[18].repeat_penalty = 1.2f;
+  cases[18].presence_penalty = 0.5f;
+  cases[19].top_p = 0.7f;
+  cases[19].temperature = 1.6f;
+  cases[19].frequency_penalty = 0.4f;
+  cases[19].logit_bias = {{5, 1.5f}, {6, -1.0f}};
   const std::vector<TokenId> log = {1, 4, 4, 9, 9, 9, 0, 33};
   constexpr int kDraws = 20000;
   for (std::size_t i = 0; i < cases.size(); ++i) {
