@@ -1,4 +1,5 @@
 """The examples build against an installed Troupe, outside of this tree, and run."""
+import array
 import os
 import shutil
 import subprocess
@@ -39,6 +40,52 @@ def test_example(examples, alone, name):
     text = run(examples / f"example_{name}", harness.MODEL, "Name three colours.", env=alone.env)
     expected = alone.json("run", harness.MODEL, "Name three colours.", "-n", 8)["text"]
     assert expected.strip()[:12] in text, text
+
+
+def check_likeliest(lines, alone):
+    """The five lines against `troupe logits`, which another way leads to."""
+    text = "The capital of France is"
+    ids = alone.json("tokenize", harness.MODEL, text)["ids"]
+    out = alone.folder / "last.safetensors"
+    shape = alone.json("logits", harness.MODEL, "--ids", ",".join(map(str, ids)), "-o",
+                       out)["shape"]
+    content = out.read_bytes()
+    row = array.array("f", content[len(content) - 4 * shape[1]:])
+    best = sorted(range(shape[1]), key=lambda i: (-row[i], i))[:5]
+    found = [line.split(None, 2) for line in lines.splitlines()]
+    assert [int(line[0]) for line in found] == best
+    assert [line[1] for line in found] == [f"{row[i]:.4f}" for i in best]
+    assert '" Paris"' in lines
+
+
+def libraries_of(program):
+    return run("ldd", program)
+
+
+def test_a_model_without_actors(examples, alone):
+    """No CAF and no ZeroMQ, neither asked for by the linker nor found in the program."""
+    program = examples / "example_local_logits"
+    check_likeliest(run(program, harness.MODEL, "The capital of France is", env=alone.env), alone)
+    needed = libraries_of(program)
+    assert "zmq" not in needed and "caf" not in needed, needed
+    assert "zmq" in libraries_of(examples / "example_generate"), "the test sees what is needed"
+    commands = run("ninja", "-C", examples, "-t", "commands", "example_local_logits")
+    link = commands.splitlines()[-1]
+    assert "libtroupe_model" in link, link
+    assert not [word for word in link.split() if "zmq" in word or "caf" in word], link
+
+
+def test_pkg_config_of_the_model_alone(installed, alone, tmp_path):
+    folder = next(installed.rglob("troupe-model.pc")).parent
+    env = {**os.environ, "PKG_CONFIG_PATH": str(folder)}
+    flags = run("pkg-config", "--cflags", "--libs", "troupe-model", env=env).split()
+    assert not [flag for flag in flags if "zmq" in flag or "caf" in flag], flags
+    run("c++", harness.ROOT / "examples" / "local_logits.cpp", "-o", tmp_path / "logits", *flags)
+    check_likeliest(run(tmp_path / "logits", harness.MODEL, "The capital of France is",
+                        env=alone.env), alone)
+    missing = subprocess.run([tmp_path / "logits", "/nowhere", "x"], check=False,
+                             stderr=subprocess.PIPE, text=True)
+    assert missing.returncode == 1 and "/nowhere" in missing.stderr
 
 
 def test_generate_is_short_and_uses_the_facade_alone():

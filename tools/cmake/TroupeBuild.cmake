@@ -26,10 +26,18 @@ if(TROUPE_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
-# troupe_room(NAME DEPENDS target...): one static library from every .cpp below the current folder.
+# troupe_room(NAME DEPENDS target...): one static library from every .cpp below the current folder,
+# or below FOLDER of it, but for those whose path EXCLUDE (a regular expression) matches.
 function(troupe_room name)
-  cmake_parse_arguments(ROOM "" "" "DEPENDS;PRIVATE_DEPENDS" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  cmake_parse_arguments(ROOM "" "FOLDER;EXCLUDE" "DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  set(folder ${CMAKE_CURRENT_SOURCE_DIR})
+  if(ROOM_FOLDER)
+    string(APPEND folder /${ROOM_FOLDER})
+  endif()
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cpp)
+  if(ROOM_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "^${folder}${ROOM_EXCLUDE}")
+  endif()
   add_library(troupe_${name} STATIC ${sources})
   target_include_directories(troupe_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -1,6 +1,7 @@
 # `cmake --install`: the program, the headers under include/troupe, the libraries, a CMake package
 # (find_package(troupe): troupe::troupe for users of actors/troupe.h, troupe::actors for users of
-# CAF, troupe::model and troupe::runtime for the rooms below) and a pkg-config file.
+# CAF, troupe::model and troupe::runtime for the rooms below, which need neither CAF nor ZeroMQ) and
+# pkg-config files: troupe, and troupe-model for these rooms alone.
 include(CMakePackageConfigHelpers)
 
 # All of the library to link; of its own dependencies CAF is linked but not on the include path.
@@ -12,7 +13,7 @@ add_library(troupe::troupe ALIAS troupe_troupe)
 
 set(TROUPE_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/troupe)
 install(TARGETS troupe_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(TARGETS troupe_troupe troupe_actors troupe_model troupe_runtime EXPORT troupeTargets
+install(TARGETS troupe_troupe troupe_actors troupe_model troupe_net troupe_runtime EXPORT troupeTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT troupeTargets NAMESPACE troupe:: DESTINATION ${TROUPE_PACKAGE_DIR})
 foreach(room runtime model actors)
@@ -31,5 +32,7 @@ install(FILES ${CMAKE_BINARY_DIR}/troupeConfig.cmake ${CMAKE_BINARY_DIR}/troupeC
 # Relative to the file itself, so that `cmake --install --prefix` may choose another place.
 file(RELATIVE_PATH TROUPE_PC_TO_PREFIX
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-configure_file(${CMAKE_SOURCE_DIR}/tools/cmake/troupe.pc.in ${CMAKE_BINARY_DIR}/troupe.pc @ONLY)
-install(FILES ${CMAKE_BINARY_DIR}/troupe.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+foreach(package troupe troupe-model)
+  configure_file(${CMAKE_SOURCE_DIR}/tools/cmake/${package}.pc.in ${CMAKE_BINARY_DIR}/${package}.pc @ONLY)
+  install(FILES ${CMAKE_BINARY_DIR}/${package}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
