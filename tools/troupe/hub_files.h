@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <troupe/runtime/status.h>
+
+// Which of a repository's files make up a model. Pure.
+
+namespace troupe::tools {
+
+struct ListedFile {
+  std::string path;  // in the repository
+  std::uint64_t bytes = 0;
+  std::optional<std::string> sha256;
+};
+
+// A GGUF model: one file, or all parts of one (NAME-00001-of-00003.gguf), in order.
+struct GgufChoice {
+  std::string name;  // the file's, without its part and extension
+  std::vector<ListedFile> parts;
+};
+
+// The one that `choice` means ("": the only one) among the GGUF files of `files`, see hub.h.
+// `where` is for the error: hf://USER/REPO.
+Result<GgufChoice> choose_gguf(const std::vector<ListedFile>& files, const std::string& choice,
+                               const std::string& where);
+bool has_gguf(const std::vector<ListedFile>& files);
+// A config.json at the top: a model of safetensors, or what claims to be one.
+bool has_folder(const std::vector<ListedFile>& files);
+
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+
+// What a model of safetensors at the top of the repository consists of: the texts that Troupe
+// reads, and model.safetensors, or the index and the shards that `index` (its text) names.
+//   Errors: kNotFound (no config.json, no weights, a shard that is not there), kBadData (an index
+//   that is none).
+Result<std::vector<ListedFile>> choose_folder(const std::vector<ListedFile>& files,
+                                              const std::string& index, const std::string& where);
+// True when choose_folder() needs the index.
+bool needs_index(const std::vector<ListedFile>& files);
+
+}  // namespace troupe::tools
