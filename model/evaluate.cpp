@@ -53,6 +53,20 @@ Result<double> window_nll(Stage& stage, std::span<const TokenId> ids) {
   return sum / static_cast<double>(fed);
 }
 
+// Whether `ids` are a sequence for the model.
+Status check_ids(const ModelConfig& config, std::span<const TokenId> ids,
+                 std::span<const std::uint8_t> token_types) {
+  const auto refuse = [](const std::string& why) { return Status(Code::kInvalidArgument, why); };
+  if (ids.empty()) return refuse("there are no token ids");
+  if (!token_types.empty() && token_types.size() != ids.size())
+    return refuse(std::to_string(ids.size()) + " tokens came with " +
+                  std::to_string(token_types.size()) + " token types");
+  if (ids.size() > config.context_max)
+    return refuse(std::to_string(ids.size()) + " tokens do not fit into the model's context of " +
+                  std::to_string(config.context_max));
+  return Status::ok();
+}
+
 }  // namespace
 
 Result<Generation> generate(Stage& whole_model, std::span<const TokenId> prompt,
@@ -82,15 +96,9 @@ Result<std::vector<float>> sequence_logits(Stage& whole_model, std::span<const T
                                            std::size_t chunk) {
   TROUPE_RETURN_IF_ERROR(check_whole(whole_model));
   const ModelConfig& config = whole_model.config();
-  const auto refuse = [](const std::string& why) { return Status(Code::kInvalidArgument, why); };
-  if (ids.empty()) return refuse("there are no token ids");
-  if (config.outputs() == 0) return refuse("the model has no classification head, so no logits");
-  if (!token_types.empty() && token_types.size() != ids.size())
-    return refuse(std::to_string(ids.size()) + " tokens came with " +
-                  std::to_string(token_types.size()) + " token types");
-  if (ids.size() > config.context_max)
-    return refuse(std::to_string(ids.size()) + " tokens do not fit into the model's context of " +
-                  std::to_string(config.context_max));
+  if (config.outputs() == 0)
+    return Status(Code::kInvalidArgument, "the model has no classification head, so no logits");
+  TROUPE_RETURN_IF_ERROR(check_ids(config, ids, token_types));
   if (!config.causal) chunk = ids.size();
   const auto sequence = whole_model.new_sequence();
   std::vector<float> logits;
@@ -104,6 +112,20 @@ Result<std::vector<float>> sequence_logits(Stage& whole_model, std::span<const T
     logits.insert(logits.end(), output.logits.begin(), output.logits.end());
   }
   return logits;
+}
+
+Result<std::vector<float>> sequence_hidden(Stage& whole_model, std::span<const TokenId> ids,
+                                           std::span<const std::uint8_t> token_types) {
+  TROUPE_RETURN_IF_ERROR(check_whole(whole_model));
+  const ModelConfig& config = whole_model.config();
+  if (config.outputs() != 0)
+    return Status(Code::kInvalidArgument, "the model has a head: its results are logits");
+  TROUPE_RETURN_IF_ERROR(check_ids(config, ids, token_types));
+  const auto sequence = whole_model.new_sequence();
+  const Segment segment{sequence.get(), 0, ids.size(), LogitRows::kNone};
+  StepOutput output;
+  TROUPE_RETURN_IF_ERROR(whole_model.forward({{&segment, 1}, ids, {}, token_types}, &output));
+  return std::move(output.hidden);
 }
 
 Result<Perplexity> perplexity(Stage& whole_model, std::span<const TokenId> ids, std::size_t window,

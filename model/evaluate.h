@@ -38,6 +38,11 @@ Result<std::vector<float>> sequence_logits(Stage& whole_model, std::span<const T
                                            std::span<const std::uint8_t> token_types,
                                            std::size_t chunk);
 
+// What an encoder without a head makes of `ids`: (T,C), a row for every position.
+//   Errors: kInvalidArgument as sequence_logits, and for any other model.
+Result<std::vector<float>> sequence_hidden(Stage& whole_model, std::span<const TokenId> ids,
+                                           std::span<const std::uint8_t> token_types);
+
 struct Perplexity {
   std::vector<double> window_nll;  // mean of -log p(token | window before it), positions 1..
   double mean_nll = 0.0;           // over windows

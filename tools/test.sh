@@ -73,6 +73,7 @@ step "check scripts" check_scripts
 # The release build and its tests: what quickstart.sh built is not built again.
 step "build (test)" build_preset test release
 step "fetch the model" build/release/troupe pull smollm2-135m
+step "fetch the encoder" build/release/troupe pull all-minilm-l6-v2
 TROUPE_TEST_MODEL=$(build/release/troupe pull smollm2-135m 2>/dev/null)
 export TROUPE_TEST_MODEL
 if [ "$deep" = yes ]; then

@@ -1,7 +1,10 @@
 """Models of several files: pulled from a hub, out of Python packages, listed, shared and removed."""
+import array
 import hashlib
 import json
+import math
 import os
+import pathlib
 import struct
 
 import pytest
@@ -239,3 +242,36 @@ def test_layers_of_a_pulled_folder_on_other_nodes(tmp_path):
     finally:
         hub.server.shutdown()
         cluster.close()
+
+
+def test_the_encoder_of_the_catalogue(place):
+    """all-minilm-l6-v2: pulled, shown, and its sentence embeddings against the recorded ones."""
+    env = home_of_model()
+    pulled = place.json("pull", "all-minilm-l6-v2", env=env)
+    assert pulled["bytes"] == 91567205
+    shown = place.json("show", "all-minilm-l6-v2", env=env)
+    assert (shown["family"], shown["layers"], shown["channels"]) == ("bert", 6, 384)
+    assert "all-minilm-l6-v2" in [one["name"] for one in place.json("ls", env=env)["models"]]
+    recorded = json.loads((TINY.parent / "minilm_embeddings.json").read_text())["sentences"]
+    for sentence in recorded[:4]:
+        ids = place.json("tokenize", "all-minilm-l6-v2", sentence["text"], env=env)["ids"]
+        assert ids == sentence["ids"]
+        out = place.folder / "out.safetensors"
+        shape = place.json("logits", "all-minilm-l6-v2", "--ids", ",".join(map(str, ids)), "-o", out,
+                           env=env)["shape"]
+        assert shape == [len(ids), 384]
+        content = out.read_bytes()
+        rows = array.array("f", content[len(content) - 4 * shape[0] * shape[1]:])
+        mean = [sum(rows[c::384]) / len(ids) for c in range(384)]
+        norm = math.sqrt(sum(value * value for value in mean))
+        # 2e-5: f32 sums in another order, and the record has six digits.
+        worst = max(abs(value / norm - other) for value, other in zip(mean, sentence["embedding"]))
+        assert worst < 2e-5, sentence["text"]
+
+
+def home_of_model():
+    """The home whose store holds the test's model, so that a package is fetched once."""
+    folder = pathlib.Path(harness.MODEL).resolve().parent.parent
+    if folder.name != "store":
+        pytest.skip("TROUPE_TEST_MODEL lies in no store")
+    return {"TROUPE_HOME": str(folder.parent)}

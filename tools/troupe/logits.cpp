@@ -43,12 +43,15 @@ Result<std::vector<std::uint64_t>> compute(const Options& options) {
   TROUPE_ASSIGN_OR_RETURN(const auto types, token_types(options));
   TROUPE_ASSIGN_OR_RETURN(LocalModel loaded, load_local_model(options.common.home, options.model,
                                                               {options.threads, options.kv_type}));
-  TROUPE_ASSIGN_OR_RETURN(const std::vector<float> values,
-                          model::sequence_logits(*loaded.stage, ids, types, options.chunk));
   const model::ModelConfig& config = loaded.stage->config();
-  std::vector<std::uint64_t> shape{config.outputs()};
-  if (config.causal) shape.insert(shape.begin(), ids.size());
-  const model::F32Tensor tensor{"logits", shape, values};
+  const bool has_head = config.outputs() > 0;
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<float> values,
+                          has_head
+                              ? model::sequence_logits(*loaded.stage, ids, types, options.chunk)
+                              : model::sequence_hidden(*loaded.stage, ids, types));
+  std::vector<std::uint64_t> shape{has_head ? config.outputs() : config.channels};
+  if (config.causal || !has_head) shape.insert(shape.begin(), ids.size());
+  const model::F32Tensor tensor{has_head ? "logits" : "hidden", shape, values};
   TROUPE_RETURN_IF_ERROR(model::write_safetensors(options.out, {&tensor, 1}));
   return shape;
 }
@@ -60,7 +63,7 @@ int run_logits(const Options& options) {
   if (options.common.json) {
     print_json({{"file", options.out}, {"shape", *shape}});
   } else {
-    say("wrote the logits of " + options.model + " to " + options.out);
+    say("wrote the results of " + options.model + " to " + options.out);
   }
   return kExitOk;
 }
@@ -86,7 +89,9 @@ Action add_logits(CLI::App& app) {
   app.footer(
       "Writes one f32 tensor, \"logits\": of a decoder (T,V), a row for every position; of a "
       "classifier\n"
-      "(L). A folder without a tokenizer will do.\n"
+      "(L). Of an encoder without a head it is \"hidden\" (T,C), what the last layer gives. A "
+      "folder\n"
+      "without a tokenizer will do.\n"
       "\n"
       "Examples:\n"
       "  troupe logits smollm2-135m --ids 504,3575,282 -o out.safetensors\n"
