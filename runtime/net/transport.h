@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <troupe/runtime/net/keys.h>
@@ -62,6 +63,7 @@ struct Handlers {
   // sentence for a person; after a failed attempt or a loss the transport tries again (50 ms
   // doubling to 2 s), except after a refusal of our key (kPermissionDenied), which is final.
   // kPermissionDenied also says, from the third attempt on, that the peer does not own its key.
+  // kFailedPrecondition is final too: the peer speaks another protocol version, both are named.
   std::function<void(const PublicKey&, Channel)> on_connected;
   std::function<void(const PublicKey&, Channel, const Status& why)> on_disconnected;
   // A peer that had connected to us is gone: the last connection of its key on this channel closed.
@@ -72,6 +74,7 @@ struct Counters {
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t rejected_header = 0, rejected_checksum = 0, rejected_sequence = 0;
   std::uint64_t rejected_cluster = 0;
+  std::uint64_t rejected_version = 0;  // of another protocol version
   std::uint64_t rejected_revoked = 0;  // frames of a key that is no longer allowed
   std::uint64_t refused_keys = 0;      // ZAP said no
   std::uint64_t send_overflow = 0;     // dropped at a full queue: the sender got an error
@@ -83,6 +86,9 @@ struct TransportOptions {
   std::uint64_t cluster = 0;       // frames of another cluster are dropped and counted
   std::uint64_t incarnation = 0;   // one for each transport ever made; 0: drawn at random
   std::optional<Endpoint> listen;  // binds port, port + 1, port + 2; absent: client only
+  // Allowed before the first bind: who comes back at once is not refused.
+  std::vector<std::pair<PublicKey, Role>> allowed;
+  std::uint16_t version = wire::kProtocolVersion;  // tests speak others
   int handshake_timeout_ms = 3000;
   std::size_t queue_frames = 4096;  // outgoing frames waiting per connection
   // How long the thread looks for more before it sleeps. 0 is fastest where cores are shared: the

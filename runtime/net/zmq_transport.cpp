@@ -242,6 +242,7 @@ class ZmqTransport final : public Transport {
     if (outlet.closed) return;  // lost with its connection
     wire::Header header = command.frame.header;
     if (header.cluster == 0) header.cluster = shared_.gate.cluster();
+    header.version = shared_.options.version;
     header.incarnation = shared_.options.incarnation;
     header.sequence = sequences_.next(outlet.channel);
     SealedFrame sealed{wire::seal(header, command.frame.body, command.frame.payload.data),

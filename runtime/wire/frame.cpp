@@ -59,7 +59,12 @@ std::array<std::byte, kHeaderBytes> seal(Header header, std::span<const std::byt
   return out;
 }
 
-Result<Header> parse_header(std::span<const std::byte> bytes) {
+std::uint16_t type_of_any_version(std::span<const std::byte> bytes) {
+  if (bytes.size() != kHeaderBytes || get<std::uint32_t>(bytes, 0) != kMagic) return kVersionNotice;
+  return get<std::uint16_t>(bytes, 6);
+}
+
+Result<Header> parse_header(std::span<const std::byte> bytes, std::uint16_t version) {
   if (bytes.size() != kHeaderBytes) {
     return bad("a frame header has " + std::to_string(bytes.size()) + " bytes instead of " +
                std::to_string(kHeaderBytes));
@@ -67,10 +72,10 @@ Result<Header> parse_header(std::span<const std::byte> bytes) {
   if (get<std::uint32_t>(bytes, 0) != kMagic) return bad("a frame header without Troupe's magic");
   Header header;
   header.version = get<std::uint16_t>(bytes, 4);
-  if (header.version != kProtocolVersion) {
+  if (header.version != version) {
     return Status(Code::kFailedPrecondition,
                   "the peer speaks protocol version " + std::to_string(header.version) +
-                      ", this program version " + std::to_string(kProtocolVersion) +
+                      ", this program version " + std::to_string(version) +
                       ": run the same release of Troupe on every machine");
   }
   header.type = get<std::uint16_t>(bytes, 6);

@@ -33,6 +33,9 @@ namespace troupe::wire {
 
 constexpr std::uint32_t kMagic = 0x31505254;  // "TRP1" read little-endian
 constexpr std::uint16_t kProtocolVersion = 1;
+// A frame of this type says only "this is the version that I speak", to a peer whose frames are of
+// another one. Magic, version and type lie where they lie in every version.
+constexpr std::uint16_t kVersionNotice = 0;
 constexpr std::size_t kHeaderBytes = 80;
 constexpr std::uint32_t kBodyBytesMax = 16u << 20;
 constexpr std::uint64_t kPayloadBytesMax = 64ull << 20;
@@ -56,8 +59,11 @@ struct Header {
 std::array<std::byte, kHeaderBytes> seal(Header header, std::span<const std::byte> body,
                                          std::span<const std::byte> payload);
 // Magic, version, reserved fields, bounds. A header of another version gives kFailedPrecondition
-// with both versions in words; anything else wrong is kBadData.
-Result<Header> parse_header(std::span<const std::byte> bytes);
+// with both versions in words; anything else wrong is kBadData. `version`: that we speak.
+Result<Header> parse_header(std::span<const std::byte> bytes,
+                            std::uint16_t version = kProtocolVersion);
+// The type of a header whose magic is right, of whatever version; kVersionNotice of another one.
+std::uint16_t type_of_any_version(std::span<const std::byte> bytes);
 // Sizes and checksum of a whole frame. kBadData says which of them is wrong.
 Status verify(const Header& header, std::span<const std::byte> header_bytes,
               std::span<const std::byte> body, std::span<const std::byte> payload);

@@ -21,7 +21,7 @@ struct AtomicCounters {
   using Counter = std::atomic<std::uint64_t>;
   Counter frames_in{0}, frames_out{0}, bytes_in{0}, bytes_out{0};
   Counter rejected_header{0}, rejected_checksum{0}, rejected_sequence{0}, rejected_cluster{0};
-  Counter rejected_revoked{0}, refused_keys{0}, send_overflow{0};
+  Counter rejected_version{0}, rejected_revoked{0}, refused_keys{0}, send_overflow{0};
   Counter activation_bytes_out{0}, bulk_bytes_out{0};
 
   static void add(Counter& counter, std::uint64_t value = 1) {
@@ -37,6 +37,7 @@ struct AtomicCounters {
     out.rejected_checksum = rejected_checksum;
     out.rejected_sequence = rejected_sequence;
     out.rejected_cluster = rejected_cluster;
+    out.rejected_version = rejected_version;
     out.rejected_revoked = rejected_revoked;
     out.refused_keys = refused_keys;
     out.send_overflow = send_overflow;

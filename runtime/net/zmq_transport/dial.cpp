@@ -160,8 +160,9 @@ bool Dial::drain_monitor(std::int64_t now_us) {
       case ZMQ_EVENT_DISCONNECTED:
         if (state_ == State::kConnected) {
           // What it still said comes first.
-          while (receive()) {
+          while (state_ == State::kConnected && receive()) {
           }
+          if (state_ != State::kConnected) return true;
           lost(now_us, Status(Code::kUnavailable, "the connection to " + name() + " was lost"));
         } else {
           const bool sure = ++dropped_ >= kDroppedMax;
@@ -231,7 +232,13 @@ bool Dial::receive() {
       socket_ready_.ready = send();
       return i > 0 || socket_ready_.ready;
     }
-    if (auto frame = shared_.gate.admit(source, parts_)) shared_.deliver(std::move(*frame));
+    Status other_version;
+    auto frame = shared_.gate.admit(source, parts_, &other_version);
+    if (frame) shared_.deliver(std::move(*frame));
+    if (!other_version) {
+      lost(monotonic_us(), other_version.with_context(name()), true);
+      return true;
+    }
   }
   return true;
 }

@@ -78,7 +78,7 @@ bool Gate::new_sequence(const PublicKey& peer, const wire::Header& header, Chann
   return sender->window.accept(header.sequence);
 }
 
-std::optional<InFrame> Gate::admit(const Source& source, Parts& parts) {
+std::optional<InFrame> Gate::admit(const Source& source, Parts& parts, Status* other_version) {
   const auto drop = [&](AtomicCounters::Counter& counter, const std::string& why) {
     reject(counter, source.peer, why);
     return std::nullopt;
@@ -95,7 +95,11 @@ std::optional<InFrame> Gate::admit(const Source& source, Parts& parts) {
                 "it has " + std::to_string(parts.count) + " parts, 1 to 3 are a frame");
   }
   const auto head = parts.part[0].bytes();
-  const Result<wire::Header> header = wire::parse_header(head);
+  const Result<wire::Header> header = wire::parse_header(head, version_);
+  if (header.code() == Code::kFailedPrecondition) {
+    *other_version = header.status();
+    return drop(counters_.rejected_version, header.message());
+  }
   if (!header) return drop(counters_.rejected_header, header.message());
   if (header->payload_bytes > payload_bytes_max(source.channel) ||
       header->body_bytes > body_bytes_max(source.channel)) {

@@ -38,12 +38,13 @@ struct Source {
 
 class Gate {
  public:
-  Gate(const AllowList& allowed, AtomicCounters& counters)
-      : allowed_(allowed), counters_(counters) {}
+  Gate(const AllowList& allowed, AtomicCounters& counters, std::uint16_t version)
+      : allowed_(allowed), counters_(counters), version_(version) {}
   void set_cluster(std::uint64_t cluster) { cluster_ = cluster; }
   std::uint64_t cluster() const { return cluster_; }
-  // The frame, or nothing when it was dropped. Takes large payloads out of `parts`.
-  std::optional<InFrame> admit(const Source& source, Parts& parts);
+  // The frame, or nothing when it was dropped. Takes large payloads out of `parts`. When it was
+  // dropped for its protocol version, `other_version` says so in words.
+  std::optional<InFrame> admit(const Source& source, Parts& parts, Status* other_version);
   void forget(const PublicKey& peer);
   void reject(AtomicCounters::Counter& counter, const PublicKey& peer, const std::string& why);
 
@@ -61,6 +62,7 @@ class Gate {
   };
   const AllowList& allowed_;
   AtomicCounters& counters_;
+  const std::uint16_t version_;
   std::uint64_t cluster_ = 0;
   std::uint64_t uses_ = 0;
   std::unordered_map<PublicKey, PeerState, KeyHash> peers_;

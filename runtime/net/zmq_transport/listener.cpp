@@ -124,7 +124,11 @@ void Listener::take(const std::string& id) {
     source.peer = *peer;
   }
   const int fd = parts_.part[0].source_fd();
-  std::optional<InFrame> frame = shared_.gate.admit(source, parts_);
+  Status other_version;
+  const bool notice =
+      parts_.count > 0 && wire::type_of_any_version(parts_.part[0].bytes()) == wire::kVersionNotice;
+  std::optional<InFrame> frame = shared_.gate.admit(source, parts_, &other_version);
+  if (!other_version && !notice) tell_version(id);
   if (!frame) return;
   OutletPtr outlet;
   if (known != connections_.end()) {
@@ -146,6 +150,19 @@ void Listener::take(const std::string& id) {
     shared_.directory.spoke(outlet);
   }
   shared_.deliver(std::move(*frame));
+}
+
+// A header of our version is all that the peer needs to say in words what is wrong. One that cannot
+// go now is left out: the peer will speak again.
+void Listener::tell_version(const std::string& id) {
+  wire::Header header;
+  header.version = shared_.options.version;
+  header.type = wire::kVersionNotice;
+  header.incarnation = shared_.options.incarnation;
+  const auto sealed = wire::seal(header, {}, {});
+  Message to{std::string_view(id)}, what{std::span<const std::byte>(sealed)};
+  if (socket_.send(to, true) == 0) (void)socket_.send(what, false);
+  socket_ready_.ready = true;  // sending may have taken in the signal of an arrival
 }
 
 void Listener::enqueue(const OutletPtr& outlet) {

@@ -46,6 +46,7 @@ class Listener {
   bool drain_monitor();
   bool receive();
   void take(const std::string& id);
+  void tell_version(const std::string& id);
   bool send_waiting();
   void finish_closed();
   void close(const std::string& id);

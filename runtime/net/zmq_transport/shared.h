@@ -12,8 +12,9 @@ namespace troupe::net::zmq {
 
 struct Shared {
   Shared(const TransportOptions& from, Handlers to)
-      : options(from), handlers(std::move(to)), gate(allowed, counters) {
+      : options(from), handlers(std::move(to)), gate(allowed, counters, from.version) {
     gate.set_cluster(from.cluster);
+    for (const auto& [key, role] : from.allowed) allowed.allow(key, role);
   }
   const TransportOptions options;
   const Handlers handlers;

@@ -78,6 +78,8 @@ struct PeerOptions {
   bool echo = false;  // answers every frame with its bytes, type + 1
   std::size_t queue_frames = 4096;
   int handshake_timeout_ms = 1000;
+  std::uint16_t version = wire::kProtocolVersion;
+  std::vector<std::pair<PublicKey, Role>> allowed;
 };
 
 class Peer {
@@ -88,6 +90,8 @@ class Peer {
     transport.cluster = options.cluster;
     transport.queue_frames = options.queue_frames;
     transport.handshake_timeout_ms = options.handshake_timeout_ms;
+    transport.version = options.version;
+    transport.allowed = options.allowed;
     key = transport.identity.public_key;
     Handlers handlers;
     handlers.on_frame = [this, echo = options.echo](InFrame frame) {

@@ -1,7 +1,10 @@
+#include <algorithm>
+#include <mutex>
 #include <thread>
 
 #include <catch2/catch.hpp>
 
+#include <troupe/runtime/log.h>
 #include <troupe/tests/runtime/net/harness.h>
 
 // What honest peers see of the transport: frames, connections, roles, bounds.
@@ -373,4 +376,58 @@ TEST_CASE("transport: a receiver that does not read holds up its own channel onl
   }
   CHECK(bulk == sent);  // what was accepted arrives
   CHECK(control == 1);
+}
+
+TEST_CASE("transport: another protocol version is told so in words, by both sides", "[transport]") {
+  std::mutex mutex;
+  std::vector<std::string> said;
+  set_log_sink(
+      [&](LogLevel, std::string_view text) {
+        std::lock_guard lock(mutex);
+        said.emplace_back(text);
+      },
+      LogLevel::kWarning);
+  for (const std::uint16_t theirs : {2, 65535}) {
+    PeerOptions newer;
+    newer.version = theirs;
+    newer.listen = false;
+    Peer server, client(newer);
+    server.transport->allow(client.key, Role::kNode);
+    REQUIRE(client.dial(server, Channel::kControl));
+    REQUIRE(client.transport->send(server.key, Channel::kControl, frame_of(8)).is_ok());
+    REQUIRE(client.wait([&] { return !client.losses.empty(); }));
+    const Status& why = client.losses[0].why;
+    const std::string number = std::to_string(theirs);
+    CHECK(why.code() == Code::kFailedPrecondition);
+    CHECK(why.message().find("protocol version 1, this program version " + number) !=
+          std::string::npos);
+    CHECK(why.message().find("the same release of Troupe on every machine") != std::string::npos);
+    CHECK(server.frames.empty());
+    CHECK(server.transport->counters().rejected_version == 1);
+    // It is final: nothing is tried again.
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    CHECK(client.losses.size() == 1);
+    CHECK(client.connections.size() == 1);
+    std::lock_guard lock(mutex);
+    CHECK(std::any_of(said.begin(), said.end(), [&](const std::string& line) {
+      return line.find("protocol version " + number + ", this program version 1") !=
+             std::string::npos;
+    }));
+  }
+  set_log_sink({});
+}
+
+TEST_CASE("transport: who is allowed from the start is let in at the first knock", "[transport]") {
+  PeerOptions known;
+  known.identity = make_key_pair();
+  known.listen = false;
+  Peer client(known);
+  PeerOptions ours;
+  ours.allowed = {{known.identity->public_key, Role::kNode}};
+  Peer server(ours);
+  REQUIRE(client.dial(server, Channel::kControl));
+  REQUIRE(client.transport->send(server.key, Channel::kControl, frame_of(8)).is_ok());
+  REQUIRE(server.wait_frames(1));
+  CHECK(server.frames[0].role == Role::kNode);
+  CHECK(server.transport->counters().refused_keys == 0);
 }
