@@ -125,9 +125,22 @@ std::vector<net::PublicKey> ClusterState::tick(std::int64_t now_us) {
   return died;
 }
 
+// What the node offers beyond what its deployments were planned to take.
+std::uint64_t ClusterState::free_bytes(const NodeRecord& node) const {
+  // Sums of what nodes say must not overflow.
+  std::uint64_t free = std::min(node.memory_bytes, std::uint64_t{1} << 53);
+  for (const auto& [epoch, deployment] : deployments_) {
+    for (const StagePlan& stage : deployment.stages) {
+      if (stage.node == node.key) free -= std::min(free, stage.planned_bytes);
+    }
+  }
+  return free;
+}
+
 Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::size_t layers,
                                          const std::vector<model::LayerRange>& ranges,
-                                         std::vector<net::PublicKey> sources, std::uint8_t kv) {
+                                         std::vector<net::PublicKey> sources, std::uint8_t kv,
+                                         const model::MemoryNeed& need) {
   std::vector<const NodeRecord*> workers;
   for (const NodeRecord* node : nodes()) {
     if (node->alive() && node->works) workers.push_back(node);
@@ -140,12 +153,24 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
   std::vector<model::LayerRange> placed = ranges;
   if (placed.empty()) {
     std::vector<std::size_t> capacities;
+    std::vector<std::uint64_t> memories;
     for (const NodeRecord* node : workers) {
-      if (capacities.size() < layers) capacities.push_back(std::max(1u, node->threads));
+      capacities.push_back(std::max(1u, node->threads));
+      memories.push_back(free_bytes(*node));
     }
-    TROUPE_ASSIGN_OR_RETURN(placed, model::split_layers(layers, capacities));
+    TROUPE_ASSIGN_OR_RETURN(placed, model::place_layers(need, layers, capacities, memories));
   } else {
     TROUPE_RETURN_IF_ERROR(model::check_layer_ranges(placed, layers, workers.size()));
+    for (std::size_t i = 0; i < placed.size(); ++i) {
+      const std::uint64_t wanted = need.of(placed[i]), free = free_bytes(*workers[i]);
+      if (wanted <= free) continue;
+      return Status(Code::kResourceExhausted,
+                    "layers " + model::to_string(placed[i]) + " need " +
+                        model::memory_text(wanted) + " with their keys and values, and node " +
+                        workers[i]->name + " has " + model::memory_text(free) +
+                        " left: " + model::memory_text(wanted - free) +
+                        " are missing; give it fewer layers (--layers) or more memory (--memory)");
+    }
   }
   Deployment deployment;
   deployment.epoch = next_epoch_++;
@@ -157,7 +182,8 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
     StagePlan stage;
     stage.node = workers[i]->key;
     stage.layers = placed[i];
-    deployment.stages.push_back(stage);
+    stage.planned_bytes = need.of(placed[i]);
+    if (placed[i].begin < placed[i].end) deployment.stages.push_back(stage);
   }
   const std::uint64_t epoch = deployment.epoch;
   deployments_.emplace(epoch, std::move(deployment));

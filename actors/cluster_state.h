@@ -10,6 +10,7 @@
 #include <troupe/actors/messages/generate.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/model/config.h>
+#include <troupe/model/partition.h>
 #include <troupe/model/store.h>
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
@@ -49,6 +50,7 @@ struct StagePlan {
   bool allowed = false;  // the node has let its peers in
   bool loaded = false;
   std::uint64_t weights_bytes = 0;
+  std::uint64_t planned_bytes = 0;  // of the node's memory: weights, and keys and values to come
 };
 
 enum class DeploymentLife { kAllowing, kLoading, kReady, kFailed };
@@ -86,12 +88,14 @@ class ClusterState {
   std::vector<net::PublicKey> tick(std::int64_t now_us);
 
   // Places a model on the nodes that are alive and work: `ranges` in the order that nodes joined,
-  // or, when empty, equal shares over all of them (never more stages than layers).
+  // or, when empty, shares by their threads, within the memory that other deployments leave (never
+  // more stages than layers).
   //   Errors: kUnavailable (no node), kInvalidArgument (ranges that do not cover the layers once,
-  //   or more ranges than nodes).
+  //   or more ranges than nodes), kResourceExhausted (memory: how much is missing, and where).
   Result<std::uint64_t> plan(const model::Manifest& manifest, std::size_t layers,
                              const std::vector<model::LayerRange>& ranges,
-                             std::vector<net::PublicKey> sources, std::uint8_t kv = 0);
+                             std::vector<net::PublicKey> sources, std::uint8_t kv = 0,
+                             const model::MemoryNeed& need = {});
   // A deployment of `model` that is ready or on its way there, with these ranges if any are given,
   // whose keys and values are kept like this.
   Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,
@@ -112,6 +116,7 @@ class ClusterState {
 
  private:
   std::string unique_name(const std::string& wished, const net::PublicKey& key) const;
+  std::uint64_t free_bytes(const NodeRecord& node) const;
   std::map<net::PublicKey, NodeRecord> nodes_;
   std::vector<net::PublicKey> order_;
   std::map<std::uint64_t, Deployment> deployments_;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include <troupe/model/partition.h>
@@ -63,6 +64,97 @@ Status check_layer_ranges(std::span<const LayerRange> ranges, std::size_t layers
                   std::to_string(ranges.size()) + " layer ranges were given for " +
                       std::to_string(nodes) + " nodes; give at most one range a node");
   return Status::ok();
+}
+
+std::uint64_t MemoryNeed::of(LayerRange range) const {
+  if (layers.empty() || range.begin >= range.end) return 0;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = range.begin; i < range.end; ++i) bytes += layers[i];
+  return range.begin == 0 && range.end == layers.size() ? bytes - shared : bytes;
+}
+
+std::string memory_text(std::uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  std::size_t unit = 0;
+  std::uint64_t scaled = bytes * 10;
+  while (scaled >= 10240 && unit + 1 < std::size(kUnits)) {
+    scaled = (scaled + 1023) / 1024;  // rounded up: what is missing is never said to be less
+    ++unit;
+  }
+  const std::string tenths = unit == 0 ? "" : "." + std::to_string(scaled % 10);
+  return std::to_string(scaled / 10) + tenths + " " + kUnits[unit];
+}
+
+namespace {
+
+// The end of the longest range from `begin` that fits into `memory`.
+std::size_t reach(const MemoryNeed& need, std::size_t layers, std::size_t begin,
+                  std::uint64_t memory) {
+  std::size_t end = begin;
+  while (end < layers && need.of({begin, end + 1}) <= memory) ++end;
+  // All of it may fit where all but the last layer do not: what is shared counts once.
+  if (end < layers && begin == 0 && need.of({0, layers}) <= memory) end = layers;
+  return end;
+}
+
+// How far the nodes from `first` on get when each takes as much as fits.
+std::size_t reach_of_all(const MemoryNeed& need, std::size_t layers, std::size_t begin,
+                         std::span<const std::uint64_t> memories) {
+  for (const std::uint64_t memory : memories) begin = reach(need, layers, begin, memory);
+  return begin;
+}
+
+Status too_little_memory(const MemoryNeed& need, std::size_t layers,
+                         std::span<const std::uint64_t> memories) {
+  const std::uint64_t all = need.of({0, layers});
+  std::uint64_t offered = 0;
+  for (const std::uint64_t memory : memories) offered += memory;
+  // What the last node would need more, to hold what is left over.
+  std::size_t begin = 0;
+  for (const std::uint64_t memory : memories.first(memories.size() - 1)) {
+    begin = reach(need, layers, begin, memory);
+  }
+  const std::uint64_t rest = need.of({begin, layers});
+  const std::uint64_t missing = rest - std::min(rest, memories.back());
+  return Status(Code::kResourceExhausted,
+                "the model needs " + memory_text(all) + " with its keys and values, and the " +
+                    std::to_string(memories.size()) + " nodes have " + memory_text(offered) +
+                    " left: " + memory_text(missing) +
+                    " are missing; add a node (troupe start --join), let one offer more "
+                    "(--memory), or unload another model (troupe unload)");
+}
+
+}  // namespace
+
+Result<std::vector<LayerRange>> place_layers(const MemoryNeed& need, std::size_t layers,
+                                             std::span<const std::size_t> capacities,
+                                             std::span<const std::uint64_t> memories) {
+  const std::size_t nodes = capacities.size();
+  const std::size_t used = std::min(nodes, layers);
+  TROUPE_ASSIGN_OR_RETURN(auto ranges, split_layers(layers, capacities.first(used)));
+  ranges.resize(nodes, {layers, layers});
+  if (need.layers.empty()) return ranges;
+  bool fits = true;
+  for (std::size_t i = 0; i < nodes; ++i) fits = fits && need.of(ranges[i]) <= memories[i];
+  if (fits) return ranges;
+  if (reach_of_all(need, layers, 0, memories) < layers) {
+    return too_little_memory(need, layers, memories);
+  }
+  // Each node gets its share of what is left, less where less fits, more where the nodes after it
+  // could not hold the rest.
+  std::size_t begin = 0, weight = 0;
+  for (const std::size_t capacity : capacities) weight += capacity;
+  for (std::size_t i = 0; i < nodes; ++i) {
+    const std::size_t share = ((layers - begin) * capacities[i] + weight / 2) / weight;
+    std::size_t end = std::min(begin + share, reach(need, layers, begin, memories[i]));
+    const auto later = memories.subspan(i + 1);
+    while (reach_of_all(need, layers, end, later) < layers) ++end;
+    if (need.of({begin, end}) > memories[i]) end = layers;  // only all of it fits (what is shared)
+    ranges[i] = {begin, end};
+    begin = end;
+    weight -= capacities[i];
+  }
+  return ranges;
 }
 
 }  // namespace troupe::model

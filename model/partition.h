@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <troupe/model/config.h>
@@ -20,5 +22,26 @@ Result<std::vector<LayerRange>> split_layers(std::size_t layers,
 // nodes. kInvalidArgument names the gap, the overlap or the number of nodes.
 Status check_layer_ranges(std::span<const LayerRange> ranges, std::size_t layers,
                           std::size_t nodes);
+
+// What a model's layers take of a node's memory, in bytes: each with its weights, and keys and
+// values for the context that is planned for. The first layer brings the embedding, the last the
+// output.
+struct MemoryNeed {
+  std::vector<std::uint64_t> layers;  // empty: not known, everything fits
+  std::uint64_t shared = 0;  // counted twice when one node has the first and the last layer
+  std::uint64_t of(LayerRange range) const;
+};
+
+// As split_layers, but no node gets more than fits into its memory (bytes; same order as
+// `capacities`): the others take what it cannot. One range a node; that of a node which holds
+// nothing is empty. There may be more nodes than layers.
+//   Errors: kInvalidArgument as split_layers; kResourceExhausted: too little memory, with how much
+//   is missing.
+Result<std::vector<LayerRange>> place_layers(const MemoryNeed& need, std::size_t layers,
+                                             std::span<const std::size_t> capacities,
+                                             std::span<const std::uint64_t> memories);
+
+// "1.5 GiB", for messages about memory.
+std::string memory_text(std::uint64_t bytes);
 
 }  // namespace troupe::model

@@ -115,3 +115,37 @@ TEST_CASE("cluster: a deployment is ready when everyone allowed and loaded") {
   CHECK(state.find(epoch) == nullptr);
   CHECK_FALSE(state.loaded(key(1), epoch, 5));
 }
+
+TEST_CASE("cluster: layers go where there is memory, and what is short is said") {
+  ClusterState state(100);
+  Hello small = hello("small", 4), large = hello("large", 1);
+  small.memory_bytes = 3 << 20;
+  large.memory_bytes = 20 << 20;
+  REQUIRE(state.join(key(1), small, true, 11, 0));
+  REQUIRE(state.join(key(2), large, true, 22, 0));
+  model::MemoryNeed need;
+  need.layers.assign(10, 1 << 20);
+  const auto epoch = state.plan(manifest(), 10, {}, {}, 0, need);
+  REQUIRE(epoch);
+  const Deployment* first = state.find(*epoch);
+  REQUIRE(first->stages.size() == 2);
+  CHECK(first->stages[0].layers == model::LayerRange{0, 3});
+  CHECK(first->stages[1].layers == model::LayerRange{3, 10});
+  CHECK(first->stages[1].planned_bytes == 7u << 20);
+  // The second deployment gets what the first one leaves: 13 MiB on the large node.
+  const auto second = state.plan(manifest(), 10, {}, {}, 0, need);
+  REQUIRE(second);
+  REQUIRE(state.find(*second)->stages.size() == 1);
+  CHECK(state.find(*second)->stages[0].node == key(2));
+  const auto third = state.plan(manifest(), 10, {}, {}, 0, need);
+  REQUIRE(third.code() == Code::kResourceExhausted);
+  CHECK(third.message().find("7.0 MiB are missing") != std::string::npos);
+  // A person's split is checked, too.
+  const auto given = state.plan(manifest(), 10, {{0, 5}, {5, 10}}, {}, 0, need);
+  REQUIRE(given.code() == Code::kResourceExhausted);
+  CHECK(given.message().find("layers 0-4 need 5.0 MiB") != std::string::npos);
+  CHECK(given.message().find("node small has 0 B left") != std::string::npos);
+  // What is unloaded is free again.
+  state.erase(*second);
+  CHECK(state.plan(manifest(), 10, {}, {}, 0, need));
+}

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <functional>
+
 #include <catch2/catch.hpp>
 
 #include <troupe/model/partition.h>
@@ -57,4 +60,103 @@ TEST_CASE("ranges given by a person are checked") {
   REQUIRE_THAT(check({}).message(), Contains("no layers"));
   REQUIRE_THAT(check({{0, 10}, {10, 30}}, 1).message(), Contains("2 layer ranges"));
   REQUIRE(check({{5, 5}}).code() == Code::kInvalidArgument);
+}
+
+namespace {
+
+MemoryNeed need_of(std::vector<std::uint64_t> layers, std::uint64_t shared = 0) {
+  MemoryNeed need;
+  need.layers = std::move(layers);
+  need.shared = shared;
+  return need;
+}
+
+std::vector<LayerRange> place_or_fail(const MemoryNeed& need, std::vector<std::size_t> capacities,
+                                      std::vector<std::uint64_t> memories) {
+  auto ranges = place_layers(need, need.layers.size(), capacities, memories);
+  INFO(ranges.message());
+  REQUIRE(ranges.is_ok());
+  return *ranges;
+}
+
+}  // namespace
+
+TEST_CASE("with memory enough, layers are placed as they are split") {
+  const MemoryNeed need = need_of(std::vector<std::uint64_t>(30, 10));
+  REQUIRE(place_or_fail(need, {1, 2}, {1000, 1000}) == split_or_fail(30, {1, 2}));
+  // What is not known fits; nodes beyond the layers hold nothing.
+  auto unknown =
+      place_layers({}, 2, std::vector<std::size_t>{1, 1, 1}, std::vector<std::uint64_t>{0, 0, 0});
+  REQUIRE(unknown.is_ok());
+  REQUIRE(*unknown == std::vector<LayerRange>{{0, 1}, {1, 2}, {2, 2}});
+}
+
+TEST_CASE("a node gets no more than fits, and the others what it cannot take") {
+  const MemoryNeed need = need_of(std::vector<std::uint64_t>(30, 10));
+  REQUIRE(place_or_fail(need, {1, 1}, {50, 1000}) == std::vector<LayerRange>{{0, 5}, {5, 30}});
+  REQUIRE(place_or_fail(need, {1, 1}, {1000, 50}) == std::vector<LayerRange>{{0, 25}, {25, 30}});
+  REQUIRE(place_or_fail(need, {1, 1, 1}, {100, 9, 200}) ==
+          std::vector<LayerRange>{{0, 10}, {10, 10}, {10, 30}});
+  // Just enough.
+  REQUIRE(place_or_fail(need, {8, 1}, {100, 200}) == std::vector<LayerRange>{{0, 10}, {10, 30}});
+}
+
+TEST_CASE("placement finds a way whenever there is one, and only then") {
+  for (unsigned seed = 1; seed <= 3000; ++seed) {
+    unsigned state = seed * 2654435761u;
+    const auto draw = [&](unsigned below) {
+      state = state * 1664525u + 1013904223u;
+      return (state >> 8) % below;
+    };
+    MemoryNeed need;
+    const std::size_t layers = 1 + draw(9), nodes = 1 + draw(4);
+    for (std::size_t i = 0; i < layers; ++i) need.layers.push_back(1 + draw(20));
+    // What both ends have is at most what either has.
+    const auto ends = std::min(need.layers.front(), need.layers.back());
+    if (layers > 1) need.shared = draw(static_cast<unsigned>(ends) + 1);
+    std::vector<std::size_t> capacities;
+    std::vector<std::uint64_t> memories;
+    for (std::size_t i = 0; i < nodes; ++i) {
+      capacities.push_back(1 + draw(8));
+      memories.push_back(draw(60));
+    }
+    // Every cut there is, tried out.
+    std::vector<std::size_t> cuts(nodes + 1, 0);
+    cuts[nodes] = layers;
+    const std::function<bool(std::size_t)> any = [&](std::size_t node) {
+      if (node + 1 == nodes) return need.of({cuts[node], layers}) <= memories[node];
+      for (std::size_t end = cuts[node]; end <= layers; ++end) {
+        cuts[node + 1] = end;
+        if (need.of({cuts[node], end}) <= memories[node] && any(node + 1)) return true;
+      }
+      return false;
+    };
+    const bool possible = any(0);
+    const auto placed = place_layers(need, layers, capacities, memories);
+    INFO("seed " << seed << ": " << placed.message());
+    REQUIRE(placed.is_ok() == possible);
+    if (!placed) {
+      REQUIRE(placed.code() == Code::kResourceExhausted);
+      REQUIRE_THAT(placed.message(), Contains("are missing"));
+      continue;
+    }
+    std::size_t begin = 0;
+    REQUIRE(placed->size() == nodes);
+    for (std::size_t i = 0; i < nodes; ++i) {
+      const LayerRange range = (*placed)[i];
+      REQUIRE(need.of(range) <= memories[i]);
+      if (range.begin == range.end) continue;
+      REQUIRE(range.begin == begin);
+      begin = range.end;
+    }
+    REQUIRE(begin == layers);
+  }
+}
+
+TEST_CASE("what is missing is what one more node would have to bring") {
+  const MemoryNeed need = need_of({1024, 1024, 1024, 1024});
+  const auto placed =
+      place_layers(need, 4, std::vector<std::size_t>{1, 1}, std::vector<std::uint64_t>{1024, 1500});
+  REQUIRE_THAT(placed.message(), Contains("needs 4.0 KiB") && Contains("2 nodes have 2.5 KiB"));
+  REQUIRE_THAT(placed.message(), Contains("1.6 KiB are missing"));  // 3 * 1024 - 1500
 }
