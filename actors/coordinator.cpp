@@ -57,7 +57,8 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
       },
       [self](cancel_atom, std::uint64_t request) { cancel(self, request); },
       [self, setup](status_atom) {
-        return status_json(*self->state.state, *setup, setup->link->counters());
+        return status_json(*self->state.state, *setup, setup->link->counters(),
+                           uses_of(self, setup));
       },
       [self, setup](stop_atom, bool everywhere) { stop_cluster(self, setup, everywhere); },
       [self, setup](const FramePtr& frame) {
@@ -73,6 +74,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         for (const net::PublicKey& key : self->state.state->tick(monotonic_us())) {
           lose_node(self, setup, key, "no heartbeat for 2 s");
         }
+        release_unused(self, setup);
         self->delayed_send(self, kTick, tick_atom::value);
       },
       [self, setup](loaded_atom, std::uint64_t number, const StatusPtr& status) {
@@ -80,7 +82,9 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
       },
       [self](idle_atom, std::uint64_t epoch, std::uint64_t submitted) {
         const auto engine = self->state.engines.find(epoch);
-        if (engine != self->state.engines.end()) engine->second.idle_after = submitted;
+        if (engine == self->state.engines.end()) return;
+        engine->second.idle_after = submitted;
+        engine->second.used_us = monotonic_us();
       },
   };
 }

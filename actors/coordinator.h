@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,14 +24,24 @@ struct CoordinatorSetup {
   bulk_actor bulk;
   std::shared_ptr<Admission> admission;  // null in a process without sockets
   net::Endpoint advertise;
-  std::string role = "head";      // what `status` says: "head" or "local"
+  std::string role = "head";  // what `status` says: "head" or "local"
+  // How long a model that nobody uses stays loaded; absent: for ever.
+  std::optional<std::int64_t> keep_alive_us;
   bool works = true;              // this process holds layers
   std::function<void()> on_stop;  // a client asked this daemon to stop
 };
 coordinator_actor spawn_coordinator(caf::actor_system& system, CoordinatorSetup setup);
 
+// What a deployment's engine does, for `status`.
+struct DeploymentUse {
+  std::uint64_t running = 0, queued = 0;   // requests that are answered; that wait for their turn
+  std::uint64_t requests = 0, tokens = 0;  // since it was loaded
+  bool busy = false;
+  std::optional<std::int64_t> left_s;  // until it is unloaded; absent: busy, or for ever
+};
 // The answer to `troupe status --json`. Pure.
 std::string status_json(const ClusterState& state, const CoordinatorSetup& setup,
-                        const LinkCounters& counters);
+                        const LinkCounters& counters,
+                        const std::map<std::uint64_t, DeploymentUse>& uses);
 
 }  // namespace troupe::actors

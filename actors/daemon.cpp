@@ -300,6 +300,7 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
     coordinator.admission = admission;
     coordinator.advertise = advertise;
     coordinator.works = options.work;
+    if (options.keep_alive_s >= 0) coordinator.keep_alive_us = options.keep_alive_s * 1'000'000;
     coordinator.on_stop = [raw] { raw->ask_stop(Status::ok()); };
     host.link->attach(actors::Room::kCoordinator,
                       host.track(actors::spawn_coordinator(host.system(), std::move(coordinator))));
@@ -318,7 +319,8 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   node.device = device.actor;
   node.threads = device.threads;
   node.isa = device.isa;
-  node.memory_bytes = actors::machine_memory_bytes();
+  node.memory_bytes =
+      options.memory_bytes != 0 ? options.memory_bytes : actors::machine_memory_bytes();
   node.bulk_bytes_in = host.bulk_bytes_in;
   node.on_joined = [joined](Result<std::string> name) { joined->set_value(std::move(name)); };
   node.on_stop = [raw](const Status& why) { raw->ask_stop(why); };

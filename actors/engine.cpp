@@ -85,11 +85,12 @@ struct EngineShell {
 using Self = engine_actor::stateful_pointer<EngineShell>;
 using Setup = std::shared_ptr<const EngineSetup>;
 
-void publish(Self self, std::vector<EngineEvent> events) {
+void publish(Self self, const Setup& setup, std::vector<EngineEvent> events) {
   for (EngineEvent& event : events) {
     const auto sink = self->state.sinks.find(event.request);
     if (sink == self->state.sinks.end()) continue;
     if (event.token) {
+      setup->counters->tokens.fetch_add(1, std::memory_order_relaxed);
       self->send(sink->second, std::make_shared<const Token>(std::move(*event.token)));
     }
     if (event.finished) {
@@ -114,8 +115,10 @@ void drive(Self self, const Setup& setup) {
     }
     failed.code = static_cast<std::uint8_t>(sent.code());
     failed.text = "the first stage cannot be reached: " + sent.message();
-    publish(self, state.on_failed(planned->id, failed, monotonic_us()));
+    publish(self, setup, state.on_failed(planned->id, failed, monotonic_us()));
   }
+  setup->counters->running = state.active() - state.waiting();
+  setup->counters->queued = state.waiting();
   if (state.idle() && setup->coordinator && self->state.told_idle != self->state.submitted) {
     self->state.told_idle = self->state.submitted;
     self->send(setup->coordinator, idle_atom::value, setup->epoch, self->state.submitted);
@@ -165,10 +168,10 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
   EngineState& state = *self->state.state;
   if (frame.header.type == static_cast<std::uint16_t>(MessageType::kStepDone)) {
     const auto done = decode_body<StepDone>(*setup->link, frame);
-    if (done) publish(self, state.on_done(frame.header.step, *done, monotonic_us()));
+    if (done) publish(self, setup, state.on_done(frame.header.step, *done, monotonic_us()));
   } else {
     const auto failed = decode_body<StepFailed>(*setup->link, frame);
-    if (failed) publish(self, state.on_failed(frame.header.step, *failed, monotonic_us()));
+    if (failed) publish(self, setup, state.on_failed(frame.header.step, *failed, monotonic_us()));
   }
   drive(self, setup);
 }
@@ -192,17 +195,17 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
         submit(self, setup, *request, sink);
       },
       [self, setup](cancel_atom, std::uint64_t request) {
-        publish(self, self->state.state->cancel(request, monotonic_us()));
+        publish(self, setup, self->state.state->cancel(request, monotonic_us()));
         drive(self, setup);
       },
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
-      [self](fail_atom, const StatusPtr& why) {
+      [self, setup](fail_atom, const StatusPtr& why) {
         self->state.failed = *why;
-        publish(self, self->state.state->fail_all(*why, monotonic_us()));
+        publish(self, setup, self->state.state->fail_all(*why, monotonic_us()));
         self->quit();
       },
       [self, setup](tick_atom) {
-        publish(self, self->state.state->expire(monotonic_us()));
+        publish(self, setup, self->state.state->expire(monotonic_us()));
         drive(self, setup);
         self->delayed_send(self, kTick, tick_atom::value);
       },

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <ctime>
 #include <memory>
 #include <optional>
@@ -15,6 +16,12 @@
 
 namespace troupe::actors {
 
+// What an engine does, for `status`; written by it alone, read by anyone.
+struct EngineCounters {
+  std::atomic<std::uint64_t> running{0}, queued{0};  // requests: with steps sent; waiting for that
+  std::atomic<std::uint64_t> tokens{0};              // of answers
+};
+
 struct EngineSetup {
   std::uint64_t epoch = 0;
   net::PublicKey first_stage{};
@@ -22,6 +29,7 @@ struct EngineSetup {
   std::shared_ptr<const model::Tokenizer> tokenizer;
   std::shared_ptr<const model::ChatTemplate> chat_template;  // null: the model has none
   std::shared_ptr<Link> link;
+  std::shared_ptr<EngineCounters> counters = std::make_shared<EngineCounters>();
   coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom, epoch)
 };
 engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);

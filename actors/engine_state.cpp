@@ -311,4 +311,10 @@ void EngineState::end(std::uint64_t id, std::string reason, const Status& error,
   turn_.erase(std::find(turn_.begin(), turn_.end(), id));
 }
 
+std::size_t EngineState::waiting() const {
+  return static_cast<std::size_t>(
+      std::count_if(requests_.begin(), requests_.end(),
+                    [](const auto& entry) { return entry.second.sent == 0; }));
+}
+
 }  // namespace troupe::actors

@@ -96,6 +96,8 @@ class EngineState {
   std::vector<EngineEvent> expire(std::int64_t now_us);
 
   std::size_t active() const { return requests_.size(); }
+  // Of the active ones, those of which no step has gone out yet.
+  std::size_t waiting() const;
   std::size_t steps_in_flight() const { return in_flight_.size(); }
   bool idle() const { return requests_.empty() && in_flight_.empty() && closed_.empty(); }
 

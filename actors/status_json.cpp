@@ -39,7 +39,8 @@ json node_json(const ClusterState& state, const NodeRecord& node) {
           {"refused_frames", node.stats.refused_frames}};
 }
 
-json deployment_json(const ClusterState& state, const Deployment& deployment) {
+json deployment_json(const ClusterState& state, const Deployment& deployment,
+                     const CoordinatorSetup& setup, const DeploymentUse& use) {
   json stages = json::array();
   for (const StagePlan& stage : deployment.stages) {
     const NodeRecord* node = state.node(stage.node);
@@ -47,17 +48,28 @@ json deployment_json(const ClusterState& state, const Deployment& deployment) {
                       {"layers", model::to_string(stage.layers)},
                       {"weights_bytes", stage.weights_bytes}});
   }
-  return {{"model", deployment.manifest.name},
-          {"sha256", deployment.manifest.model},
-          {"epoch", deployment.epoch},
-          {"state", life_name(deployment.life)},
-          {"stages", stages}};
+  json out = {{"model", deployment.manifest.name},
+              {"sha256", deployment.manifest.model},
+              {"epoch", deployment.epoch},
+              {"state", life_name(deployment.life)},
+              {"stages", stages},
+              {"busy", use.busy},
+              {"running", use.running},
+              {"queued", use.queued},
+              {"requests", use.requests},
+              {"tokens", use.tokens},
+              {"keep_alive_s", nullptr},  // null: for ever
+              {"unload_in_s", nullptr}};  // null: not while it works, or never
+  if (setup.keep_alive_us) out["keep_alive_s"] = *setup.keep_alive_us / 1'000'000;
+  if (use.left_s) out["unload_in_s"] = *use.left_s;
+  return out;
 }
 
 }  // namespace
 
 std::string status_json(const ClusterState& state, const CoordinatorSetup& setup,
-                        const LinkCounters& counters) {
+                        const LinkCounters& counters,
+                        const std::map<std::uint64_t, DeploymentUse>& uses) {
   json out;
   out["role"] = setup.role;
   out["cluster"] = setup.admission ? setup.admission->cluster_name() : "";
@@ -65,7 +77,9 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
   for (const NodeRecord* node : state.nodes()) out["nodes"].push_back(node_json(state, *node));
   out["deployments"] = json::array();
   for (const auto& [epoch, deployment] : state.deployments()) {
-    out["deployments"].push_back(deployment_json(state, deployment));
+    const auto use = uses.find(epoch);
+    out["deployments"].push_back(deployment_json(
+        state, deployment, setup, use != uses.end() ? use->second : DeploymentUse{}));
   }
   const net::Counters& t = counters.transport;
   out["counters"] = {{"frames_in", t.frames_in},
@@ -76,6 +90,8 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
                      {"rejected_checksum", t.rejected_checksum},
                      {"rejected_sequence", t.rejected_sequence},
                      {"rejected_cluster", t.rejected_cluster},
+                     {"rejected_revoked", t.rejected_revoked},
+                     {"rejected_version", t.rejected_version},
                      {"refused_keys", t.refused_keys},
                      {"send_overflow", t.send_overflow},
                      {"stale_frames", counters.stale_frames},

@@ -15,7 +15,7 @@ void submit(Self self, const SubmitPtr& request, const token_sink& sink) {
     self->send(sink, FinishedPtr(std::move(finished)));
     return;
   }
-  ++engine->second.submitted;
+  engine->second.asked(monotonic_us());
   self->send(engine->second.engine, submit_atom::value, request, sink);
 }
 
@@ -89,8 +89,8 @@ void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
     case MessageType::kStatusQuery:
       if (const auto message = decode_body<StatusQuery>(link, frame)) {
         tell(setup, peer, MessageType::kStatusReply,
-             StatusReply{message->request,
-                         status_json(*self->state.state, *setup, link.counters())});
+             StatusReply{message->request, status_json(*self->state.state, *setup, link.counters(),
+                                                       uses_of(self, setup))});
       }
       break;
     case MessageType::kStopCluster:

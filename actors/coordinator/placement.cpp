@@ -2,11 +2,14 @@
 #include <troupe/model/chat_source.h>
 #include <troupe/model/chat_template.h>
 #include <troupe/model/id_tokenizer.h>
+#include <troupe/model/memory_need.h>
 
 namespace troupe::actors::coordinator {
 namespace {
 
 constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
+// Positions whose keys and values a placement counts on, where the model has more.
+constexpr std::size_t kPlannedContext = 4096;
 
 ModelReady refusal(const Status& why) {
   ModelReady ready;
@@ -106,6 +109,38 @@ Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& depl
   return engine;
 }
 
+// Plans a model; where memory is short, models that nobody uses make room, the one used longest ago
+// first.
+Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Opening& opening) {
+  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
+  TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+  if (!config.causal) {
+    return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
+                                              "), which generates no text; 'troupe logits' runs "
+                                              "it");
+  }
+  const model::MemoryNeed need =
+      model::memory_need(source->header(), config, kv_type_of(opening.open.kv),
+                         std::min(config.context_max, kPlannedContext));
+  for (;;) {
+    auto planned = self->state.state->plan(opening.open.manifest, config.layers, opening.ranges,
+                                           opening.sources, opening.open.kv, need);
+    if (planned || planned.code() != Code::kResourceExhausted) return planned;
+    const std::int64_t now = monotonic_us();
+    auto oldest = self->state.engines.end();
+    for (auto it = self->state.engines.begin(); it != self->state.engines.end(); ++it) {
+      const bool in_use =
+          !it->second.idle() || (it->second.awaited > 0 && now - it->second.used_us < kOpenGraceUs);
+      const bool older =
+          oldest == self->state.engines.end() || it->second.used_us < oldest->second.used_us;
+      if (!in_use && older) oldest = it;
+    }
+    if (oldest == self->state.engines.end()) return planned;
+    end_deployment(self, setup, oldest->first,
+                   Status(Code::kCancelled, "the model made room for another one; ask again"));
+  }
+}
+
 // The header is here: find or make the deployment.
 void place(Self self, const Setup& setup, Opening opening) {
   ClusterState& state = *self->state.state;
@@ -125,17 +160,7 @@ void place(Self self, const Setup& setup, Opening opening) {
       end_deployment(self, setup, epoch,
                      Status(Code::kCancelled, "the model was placed anew; ask again"));
     }
-    const auto planned = [&]() -> Result<std::uint64_t> {
-      TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
-      TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-      if (!config.causal) {
-        return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
-                                                  "), which generates no text; 'troupe logits' "
-                                                  "runs it");
-      }
-      return state.plan(opening.open.manifest, config.layers, opening.ranges, opening.sources,
-                        opening.open.kv);
-    }();
+    const auto planned = plan_with_room(self, setup, opening);
     if (!planned) return refuse_all(planned.status());
     deployment = state.find(*planned);
     auto& waiting = self->state.waiting[*planned];
@@ -143,11 +168,15 @@ void place(Self self, const Setup& setup, Opening opening) {
     begin_allowing(self, setup, *deployment);
     return;
   }
-  if (self->state.engines.contains(deployment->epoch)) {
+  const auto engine = self->state.engines.find(deployment->epoch);
+  if (engine != self->state.engines.end()) {
     ModelReady ready;
     ready.epoch = deployment->epoch;
     ready.stages = state.stage_names(*deployment);
-    for (const Reply& reply : opening.replies) reply(ready);
+    for (const Reply& reply : opening.replies) {
+      engine->second.opened(monotonic_us());
+      reply(ready);
+    }
     return;
   }
   auto& waiting = self->state.waiting[deployment->epoch];
@@ -194,6 +223,40 @@ void end_deployment(Self self, const Setup& setup, std::uint64_t epoch, const St
   self->state.state->erase(epoch);
 }
 
+void release_unused(Self self, const Setup& setup) {
+  std::vector<std::uint64_t> unused;
+  for (const auto& [epoch, entry] : self->state.engines) {
+    const auto left = entry.left_us(setup->keep_alive_us, monotonic_us());
+    if (left && *left == 0) unused.push_back(epoch);
+  }
+  for (const std::uint64_t epoch : unused) {
+    const Deployment* deployment = self->state.state->find(epoch);
+    if (deployment != nullptr) {
+      log(LogLevel::kInfo, "unloading " + deployment->manifest.name + ": nobody has used it for " +
+                               std::to_string(*setup->keep_alive_us / 1'000'000) + " s");
+    }
+    end_deployment(
+        self, setup, epoch,
+        Status(Code::kCancelled, "the model was unloaded after --keep-alive; ask again"));
+  }
+}
+
+std::map<std::uint64_t, DeploymentUse> uses_of(Self self, const Setup& setup) {
+  std::map<std::uint64_t, DeploymentUse> uses;
+  for (const auto& [epoch, entry] : self->state.engines) {
+    DeploymentUse& use = uses[epoch];
+    use.busy = !entry.idle();
+    use.running = entry.counters->running;
+    use.queued = entry.counters->queued;
+    use.requests = entry.submitted;
+    use.tokens = entry.counters->tokens;
+    if (const auto left = entry.left_us(setup->keep_alive_us, monotonic_us())) {
+      use.left_s = (*left + 999'999) / 1'000'000;
+    }
+  }
+  return uses;
+}
+
 // Then the holder of the weights dials them, we dial the first stage, and everyone loads.
 void begin_loading(Self self, const Setup& setup, const Deployment& deployment) {
   const net::PublicKey me = setup->link->self();
@@ -235,8 +298,14 @@ void begin_serving(Self self, const Setup& setup, std::uint64_t epoch) {
   auto engine = make_engine_setup(setup, *deployment);
   if (!engine) return end_deployment(self, setup, epoch, engine.status());
   engine->coordinator = self;
+  EngineEntry entry;
+  entry.counters = engine->counters = std::make_shared<EngineCounters>();
+  entry.used_us = monotonic_us();
+  const auto waiting = self->state.waiting.find(epoch);
+  entry.awaited = waiting != self->state.waiting.end() ? waiting->second.size() : 0;
   const engine_actor actor = spawn_engine(self->system(), std::move(*engine));
-  self->state.engines[epoch] = {actor};
+  entry.engine = actor;
+  self->state.engines[epoch] = std::move(entry);
   setup->link->attach_engine(epoch, actor);
   ModelReady ready;
   ready.epoch = epoch;

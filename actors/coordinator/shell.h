@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -21,11 +22,29 @@ struct Client {
   std::shared_ptr<RequestNames> names = std::make_shared<RequestNames>();
 };
 
+// Who opened a model and has not asked yet finds it loaded for so long, whatever --keep-alive says.
+constexpr std::int64_t kOpenGraceUs = 5'000'000;
+
 struct EngineEntry {
   engine_actor engine;
+  std::shared_ptr<EngineCounters> counters;
   std::uint64_t submitted = 0;   // requests sent to it
   std::uint64_t idle_after = 0;  // it said: nothing to do after so many
+  std::uint64_t awaited = 0;     // opened, and no request has come of it yet
+  std::int64_t used_us = 0;      // when it was last opened, asked, or had answered
   bool idle() const { return submitted == idle_after; }
+  void opened(std::int64_t now_us) { ++awaited, used_us = now_us; }
+  void asked(std::int64_t now_us) {
+    ++submitted, used_us = now_us;
+    if (awaited > 0) --awaited;
+  }
+  // How long it stays; nothing while it works or when it stays for ever.
+  std::optional<std::int64_t> left_us(std::optional<std::int64_t> keep_alive_us,
+                                      std::int64_t now_us) const {
+    if (!keep_alive_us || !idle()) return std::nullopt;
+    const std::int64_t keep = awaited > 0 ? std::max(*keep_alive_us, kOpenGraceUs) : *keep_alive_us;
+    return std::max<std::int64_t>(0, used_us + keep - now_us);
+  }
 };
 
 // An open that waits for the header of its model.
@@ -67,6 +86,10 @@ void on_header(Self self, const Setup& setup, std::uint64_t number, const Status
 void begin_loading(Self self, const Setup& setup, const Deployment& deployment);
 // Starts the engine of a deployment whose stages are loaded and whose first stage can be reached.
 void begin_serving(Self self, const Setup& setup, std::uint64_t epoch);
+// Lets go of models that nobody has used for --keep-alive.
+void release_unused(Self self, const Setup& setup);
+// What `status` says of the engines.
+std::map<std::uint64_t, DeploymentUse> uses_of(Self self, const Setup& setup);
 // Its requests and those who wait for it get `why`, its nodes let go.
 void end_deployment(Self self, const Setup& setup, std::uint64_t epoch, const Status& why);
 

@@ -9,6 +9,7 @@
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/output.h>
+#include <troupe/tools/troupe/units.h>
 
 namespace troupe::tools {
 namespace {
@@ -66,6 +67,16 @@ Action add_view(CLI::App& app, View view) {
   };
 }
 
+std::string stay_of(const nlohmann::json& deployment) {
+  if (deployment.value("busy", false)) return "in use";
+  const auto left = deployment.find("unload_in_s");
+  if (left != deployment.end() && left->is_number()) {
+    return format_duration(left->get<std::int64_t>());
+  }
+  const auto keep = deployment.find("keep_alive_s");
+  return keep != deployment.end() && keep->is_null() ? "forever" : "-";
+}
+
 void print_nodes(const nlohmann::json& status) {
   std::vector<std::vector<std::string>> rows = {
       {"NAME", "ADDRESS", "STATE", "LAYERS", "WEIGHTS", "KV", "THREADS"}};
@@ -84,7 +95,8 @@ void print_deployments(const nlohmann::json& status) {
     std::printf("no model is loaded; `troupe run MODEL \"prompt\"` loads one\n");
     return;
   }
-  std::vector<std::vector<std::string>> rows = {{"MODEL", "STATE", "LAYERS", "WEIGHTS", "SHA256"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"MODEL", "STATE", "LAYERS", "WEIGHTS", "STAYS", "SHA256"}};
   for (const nlohmann::json& deployment : deployments) {
     std::string layers;
     std::uint64_t bytes = 0;
@@ -94,7 +106,8 @@ void print_deployments(const nlohmann::json& status) {
       bytes += stage.value("weights_bytes", std::uint64_t{0});
     }
     rows.push_back({text_of(deployment, "model"), text_of(deployment, "state"), layers,
-                    format_bytes(bytes), text_of(deployment, "sha256").substr(0, 12)});
+                    format_bytes(bytes), stay_of(deployment),
+                    text_of(deployment, "sha256").substr(0, 12)});
   }
   print_table(rows);
 }

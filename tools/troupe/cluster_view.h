@@ -26,6 +26,8 @@ Action add_view(CLI::App& app, View view);
 
 void print_nodes(const nlohmann::json& status);
 void print_deployments(const nlohmann::json& status);
+// How much longer a model stays loaded: "in use", "4m 10s", "forever", "-".
+std::string stay_of(const nlohmann::json& deployment);
 void print_counters(const nlohmann::json& status);
 
 // A member as text, "" when absent; a number in its shortest form.
