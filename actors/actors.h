@@ -9,6 +9,7 @@
 
 #include <troupe/actors/messages/deploy.h>
 #include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/manage.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/transformer.h>
@@ -40,6 +41,8 @@ using ReadyPtr = std::shared_ptr<const ModelReady>;
 using SubmitPtr = std::shared_ptr<const Submit>;
 using TokenPtr = std::shared_ptr<const Token>;
 using FinishedPtr = std::shared_ptr<const Finished>;
+using ManagePtr = std::shared_ptr<const Manage>;
+using ManagedPtr = std::shared_ptr<const Managed>;
 using StatusPtr = std::shared_ptr<const Status>;
 
 // Work for the device's thread; it alone may touch the device.
@@ -77,6 +80,7 @@ using open_atom = caf::atom_constant<caf::atom("open")>;
 using submit_atom = caf::atom_constant<caf::atom("submit")>;
 using cancel_atom = caf::atom_constant<caf::atom("cancel")>;
 using status_atom = caf::atom_constant<caf::atom("status")>;
+using manage_atom = caf::atom_constant<caf::atom("manage")>;
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
 using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using fail_atom = caf::atom_constant<caf::atom("fail")>;
@@ -100,7 +104,8 @@ using token_sink = caf::typed_actor<caf::reacts_to<TokenPtr>, caf::reacts_to<Fin
 using service_actor = caf::typed_actor<
     caf::replies_to<open_atom, OpenPtr>::with<ReadyPtr>,
     caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
-    caf::replies_to<status_atom>::with<std::string>, caf::reacts_to<stop_atom, bool>>;
+    caf::replies_to<status_atom>::with<std::string>,
+    caf::replies_to<manage_atom, ManagePtr>::with<ManagedPtr>, caf::reacts_to<stop_atom, bool>>;
 
 // The head's: service, membership and placement.
 using coordinator_actor =
@@ -147,6 +152,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ReadyPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::SubmitPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::TokenPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FinishedPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagePtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagedPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StatusPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::DeviceJobPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StageResultPtr)

@@ -16,6 +16,7 @@ using nlohmann::json;
 constexpr std::int64_t kTokenLifeSeconds = 24 * 3600;
 constexpr std::int64_t kRenewBeforeSeconds = 3600;
 constexpr std::uint32_t kTokenUses = 1000;
+constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kFileBytesMax = 4u << 20;
 
 std::array<std::uint8_t, 16> random_seed() {
@@ -27,11 +28,18 @@ std::array<std::uint8_t, 16> random_seed() {
   return seed;
 }
 
+void name_token(TokenRecord& record) {
+  record.key = net::enrolment_key_pair(record.token).public_key;
+  record.id = key_id(record.key);
+}
+
 TokenRecord fresh_token(std::uint64_t cluster, const net::PublicKey& head, std::int64_t now) {
   TokenRecord record;
   record.token = {cluster, head, random_seed()};
+  record.created_unix_s = now;
   record.expires_unix_s = now + kTokenLifeSeconds;
   record.uses_left = kTokenUses;
+  name_token(record);
   return record;
 }
 
@@ -78,36 +86,103 @@ Status broken(const std::filesystem::path& path, const char* field) {
 
 std::filesystem::path head_file(const std::filesystem::path& home) { return home / "head.json"; }
 
+std::string key_id(const net::PublicKey& key) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string id;
+  for (std::size_t i = 0; i < 4; ++i) {
+    id += kDigits[key[i] >> 4];
+    id += kDigits[key[i] & 15];
+  }
+  return id;
+}
+
+namespace {
+
+Result<TokenRecord> read_token(const std::filesystem::path& path, const json& object) {
+  TokenRecord record;
+  std::string text;
+  if (!object.is_object() || !read(object, "token", &text)) return broken(path, "token");
+  auto parsed = net::parse_token(text);
+  if (!parsed) return broken(path, "token");
+  record.token = *parsed;
+  if (!read(object, "token_expires", &record.expires_unix_s) ||
+      !read(object, "token_uses_left", &record.uses_left)) {
+    return broken(path, "token_expires");
+  }
+  // What earlier releases did not write.
+  read(object, "token_created", &record.created_unix_s);
+  read(object, "token_nodes", &record.nodes);
+  read(object, "token_clients", &record.clients);
+  name_token(record);
+  return record;
+}
+
+void write_token(const TokenRecord& record, json* object) {
+  (*object)["token"] = net::to_text(record.token);
+  (*object)["token_expires"] = record.expires_unix_s;
+  (*object)["token_uses_left"] = record.uses_left;
+  (*object)["token_created"] = record.created_unix_s;
+  (*object)["token_nodes"] = record.nodes;
+  (*object)["token_clients"] = record.clients;
+}
+
+// A key alone, as earlier releases wrote it, or an object.
+Result<MemberRecord> read_member(const std::filesystem::path& path, const json& entry) {
+  MemberRecord member;
+  std::string text;
+  if (entry.is_string()) {
+    text = entry.get<std::string>();
+  } else if (!entry.is_object() || !read(entry, "key", &text)) {
+    return broken(path, "nodes");
+  } else {
+    read(entry, "name", &member.name);
+    read(entry, "token", &member.token);
+    read(entry, "since", &member.since_unix_s);
+    read(entry, "revoked", &member.revoked);
+  }
+  auto key = net::key_from_z85(text);
+  if (!key) return broken(path, "nodes");
+  member.key = *key;
+  member.id = key_id(member.key);
+  return member;
+}
+
+json list_in(const json& file, const char* field) {
+  const auto found = file.find(field);
+  return found != file.end() && found->is_array() ? *found : json::array();
+}
+
+}  // namespace
+
 Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
                                           const net::PublicKey& head, std::int64_t now_unix_s) {
   Admission admission;
   admission.path_ = head_file(home);
+  admission.head_ = head;
   const auto& path = admission.path_;
   if (std::filesystem::exists(path)) {
     TROUPE_ASSIGN_OR_RETURN(const json file, read_json(path));
-    std::string token;
     if (!read(file, "cluster", &admission.cluster_)) return broken(path, "cluster");
     if (!read(file, "name", &admission.name_)) return broken(path, "name");
-    if (!read(file, "token", &token)) return broken(path, "token");
-    auto parsed = net::parse_token(token);
-    if (!parsed) return broken(path, "token");
-    admission.join_.token = *parsed;
-    if (!read(file, "token_expires", &admission.join_.expires_unix_s) ||
-        !read(file, "token_uses_left", &admission.join_.uses_left)) {
-      return broken(path, "token_expires");
+    TROUPE_ASSIGN_OR_RETURN(TokenRecord join, read_token(path, file));
+    admission.tokens_.push_back(std::move(join));
+    if (!file.contains("nodes") || !file["nodes"].is_array()) return broken(path, "nodes");
+    for (const json& entry : file["nodes"]) {
+      TROUPE_ASSIGN_OR_RETURN(MemberRecord member, read_member(path, entry));
+      admission.members_.push_back(std::move(member));
     }
-    std::vector<std::string> nodes;
-    if (!read(file, "nodes", &nodes)) return broken(path, "nodes");
-    for (const std::string& text : nodes) {
-      auto key = net::key_from_z85(text);
-      if (!key) return broken(path, "nodes");
-      admission.nodes_.push_back(*key);
+    for (const json& entry : list_in(file, "tokens")) {
+      TROUPE_ASSIGN_OR_RETURN(TokenRecord record, read_token(path, entry));
+      if (record.usable(now_unix_s) && record.token.head == head) {
+        admission.tokens_.push_back(std::move(record));
+      }
     }
   } else {
     admission.cluster_ = net::random_u64();
     admission.name_ = cluster_name_of(admission.cluster_);
+    admission.tokens_.push_back(fresh_token(admission.cluster_, head, now_unix_s));
   }
-  TokenRecord& join = admission.join_;
+  TokenRecord& join = admission.tokens_.front();
   if (join.token.head != head || join.uses_left == 0 ||
       join.expires_unix_s < now_unix_s + kRenewBeforeSeconds) {
     join = fresh_token(admission.cluster_, head, now_unix_s);
@@ -123,41 +198,140 @@ Status Admission::save() const {
   json file;
   file["cluster"] = cluster_;
   file["name"] = name_;
-  file["token"] = net::to_text(join_.token);
-  file["token_expires"] = join_.expires_unix_s;
-  file["token_uses_left"] = join_.uses_left;
+  write_token(tokens_.front(), &file);
+  file["tokens"] = json::array();
+  for (std::size_t i = 1; i < tokens_.size(); ++i) {
+    json object;
+    write_token(tokens_[i], &object);
+    file["tokens"].push_back(std::move(object));
+  }
   file["nodes"] = json::array();
-  for (const net::PublicKey& key : nodes_) file["nodes"].push_back(net::to_z85(key));
-  return write_file_atomically(path_, file.dump(2) + "\n", 0600);
+  for (const MemberRecord& member : members_) {
+    file["nodes"].push_back({{"key", net::to_z85(member.key)},
+                             {"name", member.name},
+                             {"token", member.token},
+                             {"since", member.since_unix_s},
+                             {"revoked", member.revoked}});
+  }
+  return write_file_atomically(
+      path_, file.dump(2, ' ', false, json::error_handler_t::replace) + "\n", 0600);
+}
+
+bool Admission::is_revoked(const net::PublicKey& key) const {
+  return std::any_of(members_.begin(), members_.end(), [&](const MemberRecord& member) {
+    return member.revoked && member.key == key;
+  });
+}
+
+std::vector<std::pair<net::PublicKey, net::Role>> Admission::allowed() const {
+  std::vector<std::pair<net::PublicKey, net::Role>> keys;
+  for (const TokenRecord& record : tokens_) keys.emplace_back(record.key, net::Role::kEnrol);
+  keys.emplace_back(local_.key, net::Role::kEnrol);
+  for (const MemberRecord& member : members_) {
+    if (!member.revoked) keys.emplace_back(member.key, net::Role::kNode);
+  }
+  return keys;
 }
 
 Status Admission::enrol(const net::PublicKey& via, const net::PublicKey& key, net::Role role,
                         std::int64_t now_unix_s) {
-  const bool is_join = via == net::enrolment_key_pair(join_.token).public_key;
-  const bool is_local = via == net::enrolment_key_pair(local_.token).public_key;
-  if (!is_join && !is_local) {
-    return Status(Code::kPermissionDenied, "this token is not one of this cluster");
+  const auto refused = [](const std::string& why) { return Status(Code::kPermissionDenied, why); };
+  const bool is_local = via == local_.key;
+  const auto named = std::find_if(tokens_.begin(), tokens_.end(),
+                                  [&](const TokenRecord& record) { return record.key == via; });
+  if (!is_local && named == tokens_.end()) {
+    return refused("this token is not one of this cluster");
   }
-  TokenRecord& record = is_join ? join_ : local_;
+  TokenRecord& record = is_local ? local_ : *named;
   const bool node = role == net::Role::kNode;
   const bool may = (node && record.nodes) || (role == net::Role::kClient && record.clients);
-  if (!may) {
-    return Status(Code::kPermissionDenied,
-                  std::string("this token cannot enrol a ") + net::role_name(role));
-  }
+  if (!may) return refused(std::string("this token cannot enrol a ") + net::role_name(role));
+  const char* const anew = "; 'troupe key new' on the head's machine makes a new one";
   if (record.expires_unix_s != 0 && now_unix_s > record.expires_unix_s) {
-    return Status(Code::kPermissionDenied,
-                  "this token has expired; restart the head, it prints a new one");
+    return refused(std::string("this token has expired") + anew);
   }
-  const bool known = std::find(nodes_.begin(), nodes_.end(), key) != nodes_.end();
+  if (is_revoked(key)) {
+    return refused(
+        "the key of this node was revoked (troupe key revoke); a new --home makes a "
+        "new key, which needs a token that still holds");
+  }
+  const bool known = std::any_of(members_.begin(), members_.end(),
+                                 [&](const MemberRecord& member) { return member.key == key; });
   if (is_local || (node && known)) return Status::ok();
-  if (record.uses_left == 0) {
-    return Status(Code::kPermissionDenied,
-                  "this token is used up; restart the head, it prints a new one");
-  }
+  if (record.uses_left == 0) return refused(std::string("this token is used up") + anew);
   --record.uses_left;
-  if (node) nodes_.push_back(key);
+  if (node) members_.push_back({key_id(key), key, "", record.id, now_unix_s, false});
   return save();
+}
+
+Status Admission::rename(const net::PublicKey& key, const std::string& name) {
+  for (MemberRecord& member : members_) {
+    if (member.key != key || member.name == name) continue;
+    member.name = name;
+    return save();
+  }
+  return Status::ok();
+}
+
+Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int64_t now_unix_s) {
+  if (request.uses == 0 || (!request.nodes && !request.clients) || request.lifetime_s < 0) {
+    return Status(Code::kInvalidArgument, "a token enrols somebody, at least once");
+  }
+  std::erase_if(tokens_, [&](const TokenRecord& record) {
+    return &record != &tokens_.front() && !record.usable(now_unix_s);
+  });
+  if (tokens_.size() >= kTokensMax) {
+    return Status(Code::kResourceExhausted,
+                  "there are " + std::to_string(kTokensMax) +
+                      " tokens already; revoke some (troupe key ls, troupe key revoke ID)");
+  }
+  TokenRecord record = fresh_token(cluster_, head_, now_unix_s);
+  record.nodes = request.nodes;
+  record.clients = request.clients;
+  record.uses_left = request.uses;
+  record.expires_unix_s = request.lifetime_s == 0 ? 0 : now_unix_s + request.lifetime_s;
+  tokens_.push_back(record);
+  TROUPE_RETURN_IF_ERROR(save());
+  return record;
+}
+
+Result<Revoked> Admission::revoke(const std::string& id_or_name) {
+  for (TokenRecord& record : tokens_) {
+    if (record.id != id_or_name || record.uses_left == 0) continue;
+    const Revoked revoked{record.key, false, "token " + record.id + " enrols nobody any more"};
+    record.uses_left = 0;  // the join token is made anew at the next start
+    TROUPE_RETURN_IF_ERROR(save());
+    return revoked;
+  }
+  std::vector<MemberRecord*> meant;
+  for (MemberRecord& member : members_) {
+    const bool this_one = member.id == id_or_name || member.name == id_or_name;
+    if (this_one && !member.revoked) meant.push_back(&member);
+  }
+  if (meant.empty()) {
+    return Status(Code::kNotFound, "there is no token and no node '" + id_or_name +
+                                       "' that could be revoked; 'troupe key ls' shows them");
+  }
+  if (meant.size() > 1) {
+    std::string ids;
+    for (const MemberRecord* member : meant) ids += (ids.empty() ? "" : ", ") + member->id;
+    return Status(Code::kInvalidArgument, "several nodes have been called '" + id_or_name +
+                                              "': give one of the ids " + ids);
+  }
+  MemberRecord& member = *meant.front();
+  member.revoked = true;
+  TROUPE_RETURN_IF_ERROR(save());
+  Revoked revoked{
+      member.key, true,
+      "node " + (member.name.empty() ? member.id : member.name) + " is no member any more"};
+  const auto token = std::find_if(tokens_.begin(), tokens_.end(), [&](const TokenRecord& record) {
+    return record.id == member.token && record.uses_left > 0;
+  });
+  if (token != tokens_.end()) {
+    revoked.text += "; the token that it came with still enrols others: troupe key revoke " +
+                    token->id + " ends that too";
+  }
+  return revoked;
 }
 
 Result<std::optional<Membership>> load_membership(const std::filesystem::path& home) {

@@ -21,6 +21,7 @@ struct ClientShell {
   std::uint64_t next = 1;
   std::map<std::uint64_t, caf::typed_response_promise<ReadyPtr>> opens;
   std::map<std::uint64_t, caf::typed_response_promise<std::string>> queries;
+  std::map<std::uint64_t, caf::typed_response_promise<ManagedPtr>> asks;
   std::map<std::uint64_t, token_sink> sinks;  // by Submit.request
   Status lost;
 };
@@ -34,6 +35,13 @@ ReadyPtr refusal(const Status& why) {
   ready->code = static_cast<std::uint8_t>(why.code());
   ready->text = why.message();
   return ready;
+}
+
+ManagedPtr denial(const Status& why) {
+  auto managed = std::make_shared<Managed>();
+  managed->code = static_cast<std::uint8_t>(why.code());
+  managed->text = why.message();
+  return managed;
 }
 
 FinishedPtr failure(std::uint64_t request, const Status& why) {
@@ -63,9 +71,11 @@ void lose(Self self, const Setup& setup, const Status& cause) {
   }
   for (auto& [request, promise] : state.opens) promise.deliver(refusal(why));
   for (auto& [request, promise] : state.queries) promise.deliver(std::string());
+  for (auto& [request, promise] : state.asks) promise.deliver(denial(why));
   for (auto& [request, sink] : state.sinks) self->send(sink, failure(request, why));
   state.opens.clear();
   state.queries.clear();
+  state.asks.clear();
   state.sinks.clear();
 }
 
@@ -205,6 +215,12 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         if (!found.empty()) found.mapped().deliver(std::move(message->json));
       }
       break;
+    case MessageType::kManaged:
+      if (const auto message = decode_body<Managed>(link, frame)) {
+        auto found = state.asks.extract(message->request);
+        if (!found.empty()) found.mapped().deliver(std::make_shared<const Managed>(*message));
+      }
+      break;
     default:
       break;
   }
@@ -266,6 +282,20 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
           self->state.queries[request] = promise;
         } else {
           promise.deliver(std::string());
+        }
+        return promise;
+      },
+      [self, setup](manage_atom, const ManagePtr& ask) {
+        auto promise = self->make_response_promise<ManagedPtr>();
+        Manage message = *ask;
+        message.request = self->state.next++;
+        const Status sent = self->state.phase == Phase::kConnected
+                                ? tell(setup, MessageType::kManage, message)
+                                : self->state.lost;
+        if (sent) {
+          self->state.asks[message.request] = promise;
+        } else {
+          promise.deliver(denial(sent));
         }
         return promise;
       },

@@ -117,6 +117,61 @@ Result<std::string> Cluster::status_json() {
   return json;
 }
 
+namespace {
+
+Result<std::string> ask_head(Cluster::Impl& impl, const actors::Manage& ask) {
+  caf::scoped_actor self(impl.host->system());
+  actors::ManagedPtr answer;
+  self->request(impl.service, 10s, actors::manage_atom::value,
+                std::make_shared<const actors::Manage>(ask))
+      .receive([&](const actors::ManagedPtr& managed) { answer = managed; },
+               [](const caf::error&) {});
+  if (!answer) {
+    return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
+  }
+  if (answer->code != 0) return Status(static_cast<Code>(answer->code), answer->text);
+  return answer->text;
+}
+
+actors::Manage manage_of(actors::ManageKind kind, const std::string& subject = "") {
+  actors::Manage ask;
+  ask.kind = static_cast<std::uint8_t>(kind);
+  ask.subject = subject;
+  return ask;
+}
+
+}  // namespace
+
+Result<std::string> Cluster::unload(const std::string& model, bool force) {
+  const auto path = impl_->host->store->resolve(model);
+  actors::Manage ask = manage_of(actors::ManageKind::kUnload, model);
+  ask.force = force;
+  if (path) {
+    TROUPE_ASSIGN_OR_RETURN(const auto manifest, impl_->host->store->manifest(*path));
+    ask.subject = manifest.model;
+  } else if (model.rfind("sha256:", 0) == 0) {
+    ask.subject = model.substr(7);
+  }
+  return ask_head(*impl_, ask);
+}
+
+Result<std::string> Cluster::new_token(const TokenOptions& options) {
+  actors::Manage ask = manage_of(actors::ManageKind::kKeyNew);
+  ask.nodes = options.nodes;
+  ask.clients = options.clients;
+  ask.uses = static_cast<std::uint32_t>(std::max(0, options.uses));
+  ask.lifetime_s = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options.lifetime_s));
+  return ask_head(*impl_, ask);
+}
+
+Result<std::string> Cluster::keys_json() {
+  return ask_head(*impl_, manage_of(actors::ManageKind::kKeyList));
+}
+
+Result<std::string> Cluster::revoke_key(const std::string& id_or_name) {
+  return ask_head(*impl_, manage_of(actors::ManageKind::kKeyRevoke, id_or_name));
+}
+
 Status Cluster::stop(bool everywhere) {
   if (impl_->local) {
     return Status(Code::kFailedPrecondition, "this process is no daemon; there is nothing to stop");

@@ -60,6 +60,9 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         return status_json(*self->state.state, *setup, setup->link->counters(),
                            uses_of(self, setup));
       },
+      [self, setup](manage_atom, const ManagePtr& ask) {
+        return std::make_shared<const Managed>(manage(self, setup, *ask, true));
+      },
       [self, setup](stop_atom, bool everywhere) { stop_cluster(self, setup, everywhere); },
       [self, setup](const FramePtr& frame) {
         if (frame->role == net::Role::kClient &&
@@ -75,6 +78,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
           lose_node(self, setup, key, "no heartbeat for 2 s");
         }
         release_unused(self, setup);
+        drop_revoked(self, setup, monotonic_us());
         self->delayed_send(self, kTick, tick_atom::value);
       },
       [self, setup](loaded_atom, std::uint64_t number, const StatusPtr& status) {

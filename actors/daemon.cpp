@@ -267,20 +267,17 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
     TROUPE_ASSIGN_OR_RETURN(head, find_head(options, impl->home));
   }
   transport.cluster = head.cluster;
+  // Before the sockets open: who comes back at once is known.
+  if (admission) {
+    transport.allowed = admission->allowed();
+  } else {
+    transport.allowed = {{head.key, net::Role::kHead}};
+  }
 
   impl->host = actors::Host::make(nullptr);
   actors::Host& host = *impl->host;
   TROUPE_ASSIGN_OR_RETURN(host.store, model::Store::open(impl->home));
   TROUPE_ASSIGN_OR_RETURN(host.link, actors::Link::open(transport));
-  net::Transport& net = *host.link->transport();
-  if (admission) {
-    net.allow(net::enrolment_key_pair(admission->join_token().token).public_key, net::Role::kEnrol);
-    net.allow(net::enrolment_key_pair(admission->local_token().token).public_key,
-              net::Role::kEnrol);
-    for (const net::PublicKey& key : admission->nodes()) net.allow(key, net::Role::kNode);
-  } else {
-    net.allow(head.key, net::Role::kHead);
-  }
 
   actors::DeviceHandle device;
   if (options.work) {

@@ -52,8 +52,6 @@ Result<Cluster> make_local_cluster(const LocalOptions& options, caf::actor_syste
 // A connection to a head.
 Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_system* system);
 
-// Makes HOME (0700) when absent.
-Status prepare_home(const std::string& home);
 std::uint64_t machine_memory_bytes();
 
 // The model of a request, as the service wants it: its identity, and the manifest when the file is

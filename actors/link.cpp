@@ -141,12 +141,14 @@ Room room_of(MessageType type) {
     case MessageType::kCancel:
     case MessageType::kStatusQuery:
     case MessageType::kStopCluster:
+    case MessageType::kManage:
       return Room::kCoordinator;
     case MessageType::kServePeers:
     case MessageType::kModelReady:
     case MessageType::kToken:
     case MessageType::kFinished:
     case MessageType::kStatusReply:
+    case MessageType::kManaged:
       return Room::kClient;
     case MessageType::kServing:
     case MessageType::kFetchBlob:

@@ -95,6 +95,13 @@ struct ConnectOptions {
   int timeout_ms = 5000;
 };
 
+// What a new token lets in.
+struct TokenOptions {
+  bool nodes = true, clients = false;
+  int uses = 1;
+  std::int64_t lifetime_s = 24 * 3600;  // 0: for ever
+};
+
 class Cluster {
  public:
   // Everything in this process: no socket, no daemon.
@@ -114,6 +121,17 @@ class Cluster {
 
   // The cluster as JSON: {"role","cluster","nodes":[...],"deployments":[...],"counters":{...}}.
   Result<std::string> status_json();
+  // Lets go of a model: a name, a path, sha256:HEX, or the name that status_json() shows. `force`
+  // ends its requests. The answer is JSON, {"unloaded","sha256","deployments"}.
+  //   Errors: kNotFound (not loaded), kFailedPrecondition (in use).
+  Result<std::string> unload(const std::string& model, bool force);
+  // The keys of the cluster; only a client of the head's own user may ask. The answers are JSON:
+  // {"id","token","nodes","clients","uses","expires_unix_s"}, {"tokens":[...],"members":[...]} (no
+  // secret in it) and {"revoked","text"}. A revoked node's frames are dropped within a second.
+  //   Errors: kPermissionDenied, kNotFound, kInvalidArgument, kResourceExhausted.
+  Result<std::string> new_token(const TokenOptions& options);
+  Result<std::string> keys_json();
+  Result<std::string> revoke_key(const std::string& id_or_name);
   // Ends the daemon that we are connected to (`everywhere`: its whole cluster).
   Status stop(bool everywhere);
   // What the command says on stderr: "this process", or "cluster of NAME at HOST:PORT".

@@ -39,6 +39,7 @@ void forget_client(Self self, const Setup& setup, const net::PublicKey& key) {
   if (found == self->state.clients.end()) return;
   self->send_exit(found->second.session, caf::exit_reason::user_shutdown);
   self->state.clients.erase(found);
+  self->state.local_clients.erase(key);
   // Clients' keys are made for one connection; nodes that it served were told of it.
   if (setup->link->transport()) setup->link->transport()->revoke(key);
   for (const NodeRecord* node : self->state.state->nodes()) {
@@ -91,6 +92,12 @@ void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         tell(setup, peer, MessageType::kStatusReply,
              StatusReply{message->request, status_json(*self->state.state, *setup, link.counters(),
                                                        uses_of(self, setup))});
+      }
+      break;
+    case MessageType::kManage:
+      if (const auto message = decode_body<Manage>(link, frame)) {
+        const bool own_user = self->state.local_clients.contains(peer);
+        tell(setup, peer, MessageType::kManaged, manage(self, setup, *message, own_user));
       }
       break;
     case MessageType::kStopCluster:

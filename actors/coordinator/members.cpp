@@ -19,6 +19,9 @@ void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const He
     client_of(self, setup, frame.peer);
     return tell(setup, frame.peer, MessageType::kWelcome, welcome);
   }
+  if (setup->admission && setup->admission->is_revoked(frame.peer)) {
+    return tell_revoked(setup, frame.peer);
+  }
   // Whatever it held before, it holds no more.
   const NodeRecord* before = self->state.state->node(frame.peer);
   const bool back = before != nullptr && before->incarnation == frame.header.incarnation;
@@ -31,17 +34,24 @@ void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const He
     return tell(setup, frame.peer, MessageType::kRefused, refused);
   }
   welcome.name = *name;
+  if (setup->admission) {
+    const Status saved = setup->admission->rename(frame.peer, *name);
+    if (!saved) log(LogLevel::kWarning, "cannot write down a node's name: " + saved.message());
+  }
   log(LogLevel::kInfo, "node " + *name + " joined");
   tell(setup, frame.peer, MessageType::kWelcome, welcome);
 }
 
-void on_enrol(const Setup& setup, const net::InFrame& frame, const Enrol& enrol) {
+void on_enrol(Self self, const Setup& setup, const net::InFrame& frame, const Enrol& enrol) {
   if (!setup->admission) return;
   const net::Role role = static_cast<net::Role>(enrol.role);
   const Status allowed = setup->admission->enrol(frame.peer, enrol.key, role, std::time(nullptr));
   Status sent;
   if (allowed) {
     setup->link->transport()->allow(enrol.key, role);
+    if (frame.peer == setup->admission->local_token().key) {
+      self->state.local_clients.insert(enrol.key);
+    }
     const Enrolled enrolled{enrol.key, setup->admission->cluster(),
                             setup->admission->cluster_name()};
     sent = setup->link->answer(frame, MessageType::kEnrolled, enrolled);
@@ -79,7 +89,7 @@ void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
   ClusterState& state = *self->state.state;
   switch (static_cast<MessageType>(frame.header.type)) {
     case MessageType::kEnrol:
-      if (const auto enrol = decode_body<Enrol>(link, frame)) on_enrol(setup, frame, *enrol);
+      if (const auto enrol = decode_body<Enrol>(link, frame)) on_enrol(self, setup, frame, *enrol);
       break;
     case MessageType::kHello:
       if (const auto hello = decode_body<Hello>(link, frame)) on_hello(self, setup, frame, *hello);

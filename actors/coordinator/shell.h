@@ -60,8 +60,10 @@ struct Shell {
   std::map<net::PublicKey, Client> clients;
   std::map<std::uint64_t, std::vector<Reply>> waiting;  // deployments on their way
   std::map<std::uint64_t, EngineEntry> engines;
-  std::map<std::uint64_t, Opening> openings;  // by a number of our own
-  std::set<net::PublicKey> open_ways;         // first stages that can be reached
+  std::map<std::uint64_t, Opening> openings;        // by a number of our own
+  std::set<net::PublicKey> open_ways;               // first stages that can be reached
+  std::set<net::PublicKey> local_clients;           // of the head's own user: they may manage keys
+  std::map<net::PublicKey, std::int64_t> revoking;  // nodes whose frames are dropped from then on
   std::uint64_t next_opening = 1;
 };
 using Self = coordinator_actor::stateful_pointer<Shell>;
@@ -108,5 +110,12 @@ void forget_client(Self self, const Setup& setup, const net::PublicKey& key);
 void submit(Self self, const SubmitPtr& request, const token_sink& sink);
 void cancel(Self self, std::uint64_t request);
 void stop_cluster(Self self, const Setup& setup, bool everywhere);
+
+// manage.cpp: models unloaded, keys made, listed and revoked.
+
+// `own_user`: the asker is a client of the user who runs the head.
+Managed manage(Self self, const Setup& setup, const Manage& ask, bool own_user);
+void tell_revoked(const Setup& setup, const net::PublicKey& key);
+void drop_revoked(Self self, const Setup& setup, std::int64_t now_us);
 
 }  // namespace troupe::actors::coordinator

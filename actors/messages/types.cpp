@@ -41,6 +41,8 @@ constexpr MessageRow kRows[] = {
     {MessageType::kStatusQuery, "status_query", Channel::kControl, kClient},
     {MessageType::kStatusReply, "status_reply", Channel::kControl, kHead},
     {MessageType::kStopCluster, "stop_cluster", Channel::kControl, kClient},
+    {MessageType::kManage, "manage", Channel::kControl, kClient},
+    {MessageType::kManaged, "managed", Channel::kControl, kHead},
     {MessageType::kServing, "serving", Channel::kBulk, kClient},
     {MessageType::kFetchBlob, "fetch_blob", Channel::kBulk, kHead | kNode},
     {MessageType::kBlobChunk, "blob_chunk", Channel::kBulk, kHead | kNode | kClient},

@@ -47,6 +47,9 @@ enum class MessageType : std::uint16_t {
   kStatusQuery = 56,
   kStatusReply = 57,
   kStopCluster = 58,
+  // manage.h
+  kManage = 59,
+  kManaged = 60,
   // bulk.h
   kServing = 64,
   kFetchBlob = 65,

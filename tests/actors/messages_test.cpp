@@ -5,6 +5,7 @@
 #include <troupe/actors/messages/bulk.h>
 #include <troupe/actors/messages/deploy.h>
 #include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/manage.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/actors/messages/types.h>
@@ -44,6 +45,8 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   model::Manifest manifest{"ab", "m", 10, {"cd", 4}, {{"t", 4, {"ef", 6}}}};
   check_message(LoadStage{9, manifest, 0, 10, {{1}, 1, "a", "h", 7}, true, {{1}, {2}}});
   check_message(StageFailed{9, 4, "why"});
+  check_message(Manage{7, 2, "node-2", true, true, false, 3, 86400});
+  check_message(Managed{7, 2, "why not"});
   Step step;
   model::SamplingParams sampling{0.5f, 0.9f, 42, 3, 40, 0.1f, 0.9f, 1.1f, 0.5f, -0.5f, 5};
   sampling.logit_bias = {{7, 1.5f}, {9, -2.0f}};

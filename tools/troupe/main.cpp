@@ -58,6 +58,9 @@ std::string empty_option(const CLI::App& verb) {
       if (value.empty()) return name;
     }
   }
+  for (const CLI::App* nested : verb.get_subcommands()) {
+    if (const std::string name = empty_option(*nested); !name.empty()) return name;
+  }
   return "";
 }
 

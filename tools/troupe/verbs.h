@@ -19,6 +19,8 @@ Action add_stop(CLI::App& app);
 Action add_status(CLI::App& app);
 Action add_nodes(CLI::App& app);
 Action add_ps(CLI::App& app);
+Action add_unload(CLI::App& app);
+Action add_key(CLI::App& app);
 Action add_doctor(CLI::App& app);
 Action add_pull(CLI::App& app);
 Action add_ls(CLI::App& app);
@@ -49,6 +51,8 @@ inline constexpr Verb kVerbs[] = {
     {"status", "Show a cluster: its nodes, deployments and counters", add_status},
     {"nodes", "List the nodes of a cluster", add_nodes},
     {"ps", "List the models that a cluster has loaded", add_ps},
+    {"unload", "Let go of a model that a cluster has loaded", add_unload},
+    {"key", "Make, list and revoke the keys of a cluster", add_key},
     {"doctor", "Say what this machine offers and what is missing", add_doctor},
     {"tokenize", "Turn text into a model's token ids", add_tokenize},
     {"detokenize", "Turn a model's token ids into text", add_detokenize},

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+// Client to head: look after the cluster. Models may be unloaded by any client; keys are the
+// business of the head's own user, whose clients enrol with the local token.
+
+namespace troupe::actors {
+
+enum class ManageKind : std::uint8_t { kUnload = 1, kKeyNew = 2, kKeyList = 3, kKeyRevoke = 4 };
+
+struct Manage {
+  std::uint64_t request = 0;
+  std::uint8_t kind = 0;         // ManageKind
+  std::string subject;           // sha256 or name of a model; id or name of a key
+  bool force = false;            // kUnload: though requests are under way
+  bool nodes = false;            // kKeyNew: what the token may enrol,
+  bool clients = false;          //
+  std::uint32_t uses = 0;        // how often,
+  std::uint64_t lifetime_s = 0;  // and for how long; 0: for ever
+  template <class A>
+  void serialize(A& a) {
+    a(request, kind, subject, force, nodes, clients, uses, lifetime_s);
+  }
+};
+struct Managed {
+  std::uint64_t request = 0;
+  std::uint8_t code = 0;  // troupe::Code
+  std::string text;       // why not; else a JSON object
+  template <class A>
+  void serialize(A& a) {
+    a(request, code, text);
+  }
+};
+
+}  // namespace troupe::actors

@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <filesystem>
+#include <thread>
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+#include <stdlib.h>
+
+#include <troupe/actors/messages/membership.h>
+#include <troupe/actors/messages/types.h>
+#include <troupe/actors/troupe.h>
+#include <troupe/runtime/wire/codec.h>
+#include <troupe/tests/runtime/net/harness.h>
+
+// A real head, and a node of the test's own making that does not do as it is told.
+
+using namespace troupe;
+using namespace troupe::actors;
+using namespace std::chrono_literals;
+using net::Channel;
+
+namespace {
+
+struct TemporaryHome {
+  std::filesystem::path path;
+  TemporaryHome() {
+    char name[] = "/tmp/troupe-membership-XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~TemporaryHome() { std::filesystem::remove_all(path); }
+};
+
+Result<Daemon> start_head(const TemporaryHome& home, net::Endpoint* at) {
+  for (;;) {
+    DaemonOptions options;
+    options.home = home.path;
+    options.head = true;
+    options.work = false;
+    options.listen = *at = net::test::free_endpoint();
+    auto daemon = Daemon::start(options);
+    if (daemon || daemon.code() != Code::kAlreadyExists) return daemon;
+  }
+}
+
+template <class Message>
+net::OutFrame frame_of(MessageType type, const Message& message) {
+  net::OutFrame frame;
+  frame.header.type = static_cast<std::uint16_t>(type);
+  frame.body = wire::encode(message);
+  return frame;
+}
+
+// Speaks for itself: enrols, joins, and says heartbeats whatever it is answered.
+struct Stubborn : net::test::Peer {
+  Stubborn(const net::Token& with, const net::Endpoint& at, std::uint16_t version = 1)
+      : Peer(options_of(with, version)), token(with), head(at) {}
+
+  static net::test::PeerOptions options_of(const net::Token& token, std::uint16_t version) {
+    net::test::PeerOptions options;
+    options.cluster = token.cluster;
+    options.listen = false;
+    options.version = version;
+    return options;
+  }
+  template <class Message>
+  void say(MessageType type, const Message& message) {
+    (void)transport->send(token.head, Channel::kControl, frame_of(type, message));
+  }
+  // False when no frame of this type comes within five seconds.
+  bool hear(MessageType type) {
+    return wait([&] { return count(type) > 0; });
+  }
+  std::size_t count(MessageType type) const {
+    return static_cast<std::size_t>(
+        std::count_if(frames.begin(), frames.end(), [&](const net::InFrame& frame) {
+          return frame.header.type == static_cast<std::uint16_t>(type);
+        }));
+  }
+  void enrol() {
+    transport->dial(token.head, head, Channel::kControl, net::enrolment_key_pair(token));
+    REQUIRE(wait_connected(1));
+    say(MessageType::kEnrol, Enrol{key, static_cast<std::uint8_t>(net::Role::kNode), "stubborn"});
+  }
+  void join() {
+    transport->disconnect(token.head);
+    transport->dial(token.head, head, Channel::kControl);
+    REQUIRE(wait_connected(2));
+    Hello hello;
+    hello.role = static_cast<std::uint8_t>(net::Role::kNode);
+    hello.name = "stubborn";
+    say(MessageType::kHello, hello);
+    REQUIRE(hear(MessageType::kWelcome));
+  }
+
+  net::Token token;
+  net::Endpoint head;
+};
+
+net::Token token_of(const Daemon& daemon) {
+  const std::string join = daemon.join_address();
+  return *net::parse_token(join.substr(0, join.find('@')));
+}
+
+}  // namespace
+
+TEST_CASE("membership: within a second of its revocation nothing that a node says is heard",
+          "[membership]") {
+  TemporaryHome home;
+  net::Endpoint at;
+  auto daemon = start_head(home, &at);
+  REQUIRE(daemon);
+  Stubborn node(token_of(*daemon), at);
+  node.enrol();
+  REQUIRE(node.hear(MessageType::kEnrolled));
+  node.join();
+  node.say(MessageType::kHeartbeat, Heartbeat{1, {}});
+  REQUIRE(node.hear(MessageType::kHeartbeatAck));
+
+  auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});
+  REQUIRE(cluster);
+  const auto revoked = cluster->revoke_key("stubborn");
+  INFO(revoked.message());
+  REQUIRE(revoked);
+  const auto since = std::chrono::steady_clock::now();
+  REQUIRE(node.hear(MessageType::kRefused));
+  std::uint64_t beats = 1;
+  while (std::chrono::steady_clock::now() < since + 1s) {
+    node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}});
+    std::this_thread::sleep_for(20ms);
+  }
+  std::size_t heard = 0;
+  node.wait([&] { return heard = node.frames.size(), true; });
+  // From here on: not an acknowledgement, not a refusal, not a welcome.
+  for (int i = 0; i < 25; ++i) {
+    node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}});
+    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, ""});
+    std::this_thread::sleep_for(20ms);
+  }
+  node.wait([&] {
+    CHECK(node.frames.size() == heard);
+    return true;
+  });
+  const auto status = nlohmann::json::parse(*cluster->status_json());
+  CHECK(status["counters"]["rejected_revoked"].get<int>() > 40);
+  for (const auto& each : status["nodes"]) {
+    if (each["name"] == "stubborn") CHECK(each["state"] == "left");
+  }
+  // Nor does a new connection of its key get in, nor the token that once let it in.
+  node.transport->disconnect(node.token.head);
+  node.transport->dial(node.token.head, at, Channel::kControl);
+  REQUIRE(node.wait([&] {
+    return std::any_of(node.losses.begin(), node.losses.end(),
+                       [](const auto& loss) { return loss.why.code() == Code::kPermissionDenied; });
+  }));
+  node.wait([&] { return node.frames.clear(), node.connections.clear(), true; });
+  node.enrol();
+  REQUIRE(node.hear(MessageType::kRefused));
+  node.wait([&] {
+    CHECK(node.count(MessageType::kEnrolled) == 0);
+    return true;
+  });
+}
+
+TEST_CASE("membership: a newcomer of another protocol version is told so", "[membership]") {
+  TemporaryHome home;
+  net::Endpoint at;
+  auto daemon = start_head(home, &at);
+  REQUIRE(daemon);
+  Stubborn node(token_of(*daemon), at, 2);
+  node.enrol();
+  REQUIRE(node.wait_lost(1));
+  CHECK(node.losses[0].why.code() == Code::kFailedPrecondition);
+  CHECK(node.losses[0].why.message().find("protocol version 1, this program version 2") !=
+        std::string::npos);
+}
+
+TEST_CASE("membership: a node and a client that find a head of another version say so",
+          "[membership]") {
+  // A head of version 2 that lets everyone knock: a bare transport with the head's key.
+  net::test::PeerOptions options;
+  options.identity = net::make_key_pair();
+  options.version = 2;
+  net::Token token{77, options.identity->public_key, {1, 2, 3}};
+  options.allowed = {{net::enrolment_key_pair(token).public_key, net::Role::kEnrol}};
+  net::test::Peer head(options);
+  const std::string join = net::to_text(token) + "@" + net::to_string(head.endpoint);
+  TemporaryHome home;
+  DaemonOptions node;
+  node.home = home.path;
+  node.join = join;
+  node.listen = net::test::free_endpoint();
+  const auto began = std::chrono::steady_clock::now();
+  const auto joined = Daemon::start(node);
+  REQUIRE_FALSE(joined.is_ok());
+  CHECK(joined.code() == Code::kFailedPrecondition);
+  CHECK(joined.message().find("protocol version 2, this program version 1") != std::string::npos);
+  CHECK(std::chrono::steady_clock::now() - began < 5s);
+  const auto client = Cluster::connect({home.path, join, 5000});
+  REQUIRE_FALSE(client.is_ok());
+  CHECK(client.message().find("protocol version 2, this program version 1") != std::string::npos);
+  CHECK(client.message().find("the same release") != std::string::npos);
+  CHECK(head.transport->counters().rejected_version >= 2);
+}

@@ -1,0 +1,173 @@
+"""`troupe key`: tokens made, listed, used up and revoked; a node put out for good."""
+import json
+import re
+import signal
+import time
+
+import pytest
+
+import harness
+from test_bad_input import check
+
+
+def keys(place, head):
+    return place.json("key", "ls", "--cluster", head.address)
+
+
+def states(place, head):
+    nodes = place.json("nodes", "--cluster", head.address)["nodes"]
+    return {entry["name"]: entry["state"] for entry in nodes}
+
+
+def join_fails(place, name, join, *words):
+    outcome = place.troupe("start", "--home", place.folder / name, "--name", name, "--listen",
+                           f"127.0.0.1:{harness.free_port()}", *(("--join", join) if join else ()),
+                           timeout=20)
+    check(outcome, 1, *words)
+
+
+@pytest.mark.no_model
+def test_a_token_for_one_node(place):
+    head = place.start("head", "--head")
+    made = place.troupe("key", "new", "--cluster", head.address)
+    assert made.status == 0, str(made)
+    join = made.out.strip()
+    assert re.fullmatch(rf"trp-\w+@{head.address}", join)
+    assert "once, for 1d" in made.err
+    place.start("a", "--join", join)
+    join_fails(place, "b", join, "used up", "troupe key new")
+    [token] = [t for t in keys(place, head)["tokens"] if not t["join"]]
+    assert token["uses_left"] == 0 and token["nodes"] and not token["clients"]
+    [member] = [m for m in keys(place, head)["members"] if m["name"] == "a"]
+    assert member["role"] == "node" and member["token"] == token["id"]
+    # A node of that token comes back without using it again, and by its home alone.
+    assert states(place, head)["a"] == "ready"
+
+
+@pytest.mark.no_model
+def test_a_token_for_clients(place):
+    head = place.start("head", "--head")
+    made = place.json("key", "new", "--role", "client", "--uses", 9, "--expires", "1h",
+                      "--cluster", head.address)
+    assert made["clients"] and not made["nodes"] and made["uses"] == 9
+    assert abs(made["expires_unix_s"] - time.time() - 3600) < 60
+    stranger = {"XDG_RUNTIME_DIR": str(place.folder)}
+    assert place.troupe("nodes", "--cluster", made["token"], env=stranger).status == 0
+    # Who comes by a token from elsewhere may not manage keys, whatever the token lets in.
+    for token in (made["token"], head.join):
+        for words in (("ls",), ("new",), ("revoke", "head")):
+            check(place.troupe("key", *words, "--cluster", token, env=stranger), 1,
+                  "head's machine")
+    join_fails(place, "node", made["token"], "cannot enrol a node")
+
+
+@pytest.mark.no_model
+def test_an_expired_token(place):
+    head = place.start("head", "--head")
+    join = place.troupe("key", "new", "--expires", "1s", "--cluster", head.address).out.strip()
+    time.sleep(2.1)
+    join_fails(place, "late", join, "expired", "troupe key new")
+    [token] = [t for t in keys(place, head)["tokens"] if not t["join"]]
+    assert not token["usable"]
+    assert "expired" in place.troupe("key", "ls", "--cluster", head.address).out
+
+
+@pytest.mark.no_model
+def test_the_list_holds_no_secret(place):
+    head = place.start("head", "--head")
+    made = place.json("key", "new", "--uses", 3, "--expires", "forever", "--cluster", head.address)
+    place.start("a", "--join", head.join)
+    listed = place.troupe("key", "ls", "--cluster", head.address)
+    assert listed.status == 0 and made["id"] in listed.out
+    secrets = [made["token"].partition("@")[0][4:], head.join.partition("@")[0][4:]]
+    for text in (listed.out, json.dumps(keys(place, head)), head.said()):
+        for secret in secrets:
+            assert secret not in text and secret[60:90] not in text
+    assert re.search(r"\bnever\b", listed.out)
+    roles = {m["name"]: m["role"] for m in keys(place, head)["members"] if m["role"] != "client"}
+    assert roles == {"head": "head", "a": "node"}
+
+
+@pytest.mark.no_model
+def test_revoking_a_token(place):
+    head = place.start("head", "--head")
+    made = place.json("key", "new", "--uses", 5, "--cluster", head.address)
+    place.start("a", "--join", made["token"])
+    gone = place.troupe("key", "revoke", made["id"], "--cluster", head.address)
+    assert gone.status == 0 and "enrols nobody" in gone.out
+    join_fails(place, "b", made["token"], "token")
+    assert states(place, head)["a"] == "ready", "who came by it stays"
+    check(place.troupe("key", "revoke", made["id"], "--cluster", head.address), 1, made["id"])
+    check(place.troupe("key", "revoke", "nobody", "--cluster", head.address), 1, "nobody")
+
+
+@pytest.mark.no_model
+def test_a_revoked_node_is_out_for_good(place):
+    head = place.start("head", "--head")
+    a = place.start("a", "--join", head.join)
+    place.start("b", "--join", head.join)
+    said = place.troupe("key", "revoke", "a", "--cluster", head.address)
+    assert said.status == 0 and "node a is no member any more" in said.out
+    token = re.search(r"troupe key revoke (\w{8})", said.out)[1]
+    assert a.process.wait(5) == 1, "the daemon ends and says why"
+    assert "removed from the cluster" in a.said()
+    assert states(place, head) == {"head": "ready", "a": "left", "b": "ready"}
+    # It cannot come back: not by its home, not with the token, not after the head's restart.
+    join_fails(place, "a", "", "removed from the cluster")
+    join_fails(place, "a", head.join, "revoked")
+    head.stop()
+    head = place.start("head", "--head", port=head.port)
+    join_fails(place, "a", head.join, "revoked")
+    assert [m["state"] for m in keys(place, head)["members"] if m["name"] == "a"] == ["revoked"]
+    assert place.troupe("key", "revoke", token, "--cluster", head.address).status == 0
+    join_fails(place, "c", head.join, "token")
+
+
+@pytest.mark.no_model
+def test_a_revoked_node_that_says_on_is_not_heard(place):
+    """Frozen while it is revoked, it wakes up with its connections open and goes on talking."""
+    head = place.start("head", "--head")
+    node = place.start("a", "--join", head.join)
+    node.process.send_signal(signal.SIGSTOP)
+    assert place.troupe("key", "revoke", "a", "--cluster", head.address).status == 0
+    time.sleep(1)
+    before = place.json("status", "--cluster", head.address)["counters"]["rejected_revoked"]
+    node.process.send_signal(signal.SIGCONT)
+    deadline = time.monotonic() + 10
+    while node.alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    status = place.json("status", "--cluster", head.address)
+    # What it still said (a heartbeat, its goodbye) was dropped, and nobody believes that it lives.
+    assert status["counters"]["rejected_revoked"] >= before
+    assert [n["state"] for n in status["nodes"] if n["name"] == "a"] == ["left"]
+
+
+def test_layers_of_a_revoked_node_are_placed_anew(place):
+    head = place.start("head", "--head", "--no-work")
+    place.start("a", "--join", head.join)
+    place.start("b", "--join", head.join)
+    words = ("run", harness.MODEL, "The capital of France is", "--raw", "-n", 6, "--cluster",
+             head.address)
+    first = place.json(*words)
+    assert sorted(stage["name"] for stage in first["nodes"]) == ["a", "b"]
+    assert place.troupe("key", "revoke", "b", "--cluster", head.address).status == 0
+    again = place.json(*words)
+    assert [stage["name"] for stage in again["nodes"]] == ["a"]
+    assert again["token_ids"] == first["token_ids"]
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("words, said", [
+    (["new", "--uses", "0"], "--uses"), (["new", "--expires", "0"], "--expires"),
+    (["new", "--expires", "soon"], "--expires"), (["new", "--role", "king"], "--role"),
+    (["revoke"], "KEY"), (["revoke", ""], "KEY"), ([], "key"), (["frobnicate"], "key")])
+def test_wrong_words(place, words, said):
+    outcome = place.troupe("key", *words)
+    assert outcome.status == 2 or words == ["revoke", ""], str(outcome)
+    assert said in outcome.err or words == ["revoke", ""], str(outcome)
+
+
+@pytest.mark.no_model
+def test_without_a_cluster(place):
+    check(place.troupe("key", "ls"), 1, "troupe start")
