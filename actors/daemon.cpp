@@ -14,6 +14,7 @@
 #include <troupe/actors/bulk.h>
 #include <troupe/actors/cluster_state.h>
 #include <troupe/actors/coordinator.h>
+#include <troupe/actors/engine.h>
 #include <troupe/actors/host.h>
 #include <troupe/actors/node.h>
 #include <troupe/runtime/file.h>
@@ -29,6 +30,9 @@ constexpr auto kJoinPatience = 20s;
 
 std::filesystem::path run_file(const std::string& home) {
   return std::filesystem::path(home) / "daemon.json";
+}
+std::filesystem::path pid_file(const std::string& home) {
+  return std::filesystem::path(home) / "daemon.pid";
 }
 std::filesystem::path lock_file(const std::string& home) {
   return std::filesystem::path(home) / "daemon.lock";
@@ -46,9 +50,8 @@ struct RunFile {
 
 // What the daemon of this home wrote; kNotFound unless it runs.
 Result<RunFile> read_run_file(const std::string& home) {
-  const Status none(Code::kNotFound, "no daemon runs on the home " + home +
-                                         "; start one with 'troupe start --head' or "
-                                         "'troupe start --join TOKEN@HOST:PORT'");
+  const Status none(Code::kNotFound,
+                    "no daemon runs on the home " + home + " (another home: --home DIR)");
   // A lock that can be taken means that nobody holds it: the file is a leftover.
   std::error_code error;
   if (!std::filesystem::exists(run_file(home), error)) return none;
@@ -101,6 +104,7 @@ struct Daemon::Impl {
   Status why;  // guarded by mutex
   std::shared_ptr<actors::Host> host;
   actors::node_actor node;
+  std::shared_ptr<std::atomic<std::int64_t>> moved_us;
 
   ~Impl() {
     shut_down();
@@ -119,6 +123,7 @@ struct Daemon::Impl {
     std::error_code error;
     if (!client_key.empty()) std::filesystem::remove(client_key, error);
     std::filesystem::remove(run_file(home), error);
+    std::filesystem::remove(pid_file(home), error);
     if (node) caf::anon_send(node, actors::stop_atom::value, std::string("the daemon was stopped"));
     std::this_thread::sleep_for(50ms);  // the goodbye leaves before the sockets close
     host->close();
@@ -142,12 +147,20 @@ void Daemon::request_stop() noexcept {
   [[maybe_unused]] const auto n = ::write(impl_->stop_event, &one, sizeof one);
 }
 
-Status Daemon::wait() {
+Status Daemon::wait() { return *wait_for(-1); }
+
+std::optional<Status> Daemon::wait_for(int timeout_ms) {
   pollfd waiting{impl_->stop_event, POLLIN, 0};
-  while (::poll(&waiting, 1, -1) < 0 && errno == EINTR) {
+  int ready = 0;
+  while ((ready = ::poll(&waiting, 1, timeout_ms)) < 0 && errno == EINTR) {
   }
+  if (ready == 0) return std::nullopt;
   std::lock_guard guard(impl_->mutex);
   return impl_->why;
+}
+
+int Daemon::stalled_ms() const {
+  return static_cast<int>((actors::monotonic_us() - *impl_->moved_us) / 1000);
 }
 
 namespace {
@@ -158,6 +171,7 @@ struct HeadAddress {
   net::Endpoint endpoint;
   std::uint64_t cluster = 0;
   std::optional<net::Token> token;
+  bool member = false;  // of the token's cluster already: the token is for when we are not known
 };
 
 Result<HeadAddress> find_head(const DaemonOptions& options, const std::string& home) {
@@ -188,6 +202,7 @@ Result<HeadAddress> find_head(const DaemonOptions& options, const std::string& h
   TROUPE_ASSIGN_OR_RETURN(head.endpoint, net::parse_endpoint(options.join.substr(at + 1)));
   head.key = head.token->head;
   head.cluster = head.token->cluster;
+  head.member = member && member->head == head.key && member->cluster == head.cluster;
   return head;
 }
 
@@ -310,6 +325,7 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   node.head = head.key;
   node.head_endpoint = head.endpoint;
   node.token = head.token;
+  node.member = head.member;
   node.link = host.link;
   node.store = host.store;
   node.bulk = bulk;
@@ -318,6 +334,7 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   node.isa = device.isa;
   node.memory_bytes =
       options.memory_bytes != 0 ? options.memory_bytes : actors::machine_memory_bytes();
+  raw->moved_us = node.moved_us;
   node.bulk_bytes_in = host.bulk_bytes_in;
   node.on_joined = [joined](Result<std::string> name) { joined->set_value(std::move(name)); };
   node.on_stop = [raw](const Status& why) { raw->ask_stop(why); };
@@ -350,6 +367,8 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
                               {"address", net::to_string(advertise)},
                               {"head", net::to_string(head.endpoint)}};
   TROUPE_RETURN_IF_ERROR(write_file_atomically(run_file(impl->home), run.dump() + "\n", 0600));
+  TROUPE_RETURN_IF_ERROR(
+      write_file_atomically(pid_file(impl->home), std::to_string(::getpid()) + "\n", 0644));
   return Daemon(std::move(impl));
 }
 

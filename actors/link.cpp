@@ -162,6 +162,27 @@ Room room_of(MessageType type) {
 
 }  // namespace
 
+// Who knocks at our second or third port, because it was told a wrong one, would wait in vain.
+void Link::tell_wrong_port(const net::InFrame& frame) {
+  const auto type = static_cast<MessageType>(frame.header.type);
+  if (type != MessageType::kEnrol && type != MessageType::kHello) return;
+  const Refused refused{static_cast<std::uint8_t>(Code::kInvalidArgument),
+                        std::string("that port is the head's for ") +
+                            (frame.channel == net::Channel::kBulk ? "weights" : "activations") +
+                            "; give the one that 'troupe start' printed, which is the lowest of "
+                            "its three",
+                        false};
+  net::OutFrame answer;
+  answer.header.type = static_cast<std::uint16_t>(MessageType::kRefused);
+  answer.header.cluster = cluster_;
+  answer.body = wire::encode(refused);
+  answer.to_incarnation = frame.header.incarnation;
+  std::lock_guard lock(mutex_);
+  if (!transport_) return;
+  const Status sent = transport_->send(frame.peer, frame.channel, std::move(answer));
+  if (!sent) log(LogLevel::kInfo, "cannot answer at the wrong port: " + sent.message());
+}
+
 void Link::deliver(net::InFrame frame) {
   const MessageRow* row = find_message(frame.header.type);
   if (row == nullptr) {
@@ -170,6 +191,7 @@ void Link::deliver(net::InFrame frame) {
   }
   if ((row->senders & role_bit(frame.role)) == 0 || row->channel != frame.channel) {
     ++wrong_role_;
+    if (row->channel != frame.channel) tell_wrong_port(frame);
     log(LogLevel::kWarning, std::string("dropped a frame '") + row->name +
                                 "' from a peer of role '" + net::role_name(frame.role) +
                                 "', who may not send it");

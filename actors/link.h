@@ -78,6 +78,7 @@ class Link : public std::enable_shared_from_this<Link> {
  private:
   Link() = default;
   void deliver(net::InFrame frame);
+  void tell_wrong_port(const net::InFrame& frame);
   void deliver(PeerEvent event);
 
   net::KeyPair identity_;

@@ -11,6 +11,8 @@ namespace {
 constexpr std::int64_t kEnrolAgainUs = 500'000;
 constexpr std::int64_t kSayWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
+// Tries that fail at once; so many take three seconds with the pauses between them.
+constexpr int kQuickFailuresMax = 6;
 
 // A stage that is being fetched and loaded, or that runs.
 struct StageHere {
@@ -31,7 +33,8 @@ struct NodeShell {
   std::uint64_t beats = 0;
   NodeStats past;  // of stages that are gone
   std::int64_t started_us = 0, enrol_said_us = 0;
-  bool ever_joined = false, said_waiting = false;
+  int failures = 0;  // to reach the head, before it was joined
+  bool ever_joined = false, said_waiting = false, enrolled = false;
   std::set<net::PublicKey> open_ways;  // peers whose activations channel we reached
   Status last_trouble;
 };
@@ -58,7 +61,8 @@ void connect(Self self, const Setup& setup) {
     return;
   }
   net::Transport* transport = setup->link->transport();
-  if (setup->token) {
+  if (setup->token && (!setup->member || state.enrolled)) {
+    state.enrolled = true;
     state.phase = Phase::kEnrolling;
     transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl,
                     net::enrolment_key_pair(*setup->token));
@@ -377,6 +381,15 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
   }
 }
 
+Status no_head(const std::string& what) {
+  return {Code::kUnavailable, what + "; check the address, and that 'troupe start' runs there"};
+}
+
+// Trying again would end the same: a refused key, another protocol version.
+bool is_final(const Status& why) {
+  return why.code() == Code::kPermissionDenied || why.code() == Code::kFailedPrecondition;
+}
+
 void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   NodeShell& state = self->state;
   const bool head_control = event.peer == setup->head && event.channel == net::Channel::kControl;
@@ -409,10 +422,16 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
     state.last_trouble = event.why;
     if (state.ever_joined) {
       log(LogLevel::kWarning, "lost the head: " + event.why.message() + "; trying again");
-      if (event.why.code() == Code::kPermissionDenied) stop(self, setup, event.why);
-    } else if (event.why.code() == Code::kPermissionDenied ||
-               event.why.code() == Code::kFailedPrecondition) {
+      if (is_final(event.why)) stop(self, setup, event.why);
+    } else if (event.why.code() == Code::kPermissionDenied && setup->token && !state.enrolled) {
+      // The head that we were a node of does not know us any more: the token lets us in.
+      state.enrolled = true;
+      setup->link->transport()->disconnect(setup->head);
+      connect(self, setup);
+    } else if (is_final(event.why)) {
       stop(self, setup, event.why);
+    } else if (++state.failures >= kQuickFailuresMax) {
+      stop(self, setup, no_head(event.why.message()));
     }
   }
 }
@@ -420,6 +439,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
 void tick(Self self, const Setup& setup) {
   NodeShell& state = self->state;
   const std::int64_t now = monotonic_us();
+  *setup->moved_us = now;
   if (state.phase == Phase::kMember) {
     send_heartbeat(self, setup);
   } else if (!state.ever_joined && state.phase != Phase::kStopped) {
@@ -430,18 +450,14 @@ void tick(Self self, const Setup& setup) {
     }
     if (!state.said_waiting && now - state.started_us > kSayWaitingUs) {
       state.said_waiting = true;
-      log(LogLevel::kWarning, "no answer yet from the head at " +
-                                  net::to_string(setup->head_endpoint) + "; trying for " +
-                                  std::to_string(kJoinPatienceUs / 1'000'000) + " s");
+      log(LogLevel::kWarning,
+          "no answer yet from the head at " + net::to_string(setup->head_endpoint) + "; trying on");
     }
     if (now - state.started_us > kJoinPatienceUs) {
       stop(self, setup,
-           Status(Code::kUnavailable,
-                  "no head answered at " + net::to_string(setup->head_endpoint) + " for " +
-                      std::to_string(kJoinPatienceUs / 1'000'000) + " s" +
-                      (state.last_trouble ? std::string()
-                                          : " (" + state.last_trouble.message() + ")") +
-                      "; check the address, and that 'troupe start --head' runs there"));
+           no_head("no head answered at " + net::to_string(setup->head_endpoint) + " for " +
+                   std::to_string(kJoinPatienceUs / 1'000'000) + " s" +
+                   (state.last_trouble ? "" : " (" + state.last_trouble.message() + ")")));
     }
   }
 }

@@ -24,6 +24,7 @@ struct NodeSetup {
   net::PublicKey head{};
   net::Endpoint head_endpoint;      // unused when the head is this process
   std::optional<net::Token> token;  // absent: a member already
+  bool member = false;              // of the token's cluster: enrol only when the head says no
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
   bulk_actor bulk;
@@ -32,6 +33,9 @@ struct NodeSetup {
   kernels::Isa isa = kernels::Isa::kScalar;
   std::uint64_t memory_bytes = 0;
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
+  // When the actor last moved, for watchdogs; microseconds of the monotonic clock.
+  std::shared_ptr<std::atomic<std::int64_t>> moved_us =
+      std::make_shared<std::atomic<std::int64_t>>(0);
   // Called once, on a scheduler thread: joined under this name, or why not.
   std::function<void(Result<std::string> name)> on_joined;
   // Called when the cluster ends this daemon; an ok Status when it was asked to stop.

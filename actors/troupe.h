@@ -179,6 +179,10 @@ class Daemon {
   // Blocks until request_stop() or a stop command from the cluster; a node also returns, with a
   // Status that says why, when its head has told it to leave.
   Status wait();
+  // The same, for at most `timeout_ms` (-1: for ever); nothing when it goes on.
+  std::optional<Status> wait_for(int timeout_ms);
+  // Since when the daemon has not moved: a few hundred milliseconds, unless it hangs.
+  int stalled_ms() const;
   // May be called from a signal handler: it only writes to an eventfd.
   void request_stop() noexcept;
   // Leaves the cluster, ends the actors; bounded by two seconds.

@@ -5,6 +5,7 @@ import pathlib
 import random
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_model_files(place, files, name, verb):
     (["start", "--name", "two\nlines"], 2, "--name"),
     (["start", "--name", "x" * 65], 2, "--name"),
     (["start", "--no-work", "--join", "trp-x@127.0.0.1:7700"], 2, "--no-work"),
-    (["stop"], 1, "troupe start"),
+    (["stop"], 1, "no daemon runs"),
     (["status"], 1, "troupe start"),
     (["status", "--cluster", "127.0.0.1:9"], 1, "127.0.0.1:9"),
     (["status", "--cluster", "nonsense"], 2, "nonsense"),
@@ -279,3 +280,42 @@ def test_a_store_that_was_damaged(place):
     again = place.start("node", port=node.port)
     assert place.json(*ask_it)["token_ids"] == expected
     assert again.said().count("was changed on this disk") == 20, again.said()[-3000:]
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("offset", [1, 2])
+def test_joining_at_the_wrong_port(place, offset):
+    """The head's second and third port say which one is meant."""
+    head = place.start("head", "--head")
+    token = head.join.partition("@")[0]
+    wrong = f"{token}@127.0.0.1:{head.port + offset}"
+    outcome = ask(place, "start", "--join", wrong, "--home", place.folder / "lost", "--listen",
+                  f"127.0.0.1:{harness.free_port()}")
+    check(outcome, 2, "lowest")
+    assert outcome.seconds < 5
+    check(ask(place, "status", "--cluster", wrong), 2, "lowest")
+
+
+@pytest.mark.no_model
+def test_joining_where_nobody_listens_is_said_soon(place):
+    head = place.start("head", "--head")
+    token = head.join.partition("@")[0]
+    nobody = f"127.0.0.1:{harness.free_port()}"
+    outcome = ask(place, "start", "--join", f"{token}@{nobody}", "--home", place.folder / "lost",
+                  "--listen", f"127.0.0.1:{harness.free_port()}")
+    check(outcome, 1, nobody, "nobody listens")
+    assert outcome.seconds < 6
+
+
+@pytest.mark.no_model
+def test_a_restarted_head_refuses_none_of_its_nodes(place):
+    head = place.start("head", "--head")
+    nodes = [place.start(name, "--join", head.join) for name in ("a", "b", "c")]
+    head.kill()
+    head = place.start("head", "--head", port=head.port)
+    until = time.monotonic() + 20
+    while len(place.json("nodes", "--cluster", head.address)["nodes"]) < 4:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert all(node.alive() for node in nodes)
+    assert "refused a connection" not in head.said(), head.said()

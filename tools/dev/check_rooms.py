@@ -25,7 +25,7 @@ ROOMS = {
     r"sodium": ("runtime/", "model/store", "model/sha256", "tests/"),
     r"pcre2\.h": ("model/",),
     r"utf8proc\.h": ("model/",),
-    r"(CLI|spdlog|curl)/": ("tools/troupe/",),
+    r"(CLI|spdlog|curl|toml\+\+)/": ("tools/troupe/",),
 }
 # Whatever a header of the facade includes, it must not drag these in.
 FACADE = "actors/troupe.h"

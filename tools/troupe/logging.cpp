@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,15 +15,18 @@ namespace {
 
 constexpr int kOff = static_cast<int>(LogLevel::kError) + 1;
 
-int level_from_environment(int otherwise) {
-  const char* text = std::getenv("TROUPE_LOG");
-  if (text == nullptr) return otherwise;
+std::optional<int> level_of(const std::string& text) {
   static const std::pair<const char*, int> kLevels[] = {
       {"debug", 0}, {"info", 1}, {"warning", 2}, {"error", 3}, {"off", kOff}};
   for (const auto& [name, level] : kLevels) {
-    if (std::string(text) == name) return level;
+    if (text == name) return level;
   }
-  return otherwise;
+  return std::nullopt;
+}
+
+int level_from_environment(int otherwise) {
+  const char* text = std::getenv("TROUPE_LOG");
+  return level_of(text != nullptr ? text : "").value_or(otherwise);
 }
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
@@ -41,8 +45,11 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 
 }  // namespace
 
-void set_up_logging(LogLevel least, int verbose) {
-  const int level = level_from_environment(std::max(0, static_cast<int>(least) - verbose));
+bool is_log_level(const std::string& text) { return level_of(text).has_value(); }
+
+void set_up_logging(LogLevel least, int verbose, const std::string& word) {
+  const int otherwise = level_from_environment(std::max(0, static_cast<int>(least) - verbose));
+  const int level = level_of(word).value_or(otherwise);
   if (level >= kOff) {
     set_log_sink({});
     return;

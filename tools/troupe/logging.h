@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include <troupe/runtime/log.h>
 
 // Gives the library a voice on stderr. Called once by each verb before it does anything.
@@ -7,7 +9,9 @@
 namespace troupe::tools {
 
 // Messages from `least` up; one --verbose lowers it by a level. TROUPE_LOG (debug, info, warning,
-// error, off) has the last word.
-void set_up_logging(LogLevel least, int verbose);
+// error, off) has the last word, `level`, a word like these, the very last.
+void set_up_logging(LogLevel least, int verbose, const std::string& level = "");
+// True for the words that TROUPE_LOG takes.
+bool is_log_level(const std::string& text);
 
 }  // namespace troupe::tools

@@ -1,0 +1,160 @@
+"""Models stay loaded for --keep-alive, go when asked, and are placed where there is memory."""
+import re
+import threading
+import time
+
+import pytest
+
+import harness
+from test_bad_input import check
+
+
+def deployments(place, head):
+    return place.json("ps", "--cluster", head.address)["deployments"]
+
+
+def ask(place, head, *flags, **more):
+    return place.json("run", harness.MODEL, "The capital of France is", "--raw", "-n", 4,
+                      "--cluster", head.address, *flags, **more)
+
+
+def wait_until(done, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_model_goes_after_its_time_and_comes_back(place):
+    head = place.start("head", "--head", "--keep-alive", "3s")
+    node = place.start("node", "--join", head.join)
+    first = ask(place, head, "--layers", "0-14,15-29")
+    [loaded] = deployments(place, head)
+    assert loaded["keep_alive_s"] == 3 and 0 < loaded["unload_in_s"] <= 3 and not loaded["busy"]
+    assert re.search(r"\b[123]s\b", place.troupe("ps", "--cluster", head.address).out)
+    time.sleep(2)
+    again = ask(place, head)  # every request begins the time anew
+    asked = time.monotonic()
+    assert again["token_ids"] == first["token_ids"]
+    time.sleep(max(0, asked + 2 - time.monotonic()))
+    assert len(deployments(place, head)) == 1
+    wait_until(lambda: deployments(place, head) == [], 5)
+    assert time.monotonic() - asked > 2.5
+    nodes = {entry["name"]: entry for entry in place.json("status", "--cluster", head.address)["nodes"]}
+    wait_until(lambda: all(
+        entry["weights_bytes"] == 0
+        for entry in place.json("status", "--cluster", head.address)["nodes"]), 5)
+    assert nodes["node"]["layers"] == ""
+    assert "nobody has used it for 3 s" in head.said()
+    assert ask(place, head)["token_ids"] == first["token_ids"]
+    assert node.alive()
+
+
+def test_no_time_at_all_and_for_ever(place):
+    head = place.start("head", "--head", "--keep-alive", "0")
+    expected = ask(place, head)["token_ids"]
+    wait_until(lambda: deployments(place, head) == [], 5)
+    # Two at once: neither pulls the model away under the other.
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(ask(place, head)["token_ids"]))
+               for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [expected] * 3
+    ever = place.start("ever", "--head", "--keep-alive", "forever")
+    ask(place, ever)
+    [loaded] = deployments(place, ever)
+    assert loaded["keep_alive_s"] is None and loaded["unload_in_s"] is None
+    assert "forever" in place.troupe("ps", "--cluster", ever.address).out
+
+
+def test_unload(place):
+    head = place.start("head", "--head")
+    ask(place, head)
+    [loaded] = deployments(place, head)
+    gone = place.json("unload", harness.MODEL, "--cluster", head.address)
+    assert gone["sha256"] == loaded["sha256"] and gone["deployments"] == 1
+    assert deployments(place, head) == []
+    check(place.troupe("unload", harness.MODEL, "--cluster", head.address), 1, "not loaded")
+    ask(place, head)
+    by_name = place.troupe("unload", loaded["model"], "--cluster", head.address)
+    assert by_name.status == 0, str(by_name)
+    ask(place, head)
+    assert place.troupe("unload", "sha256:" + loaded["sha256"], "--cluster",
+                        head.address).status == 0
+    check(place.troupe("unload", "no-such-model", "--cluster", head.address), 1, "no-such-model")
+
+
+def test_unloading_what_is_in_use(place):
+    head = place.start("head", "--head")
+    ask(place, head)
+    long = place.spawn("run", harness.MODEL, "Tell me a very long story.", "-n", 2000,
+                       "--temperature", "1.0", "--seed", 1, "--cluster", head.address,
+                       stdout=harness.subprocess.PIPE, stderr=harness.subprocess.PIPE)
+    wait_until(lambda: deployments(place, head)[0]["running"] == 1)
+    assert "in use" in place.troupe("ps", "--cluster", head.address).out
+    check(place.troupe("unload", harness.MODEL, "--cluster", head.address), 1, "in use", "--force")
+    assert long.poll() is None
+    assert place.troupe("unload", harness.MODEL, "--force", "--cluster", head.address).status == 0
+    _, err = long.communicate(timeout=20)
+    assert long.returncode == 1 and b"troupe unload" in err, err
+
+
+def test_layers_go_where_there_is_memory(place):
+    expected = ask(place, place.start("whole", "--head"))["token_ids"]
+    # 40 layers' worth fits nowhere alone: the model is 98 MB, and keys and values come on top.
+    head = place.start("head", "--head", "--memory", "60MiB", threads=2)
+    place.start("a", "--join", head.join, "--memory", "300MiB")
+    answer = ask(place, head)
+    assert answer["token_ids"] == expected
+    layers = {stage["name"]: stage["layers"] for stage in answer["nodes"]}
+    nodes = {entry["name"]: entry for entry in place.json("status", "--cluster", head.address)["nodes"]}
+    assert nodes["head"]["memory_bytes"] == 60 << 20
+    assert nodes["head"]["weights_bytes"] < 60 << 20
+    first, last = map(int, layers["a"].split("-"))
+    assert last == 29 and last - first >= 18, layers
+    # A person's split that does not fit.
+    check(place.troupe("run", harness.MODEL, "hi", "--cluster", head.address, "--layers",
+                       "0-19,20-29"), 1, "layers 0-19", "node head", "are missing", "--memory")
+
+
+def test_too_little_memory(place):
+    head = place.start("head", "--head", "--memory", "40MiB")
+    outcome = place.troupe("run", harness.MODEL, "hi", "--cluster", head.address)
+    check(outcome, 1, "are missing", "--memory")
+    assert re.search(r"needs \d+\.\d MiB", outcome.err), outcome.err
+    place.start("a", "--join", head.join, "--memory", "300MiB")
+    assert ask(place, head)["finish_reason"]
+
+
+def needed_bytes(place, model, *words):
+    """What the error of a head without memory says that a model takes."""
+    head = place.start("tiny-head", "--head", "--memory", "1KiB")
+    outcome = place.troupe("run", model, *words, "--cluster", head.address)
+    head.stop()
+    number, unit = re.search(r"needs ([\d.]+) ([KM])iB", outcome.err).groups()
+    return float(number) * (1 << 20 if unit == "M" else 1 << 10)
+
+
+def test_a_model_that_nobody_uses_makes_room(place):
+    """Where two models do not fit together, the one that is idle goes for the other."""
+    tiny = harness.ROOT / "tests" / "data" / "golden" / "tiny" / "llama"
+    words = ("--prompt-ids", "1,2,3", "-n", 2)
+    # Said rounded up to a tenth of a MiB, less than the second model takes.
+    large, small = needed_bytes(place, harness.MODEL, "hi"), needed_bytes(place, tiny, *words)
+    assert 0.15 * (1 << 20) < small < large
+    head = place.start("head", "--head", "--memory", int(large))
+    expected = ask(place, head)["token_ids"]
+    [loaded] = deployments(place, head)
+    place.json("run", tiny, *words, "--cluster", head.address)
+    [other] = deployments(place, head)
+    assert other["sha256"] != loaded["sha256"]
+    assert ask(place, head)["token_ids"] == expected
+    assert [entry["sha256"] for entry in deployments(place, head)] == [loaded["sha256"]]
+
+
+@pytest.mark.no_model
+def test_unload_without_a_cluster(place):
+    check(place.troupe("unload", "m"), 1, "troupe start")
