@@ -17,6 +17,7 @@
 #include <troupe/tools/troupe/output.h>
 #include <troupe/tools/troupe/service_manager.h>
 #include <troupe/tools/troupe/signals.h>
+#include <troupe/tools/troupe/slurm.h>
 #include <troupe/tools/troupe/verbs.h>
 
 namespace troupe::tools {
@@ -107,10 +108,16 @@ Status serve(Daemon& daemon, ServiceManager& manager) {
   }
 }
 
-int run_daemon(const DaemonOptions& options, std::optional<Background>& background, bool json) {
+int run_daemon(const DaemonOptions& options, const std::optional<SlurmTask>& task,
+               std::optional<Background>& background, bool json) {
   // Until it is ready, Ctrl-C ends the process at once, as by default.
   Result<Daemon> daemon = Daemon::start(options);
   if (!daemon) return give_up(background, daemon.status(), json);
+  const bool leaves_token = task && options.head;
+  if (leaves_token) {
+    const Status written = write_token(*task, daemon->join_address());
+    if (!written) return give_up(background, written, json);
+  }
   ServiceManager manager;
   running = &*daemon;
   Status outcome;
@@ -122,6 +129,7 @@ int run_daemon(const DaemonOptions& options, std::optional<Background>& backgrou
       outcome = Status(Code::kCancelled, "whoever started this daemon is gone: stopping");
     }
     manager.notify("STOPPING=1");
+    if (leaves_token) remove_token(*task);
     daemon->stop();
   }
   running = nullptr;
@@ -149,6 +157,16 @@ int start(const Options& options) {
     config = set;
   Result<Settings> settings = Settings::collect(flags, config);
   if (!settings) return fail(settings.status(), json);
+  const Result<std::optional<SlurmTask>> task = slurm_task(*settings);
+  if (!task) return fail(task.status(), json);
+  if (*task && !options.print_config) {
+    // The tasks' homes lie below the user's: nobody else's business either.
+    const auto below = std::filesystem::path(settings->text("home")).parent_path();
+    const Status home = actors::prepare_home(below.parent_path().string());
+    if (!home) return fail(home, json);
+    const Status here = await_token(**task, *settings);
+    if (!here) return fail(here, json);
+  }
   Result<DaemonOptions> prepared = daemon_options(*settings);
   if (!prepared) return fail(prepared.status(), json);
   if (options.print_config) return print_config(*settings, json);
@@ -168,7 +186,7 @@ int start(const Options& options) {
     log(LogLevel::kInfo,
         "this home is a node of " + settings->text("join").substr(1) + ": joining it again");
   }
-  return run_daemon(*prepared, background, json);
+  return run_daemon(*prepared, *task, background, json);
 }
 
 void add_setting(CLI::App& app, const Setting& setting, const std::shared_ptr<Options>& options) {
