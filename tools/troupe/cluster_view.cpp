@@ -10,6 +10,7 @@
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/output.h>
 #include <troupe/tools/troupe/units.h>
+#include <troupe/tools/troupe/watch.h>
 
 namespace troupe::tools {
 namespace {
@@ -48,14 +49,25 @@ Action add_view(CLI::App& app, View view) {
   struct Options {
     CommonOptions common;
     std::string cluster;
+    bool watch = false;
+    double interval_s = 1;
   };
   auto options = std::make_shared<Options>();
   add_common_options(app, options->common);
   add_cluster_option(app, options->cluster);
+  if (view.watchable) {
+    app.add_flag("--watch", options->watch, "Show it again and again, until Ctrl-C");
+    app.add_option("--interval", options->interval_s, "Seconds between two looks [1]")
+        ->check(CLI::Range(0.1, 3600.0))
+        ->type_name("S");
+  }
   app.footer(view.footer);
   return [options, view = std::move(view)] {
     const CommonOptions& common = options->common;
     set_up_logging(LogLevel::kWarning, common.verbose);
+    if (options->watch) {
+      return watch_status({common.home, options->cluster, options->interval_s, common.json});
+    }
     Result<nlohmann::json> status = fetch_status(common.home, options->cluster);
     if (!status) return fail(status.status(), common.json);
     if (common.json) {

@@ -19,6 +19,7 @@ struct View {
   std::function<nlohmann::json(const nlohmann::json& status)> json;
   // What people see.
   std::function<void(const nlohmann::json& status, bool verbose)> print;
+  bool watchable = false;  // has --watch and --interval (watch.h)
 };
 // Adds the common options and --cluster. The action connects as open_cluster says (this process is
 // not a cluster here), asks and shows.

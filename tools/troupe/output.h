@@ -34,6 +34,7 @@ int exit_status(Code code);
 void print_json(const nlohmann::json& value);
 // Rows under a header, columns aligned, on stdout.
 void print_table(const std::vector<std::vector<std::string>>& rows);
+std::string table_text(const std::vector<std::vector<std::string>>& rows);
 
 // "98.4 MB" (powers of ten, as disks and networks count).
 std::string format_bytes(std::uint64_t bytes);

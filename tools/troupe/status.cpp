@@ -25,11 +25,13 @@ Action add_status(CLI::App& app) {
   return add_view(
       app, {.footer = "Examples:\n"
                       "  troupe status             nodes with their layers, and what is loaded\n"
+                      "  troupe status --watch     the same, live, with tokens/s and the queue\n"
                       "  troupe status -v          with the counters of the wire\n"
                       "  troupe status --json      "
                       "{\"role\",\"cluster\",\"nodes\",\"deployments\",\"counters\"}",
             .json = [](const nlohmann::json& status) { return status; },
-            .print = print_status});
+            .print = print_status,
+            .watchable = true});
 }
 
 }  // namespace troupe::tools
