@@ -1,4 +1,6 @@
-"""The examples build against an installed Troupe, outside of this tree, and run."""
+"""The examples build against an installed Troupe, outside of this tree, and run: against what
+`cmake --install` puts in place, and against the Debian package.
+"""
 import array
 import os
 import shutil
@@ -18,10 +20,37 @@ def run(*words, env=None):
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def package(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    run("cpack", "--config", harness.BUILD / "CPackConfig.cmake", "-B", folder)
+    return next(folder.glob("*.deb"))
+
+
+@pytest.fixture(scope="module", params=["installed", "deb"])
+def installed(request, tmp_path_factory):
     prefix = tmp_path_factory.mktemp("prefix")
+    if request.param == "deb":
+        run("dpkg", "-x", request.getfixturevalue("package"), prefix)
+        return prefix / "usr"
     run("cmake", "--install", harness.BUILD, "--prefix", prefix)
     return prefix
+
+
+def test_package(package, tmp_path):
+    """What the package holds, and that it asks for the libraries that the program links to."""
+    fields = dict(line.split(": ", 1) for line in run("dpkg-deb", "-f", package).splitlines()
+                  if ": " in line)
+    assert fields["Package"] == "troupe" and package.name.startswith("troupe_")
+    depends = fields["Depends"]
+    for library in ("libzmq5", "libsodium23", "libcaf-core", "libc6"):
+        assert library in depends, depends
+    listed = run("dpkg-deb", "-c", package)
+    for path in ("usr/bin/troupe", "usr/lib/systemd/system/troupe.service",
+                 "usr/include/troupe/actors/troupe.h", "usr/lib/libtroupe_actors.a",
+                 "usr/lib/cmake/troupe/troupeConfig.cmake", "usr/lib/pkgconfig/troupe.pc"):
+        assert f"./{path}\n" in listed, path
+    run("dpkg-deb", "-e", package, tmp_path)
+    assert (tmp_path / "postinst").stat().st_mode & 0o111
 
 
 @pytest.fixture(scope="module")
