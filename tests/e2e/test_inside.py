@@ -17,8 +17,10 @@ SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<pad>"]
 
 
 def byte_level_tokenizer():
-    """A tokenizer.json of 101 tokens: the characters of ASCII that are seen, space, newline."""
+    """A tokenizer.json of the model's 128 tokens: the characters of ASCII that are seen, space,
+    newline, special tokens, and words that no text gives."""
     vocabulary = {chr(c): c - 33 for c in range(33, 127)} | {"Ġ": 94, "Ċ": 95}
+    vocabulary |= {f"word{i}": i for i in range(96 + len(SPECIAL), 128)}
     added = [{"id": 96 + i, "content": text, "special": True, "normalized": False,
               "single_word": False, "lstrip": False, "rstrip": False}
              for i, text in enumerate(SPECIAL)]
@@ -127,13 +129,14 @@ def test_special_tokens_of_a_folder(place, messages):
 def test_generation_ends_where_the_folder_says(place):
     folder = Folder(place.folder / "model", {"chat_template": CHAT})
     words = ("run", folder.path, "--prompt-ids", "5,6,7", "-n", 6)
+    folder.write("generation_config.json", {"eos_token_id": 100})
     free = place.json(*words)
-    assert free["finish_reason"] == "length"
-    folder.write("generation_config.json", {"eos_token_id": [101, free["token_ids"][2]]})
+    assert free["finish_reason"] == "length" and len(free["token_ids"]) == 6
+    last = free["token_ids"][2]
+    folder.write("generation_config.json", {"eos_token_id": [100, last]})
     ended = place.json(*words)
     assert ended["finish_reason"] == "stop"
-    assert ended["token_ids"] == free["token_ids"][:free["token_ids"].index(
-        free["token_ids"][2]) + 1]
+    assert ended["token_ids"] == free["token_ids"][:free["token_ids"].index(last) + 1]
 
 
 @pytest.mark.no_model
@@ -215,7 +218,7 @@ def test_half_a_character(alone):
 @pytest.mark.no_model
 def test_detokenize_says_what_is_wrong(place):
     folder = Folder(place.folder / "model", {})
-    for ids, said in [("1,101", "101"), ("5,99999999", "99999999"), ("1,,2", "--ids"),
+    for ids, said in [("1,128", "128"), ("5,99999999", "99999999"), ("1,,2", "--ids"),
                       ("-1", "-1"), ("x", "'x'")]:
         outcome = place.troupe("detokenize", folder.path, f"--ids={ids}")
         assert outcome.status == 2 and said in outcome.err and outcome.out == "", str(outcome)
