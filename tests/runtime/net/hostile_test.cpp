@@ -171,10 +171,11 @@ TEST_CASE("hostile: damaged frames of a listed key are dropped and counted", "[h
   }
   const auto dropped = [&] {
     const Counters counters = server.transport->counters();
-    return counters.rejected_header + counters.rejected_checksum;
+    return counters.rejected_header + counters.rejected_checksum + counters.rejected_version;
   };
   for (int i = 0; i < 300 && dropped() < 82; ++i) pause_ms(10);
   CHECK(dropped() == 82);
+  CHECK(server.transport->counters().rejected_version == 2);  // both bytes of the version
   header_errors = server.transport->counters().rejected_header;
   checksum_errors = server.transport->counters().rejected_checksum;
   CHECK(header_errors > 0);
