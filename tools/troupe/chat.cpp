@@ -12,8 +12,9 @@ namespace {
 
 constexpr const char kHelp[] =
     "write a message and press Enter; end a line with \\ or put \"\"\" around several lines to "
-    "write more than one; /clear forgets the conversation, /exit or Ctrl-D ends; Ctrl-C stops an "
-    "answer";
+    "write more than one; /clear (or /reset) forgets the conversation; Ctrl-C stops an answer; "
+    "/bye "
+    "(or /exit) or Ctrl-D ends";
 
 bool is_blank(const std::string& text) {
   return text.find_first_not_of(" \t\r\n") == std::string::npos;
@@ -82,14 +83,16 @@ int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch) {
     if (watch.asked_to_end()) return kExitTerminated;
     if (outcome == LineReader::Outcome::kInterrupted) {
       std::fputs("\n", stderr);
-      say("/exit or Ctrl-D ends the chat");
+      say("/bye or Ctrl-D ends the chat");
       continue;
     }
-    if (outcome == LineReader::Outcome::kEnd || message == "/exit") return kExitOk;
+    if (outcome == LineReader::Outcome::kEnd || message == "/bye" || message == "/exit") {
+      return kExitOk;
+    }
     if (is_blank(message)) continue;
     if (message == "/help") {
       say(kHelp);
-    } else if (message == "/clear") {
+    } else if (message == "/clear" || message == "/reset") {
       begin_anew();
       say("the conversation begins anew");
     } else if (message[0] == '/' && message.find_first_of(" \n") == std::string::npos) {

@@ -7,7 +7,7 @@
 
 namespace troupe::tools {
 
-// Reads turns from stdin until its end or /exit and answers each, with the conversation so far.
+// Reads turns from stdin until its end or /bye and answers each, with the conversation so far.
 // `request` gives model, sampling and limits; its messages grow. Ctrl-C stops an answer, not the
 // chat. Returns the exit status.
 int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch);

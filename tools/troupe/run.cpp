@@ -287,7 +287,8 @@ Action add_run(CLI::App& app) {
   app.footer(
       "Without a prompt it is a chat: a line that ends in \\ goes on, \"\"\" surrounds several "
       "lines,\n"
-      "Ctrl-C stops an answer, /exit or Ctrl-D ends.\n"
+      "Ctrl-C stops an answer, /clear forgets the conversation, /bye or Ctrl-D ends, /help says "
+      "so.\n"
       "\n"
       "Examples:\n"
       "  troupe run smollm2-135m \"Why is the sky blue?\"\n"
