@@ -102,6 +102,25 @@ def test_unloading_what_is_in_use(place):
     assert long.returncode == 1 and b"troupe unload" in err, err
 
 
+def test_a_watch_shows_what_is_under_way(place):
+    """Tokens a second, what runs and what was answered, while an answer is written."""
+    head = place.start("head", "--head")
+    ask(place, head)
+    shown = place.spawn("status", "--watch", "--interval", "0.3", "--cluster", head.address,
+                        stdout=harness.subprocess.PIPE, stderr=harness.subprocess.DEVNULL, text=True)
+    answer = place.json("run", harness.MODEL, "Count: 1, 2, 3,", "--raw", "-n", 150, "--cluster",
+                        head.address)
+    time.sleep(1)
+    shown.terminate()
+    out, _ = shown.communicate(timeout=10)
+    rows = re.findall(r"ready +([\d.]+) +(\d+) +(\d+) +(\d+) +(\S.*)", out)
+    busy = [row for row in rows if row[1] == "1"]
+    assert busy and busy[-1][4] == "in use", out[-2000:]
+    # A block shows the mean of a third of a second, the answer's own rate is a mean as well.
+    assert 0.2 < max(float(row[0]) for row in busy) / answer["decode_tok_s"] < 3, out[-2000:]
+    assert rows[-1][1:4] == ("0", "0", "2") and rows[-1][4] != "in use"
+
+
 def test_layers_go_where_there_is_memory(place):
     expected = ask(place, place.start("whole", "--head"))["token_ids"]
     # 40 layers' worth fits nowhere alone: the model is 98 MB, and keys and values come on top.
