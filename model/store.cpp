@@ -40,14 +40,14 @@ Status file_error(const std::string& doing, const fs::path& path, const std::err
 }
 
 // A part of a model in several files is no model.
-Status check_whole(const fs::path& file) {
+Status check_whole(const fs::path& file, const std::string& what) {
   TROUPE_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(file));
   TROUPE_ASSIGN_OR_RETURN(const GgufHeader header,
-                          parse_gguf_header(mapped.bytes(), mapped.bytes().size(), file.string()));
+                          parse_gguf_header(mapped.bytes(), mapped.bytes().size(), what));
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t parts, gguf_parts(header));
   if (parts == 1) return Status::ok();
   return Status(Code::kBadData,
-                file.string() + " is one of the " + std::to_string(parts) +
+                what + " is one of the " + std::to_string(parts) +
                     " parts of a model, but the store takes whole files; keep all parts in one "
                     "folder and give the path of any of them where a model is asked for");
 }
@@ -94,7 +94,6 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
                                        const std::optional<std::string>& expected_sha256) {
   TROUPE_RETURN_IF_ERROR(check_model_name(name));
   TROUPE_RETURN_IF_ERROR(writable_);
-  TROUPE_RETURN_IF_ERROR(check_whole(file));
   // A file of the store's own (a download) is moved; a user's file stays where it is.
   const bool ours = lies_below(file, root_);
   static std::atomic<unsigned> counter{0};
@@ -110,7 +109,8 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
   }
   const fs::path& source = ours ? file : copy;
   Result<Manifest> hashed = manifest(source);
-  Status status = hashed.status();
+  Status status = check_whole(source, file.string());
+  if (status.is_ok()) status = hashed.status();
   if (expected_sha256.has_value()) {
     // Of what cannot be read as a model the hash is what tells why.
     Result<std::string> hash = hashed.is_ok() ? hashed->model : sha256_of_file(source);
