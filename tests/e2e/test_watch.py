@@ -9,7 +9,7 @@ import time
 import pytest
 
 import harness
-from test_verbs import Terminal
+from terminal import Terminal
 
 pytestmark = pytest.mark.no_model
 
