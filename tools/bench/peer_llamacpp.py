@@ -48,7 +48,8 @@ class Context:
         llama.llama_synchronize(self.handle)
 
     def feed(self, ids):
-        self.run(llama.llama_batch_get_one((llama.llama_token * len(ids))(*ids), len(ids)))
+        array = (llama.llama_token * len(ids))(*ids)  # the batch only points at it
+        self.run(llama.llama_batch_get_one(array, len(ids)))
 
     def step(self, position):
         """One row of every sequence."""
