@@ -1,4 +1,4 @@
-#include <set>
+#include <unordered_set>
 #include <vector>
 
 #include <troupe/model/json_text.h>
@@ -31,6 +31,49 @@ std::size_t too_deep_at(std::string_view text, std::size_t depth_max) {
   return text.size();
 }
 
+// Looks for keys that occur twice in one object, and for errors; builds nothing. (A callback of
+// json::parse does the same, but then every object's end costs a search of its parent.)
+class Watch final : public nlohmann::json_sax<json> {
+ public:
+  std::string repeated;       // the first such key
+  bool broken = false;        // at error_byte
+  bool out_of_range = false;  // a number
+  std::size_t error_byte = 0;
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool start_object(std::size_t) override {
+    open_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    open_.pop_back();
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (repeated.empty() && !open_.back().insert(name).second) repeated = name;
+    return true;
+  }
+  bool parse_error(std::size_t byte, const std::string&,
+                   const nlohmann::detail::exception& error) override {
+    constexpr int kParseErrors = 100, kOtherErrors = 200;  // how the library numbers them
+    broken = true;
+    out_of_range = error.id < kParseErrors || error.id >= kOtherErrors;
+    error_byte = byte;
+    return false;
+  }
+
+ private:
+  std::vector<std::unordered_set<std::string>> open_;  // keys of every object that is open
+};
+
 }  // namespace
 
 Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
@@ -44,25 +87,13 @@ Result<json> parse_json(std::string_view text, const std::string& what, const Js
   if (deep != text.size())
     return bad("is nested more than " + std::to_string(limits.depth_max) + " deep at byte " +
                std::to_string(deep) + kDamaged);
-  std::vector<std::set<std::string>> keys;  // of every object that is open
-  std::string repeated;
-  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && repeated.empty() &&
-        !keys.back().insert(parsed.get<std::string>()).second)
-      repeated = parsed.get<std::string>();
-    return true;
-  };
-  try {
-    json value = json::parse(text.begin(), text.end(), watch);
-    if (!repeated.empty()) return bad("has the key " + in_quotes(repeated) + " twice" + kDamaged);
-    return value;
-  } catch (const json::parse_error& error) {
-    return bad("is no JSON at byte " + std::to_string(error.byte) + kDamaged);
-  } catch (const json::exception&) {
-    return bad(std::string("holds a number that is out of range") + kDamaged);
-  }
+  Watch watch;
+  json::sax_parse(text.begin(), text.end(), &watch);
+  if (watch.out_of_range) return bad(std::string("holds a number that is out of range") + kDamaged);
+  if (watch.broken) return bad("is no JSON at byte " + std::to_string(watch.error_byte) + kDamaged);
+  if (!watch.repeated.empty())
+    return bad("has the key " + in_quotes(watch.repeated) + " twice" + kDamaged);
+  return json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
 }
 
 }  // namespace troupe::model

@@ -103,9 +103,21 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
   }
 }
 
-Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
+Status write_file_atomically(const std::filesystem::path& wished, std::string_view content,
                              unsigned mode) {
   static std::atomic<unsigned> counter{0};
+  // The new file takes the place of the old one: of what a link leads to, never of a device.
+  std::error_code none;
+  const bool linked = std::filesystem::is_symlink(wished, none);
+  const std::filesystem::path target = linked ? std::filesystem::canonical(wished, none) : wished;
+  const std::filesystem::path path = target.empty() ? wished : target;
+  const auto there = std::filesystem::status(path, none);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+    return Status(Code::kInvalidArgument,
+                  wished.string() +
+                      " is a folder, a pipe or a device, and would be replaced; give "
+                      "the name of a file");
+  }
   std::filesystem::path temporary = path;
   temporary += ".tmp." + std::to_string(::getpid()) + "." + std::to_string(counter++);
   int error = 0;

@@ -41,7 +41,9 @@ class MappedFile {
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max);
 
 // Writes to a temporary file beside `path`, fsyncs, renames: a reader sees the old content or the
-// new, never a mix. `mode` is the permission of the new file (e.g. 0600 for keys).
+// new, never a mix. `mode` is the permission of the new file (e.g. 0600 for keys). A link is
+// followed.
+//   Errors: kInvalidArgument for what is no regular file, else what the system says.
 Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
                              unsigned mode = 0644);
 

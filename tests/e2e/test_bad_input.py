@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import socket
 import subprocess
 import time
@@ -231,6 +232,33 @@ def test_results_that_are_lost_are_a_failure(place):
         done = subprocess.run([harness.TROUPE, "ls"], env=place.env, stdout=full,
                               stderr=subprocess.PIPE, text=True, timeout=LIMIT_SECONDS)
     assert done.returncode == 1 and "stdout" in done.stderr
+
+
+@pytest.mark.no_model
+def test_results_that_nobody_can_get_are_a_failure(place):
+    done = subprocess.run(["sh", "-c", f'exec "{harness.TROUPE}" ls >&-'], env=place.env,
+                          stderr=subprocess.PIPE, text=True, timeout=LIMIT_SECONDS)
+    assert done.returncode == 1 and "stdout" in done.stderr
+
+
+@pytest.mark.no_model
+def test_results_replace_neither_devices_nor_the_model(place):
+    model = place.folder / "model"
+    shutil.copytree(harness.ROOT / "tests" / "data" / "golden" / "tiny" / "llama", model)
+    words = ("logits", model, "--ids", "1,2,3", "-o")
+    weights = model / "model.safetensors"
+    before = weights.read_bytes()
+    check(ask(place, *words, weights), 2, "model.safetensors")
+    check(ask(place, *words, model / "config.json"), 2, "config.json")
+    pipe = place.folder / "pipe"
+    os.mkfifo(pipe)
+    check(ask(place, *words, pipe), 2, "pipe")
+    assert pipe.is_fifo() and weights.read_bytes() == before
+    real, link = place.folder / "real", place.folder / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    assert ask(place, *words, link).status == 0
+    assert link.is_symlink() and real.stat().st_size > 100
 
 
 def test_closed_descriptors_are_nobody_elses(place):

@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include <nlohmann/json.hpp>
@@ -37,10 +38,25 @@ Result<std::vector<std::uint8_t>> token_types(const Options& options) {
   return types;
 }
 
+// A file that the model is read from must not be written.
+Status check_out(const Options& options) {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  const fs::path out(options.out), model(options.model);
+  const fs::path parent = out.has_parent_path() ? out.parent_path() : ".";
+  const bool is_model = fs::equivalent(out, model, none);
+  const bool in_model =
+      fs::is_directory(model, none) && fs::exists(out, none) && fs::equivalent(parent, model, none);
+  if (!is_model && !in_model) return Status::ok();
+  return Status(Code::kInvalidArgument, options.out + " is a file of the model " + options.model +
+                                            "; give another name for the results (--out)");
+}
+
 // The shape of what was written.
 Result<std::vector<std::uint64_t>> compute(const Options& options) {
   TROUPE_ASSIGN_OR_RETURN(const auto ids, parse_ids(options.ids, "--ids"));
   TROUPE_ASSIGN_OR_RETURN(const auto types, token_types(options));
+  TROUPE_RETURN_IF_ERROR(check_out(options));
   TROUPE_ASSIGN_OR_RETURN(LocalModel loaded, load_local_model(options.common.home, options.model,
                                                               {options.threads, options.kv_type}));
   const model::ModelConfig& config = loaded.stage->config();

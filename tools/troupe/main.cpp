@@ -41,11 +41,11 @@ bool is_verb(const std::string& word) {
 // Descriptors 0 to 2 that are closed would be given to the next file that is opened, and what is
 // printed would go into it.
 void fill_standard_descriptors() {
-  int fd = -1;
-  do {
-    fd = ::open("/dev/null", O_RDWR);
-  } while (fd >= 0 && fd <= 2);
-  if (fd > 2) ::close(fd);
+  for (const int wanted : {0, 1, 2}) {
+    if (::fcntl(wanted, F_GETFD) >= 0) continue;
+    // The lowest that is free. Results that nobody can get are an error, messages are not.
+    (void)::open("/dev/null", wanted == 1 ? O_RDONLY : O_RDWR);
+  }
 }
 
 // An empty value is what "$UNSET" leaves behind; taking it for "not given" would do something else
