@@ -32,6 +32,7 @@ class TransformerStage final : public Stage {
   const ModelConfig& config() const override { return config_; }
   LayerRange range() const override { return weights_->range; }
   std::uint64_t weights_bytes() const override { return weights_->bytes; }
+  const StageWeights& weights() const override { return *weights_; }
   std::unique_ptr<KvSequence> new_sequence() const override {
     return std::make_unique<PagedKvSequence>(kv_pool_);
   }
@@ -255,7 +256,10 @@ Result<std::unique_ptr<Stage>> Stage::load(const TensorSource& source, const Mod
   if (range.begin >= range.end || range.end > config.layers)
     return invalid("layers " + to_string(range) + " are not in the model, which has layers 0-" +
                    std::to_string(config.layers - 1));
-  TROUPE_ASSIGN_OR_RETURN(auto weights, load_weights(source, config, range, device.pool()));
+  std::vector<const StageWeights*> siblings;
+  for (const auto& sibling : options.siblings) siblings.push_back(&sibling->weights());
+  TROUPE_ASSIGN_OR_RETURN(auto weights,
+                          load_weights(source, config, range, device.pool(), siblings));
   const kernels::KvType kv_type = options.kv_type.value_or(default_kv_type(source.header()));
   return std::unique_ptr<Stage>(std::make_unique<TransformerStage>(
       config, std::move(weights), device, kv_type, options.kv_bytes_max));

@@ -18,9 +18,14 @@
 
 namespace troupe::model {
 
+class Stage;
+struct StageWeights;  // weights.h
+
 struct StageOptions {
   std::optional<kernels::KvType> kv_type;  // absent: default_kv_type
   std::uint64_t kv_bytes_max = 0;          // of all sequences of the stage together; 0: no bound
+  // Stages of the same model on the same device: what they have packed is shared, not read again.
+  std::vector<std::shared_ptr<const Stage>> siblings = {};
 };
 
 // The keys and values of one sequence in one stage, in pages that are taken as positions come.
@@ -58,15 +63,17 @@ struct StepOutput {
 
 class Stage {
  public:
-  // Loads and packs the layers. Errors: kBadData (missing tensor, wrong shape or type, NaN scale),
-  // kInvalidArgument (range outside the model), each naming tensor and value.
+  // Loads and packs the layers, but for what siblings have. Errors: kBadData (missing tensor, wrong
+  // shape or type, NaN scale), kInvalidArgument (range outside the model), each naming tensor and
+  // value.
   static Result<std::unique_ptr<Stage>> load(const TensorSource& source, const ModelConfig& config,
                                              LayerRange range, Device& device,
                                              const StageOptions& options);
   virtual ~Stage() = default;
   virtual const ModelConfig& config() const = 0;
   virtual LayerRange range() const = 0;
-  virtual std::uint64_t weights_bytes() const = 0;  // packed, this stage's only
+  virtual std::uint64_t weights_bytes() const = 0;  // packed, shared with siblings or not
+  virtual const StageWeights& weights() const = 0;
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
   // Runs the layers on every row; appends to the sequences' KV. kInvalidArgument when a token id
   // or a position does not fit; kResourceExhausted when KV memory is short (nothing was appended).

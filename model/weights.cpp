@@ -2,7 +2,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include <troupe/model/weights.h>
 
@@ -136,9 +135,29 @@ Status check_rope_factors(const Weight& factors) {
 
 }  // namespace
 
+Weight Weight::share() const {
+  Weight same;
+  same.matrix.type = matrix.type;
+  same.matrix.rows = matrix.rows;
+  same.matrix.columns = matrix.columns;
+  same.matrix.groups = matrix.groups;
+  same.matrix.group_bytes = matrix.group_bytes;
+  same.matrix.data = matrix.data.share();
+  same.vector = vector;
+  return same;
+}
+
+const Weight* StageWeights::find(std::size_t layer, std::size_t slot) const {
+  const bool end = layer == kNoLayer;
+  if (!end && (layer < range.begin || layer >= range.end)) return nullptr;
+  const Weight& weight = end ? ends[slot] : layers[layer - range.begin][slot];
+  return weight.empty() ? nullptr : &weight;
+}
+
 Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
                                                    const ModelConfig& config, LayerRange range,
-                                                   ThreadPool& pool) {
+                                                   ThreadPool& pool,
+                                                   std::span<const StageWeights* const> siblings) {
   const std::vector<TensorSpec> specs = stage_tensors(config, range);
   auto weights = std::make_unique<StageWeights>();
   weights->range = range;
@@ -148,18 +167,24 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
     targets.push_back(spec.layer == kNoLayer
                           ? &weights->ends[spec.slot]
                           : &weights->layers[spec.layer - range.begin][spec.slot]);
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const Weight* packed = nullptr;
+    for (const StageWeights* sibling : siblings)
+      if (packed == nullptr) packed = sibling->find(specs[i].layer, specs[i].slot);
+    packed != nullptr ? (void)(*targets[i] = packed->share()) : order.push_back(i);
+  }
   // The largest first, so that no thread is left alone with it at the end.
-  std::vector<std::size_t> order(specs.size());
-  std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return specs[a].rows * specs[a].columns > specs[b].rows * specs[b].columns;
   });
   std::vector<Status> outcomes(specs.size());
   std::atomic<std::size_t> next{0};
-  pool.run([&](int) {
-    for (std::size_t i; (i = next.fetch_add(1)) < order.size();)
-      outcomes[order[i]] = load_tensor(source, specs[order[i]], targets[order[i]]);
-  });
+  if (!order.empty())
+    pool.run([&](int) {
+      for (std::size_t i; (i = next.fetch_add(1)) < order.size();)
+        outcomes[order[i]] = load_tensor(source, specs[order[i]], targets[order[i]]);
+    });
   for (Status& outcome : outcomes) TROUPE_RETURN_IF_ERROR(outcome);
   const Status factors = check_rope_factors(weights->ends[kRopeFactors]);
   if (!factors.is_ok()) return factors.with_context(source.where("rope_freqs.weight"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,9 @@ namespace troupe::model {
 struct Weight {
   kernels::PackedMatrix matrix;  // a matrix of the model, or else:
   std::vector<float> vector;     // a norm weight or bias
+  bool empty() const { return matrix.rows == 0 && vector.empty(); }
+  // The same weight; a matrix is not copied.
+  Weight share() const;
 };
 
 // Rows of activations that a matrix multiplies.
@@ -33,6 +37,9 @@ struct StageWeights {
   bool any_quantized = false;                      // some matrix multiplies quantized rows
   std::vector<RowKind> rows_multiplied;            // by its matrices, without repetition
   std::uint64_t bytes = 0;                         // all of the above, as packed
+
+  // nullptr when this stage does not have it.
+  const Weight* find(std::size_t layer, std::size_t slot) const;
 
   // True when some matrix of `columns` columns multiplies rows of this kind.
   bool multiplies(std::size_t columns, quant::ActivationKind kind) const {
@@ -52,11 +59,13 @@ std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange rang
 constexpr std::string_view kTransposedKey = "troupe.transposed";
 
 // Checks presence, shape, type and finite scales of each tensor, packs it on the threads of `pool`,
-// and drops its file pages.
+// and drops its file pages. A tensor that one of `siblings` (of the same model) has is shared with
+// it instead.
 //   Errors: kBadData naming tensor and value; of several bad tensors the first in stage_tensors'
 //   order. kNotFound when a part of the model is not on this machine.
 Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
                                                    const ModelConfig& config, LayerRange range,
-                                                   ThreadPool& pool);
+                                                   ThreadPool& pool,
+                                                   std::span<const StageWeights* const> siblings);
 
 }  // namespace troupe::model

@@ -42,16 +42,21 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t bytes);  // TROUPE_CHECKs that memory is there
+  AlignedBuffer(AlignedBuffer&&) = default;
+  AlignedBuffer& operator=(AlignedBuffer&&) = default;
+  // The same memory, which goes with the last that has it: for what nobody writes any more.
+  AlignedBuffer share() const { return AlignedBuffer(*this); }
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
-  std::size_t bytes() const { return data_ ? data_.get_deleter().bytes : 0; }
+  std::size_t bytes() const { return data_ ? std::get_deleter<Free>(data_)->bytes : 0; }
 
  private:
+  AlignedBuffer(const AlignedBuffer&) = default;
   struct Free {
     std::size_t bytes;
     void operator()(std::byte* p) const;
   };
-  std::unique_ptr<std::byte, Free> data_;
+  std::shared_ptr<std::byte> data_;
 };
 
 // A weight matrix W (rows = outputs, columns = inputs) with kGroupRows rows interleaved, at the

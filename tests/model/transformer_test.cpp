@@ -125,6 +125,25 @@ TEST_CASE("every weight format gives the same bits everywhere") {
   REQUIRE(sha256(everything) == "2d1abf529dbbe0a06a7df6d26db40a5da1f884c8d9998cbdf4fd26784d4f8480");
 }
 
+TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {
+  for (const bool tied : {true, false}) {
+    Model model = random_model(odd_config(tied), Type::kQ4_1, Type::kQ8_0);
+    const auto ids = random_ids(40, model.config.vocabulary, 7);
+    const auto device = make_device(2);
+    const auto expected = all_logits(load_split(model, {{0, 5}}, *device, {}), ids, 7);
+    StageOptions shared;
+    shared.siblings.push_back(load_stage(model.source, model.config, {0, 2}, *device));
+    shared.siblings.push_back(load_stage(model.source, model.config, {3, 5}, *device));
+    // Layer 2 is all that is left to read.
+    std::erase_if(model.source.bytes_,
+                  [](const auto& tensor) { return !tensor.first.starts_with("blk.2."); });
+    REQUIRE(try_load(model, *device).code() == Code::kNotFound);
+    auto stages = load_split(model, {{0, 5}}, *device, shared);
+    shared.siblings.clear();  // what it shares stays
+    REQUIRE(all_logits(stages, ids, 7) == expected);
+  }
+}
+
 TEST_CASE("superblocks that do not fit the columns are refused") {
   Model model = random_model(odd_config(), Type::kQ4_1, Type::kQ8_0);
   // As a damaged file could claim; a reader of files refuses it too.
