@@ -53,6 +53,7 @@ using DeviceJobPtr = std::shared_ptr<const DeviceJob>;
 struct FetchRequest {
   std::vector<model::BlobRef> blobs;
   std::vector<net::PublicKey> sources;
+  bool background = false;  // nobody waits for it: others go first
   // Called on the bulk actor's thread, once: all are in the store, or why not.
   std::function<void(Status, std::uint64_t bytes_fetched)> done;
 };

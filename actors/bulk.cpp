@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{500};
 constexpr std::int64_t kPatienceUs = 10'000'000;  // without a source, or without a chunk
+constexpr std::int64_t kStallUs = 3'000'000;      // of one source, while there are others
+constexpr std::size_t kBackgroundWindow = 4;
 
 // Where the bytes of a blob lie on this machine, and what keeps them there.
 struct Place {
@@ -21,12 +23,12 @@ struct Place {
 struct Fetch {
   FetchPtr request;
   FetchPlan plan;
-  std::unique_ptr<model::Store::BlobWriter> writer;  // of plan.current()
-  std::optional<net::PublicKey> source;
+  std::map<std::string, std::unique_ptr<model::Store::BlobWriter>> writers;  // of claimed blobs
   std::set<net::PublicKey> lost;
+  std::map<net::PublicKey, std::int64_t> heard_us;  // a chunk, or that it has nothing to send
+  Status trouble;                                   // the last blob that was not what it should be
   std::uint64_t bytes = 0;
   std::int64_t last_progress_us = 0;
-  bool said = false;  // that the source cannot be asked
 };
 
 struct BulkShell {
@@ -97,101 +99,98 @@ void start_next(Self self, const Setup& setup);
 void finish(Self self, const Setup& setup, const Status& status) {
   Fetch fetch = std::move(self->state.fetches.front());
   self->state.fetches.pop_front();
-  fetch.writer.reset();
+  fetch.writers.clear();
   fetch.request->done(status, fetch.bytes);
   start_next(self, setup);
 }
 
-void ask_more(Self self, const Setup& setup) {
-  Fetch& fetch = self->state.fetches.front();
-  while (auto ask = fetch.plan.next()) {
-    const Status sent = setup->link->send(*fetch.source, MessageType::kFetchBlob,
-                                          FetchBlob{ask->sha256, ask->offset, ask->length});
-    if (!sent) {
-      // The connection is closing: PeerEvent follows and picks another source.
-      if (!fetch.said) log(LogLevel::kWarning, "cannot ask for weights: " + sent.message());
-      fetch.said = true;
-      return;
+// All bytes of a blob are here: into the store with it, or from somebody else once more.
+void commit(Fetch& fetch, const net::PublicKey& source, const std::string& sha256) {
+  const Status stored = fetch.writers.at(sha256)->commit();
+  fetch.writers.erase(sha256);
+  if (stored) return fetch.plan.done(sha256);
+  log(LogLevel::kWarning, "a part of a model is fetched again: " + stored.message());
+  fetch.trouble = stored;
+  fetch.plan.lacks(source, sha256);
+}
+
+// Gives a source blobs to send and asks for their chunks, while its window has room.
+Status ask_more(const Setup& setup, Fetch& fetch, const net::PublicKey& source) {
+  for (;;) {
+    if (const auto blob = fetch.plan.claim(source)) {
+      TROUPE_ASSIGN_OR_RETURN(auto writer, setup->store->begin_blob(*blob));
+      const std::uint64_t have = writer->received();  // what an earlier, cut transfer left
+      fetch.writers[blob->sha256] = std::move(writer);
+      if (fetch.plan.begin(blob->sha256, have)) commit(fetch, source, blob->sha256);
     }
+    const auto ask = fetch.plan.next(source);
+    if (!ask) return Status::ok();
+    const Status sent = setup->link->send(source, MessageType::kFetchBlob,
+                                          FetchBlob{ask->sha256, ask->offset, ask->length});
+    // The connection is closing: PeerEvent follows and frees what it was to send.
+    if (!sent) return Status::ok();
   }
 }
 
-// Picks a source for the front fetch when it has none and one is there.
-void pick_source(Self self, const Setup& setup) {
+bool usable(const BulkShell& shell, const Fetch& fetch, const net::PublicKey& source) {
+  return !fetch.lost.contains(source) && shell.serving.contains(source);
+}
+
+// Keeps every source of the front fetch busy; ends the fetch when it is complete or cannot be.
+void drive(Self self, const Setup& setup) {
   if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
-  if (fetch.source) return;
-  bool any_left = false;
+  std::vector<net::PublicKey> left;
   for (const net::PublicKey& source : fetch.request->sources) {
     if (fetch.lost.contains(source)) continue;
-    any_left = true;
+    left.push_back(source);
     if (!self->state.serving.contains(source)) continue;
-    fetch.source = source;
-    fetch.last_progress_us = monotonic_us();
-    fetch.said = false;
-    fetch.writer.reset();
-    fetch.plan.restart();
-    ask_more(self, setup);
-    return;
+    const Status asked = ask_more(setup, fetch, source);
+    if (!asked) return finish(self, setup, asked.with_context("fetching the model's weights"));
   }
-  if (!any_left) {
-    finish(self, setup,
-           Status(Code::kUnavailable,
-                  "nobody who is connected holds the model's weights any more; run the command "
-                  "again with the model's file or name"));
-  }
+  if (fetch.plan.complete()) return finish(self, setup, Status::ok());
+  if (!fetch.plan.hopeless(left)) return;
+  finish(self, setup,
+         fetch.trouble ? Status(Code::kUnavailable,
+                                "nobody who is connected holds the model's weights any more; run "
+                                "the command again with the model's file or name")
+                       : fetch.trouble.with_context("fetching the model's weights"));
 }
 
 void start_next(Self self, const Setup& setup) {
   if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
   fetch.last_progress_us = monotonic_us();
+  fetch.plan = FetchPlan(fetch.request->background ? kBackgroundWindow : FetchPlan::kWindow);
   for (const model::BlobRef& blob : fetch.request->blobs) {
-    if (!setup->store->has_blob(blob.sha256)) fetch.plan.add(blob, 0);
+    if (!setup->store->has_blob(blob.sha256)) fetch.plan.add(blob);
   }
-  if (fetch.plan.complete()) {
-    finish(self, setup, Status::ok());
-    return;
-  }
-  pick_source(self, setup);
+  drive(self, setup);
 }
 
-Status take_chunk(Fetch& fetch, const Setup& setup, const BlobChunk& chunk,
-                  std::span<const std::byte> bytes) {
-  const model::BlobRef blob = fetch.plan.current();
-  TROUPE_ASSIGN_OR_RETURN(const FetchPlan::Got got,
-                          fetch.plan.on_chunk(chunk.sha256, chunk.offset, bytes.size()));
-  if (!fetch.writer) {
-    TROUPE_ASSIGN_OR_RETURN(fetch.writer, setup->store->begin_blob(blob));
+void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
+  auto& fetches = self->state.fetches;
+  auto place = fetches.end();
+  if (!request->background) {
+    place = std::find_if(fetches.begin(), fetches.end(),
+                         [](const Fetch& fetch) { return fetch.request->background; });
   }
-  // An earlier, cut transfer may have left a beginning; the same bytes again are skipped.
-  const std::uint64_t have = fetch.writer->received();
-  const std::uint64_t end = chunk.offset + bytes.size();
-  if (end > have) {
-    if (chunk.offset > have) {
-      return Status(Code::kBadData, "a gap in blob " + blob.sha256);
-    }
-    TROUPE_RETURN_IF_ERROR(fetch.writer->append(bytes.subspan(have - chunk.offset)));
+  const bool first = place == fetches.begin();
+  if (first && !fetches.empty()) {
+    // What waits in the background lets it pass; its partial blobs stay on disk.
+    fetches.front().writers.clear();
+    fetches.front().plan = FetchPlan();
   }
-  fetch.bytes += bytes.size();
-  *setup->bytes_in += bytes.size();
-  fetch.last_progress_us = monotonic_us();
-  if (got.blob_complete) {
-    TROUPE_RETURN_IF_ERROR(fetch.writer->commit());
-    fetch.writer.reset();
-  }
-  return Status::ok();
+  Fetch fetch;
+  fetch.request = request;
+  fetches.insert(place, std::move(fetch));
+  if (first) start_next(self, setup);
 }
 
-void lose_source(Self self, const Setup& setup, const net::PublicKey& peer) {
-  self->state.serving.erase(peer);
-  for (Fetch& fetch : self->state.fetches) {
-    if (fetch.source == peer) {
-      fetch.source.reset();
-      fetch.lost.insert(peer);
-    }
-  }
-  pick_source(self, setup);
+// A source of the front fetch is gone, or as good as gone.
+void lose_for(Fetch& fetch, const net::PublicKey& source) {
+  for (const std::string& sha256 : fetch.plan.lose(source)) fetch.writers.erase(sha256);
+  fetch.lost.insert(source);
 }
 
 void on_chunk(Self self, const Setup& setup, const net::InFrame& frame) {
@@ -200,23 +199,57 @@ void on_chunk(Self self, const Setup& setup, const net::InFrame& frame) {
   Fetch& fetch = self->state.fetches.front();
   // Chunks of an earlier try or fetch, still on their way when it ended, are nothing to us; a chunk
   // that was lost is noticed by patience running out.
-  if (fetch.source != frame.peer || fetch.plan.complete()) return;
-  if (!fetch.plan.expects(chunk->sha256, chunk->offset, frame.payload.data.size())) return;
-  const Status taken = take_chunk(fetch, setup, *chunk, frame.payload.data);
-  if (!taken) {
-    finish(self, setup, taken.with_context("fetching the model's weights"));
-  } else if (fetch.plan.complete()) {
-    finish(self, setup, Status::ok());
-  } else {
-    ask_more(self, setup);
+  const std::span<const std::byte> bytes = frame.payload.data;
+  if (!fetch.plan.expects(frame.peer, chunk->sha256, chunk->offset, bytes.size())) return;
+  const Status taken = fetch.writers.at(chunk->sha256)->append(bytes);
+  if (!taken) return finish(self, setup, taken.with_context("fetching the model's weights"));
+  fetch.bytes += bytes.size();
+  if (!fetch.request->background) *setup->bytes_in += bytes.size();
+  fetch.last_progress_us = fetch.heard_us[frame.peer] = monotonic_us();
+  if (fetch.plan.on_chunk(frame.peer)) commit(fetch, frame.peer, chunk->sha256);
+  drive(self, setup);
+}
+
+void on_missing(Self self, const Setup& setup, const net::InFrame& frame) {
+  const auto missing = decode_body<BlobMissing>(*setup->link, frame);
+  if (!missing || self->state.fetches.empty()) return;
+  Fetch& fetch = self->state.fetches.front();
+  if (fetch.plan.claimed(frame.peer, missing->sha256) == nullptr) return;
+  fetch.plan.lacks(frame.peer, missing->sha256);
+  fetch.writers.erase(missing->sha256);
+  drive(self, setup);
+}
+
+// A source that is silent while another one could send instead has lost its turn.
+void look_after_stalls(Self self, const Setup& setup) {
+  if (self->state.fetches.empty()) return;
+  Fetch& fetch = self->state.fetches.front();
+  const std::int64_t now = monotonic_us();
+  if (now - fetch.last_progress_us > kPatienceUs) {
+    return finish(self, setup,
+                  Status(Code::kDeadlineExceeded,
+                         "no part of the model's weights arrived for 10 s; check that the "
+                         "machine that holds the model can reach this one"));
   }
+  for (const net::PublicKey& source : fetch.request->sources) {
+    if (!fetch.plan.busy(source)) {
+      fetch.heard_us[source] = now;
+      continue;
+    }
+    std::int64_t& heard = fetch.heard_us.emplace(source, now).first->second;
+    const bool other = std::any_of(
+        fetch.request->sources.begin(), fetch.request->sources.end(),
+        [&](const auto& one) { return one != source && usable(self->state, fetch, one); });
+    if (other && now - heard > kStallUs) lose_for(fetch, source);
+  }
+  drive(self, setup);
 }
 
 void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
   switch (static_cast<MessageType>(frame.header.type)) {
     case MessageType::kServing:
       self->state.serving.insert(frame.peer);
-      pick_source(self, setup);
+      drive(self, setup);
       break;
     case MessageType::kFetchBlob:
       serve(self->state, setup, frame);
@@ -225,49 +258,35 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       on_chunk(self, setup, frame);
       break;
     case MessageType::kBlobMissing:
-      if (!self->state.fetches.empty() && self->state.fetches.front().source == frame.peer) {
-        // It may serve others well; for this fetch it is no source.
-        Fetch& fetch = self->state.fetches.front();
-        fetch.source.reset();
-        fetch.lost.insert(frame.peer);
-        pick_source(self, setup);
-      }
+      on_missing(self, setup, frame);
       break;
     default:
       break;
   }
 }
 
+void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
+  if (event.channel != net::Channel::kBulk) return;
+  BulkShell& shell = self->state;
+  if (event.kind == PeerEvent::Kind::kConnected) {
+    shell.serving.insert(event.peer);  // one that we dialled
+  } else {
+    // An attempt to reach it that failed is followed by others.
+    const bool served = shell.serving.erase(event.peer) != 0;
+    if (served && !shell.fetches.empty()) lose_for(shell.fetches.front(), event.peer);
+  }
+  drive(self, setup);
+}
+
 bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
   self->delayed_send(self, kTick, tick_atom::value);
   return {
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
-      [self, setup](const PeerEventPtr& event) {
-        if (event->channel != net::Channel::kBulk) return;
-        if (event->kind == PeerEvent::Kind::kConnected) {
-          self->state.serving.insert(event->peer);  // one that we dialled
-          pick_source(self, setup);
-        } else {
-          lose_source(self, setup, event->peer);
-        }
-      },
-      [self, setup](const FetchPtr& request) {
-        Fetch fetch;
-        fetch.request = request;
-        self->state.fetches.push_back(std::move(fetch));
-        if (self->state.fetches.size() == 1) start_next(self, setup);
-      },
+      [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
+      [self, setup](const FetchPtr& request) { add_fetch(self, setup, request); },
       [self](const ExportPtr& exported) { export_file(self->state, *exported); },
       [self, setup](tick_atom) {
-        if (!self->state.fetches.empty()) {
-          Fetch& fetch = self->state.fetches.front();
-          if (monotonic_us() - fetch.last_progress_us > kPatienceUs) {
-            finish(self, setup,
-                   Status(Code::kDeadlineExceeded,
-                          "no part of the model's weights arrived for 10 s; check that the "
-                          "machine that holds the model can reach this one"));
-          }
-        }
+        look_after_stalls(self, setup);
         self->delayed_send(self, kTick, tick_atom::value);
       },
   };

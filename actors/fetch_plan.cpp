@@ -1,60 +1,114 @@
 #include <algorithm>
 
-#include <troupe/actors/bulk.h>
+#include <troupe/actors/fetch_plan.h>
+#include <troupe/runtime/status.h>
 
 namespace troupe::actors {
 
-void FetchPlan::add(const model::BlobRef& blob, std::uint64_t have) {
-  if (!known_.insert(blob.sha256).second) return;
-  blobs_.push_back({blob, have, have});
+void FetchPlan::add(const model::BlobRef& blob) {
+  const auto [place, fresh] = items_.emplace(blob.sha256, Item{blob, std::nullopt, 0, 0, {}});
+  if (fresh) order_.push_back(place->first);
 }
 
-std::optional<FetchPlan::Ask> FetchPlan::next() {
-  if (under_way_.size() >= kWindow) return std::nullopt;
-  while (ask_index_ < blobs_.size() && blobs_[ask_index_].asked >= blobs_[ask_index_].blob.bytes) {
-    ++ask_index_;
+std::optional<model::BlobRef> FetchPlan::claim(const Source& source) {
+  Way& way = ways_[source];
+  if (way.under_way.size() >= window_ || !way.claimed.empty()) return std::nullopt;
+  for (const std::string& sha256 : order_) {
+    const auto found = items_.find(sha256);
+    if (found == items_.end()) continue;
+    Item& item = found->second;
+    if (item.source || item.lacking.contains(source)) continue;
+    item.source = source;
+    way.claimed.push_back(sha256);
+    return item.blob;
   }
-  if (ask_index_ >= blobs_.size()) return std::nullopt;
-  Item& item = blobs_[ask_index_];
+  return std::nullopt;
+}
+
+bool FetchPlan::begin(const std::string& sha256, std::uint64_t have) {
+  Item& item = items_.at(sha256);
+  item.received = item.asked = have;
+  if (have < item.blob.bytes) return false;
+  std::erase(ways_[*item.source].claimed, sha256);
+  return true;
+}
+
+std::optional<FetchPlan::Ask> FetchPlan::next(const Source& source) {
+  Way& way = ways_[source];
+  if (way.under_way.size() >= window_ || way.claimed.empty()) return std::nullopt;
+  Item& item = items_.at(way.claimed.front());
   Ask ask{item.blob.sha256, item.asked,
           static_cast<std::uint32_t>(
               std::min<std::uint64_t>(kChunkBytes, item.blob.bytes - item.asked))};
   item.asked += ask.length;
-  under_way_.push_back(ask);
+  if (item.asked == item.blob.bytes) way.claimed.pop_front();
+  way.under_way.push_back(ask);
   return ask;
 }
 
-Result<FetchPlan::Got> FetchPlan::on_chunk(const std::string& sha256, std::uint64_t offset,
-                                           std::size_t bytes) {
-  if (under_way_.empty()) return Status(Code::kBadData, "a chunk came that nobody asked for");
-  const Ask expected = under_way_.front();
-  if (expected.sha256 != sha256 || expected.offset != offset || expected.length != bytes) {
-    return Status(Code::kBadData, "a chunk of blob " + sha256 + " at " + std::to_string(offset) +
-                                      " came, the one of " + expected.sha256 + " at " +
-                                      std::to_string(expected.offset) + " was due");
-  }
-  under_way_.pop_front();
-  Item& item = blobs_.front();
-  item.received += bytes;
-  Got got;
-  if (item.received == item.blob.bytes) {
-    got.blob_complete = true;
-    blobs_.pop_front();
-    if (ask_index_ > 0) --ask_index_;
-    got.all_complete = blobs_.empty();
-  }
-  return got;
+bool FetchPlan::expects(const Source& source, const std::string& sha256, std::uint64_t offset,
+                        std::size_t bytes) const {
+  const auto way = ways_.find(source);
+  if (way == ways_.end() || way->second.under_way.empty()) return false;
+  const Ask& due = way->second.under_way.front();
+  return due.sha256 == sha256 && due.offset == offset && due.length == bytes;
 }
 
-bool FetchPlan::expects(const std::string& sha256, std::uint64_t offset, std::size_t bytes) const {
-  return !under_way_.empty() && under_way_.front().sha256 == sha256 &&
-         under_way_.front().offset == offset && under_way_.front().length == bytes;
+bool FetchPlan::on_chunk(const Source& source) {
+  Way& way = ways_.at(source);
+  TROUPE_CHECK(!way.under_way.empty(), "a chunk that nobody asked for was taken");
+  const Ask ask = way.under_way.front();
+  way.under_way.pop_front();
+  Item& item = items_.at(ask.sha256);
+  item.received += ask.length;
+  return item.received == item.blob.bytes;
 }
 
-void FetchPlan::restart() {
-  under_way_.clear();
-  ask_index_ = 0;
-  for (Item& item : blobs_) item.asked = item.received;
+void FetchPlan::done(const std::string& sha256) { items_.erase(sha256); }
+
+void FetchPlan::release(Item& item) {
+  Way& way = ways_[*item.source];
+  const std::string& sha256 = item.blob.sha256;
+  std::erase_if(way.under_way, [&](const Ask& ask) { return ask.sha256 == sha256; });
+  std::erase(way.claimed, sha256);
+  item.source.reset();
+  item.received = item.asked = 0;
+}
+
+void FetchPlan::lacks(const Source& source, const std::string& sha256) {
+  const auto found = items_.find(sha256);
+  if (found == items_.end()) return;
+  found->second.lacking.insert(source);
+  if (found->second.source == source) release(found->second);
+}
+
+std::vector<std::string> FetchPlan::lose(const Source& source) {
+  std::vector<std::string> blobs;
+  for (auto& [sha256, item] : items_) {
+    if (item.source != source) continue;
+    release(item);
+    blobs.push_back(sha256);
+  }
+  ways_.erase(source);
+  return blobs;
+}
+
+bool FetchPlan::busy(const Source& source) const {
+  const auto way = ways_.find(source);
+  return way != ways_.end() && !way->second.under_way.empty();
+}
+
+const model::BlobRef* FetchPlan::claimed(const Source& source, const std::string& sha256) const {
+  const auto found = items_.find(sha256);
+  if (found == items_.end() || found->second.source != source) return nullptr;
+  return &found->second.blob;
+}
+
+bool FetchPlan::hopeless(std::span<const Source> sources) const {
+  return std::any_of(items_.begin(), items_.end(), [&](const auto& entry) {
+    return std::all_of(sources.begin(), sources.end(),
+                       [&](const Source& source) { return entry.second.lacking.contains(source); });
+  });
 }
 
 }  // namespace troupe::actors
