@@ -44,6 +44,7 @@ using FinishedPtr = std::shared_ptr<const Finished>;
 using ManagePtr = std::shared_ptr<const Manage>;
 using ManagedPtr = std::shared_ptr<const Managed>;
 using StatusPtr = std::shared_ptr<const Status>;
+using EnginePlacementPtr = std::shared_ptr<const struct EnginePlacement>;  // engine.h
 
 // Work for the device's thread; it alone may touch the device.
 using DeviceJob = std::function<void(Device&)>;
@@ -87,6 +88,8 @@ using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using fail_atom = caf::atom_constant<caf::atom("fail")>;
 using loaded_atom = caf::atom_constant<caf::atom("loaded")>;
 using idle_atom = caf::atom_constant<caf::atom("idle")>;
+using halt_atom = caf::atom_constant<caf::atom("halt")>;
+using resume_atom = caf::atom_constant<caf::atom("resume")>;
 using join_atom = caf::atom_constant<caf::atom("join")>;
 
 // ---- interfaces ----------------------------------------------------------------------------
@@ -113,14 +116,18 @@ using coordinator_actor =
     service_actor::extend<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>,
                           caf::reacts_to<tick_atom>,
                           caf::reacts_to<loaded_atom, std::uint64_t, StatusPtr>,
-                          // (epoch, submits seen): an engine has nothing to do.
-                          caf::reacts_to<idle_atom, std::uint64_t, std::uint64_t>>;
+                          // (deployment, submits seen): an engine has nothing to do.
+                          caf::reacts_to<idle_atom, std::uint64_t, std::uint64_t>,
+                          // (deployment, epoch, why): its stages have lost their place.
+                          caf::reacts_to<halt_atom, std::uint64_t, std::uint64_t, std::string>>;
 
 // A deployment's: the token log, batches, credits.
-using engine_actor =
-    caf::typed_actor<caf::reacts_to<submit_atom, SubmitPtr, token_sink>,
-                     caf::reacts_to<cancel_atom, std::uint64_t>, caf::reacts_to<FramePtr>,
-                     caf::reacts_to<fail_atom, StatusPtr>, caf::reacts_to<tick_atom>>;
+using engine_actor = caf::typed_actor<
+    caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
+    caf::reacts_to<FramePtr>, caf::reacts_to<fail_atom, StatusPtr>, caf::reacts_to<tick_atom>,
+    // A stage is lost (the name of the worker that crashed, or ""): send nothing
+    // until the layers lie elsewhere, then replay.
+    caf::reacts_to<halt_atom, std::string>, caf::reacts_to<resume_atom, EnginePlacementPtr>>;
 
 // A stage's: admits steps, keeps their sequences.
 using worker_actor = caf::typed_actor<caf::reacts_to<FramePtr>>;
@@ -156,6 +163,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FinishedPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagePtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagedPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StatusPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::EnginePlacementPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::DeviceJobPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StageResultPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FetchPtr)

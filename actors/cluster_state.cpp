@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include <troupe/actors/cluster_state.h>
-#include <troupe/model/partition.h>
 #include <troupe/model/utf8.h>
 
 namespace troupe::actors {
@@ -28,6 +27,8 @@ const char* life_name(DeploymentLife life) {
       return "loading";
     case DeploymentLife::kReady:
       return "ready";
+    case DeploymentLife::kWaiting:
+      return "waiting";
     case DeploymentLife::kFailed:
       return "failed";
   }
@@ -84,6 +85,7 @@ Result<std::string> ClusterState::join(const net::PublicKey& key, const Hello& h
   record.incarnation = incarnation;
   record.works = works;
   record.heard_us = now_us;
+  for (auto& [id, deployment] : deployments_) deployment.unfit.erase(key);
   return record.name;
 }
 
@@ -125,87 +127,15 @@ std::vector<net::PublicKey> ClusterState::tick(std::int64_t now_us) {
   return died;
 }
 
-// What the node offers beyond what its deployments were planned to take.
-std::uint64_t ClusterState::free_bytes(const NodeRecord& node) const {
-  // Sums of what nodes say must not overflow.
-  std::uint64_t free = std::min(node.memory_bytes, std::uint64_t{1} << 53);
-  for (const auto& [epoch, deployment] : deployments_) {
-    for (const StagePlan& stage : deployment.stages) {
-      if (stage.node == node.key) free -= std::min(free, stage.planned_bytes);
-    }
-  }
-  return free;
-}
-
-Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::size_t layers,
-                                         const std::vector<model::LayerRange>& ranges,
-                                         std::vector<net::PublicKey> sources, std::uint8_t kv,
-                                         const model::MemoryNeed& need) {
-  std::vector<const NodeRecord*> workers;
-  for (const NodeRecord* node : nodes()) {
-    if (node->alive() && node->works) workers.push_back(node);
-  }
-  if (workers.empty()) {
-    return Status(Code::kUnavailable,
-                  "no node of the cluster can hold layers; start one with 'troupe start --join "
-                  "TOKEN@HOST:PORT', as the head printed it");
-  }
-  std::vector<model::LayerRange> placed = ranges;
-  if (placed.empty()) {
-    std::vector<std::size_t> capacities;
-    std::vector<std::uint64_t> memories;
-    for (const NodeRecord* node : workers) {
-      capacities.push_back(std::max(1u, node->threads));
-      memories.push_back(free_bytes(*node));
-    }
-    TROUPE_ASSIGN_OR_RETURN(placed, model::place_layers(need, layers, capacities, memories));
-  } else {
-    TROUPE_RETURN_IF_ERROR(model::check_layer_ranges(placed, layers, workers.size()));
-    for (std::size_t i = 0; i < placed.size(); ++i) {
-      const std::uint64_t wanted = need.of(placed[i]), free = free_bytes(*workers[i]);
-      if (wanted <= free) continue;
-      return Status(Code::kResourceExhausted,
-                    "layers " + model::to_string(placed[i]) + " need " +
-                        model::memory_text(wanted) + " with their keys and values, and node " +
-                        workers[i]->name + " has " + model::memory_text(free) +
-                        " left: " + model::memory_text(wanted - free) +
-                        " are missing; give it fewer layers (--layers) or more memory (--memory)");
-    }
-  }
-  Deployment deployment;
-  deployment.epoch = next_epoch_++;
-  deployment.manifest = manifest;
-  deployment.explicit_layers = !ranges.empty();
-  deployment.kv = kv;
-  deployment.sources = std::move(sources);
-  for (std::size_t i = 0; i < placed.size(); ++i) {
-    StagePlan stage;
-    stage.node = workers[i]->key;
-    stage.layers = placed[i];
-    stage.planned_bytes = need.of(placed[i]);
-    if (placed[i].begin < placed[i].end) deployment.stages.push_back(stage);
-  }
-  const std::uint64_t epoch = deployment.epoch;
-  deployments_.emplace(epoch, std::move(deployment));
-  return epoch;
-}
-
-Deployment* ClusterState::find(const std::string& model,
-                               const std::vector<model::LayerRange>& ranges, std::uint8_t kv) {
-  for (auto& [epoch, deployment] : deployments_) {
-    if (deployment.manifest.model != model || deployment.life == DeploymentLife::kFailed) continue;
-    if (deployment.kv != kv) continue;
-    if (ranges.empty()) return &deployment;
-    const bool same = ranges.size() == deployment.stages.size() &&
-                      std::equal(ranges.begin(), ranges.end(), deployment.stages.begin(),
-                                 [](const auto& a, const auto& b) { return a == b.layers; });
-    if (same) return &deployment;
+Deployment* ClusterState::find(std::uint64_t epoch) {
+  for (auto& [id, deployment] : deployments_) {
+    if (deployment.epoch == epoch) return &deployment;
   }
   return nullptr;
 }
 
-Deployment* ClusterState::find(std::uint64_t epoch) {
-  const auto found = deployments_.find(epoch);
+Deployment* ClusterState::find_id(std::uint64_t id) {
+  const auto found = deployments_.find(id);
   return found == deployments_.end() ? nullptr : &found->second;
 }
 
@@ -230,6 +160,7 @@ bool ClusterState::loaded(const net::PublicKey& node, std::uint64_t epoch,
     if (stage.node == node) {
       stage.loaded = true;
       stage.weights_bytes = weights_bytes;
+      holds(deployment->manifest.model, node, stage.layers);
     }
     all = all && stage.loaded;
   }
@@ -238,13 +169,15 @@ bool ClusterState::loaded(const net::PublicKey& node, std::uint64_t epoch,
 }
 
 std::vector<std::uint64_t> ClusterState::on_node(const net::PublicKey& node) const {
-  std::vector<std::uint64_t> epochs;
-  for (const auto& [epoch, deployment] : deployments_) {
-    const bool there = std::any_of(deployment.stages.begin(), deployment.stages.end(),
-                                   [&](const StagePlan& stage) { return stage.node == node; });
-    if (there) epochs.push_back(epoch);
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, deployment] : deployments_) {
+    if (deployment.on(node)) ids.push_back(id);
   }
-  return epochs;
+  return ids;
+}
+
+void ClusterState::forget_source(const net::PublicKey& client) {
+  for (auto& [id, deployment] : deployments_) std::erase(deployment.sources, client);
 }
 
 const NodeRecord* ClusterState::node(const net::PublicKey& key) const {

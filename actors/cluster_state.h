@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <troupe/actors/messages/deploy.h>
@@ -26,6 +28,8 @@ constexpr std::int64_t kSuspectUs = 1'000'000;
 constexpr std::int64_t kDeadUs = 2'000'000;
 // An observer that was itself away for so long cannot judge: it grants everyone a fresh lease.
 constexpr std::int64_t kStallUs = 600'000;
+// How long a deployment that nobody can hold waits for a node before its requests end.
+constexpr std::int64_t kNobodyLeftUs = 10'000'000;
 
 enum class NodeLife { kReady, kSuspect, kDead, kLeft };
 const char* life_name(NodeLife life);
@@ -41,6 +45,7 @@ struct NodeRecord {
   NodeLife life = NodeLife::kReady;
   std::int64_t heard_us = 0;
   NodeStats stats;
+  std::uint64_t copied_bytes = 0;  // weights fetched in the background, since it joined
   bool alive() const { return life == NodeLife::kReady || life == NodeLife::kSuspect; }
 };
 
@@ -53,17 +58,35 @@ struct StagePlan {
   std::uint64_t planned_bytes = 0;  // of the node's memory: weights, and keys and values to come
 };
 
-enum class DeploymentLife { kAllowing, kLoading, kReady, kFailed };
+// kWaiting: nobody is left who could hold the layers; its stages are those of before.
+enum class DeploymentLife { kAllowing, kLoading, kReady, kWaiting, kFailed };
 const char* life_name(DeploymentLife life);
 
 struct Deployment {
-  std::uint64_t epoch = 0;
+  std::uint64_t id = 0;     // for as long as it lives: its first epoch
+  std::uint64_t epoch = 0;  // of where its layers lie now; frames of another one are stale
   model::Manifest manifest;
-  bool explicit_layers = false;
-  std::uint8_t kv = 0;  // kv_code
-  std::vector<StagePlan> stages;
-  std::vector<net::PublicKey> sources;
+  std::size_t layers = 0;                // of the model
+  model::MemoryNeed need;                // of its layers
+  std::vector<model::LayerRange> asked;  // an explicit split; empty: ours to choose
+  std::uint8_t kv = 0;                   // kv_code
+  std::vector<StagePlan> stages;         // in layer order
+  std::size_t stages_wanted = 0;         // as planned first; fewer while nodes are missing
+  std::vector<net::PublicKey> sources;   // clients and the head, who have the whole model
+  std::set<net::PublicKey> unfit;        // alive, but this failed on them
   DeploymentLife life = DeploymentLife::kAllowing;
+  std::string lost, lost_for;  // why it is placed anew, and why it waits
+  // Stages of epochs that are over, which nodes keep for their weights until it is loaded again.
+  std::vector<std::pair<net::PublicKey, std::uint64_t>> kept;
+  std::int64_t waiting_since_us = 0;
+  bool on(const net::PublicKey& node) const;
+};
+
+// What became of deployments whose node was lost, for `status`.
+struct RecoveryCounters {
+  std::uint64_t replacements = 0;  // new epochs of deployments that had one
+  std::uint64_t replays = 0;       // requests that were computed again
+  std::uint64_t quarantined = 0;   // requests that ended because workers crashed on them
 };
 
 // A node's name is shown to everyone: at most 64 bytes of UTF-8 without control characters.
@@ -96,31 +119,73 @@ class ClusterState {
                              const std::vector<model::LayerRange>& ranges,
                              std::vector<net::PublicKey> sources, std::uint8_t kv = 0,
                              const model::MemoryNeed& need = {});
-  // A deployment of `model` that is ready or on its way there, with these ranges if any are given,
-  // whose keys and values are kept like this.
+  // Places a deployment anew, under a new epoch, within the memory that other deployments leave.
+  // Who is left keeps its place in the order of layers, so that it keeps most of what it has
+  // loaded; a node that holds none of it takes the layers of a lost one; with fewer nodes than
+  // before, theirs and the lost ones' layers are shared out anew, explicit ranges or not. With
+  // `grow` every node is used, as in plan().
+  //   Errors: kUnavailable (no node is left), kResourceExhausted (not enough memory in those that
+  //   are, and how much is missing); the deployment stays as it was.
+  Status replace(std::uint64_t id, bool grow = false);
+  // replace() found nobody: the deployment waits for a node. What it was planned to take of those
+  // that are left stays its own.
+  void wait(std::uint64_t id, std::int64_t now_us);
+  // Deployments that wait, and whether they have waited long enough.
+  std::vector<std::pair<std::uint64_t, bool>> waiting(std::int64_t now_us) const;
+  // Fewer stages than it was planned for, and replace() with `grow` would find more.
+  bool can_grow(const Deployment& deployment) const;
+  // A deployment of `model` that lives, with these ranges (as asked for, or as they are) if any
+  // are given, whose keys and values are kept like this.
   Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,
                    std::uint8_t kv = 0);
   Deployment* find(std::uint64_t epoch);
+  Deployment* find_id(std::uint64_t id);
   // True when this was the last one that was awaited.
   bool allowed(const net::PublicKey& node, std::uint64_t epoch);
   bool loaded(const net::PublicKey& node, std::uint64_t epoch, std::uint64_t weights_bytes);
-  void erase(std::uint64_t epoch) { deployments_.erase(epoch); }
-  // Deployments that have a stage on `node`.
+  void erase(std::uint64_t id) { deployments_.erase(id); }
+  // Ids of the deployments that have a stage on `node`.
   std::vector<std::uint64_t> on_node(const net::PublicKey& node) const;
+  // These layers of a model lie on the node's disk; it fetched `copied_bytes` of them just now.
+  void holds(const std::string& model, const net::PublicKey& node, model::LayerRange layers,
+             std::uint64_t copied_bytes = 0);
+  // Who is alive and holds some of these layers on disk, `except` for one.
+  std::vector<net::PublicKey> holders(const std::string& model, model::LayerRange layers,
+                                      const net::PublicKey& except) const;
+  // Of how many of them each of these layers lies on the disk, at least.
+  std::size_t disks(const std::string& model, model::LayerRange layers) const;
+  // What each node should have on disk, so that it needs to fetch nothing, whichever other one is
+  // lost: its layers after each loss. Every layer then lies on two disks, if there are two nodes.
+  std::map<net::PublicKey, model::LayerRange> copies(std::uint64_t id) const;
+  // The client is gone: nobody fetches from it any more.
+  void forget_source(const net::PublicKey& client);
 
   const NodeRecord* node(const net::PublicKey& key) const;
   // In the order that they joined.
   std::vector<const NodeRecord*> nodes() const;
-  const std::map<std::uint64_t, Deployment>& deployments() const { return deployments_; }
+  const std::map<std::uint64_t, Deployment>& deployments() const { return deployments_; }  // by id
+  std::uint64_t replacements() const { return replacements_; }
   std::vector<StageName> stage_names(const Deployment& deployment) const;
 
  private:
   std::string unique_name(const std::string& wished, const net::PublicKey& key) const;
-  std::uint64_t free_bytes(const NodeRecord& node) const;
+  using Workers = std::vector<const NodeRecord*>;
+  Workers usable(const std::set<net::PublicKey>& unfit) const;
+  // What the node offers beyond what deployments, but for the one with the id `except`, were
+  // planned to take.
+  std::uint64_t free_bytes(const NodeRecord& node, std::uint64_t except) const;
+  // Where replace() would place it, if the unfit were these.
+  Result<std::vector<StagePlan>> places(const Deployment& deployment,
+                                        const std::set<net::PublicKey>& unfit, bool grow) const;
+  Result<std::vector<StagePlan>> share_out(const Workers& workers, const Deployment& deployment,
+                                           const std::vector<model::LayerRange>& ranges) const;
   std::map<net::PublicKey, NodeRecord> nodes_;
   std::vector<net::PublicKey> order_;
   std::map<std::uint64_t, Deployment> deployments_;
+  // Model -> node -> layers of it on the node's disk.
+  std::map<std::string, std::map<net::PublicKey, std::set<std::size_t>>> disks_;
   std::uint64_t next_epoch_;
+  std::uint64_t replacements_ = 0;
   std::int64_t last_tick_us_ = 0;
 };
 

@@ -6,7 +6,7 @@ namespace troupe::actors {
 namespace coordinator {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{200};
+constexpr std::chrono::milliseconds kTick{100};
 
 void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   ClusterState& state = *self->state.state;
@@ -22,9 +22,11 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   // Our way to a first stage.
   if (event.kind == PeerEvent::Kind::kConnected) {
     self->state.open_ways.insert(event.peer);
-    for (const std::uint64_t epoch : state.on_node(event.peer)) begin_serving(self, setup, epoch);
-  } else {
-    self->state.open_ways.erase(event.peer);
+    for (const std::uint64_t id : state.on_node(event.peer)) {
+      begin_serving(self, setup, state.find_id(id)->epoch);
+    }
+  } else if (self->state.open_ways.erase(event.peer) != 0) {
+    self->state.lost_ways[event.peer] = monotonic_us();
   }
 }
 
@@ -56,10 +58,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         submit(self, request, sink);
       },
       [self](cancel_atom, std::uint64_t request) { cancel(self, request); },
-      [self, setup](status_atom) {
-        return status_json(*self->state.state, *setup, setup->link->counters(),
-                           uses_of(self, setup));
-      },
+      [self, setup](status_atom) { return status_text(self, setup); },
       [self, setup](manage_atom, const ManagePtr& ask) {
         return std::make_shared<const Managed>(manage(self, setup, *ask, true));
       },
@@ -77,6 +76,8 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         for (const net::PublicKey& key : self->state.state->tick(monotonic_us())) {
           lose_node(self, setup, key, "no heartbeat for 2 s");
         }
+        look_after_lost(self, setup);
+        look_after_copies(self, setup);
         release_unused(self, setup);
         drop_revoked(self, setup, monotonic_us());
         self->delayed_send(self, kTick, tick_atom::value);
@@ -84,11 +85,16 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
       [self, setup](loaded_atom, std::uint64_t number, const StatusPtr& status) {
         on_header(self, setup, number, *status);
       },
-      [self](idle_atom, std::uint64_t epoch, std::uint64_t submitted) {
-        const auto engine = self->state.engines.find(epoch);
+      [self](idle_atom, std::uint64_t id, std::uint64_t submitted) {
+        const auto engine = self->state.engines.find(id);
         if (engine == self->state.engines.end()) return;
         engine->second.idle_after = submitted;
         engine->second.used_us = monotonic_us();
+      },
+      [self, setup](halt_atom, std::uint64_t id, std::uint64_t epoch, const std::string& why) {
+        const Deployment* deployment = self->state.state->find_id(id);
+        if (deployment == nullptr || deployment->epoch != epoch) return;  // done already
+        recover(self, setup, id, why, why);
       },
   };
 }

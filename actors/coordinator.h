@@ -42,6 +42,7 @@ struct DeploymentUse {
 // The answer to `troupe status --json`. Pure.
 std::string status_json(const ClusterState& state, const CoordinatorSetup& setup,
                         const LinkCounters& counters,
-                        const std::map<std::uint64_t, DeploymentUse>& uses);
+                        const std::map<std::uint64_t, DeploymentUse>& uses,
+                        const RecoveryCounters& recovery);
 
 }  // namespace troupe::actors

@@ -77,6 +77,7 @@ constexpr std::chrono::milliseconds kTick{100};
 constexpr std::int64_t kDefaultDeadlineUs = 600'000'000;
 
 struct EngineShell {
+  EnginePlacement placement;
   std::unique_ptr<EngineState> state;
   std::map<std::uint64_t, token_sink> sinks;
   std::uint64_t submitted = 0, told_idle = 0;
@@ -101,27 +102,29 @@ void publish(Self self, const Setup& setup, std::vector<EngineEvent> events) {
   }
 }
 
-// Sends steps while there are credits. A step that cannot be sent ends its requests: the stage is
-// gone, or so far behind that its queue is full.
+// Sends steps while there are credits. A step for which there is no connection is lost with it: the
+// coordinator sees that, too, and has everything replayed. One that cannot be sent for another
+// reason (the stage is so far behind that its queue is full) ends its requests.
 void drive(Self self, const Setup& setup) {
   EngineState& state = *self->state.state;
+  const EnginePlacement& at = self->state.placement;
   while (auto planned = state.next_step()) {
-    const Status sent = setup->link->send(setup->first_stage, MessageType::kStep, planned->step,
-                                          setup->epoch, planned->id);
-    if (sent) continue;
+    const Status sent =
+        setup->link->send(at.first_stage, MessageType::kStep, planned->step, at.epoch, planned->id);
+    if (sent || sent.code() == Code::kUnavailable) continue;
     StepFailed failed;
     for (const StepSegment& segment : planned->step.segments) {
       failed.requests.push_back(segment.request);
     }
     failed.code = static_cast<std::uint8_t>(sent.code());
-    failed.text = "the first stage cannot be reached: " + sent.message();
+    failed.text = "the first stage does not keep up: " + sent.message();
     publish(self, setup, state.on_failed(planned->id, failed, monotonic_us()));
   }
   setup->counters->running = state.active() - state.waiting();
   setup->counters->queued = state.waiting();
   if (state.idle() && setup->coordinator && self->state.told_idle != self->state.submitted) {
     self->state.told_idle = self->state.submitted;
-    self->send(setup->coordinator, idle_atom::value, setup->epoch, self->state.submitted);
+    self->send(setup->coordinator, idle_atom::value, setup->deployment, self->state.submitted);
   }
 }
 
@@ -171,13 +174,31 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
     if (done) publish(self, setup, state.on_done(frame.header.step, *done, monotonic_us()));
   } else {
     const auto failed = decode_body<StepFailed>(*setup->link, frame);
-    if (failed) publish(self, setup, state.on_failed(frame.header.step, *failed, monotonic_us()));
+    if (failed && failed->code == static_cast<std::uint8_t>(Code::kFailedPrecondition) &&
+        setup->coordinator) {
+      // A step before it was lost with a connection: the stages begin anew.
+      self->send(setup->coordinator, halt_atom::value, setup->deployment, frame.header.epoch,
+                 failed->text);
+    } else if (failed) {
+      publish(self, setup, state.on_failed(frame.header.step, *failed, monotonic_us()));
+    }
   }
   drive(self, setup);
 }
 
+void halt(Self self, const Setup& setup, const std::string& crashed) {
+  EngineState& state = *self->state.state;
+  const std::uint64_t before = state.replays();
+  auto events = state.halt(crashed, monotonic_us());
+  setup->replay_counters->replays += state.replays() - before;
+  setup->replay_counters->quarantined += events.size();
+  publish(self, setup, std::move(events));
+  drive(self, setup);  // sends nothing: what it counts has changed
+}
+
 engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
-  self->state.state = std::make_unique<EngineState>(setup->limits, setup->tokenizer);
+  self->state.placement = setup->placement;
+  self->state.state = std::make_unique<EngineState>(setup->placement.limits, setup->tokenizer);
   self->set_down_handler([self, setup](const caf::down_msg& down) {
     std::vector<std::uint64_t> gone;
     for (const auto& [id, sink] : self->state.sinks) {
@@ -203,6 +224,12 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
         self->state.failed = *why;
         publish(self, setup, self->state.state->fail_all(*why, monotonic_us()));
         self->quit();
+      },
+      [self, setup](halt_atom, const std::string& crashed) { halt(self, setup, crashed); },
+      [self, setup](resume_atom, const EnginePlacementPtr& placement) {
+        self->state.placement = *placement;
+        self->state.state->resume(placement->limits);
+        drive(self, setup);
       },
       [self, setup](tick_atom) {
         publish(self, setup, self->state.state->expire(monotonic_us()));

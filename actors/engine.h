@@ -12,7 +12,8 @@
 
 // A deployment's engine: prompts in, tokens out. Turns a Submit into token ids (chat template,
 // tokenizer), drives EngineState, sends its steps to the first stage and its events to the sinks.
-// Lives in the head's process, so that the token log outlives any worker.
+// Lives in the head's process, so that the token log outlives any worker: when one is lost it waits
+// until the layers lie elsewhere, and replays.
 
 namespace troupe::actors {
 
@@ -22,15 +23,27 @@ struct EngineCounters {
   std::atomic<std::uint64_t> tokens{0};              // of answers
 };
 
-struct EngineSetup {
+// What all engines of a head did when nodes were lost; it outlives each of them.
+struct ReplayCounters {
+  std::atomic<std::uint64_t> replays{0}, quarantined{0};
+};
+
+// Where the layers lie.
+struct EnginePlacement {
   std::uint64_t epoch = 0;
   net::PublicKey first_stage{};
   EngineLimits limits;
+};
+
+struct EngineSetup {
+  std::uint64_t deployment = 0;  // its id
+  EnginePlacement placement;
   std::shared_ptr<const model::Tokenizer> tokenizer;
   std::shared_ptr<const model::ChatTemplate> chat_template;  // null: the model has none
   std::shared_ptr<Link> link;
   std::shared_ptr<EngineCounters> counters = std::make_shared<EngineCounters>();
-  coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom, epoch)
+  std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
+  coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom)
 };
 engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);
 

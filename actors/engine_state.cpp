@@ -135,7 +135,7 @@ std::vector<EngineEvent> EngineState::cancel(std::uint64_t request, std::int64_t
 }
 
 std::optional<PlannedStep> EngineState::next_step() {
-  if (in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
+  if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
   PlannedStep planned;
   std::size_t rows = 0;
   const auto add = [&](Running& running, std::size_t count) {
@@ -175,7 +175,7 @@ std::optional<PlannedStep> EngineState::next_step() {
   std::size_t budget = std::min(limits_.chunk_rows, limits_.rows_max - rows);
   for (auto& [id, running] : requests_) {
     if (budget == 0) break;
-    if (running.decoding() || running.waiting) continue;
+    if (running.decoding() || running.waiting || !may_start(running)) continue;
     const std::size_t count = std::min(budget, running.length() - running.sent);
     if (count == 0) continue;
     add(running, count);
@@ -185,8 +185,17 @@ std::optional<PlannedStep> EngineState::next_step() {
   planned.step.closed = std::move(closed_);
   closed_.clear();
   planned.id = next_step_++;
-  in_flight_.insert(planned.id);
+  std::vector<std::uint64_t>& computed = in_flight_[planned.id];
+  for (const StepSegment& segment : planned.step.segments) computed.push_back(segment.request);
   return planned;
+}
+
+// Suspects go one at a time: whoever is computed when a worker crashes is then known.
+bool EngineState::may_start(const Running& running) const {
+  if (!running.suspect() || running.sent > 0) return true;
+  return std::none_of(requests_.begin(), requests_.end(), [](const auto& entry) {
+    return entry.second.suspect() && entry.second.sent > 0;
+  });
 }
 
 void EngineState::accept(const SampledToken& token, std::int64_t now_us,
@@ -196,6 +205,7 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
   Running& running = found->second;
   if (!running.waiting || token.position != running.length()) return;  // counted already
   running.waiting = false;
+  running.crashes.clear();
   running.answer.push_back(token.token);
   running.last_us = now_us;
   if (running.first_us == 0) running.first_us = now_us;
@@ -245,6 +255,42 @@ void EngineState::replay() {
     running.sent = 0;
     running.waiting = false;
   }
+}
+
+std::vector<EngineEvent> EngineState::halt(const std::string& crashed, std::int64_t now_us) {
+  std::vector<EngineEvent> events;
+  std::set<std::uint64_t> suspects;
+  for (const auto& [id, running] : requests_) replays_ += running.sent > 0;
+  if (!crashed.empty()) {
+    std::set<std::uint64_t> computed;
+    for (const auto& [step, requests] : in_flight_) {
+      computed.insert(requests.begin(), requests.end());
+    }
+    for (const std::uint64_t id : computed) {
+      const auto found = requests_.find(id);
+      if (found == requests_.end()) continue;  // ended meanwhile
+      found->second.crashes.push_back(crashed);
+      if (found->second.suspect()) suspects.insert(id);
+    }
+  }
+  replay();
+  halted_ = true;
+  if (suspects.size() == 1) {
+    std::string names;
+    for (const std::string& name : requests_.at(*suspects.begin()).crashes) {
+      names += (names.empty() ? "" : ", then ") + name;
+    }
+    end(*suspects.begin(), "error",
+        Status(Code::kInternal, "workers crashed in a row while they computed this request (" +
+                                    names + "); it is not tried again"),
+        now_us, &events);
+  }
+  return events;
+}
+
+void EngineState::resume(const EngineLimits& limits) {
+  limits_ = limits;
+  halted_ = false;
 }
 
 std::vector<EngineEvent> EngineState::fail_all(const Status& why, std::int64_t now_us) {

@@ -91,6 +91,14 @@ class EngineState {
   // request goes through the stages again from position 0, in chunks as a prompt does. What was
   // said stays said, and the answers go on with the same tokens.
   void replay();
+  // The deployment lost a stage: nothing is sent until resume(), then everything is replayed.
+  // `crashed` names the worker that died, or is empty when none did (it left in peace, its
+  // connection broke). A request that was in the steps under way when two workers crashed, without
+  // a token in between, is a suspect. A single one ends with an error that says so; of several,
+  // each is computed while no other one is, until a token clears it or a third crash convicts it.
+  std::vector<EngineEvent> halt(const std::string& crashed, std::int64_t now_us);
+  // The layers lie on stages again, which hold no sequence.
+  void resume(const EngineLimits& limits);
   // Ends everything: a stage is gone.
   std::vector<EngineEvent> fail_all(const Status& why, std::int64_t now_us);
   std::vector<EngineEvent> expire(std::int64_t now_us);
@@ -100,6 +108,9 @@ class EngineState {
   std::size_t waiting() const;
   std::size_t steps_in_flight() const { return in_flight_.size(); }
   bool idle() const { return requests_.empty() && in_flight_.empty() && closed_.empty(); }
+  bool halted() const { return halted_; }
+  // Requests that were computed again from their first position, each time counted.
+  std::uint64_t replays() const { return replays_; }
 
  private:
   struct Running {
@@ -110,10 +121,15 @@ class EngineState {
     bool waiting = false;                // a sampling step is in flight
     AnswerText text;
     std::int64_t begin_us = 0, first_us = 0, last_us = 0;
+    std::vector<std::string> crashes = {};  // of workers that computed it, since its newest token
     std::size_t length() const { return request.prompt.size() + answer.size(); }
     // All but the newest token has been through: what is left goes a row a step.
     bool decoding() const { return !answer.empty() && sent + 1 >= length(); }
+    bool suspect() const { return crashes.size() >= kCrashesMax; }
   };
+  // Crashes in a row after which a request is suspected of causing them.
+  static constexpr std::size_t kCrashesMax = 2;
+  bool may_start(const Running& running) const;
   // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
   Status read_answer(const EngineRequest& request, AnswerText* text) const;
   void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
@@ -124,10 +140,12 @@ class EngineState {
   EngineLimits limits_;
   std::shared_ptr<const model::Tokenizer> tokenizer_;
   std::map<std::uint64_t, Running> requests_;
-  std::deque<std::uint64_t> turn_;     // admission order, rotated as decode rows are handed out
-  std::set<std::uint64_t> in_flight_;  // step ids
+  std::deque<std::uint64_t> turn_;  // admission order, rotated as decode rows are handed out
+  std::map<std::uint64_t, std::vector<std::uint64_t>> in_flight_;  // step -> its requests
   std::vector<std::uint64_t> closed_;  // requests whose KV the stages may drop
   std::uint64_t next_step_ = 1;
+  std::uint64_t replays_ = 0;
+  bool halted_ = false;
 };
 
 }  // namespace troupe::actors

@@ -86,6 +86,19 @@ Status Link::send(const net::PublicKey& to, MessageType type, std::uint64_t epoc
   return transport_->send(to, row->channel, std::move(frame));
 }
 
+void Link::disconnect(const net::PublicKey& peer) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!transport_) return;
+    transport_->disconnect(peer);
+  }
+  const Status gone(Code::kUnavailable, "the peer is gone");
+  for (const auto channel :
+       {net::Channel::kControl, net::Channel::kActivations, net::Channel::kBulk}) {
+    deliver(PeerEvent{PeerEvent::Kind::kDisconnected, peer, channel, gone});
+  }
+}
+
 void Link::attach(Room room, link_user user) {
   std::lock_guard lock(mutex_);
   rooms_.insert_or_assign(room, std::move(user));
@@ -134,6 +147,7 @@ Room room_of(MessageType type) {
     case MessageType::kHeartbeat:
     case MessageType::kLeave:
     case MessageType::kPeersAllowed:
+    case MessageType::kPrefetched:
     case MessageType::kStageLoaded:
     case MessageType::kStageFailed:
     case MessageType::kOpenModel:

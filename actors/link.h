@@ -61,6 +61,9 @@ class Link : public std::enable_shared_from_this<Link> {
     return send(request.peer, type, 0, 0, wire::encode(message), {}, request.header.incarnation);
   }
 
+  // Closes what we dialled of a peer that is gone; every room hears that its channels closed.
+  void disconnect(const net::PublicKey& peer);
+
   void attach(Room room, link_user user);
   // Steps of `epoch` go to `worker`; results and failures of `epoch` to `engine`.
   void attach_worker(std::uint64_t epoch, frame_sink worker);

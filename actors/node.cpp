@@ -1,11 +1,7 @@
-#include <set>
-
-#include <troupe/actors/cluster_state.h>
-#include <troupe/actors/engine.h>
-#include <troupe/actors/node.h>
-#include <troupe/runtime/log.h>
+#include <troupe/actors/node/shell.h>
 
 namespace troupe::actors {
+namespace node {
 namespace {
 
 constexpr std::int64_t kEnrolAgainUs = 500'000;
@@ -13,33 +9,6 @@ constexpr std::int64_t kSayWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
 // Tries that fail at once; so many take three seconds with the pauses between them.
 constexpr int kQuickFailuresMax = 6;
-
-// A stage that is being fetched and loaded, or that runs.
-struct StageHere {
-  LoadStage order;
-  std::shared_ptr<model::Stage> stage;
-  std::shared_ptr<StageCounters> counters = std::make_shared<StageCounters>();
-  worker_actor worker;
-  std::uint64_t fetched_bytes = 0;
-  bool next_connected = false, answered = false;
-};
-
-enum class Phase { kEnrolling, kConnecting, kGreeting, kMember, kStopped };
-
-struct NodeShell {
-  Phase phase = Phase::kConnecting;
-  std::string name, cluster_name;
-  std::map<std::uint64_t, StageHere> stages;
-  std::uint64_t beats = 0;
-  NodeStats past;  // of stages that are gone
-  std::int64_t started_us = 0, enrol_said_us = 0;
-  int failures = 0;  // to reach the head, before it was joined
-  bool ever_joined = false, said_waiting = false, enrolled = false;
-  std::set<net::PublicKey> open_ways;  // peers whose activations channel we reached
-  Status last_trouble;
-};
-using Self = node_actor::stateful_pointer<NodeShell>;
-using Setup = std::shared_ptr<const NodeSetup>;
 
 bool is_head(const Setup& setup) { return setup->head == setup->link->self(); }
 
@@ -112,8 +81,9 @@ void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
 NodeStats stats(const NodeShell& state, const Setup& setup) {
   NodeStats sum = state.past;
   for (const auto& [epoch, here] : state.stages) {
-    if (here.stage) sum.weights_bytes += here.stage->weights_bytes();
-    sum.kv_bytes += here.counters->kv_bytes;
+    // The weights of a retired one are counted where they go on.
+    if (here.stage && !here.retired) sum.weights_bytes += here.stage->weights_bytes();
+    if (!here.retired) sum.kv_bytes += here.counters->kv_bytes;
     sum.hidden_bytes_out += here.counters->hidden_bytes_out;
     sum.positions_out += here.counters->positions_out;
     sum.steps += here.counters->steps;
@@ -129,7 +99,8 @@ NodeStats stats(const NodeShell& state, const Setup& setup) {
   return sum;
 }
 
-// The lease, and what this node has; also sent when that changes, before the head acts on it.
+}  // namespace
+
 void send_heartbeat(Self self, const Setup& setup) {
   NodeShell& state = self->state;
   if (state.phase != Phase::kMember) return;
@@ -138,164 +109,7 @@ void send_heartbeat(Self self, const Setup& setup) {
   if (!sent) state.last_trouble = sent;
 }
 
-// ---- stages ----------------------------------------------------------------------------------
-
-void drop_stage(Self self, const Setup& setup, std::uint64_t epoch) {
-  const auto found = self->state.stages.find(epoch);
-  if (found == self->state.stages.end()) return;
-  setup->link->detach_worker(epoch);
-  StageHere& here = found->second;
-  self->state.past.hidden_bytes_out += here.counters->hidden_bytes_out;
-  self->state.past.positions_out += here.counters->positions_out;
-  self->state.past.steps += here.counters->steps;
-  self->state.past.positions += here.counters->positions;
-  if (here.worker) self->send_exit(here.worker, caf::exit_reason::user_shutdown);
-  self->state.stages.erase(found);
-}
-
-void drop_all_stages(Self self, const Setup& setup) {
-  while (!self->state.stages.empty()) drop_stage(self, setup, self->state.stages.begin()->first);
-}
-
-void answer_failed(Self self, const Setup& setup, std::uint64_t epoch, const Status& why) {
-  StageFailed failed{epoch, static_cast<std::uint8_t>(why.code()), why.message()};
-  const Status sent = setup->link->send(setup->head, MessageType::kStageFailed, failed, epoch);
-  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a failed stage: " + sent.message());
-  drop_stage(self, setup, epoch);
-}
-
-// The stage is in memory and its way out is open: steps may come.
-void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch) {
-  const auto found = self->state.stages.find(epoch);
-  if (found == self->state.stages.end()) return;
-  StageHere& here = found->second;
-  if (!here.stage || !here.next_connected || here.answered) return;
-  here.answered = true;
-  WorkerSetup worker;
-  worker.epoch = epoch;
-  worker.stage = here.stage;
-  worker.head = setup->head;
-  worker.next = here.order.next.key;
-  worker.device = setup->device;
-  worker.link = setup->link;
-  worker.counters = here.counters;
-  here.worker = spawn_worker(self->system(), std::move(worker));
-  setup->link->attach_worker(epoch, here.worker);
-  send_heartbeat(self, setup);
-  const StageLoaded loaded{epoch, here.stage->weights_bytes(), here.fetched_bytes};
-  const Status sent = setup->link->send(setup->head, MessageType::kStageLoaded, loaded, epoch);
-  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
-}
-
-// The head is dialled where it was joined: its own idea of its address may not fit from here.
-net::Endpoint endpoint_of(const Setup& setup, const PeerAddress& peer) {
-  return peer.key == setup->head ? setup->head_endpoint : net::Endpoint{peer.host, peer.port};
-}
-
-// The parts are here: load them on the device's thread.
-void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
-  StageHere& here = self->state.stages.at(epoch);
-  const auto order = std::make_shared<const LoadStage>(here.order);
-  const caf::strong_actor_ptr me = caf::actor_cast<caf::strong_actor_ptr>(self);
-  self->send(setup->device, std::make_shared<const DeviceJob>([setup, order, me](Device& device) {
-               const auto load = [&]() -> Result<std::unique_ptr<model::Stage>> {
-                 TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(order->manifest));
-                 TROUPE_ASSIGN_OR_RETURN(const auto config,
-                                         model::config_from_gguf(source->header()));
-                 return model::Stage::load(*source, config, {order->layer_begin, order->layer_end},
-                                           device, {kv_type_of(order->kv), 0});
-               };
-               auto loaded = load();
-               auto result = std::make_shared<StageResult>();
-               result->epoch = order->epoch;
-               if (loaded) {
-                 result->stage = std::move(*loaded);
-               } else {
-                 result->status = loaded.status();
-               }
-               caf::anon_send(caf::actor_cast<node_actor>(me), StageResultPtr(std::move(result)));
-             }));
-}
-
-// Dials the holders of the model's parts that can be dialled (clients dial us); all of their keys.
-std::vector<net::PublicKey> reach_sources(const Setup& setup, const LoadStage& order) {
-  std::vector<net::PublicKey> keys;
-  for (const PeerAddress& source : order.sources) {
-    keys.push_back(source.key);
-    if (source.host.empty() || source.key == setup->link->self()) continue;
-    setup->link->transport()->dial(source.key, endpoint_of(setup, source), net::Channel::kBulk);
-  }
-  return keys;
-}
-
-void on_load(Self self, const Setup& setup, LoadStage order) {
-  const std::uint64_t epoch = order.epoch;
-  drop_stage(self, setup, epoch);
-  StageHere& here = self->state.stages[epoch];
-  here.order = std::move(order);
-  if (!setup->device) {
-    return answer_failed(self, setup, epoch,
-                         Status(Code::kFailedPrecondition, "this node holds no layers"));
-  }
-  const net::PublicKey next = here.order.next.key;
-  if (next == setup->link->self()) {
-    here.next_connected = true;
-  } else {
-    setup->link->transport()->dial(next, endpoint_of(setup, here.order.next),
-                                   net::Channel::kActivations);
-    here.next_connected = self->state.open_ways.contains(next);
-  }
-  // The header first: it says which tensors the layers need.
-  const model::Manifest manifest = here.order.manifest;
-  const auto me = caf::actor_cast<caf::strong_actor_ptr>(self);
-  const auto tell = [me, epoch](Status status, std::uint64_t bytes) {
-    auto result = std::make_shared<StageResult>();
-    result->epoch = epoch;
-    result->status = std::move(status);
-    result->fetched_bytes = bytes;
-    result->fetched = true;
-    caf::anon_send(caf::actor_cast<node_actor>(me), StageResultPtr(std::move(result)));
-  };
-  const auto request = std::make_shared<FetchRequest>();
-  request->sources = reach_sources(setup, here.order);
-  const auto range = model::LayerRange{here.order.layer_begin, here.order.layer_end};
-  const auto sources = request->sources;
-  const auto store = setup->store;
-  const bulk_actor bulk = setup->bulk;
-  if (!store->whole_file(manifest.model) && !store->has_blob(manifest.header.sha256)) {
-    request->blobs.push_back(manifest.header);
-  }
-  request->done = [=](Status status, std::uint64_t header_bytes) {
-    const auto missing = [&]() -> Result<std::vector<model::BlobRef>> {
-      TROUPE_RETURN_IF_ERROR(status);
-      TROUPE_ASSIGN_OR_RETURN(const auto source, store->source(manifest));
-      TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-      return store->missing(manifest, model::tensors_of(source->header(), config, range));
-    }();
-    if (!missing) return tell(missing.status(), header_bytes);
-    const auto rest = std::make_shared<FetchRequest>();
-    rest->blobs = *missing;
-    rest->sources = sources;
-    rest->done = [tell, header_bytes](Status s, std::uint64_t bytes) {
-      tell(std::move(s), header_bytes + bytes);
-    };
-    caf::anon_send(bulk, FetchPtr(rest));
-  };
-  self->send(setup->bulk, FetchPtr(request));
-}
-
-void on_stage_result(Self self, const Setup& setup, const StageResult& result) {
-  const auto found = self->state.stages.find(result.epoch);
-  if (found == self->state.stages.end()) return;  // unloaded meanwhile
-  if (!result.status) return answer_failed(self, setup, result.epoch, result.status);
-  if (result.fetched) {
-    found->second.fetched_bytes = result.fetched_bytes;
-    load_stage(self, setup, result.epoch);
-    return;
-  }
-  found->second.stage = result.stage;
-  answer_loaded_when_ready(self, setup, result.epoch);
-}
+namespace {
 
 // ---- frames and events -----------------------------------------------------------------------
 
@@ -368,9 +182,12 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         on_load(self, setup, std::move(*message));
       }
       break;
+    case MessageType::kPrefetch:
+      if (const auto message = decode_body<Prefetch>(link, frame)) on_prefetch(setup, *message);
+      break;
     case MessageType::kUnloadStage:
       if (const auto message = decode_body<UnloadStage>(link, frame)) {
-        drop_stage(self, setup, message->epoch);
+        on_unload(self, setup, *message);
       }
       break;
     case MessageType::kStopDaemon:
@@ -395,19 +212,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   const bool head_control = event.peer == setup->head && event.channel == net::Channel::kControl;
   if (event.channel == net::Channel::kActivations && event.kind != PeerEvent::Kind::kLeft) {
     const bool open = event.kind == PeerEvent::Kind::kConnected;
-    open ? (void)state.open_ways.insert(event.peer) : (void)state.open_ways.erase(event.peer);
-    std::vector<std::uint64_t> ready, broken;
-    for (auto& [epoch, here] : state.stages) {
-      if (here.order.next.key != event.peer) continue;
-      here.next_connected = open;
-      if (open) ready.push_back(epoch);
-      const bool final = event.why.code() == Code::kPermissionDenied;
-      if (!open && !here.answered && final) broken.push_back(epoch);
-    }
-    for (const std::uint64_t epoch : ready) answer_loaded_when_ready(self, setup, epoch);
-    for (const std::uint64_t epoch : broken) {
-      answer_failed(self, setup, epoch, event.why.with_context("connecting to the next stage"));
-    }
+    on_way(self, setup, event.peer, event.why, open);
     return;
   }
   if (!head_control || is_head(setup) || state.phase == Phase::kStopped) return;
@@ -442,6 +247,7 @@ void tick(Self self, const Setup& setup) {
   *setup->moved_us = now;
   if (state.phase == Phase::kMember) {
     send_heartbeat(self, setup);
+    look_after_ways(self, setup);
   } else if (!state.ever_joined && state.phase != Phase::kStopped) {
     // Another newcomer with the same token may have got our answer: say it again.
     if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
@@ -484,6 +290,7 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
         if (self->state.phase == Phase::kMember && !is_head(setup)) {
           const Status sent = setup->link->send(setup->head, MessageType::kLeave, Leave{why});
           if (!sent) log(LogLevel::kInfo, "cannot say goodbye: " + sent.message());
+          self->state.phase = Phase::kStopped;  // a heartbeat after it would be a Hello again
         }
         drop_all_stages(self, setup);
       },
@@ -492,9 +299,10 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
 }
 
 }  // namespace
+}  // namespace node
 
 node_actor spawn_node(caf::actor_system& system, NodeSetup setup) {
-  return system.spawn(node_behavior, std::make_shared<const NodeSetup>(std::move(setup)));
+  return system.spawn(node::node_behavior, std::make_shared<const NodeSetup>(std::move(setup)));
 }
 
 }  // namespace troupe::actors

@@ -35,6 +35,7 @@ json node_json(const ClusterState& state, const NodeRecord& node) {
           {"steps", node.stats.steps},
           {"positions", node.stats.positions},
           {"weights_fetched_bytes", node.stats.bulk_bytes_in},
+          {"copied_bytes", node.copied_bytes},
           {"stale_frames", node.stats.stale_frames},
           {"refused_frames", node.stats.refused_frames}};
 }
@@ -46,10 +47,12 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
     const NodeRecord* node = state.node(stage.node);
     stages.push_back({{"node", node != nullptr ? node->name : "?"},
                       {"layers", model::to_string(stage.layers)},
+                      {"disks", state.disks(deployment.manifest.model, stage.layers)},
                       {"weights_bytes", stage.weights_bytes}});
   }
   json out = {{"model", deployment.manifest.name},
               {"sha256", deployment.manifest.model},
+              {"id", deployment.id},
               {"epoch", deployment.epoch},
               {"state", life_name(deployment.life)},
               {"stages", stages},
@@ -69,7 +72,8 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
 
 std::string status_json(const ClusterState& state, const CoordinatorSetup& setup,
                         const LinkCounters& counters,
-                        const std::map<std::uint64_t, DeploymentUse>& uses) {
+                        const std::map<std::uint64_t, DeploymentUse>& uses,
+                        const RecoveryCounters& recovery) {
   json out;
   out["role"] = setup.role;
   out["cluster"] = setup.admission ? setup.admission->cluster_name() : "";
@@ -94,6 +98,9 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
                      {"rejected_version", t.rejected_version},
                      {"refused_keys", t.refused_keys},
                      {"send_overflow", t.send_overflow},
+                     {"replacements", recovery.replacements},
+                     {"replays", recovery.replays},
+                     {"quarantined", recovery.quarantined},
                      {"stale_frames", counters.stale_frames},
                      {"wrong_role_frames", counters.wrong_role_frames},
                      {"unknown_frames", counters.unknown_frames},

@@ -119,7 +119,8 @@ Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output)
     setup.counters->hidden_bytes_out += bytes;
     setup.counters->positions_out += bytes / (setup.stage->config().channels * sizeof(float));
   }
-  return sent;
+  // Without a connection the step is lost; the node tells the head, who has it computed again.
+  return sent.code() == Code::kUnavailable ? Status::ok() : sent;
 }
 
 Status sample_and_answer(const WorkerSetup& setup, const StepJob& job,
@@ -140,8 +141,9 @@ Status sample_and_answer(const WorkerSetup& setup, const StepJob& job,
     }
     done.tokens.push_back(std::move(sampled));
   }
-  return setup.link->send(setup.head, MessageType::kStepDone, done, setup.epoch,
-                          job.frame->header.step);
+  const Status sent = setup.link->send(setup.head, MessageType::kStepDone, done, setup.epoch,
+                                       job.frame->header.step);
+  return sent.code() == Code::kUnavailable ? Status::ok() : sent;  // as in pass_on
 }
 
 Status run_step(const WorkerSetup& setup, StepJob& job) {
@@ -208,6 +210,7 @@ worker_actor::behavior_type worker_behavior(worker_actor::stateful_pointer<Worke
         auto job = std::make_shared<StepJob>(StepJob{frame, std::move(*step), std::move(*sequences),
                                                      std::move(*logs), state.take_dropped()});
         self->send(setup->device, std::make_shared<const DeviceJob>([setup, job](Device&) {
+                     if (*setup->over) return;
                      const std::uint64_t before = kv_bytes(job->sequences);
                      const Status ran = run_step(*setup, *job);
                      if (!ran) fail_step(*setup, job->frame->header.step, job->step, ran);

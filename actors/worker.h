@@ -26,6 +26,8 @@ struct WorkerSetup {
   device_actor device;
   std::shared_ptr<Link> link;
   std::shared_ptr<StageCounters> counters;
+  // Set: its epoch has ended, nothing is computed any more.
+  std::shared_ptr<const std::atomic<bool>> over = std::make_shared<const std::atomic<bool>>(false);
 };
 worker_actor spawn_worker(caf::actor_system& system, WorkerSetup setup);
 

@@ -10,8 +10,7 @@ void submit(Self self, const SubmitPtr& request, const token_sink& sink) {
     finished->finish_reason = "error";
     finished->code = static_cast<std::uint8_t>(Code::kUnavailable);
     finished->error =
-        "the model is not loaded any more (a node left, or it was placed anew); ask "
-        "again";
+        "the model is not loaded any more (it was unloaded, or split otherwise); ask again";
     self->send(sink, FinishedPtr(std::move(finished)));
     return;
   }
@@ -40,6 +39,7 @@ void forget_client(Self self, const Setup& setup, const net::PublicKey& key) {
   self->send_exit(found->second.session, caf::exit_reason::user_shutdown);
   self->state.clients.erase(found);
   self->state.local_clients.erase(key);
+  self->state.state->forget_source(key);
   // Clients' keys are made for one connection; nodes that it served were told of it.
   if (setup->link->transport()) setup->link->transport()->revoke(key);
   for (const NodeRecord* node : self->state.state->nodes()) {
@@ -58,6 +58,14 @@ void stop_cluster(Self self, const Setup& setup, bool everywhere) {
     }
   }
   if (setup->on_stop) setup->on_stop();
+}
+
+std::string status_text(Self self, const Setup& setup) {
+  const ReplayCounters& engines = *self->state.replay_counters;
+  const RecoveryCounters recovery{self->state.state->replacements(), engines.replays,
+                                  engines.quarantined};
+  return status_json(*self->state.state, *setup, setup->link->counters(), uses_of(self, setup),
+                     recovery);
 }
 
 void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
@@ -90,8 +98,7 @@ void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
     case MessageType::kStatusQuery:
       if (const auto message = decode_body<StatusQuery>(link, frame)) {
         tell(setup, peer, MessageType::kStatusReply,
-             StatusReply{message->request, status_json(*self->state.state, *setup, link.counters(),
-                                                       uses_of(self, setup))});
+             StatusReply{message->request, status_text(self, setup)});
       }
       break;
     case MessageType::kManage:

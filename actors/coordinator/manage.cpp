@@ -19,24 +19,25 @@ std::string text_of(const json& object) {
 }
 
 Result<json> unload(Self self, const Setup& setup, const Manage& ask) {
-  std::vector<std::uint64_t> epochs;
+  std::vector<std::uint64_t> ids;
   std::string name, sha256;
   std::uint64_t under_way = 0;
-  for (const auto& [epoch, deployment] : self->state.state->deployments()) {
+  for (const auto& [id, deployment] : self->state.state->deployments()) {
     if (deployment.manifest.model != ask.subject && deployment.manifest.name != ask.subject) {
       continue;
     }
-    epochs.push_back(epoch);
+    ids.push_back(id);
     name = deployment.manifest.name;
     sha256 = deployment.manifest.model;
-    const auto engine = self->state.engines.find(epoch);
-    if (engine == self->state.engines.end()) {
-      ++under_way;  // it is being loaded for somebody
-    } else if (!engine->second.idle()) {
+    // It is being loaded, or placed anew, for those who wait.
+    const auto waiting = self->state.waiting.find(id);
+    if (waiting != self->state.waiting.end()) under_way += waiting->second.size();
+    const auto engine = self->state.engines.find(id);
+    if (engine != self->state.engines.end() && !engine->second.idle()) {
       under_way += engine->second.counters->running + engine->second.counters->queued;
     }
   }
-  if (epochs.empty()) {
+  if (ids.empty()) {
     return Status(Code::kNotFound, "the cluster has not loaded '" + ask.subject +
                                        "'; 'troupe ps' shows what it has");
   }
@@ -44,11 +45,11 @@ Result<json> unload(Self self, const Setup& setup, const Manage& ask) {
     return Status(Code::kFailedPrecondition, name + " is in use by " + std::to_string(under_way) +
                                                  " requests; wait, or end them with --force");
   }
-  for (const std::uint64_t epoch : epochs) {
-    end_deployment(self, setup, epoch,
+  for (const std::uint64_t id : ids) {
+    end_deployment(self, setup, id,
                    Status(Code::kCancelled, "the model was unloaded (troupe unload)"));
   }
-  return json{{"unloaded", name}, {"sha256", sha256}, {"deployments", epochs.size()}};
+  return json{{"unloaded", name}, {"sha256", sha256}, {"deployments", ids.size()}};
 }
 
 Result<json> new_token(const Setup& setup, const Manage& ask) {
@@ -129,7 +130,7 @@ Result<json> revoke(Self self, const Setup& setup, const Manage& ask) {
     }
   }
   if (self->state.state->leave(revoked.key, NodeLife::kLeft)) {
-    lose_node(self, setup, revoked.key, "its key was revoked");
+    lose_node(self, setup, revoked.key, "its key was revoked", false);
   }
   return json{{"revoked", key_id(revoked.key)}, {"text", revoked.text}};
 }

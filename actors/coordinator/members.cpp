@@ -22,13 +22,14 @@ void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const He
   if (setup->admission && setup->admission->is_revoked(frame.peer)) {
     return tell_revoked(setup, frame.peer);
   }
-  // Whatever it held before, it holds no more.
-  const NodeRecord* before = self->state.state->node(frame.peer);
-  const bool back = before != nullptr && before->incarnation == frame.header.incarnation;
-  if (back) lose_node(self, setup, frame.peer, "it joined again");
+  ClusterState& state = *self->state.state;
+  const NodeRecord* before = state.node(frame.peer);
+  const bool back =
+      before != nullptr && before->alive() && before->incarnation == frame.header.incarnation;
+  const bool moved =
+      before != nullptr && (before->host != hello.host || before->port != hello.port);
   const bool works = frame.peer != setup->link->self() || setup->works;
-  const auto name =
-      self->state.state->join(frame.peer, hello, works, frame.header.incarnation, monotonic_us());
+  const auto name = state.join(frame.peer, hello, works, frame.header.incarnation, monotonic_us());
   if (!name) {
     const Refused refused{static_cast<std::uint8_t>(name.code()), name.message(), false};
     return tell(setup, frame.peer, MessageType::kRefused, refused);
@@ -40,6 +41,16 @@ void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const He
   }
   log(LogLevel::kInfo, "node " + *name + " joined");
   tell(setup, frame.peer, MessageType::kWelcome, welcome);
+  if (moved) {
+    // Whoever dialled it where it was is to dial it where it is.
+    for (const NodeRecord* node : state.nodes()) {
+      if (!node->alive() || node->key == frame.peer || node->key == setup->link->self()) continue;
+      tell(setup, node->key, MessageType::kForgetPeers, ForgetPeers{{frame.peer}});
+    }
+  }
+  // Whatever it held before, it holds no more.
+  if (back) lose_node(self, setup, frame.peer, "it joined again", false);
+  look_after_lost(self, setup);
 }
 
 void on_enrol(Self self, const Setup& setup, const net::InFrame& frame, const Enrol& enrol) {
@@ -65,25 +76,6 @@ void on_enrol(Self self, const Setup& setup, const net::InFrame& frame, const En
 
 }  // namespace
 
-void lose_node(Self self, const Setup& setup, const net::PublicKey& key, const char* how) {
-  const NodeRecord* node = self->state.state->node(key);
-  const std::string name = node != nullptr ? node->name : "?";
-  log(LogLevel::kWarning, "node " + name + " is gone: " + how);
-  self->state.open_ways.erase(key);
-  if (net::Transport* transport = setup->link->transport()) transport->disconnect(key);
-  for (const std::uint64_t epoch : self->state.state->on_node(key)) {
-    std::string layers;
-    for (const StagePlan& stage : self->state.state->find(epoch)->stages) {
-      if (stage.node == key) layers = model::to_string(stage.layers);
-    }
-    end_deployment(self, setup, epoch,
-                   Status(Code::kUnavailable, "node " + name + ", which held layers " + layers +
-                                                  ", is gone (" + how +
-                                                  "); ask again: the layers will be placed on the "
-                                                  "nodes that are left"));
-  }
-}
-
 void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
   Link& link = *setup->link;
   ClusterState& state = *self->state.state;
@@ -107,7 +99,7 @@ void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       break;
     case MessageType::kLeave:
       if (state.leave(frame.peer, NodeLife::kLeft)) {
-        lose_node(self, setup, frame.peer, "it left");
+        lose_node(self, setup, frame.peer, "it left", false);
       }
       break;
     case MessageType::kPeersAllowed:
@@ -124,13 +116,18 @@ void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         }
       }
       break;
+    case MessageType::kPrefetched:
+      if (const auto here = decode_body<Prefetched>(link, frame)) {
+        const Deployment* deployment = state.find(here->model, {});
+        if (deployment != nullptr && here->layer_end <= deployment->layers) {
+          state.holds(here->model, frame.peer, {here->layer_begin, here->layer_end},
+                      here->fetched_bytes);
+        }
+      }
+      break;
     case MessageType::kStageFailed:
       if (const auto failed = decode_body<StageFailed>(link, frame)) {
-        const NodeRecord* node = state.node(frame.peer);
-        end_deployment(self, setup, failed->epoch,
-                       Status(static_cast<Code>(failed->code),
-                              "node " + (node != nullptr ? node->name : "?") +
-                                  " cannot load its layers: " + failed->text));
+        on_stage_failed(self, setup, frame.peer, *failed);
       }
       break;
     default:

@@ -1,7 +1,7 @@
+#include <algorithm>
+#include <utility>
+
 #include <troupe/actors/coordinator/shell.h>
-#include <troupe/model/chat_source.h>
-#include <troupe/model/chat_template.h>
-#include <troupe/model/id_tokenizer.h>
 #include <troupe/model/memory_need.h>
 
 namespace troupe::actors::coordinator {
@@ -10,16 +10,12 @@ namespace {
 constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
 // Positions whose keys and values a placement counts on, where the model has more.
 constexpr std::size_t kPlannedContext = 4096;
+// Copies of layers are made when a new deployment has come to rest.
+constexpr std::int64_t kCopiesAfterUs = 1'000'000;
+constexpr std::int64_t kCopiesAllowUs = 500'000;
 
-ModelReady refusal(const Status& why) {
-  ModelReady ready;
-  ready.code = static_cast<std::uint8_t>(why.code());
-  ready.text = why.message();
-  return ready;
-}
-
-void answer_waiting(Self self, std::uint64_t epoch, const ModelReady& ready) {
-  const auto found = self->state.waiting.find(epoch);
+void answer_waiting(Self self, std::uint64_t id, const ModelReady& ready) {
+  const auto found = self->state.waiting.find(id);
   if (found == self->state.waiting.end()) return;
   const std::vector<Reply> replies = std::move(found->second);
   self->state.waiting.erase(found);
@@ -46,71 +42,7 @@ PeerAddress address_of(Self self, const Setup& setup, const net::PublicKey& key)
   return address;
 }
 
-// First every node lets its peers in: the one before it, and whoever serves the weights.
-void begin_allowing(Self self, const Setup& setup, const Deployment& deployment) {
-  for (std::size_t i = 0; i < deployment.stages.size(); ++i) {
-    AllowPeers allow;
-    allow.epoch = deployment.epoch;
-    if (i > 0) allow.peers.push_back(address_of(self, setup, deployment.stages[i - 1].node));
-    for (const net::PublicKey& source : deployment.sources) {
-      allow.peers.push_back(address_of(self, setup, source));
-    }
-    tell(setup, deployment.stages[i].node, MessageType::kAllowPeers, allow, deployment.epoch);
-  }
-}
-
-// Stands for a template that cannot be used: who asks for a chat is told why.
-class BrokenTemplate final : public model::ChatTemplate {
- public:
-  explicit BrokenTemplate(const Status& why)
-      : why_(Code::kFailedPrecondition, "the model's chat template cannot be used: " +
-                                            why.message() + "; give the prompt raw (--raw)") {}
-  Result<model::RenderedChat> render_marked(const std::vector<model::ChatMessage>&,
-                                            const model::ChatContext&) const override {
-    return why_;
-  }
-  Result<model::RenderedChat> render_json(std::string_view,
-                                          const model::ChatContext&) const override {
-    return why_;
-  }
-
- private:
-  const Status why_;
-};
-
-// nullptr: the model has none.
-std::shared_ptr<const model::ChatTemplate> chat_template_of(const model::GgufHeader& header) {
-  // Requests carry no tools yet.
-  const auto source = model::chat_source(header, /*with_tools=*/false);
-  if (!source) return std::make_shared<BrokenTemplate>(source.status());
-  if (source->empty()) return nullptr;
-  auto parsed = model::ChatTemplate::parse(*source);
-  if (!parsed) return std::make_shared<BrokenTemplate>(parsed.status());
-  return std::move(*parsed);
-}
-
-Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& deployment) {
-  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(deployment.manifest));
-  const model::GgufHeader& header = source->header();
-  TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(header));
-  EngineSetup engine;
-  engine.epoch = deployment.epoch;
-  engine.first_stage = deployment.stages.front().node;
-  TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::open_tokenizer(header, config.vocabulary));
-  engine.chat_template = chat_template_of(header);
-  const std::size_t stages = deployment.stages.size();
-  engine.limits.stages = stages;
-  engine.limits.steps_in_flight_max = stages + 1;
-  engine.limits.rows_max = 512;
-  // Several stages: shorter chunks, so that all of them work on one prompt at once.
-  engine.limits.chunk_rows = stages > 1 ? 128 : 512;
-  engine.limits.context_max = config.context_max;
-  engine.link = setup->link;
-  return engine;
-}
-
-// Plans a model; where memory is short, models that nobody uses make room, the one used longest ago
-// first.
+// Plans a model; where memory is short, models that nobody uses make room.
 Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Opening& opening) {
   TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
   TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
@@ -125,20 +57,32 @@ Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Openin
   for (;;) {
     auto planned = self->state.state->plan(opening.open.manifest, config.layers, opening.ranges,
                                            opening.sources, opening.open.kv, need);
-    if (planned || planned.code() != Code::kResourceExhausted) return planned;
-    const std::int64_t now = monotonic_us();
-    auto oldest = self->state.engines.end();
-    for (auto it = self->state.engines.begin(); it != self->state.engines.end(); ++it) {
-      const bool in_use =
-          !it->second.idle() || (it->second.awaited > 0 && now - it->second.used_us < kOpenGraceUs);
-      const bool older =
-          oldest == self->state.engines.end() || it->second.used_us < oldest->second.used_us;
-      if (!in_use && older) oldest = it;
+    if (planned || planned.code() != Code::kResourceExhausted || !make_room(self, setup, 0)) {
+      return planned;
     }
-    if (oldest == self->state.engines.end()) return planned;
-    end_deployment(self, setup, oldest->first,
-                   Status(Code::kCancelled, "the model made room for another one; ask again"));
   }
+}
+
+bool is_idle(Self self, std::uint64_t id) {
+  const auto engine = self->state.engines.find(id);
+  return engine != self->state.engines.end() && engine->second.idle();
+}
+
+// Askers know a deployment by its id, whatever becomes of its epochs.
+ModelReady ready_answer(Self self, const Deployment& deployment) {
+  ModelReady ready;
+  ready.epoch = deployment.id;
+  ready.stages = self->state.state->stage_names(deployment);
+  return ready;
+}
+
+// Whoever brings the model may be what a node lacked.
+void add_source(Self self, Deployment& deployment, const net::PublicKey& source) {
+  auto& sources = deployment.sources;
+  if (std::find(sources.begin(), sources.end(), source) != sources.end()) return;
+  sources.push_back(source);
+  deployment.unfit.clear();
+  self->state.fresh_sources.insert(deployment.id);
 }
 
 // The header is here: find or make the deployment.
@@ -151,13 +95,12 @@ void place(Self self, const Setup& setup, Opening opening) {
   if (deployment == nullptr) {
     // Another split of this model that nobody uses makes room.
     std::vector<std::uint64_t> unused;
-    for (const auto& [epoch, other] : state.deployments()) {
-      const auto engine = self->state.engines.find(epoch);
-      const bool idle = engine != self->state.engines.end() && engine->second.idle();
-      if (other.manifest.model == opening.open.model && idle) unused.push_back(epoch);
+    for (const auto& [id, other] : state.deployments()) {
+      const bool unwanted = is_idle(self, id) && !self->state.waiting.contains(id);
+      if (other.manifest.model == opening.open.model && unwanted) unused.push_back(id);
     }
-    for (const std::uint64_t epoch : unused) {
-      end_deployment(self, setup, epoch,
+    for (const std::uint64_t id : unused) {
+      end_deployment(self, setup, id,
                      Status(Code::kCancelled, "the model was placed anew; ask again"));
     }
     const auto planned = plan_with_room(self, setup, opening);
@@ -168,18 +111,24 @@ void place(Self self, const Setup& setup, Opening opening) {
     begin_allowing(self, setup, *deployment);
     return;
   }
-  const auto engine = self->state.engines.find(deployment->epoch);
-  if (engine != self->state.engines.end()) {
-    ModelReady ready;
-    ready.epoch = deployment->epoch;
-    ready.stages = state.stage_names(*deployment);
+  for (const net::PublicKey& source : opening.sources) add_source(self, *deployment, source);
+  if (deployment->life == DeploymentLife::kWaiting &&
+      self->state.fresh_sources.contains(deployment->id)) {
+    recover(self, setup, deployment->id, deployment->lost, "");
+  }
+  // A node is back, or new, and nobody is disturbed when it takes its share.
+  if (is_idle(self, deployment->id) && state.can_grow(*deployment)) {
+    recover(self, setup, deployment->id, "there are more nodes than it lies on", "", true);
+  }
+  if (is_serving(self, *deployment)) {
+    const ModelReady ready = ready_answer(self, *deployment);
     for (const Reply& reply : opening.replies) {
-      engine->second.opened(monotonic_us());
+      self->state.engines.at(deployment->id).opened(monotonic_us());
       reply(ready);
     }
     return;
   }
-  auto& waiting = self->state.waiting[deployment->epoch];
+  auto& waiting = self->state.waiting[deployment->id];
   if (waiting.size() + opening.replies.size() > kWaitingMax) {
     return refuse_all(Status(Code::kResourceExhausted,
                              "too many requests wait for this model to load; try again later"));
@@ -202,17 +151,83 @@ Status complete_from_store(const Setup& setup, OpenModel* open) {
 
 }  // namespace
 
+ModelReady refusal(const Status& why) {
+  ModelReady ready;
+  ready.code = static_cast<std::uint8_t>(why.code());
+  ready.text = why.message();
+  return ready;
+}
+
+// First every node lets its peers in: those that hand it hidden states or fetch weights, and
+// whoever serves them.
+void begin_allowing(Self self, const Setup& setup, const Deployment& deployment) {
+  AllowPeers allow;
+  allow.epoch = deployment.epoch;
+  for (const NodeRecord* node : self->state.state->nodes()) {
+    if (node->alive()) allow.peers.push_back(address_of(self, setup, node->key));
+  }
+  for (const net::PublicKey& source : deployment.sources) {
+    if (source != setup->link->self()) allow.peers.push_back(address_of(self, setup, source));
+  }
+  for (const StagePlan& stage : deployment.stages) {
+    tell(setup, stage.node, MessageType::kAllowPeers, allow, deployment.epoch);
+  }
+}
+
+namespace {
+
+// Whom a node can fetch these layers from: who has the whole model, then who has some of them.
+std::vector<PeerAddress> sources_of(Self self, const Setup& setup, const Deployment& deployment,
+                                    model::LayerRange layers, const net::PublicKey& node) {
+  std::vector<PeerAddress> sources;
+  const auto add = [&](const net::PublicKey& key) {
+    const bool known = std::any_of(sources.begin(), sources.end(),
+                                   [&](const PeerAddress& source) { return source.key == key; });
+    if (!known && key != node) sources.push_back(address_of(self, setup, key));
+  };
+  for (const net::PublicKey& source : deployment.sources) add(source);
+  for (const net::PublicKey& holder :
+       self->state.state->holders(deployment.manifest.model, layers, node)) {
+    add(holder);
+  }
+  return sources;
+}
+
+void begin_prefetching(Self self, const Setup& setup, const Deployment& deployment) {
+  for (const auto& [node, layers] : self->state.state->copies(deployment.id)) {
+    Prefetch prefetch;
+    prefetch.manifest = deployment.manifest;
+    prefetch.layer_begin = static_cast<std::uint32_t>(layers.begin);
+    prefetch.layer_end = static_cast<std::uint32_t>(layers.end);
+    prefetch.sources = sources_of(self, setup, deployment, layers, node);
+    tell(setup, node, MessageType::kPrefetch, prefetch);
+  }
+}
+
+// Those that nobody took over; nodes that did have let go of theirs already.
+void drop_kept(Self self, const Setup& setup, Deployment& deployment) {
+  for (const auto& [key, epoch] : std::exchange(deployment.kept, {})) {
+    const NodeRecord* node = self->state.state->node(key);
+    if (node == nullptr || !node->alive()) continue;
+    tell(setup, key, MessageType::kUnloadStage, UnloadStage{epoch}, epoch);
+  }
+}
+
+}  // namespace
+
 // Ends a deployment: its requests and those who wait for it get `why`, its nodes let go.
-void end_deployment(Self self, const Setup& setup, std::uint64_t epoch, const Status& why) {
-  Deployment* deployment = self->state.state->find(epoch);
+void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Status& why) {
+  Deployment* deployment = self->state.state->find_id(id);
   if (deployment == nullptr) return;
+  const std::uint64_t epoch = deployment->epoch;
   deployment->life = DeploymentLife::kFailed;
-  answer_waiting(self, epoch, refusal(why));
-  const auto engine = self->state.engines.find(epoch);
+  answer_waiting(self, id, refusal(why));
+  const auto engine = self->state.engines.find(id);
   if (engine != self->state.engines.end()) {
     self->send(engine->second.engine, fail_atom::value, std::make_shared<const Status>(why));
     self->state.engines.erase(engine);
   }
+  self->state.fresh_sources.erase(id);
   setup->link->detach_engine(epoch);
   for (const StagePlan& stage : deployment->stages) {
     const NodeRecord* node = self->state.state->node(stage.node);
@@ -220,47 +235,15 @@ void end_deployment(Self self, const Setup& setup, std::uint64_t epoch, const St
       tell(setup, stage.node, MessageType::kUnloadStage, UnloadStage{epoch}, epoch);
     }
   }
-  self->state.state->erase(epoch);
-}
-
-void release_unused(Self self, const Setup& setup) {
-  std::vector<std::uint64_t> unused;
-  for (const auto& [epoch, entry] : self->state.engines) {
-    const auto left = entry.left_us(setup->keep_alive_us, monotonic_us());
-    if (left && *left == 0) unused.push_back(epoch);
-  }
-  for (const std::uint64_t epoch : unused) {
-    const Deployment* deployment = self->state.state->find(epoch);
-    if (deployment != nullptr) {
-      log(LogLevel::kInfo, "unloading " + deployment->manifest.name + ": nobody has used it for " +
-                               std::to_string(*setup->keep_alive_us / 1'000'000) + " s");
-    }
-    end_deployment(
-        self, setup, epoch,
-        Status(Code::kCancelled, "the model was unloaded after --keep-alive; ask again"));
-  }
-}
-
-std::map<std::uint64_t, DeploymentUse> uses_of(Self self, const Setup& setup) {
-  std::map<std::uint64_t, DeploymentUse> uses;
-  for (const auto& [epoch, entry] : self->state.engines) {
-    DeploymentUse& use = uses[epoch];
-    use.busy = !entry.idle();
-    use.running = entry.counters->running;
-    use.queued = entry.counters->queued;
-    use.requests = entry.submitted;
-    use.tokens = entry.counters->tokens;
-    if (const auto left = entry.left_us(setup->keep_alive_us, monotonic_us())) {
-      use.left_s = (*left + 999'999) / 1'000'000;
-    }
-  }
-  return uses;
+  drop_kept(self, setup, *deployment);
+  self->state.state->erase(id);
 }
 
 // Then the holder of the weights dials them, we dial the first stage, and everyone loads.
 void begin_loading(Self self, const Setup& setup, const Deployment& deployment) {
   const net::PublicKey me = setup->link->self();
   const std::size_t count = deployment.stages.size();
+  self->state.fresh_sources.erase(deployment.id);
   ServePeers serve;
   serve.epoch = deployment.epoch;
   for (const StagePlan& stage : deployment.stages) {
@@ -282,9 +265,8 @@ void begin_loading(Self self, const Setup& setup, const Deployment& deployment) 
     load.kv = deployment.kv;
     load.last = i + 1 == count;
     load.next = address_of(self, setup, load.last ? me : deployment.stages[i + 1].node);
-    for (const net::PublicKey& source : deployment.sources) {
-      load.sources.push_back(address_of(self, setup, source));
-    }
+    load.sources =
+        sources_of(self, setup, deployment, deployment.stages[i].layers, deployment.stages[i].node);
     tell(setup, deployment.stages[i].node, MessageType::kLoadStage, load, deployment.epoch);
   }
 }
@@ -292,25 +274,67 @@ void begin_loading(Self self, const Setup& setup, const Deployment& deployment) 
 void begin_serving(Self self, const Setup& setup, std::uint64_t epoch) {
   Deployment* deployment = self->state.state->find(epoch);
   if (deployment == nullptr || deployment->life != DeploymentLife::kReady) return;
-  if (self->state.engines.contains(epoch)) return;
+  if (is_serving(self, *deployment)) return;
   const net::PublicKey first = deployment->stages.front().node;
-  if (first != setup->link->self() && !self->state.open_ways.contains(first)) return;
-  auto engine = make_engine_setup(setup, *deployment);
-  if (!engine) return end_deployment(self, setup, epoch, engine.status());
-  engine->coordinator = self;
-  EngineEntry entry;
-  entry.counters = engine->counters = std::make_shared<EngineCounters>();
-  entry.used_us = monotonic_us();
-  const auto waiting = self->state.waiting.find(epoch);
-  entry.awaited = waiting != self->state.waiting.end() ? waiting->second.size() : 0;
-  const engine_actor actor = spawn_engine(self->system(), std::move(*engine));
-  entry.engine = actor;
-  self->state.engines[epoch] = std::move(entry);
-  setup->link->attach_engine(epoch, actor);
-  ModelReady ready;
-  ready.epoch = epoch;
-  ready.stages = self->state.state->stage_names(*deployment);
-  answer_waiting(self, epoch, ready);
+  if (first != setup->link->self() && !self->state.open_ways.contains(first)) {
+    self->state.wanted_ways.emplace(epoch, monotonic_us());
+    return;
+  }
+  self->state.wanted_ways.erase(epoch);
+  self->state.lost_ways.erase(first);
+  drop_kept(self, setup, *deployment);
+  const auto waiting = self->state.waiting.find(deployment->id);
+  const std::size_t opens = waiting != self->state.waiting.end() ? waiting->second.size() : 0;
+  const auto found = self->state.engines.find(deployment->id);
+  if (found == self->state.engines.end()) {
+    auto engine = make_engine_setup(setup, *deployment);
+    if (!engine) return end_deployment(self, setup, deployment->id, engine.status());
+    engine->coordinator = self;
+    engine->replay_counters = self->state.replay_counters;
+    EngineEntry entry;
+    entry.epoch = epoch;
+    entry.context_max = engine->placement.limits.context_max;
+    entry.counters = engine->counters;
+    entry.used_us = monotonic_us();
+    entry.awaited = opens;
+    entry.engine = spawn_engine(self->system(), std::move(*engine));
+    setup->link->attach_engine(epoch, entry.engine);
+    self->state.engines[deployment->id] = std::move(entry);
+  } else {
+    log(LogLevel::kInfo,
+        deployment->manifest.name + " goes on under epoch " + std::to_string(epoch));
+    EngineEntry& entry = found->second;
+    entry.epoch = epoch;
+    for (std::size_t i = 0; i < opens; ++i) entry.opened(monotonic_us());
+    setup->link->attach_engine(epoch, entry.engine);
+    self->send(
+        entry.engine, resume_atom::value,
+        std::make_shared<const EnginePlacement>(engine_placement(*deployment, entry.context_max)));
+  }
+  self->state.copies_due[deployment->id] = {epoch, monotonic_us() + kCopiesAfterUs, false};
+  answer_waiting(self, deployment->id, ready_answer(self, *deployment));
+}
+
+void look_after_copies(Self self, const Setup& setup) {
+  const std::int64_t now = monotonic_us();
+  for (auto it = self->state.copies_due.begin(); it != self->state.copies_due.end();) {
+    const Deployment* deployment = self->state.state->find_id(it->first);
+    CopiesDue& due = it->second;
+    if (deployment == nullptr || deployment->epoch != due.epoch) {
+      it = self->state.copies_due.erase(it);
+    } else if (now < due.at_us) {
+      ++it;
+    } else if (!due.allowed) {
+      // Nodes that came after it was placed fetch, too: they must be let in first.
+      begin_allowing(self, setup, *deployment);
+      due.allowed = true;
+      due.at_us = now + kCopiesAllowUs;
+      ++it;
+    } else {
+      begin_prefetching(self, setup, *deployment);
+      it = self->state.copies_due.erase(it);
+    }
+  }
 }
 
 void open_model(Self self, const Setup& setup, OpenModel open, const net::PublicKey& from,
@@ -323,8 +347,9 @@ void open_model(Self self, const Setup& setup, OpenModel open, const net::Public
   for (std::size_t i = 0; i < open.layer_begins.size(); ++i) {
     ranges.push_back({open.layer_begins[i], open.layer_ends[i]});
   }
-  // A deployment that is there needs no file.
+  // A deployment that is there needs no file, but may need it when its layers must move.
   if (Deployment* found = self->state.state->find(open.model, ranges, open.kv)) {
+    if (open.has_manifest && open.manifest.model == open.model) add_source(self, *found, from);
     open.manifest = found->manifest;
     return place(self, setup, {std::move(open), ranges, {}, {std::move(reply)}});
   }

@@ -28,6 +28,8 @@ constexpr std::int64_t kOpenGraceUs = 5'000'000;
 struct EngineEntry {
   engine_actor engine;
   std::shared_ptr<EngineCounters> counters;
+  std::uint64_t epoch = 0;  // of the placement that it was told of
+  std::size_t context_max = 0;
   std::uint64_t submitted = 0;   // requests sent to it
   std::uint64_t idle_after = 0;  // it said: nothing to do after so many
   std::uint64_t awaited = 0;     // opened, and no request has come of it yet
@@ -55,13 +57,26 @@ struct Opening {
   std::vector<Reply> replies;
 };
 
+// When the copies of a deployment's layers are to be made; first its nodes let the others in.
+struct CopiesDue {
+  std::uint64_t epoch = 0;
+  std::int64_t at_us = 0;
+  bool allowed = false;
+};
+
 struct Shell {
   std::unique_ptr<ClusterState> state;
   std::map<net::PublicKey, Client> clients;
-  std::map<std::uint64_t, std::vector<Reply>> waiting;  // deployments on their way
-  std::map<std::uint64_t, EngineEntry> engines;
-  std::map<std::uint64_t, Opening> openings;        // by a number of our own
-  std::set<net::PublicKey> open_ways;               // first stages that can be reached
+  std::map<std::uint64_t, std::vector<Reply>> waiting;  // deployments on their way, by id
+  std::map<std::uint64_t, EngineEntry> engines;         // by the deployment's id
+  std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
+  std::map<std::uint64_t, Opening> openings;          // by a number of our own
+  std::set<net::PublicKey> open_ways;                 // first stages that can be reached
+  std::map<net::PublicKey, std::int64_t> lost_ways;   // since when; some are open again
+  std::map<std::uint64_t, std::int64_t> wanted_ways;  // loaded epochs, to their first stage
+  std::map<std::uint64_t, CopiesDue> copies_due;      // by the deployment's id
+  // Deployments with a source of weights that the loads under way do not know, by id.
+  std::set<std::uint64_t> fresh_sources;
   std::set<net::PublicKey> local_clients;           // of the head's own user: they may manage keys
   std::map<net::PublicKey, std::int64_t> revoking;  // nodes whose frames are dropped from then on
   std::uint64_t next_opening = 1;
@@ -78,28 +93,65 @@ void tell(const Setup& setup, const net::PublicKey& node, MessageType type, cons
 
 // placement.cpp: models become deployments.
 
+ModelReady refusal(const Status& why);
+
 // Answers with a deployment of the model that is ready, or makes one; `from` has the file when the
 // message has a manifest. `reply` is called once.
 void open_model(Self self, const Setup& setup, OpenModel open, const net::PublicKey& from,
                 Reply reply);
 // The header that the opening `number` waited for is here, or why not.
 void on_header(Self self, const Setup& setup, std::uint64_t number, const Status& status);
-// Every node of the deployment has let its peers in: they load.
+// Every node of the deployment is to let its peers in.
+void begin_allowing(Self self, const Setup& setup, const Deployment& deployment);
+// They have: they load.
 void begin_loading(Self self, const Setup& setup, const Deployment& deployment);
 // Starts the engine of a deployment whose stages are loaded and whose first stage can be reached.
 void begin_serving(Self self, const Setup& setup, std::uint64_t epoch);
+// Its requests and those who wait for it get `why`, its nodes let go.
+void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Status& why);
+// What is due: every layer also on the disk of the nodes that would take it over.
+void look_after_copies(Self self, const Setup& setup);
+
+// engines.cpp: what an engine is given.
+
+EnginePlacement engine_placement(const Deployment& deployment, std::size_t context_max);
+// Errors: as the model's header has them (its tokenizer, its shape). A chat template that cannot be
+// used is no error: who asks for a chat is told.
+Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& deployment);
+
+// keeping.cpp: how long deployments stay.
+
+// Its engine knows where its layers lie.
+bool is_serving(Self self, const Deployment& deployment);
+// Somebody asks it, waits for it, or has just been told that it is there.
+bool in_use(Self self, std::uint64_t id);
+// Ends the deployment that was used longest ago of those that nobody uses, but not `except` (an id,
+// or 0); false when there is none.
+bool make_room(Self self, const Setup& setup, std::uint64_t except);
 // Lets go of models that nobody has used for --keep-alive.
 void release_unused(Self self, const Setup& setup);
 // What `status` says of the engines.
 std::map<std::uint64_t, DeploymentUse> uses_of(Self self, const Setup& setup);
-// Its requests and those who wait for it get `why`, its nodes let go.
-void end_deployment(Self self, const Setup& setup, std::uint64_t epoch, const Status& why);
+
+// recovery.cpp: deployments that lost a stage.
+
+// Places it anew under a new epoch, with `grow` on all nodes; its requests wait and are replayed.
+// `lost` says what was lost, `crashed` names the worker that died, if one did. When nobody can hold
+// the layers for 10 s, its requests end with what was lost.
+void recover(Self self, const Setup& setup, std::uint64_t id, const std::string& lost,
+             const std::string& crashed, bool grow = false);
+// A node is gone, `how` ends the sentence: its deployments are placed anew. Not dead: it left in
+// peace.
+void lose_node(Self self, const Setup& setup, const net::PublicKey& key, const char* how,
+               bool died = true);
+void on_stage_failed(Self self, const Setup& setup, const net::PublicKey& node,
+                     const StageFailed& failed);
+// What is due: deployments that wait, ways to first stages that stay closed.
+void look_after_lost(Self self, const Setup& setup);
 
 // members.cpp: newcomers, leases, nodes that leave.
 
 void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame);
-// A node is gone, `how` ends the sentence: its deployments end.
-void lose_node(Self self, const Setup& setup, const net::PublicKey& key, const char* how);
 
 // clients.cpp: what clients ask.
 
@@ -110,6 +162,7 @@ void forget_client(Self self, const Setup& setup, const net::PublicKey& key);
 void submit(Self self, const SubmitPtr& request, const token_sink& sink);
 void cancel(Self self, std::uint64_t request);
 void stop_cluster(Self self, const Setup& setup, bool everywhere);
+std::string status_text(Self self, const Setup& setup);
 
 // manage.cpp: models unloaded, keys made, listed and revoked.
 

@@ -73,6 +73,26 @@ struct LoadStage {
     a(epoch, manifest, layer_begin, layer_end, next, last, sources, kv);
   }
 };
+// Head to node: have the tensors of these layers on disk, too, so that whoever dies, nobody needs
+// to fetch anything. In the background: loads go first.
+struct Prefetch {
+  model::Manifest manifest;
+  std::uint32_t layer_begin = 0, layer_end = 0;
+  std::vector<PeerAddress> sources;  // as of LoadStage
+  template <class A>
+  void serialize(A& a) {
+    a(manifest, layer_begin, layer_end, sources);
+  }
+};
+struct Prefetched {
+  std::string model;
+  std::uint32_t layer_begin = 0, layer_end = 0;
+  std::uint64_t fetched_bytes = 0;
+  template <class A>
+  void serialize(A& a) {
+    a(model, layer_begin, layer_end, fetched_bytes);
+  }
+};
 struct StageLoaded {
   std::uint64_t epoch = 0;
   std::uint64_t weights_bytes = 0;
@@ -82,20 +102,28 @@ struct StageLoaded {
     a(epoch, weights_bytes, fetched_bytes);
   }
 };
+// Also said of a stage that was loaded, when its way to the next one broke.
 struct StageFailed {
+  // The stage itself; the next one, which cannot be reached from here; or nobody: the way is open
+  // again, but what was on it is lost.
+  enum Blame : std::uint8_t { kStage = 0, kNext = 1, kNobody = 2 };
   std::uint64_t epoch = 0;
   std::uint8_t code = 0;
   std::string text;
+  std::uint8_t blame = kStage;
   template <class A>
   void serialize(A& a) {
-    a(epoch, code, text);
+    a(epoch, code, text, blame);
   }
 };
+// `keep`: its steps are over, but another epoch of this model follows, and takes from its weights
+// what it needs. Without it every stage of the model that was kept goes, too.
 struct UnloadStage {
   std::uint64_t epoch = 0;
+  bool keep = false;
   template <class A>
   void serialize(A& a) {
-    a(epoch);
+    a(epoch, keep);
   }
 };
 

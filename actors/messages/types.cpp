@@ -29,6 +29,8 @@ constexpr MessageRow kRows[] = {
     {MessageType::kStageLoaded, "stage_loaded", Channel::kControl, kHead | kNode},
     {MessageType::kStageFailed, "stage_failed", Channel::kControl, kHead | kNode},
     {MessageType::kUnloadStage, "unload_stage", Channel::kControl, kHead},
+    {MessageType::kPrefetch, "prefetch", Channel::kControl, kHead},
+    {MessageType::kPrefetched, "prefetched", Channel::kControl, kHead | kNode},
     {MessageType::kStep, "step", Channel::kActivations, kHead | kNode},
     {MessageType::kStepDone, "step_done", Channel::kActivations, kHead | kNode},
     {MessageType::kStepFailed, "step_failed", Channel::kActivations, kHead | kNode},

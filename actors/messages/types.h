@@ -32,6 +32,8 @@ enum class MessageType : std::uint16_t {
   kStageFailed = 29,
   kUnloadStage = 30,
   kForgetPeers = 31,
+  kPrefetch = 32,
+  kPrefetched = 33,
   // step.h
   kStep = 40,
   kStepDone = 41,

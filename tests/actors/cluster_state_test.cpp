@@ -149,3 +149,167 @@ TEST_CASE("cluster: layers go where there is memory, and what is short is said")
   state.erase(*second);
   CHECK(state.plan(manifest(), 10, {}, {}, 0, need));
 }
+
+namespace {
+
+std::string layout(ClusterState& state, std::uint64_t id) {
+  std::string text;
+  for (const StageName& stage : state.stage_names(*state.find_id(id))) {
+    text += (text.empty() ? "" : " ") + stage.node + ":" + stage.layers;
+  }
+  return text;
+}
+
+ClusterState three_nodes() {
+  ClusterState state(100);
+  REQUIRE(state.join(key(1), hello("a"), true, 1, 0));
+  REQUIRE(state.join(key(2), hello("b"), true, 2, 0));
+  REQUIRE(state.join(key(3), hello("c"), true, 3, 0));
+  return state;
+}
+
+}  // namespace
+
+TEST_CASE("cluster: a lost node's layers go to those that are left, which keep theirs") {
+  ClusterState state = three_nodes();
+  const std::vector<model::LayerRange> thirds = {{0, 10}, {10, 20}, {20, 30}};
+  const std::uint64_t id = *state.plan(manifest(), 30, thirds, {key(9)});
+  CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
+  REQUIRE(state.leave(key(2), NodeLife::kDead));
+  CHECK(state.on_node(key(2)) == std::vector<std::uint64_t>{id});
+  REQUIRE(state.replace(id).is_ok());
+  // Fewer nodes than ranges: shared out anew, in the order of layers, under another epoch.
+  CHECK(layout(state, id) == "a:0-14 c:15-29");
+  CHECK(state.find_id(id)->epoch == id + 1);
+  CHECK(state.find(id) == nullptr);
+  CHECK(state.find(id + 1)->id == id);
+  CHECK(state.find(id + 1)->life == DeploymentLife::kAllowing);
+  CHECK(state.replacements() == 1);
+  // Those who ask for the ranges are served by it; what was said for the old epoch is nothing.
+  CHECK(state.find("m", thirds)->id == id);
+  CHECK_FALSE(state.allowed(key(1), id));
+  CHECK_FALSE(state.can_grow(*state.find_id(id)));
+  // It is back: used again, as was asked.
+  REQUIRE(state.join(key(2), hello("b"), true, 22, 0));
+  CHECK(state.can_grow(*state.find_id(id)));
+  REQUIRE(state.replace(id, true).is_ok());
+  CHECK(layout(state, id) == "a:0-9 c:10-19 b:20-29");
+  state.forget_source(key(9));
+  CHECK(state.find_id(id)->sources.empty());
+}
+
+TEST_CASE("cluster: a spare takes the place of a lost node") {
+  ClusterState state = three_nodes();
+  const std::uint64_t id = *state.plan(manifest(), 30, {{0, 20}, {20, 30}}, {});
+  CHECK(layout(state, id) == "a:0-19 b:20-29");
+  REQUIRE(state.leave(key(1), NodeLife::kDead));
+  REQUIRE(state.replace(id).is_ok());
+  CHECK(layout(state, id) == "c:0-19 b:20-29");
+  // A node on which it failed is no spare.
+  REQUIRE(state.join(key(1), hello("a"), true, 11, 0));
+  state.find_id(id)->unfit.insert(key(3));
+  REQUIRE(state.replace(id).is_ok());
+  CHECK(layout(state, id) == "a:0-19 b:20-29");
+}
+
+TEST_CASE("cluster: nobody left: waits, then gives up; memory counts") {
+  ClusterState state(100);
+  Hello small = hello("a");
+  small.memory_bytes = 40u << 20;
+  REQUIRE(state.join(key(1), small, true, 1, 0));
+  Hello large = hello("b");
+  large.memory_bytes = 400u << 20;
+  REQUIRE(state.join(key(2), large, true, 2, 0));
+  model::MemoryNeed need;
+  need.layers.assign(30, 10u << 20);
+  // Equal shares do not fit into the small one.
+  const std::uint64_t id = *state.plan(manifest(), 30, {}, {}, 0, need);
+  CHECK(layout(state, id) == "a:0-3 b:4-29");
+  REQUIRE(state.leave(key(2), NodeLife::kDead));
+  const Status none = state.replace(id);
+  CHECK(none.code() == Code::kResourceExhausted);
+  CHECK(none.message().find("260.0 MiB are missing") != std::string::npos);
+  REQUIRE(state.leave(key(1), NodeLife::kDead));
+  CHECK(state.replace(id).code() == Code::kUnavailable);
+  CHECK(layout(state, id) == "a:0-3 b:4-29");
+  CHECK(state.waiting(0).empty());
+  state.wait(id, 1'000'000);
+  state.wait(id, 9'000'000);  // waits already
+  REQUIRE(state.waiting(9'000'000).size() == 1);
+  CHECK_FALSE(state.waiting(9'000'000).front().second);
+  CHECK(state.waiting(11'000'000).front().second);
+  REQUIRE(state.join(key(2), large, true, 22, 0));
+  REQUIRE(state.replace(id).is_ok());
+  CHECK(layout(state, id) == "b:0-29");
+  CHECK(state.waiting(20'000'000).empty());
+}
+
+TEST_CASE("cluster: a deployment is placed anew in the memory that others leave") {
+  ClusterState state(100);
+  const auto with = [](const char* name, std::uint64_t mib) {
+    Hello node = hello(name);
+    node.memory_bytes = mib << 20;
+    return node;
+  };
+  REQUIRE(state.join(key(1), with("a", 20), true, 1, 0));
+  REQUIRE(state.join(key(2), with("b", 20), true, 2, 0));
+  REQUIRE(state.join(key(3), with("c", 0), true, 3, 0));  // offers nothing: holds nothing
+  model::MemoryNeed need;
+  need.layers.assign(10, 1 << 20);
+  const std::uint64_t first = *state.plan(manifest(), 10, {}, {}, 0, need);
+  CHECK(layout(state, first) == "a:0-2 b:3-9");
+  const std::uint64_t second = *state.plan(manifest(), 10, {{0, 8}, {8, 10}}, {}, 0, need);
+  CHECK(layout(state, second) == "a:0-7 b:8-9");
+  REQUIRE(state.leave(key(2), NodeLife::kDead));
+  // What it held itself counts as free: 12 MiB of which it needs 10.
+  REQUIRE(state.replace(first).is_ok());
+  CHECK(layout(state, first) == "a:0-9");
+  CHECK(state.find_id(first)->stages[0].planned_bytes == 10u << 20);
+  // Then there are 10 MiB left, and the second one fits exactly; with less it would not.
+  REQUIRE(state.replace(second).is_ok());
+  CHECK(layout(state, second) == "a:0-9");
+  REQUIRE(state.join(key(1), with("a", 15), true, 1, 0));
+  const Status none = state.replace(second);
+  CHECK(none.code() == Code::kResourceExhausted);
+  CHECK(none.message().find("5.0 MiB are missing") != std::string::npos);
+  state.erase(first);
+  CHECK(state.replace(second).is_ok());
+  // A node that offers no memory is nothing to grow on; one that does is.
+  CHECK_FALSE(state.can_grow(*state.find_id(second)));
+  REQUIRE(state.join(key(2), with("b", 20), true, 22, 0));
+  CHECK(state.can_grow(*state.find_id(second)));
+  REQUIRE(state.replace(second, true).is_ok());
+  CHECK(layout(state, second) == "a:0-7 b:8-9");
+}
+
+TEST_CASE("cluster: copies are what each node would need after any one loss, and who has them") {
+  ClusterState state = three_nodes();
+  const std::uint64_t id = *state.plan(manifest(), 30, {}, {});
+  CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
+  auto copies = state.copies(id);
+  CHECK(model::to_string(copies.at(key(1))) == "0-14");
+  CHECK(model::to_string(copies.at(key(2))) == "0-29");
+  CHECK(model::to_string(copies.at(key(3))) == "15-29");
+  // Nothing was changed by asking.
+  CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
+  CHECK(state.replacements() == 0);
+  // A spare takes anybody's place.
+  REQUIRE(state.join(key(4), hello("d"), true, 4, 0));
+  copies = state.copies(id);
+  CHECK(copies.size() == 4);
+  CHECK(model::to_string(copies.at(key(4))) == "0-29");
+  CHECK(model::to_string(copies.at(key(2))) == "10-19");
+
+  CHECK(state.holders("m", {0, 30}, key(9)).empty());
+  state.holds("m", key(1), {0, 15});
+  state.holds("m", key(2), {10, 30});
+  CHECK(state.holders("m", {14, 15}, key(9)) == std::vector{key(1), key(2)});
+  CHECK(state.holders("m", {14, 15}, key(1)) == std::vector{key(2)});
+  CHECK(state.disks("m", {10, 15}) == 2);
+  CHECK(state.disks("m", {0, 30}) == 1);
+  CHECK(state.disks("n", {0, 30}) == 0);
+  CHECK(state.holders("m", {0, 10}, key(9)) == std::vector{key(1)});
+  CHECK(state.holders("n", {0, 10}, key(9)).empty());
+  REQUIRE(state.leave(key(2), NodeLife::kDead));
+  CHECK(state.holders("m", {14, 30}, key(9)) == std::vector{key(1)});
+}

@@ -1,5 +1,6 @@
 #include <deque>
 #include <map>
+#include <set>
 
 #include <catch2/catch.hpp>
 
@@ -208,4 +209,122 @@ TEST_CASE("engine: failure, cancelling and deadlines end requests and free their
   events = state.fail_all(Status(Code::kUnavailable, "a node is gone"), 800);
   REQUIRE(events.size() == 1);
   CHECK(state.idle());
+}
+
+namespace {
+
+model::TokenId letter(std::uint32_t position) { return position % 26; }
+
+// Answers every step that can be sent, `times` rounds of them; what was said of each request.
+std::map<std::uint64_t, std::string> work(EngineState& state, int times) {
+  std::map<std::uint64_t, std::string> said;
+  for (int i = 0; i < times; ++i) {
+    std::vector<PlannedStep> steps;
+    while (auto step = state.next_step()) steps.push_back(*step);
+    for (const PlannedStep& step : steps) {
+      for (const auto& event : state.on_done(step.id, answer(step.step, letter), 1000 + i)) {
+        if (event.token) said[event.request] += event.token->text;
+      }
+    }
+  }
+  return said;
+}
+
+std::set<std::uint64_t> requests_of(const Step& step) {
+  std::set<std::uint64_t> ids;
+  for (const StepSegment& segment : step.segments) ids.insert(segment.request);
+  return ids;
+}
+
+}  // namespace
+
+TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes on") {
+  EngineState state(limits(2), std::make_shared<LetterTokenizer>());
+  REQUIRE(state.admit(request(1, 20, 30), 0).is_ok());
+  REQUIRE(state.admit(request(2, 3, 12), 0).is_ok());
+  auto said = work(state, 6);
+  const auto lost = state.next_step();  // under way when the stage dies
+  REQUIRE(lost);
+  CHECK(state.halt("b", 1).empty());
+  CHECK(state.replays() == 2);
+  CHECK_FALSE(state.next_step());
+  REQUIRE(state.admit(request(3, 1, 2), 0).is_ok());  // waits for the stages
+  CHECK_FALSE(state.next_step());
+  CHECK(state.on_done(lost->id, answer(lost->step, letter), 1).empty());
+  state.resume(limits(3));
+  const auto first = state.next_step();
+  REQUIRE(first);
+  CHECK(first->step.segments.front().position == 0);
+  CHECK(first->step.segments.front().count == 8);
+  CHECK(first->step.token_ids[0] == 1);
+  for (auto& event : state.on_done(first->id, answer(first->step, letter), 2)) {
+    REQUIRE(event.token);
+    said[event.request] += event.token->text;
+  }
+  for (auto& [id, text] : work(state, 40)) said[id] += text;
+  const auto expected = [](std::uint32_t from, std::uint32_t count) {
+    std::string text;
+    for (std::uint32_t p = from; p < from + count; ++p) {
+      text += static_cast<char>('a' + letter(p));
+    }
+    return text;
+  };
+  CHECK(said[1] == expected(20, 30));
+  CHECK(said[2] == expected(3, 12));
+  CHECK(said[3] == expected(1, 2));
+  CHECK(state.active() == 0);
+}
+
+TEST_CASE("engine: a request alone in the steps of two crashes is tried no more") {
+  EngineState state(limits(2), std::make_shared<LetterTokenizer>());
+  REQUIRE(state.admit(request(1, 4, 30), 0).is_ok());
+  work(state, 3);
+  REQUIRE(state.next_step());
+  CHECK(state.halt("b", 1).empty());
+  CHECK(state.halt("c", 1).empty());  // it was in no step then
+  state.resume(limits(2));
+  REQUIRE(state.next_step());
+  CHECK(state.halt("", 1).empty());  // left in peace: no crash
+  state.resume(limits(2));
+  REQUIRE(state.next_step());
+  const auto events = state.halt("d", 2);
+  REQUIRE(events.size() == 1);
+  REQUIRE(events[0].finished);
+  CHECK(events[0].finished->finish_reason == "error");
+  CHECK(events[0].finished->error.find("b, then d") != std::string::npos);
+  CHECK(events[0].finished->token_ids.size() == 3);
+  CHECK(state.active() == 0);
+}
+
+TEST_CASE("engine: of several suspects each goes alone, until a token clears it or a crash not") {
+  EngineState state(limits(2), std::make_shared<LetterTokenizer>());
+  for (std::uint64_t id = 1; id <= 3; ++id) REQUIRE(state.admit(request(id, 4, 30), 0).is_ok());
+  work(state, 3);
+  REQUIRE(state.next_step());
+  REQUIRE(state.next_step());
+  CHECK(state.halt("b", 1).empty());
+  state.resume(limits(2));
+  while (state.next_step()) {
+  }
+  CHECK(state.halt("c", 1).empty());                   // three suspects: nobody is convicted
+  REQUIRE(state.admit(request(4, 1, 30), 0).is_ok());  // an innocent one goes along
+  state.resume(limits(2));
+  const auto step = state.next_step();
+  REQUIRE(step);
+  CHECK(requests_of(step->step) == std::set<std::uint64_t>{1, 4});
+  CHECK_FALSE(state.next_step());
+  // A token clears the first; the second crashes a third worker.
+  REQUIRE(state.on_done(step->id, answer(step->step, letter), 2).size() == 2);
+  bool second = false;
+  while (const auto next = state.next_step()) {
+    second |= requests_of(next->step).contains(2);
+    CHECK_FALSE(requests_of(next->step).contains(3));
+  }
+  REQUIRE(second);
+  const auto events = state.halt("d", 3);
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].request == 2);
+  state.resume(limits(2));
+  work(state, 60);
+  CHECK(state.active() == 0);
 }

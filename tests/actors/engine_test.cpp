@@ -56,9 +56,11 @@ struct Fixture {
     link = Link::loopback();
     worker = system.spawn(fake_stage, link, kEpoch, stage);
     EngineSetup setup;
-    setup.epoch = kEpoch;
-    setup.first_stage = link->self();
-    setup.limits.context_max = 100;
+    setup.deployment = kEpoch;
+    setup.placement.epoch = kEpoch;
+    setup.placement.first_stage = link->self();
+    setup.placement.limits.context_max = 100;
+    counters = setup.replay_counters;
     setup.tokenizer = std::make_shared<LetterTokenizer>();
     setup.link = link;
     engine = spawn_engine(system, std::move(setup));
@@ -93,6 +95,7 @@ struct Fixture {
   caf::scheduler::test_coordinator& scheduler;
   std::shared_ptr<FakeStage> stage;
   std::shared_ptr<Link> link;
+  std::shared_ptr<ReplayCounters> counters;
   frame_sink worker;
   engine_actor engine;
 };
@@ -146,6 +149,47 @@ TEST_CASE("engine actor: a lost stage ends every request with the reason") {
     CHECK(finished.error == "node b is gone");
   }
   caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a halted engine replays under the new epoch, and the old one is stale") {
+  Fixture f;
+  f.stage->silent = true;
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit(1, to, 3);
+  f.scheduler.run();
+  REQUIRE(f.stage->steps.size() == 1);
+  // The coordinator's way: nothing of the old epoch is delivered, nothing is sent.
+  f.link->detach_engine(Fixture::kEpoch);
+  caf::anon_send(f.engine, halt_atom::value, std::string("b"));
+  f.submit(2, to, 3);  // waits
+  f.scheduler.run();
+  CHECK(f.stage->steps.size() == 1);
+  CHECK(f.counters->replays == 1);
+  const std::uint64_t stale = f.link->counters().stale_frames;
+  StepDone late;
+  late.tokens.push_back({1, 3, 25, {}});
+  REQUIRE(f.link->send(f.link->self(), MessageType::kStepDone, late, Fixture::kEpoch, 1).is_ok());
+  f.scheduler.run();
+  CHECK(f.link->counters().stale_frames == stale + 1);
+  CHECK(seen->text.empty());
+
+  const auto anew = std::make_shared<FakeStage>();
+  const frame_sink worker = f.system.spawn(fake_stage, f.link, Fixture::kEpoch + 1, anew);
+  f.link->attach_worker(Fixture::kEpoch + 1, worker);
+  f.link->attach_engine(Fixture::kEpoch + 1, f.engine);
+  auto placement = std::make_shared<EnginePlacement>();
+  placement->epoch = Fixture::kEpoch + 1;
+  placement->first_stage = f.link->self();
+  placement->limits.context_max = 100;
+  caf::anon_send(f.engine, resume_atom::value, EnginePlacementPtr(placement));
+  f.scheduler.run();
+  CHECK(f.stage->steps.size() == 1);
+  CHECK(anew->steps.front().segments.front().position == 0);
+  CHECK(seen->finished.size() == 2);
+  CHECK(seen->text == "ddeeff");
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+  caf::anon_send_exit(worker, caf::exit_reason::kill);
 }
 
 TEST_CASE("engine actor: a prompt that cannot be is refused in words") {

@@ -44,7 +44,10 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(AllowPeers{9, {{{1}, 1, "a", "h", 7}, {{2}, 2, "", "", 0}}});
   model::Manifest manifest{"ab", "m", 10, {"cd", 4}, {{"t", 4, {"ef", 6}}}};
   check_message(LoadStage{9, manifest, 0, 10, {{1}, 1, "a", "h", 7}, true, {{1}, {2}}});
-  check_message(StageFailed{9, 4, "why"});
+  check_message(StageFailed{9, 4, "why", StageFailed::kNext});
+  check_message(UnloadStage{9, true});
+  check_message(Prefetch{manifest, 10, 20, {{{1}, 1, "a", "h", 7}}});
+  check_message(Prefetched{"ab", 10, 20, 5});
   check_message(Manage{7, 2, "node-2", true, true, false, 3, 86400});
   check_message(Managed{7, 2, "why not"});
   Step step;
@@ -76,7 +79,7 @@ TEST_CASE("messages: a row each, and nobody but a head gives orders") {
   }
   for (const MessageType order :
        {MessageType::kLoadStage, MessageType::kUnloadStage, MessageType::kForgetPeers,
-        MessageType::kAllowPeers, MessageType::kStopDaemon}) {
+        MessageType::kAllowPeers, MessageType::kStopDaemon, MessageType::kPrefetch}) {
     CHECK(find_message(static_cast<std::uint16_t>(order))->senders == role_bit(net::Role::kHead));
   }
   CHECK(find_message(9999) == nullptr);

@@ -70,6 +70,37 @@ def test_no_time_at_all_and_for_ever(place):
     assert "forever" in place.troupe("ps", "--cluster", ever.address).out
 
 
+def test_a_model_that_lost_a_node_stays_its_time_and_goes(place):
+    head = place.start("head", "--head", "--keep-alive", "6s")
+    node = place.start("node", "--join", head.join)
+    expected = ask(place, head, "--layers", "0-14,15-29")["token_ids"]
+    [loaded] = deployments(place, head)
+    # Whoever brought the model is gone: what the node held must lie on the head's disk, too.
+    wait_until(lambda: [stage["disks"] for stage in deployments(place, head)[0]["stages"]] == [2, 2])
+    node.kill()
+    wait_until(lambda: [d["state"] for d in deployments(place, head)] == ["ready"], 3)
+    [moved] = deployments(place, head)
+    assert moved["id"] == loaded["id"] and moved["epoch"] > loaded["epoch"]
+    assert [stage["node"] for stage in moved["stages"]] == ["head"]
+    assert ask(place, head)["token_ids"] == expected
+    [asked] = deployments(place, head)
+    assert asked["id"] == loaded["id"] and asked["requests"] == 2
+    assert 0 < asked["unload_in_s"] <= 6
+    wait_until(lambda: deployments(place, head) == [], 10)
+
+
+def test_unloading_what_waits_for_a_node(place):
+    head = place.start("head", "--head", "--no-work")
+    node = place.start("node", "--join", head.join)
+    ask(place, head)
+    node.kill()
+    wait_until(lambda: [d["state"] for d in deployments(place, head)] == ["waiting"], 5)
+    [waiting] = deployments(place, head)
+    assert waiting["unload_in_s"] is None
+    assert place.troupe("unload", harness.MODEL, "--cluster", head.address).status == 0
+    assert deployments(place, head) == []
+
+
 def test_unload(place):
     head = place.start("head", "--head")
     ask(place, head)

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import harness
+from streams import SPECS, Expected, Stream
 from test_bad_input import check
 
 
@@ -155,6 +156,26 @@ def test_layers_of_a_revoked_node_are_placed_anew(place):
     again = place.json(*words)
     assert [stage["name"] for stage in again["nodes"]] == ["a"]
     assert again["token_ids"] == first["token_ids"]
+
+
+def test_an_answer_goes_on_when_a_node_is_revoked(place, alone):
+    head = place.start("head", "--head")
+    place.start("a", "--join", head.join)
+    place.start("b", "--join", head.join)
+    flags = ("--layers", "0-9,10-19,20-29", "--cluster", head.address)
+    stream = Stream(place, SPECS[1], 150, flags)
+    deadline = time.monotonic() + 30
+    while len(stream.text) < 60:
+        assert time.monotonic() < deadline, stream.text
+        time.sleep(0.01)
+    assert place.troupe("key", "revoke", "b", "--cluster", head.address).status == 0
+    assert stream.process.poll() is None, "the answer had ended before"
+    assert stream.end().status == 0, stream.err
+    assert Expected(alone).differing_bytes(SPECS[1], 150, stream.text) == 0, stream.text
+    status = place.json("status", "--cluster", head.address)
+    assert status["counters"]["replacements"] == 1 and status["counters"]["quarantined"] == 0
+    [deployment] = status["deployments"]
+    assert {stage["node"] for stage in deployment["stages"]} == {"head", "a"}
 
 
 @pytest.mark.no_model

@@ -127,7 +127,7 @@ std::string watch_text(const json& now, const json& before, double seconds) {
   std::vector<std::vector<std::string>> models = {
       {"MODEL", "STATE", "TOKENS/S", "RUNNING", "QUEUED", "ANSWERED", "STAYS"}};
   for (const json& deployment : deployments) {
-    const json old = same_in(list_of(before, "deployments"), "epoch", deployment);
+    const json old = same_in(list_of(before, "deployments"), "id", deployment);
     const std::uint64_t under_way = number(deployment, "running") + number(deployment, "queued");
     const std::uint64_t requests = number(deployment, "requests");
     models.push_back({text_of(deployment, "model"), text_of(deployment, "state"),

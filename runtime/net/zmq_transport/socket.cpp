@@ -12,9 +12,11 @@ constexpr int kSocketsMax = 16384;
 // CURVE's nonce, tag and command name around every part.
 constexpr std::int64_t kCurveOverheadBytes = 64;
 // A connection that stays silent this long, pings unanswered, is closed. Leases of the actors
-// notice a stalled machine long before; this cleans up after one that lost its power.
+// notice a stalled machine long before; this cleans up after one that lost its power. Two nodes
+// that have lost each other only have no lease between them: their tensors' channel tells.
 constexpr int kHeartbeatEveryMs = 1000;
 constexpr int kHeartbeatTimeoutMs = 6000;
+constexpr int kActivationsTimeoutMs = 3000;
 
 void set_option(void* socket, int option, const void* value, std::size_t bytes) {
   const int rc = zmq_setsockopt(socket, option, value, bytes);
@@ -164,8 +166,10 @@ void set_channel_options(Socket& socket, Channel channel, int handshake_timeout_
   socket.set(ZMQ_AFFINITY, channel == Channel::kBulk ? std::uint64_t{2} : std::uint64_t{1});
   socket.set(ZMQ_HANDSHAKE_IVL, handshake_timeout_ms);
   socket.set(ZMQ_HEARTBEAT_IVL, kHeartbeatEveryMs);
-  socket.set(ZMQ_HEARTBEAT_TIMEOUT, kHeartbeatTimeoutMs);
-  socket.set(ZMQ_HEARTBEAT_TTL, kHeartbeatTimeoutMs);
+  const int silence_ms =
+      channel == Channel::kActivations ? kActivationsTimeoutMs : kHeartbeatTimeoutMs;
+  socket.set(ZMQ_HEARTBEAT_TIMEOUT, silence_ms);
+  socket.set(ZMQ_HEARTBEAT_TTL, silence_ms);
   socket.set(ZMQ_TCP_KEEPALIVE, 1);
 }
 

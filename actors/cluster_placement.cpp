@@ -1,0 +1,235 @@
+#include <algorithm>
+
+#include <troupe/actors/cluster_state.h>
+#include <troupe/model/partition.h>
+
+// ClusterState, the part that decides where layers lie.
+
+namespace troupe::actors {
+bool Deployment::on(const net::PublicKey& node) const {
+  return std::any_of(stages.begin(), stages.end(),
+                     [&](const StagePlan& stage) { return stage.node == node; });
+}
+
+ClusterState::Workers ClusterState::usable(const std::set<net::PublicKey>& unfit) const {
+  Workers workers;
+  for (const NodeRecord* node : nodes()) {
+    if (node->alive() && node->works && !unfit.contains(node->key)) workers.push_back(node);
+  }
+  return workers;
+}
+
+std::uint64_t ClusterState::free_bytes(const NodeRecord& node, std::uint64_t except) const {
+  // Sums of what nodes say must not overflow.
+  std::uint64_t free = std::min(node.memory_bytes, std::uint64_t{1} << 53);
+  for (const auto& [id, deployment] : deployments_) {
+    if (id == except) continue;
+    for (const StagePlan& stage : deployment.stages) {
+      if (stage.node == node.key) free -= std::min(free, stage.planned_bytes);
+    }
+  }
+  return free;
+}
+
+// The layers of `ranges`, or shares by the nodes' threads when there are none, on the first of
+// `workers`, within their memory.
+Result<std::vector<StagePlan>> ClusterState::share_out(
+    const Workers& workers, const Deployment& deployment,
+    const std::vector<model::LayerRange>& ranges) const {
+  const model::MemoryNeed& need = deployment.need;
+  std::vector<std::size_t> capacities;
+  std::vector<std::uint64_t> memories;
+  for (const NodeRecord* node : workers) {
+    capacities.push_back(std::max(1u, node->threads));
+    memories.push_back(free_bytes(*node, deployment.id));
+  }
+  std::vector<model::LayerRange> placed = ranges;
+  if (placed.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(placed,
+                            model::place_layers(need, deployment.layers, capacities, memories));
+  } else {
+    TROUPE_RETURN_IF_ERROR(model::check_layer_ranges(placed, deployment.layers, workers.size()));
+    for (std::size_t i = 0; i < placed.size(); ++i) {
+      const std::uint64_t wanted = need.of(placed[i]);
+      if (wanted <= memories[i]) continue;
+      return Status(Code::kResourceExhausted,
+                    "layers " + model::to_string(placed[i]) + " need " +
+                        model::memory_text(wanted) + " with their keys and values, and node " +
+                        workers[i]->name + " has " + model::memory_text(memories[i]) +
+                        " left: " + model::memory_text(wanted - memories[i]) +
+                        " are missing; give it fewer layers (--layers) or more memory (--memory)");
+    }
+  }
+  std::vector<StagePlan> stages;
+  for (std::size_t i = 0; i < placed.size(); ++i) {
+    if (placed[i].begin == placed[i].end) continue;  // no memory, or more nodes than layers
+    StagePlan stage;
+    stage.node = workers[i]->key;
+    stage.layers = placed[i];
+    stage.planned_bytes = need.of(placed[i]);
+    stages.push_back(stage);
+  }
+  return stages;
+}
+
+Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::size_t layers,
+                                         const std::vector<model::LayerRange>& ranges,
+                                         std::vector<net::PublicKey> sources, std::uint8_t kv,
+                                         const model::MemoryNeed& need) {
+  const Workers workers = usable({});
+  if (workers.empty()) {
+    return Status(Code::kUnavailable,
+                  "no node of the cluster can hold layers; start one with 'troupe start --join "
+                  "TOKEN@HOST:PORT', as the head printed it");
+  }
+  Deployment deployment;
+  deployment.manifest = manifest;
+  deployment.layers = layers;
+  deployment.need = need;
+  deployment.asked = ranges;
+  deployment.kv = kv;
+  deployment.sources = std::move(sources);
+  TROUPE_ASSIGN_OR_RETURN(deployment.stages, share_out(workers, deployment, ranges));
+  deployment.stages_wanted = deployment.stages.size();
+  deployment.id = deployment.epoch = next_epoch_++;
+  const std::uint64_t epoch = deployment.epoch;
+  deployments_.emplace(epoch, std::move(deployment));
+  return epoch;
+}
+
+Result<std::vector<StagePlan>> ClusterState::places(const Deployment& deployment,
+                                                    const std::set<net::PublicKey>& unfit,
+                                                    bool grow) const {
+  const Workers workers = usable(unfit);
+  const auto left = [&](const net::PublicKey& key) {
+    return std::find_if(workers.begin(), workers.end(),
+                        [&](const NodeRecord* node) { return node->key == key; });
+  };
+  Workers spares;
+  for (const NodeRecord* node : workers) {
+    if (!deployment.on(node->key)) spares.push_back(node);
+  }
+  // In the order of layers: whoever is left, and a spare in the place of each lost one.
+  Workers chosen;
+  std::vector<model::LayerRange> ranges;
+  auto spare = spares.begin();
+  for (const StagePlan& stage : deployment.stages) {
+    ranges.push_back(stage.layers);
+    if (const auto found = left(stage.node); found != workers.end()) {
+      chosen.push_back(*found);
+    } else if (spare != spares.end()) {
+      chosen.push_back(*spare++);
+    }
+  }
+  Workers everyone = chosen;
+  everyone.insert(everyone.end(), spare, spares.end());
+  if (everyone.empty()) {
+    return Status(Code::kUnavailable, "no node is left that could hold its layers");
+  }
+  Result<std::vector<StagePlan>> stages = Status(Code::kUnavailable, "");
+  if (!grow && !chosen.empty()) {
+    const bool as_before = chosen.size() == ranges.size();
+    stages = share_out(chosen, deployment, as_before ? ranges : std::vector<model::LayerRange>());
+  } else if (everyone.size() >= deployment.asked.size()) {
+    stages = share_out(everyone, deployment, deployment.asked);
+  }
+  if (!stages) stages = share_out(everyone, deployment, {});
+  return stages;
+}
+
+Status ClusterState::replace(std::uint64_t id, bool grow) {
+  Deployment& deployment = deployments_.at(id);
+  auto stages = places(deployment, deployment.unfit, grow);
+  if (!stages) return stages.status();
+  deployment.stages = std::move(*stages);
+  deployment.epoch = next_epoch_++;
+  deployment.life = DeploymentLife::kAllowing;
+  deployment.waiting_since_us = 0;
+  ++replacements_;
+  return Status::ok();
+}
+
+std::map<net::PublicKey, model::LayerRange> ClusterState::copies(std::uint64_t id) const {
+  const Deployment& deployment = deployments_.at(id);
+  std::map<net::PublicKey, model::LayerRange> wanted;
+  for (const StagePlan& lost : deployment.stages) {
+    std::set<net::PublicKey> unfit = deployment.unfit;
+    unfit.insert(lost.node);
+    const auto after = places(deployment, unfit, false);
+    if (!after) continue;
+    for (const StagePlan& stage : *after) {
+      model::LayerRange& layers = wanted.emplace(stage.node, stage.layers).first->second;
+      layers.begin = std::min(layers.begin, stage.layers.begin);
+      layers.end = std::max(layers.end, stage.layers.end);
+    }
+  }
+  return wanted;
+}
+
+void ClusterState::holds(const std::string& model, const net::PublicKey& node,
+                         model::LayerRange layers, std::uint64_t copied_bytes) {
+  for (std::size_t i = layers.begin; i < layers.end; ++i) disks_[model][node].insert(i);
+  const auto found = nodes_.find(node);
+  if (found != nodes_.end()) found->second.copied_bytes += copied_bytes;
+}
+
+std::size_t ClusterState::disks(const std::string& model, model::LayerRange layers) const {
+  std::size_t fewest = nodes_.size();
+  for (std::size_t i = layers.begin; i < layers.end; ++i) {
+    fewest = std::min(fewest, holders(model, {i, i + 1}, {}).size());
+  }
+  return fewest;
+}
+
+std::vector<net::PublicKey> ClusterState::holders(const std::string& model,
+                                                  model::LayerRange layers,
+                                                  const net::PublicKey& except) const {
+  std::vector<net::PublicKey> keys;
+  const auto disks = disks_.find(model);
+  if (disks == disks_.end()) return keys;
+  for (const auto& [key, held] : disks->second) {
+    const NodeRecord* record = node(key);
+    const auto first = held.lower_bound(layers.begin);
+    const bool some = first != held.end() && *first < layers.end;
+    if (some && key != except && record != nullptr && record->alive()) keys.push_back(key);
+  }
+  return keys;
+}
+
+void ClusterState::wait(std::uint64_t id, std::int64_t now_us) {
+  Deployment& deployment = deployments_.at(id);
+  if (deployment.life != DeploymentLife::kWaiting) deployment.waiting_since_us = now_us;
+  deployment.life = DeploymentLife::kWaiting;
+}
+
+std::vector<std::pair<std::uint64_t, bool>> ClusterState::waiting(std::int64_t now_us) const {
+  std::vector<std::pair<std::uint64_t, bool>> ids;
+  for (const auto& [id, deployment] : deployments_) {
+    if (deployment.life != DeploymentLife::kWaiting) continue;
+    ids.emplace_back(id, now_us - deployment.waiting_since_us >= kNobodyLeftUs);
+  }
+  return ids;
+}
+
+bool ClusterState::can_grow(const Deployment& deployment) const {
+  const std::size_t there = std::min(usable(deployment.unfit).size(), deployment.layers);
+  if (deployment.stages.size() >= std::min(deployment.stages_wanted, there)) return false;
+  // A node without memory for one layer is no help.
+  const auto grown = places(deployment, deployment.unfit, true);
+  return grown && grown->size() > deployment.stages.size();
+}
+
+Deployment* ClusterState::find(const std::string& model,
+                               const std::vector<model::LayerRange>& ranges, std::uint8_t kv) {
+  for (auto& [id, deployment] : deployments_) {
+    if (deployment.manifest.model != model || deployment.life == DeploymentLife::kFailed) continue;
+    if (deployment.kv != kv) continue;
+    const bool same = ranges.size() == deployment.stages.size() &&
+                      std::equal(ranges.begin(), ranges.end(), deployment.stages.begin(),
+                                 [](const auto& a, const auto& b) { return a == b.layers; });
+    if (ranges.empty() || same || ranges == deployment.asked) return &deployment;
+  }
+  return nullptr;
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,70 @@
+#include <troupe/actors/coordinator/shell.h>
+#include <troupe/model/chat_source.h>
+#include <troupe/model/chat_template.h>
+#include <troupe/model/id_tokenizer.h>
+
+// What an engine is given: its model's words, and where the layers lie.
+
+namespace troupe::actors::coordinator {
+namespace {
+
+// Stands for a template that cannot be used: who asks for a chat is told why.
+class BrokenTemplate final : public model::ChatTemplate {
+ public:
+  explicit BrokenTemplate(const Status& why)
+      : why_(Code::kFailedPrecondition, "the model's chat template cannot be used: " +
+                                            why.message() + "; give the prompt raw (--raw)") {}
+  Result<model::RenderedChat> render_marked(const std::vector<model::ChatMessage>&,
+                                            const model::ChatContext&) const override {
+    return why_;
+  }
+  Result<model::RenderedChat> render_json(std::string_view,
+                                          const model::ChatContext&) const override {
+    return why_;
+  }
+
+ private:
+  const Status why_;
+};
+
+// nullptr: the model has none.
+std::shared_ptr<const model::ChatTemplate> chat_template_of(const model::GgufHeader& header) {
+  // Requests carry no tools yet.
+  const auto source = model::chat_source(header, /*with_tools=*/false);
+  if (!source) return std::make_shared<BrokenTemplate>(source.status());
+  if (source->empty()) return nullptr;
+  auto parsed = model::ChatTemplate::parse(*source);
+  if (!parsed) return std::make_shared<BrokenTemplate>(parsed.status());
+  return std::move(*parsed);
+}
+
+}  // namespace
+
+EnginePlacement engine_placement(const Deployment& deployment, std::size_t context_max) {
+  EnginePlacement placement;
+  placement.epoch = deployment.epoch;
+  placement.first_stage = deployment.stages.front().node;
+  const std::size_t stages = deployment.stages.size();
+  placement.limits.stages = stages;
+  placement.limits.steps_in_flight_max = stages + 1;
+  placement.limits.rows_max = 512;
+  // Several stages: shorter chunks, so that all of them work on one prompt at once.
+  placement.limits.chunk_rows = stages > 1 ? 128 : 512;
+  placement.limits.context_max = context_max;
+  return placement;
+}
+
+Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& deployment) {
+  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(deployment.manifest));
+  const model::GgufHeader& header = source->header();
+  TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(header));
+  EngineSetup engine;
+  engine.deployment = deployment.id;
+  engine.placement = engine_placement(deployment, config.context_max);
+  TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::open_tokenizer(header, config.vocabulary));
+  engine.chat_template = chat_template_of(header);
+  engine.link = setup->link;
+  return engine;
+}
+
+}  // namespace troupe::actors::coordinator

@@ -1,0 +1,268 @@
+#include <troupe/actors/node/shell.h>
+
+namespace troupe::actors::node {
+namespace {
+
+// How long a way that broke may take to open again before the head is told, who by then knows
+// whether the process at its other end died.
+constexpr std::int64_t kWayVerdictUs = 300'000;
+// A stage that is loaded and does not reach the next one for so long never will.
+constexpr std::int64_t kWayPatienceUs = 5'000'000;
+
+// No step of the epoch is listened to any more; those that wait for the device are not computed.
+void end_steps(Self self, const Setup& setup, std::uint64_t epoch, StageHere& here) {
+  setup->link->detach_worker(epoch);
+  *here.over = true;
+  if (here.worker) self->send_exit(here.worker, caf::exit_reason::user_shutdown);
+  here.worker = nullptr;
+}
+
+void drop_stage(Self self, const Setup& setup, std::uint64_t epoch) {
+  const auto found = self->state.stages.find(epoch);
+  if (found == self->state.stages.end()) return;
+  StageHere& here = found->second;
+  end_steps(self, setup, epoch, here);
+  self->state.past.hidden_bytes_out += here.counters->hidden_bytes_out;
+  self->state.past.positions_out += here.counters->positions_out;
+  self->state.past.steps += here.counters->steps;
+  self->state.past.positions += here.counters->positions;
+  self->state.stages.erase(found);
+}
+
+// What was kept of a model for the epoch that follows.
+void drop_retired(Self self, const Setup& setup, const std::string& model) {
+  std::vector<std::uint64_t> retired;
+  for (const auto& [epoch, here] : self->state.stages) {
+    if (here.retired && here.order.manifest.model == model) retired.push_back(epoch);
+  }
+  for (const std::uint64_t epoch : retired) drop_stage(self, setup, epoch);
+}
+
+void answer_failed(Self self, const Setup& setup, std::uint64_t epoch, const Status& why,
+                   StageFailed::Blame blame = StageFailed::kStage) {
+  StageFailed failed{epoch, static_cast<std::uint8_t>(why.code()), why.message(), blame};
+  const Status sent = setup->link->send(setup->head, MessageType::kStageFailed, failed, epoch);
+  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a failed stage: " + sent.message());
+  // A stage that is well and only lost its way will be asked for again.
+  if (blame == StageFailed::kStage) drop_stage(self, setup, epoch);
+}
+
+// The stage is in memory and its way out is open: steps may come.
+void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch) {
+  const auto found = self->state.stages.find(epoch);
+  if (found == self->state.stages.end()) return;
+  StageHere& here = found->second;
+  if (!here.stage || !here.next_connected || here.answered || here.retired) return;
+  here.answered = true;
+  WorkerSetup worker;
+  worker.epoch = epoch;
+  worker.stage = here.stage;
+  worker.head = setup->head;
+  worker.next = here.order.next.key;
+  worker.device = setup->device;
+  worker.link = setup->link;
+  worker.counters = here.counters;
+  worker.over = here.over;
+  here.worker = spawn_worker(self->system(), std::move(worker));
+  setup->link->attach_worker(epoch, here.worker);
+  send_heartbeat(self, setup);
+  const StageLoaded loaded{epoch, here.stage->weights_bytes(), here.fetched_bytes};
+  const Status sent = setup->link->send(setup->head, MessageType::kStageLoaded, loaded, epoch);
+  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
+}
+
+// The head is dialled where it was joined: its own idea of its address may not fit from here.
+net::Endpoint endpoint_of(const Setup& setup, const PeerAddress& peer) {
+  return peer.key == setup->head ? setup->head_endpoint : net::Endpoint{peer.host, peer.port};
+}
+
+// The parts are here: load them on the device's thread.
+void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
+  StageHere& here = self->state.stages.at(epoch);
+  const auto order = std::make_shared<const LoadStage>(here.order);
+  model::StageOptions options;
+  options.kv_type = kv_type_of(order->kv);
+  for (const auto& [other, there] : self->state.stages) {
+    if (there.stage && there.order.manifest.model == order->manifest.model) {
+      options.siblings.push_back(there.stage);
+    }
+  }
+  const caf::strong_actor_ptr me = caf::actor_cast<caf::strong_actor_ptr>(self);
+  self->send(
+      setup->device, std::make_shared<const DeviceJob>([setup, order, options, me](Device& device) {
+        const auto load = [&]() -> Result<std::unique_ptr<model::Stage>> {
+          TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(order->manifest));
+          TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+          return model::Stage::load(*source, config, {order->layer_begin, order->layer_end}, device,
+                                    options);
+        };
+        auto loaded = load();
+        auto result = std::make_shared<StageResult>();
+        result->epoch = order->epoch;
+        if (loaded) {
+          result->stage = std::move(*loaded);
+        } else {
+          result->status = loaded.status();
+        }
+        caf::anon_send(caf::actor_cast<node_actor>(me), StageResultPtr(std::move(result)));
+      }));
+}
+
+void reach_next(const Setup& setup, const LoadStage& order) {
+  setup->link->transport()->dial(order.next.key, endpoint_of(setup, order.next),
+                                 net::Channel::kActivations);
+}
+
+// Has the tensors of these layers in the store, from whoever holds them; `done` is called once, on
+// the bulk actor's thread or this one.
+void fetch_layers(const Setup& setup, const model::Manifest& manifest, model::LayerRange layers,
+                  const std::vector<PeerAddress>& sources, bool background,
+                  std::function<void(Status, std::uint64_t bytes)> done) {
+  const auto request = [=](std::vector<model::BlobRef> blobs,
+                           std::function<void(Status, std::uint64_t)> then) {
+    const auto fetch = std::make_shared<FetchRequest>();
+    for (const PeerAddress& source : sources) {
+      fetch->sources.push_back(source.key);
+      // Clients dial us; nobody needs to be reached for what is here.
+      if (blobs.empty() || source.host.empty()) continue;
+      setup->link->transport()->dial(source.key, endpoint_of(setup, source), net::Channel::kBulk);
+    }
+    fetch->blobs = std::move(blobs);
+    fetch->background = background;
+    fetch->done = std::move(then);
+    caf::anon_send(setup->bulk, FetchPtr(fetch));
+  };
+  // The header first: it says which tensors the layers need.
+  std::vector<model::BlobRef> header;
+  const auto store = setup->store;
+  if (!store->whole_file(manifest.model) && !store->has_blob(manifest.header.sha256)) {
+    header.push_back(manifest.header);
+  }
+  request(std::move(header), [=](Status status, std::uint64_t header_bytes) {
+    const auto missing = [&]() -> Result<std::vector<model::BlobRef>> {
+      TROUPE_RETURN_IF_ERROR(status);
+      TROUPE_ASSIGN_OR_RETURN(const auto source, store->source(manifest));
+      TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+      return store->missing(manifest, model::tensors_of(source->header(), config, layers));
+    }();
+    if (!missing) return done(missing.status(), header_bytes);
+    request(*missing, [done, header_bytes](Status fetched, std::uint64_t bytes) {
+      done(std::move(fetched), header_bytes + bytes);
+    });
+  });
+}
+
+}  // namespace
+
+void drop_all_stages(Self self, const Setup& setup) {
+  while (!self->state.stages.empty()) drop_stage(self, setup, self->state.stages.begin()->first);
+}
+
+void on_load(Self self, const Setup& setup, LoadStage order) {
+  const std::uint64_t epoch = order.epoch;
+  drop_stage(self, setup, epoch);
+  StageHere& here = self->state.stages[epoch];
+  here.order = std::move(order);
+  if (!setup->device) {
+    return answer_failed(self, setup, epoch,
+                         Status(Code::kFailedPrecondition, "this node holds no layers"));
+  }
+  const net::PublicKey next = here.order.next.key;
+  if (next == setup->link->self()) {
+    here.next_connected = true;
+  } else {
+    reach_next(setup, here.order);
+    here.next_connected = self->state.open_ways.contains(next);
+  }
+  const auto me = caf::actor_cast<caf::strong_actor_ptr>(self);
+  fetch_layers(setup, here.order.manifest, {here.order.layer_begin, here.order.layer_end},
+               here.order.sources, false, [me, epoch](Status status, std::uint64_t bytes) {
+                 auto result = std::make_shared<StageResult>();
+                 result->epoch = epoch;
+                 result->status = std::move(status);
+                 result->fetched_bytes = bytes;
+                 result->fetched = true;
+                 caf::anon_send(caf::actor_cast<node_actor>(me), StageResultPtr(std::move(result)));
+               });
+}
+
+void on_prefetch(const Setup& setup, const Prefetch& prefetch) {
+  if (!setup->device) return;
+  const Prefetched here{prefetch.manifest.model, prefetch.layer_begin, prefetch.layer_end, 0};
+  fetch_layers(setup, prefetch.manifest, {prefetch.layer_begin, prefetch.layer_end},
+               prefetch.sources, true, [setup, here](Status status, std::uint64_t bytes) {
+                 Prefetched answer = here;
+                 answer.fetched_bytes = bytes;
+                 if (status) {
+                   status = setup->link->send(setup->head, MessageType::kPrefetched, answer);
+                 }
+                 if (!status) {
+                   log(LogLevel::kWarning, "no copies of other nodes' layers: " + status.message());
+                 }
+               });
+}
+
+void on_stage_result(Self self, const Setup& setup, const StageResult& result) {
+  const auto found = self->state.stages.find(result.epoch);
+  if (found == self->state.stages.end()) return;                            // unloaded meanwhile
+  if (found->second.retired) return drop_stage(self, setup, result.epoch);  // it comes too late
+  if (!result.status) return answer_failed(self, setup, result.epoch, result.status);
+  if (result.fetched) {
+    found->second.fetched_bytes = result.fetched_bytes;
+    load_stage(self, setup, result.epoch);
+    return;
+  }
+  found->second.stage = result.stage;
+  found->second.loaded_us = monotonic_us();
+  drop_retired(self, setup, std::string(found->second.order.manifest.model));
+  answer_loaded_when_ready(self, setup, result.epoch);
+}
+
+void on_unload(Self self, const Setup& setup, const UnloadStage& unload) {
+  const auto found = self->state.stages.find(unload.epoch);
+  if (found == self->state.stages.end()) return;
+  if (unload.keep) {
+    found->second.retired = true;
+    end_steps(self, setup, unload.epoch, found->second);
+    return;
+  }
+  const std::string model = found->second.order.manifest.model;
+  drop_stage(self, setup, unload.epoch);
+  drop_retired(self, setup, model);
+}
+
+void on_way(Self self, const Setup& setup, const net::PublicKey& peer, const Status& why,
+            bool open) {
+  open ? (void)self->state.open_ways.insert(peer) : (void)self->state.open_ways.erase(peer);
+  std::vector<std::uint64_t> ready;
+  for (auto& [epoch, here] : self->state.stages) {
+    if (here.order.next.key != peer || here.retired) continue;
+    here.next_connected = open;
+    if (open) ready.push_back(epoch);
+    if (!open && here.answered && here.way_lost_us == 0) here.way_lost_us = monotonic_us();
+    if (!open) here.way_trouble = why;
+  }
+  for (const std::uint64_t epoch : ready) answer_loaded_when_ready(self, setup, epoch);
+}
+
+void look_after_ways(Self self, const Setup& setup) {
+  const std::int64_t now = monotonic_us();
+  for (auto& [epoch, here] : self->state.stages) {
+    if (here.retired) continue;
+    // A refusal ends a dial; it may have come from before the peer was told to let us in.
+    if (!here.next_connected) reach_next(setup, here.order);
+    if (here.way_lost_us != 0 && now - here.way_lost_us > kWayVerdictUs) {
+      here.way_lost_us = 0;
+      answer_failed(self, setup, epoch,
+                    here.way_trouble.with_context("the connection to the next stage was lost"),
+                    here.next_connected ? StageFailed::kNobody : StageFailed::kNext);
+    } else if (here.stage && !here.answered && now - here.loaded_us > kWayPatienceUs) {
+      here.loaded_us = now;
+      answer_failed(self, setup, epoch,
+                    here.way_trouble.with_context("no connection to the next stage within 5 s"),
+                    StageFailed::kNext);
+    }
+  }
+}
+
+}  // namespace troupe::actors::node
