@@ -42,6 +42,7 @@ void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const He
   log(LogLevel::kInfo, "node " + *name + " joined");
   tell(setup, frame.peer, MessageType::kWelcome, welcome);
   if (moved) {
+    setup->link->disconnect(frame.peer);
     // Whoever dialled it where it was is to dial it where it is.
     for (const NodeRecord* node : state.nodes()) {
       if (!node->alive() || node->key == frame.peer || node->key == setup->link->self()) continue;
