@@ -69,7 +69,8 @@ class Batch:
         """Until `count` bytes have come in all."""
         deadline = time.monotonic() + timeout
         while sum(len(stream.text) for stream in self.streams) < count:
-            assert time.monotonic() < deadline, [stream.text for stream in self.streams]
+            assert time.monotonic() < deadline and self.open() > 0, [
+                (stream.text, stream.process.poll()) for stream in self.streams]
             time.sleep(0.005)
 
     def open(self):
