@@ -42,6 +42,18 @@ std::string renamed(std::string_view name, std::string_view from, std::string_vi
          std::string(to.substr(to_star + 1));
 }
 
+// Whether a family has no use for a tensor of its layers, which then are not what it computes. What
+// some versions save of their buffers says nothing.
+bool is_foreign(std::string_view name, const HfFolder& hf) {
+  for (const char* buffer : {".inv_freq", ".attn.bias", ".attn.masked_bias", "position_ids"})
+    if (name.ends_with(buffer)) return false;
+  for (const HfName& known : hf.names) {
+    const std::size_t star = known.hf.find('*');
+    if (star != known.hf.npos && name.starts_with(known.hf.substr(0, star))) return true;
+  }
+  return false;
+}
+
 // The tensors that a family knows, by their GGUF names.
 struct Chosen {
   std::map<std::string, const SafetensorsTensor*> tensors;
@@ -54,6 +66,7 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
   for (const SafetensorsTensor& tensor : files.tensors()) {
     std::string_view name = tensor.name;
     if (name.starts_with(hf.prefix)) name.remove_prefix(hf.prefix.size());
+    bool is_known = false;
     for (const HfName& known : hf.names) {
       const std::string gguf = renamed(name, known.hf, known.gguf);
       if (gguf.empty()) continue;
@@ -68,8 +81,14 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
         return Status(Code::kBadData,
                       what + " is there twice, also as " + in_quotes(place->second->name));
       if (known.transposed) chosen.transposed.push_back(gguf);
+      is_known = true;
       break;
     }
+    if (!is_known && is_foreign(name, hf))
+      return Status(Code::kBadData,
+                    folder + ": tensor " + in_quotes(tensor.name) +
+                        " is nothing that the model_type of config.json computes with; the weights "
+                        "are of another kind of model (adapters and mixtures are not known)");
   }
   std::sort(chosen.transposed.begin(), chosen.transposed.end());
   return chosen;
@@ -138,6 +157,17 @@ Result<std::vector<std::int64_t>> end_tokens(const fs::path& folder, const HfCon
   return config.integers(kField);
 }
 
+Status check_vocabulary(const HfConfig& config, const GgufHeader& header) {
+  constexpr const char* kField = "vocab_size";
+  const TensorInfo* embedding = header.tensor("token_embd.weight");
+  if (embedding == nullptr || !config.has(kField)) return Status::ok();  // others look for them
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t wanted, config.u64(kField));
+  if (wanted == embedding->shape.front()) return Status::ok();
+  return config.bad("the field \"vocab_size\" is " + std::to_string(wanted) +
+                    ", but the embedding has " + std::to_string(embedding->shape.front()) +
+                    " rows; the files are not of one model, fetch them again");
+}
+
 Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   Result<std::string> text = read_file(folder / kConfigName, kTextBytesMax);
   if (!text.is_ok() && text.code() == Code::kNotFound) return no_config(folder);
@@ -167,6 +197,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   TROUPE_ASSIGN_OR_RETURN(Safetensors files, Safetensors::open_folder(folder));
   std::unique_ptr<FolderModel> model(new FolderModel(std::move(files), folder.string()));
   TROUPE_RETURN_IF_ERROR(model->make_header(family->hf, std::move(metadata)));
+  TROUPE_RETURN_IF_ERROR(check_vocabulary(config, model->header()));
   return std::unique_ptr<WholeModel>(std::move(model));
 }
 

@@ -26,6 +26,12 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
 
 Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(config.expect("hidden_act", {"silu"}));
+  for (const char* field : {"attention_bias", "mlp_bias"}) {
+    TROUPE_ASSIGN_OR_RETURN(const bool biased, config.boolean(field, false));
+    if (biased)
+      return config.bad("the field \"" + std::string(field) +
+                        "\" is true, but this version computes llama models without biases");
+  }
   TROUPE_RETURN_IF_ERROR(hf_sizes(config, "llama", /*tied_by_default=*/false, out));
   return hf_rotary(config, "llama", out);
 }

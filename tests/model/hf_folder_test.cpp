@@ -186,6 +186,8 @@ TEST_CASE("a config.json that cannot be run is refused with file, field and valu
       {"llama", "rms_norm_eps", "x", "rms_norm_eps"},
       {"llama", "rms_norm_eps", 2.0, "epsilon"},
       {"llama", "tie_word_embeddings", 1, "true or false"},
+      {"llama", "vocab_size", 129, "\"vocab_size\" is 129, but the embedding has 128 rows"},
+      {"llama", "attention_bias", true, "\"attention_bias\" is true"},
       {"llama", "rope_parameters", json{{"rope_type", "yarn"}}, "'yarn'"},
       {"llama", "rope_parameters", json{{"rope_type", "linear"}}, "rope_parameters.factor"},
       {"llama", "rope_parameters", json{{"partial_rotary_factor", 0.5}}, "part of each head"},
@@ -266,6 +268,14 @@ TEST_CASE("a folder without its parts, or with wrong tensors, is refused") {
   CHECK_THAT(weights({{"model.embed_tokens.weight", {128, 64}, values},
                       {"embed_tokens.weight", {128, 64}, values}}),
              Contains("there twice"));
+  CHECK_THAT(weights({{"model.embed_tokens.weight", {128, 64}, values},
+                      {"model.layers.0.mlp.gate.weight", {2, 64}, std::span(values).first(128)}}),
+             Contains("model.layers.0.mlp.gate.weight") && Contains("another kind"));
+  CHECK_THAT(
+      weights(
+          {{"model.embed_tokens.weight", {128, 64}, values},
+           {"model.layers.0.self_attn.rotary_emb.inv_freq", {1, 8}, std::span(values).first(8)}}),
+      Contains("blk.0.attn_norm.weight is missing"));  // buffers are passed over
   CHECK_THAT(weights({{"model.embed_tokens.weight", {}, std::span(values).first(1)}}),
              Contains("no vector or matrix"));
   CHECK_THAT(weights({{"model.embed_tokens.weight", {0, 64}, {}}}),
