@@ -138,6 +138,8 @@ void look_after_lost(Self self, const Setup& setup) {
   const auto blame = [&](const net::PublicKey& first, bool open, std::uint64_t epoch) {
     Deployment* deployment = state.find(epoch);
     if (deployment == nullptr || deployment->stages.front().node != first) return;
+    // It waits for a node already: why it does is known better.
+    if (deployment->life == DeploymentLife::kWaiting) return;
     if (!open) deployment->unfit.insert(first);
     recover(self, setup, deployment->id, "the way to node " + name_of(self, first) + " was lost",
             "");
