@@ -13,6 +13,18 @@
 
 namespace troupe::model::jinja {
 
+// Counts how deep its owner is, as long as it lives.
+class Level {
+ public:
+  explicit Level(int* level) : level_(level) { ++*level_; }
+  ~Level() { --*level_; }
+  Level(const Level&) = delete;
+  Level& operator=(const Level&) = delete;
+
+ private:
+  int* level_;
+};
+
 constexpr int kNodeDepthMax = 200;
 
 struct Expression;

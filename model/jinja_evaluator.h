@@ -33,17 +33,6 @@ class Evaluator {
   Result<Text> run(const Body& body);
 
  private:
-  // Counts how deep the evaluator is, over macros too.
-  class Level {
-   public:
-    explicit Level(int* level) : level_(level) { ++*level_; }
-    ~Level() { --*level_; }
-    Level(const Level&) = delete;
-    Level& operator=(const Level&) = delete;
-
-   private:
-    int* level_;
-  };
   // A new scope below `parent` for as long as it lives.
   class ScopeGuard {
    public:

@@ -23,18 +23,6 @@ class Parser {
   Result<Body> run();
 
  private:
-  // Counts how deep the parser itself is.
-  class Level {
-   public:
-    explicit Level(int* level) : level_(level) { ++*level_; }
-    ~Level() { --*level_; }
-    Level(const Level&) = delete;
-    Level& operator=(const Level&) = delete;
-
-   private:
-    int* level_;
-  };
-
   const Token& peek(std::size_t ahead = 0) const {
     return tokens_[std::min(at_ + ahead, tokens_.size() - 1)];
   }

@@ -149,8 +149,10 @@ class Slurm:
     def wait(self, done, what):
         deadline = time.monotonic() + 60
         while not done():
-            assert time.monotonic() < deadline, f"{what} did not come up\n{self.logs()}"
-            assert all(process.poll() is None for process in self.processes), self.logs()
+            lost = any(process.poll() is not None for process in self.processes)
+            if lost or time.monotonic() >= deadline:
+                self.close()
+                pytest.fail(f"{what} did not come up\n{self.logs()}")
             time.sleep(0.2)
 
     def close(self):

@@ -47,14 +47,7 @@ Result<std::string> text_of(const Options& options) {
 
 int detokenize(const Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
-  const Result<std::string> text = text_of(options);
-  if (!text.is_ok()) return fail(text.status(), options.common.json);
-  if (options.common.json) {
-    print_json({{"text", *text}});
-  } else {
-    std::fwrite(text->data(), 1, text->size(), stdout);
-  }
-  return kExitOk;
+  return give_text(text_of(options), options.common.json);
 }
 
 }  // namespace

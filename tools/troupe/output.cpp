@@ -29,6 +29,16 @@ int fail(const Status& status, bool json) {
   return exit_status(status.code());
 }
 
+int give_text(const Result<std::string>& text, bool json) {
+  if (!text.is_ok()) return fail(text.status(), json);
+  if (json) {
+    print_json({{"text", *text}});
+  } else {
+    std::fwrite(text->data(), 1, text->size(), stdout);
+  }
+  return kExitOk;
+}
+
 void print_json(const nlohmann::json& value) {
   const std::string text =
       value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

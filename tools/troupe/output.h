@@ -32,6 +32,9 @@ int exit_status(Code code);
 
 // One line on stdout, flushed; bytes that are not UTF-8 become U+FFFD.
 void print_json(const nlohmann::json& value);
+// A verb whose result is one text: the text as it is on stdout, or {"text"} with `json`; what
+// fail() says where there is none. Returns the exit status.
+int give_text(const Result<std::string>& text, bool json);
 // Rows under a header, columns aligned, on stdout.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 std::string table_text(const std::vector<std::vector<std::string>>& rows);

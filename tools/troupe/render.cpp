@@ -97,14 +97,7 @@ Result<std::string> render(const Options& options) {
 
 int run(const Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
-  const Result<std::string> text = render(options);
-  if (!text.is_ok()) return fail(text.status(), options.common.json);
-  if (options.common.json) {
-    print_json({{"text", *text}});
-  } else {
-    std::fwrite(text->data(), 1, text->size(), stdout);
-  }
-  return kExitOk;
+  return give_text(render(options), options.common.json);
 }
 
 }  // namespace
