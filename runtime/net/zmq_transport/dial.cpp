@@ -55,8 +55,7 @@ bool Dial::work(std::int64_t now_us) {
     }
     if (state_ == State::kConnected && socket_ready_.ready) any |= receive();
   } else {
-    socket_ready_.ready = false;  // nothing can be there before the handshake
-    send_now_ = false;
+    socket_ready_.ready = send_now_ = false;  // nothing comes or goes before the handshake
   }
   if (state_ == State::kResolving && resolution_->done) connect(now_us);
   if (state_ == State::kWaiting && now_us >= due_us_) start(now_us);
@@ -117,7 +116,6 @@ Status Dial::open_socket() {
   }
   socket_ = std::move(socket);
   monitor_ = std::move(monitor);
-  TROUPE_RETURN_IF_ERROR(shared_.poller.add(socket_.fd(), &socket_ready_));
   return shared_.poller.add(monitor_.fd(), &monitor_ready_);
 }
 
@@ -139,7 +137,7 @@ bool Dial::drain_monitor(std::int64_t now_us) {
         tcp_connected_ = true;
         break;
       case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
-        connected();
+        if (!connected(now_us)) return true;
         break;
       case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
         lost(now_us,
@@ -181,7 +179,14 @@ bool Dial::drain_monitor(std::int64_t now_us) {
   return any;
 }
 
-void Dial::connected() {
+// False when the connection cannot be watched. The socket is watched from here on only: before the
+// handshake nobody takes what its descriptor signals, and the thread would never sleep.
+bool Dial::connected(std::int64_t now_us) {
+  const Status watched = shared_.poller.add(socket_.fd(), &socket_ready_);
+  if (!watched) {
+    lost(now_us, watched);
+    return false;
+  }
   state_ = State::kConnected;
   backoff_ms_ = kBackoffFirstMs;
   dropped_ = 0;
@@ -192,6 +197,7 @@ void Dial::connected() {
   shared_.directory.set_dialled(order_.peer, order_.channel, order_.number, outlet_);
   socket_ready_.ready = send_now_ = true;
   if (shared_.handlers.on_connected) shared_.handlers.on_connected(order_.peer, order_.channel);
+  return true;
 }
 
 void Dial::lost(std::int64_t now_us, Status why, bool final) {

@@ -51,7 +51,7 @@ class Dial {
   bool drain_monitor(std::int64_t now_us);
   bool send();
   bool receive();
-  void connected();
+  bool connected(std::int64_t now_us);
   // Ends this attempt or connection; tries again after a pause unless `final`.
   void lost(std::int64_t now_us, Status why, bool final = false);
   void close_socket();

@@ -138,6 +138,7 @@ void Listener::take(const std::string& id) {
     outlet->connected = true;
     connections_.emplace(id, Connection{outlet, fd});
     ids_.emplace(outlet.get(), id);
+    drain_monitor();  // its arrival may not have been looked at yet
     if (open_fds_.contains(fd)) {
       speakers_[fd] = id;
     } else {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <ctime>
 #include <mutex>
 #include <thread>
 
@@ -282,6 +283,27 @@ TEST_CASE("transport: nobody there, then somebody: the dial goes on", "[transpor
   REQUIRE(server.is_ok());
   (*server)->allow(client_key, Role::kNode);
   CHECK(client.wait_connected(2));
+}
+
+// Somebody who accepts and says nothing: the handshake hangs for its whole time.
+TEST_CASE("transport: waiting for a handshake costs no CPU", "[transport]") {
+  const int silent = ::socket(AF_INET, SOCK_STREAM, 0);
+  const Endpoint endpoint = free_endpoint();
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(endpoint.port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::bind(silent, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::listen(silent, 8) == 0);
+  const auto cpu_ms = [] { return std::clock() * 1000 / CLOCKS_PER_SEC; };
+  PeerOptions options;
+  options.listen = false;
+  Peer client(options);
+  const auto before = cpu_ms();
+  client.transport->dial(make_key_pair().public_key, endpoint, Channel::kControl);
+  REQUIRE(client.wait_lost());
+  CHECK(cpu_ms() - before < options.handshake_timeout_ms / 2);
+  ::close(silent);
 }
 
 TEST_CASE("transport: who listens with another key is not spoken to", "[transport]") {
