@@ -28,6 +28,7 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.linked = None     # X-Linked-Etag of redirections
         self.ranges_on = True  # False: Range is not heeded
         self.length_on = True  # False: no Content-Length
+        self.length_said = None  # what all answers claim that the file has
         self.cuts = 0          # so many answers end in the middle
         self.cut_bytes = None  # ... after so many bytes
         self.busy = 0          # so many answers are 503
@@ -89,6 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.take("busy"):
             self.send_error(503)
             return
+        said = server.length_said
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         wanted = self.headers.get("If-Range")
         if not server.ranges_on or wanted not in (None, server.etag, server.modified):
@@ -105,9 +107,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(206 if asked else 200)
         if asked:
-            self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{said or len(content)}")
         if server.length_on:
-            self.send_header("Content-Length", str(end - begin))
+            self.send_header("Content-Length", str(said or end - begin))
         for name, value in (("ETag", server.etag), ("Last-Modified", server.modified)):
             if value:
                 self.send_header(name, value)

@@ -167,6 +167,36 @@ def test_a_server_without_ranges_begins_anew(place, server, flags, content):
     assert bytes_of(place.json("pull", server.url(), *flags)) == content
 
 
+@pytest.mark.parametrize("etag", [None, '"one"'])
+def test_a_server_without_ranges_that_always_cuts(place, server, flags, content, etag):
+    """Bytes that come again are no progress: the tries are few, and nothing false is promised."""
+    server.ranges_on, server.cuts, server.etag = False, 1000, etag
+    cut = place.troupe("pull", server.url(), *flags)
+    assert cut.status == 1 and len(server.ranges) <= 7, str(cut)
+    said = cut.err.splitlines()[-1]
+    assert "takes no ranges" in said and "goes on where it ended" not in said, said
+    # A later process has better luck.
+    server.cuts = 0
+    assert bytes_of(place.json("pull", server.url(), *flags)) == content
+
+
+def test_a_server_that_cuts_and_goes_on(place, server, flags, content):
+    """With ranges every cut answer brings it further, however many there are."""
+    server.cuts, server.cut_bytes = 12, 1 << 20
+    outcome = place.troupe("pull", server.url(), *flags, "--connections", 1)
+    assert outcome.status == 0 and len(server.ranges) == 13, str(outcome)
+    assert server.sent_bytes == len(content)
+
+
+@pytest.mark.parametrize("bytes_said", [1 << 62, (1 << 63) - 1, 1 << 64, 10**30])
+def test_a_length_that_no_file_has(place, server, flags, bytes_said):
+    server.length_said = bytes_said
+    outcome = place.troupe("pull", server.url(), *flags)
+    said = outcome.err.splitlines()[-1]
+    assert outcome.status == 1 and "no file has" in said and "promised" not in said, str(outcome)
+    assert len(server.ranges) == 1 and models(place) == []
+
+
 def test_a_busy_server(place, server, flags, content):
     server.busy = 2
     outcome = place.troupe("pull", server.url(), *flags)

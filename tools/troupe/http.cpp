@@ -15,10 +15,14 @@ std::string lower(std::string text) {
   return text;
 }
 
+// What is too large for 64 bits is the largest that they hold.
 std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (error == std::errc::result_out_of_range) value = UINT64_MAX;
+  if ((error != std::errc() && error != std::errc::result_out_of_range) ||
+      end != text.data() + text.size())
+    return std::nullopt;
   return value;
 }
 

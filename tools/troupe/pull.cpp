@@ -67,8 +67,9 @@ Action add_pull(CLI::App& app) {
   app.footer(
       "Prints where the model lies. What is there already is not fetched again; a transfer that "
       "was\n"
-      "cut goes on where it ended when the same command is given again. hf://USER/REPO takes the\n"
-      "only GGUF file there is (all parts of it), or, without any, config.json with safetensors "
+      "cut goes on where it ended when the same command is given again, if the server has ranges.\n"
+      "hf://USER/REPO takes the only GGUF file there is (all parts of it), or, without any, "
+      "config.json with safetensors "
       "and\n"
       "tokenizer, which :safetensors asks for. HF_TOKEN is the token for the hub and goes to no\n"
       "other host, HF_ENDPOINT names another hub; https_proxy, http_proxy and no_proxy are "

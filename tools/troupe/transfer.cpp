@@ -42,6 +42,7 @@ void Transfer::take_up_what_is_here() {
   // One that is whole needs no server, if its hash can be checked.
   if (left->plan.complete() && !remote_.sha256) return;
   plan_ = left->plan;
+  furthest_bytes_ = plan_.received();
   validator_ = left->validator;
   bytes_known_ = true;
   if (!plan_.complete()) {
@@ -155,10 +156,9 @@ void Transfer::drop_silent_ones() {
   const Clock::time_point now = Clock::now();
   const auto patience = std::chrono::seconds(limits_.timeout_seconds);
   if (now - heard_ >= patience && now >= not_before_) {
-    return end_with(Status(Code::kDeadlineExceeded,
-                           "no byte of " + remote_.url + " has come for " +
-                               std::to_string(limits_.timeout_seconds) +
-                               " s (--timeout); the same command goes on where it ended"));
+    return end_with(Status(Code::kDeadlineExceeded, "no byte of " + remote_.url + " has come for " +
+                                                        std::to_string(limits_.timeout_seconds) +
+                                                        " s (--timeout); " + what_again_does()));
   }
   for (std::size_t i = connections_.size(); i-- > 0;) {
     if (now - connections_[i]->heard < std::max<Clock::duration>(patience / 3, 1s)) continue;
@@ -182,6 +182,12 @@ void Transfer::end_with(Status status) {
   if (!ending_) ending_ = std::move(status);
 }
 
+std::string Transfer::what_again_does() const {
+  return whole_ ? "the server takes no ranges, so the same command begins anew: try again over a "
+                  "better connection, or from another server"
+                : "the same command goes on where it ended";
+}
+
 // A connection has failed and is dropped: again a little later, or the end where that has not
 // helped for some time.
 void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
@@ -195,8 +201,8 @@ void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
   }
   if (fruitless_ > (answered_ || plan_.received() > 0 ? kFruitlessMax : kUnansweredMax) ||
       failures_ > kFailuresMax) {
-    return end_with(Status(code, "fetching " + remote_.url + " was cut (" + how +
-                                     "); the same command goes on where it ended"));
+    return end_with(
+        Status(code, "fetching " + remote_.url + " was cut (" + how + "); " + what_again_does()));
   }
   std::chrono::milliseconds pause =
       std::min<std::chrono::milliseconds>(kFirstPause * (1 << (fruitless_ - 1)), kLongestPause);

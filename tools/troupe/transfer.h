@@ -59,6 +59,7 @@ class Transfer {
   void restart();
   void save();
   void failed(const std::string& how, Code code, long pause_seconds = 0);
+  std::string what_again_does() const;
   void end_with(Status status);
   static std::size_t on_write(char* data, std::size_t, std::size_t bytes, void* context);
 
@@ -85,14 +86,17 @@ class Transfer {
   bool complete_ = false;  // an answer of unknown length has come to its end
   bool answered_ = false;  // this process has had an answer that fits
   bool ranges_ = true;     // the server takes them, as far as we know
+  bool whole_ = false;     // it sent all of the file where a part was asked for
   bool parallel_ = true;   // and its answers agree with each other
   std::string validator_;  // for If-Range
   std::optional<std::string> promised_sha256_;
 
   bool restart_ = false;  // asked for by an answer; the loop does it
   int restarts_ = 0, fruitless_ = 0, failures_ = 0;
-  std::uint64_t fruit_bytes_ = 0;  // since the last failure
-  bool dirty_ = false;             // more is here than was saved
+  // The most bytes that were here at once, and how many of them came since the last failure: bytes
+  // that come again, after a beginning anew, are no progress.
+  std::uint64_t furthest_bytes_ = 0, fruit_bytes_ = 0;
+  bool dirty_ = false;  // more is here than was saved
   Clock::time_point not_before_{}, heard_{}, saved_{};
   std::optional<Status> ending_;  // set: it is over before the file is whole
 };

@@ -18,6 +18,12 @@ bool is_final(CURLcode code) {
          code == CURLE_TOO_MANY_REDIRECTS;
 }
 
+Status impossible_size(const std::string& url) {
+  return Status(Code::kBadData, "the server says that " + url +
+                                    " has 2^62 bytes or more, which no file has: check the "
+                                    "address, and tell whoever runs the server");
+}
+
 }  // namespace
 
 std::size_t Transfer::on_bytes(Connection& connection, std::span<const std::byte> bytes) {
@@ -32,7 +38,10 @@ std::size_t Transfer::on_bytes(Connection& connection, std::span<const std::byte
   }
   plan_.advance(connection.piece, wanted);
   dirty_ = true;
-  fruit_bytes_ += wanted;
+  if (const std::uint64_t here = plan_.received(); here > furthest_bytes_) {
+    fruit_bytes_ += here - furthest_bytes_;
+    furthest_bytes_ = here;
+  }
   if (fruit_bytes_ >= kFruitBytes) fruitless_ = 0;
   connection.satisfied = rest.begin + wanted == rest.end;
   // Where another connection has taken over the rest, this one is ended here.
@@ -65,6 +74,7 @@ bool Transfer::accept_range(Connection& connection) {
     connection.piece = *plan_.take(kUnknownBytes);
   }
   if (validator_.empty()) validator_ = named;
+  whole_ = false;
   if (parallel_ && plan_.bytes() > kParallelBytesMin) connections_max_ = limits_.connections_max;
   dirty_ = true;
   return true;
@@ -80,6 +90,8 @@ bool Transfer::accept_whole(Connection& connection) {
   if (plan_.received() > 0) {
     say(remote_.name + " begins anew: the server takes no ranges, or has another content now");
   }
+  // With If-Range it may as well be another content.
+  if (!connection.extra_headers) whole_ = true;
   bytes_known_ = dirty_ = false;
   connections_max_ = 1;
   validator_ = connection.headers.validator();
@@ -100,7 +112,11 @@ bool Transfer::accept_whole(Connection& connection) {
 
 // The server has said how long the file is, of which nothing is here yet.
 bool Transfer::size_is(std::uint64_t bytes) {
-  if (bytes >= kUnknownBytes || (remote_.bytes != 0 && bytes != remote_.bytes)) {
+  if (bytes >= kUnknownBytes) {
+    end_with(impossible_size(remote_.url));
+    return false;
+  }
+  if (remote_.bytes != 0 && bytes != remote_.bytes) {
     end_with(Status(Code::kBadData, remote_.url + " has " + std::to_string(bytes) + " bytes, " +
                                         std::to_string(remote_.bytes) +
                                         " were promised: it was not taken; try again, or update "
@@ -146,6 +162,9 @@ void Transfer::ended(Connection& connection, CURLcode code) {
   }
   if (code == CURLE_HTTP_RETURNED_ERROR && status >= 400) return refused(connection, status);
   const std::string why = code == CURLE_OK ? "it ended early" : curl_easy_strerror(code);
+  if (code == CURLE_FILESIZE_EXCEEDED) {
+    return end_with(impossible_size(remote_.url));
+  }
   const bool unknown_size = !bytes_known_ && connection.accepted;
   drop(connection);
   if (is_final(code)) {
