@@ -154,6 +154,7 @@ void submit(Self self, const Setup& setup, const Submit& submit, const token_sin
   request.max_tokens = submit.max_tokens;
   request.sampling = submit.sampling;
   request.stop = submit.stop;
+  request.ignore_end = submit.ignore_end;
   request.context = submit.context;
   request.deadline_us =
       now + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000 : kDefaultDeadlineUs);

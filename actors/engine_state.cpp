@@ -60,7 +60,7 @@ Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) 
   }
   for (const model::TokenId id : request.answer) {
     TROUPE_RETURN_IF_ERROR(check_id(id, tokenizer_->vocabulary()));
-    const bool is_end = tokenizer_->is_end(id);
+    const bool is_end = !request.ignore_end && tokenizer_->is_end(id);
     if (!is_end) {
       TROUPE_ASSIGN_OR_RETURN(const std::string piece, tokenizer_->piece(id, false));
       text->push(piece);
@@ -210,7 +210,7 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
   running.last_us = now_us;
   if (running.first_us == 0) running.first_us = now_us;
 
-  const bool is_end = tokenizer_->is_end(token.token);
+  const bool is_end = !running.request.ignore_end && tokenizer_->is_end(token.token);
   std::string text;
   if (!is_end) {
     Result<std::string> piece = tokenizer_->piece(token.token, false);

@@ -55,6 +55,7 @@ struct EngineRequest {
   std::uint32_t max_tokens = 0;        // of the whole answer
   model::SamplingParams sampling;
   std::vector<std::string> stop;
+  bool ignore_end = false;       // the model's end tokens are tokens like others
   std::size_t context = 0;       // 0: the limit
   std::int64_t deadline_us = 0;  // absolute, of the caller's clock
 };

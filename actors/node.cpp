@@ -1,3 +1,4 @@
+#include <troupe/actors/host.h>
 #include <troupe/actors/node/shell.h>
 
 namespace troupe::actors {
@@ -90,6 +91,7 @@ NodeStats stats(const NodeShell& state, const Setup& setup) {
     sum.positions += here.counters->positions;
   }
   sum.bulk_bytes_in = *setup->bulk_bytes_in;
+  sum.resident_bytes_max = resident_bytes_max();
   const LinkCounters counters = setup->link->counters();
   sum.stale_frames = counters.stale_frames;
   sum.refused_frames = counters.wrong_role_frames + counters.unknown_frames +

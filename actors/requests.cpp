@@ -28,6 +28,7 @@ std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_
   submit->max_tokens = static_cast<std::uint32_t>(request.max_tokens);
   submit->sampling = request.sampling;
   submit->stop = request.stop;
+  submit->ignore_end = request.ignore_end;
   submit->context = request.context;
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms > 0 ? request.deadline_ms
                                                                            : kDefaultDeadlineMs);

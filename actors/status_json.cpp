@@ -34,6 +34,7 @@ json node_json(const ClusterState& state, const NodeRecord& node) {
           {"positions_out", node.stats.positions_out},
           {"steps", node.stats.steps},
           {"positions", node.stats.positions},
+          {"resident_bytes_max", node.stats.resident_bytes_max},
           {"weights_fetched_bytes", node.stats.bulk_bytes_in},
           {"copied_bytes", node.copied_bytes},
           {"stale_frames", node.stats.stale_frames},

@@ -42,6 +42,8 @@ struct GenerateRequest {
   int max_tokens = 256;  // >= 1
   model::SamplingParams sampling;
   std::vector<std::string> stop;  // the text ends before the first of these
+  // Go on to max_tokens, whatever end the model writes: for measurements.
+  bool ignore_end = false;
   // Positions that prompt and answer may take; 0: the model's own limit.
   std::size_t context = 0;
   // Which node gets which layers, e.g. {0-9, 10-19, 20-29} in the order of `nodes`; empty: the

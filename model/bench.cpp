@@ -9,17 +9,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
-// Any ids do, as long as they spread over the vocabulary.
-TokenId token(std::size_t i, std::size_t vocabulary) {
-  return static_cast<TokenId>(((i * 7919 + 13) % 30000 + 100) % vocabulary);
-}
-
 Status step(Stage& stage, KvSequence& sequence, std::span<const TokenId> ids, StepOutput* output) {
   const Segment segment{&sequence, sequence.length(), ids.size(), LogitRows::kLast};
   return stage.forward({{&segment, 1}, ids, {}}, output);
@@ -57,14 +46,22 @@ Status step_all(Stage& stage, std::span<const std::unique_ptr<KvSequence>> seque
   std::vector<TokenId> ids;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     segments.push_back({sequences[i].get(), position, 1, LogitRows::kLast});
-    ids.push_back(token(i + position, stage.config().vocabulary));
+    ids.push_back(bench_token(i + position, stage.config().vocabulary));
   }
   return stage.forward({segments, ids, {}}, output);
 }
 
-constexpr std::size_t kBatchWarmUp = 16;  // positions
-
 }  // namespace
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+TokenId bench_token(std::size_t i, std::size_t vocabulary) {
+  return static_cast<TokenId>(((i * 7919 + 13) % 30000 + 100) % vocabulary);
+}
 
 Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_t decode,
                               std::size_t repeats) {
@@ -72,7 +69,7 @@ Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_
   TROUPE_RETURN_IF_ERROR(check(whole_model, std::max(prompt, decode + 1), repeats));
   const ModelConfig& config = whole_model.config();
   std::vector<TokenId> ids;
-  for (std::size_t i = 0; i < prompt; ++i) ids.push_back(token(i, config.vocabulary));
+  for (std::size_t i = 0; i < prompt; ++i) ids.push_back(bench_token(i, config.vocabulary));
   const auto sequence = whole_model.new_sequence();
   StepOutput output;
   TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence,
@@ -84,11 +81,11 @@ Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_
     TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence, ids, &output));
     prompt_rates.push_back(rate(prompt, begin));
     sequence->truncate(0);
-    TokenId one = token(0, config.vocabulary);
+    TokenId one = bench_token(0, config.vocabulary);
     TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence, {&one, 1}, &output));
     begin = Clock::now();
     for (std::size_t i = 0; i < decode; ++i) {
-      one = token(i, config.vocabulary);
+      one = bench_token(i, config.vocabulary);
       TROUPE_RETURN_IF_ERROR(step(whole_model, *sequence, {&one, 1}, &output));
     }
     decode_rates.push_back(rate(decode, begin));

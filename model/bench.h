@@ -12,6 +12,12 @@
 
 namespace troupe::model {
 
+// What a measurement reads: the i-th id of a prompt that spreads over the vocabulary.
+TokenId bench_token(std::size_t i, std::size_t vocabulary);
+// Positions of every sequence of a batch that are not measured.
+constexpr std::size_t kBatchWarmUp = 16;
+double median(std::vector<double> values);  // of at least one
+
 struct BenchResult {
   double prompt_tok_s_median = 0, prompt_tok_s_best = 0;
   double decode_tok_s_median = 0, decode_tok_s_best = 0;

@@ -76,12 +76,13 @@ struct Submit {
   std::uint32_t max_tokens = 0;
   model::SamplingParams sampling;
   std::vector<std::string> stop;
+  bool ignore_end = false;    // go on after the model's own end
   std::uint64_t context = 0;  // 0: the model's
   std::uint32_t deadline_ms = 0;
   template <class A>
   void serialize(A& a) {
     a(request, epoch, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens, sampling,
-      stop, context, deadline_ms);
+      stop, ignore_end, context, deadline_ms);
   }
 };
 struct Cancel {

@@ -73,10 +73,11 @@ struct NodeStats {
   std::uint64_t steps = 0, positions = 0;
   std::uint64_t bulk_bytes_in = 0;  // weights fetched
   std::uint64_t stale_frames = 0, refused_frames = 0;
+  std::uint64_t resident_bytes_max = 0;  // of memory, ever, by its process
   template <class A>
   void serialize(A& a) {
     a(weights_bytes, kv_bytes, hidden_bytes_out, positions_out, steps, positions, bulk_bytes_in,
-      stale_frames, refused_frames);
+      stale_frames, refused_frames, resident_bytes_max);
   }
 };
 struct Heartbeat {

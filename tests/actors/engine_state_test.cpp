@@ -112,6 +112,25 @@ TEST_CASE("engine: the end token ends the answer, is in the ids and not in the t
   CHECK(state.idle());
 }
 
+TEST_CASE("engine: a measurement goes on after the model's end") {
+  EngineState state(limits(1), std::make_shared<LetterTokenizer>());
+  const auto script = [](std::uint32_t p) -> model::TokenId { return p == 5 ? 99 : 7; };
+  EngineRequest asked = request(1, 2, 6);
+  asked.ignore_end = true;
+  REQUIRE(state.admit(std::move(asked), 0).is_ok());
+  std::optional<Finished> finished;
+  for (int i = 0; i < 10 && !finished; ++i) {
+    while (auto step = state.next_step()) {
+      for (auto& event : state.on_done(step->id, answer(step->step, script), 1)) {
+        if (event.finished) finished = event.finished;
+      }
+    }
+  }
+  REQUIRE(finished);
+  CHECK(finished->finish_reason == "length");
+  CHECK(finished->token_ids == std::vector<model::TokenId>{7, 7, 7, 99, 7, 7});
+}
+
 TEST_CASE("engine: length and context end an answer") {
   const auto letter = [](std::uint32_t position) -> model::TokenId { return position % 26; };
   EngineState state(limits(1), std::make_shared<LetterTokenizer>());

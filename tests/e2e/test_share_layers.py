@@ -145,3 +145,21 @@ def test_a_home_that_joined_joins_again(tmp_path):
         assert refused.status == 2 and "--home" in refused.err, str(refused)
     finally:
         place.close()
+
+
+def test_bench_measures_the_cluster(three):
+    flags = ("--prompt", 24, "--decode", 6, "--repeats", 1, "--batch", "1,3")
+    result = three.place.json("bench", harness.MODEL, *flags, "--layers", THIRDS, "--cluster",
+                              three.head.address)
+    assert result["prompt_tok_s_median"] > 0 and result["decode_tok_s_best"] > 0
+    assert [one["n"] for one in result["batch"]] == [1, 3]
+    assert all(one["decode_tok_s"] > 0 for one in result["batch"])
+    assert [node["layers"] for node in result["nodes"]] == THIRDS.split(",")
+    # Three processes hold the model's 98 MB, and the tied embedding twice.
+    assert 98e6 < result["rss_bytes"] < 10 * 98e6
+    assert result["isa"] in ("scalar", "avx2", "avx512")
+    here = three.place.json("bench", harness.MODEL, *flags[:6], env={"TROUPE_CLUSTER": "none"})
+    assert set(here) == set(result) - {"nodes"}
+    for wrong in (("--threads", 1, "--cluster", three.head.address), ("--layers", THIRDS)):
+        outcome = three.place.troupe("bench", harness.MODEL, *flags, *wrong)
+        assert outcome.status == 2 and wrong[0] in outcome.err, str(outcome)

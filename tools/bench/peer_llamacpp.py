@@ -2,6 +2,8 @@
 """llama.cpp as a peer: the loop of its llama-bench, through the low-level Python binding.
 
 usage: peer_llamacpp.py bench MODEL.gguf [--threads N] [--prompt N] [--decode N] [--batch 4,16] [--repeats N]
+                       [--rpc HOST:PORT,HOST:PORT]
+       peer_llamacpp.py rpc-worker PORT [--threads N]      of its RPC backend, on loopback, until it is ended
        peer_llamacpp.py quantize IN.gguf OUT.gguf Q4_0|Q4_1|Q5_0|Q5_1|Q8_0|F16|Q4_K_S|Q5_K_S|Q6_K
 
 bench prints one JSON object with the keys of `troupe bench --json`. Set-up, once (minutes): name the
@@ -10,11 +12,13 @@ instruction set, because a virtual machine may advertise one that it does not al
   CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \\
     VENV/bin/pip install --no-cache-dir llama-cpp-python
   and for AVX-512 with VNNI also -DGGML_AVX512=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_VBMI=ON
-  -DGGML_AVX512_BF16=ON -DGGML_AVX_VNNI=ON, as far as /proc/cpuinfo lists them.
+  -DGGML_AVX512_BF16=ON -DGGML_AVX_VNNI=ON, as far as /proc/cpuinfo lists them; for its RPC backend also
+  -DGGML_RPC=ON.
 """
 import argparse
 import ctypes
 import json
+import os
 import statistics
 import time
 
@@ -62,6 +66,32 @@ class Context:
         self.run(batch)
 
 
+def library(name):
+    folder = os.environ.get("LLAMA_CPP_LIB_PATH") or os.path.join(os.path.dirname(llama.__file__), "lib")
+    return ctypes.CDLL(os.path.join(folder, f"lib{name}.so"), mode=ctypes.RTLD_GLOBAL)
+
+
+def serve_rpc(port, threads):
+    ggml, rpc = library("ggml"), library("ggml-rpc")
+    ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
+    ggml.ggml_backend_dev_by_type.argtypes = [ctypes.c_int]
+    devices = (ctypes.c_void_p * 1)(ggml.ggml_backend_dev_by_type(0))  # the CPU
+    start = rpc.ggml_backend_rpc_start_server
+    start.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t,
+                      ctypes.c_void_p]
+    start(f"127.0.0.1:{port}".encode(), None, threads, 1, ctypes.cast(devices, ctypes.c_void_p))
+    raise SystemExit(f"no worker could be started on port {port}")
+
+
+def use_rpc(servers):
+    ggml, rpc = library("ggml"), library("ggml-rpc")
+    rpc.ggml_backend_rpc_add_server.restype = ctypes.c_void_p
+    rpc.ggml_backend_rpc_add_server.argtypes = [ctypes.c_char_p]
+    ggml.ggml_backend_register.argtypes = [ctypes.c_void_p]
+    for server in servers:
+        ggml.ggml_backend_register(rpc.ggml_backend_rpc_add_server(server.encode()))
+
+
 def timed(count, body):
     began = time.perf_counter()
     body()
@@ -102,16 +132,19 @@ def bench(model, options):
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("verb", choices=["bench", "quantize"])
+    parser.add_argument("verb", choices=["bench", "rpc-worker", "quantize"])
     parser.add_argument("files", nargs="+")
     for name, value in (("threads", 2), ("prompt", 512), ("decode", 64), ("repeats", 3)):
         parser.add_argument("--" + name, type=int, default=value)
     parser.add_argument("--batch", type=lambda text: [int(n) for n in text.split(",")], default=[])
+    parser.add_argument("--rpc", type=lambda text: text.split(","), default=[])
     options = parser.parse_args()
     # The binding keeps no reference to a callback: ours lives as long as main.
     quiet = llama.llama_log_callback(lambda level, text, data: None)
     llama.llama_log_set(quiet, ctypes.c_void_p(0))
     llama.llama_backend_init()
+    if options.verb == "rpc-worker":
+        serve_rpc(options.files[0], options.threads)
     if options.verb == "quantize":
         source, target, kind = options.files
         params = llama.llama_model_quantize_default_params()
@@ -120,7 +153,8 @@ def main():
         raise SystemExit(llama.llama_model_quantize(source.encode(), target.encode(),
                                                     ctypes.byref(params)))
     params = llama.llama_model_default_params()
-    params.n_gpu_layers = 0
+    use_rpc(options.rpc)
+    params.n_gpu_layers = 99 if options.rpc else 0
     model = llama.llama_model_load_from_file(options.files[0].encode(), params)
     if not model:
         raise SystemExit(f"llama.cpp cannot load {options.files[0]}")

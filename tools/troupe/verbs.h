@@ -59,7 +59,7 @@ inline constexpr Verb kVerbs[] = {
     {"render", "Show what a model's chat template makes of messages", add_render},
     {"perplexity", "Measure how well a model predicts a text", add_perplexity},
     {"logits", "Write a model's logits of some tokens to a file", add_logits},
-    {"bench", "Measure tokens per second in this process", add_bench},
+    {"bench", "Measure tokens per second, of this process or a cluster", add_bench},
 };
 
 }  // namespace troupe::tools

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""A cluster's speed over llama.cpp's RPC backend: two workers of one thread each on this machine.
+
+usage: ratio_cluster.py TROUPE PEER_PYTHON MODEL.gguf... [--rounds 3] [--batch 8] [--prompt 512] [--decode 64]
+
+Ours: a head and a node, both of one thread, half of the layers each; theirs: two RPC workers of one
+thread, and their client. Alternating, the median of the rounds' ratios. PEER_PYTHON is the interpreter
+that holds llama-cpp-python with its RPC backend (peer_llamacpp.py says how), built for the instruction
+set that TROUPE_ISA names. On a machine with other work run all of it under `chrt -r 20`. Also says
+what a hop adds to a token: half of what a token takes longer on two nodes than on one (it goes to the
+second node and back to the first), both of one thread.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+import harness  # noqa: E402  (after the path is set)
+
+PEER = str(pathlib.Path(__file__).with_name("peer_llamacpp.py"))
+
+
+def measure(*command, env=None):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False,
+                          env=env)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+class Theirs:
+    """Two RPC workers, ended by close()."""
+
+    def __init__(self, python, folder):
+        self.python = python
+        port = harness.free_port()
+        self.ports = [port, port + 1]
+        self.log = open(folder / "rpc.log", "wb")
+        self.workers = [subprocess.Popen([python, PEER, "rpc-worker", str(port), "--threads", "1"],
+                                         stdout=self.log, stderr=self.log) for port in self.ports]
+        time.sleep(2)  # it says nothing when it is ready
+
+    def bench(self, model, flags):
+        servers = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        return measure(self.python, PEER, "bench", model, "--threads", 1, "--rpc", servers, *flags)
+
+    def close(self):
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+        self.log.close()
+
+
+def ratio(pairs):
+    ours, theirs = (statistics.median(values) for values in zip(*pairs))
+    return f"{statistics.median(a / b for a, b in pairs):.2f} ({ours:.0f} / {theirs:.0f})"
+
+
+def compare(model, ours, theirs, options):
+    flags = ["--repeats", "2", "--prompt", options.prompt, "--decode", options.decode]
+    batch = ["--batch", options.batch] if options.batch else []
+    layers = ours.place.json("show", model)["layers"]
+    halves = f"0-{layers // 2 - 1},{layers // 2}-{layers - 1}"
+    pairs, hops = {}, []
+    for _ in range(options.rounds):
+        one = ours.place.json("bench", model, *flags, "--threads", 1)
+        both = ours.place.json("bench", model, *flags, *batch, "--layers", halves, "--cluster",
+                               ours.head.address)
+        peer = theirs.bench(model, flags + batch)
+        for name in ("prompt", "decode"):
+            key = name + "_tok_s_median"
+            pairs.setdefault(name, []).append((both[key], peer[key]))
+        for a, b in zip(both["batch"], peer["batch"]):
+            pairs.setdefault(f"{a['n']} sequences", []).append((a["decode_tok_s"], b["decode_tok_s"]))
+        hops.append((1e6 / both["decode_tok_s_median"] - 1e6 / one["decode_tok_s_median"]) / 2)
+    print(pathlib.Path(model).name, both["isa"],
+          ", ".join(f"{name} {ratio(values)}" for name, values in pairs.items()),
+          f"a hop {statistics.median(hops):.0f} us", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("troupe")
+    parser.add_argument("peer")
+    parser.add_argument("models", nargs="+")
+    for name, value in (("rounds", 3), ("prompt", 512), ("decode", 64)):
+        parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--batch", default="8")
+    options = parser.parse_args()
+    harness.TROUPE = options.troupe
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        isa = {"TROUPE_ISA": os.environ["TROUPE_ISA"]} if "TROUPE_ISA" in os.environ else {}
+        ours = harness.Cluster(folder, 1, envs=[isa, isa])
+        ours.place.env.update(isa)
+        theirs = Theirs(options.peer, folder)
+        try:
+            for model in options.models:
+                compare(str(pathlib.Path(model).resolve()), ours, theirs, options)
+        finally:
+            theirs.close()
+            ours.close()
+
+
+if __name__ == "__main__":
+    main()
