@@ -10,7 +10,7 @@ mkdir -p "$log_folder"
 build_packages=(
   g++ cmake ninja-build pkg-config ccache mold git ca-certificates python3 python3-pip
   libcaf-dev libzmq3-dev cppzmq-dev libsodium-dev libcereal-dev libhwy-dev libxxhash-dev
-  libpcre2-dev libutf8proc-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libspdlog-dev
+  libsqlite3-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libspdlog-dev
   libcurl4-openssl-dev)
 
 # One compiler cache for every preset: paths in the tree count as relative ones.

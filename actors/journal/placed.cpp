@@ -1,0 +1,125 @@
+#include <algorithm>
+#include <cstring>
+
+#include <troupe/actors/journal.h>
+#include <troupe/actors/journal/database.h>
+
+// What a head had placed, and the streams that were open when it ended.
+
+namespace troupe::actors {
+namespace {
+
+std::string bytes_of(const std::vector<std::int32_t>& tokens) {
+  std::string bytes(tokens.size() * sizeof(std::int32_t), '\0');
+  if (!tokens.empty()) std::memcpy(bytes.data(), tokens.data(), bytes.size());
+  return bytes;
+}
+
+std::vector<std::int32_t> tokens_of(const std::string& bytes) {
+  std::vector<std::int32_t> tokens(bytes.size() / sizeof(std::int32_t));
+  if (!tokens.empty()) {
+    std::memcpy(tokens.data(), bytes.data(), tokens.size() * sizeof(std::int32_t));
+  }
+  return tokens;
+}
+
+}  // namespace
+
+Status Journal::save_model(const PlacedModel& placed) {
+  std::lock_guard lock(mutex_);
+  return transact([&] {
+    TROUPE_RETURN_IF_ERROR(Query(*db_, "DELETE FROM models WHERE id = ?").number(placed.id).run());
+    TROUPE_RETURN_IF_ERROR(Query(*db_, "INSERT INTO models(id, open) VALUES(?, ?)")
+                               .number(placed.id)
+                               .bytes(placed.open)
+                               .run());
+    for (const std::string& node : placed.nodes) {
+      TROUPE_RETURN_IF_ERROR(Query(*db_, "INSERT INTO model_nodes(id, node) VALUES(?, ?)")
+                                 .number(placed.id)
+                                 .bytes(node)
+                                 .run());
+    }
+    return Status::ok();
+  });
+}
+
+Status Journal::forget_model(std::uint64_t id) {
+  std::lock_guard lock(mutex_);
+  return transact([&] { return Query(*db_, "DELETE FROM models WHERE id = ?").number(id).run(); });
+}
+
+Result<std::vector<PlacedModel>> Journal::models() {
+  std::lock_guard lock(mutex_);
+  std::vector<PlacedModel> all;
+  Query query(*db_, "SELECT id, open FROM models ORDER BY id");
+  while (query.next()) {
+    PlacedModel& placed = all.emplace_back();
+    placed.id = static_cast<std::uint64_t>(query.number_at(0));
+    placed.open = query.bytes_at(1);
+    Query nodes(*db_, "SELECT node FROM model_nodes WHERE id = ? ORDER BY rowid");
+    nodes.number(placed.id);
+    while (nodes.next()) placed.nodes.push_back(nodes.bytes_at(0));
+    TROUPE_RETURN_IF_ERROR(nodes.status());
+  }
+  TROUPE_RETURN_IF_ERROR(query.status());
+  return all;
+}
+
+Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
+  std::lock_guard lock(mutex_);
+  const std::string tokens = bytes_of(stream.tokens);
+  return transact([&] {
+    TROUPE_RETURN_IF_ERROR(Query(*db_,
+                                 "INSERT OR REPLACE INTO streams(id, at_ms, open, submit, tokens)"
+                                 " VALUES(?, ?, ?, ?, ?)")
+                               .text(stream.id)
+                               .number(now_ms)
+                               .bytes(stream.open)
+                               .bytes(stream.submit)
+                               .bytes(tokens)
+                               .run());
+    return Query(*db_,
+                 "DELETE FROM streams WHERE id IN"
+                 " (SELECT id FROM streams ORDER BY at_ms DESC LIMIT -1 OFFSET ?)")
+        .number(std::uint64_t{kStreamsMax})
+        .run();
+  });
+}
+
+Status Journal::add_tokens(const std::string& id, std::uint32_t index,
+                           const std::vector<std::int32_t>& tokens) {
+  std::lock_guard lock(mutex_);
+  return transact([&] {
+    std::string have;
+    {
+      Query query(*db_, "SELECT tokens FROM streams WHERE id = ?");
+      query.text(id);
+      if (!query.next()) return query.status();
+      have = query.bytes_at(0);
+    }
+    // What is there stays: a stream that was resumed says again what it said before.
+    const std::size_t known = have.size() / sizeof(std::int32_t);
+    if (index > known || index + tokens.size() <= known) return Status::ok();
+    have += bytes_of({tokens.begin() + static_cast<std::ptrdiff_t>(known - index), tokens.end()});
+    return Query(*db_, "UPDATE streams SET tokens = ? WHERE id = ?").bytes(have).text(id).run();
+  });
+}
+
+Status Journal::forget_stream(const std::string& id) {
+  std::lock_guard lock(mutex_);
+  return transact([&] { return Query(*db_, "DELETE FROM streams WHERE id = ?").text(id).run(); });
+}
+
+Result<StreamRecord> Journal::stream(const std::string& id) {
+  std::lock_guard lock(mutex_);
+  Query query(*db_, "SELECT open, submit, tokens FROM streams WHERE id = ?");
+  query.text(id);
+  if (query.next()) {
+    return StreamRecord{id, query.bytes_at(0), query.bytes_at(1), tokens_of(query.bytes_at(2))};
+  }
+  TROUPE_RETURN_IF_ERROR(query.status());
+  return Status(Code::kNotFound,
+                "there is no open answer with the id '" + id + "'; it has ended, or is too old");
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,78 @@
+#include <atomic>
+#include <charconv>
+#include <map>
+#include <mutex>
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <troupe/runtime/failpoint.h>
+
+namespace troupe {
+namespace {
+
+struct Armed {
+  int left = 1;
+  FailAction action;
+};
+// Whoever is to fail knows nothing of the test that says so: the two meet here.
+struct Registry {
+  std::atomic<bool> any{false};
+  std::mutex mutex;
+  std::map<std::string, Armed, std::less<>> armed;
+};
+Registry& registry() {
+  static Registry made;
+  return made;
+}
+
+}  // namespace
+
+Status failpoint(std::string_view name) {
+  Registry& all = registry();
+  if (!all.any.load(std::memory_order_relaxed)) return Status::ok();
+  FailAction action;
+  {
+    std::lock_guard lock(all.mutex);
+    const auto found = all.armed.find(name);
+    if (found == all.armed.end() || --found->second.left > 0) return Status::ok();
+    action = found->second.action;
+  }
+  return action();
+}
+
+void arm_failpoint(std::string name, int nth, FailAction action) {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  all.armed.insert_or_assign(std::move(name), Armed{nth, std::move(action)});
+  all.any = true;
+}
+
+void disarm_failpoints() {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  all.armed.clear();
+  all.any = false;
+}
+
+Status arm_failpoint_from(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  int nth = 0;
+  if (colon != std::string::npos) {
+    const char* const end = text.data() + text.size();
+    const auto [at, error] = std::from_chars(text.data() + colon + 1, end, nth);
+    if (at != end || error != std::errc()) nth = 0;
+  }
+  if (nth < 1) {
+    return Status(Code::kInvalidArgument, "TROUPE_FAILPOINT is '" + text +
+                                              "', expected NAME:NTH such as "
+                                              "journal.before_commit:3");
+  }
+  arm_failpoint(text.substr(0, colon), nth, [] {
+    ::kill(::getpid(), SIGKILL);
+    return Status::ok();
+  });
+  return Status::ok();
+}
+
+}  // namespace troupe
