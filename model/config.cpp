@@ -11,11 +11,6 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::size_t kLayersMax = 4096;
-constexpr std::size_t kChannelsMax = std::size_t{1} << 20;
-constexpr std::size_t kVocabularyMax = std::size_t{1} << 24;
-constexpr std::size_t kContextMax = std::size_t{1} << 20;  // RoPE angles stay below 2^20
-
 Status out_of_range(const char* field, std::size_t value, std::size_t most) {
   return Status(Code::kBadData, std::string("the model's ") + field + " is " +
                                     std::to_string(value) + ", which is not in 1.." +
@@ -51,7 +46,7 @@ Status check_config(const ModelConfig& config) {
                 {"feed-forward length", config.ffn_channels, kChannelsMax},
                 {"number of heads", config.heads, kChannelsMax},
                 {"number of key/value heads", config.kv_heads, kChannelsMax},
-                {"head dimension", config.head_dim, 4096},
+                {"head dimension", config.head_dim, kHeadDimMax},
                 {"vocabulary", config.vocabulary, kVocabularyMax},
                 {"context length", config.context_max, kContextMax}};
   constexpr std::size_t kTokenTypesMax = 1024, kLabelsMax = std::size_t{1} << 20;

@@ -1,3 +1,5 @@
+#include <sstream>
+
 #include <troupe/model/hf_config.h>
 #include <troupe/model/json_text.h>
 #include <troupe/model/utf8.h>
@@ -8,18 +10,23 @@ using nlohmann::json;
 
 struct HfConfig::Json {
   json value;
-  // nullptr when absent or null.
-  const json* find(std::string_view field) const {
+  // nullptr when absent.
+  const json* find_any(std::string_view field) const {
     const json* at = &value;
     while (!field.empty()) {
       const std::size_t dot = std::min(field.find('.'), field.size());
       const auto inner = at->find(std::string(field.substr(0, dot)));
-      if (inner == at->end() || inner->is_null()) return nullptr;
+      if (inner == at->end()) return nullptr;
       at = &*inner;
       field.remove_prefix(std::min(dot + 1, field.size()));
       if (!field.empty() && !at->is_object()) return nullptr;
     }
     return at;
+  }
+  // nullptr when absent or null.
+  const json* find(std::string_view field) const {
+    const json* found = find_any(field);
+    return found == nullptr || found->is_null() ? nullptr : found;
   }
 };
 
@@ -36,8 +43,8 @@ Status HfConfig::bad(const std::string& sentence) const {
   return Status(Code::kBadData, what_ + ": " + sentence);
 }
 
-Status HfConfig::wrong(std::string_view field, const char* expected) const {
-  const json* value = json_->find(field);
+Status HfConfig::wrong(std::string_view field, const std::string& expected) const {
+  const json* value = json_->find_any(field);
   if (value == nullptr)
     return bad("the field \"" + std::string(field) + "\" is missing, expected " + expected);
   return bad("the field \"" + std::string(field) + "\" is " +
@@ -63,6 +70,28 @@ Result<double> HfConfig::f64(std::string_view field) const {
 }
 Result<double> HfConfig::f64(std::string_view field, double fallback) const {
   return has(field) ? f64(field) : Result<double>(fallback);
+}
+
+Result<std::uint64_t> HfConfig::size(std::string_view field, std::uint64_t most) const {
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t value, u64(field));
+  if (value >= 1 && value <= most) return value;
+  return wrong(field, "an integer from 1 to " + std::to_string(most));
+}
+
+Result<double> HfConfig::number(std::string_view field, double fallback, double least,
+                                double most) const {
+  const json* value = json_->find_any(field);
+  if (value == nullptr) return fallback;
+  if (value->is_number() && value->get<double>() >= least && value->get<double>() <= most)
+    return value->get<double>();
+  std::ostringstream range;
+  range << "a number from " << least << " to " << most;
+  return wrong(field, range.str());
+}
+
+bool HfConfig::differ(std::string_view field, std::string_view other) const {
+  const json *one = json_->find(field), *two = json_->find(other);
+  return one != nullptr && two != nullptr && *one != *two;
 }
 
 Result<std::string> HfConfig::string(std::string_view field) const {

@@ -29,12 +29,20 @@ class HfConfig {
   Result<std::uint64_t> u64(std::string_view field, std::uint64_t fallback) const;
   Result<double> f64(std::string_view field) const;
   Result<double> f64(std::string_view field, double fallback) const;
+  // A number of things: 1 to `most`.
+  Result<std::uint64_t> size(std::string_view field, std::uint64_t most) const;
+  // A finite number in [least, most]; absent: `fallback`, but null is refused: the code that made
+  // the file must have meant something by it.
+  Result<double> number(std::string_view field, double fallback, double least, double most) const;
   Result<std::string> string(std::string_view field) const;
   Result<std::string> string(std::string_view field, std::string_view fallback) const;
   Result<bool> boolean(std::string_view field, bool fallback) const;
   // One integer or a list of them; absent: none.
   Result<std::vector<std::int64_t>> integers(std::string_view field) const;
   Result<std::vector<std::string>> strings(std::string_view field) const;  // absent: none
+
+  // Both are here, and they differ. A field that is absent (or null) differs from nothing.
+  bool differ(std::string_view field, std::string_view other) const;
 
   // "FOLDER/config.json: SENTENCE", kBadData.
   Status bad(const std::string& sentence) const;
@@ -43,7 +51,7 @@ class HfConfig {
 
  private:
   struct Json;  // keeps the JSON library out of this header
-  Status wrong(std::string_view field, const char* expected) const;
+  Status wrong(std::string_view field, const std::string& expected) const;
 
   std::string what_;
   std::shared_ptr<const Json> json_;

@@ -168,6 +168,34 @@ Status check_vocabulary(const HfConfig& config, const GgufHeader& header) {
                     " rows; the files are not of one model, fetch them again");
 }
 
+// Quantized weights have names and dtypes of their own, and would be missed one by one.
+Status refuse_quantized(const HfConfig& config) {
+  constexpr const char* kField = "quantization_config";
+  if (!config.has(kField)) return Status::ok();
+  const Result<std::string> method = config.string(std::string(kField) + ".quant_method", "");
+  return config.bad("the field \"" + std::string(kField) +
+                    "\" says that the weights are quantized" +
+                    (method && !method->empty() ? " by " + in_quotes(*method, 40) : "") +
+                    "; quantized folders are not supported: take the folder of the model as it was "
+                    "before, or a GGUF file of it");
+}
+
+// The layers that the weights have, against the number that config.json promises.
+Status check_layers(const HfConfig& config, const GgufHeader& header) {
+  constexpr std::string_view kLayer = "blk.";
+  std::uint64_t layers = 0;
+  for (const TensorInfo& tensor : header.tensors) {
+    if (!tensor.name.starts_with(kLayer)) continue;
+    layers = std::max<std::uint64_t>(layers, std::stoul(tensor.name.substr(kLayer.size())) + 1);
+  }
+  const char* field = config.has("n_layer") ? "n_layer" : "num_hidden_layers";
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t wanted, config.u64(field));
+  if (layers == 0 || layers == wanted) return Status::ok();  // without any, others say more
+  return config.bad("the field \"" + std::string(field) + "\" is " + std::to_string(wanted) +
+                    ", but the weights have " + std::to_string(layers) +
+                    " layers; the files are not of one model, fetch them again");
+}
+
 Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   Result<std::string> text = read_file(folder / kConfigName, kTextBytesMax);
   if (!text.is_ok() && text.code() == Code::kNotFound) return no_config(folder);
@@ -183,6 +211,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
     return config.bad("the field \"model_type\" is " + in_quotes(type, 40) +
                       "; this version can run " + known);
   }
+  TROUPE_RETURN_IF_ERROR(refuse_quantized(config));
   GgufMetadata metadata;
   metadata["general.architecture"] = std::string(family->name);
   TROUPE_RETURN_IF_ERROR(family->hf.metadata(config, &metadata));
@@ -198,6 +227,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   std::unique_ptr<FolderModel> model(new FolderModel(std::move(files), folder.string()));
   TROUPE_RETURN_IF_ERROR(model->make_header(family->hf, std::move(metadata)));
   TROUPE_RETURN_IF_ERROR(check_vocabulary(config, model->header()));
+  TROUPE_RETURN_IF_ERROR(check_layers(config, model->header()));
   return std::unique_ptr<WholeModel>(std::move(model));
 }
 

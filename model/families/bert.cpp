@@ -34,18 +34,9 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(config.expect("position_embedding_type", {"absolute"}));
   TROUPE_ASSIGN_OR_RETURN(const bool decoder, config.boolean("is_decoder", false));
   if (decoder) return config.bad("the field \"is_decoder\" is true: only encoders can be run");
-  const struct {
-    const char *hf, *gguf;
-  } fields[] = {{"num_hidden_layers", "bert.block_count"},
-                {"hidden_size", "bert.embedding_length"},
-                {"intermediate_size", "bert.feed_forward_length"},
-                {"num_attention_heads", "bert.attention.head_count"},
-                {"max_position_embeddings", "bert.context_length"}};
-  for (const auto& field : fields) {
-    TROUPE_ASSIGN_OR_RETURN((*out)[field.gguf], config.u64(field.hf));
-  }
+  TROUPE_RETURN_IF_ERROR(hf_plain_sizes(config, "bert", {}, /*head_dim=*/0, out));
   TROUPE_ASSIGN_OR_RETURN((*out)["bert.attention.layer_norm_epsilon"],
-                          config.f64("layer_norm_eps", 1e-12));
+                          hf_epsilon(config, "layer_norm_eps", 1e-12));
   return Status::ok();
 }
 

@@ -62,6 +62,13 @@ enum End : std::size_t {
 
 constexpr std::size_t kNoLayer = static_cast<std::size_t>(-1);
 
+// The sizes that a model may have.
+constexpr std::size_t kLayersMax = 4096;
+constexpr std::size_t kChannelsMax = std::size_t{1} << 20;
+constexpr std::size_t kHeadDimMax = 4096;
+constexpr std::size_t kVocabularyMax = std::size_t{1} << 24;
+constexpr std::size_t kContextMax = std::size_t{1} << 20;  // RoPE angles stay below 2^20
+
 // A tensor that a stage needs, or some of its rows. rows == 0: a vector of `columns` values (norm
 // weights, biases), some of them if fused.
 struct TensorSpec {

@@ -31,16 +31,17 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_ASSIGN_OR_RETURN(const bool scaled, config.boolean("scale_attn_weights", true));
   if (!scaled)
     return config.bad("the field \"scale_attn_weights\" is false, which this version cannot run");
-  TROUPE_ASSIGN_OR_RETURN((*out)["gpt2.block_count"], config.u64("n_layer"));
-  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t channels, config.u64("n_embd"));
-  (*out)["gpt2.embedding_length"] = channels;
-  if (channels > (std::uint64_t{1} << 20))
-    return config.bad("the field \"n_embd\" is " + std::to_string(channels) + ", too large");
-  TROUPE_ASSIGN_OR_RETURN((*out)["gpt2.feed_forward_length"], config.u64("n_inner", 4 * channels));
-  TROUPE_ASSIGN_OR_RETURN((*out)["gpt2.attention.head_count"], config.u64("n_head"));
-  TROUPE_ASSIGN_OR_RETURN((*out)["gpt2.context_length"], config.u64("n_positions"));
+  const bool has_inner = config.has("n_inner");  // else four times the channels
+  TROUPE_RETURN_IF_ERROR(hf_plain_sizes(
+      config, "gpt2",
+      {"n_layer", "n_embd", has_inner ? "n_inner" : "n_embd", "n_head", "n_positions"},
+      /*head_dim=*/0, out));
+  if (!has_inner) {
+    TROUPE_ASSIGN_OR_RETURN(const std::uint64_t channels, config.size("n_embd", kChannelsMax / 4));
+    (*out)["gpt2.feed_forward_length"] = 4 * channels;
+  }
   TROUPE_ASSIGN_OR_RETURN((*out)["gpt2.attention.layer_norm_epsilon"],
-                          config.f64("layer_norm_epsilon", 1e-5));
+                          hf_epsilon(config, "layer_norm_epsilon", 1e-5));
   TROUPE_ASSIGN_OR_RETURN((*out)["troupe.tied_embedding"],
                           config.boolean("tie_word_embeddings", true));
   return Status::ok();

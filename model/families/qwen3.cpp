@@ -6,7 +6,8 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::uint64_t kMaxWindowLayers = 28;  // what a config.json means that does not say
+// What a config.json means that does not say.
+constexpr std::uint64_t kMaxWindowLayers = 28, kHeadDim = 128;
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "qwen3");
@@ -24,11 +25,7 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
 
 Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(config.expect("hidden_act", {"silu"}));
-  TROUPE_RETURN_IF_ERROR(hf_sizes(config, "qwen3", /*tied_by_default=*/false, out));
-  if (!config.has("head_dim")) {
-    (*out)["qwen3.attention.key_length"] = std::uint64_t{128};
-    (*out)["qwen3.attention.value_length"] = std::uint64_t{128};
-  }
+  TROUPE_RETURN_IF_ERROR(hf_sizes(config, "qwen3", /*tied_by_default=*/false, out, kHeadDim));
   TROUPE_RETURN_IF_ERROR(hf_rotary(config, "qwen3", out));
   TROUPE_ASSIGN_OR_RETURN(const bool slides, config.boolean("use_sliding_window", false));
   if (!slides) return Status::ok();

@@ -116,61 +116,128 @@ Status HeaderReader::refuse(std::initializer_list<const char*> biases) const {
   return Status::ok();
 }
 
-Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_default,
-                GgufMetadata* out) {
+Status hf_plain_sizes(const HfConfig& config, const std::string& arch, const HfSizeFields& fields,
+                      std::uint64_t head_dim, GgufMetadata* out) {
   const struct {
     const char *hf, *gguf;
-  } fields[] = {{"num_hidden_layers", ".block_count"},
-                {"hidden_size", ".embedding_length"},
-                {"intermediate_size", ".feed_forward_length"},
-                {"num_attention_heads", ".attention.head_count"},
-                {"max_position_embeddings", ".context_length"}};
-  for (const auto& field : fields) {
-    TROUPE_ASSIGN_OR_RETURN((*out)[arch + field.gguf], config.u64(field.hf));
+    std::size_t most;
+  } sizes[] = {{fields.layers, ".block_count", kLayersMax},
+               {fields.channels, ".embedding_length", kChannelsMax},
+               {fields.ffn_channels, ".feed_forward_length", kChannelsMax},
+               {fields.heads, ".attention.head_count", kChannelsMax},
+               {fields.context, ".context_length", kContextMax}};
+  for (const auto& size : sizes) {
+    TROUPE_ASSIGN_OR_RETURN((*out)[arch + size.gguf], config.size(size.hf, size.most));
   }
-  if (config.has("num_key_value_heads")) {
-    TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".attention.head_count_kv"],
-                            config.u64("num_key_value_heads"));
-  }
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t channels, config.u64(fields.channels));
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t heads, config.u64(fields.heads));
+  if (heads * head_dim > kChannelsMax)
+    return config.bad("the field \"" + std::string(fields.heads) + "\" is " +
+                      std::to_string(heads) + ", with " + std::to_string(head_dim) +
+                      " channels a head more than " + std::to_string(kChannelsMax) + " in all");
+  if (head_dim > 0 || channels % heads == 0) return Status::ok();
+  return config.bad("the field \"" + std::string(fields.channels) + "\" is " +
+                    std::to_string(channels) + ", no multiple of \"" + fields.heads + "\", " +
+                    std::to_string(heads));
+}
+
+Result<double> hf_epsilon(const HfConfig& config, const char* field, double fallback) {
+  return config.number(field, fallback, 1e-30, 0.999);
+}
+
+Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_default,
+                GgufMetadata* out, std::uint64_t head_dim) {
   if (config.has("head_dim")) {
-    TROUPE_ASSIGN_OR_RETURN(const std::uint64_t head_dim, config.u64("head_dim"));
+    TROUPE_ASSIGN_OR_RETURN(head_dim, config.size("head_dim", kHeadDimMax));
+  }
+  TROUPE_RETURN_IF_ERROR(hf_plain_sizes(config, arch, {}, head_dim, out));
+  if (config.has("num_key_value_heads")) {
+    TROUPE_ASSIGN_OR_RETURN(const std::uint64_t heads, config.u64("num_attention_heads"));
+    TROUPE_ASSIGN_OR_RETURN(const std::uint64_t kv_heads,
+                            config.size("num_key_value_heads", kChannelsMax));
+    if (heads % kv_heads != 0)
+      return config.bad("the field \"num_attention_heads\" is " + std::to_string(heads) +
+                        ", no multiple of \"num_key_value_heads\", " + std::to_string(kv_heads));
+    (*out)[arch + ".attention.head_count_kv"] = kv_heads;
+  }
+  if (head_dim > 0) {
     (*out)[arch + ".attention.key_length"] = head_dim;
     (*out)[arch + ".attention.value_length"] = head_dim;
   }
   TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".attention.layer_norm_rms_epsilon"],
-                          config.f64("rms_norm_eps", 1e-6));
+                          hf_epsilon(config, "rms_norm_eps", 1e-6));
   TROUPE_ASSIGN_OR_RETURN((*out)[std::string(kTiedKey)],
                           config.boolean("tie_word_embeddings", tied_by_default));
   return Status::ok();
 }
 
+namespace {
+
+// Folders of 2025 on have "rope_parameters"; before, the base and the rotated part stood alone
+// beside "rope_scaling". A folder with both must say the same in both.
+Status check_rope_places(const HfConfig& config) {
+  for (const char* field : {"partial_rotary_factor", "rope_parameters.partial_rotary_factor",
+                            "rope_scaling.partial_rotary_factor"}) {
+    TROUPE_ASSIGN_OR_RETURN(const double part, config.f64(field, 1.0));
+    if (part != 1.0)
+      return config.bad("the field \"" + std::string(field) + "\" is " + std::to_string(part) +
+                        ": only a part of each head is rotated, which this version cannot run");
+  }
+  if (!config.has("rope_parameters")) return Status::ok();
+  const auto contradict = [&](const std::string& old, const std::string& now) {
+    return config.bad("the fields \"" + old + "\" and \"" + now +
+                      "\" contradict each other; leave the one out that the model was not "
+                      "trained with");
+  };
+  const std::string old = "rope_scaling.", now = "rope_parameters.";
+  if (config.differ("rope_theta", now + "rope_theta"))
+    return contradict("rope_theta", now + "rope_theta");
+  if (!config.has("rope_scaling")) return Status::ok();
+  const auto kind_of = [&](const std::string& place) {
+    return config.string(place + (config.has(place + "rope_type") ? "rope_type" : "type"),
+                         "default");
+  };
+  TROUPE_ASSIGN_OR_RETURN(const std::string old_kind, kind_of(old));
+  TROUPE_ASSIGN_OR_RETURN(const std::string kind, kind_of(now));
+  if (old_kind != kind) return contradict("rope_scaling", "rope_parameters");
+  for (const char* field : {"rope_theta", "factor", "low_freq_factor", "high_freq_factor",
+                            "original_max_position_embeddings"}) {
+    if (config.differ(old + field, now + field)) return contradict(old + field, now + field);
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
 Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* out) {
+  constexpr double kThetaMax = 1e15, kFactorMax = 1e6;
+  TROUPE_RETURN_IF_ERROR(check_rope_places(config));
   (*out)[std::string(kInterleavedKey)] = false;
-  // Folders of 2025 on have "rope_parameters"; before, the base stood alone beside "rope_scaling".
-  const bool one_place = config.has("rope_parameters");
-  const std::string inner = one_place ? "rope_parameters." : "rope_scaling.";
-  TROUPE_ASSIGN_OR_RETURN(
-      (*out)[arch + ".rope.freq_base"],
-      config.f64(one_place ? "rope_parameters.rope_theta" : "rope_theta", 10000.0));
-  TROUPE_ASSIGN_OR_RETURN(
-      const double part,
-      config.f64(one_place ? "rope_parameters.partial_rotary_factor" : "partial_rotary_factor",
-                 1.0));
-  if (part != 1.0) return config.bad("only a part of each head is rotated, which is not supported");
+  const std::string inner = config.has("rope_parameters") ? "rope_parameters." : "rope_scaling.";
+  const bool inner_base = config.has("rope_parameters.rope_theta");
+  TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".rope.freq_base"],
+                          config.number(inner_base ? "rope_parameters.rope_theta" : "rope_theta",
+                                        10000.0, 1.0, kThetaMax));
   const std::string kind_field = inner + (config.has(inner + "rope_type") ? "rope_type" : "type");
   TROUPE_RETURN_IF_ERROR(config.expect(kind_field, {"default", "linear", "llama3"}));
   TROUPE_ASSIGN_OR_RETURN(const std::string kind, config.string(kind_field, "default"));
   if (kind == "default") return Status::ok();
   const std::string scaling = arch + ".rope.scaling.";
   (*out)[scaling + "type"] = kind;
-  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "factor"], config.f64(inner + "factor"));
+  TROUPE_RETURN_IF_ERROR(config.f64(inner + "factor").status());  // there is no default
+  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "factor"],
+                          config.number(inner + "factor", 1.0, 1.0, kFactorMax));
   if (kind == "linear") return Status::ok();
-  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "low_freq_factor"],
-                          config.f64(inner + "low_freq_factor"));
-  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "high_freq_factor"],
-                          config.f64(inner + "high_freq_factor"));
+  TROUPE_ASSIGN_OR_RETURN(const double low, config.f64(inner + "low_freq_factor"));
+  TROUPE_ASSIGN_OR_RETURN(const double high, config.f64(inner + "high_freq_factor"));
+  if (!(low > 0.0 && low < high && high <= kFactorMax))
+    return config.bad("the fields \"" + inner + "low_freq_factor\" and \"" + inner +
+                      "high_freq_factor\" are " + std::to_string(low) + " and " +
+                      std::to_string(high) + ", which do not ascend in (0, 1e6]");
+  (*out)[scaling + "low_freq_factor"] = low;
+  (*out)[scaling + "high_freq_factor"] = high;
   TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "original_context_length"],
-                          config.u64(inner + "original_max_position_embeddings"));
+                          config.size(inner + "original_max_position_embeddings", kContextMax));
   return Status::ok();
 }
 

@@ -47,10 +47,24 @@ class HeaderReader {
 // "the model uses WHAT, which this version cannot run yet"
 Status unsupported(const std::string& what);
 
+// Sizes of config.json, each in its bounds: layers, channels, feed-forward, heads and context go to
+// ARCH.block_count and so on. Where a family names them otherwise, `fields` says how.
+struct HfSizeFields {
+  const char* layers = "num_hidden_layers";
+  const char* channels = "hidden_size";
+  const char* ffn_channels = "intermediate_size";
+  const char* heads = "num_attention_heads";
+  const char* context = "max_position_embeddings";
+};
+// `head_dim`: channels of a head; 0: channels / heads.
+Status hf_plain_sizes(const HfConfig& config, const std::string& arch, const HfSizeFields& fields,
+                      std::uint64_t head_dim, GgufMetadata* out);
+// The epsilon of a norm, which `field` holds.
+Result<double> hf_epsilon(const HfConfig& config, const char* field, double fallback);
 // The metadata that HeaderReader::sizes and ::rms_norm read, from the fields of Llama and its
-// descendants.
+// descendants. `head_dim`: where config.json does not say; 0: channels / heads.
 Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_default,
-                GgufMetadata* out);
+                GgufMetadata* out, std::uint64_t head_dim = 0);
 // Rotary positions in the order of Hugging Face's files (halves), plain, linear or llama3-scaled.
 Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* out);
 // A window of `sliding_window` positions: in the layers that "layer_types" names, else in those

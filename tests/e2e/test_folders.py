@@ -170,7 +170,10 @@ def test_a_damaged_folder(place):
         says("model.safetensors")
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
-    says("blk.2.")
+    says("config.json", "num_hidden_layers", "2 layers")
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {
+        "quant_method": "awq"}}))
+    says("config.json", "'awq'", "not supported")
     (folder / "config.json").write_text("[" * 10000)
     says("config.json", "deep")
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "mamba"}))
