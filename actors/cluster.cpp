@@ -152,7 +152,11 @@ Result<std::string> Cluster::unload(const std::string& model, bool force) {
   } else if (model.rfind("sha256:", 0) == 0) {
     ask.subject = model.substr(7);
   }
-  return ask_head(*impl_, ask);
+  Result<std::string> answer = ask_head(*impl_, ask);
+  if (answer.code() != Code::kNotFound) return answer;
+  // In the asker's own words: the head was given a hash.
+  return Status(Code::kNotFound,
+                "the cluster has not loaded '" + model + "'; 'troupe ps' shows what it has");
 }
 
 Result<std::string> Cluster::new_token(const TokenOptions& options) {

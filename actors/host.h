@@ -20,7 +20,8 @@ class Host {
  public:
   // With our own actor system (null `system`) or in the caller's, which must outlive the host.
   static std::shared_ptr<Host> make(caf::actor_system* system);
-  // The same with the store of a home, which is made when absent.
+  // The same with the store of a home, which is made when absent. Where it cannot be made, the
+  // store says why when something is to be written into it.
   static Result<std::shared_ptr<Host>> open(const std::string& home, caf::actor_system* system);
   ~Host();
 

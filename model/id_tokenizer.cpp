@@ -13,7 +13,9 @@ class IdTokenizer final : public Tokenizer {
       : vocabulary_(vocabulary), end_tokens_(std::move(end_tokens)) {}
 
   Result<std::vector<TokenId>> encode(std::string_view, const EncodeOptions&) const override {
-    return no_tokenizer();
+    return Status(Code::kFailedPrecondition,
+                  "the model has no tokenizer; give token ids (--prompt-ids), or put its "
+                  "tokenizer.json into the folder");
   }
   Result<std::string> piece(TokenId id, bool) const override {
     if (id >= 0 && static_cast<std::size_t>(id) < vocabulary_) return std::string();
@@ -109,9 +111,10 @@ bool has_tokenizer(const GgufHeader& header) {
 }
 
 Status no_tokenizer() {
-  return Status(Code::kFailedPrecondition,
-                "the model has no tokenizer; give token ids (--prompt-ids), or put its "
-                "tokenizer.json into the folder");
+  return Status(
+      Code::kFailedPrecondition,
+      "the model has no tokenizer: put its tokenizer.json into the folder, or take a model "
+      "that has one");
 }
 
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,

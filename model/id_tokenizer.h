@@ -18,12 +18,14 @@ Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t
 
 // Whether the header has a tokenizer's texts.
 bool has_tokenizer(const GgufHeader& header);
-// What an operation with texts answers where it has none: kFailedPrecondition, says what to do.
+// What an operation that needs texts answers where it has none: kFailedPrecondition, says what to
+// do.
 Status no_tokenizer();
 
 // Tokenizer::from_gguf when the header has one; else one of `vocabulary` ids without texts, whose
-// encode() is kFailedPrecondition and whose pieces are empty. `vocabulary`: rows of the model's
-// embedding; 0 when nobody knows. Ids behind the tokenizer's and within the rows have no text.
+// encode() is kFailedPrecondition, asks for a prompt's ids, and whose pieces are empty.
+// `vocabulary`: rows of the model's embedding; 0 when nobody knows. Ids behind the tokenizer's and
+// within the rows have no text.
 //   Errors: as from_gguf; kBadData for a token of texts, or an end, that the model has no row for.
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary);

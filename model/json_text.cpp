@@ -9,8 +9,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kDamaged = "; the file is damaged: fetch it again";
-
 // The byte at which brackets go deeper than `depth_max`, or text.size().
 std::size_t too_deep_at(std::string_view text, std::size_t depth_max) {
   std::size_t depth = 0;
@@ -80,19 +78,20 @@ Result<json> parse_json(std::string_view text, const std::string& what, const Js
   const auto bad = [&](const std::string& sentence) {
     return Status(Code::kBadData, what + " " + sentence);
   };
+  const std::string advice = std::string("; ") + limits.advice;
   if (text.size() > limits.bytes_max)
     return bad("has " + std::to_string(text.size()) + " bytes, more than the limit of " +
                std::to_string(limits.bytes_max));
   const std::size_t deep = too_deep_at(text, limits.depth_max);
   if (deep != text.size())
     return bad("is nested more than " + std::to_string(limits.depth_max) + " deep at byte " +
-               std::to_string(deep) + kDamaged);
+               std::to_string(deep) + advice);
   Watch watch;
   json::sax_parse(text.begin(), text.end(), &watch);
-  if (watch.out_of_range) return bad(std::string("holds a number that is out of range") + kDamaged);
-  if (watch.broken) return bad("is no JSON at byte " + std::to_string(watch.error_byte) + kDamaged);
+  if (watch.out_of_range) return bad("holds a number that is out of range" + advice);
+  if (watch.broken) return bad("is no JSON at byte " + std::to_string(watch.error_byte) + advice);
   if (!watch.repeated.empty())
-    return bad("has the key " + in_quotes(watch.repeated) + " twice" + kDamaged);
+    return bad("has the key " + in_quotes(watch.repeated) + " twice" + advice);
   return json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
 }
 

@@ -17,6 +17,8 @@ namespace troupe::model {
 struct JsonLimits {
   std::size_t bytes_max = std::size_t{1} << 20;
   std::size_t depth_max = 32;
+  // What mends a text that is no JSON: files of models were damaged on their way.
+  const char* advice = "the file is damaged: fetch it again";
 };
 
 // `what` names the text in messages. Objects whose key occurs twice are refused: the readers of a

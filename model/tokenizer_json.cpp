@@ -48,10 +48,17 @@ struct Source {
   }
 };
 
+// Which of the two the id would be turned into is not said anywhere.
+Status two_of_one_id(const std::string& one, const std::string& other, TokenId id) {
+  return bad_tokenizer("the tokens " + in_quotes(one, 40) + " and " + in_quotes(other, 40) +
+                       " have the same id, " + std::to_string(id));
+}
+
 Status read_vocabulary(const json& vocabulary, Source* source) {
   if (!vocabulary.is_object() || vocabulary.empty()) {
     return bad_tokenizer("'model' has no object 'vocab' with tokens in it");
   }
+  std::vector<bool> taken;
   // Ids may leave gaps, but not such that a small file makes a large table.
   const std::size_t most = vocabulary.size() * 4 + 65536;
   for (const auto& [text, value] : vocabulary.items()) {
@@ -61,7 +68,12 @@ Status read_vocabulary(const json& vocabulary, Source* source) {
       return bad_tokenizer("the token " + in_quotes(text) + " has the id " + std::to_string(id) +
                            ", far beyond the " + std::to_string(vocabulary.size()) + " tokens");
     }
-    if (index >= source->tokens.size()) source->tokens.resize(index + 1);
+    if (index >= source->tokens.size()) {
+      source->tokens.resize(index + 1);
+      taken.resize(index + 1);
+    }
+    if (taken[index]) return two_of_one_id(source->tokens[index], text, id);
+    taken[index] = true;
     source->tokens[index] = text;
   }
   return Status::ok();
@@ -71,6 +83,7 @@ Status read_added(const json& list, Source* source) {
   if (list.is_null()) return Status::ok();
   if (!list.is_array()) return bad_tokenizer("'added_tokens' is no list");
   const std::size_t most = source->tokens.size() + list.size() + 65536;
+  std::map<TokenId, std::string> by_id;
   for (const json& one : list) {
     const std::string where = "an added token";
     if (!one.is_object()) return bad_tokenizer(where + " is no object");
@@ -88,6 +101,14 @@ Status read_added(const json& list, Source* source) {
     if (index >= most) {
       return bad_tokenizer(what + " has the id " + std::to_string(index) + ", far beyond the " +
                            std::to_string(source->tokens.size()) + " tokens");
+    }
+    const auto [namesake, is_new] = by_id.emplace(added.token.id, added.token.text);
+    if (!is_new && namesake->second != added.token.text) {
+      return two_of_one_id(namesake->second, added.token.text, added.token.id);
+    }
+    const std::string* known = index < source->tokens.size() ? &source->tokens[index] : nullptr;
+    if (known != nullptr && !known->empty() && *known != added.token.text) {
+      return two_of_one_id(*known, added.token.text, added.token.id);
     }
     source->added_ids[added.token.text] = added.token.id;
     source->added.push_back(std::move(added));

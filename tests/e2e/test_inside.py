@@ -165,6 +165,8 @@ def test_render_says_what_is_wrong(place, messages):
     none = written(place.folder, "object.json", {})
     refuses = written(place.folder, "no.jinja", "{{ raise_exception('Not like this') }}")
     broken = written(place.folder, "broken.jinja", "a\n{% include 'x' %}")
+    latin = place.folder / "latin.jinja"
+    latin.write_bytes(b"caf\xe9")
     for flags, status, said in [
             (["--messages", messages], 1, "no chat template; give one with --template"),
             (["--messages", place.folder / "absent.json"], 1, "absent.json"),
@@ -175,13 +177,53 @@ def test_render_says_what_is_wrong(place, messages):
              "messages.json is a JSON array, expected an object"),
             (["--messages", messages, "--template", refuses], 1, "Not like this"),
             (["--messages", messages, "--template", broken], 1, "line 2: the tag 'include'"),
+            (["--messages", messages, "--template", broken], 1, "broken.jinja"),
+            (["--messages", messages, "--template", refuses], 1, "no.jinja"),
+            (["--messages", messages, "--template", latin], 1, "latin.jinja is not UTF-8"),
+            (["--messages", bad, "--template", refuses], 1, "correct what is written there"),
             (["--messages", "-", "--tools", "-"], 2, "stdin"),
             ([], 2, "--messages")]:
         outcome = place.troupe("render", folder.path, *flags)
         assert outcome.status == status and said in outcome.err, str(outcome)
-        assert outcome.out == ""
+        assert outcome.out == "" and "fetch" not in outcome.err, str(outcome)
         as_json = place.troupe("render", folder.path, *flags, "--json")
         assert as_json.status == status and said in json.loads(as_json.out)["error"]["message"]
+
+
+USER = {"role": "user", "content": "Hi"}
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("message, said", [
+    ("hi", "message 2 of 2: it is a JSON string, expected an object"),
+    ({"content": "x"}, 'message 2 of 2: "role" is missing'),
+    ({"role": 3, "content": "x"}, 'message 2 of 2: "role" is no text'),
+    ({"role": "user"}, 'message 2 of 2: "content" is neither a text nor a list'),
+    ({"role": "user", "content": 5}, '"content" is neither'),
+    ({"role": "user", "content": {"text": "x"}}, '"content" is neither'),
+    ({"role": "user", "content": ["x", 5]}, '"content" is neither'),
+    ({"role": "assistant", "content": None}, '"content" is neither'),
+    ({"role": "assistant", "content": None, "tool_calls": []}, '"content" is neither'),
+])
+def test_messages_that_are_none(place, message, said):
+    folder = Folder(place.folder / "model", {"chat_template": CHAT})
+    file = written(place.folder, "chat.json", [USER, message])
+    outcome = place.troupe("render", folder.path, "--messages", file)
+    assert outcome.status == 1 and said in outcome.err and "chat.json" in outcome.err, str(outcome)
+    assert "fetch" not in outcome.err
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("message", [
+    {"role": "user", "content": [{"type": "text", "text": "x"}, "y"]},
+    {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "find"}}]},
+    {"role": "assistant", "tool_calls": [{"function": {"name": "find"}}]},
+    {"role": "tool", "content": {"found": 3}},
+])
+def test_messages_that_are_no_texts(place, message):
+    folder = Folder(place.folder / "model", {"chat_template": "{{ messages|length }}"})
+    file = written(place.folder, "chat.json", [USER, message])
+    assert place.troupe("render", folder.path, "--messages", file).out == "2"
 
 
 @pytest.mark.no_model

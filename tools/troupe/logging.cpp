@@ -47,6 +47,13 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 
 bool is_log_level(const std::string& text) { return level_of(text).has_value(); }
 
+Status check_log_variable() {
+  const char* text = std::getenv("TROUPE_LOG");
+  if (text == nullptr || *text == '\0' || is_log_level(text)) return Status::ok();
+  return Status(Code::kInvalidArgument, "TROUPE_LOG is '" + std::string(text) +
+                                            "', expected debug, info, warning, error or off");
+}
+
 void set_up_logging(LogLevel least, int verbose, const std::string& word) {
   const int otherwise = level_from_environment(std::max(0, static_cast<int>(least) - verbose));
   const int level = level_of(word).value_or(otherwise);

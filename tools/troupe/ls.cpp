@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/actors/troupe.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -12,6 +13,8 @@
 
 namespace troupe::tools {
 namespace {
+
+namespace fs = std::filesystem;
 
 // What other models of the store have of an entry's files.
 struct Shared {
@@ -48,12 +51,23 @@ bool is_entry_of(const model::ModelEntry& have, const model::CatalogueEntry& kno
                             : model::listing_sha256(have.files) == known.sha256;
 }
 
+// A home that is not there (yet) has no models; one that cannot be looked into may have some.
+Status check_readable(const fs::path& home) {
+  std::error_code error;
+  const fs::directory_iterator models(home / "store" / "models", error);
+  if (!error || error == std::errc::no_such_file_or_directory) return Status::ok();
+  return Status(Code::kPermissionDenied, "the home " + home.string() + " cannot be looked into (" +
+                                             error.message() +
+                                             "): give another --home, or mend its permissions");
+}
+
 int list(const CommonOptions& common) {
   set_up_logging(LogLevel::kWarning, common.verbose);
   Result<std::shared_ptr<model::Store>> store = open_store(common.home);
   if (!store) return fail(store.status(), common.json);
   const std::vector<model::ModelEntry> entries = (*store)->list();
-  if (entries.empty() && !(*store)->writable()) return fail((*store)->writable(), common.json);
+  const Status readable = check_readable(resolve_home(common.home));
+  if (!readable) return fail(readable, common.json);
   nlohmann::json models = nlohmann::json::array(), known = nlohmann::json::array();
   std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "SHARED", "WHERE"}};
   for (const model::ModelEntry& entry : entries) {

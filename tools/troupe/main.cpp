@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/output.h>
 #include <troupe/tools/troupe/verbs.h>
 
@@ -109,6 +110,7 @@ int run(int argc, char** argv) {
       return usage_error(name + " is empty: give it a value or leave it out", sub->get_name(),
                          json);
     }
+    if (const Status level = check_log_variable(); !level) return fail(level, json);
     return action();
   }
   return kExitUsage;

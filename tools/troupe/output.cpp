@@ -7,8 +7,19 @@
 
 namespace troupe::tools {
 
+std::string without_secrets(std::string text) {
+  constexpr std::string_view kScheme = "://", kMask = "***";
+  for (std::size_t at = text.find(kScheme); at != text.npos; at = text.find(kScheme, at)) {
+    at += kScheme.size();
+    const std::size_t end = std::min(text.find_first_of("/?# \t\n\"'", at), text.size());
+    const std::size_t host = text.substr(0, end).rfind('@');
+    if (host != text.npos && host >= at) text.replace(at, host - at, kMask);
+  }
+  return text;
+}
+
 void say(std::string_view text) {
-  const std::string line = "troupe: " + std::string(text) + "\n";
+  const std::string line = "troupe: " + without_secrets(std::string(text)) + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
@@ -18,7 +29,8 @@ int exit_status(Code code) {
 }
 
 nlohmann::json error_json(const Status& status) {
-  return {{"code", std::string(code_name(status.code()))}, {"message", status.message()}};
+  return {{"code", std::string(code_name(status.code()))},
+          {"message", without_secrets(status.message())}};
 }
 
 int fail(const Status& status, bool json) {

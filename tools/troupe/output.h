@@ -20,7 +20,9 @@ constexpr int kExitUsage = 2;
 constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells have it
 constexpr int kExitTerminated = 143;   // 128 + SIGTERM
 
-// "troupe: TEXT" on stderr. Any thread.
+// What is said may hold addresses of people: https://USER:PASSWORD@HOST -> https://***@HOST.
+std::string without_secrets(std::string text);
+// "troupe: TEXT" on stderr, without secrets. Any thread.
 void say(std::string_view text);
 // Says why on stderr; with `json` also prints {"error":{"code","message"}}. Returns the exit
 // status: 2 for kInvalidArgument, else 1.

@@ -27,6 +27,7 @@ Result<model::Perplexity> measure(const Options& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_text(options.file));
   TROUPE_ASSIGN_OR_RETURN(LocalModel loaded, load_local_model(options.common.home, options.model,
                                                               {options.threads, options.kv_type}));
+  if (!model::has_tokenizer(loaded.source->header())) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(
       const std::shared_ptr<const model::Tokenizer> tokenizer,
       model::open_tokenizer(loaded.source->header(), loaded.stage->config().vocabulary));

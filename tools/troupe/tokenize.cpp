@@ -37,6 +37,7 @@ Result<std::vector<model::TokenId>> token_ids(const Options& options) {
                           model_file(*store, options.common.home, options.model));
   TROUPE_ASSIGN_OR_RETURN(const std::unique_ptr<model::WholeModel> source,
                           model::open_model(path.string()));
+  if (!model::has_tokenizer(source->header())) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
                           model::open_tokenizer(source->header(), 0));
   model::EncodeOptions encoding;
