@@ -100,6 +100,12 @@ def test_model_files(place, files, name, verb):
     (["status", "--cluster", "nonsense"], 2, "nonsense"),
     (["tokenize", "m"], 2, "-f"),
     (["perplexity", "m", "-f", "/nowhere"], 1, "/nowhere"),
+    (["bench", "m", "--batch", "1,,2"], 2, "--batch is '1,,2', in which '' is not a whole number"),
+    (["bench", "m", "--batch", "1,2,"], 2, "--batch"),
+    (["bench", "m", "--batch", ",1"], 2, "--batch"),
+    (["bench", "m", "--batch", "0"], 2, "'0' is not a whole number from 1 to 1024"),
+    (["bench", "m", "--batch", "4,1025"], 2, "'1025'"),
+    (["bench", "m", "--batch", "1x"], 2, "'1x'"),
 ])
 def test_command_lines(place, words, status, said):
     check(ask(place, *words), status, said)
@@ -130,6 +136,9 @@ def test_command_lines(place, words, status, said):
     (["hi", "--raw", "--system", "x"], 2, "--system"),
     (["hi", "--seed", "-1"], 2, "--seed"),
     (["hi", "--seed", "18446744073709551616"], 2, "--seed"),
+    (["hi", "--top-k", "1e3"], 2, "--top-k: '1e3' is not a whole number from 0 to"),
+    (["hi", "-n", "2.5"], 2, "whole number from 1 to"),
+    (["hi", "--top-k", "-1"], 2, "whole number"),
     (["hi", "--layers", ""], 2, "--layers"),
     (["hi", "--cluster", ""], 2, "--cluster"),
 ])

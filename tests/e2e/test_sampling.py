@@ -103,7 +103,7 @@ def test_logprobs_are_the_models_own(alone):
     (("--presence-penalty", "nan"), "presence_penalty is"),
     (("--frequency-penalty", "inf"), "frequency_penalty is"),
     (("--temperature", "-1"), "temperature is -1"), (("--logprobs", "21"), "--logprobs"),
-    (("--top-k", "-1"), "--top-k"), (("--seed", "-1"), "no whole number"),
+    (("--top-k", "-1"), "--top-k"), (("--seed", "-1"), "not a whole number"),
     (("--logit-bias", "504"), "expected ID=VALUE"), (("--logit-bias", "49152=1"), "49152"),
     (("--stop", ""), "--stop is empty")], ids=lambda value: value[0] if isinstance(
         value, tuple) else None)

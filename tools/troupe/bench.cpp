@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -22,8 +23,28 @@ struct Options {
   int threads = 0;
   std::optional<kernels::KvType> kv_type;
   std::size_t prompt = 512, decode = 64, repeats = 3;
-  std::vector<std::size_t> batches;
+  std::string batch;
 };
+
+// "1,4,16" -> numbers of sequences.
+Result<std::vector<std::size_t>> parse_batches(const std::string& text) {
+  constexpr std::uint64_t kSequencesMax = 1024;
+  std::vector<std::size_t> batches;
+  for (std::size_t at = 0; !text.empty() && at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    const std::string one = text.substr(at, comma - at);
+    const std::optional<std::uint64_t> count = read_whole_number(one);
+    if (!count || *count < 1 || *count > kSequencesMax) {
+      return Status(Code::kInvalidArgument, "--batch is '" + text + "', in which '" + one +
+                                                "' is not a whole number from 1 to " +
+                                                std::to_string(kSequencesMax) +
+                                                "; write for example 1,4,16");
+    }
+    batches.push_back(*count);
+    at = comma + 1;
+  }
+  return batches;
+}
 
 // What either measurement ends with.
 struct Figures {
@@ -37,13 +58,14 @@ struct Figures {
 Result<Figures> measure_process(const Options& options) {
   if (!options.layers.empty())
     return Status(Code::kInvalidArgument, "--layers are of a cluster; name it with --cluster");
+  TROUPE_ASSIGN_OR_RETURN(const auto sizes, parse_batches(options.batch));
   TROUPE_ASSIGN_OR_RETURN(
       const LocalModel loaded,
       load_local_model(options.common.home, options.model, {options.threads, options.kv_type}));
   Figures figures;
   TROUPE_ASSIGN_OR_RETURN(figures.one, model::run_bench(*loaded.stage, options.prompt,
                                                         options.decode, options.repeats));
-  TROUPE_ASSIGN_OR_RETURN(figures.batches, model::run_batch_bench(*loaded.stage, options.batches,
+  TROUPE_ASSIGN_OR_RETURN(figures.batches, model::run_batch_bench(*loaded.stage, sizes,
                                                                   options.decode, options.repeats));
   figures.isa = kernels::isa_name(loaded.device->kernels().isa);
   figures.where = std::to_string(loaded.device->threads()) + " threads";
@@ -74,7 +96,7 @@ Result<Figures> measure_cluster(const Options& options) {
   ask.prompt = options.prompt;
   ask.decode = options.decode;
   ask.repeats = options.repeats;
-  ask.batches = options.batches;
+  TROUPE_ASSIGN_OR_RETURN(ask.batches, parse_batches(options.batch));
   TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(home, options.cluster));
   TROUPE_ASSIGN_OR_RETURN(const ClusterBench measured, bench_cluster(cluster, ask));
   Figures figures{measured.one, measured.batches,        measured.isa,
@@ -127,19 +149,18 @@ Action add_bench(CLI::App& app) {
   auto options = std::make_shared<Options>();
   add_model_argument(app, options->model);
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
-      ->check(CLI::Range(1, 1024));
+      ->check(whole_number(1, 1024));
   app.add_option("--prompt", options->prompt, "Tokens of the prompt")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--decode", options->decode, "Tokens made after it")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--repeats", options->repeats, "Measurements, after a warm-up")
-      ->check(CLI::Range(1, 1000))
+      ->check(whole_number(1, 1000))
       ->capture_default_str();
-  app.add_option("--batch", options->batches, "Also decode so many sequences at once, e.g. 1,4,16")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 1024));
+  app.add_option("--batch", options->batch, "Also decode so many sequences at once, e.g. 1,4,16")
+      ->type_name("N,...");
   add_kv_option(app, options->kv_type);
   app.add_option("--cluster", options->cluster,
                  "Measure this cluster, [TOKEN@]HOST:PORT of its head, not this process")

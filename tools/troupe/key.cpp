@@ -128,7 +128,7 @@ Action add_key(CLI::App& app) {
   app.require_subcommand(1);
   CLI::App* make = app.add_subcommand("new", "Make a token that lets a machine in");
   make->add_option("--uses", options->uses, "How often it may be used [1]")
-      ->check(CLI::Range(1, 1'000'000));
+      ->check(whole_number(1, 1'000'000));
   make->add_option("--expires", options->expires, "How long it holds: 90s, 24h, 7d, forever [24h]")
       ->type_name("TIME");
   make->add_option("--role", options->role, "What it lets in: node or client [node]")

@@ -96,11 +96,11 @@ Action add_logits(CLI::App& app) {
       ->required()
       ->type_name("FILE");
   app.add_option("--chunk", options->chunk, "Tokens a step; the logits do not depend on it")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
   add_kv_option(app, options->kv_type);
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
-      ->check(CLI::Range(1, 1024));
+      ->check(whole_number(1, 1024));
   add_common_options(app, options->common);
   app.footer(
       "Writes one f32 tensor, \"logits\": of a decoder (T,V), a row for every position; of a "

@@ -1,8 +1,27 @@
+#include <charconv>
 #include <map>
 
 #include <troupe/tools/troupe/options.h>
 
 namespace troupe::tools {
+
+std::optional<std::uint64_t> read_whole_number(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
+  const std::string range = std::to_string(least) + " to " + std::to_string(most);
+  // CLI11 itself takes -1 and what is over 2^64 for the largest number there is.
+  const auto check = [=](const std::string& text) -> std::string {
+    const std::optional<std::uint64_t> value = read_whole_number(text);
+    if (value && *value >= least && *value <= most) return "";
+    return "'" + text + "' is not a whole number from " + range;
+  };
+  return CLI::Validator(check, most == UINT64_MAX ? "" : "from " + range);
+}
 
 void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--home", options.home,

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 
@@ -16,6 +18,11 @@ struct CommonOptions {
   bool json = false;
   int verbose = 0;  // how many -v
 };
+// Digits alone ("1e3" is none), and no more than 64 bits hold.
+std::optional<std::uint64_t> read_whole_number(std::string_view text);
+// A check of options: such a number from `least` to `most`.
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most);
+
 void add_common_options(CLI::App& app, CommonOptions& options);
 void add_model_argument(CLI::App& app, std::string& model);
 void add_kv_option(CLI::App& app, std::optional<kernels::KvType>& kv_type);

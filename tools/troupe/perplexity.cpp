@@ -65,13 +65,13 @@ Action add_perplexity(CLI::App& app) {
       ->required()
       ->type_name("FILE");
   app.add_option("--window", options->window, "Tokens of a window")
-      ->check(CLI::Range(2, 1 << 24))
+      ->check(whole_number(2, 1 << 24))
       ->capture_default_str();
   app.add_option("--windows", options->windows, "How many, from the beginning of the text")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
-      ->check(CLI::Range(1, 1024));
+      ->check(whole_number(1, 1024));
   add_kv_option(app, options->kv_type);
   add_common_options(app, options->common);
   app.footer(

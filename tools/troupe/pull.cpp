@@ -55,12 +55,12 @@ Action add_pull(CLI::App& app) {
   app.add_option("--sha256", options->sha256, "What the file must hash to")->type_name("HEX");
   app.add_option("--timeout", options->request.limits.timeout_seconds,
                  "Give up when no byte has come for so long")
-      ->check(CLI::Range(1, 86400))
+      ->check(whole_number(1, 86400))
       ->type_name("SECONDS")
       ->capture_default_str();
   app.add_option("--connections", options->request.limits.connections_max,
                  "At once, for files over 16 MiB")
-      ->check(CLI::Range(1, 16))
+      ->check(whole_number(1, 16))
       ->type_name("N")
       ->capture_default_str();
   add_common_options(app, options->common);

@@ -202,19 +202,11 @@ int run(Options& options) {
                  : answer_once(open->cluster, options, watch);
 }
 
-// CLI11 takes -1 and what is over 2^64 for the largest number there is.
-std::string whole_number(const std::string& text) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc() && end == text.data() + text.size()) return "";
-  return "'" + text + "' is no whole number from 0 to 2^64 - 1";
-}
-
 // The steps of sampling beyond temperature and top-p; model/sampler.h says in which order they go.
 void add_sampling_options(CLI::App& app, Options& options) {
   model::SamplingParams& sampling = options.request.sampling;
   app.add_option("--top-k", sampling.top_k, "Draw from this many likeliest [0: all]")
-      ->check(CLI::Range(0, 1 << 24))
+      ->check(whole_number(0, 1 << 24))
       ->type_name("N");
   app.add_option("--min-p", sampling.min_p,
                  "Draw from those with this share of the likeliest one's probability [0]");
@@ -232,7 +224,7 @@ void add_sampling_options(CLI::App& app, Options& options) {
       ->type_name("ID=VALUE");
   app.add_option("--logprobs", sampling.logprobs,
                  "Log-probabilities of each token and the N likeliest: on stderr, or in --json")
-      ->check(CLI::Range(0, 20))
+      ->check(whole_number(0, 20))
       ->type_name("N");
 }
 
@@ -241,7 +233,7 @@ void add_generation_options(CLI::App& app, Options& options) {
   app.add_flag("--raw", request.raw, "Go on from the prompt as it is, without the chat template");
   app.add_option("--system", request.system, "A system message before the prompt");
   app.add_option("-n,--max-tokens", request.max_tokens, "At most this many tokens")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--temperature", request.sampling.temperature,
                  "0 takes the likeliest token; more draws more freely")
@@ -251,15 +243,16 @@ void add_generation_options(CLI::App& app, Options& options) {
   add_sampling_options(app, options);
   options.seed = app.add_option("--seed", request.sampling.seed,
                                 "The same seed gives the same text [drawn, and said on stderr]")
-                     ->check(whole_number);
+                     ->check(whole_number(0, UINT64_MAX))
+                     ->type_name("N");
   app.add_option("--stop", request.stop, "End before this text; can be given again")
       ->allow_extra_args(false)
       ->type_name("TEXT");
   app.add_option("-t,--threads", options.threads, "Threads of this process [every usable CPU]")
-      ->check(CLI::Range(1, 1024));
+      ->check(whole_number(1, 1024));
   app.add_option("-c,--context", request.context,
                  "Positions that prompt and answer may take [the model's limit]")
-      ->check(CLI::Range(1, 1 << 24));
+      ->check(whole_number(1, 1 << 24));
   add_kv_option(app, options.request.kv_type);
   app.add_option("--layers", options.layers,
                  "Which node gets which layers, in the order of `troupe nodes`, e.g. 0-14,15-29");
