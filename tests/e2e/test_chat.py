@@ -35,6 +35,8 @@ def test_chat_ends_at_the_end_of_input(alone):
     outcome = alone.troupe("run", harness.MODEL, "-n", 5, input="Hello\n\nAgain\n")
     assert outcome.status == 0
     assert outcome.err.count("tokens/s, ") == 4, outcome.err  # two turns, two rates each
+    assert outcome.err.count("answer ended at -n 5 tokens") == 2, outcome.err
+    assert "plain text" not in outcome.err
     assert alone.troupe("run", harness.MODEL, input="").status == 0
 
 

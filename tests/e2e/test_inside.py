@@ -108,6 +108,22 @@ def test_a_chat_with_a_folder_needs_no_raw(place):
 
 
 @pytest.mark.no_model
+def test_a_chat_without_a_template_is_plain_text(place):
+    """A turn goes on from all that was written so far, and that is said at the start."""
+    folder = Folder(place.folder / "model", {})
+    words = ("run", folder.path, "-n", 4)
+    first = place.json(*words, "--raw", "ab")["text"]
+    second = place.json(*words, "--raw", f"ab{first}\ncd")["text"]
+    talk = place.troupe(*words, input="ab\ncd\n")
+    assert talk.status == 0 and talk.out == f"{first}\n{second}\n", str(talk)
+    assert talk.err.count("has no chat template: turns are plain text") == 1, str(talk)
+    again = place.troupe(*words, input="ab\n/clear\nab\n")
+    assert again.out == f"{first}\n{first}\n", str(again)
+    with_system = place.json(*words, "--raw", "S\nab")["text"]
+    assert place.troupe(*words, "--system", "S", input="ab\n").out == with_system + "\n"
+
+
+@pytest.mark.no_model
 def test_special_tokens_of_a_folder(place, messages):
     """tokenizer_config.json says which they are, else special_tokens_map.json, in two notations."""
     template = "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}"

@@ -37,6 +37,17 @@ def test_stop_text_and_length(alone):
     assert cut["text"] == whole["text"][:whole["text"].index(middle)]
 
 
+def test_a_cut_answer_says_so(alone):
+    words = ("run", harness.MODEL, "Count: 1, 2, 3,", "--raw")
+    said = alone.troupe(*words, "-n", 20).err
+    assert "answer ended at -n 20 tokens; a larger -n" in said, said
+    said = alone.troupe(*words, "-n", 20, "-c", 16).err
+    assert "answer ended where the context of 16 positions is full; a larger -c" in said, said
+    assert alone.json(*words, "-n", 20, "-c", 16)["finish_reason"] == "length"
+    assert "answer ended" not in alone.troupe(*words, "-n", 20, "--stop", "5").err
+    assert "answer ended" not in alone.troupe("run", harness.MODEL, "Say hello.", "-n", 200).err
+
+
 def test_text_and_stdin_and_ids_are_one(alone):
     text = "The capital of France is"
     answers = [alone.json("run", harness.MODEL, text, "--raw", "-n", 4),

@@ -20,11 +20,53 @@ bool is_blank(const std::string& text) {
   return text.find_first_not_of(" \t\r\n") == std::string::npos;
 }
 
+// What was said, as messages, or as one text where the model has no template for them.
+class Conversation {
+ public:
+  Conversation(GenerateRequest request, bool plain)
+      : request_(std::move(request)), system_(request_.system), plain_(plain) {
+    request_.system.clear();
+    request_.raw = plain_;
+    begin_anew();
+  }
+  void begin_anew() {
+    request_.messages.clear();
+    text_ = plain_ && !system_.empty() ? system_ + "\n" : "";
+    if (!plain_ && !system_.empty()) request_.messages.push_back({"system", system_});
+    begun_ = false;
+  }
+  const GenerateRequest& ask(const std::string& message) {
+    if (plain_) {
+      request_.prompt = text_ + message;
+    } else {
+      request_.messages.push_back({"user", message});
+    }
+    return request_;
+  }
+  void remember(const std::string& answer) {
+    if (plain_) {
+      text_ = request_.prompt + answer + "\n";
+    } else {
+      request_.messages.push_back({"assistant", answer});
+    }
+    begun_ = true;
+  }
+  void take_back() {
+    if (!plain_) request_.messages.pop_back();
+  }
+  // A turn has been answered.
+  bool begun() const { return begun_; }
+
+ private:
+  GenerateRequest request_;
+  std::string system_, text_;
+  bool plain_, begun_ = false;
+};
+
 // One turn: the message goes in, the answer is printed and remembered. What failed is forgotten, so
 // that the next message starts from a conversation that works.
-void answer(Cluster& cluster, GenerateRequest& request, const std::string& message,
-            SignalWatch& watch) {
-  request.messages.push_back({"user", message});
+void answer(Cluster& cluster, Conversation& talk, const std::string& message, SignalWatch& watch) {
+  const GenerateRequest& request = talk.ask(message);
   watch.clear();
   Result<GenerateResult> result = cluster.generate(
       request, [&watch](const TokenEvent& event) { return show_token(event, watch); });
@@ -36,13 +78,14 @@ void answer(Cluster& cluster, GenerateRequest& request, const std::string& messa
                         : result->finish_reason == "error" ? result->error
                                                            : Status::ok();
   if (!failed) {
-    const bool long_talk = failed.code() == Code::kInvalidArgument && request.messages.size() > 2;
+    const bool long_talk = failed.code() == Code::kInvalidArgument && talk.begun();
     say(failed.message() + (long_talk ? "; /clear forgets the conversation so far" : ""));
-    request.messages.pop_back();
+    talk.take_back();
     return;
   }
-  request.messages.push_back({"assistant", result->text});
+  talk.remember(result->text);
   if (stopped) say("stopped");
+  say_cut_off(request, *result);
   say_summary(*result);
 }
 
@@ -66,14 +109,26 @@ void say_summary(const GenerateResult& result) {
       format_number(result.ttft_ms, 0) + " ms; " + stages);
 }
 
-int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch) {
-  const std::string system = request.system;
-  request.system.clear();
-  const auto begin_anew = [&] {
-    request.messages.clear();
-    if (!system.empty()) request.messages.push_back({"system", system});
-  };
-  begin_anew();
+void say_cut_off(const GenerateRequest& request, const GenerateResult& result) {
+  if (result.finish_reason != "length") return;
+  const std::size_t tokens = result.token_ids.size();
+  if (tokens >= static_cast<std::size_t>(request.max_tokens)) {
+    return say("answer ended at -n " + std::to_string(request.max_tokens) +
+               " tokens; a larger -n lets it go on");
+  }
+  say("answer ended where the context of " +
+      std::to_string(result.prompt_token_ids.size() + tokens) + " positions is full; " +
+      (request.context > 0 ? "a larger -c or a shorter prompt leaves more room"
+                           : "it is the model's: a shorter prompt leaves more room"));
+}
+
+int chat(Cluster& cluster, GenerateRequest request, bool plain, SignalWatch& watch) {
+  if (plain) {
+    say(request.model +
+        " has no chat template: turns are plain text, and the model goes on from "
+        "what was written so far");
+  }
+  Conversation talk(std::move(request), plain);
   if (::isatty(0)) say(kHelp);
   LineReader reader(watch);
   for (;;) {
@@ -93,12 +148,12 @@ int chat(Cluster& cluster, GenerateRequest request, SignalWatch& watch) {
     if (message == "/help") {
       say(kHelp);
     } else if (message == "/clear" || message == "/reset") {
-      begin_anew();
+      talk.begin_anew();
       say("the conversation begins anew");
     } else if (message[0] == '/' && message.find_first_of(" \n") == std::string::npos) {
       say("there is no command " + message + "; " + kHelp);
     } else {
-      answer(cluster, request, message, watch);
+      answer(cluster, talk, message, watch);
     }
   }
 }

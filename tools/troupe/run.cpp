@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <troupe/model/chat_source.h>
+#include <troupe/model/tensor_source.h>
 #include <troupe/tools/troupe/chat.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/ids.h>
@@ -176,9 +178,22 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
     say(answer.error.message());
     return result ? kExitFailure : exit_status(result.code());
   }
-  if (!options.common.json) say_summary(answer);
+  if (!options.common.json) {
+    say_cut_off(options.request, answer);
+    say_summary(answer);
+  }
   if (watch.asked_to_end()) return kExitTerminated;
   return watch.count() > 0 ? kExitInterrupted : kExitOk;
+}
+
+// Known of models that are here: what only the cluster has is asked with its template.
+bool lacks_chat_template(const model::Store& store, const std::string& name) {
+  const Result<std::filesystem::path> path = store.resolve(name);
+  if (!path) return false;
+  const auto model = model::open_model(path->string());
+  if (!model) return false;
+  const Result<std::string> source = model::chat_source((*model)->header(), /*with_tools=*/false);
+  return source && source->empty();
 }
 
 int run(Options& options) {
@@ -197,9 +212,8 @@ int run(Options& options) {
   Result<OpenCluster> open = open_cluster(home, options.cluster, options.threads);
   if (!open) return fail(open.status(), json);
   SignalWatch watch;
-  const bool is_chat = !options.has_prompt && !options.has_ids;
-  return is_chat ? chat(open->cluster, options.request, watch)
-                 : answer_once(open->cluster, options, watch);
+  if (options.has_prompt || options.has_ids) return answer_once(open->cluster, options, watch);
+  return chat(open->cluster, options.request, lacks_chat_template(**store, *model), watch);
 }
 
 // The steps of sampling beyond temperature and top-p; model/sampler.h says in which order they go.
