@@ -111,6 +111,32 @@ def test_cut_and_resumed_by_the_next_process(place, server, flags, content):
     assert bytes_of(place.json("pull", server.url(), *flags)) == content
 
 
+def test_what_was_begun_is_shown_and_removed(place, server, flags, content):
+    cut_for_good(place, server, server.url(), *flags, "--connections", "1")
+    listed = place.troupe("ls", "--json")
+    begun = json.loads(listed.out)["unfinished"]
+    assert [(one["name"], one["bytes"]) for one in begun] == [("mine", len(content))], begun
+    assert 0 < begun[0]["received_bytes"] < len(content)
+    assert pathlib.Path(begun[0]["path"]) == parts(place)[0]
+    assert "unfinished: mine, " in listed.err and "troupe rm mine" in listed.err, str(listed)
+    assert "mine" not in place.troupe("ls").out
+    assert place.troupe("rm", "other").status == 1 and len(parts(place)) == 1
+    removed = place.json("rm", "mine")
+    assert removed["freed_bytes"] == len(content) and removed["sha256"] is None
+    partial = place.folder / "client" / "store" / "partial"
+    assert list(partial.iterdir()) == [] and place.json("ls")["unfinished"] == []
+    # Beside a model of the same name it goes with the model.
+    place.json("pull", server.url(), *flags)
+    (partial / "left.part").write_bytes(b"x" * 1000)
+    (partial / "left.json").write_text(json.dumps(
+        {"bytes": 1000, "validator": "", "missing": [[10, 1000]], "model": "mine"}))
+    (partial / "nameless.part").write_bytes(b"y" * 10)
+    assert place.json("rm", "mine")["freed_bytes"] == len(content) + 1000
+    assert [path.name for path in partial.iterdir()] == ["nameless.part"]
+    assert "what was fetched of nameless.part" in place.troupe("rm", "nameless.part").out
+    assert place.troupe("rm", "mine").status == 1
+
+
 def test_cut_without_a_word(place, server, flags):
     server.cuts, server.cut_bytes = 1000, 0
     cut = place.troupe("pull", server.url(), *flags)
@@ -257,6 +283,7 @@ def test_what_is_no_model(place, server):
 
 def test_absent(place, server, flags):
     absent = place.troupe("pull", server.url("nothing"), *flags)
+    assert parts(place) == []
     assert absent.status == 1 and "404" in absent.err and "spelt" in absent.err, str(absent)
     assert len(server.asked) == 1, "what is not there is not asked for again"
 

@@ -31,6 +31,7 @@ struct RemoteFile {
   std::optional<std::string> sha256;  // what it must hash to, if that is known
   std::uint64_t bytes = 0;            // 0: unknown
   std::string bearer = {};            // "", or a token for the server of `url` alone
+  std::string model = {};  // the model that it is (a part of), for who finds it unfinished
 };
 struct FetchLimits {
   long timeout_seconds = 60;        // given up when no byte has come for so long

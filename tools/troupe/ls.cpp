@@ -9,6 +9,7 @@
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/output.h>
+#include <troupe/tools/troupe/part_file.h>
 #include <troupe/tools/troupe/verbs.h>
 
 namespace troupe::tools {
@@ -94,8 +95,18 @@ int list(const CommonOptions& common) {
           {entry.name, format_bytes(entry.bytes), "-", "not here: troupe pull " + entry.name});
     }
   }
+  nlohmann::json begun = nlohmann::json::array();
+  for (const Unfinished& one : unfinished_in(partial_folder(common.home))) {
+    begun.push_back({{"name", one.model},
+                     {"bytes", one.bytes},
+                     {"received_bytes", one.received},
+                     {"path", one.path.string()}});
+    say("unfinished: " + one.model + ", " + format_bytes(one.received) +
+        (one.bytes > 0 ? " of " + format_bytes(one.bytes) : "") +
+        "; the same `troupe pull` goes on with it, `troupe rm " + one.model + "` removes it");
+  }
   if (common.json) {
-    print_json({{"models", models}, {"catalogue", known}});
+    print_json({{"models", models}, {"catalogue", known}, {"unfinished", begun}});
   } else {
     print_table(rows);
   }
@@ -109,13 +120,15 @@ Action add_ls(CLI::App& app) {
   add_common_options(app, *common);
   app.footer(
       "SHARED: how much of a model's files other models have too, and which: `troupe rm` leaves\n"
-      "these.\n"
+      "these. What a `troupe pull` has begun and not ended is said on stderr.\n"
       "\n"
       "Examples:\n"
       "  troupe ls\n"
       "  troupe ls --json          {\"models\":[{\"name\",\"sha256\",\"bytes\",\"shared_bytes\",\n"
       "                            \"shared_with\":[...],\"path\"}],\"catalogue\":[{\"name\",\n"
-      "                            \"source\",\"sha256\",\"bytes\",\"about\"}]}");
+      "                            \"source\",\"sha256\",\"bytes\",\"about\"}],\n"
+      "                            \"unfinished\":[{\"name\",\"bytes\",\"received_bytes\",\n"
+      "                            \"path\"}]}");
   return [common] { return list(*common); };
 }
 

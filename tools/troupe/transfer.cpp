@@ -74,7 +74,7 @@ Result<FetchedFile> Transfer::run() {
   if (dirty_) save();
   if (ending_) {
     // Without a length there is nothing to go on from, and the disk may be full of it.
-    if (!bytes_known_) static_cast<void>(part_.clear());
+    if (!bytes_known_) forget_part(part_.path());
     return *ending_;
   }
   return FetchedFile{part_.path(), promised_sha256_};
@@ -84,7 +84,8 @@ void Transfer::save() {
   saved_ = Clock::now();
   if (!bytes_known_) return;
   dirty_ = false;
-  if (Status saved = part_.save(plan_, validator_); !saved && !ending_) end_with(std::move(saved));
+  if (Status saved = part_.save(plan_, validator_, remote_.model); !saved && !ending_)
+    end_with(std::move(saved));
 }
 
 // As many connections as the plan has pieces for. Until the server has answered, a single one finds
