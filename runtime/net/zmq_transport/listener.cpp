@@ -39,6 +39,7 @@ Status bind_error(const std::string& at, int error) {
 Listener::~Listener() {
   if (socket_.is_open()) shared_.poller.remove(socket_.fd());
   if (monitor_.is_open()) shared_.poller.remove(monitor_.fd());
+  socket_.close();  // before its monitor
 }
 
 Status Listener::open(Channel channel, const std::string& address, std::uint16_t port) {

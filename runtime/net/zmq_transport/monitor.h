@@ -17,7 +17,8 @@ struct MonitorEvent {
 class Monitor {
  public:
   Monitor() = default;
-  // Before the watched socket binds or connects. The monitor is closed before or after it.
+  // Before the watched socket binds or connects. The socket is closed first, which ends its events:
+  // an I/O thread with an event that nobody reads would wait for ever.
   static Result<Monitor> watch(const Context& context, Socket& watched);
   std::optional<MonitorEvent> next();
   int fd() const { return socket_.fd(); }

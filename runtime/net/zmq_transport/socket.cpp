@@ -87,7 +87,11 @@ Socket& Socket::operator=(Socket&& other) noexcept {
 }
 
 void Socket::close() {
-  if (handle_ != nullptr) zmq_close(std::exchange(handle_, nullptr));
+  if (handle_ == nullptr) return;
+  // No events from here on: an I/O thread that has one for a monitor which nobody reads any more
+  // waits for ever, and every connection of the process with it.
+  zmq_socket_monitor(handle_, nullptr, 0);
+  zmq_close(std::exchange(handle_, nullptr));
 }
 
 void Socket::set(int option, int value) { set_option(handle_, option, &value, sizeof value); }

@@ -306,6 +306,21 @@ TEST_CASE("transport: waiting for a handshake costs no CPU", "[transport]") {
   ::close(silent);
 }
 
+// What still happens to a socket that was closed is nobody's to hear, and must hold nobody up.
+TEST_CASE("transport: dials that are given up at any moment hold up no other", "[transport]") {
+  Peer server, client;
+  server.transport->allow(client.key, Role::kNode);
+  for (unsigned i = 0; i < 300; ++i) {
+    const PublicKey nobody = make_key_pair().public_key;
+    // A handshake that fails, or no answer at all.
+    const Endpoint endpoint = i % 2 == 0 ? server.endpoint : Endpoint{"127.0.0.1", 1};
+    client.transport->dial(nobody, endpoint, Channel::kControl);
+    std::this_thread::sleep_for(std::chrono::microseconds(i * 37 % 3000));
+    client.transport->disconnect(nobody);
+  }
+  CHECK(client.dial(server, Channel::kControl));
+}
+
 TEST_CASE("transport: who listens with another key is not spoken to", "[transport]") {
   Peer server, client;
   server.transport->allow(client.key, Role::kNode);
