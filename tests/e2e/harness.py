@@ -58,13 +58,14 @@ class Place:
         self.env["HOME"] = str(self.folder)
         self.env["TROUPE_HOME"] = str(self.folder / "client")
         self.processes = []
+        self.inside = ()  # words before every command: the namespace that clients run in
 
     def troupe(self, *words, env=None, timeout=ANSWER_SECONDS, **more):
         """Runs the program to its end. `input` (text) is its stdin, nothing otherwise."""
         if "input" not in more:
             more["stdin"] = subprocess.DEVNULL
         began = time.monotonic()
-        done = subprocess.run([TROUPE, *map(str, words)], env={**self.env, **(env or {})}, text=True,
+        done = subprocess.run([*self.inside, TROUPE, *map(str, words)], env={**self.env, **(env or {})}, text=True,
                               encoding="utf-8", errors="replace", stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=timeout, check=False, **more)
         return Outcome(words, done, time.monotonic() - began)
@@ -77,16 +78,17 @@ class Place:
         assert len(lines) == 1, f"one object was expected on stdout: {outcome}"
         return json.loads(lines[0])
 
-    def spawn(self, *words, env=None, **more):
+    def spawn(self, *words, env=None, inside=None, **more):
         """Starts the program and returns its Popen; close() ends it."""
         more.setdefault("stdin", subprocess.DEVNULL)
-        process = subprocess.Popen([TROUPE, *map(str, words)], env={**self.env, **(env or {})},
-                                   **more)
+        command = [*(self.inside if inside is None else inside), TROUPE, *map(str, words)]
+        process = subprocess.Popen(command, env={**self.env, **(env or {})}, **more)
         self.processes.append(process)
         return process
 
-    def start(self, name, *flags, port=None, env=None, threads=1):
-        return Daemon(self, name, port or free_port(), flags, env, threads)
+    def start(self, name, *words, port=None, env=None, threads=1, host="127.0.0.1", inside=None,
+              flags=()):
+        return Daemon(self, name, port or free_port(), (*words, *flags), env, threads, host, inside)
 
     def close(self):
         for process in self.processes:
@@ -103,15 +105,15 @@ class Place:
 class Daemon:
     """One `troupe start`, ready when the constructor returns."""
 
-    def __init__(self, place, name, port, flags, env, threads):
+    def __init__(self, place, name, port, flags, env, threads, host, inside):
         self.name, self.port, self.place = name, port, place
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"{host}:{port}"
         self.home = place.folder / name
         self.log = place.folder / (name + ".log")
         with open(self.log, "ab") as log:
             self.process = place.spawn(
                 "start", "--json", "--home", self.home, "--name", name, "--threads", threads,
-                "--listen", self.address, *flags, env=env, stdout=subprocess.PIPE, stderr=log)
+                "--listen", self.address, *flags, env=env, inside=inside, stdout=subprocess.PIPE, stderr=log)
         readable, _, _ = select.select([self.process.stdout], [], [], READY_SECONDS)
         line = self.process.stdout.readline() if readable else b""
         if not line:
@@ -136,20 +138,31 @@ class Daemon:
 
 
 class Cluster:
-    """A head and its nodes; `envs` gives each daemon its environment, the head first."""
+    """A head and its nodes; `envs` gives each daemon its environment, the head first. On a
+    `network` (namespaces.py) each has a machine of its own, and clients run on the head's."""
 
-    def __init__(self, folder, nodes, envs=(), threads=(), head_flags=()):
+    def __init__(self, folder, nodes, envs=(), threads=(), head_flags=(), network=None):
         self.place = Place(folder)
+        self.network = network
+        if network:
+            self.place.inside = network.inside(0)
         env = list(envs) + [None] * (nodes + 1 - len(envs))
         count = list(threads) + [1] * (nodes + 1 - len(threads))
         try:
             self.head = self.place.start("head", "--head", *head_flags, env=env[0],
-                                         threads=count[0])
+                                         threads=count[0], **self.machine(0))
             self.nodes = [self.place.start(f"node-{i}", "--join", self.head.join, env=env[i],
-                                           threads=count[i]) for i in range(1, nodes + 1)]
+                                           threads=count[i], **self.machine(i))
+                          for i in range(1, nodes + 1)]
         except BaseException:
             self.place.close()
             raise
+
+    def machine(self, i):
+        """Where daemon i runs, as arguments of Place.start; the head is 0."""
+        if not self.network:
+            return {}
+        return {"host": self.network.host(i), "inside": self.network.inside(i)}
 
     def run(self, *words, **more):
         return self.place.json("run", MODEL, *words, "--cluster", self.head.address, **more)
