@@ -295,8 +295,9 @@ bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
 }  // namespace
 
 bulk_actor spawn_bulk(caf::actor_system& system, BulkSetup setup) {
-  return system.spawn<caf::detached>(bulk_behavior,
-                                     std::make_shared<const BulkSetup>(std::move(setup)));
+  const Setup shared = std::make_shared<const BulkSetup>(std::move(setup));
+  return shared->detached ? system.spawn<caf::detached>(bulk_behavior, shared)
+                          : system.spawn(bulk_behavior, shared);
 }
 
 }  // namespace troupe::actors

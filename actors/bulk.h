@@ -20,6 +20,7 @@ struct BulkSetup {
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
   std::shared_ptr<std::atomic<std::uint64_t>> bytes_in;
+  bool detached = true;  // false in tests that schedule every actor themselves
 };
 bulk_actor spawn_bulk(caf::actor_system& system, BulkSetup setup);
 

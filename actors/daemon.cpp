@@ -160,7 +160,7 @@ std::optional<Status> Daemon::wait_for(int timeout_ms) {
 }
 
 int Daemon::stalled_ms() const {
-  return static_cast<int>((actors::monotonic_us() - *impl_->moved_us) / 1000);
+  return static_cast<int>((monotonic_us() - *impl_->moved_us) / 1000);
 }
 
 namespace {

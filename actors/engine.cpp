@@ -6,11 +6,6 @@
 
 namespace troupe::actors {
 
-std::int64_t monotonic_us() {
-  using namespace std::chrono;
-  return duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
-}
-
 namespace {
 
 // Before the template is filled in, so that the byte counts in what was given.

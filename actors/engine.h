@@ -9,6 +9,7 @@
 #include <troupe/actors/engine_state.h>
 #include <troupe/actors/link.h>
 #include <troupe/model/chat_template.h>
+#include <troupe/runtime/clock.h>
 
 // A deployment's engine: prompts in, tokens out. Turns a Submit into token ids (chat template,
 // tokenizer), drives EngineState, sends its steps to the first stage and its events to the sinks.
@@ -55,8 +56,5 @@ Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
                                                   const model::Tokenizer& tokenizer,
                                                   const model::ChatTemplate* chat_template,
                                                   const std::optional<std::tm>& now = {});
-
-// Microseconds of the monotonic clock.
-std::int64_t monotonic_us();
 
 }  // namespace troupe::actors

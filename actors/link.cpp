@@ -7,7 +7,8 @@ std::uint64_t next_request_id() {
   return next++;
 }
 
-Result<std::shared_ptr<Link>> Link::open(const net::TransportOptions& options) {
+Result<std::shared_ptr<Link>> Link::open(const net::TransportOptions& options,
+                                         const TransportMaker& maker) {
   std::shared_ptr<Link> link(new Link);
   link->identity_ = options.identity;
   link->incarnation_ = options.incarnation;
@@ -26,7 +27,7 @@ Result<std::shared_ptr<Link>> Link::open(const net::TransportOptions& options) {
   handlers.on_peer_left = [raw](const net::PublicKey& peer, net::Channel channel) {
     raw->deliver(PeerEvent{PeerEvent::Kind::kLeft, peer, channel, Status::ok()});
   };
-  auto transport = net::make_zmq_transport(options, std::move(handlers));
+  auto transport = maker(options, std::move(handlers));
   if (!transport) return transport.status();
   link->transport_ = std::move(*transport);
   return link;

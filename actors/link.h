@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,10 +31,15 @@ struct LinkCounters {
   std::uint64_t undecodable_frames = 0;  // a body that is not what its type says
 };
 
+// Makes the transport of a link; tests have others than ZeroMQ's.
+using TransportMaker = std::function<Result<std::unique_ptr<net::Transport>>(
+    const net::TransportOptions&, net::Handlers)>;
+
 class Link : public std::enable_shared_from_this<Link> {
  public:
   // With sockets. Errors: those of net::make_zmq_transport.
-  static Result<std::shared_ptr<Link>> open(const net::TransportOptions& options);
+  static Result<std::shared_ptr<Link>> open(const net::TransportOptions& options,
+                                            const TransportMaker& maker = net::make_zmq_transport);
   // Without: frames to ourselves only.
   static std::shared_ptr<Link> loopback();
   ~Link();

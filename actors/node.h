@@ -17,6 +17,11 @@
 
 namespace troupe::actors {
 
+// Makes a stage of its parts: model::Stage::load, but for tests that compute nothing.
+using StageLoader = std::function<Result<std::unique_ptr<model::Stage>>(
+    const model::TensorSource& source, const model::ModelConfig& config, model::LayerRange range,
+    Device& device, const model::StageOptions& options)>;
+
 struct NodeSetup {
   std::filesystem::path home;
   std::string name;
@@ -29,6 +34,7 @@ struct NodeSetup {
   std::shared_ptr<model::Store> store;
   bulk_actor bulk;
   device_actor device;  // null: this process holds no layers
+  StageLoader load = model::Stage::load;
   int threads = 0;
   kernels::Isa isa = kernels::Isa::kScalar;
   std::uint64_t memory_bytes = 0;

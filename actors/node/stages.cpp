@@ -93,8 +93,8 @@ void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
         const auto load = [&]() -> Result<std::unique_ptr<model::Stage>> {
           TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(order->manifest));
           TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-          return model::Stage::load(*source, config, {order->layer_begin, order->layer_end}, device,
-                                    options);
+          return setup->load(*source, config, {order->layer_begin, order->layer_end}, device,
+                             options);
         };
         auto loaded = load();
         auto result = std::make_shared<StageResult>();

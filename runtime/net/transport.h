@@ -71,6 +71,10 @@ struct Handlers {
 };
 
 struct Counters {
+  struct Flow {
+    std::uint64_t frames = 0, bytes = 0;  // of whole frames, header and all
+  };
+  std::array<Flow, kChannels> in, out;  // by channel
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t rejected_header = 0, rejected_checksum = 0, rejected_sequence = 0;
   std::uint64_t rejected_cluster = 0;

@@ -11,8 +11,10 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/net/zmq_transport/dial.h>
 #include <troupe/runtime/net/zmq_transport/listener.h>
+#include <troupe/runtime/net/zmq_transport/zap.h>
 
 // The transport over ZeroMQ: the calls of other threads become commands, and one thread that owns
 // every socket works through commands, authentication, listeners and dials, in this order.

@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/net/zmq_transport/dial.h>
 
 namespace troupe::net::zmq {
@@ -239,7 +240,7 @@ bool Dial::receive() {
       return i > 0 || socket_ready_.ready;
     }
     Status other_version;
-    auto frame = shared_.gate.admit(source, parts_, &other_version);
+    auto frame = admit(shared_.gate, source, parts_, &other_version);
     if (frame) shared_.deliver(std::move(*frame));
     if (!other_version) {
       lost(monotonic_us(), other_version.with_context(name()), true);

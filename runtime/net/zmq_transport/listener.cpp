@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <troupe/runtime/net/zmq_transport/listener.h>
+#include <troupe/runtime/net/zmq_transport/zap.h>
 
 namespace troupe::net::zmq {
 namespace {
@@ -128,7 +129,7 @@ void Listener::take(const std::string& id) {
   Status other_version;
   const bool notice =
       parts_.count > 0 && wire::type_of_any_version(parts_.part[0].bytes()) == wire::kVersionNotice;
-  std::optional<InFrame> frame = shared_.gate.admit(source, parts_, &other_version);
+  std::optional<InFrame> frame = admit(shared_.gate, source, parts_, &other_version);
   if (!other_version && !notice) tell_version(id);
   if (!frame) return;
   OutletPtr outlet;

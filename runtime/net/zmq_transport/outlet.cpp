@@ -52,12 +52,7 @@ Flushed flush(Socket& socket, Outlet& outlet, const std::string* routing_id, int
     }
     outlet.queue.pop_front();
     outlet.waiting.fetch_sub(1, std::memory_order_relaxed);
-    counters.add(counters.frames_out);
-    counters.add(counters.bytes_out, wire::kHeaderBytes + body_bytes + payload_bytes);
-    if (outlet.channel == Channel::kActivations) {
-      counters.add(counters.activation_bytes_out, payload_bytes);
-    }
-    if (outlet.channel == Channel::kBulk) counters.add(counters.bulk_bytes_out, payload_bytes);
+    counters.sent(outlet.channel, wire::kHeaderBytes + body_bytes + payload_bytes, payload_bytes);
   }
   return outlet.queue.empty() ? Flushed::kAll : Flushed::kBlocked;
 }

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <vector>
 
-#include <troupe/runtime/net/zmq_transport/counters.h>
+#include <troupe/runtime/net/counters.h>
 #include <troupe/runtime/net/zmq_transport/socket.h>
 
 // Ways out: one Outlet a connection, with the bounded queue of what cannot go yet, and the

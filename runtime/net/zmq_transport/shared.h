@@ -2,8 +2,8 @@
 
 #include <unordered_map>
 
-#include <troupe/runtime/net/zmq_transport/gate.h>
 #include <troupe/runtime/net/zmq_transport/outlet.h>
+#include <troupe/runtime/net/zmq_transport/parts.h>
 #include <troupe/runtime/net/zmq_transport/poller.h>
 
 // What the sockets of one transport share. Destroyed after all of them.

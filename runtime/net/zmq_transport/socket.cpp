@@ -2,6 +2,7 @@
 #include <cstring>
 #include <utility>
 
+#include <troupe/runtime/net/gate.h>
 #include <troupe/runtime/net/zmq_transport/socket.h>
 
 namespace troupe::net::zmq {
@@ -129,34 +130,6 @@ int Socket::send(Message& message, bool more) {
     }
     if (zmq_errno() != EINTR) return zmq_errno();
   }
-}
-
-std::uint64_t body_bytes_max(Channel channel) {
-  return channel == Channel::kBulk ? wire::kBulkPayloadBytesMax : wire::kBodyBytesMax;
-}
-
-std::uint64_t payload_bytes_max(Channel channel) {
-  switch (channel) {
-    case Channel::kControl:
-      return wire::kBulkPayloadBytesMax;
-    case Channel::kActivations:
-      return wire::kPayloadBytesMax;
-    case Channel::kBulk:
-      return wire::kBulkPayloadBytesMax;
-  }
-  return 0;
-}
-
-const char* channel_name(Channel channel) {
-  switch (channel) {
-    case Channel::kControl:
-      return "control";
-    case Channel::kActivations:
-      return "activations";
-    case Channel::kBulk:
-      return "bulk";
-  }
-  return "unknown";
 }
 
 void set_channel_options(Socket& socket, Channel channel, int handshake_timeout_ms) {

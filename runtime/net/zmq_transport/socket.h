@@ -87,8 +87,5 @@ class Socket {
 void set_channel_options(Socket& socket, Channel channel, int handshake_timeout_ms);
 // "tcp://127.0.0.1:7700"; sets IPv6 on the socket for such an address.
 std::string tcp_address(Socket& socket, const std::string& address, std::uint16_t port);
-std::uint64_t body_bytes_max(Channel channel);
-std::uint64_t payload_bytes_max(Channel channel);
-const char* channel_name(Channel channel);
 
 }  // namespace troupe::net::zmq

@@ -1,32 +1,10 @@
 #include <array>
 #include <cstring>
 
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/net/zmq_transport/zap.h>
 
 namespace troupe::net::zmq {
-
-std::size_t KeyHash::operator()(const PublicKey& key) const {
-  std::size_t value;
-  std::memcpy(&value, key.data(), sizeof value);
-  return value;
-}
-
-void AllowList::allow(const PublicKey& key, Role role) {
-  std::lock_guard lock(mutex_);
-  roles_[key] = role;
-}
-
-void AllowList::revoke(const PublicKey& key) {
-  std::lock_guard lock(mutex_);
-  roles_.erase(key);
-}
-
-std::optional<Role> AllowList::role(const PublicKey& key) const {
-  std::lock_guard lock(mutex_);
-  const auto found = roles_.find(key);
-  if (found == roles_.end()) return std::nullopt;
-  return found->second;
-}
 
 Result<ZapServer> ZapServer::open(const Context& context) {
   ZapServer server;
@@ -65,7 +43,7 @@ bool ZapServer::serve(const AllowList& allowed, AtomicCounters& counters) {
     }
     if (!granted) {
       counters.add(counters.refused_keys);
-      const std::int64_t now = monotonic_ms();
+      const std::int64_t now = monotonic_us() / 1000;
       if (now - logged_ms_ >= 1000) {
         logged_ms_ = now;
         log(LogLevel::kWarning, "refused a connection from " +

@@ -1,34 +1,16 @@
 #pragma once
 
-#include <mutex>
-#include <optional>
-#include <unordered_map>
-
 #include <troupe/runtime/log.h>
-#include <troupe/runtime/net/zmq_transport/counters.h>
+#include <troupe/runtime/net/allow_list.h>
+#include <troupe/runtime/net/counters.h>
 #include <troupe/runtime/net/zmq_transport/socket.h>
 
-// Who may connect: the allow-list (any thread) and ZeroMQ's authentication protocol (RFC 27), which
-// asks it once a handshake (transport thread).
+// ZeroMQ's authentication protocol (RFC 27), which asks the allow-list once a handshake. Transport
+// thread only.
 
 namespace troupe::net::zmq {
 
 constexpr const char* kZapDomain = "troupe";
-
-struct KeyHash {
-  std::size_t operator()(const PublicKey& key) const;
-};
-
-class AllowList {
- public:
-  void allow(const PublicKey& key, Role role);
-  void revoke(const PublicKey& key);
-  std::optional<Role> role(const PublicKey& key) const;
-
- private:
-  mutable std::mutex mutex_;
-  std::unordered_map<PublicKey, Role, KeyHash> roles_;
-};
 
 class ZapServer {
  public:

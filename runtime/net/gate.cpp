@@ -1,58 +1,49 @@
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <new>
 
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
-#include <troupe/runtime/net/zmq_transport/gate.h>
+#include <troupe/runtime/net/gate.h>
 
-namespace troupe::net::zmq {
+namespace troupe::net {
 namespace {
 
 // Processes of one key (enrolling machines, restarts) whose sequences are remembered a channel.
 constexpr std::size_t kSendersMax = 32;
-constexpr std::size_t kAlignment = 64;
-
-// Small payloads in aligned memory of their own, large ones in the message that brought them.
-Payload take_payload(Message& part) {
-  const auto bytes = part.bytes();
-  if (bytes.empty()) return {};
-  if (bytes.size() >= kSharedBytesMin) {
-    auto keep = std::make_shared<const Message>(std::move(part));
-    return {keep, keep->bytes()};
-  }
-  const std::size_t rounded = (bytes.size() + kAlignment - 1) / kAlignment * kAlignment;
-  std::shared_ptr<std::byte> copy(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)),
-                                  std::free);
-  if (!copy) throw std::bad_alloc();
-  std::memcpy(copy.get(), bytes.data(), bytes.size());
-  return {copy, {copy.get(), bytes.size()}};
-}
 
 }  // namespace
 
-bool Parts::receive(Socket& socket, Parts& parts) {
-  parts.count = 0;
-  if (!socket.receive(parts.part[0])) return false;
-  parts.count = 1;
-  parts.receive_rest(socket, parts.part[0].more());
-  return true;
+std::uint64_t body_bytes_max(Channel channel) {
+  return channel == Channel::kBulk ? wire::kBulkPayloadBytesMax : wire::kBodyBytesMax;
 }
 
-void Parts::receive_rest(Socket& socket, bool more) {
-  Message surplus;
-  while (more) {
-    Message& next = count < part.size() ? part[count] : surplus;
-    if (!socket.receive(next)) return;
-    more = next.more();
-    ++count;
+std::uint64_t payload_bytes_max(Channel channel) {
+  switch (channel) {
+    case Channel::kControl:
+      return wire::kBulkPayloadBytesMax;
+    case Channel::kActivations:
+      return wire::kPayloadBytesMax;
+    case Channel::kBulk:
+      return wire::kBulkPayloadBytesMax;
   }
+  return 0;
+}
+
+const char* channel_name(Channel channel) {
+  switch (channel) {
+    case Channel::kControl:
+      return "control";
+    case Channel::kActivations:
+      return "activations";
+    case Channel::kBulk:
+      return "bulk";
+  }
+  return "unknown";
 }
 
 void Gate::reject(AtomicCounters::Counter& counter, const PublicKey& peer, const std::string& why) {
   counters_.add(counter);
   std::int64_t& logged_ms = peers_[peer].logged_ms;
-  const std::int64_t now = monotonic_ms();
+  const std::int64_t now = monotonic_us() / 1000;
   if (now - logged_ms < 1000 || !log_enabled(LogLevel::kWarning)) return;
   logged_ms = now;
   log(LogLevel::kWarning, "dropped a frame from " + to_z85(peer) + ": " + why);
@@ -78,7 +69,8 @@ bool Gate::new_sequence(const PublicKey& peer, const wire::Header& header, Chann
   return sender->window.accept(header.sequence);
 }
 
-std::optional<InFrame> Gate::admit(const Source& source, Parts& parts, Status* other_version) {
+std::optional<InFrame> Gate::admit(const Source& source, const RawFrame& raw,
+                                   Status* other_version) {
   const auto drop = [&](AtomicCounters::Counter& counter, const std::string& why) {
     reject(counter, source.peer, why);
     return std::nullopt;
@@ -90,12 +82,11 @@ std::optional<InFrame> Gate::admit(const Source& source, Parts& parts, Status* o
     counters_.add(counters_.rejected_revoked);
     return std::nullopt;
   }
-  if (parts.count == 0 || parts.count > parts.part.size()) {
+  if (raw.parts == 0 || raw.parts > 3) {
     return drop(counters_.rejected_header,
-                "it has " + std::to_string(parts.count) + " parts, 1 to 3 are a frame");
+                "it has " + std::to_string(raw.parts) + " parts, 1 to 3 are a frame");
   }
-  const auto head = parts.part[0].bytes();
-  const Result<wire::Header> header = wire::parse_header(head, version_);
+  const Result<wire::Header> header = wire::parse_header(raw.header, version_);
   if (header.code() == Code::kFailedPrecondition) {
     *other_version = header.status();
     return drop(counters_.rejected_version, header.message());
@@ -110,9 +101,7 @@ std::optional<InFrame> Gate::admit(const Source& source, Parts& parts, Status* o
       (source.incarnation != 0 && source.incarnation != header->incarnation)) {
     return drop(counters_.rejected_header, "its sender's incarnation is not the connection's");
   }
-  const auto body = parts.count > 1 ? parts.part[1].bytes() : std::span<const std::byte>();
-  const auto payload = parts.count > 2 ? parts.part[2].bytes() : std::span<const std::byte>();
-  const Status whole = wire::verify(*header, head, body, payload);
+  const Status whole = wire::verify(*header, raw.header, raw.body, raw.payload);
   if (!whole) return drop(counters_.rejected_checksum, whole.message());
   const bool stranger = header->cluster != cluster_ && cluster_ != 0;
   if (stranger && !(header->cluster == 0 && *role == Role::kEnrol)) {
@@ -128,11 +117,9 @@ std::optional<InFrame> Gate::admit(const Source& source, Parts& parts, Status* o
   frame.role = *role;
   frame.channel = source.channel;
   frame.header = *header;
-  frame.body.assign(body.begin(), body.end());
-  counters_.add(counters_.frames_in);
-  counters_.add(counters_.bytes_in, head.size() + body.size() + payload.size());
-  if (parts.count > 2) frame.payload = take_payload(parts.part[2]);
+  frame.body.assign(raw.body.begin(), raw.body.end());
+  counters_.received(source.channel, raw.header.size() + raw.body.size() + raw.payload.size());
   return frame;
 }
 
-}  // namespace troupe::net::zmq
+}  // namespace troupe::net

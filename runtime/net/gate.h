@@ -2,31 +2,32 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <optional>
+#include <span>
+#include <string>
 #include <unordered_map>
-#include <utility>
+#include <vector>
 
+#include <troupe/runtime/net/allow_list.h>
+#include <troupe/runtime/net/counters.h>
 #include <troupe/runtime/net/sequence_window.h>
-#include <troupe/runtime/net/zmq_transport/counters.h>
-#include <troupe/runtime/net/zmq_transport/socket.h>
-#include <troupe/runtime/net/zmq_transport/zap.h>
+#include <troupe/runtime/net/transport.h>
 
 // The gate that every inbound frame passes: parts, header, checksum, role, cluster, incarnation,
-// sequence. What fails is dropped, counted, and logged at most once a second for each peer.
-// Transport thread only.
+// sequence. What fails is dropped, counted, and logged at most once a second for each peer. Every
+// transport has one; used on its thread only.
 
-namespace troupe::net::zmq {
+namespace troupe::net {
 
-// A message's parts, without the routing id; those after the third are counted and dropped.
-struct Parts {
-  std::array<Message, 3> part;
-  std::size_t count = 0;
-  // Reads one whole message. False: nothing there.
-  static bool receive(Socket& socket, Parts& parts);
-  // Reads on after a first part that has more behind it.
-  void receive_rest(Socket& socket, bool more);
+// What came over the wire as one message: up to three parts, of which the later ones may be absent.
+struct RawFrame {
+  std::size_t parts = 0;  // how many came, also beyond three
+  std::span<const std::byte> header, body, payload;
 };
+
+std::uint64_t body_bytes_max(Channel channel);
+std::uint64_t payload_bytes_max(Channel channel);
+const char* channel_name(Channel channel);
 
 // Where a message came from.
 struct Source {
@@ -42,9 +43,9 @@ class Gate {
       : allowed_(allowed), counters_(counters), version_(version) {}
   void set_cluster(std::uint64_t cluster) { cluster_ = cluster; }
   std::uint64_t cluster() const { return cluster_; }
-  // The frame, or nothing when it was dropped. Takes large payloads out of `parts`. When it was
-  // dropped for its protocol version, `other_version` says so in words.
-  std::optional<InFrame> admit(const Source& source, Parts& parts, Status* other_version);
+  // The frame without its payload, which is the caller's to take, or nothing when it was dropped.
+  // When it was dropped for its protocol version, `other_version` says so in words.
+  std::optional<InFrame> admit(const Source& source, const RawFrame& raw, Status* other_version);
   void forget(const PublicKey& peer);
   void reject(AtomicCounters::Counter& counter, const PublicKey& peer, const std::string& why);
 
@@ -68,4 +69,4 @@ class Gate {
   std::unordered_map<PublicKey, PeerState, KeyHash> peers_;
 };
 
-}  // namespace troupe::net::zmq
+}  // namespace troupe::net
