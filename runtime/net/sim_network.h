@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <troupe/runtime/net/transport.h>
+
+// A network of several hosts in one process, on virtual time, for tests: what the transport over
+// ZeroMQ promises, with the same gate and frames, and every fault that a network has. Connections
+// are ordered and lose nothing until they break; then what was on its way is lost. Deterministic:
+// a seed gives the same run. One thread calls everything, the handlers run within advance().
+//
+// Not simulated: CURVE itself (a key is believed; a damaged frame breaks its connection, as the
+// cipher would), queues that run full, names that do not resolve, other protocol versions.
+
+namespace troupe::net {
+
+using SimHost = std::size_t;
+namespace sim {
+struct Core;
+struct Connection;
+struct Frame;
+}  // namespace sim
+
+struct SimOptions {
+  std::uint64_t seed = 1;
+  std::int64_t latency_us = 300;  // one way; up to jitter_us more
+  std::int64_t jitter_us = 700;
+  // Of 10,000 frames so many are sent twice, overtake others on the activations channel, have a
+  // byte changed, or are said again later by somebody who listened.
+  unsigned duplicate = 0, reorder = 0, damage = 0, replay = 0;
+};
+
+// How often each fault has happened: it was not only ordered, a frame or a connection met it.
+struct SimFaults {
+  std::uint64_t frames = 0, duplicated = 0, reordered = 0, damaged = 0, replayed = 0;
+  std::uint64_t lost = 0;            // frames that fell with their connection
+  std::uint64_t held = 0;            // frames that a cut link or a frozen host kept waiting
+  std::uint64_t broken = 0;          // connections that broke
+  std::uint64_t timed_out = 0;       // connections closed for silence
+  std::uint64_t refused = 0;         // dials whose key was not allowed
+  std::uint64_t damaged_taken = 0;   // damaged frames that the gate let through: must stay 0
+  std::uint64_t repeated_taken = 0;  // frames that the gate let through twice: must stay 0
+  SimFaults& operator+=(const SimFaults& other);
+};
+
+class SimNetwork {
+ public:
+  explicit SimNetwork(const SimOptions& options, std::int64_t now_us);
+  ~SimNetwork();
+  SimNetwork(const SimNetwork&) = delete;
+  SimNetwork& operator=(const SimNetwork&) = delete;
+
+  // The transport of a process on `host`; endpoints are found by the text of their host and port.
+  // Destroying it is the death of the process: its connections close.
+  std::unique_ptr<Transport> open(SimHost host, const TransportOptions& options, Handlers handlers);
+
+  // When something is due next; absent: never.
+  std::optional<std::int64_t> next_us() const;
+  // Lets happen what is due until then.
+  void advance(std::int64_t now_us);
+
+  // Nothing that `from` says reaches `to`; it waits, as TCP's does, until the link is whole again
+  // or the connection is closed for silence.
+  void cut(SimHost from, SimHost to);
+  void heal(SimHost from, SimHost to);
+  void heal_all();
+  // The host does nothing: its connections stay open, what comes for it waits.
+  void freeze(SimHost host);
+  void thaw(SimHost host);
+  bool is_frozen(SimHost host) const { return frozen_.contains(host); }
+  // Breaks every connection between the two.
+  void break_between(SimHost a, SimHost b);
+
+  const SimFaults& faults() const { return faults_; }
+
+  // What tests look at: a frame on its way out, and one that the receiver's gate has let through.
+  std::function<void(SimHost from, SimHost to, const OutFrame&)> on_sent;
+  std::function<void(SimHost from, SimHost to, const InFrame&)> on_admitted;
+
+ private:
+  friend struct sim::Core;
+  using Action = std::function<void()>;
+  struct Event {
+    std::int64_t due_us;
+    std::uint64_t number;
+    SimHost host;  // that acts; kNobody: the network
+    std::shared_ptr<Action> action;
+    bool operator>(const Event& other) const {
+      return std::pair(due_us, number) > std::pair(other.due_us, other.number);
+    }
+  };
+  static constexpr SimHost kNobody = ~SimHost{0};
+  using ConnectionPtr = std::shared_ptr<sim::Connection>;
+
+  void at(std::int64_t due_us, SimHost host, Action action);
+  std::int64_t latency();
+  std::uint64_t draw(std::uint64_t below) { return below == 0 ? 0 : random_() % below; }
+  bool chance(unsigned of_10000) { return draw(10'000) < of_10000; }
+  bool is_cut(SimHost from, SimHost to) const { return cuts_.contains({from, to}); }
+  bool hears_nothing(const sim::Connection& connection, int end) const;
+
+  void transmit(const ConnectionPtr& connection, int from, sim::Frame frame);
+  void put_on_wire(const ConnectionPtr& connection, int from, std::shared_ptr<sim::Frame> frame,
+                   std::int64_t due_us);
+  void arrive(const ConnectionPtr& connection, int to, const std::shared_ptr<sim::Frame>& frame);
+  void take(const ConnectionPtr& connection, int to, sim::Frame& frame);
+  void close(const ConnectionPtr& connection, int end, const Status& why, bool tell);
+  void look_at_silence(const ConnectionPtr& connection);
+  void expect_word(const ConnectionPtr& connection, int end);
+  void look_at_all();
+  sim::Core* listener(const Endpoint& endpoint) const;
+
+  SimOptions options_;
+  std::mt19937_64 random_;
+  std::int64_t now_us_;
+  std::uint64_t events_ = 0;
+  SimFaults faults_;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> due_;
+  std::map<SimHost, std::vector<Event>> waiting_;  // of frozen hosts
+  std::set<SimHost> frozen_;
+  std::set<std::pair<SimHost, SimHost>> cuts_;
+  std::vector<ConnectionPtr> connections_;
+  std::map<std::string, std::weak_ptr<sim::Core>> listeners_;  // by their control endpoint
+};
+
+}  // namespace troupe::net

@@ -1,0 +1,463 @@
+#pragma once
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+#include "stream.h"
+
+// A schedule: a cluster, requests and faults, all drawn from one seed, and what must hold whatever
+// happens: no token is lost, repeated or another one; nothing of an old epoch is believed; no more
+// steps are under way than the path has credits; every request ends, with its text or an error in
+// words; the cluster serves again once the network is whole; nothing is left over.
+
+namespace troupe::actors::simulation {
+
+// What happened in schedules, so that a test can prove that it did.
+struct Happened {
+  net::SimFaults network;
+  std::uint64_t kills = 0, restarts = 0, head_kills = 0, freezes = 0, cuts = 0, one_way_cuts = 0;
+  std::uint64_t breaks = 0, leaves = 0, joins = 0, revocations = 0, client_kills = 0;
+  std::uint64_t forged = 0, stale_frames = 0, replays = 0, replacements = 0, quarantined = 0;
+  std::uint64_t rejected_checksum = 0, rejected_sequence = 0, rejected_revoked = 0;
+  std::uint64_t requests = 0, complete = 0, errors = 0, orphans = 0, tokens = 0, fetched = 0;
+  std::uint64_t credits_met = 0;  // how often all credits of a path were in use
+};
+
+class Schedule {
+ public:
+  Schedule(Common& common, std::uint64_t seed, Happened& happened)
+      : seed_(seed),
+        random_(seed),
+        happened_(happened),
+        common_(common),
+        nodes_(2 + draw(3)),
+        quiet_(draw(8) == 0),
+        head_works_(draw(6) == 0),
+        real_fetch_(draw(24) == 0),
+        world_(common, network_options(), job_us(), real_fetch_) {}
+
+  // What did not hold, or nothing.
+  std::string run() {
+    watch_frames();
+    world_.start_head(head_works_);
+    for (net::SimHost host = 1; host <= nodes_; ++host) world_.start_node(host);
+    pass(400'000 + draw(600'000));
+    const std::size_t clients = 1 + draw(2);
+    for (std::size_t i = 0; i < clients; ++i) world_.start_client(kFirstClient + i);
+    std::size_t faults = quiet_ ? 0 : 1 + draw(5);
+    std::size_t requests = 1 + draw(6);
+    pass(100'000);
+    while (faults + requests > 0) {
+      if (draw(faults + requests) < requests) {
+        --requests;
+        new_request(kFirstClient + draw(clients));
+        pass(draw(4) == 0 ? draw(1'500'000) : draw(80'000));
+      } else {
+        --faults;
+        fault();
+        pass(draw(3) == 0 ? draw(3'000'000) : draw(250'000));
+      }
+    }
+    make_whole();
+    world_.run_until(world_.now_us() + 100'000'000, [this] { return all_settled(); });
+    for (const StreamPtr& stream : streams_) {
+      if (!stream->settled()) complain("request " + std::to_string(stream->name) + " never ended");
+    }
+    if (wrong().empty()) probe();
+    if (wrong().empty()) look_for_leaks();
+    end();
+    return wrong();
+  }
+
+  std::string story() const { return story_.str(); }
+
+ private:
+  static constexpr net::SimHost kFirstClient = 20, kProbe = 30;
+
+  std::uint64_t draw(std::uint64_t below) { return random_() % below; }
+  net::SimOptions network_options() {
+    net::SimOptions options;
+    options.seed = seed_ + 1;
+    options.latency_us = 50 + static_cast<std::int64_t>(draw(2'000));
+    options.jitter_us = static_cast<std::int64_t>(draw(4'000));
+    if (quiet_) return options;
+    const auto rate = [&](unsigned most) {
+      return draw(2) == 0 ? 0u : static_cast<unsigned>(draw(most));
+    };
+    options.duplicate = rate(500);
+    options.replay = rate(300);
+    options.reorder = rate(30);
+    options.damage = rate(6);
+    return options;
+  }
+  std::int64_t job_us() { return 500 + static_cast<std::int64_t>(draw(20'000)); }
+
+  void tell(const std::string& what) {
+    story_ << "  " << (world_.now_us() - World::kBeginUs) / 1000 << " ms: " << what << "\n";
+  }
+  void complain(const std::string& what) {
+    if (wrong_.empty()) wrong_ = what;
+  }
+  std::string wrong() const {
+    if (!wrong_.empty()) return wrong_;
+    for (const StreamPtr& stream : streams_) {
+      if (!stream->wrong.empty()) return stream->wrong;
+    }
+    const net::SimFaults& faults = world_.network.faults();
+    if (faults.damaged_taken != 0) return "a damaged frame was taken";
+    if (faults.repeated_taken != 0) return "a frame was taken twice";
+    return "";
+  }
+
+  // ---- time ----
+
+  // Lets time pass; what was ordered for a moment in it happens then.
+  void pass(std::uint64_t us) {
+    const std::int64_t until = world_.now_us() + static_cast<std::int64_t>(us);
+    while (!later_.empty() && later_.begin()->first <= until) {
+      world_.run_until(later_.begin()->first);
+      const auto action = std::move(later_.begin()->second);
+      later_.erase(later_.begin());
+      action();
+      bury();
+    }
+    world_.run_until(until);
+    bury();
+  }
+  void later(std::uint64_t us, std::function<void()> action) {
+    later_.emplace(world_.now_us() + static_cast<std::int64_t>(us), std::move(action));
+  }
+  // Daemons that were told to end have ended.
+  void bury() {
+    std::vector<net::SimHost> stopped;
+    for (const auto& [host, process] : world_.processes) {
+      if (process->stopped) stopped.push_back(host);
+    }
+    for (const net::SimHost host : stopped) {
+      tell("h" + std::to_string(host) + " ended: " + world_.at(host).why);
+      collect(host);
+      if (!world_.kill(host)) complain("actors were left over when a daemon ended");
+      if (host <= nodes_ && !revoked_.contains(host)) {
+        later(500'000, [this, host] { revive(host); });
+      }
+    }
+  }
+  void revive(net::SimHost host) {
+    if (world_.runs(host) || revoked_.contains(host)) return;
+    tell("h" + std::to_string(host) + " starts");
+    ++happened_.restarts;
+    host == 0 ? world_.start_head(head_works_) : world_.start_node(host);
+  }
+
+  // ---- requests ----
+
+  StreamPtr make_stream(net::SimHost client) {
+    auto stream = std::make_shared<Stream>();
+    stream->client = client;
+    stream->name = static_cast<int>(streams_.size()) + 1;
+    stream->prompt.resize(1 + draw(draw(4) == 0 ? 200 : 20));
+    for (model::TokenId& id : stream->prompt) id = static_cast<model::TokenId>(draw(kEnd));
+    stream->max_tokens = 1 + static_cast<std::uint32_t>(draw(60));
+    stream->sampling.temperature = 0;
+    if (draw(3) == 0) {
+      stream->sampling.temperature = 0.8f;
+      stream->sampling.seed = draw(1000);
+    }
+    if (draw(3) == 0) {
+      stream->sampling.repeat_penalty = 1.3f;
+      stream->sampling.presence_penalty = 0.4f;
+    }
+    stream->right = right_answer(stream->prompt, stream->max_tokens, stream->sampling);
+    return stream;
+  }
+  void new_request(net::SimHost client) {
+    if (world_.network.is_frozen(client)) return;
+    if (world_.runs(client) && world_.at(client).refused) drop_client(client);
+    if (!world_.runs(client)) world_.start_client(client);
+    const StreamPtr stream = make_stream(client);
+    streams_.push_back(stream);
+    ++happened_.requests;
+    ask(world_, world_.at(client), stream);
+    tell("request " + std::to_string(stream->name) + " of h" + std::to_string(client));
+  }
+  bool all_settled() const {
+    return std::all_of(streams_.begin(), streams_.end(),
+                       [](const StreamPtr& stream) { return stream->settled(); });
+  }
+  void drop_client(net::SimHost client) {
+    for (const StreamPtr& stream : streams_) {
+      if (stream->client == client && !stream->over) stream->orphan = true;
+    }
+    if (!world_.kill(client)) complain("actors were left over when a client died");
+  }
+
+  // ---- faults ----
+
+  net::SimHost some_node() { return 1 + draw(nodes_); }
+  net::SimHost some_daemon() { return draw(nodes_ + 1); }
+  void fault() {
+    static constexpr void (Schedule::*kKinds[])() = {
+        &Schedule::kill_node, &Schedule::kill_node,  &Schedule::kill_node, &Schedule::freeze,
+        &Schedule::cut_link,  &Schedule::cut_link,   &Schedule::cut_link,  &Schedule::break_link,
+        &Schedule::forge,     &Schedule::forge,      &Schedule::forge,     &Schedule::leave,
+        &Schedule::kill_rare, &Schedule::break_link, &Schedule::freeze,    &Schedule::one_more};
+    (this->*kKinds[draw(std::size(kKinds))])();
+  }
+  void kill_node() {
+    const net::SimHost host = some_node();
+    if (!world_.runs(host)) return;
+    tell("kill -9 of h" + std::to_string(host));
+    ++happened_.kills;
+    collect(host);
+    if (!world_.kill(host)) complain("actors were left over when a node died");
+    if (draw(4) != 0) {
+      later(200'000 + draw(4'000'000), [this, host] { revive(host); });
+    }
+  }
+  void kill_rare() {
+    if (draw(2) == 0) {
+      const net::SimHost client = kFirstClient + draw(2);
+      if (!world_.runs(client)) return;
+      tell("kill -9 of client h" + std::to_string(client));
+      ++happened_.client_kills;
+      return drop_client(client);
+    }
+    if (!world_.runs(0)) return;
+    tell("kill -9 of the head");
+    ++happened_.head_kills;
+    collect(0);
+    if (!world_.kill(0)) complain("actors were left over when the head died");
+    later(300'000 + draw(3'000'000), [this] { revive(0); });
+  }
+  void freeze() {
+    const net::SimHost host = draw(5) == 0 ? kFirstClient : some_daemon();
+    if (!world_.runs(host) || world_.network.is_frozen(host)) return;
+    const std::uint64_t us = 50'000 + draw(draw(2) == 0 ? 1'000'000 : 6'000'000);
+    tell("SIGSTOP of h" + std::to_string(host) + " for " + std::to_string(us / 1000) + " ms");
+    ++happened_.freezes;
+    world_.network.freeze(host);
+    later(us, [this, host] {
+      tell("SIGCONT of h" + std::to_string(host));
+      world_.network.thaw(host);
+    });
+  }
+  void cut_link() {
+    const net::SimHost a = some_daemon();
+    const net::SimHost b = draw(8) == 0 ? kFirstClient : some_daemon();
+    if (a == b) return;
+    const bool one_way = draw(2) == 0;
+    const std::uint64_t us = 100'000 + draw(draw(2) == 0 ? 1'500'000 : 12'000'000);
+    tell("h" + std::to_string(a) + " does not reach h" + std::to_string(b) +
+         (one_way ? "" : ", nor the other way") + " for " + std::to_string(us / 1000) + " ms");
+    ++(one_way ? happened_.one_way_cuts : happened_.cuts);
+    world_.network.cut(a, b);
+    if (!one_way) world_.network.cut(b, a);
+    later(us, [this, a, b, one_way] {
+      tell("h" + std::to_string(a) + " and h" + std::to_string(b) + " hear each other again");
+      world_.network.heal(a, b);
+      if (!one_way) world_.network.heal(b, a);
+    });
+  }
+  void break_link() {
+    const net::SimHost a = some_daemon(), b = draw(8) == 0 ? kFirstClient : some_daemon();
+    if (a == b) return;
+    tell("connections of h" + std::to_string(a) + " and h" + std::to_string(b) + " break");
+    ++happened_.breaks;
+    world_.network.break_between(a, b);
+  }
+  void leave() {
+    const net::SimHost host = some_node();
+    if (!world_.runs(host) || world_.network.is_frozen(host)) return;
+    tell("h" + std::to_string(host) + " leaves");
+    ++happened_.leaves;
+    caf::anon_send(world_.at(host).node, stop_atom::value, std::string("it was told to"));
+    pass(50'000);
+    collect(host);
+    if (!world_.kill(host)) complain("actors were left over when a node left");
+    later(1'000'000 + draw(2'000'000), [this, host] { revive(host); });
+  }
+  // A node more, or one less for good.
+  void one_more() {
+    if (draw(3) != 0 || nodes_ - revoked_.size() < 2) {
+      ++nodes_;
+      tell("h" + std::to_string(nodes_) + " joins");
+      ++happened_.joins;
+      return world_.start_node(nodes_);
+    }
+    const net::SimHost host = some_node();
+    if (revoked_.contains(host) || !world_.runs(0)) return;
+    auto ask = std::make_shared<Manage>();
+    ask->kind = static_cast<std::uint8_t>(ManageKind::kKeyRevoke);
+    ask->subject = key_id(World::key_of(host));
+    caf::anon_send(world_.at(0).coordinator, manage_atom::value, ManagePtr(ask));
+    tell("the key of h" + std::to_string(host) + " is revoked");
+    ++happened_.revocations;
+    revoked_.insert(host);
+  }
+  // A node that was left behind in an old epoch says on, with tokens that would be believed if the
+  // epoch were not looked at: of the newest step, at the right position, but wrong.
+  void forge() {
+    const net::SimHost host = some_node();
+    if (!world_.runs(host) || epoch_ == 0) return;
+    std::uint64_t old = epoch_ - 1;
+    if (epochs_.size() > 1) old = *std::prev(epochs_.find(epoch_));
+    StepDone lies;
+    for (const StepSegment& segment : newest_.segments) {
+      const std::uint32_t position = segment.position + segment.count;
+      for (model::TokenId id = 0; id < 3; ++id) {
+        lies.tokens.push_back({segment.request, position + static_cast<std::uint32_t>(id), id, {}});
+      }
+    }
+    Link& link = *world_.at(host).link;
+    for (std::uint64_t step = newest_id_ < 3 ? 1 : newest_id_ - 2; step <= newest_id_ + 1; ++step) {
+      const Status sent = link.send(world_.head_key(), MessageType::kStepDone, lies, old, step);
+      happened_.forged += sent.is_ok();
+    }
+    // And to the other nodes: rows that belong nowhere.
+    Step rows = newest_;
+    rows.closed.clear();
+    for (const StepSegment& segment : newest_.segments) rows.closed.push_back(segment.request);
+    for (net::SimHost other = 1; other <= nodes_; ++other) {
+      if (other == host) continue;
+      const Status sent =
+          link.send(World::key_of(other), MessageType::kStep, rows, old, newest_id_ + 1);
+      happened_.forged += sent.is_ok();
+    }
+    tell("h" + std::to_string(host) + " says steps of an old epoch");
+  }
+
+  // ---- what must hold ----
+
+  void watch_frames() {
+    world_.network.on_sent = [this](net::SimHost from, net::SimHost, const net::OutFrame& frame) {
+      const auto type = static_cast<MessageType>(frame.header.type);
+      if (from != 0) return;
+      if (type == MessageType::kLoadStage) {
+        epoch_ = std::max(epoch_, frame.header.epoch);
+        epochs_.insert(frame.header.epoch);
+        ++paths_[frame.header.epoch].stages;
+      }
+      if (type != MessageType::kStep || head_works_) return;
+      Path& path = paths_[frame.header.epoch];
+      const std::uint64_t under_way = ++path.sent - path.back;
+      if (under_way > path.stages + 1) {
+        complain(std::to_string(under_way) + " steps are under way on a path of " +
+                 std::to_string(path.stages) + " stages");
+      }
+      happened_.credits_met += under_way == path.stages + 1;
+      if (const auto step = wire::decode<Step>(std::span<const std::byte>(frame.body))) {
+        if (!step->segments.empty()) newest_ = *step;
+        for (const StepSegment& segment : step->segments) {
+          if (segment.position == 0) happened_.replays += !begun_.insert(segment.request).second;
+        }
+      }
+      newest_id_ = std::max(newest_id_, frame.header.step);
+    };
+    world_.network.on_admitted = [this](net::SimHost, net::SimHost to, const net::InFrame& frame) {
+      const auto type = static_cast<MessageType>(frame.header.type);
+      if (to != 0 || (type != MessageType::kStepDone && type != MessageType::kStepFailed)) return;
+      const auto path = paths_.find(frame.header.epoch);
+      // What is forged under an epoch that is over changes nothing.
+      if (path != paths_.end()) ++path->second.back;
+    };
+  }
+  // Everything that was broken is mended, everyone is back.
+  void make_whole() {
+    later_.clear();
+    tell("the network is whole");
+    world_.network.heal_all();
+    for (net::SimHost host = 0; host <= kProbe; ++host) world_.network.thaw(host);
+    pass(1'000);
+    revive(0);
+    for (net::SimHost host = 1; host <= nodes_; ++host) revive(host);
+    pass(2'000'000);
+    revive(0);
+    for (net::SimHost host = 1; host <= nodes_; ++host) revive(host);
+  }
+  // The cluster serves a newcomer.
+  void probe() {
+    std::string errors;
+    for (int tries = 0; tries < 3; ++tries) {
+      for (net::SimHost host = 1; host <= nodes_; ++host) revive(host);
+      if (world_.runs(kProbe)) drop_client(kProbe);
+      world_.start_client(kProbe);
+      const StreamPtr stream = make_stream(kProbe);
+      ask(world_, world_.at(kProbe), stream);
+      world_.run_until(world_.now_us() + 70'000'000, [&] { return stream->over; });
+      if (!stream->wrong.empty()) return complain("afterwards, " + stream->wrong);
+      if (stream->complete) return;
+      errors += " [" + (stream->over ? stream->error : "no end") + "]";
+      pass(3'000'000);
+    }
+    complain("the cluster serves nobody any more:" + errors);
+  }
+  void look_for_leaks() {
+    // A node that lost its head keeps what it has until it finds one again: 3 s of a try that
+    // hangs, and the pause before the next.
+    for (int i = 0; i < 50 && alive().sequences != 0; ++i) pass(200'000);
+    if (alive().sequences != 0) {
+      return complain(std::to_string(alive().sequences) + " sequences are left over");
+    }
+    auto ask = std::make_shared<Manage>();
+    ask->kind = static_cast<std::uint8_t>(ManageKind::kUnload);
+    ask->subject = common_.file.manifest.model;
+    ask->force = true;
+    caf::anon_send(world_.at(0).coordinator, manage_atom::value, ManagePtr(ask));
+    for (int i = 0; i < 50 && alive().stages != 0; ++i) pass(200'000);
+    if (alive().stages != 0) complain(std::to_string(alive().stages) + " stages are left over");
+  }
+  void collect(net::SimHost host) {
+    if (!world_.runs(host) || !world_.at(host).link) return;
+    const LinkCounters counters = world_.at(host).link->counters();
+    happened_.stale_frames += counters.stale_frames;
+    happened_.rejected_checksum +=
+        counters.transport.rejected_checksum + counters.transport.rejected_header;
+    happened_.rejected_sequence += counters.transport.rejected_sequence;
+    happened_.rejected_revoked += counters.transport.rejected_revoked;
+  }
+  void end() {
+    std::vector<net::SimHost> hosts;
+    for (const auto& [host, process] : world_.processes) hosts.push_back(host);
+    for (const net::SimHost host : hosts) {
+      collect(host);
+      if (!world_.kill(host)) complain("actors of h" + std::to_string(host) + " were left over");
+    }
+    happened_.network += world_.network.faults();
+    happened_.replacements += epochs_.size() > 1 ? epochs_.size() - 1 : 0;
+    for (const StreamPtr& stream : streams_) {
+      happened_.complete += stream->complete;
+      happened_.orphans += stream->orphan;
+      happened_.errors += stream->over && !stream->complete;
+      happened_.tokens += stream->tokens;
+      if (!stream->over || stream->complete) continue;
+      tell("error: " + stream->error);
+      happened_.quarantined += stream->error.find("crashed in a row") != std::string::npos;
+    }
+    happened_.fetched += real_fetch_;
+  }
+
+  struct Path {
+    std::size_t stages = 0;
+    std::uint64_t sent = 0, back = 0;
+  };
+  const std::uint64_t seed_;
+  std::mt19937_64 random_;
+  Happened& happened_;
+  Common& common_;
+  std::size_t nodes_;
+  const bool quiet_, head_works_, real_fetch_;
+  World world_;
+  std::multimap<std::int64_t, std::function<void()>> later_;
+  std::vector<StreamPtr> streams_;
+  std::set<net::SimHost> revoked_;
+  std::map<std::uint64_t, Path> paths_;
+  std::set<std::uint64_t> epochs_;
+  std::uint64_t epoch_ = 0, newest_id_ = 0;
+  Step newest_;
+  std::set<std::uint64_t> begun_;  // requests of which a first row was sent
+  std::string wrong_;
+  std::ostringstream story_;
+};
+
+}  // namespace troupe::actors::simulation

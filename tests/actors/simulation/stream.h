@@ -1,0 +1,116 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "world.h"
+
+// One request of a simulated client, and what is said of it: every token is compared with the right
+// answer as it comes.
+
+namespace troupe::actors::simulation {
+
+struct Stream {
+  net::SimHost client = 0;
+  int name = 0;  // to people
+  std::vector<model::TokenId> prompt, right;
+  std::uint32_t max_tokens = 1;
+  model::SamplingParams sampling;
+  std::size_t tokens = 0;
+  bool over = false;      // its end was said
+  bool orphan = false;    // its client died: nobody hears of it
+  bool complete = false;  // ended with the whole answer
+  std::string error;      // ended with this
+  std::string wrong;      // what must not be
+  bool settled() const { return over || orphan; }
+
+  void complain(const std::string& what) {
+    if (wrong.empty()) wrong = "request " + std::to_string(name) + ": " + what;
+  }
+  void on_token(const Token& token) {
+    if (over) return complain("a token came after the end");
+    if (token.index != tokens) {
+      return complain("token " + std::to_string(token.index) + " came when " +
+                      std::to_string(tokens) + " was due");
+    }
+    if (tokens >= right.size() || token.id != right[tokens]) {
+      return complain("token " + std::to_string(tokens) + " is " + std::to_string(token.id) +
+                      ", which is wrong");
+    }
+    ++tokens;
+  }
+  void on_finished(const Finished& finished) {
+    if (over) return complain("it ended twice");
+    over = true;
+    if (finished.finish_reason == "error") {
+      error = finished.error;
+      if (error.empty()) complain("it ended with an error without words");
+      return;
+    }
+    complete = true;
+    if (finished.token_ids != right) complain("the answer at the end is not the right one");
+    if (tokens != right.size()) complain("it ended with tokens missing");
+    const char* const reason = right.back() == kEnd ? "stop" : "length";
+    if (finished.finish_reason != reason) complain("it ended for another reason");
+  }
+};
+using StreamPtr = std::shared_ptr<Stream>;
+
+inline token_sink::behavior_type stream_sink(token_sink::pointer self, StreamPtr stream) {
+  return {
+      [stream](const TokenPtr& token) { stream->on_token(*token); },
+      [self, stream](const FinishedPtr& finished) {
+        stream->on_finished(*finished);
+        self->quit();
+      },
+  };
+}
+
+// Waits for the head's welcome, opens the model, submits, and listens: what Cluster::connect and
+// generate do, but for the threads that they block.
+inline caf::behavior asker(caf::event_based_actor* self, const Process* process, OpenPtr open,
+                           std::shared_ptr<Submit> submit, StreamPtr stream) {
+  const auto refuse = [self, stream](const std::string& why) {
+    Finished finished;
+    finished.finish_reason = "error";
+    finished.error = why;
+    stream->on_finished(finished);
+    self->quit();
+  };
+  const service_actor service = process->client;
+  const auto ask = [=] {
+    self->request(service, caf::infinite, open_atom::value, open)
+        .then(
+            [=](const ReadyPtr& ready) {
+              if (ready->code != 0) return refuse(ready->text);
+              submit->epoch = ready->epoch;
+              const auto sink = self->system().spawn(stream_sink, stream);
+              self->send(service, submit_atom::value, SubmitPtr(submit), sink);
+              self->quit();
+            },
+            [=](const caf::error&) { refuse("the client ended"); });
+  };
+  self->send(self, tick_atom::value, 0);
+  return {[=](tick_atom, int tries) {
+    if (process->connected) return ask();
+    if (process->refused || tries == 100) return refuse("no head answered");
+    self->delayed_send(self, std::chrono::milliseconds(50), tick_atom::value, tries + 1);
+  }};
+}
+
+inline void ask(World& world, Process& process, const StreamPtr& stream) {
+  auto open = std::make_shared<OpenModel>();
+  open->model = world.common().file.manifest.model;
+  open->manifest = world.common().file.manifest;
+  open->has_manifest = true;
+  auto submit = std::make_shared<Submit>();
+  submit->request = next_request_id();
+  submit->prompt_ids = stream->prompt;
+  submit->max_tokens = stream->max_tokens;
+  submit->sampling = stream->sampling;
+  submit->deadline_ms = 60'000;
+  process.track(process.system->spawn(asker, &process, OpenPtr(open), submit, stream));
+}
+
+}  // namespace troupe::actors::simulation

@@ -1,0 +1,377 @@
+#pragma once
+
+#include <ctime>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <caf/scheduler/test_coordinator.hpp>
+
+#include <troupe/actors/admission.h>
+#include <troupe/actors/bulk.h>
+#include <troupe/actors/client.h>
+#include <troupe/actors/coordinator.h>
+#include <troupe/actors/node.h>
+#include <troupe/runtime/clock.h>
+#include <troupe/runtime/net/sim_network.h>
+
+#include "model.h"
+
+// Processes of a simulated cluster: each has an actor system of its own under CAF's testing
+// scheduler, and the real actors of a head, a node or a client in it, over the real Link. Not real:
+// the transport (runtime/net/sim_network.h says what of it is), the device's thread (jobs take
+// virtual time and run here) and the transformer (model.h). All of it is one thread; who runs next
+// is drawn from the seed.
+
+namespace troupe::actors::simulation {
+
+// What all schedules share: files, and what is slow to make.
+struct Common {
+  explicit Common(const std::filesystem::path& in) : folder(in), file(in) {
+    head_identity = net::key_pair_from_seed({7});
+    auto made =
+        Admission::load_or_make(store_folder(0), head_identity.public_key, std::time(nullptr));
+    TROUPE_CHECK(made.is_ok(), made.message());
+    admission = std::make_unique<Admission>(std::move(*made));
+    device = *Device::create({1, false, std::nullopt});
+    config.set("scheduler.policy", caf::atom("testing"));
+  }
+  std::filesystem::path store_folder(net::SimHost host) const {
+    const auto path = folder / ("home-" + std::to_string(host));
+    std::filesystem::create_directories(path);
+    return path;
+  }
+  // That has the whole model, as a file on the same machine.
+  std::shared_ptr<model::Store> store(net::SimHost host) {
+    auto& store = stores[host];
+    if (!store) {
+      store = *model::Store::open(store_folder(host));
+      store->adopt(file.manifest, file.path);
+    }
+    return store;
+  }
+  const std::filesystem::path folder;
+  ModelFile file;
+  net::KeyPair head_identity;
+  std::unique_ptr<Admission> admission;
+  std::unique_ptr<Device> device;
+  caf::actor_system_config config;
+  std::map<net::SimHost, std::shared_ptr<model::Store>> stores;
+};
+
+using sim_device = device_actor::extend<caf::reacts_to<tick_atom>>;
+struct SimDeviceState {
+  std::deque<DeviceJobPtr> jobs;
+  std::mt19937_64 random;
+};
+// Jobs one after the other, each after a while.
+inline sim_device::behavior_type sim_device_behavior(
+    sim_device::stateful_pointer<SimDeviceState> self, Device* device, std::uint64_t seed,
+    std::int64_t job_us) {
+  self->state.random.seed(seed);
+  const auto soon = [self, job_us] {
+    const auto us = 200 + self->state.random() % static_cast<std::uint64_t>(job_us);
+    self->delayed_send(self, std::chrono::microseconds(us), tick_atom::value);
+  };
+  return {
+      [self, soon](const DeviceJobPtr& job) {
+        self->state.jobs.push_back(job);
+        if (self->state.jobs.size() == 1) soon();
+      },
+      [self, soon, device](tick_atom) {
+        const DeviceJobPtr job = std::move(self->state.jobs.front());
+        (*job)(*device);
+        self->state.jobs.pop_front();
+        if (!self->state.jobs.empty()) soon();
+      },
+  };
+}
+
+// One program: actors, and a link to the others.
+struct Process {
+  explicit Process(caf::actor_system_config& config, std::int64_t now_us)
+      : system(std::make_unique<caf::actor_system>(config)),
+        scheduler(&dynamic_cast<caf::scheduler::test_coordinator&>(system->scheduler())) {
+    system->await_actors_before_shutdown(false);
+    set_clock(now_us);
+  }
+  void set_clock(std::int64_t now_us) {
+    using time_point = caf::actor_clock::time_point;
+    scheduler->clock().current_time = time_point(
+        std::chrono::duration_cast<time_point::duration>(std::chrono::microseconds(now_us)));
+  }
+  std::optional<std::int64_t> next_us() const {
+    const auto& due = scheduler->clock().schedule();
+    if (due.empty()) return std::nullopt;
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               due.begin()->first.time_since_epoch() + std::chrono::nanoseconds(999))
+        .count();
+  }
+  void advance(std::int64_t now_us) {
+    const auto now = scheduler->clock().now().time_since_epoch();
+    scheduler->advance_time(std::chrono::microseconds(now_us) - now);
+  }
+  template <class Handle>
+  Handle track(Handle handle) {
+    actors.push_back(caf::actor_cast<caf::strong_actor_ptr>(handle));
+    return handle;
+  }
+  // Ends it without a word to anybody. False when something of it cannot end.
+  bool end() {
+    if (link) link->close();
+    for (const auto& actor : actors) {
+      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    }
+    actors.clear();
+    node = nullptr;
+    coordinator = nullptr;
+    client = nullptr;
+    bulk = nullptr;
+    device = nullptr;
+    while (scheduler->try_run_once()) {
+    }
+    const std::size_t running = system->registry().running();
+    link.reset();
+    return running == 0;
+  }
+
+  std::unique_ptr<caf::actor_system> system;
+  caf::scheduler::test_coordinator* scheduler;
+  std::shared_ptr<Link> link;
+  std::vector<caf::strong_actor_ptr> actors;
+  node_actor node;
+  coordinator_actor coordinator;
+  client_actor client;
+  bulk_actor bulk;
+  device_actor device;
+  bool stopped = false;    // the cluster told it to end,
+  std::string why;         // because of this
+  bool connected = false;  // of a client: welcomed
+  bool refused = false;    // of a client: it will not be
+};
+
+class World {
+ public:
+  World(Common& common, const net::SimOptions& network_options, std::int64_t job_us,
+        bool real_fetch)
+      : common_(common),
+        random_(network_options.seed * 77 + 5),
+        job_us_(job_us),
+        real_fetch_(real_fetch),
+        clock_(kBeginUs),
+        network(network_options, kBeginUs),
+        admission(std::make_shared<Admission>(*common.admission)) {}
+  ~World() {
+    for (auto& [host, process] : processes) (void)process->end();
+    processes.clear();
+    std::error_code ignored;
+    if (real_fetch_) std::filesystem::remove_all(common_.folder / "fetched", ignored);
+  }
+
+  static constexpr std::int64_t kBeginUs = 1'000'000'000;
+  static constexpr std::uint16_t kPort = 7700;
+  std::int64_t now_us() const { return now_us_; }
+  std::uint64_t draw(std::uint64_t below) { return random_() % below; }
+
+  bool runs(net::SimHost host) const { return processes.contains(host); }
+  Process& at(net::SimHost host) { return *processes.at(host); }
+  // Kill -9. False when its actors could not end: they hold each other.
+  bool kill(net::SimHost host) {
+    const auto found = processes.extract(host);
+    if (found.empty()) return true;
+    network.thaw(host);
+    return found.mapped()->end();
+  }
+
+  void start_head(bool works) {
+    Process& process = make(0);
+    // What was said before it died counts: its members may come back.
+    net::TransportOptions options = transport_options(0, common_.head_identity);
+    options.cluster = admission->cluster();
+    options.allowed = admission->allowed();
+    process.link = open(0, options);
+    const auto store = common_.store(0);
+    process.bulk = process.track(spawn_bulk(*process.system, {process.link, store, bytes_, false}));
+    process.link->attach(Room::kBulk, process.bulk);
+    CoordinatorSetup setup;
+    setup.link = process.link;
+    setup.store = store;
+    setup.bulk = process.bulk;
+    setup.admission = admission;
+    setup.advertise = endpoint(0);
+    setup.works = works;
+    process.coordinator = process.track(spawn_coordinator(*process.system, std::move(setup)));
+    process.link->attach(Room::kCoordinator, process.coordinator);
+    start_node_actor(process, 0, store, works);
+  }
+
+  void start_node(net::SimHost host) {
+    Process& process = make(host);
+    net::KeyPair identity = common_.head_identity;  // the secret is nobody's business here
+    identity.public_key = key_of(host);
+    net::TransportOptions options = transport_options(host, identity);
+    options.cluster = admission->cluster();
+    options.allowed = {{common_.head_identity.public_key, net::Role::kHead}};
+    process.link = open(host, options);
+    const auto store = real_fetch_ ? fetching_store(host) : common_.store(host);
+    process.bulk = process.track(spawn_bulk(*process.system, {process.link, store, bytes_, false}));
+    process.link->attach(Room::kBulk, process.bulk);
+    start_node_actor(process, host, store, true);
+  }
+
+  void start_client(net::SimHost host) {
+    Process& process = make(host);
+    net::KeyPair identity = common_.head_identity;
+    identity.public_key = key_of(host + 1000 * ++clients_);
+    net::TransportOptions options = transport_options(host, identity);
+    options.listen.reset();
+    options.cluster = admission->cluster();
+    process.link = open(host, options);
+    process.bulk = process.track(
+        spawn_bulk(*process.system, {process.link, common_.store(host), bytes_, false}));
+    process.link->attach(Room::kBulk, process.bulk);
+    ClientSetup setup;
+    setup.link = process.link;
+    setup.token = admission->local_token().token;
+    setup.head = endpoint(0);
+    setup.bulk = process.bulk;
+    setup.on_connected = [&process](const Result<std::string>& name) {
+      (name ? process.connected : process.refused) = true;
+    };
+    process.client = process.track(spawn_client(*process.system, std::move(setup)));
+    process.link->attach(Room::kClient, process.client);
+    caf::anon_send(process.client, join_atom::value);
+  }
+
+  // Lets everything happen until `until_us`, or until `over` says so (asked now and then).
+  void run_until(std::int64_t until_us, const std::function<bool()>& over = nullptr) {
+    int rounds = 0;
+    for (;;) {
+      run_jobs();
+      if (over && ++rounds % 16 == 0 && over()) return;
+      std::int64_t next = until_us;
+      next = std::min(next, network.next_us().value_or(until_us));
+      for (const auto& [host, process] : processes) {
+        if (network.is_frozen(host)) continue;
+        next = std::min(next, process->next_us().value_or(until_us));
+      }
+      now_us_ = std::max(now_us_, next);
+      clock_.set(now_us_);
+      network.advance(now_us_);
+      for (const auto& [host, process] : processes) {
+        if (!network.is_frozen(host)) process->advance(now_us_);
+      }
+      if (now_us_ >= until_us) break;
+    }
+    run_jobs();
+  }
+
+  Common& common() { return common_; }
+  net::PublicKey head_key() const { return common_.head_identity.public_key; }
+  static net::PublicKey key_of(net::SimHost host) {
+    net::PublicKey key{};
+    for (std::size_t i = 0; i < key.size(); ++i) {
+      key[i] = static_cast<std::uint8_t>(mix(host + 1, i) >> 13);
+    }
+    return key;
+  }
+
+ private:
+  static net::Endpoint endpoint(net::SimHost host) { return {"h" + std::to_string(host), kPort}; }
+  net::TransportOptions transport_options(net::SimHost host, const net::KeyPair& identity) {
+    net::TransportOptions options;
+    options.identity = identity;
+    options.incarnation = ++incarnations_;
+    options.listen = endpoint(host);
+    return options;
+  }
+  Process& make(net::SimHost host) {
+    TROUPE_CHECK(!runs(host), "a host runs one process");
+    return *(processes[host] = std::make_unique<Process>(common_.config, now_us_));
+  }
+  std::shared_ptr<Link> open(net::SimHost host, const net::TransportOptions& options) {
+    auto link = Link::open(options,
+                           [&](const net::TransportOptions& with,
+                               net::Handlers handlers) -> Result<std::unique_ptr<net::Transport>> {
+                             return network.open(host, with, std::move(handlers));
+                           });
+    return *link;
+  }
+  std::shared_ptr<model::Store> fetching_store(net::SimHost host) {
+    const auto path = common_.folder / "fetched" / std::to_string(host);
+    std::filesystem::create_directories(path);
+    return *model::Store::open(path);
+  }
+  void start_node_actor(Process& process, net::SimHost host,
+                        const std::shared_ptr<model::Store>& store, bool works) {
+    NodeSetup setup;
+    setup.home = common_.store_folder(host);
+    setup.name = host == 0 ? "head" : "n" + std::to_string(host);
+    setup.advertise = endpoint(host);
+    setup.head = head_key();
+    setup.head_endpoint = endpoint(0);
+    setup.link = process.link;
+    setup.store = store;
+    setup.bulk = process.bulk;
+    if (host != 0) setup.token = admission->join_token().token;
+    setup.member = host != 0 && members_.contains(host);
+    if (works) {
+      process.device = process.track(
+          process.system->spawn(sim_device_behavior, common_.device.get(), random_(), job_us_));
+      setup.device = process.device;
+    }
+    setup.load = SimStage::load;
+    setup.threads = 1 + static_cast<int>(host % 3);
+    setup.memory_bytes = 1u << 30;
+    setup.bulk_bytes_in = bytes_;
+    setup.on_joined = [this, host](const Result<std::string>& name) {
+      if (name) members_.insert(host);
+    };
+    setup.on_stop = [&process](const Status& why) {
+      process.stopped = true;
+      process.why = why.message();
+    };
+    process.node = process.track(spawn_node(*process.system, std::move(setup)));
+    process.link->attach(Room::kNode, process.node);
+    caf::anon_send(process.node, join_atom::value);
+  }
+  void run_jobs() {
+    std::vector<Process*> ready;
+    for (;;) {
+      ready.clear();
+      for (const auto& [host, process] : processes) {
+        if (process->scheduler->has_job() && !network.is_frozen(host)) {
+          ready.push_back(process.get());
+        }
+      }
+      if (ready.empty()) return;
+      auto& scheduler = *ready[draw(ready.size())]->scheduler;
+      // Any actor that has mail may be the next.
+      const std::size_t turn = draw(scheduler.jobs.size());
+      if (turn != 0) std::swap(scheduler.jobs.front(), scheduler.jobs[turn]);
+      scheduler.run_once();
+    }
+  }
+
+  Common& common_;
+  std::mt19937_64 random_;
+  const std::int64_t job_us_;
+  const bool real_fetch_;
+  std::int64_t now_us_ = kBeginUs;
+  std::uint64_t incarnations_ = 100, clients_ = 0;
+  std::set<net::SimHost> members_;
+  std::shared_ptr<std::atomic<std::uint64_t>> bytes_ =
+      std::make_shared<std::atomic<std::uint64_t>>(0);
+  VirtualClock clock_;
+
+ public:
+  net::SimNetwork network;
+  std::shared_ptr<Admission> admission;
+  std::map<net::SimHost, std::unique_ptr<Process>> processes;
+};
+
+}  // namespace troupe::actors::simulation
