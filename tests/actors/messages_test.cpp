@@ -63,7 +63,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2});
   check_message(ModelReady{1, 0, "", 9, {{"a", "0-9"}}});
   check_message(
-      Submit{1, 9, "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, 9, 8});
+      Submit{1, 9, "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, true, 9, 8});
   check_message(Finished{1, "stop", 0, "", "text", {1}, {2, 3}, 1.5, 2.5, 3.5});
   check_message(BlobChunk{"ab", 7});
 }
