@@ -9,6 +9,7 @@
 
 #include <troupe/actors/messages/deploy.h>
 #include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/jobs.h>
 #include <troupe/actors/messages/manage.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/step.h>
@@ -43,6 +44,8 @@ using TokenPtr = std::shared_ptr<const Token>;
 using FinishedPtr = std::shared_ptr<const Finished>;
 using ManagePtr = std::shared_ptr<const Manage>;
 using ManagedPtr = std::shared_ptr<const Managed>;
+using JobAskPtr = std::shared_ptr<const JobAsk>;
+using JobReplyPtr = std::shared_ptr<const JobReply>;
 using StatusPtr = std::shared_ptr<const Status>;
 using EnginePlacementPtr = std::shared_ptr<const struct EnginePlacement>;  // engine.h
 
@@ -66,6 +69,11 @@ struct ExportedFile {
 };
 using ExportPtr = std::shared_ptr<const ExportedFile>;
 
+class Journal;
+using JournalWork = std::function<void(Journal&)>;
+using JournalWorkPtr = std::shared_ptr<const JournalWork>;
+using RegisteredKindPtr = std::shared_ptr<const struct RegisteredKind>;  // jobs/task_actor.h
+
 // What became of a stage's parts (fetched) or of the stage itself.
 struct StageResult {
   std::uint64_t epoch = 0;
@@ -83,6 +91,7 @@ using submit_atom = caf::atom_constant<caf::atom("submit")>;
 using cancel_atom = caf::atom_constant<caf::atom("cancel")>;
 using status_atom = caf::atom_constant<caf::atom("status")>;
 using manage_atom = caf::atom_constant<caf::atom("manage")>;
+using job_atom = caf::atom_constant<caf::atom("job")>;
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
 using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using fail_atom = caf::atom_constant<caf::atom("fail")>;
@@ -90,6 +99,7 @@ using loaded_atom = caf::atom_constant<caf::atom("loaded")>;
 using idle_atom = caf::atom_constant<caf::atom("idle")>;
 using halt_atom = caf::atom_constant<caf::atom("halt")>;
 using resume_atom = caf::atom_constant<caf::atom("resume")>;
+using service_atom = caf::atom_constant<caf::atom("service")>;
 using join_atom = caf::atom_constant<caf::atom("join")>;
 
 // ---- interfaces ----------------------------------------------------------------------------
@@ -109,7 +119,8 @@ using service_actor = caf::typed_actor<
     caf::replies_to<open_atom, OpenPtr>::with<ReadyPtr>,
     caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
     caf::replies_to<status_atom>::with<std::string>,
-    caf::replies_to<manage_atom, ManagePtr>::with<ManagedPtr>, caf::reacts_to<stop_atom, bool>>;
+    caf::replies_to<manage_atom, ManagePtr>::with<ManagedPtr>,
+    caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>, caf::reacts_to<stop_atom, bool>>;
 
 // The head's: service, membership and placement.
 using coordinator_actor =
@@ -144,6 +155,24 @@ using node_actor =
     link_user::extend<caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>,
                       caf::reacts_to<stop_atom, std::string>, caf::reacts_to<StageResultPtr>>;
 
+// The head's: jobs and their journal. Detached: it waits for the disk.
+using jobs_actor =
+    link_user::extend<caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>,
+                      // Who places models and answers prompts; said once, before anything else.
+                      caf::reacts_to<service_atom, service_actor>,
+                      // A line of a generate job has its answer.
+                      caf::reacts_to<FinishedPtr>, caf::reacts_to<tick_atom>,
+                      // This node, by its key's bytes, is gone: what it had goes to others.
+                      caf::reacts_to<halt_atom, std::string>>;
+
+// Maps and merges the shards of kinds that this program registers. Detached: it computes.
+using task_actor = link_user::extend<caf::reacts_to<job_atom, RegisteredKindPtr>,
+                                     // The head has welcomed this process: tell it the kinds.
+                                     caf::reacts_to<join_atom>>;
+
+// Writes into the head's journal, in the order that it is told. Detached: it waits for the disk.
+using journal_actor = caf::typed_actor<caf::reacts_to<JournalWorkPtr>>;
+
 // A client's side of a connection to a head.
 using client_actor = service_actor::extend<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>,
                                            caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>>;
@@ -162,6 +191,10 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::TokenPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FinishedPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagePtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagedPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JobAskPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JournalWorkPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::RegisteredKindPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JobReplyPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StatusPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::EnginePlacementPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::DeviceJobPtr)

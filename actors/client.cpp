@@ -22,6 +22,7 @@ struct ClientShell {
   std::map<std::uint64_t, caf::typed_response_promise<ReadyPtr>> opens;
   std::map<std::uint64_t, caf::typed_response_promise<std::string>> queries;
   std::map<std::uint64_t, caf::typed_response_promise<ManagedPtr>> asks;
+  std::map<std::uint64_t, caf::typed_response_promise<JobReplyPtr>> jobs;
   std::map<std::uint64_t, token_sink> sinks;  // by Submit.request
   Status lost;
 };
@@ -42,6 +43,13 @@ ManagedPtr denial(const Status& why) {
   managed->code = static_cast<std::uint8_t>(why.code());
   managed->text = why.message();
   return managed;
+}
+
+JobReplyPtr no_job(const Status& why) {
+  auto reply = std::make_shared<JobReply>();
+  reply->code = static_cast<std::uint8_t>(why.code());
+  reply->text = why.message();
+  return reply;
 }
 
 FinishedPtr failure(std::uint64_t request, const Status& why) {
@@ -72,10 +80,12 @@ void lose(Self self, const Setup& setup, const Status& cause) {
   for (auto& [request, promise] : state.opens) promise.deliver(refusal(why));
   for (auto& [request, promise] : state.queries) promise.deliver(std::string());
   for (auto& [request, promise] : state.asks) promise.deliver(denial(why));
+  for (auto& [request, promise] : state.jobs) promise.deliver(no_job(why));
   for (auto& [request, sink] : state.sinks) self->send(sink, failure(request, why));
   state.opens.clear();
   state.queries.clear();
   state.asks.clear();
+  state.jobs.clear();
   state.sinks.clear();
 }
 
@@ -221,6 +231,14 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         if (!found.empty()) found.mapped().deliver(std::make_shared<const Managed>(*message));
       }
       break;
+    case MessageType::kJobReply:
+      if (auto message = decode_body<JobReply>(link, frame)) {
+        auto found = state.jobs.extract(message->request);
+        if (!found.empty()) {
+          found.mapped().deliver(std::make_shared<const JobReply>(std::move(*message)));
+        }
+      }
+      break;
     default:
       break;
   }
@@ -296,6 +314,20 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
           self->state.asks[message.request] = promise;
         } else {
           promise.deliver(denial(sent));
+        }
+        return promise;
+      },
+      [self, setup](job_atom, const JobAskPtr& ask) {
+        auto promise = self->make_response_promise<JobReplyPtr>();
+        JobAsk message = *ask;
+        message.request = self->state.next++;
+        const Status sent = self->state.phase == Phase::kConnected
+                                ? tell(setup, MessageType::kJobAsk, message)
+                                : self->state.lost;
+        if (sent) {
+          self->state.jobs[message.request] = promise;
+        } else {
+          promise.deliver(no_job(sent));
         }
         return promise;
       },

@@ -22,24 +22,38 @@ std::string resolve_home(const std::string& home) {
 namespace {
 
 constexpr auto kOpenPatience = 10min;  // fetching and loading a model
+constexpr auto kHeadPatience = 8s;     // until a head that was lost is there again
+
+// What is known of an answer, over all connections by which it came.
+struct Progress {
+  std::vector<model::TokenId> ids;
+  std::string text;           // of the events that came
+  std::size_t told_from = 0;  // events before this index are nobody's
+  TokenCallback on_token;
+  bool cancelled = false;
+};
 
 // Takes the events of one request and calls back.
 struct SinkShell {};
 struct SinkSetup {
   actors::service_actor service;
   std::uint64_t request = 0;
-  TokenCallback on_token;
+  std::shared_ptr<Progress> progress;
   std::promise<actors::FinishedPtr> finished;
-  bool cancelled = false;
 };
 
 actors::token_sink::behavior_type sink_behavior(
     actors::token_sink::stateful_pointer<SinkShell> self, std::shared_ptr<SinkSetup> setup) {
   return {
       [self, setup](const actors::TokenPtr& token) {
-        if (setup->cancelled || !setup->on_token) return;
-        if (!setup->on_token({token->id, token->text, token->index, token->logprobs})) {
-          setup->cancelled = true;
+        Progress& progress = *setup->progress;
+        // What came before the head was away comes again.
+        if (progress.cancelled || token->index != progress.ids.size()) return;
+        progress.ids.push_back(token->id);
+        progress.text += token->text;
+        if (!progress.on_token || token->index < progress.told_from) return;
+        if (!progress.on_token({token->id, token->text, token->index, token->logprobs})) {
+          progress.cancelled = true;
           self->send(setup->service, actors::cancel_atom::value, setup->request);
         }
       },
@@ -50,15 +64,11 @@ actors::token_sink::behavior_type sink_behavior(
   };
 }
 
-Result<actors::ReadyPtr> open(Cluster::Impl& impl, const GenerateRequest& request) {
-  TROUPE_ASSIGN_OR_RETURN(actors::OpenModel open,
-                          actors::describe_model(*impl.host->store, request.model, request.layers,
-                                                 request.kv_type, impl.bulk));
+Result<actors::ReadyPtr> open(Cluster::Impl& impl, const actors::OpenPtr& open) {
   caf::scoped_actor self(impl.host->system());
   actors::ReadyPtr ready;
   std::string trouble;
-  self->request(impl.service, kOpenPatience, actors::open_atom::value,
-                std::make_shared<const actors::OpenModel>(std::move(open)))
+  self->request(impl.service, kOpenPatience, actors::open_atom::value, open)
       .receive([&](const actors::ReadyPtr& answer) { ready = answer; },
                [&](const caf::error& error) { trouble = impl.host->system().render(error); });
   if (!ready) {
@@ -69,7 +79,20 @@ Result<actors::ReadyPtr> open(Cluster::Impl& impl, const GenerateRequest& reques
   return ready;
 }
 
+Result<actors::OpenPtr> describe(Cluster::Impl& impl, const GenerateRequest& request) {
+  TROUPE_ASSIGN_OR_RETURN(actors::OpenModel open,
+                          actors::describe_model(*impl.host->store, request.model, request.layers,
+                                                 request.kv_type, impl.bulk));
+  return std::make_shared<const actors::OpenModel>(std::move(open));
+}
+
 }  // namespace
+
+Result<actors::OpenPtr> actors::load_model(Cluster::Impl& impl, const GenerateRequest& request) {
+  TROUPE_ASSIGN_OR_RETURN(const OpenPtr model, describe(impl, request));
+  TROUPE_RETURN_IF_ERROR(open(impl, model).status());
+  return model;
+}
 
 Cluster::Cluster(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Cluster::Cluster(Cluster&&) noexcept = default;
@@ -84,18 +107,38 @@ Result<Cluster> Cluster::connect(const ConnectOptions& options) {
   return actors::make_client_cluster(options, nullptr);
 }
 
-Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
-                                         const TokenCallback& on_token) {
-  TROUPE_RETURN_IF_ERROR(actors::check_request(request));
-  TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, open(*impl_, request));
-  const auto submit = actors::make_submit(request, ready->epoch);
+namespace {
+
+// An answer to be had: of which model, and what is asked of it.
+struct Asked {
+  GenerateRequest model;  // what names the model and how it is split
+  actors::Submit submit;
+};
+
+struct Outcome {
+  actors::FinishedPtr finished;
+  actors::ReadyPtr ready;
+};
+
+// By one connection, from what is known on. An error: before anything was asked.
+Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
+                        const std::shared_ptr<Progress>& progress) {
+  TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model, describe(impl, asked.model));
+  TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, open(impl, model));
+  auto submit = std::make_shared<actors::Submit>(asked.submit);
+  submit->request = actors::next_request_id();
+  submit->epoch = ready->epoch;
+  // All but the newest: should that have been the last one, its end is still to come.
+  if (progress->ids.size() > submit->answer_ids.size() + 1) {
+    submit->answer_ids.assign(progress->ids.begin(), progress->ids.end() - 1);
+  }
   const auto setup = std::make_shared<SinkSetup>();
-  setup->service = impl_->service;
+  setup->service = impl.service;
   setup->request = submit->request;
-  setup->on_token = on_token;
+  setup->progress = progress;
   auto future = setup->finished.get_future();
-  const auto sink = impl_->host->system().spawn(sink_behavior, setup);
-  caf::anon_send(impl_->service, actors::submit_atom::value, actors::SubmitPtr(submit), sink);
+  const auto sink = impl.host->system().spawn(sink_behavior, setup);
+  caf::anon_send(impl.service, actors::submit_atom::value, actors::SubmitPtr(submit), sink);
   const auto patience = std::chrono::milliseconds(submit->deadline_ms) + 5s;
   if (future.wait_for(patience) != std::future_status::ready) {
     caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
@@ -103,7 +146,82 @@ Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
                   "the cluster did not end the request within its "
                   "deadline; is the head still running?");
   }
-  return actors::make_result(*future.get(), *ready);
+  return Outcome{future.get(), ready};
+}
+
+// The head was lost for good: what came of the answer, and how to have the rest.
+Result<GenerateResult> cut_off(const Status& why, const std::string& stream,
+                               const Progress& progress) {
+  const Status error(why.code(), why.message() + "; the answer is open, with the id " + stream);
+  if (progress.ids.empty()) return error;
+  GenerateResult result;
+  result.text = progress.text;
+  result.token_ids = progress.ids;
+  result.finish_reason = "error";
+  result.error = error;
+  result.stream = stream;
+  return result;
+}
+
+Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
+                                   const std::shared_ptr<Progress>& progress) {
+  std::shared_ptr<Cluster> again = actors::connection_of(impl);
+  bool open = false;  // the head knows the answer by its id
+  for (;;) {
+    Cluster::Impl& now = again ? again->impl() : impl;
+    const Result<Outcome> outcome = attempt(now, asked, progress);
+    const Status why =
+        outcome ? Status(static_cast<Code>(outcome->finished->code), outcome->finished->error)
+                : outcome.status();
+    open = open || outcome.is_ok();
+    const bool lost = !impl.local && why.code() == Code::kUnavailable && actors::is_lost(now);
+    if (!lost) {
+      if (!outcome) return why;
+      return actors::make_result(*outcome->finished, *outcome->ready);
+    }
+    // It may be started again: the answer then goes on where it was.
+    auto connected = actors::reconnect(impl, kHeadPatience);
+    if (!connected) {
+      return open ? cut_off(why, asked.submit.stream, *progress) : Result<GenerateResult>(why);
+    }
+    again = *connected;
+  }
+}
+
+}  // namespace
+
+Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
+                                         const TokenCallback& on_token) {
+  TROUPE_RETURN_IF_ERROR(actors::check_request(request));
+  Asked asked{request, *actors::make_submit(request, 0)};
+  if (!impl_->local) asked.submit.stream = actors::drawn_id();
+  const auto progress = std::make_shared<Progress>();
+  progress->ids = request.answer_ids;
+  progress->on_token = on_token;
+  return have_answer(*impl_, asked, progress);
+}
+
+Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t from,
+                                       const TokenCallback& on_token) {
+  TROUPE_ASSIGN_OR_RETURN(const actors::OpenStream known, actors::open_stream(*impl_, stream));
+  Asked asked;
+  asked.model.model = "sha256:" + known.open.model;
+  asked.model.kv_type = actors::kv_type_of(known.open.kv);
+  for (std::size_t i = 0; i < known.open.layer_begins.size(); ++i) {
+    asked.model.layers.push_back({known.open.layer_begins[i], known.open.layer_ends.at(i)});
+  }
+  asked.submit = known.submit;
+  const auto progress = std::make_shared<Progress>();
+  // What was told already needs no computing twice, as far as the journal has it.
+  progress->ids = known.submit.answer_ids;
+  if (progress->ids.size() < std::min(from, known.tokens.size())) {
+    const std::size_t count = std::min(from, known.tokens.size());
+    progress->ids.assign(known.tokens.begin(),
+                         known.tokens.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  progress->told_from = from;
+  progress->on_token = on_token;
+  return have_answer(*impl_, asked, progress);
 }
 
 Result<std::string> Cluster::status_json() {

@@ -31,10 +31,8 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
 }
 
 coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
-  // Epochs of an earlier run of this head are smaller: it cannot have made one every microsecond.
-  using namespace std::chrono;
-  const auto wall = duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
-  self->state.state = std::make_unique<ClusterState>(static_cast<std::uint64_t>(wall));
+  self->state.state = std::make_unique<ClusterState>(setup->first_epoch);
+  begin_restoring(self, setup);
   self->delayed_send(self, kTick, tick_atom::value);
   self->set_exit_handler([self](caf::exit_msg& message) {
     for (const auto& [epoch, entry] : self->state.engines) {
@@ -54,13 +52,16 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
                    });
         return promise;
       },
-      [self](submit_atom, const SubmitPtr& request, const token_sink& sink) {
-        submit(self, request, sink);
+      [self, setup](submit_atom, const SubmitPtr& request, const token_sink& sink) {
+        submit(self, setup, request, sink);
       },
       [self](cancel_atom, std::uint64_t request) { cancel(self, request); },
       [self, setup](status_atom) { return status_text(self, setup); },
       [self, setup](manage_atom, const ManagePtr& ask) {
         return std::make_shared<const Managed>(manage(self, setup, *ask, true));
+      },
+      [self, setup](job_atom, const JobAskPtr& ask) {
+        return self->delegate(setup->jobs, job_atom::value, ask);
       },
       [self, setup](stop_atom, bool everywhere) { stop_cluster(self, setup, everywhere); },
       [self, setup](const FramePtr& frame) {
@@ -76,6 +77,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         for (const net::PublicKey& key : self->state.state->tick(monotonic_us())) {
           lose_node(self, setup, key, "no heartbeat for 2 s");
         }
+        look_after_restoring(self, setup);
         look_after_lost(self, setup);
         look_after_copies(self, setup);
         release_unused(self, setup);

@@ -9,6 +9,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/admission.h>
 #include <troupe/actors/cluster_state.h>
+#include <troupe/actors/journal.h>
 #include <troupe/actors/link.h>
 #include <troupe/model/store.h>
 
@@ -22,6 +23,13 @@ struct CoordinatorSetup {
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
   bulk_actor bulk;
+  jobs_actor jobs;
+  // Where deployments and streams are written down; null in a process that is no head.
+  journal_actor journal;
+  std::uint64_t first_epoch = 1;  // larger than any of an earlier run
+  // What an earlier run of this head had placed, and the manifests that it knew, by model.
+  std::vector<PlacedModel> placed;
+  std::map<std::string, model::Manifest> manifests;
   std::shared_ptr<Admission> admission;  // null in a process without sockets
   net::Endpoint advertise;
   std::string role = "head";  // what `status` says: "head" or "local"

@@ -16,6 +16,9 @@
 #include <troupe/actors/coordinator.h>
 #include <troupe/actors/engine.h>
 #include <troupe/actors/host.h>
+#include <troupe/actors/jobs/jobs_actor.h>
+#include <troupe/actors/jobs/task_actor.h>
+#include <troupe/actors/journal_actor.h>
 #include <troupe/actors/node.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
@@ -104,6 +107,7 @@ struct Daemon::Impl {
   Status why;  // guarded by mutex
   std::shared_ptr<actors::Host> host;
   actors::node_actor node;
+  actors::task_actor tasks;
   std::shared_ptr<std::atomic<std::int64_t>> moved_us;
 
   ~Impl() {
@@ -128,6 +132,7 @@ struct Daemon::Impl {
     std::this_thread::sleep_for(50ms);  // the goodbye leaves before the sockets close
     host->close();
     node = nullptr;
+    tasks = nullptr;
     host.reset();
     lock = FileLock();
   }
@@ -158,6 +163,8 @@ std::optional<Status> Daemon::wait_for(int timeout_ms) {
   std::lock_guard guard(impl_->mutex);
   return impl_->why;
 }
+
+actors::task_actor actors::tasks_of(Daemon& daemon) { return daemon.impl().tasks; }
 
 int Daemon::stalled_ms() const {
   return static_cast<int>((monotonic_us() - *impl_->moved_us) / 1000);
@@ -242,6 +249,32 @@ Status check(const DaemonOptions& options) {
   return Status::ok();
 }
 
+// What the head knew before, and the actors that write down what it learns.
+Status begin_journal(const std::string& home, actors::Host& host,
+                     actors::CoordinatorSetup* coordinator) {
+  TROUPE_ASSIGN_OR_RETURN(auto opened,
+                          actors::Journal::open(std::filesystem::path(home) / "journal.db"));
+  const std::shared_ptr<actors::Journal> journal = std::move(opened);
+  // Committed before a frame carries any of them; no run uses up so many. Epochs of heads that
+  // kept no journal began with the time of day.
+  using namespace std::chrono;
+  const auto wall = duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
+  TROUPE_ASSIGN_OR_RETURN(
+      coordinator->first_epoch,
+      journal->reserve("epochs", std::uint64_t{1} << 32, static_cast<std::uint64_t>(wall)));
+  TROUPE_ASSIGN_OR_RETURN(coordinator->placed, journal->models());
+  TROUPE_ASSIGN_OR_RETURN(const auto manifests, journal->manifests());
+  for (const auto& [model, bytes] : manifests) {
+    TROUPE_ASSIGN_OR_RETURN(
+        coordinator->manifests[model],
+        wire::decode<model::Manifest>(std::as_bytes(std::span<const char>(bytes))));
+  }
+  coordinator->journal = host.track(actors::spawn_journal(host.system(), journal));
+  coordinator->jobs = host.track(actors::spawn_jobs(host.system(), {journal, host.link}));
+  host.link->attach(actors::Room::kJobs, coordinator->jobs);
+  return Status::ok();
+}
+
 }  // namespace
 
 Result<Daemon> Daemon::start(const DaemonOptions& options) {
@@ -309,13 +342,17 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
     coordinator.link = host.link;
     coordinator.store = host.store;
     coordinator.bulk = bulk;
+    TROUPE_RETURN_IF_ERROR(begin_journal(impl->home, host, &coordinator));
+    const auto jobs_handle = coordinator.jobs;
     coordinator.admission = admission;
     coordinator.advertise = advertise;
     coordinator.works = options.work;
     if (options.keep_alive_s >= 0) coordinator.keep_alive_us = options.keep_alive_s * 1'000'000;
     coordinator.on_stop = [raw] { raw->ask_stop(Status::ok()); };
-    host.link->attach(actors::Room::kCoordinator,
-                      host.track(actors::spawn_coordinator(host.system(), std::move(coordinator))));
+    const auto service =
+        host.track(actors::spawn_coordinator(host.system(), std::move(coordinator)));
+    host.link->attach(actors::Room::kCoordinator, service);
+    caf::anon_send(jobs_handle, actors::service_atom::value, actors::service_actor(service));
   }
   const auto joined = std::make_shared<std::promise<Result<std::string>>>();
   actors::NodeSetup node;
@@ -330,6 +367,9 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   node.store = host.store;
   node.bulk = bulk;
   node.device = device.actor;
+  impl->tasks = host.track(actors::spawn_tasks(host.system(), {host.link, head.key}));
+  host.link->attach(actors::Room::kTasks, impl->tasks);
+  node.tasks = impl->tasks;
   node.threads = device.threads;
   node.isa = device.isa;
   node.memory_bytes =

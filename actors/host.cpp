@@ -11,6 +11,8 @@
 #include <troupe/actors/client.h>
 #include <troupe/actors/coordinator.h>
 #include <troupe/actors/host.h>
+#include <troupe/actors/jobs/jobs_actor.h>
+#include <troupe/actors/jobs/task_actor.h>
 #include <troupe/actors/node.h>
 #include <troupe/runtime/file.h>
 
@@ -78,7 +80,7 @@ std::uint64_t resident_bytes_max() {
 
 namespace {
 
-Result<service_actor> start_local(Host& host, const LocalOptions& options) {
+Result<service_actor> start_local(Host& host, const LocalOptions& options, task_actor* tasks) {
   host.link = Link::loopback();
   DeviceOptions device_options;
   device_options.threads = options.threads;
@@ -90,6 +92,12 @@ Result<service_actor> start_local(Host& host, const LocalOptions& options) {
   coordinator.link = host.link;
   coordinator.store = host.store;
   coordinator.bulk = bulk;
+  TROUPE_ASSIGN_OR_RETURN(auto journal, Journal::in_memory());
+  JobsSetup jobs;
+  jobs.journal = std::move(journal);
+  jobs.link = host.link;
+  coordinator.jobs = host.track(spawn_jobs(host.system(), std::move(jobs)));
+  const jobs_actor jobs_handle = coordinator.jobs;
   coordinator.role = "local";
   const auto service = host.track(spawn_coordinator(host.system(), std::move(coordinator)));
   const auto joined = std::make_shared<std::promise<Result<std::string>>>();
@@ -100,6 +108,9 @@ Result<service_actor> start_local(Host& host, const LocalOptions& options) {
   node.store = host.store;
   node.bulk = bulk;
   node.device = device.actor;
+  *tasks = host.track(spawn_tasks(host.system(), {host.link, host.link->self()}));
+  host.link->attach(Room::kTasks, *tasks);
+  node.tasks = *tasks;
   node.threads = device.threads;
   node.isa = device.isa;
   node.memory_bytes = machine_memory_bytes();
@@ -109,6 +120,8 @@ Result<service_actor> start_local(Host& host, const LocalOptions& options) {
   const auto node_handle = host.track(spawn_node(host.system(), std::move(node)));
   host.link->attach(Room::kBulk, bulk);
   host.link->attach(Room::kCoordinator, service);
+  host.link->attach(Room::kJobs, jobs_handle);
+  caf::anon_send(jobs_handle, service_atom::value, service_actor(service));
   host.link->attach(Room::kNode, node_handle);
   caf::anon_send(node_handle, join_atom::value);
   const Result<std::string> name = joined->get_future().get();
@@ -181,7 +194,7 @@ Result<service_actor> start_client(Host& host, const ConnectOptions& options,
 Result<Cluster> make_local_cluster(const LocalOptions& options, caf::actor_system* system) {
   auto impl = std::make_unique<Cluster::Impl>();
   TROUPE_ASSIGN_OR_RETURN(impl->host, Host::open(options.home, system));
-  TROUPE_ASSIGN_OR_RETURN(impl->service, start_local(*impl->host, options));
+  TROUPE_ASSIGN_OR_RETURN(impl->service, start_local(*impl->host, options, &impl->tasks));
   impl->description = "this process";
   return Cluster(std::move(impl));
 }
@@ -192,6 +205,7 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
   TROUPE_ASSIGN_OR_RETURN(impl->service,
                           start_client(*impl->host, options, &impl->description, &impl->bulk));
   impl->local = false;
+  impl->options = options;
   return Cluster(std::move(impl));
 }
 

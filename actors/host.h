@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -73,6 +74,31 @@ struct Cluster::Impl {
   actors::bulk_actor bulk;
   std::string description;
   bool local = true;
+  std::shared_ptr<Daemon> daemon;  // of start() and join(); outlives the handle of its actor
+  actors::task_actor tasks;        // of local(), start() and join()
+  ConnectOptions options;          // of a connection
+  // Another one, made when the head had been away.
+  std::mutex again_mutex;
+  std::shared_ptr<Cluster> again;
 };
+
+// Blocks until the request's model is loaded (cluster.cpp); what it was called by.
+namespace actors {
+task_actor tasks_of(Daemon& daemon);  // daemon.cpp
+
+// cluster_jobs.cpp: a head that was lost, and is there again.
+
+// 12 hexadecimal digits that name a job or an answer.
+std::string drawn_id();
+// The connection that followed the one of `impl`, if there was one.
+std::shared_ptr<Cluster> connection_of(Cluster::Impl& impl);
+bool is_lost(Cluster::Impl& impl);
+// Tries for so long, and once at least.
+Result<std::shared_ptr<Cluster>> reconnect(Cluster::Impl& impl, std::chrono::seconds patience);
+// kNotFound: no answer with this id is open.
+Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);
+
+Result<OpenPtr> load_model(Cluster::Impl& impl, const GenerateRequest& request);
+}  // namespace actors
 
 }  // namespace troupe

@@ -24,7 +24,9 @@ CREATE INDEX finished ON shards(job) WHERE output IS NOT NULL;
 CREATE TABLE lines(job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE,
   sequence INTEGER NOT NULL, at_ms INTEGER NOT NULL, text TEXT NOT NULL,
   PRIMARY KEY(job, sequence)) WITHOUT ROWID;
-CREATE TABLE models(id INTEGER PRIMARY KEY, open BLOB NOT NULL);
+CREATE TABLE manifests(model TEXT PRIMARY KEY, manifest BLOB NOT NULL);
+CREATE TABLE models(id INTEGER PRIMARY KEY, model TEXT NOT NULL REFERENCES manifests(model),
+  open BLOB NOT NULL);
 CREATE TABLE model_nodes(id INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
   node BLOB NOT NULL);
 CREATE TABLE streams(id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, open BLOB NOT NULL,
@@ -99,27 +101,31 @@ Status Journal::set_up() {
     }
   }
   if (schema == kSchema) return Status::ok();
-  return transact([&] { return db_->run(kTables); });
+  return transact("set_up", [&] { return db_->run(kTables); });
 }
 
-Status Journal::transact(const std::function<Status()>& body) {
+Status Journal::transact(const char* call, const std::function<Status()>& body) {
   TROUPE_RETURN_IF_ERROR(db_->run("BEGIN IMMEDIATE"));
   Status done = body();
-  if (done) done = failpoint("journal.before_commit");
+  struct Committing {
+    const char* call;
+    Status status;
+  } committing{call, Status::ok()};
+  if (done) done = failpoint("journal", call, "before_commit");
   if (done) {
     // SQLite calls it in the middle of its commit, before anything is written.
     ::sqlite3_commit_hook(
         db_->handle(),
         [](void* out) -> int {
-          auto& status = *static_cast<Status*>(out);
-          status = failpoint("journal.in_commit");
-          return status ? 0 : 1;
+          auto& now = *static_cast<Committing*>(out);
+          now.status = failpoint("journal", now.call, "in_commit");
+          return now.status ? 0 : 1;
         },
-        &done);
+        &committing);
     const Status committed = db_->run("COMMIT");
     ::sqlite3_commit_hook(db_->handle(), nullptr, nullptr);
-    if (committed) return failpoint("journal.after_commit");
-    if (done) done = committed;
+    if (committed) return failpoint("journal", call, "after_commit");
+    done = committing.status ? committed : committing.status;
   }
   // A commit that failed may have rolled back already.
   if (::sqlite3_get_autocommit(db_->handle()) == 0) {
@@ -133,7 +139,7 @@ Result<std::uint64_t> Journal::reserve(const std::string& counter, std::uint64_t
                                        std::uint64_t floor) {
   std::lock_guard lock(mutex_);
   std::uint64_t first = floor;
-  TROUPE_RETURN_IF_ERROR(transact([&] {
+  TROUPE_RETURN_IF_ERROR(transact("reserve", [&] {
     {
       Query query(*db_, "SELECT next FROM counters WHERE name = ?");
       query.text(counter);

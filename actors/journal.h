@@ -22,7 +22,7 @@
 // nothing of the call is in the file, unless the commit itself failed: then it may be, and asking
 // again with the same id does no harm.
 //
-// Failpoints: journal.before_commit, journal.in_commit, journal.after_commit.
+// Failpoints: journal.CALL.before_commit, .in_commit and .after_commit, with the name of the call.
 
 namespace troupe::actors {
 
@@ -49,11 +49,11 @@ struct JobRecord {
   std::string error;
 };
 
-// One shard of a job on its way in.
+// Shards of a job on their way in: `inputs` are those from `first` on.
 struct JobPiece {
   std::string id, kind, spec;
-  std::uint32_t shards = 0, shard = 0;
-  std::string input;
+  std::uint32_t shards = 0, first = 0;
+  std::vector<std::string> inputs;
 };
 
 struct JobLine {
@@ -62,10 +62,12 @@ struct JobLine {
   std::string text;
 };
 
-// A model that was placed, as bytes of the one who placed it.
+// A model that was placed.
 struct PlacedModel {
   std::uint64_t id = 0;  // of the deployment
-  std::string open;      // an encoded OpenModel, with its manifest
+  std::string model;     // its sha256
+  std::string manifest;  // encoded
+  std::string open;      // an encoded OpenModel, without its manifest
   std::vector<std::string> nodes;
 };
 
@@ -92,14 +94,16 @@ class Journal {
 
   // journal/jobs.cpp
 
-  // Takes a shard in; the job's record afterwards, whose life is kRunning (or later) when all are
+  // Takes shards in; the job's record afterwards, whose life is kRunning (or later) when all are
   // there. A shard or a job that is there already changes nothing.
   //   Errors: kAlreadyExists (the id is that of another job), kInvalidArgument (shard numbers).
   Result<JobRecord> receive(const JobPiece& piece, std::int64_t now_ms);
   // By number. Ended jobs beyond the newest kEndedJobsMax are forgotten at receive().
   Result<std::vector<JobRecord>> jobs();
   Result<JobRecord> job(const std::string& id);  // kNotFound
+  Result<JobRecord> job_number(std::uint64_t job);
   Result<std::vector<std::uint32_t>> finished_shards(std::uint64_t job);
+  Result<std::string> spec(std::uint64_t job);
   Result<std::string> input(std::uint64_t job, std::uint32_t shard);
   Result<std::string> output(std::uint64_t job, std::uint32_t shard);  // kNotFound: not yet
   Result<std::string> result(std::uint64_t job);                       // what was merged so far
@@ -122,6 +126,8 @@ class Journal {
   Status save_model(const PlacedModel& placed);
   Status forget_model(std::uint64_t id);
   Result<std::vector<PlacedModel>> models();
+  // Of all models that were ever placed: (sha256, encoded manifest).
+  Result<std::vector<std::pair<std::string, std::string>>> manifests();
   // Keeps the newest kStreamsMax.
   Status save_stream(const StreamRecord& stream, std::int64_t now_ms);
   // More tokens of its answer, from the one with this index on; a stream that is gone stays gone.
@@ -137,8 +143,8 @@ class Journal {
   Journal() = default;
   static Result<std::unique_ptr<Journal>> make(const std::string& file);
   Status set_up();
-  // `body` inside of a transaction, committed when it is ok.
-  Status transact(const std::function<Status()>& body);
+  // `body` inside of a transaction, committed when it is ok. `call` names the failpoints.
+  Status transact(const char* call, const std::function<Status()>& body);
 
   std::mutex mutex_;
   std::unique_ptr<Database> db_;

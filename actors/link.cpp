@@ -164,7 +164,14 @@ Room room_of(MessageType type) {
     case MessageType::kFinished:
     case MessageType::kStatusReply:
     case MessageType::kManaged:
+    case MessageType::kJobReply:
       return Room::kClient;
+    case MessageType::kJobAsk:
+    case MessageType::kJobKinds:
+    case MessageType::kJobTaskDone:
+      return Room::kJobs;
+    case MessageType::kJobTask:
+      return Room::kTasks;
     case MessageType::kServing:
     case MessageType::kFetchBlob:
     case MessageType::kBlobChunk:

@@ -21,7 +21,7 @@
 namespace troupe::actors {
 
 // The rooms of a process that control and bulk frames go to.
-enum class Room { kNode, kCoordinator, kClient, kBulk };
+enum class Room { kNode, kCoordinator, kClient, kBulk, kJobs, kTasks };
 
 struct LinkCounters {
   net::Counters transport;

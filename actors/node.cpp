@@ -164,6 +164,7 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       if (const auto message = decode_body<Welcome>(link, frame)) {
         state.phase = Phase::kMember;
         state.name = message->name;
+        if (setup->tasks) self->send(setup->tasks, join_atom::value);
         if (!state.ever_joined) {
           state.ever_joined = true;
           setup->on_joined(state.name);

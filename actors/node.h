@@ -35,6 +35,7 @@ struct NodeSetup {
   bulk_actor bulk;
   device_actor device;  // null: this process holds no layers
   StageLoader load = model::Stage::load;
+  task_actor tasks;  // null: this program registers no kinds of jobs
   int threads = 0;
   kernels::Isa isa = kernels::Isa::kScalar;
   std::uint64_t memory_bytes = 0;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <troupe/model/chat_template.h>
@@ -82,6 +83,8 @@ struct GenerateResult {
   Status error;
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   std::vector<StageReport> nodes;
+  // When the head was lost on the way: by this id, the answer can be resumed (Cluster::resume).
+  std::string stream;
 };
 
 struct LocalOptions {
@@ -104,6 +107,49 @@ struct TokenOptions {
   std::int64_t lifetime_s = 24 * 3600;  // 0: for ever
 };
 
+// Work that a cluster does by itself, whether or not anybody waits: shards that are mapped where
+// there is room, each result kept by the head, in its journal. A submitted job survives the end of
+// its client, of nodes and of the head.
+struct JobRequest {
+  // 1 to 64 letters, digits, '.', '_' or '-'; "": drawn. Submitting a job again under its id makes
+  // no second one.
+  std::string id;
+  std::string kind;  // "generate", or one that programs of the cluster's nodes register
+  // JSON, as the kind has it. Of "generate": actors/jobs/generate.h, but for "model", which is what
+  // GenerateRequest::model is; it is loaded before the job is handed in.
+  std::string spec = "{}";
+  // At most 4 MiB each. Of "generate": made by generate_shards().
+  std::vector<std::string> shards;
+};
+struct JobStatus {
+  std::string id, kind, spec;
+  std::string
+      state;  // "running", "waiting" (nobody works on it now), "done", "failed", "cancelled"
+  std::uint32_t shards = 0, finished = 0;
+  Status error;  // why it failed
+  bool over() const { return state == "done" || state == "failed" || state == "cancelled"; }
+};
+// Where a shard that is mapped belongs.
+struct JobContext {
+  std::string job, spec;
+  std::uint32_t shard = 0, shards = 0;
+};
+// Bytes to bytes, 4 MiB at most each. Both run on a thread of the library, one call at a time in a
+// process; a map may be called twice for one shard, on two nodes, of which one result counts. An
+// error with the code kUnavailable, kResourceExhausted, kDeadlineExceeded or kCancelled is tried
+// again, any other ends the job.
+using JobMap =
+    std::function<Result<std::string>(const std::string& shard, const JobContext& context)>;
+// Results of neighbouring shards to that of both, left to right in the order of the shards.
+using JobMerge =
+    std::function<Result<std::string>(const std::string& left, const std::string& right)>;
+
+// Lines of a JSONL file as shards of a "generate" job; empty lines are left out.
+std::vector<std::string> generate_shards(std::string_view jsonl);
+
+struct DaemonOptions;
+class Daemon;
+
 class Cluster {
  public:
   // Everything in this process: no socket, no daemon.
@@ -112,6 +158,10 @@ class Cluster {
   //   Errors: kUnavailable (nobody listens), kPermissionDenied (token or key refused),
   //   kInvalidArgument (malformed), kDeadlineExceeded.
   static Result<Cluster> connect(const ConnectOptions& options);
+  // A head, or a node that joins one (options.join), inside this program, and a client of it.
+  // Errors as Daemon::start. The daemon ends with the Cluster.
+  static Result<Cluster> start(const DaemonOptions& options);
+  static Result<Cluster> join(const DaemonOptions& options);
   Cluster(Cluster&&) noexcept;
   Cluster& operator=(Cluster&&) noexcept;
   ~Cluster();  // cancels what is under way
@@ -120,6 +170,40 @@ class Cluster {
   // nodes that need it) and generates. Blocks until the end. Errors before the first token come as
   // a Status; after it, in the result (finish_reason "error").
   Result<GenerateResult> generate(const GenerateRequest& request, const TokenCallback& on_token);
+
+  // Goes on with an answer that was open when its head was lost: the same text, from the token with
+  // the index `from` on, for the callback; the result has all of it.
+  //   Errors: kNotFound (it has ended, or is too old), and those of generate().
+  Result<GenerateResult> resume(const std::string& stream, std::size_t from,
+                                const TokenCallback& on_token);
+
+  // From now on this program maps shards of jobs of this kind, and merges their results: one of
+  // local(), start() or join(). Jobs of a kind wait until a program registers it.
+  //   Errors: kInvalidArgument (the name), kFailedPrecondition (a connection has no node).
+  Status register_job(const std::string& name, JobMap map, JobMerge merge);
+  // Of start(), the line for another machine: TOKEN@HOST:PORT; "" for others.
+  std::string join_address() const;
+  // Of start() and join(): as Daemon::wait.
+  Status wait_daemon();
+
+  // Hands a job in; its id once it is on the head's disk. Asks again, under the same id, while the
+  // head is away for a while (half a minute); so do the calls below.
+  //   Errors: kAlreadyExists (the id is that of another job), kInvalidArgument (names the field or
+  //   the line), kResourceExhausted (the head's disk), kUnavailable.
+  Result<std::string> submit(const JobRequest& request);
+  // kNotFound: no such job.
+  Result<JobStatus> job(const std::string& id);
+  // Until the job is over; kDeadlineExceeded after `timeout_ms` (-1: never).
+  Result<JobStatus> wait(const std::string& id, int timeout_ms = -1);
+  // False: it was over already. What was finished of it stays.
+  Result<bool> cancel(const std::string& id);
+  // The output of one shard; kNotFound while it has none.
+  Result<std::string> job_output(const std::string& id, std::uint32_t shard);
+  // Of a job that is done: the merged result; of "generate" its lines, in the order of the input.
+  Result<std::string> job_result(const std::string& id);
+  // {"jobs":[...]}, and {"lines":[{"sequence","unix_ms","text"}],"over"}: the log after a line.
+  Result<std::string> jobs_json();
+  Result<std::string> job_lines_json(const std::string& id, std::uint64_t after);
 
   // The cluster as JSON: {"role","cluster","nodes":[...],"deployments":[...],"counters":{...}}.
   Result<std::string> status_json();
@@ -190,8 +274,11 @@ class Daemon {
   // Leaves the cluster, ends the actors; bounded by two seconds.
   void stop();
 
- private:
+  // For the library's own files.
   struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
   explicit Daemon(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -28,9 +28,11 @@ Registry& registry() {
 
 }  // namespace
 
-Status failpoint(std::string_view name) {
+Status failpoint(std::string_view room, std::string_view call, std::string_view point) {
   Registry& all = registry();
   if (!all.any.load(std::memory_order_relaxed)) return Status::ok();
+  std::string name(room);
+  name.append(".").append(call).append(".").append(point);
   FailAction action;
   {
     std::lock_guard lock(all.mutex);
@@ -66,7 +68,7 @@ Status arm_failpoint_from(const std::string& text) {
   if (nth < 1) {
     return Status(Code::kInvalidArgument, "TROUPE_FAILPOINT is '" + text +
                                               "', expected NAME:NTH such as "
-                                              "journal.before_commit:3");
+                                              "journal.receive.before_commit:3");
   }
   arm_failpoint(text.substr(0, colon), nth, [] {
     ::kill(::getpid(), SIGKILL);

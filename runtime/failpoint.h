@@ -15,8 +15,8 @@ namespace troupe {
 // What happens when the failpoint is reached: an error that it returns, or the end of the process.
 using FailAction = std::function<Status()>;
 
-// Ok, unless `name` is armed.
-Status failpoint(std::string_view name);
+// Ok, unless the failpoint ROOM.CALL.POINT is armed.
+Status failpoint(std::string_view room, std::string_view call, std::string_view point);
 // Arms it: the `nth` time (1: the next) it is reached, and every time after, `action` runs.
 void arm_failpoint(std::string name, int nth, FailAction action);
 void disarm_failpoints();

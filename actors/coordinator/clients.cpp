@@ -2,7 +2,7 @@
 
 namespace troupe::actors::coordinator {
 
-void submit(Self self, const SubmitPtr& request, const token_sink& sink) {
+void submit(Self self, const Setup& setup, const SubmitPtr& request, const token_sink& sink) {
   const auto engine = self->state.engines.find(request->epoch);
   if (engine == self->state.engines.end()) {
     auto finished = std::make_shared<Finished>();
@@ -15,7 +15,8 @@ void submit(Self self, const SubmitPtr& request, const token_sink& sink) {
     return;
   }
   engine->second.asked(monotonic_us());
-  self->send(engine->second.engine, submit_atom::value, request, sink);
+  self->send(engine->second.engine, submit_atom::value, request,
+             logged_sink(self, setup, *request, sink));
 }
 
 // Engines ignore requests that are not theirs.
@@ -87,7 +88,7 @@ void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         auto ours = std::make_shared<Submit>(std::move(*message));
         const std::uint64_t number = client.names->add(ours->request);
         ours->request = number;
-        submit(self, ours, client.session);
+        submit(self, setup, ours, client.session);
       }
       break;
     case MessageType::kCancel:

@@ -136,8 +136,14 @@ void place(Self self, const Setup& setup, Opening opening) {
   waiting.insert(waiting.end(), opening.replies.begin(), opening.replies.end());
 }
 
-Status complete_from_store(const Setup& setup, OpenModel* open) {
+Status complete_from_store(Self self, const Setup& setup, OpenModel* open) {
   if (open->has_manifest) return Status::ok();
+  const auto known = self->state.manifests.find(open->model);
+  if (known != self->state.manifests.end()) {
+    open->manifest = known->second;
+    open->has_manifest = true;
+    return Status::ok();
+  }
   if (!setup->store->whole_file(open->model)) {
     return Status(Code::kNotFound,
                   "the cluster does not have the model sha256:" + open->model +
@@ -190,6 +196,13 @@ std::vector<PeerAddress> sources_of(Self self, const Setup& setup, const Deploym
        self->state.state->holders(deployment.manifest.model, layers, node)) {
     add(holder);
   }
+  // An earlier run of this head knew what lies on which disk: each is asked.
+  const bool from_before = std::any_of(
+      setup->placed.begin(), setup->placed.end(),
+      [&](const PlacedModel& placed) { return placed.model == deployment.manifest.model; });
+  for (const NodeRecord* other : self->state.state->nodes()) {
+    if (from_before && other->alive()) add(other->key);
+  }
   return sources;
 }
 
@@ -228,6 +241,7 @@ void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Statu
     self->state.engines.erase(engine);
   }
   self->state.fresh_sources.erase(id);
+  strike_out(self, setup, id);
   setup->link->detach_engine(epoch);
   for (const StagePlan& stage : deployment->stages) {
     const NodeRecord* node = self->state.state->node(stage.node);
@@ -311,6 +325,7 @@ void begin_serving(Self self, const Setup& setup, std::uint64_t epoch) {
         entry.engine, resume_atom::value,
         std::make_shared<const EnginePlacement>(engine_placement(*deployment, entry.context_max)));
   }
+  write_down(self, setup, *deployment);
   self->state.copies_due[deployment->id] = {epoch, monotonic_us() + kCopiesAfterUs, false};
   answer_waiting(self, deployment->id, ready_answer(self, *deployment));
 }
@@ -340,6 +355,15 @@ void look_after_copies(Self self, const Setup& setup) {
 void open_model(Self self, const Setup& setup, OpenModel open, const net::PublicKey& from,
                 Reply reply) {
   const auto refuse = [&](const Status& why) { reply(refusal(why)); };
+  if (self->state.restoring) {
+    auto& held = self->state.restoring->held;
+    if (held.size() >= kWaitingMax) {
+      return refuse(Status(Code::kResourceExhausted,
+                           "too many requests wait for this head's nodes; try again later"));
+    }
+    held.push_back([=] { open_model(self, setup, open, from, reply); });
+    return;
+  }
   std::vector<model::LayerRange> ranges;
   if (open.layer_begins.size() != open.layer_ends.size()) {
     return refuse(Status(Code::kInvalidArgument, "the layer ranges are not pairs"));
@@ -360,7 +384,7 @@ void open_model(Self self, const Setup& setup, OpenModel open, const net::Public
     }
     sources.push_back(from);
   }
-  const Status complete = complete_from_store(setup, &open);
+  const Status complete = complete_from_store(self, setup, &open);
   if (!complete) return refuse(complete);
   const auto whole_file = setup->store->whole_file(open.model);
   if (whole_file) {

@@ -78,6 +78,10 @@ void lose_node(Self self, const Setup& setup, const net::PublicKey& key, const c
                bool died) {
   const std::string name = name_of(self, key);
   log(LogLevel::kWarning, "node " + name + " is gone: " + how);
+  if (setup->jobs) {
+    self->send(setup->jobs, halt_atom::value,
+               std::string(reinterpret_cast<const char*>(key.data()), key.size()));
+  }
   // What we dialled of it closes by itself, or, when it is frozen, serves again: ZeroMQ 4.3.4 may
   // abort (session_base.cpp:260) when a socket is closed just as its peer dies.
   for (const std::uint64_t id : self->state.state->on_node(key)) {

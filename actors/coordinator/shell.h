@@ -64,6 +64,15 @@ struct CopiesDue {
   bool allowed = false;
 };
 
+// A head that was started again: until the nodes that held its models are back, or for a while,
+// nothing is placed.
+struct Restoring {
+  std::vector<std::pair<std::uint64_t, OpenModel>> models;  // by the id that they had
+  std::set<net::PublicKey> nodes;                           // that are to come back
+  std::int64_t until_us = 0;
+  std::vector<std::function<void()>> held;  // opens that wait
+};
+
 struct Shell {
   std::unique_ptr<ClusterState> state;
   std::map<net::PublicKey, Client> clients;
@@ -80,6 +89,9 @@ struct Shell {
   std::set<net::PublicKey> local_clients;           // of the head's own user: they may manage keys
   std::map<net::PublicKey, std::int64_t> revoking;  // nodes whose frames are dropped from then on
   std::uint64_t next_opening = 1;
+  std::optional<Restoring> restoring;
+  // By model: of those that were ever placed, so that they need nobody who brings them again.
+  std::map<std::string, model::Manifest> manifests;
 };
 using Self = coordinator_actor::stateful_pointer<Shell>;
 using Setup = std::shared_ptr<const CoordinatorSetup>;
@@ -133,6 +145,19 @@ void release_unused(Self self, const Setup& setup);
 // What `status` says of the engines.
 std::map<std::uint64_t, DeploymentUse> uses_of(Self self, const Setup& setup);
 
+// restore.cpp: what outlives this process.
+
+// Before anything else: what an earlier run of this head had placed.
+void begin_restoring(Self self, const Setup& setup);
+// Places it when it is time.
+void look_after_restoring(Self self, const Setup& setup);
+// The deployment serves, or has ended.
+void write_down(Self self, const Setup& setup, const Deployment& deployment);
+void strike_out(Self self, const Setup& setup, std::uint64_t id);
+// The sink that an engine gets for a request that can be resumed.
+token_sink logged_sink(Self self, const Setup& setup, const Submit& request,
+                       const token_sink& sink);
+
 // recovery.cpp: deployments that lost a stage.
 
 // Places it anew under a new epoch, with `grow` on all nodes; its requests wait and are replayed.
@@ -159,7 +184,7 @@ void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame);
 // The client's record; made, with its session, when it is new.
 Client& client_of(Self self, const Setup& setup, const net::PublicKey& key);
 void forget_client(Self self, const Setup& setup, const net::PublicKey& key);
-void submit(Self self, const SubmitPtr& request, const token_sink& sink);
+void submit(Self self, const Setup& setup, const SubmitPtr& request, const token_sink& sink);
 void cancel(Self self, std::uint64_t request);
 void stop_cluster(Self self, const Setup& setup, bool everywhere);
 std::string status_text(Self self, const Setup& setup);

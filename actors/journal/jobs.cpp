@@ -90,10 +90,12 @@ Result<std::string> one_blob(Query& query, const char* what) {
 }  // namespace
 
 Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
-  if (piece.shards == 0 || piece.shards > kShardsMax || piece.shard >= piece.shards) {
+  if (piece.shards == 0 || piece.shards > kShardsMax || piece.first > piece.shards ||
+      piece.inputs.size() > piece.shards - piece.first) {
     return Status(Code::kInvalidArgument,
-                  "shard " + std::to_string(piece.shard) + " of " + std::to_string(piece.shards) +
-                      " cannot be; a job has 1 to " + std::to_string(kShardsMax) + " shards");
+                  std::to_string(piece.inputs.size()) + " shards from " +
+                      std::to_string(piece.first) + " on, of " + std::to_string(piece.shards) +
+                      ", cannot be; a job has 1 to " + std::to_string(kShardsMax) + " shards");
   }
   std::lock_guard lock(mutex_);
   auto known = find_job(*db_, piece.id);
@@ -104,7 +106,7 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
                   "the id '" + piece.id + "' is that of another job; choose one of its own");
   }
   if (known && known->life != JobLife::kReceiving) return known;
-  TROUPE_RETURN_IF_ERROR(transact([&] {
+  TROUPE_RETURN_IF_ERROR(transact("receive", [&] {
     if (!known) TROUPE_RETURN_IF_ERROR(forget_old(*db_, now_ms));
     TROUPE_RETURN_IF_ERROR(
         Query(*db_,
@@ -116,13 +118,15 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
             .number(piece.shards)
             .number(now_ms)
             .run());
-    TROUPE_RETURN_IF_ERROR(Query(*db_,
-                                 "INSERT OR IGNORE INTO shards(job, shard, input) VALUES("
-                                 "(SELECT number FROM jobs WHERE id = ?), ?, ?)")
-                               .text(piece.id)
-                               .number(piece.shard)
-                               .bytes(piece.input)
-                               .run());
+    for (std::uint32_t i = 0; i < piece.inputs.size(); ++i) {
+      TROUPE_RETURN_IF_ERROR(Query(*db_,
+                                   "INSERT OR IGNORE INTO shards(job, shard, input) VALUES("
+                                   "(SELECT number FROM jobs WHERE id = ?), ?, ?)")
+                                 .text(piece.id)
+                                 .number(piece.first + i)
+                                 .bytes(piece.inputs[i])
+                                 .run());
+    }
     known = find_job(*db_, piece.id);
     TROUPE_RETURN_IF_ERROR(known.status());
     if (known->received < known->shards) return Status::ok();
@@ -154,6 +158,15 @@ Result<JobRecord> Journal::job(const std::string& id) {
   return find_job(*db_, id);
 }
 
+Result<JobRecord> Journal::job_number(std::uint64_t job) {
+  std::lock_guard lock(mutex_);
+  Query query(*db_, kJobColumns, "WHERE number = ?");
+  query.number(job);
+  if (query.next()) return read_job(query);
+  TROUPE_RETURN_IF_ERROR(query.status());
+  return Status(Code::kNotFound, "there is no job with the number " + std::to_string(job));
+}
+
 Result<std::vector<std::uint32_t>> Journal::finished_shards(std::uint64_t job) {
   std::lock_guard lock(mutex_);
   std::vector<std::uint32_t> shards;
@@ -162,6 +175,12 @@ Result<std::vector<std::uint32_t>> Journal::finished_shards(std::uint64_t job) {
   while (query.next()) shards.push_back(static_cast<std::uint32_t>(query.number_at(0)));
   TROUPE_RETURN_IF_ERROR(query.status());
   return shards;
+}
+
+Result<std::string> Journal::spec(std::uint64_t job) {
+  std::lock_guard lock(mutex_);
+  Query query(*db_, "SELECT spec FROM jobs WHERE number = ?");
+  return one_blob(query.number(job), "such job");
 }
 
 Result<std::string> Journal::input(std::uint64_t job, std::uint32_t shard) {
@@ -187,7 +206,7 @@ Result<bool> Journal::finish_shard(std::uint64_t job, std::uint32_t shard,
                                    std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   bool counts = false;
-  TROUPE_RETURN_IF_ERROR(transact([&] {
+  TROUPE_RETURN_IF_ERROR(transact("finish_shard", [&] {
     TROUPE_ASSIGN_OR_RETURN(const bool running, is_running(*db_, job));
     if (!running) return Status::ok();
     TROUPE_RETURN_IF_ERROR(
@@ -208,7 +227,7 @@ Result<bool> Journal::merge(std::uint64_t job, std::uint32_t from, std::uint32_t
                             const std::string& result, bool ends, std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   bool counts = false;
-  TROUPE_RETURN_IF_ERROR(transact([&] {
+  TROUPE_RETURN_IF_ERROR(transact("merge", [&] {
     TROUPE_RETURN_IF_ERROR(Query(*db_,
                                  "UPDATE jobs SET result = ?, merged = ? WHERE number = ? AND"
                                  " merged = ? AND life = 1")
@@ -227,7 +246,7 @@ Result<bool> Journal::end_job(std::uint64_t job, JobLife life, const std::string
                               std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   bool counts = false;
-  TROUPE_RETURN_IF_ERROR(transact([&] {
+  TROUPE_RETURN_IF_ERROR(transact("end_job", [&] {
     TROUPE_ASSIGN_OR_RETURN(counts, is_running(*db_, job));
     return counts ? write_life(*db_, job, life, error, now_ms) : Status::ok();
   }));
@@ -236,7 +255,7 @@ Result<bool> Journal::end_job(std::uint64_t job, JobLife life, const std::string
 
 Status Journal::add_line(std::uint64_t job, const std::string& line, std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
-  return transact([&] { return write_line(*db_, job, now_ms, line); });
+  return transact("add_line", [&] { return write_line(*db_, job, now_ms, line); });
 }
 
 Result<std::vector<JobLine>> Journal::lines(std::uint64_t job, std::uint64_t after) {

@@ -27,10 +27,16 @@ std::vector<std::int32_t> tokens_of(const std::string& bytes) {
 
 Status Journal::save_model(const PlacedModel& placed) {
   std::lock_guard lock(mutex_);
-  return transact([&] {
+  return transact("save_model", [&] {
+    TROUPE_RETURN_IF_ERROR(
+        Query(*db_, "INSERT OR IGNORE INTO manifests(model, manifest) VALUES(?, ?)")
+            .text(placed.model)
+            .bytes(placed.manifest)
+            .run());
     TROUPE_RETURN_IF_ERROR(Query(*db_, "DELETE FROM models WHERE id = ?").number(placed.id).run());
-    TROUPE_RETURN_IF_ERROR(Query(*db_, "INSERT INTO models(id, open) VALUES(?, ?)")
+    TROUPE_RETURN_IF_ERROR(Query(*db_, "INSERT INTO models(id, model, open) VALUES(?, ?, ?)")
                                .number(placed.id)
+                               .text(placed.model)
                                .bytes(placed.open)
                                .run());
     for (const std::string& node : placed.nodes) {
@@ -45,17 +51,22 @@ Status Journal::save_model(const PlacedModel& placed) {
 
 Status Journal::forget_model(std::uint64_t id) {
   std::lock_guard lock(mutex_);
-  return transact([&] { return Query(*db_, "DELETE FROM models WHERE id = ?").number(id).run(); });
+  return transact("forget_model",
+                  [&] { return Query(*db_, "DELETE FROM models WHERE id = ?").number(id).run(); });
 }
 
 Result<std::vector<PlacedModel>> Journal::models() {
   std::lock_guard lock(mutex_);
   std::vector<PlacedModel> all;
-  Query query(*db_, "SELECT id, open FROM models ORDER BY id");
+  Query query(*db_,
+              "SELECT id, models.model, manifest, open FROM models JOIN manifests"
+              " ON models.model = manifests.model ORDER BY id");
   while (query.next()) {
     PlacedModel& placed = all.emplace_back();
     placed.id = static_cast<std::uint64_t>(query.number_at(0));
-    placed.open = query.bytes_at(1);
+    placed.model = query.bytes_at(1);
+    placed.manifest = query.bytes_at(2);
+    placed.open = query.bytes_at(3);
     Query nodes(*db_, "SELECT node FROM model_nodes WHERE id = ? ORDER BY rowid");
     nodes.number(placed.id);
     while (nodes.next()) placed.nodes.push_back(nodes.bytes_at(0));
@@ -65,10 +76,22 @@ Result<std::vector<PlacedModel>> Journal::models() {
   return all;
 }
 
+Result<std::vector<std::pair<std::string, std::string>>> Journal::manifests() {
+  std::lock_guard lock(mutex_);
+  std::vector<std::pair<std::string, std::string>> all;
+  Query query(*db_, "SELECT model, manifest FROM manifests ORDER BY model");
+  while (query.next()) {
+    std::string model = query.bytes_at(0);
+    all.emplace_back(std::move(model), query.bytes_at(1));
+  }
+  TROUPE_RETURN_IF_ERROR(query.status());
+  return all;
+}
+
 Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   const std::string tokens = bytes_of(stream.tokens);
-  return transact([&] {
+  return transact("save_stream", [&] {
     TROUPE_RETURN_IF_ERROR(Query(*db_,
                                  "INSERT OR REPLACE INTO streams(id, at_ms, open, submit, tokens)"
                                  " VALUES(?, ?, ?, ?, ?)")
@@ -89,7 +112,7 @@ Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
 Status Journal::add_tokens(const std::string& id, std::uint32_t index,
                            const std::vector<std::int32_t>& tokens) {
   std::lock_guard lock(mutex_);
-  return transact([&] {
+  return transact("add_tokens", [&] {
     std::string have;
     {
       Query query(*db_, "SELECT tokens FROM streams WHERE id = ?");
@@ -107,7 +130,8 @@ Status Journal::add_tokens(const std::string& id, std::uint32_t index,
 
 Status Journal::forget_stream(const std::string& id) {
   std::lock_guard lock(mutex_);
-  return transact([&] { return Query(*db_, "DELETE FROM streams WHERE id = ?").text(id).run(); });
+  return transact("forget_stream",
+                  [&] { return Query(*db_, "DELETE FROM streams WHERE id = ?").text(id).run(); });
 }
 
 Result<StreamRecord> Journal::stream(const std::string& id) {

@@ -79,10 +79,12 @@ struct Submit {
   bool ignore_end = false;    // go on after the model's own end
   std::uint64_t context = 0;  // 0: the model's
   std::uint32_t deadline_ms = 0;
+  // By which the answer can be resumed when the head was away; of the asker's choosing, "": not.
+  std::string stream;
   template <class A>
   void serialize(A& a) {
     a(request, epoch, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens, sampling,
-      stop, ignore_end, context, deadline_ms);
+      stop, ignore_end, context, deadline_ms, stream);
   }
 };
 struct Cancel {

@@ -52,6 +52,12 @@ enum class MessageType : std::uint16_t {
   // manage.h
   kManage = 59,
   kManaged = 60,
+  // jobs.h
+  kJobAsk = 80,
+  kJobReply = 81,
+  kJobKinds = 82,
+  kJobTask = 83,
+  kJobTaskDone = 84,
   // bulk.h
   kServing = 64,
   kFetchBlob = 65,

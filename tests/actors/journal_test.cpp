@@ -38,7 +38,7 @@ std::unique_ptr<Journal> open(const TemporaryFile& file) {
 }
 
 JobPiece piece(const std::string& id, std::uint32_t shard = 0, std::uint32_t shards = 1) {
-  return {id, "count", "{}", shards, shard, "input " + std::to_string(shard)};
+  return {id, "count", "{}", shards, shard, {"input " + std::to_string(shard)}};
 }
 
 }  // namespace
@@ -118,9 +118,9 @@ TEST_CASE("journal: a number is given once, over restarts") {
 
 // The whole promise: what was acknowledged is there, what was not is there whole or not at all.
 TEST_CASE("journal: killed before, in and after a commit") {
-  const auto [point, survives] =
-      GENERATE(std::pair{"journal.before_commit", false}, std::pair{"journal.in_commit", false},
-               std::pair{"journal.after_commit", true});
+  const auto [point, survives] = GENERATE(std::pair{"journal.receive.before_commit", false},
+                                          std::pair{"journal.receive.in_commit", false},
+                                          std::pair{"journal.receive.after_commit", true});
   TemporaryFile file;
   REQUIRE(open(file)->receive(piece("a"), 1));
   const pid_t child = ::fork();
@@ -146,7 +146,7 @@ TEST_CASE("journal: killed before, in and after a commit") {
 }
 
 TEST_CASE("journal: a commit that fails leaves nothing behind and says so") {
-  const auto point = GENERATE("journal.before_commit", "journal.in_commit");
+  const auto point = GENERATE("journal.receive.before_commit", "journal.receive.in_commit");
   TemporaryFile file;
   const auto journal = open(file);
   arm_failpoint(point, 1, [] { return Status(Code::kResourceExhausted, "the disk is full"); });
@@ -172,7 +172,7 @@ TEST_CASE("journal: a damaged file, and one of a newer release, are said in one 
       const auto journal = open(file);
       for (int i = 0; i < 50; ++i) {
         JobPiece large = piece("job " + std::to_string(i));
-        large.input = std::string(20000, 'a');
+        large.inputs = {std::string(20000, 'a')};
         REQUIRE(journal->receive(large, 1));
       }
     }
@@ -216,8 +216,9 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
   TemporaryFile file;
   {
     const auto journal = open(file);
-    REQUIRE(journal->save_model({7, std::string("open\0x", 6), {"node a", "node b"}}));
-    REQUIRE(journal->save_model({8, "other", {}}));
+    REQUIRE(journal->save_model(
+        {7, "abc", "manifest", std::string("open\0x", 6), {"node a", "node b"}}));
+    REQUIRE(journal->save_model({8, "def", "manifest too", "other", {}}));
     REQUIRE(journal->forget_model(8));
     REQUIRE(journal->save_stream({"s", "open", "submit", {}}, 1));
     REQUIRE(journal->add_tokens("s", 0, {1, 2}));
@@ -230,6 +231,8 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
   REQUIRE(models);
   REQUIRE(models->size() == 1);
   CHECK((*models)[0].open == std::string("open\0x", 6));
+  CHECK(((*models)[0].model == "abc" && (*models)[0].manifest == "manifest"));
+  CHECK(journal->manifests()->size() == 2);  // also of one that was unloaded
   CHECK((*models)[0].nodes == std::vector<std::string>{"node a", "node b"});
   CHECK(journal->stream("s")->tokens == std::vector<std::int32_t>{1, 2, 3});
   REQUIRE(journal->forget_stream("s"));

@@ -5,6 +5,7 @@
 #include <troupe/actors/messages/bulk.h>
 #include <troupe/actors/messages/deploy.h>
 #include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/jobs.h>
 #include <troupe/actors/messages/manage.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/step.h>
@@ -62,10 +63,16 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(StepFailed{{1, 2}, 3, "why"});
   check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2});
   check_message(ModelReady{1, 0, "", 9, {{"a", "0-9"}}});
-  check_message(
-      Submit{1, 9, "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, true, 9, 8});
+  check_message(Submit{
+      1, 9, "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, true, 9, 8, "id"});
   check_message(Finished{1, "stop", 0, "", "text", {1}, {2, 3}, 1.5, 2.5, 3.5});
   check_message(BlobChunk{"ab", 7});
+  check_message(JobAsk{7, 1, "id", 5, "generate", "{}", 9, {"one", "two"}});
+  check_message(JobReply{7, 2, "why not", "bytes"});
+  check_message(OpenStream{{1, "ab"}, {1, 9, "hi"}, {1, 2}});
+  check_message(JobKinds{{"count", "sum"}});
+  check_message(JobTaskOrder{7, "count", "id", "{}", true, 3, 9, {"a", "b"}});
+  check_message(JobTaskDone{7, 2, "why not", "bytes"});
 }
 
 TEST_CASE("messages: a row each, and nobody but a head gives orders") {

@@ -24,7 +24,8 @@ namespace {
 
 struct Options {
   CommonOptions common;
-  std::string cluster, model, prompt, prompt_ids, answer_ids, layers;
+  std::string cluster, model, prompt, prompt_ids, answer_ids, layers, resume;
+  std::size_t from = 0;
   bool has_prompt = false, has_ids = false;
   int threads = 0;
   CLI::Option* seed = nullptr;
@@ -135,6 +136,7 @@ nlohmann::json to_json(const GenerateResult& result) {
                            {"ttft_ms", result.ttft_ms},
                            {"nodes", nodes}};
   if (!result.error) object["error"] = error_json(result.error);
+  if (!result.stream.empty()) object["resume"] = result.stream;
   return object;
 }
 
@@ -154,10 +156,13 @@ void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
 
 int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
   std::vector<std::vector<model::TokenLogprob>> logprobs;
-  Result<GenerateResult> result = cluster.generate(options.request, [&](const TokenEvent& event) {
+  const TokenCallback on_token = [&](const TokenEvent& event) {
     logprobs.push_back(event.logprobs);
     return options.common.json ? watch.count() == 0 : show_token(event, watch);
-  });
+  };
+  Result<GenerateResult> result = options.resume.empty()
+                                      ? cluster.generate(options.request, on_token)
+                                      : cluster.resume(options.resume, options.from, on_token);
   GenerateResult answer;
   if (result) {
     answer = std::move(*result);
@@ -176,6 +181,11 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
   }
   if (answer.finish_reason == "error") {
     say(answer.error.message());
+    if (!answer.stream.empty()) {
+      say("`troupe run --resume " + answer.stream + " --from " +
+          std::to_string(answer.token_ids.size()) +
+          "` goes on with it when the head is there again");
+    }
     return result ? kExitFailure : exit_status(result.code());
   }
   if (!options.common.json) {
@@ -196,8 +206,26 @@ bool lacks_chat_template(const model::Store& store, const std::string& name) {
   return source && source->empty();
 }
 
+int resume(const Options& options) {
+  Result<Cluster> cluster = connect_cluster(options.common.home, options.cluster);
+  if (!cluster) return fail(cluster.status(), options.common.json);
+  SignalWatch watch;
+  return answer_once(*cluster, options, watch);
+}
+
 int run(Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
+  if (!options.resume.empty()) {
+    if (options.model.empty()) return resume(options);
+    return fail(Status(Code::kInvalidArgument,
+                       "--resume goes on with an answer as it was asked: give no MODEL"),
+                options.common.json);
+  }
+  if (options.model.empty()) {
+    return fail(
+        Status(Code::kInvalidArgument, "MODEL is missing; `troupe run --help` shows what it takes"),
+        options.common.json);
+  }
   const std::string& home = options.common.home;
   const bool json = options.common.json;
   if (const Status filled = fill_request(options); !filled) return fail(filled, json);
@@ -279,7 +307,6 @@ Action add_run(CLI::App& app) {
   app.add_option("MODEL", options->model,
                  "A name (`troupe ls`; fetched when it is not here), a path of a GGUF file or a "
                  "folder, or sha256:HEX")
-      ->required()
       ->type_name("");
   CLI::Option* prompt =
       app.add_option("PROMPT", options->prompt, "Text, or - for stdin (less its last newline)")
@@ -288,6 +315,11 @@ Action add_run(CLI::App& app) {
                                     "Token ids instead of text, e.g. 504,3575");
   app.add_option("--answer-ids", options->answer_ids,
                  "Tokens of the answer so far: it goes on after them");
+  app.add_option("--resume", options->resume,
+                 "Go on with an answer that was open when its head was lost, by its id")
+      ->type_name("ID");
+  app.add_option("--from", options->from, "Of --resume: print from this token on [0]")
+      ->type_name("N");
   add_generation_options(app, *options);
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);

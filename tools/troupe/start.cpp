@@ -9,6 +9,7 @@
 
 #include <troupe/actors/admission.h>
 #include <troupe/actors/troupe.h>
+#include <troupe/runtime/failpoint.h>
 #include <troupe/runtime/log.h>
 #include <troupe/tools/troupe/background.h>
 #include <troupe/tools/troupe/daemon_settings.h>
@@ -110,6 +111,10 @@ Status serve(Daemon& daemon, ServiceManager& manager) {
 
 int run_daemon(const DaemonOptions& options, const std::optional<SlurmTask>& task,
                std::optional<Background>& background, bool json) {
+  if (const char* armed = std::getenv("TROUPE_FAILPOINT")) {  // for tests
+    const Status status = arm_failpoint_from(armed);
+    if (!status) return give_up(background, status, json);
+  }
   // Until it is ready, Ctrl-C ends the process at once, as by default.
   Result<Daemon> daemon = Daemon::start(options);
   if (!daemon) return give_up(background, daemon.status(), json);

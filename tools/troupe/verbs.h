@@ -21,6 +21,11 @@ Action add_nodes(CLI::App& app);
 Action add_ps(CLI::App& app);
 Action add_unload(CLI::App& app);
 Action add_key(CLI::App& app);
+Action add_submit(CLI::App& app);
+Action add_jobs(CLI::App& app);
+Action add_wait(CLI::App& app);
+Action add_logs(CLI::App& app);
+Action add_cancel(CLI::App& app);
 Action add_doctor(CLI::App& app);
 Action add_pull(CLI::App& app);
 Action add_ls(CLI::App& app);
@@ -53,6 +58,11 @@ inline constexpr Verb kVerbs[] = {
     {"ps", "List the models that a cluster has loaded", add_ps},
     {"unload", "Let go of a model that a cluster has loaded", add_unload},
     {"key", "Make, list and revoke the keys of a cluster", add_key},
+    {"submit", "Hand in a job: prompts of a file, answered by a cluster", add_submit},
+    {"jobs", "List the jobs of a cluster", add_jobs},
+    {"wait", "Wait for a job, and give its result", add_wait},
+    {"logs", "Show what became of a job's parts", add_logs},
+    {"cancel", "End a job", add_cancel},
     {"doctor", "Say what this machine offers and what is missing", add_doctor},
     {"tokenize", "Turn text into a model's token ids", add_tokenize},
     {"detokenize", "Turn a model's token ids into text", add_detokenize},

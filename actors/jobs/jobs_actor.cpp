@@ -1,0 +1,180 @@
+#include <algorithm>
+#include <chrono>
+
+#include <troupe/actors/jobs/shell.h>
+
+namespace troupe::actors {
+namespace jobs {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{200};
+
+void stop_task(Self self, const Setup& setup, const JobTask& task) {
+  (void)setup;
+  stop_answering(self, task.attempt);
+}
+
+// The jobs of an earlier run go on where they were.
+void restore(Self self, const Setup& setup) {
+  const auto jobs = setup->journal->jobs();
+  if (!jobs) {
+    log(LogLevel::kError, "cannot go on with the jobs: " + jobs.message());
+    return;
+  }
+  for (const JobRecord& job : *jobs) {
+    if (job.life != JobLife::kRunning) continue;
+    const auto finished = setup->journal->finished_shards(job.number);
+    if (!finished) {
+      log(LogLevel::kError, "cannot go on with job " + job.id + ": " + finished.message());
+      continue;
+    }
+    self->state.state->add(job, *finished, job.kind != kGenerateKind);
+    log(LogLevel::kInfo, "going on with job " + job.id + ": " + std::to_string(finished->size()) +
+                             " of " + std::to_string(job.shards) + " shards are done");
+  }
+}
+
+}  // namespace
+
+std::int64_t unix_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+void drive(Self self, const Setup& setup) {
+  if (!self->state.service) return;
+  for (const JobTask& task : self->state.state->assign(monotonic_us())) {
+    if (task.worker == kCluster) {
+      begin_answering(self, setup, task);
+    } else {
+      give_task(self, setup, task);
+    }
+  }
+}
+
+Result<bool> end_job(Self self, const Setup& setup, std::uint64_t job, JobLife life,
+                     const std::string& error) {
+  TROUPE_ASSIGN_OR_RETURN(const bool counts, setup->journal->end_job(job, life, error, unix_ms()));
+  for (const JobTask& task : self->state.state->end(job)) stop_task(self, setup, task);
+  return counts;
+}
+
+void finish(Self self, const Setup& setup, std::uint64_t attempt, const std::string& output,
+            const std::string& line) {
+  JobState& state = *self->state.state;
+  const JobTask* task = state.task(attempt);
+  if (task == nullptr) return;
+  const std::uint64_t job = task->job;
+  const bool ends = state.ends_with(*task);
+  const auto committed =
+      setup->journal->finish_shard(job, task->from, output, line, ends, unix_ms());
+  if (!committed) return fail(self, setup, attempt, committed.status());
+  state.done(attempt);
+  if (ends) state.end(job);
+  drive(self, setup);
+}
+
+void finish_merge(Self self, const Setup& setup, std::uint64_t attempt, const std::string& result) {
+  JobState& state = *self->state.state;
+  const JobTask* task = state.task(attempt);
+  if (task == nullptr) return;
+  const std::uint64_t job = task->job;
+  const bool ends = state.ends_with(*task);
+  const auto committed = setup->journal->merge(job, task->from, task->to, result, ends, unix_ms());
+  if (!committed) return fail(self, setup, attempt, committed.status());
+  state.done(attempt);
+  if (ends) state.end(job);
+  drive(self, setup);
+}
+
+void set_back(Self self, const Setup& setup, const JobState::Setback& setback,
+              const std::string& why) {
+  const JobTask& task = setback.task;
+  if (!setback.failed) {
+    const auto ended = end_job(self, setup, task.job, JobLife::kFailed, setback.failed.message());
+    if (!ended) log(LogLevel::kError, "cannot end a job that failed: " + ended.message());
+    return;
+  }
+  const std::string what = task.merge ? "merging" : "shard " + std::to_string(task.from);
+  const Status written =
+      setup->journal->add_line(task.job, what + " is tried again: " + why, unix_ms());
+  if (!written) log(LogLevel::kWarning, written.message());
+}
+
+void fail(Self self, const Setup& setup, std::uint64_t attempt, const Status& why) {
+  const auto setback = self->state.state->fail(attempt, why, monotonic_us());
+  if (setback) set_back(self, setup, *setback, why.message());
+}
+
+namespace {
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  Link& link = *setup->link;
+  switch (static_cast<MessageType>(frame.header.type)) {
+    case MessageType::kJobAsk:
+      if (const auto ask = decode_body<JobAsk>(link, frame)) {
+        const Status sent =
+            link.send(frame.peer, MessageType::kJobReply, answer(self, setup, *ask));
+        if (!sent) log(LogLevel::kInfo, "a client does not hear of its job: " + sent.message());
+      }
+      break;
+    case MessageType::kJobKinds:
+      if (const auto kinds = decode_body<JobKinds>(link, frame)) {
+        on_kinds(self, setup, frame.peer, *kinds);
+      }
+      break;
+    case MessageType::kJobTaskDone:
+      if (auto done = decode_body<JobTaskDone>(link, frame)) {
+        on_task_done(self, setup, frame.peer, *done);
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+jobs_actor::behavior_type behavior(Self self, Setup setup) {
+  // Attempts of this run are larger than those of the ones before.
+  const auto first = setup->journal->reserve("runs", 1, 1);
+  if (!first) log(LogLevel::kError, first.message());
+  self->state.state = std::make_unique<JobState>(
+      first ? *first << 32 : static_cast<std::uint64_t>(unix_ms()) << 20);
+  self->state.state->set_worker(kCluster, {kGenerateKind}, kClusterSlots);
+  restore(self, setup);
+  self->delayed_send(self, kTick, tick_atom::value);
+  self->set_exit_handler([self](caf::exit_msg& message) {
+    for (const auto& [attempt, one] : self->state.answering) {
+      if (one.sink) self->send_exit(one.sink, caf::exit_reason::user_shutdown);
+    }
+    self->quit(message.reason);
+  });
+  return {
+      [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
+      [](const PeerEventPtr&) {},
+      [self, setup](job_atom, const JobAskPtr& ask) {
+        return std::make_shared<const JobReply>(answer(self, setup, *ask));
+      },
+      [self, setup](service_atom, const service_actor& service) {
+        self->state.service = service;
+        drive(self, setup);
+      },
+      [self, setup](const FinishedPtr& finished) { on_answer(self, setup, *finished); },
+      [self, setup](halt_atom, const std::string& key) { lose_node(self, setup, key); },
+      [self, setup](tick_atom) {
+        drive(self, setup);
+        self->delayed_send(self, kTick, tick_atom::value);
+      },
+  };
+}
+
+}  // namespace
+}  // namespace jobs
+
+jobs_actor spawn_jobs(caf::actor_system& system, JobsSetup setup) {
+  const bool detached = setup.detached;
+  auto shared = std::make_shared<const JobsSetup>(std::move(setup));
+  if (!detached) return system.spawn(jobs::behavior, std::move(shared));
+  return system.spawn<caf::detached>(jobs::behavior, std::move(shared));
+}
+
+}  // namespace troupe::actors
