@@ -2,7 +2,9 @@
 `cmake --install` puts in place, and against the Debian package.
 """
 import array
+import json
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -42,7 +44,7 @@ def test_package(package, tmp_path):
                   if ": " in line)
     assert fields["Package"] == "troupe" and package.name.startswith("troupe_")
     depends = fields["Depends"]
-    for library in ("libzmq5", "libsodium23", "libcaf-core", "libc6"):
+    for library in ("libzmq5", "libsodium23", "libcaf-core", "libsqlite3-0", "libc6"):
         assert library in depends, depends
     listed = run("dpkg-deb", "-c", package)
     for path in ("usr/bin/troupe", "usr/lib/systemd/system/troupe.service",
@@ -69,6 +71,32 @@ def test_example(examples, alone, name):
     text = run(examples / f"example_{name}", harness.MODEL, "Name three colours.", env=alone.env)
     expected = alone.json("run", harness.MODEL, "Name three colours.", "-n", 8)["text"]
     assert expected.strip()[:12] in text, text
+
+
+def test_word_count(examples, alone, tmp_path):
+    """Its own job kind, in one process; tests/e2e/test_own_kinds.py has three nodes."""
+    (tmp_path / "one").write_text("Troupe a a b\n")
+    (tmp_path / "two").write_text("b, b; TROUPE a-b")
+    text = run(examples / "example_word_count", tmp_path / "one", tmp_path / "two", env=alone.env)
+    assert text.splitlines() == ["       4 b", "       3 a", "       2 troupe"]
+
+
+def test_parallel_loss(examples, alone):
+    """Four actors and one have the same bits, and the loss that was recorded with PyTorch."""
+    folder = alone.json("pull", "all-minilm-l6-v2", env={"TROUPE_HOME": str(home_of_model())})["path"]
+    rows = harness.ROOT / "tests" / "data" / "debian_sections" / "train.jsonl"
+    lines = run(examples / "example_parallel_loss", folder, rows).splitlines()
+    assert lines[2] == "equal"
+    losses = [float(line.split()[-1]) for line in lines[:2]]
+    assert losses[0] == losses[1]
+    recorded = json.loads((harness.ROOT / "tests/data/golden/minilm_finetune.json").read_text())
+    # The recorded run summed in f32.
+    assert abs(losses[0] - recorded["loss"][0]) < 1e-4 and abs(losses[0] - 2.09086) < 1e-4
+
+
+def home_of_model():
+    """The home in whose store the test's model lies, which has the encoder, too."""
+    return pathlib.Path(harness.MODEL).resolve().parents[2]
 
 
 def check_likeliest(lines, alone):

@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RANK = {"runtime": 0, "model": 1, "actors": 2, "tools": 3, "examples": 3, "tests": 4}
 # A library's headers -> the places that may include them (path prefixes).
 ROOMS = {
-    r"caf/": ("actors/", "examples/custom_actor", "tests/actors/"),
+    r"caf/": ("actors/", "examples/custom_actor", "examples/parallel_loss",
+              "tests/actors/"),
     r"zmq": ("runtime/net/zmq_", "tests/runtime/net/"),
     r"cereal/": ("runtime/wire/",),
     r"hwy/": ("runtime/kernels/", "runtime/quant/"),
