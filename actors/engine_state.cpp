@@ -159,10 +159,18 @@ std::optional<PlannedStep> EngineState::next_step() {
 
   // One row for requests that wait for their next token: a share of them, so that every stage has
   // a step of its own to work on.
-  std::size_t decoding = 0;
-  for (const auto& [id, running] : requests_) decoding += running.decoding();
+  std::size_t decoding = 0, ready = 0;
+  bool prompts = false;
+  for (const auto& [id, running] : requests_) {
+    decoding += running.decoding();
+    ready += running.decoding() && !running.waiting;
+    prompts = prompts || (!running.decoding() && !running.waiting && may_start(running));
+  }
   std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
   share = std::min(share, limits_.rows_max);
+  // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
+  // as many weights.
+  if (!prompts && ready < share && in_flight_.size() >= limits_.stages) share = 0;
   for (std::size_t i = 0, n = turn_.size(); i < n && rows < share; ++i) {
     const std::uint64_t id = turn_.front();
     turn_.pop_front();

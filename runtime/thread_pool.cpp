@@ -109,6 +109,7 @@ struct ThreadPool::Impl {
   CpuClaim claim;
   std::vector<std::thread> workers;
   std::vector<ThreadState> states;
+  std::thread::id adopted;  // the caller that is pinned already
   const std::function<void(int)>* body = nullptr;
   bool stop = false;
   Signal started;  // advances once a run
@@ -194,8 +195,8 @@ void ThreadPool::run(const std::function<void(int thread)>& body) {
   // its own CPU it would share one with a pinned worker until the scheduler noticed.
   const FloatMode mode = set_float_mode();
   cpu_set_t affinity;
-  const bool pinned =
-      !impl.claim.cpus.empty() && sched_getaffinity(0, sizeof affinity, &affinity) == 0;
+  const bool pinned = !impl.claim.cpus.empty() && impl.adopted != std::this_thread::get_id() &&
+                      sched_getaffinity(0, sizeof affinity, &affinity) == 0;
   if (pinned) pin_to(impl.claim.cpus[0]);
   impl.body = &body;
   if (impl.threads > 1) impl.started.advance();
@@ -203,6 +204,11 @@ void ThreadPool::run(const std::function<void(int thread)>& body) {
   impl.barrier(0);
   if (pinned) sched_setaffinity(0, sizeof affinity, &affinity);
   restore_float_mode(mode);
+}
+
+void ThreadPool::adopt_caller() {
+  impl_->adopted = std::this_thread::get_id();
+  if (!impl_->claim.cpus.empty()) pin_to(impl_->claim.cpus[0]);
 }
 
 void ThreadPool::barrier(int thread) { impl_->barrier(thread); }

@@ -33,6 +33,9 @@ class ThreadPool {
   // Calls body(thread) once on each of threads() threads, thread 0 being the caller; returns when
   // all are done. Not reentrant. `body` must not throw.
   void run(const std::function<void(int thread)>& body);
+  // The calling thread is the pool's thread 0 for good: pinned now, not in every `run` anew, so
+  // that it wakes where it computes.
+  void adopt_caller();
   // Inside `run`: waits until every thread has called it as often. Orders memory between phases.
   void barrier(int thread);
 

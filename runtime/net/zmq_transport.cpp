@@ -2,6 +2,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -16,8 +17,11 @@
 #include <troupe/runtime/net/zmq_transport/listener.h>
 #include <troupe/runtime/net/zmq_transport/zap.h>
 
-// The transport over ZeroMQ: the calls of other threads become commands, and one thread that owns
-// every socket works through commands, authentication, listeners and dials, in this order.
+// The transport over ZeroMQ: the calls of other threads become commands, and one thread works
+// through commands, authentication, listeners and dials, in this order. It holds a lock while it
+// does, and lets go of it while it waits: a frame that finds it waiting is sent by the caller's own
+// thread, so that a step does not wait for another thread to be woken. Sockets are used under the
+// lock only.
 
 namespace troupe::net {
 namespace {
@@ -133,7 +137,8 @@ class ZmqTransport final : public Transport {
                                                   std::to_string(shared_.options.queue_frames) +
                                                   " frames: it takes them too slowly");
     }
-    inbox_.push(SendCommand{outlet, std::move(frame)});
+    SendCommand command{outlet, std::move(frame)};
+    if (!send_at_once(command)) inbox_.push(std::move(command));
     return Status::ok();
   }
 
@@ -164,7 +169,26 @@ class ZmqTransport final : public Transport {
     return Status::ok();
   }
 
+  // False when the transport's thread is busy, or has others' commands to work through first.
+  bool send_at_once(SendCommand& command) {
+    if (own_thread_ == std::this_thread::get_id()) return false;  // a handler, within a turn
+    const std::unique_lock turn(turn_, std::try_to_lock);
+    if (!turn || !inbox_.empty()) return false;
+    const OutletPtr outlet = command.outlet;
+    apply(command);
+    bool look = false;
+    if (outlet->incarnation != 0) {
+      look = listeners_[static_cast<std::size_t>(outlet->channel)]->send_at_once();
+    } else if (Dial* dial = dial_of(*outlet)) {
+      look = dial->send_at_once();
+    }
+    if (look) shared_.wake->signal();
+    return true;
+  }
+
   void run() {
+    own_thread_ = std::this_thread::get_id();
+    std::unique_lock turn_taken(turn_);
     std::int64_t active_us = monotonic_us();
     while (!stop_) {
       const bool any = turn();
@@ -176,7 +200,10 @@ class ZmqTransport final : public Transport {
         timeout_ms = sleep_ms(now_us);
         if (timeout_ms != 0 && !inbox_.may_sleep()) timeout_ms = 0;
       }
+      turn_taken.unlock();
       shared_.poller.wait(timeout_ms);
+      turn_taken.lock();
+      shared_.poller.mark();
       if (woken_.ready) {
         woken_.ready = false;
         shared_.wake->clear();
@@ -254,9 +281,14 @@ class ZmqTransport final : public Transport {
       listeners_[static_cast<std::size_t>(outlet.channel)]->enqueue(command.outlet);
       return;
     }
+    if (Dial* dial = dial_of(outlet)) dial->enqueue();
+  }
+
+  Dial* dial_of(const Outlet& outlet) {
     for (auto& dial : dials_) {
-      if (dial->outlet() == &outlet) dial->enqueue();
+      if (dial->outlet() == &outlet) return dial.get();
     }
+    return nullptr;
   }
 
   void apply(DialCommand& command) {
@@ -283,7 +315,8 @@ class ZmqTransport final : public Transport {
   Inbox<Command> inbox_;
   std::atomic<std::uint64_t> dial_numbers_{0};
   std::atomic<bool> stop_{false};
-  // The thread's own, once it runs.
+  std::atomic<std::thread::id> own_thread_{};
+  std::mutex turn_;  // guards what follows, once the thread runs
   ZapServer zap_;
   Pollable zap_ready_, woken_;
   std::array<std::unique_ptr<Listener>, kChannels> listeners_;

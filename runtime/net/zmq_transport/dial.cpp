@@ -229,6 +229,15 @@ bool Dial::send() {
   return outlet_->queue.size() != before;
 }
 
+bool Dial::send_at_once() {
+  if (state_ != State::kConnected) return false;  // they wait for the handshake
+  send_now_ = false;
+  (void)send();
+  if (!blocked() && !socket_.has_input()) return false;
+  socket_ready_.ready = true;  // looking has taken in the signal of an arrival
+  return true;
+}
+
 bool Dial::receive() {
   // The role of a peer that we chose to dial and that nobody listed: only heads are dialled for
   // control.

@@ -204,6 +204,14 @@ bool Listener::send_waiting() {
   return any;
 }
 
+bool Listener::send_at_once() {
+  send_now_ = false;
+  send_waiting();
+  if (!blocked() && closed_.empty() && !socket_.has_input()) return false;
+  socket_ready_.ready = true;  // looking has taken in the signal of an arrival
+  return true;
+}
+
 void Listener::finish_closed() {
   for (const std::string& id : std::exchange(closed_, {})) close(id);
 }

@@ -34,6 +34,8 @@ class Listener {
   bool blocked() const { return !waiting_.empty(); }
   void look_again() { socket_ready_.ready = true; }
   void enqueue(const OutletPtr& outlet);
+  // As of a Dial.
+  bool send_at_once();
   void revoke(const PublicKey& peer);
 
  private:

@@ -47,18 +47,22 @@ class Poller {
   }
   void remove(int fd) { ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, nullptr); }
 
-  // Waits up to timeout_ms (-1: without end), marks what is readable.
-  bool wait(int timeout_ms) {
-    std::array<epoll_event, 64> events;
-    const int count = ::epoll_wait(fd_, events.data(), static_cast<int>(events.size()), timeout_ms);
-    for (int i = 0; i < count; ++i) {
-      static_cast<Pollable*>(events[static_cast<std::size_t>(i)].data.ptr)->ready = true;
+  // Waits up to timeout_ms (-1: without end). Touches no Pollable: others may, meanwhile.
+  void wait(int timeout_ms) {
+    count_ = ::epoll_wait(fd_, events_.data(), static_cast<int>(events_.size()), timeout_ms);
+  }
+  // Marks what the last wait found readable.
+  void mark() {
+    for (int i = 0; i < count_; ++i) {
+      static_cast<Pollable*>(events_[static_cast<std::size_t>(i)].data.ptr)->ready = true;
     }
-    return count > 0;
+    count_ = 0;
   }
 
  private:
   int fd_;
+  std::array<epoll_event, 64> events_;
+  int count_ = 0;
 };
 
 // Wakes the thread; shared with helper threads that may outlive the transport.
@@ -105,6 +109,10 @@ class Inbox {
     out.swap(commands_);
     asleep_ = false;
   }
+  bool empty() const {
+    std::lock_guard lock(mutex_);
+    return commands_.empty();
+  }
   // True when the thread may sleep: from now on a push wakes it.
   bool may_sleep() {
     std::lock_guard lock(mutex_);
@@ -113,7 +121,7 @@ class Inbox {
   }
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<Command> commands_;
   bool asleep_ = false;
   std::shared_ptr<const WakeUp> wake_;

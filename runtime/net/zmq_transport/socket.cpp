@@ -116,6 +116,12 @@ int Socket::fd() const {
   return fd;
 }
 
+bool Socket::has_input() const {
+  int events = 0;
+  std::size_t bytes = sizeof events;
+  return zmq_getsockopt(handle_, ZMQ_EVENTS, &events, &bytes) == 0 && (events & ZMQ_POLLIN) != 0;
+}
+
 bool Socket::receive(Message& message) {
   for (;;) {
     if (zmq_msg_recv(message.get(), handle_, ZMQ_DONTWAIT) >= 0) return true;

@@ -74,6 +74,8 @@ class Socket {
   void set(int option, std::string_view value);
   int fd() const;  // readable when the socket has commands to look at
 
+  // Something is there to receive. Takes in the signal that fd() gave of it.
+  bool has_input() const;
   // False: nothing there (or the socket's end).
   bool receive(Message& message);
   // 0, or errno (EAGAIN: its queue is full). A message that was sent is empty afterwards.
