@@ -11,6 +11,7 @@
 #include <troupe/actors/messages/generate.h>
 #include <troupe/actors/messages/jobs.h>
 #include <troupe/actors/messages/manage.h>
+#include <troupe/actors/messages/measure.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/transformer.h>
@@ -46,6 +47,8 @@ using ManagePtr = std::shared_ptr<const Manage>;
 using ManagedPtr = std::shared_ptr<const Managed>;
 using JobAskPtr = std::shared_ptr<const JobAsk>;
 using JobReplyPtr = std::shared_ptr<const JobReply>;
+using MeasuredPtr = std::shared_ptr<const Measured>;
+using PlanPtr = std::shared_ptr<const PlanModel>;
 using StatusPtr = std::shared_ptr<const Status>;
 using EnginePlacementPtr = std::shared_ptr<const struct EnginePlacement>;  // engine.h
 
@@ -92,6 +95,7 @@ using cancel_atom = caf::atom_constant<caf::atom("cancel")>;
 using status_atom = caf::atom_constant<caf::atom("status")>;
 using manage_atom = caf::atom_constant<caf::atom("manage")>;
 using job_atom = caf::atom_constant<caf::atom("job")>;
+using plan_atom = caf::atom_constant<caf::atom("plan")>;
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
 using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using fail_atom = caf::atom_constant<caf::atom("fail")>;
@@ -120,7 +124,8 @@ using service_actor = caf::typed_actor<
     caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
     caf::replies_to<status_atom>::with<std::string>,
     caf::replies_to<manage_atom, ManagePtr>::with<ManagedPtr>,
-    caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>, caf::reacts_to<stop_atom, bool>>;
+    caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>,
+    caf::replies_to<plan_atom, PlanPtr>::with<ManagedPtr>, caf::reacts_to<stop_atom, bool>>;
 
 // The head's: service, membership and placement.
 using coordinator_actor =
@@ -140,9 +145,6 @@ using engine_actor = caf::typed_actor<
     // until the layers lie elsewhere, then replay.
     caf::reacts_to<halt_atom, std::string>, caf::reacts_to<resume_atom, EnginePlacementPtr>>;
 
-// A stage's: admits steps, keeps their sequences.
-using worker_actor = caf::typed_actor<caf::reacts_to<FramePtr>>;
-
 // The device's thread, one job after the other. Detached: it computes.
 using device_actor = caf::typed_actor<caf::reacts_to<DeviceJobPtr>>;
 
@@ -151,9 +153,9 @@ using bulk_actor = link_user::extend<caf::reacts_to<FetchPtr>, caf::reacts_to<Ex
                                      caf::reacts_to<tick_atom>>;
 
 // A node's: membership on the node's side, its stages.
-using node_actor =
-    link_user::extend<caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>,
-                      caf::reacts_to<stop_atom, std::string>, caf::reacts_to<StageResultPtr>>;
+using node_actor = link_user::extend<caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>,
+                                     caf::reacts_to<stop_atom, std::string>,
+                                     caf::reacts_to<StageResultPtr>, caf::reacts_to<MeasuredPtr>>;
 
 // The head's: jobs and their journal. Detached: it waits for the disk.
 using jobs_actor =
@@ -195,6 +197,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JobAskPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JournalWorkPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::RegisteredKindPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JobReplyPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::MeasuredPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::PlanPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StatusPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::EnginePlacementPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::DeviceJobPtr)

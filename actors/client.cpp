@@ -202,11 +202,12 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         }
       }
       break;
-    case MessageType::kToken:
-      if (const auto message = decode_body<Token>(link, frame)) {
-        const auto sink = state.sinks.find(message->request);
-        if (sink != state.sinks.end()) {
-          self->send(sink->second, std::make_shared<const Token>(*message));
+    case MessageType::kTokens:
+      if (auto message = decode_body<Tokens>(link, frame)) {
+        for (Token& token : message->tokens) {
+          const auto sink = state.sinks.find(token.request);
+          if (sink == state.sinks.end()) continue;
+          self->send(sink->second, std::make_shared<const Token>(std::move(token)));
         }
       }
       break;
@@ -328,6 +329,20 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
           self->state.jobs[message.request] = promise;
         } else {
           promise.deliver(no_job(sent));
+        }
+        return promise;
+      },
+      [self, setup](plan_atom, const PlanPtr& asked) {
+        auto promise = self->make_response_promise<ManagedPtr>();
+        PlanModel message = *asked;
+        message.request = self->state.next++;
+        const Status sent = self->state.phase == Phase::kConnected
+                                ? tell(setup, MessageType::kPlanModel, message)
+                                : self->state.lost;
+        if (sent) {
+          self->state.asks[message.request] = promise;
+        } else {
+          promise.deliver(denial(sent));
         }
         return promise;
       },

@@ -21,6 +21,7 @@ std::string resolve_home(const std::string& home) {
 
 namespace {
 
+constexpr auto kPlanPatience = 60s;    // measuring every node
 constexpr auto kOpenPatience = 10min;  // fetching and loading a model
 constexpr auto kHeadPatience = 8s;     // until a head that was lost is there again
 
@@ -259,6 +260,25 @@ actors::Manage manage_of(actors::ManageKind kind, const std::string& subject = "
 }
 
 }  // namespace
+
+Result<std::string> Cluster::plan(const PlanRequest& request) {
+  auto ask = std::make_shared<actors::PlanModel>();
+  TROUPE_ASSIGN_OR_RETURN(ask->open,
+                          actors::describe_model(*impl_->host->store, request.model, request.layers,
+                                                 request.kv_type, impl_->bulk));
+  ask->context = request.context;
+  ask->nodes = request.nodes;
+  caf::scoped_actor self(impl_->host->system());
+  actors::ManagedPtr answer;
+  self->request(impl_->service, kPlanPatience, actors::plan_atom::value, actors::PlanPtr(ask))
+      .receive([&](const actors::ManagedPtr& managed) { answer = managed; },
+               [](const caf::error&) {});
+  if (!answer) {
+    return Status(Code::kUnavailable, "the " + impl_->description + " does not answer");
+  }
+  if (answer->code != 0) return Status(static_cast<Code>(answer->code), answer->text);
+  return answer->text;
+}
 
 Result<std::string> Cluster::unload(const std::string& model, bool force) {
   const auto path = impl_->host->store->resolve(model);

@@ -1,7 +1,8 @@
 #include <algorithm>
 
 #include <troupe/actors/cluster_state.h>
-#include <troupe/model/partition.h>
+#include <troupe/model/plan.h>
+#include <troupe/model/utf8.h>
 
 // ClusterState, the part that decides where layers lie.
 
@@ -31,22 +32,124 @@ std::uint64_t ClusterState::free_bytes(const NodeRecord& node, std::uint64_t exc
   return free;
 }
 
-// The layers of `ranges`, or shares by the nodes' threads when there are none, on the first of
-// `workers`, within their memory.
+namespace {
+
+// A way within one process, and one that is not known.
+constexpr model::LinkCost kInside{60, 0}, kUnknownWay{1000, 50};
+
+}  // namespace
+
+model::PlanNodes ClusterState::plan_nodes(const Workers& workers, const std::string& model) const {
+  model::PlanNodes out;
+  const auto costs = costs_.find(model);
+  if (costs == costs_.end()) return out;
+  std::vector<net::PublicKey> ends;
+  for (const NodeRecord* node : workers) {
+    const auto cost = costs->second.find(node->key);
+    if (cost == costs->second.end()) return {};
+    out.costs.push_back(cost->second.layers);
+    ends.push_back(node->key);
+  }
+  ends.push_back(head_);
+  for (const net::PublicKey& from : ends) {
+    auto& row = out.links.emplace_back();
+    for (const net::PublicKey& to : ends) {
+      // One direction is as good as the other where only that was measured.
+      auto way = ways_.find({from, to});
+      if (way == ways_.end()) way = ways_.find({to, from});
+      row.push_back(from == to ? kInside : way != ways_.end() ? way->second : kUnknownWay);
+    }
+  }
+  return out;
+}
+
+model::PlanShape ClusterState::plan_shape(const Workers& workers,
+                                          const Deployment& deployment) const {
+  std::uint32_t threads = 1;
+  for (const NodeRecord* node : workers) threads = std::max(threads, node->threads);
+  return {deployment.layers, deployment.channels,
+          model::prompt_chunk_rows(workers.size(), threads)};
+}
+
+Result<std::vector<model::LayerRange>> ClusterState::choose_ranges(
+    const Workers& workers, const Deployment& deployment,
+    std::span<const std::uint64_t> memories) const {
+  model::PlanNodes nodes = plan_nodes(workers, deployment.manifest.model);
+  if (workers.size() > 1 && deployment.channels != 0 && !nodes.costs.empty()) {
+    nodes.memories.assign(memories.begin(), memories.end());
+    return model::place_by_cost(deployment.need, plan_shape(workers, deployment), nodes);
+  }
+  std::vector<std::size_t> capacities;
+  for (const NodeRecord* node : workers) capacities.push_back(std::max(1u, node->threads));
+  return model::place_layers(deployment.need, deployment.layers, capacities, memories);
+}
+
+void ClusterState::set_cost(const std::string& model, const net::PublicKey& node,
+                            const model::LayerCost& cost, std::int64_t now_us) {
+  // A peer that says nonsense must not confuse a placement.
+  for (const double us : {cost.row_us, cost.rows_us, cost.prompt_row_us}) {
+    if (!(us > 0 && us < 1e9)) return;
+  }
+  for (const double us : {cost.head_row_us, cost.head_rows_us}) {
+    if (!(us >= 0 && us < 1e9)) return;
+  }
+  costs_[model][node] = {cost, now_us};
+}
+
+void ClusterState::set_way(const net::PublicKey& from, const net::PublicKey& to,
+                           const model::LinkCost& cost) {
+  if (!(cost.latency_us > 0 && cost.latency_us < 1e9 && cost.bytes_us >= 0)) return;
+  ways_[{from, to}] = cost;
+}
+
+bool ClusterState::measured_since(const std::string& model, const net::PublicKey& node,
+                                  std::int64_t since_us) const {
+  const auto costs = costs_.find(model);
+  if (costs == costs_.end()) return false;
+  const auto cost = costs->second.find(node);
+  return cost != costs->second.end() && cost->second.measured_us >= since_us;
+}
+
+Result<ClusterState::Outlook> ClusterState::outlook(const Deployment& deployment,
+                                                    const std::vector<std::string>& names) const {
+  Outlook out;
+  std::set<std::string> wanted(names.begin(), names.end());
+  for (const NodeRecord* node : usable({})) {
+    if (names.empty() || wanted.erase(node->name) != 0) out.nodes.push_back(node);
+  }
+  if (!wanted.empty()) {
+    return Status(Code::kNotFound, "no node that holds layers is named " +
+                                       model::in_quotes(*wanted.begin()) +
+                                       "; `troupe nodes` lists them");
+  }
+  if (out.nodes.empty())
+    return Status(Code::kUnavailable, "no node of the cluster can hold layers");
+  TROUPE_ASSIGN_OR_RETURN(const auto stages, share_out(out.nodes, deployment, deployment.asked));
+  for (const NodeRecord* node : out.nodes) {
+    out.memories.push_back(free_bytes(*node, deployment.id));
+    model::LayerRange range{deployment.layers, deployment.layers};
+    for (const StagePlan& stage : stages) {
+      if (stage.node == node->key) range = stage.layers;
+    }
+    out.ranges.push_back(range);
+  }
+  out.measured = plan_nodes(out.nodes, deployment.manifest.model);
+  out.measured.memories = out.memories;
+  out.shape = plan_shape(out.nodes, deployment);
+  return out;
+}
+
+// The layers of `ranges`, or our own choice when there are none, on the first of `workers`, within
+// their memory.
 Result<std::vector<StagePlan>> ClusterState::share_out(
     const Workers& workers, const Deployment& deployment,
     const std::vector<model::LayerRange>& ranges) const {
   const model::MemoryNeed& need = deployment.need;
-  std::vector<std::size_t> capacities;
   std::vector<std::uint64_t> memories;
-  for (const NodeRecord* node : workers) {
-    capacities.push_back(std::max(1u, node->threads));
-    memories.push_back(free_bytes(*node, deployment.id));
-  }
+  for (const NodeRecord* node : workers) memories.push_back(free_bytes(*node, deployment.id));
   std::vector<model::LayerRange> placed = ranges;
   if (placed.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(placed,
-                            model::place_layers(need, deployment.layers, capacities, memories));
+    TROUPE_ASSIGN_OR_RETURN(placed, choose_ranges(workers, deployment, memories));
   } else {
     TROUPE_RETURN_IF_ERROR(model::check_layer_ranges(placed, deployment.layers, workers.size()));
     for (std::size_t i = 0; i < placed.size(); ++i) {
@@ -75,7 +178,7 @@ Result<std::vector<StagePlan>> ClusterState::share_out(
 Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::size_t layers,
                                          const std::vector<model::LayerRange>& ranges,
                                          std::vector<net::PublicKey> sources, std::uint8_t kv,
-                                         const model::MemoryNeed& need) {
+                                         const model::MemoryNeed& need, std::size_t channels) {
   const Workers workers = usable({});
   if (workers.empty()) {
     return Status(Code::kUnavailable,
@@ -86,6 +189,7 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
   deployment.manifest = manifest;
   deployment.layers = layers;
   deployment.need = need;
+  deployment.channels = channels;
   deployment.asked = ranges;
   deployment.kv = kv;
   deployment.sources = std::move(sources);

@@ -86,6 +86,9 @@ Result<std::string> ClusterState::join(const net::PublicKey& key, const Hello& h
   record.works = works;
   record.heard_us = now_us;
   for (auto& [id, deployment] : deployments_) deployment.unfit.erase(key);
+  for (auto& [model, costs] : costs_) costs.erase(key);
+  std::erase_if(ways_,
+                [&](const auto& way) { return way.first.first == key || way.first.second == key; });
   return record.name;
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include <troupe/actors/messages/membership.h>
 #include <troupe/model/config.h>
 #include <troupe/model/partition.h>
+#include <troupe/model/plan.h>
 #include <troupe/model/store.h>
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
@@ -68,6 +70,7 @@ struct Deployment {
   model::Manifest manifest;
   std::size_t layers = 0;                // of the model
   model::MemoryNeed need;                // of its layers
+  std::size_t channels = 0;              // 0: not known, and costs do not count
   std::vector<model::LayerRange> asked;  // an explicit split; empty: ours to choose
   std::uint8_t kv = 0;                   // kv_code
   std::vector<StagePlan> stages;         // in layer order
@@ -111,14 +114,35 @@ class ClusterState {
   std::vector<net::PublicKey> tick(std::int64_t now_us);
 
   // Places a model on the nodes that are alive and work: `ranges` in the order that nodes joined,
-  // or, when empty, shares by their threads, within the memory that other deployments leave (never
+  // or, when empty, shares by what its layers cost each of them (set_cost, set_way), or by their
+  // threads where that is not known of all, within the memory that other deployments leave (never
   // more stages than layers).
   //   Errors: kUnavailable (no node), kInvalidArgument (ranges that do not cover the layers once,
   //   or more ranges than nodes), kResourceExhausted (memory: how much is missing, and where).
   Result<std::uint64_t> plan(const model::Manifest& manifest, std::size_t layers,
                              const std::vector<model::LayerRange>& ranges,
                              std::vector<net::PublicKey> sources, std::uint8_t kv = 0,
-                             const model::MemoryNeed& need = {});
+                             const model::MemoryNeed& need = {}, std::size_t channels = 0);
+  // What plan() would do on the nodes of these names (none: all), and what is known of it.
+  struct Outlook {
+    std::vector<const NodeRecord*> nodes;   // that may be used, in the order that they joined
+    std::vector<std::uint64_t> memories;    // that they have left
+    std::vector<model::LayerRange> ranges;  // of each, empty ones too
+    model::PlanNodes measured;              // without costs where they are not known of all
+    model::PlanShape shape;
+  };
+  //   Errors: as plan(); kNotFound: a name that no node has.
+  Result<Outlook> outlook(const Deployment& deployment,
+                          const std::vector<std::string>& names) const;
+  // The engine lives there.
+  void set_head(const net::PublicKey& head) { head_ = head; }
+  // Measured: what a layer of the model costs a node, and what a way carries. Forgotten when a node
+  // joins anew.
+  void set_cost(const std::string& model, const net::PublicKey& node, const model::LayerCost& cost,
+                std::int64_t now_us);
+  void set_way(const net::PublicKey& from, const net::PublicKey& to, const model::LinkCost& cost);
+  bool measured_since(const std::string& model, const net::PublicKey& node,
+                      std::int64_t since_us) const;
   // Places a deployment anew, under a new epoch, within the memory that other deployments leave.
   // Who is left keeps its place in the order of layers, so that it keeps most of what it has
   // loaded; a node that holds none of it takes the layers of a lost one; with fewer nodes than
@@ -179,6 +203,19 @@ class ClusterState {
                                         const std::set<net::PublicKey>& unfit, bool grow) const;
   Result<std::vector<StagePlan>> share_out(const Workers& workers, const Deployment& deployment,
                                            const std::vector<model::LayerRange>& ranges) const;
+  Result<std::vector<model::LayerRange>> choose_ranges(
+      const Workers& workers, const Deployment& deployment,
+      std::span<const std::uint64_t> memories) const;
+  // Without costs where they are not known of all.
+  model::PlanNodes plan_nodes(const Workers& workers, const std::string& model) const;
+  model::PlanShape plan_shape(const Workers& workers, const Deployment& deployment) const;
+  struct Cost {
+    model::LayerCost layers;
+    std::int64_t measured_us = 0;
+  };
+  std::map<std::string, std::map<net::PublicKey, Cost>> costs_;  // by model and node
+  std::map<std::pair<net::PublicKey, net::PublicKey>, model::LinkCost> ways_;
+  net::PublicKey head_{};
   std::map<net::PublicKey, NodeRecord> nodes_;
   std::vector<net::PublicKey> order_;
   std::map<std::uint64_t, Deployment> deployments_;

@@ -32,6 +32,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
 
 coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
   self->state.state = std::make_unique<ClusterState>(setup->first_epoch);
+  self->state.state->set_head(setup->link->self());
   begin_restoring(self, setup);
   self->delayed_send(self, kTick, tick_atom::value);
   self->set_exit_handler([self](caf::exit_msg& message) {
@@ -63,6 +64,14 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
       [self, setup](job_atom, const JobAskPtr& ask) {
         return self->delegate(setup->jobs, job_atom::value, ask);
       },
+      [self, setup](plan_atom, const PlanPtr& asked) {
+        auto promise = self->make_response_promise<ManagedPtr>();
+        plan_model(self, setup, *asked, setup->link->self(),
+                   [promise](const Managed& answer) mutable {
+                     promise.deliver(std::make_shared<const Managed>(answer));
+                   });
+        return promise;
+      },
       [self, setup](stop_atom, bool everywhere) { stop_cluster(self, setup, everywhere); },
       [self, setup](const FramePtr& frame) {
         if (frame->role == net::Role::kClient &&
@@ -80,6 +89,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         look_after_restoring(self, setup);
         look_after_lost(self, setup);
         look_after_copies(self, setup);
+        look_after_measurements(self);
         release_unused(self, setup);
         drop_revoked(self, setup, monotonic_us());
         self->delayed_send(self, kTick, tick_atom::value);

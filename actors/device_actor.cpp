@@ -20,6 +20,7 @@ device_actor::behavior_type device_behavior(device_actor::stateful_pointer<Devic
     return {[](const DeviceJobPtr&) {}};
   }
   self->state.device = std::move(*device);
+  self->state.device->pool().adopt_caller();  // this thread does nothing else
   DeviceHandle handle;
   handle.actor = self;
   handle.threads = self->state.device->threads();

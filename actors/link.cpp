@@ -46,14 +46,16 @@ Link::~Link() { close(); }
 void Link::close() {
   std::unique_ptr<net::Transport> transport;
   std::map<Room, link_user> rooms;
-  std::map<std::uint64_t, frame_sink> workers, engines;
+  std::map<std::uint64_t, std::shared_ptr<const FrameTaker>> workers;
+  std::map<std::uint64_t, frame_sink> engines;
   {
     std::lock_guard lock(mutex_);
     rooms.swap(rooms_);
     workers.swap(workers_);
     engines.swap(engines_);
-    transport.swap(transport_);
   }
+  std::lock_guard lock(transport_mutex_);
+  transport.swap(transport_);
 }
 
 Status Link::send(const net::PublicKey& to, MessageType type, std::uint64_t epoch,
@@ -79,8 +81,8 @@ Status Link::send(const net::PublicKey& to, MessageType type, std::uint64_t epoc
     return Status::ok();
   }
   net::OutFrame frame{header, std::move(body), std::move(payload), to_incarnation};
-  // The lock keeps close() from destroying the transport under us; send only queues.
-  std::lock_guard lock(mutex_);
+  // The lock keeps close() from destroying the transport under us.
+  std::shared_lock lock(transport_mutex_);
   if (!transport_) {
     return Status(Code::kUnavailable, "this process has no connection to other nodes any more");
   }
@@ -89,7 +91,7 @@ Status Link::send(const net::PublicKey& to, MessageType type, std::uint64_t epoc
 
 void Link::disconnect(const net::PublicKey& peer) {
   {
-    std::lock_guard lock(mutex_);
+    std::shared_lock lock(transport_mutex_);
     if (!transport_) return;
     transport_->disconnect(peer);
   }
@@ -104,9 +106,13 @@ void Link::attach(Room room, link_user user) {
   std::lock_guard lock(mutex_);
   rooms_.insert_or_assign(room, std::move(user));
 }
-void Link::attach_worker(std::uint64_t epoch, frame_sink worker) {
+void Link::attach_worker(std::uint64_t epoch, FrameTaker worker) {
   std::lock_guard lock(mutex_);
-  workers_.insert_or_assign(epoch, std::move(worker));
+  workers_.insert_or_assign(epoch, std::make_shared<const FrameTaker>(std::move(worker)));
+}
+void Link::attach_worker(std::uint64_t epoch, frame_sink worker) {
+  attach_worker(epoch,
+                FrameTaker([worker](const FramePtr& frame) { caf::anon_send(worker, frame); }));
 }
 void Link::attach_engine(std::uint64_t epoch, frame_sink engine) {
   std::lock_guard lock(mutex_);
@@ -129,7 +135,7 @@ void Link::set_cluster(std::uint64_t cluster) {
 LinkCounters Link::counters() const {
   LinkCounters counters;
   {
-    std::lock_guard lock(mutex_);
+    std::shared_lock lock(transport_mutex_);
     if (transport_) counters.transport = transport_->counters();
   }
   counters.stale_frames = stale_;
@@ -149,6 +155,8 @@ Room room_of(MessageType type) {
     case MessageType::kLeave:
     case MessageType::kPeersAllowed:
     case MessageType::kPrefetched:
+    case MessageType::kMeasured:
+    case MessageType::kPlanModel:
     case MessageType::kStageLoaded:
     case MessageType::kStageFailed:
     case MessageType::kOpenModel:
@@ -160,7 +168,7 @@ Room room_of(MessageType type) {
       return Room::kCoordinator;
     case MessageType::kServePeers:
     case MessageType::kModelReady:
-    case MessageType::kToken:
+    case MessageType::kTokens:
     case MessageType::kFinished:
     case MessageType::kStatusReply:
     case MessageType::kManaged:
@@ -199,7 +207,7 @@ void Link::tell_wrong_port(const net::InFrame& frame) {
   answer.header.cluster = cluster_;
   answer.body = wire::encode(refused);
   answer.to_incarnation = frame.header.incarnation;
-  std::lock_guard lock(mutex_);
+  std::shared_lock lock(transport_mutex_);
   if (!transport_) return;
   const Status sent = transport_->send(frame.peer, frame.channel, std::move(answer));
   if (!sent) log(LogLevel::kInfo, "cannot answer at the wrong port: " + sent.message());
@@ -223,18 +231,24 @@ void Link::deliver(net::InFrame frame) {
   auto mail = std::make_shared<const net::InFrame>(std::move(frame));
   const bool step = row->type == MessageType::kStep;
   if (step || row->type == MessageType::kStepDone || row->type == MessageType::kStepFailed) {
-    frame_sink sink;
+    std::shared_ptr<const FrameTaker> worker;
+    frame_sink engine;
     {
       std::lock_guard lock(mutex_);
-      const auto& routes = step ? workers_ : engines_;
-      const auto found = routes.find(epoch);
-      if (found != routes.end()) sink = found->second;
+      if (const auto found = workers_.find(epoch); step && found != workers_.end()) {
+        worker = found->second;
+      }
+      if (const auto found = engines_.find(epoch); !step && found != engines_.end()) {
+        engine = found->second;
+      }
     }
-    if (!sink) {
+    if (worker) {
+      (*worker)(FramePtr(std::move(mail)));
+    } else if (engine) {
+      caf::anon_send(engine, FramePtr(std::move(mail)));
+    } else {
       ++stale_;
-      return;
     }
-    caf::anon_send(sink, FramePtr(std::move(mail)));
     return;
   }
   // What a head answers to a Hello goes to the node of a daemon, and to the client of a program

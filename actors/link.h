@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <span>
 
 #include <troupe/actors/actors.h>
@@ -34,6 +35,8 @@ struct LinkCounters {
 // Makes the transport of a link; tests have others than ZeroMQ's.
 using TransportMaker = std::function<Result<std::unique_ptr<net::Transport>>(
     const net::TransportOptions&, net::Handlers)>;
+// Takes a frame on the thread that brings it, and hands it over: never blocks.
+using FrameTaker = std::function<void(const FramePtr&)>;
 
 class Link : public std::enable_shared_from_this<Link> {
  public:
@@ -72,6 +75,7 @@ class Link : public std::enable_shared_from_this<Link> {
 
   void attach(Room room, link_user user);
   // Steps of `epoch` go to `worker`; results and failures of `epoch` to `engine`.
+  void attach_worker(std::uint64_t epoch, FrameTaker worker);
   void attach_worker(std::uint64_t epoch, frame_sink worker);
   void attach_engine(std::uint64_t epoch, frame_sink engine);
   void detach_worker(std::uint64_t epoch);
@@ -94,9 +98,11 @@ class Link : public std::enable_shared_from_this<Link> {
   std::uint64_t incarnation_ = 0;
   std::atomic<std::uint64_t> cluster_{0};
   std::unique_ptr<net::Transport> transport_;
-  mutable std::mutex mutex_;  // guards the routes
+  mutable std::shared_mutex transport_mutex_;  // shared while the transport is used
+  mutable std::mutex mutex_;                   // guards the routes
   std::map<Room, link_user> rooms_;
-  std::map<std::uint64_t, frame_sink> workers_, engines_;
+  std::map<std::uint64_t, std::shared_ptr<const FrameTaker>> workers_;
+  std::map<std::uint64_t, frame_sink> engines_;
   std::atomic<std::uint64_t> stale_{0}, wrong_role_{0}, unknown_{0}, undecodable_{0};
 };
 

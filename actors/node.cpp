@@ -151,9 +151,17 @@ void on_refused(Self self, const Setup& setup, const Refused& refused) {
 }
 
 void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  if (frame.peer != setup->head) return;  // only our head gives orders
   Link& link = *setup->link;
   NodeShell& state = self->state;
+  switch (static_cast<MessageType>(frame.header.type)) {
+    case MessageType::kProbe:
+      return on_probe(setup, frame);
+    case MessageType::kProbeAnswer:
+      return on_probe_answer(self, setup, frame);
+    default:
+      break;
+  }
+  if (frame.peer != setup->head) return;  // only our head gives orders
   switch (static_cast<MessageType>(frame.header.type)) {
     case MessageType::kEnrolled:
       if (const auto message = decode_body<Enrolled>(link, frame)) {
@@ -193,6 +201,11 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         on_unload(self, setup, *message);
       }
       break;
+    case MessageType::kMeasure:
+      if (auto message = decode_body<Measure>(link, frame)) {
+        on_measure(self, setup, std::move(*message));
+      }
+      break;
     case MessageType::kStopDaemon:
       stop(self, setup, Status::ok());
       break;
@@ -216,6 +229,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   if (event.channel == net::Channel::kActivations && event.kind != PeerEvent::Kind::kLeft) {
     const bool open = event.kind == PeerEvent::Kind::kConnected;
     on_way(self, setup, event.peer, event.why, open);
+    look_after_measuring(self, setup);
     return;
   }
   if (!head_control || is_head(setup) || state.phase == Phase::kStopped) return;
@@ -251,6 +265,7 @@ void tick(Self self, const Setup& setup) {
   if (state.phase == Phase::kMember) {
     send_heartbeat(self, setup);
     look_after_ways(self, setup);
+    look_after_measuring(self, setup);
   } else if (!state.ever_joined && state.phase != Phase::kStopped) {
     // Another newcomer with the same token may have got our answer: say it again.
     if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
@@ -298,6 +313,7 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
         drop_all_stages(self, setup);
       },
       [self, setup](const StageResultPtr& result) { on_stage_result(self, setup, *result); },
+      [self, setup](const MeasuredPtr& measured) { on_measured(self, setup, *measured); },
   };
 }
 

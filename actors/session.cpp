@@ -31,12 +31,18 @@ void RequestNames::erase(std::uint64_t ours) {
 
 namespace {
 
-struct SessionShell {};
-using Self = token_sink::stateful_pointer<SessionShell>;
+// Tokens that have come since the last frame.
+struct SessionShell {
+  Tokens waiting;
+};
+using session_actor = token_sink::extend<caf::reacts_to<tick_atom>>;
+using Self = session_actor::stateful_pointer<SessionShell>;
 
-token_sink::behavior_type session_behavior(Self self, std::shared_ptr<Link> link,
-                                           net::PublicKey client,
-                                           std::shared_ptr<RequestNames> names) {
+constexpr std::size_t kTokensMax = 256;  // of a frame
+
+session_actor::behavior_type session_behavior(Self self, std::shared_ptr<Link> link,
+                                              net::PublicKey client,
+                                              std::shared_ptr<RequestNames> names) {
   const auto send = [self, link, client](MessageType type, const auto& message) {
     const Status sent = link->send(client, type, message);
     if (!sent) {
@@ -45,18 +51,30 @@ token_sink::behavior_type session_behavior(Self self, std::shared_ptr<Link> link
       self->quit();
     }
   };
+  const auto flush = [self, send] {
+    std::vector<Token>& tokens = self->state.waiting.tokens;
+    if (!tokens.empty()) send(MessageType::kTokens, self->state.waiting);
+    tokens.clear();
+  };
   return {
       [=](const TokenPtr& token) {
+        std::vector<Token>& tokens = self->state.waiting.tokens;
         Token out = *token;
         out.request = names->theirs(token->request);
-        if (out.request != 0) send(MessageType::kToken, out);
+        if (out.request == 0) return;
+        tokens.push_back(std::move(out));
+        if (tokens.size() >= kTokensMax) return flush();
+        // Behind the other tokens of this step, which are in the mailbox already.
+        if (tokens.size() == 1) self->send(self, tick_atom::value);
       },
       [=](const FinishedPtr& finished) {
+        flush();
         Finished out = *finished;
         out.request = names->theirs(finished->request);
         names->erase(finished->request);
         if (out.request != 0) send(MessageType::kFinished, out);
       },
+      [=](tick_atom) { flush(); },
   };
 }
 

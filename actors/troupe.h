@@ -100,6 +100,15 @@ struct ConnectOptions {
   int timeout_ms = 5000;
 };
 
+// What `plan` asks.
+struct PlanRequest {
+  std::string model;               // as GenerateRequest has it
+  std::size_t context = 0;         // positions to keep keys and values for; 0: as generate() counts
+  std::vector<std::string> nodes;  // names; empty: all
+  std::vector<model::LayerRange> layers;  // empty: the coordinator's choice
+  std::optional<kernels::KvType> kv_type;
+};
+
 // What a new token lets in.
 struct TokenOptions {
   bool nodes = true, clients = false;
@@ -207,6 +216,14 @@ class Cluster {
 
   // The cluster as JSON: {"role","cluster","nodes":[...],"deployments":[...],"counters":{...}}.
   Result<std::string> status_json();
+  // Measures the nodes, and says which layers would go where and how fast that would be, as JSON:
+  // {"model","sha256","context","stages":[{"node","layers","memory_bytes"}],"prediction":{...},
+  // "equal_split":{...} (null where it does not
+  // fit),"whole_on":[names],"nodes":[...],"ways":[...]}; `troupe plan --help` says more. Loads
+  // nothing.
+  //   Errors: kResourceExhausted (memory: how much is missing), kNotFound (a name), those of
+  //   generate().
+  Result<std::string> plan(const PlanRequest& request);
   // Lets go of a model: a name, a path, sha256:HEX, or the name that status_json() shows. `force`
   // ends its requests. The answer is JSON, {"unloaded","sha256","deployments"}.
   //   Errors: kNotFound (not loaded), kFailedPrecondition (in use).

@@ -71,17 +71,13 @@ std::vector<std::shared_ptr<model::KvSequence>> WorkerState::take_dropped() {
 
 namespace {
 
-struct WorkerShell {
-  std::unique_ptr<WorkerState> state;
-};
-
-// Everything that the device's thread needs to run one step; made by the worker, used once.
+// Everything that running one step needs.
 struct StepJob {
   FramePtr frame;
   Step step;
   std::vector<std::shared_ptr<model::KvSequence>> sequences;
   std::vector<std::vector<model::TokenId>> logs;  // of each segment that penalties apply to
-  std::vector<std::shared_ptr<model::KvSequence>> dropped;  // freed on the device's thread
+  std::vector<std::shared_ptr<model::KvSequence>> dropped;
 };
 
 using Logs = std::vector<std::vector<model::TokenId>>;
@@ -192,40 +188,32 @@ std::uint64_t kv_bytes(const std::vector<std::shared_ptr<model::KvSequence>>& se
   return bytes;
 }
 
-worker_actor::behavior_type worker_behavior(worker_actor::stateful_pointer<WorkerShell> self,
-                                            std::shared_ptr<const WorkerSetup> setup) {
-  self->state.state = std::make_unique<WorkerState>(setup->stage);
-  return {
-      [self, setup](const FramePtr& frame) {
-        Result<Step> step = decode_body<Step>(*setup->link, *frame);
-        if (!step) return;
-        WorkerState& state = *self->state.state;
-        auto sequences = state.admit(*step);
-        auto logs = sequences ? logs_of(state, *step) : Result<Logs>(sequences.status());
-        state.close(step->closed);
-        if (!logs) {
-          fail_step(*setup, frame->header.step, *step, logs.status());
-          return;
-        }
-        auto job = std::make_shared<StepJob>(StepJob{frame, std::move(*step), std::move(*sequences),
-                                                     std::move(*logs), state.take_dropped()});
-        self->send(setup->device, std::make_shared<const DeviceJob>([setup, job](Device&) {
-                     if (*setup->over) return;
-                     const std::uint64_t before = kv_bytes(job->sequences);
-                     const Status ran = run_step(*setup, *job);
-                     if (!ran) fail_step(*setup, job->frame->header.step, job->step, ran);
-                     setup->counters->kv_bytes +=
-                         kv_bytes(job->sequences) - before - kv_bytes(job->dropped);
-                     job->dropped.clear();
-                   }));
-      },
-  };
+// On the device's thread.
+void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame) {
+  Result<Step> step = decode_body<Step>(*setup.link, *frame);
+  if (!step) return;
+  auto sequences = state.admit(*step);
+  auto logs = sequences ? logs_of(state, *step) : Result<Logs>(sequences.status());
+  state.close(step->closed);
+  if (!logs) return fail_step(setup, frame->header.step, *step, logs.status());
+  StepJob job{frame, std::move(*step), std::move(*sequences), std::move(*logs),
+              state.take_dropped()};
+  const std::uint64_t before = kv_bytes(job.sequences);
+  const Status ran = run_step(setup, job);
+  if (!ran) fail_step(setup, frame->header.step, job.step, ran);
+  setup.counters->kv_bytes += kv_bytes(job.sequences) - before - kv_bytes(job.dropped);
 }
 
 }  // namespace
 
-worker_actor spawn_worker(caf::actor_system& system, WorkerSetup setup) {
-  return system.spawn(worker_behavior, std::make_shared<const WorkerSetup>(std::move(setup)));
+FrameTaker make_worker(WorkerSetup worker) {
+  const auto setup = std::make_shared<const WorkerSetup>(std::move(worker));
+  const auto state = std::make_shared<WorkerState>(setup->stage);
+  return [setup, state](const FramePtr& frame) {
+    caf::anon_send(setup->device, std::make_shared<const DeviceJob>([=](Device&) {
+                     if (!*setup->over) take_step(*setup, *state, frame);
+                   }));
+  };
 }
 
 }  // namespace troupe::actors

@@ -7,8 +7,10 @@
 #include <troupe/actors/link.h>
 #include <troupe/model/transformer.h>
 
-// A stage's actor: admits steps of its epoch, keeps the sequences of its requests, hands the
-// computing to the device and the result to the next stage (or, sampled, to the engine).
+// A stage's worker: admits steps of its epoch, keeps the sequences of its requests, computes, and
+// hands the result to the next stage (or, sampled, to the engine). It lives in the mailbox of the
+// device's actor, whose thread does all of this: on the way of a token every thread that must be
+// woken costs 20 to 60 us.
 
 namespace troupe::actors {
 
@@ -29,7 +31,8 @@ struct WorkerSetup {
   // Set: its epoch has ended, nothing is computed any more.
   std::shared_ptr<const std::atomic<bool>> over = std::make_shared<const std::atomic<bool>>(false);
 };
-worker_actor spawn_worker(caf::actor_system& system, WorkerSetup setup);
+// Takes the stage's steps, for Link::attach_worker.
+FrameTaker make_worker(WorkerSetup setup);
 
 // Which sequences a worker holds and whether a step may touch them. Pure.
 class WorkerState {

@@ -108,6 +108,13 @@ void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
         tell(setup, peer, MessageType::kManaged, manage(self, setup, *message, own_user));
       }
       break;
+    case MessageType::kPlanModel:
+      if (const auto message = decode_body<PlanModel>(link, frame)) {
+        plan_model(self, setup, *message, peer, [setup, peer](const Managed& answer) {
+          tell(setup, peer, MessageType::kManaged, answer);
+        });
+      }
+      break;
     case MessageType::kStopCluster:
       if (const auto message = decode_body<StopCluster>(link, frame)) {
         stop_cluster(self, setup, message->everywhere);

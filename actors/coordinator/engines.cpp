@@ -40,7 +40,7 @@ std::shared_ptr<const model::ChatTemplate> chat_template_of(const model::GgufHea
 
 }  // namespace
 
-EnginePlacement engine_placement(const Deployment& deployment, std::size_t context_max) {
+EnginePlacement engine_placement(Self self, const Deployment& deployment, std::size_t context_max) {
   EnginePlacement placement;
   placement.epoch = deployment.epoch;
   placement.first_stage = deployment.stages.front().node;
@@ -48,19 +48,23 @@ EnginePlacement engine_placement(const Deployment& deployment, std::size_t conte
   placement.limits.stages = stages;
   placement.limits.steps_in_flight_max = stages + 1;
   placement.limits.rows_max = 512;
-  // Several stages: shorter chunks, so that all of them work on one prompt at once.
-  placement.limits.chunk_rows = stages > 1 ? 128 : 512;
+  std::uint32_t threads = 1;
+  for (const StagePlan& stage : deployment.stages) {
+    const NodeRecord* node = self->state.state->node(stage.node);
+    if (node != nullptr) threads = std::max(threads, node->threads);
+  }
+  placement.limits.chunk_rows = model::prompt_chunk_rows(stages, threads);
   placement.limits.context_max = context_max;
   return placement;
 }
 
-Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& deployment) {
+Result<EngineSetup> make_engine_setup(Self self, const Setup& setup, const Deployment& deployment) {
   TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(deployment.manifest));
   const model::GgufHeader& header = source->header();
   TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(header));
   EngineSetup engine;
   engine.deployment = deployment.id;
-  engine.placement = engine_placement(deployment, config.context_max);
+  engine.placement = engine_placement(self, deployment, config.context_max);
   TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::open_tokenizer(header, config.vocabulary));
   engine.chat_template = chat_template_of(header);
   engine.link = setup->link;

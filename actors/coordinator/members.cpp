@@ -105,6 +105,7 @@ void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       break;
     case MessageType::kPeersAllowed:
       if (const auto allowed = decode_body<PeersAllowed>(link, frame)) {
+        if (on_measuring_allowed(self, setup, frame.peer, allowed->epoch)) break;
         if (state.allowed(frame.peer, allowed->epoch)) {
           begin_loading(self, setup, *state.find(allowed->epoch));
         }
@@ -124,6 +125,11 @@ void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
           state.holds(here->model, frame.peer, {here->layer_begin, here->layer_end},
                       here->fetched_bytes);
         }
+      }
+      break;
+    case MessageType::kMeasured:
+      if (const auto measured = decode_body<Measured>(link, frame)) {
+        on_measured(self, frame.peer, *measured);
       }
       break;
     case MessageType::kStageFailed:

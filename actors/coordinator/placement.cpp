@@ -8,8 +8,6 @@ namespace troupe::actors::coordinator {
 namespace {
 
 constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
-// Positions whose keys and values a placement counts on, where the model has more.
-constexpr std::size_t kPlannedContext = 4096;
 // Copies of layers are made when a new deployment has come to rest.
 constexpr std::int64_t kCopiesAfterUs = 1'000'000;
 constexpr std::int64_t kCopiesAllowUs = 500'000;
@@ -22,24 +20,12 @@ void answer_waiting(Self self, std::uint64_t id, const ModelReady& ready) {
   for (const Reply& reply : replies) reply(ready);
 }
 
-PeerAddress address_of(Self self, const Setup& setup, const net::PublicKey& key) {
-  PeerAddress address;
-  address.key = key;
-  if (key == setup->link->self()) {
-    address.role = static_cast<std::uint8_t>(net::Role::kHead);
-    address.host = setup->advertise.host;
-    address.port = setup->advertise.port;
-    return address;
-  }
-  if (const NodeRecord* node = self->state.state->node(key)) {
-    address.role = static_cast<std::uint8_t>(net::Role::kNode);
-    address.name = node->name;
-    address.host = node->host;
-    address.port = node->port;
-  } else {
-    address.role = static_cast<std::uint8_t>(net::Role::kClient);
-  }
-  return address;
+// How long a first answer waits for measurements at most; most nodes take half a second.
+constexpr std::int64_t kMeasurePatienceUs = 3'000'000;
+
+Result<model::ModelConfig> config_of(const Setup& setup, const Opening& opening) {
+  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
+  return model::config_from_gguf(source->header());
 }
 
 // Plans a model; where memory is short, models that nobody uses make room.
@@ -56,7 +42,7 @@ Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Openin
                          std::min(config.context_max, kPlannedContext));
   for (;;) {
     auto planned = self->state.state->plan(opening.open.manifest, config.layers, opening.ranges,
-                                           opening.sources, opening.open.kv, need);
+                                           opening.sources, opening.open.kv, need, config.channels);
     if (planned || planned.code() != Code::kResourceExhausted || !make_room(self, setup, 0)) {
       return planned;
     }
@@ -102,6 +88,15 @@ void place(Self self, const Setup& setup, Opening opening) {
     for (const std::uint64_t id : unused) {
       end_deployment(self, setup, id,
                      Status(Code::kCancelled, "the model was placed anew; ask again"));
+    }
+    if (!opening.measured && opening.ranges.empty()) {
+      opening.measured = true;
+      const auto config = config_of(setup, opening);
+      const auto again = [self, setup, opening] { place(self, setup, opening); };
+      if (config &&
+          measure_first(self, setup, opening.open, *config, kMeasurePatienceUs, false, again)) {
+        return;
+      }
     }
     const auto planned = plan_with_room(self, setup, opening);
     if (!planned) return refuse_all(planned.status());
@@ -156,6 +151,26 @@ Status complete_from_store(Self self, const Setup& setup, OpenModel* open) {
 }
 
 }  // namespace
+
+PeerAddress address_of(Self self, const Setup& setup, const net::PublicKey& key) {
+  PeerAddress address;
+  address.key = key;
+  if (key == setup->link->self()) {
+    address.role = static_cast<std::uint8_t>(net::Role::kHead);
+    address.host = setup->advertise.host;
+    address.port = setup->advertise.port;
+    return address;
+  }
+  if (const NodeRecord* node = self->state.state->node(key)) {
+    address.role = static_cast<std::uint8_t>(net::Role::kNode);
+    address.name = node->name;
+    address.host = node->host;
+    address.port = node->port;
+  } else {
+    address.role = static_cast<std::uint8_t>(net::Role::kClient);
+  }
+  return address;
+}
 
 ModelReady refusal(const Status& why) {
   ModelReady ready;
@@ -301,7 +316,7 @@ void begin_serving(Self self, const Setup& setup, std::uint64_t epoch) {
   const std::size_t opens = waiting != self->state.waiting.end() ? waiting->second.size() : 0;
   const auto found = self->state.engines.find(deployment->id);
   if (found == self->state.engines.end()) {
-    auto engine = make_engine_setup(setup, *deployment);
+    auto engine = make_engine_setup(self, setup, *deployment);
     if (!engine) return end_deployment(self, setup, deployment->id, engine.status());
     engine->coordinator = self;
     engine->replay_counters = self->state.replay_counters;
@@ -321,9 +336,9 @@ void begin_serving(Self self, const Setup& setup, std::uint64_t epoch) {
     entry.epoch = epoch;
     for (std::size_t i = 0; i < opens; ++i) entry.opened(monotonic_us());
     setup->link->attach_engine(epoch, entry.engine);
-    self->send(
-        entry.engine, resume_atom::value,
-        std::make_shared<const EnginePlacement>(engine_placement(*deployment, entry.context_max)));
+    self->send(entry.engine, resume_atom::value,
+               std::make_shared<const EnginePlacement>(
+                   engine_placement(self, *deployment, entry.context_max)));
   }
   write_down(self, setup, *deployment);
   self->state.copies_due[deployment->id] = {epoch, monotonic_us() + kCopiesAfterUs, false};
@@ -353,15 +368,17 @@ void look_after_copies(Self self, const Setup& setup) {
 }
 
 void open_model(Self self, const Setup& setup, OpenModel open, const net::PublicKey& from,
-                Reply reply) {
-  const auto refuse = [&](const Status& why) { reply(refusal(why)); };
+                Reply reply, Instead instead) {
+  const auto refuse = [&](const Status& why) {
+    instead ? instead(why, Opening{}) : reply(refusal(why));
+  };
   if (self->state.restoring) {
     auto& held = self->state.restoring->held;
     if (held.size() >= kWaitingMax) {
       return refuse(Status(Code::kResourceExhausted,
                            "too many requests wait for this head's nodes; try again later"));
     }
-    held.push_back([=] { open_model(self, setup, open, from, reply); });
+    held.push_back([=] { open_model(self, setup, open, from, reply, instead); });
     return;
   }
   std::vector<model::LayerRange> ranges;
@@ -372,10 +389,11 @@ void open_model(Self self, const Setup& setup, OpenModel open, const net::Public
     ranges.push_back({open.layer_begins[i], open.layer_ends[i]});
   }
   // A deployment that is there needs no file, but may need it when its layers must move.
-  if (Deployment* found = self->state.state->find(open.model, ranges, open.kv)) {
+  Deployment* found = instead ? nullptr : self->state.state->find(open.model, ranges, open.kv);
+  if (found != nullptr) {
     if (open.has_manifest && open.manifest.model == open.model) add_source(self, *found, from);
     open.manifest = found->manifest;
-    return place(self, setup, {std::move(open), ranges, {}, {std::move(reply)}});
+    return place(self, setup, {std::move(open), ranges, {}, {std::move(reply)}, {}});
   }
   std::vector<net::PublicKey> sources;
   if (open.has_manifest) {
@@ -397,7 +415,8 @@ void open_model(Self self, const Setup& setup, OpenModel open, const net::Public
       whole_file.has_value() || setup->store->has_blob(open.manifest.header.sha256);
   const std::uint64_t number = self->state.next_opening++;
   const model::BlobRef header = open.manifest.header;
-  self->state.openings[number] = {std::move(open), ranges, sources, {std::move(reply)}};
+  self->state.openings[number] = {
+      std::move(open), ranges, sources, {std::move(reply)}, std::move(instead)};
   if (have_header) {
     self->send(self, loaded_atom::value, number, std::make_shared<const Status>());
     return;
@@ -416,6 +435,7 @@ void open_model(Self self, const Setup& setup, OpenModel open, const net::Public
 void on_header(Self self, const Setup& setup, std::uint64_t number, const Status& status) {
   auto found = self->state.openings.extract(number);
   if (found.empty()) return;
+  if (const Instead instead = found.mapped().instead) return instead(status, found.mapped());
   if (!status) {
     for (const Reply& reply : found.mapped().replies) reply(refusal(status));
     return;

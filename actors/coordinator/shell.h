@@ -50,11 +50,25 @@ struct EngineEntry {
 };
 
 // An open that waits for the header of its model.
+struct Opening;
+// What is done when the header is here, or when it cannot be had, in the place of placing the
+// model.
+using Instead = std::function<void(const Status&, const Opening&)>;
 struct Opening {
   OpenModel open;
   std::vector<model::LayerRange> ranges;
   std::vector<net::PublicKey> sources;
   std::vector<Reply> replies;
+  Instead instead;
+  bool measured = false;  // what its layers would cost has been asked for
+};
+
+// Nodes that have been asked what a model would cost them.
+struct Measurement {
+  Measure order;
+  std::set<net::PublicKey> allowing, awaited;
+  std::int64_t until_us = 0;
+  std::function<void()> then;  // called once, on the actor's thread
 };
 
 // When the copies of a deployment's layers are to be made; first its nodes let the others in.
@@ -92,6 +106,8 @@ struct Shell {
   std::optional<Restoring> restoring;
   // By model: of those that were ever placed, so that they need nobody who brings them again.
   std::map<std::string, model::Manifest> manifests;
+  std::map<std::uint64_t, Measurement> measurements;  // by number
+  std::uint64_t next_measurement = 1;
 };
 using Self = coordinator_actor::stateful_pointer<Shell>;
 using Setup = std::shared_ptr<const CoordinatorSetup>;
@@ -105,12 +121,20 @@ void tell(const Setup& setup, const net::PublicKey& node, MessageType type, cons
 
 // placement.cpp: models become deployments.
 
+// Positions whose keys and values a placement counts on, where the model has more.
+constexpr std::size_t kPlannedContext = 4096;
+
 ModelReady refusal(const Status& why);
 
 // Answers with a deployment of the model that is ready, or makes one; `from` has the file when the
-// message has a manifest. `reply` is called once.
+// message has a manifest. `reply` is called once; or `instead`, when it is given.
 void open_model(Self self, const Setup& setup, OpenModel open, const net::PublicKey& from,
-                Reply reply);
+                Reply reply, Instead instead = {});
+PeerAddress address_of(Self self, const Setup& setup, const net::PublicKey& key);
+// What an opening would become with keys and values of `context` positions (0: as it would be
+// placed) on the nodes of these names (none: all), as a JSON object.
+Result<std::string> plan_text(Self self, const Setup& setup, const Opening& opening,
+                              std::uint64_t context, const std::vector<std::string>& nodes);
 // The header that the opening `number` waited for is here, or why not.
 void on_header(Self self, const Setup& setup, std::uint64_t number, const Status& status);
 // Every node of the deployment is to let its peers in.
@@ -126,10 +150,10 @@ void look_after_copies(Self self, const Setup& setup);
 
 // engines.cpp: what an engine is given.
 
-EnginePlacement engine_placement(const Deployment& deployment, std::size_t context_max);
+EnginePlacement engine_placement(Self self, const Deployment& deployment, std::size_t context_max);
 // Errors: as the model's header has them (its tokenizer, its shape). A chat template that cannot be
 // used is no error: who asks for a chat is told.
-Result<EngineSetup> make_engine_setup(const Setup& setup, const Deployment& deployment);
+Result<EngineSetup> make_engine_setup(Self self, const Setup& setup, const Deployment& deployment);
 
 // keeping.cpp: how long deployments stay.
 
@@ -157,6 +181,21 @@ void strike_out(Self self, const Setup& setup, std::uint64_t id);
 // The sink that an engine gets for a request that can be resumed.
 token_sink logged_sink(Self self, const Setup& setup, const Submit& request,
                        const token_sink& sink);
+// measuring.cpp: what layers would cost, before they lie anywhere.
+
+// Asks every node, unless all have answered lately; false: there is nothing to wait for. `then` is
+// called once when all have answered, or `patience_us` is over. `alone`: a single worker, too.
+bool measure_first(Self self, const Setup& setup, const OpenModel& open,
+                   const model::ModelConfig& config, std::int64_t patience_us, bool alone,
+                   std::function<void()> then);
+// False: no measurement has that number.
+bool on_measuring_allowed(Self self, const Setup& setup, const net::PublicKey& node,
+                          std::uint64_t number);
+void on_measured(Self self, const net::PublicKey& node, const Measured& measured);
+void look_after_measurements(Self self);
+// `troupe plan`; `reply` is called once.
+void plan_model(Self self, const Setup& setup, const PlanModel& asked, const net::PublicKey& from,
+                std::function<void(const Managed&)> reply);
 
 // recovery.cpp: deployments that lost a stage.
 

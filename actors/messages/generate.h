@@ -105,6 +105,14 @@ struct Token {
     a(request, index, id, text, logprobs);
   }
 };
+// Those of all its requests that one client gets at once.
+struct Tokens {
+  std::vector<Token> tokens;
+  template <class A>
+  void serialize(A& a) {
+    a(tokens);
+  }
+};
 struct Finished {
   std::uint64_t request = 0;
   std::string finish_reason;  // stop, length, error

@@ -34,6 +34,11 @@ enum class MessageType : std::uint16_t {
   kForgetPeers = 31,
   kPrefetch = 32,
   kPrefetched = 33,
+  // measure.h
+  kMeasure = 34,
+  kMeasured = 35,
+  kProbe = 36,
+  kProbeAnswer = 37,
   // step.h
   kStep = 40,
   kStepDone = 41,
@@ -43,7 +48,7 @@ enum class MessageType : std::uint16_t {
   kModelReady = 49,
   kSubmit = 50,
   kCancel = 51,
-  kToken = 52,
+  kTokens = 52,
   kFinished = 53,
   // status.h
   kStatusQuery = 56,
@@ -58,6 +63,8 @@ enum class MessageType : std::uint16_t {
   kJobKinds = 82,
   kJobTask = 83,
   kJobTaskDone = 84,
+  // measure.h
+  kPlanModel = 61,
   // bulk.h
   kServing = 64,
   kFetchBlob = 65,

@@ -10,18 +10,16 @@ constexpr std::int64_t kWayVerdictUs = 300'000;
 constexpr std::int64_t kWayPatienceUs = 5'000'000;
 
 // No step of the epoch is listened to any more; those that wait for the device are not computed.
-void end_steps(Self self, const Setup& setup, std::uint64_t epoch, StageHere& here) {
+void end_steps(const Setup& setup, std::uint64_t epoch, StageHere& here) {
   setup->link->detach_worker(epoch);
   *here.over = true;
-  if (here.worker) self->send_exit(here.worker, caf::exit_reason::user_shutdown);
-  here.worker = nullptr;
 }
 
 void drop_stage(Self self, const Setup& setup, std::uint64_t epoch) {
   const auto found = self->state.stages.find(epoch);
   if (found == self->state.stages.end()) return;
   StageHere& here = found->second;
-  end_steps(self, setup, epoch, here);
+  end_steps(setup, epoch, here);
   self->state.past.hidden_bytes_out += here.counters->hidden_bytes_out;
   self->state.past.positions_out += here.counters->positions_out;
   self->state.past.steps += here.counters->steps;
@@ -63,17 +61,11 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   worker.link = setup->link;
   worker.counters = here.counters;
   worker.over = here.over;
-  here.worker = spawn_worker(self->system(), std::move(worker));
-  setup->link->attach_worker(epoch, here.worker);
+  setup->link->attach_worker(epoch, make_worker(std::move(worker)));
   send_heartbeat(self, setup);
   const StageLoaded loaded{epoch, here.stage->weights_bytes(), here.fetched_bytes};
   const Status sent = setup->link->send(setup->head, MessageType::kStageLoaded, loaded, epoch);
   if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
-}
-
-// The head is dialled where it was joined: its own idea of its address may not fit from here.
-net::Endpoint endpoint_of(const Setup& setup, const PeerAddress& peer) {
-  return peer.key == setup->head ? setup->head_endpoint : net::Endpoint{peer.host, peer.port};
 }
 
 // The parts are here: load them on the device's thread.
@@ -113,42 +105,60 @@ void reach_next(const Setup& setup, const LoadStage& order) {
                                  net::Channel::kActivations);
 }
 
+// Fetches blobs from those who may have them.
+void fetch_blobs(const Setup& setup, const std::vector<PeerAddress>& sources,
+                 std::vector<model::BlobRef> blobs, bool background,
+                 std::function<void(Status, std::uint64_t bytes)> done) {
+  const auto fetch = std::make_shared<FetchRequest>();
+  for (const PeerAddress& source : sources) {
+    fetch->sources.push_back(source.key);
+    // Clients dial us; nobody needs to be reached for what is here.
+    if (blobs.empty() || source.host.empty() || source.key == setup->link->self()) continue;
+    setup->link->transport()->dial(source.key, endpoint_of(setup, source), net::Channel::kBulk);
+  }
+  fetch->blobs = std::move(blobs);
+  fetch->background = background;
+  fetch->done = std::move(done);
+  caf::anon_send(setup->bulk, FetchPtr(fetch));
+}
+
+}  // namespace
+
+net::Endpoint endpoint_of(const Setup& setup, const PeerAddress& peer) {
+  return peer.key == setup->head ? setup->head_endpoint : net::Endpoint{peer.host, peer.port};
+}
+
+void fetch_header(const Setup& setup, const model::Manifest& manifest,
+                  const std::vector<PeerAddress>& sources,
+                  std::function<void(Status, std::uint64_t bytes)> done) {
+  std::vector<model::BlobRef> header;
+  if (!setup->store->whole_file(manifest.model) &&
+      !setup->store->has_blob(manifest.header.sha256)) {
+    header.push_back(manifest.header);
+  }
+  fetch_blobs(setup, sources, std::move(header), false, std::move(done));
+}
+
+namespace {
+
 // Has the tensors of these layers in the store, from whoever holds them; `done` is called once, on
 // the bulk actor's thread or this one.
 void fetch_layers(const Setup& setup, const model::Manifest& manifest, model::LayerRange layers,
                   const std::vector<PeerAddress>& sources, bool background,
                   std::function<void(Status, std::uint64_t bytes)> done) {
-  const auto request = [=](std::vector<model::BlobRef> blobs,
-                           std::function<void(Status, std::uint64_t)> then) {
-    const auto fetch = std::make_shared<FetchRequest>();
-    for (const PeerAddress& source : sources) {
-      fetch->sources.push_back(source.key);
-      // Clients dial us; nobody needs to be reached for what is here.
-      if (blobs.empty() || source.host.empty()) continue;
-      setup->link->transport()->dial(source.key, endpoint_of(setup, source), net::Channel::kBulk);
-    }
-    fetch->blobs = std::move(blobs);
-    fetch->background = background;
-    fetch->done = std::move(then);
-    caf::anon_send(setup->bulk, FetchPtr(fetch));
-  };
   // The header first: it says which tensors the layers need.
-  std::vector<model::BlobRef> header;
-  const auto store = setup->store;
-  if (!store->whole_file(manifest.model) && !store->has_blob(manifest.header.sha256)) {
-    header.push_back(manifest.header);
-  }
-  request(std::move(header), [=](Status status, std::uint64_t header_bytes) {
+  fetch_header(setup, manifest, sources, [=](Status status, std::uint64_t header_bytes) {
     const auto missing = [&]() -> Result<std::vector<model::BlobRef>> {
       TROUPE_RETURN_IF_ERROR(status);
-      TROUPE_ASSIGN_OR_RETURN(const auto source, store->source(manifest));
+      TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(manifest));
       TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-      return store->missing(manifest, model::tensors_of(source->header(), config, layers));
+      return setup->store->missing(manifest, model::tensors_of(source->header(), config, layers));
     }();
     if (!missing) return done(missing.status(), header_bytes);
-    request(*missing, [done, header_bytes](Status fetched, std::uint64_t bytes) {
-      done(std::move(fetched), header_bytes + bytes);
-    });
+    fetch_blobs(setup, sources, *missing, background,
+                [done, header_bytes](Status fetched, std::uint64_t bytes) {
+                  done(std::move(fetched), header_bytes + bytes);
+                });
   });
 }
 
@@ -223,7 +233,7 @@ void on_unload(Self self, const Setup& setup, const UnloadStage& unload) {
   if (found == self->state.stages.end()) return;
   if (unload.keep) {
     found->second.retired = true;
-    end_steps(self, setup, unload.epoch, found->second);
+    end_steps(setup, unload.epoch, found->second);
     return;
   }
   const std::string model = found->second.order.manifest.model;

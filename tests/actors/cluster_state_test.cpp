@@ -1,3 +1,5 @@
+#include <limits>
+
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/cluster_state.h>
@@ -93,6 +95,60 @@ TEST_CASE("cluster: placing in proportion to threads, or as asked") {
   CHECK(state.plan(manifest(), 30, {{0, 10}, {11, 30}}, {}).code() == Code::kInvalidArgument);
   CHECK(state.plan(manifest(), 30, {{0, 10}, {10, 20}, {20, 30}}, {}).code() ==
         Code::kInvalidArgument);
+}
+
+namespace {
+
+model::LayerCost cost_of(double row_us) {
+  model::LayerCost cost;
+  cost.row_us = row_us;
+  cost.rows_us = 1.4 * row_us;
+  cost.prompt_row_us = row_us / 6;
+  return cost;
+}
+
+}  // namespace
+
+TEST_CASE("cluster: placing by what layers cost, where that is known of every node") {
+  ClusterState state(100);
+  state.set_head(key(1));
+  REQUIRE(state.join(key(1), hello("a"), true, 1, 0));
+  REQUIRE(state.join(key(2), hello("b"), true, 2, 0));
+  const auto layers_of_a = [&] {
+    const auto epoch = state.plan(manifest(), 30, {}, {}, 0, {}, 576);
+    REQUIRE(epoch);
+    const auto layers = state.find(*epoch)->stages[0].layers;
+    state.erase(*epoch);
+    return model::to_string(layers);
+  };
+  state.set_cost("m", key(1), cost_of(300), 1000);
+  CHECK(layers_of_a() == "0-14");  // nothing is known of b
+  state.set_cost("m", key(2), cost_of(200), 2000);
+  state.set_way(key(1), key(2), {100, 400});
+  CHECK(layers_of_a() == "0-11");
+  CHECK(state.measured_since("m", key(1), 1000));
+  CHECK_FALSE(state.measured_since("m", key(1), 1001));
+  CHECK_FALSE(state.measured_since("other", key(1), 0));
+  // What cannot be a measurement is none.
+  model::LayerCost nonsense = cost_of(100);
+  nonsense.rows_us = std::numeric_limits<double>::quiet_NaN();
+  state.set_cost("m", key(2), nonsense, 3000);
+  CHECK_FALSE(state.measured_since("m", key(2), 3000));
+  // Another split may be looked at without being made, on some nodes only.
+  Deployment looked_at;
+  looked_at.manifest = manifest();
+  looked_at.layers = 30;
+  looked_at.channels = 576;
+  const auto outlook = state.outlook(looked_at, {"b"});
+  REQUIRE(outlook);
+  REQUIRE(outlook->ranges == std::vector<model::LayerRange>{{0, 30}});
+  CHECK(state.outlook(looked_at, {"c"}).code() == Code::kNotFound);
+  CHECK(state.deployments().empty());
+  // A node that joins anew may be another machine.
+  REQUIRE(state.leave(key(2), NodeLife::kDead));
+  REQUIRE(state.join(key(2), hello("b"), true, 3, 0));
+  CHECK_FALSE(state.measured_since("m", key(2), 0));
+  CHECK(layers_of_a() == "0-14");
 }
 
 TEST_CASE("cluster: a deployment is ready when everyone allowed and loaded") {

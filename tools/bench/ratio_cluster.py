@@ -3,12 +3,12 @@
 
 usage: ratio_cluster.py TROUPE PEER_PYTHON MODEL.gguf... [--rounds 3] [--batch 8] [--prompt 512] [--decode 64]
 
-Ours: a head and a node, both of one thread, half of the layers each; theirs: two RPC workers of one
-thread, and their client. Alternating, the median of the rounds' ratios. PEER_PYTHON is the interpreter
-that holds llama-cpp-python with its RPC backend (peer_llamacpp.py says how), built for the instruction
-set that TROUPE_ISA names. On a machine with other work run all of it under `chrt -r 20`. Also says
-what a hop adds to a token: half of what a token takes longer on two nodes than on one (it goes to the
-second node and back to the first), both of one thread.
+Ours: a head and a node, both of one thread, with the layers that the head gives them; theirs: two RPC
+workers of one thread, and their client. Alternating, the median of the rounds' ratios. PEER_PYTHON is
+the interpreter that holds llama-cpp-python with its RPC backend (peer_llamacpp.py says how), built for
+the instruction set that TROUPE_ISA names. On a machine with other work run all of it under
+`chrt -r 20`. Also says what a hop adds to a token: half of what a hidden state takes from one device's
+thread to the other's and an empty answer back, as `troupe plan` measures it.
 """
 import argparse
 import json
@@ -66,21 +66,19 @@ def ratio(pairs):
 def compare(model, ours, theirs, options):
     flags = ["--repeats", "2", "--prompt", options.prompt, "--decode", options.decode]
     batch = ["--batch", options.batch] if options.batch else []
-    layers = ours.place.json("show", model)["layers"]
-    halves = f"0-{layers // 2 - 1},{layers // 2}-{layers - 1}"
-    pairs, hops = {}, []
+    at = ("--cluster", ours.head.address)
+    plan = ours.place.json("plan", model, *at)
+    hops = [way["latency_us"] for way in plan["ways"]]
+    pairs = {}
     for _ in range(options.rounds):
-        one = ours.place.json("bench", model, *flags, "--threads", 1)
-        both = ours.place.json("bench", model, *flags, *batch, "--layers", halves, "--cluster",
-                               ours.head.address)
+        both = ours.place.json("bench", model, *flags, *batch, *at)
         peer = theirs.bench(model, flags + batch)
         for name in ("prompt", "decode"):
             key = name + "_tok_s_median"
             pairs.setdefault(name, []).append((both[key], peer[key]))
         for a, b in zip(both["batch"], peer["batch"]):
             pairs.setdefault(f"{a['n']} sequences", []).append((a["decode_tok_s"], b["decode_tok_s"]))
-        hops.append((1e6 / both["decode_tok_s_median"] - 1e6 / one["decode_tok_s_median"]) / 2)
-    print(pathlib.Path(model).name, both["isa"],
+    print(pathlib.Path(model).name, both["isa"], ",".join(n["layers"] for n in both["nodes"]),
           ", ".join(f"{name} {ratio(values)}" for name, values in pairs.items()),
           f"a hop {statistics.median(hops):.0f} us", flush=True)
 

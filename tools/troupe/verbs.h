@@ -38,6 +38,7 @@ Action add_render(CLI::App& app);
 Action add_perplexity(CLI::App& app);
 Action add_logits(CLI::App& app);
 Action add_bench(CLI::App& app);
+Action add_plan(CLI::App& app);
 
 struct Verb {
   const char* name;
@@ -57,6 +58,7 @@ inline constexpr Verb kVerbs[] = {
     {"nodes", "List the nodes of a cluster", add_nodes},
     {"ps", "List the models that a cluster has loaded", add_ps},
     {"unload", "Let go of a model that a cluster has loaded", add_unload},
+    {"plan", "Say which node would get which layers, and how fast that is", add_plan},
     {"key", "Make, list and revoke the keys of a cluster", add_key},
     {"submit", "Hand in a job: prompts of a file, answered by a cluster", add_submit},
     {"jobs", "List the jobs of a cluster", add_jobs},

@@ -1,0 +1,127 @@
+#include <nlohmann/json.hpp>
+
+#include <troupe/actors/coordinator/shell.h>
+#include <troupe/model/memory_need.h>
+
+// The answer to `troupe plan`.
+
+namespace troupe::actors::coordinator {
+namespace {
+
+using nlohmann::json;
+
+json prediction_json(const ClusterState::Outlook& outlook,
+                     std::span<const model::LayerRange> ranges) {
+  if (outlook.measured.costs.empty()) return nullptr;
+  const model::Prediction found = model::predict(outlook.shape, outlook.measured, ranges);
+  return {{"prompt_tok_s", found.prompt_tok_s},
+          {"decode_tok_s", found.decode_tok_s},
+          {"streams", model::kPlanStreams},
+          {"streams_tok_s", found.streams_tok_s}};
+}
+
+// As many layers on each node, where that fits.
+json equal_json(const ClusterState::Outlook& outlook, const model::MemoryNeed& need) {
+  const std::size_t nodes = std::min(outlook.nodes.size(), outlook.shape.layers);
+  const auto ranges = model::split_layers(outlook.shape.layers, std::vector<std::size_t>(nodes, 1));
+  if (!ranges) return nullptr;
+  std::string layers;
+  for (std::size_t i = 0; i < ranges->size(); ++i) {
+    if (need.of((*ranges)[i]) > outlook.memories[i]) return nullptr;
+    layers += (i == 0 ? "" : ",") + model::to_string((*ranges)[i]);
+  }
+  json out = prediction_json(outlook, *ranges);
+  if (!out.is_null()) out["layers"] = layers;
+  return out;
+}
+
+json node_json(const ClusterState::Outlook& outlook, std::size_t i) {
+  const NodeRecord& node = *outlook.nodes[i];
+  json out = {{"name", node.name},
+              {"threads", node.threads},
+              {"isa", node.isa},
+              {"memory_bytes", node.memory_bytes},
+              {"memory_left_bytes", outlook.memories[i]},
+              {"cost", nullptr}};
+  if (outlook.measured.costs.empty()) return out;
+  const model::LayerCost& cost = outlook.measured.costs[i];
+  out["cost"] = {{"layer_row_us", cost.row_us},     {"layer_rows_us", cost.rows_us},
+                 {"rows", model::kCostRows},        {"layer_prompt_row_us", cost.prompt_row_us},
+                 {"head_row_us", cost.head_row_us}, {"head_rows_us", cost.head_rows_us},
+                 {"weights_bytes_s", cost.bytes_s}, {"products_s", cost.products_s}};
+  return out;
+}
+
+// Between the nodes, and the engine where it is in none of them.
+json ways_json(const ClusterState::Outlook& outlook, const net::PublicKey& engine) {
+  json out = json::array();
+  const std::size_t nodes = outlook.nodes.size();
+  bool apart = true;
+  for (const NodeRecord* node : outlook.nodes) apart = apart && node->key != engine;
+  const std::size_t ends = std::min(nodes + (apart ? 1 : 0), outlook.measured.links.size());
+  const auto name = [&](std::size_t i) { return i == nodes ? "engine" : outlook.nodes[i]->name; };
+  for (std::size_t from = 0; from < ends; ++from) {
+    for (std::size_t to = 0; to < ends; ++to) {
+      if (from == to) continue;
+      const model::LinkCost& way = outlook.measured.links[from][to];
+      out.push_back({{"from", name(from)},
+                     {"to", name(to)},
+                     {"latency_us", way.latency_us},
+                     {"bytes_s", way.bytes_us * 1e6}});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::string> plan_text(Self self, const Setup& setup, const Opening& opening,
+                              std::uint64_t context, const std::vector<std::string>& nodes) {
+  const ClusterState& state = *self->state.state;
+  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
+  TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+  if (!config.causal) {
+    return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
+                                              "), which is not spread over nodes");
+  }
+  if (context > config.context_max) {
+    return Status(Code::kInvalidArgument, "a context of " + std::to_string(context) +
+                                              " positions is more than the model's " +
+                                              std::to_string(config.context_max));
+  }
+  if (context == 0) context = std::min(config.context_max, kPlannedContext);
+  Deployment deployment;
+  deployment.manifest = opening.open.manifest;
+  deployment.layers = config.layers;
+  deployment.channels = config.channels;
+  deployment.asked = opening.ranges;
+  deployment.kv = opening.open.kv;
+  deployment.need =
+      model::memory_need(source->header(), config, kv_type_of(opening.open.kv), context);
+  TROUPE_ASSIGN_OR_RETURN(const auto outlook, state.outlook(deployment, nodes));
+  json out = {{"model", deployment.manifest.name},
+              {"sha256", deployment.manifest.model},
+              {"context", context},
+              {"memory_bytes", deployment.need.of({0, config.layers})},
+              {"stages", json::array()},
+              {"prediction", prediction_json(outlook, outlook.ranges)},
+              {"equal_split", equal_json(outlook, deployment.need)},
+              {"whole_on", json::array()},
+              {"nodes", json::array()},
+              {"ways", ways_json(outlook, setup->link->self())}};
+  for (std::size_t i = 0; i < outlook.nodes.size(); ++i) {
+    const model::LayerRange range = outlook.ranges[i];
+    if (range.begin < range.end) {
+      out["stages"].push_back({{"node", outlook.nodes[i]->name},
+                               {"layers", model::to_string(range)},
+                               {"memory_bytes", deployment.need.of(range)}});
+    }
+    if (deployment.need.of({0, config.layers}) <= outlook.memories[i]) {
+      out["whole_on"].push_back(outlook.nodes[i]->name);
+    }
+    out["nodes"].push_back(node_json(outlook, i));
+  }
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace troupe::actors::coordinator

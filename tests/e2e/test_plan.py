@@ -1,0 +1,77 @@
+"""`troupe plan`: which layers go where, measured and predicted before any lies there."""
+import harness
+
+PROMPT = "The capital of France is"
+
+
+def test_plan_measures_predicts_and_is_kept(tmp_path, alone):
+    cluster = harness.Cluster(tmp_path, 1)
+    try:
+        plan = cluster.place.json("plan", harness.MODEL, "--context", 1024, "--cluster",
+                                  cluster.head.address)
+        assert plan["context"] == 1024
+        assert {node["name"] for node in plan["nodes"]} == {"head", "node-1"}
+        for node in plan["nodes"]:
+            cost = node["cost"]
+            assert 0 < cost["layer_row_us"] <= 1.5 * cost["layer_rows_us"] < 1e6, node
+            assert cost["layer_prompt_row_us"] < cost["layer_row_us"], "many rows share the weights"
+            assert cost["head_row_us"] > cost["layer_row_us"], "49,152 rows of weights, not 9,000"
+        ways = {(way["from"], way["to"]): way for way in plan["ways"]}
+        assert 1 < ways["head", "node-1"]["latency_us"] < 1e6
+        for name in ("prompt_tok_s", "decode_tok_s", "streams_tok_s"):
+            assert plan["prediction"][name] > 1
+        assert plan["equal_split"]["layers"] == "0-14,15-29"
+        assert plan["whole_on"] == ["head", "node-1"]
+        # Nothing has been loaded, and no weights have been fetched.
+        status = cluster.status()
+        assert status["deployments"] == []
+        assert all(node["weights_fetched_bytes"] < 10e6 for node in status["nodes"])
+        # What was measured is what places the layers.
+        answer = cluster.run(PROMPT, "--raw", "-n", 8)
+        expected = alone.json("run", harness.MODEL, PROMPT, "--raw", "-n", 8)
+        assert answer["token_ids"] == expected["token_ids"]
+        placed = cluster.place.json("plan", harness.MODEL, "--cluster", cluster.head.address)
+        assert [stage["layers"] for stage in placed["stages"]] == \
+            [stage["layers"] for stage in answer["nodes"]]
+    finally:
+        cluster.close()
+
+
+def test_a_slow_node_gets_fewer_layers(tmp_path, alone):
+    """Its kernels are plain C++: thirty times slower than vectors."""
+    cluster = harness.Cluster(tmp_path, 1, envs=[None, {"TROUPE_ISA": "scalar"}])
+    try:
+        plan = cluster.place.json("plan", harness.MODEL, "--cluster", cluster.head.address)
+        costs = {node["name"]: node["cost"] for node in plan["nodes"]}
+        assert costs["node-1"]["layer_prompt_row_us"] > 3 * costs["head"]["layer_prompt_row_us"]
+        layers = {stage["node"]: stage["layers"] for stage in plan["stages"]}
+        first, last = map(int, layers["head"].split("-"))
+        assert first == 0 and last >= 19, layers
+        assert plan["prediction"]["prompt_tok_s"] > 1.3 * plan["equal_split"]["prompt_tok_s"]
+        answer = cluster.run(PROMPT, "--raw", "-n", 8)
+        expected = alone.json("run", harness.MODEL, PROMPT, "--raw", "-n", 8)
+        assert answer["token_ids"] == expected["token_ids"]
+        assert answer["nodes"][0]["layers"] == layers["head"]
+    finally:
+        cluster.close()
+
+
+def test_plan_of_one_process_and_what_it_refuses(alone, tmp_path):
+    plan = alone.json("plan", harness.MODEL)
+    assert [stage["layers"] for stage in plan["stages"]] == ["0-29"]
+    assert plan["prediction"]["decode_tok_s"] > 1
+    words = alone.troupe("plan", harness.MODEL)
+    assert words.status == 0 and "predicted:" in words.out, str(words)
+    wrong = alone.troupe("plan", harness.MODEL, "--context", 100000)
+    assert wrong.status == 2 and "100000" in wrong.err, str(wrong)
+    wrong = alone.troupe("plan", harness.MODEL, "--layers", "0-9,11-29")
+    assert wrong.status == 2 and "missing" in wrong.err, str(wrong)
+    wrong = alone.troupe("plan", harness.MODEL, "--nodes", "nobody")
+    assert wrong.status == 1 and "'nobody'" in wrong.err, str(wrong)
+    small = harness.Place(tmp_path)
+    try:
+        head = small.start("head", "--head", "--memory", "50MiB")
+        outcome = small.troupe("plan", harness.MODEL, "--cluster", head.address)
+        assert outcome.status == 1 and "are missing" in outcome.err, str(outcome)
+    finally:
+        small.close()
