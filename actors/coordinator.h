@@ -36,6 +36,7 @@ struct CoordinatorSetup {
   // How long a model that nobody uses stays loaded; absent: for ever.
   std::optional<std::int64_t> keep_alive_us;
   bool works = true;              // this process holds layers
+  bool measures = true;           // before layers are placed; without it they go by threads
   std::function<void()> on_stop;  // a client asked this daemon to stop
 };
 coordinator_actor spawn_coordinator(caf::actor_system& system, CoordinatorSetup setup);

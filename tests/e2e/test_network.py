@@ -13,7 +13,8 @@ from net_proxy import CHANNELS, Proxy
 from streams import Batch, Expected
 
 THIRDS = "0-9,10-19,20-29"
-TOKENS = 60
+TOKENS = 150
+REST = 16 << 10  # bytes of pings in a few seconds, no weights
 REFUSAL = namespaces.refusal()
 on_machines = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
 
@@ -183,9 +184,9 @@ def test_weights_move_once(proxied):
     def measured(layers):
         before = proxied.passed("bulk")
         proxied.run("Once upon a time", "--raw", "-n", 2, "--layers", layers)
-        # Copies for the next loss are made in the background.
-        last = -1
-        while (now := proxied.passed("bulk")) != last:
+        # Copies for the next loss are made in the background; connections at rest say little.
+        last = 0
+        while (now := proxied.passed("bulk")) > last + REST:
             last = now
             time.sleep(1.5)
         return now - before
@@ -194,14 +195,14 @@ def test_weights_move_once(proxied):
     first = measured(THIRDS)
     assert first > size // 4, "the first start brings the layers"
     again = measured(THIRDS)
-    assert again < 64 << 10, f"{again} bytes of bulk at a second start"
+    assert again < REST, f"{again} bytes of bulk at a second start"
     for daemon in proxied.nodes:
         daemon.stop()
     proxied.nodes = [proxied.place.start(node.name, port=node.port,
                                          flags=("--advertise", proxied.proxies[i + 1].address))
                      for i, node in enumerate(proxied.nodes)]
     restarted = measured(THIRDS)
-    assert restarted < 64 << 10, f"{restarted} bytes of bulk after a restart"
+    assert restarted < REST, f"{restarted} bytes of bulk after a restart"
     proxied.nodes.append(proxied.place.start("node-3", "--join", proxied.head.join,
                                              **proxied.machine(3)))
     joined = measured("0-8,9-18,19-28,29-29")

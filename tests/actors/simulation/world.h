@@ -204,6 +204,8 @@ class World {
     setup.admission = admission;
     setup.advertise = endpoint(0);
     setup.works = works;
+    setup.measures = false;  // layers cost nothing here
+    setup.first_epoch = static_cast<std::uint64_t>(now_us_);
     process.coordinator = process.track(spawn_coordinator(*process.system, std::move(setup)));
     process.link->attach(Room::kCoordinator, process.coordinator);
     start_node_actor(process, 0, store, works);
