@@ -27,7 +27,6 @@ struct RawFrame {
 
 std::uint64_t body_bytes_max(Channel channel);
 std::uint64_t payload_bytes_max(Channel channel);
-const char* channel_name(Channel channel);
 
 // Where a message came from.
 struct Source {

@@ -23,6 +23,7 @@ namespace troupe::net {
 
 enum class Channel : std::uint8_t { kControl = 0, kActivations = 1, kBulk = 2 };
 constexpr int kChannels = 3;
+const char* channel_name(Channel channel);
 
 // Bytes that are shared, not copied, on their way to the socket. `keep` owns `data`.
 struct Payload {
@@ -81,6 +82,7 @@ struct Counters {
   std::uint64_t rejected_version = 0;  // of another protocol version
   std::uint64_t rejected_revoked = 0;  // frames of a key that is no longer allowed
   std::uint64_t refused_keys = 0;      // ZAP said no
+  std::uint64_t closed_unproven = 0;   // connections that ended and had never proved any key
   std::uint64_t send_overflow = 0;     // dropped at a full queue: the sender got an error
   std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;  // payload bytes
 };

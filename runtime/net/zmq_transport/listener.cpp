@@ -2,6 +2,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include <troupe/runtime/clock.h>
+#include <troupe/runtime/log.h>
 #include <troupe/runtime/net/zmq_transport/listener.h>
 #include <troupe/runtime/net/zmq_transport/zap.h>
 
@@ -85,6 +87,11 @@ bool Listener::drain_monitor() {
     any = true;
     const int fd = static_cast<int>(event->value);
     if (event->event == ZMQ_EVENT_ACCEPTED) open_fds_.insert(fd);
+    // A refused key is another event, and counted by the gatekeeper.
+    if (event->event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ||
+        event->event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
+      count_unproven();
+    }
     if (event->event == ZMQ_EVENT_DISCONNECTED && open_fds_.erase(fd) != 0) {
       if (auto speaker = speakers_.extract(fd)) {
         closed_.push_back(speaker.mapped());
@@ -93,6 +100,19 @@ bool Listener::drain_monitor() {
     }
   }
   return any;
+}
+
+// A line a second at most, however many there are.
+void Listener::count_unproven() {
+  shared_.counters.add(shared_.counters.closed_unproven);
+  ++unproven_closed_;
+  const std::int64_t now_us = monotonic_us();
+  if (now_us - unproven_logged_us_ < 1'000'000) return;
+  unproven_logged_us_ = now_us;
+  log(LogLevel::kWarning, "closed " + std::to_string(std::exchange(unproven_closed_, 0)) +
+                              " connections to the " + channel_name(channel_) +
+                              " port that proved no key: they said nothing in time, or something "
+                              "else than Troupe does");
 }
 
 bool Listener::receive() {

@@ -51,6 +51,7 @@ class Listener {
   void tell_version(const std::string& id);
   bool send_waiting();
   void finish_closed();
+  void count_unproven();
   void close(const std::string& id);
 
   Shared& shared_;
@@ -63,6 +64,8 @@ class Listener {
   std::unordered_map<std::string, Connection> connections_;  // by routing id
   std::unordered_map<const Outlet*, std::string> ids_;
   std::unordered_set<int> open_fds_;
+  std::uint64_t unproven_closed_ = 0;  // since the last line about them
+  std::int64_t unproven_logged_us_ = -1'000'000;
   std::unordered_map<int, std::string> speakers_;  // routing ids by open descriptor
   std::vector<std::string> closed_;                // to be closed once drained
   std::vector<std::string> waiting_;               // with frames to send

@@ -1,0 +1,91 @@
+#include <catch2/catch.hpp>
+
+#include <troupe/actors/link.h>
+#include <troupe/runtime/net/sim_network.h>
+
+// What the link drops before any actor sees it: frames of who may not say them, of epochs that
+// nobody serves, of types that do not exist.
+
+using namespace troupe;
+using namespace troupe::actors;
+
+namespace {
+
+constexpr net::Role kRoles[] = {net::Role::kHead, net::Role::kNode, net::Role::kClient,
+                                net::Role::kEnrol};
+
+struct Peers {
+  Peers() : network({}, 0) {
+    net::TransportOptions options;
+    options.identity.public_key = {1};
+    options.cluster = 77;
+    options.incarnation = 5;
+    options.listen = net::Endpoint{"h0", 7700};
+    for (std::size_t i = 0; i < 4; ++i) options.allowed.emplace_back(key_of(i), kRoles[i]);
+    link = *Link::open(options,
+                       [&](const net::TransportOptions& with,
+                           net::Handlers handlers) -> Result<std::unique_ptr<net::Transport>> {
+                         return network.open(0, with, std::move(handlers));
+                       });
+    for (std::size_t i = 0; i < 4; ++i) {
+      net::TransportOptions own;
+      own.identity.public_key = key_of(i);
+      own.cluster = 77;
+      own.incarnation = 10 + i;
+      transports.push_back(network.open(1 + i, own, {}));
+      for (int channel = 0; channel < net::kChannels; ++channel) {
+        transports[i]->dial({1}, *options.listen, static_cast<net::Channel>(channel));
+      }
+    }
+    network.advance(now += 100'000);
+  }
+  static net::PublicKey key_of(std::size_t i) { return {static_cast<std::uint8_t>(10 + i)}; }
+  LinkCounters say(std::size_t who, net::Channel channel, std::uint16_t type) {
+    net::OutFrame frame;
+    frame.header.type = type;
+    frame.header.epoch = 3;
+    REQUIRE(transports[who]->send({1}, channel, std::move(frame)).is_ok());
+    network.advance(now += 10'000);
+    return link->counters();
+  }
+  net::SimNetwork network;
+  std::int64_t now = 0;
+  std::shared_ptr<Link> link;
+  std::vector<std::unique_ptr<net::Transport>> transports;
+};
+
+}  // namespace
+
+TEST_CASE("link: who may not say a message, or says it on another channel, is not heard") {
+  Peers peers;
+  std::uint64_t wrong = 0, taken = 0;
+  for (const MessageRow& row : message_rows()) {
+    for (std::size_t who = 0; who < 4; ++who) {
+      for (int i = 0; i < net::kChannels; ++i) {
+        const auto channel = static_cast<net::Channel>(i);
+        const auto counters = peers.say(who, channel, static_cast<std::uint16_t>(row.type));
+        const bool may = (row.senders & role_bit(kRoles[who])) != 0 && channel == row.channel;
+        ++(may ? taken : wrong);
+        INFO(row.name << " of a " << net::role_name(kRoles[who]) << " on "
+                      << net::channel_name(channel));
+        REQUIRE(counters.wrong_role_frames == wrong);
+        // Nobody is attached: what may be said finds no actor.
+        REQUIRE(counters.unknown_frames + counters.stale_frames == taken);
+      }
+    }
+  }
+  CHECK(peers.link->counters().stale_frames == 6);  // three kinds of steps, of a head and a node
+  CHECK(wrong > 300);
+}
+
+TEST_CASE("link: frames of a type that does not exist are counted") {
+  Peers peers;
+  std::uint64_t unknown = 0;
+  for (const std::uint16_t type : {0, 7, 999, 65535}) {
+    for (std::size_t who = 0; who < 4; ++who) {
+      const auto counters = peers.say(who, net::Channel::kControl, type);
+      CHECK(counters.unknown_frames == ++unknown);
+    }
+  }
+  CHECK(peers.link->counters().wrong_role_frames == 0);
+}
