@@ -87,9 +87,10 @@ struct Deployment {
 
 // What became of deployments whose node was lost, for `status`.
 struct RecoveryCounters {
-  std::uint64_t replacements = 0;  // new epochs of deployments that had one
-  std::uint64_t replays = 0;       // requests that were computed again
-  std::uint64_t quarantined = 0;   // requests that ended because workers crashed on them
+  std::uint64_t replacements = 0;     // new epochs of deployments that had one
+  std::uint64_t replays = 0;          // requests that were computed again
+  std::uint64_t replayed_tokens = 0;  // their positions that had been computed before
+  std::uint64_t quarantined = 0;      // requests that ended because workers crashed on them
 };
 
 // A node's name is shown to everyone: at most 64 bytes of UTF-8 without control characters.

@@ -184,9 +184,10 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
 
 void halt(Self self, const Setup& setup, const std::string& crashed) {
   EngineState& state = *self->state.state;
-  const std::uint64_t before = state.replays();
+  const std::uint64_t replays = state.replays(), tokens = state.replayed_tokens();
   auto events = state.halt(crashed, monotonic_us());
-  setup->replay_counters->replays += state.replays() - before;
+  setup->replay_counters->replays += state.replays() - replays;
+  setup->replay_counters->replayed_tokens += state.replayed_tokens() - tokens;
   setup->replay_counters->quarantined += events.size();
   publish(self, setup, std::move(events));
   drive(self, setup);  // sends nothing: what it counts has changed

@@ -26,7 +26,7 @@ struct EngineCounters {
 
 // What all engines of a head did when nodes were lost; it outlives each of them.
 struct ReplayCounters {
-  std::atomic<std::uint64_t> replays{0}, quarantined{0};
+  std::atomic<std::uint64_t> replays{0}, replayed_tokens{0}, quarantined{0};
 };
 
 // Where the layers lie.

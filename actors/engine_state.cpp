@@ -268,7 +268,10 @@ void EngineState::replay() {
 std::vector<EngineEvent> EngineState::halt(const std::string& crashed, std::int64_t now_us) {
   std::vector<EngineEvent> events;
   std::set<std::uint64_t> suspects;
-  for (const auto& [id, running] : requests_) replays_ += running.sent > 0;
+  for (const auto& [id, running] : requests_) {
+    replays_ += running.sent > 0;
+    replayed_tokens_ += running.sent;
+  }
   if (!crashed.empty()) {
     std::set<std::uint64_t> computed;
     for (const auto& [step, requests] : in_flight_) {

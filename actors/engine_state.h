@@ -112,6 +112,8 @@ class EngineState {
   bool halted() const { return halted_; }
   // Requests that were computed again from their first position, each time counted.
   std::uint64_t replays() const { return replays_; }
+  // Positions of theirs that steps had carried already, and carry again.
+  std::uint64_t replayed_tokens() const { return replayed_tokens_; }
 
  private:
   struct Running {
@@ -145,7 +147,7 @@ class EngineState {
   std::map<std::uint64_t, std::vector<std::uint64_t>> in_flight_;  // step -> its requests
   std::vector<std::uint64_t> closed_;  // requests whose KV the stages may drop
   std::uint64_t next_step_ = 1;
-  std::uint64_t replays_ = 0;
+  std::uint64_t replays_ = 0, replayed_tokens_ = 0;
   bool halted_ = false;
 };
 

@@ -101,6 +101,7 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
                      {"send_overflow", t.send_overflow},
                      {"replacements", recovery.replacements},
                      {"replays", recovery.replays},
+                     {"replayed_tokens", recovery.replayed_tokens},
                      {"quarantined", recovery.quarantined},
                      {"stale_frames", counters.stale_frames},
                      {"wrong_role_frames", counters.wrong_role_frames},

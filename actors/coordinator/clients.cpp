@@ -64,7 +64,7 @@ void stop_cluster(Self self, const Setup& setup, bool everywhere) {
 std::string status_text(Self self, const Setup& setup) {
   const ReplayCounters& engines = *self->state.replay_counters;
   const RecoveryCounters recovery{self->state.state->replacements(), engines.replays,
-                                  engines.quarantined};
+                                  engines.replayed_tokens, engines.quarantined};
   return status_json(*self->state.state, *setup, setup->link->counters(), uses_of(self, setup),
                      recovery);
 }

@@ -266,6 +266,9 @@ TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes 
   REQUIRE(lost);
   CHECK(state.halt("b", 1).empty());
   CHECK(state.replays() == 2);
+  // All but each one's newest token has been through, and what is in the lost step.
+  CHECK(state.replayed_tokens() ==
+        20 + 3 + said[1].size() + said[2].size() - 2 + requests_of(lost->step).size());
   CHECK_FALSE(state.next_step());
   REQUIRE(state.admit(request(3, 1, 2), 0).is_ok());  // waits for the stages
   CHECK_FALSE(state.next_step());

@@ -166,6 +166,7 @@ TEST_CASE("engine actor: a halted engine replays under the new epoch, and the ol
   f.scheduler.run();
   CHECK(f.stage->steps.size() == 1);
   CHECK(f.counters->replays == 1);
+  CHECK(f.counters->replayed_tokens > 0);
   const std::uint64_t stale = f.link->counters().stale_frames;
   StepDone late;
   late.tokens.push_back({1, 3, 25, {}});
