@@ -20,6 +20,30 @@ ClusterState::Workers ClusterState::usable(const std::set<net::PublicKey>& unfit
   return workers;
 }
 
+void ClusterState::remember_order(const std::string& model, std::vector<net::PublicKey> nodes) {
+  orders_[model] = std::move(nodes);
+}
+
+void ClusterState::remember_order(const Deployment& deployment) {
+  if (deployment.stages.size() < deployment.stages_wanted) return;
+  const auto known = orders_.find(deployment.manifest.model);
+  if (known != orders_.end() && deployment.stages.size() < known->second.size()) return;
+  std::vector<net::PublicKey> nodes;
+  for (const StagePlan& stage : deployment.stages) nodes.push_back(stage.node);
+  remember_order(deployment.manifest.model, std::move(nodes));
+}
+
+// Those that are not remembered stay where they are, behind the others.
+void ClusterState::in_remembered_order(Workers& workers, const std::string& model) const {
+  const auto order = orders_.find(model);
+  if (order == orders_.end()) return;
+  const auto place = [&](const NodeRecord* node) {
+    return std::find(order->second.begin(), order->second.end(), node->key);
+  };
+  std::stable_sort(workers.begin(), workers.end(),
+                   [&](const auto* a, const auto* b) { return place(a) < place(b); });
+}
+
 std::uint64_t ClusterState::free_bytes(const NodeRecord& node, std::uint64_t except) const {
   // Sums of what nodes say must not overflow.
   std::uint64_t free = std::min(node.memory_bytes, std::uint64_t{1} << 53);
@@ -179,7 +203,8 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
                                          const std::vector<model::LayerRange>& ranges,
                                          std::vector<net::PublicKey> sources, std::uint8_t kv,
                                          const model::MemoryNeed& need, std::size_t channels) {
-  const Workers workers = usable({});
+  Workers workers = usable({});
+  in_remembered_order(workers, manifest.model);
   if (workers.empty()) {
     return Status(Code::kUnavailable,
                   "no node of the cluster can hold layers; start one with 'troupe start --join "
@@ -195,6 +220,7 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
   deployment.sources = std::move(sources);
   TROUPE_ASSIGN_OR_RETURN(deployment.stages, share_out(workers, deployment, ranges));
   deployment.stages_wanted = deployment.stages.size();
+  remember_order(deployment);
   deployment.id = deployment.epoch = next_epoch_++;
   const std::uint64_t epoch = deployment.epoch;
   deployments_.emplace(epoch, std::move(deployment));
@@ -230,6 +256,8 @@ Result<std::vector<StagePlan>> ClusterState::places(const Deployment& deployment
   if (everyone.empty()) {
     return Status(Code::kUnavailable, "no node is left that could hold its layers");
   }
+  // Who comes back gets the place that it had.
+  if (grow) in_remembered_order(everyone, deployment.manifest.model);
   Result<std::vector<StagePlan>> stages = Status(Code::kUnavailable, "");
   if (!grow && !chosen.empty()) {
     const bool as_before = chosen.size() == ranges.size();
@@ -246,6 +274,7 @@ Status ClusterState::replace(std::uint64_t id, bool grow) {
   auto stages = places(deployment, deployment.unfit, grow);
   if (!stages) return stages.status();
   deployment.stages = std::move(*stages);
+  remember_order(deployment);
   deployment.epoch = next_epoch_++;
   deployment.life = DeploymentLife::kAllowing;
   deployment.waiting_since_us = 0;

@@ -47,12 +47,15 @@ void begin_restoring(Self self, const Setup& setup) {
     open->manifest = manifest->second;
     open->has_manifest = true;
     restoring.models.emplace_back(placed.id, std::move(*open));
+    std::vector<net::PublicKey> order;
     for (const std::string& node : placed.nodes) {
       net::PublicKey key{};
       std::copy_n(node.begin(), std::min(node.size(), key.size()), key.begin());
+      order.push_back(key);
       const bool left = setup->admission && setup->admission->is_revoked(key);
       if (!left) restoring.nodes.insert(key);
     }
+    self->state.state->remember_order(placed.model, std::move(order));
   }
   if (!restoring.models.empty()) self->state.restoring = std::move(restoring);
 }

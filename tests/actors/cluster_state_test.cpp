@@ -245,11 +245,22 @@ TEST_CASE("cluster: a lost node's layers go to those that are left, which keep t
   CHECK(state.find("m", thirds)->id == id);
   CHECK_FALSE(state.allowed(key(1), id));
   CHECK_FALSE(state.can_grow(*state.find_id(id)));
-  // It is back: used again, as was asked.
+  // It is back: used again as was asked, in the place that it had and whose layers its disk holds.
   REQUIRE(state.join(key(2), hello("b"), true, 22, 0));
   CHECK(state.can_grow(*state.find_id(id)));
   REQUIRE(state.replace(id, true).is_ok());
-  CHECK(layout(state, id) == "a:0-9 c:10-19 b:20-29");
+  CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
+  // So it is when two were away, and come back in another order.
+  for (const std::uint8_t gone : {2, 1}) {
+    REQUIRE(state.leave(key(gone), NodeLife::kDead));
+    REQUIRE(state.replace(id).is_ok());
+  }
+  CHECK(layout(state, id) == "c:0-29");
+  for (const std::uint8_t back : {2, 1}) {
+    REQUIRE(state.join(key(back), hello(back == 1 ? "a" : "b"), true, 30u + back, 0));
+    REQUIRE(state.replace(id, true).is_ok());
+  }
+  CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
   state.forget_source(key(9));
   CHECK(state.find_id(id)->sources.empty());
 }

