@@ -72,6 +72,7 @@ step "install Debian packages" install_packages "${build_packages[@]}" "${test_p
 step "install Python packages" install_python_packages
 step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
+step "check mutations" python3 tools/dev/mutations.py --check
 step "check scripts" check_scripts
 # The release build and its tests: what quickstart.sh built is not built again.
 step "build (test)" build_preset test release
@@ -82,6 +83,7 @@ export TROUPE_TEST_MODEL
 if [ "$deep" = yes ]; then
   step "tests under asan-ubsan" test_under_asan
   step "tests under tsan" test_under_tsan
+  step "tests without each safeguard" python3 tools/dev/mutations.py
 fi
 if [ "$fuzz" = yes ]; then
   [ "$deep" = no ] || file_fuzzers=()  # all of them

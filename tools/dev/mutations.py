@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Takes one safeguard out of the sources at a time and shows that a named test fails without it.
+
+    tools/dev/mutations.py            all of them: builds in build/mutations, minutes
+    tools/dev/mutations.py NAME...    these
+    tools/dev/mutations.py --check    only that each edit still fits the sources
+
+Works on a copy of the tree; exit status 1 when a test passes without its safeguard.
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCRATCH = ROOT / "build" / "mutations"
+TREE = SCRATCH / "tree"
+BUILD = SCRATCH / "build"
+SIMULATION = "simulation: 10000 seeded schedules of faults (odd seeds)"
+
+# name -> file, what stands there, what stands there instead, the binary of the test, its name
+# (without the room), and variables for it. A row for each line of defence; one that comes with
+# another part of the program (commit before acknowledgement: the journal's) is one more row.
+MUTATIONS = {
+    "epoch": (
+        "actors/link.cpp",
+        "const auto found = routes.find(epoch);",
+        "const auto found = epoch == 0 || routes.empty() ? routes.end() : std::prev(routes.end());",
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "checksum": (
+        "runtime/wire/frame.cpp",
+        "if (checksum(header_bytes.first(kChecksumOffset), body, payload) != header.checksum) {",
+        "if (checksum(header_bytes.first(kChecksumOffset), body, payload) == 0) {",
+        "runtime_tests", "frame: every flipped bit is detected", {}),
+    "allow-list": (
+        "runtime/net/zmq_transport/zap.cpp",
+        "granted = allowed.role(key).has_value();",
+        "granted = allowed.role(key).has_value() || key != PublicKey{};",
+        "runtime_tests", "hostile: garbage, no keys and silence at every port", {}),
+    "credits": (
+        "actors/engine_state.cpp",
+        "if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;",
+        "if (halted_) return std::nullopt;",
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+}
+
+
+def run(command, **more):
+    return subprocess.run([str(word) for word in command], check=False, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
+
+
+def complaints():
+    for name, (file, before, after, *_rest) in MUTATIONS.items():
+        count = (ROOT / file).read_text().count(before)
+        if count != 1 or before == after:
+            yield f"{name}: {file} has {count} times, not once: {before}"
+
+
+def copy_tree():
+    listed = run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT).stdout.splitlines()
+    wanted = {path for path in listed if (ROOT / path).is_file()}
+    for path in sorted(wanted):
+        source, target = ROOT / path, TREE / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # An unchanged file keeps its time, so that a second run builds little.
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            shutil.copy2(source, target)
+    for old in [p for p in TREE.rglob("*") if p.is_file()]:
+        if str(old.relative_to(TREE)) not in wanted:
+            old.unlink()
+
+
+def build(target):
+    env = {**os.environ, "CCACHE_BASEDIR": str(TREE), "CCACHE_NOHASHDIR": "1",
+           "CCACHE_SLOPPINESS": "pch_defines,time_macros"}
+    steps = [["cmake", "-S", TREE, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+              "-DTROUPE_BUILD_TESTS=ON", "-DTROUPE_BUILD_EXAMPLES=OFF"],
+             ["cmake", "--build", BUILD, "-j", os.environ.get("TROUPE_JOBS", os.cpu_count()),
+              "--target", target]]
+    for step in steps:
+        done = run(step, env=env)
+        if done.returncode != 0:
+            sys.exit(f"cannot build {target}:\n{done.stdout[-4000:]}")
+
+
+def passes(binary, test, variables):
+    # Catch2 reads commas and brackets in names as its own.
+    name = test.replace(",", "\\,").replace("[", "\\[")
+    done = run([BUILD / binary, name], env={**os.environ, **variables}, timeout=600)
+    if "No tests ran" in done.stdout:
+        sys.exit(f"there is no test '{test}' in {binary}")
+    return done.returncode == 0, done.stdout
+
+
+def prove(name):
+    file, before, after, binary, test, variables = MUTATIONS[name]
+    build(binary)
+    whole, said = passes(binary, test, variables)
+    if not whole:
+        return f"'{test}' fails already with everything in place:\n{said[-2000:]}"
+    source = TREE / file
+    text = source.read_text()
+    source.write_text(text.replace(before, after))
+    try:
+        build(binary)
+        without, said = passes(binary, test, variables)
+    finally:
+        source.write_text(text)
+    if without:
+        return f"'{test}' passes without it"
+    reason = [line.strip() for line in said.splitlines() if "FAILED" in line or "==" in line]
+    print(f"{name}: without it '{test}' fails ({reason[0] if reason else 'it crashes'})", flush=True)
+    return None
+
+
+def main():
+    words = sys.argv[1:]
+    broken = list(complaints())
+    for line in broken:
+        print(line)
+    if broken or words == ["--check"]:
+        return 1 if broken else 0
+    unknown = [word for word in words if word not in MUTATIONS]
+    if unknown:
+        print(f"no mutation is called {unknown[0]}; there are {', '.join(MUTATIONS)}")
+        return 2
+    copy_tree()
+    failures = 0
+    for name in words or MUTATIONS:
+        trouble = prove(name)
+        if trouble:
+            failures += 1
+            print(f"{name}: {trouble}", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
