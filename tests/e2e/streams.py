@@ -28,10 +28,11 @@ def words_of(spec, tokens, model=None):
 
 
 class Stream:
-    """One `troupe run` that writes its text as it comes; `times` are the arrivals of its bytes."""
+    """One `troupe run` that writes its text as it comes; `times` are the arrivals of its bytes, and
+    `lengths` how many had come by then."""
 
     def __init__(self, place, spec, tokens, flags, model=None):
-        self.spec, self.text, self.times = spec, b"", []
+        self.spec, self.text, self.times, self.lengths = spec, b"", [], []
         self.process = place.spawn(*words_of(spec, tokens, model), *flags, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
         self.reader = threading.Thread(target=self._read)
@@ -41,6 +42,7 @@ class Stream:
         while part := self.process.stdout.read1(4096):
             self.times.append(time.monotonic())
             self.text += part
+            self.lengths.append(len(self.text))
 
     def end(self, timeout=60):
         self.reader.join(timeout)

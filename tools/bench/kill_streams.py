@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Kills and freezes workers under eight open answers, and says what that changed.
+"""Kills, freezes and cuts off workers under eight open answers, and says what that changed.
 
-Three daemons on loopback share the layers of SmolLM2; eight answers are open (greedy and drawn, with
-penalties and stop strings); at a seeded moment a worker gets SIGKILL (or SIGSTOP for longer than its
-lease), and comes back for the next round. Prints one JSON object: for each round the bytes that
-differ from one process and the longest gap of each stream, and the longest of all beside a run without
-faults. Exit status 1 when a byte differs.
+Three daemons share the layers of SmolLM2; eight answers are open (greedy and drawn, with penalties
+and stop strings); at a seeded moment a worker gets SIGKILL, or SIGSTOP for longer than its lease,
+or its cable is pulled for ten seconds (then each daemon has a network namespace of its own, which
+needs root), and comes back for the next round. Prints one JSON object: for each round the bytes
+that differ from one process, the longest gap of each stream, and what is allowed: the time to
+notice, half a second, and the tokens computed again over the rate at which this cluster reads a
+prompt. Exit status 1 when a byte differs; a gap beyond what is allowed is counted and shown.
 
   TROUPE_TEST_MODEL=$(troupe pull smollm2-135m) tools/bench/kill_streams.py --kills 50 --stops 10
 """
 import argparse
+import contextlib
 import json
 import pathlib
 import random
@@ -20,15 +23,41 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "e2e"))
 import harness  # noqa: E402  (after the path is set)
+import namespaces  # noqa: E402
 from streams import Batch, Expected  # noqa: E402
 
 THIRDS = "0-9,10-19,20-29"
+PARTITION_SECONDS = 10
+# Until a fault is noticed: a closed connection says it, a lease of 2 s runs out.
+NOTICED_SECONDS = {"kill": 0.3, "stop": 2.2, "partition": 2.2}
+PLACED_SECONDS = 0.5
+
+
+def wait_for_all(cluster):
+    deadline = time.monotonic() + 30
+    while any(node["state"] != "ready" for node in cluster.status()["nodes"]):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"a node did not join again: {cluster.status()['nodes']}")
+        time.sleep(0.1)
+
+
+def prompt_rate(cluster, alone):
+    """Tokens/s at which the three read a prompt of 512 tokens, the median of three."""
+    ids = alone.json("tokenize", harness.MODEL, "-f", harness.GPL)["ids"]
+    rates = []
+    for i in range(3):
+        prompt = harness.ids_flag(ids[512 * i:512 * (i + 1)])
+        answer = cluster.place.json("run", harness.MODEL, *prompt, "-n", 1, "--layers", THIRDS,
+                                    "--cluster", cluster.head.address)
+        rates.append(answer["prompt_tok_s"])
+    return sorted(rates)[1]
 
 
 def strike(cluster, rng, kind):
     """The fault, and what brings the worker back when the answers have ended."""
     index = rng.randrange(len(cluster.nodes))
     victim = cluster.nodes[index]
+    began = time.monotonic()
     if kind == "kill":
         victim.kill()
 
@@ -39,19 +68,32 @@ def strike(cluster, rng, kind):
 
         def back():
             victim.process.send_signal(signal.SIGCONT)
-            deadline = time.monotonic() + 20
-            while any(node["state"] != "ready" for node in cluster.status()["nodes"]):
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{victim.name} did not join again")
-                time.sleep(0.1)
+            wait_for_all(cluster)
+    elif kind == "partition":
+        cluster.network.pull(index + 1)
+
+        def back():
+            time.sleep(max(0.0, began + PARTITION_SECONDS - time.monotonic()))
+            cluster.network.plug(index + 1)
+            wait_for_all(cluster)
     else:
         def back():
             pass
     return victim.name, back
 
 
-def one_round(cluster, expected, seed, kind, tokens):
-    rng = random.Random(seed)
+def tokens_by(stream, answer, at):
+    """How many tokens of a stream that was open at `at` had been through the stages: its prompt,
+    and of the answer the share of its bytes that had come. None where it had ended or not begun."""
+    came = max((n for when, n in zip(stream.times, stream.lengths) if when <= at), default=0)
+    whole = len(answer["text"].encode())
+    if not 0 < came < whole:
+        return 0
+    return len(answer["prompt_token_ids"]) + round(len(answer["token_ids"]) * came / whole)
+
+
+def one_round(cluster, expected, seed, kind, tokens, rate):
+    rng = random.Random(f"{seed} {kind}")  # a string is mixed, small numbers begin alike
     before = cluster.status()["counters"]
     batch = Batch(cluster, tokens, "--layers", THIRDS, objects=0)
     batch.wait_for_text(rng.randrange(1, 10 * tokens))
@@ -63,8 +105,14 @@ def one_round(cluster, expected, seed, kind, tokens):
     back()
     after = cluster.status()["counters"]
     gaps = [stream.longest_gap() for stream in batch.streams]
+    replayed = sum(tokens_by(stream, expected.answer(stream.spec, tokens), at)
+                   for stream in batch.streams)
+    allowed = None
+    if kind != "none":
+        allowed = NOTICED_SECONDS[kind] + PLACED_SECONDS + replayed / rate
     return {
         "seed": seed, "fault": kind, "worker": name, "open_streams": still_open,
+        "at": time.strftime("%H:%M:%S", time.localtime(time.time() - time.monotonic() + at)),
         "differing_bytes": sum(expected.differing_bytes(spec, tokens, text)
                                for spec, text, _ in results),
         "longest_gaps_ms": [round(gap * 1000) for gap in gaps],
@@ -73,39 +121,71 @@ def one_round(cluster, expected, seed, kind, tokens):
                        for stream in batch.streams],
         "replacements": after["replacements"] - before["replacements"],
         "replays": after["replays"] - before["replays"],
+        "replayed_tokens": replayed,
+        "longest_gap_ms": round(max(gaps) * 1000),
+        "allowed_gap_ms": allowed and round(allowed * 1000),
+        "within": allowed is None or max(gaps) <= allowed,
     }
+
+
+def rounds_of(folder, kinds, options, network=None):
+    """The rounds on one cluster, each shown on stderr as it ends."""
+    for name in ("alone", "cluster"):
+        (folder / name).mkdir(parents=True)
+    alone = harness.Place(folder / "alone")
+    alone.env["TROUPE_CLUSTER"] = "none"
+    cluster = harness.Cluster(folder / "cluster", 2, network=network)
+    rounds = []
+    try:
+        expected = Expected(alone)
+        rate = prompt_rate(cluster, alone)
+        for kind in kinds:
+            seed = options.seed + len(rounds) + (1000 if network else 0)
+            rounds.append({**one_round(cluster, expected, seed, kind, options.tokens, rate),
+                           "prompt_tok_s": round(rate)})
+            print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
+    finally:
+        cluster.close()
+    return rounds
+
+
+def summary_of(rounds):
+    summary = {"differing_bytes": sum(one["differing_bytes"] for one in rounds),
+               "beyond_allowance": sum(not one["within"] for one in rounds)}
+    for kind in ("none", *NOTICED_SECONDS):
+        gaps = sorted(one["longest_gap_ms"] for one in rounds if one["fault"] == kind)
+        if gaps:
+            summary[kind] = {"rounds": len(gaps), "median_gap_ms": gaps[len(gaps) // 2],
+                             "longest_gap_ms": gaps[-1]}
+    return summary
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--stops", type=int, default=1)
+    parser.add_argument("--partitions", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", metavar="FOLDER", help="leave the daemons' homes and logs there")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the daemons with it
     if not harness.MODEL:
         sys.exit("TROUPE_TEST_MODEL is not set; see --help")
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        (folder / "alone").mkdir()
-        (folder / "cluster").mkdir()
-        alone = harness.Place(folder / "alone")
-        alone.env["TROUPE_CLUSTER"] = "none"
-        cluster = harness.Cluster(folder / "cluster", 2)
-        try:
-            expected = Expected(alone)
+    if options.partitions and namespaces.refusal():
+        sys.exit(f"--partitions: {namespaces.refusal()}")
+    rounds = []
+    with contextlib.ExitStack() as kept:
+        folder = pathlib.Path(options.keep or kept.enter_context(tempfile.TemporaryDirectory()))
+        if options.kills or options.stops:
             kinds = ["none"] + ["kill"] * options.kills + ["stop"] * options.stops
-            rounds = []
-            for number, kind in enumerate(kinds):
-                rounds.append(one_round(cluster, expected, options.seed + number, kind,
-                                        options.tokens))
-                print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
-        finally:
-            cluster.close()
-    summary = {"differing_bytes": sum(one["differing_bytes"] for one in rounds)}
-    for kind in ("none", "kill", "stop"):
-        of_kind = [max(one["longest_gaps_ms"]) for one in rounds if one["fault"] == kind]
-        summary[f"longest_gap_ms_{kind}"] = max(of_kind, default=None)
+            rounds += rounds_of(folder / "loopback", kinds, options)
+        if options.partitions:
+            network = namespaces.Network(3)
+            kept.callback(network.close)
+            kinds = ["none"] + ["partition"] * options.partitions
+            rounds += rounds_of(folder / "network", kinds, options, network)
+    summary = summary_of(rounds)
     print(json.dumps({**summary, "rounds": rounds}))
     return 1 if summary["differing_bytes"] else 0
 

@@ -175,6 +175,8 @@ def killed_node(stage):
         time.sleep(0.005)
     seen = other.enter()
     struck = time.monotonic() - stage.began
+    if READY in answer.text[mark:]:
+        raise RuntimeError("the answer had ended before the node was killed")
     answer.wait_for(READY, mark)
     other.wait_for(READY, seen)
     after = [when for when, _ in answer.events if when > struck]
