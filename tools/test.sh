@@ -54,8 +54,8 @@ test_under_asan() {
     run_tests asan-ubsan -R '^(runtime|model|actors):'
 }
 
-# ThreadSanitizer does not know what CAF and ZeroMQ synchronise: only the rooms without them, and not
-# the transport's own tests. Without the real model, which would take hours.
+# ThreadSanitizer does not know what CAF and ZeroMQ synchronise: only the rooms without them, and
+# not the transport's own tests. Without the real model, which would take hours.
 test_under_tsan() {
   cmake --preset tsan &&
     cmake --build build/tsan -j "${TROUPE_JOBS:-$(nproc)}" --target runtime_tests model_tests &&
