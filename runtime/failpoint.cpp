@@ -1,7 +1,9 @@
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include <signal.h>
 #include <unistd.h>
@@ -71,6 +73,8 @@ Status arm_failpoint_from(const std::string& text) {
                                               "journal.receive.before_commit:3");
   }
   arm_failpoint(text.substr(0, colon), nth, [] {
+    // What was said too early has then left the process: its death does not hide the mistake.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
     ::kill(::getpid(), SIGKILL);
     return Status::ok();
   });

@@ -11,8 +11,7 @@ TEST_CASE("generate jobs: a specification is what `troupe run` takes, under the 
       R"({"model":"ab","layers":"0-9,10-29","kv":"f32","max_tokens":7,"raw":true,"stop":["x"],
           "temperature":0.5,"top_p":0.9,"top_k":40,"min_p":0.1,"typical":0.9,
           "seed":18446744073709551615,"repeat_penalty":1.1,"presence_penalty":0.5,
-          "frequency_penalty":-0.5,
-          "logit_bias":{"7":1.5},"context":99})");
+          "frequency_penalty":-0.5,"logit_bias":{"7":1.5},"context":99})");
   REQUIRE(spec);
   CHECK(spec->seeded);
   CHECK(spec->open.model == "ab");
