@@ -209,5 +209,6 @@ def test_weights_move_once(proxied):
     joined = proxied.passed("bulk") - before
     last = proxied.status()["deployments"][0]["stages"][3]
     assert last["node"] == "node-3" and last["layers"] == "29"
-    assert joined < last["weights_bytes"] * 1.05 + REST, (joined, last)
+    # And the file's header, which holds the tokenizer.
+    assert joined < last["weights_bytes"] * 1.02 + (2 << 20), (joined, last)
     assert joined < size // 2, f"{joined} bytes for a join, of a model of {size}"
