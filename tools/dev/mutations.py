@@ -25,8 +25,8 @@ SIMULATION = "simulation: 10000 seeded schedules of faults (odd seeds)"
 MUTATIONS = {
     "epoch": (
         "actors/link.cpp",
-        "const auto found = routes.find(epoch);",
-        "const auto found = epoch == 0 || routes.empty() ? routes.end() : std::prev(routes.end());",
+        "const auto found = workers_.find(epoch);",
+        "const auto found = workers_.empty() ? workers_.end() : std::prev(workers_.end());",
         "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
     "checksum": (
         "runtime/wire/frame.cpp",
