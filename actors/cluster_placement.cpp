@@ -20,22 +20,35 @@ ClusterState::Workers ClusterState::usable(const std::set<net::PublicKey>& unfit
   return workers;
 }
 
-void ClusterState::remember_order(const std::string& model, std::vector<net::PublicKey> nodes) {
-  orders_[model] = std::move(nodes);
+namespace {
+
+std::string order_key(const std::string& model, const std::vector<model::LayerRange>& asked) {
+  std::string key = model;
+  for (const model::LayerRange& range : asked) key += " " + model::to_string(range);
+  return key;
+}
+
+}  // namespace
+
+void ClusterState::remember_order(const std::string& model,
+                                  const std::vector<model::LayerRange>& asked,
+                                  std::vector<net::PublicKey> nodes) {
+  orders_[order_key(model, asked)] = std::move(nodes);
 }
 
 void ClusterState::remember_order(const Deployment& deployment) {
   if (deployment.stages.size() < deployment.stages_wanted) return;
-  const auto known = orders_.find(deployment.manifest.model);
+  const auto known = orders_.find(order_key(deployment.manifest.model, deployment.asked));
   if (known != orders_.end() && deployment.stages.size() < known->second.size()) return;
   std::vector<net::PublicKey> nodes;
   for (const StagePlan& stage : deployment.stages) nodes.push_back(stage.node);
-  remember_order(deployment.manifest.model, std::move(nodes));
+  remember_order(deployment.manifest.model, deployment.asked, std::move(nodes));
 }
 
 // Those that are not remembered stay where they are, behind the others.
-void ClusterState::in_remembered_order(Workers& workers, const std::string& model) const {
-  const auto order = orders_.find(model);
+void ClusterState::in_remembered_order(Workers& workers, const std::string& model,
+                                       const std::vector<model::LayerRange>& asked) const {
+  const auto order = orders_.find(order_key(model, asked));
   if (order == orders_.end()) return;
   const auto place = [&](const NodeRecord* node) {
     return std::find(order->second.begin(), order->second.end(), node->key);
@@ -204,7 +217,7 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
                                          std::vector<net::PublicKey> sources, std::uint8_t kv,
                                          const model::MemoryNeed& need, std::size_t channels) {
   Workers workers = usable({});
-  in_remembered_order(workers, manifest.model);
+  in_remembered_order(workers, manifest.model, ranges);
   if (workers.empty()) {
     return Status(Code::kUnavailable,
                   "no node of the cluster can hold layers; start one with 'troupe start --join "
@@ -257,7 +270,7 @@ Result<std::vector<StagePlan>> ClusterState::places(const Deployment& deployment
     return Status(Code::kUnavailable, "no node is left that could hold its layers");
   }
   // Who comes back gets the place that it had.
-  if (grow) in_remembered_order(everyone, deployment.manifest.model);
+  if (grow) in_remembered_order(everyone, deployment.manifest.model, deployment.asked);
   Result<std::vector<StagePlan>> stages = Status(Code::kUnavailable, "");
   if (!grow && !chosen.empty()) {
     const bool as_before = chosen.size() == ranges.size();

@@ -114,10 +114,11 @@ class ClusterState {
   // Judges the leases; the nodes that died now.
   std::vector<net::PublicKey> tick(std::int64_t now_us);
 
-  // Who held a model's layers, in their order, in an earlier run of this head. Later placements of
-  // it keep that order, so that nodes find their layers on their disks; a full placement is
-  // remembered by itself.
-  void remember_order(const std::string& model, std::vector<net::PublicKey> nodes);
+  // Who held a model's layers, in their order, in an earlier run of this head when it was asked for
+  // with these ranges. Later placements for the same ask keep that order, so that nodes find their
+  // layers on their disks; a full placement is remembered by itself.
+  void remember_order(const std::string& model, const std::vector<model::LayerRange>& asked,
+                      std::vector<net::PublicKey> nodes);
 
   // Places a model on the nodes that are alive and work: `ranges` in the order that nodes joined,
   // or, when empty, shares by what its layers cost each of them (set_cost, set_way), or by their
@@ -201,7 +202,8 @@ class ClusterState {
   std::string unique_name(const std::string& wished, const net::PublicKey& key) const;
   using Workers = std::vector<const NodeRecord*>;
   Workers usable(const std::set<net::PublicKey>& unfit) const;
-  void in_remembered_order(Workers& workers, const std::string& model) const;
+  void in_remembered_order(Workers& workers, const std::string& model,
+                           const std::vector<model::LayerRange>& asked) const;
   void remember_order(const Deployment& deployment);
   // What the node offers beyond what deployments, but for the one with the id `except`, were
   // planned to take.
@@ -224,7 +226,7 @@ class ClusterState {
   std::map<std::string, std::map<net::PublicKey, Cost>> costs_;  // by model and node
   std::map<std::pair<net::PublicKey, net::PublicKey>, model::LinkCost> ways_;
   net::PublicKey head_{};
-  std::map<std::string, std::vector<net::PublicKey>> orders_;  // by model
+  std::map<std::string, std::vector<net::PublicKey>> orders_;  // by model and ask
   std::map<net::PublicKey, NodeRecord> nodes_;
   std::vector<net::PublicKey> order_;
   std::map<std::uint64_t, Deployment> deployments_;

@@ -44,6 +44,7 @@ void begin_restoring(Self self, const Setup& setup) {
     auto open = wire::decode<OpenModel>(std::as_bytes(std::span<const char>(placed.open)));
     const auto manifest = self->state.manifests.find(placed.model);
     if (!open || manifest == self->state.manifests.end()) continue;
+    if (open->layer_begins.size() != open->layer_ends.size()) continue;
     open->manifest = manifest->second;
     open->has_manifest = true;
     restoring.models.emplace_back(placed.id, std::move(*open));
@@ -55,7 +56,11 @@ void begin_restoring(Self self, const Setup& setup) {
       const bool left = setup->admission && setup->admission->is_revoked(key);
       if (!left) restoring.nodes.insert(key);
     }
-    self->state.state->remember_order(placed.model, std::move(order));
+    std::vector<model::LayerRange> asked;
+    for (std::size_t i = 0; i < open->layer_begins.size(); ++i) {
+      asked.push_back({open->layer_begins[i], open->layer_ends[i]});
+    }
+    self->state.state->remember_order(placed.model, asked, std::move(order));
   }
   if (!restoring.models.empty()) self->state.restoring = std::move(restoring);
 }
