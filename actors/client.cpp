@@ -259,6 +259,31 @@ void submit(Self self, const Setup& setup, const SubmitPtr& request, const token
   self->monitor(sink);
 }
 
+// Asks the head under a number of this connection; the answer is delivered when it comes, or
+// `refuse` of why it cannot: the head is lost, or has not welcomed this client yet.
+template <class Message, class Answer>
+caf::typed_response_promise<Answer> ask(
+    Self self, const Setup& setup, MessageType type, Message message,
+    std::map<std::uint64_t, caf::typed_response_promise<Answer>>& waiting,
+    Answer (*refuse)(const Status&)) {
+  ClientShell& state = self->state;
+  auto promise = self->template make_response_promise<Answer>();
+  message.request = state.next++;
+  Status sent = state.lost;
+  if (state.phase == Phase::kConnected) {
+    sent = tell(setup, type, message);
+  } else if (sent) {
+    sent = Status(Code::kUnavailable, "the head at " + net::to_string(setup->head) +
+                                          " has not let this client in yet; ask again");
+  }
+  if (sent) {
+    waiting[message.request] = promise;
+  } else {
+    promise.deliver(refuse(sent));
+  }
+  return promise;
+}
+
 client_actor::behavior_type client_behavior(Self self, Setup setup) {
   self->set_down_handler([self, setup](const caf::down_msg& down) {
     for (auto entry = self->state.sinks.begin(); entry != self->state.sinks.end();) {
@@ -273,18 +298,7 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
   });
   return {
       [self, setup](open_atom, const OpenPtr& open) {
-        auto promise = self->make_response_promise<ReadyPtr>();
-        OpenModel message = *open;
-        message.request = self->state.next++;
-        const Status sent = self->state.phase == Phase::kConnected
-                                ? tell(setup, MessageType::kOpenModel, message)
-                                : self->state.lost;
-        if (sent) {
-          self->state.opens[message.request] = promise;
-        } else {
-          promise.deliver(refusal(sent));
-        }
-        return promise;
+        return ask(self, setup, MessageType::kOpenModel, *open, self->state.opens, refusal);
       },
       [self, setup](submit_atom, const SubmitPtr& request, const token_sink& sink) {
         submit(self, setup, request, sink);
@@ -304,47 +318,14 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
         }
         return promise;
       },
-      [self, setup](manage_atom, const ManagePtr& ask) {
-        auto promise = self->make_response_promise<ManagedPtr>();
-        Manage message = *ask;
-        message.request = self->state.next++;
-        const Status sent = self->state.phase == Phase::kConnected
-                                ? tell(setup, MessageType::kManage, message)
-                                : self->state.lost;
-        if (sent) {
-          self->state.asks[message.request] = promise;
-        } else {
-          promise.deliver(denial(sent));
-        }
-        return promise;
+      [self, setup](manage_atom, const ManagePtr& asked) {
+        return ask(self, setup, MessageType::kManage, *asked, self->state.asks, denial);
       },
-      [self, setup](job_atom, const JobAskPtr& ask) {
-        auto promise = self->make_response_promise<JobReplyPtr>();
-        JobAsk message = *ask;
-        message.request = self->state.next++;
-        const Status sent = self->state.phase == Phase::kConnected
-                                ? tell(setup, MessageType::kJobAsk, message)
-                                : self->state.lost;
-        if (sent) {
-          self->state.jobs[message.request] = promise;
-        } else {
-          promise.deliver(no_job(sent));
-        }
-        return promise;
+      [self, setup](job_atom, const JobAskPtr& asked) {
+        return ask(self, setup, MessageType::kJobAsk, *asked, self->state.jobs, no_job);
       },
       [self, setup](plan_atom, const PlanPtr& asked) {
-        auto promise = self->make_response_promise<ManagedPtr>();
-        PlanModel message = *asked;
-        message.request = self->state.next++;
-        const Status sent = self->state.phase == Phase::kConnected
-                                ? tell(setup, MessageType::kPlanModel, message)
-                                : self->state.lost;
-        if (sent) {
-          self->state.asks[message.request] = promise;
-        } else {
-          promise.deliver(denial(sent));
-        }
-        return promise;
+        return ask(self, setup, MessageType::kPlanModel, *asked, self->state.asks, denial);
       },
       [setup](stop_atom, bool everywhere) {
         const Status sent = tell(setup, MessageType::kStopCluster, StopCluster{everywhere});
