@@ -105,6 +105,7 @@ void Transfer::open_connection(RangePlan::Piece piece) {
   const ByteRange rest = plan_.rest(piece);
   connection->transfer = this;
   connection->piece = piece;
+  connection->failures_before = failures_;
   connection->asked_begin = ranges_ ? rest.begin : 0;
   connection->heard = Clock::now();
   connection->handle = prepare_request(remote_.url, remote_.bearer, &connection->headers,

@@ -40,8 +40,9 @@ class Transfer {
     Transfer* transfer = nullptr;
     RangePlan::Piece piece = 0;
     std::uint64_t asked_begin = 0;
-    bool accepted = false;   // the answer is what was asked for
-    bool satisfied = false;  // its piece is whole, whatever else the server would send
+    int failures_before = 0;  // of the transfer, when this was opened
+    bool accepted = false;    // the answer is what was asked for
+    bool satisfied = false;   // its piece is whole, whatever else the server would send
     AnswerHeaders headers;
     Clock::time_point heard{};
     std::unique_ptr<curl_slist, ListDeleter> extra_headers;
@@ -93,8 +94,9 @@ class Transfer {
 
   bool restart_ = false;  // asked for by an answer; the loop does it
   int restarts_ = 0, fruitless_ = 0, failures_ = 0;
-  // The most bytes that were here at once, and how many of them came since the last failure: bytes
-  // that come again, after a beginning anew, are no progress.
+  // The most bytes that were here at once, and how many of them a connection brought that was
+  // opened after the last failure: bytes that come again, after a beginning anew, are no progress,
+  // and what was under way already does not show that trying again helps.
   std::uint64_t furthest_bytes_ = 0, fruit_bytes_ = 0;
   bool dirty_ = false;  // more is here than was saved
   Clock::time_point not_before_{}, heard_{}, saved_{};

@@ -39,7 +39,7 @@ std::size_t Transfer::on_bytes(Connection& connection, std::span<const std::byte
   plan_.advance(connection.piece, wanted);
   dirty_ = true;
   if (const std::uint64_t here = plan_.received(); here > furthest_bytes_) {
-    fruit_bytes_ += here - furthest_bytes_;
+    if (connection.failures_before == failures_) fruit_bytes_ += here - furthest_bytes_;
     furthest_bytes_ = here;
   }
   if (fruit_bytes_ >= kFruitBytes) fruitless_ = 0;
