@@ -52,7 +52,8 @@ net::OutFrame frame_of(MessageType type, const Message& message) {
 
 // Speaks for itself: enrols, joins, and says heartbeats whatever it is answered.
 struct Stubborn : net::test::Peer {
-  Stubborn(const net::Token& with, const net::Endpoint& at, std::uint16_t version = 1)
+  Stubborn(const net::Token& with, const net::Endpoint& at,
+           std::uint16_t version = wire::kProtocolVersion)
       : Peer(options_of(with, version)), token(with), head(at) {}
 
   static net::test::PeerOptions options_of(const net::Token& token, std::uint16_t version) {
@@ -161,25 +162,37 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   });
 }
 
+namespace {
+
+constexpr std::uint16_t kOther = wire::kProtocolVersion + 1;
+
+// What both sides of such a meeting say, seen from the second.
+std::string versions(std::uint16_t theirs, std::uint16_t ours) {
+  return "protocol version " + std::to_string(theirs) + ", this program version " +
+         std::to_string(ours);
+}
+
+}  // namespace
+
 TEST_CASE("membership: a newcomer of another protocol version is told so", "[membership]") {
   TemporaryHome home;
   net::Endpoint at;
   auto daemon = start_head(home, &at);
   REQUIRE(daemon);
-  Stubborn node(token_of(*daemon), at, 2);
+  Stubborn node(token_of(*daemon), at, kOther);
   node.enrol();
   REQUIRE(node.wait_lost(1));
   CHECK(node.losses[0].why.code() == Code::kFailedPrecondition);
-  CHECK(node.losses[0].why.message().find("protocol version 1, this program version 2") !=
+  CHECK(node.losses[0].why.message().find(versions(wire::kProtocolVersion, kOther)) !=
         std::string::npos);
 }
 
 TEST_CASE("membership: a node and a client that find a head of another version say so",
           "[membership]") {
-  // A head of version 2 that lets everyone knock: a bare transport with the head's key.
+  // A head of another version that lets everyone knock: a bare transport with the head's key.
   net::test::PeerOptions options;
   options.identity = net::make_key_pair();
-  options.version = 2;
+  options.version = kOther;
   net::Token token{77, options.identity->public_key, {1, 2, 3}};
   options.allowed = {{net::enrolment_key_pair(token).public_key, net::Role::kEnrol}};
   net::test::Peer head(options);
@@ -193,11 +206,11 @@ TEST_CASE("membership: a node and a client that find a head of another version s
   const auto joined = Daemon::start(node);
   REQUIRE_FALSE(joined.is_ok());
   CHECK(joined.code() == Code::kFailedPrecondition);
-  CHECK(joined.message().find("protocol version 2, this program version 1") != std::string::npos);
+  CHECK(joined.message().find(versions(kOther, wire::kProtocolVersion)) != std::string::npos);
   CHECK(std::chrono::steady_clock::now() - began < 5s);
   const auto client = Cluster::connect({home.path, join, 5000});
   REQUIRE_FALSE(client.is_ok());
-  CHECK(client.message().find("protocol version 2, this program version 1") != std::string::npos);
+  CHECK(client.message().find(versions(kOther, wire::kProtocolVersion)) != std::string::npos);
   CHECK(client.message().find("the same release") != std::string::npos);
   CHECK(head.transport->counters().rejected_version >= 2);
 }

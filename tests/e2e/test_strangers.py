@@ -32,7 +32,7 @@ def token_text(data):
 
 def frame_header(frame_type):
     """A header as runtime/wire/frame.h draws it, with a checksum that is not right."""
-    return struct.pack("<4sHHQQQQIIQIIQQ", b"TRP1", 1, frame_type, 1, 2, 3, 4, 0, 0, 1, 0, 0, 0, 99)
+    return struct.pack("<4sHHQQQQIIQIIQQ", b"TRP1", 2, frame_type, 1, 2, 3, 4, 0, 0, 1, 0, 0, 0, 99)
 
 
 class Stranger:

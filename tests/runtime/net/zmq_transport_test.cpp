@@ -424,7 +424,8 @@ TEST_CASE("transport: another protocol version is told so in words, by both side
         said.emplace_back(text);
       },
       LogLevel::kWarning);
-  for (const std::uint16_t theirs : {2, 65535}) {
+  const std::string own = std::to_string(wire::kProtocolVersion);
+  for (const std::uint16_t theirs : {wire::kProtocolVersion + 1, 65535}) {
     PeerOptions newer;
     newer.version = theirs;
     newer.listen = false;
@@ -436,7 +437,7 @@ TEST_CASE("transport: another protocol version is told so in words, by both side
     const Status& why = client.losses[0].why;
     const std::string number = std::to_string(theirs);
     CHECK(why.code() == Code::kFailedPrecondition);
-    CHECK(why.message().find("protocol version 1, this program version " + number) !=
+    CHECK(why.message().find("protocol version " + own + ", this program version " + number) !=
           std::string::npos);
     CHECK(why.message().find("the same release of Troupe on every machine") != std::string::npos);
     CHECK(server.frames.empty());
@@ -447,7 +448,7 @@ TEST_CASE("transport: another protocol version is told so in words, by both side
     CHECK(client.connections.size() == 1);
     std::lock_guard lock(mutex);
     CHECK(std::any_of(said.begin(), said.end(), [&](const std::string& line) {
-      return line.find("protocol version " + number + ", this program version 1") !=
+      return line.find("protocol version " + number + ", this program version " + own) !=
              std::string::npos;
     }));
   }
