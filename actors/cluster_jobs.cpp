@@ -44,18 +44,25 @@ Result<Answer> ask_once(Cluster::Impl& impl, const actors::JobAsk& ask) {
   return Answer{reply->text, reply->data};
 }
 
-Result<Answer> ask(Cluster::Impl& impl, const actors::JobAsk& message) {
+// What `call` answers by the connection that there is; where that was lost, by a new one.
+template <class Call>
+auto patiently(Cluster::Impl& impl, Call call) {
   const auto began = std::chrono::steady_clock::now();
   auto again = actors::connection_of(impl);
   for (;;) {
     Cluster::Impl& now = again ? again->impl() : impl;
-    auto answer = ask_once(now, message);
-    if (answer || answer.code() != Code::kUnavailable || impl.local) return answer;
+    auto answer = call(now);
+    const bool lost = !answer && answer.code() == Code::kUnavailable && !impl.local;
+    if (!lost || !actors::is_lost(now)) return answer;
     if (std::chrono::steady_clock::now() - began > kHeadPatience) return answer;
     auto connected = actors::reconnect(impl, kHeadPatience);
     if (!connected) return answer;
     again = *connected;
   }
+}
+
+Result<Answer> ask(Cluster::Impl& impl, const actors::JobAsk& message) {
+  return patiently(impl, [&](Cluster::Impl& now) { return ask_once(now, message); });
 }
 
 actors::JobAsk ask_of(actors::JobAskKind kind, const std::string& id, std::uint64_t number = 0) {
@@ -156,21 +163,6 @@ std::vector<std::string> generate_shards(std::string_view jsonl) {
 
 namespace {
 
-Result<actors::OpenPtr> load_model_patiently(Cluster::Impl& impl, const GenerateRequest& request) {
-  const auto began = std::chrono::steady_clock::now();
-  auto again = actors::connection_of(impl);
-  for (;;) {
-    Cluster::Impl& now = again ? again->impl() : impl;
-    auto open = actors::load_model(now, request);
-    const bool lost =
-        !open && open.code() == Code::kUnavailable && !impl.local && actors::is_lost(now);
-    if (!lost || std::chrono::steady_clock::now() - began > kHeadPatience) return open;
-    auto connected = actors::reconnect(impl, kHeadPatience);
-    if (!connected) return open;
-    again = *connected;
-  }
-}
-
 // The model is loaded first, so that the cluster has it when whoever brought it is gone; the job
 // then names it by its hash.
 Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) {
@@ -181,7 +173,9 @@ Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) 
   for (std::size_t i = 0; i < spec.open.layer_begins.size(); ++i) {
     request.layers.push_back({spec.open.layer_begins[i], spec.open.layer_ends[i]});
   }
-  TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr open, load_model_patiently(impl, request));
+  TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr open, patiently(impl, [&](Cluster::Impl& now) {
+                            return actors::load_model(now, request);
+                          }));
   json object = json::parse(text);
   object["model"] = open->model;
   if (open->has_manifest) object["model_name"] = open->manifest.name;
