@@ -14,7 +14,7 @@ import subprocess
 
 
 def measure(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -23,6 +23,15 @@ def measure(*command):
 def ratio(pairs):
     ours, theirs = (statistics.median(values) for values in zip(*pairs))
     return f"{statistics.median(a / b for a, b in pairs):.2f} ({ours:.0f} / {theirs:.0f})"
+
+
+def add_pairs(pairs, ours, theirs):
+    """What both measured of the same thing, by its name."""
+    for name in ("prompt", "decode"):
+        key = name + "_tok_s_median"
+        pairs.setdefault(name, []).append((ours[key], theirs[key]))
+    for a, b in zip(ours["batch"], theirs["batch"]):
+        pairs.setdefault(f"{a['n']} sequences", []).append((a["decode_tok_s"], b["decode_tok_s"]))
 
 
 def main():
@@ -42,12 +51,7 @@ def main():
         for _ in range(options.rounds):
             ours = measure(options.troupe, "bench", model, *flags, "--json")
             theirs = measure(options.peer, script, "bench", model, *flags)
-            for name in ("prompt", "decode"):
-                key = name + "_tok_s_median"
-                pairs.setdefault(name, []).append((ours[key], theirs[key]))
-            for a, b in zip(ours["batch"], theirs["batch"]):
-                pairs.setdefault(f"{a['n']} sequences", []).append(
-                    (a["decode_tok_s"], b["decode_tok_s"]))
+            add_pairs(pairs, ours, theirs)
         print(pathlib.Path(model).name, ours["isa"],
               ", ".join(f"{name} {ratio(values)}" for name, values in pairs.items()), flush=True)
 

@@ -11,7 +11,6 @@ the instruction set that TROUPE_ISA names. On a machine with other work run all 
 thread to the other's and an empty answer back, as `troupe plan` measures it.
 """
 import argparse
-import json
 import os
 import pathlib
 import statistics
@@ -23,16 +22,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 import harness  # noqa: E402  (after the path is set)
+from ratio import add_pairs, measure, ratio  # noqa: E402
 
 PEER = str(pathlib.Path(__file__).with_name("peer_llamacpp.py"))
-
-
-def measure(*command, env=None):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False,
-                          env=env)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 class Theirs:
@@ -58,11 +50,6 @@ class Theirs:
         self.log.close()
 
 
-def ratio(pairs):
-    ours, theirs = (statistics.median(values) for values in zip(*pairs))
-    return f"{statistics.median(a / b for a, b in pairs):.2f} ({ours:.0f} / {theirs:.0f})"
-
-
 def compare(model, ours, theirs, options):
     flags = ["--repeats", "2", "--prompt", options.prompt, "--decode", options.decode]
     batch = ["--batch", options.batch] if options.batch else []
@@ -73,11 +60,7 @@ def compare(model, ours, theirs, options):
     for _ in range(options.rounds):
         both = ours.place.json("bench", model, *flags, *batch, *at)
         peer = theirs.bench(model, flags + batch)
-        for name in ("prompt", "decode"):
-            key = name + "_tok_s_median"
-            pairs.setdefault(name, []).append((both[key], peer[key]))
-        for a, b in zip(both["batch"], peer["batch"]):
-            pairs.setdefault(f"{a['n']} sequences", []).append((a["decode_tok_s"], b["decode_tok_s"]))
+        add_pairs(pairs, both, peer)
     print(pathlib.Path(model).name, both["isa"], ",".join(n["layers"] for n in both["nodes"]),
           ", ".join(f"{name} {ratio(values)}" for name, values in pairs.items()),
           f"a hop {statistics.median(hops):.0f} us", flush=True)
