@@ -132,8 +132,8 @@ struct JobRequest {
 };
 struct JobStatus {
   std::string id, kind, spec;
-  std::string
-      state;  // "running", "waiting" (nobody works on it now), "done", "failed", "cancelled"
+  // "running", "waiting" (nobody works on it now), "done", "failed" or "cancelled"
+  std::string state;
   std::uint32_t shards = 0, finished = 0;
   Status error;  // why it failed
   bool over() const { return state == "done" || state == "failed" || state == "cancelled"; }
@@ -217,10 +217,9 @@ class Cluster {
   // The cluster as JSON: {"role","cluster","nodes":[...],"deployments":[...],"counters":{...}}.
   Result<std::string> status_json();
   // Measures the nodes, and says which layers would go where and how fast that would be, as JSON:
-  // {"model","sha256","context","stages":[{"node","layers","memory_bytes"}],"prediction":{...},
-  // "equal_split":{...} (null where it does not
-  // fit),"whole_on":[names],"nodes":[...],"ways":[...]}; `troupe plan --help` says more. Loads
-  // nothing.
+  // {"model","sha256","context","memory_bytes","stages":[{"node","layers","memory_bytes"}],
+  // "prediction":{...}, "equal_split":{...} (null where it does not fit), "whole_on":[names],
+  // "nodes":[...],"ways":[...]}; `troupe plan --help` says more. Loads nothing.
   //   Errors: kResourceExhausted (memory: how much is missing), kNotFound (a name), those of
   //   generate().
   Result<std::string> plan(const PlanRequest& request);
