@@ -119,13 +119,16 @@ struct Asked {
 struct Outcome {
   actors::FinishedPtr finished;
   actors::ReadyPtr ready;
+  std::int64_t open_us = 0, total_us = 0;  // until the model was open; until the end
 };
 
 // By one connection, from what is known on. An error: before anything was asked.
 Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
                         const std::shared_ptr<Progress>& progress) {
+  const std::int64_t began_us = monotonic_us();
   TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model, describe(impl, asked.model));
   TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, open(impl, model));
+  const std::int64_t open_us = monotonic_us() - began_us;
   auto submit = std::make_shared<actors::Submit>(asked.submit);
   submit->request = actors::next_request_id();
   submit->epoch = ready->epoch;
@@ -147,7 +150,16 @@ Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
                   "the cluster did not end the request within its "
                   "deadline; is the head still running?");
   }
-  return Outcome{future.get(), ready};
+  return Outcome{future.get(), ready, open_us, monotonic_us() - began_us};
+}
+
+Result<GenerateResult> result_of(const Outcome& outcome) {
+  auto result = actors::make_result(*outcome.finished, *outcome.ready);
+  if (result && result->trace) {
+    result->trace->open_us = outcome.open_us;
+    result->trace->total_us = outcome.total_us;
+  }
+  return result;
 }
 
 // The head was lost for good: what came of the answer, and how to have the rest.
@@ -177,8 +189,7 @@ Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
     open = open || outcome.is_ok();
     const bool lost = !impl.local && why.code() == Code::kUnavailable && actors::is_lost(now);
     if (!lost) {
-      if (!outcome) return why;
-      return actors::make_result(*outcome->finished, *outcome->ready);
+      return outcome ? result_of(*outcome) : Result<GenerateResult>(why);
     }
     // It may be started again: the answer then goes on where it was.
     auto connected = actors::reconnect(impl, kHeadPatience);

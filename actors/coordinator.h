@@ -45,6 +45,7 @@ coordinator_actor spawn_coordinator(caf::actor_system& system, CoordinatorSetup 
 struct DeploymentUse {
   std::uint64_t running = 0, queued = 0;   // requests that are answered; that wait for their turn
   std::uint64_t requests = 0, tokens = 0;  // since it was loaded
+  std::uint64_t credits = 0, credits_in_use = 0;  // of its path, in steps
   bool busy = false;
   std::optional<std::int64_t> left_s;  // until it is unloaded; absent: busy, or for ever
 };

@@ -1,6 +1,7 @@
 #include <chrono>
 
 #include <troupe/actors/engine.h>
+#include <troupe/actors/request_traces.h>
 #include <troupe/model/utf8.h>
 #include <troupe/runtime/log.h>
 
@@ -74,6 +75,7 @@ constexpr std::int64_t kDefaultDeadlineUs = 600'000'000;
 struct EngineShell {
   EnginePlacement placement;
   std::unique_ptr<EngineState> state;
+  RequestTraces traces;
   std::map<std::uint64_t, token_sink> sinks;
   std::uint64_t submitted = 0, told_idle = 0;
   Status failed;  // not ok: a stage is gone, nothing can be admitted
@@ -90,6 +92,12 @@ void publish(Self self, const Setup& setup, std::vector<EngineEvent> events) {
       self->send(sink->second, std::make_shared<const Token>(std::move(*event.token)));
     }
     if (event.finished) {
+      event.finished->trace = self->state.traces.end(event.request, monotonic_us());
+      const bool failed = event.finished->finish_reason == "error";
+      log_request(failed ? LogLevel::kInfo : LogLevel::kDebug, event.request,
+                  (failed ? "failed: " + event.finished->error
+                          : "ended: " + event.finished->finish_reason) +
+                      "; tokens=" + std::to_string(event.finished->token_ids.size()));
       self->send(sink->second, std::make_shared<const Finished>(std::move(*event.finished)));
       self->demonitor(sink->second.address());
       self->state.sinks.erase(sink);
@@ -104,6 +112,7 @@ void drive(Self self, const Setup& setup) {
   EngineState& state = *self->state.state;
   const EnginePlacement& at = self->state.placement;
   while (auto planned = state.next_step()) {
+    self->state.traces.sent(*planned, at.epoch, monotonic_us());
     const Status sent =
         setup->link->send(at.first_stage, MessageType::kStep, planned->step, at.epoch, planned->id);
     if (sent || sent.code() == Code::kUnavailable) continue;
@@ -117,6 +126,8 @@ void drive(Self self, const Setup& setup) {
   }
   setup->counters->running = state.active() - state.waiting();
   setup->counters->queued = state.waiting();
+  setup->counters->credits = at.limits.steps_in_flight_max;
+  setup->counters->credits_in_use = state.steps_in_flight();
   if (state.idle() && setup->coordinator && self->state.told_idle != self->state.submitted) {
     self->state.told_idle = self->state.submitted;
     self->send(setup->coordinator, idle_atom::value, setup->deployment, self->state.submitted);
@@ -129,6 +140,7 @@ void refuse(Self self, const token_sink& sink, const Submit& submit, const Statu
   finished->finish_reason = "error";
   finished->code = static_cast<std::uint8_t>(why.code());
   finished->error = why.message();
+  log_request(LogLevel::kInfo, submit.request, "refused: " + why.message());
   self->send(sink, FinishedPtr(std::move(finished)));
 }
 
@@ -158,6 +170,11 @@ void submit(Self self, const Setup& setup, const Submit& submit, const token_sin
     refuse(self, sink, submit, admitted);
     return drive(self, setup);
   }
+  log_request(LogLevel::kDebug, submit.request,
+              "accepted: deployment=" + std::to_string(setup->deployment) +
+                  " epoch=" + std::to_string(self->state.placement.epoch) +
+                  " max_tokens=" + std::to_string(submit.max_tokens));
+  if (submit.trace) self->state.traces.begin(submit.request, now);
   self->state.sinks.emplace(submit.request, sink);
   self->monitor(sink);
   drive(self, setup);
@@ -167,7 +184,10 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
   EngineState& state = *self->state.state;
   if (frame.header.type == static_cast<std::uint16_t>(MessageType::kStepDone)) {
     const auto done = decode_body<StepDone>(*setup->link, frame);
-    if (done) publish(self, setup, state.on_done(frame.header.step, *done, monotonic_us()));
+    if (done) {
+      self->state.traces.done(frame.header.step, *done, monotonic_us());
+      publish(self, setup, state.on_done(frame.header.step, *done, monotonic_us()));
+    }
   } else {
     const auto failed = decode_body<StepFailed>(*setup->link, frame);
     if (failed && failed->code == static_cast<std::uint8_t>(Code::kFailedPrecondition) &&
@@ -186,6 +206,7 @@ void halt(Self self, const Setup& setup, const std::string& crashed) {
   EngineState& state = *self->state.state;
   const std::uint64_t replays = state.replays(), tokens = state.replayed_tokens();
   auto events = state.halt(crashed, monotonic_us());
+  self->state.traces.lost(monotonic_us());
   setup->replay_counters->replays += state.replays() - replays;
   setup->replay_counters->replayed_tokens += state.replayed_tokens() - tokens;
   setup->replay_counters->quarantined += events.size();
@@ -204,6 +225,8 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
     for (const std::uint64_t id : gone) {
       self->state.sinks.erase(id);
       self->state.state->cancel(id, monotonic_us());
+      self->state.traces.end(id, monotonic_us());
+      log_request(LogLevel::kDebug, id, "ended: its asker is gone");
     }
     drive(self, setup);
   });

@@ -22,6 +22,8 @@ namespace troupe::actors {
 struct EngineCounters {
   std::atomic<std::uint64_t> running{0}, queued{0};  // requests: with steps sent; waiting for that
   std::atomic<std::uint64_t> tokens{0};              // of answers
+  // Steps that may be under way at once on the path, and that are.
+  std::atomic<std::uint64_t> credits{0}, credits_in_use{0};
 };
 
 // What all engines of a head did when nodes were lost; it outlives each of them.

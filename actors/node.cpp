@@ -94,6 +94,13 @@ NodeStats stats(const NodeShell& state, const Setup& setup) {
   sum.resident_bytes_max = resident_bytes_max();
   const LinkCounters counters = setup->link->counters();
   sum.stale_frames = counters.stale_frames;
+  const net::Counters& t = counters.transport;
+  sum.frames_in = t.frames_in;
+  sum.frames_out = t.frames_out;
+  sum.bytes_in = t.bytes_in;
+  sum.bytes_out = t.bytes_out;
+  sum.damaged_frames = t.rejected_header + t.rejected_checksum;
+  sum.refused_peers = t.refused_keys;
   sum.refused_frames = counters.wrong_role_frames + counters.unknown_frames +
                        counters.undecodable_frames + counters.transport.rejected_header +
                        counters.transport.rejected_checksum + counters.transport.rejected_sequence +

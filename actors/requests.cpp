@@ -29,11 +29,35 @@ std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_
   submit->sampling = request.sampling;
   submit->stop = request.stop;
   submit->ignore_end = request.ignore_end;
+  submit->trace = request.trace;
   submit->context = request.context;
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms > 0 ? request.deadline_ms
                                                                            : kDefaultDeadlineMs);
   return submit;
 }
+
+namespace {
+
+AnswerTrace make_trace(const RequestTrace& from) {
+  AnswerTrace trace;
+  trace.request = from.request;
+  trace.engine_us = trace.total_us = static_cast<std::int64_t>(from.engine_us);
+  for (const TracedStep& step : from.steps) {
+    TraceStep out;
+    out.position = step.position;
+    out.rows = step.rows;
+    out.sent_us = static_cast<std::int64_t>(step.sent_us);
+    out.answered_us = static_cast<std::int64_t>(step.done_us);
+    out.lost = step.lost;
+    for (const StageTime& stage : step.stages) {
+      out.stages.push_back({stage.stage, stage.queue_us, stage.compute_us});
+    }
+    trace.steps.push_back(std::move(out));
+  }
+  return trace;
+}
+
+}  // namespace
 
 Result<GenerateResult> make_result(const Finished& finished, const ModelReady& ready) {
   const Status error(static_cast<Code>(finished.code), finished.error);
@@ -48,6 +72,7 @@ Result<GenerateResult> make_result(const Finished& finished, const ModelReady& r
   result.decode_tok_s = finished.decode_tok_s;
   result.ttft_ms = finished.ttft_ms;
   for (const auto& stage : ready.stages) result.nodes.push_back({stage.node, stage.layers});
+  if (finished.trace.request != 0) result.trace = make_trace(finished.trace);
   return result;
 }
 

@@ -38,7 +38,13 @@ json node_json(const ClusterState& state, const NodeRecord& node) {
           {"weights_fetched_bytes", node.stats.bulk_bytes_in},
           {"copied_bytes", node.copied_bytes},
           {"stale_frames", node.stats.stale_frames},
-          {"refused_frames", node.stats.refused_frames}};
+          {"refused_frames", node.stats.refused_frames},
+          {"damaged_frames", node.stats.damaged_frames},
+          {"refused_peers", node.stats.refused_peers},
+          {"frames_in", node.stats.frames_in},
+          {"frames_out", node.stats.frames_out},
+          {"bytes_in", node.stats.bytes_in},
+          {"bytes_out", node.stats.bytes_out}};
 }
 
 json deployment_json(const ClusterState& state, const Deployment& deployment,
@@ -62,6 +68,8 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
               {"queued", use.queued},
               {"requests", use.requests},
               {"tokens", use.tokens},
+              {"credits", use.credits},
+              {"credits_in_use", use.credits_in_use},
               {"keep_alive_s", nullptr},  // null: for ever
               {"unload_in_s", nullptr}};  // null: not while it works, or never
   if (setup.keep_alive_us) out["keep_alive_s"] = *setup.keep_alive_us / 1'000'000;
@@ -98,6 +106,7 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
                      {"rejected_revoked", t.rejected_revoked},
                      {"rejected_version", t.rejected_version},
                      {"refused_keys", t.refused_keys},
+                     {"closed_unproven", t.closed_unproven},
                      {"send_overflow", t.send_overflow},
                      {"replacements", recovery.replacements},
                      {"replays", recovery.replays},
@@ -107,6 +116,14 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
                      {"wrong_role_frames", counters.wrong_role_frames},
                      {"unknown_frames", counters.unknown_frames},
                      {"undecodable_frames", counters.undecodable_frames}};
+  for (const auto channel :
+       {net::Channel::kControl, net::Channel::kActivations, net::Channel::kBulk}) {
+    const auto i = static_cast<std::size_t>(channel);
+    out["counters"]["channels"][net::channel_name(channel)] = {{"frames_in", t.in[i].frames},
+                                                               {"frames_out", t.out[i].frames},
+                                                               {"bytes_in", t.in[i].bytes},
+                                                               {"bytes_out", t.out[i].bytes}};
+  }
   // Names of files come from clients and may hold any byte.
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }

@@ -43,6 +43,7 @@ struct GenerateRequest {
   int max_tokens = 256;  // >= 1
   model::SamplingParams sampling;
   std::vector<std::string> stop;  // the text ends before the first of these
+  bool trace = false;             // the result says where the time went
   // Go on to max_tokens, whatever end the model writes: for measurements.
   bool ignore_end = false;
   // Positions that prompt and answer may take; 0: the model's own limit.
@@ -73,6 +74,27 @@ struct StageReport {
   std::string layers;  // "0-9"
 };
 
+// Where the time of one step of a request went, in microseconds. Stages measure how long a step
+// waited for their device and how long it computed, each on its own clock; what is left of the time
+// from sending the step to its answer was spent between them.
+struct TraceStage {
+  std::string name;  // "node-1 0-9": the node and its layers
+  std::int64_t queue_us = 0, compute_us = 0;
+};
+struct TraceStep {
+  std::size_t position = 0, rows = 0;         // of the request's own positions
+  std::int64_t sent_us = 0, answered_us = 0;  // since the engine took the request
+  bool lost = false;                          // with a node: its rows were computed again
+  std::vector<TraceStage> stages;             // in their order
+};
+struct AnswerTrace {
+  std::uint64_t request = 0;   // as the logs of the head and the nodes call it
+  std::int64_t open_us = 0;    // until the model was loaded
+  std::int64_t engine_us = 0;  // from when the engine took the request to its end
+  std::int64_t total_us = 0;   // of the whole call
+  std::vector<TraceStep> steps;
+};
+
 struct GenerateResult {
   std::string text;                       // without the end token's markup
   std::vector<model::TokenId> token_ids;  // with the end token
@@ -85,6 +107,7 @@ struct GenerateResult {
   std::vector<StageReport> nodes;
   // When the head was lost on the way: by this id, the answer can be resumed (Cluster::resume).
   std::string stream;
+  std::optional<AnswerTrace> trace;  // of a request that asked for it
 };
 
 struct LocalOptions {

@@ -1,8 +1,10 @@
 #include <cstring>
 #include <utility>
 
+#include <troupe/actors/request_traces.h>
 #include <troupe/actors/worker.h>
 #include <troupe/model/sampler.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors {
@@ -75,6 +77,7 @@ namespace {
 struct StepJob {
   FramePtr frame;
   Step step;
+  std::int64_t came_us = 0, begun_us = 0;
   std::vector<std::shared_ptr<model::KvSequence>> sequences;
   std::vector<std::vector<model::TokenId>> logs;  // of each segment that penalties apply to
   std::vector<std::shared_ptr<model::KvSequence>> dropped;
@@ -93,18 +96,47 @@ Result<Logs> logs_of(const WorkerState& state, const Step& step) {
   return logs;
 }
 
+std::string place_of(const WorkerSetup& setup, std::uint64_t step) {
+  return "step=" + std::to_string(step) + " epoch=" + std::to_string(setup.epoch) +
+         " layers=" + model::to_string(setup.stage->range());
+}
+
+// The stage is done with a step: what it took, for whoever traces it, and for the log.
+void note_time(const WorkerSetup& setup, const StepJob& job, std::vector<StageTime>* times) {
+  const std::int64_t now = monotonic_us();
+  const auto queue_us = static_cast<std::uint32_t>(job.begun_us - job.came_us);
+  const auto compute_us = static_cast<std::uint32_t>(now - job.begun_us);
+  if (job.step.trace) {
+    times->push_back(
+        {setup.node + " " + model::to_string(setup.stage->range()), queue_us, compute_us});
+  }
+  if (!log_enabled(LogLevel::kDebug)) return;
+  for (const StepSegment& segment : job.step.segments) {
+    log_request(LogLevel::kDebug, segment.request,
+                "computed at " + place_of(setup, job.frame->header.step) + " position=" +
+                    std::to_string(segment.position) + " rows=" + std::to_string(segment.count) +
+                    " queue_us=" + std::to_string(queue_us) +
+                    " compute_us=" + std::to_string(compute_us));
+  }
+}
+
 void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step,
                const Status& why) {
   StepFailed failed;
   for (const StepSegment& segment : step.segments) failed.requests.push_back(segment.request);
   failed.code = static_cast<std::uint8_t>(why.code());
   failed.text = why.message();
+  for (const std::uint64_t request : failed.requests) {
+    log_request(LogLevel::kInfo, request,
+                "failed at " + place_of(setup, step_id) + ": " + why.message());
+  }
   const Status sent =
       setup.link->send(setup.head, MessageType::kStepFailed, failed, setup.epoch, step_id);
   if (!sent) log(LogLevel::kWarning, "cannot tell the engine of a failed step: " + sent.message());
 }
 
 Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output) {
+  note_time(setup, job, &job.step.times);
   const std::size_t bytes = output.hidden.size() * sizeof(float);
   auto hidden = std::make_shared<std::vector<float>>(std::move(output.hidden));
   net::Payload payload{
@@ -119,8 +151,7 @@ Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output)
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;
 }
 
-Status sample_and_answer(const WorkerSetup& setup, const StepJob& job,
-                         const model::StepOutput& output) {
+Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::StepOutput& output) {
   StepDone done;
   std::size_t row = 0;
   const std::size_t vocabulary = setup.stage->config().vocabulary;
@@ -137,6 +168,8 @@ Status sample_and_answer(const WorkerSetup& setup, const StepJob& job,
     }
     done.tokens.push_back(std::move(sampled));
   }
+  done.times = std::move(job.step.times);
+  note_time(setup, job, &done.times);
   const Status sent = setup.link->send(setup.head, MessageType::kStepDone, done, setup.epoch,
                                        job.frame->header.step);
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;  // as in pass_on
@@ -188,16 +221,18 @@ std::uint64_t kv_bytes(const std::vector<std::shared_ptr<model::KvSequence>>& se
   return bytes;
 }
 
-// On the device's thread.
-void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame) {
+// On the device's thread; the frame came at `came_us`.
+void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame,
+               std::int64_t came_us) {
+  const std::int64_t begun_us = monotonic_us();
   Result<Step> step = decode_body<Step>(*setup.link, *frame);
   if (!step) return;
   auto sequences = state.admit(*step);
   auto logs = sequences ? logs_of(state, *step) : Result<Logs>(sequences.status());
   state.close(step->closed);
   if (!logs) return fail_step(setup, frame->header.step, *step, logs.status());
-  StepJob job{frame, std::move(*step), std::move(*sequences), std::move(*logs),
-              state.take_dropped()};
+  StepJob job{frame,           std::move(*step), came_us, begun_us, std::move(*sequences),
+              std::move(*logs), state.take_dropped()};
   const std::uint64_t before = kv_bytes(job.sequences);
   const Status ran = run_step(setup, job);
   if (!ran) fail_step(setup, frame->header.step, job.step, ran);
@@ -210,8 +245,9 @@ FrameTaker make_worker(WorkerSetup worker) {
   const auto setup = std::make_shared<const WorkerSetup>(std::move(worker));
   const auto state = std::make_shared<WorkerState>(setup->stage);
   return [setup, state](const FramePtr& frame) {
+    const std::int64_t came_us = monotonic_us();
     caf::anon_send(setup->device, std::make_shared<const DeviceJob>([=](Device&) {
-                     if (!*setup->over) take_step(*setup, *state, frame);
+                     if (!*setup->over) take_step(*setup, *state, frame, came_us);
                    }));
   };
 }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/link.h>
@@ -22,6 +23,7 @@ struct StageCounters {
 
 struct WorkerSetup {
   std::uint64_t epoch = 0;
+  std::string node;                     // its name, for traces and the log
   std::shared_ptr<model::Stage> stage;  // shared with the jobs under way
   net::PublicKey head{};                // the engine's process
   net::PublicKey next{};                // the next stage's process; unused by the last stage

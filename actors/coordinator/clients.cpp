@@ -1,4 +1,5 @@
 #include <troupe/actors/coordinator/shell.h>
+#include <troupe/actors/request_traces.h>
 
 namespace troupe::actors::coordinator {
 
@@ -87,6 +88,8 @@ void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       if (auto message = decode_body<Submit>(link, frame)) {
         auto ours = std::make_shared<Submit>(std::move(*message));
         const std::uint64_t number = client.names->add(ours->request);
+        log_request(LogLevel::kDebug, number,
+                    "is request " + std::to_string(ours->request) + " of client " + key_id(peer));
         ours->request = number;
         submit(self, setup, ours, client.session);
       }

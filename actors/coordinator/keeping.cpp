@@ -70,6 +70,8 @@ std::map<std::uint64_t, DeploymentUse> uses_of(Self self, const Setup& setup) {
     use.queued = entry.counters->queued;
     use.requests = entry.submitted;
     use.tokens = entry.counters->tokens;
+    use.credits = entry.counters->credits;
+    use.credits_in_use = entry.counters->credits_in_use;
     if (const auto left = left_us(self, setup, id, entry)) {
       use.left_s = (*left + 999'999) / 1'000'000;
     }

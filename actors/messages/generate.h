@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <troupe/actors/messages/trace.h>
 #include <troupe/model/config.h>
 #include <troupe/model/sampler.h>
 #include <troupe/model/store.h>
@@ -81,10 +82,11 @@ struct Submit {
   std::uint32_t deadline_ms = 0;
   // By which the answer can be resumed when the head was away; of the asker's choosing, "": not.
   std::string stream;
+  bool trace = false;  // Finished says where the time went
   template <class A>
   void serialize(A& a) {
     a(request, epoch, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens, sampling,
-      stop, ignore_end, context, deadline_ms, stream);
+      stop, ignore_end, context, deadline_ms, stream, trace);
   }
 };
 struct Cancel {
@@ -122,10 +124,11 @@ struct Finished {
   std::vector<model::TokenId> prompt_ids;
   std::vector<model::TokenId> token_ids;
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
+  RequestTrace trace;
   template <class A>
   void serialize(A& a) {
     a(request, finish_reason, code, error, text, prompt_ids, token_ids, prompt_tok_s, decode_tok_s,
-      ttft_ms);
+      ttft_ms, trace);
   }
 };
 

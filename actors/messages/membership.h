@@ -74,10 +74,14 @@ struct NodeStats {
   std::uint64_t bulk_bytes_in = 0;  // weights fetched
   std::uint64_t stale_frames = 0, refused_frames = 0;
   std::uint64_t resident_bytes_max = 0;  // of memory, ever, by its process
+  std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
+  std::uint64_t damaged_frames = 0;  // among the refused ones: header or checksum
+  std::uint64_t refused_peers = 0;   // connections whose key is not allowed
   template <class A>
   void serialize(A& a) {
     a(weights_bytes, kv_bytes, hidden_bytes_out, positions_out, steps, positions, bulk_bytes_in,
-      stale_frames, refused_frames, resident_bytes_max);
+      stale_frames, refused_frames, resident_bytes_max, frames_in, frames_out, bytes_in, bytes_out,
+      damaged_frames, refused_peers);
   }
 };
 struct Heartbeat {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <troupe/actors/messages/trace.h>
 #include <troupe/model/sampler.h>
 
 // One step of a deployment: "run your layers on these positions". Travels engine -> stage 0 -> ...
@@ -30,9 +31,11 @@ struct Step {
   std::vector<StepSegment> segments;
   std::vector<model::TokenId> token_ids;  // of the rows
   std::vector<std::uint64_t> closed;      // requests whose KV may go
+  bool trace = false;                     // each stage is to say how long it took
+  std::vector<StageTime> times;           // those before this one have
   template <class A>
   void serialize(A& a) {
-    a(segments, token_ids, closed);
+    a(segments, token_ids, closed, trace, times);
   }
 };
 
@@ -48,9 +51,10 @@ struct SampledToken {
 };
 struct StepDone {
   std::vector<SampledToken> tokens;
+  std::vector<StageTime> times;  // of every stage, of a step that is traced
   template <class A>
   void serialize(A& a) {
-    a(tokens);
+    a(tokens, times);
   }
 };
 // A stage could not run the step: its requests end, the deployment goes on.

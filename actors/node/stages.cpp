@@ -54,6 +54,7 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   here.answered = true;
   WorkerSetup worker;
   worker.epoch = epoch;
+  worker.node = self->state.name;
   worker.stage = here.stage;
   worker.head = setup->head;
   worker.next = here.order.next.key;

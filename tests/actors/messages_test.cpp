@@ -58,13 +58,15 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   step.segments.push_back({1, 2, 3, true, sampling});
   step.token_ids = {1, 2, 3};
   step.closed = {8};
+  step.trace = true;
+  step.times = {{"a 0-9", 5, 6}};
   check_message(step);
   check_message(StepDone{{{1, 2, 3, {{3, -0.5f}, {4, -1.5f}}}}});
   check_message(StepFailed{{1, 2}, 3, "why"});
   check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2});
   check_message(ModelReady{1, 0, "", 9, {{"a", "0-9"}}});
   check_message(Submit{
-      1, 9, "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, true, 9, 8, "id"});
+      1, 9, "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, true, 9, 8, "id", true});
   check_message(Tokens{{{1, 2, 3, "x", {}}, {4, 0, 5, "", {}}}});
   Measure measure{7, true, manifest, 1, 32, 2304, {PeerAddress{}}, {PeerAddress{}}};
   check_message(measure);
@@ -72,7 +74,9 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(Probe{9});
   check_message(ProbeAnswer{9});
   check_message(PlanModel{1, OpenModel{1, "ab", true, manifest, {0}, {10}, 2}, 2048, {"a", "b"}});
-  check_message(Finished{1, "stop", 0, "", "text", {1}, {2, 3}, 1.5, 2.5, 3.5});
+  check_message(Finished{1, "stop", 0, "", "text", {1}, {2, 3}, 1.5, 2.5, 3.5, {}});
+  const TracedStep traced{4, 9, 0, 12, 5, 90, false, {{"a 0-9", 5, 6}, {"b 10-19", 7, 8}}};
+  check_message(Finished{1, "stop", 0, "", "text", {1}, {2}, 1, 2, 3, {7, 100, {traced}}});
   check_message(BlobChunk{"ab", 7});
   check_message(JobAsk{7, 1, "id", 5, "generate", "{}", 9, {"one", "two"}});
   check_message(JobReply{7, 2, "why not", "bytes"});

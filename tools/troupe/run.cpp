@@ -9,7 +9,9 @@
 
 #include <troupe/model/chat_source.h>
 #include <troupe/model/tensor_source.h>
+#include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/chat.h>
+#include <troupe/tools/troupe/chrome_trace.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/ids.h>
 #include <troupe/tools/troupe/input.h>
@@ -24,7 +26,7 @@ namespace {
 
 struct Options {
   CommonOptions common;
-  std::string cluster, model, prompt, prompt_ids, answer_ids, layers, resume;
+  std::string cluster, model, prompt, prompt_ids, answer_ids, layers, resume, trace;
   std::size_t from = 0;
   bool has_prompt = false, has_ids = false;
   int threads = 0;
@@ -63,6 +65,10 @@ Status fill_request(Options& options) {
   }
   if (request.sampling.logprobs > 0 && !options.has_prompt && !options.has_ids) {
     return {Code::kInvalidArgument, "--logprobs are of one answer, not of a chat: give the prompt"};
+  }
+  request.trace = !options.trace.empty();
+  if (request.trace && !options.has_prompt && !options.has_ids) {
+    return {Code::kInvalidArgument, "--trace is of one answer, not of a chat: give the prompt"};
   }
   TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
   if (!options.layers.empty()) {
@@ -154,6 +160,16 @@ void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   }
 }
 
+// Where the time went, for chrome://tracing.
+Status write_trace(const Options& options, const GenerateResult& answer) {
+  if (options.trace.empty() || !answer.trace) return Status::ok();
+  TROUPE_RETURN_IF_ERROR(write_file_atomically(
+      options.trace, chrome_trace(*answer.trace, "troupe run " + options.model) + "\n", 0644));
+  say("the trace of request " + std::to_string(answer.trace->request) + " is in " + options.trace +
+      "; open it in chrome://tracing or ui.perfetto.dev");
+  return Status::ok();
+}
+
 int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
   std::vector<std::vector<model::TokenLogprob>> logprobs;
   const TokenCallback on_token = [&](const TokenEvent& event) {
@@ -179,6 +195,8 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
     std::fflush(stdout);
     say_logprobs(logprobs);
   }
+  const Status traced = write_trace(options, answer);
+  if (!traced) say(traced.message());
   if (answer.finish_reason == "error") {
     say(answer.error.message());
     if (!answer.stream.empty()) {
@@ -192,6 +210,7 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
     say_cut_off(options.request, answer);
     say_summary(answer);
   }
+  if (!traced) return kExitFailure;
   if (watch.asked_to_end()) return kExitTerminated;
   return watch.count() > 0 ? kExitInterrupted : kExitOk;
 }
@@ -321,6 +340,9 @@ Action add_run(CLI::App& app) {
   app.add_option("--from", options->from, "Of --resume: print from this token on [0]")
       ->type_name("N");
   add_generation_options(app, *options);
+  app.add_option("--trace", options->trace,
+                 "Write where the time went to this file, for chrome://tracing")
+      ->type_name("FILE");
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(

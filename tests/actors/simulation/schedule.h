@@ -168,6 +168,7 @@ class Schedule {
       stream->sampling.repeat_penalty = 1.3f;
       stream->sampling.presence_penalty = 0.4f;
     }
+    stream->traced = draw(4) == 0;
     stream->right = right_answer(stream->prompt, stream->max_tokens, stream->sampling);
     return stream;
   }

@@ -17,6 +17,7 @@ struct Stream {
   std::vector<model::TokenId> prompt, right;
   std::uint32_t max_tokens = 1;
   model::SamplingParams sampling;
+  bool traced = false;  // it asks where its time goes
   std::size_t tokens = 0;
   bool over = false;      // its end was said
   bool orphan = false;    // its client died: nobody hears of it
@@ -49,10 +50,24 @@ struct Stream {
       return;
     }
     complete = true;
+    if (traced) check_trace(finished.trace);
     if (finished.token_ids != right) complain("the answer at the end is not the right one");
     if (tokens != right.size()) complain("it ended with tokens missing");
     const char* const reason = right.back() == kEnd ? "stop" : "length";
     if (finished.finish_reason != reason) complain("it ended for another reason");
+  }
+  // On one clock, what the stages measure fits into the time that a step was away.
+  void check_trace(const RequestTrace& trace) {
+    if (trace.request == 0 || trace.steps.empty()) return complain("its trace is empty");
+    std::size_t answered = 0;
+    for (const TracedStep& step : trace.steps) {
+      std::uint64_t in_stages = 0;
+      for (const StageTime& stage : step.stages) in_stages += stage.queue_us + stage.compute_us;
+      const bool fits = step.sent_us + in_stages <= step.done_us && step.done_us <= trace.engine_us;
+      if (!fits || step.lost != step.stages.empty()) return complain("its trace does not add up");
+      answered += !step.lost;
+    }
+    if (answered < tokens) complain("its trace lacks steps");
   }
 };
 using StreamPtr = std::shared_ptr<Stream>;
@@ -110,6 +125,7 @@ inline void ask(World& world, Process& process, const StreamPtr& stream) {
   submit->max_tokens = stream->max_tokens;
   submit->sampling = stream->sampling;
   submit->deadline_ms = 60'000;
+  submit->trace = stream->traced;
   process.track(process.system->spawn(asker, &process, OpenPtr(open), submit, stream));
 }
 
