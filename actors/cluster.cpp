@@ -6,6 +6,7 @@
 #include <troupe/actors/host.h>
 #include <troupe/actors/requests.h>
 #include <troupe/actors/troupe.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/file.h>
 
 namespace troupe {
