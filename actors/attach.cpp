@@ -50,7 +50,8 @@ void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
   const Status checked = actors::check_request(*request);
   if (!checked) return refuse(checked);
   auto open = actors::describe_model(*setup->store, request->model, request->layers,
-                                     request->kv_type, setup->bulk);
+                                     actors::kv_code(request->kv_type, request->f16_activations),
+                                     setup->bulk);
   if (!open) return refuse(open.status());
   self->request(setup->service, caf::infinite, actors::open_atom::value,
                 std::make_shared<const actors::OpenModel>(std::move(*open)))

@@ -82,9 +82,10 @@ Result<actors::ReadyPtr> open(Cluster::Impl& impl, const actors::OpenPtr& open) 
 }
 
 Result<actors::OpenPtr> describe(Cluster::Impl& impl, const GenerateRequest& request) {
-  TROUPE_ASSIGN_OR_RETURN(actors::OpenModel open,
-                          actors::describe_model(*impl.host->store, request.model, request.layers,
-                                                 request.kv_type, impl.bulk));
+  TROUPE_ASSIGN_OR_RETURN(
+      actors::OpenModel open,
+      actors::describe_model(*impl.host->store, request.model, request.layers,
+                             actors::kv_code(request.kv_type, request.f16_activations), impl.bulk));
   return std::make_shared<const actors::OpenModel>(std::move(open));
 }
 
@@ -220,6 +221,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   Asked asked;
   asked.model.model = "sha256:" + known.open.model;
   asked.model.kv_type = actors::kv_type_of(known.open.kv);
+  asked.model.f16_activations = actors::f16_activations_of(known.open.kv);
   for (std::size_t i = 0; i < known.open.layer_begins.size(); ++i) {
     asked.model.layers.push_back({known.open.layer_begins[i], known.open.layer_ends.at(i)});
   }
@@ -277,7 +279,7 @@ Result<std::string> Cluster::plan(const PlanRequest& request) {
   auto ask = std::make_shared<actors::PlanModel>();
   TROUPE_ASSIGN_OR_RETURN(ask->open,
                           actors::describe_model(*impl_->host->store, request.model, request.layers,
-                                                 request.kv_type, impl_->bulk));
+                                                 actors::kv_code(request.kv_type), impl_->bulk));
   ask->context = request.context;
   ask->nodes = request.nodes;
   caf::scoped_actor self(impl_->host->system());

@@ -176,6 +176,19 @@ Result<ClusterState::Outlook> ClusterState::outlook(const Deployment& deployment
   return out;
 }
 
+std::uint64_t ClusterState::positions_max(const Deployment& deployment) const {
+  std::uint64_t least = 0;
+  for (const StagePlan& stage : deployment.stages) {
+    const NodeRecord* record = node(stage.node);
+    if (record == nullptr) return 0;
+    const std::uint64_t here =
+        deployment.need.positions_in(stage.layers, free_bytes(*record, deployment.id));
+    if (here == 0) return 0;
+    least = least == 0 ? here : std::min(least, here);
+  }
+  return least;
+}
+
 // The layers of `ranges`, or our own choice when there are none, on the first of `workers`, within
 // their memory.
 Result<std::vector<StagePlan>> ClusterState::share_out(

@@ -165,6 +165,9 @@ class ClusterState {
   std::vector<std::pair<std::uint64_t, bool>> waiting(std::int64_t now_us) const;
   // Fewer stages than it was planned for, and replace() with `grow` would find more.
   bool can_grow(const Deployment& deployment) const;
+  // Positions that the requests of a deployment may take together: as many as the memory of every
+  // stage's node has room for, beside what other deployments were planned to take. 0: not known.
+  std::uint64_t positions_max(const Deployment& deployment) const;
   // A deployment of `model` that lives, with these ranges (as asked for, or as they are) if any
   // are given, whose keys and values are kept like this.
   Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,

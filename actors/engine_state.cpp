@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include <troupe/actors/engine_state.h>
+#include <troupe/runtime/kernels/kernels.h>
 
 namespace troupe::actors {
 namespace {
@@ -12,7 +13,24 @@ Status check_id(model::TokenId id, std::size_t vocabulary) {
                                             std::to_string(vocabulary) + " tokens");
 }
 
+// What a request may take, in the pages that stages take.
+std::uint64_t positions_of(const EngineRequest& request) {
+  const std::uint64_t most = std::min<std::uint64_t>(
+      request.context, std::uint64_t{request.prompt.size()} + request.max_tokens);
+  return (most + kernels::kPageKeys - 1) / kernels::kPageKeys * kernels::kPageKeys;
+}
+
 }  // namespace
+
+std::uint64_t EngineState::Running::positions() const { return positions_of(request); }
+
+std::uint64_t EngineState::positions_taken() const {
+  std::uint64_t taken = 0;
+  for (const auto& [id, running] : requests_) {
+    if (running.sent > 0) taken += running.positions();
+  }
+  return taken;
+}
 
 std::string AnswerText::push(std::string_view bytes) {
   held_ += utf8_.push(bytes);
@@ -118,6 +136,15 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   if (requests_.contains(id)) {
     return Status(Code::kInvalidArgument, "request " + std::to_string(id) + " runs already");
   }
+  const std::uint64_t positions = positions_of(request);
+  if (limits_.positions_max != 0 && positions > limits_.positions_max) {
+    return Status(Code::kResourceExhausted,
+                  "the request may take " + std::to_string(positions) +
+                      " positions with its answer, and the nodes' memory has room for the keys and "
+                      "values of " +
+                      std::to_string(limits_.positions_max) +
+                      "; ask for fewer tokens, or let the nodes offer more (--memory)");
+  }
   AnswerText text(request.stop);
   TROUPE_RETURN_IF_ERROR(read_answer(request, &text));
   std::vector<model::TokenId> answer = std::move(request.answer);
@@ -166,6 +193,7 @@ std::optional<PlannedStep> EngineState::next_step() {
     ready += running.decoding() && !running.waiting;
     prompts = prompts || (!running.decoding() && !running.waiting && may_start(running));
   }
+  std::uint64_t taken = positions_taken();
   std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
   share = std::min(share, limits_.rows_max);
   // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
@@ -184,6 +212,12 @@ std::optional<PlannedStep> EngineState::next_step() {
   for (auto& [id, running] : requests_) {
     if (budget == 0) break;
     if (running.decoding() || running.waiting || !may_start(running)) continue;
+    if (running.sent == 0 && limits_.positions_max != 0) {
+      // Nobody overtakes one that waits for memory: it would wait for ever. Alone it starts in any
+      // case: where nodes were lost, there may be less memory than it was admitted with.
+      if (taken > 0 && taken + running.positions() > limits_.positions_max) break;
+      taken += running.positions();
+    }
     const std::size_t count = std::min(budget, running.length() - running.sent);
     if (count == 0) continue;
     add(running, count);

@@ -27,6 +27,8 @@ struct EngineLimits {
   std::size_t chunk_rows = 128;         // prompt rows of a step
   std::size_t context_max = 0;          // positions of a sequence
   std::size_t requests_max = 256;       // admitted at once
+  // Positions of all sequences together that the nodes have memory for; 0: no bound.
+  std::uint64_t positions_max = 0;
 };
 
 // Text of an answer: whole characters only, and nothing that may yet become a stop string.
@@ -77,8 +79,10 @@ class EngineState {
   EngineState(EngineLimits limits, std::shared_ptr<const model::Tokenizer> tokenizer)
       : limits_(limits), tokenizer_(std::move(tokenizer)) {}
 
-  // Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
-  // answer that has ended already), kResourceExhausted (too many requests).
+  // A request waits while those before it may take the memory that it may take.
+  //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
+  // answer that has ended already), kResourceExhausted (too many requests; one that may take more
+  // positions than there is memory for).
   Status admit(EngineRequest request, std::int64_t now_us);
   // Ends a request whose asker went away or said stop.
   std::vector<EngineEvent> cancel(std::uint64_t request, std::int64_t now_us);
@@ -129,10 +133,14 @@ class EngineState {
     // All but the newest token has been through: what is left goes a row a step.
     bool decoding() const { return !answer.empty() && sent + 1 >= length(); }
     bool suspect() const { return crashes.size() >= kCrashesMax; }
+    // Positions that it may take, in whole pages.
+    std::uint64_t positions() const;
   };
   // Crashes in a row after which a request is suspected of causing them.
   static constexpr std::size_t kCrashesMax = 2;
   bool may_start(const Running& running) const;
+  // Of requests that have started, the positions that they may take.
+  std::uint64_t positions_taken() const;
   // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
   Status read_answer(const EngineRequest& request, AnswerText* text) const;
   void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);

@@ -210,15 +210,15 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
 }
 
 Result<OpenModel> describe_model(model::Store& store, const std::string& model,
-                                 const std::vector<model::LayerRange>& layers,
-                                 std::optional<kernels::KvType> kv_type, const bulk_actor& bulk) {
+                                 const std::vector<model::LayerRange>& layers, std::uint8_t kv_code,
+                                 const bulk_actor& bulk) {
   if (model.empty()) {
     return Status(Code::kInvalidArgument,
                   "the request names no model; give a name, a path or "
                   "sha256:HEX");
   }
   OpenModel open;
-  open.kv = kv_code(kv_type);
+  open.kv = kv_code;
   const auto path = store.resolve(model);
   if (path) {
     TROUPE_ASSIGN_OR_RETURN(open.manifest, store.manifest(*path));

@@ -61,8 +61,8 @@ std::uint64_t resident_bytes_max();
 // The model of a request, as the service wants it: its identity, and the manifest when the file is
 // on this machine; tells `bulk` to serve its parts.
 Result<OpenModel> describe_model(model::Store& store, const std::string& model,
-                                 const std::vector<model::LayerRange>& layers,
-                                 std::optional<kernels::KvType> kv_type, const bulk_actor& bulk);
+                                 const std::vector<model::LayerRange>& layers, std::uint8_t kv_code,
+                                 const bulk_actor& bulk);
 
 }  // namespace troupe::actors
 

@@ -53,6 +53,9 @@ struct GenerateRequest {
   std::vector<model::LayerRange> layers;
   // How keys and values are kept; absent: f32 when the weights are F32, else f16.
   std::optional<kernels::KvType> kv_type;
+  // Round hidden states to f16 after every layer, wherever it runs: half the bytes between nodes,
+  // and other bits than without it, but the same however the layers are split.
+  bool f16_activations = false;
   int deadline_ms = 0;  // of the whole call; 0: ten minutes
 };
 

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include <troupe/actors/request_traces.h>
@@ -135,17 +137,46 @@ void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step
   if (!sent) log(LogLevel::kWarning, "cannot tell the engine of a failed step: " + sent.message());
 }
 
+// Bytes of a hidden state's value on the wire.
+std::size_t value_bytes(const model::Stage& stage) {
+  return stage.f16_activations() ? sizeof(std::uint16_t) : sizeof(float);
+}
+
+template <class T>
+net::Payload payload_of(std::vector<T> values) {
+  auto keep = std::make_shared<const std::vector<T>>(std::move(values));
+  return {keep, std::as_bytes(std::span(*keep))};
+}
+
+net::Payload payload_of(const model::Stage& stage, std::vector<float> hidden) {
+  if (!stage.f16_activations()) return payload_of(std::move(hidden));
+  std::vector<std::uint16_t> halves(hidden.size());  // exact: the stage has rounded them
+  std::transform(hidden.begin(), hidden.end(), halves.begin(), kernels::f32_to_f16);
+  return payload_of(std::move(halves));
+}
+
+// `bytes`, which may lie at any address, hold as many values as `hidden` has room for.
+void read_hidden(const model::Stage& stage, std::span<const std::byte> bytes,
+                 std::vector<float>* hidden) {
+  if (!stage.f16_activations()) {
+    std::memcpy(hidden->data(), bytes.data(), bytes.size());
+    return;
+  }
+  std::vector<std::uint16_t> halves(hidden->size());
+  std::memcpy(halves.data(), bytes.data(), bytes.size());
+  std::transform(halves.begin(), halves.end(), hidden->begin(), kernels::f16_to_f32);
+}
+
 Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output) {
   note_time(setup, job, &job.step.times);
-  const std::size_t bytes = output.hidden.size() * sizeof(float);
-  auto hidden = std::make_shared<std::vector<float>>(std::move(output.hidden));
-  net::Payload payload{
-      hidden, {reinterpret_cast<const std::byte*>(hidden->data()), hidden->size() * sizeof(float)}};
+  net::Payload payload = payload_of(*setup.stage, std::move(output.hidden));
+  const std::size_t bytes = payload.data.size();
   const Status sent = setup.link->send(setup.next, MessageType::kStep, job.step, setup.epoch,
                                        job.frame->header.step, std::move(payload));
   if (sent) {
     setup.counters->hidden_bytes_out += bytes;
-    setup.counters->positions_out += bytes / (setup.stage->config().channels * sizeof(float));
+    setup.counters->positions_out +=
+        bytes / (setup.stage->config().channels * value_bytes(*setup.stage));
   }
   // Without a connection the step is lost; the node tells the head, who has it computed again.
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;
@@ -197,15 +228,14 @@ Status run_step(const WorkerSetup& setup, StepJob& job) {
     if (first) {
       input.token_ids = job.step.token_ids;
     } else {
-      const std::size_t expected = rows * config.channels * sizeof(float);
+      const std::size_t expected = rows * config.channels * value_bytes(*setup.stage);
       if (bytes.size() != expected) {
         return Status(Code::kBadData, "a step brings " + std::to_string(bytes.size()) +
                                           " bytes of hidden states, its rows take " +
                                           std::to_string(expected));
       }
-      // A payload may lie at any address; floats may not.
       hidden.resize(rows * config.channels);
-      std::memcpy(hidden.data(), bytes.data(), bytes.size());
+      read_hidden(*setup.stage, bytes, &hidden);
       input.hidden = hidden;
     }
     TROUPE_RETURN_IF_ERROR(setup.stage->forward(input, &output));

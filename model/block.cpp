@@ -125,6 +125,11 @@ class Layers {
     step_.pool.barrier(thread_);
     project_down(layer, all, shared.gate, my_groups(groups(layer, kDown)));
     finish_sum(weight(layer, kFfnNorm));
+    if (step_.f16_activations) {
+      const Span1 mine_now = step_.rows_of(thread_);
+      step_.round_activations(mine_now.begin, mine_now.end);
+      step_.pool.barrier(thread_);
+    }
   }
 
   // Every thread's part of a sum is in x, and normed where that is due.
@@ -189,6 +194,7 @@ class Layers {
     widen(layer, tile.count, input, own_, {0, ffn_units(layer)});
     project_down(layer, tile, own_.gate, {0, groups(layer, kDown)});
     norm_sum(weight(layer, kFfnNorm), tile.first, tile.count);
+    step_.round_activations(tile.first, tile.first + tile.count);
   }
 
   StepContext& step_;

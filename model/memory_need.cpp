@@ -10,6 +10,9 @@ MemoryNeed memory_need(const GgufHeader& header, const ModelConfig& config,
   const std::size_t page_bytes = kernels::kv_page_bytes(type, config.kv_heads, config.head_dim);
   const std::uint64_t kv_bytes = std::uint64_t{pages} * ((page_bytes + 63) / 64 * 64);
   MemoryNeed need;
+  need.pages = pages;
+  need.page_bytes = (page_bytes + 63) / 64 * 64;
+  need.page_positions = kernels::kPageKeys;
   std::uint64_t weights = 0;
   for (std::size_t layer = 0; layer < config.layers; ++layer) {
     const std::uint64_t bytes = tensor_bytes_of(header, config, {layer, layer + 1});

@@ -73,6 +73,13 @@ std::uint64_t MemoryNeed::of(LayerRange range) const {
   return range.begin == 0 && range.end == layers.size() ? bytes - shared : bytes;
 }
 
+std::uint64_t MemoryNeed::positions_in(LayerRange range, std::uint64_t memory) const {
+  if (layers.empty() || page_bytes == 0 || range.begin >= range.end) return 0;
+  const std::uint64_t page = (range.end - range.begin) * page_bytes;
+  const std::uint64_t weights = of(range) - page * pages;
+  return (memory - std::min(memory, weights)) / page * page_positions;
+}
+
 std::string memory_text(std::uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   std::size_t unit = 0;

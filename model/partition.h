@@ -29,7 +29,12 @@ Status check_layer_ranges(std::span<const LayerRange> ranges, std::size_t layers
 struct MemoryNeed {
   std::vector<std::uint64_t> layers;  // empty: not known, everything fits
   std::uint64_t shared = 0;  // counted twice when one node has the first and the last layer
+  // Of that, a layer's keys and values: so many pages of so many bytes, for page_positions each.
+  std::uint64_t page_bytes = 0, pages = 0, page_positions = 0;
   std::uint64_t of(LayerRange range) const;
+  // Positions whose keys and values fit beside the weights of a range, in whole pages; 0: not
+  // known.
+  std::uint64_t positions_in(LayerRange range, std::uint64_t memory) const;
 };
 
 // As split_layers, but no node gets more than fits into its memory (bytes; same order as

@@ -168,6 +168,12 @@ void StepContext::norm(const Weight& weight, const float* from, std::size_t begi
   }
 }
 
+void StepContext::round_activations(std::size_t begin, std::size_t end) const {
+  if (!f16_activations) return;
+  for (std::size_t i = begin * config.channels; i < end * config.channels; ++i)
+    x[i] = kernels::f16_to_f32(kernels::f32_to_f16(x[i]));
+}
+
 void StepContext::quantize(const float* values, std::size_t columns, std::size_t begin,
                            std::size_t end, const RowBuffer& to) const {
   if (begin != end) kernels.quantize_rows(values, columns, begin, end, to.quantized);

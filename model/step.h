@@ -82,6 +82,7 @@ struct StepContext {
   const kernels::KvType kv_type;
   const int threads;
   RopeTable rope;
+  bool f16_activations = false;  // x is rounded to f16 behind every layer
 
   std::vector<StepSegment> segments;
   std::size_t rows = 0;   // B
@@ -112,6 +113,8 @@ struct StepContext {
   // out = norm(x) of rows [begin, end), with this weight and, for layer norm, the bias behind it.
   void norm(const Weight& weight, const float* x, std::size_t begin, std::size_t end,
             float* out) const;
+  // Rounds rows [begin, end) of x to f16 where the stage does so.
+  void round_activations(std::size_t begin, std::size_t end) const;
   // to.quantized = rows [begin, end) of `values`, when there are quantized weights.
   void quantize(const float* values, std::size_t columns, std::size_t begin, std::size_t end,
                 const RowBuffer& to) const;

@@ -21,16 +21,19 @@ Status invalid(const std::string& what) { return Status(Code::kInvalidArgument, 
 class TransformerStage final : public Stage {
  public:
   TransformerStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
-                   kernels::KvType kv_type, std::uint64_t kv_bytes_max)
+                   kernels::KvType kv_type, const StageOptions& options)
       : config_(config),
         weights_(std::move(weights)),
         device_(device),
         kv_pool_(std::make_shared<KvPool>(kv_type, weights_->layers.size(), config.kv_heads,
-                                          config.head_dim, kv_bytes_max)),
-        step_(config_, *weights_, device, kv_type) {}
+                                          config.head_dim, options.kv_bytes_max)),
+        step_(config_, *weights_, device, kv_type) {
+    step_.f16_activations = options.f16_activations;
+  }
 
   const ModelConfig& config() const override { return config_; }
   LayerRange range() const override { return weights_->range; }
+  bool f16_activations() const override { return step_.f16_activations; }
   std::uint64_t weights_bytes() const override { return weights_->bytes; }
   const StageWeights& weights() const override { return *weights_; }
   std::unique_ptr<KvSequence> new_sequence() const override {
@@ -261,8 +264,8 @@ Result<std::unique_ptr<Stage>> Stage::load(const TensorSource& source, const Mod
   TROUPE_ASSIGN_OR_RETURN(auto weights,
                           load_weights(source, config, range, device.pool(), siblings));
   const kernels::KvType kv_type = options.kv_type.value_or(default_kv_type(source.header()));
-  return std::unique_ptr<Stage>(std::make_unique<TransformerStage>(
-      config, std::move(weights), device, kv_type, options.kv_bytes_max));
+  return std::unique_ptr<Stage>(
+      std::make_unique<TransformerStage>(config, std::move(weights), device, kv_type, options));
 }
 
 kernels::KvType default_kv_type(const GgufHeader& header) {

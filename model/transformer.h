@@ -24,6 +24,10 @@ struct StageWeights;  // weights.h
 struct StageOptions {
   std::optional<kernels::KvType> kv_type;  // absent: default_kv_type
   std::uint64_t kv_bytes_max = 0;          // of all sequences of the stage together; 0: no bound
+  // Hidden states are rounded to f16 after every layer, so that they lose nothing on a wire of f16,
+  // and the bits do not depend on where the layers are cut. Beyond 65,504 they become infinite, and
+  // the next stage refuses them.
+  bool f16_activations = false;
   // Stages of the same model on the same device: what they have packed is shared, not read again.
   std::vector<std::shared_ptr<const Stage>> siblings = {};
 };
@@ -72,6 +76,7 @@ class Stage {
   virtual ~Stage() = default;
   virtual const ModelConfig& config() const = 0;
   virtual LayerRange range() const = 0;
+  virtual bool f16_activations() const { return false; }
   virtual std::uint64_t weights_bytes() const = 0;  // packed, shared with siblings or not
   virtual const StageWeights& weights() const = 0;
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;

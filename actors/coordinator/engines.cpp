@@ -55,6 +55,7 @@ EnginePlacement engine_placement(Self self, const Deployment& deployment, std::s
   }
   placement.limits.chunk_rows = model::prompt_chunk_rows(stages, threads);
   placement.limits.context_max = context_max;
+  placement.limits.positions_max = self->state.state->positions_max(deployment);
   return placement;
 }
 

@@ -16,16 +16,19 @@
 
 namespace troupe::actors {
 
-// How keys and values are kept, in messages. 0: as the model has it; a code from outside that is
-// not known is taken for that, too.
-inline std::uint8_t kv_code(std::optional<kernels::KvType> type) {
-  return !type ? 0 : *type == kernels::KvType::kF16 ? 1 : 2;
+// How keys and values are kept, in messages, and whether hidden states are rounded to f16. 0: as
+// the model has it, and not; a code from outside that is not known is taken for that, too.
+constexpr std::uint8_t kF16ActivationsCode = 4;
+inline std::uint8_t kv_code(std::optional<kernels::KvType> type, bool f16_activations = false) {
+  const int kv = !type ? 0 : *type == kernels::KvType::kF16 ? 1 : 2;
+  return static_cast<std::uint8_t>(kv | (f16_activations ? kF16ActivationsCode : 0));
 }
 inline std::optional<kernels::KvType> kv_type_of(std::uint8_t code) {
-  if (code == 1) return kernels::KvType::kF16;
-  if (code == 2) return kernels::KvType::kF32;
+  if ((code & 3) == 1) return kernels::KvType::kF16;
+  if ((code & 3) == 2) return kernels::KvType::kF32;
   return std::nullopt;
 }
+inline bool f16_activations_of(std::uint8_t code) { return (code & kF16ActivationsCode) != 0; }
 
 struct OpenModel {
   std::uint64_t request = 0;

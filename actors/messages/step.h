@@ -9,10 +9,10 @@
 
 // One step of a deployment: "run your layers on these positions". Travels engine -> stage 0 -> ...
 // -> last stage -> engine. Header: epoch and step id. Hidden states are the payload, f32
-// little-endian (rows, C), rows in segment order; stage 0 computes from the token ids instead. The
-// ids go with the step to the last stage, whose log of them is what penalties look at: a sequence
-// that starts anew at position 0 brings its whole log again. A stage derives every shape from its
-// own model.
+// (or f16, when the deployment rounds to it) little-endian (rows, C), rows in segment order; stage
+// 0 computes from the token ids instead. The ids go with the step to the last stage, whose log of
+// them is what penalties look at: a sequence that starts anew at position 0 brings its whole log
+// again. A stage derives every shape from its own model.
 
 namespace troupe::actors {
 

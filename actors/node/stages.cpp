@@ -75,6 +75,7 @@ void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
   const auto order = std::make_shared<const LoadStage>(here.order);
   model::StageOptions options;
   options.kv_type = kv_type_of(order->kv);
+  options.f16_activations = f16_activations_of(order->kv);
   for (const auto& [other, there] : self->state.stages) {
     if (there.stage && there.order.manifest.model == order->manifest.model) {
       options.siblings.push_back(there.stage);

@@ -112,6 +112,34 @@ TEST_CASE("engine: the end token ends the answer, is in the ids and not in the t
   CHECK(state.idle());
 }
 
+TEST_CASE("engine: requests wait for the memory of those before them, and none is overtaken") {
+  EngineLimits bounded = limits(1);
+  bounded.positions_max = 128;  // two pages
+  EngineState state(bounded, std::make_shared<LetterTokenizer>());
+  REQUIRE(state.admit(request(1, 4, 20), 0).is_ok());
+  REQUIRE(state.admit(request(2, 4, 90), 0).is_ok());  // two pages: it waits for the first
+  REQUIRE(state.admit(request(3, 4, 20), 0).is_ok());  // would fit beside the first
+  const auto letter = [](std::uint32_t) -> model::TokenId { return 7; };
+  std::vector<std::uint64_t> ended;
+  for (int i = 0; i < 300 && ended.size() < 3; ++i) {
+    while (auto step = state.next_step()) {
+      std::set<std::uint64_t> here;
+      for (const StepSegment& segment : step->step.segments) here.insert(segment.request);
+      CHECK(here.size() <= 1);
+      for (auto& event : state.on_done(step->id, answer(step->step, letter), 1)) {
+        if (event.finished) ended.push_back(event.request);
+      }
+    }
+  }
+  CHECK(ended == std::vector<std::uint64_t>{1, 2, 3});
+  bounded.positions_max = 64;
+  EngineState full(bounded, std::make_shared<LetterTokenizer>());
+  const Status refused = full.admit(request(1, 4, 90), 0);
+  CHECK(refused.code() == Code::kResourceExhausted);
+  CHECK_THAT(refused.message(), Catch::Contains("128 positions") && Catch::Contains("64;"));
+  CHECK(full.admit(request(2, 4, 20), 0).is_ok());
+}
+
 TEST_CASE("engine: a measurement goes on after the model's end") {
   EngineState state(limits(1), std::make_shared<LetterTokenizer>());
   const auto script = [](std::uint32_t p) -> model::TokenId { return p == 5 ? 99 : 7; };

@@ -163,3 +163,22 @@ def test_bench_measures_the_cluster(three):
     for wrong in (("--threads", 1, "--cluster", three.head.address), ("--layers", THIRDS)):
         outcome = three.place.troupe("bench", harness.MODEL, *flags, *wrong)
         assert outcome.status == 2 and wrong[0] in outcome.err, str(outcome)
+
+
+def test_f16_activations_do_not_depend_on_the_split(three, alone):
+    """Rounded after every layer in one process, too: the same tokens, half the bytes between."""
+    words = (PROMPT, "--raw", "-n", 24, "--activations", "f16", "--logprobs", 1)
+    expected = alone.json("run", harness.MODEL, *words)
+    plain = alone.json("run", harness.MODEL, PROMPT, "--raw", "-n", 24, "--logprobs", 1)
+    assert expected["logprobs"] != plain["logprobs"], "rounding changes bits"
+    for layers in ("0-29", "0-12,13-29", THIRDS):
+        time.sleep(1)  # counters come with the heartbeats, five a second
+        before = {node["name"]: node for node in three.status()["nodes"]}
+        answer = three.run(*words, "--layers", layers)
+        assert answer["token_ids"] == expected["token_ids"]
+        assert answer["logprobs"] == expected["logprobs"]
+        time.sleep(1)
+        sent = sum(node["hidden_bytes_out"] - before[node["name"]]["hidden_bytes_out"]
+                   for node in three.status()["nodes"])
+        positions = len(answer["prompt_token_ids"]) + len(answer["token_ids"]) - 1
+        assert sent == layers.count(",") * positions * harness.CHANNELS * 2

@@ -43,6 +43,32 @@ std::string sha256(const std::vector<float>& values) {
 
 }  // namespace
 
+TEST_CASE("activations rounded to f16 give the same bits on any split, thread or chunk") {
+  const Model model = random_model(odd_config(), Type::kQ4_1, Type::kQ8_0);
+  const std::size_t count = 80;
+  const auto ids = random_ids(count, model.config.vocabulary, 7);
+  const auto one = make_device(1, kernels::Isa::kScalar);
+  const StageOptions f16{kernels::KvType::kF16, 0, true};
+  const auto expected = all_logits(load_split(model, {{0, 5}}, *one, f16), ids, count);
+  const StageOptions f32{kernels::KvType::kF16, 0};
+  REQUIRE(expected != all_logits(load_split(model, {{0, 5}}, *one, f32), ids, count));
+  for (const auto isa : isas()) {
+    const auto two = make_device(2, isa);
+    for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, count}) {
+      REQUIRE(all_logits(load_split(model, {{0, 5}}, *two, f16), ids, chunk) == expected);
+      REQUIRE(all_logits(load_split(model, {{0, 2}, {2, 4}, {4, 5}}, *two, f16), ids, chunk) ==
+              expected);
+    }
+    // What goes from stage to stage is exact in f16.
+    const auto stages = load_split(model, {{0, 2}, {2, 5}}, *two, f16);
+    const auto sequence = stages[0]->new_sequence();
+    const Segment segment{sequence.get(), 0, count, LogitRows::kNone};
+    StepOutput output;
+    REQUIRE(stages[0]->forward({{&segment, 1}, ids, {}}, &output).is_ok());
+    for (const float x : output.hidden) REQUIRE(kernels::f16_to_f32(kernels::f32_to_f16(x)) == x);
+  }
+}
+
 TEST_CASE("bits do not depend on threads, chunks, targets or stages") {
   const std::pair<Type, Type> types[] = {{Type::kQ4_1, Type::kQ8_0},
                                          {Type::kQ8_0, Type::kF16},

@@ -96,6 +96,29 @@ class Demo:
                     raise Failed(f"{node['name']} sent {sent} bytes, which is not "
                                  f"{positions} x {HIDDEN_CHANNELS} x 4")
 
+    def predict(self, cluster, *split):
+        """What `plan` says, before a layer has been loaded."""
+        chosen = self.run_json("plan", self.model, "--cluster", cluster)
+        own = ", ".join(f"{stage['layers']} on {stage['node']}" for stage in chosen["stages"])
+        print(f"\n$ troupe plan {self.model}   (in short)\n  by what was measured just now: layers {own}")
+        return self.run_json("plan", self.model, *split, "--cluster", cluster)["prediction"]
+
+    def compare(self, cluster, predicted, *split):
+        """The prediction beside what is measured."""
+        print("\n$ troupe bench   (a third of the layers each, beside what `troupe plan` predicted)")
+        try:
+            measured = self.run_json("bench", self.model, "--decode", "32", "--repeats", "1",
+                                     "--batch", "8", *split, "--cluster", cluster)
+        except subprocess.TimeoutExpired:
+            print("  this machine is too busy to measure it")
+            return
+        rows = (("prompt of 512 tokens", "prompt_tok_s", measured["prompt_tok_s_median"]),
+                ("one stream", "decode_tok_s", measured["decode_tok_s_median"]),
+                ("eight streams", "streams_tok_s", measured["batch"][0]["decode_tok_s"]))
+        for name, key, rate in rows:
+            said = f"{predicted[key]:7.0f}" if predicted else "nothing"
+            print(f"  {name:<21} {said} tokens/s predicted, {rate:7.0f} measured", flush=True)
+
     def run(self):
         base = free_base_port()
         print(f"== three daemons on 127.0.0.1, ports {base}, {base + 10} and {base + 20}", flush=True)
@@ -104,10 +127,12 @@ class Demo:
             self.start(f"node-{i}", base + 10 * i, "--join", join)
         cluster = f"127.0.0.1:{base}"
         thirds = ("--layers", "0-9,10-19,20-29")
+        predicted = self.predict(cluster, *thirds)
         self.ask(cluster, self.model, "--raw", "The capital of France is", "-n", "30", *thirds)
         self.ask(cluster, self.model, "Why is the sky blue? Answer in one sentence.", "-n", "60",
                  *thirds)
         self.show_status(cluster)
+        self.compare(cluster, predicted, *thirds)
 
     def close(self):
         for daemon in self.daemons:

@@ -22,6 +22,7 @@ struct Options {
   std::string model, cluster, layers;
   int threads = 0;
   std::optional<kernels::KvType> kv_type;
+  bool f16_activations = false;
   std::size_t prompt = 512, decode = 64, repeats = 3;
   std::string batch;
 };
@@ -61,7 +62,8 @@ Result<Figures> measure_process(const Options& options) {
   TROUPE_ASSIGN_OR_RETURN(const auto sizes, parse_batches(options.batch));
   TROUPE_ASSIGN_OR_RETURN(
       const LocalModel loaded,
-      load_local_model(options.common.home, options.model, {options.threads, options.kv_type}));
+      load_local_model(options.common.home, options.model,
+                       {options.threads, options.kv_type, options.f16_activations}));
   Figures figures;
   TROUPE_ASSIGN_OR_RETURN(figures.one, model::run_bench(*loaded.stage, options.prompt,
                                                         options.decode, options.repeats));
@@ -93,6 +95,7 @@ Result<Figures> measure_cluster(const Options& options) {
     TROUPE_ASSIGN_OR_RETURN(ask.layers, model::parse_layer_ranges(options.layers));
   }
   ask.kv_type = options.kv_type;
+  ask.f16_activations = options.f16_activations;
   ask.prompt = options.prompt;
   ask.decode = options.decode;
   ask.repeats = options.repeats;
@@ -162,6 +165,7 @@ Action add_bench(CLI::App& app) {
   app.add_option("--batch", options->batch, "Also decode so many sequences at once, e.g. 1,4,16")
       ->type_name("N,...");
   add_kv_option(app, options->kv_type);
+  add_activations_option(app, options->f16_activations);
   app.add_option("--cluster", options->cluster,
                  "Measure this cluster, [TOKEN@]HOST:PORT of its head, not this process")
       ->type_name("ADDRESS");

@@ -33,6 +33,7 @@ class Bench {
     request.model = options_.model;
     request.layers = options_.layers;
     request.kv_type = options_.kv_type;
+    request.f16_activations = options_.f16_activations;
     request.ignore_end = true;
     request.max_tokens = static_cast<int>(tokens);
     for (std::size_t i = 0; i < prompt; ++i)

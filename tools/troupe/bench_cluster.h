@@ -24,6 +24,7 @@ struct ClusterBenchOptions {
   std::string model;  // as GenerateRequest has it
   std::vector<model::LayerRange> layers;
   std::optional<kernels::KvType> kv_type;
+  bool f16_activations = false;
   std::size_t vocabulary = 0;
   std::size_t prompt = 512, decode = 64, repeats = 3;
   std::vector<std::size_t> batches;

@@ -16,7 +16,7 @@ Result<LocalModel> load_local_model(const std::string& home, const std::string& 
   TROUPE_ASSIGN_OR_RETURN(loaded.device, Device::create(device));
   TROUPE_ASSIGN_OR_RETURN(
       loaded.stage, model::Stage::load(*loaded.source, config, {0, config.layers}, *loaded.device,
-                                       {options.kv_type, 0}));
+                                       {options.kv_type, 0, options.f16_activations}));
   return loaded;
 }
 

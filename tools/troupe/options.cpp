@@ -49,6 +49,16 @@ void add_kv_option(CLI::App& app, std::optional<kernels::KvType>& kv_type) {
       ->type_name("TYPE");
 }
 
+void add_activations_option(CLI::App& app, bool& f16) {
+  app.add_option_function<std::string>(
+         "--activations", [&f16](const std::string& name) { f16 = name == "f16"; },
+         "Hidden states between layers: f32, or f16, which rounds after every layer and halves "
+         "what "
+         "nodes send [f32]")
+      ->check(CLI::IsMember({"f16", "f32"}))
+      ->type_name("TYPE");
+}
+
 void add_cluster_option(CLI::App& app, std::string& cluster) {
   app.add_option("--cluster", cluster,
                  "HOST:PORT of a head of yours on this machine, TOKEN@HOST:PORT of one on another, "

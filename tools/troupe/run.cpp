@@ -315,6 +315,7 @@ void add_generation_options(CLI::App& app, Options& options) {
                  "Positions that prompt and answer may take [the model's limit]")
       ->check(whole_number(1, 1 << 24));
   add_kv_option(app, options.request.kv_type);
+  add_activations_option(app, options.request.f16_activations);
   app.add_option("--layers", options.layers,
                  "Which node gets which layers, in the order of `troupe nodes`, e.g. 0-14,15-29");
 }
