@@ -1,5 +1,8 @@
-"""The same token ids from one process and from 1, 2 and 3 nodes, whatever the split, the threads
+"""The same token ids from one process and from 1, 2, 3 and 5 nodes, whatever the split, the threads
 and the instruction set; greedy and seeded."""
+import concurrent.futures
+import time
+
 import pytest
 
 import harness
@@ -37,6 +40,14 @@ def expected(alone, gpl_ids):
         return made[index, sampling]
 
     return answer
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """A head that works and four nodes."""
+    made = harness.Cluster(tmp_path_factory.mktemp("five"), 4)
+    yield made
+    made.close()
 
 
 def compare(expected, gpl_ids, run, indices=range(PROMPTS + 1)):
@@ -101,6 +112,36 @@ def test_a_cluster_of_unlike_nodes(tmp_path, expected, gpl_ids):
                 lambda *words: cluster.run(*words, "--layers", "0-13,14-18,19-29"), (0, 7))
     finally:
         cluster.close()
+
+
+FIVE = ("0-5,6-11,12-17,18-23,24-29", "0-0,1-2,3-12,13-28,29-29")
+
+
+@pytest.mark.parametrize("layers", FIVE)
+@pytest.mark.parametrize("at_once", [1, 16])
+def test_five_nodes(five, expected, gpl_ids, layers, at_once):
+    """Equal and unequal shares, one request at a time and sixteen together."""
+    todo = cases((*range(7), PROMPTS)) if at_once > 1 else cases((0, PROMPTS))
+    for index, sampling in todo:
+        expected(index, sampling)
+
+    def answer(case):
+        index, sampling = case
+        return five.run(*harness.ids_flag(prompt(gpl_ids, index)), "-n", TOKENS, *sampling,
+                        "--layers", layers)
+
+    answer(todo[0])  # loads
+    time.sleep(1)  # counters come with the heartbeats, five a second
+    before = five.status()["nodes"][0]["steps"]
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for case, got in zip(todo, pool.map(answer, todo)):
+            assert got["token_ids"] == expected(*case), (case, got["nodes"])
+            assert [stage["layers"] for stage in got["nodes"]] == layers.split(",")
+            assert len({stage["node"] for stage in got["nodes"]}) == 5
+    if at_once > 1:
+        time.sleep(1)
+        steps = five.status()["nodes"][0]["steps"] - before
+        assert steps < len(todo) * TOKENS, "requests do not share steps"
 
 
 def test_a_seed_repeats_and_another_differs(alone, gpl_ids):
