@@ -121,7 +121,9 @@ void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
     case MessageType::kPrefetched:
       if (const auto here = decode_body<Prefetched>(link, frame)) {
         const Deployment* deployment = state.find(here->model, {});
-        if (deployment != nullptr && here->layer_end <= deployment->layers) {
+        if (here->code != 0) {
+          copy_again(self, here->model);
+        } else if (deployment != nullptr && here->layer_end <= deployment->layers) {
           state.holds(here->model, frame.peer, {here->layer_begin, here->layer_end},
                       here->fetched_bytes);
         }

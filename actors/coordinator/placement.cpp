@@ -11,6 +11,10 @@ constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
 // Copies of layers are made when a new deployment has come to rest.
 constexpr std::int64_t kCopiesAfterUs = 1'000'000;
 constexpr std::int64_t kCopiesAllowUs = 500'000;
+// After a failure, and twice as long after each more, up to ten minutes: a source was gone, a disk
+// was full.
+constexpr std::int64_t kCopiesAgainUs = 5'000'000;
+constexpr unsigned kCopiesDoublings = 7;
 
 void answer_waiting(Self self, std::uint64_t id, const ModelReady& ready) {
   const auto found = self->state.waiting.find(id);
@@ -341,7 +345,7 @@ void begin_serving(Self self, const Setup& setup, std::uint64_t epoch) {
                    engine_placement(self, *deployment, entry.context_max)));
   }
   write_down(self, setup, *deployment);
-  self->state.copies_due[deployment->id] = {epoch, monotonic_us() + kCopiesAfterUs, false};
+  self->state.copies_due[deployment->id] = {epoch, monotonic_us() + kCopiesAfterUs};
   answer_waiting(self, deployment->id, ready_answer(self, *deployment));
 }
 
@@ -352,18 +356,30 @@ void look_after_copies(Self self, const Setup& setup) {
     CopiesDue& due = it->second;
     if (deployment == nullptr || deployment->epoch != due.epoch) {
       it = self->state.copies_due.erase(it);
-    } else if (now < due.at_us) {
-      ++it;
-    } else if (!due.allowed) {
+      continue;
+    }
+    ++it;
+    if (due.asked || now < due.at_us) continue;
+    if (due.allowed) {
+      begin_prefetching(self, setup, *deployment);
+      due.asked = true;
+    } else {
       // Nodes that came after it was placed fetch, too: they must be let in first.
       begin_allowing(self, setup, *deployment);
       due.allowed = true;
       due.at_us = now + kCopiesAllowUs;
-      ++it;
-    } else {
-      begin_prefetching(self, setup, *deployment);
-      it = self->state.copies_due.erase(it);
     }
+  }
+}
+
+void copy_again(Self self, const std::string& model) {
+  for (auto& [id, due] : self->state.copies_due) {
+    const Deployment* deployment = self->state.state->find_id(id);
+    // Of several nodes that fail, the first counts: all are asked again.
+    if (!due.asked || deployment == nullptr || deployment->manifest.model != model) continue;
+    due.at_us = monotonic_us() + (kCopiesAgainUs << std::min(due.failures, kCopiesDoublings));
+    due.asked = due.allowed = false;
+    due.failures += 1;
   }
 }
 

@@ -76,6 +76,8 @@ struct CopiesDue {
   std::uint64_t epoch = 0;
   std::int64_t at_us = 0;
   bool allowed = false;
+  bool asked = false;     // that is over, unless a node says that it could not
+  unsigned failures = 0;  // rounds in which one could not
 };
 
 // A head that was started again: until the nodes that held its models are back, or for a while,
@@ -147,6 +149,8 @@ void begin_serving(Self self, const Setup& setup, std::uint64_t epoch);
 void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Status& why);
 // What is due: every layer also on the disk of the nodes that would take it over.
 void look_after_copies(Self self, const Setup& setup);
+// A node could not copy layers of this model.
+void copy_again(Self self, const std::string& model);
 
 // engines.cpp: what an engine is given.
 

@@ -88,9 +88,10 @@ struct Prefetched {
   std::string model;
   std::uint32_t layer_begin = 0, layer_end = 0;
   std::uint64_t fetched_bytes = 0;
+  std::uint8_t code = 0;  // not 0: some are missing, the head is to ask again
   template <class A>
   void serialize(A& a) {
-    a(model, layer_begin, layer_end, fetched_bytes);
+    a(model, layer_begin, layer_end, fetched_bytes, code);
   }
 };
 struct StageLoaded {

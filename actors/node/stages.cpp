@@ -200,17 +200,17 @@ void on_load(Self self, const Setup& setup, LoadStage order) {
 
 void on_prefetch(const Setup& setup, const Prefetch& prefetch) {
   if (!setup->device) return;
-  const Prefetched here{prefetch.manifest.model, prefetch.layer_begin, prefetch.layer_end, 0};
+  const Prefetched here{prefetch.manifest.model, prefetch.layer_begin, prefetch.layer_end, 0, 0};
   fetch_layers(setup, prefetch.manifest, {prefetch.layer_begin, prefetch.layer_end},
                prefetch.sources, true, [setup, here](Status status, std::uint64_t bytes) {
                  Prefetched answer = here;
                  answer.fetched_bytes = bytes;
-                 if (status) {
-                   status = setup->link->send(setup->head, MessageType::kPrefetched, answer);
-                 }
+                 answer.code = static_cast<std::uint8_t>(status.code());
                  if (!status) {
                    log(LogLevel::kWarning, "no copies of other nodes' layers: " + status.message());
                  }
+                 status = setup->link->send(setup->head, MessageType::kPrefetched, answer);
+                 if (!status) log(LogLevel::kWarning, "cannot speak of copies: " + status.message());
                });
 }
 

@@ -49,7 +49,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(StageFailed{9, 4, "why", StageFailed::kNext});
   check_message(UnloadStage{9, true});
   check_message(Prefetch{manifest, 10, 20, {{{1}, 1, "a", "h", 7}}});
-  check_message(Prefetched{"ab", 10, 20, 5});
+  check_message(Prefetched{"ab", 10, 20, 5, 3});
   check_message(Manage{7, 2, "node-2", true, true, false, 3, 86400});
   check_message(Managed{7, 2, "why not"});
   Step step;
