@@ -79,7 +79,7 @@ HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
 
 // A tile: has kGroups, the groups that it takes, kColumns, the most columns, kElementBytes of an
 // activation, members w, group (packed bytes), x (Activations) and output, and
-//   template <std::size_t C> void run(std::size_t first_column) const
+//   template <std::size_t C> void run(std::size_t first_column, Stream) const
 // The sizes that are compiled are kColumns and the powers of two under it.
 constexpr std::size_t smaller_tile(std::size_t columns) {
   std::size_t power = 1;
@@ -87,32 +87,40 @@ constexpr std::size_t smaller_tile(std::size_t columns) {
   return power;
 }
 
+// Bytes that a tile fetches into the second-level cache while it computes, a part with each of its
+// runs: misses overlap as many at a time as the cache has places for, and bursts wait for each
+// other.
+struct Stream {
+  const std::byte* from = nullptr;
+  std::size_t bytes = 0;  // in all; of a part, once it is cut
+  bool alone = false;     // no other tile reads these weights: `from` is what comes next
+
+  HWY_INLINE void cut(std::size_t parts) { bytes = (bytes + parts - 1) / parts; }
+  HWY_INLINE void part(std::size_t i) const {
+    for (std::size_t at = 0; at < bytes; at += 64) prefetch_second_level(from + i * bytes + at);
+  }
+};
+
 // Runs a tile on as many of the `left` columns as it takes; gives their number.
 template <class Tile, std::size_t C = Tile::kColumns>
-HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size_t column) {
+HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size_t column,
+                                   Stream stream) {
   // Two halves go better than a full tile and a small rest.
   const bool halves = left > C && left <= 2 * smaller_tile(C);
   if (C == 1 || (left >= C && !halves)) {
-    tile.template run<C>(column);
+    tile.template run<C>(column, stream);
     return C;
   }
-  if constexpr (C > 1) return run_columns<Tile, smaller_tile(C)>(tile, left, column);
+  if constexpr (C > 1) return run_columns<Tile, smaller_tile(C)>(tile, left, column, stream);
   return 0;
 }
 
-// Fetches `bytes` bytes piece by piece into the second-level cache, a piece for each tile of
-// `columns` columns: the hardware's prefetcher forgets a stream that pauses.
-struct Fetch {
-  const std::byte* next;
-  std::size_t piece;
-
-  Fetch(const std::byte* from, std::size_t bytes, std::size_t tile_columns, std::size_t columns)
-      : next(from), piece(bytes * tile_columns / columns) {}
-  HWY_INLINE void one() {
-    for (std::size_t at = 0; at < piece; at += 64) prefetch_second_level(next + at);
-    next += piece;
-  }
-};
+// How far in front of a stream of weights that meets one tile the next ones are fetched. Farther is
+// better from the third level and worse from memory; both gain here.
+constexpr std::size_t kStreamAhead = 4096;
+// Up to so many tiles, each fetches its part of the next group's weights run by run; more of them
+// would fetch less than a line with each run, and do it in front.
+constexpr std::size_t kStreamTiles = 4;
 
 HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, std::size_t groups,
                             float* out, std::size_t stride, bool accumulate) {
@@ -136,12 +144,18 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
     for (std::size_t group = group_begin; group < group_end; group += Tile::kGroups) {
       const Tile tile{w, w.data.data() + group * w.group_bytes, x,
                       output_of(w, group, Tile::kGroups, out, out_stride, accumulate)};
-      // The next weights come while these are used.
-      const bool fetched = end - begin > Tile::kColumns && group + Tile::kGroups < group_end;
-      Fetch fetch(tile.group + tile_bytes, fetched ? tile_bytes : 0, Tile::kColumns, end - begin);
-      for (std::size_t column = begin; column < end;) {
-        fetch.one();
-        column += run_columns(tile, end - column, column);
+      // The next weights come while these are used: the hardware's prefetcher forgets a stream that
+      // pauses, and follows none beyond a page.
+      const std::size_t tiles = (end - begin + Tile::kColumns - 1) / Tile::kColumns;
+      Stream stream{tile.group + kStreamAhead, tile_bytes, true};
+      if (tiles > 1) {
+        const bool last = group + Tile::kGroups >= group_end;
+        stream = {tile.group + tile_bytes, last ? 0 : tile_bytes / tiles, false};
+      }
+      for (std::size_t column = begin; column < end; stream.from += stream.bytes) {
+        const bool in_front = tiles > kStreamTiles;
+        if (in_front) stream.part(0);
+        column += run_columns(tile, end - column, column, in_front ? Stream{} : stream);
       }
     }
   }

@@ -47,13 +47,23 @@ struct FloatTile {
   Output output;
 
   template <std::size_t C>
-  void run(std::size_t column) const {
+  void run(std::size_t column, Stream stream) const {
+    constexpr std::size_t kLine = 64 / (kGroupRows * kWeightBytes<kType>);  // in k
+    if (!stream.alone) stream.cut((x.columns + kLine - 1) / kLine);
     Floats sums[kVectors][C];
     for (std::size_t v = 0; v < kVectors; ++v)
       for (std::size_t c = 0; c < C; ++c) sums[v][c] = hn::Zero(kFloat);
     const float* in = x.x + column * x.columns;
     const std::byte* at = group;
     for (std::size_t k = 0; k < x.columns; ++k, at += kGroupRows * kWeightBytes<kType>) {
+      if (k % kLine == 0) {
+        if (stream.alone) {  // each group is a stream of its own
+          for (std::size_t g = 0; g < kGroups; ++g)
+            prefetch_second_level(at + g * w.group_bytes + kStreamAhead / 2);
+        } else {
+          stream.part(k / kLine);
+        }
+      }
       Floats weights[kVectors];
       for (std::size_t v = 0; v < kVectors; ++v)
         weights[v] = load_weights<kType>(at + v / kParts * w.group_bytes +

@@ -63,6 +63,7 @@ struct BlockRange {
   const std::byte* group;
   std::size_t begin, end;
   const std::byte* expanded;
+  Stream stream = {};  // what is fetched meanwhile, evenly
 
   template <class Layout, bool kExpanded>
   HWY_INLINE const std::byte* run(std::size_t block, std::size_t run) const {
@@ -96,6 +97,7 @@ struct BlockSums {
                                                Floats (&sums)[kParts][C]) {
     const QuantizedRows x = activations.quantized.from(column * activations.columns);
     const std::size_t columns = activations.columns, blocks = columns / kBlock;
+    const Stream stream = range.stream;
     Ints scales[1][kParts];
     for (std::size_t h = 0; h < kParts; ++h) scales[0][h] = unit_scale();
     alignas(64) std::int32_t correction[C][kStep];
@@ -106,6 +108,7 @@ struct BlockSums {
           const std::size_t left = range.end - block;
           corrections(x.sum + c * blocks + block, left < kStep ? left : kStep, correction[c]);
         }
+      if (!kExpanded) stream.part(block);
       Ints isum[kParts][C];
       for (std::size_t h = 0; h < kParts; ++h)
         for (std::size_t c = 0; c < C; ++c)
@@ -189,6 +192,7 @@ struct SuperblockSums {
                                                Floats (&sums)[kParts][C]) {
     const QuantizedRows x = activations.quantized.from(column * activations.columns);
     const std::size_t columns = activations.columns, blocks = columns / kSuperblock;
+    const Stream stream = range.stream;
     for (std::size_t block = range.begin; block < range.end; ++block) {
       const Scales scales(range.group + Layout::scales_at(block));
       float d[C];
@@ -200,11 +204,13 @@ struct SuperblockSums {
         for (std::size_t c = 0; c < C; ++c)
           isum[h][c] = Layout::kOffset == 0 ? hn::Zero(kInt)
                                             : hn::Mul(total[h][c], hn::Set(kInt, -Layout::kOffset));
-      for (std::size_t run = 0; run < Layout::kRuns; ++run)
+      for (std::size_t run = 0; run < Layout::kRuns; ++run) {
+        if (!kExpanded) stream.part(block * Layout::kRuns + run);
         add_run<Layout::kBits, true, kExpanded>(range.run<Layout, kExpanded>(block, run),
                                                 x.super_q + block * kSuperblock + run * kBlock,
                                                 columns, scales.scales + run * Scales::kRunScales,
                                                 isum);
+      }
       add_scaled(range.group + Layout::d_at(block), d, isum, sums);
       if (!Layout::kHasM) continue;
       for (std::size_t c = 0; c < C; ++c) d[c] = -d[c];
@@ -225,11 +231,12 @@ struct IntegerTile {
   Output output;
 
   template <std::size_t C>
-  TROUPE_RUN_TARGET void run(std::size_t column) const {
+  TROUPE_RUN_TARGET void run(std::size_t column, Stream stream) const {
     Floats sums[kParts][C];
     clear(sums);
-    Sums::template add<false>({group, 0, x.columns / Sums::Layout::kElements, nullptr}, x, column,
-                              sums);
+    const std::size_t blocks = x.columns / Sums::Layout::kElements;
+    stream.cut(blocks * Sums::Layout::kRuns);
+    Sums::template add<false>({group, 0, blocks, nullptr, stream}, x, column, sums);
     put_all(output, column, sums);
   }
 };
@@ -244,7 +251,7 @@ struct ExpandedTile {
   float* column_sums;
 
   template <std::size_t C>
-  TROUPE_RUN_TARGET void run(std::size_t column) const {
+  TROUPE_RUN_TARGET void run(std::size_t column, Stream) const {
     Floats sums[kParts][C];
     float* at = column_sums + column * kGroupRows;
     for (std::size_t i = 0; i < kParts * C; ++i)
@@ -282,7 +289,7 @@ void run_expanded(const PackedMatrix& w, const Activations& all, std::size_t gro
               expanded + i * kExpandedBytes);
         const Tile tile{range, x, sums};
         for (std::size_t column = 0; column < columns;)
-          column += run_columns(tile, columns - column, column);
+          column += run_columns(tile, columns - column, column, {});
       }
       const Output output =
           output_of(w, group, 1, out + first * out_stride, out_stride, accumulate);
