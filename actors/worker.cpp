@@ -261,8 +261,13 @@ void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& fra
   auto logs = sequences ? logs_of(state, *step) : Result<Logs>(sequences.status());
   state.close(step->closed);
   if (!logs) return fail_step(setup, frame->header.step, *step, logs.status());
-  StepJob job{frame,           std::move(*step), came_us, begun_us, std::move(*sequences),
-              std::move(*logs), state.take_dropped()};
+  StepJob job{frame,
+              std::move(*step),
+              came_us,
+              begun_us,
+              std::move(*sequences),
+              std::move(*logs),
+              state.take_dropped()};
   const std::uint64_t before = kv_bytes(job.sequences);
   const Status ran = run_step(setup, job);
   if (!ran) fail_step(setup, frame->header.step, job.step, ran);

@@ -210,7 +210,8 @@ void on_prefetch(const Setup& setup, const Prefetch& prefetch) {
                    log(LogLevel::kWarning, "no copies of other nodes' layers: " + status.message());
                  }
                  status = setup->link->send(setup->head, MessageType::kPrefetched, answer);
-                 if (!status) log(LogLevel::kWarning, "cannot speak of copies: " + status.message());
+                 if (!status)
+                   log(LogLevel::kWarning, "cannot speak of copies: " + status.message());
                });
 }
 

@@ -65,8 +65,22 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(StepFailed{{1, 2}, 3, "why"});
   check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2});
   check_message(ModelReady{1, 0, "", 9, {{"a", "0-9"}}});
-  check_message(Submit{
-      1, 9, "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, true, 9, 8, "id", true});
+  check_message(Submit{1,
+                       9,
+                       "hi",
+                       {{"user", "x"}},
+                       {1, 2},
+                       {3},
+                       "s",
+                       true,
+                       5,
+                       {1, 1, 1},
+                       {"a"},
+                       true,
+                       9,
+                       8,
+                       "id",
+                       true});
   check_message(Tokens{{{1, 2, 3, "x", {}}, {4, 0, 5, "", {}}}});
   Measure measure{7, true, manifest, 1, 32, 2304, {PeerAddress{}}, {PeerAddress{}}};
   check_message(measure);
