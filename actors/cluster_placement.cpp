@@ -370,6 +370,12 @@ std::vector<std::pair<std::uint64_t, bool>> ClusterState::waiting(std::int64_t n
   return ids;
 }
 
+bool ClusterState::others_than(const net::PublicKey& node, const Deployment& deployment) const {
+  std::set<net::PublicKey> unfit = deployment.unfit;
+  unfit.insert(node);
+  return !usable(unfit).empty();
+}
+
 bool ClusterState::can_grow(const Deployment& deployment) const {
   const std::size_t there = std::min(usable(deployment.unfit).size(), deployment.layers);
   if (deployment.stages.size() >= std::min(deployment.stages_wanted, there)) return false;

@@ -163,6 +163,8 @@ class ClusterState {
   void wait(std::uint64_t id, std::int64_t now_us);
   // Deployments that wait, and whether they have waited long enough.
   std::vector<std::pair<std::uint64_t, bool>> waiting(std::int64_t now_us) const;
+  // There is another node that it could lie on.
+  bool others_than(const net::PublicKey& node, const Deployment& deployment) const;
   // Fewer stages than it was planned for, and replace() with `grow` would find more.
   bool can_grow(const Deployment& deployment) const;
   // Positions that the requests of a deployment may take together: as many as the memory of every

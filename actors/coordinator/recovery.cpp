@@ -101,8 +101,11 @@ void on_stage_failed(Self self, const Setup& setup, const net::PublicKey& node,
   const std::string name = name_of(self, node);
   if (failed.blame == StageFailed::kStage) {
     const std::string why = "node " + name + " cannot load its layers: " + failed.text;
-    // The first time it is the asker who must hear of it.
-    if (!self->state.engines.contains(deployment->id)) {
+    // The first time it is the asker who must hear of it, unless others may have what this node
+    // lacks: room on its disk, or memory.
+    const bool elsewhere = failed.code == static_cast<std::uint8_t>(Code::kResourceExhausted) &&
+                           self->state.state->others_than(node, *deployment);
+    if (!self->state.engines.contains(deployment->id) && !elsewhere) {
       return end_deployment(self, setup, deployment->id,
                             Status(static_cast<Code>(failed.code), why));
     }

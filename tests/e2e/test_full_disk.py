@@ -39,14 +39,14 @@ def test_a_full_disk_while_layers_are_fetched(tmp_path, small_disk, alone):
         expected = alone.json("run", harness.MODEL, *WORDS[:-2])["token_ids"]
         answer = cluster.run(*WORDS)
         assert answer["token_ids"] == expected
-        assert "node-1" not in {stage["node"] for stage in answer["nodes"]}
+        assert "node-1" not in {stage["name"] for stage in answer["nodes"]}
         assert "space" in cluster.head.said() or "full" in cluster.head.said()
         assert cluster.nodes[0].alive()
         resize(300)
         cluster.place.json("unload", harness.MODEL, "--cluster", cluster.head.address)
         again = cluster.run(*WORDS)
         assert again["token_ids"] == expected
-        assert {stage["node"] for stage in again["nodes"]} == {"head", "node-1", "node-2"}
+        assert {stage["name"] for stage in again["nodes"]} == {"head", "node-1", "node-2"}
     finally:
         cluster.close()
 

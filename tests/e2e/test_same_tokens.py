@@ -137,7 +137,7 @@ def test_five_nodes(five, expected, gpl_ids, layers, at_once):
         for case, got in zip(todo, pool.map(answer, todo)):
             assert got["token_ids"] == expected(*case), (case, got["nodes"])
             assert [stage["layers"] for stage in got["nodes"]] == layers.split(",")
-            assert len({stage["node"] for stage in got["nodes"]}) == 5
+            assert len({stage["name"] for stage in got["nodes"]}) == 5
     if at_once > 1:
         time.sleep(1)
         steps = five.status()["nodes"][0]["steps"] - before
