@@ -114,34 +114,41 @@ def test_a_cluster_of_unlike_nodes(tmp_path, expected, gpl_ids):
         cluster.close()
 
 
-FIVE = ("0-5,6-11,12-17,18-23,24-29", "0-0,1-2,3-12,13-28,29-29")
-
-
-@pytest.mark.parametrize("layers", FIVE)
-@pytest.mark.parametrize("at_once", [1, 16])
-def test_five_nodes(five, expected, gpl_ids, layers, at_once):
-    """Equal and unequal shares, one request at a time and sixteen together."""
+def together(cluster, expected, gpl_ids, layers, at_once):
+    """Greedy and seeded requests, two of them long, so many at once; proves that they share steps."""
     todo = cases((*range(7), PROMPTS)) if at_once > 1 else cases((0, PROMPTS))
-    for index, sampling in todo:
-        expected(index, sampling)
+    for case in todo:
+        expected(*case)
 
     def answer(case):
         index, sampling = case
-        return five.run(*harness.ids_flag(prompt(gpl_ids, index)), "-n", TOKENS, *sampling,
-                        "--layers", layers)
+        return cluster.run(*harness.ids_flag(prompt(gpl_ids, index)), "-n", TOKENS, *sampling,
+                           "--layers", layers)
 
     answer(todo[0])  # loads
     time.sleep(1)  # counters come with the heartbeats, five a second
-    before = five.status()["nodes"][0]["steps"]
+    before = cluster.status()["nodes"][0]["steps"]
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         for case, got in zip(todo, pool.map(answer, todo)):
             assert got["token_ids"] == expected(*case), (case, got["nodes"])
-            assert [stage["layers"] for stage in got["nodes"]] == layers.split(",")
-            assert len({stage["name"] for stage in got["nodes"]}) == 5
-    if at_once > 1:
+            names = [stage["name"] for stage in got["nodes"]]
+            assert len(set(names)) == len(names) == layers.count(",") + 1
+    if at_once == 16:
         time.sleep(1)
-        steps = five.status()["nodes"][0]["steps"] - before
+        steps = cluster.status()["nodes"][0]["steps"] - before
         assert steps < len(todo) * TOKENS, "requests do not share steps"
+
+
+@pytest.mark.parametrize("layers", ["0-29", "0-14,15-29", "0-3,4-6,7-29"])
+@pytest.mark.parametrize("at_once", [4, 16])
+def test_many_at_once(three, expected, gpl_ids, layers, at_once):
+    together(three, expected, gpl_ids, layers, at_once)
+
+
+@pytest.mark.parametrize("layers", ["0-5,6-11,12-17,18-23,24-29", "0-0,1-2,3-12,13-28,29-29"])
+@pytest.mark.parametrize("at_once", [1, 4, 16])
+def test_five_nodes(five, expected, gpl_ids, layers, at_once):
+    together(five, expected, gpl_ids, layers, at_once)
 
 
 def test_a_seed_repeats_and_another_differs(alone, gpl_ids):
