@@ -53,6 +53,7 @@ void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
                                      actors::kv_code(request->kv_type, request->f16_activations),
                                      setup->bulk);
   if (!open) return refuse(open.status());
+  open->alone = request->no_replicas;
   self->request(setup->service, caf::infinite, actors::open_atom::value,
                 std::make_shared<const actors::OpenModel>(std::move(*open)))
       .then(

@@ -86,6 +86,7 @@ Result<actors::OpenPtr> describe(Cluster::Impl& impl, const GenerateRequest& req
       actors::OpenModel open,
       actors::describe_model(*impl.host->store, request.model, request.layers,
                              actors::kv_code(request.kv_type, request.f16_activations), impl.bulk));
+  open.alone = request.no_replicas;
   return std::make_shared<const actors::OpenModel>(std::move(open));
 }
 

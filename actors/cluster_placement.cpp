@@ -297,10 +297,11 @@ Result<std::vector<StagePlan>> ClusterState::places(const Deployment& deployment
 
 Status ClusterState::replace(std::uint64_t id, bool grow) {
   Deployment& deployment = deployments_.at(id);
-  auto stages = places(deployment, deployment.unfit, grow);
+  auto stages = places(deployment, apart(deployment), grow);
+  if (!stages) stages = places(deployment, deployment.unfit, grow);
   if (!stages) return stages.status();
   deployment.stages = std::move(*stages);
-  remember_order(deployment);
+  if (replicas(deployment).front() == id) remember_order(deployment);
   deployment.epoch = next_epoch_++;
   deployment.life = DeploymentLife::kAllowing;
   deployment.waiting_since_us = 0;
@@ -370,6 +371,72 @@ std::vector<std::pair<std::uint64_t, bool>> ClusterState::waiting(std::int64_t n
   return ids;
 }
 
+std::vector<std::uint64_t> ClusterState::replicas(const Deployment& deployment) const {
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, other] : deployments_) {
+    const bool alike = other.manifest.model == deployment.manifest.model &&
+                       other.kv == deployment.kv && other.asked == deployment.asked;
+    if (alike && other.life != DeploymentLife::kFailed) ids.push_back(id);
+  }
+  return ids;
+}
+
+std::set<net::PublicKey> ClusterState::apart(const Deployment& deployment) const {
+  std::set<net::PublicKey> nodes = deployment.unfit;
+  for (const std::uint64_t id : replicas(deployment)) {
+    if (id == deployment.id) continue;
+    for (const StagePlan& stage : deployments_.at(id).stages) nodes.insert(stage.node);
+  }
+  return nodes;
+}
+
+Result<std::uint64_t> ClusterState::plan_replica(std::uint64_t id) {
+  const Deployment& eldest = deployments_.at(id);
+  std::set<net::PublicKey> taken = apart(eldest);
+  for (const StagePlan& stage : eldest.stages) taken.insert(stage.node);
+  const Workers workers = usable(taken);
+  if (workers.size() < std::max<std::size_t>(1, eldest.asked.size())) {
+    return Status(Code::kUnavailable, "no node is left for one more replica");
+  }
+  Deployment replica;
+  replica.manifest = eldest.manifest;
+  replica.layers = eldest.layers;
+  replica.need = eldest.need;
+  replica.channels = eldest.channels;
+  replica.asked = eldest.asked;
+  replica.kv = eldest.kv;
+  replica.sources = eldest.sources;
+  TROUPE_ASSIGN_OR_RETURN(replica.stages, share_out(workers, replica, replica.asked));
+  replica.stages_wanted = replica.stages.size();
+  replica.id = replica.epoch = next_epoch_++;
+  const std::uint64_t epoch = replica.epoch;
+  deployments_.emplace(epoch, std::move(replica));
+  return epoch;
+}
+
+std::vector<double> ClusterState::speeds(const std::vector<std::uint64_t>& ids) const {
+  std::vector<double> predicted, threads;
+  for (const std::uint64_t id : ids) {
+    const Deployment& deployment = deployments_.at(id);
+    Workers workers;
+    std::vector<model::LayerRange> ranges;
+    double here = 0;
+    for (const StagePlan& stage : deployment.stages) {
+      const NodeRecord* record = node(stage.node);
+      if (record == nullptr) continue;
+      workers.push_back(record);
+      ranges.push_back(stage.layers);
+      here += record->threads;
+    }
+    threads.push_back(std::max(1.0, here));
+    const model::PlanNodes nodes = plan_nodes(workers, deployment.manifest.model);
+    if (nodes.costs.empty() || deployment.channels == 0) continue;
+    predicted.push_back(
+        model::predict(plan_shape(workers, deployment), nodes, ranges).streams_tok_s);
+  }
+  return predicted.size() == ids.size() ? predicted : threads;
+}
+
 bool ClusterState::others_than(const net::PublicKey& node, const Deployment& deployment) const {
   std::set<net::PublicKey> unfit = deployment.unfit;
   unfit.insert(node);
@@ -377,10 +444,11 @@ bool ClusterState::others_than(const net::PublicKey& node, const Deployment& dep
 }
 
 bool ClusterState::can_grow(const Deployment& deployment) const {
-  const std::size_t there = std::min(usable(deployment.unfit).size(), deployment.layers);
+  const std::set<net::PublicKey> unfit = apart(deployment);
+  const std::size_t there = std::min(usable(unfit).size(), deployment.layers);
   if (deployment.stages.size() >= std::min(deployment.stages_wanted, there)) return false;
   // A node without memory for one layer is no help.
-  const auto grown = places(deployment, deployment.unfit, true);
+  const auto grown = places(deployment, unfit, true);
   return grown && grown->size() > deployment.stages.size();
 }
 

@@ -163,6 +163,16 @@ class ClusterState {
   void wait(std::uint64_t id, std::int64_t now_us);
   // Deployments that wait, and whether they have waited long enough.
   std::vector<std::pair<std::uint64_t, bool>> waiting(std::int64_t now_us) const;
+  // Deployments of the same model that live, asked for alike: it and its replicas, the eldest
+  // first.
+  std::vector<std::uint64_t> replicas(const Deployment& deployment) const;
+  // One more of them, on nodes that none of them lies on.
+  //   Errors: kUnavailable (there are none, or fewer than the split that was asked for), and as
+  // plan().
+  Result<std::uint64_t> plan_replica(std::uint64_t id);
+  // How fast streams go through each of them, to be compared: tokens a second as predicted, or
+  // threads where not all nodes have been measured.
+  std::vector<double> speeds(const std::vector<std::uint64_t>& ids) const;
   // There is another node that it could lie on.
   bool others_than(const net::PublicKey& node, const Deployment& deployment) const;
   // Fewer stages than it was planned for, and replace() with `grow` would find more.
@@ -207,6 +217,8 @@ class ClusterState {
   std::string unique_name(const std::string& wished, const net::PublicKey& key) const;
   using Workers = std::vector<const NodeRecord*>;
   Workers usable(const std::set<net::PublicKey>& unfit) const;
+  // The unfit, and the nodes of its other replicas.
+  std::set<net::PublicKey> apart(const Deployment& deployment) const;
   void in_remembered_order(Workers& workers, const std::string& model,
                            const std::vector<model::LayerRange>& asked) const;
   void remember_order(const Deployment& deployment);

@@ -57,11 +57,14 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
                       {"disks", state.disks(deployment.manifest.model, stage.layers)},
                       {"weights_bytes", stage.weights_bytes}});
   }
+  const auto alike = state.replicas(deployment);
+  const auto replica = std::find(alike.begin(), alike.end(), deployment.id);
   json out = {{"model", deployment.manifest.name},
               {"sha256", deployment.manifest.model},
               {"id", deployment.id},
               {"epoch", deployment.epoch},
               {"state", life_name(deployment.life)},
+              {"replica", replica != alike.begin()},
               {"stages", stages},
               {"busy", use.busy},
               {"running", use.running},

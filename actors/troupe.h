@@ -56,6 +56,9 @@ struct GenerateRequest {
   // Round hidden states to f16 after every layer, wherever it runs: half the bytes between nodes,
   // and other bits than without it, but the same however the layers are split.
   bool f16_activations = false;
+  // Ask the first deployment of the model, not one of the replicas that a cluster makes where a
+  // model fits several times, and make none.
+  bool no_replicas = false;
   int deadline_ms = 0;  // of the whole call; 0: ten minutes
 };
 
@@ -244,8 +247,9 @@ class Cluster {
   Result<std::string> status_json();
   // Measures the nodes, and says which layers would go where and how fast that would be, as JSON:
   // {"model","sha256","context","memory_bytes","stages":[{"node","layers","memory_bytes"}],
-  // "prediction":{...}, "equal_split":{...} (null where it does not fit), "whole_on":[names],
-  // "nodes":[...],"ways":[...]}; `troupe plan --help` says more. Loads nothing.
+  // "replicas":[stages of each further one], "with_replicas":{...}, "prediction":{...},
+  // "equal_split":{...} (null where it does not fit), "whole_on":[names], "nodes":[...],
+  // "ways":[...]}; `troupe plan --help` says more. Loads nothing.
   //   Errors: kResourceExhausted (memory: how much is missing), kNotFound (a name), those of
   //   generate().
   Result<std::string> plan(const PlanRequest& request);

@@ -190,7 +190,13 @@ Prediction predict(const PlanShape& shape, const PlanNodes& nodes,
                    std::span<const LayerRange> ranges) {
   const Timing timing(shape, nodes, ranges);
   return {static_cast<double>(kCostPrompt) / timing.prompt(kCostPrompt) * 1e6, 1e6 / timing.loop(1),
-          static_cast<double>(kPlanStreams) / timing.streams(kPlanStreams) * 1e6};
+          predict_streams(shape, nodes, ranges, kPlanStreams)};
+}
+
+double predict_streams(const PlanShape& shape, const PlanNodes& nodes,
+                       std::span<const LayerRange> ranges, std::size_t streams) {
+  const Timing timing(shape, nodes, ranges);
+  return static_cast<double>(streams) / timing.streams(streams) * 1e6;
 }
 
 Result<std::vector<LayerRange>> place_by_cost(const MemoryNeed& need, const PlanShape& shape,

@@ -51,6 +51,10 @@ std::size_t prompt_chunk_rows(std::size_t stages, std::size_t threads_max);
 Prediction predict(const PlanShape& shape, const PlanNodes& nodes,
                    std::span<const LayerRange> ranges);
 
+// Of so many streams together, in tokens a second.
+double predict_streams(const PlanShape& shape, const PlanNodes& nodes,
+                       std::span<const LayerRange> ranges, std::size_t streams);
+
 // The placement that answers and prompts of several streams get through fastest, and one stream not
 // much slower, within memory; a node that would only hold the others up gets nothing. A climb from
 // equal shares, layer by layer: not always the very best.

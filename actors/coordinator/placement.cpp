@@ -119,12 +119,15 @@ void place(Self self, const Setup& setup, Opening opening) {
   if (is_idle(self, deployment->id) && state.can_grow(*deployment)) {
     recover(self, setup, deployment->id, "there are more nodes than it lies on", "", true);
   }
-  if (is_serving(self, *deployment)) {
-    const ModelReady ready = ready_answer(self, *deployment);
+  const bool alone = opening.open.alone;
+  Deployment* here = alone ? deployment : least_busy(self, *deployment);
+  if (here != nullptr && is_serving(self, *here)) {
+    const ModelReady ready = ready_answer(self, *here);
     for (const Reply& reply : opening.replies) {
-      self->state.engines.at(deployment->id).opened(monotonic_us());
+      self->state.engines.at(here->id).opened(monotonic_us());
       reply(ready);
     }
+    if (!alone) replicate_when_busy(self, setup, *deployment);
     return;
   }
   auto& waiting = self->state.waiting[deployment->id];
@@ -260,6 +263,7 @@ void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Statu
     self->state.engines.erase(engine);
   }
   self->state.fresh_sources.erase(id);
+  self->state.no_replica_until.erase(id);
   strike_out(self, setup, id);
   setup->link->detach_engine(epoch);
   for (const StagePlan& stage : deployment->stages) {
@@ -344,7 +348,12 @@ void begin_serving(Self self, const Setup& setup, std::uint64_t epoch) {
                std::make_shared<const EnginePlacement>(
                    engine_placement(self, *deployment, entry.context_max)));
   }
-  write_down(self, setup, *deployment);
+  const std::uint64_t eldest = self->state.state->replicas(*deployment).front();
+  if (eldest == deployment->id) {
+    write_down(self, setup, *deployment);
+  } else {
+    self->state.no_replica_until.erase(eldest);
+  }
   self->state.copies_due[deployment->id] = {epoch, monotonic_us() + kCopiesAfterUs};
   answer_waiting(self, deployment->id, ready_answer(self, *deployment));
 }

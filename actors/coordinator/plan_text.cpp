@@ -73,6 +73,69 @@ json ways_json(const ClusterState::Outlook& outlook, const net::PublicKey& engin
   return out;
 }
 
+json stages_json(const ClusterState::Outlook& outlook, const model::MemoryNeed& need) {
+  json stages = json::array();
+  for (std::size_t i = 0; i < outlook.nodes.size(); ++i) {
+    const model::LayerRange range = outlook.ranges[i];
+    if (range.begin == range.end) continue;
+    stages.push_back({{"node", outlook.nodes[i]->name},
+                      {"layers", model::to_string(range)},
+                      {"memory_bytes", need.of(range)}});
+  }
+  return stages;
+}
+
+// The placement of one replica after the other, each on the nodes that those before it leave.
+std::vector<ClusterState::Outlook> replicas_of(const ClusterState& state,
+                                               const Deployment& deployment,
+                                               const ClusterState::Outlook& all) {
+  std::vector<ClusterState::Outlook> replicas{all};
+  std::vector<const NodeRecord*> left = all.nodes;
+  for (;;) {
+    const ClusterState::Outlook& last = replicas.back();
+    for (std::size_t i = 0; i < last.nodes.size(); ++i) {
+      if (last.ranges[i].begin < last.ranges[i].end) std::erase(left, last.nodes[i]);
+    }
+    if (left.size() < std::max<std::size_t>(1, deployment.asked.size())) return replicas;
+    std::vector<std::string> names;
+    for (const NodeRecord* node : left) names.push_back(node->name);
+    auto next = state.outlook(deployment, names);
+    if (!next) return replicas;
+    replicas.push_back(std::move(*next));
+  }
+}
+
+// Streams go where one more costs least, as requests do; the slowest share is what all wait for.
+json together_json(const std::vector<ClusterState::Outlook>& replicas) {
+  std::vector<double> speeds;
+  for (const ClusterState::Outlook& one : replicas) {
+    if (one.measured.costs.empty()) return nullptr;
+    speeds.push_back(
+        model::predict_streams(one.shape, one.measured, one.ranges, model::kPlanStreams));
+  }
+  std::vector<std::size_t> share(replicas.size(), 0);
+  for (std::size_t stream = 0; stream < model::kPlanStreams; ++stream) {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < speeds.size(); ++i) {
+      const auto cost = [&](std::size_t k) {
+        return static_cast<double>(share[k] + 1) / speeds[k];
+      };
+      if (cost(i) < cost(best)) best = i;
+    }
+    share[best] += 1;
+  }
+  double slowest = 0;  // seconds for a token of each stream
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    if (share[i] == 0) continue;
+    const ClusterState::Outlook& one = replicas[i];
+    slowest = std::max(slowest,
+                       static_cast<double>(share[i]) /
+                           model::predict_streams(one.shape, one.measured, one.ranges, share[i]));
+  }
+  return {{"streams", model::kPlanStreams},
+          {"streams_tok_s", static_cast<double>(model::kPlanStreams) / slowest}};
+}
+
 }  // namespace
 
 Result<std::string> plan_text(Self self, const Setup& setup, const Opening& opening,
@@ -104,23 +167,25 @@ Result<std::string> plan_text(Self self, const Setup& setup, const Opening& open
               {"context", context},
               {"memory_bytes", deployment.need.of({0, config.layers})},
               {"stages", json::array()},
+              {"replicas", json::array()},
+              {"with_replicas", nullptr},
               {"prediction", prediction_json(outlook, outlook.ranges)},
               {"equal_split", equal_json(outlook, deployment.need)},
               {"whole_on", json::array()},
               {"nodes", json::array()},
               {"ways", ways_json(outlook, setup->link->self())}};
   for (std::size_t i = 0; i < outlook.nodes.size(); ++i) {
-    const model::LayerRange range = outlook.ranges[i];
-    if (range.begin < range.end) {
-      out["stages"].push_back({{"node", outlook.nodes[i]->name},
-                               {"layers", model::to_string(range)},
-                               {"memory_bytes", deployment.need.of(range)}});
-    }
     if (deployment.need.of({0, config.layers}) <= outlook.memories[i]) {
       out["whole_on"].push_back(outlook.nodes[i]->name);
     }
     out["nodes"].push_back(node_json(outlook, i));
   }
+  out["stages"] = stages_json(outlook, deployment.need);
+  const auto replicas = replicas_of(state, deployment, outlook);
+  for (std::size_t i = 1; i < replicas.size(); ++i) {
+    out["replicas"].push_back(stages_json(replicas[i], deployment.need));
+  }
+  if (replicas.size() > 1) out["with_replicas"] = together_json(replicas);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -95,11 +95,12 @@ struct Shell {
   std::map<std::uint64_t, std::vector<Reply>> waiting;  // deployments on their way, by id
   std::map<std::uint64_t, EngineEntry> engines;         // by the deployment's id
   std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
-  std::map<std::uint64_t, Opening> openings;          // by a number of our own
-  std::set<net::PublicKey> open_ways;                 // first stages that can be reached
-  std::map<net::PublicKey, std::int64_t> lost_ways;   // since when; some are open again
-  std::map<std::uint64_t, std::int64_t> wanted_ways;  // loaded epochs, to their first stage
-  std::map<std::uint64_t, CopiesDue> copies_due;      // by the deployment's id
+  std::map<std::uint64_t, Opening> openings;               // by a number of our own
+  std::set<net::PublicKey> open_ways;                      // first stages that can be reached
+  std::map<net::PublicKey, std::int64_t> lost_ways;        // since when; some are open again
+  std::map<std::uint64_t, std::int64_t> wanted_ways;       // loaded epochs, to their first stage
+  std::map<std::uint64_t, CopiesDue> copies_due;           // by the deployment's id
+  std::map<std::uint64_t, std::int64_t> no_replica_until;  // by the eldest's id
   // Deployments with a source of weights that the loads under way do not know, by id.
   std::set<std::uint64_t> fresh_sources;
   std::set<net::PublicKey> local_clients;           // of the head's own user: they may manage keys
@@ -147,6 +148,12 @@ void begin_loading(Self self, const Setup& setup, const Deployment& deployment);
 void begin_serving(Self self, const Setup& setup, std::uint64_t epoch);
 // Its requests and those who wait for it get `why`, its nodes let go.
 void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Status& why);
+// Where one more answer takes least time, of a deployment and its replicas that serve; nullptr:
+// none does.
+Deployment* least_busy(Self self, const Deployment& eldest);
+// One more replica, when all that there are have enough to do and nodes are left that have nothing
+// of the model.
+void replicate_when_busy(Self self, const Setup& setup, const Deployment& eldest);
 // What is due: every layer also on the disk of the nodes that would take it over.
 void look_after_copies(Self self, const Setup& setup);
 // A node could not copy layers of this model.

@@ -37,9 +37,10 @@ struct OpenModel {
   model::Manifest manifest;
   std::vector<std::uint32_t> layer_begins, layer_ends;  // an explicit split; empty: plan it
   std::uint8_t kv = 0;                                  // kv_code
+  bool alone = false;  // of the first deployment, not of its replicas
   template <class A>
   void serialize(A& a) {
-    a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv);
+    a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv, alone);
   }
 };
 struct StageName {

@@ -380,3 +380,46 @@ TEST_CASE("cluster: copies are what each node would need after any one loss, and
   REQUIRE(state.leave(key(2), NodeLife::kDead));
   CHECK(state.holders("m", {14, 30}, key(9)) == std::vector{key(1)});
 }
+
+TEST_CASE("cluster: replicas lie apart, and fall back on each other's nodes") {
+  ClusterState state(100);
+  const auto with = [](const char* name, std::uint64_t mib) {
+    Hello node = hello(name);
+    node.memory_bytes = mib << 20;
+    return node;
+  };
+  REQUIRE(state.join(key(1), with("a", 40), true, 1, 0));
+  REQUIRE(state.join(key(2), with("b", 6), true, 2, 0));
+  REQUIRE(state.join(key(3), with("c", 6), true, 3, 0));
+  model::MemoryNeed need;
+  need.layers.assign(10, 1 << 20);
+  const std::uint64_t first = *state.plan(manifest(), 10, {{0, 10}}, {}, 0, need);
+  CHECK(layout(state, first) == "a:0-9");
+  CHECK(state.replicas(*state.find_id(first)) == std::vector<std::uint64_t>{first});
+  // An explicit split of one: b alone is too small, and a is taken.
+  CHECK(state.plan_replica(first).code() == Code::kResourceExhausted);
+  state.erase(first);
+
+  const std::uint64_t eldest = *state.plan(manifest(), 10, {}, {}, 0, need);
+  StagePlan whole;
+  whole.node = key(1);
+  whole.layers = {0, 10};
+  whole.planned_bytes = 10u << 20;
+  state.find_id(eldest)->stages = {whole};
+  const std::uint64_t replica = *state.plan_replica(eldest);
+  CHECK(layout(state, replica) == "b:0-4 c:5-9");
+  CHECK(state.replicas(*state.find_id(replica)) == std::vector<std::uint64_t>{eldest, replica});
+  CHECK(state.find("m", {}) == state.find_id(eldest));
+  CHECK(state.plan_replica(eldest).code() == Code::kUnavailable);
+  CHECK(state.speeds({eldest, replica}) == std::vector<double>{1, 2});
+  // What c lost does not fit on b, and a has room for both.
+  REQUIRE(state.leave(key(3), NodeLife::kDead));
+  REQUIRE(state.replace(replica).is_ok());
+  CHECK(state.find_id(replica)->on(key(1)));
+  // Back again, it is apart again.
+  REQUIRE(state.join(key(3), with("c", 6), true, 33, 0));
+  REQUIRE(state.can_grow(*state.find_id(replica)) == false);
+  REQUIRE(state.leave(key(1), NodeLife::kDead));
+  REQUIRE(state.replace(replica).is_ok());
+  CHECK(layout(state, replica) == "b:0-4 c:5-9");
+}

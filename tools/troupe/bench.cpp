@@ -22,7 +22,7 @@ struct Options {
   std::string model, cluster, layers;
   int threads = 0;
   std::optional<kernels::KvType> kv_type;
-  bool f16_activations = false;
+  bool f16_activations = false, replicas = false;
   std::size_t prompt = 512, decode = 64, repeats = 3;
   std::string batch;
 };
@@ -96,6 +96,7 @@ Result<Figures> measure_cluster(const Options& options) {
   }
   ask.kv_type = options.kv_type;
   ask.f16_activations = options.f16_activations;
+  ask.replicas = options.replicas;
   ask.prompt = options.prompt;
   ask.decode = options.decode;
   ask.repeats = options.repeats;
@@ -166,6 +167,9 @@ Action add_bench(CLI::App& app) {
       ->type_name("N,...");
   add_kv_option(app, options->kv_type);
   add_activations_option(app, options->f16_activations);
+  app.add_flag("--replicas", options->replicas,
+               "Of a cluster: let replicas of the model take part in --batch (they are made when a "
+               "model is busy and fits on nodes that have nothing of it)");
   app.add_option("--cluster", options->cluster,
                  "Measure this cluster, [TOKEN@]HOST:PORT of its head, not this process")
       ->type_name("ADDRESS");

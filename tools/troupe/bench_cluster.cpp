@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -34,6 +35,7 @@ class Bench {
     request.layers = options_.layers;
     request.kv_type = options_.kv_type;
     request.f16_activations = options_.f16_activations;
+    request.no_replicas = !options_.replicas;
     request.ignore_end = true;
     request.max_tokens = static_cast<int>(tokens);
     for (std::size_t i = 0; i < prompt; ++i)
@@ -120,6 +122,38 @@ Status describe_nodes(Cluster& cluster, ClusterBench* bench) {
   return Status::ok();
 }
 
+// How many replicas of models there are; absent: one is being loaded.
+Result<std::optional<std::size_t>> replicas_ready(Cluster& cluster) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.status_json());
+  const auto status = nlohmann::json::parse(text, nullptr, false);
+  const auto& deployments = status["deployments"];
+  for (const auto& one : deployments) {
+    if (one.value("state", "") != "ready") return std::optional<std::size_t>();
+  }
+  return std::optional<std::size_t>(deployments.size());
+}
+
+// Asks for so many answers at once until no more replicas are made for that.
+Status raise_replicas(Cluster& cluster, Bench& bench, std::size_t size) {
+  constexpr auto kPatience = std::chrono::minutes(5);
+  const auto began = Clock::now();
+  for (std::size_t known = 0;;) {
+    TROUPE_RETURN_IF_ERROR(bench.batch(size).status());
+    for (;;) {
+      TROUPE_ASSIGN_OR_RETURN(const auto ready, replicas_ready(cluster));
+      if (ready && *ready == known) return Status::ok();
+      if (ready) {
+        known = *ready;
+        break;
+      }
+      if (Clock::now() - began > kPatience) {
+        return Status(Code::kDeadlineExceeded, "a replica was still not loaded after 5 minutes");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }
+}
+
 }  // namespace
 
 Result<ClusterBench> bench_cluster(Cluster& cluster, const ClusterBenchOptions& options) {
@@ -129,6 +163,7 @@ Result<ClusterBench> bench_cluster(Cluster& cluster, const ClusterBenchOptions& 
   ClusterBench measured;
   TROUPE_ASSIGN_OR_RETURN(measured.one, bench.one(&measured.stages));
   for (const std::size_t size : options.batches) {
+    if (options.replicas && size > 1) TROUPE_RETURN_IF_ERROR(raise_replicas(cluster, bench, size));
     std::vector<double> rates;
     for (std::size_t repeat = 0; repeat < options.repeats; ++repeat) {
       TROUPE_ASSIGN_OR_RETURN(const double rate, bench.batch(size));

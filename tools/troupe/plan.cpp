@@ -74,6 +74,19 @@ void print_plan(const nlohmann::json& plan) {
     std::printf("with equal shares (%s):\n", equal.value("layers", "").c_str());
     print_prediction(equal);
   }
+  for (const auto& replica : plan["replicas"]) {
+    std::string where;
+    for (const auto& stage : replica) {
+      where += (where.empty() ? "" : ", ") + stage.value("layers", "") + " on " +
+               stage.value("node", "");
+    }
+    std::printf("one more replica when there is enough to do: %s\n", where.c_str());
+  }
+  if (plan["with_replicas"].is_object()) {
+    std::printf("  %s streams over all of them  %s tokens/s\n",
+                std::to_string(plan["with_replicas"].value("streams", 0)).c_str(),
+                number(plan["with_replicas"], "streams_tok_s", 1, 0).c_str());
+  }
   if (plan["whole_on"].size() > 1) {
     std::string names;
     for (const auto& name : plan["whole_on"]) {
@@ -141,7 +154,10 @@ Action add_plan(CLI::App& app) {
       "\n"
       "--json prints "
       "{\"model\",\"sha256\",\"context\",\"memory_bytes\",\"stages\":[{\"node\",\"layers\",\n"
-      "\"memory_bytes\"}],\"prediction\":{\"prompt_tok_s\",\"decode_tok_s\",\"streams\",\"streams_"
+      "\"memory_bytes\"}],\"replicas\":[stages of each further "
+      "one],\"with_replicas\":{\"streams\",\n"
+      "\"streams_tok_s\"} or "
+      "null,\"prediction\":{\"prompt_tok_s\",\"decode_tok_s\",\"streams\",\"streams_"
       "tok_s\"},\n"
       "\"equal_split\":{the same, \"layers\"} or null where it does not fit,\"whole_on\":[names],\n"
       "\"nodes\":[{\"name\",...,\"cost\"}],\"ways\":[{\"from\",\"to\",\"latency_us\",\"bytes_s\"}]}"
