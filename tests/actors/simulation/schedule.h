@@ -301,8 +301,7 @@ class Schedule {
   void forge() {
     const net::SimHost host = some_node();
     if (!world_.runs(host) || epoch_ == 0) return;
-    std::uint64_t old = epoch_ - 1;
-    if (epochs_.size() > 1) old = *std::prev(epochs_.find(epoch_));
+    const std::uint64_t old = over_.empty() ? *epochs_.begin() - 1 : *over_.rbegin();
     StepDone lies;
     for (const StepSegment& segment : newest_.segments) {
       const std::uint32_t position = segment.position + segment.count;
@@ -334,6 +333,7 @@ class Schedule {
     world_.network.on_sent = [this](net::SimHost from, net::SimHost, const net::OutFrame& frame) {
       const auto type = static_cast<MessageType>(frame.header.type);
       if (from != 0) return;
+      if (type == MessageType::kUnloadStage) over_.insert(frame.header.epoch);
       if (type == MessageType::kLoadStage) {
         epoch_ = std::max(epoch_, frame.header.epoch);
         epochs_.insert(frame.header.epoch);
@@ -454,6 +454,7 @@ class Schedule {
   std::set<net::SimHost> revoked_;
   std::map<std::uint64_t, Path> paths_;
   std::set<std::uint64_t> epochs_;
+  std::set<std::uint64_t> over_;  // that the head has told nodes to let go
   std::uint64_t epoch_ = 0, newest_id_ = 0;
   Step newest_;
   std::set<std::uint64_t> begun_;  // requests of which a first row was sent
