@@ -160,7 +160,8 @@ def test_bench_measures_the_cluster(three):
     assert result["isa"] in ("scalar", "avx2", "avx512")
     here = three.place.json("bench", harness.MODEL, *flags[:6], env={"TROUPE_CLUSTER": "none"})
     assert set(here) == set(result) - {"nodes"}
-    for wrong in (("--threads", 1, "--cluster", three.head.address), ("--layers", THIRDS)):
+    for wrong in (("--threads", 1, "--cluster", three.head.address), ("--layers", THIRDS),
+                  ("--replicas",)):
         outcome = three.place.troupe("bench", harness.MODEL, *flags, *wrong)
         assert outcome.status == 2 and wrong[0] in outcome.err, str(outcome)
 

@@ -117,6 +117,7 @@ def test_a_trace_of_three_daemons(tmp_path):
 @pytest.mark.no_model
 def test_a_trace_that_cannot_be(place, tmp_path):
     check(place.troupe("run", "none", "--trace", tmp_path / "t.json"), 2, "--trace", "chat")
+    check(place.troupe("run", "--resume", "ab", "--trace", tmp_path / "t.json"), 2, "--trace")
 
 
 def test_a_trace_that_cannot_be_written(place, tmp_path):

@@ -75,7 +75,7 @@ def copy_tree():
         target.parent.mkdir(parents=True, exist_ok=True)
         # An unchanged file keeps its time, so that a second run builds little.
         if not target.exists() or target.read_bytes() != source.read_bytes():
-            shutil.copy2(source, target)
+            shutil.copy(source, target)  # with the time of now: its object may be of another one
     for old in [p for p in TREE.rglob("*") if p.is_file()]:
         if str(old.relative_to(TREE)) not in wanted:
             old.unlink()

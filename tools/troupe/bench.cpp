@@ -59,6 +59,8 @@ struct Figures {
 Result<Figures> measure_process(const Options& options) {
   if (!options.layers.empty())
     return Status(Code::kInvalidArgument, "--layers are of a cluster; name it with --cluster");
+  if (options.replicas)
+    return Status(Code::kInvalidArgument, "--replicas are of a cluster; name it with --cluster");
   TROUPE_ASSIGN_OR_RETURN(const auto sizes, parse_batches(options.batch));
   TROUPE_ASSIGN_OR_RETURN(
       const LocalModel loaded,

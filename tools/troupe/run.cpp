@@ -235,6 +235,11 @@ int resume(const Options& options) {
 int run(Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   if (!options.resume.empty()) {
+    if (!options.trace.empty()) {
+      return fail(Status(Code::kInvalidArgument,
+                         "--trace is of an answer from its beginning, not of one that goes on"),
+                  options.common.json);
+    }
     if (options.model.empty()) return resume(options);
     return fail(Status(Code::kInvalidArgument,
                        "--resume goes on with an answer as it was asked: give no MODEL"),
