@@ -12,10 +12,13 @@ constexpr double kLoneStream = 0.1;
 // A node that has layers is left out for a gain that a measurement can tell from chance.
 constexpr double kDropGain = 0.95;
 
-// A step of `rows` sequences' rows, from what one row and kCostRows cost.
-double at_rows(double one, double several, std::size_t rows) {
-  const double more = (several - one) / static_cast<double>(kCostRows - 1);
-  return one + std::max(0.0, more) * static_cast<double>(rows - 1);
+// A step of `rows` sequences' rows, from what one row and kCostRows cost. The first rows wait for
+// the same weights; those after them cost at least what a row of many does, which waits for none.
+double at_rows(double one, double several, double of_many, std::size_t rows) {
+  const double more = std::max(0.0, (several - one) / static_cast<double>(kCostRows - 1));
+  const std::size_t few = std::min(rows, kCostRows);
+  return one + more * static_cast<double>(few - 1) +
+         std::max(more, of_many) * static_cast<double>(rows - few);
 }
 
 struct Used {
@@ -70,9 +73,12 @@ class Timing {
  private:
   double stage(std::size_t i, std::size_t rows) const {
     const LayerCost& cost = nodes_.costs[used_[i].node];
-    double us = static_cast<double>(used_[i].layers) * at_rows(cost.row_us, cost.rows_us, rows);
-    if (i + 1 == used_.size()) us += at_rows(cost.head_row_us, cost.head_rows_us, rows);
-    return us;
+    const double layer = at_rows(cost.row_us, cost.rows_us, cost.prompt_row_us, rows);
+    const double us = static_cast<double>(used_[i].layers) * layer;
+    if (i + 1 != used_.size()) return us;
+    // The logits' products are not measured for many rows: as many more as their weights are.
+    const double head_of_many = cost.prompt_row_us * cost.head_row_us / cost.row_us;
+    return us + at_rows(cost.head_row_us, cost.head_rows_us, head_of_many, rows);
   }
   const LinkCost& way(std::size_t i) const {  // into the i-th stage
     const std::size_t from = i == 0 ? nodes_.costs.size() : used_[i - 1].node;

@@ -6,6 +6,7 @@
 namespace troupe::net::sim {
 namespace {
 
+constexpr int kBackoffFirstMs = 50;
 constexpr int kBackoffLastMs = 2000;
 constexpr int kDroppedMax = 3;
 
@@ -31,7 +32,12 @@ Dial* Core::find(const Way& way, std::uint64_t number) {
 void Core::dial(const PublicKey& peer, const Endpoint& endpoint, Channel channel,
                 const std::optional<KeyPair>& as) {
   const Way way{peer, channel};
-  if (dials.contains(way)) return;
+  if (const auto known = dials.find(way); known != dials.end()) {
+    known->second.backoff_ms = kBackoffFirstMs;
+    if (!known->second.paused) return;
+    try_later(way, known->second, network.latency());
+    return;
+  }
   Dial made;
   const std::uint64_t number = made.number = ++dials_made;
   made.endpoint = endpoint;
@@ -40,6 +46,19 @@ void Core::dial(const PublicKey& peer, const Endpoint& endpoint, Channel channel
   network.at(network.now_us_ + network.latency(), host, [self = weak_from_this(), way, number] {
     if (const auto core = self.lock()) core->attempt(way, number);
   });
+}
+
+void Core::try_later(const Way& way, Dial& dial, std::int64_t pause_us) {
+  dial.paused = true;
+  network.at(network.now_us_ + pause_us, host,
+             [self = weak_from_this(), way, number = dial.number, pause = ++dial.pauses] {
+               const auto core = self.lock();
+               Dial* const now = core ? core->find(way, number) : nullptr;
+               // Unless somebody hurried since.
+               if (now == nullptr || !now->paused || now->pauses != pause) return;
+               now->paused = false;
+               core->attempt(way, number);
+             });
 }
 
 void Core::attempt(const Way& way, std::uint64_t number) {
@@ -97,7 +116,7 @@ void Core::connected(const Way& way, std::uint64_t number, const ConnectionPtr& 
   }
   dial->connection = connection;
   dial->first = false;
-  dial->backoff_ms = 50;
+  dial->backoff_ms = kBackoffFirstMs;
   dial->dropped = 0;
   for (OutFrame& frame : std::exchange(dial->waiting, {})) put(connection, 0, std::move(frame));
   if (handlers.on_connected) handlers.on_connected(way.first, way.second);
@@ -115,12 +134,8 @@ void Core::lost(const Way& way, std::uint64_t number, const Status& why, bool fi
   } else {
     const std::int64_t pause_us = dial->backoff_ms * 1000;
     dial->backoff_ms = std::min(2 * dial->backoff_ms, kBackoffLastMs);
-    network.at(
-        network.now_us_ + pause_us +
-            static_cast<std::int64_t>(network.draw(static_cast<std::uint64_t>(pause_us / 4 + 1))),
-        host, [self = weak_from_this(), way, number] {
-          if (const auto core = self.lock()) core->attempt(way, number);
-        });
+    const auto jitter = network.draw(static_cast<std::uint64_t>(pause_us / 4 + 1));
+    try_later(way, *dial, pause_us + static_cast<std::int64_t>(jitter));
   }
   if (handlers.on_disconnected) handlers.on_disconnected(way.first, way.second, why);
 }

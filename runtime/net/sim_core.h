@@ -53,6 +53,8 @@ struct Dial {
   bool first = true;         // the first attempt: frames wait for it
   std::vector<OutFrame> waiting;
   int backoff_ms = 50, dropped = 0;
+  bool paused = false;  // until the next attempt
+  std::uint64_t pauses = 0;
 };
 
 struct Core : std::enable_shared_from_this<Core> {
@@ -70,6 +72,7 @@ struct Core : std::enable_shared_from_this<Core> {
   void closed(const ConnectionPtr& connection, int end, const Status& why);
 
   using Way = std::pair<PublicKey, Channel>;
+  void try_later(const Way& way, Dial& dial, std::int64_t pause_us);
   void attempt(const Way& way, std::uint64_t number);
   void connected(const Way& way, std::uint64_t number, const ConnectionPtr& connection);
   void lost(const Way& way, std::uint64_t number, const Status& why, bool final = false);

@@ -111,7 +111,8 @@ class Transport {
   virtual void revoke(const PublicKey& key) = 0;
   // Dials one channel of a listening peer, whose public key must be `peer`. With `as`, uses that
   // key pair instead of our identity (enrolment). Reconnects with back-off until disconnect(),
-  // except after a refusal. Dialling what is dialled already does nothing.
+  // except after a refusal. Dialling what is dialled already ends the pause before its next
+  // attempt, and does nothing else.
   virtual void dial(const PublicKey& peer, const Endpoint& endpoint, Channel channel,
                     const std::optional<KeyPair>& as = std::nullopt) = 0;
   // Closes what we dialled of the peer; no handler hears of it. Frames that wait are dropped, also

@@ -38,6 +38,10 @@ struct SendCommand {
 struct DialCommand {
   DialOrder order;
 };
+struct HurryCommand {
+  PublicKey peer;
+  Channel channel;
+};
 struct DisconnectCommand {
   PublicKey peer;
 };
@@ -47,8 +51,8 @@ struct RevokeCommand {
 struct ClusterCommand {
   std::uint64_t cluster;
 };
-using Command =
-    std::variant<SendCommand, DialCommand, DisconnectCommand, RevokeCommand, ClusterCommand>;
+using Command = std::variant<SendCommand, DialCommand, HurryCommand, DisconnectCommand,
+                             RevokeCommand, ClusterCommand>;
 
 // One row of numbers a channel for all receivers: a receiver may know us under several of its own
 // keys (the one that enrolled, then its own), and must not see a number twice. It sees gaps.
@@ -103,7 +107,7 @@ class ZmqTransport final : public Transport {
             const std::optional<KeyPair>& as) override {
     const std::uint64_t number = ++dial_numbers_;
     OutletPtr outlet = shared_.directory.begin_dial(peer, channel, number);
-    if (!outlet) return;
+    if (!outlet) return inbox_.push(HurryCommand{peer, channel});
     inbox_.push(DialCommand{{number, peer, endpoint, channel, as.value_or(shared_.options.identity),
                              std::move(outlet)}});
   }
@@ -293,6 +297,12 @@ class ZmqTransport final : public Transport {
 
   void apply(DialCommand& command) {
     dials_.push_back(std::make_unique<Dial>(shared_, std::move(command.order)));
+  }
+
+  void apply(HurryCommand& command) {
+    for (auto& dial : dials_) {
+      if (dial->peer() == command.peer && dial->channel() == command.channel) dial->hurry();
+    }
   }
 
   void apply(DisconnectCommand& command) {

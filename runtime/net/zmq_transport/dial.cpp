@@ -75,6 +75,11 @@ bool Dial::work(std::int64_t now_us) {
   return any;
 }
 
+void Dial::hurry() {
+  backoff_ms_ = kBackoffFirstMs;
+  if (state_ == State::kWaiting) due_us_ = 0;
+}
+
 void Dial::start(std::int64_t now_us) {
   state_ = State::kResolving;
   due_us_ = now_us + std::int64_t{shared_.options.handshake_timeout_ms} * 1000;

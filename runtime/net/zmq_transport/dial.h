@@ -39,6 +39,8 @@ class Dial {
   // When work() is due even if nothing happens; absent: never.
   std::optional<std::int64_t> due_us() const;
   void enqueue() { send_now_ = true; }
+  // Somebody needs it now: the pause between two attempts is over.
+  void hurry();
   // Sends what waits, from whichever thread holds the transport's lock. True when the transport's
   // own thread is to look: frames are left, or something has arrived.
   bool send_at_once();
