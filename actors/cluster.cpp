@@ -146,8 +146,15 @@ Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
   auto future = setup->finished.get_future();
   const auto sink = impl.host->system().spawn(sink_behavior, setup);
   caf::anon_send(impl.service, actors::submit_atom::value, actors::SubmitPtr(submit), sink);
-  const auto patience = std::chrono::milliseconds(submit->deadline_ms) + 5s;
-  if (future.wait_for(patience) != std::future_status::ready) {
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(submit->deadline_ms) + 5s;
+  bool stopped = false;
+  while (future.wait_for(50ms) != std::future_status::ready) {
+    if (!stopped && asked.model.stop_asked && asked.model.stop_asked()) {
+      stopped = true;
+      caf::anon_send(impl.service, actors::cancel_atom::value, submit->request);
+    }
+    if (std::chrono::steady_clock::now() < until) continue;
     caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
     return Status(Code::kDeadlineExceeded,
                   "the cluster did not end the request within its "

@@ -60,6 +60,9 @@ struct GenerateRequest {
   // model fits several times, and make none.
   bool no_replicas = false;
   int deadline_ms = 0;  // of the whole call; 0: ten minutes
+  // Asked a few times a second while the answer is awaited, on the calling thread: true ends it,
+  // also before its first token. May be empty.
+  std::function<bool()> stop_asked = {};
 };
 
 struct TokenEvent {

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 
@@ -215,3 +216,27 @@ def test_the_object_is_the_last_thing_on_stdout(alone):
     outcome = alone.troupe("run", harness.MODEL, "hi", "-n", 2, "--json")
     assert json.loads(outcome.out)["finish_reason"] == "length"
     assert outcome.out.count("\n") == 1
+
+
+def test_interrupted_before_its_first_token(tmp_path):
+    """An answer whose turn has not come ends at once, too."""
+    cluster = harness.Cluster(tmp_path, 1)
+    try:
+        words = ("run", harness.MODEL, "--raw", "--cluster", cluster.head.address)
+        cluster.place.troupe(*words, "Hi", "-n", 1)
+        ids = [100 + 7 * i % 40000 for i in range(6000)]
+        long = [cluster.place.spawn(*words, *harness.ids_flag(ids[i:]), "-n", 1,
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                for i in range(8)]
+        time.sleep(1)
+        asked = cluster.place.spawn(*words, "Hi", "-n", 4, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE)
+        time.sleep(0.5)
+        began = time.monotonic()
+        asked.send_signal(signal.SIGINT)
+        out, err = asked.communicate(timeout=20)
+        assert any(process.poll() is None for process in long), "there was no queue"
+        assert asked.returncode == 130 and time.monotonic() - began < 2, err
+        assert out.strip() == b"", "its turn had come"
+    finally:
+        cluster.close()

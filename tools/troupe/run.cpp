@@ -176,8 +176,10 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
     logprobs.push_back(event.logprobs);
     return options.common.json ? watch.count() == 0 : show_token(event, watch);
   };
+  GenerateRequest request = options.request;
+  request.stop_asked = [&watch] { return watch.count() > 0; };
   Result<GenerateResult> result = options.resume.empty()
-                                      ? cluster.generate(options.request, on_token)
+                                      ? cluster.generate(request, on_token)
                                       : cluster.resume(options.resume, options.from, on_token);
   GenerateResult answer;
   if (result) {
