@@ -245,12 +245,17 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
   deployment.kv = kv;
   deployment.sources = std::move(sources);
   TROUPE_ASSIGN_OR_RETURN(deployment.stages, share_out(workers, deployment, ranges));
+  const std::uint64_t id = add(std::move(deployment));
+  remember_order(deployments_.at(id));
+  return id;
+}
+
+std::uint64_t ClusterState::add(Deployment deployment) {
   deployment.stages_wanted = deployment.stages.size();
-  remember_order(deployment);
   deployment.id = deployment.epoch = next_epoch_++;
-  const std::uint64_t epoch = deployment.epoch;
-  deployments_.emplace(epoch, std::move(deployment));
-  return epoch;
+  const std::uint64_t id = deployment.id;
+  deployments_.emplace(id, std::move(deployment));
+  return id;
 }
 
 Result<std::vector<StagePlan>> ClusterState::places(const Deployment& deployment,
@@ -407,11 +412,7 @@ Result<std::uint64_t> ClusterState::plan_replica(std::uint64_t id) {
   replica.kv = eldest.kv;
   replica.sources = eldest.sources;
   TROUPE_ASSIGN_OR_RETURN(replica.stages, share_out(workers, replica, replica.asked));
-  replica.stages_wanted = replica.stages.size();
-  replica.id = replica.epoch = next_epoch_++;
-  const std::uint64_t epoch = replica.epoch;
-  deployments_.emplace(epoch, std::move(replica));
-  return epoch;
+  return add(std::move(replica));
 }
 
 std::vector<double> ClusterState::speeds(const std::vector<std::uint64_t>& ids) const {

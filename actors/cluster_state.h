@@ -217,6 +217,8 @@ class ClusterState {
   std::string unique_name(const std::string& wished, const net::PublicKey& key) const;
   using Workers = std::vector<const NodeRecord*>;
   Workers usable(const std::set<net::PublicKey>& unfit) const;
+  // A deployment with its stages: gives it an id, which is its first epoch.
+  std::uint64_t add(Deployment deployment);
   // The unfit, and the nodes of its other replicas.
   std::set<net::PublicKey> apart(const Deployment& deployment) const;
   void in_remembered_order(Workers& workers, const std::string& model,
