@@ -157,7 +157,7 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
 
 std::vector<EngineEvent> EngineState::cancel(std::uint64_t request, std::int64_t now_us) {
   std::vector<EngineEvent> events;
-  end(request, "stop", Status::ok(), now_us, &events);
+  end(request, "cancelled", Status::ok(), now_us, &events);
   return events;
 }
 

@@ -84,7 +84,7 @@ class EngineState {
   // answer that has ended already), kResourceExhausted (too many requests; one that may take more
   // positions than there is memory for).
   Status admit(EngineRequest request, std::int64_t now_us);
-  // Ends a request whose asker went away or said stop.
+  // Ends a request whose asker went away or wants no more of it: it is "cancelled".
   std::vector<EngineEvent> cancel(std::uint64_t request, std::int64_t now_us);
   // The next step, while there is a credit and something to do.
   std::optional<PlannedStep> next_step();

@@ -74,8 +74,9 @@ struct TokenEvent {
   std::vector<model::TokenLogprob> logprobs = {};
 };
 // Called on a thread of the library, one token after the other, never two at once for one call.
-// Return false to cancel: the call then ends with finish_reason "stop". Must not call back into the
-// Cluster from here and should be quick: it holds back this request, no other.
+// Return false to cancel: the call then ends with finish_reason "cancelled", unless that token
+// was its last. Must not call back into the Cluster from here and should be quick: it holds back
+// this request, no other.
 using TokenCallback = std::function<bool(const TokenEvent&)>;
 
 struct StageReport {
@@ -108,7 +109,7 @@ struct GenerateResult {
   std::string text;                       // without the end token's markup
   std::vector<model::TokenId> token_ids;  // with the end token
   std::vector<model::TokenId> prompt_token_ids;
-  std::string finish_reason;  // "stop", "length" or "error"
+  std::string finish_reason;  // "stop", "length", "cancelled" (by the caller) or "error"
   // When finish_reason is "error": what happened and what to do; the fields above hold what was
   // generated until then.
   Status error;

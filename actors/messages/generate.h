@@ -121,7 +121,7 @@ struct Tokens {
 };
 struct Finished {
   std::uint64_t request = 0;
-  std::string finish_reason;  // stop, length, error
+  std::string finish_reason;  // stop, length, cancelled, error
   std::uint8_t code = 0;      // troupe::Code when "error"
   std::string error;
   std::string text;  // the whole answer; the tokens' texts joined are a prefix of it

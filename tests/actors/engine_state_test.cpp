@@ -251,7 +251,7 @@ TEST_CASE("engine: failure, cancelling and deadlines end requests and free their
   REQUIRE(state.admit(request(3, 3, 10), 0).is_ok());
   events = state.cancel(3, 700);
   REQUIRE(events.size() == 1);
-  CHECK(events[0].finished->finish_reason == "stop");
+  CHECK(events[0].finished->finish_reason == "cancelled");
   REQUIRE(state.admit(request(4, 3, 10), 0).is_ok());
   events = state.fail_all(Status(Code::kUnavailable, "a node is gone"), 800);
   REQUIRE(events.size() == 1);

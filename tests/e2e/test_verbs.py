@@ -240,3 +240,25 @@ def test_interrupted_before_its_first_token(tmp_path):
         assert out.strip() == b"", "its turn had come"
     finally:
         cluster.close()
+
+
+@pytest.mark.parametrize("where", ["none", "three"])
+def test_interrupted_in_the_middle(three, where):
+    """What was written until then, and that it was cancelled: no end of the model's own."""
+    ends = ("--logit-bias", "0=-100", "--logit-bias", "2=-100")  # it writes none of them
+    asked = three.place.spawn("run", harness.MODEL, "Once", "--raw", "-n", 8000, "--json", "-vv",
+                              *ends, "--cluster", three.head.address if where == "three" else where,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if where == "three":
+        deadline = time.monotonic() + 60
+        while not any(one["running"] for one in three.status()["deployments"]):
+            assert time.monotonic() < deadline
+    else:
+        assert any(b"accepted: " in line for line in asked.stderr)
+    time.sleep(1)
+    asked.send_signal(signal.SIGINT)
+    out, err = asked.communicate(timeout=20)
+    assert asked.returncode == 130, err
+    answer = json.loads(out)
+    assert answer["finish_reason"] == "cancelled" and "error" not in answer
+    assert 0 < len(answer["token_ids"]) < 8000 and answer["text"]

@@ -369,8 +369,9 @@ Action add_run(CLI::App& app) {
       "--json prints "
       "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"prompt_tok_s\",\n"
       "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}; finish_reason is stop, "
-      "length or\n"
-      "error (then with \"error\", and exit status 1). With --logprobs also \"logprobs\": for each "
+      "length,\n"
+      "cancelled (by Ctrl-C) or error (then with \"error\", and exit status 1). With --logprobs "
+      "also \"logprobs\": for each "
       "token\n"
       "{\"id\",\"logprob\",\"top\":[{\"id\",\"logprob\"}]}, of the model's own distribution.");
   return [options, prompt, ids] {
