@@ -103,8 +103,14 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
   }
 }
 
-Status write_file_atomically(const std::filesystem::path& wished, std::string_view content,
-                             unsigned mode) {
+namespace {
+
+// Where a new file is made, and what it then becomes.
+struct Replacement {
+  std::filesystem::path temporary, path;
+};
+
+Result<Replacement> replacement_of(const std::filesystem::path& wished) {
   static std::atomic<unsigned> counter{0};
   // The new file takes the place of the old one: of what a link leads to, never of a device.
   std::error_code none;
@@ -120,6 +126,23 @@ Status write_file_atomically(const std::filesystem::path& wished, std::string_vi
   }
   std::filesystem::path temporary = path;
   temporary += ".tmp." + std::to_string(::getpid()) + "." + std::to_string(counter++);
+  return Replacement{std::move(temporary), path};
+}
+
+}  // namespace
+
+Status check_writable(const std::filesystem::path& wished) {
+  TROUPE_ASSIGN_OR_RETURN(const Replacement file, replacement_of(wished));
+  Descriptor fd(::open(file.temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (fd.get() < 0) return system_error("write", file.path, errno);
+  ::unlink(file.temporary.c_str());
+  return Status::ok();
+}
+
+Status write_file_atomically(const std::filesystem::path& wished, std::string_view content,
+                             unsigned mode) {
+  TROUPE_ASSIGN_OR_RETURN(const Replacement file, replacement_of(wished));
+  const auto& [temporary, path] = file;
   int error = 0;
   {
     Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));

@@ -47,6 +47,10 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
 Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
                              unsigned mode = 0644);
 
+// Whether write_file_atomically could put a file there now, without doing so; its errors, but for a
+// disk that is full.
+Status check_writable(const std::filesystem::path& path);
+
 // An exclusive advisory lock (flock) on a file that is created when absent; released at
 // destruction and when the process dies.
 class FileLock {

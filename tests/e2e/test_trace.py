@@ -1,6 +1,9 @@
 """`troupe run --trace`: where the time of one request went; and its id in every daemon's log."""
 import json
 import re
+import signal
+import subprocess
+import time
 
 import pytest
 
@@ -120,8 +123,27 @@ def test_a_trace_that_cannot_be(place, tmp_path):
     check(place.troupe("run", "--resume", "ab", "--trace", tmp_path / "t.json"), 2, "--trace")
 
 
+@pytest.mark.no_model
 def test_a_trace_that_cannot_be_written(place, tmp_path):
-    outcome = place.troupe("run", harness.MODEL, "Hi", "--raw", "-n", 2, "--trace",
-                           tmp_path / "absent" / "t.json")
-    assert outcome.status == 1 and "absent" in outcome.err, str(outcome)
-    assert outcome.out.strip()
+    """Said before anything is asked: the model is not even looked for."""
+    for path, why in ((tmp_path / "absent" / "t.json", "No such file"), (tmp_path, "folder"),
+                      ("/proc/t.json", "/proc/t.json")):
+        outcome = place.troupe("run", "none-such", "Hi", "--trace", path)
+        check(outcome, 2, "--trace", str(path), why)
+        assert "none-such" not in outcome.err and outcome.out == ""
+
+
+def test_a_trace_of_what_failed(place, tmp_path):
+    """What failed before its first token has none, and that is said; what was cut off has one."""
+    path = tmp_path / "t.json"
+    refused = place.troupe("run", harness.MODEL, "--prompt-ids", "99999999", "--trace", path)
+    assert refused.status == 2 and f"nothing was written to {path}" in refused.err, str(refused)
+    assert not path.exists()
+    process = place.spawn(*WORDS[:-1], 8000, "-vv", "--trace", path, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE)
+    assert any(b"accepted: " in line for line in process.stderr)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and str(path).encode() in err, err
+    assert len(events_of(path)) > 8

@@ -79,6 +79,23 @@ TEST_CASE("file: a reader never sees a mix of two writes", "[file]") {
   writer.join();
 }
 
+TEST_CASE("file: whether it can be written is known without writing", "[file]") {
+  TemporaryFolder folder;
+  const auto path = folder.path / "a";
+  CHECK(check_writable(path).is_ok());
+  CHECK(std::filesystem::is_empty(folder.path));
+  REQUIRE(write_file_atomically(path, "kept").is_ok());
+  CHECK(check_writable(path).is_ok());
+  CHECK(*read_file(path, 100) == "kept");
+  const auto absent = folder.path / "absent" / "a";
+  CHECK(check_writable(absent).code() == Code::kNotFound);
+  CHECK(check_writable(absent).message() ==
+        "cannot write " + absent.string() + ": No such file or directory");
+  CHECK(check_writable(path / "b").code() == Code::kNotFound);
+  CHECK(check_writable(folder.path).code() == Code::kInvalidArgument);
+  CHECK(check_writable("/dev/null").code() == Code::kInvalidArgument);
+}
+
 TEST_CASE("file: mappings", "[file]") {
   TemporaryFolder folder;
   const auto path = folder.path / "a";

@@ -70,6 +70,11 @@ Status fill_request(Options& options) {
   if (request.trace && !options.has_prompt && !options.has_ids) {
     return {Code::kInvalidArgument, "--trace is of one answer, not of a chat: give the prompt"};
   }
+  if (request.trace) {
+    // Known before the answer is paid for.
+    const Status writable = check_writable(options.trace);
+    if (!writable) return {Code::kInvalidArgument, "--trace: " + writable.message()};
+  }
   TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
   if (!options.layers.empty()) {
     TROUPE_ASSIGN_OR_RETURN(request.layers, model::parse_layer_ranges(options.layers));
@@ -160,9 +165,14 @@ void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   }
 }
 
-// Where the time went, for chrome://tracing.
+// Where the time went, for chrome://tracing. There is none of what failed before its first token.
 Status write_trace(const Options& options, const GenerateResult& answer) {
-  if (options.trace.empty() || !answer.trace) return Status::ok();
+  if (options.trace.empty()) return Status::ok();
+  if (!answer.trace) {
+    say("nothing was written to " + options.trace +
+        ": the request failed before the cluster could tell where its time went");
+    return Status::ok();
+  }
   TROUPE_RETURN_IF_ERROR(write_file_atomically(
       options.trace, chrome_trace(*answer.trace, "troupe run " + options.model) + "\n", 0644));
   say("the trace of request " + std::to_string(answer.trace->request) + " is in " + options.trace +
