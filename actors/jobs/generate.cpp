@@ -1,3 +1,4 @@
+#include <optional>
 #include <set>
 
 #include <nlohmann/json.hpp>
@@ -153,13 +154,14 @@ Result<GenerateSpec> parse_generate_spec(const std::string& text) {
   GenerateSpec spec;
   Submit& base = spec.base;
   model::SamplingParams& sampling = base.sampling;
-  std::string name, layers, kv;
+  std::string name, layers, kv, activations;
   base.max_tokens = 256;
   Reader reader(object);
   reader.text("model", &spec.open.model);
   reader.text("model_name", &name);
   reader.text("layers", &layers);
   reader.text("kv", &kv);
+  reader.text("activations", &activations);
   reader.whole("max_tokens", 1, kTokensMax, &base.max_tokens);
   reader.flag("raw", &base.raw);
   reader.text("system", &base.system);
@@ -181,7 +183,12 @@ Result<GenerateSpec> parse_generate_spec(const std::string& text) {
     return Status(Code::kInvalidArgument, "\"model\" is missing: say which model is to answer");
   }
   if (!kv.empty() && kv != "f16" && kv != "f32") return wrong("kv", kv, "\"f16\" or \"f32\"");
-  if (!kv.empty()) spec.open.kv = kv == "f16" ? 1 : 2;
+  if (!activations.empty() && activations != "f16" && activations != "f32") {
+    return wrong("activations", activations, "\"f16\" or \"f32\"");
+  }
+  std::optional<kernels::KvType> kv_type;
+  if (!kv.empty()) kv_type = kv == "f16" ? kernels::KvType::kF16 : kernels::KvType::kF32;
+  spec.open.kv = kv_code(kv_type, activations == "f16");
   if (!layers.empty()) {
     TROUPE_ASSIGN_OR_RETURN(const auto ranges, model::parse_layer_ranges(layers));
     for (const model::LayerRange& range : ranges) {

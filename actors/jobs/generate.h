@@ -10,9 +10,9 @@
 // and a line ask for, and how an answer is written down. The client checks with it before it hands
 // a job in, the head runs jobs with it. actors/jobs/run_generate.cpp does the running.
 //
-//   specification  {"model": sha256 of the model, "model_name"?, "layers"?, "kv"?, "max_tokens"?,
-//                  "raw"?, "system"?, "stop"?: [text], "context"?, and the sampling parameters by
-//                  the names that `troupe run` has, "_" for "-"}
+//   specification  {"model": sha256 of the model, "model_name"?, "layers"?, "kv"?, "activations"?,
+//                  "max_tokens"?, "raw"?, "system"?, "stop"?: [text], "context"?, and the sampling
+//                  parameters by the names that `troupe run` has, "_" for "-"}
 //   line           {"prompt": text} or {"messages": [{"role","content"}]} or {"prompt_ids": [n]},
 //                  and of its own "id"?, "seed"?, "max_tokens"?
 //   result         {"index": of the line, "id"?, "text", "token_ids", "finish_reason"}, or

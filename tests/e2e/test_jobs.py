@@ -73,6 +73,24 @@ def test_answers_are_those_of_one_process(three, alone, tmp_path):
     assert "shard 0: 8 lines answered" in said
 
 
+def test_activations_are_those_of_run(three, tmp_path):
+    """Rounded hidden states, with the bits that `run --activations f16` has."""
+    lines = [{"prompt": prompt} for prompt in PROMPTS[:3]]
+    flags = ("--raw", "-n", 48, *DRAWN_FLAGS)
+    at = ("--cluster", three.head.address)
+    texts = {}
+    for form in ("f16", "f32"):
+        job = write_job(tmp_path / form, lines, activations=form, max_tokens=48, **DRAWN)
+        done = three.place.json("wait", three.place.json("submit", job, *at)["id"], *at)
+        texts[form] = [answer["token_ids"] for answer in answers_of(done["result"])]
+        for line, ids in zip(lines, texts[form]):
+            words = (line["prompt"], *flags, "--activations", form)
+            assert three.run(*words)["token_ids"] == ids
+            alone_too = three.place.json("run", harness.MODEL, *words, "--cluster", "none")
+            assert alone_too["token_ids"] == ids
+    assert texts["f16"] != texts["f32"], "this would show nothing"
+
+
 def test_a_line_that_cannot_be_answered_is_an_error_of_its_own(three, tmp_path):
     lines = [{"prompt": "Hello"}, {"prompt_ids": [1, 99999999], "id": 7}, {"prompt": "Goodbye"}]
     job = write_job(tmp_path / "job", lines, max_tokens=3)
@@ -122,6 +140,7 @@ def test_cancel(three, tmp_path):
     ({"temperature": -1}, None, "temperature is -1"),
     ({"seed": -1}, None, '"seed" is -1'),
     ({"kv": "f8"}, None, '"kv" is "f8", expected "f16" or "f32"'),
+    ({"activations": "f8"}, None, '"activations" is "f8", expected "f16" or "f32"'),
     ({"stop": "x"}, None, '"stop" is "x", expected a list of texts'),
     ({}, [], "it has no line with a prompt"),
     ({}, [{"prompt": "a"}, {"text": "b"}], 'prompt 2: "text" is no field'),

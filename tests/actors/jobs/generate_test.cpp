@@ -17,7 +17,7 @@ TEST_CASE("generate jobs: a specification is what `troupe run` takes, under the 
   CHECK(spec->open.model == "ab");
   CHECK(spec->open.layer_begins == std::vector<std::uint32_t>{0, 10});
   CHECK(spec->open.layer_ends == std::vector<std::uint32_t>{10, 30});
-  CHECK(spec->open.kv == 2);
+  CHECK(spec->open.kv == kv_code(kernels::KvType::kF32));
   const Submit& base = spec->base;
   CHECK((base.raw && base.max_tokens == 7 && base.context == 99));
   CHECK(base.stop == std::vector<std::string>{"x"});
@@ -32,6 +32,21 @@ TEST_CASE("generate jobs: a specification is what `troupe run` takes, under the 
   CHECK((line->submit.sampling.seed == 3 && line->submit.max_tokens == 9));
   CHECK(line->submit.sampling.temperature == 0.5f);
   CHECK(line->submit.messages.size() == 1);
+}
+
+TEST_CASE("generate jobs: keys, values and activations have the types of `troupe run`") {
+  const auto code = [](const std::string& fields) {
+    const auto spec = parse_generate_spec(R"({"model":"ab")" + fields + "}");
+    REQUIRE(spec);
+    return spec->open.kv;
+  };
+  const auto f16 = kernels::KvType::kF16;
+  CHECK(code("") == kv_code(std::nullopt, false));
+  CHECK(code(R"(,"activations":"f32")") == kv_code(std::nullopt, false));
+  CHECK(code(R"(,"activations":"f16")") == kv_code(std::nullopt, true));
+  CHECK(code(R"(,"activations":"f16","kv":"f16")") == kv_code(f16, true));
+  CHECK(parse_generate_spec(R"({"model":"ab","activations":"bf16"})").message() ==
+        "\"activations\" is \"bf16\", expected \"f16\" or \"f32\"");
 }
 
 TEST_CASE("generate jobs: lines are packed into shards and come out in order") {
