@@ -68,6 +68,8 @@ def test_plan_of_one_process_and_what_it_refuses(alone, tmp_path):
     assert wrong.status == 2 and "missing" in wrong.err, str(wrong)
     wrong = alone.troupe("plan", harness.MODEL, "--nodes", "nobody")
     assert wrong.status == 1 and "'nobody'" in wrong.err, str(wrong)
+    wrong = alone.troupe("plan", harness.MODEL, "--nodes", "local,local")
+    assert wrong.status == 2 and "names 'local' more than once" in wrong.err, str(wrong)
     small = harness.Place(tmp_path)
     try:
         head = small.start("head", "--head", "--memory", "50MiB")

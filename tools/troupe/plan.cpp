@@ -1,8 +1,11 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/utf8.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>
@@ -96,10 +99,24 @@ void print_plan(const nlohmann::json& plan) {
   }
 }
 
+Status check_names(const std::vector<std::string>& nodes) {
+  const std::set<std::string> names(nodes.begin(), nodes.end());
+  for (const std::string& name : names) {
+    if (std::count(nodes.begin(), nodes.end(), name) == 1) continue;
+    return {Code::kInvalidArgument, "--nodes names " + model::in_quotes(name) +
+                                        " more than once; a node holds one range of layers, so "
+                                        "name each node once"};
+  }
+  return Status::ok();
+}
+
 int run(Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const std::string& home = options.common.home;
   const bool json = options.common.json;
+  if (const Status checked = check_names(options.request.nodes); !checked) {
+    return fail(checked, json);
+  }
   if (!options.layers.empty()) {
     auto layers = model::parse_layer_ranges(options.layers);
     if (!layers) return fail(layers.status(), json);
