@@ -113,6 +113,8 @@ struct GenerateResult {
   // When finish_reason is "error": what happened and what to do; the fields above hold what was
   // generated until then.
   Status error;
+  // 0: not known, as the rate of an answer of one token, or all of one that was cancelled before
+  // it.
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   std::vector<StageReport> nodes;
   // When the head was lost on the way: by this id, the answer can be resumed (Cluster::resume).

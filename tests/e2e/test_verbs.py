@@ -20,6 +20,16 @@ def test_run_prints_the_object(alone):
     assert answer["prompt_tok_s"] > 0 and answer["decode_tok_s"] > 0 and answer["ttft_ms"] > 0
 
 
+def test_one_token_has_no_rate(alone):
+    words = ("run", harness.MODEL, "The capital of France is", "--raw", "-n", 1)
+    answer = alone.json(*words)
+    assert answer["decode_tok_s"] is None
+    assert answer["prompt_tok_s"] > 0 and answer["ttft_ms"] > 0
+    said = alone.troupe(*words).err
+    assert re.search(r"5 tokens read at [0-9.]+ tokens/s, 1 written, the first after \d+ ms; ", said)
+    assert " 0.0" not in said
+
+
 def test_the_end_token_is_in_the_ids_and_not_in_the_text(alone):
     answer = alone.json("run", harness.MODEL, "Say hello.", "-n", 200)
     assert answer["finish_reason"] == "stop"

@@ -102,11 +102,14 @@ void say_summary(const GenerateResult& result) {
   for (const StageReport& stage : result.nodes) {
     stages += (stages.empty() ? "" : ", ") + ("layers " + stage.layers + " on " + stage.node);
   }
-  say(std::to_string(result.prompt_token_ids.size()) + " tokens read at " +
-      format_number(result.prompt_tok_s, 1) + " tokens/s, " +
-      std::to_string(result.token_ids.size()) + " written at " +
-      format_number(result.decode_tok_s, 1) + " tokens/s, the first after " +
-      format_number(result.ttft_ms, 0) + " ms; " + stages);
+  const auto rate = [](double tok_s) {
+    return tok_s > 0 ? " at " + format_number(tok_s, 1) + " tokens/s" : std::string();
+  };
+  std::string said = std::to_string(result.prompt_token_ids.size()) + " tokens read" +
+                     rate(result.prompt_tok_s) + ", " + std::to_string(result.token_ids.size()) +
+                     " written" + rate(result.decode_tok_s);
+  if (result.ttft_ms > 0) said += ", the first after " + format_number(result.ttft_ms, 0) + " ms";
+  say(said + "; " + stages);
 }
 
 void say_cut_off(const GenerateRequest& request, const GenerateResult& result) {

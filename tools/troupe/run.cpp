@@ -133,6 +133,10 @@ nlohmann::json logprobs_json(const std::vector<std::vector<model::TokenLogprob>>
   return out;
 }
 
+nlohmann::json known(double value) {
+  return value > 0 ? nlohmann::json(value) : nlohmann::json(nullptr);
+}
+
 nlohmann::json to_json(const GenerateResult& result) {
   nlohmann::json nodes = nlohmann::json::array();
   for (const StageReport& stage : result.nodes) {
@@ -142,9 +146,9 @@ nlohmann::json to_json(const GenerateResult& result) {
                            {"token_ids", result.token_ids},
                            {"prompt_token_ids", result.prompt_token_ids},
                            {"finish_reason", result.finish_reason},
-                           {"prompt_tok_s", result.prompt_tok_s},
-                           {"decode_tok_s", result.decode_tok_s},
-                           {"ttft_ms", result.ttft_ms},
+                           {"prompt_tok_s", known(result.prompt_tok_s)},
+                           {"decode_tok_s", known(result.decode_tok_s)},
+                           {"ttft_ms", known(result.ttft_ms)},
                            {"nodes", nodes}};
   if (!result.error) object["error"] = error_json(result.error);
   if (!result.stream.empty()) object["resume"] = result.stream;
@@ -380,7 +384,9 @@ Action add_run(CLI::App& app) {
       "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"prompt_tok_s\",\n"
       "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}; finish_reason is stop, "
       "length,\n"
-      "cancelled (by Ctrl-C) or error (then with \"error\", and exit status 1). With --logprobs "
+      "cancelled (by Ctrl-C) or error (then with \"error\", and exit status 1). A rate that is not "
+      "known,\n"
+      "such as that of one token, is null. With --logprobs "
       "also \"logprobs\": for each "
       "token\n"
       "{\"id\",\"logprob\",\"top\":[{\"id\",\"logprob\"}]}, of the model's own distribution.");
