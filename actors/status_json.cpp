@@ -59,12 +59,15 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
   }
   const auto alike = state.replicas(deployment);
   const auto replica = std::find(alike.begin(), alike.end(), deployment.id);
+  const auto kv_type = kv_type_of(deployment.kv);
   json out = {{"model", deployment.manifest.name},
               {"sha256", deployment.manifest.model},
               {"id", deployment.id},
               {"epoch", deployment.epoch},
               {"state", life_name(deployment.life)},
               {"replica", replica != alike.begin()},
+              {"kv", nullptr},  // null: as the model has it
+              {"activations", f16_activations_of(deployment.kv) ? "f16" : "f32"},
               {"stages", stages},
               {"busy", use.busy},
               {"running", use.running},
@@ -75,6 +78,7 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
               {"credits_in_use", use.credits_in_use},
               {"keep_alive_s", nullptr},  // null: for ever
               {"unload_in_s", nullptr}};  // null: not while it works, or never
+  if (kv_type) out["kv"] = *kv_type == kernels::KvType::kF16 ? "f16" : "f32";
   if (setup.keep_alive_us) out["keep_alive_s"] = *setup.keep_alive_us / 1'000'000;
   if (use.left_s) out["unload_in_s"] = *use.left_s;
   return out;

@@ -119,6 +119,21 @@ def test_unload(place):
     check(place.troupe("unload", "no-such-model", "--cluster", head.address), 1, "no-such-model")
 
 
+def test_deployments_of_one_model_are_told_apart(place):
+    """Only what is not as usual is said."""
+    head = place.start("head", "--head")
+    for flags, kv, activations, said in (
+            ((), None, "f32", ""), (("--kv", "f32"), "f32", "f32", " (kv f32)"),
+            (("--activations", "f16"), None, "f16", " (activations f16)"),
+            (("--kv", "f16", "--activations", "f16"), "f16", "f16", " (kv f16, activations f16)")):
+        ask(place, head, *flags)
+        [loaded] = deployments(place, head)
+        assert (loaded["kv"], loaded["activations"], loaded["replica"]) == (kv, activations, False)
+        for verb in ("ps", "status"):
+            out = place.troupe(verb, "--cluster", head.address).out
+            assert f"{loaded['model']}{said}  ready  0-29 on head" in out, out
+
+
 def test_unloading_what_is_in_use(place):
     head = place.start("head", "--head")
     ask(place, head)

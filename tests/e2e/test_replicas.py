@@ -54,6 +54,8 @@ def test_a_busy_model_gets_replicas(cluster, alone):
     assert [answer["token_ids"] for answer in got] == expected
     assert {answer["nodes"][0]["name"] for answer in got} == {"head", "node-1", "node-2"}
     assert [d["replica"] for d in deployments(cluster)] == [False, True, True]
+    names = cluster.place.troupe("ps", "--cluster", cluster.head.address).out
+    assert names.count(" (replica)  ready") == 2 and names.count("  ready") == 3, names
     stages = [stage for d in deployments(cluster) for stage in d["stages"]]
     assert len({stage["node"] for stage in stages}) == 3
     # All of them go together.

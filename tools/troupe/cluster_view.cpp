@@ -89,6 +89,17 @@ std::string stay_of(const nlohmann::json& deployment) {
   return keep != deployment.end() && keep->is_null() ? "forever" : "-";
 }
 
+std::string name_of(const nlohmann::json& deployment) {
+  std::string special = deployment.value("replica", false) ? "replica" : "";
+  const auto add = [&](const std::string& word) {
+    special += (special.empty() ? "" : ", ") + word;
+  };
+  const std::string kv = text_of(deployment, "kv");
+  if (!kv.empty()) add("kv " + kv);
+  if (text_of(deployment, "activations") == "f16") add("activations f16");
+  return text_of(deployment, "model") + (special.empty() ? "" : " (" + special + ")");
+}
+
 void print_nodes(const nlohmann::json& status) {
   std::vector<std::vector<std::string>> rows = {
       {"NAME", "ADDRESS", "STATE", "LAYERS", "WEIGHTS", "KV", "THREADS"}};
@@ -117,9 +128,8 @@ void print_deployments(const nlohmann::json& status) {
           (layers.empty() ? "" : ", ") + text_of(stage, "layers") + " on " + text_of(stage, "node");
       bytes += stage.value("weights_bytes", std::uint64_t{0});
     }
-    rows.push_back({text_of(deployment, "model"), text_of(deployment, "state"), layers,
-                    format_bytes(bytes), stay_of(deployment),
-                    text_of(deployment, "sha256").substr(0, 12)});
+    rows.push_back({name_of(deployment), text_of(deployment, "state"), layers, format_bytes(bytes),
+                    stay_of(deployment), text_of(deployment, "sha256").substr(0, 12)});
   }
   print_table(rows);
 }

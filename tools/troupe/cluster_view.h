@@ -27,6 +27,8 @@ Action add_view(CLI::App& app, View view);
 
 void print_nodes(const nlohmann::json& status);
 void print_deployments(const nlohmann::json& status);
+// The model, and in what a deployment differs from the usual: "smollm2-135m (replica, kv f32)".
+std::string name_of(const nlohmann::json& deployment);
 // How much longer a model stays loaded: "in use", "4m 10s", "forever", "-".
 std::string stay_of(const nlohmann::json& deployment);
 void print_counters(const nlohmann::json& status);

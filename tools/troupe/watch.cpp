@@ -130,7 +130,7 @@ std::string watch_text(const json& now, const json& before, double seconds) {
     const json old = same_in(list_of(before, "deployments"), "id", deployment);
     const std::uint64_t under_way = number(deployment, "running") + number(deployment, "queued");
     const std::uint64_t requests = number(deployment, "requests");
-    models.push_back({text_of(deployment, "model"), text_of(deployment, "state"),
+    models.push_back({name_of(deployment), text_of(deployment, "state"),
                       rate(deployment, old, "tokens", seconds), text_of(deployment, "running"),
                       text_of(deployment, "queued"),
                       std::to_string(requests - std::min(requests, under_way)),
