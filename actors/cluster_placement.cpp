@@ -365,6 +365,11 @@ void ClusterState::wait(std::uint64_t id, std::int64_t now_us) {
   Deployment& deployment = deployments_.at(id);
   if (deployment.life != DeploymentLife::kWaiting) deployment.waiting_since_us = now_us;
   deployment.life = DeploymentLife::kWaiting;
+  // Its layers are nowhere: of those that are left, too, the stages have ended.
+  for (StagePlan& stage : deployment.stages) {
+    stage.loaded = false;
+    stage.weights_bytes = 0;
+  }
 }
 
 std::vector<std::pair<std::uint64_t, bool>> ClusterState::waiting(std::int64_t now_us) const {

@@ -300,7 +300,10 @@ TEST_CASE("cluster: nobody left: waits, then gives up; memory counts") {
   CHECK(state.replace(id).code() == Code::kUnavailable);
   CHECK(layout(state, id) == "a:0-3 b:4-29");
   CHECK(state.waiting(0).empty());
+  Deployment& deployment = *state.find_id(id);
+  for (StagePlan& stage : deployment.stages) stage.weights_bytes = 7;
   state.wait(id, 1'000'000);
+  for (const StagePlan& stage : deployment.stages) CHECK(stage.weights_bytes == 0);
   state.wait(id, 9'000'000);  // waits already
   REQUIRE(state.waiting(9'000'000).size() == 1);
   CHECK_FALSE(state.waiting(9'000'000).front().second);
