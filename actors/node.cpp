@@ -81,15 +81,19 @@ void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
 
 NodeStats stats(const NodeShell& state, const Setup& setup) {
   NodeStats sum = state.past;
+  std::vector<const model::Stage*> loaded;
   for (const auto& [epoch, here] : state.stages) {
     // The weights of a retired one are counted where they go on.
-    if (here.stage && !here.retired) sum.weights_bytes += here.stage->weights_bytes();
+    if (here.stage && !here.retired) loaded.push_back(here.stage.get());
     if (!here.retired) sum.kv_bytes += here.counters->kv_bytes;
     sum.hidden_bytes_out += here.counters->hidden_bytes_out;
     sum.positions_out += here.counters->positions_out;
     sum.steps += here.counters->steps;
     sum.positions += here.counters->positions;
   }
+  // Beats are many, and as a rule there is one stage, which shares with nobody.
+  sum.weights_bytes +=
+      loaded.size() == 1 ? loaded[0]->weights_bytes() : model::weights_bytes(loaded);
   sum.bulk_bytes_in = *setup->bulk_bytes_in;
   sum.resident_bytes_max = resident_bytes_max();
   const LinkCounters counters = setup->link->counters();

@@ -268,6 +268,23 @@ Result<std::unique_ptr<Stage>> Stage::load(const TensorSource& source, const Mod
       std::make_unique<TransformerStage>(config, std::move(weights), device, kv_type, options));
 }
 
+std::uint64_t weights_bytes(std::span<const Stage* const> stages) {
+  std::uint64_t bytes = 0;
+  std::set<const std::byte*> seen;
+  const auto look = [&](const Weight& weight) {
+    const kernels::AlignedBuffer& data = weight.matrix.data;
+    if (data.bytes() != 0 && !seen.insert(data.data()).second) bytes -= data.bytes();
+  };
+  for (const Stage* stage : stages) {
+    bytes += stage->weights_bytes();
+    for (const auto& layer : stage->weights().layers) {
+      for (const Weight& weight : layer) look(weight);
+    }
+    for (const Weight& weight : stage->weights().ends) look(weight);
+  }
+  return bytes;
+}
+
 kernels::KvType default_kv_type(const GgufHeader& header) {
   for (const TensorInfo& tensor : header.tensors)
     if (tensor.name.starts_with("blk.") && tensor.shape.size() == 2 &&

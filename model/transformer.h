@@ -85,6 +85,9 @@ class Stage {
   virtual Status forward(const StepInput& input, StepOutput* output) = 0;
 };
 
+// What the weights of these stages take together: a matrix that several of them share counts once.
+std::uint64_t weights_bytes(std::span<const Stage* const> stages);
+
 // f32 when every matrix of the model's layers is F32, else f16. The same for all stages of a model.
 kernels::KvType default_kv_type(const GgufHeader& header);
 

@@ -134,6 +134,35 @@ def test_deployments_of_one_model_are_told_apart(place):
             assert f"{loaded['model']}{said}  ready  0-29 on head" in out, out
 
 
+def test_bytes_are_those_that_are_there(place):
+    """Not those of a node that died, and once where two deployments share them."""
+    head = place.start("head", "--head", "--no-work")
+    node = place.start("node", "--join", head.join)
+    ask(place, head)
+    [loaded] = deployments(place, head)
+    weights = loaded["stages"][0]["weights_bytes"]
+    long = place.spawn("run", harness.MODEL, "Tell me a very long story.", "-n", 2000,
+                       "--temperature", "1.0", "--seed", 1, "--cluster", head.address,
+                       stdout=harness.subprocess.DEVNULL, stderr=harness.subprocess.DEVNULL)
+    wait_until(lambda: deployments(place, head)[0]["running"] == 1)
+    ask(place, head, "--kv", "f32")
+    assert [d["stages"][0]["weights_bytes"] for d in deployments(place, head)] == [weights] * 2
+
+    def of_node():
+        nodes = place.json("status", "--cluster", head.address)["nodes"]
+        return [entry["weights_bytes"] for entry in nodes if entry["name"] == "node"]
+
+    wait_until(lambda: weights <= of_node()[0] < 1.1 * weights, 5)
+    long.kill()
+    place.json("unload", harness.MODEL, "--force", "--cluster", head.address)
+    ask(place, head)
+    assert deployments(place, head)[0]["stages"][0]["weights_bytes"] == weights
+    node.kill()
+    wait_until(lambda: deployments(place, head)[0]["state"] == "waiting", 5)
+    assert deployments(place, head)[0]["stages"][0]["weights_bytes"] == 0
+    assert of_node() == [0]
+
+
 def test_unloading_what_is_in_use(place):
     head = place.start("head", "--head")
     ask(place, head)

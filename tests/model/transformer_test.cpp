@@ -165,6 +165,16 @@ TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {
                   [](const auto& tensor) { return !tensor.first.starts_with("blk.2."); });
     REQUIRE(try_load(model, *device).code() == Code::kNotFound);
     auto stages = load_split(model, {{0, 5}}, *device, shared);
+    // Its vectors (few bytes) are its own, its matrices are those of the siblings.
+    const Stage* const both[] = {shared.siblings[0].get(), shared.siblings[1].get()};
+    const Stage* const all[] = {both[0], stages[0].get(), both[1]};
+    const std::uint64_t apart = weights_bytes(both), whole = stages[0]->weights_bytes();
+    const bool counted_twice = tied;  // an embedding that the siblings have packed for themselves
+    const std::uint64_t embedding = 13 * quant::find(Type::kQ8_0)->packed_group_bytes(96);
+    REQUIRE(apart == both[0]->weights_bytes() + both[1]->weights_bytes());
+    REQUIRE(weights_bytes(all) >= whole + (counted_twice ? embedding : 0));
+    REQUIRE(weights_bytes(all) < apart + whole / 5 + whole / 50);
+    REQUIRE(weights_bytes({both, 1}) == both[0]->weights_bytes());
     shared.siblings.clear();  // what it shares stays
     REQUIRE(all_logits(stages, ids, 7) == expected);
   }
