@@ -205,11 +205,11 @@ Result<std::vector<StagePlan>> ClusterState::share_out(
     for (std::size_t i = 0; i < placed.size(); ++i) {
       const std::uint64_t wanted = need.of(placed[i]);
       if (wanted <= memories[i]) continue;
+      const model::MemoryTexts texts = model::memory_texts(wanted, memories[i]);
       return Status(Code::kResourceExhausted,
-                    "layers " + model::to_string(placed[i]) + " need " +
-                        model::memory_text(wanted) + " with their keys and values, and node " +
-                        workers[i]->name + " has " + model::memory_text(memories[i]) +
-                        " left: " + model::memory_text(wanted - memories[i]) +
+                    "layers " + model::to_string(placed[i]) + " need " + texts.needed + " with " +
+                        need.kv_text() + ", and node " + workers[i]->name + " has " + texts.there +
+                        " left: " + texts.missing +
                         " are missing; give it fewer layers (--layers) or more memory (--memory)");
     }
   }

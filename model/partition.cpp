@@ -80,16 +80,31 @@ std::uint64_t MemoryNeed::positions_in(LayerRange range, std::uint64_t memory) c
   return (memory - std::min(memory, weights)) / page * page_positions;
 }
 
-std::string memory_text(std::uint64_t bytes) {
+std::string MemoryNeed::kv_text() const {
+  if (pages == 0) return "keys and values";
+  return "keys and values of " + std::to_string(pages * page_positions) + " positions";
+}
+
+MemoryTexts memory_texts(std::uint64_t needed, std::uint64_t there) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  std::size_t unit = 0;
-  std::uint64_t scaled = bytes * 10;
-  while (scaled >= 10240 && unit + 1 < std::size(kUnits)) {
-    scaled = (scaled + 1023) / 1024;  // rounded up: what is missing is never said to be less
-    ++unit;
-  }
-  const std::string tenths = unit == 0 ? "" : "." + std::to_string(scaled % 10);
-  return std::to_string(scaled / 10) + tenths + " " + kUnits[unit];
+  const auto unit_of = [](std::uint64_t bytes) {
+    std::size_t unit = 0;
+    for (; bytes >= 1024 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
+    return unit;
+  };
+  // What is missing is what matters: a finer unit where it is little, but no long numbers.
+  std::size_t unit = unit_of(needed);
+  if (unit_of(needed - there) < unit) --unit;
+  const std::uint64_t scale = std::uint64_t{1} << 10 * unit;
+  const auto tenths = [&](std::uint64_t bytes, std::uint64_t up) {
+    return bytes / scale * 10 + (bytes % scale * 10 + up) / scale;
+  };
+  const auto text = [&](std::uint64_t value) {
+    const std::string fraction = unit == 0 ? "" : "." + std::to_string(value % 10);
+    return std::to_string(value / 10) + fraction + " " + kUnits[unit];
+  };
+  const std::uint64_t need = tenths(needed, scale - 1), have = tenths(there, 0);
+  return {text(need), text(have), text(need - have)};
 }
 
 namespace {
@@ -123,10 +138,17 @@ Status too_little_memory(const MemoryNeed& need, std::size_t layers,
   }
   const std::uint64_t rest = need.of({begin, layers});
   const std::uint64_t missing = rest - std::min(rest, memories.back());
+  // No layer is cut: of what is left there may be some that none can use.
+  const std::uint64_t used = all - missing;
+  const MemoryTexts texts = memory_texts(all, used);
+  const std::string left =
+      offered == used ? texts.there + " left" : texts.there + " left that whole layers can use";
+  const std::string nodes = memories.size() == 1
+                                ? "the node has "
+                                : "the " + std::to_string(memories.size()) + " nodes have ";
   return Status(Code::kResourceExhausted,
-                "the model needs " + memory_text(all) + " with its keys and values, and the " +
-                    std::to_string(memories.size()) + " nodes have " + memory_text(offered) +
-                    " left: " + memory_text(missing) +
+                "the model needs " + texts.needed + " with " + need.kv_text() + ", and " + nodes +
+                    left + ": " + texts.missing +
                     " are missing; add a node (troupe start --join), let one offer more "
                     "(--memory), or unload another model (troupe unload)");
 }

@@ -35,6 +35,8 @@ struct MemoryNeed {
   // Positions whose keys and values fit beside the weights of a range, in whole pages; 0: not
   // known.
   std::uint64_t positions_in(LayerRange range, std::uint64_t memory) const;
+  // "keys and values of 4096 positions", which of() counts.
+  std::string kv_text() const;
 };
 
 // As split_layers, but no node gets more than fits into its memory (bytes; same order as
@@ -46,7 +48,12 @@ Result<std::vector<LayerRange>> place_layers(const MemoryNeed& need, std::size_t
                                              std::span<const std::size_t> capacities,
                                              std::span<const std::uint64_t> memories);
 
-// "1.5 GiB", for messages about memory.
-std::string memory_text(std::uint64_t bytes);
+// What there is and what is missing of what is needed, for messages: "190.9 MiB", "50.0 MiB" and
+// "140.9 MiB", in one unit, and the last is the difference of the others as they are printed. Never
+// less than is missing. `there` is less than `needed`.
+struct MemoryTexts {
+  std::string needed, there, missing;
+};
+MemoryTexts memory_texts(std::uint64_t needed, std::uint64_t there);
 
 }  // namespace troupe::model

@@ -1,4 +1,6 @@
 """`troupe plan`: which layers go where, measured and predicted before any lies there."""
+import re
+
 import harness
 
 PROMPT = "The capital of France is"
@@ -74,6 +76,17 @@ def test_plan_of_one_process_and_what_it_refuses(alone, tmp_path):
     try:
         head = small.start("head", "--head", "--memory", "50MiB")
         outcome = small.troupe("plan", harness.MODEL, "--cluster", head.address)
-        assert outcome.status == 1 and "are missing" in outcome.err, str(outcome)
+        assert outcome.status == 1, str(outcome)
+        # What is said adds up, and says for which context it was counted.
+        said = re.search(r"needs ([\d.]+) MiB with keys and values of 4096 positions, and the node "
+                         r"has ([\d.]+) MiB left: ([\d.]+) MiB are missing", outcome.err)
+        needed, there, missing = (round(10 * float(number)) for number in said.groups())
+        assert there == 500 and needed - there == missing > 0, str(outcome)
+        forced = small.troupe("run", harness.MODEL, "hi", "--layers", "0-29", "--cluster",
+                              head.address)
+        said = re.search(r"layers 0-29 need ([\d.]+) MiB with keys and values of \d+ positions, and "
+                         r"node head has ([\d.]+) MiB left: ([\d.]+) MiB are missing", forced.err)
+        needed, there, missing = (round(10 * float(number)) for number in said.groups())
+        assert there == 500 and needed - there == missing > 0, str(forced)
     finally:
         small.close()

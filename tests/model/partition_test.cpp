@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include <catch2/catch.hpp>
@@ -157,6 +158,50 @@ TEST_CASE("what is missing is what one more node would have to bring") {
   const MemoryNeed need = need_of({1024, 1024, 1024, 1024});
   const auto placed =
       place_layers(need, 4, std::vector<std::size_t>{1, 1}, std::vector<std::uint64_t>{1024, 1500});
-  REQUIRE_THAT(placed.message(), Contains("needs 4.0 KiB") && Contains("2 nodes have 2.5 KiB"));
-  REQUIRE_THAT(placed.message(), Contains("1.6 KiB are missing"));  // 3 * 1024 - 1500
+  REQUIRE_THAT(placed.message(), Contains("needs 4.0 KiB with keys and values, and"));
+  REQUIRE_THAT(placed.message(), Contains("the 2 nodes have 2.4 KiB left: 1.6 KiB are missing"));
+  // Of the first node's 1500 bytes a layer takes 1024; more of them would not help.
+  const auto wasted =
+      place_layers(need, 4, std::vector<std::size_t>{1, 1}, std::vector<std::uint64_t>{1500, 1500});
+  REQUIRE_THAT(wasted.message(), Contains("the 2 nodes have 2.4 KiB left that whole layers can "
+                                          "use: 1.6 KiB are missing"));
+  MemoryNeed known = need;
+  known.pages = 3;
+  known.page_positions = 64;
+  const auto one =
+      place_layers(known, 4, std::vector<std::size_t>{1}, std::vector<std::uint64_t>{1024});
+  REQUIRE_THAT(one.message(), Contains("with keys and values of 192 positions, and the node has"));
+}
+
+TEST_CASE("what is said of memory adds up") {
+  const auto texts = [](std::uint64_t needed, std::uint64_t there) {
+    const MemoryTexts said = memory_texts(needed, there);
+    return said.needed + " - " + said.there + " = " + said.missing;
+  };
+  const std::uint64_t kib = 1024, mib = kib << 10, gib = mib << 10;
+  CHECK(texts(700, 0) == "700 B - 0 B = 700 B");
+  CHECK(texts(2 * kib, 2 * kib - 1) == "2048 B - 2047 B = 1 B");
+  CHECK(texts(300 * mib, 40 * mib) == "300.0 MiB - 40.0 MiB = 260.0 MiB");
+  CHECK(texts(3 * gib, 2 * gib) == "3.0 GiB - 2.0 GiB = 1.0 GiB");
+  CHECK(texts(3 * gib, 3 * gib - 80 * mib) == "3072.0 MiB - 2992.0 MiB = 80.0 MiB");
+  // Up for what is needed, down for what is there.
+  CHECK(texts(3 * gib + 1, 3 * gib) == "3072.1 MiB - 3072.0 MiB = 0.1 MiB");
+  // As printed, for any numbers; and a node that offers what is said to be missing has enough.
+  std::uint64_t state = 1;
+  for (int i = 0; i < 20'000; ++i) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const std::uint64_t needed = (state >> 14 >> (state >> 9) % 44) + 1;
+    const std::uint64_t there = needed * ((state >> 3) % 1000) / 1000 % needed;
+    const MemoryTexts said = memory_texts(needed, there);
+    INFO(needed << " and " << there << ": " << texts(needed, there));
+    const auto unit = [](const std::string& text) { return text.substr(text.find(' ')); };
+    REQUIRE((unit(said.needed) == unit(said.there) && unit(said.there) == unit(said.missing)));
+    const auto number = [](const std::string& text) { return std::llround(std::stod(text) * 10); };
+    REQUIRE(number(said.needed) - number(said.there) == number(said.missing));
+    const std::string units = "B  KiBMiBGiBTiBPiB";
+    const auto power = units.find(unit(said.missing).substr(1)) / 3;
+    const auto step = static_cast<long double>(std::uint64_t{1} << 10 * power) / 10;
+    REQUIRE(static_cast<long double>(number(said.missing)) * step >=
+            static_cast<long double>(needed - there));
+  }
 }
