@@ -200,7 +200,8 @@ TEST_CASE("cluster: layers go where there is memory, and what is short is said")
   const auto given = state.plan(manifest(), 10, {{0, 5}, {5, 10}}, {}, 0, need);
   REQUIRE(given.code() == Code::kResourceExhausted);
   CHECK(given.message().find("layers 0-4 need 5.0 MiB") != std::string::npos);
-  CHECK(given.message().find("node small has 0.0 MiB left: 5.0 MiB are missing") != std::string::npos);
+  CHECK(given.message().find("node small has 0.0 MiB left: 5.0 MiB are missing") !=
+        std::string::npos);
   // What is unloaded is free again.
   state.erase(*second);
   CHECK(state.plan(manifest(), 10, {}, {}, 0, need));
