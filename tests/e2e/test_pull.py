@@ -367,6 +367,7 @@ def test_a_password_is_used_and_not_shown(place, server, flags, content):
     assert {token for _, token in server.asked} == {basic}
     for words in (("run", "https://someone:se-cret@127.0.0.1:9/model.gguf", "hi"),
                   ("pull", "ftp://someone:se-cret@host/model.gguf"),
+                  ("pull", "https://someone:se-cret/se-cret@127.0.0.1:9/model.gguf"),
                   ("pull", "https://127.0.0.1:9/model.gguf", "--sha256", "http://a:se-cret@b")):
         outcome = place.troupe(*words)
         assert outcome.status != 0 and "***@" in outcome.err, str(outcome)

@@ -11,7 +11,12 @@ std::string without_secrets(std::string text) {
   constexpr std::string_view kScheme = "://", kMask = "***";
   for (std::size_t at = text.find(kScheme); at != text.npos; at = text.find(kScheme, at)) {
     at += kScheme.size();
-    const std::size_t end = std::min(text.find_first_of("/?# \t\n\"'", at), text.size());
+    std::size_t end = std::min(text.find_first_of("/?# \t\n\"'", at), text.size());
+    // A password may have one of these unescaped, which makes no address and must not be shown:
+    // behind a colon all counts up to the last '@'.
+    if (text.substr(at, end - at).find(':') != text.npos) {
+      end = std::min(text.find_first_of(" \t\n\"'", at), text.size());
+    }
     const std::size_t host = text.substr(0, end).rfind('@');
     if (host != text.npos && host >= at) text.replace(at, host - at, kMask);
   }

@@ -21,6 +21,8 @@ constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells have it
 constexpr int kExitTerminated = 143;   // 128 + SIGTERM
 
 // What is said may hold addresses of people: https://USER:PASSWORD@HOST -> https://***@HOST.
+// Of an address with a colon before its path all up to the last '@' goes, be it in the path: a
+// password may have a '/' that should have been escaped.
 std::string without_secrets(std::string text);
 // "troupe: TEXT" on stderr, without secrets. Any thread.
 void say(std::string_view text);
