@@ -230,9 +230,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   asked.model.model = "sha256:" + known.open.model;
   asked.model.kv_type = actors::kv_type_of(known.open.kv);
   asked.model.f16_activations = actors::f16_activations_of(known.open.kv);
-  for (std::size_t i = 0; i < known.open.layer_begins.size(); ++i) {
-    asked.model.layers.push_back({known.open.layer_begins[i], known.open.layer_ends.at(i)});
-  }
+  TROUPE_ASSIGN_OR_RETURN(asked.model.layers, actors::layer_ranges_of(known.open));
   asked.submit = known.submit;
   const auto progress = std::make_shared<Progress>();
   // What was told already needs no computing twice, as far as the journal has it.

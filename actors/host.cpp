@@ -234,10 +234,7 @@ Result<OpenModel> describe_model(model::Store& store, const std::string& model,
   } else {
     return path.status();
   }
-  for (const model::LayerRange& range : layers) {
-    open.layer_begins.push_back(static_cast<std::uint32_t>(range.begin));
-    open.layer_ends.push_back(static_cast<std::uint32_t>(range.end));
-  }
+  set_layer_ranges(layers, &open);
   return open;
 }
 

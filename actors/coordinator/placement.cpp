@@ -406,13 +406,9 @@ void open_model(Self self, const Setup& setup, OpenModel open, const net::Public
     held.push_back([=] { open_model(self, setup, open, from, reply, instead); });
     return;
   }
-  std::vector<model::LayerRange> ranges;
-  if (open.layer_begins.size() != open.layer_ends.size()) {
-    return refuse(Status(Code::kInvalidArgument, "the layer ranges are not pairs"));
-  }
-  for (std::size_t i = 0; i < open.layer_begins.size(); ++i) {
-    ranges.push_back({open.layer_begins[i], open.layer_ends[i]});
-  }
+  const auto asked = layer_ranges_of(open);
+  if (!asked) return refuse(asked.status());
+  const std::vector<model::LayerRange>& ranges = *asked;
   // A deployment that is there needs no file, but may need it when its layers must move.
   Deployment* found = instead ? nullptr : self->state.state->find(open.model, ranges, open.kv);
   if (found != nullptr) {

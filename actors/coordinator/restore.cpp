@@ -26,10 +26,7 @@ void write(const Setup& setup, JournalWork work) {
 OpenModel open_of(const Deployment& deployment) {
   OpenModel open;
   open.model = deployment.manifest.model;
-  for (const model::LayerRange& range : deployment.asked) {
-    open.layer_begins.push_back(static_cast<std::uint32_t>(range.begin));
-    open.layer_ends.push_back(static_cast<std::uint32_t>(range.end));
-  }
+  set_layer_ranges(deployment.asked, &open);
   open.kv = deployment.kv;
   return open;
 }
@@ -44,7 +41,8 @@ void begin_restoring(Self self, const Setup& setup) {
     auto open = wire::decode<OpenModel>(std::as_bytes(std::span<const char>(placed.open)));
     const auto manifest = self->state.manifests.find(placed.model);
     if (!open || manifest == self->state.manifests.end()) continue;
-    if (open->layer_begins.size() != open->layer_ends.size()) continue;
+    const auto asked = layer_ranges_of(*open);
+    if (!asked) continue;
     open->manifest = manifest->second;
     open->has_manifest = true;
     restoring.models.emplace_back(placed.id, std::move(*open));
@@ -56,11 +54,7 @@ void begin_restoring(Self self, const Setup& setup) {
       const bool left = setup->admission && setup->admission->is_revoked(key);
       if (!left) restoring.nodes.insert(key);
     }
-    std::vector<model::LayerRange> asked;
-    for (std::size_t i = 0; i < open->layer_begins.size(); ++i) {
-      asked.push_back({open->layer_begins[i], open->layer_ends[i]});
-    }
-    self->state.state->remember_order(placed.model, asked, std::move(order));
+    self->state.state->remember_order(placed.model, *asked, std::move(order));
   }
   if (!restoring.models.empty()) self->state.restoring = std::move(restoring);
 }

@@ -191,10 +191,7 @@ Result<GenerateSpec> parse_generate_spec(const std::string& text) {
   spec.open.kv = kv_code(kv_type, activations == "f16");
   if (!layers.empty()) {
     TROUPE_ASSIGN_OR_RETURN(const auto ranges, model::parse_layer_ranges(layers));
-    for (const model::LayerRange& range : ranges) {
-      spec.open.layer_begins.push_back(static_cast<std::uint32_t>(range.begin));
-      spec.open.layer_ends.push_back(static_cast<std::uint32_t>(range.end));
-    }
+    set_layer_ranges(ranges, &spec.open);
   }
   if (base.raw && !base.system.empty()) {
     return Status(Code::kInvalidArgument,

@@ -10,6 +10,7 @@
 #include <troupe/model/sampler.h>
 #include <troupe/model/store.h>
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/status.h>
 
 // Client to head: open a model, submit prompts, get tokens. `request` is the client's own number;
 // answers carry it back.
@@ -43,6 +44,26 @@ struct OpenModel {
     a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv, alone);
   }
 };
+// The split that a message asks for. kInvalidArgument: its begins and ends are not pairs.
+inline Result<std::vector<model::LayerRange>> layer_ranges_of(const OpenModel& open) {
+  if (open.layer_begins.size() != open.layer_ends.size()) {
+    return Status(Code::kInvalidArgument, "the layer ranges are not pairs");
+  }
+  std::vector<model::LayerRange> ranges;
+  for (std::size_t i = 0; i < open.layer_begins.size(); ++i) {
+    ranges.push_back({open.layer_begins[i], open.layer_ends[i]});
+  }
+  return ranges;
+}
+inline void set_layer_ranges(const std::vector<model::LayerRange>& ranges, OpenModel* open) {
+  open->layer_begins.clear();
+  open->layer_ends.clear();
+  for (const model::LayerRange& range : ranges) {
+    open->layer_begins.push_back(static_cast<std::uint32_t>(range.begin));
+    open->layer_ends.push_back(static_cast<std::uint32_t>(range.end));
+  }
+}
+
 struct StageName {
   std::string node, layers;
   template <class A>

@@ -36,6 +36,19 @@ void check_message(const Message& message) {
 
 }  // namespace
 
+TEST_CASE("messages: the split that is asked for goes in and comes out, or is no split") {
+  OpenModel open;
+  CHECK(layer_ranges_of(open)->empty());
+  for (const std::vector<model::LayerRange>& ranges :
+       {std::vector<model::LayerRange>{{0, 10}, {10, 30}}, {{0, 7}}, {}}) {
+    set_layer_ranges(ranges, &open);
+    CHECK(*layer_ranges_of(open) == ranges);
+  }
+  open.layer_begins = {0, 10};
+  open.layer_ends = {10};
+  CHECK(layer_ranges_of(open).code() == Code::kInvalidArgument);
+}
+
 TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(Enrol{{1, 2, 3}, 1, "box"});
   check_message(Enrolled{{4}, 77, "calm-opera"});

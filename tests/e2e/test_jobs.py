@@ -290,9 +290,8 @@ def test_a_head_finds_models_and_nodes_again(tmp_path):
         assert cluster.status()["deployments"][0]["epoch"] > epoch
         stages = {stage["node"]: stage["layers"]
                   for one in cluster.status()["deployments"] for stage in one["stages"]}
-        # In the order that they joined again.
-        assert set(stages) == {"head", "node-1", "node-2"}
-        assert sorted(stages.values()) == ["0-9", "10-19", "20-29"]
+        # In whichever order they joined again, each has the layers that lie on its disk.
+        assert stages == {"head": "0-9", "node-1": "10-19", "node-2": "20-29"}
     finally:
         cluster.close()
 
