@@ -54,6 +54,7 @@ void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
                                      setup->bulk);
   if (!open) return refuse(open.status());
   open->alone = request->no_replicas;
+  open->context = request->context;
   self->request(setup->service, caf::infinite, actors::open_atom::value,
                 std::make_shared<const actors::OpenModel>(std::move(*open)))
       .then(

@@ -87,6 +87,7 @@ Result<actors::OpenPtr> describe(Cluster::Impl& impl, const GenerateRequest& req
       actors::describe_model(*impl.host->store, request.model, request.layers,
                              actors::kv_code(request.kv_type, request.f16_activations), impl.bulk));
   open.alone = request.no_replicas;
+  open.context = request.context;
   return std::make_shared<const actors::OpenModel>(std::move(open));
 }
 
@@ -230,6 +231,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   asked.model.model = "sha256:" + known.open.model;
   asked.model.kv_type = actors::kv_type_of(known.open.kv);
   asked.model.f16_activations = actors::f16_activations_of(known.open.kv);
+  asked.model.context = known.open.context;
   TROUPE_ASSIGN_OR_RETURN(asked.model.layers, actors::layer_ranges_of(known.open));
   asked.submit = known.submit;
   const auto progress = std::make_shared<Progress>();

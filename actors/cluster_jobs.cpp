@@ -171,6 +171,7 @@ Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) 
   request.model = spec.open.model;
   request.kv_type = actors::kv_type_of(spec.open.kv);
   request.f16_activations = actors::f16_activations_of(spec.open.kv);
+  request.context = spec.open.context;
   TROUPE_ASSIGN_OR_RETURN(request.layers, actors::layer_ranges_of(spec.open));
   TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr open, patiently(impl, [&](Cluster::Impl& now) {
                             return actors::load_model(now, request);

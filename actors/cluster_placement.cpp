@@ -228,7 +228,8 @@ Result<std::vector<StagePlan>> ClusterState::share_out(
 Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::size_t layers,
                                          const std::vector<model::LayerRange>& ranges,
                                          std::vector<net::PublicKey> sources, std::uint8_t kv,
-                                         const model::MemoryNeed& need, std::size_t channels) {
+                                         const model::MemoryNeed& need, std::size_t channels,
+                                         std::uint64_t context) {
   Workers workers = usable({});
   in_remembered_order(workers, manifest.model, ranges);
   if (workers.empty()) {
@@ -241,6 +242,7 @@ Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::s
   deployment.layers = layers;
   deployment.need = need;
   deployment.channels = channels;
+  deployment.context = context;
   deployment.asked = ranges;
   deployment.kv = kv;
   deployment.sources = std::move(sources);
@@ -303,8 +305,10 @@ Result<std::vector<StagePlan>> ClusterState::places(const Deployment& deployment
 Status ClusterState::replace(std::uint64_t id, bool grow) {
   Deployment& deployment = deployments_.at(id);
   auto stages = places(deployment, apart(deployment), grow);
-  if (!stages) stages = places(deployment, deployment.unfit, grow);
+  const bool alone = stages.is_ok();
+  if (!alone) stages = places(deployment, deployment.unfit, grow);
   if (!stages) return stages.status();
+  deployment.doubled = !alone;
   deployment.stages = std::move(*stages);
   if (replicas(deployment).front() == id) remember_order(deployment);
   deployment.epoch = next_epoch_++;
@@ -413,32 +417,49 @@ Result<std::uint64_t> ClusterState::plan_replica(std::uint64_t id) {
   replica.layers = eldest.layers;
   replica.need = eldest.need;
   replica.channels = eldest.channels;
+  replica.context = eldest.context;
   replica.asked = eldest.asked;
   replica.kv = eldest.kv;
   replica.sources = eldest.sources;
   TROUPE_ASSIGN_OR_RETURN(replica.stages, share_out(workers, replica, replica.asked));
+  std::vector<model::Placement> all;
+  for (const std::uint64_t one : replicas(eldest)) all.push_back(placement(deployments_.at(one)));
+  all.push_back(placement(replica));
+  const bool known =
+      std::none_of(all.begin(), all.end(), [](const auto& one) { return one.nodes.costs.empty(); });
+  if (known && !model::replica_pays(all)) {
+    return Status(Code::kUnavailable, "streams would gain too little from one more replica");
+  }
   return add(std::move(replica));
+}
+
+model::Placement ClusterState::placement(const Deployment& deployment) const {
+  Workers workers;
+  model::Placement out;
+  for (const StagePlan& stage : deployment.stages) {
+    const NodeRecord* record = node(stage.node);
+    if (record == nullptr) continue;
+    workers.push_back(record);
+    out.ranges.push_back(stage.layers);
+  }
+  out.shape = plan_shape(workers, deployment);
+  if (deployment.channels != 0) out.nodes = plan_nodes(workers, deployment.manifest.model);
+  return out;
 }
 
 std::vector<double> ClusterState::speeds(const std::vector<std::uint64_t>& ids) const {
   std::vector<double> predicted, threads;
   for (const std::uint64_t id : ids) {
     const Deployment& deployment = deployments_.at(id);
-    Workers workers;
-    std::vector<model::LayerRange> ranges;
     double here = 0;
     for (const StagePlan& stage : deployment.stages) {
       const NodeRecord* record = node(stage.node);
-      if (record == nullptr) continue;
-      workers.push_back(record);
-      ranges.push_back(stage.layers);
-      here += record->threads;
+      if (record != nullptr) here += record->threads;
     }
     threads.push_back(std::max(1.0, here));
-    const model::PlanNodes nodes = plan_nodes(workers, deployment.manifest.model);
-    if (nodes.costs.empty() || deployment.channels == 0) continue;
-    predicted.push_back(
-        model::predict(plan_shape(workers, deployment), nodes, ranges).streams_tok_s);
+    const model::Placement placed = placement(deployment);
+    if (placed.nodes.costs.empty()) continue;
+    predicted.push_back(model::predict(placed.shape, placed.nodes, placed.ranges).streams_tok_s);
   }
   return predicted.size() == ids.size() ? predicted : threads;
 }

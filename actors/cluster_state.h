@@ -75,6 +75,8 @@ struct Deployment {
   std::uint8_t kv = 0;                   // kv_code
   std::vector<StagePlan> stages;         // in layer order
   std::size_t stages_wanted = 0;         // as planned first; fewer while nodes are missing
+  std::uint64_t context = 0;             // positions that it was planned for; 0: as many as usual
+  bool doubled = false;                  // on nodes of its other replicas: none was free
   std::vector<net::PublicKey> sources;   // clients and the head, who have the whole model
   std::set<net::PublicKey> unfit;        // alive, but this failed on them
   DeploymentLife life = DeploymentLife::kAllowing;
@@ -129,7 +131,8 @@ class ClusterState {
   Result<std::uint64_t> plan(const model::Manifest& manifest, std::size_t layers,
                              const std::vector<model::LayerRange>& ranges,
                              std::vector<net::PublicKey> sources, std::uint8_t kv = 0,
-                             const model::MemoryNeed& need = {}, std::size_t channels = 0);
+                             const model::MemoryNeed& need = {}, std::size_t channels = 0,
+                             std::uint64_t context = 0);
   // What plan() would do on the nodes of these names (none: all), and what is known of it.
   struct Outlook {
     std::vector<const NodeRecord*> nodes;   // that may be used, in the order that they joined
@@ -167,8 +170,8 @@ class ClusterState {
   // first.
   std::vector<std::uint64_t> replicas(const Deployment& deployment) const;
   // One more of them, on nodes that none of them lies on.
-  //   Errors: kUnavailable (there are none, or fewer than the split that was asked for), and as
-  // plan().
+  //   Errors: kUnavailable (there are none, or fewer than the split that was asked for, or the
+  //   prediction says that streams would not gain), and as plan().
   Result<std::uint64_t> plan_replica(std::uint64_t id);
   // How fast streams go through each of them, to be compared: tokens a second as predicted, or
   // threads where not all nodes have been measured.
@@ -235,6 +238,8 @@ class ClusterState {
   Result<std::vector<model::LayerRange>> choose_ranges(
       const Workers& workers, const Deployment& deployment,
       std::span<const std::uint64_t> memories) const;
+  // Of its nodes that are known.
+  model::Placement placement(const Deployment& deployment) const;
   // Without costs where they are not known of all.
   model::PlanNodes plan_nodes(const Workers& workers, const std::string& model) const;
   model::PlanShape plan_shape(const Workers& workers, const Deployment& deployment) const;

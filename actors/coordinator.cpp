@@ -91,6 +91,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         look_after_copies(self, setup);
         look_after_measurements(self);
         release_unused(self, setup);
+        release_doubled(self, setup);
         drop_revoked(self, setup, monotonic_us());
         self->delayed_send(self, kTick, tick_atom::value);
       },

@@ -9,6 +9,8 @@ namespace {
 constexpr std::size_t kChunkRows = 32, kChunkRowsMax = 256;
 // How much the time of a lone stream's token counts beside the common ones.
 constexpr double kLoneStream = 0.1;
+// A replica that gains less than this takes memory for little.
+constexpr double kReplicaGain = 1.1;
 // A node that has layers is left out for a gain that a measurement can tell from chance.
 constexpr double kDropGain = 0.95;
 
@@ -203,6 +205,28 @@ double predict_streams(const PlanShape& shape, const PlanNodes& nodes,
                        std::span<const LayerRange> ranges, std::size_t streams) {
   const Timing timing(shape, nodes, ranges);
   return static_cast<double>(streams) / timing.streams(streams) * 1e6;
+}
+
+double predict_together(std::span<const Placement> all, std::size_t streams) {
+  std::vector<std::size_t> share(all.size(), 0);
+  std::vector<double> next_us;  // a token of each stream there, if one more came
+  for (const Placement& one : all)
+    next_us.push_back(Timing(one.shape, one.nodes, one.ranges).streams(1));
+  double slowest = 0;
+  for (std::size_t stream = 0; stream < streams; ++stream) {
+    const auto least = std::min_element(next_us.begin(), next_us.end());
+    const auto best = static_cast<std::size_t>(least - next_us.begin());
+    slowest = std::max(slowest, *least);
+    share[best] += 1;
+    const Placement& one = all[best];
+    *least = Timing(one.shape, one.nodes, one.ranges).streams(share[best] + 1);
+  }
+  return static_cast<double>(streams) / slowest * 1e6;
+}
+
+bool replica_pays(std::span<const Placement> all) {
+  return predict_together(all, kPlanStreams) >=
+         kReplicaGain * predict_together(all.first(all.size() - 1), kPlanStreams);
 }
 
 Result<std::vector<LayerRange>> place_by_cost(const MemoryNeed& need, const PlanShape& shape,

@@ -55,6 +55,18 @@ Prediction predict(const PlanShape& shape, const PlanNodes& nodes,
 double predict_streams(const PlanShape& shape, const PlanNodes& nodes,
                        std::span<const LayerRange> ranges, std::size_t streams);
 
+// One of a model's replicas.
+struct Placement {
+  PlanShape shape;
+  PlanNodes nodes;
+  std::vector<LayerRange> ranges;
+};
+// Of `streams` that are shared out over all of them, each where it costs least, in tokens a second;
+// the slowest share is what all wait for.
+double predict_together(std::span<const Placement> all, std::size_t streams);
+// The last one makes kPlanStreams streams enough faster to be worth its memory.
+bool replica_pays(std::span<const Placement> all);
+
 // The placement that answers and prompts of several streams get through fastest, and one stream not
 // much slower, within memory; a node that would only hold the others up gets nothing. A climb from
 // equal shares, layer by layer: not always the very best.

@@ -43,10 +43,11 @@ Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Openin
   }
   const model::MemoryNeed need =
       model::memory_need(source->header(), config, kv_type_of(opening.open.kv),
-                         std::min(config.context_max, kPlannedContext));
+                         planned_context(config, opening.open.context));
   for (;;) {
     auto planned = self->state.state->plan(opening.open.manifest, config.layers, opening.ranges,
-                                           opening.sources, opening.open.kv, need, config.channels);
+                                           opening.sources, opening.open.kv, need, config.channels,
+                                           opening.open.context);
     if (planned || planned.code() != Code::kResourceExhausted || !make_room(self, setup, 0)) {
       return planned;
     }
@@ -119,7 +120,9 @@ void place(Self self, const Setup& setup, Opening opening) {
   if (is_idle(self, deployment->id) && state.can_grow(*deployment)) {
     recover(self, setup, deployment->id, "there are more nodes than it lies on", "", true);
   }
-  const bool alone = opening.open.alone;
+  // Replicas of a split that happens to be the asked one may be split otherwise.
+  const bool alone =
+      opening.open.alone || (!opening.ranges.empty() && opening.ranges != deployment->asked);
   Deployment* here = alone ? deployment : least_busy(self, *deployment);
   if (here != nullptr && is_serving(self, *here)) {
     const ModelReady ready = ready_answer(self, *here);
@@ -273,6 +276,10 @@ void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Statu
     }
   }
   drop_kept(self, setup, *deployment);
+  // What a later start of this head places again is the eldest.
+  const auto others = self->state.state->replicas(*deployment);
+  const Deployment* heir = others.empty() ? nullptr : self->state.state->find_id(others.front());
+  if (heir != nullptr && id < heir->id && is_serving(self, *heir)) write_down(self, setup, *heir);
   self->state.state->erase(id);
 }
 

@@ -67,7 +67,9 @@ json ways_json(const ClusterState::Outlook& outlook, const net::PublicKey& engin
       out.push_back({{"from", name(from)},
                      {"to", name(to)},
                      {"latency_us", way.latency_us},
-                     {"bytes_s", way.bytes_us * 1e6}});
+                     {"bytes_s", nullptr}});
+      // Where more bytes took no longer than few, there is nothing to say.
+      if (way.bytes_us > 0) out.back()["bytes_s"] = way.bytes_us * 1e6;
     }
   }
   return out;
@@ -85,11 +87,17 @@ json stages_json(const ClusterState::Outlook& outlook, const model::MemoryNeed& 
   return stages;
 }
 
-// The placement of one replica after the other, each on the nodes that those before it leave.
+model::Placement placement_of(const ClusterState::Outlook& outlook) {
+  return {outlook.shape, outlook.measured, outlook.ranges};
+}
+
+// The placement of one replica after the other, each on the nodes that those before it leave, as
+// long as streams gain by it.
 std::vector<ClusterState::Outlook> replicas_of(const ClusterState& state,
                                                const Deployment& deployment,
                                                const ClusterState::Outlook& all) {
   std::vector<ClusterState::Outlook> replicas{all};
+  std::vector<model::Placement> placements{placement_of(all)};
   std::vector<const NodeRecord*> left = all.nodes;
   for (;;) {
     const ClusterState::Outlook& last = replicas.back();
@@ -101,39 +109,17 @@ std::vector<ClusterState::Outlook> replicas_of(const ClusterState& state,
     for (const NodeRecord* node : left) names.push_back(node->name);
     auto next = state.outlook(deployment, names);
     if (!next) return replicas;
+    placements.push_back(placement_of(*next));
+    const bool known = !all.measured.costs.empty() && !next->measured.costs.empty();
+    if (known && !model::replica_pays(placements)) return replicas;
     replicas.push_back(std::move(*next));
   }
 }
 
-// Streams go where one more costs least, as requests do; the slowest share is what all wait for.
-json together_json(const std::vector<ClusterState::Outlook>& replicas) {
-  std::vector<double> speeds;
-  for (const ClusterState::Outlook& one : replicas) {
-    if (one.measured.costs.empty()) return nullptr;
-    speeds.push_back(
-        model::predict_streams(one.shape, one.measured, one.ranges, model::kPlanStreams));
-  }
-  std::vector<std::size_t> share(replicas.size(), 0);
-  for (std::size_t stream = 0; stream < model::kPlanStreams; ++stream) {
-    std::size_t best = 0;
-    for (std::size_t i = 1; i < speeds.size(); ++i) {
-      const auto cost = [&](std::size_t k) {
-        return static_cast<double>(share[k] + 1) / speeds[k];
-      };
-      if (cost(i) < cost(best)) best = i;
-    }
-    share[best] += 1;
-  }
-  double slowest = 0;  // seconds for a token of each stream
-  for (std::size_t i = 0; i < replicas.size(); ++i) {
-    if (share[i] == 0) continue;
-    const ClusterState::Outlook& one = replicas[i];
-    slowest = std::max(slowest,
-                       static_cast<double>(share[i]) /
-                           model::predict_streams(one.shape, one.measured, one.ranges, share[i]));
-  }
+json together_json(const std::vector<model::Placement>& replicas) {
+  if (replicas.front().nodes.costs.empty()) return nullptr;
   return {{"streams", model::kPlanStreams},
-          {"streams_tok_s", static_cast<double>(model::kPlanStreams) / slowest}};
+          {"streams_tok_s", model::predict_together(replicas, model::kPlanStreams)}};
 }
 
 }  // namespace
@@ -152,7 +138,7 @@ Result<std::string> plan_text(Self self, const Setup& setup, const Opening& open
                                               " positions is more than the model's " +
                                               std::to_string(config.context_max));
   }
-  if (context == 0) context = std::min(config.context_max, kPlannedContext);
+  context = planned_context(config, context);
   Deployment deployment;
   deployment.manifest = opening.open.manifest;
   deployment.layers = config.layers;
@@ -185,7 +171,11 @@ Result<std::string> plan_text(Self self, const Setup& setup, const Opening& open
   for (std::size_t i = 1; i < replicas.size(); ++i) {
     out["replicas"].push_back(stages_json(replicas[i], deployment.need));
   }
-  if (replicas.size() > 1) out["with_replicas"] = together_json(replicas);
+  if (replicas.size() > 1) {
+    std::vector<model::Placement> placements;
+    for (const auto& one : replicas) placements.push_back(placement_of(one));
+    out["with_replicas"] = together_json(placements);
+  }
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

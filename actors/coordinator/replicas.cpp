@@ -31,9 +31,27 @@ Deployment* least_busy(Self self, const Deployment& eldest) {
     Deployment* one = state.find_id(ids[i]);
     if (!is_serving(self, *one)) continue;
     const double cost = (load_of(self->state.engines.at(ids[i])) + 1) / speeds[i];
-    if (best == nullptr || cost < least) best = one, least = cost;
+    // One that shares its nodes with another only answers what it has.
+    const bool better = best == nullptr || (best->doubled && !one->doubled);
+    const bool worse = best != nullptr && one->doubled && !best->doubled;
+    if (better || (!worse && cost < least)) best = one, least = cost;
   }
   return best;
+}
+
+void release_doubled(Self self, const Setup& setup) {
+  std::vector<std::uint64_t> over;
+  for (const auto& [id, deployment] : self->state.state->deployments()) {
+    if (!deployment.doubled || !is_serving(self, deployment) || in_use(self, id)) continue;
+    const Deployment* other = least_busy(self, deployment);
+    if (other != nullptr && !other->doubled) over.push_back(id);
+  }
+  for (const std::uint64_t id : over) {
+    log(LogLevel::kInfo, self->state.state->find_id(id)->manifest.name +
+                             " is let go of where it lies beside a replica");
+    end_deployment(self, setup, id,
+                   Status(Code::kCancelled, "a replica beside it goes on; ask again"));
+  }
 }
 
 void replicate_when_busy(Self self, const Setup& setup, const Deployment& eldest) {

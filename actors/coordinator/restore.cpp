@@ -28,6 +28,7 @@ OpenModel open_of(const Deployment& deployment) {
   open.model = deployment.manifest.model;
   set_layer_ranges(deployment.asked, &open);
   open.kv = deployment.kv;
+  open.context = deployment.context;
   return open;
 }
 

@@ -126,6 +126,10 @@ void tell(const Setup& setup, const net::PublicKey& node, MessageType type, cons
 
 // Positions whose keys and values a placement counts on, where the model has more.
 constexpr std::size_t kPlannedContext = 4096;
+// As many as were asked for, or as usual (0), and never more than the model has.
+inline std::size_t planned_context(const model::ModelConfig& config, std::uint64_t asked) {
+  return std::min<std::size_t>(config.context_max, asked == 0 ? kPlannedContext : asked);
+}
 
 ModelReady refusal(const Status& why);
 
@@ -151,6 +155,8 @@ void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Statu
 // Where one more answer takes least time, of a deployment and its replicas that serve; nullptr:
 // none does.
 Deployment* least_busy(Self self, const Deployment& eldest);
+// Ends replicas that lie beside another one and have nothing to do any more.
+void release_doubled(Self self, const Setup& setup);
 // One more replica, when all that there are have enough to do and nodes are left that have nothing
 // of the model.
 void replicate_when_busy(Self self, const Setup& setup, const Deployment& eldest);

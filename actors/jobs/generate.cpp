@@ -167,6 +167,7 @@ Result<GenerateSpec> parse_generate_spec(const std::string& text) {
   reader.text("system", &base.system);
   reader.texts("stop", &base.stop);
   reader.whole("context", 1, kTokensMax, &base.context);
+  spec.open.context = base.context;
   reader.real("temperature", &sampling.temperature);
   reader.real("top_p", &sampling.top_p);
   reader.whole("top_k", 0, kTokensMax, &sampling.top_k);

@@ -38,10 +38,11 @@ struct OpenModel {
   model::Manifest manifest;
   std::vector<std::uint32_t> layer_begins, layer_ends;  // an explicit split; empty: plan it
   std::uint8_t kv = 0;                                  // kv_code
-  bool alone = false;  // of the first deployment, not of its replicas
+  bool alone = false;         // of the first deployment, not of its replicas
+  std::uint64_t context = 0;  // positions to make room for when it is placed; 0: as many as usual
   template <class A>
   void serialize(A& a) {
-    a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv, alone);
+    a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv, alone, context);
   }
 };
 // The split that a message asks for. kInvalidArgument: its begins and ends are not pairs.

@@ -14,8 +14,10 @@
 namespace troupe::actors::node {
 namespace {
 
-constexpr std::size_t kSmallProbes = 12, kLargeProbes = 2;
-constexpr std::size_t kLargeBytes = std::size_t{64} << 10;
+constexpr std::size_t kSmallProbes = 12, kLargeProbes = 2, kHugeProbes = 3;
+constexpr std::size_t kLargeBytes = std::size_t{64} << 10, kHugeBytes = std::size_t{1} << 20;
+// A way that carries the large ones faster than this tells little by them: chance is as long.
+constexpr double kHugeBelowUs = 5'000;
 constexpr std::chrono::milliseconds kPause{2};
 // A way that has not opened, or a probe without an answer: it is left out.
 constexpr std::int64_t kWayOpenUs = 1'000'000, kProbeUs = 2'000'000;
@@ -38,12 +40,21 @@ void say_from_device(const Setup& setup, const std::function<void()>& say, bool 
   caf::anon_send(setup->device, std::make_shared<const DeviceJob>(job));
 }
 
+std::size_t probe_bytes(const Measuring& measuring) {
+  const std::size_t done = measuring.rounds_us.size();
+  if (done < kSmallProbes) return std::min<std::size_t>(measuring.order.hidden_bytes, kLargeBytes);
+  return done < kSmallProbes + kLargeProbes ? kLargeBytes : kHugeBytes;
+}
+
+bool all_sent(const std::vector<double>& rounds_us) {
+  constexpr std::size_t kFew = kSmallProbes + kLargeProbes;
+  if (rounds_us.size() != kFew) return rounds_us.size() >= kFew + kHugeProbes;
+  return *std::min_element(rounds_us.begin() + kSmallProbes, rounds_us.end()) > kHugeBelowUs;
+}
+
 void send_probe(Self self, const Setup& setup) {
   Measuring& measuring = *self->state.measuring;
-  const std::size_t bytes = measuring.rounds_us.size() < kSmallProbes
-                                ? std::min<std::size_t>(measuring.order.hidden_bytes, kLargeBytes)
-                                : kLargeBytes;
-  const auto zeros = std::make_shared<const std::vector<std::byte>>(bytes);
+  const auto zeros = std::make_shared<const std::vector<std::byte>>(probe_bytes(measuring));
   measuring.probe = monotonic_us();
   const net::PublicKey peer = measuring.order.peers.back().key;
   const auto say = [setup, peer, zeros] {
@@ -68,17 +79,19 @@ void next_way(Self self, const Setup& setup) {
 void end_way(Self self, const Setup& setup) {
   Measuring& measuring = *self->state.measuring;
   std::vector<double>& rounds = measuring.rounds_us;
-  if (rounds.size() == kSmallProbes + kLargeProbes) {
-    const auto small = rounds.begin() + kSmallProbes;
+  if (all_sent(rounds)) {
+    const auto small = rounds.begin() + kSmallProbes, large = small + kLargeProbes;
+    const bool huge = large != rounds.end();
     WayMeasured way;
     way.peer = measuring.order.peers.back().key;
     // The answer comes the same way back, and weighs nothing.
     std::sort(rounds.begin(), small);
     const double round_us = rounds[kSmallProbes / 2];
     way.latency_us = round_us / 2;
-    const double more_us = *std::min_element(small, rounds.end()) - round_us;
     const auto hidden = static_cast<double>(measuring.order.hidden_bytes);
-    if (more_us > 0) way.bytes_us = (static_cast<double>(kLargeBytes) - hidden) / more_us;
+    const auto most = static_cast<double>(huge ? kHugeBytes : kLargeBytes);
+    const double more_us = *std::min_element(huge ? large : small, rounds.end()) - *rounds.begin();
+    if (more_us > 0 && most > hidden) way.bytes_us = (most - hidden) / more_us;
     // What the small ones carried is counted with their bytes.
     if (way.bytes_us > 0) {
       way.latency_us = std::max(1.0, (round_us - hidden / way.bytes_us) / 2);
@@ -168,7 +181,7 @@ void on_probe_answer(Self self, const Setup& setup, const net::InFrame& frame) {
     return;
   }
   measuring->rounds_us.push_back(static_cast<double>(now - sent_us));
-  if (measuring->rounds_us.size() < kSmallProbes + kLargeProbes) return send_probe(self, setup);
+  if (!all_sent(measuring->rounds_us)) return send_probe(self, setup);
   end_way(self, setup);
 }
 

@@ -420,10 +420,35 @@ TEST_CASE("cluster: replicas lie apart, and fall back on each other's nodes") {
   REQUIRE(state.leave(key(3), NodeLife::kDead));
   REQUIRE(state.replace(replica).is_ok());
   CHECK(state.find_id(replica)->on(key(1)));
+  CHECK(state.find_id(replica)->doubled);
+  CHECK_FALSE(state.find_id(eldest)->doubled);
   // Back again, it is apart again.
   REQUIRE(state.join(key(3), with("c", 6), true, 33, 0));
   REQUIRE(state.can_grow(*state.find_id(replica)) == false);
   REQUIRE(state.leave(key(1), NodeLife::kDead));
   REQUIRE(state.replace(replica).is_ok());
   CHECK(layout(state, replica) == "b:0-4 c:5-9");
+  CHECK_FALSE(state.find_id(replica)->doubled);
+}
+
+TEST_CASE("cluster: a replica that streams would gain little by is not made") {
+  ClusterState state(1);
+  for (std::uint8_t i = 1; i <= 2; ++i) {
+    Hello node = hello(i == 1 ? "a" : "b");
+    node.memory_bytes = 20u << 20;
+    REQUIRE(state.join(key(i), node, true, i, 0));
+  }
+  model::MemoryNeed need;
+  need.layers.assign(10, 1 << 20);
+  const std::uint64_t eldest = *state.plan(manifest(), 10, {{0, 10}}, {}, 0, need, 64);
+  CHECK(layout(state, eldest) == "a:0-9");
+  // A node that is slower than the eldest's, with all streams, is with one.
+  state.set_cost("m", key(1), cost_of(100), 0);
+  state.set_cost("m", key(2), cost_of(1000), 0);
+  CHECK(state.plan_replica(eldest).code() == Code::kUnavailable);
+  state.set_cost("m", key(2), cost_of(100), 0);
+  const auto replica = state.plan_replica(eldest);
+  INFO(replica.message());
+  REQUIRE(replica.is_ok());
+  CHECK(layout(state, *replica) == "b:0-9");
 }

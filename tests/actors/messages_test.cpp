@@ -76,7 +76,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(step);
   check_message(StepDone{{{1, 2, 3, {{3, -0.5f}, {4, -1.5f}}}}});
   check_message(StepFailed{{1, 2}, 3, "why"});
-  check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2, true});
+  check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2, true, 512});
   check_message(ModelReady{1, 0, "", 9, {{"a", "0-9"}}});
   check_message(Submit{1,
                        9,
@@ -101,7 +101,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(Probe{9});
   check_message(ProbeAnswer{9});
   check_message(
-      PlanModel{1, OpenModel{1, "ab", true, manifest, {0}, {10}, 2, false}, 2048, {"a", "b"}});
+      PlanModel{1, OpenModel{1, "ab", true, manifest, {0}, {10}, 2, false, 0}, 2048, {"a", "b"}});
   check_message(Finished{1, "stop", 0, "", "text", {1}, {2, 3}, 1.5, 2.5, 3.5, {}});
   const TracedStep traced{4, 9, 0, 12, 5, 90, false, {{"a 0-9", 5, 6}, {"b 10-19", 7, 8}}};
   check_message(Finished{1, "stop", 0, "", "text", {1}, {2}, 1, 2, 3, {7, 100, {traced}}});

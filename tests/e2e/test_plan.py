@@ -20,6 +20,7 @@ def test_plan_measures_predicts_and_is_kept(tmp_path, alone):
             assert cost["head_row_us"] > cost["layer_row_us"], "49,152 rows of weights, not 9,000"
         ways = {(way["from"], way["to"]): way for way in plan["ways"]}
         assert 1 < ways["head", "node-1"]["latency_us"] < 1e6
+        assert 1e6 < ways["head", "node-1"]["bytes_s"] < 1e11
         for name in ("prompt_tok_s", "decode_tok_s", "streams_tok_s"):
             assert plan["prediction"][name] > 1
         assert plan["equal_split"]["layers"] == "0-14,15-29"
@@ -56,6 +57,21 @@ def test_a_slow_node_gets_fewer_layers(tmp_path, alone):
         assert answer["nodes"][0]["layers"] == layers["head"]
     finally:
         cluster.close()
+
+
+def test_the_context_that_is_asked_for_is_what_layers_are_sized_for(place):
+    """-c counts in `run` as it does in `plan`; without it both count 4096 positions."""
+    first = place.start("roomy", "--head")
+    needs = [place.json("plan", harness.MODEL, "-c", context, "--cluster",
+                        first.address)["memory_bytes"] for context in (512, 4096)]
+    assert needs[0] < needs[1]
+    first.stop()
+    head = place.start("tight", "--head", "--memory", f"{sum(needs) // 2}B")
+    at = ("--cluster", head.address)
+    for verb in ("plan", "run"):
+        words = (verb, harness.MODEL) + (() if verb == "plan" else (PROMPT, "-n", 4))
+        assert "missing" in place.troupe(*words, *at).err
+        place.json(*words, "-c", 512, *at)
 
 
 def test_plan_of_one_process_and_what_it_refuses(alone, tmp_path):

@@ -84,17 +84,28 @@ def test_a_replica_that_dies(cluster, alone):
         cluster.nodes[0].kill()
         assert [answer.result()["token_ids"] for answer in answers] == expected
     assert cluster.status()["counters"]["replays"] > 0
+    # Beside another replica it only ended what it had begun.
+    wait_until("still beside another", lambda: len(deployments(cluster)) == 2)
+    assert len({stage["node"] for d in deployments(cluster) for stage in d["stages"]}) == 2
+
+
+def test_a_plan_of_replicas(cluster):
+    """The plan says where replicas would lie, and only when streams gain: the nodes share this
+    machine's cores while they are measured, so either may come of it."""
+    plan = cluster.place.json("plan", harness.MODEL, "--layers", LAYERS, "--cluster",
+                              cluster.head.address)
+    assert all([s["layers"] for s in replica] == [LAYERS] for replica in plan["replicas"])
+    one, all_of_them = plan["prediction"]["streams_tok_s"], plan["with_replicas"]
+    if plan["replicas"]:
+        assert all_of_them["streams_tok_s"] >= 1.1 * one
+    else:
+        assert all_of_them is None
 
 
 def test_a_split_of_two_on_four_nodes(tmp_path):
-    """Replicas are split as was asked; the plan says where they would lie."""
+    """Replicas are split as was asked."""
     cluster = harness.Cluster(tmp_path, 3)
     try:
-        plan = cluster.place.json("plan", harness.MODEL, "--layers", "0-14,15-29", "--cluster",
-                                  cluster.head.address)
-        assert [[s["layers"] for s in replica] for replica in plan["replicas"]] == [["0-14", "15-29"]]
-        one, both = plan["prediction"]["streams_tok_s"], plan["with_replicas"]["streams_tok_s"]
-        assert both > one
         words = ("run", harness.MODEL, "--prompt-ids", "5,6,7", "-n", 64, "--layers", "0-14,15-29",
                  "--cluster", cluster.head.address)
         cluster.place.json(*words)

@@ -54,6 +54,26 @@ std::vector<std::size_t> counts_of(const std::vector<LayerRange>& ranges) {
 
 }  // namespace
 
+TEST_CASE("plan: streams go where one more costs least, and the slowest share counts") {
+  PlanNodes nodes = nodes_of({100});
+  nodes.links.assign(2, std::vector<LinkCost>(2, {0.001, 0}));
+  const Placement fast{kShape, nodes, {{0, 30}}};
+  nodes.costs[0] = cost_of(200);
+  const Placement slow{kShape, nodes, {{0, 30}}};
+  const Placement both[] = {fast, slow};
+  // Alone, 8 rows: 100 + 7 * 50/3 us a layer; 6 and 2: 100 + 5 * 20 ... and 200 + 100/3.
+  const double alone = predict_together(std::span(both).first(1), 8);
+  CHECK(alone == Approx(predict_streams(kShape, fast.nodes, fast.ranges, 8)));
+  const double together = predict_together(both, 8);
+  CHECK(together > alone);
+  CHECK(together <= alone + predict_streams(kShape, slow.nodes, slow.ranges, 8));
+  CHECK(replica_pays(both) == (together >= 1.1 * alone));
+  nodes.costs[0] = cost_of(5000);
+  const Placement useless[] = {fast, {kShape, nodes, {{0, 30}}}};
+  CHECK(predict_together(useless, 8) == Approx(alone));
+  CHECK_FALSE(replica_pays(useless));
+}
+
 TEST_CASE("plan: what a placement takes, by hand") {
   PlanNodes nodes = nodes_of({100, 200});
   nodes.costs[1].head_row_us = 500;

@@ -61,9 +61,10 @@ void print_plan(const nlohmann::json& plan) {
   }
   print_table(rows);
   for (const auto& way : plan["ways"]) {
-    std::printf("%s -> %s: %s us, %s MB/s\n", way.value("from", "").c_str(),
-                way.value("to", "").c_str(), number(way, "latency_us", 1, 0).c_str(),
-                number(way, "bytes_s", 1e6, 1).c_str());
+    const std::string carries =
+        way["bytes_s"].is_number() ? ", " + number(way, "bytes_s", 1e6, 1) + " MB/s" : "";
+    std::printf("%s -> %s: %s us%s\n", way.value("from", "").c_str(), way.value("to", "").c_str(),
+                number(way, "latency_us", 1, 0).c_str(), carries.c_str());
   }
   std::printf("%s with keys and values of %s positions takes %s\n", plan.value("model", "").c_str(),
               std::to_string(plan.value("context", std::uint64_t{0})).c_str(),
