@@ -85,6 +85,7 @@ model::PlanNodes ClusterState::plan_nodes(const Workers& workers, const std::str
     const auto cost = costs->second.find(node->key);
     if (cost == costs->second.end()) return {};
     out.costs.push_back(cost->second.layers);
+    if (node->key == head_) out.engine = ends.size();
     ends.push_back(node->key);
   }
   ends.push_back(head_);
@@ -124,12 +125,14 @@ Result<std::vector<model::LayerRange>> ClusterState::choose_ranges(
 void ClusterState::set_cost(const std::string& model, const net::PublicKey& node,
                             const model::LayerCost& cost, std::int64_t now_us) {
   // A peer that says nonsense must not confuse a placement.
-  for (const double us : {cost.row_us, cost.rows_us, cost.prompt_row_us}) {
-    if (!(us > 0 && us < 1e9)) return;
-  }
-  for (const double us : {cost.head_row_us, cost.head_rows_us}) {
-    if (!(us >= 0 && us < 1e9)) return;
-  }
+  const auto takes_time = [](double us) { return us > 0 && us < 1e9; };
+  if (!takes_time(cost.prompt_row_us)) return;
+  const auto makes_sense = [&](const model::StepCost& step) {
+    return takes_time(step.row_us) && takes_time(step.rows_us) && step.head_row_us >= 0 &&
+           step.head_row_us < 1e9 && step.head_rows_us >= 0 && step.head_rows_us < 1e9;
+  };
+  if (!makes_sense(cost.many) || (cost.few.layers != 0 && !makes_sense(cost.few))) return;
+  if (!(cost.share > 0 && cost.share <= 1)) return;
   costs_[model][node] = {cost, now_us};
 }
 

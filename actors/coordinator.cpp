@@ -89,7 +89,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         look_after_restoring(self, setup);
         look_after_lost(self, setup);
         look_after_copies(self, setup);
-        look_after_measurements(self);
+        look_after_measurements(self, setup);
         release_unused(self, setup);
         release_doubled(self, setup);
         drop_revoked(self, setup, monotonic_us());

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <chrono>
+#include <ctime>
+#include <thread>
 
 #include <sys/mman.h>
 
@@ -16,10 +18,10 @@ using Clock = std::chrono::steady_clock;
 // Weights that are read but once a step come from memory, not from a cache: as much as the model
 // has, as far as this goes.
 constexpr std::uint64_t kBytesMax = std::uint64_t{128} << 20;
-constexpr double kWindowUs = 100'000, kPromptWindowUs = 150'000;
+constexpr double kWindowUs = 80'000, kRestingWindowUs = 40'000, kPromptWindowUs = 150'000;
+// A stage of few layers, beside one of many, has one in so many of them.
+constexpr std::size_t kFewOf = 5;
 constexpr std::size_t kStepsMin = 12;
-// Quotas are handed out ten times a second.
-constexpr double kQuotaFactor = 8;
 
 // Every tensor of the header, all zeros; vectors (norms, frequency factors) all ones.
 class ZeroSource final : public TensorSource {
@@ -62,23 +64,23 @@ class ZeroSource final : public TensorSource {
   const std::byte* zeros_ = nullptr;
 };
 
-// The mean, without what is far out: something else had the CPU. Where a quota stops us now and
-// then, the stops count.
-double typical_us(const std::vector<double>& times, bool stops) {
+// The mean, without what is far out: something else had the CPU.
+double typical_us(const std::vector<double>& times) {
   const double most = 4 * median(times);
   double sum = 0, count = 0;
   for (const double us : times) {
-    if (!stops && us > most) continue;
+    if (us > most) continue;
     sum += us;
     count += 1;
   }
   return sum / count;
 }
 
-// Steps of a stage whose input does not matter.
+// Steps of a stage whose input does not matter. `stops`: a quota stops the threads now and then, at
+// moments that have nothing to do with the steps: what counts is the time that this thread ran.
 class Steps {
  public:
-  explicit Steps(Stage& stage) : stage_(stage) {}
+  Steps(Stage& stage, bool stops) : stage_(stage), stops_(stops) {}
 
   // One step of `count` rows for each of `sequences`.
   Status run(std::span<const std::unique_ptr<KvSequence>> sequences, std::size_t count,
@@ -110,42 +112,66 @@ class Steps {
   struct Times {
     double layers_us = 0, all_us = 0;
   };
-  Result<Times> time_us(std::size_t sequences, bool head, double window_us, bool stops) {
+  Result<Times> time_us(std::size_t sequences, bool head, double period_us) {
     std::vector<std::unique_ptr<KvSequence>> all;
     for (std::size_t i = 0; i < sequences; ++i) all.push_back(stage_.new_sequence());
     std::vector<double> times[2];
     double sum = 0;
+    const double window_us = period_us > 0 ? kRestingWindowUs : kWindowUs;
     const std::size_t positions = std::min<std::size_t>(64, stage_.config().context_max);
     for (std::size_t i = 0; i < kStepsMin || (sum < window_us && i < 10'000); ++i) {
       if (all[0]->length() + 1 >= positions)
         for (const auto& sequence : all) sequence->truncate(0);
       const bool logits = head && i % 2 == 1;
-      const auto begin = Clock::now();
+      const double begin_us = now_us();
       TROUPE_RETURN_IF_ERROR(run(all, 1, logits));
-      const double us = since_us(begin);
+      const double us = now_us() - begin_us;
+      std::this_thread::sleep_for(std::chrono::duration<double, std::micro>(period_us - us));
       if (i < 2) continue;  // memory is sized in these
       times[logits].push_back(us);
       sum += us;
     }
     Times found;
-    found.layers_us = typical_us(times[0], stops);
-    found.all_us = head ? std::max(found.layers_us, typical_us(times[1], stops)) : found.layers_us;
+    found.layers_us = typical_us(times[0]);
+    found.all_us = head ? std::max(found.layers_us, typical_us(times[1])) : found.layers_us;
     return found;
   }
 
-  static double since_us(Clock::time_point begin) {
-    return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+  // What a layer and the logits cost in steps through the stage. As long as a stage of few layers
+  // waits for the others of a model, other work takes the caches: `whole` is what this node takes
+  // for all layers, and a step begins no earlier than that after the last one.
+  Result<StepCost> cost(bool head, const StepCost* whole = nullptr) {
+    const auto model_layers = static_cast<double>(stage_.config().layers);
+    const double one_us = whole ? model_layers * whole->row_us + whole->head_row_us : 0;
+    const double several_us = whole ? model_layers * whole->rows_us + whole->head_rows_us : 0;
+    TROUPE_ASSIGN_OR_RETURN(const Times one, time_us(1, head, one_us));
+    TROUPE_ASSIGN_OR_RETURN(const Times several, time_us(kCostRows, head, several_us));
+    const std::size_t layers = stage_.range().end - stage_.range().begin;
+    const auto count = static_cast<double>(layers);
+    return StepCost{static_cast<std::uint32_t>(layers), one.layers_us / count,
+                    several.layers_us / count, one.all_us - one.layers_us,
+                    several.all_us - several.layers_us};
+  }
+
+  double now_us() const {
+    if (!stops_) {
+      return std::chrono::duration<double, std::micro>(Clock::now().time_since_epoch()).count();
+    }
+    timespec ran{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran);
+    return static_cast<double>(ran.tv_sec) * 1e6 + static_cast<double>(ran.tv_nsec) * 1e-3;
   }
 
  private:
   Stage& stage_;
+  const bool stops_;
   std::vector<TokenId> ids_;
   std::vector<float> hidden_;
   StepOutput output_;
 };
 
 Result<double> prompt_row_us(Stage& stage, std::size_t chunk, double window_us, bool stops) {
-  Steps steps(stage);
+  Steps steps(stage, stops);
   const std::size_t prompt = std::min(kCostPrompt, stage.config().context_max);
   chunk = std::min(chunk, prompt);
   std::vector<std::unique_ptr<KvSequence>> one;
@@ -153,14 +179,14 @@ Result<double> prompt_row_us(Stage& stage, std::size_t chunk, double window_us, 
   TROUPE_RETURN_IF_ERROR(steps.run(one, chunk));
   std::vector<double> times;
   double sum = 0;
-  for (std::size_t rows = 0; (rows < prompt || stops) && sum < window_us; rows += chunk) {
+  for (std::size_t rows = 0; rows < prompt && sum < window_us; rows += chunk) {
     if (one[0]->length() + chunk > prompt) one[0]->truncate(0);
-    const auto begin = Clock::now();
+    const double begin_us = steps.now_us();
     TROUPE_RETURN_IF_ERROR(steps.run(one, chunk));
-    times.push_back(Steps::since_us(begin));
+    times.push_back(steps.now_us() - begin_us);
     sum += times.back();
   }
-  return typical_us(times, stops) / static_cast<double>(chunk);
+  return typical_us(times) / static_cast<double>(chunk);
 }
 
 // Of the weights that a row meets on its way through `range`: every matrix but the embedding.
@@ -175,6 +201,17 @@ double matrix_values(const GgufHeader& header, const ModelConfig& config, LayerR
 }
 
 }  // namespace
+
+StepCost LayerCost::of(std::size_t layers) const {
+  if (few.layers == 0 || few.layers >= many.layers) return many;
+  const double at = std::clamp(
+      (static_cast<double>(layers) - few.layers) / static_cast<double>(many.layers - few.layers),
+      0.0, 1.0);
+  const auto between = [at](double a, double b) { return a + at * (b - a); };
+  return {static_cast<std::uint32_t>(layers), between(few.row_us, many.row_us),
+          between(few.rows_us, many.rows_us), between(few.head_row_us, many.head_row_us),
+          between(few.head_rows_us, many.head_rows_us)};
+}
 
 Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& config,
                                  Device& device, const LayerCostOptions& options) {
@@ -199,27 +236,29 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
                           Stage::load(*source, config, range, device, stage_options));
   const double quota = cgroup_cpus();
   const bool stops = quota > 0 && quota < device.threads();
-  const double factor = stops ? kQuotaFactor : 1;
-  const double layers = static_cast<double>(count);
   LayerCost cost;
-  Steps steps(*stage);
-  TROUPE_ASSIGN_OR_RETURN(const auto one, steps.time_us(1, head, kWindowUs * factor, stops));
-  TROUPE_ASSIGN_OR_RETURN(const auto several,
-                          steps.time_us(kCostRows, head, kWindowUs * factor, stops));
-  cost.row_us = one.layers_us / layers;
-  cost.rows_us = several.layers_us / layers;
+  if (stops) cost.share = quota / static_cast<double>(device.threads());
+  TROUPE_ASSIGN_OR_RETURN(cost.many, Steps(*stage, stops).cost(head));
+  cost.bytes_s = static_cast<double>(layer_bytes) / cost.many.row_us * 1e6;
+  stage_options.siblings = {stage};
+  if (const std::size_t few = count / kFewOf; few > 0) {
+    TROUPE_ASSIGN_OR_RETURN(const auto short_stage,
+                            Stage::load(*source, config, {end - few, end}, device, stage_options));
+    TROUPE_ASSIGN_OR_RETURN(cost.few, Steps(*short_stage, stops).cost(head, &cost.many));
+  }
   // Where the output is too large it takes what as many bytes of a layer take.
   const double ratio = static_cast<double>(head_bytes) / static_cast<double>(layer_bytes);
-  cost.head_row_us = head ? one.all_us - one.layers_us : ratio * cost.row_us;
-  cost.head_rows_us = head ? several.all_us - several.layers_us : ratio * cost.rows_us;
-  cost.bytes_s = static_cast<double>(layer_bytes) / cost.row_us * 1e6;
-  stage_options.siblings = {stage};
+  for (StepCost* one : {&cost.many, &cost.few}) {
+    if (head) continue;
+    one->head_row_us = ratio * one->row_us;
+    one->head_rows_us = ratio * one->rows_us;
+  }
   const std::size_t few = std::min<std::size_t>(count, 3);
   TROUPE_ASSIGN_OR_RETURN(
       const auto prompt_stage,
       Stage::load(*source, config, {range.begin, range.begin + few}, device, stage_options));
-  TROUPE_ASSIGN_OR_RETURN(cost.prompt_row_us, prompt_row_us(*prompt_stage, options.chunk_rows,
-                                                            kPromptWindowUs * factor, stops));
+  TROUPE_ASSIGN_OR_RETURN(cost.prompt_row_us,
+                          prompt_row_us(*prompt_stage, options.chunk_rows, kPromptWindowUs, stops));
   cost.prompt_row_us /= static_cast<double>(few);
   cost.products_s = matrix_values(header, config, {middle, middle + 1}) / cost.prompt_row_us * 1e6;
   return cost;

@@ -7,6 +7,10 @@ namespace troupe::model {
 namespace {
 
 constexpr std::size_t kChunkRows = 32, kChunkRowsMax = 256;
+// What a step takes of its node's CPUs beside the layers: receiving and sending, a byte of what it
+// receives and of what it sends, and sampling and telling askers where the engine is. (Measured as
+// threads' CPU time on a Xeon of 2023; a tenth of a step of a small model.)
+constexpr double kStepUs = 80, kEngineStepUs = 100, kBytesUs = 200;
 // How much the time of a lone stream's token counts beside the common ones.
 constexpr double kLoneStream = 0.1;
 // A replica that gains less than this takes memory for little.
@@ -41,18 +45,17 @@ class Timing {
       : shape_(shape), nodes_(nodes), used_(used_of(ranges)) {}
 
   // A token of a lone stream, or a step of `rows` streams: all stages and the ways between them.
+  // While one stage works the others rest, and what a quota leaves them then is theirs to use.
   double loop(std::size_t rows) const {
     double sum = ways(rows);
     for (std::size_t i = 0; i < used_.size(); ++i) sum += stage(i, rows);
-    return sum;
+    return std::max(sum, slowest_stage(rows));
   }
   // Of streams that share the stages: how long all of them take for a token each.
   double streams(std::size_t count) const {
     const std::size_t share = (count + used_.size() - 1) / used_.size();
     const std::size_t steps = (count + share - 1) / share;
-    double slowest = 0;
-    for (std::size_t i = 0; i < used_.size(); ++i) slowest = std::max(slowest, stage(i, share));
-    slowest = std::max(slowest, slowest_way(share));
+    const double slowest = std::max(slowest_stage(share), slowest_way(share));
     return std::max(loop(share), slowest * static_cast<double>(steps));
   }
   double prompt(std::size_t tokens) const {
@@ -60,27 +63,42 @@ class Timing {
     const double chunks = static_cast<double>((tokens + chunk - 1) / chunk);
     const auto rows = static_cast<double>(chunk);
     double sum = ways(chunk), slowest = slowest_way(chunk);
-    for (const Used& one : used_) {
-      const double us =
-          nodes_.costs[one.node].prompt_row_us * static_cast<double>(one.layers) * rows;
+    for (std::size_t i = 0; i < used_.size(); ++i) {
+      const double layer = nodes_.costs[used_[i].node].prompt_row_us * rows;
+      const double us = busy(i, chunk, static_cast<double>(used_[i].layers) * layer);
       sum += us;
       slowest = std::max(slowest, us);
     }
     const double in_flight = static_cast<double>(used_.size() + 1);
     slowest = std::max(slowest, sum / in_flight);
     return sum + (static_cast<double>(tokens) / rows - 1) * slowest * (chunks > 1 ? 1 : 0) +
-           nodes_.costs[used_.back().node].head_row_us;
+           nodes_.costs[used_.back().node].of(used_.back().layers).head_row_us;
   }
 
  private:
   double stage(std::size_t i, std::size_t rows) const {
     const LayerCost& cost = nodes_.costs[used_[i].node];
-    const double layer = at_rows(cost.row_us, cost.rows_us, cost.prompt_row_us, rows);
+    const StepCost step = cost.of(used_[i].layers);
+    const double layer = at_rows(step.row_us, step.rows_us, cost.prompt_row_us, rows);
     const double us = static_cast<double>(used_[i].layers) * layer;
     if (i + 1 != used_.size()) return us;
     // The logits' products are not measured for many rows: as many more as their weights are.
-    const double head_of_many = cost.prompt_row_us * cost.head_row_us / cost.row_us;
-    return us + at_rows(cost.head_row_us, cost.head_rows_us, head_of_many, rows);
+    const double head_of_many = cost.prompt_row_us * step.head_row_us / step.row_us;
+    return us + at_rows(step.head_row_us, step.head_rows_us, head_of_many, rows);
+  }
+  // How far apart steps of `us` can follow each other.
+  double busy(std::size_t i, std::size_t rows, double us) const {
+    const std::size_t node = used_[i].node;
+    const int ends = (i > 0) + (i + 1 < used_.size());
+    us += kStepUs + ends * hidden_bytes(rows) / kBytesUs;
+    if (nodes_.engine == node) us += kEngineStepUs;
+    return us / nodes_.costs[node].share;
+  }
+  double slowest_stage(std::size_t rows) const {
+    double slowest = 0;
+    for (std::size_t i = 0; i < used_.size(); ++i)
+      slowest = std::max(slowest, busy(i, rows, stage(i, rows)));
+    return slowest;
   }
   const LinkCost& way(std::size_t i) const {  // into the i-th stage
     const std::size_t from = i == 0 ? nodes_.costs.size() : used_[i - 1].node;

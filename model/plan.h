@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct PlanNodes {
   std::vector<std::uint64_t> memories;
   // links[i][j] of node i to node j; index costs.size() stands for the engine.
   std::vector<std::vector<LinkCost>> links;
+  std::optional<std::size_t> engine;  // the node that it runs on
 };
 
 struct PlanShape {

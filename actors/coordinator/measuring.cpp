@@ -8,6 +8,8 @@ namespace {
 
 // Old measurements count until newer ones are there; from this age on newer ones are asked for.
 constexpr std::int64_t kFreshUs = 600'000'000;
+// Nobody waits any more, but what is answered still counts.
+constexpr std::int64_t kLateUs = 60'000'000;
 constexpr std::size_t kWaysMax = 8;  // from one node: to those that joined after it, and the head
 
 std::uint32_t threads_max(const ClusterState& state) {
@@ -18,32 +20,43 @@ std::uint32_t threads_max(const ClusterState& state) {
   return most;
 }
 
-void ask(Self self, const Setup& setup, const Measurement& measurement) {
+void ask(Self self, const Setup& setup, const Measurement& measurement, const NodeRecord& record) {
   const std::vector<const NodeRecord*> nodes = self->state.state->nodes();
-  for (const net::PublicKey& key : measurement.awaited) {
-    Measure order = measurement.order;
-    const NodeRecord* record = self->state.state->node(key);
-    order.compute = record != nullptr && record->works;
-    const auto add = [&](const NodeRecord* peer) {
-      if (peer->alive() && peer->key != key) {
-        order.peers.push_back(address_of(self, setup, peer->key));
-      }
-    };
-    std::size_t at = 0;
-    while (at < nodes.size() && nodes[at]->key != key) ++at;
-    for (std::size_t i = 1; i < nodes.size() && order.peers.size() < kWaysMax; ++i) {
-      const NodeRecord* peer = nodes[(at + i) % nodes.size()];
-      if (peer->key != setup->link->self()) add(peer);
+  Measure order = measurement.order;
+  order.compute = record.works;
+  const auto add = [&](const NodeRecord* peer) {
+    if (peer->alive() && peer->key != record.key) {
+      order.peers.push_back(address_of(self, setup, peer->key));
     }
-    if (const NodeRecord* head = self->state.state->node(setup->link->self())) add(head);
-    order.sources.push_back(address_of(self, setup, setup->link->self()));
-    tell(setup, key, MessageType::kMeasure, order);
+  };
+  std::size_t at = 0;
+  while (at < nodes.size() && nodes[at]->key != record.key) ++at;
+  for (std::size_t i = 1; i < nodes.size() && order.peers.size() < kWaysMax; ++i) {
+    const NodeRecord* peer = nodes[(at + i) % nodes.size()];
+    if (peer->key != setup->link->self()) add(peer);
   }
+  if (const NodeRecord* head = self->state.state->node(setup->link->self())) add(head);
+  order.sources.push_back(address_of(self, setup, setup->link->self()));
+  tell(setup, record.key, MessageType::kMeasure, order);
 }
 
-void finish(Self self, std::uint64_t number) {
-  auto found = self->state.measurements.extract(number);
-  if (!found.empty()) found.mapped().then();
+// Of nodes that share a host one after the other: each would slow the others.
+void ask_next(Self self, const Setup& setup, Measurement& measurement) {
+  if (!measurement.allowing.empty()) return;
+  std::set<std::string> busy;
+  for (const net::PublicKey& key : measurement.awaited) {
+    const NodeRecord* record = self->state.state->node(key);
+    if (record != nullptr && !measurement.unasked.contains(key)) busy.insert(record->host);
+  }
+  for (auto it = measurement.unasked.begin(); it != measurement.unasked.end();) {
+    const NodeRecord* record = self->state.state->node(*it);
+    if (record != nullptr && !busy.insert(record->host).second) {
+      ++it;
+      continue;
+    }
+    it = measurement.unasked.erase(it);
+    if (record != nullptr) ask(self, setup, measurement, *record);
+  }
 }
 
 }  // namespace
@@ -71,7 +84,7 @@ bool measure_first(Self self, const Setup& setup, const OpenModel& open,
   measurement.order.chunk_rows =
       static_cast<std::uint32_t>(model::prompt_chunk_rows(workers, threads_max(state)));
   measurement.order.hidden_bytes = static_cast<std::uint32_t>(config.channels * sizeof(float));
-  measurement.allowing = measurement.awaited;
+  measurement.allowing = measurement.unasked = measurement.awaited;
   measurement.until_us = now + patience_us;
   measurement.then = std::move(then);
   AllowPeers allow;
@@ -90,12 +103,13 @@ bool on_measuring_allowed(Self self, const Setup& setup, const net::PublicKey& n
   const auto found = self->state.measurements.find(number);
   if (found == self->state.measurements.end()) return false;
   if (found->second.allowing.erase(node) != 0 && found->second.allowing.empty()) {
-    ask(self, setup, found->second);
+    ask_next(self, setup, found->second);
   }
   return true;
 }
 
-void on_measured(Self self, const net::PublicKey& node, const Measured& measured) {
+void on_measured(Self self, const Setup& setup, const net::PublicKey& node,
+                 const Measured& measured) {
   const auto found = self->state.measurements.find(measured.number);
   if (found == self->state.measurements.end()) return;  // too late
   ClusterState& state = *self->state.state;
@@ -111,20 +125,34 @@ void on_measured(Self self, const net::PublicKey& node, const Measured& measured
     state.set_cost(found->second.order.manifest.model, node, measured.cost, now);
   }
   found->second.awaited.erase(node);
-  if (found->second.awaited.empty()) finish(self, measured.number);
+  ask_next(self, setup, found->second);
+  if (!found->second.awaited.empty()) return;
+  const auto done = self->state.measurements.extract(found);
+  if (done.mapped().then) done.mapped().then();
 }
 
-void look_after_measurements(Self self) {
+void look_after_measurements(Self self, const Setup& setup) {
   const std::int64_t now = monotonic_us();
-  std::vector<std::uint64_t> over;
+  std::vector<std::uint64_t> due;
   for (auto& [number, measurement] : self->state.measurements) {
-    std::erase_if(measurement.awaited, [&](const net::PublicKey& key) {
+    for (const net::PublicKey& key : std::set<net::PublicKey>(measurement.awaited)) {
       const NodeRecord* node = self->state.state->node(key);
-      return node == nullptr || !node->alive();
-    });
-    if (measurement.awaited.empty() || now >= measurement.until_us) over.push_back(number);
+      if (node != nullptr && node->alive()) continue;
+      measurement.awaited.erase(key);
+      measurement.allowing.erase(key);
+      measurement.unasked.erase(key);
+    }
+    ask_next(self, setup, measurement);
+    if (measurement.awaited.empty() || now >= measurement.until_us) due.push_back(number);
   }
-  for (const std::uint64_t number : over) finish(self, number);
+  for (const std::uint64_t number : due) {
+    // What goes on may measure, too.
+    const auto found = self->state.measurements.find(number);
+    const auto then = std::exchange(found->second.then, {});
+    const bool over = found->second.awaited.empty() || now >= found->second.until_us + kLateUs;
+    if (over) self->state.measurements.erase(found);
+    if (then) then();
+  }
 }
 
 // ---- troupe plan -----------------------------------------------------------------------------

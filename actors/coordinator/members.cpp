@@ -131,7 +131,7 @@ void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       break;
     case MessageType::kMeasured:
       if (const auto measured = decode_body<Measured>(link, frame)) {
-        on_measured(self, frame.peer, *measured);
+        on_measured(self, setup, frame.peer, *measured);
       }
       break;
     case MessageType::kStageFailed:

@@ -24,8 +24,9 @@ void answer_waiting(Self self, std::uint64_t id, const ModelReady& ready) {
   for (const Reply& reply : replies) reply(ready);
 }
 
-// How long a first answer waits for measurements at most; most nodes take half a second.
-constexpr std::int64_t kMeasurePatienceUs = 3'000'000;
+// How long a first answer waits for measurements at most; most nodes take a second, those
+// of one host one after the other.
+constexpr std::int64_t kMeasurePatienceUs = 5'000'000;
 
 Result<model::ModelConfig> config_of(const Setup& setup, const Opening& opening) {
   TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));

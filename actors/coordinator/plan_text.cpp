@@ -45,10 +45,20 @@ json node_json(const ClusterState::Outlook& outlook, std::size_t i) {
               {"cost", nullptr}};
   if (outlook.measured.costs.empty()) return out;
   const model::LayerCost& cost = outlook.measured.costs[i];
-  out["cost"] = {{"layer_row_us", cost.row_us},     {"layer_rows_us", cost.rows_us},
-                 {"rows", model::kCostRows},        {"layer_prompt_row_us", cost.prompt_row_us},
-                 {"head_row_us", cost.head_row_us}, {"head_rows_us", cost.head_rows_us},
-                 {"weights_bytes_s", cost.bytes_s}, {"products_s", cost.products_s}};
+  const auto step_json = [](const model::StepCost& step) {
+    return json{{"layers", step.layers},
+                {"layer_row_us", step.row_us},
+                {"layer_rows_us", step.rows_us},
+                {"head_row_us", step.head_row_us},
+                {"head_rows_us", step.head_rows_us}};
+  };
+  out["cost"] = step_json(cost.many);
+  out["cost"]["few"] = cost.few.layers != 0 ? step_json(cost.few) : json();
+  out["cost"]["rows"] = model::kCostRows;
+  out["cost"]["layer_prompt_row_us"] = cost.prompt_row_us;
+  out["cost"]["weights_bytes_s"] = cost.bytes_s;
+  out["cost"]["products_s"] = cost.products_s;
+  out["cost"]["cpu_share"] = cost.share;
   return out;
 }
 

@@ -67,6 +67,7 @@ struct Opening {
 struct Measurement {
   Measure order;
   std::set<net::PublicKey> allowing, awaited;
+  std::set<net::PublicKey> unasked;  // of those awaited: another one on their host is at it
   std::int64_t until_us = 0;
   std::function<void()> then;  // called once, on the actor's thread
 };
@@ -208,8 +209,9 @@ bool measure_first(Self self, const Setup& setup, const OpenModel& open,
 // False: no measurement has that number.
 bool on_measuring_allowed(Self self, const Setup& setup, const net::PublicKey& node,
                           std::uint64_t number);
-void on_measured(Self self, const net::PublicKey& node, const Measured& measured);
-void look_after_measurements(Self self);
+void on_measured(Self self, const Setup& setup, const net::PublicKey& node,
+                 const Measured& measured);
+void look_after_measurements(Self self, const Setup& setup);
 // `troupe plan`; `reply` is called once.
 void plan_model(Self self, const Setup& setup, const PlanModel& asked, const net::PublicKey& from,
                 std::function<void(const Managed&)> reply);

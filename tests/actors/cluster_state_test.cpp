@@ -101,8 +101,8 @@ namespace {
 
 model::LayerCost cost_of(double row_us) {
   model::LayerCost cost;
-  cost.row_us = row_us;
-  cost.rows_us = 1.4 * row_us;
+  cost.many.row_us = row_us;
+  cost.many.rows_us = 1.4 * row_us;
   cost.prompt_row_us = row_us / 6;
   return cost;
 }
@@ -131,7 +131,7 @@ TEST_CASE("cluster: placing by what layers cost, where that is known of every no
   CHECK_FALSE(state.measured_since("other", key(1), 0));
   // What cannot be a measurement is none.
   model::LayerCost nonsense = cost_of(100);
-  nonsense.rows_us = std::numeric_limits<double>::quiet_NaN();
+  nonsense.many.rows_us = std::numeric_limits<double>::quiet_NaN();
   state.set_cost("m", key(2), nonsense, 3000);
   CHECK_FALSE(state.measured_since("m", key(2), 3000));
   // Another split may be looked at without being made, on some nodes only.

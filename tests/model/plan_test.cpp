@@ -15,8 +15,8 @@ MemoryNeed need_of(std::size_t layers, std::uint64_t bytes) {
 
 LayerCost cost_of(double row_us) {
   LayerCost cost;
-  cost.row_us = row_us;
-  cost.rows_us = 1.5 * row_us;
+  cost.many.row_us = row_us;
+  cost.many.rows_us = 1.5 * row_us;
   cost.prompt_row_us = row_us / 5;
   return cost;
 }
@@ -76,18 +76,51 @@ TEST_CASE("plan: streams go where one more costs least, and the slowest share co
 
 TEST_CASE("plan: what a placement takes, by hand") {
   PlanNodes nodes = nodes_of({100, 200});
-  nodes.costs[1].head_row_us = 500;
-  nodes.costs[1].head_rows_us = 700;
+  nodes.costs[1].many.head_row_us = 500;
+  nodes.costs[1].many.head_rows_us = 700;
   const std::vector<LayerRange> ranges = {{0, 20}, {20, 30}};
   const Prediction found = predict(kShape, nodes, ranges);
   // Two stages of 2 ms, the logits, three ways of 100 us and one hidden state of 2304 bytes.
   const double token_us = 2000 + 2000 + 500 + 300 + 2304.0 / 400;
   CHECK(found.decode_tok_s == Approx(1e6 / token_us));
-  // Two steps of four rows: the second stage takes 3,000 + 700 us for each.
-  CHECK(found.streams_tok_s == Approx(8e6 / (2 * 3700)));
-  // 16 chunks of 32 rows, each 12.8 ms in either stage.
-  const double chunk_us = 32 * 20 * 20, way_us = 32 * 2304.0 / 400;
+  // Two steps of four rows: the second stage takes 3,000 + 700 us for each, and what it receives.
+  const double step_us = 3700 + 80 + 4 * 2304.0 / 200;
+  CHECK(found.streams_tok_s == Approx(8e6 / (2 * step_us)));
+  // 16 chunks of 32 rows, each 12.8 ms in either stage, which sends or receives it.
+  const double chunk_us = 32 * 20 * 20 + 80 + 32 * 2304.0 / 200, way_us = 32 * 2304.0 / 400;
   CHECK(found.prompt_tok_s == Approx(512e6 / (2 * chunk_us + 300 + way_us + 15 * chunk_us + 500)));
+}
+
+TEST_CASE("plan: layers cost less where few lie together") {
+  PlanNodes nodes = nodes_of({100, 100});
+  for (LayerCost& cost : nodes.costs) {
+    cost.many.layers = 28;
+    cost.few = {4, 50, 80, 0, 0};
+  }
+  CHECK(nodes.costs[0].of(30).row_us == Approx(100));
+  CHECK(nodes.costs[0].of(16).row_us == Approx(75));
+  CHECK(nodes.costs[0].of(16).rows_us == Approx(115));
+  CHECK(nodes.costs[0].of(2).row_us == Approx(50));
+  const std::vector<LayerRange> halves = {{0, 16}, {16, 30}};
+  const double token_us = 16 * 75 + 14 * (50 + 50 * 10.0 / 24) + 300 + 2304.0 / 400;
+  CHECK(predict(kShape, nodes, halves).decode_tok_s == Approx(1e6 / token_us));
+}
+
+TEST_CASE("plan: a quota counts where a stage has no rest") {
+  PlanNodes nodes = nodes_of({100, 100});
+  const std::vector<LayerRange> ranges = {{0, 15}, {15, 30}};
+  const Prediction whole = predict(kShape, nodes, ranges);
+  nodes.costs[1].share = 0.5;
+  // A lone stream leaves each stage half of the time: it is not stopped, or hardly.
+  CHECK(predict(kShape, nodes, ranges).decode_tok_s == Approx(whole.decode_tok_s).epsilon(0.05));
+  const double steps_us = 2 * (15 * 150 + 80 + 4 * 2304.0 / 200);
+  CHECK(predict(kShape, nodes, ranges).streams_tok_s == Approx(0.5 * 8e6 / steps_us));
+  nodes.costs[1].share = 0.1;
+  const double step_us = 15 * 100 + 80 + 2304.0 / 200;
+  CHECK(predict(kShape, nodes, ranges).decode_tok_s == Approx(0.1e6 / step_us));
+  // Where the engine is, steps take longer.
+  nodes.engine = 1;
+  CHECK(predict(kShape, nodes, ranges).decode_tok_s == Approx(0.1e6 / (step_us + 100)));
 }
 
 TEST_CASE("plan: a way that carries little is what counts") {
@@ -109,7 +142,7 @@ TEST_CASE("plan: shares go by what a layer costs, and the logits count") {
   CHECK(three[1] > three[0]);
   CHECK(three[1] > three[2]);
   PlanNodes head = nodes_of({100, 100});
-  for (LayerCost& cost : head.costs) cost.head_row_us = cost.head_rows_us = 1000;
+  for (LayerCost& cost : head.costs) cost.many.head_row_us = cost.many.head_rows_us = 1000;
   const auto lighter = counts_of(place_or_fail(need, head));
   CHECK(lighter[1] < 15);
 }
