@@ -11,6 +11,8 @@ constexpr std::size_t kChunkRows = 32, kChunkRowsMax = 256;
 // receives and of what it sends, and sampling and telling askers where the engine is. (Measured as
 // threads' CPU time on a Xeon of 2023; a tenth of a step of a small model.)
 constexpr double kStepUs = 80, kEngineStepUs = 100, kBytesUs = 200;
+// A stage that waited for others begins slowly: its thread is woken, its core's caches are cold.
+constexpr double kWakeUs = 100;
 // How much the time of a lone stream's token counts beside the common ones.
 constexpr double kLoneStream = 0.1;
 // A replica that gains less than this takes memory for little.
@@ -49,6 +51,7 @@ class Timing {
   double loop(std::size_t rows) const {
     double sum = ways(rows);
     for (std::size_t i = 0; i < used_.size(); ++i) sum += stage(i, rows);
+    if (used_.size() > 1) sum += kEngineStepUs + kWakeUs * static_cast<double>(used_.size());
     return std::max(sum, slowest_stage(rows));
   }
   // Of streams that share the stages: how long all of them take for a token each.
