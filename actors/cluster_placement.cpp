@@ -57,11 +57,11 @@ void ClusterState::in_remembered_order(Workers& workers, const std::string& mode
                    [&](const auto* a, const auto* b) { return place(a) < place(b); });
 }
 
-std::uint64_t ClusterState::free_bytes(const NodeRecord& node, std::uint64_t except) const {
+std::uint64_t ClusterState::free_bytes(const NodeRecord& node, const Deployment& for_this) const {
   // Sums of what nodes say must not overflow.
   std::uint64_t free = std::min(node.memory_bytes, std::uint64_t{1} << 53);
   for (const auto& [id, deployment] : deployments_) {
-    if (id == except) continue;
+    if (id == for_this.id || for_this.instead_of.contains(id)) continue;
     for (const StagePlan& stage : deployment.stages) {
       if (stage.node == node.key) free -= std::min(free, stage.planned_bytes);
     }
@@ -86,6 +86,9 @@ model::PlanNodes ClusterState::plan_nodes(const Workers& workers, const std::str
     if (cost == costs->second.end()) return {};
     out.costs.push_back(cost->second.layers);
     if (node->key == head_) out.engine = ends.size();
+    std::size_t host = 0;
+    while (workers[host]->host != node->host) ++host;
+    out.hosts.push_back(host);
     ends.push_back(node->key);
   }
   ends.push_back(head_);
@@ -132,7 +135,7 @@ void ClusterState::set_cost(const std::string& model, const net::PublicKey& node
            step.head_row_us < 1e9 && step.head_rows_us >= 0 && step.head_rows_us < 1e9;
   };
   if (!makes_sense(cost.many) || (cost.few.layers != 0 && !makes_sense(cost.few))) return;
-  if (!(cost.share > 0 && cost.share <= 1)) return;
+  if (!(cost.share > 0 && cost.share <= 1) || cost.threads == 0 || cost.host_cpus == 0) return;
   costs_[model][node] = {cost, now_us};
 }
 
@@ -166,7 +169,7 @@ Result<ClusterState::Outlook> ClusterState::outlook(const Deployment& deployment
     return Status(Code::kUnavailable, "no node of the cluster can hold layers");
   TROUPE_ASSIGN_OR_RETURN(const auto stages, share_out(out.nodes, deployment, deployment.asked));
   for (const NodeRecord* node : out.nodes) {
-    out.memories.push_back(free_bytes(*node, deployment.id));
+    out.memories.push_back(free_bytes(*node, deployment));
     model::LayerRange range{deployment.layers, deployment.layers};
     for (const StagePlan& stage : stages) {
       if (stage.node == node->key) range = stage.layers;
@@ -185,7 +188,7 @@ std::uint64_t ClusterState::positions_max(const Deployment& deployment) const {
     const NodeRecord* record = node(stage.node);
     if (record == nullptr) return 0;
     const std::uint64_t here =
-        deployment.need.positions_in(stage.layers, free_bytes(*record, deployment.id));
+        deployment.need.positions_in(stage.layers, free_bytes(*record, deployment));
     if (here == 0) return 0;
     least = least == 0 ? here : std::min(least, here);
   }
@@ -199,7 +202,7 @@ Result<std::vector<StagePlan>> ClusterState::share_out(
     const std::vector<model::LayerRange>& ranges) const {
   const model::MemoryNeed& need = deployment.need;
   std::vector<std::uint64_t> memories;
-  for (const NodeRecord* node : workers) memories.push_back(free_bytes(*node, deployment.id));
+  for (const NodeRecord* node : workers) memories.push_back(free_bytes(*node, deployment));
   std::vector<model::LayerRange> placed = ranges;
   if (placed.empty()) {
     TROUPE_ASSIGN_OR_RETURN(placed, choose_ranges(workers, deployment, memories));

@@ -76,6 +76,7 @@ struct Deployment {
   std::vector<StagePlan> stages;         // in layer order
   std::size_t stages_wanted = 0;         // as planned first; fewer while nodes are missing
   std::uint64_t context = 0;             // positions that it was planned for; 0: as many as usual
+  std::set<std::uint64_t> instead_of;    // ids of those that would make room for it
   bool doubled = false;                  // on nodes of its other replicas: none was free
   std::vector<net::PublicKey> sources;   // clients and the head, who have the whole model
   std::set<net::PublicKey> unfit;        // alive, but this failed on them
@@ -227,9 +228,9 @@ class ClusterState {
   void in_remembered_order(Workers& workers, const std::string& model,
                            const std::vector<model::LayerRange>& asked) const;
   void remember_order(const Deployment& deployment);
-  // What the node offers beyond what deployments, but for the one with the id `except`, were
-  // planned to take.
-  std::uint64_t free_bytes(const NodeRecord& node, std::uint64_t except) const;
+  // What the node offers beyond what deployments were planned to take, but for this one and those
+  // that would make room for it.
+  std::uint64_t free_bytes(const NodeRecord& node, const Deployment& for_this) const;
   // Where replace() would place it, if the unfit were these.
   Result<std::vector<StagePlan>> places(const Deployment& deployment,
                                         const std::set<net::PublicKey>& unfit, bool grow) const;

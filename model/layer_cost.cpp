@@ -245,6 +245,8 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
   const double quota = cgroup_cpus();
   const bool stops = quota > 0 && quota < device.threads();
   LayerCost cost;
+  cost.threads = static_cast<std::uint32_t>(device.threads());
+  cost.host_cpus = std::max(1u, std::thread::hardware_concurrency());
   if (stops) cost.share = quota / static_cast<double>(device.threads());
   TROUPE_ASSIGN_OR_RETURN(cost.many, Steps(*stage, stops).cost(head));
   cost.bytes_s = static_cast<double>(layer_bytes) / cost.many.row_us * 1e6;

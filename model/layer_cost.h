@@ -38,12 +38,13 @@ struct LayerCost {
   double bytes_s = 0;        // of weights that a step of one row reads
   double products_s = 0;     // multiplications by weights that a prompt's rows do
   double share = 1;          // more than 0, at most 1
+  std::uint32_t threads = 1, host_cpus = 1;  // of the device, and of the machine that it is on
   bool known() const { return many.row_us > 0; }
   // Of a stage of so many layers: between `few` and `many`.
   StepCost of(std::size_t layers) const;
   template <class A>
   void serialize(A& a) {
-    a(many, few, prompt_row_us, bytes_s, products_s, share);
+    a(many, few, prompt_row_us, bytes_s, products_s, share, threads, host_cpus);
   }
 };
 

@@ -58,7 +58,9 @@ class Timing {
   double streams(std::size_t count) const {
     const std::size_t share = (count + used_.size() - 1) / used_.size();
     const std::size_t steps = (count + share - 1) / share;
-    const double slowest = std::max(slowest_stage(share), slowest_way(share));
+    std::vector<double> each;
+    for (std::size_t i = 0; i < used_.size(); ++i) each.push_back(busy(i, share, stage(i, share)));
+    const double slowest = std::max({slowest_stage(share), slowest_way(share), slowest_host(each)});
     return std::max(loop(share), slowest * static_cast<double>(steps));
   }
   double prompt(std::size_t tokens) const {
@@ -66,12 +68,15 @@ class Timing {
     const double chunks = static_cast<double>((tokens + chunk - 1) / chunk);
     const auto rows = static_cast<double>(chunk);
     double sum = ways(chunk), slowest = slowest_way(chunk);
+    std::vector<double> each;
     for (std::size_t i = 0; i < used_.size(); ++i) {
       const double layer = nodes_.costs[used_[i].node].prompt_row_us * rows;
       const double us = busy(i, chunk, static_cast<double>(used_[i].layers) * layer);
       sum += us;
       slowest = std::max(slowest, us);
+      each.push_back(us);
     }
+    slowest = std::max(slowest, slowest_host(each));
     const double in_flight = static_cast<double>(used_.size() + 1);
     slowest = std::max(slowest, sum / in_flight);
     return sum + (static_cast<double>(tokens) / rows - 1) * slowest * (chunks > 1 ? 1 : 0) +
@@ -101,6 +106,20 @@ class Timing {
     double slowest = 0;
     for (std::size_t i = 0; i < used_.size(); ++i)
       slowest = std::max(slowest, busy(i, rows, stage(i, rows)));
+    return slowest;
+  }
+  // Stages on one machine that together have more threads than it has CPUs take turns: how far
+  // apart steps through all of them are, of which each takes so long by itself.
+  double slowest_host(const std::vector<double>& busy_us) const {
+    double slowest = 0;
+    for (std::size_t i = 0; i < used_.size() && !nodes_.hosts.empty(); ++i) {
+      double cpu_us = 0;
+      for (std::size_t k = 0; k < used_.size(); ++k) {
+        if (nodes_.hosts[used_[k].node] == nodes_.hosts[used_[i].node])
+          cpu_us += busy_us[k] * nodes_.costs[used_[k].node].threads;
+      }
+      slowest = std::max(slowest, cpu_us / nodes_.costs[used_[i].node].host_cpus);
+    }
     return slowest;
   }
   const LinkCost& way(std::size_t i) const {  // into the i-th stage

@@ -28,6 +28,8 @@ struct PlanNodes {
   // links[i][j] of node i to node j; index costs.size() stands for the engine.
   std::vector<std::vector<LinkCost>> links;
   std::optional<std::size_t> engine;  // the node that it runs on
+  // Each node's machine, by a number; those of one machine share its CPUs. Empty: one each.
+  std::vector<std::size_t> hosts;
 };
 
 struct PlanShape {

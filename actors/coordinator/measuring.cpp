@@ -8,8 +8,8 @@ namespace {
 
 // Old measurements count until newer ones are there; from this age on newer ones are asked for.
 constexpr std::int64_t kFreshUs = 600'000'000;
-// Nobody waits any more, but what is answered still counts.
-constexpr std::int64_t kLateUs = 60'000'000;
+// A node that has not answered by then is not waited for; the next measurement begins.
+constexpr std::int64_t kLateUs = 20'000'000;
 constexpr std::size_t kWaysMax = 8;  // from one node: to those that joined after it, and the head
 
 std::uint32_t threads_max(const ClusterState& state) {
@@ -42,7 +42,7 @@ void ask(Self self, const Setup& setup, const Measurement& measurement, const No
 
 // Of nodes that share a host one after the other: each would slow the others.
 void ask_next(Self self, const Setup& setup, Measurement& measurement) {
-  if (!measurement.allowing.empty()) return;
+  if (!measurement.begun || !measurement.allowing.empty()) return;
   std::set<std::string> busy;
   for (const net::PublicKey& key : measurement.awaited) {
     const NodeRecord* record = self->state.state->node(key);
@@ -56,6 +56,26 @@ void ask_next(Self self, const Setup& setup, Measurement& measurement) {
     }
     it = measurement.unasked.erase(it);
     if (record != nullptr) ask(self, setup, measurement, *record);
+  }
+}
+
+// The eldest one that has not begun, when none is under way.
+void begin_next(Self self, const Setup& setup) {
+  Measurement* next = nullptr;
+  for (auto& [number, measurement] : self->state.measurements) {
+    if (measurement.begun) return;
+    if (next == nullptr) next = &measurement;
+  }
+  if (next == nullptr) return;
+  next->begun = true;
+  next->until_us = monotonic_us() + kLateUs;
+  AllowPeers allow;
+  allow.epoch = next->order.number;
+  for (const net::PublicKey& key : next->awaited) {
+    allow.peers.push_back(address_of(self, setup, key));
+  }
+  for (const net::PublicKey& key : next->awaited) {
+    tell(setup, key, MessageType::kAllowPeers, allow);
   }
 }
 
@@ -77,6 +97,12 @@ bool measure_first(Self self, const Setup& setup, const OpenModel& open,
     fresh = fresh && state.measured_since(open.manifest.model, node->key, now - kFreshUs);
   }
   if (fresh || workers == 0 || (workers == 1 && !alone)) return false;
+  for (auto& [number, running] : self->state.measurements) {
+    const Measure& order = running.order;
+    if (order.manifest.model != open.manifest.model || order.kv != open.kv) continue;
+    running.waiters.push_back({now + patience_us, std::move(then)});
+    return true;
+  }
   const std::uint64_t number = self->state.next_measurement++;
   measurement.order.number = number;
   measurement.order.manifest = open.manifest;
@@ -85,16 +111,9 @@ bool measure_first(Self self, const Setup& setup, const OpenModel& open,
       static_cast<std::uint32_t>(model::prompt_chunk_rows(workers, threads_max(state)));
   measurement.order.hidden_bytes = static_cast<std::uint32_t>(config.channels * sizeof(float));
   measurement.allowing = measurement.unasked = measurement.awaited;
-  measurement.until_us = now + patience_us;
-  measurement.then = std::move(then);
-  AllowPeers allow;
-  allow.epoch = number;
-  for (const net::PublicKey& key : measurement.awaited) {
-    allow.peers.push_back(address_of(self, setup, key));
-  }
-  const auto awaited = measurement.awaited;
+  measurement.waiters.push_back({now + patience_us, std::move(then)});
   self->state.measurements.emplace(number, std::move(measurement));
-  for (const net::PublicKey& key : awaited) tell(setup, key, MessageType::kAllowPeers, allow);
+  begin_next(self, setup);
   return true;
 }
 
@@ -128,13 +147,15 @@ void on_measured(Self self, const Setup& setup, const net::PublicKey& node,
   ask_next(self, setup, found->second);
   if (!found->second.awaited.empty()) return;
   const auto done = self->state.measurements.extract(found);
-  if (done.mapped().then) done.mapped().then();
+  begin_next(self, setup);
+  for (const auto& waiter : done.mapped().waiters) waiter.then();
 }
 
 void look_after_measurements(Self self, const Setup& setup) {
   const std::int64_t now = monotonic_us();
-  std::vector<std::uint64_t> due;
-  for (auto& [number, measurement] : self->state.measurements) {
+  std::vector<std::function<void()>> due;
+  for (auto it = self->state.measurements.begin(); it != self->state.measurements.end();) {
+    Measurement& measurement = it->second;
     for (const net::PublicKey& key : std::set<net::PublicKey>(measurement.awaited)) {
       const NodeRecord* node = self->state.state->node(key);
       if (node != nullptr && node->alive()) continue;
@@ -143,16 +164,18 @@ void look_after_measurements(Self self, const Setup& setup) {
       measurement.unasked.erase(key);
     }
     ask_next(self, setup, measurement);
-    if (measurement.awaited.empty() || now >= measurement.until_us) due.push_back(number);
+    const bool over =
+        measurement.awaited.empty() || (measurement.begun && now >= measurement.until_us);
+    std::erase_if(measurement.waiters, [&](const Measurement::Waiter& waiter) {
+      if (!over && now < waiter.until_us) return false;
+      due.push_back(waiter.then);
+      return true;
+    });
+    it = over ? self->state.measurements.erase(it) : std::next(it);
   }
-  for (const std::uint64_t number : due) {
-    // What goes on may measure, too.
-    const auto found = self->state.measurements.find(number);
-    const auto then = std::exchange(found->second.then, {});
-    const bool over = found->second.awaited.empty() || now >= found->second.until_us + kLateUs;
-    if (over) self->state.measurements.erase(found);
-    if (then) then();
-  }
+  begin_next(self, setup);
+  // What goes on may measure, too.
+  for (const auto& then : due) then();
 }
 
 // ---- troupe plan -----------------------------------------------------------------------------

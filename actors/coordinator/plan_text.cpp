@@ -157,6 +157,9 @@ Result<std::string> plan_text(Self self, const Setup& setup, const Opening& open
   deployment.kv = opening.open.kv;
   deployment.need =
       model::memory_need(source->header(), config, kv_type_of(opening.open.kv), context);
+  for (const auto& [id, other] : state.deployments()) {
+    if (!in_use(self, id)) deployment.instead_of.insert(id);
+  }
   TROUPE_ASSIGN_OR_RETURN(const auto outlook, state.outlook(deployment, nodes));
   json out = {{"model", deployment.manifest.name},
               {"sha256", deployment.manifest.model},

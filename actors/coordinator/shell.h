@@ -63,13 +63,20 @@ struct Opening {
   bool measured = false;  // what its layers would cost has been asked for
 };
 
-// Nodes that have been asked what a model would cost them.
+// Nodes that have been asked what a model would cost them. One measurement at a time: they would
+// slow each other.
 struct Measurement {
   Measure order;
+  bool begun = false;
   std::set<net::PublicKey> allowing, awaited;
   std::set<net::PublicKey> unasked;  // of those awaited: another one on their host is at it
-  std::int64_t until_us = 0;
-  std::function<void()> then;  // called once, on the actor's thread
+  // Called once each, on the actor's thread, when all have answered or it has taken too long.
+  struct Waiter {
+    std::int64_t until_us = 0;
+    std::function<void()> then;
+  };
+  std::vector<Waiter> waiters;
+  std::int64_t until_us = 0;  // what is answered later counts no more
 };
 
 // When the copies of a deployment's layers are to be made; first its nodes let the others in.

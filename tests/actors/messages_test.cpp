@@ -97,8 +97,8 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(Tokens{{{1, 2, 3, "x", {}}, {4, 0, 5, "", {}}}});
   Measure measure{7, true, manifest, 1, 32, 2304, {PeerAddress{}}, {PeerAddress{}}};
   check_message(measure);
-  check_message(
-      Measured{7, 0, "", {{9, 1, 2, 3, 4}, {8, 5, 6, 7, 8}, 9, 10, 11, 0.5}, {{{}, 100, 400}}});
+  check_message(Measured{
+      7, 0, "", {{9, 1, 2, 3, 4}, {8, 5, 6, 7, 8}, 9, 10, 11, 0.5, 2, 3}, {{{}, 100, 400}}});
   check_message(Probe{9});
   check_message(ProbeAnswer{9});
   check_message(

@@ -1,6 +1,9 @@
 """`troupe plan`: which layers go where, measured and predicted before any lies there."""
 import re
 
+import concurrent.futures
+import time
+
 import harness
 
 PROMPT = "The capital of France is"
@@ -72,6 +75,21 @@ def test_the_context_that_is_asked_for_is_what_layers_are_sized_for(place):
         words = (verb, harness.MODEL) + (() if verb == "plan" else (PROMPT, "-n", 4))
         assert "missing" in place.troupe(*words, *at).err
         place.json(*words, "-c", 512, *at)
+    # What nobody uses would make room, as it does for a run.
+    place.json("plan", harness.MODEL, "-c", 512, *at)
+
+
+def test_two_plans_at_once_are_one_measurement(tmp_path):
+    cluster = harness.Cluster(tmp_path, 1)
+    try:
+        began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            plans = list(pool.map(lambda pause: time.sleep(pause) or cluster.place.json(
+                "plan", harness.MODEL, "--cluster", cluster.head.address), (0, 0.3, 0.6)))
+        assert time.monotonic() - began < 15, "one of them waited until its patience was over"
+        assert plans[0]["nodes"] == plans[1]["nodes"] == plans[2]["nodes"]
+    finally:
+        cluster.close()
 
 
 def test_plan_of_one_process_and_what_it_refuses(alone, tmp_path):

@@ -107,6 +107,24 @@ TEST_CASE("plan: layers cost less where few lie together") {
   CHECK(predict(kShape, nodes, halves).decode_tok_s == Approx(1e6 / token_us));
 }
 
+TEST_CASE("plan: stages on one machine share its CPUs") {
+  PlanNodes nodes = nodes_of({100, 100});
+  for (LayerCost& cost : nodes.costs) cost.threads = cost.host_cpus = 2;
+  const std::vector<LayerRange> halves = {{0, 15}, {15, 30}};
+  const Prediction apart = predict(kShape, nodes, halves);
+  nodes.hosts = {0, 1};
+  CHECK(predict(kShape, nodes, halves).streams_tok_s == Approx(apart.streams_tok_s));
+  nodes.hosts = {0, 0};
+  const Prediction together = predict(kShape, nodes, halves);
+  const double step_us = 15 * 150 + 80 + 4 * 2304.0 / 200;
+  CHECK(together.streams_tok_s == Approx(8e6 / (2 * 2 * step_us)));
+  CHECK(together.prompt_tok_s < 0.6 * apart.prompt_tok_s);
+  CHECK(together.decode_tok_s == Approx(apart.decode_tok_s));
+  // With a CPU for each thread nobody waits.
+  for (LayerCost& cost : nodes.costs) cost.host_cpus = 4;
+  CHECK(predict(kShape, nodes, halves).prompt_tok_s == Approx(apart.prompt_tok_s));
+}
+
 TEST_CASE("plan: a quota counts where a stage has no rest") {
   PlanNodes nodes = nodes_of({100, 100});
   const std::vector<LayerRange> ranges = {{0, 15}, {15, 30}};
