@@ -47,9 +47,7 @@ Result<std::uint64_t> ClusterState::plan_replica(std::uint64_t id) {
   std::vector<model::Placement> all;
   for (const std::uint64_t one : replicas(eldest)) all.push_back(placement(deployments_.at(one)));
   all.push_back(placement(replica));
-  const bool known =
-      std::none_of(all.begin(), all.end(), [](const auto& one) { return one.nodes.costs.empty(); });
-  if (known && !model::replica_pays(all)) {
+  if (!model::replica_pays(all)) {
     return Status(Code::kUnavailable, "streams would gain too little from one more replica");
   }
   return add(std::move(replica));

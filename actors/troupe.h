@@ -46,7 +46,8 @@ struct GenerateRequest {
   bool trace = false;             // the result says where the time went
   // Go on to max_tokens, whatever end the model writes: for measurements.
   bool ignore_end = false;
-  // Positions that prompt and answer may take; 0: the model's own limit.
+  // Positions that prompt and answer may take; 0: the model's own limit. Layers that this request
+  // places get memory for as many (0: for 4096, or the model's own).
   std::size_t context = 0;
   // Which node gets which layers, e.g. {0-9, 10-19, 20-29} in the order of `nodes`; empty: the
   // coordinator decides.

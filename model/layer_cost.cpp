@@ -113,7 +113,8 @@ class Steps {
   }
 
   // The times of a step of one row for each sequence, without logits and with them, over a window;
-  // by turns, so that the weights of either are not where the last step left them.
+  // by turns, so that the weights of either are not where the last step left them. A step begins no
+  // earlier than `period_us` after the last one, or kRestMaxUs after its end.
   struct Times {
     double layers_us = 0, all_us = 0;
   };
@@ -259,7 +260,7 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
   // Where the output is too large it takes what as many bytes of a layer take.
   const double ratio = static_cast<double>(head_bytes) / static_cast<double>(layer_bytes);
   for (StepCost* one : {&cost.many, &cost.few}) {
-    if (head) continue;
+    if (head) break;
     one->head_row_us = ratio * one->row_us;
     one->head_rows_us = ratio * one->rows_us;
   }

@@ -52,15 +52,16 @@ class Timing {
     double sum = ways(rows);
     for (std::size_t i = 0; i < used_.size(); ++i) sum += stage(i, rows);
     if (used_.size() > 1) sum += kEngineStepUs + kWakeUs * static_cast<double>(used_.size());
-    return std::max(sum, slowest_stage(rows));
+    const std::vector<double> each = busy_stages(rows);
+    return std::max(sum, *std::max_element(each.begin(), each.end()));
   }
   // Of streams that share the stages: how long all of them take for a token each.
   double streams(std::size_t count) const {
     const std::size_t share = (count + used_.size() - 1) / used_.size();
     const std::size_t steps = (count + share - 1) / share;
-    std::vector<double> each;
-    for (std::size_t i = 0; i < used_.size(); ++i) each.push_back(busy(i, share, stage(i, share)));
-    const double slowest = std::max({slowest_stage(share), slowest_way(share), slowest_host(each)});
+    const std::vector<double> each = busy_stages(share);
+    const double slowest = std::max(
+        {*std::max_element(each.begin(), each.end()), slowest_way(share), slowest_host(each)});
     return std::max(loop(share), slowest * static_cast<double>(steps));
   }
   double prompt(std::size_t tokens) const {
@@ -102,11 +103,10 @@ class Timing {
     if (nodes_.engine == node) us += kEngineStepUs;
     return us / nodes_.costs[node].share;
   }
-  double slowest_stage(std::size_t rows) const {
-    double slowest = 0;
-    for (std::size_t i = 0; i < used_.size(); ++i)
-      slowest = std::max(slowest, busy(i, rows, stage(i, rows)));
-    return slowest;
+  std::vector<double> busy_stages(std::size_t rows) const {
+    std::vector<double> each;
+    for (std::size_t i = 0; i < used_.size(); ++i) each.push_back(busy(i, rows, stage(i, rows)));
+    return each;
   }
   // Stages on one machine that together have more threads than it has CPUs take turns: how far
   // apart steps through all of them are, of which each takes so long by itself.
@@ -265,6 +265,8 @@ double predict_together(std::span<const Placement> all, std::size_t streams) {
 }
 
 bool replica_pays(std::span<const Placement> all) {
+  const auto unknown = [](const Placement& one) { return one.nodes.costs.empty(); };
+  if (std::any_of(all.begin(), all.end(), unknown)) return true;
   return predict_together(all, kPlanStreams) >=
          kReplicaGain * predict_together(all.first(all.size() - 1), kPlanStreams);
 }

@@ -68,7 +68,8 @@ struct Placement {
 // Of `streams` that are shared out over all of them, each where it costs least, in tokens a second;
 // the slowest share is what all wait for.
 double predict_together(std::span<const Placement> all, std::size_t streams);
-// The last one makes kPlanStreams streams enough faster to be worth its memory.
+// The last one makes kPlanStreams streams enough faster to be worth its memory; true, too, where
+// the costs of one of them are not known.
 bool replica_pays(std::span<const Placement> all);
 
 // The placement that answers and prompts of several streams get through fastest, and one stream not

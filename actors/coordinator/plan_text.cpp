@@ -120,8 +120,7 @@ std::vector<ClusterState::Outlook> replicas_of(const ClusterState& state,
     auto next = state.outlook(deployment, names);
     if (!next) return replicas;
     placements.push_back(placement_of(*next));
-    const bool known = !all.measured.costs.empty() && !next->measured.costs.empty();
-    if (known && !model::replica_pays(placements)) return replicas;
+    if (!model::replica_pays(placements)) return replicas;
     replicas.push_back(std::move(*next));
   }
 }
@@ -158,7 +157,8 @@ Result<std::string> plan_text(Self self, const Setup& setup, const Opening& open
   deployment.need =
       model::memory_need(source->header(), config, kv_type_of(opening.open.kv), context);
   for (const auto& [id, other] : state.deployments()) {
-    if (!in_use(self, id)) deployment.instead_of.insert(id);
+    // As make_room() has it.
+    if (self->state.engines.contains(id) && !in_use(self, id)) deployment.instead_of.insert(id);
   }
   TROUPE_ASSIGN_OR_RETURN(const auto outlook, state.outlook(deployment, nodes));
   json out = {{"model", deployment.manifest.name},

@@ -61,13 +61,17 @@ TEST_CASE("plan: streams go where one more costs least, and the slowest share co
   nodes.costs[0] = cost_of(200);
   const Placement slow{kShape, nodes, {{0, 30}}};
   const Placement both[] = {fast, slow};
-  // Alone, 8 rows: 100 + 7 * 50/3 us a layer; 6 and 2: 100 + 5 * 20 ... and 200 + 100/3.
+  // Rows cost 100, 116.7, 133.3, 150, then 20 more each; on the slow one 200 and more: seven and
+  // one.
   const double alone = predict_together(std::span(both).first(1), 8);
-  CHECK(alone == Approx(predict_streams(kShape, fast.nodes, fast.ranges, 8)));
-  const double together = predict_together(both, 8);
-  CHECK(together > alone);
-  CHECK(together <= alone + predict_streams(kShape, slow.nodes, slow.ranges, 8));
-  CHECK(replica_pays(both) == (together >= 1.1 * alone));
+  CHECK(alone == Approx(8e6 / (30 * 230 + 80)));
+  CHECK(predict_together(both, 8) == Approx(8e6 / (30 * 210 + 80)));
+  CHECK_FALSE(replica_pays(both));  // a gain of 9.4 %
+  const Placement alike[] = {fast, fast};
+  CHECK(predict_together(alike, 8) == Approx(8e6 / (30 * 150 + 80)));
+  CHECK(replica_pays(alike));
+  const Placement unknown[] = {fast, {kShape, {}, {{0, 30}}}};
+  CHECK(replica_pays(unknown));
   nodes.costs[0] = cost_of(5000);
   const Placement useless[] = {fast, {kShape, nodes, {{0, 30}}}};
   CHECK(predict_together(useless, 8) == Approx(alone));
