@@ -20,10 +20,26 @@ struct Place {
   std::span<const std::byte> bytes;
 };
 
+// A blob on its way into the store.
+struct Incoming {
+  std::unique_ptr<model::Store::BlobWriter> writer;
+  std::map<std::uint64_t, net::Payload> early;  // by offset: chunks that overtook others
+
+  Status take(std::uint64_t offset, const net::Payload& chunk) {
+    early.emplace(offset, chunk);
+    for (auto next = early.find(writer->received()); next != early.end();
+         next = early.find(writer->received())) {
+      TROUPE_RETURN_IF_ERROR(writer->append(next->second.data));
+      early.erase(next);
+    }
+    return Status::ok();
+  }
+};
+
 struct Fetch {
   FetchPtr request;
   FetchPlan plan;
-  std::map<std::string, std::unique_ptr<model::Store::BlobWriter>> writers;  // of claimed blobs
+  std::map<std::string, Incoming> incoming;  // claimed blobs
   std::set<net::PublicKey> lost;
   std::map<net::PublicKey, std::int64_t> heard_us;  // a chunk, or that it has nothing to send
   Status trouble;                                   // the last blob that was not what it should be
@@ -99,15 +115,15 @@ void start_next(Self self, const Setup& setup);
 void finish(Self self, const Setup& setup, const Status& status) {
   Fetch fetch = std::move(self->state.fetches.front());
   self->state.fetches.pop_front();
-  fetch.writers.clear();
+  fetch.incoming.clear();
   fetch.request->done(status, fetch.bytes);
   start_next(self, setup);
 }
 
 // All bytes of a blob are here: into the store with it, or from somebody else once more.
 void commit(Fetch& fetch, const net::PublicKey& source, const std::string& sha256) {
-  const Status stored = fetch.writers.at(sha256)->commit();
-  fetch.writers.erase(sha256);
+  const Status stored = fetch.incoming.at(sha256).writer->commit();
+  fetch.incoming.erase(sha256);
   if (stored) return fetch.plan.done(sha256);
   log(LogLevel::kWarning, "a part of a model is fetched again: " + stored.message());
   fetch.trouble = stored;
@@ -120,7 +136,7 @@ Status ask_more(const Setup& setup, Fetch& fetch, const net::PublicKey& source) 
     if (const auto blob = fetch.plan.claim(source)) {
       TROUPE_ASSIGN_OR_RETURN(auto writer, setup->store->begin_blob(*blob));
       const std::uint64_t have = writer->received();  // what an earlier, cut transfer left
-      fetch.writers[blob->sha256] = std::move(writer);
+      fetch.incoming[blob->sha256] = {std::move(writer), {}};
       if (fetch.plan.begin(blob->sha256, have)) commit(fetch, source, blob->sha256);
     }
     const auto ask = fetch.plan.next(source);
@@ -178,7 +194,7 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
   const bool first = place == fetches.begin();
   if (first && !fetches.empty()) {
     // What waits in the background lets it pass; its partial blobs stay on disk.
-    fetches.front().writers.clear();
+    fetches.front().incoming.clear();
     fetches.front().plan = FetchPlan();
   }
   Fetch fetch;
@@ -189,7 +205,7 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
 
 // A source of the front fetch is gone, or as good as gone.
 void lose_for(Fetch& fetch, const net::PublicKey& source) {
-  for (const std::string& sha256 : fetch.plan.lose(source)) fetch.writers.erase(sha256);
+  for (const std::string& sha256 : fetch.plan.lose(source)) fetch.incoming.erase(sha256);
   fetch.lost.insert(source);
 }
 
@@ -199,14 +215,16 @@ void on_chunk(Self self, const Setup& setup, const net::InFrame& frame) {
   Fetch& fetch = self->state.fetches.front();
   // Chunks of an earlier try or fetch, still on their way when it ended, are nothing to us; a chunk
   // that was lost is noticed by patience running out.
-  const std::span<const std::byte> bytes = frame.payload.data;
-  if (!fetch.plan.expects(frame.peer, chunk->sha256, chunk->offset, bytes.size())) return;
-  const Status taken = fetch.writers.at(chunk->sha256)->append(bytes);
+  const std::size_t bytes = frame.payload.data.size();
+  if (!fetch.plan.expects(frame.peer, chunk->sha256, chunk->offset, bytes)) return;
+  const Status taken = fetch.incoming.at(chunk->sha256).take(chunk->offset, frame.payload);
   if (!taken) return finish(self, setup, taken.with_context("fetching the model's weights"));
-  fetch.bytes += bytes.size();
-  if (!fetch.request->background) *setup->bytes_in += bytes.size();
+  fetch.bytes += bytes;
+  if (!fetch.request->background) *setup->bytes_in += bytes;
   fetch.last_progress_us = fetch.heard_us[frame.peer] = monotonic_us();
-  if (fetch.plan.on_chunk(frame.peer)) commit(fetch, frame.peer, chunk->sha256);
+  if (fetch.plan.on_chunk(frame.peer, chunk->sha256, chunk->offset)) {
+    commit(fetch, frame.peer, chunk->sha256);
+  }
   drive(self, setup);
 }
 
@@ -216,7 +234,7 @@ void on_missing(Self self, const Setup& setup, const net::InFrame& frame) {
   Fetch& fetch = self->state.fetches.front();
   if (fetch.plan.claimed(frame.peer, missing->sha256) == nullptr) return;
   fetch.plan.lacks(frame.peer, missing->sha256);
-  fetch.writers.erase(missing->sha256);
+  fetch.incoming.erase(missing->sha256);
   drive(self, setup);
 }
 

@@ -46,21 +46,28 @@ std::optional<FetchPlan::Ask> FetchPlan::next(const Source& source) {
   return ask;
 }
 
+std::vector<FetchPlan::Ask>::const_iterator FetchPlan::find_ask(const std::vector<Ask>& asks,
+                                                                const std::string& sha256,
+                                                                std::uint64_t offset) {
+  return std::find_if(asks.begin(), asks.end(),
+                      [&](const Ask& ask) { return ask.sha256 == sha256 && ask.offset == offset; });
+}
+
 bool FetchPlan::expects(const Source& source, const std::string& sha256, std::uint64_t offset,
                         std::size_t bytes) const {
   const auto way = ways_.find(source);
-  if (way == ways_.end() || way->second.under_way.empty()) return false;
-  const Ask& due = way->second.under_way.front();
-  return due.sha256 == sha256 && due.offset == offset && due.length == bytes;
+  if (way == ways_.end()) return false;
+  const auto due = find_ask(way->second.under_way, sha256, offset);
+  return due != way->second.under_way.end() && due->length == bytes;
 }
 
-bool FetchPlan::on_chunk(const Source& source) {
-  Way& way = ways_.at(source);
-  TROUPE_CHECK(!way.under_way.empty(), "a chunk that nobody asked for was taken");
-  const Ask ask = way.under_way.front();
-  way.under_way.pop_front();
-  Item& item = items_.at(ask.sha256);
-  item.received += ask.length;
+bool FetchPlan::on_chunk(const Source& source, const std::string& sha256, std::uint64_t offset) {
+  auto& under_way = ways_.at(source).under_way;
+  const auto due = find_ask(under_way, sha256, offset);
+  TROUPE_CHECK(due != under_way.end(), "a chunk that nobody asked for was taken");
+  Item& item = items_.at(sha256);
+  item.received += due->length;
+  under_way.erase(due);
   return item.received == item.blob.bytes;
 }
 

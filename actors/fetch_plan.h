@@ -40,11 +40,13 @@ class FetchPlan {
   };
   // The next chunk of what the source has claimed, while its window has room.
   std::optional<Ask> next(const Source& source);
-  // True when this is the chunk that is due from the source.
+  // True when this is a chunk that is due from the source. Chunks may overtake each other: two
+  // nodes that fetch from each other have two connections, and answers may change from one to the
+  // other.
   bool expects(const Source& source, const std::string& sha256, std::uint64_t offset,
                std::size_t bytes) const;
   // A chunk that was due arrived. True: its blob is complete; done() or lacks() follows.
-  bool on_chunk(const Source& source);
+  bool on_chunk(const Source& source, const std::string& sha256, std::uint64_t offset);
   // The blob is in the store.
   void done(const std::string& sha256);
   // The source does not have this blob, or not as it should be: others are asked for it.
@@ -68,11 +70,13 @@ class FetchPlan {
     std::set<Source> lacking;
   };
   void release(Item& item);
+  static std::vector<Ask>::const_iterator find_ask(const std::vector<Ask>& asks,
+                                                   const std::string& sha256, std::uint64_t offset);
   std::size_t window_;
   std::map<std::string, Item> items_;  // that are not here yet
   std::vector<std::string> order_;     // as added
   struct Way {
-    std::deque<Ask> under_way;
+    std::vector<Ask> under_way;
     std::deque<std::string> claimed;  // not asked for to their ends
   };
   std::map<Source, Way> ways_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <deque>
 #include <random>
 
@@ -55,7 +56,8 @@ TEST_CASE("fetch: chunks in order within the window, each blob once, from where 
     CHECK_FALSE(plan.expects(key(2), ask.sha256, ask.offset, ask.length));
     CHECK_FALSE(plan.expects(key(1), ask.sha256, ask.offset + 1, ask.length));
     got[ask.sha256] += ask.length;
-    if (plan.on_chunk(key(1))) plan.done(ask.sha256);
+    if (plan.on_chunk(key(1), ask.sha256, ask.offset)) plan.done(ask.sha256);
+    CHECK_FALSE(plan.expects(key(1), ask.sha256, ask.offset, ask.length));  // not twice
     for (const auto& more : asks(plan, key(1))) way.push_back(more);
     REQUIRE(way.size() <= FetchPlan::kWindow);
   }
@@ -77,7 +79,7 @@ TEST_CASE("fetch: what a source lacks, spoils or leaves is asked of another") {
   CHECK(asks(plan, key(1)).empty());
   // Complete, but not what its hash says.
   REQUIRE(plan.expects(key(1), "a", 0, 10));
-  REQUIRE(plan.on_chunk(key(1)));
+  REQUIRE(plan.on_chunk(key(1), "a", 0));
   plan.lacks(key(1), "a");
   CHECK(plan.expects(key(1), "c", 0, 10));
   CHECK(plan.lose(key(1)) == std::vector<std::string>{"c"});
@@ -88,6 +90,24 @@ TEST_CASE("fetch: what a source lacks, spoils or leaves is asked of another") {
   plan.lacks(key(2), "a");
   CHECK(plan.hopeless(both));
   CHECK(plan.hopeless({}));
+}
+
+TEST_CASE("fetch: chunks that overtake each other are all taken") {
+  FetchPlan plan;
+  plan.add({"a", 3 * FetchPlan::kChunkBytes});
+  plan.add({"b", 10});
+  auto way = asks(plan, key(1));
+  REQUIRE(way.size() == 4);
+  std::reverse(way.begin(), way.end());
+  std::vector<std::string> complete;
+  for (const auto& ask : way) {
+    REQUIRE(plan.expects(key(1), ask.sha256, ask.offset, ask.length));
+    if (!plan.on_chunk(key(1), ask.sha256, ask.offset)) continue;
+    complete.push_back(ask.sha256);
+    plan.done(ask.sha256);
+  }
+  CHECK(complete == std::vector<std::string>{"b", "a"});
+  CHECK(plan.complete());
 }
 
 TEST_CASE("fetch: three unreliable sources bring every blob once, whatever happens") {
@@ -130,7 +150,7 @@ TEST_CASE("fetch: three unreliable sources bring every blob once, whatever happe
         const std::uint64_t length = std::min<std::uint64_t>(FetchPlan::kChunkBytes, bytes - at);
         if (length == 0 || !plan.expects(source, name, at, length)) continue;
         got[name] += length;
-        if (plan.on_chunk(source)) finish(name);
+        if (plan.on_chunk(source, name, at)) finish(name);
         break;
       }
     }
