@@ -72,38 +72,42 @@ void export_file(BulkShell& shell, const ExportedFile& exported) {
   for (const auto& tensor : exported.manifest.tensors) add(tensor.blob, tensor.offset);
 }
 
-Result<Place> find_place(BulkShell& shell, const Setup& setup, const std::string& sha256) {
-  const auto found = shell.exported.find(sha256);
-  if (found != shell.exported.end()) return found->second;
-  const bool well_formed =
-      sha256.size() == 64 && sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!well_formed || !setup->store || !setup->store->has_blob(sha256)) {
-    return Status(Code::kNotFound, "blob " + sha256.substr(0, 64) + " is not here");
+// What was asked for. Of the store it is a copy, looked at anew each time: a blob that somebody
+// changed is not served, and one that is cut while it is mapped would end this process.
+Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const FetchBlob& ask) {
+  if (ask.length > FetchPlan::kChunkBytes) {
+    return Status(Code::kInvalidArgument, "more is asked for than goes into a chunk");
   }
-  auto mapped = MappedFile::open(setup->store->blob_path(sha256));
-  if (!mapped) return mapped.status();
-  const auto file = std::make_shared<const MappedFile>(std::move(*mapped));
-  const Place place{file, file->bytes()};
-  shell.exported[sha256] = place;
-  return place;
+  const auto found = shell.exported.find(ask.sha256);
+  if (found != shell.exported.end()) {
+    const auto& [keep, bytes] = found->second;
+    if (ask.offset > bytes.size() || ask.length > bytes.size() - ask.offset) {
+      return Status(Code::kInvalidArgument, "the range asked for is outside of the blob");
+    }
+    return net::Payload{keep, bytes.subspan(ask.offset, ask.length)};
+  }
+  const bool well_formed = ask.sha256.size() == 64 &&
+                           ask.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!well_formed || !setup->store || !setup->store->has_blob(ask.sha256)) {
+    return Status(Code::kNotFound, "blob " + ask.sha256.substr(0, 64) + " is not here");
+  }
+  auto read = read_piece(setup->store->blob_path(ask.sha256), ask.offset, ask.length);
+  if (!read) return read.status();
+  const auto piece = std::make_shared<const std::vector<std::byte>>(std::move(*read));
+  return net::Payload{piece, *piece};
 }
 
-void serve(BulkShell& shell, const Setup& setup, const net::InFrame& frame) {
+void serve(const BulkShell& shell, const Setup& setup, const net::InFrame& frame) {
   const auto ask = decode_body<FetchBlob>(*setup->link, frame);
   if (!ask) return;
-  auto place = find_place(shell, setup, ask->sha256);
-  const bool inside = place && ask->offset <= place->bytes.size() &&
-                      ask->length <= place->bytes.size() - ask->offset &&
-                      ask->length <= FetchPlan::kChunkBytes;
+  const auto piece = piece_of(shell, setup, *ask);
   Status sent;
-  if (!inside) {
-    const BlobMissing missing{
-        ask->sha256, place ? "the range asked for is outside of the blob" : place.message()};
-    sent = setup->link->send(frame.peer, MessageType::kBlobMissing, missing);
+  if (!piece) {
+    sent = setup->link->send(frame.peer, MessageType::kBlobMissing,
+                             BlobMissing{ask->sha256, piece.message()});
   } else {
-    const net::Payload payload{place->keep, place->bytes.subspan(ask->offset, ask->length)};
     sent = setup->link->send(frame.peer, MessageType::kBlobChunk,
-                             BlobChunk{ask->sha256, ask->offset}, 0, 0, payload);
+                             BlobChunk{ask->sha256, ask->offset}, 0, 0, *piece);
   }
   if (!sent) log(LogLevel::kWarning, "cannot send a part of a model: " + sent.message());
 }

@@ -103,6 +103,26 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
   }
 }
 
+Result<std::vector<std::byte>> read_piece(const std::filesystem::path& path, std::uint64_t offset,
+                                          std::size_t length) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error("open", path, errno);
+  std::vector<std::byte> piece(length);
+  for (std::size_t have = 0; have < length;) {
+    const ssize_t n =
+        ::pread(fd.get(), piece.data() + have, length - have, static_cast<off_t>(offset + have));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_error("read", path, errno);
+    if (n == 0) {
+      return Status(Code::kBadData, path.string() + " ends before byte " +
+                                        std::to_string(offset + length) +
+                                        ", up to which it is read");
+    }
+    have += static_cast<std::size_t>(n);
+  }
+  return piece;
+}
+
 namespace {
 
 // Where a new file is made, and what it then becomes.

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <troupe/runtime/status.h>
 
@@ -39,6 +40,9 @@ class MappedFile {
 
 // The whole file; kResourceExhausted when it is larger than `bytes_max`.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max);
+// The `length` bytes from `offset` on; kBadData when the file ends before.
+Result<std::vector<std::byte>> read_piece(const std::filesystem::path& path, std::uint64_t offset,
+                                          std::size_t length);
 
 // Writes to a temporary file beside `path`, fsyncs, renames: a reader sees the old content or the
 // new, never a mix. `mode` is the permission of the new file (e.g. 0600 for keys). A link is

@@ -1,4 +1,5 @@
 """Wrong input: the right exit status, one clear sentence on stderr, no stack trace, no hang."""
+import hashlib
 import json
 import os
 import pathlib
@@ -351,6 +352,36 @@ def test_a_store_that_was_damaged(place):
     again = place.start("node", port=node.port)
     assert place.json(*ask_it)["token_ids"] == expected
     assert again.said().count("was changed on this disk") == 20, again.said()[-3000:]
+
+
+def test_blobs_cut_under_a_node_that_serves_them(place):
+    """A node whose files shrink while others fetch from it lives on, and serves none of them."""
+    words = ("--raw", "-n", 8, "Once upon a time")
+    expected = place.json("run", harness.MODEL, *words, "--cluster", "none")["token_ids"]
+    digest = "sha256:" + hashlib.sha256(pathlib.Path(harness.MODEL).read_bytes()).hexdigest()
+    head = place.start("head", "--head", "--no-work")
+    cut, whole = (place.start(name, "--join", head.join) for name in ("cut", "whole"))
+    at = ("--cluster", head.address)
+
+    def disks():
+        return [stage["disks"] for stage in place.json("ps", *at)["deployments"][0]["stages"]]
+
+    place.json("run", harness.MODEL, *words, *at, "--layers", "0-14,15-29")  # then its owner is gone
+    until = time.monotonic() + 30
+    while min(disks()) < 2:
+        assert time.monotonic() < until, disks()
+        time.sleep(0.1)
+    place.start("new", "--join", head.join)
+    place.json("run", digest, *words, *at, "--layers", "0-9,10-19,20-29")  # fetches from both
+    for blob in (cut.home / "store" / "blobs").iterdir():
+        blob.chmod(0o600)
+        os.truncate(blob, blob.stat().st_size // 2)
+    place.start("newer", "--join", head.join)
+    answer = place.json("run", digest, *words, *at, "--layers", "0-6,7-13,14-20,21-29")
+    assert answer["token_ids"] == expected
+    assert "was changed on this disk" in cut.said()
+    assert cut.alive() and whole.alive(), cut.said()[-2000:]
+    assert "did not come as it should" not in whole.said()
 
 
 @pytest.mark.no_model

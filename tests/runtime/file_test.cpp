@@ -96,6 +96,25 @@ TEST_CASE("file: whether it can be written is known without writing", "[file]") 
   CHECK(check_writable("/dev/null").code() == Code::kInvalidArgument);
 }
 
+TEST_CASE("file: a piece is all there or an error", "[file]") {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "ten";
+  REQUIRE(write_file_atomically(path, "0123456789").is_ok());
+  const auto text = [&](std::uint64_t offset, std::size_t length) {
+    const auto piece = read_piece(path, offset, length);
+    REQUIRE(piece.is_ok());
+    return std::string(reinterpret_cast<const char*>(piece->data()), piece->size());
+  };
+  CHECK(text(0, 10) == "0123456789");
+  CHECK(text(3, 4) == "3456");
+  CHECK(text(10, 0).empty());
+  const auto late = read_piece(path, 8, 3);
+  CHECK(late.code() == Code::kBadData);
+  CHECK(late.message().find(path.string()) != std::string::npos);
+  CHECK_FALSE(read_piece(path, ~std::uint64_t{0}, 1).is_ok());
+  CHECK(read_piece(folder.path / "none", 0, 1).code() == Code::kNotFound);
+}
+
 TEST_CASE("file: mappings", "[file]") {
   TemporaryFolder folder;
   const auto path = folder.path / "a";
