@@ -63,6 +63,20 @@ def test_a_token_for_clients(place):
 
 
 @pytest.mark.no_model
+def test_a_client_token_is_for_more_than_one_command(place):
+    head = place.start("head", "--head")
+    at = ("--cluster", head.address)
+    stranger = {"XDG_RUNTIME_DIR": str(place.folder)}
+    token = place.troupe("key", "new", "--role", "client", *at)
+    assert token.status == 0 and "1000 times" in token.err, str(token)
+    for _ in range(2):
+        assert place.troupe("nodes", "--cluster", token.out.strip(), env=stranger).status == 0
+    once = place.json("key", "new", "--role", "client", "--uses", 1, *at)["token"]
+    assert place.troupe("nodes", "--cluster", once, env=stranger).status == 0
+    check(place.troupe("nodes", "--cluster", once, env=stranger), 1, "used up", "troupe key new")
+
+
+@pytest.mark.no_model
 def test_an_expired_token(place):
     head = place.start("head", "--head")
     join = place.troupe("key", "new", "--expires", "1s", "--cluster", head.address).out.strip()

@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -16,11 +17,14 @@ namespace {
 
 using nlohmann::json;
 
+// A client's key lives as long as its process, so that each command uses its token once.
+constexpr int kNodeUses = 1, kClientUses = 1000;
+
 struct Options {
   CommonOptions common;
   std::string cluster;
   // new
-  int uses = 1;
+  std::optional<int> uses;
   std::string expires = "24h", role = "node";
   // revoke
   std::string subject;
@@ -49,8 +53,9 @@ int make_key(const Options& options) {
         as_json);
   }
   const bool node = options.role == "node";
+  const int allowed = options.uses.value_or(node ? kNodeUses : kClientUses);
   const Result<json> made = ask_head(options, [&](Cluster& cluster) {
-    return cluster.new_token({node, !node, options.uses, *lifetime == kForever ? 0 : *lifetime});
+    return cluster.new_token({node, !node, allowed, *lifetime == kForever ? 0 : *lifetime});
   });
   if (!made) return fail(made.status(), as_json);
   if (as_json) {
@@ -59,7 +64,7 @@ int make_key(const Options& options) {
   }
   const std::string token = text_of(*made, "token");
   std::printf("%s\n", token.c_str());
-  const std::string uses = options.uses == 1 ? "once" : std::to_string(options.uses) + " times";
+  const std::string uses = allowed == 1 ? "once" : std::to_string(allowed) + " times";
   const std::string until =
       *lifetime == kForever ? "for ever" : "for " + format_duration(*lifetime);
   say("token " + text_of(*made, "id") + " lets a " + options.role + " in, " + uses + ", " + until +
@@ -127,7 +132,9 @@ Action add_key(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.require_subcommand(1);
   CLI::App* make = app.add_subcommand("new", "Make a token that lets a machine in");
-  make->add_option("--uses", options->uses, "How often it may be used [1]")
+  make->add_option("--uses", options->uses,
+                   "How often it may be used: by a node once, by a client with every command and "
+                   "every new connection [1; with --role client 1000]")
       ->check(whole_number(1, 1'000'000));
   make->add_option("--expires", options->expires, "How long it holds: 90s, 24h, 7d, forever [24h]")
       ->type_name("TIME");
@@ -138,7 +145,7 @@ Action add_key(CLI::App& app) {
   make->footer(
       "Examples:\n"
       "  troupe key new                                   one node, within a day\n"
-      "  troupe key new --role client --uses 5            five clients from other machines\n"
+      "  troupe key new --role client --expires 7d        clients from other machines, for a week\n"
       "  troupe start --join $(troupe key new)            a node on this machine");
   CLI::App* list = app.add_subcommand("ls", "List tokens, and the keys of nodes and clients");
   add_shared(*list, *options);
