@@ -114,6 +114,19 @@ def test_one_id_is_one_job(three, tmp_path):
     assert "the id 'monday' is that of another job" in other.err
 
 
+def test_an_output_that_cannot_be_written_is_said_before_the_work(three, tmp_path):
+    at = ("--cluster", three.head.address)
+    before = len(jobs_of(three.place, three.head.address))
+    job = write_job(tmp_path / "job", [{"prompt": "Hello"}], output="none/answers.jsonl")
+    outcome = three.place.troupe("submit", job, "--wait", *at)
+    assert outcome.status == 2 and "none/answers.jsonl" in outcome.err, str(outcome)
+    assert len(jobs_of(three.place, three.head.address)) == before
+    name = three.place.json("submit", job, *at)["id"]
+    missing = three.place.troupe("wait", name, "-o", tmp_path / "none" / "answers.jsonl", *at)
+    assert missing.status == 1 and f"troupe wait {name} --output" in missing.err, str(missing)
+    assert len(answers_of(three.place.troupe("wait", name, *at).out)) == 1
+
+
 def test_cancel(three, tmp_path):
     lines = [{"prompt": prompt} for prompt in PROMPTS * 20]
     job = write_job(tmp_path / "job", lines, max_tokens=400, temperature=1.2, seed=1)
@@ -123,6 +136,8 @@ def test_cancel(three, tmp_path):
     assert three.place.json("cancel", name, *at)["cancelled"] is False
     waited = three.place.troupe("wait", name, *at)
     assert waited.status == 1 and "it is cancelled" in waited.err, str(waited)
+    again = three.place.troupe("submit", job, "--id", name, *at)
+    assert again.out.strip() == name and "handed in before, and is cancelled" in again.err
     # Its requests are gone: the next one is alone.
     deadline = time.monotonic() + 20
     while three.status()["deployments"][0]["running"] > 0:

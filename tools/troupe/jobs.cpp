@@ -173,7 +173,12 @@ int wait_for_job(Cluster& cluster, const std::string& id, const std::string& out
       return kExitOk;
     }
     const Status given = give_result(*result, output);
-    if (!given) return fail(given, as_json);
+    if (!given) {
+      return fail(
+          Status(given.code(), given.message() + "; job " + id +
+                                   " keeps its answers: troupe wait " + id + " --output FILE"),
+          as_json);
+    }
     if (as_json) {
       print_json({{"id", id},
                   {"state", status->state},

@@ -117,6 +117,10 @@ int submit(const Options& options) {
   const bool as_json = options.common.json;
   Result<Prepared> prepared = prepare(options);
   if (!prepared) return fail(prepared.status(), as_json);
+  // Not after hours of work.
+  const bool writes = options.wait && !prepared->output.empty();
+  const Status writable = writes ? check_writable(prepared->output) : Status::ok();
+  if (!writable) return fail(wrong(options.file, "\"output\": " + writable.message()), as_json);
   const std::string& home = options.common.home;
   Result<Cluster> cluster = connect_cluster(home, options.cluster);
   if (!cluster) return fail(cluster.status(), as_json);
@@ -137,8 +141,15 @@ int submit(const Options& options) {
   if (options.wait) return wait_for_job(*cluster, *id, prepared->output, as_json);
   if (as_json) {
     print_json({{"id", *id}, {"shards", prepared->request.shards.size()}});
+    return kExitOk;
+  }
+  std::printf("%s\n", id->c_str());
+  // An id that was there before means that job.
+  const Result<JobStatus> job = cluster->job(*id);
+  if (!options.id.empty() && job && (job->state == "cancelled" || job->state == "failed")) {
+    say("job " + *id + " was handed in before, and is " + job->state +
+        "; give another --id to have it done");
   } else {
-    std::printf("%s\n", id->c_str());
     say("submitted; `troupe wait " + *id +
         (prepared->output.empty() ? "` prints the answers when they are there"
                                   : " --output " + prepared->output + "` writes the answers"));
