@@ -265,9 +265,13 @@ Status begin_journal(const std::string& home, actors::Host& host,
   TROUPE_ASSIGN_OR_RETURN(coordinator->placed, journal->models());
   TROUPE_ASSIGN_OR_RETURN(const auto manifests, journal->manifests());
   for (const auto& [model, bytes] : manifests) {
-    TROUPE_ASSIGN_OR_RETURN(
-        coordinator->manifests[model],
-        wire::decode<model::Manifest>(std::as_bytes(std::span<const char>(bytes))));
+    auto manifest = wire::decode<model::Manifest>(std::as_bytes(std::span<const char>(bytes)));
+    if (!manifest) {
+      return Status(Code::kBadData, "the journal " + home + "/journal.db is damaged (model " +
+                                        model + ": " + manifest.message() +
+                                        "); move it away and start again: its jobs are lost");
+    }
+    coordinator->manifests[model] = std::move(*manifest);
   }
   coordinator->journal = host.track(actors::spawn_journal(host.system(), journal));
   coordinator->jobs = host.track(actors::spawn_jobs(host.system(), {journal, host.link}));

@@ -311,6 +311,23 @@ def test_a_head_finds_models_and_nodes_again(tmp_path):
         cluster.close()
 
 
+def test_a_manifest_that_was_damaged_names_the_journal(tmp_path):
+    cluster = harness.Cluster(tmp_path, 0)
+    try:
+        cluster.run("hi", "-n", 1)
+        assert cluster.head.stop() == 0
+        with journal_of(cluster.head) as journal:
+            [manifest] = journal.execute("SELECT manifest FROM manifests").fetchone()
+            journal.execute("UPDATE manifests SET manifest = ?", (manifest[:-1],))
+        journal.close()
+        outcome = cluster.place.troupe("start", "--home", cluster.head.home, "--listen",
+                                       cluster.head.address, timeout=20)
+        assert outcome.status == 1, str(outcome)
+        assert str(cluster.head.home / "journal.db") in outcome.err and "move it away" in outcome.err
+    finally:
+        cluster.close()
+
+
 def wait_until(what, condition, timeout=40):
     deadline = time.monotonic() + timeout
     while not condition():
