@@ -167,6 +167,7 @@ Result<ClusterState::Outlook> ClusterState::outlook(const Deployment& deployment
   }
   if (out.nodes.empty())
     return Status(Code::kUnavailable, "no node of the cluster can hold layers");
+  in_remembered_order(out.nodes, deployment.manifest.model, deployment.asked);
   TROUPE_ASSIGN_OR_RETURN(const auto stages, share_out(out.nodes, deployment, deployment.asked));
   for (const NodeRecord* node : out.nodes) {
     out.memories.push_back(free_bytes(*node, deployment));

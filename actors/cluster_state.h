@@ -136,7 +136,7 @@ class ClusterState {
                              std::uint64_t context = 0);
   // What plan() would do on the nodes of these names (none: all), and what is known of it.
   struct Outlook {
-    std::vector<const NodeRecord*> nodes;   // that may be used, in the order that they joined
+    std::vector<const NodeRecord*> nodes;   // that may be used, in the order of plan()
     std::vector<std::uint64_t> memories;    // that they have left
     std::vector<model::LayerRange> ranges;  // of each, empty ones too
     model::PlanNodes measured;              // without costs where they are not known of all

@@ -152,6 +152,27 @@ TEST_CASE("cluster: placing by what layers cost, where that is known of every no
   CHECK(layers_of_a() == "0-14");
 }
 
+TEST_CASE("cluster: what is looked at is what would be placed, in an order of before, too") {
+  ClusterState state(100);
+  REQUIRE(state.join(key(1), hello("a", 1), true, 11, 0));
+  REQUIRE(state.join(key(2), hello("b", 2), true, 22, 0));
+  state.remember_order("m", {}, {key(2), key(1)});
+  Deployment looked_at;
+  looked_at.manifest = manifest();
+  looked_at.layers = 30;
+  const auto outlook = state.outlook(looked_at, {});
+  REQUIRE(outlook);
+  const auto id = state.plan(manifest(), 30, {}, {});
+  REQUIRE(id);
+  const std::vector<StagePlan>& placed = state.find_id(*id)->stages;
+  REQUIRE(placed.size() == 2);
+  CHECK(placed[0].node == key(2));
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(outlook->nodes[i]->key == placed[i].node);
+    CHECK(outlook->ranges[i] == placed[i].layers);
+  }
+}
+
 TEST_CASE("cluster: a deployment is ready when everyone allowed and loaded") {
   ClusterState state(7);
   REQUIRE(state.join(key(1), hello("a"), true, 1, 0));
