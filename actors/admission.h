@@ -25,7 +25,7 @@ struct TokenRecord {
   net::PublicKey key{};                                 // the key that enrols with it
   bool nodes = true, clients = true;                    // roles that it may enrol
   std::int64_t created_unix_s = 0, expires_unix_s = 0;  // expires 0: never
-  std::uint32_t uses_left = 0;
+  std::uint32_t uses_left = 0;  // by nodes, if it is for them, else by clients
   bool usable(std::int64_t now_unix_s) const {
     return uses_left > 0 && (expires_unix_s == 0 || now_unix_s <= expires_unix_s);
   }

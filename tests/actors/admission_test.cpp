@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <regex>
 
 #include <catch2/catch.hpp>
 #include <stdlib.h>
@@ -71,9 +72,12 @@ TEST_CASE("admission: tokens expire, count their uses and keep to their roles") 
   CHECK(admission->enrol(join, node, net::Role::kNode, 1).is_ok());
   CHECK(admission->enrol(join, node, net::Role::kNode, 1).is_ok());  // the same again is no use
   CHECK(admission->join_token().uses_left == uses - 1);
+  CHECK(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
+  CHECK(admission->join_token().uses_left == uses - 1);  // commands leave nodes what they need
   for (std::uint32_t i = 1; i < uses; ++i) {
-    REQUIRE(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
+    REQUIRE(admission->enrol(join, fresh(), net::Role::kNode, 1).is_ok());
   }
+  CHECK_FALSE(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
   const Status used_up = admission->enrol(join, fresh(), net::Role::kNode, 1);
   CHECK(used_up.code() == Code::kPermissionDenied);
   CHECK(used_up.message().find("used up") != std::string::npos);
@@ -98,6 +102,12 @@ TEST_CASE("admission: a broken file is named, a membership is remembered") {
   REQUIRE(found->has_value());
   CHECK((*found)->head == member.head);
   CHECK((*found)->head_port == 7700);
+  const std::string kept = *read_file(home.path / "member.json", 4096);
+  const std::string wrapped = std::regex_replace(kept, std::regex("7700"), "99999");
+  REQUIRE(write_file_atomically(home.path / "member.json", wrapped, 0600).is_ok());
+  const auto wrong = load_membership(home.path);
+  CHECK(wrong.code() == Code::kBadData);
+  CHECK(wrong.message().find("head_port") != std::string::npos);
 }
 
 TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
