@@ -232,28 +232,17 @@ Result<std::vector<StagePlan>> ClusterState::share_out(
   return stages;
 }
 
-Result<std::uint64_t> ClusterState::plan(const model::Manifest& manifest, std::size_t layers,
-                                         const std::vector<model::LayerRange>& ranges,
-                                         std::vector<net::PublicKey> sources, std::uint8_t kv,
-                                         const model::MemoryNeed& need, std::size_t channels,
-                                         std::uint64_t context) {
+Result<std::uint64_t> ClusterState::plan(ModelAsk ask, std::set<std::uint64_t> instead_of) {
+  Deployment deployment(std::move(ask));
+  deployment.instead_of = std::move(instead_of);
   Workers workers = usable({});
-  in_remembered_order(workers, manifest.model, ranges);
+  in_remembered_order(workers, deployment.manifest.model, deployment.asked);
   if (workers.empty()) {
     return Status(Code::kUnavailable,
                   "no node of the cluster can hold layers; start one with 'troupe start --join "
                   "TOKEN@HOST:PORT', as the head printed it");
   }
-  Deployment deployment;
-  deployment.manifest = manifest;
-  deployment.layers = layers;
-  deployment.need = need;
-  deployment.channels = channels;
-  deployment.context = context;
-  deployment.asked = ranges;
-  deployment.kv = kv;
-  deployment.sources = std::move(sources);
-  TROUPE_ASSIGN_OR_RETURN(deployment.stages, share_out(workers, deployment, ranges));
+  TROUPE_ASSIGN_OR_RETURN(deployment.stages, share_out(workers, deployment, deployment.asked));
   const std::uint64_t id = add(std::move(deployment));
   remember_order(deployments_.at(id));
   return id;

@@ -34,15 +34,7 @@ Result<std::uint64_t> ClusterState::plan_replica(std::uint64_t id) {
   if (workers.size() < std::max<std::size_t>(1, eldest.asked.size())) {
     return Status(Code::kUnavailable, "no node is left for one more replica");
   }
-  Deployment replica;
-  replica.manifest = eldest.manifest;
-  replica.layers = eldest.layers;
-  replica.need = eldest.need;
-  replica.channels = eldest.channels;
-  replica.context = eldest.context;
-  replica.asked = eldest.asked;
-  replica.kv = eldest.kv;
-  replica.sources = eldest.sources;
+  Deployment replica{ModelAsk(eldest)};
   TROUPE_ASSIGN_OR_RETURN(replica.stages, share_out(workers, replica, replica.asked));
   std::vector<model::Placement> all;
   for (const std::uint64_t one : replicas(eldest)) all.push_back(placement(deployments_.at(one)));

@@ -40,13 +40,15 @@ Status check_node_name(std::string_view name) {
   bool plain = name.size() <= kBytesMax && model::utf8_valid_prefix(name) == name.size();
   for (std::size_t at = 0; plain && at < name.size();) {
     const model::Utf8Char c = model::utf8_char(name.substr(at));
-    plain = c.code_point >= 0x20 && (c.code_point < 0x7f || c.code_point > 0x9f);
+    plain =
+        c.code_point >= 0x20 && c.code_point != ',' && (c.code_point < 0x7f || c.code_point > 0x9f);
     at += c.bytes;
   }
   if (plain) return Status::ok();
   return Status(Code::kInvalidArgument,
                 "a node cannot be named " + model::in_quotes(name) +
-                    "; a name has at most 64 bytes of UTF-8 without control characters (--name)");
+                    "; a name has at most 64 bytes of UTF-8 without commas and control characters "
+                    "(--name)");
 }
 
 std::string ClusterState::unique_name(const std::string& wished, const net::PublicKey& key) const {

@@ -64,22 +64,28 @@ struct StagePlan {
 enum class DeploymentLife { kAllowing, kLoading, kReady, kWaiting, kFailed };
 const char* life_name(DeploymentLife life);
 
-struct Deployment {
-  std::uint64_t id = 0;     // for as long as it lives: its first epoch
-  std::uint64_t epoch = 0;  // of where its layers lie now; frames of another one are stale
+// A model and how it is to lie: what its replicas have in common.
+struct ModelAsk {
   model::Manifest manifest;
-  std::size_t layers = 0;                // of the model
-  model::MemoryNeed need;                // of its layers
-  std::size_t channels = 0;              // 0: not known, and costs do not count
-  std::vector<model::LayerRange> asked;  // an explicit split; empty: ours to choose
-  std::uint8_t kv = 0;                   // kv_code
-  std::vector<StagePlan> stages;         // in layer order
-  std::size_t stages_wanted = 0;         // as planned first; fewer while nodes are missing
-  std::uint64_t context = 0;             // positions that it was planned for; 0: as many as usual
-  std::set<std::uint64_t> instead_of;    // ids of those that would make room for it
-  bool doubled = false;                  // on nodes of its other replicas: none was free
-  std::vector<net::PublicKey> sources;   // clients and the head, who have the whole model
-  std::set<net::PublicKey> unfit;        // alive, but this failed on them
+  std::size_t layers = 0;                     // of the model
+  model::MemoryNeed need = {};                // of its layers
+  std::size_t channels = 0;                   // 0: not known, and costs do not count
+  std::vector<model::LayerRange> asked = {};  // an explicit split; empty: ours to choose
+  std::uint8_t kv = 0;                        // kv_code
+  std::uint64_t context = 0;  // positions that it is planned for; 0: as many as usual
+  std::vector<net::PublicKey> sources = {};  // clients and the head, who have the whole model
+};
+
+struct Deployment : ModelAsk {
+  Deployment() = default;
+  explicit Deployment(ModelAsk ask) : ModelAsk(std::move(ask)) {}
+  std::uint64_t id = 0;                // for as long as it lives: its first epoch
+  std::uint64_t epoch = 0;             // of where its layers lie now; frames of another are stale
+  std::vector<StagePlan> stages;       // in layer order
+  std::size_t stages_wanted = 0;       // as planned first; fewer while nodes are missing
+  std::set<std::uint64_t> instead_of;  // ids of those that would make room for it
+  bool doubled = false;                // on nodes of its other replicas: none was free
+  std::set<net::PublicKey> unfit;      // alive, but this failed on them
   DeploymentLife life = DeploymentLife::kAllowing;
   std::string lost, lost_for;  // why it is placed anew, and why it waits
   // Stages of epochs that are over, which nodes keep for their weights until it is loaded again.
@@ -96,7 +102,8 @@ struct RecoveryCounters {
   std::uint64_t quarantined = 0;      // requests that ended because workers crashed on them
 };
 
-// A node's name is shown to everyone: at most 64 bytes of UTF-8 without control characters.
+// A node's name is shown to everyone: at most 64 bytes of UTF-8 without commas (lists
+// of nodes have them) and control characters.
 // kInvalidArgument says what is wrong with another one; "" is taken for none.
 Status check_node_name(std::string_view name);
 
@@ -123,17 +130,14 @@ class ClusterState {
   void remember_order(const std::string& model, const std::vector<model::LayerRange>& asked,
                       std::vector<net::PublicKey> nodes);
 
-  // Places a model on the nodes that are alive and work: `ranges` in the order that nodes joined,
+  // Places a model on the nodes that are alive and work: the split that is asked for in the order
+  // that nodes joined,
   // or, when empty, shares by what its layers cost each of them (set_cost, set_way), or by their
   // threads where that is not known of all, within the memory that other deployments leave (never
   // more stages than layers).
   //   Errors: kUnavailable (no node), kInvalidArgument (ranges that do not cover the layers once,
   //   or more ranges than nodes), kResourceExhausted (memory: how much is missing, and where).
-  Result<std::uint64_t> plan(const model::Manifest& manifest, std::size_t layers,
-                             const std::vector<model::LayerRange>& ranges,
-                             std::vector<net::PublicKey> sources, std::uint8_t kv = 0,
-                             const model::MemoryNeed& need = {}, std::size_t channels = 0,
-                             std::uint64_t context = 0);
+  Result<std::uint64_t> plan(ModelAsk ask, std::set<std::uint64_t> instead_of = {});
   // What plan() would do on the nodes of these names (none: all), and what is known of it.
   struct Outlook {
     std::vector<const NodeRecord*> nodes;   // that may be used, in the order of plan()

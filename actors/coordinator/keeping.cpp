@@ -19,10 +19,18 @@ bool in_use(Self self, std::uint64_t id) {
   return !entry.idle() || (entry.awaited > 0 && monotonic_us() - entry.used_us < kOpenGraceUs);
 }
 
-bool make_room(Self self, const Setup& setup, std::uint64_t except) {
+std::set<std::uint64_t> unused(Self self) {
+  std::set<std::uint64_t> ids;
+  for (const auto& [id, entry] : self->state.engines) {
+    if (!in_use(self, id)) ids.insert(id);
+  }
+  return ids;
+}
+
+bool make_room(Self self, const Setup& setup, const std::set<std::uint64_t>& except) {
   auto oldest = self->state.engines.end();
   for (auto it = self->state.engines.begin(); it != self->state.engines.end(); ++it) {
-    if (it->first == except || in_use(self, it->first)) continue;
+    if (except.contains(it->first) || in_use(self, it->first)) continue;
     if (oldest == self->state.engines.end() || it->second.used_us < oldest->second.used_us) {
       oldest = it;
     }

@@ -33,23 +33,20 @@ Result<model::ModelConfig> config_of(const Setup& setup, const Opening& opening)
   return model::config_from_gguf(source->header());
 }
 
-// Plans a model; where memory is short, models that nobody uses make room.
-Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Opening& opening) {
-  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
-  TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-  if (!config.causal) {
-    return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
-                                              "), which generates no text; 'troupe logits' runs "
-                                              "it");
-  }
-  const model::MemoryNeed need =
-      model::memory_need(source->header(), config, kv_type_of(opening.open.kv),
-                         planned_context(config, opening.open.context));
+// Plans a model in the place of others; where memory is short still, those that nobody uses make
+// room. None does for a model that would not fit even then.
+Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Opening& opening,
+                                     const std::set<std::uint64_t>& instead_of) {
+  ClusterState& state = *self->state.state;
+  TROUPE_ASSIGN_OR_RETURN(const ModelAsk ask, ask_of(setup, opening, opening.open.context));
+  Deployment at_most(ask);
+  at_most.instead_of = unused(self);
+  const Status fits = state.outlook(at_most, {}).status();
+  if (fits.code() == Code::kResourceExhausted) return fits;
   for (;;) {
-    auto planned = self->state.state->plan(opening.open.manifest, config.layers, opening.ranges,
-                                           opening.sources, opening.open.kv, need, config.channels,
-                                           opening.open.context);
-    if (planned || planned.code() != Code::kResourceExhausted || !make_room(self, setup, 0)) {
+    auto planned = state.plan(ask, instead_of);
+    if (planned || planned.code() != Code::kResourceExhausted ||
+        !make_room(self, setup, instead_of)) {
       return planned;
     }
   }
@@ -85,16 +82,6 @@ void place(Self self, const Setup& setup, Opening opening) {
   };
   Deployment* deployment = state.find(opening.open.model, opening.ranges, opening.open.kv);
   if (deployment == nullptr) {
-    // Another split of this model that nobody uses makes room.
-    std::vector<std::uint64_t> unused;
-    for (const auto& [id, other] : state.deployments()) {
-      const bool unwanted = is_idle(self, id) && !self->state.waiting.contains(id);
-      if (other.manifest.model == opening.open.model && unwanted) unused.push_back(id);
-    }
-    for (const std::uint64_t id : unused) {
-      end_deployment(self, setup, id,
-                     Status(Code::kCancelled, "the model was placed anew; ask again"));
-    }
     if (setup->measures && !opening.measured && opening.ranges.empty()) {
       opening.measured = true;
       const auto config = config_of(setup, opening);
@@ -104,8 +91,18 @@ void place(Self self, const Setup& setup, Opening opening) {
         return;
       }
     }
-    const auto planned = plan_with_room(self, setup, opening);
+    // Another split of this model that nobody uses makes room, once it is sure that this one can
+    // be.
+    std::set<std::uint64_t> others = unused(self);
+    std::erase_if(others, [&](std::uint64_t id) {
+      return state.find_id(id)->manifest.model != opening.open.model;
+    });
+    const auto planned = plan_with_room(self, setup, opening, others);
     if (!planned) return refuse_all(planned.status());
+    for (const std::uint64_t id : others) {
+      end_deployment(self, setup, id,
+                     Status(Code::kCancelled, "the model was placed anew; ask again"));
+    }
     deployment = state.find(*planned);
     auto& waiting = self->state.waiting[*planned];
     waiting.insert(waiting.end(), opening.replies.begin(), opening.replies.end());
@@ -253,6 +250,28 @@ void drop_kept(Self self, const Setup& setup, Deployment& deployment) {
 }
 
 }  // namespace
+
+Result<ModelAsk> ask_of(const Setup& setup, const Opening& opening, std::uint64_t context) {
+  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
+  TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+  if (!config.causal) {
+    return Status(Code::kInvalidArgument,
+                  "the model is an encoder (" + config.family +
+                      "), which generates no text and is not spread over nodes; 'troupe logits' "
+                      "runs it");
+  }
+  ModelAsk ask;
+  ask.manifest = opening.open.manifest;
+  ask.layers = config.layers;
+  ask.need = model::memory_need(source->header(), config, kv_type_of(opening.open.kv),
+                                planned_context(config, context));
+  ask.channels = config.channels;
+  ask.asked = opening.ranges;
+  ask.kv = opening.open.kv;
+  ask.context = context;
+  ask.sources = opening.sources;
+  return ask;
+}
 
 // Ends a deployment: its requests and those who wait for it get `why`, its nodes let go.
 void end_deployment(Self self, const Setup& setup, std::uint64_t id, const Status& why) {

@@ -138,28 +138,15 @@ Result<std::string> plan_text(Self self, const Setup& setup, const Opening& open
   const ClusterState& state = *self->state.state;
   TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
   TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-  if (!config.causal) {
-    return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
-                                              "), which is not spread over nodes");
-  }
   if (context > config.context_max) {
     return Status(Code::kInvalidArgument, "a context of " + std::to_string(context) +
                                               " positions is more than the model's " +
                                               std::to_string(config.context_max));
   }
   context = planned_context(config, context);
-  Deployment deployment;
-  deployment.manifest = opening.open.manifest;
-  deployment.layers = config.layers;
-  deployment.channels = config.channels;
-  deployment.asked = opening.ranges;
-  deployment.kv = opening.open.kv;
-  deployment.need =
-      model::memory_need(source->header(), config, kv_type_of(opening.open.kv), context);
-  for (const auto& [id, other] : state.deployments()) {
-    // As make_room() has it.
-    if (self->state.engines.contains(id) && !in_use(self, id)) deployment.instead_of.insert(id);
-  }
+  TROUPE_ASSIGN_OR_RETURN(ModelAsk ask, ask_of(setup, opening, context));
+  Deployment deployment(std::move(ask));
+  deployment.instead_of = unused(self);
   TROUPE_ASSIGN_OR_RETURN(const auto outlook, state.outlook(deployment, nodes));
   json out = {{"model", deployment.manifest.name},
               {"sha256", deployment.manifest.model},

@@ -40,7 +40,7 @@ void place_again(Self self, const Setup& setup, Deployment& deployment, bool gro
   Status placed = state.replace(deployment.id, grow);
   // Models that nobody uses make room for one that somebody does.
   while (placed.code() == Code::kResourceExhausted && in_use(self, deployment.id) &&
-         make_room(self, setup, deployment.id)) {
+         make_room(self, setup, {deployment.id})) {
     placed = state.replace(deployment.id, grow);
   }
   if (placed) {

@@ -140,6 +140,9 @@ inline std::size_t planned_context(const model::ModelConfig& config, std::uint64
 }
 
 ModelReady refusal(const Status& why);
+// What an opening whose header is here asks for, its memory for `context` positions (0: as usual).
+//   Errors: kInvalidArgument (an encoder), and what the header's are.
+Result<ModelAsk> ask_of(const Setup& setup, const Opening& opening, std::uint64_t context);
 
 // Answers with a deployment of the model that is ready, or makes one; `from` has the file when the
 // message has a manifest. `reply` is called once; or `instead`, when it is given.
@@ -186,9 +189,10 @@ Result<EngineSetup> make_engine_setup(Self self, const Setup& setup, const Deplo
 bool is_serving(Self self, const Deployment& deployment);
 // Somebody asks it, waits for it, or has just been told that it is there.
 bool in_use(Self self, std::uint64_t id);
-// Ends the deployment that was used longest ago of those that nobody uses, but not `except` (an id,
-// or 0); false when there is none.
-bool make_room(Self self, const Setup& setup, std::uint64_t except);
+// Those that have an engine and are not in use: they would make room.
+std::set<std::uint64_t> unused(Self self);
+// Ends the one of them that was used longest ago, but none of `except`; false when there is none.
+bool make_room(Self self, const Setup& setup, const std::set<std::uint64_t>& except);
 // Lets go of models that nobody has used for --keep-alive.
 void release_unused(Self self, const Setup& setup);
 // What `status` says of the engines.

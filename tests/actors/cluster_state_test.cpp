@@ -31,6 +31,19 @@ model::Manifest manifest() {
   return out;
 }
 
+ModelAsk ask(std::size_t layers, std::vector<model::LayerRange> ranges = {},
+             const model::MemoryNeed& need = {}, std::size_t channels = 0,
+             std::vector<net::PublicKey> sources = {}) {
+  ModelAsk out;
+  out.manifest = manifest();
+  out.layers = layers;
+  out.asked = std::move(ranges);
+  out.need = need;
+  out.channels = channels;
+  out.sources = std::move(sources);
+  return out;
+}
+
 }  // namespace
 
 TEST_CASE("cluster: names are unique, a live key cannot be taken") {
@@ -73,13 +86,18 @@ TEST_CASE("cluster: leases: suspect, dead, fenced, and a stalled observer judges
   CHECK(state.node(key(1))->alive());
 }
 
+TEST_CASE("cluster: names that could not be shown, or not be told apart in a list") {
+  for (const char* name : {"a", "a b/c", "\xc3\xa9"}) CHECK(check_node_name(name).is_ok());
+  for (const char* name : {"a,b", "a\nb", "\xff"}) CHECK_FALSE(check_node_name(name).is_ok());
+}
+
 TEST_CASE("cluster: placing in proportion to threads, or as asked") {
   ClusterState state(100);
-  CHECK(state.plan(manifest(), 30, {}, {}).code() == Code::kUnavailable);
+  CHECK(state.plan(ask(30)).code() == Code::kUnavailable);
   REQUIRE(state.join(key(1), hello("a", 1), true, 1, 0));
   REQUIRE(state.join(key(2), hello("b", 2), true, 2, 0));
   REQUIRE(state.join(key(3), hello("head", 8), false, 3, 0));  // holds no layers
-  const auto epoch = state.plan(manifest(), 30, {}, {});
+  const auto epoch = state.plan(ask(30));
   REQUIRE(epoch);
   CHECK(*epoch == 100);
   const Deployment& deployment = *state.find(*epoch);
@@ -88,13 +106,12 @@ TEST_CASE("cluster: placing in proportion to threads, or as asked") {
   CHECK(model::to_string(deployment.stages[1].layers) == "10-29");
 
   const std::vector<model::LayerRange> split = {{0, 29}, {29, 30}};
-  const auto asked = state.plan(manifest(), 30, split, {});
+  const auto asked = state.plan(ask(30, split));
   REQUIRE(asked);
   CHECK(*asked == 101);
   CHECK(state.find("m", split)->epoch == 101);
-  CHECK(state.plan(manifest(), 30, {{0, 10}, {11, 30}}, {}).code() == Code::kInvalidArgument);
-  CHECK(state.plan(manifest(), 30, {{0, 10}, {10, 20}, {20, 30}}, {}).code() ==
-        Code::kInvalidArgument);
+  CHECK(state.plan(ask(30, {{0, 10}, {11, 30}})).code() == Code::kInvalidArgument);
+  CHECK(state.plan(ask(30, {{0, 10}, {10, 20}, {20, 30}})).code() == Code::kInvalidArgument);
 }
 
 namespace {
@@ -116,7 +133,7 @@ TEST_CASE("cluster: placing by what layers cost, where that is known of every no
   REQUIRE(state.join(key(1), hello("a"), true, 1, 0));
   REQUIRE(state.join(key(2), hello("b"), true, 2, 0));
   const auto layers_of_a = [&] {
-    const auto epoch = state.plan(manifest(), 30, {}, {}, 0, {}, 576);
+    const auto epoch = state.plan(ask(30, {}, {}, 576));
     REQUIRE(epoch);
     const auto layers = state.find(*epoch)->stages[0].layers;
     state.erase(*epoch);
@@ -162,7 +179,7 @@ TEST_CASE("cluster: what is looked at is what would be placed, in an order of be
   looked_at.layers = 30;
   const auto outlook = state.outlook(looked_at, {});
   REQUIRE(outlook);
-  const auto id = state.plan(manifest(), 30, {}, {});
+  const auto id = state.plan(ask(30));
   REQUIRE(id);
   const std::vector<StagePlan>& placed = state.find_id(*id)->stages;
   REQUIRE(placed.size() == 2);
@@ -177,7 +194,7 @@ TEST_CASE("cluster: a deployment is ready when everyone allowed and loaded") {
   ClusterState state(7);
   REQUIRE(state.join(key(1), hello("a"), true, 1, 0));
   REQUIRE(state.join(key(2), hello("b"), true, 2, 0));
-  const std::uint64_t epoch = *state.plan(manifest(), 30, {}, {});
+  const std::uint64_t epoch = *state.plan(ask(30));
   CHECK_FALSE(state.loaded(key(1), epoch, 5));  // too early
   CHECK_FALSE(state.allowed(key(1), epoch));
   CHECK_FALSE(state.allowed(key(1), epoch));
@@ -203,7 +220,7 @@ TEST_CASE("cluster: layers go where there is memory, and what is short is said")
   REQUIRE(state.join(key(2), large, true, 22, 0));
   model::MemoryNeed need;
   need.layers.assign(10, 1 << 20);
-  const auto epoch = state.plan(manifest(), 10, {}, {}, 0, need);
+  const auto epoch = state.plan(ask(10, {}, need));
   REQUIRE(epoch);
   const Deployment* first = state.find(*epoch);
   REQUIRE(first->stages.size() == 2);
@@ -211,22 +228,22 @@ TEST_CASE("cluster: layers go where there is memory, and what is short is said")
   CHECK(first->stages[1].layers == model::LayerRange{3, 10});
   CHECK(first->stages[1].planned_bytes == 7u << 20);
   // The second deployment gets what the first one leaves: 13 MiB on the large node.
-  const auto second = state.plan(manifest(), 10, {}, {}, 0, need);
+  const auto second = state.plan(ask(10, {}, need));
   REQUIRE(second);
   REQUIRE(state.find(*second)->stages.size() == 1);
   CHECK(state.find(*second)->stages[0].node == key(2));
-  const auto third = state.plan(manifest(), 10, {}, {}, 0, need);
+  const auto third = state.plan(ask(10, {}, need));
   REQUIRE(third.code() == Code::kResourceExhausted);
   CHECK(third.message().find("7.0 MiB are missing") != std::string::npos);
   // A person's split is checked, too.
-  const auto given = state.plan(manifest(), 10, {{0, 5}, {5, 10}}, {}, 0, need);
+  const auto given = state.plan(ask(10, {{0, 5}, {5, 10}}, need));
   REQUIRE(given.code() == Code::kResourceExhausted);
   CHECK(given.message().find("layers 0-4 need 5.0 MiB") != std::string::npos);
   CHECK(given.message().find("node small has 0.0 MiB left: 5.0 MiB are missing") !=
         std::string::npos);
   // What is unloaded is free again.
   state.erase(*second);
-  CHECK(state.plan(manifest(), 10, {}, {}, 0, need));
+  CHECK(state.plan(ask(10, {}, need)));
 }
 
 namespace {
@@ -252,7 +269,7 @@ ClusterState three_nodes() {
 TEST_CASE("cluster: a lost node's layers go to those that are left, which keep theirs") {
   ClusterState state = three_nodes();
   const std::vector<model::LayerRange> thirds = {{0, 10}, {10, 20}, {20, 30}};
-  const std::uint64_t id = *state.plan(manifest(), 30, thirds, {key(9)});
+  const std::uint64_t id = *state.plan(ask(30, thirds, {}, 0, {key(9)}));
   CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
   REQUIRE(state.leave(key(2), NodeLife::kDead));
   CHECK(state.on_node(key(2)) == std::vector<std::uint64_t>{id});
@@ -290,7 +307,7 @@ TEST_CASE("cluster: a lost node's layers go to those that are left, which keep t
 
 TEST_CASE("cluster: a spare takes the place of a lost node") {
   ClusterState state = three_nodes();
-  const std::uint64_t id = *state.plan(manifest(), 30, {{0, 20}, {20, 30}}, {});
+  const std::uint64_t id = *state.plan(ask(30, {{0, 20}, {20, 30}}));
   CHECK(layout(state, id) == "a:0-19 b:20-29");
   REQUIRE(state.leave(key(1), NodeLife::kDead));
   REQUIRE(state.replace(id).is_ok());
@@ -313,7 +330,7 @@ TEST_CASE("cluster: nobody left: waits, then gives up; memory counts") {
   model::MemoryNeed need;
   need.layers.assign(30, 10u << 20);
   // Equal shares do not fit into the small one.
-  const std::uint64_t id = *state.plan(manifest(), 30, {}, {}, 0, need);
+  const std::uint64_t id = *state.plan(ask(30, {}, need));
   CHECK(layout(state, id) == "a:0-3 b:4-29");
   REQUIRE(state.leave(key(2), NodeLife::kDead));
   const Status none = state.replace(id);
@@ -349,9 +366,9 @@ TEST_CASE("cluster: a deployment is placed anew in the memory that others leave"
   REQUIRE(state.join(key(3), with("c", 0), true, 3, 0));  // offers nothing: holds nothing
   model::MemoryNeed need;
   need.layers.assign(10, 1 << 20);
-  const std::uint64_t first = *state.plan(manifest(), 10, {}, {}, 0, need);
+  const std::uint64_t first = *state.plan(ask(10, {}, need));
   CHECK(layout(state, first) == "a:0-2 b:3-9");
-  const std::uint64_t second = *state.plan(manifest(), 10, {{0, 8}, {8, 10}}, {}, 0, need);
+  const std::uint64_t second = *state.plan(ask(10, {{0, 8}, {8, 10}}, need));
   CHECK(layout(state, second) == "a:0-7 b:8-9");
   REQUIRE(state.leave(key(2), NodeLife::kDead));
   // What it held itself counts as free: 12 MiB of which it needs 10.
@@ -377,7 +394,7 @@ TEST_CASE("cluster: a deployment is placed anew in the memory that others leave"
 
 TEST_CASE("cluster: copies are what each node would need after any one loss, and who has them") {
   ClusterState state = three_nodes();
-  const std::uint64_t id = *state.plan(manifest(), 30, {}, {});
+  const std::uint64_t id = *state.plan(ask(30));
   CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
   auto copies = state.copies(id);
   CHECK(model::to_string(copies.at(key(1))) == "0-14");
@@ -419,14 +436,14 @@ TEST_CASE("cluster: replicas lie apart, and fall back on each other's nodes") {
   REQUIRE(state.join(key(3), with("c", 6), true, 3, 0));
   model::MemoryNeed need;
   need.layers.assign(10, 1 << 20);
-  const std::uint64_t first = *state.plan(manifest(), 10, {{0, 10}}, {}, 0, need);
+  const std::uint64_t first = *state.plan(ask(10, {{0, 10}}, need));
   CHECK(layout(state, first) == "a:0-9");
   CHECK(state.replicas(*state.find_id(first)) == std::vector<std::uint64_t>{first});
   // An explicit split of one: b alone is too small, and a is taken.
   CHECK(state.plan_replica(first).code() == Code::kResourceExhausted);
   state.erase(first);
 
-  const std::uint64_t eldest = *state.plan(manifest(), 10, {}, {}, 0, need);
+  const std::uint64_t eldest = *state.plan(ask(10, {}, need));
   StagePlan whole;
   whole.node = key(1);
   whole.layers = {0, 10};
@@ -462,7 +479,7 @@ TEST_CASE("cluster: a replica that streams would gain little by is not made") {
   }
   model::MemoryNeed need;
   need.layers.assign(10, 1 << 20);
-  const std::uint64_t eldest = *state.plan(manifest(), 10, {{0, 10}}, {}, 0, need, 64);
+  const std::uint64_t eldest = *state.plan(ask(10, {{0, 10}}, need, 64));
   CHECK(layout(state, eldest) == "a:0-9");
   // A node that is slower than the eldest's, with all streams, is with one.
   state.set_cost("m", key(1), cost_of(100), 0);

@@ -233,6 +233,18 @@ def needed_bytes(place, model, *words):
     return float(number) * (1 << 20 if unit == "M" else 1 << 10)
 
 
+def test_nothing_makes_room_for_what_would_not_fit(place):
+    head = place.start("head", "--head", "--memory", "160MiB")
+    place.start("small", "--join", head.join, "--memory", "90MiB")
+    words = ("run", harness.MODEL, "--raw", "-n", 1, "Hello", "--cluster", head.address)
+    place.json(*words, "--layers", "0-23,24-29")
+    [before] = deployments(place, head)
+    for layers in ("0-2,3-29", "0-29"):
+        check(place.troupe(*words, "--layers", layers), 1, "missing")
+    [after] = deployments(place, head)
+    assert (after["id"], after["epoch"]) == (before["id"], before["epoch"])
+
+
 def test_a_model_that_nobody_uses_makes_room(place):
     """Where two models do not fit together, the one that is idle goes for the other."""
     tiny = harness.ROOT / "tests" / "data" / "golden" / "tiny" / "llama"
