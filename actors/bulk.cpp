@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include <troupe/actors/bulk.h>
 #include <troupe/actors/engine.h>
@@ -51,6 +52,7 @@ struct BulkShell {
   std::map<std::string, Place> exported;
   std::set<net::PublicKey> serving;  // peers that can be asked: we reached them, or they said so
   std::deque<Fetch> fetches;         // the front one is under way
+  bool ticking = false;              // while there are fetches
 };
 using Self = bulk_actor::stateful_pointer<BulkShell>;
 using Setup = std::shared_ptr<const BulkSetup>;
@@ -204,6 +206,9 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
   Fetch fetch;
   fetch.request = request;
   fetches.insert(place, std::move(fetch));
+  if (!std::exchange(self->state.ticking, true)) {
+    self->delayed_send(self, kTick, tick_atom::value);
+  }
   if (first) start_next(self, setup);
 }
 
@@ -301,7 +306,6 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
 }
 
 bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
-  self->delayed_send(self, kTick, tick_atom::value);
   return {
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
       [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
@@ -309,7 +313,8 @@ bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
       [self](const ExportPtr& exported) { export_file(self->state, *exported); },
       [self, setup](tick_atom) {
         look_after_stalls(self, setup);
-        self->delayed_send(self, kTick, tick_atom::value);
+        self->state.ticking = !self->state.fetches.empty();
+        if (self->state.ticking) self->delayed_send(self, kTick, tick_atom::value);
       },
   };
 }

@@ -26,6 +26,7 @@
 namespace troupe::actors {
 
 constexpr std::int64_t kHeartbeatUs = 200'000;
+constexpr std::int64_t kRestingHeartbeatUs = 400'000;  // of a node without layers
 constexpr std::int64_t kSuspectUs = 1'000'000;
 constexpr std::int64_t kDeadUs = 2'000'000;
 // An observer that was itself away for so long cannot judge: it grants everyone a fresh lease.

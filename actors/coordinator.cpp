@@ -6,7 +6,14 @@ namespace troupe::actors {
 namespace coordinator {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{100};
+constexpr std::chrono::microseconds kTick{100'000};
+// When there is nothing but leases to look after: nodes are heard as often.
+constexpr std::chrono::microseconds kIdleTick{kRestingHeartbeatUs};
+
+bool is_at_rest(const Shell& shell) {
+  return shell.state->deployments().empty() && shell.openings.empty() &&
+         shell.measurements.empty() && shell.revoking.empty() && !shell.restoring;
+}
 
 void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   ClusterState& state = *self->state.state;
@@ -93,7 +100,7 @@ coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
         release_unused(self, setup);
         release_doubled(self, setup);
         drop_revoked(self, setup, monotonic_us());
-        self->delayed_send(self, kTick, tick_atom::value);
+        self->delayed_send(self, is_at_rest(self->state) ? kIdleTick : kTick, tick_atom::value);
       },
       [self, setup](loaded_atom, std::uint64_t number, const StatusPtr& status) {
         on_header(self, setup, number, *status);

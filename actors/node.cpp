@@ -313,7 +313,11 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
       },
       [self, setup](tick_atom) {
         tick(self, setup);
-        self->delayed_send(self, std::chrono::microseconds(kHeartbeatUs), tick_atom::value);
+        const NodeShell& state = self->state;
+        const bool at_rest =
+            state.phase == Phase::kMember && state.stages.empty() && !state.measuring;
+        const std::int64_t pause_us = at_rest ? kRestingHeartbeatUs : kHeartbeatUs;
+        self->delayed_send(self, std::chrono::microseconds(pause_us), tick_atom::value);
       },
       [self, setup](stop_atom, const std::string& why) {
         if (self->state.phase == Phase::kMember && !is_head(setup)) {

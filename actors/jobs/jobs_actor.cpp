@@ -7,7 +7,8 @@ namespace troupe::actors {
 namespace jobs {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{200};
+// While a task is to be tried again by itself; else only in case an event was missed.
+constexpr std::chrono::milliseconds kTick{200}, kIdleTick{1000};
 
 void stop_task(Self self, const Setup& setup, const JobTask& task) {
   (void)setup;
@@ -162,7 +163,8 @@ jobs_actor::behavior_type behavior(Self self, Setup setup) {
       [self, setup](halt_atom, const std::string& key) { lose_node(self, setup, key); },
       [self, setup](tick_atom) {
         drive(self, setup);
-        self->delayed_send(self, kTick, tick_atom::value);
+        self->delayed_send(self, self->state.state->next_try_us() ? kTick : kIdleTick,
+                           tick_atom::value);
       },
   };
 }
