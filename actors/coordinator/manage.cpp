@@ -173,8 +173,8 @@ Managed manage(Self self, const Setup& setup, const Manage& ask, bool own_user) 
 
 void tell_revoked(const Setup& setup, const net::PublicKey& key) {
   const Refused refused{static_cast<std::uint8_t>(Code::kPermissionDenied),
-                        "this node was removed from the cluster (troupe key revoke); a new --home "
-                        "and a token that still holds make it a new member",
+                        "this node was removed from the cluster: its key was revoked (troupe key "
+                        "revoke); a new --home and a token that still holds make it a new member",
                         false};
   const Status sent = setup->link->send(key, MessageType::kRefused, refused);
   if (!sent) log(LogLevel::kInfo, "a revoked node does not hear of it: " + sent.message());

@@ -194,12 +194,8 @@ Managed managed(std::uint64_t request, const Result<std::string>& text) {
 void plan_model(Self self, const Setup& setup, const PlanModel& asked, const net::PublicKey& from,
                 std::function<void(const Managed&)> reply) {
   const auto header_here = [=](const Status& status, const Opening& opening) {
-    const auto config_of = [&]() -> Result<model::ModelConfig> {
-      TROUPE_RETURN_IF_ERROR(status);
-      TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
-      return model::config_from_gguf(source->header());
-    };
-    const auto config = config_of();
+    if (!status) return reply(managed(asked.request, status));
+    const auto config = config_of(setup, opening);
     if (!config) return reply(managed(asked.request, config.status()));
     const auto answer = [=] {
       reply(managed(asked.request, plan_text(self, setup, opening, asked.context, asked.nodes)));

@@ -28,11 +28,6 @@ void answer_waiting(Self self, std::uint64_t id, const ModelReady& ready) {
 // of one host one after the other.
 constexpr std::int64_t kMeasurePatienceUs = 5'000'000;
 
-Result<model::ModelConfig> config_of(const Setup& setup, const Opening& opening) {
-  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
-  return model::config_from_gguf(source->header());
-}
-
 // Plans a model in the place of others; where memory is short still, those that nobody uses make
 // room. None does for a model that would not fit even then.
 Result<std::uint64_t> plan_with_room(Self self, const Setup& setup, const Opening& opening,
@@ -250,6 +245,11 @@ void drop_kept(Self self, const Setup& setup, Deployment& deployment) {
 }
 
 }  // namespace
+
+Result<model::ModelConfig> config_of(const Setup& setup, const Opening& opening) {
+  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));
+  return model::config_from_gguf(source->header());
+}
 
 Result<ModelAsk> ask_of(const Setup& setup, const Opening& opening, std::uint64_t context) {
   TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(opening.open.manifest));

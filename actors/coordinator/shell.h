@@ -140,7 +140,9 @@ inline std::size_t planned_context(const model::ModelConfig& config, std::uint64
 }
 
 ModelReady refusal(const Status& why);
-// What an opening whose header is here asks for, its memory for `context` positions (0: as usual).
+// Of the model of an opening whose header is here; errors: as the header has them.
+Result<model::ModelConfig> config_of(const Setup& setup, const Opening& opening);
+// What such an opening asks for, its memory for `context` positions (0: as usual).
 //   Errors: kInvalidArgument (an encoder), and what the header's are.
 Result<ModelAsk> ask_of(const Setup& setup, const Opening& opening, std::uint64_t context);
 

@@ -226,7 +226,7 @@ def test_weights_come_from_the_disks_of_those_who_are_left(tmp_path, expected):
         assert batch.open() > 0
         expected.check(batch)
         assert set(layout(cluster)) == {"head", "node-1"}
-        time.sleep(0.5)  # counters come with the heartbeats, five a second
+        time.sleep(0.5)  # counters come with the heartbeats
         assert fetched() == {**before, "node-2": fetched()["node-2"]}
         # A newcomer takes the place of the next that dies, from the disks of its peers.
         wait_until("no copies were made", on_two_disks)

@@ -129,10 +129,10 @@ def test_a_revoked_node_is_out_for_good(place):
     assert states(place, head) == {"head": "ready", "a": "left", "b": "ready"}
     # It cannot come back: not by its home, not with the token, not after the head's restart.
     join_fails(place, "a", "", "removed from the cluster")
-    join_fails(place, "a", head.join, "troupe key revoke")
+    join_fails(place, "a", head.join, "revoked")
     head.stop()
     head = place.start("head", "--head", port=head.port)
-    join_fails(place, "a", head.join, "troupe key revoke")
+    join_fails(place, "a", head.join, "revoked")
     assert [m["state"] for m in keys(place, head)["members"] if m["name"] == "a"] == ["revoked"]
     assert place.troupe("key", "revoke", token, "--cluster", head.address).status == 0
     join_fails(place, "c", head.join, "token")

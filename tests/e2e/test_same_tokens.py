@@ -126,7 +126,7 @@ def together(cluster, expected, gpl_ids, layers, at_once):
                            "--layers", layers)
 
     answer(todo[0])  # loads
-    time.sleep(1)  # counters come with the heartbeats, five a second
+    time.sleep(1)  # counters come with the heartbeats
     before = cluster.status()["nodes"][0]["steps"]
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         for case, got in zip(todo, pool.map(answer, todo)):

@@ -52,7 +52,7 @@ def test_no_daemon_holds_the_whole_model(three, tmp_path):
 
 def test_a_hop_carries_one_hidden_state_a_position(three):
     three.run(PROMPT, "--raw", "-n", 1, "--layers", THIRDS)
-    time.sleep(1)  # counters come with the heartbeats, five a second
+    time.sleep(1)  # counters come with the heartbeats
     before = {node["layers"]: node for node in three.status()["nodes"]}
     answer = three.run(PROMPT, "--raw", "-n", 12, "--layers", THIRDS)
     time.sleep(1)
@@ -98,7 +98,7 @@ def test_the_head_serves_what_its_store_holds(tmp_path, alone):
         answer = cluster.place.json("run", "sha256:" + digest, *words, "--layers", THIRDS, "--cluster",
                                     cluster.head.address)
         assert answer["token_ids"] == alone.json("run", harness.MODEL, *words)["token_ids"]
-        time.sleep(1)  # counters come with the heartbeats, five a second
+        time.sleep(1)  # counters come with the heartbeats
         fetched = {node["layers"]: node["weights_fetched_bytes"]
                    for node in cluster.status()["nodes"]}
         assert fetched["0-9"] == 0, "the head has the file"
@@ -173,7 +173,7 @@ def test_f16_activations_do_not_depend_on_the_split(three, alone):
     plain = alone.json("run", harness.MODEL, PROMPT, "--raw", "-n", 24, "--logprobs", 1)
     assert expected["logprobs"] != plain["logprobs"], "rounding changes bits"
     for layers in ("0-29", "0-12,13-29", THIRDS):
-        time.sleep(1)  # counters come with the heartbeats, five a second
+        time.sleep(1)  # counters come with the heartbeats
         before = {node["name"]: node for node in three.status()["nodes"]}
         answer = three.run(*words, "--layers", layers)
         assert answer["token_ids"] == expected["token_ids"]
