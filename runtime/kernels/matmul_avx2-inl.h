@@ -57,15 +57,16 @@ HWY_INLINE Ints unit_scale() { return Ints{_mm256_set1_epi16(1)}; }
 
 // isum[part][c] += the products of a run with 32 activations of each of C columns, `a` and every
 // `stride` bytes, times the run's kScales scales, which are byte_scale or unit_scale. An
-// expanded run has a byte for each integer (expand_run).
+// expanded run has a byte for each integer (expand_run). Fetches `ahead` meanwhile.
 template <std::size_t kBits, bool kScaled, bool kExpanded, std::size_t C>
 HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t stride,
-                        const Ints (*scales)[kParts], Ints (&isum)[kParts][C]) {
+                        const Ints (*scales)[kParts], Ints (&isum)[kParts][C], StreamPart ahead) {
   __m256i narrow[kParts][C];
 #pragma GCC unroll 8
   for (std::size_t p = 0; p < 8; ++p) {
     constexpr std::size_t kFit = kPairsThatFit<kBits>;
     __m256i weights[kParts], magnitude[kParts];
+    ahead.piece(p);
     for (std::size_t h = 0; h < kParts; ++h) {
       weights[h] = run_piece < kExpanded ? 8 : kBits > (run, p, h).raw;
       magnitude[h] = kBits == 8 ? _mm256_abs_epi8(weights[h]) : weights[h];

@@ -49,13 +49,14 @@ HWY_INLINE Ints unit_scale() { return Ints{_mm512_set1_epi32(1)}; }
 template <std::size_t kBits, bool kScaled, bool kExpanded, std::size_t C>
 TROUPE_RUN_TARGET HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a,
                                           std::size_t stride, const Ints (*scales)[kParts],
-                                          Ints (&isum)[kParts][C]) {
+                                          Ints (&isum)[kParts][C], StreamPart ahead) {
   constexpr std::size_t kScaledPieces = 8 / kScales<kBits>;
   const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
   __m512i sums[C];
 #pragma GCC unroll 8
   for (std::size_t p = 0; p < 8; ++p) {
     __m512i weights = run_piece < kExpanded ? 8 : kBits > (run, p, 0).raw;
+    ahead.piece(p);
     if (kBits == 8) weights = _mm512_xor_si512(weights, sign);  // w + 128
     for (std::size_t c = 0; c < C; ++c) {
       const __m512i four = _mm512_set1_epi32(load_four(a + c * stride + 4 * p));

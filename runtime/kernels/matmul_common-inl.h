@@ -87,16 +87,31 @@ constexpr std::size_t smaller_tile(std::size_t columns) {
   return power;
 }
 
-// Bytes that a tile fetches into the second-level cache while it computes, a part with each of its
-// runs: misses overlap as many at a time as the cache has places for, and bursts wait for each
-// other.
+// What is fetched into the second-level cache during one run: a line with each of its eight pieces,
+// and what is left over with the last. A core has places for ten to sixteen misses; a burst of nine
+// would leave none for the weights and activations that the run itself is waiting for.
+struct StreamPart {
+  const std::byte* from = nullptr;
+  std::size_t bytes = 0;
+
+  HWY_INLINE void piece(std::size_t p) const {
+    constexpr std::size_t kLine = 64, kLast = 7;
+    if (p * kLine < bytes) prefetch_second_level(from + p * kLine);
+    if (p != kLast) return;
+    for (std::size_t at = (kLast + 1) * kLine; at < bytes; at += kLine)
+      prefetch_second_level(from + at);
+  }
+};
+
+// Bytes that a tile fetches while it computes, a part with each of its runs.
 struct Stream {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;  // in all; of a part, once it is cut
   bool alone = false;     // no other tile reads these weights: `from` is what comes next
 
   HWY_INLINE void cut(std::size_t parts) { bytes = (bytes + parts - 1) / parts; }
-  HWY_INLINE void part(std::size_t i) const {
+  HWY_INLINE StreamPart part(std::size_t i) const { return {from + i * bytes, bytes}; }
+  HWY_INLINE void fetch(std::size_t i) const {
     for (std::size_t at = 0; at < bytes; at += 64) prefetch_second_level(from + i * bytes + at);
   }
 };
@@ -154,7 +169,7 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
       }
       for (std::size_t column = begin; column < end; stream.from += stream.bytes) {
         const bool in_front = tiles > kStreamTiles;
-        if (in_front) stream.part(0);
+        if (in_front) stream.fetch(0);
         column += run_columns(tile, end - column, column, in_front ? Stream{} : stream);
       }
     }

@@ -61,7 +61,7 @@ struct FloatTile {
           for (std::size_t g = 0; g < kGroups; ++g)
             prefetch_second_level(at + g * w.group_bytes + kStreamAhead / 2);
         } else {
-          stream.part(k / kLine);
+          stream.fetch(k / kLine);
         }
       }
       Floats weights[kVectors];

@@ -108,13 +108,13 @@ struct BlockSums {
           const std::size_t left = range.end - block;
           corrections(x.sum + c * blocks + block, left < kStep ? left : kStep, correction[c]);
         }
-      if (!kExpanded) stream.part(block);
       Ints isum[kParts][C];
       for (std::size_t h = 0; h < kParts; ++h)
         for (std::size_t c = 0; c < C; ++c)
           isum[h][c] = kOffset == 0 ? hn::Zero(kInt) : hn::Set(kInt, correction[c][step]);
       add_run<Layout::kBits, false, kExpanded>(range.run<Layout, kExpanded>(block, 0),
-                                               x.q + block * kBlock, columns, scales, isum);
+                                               x.q + block * kBlock, columns, scales, isum,
+                                               kExpanded ? StreamPart{} : stream.part(block));
       float d[C];
       for (std::size_t c = 0; c < C; ++c) d[c] = x.d[c * blocks + block];
       add_scaled(range.group + Layout::d_at(block), d, isum, sums);
@@ -205,11 +205,11 @@ struct SuperblockSums {
           isum[h][c] = Layout::kOffset == 0 ? hn::Zero(kInt)
                                             : hn::Mul(total[h][c], hn::Set(kInt, -Layout::kOffset));
       for (std::size_t run = 0; run < Layout::kRuns; ++run) {
-        if (!kExpanded) stream.part(block * Layout::kRuns + run);
-        add_run<Layout::kBits, true, kExpanded>(range.run<Layout, kExpanded>(block, run),
-                                                x.super_q + block * kSuperblock + run * kBlock,
-                                                columns, scales.scales + run * Scales::kRunScales,
-                                                isum);
+        add_run<Layout::kBits, true, kExpanded>(
+            range.run<Layout, kExpanded>(block, run),
+            x.super_q + block * kSuperblock + run * kBlock, columns,
+            scales.scales + run * Scales::kRunScales, isum,
+            kExpanded ? StreamPart{} : stream.part(block * Layout::kRuns + run));
       }
       add_scaled(range.group + Layout::d_at(block), d, isum, sums);
       if (!Layout::kHasM) continue;
