@@ -59,7 +59,7 @@ struct FloatTile {
       if (k % kLine == 0) {
         if (stream.alone) {  // each group is a stream of its own
           for (std::size_t g = 0; g < kGroups; ++g)
-            prefetch_second_level(at + g * w.group_bytes + kStreamAhead / 2);
+            prefetch_second_level(at + g * w.group_bytes + kStreamAhead / 4);
         } else {
           stream.fetch(k / kLine);
         }
