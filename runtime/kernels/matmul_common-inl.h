@@ -87,19 +87,31 @@ constexpr std::size_t smaller_tile(std::size_t columns) {
   return power;
 }
 
+// How far in front of a stream of weights that meets one tile the next ones are fetched: half of it
+// is as good from memory, and too near for the third level.
+constexpr std::size_t kStreamAhead = 8192;
+// How far in front they go on from the second level to the first.
+constexpr std::size_t kNearAhead = 768;
+
 // What is fetched into the second-level cache during one run: a line with each of its eight pieces,
 // and what is left over with the last. A core has places for ten to sixteen misses; a burst of nine
 // would leave none for the weights and activations that the run itself is waiting for.
 struct StreamPart {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;
+  bool alone = false;  // as of Stream: what is kNearAhead goes on to the first level
 
   HWY_INLINE void piece(std::size_t p) const {
     constexpr std::size_t kLine = 64, kLast = 7;
-    if (p * kLine < bytes) prefetch_second_level(from + p * kLine);
+    if (p * kLine < bytes) line(p * kLine);
     if (p != kLast) return;
-    for (std::size_t at = (kLast + 1) * kLine; at < bytes; at += kLine)
-      prefetch_second_level(from + at);
+    for (std::size_t at = (kLast + 1) * kLine; at < bytes; at += kLine) line(at);
+  }
+
+ private:
+  HWY_INLINE void line(std::size_t at) const {
+    prefetch_second_level(from + at);
+    if (alone) prefetch_first_level(from + at - (kStreamAhead - kNearAhead));
   }
 };
 
@@ -110,7 +122,7 @@ struct Stream {
   bool alone = false;     // no other tile reads these weights: `from` is what comes next
 
   HWY_INLINE void cut(std::size_t parts) { bytes = (bytes + parts - 1) / parts; }
-  HWY_INLINE StreamPart part(std::size_t i) const { return {from + i * bytes, bytes}; }
+  HWY_INLINE StreamPart part(std::size_t i) const { return {from + i * bytes, bytes, alone}; }
   HWY_INLINE void fetch(std::size_t i) const {
     for (std::size_t at = 0; at < bytes; at += 64) prefetch_second_level(from + i * bytes + at);
   }
@@ -130,9 +142,6 @@ HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size
   return 0;
 }
 
-// How far in front of a stream of weights that meets one tile the next ones are fetched: half of it
-// is as good from memory, and too near for the third level.
-constexpr std::size_t kStreamAhead = 8192;
 // Up to so many tiles, each fetches its part of the next group's weights run by run; more of them
 // would fetch less than a line with each run, and do it in front.
 constexpr std::size_t kStreamTiles = 4;

@@ -25,6 +25,9 @@ constexpr IntTag kInt;
 HWY_INLINE void prefetch_second_level(const std::byte* line) {
   _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
 }
+HWY_INLINE void prefetch_first_level(const std::byte* line) {
+  _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0);
+}
 
 // Half precision to single: exact, so the hardware's conversion gives everyone's bits.
 HWY_INLINE Floats load_f16(const void* from) {
