@@ -94,8 +94,8 @@ constexpr std::size_t kStreamAhead = 8192;
 constexpr std::size_t kNearAhead = 768;
 
 // What is fetched into the second-level cache during one run: a line with each of its eight pieces,
-// and what is left over with the last. A core has places for ten to sixteen misses; a burst of nine
-// would leave none for the weights and activations that the run itself is waiting for.
+// and what is left over with the last. A burst of all is a quarter slower (docs/performance.md): it
+// takes the places for misses that the weights and activations of the run itself need.
 struct StreamPart {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;
@@ -123,6 +123,7 @@ struct Stream {
 
   HWY_INLINE void cut(std::size_t parts) { bytes = (bytes + parts - 1) / parts; }
   HWY_INLINE StreamPart part(std::size_t i) const { return {from + i * bytes, bytes, alone}; }
+  // All of a part at once.
   HWY_INLINE void fetch(std::size_t i) const {
     for (std::size_t at = 0; at < bytes; at += 64) prefetch_second_level(from + i * bytes + at);
   }

@@ -34,6 +34,9 @@ template <std::size_t kGroups>
 constexpr std::size_t kFloatColumns = HWY_TARGET == HWY_AVX2 ? (kGroups == 1 ? 6 : 4 / kGroups)
                                                              : (kGroups <= 2 ? 12 : 16 / kGroups);
 
+// How far in front of each of the groups that lie side by side its next weights are fetched.
+constexpr std::size_t kGroupAhead = 2048;
+
 template <quant::Type kType, std::size_t kTileGroups>
 struct FloatTile {
   static constexpr std::size_t kGroups = kTileGroups;
@@ -59,7 +62,7 @@ struct FloatTile {
       if (k % kLine == 0) {
         if (stream.alone) {  // each group is a stream of its own
           for (std::size_t g = 0; g < kGroups; ++g)
-            prefetch_second_level(at + g * w.group_bytes + kStreamAhead / 4);
+            prefetch_second_level(at + g * w.group_bytes + kGroupAhead);
         } else {
           stream.fetch(k / kLine);
         }
