@@ -1,41 +1,40 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
-// SHA-256 of bytes that come in parts, with the CPU's SHA instructions where it has them (about
-// five times faster than portable C), else through libsodium. Not thread-safe: one owner.
+// SHA-256 of bytes that arrive in parts, computed by OpenSSL's libcrypto, which uses the CPU's SHA
+// instructions where it has them. The store, the fetchers and the command hash models with it. A
+// copy goes on from where the original stood. An object has one owner at a time.
 // Source: FIPS 180-4.
 
 namespace troupe::model {
 
 class Sha256 {
  public:
-  // `portable`: libsodium even where the CPU could do it (for tests).
-  explicit Sha256(bool portable = false);
+  Sha256();
+  Sha256(const Sha256& other);
+  Sha256& operator=(const Sha256& other);
+  Sha256(Sha256&&) noexcept = default;
+  Sha256& operator=(Sha256&&) noexcept = default;
+
   void update(std::span<const std::byte> bytes);
-  // 64 lower-case hex digits; ends the object's use.
+  // Returns 64 lower-case hex digits and ends the object's use.
   std::string hex();
 
-  static bool cpu_supports_it();
-
  private:
-  static constexpr std::size_t kBlockBytes = 64;
-  void update_with_cpu(std::span<const std::byte> bytes);
-  std::array<std::uint8_t, 32> digest_with_cpu();
-
-  bool portable_;
-  std::array<std::uint32_t, 8> state_;
-  std::array<std::byte, kBlockBytes> tail_;  // bytes of a block that is not full
-  std::size_t tail_bytes_ = 0;
-  std::uint64_t bytes_ = 0;
-  alignas(64) std::array<std::byte, 128> sodium_state_;
+  struct Release {
+    void operator()(void* context) const;
+  };
+  std::unique_ptr<void, Release> context_;  // an EVP_MD_CTX, so that no user sees OpenSSL's headers
 };
 
-// 64 lower-case hex digits and nothing else.
+// SHA-256 of `bytes` as 64 lower-case hex digits.
+std::string sha256_hex(std::span<const std::byte> bytes);
+
+// Says whether `text` is 64 lower-case hex digits and nothing else.
 bool is_sha256_hex(const std::string& text);
 
 }  // namespace troupe::model

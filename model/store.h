@@ -153,8 +153,7 @@ class Store {
 // Names become file names and are typed at shells: kInvalidArgument for what does not fit both.
 Status check_model_name(const std::string& name);
 
-// SHA-256 as 64 lower-case hex digits.
-std::string sha256_hex(std::span<const std::byte> bytes);
+// SHA-256 of a file as 64 lower-case hex digits.
 Result<std::string> sha256_of_file(const std::filesystem::path& path);
 
 // The catalogue: names of models that `troupe pull` knows, and where they come from.

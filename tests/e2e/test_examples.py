@@ -44,7 +44,7 @@ def test_package(package, tmp_path):
                   if ": " in line)
     assert fields["Package"] == "troupe" and package.name.startswith("troupe_")
     depends = fields["Depends"]
-    for library in ("libzmq5", "libsodium23", "libcaf-core", "libsqlite3-0", "libc6"):
+    for library in ("libzmq5", "libsodium23", "libssl3", "libcaf-core", "libsqlite3-0", "libc6"):
         assert library in depends, depends
     listed = run("dpkg-deb", "-c", package)
     for path in ("usr/bin/troupe", "usr/lib/systemd/system/troupe.service",

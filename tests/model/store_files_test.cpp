@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
 #include <troupe/runtime/file.h>
 

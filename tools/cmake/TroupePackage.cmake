@@ -15,6 +15,6 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "python3-pip, g++, cmake, pkg-config, libcaf-dev, libzmq3-dev, \
-libsodium-dev, libhwy-dev, libxxhash-dev, libpcre2-dev, libutf8proc-dev, libsqlite3-dev, nlohmann-json3-dev")
+libsodium-dev, libssl-dev, libhwy-dev, libxxhash-dev, libpcre2-dev, libutf8proc-dev, libsqlite3-dev, nlohmann-json3-dev")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/tools/systemd/postinst)
 include(CPack)
