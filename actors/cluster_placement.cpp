@@ -2,7 +2,7 @@
 
 #include <troupe/actors/cluster_state.h>
 #include <troupe/model/plan.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 // ClusterState, the part that decides where layers lie.
 

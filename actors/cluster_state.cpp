@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include <troupe/actors/cluster_state.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::actors {
 

@@ -2,8 +2,8 @@
 
 #include <troupe/actors/engine.h>
 #include <troupe/actors/request_traces.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::actors {
 

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <troupe/model/blob_seal.h>
-#include <troupe/model/sha256.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/sha256.h>
 
 namespace troupe::model {
 namespace {

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include <troupe/model/blob_source.h>
-#include <troupe/model/sha256.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -8,9 +8,9 @@
 
 #include <troupe/model/blob_seal.h>
 #include <troupe/model/blob_writer.h>
-#include <troupe/model/sha256.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

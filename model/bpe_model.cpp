@@ -3,9 +3,9 @@
 #include <span>
 #include <utility>
 
-#include <troupe/model/utf8.h>
 #include <troupe/model/vocabulary.h>
 #include <troupe/model/word_model.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 

@@ -1,9 +1,9 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/chat_source.h>
-#include <troupe/model/json_text.h>
 #include <troupe/model/tokenizer.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

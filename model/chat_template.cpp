@@ -9,8 +9,8 @@
 #include <troupe/model/chat_template.h>
 #include <troupe/model/jinja_ast.h>
 #include <troupe/model/jinja_eval.h>
-#include <troupe/model/json_text.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <troupe/model/config.h>
 #include <troupe/model/families/family.h>
-#include <troupe/model/utf8.h>
 #include <troupe/model/weights.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -2,7 +2,7 @@
 #include <utility>
 
 #include <troupe/model/gguf_reader.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -10,8 +10,8 @@
 #include <troupe/model/gguf_split.h>
 #include <troupe/model/gguf_writer.h>
 #include <troupe/model/laid_out_model.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -1,8 +1,8 @@
 #include <sstream>
 
 #include <troupe/model/hf_config.h>
-#include <troupe/model/json_text.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 

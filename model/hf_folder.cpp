@@ -8,8 +8,8 @@
 #include <troupe/model/id_tokenizer.h>
 #include <troupe/model/laid_out_model.h>
 #include <troupe/model/safetensors.h>
-#include <troupe/model/utf8.h>
 #include <troupe/model/weights.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include <troupe/model/id_tokenizer.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -2,7 +2,7 @@
 #include <charconv>
 
 #include <troupe/model/jinja_lexer.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <troupe/model/jinja_text.h>
 #include <troupe/model/jinja_value.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 // Values as text: Python's str and repr, and json.dumps.
 

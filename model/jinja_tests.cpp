@@ -3,7 +3,7 @@
 #include <troupe/model/jinja_builtin_parts.h>
 #include <troupe/model/jinja_lexer.h>
 #include <troupe/model/jinja_text.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
 

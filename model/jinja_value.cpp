@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include <troupe/model/jinja_value.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
 namespace {

@@ -8,7 +8,7 @@
 #include <troupe/model/bench.h>
 #include <troupe/model/layer_cost.h>
 #include <troupe/model/transformer.h>
-#include <troupe/runtime/cpu_claim.h>
+#include <troupe/runtime/machine/cpu_claim.h>
 
 namespace troupe::model {
 namespace {

@@ -1,7 +1,7 @@
 #include <array>
 
 #include <troupe/model/pre_tokenizer.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 // The families of byte-level BPE by the names that model files give them.
 

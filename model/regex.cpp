@@ -11,7 +11,7 @@
 
 #include <troupe/model/regex.h>
 #include <troupe/model/unicode_tables.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -1,5 +1,5 @@
 #include <troupe/model/rope_table.h>
-#include <troupe/model/trig.h>
+#include <troupe/runtime/numerics/trig.h>
 
 namespace troupe::model {
 

@@ -5,9 +5,9 @@
 #include <set>
 #include <utility>
 
-#include <troupe/model/json_text.h>
 #include <troupe/model/safetensors.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

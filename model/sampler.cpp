@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include <troupe/model/philox.h>
 #include <troupe/model/sampler.h>
 #include <troupe/model/sampler_filters.h>
 #include <troupe/model/sampler_weights.h>
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/numerics/philox.h>
 
 // With S and w as sampler_weights.h defines them:
 //   u   = Philox of (seed, choice, position), a multiple of 2^-53 in [0, 1)

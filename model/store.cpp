@@ -11,12 +11,12 @@
 #include <troupe/model/blob_source.h>
 #include <troupe/model/blob_writer.h>
 #include <troupe/model/gguf_split.h>
-#include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
 #include <troupe/model/store_entries.h>
 #include <troupe/model/store_memory.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

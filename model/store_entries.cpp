@@ -3,9 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/sha256.h>
 #include <troupe/model/store_entries.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
 
 namespace troupe::model {
 namespace {

@@ -4,10 +4,10 @@
 #include <system_error>
 
 #include <troupe/model/blob_writer.h>
-#include <troupe/model/sha256.h>
 #include <troupe/model/store_entries.h>
 #include <troupe/model/store_memory.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
 
 // Models of several files in the store, other names of models, and their removal.
 

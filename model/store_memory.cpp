@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
-#include <troupe/model/sha256.h>
 #include <troupe/model/store_entries.h>
 #include <troupe/model/store_memory.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -5,8 +5,8 @@
 #include <troupe/model/gguf_split.h>
 #include <troupe/model/hf_folder.h>
 #include <troupe/model/tensor_source.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

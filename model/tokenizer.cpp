@@ -3,7 +3,7 @@
 
 #include <troupe/model/tokenizer.h>
 #include <troupe/model/tokenizer_parts.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <troupe/model/id_tokenizer.h>
 #include <troupe/model/tokenizer_parts.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 // Tokenizers of GGUF files, from the keys tokenizer.ggml.*. Source: the GGUF specification, and
 // what convert_hf_to_gguf.py of llama.cpp writes.

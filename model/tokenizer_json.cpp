@@ -2,9 +2,9 @@
 #include <map>
 #include <utility>
 
-#include <troupe/model/json_text.h>
 #include <troupe/model/tokenizer_json.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -33,7 +33,7 @@ void for_each_character(std::string_view text, Visit visit);
 
 }  // namespace troupe::model
 
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 

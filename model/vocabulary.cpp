@@ -1,7 +1,7 @@
 #include <array>
 
-#include <troupe/model/utf8.h>
 #include <troupe/model/vocabulary.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include <troupe/runtime/kernels/kernels.h>
-#include <troupe/runtime/thread_pool.h>
+#include <troupe/runtime/machine/thread_pool.h>
 
 // A device: memory, a team of threads and a kernel table. Today the CPU; a GPU becomes the second
 // kind. One owner (the device actor, or a local caller) uses it from one thread at a time.

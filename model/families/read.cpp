@@ -1,5 +1,5 @@
 #include <troupe/model/families/read.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {

@@ -1,7 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/link.h>
-#include <troupe/runtime/net/sim_network.h>
+#include <troupe/runtime/net/sim/sim_network.h>
 
 // What the link drops before any actor sees it: frames of who may not say them, of epochs that
 // nobody serves, of types that do not exist.

@@ -10,7 +10,7 @@
 #include <troupe/actors/messages/types.h>
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/wire/codec.h>
-#include <troupe/tests/runtime/net/harness.h>
+#include <troupe/tests/runtime/net/zmq/harness.h>
 
 // A real head, and a node of the test's own making that does not do as it is told.
 

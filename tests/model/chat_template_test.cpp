@@ -7,8 +7,8 @@
 
 #include <troupe/model/chat_template.h>
 #include <troupe/model/tensor_source.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/text/utf8.h>
 
 using namespace troupe;
 using namespace troupe::model;

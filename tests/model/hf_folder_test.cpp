@@ -10,10 +10,10 @@
 #include <troupe/model/config.h>
 #include <troupe/model/hf_folder.h>
 #include <troupe/model/safetensors.h>
-#include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
 #include <troupe/model/transformer.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
 #include <troupe/tests/model/memory_model.h>
 
 using namespace troupe;

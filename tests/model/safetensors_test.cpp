@@ -6,8 +6,8 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/json_text.h>
 #include <troupe/model/safetensors.h>
+#include <troupe/runtime/text/bounded_json.h>
 
 using namespace troupe;
 using namespace troupe::model;

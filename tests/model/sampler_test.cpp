@@ -8,8 +8,8 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/model/philox.h>
 #include <troupe/model/sampler.h>
+#include <troupe/runtime/numerics/philox.h>
 
 using namespace troupe;
 using namespace troupe::model;

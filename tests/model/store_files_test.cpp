@@ -4,9 +4,9 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
 
 using namespace troupe;
 using namespace troupe::model;

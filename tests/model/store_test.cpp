@@ -9,10 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
 #include <troupe/model/store_memory.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
 #include <troupe/tests/model/gguf_builder.h>
 
 using namespace troupe;

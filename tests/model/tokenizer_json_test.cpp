@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/tokenizer.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 
 using namespace troupe;
 using namespace troupe::model;

@@ -11,7 +11,7 @@
 #include <troupe/model/pre_tokenizer.h>
 #include <troupe/model/tensor_source.h>
 #include <troupe/model/tokenizer.h>
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 #include <troupe/tests/model/gguf_builder.h>
 
 using namespace troupe;

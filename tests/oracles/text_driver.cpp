@@ -11,8 +11,8 @@
 
 #include <troupe/model/tensor_source.h>
 #include <troupe/model/tokenizer.h>
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/text/utf8.h>
 
 using namespace troupe;
 using namespace troupe::model;

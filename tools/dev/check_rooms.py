@@ -15,7 +15,7 @@ RANK = {"runtime": 0, "model": 1, "actors": 2, "tools": 3, "examples": 3, "tests
 ROOMS = {
     r"caf/": ("actors/", "examples/custom_actor", "examples/parallel_loss",
               "tests/actors/"),
-    r"zmq": ("runtime/net/zmq_", "tests/runtime/net/"),
+    r"zmq": ("runtime/net/zmq/", "tests/runtime/net/zmq/"),
     r"cereal/": ("runtime/wire/",),
     r"hwy/": ("runtime/kernels/", "runtime/quant/"),
     r"(immintrin|emmintrin|x86intrin|arm_neon)\.h": (
@@ -24,7 +24,7 @@ ROOMS = {
     r"boost/": ("actors/http/",),
     r"sqlite3\.h": ("actors/journal",),
     r"sodium": ("runtime/", "tests/"),
-    r"openssl/": ("model/sha256",),
+    r"openssl/": ("runtime/sha256",),
     r"pcre2\.h": ("model/",),
     r"utf8proc\.h": ("model/",),
     r"(CLI|spdlog|curl|toml\+\+)/": ("tools/troupe/",),

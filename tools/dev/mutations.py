@@ -34,7 +34,7 @@ MUTATIONS = {
         "if (checksum(header_bytes.first(kChecksumOffset), body, payload) == 0) {",
         "runtime_tests", "frame: every flipped bit is detected", {}),
     "allow-list": (
-        "runtime/net/zmq_transport/zap.cpp",
+        "runtime/net/zmq/zap.cpp",
         "granted = allowed.role(key).has_value();",
         "granted = allowed.role(key).has_value() || key != PublicKey{};",
         "runtime_tests", "hostile: garbage, no keys and silence at every port", {}),

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include <troupe/runtime/thread_pool.h>
+#include <troupe/runtime/machine/thread_pool.h>
 #include <troupe/tools/troupe/daemon_settings.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/machine.h>

@@ -11,7 +11,7 @@
 
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/kernels/kernels.h>
-#include <troupe/runtime/thread_pool.h>
+#include <troupe/runtime/machine/thread_pool.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/machine.h>
 #include <troupe/tools/troupe/options.h>

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include <troupe/model/sha256.h>
+#include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/http.h>
 
 namespace troupe::tools {

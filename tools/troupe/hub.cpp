@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/sha256.h>
+#include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/hub.h>
 #include <troupe/tools/troupe/hub_files.h>
 

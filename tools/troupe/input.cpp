@@ -2,8 +2,8 @@
 
 #include <unistd.h>
 
-#include <troupe/model/utf8.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/text/utf8.h>
 #include <troupe/tools/troupe/input.h>
 
 namespace troupe::tools {

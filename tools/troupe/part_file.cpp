@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <troupe/model/sha256.h>
 #include <troupe/model/store.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/output.h>
 #include <troupe/tools/troupe/part_file.h>
 

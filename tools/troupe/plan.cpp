@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>

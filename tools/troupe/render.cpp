@@ -7,7 +7,7 @@
 #include <troupe/model/chat_source.h>
 #include <troupe/model/chat_template.h>
 #include <troupe/model/id_tokenizer.h>
-#include <troupe/model/json_text.h>
+#include <troupe/runtime/text/bounded_json.h>
 #include <troupe/tools/troupe/input.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>

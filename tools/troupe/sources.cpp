@@ -1,6 +1,6 @@
 #include <filesystem>
 
-#include <troupe/model/sha256.h>
+#include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/hub.h>
 #include <troupe/tools/troupe/sources.h>
 

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <troupe/model/utf8.h>
+#include <troupe/runtime/text/utf8.h>
 #include <troupe/tools/troupe/cluster_view.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/output.h>

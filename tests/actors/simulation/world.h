@@ -17,13 +17,13 @@
 #include <troupe/actors/coordinator.h>
 #include <troupe/actors/node.h>
 #include <troupe/runtime/clock.h>
-#include <troupe/runtime/net/sim_network.h>
+#include <troupe/runtime/net/sim/sim_network.h>
 
 #include "model.h"
 
 // Processes of a simulated cluster: each has an actor system of its own under CAF's testing
 // scheduler, and the real actors of a head, a node or a client in it, over the real Link. Not real:
-// the transport (runtime/net/sim_network.h says what of it is), the device's thread (jobs take
+// the transport (runtime/net/sim/sim_network.h says what of it is), the device's thread (jobs take
 // virtual time and run here) and the transformer (model.h). All of it is one thread; who runs next
 // is drawn from the seed.
 

@@ -1,0 +1,69 @@
+#include <array>
+#include <string>
+
+#include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/machine/memory_arena.h>
+
+namespace troupe::kernels {
+
+static_assert(kGroupRows == quant::kPackRows);
+
+AlignedBuffer::AlignedBuffer(std::size_t bytes) : data_(arena_allocate(bytes), Free{bytes}) {
+  TROUPE_CHECK(data_ != nullptr, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
+}
+
+void AlignedBuffer::Free::operator()(std::byte* p) const { arena_free(p, bytes); }
+
+Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::size_t bytes,
+                          std::size_t rows, std::size_t columns) {
+  const quant::Format* format = quant::find(type);
+  if (format == nullptr) {
+    return Status(Code::kBadData, "weights of type " +
+                                      std::to_string(static_cast<std::uint32_t>(type)) +
+                                      " are not supported; use a model file in another format");
+  }
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes, quant::row_bytes(*format, columns));
+  if (row_bytes != 0 && (bytes % row_bytes != 0 || bytes / row_bytes != rows)) {
+    return Status(Code::kBadData, std::to_string(rows) + " rows of " + std::to_string(columns) +
+                                      " " + std::string(format->name) + " weights are not " +
+                                      std::to_string(bytes) + " bytes; fetch the file again");
+  }
+  PackedMatrix packed;
+  packed.type = type;
+  packed.rows = rows;
+  packed.columns = columns;
+  packed.groups = (rows + kGroupRows - 1) / kGroupRows;
+  packed.group_bytes = format->packed_group_bytes(columns);
+  packed.data = AlignedBuffer(packed.groups * packed.group_bytes);
+  for (std::size_t group = 0; group < packed.groups; ++group) {
+    std::array<const std::byte*, kGroupRows> group_rows{};
+    for (std::size_t i = 0; i < kGroupRows && group * kGroupRows + i < rows; ++i)
+      group_rows[i] = file_rows + (group * kGroupRows + i) * row_bytes;
+    if (!format->pack_group(group_rows.data(), columns,
+                            packed.data.data() + group * packed.group_bytes)) {
+      return Status(Code::kBadData, "a " + std::string(format->name) + " weight in rows " +
+                                        std::to_string(group * kGroupRows) + " to " +
+                                        std::to_string(group * kGroupRows + kGroupRows - 1) +
+                                        " is not a finite number; fetch the file again");
+    }
+  }
+  return packed;
+}
+
+void unpack_row(const PackedMatrix& w, std::size_t row, float* out) {
+  TROUPE_CHECK(row < w.rows, "row " + std::to_string(row) + " of " + std::to_string(w.rows));
+  quant::find(w.type)->unpack_row(w.data.data() + row / kGroupRows * w.group_bytes, w.columns,
+                                  row % kGroupRows, out);
+}
+
+quant::ActivationKind activation_kind(quant::Type type) {
+  const quant::Format* format = quant::find(type);
+  TROUPE_CHECK(format != nullptr, std::to_string(static_cast<std::uint32_t>(type)));
+  return format->activations;
+}
+
+std::size_t kv_page_bytes(KvType type, std::size_t kv_heads, std::size_t head_dim) {
+  return 2 * kv_heads * kPageKeys * head_dim * (type == KvType::kF16 ? 2 : 4);
+}
+
+}  // namespace troupe::kernels

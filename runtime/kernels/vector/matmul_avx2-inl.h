@@ -1,0 +1,94 @@
+// Products of runs (quant/layout.h) on AVX2: a vector of 32-bit lanes is eight rows. maddubs
+// multiplies unsigned by signed bytes and adds pairs in 16 bits with saturation; below is why it
+// never saturates.
+
+#if !defined(TROUPE_KERNELS_MATMUL_AVX2_INL_H_)
+#define TROUPE_KERNELS_MATMUL_AVX2_INL_H_
+
+#include <troupe/runtime/kernels/vector/matmul_common-inl.h>
+
+// What a function that calls add_run must be compiled for, beyond the target.
+#define TROUPE_RUN_TARGET
+
+HWY_BEFORE_NAMESPACE();
+namespace troupe::kernels::HWY_NAMESPACE {
+
+// Columns of a tile: as many as keep their sums in sixteen registers.
+template <std::size_t kBits>
+constexpr std::size_t kTileColumns = kBits == 8 ? 4 : 3;
+
+// What the products of stored integers exceed those of the weights by, times the sum of the
+// activations, because of the target's instructions.
+template <std::size_t kBits>
+constexpr int kRunOffset = 0;
+
+// From so many columns on, a group's integers are taken apart once for all tiles: with five and six
+// bits that is a third of a tile's operations. With four it is a seventh, and nothing is gained.
+template <std::size_t kBits>
+constexpr std::size_t kExpandColumns = kBits == 5 || kBits == 6 ? 12 : SIZE_MAX;
+
+// Pairs that 16 bits hold: |pair| <= 2 * (2^bits - 1) * 127, which is 3810 for four bits, 7874 for
+// five, 16002 for six; |w| * sign(a, w) of signed bytes is 2 * 128 * 127 = 32512 at most, as a is
+// never -128.
+template <std::size_t kBits>
+constexpr std::size_t kPairsThatFit = kBits == 4   ? 8
+                                      : kBits == 5 ? 4
+                                      : kBits == 6 ? 2
+                                                   : 1;
+
+// Pins the order of integer additions: GCC would gather all products of a block first and spill
+// them, at half the speed.
+HWY_INLINE void in_this_order(__m256i& sum) { asm("" : "+x"(sum)); }
+
+// Products of 16-bit pairs, added in 32 bits.
+HWY_INLINE Ints pair_products(Ints a, Ints b) { return Ints{_mm256_madd_epi16(a.raw, b.raw)}; }
+
+// Signed bytes b0 and b1 of every lane, as the two 16-bit halves of the lane.
+HWY_INLINE Ints byte_pair(Ints bytes, std::size_t b0, std::size_t b1) {
+  const auto low = static_cast<int>(b0 << 8 | 0x80), high = static_cast<int>(b1 << 8 | 0x80);
+  const int first = high << 16 | low, step = 0x04000400;
+  const __m256i places = _mm256_setr_epi32(first, first + step, first + 2 * step, first + 3 * step,
+                                           first, first + step, first + 2 * step, first + 3 * step);
+  return Ints{_mm256_srai_epi16(_mm256_shuffle_epi8(bytes.raw, places), 8)};
+}
+// Signed byte b of every lane as the scale of a sub-block.
+HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) { return byte_pair(bytes, b, b); }
+HWY_INLINE Ints unit_scale() { return Ints{_mm256_set1_epi16(1)}; }
+
+// isum[part][c] += the products of a run with 32 activations of each of C columns, `a` and every
+// `stride` bytes, times the run's kScales scales, which are byte_scale or unit_scale. An
+// expanded run has a byte for each integer (expand_run). Fetches `ahead` meanwhile.
+template <std::size_t kBits, bool kScaled, bool kExpanded, std::size_t C>
+HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t stride,
+                        const Ints (*scales)[kParts], Ints (&isum)[kParts][C], StreamPart ahead) {
+  __m256i narrow[kParts][C];
+#pragma GCC unroll 8
+  for (std::size_t p = 0; p < 8; ++p) {
+    constexpr std::size_t kFit = kPairsThatFit<kBits>;
+    __m256i weights[kParts], magnitude[kParts];
+    ahead.piece(p);
+    for (std::size_t h = 0; h < kParts; ++h) {
+      weights[h] = run_piece < kExpanded ? 8 : kBits > (run, p, h).raw;
+      magnitude[h] = kBits == 8 ? _mm256_abs_epi8(weights[h]) : weights[h];
+    }
+    for (std::size_t c = 0; c < C; ++c) {
+      const __m256i four = _mm256_set1_epi32(load_four(a + c * stride + 4 * p));
+      for (std::size_t h = 0; h < kParts; ++h) {
+        const __m256i pairs = _mm256_maddubs_epi16(
+            magnitude[h], kBits == 8 ? _mm256_sign_epi8(four, weights[h]) : four);
+        narrow[h][c] = p % kFit == 0 ? pairs : _mm256_add_epi16(narrow[h][c], pairs);
+        if (kFit > 1) in_this_order(narrow[h][c]);
+        if (p % kFit != kFit - 1) continue;
+        const __m256i wide =
+            _mm256_madd_epi16(narrow[h][c], scales[kScales<kBits> == 2 ? p / 4 : 0][h].raw);
+        isum[h][c].raw = _mm256_add_epi32(isum[h][c].raw, wide);
+        in_this_order(isum[h][c].raw);
+      }
+    }
+  }
+}
+
+}  // namespace troupe::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

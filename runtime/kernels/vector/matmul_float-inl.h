@@ -1,0 +1,113 @@
+// Tiles of F32, F16 and BF16 weights: one FMA a weight, in k order. Re-included for each target.
+
+#if defined(TROUPE_KERNELS_MATMUL_FLOAT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TROUPE_KERNELS_MATMUL_FLOAT_INL_H_
+#undef TROUPE_KERNELS_MATMUL_FLOAT_INL_H_
+#else
+#define TROUPE_KERNELS_MATMUL_FLOAT_INL_H_
+#endif
+
+#include <troupe/runtime/kernels/vector/matmul_common-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace troupe::kernels::HWY_NAMESPACE {
+
+template <quant::Type kType>
+constexpr std::size_t kWeightBytes = kType == quant::Type::kF32 ? 4 : 2;
+
+template <quant::Type kType>
+HWY_INLINE Floats load_weights(const std::byte* from) {
+  if constexpr (kType == quant::Type::kF16) {
+    return load_f16(from);
+  } else if constexpr (kType == quant::Type::kBF16) {
+    const hn::Rebind<std::uint16_t, IntTag> halves;
+    const auto bits = hn::LoadU(halves, reinterpret_cast<const std::uint16_t*>(from));
+    return hn::BitCast(kFloat, hn::ShiftLeft<16>(hn::PromoteTo(kInt, bits)));
+  } else {
+    return hn::LoadU(kFloat, reinterpret_cast<const float*>(from));
+  }
+}
+
+// Columns by groups that lie side by side in a tile: as many chains as the registers hold, and more
+// than an FMA takes cycles times the FMAs of a cycle, because a chain waits for its last FMA.
+template <std::size_t kGroups>
+constexpr std::size_t kFloatColumns = HWY_TARGET == HWY_AVX2 ? (kGroups == 1 ? 6 : 4 / kGroups)
+                                                             : (kGroups <= 2 ? 12 : 16 / kGroups);
+
+// How far in front of each of the groups that lie side by side its next weights are fetched.
+constexpr std::size_t kGroupAhead = 2048;
+
+template <quant::Type kType, std::size_t kTileGroups>
+struct FloatTile {
+  static constexpr std::size_t kGroups = kTileGroups;
+  static constexpr std::size_t kColumns = kFloatColumns<kGroups>;
+  static constexpr std::size_t kElementBytes = sizeof(float);
+  static constexpr std::size_t kVectors = kGroups * kParts;
+
+  const PackedMatrix& w;
+  const std::byte* group;
+  const Activations& x;
+  Output output;
+
+  template <std::size_t C>
+  void run(std::size_t column, Stream stream) const {
+    constexpr std::size_t kLine = 64 / (kGroupRows * kWeightBytes<kType>);  // in k
+    if (!stream.alone) stream.cut((x.columns + kLine - 1) / kLine);
+    Floats sums[kVectors][C];
+    for (std::size_t v = 0; v < kVectors; ++v)
+      for (std::size_t c = 0; c < C; ++c) sums[v][c] = hn::Zero(kFloat);
+    const float* in = x.x + column * x.columns;
+    const std::byte* at = group;
+    for (std::size_t k = 0; k < x.columns; ++k, at += kGroupRows * kWeightBytes<kType>) {
+      if (k % kLine == 0) {
+        if (stream.alone) {  // each group is a stream of its own
+          for (std::size_t g = 0; g < kGroups; ++g)
+            prefetch_second_level(at + g * w.group_bytes + kGroupAhead);
+        } else {
+          stream.fetch(k / kLine);
+        }
+      }
+      Floats weights[kVectors];
+      for (std::size_t v = 0; v < kVectors; ++v)
+        weights[v] = load_weights<kType>(at + v / kParts * w.group_bytes +
+                                         v % kParts * kLanes * kWeightBytes<kType>);
+      for (std::size_t c = 0; c < C; ++c) {
+        const Floats value = hn::Set(kFloat, in[c * x.columns + k]);
+        for (std::size_t v = 0; v < kVectors; ++v)
+          sums[v][c] = hn::MulAdd(weights[v], value, sums[v][c]);
+      }
+    }
+    for (std::size_t c = 0; c < C; ++c)
+      for (std::size_t v = 0; v < kVectors; ++v) put(output, column + c, v * kLanes, sums[v][c]);
+  }
+};
+
+// As many groups at once as suit the number of columns, then the rest one by one.
+template <quant::Type kType, std::size_t kGroups>
+void float_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+                 std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
+  const std::size_t rest = group_end - (group_end - group_begin) % kGroups;
+  run_tiles<FloatTile<kType, kGroups>>(w, x, group_begin, rest, out, out_stride, accumulate);
+  if (kGroups > 1)
+    run_tiles<FloatTile<kType, 1>>(w, x, rest, group_end, out, out_stride, accumulate);
+}
+
+template <quant::Type kType>
+void float_matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+                  std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
+  constexpr bool kNarrow = HWY_TARGET == HWY_AVX2;
+  constexpr std::size_t kOne = kNarrow ? 4 : 8, kTwo = kNarrow ? 2 : 8;
+  constexpr std::size_t kFour = kNarrow ? 1 : 4, kMany = kNarrow ? 1 : 2;
+  const auto run = [&]<std::size_t kGroups>() {
+    float_tiles<kType, kGroups>(w, x, group_begin, group_end, out, out_stride, accumulate);
+  };
+  if (x.rows == 1) return run.template operator()<kOne>();
+  if (x.rows == 2) return run.template operator()<kTwo>();
+  if (x.rows <= 4) return run.template operator()<kFour>();
+  run.template operator()<kMany>();
+}
+
+}  // namespace troupe::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,267 @@
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <troupe/runtime/clock.h>
+#include <troupe/runtime/net/zmq/dial.h>
+
+namespace troupe::net::zmq {
+namespace {
+
+constexpr int kBackoffFirstMs = 50;
+constexpr int kBackoffLastMs = 2000;
+// A head that dies within the handshake looks like one with another key; the third time in a row it
+// is called what it is.
+constexpr int kDroppedMax = 3;
+constexpr int kReceiveMax = 64;
+constexpr int kSendMax = 64;
+
+// The pause and up to a quarter more, so that many nodes do not come back in step.
+std::int64_t with_jitter_us(int backoff_ms) {
+  const std::int64_t us = std::int64_t{backoff_ms} * 1000;
+  return us + static_cast<std::int64_t>(random_u64() % static_cast<std::uint64_t>(us / 4 + 1));
+}
+
+}  // namespace
+
+Dial::Dial(Shared& shared, DialOrder order)
+    : shared_(shared),
+      order_(std::move(order)),
+      backoff_ms_(kBackoffFirstMs),
+      outlet_(order_.outlet) {}
+
+Dial::~Dial() {
+  close_socket();
+  outlet_->closed = true;
+  outlet_->queue.clear();
+}
+
+std::string Dial::name() const {
+  return to_string(order_.endpoint) + " (" + channel_name(order_.channel) + ")";
+}
+
+std::optional<std::int64_t> Dial::due_us() const {
+  if (state_ == State::kConnected || state_ == State::kOver) return std::nullopt;
+  return due_us_;
+}
+
+bool Dial::work(std::int64_t now_us) {
+  bool any = false;
+  if (monitor_ready_.ready) any |= drain_monitor(now_us);
+  if (state_ == State::kConnected) {
+    if (send_now_) {
+      send_now_ = false;
+      send();
+      socket_ready_.ready = any = true;  // sending may have taken in the signal of an arrival
+    }
+    if (state_ == State::kConnected && socket_ready_.ready) any |= receive();
+  } else {
+    socket_ready_.ready = send_now_ = false;  // nothing comes or goes before the handshake
+  }
+  if (state_ == State::kResolving && resolution_->done) connect(now_us);
+  if (state_ == State::kWaiting && now_us >= due_us_) start(now_us);
+  if ((state_ == State::kConnecting || state_ == State::kResolving) && now_us >= due_us_) {
+    const std::string within =
+        " within " + std::to_string(shared_.options.handshake_timeout_ms) + " ms";
+    lost(now_us,
+         Status(Code::kUnavailable,
+                state_ == State::kResolving ? "the name of " + name() + " was not resolved" + within
+                : tcp_connected_
+                    ? "something listens at " + name() + " but did not prove to own the key " +
+                          to_z85(order_.peer) + within + ": it hangs, or is another program"
+                    : "no answer from " + name() + within +
+                          ": is the machine up, and the port open in its firewall?"));
+  }
+  return any;
+}
+
+void Dial::hurry() {
+  backoff_ms_ = kBackoffFirstMs;
+  if (state_ == State::kWaiting) due_us_ = 0;
+}
+
+void Dial::start(std::int64_t now_us) {
+  state_ = State::kResolving;
+  due_us_ = now_us + std::int64_t{shared_.options.handshake_timeout_ms} * 1000;
+  ++attempts_;
+  // An answer that is still on its way, or that had addresses, serves again.
+  if (!resolution_ || (resolution_->done && resolution_->addresses.empty())) {
+    resolution_ = resolve(order_.endpoint.host, shared_.wake);
+  }
+  if (resolution_->done) connect(now_us);
+}
+
+void Dial::connect(std::int64_t now_us) {
+  if (resolution_->addresses.empty()) {
+    lost(now_us, Status(Code::kUnavailable,
+                        "cannot resolve the name of " + name() + ": " + resolution_->error));
+    return;
+  }
+  state_ = State::kConnecting;
+  tcp_connected_ = false;
+  const Status opened = open_socket();
+  if (!opened) lost(now_us, opened);
+}
+
+Status Dial::open_socket() {
+  TROUPE_ASSIGN_OR_RETURN(Socket socket, Socket::open(shared_.context, ZMQ_DEALER));
+  set_channel_options(socket, order_.channel, shared_.options.handshake_timeout_ms);
+  socket.set(ZMQ_CONNECT_TIMEOUT, shared_.options.handshake_timeout_ms);
+  socket.set(ZMQ_RECONNECT_IVL, -1);  // every attempt is a socket of its own
+  socket.set(ZMQ_IMMEDIATE, 1);
+  socket.set(ZMQ_CURVE_SERVERKEY, std::span(order_.peer));
+  socket.set(ZMQ_CURVE_PUBLICKEY, std::span(order_.identity.public_key));
+  socket.set(ZMQ_CURVE_SECRETKEY, std::span(order_.identity.secret_key));
+  TROUPE_ASSIGN_OR_RETURN(Monitor monitor, Monitor::watch(shared_.context, socket));
+  const auto& addresses = resolution_->addresses;
+  const int port = order_.endpoint.port + static_cast<int>(order_.channel);
+  const std::string at = tcp_address(socket, addresses[(attempts_ - 1) % addresses.size()],
+                                     static_cast<std::uint16_t>(port));
+  if (port > 65535 || zmq_connect(socket.get(), at.c_str()) != 0) {
+    return Status(Code::kInvalidArgument, "cannot dial " + at + ": not an address that exists");
+  }
+  socket_ = std::move(socket);
+  monitor_ = std::move(monitor);
+  return shared_.poller.add(monitor_.fd(), &monitor_ready_);
+}
+
+void Dial::close_socket() {
+  if (socket_.is_open()) shared_.poller.remove(socket_.fd());
+  if (monitor_.is_open()) shared_.poller.remove(monitor_.fd());
+  socket_.close();
+  monitor_ = Monitor();
+  socket_ready_.ready = monitor_ready_.ready = send_now_ = false;
+}
+
+bool Dial::drain_monitor(std::int64_t now_us) {
+  monitor_ready_.ready = false;
+  bool any = false;
+  while (const auto event = monitor_.next()) {
+    any = true;
+    switch (event->event) {
+      case ZMQ_EVENT_CONNECTED:
+        tcp_connected_ = true;
+        break;
+      case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+        if (!connected(now_us)) return true;
+        break;
+      case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        lost(now_us,
+             Status(Code::kPermissionDenied,
+                    name() + " refused our key " + to_z85(order_.identity.public_key) +
+                        ": the token has expired or is used up, or this machine was removed "
+                        "from the cluster and its key revoked"),
+             true);
+        return true;
+      case ZMQ_EVENT_CLOSED:
+        if (state_ == State::kConnecting) {
+          lost(now_us, Status(Code::kUnavailable, "nobody listens at " + name()));
+          return true;
+        }
+        break;
+      case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+      case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+      case ZMQ_EVENT_DISCONNECTED:
+        if (state_ == State::kConnected) {
+          // What it still said comes first.
+          while (state_ == State::kConnected && receive()) {
+          }
+          if (state_ != State::kConnected) return true;
+          lost(now_us, Status(Code::kUnavailable, "the connection to " + name() + " was lost"));
+        } else {
+          const bool sure = ++dropped_ >= kDroppedMax;
+          lost(now_us,
+               Status(sure ? Code::kPermissionDenied : Code::kUnavailable,
+                      "something listens at " + name() + " but does not prove to own the key " +
+                          to_z85(order_.peer) +
+                          ": the token or address is of another cluster, or another program has "
+                          "the port"));
+        }
+        return true;
+      default:
+        break;
+    }
+  }
+  return any;
+}
+
+// False when the connection cannot be watched. The socket is watched from here on only: before the
+// handshake nobody takes what its descriptor signals, and the thread would never sleep.
+bool Dial::connected(std::int64_t now_us) {
+  const Status watched = shared_.poller.add(socket_.fd(), &socket_ready_);
+  if (!watched) {
+    lost(now_us, watched);
+    return false;
+  }
+  state_ = State::kConnected;
+  backoff_ms_ = kBackoffFirstMs;
+  dropped_ = 0;
+  if (outlet_->closed) {
+    outlet_ = std::make_shared<Outlet>(order_.peer, order_.channel, 0);
+  }
+  outlet_->connected = true;
+  shared_.directory.set_dialled(order_.peer, order_.channel, order_.number, outlet_);
+  socket_ready_.ready = send_now_ = true;
+  if (shared_.handlers.on_connected) shared_.handlers.on_connected(order_.peer, order_.channel);
+  return true;
+}
+
+void Dial::lost(std::int64_t now_us, Status why, bool final) {
+  close_socket();
+  state_ = final ? State::kOver : State::kWaiting;
+  due_us_ = now_us + with_jitter_us(backoff_ms_);
+  backoff_ms_ = std::min(2 * backoff_ms_, kBackoffLastMs);
+  // Frames of a lost connection are lost with it: the next one begins afresh.
+  outlet_->closed = true;
+  outlet_->connected = false;
+  outlet_->queue.clear();
+  if (final) {
+    shared_.directory.end_dial(order_.peer, order_.channel, order_.number);
+  } else {
+    shared_.directory.set_dialled(order_.peer, order_.channel, order_.number, nullptr);
+  }
+  if (shared_.handlers.on_disconnected) {
+    shared_.handlers.on_disconnected(order_.peer, order_.channel, why);
+  }
+}
+
+// True when anything went.
+bool Dial::send() {
+  if (outlet_->queue.empty()) return false;
+  const std::size_t before = outlet_->queue.size();
+  // A connection that is gone is reported by the monitor.
+  (void)flush(socket_, *outlet_, nullptr, kSendMax, shared_.counters);
+  return outlet_->queue.size() != before;
+}
+
+bool Dial::send_at_once() {
+  if (state_ != State::kConnected) return false;  // they wait for the handshake
+  send_now_ = false;
+  (void)send();
+  if (!blocked() && !socket_.has_input()) return false;
+  socket_ready_.ready = true;  // looking has taken in the signal of an arrival
+  return true;
+}
+
+bool Dial::receive() {
+  // The role of a peer that we chose to dial and that nobody listed: only heads are dialled for
+  // control.
+  const Role unlisted = order_.channel == Channel::kControl ? Role::kHead : Role::kNode;
+  const Source source{order_.peer, order_.channel, unlisted, 0};
+  for (int i = 0; i < kReceiveMax; ++i) {
+    if (!Parts::receive(socket_, parts_)) {
+      socket_ready_.ready = send();
+      return i > 0 || socket_ready_.ready;
+    }
+    Status other_version;
+    auto frame = admit(shared_.gate, source, parts_, &other_version);
+    if (frame) shared_.deliver(std::move(*frame));
+    if (!other_version) {
+      lost(monotonic_us(), other_version.with_context(name()), true);
+      return true;
+    }
+  }
+  return true;
+}
+
+}  // namespace troupe::net::zmq

@@ -1,0 +1,271 @@
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include <troupe/runtime/clock.h>
+#include <troupe/runtime/log.h>
+#include <troupe/runtime/net/zmq/listener.h>
+#include <troupe/runtime/net/zmq/zap.h>
+
+namespace troupe::net::zmq {
+namespace {
+
+// Messages taken in one turn, so that no channel keeps the others waiting.
+int receive_max(Channel channel) {
+  return channel == Channel::kControl ? 256 : channel == Channel::kBulk ? 8 : 64;
+}
+constexpr int kSendMax = 64;
+// A routing id of the ROUTER's own making: a zero byte and a number of four.
+constexpr std::size_t kRoutingIdBytes = 5;
+// ZMQ_ZAP_ENFORCE_DOMAIN, which zmq.h shows to users of draft options only: no handler, no entry.
+constexpr int kZapEnforceDomain = 93;
+
+Status bind_error(const std::string& at, int error) {
+  const std::string prefix = "cannot listen on " + at + ": ";
+  switch (error) {
+    case EADDRINUSE:
+      return Status(Code::kAlreadyExists, prefix +
+                                              "the port is in use; choose another one (three "
+                                              "in a row are needed) or stop its user");
+    case EADDRNOTAVAIL:
+    case ENODEV:
+      return Status(Code::kInvalidArgument, prefix + "this machine has no such address");
+    case EACCES:
+      return Status(Code::kPermissionDenied, prefix + "not permitted; choose a port from 1024 on");
+    default:
+      return Status(Code::kInternal, prefix + zmq_strerror(error));
+  }
+}
+
+}  // namespace
+
+Listener::~Listener() {
+  if (socket_.is_open()) shared_.poller.remove(socket_.fd());
+  if (monitor_.is_open()) shared_.poller.remove(monitor_.fd());
+  socket_.close();  // before its monitor
+}
+
+Status Listener::open(Channel channel, const std::string& address, std::uint16_t port) {
+  channel_ = channel;
+  TROUPE_ASSIGN_OR_RETURN(Socket socket, Socket::open(shared_.context, ZMQ_ROUTER));
+  set_channel_options(socket, channel, shared_.options.handshake_timeout_ms);
+  socket.set(ZMQ_ROUTER_MANDATORY, 1);
+  socket.set(ZMQ_CURVE_SERVER, 1);
+  socket.set(ZMQ_CURVE_SECRETKEY, std::span(shared_.options.identity.secret_key));
+  socket.set(ZMQ_ZAP_DOMAIN, std::string_view(kZapDomain));
+  socket.set(kZapEnforceDomain, 1);
+  TROUPE_ASSIGN_OR_RETURN(Monitor monitor, Monitor::watch(shared_.context, socket));
+  const std::string at = tcp_address(socket, address, port);
+  if (zmq_bind(socket.get(), at.c_str()) != 0) {
+    const int error = zmq_errno();
+    return bind_error(to_string(Endpoint{address, port}), error);
+  }
+  socket_ = std::move(socket);
+  monitor_ = std::move(monitor);
+  TROUPE_RETURN_IF_ERROR(shared_.poller.add(socket_.fd(), &socket_ready_));
+  return shared_.poller.add(monitor_.fd(), &monitor_ready_);
+}
+
+bool Listener::work() {
+  bool any = false;
+  if (monitor_ready_.ready) any |= drain_monitor();
+  if (send_now_) {
+    send_now_ = false;
+    send_waiting();
+    // Sending may have taken in the signal of an arrival.
+    socket_ready_.ready = any = true;
+  }
+  if (socket_ready_.ready) any |= receive();
+  if (!closed_.empty() && !socket_ready_.ready) finish_closed();
+  return any;
+}
+
+bool Listener::drain_monitor() {
+  monitor_ready_.ready = false;
+  bool any = false;
+  while (const auto event = monitor_.next()) {
+    any = true;
+    const int fd = static_cast<int>(event->value);
+    if (event->event == ZMQ_EVENT_ACCEPTED) open_fds_.insert(fd);
+    // A refused key is another event, and counted by the gatekeeper.
+    if (event->event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ||
+        event->event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
+      count_unproven();
+    }
+    if (event->event == ZMQ_EVENT_DISCONNECTED && open_fds_.erase(fd) != 0) {
+      if (auto speaker = speakers_.extract(fd)) {
+        closed_.push_back(speaker.mapped());
+        socket_ready_.ready = true;  // what it still said comes first
+      }
+    }
+  }
+  return any;
+}
+
+// A line a second at most, however many there are.
+void Listener::count_unproven() {
+  shared_.counters.add(shared_.counters.closed_unproven);
+  ++unproven_closed_;
+  const std::int64_t now_us = monotonic_us();
+  if (now_us - unproven_logged_us_ < 1'000'000) return;
+  unproven_logged_us_ = now_us;
+  log(LogLevel::kWarning, "closed " + std::to_string(std::exchange(unproven_closed_, 0)) +
+                              " connections to the " + channel_name(channel_) +
+                              " port that proved no key: they said nothing in time, or something "
+                              "else than Troupe does");
+}
+
+bool Listener::receive() {
+  for (int i = 0; i < receive_max(channel_); ++i) {
+    if (!socket_.receive(id_)) {
+      // A connection whose queue has room again announces itself like a message.
+      socket_ready_.ready = send_waiting();
+      return i > 0 || socket_ready_.ready;
+    }
+    parts_.count = 0;
+    parts_.receive_rest(socket_, id_.more());
+    take(std::string(id_.text()));
+  }
+  return true;
+}
+
+void Listener::take(const std::string& id) {
+  const auto known = connections_.find(id);
+  Source source{{}, channel_, std::nullopt, 0};
+  if (known != connections_.end()) {
+    source.peer = known->second.outlet->peer;
+    source.incarnation = known->second.outlet->incarnation;
+  } else {
+    const char* user = parts_.count > 0 ? parts_.part[0].property("User-Id") : nullptr;
+    const Result<PublicKey> peer = key_from_z85(user != nullptr ? user : "");
+    if (!peer || id.size() != kRoutingIdBytes || id[0] != 0) {
+      // An id of the peer's own choosing, or no parts at all.
+      shared_.counters.add(shared_.counters.rejected_header);
+      return;
+    }
+    source.peer = *peer;
+  }
+  const int fd = parts_.part[0].source_fd();
+  Status other_version;
+  const bool notice =
+      parts_.count > 0 && wire::type_of_any_version(parts_.part[0].bytes()) == wire::kVersionNotice;
+  std::optional<InFrame> frame = admit(shared_.gate, source, parts_, &other_version);
+  if (!other_version && !notice) tell_version(id);
+  if (!frame) return;
+  OutletPtr outlet;
+  if (known != connections_.end()) {
+    outlet = known->second.outlet;
+  } else {
+    outlet = std::make_shared<Outlet>(source.peer, channel_, frame->header.incarnation);
+    outlet->connected = true;
+    connections_.emplace(id, Connection{outlet, fd});
+    ids_.emplace(outlet.get(), id);
+    drain_monitor();  // its arrival may not have been looked at yet
+    if (open_fds_.contains(fd)) {
+      speakers_[fd] = id;
+    } else {
+      closed_.push_back(id);  // it spoke and left before we looked
+    }
+  }
+  if (spoke_last_ != outlet.get() || forgotten_ != shared_.directory.forgotten()) {
+    spoke_last_ = outlet.get();
+    forgotten_ = shared_.directory.forgotten();
+    shared_.directory.spoke(outlet);
+  }
+  shared_.deliver(std::move(*frame));
+}
+
+// A header of our version is all that the peer needs to say in words what is wrong. One that cannot
+// go now is left out: the peer will speak again.
+void Listener::tell_version(const std::string& id) {
+  wire::Header header;
+  header.version = shared_.options.version;
+  header.type = wire::kVersionNotice;
+  header.incarnation = shared_.options.incarnation;
+  const auto sealed = wire::seal(header, {}, {});
+  Message to{std::string_view(id)}, what{std::span<const std::byte>(sealed)};
+  if (socket_.send(to, true) == 0) (void)socket_.send(what, false);
+  socket_ready_.ready = true;  // sending may have taken in the signal of an arrival
+}
+
+void Listener::enqueue(const OutletPtr& outlet) {
+  const auto id = ids_.find(outlet.get());
+  if (id == ids_.end()) return;
+  send_now_ = true;
+  Connection& connection = connections_.at(id->second);
+  if (connection.waits) return;
+  connection.waits = true;
+  waiting_.push_back(id->second);
+}
+
+// Sends what can go. True when anything did.
+bool Listener::send_waiting() {
+  if (waiting_.empty()) return false;
+  bool any = false;
+  std::vector<std::string> again;
+  for (std::string& id : std::exchange(waiting_, {})) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) continue;
+    Connection& connection = found->second;
+    const std::size_t before = connection.outlet->queue.size();
+    const Flushed flushed = flush(socket_, *connection.outlet, &id, kSendMax, shared_.counters);
+    any |= connection.outlet->queue.size() != before;
+    if (flushed == Flushed::kBlocked) {
+      again.push_back(std::move(id));
+      continue;
+    }
+    connection.waits = false;
+    if (flushed == Flushed::kGone) {
+      speakers_.erase(connection.fd);
+      closed_.push_back(id);
+    }
+  }
+  waiting_ = std::move(again);
+  return any;
+}
+
+bool Listener::send_at_once() {
+  send_now_ = false;
+  send_waiting();
+  if (!blocked() && closed_.empty() && !socket_.has_input()) return false;
+  socket_ready_.ready = true;  // looking has taken in the signal of an arrival
+  return true;
+}
+
+void Listener::finish_closed() {
+  for (const std::string& id : std::exchange(closed_, {})) close(id);
+}
+
+void Listener::close(const std::string& id) {
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  const OutletPtr outlet = found->second.outlet;
+  outlet->closed = true;
+  outlet->queue.clear();
+  if (spoke_last_ == outlet.get()) spoke_last_ = nullptr;
+  ids_.erase(outlet.get());
+  connections_.erase(found);
+  if (shared_.directory.left(outlet) && shared_.handlers.on_peer_left) {
+    shared_.handlers.on_peer_left(outlet->peer, channel_);
+  }
+}
+
+void Listener::revoke(const PublicKey& peer) {
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    const OutletPtr outlet = it->second.outlet;
+    if (outlet->peer != peer) {
+      ++it;
+      continue;
+    }
+    // ZeroMQ cannot close one connection of a ROUTER: it stays, and what it says is dropped.
+    outlet->closed = true;
+    outlet->queue.clear();
+    if (spoke_last_ == outlet.get()) spoke_last_ = nullptr;
+    shared_.directory.left(outlet);
+    speakers_.erase(it->second.fd);
+    ids_.erase(outlet.get());
+    it = connections_.erase(it);
+  }
+}
+
+}  // namespace troupe::net::zmq

@@ -1,0 +1,98 @@
+#include <unordered_set>
+#include <vector>
+
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+
+using nlohmann::json;
+
+// The byte at which brackets go deeper than `depth_max`, or text.size().
+std::size_t too_deep_at(std::string_view text, std::size_t depth_max) {
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > depth_max) return i;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return text.size();
+}
+
+// Looks for keys that occur twice in one object, and for errors; builds nothing. (A callback of
+// json::parse does the same, but then every object's end costs a search of its parent.)
+class Watch final : public nlohmann::json_sax<json> {
+ public:
+  std::string repeated;       // the first such key
+  bool broken = false;        // at error_byte
+  bool out_of_range = false;  // a number
+  std::size_t error_byte = 0;
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool start_object(std::size_t) override {
+    open_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    open_.pop_back();
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (repeated.empty() && !open_.back().insert(name).second) repeated = name;
+    return true;
+  }
+  bool parse_error(std::size_t byte, const std::string&,
+                   const nlohmann::detail::exception& error) override {
+    constexpr int kParseErrors = 100, kOtherErrors = 200;  // how the library numbers them
+    broken = true;
+    out_of_range = error.id < kParseErrors || error.id >= kOtherErrors;
+    error_byte = byte;
+    return false;
+  }
+
+ private:
+  std::vector<std::unordered_set<std::string>> open_;  // keys of every object that is open
+};
+
+}  // namespace
+
+Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
+  const auto bad = [&](const std::string& sentence) {
+    return Status(Code::kBadData, what + " " + sentence);
+  };
+  const std::string advice = std::string("; ") + limits.advice;
+  if (text.size() > limits.bytes_max)
+    return bad("has " + std::to_string(text.size()) + " bytes, more than the limit of " +
+               std::to_string(limits.bytes_max));
+  const std::size_t deep = too_deep_at(text, limits.depth_max);
+  if (deep != text.size())
+    return bad("is nested more than " + std::to_string(limits.depth_max) + " deep at byte " +
+               std::to_string(deep) + advice);
+  Watch watch;
+  json::sax_parse(text.begin(), text.end(), &watch);
+  if (watch.out_of_range) return bad("holds a number that is out of range" + advice);
+  if (watch.broken) return bad("is no JSON at byte " + std::to_string(watch.error_byte) + advice);
+  if (!watch.repeated.empty())
+    return bad("has the key " + in_quotes(watch.repeated) + " twice" + advice);
+  return json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,30 @@
+#include <troupe/model/tokenizer.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+}  // namespace
+
+std::string Utf8Stream::push(std::string_view bytes) {
+  pending_ += bytes;
+  std::string out;
+  std::string_view rest = pending_;
+  while (!rest.empty()) {
+    const Utf8Char next = utf8_char(rest);
+    if (next.state == Utf8State::kIncomplete) break;
+    out += next.state == Utf8State::kWhole ? rest.substr(0, next.bytes) : kReplacement;
+    rest.remove_prefix(next.bytes);
+  }
+  pending_ = std::string(rest);
+  return out;
+}
+
+std::string Utf8Stream::finish() {
+  // What is held back is a prefix of one character.
+  const bool incomplete = !pending_.empty();
+  pending_.clear();
+  return std::string(incomplete ? kReplacement : std::string_view());
+}
+
+}  // namespace troupe::model
