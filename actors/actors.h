@@ -14,7 +14,7 @@
 #include <troupe/actors/messages/measure.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/step.h>
-#include <troupe/model/transformer.h>
+#include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/device.h>
 #include <troupe/runtime/net/transport.h>
 

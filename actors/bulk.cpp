@@ -3,7 +3,7 @@
 
 #include <troupe/actors/bulk.h>
 #include <troupe/actors/engine.h>
-#include <troupe/model/tensor_source.h>
+#include <troupe/model/source/tensor_source.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
 

@@ -6,7 +6,7 @@
 #include <troupe/actors/fetch_plan.h>
 #include <troupe/actors/link.h>
 #include <troupe/actors/messages/bulk.h>
-#include <troupe/model/store.h>
+#include <troupe/model/store/store.h>
 
 // Weights by content hash. Serves blobs of the store and parts of exported model files, chunk by
 // chunk, to whoever may ask; fetches what a stage lacks, from all sources at once, each with a

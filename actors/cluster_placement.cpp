@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include <troupe/actors/cluster_state.h>
-#include <troupe/model/plan.h>
+#include <troupe/model/planning/placement.h>
 #include <troupe/runtime/text/utf8.h>
 
 // ClusterState, the part that decides where layers lie.

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include <troupe/actors/cluster_state.h>
-#include <troupe/model/plan.h>
+#include <troupe/model/planning/placement.h>
 
 // ClusterState, the part that knows deployments of one model beside each other.
 

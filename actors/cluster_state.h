@@ -12,10 +12,10 @@
 #include <troupe/actors/messages/deploy.h>
 #include <troupe/actors/messages/generate.h>
 #include <troupe/actors/messages/membership.h>
-#include <troupe/model/config.h>
-#include <troupe/model/partition.h>
-#include <troupe/model/plan.h>
-#include <troupe/model/store.h>
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/planning/partition.h>
+#include <troupe/model/planning/placement.h>
+#include <troupe/model/store/store.h>
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
 

@@ -11,7 +11,7 @@
 #include <troupe/actors/cluster_state.h>
 #include <troupe/actors/journal.h>
 #include <troupe/actors/link.h>
-#include <troupe/model/store.h>
+#include <troupe/model/store/store.h>
 
 // The head's actor: admits keys, keeps leases, places models on nodes, starts engines and answers
 // clients. A shell around ClusterState: it decodes, calls, and sends. It is not on the way of a

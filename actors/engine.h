@@ -8,7 +8,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/engine_state.h>
 #include <troupe/actors/link.h>
-#include <troupe/model/chat_template.h>
+#include <troupe/model/chat/chat_template.h>
 #include <troupe/runtime/clock.h>
 
 // A deployment's engine: prompts in, tokens out. Turns a Submit into token ids (chat template,

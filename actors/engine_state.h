@@ -11,7 +11,7 @@
 
 #include <troupe/actors/messages/generate.h>
 #include <troupe/actors/messages/step.h>
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/status.h>
 
 // The engine's decider: which rows go into the next step, what a step's result means for each

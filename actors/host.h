@@ -10,7 +10,7 @@
 #include <troupe/actors/device_actor.h>
 #include <troupe/actors/link.h>
 #include <troupe/actors/troupe.h>
-#include <troupe/model/store.h>
+#include <troupe/model/store/store.h>
 
 // What the actors of one process share: the actor system (our own, or the embedding program's), the
 // link, the store. Ends its actors, and closes the link, when it goes.

@@ -10,7 +10,7 @@
 #include <troupe/actors/admission.h>
 #include <troupe/actors/link.h>
 #include <troupe/actors/worker.h>
-#include <troupe/model/store.h>
+#include <troupe/model/store/store.h>
 
 // A node's actor: enrols and joins, keeps the lease, lets peers in, loads and drops stages as its
 // head says. In the head's own process its head is itself.

@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include <troupe/model/chat_template.h>
-#include <troupe/model/config.h>
-#include <troupe/model/sampler.h>
+#include <troupe/model/chat/chat_template.h>
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/sampling/sampler.h>
 #include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/net/transport.h>

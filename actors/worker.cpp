@@ -5,7 +5,7 @@
 
 #include <troupe/actors/request_traces.h>
 #include <troupe/actors/worker.h>
-#include <troupe/model/sampler.h>
+#include <troupe/model/sampling/sampler.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 

@@ -6,7 +6,7 @@
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/link.h>
-#include <troupe/model/transformer.h>
+#include <troupe/model/transformer/stage.h>
 
 // A stage's worker: admits steps of its epoch, keeps the sequences of its requests, computes, and
 // hands the result to the next stage (or, sampled, to the engine). It lives in the mailbox of the

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <numeric>
 
-#include <troupe/model/evaluate.h>
-#include <troupe/model/tokenizer.h>
-#include <troupe/model/transformer.h>
+#include <troupe/model/local/evaluate.h>
+#include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/transformer/stage.h>
 
 namespace {
 

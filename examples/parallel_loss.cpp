@@ -14,9 +14,9 @@
 #include <caf/all.hpp>
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/evaluate.h>
-#include <troupe/model/tokenizer.h>
-#include <troupe/model/transformer.h>
+#include <troupe/model/local/evaluate.h>
+#include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/transformer/stage.h>
 
 namespace {
 

@@ -2,7 +2,7 @@
 #include <utility>
 
 #include <troupe/actors/coordinator/shell.h>
-#include <troupe/model/memory_need.h>
+#include <troupe/model/planning/memory_need.h>
 
 namespace troupe::actors::coordinator {
 namespace {

@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/coordinator/shell.h>
-#include <troupe/model/memory_need.h>
+#include <troupe/model/planning/memory_need.h>
 
 // The answer to `troupe plan`.
 

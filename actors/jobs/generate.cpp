@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/jobs/generate.h>
-#include <troupe/model/config.h>
+#include <troupe/model/config/model_config.h>
 
 namespace troupe::actors {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <troupe/model/store.h>
+#include <troupe/model/store/store.h>
 #include <troupe/runtime/net/keys.h>
 
 // Placing a model: the head makes the nodes know each other, then tells each which layers it holds.

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include <troupe/actors/messages/trace.h>
-#include <troupe/model/config.h>
-#include <troupe/model/sampler.h>
-#include <troupe/model/store.h>
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/sampling/sampler.h>
+#include <troupe/model/store/store.h>
 #include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/status.h>
 

@@ -6,7 +6,7 @@
 
 #include <troupe/actors/messages/deploy.h>
 #include <troupe/actors/messages/generate.h>
-#include <troupe/model/layer_cost.h>
+#include <troupe/model/planning/layer_cost.h>
 
 // What layers would cost on a node, and what the ways between nodes carry, before any layer lies
 // there. The head lets the nodes know each other (kAllowPeers with the measurement's number for an

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <troupe/actors/messages/trace.h>
-#include <troupe/model/sampler.h>
+#include <troupe/model/sampling/sampler.h>
 
 // One step of a deployment: "run your layers on these positions". Travels engine -> stage 0 -> ...
 // -> last stage -> engine. Header: epoch and step id. Hidden states are the payload, f32

@@ -4,8 +4,8 @@
 #include <thread>
 
 #include <troupe/actors/node/shell.h>
-#include <troupe/model/bench.h>
-#include <troupe/model/layer_cost.h>
+#include <troupe/model/local/bench.h>
+#include <troupe/model/planning/layer_cost.h>
 
 // What layers would cost here and what the ways to other nodes carry: wire, threads and actors, as
 // a step goes from one device's thread to another's. The layers first, then the ways one after the

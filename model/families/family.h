@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include <troupe/model/config.h>
-#include <troupe/model/hf_config.h>
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/files/hf_config.h>
 
 // What differs between model families: how their configuration is read from a GGUF header and from
 // a Hugging Face config.json, and what their tensors are called in both. One file a family and one

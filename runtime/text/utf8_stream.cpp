@@ -1,4 +1,4 @@
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer.h>
 
 // A tokenizer for tests of the engine: letters, an end token, and half characters.
 

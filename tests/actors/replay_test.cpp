@@ -4,7 +4,7 @@
 
 #include <troupe/actors/engine_state.h>
 #include <troupe/actors/worker.h>
-#include <troupe/tests/model/memory_model.h>
+#include <troupe/tests/model/transformer/memory_model.h>
 
 #include "letter_tokenizer.h"
 

@@ -160,7 +160,7 @@ def test_installed_program(installed, alone):
 USER = """
 #include <cstdio>
 #include <troupe/actors/troupe.h>
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer.h>
 int main() {
   auto cluster = troupe::Cluster::local({"%s"});
   std::printf("%%s\\n", cluster ? cluster->description().c_str() : cluster.message().c_str());
@@ -182,7 +182,7 @@ target_link_libraries(model_only PRIVATE troupe::model)
 def test_facade_target(installed, tmp_path):
     """troupe::troupe is enough for the facade, troupe::model for the rooms below the actors."""
     (tmp_path / "user.cpp").write_text(USER % tmp_path)
-    (tmp_path / "user_model.cpp").write_text("#include <troupe/model/transformer.h>\n")
+    (tmp_path / "user_model.cpp").write_text("#include <troupe/model/transformer/stage.h>\n")
     (tmp_path / "CMakeLists.txt").write_text(LISTS)
     run("cmake", "-S", tmp_path, "-B", tmp_path / "build", "-G", "Ninja",
         f"-DCMAKE_PREFIX_PATH={installed}")

@@ -1,5 +1,5 @@
 """Every option of sampling through the command: what it does to an answer, on one process and on
-three nodes. Frequencies against probabilities are in tests/model/sampler_test.cpp."""
+three nodes. Frequencies against probabilities are in tests/model/sampling/sampler_test.cpp."""
 import math
 
 import pytest

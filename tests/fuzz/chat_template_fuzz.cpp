@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include <troupe/model/chat_template.h>
+#include <troupe/model/chat/chat_template.h>
 
 namespace {
 

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include <troupe/model/id_tokenizer.h>
-#include <troupe/model/transformer.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/transformer/stage.h>
 
 namespace {
 

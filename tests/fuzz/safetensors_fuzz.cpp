@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include <troupe/model/safetensors.h>
+#include <troupe/model/files/safetensors.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));

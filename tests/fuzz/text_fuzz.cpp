@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <string>
 
-#include <troupe/model/config.h>
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/net/transport.h>
 

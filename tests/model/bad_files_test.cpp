@@ -5,11 +5,11 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/model/gguf_writer.h>
-#include <troupe/model/hf_config.h>
-#include <troupe/model/id_tokenizer.h>
+#include <troupe/model/files/gguf_writer.h>
+#include <troupe/model/files/hf_config.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/runtime/file.h>
-#include <troupe/tests/model/gguf_files.h>
+#include <troupe/tests/model/files/gguf_files.h>
 
 // Every way in which a model's files can be wrong, one row each: the answer is one sentence that
 // names the file, the field and the value.

@@ -5,9 +5,9 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/model/safetensors.h>
-#include <troupe/model/transformer.h>
-#include <troupe/tests/model/memory_model.h>
+#include <troupe/model/files/safetensors.h>
+#include <troupe/model/transformer/stage.h>
+#include <troupe/tests/model/transformer/memory_model.h>
 
 using namespace troupe;
 using namespace troupe::model;

@@ -6,9 +6,9 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/evaluate.h>
+#include <troupe/model/local/evaluate.h>
 #include <troupe/runtime/file.h>
-#include <troupe/tests/model/memory_model.h>
+#include <troupe/tests/model/transformer/memory_model.h>
 
 // The real model, SmolLM2-135M-Instruct Q4_1, against recorded logits: weights dequantized to f32,
 // f32 arithmetic. Ours quantizes activations and keeps keys and values in f16, hence the margins.

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/chat_template.h>
+#include <troupe/model/chat/chat_template.h>
 
 using namespace troupe;
 using namespace troupe::model;

@@ -9,8 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/tensor_source.h>
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/text/utf8.h>
 

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include <troupe/actors/troupe.h>
-#include <troupe/model/bench.h>
+#include <troupe/model/local/bench.h>
 
-// `troupe bench --cluster`: the measurement of model/bench.h through a cluster's engine, as a
+// `troupe bench --cluster`: the measurement of model/local/bench.h through a cluster's engine, as a
 // client of it sees the tokens come.
 
 namespace troupe::tools {

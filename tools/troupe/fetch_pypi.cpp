@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <troupe/model/hf_folder.h>
+#include <troupe/model/source/hf_folder.h>
 #include <troupe/tools/troupe/fetch.h>
 #include <troupe/tools/troupe/output.h>
 

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/hf_folder.h>
+#include <troupe/model/source/hf_folder.h>
 #include <troupe/tools/troupe/hub_files.h>
 
 namespace troupe::tools {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include <troupe/model/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer.h>
 
 // Token ids as people write them: "1,2,3".
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include <troupe/model/transformer.h>
+#include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/device.h>
 
 // A whole model in this process, without actors: for the verbs that measure. Main thread only.

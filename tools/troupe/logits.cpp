@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/evaluate.h>
-#include <troupe/model/safetensors.h>
+#include <troupe/model/files/safetensors.h>
+#include <troupe/model/local/evaluate.h>
 #include <troupe/tools/troupe/ids.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/logging.h>

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include <troupe/model/store.h>
+#include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/fetch.h>
 

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <troupe/model/store.h>
+#include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/output.h>

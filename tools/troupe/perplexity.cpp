@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/evaluate.h>
-#include <troupe/model/id_tokenizer.h>
+#include <troupe/model/local/evaluate.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/tools/troupe/input.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/logging.h>

@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/chat_source.h>
-#include <troupe/model/chat_template.h>
-#include <troupe/model/id_tokenizer.h>
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/chat/chat_template.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/tools/troupe/input.h>
 #include <troupe/tools/troupe/logging.h>

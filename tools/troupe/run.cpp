@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <troupe/model/chat_source.h>
-#include <troupe/model/tensor_source.h>
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/source/tensor_source.h>
 #include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/chat.h>
 #include <troupe/tools/troupe/chrome_trace.h>
@@ -284,7 +284,8 @@ int run(Options& options) {
   return chat(open->cluster, options.request, lacks_chat_template(**store, *model), watch);
 }
 
-// The steps of sampling beyond temperature and top-p; model/sampler.h says in which order they go.
+// The steps of sampling beyond temperature and top-p; model/sampling/sampler.h says in which order
+// they go.
 void add_sampling_options(CLI::App& app, Options& options) {
   model::SamplingParams& sampling = options.request.sampling;
   app.add_option("--top-k", sampling.top_k, "Draw from this many likeliest [0: all]")

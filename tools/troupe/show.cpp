@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/transformer.h>
+#include <troupe/model/transformer/stage.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>

@@ -16,7 +16,7 @@ struct Source {
   std::vector<RemoteFile> files;  // over HTTP; none for pypi://
   std::string pypi;               // or pypi://...
   bool several = false;           // a folder, or a GGUF file in parts
-  // Of the file; of several, their listing (model/store.h). Absent: nobody says.
+  // Of the file; of several, their listing (model/store/store.h). Absent: nobody says.
   std::optional<std::string> sha256;
   std::uint64_t bytes = 0;  // of all; 0: unknown
 };

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/id_tokenizer.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/tools/troupe/input.h>
 #include <troupe/tools/troupe/logging.h>
 #include <troupe/tools/troupe/models.h>

@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include <troupe/model/id_tokenizer.h>
-#include <troupe/model/sampler.h>
-#include <troupe/model/store.h>
-#include <troupe/model/transformer.h>
-#include <troupe/model/weights.h>
-#include <troupe/tests/model/gguf_files.h>
+#include <troupe/model/sampling/sampler.h>
+#include <troupe/model/store/store.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/transformer/stage.h>
+#include <troupe/model/transformer/weights.h>
+#include <troupe/tests/model/files/gguf_files.h>
 
 // What computes in a simulated cluster in place of the transformer: a stage whose hidden states are
 // a hash of everything that each of its layers has seen, so that a lost, repeated, misplaced or

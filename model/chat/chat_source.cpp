@@ -1,0 +1,75 @@
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+
+using nlohmann::json;
+
+constexpr JsonLimits kLimits = {std::size_t{64} << 20, 32};
+constexpr std::string_view kToolUse = "tool_use", kDefault = "default";
+
+// [{"name": ..., "template": ...}, ...]
+Result<std::string> choose(const json& list, bool with_tools, const std::string& file) {
+  const std::string where = file + ": \"chat_template\"";
+  std::string names, fallback;
+  bool has_fallback = false;
+  for (const json& one : list) {
+    const bool whole = one.is_object() && one.contains("name") && one["name"].is_string() &&
+                       one.contains("template") && one["template"].is_string();
+    if (!whole) {
+      return Status(Code::kBadData,
+                    where + " has an entry that is no object of a name and a template");
+    }
+    const std::string& name = one["name"].get_ref<const std::string&>();
+    if (with_tools && name == kToolUse) return one["template"].get<std::string>();
+    if (name == kDefault) {
+      has_fallback = true;
+      fallback = one["template"].get<std::string>();
+    }
+    names += (names.empty() ? "" : ", ") + in_quotes(name, 40);
+  }
+  if (has_fallback) return fallback;
+  return Status(Code::kBadData, where + " has no template of the name \"default\"" +
+                                    (names.empty() ? std::string() : "; it has " + names));
+}
+
+// "chat_template" of a JSON file; "" when it has none.
+Result<std::string> from_json(const std::string& text, bool with_tools, const std::string& file) {
+  TROUPE_ASSIGN_OR_RETURN(const json object, parse_json(text, file, kLimits));
+  if (!object.is_object()) return Status(Code::kBadData, file + ": the text is no object");
+  const auto found = object.find("chat_template");
+  if (found == object.end() || found->is_null()) return std::string();
+  if (found->is_string()) return found->get<std::string>();
+  if (found->is_array()) return choose(*found, with_tools, file);
+  return Status(Code::kBadData, file + ": \"chat_template\" is of type " + found->type_name() +
+                                    ", expected a string or a list of templates");
+}
+
+}  // namespace
+
+Result<std::string> chat_source(const GgufHeader& header, bool with_tools) {
+  const auto has = [&](std::string_view key) { return header.metadata.contains(key); };
+  constexpr std::string_view kGguf = "tokenizer.chat_template";
+  constexpr std::string_view kGgufTools = "tokenizer.chat_template.tool_use";
+  if (with_tools && has(kGgufTools)) return header.string(kGgufTools);
+  if (has(kGguf)) return header.string(kGguf);
+  constexpr std::string_view kFile = "troupe.chat_template_jinja";
+  if (has(kFile)) return header.string(kFile);
+  constexpr std::string_view kOld = "troupe.chat_template_json";
+  const std::pair<std::string_view, const char*> kJsonFiles[] = {
+      {Tokenizer::kConfigKey, "tokenizer_config.json"}, {kOld, "chat_template.json"}};
+  for (const auto& [key, file] : kJsonFiles) {
+    if (!has(key)) continue;
+    TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(key));
+    TROUPE_ASSIGN_OR_RETURN(std::string source, from_json(text, with_tools, file));
+    if (!source.empty()) return source;
+  }
+  return std::string();
+}
+
+}  // namespace troupe::model

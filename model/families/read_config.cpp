@@ -1,0 +1,180 @@
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <set>
+
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/families/family.h>
+#include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+
+Status out_of_range(const char* field, std::size_t value, std::size_t most) {
+  return Status(Code::kBadData, std::string("the model's ") + field + " is " +
+                                    std::to_string(value) + ", which is not in 1.." +
+                                    std::to_string(most) +
+                                    "; the file is damaged or foreign: fetch it again");
+}
+
+Status bad(const std::string& what) {
+  return Status(Code::kBadData, what + "; the file is damaged or foreign: fetch it again");
+}
+
+Status check_rope_scaling(const ModelConfig& config) {
+  if (config.rope_scaling == RopeScaling::kNone) return Status::ok();
+  if (!(config.rope_factor >= 1.0 && config.rope_factor <= 1e6))
+    return bad("the model's rotary scaling factor " + std::to_string(config.rope_factor) +
+               " is not in [1, 1e6]");
+  if (config.rope_scaling == RopeScaling::kLinear) return Status::ok();
+  if (!(config.rope_low_factor > 0.0 && config.rope_low_factor < config.rope_high_factor &&
+        config.rope_high_factor <= 1e6))
+    return bad("the model's rotary frequency factors " + std::to_string(config.rope_low_factor) +
+               " and " + std::to_string(config.rope_high_factor) + " do not ascend in (0, 1e6]");
+  if (config.rope_context < 1 || config.rope_context > kContextMax)
+    return out_of_range("original context length", config.rope_context, kContextMax);
+  return Status::ok();
+}
+
+Status check_config(const ModelConfig& config) {
+  const struct {
+    const char* field;
+    std::size_t value, most;
+  } fields[] = {{"number of layers", config.layers, kLayersMax},
+                {"embedding length", config.channels, kChannelsMax},
+                {"feed-forward length", config.ffn_channels, kChannelsMax},
+                {"number of heads", config.heads, kChannelsMax},
+                {"number of key/value heads", config.kv_heads, kChannelsMax},
+                {"head dimension", config.head_dim, kHeadDimMax},
+                {"vocabulary", config.vocabulary, kVocabularyMax},
+                {"context length", config.context_max, kContextMax}};
+  constexpr std::size_t kTokenTypesMax = 1024, kLabelsMax = std::size_t{1} << 20;
+  if (config.token_types > kTokenTypesMax)
+    return out_of_range("number of token types", config.token_types, kTokenTypesMax);
+  if (config.labels > kLabelsMax)
+    return out_of_range("number of labels", config.labels, kLabelsMax);
+  for (const auto& f : fields)
+    if (f.value < 1 || f.value > f.most) return out_of_range(f.field, f.value, f.most);
+  if (config.heads % config.kv_heads != 0)
+    return bad("the model's " + std::to_string(config.heads) + " heads are no multiple of its " +
+               std::to_string(config.kv_heads) + " key/value heads");
+  if (config.heads * config.head_dim > kChannelsMax)
+    return out_of_range("width of all heads", config.heads * config.head_dim, kChannelsMax);
+  if (config.rotary_dim % 2 != 0 || config.rotary_dim > config.head_dim)
+    return bad("the model's rotary dimension " + std::to_string(config.rotary_dim) +
+               " is odd or larger than its head dimension " + std::to_string(config.head_dim));
+  if (!(config.norm_epsilon > 0.0f && config.norm_epsilon < 1.0f))
+    return bad("the model's norm epsilon " + std::to_string(config.norm_epsilon) +
+               " is not in (0, 1)");
+  if (!(config.rope_theta >= 1.0 && config.rope_theta <= 1e15))
+    return bad("the model's rotary base " + std::to_string(config.rope_theta) +
+               " is not in [1, 1e15]");
+  return check_rope_scaling(config);
+}
+
+Status bad_range(std::string_view part, const std::string& why) {
+  std::string message = "\"";
+  message += part.substr(0, 40);
+  message += "\" is not a range of layers (" + why + "); write for example 0-9,10-19";
+  return Status(Code::kInvalidArgument, message);
+}
+
+Result<LayerRange> parse_layer_range(std::string_view part) {
+  constexpr std::size_t kLayerMax = kLayersMax - 1;
+  const auto number = [](std::string_view text, std::size_t* value) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+    return error == std::errc() && end == text.data() + text.size();
+  };
+  const std::size_t dash = part.find('-');
+  std::size_t first = 0, last = 0;
+  if (!number(part.substr(0, dash), &first)) return bad_range(part, "not a number");
+  last = first;
+  if (dash != part.npos && !number(part.substr(dash + 1), &last))
+    return bad_range(part, "not a number");
+  if (last < first) return bad_range(part, "it ends before it begins");
+  if (last > kLayerMax)
+    return bad_range(part, "layers go up to " + std::to_string(kLayerMax) + " at most");
+  return LayerRange{first, last + 1};
+}
+
+// The layer of "blk.17.attn_q.weight".
+std::optional<std::size_t> layer_of(std::string_view tensor) {
+  constexpr std::string_view kLayer = "blk.";
+  if (!tensor.starts_with(kLayer)) return std::nullopt;
+  std::size_t layer = 0;
+  const auto [end, error] =
+      std::from_chars(tensor.data() + kLayer.size(), tensor.data() + tensor.size(), layer);
+  if (error != std::errc() || end == tensor.data() + tensor.size() || *end != '.')
+    return std::nullopt;
+  return layer;
+}
+
+// Every tensor must be one that is computed with: what is left out would change the answers without
+// a word. What is missing is found when it is loaded.
+Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
+  std::set<std::string> known;
+  for (TensorSpec& spec : stage_tensors(config, {0, config.layers}))
+    known.insert(std::move(spec.name));
+  for (const TensorInfo& tensor : header.tensors) {
+    if (known.contains(tensor.name)) continue;
+    if (tensor.name == "output.weight" && config.tied_embedding) continue;  // a copy of it
+    if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // what the rotary base says, too
+    const std::optional<std::size_t> layer = layer_of(tensor.name);
+    if (layer.has_value() && *layer >= config.layers)
+      return bad("tensor " + in_quotes(tensor.name) + " is of layer " + std::to_string(*layer) +
+                 ", but the number of layers is " + std::to_string(config.layers));
+    return Status(Code::kBadData, "tensor " + in_quotes(tensor.name) + " is none that a " +
+                                      config.family +
+                                      " has in this version, which cannot run the model without "
+                                      "it; use another file or model");
+  }
+  return Status::ok();
+}
+
+Result<ModelConfig> read_config(const GgufHeader& header) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string name, header.string("general.architecture"));
+  const Family* family = find_family(name);
+  if (family == nullptr) {
+    std::string known;
+    for (const Family& f : families()) {
+      if (!known.empty()) known += ", ";
+      known += f.name;
+    }
+    return Status(Code::kBadData, "the model's architecture " + in_quotes(name, 40) +
+                                      " is not one that this version can run (" + known + ")");
+  }
+  TROUPE_ASSIGN_OR_RETURN(ModelConfig config, family->read_gguf(header));
+  TROUPE_RETURN_IF_ERROR(check_config(config));
+  TROUPE_RETURN_IF_ERROR(check_tensors(header, config));
+  return config;
+}
+
+}  // namespace
+
+Result<ModelConfig> config_from_gguf(const GgufHeader& header) {
+  Result<ModelConfig> config = read_config(header);
+  if (!config.is_ok()) return header.of_this(config.status());
+  return config;
+}
+
+Result<std::vector<LayerRange>> parse_layer_ranges(const std::string& text) {
+  std::vector<LayerRange> ranges;
+  const std::string_view all = text;
+  for (std::size_t begin = 0; begin <= all.size();) {
+    const std::size_t comma = std::min(all.find(',', begin), all.size());
+    TROUPE_ASSIGN_OR_RETURN(LayerRange range, parse_layer_range(all.substr(begin, comma - begin)));
+    ranges.push_back(range);
+    begin = comma + 1;
+  }
+  return ranges;
+}
+
+std::string to_string(LayerRange range) {
+  if (range.end <= range.begin) return "none";
+  const std::string first = std::to_string(range.begin);
+  if (range.end == range.begin + 1) return first;
+  return first + "-" + std::to_string(range.end - 1);
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <troupe/model/jinja/value.h>
+
+// The parsed template. Nodes are immutable after parsing; no chain of nodes is deeper than
+// kDepthMax, so that whoever walks or destroys the tree needs a bounded stack.
+
+namespace troupe::model::jinja {
+
+// Counts how deep its owner is, as long as it lives.
+class Level {
+ public:
+  explicit Level(int* level) : level_(level) { ++*level_; }
+  ~Level() { --*level_; }
+  Level(const Level&) = delete;
+  Level& operator=(const Level&) = delete;
+
+ private:
+  int* level_;
+};
+
+constexpr int kNodeDepthMax = 200;
+
+struct Expression;
+using ExpressionPtr = std::unique_ptr<Expression>;
+
+enum class ExpressionKind : std::uint8_t {
+  kLiteral,      // value
+  kName,         // text
+  kList,         // children
+  kDict,         // children: key, value, key, value ...
+  kAttribute,    // children[0] . text
+  kIndex,        // children[0] [children[1]]
+  kSlice,        // children[0] [children[1] : children[2] : children[3]]; 1..3 may be null
+  kCall,         // children[0] (arguments)
+  kFilter,       // children[0] | text (arguments)
+  kTest,         // children[0] is text (arguments)
+  kNot,          // children[0]
+  kNegate,       // children[0]
+  kPlus,         // children[0]
+  kAnd,          // children[0], children[1]
+  kOr,           // children[0], children[1]
+  kBinary,       // children[0] text children[1]: + - * / // % ** ~ == != < <= > >= in, not in
+  kComparisons,  // children[0] < children[1] < ...; comparisons: the operators between them
+  kConditional,  // children[0] if children[1] else children[2], which may be null
+};
+
+struct Expression {
+  ExpressionKind kind = ExpressionKind::kLiteral;
+  int line = 1;
+  int depth = 1;
+  std::string text;
+  Value value;
+  std::vector<std::string> comparisons;
+  std::vector<ExpressionPtr> children;
+  std::vector<ExpressionPtr> arguments;
+  std::vector<std::pair<std::string, ExpressionPtr>> keywords;
+};
+
+struct Statement;
+using Body = std::vector<std::unique_ptr<Statement>>;
+
+struct Macro {
+  std::string name;
+  std::vector<std::pair<std::string, ExpressionPtr>> parameters;  // default may be null
+  Body body;
+  bool is_caller = false;  // the body of a call block, which sees the names around it
+};
+
+enum class StatementKind : std::uint8_t {
+  kText,         // text
+  kOutput,       // expression
+  kIf,           // branches; a null condition is the else
+  kFor,          // names in expression, condition may be null; body, otherwise
+  kSet,          // names (or text.names[0] when text is not empty) = expression
+  kSetBlock,     // the same target = what body prints, through the filters of expression, if any
+  kFilterBlock,  // what body prints, through the filters of expression
+  kWith,         // body, with the parameters of macro as further names
+  kMacro,        // macro
+  kCallBlock,    // the call in expression, with macro as its caller()
+  kBreak,
+  kContinue,
+  kGeneration,  // body, in a scope of its own
+};
+
+struct Statement {
+  StatementKind kind = StatementKind::kText;
+  int line = 1;
+  std::string text;
+  std::vector<std::string> names;
+  ExpressionPtr expression, condition;
+  Body body, otherwise;
+  std::vector<std::pair<ExpressionPtr, Body>> branches;
+  Macro macro;
+};
+
+// The name of what a block prints, in the filters that are put over it; no template can write it.
+constexpr std::string_view kBlockText = "<block>";
+
+// kBadData naming the line of what is not known, not complete or nested too deeply.
+Result<Body> parse_template(std::string_view source);
+
+}  // namespace troupe::model::jinja

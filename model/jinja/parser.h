@@ -1,0 +1,125 @@
+#pragma once
+
+#include <algorithm>
+#include <span>
+
+#include <troupe/model/jinja/ast.h>
+#include <troupe/model/jinja/lexer.h>
+
+// The grammar of the template language, a function a rule: statements in jinja_parser.cpp,
+// expressions in jinja_parser_expressions.cpp. For these files; others call parse_template.
+
+namespace troupe::model::jinja {
+
+// Of the parser's own recursion.
+constexpr int kRecursionMax = 100;
+
+using ExpressionResult = Result<ExpressionPtr>;
+
+class Parser {
+ public:
+  explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
+
+  Result<Body> run();
+
+ private:
+  const Token& peek(std::size_t ahead = 0) const {
+    return tokens_[std::min(at_ + ahead, tokens_.size() - 1)];
+  }
+  Token next() { return tokens_[std::min(at_++, tokens_.size() - 1)]; }
+  bool is_operator(std::string_view text, std::size_t ahead = 0) const {
+    return peek(ahead).kind == TokenKind::kOperator && peek(ahead).text == text;
+  }
+  bool is_name(std::string_view text, std::size_t ahead = 0) const {
+    return peek(ahead).kind == TokenKind::kName && peek(ahead).text == text;
+  }
+  bool accept_operator(std::string_view text) {
+    if (!is_operator(text)) return false;
+    ++at_;
+    return true;
+  }
+  bool accept_name(std::string_view text) {
+    if (!is_name(text)) return false;
+    ++at_;
+    return true;
+  }
+
+  Status unexpected(const std::string& expected) const;
+  Status expect_operator(std::string_view text);
+  Status expect_tag_end();
+  Result<std::string> expect_name();
+
+  // A node over `children`, refused when the tree gets too deep.
+  ExpressionResult node(ExpressionKind kind, int line, std::string text,
+                        std::vector<ExpressionPtr> children);
+  ExpressionResult finish(ExpressionPtr made);
+  template <class... Children>
+  static std::vector<ExpressionPtr> list_of(Children... children) {
+    std::vector<ExpressionPtr> list;
+    (list.push_back(std::move(children)), ...);
+    return list;
+  }
+
+  // --- statements ---
+
+  // Up to a tag whose first word is in `ends`; the tag's word is consumed, its '%}' is not. With no
+  // `ends`, up to the end of the template.
+  Status parse_body(std::span<const std::string_view> ends, Body* body,
+                    std::string* ended_by = nullptr);
+  Status parse_tag(Statement* statement);
+  Status parse_until_end(std::string_view end, Body* body);
+  Status parse_if(Statement* statement);
+  Status parse_for(Statement* statement);
+  Status parse_set(Statement* statement);
+  // {% set x | filter %} and {% filter name %}: filters over what the block prints.
+  Status parse_block_filters(Statement* statement);
+  Status parse_with(Statement* statement);
+  // "(a, b=1)"
+  Status parse_parameters(Macro* macro);
+  Status parse_macro(Statement* statement);
+  Status parse_call_block(Statement* statement);
+  // The body of a macro or call block, which no loop around it reaches into.
+  Status parse_macro_body(std::string_view end, Macro* macro);
+
+  // --- expressions, from the loosest binding to the tightest ---
+
+  // a, b, c without brackets is a list.
+  ExpressionResult parse_tuple(bool with_condition = true);
+  ExpressionResult parse_expression();
+  ExpressionResult parse_or();
+  ExpressionResult parse_and();
+  ExpressionResult parse_not();
+
+  std::string next_comparison() const;
+  // a < b < c is (a < b) and (b < c), with b evaluated once.
+  ExpressionResult parse_compare();
+
+  template <class Operand>
+  ExpressionResult parse_binary(std::span<const std::string_view> operators, Operand operand);
+  ExpressionResult parse_sum();
+  ExpressionResult parse_concatenation();
+  ExpressionResult parse_product();
+  ExpressionResult parse_power();
+  ExpressionResult parse_unary(bool with_filters);
+  ExpressionResult parse_primary();
+  ExpressionResult parse_name(const Token& token, ExpressionPtr made);
+  ExpressionResult parse_parentheses(int line);
+
+  // Expressions with commas between them, up to `end`, which is consumed.
+  Status parse_items(std::string_view end, std::vector<ExpressionPtr>* items);
+  ExpressionResult parse_dict(ExpressionPtr made);
+  Status parse_arguments(Expression* call);
+  ExpressionResult parse_postfix(ExpressionPtr value);
+  Status parse_subscript(Expression* made, ExpressionPtr value);
+  ExpressionResult parse_filters(ExpressionPtr value);
+
+  // x is divisibleby 3
+  bool begins_test_argument() const;
+
+  std::vector<Token> tokens_;
+  std::size_t at_ = 0;
+  int level_ = 0;
+  int loops_ = 0;
+};
+
+}  // namespace troupe::model::jinja

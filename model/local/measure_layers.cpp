@@ -1,0 +1,278 @@
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <thread>
+
+#include <sys/mman.h>
+
+#include <troupe/model/local/bench.h>
+#include <troupe/model/planning/layer_cost.h>
+#include <troupe/model/transformer/stage.h>
+#include <troupe/runtime/machine/cpu_claim.h>
+
+namespace troupe::model {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Weights that are read but once a step come from memory, not from a cache: as much as the model
+// has, as far as this goes.
+constexpr std::uint64_t kBytesMax = std::uint64_t{128} << 20;
+constexpr double kWindowUs = 80'000, kRestingWindowUs = 40'000, kPromptWindowUs = 150'000;
+// A stage of few layers, beside one of many, has one in so many of them.
+constexpr std::size_t kFewOf = 5;
+constexpr std::size_t kStepsMin = 12;
+// Where steps are slow few of them must do: after so long no more than these.
+constexpr std::size_t kSlowSteps = 6;
+constexpr double kPatienceUs = 400'000;
+// Caches that others use have lost everything by then.
+constexpr double kRestMaxUs = 20'000;
+
+// Every tensor of the header, all zeros; vectors (norms, frequency factors) all ones.
+class ZeroSource final : public TensorSource {
+ public:
+  static Result<std::unique_ptr<ZeroSource>> make(const GgufHeader& header) {
+    auto source = std::make_unique<ZeroSource>(header);
+    for (const TensorInfo& tensor : header.tensors) {
+      source->bytes_ = std::max<std::size_t>(source->bytes_, tensor.bytes);
+      if (tensor.shape.size() == 1)
+        source->ones_.resize(std::max<std::size_t>(source->ones_.size(), tensor.shape[0]), 1.0f);
+    }
+    // Pages that are only read share one page of zeros.
+    void* zeros = ::mmap(nullptr, source->bytes_, PROT_READ,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (zeros == MAP_FAILED)
+      return Status(Code::kResourceExhausted, "no address space for a measurement");
+    source->zeros_ = static_cast<const std::byte*>(zeros);
+    return source;
+  }
+  explicit ZeroSource(const GgufHeader& header) : header_(header) {}
+  ~ZeroSource() override {
+    if (zeros_ != nullptr) ::munmap(const_cast<std::byte*>(zeros_), bytes_);
+  }
+  const GgufHeader& header() const override { return header_; }
+  Result<std::span<const std::byte>> bytes(std::string_view name) const override {
+    const TensorInfo* tensor = header_.tensor(name);
+    if (tensor == nullptr)
+      return Status(Code::kNotFound, "the model has no tensor " + std::string(name));
+    if (tensor->shape.size() == 1 && tensor->type == quant::Type::kF32)
+      return std::as_bytes(std::span(ones_).first(tensor->shape[0]));
+    return std::span(zeros_, tensor->bytes);
+  }
+  std::string where(std::string_view) const override { return header_.what; }
+  void drop(std::string_view) const override {}
+
+ private:
+  const GgufHeader& header_;
+  std::size_t bytes_ = 1;
+  std::vector<float> ones_;
+  const std::byte* zeros_ = nullptr;
+};
+
+// The mean, without what is far out: something else had the CPU.
+double typical_us(const std::vector<double>& times) {
+  const double most = 4 * median(times);
+  double sum = 0, count = 0;
+  for (const double us : times) {
+    if (us > most) continue;
+    sum += us;
+    count += 1;
+  }
+  return sum / count;
+}
+
+// Steps of a stage whose input does not matter. `stops`: a quota stops the threads now and then, at
+// moments that have nothing to do with the steps: what counts is the time that this thread ran.
+class Steps {
+ public:
+  Steps(Stage& stage, bool stops) : stage_(stage), stops_(stops) {}
+
+  // One step of `count` rows for each of `sequences`.
+  Status run(std::span<const std::unique_ptr<KvSequence>> sequences, std::size_t count,
+             bool logits = false) {
+    std::vector<Segment> segments;
+    for (const auto& sequence : sequences)
+      segments.push_back({sequence.get(), sequence->length(), count,
+                          logits ? LogitRows::kLast : LogitRows::kNone});
+    const std::size_t rows = sequences.size() * count;
+    const ModelConfig& config = stage_.config();
+    ids_.assign(rows, 1);
+    if (hidden_.size() < rows * config.channels) {
+      hidden_.resize(rows * config.channels);
+      for (std::size_t i = 0; i < hidden_.size(); ++i)
+        hidden_[i] = static_cast<float>(i % 17) * 0.01f - 0.08f;
+    }
+    StepInput input;
+    input.segments = segments;
+    if (stage_.range().begin == 0) {
+      input.token_ids = ids_;
+    } else {
+      input.hidden = std::span(hidden_).first(rows * config.channels);
+    }
+    return stage_.forward(input, &output_);
+  }
+
+  // The times of a step of one row for each sequence, without logits and with them, over a window;
+  // by turns, so that the weights of either are not where the last step left them. A step begins no
+  // earlier than `period_us` after the last one, or kRestMaxUs after its end.
+  struct Times {
+    double layers_us = 0, all_us = 0;
+  };
+  Result<Times> time_us(std::size_t sequences, bool head, double period_us) {
+    std::vector<std::unique_ptr<KvSequence>> all;
+    for (std::size_t i = 0; i < sequences; ++i) all.push_back(stage_.new_sequence());
+    std::vector<double> times[2];
+    double sum = 0;
+    const double window_us = period_us > 0 ? kRestingWindowUs : kWindowUs;
+    const std::size_t positions = std::min<std::size_t>(64, stage_.config().context_max);
+    const auto until = Clock::now() + std::chrono::duration<double, std::micro>(kPatienceUs);
+    for (std::size_t i = 0; i < kStepsMin || (sum < window_us && i < 10'000); ++i) {
+      if (i >= kSlowSteps && Clock::now() > until) break;
+      if (all[0]->length() + 1 >= positions)
+        for (const auto& sequence : all) sequence->truncate(0);
+      const bool logits = head && i % 2 == 1;
+      const double begin_us = now_us();
+      TROUPE_RETURN_IF_ERROR(run(all, 1, logits));
+      const double us = now_us() - begin_us;
+      std::this_thread::sleep_for(
+          std::chrono::duration<double, std::micro>(std::min(period_us - us, kRestMaxUs)));
+      if (i < 2) continue;  // memory is sized in these
+      times[logits].push_back(us);
+      sum += us;
+    }
+    Times found;
+    found.layers_us = typical_us(times[0]);
+    found.all_us = head ? std::max(found.layers_us, typical_us(times[1])) : found.layers_us;
+    return found;
+  }
+
+  // What a layer and the logits cost in steps through the stage. As long as a stage of few layers
+  // waits for the others of a model, other work takes the caches: `whole` is what this node takes
+  // for all layers, and a step begins no earlier than that after the last one.
+  Result<StepCost> cost(bool head, const StepCost* whole = nullptr) {
+    const auto model_layers = static_cast<double>(stage_.config().layers);
+    const double one_us = whole ? model_layers * whole->row_us + whole->head_row_us : 0;
+    const double several_us = whole ? model_layers * whole->rows_us + whole->head_rows_us : 0;
+    TROUPE_ASSIGN_OR_RETURN(const Times one, time_us(1, head, one_us));
+    TROUPE_ASSIGN_OR_RETURN(const Times several, time_us(kCostRows, head, several_us));
+    const std::size_t layers = stage_.range().end - stage_.range().begin;
+    const auto count = static_cast<double>(layers);
+    return StepCost{static_cast<std::uint32_t>(layers), one.layers_us / count,
+                    several.layers_us / count, one.all_us - one.layers_us,
+                    several.all_us - several.layers_us};
+  }
+
+  double now_us() const {
+    if (!stops_) {
+      return std::chrono::duration<double, std::micro>(Clock::now().time_since_epoch()).count();
+    }
+    timespec ran{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran);
+    return static_cast<double>(ran.tv_sec) * 1e6 + static_cast<double>(ran.tv_nsec) * 1e-3;
+  }
+
+ private:
+  Stage& stage_;
+  const bool stops_;
+  std::vector<TokenId> ids_;
+  std::vector<float> hidden_;
+  StepOutput output_;
+};
+
+Result<double> prompt_row_us(Stage& stage, std::size_t chunk, double window_us, bool stops) {
+  Steps steps(stage, stops);
+  const std::size_t prompt = std::min(kCostPrompt, stage.config().context_max);
+  chunk = std::min(chunk, prompt);
+  std::vector<std::unique_ptr<KvSequence>> one;
+  one.push_back(stage.new_sequence());
+  TROUPE_RETURN_IF_ERROR(steps.run(one, chunk));
+  std::vector<double> times;
+  double sum = 0;
+  for (std::size_t rows = 0; rows < prompt && sum < window_us; rows += chunk) {
+    if (one[0]->length() + chunk > prompt) one[0]->truncate(0);
+    const double begin_us = steps.now_us();
+    TROUPE_RETURN_IF_ERROR(steps.run(one, chunk));
+    times.push_back(steps.now_us() - begin_us);
+    sum += times.back();
+  }
+  return typical_us(times) / static_cast<double>(chunk);
+}
+
+// Of the weights that a row meets on its way through `range`: every matrix but the embedding.
+double matrix_values(const GgufHeader& header, const ModelConfig& config, LayerRange range) {
+  double values = 0;
+  for (const std::string& name : tensors_of(header, config, range)) {
+    const TensorInfo* tensor = header.tensor(name);
+    if (tensor != nullptr && tensor->shape.size() == 2)
+      values += static_cast<double>(tensor->shape[0]) * static_cast<double>(tensor->shape[1]);
+  }
+  return values;
+}
+
+}  // namespace
+
+StepCost LayerCost::of(std::size_t layers) const {
+  if (few.layers == 0 || few.layers >= many.layers) return many;
+  const double at = std::clamp(
+      (static_cast<double>(layers) - few.layers) / static_cast<double>(many.layers - few.layers),
+      0.0, 1.0);
+  const auto between = [at](double a, double b) { return a + at * (b - a); };
+  return {static_cast<std::uint32_t>(layers), between(few.row_us, many.row_us),
+          between(few.rows_us, many.rows_us), between(few.head_row_us, many.head_row_us),
+          between(few.head_rows_us, many.head_rows_us)};
+}
+
+Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& config,
+                                 Device& device, const LayerCostOptions& options) {
+  const std::uint64_t bytes_max = options.bytes_max != 0 ? options.bytes_max : kBytesMax;
+  const std::size_t middle = config.layers / 2;
+  const std::uint64_t layer_bytes =
+      std::max<std::uint64_t>(1, tensor_bytes_of(header, config, {middle, middle + 1}));
+  const std::uint64_t last_bytes =
+      tensor_bytes_of(header, config, {config.layers - 1, config.layers});
+  const std::uint64_t head_bytes = last_bytes - std::min(last_bytes, layer_bytes);
+  // As many of the last layers as go with the output, or of the middle ones when that is too large.
+  const bool head = last_bytes <= bytes_max;
+  const std::uint64_t room = bytes_max - (head ? head_bytes : 0);
+  const std::size_t count =
+      std::clamp<std::size_t>(room / layer_bytes, 1, config.layers > 2 ? config.layers - 2 : 1);
+  const std::size_t end = head ? config.layers : std::max<std::size_t>(1, config.layers - 1);
+  const LayerRange range{end - count, end};
+  TROUPE_ASSIGN_OR_RETURN(const auto source, ZeroSource::make(header));
+  StageOptions stage_options;
+  stage_options.kv_type = options.kv_type;
+  TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<Stage> stage,
+                          Stage::load(*source, config, range, device, stage_options));
+  const double quota = cgroup_cpus();
+  const bool stops = quota > 0 && quota < device.threads();
+  LayerCost cost;
+  cost.threads = static_cast<std::uint32_t>(device.threads());
+  cost.host_cpus = std::max(1u, std::thread::hardware_concurrency());
+  if (stops) cost.share = quota / static_cast<double>(device.threads());
+  TROUPE_ASSIGN_OR_RETURN(cost.many, Steps(*stage, stops).cost(head));
+  cost.bytes_s = static_cast<double>(layer_bytes) / cost.many.row_us * 1e6;
+  stage_options.siblings = {stage};
+  if (const std::size_t few = count / kFewOf; few > 0) {
+    TROUPE_ASSIGN_OR_RETURN(const auto short_stage,
+                            Stage::load(*source, config, {end - few, end}, device, stage_options));
+    TROUPE_ASSIGN_OR_RETURN(cost.few, Steps(*short_stage, stops).cost(head, &cost.many));
+  }
+  // Where the output is too large it takes what as many bytes of a layer take.
+  const double ratio = static_cast<double>(head_bytes) / static_cast<double>(layer_bytes);
+  for (StepCost* one : {&cost.many, &cost.few}) {
+    if (head) break;
+    one->head_row_us = ratio * one->row_us;
+    one->head_rows_us = ratio * one->rows_us;
+  }
+  const std::size_t few = std::min<std::size_t>(count, 3);
+  TROUPE_ASSIGN_OR_RETURN(
+      const auto prompt_stage,
+      Stage::load(*source, config, {range.begin, range.begin + few}, device, stage_options));
+  TROUPE_ASSIGN_OR_RETURN(cost.prompt_row_us,
+                          prompt_row_us(*prompt_stage, options.chunk_rows, kPromptWindowUs, stops));
+  cost.prompt_row_us /= static_cast<double>(few);
+  cost.products_s = matrix_values(header, config, {middle, middle + 1}) / cost.prompt_row_us * 1e6;
+  return cost;
+}
+
+}  // namespace troupe::model

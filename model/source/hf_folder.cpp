@@ -1,0 +1,249 @@
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <troupe/model/families/family.h>
+#include <troupe/model/files/gguf_writer.h>
+#include <troupe/model/files/safetensors.h>
+#include <troupe/model/source/hf_folder.h>
+#include <troupe/model/source/laid_out_model.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kTextBytesMax = std::size_t{64} << 20;
+constexpr const char* kConfigName = "config.json";
+
+Status no_config(const fs::path& folder) {
+  return Status(Code::kNotFound, folder.string() + " has no config.json; give a GGUF file, or a " +
+                                     "folder with config.json and model.safetensors");
+}
+
+// `name` under the pattern `from` -> the name that `to` gives it; "" when it does not fit. '*' is a
+// number as to_string writes it.
+std::string renamed(std::string_view name, std::string_view from, std::string_view to) {
+  const std::size_t star = from.find('*');
+  if (star == from.npos) return name == from ? std::string(to) : "";
+  const std::string_view tail = from.substr(star + 1);
+  if (!name.starts_with(from.substr(0, star)) || !name.ends_with(tail) ||
+      name.size() < star + 1 + tail.size())
+    return "";
+  const std::string_view number = name.substr(star, name.size() - star - tail.size());
+  const bool canonical = number.size() <= 6 && (number[0] != '0' || number.size() == 1) &&
+                         number.find_first_not_of("0123456789") == number.npos;
+  if (!canonical) return "";
+  const std::size_t to_star = to.find('*');
+  return std::string(to.substr(0, to_star)) + std::string(number) +
+         std::string(to.substr(to_star + 1));
+}
+
+// Whether a family has no use for a tensor of its layers, which then are not what it computes. What
+// some versions save of their buffers says nothing.
+bool is_foreign(std::string_view name, const HfFolder& hf) {
+  for (const char* buffer : {".inv_freq", ".attn.bias", ".attn.masked_bias", "position_ids"})
+    if (name.ends_with(buffer)) return false;
+  for (const HfName& known : hf.names) {
+    const std::size_t star = known.hf.find('*');
+    if (star != known.hf.npos && name.starts_with(known.hf.substr(0, star))) return true;
+  }
+  return false;
+}
+
+// The tensors that a family knows, by their GGUF names.
+struct Chosen {
+  std::map<std::string, const SafetensorsTensor*> tensors;
+  std::vector<std::string> transposed;  // sorted
+};
+
+Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
+                              const std::string& folder) {
+  Chosen chosen;
+  for (const SafetensorsTensor& tensor : files.tensors()) {
+    std::string_view name = tensor.name;
+    if (name.starts_with(hf.prefix)) name.remove_prefix(hf.prefix.size());
+    bool is_known = false;
+    for (const HfName& known : hf.names) {
+      const std::string gguf = renamed(name, known.hf, known.gguf);
+      if (gguf.empty()) continue;
+      const std::string what = folder + ": tensor " + in_quotes(tensor.name);
+      if (!tensor.type)
+        return Status(Code::kBadData,
+                      what + " has the dtype " + tensor.dtype + ", expected F32, F16 or BF16");
+      if (tensor.shape.empty() || tensor.bytes == 0)
+        return Status(Code::kBadData, what + " holds no vector or matrix");
+      const auto [place, is_new] = chosen.tensors.emplace(gguf, &tensor);
+      if (!is_new)
+        return Status(Code::kBadData,
+                      what + " is there twice, also as " + in_quotes(place->second->name));
+      if (known.transposed) chosen.transposed.push_back(gguf);
+      is_known = true;
+      break;
+    }
+    if (!is_known && is_foreign(name, hf))
+      return Status(Code::kBadData,
+                    folder + ": tensor " + in_quotes(tensor.name) +
+                        " is nothing that the model_type of config.json computes with; the weights "
+                        "are of another kind of model (adapters and mixtures are not known)");
+  }
+  std::sort(chosen.transposed.begin(), chosen.transposed.end());
+  return chosen;
+}
+
+class FolderModel final : public LaidOutModel {
+ public:
+  static Result<std::unique_ptr<WholeModel>> open(const fs::path& folder);
+
+  Result<std::span<const std::byte>> bytes(std::string_view tensor) const override {
+    const auto found = tensors_.find(tensor);
+    if (found == tensors_.end())
+      return Status(Code::kNotFound, folder_ + " has no tensor " + in_quotes(tensor));
+    return files_.bytes(*found->second);
+  }
+
+  std::string where(std::string_view tensor) const override {
+    const auto found = tensors_.find(tensor);
+    return found == tensors_.end() ? folder_ : files_.path(*found->second).string();
+  }
+
+  void drop(std::string_view tensor) const override {
+    const auto found = tensors_.find(tensor);
+    if (found != tensors_.end()) files_.drop(*found->second);
+  }
+
+  void drop_piece(std::span<const std::byte> piece) const override { files_.drop_range(piece); }
+
+ private:
+  FolderModel(Safetensors files, std::string folder)
+      : files_(std::move(files)), folder_(std::move(folder)) {}
+  Status make_header(const HfFolder& hf, GgufMetadata metadata);
+  std::span<const std::byte> bytes_of(const TensorInfo& tensor) const override {
+    return files_.bytes(*tensors_.find(tensor.name)->second);
+  }
+
+  Safetensors files_;
+  const std::string folder_;
+  std::map<std::string, const SafetensorsTensor*, std::less<>> tensors_;  // by GGUF name
+};
+
+Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
+  TROUPE_ASSIGN_OR_RETURN(Chosen chosen, choose_tensors(files_, hf, folder_));
+  if (!chosen.transposed.empty()) metadata[std::string(kTransposedKey)] = chosen.transposed;
+  std::vector<TensorInfo> tensors;
+  for (const auto& [name, tensor] : chosen.tensors) {
+    tensors_[name] = tensor;
+    tensors.push_back({name, *tensor->type, tensor->shape, 0, tensor->bytes});
+  }
+  std::string text = write_gguf_header(metadata, &tensors);
+  const std::uint64_t bytes =
+      tensors.empty() ? text.size() : tensors.back().offset + tensors.back().bytes;
+  return lay_out(std::move(text), bytes, folder_);
+}
+
+// Where generation ends: generation_config.json counts, else config.json.
+Result<std::vector<std::int64_t>> end_tokens(const fs::path& folder, const HfConfig& config) {
+  constexpr const char* kField = "eos_token_id";
+  const fs::path path = folder / "generation_config.json";
+  std::error_code error;
+  if (fs::is_regular_file(path, error)) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kTextBytesMax));
+    TROUPE_ASSIGN_OR_RETURN(const HfConfig generation, HfConfig::parse(text, path.string()));
+    if (generation.has(kField)) return generation.integers(kField);
+  }
+  return config.integers(kField);
+}
+
+Status check_vocabulary(const HfConfig& config, const GgufHeader& header) {
+  constexpr const char* kField = "vocab_size";
+  const TensorInfo* embedding = header.tensor("token_embd.weight");
+  if (embedding == nullptr || !config.has(kField)) return Status::ok();  // others look for them
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t wanted, config.u64(kField));
+  if (wanted == embedding->shape.front()) return Status::ok();
+  return config.bad("the field \"vocab_size\" is " + std::to_string(wanted) +
+                    ", but the embedding has " + std::to_string(embedding->shape.front()) +
+                    " rows; the files are not of one model, fetch them again");
+}
+
+// Quantized weights have names and dtypes of their own, and would be missed one by one.
+Status refuse_quantized(const HfConfig& config) {
+  constexpr const char* kField = "quantization_config";
+  if (!config.has(kField)) return Status::ok();
+  const Result<std::string> method = config.string(std::string(kField) + ".quant_method", "");
+  return config.bad("the field \"" + std::string(kField) +
+                    "\" says that the weights are quantized" +
+                    (method && !method->empty() ? " by " + in_quotes(*method, 40) : "") +
+                    "; quantized folders are not supported: take the folder of the model as it was "
+                    "before, or a GGUF file of it");
+}
+
+// The layers that the weights have, against the number that config.json promises.
+Status check_layers(const HfConfig& config, const GgufHeader& header) {
+  constexpr std::string_view kLayer = "blk.";
+  std::uint64_t layers = 0;
+  for (const TensorInfo& tensor : header.tensors) {
+    if (!tensor.name.starts_with(kLayer)) continue;
+    layers = std::max<std::uint64_t>(layers, std::stoul(tensor.name.substr(kLayer.size())) + 1);
+  }
+  const char* field = config.has("n_layer") ? "n_layer" : "num_hidden_layers";
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t wanted, config.u64(field));
+  if (layers == 0 || layers == wanted) return Status::ok();  // without any, others say more
+  return config.bad("the field \"" + std::string(field) + "\" is " + std::to_string(wanted) +
+                    ", but the weights have " + std::to_string(layers) +
+                    " layers; the files are not of one model, fetch them again");
+}
+
+Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
+  Result<std::string> text = read_file(folder / kConfigName, kTextBytesMax);
+  if (!text.is_ok() && text.code() == Code::kNotFound) return no_config(folder);
+  if (!text.is_ok()) return text.status();
+  TROUPE_ASSIGN_OR_RETURN(const HfConfig config,
+                          HfConfig::parse(*text, (folder / kConfigName).string()));
+  TROUPE_ASSIGN_OR_RETURN(const std::string type, config.string("model_type"));
+  const Family* family = find_hf_family(type);
+  if (family == nullptr) {
+    std::string known;
+    for (const Family& one : families())
+      known += (known.empty() ? "" : ", ") + std::string(one.hf.model_type);
+    return config.bad("the field \"model_type\" is " + in_quotes(type, 40) +
+                      "; this version can run " + known);
+  }
+  TROUPE_RETURN_IF_ERROR(refuse_quantized(config));
+  GgufMetadata metadata;
+  metadata["general.architecture"] = std::string(family->name);
+  TROUPE_RETURN_IF_ERROR(family->hf.metadata(config, &metadata));
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> ends, end_tokens(folder, config));
+  if (!ends.empty()) metadata[std::string(kEndTokensKey)] = ends;
+  std::error_code error;
+  for (const FolderText& one : kFolderTexts) {
+    if (!fs::is_regular_file(folder / one.file, error)) continue;
+    TROUPE_ASSIGN_OR_RETURN(metadata[std::string(one.key)],
+                            read_file(folder / one.file, kTextBytesMax));
+  }
+  TROUPE_ASSIGN_OR_RETURN(Safetensors files, Safetensors::open_folder(folder));
+  std::unique_ptr<FolderModel> model(new FolderModel(std::move(files), folder.string()));
+  TROUPE_RETURN_IF_ERROR(model->make_header(family->hf, std::move(metadata)));
+  TROUPE_RETURN_IF_ERROR(check_vocabulary(config, model->header()));
+  TROUPE_RETURN_IF_ERROR(check_layers(config, model->header()));
+  return std::unique_ptr<WholeModel>(std::move(model));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<WholeModel>> open_hf_folder(const fs::path& folder) {
+  return FolderModel::open(folder);
+}
+
+Result<std::vector<fs::path>> hf_folder_files(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_regular_file(folder / kConfigName, error)) return no_config(folder);
+  TROUPE_ASSIGN_OR_RETURN(std::vector<fs::path> files, safetensors_files(folder));
+  for (const FolderText& one : kFolderTexts)
+    if (fs::is_regular_file(folder / one.file, error)) files.push_back(folder / one.file);
+  return files;
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,154 @@
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <troupe/model/store/blob_seal.h>
+#include <troupe/model/store/blob_writer.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+
+Status system_error(const std::string& doing, const std::filesystem::path& path) {
+  const int error = errno;
+  Code code = Code::kInternal;
+  if (error == ENOENT) code = Code::kNotFound;
+  if (error == EACCES || error == EPERM || error == EROFS) code = Code::kPermissionDenied;
+  if (error == ENOSPC || error == EDQUOT) code = Code::kResourceExhausted;
+  return Status(code, "cannot " + doing + " " + path.string() + ": " + std::strerror(error));
+}
+
+class Writer final : public Store::BlobWriter {
+ public:
+  Writer(const std::filesystem::path& root, const BlobRef& blob, FileLock lock)
+      : blob_(blob),
+        partial_(root / "partial" / blob.sha256),
+        lock_path_(root / "partial" / (blob.sha256 + ".lock")),
+        target_(root / "blobs" / blob.sha256),
+        lock_(std::move(lock)) {}
+  ~Writer() override {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  // Takes up what an earlier transfer left.
+  Status open() {
+    if (check_blob(target_, blob_.sha256)) {
+      received_ = blob_.bytes;
+      committed_ = true;
+      ::unlink(partial_.c_str());
+      ::unlink(lock_path_.c_str());
+      return Status::ok();
+    }
+    fd_ = ::open(partial_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd_ < 0) return system_error("open", partial_);
+    struct stat info {};
+    if (::fstat(fd_, &info) != 0) return system_error("stat", partial_);
+    if (static_cast<std::uint64_t>(info.st_size) > blob_.bytes && ::ftruncate(fd_, 0) != 0) {
+      return system_error("truncate", partial_);
+    }
+    std::byte buffer[65536];
+    for (;;) {
+      const ssize_t count = ::pread(fd_, buffer, sizeof buffer, static_cast<off_t>(received_));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return system_error("read", partial_);
+      if (count == 0) return Status::ok();
+      hash_.update({buffer, static_cast<std::size_t>(count)});
+      received_ += static_cast<std::uint64_t>(count);
+    }
+  }
+
+  std::uint64_t received() const override { return received_; }
+
+  Status append(std::span<const std::byte> bytes) override {
+    if (bytes.size() > blob_.bytes - received_) {
+      return Status(Code::kBadData, "blob " + blob_.sha256 + " has " + std::to_string(blob_.bytes) +
+                                        " bytes, " + std::to_string(received_ + bytes.size()) +
+                                        " were sent");
+    }
+    while (!bytes.empty()) {
+      const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return system_error("write", partial_);
+      hash_.update(bytes.first(static_cast<std::size_t>(count)));
+      received_ += static_cast<std::uint64_t>(count);
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+    return Status::ok();
+  }
+
+  Status commit() override {
+    if (committed_) return Status::ok();
+    if (received_ != blob_.bytes) {
+      return Status(Code::kFailedPrecondition,
+                    "blob " + blob_.sha256 + " is not complete: " + std::to_string(received_) +
+                        " of " + std::to_string(blob_.bytes) + " bytes are here");
+    }
+    const std::string hash = Sha256(hash_).hex();
+    if (hash != blob_.sha256) {
+      ::unlink(partial_.c_str());
+      return Status(Code::kBadData, "blob " + blob_.sha256 +
+                                        " did not come as it should: it has the "
+                                        "sha256 " +
+                                        hash +
+                                        "; the file was changed where it came "
+                                        "from, or damaged on the way; ask again");
+    }
+    TROUPE_RETURN_IF_ERROR(move_into_store(partial_, target_));
+    committed_ = true;
+    // Whoever still waits for this lock finds the blob when it gets it.
+    ::unlink(lock_path_.c_str());
+    return Status::ok();
+  }
+
+ private:
+  BlobRef blob_;
+  std::filesystem::path partial_, lock_path_, target_;
+  FileLock lock_;
+  Sha256 hash_;
+  int fd_ = -1;
+  std::uint64_t received_ = 0;
+  bool committed_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Store::BlobWriter>> open_blob_writer(const std::filesystem::path& root,
+                                                            const BlobRef& blob) {
+  if (!is_sha256_hex(blob.sha256)) {
+    return Status(Code::kInvalidArgument,
+                  "a blob's hash is " + in_quotes(blob.sha256) + ", expected 64 hex digits");
+  }
+  Result<FileLock> lock = FileLock::try_acquire(root / "partial" / (blob.sha256 + ".lock"));
+  if (!lock.is_ok() && lock.code() == Code::kAlreadyExists) {
+    return Status(Code::kAlreadyExists, "blob " + blob.sha256 + " is being written already");
+  }
+  if (!lock.is_ok()) return lock.status();
+  auto writer = std::make_unique<Writer>(root, blob, std::move(*lock));
+  TROUPE_RETURN_IF_ERROR(writer->open());
+  return std::unique_ptr<Store::BlobWriter>(std::move(writer));
+}
+
+Status move_into_store(const std::filesystem::path& file, const std::filesystem::path& target) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return system_error("open", file);
+  const bool durable = ::fchmod(fd, 0444) == 0 && ::fsync(fd) == 0;
+  Status status = durable ? Status::ok() : system_error("sync", file);
+  if (durable) seal_blob(fd);
+  ::close(fd);
+  if (!status) return status;
+  if (::rename(file.c_str(), target.c_str()) != 0) return system_error("move", file);
+  const int folder = ::open(target.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder >= 0) {
+    ::fsync(folder);
+    ::close(folder);
+  }
+  return Status::ok();
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include <troupe/model/text/regex.h>
+#include <troupe/model/text/unicode.h>
+#include <troupe/runtime/status.h>
+
+// What is done to a text before it is cut into words. Pure functions; any thread may call them.
+// Source: the normalizers of Hugging Face's tokenizers, and SentencePiece's for "llama" files.
+
+namespace troupe::model {
+
+using Normalizer = std::function<Status(std::string* text)>;
+
+Normalizer form_normalizer(NormalForm form);
+Normalizer lower_case_normalizer();
+Normalizer strip_accents_normalizer();  // every mark goes
+Normalizer strip_normalizer(bool left, bool right);
+Normalizer prepend_normalizer(std::string prefix);  // nothing before an empty text
+Normalizer replace_normalizer(std::string from, std::string to);
+Normalizer replace_normalizer(Regex from, std::string to);
+
+struct BertNormalization {
+  bool clean_text = true;
+  bool split_ideographs = true;
+  bool strip_accents = true;
+  bool lower_case = true;
+};
+Normalizer bert_normalizer(BertNormalization options);
+
+// SentencePiece's: white space at the ends gone and runs of it made one, where asked for; then a
+// space in front, where asked for; then U+2581 for every space.
+Normalizer sentence_normalizer(bool remove_extra_spaces, bool add_prefix);
+
+}  // namespace troupe::model

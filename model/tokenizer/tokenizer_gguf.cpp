@@ -1,0 +1,333 @@
+#include <algorithm>
+#include <utility>
+
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_parts.h>
+#include <troupe/runtime/text/utf8.h>
+
+// Tokenizers of GGUF files, from the keys tokenizer.ggml.*. Source: the GGUF specification, and
+// what convert_hf_to_gguf.py of llama.cpp writes.
+
+namespace troupe::model {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
+
+Status bad(const std::string& sentence) {
+  return Status(Code::kBadData, sentence + "; the file is damaged: fetch it again");
+}
+
+template <class T>
+Result<const T*> array_of(const GgufHeader& header, std::string_view key) {
+  const auto entry = header.metadata.find(key);
+  if (entry == header.metadata.end()) {
+    return bad("the metadata key " + in_quotes(key) + " is missing");
+  }
+  const T* values = std::get_if<T>(&entry->second);
+  if (values == nullptr) {
+    return bad("the metadata value of " + in_quotes(key) + " is not an array of the expected type");
+  }
+  return values;
+}
+
+struct Tokens {
+  const std::vector<std::string>* texts = nullptr;
+  std::vector<TokenType> types;
+  std::size_t size() const { return types.size(); }
+};
+
+Result<Tokens> load_tokens(const GgufHeader& header) {
+  Tokens tokens;
+  TROUPE_ASSIGN_OR_RETURN(tokens.texts,
+                          array_of<std::vector<std::string>>(header, "tokenizer.ggml.tokens"));
+  const std::size_t count = tokens.texts->size();
+  if (count == 0 || count > Vocabulary::kTokensMax) {
+    return bad("tokenizer.ggml.tokens has " + std::to_string(count) + " tokens, expected 1 to " +
+               std::to_string(Vocabulary::kTokensMax));
+  }
+  tokens.types.assign(count, TokenType::kNormal);
+  if (!header.metadata.contains("tokenizer.ggml.token_type")) return tokens;
+  TROUPE_ASSIGN_OR_RETURN(const auto* types,
+                          array_of<std::vector<std::int64_t>>(header, "tokenizer.ggml.token_type"));
+  if (types->size() != count) {
+    return bad("tokenizer.ggml.token_type has " + std::to_string(types->size()) +
+               " entries, tokenizer.ggml.tokens " + std::to_string(count));
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if ((*types)[i] < 1 || (*types)[i] > 6) {
+      return bad("tokenizer.ggml.token_type of token " + std::to_string(i) + " is " +
+                 std::to_string((*types)[i]) + ", expected 1 to 6");
+    }
+    tokens.types[i] = static_cast<TokenType>((*types)[i]);
+  }
+  return tokens;
+}
+
+Status load_id(const GgufHeader& header, std::string_view key, std::size_t tokens, TokenId* id) {
+  if (!header.metadata.contains(key)) return Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t value, header.u64(key));
+  if (value >= tokens) {
+    return bad(std::string(key) + " is " + std::to_string(value) + ", outside the vocabulary of " +
+               std::to_string(tokens) + " tokens");
+  }
+  *id = static_cast<TokenId>(value);
+  return Status::ok();
+}
+
+Status load_flag(const GgufHeader& header, std::string_view key, bool* flag) {
+  const auto entry = header.metadata.find(key);
+  if (entry == header.metadata.end()) return Status::ok();
+  const bool* value = std::get_if<bool>(&entry->second);
+  if (value == nullptr) return bad("the metadata value of " + in_quotes(key) + " is not a bool");
+  *flag = *value;
+  return Status::ok();
+}
+
+// BOS, EOS and the other ends; what goes around a text.
+Status load_ids(const GgufHeader& header, bool add_bos, TokenizerParts* parts) {
+  const std::size_t count = parts->vocabulary.size();
+  TokenId eot = -1, eom = -1;
+  bool add_eos = false;
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.bos_token_id", count, &parts->bos));
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eos_token_id", count, &parts->eos));
+  // Only a few chat templates write it, and files without one have -1 or the like there.
+  if (!load_id(header, "tokenizer.ggml.padding_token_id", count, &parts->pad)) parts->pad = -1;
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eot_token_id", count, &eot));
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eom_token_id", count, &eom));
+  TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_bos_token", &add_bos));
+  TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_eos_token", &add_eos));
+  if (add_bos && parts->bos >= 0) parts->before = {parts->bos};
+  if (add_eos && parts->eos >= 0) parts->after = {parts->eos};
+  parts->ends = {eot, eom};
+  return Status::ok();
+}
+
+bool is_markup(TokenType type) {
+  return type == TokenType::kControl || type == TokenType::kUnknown;
+}
+
+}  // namespace
+
+Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
+  TokenizerParts parts;
+  TROUPE_ASSIGN_OR_RETURN(const std::string pre, header.string("tokenizer.ggml.pre"));
+  TROUPE_ASSIGN_OR_RETURN(PreTokenizer family, PreTokenizer::find(pre));
+  parts.normalizers = std::move(family.normalizers);
+  parts.cuts = std::move(family.cuts);
+  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
+  TROUPE_ASSIGN_OR_RETURN(const auto* lines,
+                          array_of<std::vector<std::string>>(header, "tokenizer.ggml.merges"));
+  parts.vocabulary.reserve(tokens.size());
+  std::string piece;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::string& text = (*tokens.texts)[i];
+    piece.clear();
+    if (tokens.types[i] == TokenType::kNormal) {
+      append_byte_level(text, &piece);
+    } else {
+      piece = text;
+    }
+    parts.vocabulary.add(tokens.types[i], piece);
+    const bool always = tokens.types[i] == TokenType::kUserDefined;
+    if (always || is_markup(tokens.types[i])) {
+      parts.added.add({text, static_cast<TokenId>(i), /*special=*/!always});
+    }
+  }
+  std::vector<std::pair<std::string_view, std::string_view>> merges;
+  merges.reserve(lines->size());
+  for (std::size_t rank = 0; rank < lines->size(); ++rank) {
+    const std::string_view merge = (*lines)[rank];
+    const std::size_t space = merge.find(' ', 1);
+    if (merge.size() < 3 || space == std::string_view::npos || space + 1 == merge.size()) {
+      return bad("merge " + std::to_string(rank) + " of tokenizer.ggml.merges is " +
+                 in_quotes(merge) + ", expected two parts with a space between them");
+    }
+    merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
+  }
+  BpeModel::Options options;
+  options.byte_level = true;
+  options.whole_words = family.whole_words;
+  auto model = std::make_unique<BpeModel>(options, *tokens.texts);
+  TROUPE_RETURN_IF_ERROR(
+      model->load_merges(merges, /*parts_may_be_unknown=*/true, "tokenizer.ggml.merges"));
+  parts.model = std::move(model);
+  TROUPE_RETURN_IF_ERROR(load_ids(header, family.adds_bos, &parts));
+  return parts;
+}
+
+Result<TokenizerParts> sentence_parts(const GgufHeader& header) {
+  TokenizerParts parts;
+  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
+  TROUPE_ASSIGN_OR_RETURN(const auto* scores,
+                          array_of<std::vector<double>>(header, "tokenizer.ggml.scores"));
+  if (scores->size() != tokens.size()) {
+    return bad("tokenizer.ggml.scores has " + std::to_string(scores->size()) +
+               " entries, tokenizer.ggml.tokens " + std::to_string(tokens.size()));
+  }
+  const auto nan = std::find_if(scores->begin(), scores->end(), [](double x) { return x != x; });
+  if (nan != scores->end()) {
+    return bad("tokenizer.ggml.scores of token " + std::to_string(nan - scores->begin()) +
+               " is not a number");
+  }
+  BpeModel::Options options;
+  options.fuse_unknown = true;
+  AddedTokens frozen;
+  std::vector<bool> merges(tokens.size()), unused(tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::string& text = (*tokens.texts)[i];
+    const auto id = static_cast<TokenId>(i);
+    const TokenType type = tokens.types[i];
+    std::string piece = text;
+    merges[i] = type == TokenType::kNormal || type == TokenType::kUnused;
+    unused[i] = type == TokenType::kUnused;
+    if (type == TokenType::kByte) {
+      const int byte = fallback_byte(text);
+      if (byte < 0) {
+        return bad("tokenizer.ggml.tokens has the byte token " + in_quotes(text) + " as token " +
+                   std::to_string(i) + ", expected one such as <0x0A>");
+      }
+      piece = std::string(1, static_cast<char>(byte));
+      options.byte_fallback = true;
+    } else if (is_markup(type)) {
+      parts.added.add({text, id, /*special=*/true});
+      if (type == TokenType::kUnknown) options.unknown = id;
+    } else {
+      if (type == TokenType::kUserDefined) frozen.add({text, id, /*special=*/false});
+      TROUPE_RETURN_IF_ERROR(replace_normalizer(std::string(kSpaceMark), " ")(&piece));
+    }
+    parts.vocabulary.add(type, piece);
+  }
+  TROUPE_RETURN_IF_ERROR(
+      load_id(header, "tokenizer.ggml.unknown_token_id", tokens.size(), &options.unknown));
+  bool add_prefix = true, remove_extra = false;
+  TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_space_prefix", &add_prefix));
+  TROUPE_RETURN_IF_ERROR(
+      load_flag(header, "tokenizer.ggml.remove_extra_whitespaces", &remove_extra));
+  parts.normalizers = {sentence_normalizer(remove_extra, add_prefix)};
+  parts.drops_first_space = add_prefix;
+  auto model = std::make_unique<BpeModel>(options, *tokens.texts);
+  model->load_scores(*scores, merges, unused);
+  model->set_frozen(std::move(frozen));
+  parts.model = std::move(model);
+  TROUPE_RETURN_IF_ERROR(load_ids(header, /*add_bos=*/true, &parts));
+  return parts;
+}
+
+// Files write word starts with U+2581 in front and continuations as they are; a file that keeps
+// BERT's own "##" is read as BERT reads it. No key says whether the model lower-cases: one whose
+// vocabulary has no capital letter A to Z does.
+Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
+  TokenizerParts parts;
+  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
+  const auto any_begins = [&](std::string_view prefix) {
+    return std::any_of(tokens.texts->begin(), tokens.texts->end(), [&](const std::string& text) {
+      return text.starts_with(prefix) && text.size() > prefix.size();
+    });
+  };
+  const bool marked = any_begins(kSpaceMark) || !any_begins("##");
+  WordPieceModel::Options options;
+  TokenId cls = -1, sep = -1;
+  bool capitals = false;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::string_view text = (*tokens.texts)[i];
+    const auto id = static_cast<TokenId>(i);
+    if (text == "[UNK]") options.unknown = id;
+    if (text == "[CLS]") cls = id;
+    if (text == "[SEP]") sep = id;
+  }
+  TROUPE_RETURN_IF_ERROR(
+      load_id(header, "tokenizer.ggml.unknown_token_id", tokens.size(), &options.unknown));
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.cls_token_id", tokens.size(), &cls));
+  // The first key is misspelt in the files.
+  for (const std::string_view key :
+       {"tokenizer.ggml.seperator_token_id", "tokenizer.ggml.separator_token_id"}) {
+    TROUPE_RETURN_IF_ERROR(load_id(header, key, tokens.size(), &sep));
+  }
+  auto model = std::make_unique<WordPieceModel>(options);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    std::string_view text = (*tokens.texts)[i];
+    const auto id = static_cast<TokenId>(i);
+    const bool markup = is_markup(tokens.types[i]) || id == cls || id == sep;
+    std::string piece(text);
+    if (markup) {
+      parts.added.add({piece, id, /*special=*/true});
+      piece.insert(0, " ");
+    } else {
+      const std::string_view prefix = marked ? kSpaceMark : std::string_view("##");
+      const bool prefixed = text.starts_with(prefix) && text.size() > prefix.size();
+      if (prefixed) text.remove_prefix(prefix.size());
+      const bool starts = prefixed == marked;
+      if (starts) {
+        model->add_start(text, id);
+      } else {
+        model->add_continuation(text, id);
+      }
+      piece = (starts ? " " : "") + std::string(text);
+      capitals |=
+          std::any_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+    }
+    parts.vocabulary.add(markup ? TokenType::kControl : tokens.types[i], piece);
+  }
+  BertNormalization normalization;
+  normalization.lower_case = normalization.strip_accents = !capitals;
+  parts.normalizers = {bert_normalizer(normalization)};
+  parts.cuts = {bert_cut()};
+  parts.model = std::move(model);
+  parts.drops_first_space = true;
+  TROUPE_RETURN_IF_ERROR(load_ids(header, /*add_bos=*/false, &parts));
+  parts.before.clear();
+  parts.after.clear();
+  if (cls >= 0) parts.before = {cls};
+  if (sep >= 0) parts.after = {sep};
+  return parts;
+}
+
+namespace {
+
+Result<TokenizerParts> parts_from(const GgufHeader& header) {
+  if (header.metadata.contains(Tokenizer::kJsonKey)) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(Tokenizer::kJsonKey));
+    std::string config, special;
+    if (header.metadata.contains(Tokenizer::kConfigKey)) {
+      TROUPE_ASSIGN_OR_RETURN(config, header.string(Tokenizer::kConfigKey));
+    }
+    if (header.metadata.contains(Tokenizer::kSpecialKey)) {
+      TROUPE_ASSIGN_OR_RETURN(special, header.string(Tokenizer::kSpecialKey));
+    }
+    TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(text, config, special));
+    for (const std::string_view key :
+         {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+      TokenId end = -1;
+      TROUPE_RETURN_IF_ERROR(load_id(header, key, parts.vocabulary.size(), &end));
+      parts.ends.push_back(end);
+    }
+    // The model may have more rows than the tokenizer has tokens: open_tokenizer checks them.
+    TROUPE_ASSIGN_OR_RETURN(const auto ends, end_token_ids(header, 0));
+    parts.ends.insert(parts.ends.end(), ends.begin(), ends.end());
+    return parts;
+  }
+  TROUPE_ASSIGN_OR_RETURN(const std::string kind, header.string("tokenizer.ggml.model"));
+  using Load = Result<TokenizerParts> (*)(const GgufHeader&);
+  Load load = nullptr;
+  if (kind == "gpt2") load = byte_level_parts;
+  if (kind == "llama") load = sentence_parts;
+  if (kind == "bert") load = word_piece_parts;
+  if (load == nullptr) {
+    return Status(
+        Code::kBadData,
+        "tokenizer.ggml.model is " + in_quotes(kind) +
+            ", which is not supported; 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE) "
+            "and 'bert' (WordPiece) are");
+  }
+  return load(header);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufHeader& header) {
+  Result<TokenizerParts> parts = parts_from(header);
+  if (!parts.is_ok()) return header.of_this(parts.status());
+  return assemble(std::move(*parts));
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,98 @@
+#include <cstdlib>
+#include <cstring>
+
+#include <troupe/model/transformer/kv_cache.h>
+
+namespace troupe::model {
+
+using kernels::kKeyBlock;
+using kernels::kPageKeys;
+
+KvPool::KvPool(kernels::KvType type, std::size_t layers, std::size_t kv_heads, std::size_t head_dim,
+               std::uint64_t bytes_max)
+    : type_(type),
+      layers_(layers),
+      kv_heads_(kv_heads),
+      head_dim_(head_dim),
+      page_bytes_((kernels::kv_page_bytes(type, kv_heads, head_dim) + 63) / 64 * 64),
+      bytes_max_(bytes_max) {}
+
+std::byte* KvPool::take() {
+  const std::uint64_t after = bytes_.fetch_add(block_bytes()) + block_bytes();
+  if (bytes_max_ == 0 || after <= bytes_max_) {
+    if (void* block = std::aligned_alloc(64, block_bytes())) {
+      std::memset(block, 0, block_bytes());
+      return static_cast<std::byte*>(block);
+    }
+  }
+  bytes_.fetch_sub(block_bytes());
+  return nullptr;
+}
+
+void KvPool::give_back(std::byte* block) {
+  std::free(block);
+  bytes_.fetch_sub(block_bytes());
+}
+
+void KvPool::forget_keys(std::byte* page, std::size_t key) const {
+  const std::size_t element = type_ == kernels::KvType::kF16 ? 2 : 4;
+  const std::size_t head_bytes = kPageKeys * head_dim_ * element;
+  for (std::size_t head = 0; head < kv_heads_; ++head) {
+    std::byte* k = page + head * head_bytes;  // [key / 16][channel][key % 16]
+    for (std::size_t block = key / kKeyBlock; block < kPageKeys / kKeyBlock; ++block) {
+      const std::size_t from = block == key / kKeyBlock ? key % kKeyBlock : 0;
+      for (std::size_t channel = 0; channel < head_dim_; ++channel)
+        std::memset(k + ((block * head_dim_ + channel) * kKeyBlock + from) * element, 0,
+                    (kKeyBlock - from) * element);
+    }
+    std::byte* v = page + kv_heads_ * head_bytes + head * head_bytes;  // [key][channel]
+    std::memset(v + key * head_dim_ * element, 0, (kPageKeys - key) * head_dim_ * element);
+  }
+}
+
+PagedKvSequence::PagedKvSequence(std::shared_ptr<KvPool> pool)
+    : pool_(std::move(pool)), pages_(pool_->layers()) {}
+
+PagedKvSequence::~PagedKvSequence() { drop_blocks(0); }
+
+void PagedKvSequence::drop_blocks(std::size_t keep) {
+  while (blocks_.size() > keep) {
+    pool_->give_back(blocks_.back());
+    blocks_.pop_back();
+    for (auto& pages : pages_) pages.pop_back();
+  }
+}
+
+void PagedKvSequence::truncate(std::size_t length) {
+  TROUPE_CHECK(reserved_ == 0, "truncate inside a step");
+  if (length >= length_) return;
+  length_ = length;
+  drop_blocks((length + kPageKeys - 1) / kPageKeys);
+  if (length % kPageKeys != 0)
+    for (std::size_t layer = 0; layer < pool_->layers(); ++layer)
+      pool_->forget_keys(page(layer, length), length % kPageKeys);
+}
+
+bool PagedKvSequence::reserve(std::size_t count) {
+  TROUPE_CHECK(reserved_ == 0, "a second reservation of " + std::to_string(count));
+  const std::size_t had = blocks_.size();
+  while (blocks_.size() * kPageKeys < length_ + count) {
+    std::byte* block = pool_->take();
+    if (block == nullptr) {
+      drop_blocks(had);
+      return false;
+    }
+    blocks_.push_back(block);
+    for (std::size_t layer = 0; layer < pages_.size(); ++layer)
+      pages_[layer].push_back(block + layer * pool_->page_bytes());
+  }
+  reserved_ = count;
+  return true;
+}
+
+void PagedKvSequence::cancel() {
+  reserved_ = 0;
+  drop_blocks((length_ + kPageKeys - 1) / kPageKeys);
+}
+
+}  // namespace troupe::model

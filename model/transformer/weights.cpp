@@ -1,0 +1,201 @@
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include <troupe/model/transformer/weights.h>
+
+namespace troupe::model {
+namespace {
+
+Status bad(const TensorSpec& spec, const std::string& what) {
+  return Status(Code::kBadData, "tensor " + spec.name + " " + what);
+}
+
+std::string shape_text(const std::vector<std::uint64_t>& shape) {
+  std::string text;
+  for (const std::uint64_t n : shape) {
+    if (!text.empty()) text += 'x';
+    text += std::to_string(n);
+  }
+  return text;
+}
+
+bool is_transposed(const GgufHeader& header, const std::string& name) {
+  const auto found = header.metadata.find(kTransposedKey);
+  if (found == header.metadata.end()) return false;
+  const auto* names = std::get_if<std::vector<std::string>>(&found->second);
+  return names != nullptr && std::binary_search(names->begin(), names->end(), name);
+}
+
+// Presence, type and shape; what the file says otherwise was checked with the header.
+Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec& spec) {
+  const TensorInfo* info = header.tensor(spec.name);
+  if (info == nullptr) return bad(spec, "is missing; fetch the file again");
+  const bool is_vector = spec.rows == 0;
+  const std::size_t whole = spec.whole != 0 ? spec.whole : is_vector ? spec.columns : spec.rows;
+  std::vector<std::uint64_t> expected{whole};
+  if (!is_vector) expected.push_back(spec.columns);
+  const bool transposed = !is_vector && is_transposed(header, spec.name);
+  if (transposed) std::swap(expected[0], expected[1]);
+  if (info->shape != expected)
+    return bad(spec, "has the shape " + shape_text(info->shape) +
+                         ", but the configuration asks for " + shape_text(expected) +
+                         "; fetch the file again");
+  const quant::Format* format = quant::find(info->type);
+  if (format == nullptr)
+    return bad(spec, "has the type " + std::to_string(static_cast<std::uint32_t>(info->type)) +
+                         ", which this version cannot compute with");
+  if ((is_vector || transposed) && format->block_elements != 1)
+    return bad(spec, "has the type " + std::string(format->name) +
+                         ", but must be one of single values, such as F32");
+  return info;
+}
+
+Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std::byte> bytes,
+                   std::vector<float>* out) {
+  const quant::Format& format = *quant::find(type);
+  const std::size_t whole = spec.whole != 0 ? spec.whole : spec.columns;
+  if (bytes.size() != whole * format.block_bytes)
+    return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
+                         std::to_string(whole * format.block_bytes));
+  out->resize(spec.columns);
+  format.dequantize(bytes.data() + spec.first * format.block_bytes, spec.columns, out->data());
+  for (std::size_t i = 0; i < spec.columns; ++i)
+    if (!std::isfinite((*out)[i]))
+      return bad(spec,
+                 "holds a NaN or an infinity at " + std::to_string(i) + "; fetch the file again");
+  return Status::ok();
+}
+
+// Rows [spec.first, + spec.rows) of a tensor that the file has as (columns, whole).
+std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_bytes,
+                                 std::span<const std::byte> bytes) {
+  const std::size_t whole = spec.whole != 0 ? spec.whole : spec.rows;
+  std::vector<std::byte> out(spec.rows * spec.columns * element_bytes);
+  for (std::size_t row = 0; row < spec.rows; ++row)
+    for (std::size_t column = 0; column < spec.columns; ++column)
+      std::memcpy(out.data() + (row * spec.columns + column) * element_bytes,
+                  bytes.data() + (column * whole + spec.first + row) * element_bytes,
+                  element_bytes);
+  return out;
+}
+
+Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
+                   std::span<const std::byte> bytes, kernels::PackedMatrix* out) {
+  std::vector<std::byte> turned;
+  if (spec.whole != 0 || transposed) {
+    TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes,
+                            quant::row_bytes(*quant::find(type), spec.columns));
+    const std::size_t whole = spec.whole != 0 ? spec.whole : spec.rows;
+    if (bytes.size() != whole * row_bytes)
+      return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
+                           std::to_string(whole * row_bytes));
+    if (transposed) {
+      turned = transpose(spec, quant::find(type)->block_bytes, bytes);
+      bytes = turned;
+    } else {
+      bytes = bytes.subspan(spec.first * row_bytes, spec.rows * row_bytes);
+    }
+  }
+  auto packed = kernels::pack(type, bytes.data(), bytes.size(), spec.rows, spec.columns);
+  if (!packed.is_ok()) return packed.status().with_context("tensor " + spec.name);
+  *out = std::move(*packed);
+  return Status::ok();
+}
+
+Status read_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
+  TROUPE_ASSIGN_OR_RETURN(const TensorInfo* info, find_tensor(source.header(), spec));
+  TROUPE_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, source.bytes(spec.name));
+  if (spec.rows == 0) {
+    TROUPE_RETURN_IF_ERROR(load_vector(spec, info->type, bytes, &weight->vector));
+  } else {
+    TROUPE_RETURN_IF_ERROR(load_matrix(spec, info->type, is_transposed(source.header(), spec.name),
+                                       bytes, &weight->matrix));
+  }
+  source.drop(spec.name);
+  return Status::ok();
+}
+
+// Of what is in a file, the message names the file.
+Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
+  const Status status = read_tensor(source, spec, weight);
+  return status.code() == Code::kBadData ? status.with_context(source.where(spec.name)) : status;
+}
+
+// A factor below 1 would turn angles past what the tables can hold.
+Status check_rope_factors(const Weight& factors) {
+  for (const float factor : factors.vector)
+    if (!(factor >= 1.0f))
+      return Status(Code::kBadData, "tensor rope_freqs.weight holds " + std::to_string(factor) +
+                                        ", expected factors of 1 or more; the file is "
+                                        "damaged: fetch it again");
+  return Status::ok();
+}
+
+}  // namespace
+
+Weight Weight::share() const {
+  Weight same;
+  same.matrix.type = matrix.type;
+  same.matrix.rows = matrix.rows;
+  same.matrix.columns = matrix.columns;
+  same.matrix.groups = matrix.groups;
+  same.matrix.group_bytes = matrix.group_bytes;
+  same.matrix.data = matrix.data.share();
+  same.vector = vector;
+  return same;
+}
+
+const Weight* StageWeights::find(std::size_t layer, std::size_t slot) const {
+  const bool end = layer == kNoLayer;
+  if (!end && (layer < range.begin || layer >= range.end)) return nullptr;
+  const Weight& weight = end ? ends[slot] : layers[layer - range.begin][slot];
+  return weight.empty() ? nullptr : &weight;
+}
+
+Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
+                                                   const ModelConfig& config, LayerRange range,
+                                                   ThreadPool& pool,
+                                                   std::span<const StageWeights* const> siblings) {
+  const std::vector<TensorSpec> specs = stage_tensors(config, range);
+  auto weights = std::make_unique<StageWeights>();
+  weights->range = range;
+  weights->layers.resize(range.end - range.begin);
+  std::vector<Weight*> targets;
+  for (const TensorSpec& spec : specs)
+    targets.push_back(spec.layer == kNoLayer
+                          ? &weights->ends[spec.slot]
+                          : &weights->layers[spec.layer - range.begin][spec.slot]);
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const Weight* packed = nullptr;
+    for (const StageWeights* sibling : siblings)
+      if (packed == nullptr) packed = sibling->find(specs[i].layer, specs[i].slot);
+    packed != nullptr ? (void)(*targets[i] = packed->share()) : order.push_back(i);
+  }
+  // The largest first, so that no thread is left alone with it at the end.
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return specs[a].rows * specs[a].columns > specs[b].rows * specs[b].columns;
+  });
+  std::vector<Status> outcomes(specs.size());
+  std::atomic<std::size_t> next{0};
+  if (!order.empty())
+    pool.run([&](int) {
+      for (std::size_t i; (i = next.fetch_add(1)) < order.size();)
+        outcomes[order[i]] = load_tensor(source, specs[order[i]], targets[order[i]]);
+    });
+  for (Status& outcome : outcomes) TROUPE_RETURN_IF_ERROR(outcome);
+  const Status factors = check_rope_factors(weights->ends[kRopeFactors]);
+  if (!factors.is_ok()) return factors.with_context(source.where("rope_freqs.weight"));
+  for (const Weight* weight : targets) {
+    weights->bytes += weight->matrix.data.bytes() + weight->vector.size() * sizeof(float);
+    if (!weight->vector.empty()) continue;
+    const RowKind rows{weight->matrix.columns, kernels::activation_kind(weight->matrix.type)};
+    if (!weights->multiplies(rows.columns, rows.kind)) weights->rows_multiplied.push_back(rows);
+    weights->any_quantized |= rows.kind != quant::ActivationKind::kFloats;
+  }
+  return weights;
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,497 @@
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <random>
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/files/safetensors.h>
+#include <troupe/model/source/hf_folder.h>
+#include <troupe/model/store/store.h>
+#include <troupe/model/transformer/stage.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/tests/model/transformer/memory_model.h>
+
+using namespace troupe;
+using namespace troupe::model;
+using namespace troupe::model::test;
+using Catch::Matchers::Contains;
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path kTiny = TROUPE_TEST_DATA "/golden/tiny";
+
+// A copy of a tiny folder that a test may change.
+struct Folder {
+  explicit Folder(const std::string& family) {
+    std::string pattern = (fs::temp_directory_path() / "troupe_hf_folder.XXXXXX").string();
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    path = pattern;
+    for (const char* file : {"config.json", "model.safetensors"})
+      fs::copy_file(kTiny / family / file, path / file);
+    config = json::parse(*read_file(path / "config.json", 1 << 20));
+  }
+  ~Folder() { fs::remove_all(path); }
+  void write(const std::string& name, const std::string& content) const {
+    std::ofstream(path / name, std::ios::binary) << content;
+  }
+  // Opens the folder with a changed configuration.
+  Result<ModelConfig> open(const std::function<void(json&)>& change = [](json&) {}) const {
+    json changed = config;
+    change(changed);
+    write("config.json", changed.dump());
+    TROUPE_ASSIGN_OR_RETURN(const auto model, open_model(path.string()));
+    return config_from_gguf(model->header());
+  }
+  fs::path path;
+  json config;
+};
+
+// The bytes of the file that a model is laid out to.
+std::string whole_file(const WholeModel& model, std::uint64_t step) {
+  std::string out;
+  while (out.size() < model.file_bytes()) {
+    const auto piece = model.piece(out.size(), step);
+    REQUIRE_FALSE(piece.empty());
+    REQUIRE(piece.size() <= step);
+    out.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  }
+  REQUIRE(model.piece(out.size(), step).empty());
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a folder is read as one GGUF file, and that file is the same model") {
+  for (const char* family : {"llama", "mistral", "qwen2", "qwen3", "gpt2", "bert"}) {
+    INFO(family);
+    const auto folder = open_model((kTiny / family).string());
+    REQUIRE(folder.is_ok());
+    const std::string bytes = whole_file(**folder, 1000);
+    REQUIRE(bytes == whole_file(**folder, 1 << 20));
+    const fs::path path = fs::temp_directory_path() / "troupe_hf_folder_test.gguf";
+    std::ofstream(path, std::ios::binary) << bytes;
+    const auto file = open_gguf(path.string());
+    INFO(file.message());
+    REQUIRE(file.is_ok());
+    REQUIRE((*file)->header().tensors.size() == (*folder)->header().tensors.size());
+    for (const TensorInfo& tensor : (*folder)->header().tensors) {
+      INFO(tensor.name);
+      REQUIRE(tensor.offset % 32 == 0);
+      const auto a = *(*file)->bytes(tensor.name), b = *(*folder)->bytes(tensor.name);
+      REQUIRE(std::equal(a.begin(), a.end(), b.begin(), b.end()));
+    }
+    REQUIRE(config_from_gguf((*file)->header())->layers == 2);
+    (*folder)->drop_piece((*folder)->piece(0, 100));
+    (*folder)->drop("token_embd.weight");
+    REQUIRE(whole_file(**folder, 1 << 20) == bytes);
+    fs::remove(path);
+  }
+}
+
+TEST_CASE("the fields of config.json become the configuration") {
+  const Folder llama("llama");
+  const auto plain = llama.open();
+  INFO(plain.message());
+  REQUIRE(plain.is_ok());
+  CHECK(plain->layers == 2);
+  CHECK(plain->channels == 64);
+  CHECK(plain->ffn_channels == 96);
+  CHECK(plain->heads == 4);
+  CHECK(plain->kv_heads == 2);
+  CHECK(plain->head_dim == 16);
+  CHECK(plain->context_max == 64);
+  CHECK(plain->norm_epsilon == 1e-6f);
+  CHECK_FALSE(plain->rope_interleaved);
+  CHECK_FALSE(plain->tied_embedding);
+  // As folders wrote it before 2025.
+  const auto older = llama.open([](json& c) {
+    c.erase("rope_parameters");
+    c.erase("head_dim");
+    c["rope_theta"] = 500000.0;
+    c["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
+  });
+  REQUIRE(older.is_ok());
+  CHECK(older->rope_theta == 500000.0);
+  CHECK(older->rope_scaling == RopeScaling::kLinear);
+  CHECK(older->rope_factor == 2.0);
+  const auto llama3 = llama.open([](json& c) {
+    c["rope_parameters"] = {{"rope_type", "llama3"},   {"rope_theta", 500000.0},
+                            {"factor", 8.0},           {"low_freq_factor", 1.0},
+                            {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 32}};
+  });
+  REQUIRE(llama3.is_ok());
+  CHECK(llama3->rope_scaling == RopeScaling::kLlama3);
+  CHECK(llama3->rope_context == 32);
+  CHECK(llama3->rope_low_factor == 1.0);
+  // Two places that say the same, and a base that only the older one has.
+  const auto both = llama.open([](json& c) {
+    c["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 2.0}};
+    c["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
+    c["rope_theta"] = 5000.0;
+    c["partial_rotary_factor"] = 1.0;
+    c["quantization_config"] = nullptr;
+  });
+  INFO(both.message());
+  REQUIRE(both.is_ok());
+  CHECK(both->rope_theta == 5000.0);
+  CHECK(both->rope_scaling == RopeScaling::kLinear);
+  const auto otherwise = llama.open([](json& c) {
+    c["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 2.0}};
+    c["rope_scaling"] = {{"type", "linear"}, {"factor", 4.0}};
+  });
+  CHECK_THAT(otherwise.message(),
+             Contains("\"rope_scaling.factor\" and \"rope_parameters.factor\" contradict"));
+  const auto tied = llama.open([](json& c) { c["tie_word_embeddings"] = true; });
+  REQUIRE(tied.is_ok());
+  CHECK(tied->tied_embedding);
+
+  CHECK(Folder("mistral").open()->window == 6);
+  CHECK(Folder("mistral").open([](json& c) { c["sliding_window"] = nullptr; })->window == 0);
+  const Folder qwen2("qwen2");
+  CHECK(qwen2.open()->window == 0);
+  CHECK(qwen2.open()->qkv_bias);
+  CHECK(qwen2.open()->tied_embedding);
+  const auto sliding = qwen2.open([](json& c) {
+    c["use_sliding_window"] = true;
+    c["sliding_window"] = 8;
+    c["layer_types"] = {"full_attention", "sliding_attention"};
+  });
+  REQUIRE(sliding.is_ok());
+  CHECK(sliding->window == 8);
+  CHECK(sliding->window_begin == 1);
+  const Folder qwen3("qwen3");
+  CHECK(qwen3.open()->head_dim == 24);
+  CHECK(qwen3.open()->head_norm);
+  const auto gpt2 = Folder("gpt2").open();
+  REQUIRE(gpt2.is_ok());
+  CHECK(gpt2->ffn_channels == 256);
+  CHECK(gpt2->norm == NormKind::kLayer);
+  CHECK(gpt2->rotary_dim == 0);
+  CHECK(gpt2->tied_embedding);
+  const auto bert = Folder("bert").open();
+  REQUIRE(bert.is_ok());
+  CHECK_FALSE(bert->causal);
+  CHECK(bert->norm_epsilon == 1e-12f);
+  CHECK(bert->labels == 2);
+  CHECK(bert->token_types == 2);
+}
+
+TEST_CASE("a config.json that cannot be run is refused with file, field and value") {
+  const struct {
+    const char* family;
+    const char* field;
+    json value;
+    const char* message;
+  } cases[] = {
+      {"llama", "model_type", "mamba", "'mamba'"},
+      {"llama", "model_type", nullptr, "\"model_type\" is 'null', expected a text"},
+      {"llama", "hidden_size", nullptr, "\"hidden_size\" is 'null'"},
+      {"llama", "hidden_size", "64", "\"hidden_size\" is '\"64\"'"},
+      {"llama", "hidden_size", -64, "-64"},
+      {"llama", "hidden_size", 64.5, "64.5"},
+      {"llama", "hidden_size", std::uint64_t{1} << 60,
+       "\"hidden_size\" is '1152921504606846976', expected an integer from 1 to 1048576"},
+      {"llama", "num_hidden_layers", 0, "\"num_hidden_layers\" is '0', expected"},
+      {"llama", "num_hidden_layers", std::uint64_t{1} << 62, "\"num_hidden_layers\" is '46116"},
+      {"llama", "num_hidden_layers", 3,
+       "\"num_hidden_layers\" is 3, but the weights have 2 layers"},
+      {"llama", "num_hidden_layers", 1,
+       "\"num_hidden_layers\" is 1, but the weights have 2 layers"},
+      {"gpt2", "n_layer", 3, "\"n_layer\" is 3, but the weights have 2 layers"},
+      {"llama", "intermediate_size", 0, "\"intermediate_size\" is '0', expected"},
+      {"llama", "max_position_embeddings", 0, "\"max_position_embeddings\" is '0', expected"},
+      {"llama", "num_attention_heads", 0, "\"num_attention_heads\" is '0', expected"},
+      {"llama", "num_key_value_heads", 0, "\"num_key_value_heads\" is '0', expected"},
+      {"llama", "num_key_value_heads", 3,
+       "\"num_attention_heads\" is 4, no multiple of \"num_key_value_heads\", 3"},
+      {"llama", "head_dim", 0, "\"head_dim\" is '0', expected"},
+      {"llama", "head_dim", 5000, "\"head_dim\" is '5000', expected an integer from 1 to 4096"},
+      {"bert", "num_attention_heads", 5,
+       "\"hidden_size\" is 64, no multiple of \"num_attention_heads\", 5"},
+      {"gpt2", "n_head", 5, "\"n_embd\" is 64, no multiple of \"n_head\", 5"},
+      {"gpt2", "n_positions", 0, "\"n_positions\" is '0', expected"},
+      {"gpt2", "n_inner", 0, "\"n_inner\" is '0', expected"},
+      {"llama", "hidden_act", "relu", "'relu'"},
+      {"llama", "rms_norm_eps", "x", "rms_norm_eps"},
+      {"llama", "rms_norm_eps", 2.0, "\"rms_norm_eps\" is '2.0', expected a number from"},
+      {"llama", "rms_norm_eps", 0.0, "\"rms_norm_eps\" is '0.0', expected a number from"},
+      {"llama", "rms_norm_eps", nullptr, "\"rms_norm_eps\" is 'null', expected a number from"},
+      {"bert", "layer_norm_eps", nullptr, "\"layer_norm_eps\" is 'null'"},
+      {"gpt2", "layer_norm_epsilon", nullptr, "\"layer_norm_epsilon\" is 'null'"},
+      {"llama", "tie_word_embeddings", 1, "true or false"},
+      {"llama", "vocab_size", 129, "\"vocab_size\" is 129, but the embedding has 128 rows"},
+      {"llama", "attention_bias", true, "\"attention_bias\" is true"},
+      {"llama", "rope_parameters", json{{"rope_type", "yarn"}}, "'yarn'"},
+      {"llama", "rope_parameters", json{{"rope_type", "linear"}}, "rope_parameters.factor"},
+      {"llama", "rope_parameters", json{{"partial_rotary_factor", 0.5}}, "part of each head"},
+      {"llama", "rope_parameters", json{{"rope_theta", -1.0}},
+       "\"rope_parameters.rope_theta\" is '-1.0', expected a number from 1 to 1e+15"},
+      {"llama", "rope_parameters", json{{"rope_type", "linear"}, {"factor", 0.5}},
+       "\"rope_parameters.factor\" is '0.5', expected a number from 1"},
+      {"llama", "rope_parameters",
+       json{{"rope_type", "llama3"},
+            {"factor", 8.0},
+            {"low_freq_factor", 4.0},
+            {"high_freq_factor", 1.0},
+            {"original_max_position_embeddings", 32}},
+       "\"rope_parameters.low_freq_factor\" and \"rope_parameters.high_freq_factor\""},
+      {"llama", "partial_rotary_factor", 0.5, "\"partial_rotary_factor\" is 0.5"},
+      {"llama", "rope_theta", 5000.0, "\"rope_theta\" and \"rope_parameters.rope_theta\""},
+      {"llama", "rope_scaling", json{{"rope_type", "linear"}, {"factor", 2.0}},
+       "\"rope_scaling\" and \"rope_parameters\" contradict"},
+      {"llama", "quantization_config", json{{"quant_method", "gptq"}, {"bits", 4}},
+       "quantized by 'gptq'; quantized folders are not supported"},
+      {"llama", "quantization_config", json::object(), "\"quantization_config\""},
+      {"mistral", "sliding_window", 0, "\"sliding_window\" is 0"},
+      {"gpt2", "activation_function", "swish", "'swish'"},
+      {"gpt2", "scale_attn_weights", false, "scale_attn_weights"},
+      {"gpt2", "n_embd", std::uint64_t{1} << 62, "\"n_embd\" is '4611686018427387904', expected"},
+      {"bert", "hidden_act", "gelu_new", "'gelu_new'"},
+      {"bert", "is_decoder", true, "is_decoder"},
+      {"bert", "position_embedding_type", "relative_key", "relative_key"},
+  };
+  for (const auto& c : cases) {
+    const Folder folder(c.family);
+    const auto opened = folder.open([&](json& config) { config[c.field] = c.value; });
+    INFO(c.family << " " << c.field << ": " << opened.message());
+    CHECK(opened.code() == Code::kBadData);
+    CHECK_THAT(opened.message(), Contains(c.message));
+  }
+  const Folder folder("llama");
+  CHECK_THAT(folder.open([](json& c) { c.erase("hidden_size"); }).message(),
+             Contains("\"hidden_size\" is missing"));
+  const auto with_text = [&](const std::string& text) {
+    folder.write("config.json", text);
+    const auto opened = open_model(folder.path.string());
+    CHECK(opened.code() == Code::kBadData);
+    CHECK_THAT(opened.message(), Contains("config.json"));
+  };
+  const std::string good = folder.config.dump();
+  for (std::size_t bytes = 0; bytes < good.size(); bytes += 7) with_text(good.substr(0, bytes));
+  with_text("[]");
+  with_text("{\"model_type\": \"\xff\"}");
+  with_text(std::string(10000, '['));
+  with_text("{\"model_type\":\"llama\",\"model_type\":\"llama\"}");
+}
+
+TEST_CASE("no flipped byte of config.json crashes") {
+  std::mt19937 random(2);
+  const Folder folder("qwen2");
+  const std::string good = folder.config.dump();
+  for (int i = 0; i < 500; ++i) {
+    std::string text = good;
+    for (unsigned flips = 1 + random() % 3; flips > 0; --flips)
+      text[random() % text.size()] = static_cast<char>(random() % 128);
+    folder.write("config.json", text);
+    if (const auto model = open_model(folder.path.string()))
+      static_cast<void>(config_from_gguf((*model)->header()));
+  }
+}
+
+TEST_CASE("a folder without its parts, or with wrong tensors, is refused") {
+  const auto device = make_device(1);
+  Folder folder("llama");
+  const auto load = [&]() -> Status {
+    const auto model = open_model(folder.path.string());
+    if (!model) return model.status();
+    const auto config = config_from_gguf((*model)->header());
+    if (!config) return config.status();
+    return Stage::load(**model, *config, {0, config->layers}, *device, {}).status();
+  };
+  REQUIRE(load().is_ok());
+  folder.config["intermediate_size"] = 128;
+  REQUIRE(folder.open().is_ok());
+  CHECK_THAT(load().message(), Contains("has the shape 96x64") && Contains("128x64"));
+  folder.config["intermediate_size"] = 96;
+  REQUIRE(folder.open().is_ok());
+
+  const auto weights = [&](const std::vector<F32Tensor>& tensors) {
+    REQUIRE(write_safetensors(folder.path / "model.safetensors", tensors).is_ok());
+    return load().message();
+  };
+  const std::vector<float> values(128 * 64, 0.5f);
+  CHECK_THAT(weights({}), Contains("token_embd.weight is missing"));
+  CHECK_THAT(weights({{"model.embed_tokens.weight", {128, 64}, values}}),
+             Contains("blk.0.attn_norm.weight is missing"));
+  CHECK_THAT(weights({{"model.embed_tokens.weight", {128, 64}, values},
+                      {"embed_tokens.weight", {128, 64}, values}}),
+             Contains("there twice"));
+  CHECK_THAT(weights({{"model.embed_tokens.weight", {128, 64}, values},
+                      {"model.layers.0.mlp.gate.weight", {2, 64}, std::span(values).first(128)}}),
+             Contains("model.layers.0.mlp.gate.weight") && Contains("another kind"));
+  CHECK_THAT(
+      weights(
+          {{"model.embed_tokens.weight", {128, 64}, values},
+           {"model.layers.0.self_attn.rotary_emb.inv_freq", {1, 8}, std::span(values).first(8)}}),
+      Contains("blk.0.attn_norm.weight is missing"));  // buffers are passed over
+  CHECK_THAT(weights({{"model.embed_tokens.weight", {}, std::span(values).first(1)}}),
+             Contains("no vector or matrix"));
+  CHECK_THAT(weights({{"model.embed_tokens.weight", {0, 64}, {}}}),
+             Contains("no vector or matrix"));
+  const std::string i64 =
+      R"({"model.embed_tokens.weight":{"dtype":"I64","shape":[1,1],"data_offsets":[0,8]}})";
+  const std::uint64_t bytes = i64.size();
+  folder.write("model.safetensors",
+               std::string(reinterpret_cast<const char*>(&bytes), 8) + i64 + "12345678");
+  CHECK_THAT(load().message(), Contains("dtype I64"));
+  fs::remove(folder.path / "model.safetensors");
+  CHECK_THAT(load().message(), Contains("model.safetensors"));
+  CHECK(load().code() == Code::kNotFound);
+  fs::remove(folder.path / "config.json");
+  CHECK_THAT(load().message(), Contains("has no config.json"));
+}
+
+TEST_CASE("a folder in shards is the same model as in one file") {
+  const Folder folder("llama");
+  const auto original = Safetensors::open_file(kTiny / "llama" / "model.safetensors");
+  REQUIRE(original.is_ok());
+  std::vector<std::vector<float>> values;
+  std::vector<F32Tensor> shards[3];
+  json map = json::object();
+  values.reserve(original->tensors().size());
+  for (const SafetensorsTensor& tensor : original->tensors()) {
+    const auto bytes = original->bytes(tensor);
+    std::vector<float>& copy = values.emplace_back(bytes.size() / 4);
+    std::memcpy(copy.data(), bytes.data(), bytes.size());
+    const std::size_t shard = values.size() % 3;
+    shards[shard].push_back({tensor.name, tensor.shape, copy});
+    map[tensor.name] = "model-" + std::to_string(shard) + ".safetensors";
+  }
+  for (std::size_t i = 0; i < 3; ++i)
+    REQUIRE(
+        write_safetensors(folder.path / ("model-" + std::to_string(i) + ".safetensors"), shards[i])
+            .is_ok());
+  folder.write("model.safetensors.index.json", json{{"weight_map", map}}.dump());
+  fs::remove(folder.path / "model.safetensors");
+  const auto sharded = open_model(folder.path.string());
+  INFO(sharded.message());
+  REQUIRE(sharded.is_ok());
+  REQUIRE(whole_file(**sharded, 1 << 20) ==
+          whole_file(**open_model((kTiny / "llama").string()), 999));
+  REQUIRE(model_files(folder.path)->size() == 5);  // index, three shards, config.json
+}
+
+TEST_CASE("weights in half precision are read, vectors among them") {
+  Folder folder("qwen2");
+  const auto original = Safetensors::open_file(kTiny / "qwen2" / "model.safetensors");
+  REQUIRE(original.is_ok());
+  json header = json::object();
+  std::string data;
+  for (const SafetensorsTensor& tensor : original->tensors()) {
+    const auto bytes = original->bytes(tensor);
+    const std::size_t begin = data.size();
+    for (std::size_t i = 0; i < bytes.size(); i += 4) {
+      float value;
+      std::memcpy(&value, &bytes[i], 4);
+      const std::uint16_t half = kernels::f32_to_f16(value);
+      data.append(reinterpret_cast<const char*>(&half), 2);
+    }
+    header[tensor.name] = {
+        {"dtype", "F16"}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
+  }
+  const std::string text = header.dump();
+  const std::uint64_t size = text.size();
+  folder.write("model.safetensors",
+               std::string(reinterpret_cast<const char*>(&size), 8) + text + data);
+  const auto device = make_device(2);
+  const auto logits = [&](const std::string& path) {
+    const auto model = open_model(path);
+    INFO(model.message());
+    REQUIRE(model.is_ok());
+    std::vector<std::unique_ptr<Stage>> stages;
+    stages.push_back(load_stage(**model, *config_from_gguf((*model)->header()), {0, 2}, *device));
+    return all_logits(stages, random_ids(20, 128, 3), 20);
+  };
+  const auto half = logits(folder.path.string()), full = logits((kTiny / "qwen2").string());
+  double worst = 0;
+  for (std::size_t i = 0; i < half.size(); ++i)
+    worst = std::max<double>(worst, std::abs(half[i] - full[i]));
+  CHECK(worst > 0);
+  CHECK(worst < 5e-3);  // weights and cache are off by 2^-11
+}
+
+TEST_CASE("the ids at which generation ends travel in the header") {
+  const Folder folder("llama");
+  const auto ends = [&]() -> std::vector<std::int64_t> {
+    const auto model = open_model(folder.path.string());
+    INFO(model.message());
+    REQUIRE(model.is_ok());
+    const auto found = (*model)->header().metadata.find("troupe.end_token_ids");
+    if (found == (*model)->header().metadata.end()) return {};
+    return std::get<std::vector<std::int64_t>>(found->second);
+  };
+  CHECK(ends() == std::vector<std::int64_t>{2});
+  folder.write("generation_config.json", "{\"eos_token_id\": [5, 7]}");
+  CHECK(ends() == std::vector<std::int64_t>{5, 7});
+  folder.write("generation_config.json", "{}");
+  CHECK(ends() == std::vector<std::int64_t>{2});
+  folder.write("generation_config.json", "{\"eos_token_id\": \"x\"}");
+  CHECK_THAT(open_model(folder.path.string()).message(), Contains("generation_config.json"));
+}
+
+TEST_CASE("texts of a folder travel in the header") {
+  const Folder folder("llama");
+  folder.write("tokenizer.json", "{\"version\": \"1.0\"}");
+  folder.write("vocab.txt", "[PAD]\n");
+  const auto model = open_model(folder.path.string());
+  REQUIRE(model.is_ok());
+  CHECK(*(*model)->header().string("troupe.tokenizer_json") == "{\"version\": \"1.0\"}");
+  CHECK(*(*model)->header().string("troupe.vocab_txt") == "[PAD]\n");
+  CHECK_THAT(*(*model)->header().string("troupe.config_json"), Contains("LlamaForCausalLM"));
+  CHECK_FALSE((*model)->header().string("troupe.tokenizer_config_json").is_ok());
+}
+
+TEST_CASE("a folder's layers can be fetched as blobs and give the same bits") {
+  const Folder home("llama");  // any folder that goes in the end
+  const auto device = make_device(2);
+  for (const char* family : {"llama", "gpt2"}) {
+    INFO(family);
+    const fs::path path = kTiny / family;
+    const auto here = *Store::open(home.path / "here"), there = *Store::open(home.path / "there");
+    REQUIRE(*here->resolve(path.string()) == path);
+    const auto manifest = here->manifest(path);
+    INFO(manifest.message());
+    REQUIRE(manifest.is_ok());
+    CHECK(here->manifest(path)->model == manifest->model);  // remembered
+    const auto model = *open_model(path.string());
+    CHECK(manifest->file_bytes == model->file_bytes());
+    CHECK(manifest->tensors.size() == model->header().tensors.size());
+    const std::string file = whole_file(*model, 1 << 20);
+    CHECK(manifest->model == sha256_hex(std::as_bytes(std::span(file))));
+    here->adopt(*manifest, path);
+    REQUIRE(here->source(*manifest).is_ok());
+
+    const auto send = [&](const BlobRef& blob, std::uint64_t offset) {
+      if (there->has_blob(blob.sha256)) return;
+      const auto piece = model->piece(offset, blob.bytes);
+      REQUIRE(piece.size() == blob.bytes);
+      const auto writer = *there->begin_blob(blob);
+      REQUIRE(writer->append(piece).is_ok());
+      REQUIRE(writer->commit().is_ok());
+    };
+    const auto config = *config_from_gguf(model->header());
+    send(manifest->header, 0);
+    const auto source = *there->source(*manifest);
+    const auto names = tensors_of(source->header(), config, {1, 2});
+    const auto missing = there->missing(*manifest, names);
+    REQUIRE(missing.size() > 5);
+    for (const auto& tensor : manifest->tensors)
+      if (std::find(names.begin(), names.end(), tensor.name) != names.end())
+        send(tensor.blob, tensor.offset);
+    REQUIRE(there->missing(*manifest, names).empty());
+    REQUIRE(there->missing(*manifest, tensors_of(source->header(), config, {0, 1})).size() > 5);
+    std::vector<std::unique_ptr<Stage>> whole, split;
+    whole.push_back(load_stage(*model, config, {0, 2}, *device));
+    split.push_back(load_stage(*model, config, {0, 1}, *device));
+    split.push_back(load_stage(*source, *config_from_gguf(source->header()), {1, 2}, *device));
+    const auto ids = random_ids(30, config.vocabulary, 4);
+    REQUIRE(all_logits(split, ids, 30) == all_logits(whole, ids, 30));
+  }
+}
