@@ -8,11 +8,11 @@
 #include <caf/all.hpp>
 
 #include <troupe/actors/messages/deploy.h>
-#include <troupe/actors/messages/generate.h>
 #include <troupe/actors/messages/jobs.h>
 #include <troupe/actors/messages/manage.h>
 #include <troupe/actors/messages/measure.h>
 #include <troupe/actors/messages/membership.h>
+#include <troupe/actors/messages/requests.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/device.h>

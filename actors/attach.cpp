@@ -1,6 +1,6 @@
 #include <troupe/actors/attach.h>
-#include <troupe/actors/host.h>
-#include <troupe/actors/requests.h>
+#include <troupe/actors/facade/process.h>
+#include <troupe/actors/facade/requests.h>
 
 namespace troupe {
 namespace {

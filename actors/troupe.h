@@ -160,8 +160,8 @@ struct JobRequest {
   // no second one.
   std::string id;
   std::string kind;  // "generate", or one that programs of the cluster's nodes register
-  // JSON, as the kind has it. Of "generate": actors/jobs/generate.h, but for "model", which is what
-  // GenerateRequest::model is; it is loaded before the job is handed in.
+  // JSON, as the kind has it. Of "generate": actors/jobs/generate_spec.h, but for "model", which is
+  // what GenerateRequest::model is; it is loaded before the job is handed in.
   std::string spec = "{}";
   // At most 4 MiB each. Of "generate": made by generate_shards().
   std::vector<std::string> shards;

@@ -1,5 +1,5 @@
 #include <troupe/actors/coordinator/shell.h>
-#include <troupe/actors/request_traces.h>
+#include <troupe/actors/engine/request_traces.h>
 
 namespace troupe::actors::coordinator {
 

@@ -1,6 +1,6 @@
 #include <troupe/actors/coordinator/shell.h>
 #include <troupe/actors/jobs/jobs_actor.h>
-#include <troupe/actors/journal_actor.h>
+#include <troupe/actors/journal/journal_actor.h>
 #include <troupe/runtime/wire/codec.h>
 
 // What outlives the head's process: its deployments, and the requests of open streams, in the

@@ -4,13 +4,14 @@
 #include <map>
 #include <set>
 
-#include <troupe/actors/coordinator.h>
-#include <troupe/actors/engine.h>
-#include <troupe/actors/session.h>
+#include <troupe/actors/coordinator/coordinator.h>
+#include <troupe/actors/coordinator/session.h>
+#include <troupe/actors/engine/engine.h>
 #include <troupe/runtime/log.h>
 
 // What the coordinator's files share: its state, and what each of them does for the others. Only
-// actors/coordinator.cpp and actors/coordinator/ include it; everything runs on the actor's thread.
+// actors/coordinator/coordinator.cpp and actors/coordinator/ include it; everything runs on the
+// actor's thread.
 
 namespace troupe::actors::coordinator {
 

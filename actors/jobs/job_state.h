@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <troupe/actors/journal.h>
+#include <troupe/actors/journal/journal.h>
 #include <troupe/runtime/status.h>
 
 // The jobs' decider: which shard goes to which worker next, what a result or a loss means, when a

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include <troupe/actors/actors.h>
-#include <troupe/actors/journal.h>
+#include <troupe/actors/journal/journal.h>
 #include <troupe/actors/link.h>
 
 // The head's jobs: takes them in (committed to the journal, then acknowledged), gives their shards

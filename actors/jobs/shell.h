@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include <troupe/actors/admission.h>
-#include <troupe/actors/engine.h>
-#include <troupe/actors/jobs/generate.h>
+#include <troupe/actors/coordinator/admission.h>
+#include <troupe/actors/engine/engine.h>
+#include <troupe/actors/jobs/generate_spec.h>
 #include <troupe/actors/jobs/job_state.h>
 #include <troupe/actors/jobs/jobs_actor.h>
 #include <troupe/runtime/log.h>

@@ -1,5 +1,5 @@
-#include <troupe/actors/journal.h>
 #include <troupe/actors/journal/database.h>
+#include <troupe/actors/journal/journal.h>
 
 // The journal's jobs: one call, one transaction.
 

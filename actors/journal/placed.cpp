@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include <troupe/actors/journal.h>
 #include <troupe/actors/journal/database.h>
+#include <troupe/actors/journal/journal.h>
 
 // What a head had placed, and the streams that were open when it ended.
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/requests.h>
 
 // Jobs: clients hand them in and ask about them, nodes map their shards. A job has an id of the
 // client's choosing, so that asking again after a lost answer does nothing twice.

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <troupe/actors/messages/deploy.h>
-#include <troupe/actors/messages/generate.h>
+#include <troupe/actors/messages/requests.h>
 #include <troupe/model/planning/layer_cost.h>
 
 // What layers would cost on a node, and what the ways between nodes carry, before any layer lies

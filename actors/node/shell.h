@@ -4,13 +4,13 @@
 #include <set>
 #include <vector>
 
-#include <troupe/actors/cluster_state.h>
-#include <troupe/actors/engine.h>
-#include <troupe/actors/node.h>
+#include <troupe/actors/cluster_state/cluster_state.h>
+#include <troupe/actors/engine/engine.h>
+#include <troupe/actors/node/node.h>
 #include <troupe/runtime/log.h>
 
 // What the node's files share: its state, and what each of them does for the others. Only
-// actors/node.cpp and actors/node/ include it; everything runs on the actor's thread.
+// actors/node/node.cpp and actors/node/ include it; everything runs on the actor's thread.
 
 namespace troupe::actors::node {
 

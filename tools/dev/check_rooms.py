@@ -22,7 +22,7 @@ ROOMS = {
         "runtime/kernels/", "runtime/quant/", "tools/bench/"),
     r"cuda": ("runtime/cuda/",),
     r"boost/": ("actors/http/",),
-    r"sqlite3\.h": ("actors/journal",),
+    r"sqlite3\.h": ("actors/journal/",),
     r"sodium": ("runtime/", "tests/"),
     r"openssl/": ("runtime/sha256",),
     r"pcre2\.h": ("model/",),

@@ -39,12 +39,12 @@ MUTATIONS = {
         "granted = allowed.role(key).has_value() || key != PublicKey{};",
         "runtime_tests", "hostile: garbage, no keys and silence at every port", {}),
     "credits": (
-        "actors/engine_state.cpp",
+        "actors/engine/engine_state.cpp",
         "if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;",
         "if (halted_) return std::nullopt;",
         "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
     "commit": (
-        "actors/jobs/asks.cpp",
+        "actors/jobs/client_queries.cpp",
         "TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->receive(piece, unix_ms()));",
         """std::thread([journal = setup->journal, piece] {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <troupe/actors/admission.h>
+#include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/failpoint.h>
 #include <troupe/runtime/log.h>

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/actors/jobs/generate.h>
+#include <troupe/actors/jobs/generate_spec.h>
 #include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/input.h>

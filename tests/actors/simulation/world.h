@@ -11,11 +11,11 @@
 
 #include <caf/scheduler/test_coordinator.hpp>
 
-#include <troupe/actors/admission.h>
-#include <troupe/actors/bulk.h>
-#include <troupe/actors/client.h>
-#include <troupe/actors/coordinator.h>
-#include <troupe/actors/node.h>
+#include <troupe/actors/bulk/bulk.h>
+#include <troupe/actors/coordinator/admission.h>
+#include <troupe/actors/coordinator/coordinator.h>
+#include <troupe/actors/facade/client.h>
+#include <troupe/actors/node/node.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/net/sim/sim_network.h>
 

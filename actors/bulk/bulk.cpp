@@ -1,0 +1,330 @@
+#include <algorithm>
+#include <utility>
+
+#include <troupe/actors/bulk/bulk.h>
+#include <troupe/actors/engine/engine.h>
+#include <troupe/model/source/tensor_source.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe::actors {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{500};
+constexpr std::int64_t kPatienceUs = 10'000'000;  // without a source, or without a chunk
+constexpr std::int64_t kStallUs = 3'000'000;      // of one source, while there are others
+constexpr std::size_t kBackgroundWindow = 4;
+
+// Where the bytes of a blob lie on this machine, and what keeps them there.
+struct Place {
+  std::shared_ptr<const void> keep;
+  std::span<const std::byte> bytes;
+};
+
+// A blob on its way into the store.
+struct Incoming {
+  std::unique_ptr<model::Store::BlobWriter> writer;
+  std::map<std::uint64_t, net::Payload> early;  // by offset: chunks that overtook others
+
+  Status take(std::uint64_t offset, const net::Payload& chunk) {
+    early.emplace(offset, chunk);
+    for (auto next = early.find(writer->received()); next != early.end();
+         next = early.find(writer->received())) {
+      TROUPE_RETURN_IF_ERROR(writer->append(next->second.data));
+      early.erase(next);
+    }
+    return Status::ok();
+  }
+};
+
+struct Fetch {
+  FetchPtr request;
+  FetchPlan plan;
+  std::map<std::string, Incoming> incoming;  // claimed blobs
+  std::set<net::PublicKey> lost;
+  std::map<net::PublicKey, std::int64_t> heard_us;  // a chunk, or that it has nothing to send
+  Status trouble;                                   // the last blob that was not what it should be
+  std::uint64_t bytes = 0;
+  std::int64_t last_progress_us = 0;
+};
+
+struct BulkShell {
+  std::map<std::string, Place> exported;
+  std::set<net::PublicKey> serving;  // peers that can be asked: we reached them, or they said so
+  std::deque<Fetch> fetches;         // the front one is under way
+  bool ticking = false;              // while there are fetches
+};
+using Self = bulk_actor::stateful_pointer<BulkShell>;
+using Setup = std::shared_ptr<const BulkSetup>;
+
+// ---- serving ---------------------------------------------------------------------------------
+
+void export_file(BulkShell& shell, const ExportedFile& exported) {
+  auto opened = model::open_model(exported.path);
+  if (!opened) {
+    log(LogLevel::kError, "cannot serve " + exported.path + ": " + opened.message());
+    return;
+  }
+  const std::shared_ptr<const model::WholeModel> file = std::move(*opened);
+  const auto add = [&](const model::BlobRef& blob, std::uint64_t offset) {
+    const std::span<const std::byte> bytes = file->piece(offset, blob.bytes);
+    if (bytes.size() == blob.bytes) shell.exported[blob.sha256] = {file, bytes};
+  };
+  add(exported.manifest.header, 0);
+  for (const auto& tensor : exported.manifest.tensors) add(tensor.blob, tensor.offset);
+}
+
+// What was asked for. Of the store it is a copy, looked at anew each time: a blob that somebody
+// changed is not served, and one that is cut while it is mapped would end this process.
+Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const FetchBlob& ask) {
+  if (ask.length > FetchPlan::kChunkBytes) {
+    return Status(Code::kInvalidArgument, "more is asked for than goes into a chunk");
+  }
+  const auto found = shell.exported.find(ask.sha256);
+  if (found != shell.exported.end()) {
+    const auto& [keep, bytes] = found->second;
+    if (ask.offset > bytes.size() || ask.length > bytes.size() - ask.offset) {
+      return Status(Code::kInvalidArgument, "the range asked for is outside of the blob");
+    }
+    return net::Payload{keep, bytes.subspan(ask.offset, ask.length)};
+  }
+  const bool well_formed = ask.sha256.size() == 64 &&
+                           ask.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!well_formed || !setup->store || !setup->store->has_blob(ask.sha256)) {
+    return Status(Code::kNotFound, "blob " + ask.sha256.substr(0, 64) + " is not here");
+  }
+  auto read = read_piece(setup->store->blob_path(ask.sha256), ask.offset, ask.length);
+  if (!read) return read.status();
+  const auto piece = std::make_shared<const std::vector<std::byte>>(std::move(*read));
+  return net::Payload{piece, *piece};
+}
+
+void serve(const BulkShell& shell, const Setup& setup, const net::InFrame& frame) {
+  const auto ask = decode_body<FetchBlob>(*setup->link, frame);
+  if (!ask) return;
+  const auto piece = piece_of(shell, setup, *ask);
+  Status sent;
+  if (!piece) {
+    sent = setup->link->send(frame.peer, MessageType::kBlobMissing,
+                             BlobMissing{ask->sha256, piece.message()});
+  } else {
+    sent = setup->link->send(frame.peer, MessageType::kBlobChunk,
+                             BlobChunk{ask->sha256, ask->offset}, 0, 0, *piece);
+  }
+  if (!sent) log(LogLevel::kWarning, "cannot send a part of a model: " + sent.message());
+}
+
+// ---- fetching --------------------------------------------------------------------------------
+
+void start_next(Self self, const Setup& setup);
+
+void finish(Self self, const Setup& setup, const Status& status) {
+  Fetch fetch = std::move(self->state.fetches.front());
+  self->state.fetches.pop_front();
+  fetch.incoming.clear();
+  fetch.request->done(status, fetch.bytes);
+  start_next(self, setup);
+}
+
+// All bytes of a blob are here: into the store with it, or from somebody else once more.
+void commit(Fetch& fetch, const net::PublicKey& source, const std::string& sha256) {
+  const Status stored = fetch.incoming.at(sha256).writer->commit();
+  fetch.incoming.erase(sha256);
+  if (stored) return fetch.plan.done(sha256);
+  log(LogLevel::kWarning, "a part of a model is fetched again: " + stored.message());
+  fetch.trouble = stored;
+  fetch.plan.lacks(source, sha256);
+}
+
+// Gives a source blobs to send and asks for their chunks, while its window has room.
+Status ask_more(const Setup& setup, Fetch& fetch, const net::PublicKey& source) {
+  for (;;) {
+    if (const auto blob = fetch.plan.claim(source)) {
+      TROUPE_ASSIGN_OR_RETURN(auto writer, setup->store->begin_blob(*blob));
+      const std::uint64_t have = writer->received();  // what an earlier, cut transfer left
+      fetch.incoming[blob->sha256] = {std::move(writer), {}};
+      if (fetch.plan.begin(blob->sha256, have)) commit(fetch, source, blob->sha256);
+    }
+    const auto ask = fetch.plan.next(source);
+    if (!ask) return Status::ok();
+    const Status sent = setup->link->send(source, MessageType::kFetchBlob,
+                                          FetchBlob{ask->sha256, ask->offset, ask->length});
+    // The connection is closing: PeerEvent follows and frees what it was to send.
+    if (!sent) return Status::ok();
+  }
+}
+
+bool usable(const BulkShell& shell, const Fetch& fetch, const net::PublicKey& source) {
+  return !fetch.lost.contains(source) && shell.serving.contains(source);
+}
+
+// Keeps every source of the front fetch busy; ends the fetch when it is complete or cannot be.
+void drive(Self self, const Setup& setup) {
+  if (self->state.fetches.empty()) return;
+  Fetch& fetch = self->state.fetches.front();
+  std::vector<net::PublicKey> left;
+  for (const net::PublicKey& source : fetch.request->sources) {
+    if (fetch.lost.contains(source)) continue;
+    left.push_back(source);
+    if (!self->state.serving.contains(source)) continue;
+    const Status asked = ask_more(setup, fetch, source);
+    if (!asked) return finish(self, setup, asked.with_context("fetching the model's weights"));
+  }
+  if (fetch.plan.complete()) return finish(self, setup, Status::ok());
+  if (!fetch.plan.hopeless(left)) return;
+  finish(self, setup,
+         fetch.trouble ? Status(Code::kUnavailable,
+                                "nobody who is connected holds the model's weights any more; run "
+                                "the command again with the model's file or name")
+                       : fetch.trouble.with_context("fetching the model's weights"));
+}
+
+void start_next(Self self, const Setup& setup) {
+  if (self->state.fetches.empty()) return;
+  Fetch& fetch = self->state.fetches.front();
+  fetch.last_progress_us = monotonic_us();
+  fetch.plan = FetchPlan(fetch.request->background ? kBackgroundWindow : FetchPlan::kWindow);
+  for (const model::BlobRef& blob : fetch.request->blobs) {
+    if (!setup->store->has_blob(blob.sha256)) fetch.plan.add(blob);
+  }
+  drive(self, setup);
+}
+
+void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
+  auto& fetches = self->state.fetches;
+  auto place = fetches.end();
+  if (!request->background) {
+    place = std::find_if(fetches.begin(), fetches.end(),
+                         [](const Fetch& fetch) { return fetch.request->background; });
+  }
+  const bool first = place == fetches.begin();
+  if (first && !fetches.empty()) {
+    // What waits in the background lets it pass; its partial blobs stay on disk.
+    fetches.front().incoming.clear();
+    fetches.front().plan = FetchPlan();
+  }
+  Fetch fetch;
+  fetch.request = request;
+  fetches.insert(place, std::move(fetch));
+  if (!std::exchange(self->state.ticking, true)) {
+    self->delayed_send(self, kTick, tick_atom::value);
+  }
+  if (first) start_next(self, setup);
+}
+
+// A source of the front fetch is gone, or as good as gone.
+void lose_for(Fetch& fetch, const net::PublicKey& source) {
+  for (const std::string& sha256 : fetch.plan.lose(source)) fetch.incoming.erase(sha256);
+  fetch.lost.insert(source);
+}
+
+void on_chunk(Self self, const Setup& setup, const net::InFrame& frame) {
+  const auto chunk = decode_body<BlobChunk>(*setup->link, frame);
+  if (!chunk || self->state.fetches.empty()) return;
+  Fetch& fetch = self->state.fetches.front();
+  // Chunks of an earlier try or fetch, still on their way when it ended, are nothing to us; a chunk
+  // that was lost is noticed by patience running out.
+  const std::size_t bytes = frame.payload.data.size();
+  if (!fetch.plan.expects(frame.peer, chunk->sha256, chunk->offset, bytes)) return;
+  const Status taken = fetch.incoming.at(chunk->sha256).take(chunk->offset, frame.payload);
+  if (!taken) return finish(self, setup, taken.with_context("fetching the model's weights"));
+  fetch.bytes += bytes;
+  if (!fetch.request->background) *setup->bytes_in += bytes;
+  fetch.last_progress_us = fetch.heard_us[frame.peer] = monotonic_us();
+  if (fetch.plan.on_chunk(frame.peer, chunk->sha256, chunk->offset)) {
+    commit(fetch, frame.peer, chunk->sha256);
+  }
+  drive(self, setup);
+}
+
+void on_missing(Self self, const Setup& setup, const net::InFrame& frame) {
+  const auto missing = decode_body<BlobMissing>(*setup->link, frame);
+  if (!missing || self->state.fetches.empty()) return;
+  Fetch& fetch = self->state.fetches.front();
+  if (fetch.plan.claimed(frame.peer, missing->sha256) == nullptr) return;
+  fetch.plan.lacks(frame.peer, missing->sha256);
+  fetch.incoming.erase(missing->sha256);
+  drive(self, setup);
+}
+
+// A source that is silent while another one could send instead has lost its turn.
+void look_after_stalls(Self self, const Setup& setup) {
+  if (self->state.fetches.empty()) return;
+  Fetch& fetch = self->state.fetches.front();
+  const std::int64_t now = monotonic_us();
+  if (now - fetch.last_progress_us > kPatienceUs) {
+    return finish(self, setup,
+                  Status(Code::kDeadlineExceeded,
+                         "no part of the model's weights arrived for 10 s; check that the "
+                         "machine that holds the model can reach this one"));
+  }
+  for (const net::PublicKey& source : fetch.request->sources) {
+    if (!fetch.plan.busy(source)) {
+      fetch.heard_us[source] = now;
+      continue;
+    }
+    std::int64_t& heard = fetch.heard_us.emplace(source, now).first->second;
+    const bool other = std::any_of(
+        fetch.request->sources.begin(), fetch.request->sources.end(),
+        [&](const auto& one) { return one != source && usable(self->state, fetch, one); });
+    if (other && now - heard > kStallUs) lose_for(fetch, source);
+  }
+  drive(self, setup);
+}
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  switch (static_cast<MessageType>(frame.header.type)) {
+    case MessageType::kServing:
+      self->state.serving.insert(frame.peer);
+      drive(self, setup);
+      break;
+    case MessageType::kFetchBlob:
+      serve(self->state, setup, frame);
+      break;
+    case MessageType::kBlobChunk:
+      on_chunk(self, setup, frame);
+      break;
+    case MessageType::kBlobMissing:
+      on_missing(self, setup, frame);
+      break;
+    default:
+      break;
+  }
+}
+
+void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
+  if (event.channel != net::Channel::kBulk) return;
+  BulkShell& shell = self->state;
+  if (event.kind == PeerEvent::Kind::kConnected) {
+    shell.serving.insert(event.peer);  // one that we dialled
+  } else {
+    // An attempt to reach it that failed is followed by others.
+    const bool served = shell.serving.erase(event.peer) != 0;
+    if (served && !shell.fetches.empty()) lose_for(shell.fetches.front(), event.peer);
+  }
+  drive(self, setup);
+}
+
+bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
+  return {
+      [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
+      [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
+      [self, setup](const FetchPtr& request) { add_fetch(self, setup, request); },
+      [self](const ExportPtr& exported) { export_file(self->state, *exported); },
+      [self, setup](tick_atom) {
+        look_after_stalls(self, setup);
+        self->state.ticking = !self->state.fetches.empty();
+        if (self->state.ticking) self->delayed_send(self, kTick, tick_atom::value);
+      },
+  };
+}
+
+}  // namespace
+
+bulk_actor spawn_bulk(caf::actor_system& system, BulkSetup setup) {
+  const Setup shared = std::make_shared<const BulkSetup>(std::move(setup));
+  return shared->detached ? system.spawn<caf::detached>(bulk_behavior, shared)
+                          : system.spawn(bulk_behavior, shared);
+}
+
+}  // namespace troupe::actors

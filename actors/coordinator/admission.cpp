@@ -1,0 +1,390 @@
+#include <algorithm>
+#include <cstdlib>
+
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <troupe/actors/coordinator/admission.h>
+#include <troupe/runtime/file.h>
+
+namespace troupe::actors {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kTokenLifeSeconds = 24 * 3600;
+constexpr std::int64_t kRenewBeforeSeconds = 3600;
+constexpr std::uint32_t kTokenUses = 1000;
+constexpr std::size_t kTokensMax = 1000;
+constexpr std::size_t kFileBytesMax = 4u << 20;
+
+std::array<std::uint8_t, 16> random_seed() {
+  std::array<std::uint8_t, 16> seed{};
+  for (std::size_t i = 0; i < seed.size(); i += 8) {
+    const std::uint64_t word = net::random_u64();
+    for (std::size_t j = 0; j < 8; ++j) seed[i + j] = static_cast<std::uint8_t>(word >> (8 * j));
+  }
+  return seed;
+}
+
+void name_token(TokenRecord& record) {
+  record.key = net::enrolment_key_pair(record.token).public_key;
+  record.id = key_id(record.key);
+}
+
+TokenRecord fresh_token(std::uint64_t cluster, const net::PublicKey& head, std::int64_t now) {
+  TokenRecord record;
+  record.token = {cluster, head, random_seed()};
+  record.created_unix_s = now;
+  record.expires_unix_s = now + kTokenLifeSeconds;
+  record.uses_left = kTokenUses;
+  name_token(record);
+  return record;
+}
+
+// Two words, so that people can tell clusters apart.
+std::string cluster_name_of(std::uint64_t cluster) {
+  static const char* const kFirst[] = {"amber", "brisk", "calm",  "dusky", "eager", "fresh",
+                                       "grand", "happy", "ivory", "jolly", "keen",  "lucid",
+                                       "merry", "noble", "quick", "royal"};
+  static const char* const kSecond[] = {"ballet", "chorus", "drama",   "encore", "fugue", "guild",
+                                        "harp",   "jester", "lyric",   "masque", "opera", "quartet",
+                                        "revue",  "sonata", "theatre", "waltz"};
+  return std::string(kFirst[cluster % 16]) + "-" + kSecond[(cluster >> 4) % 16];
+}
+
+template <class T>
+bool read(const json& object, const char* field, T* out) {
+  const auto found = object.find(field);
+  if (found == object.end()) return false;
+  try {
+    found->get_to(*out);
+    return json(*out) == *found;  // a number that does not fit is another one now
+  } catch (const json::exception&) {
+    return false;
+  }
+}
+
+Result<json> read_json(const std::filesystem::path& path) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kFileBytesMax));
+  json parsed = json::parse(text, nullptr, false);
+  if (!parsed.is_object()) {
+    return Status(Code::kBadData, path.string() +
+                                      " is not the JSON object that Troupe wrote; "
+                                      "move it away to start anew");
+  }
+  return parsed;
+}
+
+Status broken(const std::filesystem::path& path, const char* field) {
+  return Status(Code::kBadData, path.string() + ": the field \"" + field +
+                                    "\" is absent or wrong; move the file away to start anew");
+}
+
+}  // namespace
+
+std::filesystem::path head_file(const std::filesystem::path& home) { return home / "head.json"; }
+
+std::string key_id(const net::PublicKey& key) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string id;
+  for (std::size_t i = 0; i < 4; ++i) {
+    id += kDigits[key[i] >> 4];
+    id += kDigits[key[i] & 15];
+  }
+  return id;
+}
+
+namespace {
+
+Result<TokenRecord> read_token(const std::filesystem::path& path, const json& object) {
+  TokenRecord record;
+  std::string text;
+  if (!object.is_object() || !read(object, "token", &text)) return broken(path, "token");
+  auto parsed = net::parse_token(text);
+  if (!parsed) return broken(path, "token");
+  record.token = *parsed;
+  if (!read(object, "token_expires", &record.expires_unix_s) ||
+      !read(object, "token_uses_left", &record.uses_left)) {
+    return broken(path, "token_expires");
+  }
+  // What earlier releases did not write.
+  read(object, "token_created", &record.created_unix_s);
+  read(object, "token_nodes", &record.nodes);
+  read(object, "token_clients", &record.clients);
+  name_token(record);
+  return record;
+}
+
+void write_token(const TokenRecord& record, json* object) {
+  (*object)["token"] = net::to_text(record.token);
+  (*object)["token_expires"] = record.expires_unix_s;
+  (*object)["token_uses_left"] = record.uses_left;
+  (*object)["token_created"] = record.created_unix_s;
+  (*object)["token_nodes"] = record.nodes;
+  (*object)["token_clients"] = record.clients;
+}
+
+// A key alone, as earlier releases wrote it, or an object.
+Result<MemberRecord> read_member(const std::filesystem::path& path, const json& entry) {
+  MemberRecord member;
+  std::string text;
+  if (entry.is_string()) {
+    text = entry.get<std::string>();
+  } else if (!entry.is_object() || !read(entry, "key", &text)) {
+    return broken(path, "nodes");
+  } else {
+    read(entry, "name", &member.name);
+    read(entry, "token", &member.token);
+    read(entry, "since", &member.since_unix_s);
+    read(entry, "revoked", &member.revoked);
+  }
+  auto key = net::key_from_z85(text);
+  if (!key) return broken(path, "nodes");
+  member.key = *key;
+  member.id = key_id(member.key);
+  return member;
+}
+
+json list_in(const json& file, const char* field) {
+  const auto found = file.find(field);
+  return found != file.end() && found->is_array() ? *found : json::array();
+}
+
+}  // namespace
+
+Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
+                                          const net::PublicKey& head, std::int64_t now_unix_s) {
+  Admission admission;
+  admission.path_ = head_file(home);
+  admission.head_ = head;
+  const auto& path = admission.path_;
+  if (std::filesystem::exists(path)) {
+    TROUPE_ASSIGN_OR_RETURN(const json file, read_json(path));
+    if (!read(file, "cluster", &admission.cluster_)) return broken(path, "cluster");
+    if (!read(file, "name", &admission.name_)) return broken(path, "name");
+    TROUPE_ASSIGN_OR_RETURN(TokenRecord join, read_token(path, file));
+    admission.tokens_.push_back(std::move(join));
+    if (!file.contains("nodes") || !file["nodes"].is_array()) return broken(path, "nodes");
+    for (const json& entry : file["nodes"]) {
+      TROUPE_ASSIGN_OR_RETURN(MemberRecord member, read_member(path, entry));
+      admission.members_.push_back(std::move(member));
+    }
+    for (const json& entry : list_in(file, "tokens")) {
+      TROUPE_ASSIGN_OR_RETURN(TokenRecord record, read_token(path, entry));
+      if (record.usable(now_unix_s) && record.token.head == head) {
+        admission.tokens_.push_back(std::move(record));
+      }
+    }
+  } else {
+    admission.cluster_ = net::random_u64();
+    admission.name_ = cluster_name_of(admission.cluster_);
+    admission.tokens_.push_back(fresh_token(admission.cluster_, head, now_unix_s));
+  }
+  TokenRecord& join = admission.tokens_.front();
+  if (join.token.head != head || join.uses_left == 0 ||
+      join.expires_unix_s < now_unix_s + kRenewBeforeSeconds) {
+    join = fresh_token(admission.cluster_, head, now_unix_s);
+  }
+  admission.local_ = fresh_token(admission.cluster_, head, now_unix_s);
+  admission.local_.nodes = false;
+  admission.local_.expires_unix_s = 0;
+  TROUPE_RETURN_IF_ERROR(admission.save());
+  return admission;
+}
+
+Status Admission::save() const {
+  json file;
+  file["cluster"] = cluster_;
+  file["name"] = name_;
+  write_token(tokens_.front(), &file);
+  file["tokens"] = json::array();
+  for (std::size_t i = 1; i < tokens_.size(); ++i) {
+    json object;
+    write_token(tokens_[i], &object);
+    file["tokens"].push_back(std::move(object));
+  }
+  file["nodes"] = json::array();
+  for (const MemberRecord& member : members_) {
+    file["nodes"].push_back({{"key", net::to_z85(member.key)},
+                             {"name", member.name},
+                             {"token", member.token},
+                             {"since", member.since_unix_s},
+                             {"revoked", member.revoked}});
+  }
+  return write_file_atomically(
+      path_, file.dump(2, ' ', false, json::error_handler_t::replace) + "\n", 0600);
+}
+
+bool Admission::is_revoked(const net::PublicKey& key) const {
+  return std::any_of(members_.begin(), members_.end(), [&](const MemberRecord& member) {
+    return member.revoked && member.key == key;
+  });
+}
+
+std::vector<std::pair<net::PublicKey, net::Role>> Admission::allowed() const {
+  std::vector<std::pair<net::PublicKey, net::Role>> keys;
+  for (const TokenRecord& record : tokens_) keys.emplace_back(record.key, net::Role::kEnrol);
+  keys.emplace_back(local_.key, net::Role::kEnrol);
+  for (const MemberRecord& member : members_) {
+    if (!member.revoked) keys.emplace_back(member.key, net::Role::kNode);
+  }
+  return keys;
+}
+
+Status Admission::enrol(const net::PublicKey& via, const net::PublicKey& key, net::Role role,
+                        std::int64_t now_unix_s) {
+  const auto refused = [](const std::string& why) { return Status(Code::kPermissionDenied, why); };
+  const bool is_local = via == local_.key;
+  const auto named = std::find_if(tokens_.begin(), tokens_.end(),
+                                  [&](const TokenRecord& record) { return record.key == via; });
+  if (!is_local && named == tokens_.end()) {
+    return refused("this token is not one of this cluster");
+  }
+  TokenRecord& record = is_local ? local_ : *named;
+  const bool node = role == net::Role::kNode;
+  const bool may = (node && record.nodes) || (role == net::Role::kClient && record.clients);
+  if (!may) return refused(std::string("this token cannot enrol a ") + net::role_name(role));
+  const char* const anew = "; 'troupe key new' on the head's machine makes a new one";
+  if (record.expires_unix_s != 0 && now_unix_s > record.expires_unix_s) {
+    return refused(std::string("this token has expired") + anew);
+  }
+  if (is_revoked(key)) {
+    return refused(
+        "the key of this node was revoked (troupe key revoke); a new --home makes a "
+        "new key, which needs a token that still holds");
+  }
+  const bool known = std::any_of(members_.begin(), members_.end(),
+                                 [&](const MemberRecord& member) { return member.key == key; });
+  if (is_local || (node && known)) return Status::ok();
+  if (record.uses_left == 0) return refused(std::string("this token is used up") + anew);
+  // Every command of a client enrols anew: of a token for nodes that would use up what they need.
+  if (!node && record.nodes) return Status::ok();
+  --record.uses_left;
+  if (node) members_.push_back({key_id(key), key, "", record.id, now_unix_s, false});
+  return save();
+}
+
+Status Admission::rename(const net::PublicKey& key, const std::string& name) {
+  for (MemberRecord& member : members_) {
+    if (member.key != key || member.name == name) continue;
+    member.name = name;
+    return save();
+  }
+  return Status::ok();
+}
+
+Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int64_t now_unix_s) {
+  if (request.uses == 0 || (!request.nodes && !request.clients) || request.lifetime_s < 0) {
+    return Status(Code::kInvalidArgument, "a token enrols somebody, at least once");
+  }
+  std::erase_if(tokens_, [&](const TokenRecord& record) {
+    return &record != &tokens_.front() && !record.usable(now_unix_s);
+  });
+  if (tokens_.size() >= kTokensMax) {
+    return Status(Code::kResourceExhausted,
+                  "there are " + std::to_string(kTokensMax) +
+                      " tokens already; revoke some (troupe key ls, troupe key revoke ID)");
+  }
+  TokenRecord record = fresh_token(cluster_, head_, now_unix_s);
+  record.nodes = request.nodes;
+  record.clients = request.clients;
+  record.uses_left = request.uses;
+  record.expires_unix_s = request.lifetime_s == 0 ? 0 : now_unix_s + request.lifetime_s;
+  tokens_.push_back(record);
+  TROUPE_RETURN_IF_ERROR(save());
+  return record;
+}
+
+Result<Revoked> Admission::revoke(const std::string& id_or_name) {
+  for (TokenRecord& record : tokens_) {
+    if (record.id != id_or_name || record.uses_left == 0) continue;
+    const Revoked revoked{record.key, false, "token " + record.id + " enrols nobody any more"};
+    record.uses_left = 0;  // the join token is made anew at the next start
+    TROUPE_RETURN_IF_ERROR(save());
+    return revoked;
+  }
+  std::vector<MemberRecord*> meant;
+  for (MemberRecord& member : members_) {
+    const bool this_one = member.id == id_or_name || member.name == id_or_name;
+    if (this_one && !member.revoked) meant.push_back(&member);
+  }
+  if (meant.empty()) {
+    return Status(Code::kNotFound, "there is no token and no node '" + id_or_name +
+                                       "' that could be revoked; 'troupe key ls' shows them");
+  }
+  if (meant.size() > 1) {
+    std::string ids;
+    for (const MemberRecord* member : meant) ids += (ids.empty() ? "" : ", ") + member->id;
+    return Status(Code::kInvalidArgument, "several nodes have been called '" + id_or_name +
+                                              "': give one of the ids " + ids);
+  }
+  MemberRecord& member = *meant.front();
+  member.revoked = true;
+  TROUPE_RETURN_IF_ERROR(save());
+  Revoked revoked{
+      member.key, true,
+      "node " + (member.name.empty() ? member.id : member.name) + " is no member any more"};
+  const auto token = std::find_if(tokens_.begin(), tokens_.end(), [&](const TokenRecord& record) {
+    return record.id == member.token && record.uses_left > 0;
+  });
+  if (token != tokens_.end()) {
+    revoked.text += "; the token that it came with still enrols others: troupe key revoke " +
+                    token->id + " ends that too";
+  }
+  return revoked;
+}
+
+Result<std::optional<Membership>> load_membership(const std::filesystem::path& home) {
+  const std::filesystem::path path = home / "member.json";
+  if (!std::filesystem::exists(path)) return std::optional<Membership>();
+  TROUPE_ASSIGN_OR_RETURN(const json file, read_json(path));
+  Membership member;
+  std::string head;
+  if (!read(file, "cluster", &member.cluster)) return broken(path, "cluster");
+  if (!read(file, "cluster_name", &member.cluster_name)) return broken(path, "cluster_name");
+  if (!read(file, "head", &head)) return broken(path, "head");
+  if (!read(file, "head_host", &member.head_host)) return broken(path, "head_host");
+  if (!read(file, "head_port", &member.head_port)) return broken(path, "head_port");
+  auto key = net::key_from_z85(head);
+  if (!key) return broken(path, "head");
+  member.head = *key;
+  return std::optional<Membership>(std::move(member));
+}
+
+Status save_membership(const std::filesystem::path& home, const Membership& membership) {
+  const json file = {{"cluster", membership.cluster},
+                     {"cluster_name", membership.cluster_name},
+                     {"head", net::to_z85(membership.head)},
+                     {"head_host", membership.head_host},
+                     {"head_port", membership.head_port}};
+  return write_file_atomically(home / "member.json", file.dump(2) + "\n", 0600);
+}
+
+Result<std::filesystem::path> client_key_path(std::uint16_t port) {
+  std::filesystem::path folder;
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime != '\0') {
+    folder = std::filesystem::path(runtime) / "troupe";
+  } else {
+    folder = "/tmp/troupe-" + std::to_string(::getuid());
+  }
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+    return Status(Code::kPermissionDenied, "cannot make " + folder.string() +
+                                               ", where local clients' keys lie; set "
+                                               "XDG_RUNTIME_DIR to a folder of yours");
+  }
+  struct stat info {};
+  if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::getuid() ||
+      (info.st_mode & 077) != 0) {
+    return Status(Code::kPermissionDenied,
+                  folder.string() +
+                      " must be a folder of yours that nobody else may enter; run "
+                      "'chmod 700 " +
+                      folder.string() + "', or remove it if it is not yours");
+  }
+  return folder / (std::to_string(port) + ".client");
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,138 @@
+#include <nlohmann/json.hpp>
+
+#include <troupe/actors/coordinator/coordinator.h>
+
+namespace troupe::actors {
+namespace {
+
+using nlohmann::json;
+
+// Layers of every stage that a node holds or is to hold: "0-9", or "0-9,0-29" with two models.
+std::string layers_of(const ClusterState& state, const net::PublicKey& node) {
+  std::string text;
+  for (const auto& [epoch, deployment] : state.deployments()) {
+    for (const StagePlan& stage : deployment.stages) {
+      if (stage.node != node) continue;
+      text += (text.empty() ? "" : ",") + model::to_string(stage.layers);
+    }
+  }
+  return text;
+}
+
+json node_json(const ClusterState& state, const NodeRecord& node) {
+  return {{"name", node.name},
+          {"address", node.host.empty() ? "" : node.host + ":" + std::to_string(node.port)},
+          {"state", life_name(node.life)},
+          {"layers", node.alive() ? layers_of(state, node.key) : ""},
+          {"weights_bytes", node.stats.weights_bytes},
+          {"kv_bytes", node.stats.kv_bytes},
+          {"threads", node.threads},
+          {"isa", node.isa},
+          {"works", node.works},
+          {"memory_bytes", node.memory_bytes},
+          {"hidden_bytes_out", node.stats.hidden_bytes_out},
+          {"positions_out", node.stats.positions_out},
+          {"steps", node.stats.steps},
+          {"positions", node.stats.positions},
+          {"resident_bytes_max", node.stats.resident_bytes_max},
+          {"weights_fetched_bytes", node.stats.bulk_bytes_in},
+          {"copied_bytes", node.copied_bytes},
+          {"stale_frames", node.stats.stale_frames},
+          {"refused_frames", node.stats.refused_frames},
+          {"damaged_frames", node.stats.damaged_frames},
+          {"refused_peers", node.stats.refused_peers},
+          {"frames_in", node.stats.frames_in},
+          {"frames_out", node.stats.frames_out},
+          {"bytes_in", node.stats.bytes_in},
+          {"bytes_out", node.stats.bytes_out}};
+}
+
+json deployment_json(const ClusterState& state, const Deployment& deployment,
+                     const CoordinatorSetup& setup, const DeploymentUse& use) {
+  json stages = json::array();
+  for (const StagePlan& stage : deployment.stages) {
+    const NodeRecord* node = state.node(stage.node);
+    stages.push_back({{"node", node != nullptr ? node->name : "?"},
+                      {"layers", model::to_string(stage.layers)},
+                      {"disks", state.disks(deployment.manifest.model, stage.layers)},
+                      {"weights_bytes", stage.weights_bytes}});
+  }
+  const auto alike = state.replicas(deployment);
+  const auto replica = std::find(alike.begin(), alike.end(), deployment.id);
+  const auto kv_type = kv_type_of(deployment.kv);
+  json out = {{"model", deployment.manifest.name},
+              {"sha256", deployment.manifest.model},
+              {"id", deployment.id},
+              {"epoch", deployment.epoch},
+              {"state", life_name(deployment.life)},
+              {"replica", replica != alike.begin()},
+              {"kv", nullptr},  // null: as the model has it
+              {"activations", f16_activations_of(deployment.kv) ? "f16" : "f32"},
+              {"stages", stages},
+              {"busy", use.busy},
+              {"running", use.running},
+              {"queued", use.queued},
+              {"requests", use.requests},
+              {"tokens", use.tokens},
+              {"credits", use.credits},
+              {"credits_in_use", use.credits_in_use},
+              {"keep_alive_s", nullptr},  // null: for ever
+              {"unload_in_s", nullptr}};  // null: not while it works, or never
+  if (kv_type) out["kv"] = *kv_type == kernels::KvType::kF16 ? "f16" : "f32";
+  if (setup.keep_alive_us) out["keep_alive_s"] = *setup.keep_alive_us / 1'000'000;
+  if (use.left_s) out["unload_in_s"] = *use.left_s;
+  return out;
+}
+
+}  // namespace
+
+std::string status_json(const ClusterState& state, const CoordinatorSetup& setup,
+                        const LinkCounters& counters,
+                        const std::map<std::uint64_t, DeploymentUse>& uses,
+                        const RecoveryCounters& recovery) {
+  json out;
+  out["role"] = setup.role;
+  out["cluster"] = setup.admission ? setup.admission->cluster_name() : "";
+  out["nodes"] = json::array();
+  for (const NodeRecord* node : state.nodes()) out["nodes"].push_back(node_json(state, *node));
+  out["deployments"] = json::array();
+  for (const auto& [epoch, deployment] : state.deployments()) {
+    const auto use = uses.find(epoch);
+    out["deployments"].push_back(deployment_json(
+        state, deployment, setup, use != uses.end() ? use->second : DeploymentUse{}));
+  }
+  const net::Counters& t = counters.transport;
+  out["counters"] = {{"frames_in", t.frames_in},
+                     {"frames_out", t.frames_out},
+                     {"bytes_in", t.bytes_in},
+                     {"bytes_out", t.bytes_out},
+                     {"rejected_header", t.rejected_header},
+                     {"rejected_checksum", t.rejected_checksum},
+                     {"rejected_sequence", t.rejected_sequence},
+                     {"rejected_cluster", t.rejected_cluster},
+                     {"rejected_revoked", t.rejected_revoked},
+                     {"rejected_version", t.rejected_version},
+                     {"refused_keys", t.refused_keys},
+                     {"closed_unproven", t.closed_unproven},
+                     {"send_overflow", t.send_overflow},
+                     {"replacements", recovery.replacements},
+                     {"replays", recovery.replays},
+                     {"replayed_tokens", recovery.replayed_tokens},
+                     {"quarantined", recovery.quarantined},
+                     {"stale_frames", counters.stale_frames},
+                     {"wrong_role_frames", counters.wrong_role_frames},
+                     {"unknown_frames", counters.unknown_frames},
+                     {"undecodable_frames", counters.undecodable_frames}};
+  for (const auto channel :
+       {net::Channel::kControl, net::Channel::kActivations, net::Channel::kBulk}) {
+    const auto i = static_cast<std::size_t>(channel);
+    out["counters"]["channels"][net::channel_name(channel)] = {{"frames_in", t.in[i].frames},
+                                                               {"frames_out", t.out[i].frames},
+                                                               {"bytes_in", t.in[i].bytes},
+                                                               {"bytes_out", t.out[i].bytes}};
+  }
+  // Names of files come from clients and may hold any byte.
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace troupe::actors

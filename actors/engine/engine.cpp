@@ -1,0 +1,268 @@
+#include <chrono>
+
+#include <troupe/actors/engine/engine.h>
+#include <troupe/actors/engine/request_traces.h>
+#include <troupe/runtime/log.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::actors {
+
+namespace {
+
+// Before the template is filled in, so that the byte counts in what was given.
+Status check_text(const std::string& name, const std::string& text) {
+  const std::size_t valid = model::utf8_valid_prefix(text);
+  if (valid == text.size()) return Status::ok();
+  return Status(Code::kInvalidArgument, name + " is not UTF-8: its byte " + std::to_string(valid) +
+                                            " is not part of a character");
+}
+
+}  // namespace
+
+Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
+                                                  const model::Tokenizer& tokenizer,
+                                                  const model::ChatTemplate* chat_template,
+                                                  const std::optional<std::tm>& now) {
+  const int kinds = !submit.prompt.empty() + !submit.messages.empty() + !submit.prompt_ids.empty();
+  if (kinds != 1) {
+    return Status(Code::kInvalidArgument,
+                  kinds == 0 ? "the request has no prompt; give a text, messages or token ids"
+                             : "the request has several prompts; give a text, messages or token "
+                               "ids, not more than one of them");
+  }
+  if (!submit.prompt_ids.empty()) return submit.prompt_ids;
+  TROUPE_RETURN_IF_ERROR(check_text("the prompt", submit.prompt));
+  TROUPE_RETURN_IF_ERROR(check_text("the system message", submit.system));
+  for (std::size_t i = 0; i < submit.messages.size(); ++i) {
+    TROUPE_RETURN_IF_ERROR(
+        check_text("message " + std::to_string(i + 1), submit.messages[i].content));
+  }
+  if (submit.raw && !submit.prompt.empty()) return tokenizer.encode(submit.prompt, {});
+  if (chat_template == nullptr) {
+    return Status(Code::kFailedPrecondition,
+                  "the model has no chat template; give the prompt raw (--raw)");
+  }
+  std::vector<model::ChatMessage> messages;
+  if (!submit.system.empty()) messages.push_back({"system", submit.system});
+  if (!submit.prompt.empty()) messages.push_back({"user", submit.prompt});
+  for (const ChatTurn& turn : submit.messages) messages.push_back({turn.role, turn.content});
+  const auto markup = [&](model::TokenId id) -> std::string {
+    if (id < 0) return {};
+    auto piece = tokenizer.piece(id, true);
+    return piece ? *piece : std::string();
+  };
+  model::ChatContext context;
+  context.bos = markup(tokenizer.bos());
+  context.eos = markup(tokenizer.eos());
+  context.pad = markup(tokenizer.pad());
+  context.now = now;
+  // Errors say that they are of the chat template.
+  TROUPE_ASSIGN_OR_RETURN(model::RenderedChat chat,
+                          chat_template->render_marked(messages, context));
+  // The template writes BOS itself where the model wants one.
+  model::EncodeOptions options;
+  options.add_special = false;
+  // Markup that a user writes is text: only the template speaks in special tokens.
+  options.plain = std::move(chat.foreign);
+  return tokenizer.encode(chat.text, options);
+}
+
+namespace {
+
+constexpr std::chrono::milliseconds kTick{100};
+constexpr std::int64_t kDefaultDeadlineUs = 600'000'000;
+
+struct EngineShell {
+  EnginePlacement placement;
+  std::unique_ptr<EngineState> state;
+  RequestTraces traces;
+  std::map<std::uint64_t, token_sink> sinks;
+  std::uint64_t submitted = 0, told_idle = 0;
+  Status failed;  // not ok: a stage is gone, nothing can be admitted
+};
+using Self = engine_actor::stateful_pointer<EngineShell>;
+using Setup = std::shared_ptr<const EngineSetup>;
+
+void publish(Self self, const Setup& setup, std::vector<EngineEvent> events) {
+  for (EngineEvent& event : events) {
+    const auto sink = self->state.sinks.find(event.request);
+    if (sink == self->state.sinks.end()) continue;
+    if (event.token) {
+      setup->counters->tokens.fetch_add(1, std::memory_order_relaxed);
+      self->send(sink->second, std::make_shared<const Token>(std::move(*event.token)));
+    }
+    if (event.finished) {
+      event.finished->trace = self->state.traces.end(event.request, monotonic_us());
+      const bool failed = event.finished->finish_reason == "error";
+      log_request(failed ? LogLevel::kInfo : LogLevel::kDebug, event.request,
+                  (failed ? "failed: " + event.finished->error
+                          : "ended: " + event.finished->finish_reason) +
+                      "; tokens=" + std::to_string(event.finished->token_ids.size()));
+      self->send(sink->second, std::make_shared<const Finished>(std::move(*event.finished)));
+      self->demonitor(sink->second.address());
+      self->state.sinks.erase(sink);
+    }
+  }
+}
+
+// Sends steps while there are credits. A step for which there is no connection is lost with it: the
+// coordinator sees that, too, and has everything replayed. One that cannot be sent for another
+// reason (the stage is so far behind that its queue is full) ends its requests.
+void drive(Self self, const Setup& setup) {
+  EngineState& state = *self->state.state;
+  const EnginePlacement& at = self->state.placement;
+  while (auto planned = state.next_step()) {
+    self->state.traces.sent(*planned, at.epoch, monotonic_us());
+    const Status sent =
+        setup->link->send(at.first_stage, MessageType::kStep, planned->step, at.epoch, planned->id);
+    if (sent || sent.code() == Code::kUnavailable) continue;
+    StepFailed failed;
+    for (const StepSegment& segment : planned->step.segments) {
+      failed.requests.push_back(segment.request);
+    }
+    failed.code = static_cast<std::uint8_t>(sent.code());
+    failed.text = "the first stage does not keep up: " + sent.message();
+    publish(self, setup, state.on_failed(planned->id, failed, monotonic_us()));
+  }
+  setup->counters->running = state.active() - state.waiting();
+  setup->counters->queued = state.waiting();
+  setup->counters->credits = at.limits.steps_in_flight_max;
+  setup->counters->credits_in_use = state.steps_in_flight();
+  if (state.idle() && setup->coordinator && self->state.told_idle != self->state.submitted) {
+    self->state.told_idle = self->state.submitted;
+    self->send(setup->coordinator, idle_atom::value, setup->deployment, self->state.submitted);
+  }
+}
+
+void refuse(Self self, const token_sink& sink, const Submit& submit, const Status& why) {
+  auto finished = std::make_shared<Finished>();
+  finished->request = submit.request;
+  finished->finish_reason = "error";
+  finished->code = static_cast<std::uint8_t>(why.code());
+  finished->error = why.message();
+  log_request(LogLevel::kInfo, submit.request, "refused: " + why.message());
+  self->send(sink, FinishedPtr(std::move(finished)));
+}
+
+void submit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink) {
+  ++self->state.submitted;
+  if (!self->state.failed) return refuse(self, sink, submit, self->state.failed);
+  auto ids =
+      prompt_tokens(submit, *setup->tokenizer, setup->chat_template.get(), model::local_time());
+  if (!ids) {
+    refuse(self, sink, submit, ids.status());
+    return drive(self, setup);
+  }
+  const std::int64_t now = monotonic_us();
+  EngineRequest request;
+  request.id = submit.request;
+  request.prompt = std::move(*ids);
+  request.answer = submit.answer_ids;
+  request.max_tokens = submit.max_tokens;
+  request.sampling = submit.sampling;
+  request.stop = submit.stop;
+  request.ignore_end = submit.ignore_end;
+  request.context = submit.context;
+  request.deadline_us =
+      now + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000 : kDefaultDeadlineUs);
+  const Status admitted = self->state.state->admit(std::move(request), now);
+  if (!admitted) {
+    refuse(self, sink, submit, admitted);
+    return drive(self, setup);
+  }
+  log_request(LogLevel::kDebug, submit.request,
+              "accepted: deployment=" + std::to_string(setup->deployment) +
+                  " epoch=" + std::to_string(self->state.placement.epoch) +
+                  " max_tokens=" + std::to_string(submit.max_tokens));
+  if (submit.trace) self->state.traces.begin(submit.request, now);
+  self->state.sinks.emplace(submit.request, sink);
+  self->monitor(sink);
+  drive(self, setup);
+}
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  EngineState& state = *self->state.state;
+  if (frame.header.type == static_cast<std::uint16_t>(MessageType::kStepDone)) {
+    const auto done = decode_body<StepDone>(*setup->link, frame);
+    if (done) {
+      self->state.traces.done(frame.header.step, *done, monotonic_us());
+      publish(self, setup, state.on_done(frame.header.step, *done, monotonic_us()));
+    }
+  } else {
+    const auto failed = decode_body<StepFailed>(*setup->link, frame);
+    if (failed && failed->code == static_cast<std::uint8_t>(Code::kFailedPrecondition) &&
+        setup->coordinator) {
+      // A step before it was lost with a connection: the stages begin anew.
+      self->send(setup->coordinator, halt_atom::value, setup->deployment, frame.header.epoch,
+                 failed->text);
+    } else if (failed) {
+      publish(self, setup, state.on_failed(frame.header.step, *failed, monotonic_us()));
+    }
+  }
+  drive(self, setup);
+}
+
+void halt(Self self, const Setup& setup, const std::string& crashed) {
+  EngineState& state = *self->state.state;
+  const std::uint64_t replays = state.replays(), tokens = state.replayed_tokens();
+  auto events = state.halt(crashed, monotonic_us());
+  self->state.traces.lost(monotonic_us());
+  setup->replay_counters->replays += state.replays() - replays;
+  setup->replay_counters->replayed_tokens += state.replayed_tokens() - tokens;
+  setup->replay_counters->quarantined += events.size();
+  publish(self, setup, std::move(events));
+  drive(self, setup);  // sends nothing: what it counts has changed
+}
+
+engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
+  self->state.placement = setup->placement;
+  self->state.state = std::make_unique<EngineState>(setup->placement.limits, setup->tokenizer);
+  self->set_down_handler([self, setup](const caf::down_msg& down) {
+    std::vector<std::uint64_t> gone;
+    for (const auto& [id, sink] : self->state.sinks) {
+      if (sink.address() == down.source) gone.push_back(id);
+    }
+    for (const std::uint64_t id : gone) {
+      self->state.sinks.erase(id);
+      self->state.state->cancel(id, monotonic_us());
+      self->state.traces.end(id, monotonic_us());
+      log_request(LogLevel::kDebug, id, "ended: its asker is gone");
+    }
+    drive(self, setup);
+  });
+  self->delayed_send(self, kTick, tick_atom::value);
+  return {
+      [self, setup](submit_atom, const SubmitPtr& request, const token_sink& sink) {
+        submit(self, setup, *request, sink);
+      },
+      [self, setup](cancel_atom, std::uint64_t request) {
+        publish(self, setup, self->state.state->cancel(request, monotonic_us()));
+        drive(self, setup);
+      },
+      [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
+      [self, setup](fail_atom, const StatusPtr& why) {
+        self->state.failed = *why;
+        publish(self, setup, self->state.state->fail_all(*why, monotonic_us()));
+        self->quit();
+      },
+      [self, setup](halt_atom, const std::string& crashed) { halt(self, setup, crashed); },
+      [self, setup](resume_atom, const EnginePlacementPtr& placement) {
+        self->state.placement = *placement;
+        self->state.state->resume(placement->limits);
+        drive(self, setup);
+      },
+      [self, setup](tick_atom) {
+        publish(self, setup, self->state.state->expire(monotonic_us()));
+        drive(self, setup);
+        self->delayed_send(self, kTick, tick_atom::value);
+      },
+  };
+}
+
+}  // namespace
+
+engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup) {
+  return system.spawn(engine_behavior, std::make_shared<const EngineSetup>(std::move(setup)));
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <atomic>
+#include <ctime>
+#include <memory>
+#include <optional>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/engine/engine_state.h>
+#include <troupe/actors/link.h>
+#include <troupe/model/chat/chat_template.h>
+#include <troupe/runtime/clock.h>
+
+// A deployment's engine: prompts in, tokens out. Turns a Submit into token ids (chat template,
+// tokenizer), drives EngineState, sends its steps to the first stage and its events to the sinks.
+// Lives in the head's process, so that the token log outlives any worker: when one is lost it waits
+// until the layers lie elsewhere, and replays.
+
+namespace troupe::actors {
+
+// What an engine does, for `status`; written by it alone, read by anyone.
+struct EngineCounters {
+  std::atomic<std::uint64_t> running{0}, queued{0};  // requests: with steps sent; waiting for that
+  std::atomic<std::uint64_t> tokens{0};              // of answers
+  // Steps that may be under way at once on the path, and that are.
+  std::atomic<std::uint64_t> credits{0}, credits_in_use{0};
+};
+
+// What all engines of a head did when nodes were lost; it outlives each of them.
+struct ReplayCounters {
+  std::atomic<std::uint64_t> replays{0}, replayed_tokens{0}, quarantined{0};
+};
+
+// Where the layers lie.
+struct EnginePlacement {
+  std::uint64_t epoch = 0;
+  net::PublicKey first_stage{};
+  EngineLimits limits;
+};
+
+struct EngineSetup {
+  std::uint64_t deployment = 0;  // its id
+  EnginePlacement placement;
+  std::shared_ptr<const model::Tokenizer> tokenizer;
+  std::shared_ptr<const model::ChatTemplate> chat_template;  // null: the model has none
+  std::shared_ptr<Link> link;
+  std::shared_ptr<EngineCounters> counters = std::make_shared<EngineCounters>();
+  std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
+  coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom)
+};
+engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);
+
+// The prompt of a Submit as token ids; `now` is the local time for templates that write the date.
+// Pure.
+//   Errors: kInvalidArgument (none or several kinds of prompt; text that is not UTF-8),
+//   kFailedPrecondition (chat wanted, the model has no template: says to use raw).
+Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
+                                                  const model::Tokenizer& tokenizer,
+                                                  const model::ChatTemplate* chat_template,
+                                                  const std::optional<std::tm>& now = {});
+
+}  // namespace troupe::actors

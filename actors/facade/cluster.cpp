@@ -1,0 +1,356 @@
+#include <chrono>
+#include <cstdlib>
+#include <future>
+
+#include <troupe/actors/engine/engine.h>
+#include <troupe/actors/facade/process.h>
+#include <troupe/actors/facade/requests.h>
+#include <troupe/actors/troupe.h>
+#include <troupe/runtime/clock.h>
+#include <troupe/runtime/file.h>
+
+namespace troupe {
+
+using namespace std::chrono_literals;
+
+std::string resolve_home(const std::string& home) {
+  if (!home.empty()) return home;
+  if (const char* set = std::getenv("TROUPE_HOME"); set != nullptr && *set != '\0') return set;
+  const char* user = std::getenv("HOME");
+  return std::string(user != nullptr && *user != '\0' ? user : "/root") + "/.troupe";
+}
+
+namespace {
+
+constexpr auto kPlanPatience = 60s;    // measuring every node
+constexpr auto kOpenPatience = 10min;  // fetching and loading a model
+constexpr auto kHeadPatience = 8s;     // until a head that was lost is there again
+
+// What is known of an answer, over all connections by which it came.
+struct Progress {
+  std::vector<model::TokenId> ids;
+  std::string text;           // of the events that came
+  std::size_t told_from = 0;  // events before this index are nobody's
+  TokenCallback on_token;
+  bool cancelled = false;
+};
+
+// Takes the events of one request and calls back.
+struct SinkShell {};
+struct SinkSetup {
+  actors::service_actor service;
+  std::uint64_t request = 0;
+  std::shared_ptr<Progress> progress;
+  std::promise<actors::FinishedPtr> finished;
+};
+
+actors::token_sink::behavior_type sink_behavior(
+    actors::token_sink::stateful_pointer<SinkShell> self, std::shared_ptr<SinkSetup> setup) {
+  return {
+      [self, setup](const actors::TokenPtr& token) {
+        Progress& progress = *setup->progress;
+        // What came before the head was away comes again.
+        if (progress.cancelled || token->index != progress.ids.size()) return;
+        progress.ids.push_back(token->id);
+        progress.text += token->text;
+        if (!progress.on_token || token->index < progress.told_from) return;
+        if (!progress.on_token({token->id, token->text, token->index, token->logprobs})) {
+          progress.cancelled = true;
+          self->send(setup->service, actors::cancel_atom::value, setup->request);
+        }
+      },
+      [self, setup](const actors::FinishedPtr& finished) {
+        setup->finished.set_value(finished);
+        self->quit();
+      },
+  };
+}
+
+Result<actors::ReadyPtr> open(Cluster::Impl& impl, const actors::OpenPtr& open) {
+  caf::scoped_actor self(impl.host->system());
+  actors::ReadyPtr ready;
+  std::string trouble;
+  self->request(impl.service, kOpenPatience, actors::open_atom::value, open)
+      .receive([&](const actors::ReadyPtr& answer) { ready = answer; },
+               [&](const caf::error& error) { trouble = impl.host->system().render(error); });
+  if (!ready) {
+    return Status(Code::kUnavailable,
+                  "the cluster did not answer while the model was loaded (" + trouble + ")");
+  }
+  if (ready->code != 0) return Status(static_cast<Code>(ready->code), ready->text);
+  return ready;
+}
+
+Result<actors::OpenPtr> describe(Cluster::Impl& impl, const GenerateRequest& request) {
+  TROUPE_ASSIGN_OR_RETURN(
+      actors::OpenModel open,
+      actors::describe_model(*impl.host->store, request.model, request.layers,
+                             actors::kv_code(request.kv_type, request.f16_activations), impl.bulk));
+  open.alone = request.no_replicas;
+  open.context = request.context;
+  return std::make_shared<const actors::OpenModel>(std::move(open));
+}
+
+}  // namespace
+
+Result<actors::OpenPtr> actors::load_model(Cluster::Impl& impl, const GenerateRequest& request) {
+  TROUPE_ASSIGN_OR_RETURN(const OpenPtr model, describe(impl, request));
+  TROUPE_RETURN_IF_ERROR(open(impl, model).status());
+  return model;
+}
+
+Cluster::Cluster(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Cluster::Cluster(Cluster&&) noexcept = default;
+Cluster& Cluster::operator=(Cluster&&) noexcept = default;
+Cluster::~Cluster() = default;
+
+Result<Cluster> Cluster::local(const LocalOptions& options) {
+  return actors::make_local_cluster(options, nullptr);
+}
+
+Result<Cluster> Cluster::connect(const ConnectOptions& options) {
+  return actors::make_client_cluster(options, nullptr);
+}
+
+namespace {
+
+// An answer to be had: of which model, and what is asked of it.
+struct Asked {
+  GenerateRequest model;  // what names the model and how it is split
+  actors::Submit submit;
+};
+
+struct Outcome {
+  actors::FinishedPtr finished;
+  actors::ReadyPtr ready;
+  std::int64_t open_us = 0, total_us = 0;  // until the model was open; until the end
+};
+
+// By one connection, from what is known on. An error: before anything was asked.
+Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
+                        const std::shared_ptr<Progress>& progress) {
+  const std::int64_t began_us = monotonic_us();
+  TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model, describe(impl, asked.model));
+  TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, open(impl, model));
+  const std::int64_t open_us = monotonic_us() - began_us;
+  auto submit = std::make_shared<actors::Submit>(asked.submit);
+  submit->request = actors::next_request_id();
+  submit->epoch = ready->epoch;
+  // All but the newest: should that have been the last one, its end is still to come.
+  if (progress->ids.size() > submit->answer_ids.size() + 1) {
+    submit->answer_ids.assign(progress->ids.begin(), progress->ids.end() - 1);
+  }
+  const auto setup = std::make_shared<SinkSetup>();
+  setup->service = impl.service;
+  setup->request = submit->request;
+  setup->progress = progress;
+  auto future = setup->finished.get_future();
+  const auto sink = impl.host->system().spawn(sink_behavior, setup);
+  caf::anon_send(impl.service, actors::submit_atom::value, actors::SubmitPtr(submit), sink);
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(submit->deadline_ms) + 5s;
+  bool stopped = false;
+  while (future.wait_for(50ms) != std::future_status::ready) {
+    if (!stopped && asked.model.stop_asked && asked.model.stop_asked()) {
+      stopped = true;
+      caf::anon_send(impl.service, actors::cancel_atom::value, submit->request);
+    }
+    if (std::chrono::steady_clock::now() < until) continue;
+    caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
+    return Status(Code::kDeadlineExceeded,
+                  "the cluster did not end the request within its "
+                  "deadline; is the head still running?");
+  }
+  return Outcome{future.get(), ready, open_us, monotonic_us() - began_us};
+}
+
+Result<GenerateResult> result_of(const Outcome& outcome) {
+  auto result = actors::make_result(*outcome.finished, *outcome.ready);
+  if (result && result->trace) {
+    result->trace->open_us = outcome.open_us;
+    result->trace->total_us = outcome.total_us;
+  }
+  return result;
+}
+
+// The head was lost for good: what came of the answer, and how to have the rest.
+Result<GenerateResult> cut_off(const Status& why, const std::string& stream,
+                               const Progress& progress) {
+  const Status error(why.code(), why.message() + "; the answer is open, with the id " + stream);
+  if (progress.ids.empty()) return error;
+  GenerateResult result;
+  result.text = progress.text;
+  result.token_ids = progress.ids;
+  result.finish_reason = "error";
+  result.error = error;
+  result.stream = stream;
+  return result;
+}
+
+Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
+                                   const std::shared_ptr<Progress>& progress) {
+  std::shared_ptr<Cluster> again = actors::connection_of(impl);
+  bool open = false;  // the head knows the answer by its id
+  for (;;) {
+    Cluster::Impl& now = again ? again->impl() : impl;
+    const Result<Outcome> outcome = attempt(now, asked, progress);
+    const Status why =
+        outcome ? Status(static_cast<Code>(outcome->finished->code), outcome->finished->error)
+                : outcome.status();
+    open = open || outcome.is_ok();
+    const bool lost = !impl.local && why.code() == Code::kUnavailable && actors::is_lost(now);
+    if (!lost) {
+      return outcome ? result_of(*outcome) : Result<GenerateResult>(why);
+    }
+    // It may be started again: the answer then goes on where it was.
+    auto connected = actors::reconnect(impl, kHeadPatience);
+    if (!connected) {
+      return open ? cut_off(why, asked.submit.stream, *progress) : Result<GenerateResult>(why);
+    }
+    again = *connected;
+  }
+}
+
+}  // namespace
+
+Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
+                                         const TokenCallback& on_token) {
+  TROUPE_RETURN_IF_ERROR(actors::check_request(request));
+  Asked asked{request, *actors::make_submit(request, 0)};
+  if (!impl_->local) asked.submit.stream = actors::drawn_id();
+  const auto progress = std::make_shared<Progress>();
+  progress->ids = request.answer_ids;
+  progress->on_token = on_token;
+  return have_answer(*impl_, asked, progress);
+}
+
+Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t from,
+                                       const TokenCallback& on_token) {
+  TROUPE_ASSIGN_OR_RETURN(const actors::OpenStream known, actors::open_stream(*impl_, stream));
+  Asked asked;
+  asked.model.model = "sha256:" + known.open.model;
+  asked.model.kv_type = actors::kv_type_of(known.open.kv);
+  asked.model.f16_activations = actors::f16_activations_of(known.open.kv);
+  asked.model.context = known.open.context;
+  TROUPE_ASSIGN_OR_RETURN(asked.model.layers, actors::layer_ranges_of(known.open));
+  asked.submit = known.submit;
+  const auto progress = std::make_shared<Progress>();
+  // What was told already needs no computing twice, as far as the journal has it.
+  progress->ids = known.submit.answer_ids;
+  if (progress->ids.size() < std::min(from, known.tokens.size())) {
+    const std::size_t count = std::min(from, known.tokens.size());
+    progress->ids.assign(known.tokens.begin(),
+                         known.tokens.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  progress->told_from = from;
+  progress->on_token = on_token;
+  return have_answer(*impl_, asked, progress);
+}
+
+Result<std::string> Cluster::status_json() {
+  caf::scoped_actor self(impl_->host->system());
+  std::string json;
+  self->request(impl_->service, 5s, actors::status_atom::value)
+      .receive([&](const std::string& answer) { json = answer; }, [](const caf::error&) {});
+  if (json.empty()) {
+    return Status(Code::kUnavailable, "the " + impl_->description + " does not answer");
+  }
+  return json;
+}
+
+namespace {
+
+Result<std::string> ask_head(Cluster::Impl& impl, const actors::Manage& ask) {
+  caf::scoped_actor self(impl.host->system());
+  actors::ManagedPtr answer;
+  self->request(impl.service, 10s, actors::manage_atom::value,
+                std::make_shared<const actors::Manage>(ask))
+      .receive([&](const actors::ManagedPtr& managed) { answer = managed; },
+               [](const caf::error&) {});
+  if (!answer) {
+    return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
+  }
+  if (answer->code != 0) return Status(static_cast<Code>(answer->code), answer->text);
+  return answer->text;
+}
+
+actors::Manage manage_of(actors::ManageKind kind, const std::string& subject = "") {
+  actors::Manage ask;
+  ask.kind = static_cast<std::uint8_t>(kind);
+  ask.subject = subject;
+  return ask;
+}
+
+}  // namespace
+
+Result<std::string> Cluster::plan(const PlanRequest& request) {
+  auto ask = std::make_shared<actors::PlanModel>();
+  TROUPE_ASSIGN_OR_RETURN(ask->open,
+                          actors::describe_model(*impl_->host->store, request.model, request.layers,
+                                                 actors::kv_code(request.kv_type), impl_->bulk));
+  ask->context = request.context;
+  ask->nodes = request.nodes;
+  caf::scoped_actor self(impl_->host->system());
+  actors::ManagedPtr answer;
+  self->request(impl_->service, kPlanPatience, actors::plan_atom::value, actors::PlanPtr(ask))
+      .receive([&](const actors::ManagedPtr& managed) { answer = managed; },
+               [](const caf::error&) {});
+  if (!answer) {
+    return Status(Code::kUnavailable, "the " + impl_->description + " does not answer");
+  }
+  if (answer->code != 0) return Status(static_cast<Code>(answer->code), answer->text);
+  return answer->text;
+}
+
+Result<std::string> Cluster::unload(const std::string& model, bool force) {
+  const auto path = impl_->host->store->resolve(model);
+  actors::Manage ask = manage_of(actors::ManageKind::kUnload, model);
+  ask.force = force;
+  if (path) {
+    TROUPE_ASSIGN_OR_RETURN(const auto manifest, impl_->host->store->manifest(*path));
+    ask.subject = manifest.model;
+  } else if (model.rfind("sha256:", 0) == 0) {
+    ask.subject = model.substr(7);
+  }
+  Result<std::string> answer = ask_head(*impl_, ask);
+  if (answer.code() != Code::kNotFound) return answer;
+  // In the asker's own words: the head was given a hash.
+  return Status(Code::kNotFound,
+                "the cluster has not loaded '" + model + "'; 'troupe ps' shows what it has");
+}
+
+Result<std::string> Cluster::new_token(const TokenOptions& options) {
+  actors::Manage ask = manage_of(actors::ManageKind::kKeyNew);
+  ask.nodes = options.nodes;
+  ask.clients = options.clients;
+  ask.uses = static_cast<std::uint32_t>(std::max(0, options.uses));
+  ask.lifetime_s = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options.lifetime_s));
+  return ask_head(*impl_, ask);
+}
+
+Result<std::string> Cluster::keys_json() {
+  return ask_head(*impl_, manage_of(actors::ManageKind::kKeyList));
+}
+
+Result<std::string> Cluster::revoke_key(const std::string& id_or_name) {
+  return ask_head(*impl_, manage_of(actors::ManageKind::kKeyRevoke, id_or_name));
+}
+
+Status Cluster::stop(bool everywhere) {
+  if (impl_->local) {
+    return Status(Code::kFailedPrecondition, "this process is no daemon; there is nothing to stop");
+  }
+  caf::anon_send(impl_->service, actors::stop_atom::value, everywhere);
+  // The answer is the end of the connection; a query that stays unanswered shows it.
+  for (int i = 0; i < 50; ++i) {
+    if (!status_json()) return Status::ok();
+    std::this_thread::sleep_for(100ms);
+  }
+  return Status(Code::kDeadlineExceeded, "the " + impl_->description +
+                                             " was asked to stop but "
+                                             "still answers after 5 s");
+}
+
+std::string Cluster::description() const { return impl_->description; }
+
+}  // namespace troupe

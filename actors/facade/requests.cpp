@@ -1,0 +1,79 @@
+#include <troupe/actors/facade/requests.h>
+
+namespace troupe::actors {
+namespace {
+constexpr int kDefaultDeadlineMs = 600'000;
+}
+
+Status check_request(const GenerateRequest& request) {
+  if (request.max_tokens < 1) {
+    return Status(Code::kInvalidArgument, "max_tokens is " + std::to_string(request.max_tokens) +
+                                              "; ask for at least one token");
+  }
+  return model::validate(request.sampling);
+}
+
+std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t epoch) {
+  auto submit = std::make_shared<Submit>();
+  submit->request = next_request_id();
+  submit->epoch = epoch;
+  submit->prompt = request.prompt;
+  for (const auto& message : request.messages) {
+    submit->messages.push_back({message.role, message.content});
+  }
+  submit->prompt_ids = request.prompt_ids;
+  submit->answer_ids = request.answer_ids;
+  submit->system = request.system;
+  submit->raw = request.raw;
+  submit->max_tokens = static_cast<std::uint32_t>(request.max_tokens);
+  submit->sampling = request.sampling;
+  submit->stop = request.stop;
+  submit->ignore_end = request.ignore_end;
+  submit->trace = request.trace;
+  submit->context = request.context;
+  submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms > 0 ? request.deadline_ms
+                                                                           : kDefaultDeadlineMs);
+  return submit;
+}
+
+namespace {
+
+AnswerTrace make_trace(const RequestTrace& from) {
+  AnswerTrace trace;
+  trace.request = from.request;
+  trace.engine_us = trace.total_us = static_cast<std::int64_t>(from.engine_us);
+  for (const TracedStep& step : from.steps) {
+    TraceStep out;
+    out.position = step.position;
+    out.rows = step.rows;
+    out.sent_us = static_cast<std::int64_t>(step.sent_us);
+    out.answered_us = static_cast<std::int64_t>(step.done_us);
+    out.lost = step.lost;
+    for (const StageTime& stage : step.stages) {
+      out.stages.push_back({stage.stage, stage.queue_us, stage.compute_us});
+    }
+    trace.steps.push_back(std::move(out));
+  }
+  return trace;
+}
+
+}  // namespace
+
+Result<GenerateResult> make_result(const Finished& finished, const ModelReady& ready) {
+  const Status error(static_cast<Code>(finished.code), finished.error);
+  if (finished.finish_reason == "error" && finished.token_ids.empty()) return error;
+  GenerateResult result;
+  result.text = finished.text;
+  result.token_ids = finished.token_ids;
+  result.prompt_token_ids = finished.prompt_ids;
+  result.finish_reason = finished.finish_reason;
+  if (finished.code != 0) result.error = error;
+  result.prompt_tok_s = finished.prompt_tok_s;
+  result.decode_tok_s = finished.decode_tok_s;
+  result.ttft_ms = finished.ttft_ms;
+  for (const auto& stage : ready.stages) result.nodes.push_back({stage.node, stage.layers});
+  if (finished.trace.request != 0) result.trace = make_trace(finished.trace);
+  return result;
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <troupe/actors/messages/requests.h>
+#include <troupe/runtime/status.h>
+
+// The job kind `generate`: a JSONL file of prompts, an answer for each. Pure: what a specification
+// and a line ask for, and how an answer is written down. The client checks with it before it hands
+// a job in, the head runs jobs with it. actors/jobs/run_generate.cpp does the running.
+//
+//   specification  {"model": sha256 of the model, "model_name"?, "layers"?, "kv"?, "activations"?,
+//                  "max_tokens"?, "raw"?, "system"?, "stop"?: [text], "context"?, and the sampling
+//                  parameters by the names that `troupe run` has, "_" for "-"}
+//   line           {"prompt": text} or {"messages": [{"role","content"}]} or {"prompt_ids": [n]},
+//                  and of its own "id"?, "seed"?, "max_tokens"?
+//   result         {"index": of the line, "id"?, "text", "token_ids", "finish_reason"}, or
+//                  {"index", "id"?, "error": {"code","message"}}
+
+namespace troupe::actors {
+
+inline constexpr const char* kGenerateKind = "generate";
+
+struct GenerateSpec {
+  OpenModel open;       // without a manifest
+  Submit base;          // what all lines have in common
+  bool seeded = false;  // the specification has a seed
+};
+// kInvalidArgument names the field and the value.
+Result<GenerateSpec> parse_generate_spec(const std::string& json);
+
+struct GenerateLine {
+  Submit submit;   // of deployment and request 0
+  std::string id;  // as JSON; "" for none
+};
+// kInvalidArgument: what is wrong with the line; the caller says which one it is.
+Result<GenerateLine> parse_generate_line(const GenerateSpec& spec, const std::string& line);
+
+// With its newline. `id` as in GenerateLine.
+std::string generate_result(std::uint64_t index, const std::string& id, const Finished& finished);
+std::string generate_error(std::uint64_t index, const std::string& id, const Status& why);
+
+// A shard's bytes: the number of its first line as JSON's first line, then its lines.
+std::string pack_lines(std::uint64_t first, const std::vector<std::string>& lines);
+struct PackedLines {
+  std::uint64_t first = 0;
+  std::vector<std::string> lines;
+};
+Result<PackedLines> unpack_lines(const std::string& shard);
+
+}  // namespace troupe::actors

@@ -1,0 +1,157 @@
+#include <algorithm>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <troupe/actors/journal/database.h>
+#include <troupe/actors/journal/journal.h>
+#include <troupe/runtime/failpoint.h>
+
+namespace troupe::actors {
+namespace {
+
+// A newer schema gets a higher number, and a step here that leads to it from the one before.
+constexpr std::int64_t kSchema = 1;
+constexpr const char* kTables = R"(
+CREATE TABLE counters(name TEXT PRIMARY KEY, next INTEGER NOT NULL);
+CREATE TABLE jobs(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL,
+  kind TEXT NOT NULL, spec TEXT NOT NULL, shards INTEGER NOT NULL, life INTEGER NOT NULL,
+  submitted_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, error TEXT NOT NULL,
+  merged INTEGER NOT NULL, result BLOB NOT NULL);
+CREATE TABLE shards(job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE,
+  shard INTEGER NOT NULL, input BLOB NOT NULL, output BLOB, UNIQUE(job, shard));
+CREATE INDEX finished ON shards(job) WHERE output IS NOT NULL;
+CREATE TABLE lines(job INTEGER NOT NULL REFERENCES jobs(number) ON DELETE CASCADE,
+  sequence INTEGER NOT NULL, at_ms INTEGER NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY(job, sequence)) WITHOUT ROWID;
+CREATE TABLE manifests(model TEXT PRIMARY KEY, manifest BLOB NOT NULL);
+CREATE TABLE models(id INTEGER PRIMARY KEY, model TEXT NOT NULL REFERENCES manifests(model),
+  open BLOB NOT NULL);
+CREATE TABLE model_nodes(id INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+  node BLOB NOT NULL);
+CREATE TABLE streams(id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, open BLOB NOT NULL,
+  submit BLOB NOT NULL, tokens BLOB NOT NULL);
+PRAGMA user_version = 1;
+)";
+
+}  // namespace
+
+const char* life_name(JobLife life) {
+  switch (life) {
+    case JobLife::kReceiving:
+      return "receiving";
+    case JobLife::kRunning:
+      return "running";
+    case JobLife::kDone:
+      return "done";
+    case JobLife::kFailed:
+      return "failed";
+    case JobLife::kCancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+Journal::~Journal() = default;
+
+const std::string& Journal::name() const { return db_->file(); }
+
+Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& file) {
+  // Prompts are the business of nobody else on this machine. SQLite gives its log the same mode.
+  const int made = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (made >= 0) ::close(made);
+  return make(file.string());
+}
+
+Result<std::unique_ptr<Journal>> Journal::in_memory() { return make(":memory:"); }
+
+Result<std::unique_ptr<Journal>> Journal::make(const std::string& file) {
+  std::unique_ptr<Journal> journal(new Journal);
+  TROUPE_ASSIGN_OR_RETURN(journal->db_, Database::open(file));
+  TROUPE_RETURN_IF_ERROR(journal->set_up());
+  return journal;
+}
+
+Status Journal::set_up() {
+  // One process has it, so that no file is shared with others for the log's index.
+  TROUPE_RETURN_IF_ERROR(
+      db_->run("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
+               "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"));
+  std::int64_t schema = 0;
+  {
+    Query query(*db_, "PRAGMA user_version");
+    if (query.next()) schema = query.number_at(0);
+    TROUPE_RETURN_IF_ERROR(query.status());
+  }
+  if (schema > kSchema) {
+    return Status(Code::kFailedPrecondition,
+                  "the journal " + db_->file() + " was written by a newer Troupe (its schema is " +
+                      std::to_string(schema) + ", this program knows " + std::to_string(kSchema) +
+                      "); start that release, or move the file away");
+  }
+  {
+    Query query(*db_, "PRAGMA quick_check(1)");
+    std::string found;
+    if (query.next()) found = query.bytes_at(0);
+    TROUPE_RETURN_IF_ERROR(query.status());
+    if (found != "ok") {
+      return Status(Code::kBadData, "the journal " + db_->file() + " is damaged (" + found +
+                                        "); move it away, with what lies beside it under the same "
+                                        "name, and start again: its jobs are lost");
+    }
+  }
+  if (schema == kSchema) return Status::ok();
+  return transact("set_up", [&] { return db_->run(kTables); });
+}
+
+Status Journal::transact(const char* call, const std::function<Status()>& body) {
+  TROUPE_RETURN_IF_ERROR(db_->run("BEGIN IMMEDIATE"));
+  Status done = body();
+  struct Committing {
+    const char* call;
+    Status status;
+  } committing{call, Status::ok()};
+  if (done) done = failpoint("journal", call, "before_commit");
+  if (done) {
+    // SQLite calls it in the middle of its commit, before anything is written.
+    ::sqlite3_commit_hook(
+        db_->handle(),
+        [](void* out) -> int {
+          auto& now = *static_cast<Committing*>(out);
+          now.status = failpoint("journal", now.call, "in_commit");
+          return now.status ? 0 : 1;
+        },
+        &committing);
+    const Status committed = db_->run("COMMIT");
+    ::sqlite3_commit_hook(db_->handle(), nullptr, nullptr);
+    if (committed) return failpoint("journal", call, "after_commit");
+    done = committing.status ? committed : committing.status;
+  }
+  // A commit that failed may have rolled back already.
+  if (::sqlite3_get_autocommit(db_->handle()) == 0) {
+    const Status undone = db_->run("ROLLBACK");
+    if (!undone) return undone;
+  }
+  return done;
+}
+
+Result<std::uint64_t> Journal::reserve(const std::string& counter, std::uint64_t count,
+                                       std::uint64_t floor) {
+  std::lock_guard lock(mutex_);
+  std::uint64_t first = floor;
+  TROUPE_RETURN_IF_ERROR(transact("reserve", [&] {
+    {
+      Query query(*db_, "SELECT next FROM counters WHERE name = ?");
+      query.text(counter);
+      if (query.next()) first = std::max(floor, static_cast<std::uint64_t>(query.number_at(0)));
+      TROUPE_RETURN_IF_ERROR(query.status());
+    }
+    return Query(*db_, "INSERT OR REPLACE INTO counters(name, next) VALUES(?, ?)")
+        .text(counter)
+        .number(first + count)
+        .run();
+  }));
+  return first;
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,342 @@
+#include <troupe/actors/facade/process.h>
+#include <troupe/actors/node/shell.h>
+
+namespace troupe::actors {
+namespace node {
+namespace {
+
+constexpr std::int64_t kEnrolAgainUs = 500'000;
+constexpr std::int64_t kSayWaitingUs = 2'000'000;
+constexpr std::int64_t kJoinPatienceUs = 15'000'000;
+// Tries that fail at once; so many take three seconds with the pauses between them.
+constexpr int kQuickFailuresMax = 6;
+
+bool is_head(const Setup& setup) { return setup->head == setup->link->self(); }
+
+void stop(Self self, const Setup& setup, const Status& why) {
+  if (self->state.phase == Phase::kStopped) return;
+  self->state.phase = Phase::kStopped;
+  if (!self->state.ever_joined) {
+    setup->on_joined(why.is_ok() ? Status(Code::kCancelled, "the head stopped") : why);
+  }
+  setup->on_stop(why);
+}
+
+// ---- joining ---------------------------------------------------------------------------------
+
+void connect(Self self, const Setup& setup) {
+  NodeShell& state = self->state;
+  if (is_head(setup)) {
+    state.phase = Phase::kGreeting;
+    return;
+  }
+  net::Transport* transport = setup->link->transport();
+  if (setup->token && (!setup->member || state.enrolled)) {
+    state.enrolled = true;
+    state.phase = Phase::kEnrolling;
+    transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl,
+                    net::enrolment_key_pair(*setup->token));
+  } else {
+    state.phase = Phase::kConnecting;
+    transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl);
+  }
+}
+
+void say_enrol(Self self, const Setup& setup) {
+  self->state.enrol_said_us = monotonic_us();
+  const Enrol enrol{setup->link->self(), static_cast<std::uint8_t>(net::Role::kNode), setup->name};
+  const Status sent = setup->link->send(setup->head, MessageType::kEnrol, enrol);
+  if (!sent) self->state.last_trouble = sent;
+}
+
+void say_hello(Self self, const Setup& setup) {
+  self->state.phase = Phase::kGreeting;
+  Hello hello;
+  hello.role = static_cast<std::uint8_t>(is_head(setup) ? net::Role::kHead : net::Role::kNode);
+  hello.name = setup->name;
+  hello.host = setup->advertise.host;
+  hello.port = setup->advertise.port;
+  hello.threads = static_cast<std::uint32_t>(setup->threads);
+  hello.memory_bytes = setup->memory_bytes;
+  hello.isa = setup->device ? std::string(kernels::isa_name(setup->isa)) : "";
+  const Status sent = setup->link->send(setup->head, MessageType::kHello, hello);
+  if (!sent) self->state.last_trouble = sent;
+}
+
+void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
+  if (self->state.phase != Phase::kEnrolling || enrolled.key != setup->link->self()) return;
+  setup->link->set_cluster(enrolled.cluster);
+  const Membership member{enrolled.cluster, enrolled.cluster_name, setup->head,
+                          setup->head_endpoint.host, setup->head_endpoint.port};
+  const Status saved = save_membership(setup->home, member);
+  if (!saved) return stop(self, setup, saved);
+  // The token's key could only enrol; from here on we are ourselves.
+  self->state.phase = Phase::kConnecting;
+  net::Transport* transport = setup->link->transport();
+  transport->disconnect(setup->head);
+  transport->dial(setup->head, setup->head_endpoint, net::Channel::kControl);
+}
+
+// ---- the lease -------------------------------------------------------------------------------
+
+NodeStats stats(const NodeShell& state, const Setup& setup) {
+  NodeStats sum = state.past;
+  std::vector<const model::Stage*> loaded;
+  for (const auto& [epoch, here] : state.stages) {
+    // The weights of a retired one are counted where they go on.
+    if (here.stage && !here.retired) loaded.push_back(here.stage.get());
+    if (!here.retired) sum.kv_bytes += here.counters->kv_bytes;
+    sum.hidden_bytes_out += here.counters->hidden_bytes_out;
+    sum.positions_out += here.counters->positions_out;
+    sum.steps += here.counters->steps;
+    sum.positions += here.counters->positions;
+  }
+  // Beats are many, and as a rule there is one stage, which shares with nobody.
+  sum.weights_bytes +=
+      loaded.size() == 1 ? loaded[0]->weights_bytes() : model::weights_bytes(loaded);
+  sum.bulk_bytes_in = *setup->bulk_bytes_in;
+  sum.resident_bytes_max = resident_bytes_max();
+  const LinkCounters counters = setup->link->counters();
+  sum.stale_frames = counters.stale_frames;
+  const net::Counters& t = counters.transport;
+  sum.frames_in = t.frames_in;
+  sum.frames_out = t.frames_out;
+  sum.bytes_in = t.bytes_in;
+  sum.bytes_out = t.bytes_out;
+  sum.damaged_frames = t.rejected_header + t.rejected_checksum;
+  sum.refused_peers = t.refused_keys;
+  sum.refused_frames = counters.wrong_role_frames + counters.unknown_frames +
+                       counters.undecodable_frames + counters.transport.rejected_header +
+                       counters.transport.rejected_checksum + counters.transport.rejected_sequence +
+                       counters.transport.rejected_cluster;
+  return sum;
+}
+
+}  // namespace
+
+void send_heartbeat(Self self, const Setup& setup) {
+  NodeShell& state = self->state;
+  if (state.phase != Phase::kMember) return;
+  const Heartbeat beat{++state.beats, stats(state, setup)};
+  const Status sent = setup->link->send(setup->head, MessageType::kHeartbeat, beat);
+  if (!sent) state.last_trouble = sent;
+}
+
+namespace {
+
+// ---- frames and events -----------------------------------------------------------------------
+
+void on_allow(const Setup& setup, const AllowPeers& allow) {
+  if (net::Transport* transport = setup->link->transport()) {
+    for (const PeerAddress& peer : allow.peers) {
+      const net::Role role = static_cast<net::Role>(peer.role);
+      // A head is who we joined; nobody becomes one by being named.
+      if (peer.key != setup->link->self() &&
+          (role == net::Role::kNode || role == net::Role::kClient)) {
+        transport->allow(peer.key, role);
+      }
+    }
+  }
+  const Status sent =
+      setup->link->send(setup->head, MessageType::kPeersAllowed, PeersAllowed{allow.epoch});
+  if (!sent) log(LogLevel::kWarning, "cannot acknowledge peers: " + sent.message());
+}
+
+void on_forget(const Setup& setup, const ForgetPeers& forget) {
+  net::Transport* transport = setup->link->transport();
+  for (const net::PublicKey& key : forget.keys) {
+    if (transport == nullptr || key == setup->head || key == setup->link->self()) continue;
+    transport->revoke(key);
+    log(LogLevel::kDebug, "the key " + net::to_z85(key) + " is allowed no more");
+  }
+}
+
+void on_refused(Self self, const Setup& setup, const Refused& refused) {
+  if (refused.rejoin) {
+    log(LogLevel::kWarning, "the head asks this node to join again: " + refused.text);
+    drop_all_stages(self, setup);
+    if (self->state.phase == Phase::kMember) say_hello(self, setup);
+    return;
+  }
+  stop(self, setup, Status(static_cast<Code>(refused.code), refused.text));
+}
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  Link& link = *setup->link;
+  NodeShell& state = self->state;
+  switch (static_cast<MessageType>(frame.header.type)) {
+    case MessageType::kProbe:
+      return on_probe(setup, frame);
+    case MessageType::kProbeAnswer:
+      return on_probe_answer(self, setup, frame);
+    default:
+      break;
+  }
+  if (frame.peer != setup->head) return;  // only our head gives orders
+  switch (static_cast<MessageType>(frame.header.type)) {
+    case MessageType::kEnrolled:
+      if (const auto message = decode_body<Enrolled>(link, frame)) {
+        on_enrolled(self, setup, *message);
+      }
+      break;
+    case MessageType::kWelcome:
+      if (const auto message = decode_body<Welcome>(link, frame)) {
+        state.phase = Phase::kMember;
+        state.name = message->name;
+        if (setup->tasks) self->send(setup->tasks, join_atom::value);
+        if (!state.ever_joined) {
+          state.ever_joined = true;
+          setup->on_joined(state.name);
+        }
+      }
+      break;
+    case MessageType::kRefused:
+      if (const auto message = decode_body<Refused>(link, frame)) on_refused(self, setup, *message);
+      break;
+    case MessageType::kAllowPeers:
+      if (const auto message = decode_body<AllowPeers>(link, frame)) on_allow(setup, *message);
+      break;
+    case MessageType::kForgetPeers:
+      if (const auto message = decode_body<ForgetPeers>(link, frame)) on_forget(setup, *message);
+      break;
+    case MessageType::kLoadStage:
+      if (auto message = decode_body<LoadStage>(link, frame)) {
+        on_load(self, setup, std::move(*message));
+      }
+      break;
+    case MessageType::kPrefetch:
+      if (const auto message = decode_body<Prefetch>(link, frame)) on_prefetch(setup, *message);
+      break;
+    case MessageType::kUnloadStage:
+      if (const auto message = decode_body<UnloadStage>(link, frame)) {
+        on_unload(self, setup, *message);
+      }
+      break;
+    case MessageType::kMeasure:
+      if (auto message = decode_body<Measure>(link, frame)) {
+        on_measure(self, setup, std::move(*message));
+      }
+      break;
+    case MessageType::kStopDaemon:
+      stop(self, setup, Status::ok());
+      break;
+    default:
+      break;
+  }
+}
+
+Status no_head(const std::string& what) {
+  return {Code::kUnavailable, what + "; check the address, and that 'troupe start' runs there"};
+}
+
+// Trying again would end the same: a refused key, another protocol version.
+bool is_final(const Status& why) {
+  return why.code() == Code::kPermissionDenied || why.code() == Code::kFailedPrecondition;
+}
+
+void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
+  NodeShell& state = self->state;
+  const bool head_control = event.peer == setup->head && event.channel == net::Channel::kControl;
+  if (event.channel == net::Channel::kActivations && event.kind != PeerEvent::Kind::kLeft) {
+    const bool open = event.kind == PeerEvent::Kind::kConnected;
+    on_way(self, setup, event.peer, event.why, open);
+    look_after_measuring(self, setup);
+    return;
+  }
+  if (!head_control || is_head(setup) || state.phase == Phase::kStopped) return;
+  if (event.kind == PeerEvent::Kind::kConnected) {
+    if (state.phase == Phase::kEnrolling) {
+      say_enrol(self, setup);
+    } else {
+      drop_all_stages(self, setup);  // they belong to the connection that was lost
+      say_hello(self, setup);
+    }
+  } else if (event.kind == PeerEvent::Kind::kDisconnected) {
+    state.last_trouble = event.why;
+    if (state.ever_joined) {
+      log(LogLevel::kWarning, "lost the head: " + event.why.message() + "; trying again");
+      if (is_final(event.why)) stop(self, setup, event.why);
+    } else if (event.why.code() == Code::kPermissionDenied && setup->token && !state.enrolled) {
+      // The head that we were a node of does not know us any more: the token lets us in.
+      state.enrolled = true;
+      setup->link->transport()->disconnect(setup->head);
+      connect(self, setup);
+    } else if (is_final(event.why)) {
+      stop(self, setup, event.why);
+    } else if (++state.failures >= kQuickFailuresMax) {
+      stop(self, setup, no_head(event.why.message()));
+    }
+  }
+}
+
+void tick(Self self, const Setup& setup) {
+  NodeShell& state = self->state;
+  const std::int64_t now = monotonic_us();
+  *setup->moved_us = now;
+  if (state.phase == Phase::kMember) {
+    send_heartbeat(self, setup);
+    look_after_ways(self, setup);
+    look_after_measuring(self, setup);
+  } else if (!state.ever_joined && state.phase != Phase::kStopped) {
+    // Another newcomer with the same token may have got our answer: say it again.
+    if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
+        now - state.enrol_said_us > kEnrolAgainUs) {
+      say_enrol(self, setup);
+    }
+    if (!state.said_waiting && now - state.started_us > kSayWaitingUs) {
+      state.said_waiting = true;
+      log(LogLevel::kWarning,
+          "no answer yet from the head at " + net::to_string(setup->head_endpoint) + "; trying on");
+    }
+    if (now - state.started_us > kJoinPatienceUs) {
+      stop(self, setup,
+           no_head("no head answered at " + net::to_string(setup->head_endpoint) + " for " +
+                   std::to_string(kJoinPatienceUs / 1'000'000) + " s" +
+                   (state.last_trouble ? "" : " (" + state.last_trouble.message() + ")")));
+    }
+  }
+}
+
+node_actor::behavior_type node_behavior(Self self, Setup setup) {
+  self->state.started_us = monotonic_us();
+  self->set_exit_handler([self, setup](caf::exit_msg& message) {
+    drop_all_stages(self, setup);
+    self->quit(message.reason);
+  });
+  return {
+      [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
+      [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
+      [self, setup](join_atom) {
+        connect(self, setup);
+        if (is_head(setup)) say_hello(self, setup);
+        self->delayed_send(self, std::chrono::microseconds(kHeartbeatUs), tick_atom::value);
+      },
+      [self, setup](tick_atom) {
+        tick(self, setup);
+        const NodeShell& state = self->state;
+        const bool at_rest =
+            state.phase == Phase::kMember && state.stages.empty() && !state.measuring;
+        const std::int64_t pause_us = at_rest ? kRestingHeartbeatUs : kHeartbeatUs;
+        self->delayed_send(self, std::chrono::microseconds(pause_us), tick_atom::value);
+      },
+      [self, setup](stop_atom, const std::string& why) {
+        if (self->state.phase == Phase::kMember && !is_head(setup)) {
+          const Status sent = setup->link->send(setup->head, MessageType::kLeave, Leave{why});
+          if (!sent) log(LogLevel::kInfo, "cannot say goodbye: " + sent.message());
+          self->state.phase = Phase::kStopped;  // a heartbeat after it would be a Hello again
+        }
+        drop_all_stages(self, setup);
+      },
+      [self, setup](const StageResultPtr& result) { on_stage_result(self, setup, *result); },
+      [self, setup](const MeasuredPtr& measured) { on_measured(self, setup, *measured); },
+  };
+}
+
+}  // namespace
+}  // namespace node
+
+node_actor spawn_node(caf::actor_system& system, NodeSetup setup) {
+  return system.spawn(node::node_behavior, std::make_shared<const NodeSetup>(std::move(setup)));
+}
+
+}  // namespace troupe::actors

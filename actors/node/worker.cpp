@@ -1,0 +1,290 @@
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include <troupe/actors/engine/request_traces.h>
+#include <troupe/actors/node/worker.h>
+#include <troupe/model/sampling/sampler.h>
+#include <troupe/runtime/clock.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe::actors {
+
+Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const Step& step) {
+  std::vector<std::shared_ptr<model::KvSequence>> handles;
+  std::size_t rows = 0;
+  for (const StepSegment& segment : step.segments) rows += segment.count;
+  if (rows != step.token_ids.size()) {
+    return Status(Code::kBadData, "a step has " + std::to_string(step.token_ids.size()) +
+                                      " token ids for " + std::to_string(rows) + " rows");
+  }
+  std::size_t row = 0;
+  for (const StepSegment& segment : step.segments) {
+    if (segment.count == 0) {
+      return Status(Code::kBadData, "a step has a segment without rows");
+    }
+    Entry& entry = sequences_[segment.request];
+    if (segment.position == 0) {
+      if (entry.sequence) dropped_.push_back(std::move(entry.sequence));
+      entry = {stage_->new_sequence(), 0, {}};
+    }
+    if (!entry.sequence || entry.next_position != segment.position) {
+      const std::size_t expected = entry.next_position;
+      if (!entry.sequence) sequences_.erase(segment.request);
+      return Status(Code::kFailedPrecondition,
+                    "a step continues request " + std::to_string(segment.request) +
+                        " at position " + std::to_string(segment.position) + ", this stage is at " +
+                        std::to_string(expected));
+    }
+    entry.next_position += segment.count;
+    if (segment.sampling.has_penalties()) {
+      const auto ids = step.token_ids.begin() + static_cast<std::ptrdiff_t>(row);
+      entry.log.insert(entry.log.end(), ids, ids + segment.count);
+    }
+    row += segment.count;
+    handles.push_back(entry.sequence);
+  }
+  return handles;
+}
+
+Result<std::vector<model::TokenId>> WorkerState::log(std::uint64_t request, std::size_t end) const {
+  const auto found = sequences_.find(request);
+  const std::size_t known = found == sequences_.end() ? 0 : found->second.log.size();
+  if (known < end) {
+    return Status(Code::kFailedPrecondition,
+                  "the penalties of request " + std::to_string(request) + " look at " +
+                      std::to_string(end) + " tokens, this stage knows " + std::to_string(known));
+  }
+  const auto begin = found->second.log.begin();
+  return std::vector<model::TokenId>(begin, begin + static_cast<std::ptrdiff_t>(end));
+}
+
+void WorkerState::close(const std::vector<std::uint64_t>& requests) {
+  for (const std::uint64_t request : requests) {
+    const auto found = sequences_.find(request);
+    if (found == sequences_.end()) continue;
+    dropped_.push_back(std::move(found->second.sequence));
+    sequences_.erase(found);
+  }
+}
+
+std::vector<std::shared_ptr<model::KvSequence>> WorkerState::take_dropped() {
+  return std::exchange(dropped_, {});
+}
+
+namespace {
+
+// Everything that running one step needs.
+struct StepJob {
+  FramePtr frame;
+  Step step;
+  std::int64_t came_us = 0, begun_us = 0;
+  std::vector<std::shared_ptr<model::KvSequence>> sequences;
+  std::vector<std::vector<model::TokenId>> logs;  // of each segment that penalties apply to
+  std::vector<std::shared_ptr<model::KvSequence>> dropped;
+};
+
+using Logs = std::vector<std::vector<model::TokenId>>;
+
+// Of each segment what its sampling looks at.
+Result<Logs> logs_of(const WorkerState& state, const Step& step) {
+  Logs logs(step.segments.size());
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    const StepSegment& segment = step.segments[i];
+    if (!segment.sample || !segment.sampling.has_penalties()) continue;
+    TROUPE_ASSIGN_OR_RETURN(logs[i], state.log(segment.request, segment.position + segment.count));
+  }
+  return logs;
+}
+
+std::string place_of(const WorkerSetup& setup, std::uint64_t step) {
+  return "step=" + std::to_string(step) + " epoch=" + std::to_string(setup.epoch) +
+         " layers=" + model::to_string(setup.stage->range());
+}
+
+// The stage is done with a step: what it took, for whoever traces it, and for the log.
+void note_time(const WorkerSetup& setup, const StepJob& job, std::vector<StageTime>* times) {
+  const std::int64_t now = monotonic_us();
+  const auto queue_us = static_cast<std::uint32_t>(job.begun_us - job.came_us);
+  const auto compute_us = static_cast<std::uint32_t>(now - job.begun_us);
+  if (job.step.trace) {
+    times->push_back(
+        {setup.node + " " + model::to_string(setup.stage->range()), queue_us, compute_us});
+  }
+  if (!log_enabled(LogLevel::kDebug)) return;
+  for (const StepSegment& segment : job.step.segments) {
+    log_request(LogLevel::kDebug, segment.request,
+                "computed at " + place_of(setup, job.frame->header.step) + " position=" +
+                    std::to_string(segment.position) + " rows=" + std::to_string(segment.count) +
+                    " queue_us=" + std::to_string(queue_us) +
+                    " compute_us=" + std::to_string(compute_us));
+  }
+}
+
+void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step,
+               const Status& why) {
+  StepFailed failed;
+  for (const StepSegment& segment : step.segments) failed.requests.push_back(segment.request);
+  failed.code = static_cast<std::uint8_t>(why.code());
+  failed.text = why.message();
+  for (const std::uint64_t request : failed.requests) {
+    log_request(LogLevel::kInfo, request,
+                "failed at " + place_of(setup, step_id) + ": " + why.message());
+  }
+  const Status sent =
+      setup.link->send(setup.head, MessageType::kStepFailed, failed, setup.epoch, step_id);
+  if (!sent) log(LogLevel::kWarning, "cannot tell the engine of a failed step: " + sent.message());
+}
+
+// Bytes of a hidden state's value on the wire.
+std::size_t value_bytes(const model::Stage& stage) {
+  return stage.f16_activations() ? sizeof(std::uint16_t) : sizeof(float);
+}
+
+template <class T>
+net::Payload payload_of(std::vector<T> values) {
+  auto keep = std::make_shared<const std::vector<T>>(std::move(values));
+  return {keep, std::as_bytes(std::span(*keep))};
+}
+
+net::Payload payload_of(const model::Stage& stage, std::vector<float> hidden) {
+  if (!stage.f16_activations()) return payload_of(std::move(hidden));
+  std::vector<std::uint16_t> halves(hidden.size());  // exact: the stage has rounded them
+  std::transform(hidden.begin(), hidden.end(), halves.begin(), kernels::f32_to_f16);
+  return payload_of(std::move(halves));
+}
+
+// `bytes`, which may lie at any address, hold as many values as `hidden` has room for.
+void read_hidden(const model::Stage& stage, std::span<const std::byte> bytes,
+                 std::vector<float>* hidden) {
+  if (!stage.f16_activations()) {
+    std::memcpy(hidden->data(), bytes.data(), bytes.size());
+    return;
+  }
+  std::vector<std::uint16_t> halves(hidden->size());
+  std::memcpy(halves.data(), bytes.data(), bytes.size());
+  std::transform(halves.begin(), halves.end(), hidden->begin(), kernels::f16_to_f32);
+}
+
+Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output) {
+  note_time(setup, job, &job.step.times);
+  net::Payload payload = payload_of(*setup.stage, std::move(output.hidden));
+  const std::size_t bytes = payload.data.size();
+  const Status sent = setup.link->send(setup.next, MessageType::kStep, job.step, setup.epoch,
+                                       job.frame->header.step, std::move(payload));
+  if (sent) {
+    setup.counters->hidden_bytes_out += bytes;
+    setup.counters->positions_out +=
+        bytes / (setup.stage->config().channels * value_bytes(*setup.stage));
+  }
+  // Without a connection the step is lost; the node tells the head, who has it computed again.
+  return sent.code() == Code::kUnavailable ? Status::ok() : sent;
+}
+
+Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::StepOutput& output) {
+  StepDone done;
+  std::size_t row = 0;
+  const std::size_t vocabulary = setup.stage->config().vocabulary;
+  for (std::size_t i = 0; i < job.step.segments.size(); ++i) {
+    const StepSegment& segment = job.step.segments[i];
+    if (!segment.sample) continue;
+    const std::span<const float> logits(output.logits.data() + row++ * vocabulary, vocabulary);
+    const std::uint32_t position = segment.position + segment.count;
+    Result<model::TokenId> token = model::sample(logits, segment.sampling, position, job.logs[i]);
+    if (!token) return token.status();
+    SampledToken sampled{segment.request, position, *token, {}};
+    if (segment.sampling.logprobs > 0) {
+      sampled.logprobs = model::log_probabilities(logits, *token, segment.sampling.logprobs);
+    }
+    done.tokens.push_back(std::move(sampled));
+  }
+  done.times = std::move(job.step.times);
+  note_time(setup, job, &done.times);
+  const Status sent = setup.link->send(setup.head, MessageType::kStepDone, done, setup.epoch,
+                                       job.frame->header.step);
+  return sent.code() == Code::kUnavailable ? Status::ok() : sent;  // as in pass_on
+}
+
+Status run_step(const WorkerSetup& setup, StepJob& job) {
+  const model::ModelConfig& config = setup.stage->config();
+  const bool first = setup.stage->range().begin == 0;
+  const bool last = setup.stage->range().end == config.layers;
+  std::vector<model::Segment> segments;
+  std::size_t rows = 0;
+  for (std::size_t i = 0; i < job.step.segments.size(); ++i) {
+    const StepSegment& s = job.step.segments[i];
+    const bool logits = last && s.sample;
+    segments.push_back({job.sequences[i].get(), s.position, s.count,
+                        logits ? model::LogitRows::kLast : model::LogitRows::kNone});
+    rows += s.count;
+  }
+  model::StepOutput output;
+  if (rows > 0) {
+    model::StepInput input;
+    input.segments = segments;
+    const std::span<const std::byte> bytes = job.frame->payload.data;
+    std::vector<float> hidden;
+    if (first) {
+      input.token_ids = job.step.token_ids;
+    } else {
+      const std::size_t expected = rows * config.channels * value_bytes(*setup.stage);
+      if (bytes.size() != expected) {
+        return Status(Code::kBadData, "a step brings " + std::to_string(bytes.size()) +
+                                          " bytes of hidden states, its rows take " +
+                                          std::to_string(expected));
+      }
+      hidden.resize(rows * config.channels);
+      read_hidden(*setup.stage, bytes, &hidden);
+      input.hidden = hidden;
+    }
+    TROUPE_RETURN_IF_ERROR(setup.stage->forward(input, &output));
+    setup.counters->steps += 1;
+    setup.counters->positions += rows;
+  }
+  return last ? sample_and_answer(setup, job, output) : pass_on(setup, job, std::move(output));
+}
+
+std::uint64_t kv_bytes(const std::vector<std::shared_ptr<model::KvSequence>>& sequences) {
+  std::uint64_t bytes = 0;
+  for (const auto& sequence : sequences) bytes += sequence->bytes();
+  return bytes;
+}
+
+// On the device's thread; the frame came at `came_us`.
+void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame,
+               std::int64_t came_us) {
+  const std::int64_t begun_us = monotonic_us();
+  Result<Step> step = decode_body<Step>(*setup.link, *frame);
+  if (!step) return;
+  auto sequences = state.admit(*step);
+  auto logs = sequences ? logs_of(state, *step) : Result<Logs>(sequences.status());
+  state.close(step->closed);
+  if (!logs) return fail_step(setup, frame->header.step, *step, logs.status());
+  StepJob job{frame,
+              std::move(*step),
+              came_us,
+              begun_us,
+              std::move(*sequences),
+              std::move(*logs),
+              state.take_dropped()};
+  const std::uint64_t before = kv_bytes(job.sequences);
+  const Status ran = run_step(setup, job);
+  if (!ran) fail_step(setup, frame->header.step, job.step, ran);
+  setup.counters->kv_bytes += kv_bytes(job.sequences) - before - kv_bytes(job.dropped);
+}
+
+}  // namespace
+
+FrameTaker make_worker(WorkerSetup worker) {
+  const auto setup = std::make_shared<const WorkerSetup>(std::move(worker));
+  const auto state = std::make_shared<WorkerState>(setup->stage);
+  return [setup, state](const FramePtr& frame) {
+    const std::int64_t came_us = monotonic_us();
+    caf::anon_send(setup->device, std::make_shared<const DeviceJob>([=](Device&) {
+                     if (!*setup->over) take_step(*setup, *state, frame, came_us);
+                   }));
+  };
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,217 @@
+#include <algorithm>
+#include <filesystem>
+#include <regex>
+
+#include <catch2/catch.hpp>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <troupe/actors/coordinator/admission.h>
+#include <troupe/runtime/file.h>
+
+using namespace troupe;
+using namespace troupe::actors;
+
+namespace {
+
+struct TemporaryHome {
+  std::filesystem::path path;
+  TemporaryHome() {
+    char name[] = "/tmp/troupe-admission-XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~TemporaryHome() { std::filesystem::remove_all(path); }
+};
+
+net::PublicKey via(const TokenRecord& record) {
+  return net::enrolment_key_pair(record.token).public_key;
+}
+
+}  // namespace
+
+TEST_CASE("admission: a cluster is made once and found again, its file is private") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto first = Admission::load_or_make(home.path, head, 1000);
+  REQUIRE(first);
+  const net::PublicKey node = net::make_key_pair().public_key;
+  REQUIRE(first->enrol(via(first->join_token()), node, net::Role::kNode, 1000).is_ok());
+  struct stat info {};
+  REQUIRE(::stat((home.path / "head.json").c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == 0600);
+  auto again = Admission::load_or_make(home.path, head, 1001);
+  REQUIRE(again);
+  CHECK(again->cluster() == first->cluster());
+  CHECK(again->cluster_name() == first->cluster_name());
+  CHECK(again->join_token().token.seed == first->join_token().token.seed);
+  REQUIRE(again->members().size() == 1);
+  CHECK(again->members()[0].key == node);
+  CHECK(again->members()[0].token == first->join_token().id);
+  // The local clients' token lives as long as the process.
+  CHECK(again->local_token().token.seed != first->local_token().token.seed);
+  // A token that is about to expire is replaced.
+  auto later = Admission::load_or_make(home.path, head, 1000 + 23 * 3600 + 1);
+  REQUIRE(later);
+  CHECK(later->join_token().token.seed != first->join_token().token.seed);
+}
+
+TEST_CASE("admission: tokens expire, count their uses and keep to their roles") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto admission = Admission::load_or_make(home.path, head, 0);
+  REQUIRE(admission);
+  const net::PublicKey join = via(admission->join_token());
+  const net::PublicKey local = via(admission->local_token());
+  const auto fresh = [] { return net::make_key_pair().public_key; };
+  CHECK(admission->enrol(local, fresh(), net::Role::kNode, 1).code() == Code::kPermissionDenied);
+  CHECK(admission->enrol(local, fresh(), net::Role::kClient, 1).is_ok());
+  CHECK(admission->enrol(join, fresh(), net::Role::kHead, 1).code() == Code::kPermissionDenied);
+  CHECK(admission->enrol(fresh(), fresh(), net::Role::kNode, 1).code() == Code::kPermissionDenied);
+  const std::uint32_t uses = admission->join_token().uses_left;
+  const net::PublicKey node = fresh();
+  CHECK(admission->enrol(join, node, net::Role::kNode, 1).is_ok());
+  CHECK(admission->enrol(join, node, net::Role::kNode, 1).is_ok());  // the same again is no use
+  CHECK(admission->join_token().uses_left == uses - 1);
+  CHECK(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
+  CHECK(admission->join_token().uses_left == uses - 1);  // commands leave nodes what they need
+  for (std::uint32_t i = 1; i < uses; ++i) {
+    REQUIRE(admission->enrol(join, fresh(), net::Role::kNode, 1).is_ok());
+  }
+  CHECK_FALSE(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
+  const Status used_up = admission->enrol(join, fresh(), net::Role::kNode, 1);
+  CHECK(used_up.code() == Code::kPermissionDenied);
+  CHECK(used_up.message().find("used up") != std::string::npos);
+  const Status expired = admission->enrol(join, fresh(), net::Role::kNode, 25 * 3600);
+  CHECK(expired.message().find("expired") != std::string::npos);
+}
+
+TEST_CASE("admission: a broken file is named, a membership is remembered") {
+  TemporaryHome home;
+  REQUIRE(write_file_atomically(home.path / "head.json", "{\"cluster\": \"x\"}", 0600).is_ok());
+  const auto broken = Admission::load_or_make(home.path, {}, 0);
+  REQUIRE_FALSE(broken.is_ok());
+  CHECK(broken.message().find("head.json") != std::string::npos);
+  CHECK(broken.message().find("cluster") != std::string::npos);
+  auto none = load_membership(home.path);
+  REQUIRE(none);
+  CHECK_FALSE(none->has_value());
+  Membership member{5, "calm-opera", net::make_key_pair().public_key, "10.0.0.1", 7700};
+  REQUIRE(save_membership(home.path, member).is_ok());
+  auto found = load_membership(home.path);
+  REQUIRE(found);
+  REQUIRE(found->has_value());
+  CHECK((*found)->head == member.head);
+  CHECK((*found)->head_port == 7700);
+  const std::string kept = *read_file(home.path / "member.json", 4096);
+  const std::string wrapped = std::regex_replace(kept, std::regex("7700"), "99999");
+  REQUIRE(write_file_atomically(home.path / "member.json", wrapped, 0600).is_ok());
+  const auto wrong = load_membership(home.path);
+  CHECK(wrong.code() == Code::kBadData);
+  CHECK(wrong.message().find("head_port") != std::string::npos);
+}
+
+TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto admission = Admission::load_or_make(home.path, head, 0);
+  REQUIRE(admission);
+  const auto fresh = [] { return net::make_key_pair().public_key; };
+  const auto made = admission->make_token({true, false, 2, 60}, 10);
+  REQUIRE(made);
+  CHECK(made->id == key_id(via(*made)));
+  CHECK(made->id.size() == 8);
+  CHECK(admission->enrol(made->key, fresh(), net::Role::kClient, 11).code() ==
+        Code::kPermissionDenied);
+  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 11).is_ok());
+  {  // A restart of the head forgets none of it.
+    auto again = Admission::load_or_make(home.path, head, 12);
+    REQUIRE(again);
+    REQUIRE(again->tokens().size() == 2);
+    CHECK(again->tokens()[1].uses_left == 1);
+    CHECK_FALSE(again->tokens()[1].clients);
+  }
+  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 71).message().find("expired") !=
+        std::string::npos);
+  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 70).is_ok());
+  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 70).message().find("used up") !=
+        std::string::npos);
+  CHECK(admission->make_token({false, false, 1, 60}, 10).code() == Code::kInvalidArgument);
+  CHECK(admission->make_token({true, true, 0, 60}, 10).code() == Code::kInvalidArgument);
+  const auto another = admission->make_token({true, true, 5, 0}, 100);
+  REQUIRE(another);
+  CHECK(another->expires_unix_s == 0);
+  const auto revoked = admission->revoke(another->id);
+  REQUIRE(revoked);
+  CHECK(revoked->key == another->key);
+  CHECK_FALSE(revoked->node);
+  CHECK(admission->enrol(another->key, fresh(), net::Role::kNode, 101).code() ==
+        Code::kPermissionDenied);
+  CHECK(admission->revoke(another->id).code() == Code::kNotFound);
+  // The join token too; the next start prints a new one.
+  const TokenRecord join = admission->join_token();
+  REQUIRE(admission->revoke(join.id));
+  CHECK(admission->enrol(join.key, fresh(), net::Role::kNode, 101).code() ==
+        Code::kPermissionDenied);
+  auto later = Admission::load_or_make(home.path, head, 102);
+  REQUIRE(later);
+  CHECK(later->join_token().id != join.id);
+}
+
+TEST_CASE("admission: a revoked node is out for good, also after a restart") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto admission = Admission::load_or_make(home.path, head, 0);
+  REQUIRE(admission);
+  const net::PublicKey join = admission->join_token().key;
+  const net::PublicKey a = net::make_key_pair().public_key, b = net::make_key_pair().public_key;
+  REQUIRE(admission->enrol(join, a, net::Role::kNode, 1).is_ok());
+  REQUIRE(admission->enrol(join, b, net::Role::kNode, 1).is_ok());
+  REQUIRE(admission->rename(a, "box").is_ok());
+  REQUIRE(admission->rename(b, "box").is_ok());
+  const auto both = admission->revoke("box");
+  REQUIRE(both.code() == Code::kInvalidArgument);
+  CHECK(both.message().find(key_id(a)) != std::string::npos);
+  const auto revoked = admission->revoke(key_id(a));
+  REQUIRE(revoked);
+  CHECK(revoked->node);
+  CHECK(revoked->key == a);
+  CHECK(revoked->text.find(admission->join_token().id) != std::string::npos);
+  CHECK(admission->is_revoked(a));
+  CHECK_FALSE(admission->is_revoked(b));
+  for (int restart = 0; restart < 2; ++restart) {
+    CHECK(admission->enrol(join, a, net::Role::kNode, 2).message().find("revoked") !=
+          std::string::npos);
+    const auto allowed = admission->allowed();
+    const auto is_in = [&](const net::PublicKey& key) {
+      return std::any_of(allowed.begin(), allowed.end(),
+                         [&](const auto& entry) { return entry.first == key; });
+    };
+    CHECK_FALSE(is_in(a));
+    CHECK(is_in(b));
+    CHECK(is_in(join));
+    admission = Admission::load_or_make(home.path, head, 3);
+    REQUIRE(admission);
+  }
+  CHECK(admission->revoke("box"));  // the one that is left of this name
+}
+
+TEST_CASE("admission: what an earlier release wrote is read") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key,
+                       node = net::make_key_pair().public_key;
+  const net::Token token{7, head, {}};
+  REQUIRE(write_file_atomically(home.path / "head.json",
+                                "{\"cluster\": 7, \"name\": \"calm-opera\", \"token\": \"" +
+                                    net::to_text(token) +
+                                    "\", \"token_expires\": 90000, \"token_uses_left\": 5, "
+                                    "\"nodes\": [\"" +
+                                    net::to_z85(node) + "\"]}",
+                                0600)
+              .is_ok());
+  auto admission = Admission::load_or_make(home.path, head, 1);
+  INFO(admission.message());
+  REQUIRE(admission);
+  REQUIRE(admission->members().size() == 1);
+  CHECK(admission->members()[0].key == node);
+  CHECK(admission->join_token().uses_left == 5);
+}

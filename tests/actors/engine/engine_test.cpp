@@ -1,0 +1,238 @@
+#include <caf/scheduler/test_coordinator.hpp>
+#include <catch2/catch.hpp>
+
+#include <troupe/actors/engine/engine.h>
+
+#include "letter_tokenizer.h"
+
+using namespace troupe;
+using namespace troupe::actors;
+
+namespace {
+
+// A stage that answers each step with tokens that are a function of the position; `silent` keeps
+// the steps to itself.
+struct FakeStage {
+  std::vector<Step> steps;
+  bool silent = false;
+};
+
+frame_sink::behavior_type fake_stage(frame_sink::pointer, std::shared_ptr<Link> link,
+                                     std::uint64_t epoch, std::shared_ptr<FakeStage> stage) {
+  return {[=](const FramePtr& frame) {
+    const auto step = decode_body<Step>(*link, *frame);
+    REQUIRE(step);
+    stage->steps.push_back(*step);
+    if (stage->silent) return;
+    StepDone done;
+    for (const StepSegment& s : step->segments) {
+      if (!s.sample) continue;
+      const std::uint32_t position = s.position + s.count;
+      done.tokens.push_back({s.request, position, static_cast<model::TokenId>(position % 26)});
+    }
+    REQUIRE(
+        link->send(link->self(), MessageType::kStepDone, done, epoch, frame->header.step).is_ok());
+  }};
+}
+
+struct Seen {
+  std::string text;
+  std::vector<Finished> finished;
+};
+
+token_sink::behavior_type sink(token_sink::pointer, std::shared_ptr<Seen> seen) {
+  return {
+      [=](const TokenPtr& token) { seen->text += token->text; },
+      [=](const FinishedPtr& finished) { seen->finished.push_back(*finished); },
+  };
+}
+
+struct Fixture {
+  Fixture()
+      : config(make_config()),
+        system(config),
+        scheduler(dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler())) {
+    stage = std::make_shared<FakeStage>();
+    link = Link::loopback();
+    worker = system.spawn(fake_stage, link, kEpoch, stage);
+    EngineSetup setup;
+    setup.deployment = kEpoch;
+    setup.placement.epoch = kEpoch;
+    setup.placement.first_stage = link->self();
+    setup.placement.limits.context_max = 100;
+    counters = setup.replay_counters;
+    setup.tokenizer = std::make_shared<LetterTokenizer>();
+    setup.link = link;
+    engine = spawn_engine(system, std::move(setup));
+    link->attach_worker(kEpoch, worker);
+    link->attach_engine(kEpoch, engine);
+  }
+  ~Fixture() {
+    link->close();
+    caf::anon_send_exit(engine, caf::exit_reason::kill);
+    caf::anon_send_exit(worker, caf::exit_reason::kill);
+    engine = nullptr;
+    worker = nullptr;
+    scheduler.run();
+  }
+  static caf::actor_system_config& make_config() {
+    static caf::actor_system_config made;
+    made.set("scheduler.policy", caf::atom("testing"));
+    return made;
+  }
+  void submit(std::uint64_t request, const token_sink& to, std::uint32_t max_tokens) {
+    auto message = std::make_shared<Submit>();
+    message->request = request;
+    message->prompt = "abc";
+    message->raw = true;
+    message->max_tokens = max_tokens;
+    caf::anon_send(engine, submit_atom::value, SubmitPtr(message), to);
+  }
+
+  static constexpr std::uint64_t kEpoch = 5;
+  caf::actor_system_config& config;
+  caf::actor_system system;
+  caf::scheduler::test_coordinator& scheduler;
+  std::shared_ptr<FakeStage> stage;
+  std::shared_ptr<Link> link;
+  std::shared_ptr<ReplayCounters> counters;
+  frame_sink worker;
+  engine_actor engine;
+};
+
+}  // namespace
+
+TEST_CASE("engine actor: tokens reach the sink, then one end") {
+  Fixture f;
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit(1, to, 4);
+  f.scheduler.run();
+  CHECK(seen->text == "defg");
+  REQUIRE(seen->finished.size() == 1);
+  CHECK(seen->finished[0].finish_reason == "length");
+  CHECK(seen->finished[0].prompt_ids == std::vector<model::TokenId>{0, 1, 2});
+  // The last step only lets the sequence go.
+  CHECK(f.stage->steps.back().closed == std::vector<std::uint64_t>{1});
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a sink that goes away frees its request") {
+  Fixture f;
+  f.stage->silent = true;
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit(1, to, 50);
+  f.scheduler.run();
+  REQUIRE(f.stage->steps.size() == 1);
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+  f.scheduler.run();
+  REQUIRE(f.stage->steps.size() == 2);
+  CHECK(f.stage->steps[1].segments.empty());
+  CHECK(f.stage->steps[1].closed == std::vector<std::uint64_t>{1});
+}
+
+TEST_CASE("engine actor: a lost stage ends every request with the reason") {
+  Fixture f;
+  f.stage->silent = true;
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit(1, to, 50);
+  f.submit(2, to, 50);
+  f.scheduler.run();
+  caf::anon_send(f.engine, fail_atom::value,
+                 std::make_shared<const Status>(Code::kUnavailable, "node b is gone"));
+  f.scheduler.run();
+  REQUIRE(seen->finished.size() == 2);
+  for (const Finished& finished : seen->finished) {
+    CHECK(finished.finish_reason == "error");
+    CHECK(finished.error == "node b is gone");
+  }
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a halted engine replays under the new epoch, and the old one is stale") {
+  Fixture f;
+  f.stage->silent = true;
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit(1, to, 3);
+  f.scheduler.run();
+  REQUIRE(f.stage->steps.size() == 1);
+  // The coordinator's way: nothing of the old epoch is delivered, nothing is sent.
+  f.link->detach_engine(Fixture::kEpoch);
+  caf::anon_send(f.engine, halt_atom::value, std::string("b"));
+  f.submit(2, to, 3);  // waits
+  f.scheduler.run();
+  CHECK(f.stage->steps.size() == 1);
+  CHECK(f.counters->replays == 1);
+  CHECK(f.counters->replayed_tokens > 0);
+  const std::uint64_t stale = f.link->counters().stale_frames;
+  StepDone late;
+  late.tokens.push_back({1, 3, 25, {}});
+  REQUIRE(f.link->send(f.link->self(), MessageType::kStepDone, late, Fixture::kEpoch, 1).is_ok());
+  f.scheduler.run();
+  CHECK(f.link->counters().stale_frames == stale + 1);
+  CHECK(seen->text.empty());
+
+  const auto anew = std::make_shared<FakeStage>();
+  const frame_sink worker = f.system.spawn(fake_stage, f.link, Fixture::kEpoch + 1, anew);
+  f.link->attach_worker(Fixture::kEpoch + 1, worker);
+  f.link->attach_engine(Fixture::kEpoch + 1, f.engine);
+  auto placement = std::make_shared<EnginePlacement>();
+  placement->epoch = Fixture::kEpoch + 1;
+  placement->first_stage = f.link->self();
+  placement->limits.context_max = 100;
+  caf::anon_send(f.engine, resume_atom::value, EnginePlacementPtr(placement));
+  f.scheduler.run();
+  CHECK(f.stage->steps.size() == 1);
+  CHECK(anew->steps.front().segments.front().position == 0);
+  CHECK(seen->finished.size() == 2);
+  CHECK(seen->text == "ddeeff");
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+  caf::anon_send_exit(worker, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a prompt that cannot be is refused in words") {
+  Fixture f;
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  auto message = std::make_shared<Submit>();
+  message->request = 1;
+  message->max_tokens = 4;
+  caf::anon_send(f.engine, submit_atom::value, SubmitPtr(message), to);
+  auto chat = std::make_shared<Submit>(*message);
+  chat->request = 2;
+  chat->prompt = "hello";  // a chat, and the model has no template
+  caf::anon_send(f.engine, submit_atom::value, SubmitPtr(chat), to);
+  f.scheduler.run();
+  REQUIRE(seen->finished.size() == 2);
+  CHECK(seen->finished[0].error.find("no prompt") != std::string::npos);
+  CHECK(seen->finished[1].error.find("--raw") != std::string::npos);
+  CHECK(f.stage->steps.empty());
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("a byte that is no text is counted in what was given, not in the filled template") {
+  const auto chat = *model::ChatTemplate::parse(
+      "a long beginning: {% for m in messages %}{{ m.content }}"
+      "{% endfor %}");
+  const LetterTokenizer tokenizer;
+  Submit submit;
+  submit.prompt = "caf\xe9 au lait";
+  for (const bool raw : {true, false}) {
+    submit.raw = raw;
+    const auto ids = prompt_tokens(submit, tokenizer, chat.get());
+    CHECK(ids.code() == Code::kInvalidArgument);
+    CHECK(ids.message() == "the prompt is not UTF-8: its byte 3 is not part of a character");
+  }
+  submit.prompt = "fine";
+  submit.system = "\xff";
+  CHECK(prompt_tokens(submit, tokenizer, chat.get()).message() ==
+        "the system message is not UTF-8: its byte 0 is not part of a character");
+  submit.prompt.clear();
+  submit.system.clear();
+  submit.messages = {{"user", "fine"}, {"assistant", "na\xefve"}};
+  CHECK(prompt_tokens(submit, tokenizer, chat.get()).message() ==
+        "message 2 is not UTF-8: its byte 2 is not part of a character");
+}

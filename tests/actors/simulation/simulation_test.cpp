@@ -1,0 +1,138 @@
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/runtime/log.h>
+
+#include "schedule.h"
+
+// The whole protocol under seeded faults, on virtual time: see simulation/world.h for what is real.
+//   TROUPE_SIM_SEED=N        runs one seed alone and tells what happened in it
+//   TROUPE_SIM_SCHEDULES=N   how many seeds each part runs
+
+using namespace troupe;
+using namespace troupe::actors::simulation;
+
+namespace {
+
+constexpr std::uint64_t kSchedules = 5'000;  // of each part
+
+std::optional<std::uint64_t> number_from(const char* variable) {
+  const char* text = std::getenv(variable);
+  if (text == nullptr || *text == '\0') return std::nullopt;
+  return std::strtoull(text, nullptr, 10);
+}
+
+// In memory where that can be had: the schedules write small files.
+struct Folder {
+  Folder() {
+    std::error_code none;
+    const bool shm = std::filesystem::is_directory("/dev/shm", none);
+    std::string name =
+        (shm ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path()) /
+        "troupe-simulation-XXXXXX";
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::filesystem::path path;
+};
+
+void tell_everything() {
+  set_log_sink([](LogLevel, std::string_view line) { std::cerr << "    | " << line << "\n"; },
+               LogLevel::kInfo);
+}
+
+void print(const Happened& h) {
+  std::cout << "requests " << h.requests << " complete " << h.complete << " errors " << h.errors
+            << " orphans " << h.orphans << " tokens " << h.tokens << "\nkills " << h.kills
+            << " restarts " << h.restarts << " head kills " << h.head_kills << " client kills "
+            << h.client_kills << " freezes " << h.freezes << " cuts " << h.cuts << " one-way cuts "
+            << h.one_way_cuts << " breaks " << h.breaks << " leaves " << h.leaves << " joins "
+            << h.joins << " revocations " << h.revocations << "\nreplacements " << h.replacements
+            << " replays " << h.replays << " quarantined " << h.quarantined << " credits met "
+            << h.credits_met << " forged " << h.forged << " stale frames " << h.stale_frames
+            << " weights fetched " << h.fetched << "\nframes " << h.network.frames << " lost "
+            << h.network.lost << " held " << h.network.held << " duplicated "
+            << h.network.duplicated << " replayed " << h.network.replayed << " reordered "
+            << h.network.reordered << " damaged " << h.network.damaged << " broken "
+            << h.network.broken << " timed out " << h.network.timed_out << " refused "
+            << h.network.refused << "\nrejected: checksum " << h.rejected_checksum << " sequence "
+            << h.rejected_sequence << " revoked " << h.rejected_revoked << "\n";
+}
+
+// Every `step`-th seed from `first`.
+void run_part(std::uint64_t first, std::uint64_t step) {
+  Folder folder;
+  Common common(folder.path);
+  Happened happened;
+  if (const auto seed = number_from("TROUPE_SIM_SEED")) {
+    if (*seed % step != first % step) return;
+    tell_everything();
+    Schedule schedule(common, *seed, happened);
+    const std::string wrong = schedule.run();
+    set_log_sink({});
+    std::cerr << schedule.story();
+    print(happened);
+    INFO("seed " << *seed);
+    CHECK(wrong == "");
+    return;
+  }
+  const std::uint64_t schedules = number_from("TROUPE_SIM_SCHEDULES").value_or(kSchedules);
+  for (std::uint64_t i = 0; i < schedules; ++i) {
+    const std::uint64_t seed = first + i * step;
+    Schedule schedule(common, seed, happened);
+    const std::string wrong = schedule.run();
+    INFO("seed " << seed << ": run it alone with TROUPE_SIM_SEED=" << seed << "\n"
+                 << schedule.story());
+    REQUIRE(wrong == "");
+  }
+  print(happened);
+  if (schedules < 1'000) return;
+  // That the faults happened, and were met.
+  for (const std::uint64_t count : {happened.kills,
+                                    happened.restarts,
+                                    happened.head_kills,
+                                    happened.client_kills,
+                                    happened.freezes,
+                                    happened.cuts,
+                                    happened.one_way_cuts,
+                                    happened.breaks,
+                                    happened.leaves,
+                                    happened.joins,
+                                    happened.revocations,
+                                    happened.replacements,
+                                    happened.replays,
+                                    happened.forged,
+                                    happened.stale_frames,
+                                    happened.credits_met,
+                                    happened.fetched,
+                                    happened.network.lost,
+                                    happened.network.held,
+                                    happened.network.duplicated,
+                                    happened.network.replayed,
+                                    happened.network.reordered,
+                                    happened.network.damaged,
+                                    happened.network.broken,
+                                    happened.network.timed_out,
+                                    happened.rejected_checksum,
+                                    happened.rejected_sequence}) {
+    CHECK(count > 0);
+  }
+  CHECK(happened.complete > happened.requests / 2);
+}
+
+}  // namespace
+
+TEST_CASE("simulation: 10000 seeded schedules of faults (odd seeds)", "[simulation]") {
+  run_part(1, 2);
+}
+
+TEST_CASE("simulation: 10000 seeded schedules of faults (even seeds)", "[simulation]") {
+  run_part(2, 2);
+}
