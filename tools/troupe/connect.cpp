@@ -2,7 +2,7 @@
 #include <utility>
 
 #include <troupe/tools/troupe/connect.h>
-#include <troupe/tools/troupe/output.h>
+#include <troupe/tools/troupe/terminal/output.h>
 
 namespace troupe::tools {
 

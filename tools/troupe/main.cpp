@@ -13,8 +13,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <troupe/tools/troupe/logging.h>
-#include <troupe/tools/troupe/output.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/verbs.h>
 
 namespace troupe::tools {

@@ -7,7 +7,7 @@
 
 #include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>
-#include <troupe/tools/troupe/fetch.h>
+#include <troupe/tools/troupe/fetch/fetch.h>
 
 // MODEL as people write it: a catalogue name (pulled when it is not in the store), a path, or
 // sha256:HEX. Main thread only; progress goes to stderr.

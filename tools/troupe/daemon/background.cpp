@@ -1,0 +1,130 @@
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <troupe/tools/troupe/daemon/background.h>
+#include <troupe/tools/troupe/terminal/output.h>
+
+namespace troupe::tools {
+namespace {
+
+// A log that grew beyond this makes room for a new one at the next start; one older log is kept.
+constexpr std::uintmax_t kLogBytesMax = 16u << 20;
+
+Result<int> open_log(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  if (!error && size > kLogBytesMax) std::filesystem::rename(path, path + ".1", error);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (fd >= 0) return fd;
+  return Status(Code::kPermissionDenied, "cannot open the daemon's log " + path + ": " +
+                                             std::strerror(errno) +
+                                             "; mend its owner, or choose another --home");
+}
+
+std::string how_it_ended(pid_t child) {
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child) return "for a reason that is not known";
+  if (WIFSIGNALED(status)) return "by signal " + std::to_string(WTERMSIG(status));
+  return "with exit status " + std::to_string(WEXITSTATUS(status));
+}
+
+// What the child writes until it closes the pipe.
+std::string read_all(int fd) {
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return text;
+    text.append(buffer, static_cast<std::size_t>(n));
+  }
+}
+
+// Says what the child reported; the exit status.
+int relay(int fd, pid_t child, const std::string& home) {
+  const nlohmann::json said = nlohmann::json::parse(read_all(fd), nullptr, false);
+  if (!said.is_object()) {
+    say("the daemon ended " + how_it_ended(child) + " before it was ready; " + log_file(home) +
+        " says more");
+    return kExitFailure;
+  }
+  const std::string out = said.value("out", ""), err = said.value("err", "");
+  std::fwrite(out.data(), 1, out.size(), stdout);
+  std::fflush(stdout);
+  std::fwrite(err.data(), 1, err.size(), stderr);
+  return said.value("status", kExitFailure);
+}
+
+}  // namespace
+
+std::string log_file(const std::string& home) { return home + "/log"; }
+
+Result<Background> Background::detach(const std::string& home) {
+  TROUPE_ASSIGN_OR_RETURN(const int log, open_log(log_file(home)));
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    return Status(Code::kUnavailable, std::string("cannot make a pipe: ") + std::strerror(errno));
+  }
+  std::fflush(stdout);
+  std::fflush(stderr);
+  const pid_t child = ::fork();
+  if (child < 0) {
+    return Status(Code::kUnavailable, std::string("cannot fork: ") + std::strerror(errno));
+  }
+  Background background;
+  if (child > 0) {
+    ::close(ends[1]);
+    ::close(log);
+    background.parent_status_ = relay(ends[0], child, home);
+    ::close(ends[0]);
+    return background;
+  }
+  ::close(ends[0]);
+  background.pipe_ = ends[1];
+  ::setsid();
+  // The folder that it was started in may be unmounted one day.
+  if (::chdir(home.c_str()) != 0) {
+    return Status(Code::kPermissionDenied, "cannot enter " + home + ": " + std::strerror(errno));
+  }
+  const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
+  ::dup2(log, STDOUT_FILENO);
+  ::dup2(log, STDERR_FILENO);
+  if (nothing > STDERR_FILENO) ::close(nothing);
+  ::close(log);
+  return background;
+}
+
+Background::Background(Background&& other) noexcept
+    : parent_status_(other.parent_status_), pipe_(other.pipe_) {
+  other.pipe_ = -1;
+}
+
+Background::~Background() {
+  if (pipe_ >= 0) ::close(pipe_);
+}
+
+bool Background::report(const std::string& out, const std::string& err, int status) {
+  if (pipe_ < 0) return true;
+  const std::string text = nlohmann::json{{"out", out}, {"err", err}, {"status", status}}.dump(
+      -1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t n = ::write(pipe_, text.data() + written, text.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    written += static_cast<std::size_t>(n);
+  }
+  ::close(pipe_);
+  pipe_ = -1;
+  return written == text.size();
+}
+
+}  // namespace troupe::tools

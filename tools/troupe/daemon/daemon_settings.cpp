@@ -1,0 +1,107 @@
+#include <algorithm>
+#include <cstdlib>
+
+#include <troupe/runtime/machine/thread_pool.h>
+#include <troupe/tools/troupe/daemon/daemon_settings.h>
+#include <troupe/tools/troupe/daemon/own_address.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/units.h>
+#include <troupe/tools/troupe/verbs/machine.h>
+
+namespace troupe::tools {
+namespace {
+
+Status usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
+
+// Wrong in a file is bad data, on the command line bad usage.
+Status wrong_value(const Settings& settings, const std::string& key, const std::string& why) {
+  const SettingValue& value = settings.value(key);
+  return {value.origin == Origin::kFile ? Code::kBadData : Code::kInvalidArgument,
+          value.from + (value.origin == Origin::kFile ? ": " + key : "") + " " + why};
+}
+
+Status check_words(const Settings& settings) {
+  if (settings.is_on("head") && settings.given("join")) {
+    return usage("--head makes a new cluster and --join enters one: give only one of them");
+  }
+  if (settings.is_on("no-work") && settings.given("join")) {
+    return usage("--no-work is for a head; a node that does no work has nothing to do");
+  }
+  if (settings.text("device") != "cpu") {
+    return wrong_value(
+        settings, "device",
+        "takes cpu, which is all that there is here, not '" + settings.text("device") + "'");
+  }
+  if (!is_log_level(settings.text("log"))) {
+    return wrong_value(
+        settings, "log",
+        "takes debug, info, warning, error or off, not '" + settings.text("log") + "'");
+  }
+  return Status::ok();
+}
+
+Result<net::Endpoint> endpoint(const Settings& settings, const std::string& key) {
+  const auto parsed = net::parse_endpoint(settings.text(key));
+  if (!parsed) return wrong_value(settings, key, "takes HOST:PORT: " + parsed.message());
+  return *parsed;
+}
+
+// Where the node's head is: after the token of --join, or as this home remembers it.
+Result<std::string> head_address(Settings& settings) {
+  const std::string& join = settings.text("join");
+  if (!join.empty()) {
+    const std::size_t at = join.rfind('@');
+    if (at == std::string::npos) {
+      return wrong_value(settings, "join",
+                         "takes TOKEN@HOST:PORT, as the head printed it, not '" + join + "'");
+    }
+    return join.substr(at + 1);
+  }
+  if (settings.is_on("head")) return std::string();
+  TROUPE_ASSIGN_OR_RETURN(const std::string remembered, joined_head(settings.text("home")));
+  if (!remembered.empty()) settings.show_as("join", "@" + remembered, "this home is its node");
+  return remembered;
+}
+
+}  // namespace
+
+Result<DaemonOptions> daemon_options(Settings& settings) {
+  TROUPE_RETURN_IF_ERROR(check_words(settings));
+  DaemonOptions daemon;
+  daemon.home = settings.text("home");
+  daemon.name = settings.text("name");
+  daemon.join = settings.text("join");
+  daemon.work = !settings.is_on("no-work");
+  TROUPE_ASSIGN_OR_RETURN(const std::string head, head_address(settings));
+  daemon.head = head.empty();
+  // What was remembered is not said again as an option.
+  if (settings.value("join").origin == Origin::kFallback) daemon.join.clear();
+  daemon.threads = std::atoi(settings.text("threads").c_str());
+  const Memory memory = tools::memory();
+  daemon.memory_bytes =
+      std::min(memory.total_bytes, cgroup_limits().memory_bytes.value_or(UINT64_MAX));
+  if (settings.given("memory")) {
+    TROUPE_ASSIGN_OR_RETURN(daemon.memory_bytes, parse_bytes(settings.text("memory")));
+  }
+  TROUPE_ASSIGN_OR_RETURN(daemon.keep_alive_s, parse_duration(settings.text("keep-alive"), true));
+  if (settings.given("listen")) {
+    TROUPE_ASSIGN_OR_RETURN(daemon.listen, endpoint(settings, "listen"));
+  } else if (!head.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(const net::Endpoint peer, net::parse_endpoint(head));
+    if (auto own = own_address_towards(peer)) daemon.listen.host = *own;
+  }
+  if (settings.given("advertise")) {
+    TROUPE_ASSIGN_OR_RETURN(daemon.advertise, endpoint(settings, "advertise"));
+  }
+  const auto computed = [&](const char* key, const std::string& text) {
+    if (!settings.given(key)) settings.show_as(key, text, "default");
+  };
+  computed("head", daemon.head ? "true" : "false");
+  computed("listen", net::to_string(daemon.listen));
+  computed("advertise", net::to_string(daemon.advertise.value_or(daemon.listen)));
+  computed("threads", std::to_string(usable_cpus()));
+  computed("memory", format_binary_bytes(daemon.memory_bytes));
+  return daemon;
+}
+
+}  // namespace troupe::tools

@@ -1,0 +1,134 @@
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <troupe/actors/troupe.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/log.h>
+#include <troupe/tools/troupe/daemon/own_address.h>
+#include <troupe/tools/troupe/daemon/slurm.h>
+
+namespace troupe::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kPatience = 120s;
+constexpr std::uint16_t kFirstPort = 7700;
+constexpr int kPortsATask = 10;  // tasks on one machine lie so far apart
+constexpr std::size_t kFileBytesMax = 4096;
+
+std::string variable(const char* name) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? text : "";
+}
+
+// A number of the environment; `otherwise` when it is absent or none.
+int number(const char* name, int otherwise) {
+  const std::string text = variable(name);
+  int value = otherwise;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() && value >= 0 ? value : otherwise;
+}
+
+Status usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
+
+// "JOB.STEP TOKEN@HOST:PORT": the second word, when the first is ours.
+std::optional<std::string> join_in(const std::string& content, const std::string& id) {
+  const std::size_t space = content.find(' ');
+  if (space == std::string::npos || content.substr(0, space) != id) return std::nullopt;
+  std::string join = content.substr(space + 1);
+  while (!join.empty() && join.back() == '\n') join.pop_back();
+  return join;
+}
+
+// What lets others into the cluster must be readable for us alone.
+Status check_private(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return Status::ok();  // gone again
+  if (info.st_uid == ::getuid() && (info.st_mode & 077) == 0) return Status::ok();
+  return Status(Code::kPermissionDenied, "the token file " + path +
+                                             " is not this user's alone; remove it, or choose "
+                                             "another --token-file in a folder of yours");
+}
+
+}  // namespace
+
+Result<std::optional<SlurmTask>> slurm_task(Settings& settings) {
+  if (!settings.is_on("slurm")) {
+    if (settings.given("token-file")) return usage("--token-file is for --slurm");
+    return std::optional<SlurmTask>();
+  }
+  SlurmTask task;
+  task.number = number("SLURM_PROCID", -1);
+  if (task.number < 0) {
+    return usage(
+        "--slurm needs SLURM_PROCID: start it with 'srun troupe start --slurm "
+        "--token-file FILE'");
+  }
+  if (!settings.given("token-file")) {
+    return usage("--slurm needs --token-file FILE, a path that every task can read");
+  }
+  if (settings.given("join") || settings.is_on("head")) {
+    return usage("--slurm decides which task is the head: leave out --head and --join");
+  }
+  task.id =
+      std::to_string(number("SLURM_JOB_ID", 0)) + "." + std::to_string(number("SLURM_STEP_ID", 0));
+  task.token_file = std::filesystem::absolute(settings.text("token-file")).string();
+  const std::string from = "Slurm task " + std::to_string(task.number);
+  settings.set("home",
+               settings.text("home") + "/slurm/" + task.id + "." + std::to_string(task.number),
+               from);
+  net::Endpoint listen{"0.0.0.0", kFirstPort};
+  if (settings.given("listen")) {
+    TROUPE_ASSIGN_OR_RETURN(listen, net::parse_endpoint(settings.text("listen")));
+  }
+  listen.port = static_cast<std::uint16_t>(
+      std::min(65535, listen.port + kPortsATask * number("SLURM_LOCALID", 0)));
+  if (listen.host == "0.0.0.0") listen.host = own_address(variable("SLURM_LAUNCH_NODE_IPADDR"));
+  settings.set("listen", net::to_string(listen), from);
+  const std::string machine = variable("SLURMD_NODENAME");
+  if (!settings.given("name") && !machine.empty()) settings.set("name", machine, from);
+  if (task.number == 0) settings.set("head", "true", from);
+  return std::optional<SlurmTask>(std::move(task));
+}
+
+Status await_token(const SlurmTask& task, Settings& settings) {
+  if (task.number == 0) return Status::ok();
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  std::string trouble = "it is not there";
+  while (std::chrono::steady_clock::now() < until) {
+    const auto content = read_file(task.token_file, kFileBytesMax);
+    if (content) {
+      TROUPE_RETURN_IF_ERROR(check_private(task.token_file));
+      if (const auto join = join_in(*content, task.id)) {
+        settings.set("join", *join, task.token_file);
+        return Status::ok();
+      }
+      trouble = "it is of another job";
+    }
+    std::this_thread::sleep_for(100ms);
+  }
+  return Status(Code::kDeadlineExceeded, "the head, task 0, has not written the token file " +
+                                             task.token_file + " within 120 s (" + trouble +
+                                             "); look at its output, and whether the file's "
+                                             "folder is shared between the machines");
+}
+
+Status write_token(const SlurmTask& task, const std::string& join_address) {
+  return write_file_atomically(task.token_file, task.id + " " + join_address + "\n", 0600);
+}
+
+void remove_token(const SlurmTask& task) {
+  const auto content = read_file(task.token_file, kFileBytesMax);
+  std::error_code error;
+  if (content && join_in(*content, task.id)) std::filesystem::remove(task.token_file, error);
+}
+
+}  // namespace troupe::tools

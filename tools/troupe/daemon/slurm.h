@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <troupe/tools/troupe/daemon/settings.h>
+
+// `srun troupe start --slurm --token-file FILE`: the same command line in every task of a Slurm
+// step. Task 0 is the head and writes the file, which lies where all tasks can read it; the others
+// wait for it and join.
+
+namespace troupe::tools {
+
+struct SlurmTask {
+  std::string id;  // "JOB.STEP": a file of another job is not taken for this one's
+  int number = 0;  // 0 is the head
+  std::string token_file;
+};
+
+// Reads SLURM_PROCID and its kin, and gives home, name, listen and head the values that fit this
+// task. Absent without --slurm.
+//   Errors: kInvalidArgument (not started by srun, no --token-file, --join or --head given too).
+Result<std::optional<SlurmTask>> slurm_task(Settings& settings);
+
+// Waits until the head of this step has written the file, and sets join.
+//   Errors: kDeadlineExceeded (two minutes), kPermissionDenied (others could read the file).
+Status await_token(const SlurmTask& task, Settings& settings);
+// Written whole, for its owner only.
+Status write_token(const SlurmTask& task, const std::string& join_address);
+// Removes the file if it is still this step's.
+void remove_token(const SlurmTask& task);
+
+}  // namespace troupe::tools

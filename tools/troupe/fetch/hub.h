@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <troupe/tools/troupe/fetch/fetch.h>
+
+// Models on a Hugging Face hub, as people name them: hf://USER/REPO and then, after a colon, a
+// QUANT, a FILE or "safetensors". HF_ENDPOINT names another hub, HF_TOKEN is its bearer token.
+
+namespace troupe::tools {
+
+struct HubModel {
+  std::string name;               // the file's without the extension, or the repository's
+  std::vector<RemoteFile> files;  // names are those inside the model's folder
+  bool folder = false;            // config.json and safetensors, not GGUF
+};
+
+// Asks the hub which files the repository has, and chooses those that are meant.
+//   hf://USER/REPO:FILE          the GGUF file of this path; of one in parts, all parts
+//   hf://USER/REPO:QUANT         the one whose name holds QUANT, in any case
+//   hf://USER/REPO:safetensors   the folder's model: config.json, safetensors, tokenizer
+//   hf://USER/REPO               the only GGUF file there is; without any, the folder's model
+//   Errors: kInvalidArgument (none of these; several files fit: names them; a hub over http:// that
+//   is not this machine), kNotFound (no such repository or file: says which there are),
+//   kPermissionDenied (needs HF_TOKEN), kUnavailable, kBadData (not what a hub answers, or a model
+//   with parts missing).
+Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limits);
+
+// HF_TOKEN where `url` is an address of the hub, "" elsewhere.
+std::string token_for(const std::string& url);
+
+}  // namespace troupe::tools

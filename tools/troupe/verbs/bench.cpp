@@ -1,0 +1,200 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/local_model.h>
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/verbs/bench_cluster.h>
+#include <troupe/tools/troupe/verbs/machine.h>
+
+namespace troupe::tools {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model, cluster, layers;
+  int threads = 0;
+  std::optional<kernels::KvType> kv_type;
+  bool f16_activations = false, replicas = false;
+  std::size_t prompt = 512, decode = 64, repeats = 3;
+  std::string batch;
+};
+
+// "1,4,16" -> numbers of sequences.
+Result<std::vector<std::size_t>> parse_batches(const std::string& text) {
+  constexpr std::uint64_t kSequencesMax = 1024;
+  std::vector<std::size_t> batches;
+  for (std::size_t at = 0; !text.empty() && at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    const std::string one = text.substr(at, comma - at);
+    const std::optional<std::uint64_t> count = read_whole_number(one);
+    if (!count || *count < 1 || *count > kSequencesMax) {
+      return Status(Code::kInvalidArgument, "--batch is '" + text + "', in which '" + one +
+                                                "' is not a whole number from 1 to " +
+                                                std::to_string(kSequencesMax) +
+                                                "; write for example 1,4,16");
+    }
+    batches.push_back(*count);
+    at = comma + 1;
+  }
+  return batches;
+}
+
+// What either measurement ends with.
+struct Figures {
+  model::BenchResult one;
+  std::vector<model::BatchRate> batches;
+  std::string isa, where;  // "2 threads", or "layers 0-14 on head, ..."
+  std::uint64_t resident_bytes = 0;
+  std::vector<StageReport> stages;  // of a cluster
+};
+
+Result<Figures> measure_process(const Options& options) {
+  if (!options.layers.empty())
+    return Status(Code::kInvalidArgument, "--layers are of a cluster; name it with --cluster");
+  if (options.replicas)
+    return Status(Code::kInvalidArgument, "--replicas are of a cluster; name it with --cluster");
+  TROUPE_ASSIGN_OR_RETURN(const auto sizes, parse_batches(options.batch));
+  TROUPE_ASSIGN_OR_RETURN(
+      const LocalModel loaded,
+      load_local_model(options.common.home, options.model,
+                       {options.threads, options.kv_type, options.f16_activations}));
+  Figures figures;
+  TROUPE_ASSIGN_OR_RETURN(figures.one, model::run_bench(*loaded.stage, options.prompt,
+                                                        options.decode, options.repeats));
+  TROUPE_ASSIGN_OR_RETURN(figures.batches, model::run_batch_bench(*loaded.stage, sizes,
+                                                                  options.decode, options.repeats));
+  figures.isa = kernels::isa_name(loaded.device->kernels().isa);
+  figures.where = std::to_string(loaded.device->threads()) + " threads";
+  figures.resident_bytes = peak_resident_bytes();
+  return figures;
+}
+
+Result<Figures> measure_cluster(const Options& options) {
+  if (options.threads != 0)
+    return Status(Code::kInvalidArgument,
+                  "--threads are of this process; a cluster's daemons have theirs (troupe start "
+                  "--threads)");
+  const std::string& home = options.common.home;
+  ClusterBenchOptions ask;
+  TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
+  TROUPE_ASSIGN_OR_RETURN(ask.model, prepare_model(*store, home, options.model, true));
+  // What the cluster alone has shall have these ids, too.
+  ask.vocabulary = 256;
+  if (const auto path = store->resolve(ask.model)) {
+    TROUPE_ASSIGN_OR_RETURN(const auto source, model::open_model(path->string()));
+    TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+    ask.vocabulary = config.vocabulary;
+  }
+  if (!options.layers.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(ask.layers, model::parse_layer_ranges(options.layers));
+  }
+  ask.kv_type = options.kv_type;
+  ask.f16_activations = options.f16_activations;
+  ask.replicas = options.replicas;
+  ask.prompt = options.prompt;
+  ask.decode = options.decode;
+  ask.repeats = options.repeats;
+  TROUPE_ASSIGN_OR_RETURN(ask.batches, parse_batches(options.batch));
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(home, options.cluster));
+  TROUPE_ASSIGN_OR_RETURN(const ClusterBench measured, bench_cluster(cluster, ask));
+  Figures figures{measured.one, measured.batches,        measured.isa,
+                  "",           measured.resident_bytes, measured.stages};
+  for (const StageReport& stage : figures.stages)
+    figures.where +=
+        (figures.where.empty() ? "layers " : ", ") + stage.layers + " on " + stage.node;
+  return figures;
+}
+
+nlohmann::json to_json(const Figures& figures) {
+  auto batch = nlohmann::json::array();
+  for (const model::BatchRate& one : figures.batches)
+    batch.push_back({{"n", one.sequences}, {"decode_tok_s", one.decode_tok_s}});
+  nlohmann::json object = {{"prompt_tok_s_median", figures.one.prompt_tok_s_median},
+                           {"prompt_tok_s_best", figures.one.prompt_tok_s_best},
+                           {"decode_tok_s_median", figures.one.decode_tok_s_median},
+                           {"decode_tok_s_best", figures.one.decode_tok_s_best},
+                           {"batch", batch},
+                           {"isa", figures.isa},
+                           {"rss_bytes", figures.resident_bytes}};
+  for (const StageReport& stage : figures.stages)
+    object["nodes"].push_back({{"name", stage.node}, {"layers", stage.layers}});
+  return object;
+}
+
+int run_bench_verb(const Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  const bool here = options.cluster.empty() || options.cluster == "none";
+  const Result<Figures> measured = here ? measure_process(options) : measure_cluster(options);
+  if (!measured) return fail(measured.status(), options.common.json);
+  if (options.common.json) {
+    print_json(to_json(*measured));
+    return kExitOk;
+  }
+  std::printf("prompt of %zu tokens  %9.1f tokens/s median  %9.1f best\n", options.prompt,
+              measured->one.prompt_tok_s_median, measured->one.prompt_tok_s_best);
+  std::printf("decode of %zu tokens  %9.1f tokens/s median  %9.1f best\n", options.decode,
+              measured->one.decode_tok_s_median, measured->one.decode_tok_s_best);
+  for (const model::BatchRate& one : measured->batches)
+    std::printf("%3zu sequences      %9.1f tokens/s in all\n", one.sequences, one.decode_tok_s);
+  std::printf("%s, %s, at most %s resident\n", measured->where.c_str(), measured->isa.c_str(),
+              format_bytes(measured->resident_bytes).c_str());
+  return kExitOk;
+}
+
+}  // namespace
+
+Action add_bench(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  add_model_argument(app, options->model);
+  app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
+      ->check(whole_number(1, 1024));
+  app.add_option("--prompt", options->prompt, "Tokens of the prompt")
+      ->check(whole_number(1, 1 << 24))
+      ->capture_default_str();
+  app.add_option("--decode", options->decode, "Tokens made after it")
+      ->check(whole_number(1, 1 << 24))
+      ->capture_default_str();
+  app.add_option("--repeats", options->repeats, "Measurements, after a warm-up")
+      ->check(whole_number(1, 1000))
+      ->capture_default_str();
+  app.add_option("--batch", options->batch, "Also decode so many sequences at once, e.g. 1,4,16")
+      ->type_name("N,...");
+  add_kv_option(app, options->kv_type);
+  add_activations_option(app, options->f16_activations);
+  app.add_flag("--replicas", options->replicas,
+               "Of a cluster: let replicas of the model take part in --batch (they are made when a "
+               "model is busy and fits on nodes that have nothing of it)");
+  app.add_option("--cluster", options->cluster,
+                 "Measure this cluster, [TOKEN@]HOST:PORT of its head, not this process")
+      ->type_name("ADDRESS");
+  app.add_option("--layers", options->layers,
+                 "Which node of the cluster gets which layers, e.g. 0-14,15-29");
+  add_common_options(app, options->common);
+  app.footer(
+      "Measures this process, whatever daemon runs, unless --cluster names one: then its nodes, "
+      "and\n"
+      "the way between them, as a client sees the tokens come. TROUPE_ISA=scalar|avx2|avx512 "
+      "forces\n"
+      "the kernels of this process. With --json: "
+      "{\"prompt_tok_s_median\",\"prompt_tok_s_best\",\"decode_tok_s_median\",\n"
+      "\"decode_tok_s_best\",\"batch\":[{\"n\",\"decode_tok_s\"}],\"isa\",\"rss_bytes\"}; a "
+      "batch's figure is\n"
+      "the total of its sequences, rss_bytes the most memory that was resident (of a cluster's\n"
+      "stages together, which are \"nodes\":[{\"name\",\"layers\"}]).\n"
+      "\n"
+      "Examples:\n"
+      "  troupe bench smollm2-135m\n"
+      "  troupe bench smollm2-135m --threads 2 --batch 1,4,16 --repeats 3 --json\n"
+      "  troupe bench smollm2-135m --batch 8 --cluster 127.0.0.1:7700");
+  return [options] { return run_bench_verb(*options); };
+}
+
+}  // namespace troupe::tools

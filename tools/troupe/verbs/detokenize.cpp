@@ -1,0 +1,76 @@
+#include <cstdio>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/ids.h>
+#include <troupe/tools/troupe/terminal/input.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/verbs.h>
+
+namespace troupe::tools {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model, ids;
+  bool no_special = false;
+};
+
+Result<std::string> text_of(const Options& options) {
+  std::string list = options.ids;
+  if (list == "-") {
+    TROUPE_ASSIGN_OR_RETURN(list, read_stdin());
+    while (list.ends_with('\n') || list.ends_with('\r')) list.pop_back();
+  }
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<model::TokenId> ids, parse_ids(list, "--ids"));
+  TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
+  TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
+                          model_file(*store, options.common.home, options.model));
+  TROUPE_ASSIGN_OR_RETURN(const std::unique_ptr<model::WholeModel> source,
+                          model::open_model(path.string()));
+  if (!model::has_tokenizer(source->header())) return model::no_tokenizer();
+  TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
+                          model::Tokenizer::from_gguf(source->header()));
+  model::Detokenizer stream(*tokenizer, /*with_special=*/!options.no_special);
+  std::string text;
+  for (const model::TokenId id : ids) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string part, stream.push(id));
+    text += part;
+  }
+  return text + stream.finish();
+}
+
+int detokenize(const Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  return give_text(text_of(options), options.common.json);
+}
+
+}  // namespace
+
+Action add_detokenize(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
+      ->required()
+      ->type_name("");
+  app.add_option("--ids", options->ids, "Token ids with commas between them, or - for stdin")
+      ->required()
+      ->type_name("IDS");
+  app.add_flag("--no-special", options->no_special,
+               "Leave out special tokens, whose markup is shown otherwise");
+  add_common_options(app, options->common);
+  app.footer(
+      "Prints the text of the ids, without a newline that is not part of it: the way back of\n"
+      "`troupe tokenize`. Bytes that are no character of UTF-8 become U+FFFD.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe detokenize smollm2-135m --ids 504,3575,282\n"
+      "  troupe tokenize smollm2-135m \"Hello\" | troupe detokenize smollm2-135m --ids - --json");
+  return [options] { return detokenize(*options); };
+}
+
+}  // namespace troupe::tools

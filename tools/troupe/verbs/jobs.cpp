@@ -1,0 +1,256 @@
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <troupe/runtime/file.h>
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/terminal/signals.h>
+#include <troupe/tools/troupe/terminal/units.h>
+#include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/views/cluster_view.h>
+#include <troupe/tools/troupe/views/job_views.h>
+
+// The verbs about jobs that are there: `jobs`, `wait`, `logs`, `cancel`.
+
+namespace troupe::tools {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+struct Options {
+  CommonOptions common;
+  std::string cluster, id, output;
+  bool follow = false;
+};
+
+std::string local_time(std::int64_t unix_ms) {
+  const std::time_t seconds = static_cast<std::time_t>(unix_ms / 1000);
+  std::tm parts{};
+  ::localtime_r(&seconds, &parts);
+  char text[64];
+  const std::size_t count = std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
+  return std::string(text, count);
+}
+
+Result<Cluster> connect(const Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  return connect_cluster(options.common.home, options.cluster);
+}
+
+int list(const Options& options) {
+  Result<Cluster> cluster = connect(options);
+  if (!cluster) return fail(cluster.status(), options.common.json);
+  const Result<std::string> text = cluster->jobs_json();
+  if (!text) return fail(text.status(), options.common.json);
+  const json jobs = json::parse(*text, nullptr, false);
+  if (options.common.json) {
+    print_json(jobs);
+    return kExitOk;
+  }
+  if (list_of(jobs, "jobs").empty()) {
+    std::printf("no job was submitted; `troupe submit FILE.json` does\n");
+    return kExitOk;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"ID", "KIND", "STATE", "SHARDS", "SUBMITTED", "ENDED", ""}};
+  for (const json& job : list_of(jobs, "jobs")) {
+    std::string why = text_of(job, "error");
+    if (job.contains("waits_for")) why = "waits for " + text_of(job, "waits_for");
+    rows.push_back({text_of(job, "id"), text_of(job, "kind"), text_of(job, "state"),
+                    text_of(job, "finished") + "/" + text_of(job, "shards"),
+                    local_time(job.value("submitted_unix_ms", std::int64_t{0})),
+                    job["ended_unix_ms"].is_number()
+                        ? local_time(job["ended_unix_ms"].get<std::int64_t>())
+                        : "-",
+                    why});
+  }
+  print_table(rows);
+  return kExitOk;
+}
+
+int wait(const Options& options) {
+  Result<Cluster> cluster = connect(options);
+  if (!cluster) return fail(cluster.status(), options.common.json);
+  return wait_for_job(*cluster, options.id, options.output, options.common.json);
+}
+
+int cancel(const Options& options) {
+  Result<Cluster> cluster = connect(options);
+  if (!cluster) return fail(cluster.status(), options.common.json);
+  const Result<bool> cancelled = cluster->cancel(options.id);
+  if (!cancelled) return fail(cancelled.status(), options.common.json);
+  if (options.common.json) {
+    print_json({{"id", options.id}, {"cancelled", *cancelled}});
+  } else {
+    say("job " + options.id + (*cancelled ? " was cancelled" : " was over already"));
+  }
+  return kExitOk;
+}
+
+int logs(const Options& options) {
+  Result<Cluster> cluster = connect(options);
+  if (!cluster) return fail(cluster.status(), options.common.json);
+  SignalWatch watch;
+  std::uint64_t after = 0;
+  json all = json::array();
+  for (;;) {
+    const Result<std::string> text = cluster->job_lines_json(options.id, after);
+    if (!text) return fail(text.status(), options.common.json);
+    const json answer = json::parse(*text, nullptr, false);
+    const json lines = list_of(answer, "lines");
+    for (const json& line : lines) {
+      after = line.value("sequence", after);
+      if (options.common.json) {
+        all.push_back(line);
+      } else {
+        std::printf("%s  %s\n", local_time(line.value("unix_ms", std::int64_t{0})).c_str(),
+                    text_of(line, "text").c_str());
+      }
+    }
+    std::fflush(stdout);
+    if (watch.count() > 0) return kExitInterrupted;
+    if (!lines.empty()) continue;  // there may be more than one answer holds
+    if (!options.follow || answer.value("over", true)) break;
+    std::this_thread::sleep_for(300ms);
+  }
+  if (options.common.json) print_json({{"id", options.id}, {"lines", all}});
+  return kExitOk;
+}
+
+void add_shared(CLI::App& app, const std::shared_ptr<Options>& options, bool with_id) {
+  if (with_id) {
+    app.add_option("ID", options->id, "The job (`troupe jobs` lists them)")
+        ->required()
+        ->type_name("");
+  }
+  add_cluster_option(app, options->cluster);
+  add_common_options(app, options->common);
+}
+
+// The result, complete and in place, or an error: never a part of it under its name.
+Status give_result(const std::string& result, const std::string& output) {
+  if (!output.empty()) return write_file_atomically(output, result);
+  std::fwrite(result.data(), 1, result.size(), stdout);
+  std::fflush(stdout);
+  return Status::ok();
+}
+
+}  // namespace
+
+int wait_for_job(Cluster& cluster, const std::string& id, const std::string& output, bool as_json) {
+  SignalWatch watch;
+  std::uint32_t said = 0;
+  for (;;) {
+    const Result<JobStatus> status = cluster.wait(id, 1000);
+    if (watch.count() > 0) {
+      say("the job goes on; `troupe wait " + id + "` waits again, `troupe cancel " + id +
+          "` ends it");
+      return kExitInterrupted;
+    }
+    if (!status && status.code() != Code::kDeadlineExceeded) return fail(status.status(), as_json);
+    if (!status) {
+      const Result<JobStatus> now = cluster.job(id);
+      if (now && now->finished != said) {
+        said = now->finished;
+        say(std::to_string(said) + " of " + std::to_string(now->shards) + " shards are done");
+      }
+      continue;
+    }
+    const Result<std::string> result = cluster.job_result(id);
+    if (!result) return fail(result.status(), as_json);
+    if (as_json && output.empty()) {
+      print_json(
+          {{"id", id}, {"state", status->state}, {"shards", status->shards}, {"result", *result}});
+      return kExitOk;
+    }
+    const Status given = give_result(*result, output);
+    if (!given) {
+      return fail(
+          Status(given.code(), given.message() + "; job " + id +
+                                   " keeps its answers: troupe wait " + id + " --output FILE"),
+          as_json);
+    }
+    if (as_json) {
+      print_json({{"id", id},
+                  {"state", status->state},
+                  {"shards", status->shards},
+                  {"output", output},
+                  {"bytes", result->size()}});
+    } else if (!output.empty()) {
+      say("wrote " + format_bytes(result->size()) + " to " + output);
+    }
+    return kExitOk;
+  }
+}
+
+Action add_jobs(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  add_shared(app, options, false);
+  app.footer(
+      "The newest 1000 jobs that are over are kept, with their results.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe jobs\n"
+      "  troupe jobs --json    "
+      "{\"jobs\":[{\"id\",\"kind\",\"state\",\"shards\",\"finished\",...}]}");
+  return [options] { return list(*options); };
+}
+
+Action add_wait(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("-o,--output", options->output,
+                 "The file that gets the result, when it is there whole [stdout]")
+      ->type_name("FILE");
+  add_shared(app, options, true);
+  app.footer(
+      "Waits until the job is over, however often the head is started again meanwhile. Exit "
+      "status\n"
+      "0 when it is done, 1 when it has failed or was cancelled. The job goes on when this "
+      "command\n"
+      "is interrupted.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe wait 3f9a12bc77d0 -o answers.jsonl\n"
+      "  troupe wait 3f9a12bc77d0 --json     {\"id\",\"state\",\"shards\",\"result\"}");
+  return [options] { return wait(*options); };
+}
+
+Action add_logs(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_flag("-f,--follow", options->follow, "Go on until the job is over");
+  add_shared(app, options, true);
+  app.footer(
+      "What became of the job, a line for each of its shards that was done, tried again or lost.\n"
+      "The answers themselves are what `troupe wait` gives.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe logs 3f9a12bc77d0\n"
+      "  troupe logs 3f9a12bc77d0 -f\n"
+      "  troupe logs 3f9a12bc77d0 --json     "
+      "{\"id\",\"lines\":[{\"sequence\",\"unix_ms\",\"text\"}]}");
+  return [options] { return logs(*options); };
+}
+
+Action add_cancel(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  add_shared(app, options, true);
+  app.footer(
+      "What is under way is dropped; what was done stays in the journal. A job that is over stays\n"
+      "what it is.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe cancel 3f9a12bc77d0\n"
+      "  troupe cancel 3f9a12bc77d0 --json   {\"id\",\"cancelled\"}");
+  return [options] { return cancel(*options); };
+}
+
+}  // namespace troupe::tools

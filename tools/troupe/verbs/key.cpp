@@ -1,0 +1,174 @@
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/terminal/units.h>
+#include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/views/cluster_view.h>
+
+namespace troupe::tools {
+namespace {
+
+using nlohmann::json;
+
+// A client's key lives as long as its process, so that each command uses its token once.
+constexpr int kNodeUses = 1, kClientUses = 1000;
+
+struct Options {
+  CommonOptions common;
+  std::string cluster;
+  // new
+  std::optional<int> uses;
+  std::string expires = "24h", role = "node";
+  // revoke
+  std::string subject;
+};
+
+// Connects, asks, and gives the object that the head answered.
+template <class Ask>
+Result<json> ask_head(const Options& options, Ask ask) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, ask(cluster));
+  json answer = json::parse(text, nullptr, false);
+  if (answer.is_object()) return answer;
+  return Status(Code::kBadData,
+                "the head answered with something that is not an object: are both of one version "
+                "of troupe?");
+}
+
+int make_key(const Options& options) {
+  const bool as_json = options.common.json;
+  const Result<std::int64_t> lifetime = parse_duration(options.expires, true);
+  if (!lifetime || *lifetime == 0) {
+    const std::string why = lifetime ? "takes a time longer than 0" : lifetime.message();
+    return fail(
+        Status(Code::kInvalidArgument, "--expires " + why + ", not '" + options.expires + "'"),
+        as_json);
+  }
+  const bool node = options.role == "node";
+  const int allowed = options.uses.value_or(node ? kNodeUses : kClientUses);
+  const Result<json> made = ask_head(options, [&](Cluster& cluster) {
+    return cluster.new_token({node, !node, allowed, *lifetime == kForever ? 0 : *lifetime});
+  });
+  if (!made) return fail(made.status(), as_json);
+  if (as_json) {
+    print_json(*made);
+    return kExitOk;
+  }
+  const std::string token = text_of(*made, "token");
+  std::printf("%s\n", token.c_str());
+  const std::string uses = allowed == 1 ? "once" : std::to_string(allowed) + " times";
+  const std::string until =
+      *lifetime == kForever ? "for ever" : "for " + format_duration(*lifetime);
+  say("token " + text_of(*made, "id") + " lets a " + options.role + " in, " + uses + ", " + until +
+      ": " + (node ? "troupe start --join TOKEN" : "--cluster TOKEN") +
+      " with the line on stdout for TOKEN");
+  return kExitOk;
+}
+
+std::string roles_of(const json& token) {
+  const bool nodes = token.value("nodes", false), clients = token.value("clients", false);
+  return nodes && clients ? "node, client" : nodes ? "node" : "client";
+}
+
+std::string expiry_of(const json& token) {
+  const auto found = token.find("expires_in_s");
+  if (found == token.end() || !found->is_number_integer()) return "never";
+  const auto seconds = found->get<std::int64_t>();
+  return seconds < 0 ? "expired" : "in " + format_duration(seconds);
+}
+
+int list_keys(const Options& options) {
+  const Result<json> keys = ask_head(options, [](Cluster& cluster) { return cluster.keys_json(); });
+  if (!keys) return fail(keys.status(), options.common.json);
+  if (options.common.json) {
+    print_json(*keys);
+    return kExitOk;
+  }
+  std::vector<std::vector<std::string>> rows = {{"TOKEN", "LETS IN", "USES LEFT", "EXPIRES", ""}};
+  for (const json& token : list_of(*keys, "tokens")) {
+    rows.push_back({text_of(token, "id"), roles_of(token), text_of(token, "uses_left"),
+                    expiry_of(token), token.value("join", false) ? "printed by troupe start" : ""});
+  }
+  print_table(rows);
+  rows = {{"KEY", "ROLE", "NAME", "STATE", "BY TOKEN"}};
+  for (const json& member : list_of(*keys, "members")) {
+    const std::string name = text_of(member, "name"), by = text_of(member, "token");
+    rows.push_back({text_of(member, "id"), text_of(member, "role"), name.empty() ? "-" : name,
+                    text_of(member, "state"), by.empty() ? "-" : by});
+  }
+  std::printf("\n");
+  print_table(rows);
+  return kExitOk;
+}
+
+int revoke_key(const Options& options) {
+  const Result<json> revoked =
+      ask_head(options, [&](Cluster& cluster) { return cluster.revoke_key(options.subject); });
+  if (!revoked) return fail(revoked.status(), options.common.json);
+  if (options.common.json) {
+    print_json(*revoked);
+  } else {
+    std::printf("%s\n", text_of(*revoked, "text").c_str());
+  }
+  return kExitOk;
+}
+
+void add_shared(CLI::App& app, Options& options) {
+  add_cluster_option(app, options.cluster);
+  add_common_options(app, options.common);
+}
+
+}  // namespace
+
+Action add_key(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.require_subcommand(1);
+  CLI::App* make = app.add_subcommand("new", "Make a token that lets a machine in");
+  make->add_option("--uses", options->uses,
+                   "How often it may be used: by a node once, by a client with every command and "
+                   "every new connection [1; with --role client 1000]")
+      ->check(whole_number(1, 1'000'000));
+  make->add_option("--expires", options->expires, "How long it holds: 90s, 24h, 7d, forever [24h]")
+      ->type_name("TIME");
+  make->add_option("--role", options->role, "What it lets in: node or client [node]")
+      ->check(CLI::IsMember({"node", "client"}))
+      ->type_name("ROLE");
+  add_shared(*make, *options);
+  make->footer(
+      "Examples:\n"
+      "  troupe key new                                   one node, within a day\n"
+      "  troupe key new --role client --expires 7d        clients from other machines, for a week\n"
+      "  troupe start --join $(troupe key new)            a node on this machine");
+  CLI::App* list = app.add_subcommand("ls", "List tokens, and the keys of nodes and clients");
+  add_shared(*list, *options);
+  list->footer("Examples:\n  troupe key ls\n  troupe key ls --json   {\"tokens\",\"members\"}");
+  CLI::App* revoke = app.add_subcommand("revoke", "End a token, or put a node out for good");
+  revoke->add_option("KEY", options->subject, "The id of a token or key, or the name of a node")
+      ->required()
+      ->type_name("");
+  add_shared(*revoke, *options);
+  revoke->footer("Examples:\n  troupe key revoke node-2\n  troupe key revoke 1f00ba12");
+  app.footer(
+      "Keys are managed on the head's machine, by the user who started it. Tokens are shown once,\n"
+      "when they are made.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe key new --expires 1h      a token for one more node\n"
+      "  troupe key ls                    who may enter, who has\n"
+      "  troupe key revoke node-2         its frames are dropped, its layers go elsewhere");
+  return [options, make, list] {
+    return make->parsed()   ? make_key(*options)
+           : list->parsed() ? list_keys(*options)
+                            : revoke_key(*options);
+  };
+}
+
+}  // namespace troupe::tools

@@ -1,0 +1,19 @@
+#include <nlohmann/json.hpp>
+
+#include <troupe/tools/troupe/views/cluster_view.h>
+
+namespace troupe::tools {
+
+Action add_nodes(CLI::App& app) {
+  return add_view(app, {.footer = "Examples:\n"
+                                  "  troupe nodes --cluster 127.0.0.1:7700\n"
+                                  "  troupe nodes --json       "
+                                  "{\"nodes\":[{\"name\",\"address\",\"state\",\"layers\",...}]}",
+                        .json =
+                            [](const nlohmann::json& status) {
+                              return nlohmann::json{{"nodes", list_of(status, "nodes")}};
+                            },
+                        .print = [](const nlohmann::json& status, bool) { print_nodes(status); }});
+}
+
+}  // namespace troupe::tools

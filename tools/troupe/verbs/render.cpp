@@ -1,0 +1,192 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/chat/chat_template.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/input.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/verbs.h>
+
+namespace troupe::tools {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model, messages, chat_template, tools, variables;
+  bool no_generation_prompt = false;
+};
+
+// The markup of the tokens that templates write, and the template's source.
+struct Chat {
+  std::string source;
+  model::ChatContext context;
+};
+
+std::string name_of(const std::string& file) { return file == "-" ? "stdin" : file; }
+
+struct JsonFile {
+  std::string text;
+  nlohmann::json value;
+};
+// A file's JSON, checked here so that what is wrong with it is said with its name.
+Result<JsonFile> read_json(const std::string& file, bool list) {
+  constexpr model::JsonLimits kLimits = {std::size_t{16} << 20, 32,
+                                         "correct what is written there"};
+  JsonFile read;
+  TROUPE_ASSIGN_OR_RETURN(read.text, read_text(file));
+  TROUPE_ASSIGN_OR_RETURN(read.value, model::parse_json(read.text, name_of(file), kLimits));
+  if (list ? read.value.is_array() : read.value.is_object()) return read;
+  return Status(Code::kBadData, name_of(file) + " is a JSON " + read.value.type_name() +
+                                    ", expected " + (list ? "a list" : "an object"));
+}
+
+// What templates can do with "content": a text, parts, or nothing where tools are called instead;
+// of a tool's answer an object.
+bool content_fits(const nlohmann::json& message) {
+  const auto found = message.find("content");
+  const std::string role = message["role"].get<std::string>();
+  if (found == message.end() || found->is_null()) {
+    const auto calls = message.find("tool_calls");
+    return calls != message.end() && calls->is_array() && !calls->empty();
+  }
+  if (found->is_object()) return role == "tool" || role == "ipython" || role == "function";
+  if (!found->is_array()) return found->is_string();
+  return std::all_of(found->begin(), found->end(), [](const nlohmann::json& part) {
+    return part.is_string() || part.is_object();
+  });
+}
+
+Status check_messages(const nlohmann::json& messages, const std::string& name) {
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const nlohmann::json& message = messages[i];
+    const std::string where = name + ", message " + std::to_string(i + 1) + " of " +
+                              std::to_string(messages.size()) + ": ";
+    if (!message.is_object()) {
+      return Status(Code::kBadData, where + "it is a JSON " + message.type_name() +
+                                        ", expected an object with \"role\" and \"content\"");
+    }
+    if (!message.contains("role") || !message["role"].is_string()) {
+      return Status(Code::kBadData, where + "\"role\" is " +
+                                        (message.contains("role") ? "no text" : "missing") +
+                                        ", expected one such as \"user\"");
+    }
+    if (!content_fits(message)) {
+      return Status(Code::kBadData, where +
+                                        "\"content\" is neither a text nor a list of parts (it may "
+                                        "be null beside \"tool_calls\")");
+    }
+  }
+  return Status::ok();
+}
+
+Result<Chat> open_chat(const Options& options) {
+  TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
+  TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
+                          model_file(*store, options.common.home, options.model));
+  TROUPE_ASSIGN_OR_RETURN(const std::unique_ptr<model::WholeModel> model,
+                          model::open_model(path.string()));
+  TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
+                          model::open_tokenizer(model->header(), 0));
+  const auto markup = [&](model::TokenId id) {
+    auto piece = id < 0 ? std::string() : tokenizer->piece(id, /*with_special=*/true);
+    return piece.is_ok() ? *piece : std::string();
+  };
+  Chat chat;
+  chat.context.bos = markup(tokenizer->bos());
+  chat.context.eos = markup(tokenizer->eos());
+  chat.context.pad = markup(tokenizer->pad());
+  if (!options.chat_template.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(chat.source, read_text(options.chat_template));
+    return chat;
+  }
+  TROUPE_ASSIGN_OR_RETURN(chat.source, model::chat_source(model->header(), !options.tools.empty()));
+  if (chat.source.empty()) {
+    return Status(Code::kFailedPrecondition,
+                  options.model + " has no chat template; give one with --template");
+  }
+  return chat;
+}
+
+Result<std::string> render(const Options& options) {
+  const int from_stdin = (options.messages == "-") + (options.tools == "-") +
+                         (options.variables == "-") + (options.chat_template == "-");
+  if (from_stdin > 1) {
+    return Status(Code::kInvalidArgument, "stdin (-) can be one of the files, not more");
+  }
+  TROUPE_ASSIGN_OR_RETURN(const JsonFile messages, read_json(options.messages, true));
+  TROUPE_RETURN_IF_ERROR(check_messages(messages.value, name_of(options.messages)));
+  TROUPE_ASSIGN_OR_RETURN(Chat chat, open_chat(options));
+  chat.context.add_generation_prompt = !options.no_generation_prompt;
+  chat.context.now = model::local_time();
+  if (!options.tools.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(JsonFile tools, read_json(options.tools, true));
+    chat.context.tools = std::move(tools.text);
+  }
+  if (!options.variables.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(JsonFile variables, read_json(options.variables, false));
+    chat.context.variables = std::move(variables.text);
+  }
+  const std::string from =
+      options.chat_template.empty() ? options.model : name_of(options.chat_template);
+  const auto parsed = model::ChatTemplate::parse(chat.source);
+  if (!parsed) return parsed.status().with_context(from);
+  auto rendered = (*parsed)->render_json(messages.text, chat.context);
+  if (!rendered.is_ok()) {
+    // The template's own refusal is about the data, not about how the command was called.
+    const Code code =
+        rendered.code() == Code::kInvalidArgument ? Code::kFailedPrecondition : rendered.code();
+    return Status(code, rendered.message()).with_context(from);
+  }
+  return std::move(rendered->text);
+}
+
+int run(const Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  return give_text(render(options), options.common.json);
+}
+
+}  // namespace
+
+Action add_render(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
+      ->required()
+      ->type_name("");
+  app.add_option(
+         "--messages", options->messages,
+         "A JSON list of messages, each with a role and what else the template reads; - for "
+         "stdin")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("--template", options->chat_template, "A template to use instead of the model's")
+      ->type_name("FILE");
+  app.add_option("--tools", options->tools, "A JSON list of tools that the model may call")
+      ->type_name("FILE");
+  app.add_option("--variables", options->variables,
+                 "A JSON object of more names for the template, such as documents or "
+                 "enable_thinking")
+      ->type_name("FILE");
+  app.add_flag("--no-generation-prompt", options->no_generation_prompt,
+               "End behind the last message, not where the model's answer begins");
+  add_common_options(app, options->common);
+  app.footer(
+      "Prints what the model's chat template makes of the messages: the text that `troupe run`\n"
+      "would give the model, without a newline that is not part of it. Nothing is run.\n"
+      "\n"
+      "Examples:\n"
+      "  echo '[{\"role\":\"user\",\"content\":\"Hi\"}]' | troupe render smollm2-135m --messages "
+      "-\n"
+      "  troupe render ./folder --messages chat.json --tools tools.json --json   {\"text\":...}\n"
+      "  troupe render smollm2-135m --messages chat.json --template other.jinja");
+  return [options] { return run(*options); };
+}
+
+}  // namespace troupe::tools

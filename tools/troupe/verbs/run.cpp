@@ -1,0 +1,401 @@
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <memory>
+#include <random>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/source/tensor_source.h>
+#include <troupe/runtime/file.h>
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/ids.h>
+#include <troupe/tools/troupe/terminal/input.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/verbs/chat.h>
+#include <troupe/tools/troupe/views/chrome_trace.h>
+
+namespace troupe::tools {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string cluster, model, prompt, prompt_ids, answer_ids, layers, resume, trace;
+  std::size_t from = 0;
+  bool has_prompt = false, has_ids = false;
+  int threads = 0;
+  CLI::Option* seed = nullptr;
+  std::vector<std::string> biases;
+  GenerateRequest request;
+};
+
+// "ID=VALUE" -> a bias.
+Result<model::LogitBias> parse_bias(const std::string& text) {
+  model::LogitBias bias;
+  const std::size_t equals = std::min(text.find('='), text.size());
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto id = std::from_chars(begin, begin + equals, bias.id);
+  const bool has_id = id.ec == std::errc() && id.ptr == begin + equals && bias.id >= 0;
+  const auto value = std::from_chars(std::min(begin + equals + 1, end), end, bias.bias);
+  if (has_id && value.ec == std::errc() && value.ptr == end) return bias;
+  return Status(Code::kInvalidArgument, "--logit-bias is '" + text +
+                                            "', expected ID=VALUE such as 504=-2.5 (`troupe "
+                                            "tokenize` gives ids)");
+}
+
+Status fill_request(Options& options) {
+  GenerateRequest& request = options.request;
+  if (!options.answer_ids.empty()) {
+    if (!options.has_prompt && !options.has_ids) {
+      return {Code::kInvalidArgument,
+              "--answer-ids go on with an answer, and a chat has none yet: give the prompt"};
+    }
+    TROUPE_ASSIGN_OR_RETURN(request.answer_ids, parse_ids(options.answer_ids, "--answer-ids"));
+  }
+  for (const std::string& text : options.biases) {
+    TROUPE_ASSIGN_OR_RETURN(const model::LogitBias bias, parse_bias(text));
+    request.sampling.logit_bias.push_back(bias);
+  }
+  if (request.sampling.logprobs > 0 && !options.has_prompt && !options.has_ids) {
+    return {Code::kInvalidArgument, "--logprobs are of one answer, not of a chat: give the prompt"};
+  }
+  request.trace = !options.trace.empty();
+  if (request.trace && !options.has_prompt && !options.has_ids) {
+    return {Code::kInvalidArgument, "--trace is of one answer, not of a chat: give the prompt"};
+  }
+  if (request.trace) {
+    // Known before the answer is paid for.
+    const Status writable = check_writable(options.trace);
+    if (!writable) return {Code::kInvalidArgument, "--trace: " + writable.message()};
+  }
+  TROUPE_RETURN_IF_ERROR(model::validate(request.sampling));
+  if (!options.layers.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(request.layers, model::parse_layer_ranges(options.layers));
+  }
+  if (options.has_ids) {
+    if (options.has_prompt) {
+      return {Code::kInvalidArgument, "give a prompt or --prompt-ids, not both"};
+    }
+    if (!request.system.empty()) {
+      return {Code::kInvalidArgument, "--prompt-ids are taken as they are: --system has no place"};
+    }
+    TROUPE_ASSIGN_OR_RETURN(request.prompt_ids, parse_ids(options.prompt_ids, "--prompt-ids"));
+    return Status::ok();
+  }
+  if (request.raw && !request.system.empty()) {
+    return {Code::kInvalidArgument, "--raw leaves the chat template out, where --system would go"};
+  }
+  if (!options.has_prompt) {
+    if (options.common.json || request.raw) {
+      return {Code::kInvalidArgument, std::string(options.common.json ? "--json" : "--raw") +
+                                          " needs a prompt: as an argument, or - for stdin"};
+    }
+    return Status::ok();  // a chat
+  }
+  if (options.prompt == "-") {
+    TROUPE_ASSIGN_OR_RETURN(request.prompt, read_stdin());
+    if (!request.prompt.empty() && request.prompt.back() == '\n') request.prompt.pop_back();
+  } else {
+    request.prompt = options.prompt;
+  }
+  if (request.prompt.empty()) {
+    return {Code::kInvalidArgument, "the prompt is empty: write what the model is to go on from"};
+  }
+  return Status::ok();
+}
+
+// Without --seed every run draws anew, and says how to have the same text again.
+void draw_seed(Options& options) {
+  model::SamplingParams& sampling = options.request.sampling;
+  if (sampling.temperature == 0.0f || options.seed->count() > 0) return;
+  sampling.seed = std::random_device()();
+  say("drawn with --seed " + std::to_string(sampling.seed));
+}
+
+// [{"id","logprob","top":[{"id","logprob"},...]},...], an entry for each token of the answer.
+nlohmann::json logprobs_json(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const std::vector<model::TokenLogprob>& token : tokens) {
+    if (token.empty()) continue;
+    nlohmann::json top = nlohmann::json::array();
+    for (std::size_t i = 1; i < token.size(); ++i) {
+      top.push_back({{"id", token[i].id}, {"logprob", token[i].logprob}});
+    }
+    out.push_back({{"id", token[0].id}, {"logprob", token[0].logprob}, {"top", top}});
+  }
+  return out;
+}
+
+nlohmann::json known(double value) {
+  return value > 0 ? nlohmann::json(value) : nlohmann::json(nullptr);
+}
+
+nlohmann::json to_json(const GenerateResult& result) {
+  nlohmann::json nodes = nlohmann::json::array();
+  for (const StageReport& stage : result.nodes) {
+    nodes.push_back({{"name", stage.node}, {"layers", stage.layers}});
+  }
+  nlohmann::json object = {{"text", result.text},
+                           {"token_ids", result.token_ids},
+                           {"prompt_token_ids", result.prompt_token_ids},
+                           {"finish_reason", result.finish_reason},
+                           {"prompt_tok_s", known(result.prompt_tok_s)},
+                           {"decode_tok_s", known(result.decode_tok_s)},
+                           {"ttft_ms", known(result.ttft_ms)},
+                           {"nodes", nodes}};
+  if (!result.error) object["error"] = error_json(result.error);
+  if (!result.stream.empty()) object["resume"] = result.stream;
+  return object;
+}
+
+// "7042 -0.258 of 7042 -0.258, 260 -2.741", a line for each token of the answer.
+void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
+  const auto text = [](const model::TokenLogprob& one) {
+    return std::to_string(one.id) + " " + format_number(one.logprob, 3);
+  };
+  for (const std::vector<model::TokenLogprob>& token : tokens) {
+    if (token.empty()) continue;
+    std::string line = text(token[0]);
+    for (std::size_t i = 1; i < token.size(); ++i)
+      line += (i == 1 ? " of " : ", ") + text(token[i]);
+    say(line);
+  }
+}
+
+// Where the time went, for chrome://tracing. There is none of what failed before its first token.
+Status write_trace(const Options& options, const GenerateResult& answer) {
+  if (options.trace.empty()) return Status::ok();
+  if (!answer.trace) {
+    say("nothing was written to " + options.trace +
+        ": the request failed before the cluster could tell where its time went");
+    return Status::ok();
+  }
+  TROUPE_RETURN_IF_ERROR(write_file_atomically(
+      options.trace, chrome_trace(*answer.trace, "troupe run " + options.model) + "\n", 0644));
+  say("the trace of request " + std::to_string(answer.trace->request) + " is in " + options.trace +
+      "; open it in chrome://tracing or ui.perfetto.dev");
+  return Status::ok();
+}
+
+int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
+  std::vector<std::vector<model::TokenLogprob>> logprobs;
+  const TokenCallback on_token = [&](const TokenEvent& event) {
+    logprobs.push_back(event.logprobs);
+    return options.common.json ? watch.count() == 0 : show_token(event, watch);
+  };
+  GenerateRequest request = options.request;
+  request.stop_asked = [&watch] { return watch.count() > 0; };
+  Result<GenerateResult> result = options.resume.empty()
+                                      ? cluster.generate(request, on_token)
+                                      : cluster.resume(options.resume, options.from, on_token);
+  GenerateResult answer;
+  if (result) {
+    answer = std::move(*result);
+  } else {  // before the first token: the object says so too
+    answer.finish_reason = "error";
+    answer.error = result.status();
+  }
+  if (options.common.json) {
+    nlohmann::json object = to_json(answer);
+    if (options.request.sampling.logprobs > 0) object["logprobs"] = logprobs_json(logprobs);
+    print_json(object);
+  } else if (result) {
+    std::fputs("\n", stdout);
+    std::fflush(stdout);
+    say_logprobs(logprobs);
+  }
+  const Status traced = write_trace(options, answer);
+  if (!traced) say(traced.message());
+  if (answer.finish_reason == "error") {
+    say(answer.error.message());
+    if (!answer.stream.empty()) {
+      say("`troupe run --resume " + answer.stream + " --from " +
+          std::to_string(answer.token_ids.size()) +
+          "` goes on with it when the head is there again");
+    }
+    return result ? kExitFailure : exit_status(result.code());
+  }
+  if (!options.common.json) {
+    say_cut_off(options.request, answer);
+    say_summary(answer);
+  }
+  if (!traced) return kExitFailure;
+  if (watch.asked_to_end()) return kExitTerminated;
+  return watch.count() > 0 ? kExitInterrupted : kExitOk;
+}
+
+// Known of models that are here: what only the cluster has is asked with its template.
+bool lacks_chat_template(const model::Store& store, const std::string& name) {
+  const Result<std::filesystem::path> path = store.resolve(name);
+  if (!path) return false;
+  const auto model = model::open_model(path->string());
+  if (!model) return false;
+  const Result<std::string> source = model::chat_source((*model)->header(), /*with_tools=*/false);
+  return source && source->empty();
+}
+
+int resume(const Options& options) {
+  Result<Cluster> cluster = connect_cluster(options.common.home, options.cluster);
+  if (!cluster) return fail(cluster.status(), options.common.json);
+  SignalWatch watch;
+  return answer_once(*cluster, options, watch);
+}
+
+int run(Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  if (!options.resume.empty()) {
+    if (!options.trace.empty()) {
+      return fail(Status(Code::kInvalidArgument,
+                         "--trace is of an answer from its beginning, not of one that goes on"),
+                  options.common.json);
+    }
+    if (options.model.empty()) return resume(options);
+    return fail(Status(Code::kInvalidArgument,
+                       "--resume goes on with an answer as it was asked: give no MODEL"),
+                options.common.json);
+  }
+  if (options.model.empty()) {
+    return fail(
+        Status(Code::kInvalidArgument, "MODEL is missing; `troupe run --help` shows what it takes"),
+        options.common.json);
+  }
+  const std::string& home = options.common.home;
+  const bool json = options.common.json;
+  if (const Status filled = fill_request(options); !filled) return fail(filled, json);
+  const Result<std::string> address = choose_cluster(home, options.cluster);
+  if (!address) return fail(address.status(), json);
+  Result<std::shared_ptr<model::Store>> store = open_store(home);
+  if (!store) return fail(store.status(), json);
+  Result<std::string> model = prepare_model(**store, home, options.model, !address->empty());
+  if (!model) return fail(model.status(), json);
+  options.request.model = *model;
+  draw_seed(options);
+  Result<OpenCluster> open = open_cluster(home, options.cluster, options.threads);
+  if (!open) return fail(open.status(), json);
+  SignalWatch watch;
+  if (options.has_prompt || options.has_ids) return answer_once(open->cluster, options, watch);
+  return chat(open->cluster, options.request, lacks_chat_template(**store, *model), watch);
+}
+
+// The steps of sampling beyond temperature and top-p; model/sampling/sampler.h says in which order
+// they go.
+void add_sampling_options(CLI::App& app, Options& options) {
+  model::SamplingParams& sampling = options.request.sampling;
+  app.add_option("--top-k", sampling.top_k, "Draw from this many likeliest [0: all]")
+      ->check(whole_number(0, 1 << 24))
+      ->type_name("N");
+  app.add_option("--min-p", sampling.min_p,
+                 "Draw from those with this share of the likeliest one's probability [0]");
+  app.add_option("--typical", sampling.typical,
+                 "Draw from those of typical surprise that sum to this [1: all]");
+  app.add_option("--repeat-penalty", sampling.repeat_penalty,
+                 "Make tokens that occurred less likely, as a factor [1: no penalty]");
+  app.add_option("--presence-penalty", sampling.presence_penalty,
+                 "Taken off the logit of a token that occurred [0]");
+  app.add_option("--frequency-penalty", sampling.frequency_penalty,
+                 "Taken off a token's logit for each time it occurred [0]");
+  app.add_option("--logit-bias", options.biases,
+                 "Add VALUE to the logit of token ID; can be given again")
+      ->allow_extra_args(false)
+      ->type_name("ID=VALUE");
+  app.add_option("--logprobs", sampling.logprobs,
+                 "Log-probabilities of each token and the N likeliest: on stderr, or in --json")
+      ->check(whole_number(0, 20))
+      ->type_name("N");
+}
+
+void add_generation_options(CLI::App& app, Options& options) {
+  GenerateRequest& request = options.request;
+  app.add_flag("--raw", request.raw, "Go on from the prompt as it is, without the chat template");
+  app.add_option("--system", request.system, "A system message before the prompt");
+  app.add_option("-n,--max-tokens", request.max_tokens, "At most this many tokens")
+      ->check(whole_number(1, 1 << 24))
+      ->capture_default_str();
+  app.add_option("--temperature", request.sampling.temperature,
+                 "0 takes the likeliest token; more draws more freely")
+      ->capture_default_str();
+  app.add_option("--top-p", request.sampling.top_p, "Draw from the likeliest that sum to this")
+      ->capture_default_str();
+  add_sampling_options(app, options);
+  options.seed = app.add_option("--seed", request.sampling.seed,
+                                "The same seed gives the same text [drawn, and said on stderr]")
+                     ->check(whole_number(0, UINT64_MAX))
+                     ->type_name("N");
+  app.add_option("--stop", request.stop, "End before this text; can be given again")
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
+  app.add_option("-t,--threads", options.threads, "Threads of this process [every usable CPU]")
+      ->check(whole_number(1, 1024));
+  app.add_option("-c,--context", request.context,
+                 "Positions that prompt and answer may take [the model's limit]")
+      ->check(whole_number(1, 1 << 24));
+  add_kv_option(app, options.request.kv_type);
+  add_activations_option(app, options.request.f16_activations);
+  app.add_option("--layers", options.layers,
+                 "Which node gets which layers, in the order of `troupe nodes`, e.g. 0-14,15-29");
+}
+
+}  // namespace
+
+Action add_run(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("MODEL", options->model,
+                 "A name (`troupe ls`; fetched when it is not here), a path of a GGUF file or a "
+                 "folder, or sha256:HEX")
+      ->type_name("");
+  CLI::Option* prompt =
+      app.add_option("PROMPT", options->prompt, "Text, or - for stdin (less its last newline)")
+          ->type_name("");
+  CLI::Option* ids = app.add_option("--prompt-ids", options->prompt_ids,
+                                    "Token ids instead of text, e.g. 504,3575");
+  app.add_option("--answer-ids", options->answer_ids,
+                 "Tokens of the answer so far: it goes on after them");
+  app.add_option("--resume", options->resume,
+                 "Go on with an answer that was open when its head was lost, by its id")
+      ->type_name("ID");
+  app.add_option("--from", options->from, "Of --resume: print from this token on [0]")
+      ->type_name("N");
+  add_generation_options(app, *options);
+  app.add_option("--trace", options->trace,
+                 "Write where the time went to this file, for chrome://tracing")
+      ->type_name("FILE");
+  add_cluster_option(app, options->cluster);
+  add_common_options(app, options->common);
+  app.footer(
+      "Without a prompt it is a chat: a line that ends in \\ goes on, \"\"\" surrounds several "
+      "lines,\n"
+      "Ctrl-C stops an answer, /clear forgets the conversation, /bye or Ctrl-D ends, /help says "
+      "so.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe run smollm2-135m \"Why is the sky blue?\"\n"
+      "  troupe run smollm2-135m --raw \"The capital of France is\" -n 20\n"
+      "  troupe run ./model.gguf - --json < prompt.txt\n"
+      "  troupe run smollm2-135m --temperature 0.7 --seed 7 \"Tell a story.\"\n"
+      "  troupe run smollm2-135m --cluster 127.0.0.1:7700 --layers 0-9,10-19,20-29 \"Hello\"\n"
+      "\n"
+      "--json prints "
+      "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"prompt_tok_s\",\n"
+      "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}; finish_reason is stop, "
+      "length,\n"
+      "cancelled (by Ctrl-C) or error (then with \"error\", and exit status 1). A rate that is not "
+      "known,\n"
+      "such as that of one token, is null. With --logprobs "
+      "also \"logprobs\": for each "
+      "token\n"
+      "{\"id\",\"logprob\",\"top\":[{\"id\",\"logprob\"}]}, of the model's own distribution.");
+  return [options, prompt, ids] {
+    options->has_prompt = prompt->count() > 0;
+    options->has_ids = ids->count() > 0;
+    return run(*options);
+  };
+}
+
+}  // namespace troupe::tools

@@ -1,0 +1,243 @@
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <troupe/actors/coordinator/admission.h>
+#include <troupe/actors/troupe.h>
+#include <troupe/runtime/failpoint.h>
+#include <troupe/runtime/log.h>
+#include <troupe/tools/troupe/daemon/background.h>
+#include <troupe/tools/troupe/daemon/daemon_settings.h>
+#include <troupe/tools/troupe/daemon/service_manager.h>
+#include <troupe/tools/troupe/daemon/slurm.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/terminal/signals.h>
+#include <troupe/tools/troupe/verbs.h>
+
+namespace troupe::tools {
+namespace {
+
+// A daemon whose node has not moved for so long gets no more of the watchdog's patience.
+constexpr int kStalledMs = 5000;
+
+struct Options {
+  CommonOptions common;
+  std::map<std::string, std::string> flags;
+  std::string config;
+  bool print_config = false;
+};
+
+Daemon* running = nullptr;  // for the signal handler
+
+// What is said when the daemon is ready; lines with their ends.
+struct Announcement {
+  std::string out, err;
+  void say(const std::string& text) { err += "troupe: " + text + "\n"; }
+};
+
+Announcement announce(bool json, const DaemonOptions& started, const Daemon& daemon) {
+  Announcement text;
+  const std::string join = daemon.join_address();
+  const net::Endpoint address = started.advertise.value_or(started.listen);
+  if (json) {
+    text.out = nlohmann::json{{"ready",
+                               {{"name", daemon.name()},
+                                {"role", started.head ? "head" : "node"},
+                                {"address", net::to_string(address)},
+                                {"join", join},
+                                {"home", resolve_home(started.home)},
+                                {"pid", ::getpid()}}}}
+                   .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+               "\n";
+  } else if (started.head) {
+    text.out = "troupe start --join " + join + "\n";
+  }
+  if (!started.head) {
+    text.say("node " + daemon.name() + " is ready at " + net::to_string(address));
+    return text;
+  }
+  text.say("head " + daemon.name() + " is ready at " + net::to_string(address) +
+           "; the line on stdout makes another machine a node of it");
+  if (address.host.rfind("127.", 0) == 0 || address.host == "::1" || address.host == "localhost") {
+    text.say("only this machine reaches " + address.host + "; start with --listen ADDRESS:" +
+             std::to_string(address.port) + " (an address of this machine) to let others join");
+  }
+  return text;
+}
+
+// Says what there is to say here, or through the parent of a daemon in the background. False: the
+// parent is gone.
+bool tell(std::optional<Background>& background, const Announcement& text, int status) {
+  if (background) {
+    std::fwrite(text.err.data(), 1, text.err.size(), stderr);  // the log
+    return background->report(text.out, text.err, status);
+  }
+  std::fwrite(text.out.data(), 1, text.out.size(), stdout);
+  std::fflush(stdout);
+  std::fwrite(text.err.data(), 1, text.err.size(), stderr);
+  return true;
+}
+
+int give_up(std::optional<Background>& background, const Status& why, bool json) {
+  if (!background) return fail(why, json);
+  Announcement text;
+  text.say(why.message());
+  if (json) text.out = nlohmann::json{{"error", error_json(why)}}.dump() + "\n";
+  tell(background, text, exit_status(why.code()));
+  return exit_status(why.code());
+}
+
+// Until the daemon is asked to stop or its cluster ends it.
+Status serve(Daemon& daemon, ServiceManager& manager) {
+  manager.notify("READY=1\nMAINPID=" + std::to_string(::getpid()) + "\nSTATUS=" + daemon.name());
+  const int every_ms = manager.watchdog_ms().value_or(-1);
+  for (;;) {
+    if (const auto outcome = daemon.wait_for(every_ms)) return *outcome;
+    if (daemon.stalled_ms() < kStalledMs) {
+      manager.notify("WATCHDOG=1");
+    } else {
+      log(LogLevel::kError, "the daemon has not moved for " + std::to_string(daemon.stalled_ms()) +
+                                " ms: the watchdog is not told that all is well");
+    }
+  }
+}
+
+int run_daemon(const DaemonOptions& options, const std::optional<SlurmTask>& task,
+               std::optional<Background>& background, bool json) {
+  if (const char* armed = std::getenv("TROUPE_FAILPOINT")) {  // for tests
+    const Status status = arm_failpoint_from(armed);
+    if (!status) return give_up(background, status, json);
+  }
+  // Until it is ready, Ctrl-C ends the process at once, as by default.
+  Result<Daemon> daemon = Daemon::start(options);
+  if (!daemon) return give_up(background, daemon.status(), json);
+  const bool leaves_token = task && options.head;
+  if (leaves_token) {
+    const Status written = write_token(*task, daemon->join_address());
+    if (!written) return give_up(background, written, json);
+  }
+  ServiceManager manager;
+  running = &*daemon;
+  Status outcome;
+  {
+    SignalWatch watch([] { running->request_stop(); });
+    if (tell(background, announce(json, options, *daemon), kExitOk)) {
+      outcome = serve(*daemon, manager);
+    } else {
+      outcome = Status(Code::kCancelled, "whoever started this daemon is gone: stopping");
+    }
+    manager.notify("STOPPING=1");
+    if (leaves_token) remove_token(*task);
+    daemon->stop();
+  }
+  running = nullptr;
+  if (outcome) return kExitOk;
+  say(outcome.message());
+  return kExitFailure;
+}
+
+int print_config(const Settings& settings, bool json) {
+  if (json) {
+    print_json({{"settings", settings.json()}});
+  } else {
+    print_table(settings.rows());
+  }
+  return kExitOk;
+}
+
+int start(const Options& options) {
+  const bool json = options.common.json;
+  std::signal(SIGPIPE, SIG_IGN);  // a closed terminal must not end a daemon
+  auto flags = options.flags;
+  if (!options.common.home.empty()) flags["home"] = options.common.home;
+  std::string config = options.config;
+  if (const char* set = std::getenv("TROUPE_CONFIG"); config.empty() && set != nullptr)
+    config = set;
+  Result<Settings> settings = Settings::collect(flags, config);
+  if (!settings) return fail(settings.status(), json);
+  const Result<std::optional<SlurmTask>> task = slurm_task(*settings);
+  if (!task) return fail(task.status(), json);
+  if (*task && !options.print_config) {
+    // The tasks' homes lie below the user's: nobody else's business either.
+    const auto below = std::filesystem::path(settings->text("home")).parent_path();
+    const Status home = actors::prepare_home(below.parent_path().string());
+    if (!home) return fail(home, json);
+    const Status here = await_token(**task, *settings);
+    if (!here) return fail(here, json);
+  }
+  Result<DaemonOptions> prepared = daemon_options(*settings);
+  if (!prepared) return fail(prepared.status(), json);
+  if (options.print_config) return print_config(*settings, json);
+  std::optional<Background> background;
+  if (settings->is_on("daemon")) {
+    const Status home = actors::prepare_home(prepared->home);
+    if (!home) return fail(home, json);
+    Result<Background> detached = Background::detach(prepared->home);
+    if (!detached) return fail(detached.status(), json);
+    if (detached->parent_status()) return *detached->parent_status();
+    background.emplace(std::move(*detached));
+  }
+  const bool level_given = settings->given("log");
+  set_up_logging(LogLevel::kInfo, options.common.verbose,
+                 level_given ? settings->text("log") : std::string());
+  if (!prepared->head && prepared->join.empty()) {
+    log(LogLevel::kInfo,
+        "this home is a node of " + settings->text("join").substr(1) + ": joining it again");
+  }
+  return run_daemon(*prepared, *task, background, json);
+}
+
+void add_setting(CLI::App& app, const Setting& setting, const std::shared_ptr<Options>& options) {
+  const std::string key = setting.key, flag = "--" + key;
+  std::string help = setting.help;
+  if (*setting.fallback != '\0' && setting.kind != SettingKind::kSwitch) {
+    help += " [" + std::string(setting.fallback) + "]";
+  }
+  if (setting.kind == SettingKind::kSwitch) {
+    app.add_flag_callback(
+        flag, [options, key] { options->flags[key] = "true"; }, help);
+    return;
+  }
+  app.add_option_function<std::string>(
+         flag, [options, key](const std::string& text) { options->flags[key] = text; }, help)
+      ->type_name(setting.type_name);
+}
+
+}  // namespace
+
+Action add_start(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  for (const Setting& setting : start_settings()) {
+    if (std::string(setting.key) != "home") add_setting(app, setting, options);
+  }
+  app.add_option("--config", options->config,
+                 "A TOML file with settings: `listen = \"192.168.1.5:7700\"` [HOME/config.toml]")
+      ->type_name("FILE");
+  app.add_flag("--print-config", options->print_config,
+               "Show every setting, its value and where it comes from, and start nothing");
+  add_common_options(app, options->common);
+  app.footer(
+      "Runs in the foreground until Ctrl-C, SIGTERM or `troupe stop`; with --daemon in the\n"
+      "background. When ready, a head prints one line on stdout: the command that makes another\n"
+      "machine a node. A setting may also be a variable (--keep-alive: TROUPE_KEEP_ALIVE) or a "
+      "line\n"
+      "of the file; flags come before variables, and these before the file.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe start                                  a head on 127.0.0.1:7700\n"
+      "  troupe start --listen 192.168.1.5:7700        a head that other machines can join\n"
+      "  troupe start --join TOKEN@192.168.1.5:7700    a node, on another machine\n"
+      "  troupe start --daemon --memory 4GiB           in the background, with a bound\n"
+      "  troupe start --join TOKEN@127.0.0.1:7700 --listen 127.0.0.1:7710 --home /tmp/node2\n"
+      "                                                a second daemon on one machine");
+  return [options] { return start(*options); };
+}
+
+}  // namespace troupe::tools

@@ -1,0 +1,200 @@
+#include <filesystem>
+#include <memory>
+#include <random>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/actors/jobs/generate_spec.h>
+#include <troupe/runtime/file.h>
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/input.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/views/job_views.h>
+
+namespace troupe::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::size_t kFileBytesMax = 1u << 20;
+constexpr std::size_t kInputBytesMax = 1u << 30;
+
+struct Options {
+  CommonOptions common;
+  std::string cluster, file, id;
+  bool wait = false;
+};
+
+Status wrong(const std::string& file, const std::string& what) {
+  return {Code::kInvalidArgument, file + ": " + what};
+}
+
+// Takes a text member out of the object.
+Result<std::string> take_text(json& object, const std::string& file, const char* field) {
+  const auto found = object.find(field);
+  if (found == object.end()) return std::string();
+  if (!found->is_string() || found->get<std::string>().empty()) {
+    return wrong(file, "\"" + std::string(field) + "\" is " + found->dump().substr(0, 80) +
+                           ", expected a text");
+  }
+  std::string text = *found;
+  object.erase(found);
+  return text;
+}
+
+// Paths in the file are seen from where it lies.
+std::string beside(const std::string& file, const std::string& path) {
+  if (path.empty()) return path;
+  return fs::absolute(fs::absolute(file).parent_path() / path).lexically_normal().string();
+}
+
+// Every line is looked at here, so that a mistake is said before anything is handed in.
+Status check_lines(const actors::GenerateSpec& spec, const std::vector<std::string>& shards,
+                   const std::string& input) {
+  for (const std::string& shard : shards) {
+    TROUPE_ASSIGN_OR_RETURN(const auto packed, actors::unpack_lines(shard));
+    for (std::size_t i = 0; i < packed.lines.size(); ++i) {
+      const auto line = actors::parse_generate_line(spec, packed.lines[i]);
+      if (line) continue;
+      return wrong(input, "prompt " + std::to_string(packed.first + i + 1) + ": " + line.message());
+    }
+  }
+  return Status::ok();
+}
+
+struct Prepared {
+  JobRequest request;
+  std::string output;
+};
+
+Result<Prepared> prepare(const Options& options) {
+  const std::string& file = options.file;
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(file, kFileBytesMax));
+  json object = json::parse(text, nullptr, false);
+  if (!object.is_object()) {
+    return wrong(file,
+                 "it is not a JSON object in UTF-8, such as {\"kind\": \"generate\", "
+                 "\"model\": \"smollm2-135m\", \"input\": \"prompts.jsonl\"}");
+  }
+  Prepared prepared;
+  prepared.request.id = options.id;
+  TROUPE_ASSIGN_OR_RETURN(prepared.request.kind, take_text(object, file, "kind"));
+  TROUPE_ASSIGN_OR_RETURN(const std::string input, take_text(object, file, "input"));
+  TROUPE_ASSIGN_OR_RETURN(const std::string output, take_text(object, file, "output"));
+  prepared.output = beside(file, output);
+  if (prepared.request.kind.empty()) prepared.request.kind = actors::kGenerateKind;
+  if (prepared.request.kind != actors::kGenerateKind) {
+    return wrong(file, "\"kind\" is \"" + prepared.request.kind +
+                           "\"; this command submits \"generate\", and a program that registers a "
+                           "kind of its own submits that (Cluster::submit)");
+  }
+  if (input.empty()) {
+    return wrong(file, "\"input\" is missing: name a JSONL file with a prompt a line");
+  }
+  const auto spec = actors::parse_generate_spec(object.dump());
+  if (!spec) return wrong(file, spec.message());
+  // One seed for the job, known from now on: whatever is done again gives the same text.
+  if (spec->base.sampling.temperature != 0.0f && !spec->seeded) {
+    object["seed"] = std::uint64_t{std::random_device()()};
+    say("drawn with \"seed\": " + object["seed"].dump());
+  }
+  const std::string path = beside(file, input);
+  TROUPE_ASSIGN_OR_RETURN(const std::string lines, read_file(path, kInputBytesMax));
+  prepared.request.shards = generate_shards(lines);
+  if (prepared.request.shards.empty()) return wrong(path, "it has no line with a prompt");
+  TROUPE_RETURN_IF_ERROR(check_lines(*spec, prepared.request.shards, path));
+  prepared.request.spec = object.dump();
+  return prepared;
+}
+
+int submit(const Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  const bool as_json = options.common.json;
+  Result<Prepared> prepared = prepare(options);
+  if (!prepared) return fail(prepared.status(), as_json);
+  // Not after hours of work.
+  const bool writes = options.wait && !prepared->output.empty();
+  const Status writable = writes ? check_writable(prepared->output) : Status::ok();
+  if (!writable) return fail(wrong(options.file, "\"output\": " + writable.message()), as_json);
+  const std::string& home = options.common.home;
+  Result<Cluster> cluster = connect_cluster(home, options.cluster);
+  if (!cluster) return fail(cluster.status(), as_json);
+  Result<std::shared_ptr<model::Store>> store = open_store(home);
+  if (!store) return fail(store.status(), as_json);
+  json spec = json::parse(prepared->request.spec);
+  const std::string named = spec["model"];
+  // A path is seen from where the file lies, a name from nowhere.
+  const std::string near = beside(options.file, named);
+  const bool is_path = named.find('/') != std::string::npos || fs::exists(near);
+  Result<std::string> model =
+      prepare_model(**store, home, is_path && named.rfind("sha256:", 0) != 0 ? near : named, true);
+  if (!model) return fail(model.status(), as_json);
+  spec["model"] = *model;
+  prepared->request.spec = spec.dump();
+  const Result<std::string> id = cluster->submit(prepared->request);
+  if (!id) return fail(id.status(), as_json);
+  if (options.wait) return wait_for_job(*cluster, *id, prepared->output, as_json);
+  if (as_json) {
+    print_json({{"id", *id}, {"shards", prepared->request.shards.size()}});
+    return kExitOk;
+  }
+  std::printf("%s\n", id->c_str());
+  // An id that was there before means that job.
+  const Result<JobStatus> job = cluster->job(*id);
+  if (!options.id.empty() && job && (job->state == "cancelled" || job->state == "failed")) {
+    say("job " + *id + " was handed in before, and is " + job->state +
+        "; give another --id to have it done");
+  } else {
+    say("submitted; `troupe wait " + *id +
+        (prepared->output.empty() ? "` prints the answers when they are there"
+                                  : " --output " + prepared->output + "` writes the answers"));
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action add_submit(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("FILE", options->file, "The job, a JSON object")->required()->type_name("");
+  app.add_option("--id", options->id,
+                 "Its id; submitting it again under one id makes no second job [drawn]")
+      ->type_name("ID");
+  app.add_flag("--wait", options->wait, "Wait for the end, as `troupe wait` does");
+  add_cluster_option(app, options->cluster);
+  add_common_options(app, options->common);
+  app.footer(
+      "A job is on the head's disk when its id is printed: it goes on when this command has "
+      "ended,\n"
+      "when nodes are lost, and after the head was started again. Each answer has the text that\n"
+      "`troupe run` gives for the same flags and seed.\n"
+      "\n"
+      "FILE is an object such as\n"
+      "  {\"kind\": \"generate\", \"model\": \"smollm2-135m\", \"input\": \"prompts.jsonl\",\n"
+      "   \"output\": \"answers.jsonl\", \"max_tokens\": 64, \"temperature\": 0.7, \"seed\": 7}\n"
+      "  model        a name, a path, or sha256:HEX; it is loaded before the job is handed in\n"
+      "  input        JSONL: {\"prompt\": TEXT}, {\"messages\": [{\"role\",\"content\"}]} or\n"
+      "               {\"prompt_ids\": [..]} a line; of its own each may have \"id\" (given "
+      "back),\n"
+      "               \"seed\", \"max_tokens\". It is read now; paths are seen from where FILE "
+      "lies\n"
+      "  output       where --wait writes the answers, a line for each line of the input:\n"
+      "               {\"index\",\"id\",\"text\",\"token_ids\",\"finish_reason\"} or "
+      "{\"index\",\"id\",\"error\"}\n"
+      "  and, as `troupe run` has them: raw, system, max_tokens, stop (a list), context, kv,\n"
+      "  activations, layers, temperature, top_p, top_k, min_p, typical, seed, repeat_penalty,\n"
+      "  presence_penalty, frequency_penalty, logit_bias ({\"504\": -2.5})\n"
+      "\n"
+      "Examples:\n"
+      "  troupe submit job.json                          prints the id\n"
+      "  troupe submit job.json --wait                   and waits for the answers\n"
+      "  troupe submit job.json --id monday --json       {\"id\",\"shards\"}");
+  return [options] { return submit(*options); };
+}
+
+}  // namespace troupe::tools

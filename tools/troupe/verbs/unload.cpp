@@ -1,0 +1,56 @@
+#include <cstdio>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/terminal/logging.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/verbs.h>
+
+namespace troupe::tools {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model, cluster;
+  bool force = false;
+};
+
+Result<nlohmann::json> ask(const Options& options) {
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.unload(options.model, options.force));
+  return nlohmann::json::parse(text, nullptr, false);
+}
+
+int unload(const Options& options) {
+  set_up_logging(LogLevel::kWarning, options.common.verbose);
+  const Result<nlohmann::json> answer = ask(options);
+  if (!answer) return fail(answer.status(), options.common.json);
+  if (options.common.json) {
+    print_json(*answer);
+  } else {
+    std::printf("unloaded %s\n", answer->value("unloaded", options.model).c_str());
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Action add_unload(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  add_model_argument(app, options->model);
+  app.add_flag("--force", options->force, "Also when it is in use: its requests end");
+  add_cluster_option(app, options->cluster);
+  add_common_options(app, options->common);
+  app.footer(
+      "A model is unloaded by itself when nobody has used it for the head's --keep-alive.\n"
+      "\n"
+      "Examples:\n"
+      "  troupe unload smollm2-135m\n"
+      "  troupe unload smollm2-135m --force     though requests are under way");
+  return [options] { return unload(*options); };
+}
+
+}  // namespace troupe::tools
