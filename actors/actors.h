@@ -15,7 +15,7 @@
 #include <troupe/actors/messages/requests.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/transformer/stage.h>
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
 #include <troupe/runtime/net/transport.h>
 
 // Every typed actor interface of Troupe and the mail that they take. Mail is immutable and shared

@@ -6,7 +6,7 @@
 #include <troupe/runtime/sha256.h>
 #include <troupe/runtime/status.h>
 
-namespace troupe::model {
+namespace troupe {
 namespace {
 
 EVP_MD_CTX* as_context(void* context) { return static_cast<EVP_MD_CTX*>(context); }
@@ -64,4 +64,4 @@ bool is_sha256_hex(const std::string& text) {
          });
 }
 
-}  // namespace troupe::model
+}  // namespace troupe

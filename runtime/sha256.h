@@ -10,7 +10,7 @@
 // copy goes on from where the original stood. An object has one owner at a time.
 // Source: FIPS 180-4.
 
-namespace troupe::model {
+namespace troupe {
 
 class Sha256 {
  public:
@@ -37,4 +37,4 @@ std::string sha256_hex(std::span<const std::byte> bytes);
 // Says whether `text` is 64 lower-case hex digits and nothing else.
 bool is_sha256_hex(const std::string& text);
 
-}  // namespace troupe::model
+}  // namespace troupe

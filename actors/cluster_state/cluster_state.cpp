@@ -37,16 +37,16 @@ const char* life_name(DeploymentLife life) {
 
 Status check_node_name(std::string_view name) {
   constexpr std::size_t kBytesMax = 64;
-  bool plain = name.size() <= kBytesMax && model::utf8_valid_prefix(name) == name.size();
+  bool plain = name.size() <= kBytesMax && utf8_valid_prefix(name) == name.size();
   for (std::size_t at = 0; plain && at < name.size();) {
-    const model::Utf8Char c = model::utf8_char(name.substr(at));
+    const Utf8Char c = utf8_char(name.substr(at));
     plain =
         c.code_point >= 0x20 && c.code_point != ',' && (c.code_point < 0x7f || c.code_point > 0x9f);
     at += c.bytes;
   }
   if (plain) return Status::ok();
   return Status(Code::kInvalidArgument,
-                "a node cannot be named " + model::in_quotes(name) +
+                "a node cannot be named " + in_quotes(name) +
                     "; a name has at most 64 bytes of UTF-8 without commas and control characters "
                     "(--name)");
 }

@@ -162,8 +162,7 @@ Result<ClusterState::Outlook> ClusterState::outlook(const Deployment& deployment
   }
   if (!wanted.empty()) {
     return Status(Code::kNotFound, "no node that holds layers is named " +
-                                       model::in_quotes(*wanted.begin()) +
-                                       "; `troupe nodes` lists them");
+                                       in_quotes(*wanted.begin()) + "; `troupe nodes` lists them");
   }
   if (out.nodes.empty())
     return Status(Code::kUnavailable, "no node of the cluster can hold layers");

@@ -11,7 +11,7 @@ namespace {
 
 // Before the template is filled in, so that the byte counts in what was given.
 Status check_text(const std::string& name, const std::string& text) {
-  const std::size_t valid = model::utf8_valid_prefix(text);
+  const std::size_t valid = utf8_valid_prefix(text);
   if (valid == text.size()) return Status::ok();
   return Status(Code::kInvalidArgument, name + " is not UTF-8: its byte " + std::to_string(valid) +
                                             " is not part of a character");

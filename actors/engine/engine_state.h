@@ -13,6 +13,7 @@
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/status.h>
+#include <troupe/runtime/text/utf8_stream.h>
 
 // The engine's decider: which rows go into the next step, what a step's result means for each
 // request, when an answer ends. Pure: no actor, clock or socket; time comes as an argument.
@@ -45,7 +46,7 @@ class AnswerText {
  private:
   std::string release(bool at_end);
   std::vector<std::string> stops_;
-  model::Utf8Stream utf8_;
+  Utf8Stream utf8_;
   std::string held_, shown_;
   bool stopped_ = false;
 };

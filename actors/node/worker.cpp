@@ -151,7 +151,7 @@ net::Payload payload_of(std::vector<T> values) {
 net::Payload payload_of(const model::Stage& stage, std::vector<float> hidden) {
   if (!stage.f16_activations()) return payload_of(std::move(hidden));
   std::vector<std::uint16_t> halves(hidden.size());  // exact: the stage has rounded them
-  std::transform(hidden.begin(), hidden.end(), halves.begin(), kernels::f32_to_f16);
+  std::transform(hidden.begin(), hidden.end(), halves.begin(), f32_to_f16);
   return payload_of(std::move(halves));
 }
 
@@ -164,7 +164,7 @@ void read_hidden(const model::Stage& stage, std::span<const std::byte> bytes,
   }
   std::vector<std::uint16_t> halves(hidden->size());
   std::memcpy(halves.data(), bytes.data(), bytes.size());
-  std::transform(halves.begin(), halves.end(), hidden->begin(), kernels::f16_to_f32);
+  std::transform(halves.begin(), halves.end(), hidden->begin(), f16_to_f32);
 }
 
 Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output) {

@@ -4,7 +4,7 @@
 
 #include <troupe/model/config/model_config.h>
 #include <troupe/model/files/gguf.h>
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
 
 // What a model's layers cost on one machine, measured with its own kernels before any weight is
 // here: a stage of its shapes and formats, filled with zeros, runs steps as an engine cuts them.

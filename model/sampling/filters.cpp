@@ -4,6 +4,7 @@
 
 #include <troupe/model/sampling/filters.h>
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/numerics/elementary.h>
 
 namespace troupe::model::sampling {
 namespace {
@@ -50,7 +51,7 @@ std::vector<Left> top_k(std::span<const float> logits, const Weights& weights, s
 void keep_typical(std::span<const float> logits, float peak, const SamplingParams& params,
                   std::vector<Left>* left) {
   const double sum = sum_of(*left);
-  const double log_sum = kernels::log_bits(static_cast<float>(sum));
+  const double log_sum = log_bits(static_cast<float>(sum));
   std::vector<double> surprise(left->size());
   double mean = 0;
   for (std::size_t i = 0; i < left->size(); ++i) {

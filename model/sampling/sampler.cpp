@@ -9,6 +9,7 @@
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/model/sampling/weights.h>
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/numerics/elementary.h>
 #include <troupe/runtime/numerics/philox.h>
 
 // With S and w as sampler_weights.h defines them:
@@ -177,7 +178,7 @@ float log_probability(std::span<const float> logits, TokenId id) {
   if (peak.any_nan) return std::numeric_limits<float>::quiet_NaN();
   const Weights weights = weights_of(logits, peak.value, 1.0f);
   return logits[static_cast<std::size_t>(id)] - peak.value -
-         kernels::log_bits(static_cast<float>(weights.sum));
+         log_bits(static_cast<float>(weights.sum));
 }
 
 std::vector<TokenLogprob> log_probabilities(std::span<const float> logits, TokenId id,
@@ -185,7 +186,7 @@ std::vector<TokenLogprob> log_probabilities(std::span<const float> logits, Token
   TROUPE_CHECK(id >= 0 && static_cast<std::size_t>(id) < logits.size(), std::to_string(id));
   const Peak peak = peak_of(logits);
   const Weights weights = weights_of(logits, peak.value, 1.0f);
-  const float log_sum = kernels::log_bits(static_cast<float>(weights.sum));
+  const float log_sum = log_bits(static_cast<float>(weights.sum));
   std::vector<Candidate> order(logits.size());
   for (std::size_t i = 0; i < order.size(); ++i) {
     order[i] = {key_of(logits[i]), static_cast<TokenId>(i)};

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <troupe/model/tokenizer/token_id.h>
+#include <troupe/runtime/numerics/elementary.h>
 
 // The numbers that sampling works on: weights proportional to probabilities and their sums, and the
 // total order of tokens. For sampler.cpp and sampler_filters.cpp. Pure.

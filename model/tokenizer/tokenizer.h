@@ -9,6 +9,7 @@
 #include <troupe/model/files/gguf.h>
 #include <troupe/model/text/regex.h>
 #include <troupe/model/tokenizer/token_id.h>
+#include <troupe/runtime/text/utf8_stream.h>
 
 // Text <-> token ids. Immutable after loading; any thread may use one instance.
 
@@ -53,17 +54,6 @@ class Tokenizer {
   virtual TokenId bos() const = 0;  // -1: none
   virtual TokenId eos() const = 0;  // -1: none
   virtual TokenId pad() const { return -1; }
-};
-
-// Turns token bytes into text without ever emitting half a UTF-8 character: an incomplete tail is
-// held back until it is whole; bytes that can never be part of a character become U+FFFD.
-class Utf8Stream {
- public:
-  std::string push(std::string_view bytes);  // the complete characters so far
-  std::string finish();                      // what is left, incomplete tails as U+FFFD
-
- private:
-  std::string pending_;
 };
 
 // Turns the tokens of a whole text into it, as they come: whole characters only, and without the

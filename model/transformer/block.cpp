@@ -41,11 +41,11 @@ class Layers {
   std::size_t qkv_groups(std::size_t layer) const {
     return groups_of({&weight(layer, kQ), &weight(layer, kK), &weight(layer, kV)});
   }
-  Span1 my_groups(std::size_t groups) const { return split(groups, thread_, step_.threads); }
+  IndexRange my_groups(std::size_t groups) const { return split(groups, thread_, step_.threads); }
 
   // q, k, v = Wq n, Wk n, Wv n for the rows that `workspace` holds.
   void project_qkv(std::size_t layer, RowRange range, const RowBuffer& normed,
-                   const Workspace& workspace, Span1 groups) {
+                   const Workspace& workspace, IndexRange groups) {
     step_.multiply(normed, channels_, range.count,
                    {product(layer, kQ, step_.q + range.first * heads_width_),
                     product(layer, kK, workspace.k), product(layer, kV, workspace.v)},
@@ -54,7 +54,7 @@ class Layers {
 
   // x += Wo a
   void project_attended(std::size_t layer, RowRange range, const RowBuffer& attended,
-                        Span1 groups) {
+                        IndexRange groups) {
     step_.multiply(attended, heads_width_, range.count,
                    {product(layer, kAttnOut, step_.x + range.first * channels_, true)}, groups);
   }
@@ -62,10 +62,10 @@ class Layers {
   // gate = silu(Wg n) * (Wu n), or gelu(Wu n), in units of the row groups that one block of gate
   // comes from.
   void widen(std::size_t layer, std::size_t count, const RowBuffer& normed,
-             const Workspace& workspace, Span1 units) {
+             const Workspace& workspace, IndexRange units) {
     const kernels::PackedMatrix& first = weight(layer, first_ffn_).matrix;
-    const Span1 groups{unit_groups() * units.begin,
-                       std::min(unit_groups() * units.end, first.groups)};
+    const IndexRange groups{unit_groups() * units.begin,
+                            std::min(unit_groups() * units.end, first.groups)};
     step_.multiply(normed, channels_, count, {product(layer, first_ffn_, workspace.gate.values)},
                    groups);
     if (first_ffn_ == kGate)
@@ -79,7 +79,7 @@ class Layers {
   }
 
   // x += Wd gate
-  void project_down(std::size_t layer, RowRange range, const RowBuffer& gate, Span1 groups) {
+  void project_down(std::size_t layer, RowRange range, const RowBuffer& gate, IndexRange groups) {
     step_.multiply(gate, config_.ffn_channels, range.count,
                    {product(layer, kDown, step_.x + range.first * channels_, true)}, groups);
   }
@@ -112,7 +112,7 @@ class Layers {
     const RowBuffer attention_input = all_rows_input(weight(layer, kAttnNorm));
     project_qkv(layer, all, attention_input, shared, my_groups(qkv_groups(layer)));
     step_.pool.barrier(thread_);
-    const Span1 mine = step_.rows_of(thread_);
+    const IndexRange mine = step_.rows_of(thread_);
     step_.rotate_and_store(layer, 0, mine.begin, mine.end, shared);
     step_.pool.barrier(thread_);
     for (const AttentionPiece& piece : step_.attention_pieces[static_cast<std::size_t>(thread_)])
@@ -126,7 +126,7 @@ class Layers {
     project_down(layer, all, shared.gate, my_groups(groups(layer, kDown)));
     finish_sum(weight(layer, kFfnNorm));
     if (step_.f16_activations) {
-      const Span1 mine_now = step_.rows_of(thread_);
+      const IndexRange mine_now = step_.rows_of(thread_);
       step_.round_activations(mine_now.begin, mine_now.end);
       step_.pool.barrier(thread_);
     }
@@ -136,7 +136,7 @@ class Layers {
   void finish_sum(const Weight& norm) {
     step_.pool.barrier(thread_);
     if (!config_.post_norm) return;
-    const Span1 mine = step_.rows_of(thread_);
+    const IndexRange mine = step_.rows_of(thread_);
     norm_sum(norm, mine.begin, mine.end - mine.begin);
     step_.pool.barrier(thread_);
   }
@@ -144,7 +144,7 @@ class Layers {
   // The input of all rows: made by each thread for itself, or shared out.
   RowBuffer all_rows_input(const Weight& norm) {
     if (step_.redundant) return sublayer_input(norm, 0, 0, step_.rows, own_.normed);
-    const Span1 mine = step_.rows_of(thread_);
+    const IndexRange mine = step_.rows_of(thread_);
     const RowBuffer input = sublayer_input(norm, 0, mine.begin, mine.end, step_.shared.normed);
     step_.pool.barrier(thread_);
     return input;
@@ -158,7 +158,7 @@ class Layers {
       step_.quantize(out.values, heads_width_, 0, step_.rows, out);
       return out;
     }
-    const Span1 mine = step_.rows_of(thread_);
+    const IndexRange mine = step_.rows_of(thread_);
     step_.quantize(out.values, heads_width_, mine.begin, mine.end, out);
     step_.pool.barrier(thread_);
     return out;

@@ -5,6 +5,7 @@
 
 #include <troupe/model/transformer/block.h>
 #include <troupe/model/transformer/stage.h>
+#include <troupe/runtime/machine/aligned_buffer.h>
 
 namespace troupe::model {
 namespace {
@@ -180,7 +181,7 @@ class TransformerStage final : public Stage {
 
   // x = E[token] (+ T[type]) (+ P[position]), normed where the model does.
   void embed(const StepInput& input, int thread) {
-    const Span1 mine = step_.rows_of(thread);
+    const IndexRange mine = step_.rows_of(thread);
     const std::size_t channels = config_.channels;
     float* part = step_.own[static_cast<std::size_t>(thread)].normed.values;
     const auto& ends = weights_->ends;
@@ -208,7 +209,7 @@ class TransformerStage final : public Stage {
 
   void compute_logits(float* logits, int thread) {
     const RowBuffer& input = step_.logit_input;
-    const Span1 mine = split(logit_rows_.size(), thread, step_.threads);
+    const IndexRange mine = split(logit_rows_.size(), thread, step_.threads);
     for (std::size_t i = mine.begin; i < mine.end; ++i)
       step_.norm(weights_->ends[kOutputNorm], step_.x + logit_rows_[i] * config_.channels, 0, 1,
                  input.values + i * config_.channels);
@@ -223,7 +224,7 @@ class TransformerStage final : public Stage {
   void classify(float* logits, int thread) {
     const auto& ends = weights_->ends;
     const std::size_t channels = config_.channels, count = logit_rows_.size();
-    const Span1 mine = split(count, thread, step_.threads);
+    const IndexRange mine = split(count, thread, step_.threads);
     const RowBuffer &input = step_.logit_input, &pooled = step_.pooled;
     for (std::size_t i = mine.begin; i < mine.end; ++i)
       std::memcpy(input.values + i * channels, step_.x + logit_rows_[i] * channels,
@@ -272,7 +273,7 @@ std::uint64_t weights_bytes(std::span<const Stage* const> stages) {
   std::uint64_t bytes = 0;
   std::set<const std::byte*> seen;
   const auto look = [&](const Weight& weight) {
-    const kernels::AlignedBuffer& data = weight.matrix.data;
+    const AlignedBuffer& data = weight.matrix.data;
     if (data.bytes() != 0 && !seen.insert(data.data()).second) bytes -= data.bytes();
   };
   for (const Stage* stage : stages) {

@@ -7,7 +7,7 @@
 #include <troupe/model/config/model_config.h>
 #include <troupe/model/source/tensor_source.h>
 #include <troupe/model/tokenizer/tokenizer.h>
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
 
 // A stage: layers [a, b) of a model on one device, with the embeddings when a == 0 and the final
 // norm and output matrix (of an encoder: pooler and classification head) when b == L. A stage turns

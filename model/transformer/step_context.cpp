@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include <troupe/model/transformer/step_context.h>
+#include <troupe/runtime/machine/aligned_buffer.h>
+#include <troupe/runtime/numerics/half.h>
 
 namespace troupe::model {
 namespace {
@@ -124,7 +126,7 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
     }
   };
   lay_out(nullptr);
-  if (used_ > memory_.bytes()) memory_ = kernels::AlignedBuffer(used_);
+  if (used_ > memory_.bytes()) memory_ = AlignedBuffer(used_);
   lay_out(memory_.data());
   if (!by_rows) plan_attention();
 }
@@ -171,7 +173,7 @@ void StepContext::norm(const Weight& weight, const float* from, std::size_t begi
 void StepContext::round_activations(std::size_t begin, std::size_t end) const {
   if (!f16_activations) return;
   for (std::size_t i = begin * config.channels; i < end * config.channels; ++i)
-    x[i] = kernels::f16_to_f32(kernels::f32_to_f16(x[i]));
+    x[i] = f16_to_f32(f32_to_f16(x[i]));
 }
 
 void StepContext::quantize(const float* values, std::size_t columns, std::size_t begin,
@@ -197,7 +199,7 @@ void put_bias(const Product& product, std::size_t count, std::size_t begin, std:
 }  // namespace
 
 void StepContext::multiply(const RowBuffer& input, std::size_t columns, std::size_t count,
-                           std::initializer_list<Product> products, Span1 groups) const {
+                           std::initializer_list<Product> products, IndexRange groups) const {
   const kernels::Activations activations{count, columns, input.values, input.quantized};
   std::size_t before = 0;
   for (const Product& product : products) {

@@ -9,6 +9,7 @@
 #include <troupe/model/transformer/kv_cache.h>
 #include <troupe/model/transformer/rope_table.h>
 #include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/machine/aligned_buffer.h>
 
 // One step of a stage as its layers see it: rows of several sequences, their KV pages, the memory
 // to work in, and the operations that families put together. All threads of the pool run the same
@@ -108,7 +109,7 @@ struct StepContext {
       body(RowRange{first, std::min(tile_rows, rows - first)});
     }
   }
-  Span1 rows_of(int thread) const { return split(rows, thread, threads); }
+  IndexRange rows_of(int thread) const { return split(rows, thread, threads); }
 
   // out = norm(x) of rows [begin, end), with this weight and, for layer norm, the bias behind it.
   void norm(const Weight& weight, const float* x, std::size_t begin, std::size_t end,
@@ -121,7 +122,7 @@ struct StepContext {
   // out (+)= W . input + bias for `count` rows and a range of the row groups of all products
   // together. The bias goes first into (or onto) the output, the product on top of it.
   void multiply(const RowBuffer& input, std::size_t columns, std::size_t count,
-                std::initializer_list<Product> products, Span1 groups) const;
+                std::initializer_list<Product> products, IndexRange groups) const;
   // Norms the heads of q and k and rotates them, as far as the model does, for rows [begin, end) of
   // a workspace that holds the step's rows from `first`, and stores k and v in the pages of `layer`
   // (counted from the stage's first).
@@ -150,7 +151,7 @@ struct StepContext {
 
   std::byte* take(std::size_t bytes);
 
-  kernels::AlignedBuffer memory_;
+  AlignedBuffer memory_;
   std::byte* base_ = nullptr;  // of memory_, or null while sizes are added up
   std::size_t used_ = 0;
   std::vector<std::atomic<std::size_t>> tiles_taken_;

@@ -9,7 +9,7 @@
 
 #include <troupe/model/families/family.h>
 #include <troupe/model/source/tensor_source.h>
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
 
 // The packed weights of one stage. Loaded once, then read by every thread of the device.
 

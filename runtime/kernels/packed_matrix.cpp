@@ -1,18 +1,12 @@
 #include <array>
 #include <string>
 
-#include <troupe/runtime/kernels/kernels.h>
-#include <troupe/runtime/machine/memory_arena.h>
+#include <troupe/runtime/kernels/packed_matrix.h>
+#include <troupe/runtime/machine/aligned_buffer.h>
 
 namespace troupe::kernels {
 
 static_assert(kGroupRows == quant::kPackRows);
-
-AlignedBuffer::AlignedBuffer(std::size_t bytes) : data_(arena_allocate(bytes), Free{bytes}) {
-  TROUPE_CHECK(data_ != nullptr, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
-}
-
-void AlignedBuffer::Free::operator()(std::byte* p) const { arena_free(p, bytes); }
 
 Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::size_t bytes,
                           std::size_t rows, std::size_t columns) {
@@ -54,16 +48,6 @@ void unpack_row(const PackedMatrix& w, std::size_t row, float* out) {
   TROUPE_CHECK(row < w.rows, "row " + std::to_string(row) + " of " + std::to_string(w.rows));
   quant::find(w.type)->unpack_row(w.data.data() + row / kGroupRows * w.group_bytes, w.columns,
                                   row % kGroupRows, out);
-}
-
-quant::ActivationKind activation_kind(quant::Type type) {
-  const quant::Format* format = quant::find(type);
-  TROUPE_CHECK(format != nullptr, std::to_string(static_cast<std::uint32_t>(type)));
-  return format->activations;
-}
-
-std::size_t kv_page_bytes(KvType type, std::size_t kv_heads, std::size_t head_dim) {
-  return 2 * kv_heads * kPageKeys * head_dim * (type == KvType::kF16 ? 2 : 4);
 }
 
 }  // namespace troupe::kernels

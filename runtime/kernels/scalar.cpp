@@ -6,6 +6,8 @@
 #include <string>
 
 #include <troupe/runtime/kernels/targets.h>
+#include <troupe/runtime/numerics/elementary.h>
+#include <troupe/runtime/numerics/half.h>
 
 // The scalar target: every kernel in plain C++ with std::fma, for CPUs that no vector target knows.
 // It reads the packed layouts that runtime/quant draws and follows the same order as the vectors.

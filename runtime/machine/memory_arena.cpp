@@ -9,7 +9,7 @@
 
 #include <troupe/runtime/machine/memory_arena.h>
 
-namespace troupe::kernels {
+namespace troupe {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
@@ -111,4 +111,4 @@ void arena_free(std::byte* piece, std::size_t bytes) {
   arena().release(piece, rounded(bytes, 64));
 }
 
-}  // namespace troupe::kernels
+}  // namespace troupe

@@ -7,11 +7,11 @@
 // machine, and the matrices of small models are smaller than a huge page. Called by AlignedBuffer
 // only; any thread.
 
-namespace troupe::kernels {
+namespace troupe {
 
 // 64-byte aligned, uninitialised; nullptr when there is no memory.
 std::byte* arena_allocate(std::size_t bytes);
 // Gives a piece of `bytes` back; a chunk whose pieces are all back returns to the system.
 void arena_free(std::byte* piece, std::size_t bytes);
 
-}  // namespace troupe::kernels
+}  // namespace troupe

@@ -49,10 +49,10 @@ class ThreadPool {
 int usable_cpus();
 
 // The half-open part of [0, count) that belongs to `part` of `parts`; parts differ by one at most.
-struct Span1 {
+struct IndexRange {
   std::size_t begin, end;
 };
-inline Span1 split(std::size_t count, int part, int parts) {
+inline IndexRange split(std::size_t count, int part, int parts) {
   return {count * static_cast<std::size_t>(part) / static_cast<std::size_t>(parts),
           count * static_cast<std::size_t>(part + 1) / static_cast<std::size_t>(parts)};
 }

@@ -6,7 +6,7 @@
 // Philox4x32-10: random words as a pure function of a counter and a key.
 // Source: Salmon, Moraes, Dror & Shaw 2011 (Random123), whose known answers the test holds.
 
-namespace troupe::model {
+namespace troupe {
 
 constexpr std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
                                                   std::array<std::uint32_t, 2> key) {
@@ -31,4 +31,4 @@ constexpr double uniform_draw(std::uint64_t seed, std::uint64_t position,
   return static_cast<double>(bits) * 0x1p-53;
 }
 
-}  // namespace troupe::model
+}  // namespace troupe

@@ -6,7 +6,7 @@
 #include <troupe/runtime/numerics/trig.h>
 #include <troupe/runtime/status.h>
 
-namespace troupe::model {
+namespace troupe {
 namespace {
 
 constexpr double kAngleMax = 1048576.0;
@@ -85,4 +85,4 @@ double power(double base, double exponent) {
   return exponential(exponent * natural_log(base));
 }
 
-}  // namespace troupe::model
+}  // namespace troupe

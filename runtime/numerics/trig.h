@@ -3,7 +3,7 @@
 // sin, cos and real powers in double precision from additions, multiplications and divisions only,
 // so that the tables built from them have the same bits on every machine (libm's differ). Pure.
 
-namespace troupe::model {
+namespace troupe {
 
 struct SinCos {
   double sin, cos;
@@ -14,4 +14,4 @@ SinCos sin_cos(double angle);
 // base^exponent, relative error below 1e-14, for base in [2^-60, 2^60] and |exponent| <= 16.
 double power(double base, double exponent);
 
-}  // namespace troupe::model
+}  // namespace troupe

@@ -1,3 +1,4 @@
+#include <troupe/runtime/numerics/half.h>
 #include <troupe/runtime/quant/packing.h>
 
 // F16: IEEE half precision.
@@ -14,7 +15,7 @@ struct F16 {
   static constexpr Type kType = Type::kF16;
   static constexpr std::string_view kName = "F16";
   static constexpr Bits kExponent = 0x7c00;
-  static float to_f32(Bits bits) { return kernels::f16_to_f32(bits); }
+  static float to_f32(Bits bits) { return f16_to_f32(bits); }
 };
 
 }  // namespace

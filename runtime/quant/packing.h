@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/numerics/half.h>
 #include <troupe/runtime/quant/bytes.h>
 #include <troupe/runtime/quant/layout.h>
 
@@ -96,8 +97,8 @@ struct Quantized {
   static constexpr std::size_t kElements = Layout::kElements;
 
   static void to_numbers(const FileBlock& block, Numbers* out) {
-    out->d = kernels::f16_to_f32(block.d);
-    out->m = kernels::f16_to_f32(block.m);
+    out->d = f16_to_f32(block.d);
+    out->m = f16_to_f32(block.m);
     for (std::size_t k = 0; k < kElements; ++k) {
       const int stored =
           Layout::kBits == 8 ? static_cast<std::int8_t>(block.q[k]) : int{block.q[k]};

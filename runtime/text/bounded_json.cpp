@@ -4,7 +4,7 @@
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
 
-namespace troupe::model {
+namespace troupe {
 namespace {
 
 using nlohmann::json;
@@ -95,4 +95,4 @@ Result<json> parse_json(std::string_view text, const std::string& what, const Js
   return json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
 }
 
-}  // namespace troupe::model
+}  // namespace troupe

@@ -12,7 +12,7 @@
 // after its size and depth are known to be sane. Pure. For the .cpp files of this room,
 // and for verbs that read such files.
 
-namespace troupe::model {
+namespace troupe {
 
 struct JsonLimits {
   std::size_t bytes_max = std::size_t{1} << 20;
@@ -27,4 +27,4 @@ struct JsonLimits {
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& what,
                                   const JsonLimits& limits);
 
-}  // namespace troupe::model
+}  // namespace troupe

@@ -2,7 +2,7 @@
 
 #include <troupe/runtime/text/utf8.h>
 
-namespace troupe::model {
+namespace troupe {
 
 Utf8Char utf8_char(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -102,4 +102,4 @@ std::string in_quotes(std::string_view text, std::size_t bytes_max) {
   return out + "'";
 }
 
-}  // namespace troupe::model
+}  // namespace troupe

@@ -7,7 +7,7 @@
 
 // UTF-8 (Unicode 15, table 3-7): no overlong forms, no surrogates, nothing past U+10FFFF. Pure.
 
-namespace troupe::model {
+namespace troupe {
 
 enum class Utf8State : std::uint8_t { kWhole, kIncomplete, kInvalid };
 
@@ -31,4 +31,4 @@ void append_utf8(char32_t code_point, std::string* out);
 // or invalid bytes as \xNN.
 std::string in_quotes(std::string_view text, std::size_t bytes_max = 80);
 
-}  // namespace troupe::model
+}  // namespace troupe

@@ -1,7 +1,7 @@
-#include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/text/utf8.h>
+#include <troupe/runtime/text/utf8_stream.h>
 
-namespace troupe::model {
+namespace troupe {
 namespace {
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 }  // namespace
@@ -27,4 +27,4 @@ std::string Utf8Stream::finish() {
   return std::string(incomplete ? kReplacement : std::string_view());
 }
 
-}  // namespace troupe::model
+}  // namespace troupe

@@ -6,6 +6,7 @@
 #include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/net/transport.h>
+#include <troupe/runtime/text/utf8_stream.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
@@ -13,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)troupe::net::key_from_z85(text);
   (void)troupe::net::parse_endpoint(text);
   (void)troupe::model::parse_layer_ranges(text);
-  troupe::model::Utf8Stream stream;
+  troupe::Utf8Stream stream;
   (void)stream.push(text);
   (void)stream.finish();
   return 0;

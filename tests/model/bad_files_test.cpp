@@ -9,6 +9,7 @@
 #include <troupe/model/files/hf_config.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/numerics/half.h>
 #include <troupe/tests/model/files/gguf_files.h>
 
 // Every way in which a model's files can be wrong, one row each: the answer is one sentence that
@@ -261,7 +262,7 @@ TEST_CASE("a weight that is no number is named with its tensor and file") {
   std::vector<Case> cases;
   for (const double value : {kNan, kInf, -kInf}) {
     const auto number = static_cast<float>(value);
-    const std::uint16_t half = kernels::f32_to_f16(number);
+    const std::uint16_t half = f32_to_f16(number);
     cases.push_back({[=](Draft& file) { file.put("output_norm.weight", 95 * 4, number); },
                      {"output_norm.weight", "95"}});
     cases.push_back({[=](Draft& file) { file.put("blk.3.ffn_down.weight", 4 * 160 * 95, number); },

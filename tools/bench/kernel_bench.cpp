@@ -13,7 +13,8 @@
 #include <string>
 #include <vector>
 
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
+#include <troupe/runtime/machine/aligned_buffer.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -95,14 +96,14 @@ class Bench {
 
   void machine() {
     if (!wanted("machine")) return;
-    kernels::AlignedBuffer memory(std::size_t{256} << 20);  // on huge pages, as weights are
+    AlignedBuffer memory(std::size_t{256} << 20);  // on huge pages, as weights are
     std::memset(memory.data(), 1, memory.bytes());
     const auto* words = reinterpret_cast<const std::uint64_t*>(memory.data());
     const std::size_t lines = memory.bytes() / 64;
     std::vector<std::uint64_t> sums(static_cast<std::size_t>(device_.threads()) * 8);
     const double seconds = best_seconds([&] {
       device_.pool().run([&](int thread) {
-        const Span1 part = split(lines, thread, device_.threads());
+        const IndexRange part = split(lines, thread, device_.threads());
         std::uint64_t sum[8] = {};
         for (std::size_t i = part.begin; i < part.end; ++i)
           for (std::size_t j = 0; j < 8; ++j) sum[j] += words[i * 8 + j];
@@ -147,7 +148,7 @@ class Bench {
         device_.pool().run([&](int thread) {
           for (std::size_t copy = 0; copy < used; ++copy) {
             const PackedMatrix& w = weights[copy];
-            const Span1 part = split(w.groups, thread, device_.threads());
+            const IndexRange part = split(w.groups, thread, device_.threads());
             device_.kernels().matmul(w, x.activations, part.begin, part.end, out.data(), rows,
                                      false);
             device_.pool().barrier(thread);
@@ -170,7 +171,7 @@ class Bench {
     const std::size_t keys = position + rows, kHeads = 9, kKvHeads = 3, kHeadDim = 64;
     const std::size_t page_bytes =
         kernels::kv_page_bytes(kernels::KvType::kF16, kKvHeads, kHeadDim);
-    std::vector<kernels::AlignedBuffer> buffers;  // the pages of all copies, as of all layers
+    std::vector<AlignedBuffer> buffers;  // the pages of all copies, as of all layers
     std::vector<std::vector<const std::byte*>> pages(copies);
     const std::vector<float> kv = random_floats(kKvHeads * kHeadDim);
     for (std::size_t key = 0; key < keys; key += kernels::kPageKeys) {
@@ -235,7 +236,7 @@ class Bench {
       for (std::size_t row = 0; row < rows; ++row)
         k.rope(out.data() + row * 576, 9, 64, 64, up.data(), true);
     });
-    kernels::AlignedBuffer page(kernels::kv_page_bytes(kernels::KvType::kF16, 3, 64));
+    AlignedBuffer page(kernels::kv_page_bytes(kernels::KvType::kF16, 3, 64));
     report("elementwise kv_write", 192, [&] {
       for (std::size_t row = 0; row < rows; ++row)
         k.kv_write(x.data() + row * 192, up.data() + row * 192, page.data(), kernels::KvType::kF16,

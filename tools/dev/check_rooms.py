@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Checks the direction of includes, the rooms of libraries, and the sizes of files.
+"""Checks the rooms, the direction of includes, and the sizes of files and functions.
 
-runtime <- model <- actors <- tools, examples: no include goes up. Each outside library is spoken
-to in one place. Every include of ours reads <troupe/...>.
+A room is a folder of ORDER. A file may include files of its own room and of rooms that stand before
+it, so that no circle of rooms is possible. Inside a room and across it, no header/source pair
+includes another one in a circle. Each outside library is spoken to in one place. Every include of
+ours reads <troupe/...>. Long files and functions give a reason beside them.
 """
 import pathlib
 import re
@@ -10,7 +12,23 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RANK = {"runtime": 0, "model": 1, "actors": 2, "tools": 3, "examples": 3, "tests": 4}
+TOP = ("runtime", "model", "actors", "tools", "examples", "tests")
+# Every room, from the ground up. An entry without a slash at its end is a single header/source pair
+# that stands above or below the rest of its folder.
+ORDER = (
+    "runtime/", "runtime/machine/", "runtime/numerics/", "runtime/text/", "runtime/quant/",
+    "runtime/kernels/", "runtime/kernels/vector/", "runtime/device/", "runtime/wire/",
+    "runtime/net/", "runtime/net/sim/", "runtime/net/zmq/",
+    "model/config/", "model/text/", "model/files/", "model/families/", "model/source/",
+    "model/tokenizer/", "model/jinja/", "model/chat/", "model/sampling/", "model/planning/",
+    "model/store/", "model/transformer/", "model/local/",
+    "actors/messages/", "actors/actors", "actors/link", "actors/journal/", "actors/cluster_state/",
+    "actors/engine/", "actors/bulk/", "actors/jobs/", "actors/node/", "actors/coordinator/",
+    "actors/facade/", "actors/troupe", "actors/attach",
+    "tools/troupe/terminal/", "tools/troupe/fetch/", "tools/troupe/", "tools/troupe/daemon/",
+    "tools/troupe/views/", "tools/troupe/verbs/", "tools/troupe/main", "tools/bench/",
+    "examples/", "tests/",
+)
 # A library's headers -> the places that may include them (path prefixes).
 ROOMS = {
     r"caf/": ("actors/", "examples/custom_actor", "examples/parallel_loss",
@@ -39,12 +57,20 @@ LONG_BECAUSE = "// Longer than 500 lines: "
 
 
 def sources():
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", *RANK],
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", *TOP],
                             cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     for line in listed.splitlines():
         path = ROOT / line
         if path.suffix in (".h", ".cpp", ".cu") and path.exists():
             yield line, path.read_text(errors="replace")
+
+
+def room_of(name):
+    """The entry of ORDER that a file belongs to: its pair if that is named, else its folder."""
+    pair = name.rsplit(".", 1)[0]
+    fitting = [room for room in ORDER
+               if (name.startswith(room) if room.endswith("/") else pair == room)]
+    return max(fitting, key=len, default=None)
 
 
 def is_repeated(name):
@@ -59,12 +85,58 @@ def room_complaint(name, header):
     return None
 
 
+def include_complaints(name, header):
+    target = header[len("troupe/"):]
+    here, there = room_of(name), room_of(target)
+    if not (ROOT / target).exists():
+        yield f"includes <{header}>, which does not exist"
+    elif there is None:
+        yield f"includes <{header}>, which is in no room"
+    elif here is not None and ORDER.index(there) > ORDER.index(here):
+        yield f"includes <{header}>: {here} is below {there}"
+
+
+def pair_of(name):
+    """What a header and its source share: their path without the ending."""
+    return re.sub(r"(-inl)?\.(h|cpp|cu)$", "", name)
+
+
+def circle_complaints(texts):
+    """Circles between header/source pairs, each told once, as the pairs along it."""
+    arrows = {}
+    for name, text in texts.items():
+        if name.startswith("tests/"):
+            continue
+        for _, header in INCLUDE.findall(text):
+            target = header[len("troupe/"):] if header.startswith("troupe/") else None
+            if target in texts and pair_of(target) != pair_of(name):
+                arrows.setdefault(pair_of(name), set()).add(pair_of(target))
+    done, path = set(), []
+
+    def visit(pair):
+        if pair in path:
+            yield " -> ".join(path[path.index(pair):] + [pair]) + ": a circle of pairs"
+            return
+        if pair in done:
+            return
+        path.append(pair)
+        for other in sorted(arrows.get(pair, ())):
+            yield from visit(other)
+        path.pop()
+        done.add(pair)
+
+    for pair in sorted(arrows):
+        yield from visit(pair)
+
+
 def complaints_of(name, text):
     room = name.split("/")[0]
     if name.endswith(".h") and "#pragma once" not in text and not is_repeated(name):
         yield "has no #pragma once"
     if name.endswith(".h") and re.search(r"^\s*using namespace", text, re.M):
         yield "says `using namespace` in a header"
+    if room_of(name) is None:
+        yield "is in no room: name its folder in ORDER"
     lines = text.count("\n")
     if lines > LINES_MAX and LONG_BECAUSE not in text and room != "tests":
         yield f"has {lines} lines, more than {LINES_MAX}: split it"
@@ -80,14 +152,7 @@ def complaints_of(name, text):
         if complaint:
             yield complaint
         if header.startswith("troupe/"):
-            target = header[len("troupe/"):]
-            other = target.split("/")[0]
-            if other not in RANK:
-                yield f"includes <{header}>, which is no room"
-            elif RANK[other] > RANK[room]:
-                yield f"includes <{header}>: {room} is below {other}"
-            elif not (ROOT / target).exists():
-                yield f"includes <{header}>, which does not exist"
+            yield from include_complaints(name, header)
 
 
 def facade_complaints(texts):
@@ -109,6 +174,7 @@ def main():
     found = [f"{name}: {complaint}" for name, text in sorted(texts.items())
              for complaint in complaints_of(name, text)]
     found += facade_complaints(texts)
+    found += circle_complaints(texts)
     if not texts:
         found = ["no source was found: is this the whole tree?"]
     for line in found:

@@ -5,7 +5,7 @@
 #include <string>
 
 #include <troupe/model/transformer/stage.h>
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
 
 // A whole model in this process, without actors: for the verbs that measure. Main thread only.
 

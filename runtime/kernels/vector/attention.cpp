@@ -18,6 +18,7 @@
 
 #if TROUPE_VECTOR_TARGET
 #include <troupe/runtime/kernels/vector/simd-inl.h>
+#include <troupe/runtime/numerics/half.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {

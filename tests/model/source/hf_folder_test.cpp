@@ -13,6 +13,7 @@
 #include <troupe/model/store/store.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/numerics/half.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
@@ -390,7 +391,7 @@ TEST_CASE("weights in half precision are read, vectors among them") {
     for (std::size_t i = 0; i < bytes.size(); i += 4) {
       float value;
       std::memcpy(&value, &bytes[i], 4);
-      const std::uint16_t half = kernels::f32_to_f16(value);
+      const std::uint16_t half = f32_to_f16(value);
       data.append(reinterpret_cast<const char*>(&half), 2);
     }
     header[tensor.name] = {

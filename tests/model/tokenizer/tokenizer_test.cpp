@@ -12,6 +12,7 @@
 #include <troupe/model/tokenizer/pre_tokenizer.h>
 #include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/text/utf8.h>
+#include <troupe/runtime/text/utf8_stream.h>
 #include <troupe/tests/model/files/gguf_builder.h>
 
 using namespace troupe;

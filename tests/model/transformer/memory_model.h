@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/transformer/stage.h>
+#include <troupe/runtime/numerics/half.h>
 
 // Models in memory for tests: tiny random ones of any size and weight format.
 
@@ -63,7 +64,7 @@ inline std::vector<std::byte> random_tensor(quant::Type type, std::uint64_t elem
   std::vector<std::byte> bytes(elements / format.block_elements * format.block_bytes);
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
   const auto put_f16 = [&](std::size_t at, float value) {
-    const std::uint16_t bits = kernels::f32_to_f16(value);
+    const std::uint16_t bits = f32_to_f16(value);
     std::memcpy(bytes.data() + at, &bits, 2);
   };
   for (std::size_t at = 0; at < bytes.size(); at += format.block_bytes) {

@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include <troupe/model/transformer/stage.h>
+#include <troupe/runtime/numerics/half.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
 using namespace troupe;
@@ -65,7 +66,7 @@ TEST_CASE("activations rounded to f16 give the same bits on any split, thread or
     const Segment segment{sequence.get(), 0, count, LogitRows::kNone};
     StepOutput output;
     REQUIRE(stages[0]->forward({{&segment, 1}, ids, {}}, &output).is_ok());
-    for (const float x : output.hidden) REQUIRE(kernels::f16_to_f32(kernels::f32_to_f16(x)) == x);
+    for (const float x : output.hidden) REQUIRE(f16_to_f32(f32_to_f16(x)) == x);
   }
 }
 

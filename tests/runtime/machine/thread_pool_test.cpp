@@ -183,7 +183,7 @@ TEST_CASE("split covers everything once") {
     for (int parts = 1; parts <= 9; ++parts) {
       std::size_t next = 0;
       for (int part = 0; part < parts; ++part) {
-        const Span1 span = split(count, part, parts);
+        const IndexRange span = split(count, part, parts);
         CHECK(span.begin == next);
         CHECK(span.end - span.begin <= count / static_cast<std::size_t>(parts) + 1);
         next = span.end;

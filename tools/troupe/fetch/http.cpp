@@ -63,7 +63,7 @@ void AnswerHeaders::take(std::string line) {
   }
   if (name == "x-linked-etag" && answers == 1) {
     value.erase(std::remove(value.begin(), value.end(), '"'), value.end());
-    if (model::is_sha256_hex(value)) linked_sha256 = value;
+    if (is_sha256_hex(value)) linked_sha256 = value;
   }
 }
 

@@ -91,7 +91,7 @@ Result<std::vector<ListedFile>> parse_listing(const std::string& text, const std
     if (entry.contains("lfs") && entry["lfs"].is_object() && entry["lfs"].contains("oid") &&
         entry["lfs"]["oid"].is_string()) {
       const auto oid = entry["lfs"]["oid"].get<std::string>();
-      if (model::is_sha256_hex(oid)) file.sha256 = oid;
+      if (is_sha256_hex(oid)) file.sha256 = oid;
     }
     files.push_back(std::move(file));
   }

@@ -132,7 +132,7 @@ Status PartFile::cut(std::uint64_t bytes) {
 }
 
 fs::path part_path(const fs::path& folder, const std::string& url) {
-  return folder / (model::sha256_hex(std::as_bytes(std::span(url))).substr(0, 32) + kPart);
+  return folder / (sha256_hex(std::as_bytes(std::span(url))).substr(0, 32) + kPart);
 }
 
 std::vector<Unfinished> unfinished_in(const fs::path& folder) {

@@ -56,7 +56,7 @@ Result<Source> find_hub_source(const PullRequest& request) {
 }  // namespace
 
 Result<Source> find_source(const PullRequest& request) {
-  if (request.sha256 && !model::is_sha256_hex(*request.sha256)) {
+  if (request.sha256 && !is_sha256_hex(*request.sha256)) {
     return Status(Code::kInvalidArgument, "--sha256 is '" + *request.sha256 +
                                               "', expected 64 lower-case hex digits, as "
                                               "sha256sum prints them");

@@ -11,7 +11,7 @@ namespace {
 
 Result<std::string> checked(Result<std::string> text, const std::string& name) {
   if (!text.is_ok()) return text;
-  const std::size_t valid = model::utf8_valid_prefix(*text);
+  const std::size_t valid = utf8_valid_prefix(*text);
   if (valid == text->size()) return text;
   return Status(Code::kBadData, name + " is not UTF-8 text: byte " + std::to_string(valid) +
                                     " is not part of a character; give it as UTF-8");

@@ -104,7 +104,7 @@ Status check_names(const std::vector<std::string>& nodes) {
   const std::set<std::string> names(nodes.begin(), nodes.end());
   for (const std::string& name : names) {
     if (std::count(nodes.begin(), nodes.end(), name) == 1) continue;
-    return {Code::kInvalidArgument, "--nodes names " + model::in_quotes(name) +
+    return {Code::kInvalidArgument, "--nodes names " + in_quotes(name) +
                                         " more than once; a node holds one range of layers, so "
                                         "name each node once"};
   }

@@ -70,7 +70,7 @@ class Screen {
     for (int row = 0; row + 1 < size.ws_row && begin < text.size(); ++row) {
       const std::size_t end = std::min(text.find('\n', begin), text.size());
       std::string_view line(text.data() + begin, std::min<std::size_t>(end - begin, size.ws_col));
-      line = line.substr(0, model::utf8_valid_prefix(line));
+      line = line.substr(0, utf8_valid_prefix(line));
       out.append(line);
       out += "\x1b[K\r\n";
       begin = end + 1;

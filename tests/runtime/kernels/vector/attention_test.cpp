@@ -3,8 +3,10 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/runtime/kernels/reference.h>
+#include <troupe/runtime/machine/aligned_buffer.h>
+#include <troupe/runtime/numerics/half.h>
 #include <troupe/tests/runtime/kernels/kernel_fixture.h>
+#include <troupe/tests/runtime/kernels/reference.h>
 
 namespace troupe::kernels {
 namespace {

@@ -3,8 +3,9 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/runtime/kernels/reference.h>
+#include <troupe/runtime/numerics/elementary.h>
 #include <troupe/tests/runtime/kernels/kernel_fixture.h>
+#include <troupe/tests/runtime/kernels/reference.h>
 
 namespace troupe::kernels {
 TEST_CASE("rms_norm equals the reference bit for bit, in place too") {

@@ -1,8 +1,10 @@
 #include <cmath>
 #include <limits>
 
-#include <troupe/runtime/kernels/reference.h>
+#include <troupe/runtime/numerics/elementary.h>
+#include <troupe/runtime/numerics/half.h>
 #include <troupe/runtime/quant/bytes.h>
+#include <troupe/tests/runtime/kernels/reference.h>
 
 namespace troupe::kernels::reference {
 namespace {

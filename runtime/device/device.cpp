@@ -1,6 +1,6 @@
 #include <string>
 
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
 
 namespace troupe {
 

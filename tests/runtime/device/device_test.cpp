@@ -1,6 +1,6 @@
 #include <catch2/catch.hpp>
 
-#include <troupe/runtime/device.h>
+#include <troupe/runtime/device/device.h>
 
 namespace troupe {
 

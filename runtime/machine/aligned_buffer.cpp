@@ -1,0 +1,15 @@
+#include <string>
+
+#include <troupe/runtime/machine/aligned_buffer.h>
+#include <troupe/runtime/machine/memory_arena.h>
+#include <troupe/runtime/status.h>
+
+namespace troupe {
+
+AlignedBuffer::AlignedBuffer(std::size_t bytes) : data_(arena_allocate(bytes), Free{bytes}) {
+  TROUPE_CHECK(data_ != nullptr, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
+}
+
+void AlignedBuffer::Free::operator()(std::byte* p) const { arena_free(p, bytes); }
+
+}  // namespace troupe

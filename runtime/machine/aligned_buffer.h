@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+// Memory of weights, KV pages and activations, on huge pages where the system grants them
+// (memory_arena.h). Any thread may make, share and free one.
+
+namespace troupe {
+
+// 64-byte aligned, uninitialised memory.
+class AlignedBuffer {
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(std::size_t bytes);  // TROUPE_CHECKs that memory is there
+  AlignedBuffer(AlignedBuffer&&) = default;
+  AlignedBuffer& operator=(AlignedBuffer&&) = default;
+  // Another handle to the same memory, freed with the last one. Only for contents that no longer
+  // change.
+  AlignedBuffer share() const { return AlignedBuffer(*this); }
+  std::byte* data() { return data_.get(); }
+  const std::byte* data() const { return data_.get(); }
+  std::size_t bytes() const { return data_ ? std::get_deleter<Free>(data_)->bytes : 0; }
+
+ private:
+  AlignedBuffer(const AlignedBuffer&) = default;
+  struct Free {
+    std::size_t bytes;
+    void operator()(std::byte* p) const;
+  };
+  std::shared_ptr<std::byte> data_;
+};
+
+}  // namespace troupe
