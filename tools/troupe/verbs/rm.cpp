@@ -6,6 +6,7 @@
 
 #include <troupe/actors/troupe.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
+#include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>

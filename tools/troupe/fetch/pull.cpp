@@ -8,7 +8,7 @@
 
 #include <troupe/actors/troupe.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
-#include <troupe/tools/troupe/fetch/sources.h>
+#include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/terminal/output.h>
 
 namespace troupe::tools {
@@ -197,6 +197,10 @@ Result<model::ModelEntry> fetch_and_import(model::Store& store, const fs::path& 
 }
 
 }  // namespace
+
+fs::path partial_folder(const std::string& home) {
+  return fs::path(resolve_home(home)) / "store" / "partial";
+}
 
 Result<FileLock> lock_store(const std::string& home) {
   for (bool told = false;; told = true) {
