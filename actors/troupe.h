@@ -295,7 +295,8 @@ struct DaemonOptions {
   // TOKEN@HOST:PORT, of a node; "": the cluster that this home joined before.
   std::string join;
   int threads = 0;
-  std::uint64_t memory_bytes = 0;  // for layers, keys and values; 0: all of the machine's
+  // For layers, keys and values; 0: the machine's, or what its control group leaves.
+  std::uint64_t memory_bytes = 0;
   // A head's: how long a model stays loaded after its last request; -1: for ever.
   std::int64_t keep_alive_s = 300;
 };

@@ -22,6 +22,7 @@
 #include <troupe/actors/node/node.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/machine/process_memory.h>
 
 namespace troupe {
 
@@ -377,7 +378,7 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   node.threads = device.threads;
   node.isa = device.isa;
   node.memory_bytes =
-      options.memory_bytes != 0 ? options.memory_bytes : actors::machine_memory_bytes();
+      options.memory_bytes != 0 ? options.memory_bytes : offered_memory();
   raw->moved_us = node.moved_us;
   node.bulk_bytes_in = host.bulk_bytes_in;
   node.on_joined = [joined](Result<std::string> name) { joined->set_value(std::move(name)); };

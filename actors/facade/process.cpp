@@ -2,7 +2,6 @@
 #include <cstring>
 #include <future>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include <troupe/actors/jobs/task_actor.h>
 #include <troupe/actors/node/node.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/machine/process_memory.h>
 
 namespace troupe::actors {
 
@@ -67,17 +67,6 @@ Status prepare_home(const std::string& home) {
   return Status::ok();
 }
 
-std::uint64_t machine_memory_bytes() {
-  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-std::uint64_t resident_bytes_max() {
-  rusage usage{};
-  return ::getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<std::uint64_t>(usage.ru_maxrss) << 10
-                                               : 0;
-}
-
 namespace {
 
 Result<service_actor> start_local(Host& host, const LocalOptions& options, task_actor* tasks) {
@@ -113,7 +102,7 @@ Result<service_actor> start_local(Host& host, const LocalOptions& options, task_
   node.tasks = *tasks;
   node.threads = device.threads;
   node.isa = device.isa;
-  node.memory_bytes = machine_memory_bytes();
+  node.memory_bytes = offered_memory();
   node.bulk_bytes_in = host.bulk_bytes_in;
   node.on_joined = [joined](Result<std::string> name) { joined->set_value(std::move(name)); };
   node.on_stop = [](const Status&) {};

@@ -54,10 +54,6 @@ Result<Cluster> make_local_cluster(const LocalOptions& options, caf::actor_syste
 // A connection to a head.
 Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_system* system);
 
-std::uint64_t machine_memory_bytes();
-// The most memory that this process ever had resident.
-std::uint64_t resident_bytes_max();
-
 // The model of a request, as the service wants it: its identity, and the manifest when the file is
 // on this machine; tells `bulk` to serve its parts.
 Result<OpenModel> describe_model(model::Store& store, const std::string& model,

@@ -1,5 +1,5 @@
-#include <troupe/actors/facade/process.h>
 #include <troupe/actors/node/shell.h>
+#include <troupe/runtime/machine/process_memory.h>
 
 namespace troupe::actors {
 namespace node {

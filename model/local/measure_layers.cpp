@@ -8,7 +8,7 @@
 #include <troupe/model/local/bench.h>
 #include <troupe/model/planning/layer_cost.h>
 #include <troupe/model/transformer/stage.h>
-#include <troupe/runtime/machine/cpu_claim.h>
+#include <troupe/runtime/machine/cgroup.h>
 
 namespace troupe::model {
 namespace {
@@ -243,7 +243,7 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
   stage_options.kv_type = options.kv_type;
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<Stage> stage,
                           Stage::load(*source, config, range, device, stage_options));
-  const double quota = cgroup_cpus();
+  const double quota = cgroup_limits().cpus.value_or(0);
   const bool stops = quota > 0 && quota < device.threads();
   LayerCost cost;
   cost.threads = static_cast<std::uint32_t>(device.threads());

@@ -1,14 +1,13 @@
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <string>
 
 #include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <troupe/runtime/machine/cgroup.h>
 #include <troupe/runtime/machine/cpu_claim.h>
-#include <troupe/runtime/machine/thread_pool.h>
 
 namespace troupe {
 namespace {
@@ -25,69 +24,10 @@ int first_sibling(int cpu) {
   return first;
 }
 
-// The CPU share that a quota file grants: v2 "QUOTA PERIOD" or "max PERIOD". 0: no limit.
-double share_of(const std::string& quota_and_period) {
-  long long quota = 0, period = 0;
-  const char* end = quota_and_period.data() + quota_and_period.size();
-  const auto [next, error] = std::from_chars(quota_and_period.data(), end, quota);
-  if (error != std::errc{} || next == end) return 0;
-  std::from_chars(next + 1, end, period);
-  return quota > 0 && period > 0 ? static_cast<double>(quota) / static_cast<double>(period) : 0;
-}
-
-double smaller_share(double a, double b) { return a == 0 ? b : b == 0 ? a : std::min(a, b); }
-
-// What one group's own files grant.
-double group_share(const std::filesystem::path& folder, bool v2) {
-  if (v2) {
-    const auto text = read_file(folder / "cpu.max", kSmallFileBytes);
-    return text ? share_of(*text) : 0;
-  }
-  const auto quota = read_file(folder / "cpu.cfs_quota_us", kSmallFileBytes);
-  const auto period = read_file(folder / "cpu.cfs_period_us", kSmallFileBytes);
-  if (!quota || !period) return 0;
-  return share_of(quota->substr(0, quota->find('\n')) + " " + *period);
-}
-
-// The folder below which a line's groups lie: v1 hierarchies are mounted under the controllers'
-// names, "cpu,cpuacct", and some systems have only a link for each of them.
-std::filesystem::path hierarchy(const std::filesystem::path& root, const std::string& controllers) {
-  if (controllers.empty()) return root;
-  std::error_code error;
-  const std::filesystem::path together = root / controllers;
-  return std::filesystem::is_directory(together, error) ? together : root / "cpu";
-}
-
 }  // namespace
 
-double cgroup_cpus(const std::filesystem::path& groups_file, const std::filesystem::path& root) {
-  const auto groups = read_file(groups_file, kSmallFileBytes);
-  if (!groups) return 0;
-  double share = 0;
-  for (std::size_t begin = 0; begin < groups->size();) {
-    const std::size_t end = std::min(groups->find('\n', begin), groups->size());
-    const std::string line = groups->substr(begin, end - begin);  // "id:controllers:/path"
-    begin = end + 1;
-    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool v2 = controllers.empty();
-    if (!v2 && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-    const std::filesystem::path top = hierarchy(root, controllers);
-    // A container may see the path of the host, and only its own group at the top: missing folders
-    // are passed over.
-    std::filesystem::path group = line.substr(second + 1);
-    while (true) {
-      share = smaller_share(share, group_share(top / group.relative_path(), v2));
-      if (!group.has_relative_path()) break;
-      group = group.parent_path();
-    }
-  }
-  return share;
-}
-
 std::vector<int> allowed_cpus() {
-  // The mask is asked for with room for large machines: the kernel refuses one that is too short.
+  // The mask has room for large machines: the kernel refuses one that is too short.
   constexpr int kCpusMax = 8192;
   cpu_set_t* mask = CPU_ALLOC(kCpusMax);
   const std::size_t bytes = CPU_ALLOC_SIZE(kCpusMax);
@@ -105,8 +45,8 @@ std::vector<int> allowed_cpus() {
 int usable_cpus() {
   int cpus = static_cast<int>(allowed_cpus().size());
   // A team that is larger than the quota is throttled in the middle of a barrier: round down.
-  if (const double share = cgroup_cpus(); share > 0)
-    cpus = std::min(cpus, static_cast<int>(std::min(share, 8192.0)));
+  if (const auto granted = cgroup_limits().cpus)
+    cpus = std::min(cpus, static_cast<int>(std::min(*granted, 8192.0)));
   return std::max(cpus, 1);
 }
 

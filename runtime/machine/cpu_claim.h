@@ -27,10 +27,8 @@ CpuClaim claim_cpus(int count, const std::filesystem::path& folder);
 // CPUs of this thread's affinity mask, first hyper-threads of each core first.
 std::vector<int> allowed_cpus();
 
-// How many CPUs' time the tightest quota on the way from this process's control group up to the
-// root leaves it, e.g. 1.5, in cgroup v2 (cpu.max) and v1 (cpu.cfs_quota_us); 0: no quota. Files
-// that cannot be read or understood set none. Tests give other places.
-double cgroup_cpus(const std::filesystem::path& groups = "/proc/self/cgroup",
-                   const std::filesystem::path& root = "/sys/fs/cgroup");
+// The number of CPUs that this process may use: its affinity mask, capped by the control group's
+// quota (cgroup.h), at least 1.
+int usable_cpus();
 
 }  // namespace troupe

@@ -45,9 +45,6 @@ class ThreadPool {
   std::unique_ptr<Impl> impl_;
 };
 
-// CPUs that this process may use: affinity mask, capped by the cgroup's quota, at least 1.
-int usable_cpus();
-
 // The half-open part of [0, count) that belongs to `part` of `parts`; parts differ by one at most.
 struct IndexRange {
   std::size_t begin, end;

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include <troupe/runtime/machine/thread_pool.h>
+#include <troupe/runtime/machine/cpu_claim.h>
+#include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/units.h>
-#include <troupe/tools/troupe/verbs/machine.h>
 
 namespace troupe::tools {
 namespace {
@@ -77,9 +77,7 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   // What was remembered is not said again as an option.
   if (settings.value("join").origin == Origin::kFallback) daemon.join.clear();
   daemon.threads = std::atoi(settings.text("threads").c_str());
-  const Memory memory = tools::memory();
-  daemon.memory_bytes =
-      std::min(memory.total_bytes, cgroup_limits().memory_bytes.value_or(UINT64_MAX));
+  daemon.memory_bytes = offered_memory();
   if (settings.given("memory")) {
     TROUPE_ASSIGN_OR_RETURN(daemon.memory_bytes, parse_bytes(settings.text("memory")));
   }

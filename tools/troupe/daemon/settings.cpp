@@ -133,7 +133,8 @@ const std::vector<Setting>& start_settings() {
       {"name", SettingKind::kText, "NAME", "", "Name in the cluster [host name]"},
       {"threads", SettingKind::kThreads, "N", "", "Compute threads [every usable CPU]"},
       {"memory", SettingKind::kBytes, "SIZE", "",
-       "Memory for layers and their keys and values, e.g. 4GiB [all of this machine's]"},
+       "Memory for layers and their keys and values, e.g. 4GiB "
+       "[all of this machine's, or what its control group leaves]"},
       {"device", SettingKind::kText, "DEVICE", "cpu", "What computes: cpu"},
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",
        "How long a model stays loaded after its last request: 5m, 0, forever (a head's)"},

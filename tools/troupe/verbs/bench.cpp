@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/models.h>
@@ -12,7 +13,6 @@
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/verbs.h>
 #include <troupe/tools/troupe/verbs/bench_cluster.h>
-#include <troupe/tools/troupe/verbs/machine.h>
 
 namespace troupe::tools {
 namespace {
@@ -73,7 +73,7 @@ Result<Figures> measure_process(const Options& options) {
                                                                   options.decode, options.repeats));
   figures.isa = kernels::isa_name(loaded.device->kernels().isa);
   figures.where = std::to_string(loaded.device->threads()) + " threads";
-  figures.resident_bytes = peak_resident_bytes();
+  figures.resident_bytes = resident_bytes_max();
   return figures;
 }
 

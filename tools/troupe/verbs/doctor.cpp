@@ -11,7 +11,9 @@
 
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/kernels/kernels.h>
-#include <troupe/runtime/machine/thread_pool.h>
+#include <troupe/runtime/machine/cgroup.h>
+#include <troupe/runtime/machine/cpu_claim.h>
+#include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
@@ -62,7 +64,7 @@ Finding isa() {
 }
 
 Finding memory_size() {
-  const Memory found = memory();
+  const MachineMemory found = machine_memory();
   const CgroupLimits limits = cgroup_limits();
   nlohmann::json value = {{"total_bytes", found.total_bytes},
                           {"available_bytes", found.available_bytes},

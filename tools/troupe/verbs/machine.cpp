@@ -53,60 +53,11 @@ std::string output_of(const std::string& command) {
   return ::pclose(pipe) == 0 ? text : "";
 }
 
-// The folder of this process in the unified hierarchy, "" when there is none.
-std::string cgroup_folder() {
-  std::ifstream file("/proc/self/cgroup");
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.rfind("0::", 0) == 0) return "/sys/fs/cgroup" + line.substr(3);
-  }
-  return "";
-}
-
-// Of the first version of control groups, as a container sees its own.
-CgroupLimits old_cgroup_limits() {
-  CgroupLimits limits;
-  const std::string memory = first_line("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-  const std::uint64_t bytes = std::strtoull(memory.c_str(), nullptr, 10);
-  if (bytes > 0 && bytes < (std::uint64_t{1} << 60)) limits.memory_bytes = bytes;  // else: none
-  const double quota = std::atof(first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").c_str());
-  const double period = std::atof(first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us").c_str());
-  if (quota > 0 && period > 0) limits.cpus = quota / period;
-  return limits;
-}
-
 }  // namespace
 
 std::string cpu_model() {
   const std::string name = field("/proc/cpuinfo", "model name");
   return name.empty() ? "unknown" : name;
-}
-
-Memory memory() {
-  return {kilobytes("/proc/meminfo", "MemTotal"), kilobytes("/proc/meminfo", "MemAvailable")};
-}
-
-CgroupLimits cgroup_limits() {
-  CgroupLimits limits;
-  std::string folder = cgroup_folder();
-  // A limit of any folder on the way up counts.
-  while (folder.size() >= std::string("/sys/fs/cgroup").size()) {
-    const std::string memory = first_line(folder + "/memory.max");
-    if (!memory.empty() && memory != "max") {
-      const std::uint64_t bytes = std::strtoull(memory.c_str(), nullptr, 10);
-      if (!limits.memory_bytes || bytes < *limits.memory_bytes) limits.memory_bytes = bytes;
-    }
-    std::istringstream cpu(first_line(folder + "/cpu.max"));
-    std::string quota;
-    double period = 0;
-    if (cpu >> quota >> period && quota != "max" && period > 0) {
-      const double cpus = std::strtod(quota.c_str(), nullptr) / period;
-      if (!limits.cpus || cpus < *limits.cpus) limits.cpus = cpus;
-    }
-    folder.resize(folder.find_last_of('/'));
-  }
-  if (!limits.memory_bytes && !limits.cpus) limits = old_cgroup_limits();
-  return limits;
 }
 
 std::optional<std::uint64_t> soft_limit(int resource) {
@@ -216,7 +167,5 @@ bool on_path(const std::string& program) {
   }
   return false;
 }
-
-std::uint64_t peak_resident_bytes() { return kilobytes("/proc/self/status", "VmHWM"); }
 
 }  // namespace troupe::tools

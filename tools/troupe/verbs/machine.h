@@ -5,21 +5,11 @@
 #include <string>
 #include <vector>
 
-// What this machine is: read from /proc, /sys and the limits of this process. For `doctor`.
+// Describes this machine from /proc, /sys and the limits of this process. For `doctor`.
 
 namespace troupe::tools {
 
 std::string cpu_model();
-struct Memory {
-  std::uint64_t total_bytes = 0, available_bytes = 0;
-};
-Memory memory();
-
-struct CgroupLimits {  // absent: no limit
-  std::optional<std::uint64_t> memory_bytes;
-  std::optional<double> cpus;
-};
-CgroupLimits cgroup_limits();
 
 // The soft limit of a resource (RLIMIT_NOFILE ...); absent: unlimited.
 std::optional<std::uint64_t> soft_limit(int resource);
@@ -48,7 +38,5 @@ bool port_is_free(std::uint16_t port);
 bool on_path(const std::string& program);
 // True when a shell command ends well; what it prints is thrown away.
 bool succeeds(const std::string& command);
-// VmHWM: the most memory this process ever had resident.
-std::uint64_t peak_resident_bytes();
 
 }  // namespace troupe::tools

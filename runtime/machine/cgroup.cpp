@@ -1,0 +1,111 @@
+#include <algorithm>
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/machine/cgroup.h>
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kSmallFileBytes = 1 << 16;
+// v1 writes a number near 2^63 if there is no limit.
+constexpr std::uint64_t kNoLimitBytes = std::uint64_t{1} << 60;
+
+// The CPU share that a quota file grants: v2 "QUOTA PERIOD" or "max PERIOD".
+std::optional<double> share_of(std::string_view quota_and_period) {
+  long long quota = 0, period = 0;
+  const char* end = quota_and_period.data() + quota_and_period.size();
+  const auto [next, error] = std::from_chars(quota_and_period.data(), end, quota);
+  if (error != std::errc{} || next == end) return std::nullopt;
+  std::from_chars(next + 1, end, period);
+  if (quota <= 0 || period <= 0) return std::nullopt;
+  return static_cast<double>(quota) / static_cast<double>(period);
+}
+
+// The bytes that a limit file grants: a number, or "max" in v2.
+std::optional<std::uint64_t> bytes_of(std::string_view text) {
+  std::uint64_t bytes = 0;
+  std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (bytes == 0 || bytes >= kNoLimitBytes) return std::nullopt;
+  return bytes;
+}
+
+template <class T>
+void tighten(std::optional<T>& limit, const std::optional<T>& other) {
+  if (other) limit = limit ? std::min(*limit, *other) : *other;
+}
+
+// What one group's own files grant.
+std::optional<double> group_cpus(const fs::path& folder, bool v2) {
+  if (v2) {
+    const auto text = read_file(folder / "cpu.max", kSmallFileBytes);
+    return text ? share_of(*text) : std::nullopt;
+  }
+  const auto quota = read_file(folder / "cpu.cfs_quota_us", kSmallFileBytes);
+  const auto period = read_file(folder / "cpu.cfs_period_us", kSmallFileBytes);
+  if (!quota || !period) return std::nullopt;
+  return share_of(quota->substr(0, quota->find('\n')) + " " + *period);
+}
+
+std::optional<std::uint64_t> group_memory(const fs::path& folder, bool v2) {
+  const auto text =
+      read_file(folder / (v2 ? "memory.max" : "memory.limit_in_bytes"), kSmallFileBytes);
+  return text ? bytes_of(*text) : std::nullopt;
+}
+
+// The folder that holds the groups of a v1 controller: hierarchies are mounted under the names of
+// all their controllers, "cpu,cpuacct", and some systems have only a link for each of them.
+fs::path hierarchy(const fs::path& root, const std::string& controllers, const char* controller) {
+  std::error_code error;
+  const fs::path together = root / controllers;
+  return fs::is_directory(together, error) ? together : root / controller;
+}
+
+bool names(const std::string& controllers, const std::string& controller) {
+  return ("," + controllers + ",").find("," + controller + ",") != std::string::npos;
+}
+
+// Calls `read` with the folder of `group` and of every group above it, up to `top`. A container may
+// see the path of the host, and only its own group at the top: `read` passes over missing folders.
+template <class Read>
+void walk_up(const fs::path& top, fs::path group, Read read) {
+  for (;;) {
+    read(top / group.relative_path());
+    if (!group.has_relative_path()) return;
+    group = group.parent_path();
+  }
+}
+
+}  // namespace
+
+CgroupLimits cgroup_limits(const fs::path& groups_file, const fs::path& root) {
+  CgroupLimits limits;
+  const auto groups = read_file(groups_file, kSmallFileBytes);
+  if (!groups) return limits;
+  for (std::size_t begin = 0; begin < groups->size();) {
+    const std::size_t end = std::min(groups->find('\n', begin), groups->size());
+    const std::string line = groups->substr(begin, end - begin);  // "id:controllers:/path"
+    begin = end + 1;
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const fs::path group = line.substr(second + 1);
+    const bool v2 = controllers.empty();
+    if (v2 || names(controllers, "cpu")) {
+      walk_up(v2 ? root : hierarchy(root, controllers, "cpu"), group,
+              [&](const fs::path& folder) { tighten(limits.cpus, group_cpus(folder, v2)); });
+    }
+    if (v2 || names(controllers, "memory")) {
+      walk_up(
+          v2 ? root : hierarchy(root, controllers, "memory"), group,
+          [&](const fs::path& folder) { tighten(limits.memory_bytes, group_memory(folder, v2)); });
+    }
+  }
+  return limits;
+}
+
+}  // namespace troupe
