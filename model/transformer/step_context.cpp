@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <troupe/model/transformer/step_context.h>
+#include <troupe/runtime/kernels/table.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 #include <troupe/runtime/numerics/half.h>
 

@@ -1,6 +1,7 @@
 #include <string>
 
 #include <troupe/runtime/device/device.h>
+#include <troupe/runtime/kernels/table.h>
 
 namespace troupe {
 

@@ -3,7 +3,7 @@
 
 #include <hwy/targets.h>
 
-#include <troupe/runtime/kernels/targets.h>
+#include <troupe/runtime/kernels/isa.h>
 
 namespace troupe::kernels {
 
@@ -29,7 +29,7 @@ bool isa_supported(Isa isa) {
   switch (isa) {
     case Isa::kScalar:
       return true;
-#if TROUPE_X86_TARGETS
+#if defined(__x86_64__)
     case Isa::kAvx2:
       return (hwy::SupportedTargets() & HWY_AVX2) != 0;
     case Isa::kAvx512:
@@ -57,21 +57,6 @@ Result<Isa> choose_isa() {
                                               ", which this CPU does not have; unset it");
   }
   return *isa;
-}
-
-const Kernels& table(Isa isa) {
-  TROUPE_CHECK(isa_supported(isa), std::string(isa_name(isa)));
-#if TROUPE_X86_TARGETS
-  if (isa == Isa::kAvx2) return avx2_table();
-  if (isa == Isa::kAvx512) return avx512_table();
-#endif
-  return scalar_table();
-}
-
-std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t rows,
-                                     std::size_t keys) {
-  (void)rows;  // tiles of a fixed size are worked off one after the other
-  return kAttentionTile * attention_tile_floats(keys, args.head_dim);
 }
 
 }  // namespace troupe::kernels

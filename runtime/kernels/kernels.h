@@ -79,10 +79,5 @@ struct Kernels {
   // out[i] = exp(x[i]), ours, within 2 ulp of the true value on [-87, 88], clamped outside.
   void (*exp)(const float* x, float* out, std::size_t count);
 };
-// The table of a supported target.
-const Kernels& table(Isa isa);
-
-// Floats of scratch that one call of `attention` needs for rows up to `rows` at `keys` keys.
-std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t rows, std::size_t keys);
 
 }  // namespace troupe::kernels

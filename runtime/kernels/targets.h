@@ -14,13 +14,19 @@ const Kernels& avx2_table();    // AVX2, FMA, F16C
 const Kernels& avx512_table();  // AVX-512 F, BW, DQ, VL and VNNI
 #endif
 
+// Kernels::matmul of one weight format.
+using MatmulFunction = void(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+                            std::size_t group_end, float* out, std::size_t out_stride,
+                            bool accumulate);
+#define TROUPE_DECLARE_MATMUL(name, enumerator, number) MatmulFunction matmul_##name;
+
 // The vector targets' kernels, in Highway's namespace of each target. Contracts: kernels.h.
 #define TROUPE_TARGET_KERNELS(NAMESPACE)                                                         \
   namespace NAMESPACE {                                                                          \
   void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin,                 \
                      std::size_t row_end, QuantizedRows out);                                    \
-  void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,              \
-              std::size_t group_end, float* out, std::size_t out_stride, bool accumulate);       \
+  MatmulFunction matmul;                                                                         \
+  TROUPE_QUANT_FORMATS(TROUPE_DECLARE_MATMUL)                                                    \
   void rms_norm(const float* x, const float* weight, float eps, std::size_t channels,            \
                 std::size_t row_begin, std::size_t row_end, float* out);                         \
   void layer_norm(const float* x, const float* weight, const float* bias, float eps,             \
@@ -41,6 +47,7 @@ const Kernels& avx512_table();  // AVX-512 F, BW, DQ, VL and VNNI
 TROUPE_TARGET_KERNELS(N_AVX2)
 TROUPE_TARGET_KERNELS(N_AVX3)
 #endif
+#undef TROUPE_DECLARE_MATMUL
 
 // Query vectors (rows x heads of a key head) that one attention tile holds.
 constexpr std::size_t kAttentionTile = 6;

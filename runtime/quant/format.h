@@ -5,27 +5,18 @@
 #include <span>
 #include <string_view>
 
+#include <troupe/runtime/quant/format_list.h>
 #include <troupe/runtime/status.h>
 
-// Weight formats as model files store them: one row of kFormats a format, one source file each.
-// Used by the model readers (sizes), the packer (runtime/kernels) and the tests' oracle. Pure.
+// Weight formats as model files store them: one row of format_list.h and one source file each. Used
+// by the model readers (sizes), the packer (runtime/kernels) and the tests' oracle. Pure.
 
 namespace troupe::quant {
 
-// The numbers are GGUF's (ggml_type), so that a file's field is this enum after a look-up.
-enum class Type : std::uint32_t {
-  kF32 = 0,
-  kF16 = 1,
-  kQ4_0 = 2,
-  kQ4_1 = 3,
-  kQ5_0 = 6,
-  kQ5_1 = 7,
-  kQ8_0 = 8,
-  kQ4_K = 12,
-  kQ5_K = 13,
-  kQ6_K = 14,
-  kBF16 = 30,
-};
+// The numbers are GGUF's, so that a file's field is this enum after a look-up.
+#define TROUPE_FORMAT_ENUMERATOR(name, enumerator, number) enumerator = number,
+enum class Type : std::uint32_t { TROUPE_QUANT_FORMATS(TROUPE_FORMAT_ENUMERATOR) };
+#undef TROUPE_FORMAT_ENUMERATOR
 
 // What a format's weights are multiplied with (kernels::QuantizedRows for the int8 ones).
 enum class ActivationKind : std::uint8_t { kFloats, kBlocks, kSuperblocks };

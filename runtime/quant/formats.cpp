@@ -5,26 +5,12 @@
 
 namespace troupe::quant {
 
-// The table. A new format is one source file that defines NAME_format(), and NAME in this list.
-#define TROUPE_QUANT_FORMATS(ROW) \
-  ROW(f32)                        \
-  ROW(f16)                        \
-  ROW(bf16)                       \
-  ROW(q4_0)                       \
-  ROW(q4_1)                       \
-  ROW(q5_0)                       \
-  ROW(q5_1)                       \
-  ROW(q8_0)                       \
-  ROW(q4_k)                       \
-  ROW(q5_k)                       \
-  ROW(q6_k)
-
-#define TROUPE_DECLARE_FORMAT(name) Format name##_format();
+#define TROUPE_DECLARE_FORMAT(name, enumerator, number) Format name##_format();
 TROUPE_QUANT_FORMATS(TROUPE_DECLARE_FORMAT)
 #undef TROUPE_DECLARE_FORMAT
 
 std::span<const Format> formats() {
-#define TROUPE_FORMAT_ROW(name) name##_format(),
+#define TROUPE_FORMAT_ROW(name, enumerator, number) name##_format(),
   static const std::array table = {TROUPE_QUANT_FORMATS(TROUPE_FORMAT_ROW)};
 #undef TROUPE_FORMAT_ROW
   return table;

@@ -3,10 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <troupe/runtime/quant/format.h>
-
 // Where the parts of a quantized block lie in a packed group of 16 rows: one drawing for the
-// packer, the scalar target and the vector tiles. Constants only.
+// packer, the scalar target, the vector tiles and GPU kernels, whose compiler reads this header: it
+// includes nothing of ours. Constants only.
 //
 // A run is 32 consecutive weights of the 16 rows as kBits-bit integers, 64 * kBits bytes. Four
 // bytes of a row meet four activations in one 32-bit lane, so a vector of 8 or 16 lanes holds 8 or

@@ -2,9 +2,9 @@
 
 #include <cstring>
 
-#include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/numerics/half.h>
 #include <troupe/runtime/quant/bytes.h>
+#include <troupe/runtime/quant/format.h>
 #include <troupe/runtime/quant/layout.h>
 
 // What the formats' source files share: interleaving rows, and getting them back. A format says how

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <troupe/runtime/device/device.h>
+#include <troupe/runtime/kernels/table.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 
 #if defined(__x86_64__)

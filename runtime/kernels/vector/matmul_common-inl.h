@@ -11,6 +11,8 @@
 #define TROUPE_KERNELS_MATMUL_COMMON_INL_H_
 #endif
 
+#include <cstring>
+
 #include <troupe/runtime/kernels/vector/simd-inl.h>
 #include <troupe/runtime/quant/layout.h>
 

@@ -8,6 +8,8 @@
 #define TROUPE_KERNELS_MATMUL_TILES_INL_H_
 #endif
 
+#include <type_traits>
+
 #include <troupe/runtime/kernels/vector/matmul_common-inl.h>
 #if HWY_TARGET == HWY_AVX2
 #include <troupe/runtime/kernels/vector/matmul_avx2-inl.h>
@@ -299,10 +301,12 @@ void run_expanded(const PackedMatrix& w, const Activations& all, std::size_t gro
   }
 }
 
-template <class Sums>
+// The products of weights with this layout, which is one of quant/layout.h.
+template <class Layout>
 void integer_matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                     std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
-  if (x.rows >= kExpandColumns<Sums::Layout::kBits>) {
+  using Sums = std::conditional_t<Layout::kRuns == 1, BlockSums<Layout>, SuperblockSums<Layout>>;
+  if (x.rows >= kExpandColumns<Layout::kBits>) {
     run_expanded<Sums>(w, x, group_begin, group_end, out, out_stride, accumulate);
   } else {
     run_tiles<IntegerTile<Sums>>(w, x, group_begin, group_end, out, out_stride, accumulate);

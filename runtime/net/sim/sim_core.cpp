@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include <troupe/runtime/net/sim/sim_core.h>
+#include <troupe/runtime/net/sim/sim_network.h>
 
 namespace troupe::net::sim {
 namespace {
@@ -95,9 +96,9 @@ void Core::attempt(const Way& way, std::uint64_t number) {
   connection->channel = way.second;
   connection->dialler = dial->shown;
   connection->listener = way.first;
-  connection->ends[0].core = weak_from_this();
+  connection->ends[0].station = weak_from_this();
   connection->ends[0].host = host;
-  connection->ends[1].core = other->weak_from_this();
+  connection->ends[1].station = other->weak_from_this();
   connection->ends[1].host = other->host;
   network.connections_.push_back(connection);
   network.at(network.now_us_ + network.latency(), host,
@@ -162,8 +163,8 @@ void Core::shut_down() {
   for (const ConnectionPtr& connection : all) {
     for (int i = 0; i < 2; ++i) {
       auto& end = connection->ends[static_cast<std::size_t>(i)];
-      if (end.core.lock().get() != this || !end.open) continue;
-      end.core.reset();  // nobody is told here
+      if (end.station.lock().get() != this || !end.open) continue;
+      end.station.reset();  // nobody is told here
       network.close(connection, i, Status(), true);
     }
   }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <map>
 #include <memory>
 #include <utility>
@@ -10,40 +9,10 @@
 #include <troupe/runtime/net/gate.h>
 #include <troupe/runtime/net/sim/sim_network.h>
 
-// The inside of a simulated network: what one process's transport consists of, and connections.
-// Only runtime/net/sim_*.cpp include it.
+// The transport of one process on a simulated network: its dials, its allow-list, its gate. Only
+// runtime/net/sim/sim_core.cpp includes it.
 
 namespace troupe::net::sim {
-
-// One message on its way, or the end of what its sender says on this connection.
-struct Frame {
-  bool end = false;
-  std::array<std::byte, wire::kHeaderBytes> header{};
-  std::vector<std::byte> body, payload;
-  bool damaged = false;         // the receiver must not take it
-  std::shared_ptr<bool> taken;  // of one that comes twice: it must be taken once
-  std::uint64_t life = 0;       // of the connection: what is on its way when it breaks is lost
-};
-
-// End 0 dialled, end 1 accepted.
-struct Connection {
-  Channel channel = Channel::kControl;
-  PublicKey dialler{};   // the key that end 0 showed
-  PublicKey listener{};  // the key of end 1
-  std::uint64_t life = 1;
-  std::uint64_t incarnation = 0;  // that end 0 has shown; 0: it has not spoken
-  struct End {
-    std::weak_ptr<Core> core;
-    SimHost host = 0;
-    bool open = true;
-    std::int64_t last_due_us = 0;  // when what is said to it last arrives
-    std::deque<std::shared_ptr<Frame>> held;
-    bool silent = false;
-    std::uint64_t silences = 0;
-  };
-  std::array<End, 2> ends;
-};
-using ConnectionPtr = std::shared_ptr<Connection>;
 
 struct Dial {
   std::uint64_t number = 0;
@@ -57,7 +26,7 @@ struct Dial {
   std::uint64_t pauses = 0;
 };
 
-struct Core : std::enable_shared_from_this<Core> {
+struct Core final : Station, std::enable_shared_from_this<Core> {
   Core(SimNetwork& of, SimHost on, const TransportOptions& with, Handlers to);
 
   void dial(const PublicKey& peer, const Endpoint& endpoint, Channel channel,
@@ -67,9 +36,9 @@ struct Core : std::enable_shared_from_this<Core> {
   Status send(const PublicKey& peer, Channel channel, OutFrame frame);
   void shut_down();
 
-  // What the network tells.
-  void receive(const ConnectionPtr& connection, int end, Frame& frame);
-  void closed(const ConnectionPtr& connection, int end, const Status& why);
+  // The network calls these two.
+  void receive(const ConnectionPtr& connection, int end, Frame& frame) override;
+  void closed(const ConnectionPtr& connection, int end, const Status& why) override;
 
   using Way = std::pair<PublicKey, Channel>;
   void try_later(const Way& way, Dial& dial, std::int64_t pause_us);

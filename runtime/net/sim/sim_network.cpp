@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include <troupe/runtime/net/sim/sim_core.h>
+#include <troupe/runtime/net/sim/sim_network.h>
 
 namespace troupe::net {
 
@@ -219,9 +219,9 @@ void SimNetwork::arrive(const ConnectionPtr& connection, int to,
     close(connection, to, Status(Code::kUnavailable, "the other end closed it"), false);
     return;
   }
-  const auto core = end.core.lock();
-  if (!core) return;
-  core->receive(connection, to, *frame);
+  const auto station = end.station.lock();
+  if (!station) return;
+  station->receive(connection, to, *frame);
   if (frame->damaged && end.open) {
     // What the cipher does: nothing of this connection can be believed any more.
     ++faults_.broken;
@@ -243,7 +243,7 @@ void SimNetwork::close(const ConnectionPtr& connection, int i, const Status& why
     transmit(connection, i, std::move(last));
   }
   if (!other.open) std::erase(connections_, connection);
-  if (const auto core = end.core.lock()) core->closed(connection, i, why);
+  if (const auto station = end.station.lock()) station->closed(connection, i, why);
 }
 
 sim::Core* SimNetwork::listener(const Endpoint& endpoint) const {

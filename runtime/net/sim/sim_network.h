@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <troupe/runtime/net/sim/sim_connection.h>
 #include <troupe/runtime/net/transport.h>
 
 // A network of several hosts in one process, on virtual time, for tests: what the transport over
@@ -25,11 +26,8 @@
 
 namespace troupe::net {
 
-using SimHost = std::size_t;
 namespace sim {
 struct Core;
-struct Connection;
-struct Frame;
 }  // namespace sim
 
 struct SimOptions {

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/model/transformer/kv_cache.h>
+#include <troupe/runtime/kernels/table.h>
 
 using namespace troupe;
 using namespace troupe::model;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/kernels/table.h>
 #include <troupe/runtime/numerics/half.h>
 
 // What the kernel tests share: seeded data, file rows of any format, and the supported targets.

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/runtime/kernels/table.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 #include <troupe/runtime/numerics/half.h>
 #include <troupe/tests/runtime/kernels/kernel_fixture.h>

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/runtime/kernels/table.h>
 #include <troupe/runtime/numerics/half.h>
 #include <troupe/tests/runtime/kernels/kernel_fixture.h>
 #include <troupe/tests/runtime/kernels/reference.h>

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstddef>
+
+#include <troupe/runtime/kernels/kernels.h>
+
+// The kernel table of each target, and the memory that its kernels ask for. Devices choose a table
+// once when they are made. Any thread.
+
+namespace troupe::kernels {
+
+// The table of a supported target.
+const Kernels& table(Isa isa);
+
+// Floats of scratch that one call of `attention` needs for rows up to `rows` at `keys` keys.
+std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t rows, std::size_t keys);
+
+}  // namespace troupe::kernels

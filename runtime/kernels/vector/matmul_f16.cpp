@@ -1,0 +1,23 @@
+// Products of F16 weights on the vector targets: a unit of its own, because tiles take long to
+// compile. Compiled once for each target.
+
+#include <troupe/runtime/kernels/targets.h>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE <troupe/runtime/kernels/vector/matmul_f16.cpp>
+#include <troupe/runtime/kernels/vector/foreach_target.h>
+
+#if TROUPE_VECTOR_TARGET
+#include <troupe/runtime/kernels/vector/matmul_float-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace troupe::kernels::HWY_NAMESPACE {
+
+void matmul_f16(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
+                std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
+  float_matmul<quant::Type::kF16>(w, x, group_begin, group_end, out, out_stride, accumulate);
+}
+
+}  // namespace troupe::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif  // TROUPE_VECTOR_TARGET

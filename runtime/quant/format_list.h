@@ -1,0 +1,19 @@
+#pragma once
+
+// The list of weight formats, one row each: the name of its source file and functions, its
+// enumerator, and GGUF's number of it (ggml_type). A new format is a row here, its layout in
+// layout.h, and the two files that define NAME_format() (runtime/quant/NAME.cpp) and its products
+// on the vector targets (runtime/kernels/vector/matmul_NAME.cpp).
+
+#define TROUPE_QUANT_FORMATS(ROW) \
+  ROW(f32, kF32, 0)               \
+  ROW(f16, kF16, 1)               \
+  ROW(bf16, kBF16, 30)            \
+  ROW(q4_0, kQ4_0, 2)             \
+  ROW(q4_1, kQ4_1, 3)             \
+  ROW(q5_0, kQ5_0, 6)             \
+  ROW(q5_1, kQ5_1, 7)             \
+  ROW(q8_0, kQ8_0, 8)             \
+  ROW(q4_k, kQ4_K, 12)            \
+  ROW(q5_k, kQ5_K, 13)            \
+  ROW(q6_k, kQ6_K, 14)
