@@ -1,5 +1,8 @@
 #include <troupe/actors/attach.h>
-#include <troupe/actors/facade/process.h>
+#include <troupe/actors/facade/cluster_impl.h>
+#include <troupe/actors/facade/local_cluster.h>
+#include <troupe/actors/facade/open_model.h>
+#include <troupe/actors/facade/remote_cluster.h>
 #include <troupe/actors/facade/requests.h>
 
 namespace troupe {
@@ -49,14 +52,9 @@ void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
   const auto refuse = [self, receiver](const Status& why) { self->send(receiver, outcome(why)); };
   const Status checked = actors::check_request(*request);
   if (!checked) return refuse(checked);
-  auto open = actors::describe_model(*setup->store, request->model, request->layers,
-                                     actors::kv_code(request->kv_type, request->f16_activations),
-                                     setup->bulk);
+  const auto open = actors::describe_model(*setup->store, *request, setup->bulk);
   if (!open) return refuse(open.status());
-  open->alone = request->no_replicas;
-  open->context = request->context;
-  self->request(setup->service, caf::infinite, actors::open_atom::value,
-                std::make_shared<const actors::OpenModel>(std::move(*open)))
+  self->request(setup->service, caf::infinite, actors::open_atom::value, *open)
       .then(
           [=](const actors::ReadyPtr& ready) {
             if (ready->code != 0) {
@@ -91,9 +89,10 @@ Result<Cluster> attach(caf::actor_system& system, const ConnectOptions& options)
 generator_actor make_generator(Cluster& cluster) {
   Cluster::Impl& impl = cluster.impl();
   auto setup = std::make_shared<const GeneratorSetup>(
-      GeneratorSetup{impl.service, impl.bulk, impl.host->store});
+      GeneratorSetup{impl.service, impl.bulk, impl.process->store});
   // Detached: describing a model reads its file.
-  return impl.host->track(impl.host->system().spawn<caf::detached>(generator_behavior, setup));
+  return impl.process->track(
+      impl.process->system().spawn<caf::detached>(generator_behavior, setup));
 }
 
 }  // namespace troupe

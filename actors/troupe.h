@@ -1,19 +1,14 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
-#include <troupe/model/chat/chat_template.h>
-#include <troupe/model/config/model_config.h>
-#include <troupe/model/sampling/sampler.h>
-#include <troupe/runtime/kernels/kernels.h>
+#include <troupe/actors/troupe/admin.h>
+#include <troupe/actors/troupe/daemon.h>
+#include <troupe/actors/troupe/generate.h>
+#include <troupe/actors/troupe/jobs.h>
 #include <troupe/runtime/log.h>
-#include <troupe/runtime/net/transport.h>
 #include <troupe/runtime/status.h>
 
 // The library for programs that embed Troupe: run models in this process or on a cluster, and be a
@@ -23,105 +18,6 @@
 // thread and calls on one Cluster may overlap. A moved-from object may only be destroyed.
 
 namespace troupe {
-
-// One prompt and how to continue it.
-struct GenerateRequest {
-  // A name in the store, a path to a GGUF file or a Hugging Face folder, or sha256:HEX of a whole
-  // file.
-  std::string model;
-  // The prompt: exactly one of these three is not empty.
-  std::string prompt;                        // text; with the chat template as a user's message
-  std::vector<model::ChatMessage> messages;  // a conversation, always with the chat template
-  std::vector<model::TokenId> prompt_ids;    // token ids, taken as they are
-  std::string system;                        // a system message before `prompt`; "" for none
-  bool raw = false;                          // `prompt` without the chat template
-  // Tokens of this prompt's answer that were accepted before, for an answer that was cut off: it
-  // goes on after them as if it had not been. They count in max_tokens and are in the result;
-  // events begin with the first new one, whose index is their number.
-  std::vector<model::TokenId> answer_ids;
-
-  int max_tokens = 256;  // >= 1
-  model::SamplingParams sampling;
-  std::vector<std::string> stop;  // the text ends before the first of these
-  bool trace = false;             // the result says where the time went
-  // Go on to max_tokens, whatever end the model writes: for measurements.
-  bool ignore_end = false;
-  // Positions that prompt and answer may take; 0: the model's own limit. Layers that this request
-  // places get memory for as many (0: for 4096, or the model's own).
-  std::size_t context = 0;
-  // Which node gets which layers, e.g. {0-9, 10-19, 20-29} in the order of `nodes`; empty: the
-  // coordinator decides.
-  std::vector<model::LayerRange> layers;
-  // How keys and values are kept; absent: f32 when the weights are F32, else f16.
-  std::optional<kernels::KvType> kv_type;
-  // Round hidden states to f16 after every layer, wherever it runs: half the bytes between nodes,
-  // and other bits than without it, but the same however the layers are split.
-  bool f16_activations = false;
-  // Ask the first deployment of the model, not one of the replicas that a cluster makes where a
-  // model fits several times, and make none.
-  bool no_replicas = false;
-  int deadline_ms = 0;  // of the whole call; 0: ten minutes
-  // Asked a few times a second while the answer is awaited, on the calling thread: true ends it,
-  // also before its first token. May be empty.
-  std::function<bool()> stop_asked = {};
-};
-
-struct TokenEvent {
-  model::TokenId id = 0;
-  std::string text;       // whole UTF-8 characters that this token completed; may be empty
-  std::size_t index = 0;  // 0 for the first token of the answer
-  // Where sampling.logprobs asks for them: the token's own log-probability, then those of the
-  // likeliest tokens.
-  std::vector<model::TokenLogprob> logprobs = {};
-};
-// Called on a thread of the library, one token after the other, never two at once for one call.
-// Return false to cancel: the call then ends with finish_reason "cancelled", unless that token
-// was its last. Must not call back into the Cluster from here and should be quick: it holds back
-// this request, no other.
-using TokenCallback = std::function<bool(const TokenEvent&)>;
-
-struct StageReport {
-  std::string node;    // its name
-  std::string layers;  // "0-9"
-};
-
-// Where the time of one step of a request went, in microseconds. Stages measure how long a step
-// waited for their device and how long it computed, each on its own clock; what is left of the time
-// from sending the step to its answer was spent between them.
-struct TraceStage {
-  std::string name;  // "node-1 0-9": the node and its layers
-  std::int64_t queue_us = 0, compute_us = 0;
-};
-struct TraceStep {
-  std::size_t position = 0, rows = 0;         // of the request's own positions
-  std::int64_t sent_us = 0, answered_us = 0;  // since the engine took the request
-  bool lost = false;                          // with a node: its rows were computed again
-  std::vector<TraceStage> stages;             // in their order
-};
-struct AnswerTrace {
-  std::uint64_t request = 0;   // as the logs of the head and the nodes call it
-  std::int64_t open_us = 0;    // until the model was loaded
-  std::int64_t engine_us = 0;  // from when the engine took the request to its end
-  std::int64_t total_us = 0;   // of the whole call
-  std::vector<TraceStep> steps;
-};
-
-struct GenerateResult {
-  std::string text;                       // without the end token's markup
-  std::vector<model::TokenId> token_ids;  // with the end token
-  std::vector<model::TokenId> prompt_token_ids;
-  std::string finish_reason;  // "stop", "length", "cancelled" (by the caller) or "error"
-  // When finish_reason is "error": what happened and what to do; the fields above hold what was
-  // generated until then.
-  Status error;
-  // 0: not known, as the rate of an answer of one token, or all of one that was cancelled before
-  // it.
-  double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
-  std::vector<StageReport> nodes;
-  // When the head was lost on the way: by this id, the answer can be resumed (Cluster::resume).
-  std::string stream;
-  std::optional<AnswerTrace> trace;  // of a request that asked for it
-};
 
 struct LocalOptions {
   std::string home;  // "": TROUPE_HOME, else ~/.troupe
@@ -135,65 +31,6 @@ struct ConnectOptions {
   std::string cluster;
   int timeout_ms = 5000;
 };
-
-// What `plan` asks.
-struct PlanRequest {
-  std::string model;               // as GenerateRequest has it
-  std::size_t context = 0;         // positions to keep keys and values for; 0: as generate() counts
-  std::vector<std::string> nodes;  // names; empty: all
-  std::vector<model::LayerRange> layers;  // empty: the coordinator's choice
-  std::optional<kernels::KvType> kv_type;
-};
-
-// What a new token lets in.
-struct TokenOptions {
-  bool nodes = true, clients = false;
-  int uses = 1;
-  std::int64_t lifetime_s = 24 * 3600;  // 0: for ever
-};
-
-// Work that a cluster does by itself, whether or not anybody waits: shards that are mapped where
-// there is room, each result kept by the head, in its journal. A submitted job survives the end of
-// its client, of nodes and of the head.
-struct JobRequest {
-  // 1 to 64 letters, digits, '.', '_' or '-'; "": drawn. Submitting a job again under its id makes
-  // no second one.
-  std::string id;
-  std::string kind;  // "generate", or one that programs of the cluster's nodes register
-  // JSON, as the kind has it. Of "generate": actors/jobs/generate_spec.h, but for "model", which is
-  // what GenerateRequest::model is; it is loaded before the job is handed in.
-  std::string spec = "{}";
-  // At most 4 MiB each. Of "generate": made by generate_shards().
-  std::vector<std::string> shards;
-};
-struct JobStatus {
-  std::string id, kind, spec;
-  // "running", "waiting" (nobody works on it now), "done", "failed" or "cancelled"
-  std::string state;
-  std::uint32_t shards = 0, finished = 0;
-  Status error;  // why it failed
-  bool over() const { return state == "done" || state == "failed" || state == "cancelled"; }
-};
-// Where a shard that is mapped belongs.
-struct JobContext {
-  std::string job, spec;
-  std::uint32_t shard = 0, shards = 0;
-};
-// Bytes to bytes, 4 MiB at most each. Both run on a thread of the library, one call at a time in a
-// process; a map may be called twice for one shard, on two nodes, of which one result counts. An
-// error with the code kUnavailable, kResourceExhausted, kDeadlineExceeded or kCancelled is tried
-// again, any other ends the job.
-using JobMap =
-    std::function<Result<std::string>(const std::string& shard, const JobContext& context)>;
-// Results of neighbouring shards to that of both, left to right in the order of the shards.
-using JobMerge =
-    std::function<Result<std::string>(const std::string& left, const std::string& right)>;
-
-// Lines of a JSONL file as shards of a "generate" job; empty lines are left out.
-std::vector<std::string> generate_shards(std::string_view jsonl);
-
-struct DaemonOptions;
-class Daemon;
 
 class Cluster {
  public:
@@ -284,70 +121,5 @@ class Cluster {
  private:
   std::unique_ptr<Impl> impl_;
 };
-
-struct DaemonOptions {
-  std::string home;  // "": TROUPE_HOME, else ~/.troupe
-  std::string name;  // "": host name (made unique by the head)
-  bool head = false;
-  bool work = true;                         // false: a head that holds no layers
-  net::Endpoint listen{"127.0.0.1", 7700};  // control PORT, tensors PORT + 1 and PORT + 2
-  std::optional<net::Endpoint> advertise;   // what others dial; absent: `listen`
-  // TOKEN@HOST:PORT, of a node; "": the cluster that this home joined before.
-  std::string join;
-  int threads = 0;
-  // For layers, keys and values; 0: the machine's, or what its control group leaves.
-  std::uint64_t memory_bytes = 0;
-  // A head's: how long a model stays loaded after its last request; -1: for ever.
-  std::int64_t keep_alive_s = 300;
-};
-
-// A node daemon inside this process: what `troupe start` runs.
-class Daemon {
- public:
-  // Returns when ready: a head listens; a node has enrolled and was welcomed by its head.
-  //   Errors: kAlreadyExists (port in use, or a daemon of this home runs already),
-  //   kPermissionDenied (token refused), kUnavailable (no head there), kInvalidArgument (also when
-  //   a node's home is to be a head's, or the other way round).
-  static Result<Daemon> start(const DaemonOptions& options);
-  Daemon(Daemon&&) noexcept;
-  Daemon& operator=(Daemon&&) noexcept;
-  ~Daemon();  // as stop()
-
-  // What another machine needs: "TOKEN@HOST:PORT". "" for a node.
-  std::string join_address() const;
-  std::string name() const;
-  // Blocks until request_stop() or a stop command from the cluster; a node also returns, with a
-  // Status that says why, when its head has told it to leave.
-  Status wait();
-  // The same, for at most `timeout_ms` (-1: for ever); nothing when it goes on.
-  std::optional<Status> wait_for(int timeout_ms);
-  // Since when the daemon has not moved: a few hundred milliseconds, unless it hangs.
-  int stalled_ms() const;
-  // May be called from a signal handler: it only writes to an eventfd.
-  void request_stop() noexcept;
-  // Leaves the cluster, ends the actors; bounded by two seconds.
-  void stop();
-
-  // For the library's own files.
-  struct Impl;
-  Impl& impl() { return *impl_; }
-
- private:
-  explicit Daemon(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-
-// The address of the head whose cluster this home joined as a node, HOST:PORT; "" when it is no
-// node's home. kBadData names a file that cannot be read.
-Result<std::string> joined_head(const std::string& home);
-
-// Where a home is: `home` if given, else TROUPE_HOME, else ~/.troupe.
-std::string resolve_home(const std::string& home);
-// The head's address of the cluster that the daemon of this home belongs to, as its run file says;
-// kNotFound when no daemon runs on this home.
-Result<std::string> daemon_address(const std::string& home);
-// Ends the daemon of this home, head or node, and waits until it has ended (5 s at most).
-//   Errors: kNotFound (none runs), kDeadlineExceeded, kPermissionDenied.
-Status stop_daemon(const std::string& home);
 
 }  // namespace troupe

@@ -1,9 +1,6 @@
 #include <algorithm>
-#include <cstdlib>
 
 #include <nlohmann/json.hpp>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/runtime/file.h>
@@ -360,31 +357,6 @@ Status save_membership(const std::filesystem::path& home, const Membership& memb
                      {"head_host", membership.head_host},
                      {"head_port", membership.head_port}};
   return write_file_atomically(home / "member.json", file.dump(2) + "\n", 0600);
-}
-
-Result<std::filesystem::path> client_key_path(std::uint16_t port) {
-  std::filesystem::path folder;
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && *runtime != '\0') {
-    folder = std::filesystem::path(runtime) / "troupe";
-  } else {
-    folder = "/tmp/troupe-" + std::to_string(::getuid());
-  }
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
-    return Status(Code::kPermissionDenied, "cannot make " + folder.string() +
-                                               ", where local clients' keys lie; set "
-                                               "XDG_RUNTIME_DIR to a folder of yours");
-  }
-  struct stat info {};
-  if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::getuid() ||
-      (info.st_mode & 077) != 0) {
-    return Status(Code::kPermissionDenied,
-                  folder.string() +
-                      " must be a folder of yours that nobody else may enter; run "
-                      "'chmod 700 " +
-                      folder.string() + "', or remove it if it is not yours");
-  }
-  return folder / (std::to_string(port) + ".client");
 }
 
 }  // namespace troupe::actors

@@ -116,12 +116,4 @@ std::filesystem::path head_file(const std::filesystem::path& home);
 Result<std::optional<Membership>> load_membership(const std::filesystem::path& home);
 Status save_membership(const std::filesystem::path& home, const Membership& membership);
 
-// Makes HOME (0700) when absent.
-Status prepare_home(const std::string& home);
-
-// The file through which clients of the same user find the head that listens on `port`:
-// $XDG_RUNTIME_DIR/troupe/PORT.client, or a 0700 folder of the user's under /tmp. Holds
-// TOKEN@HOST:PORT, mode 0600.
-Result<std::filesystem::path> client_key_path(std::uint16_t port);
-
 }  // namespace troupe::actors

@@ -1,30 +1,22 @@
 #include <chrono>
-#include <cstdlib>
 #include <future>
 
-#include <troupe/actors/engine/engine.h>
-#include <troupe/actors/facade/process.h>
+#include <troupe/actors/facade/cluster_impl.h>
+#include <troupe/actors/facade/head_queries.h>
+#include <troupe/actors/facade/local_cluster.h>
+#include <troupe/actors/facade/open_model.h>
+#include <troupe/actors/facade/remote_cluster.h>
 #include <troupe/actors/facade/requests.h>
-#include <troupe/actors/troupe.h>
 #include <troupe/runtime/clock.h>
-#include <troupe/runtime/file.h>
 
 namespace troupe {
 
 using namespace std::chrono_literals;
 
-std::string resolve_home(const std::string& home) {
-  if (!home.empty()) return home;
-  if (const char* set = std::getenv("TROUPE_HOME"); set != nullptr && *set != '\0') return set;
-  const char* user = std::getenv("HOME");
-  return std::string(user != nullptr && *user != '\0' ? user : "/root") + "/.troupe";
-}
-
 namespace {
 
-constexpr auto kPlanPatience = 60s;    // measuring every node
-constexpr auto kOpenPatience = 10min;  // fetching and loading a model
-constexpr auto kHeadPatience = 8s;     // until a head that was lost is there again
+constexpr auto kPlanPatience = 60s;  // measuring every node
+constexpr auto kHeadPatience = 8s;   // until a head that was lost is there again
 
 // What is known of an answer, over all connections by which it came.
 struct Progress {
@@ -66,38 +58,7 @@ actors::token_sink::behavior_type sink_behavior(
   };
 }
 
-Result<actors::ReadyPtr> open(Cluster::Impl& impl, const actors::OpenPtr& open) {
-  caf::scoped_actor self(impl.host->system());
-  actors::ReadyPtr ready;
-  std::string trouble;
-  self->request(impl.service, kOpenPatience, actors::open_atom::value, open)
-      .receive([&](const actors::ReadyPtr& answer) { ready = answer; },
-               [&](const caf::error& error) { trouble = impl.host->system().render(error); });
-  if (!ready) {
-    return Status(Code::kUnavailable,
-                  "the cluster did not answer while the model was loaded (" + trouble + ")");
-  }
-  if (ready->code != 0) return Status(static_cast<Code>(ready->code), ready->text);
-  return ready;
-}
-
-Result<actors::OpenPtr> describe(Cluster::Impl& impl, const GenerateRequest& request) {
-  TROUPE_ASSIGN_OR_RETURN(
-      actors::OpenModel open,
-      actors::describe_model(*impl.host->store, request.model, request.layers,
-                             actors::kv_code(request.kv_type, request.f16_activations), impl.bulk));
-  open.alone = request.no_replicas;
-  open.context = request.context;
-  return std::make_shared<const actors::OpenModel>(std::move(open));
-}
-
 }  // namespace
-
-Result<actors::OpenPtr> actors::load_model(Cluster::Impl& impl, const GenerateRequest& request) {
-  TROUPE_ASSIGN_OR_RETURN(const OpenPtr model, describe(impl, request));
-  TROUPE_RETURN_IF_ERROR(open(impl, model).status());
-  return model;
-}
 
 Cluster::Cluster(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Cluster::Cluster(Cluster&&) noexcept = default;
@@ -130,8 +91,9 @@ struct Outcome {
 Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
                         const std::shared_ptr<Progress>& progress) {
   const std::int64_t began_us = monotonic_us();
-  TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model, describe(impl, asked.model));
-  TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, open(impl, model));
+  TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model,
+                          actors::describe_model(*impl.process->store, asked.model, impl.bulk));
+  TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, actors::open_model(impl, model));
   const std::int64_t open_us = monotonic_us() - began_us;
   auto submit = std::make_shared<actors::Submit>(asked.submit);
   submit->request = actors::next_request_id();
@@ -145,7 +107,7 @@ Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
   setup->request = submit->request;
   setup->progress = progress;
   auto future = setup->finished.get_future();
-  const auto sink = impl.host->system().spawn(sink_behavior, setup);
+  const auto sink = impl.process->system().spawn(sink_behavior, setup);
   caf::anon_send(impl.service, actors::submit_atom::value, actors::SubmitPtr(submit), sink);
   const auto until =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(submit->deadline_ms) + 5s;
@@ -248,7 +210,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
 }
 
 Result<std::string> Cluster::status_json() {
-  caf::scoped_actor self(impl_->host->system());
+  caf::scoped_actor self(impl_->process->system());
   std::string json;
   self->request(impl_->service, 5s, actors::status_atom::value)
       .receive([&](const std::string& answer) { json = answer; }, [](const caf::error&) {});
@@ -261,7 +223,7 @@ Result<std::string> Cluster::status_json() {
 namespace {
 
 Result<std::string> ask_head(Cluster::Impl& impl, const actors::Manage& ask) {
-  caf::scoped_actor self(impl.host->system());
+  caf::scoped_actor self(impl.process->system());
   actors::ManagedPtr answer;
   self->request(impl.service, 10s, actors::manage_atom::value,
                 std::make_shared<const actors::Manage>(ask))
@@ -285,12 +247,12 @@ actors::Manage manage_of(actors::ManageKind kind, const std::string& subject = "
 
 Result<std::string> Cluster::plan(const PlanRequest& request) {
   auto ask = std::make_shared<actors::PlanModel>();
-  TROUPE_ASSIGN_OR_RETURN(ask->open,
-                          actors::describe_model(*impl_->host->store, request.model, request.layers,
-                                                 actors::kv_code(request.kv_type), impl_->bulk));
+  TROUPE_ASSIGN_OR_RETURN(
+      ask->open, actors::describe_model(*impl_->process->store, request.model, request.layers,
+                                        actors::kv_code(request.kv_type), impl_->bulk));
   ask->context = request.context;
   ask->nodes = request.nodes;
-  caf::scoped_actor self(impl_->host->system());
+  caf::scoped_actor self(impl_->process->system());
   actors::ManagedPtr answer;
   self->request(impl_->service, kPlanPatience, actors::plan_atom::value, actors::PlanPtr(ask))
       .receive([&](const actors::ManagedPtr& managed) { answer = managed; },
@@ -303,11 +265,11 @@ Result<std::string> Cluster::plan(const PlanRequest& request) {
 }
 
 Result<std::string> Cluster::unload(const std::string& model, bool force) {
-  const auto path = impl_->host->store->resolve(model);
+  const auto path = impl_->process->store->resolve(model);
   actors::Manage ask = manage_of(actors::ManageKind::kUnload, model);
   ask.force = force;
   if (path) {
-    TROUPE_ASSIGN_OR_RETURN(const auto manifest, impl_->host->store->manifest(*path));
+    TROUPE_ASSIGN_OR_RETURN(const auto manifest, impl_->process->store->manifest(*path));
     ask.subject = manifest.model;
   } else if (model.rfind("sha256:", 0) == 0) {
     ask.subject = model.substr(7);

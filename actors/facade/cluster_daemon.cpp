@@ -1,6 +1,6 @@
-#include <troupe/actors/facade/process.h>
+#include <troupe/actors/facade/cluster_impl.h>
+#include <troupe/actors/facade/daemon.h>
 #include <troupe/actors/jobs/generate_spec.h>
-#include <troupe/actors/jobs/jobs_actor.h>
 #include <troupe/actors/jobs/task_actor.h>
 #include <troupe/actors/troupe.h>
 

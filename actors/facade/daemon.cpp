@@ -1,27 +1,21 @@
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <future>
 #include <thread>
 
-#include <nlohmann/json.hpp>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <troupe/actors/bulk/bulk.h>
-#include <troupe/actors/cluster_state/cluster_state.h>
 #include <troupe/actors/coordinator/admission.h>
-#include <troupe/actors/coordinator/coordinator.h>
-#include <troupe/actors/engine/engine.h>
-#include <troupe/actors/facade/process.h>
-#include <troupe/actors/jobs/jobs_actor.h>
-#include <troupe/actors/jobs/task_actor.h>
+#include <troupe/actors/facade/daemon.h>
+#include <troupe/actors/facade/home.h>
+#include <troupe/actors/facade/roles.h>
 #include <troupe/actors/journal/journal_actor.h>
-#include <troupe/actors/node/node.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/file.h>
-#include <troupe/runtime/log.h>
 #include <troupe/runtime/machine/process_memory.h>
 
 namespace troupe {
@@ -32,72 +26,12 @@ namespace {
 
 constexpr auto kJoinPatience = 20s;
 
-std::filesystem::path run_file(const std::string& home) {
-  return std::filesystem::path(home) / "daemon.json";
-}
-std::filesystem::path pid_file(const std::string& home) {
-  return std::filesystem::path(home) / "daemon.pid";
-}
-std::filesystem::path lock_file(const std::string& home) {
-  return std::filesystem::path(home) / "daemon.lock";
-}
-
 std::string host_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "node";
 }
 
-struct RunFile {
-  pid_t pid = 0;
-  std::string role, address, head;
-};
-
-// What the daemon of this home wrote; kNotFound unless it runs.
-Result<RunFile> read_run_file(const std::string& home) {
-  const Status none(Code::kNotFound,
-                    "no daemon runs on the home " + home + " (another home: --home DIR)");
-  // A lock that can be taken means that nobody holds it: the file is a leftover.
-  std::error_code error;
-  if (!std::filesystem::exists(run_file(home), error)) return none;
-  if (FileLock::try_acquire(lock_file(home))) return none;
-  const auto text = read_file(run_file(home), 65536);
-  if (!text) return none;
-  const auto json = nlohmann::json::parse(*text, nullptr, false);
-  if (!json.is_object()) return none;
-  RunFile run;
-  run.pid = json.value("pid", 0);
-  run.role = json.value("role", "");
-  run.address = json.value("address", "");
-  run.head = json.value("head", "");
-  return run;
-}
-
 }  // namespace
-
-Result<std::string> daemon_address(const std::string& home) {
-  TROUPE_ASSIGN_OR_RETURN(const RunFile run, read_run_file(resolve_home(home)));
-  return run.head;
-}
-
-Result<std::string> joined_head(const std::string& home) {
-  TROUPE_ASSIGN_OR_RETURN(const auto member, actors::load_membership(resolve_home(home)));
-  return member ? net::to_string({member->head_host, member->head_port}) : std::string();
-}
-
-Status stop_daemon(const std::string& home_option) {
-  const std::string home = resolve_home(home_option);
-  TROUPE_ASSIGN_OR_RETURN(const RunFile run, read_run_file(home));
-  if (run.pid <= 0 || ::kill(run.pid, SIGTERM) != 0) {
-    return Status(Code::kPermissionDenied,
-                  "cannot signal the daemon with process id " + std::to_string(run.pid));
-  }
-  for (int i = 0; i < 100; ++i) {
-    if (FileLock::try_acquire(lock_file(home))) return Status::ok();
-    std::this_thread::sleep_for(50ms);
-  }
-  return Status(Code::kDeadlineExceeded, "the daemon with process id " + std::to_string(run.pid) +
-                                             " did not end within 5 s; 'kill -9' ends it");
-}
 
 struct Daemon::Impl {
   std::string home, name, join_address;
@@ -106,7 +40,7 @@ struct Daemon::Impl {
   int stop_event = -1;
   std::mutex mutex;
   Status why;  // guarded by mutex
-  std::shared_ptr<actors::Host> host;
+  std::shared_ptr<actors::Process> process;
   actors::node_actor node;
   actors::task_actor tasks;
   std::shared_ptr<std::atomic<std::int64_t>> moved_us;
@@ -124,17 +58,16 @@ struct Daemon::Impl {
     [[maybe_unused]] const auto n = ::write(stop_event, &one, sizeof one);
   }
   void shut_down() {
-    if (!host) return;
+    if (!process) return;
     std::error_code error;
     if (!client_key.empty()) std::filesystem::remove(client_key, error);
-    std::filesystem::remove(run_file(home), error);
-    std::filesystem::remove(pid_file(home), error);
+    actors::remove_run_files(home);
     if (node) caf::anon_send(node, actors::stop_atom::value, std::string("the daemon was stopped"));
     std::this_thread::sleep_for(50ms);  // the goodbye leaves before the sockets close
-    host->close();
+    process->close();
     node = nullptr;
     tasks = nullptr;
-    host.reset();
+    process.reset();
     lock = FileLock();
   }
 };
@@ -173,32 +106,34 @@ int Daemon::stalled_ms() const {
 
 namespace {
 
-// Where the head is, for a node; filled from --join or from an earlier membership.
-struct HeadAddress {
-  net::PublicKey key{};
+// The cluster that a daemon belongs to, and where its head is.
+struct ClusterAddress {
+  net::PublicKey head{};
   net::Endpoint endpoint;
   std::uint64_t cluster = 0;
-  std::optional<net::Token> token;
-  bool member = false;  // of the token's cluster already: the token is for when we are not known
+  std::shared_ptr<actors::Admission> admission;  // of a head
+  std::optional<net::Token> token;               // of a node
+  bool member = false;  // of the token's cluster already; the token is used if the head forgot us
 };
 
-Result<HeadAddress> find_head(const DaemonOptions& options, const std::string& home) {
+// From --join, or from what this home joined before.
+Result<ClusterAddress> find_head(const DaemonOptions& options, const std::string& home) {
   if (!options.join.empty() && std::filesystem::exists(actors::head_file(home))) {
     return Status(Code::kInvalidArgument,
                   "the home " + home + " is that of a head; give the node a --home of its own");
   }
   TROUPE_ASSIGN_OR_RETURN(const auto member, actors::load_membership(home));
-  HeadAddress head;
+  ClusterAddress place;
   if (options.join.empty()) {
     if (!member) {
       return Status(Code::kInvalidArgument,
                     "this home belongs to no cluster yet; start a head with --head, or join one "
                     "with --join TOKEN@HOST:PORT");
     }
-    head.key = member->head;
-    head.endpoint = {member->head_host, member->head_port};
-    head.cluster = member->cluster;
-    return head;
+    place.head = member->head;
+    place.endpoint = {member->head_host, member->head_port};
+    place.cluster = member->cluster;
+    return place;
   }
   const std::size_t at = options.join.rfind('@');
   if (at == std::string::npos) {
@@ -206,12 +141,12 @@ Result<HeadAddress> find_head(const DaemonOptions& options, const std::string& h
                   "--join takes TOKEN@HOST:PORT as the head printed it; \"" + options.join +
                       "\" has no token");
   }
-  TROUPE_ASSIGN_OR_RETURN(head.token, net::parse_token(options.join.substr(0, at)));
-  TROUPE_ASSIGN_OR_RETURN(head.endpoint, net::parse_endpoint(options.join.substr(at + 1)));
-  head.key = head.token->head;
-  head.cluster = head.token->cluster;
-  head.member = member && member->head == head.key && member->cluster == head.cluster;
-  return head;
+  TROUPE_ASSIGN_OR_RETURN(place.token, net::parse_token(options.join.substr(0, at)));
+  TROUPE_ASSIGN_OR_RETURN(place.endpoint, net::parse_endpoint(options.join.substr(at + 1)));
+  place.head = place.token->head;
+  place.cluster = place.token->cluster;
+  place.member = member && member->head == place.head && member->cluster == place.cluster;
+  return place;
 }
 
 bool is_any_address(const std::string& host) {
@@ -250,21 +185,18 @@ Status check(const DaemonOptions& options) {
   return Status::ok();
 }
 
-// What the head knew before, and the actors that write down what it learns.
-Status begin_journal(const std::string& home, actors::Host& host,
+// Reads what an earlier run of this head left in its journal, and reserves what this one uses up.
+Status begin_journal(const std::string& home, actors::Journal& journal,
                      actors::CoordinatorSetup* coordinator) {
-  TROUPE_ASSIGN_OR_RETURN(auto opened,
-                          actors::Journal::open(std::filesystem::path(home) / "journal.db"));
-  const std::shared_ptr<actors::Journal> journal = std::move(opened);
   // Committed before a frame carries any of them; no run uses up so many. Epochs of heads that
   // kept no journal began with the time of day.
   using namespace std::chrono;
   const auto wall = duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
   TROUPE_ASSIGN_OR_RETURN(
       coordinator->first_epoch,
-      journal->reserve("epochs", std::uint64_t{1} << 32, static_cast<std::uint64_t>(wall)));
-  TROUPE_ASSIGN_OR_RETURN(coordinator->placed, journal->models());
-  TROUPE_ASSIGN_OR_RETURN(const auto manifests, journal->manifests());
+      journal.reserve("epochs", std::uint64_t{1} << 32, static_cast<std::uint64_t>(wall)));
+  TROUPE_ASSIGN_OR_RETURN(coordinator->placed, journal.models());
+  TROUPE_ASSIGN_OR_RETURN(const auto manifests, journal.manifests());
   for (const auto& [model, bytes] : manifests) {
     auto manifest = wire::decode<model::Manifest>(std::as_bytes(std::span<const char>(bytes)));
     if (!manifest) {
@@ -274,9 +206,94 @@ Status begin_journal(const std::string& home, actors::Host& host,
     }
     coordinator->manifests[model] = std::move(*manifest);
   }
-  coordinator->journal = host.track(actors::spawn_journal(host.system(), journal));
-  coordinator->jobs = host.track(actors::spawn_jobs(host.system(), {journal, host.link}));
-  host.link->attach(actors::Room::kJobs, coordinator->jobs);
+  return Status::ok();
+}
+
+net::Endpoint advertised(const DaemonOptions& options) {
+  return options.advertise.value_or(options.listen);
+}
+
+// Opens the network under this home's key, as the head of its cluster or as a member of one.
+Result<ClusterAddress> open_link(const DaemonOptions& options, Daemon::Impl& daemon) {
+  const std::filesystem::path keys = std::filesystem::path(daemon.home) / "keys";
+  std::filesystem::create_directories(keys);
+  net::TransportOptions transport;
+  TROUPE_ASSIGN_OR_RETURN(transport.identity, net::load_or_make_key_pair(keys / "node.key"));
+  transport.incarnation = net::random_u64();
+  transport.listen = options.listen;
+  ClusterAddress place;
+  // What may connect is known before the sockets open: some come back at once.
+  if (options.head) {
+    TROUPE_ASSIGN_OR_RETURN(
+        auto made, actors::Admission::load_or_make(daemon.home, transport.identity.public_key,
+                                                   std::time(nullptr)));
+    place.admission = std::make_shared<actors::Admission>(std::move(made));
+    place.head = transport.identity.public_key;
+    place.endpoint = advertised(options);
+    place.cluster = place.admission->cluster();
+    transport.allowed = place.admission->allowed();
+  } else {
+    TROUPE_ASSIGN_OR_RETURN(place, find_head(options, daemon.home));
+    transport.allowed = {{place.head, net::Role::kHead}};
+  }
+  transport.cluster = place.cluster;
+  daemon.process = actors::Process::make(nullptr);
+  TROUPE_ASSIGN_OR_RETURN(daemon.process->store, model::Store::open(daemon.home));
+  TROUPE_ASSIGN_OR_RETURN(daemon.process->link, actors::Link::open(transport));
+  return place;
+}
+
+Status start_head(const DaemonOptions& options, const ClusterAddress& place, Daemon::Impl& daemon) {
+  actors::Process& process = *daemon.process;
+  TROUPE_ASSIGN_OR_RETURN(auto opened,
+                          actors::Journal::open(std::filesystem::path(daemon.home) / "journal.db"));
+  const std::shared_ptr<actors::Journal> journal = std::move(opened);
+  actors::CoordinatorSetup setup;
+  TROUPE_RETURN_IF_ERROR(begin_journal(daemon.home, *journal, &setup));
+  setup.journal = process.track(actors::spawn_journal(process.system(), journal));
+  setup.admission = place.admission;
+  setup.advertise = advertised(options);
+  setup.works = options.work;
+  if (options.keep_alive_s >= 0) setup.keep_alive_us = options.keep_alive_s * 1'000'000;
+  setup.on_stop = [&daemon] { daemon.ask_stop(Status::ok()); };
+  actors::spawn_head(process, std::move(setup), journal);
+  return Status::ok();
+}
+
+// Blocks until the daemon is a member of its cluster (a head is one of its own).
+Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::Impl& daemon) {
+  actors::NodeSetup setup;
+  setup.home = daemon.home;
+  setup.name = options.name.empty() ? host_name() : options.name;
+  setup.advertise = advertised(options);
+  setup.head = place.head;
+  setup.head_endpoint = place.endpoint;
+  setup.token = place.token;
+  setup.member = place.member;
+  setup.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : offered_memory();
+  setup.on_stop = [&daemon](const Status& why) { daemon.ask_stop(why); };
+  daemon.moved_us = setup.moved_us;
+  const actors::Member member = actors::spawn_member(*daemon.process, std::move(setup));
+  daemon.node = member.node;
+  daemon.tasks = member.tasks;
+  auto joined = member.joined->get_future();
+  if (joined.wait_for(kJoinPatience) != std::future_status::ready) {
+    return Status(Code::kUnavailable, "no head answered at " + net::to_string(place.endpoint));
+  }
+  TROUPE_ASSIGN_OR_RETURN(daemon.name, joined.get());
+  return Status::ok();
+}
+
+// The file by which clients of this user find the head.
+Status write_client_key(const DaemonOptions& options, const actors::Admission& admission,
+                        Daemon::Impl& daemon) {
+  TROUPE_ASSIGN_OR_RETURN(const auto path, actors::client_key_path(options.listen.port));
+  const net::Endpoint local{is_any_address(options.listen.host) ? "127.0.0.1" : options.listen.host,
+                            options.listen.port};
+  TROUPE_RETURN_IF_ERROR(write_file_atomically(
+      path, net::to_text(admission.local_token().token) + "@" + net::to_string(local) + "\n",
+      0600));
+  daemon.client_key = path;
   return Status::ok();
 }
 
@@ -285,135 +302,22 @@ Status begin_journal(const std::string& home, actors::Host& host,
 Result<Daemon> Daemon::start(const DaemonOptions& options) {
   TROUPE_RETURN_IF_ERROR(check(options));
   auto impl = std::make_unique<Impl>();
-  Impl* const raw = impl.get();
   impl->home = resolve_home(options.home);
-  TROUPE_RETURN_IF_ERROR(actors::prepare_home(impl->home));
-  auto lock = FileLock::try_acquire(lock_file(impl->home));
-  if (!lock) {
-    if (lock.code() != Code::kAlreadyExists) return lock.status();
-    return Status(Code::kAlreadyExists, "a daemon runs on the home " + impl->home +
-                                            " already; stop it with 'troupe stop', or give this "
-                                            "one another --home");
-  }
-  impl->lock = std::move(*lock);
+  TROUPE_ASSIGN_OR_RETURN(impl->lock, actors::lock_home(impl->home));
   impl->stop_event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  const net::Endpoint advertise = options.advertise.value_or(options.listen);
-
-  std::filesystem::create_directories(std::filesystem::path(impl->home) / "keys");
-  net::TransportOptions transport;
-  TROUPE_ASSIGN_OR_RETURN(
-      transport.identity,
-      net::load_or_make_key_pair(std::filesystem::path(impl->home) / "keys" / "node.key"));
-  transport.incarnation = net::random_u64();
-  transport.listen = options.listen;
-  HeadAddress head;
-  std::shared_ptr<actors::Admission> admission;
+  TROUPE_ASSIGN_OR_RETURN(const ClusterAddress place, open_link(options, *impl));
+  if (options.work) TROUPE_RETURN_IF_ERROR(impl->process->open_device(options.threads));
+  impl->process->open_bulk();
+  if (options.head) TROUPE_RETURN_IF_ERROR(start_head(options, place, *impl));
+  TROUPE_RETURN_IF_ERROR(join(options, place, *impl));
   if (options.head) {
-    TROUPE_ASSIGN_OR_RETURN(
-        auto made, actors::Admission::load_or_make(impl->home, transport.identity.public_key,
-                                                   std::time(nullptr)));
-    admission = std::make_shared<actors::Admission>(std::move(made));
-    head.key = transport.identity.public_key;
-    head.endpoint = advertise;
-    head.cluster = admission->cluster();
-  } else {
-    TROUPE_ASSIGN_OR_RETURN(head, find_head(options, impl->home));
+    impl->join_address = net::to_text(place.admission->join_token().token) + "@" +
+                         net::to_string(advertised(options));
+    TROUPE_RETURN_IF_ERROR(write_client_key(options, *place.admission, *impl));
   }
-  transport.cluster = head.cluster;
-  // Before the sockets open: who comes back at once is known.
-  if (admission) {
-    transport.allowed = admission->allowed();
-  } else {
-    transport.allowed = {{head.key, net::Role::kHead}};
-  }
-
-  impl->host = actors::Host::make(nullptr);
-  actors::Host& host = *impl->host;
-  TROUPE_ASSIGN_OR_RETURN(host.store, model::Store::open(impl->home));
-  TROUPE_ASSIGN_OR_RETURN(host.link, actors::Link::open(transport));
-
-  actors::DeviceHandle device;
-  if (options.work) {
-    DeviceOptions device_options;
-    device_options.threads = options.threads;
-    TROUPE_ASSIGN_OR_RETURN(device, actors::spawn_device(host.system(), device_options));
-    host.track(device.actor);
-  }
-  const auto bulk =
-      host.track(actors::spawn_bulk(host.system(), {host.link, host.store, host.bulk_bytes_in}));
-  host.link->attach(actors::Room::kBulk, bulk);
-  if (options.head) {
-    actors::CoordinatorSetup coordinator;
-    coordinator.link = host.link;
-    coordinator.store = host.store;
-    coordinator.bulk = bulk;
-    TROUPE_RETURN_IF_ERROR(begin_journal(impl->home, host, &coordinator));
-    const auto jobs_handle = coordinator.jobs;
-    coordinator.admission = admission;
-    coordinator.advertise = advertise;
-    coordinator.works = options.work;
-    if (options.keep_alive_s >= 0) coordinator.keep_alive_us = options.keep_alive_s * 1'000'000;
-    coordinator.on_stop = [raw] { raw->ask_stop(Status::ok()); };
-    const auto service =
-        host.track(actors::spawn_coordinator(host.system(), std::move(coordinator)));
-    host.link->attach(actors::Room::kCoordinator, service);
-    caf::anon_send(jobs_handle, actors::service_atom::value, actors::service_actor(service));
-  }
-  const auto joined = std::make_shared<std::promise<Result<std::string>>>();
-  actors::NodeSetup node;
-  node.home = impl->home;
-  node.name = options.name.empty() ? host_name() : options.name;
-  node.advertise = advertise;
-  node.head = head.key;
-  node.head_endpoint = head.endpoint;
-  node.token = head.token;
-  node.member = head.member;
-  node.link = host.link;
-  node.store = host.store;
-  node.bulk = bulk;
-  node.device = device.actor;
-  impl->tasks = host.track(actors::spawn_tasks(host.system(), {host.link, head.key}));
-  host.link->attach(actors::Room::kTasks, impl->tasks);
-  node.tasks = impl->tasks;
-  node.threads = device.threads;
-  node.isa = device.isa;
-  node.memory_bytes =
-      options.memory_bytes != 0 ? options.memory_bytes : offered_memory();
-  raw->moved_us = node.moved_us;
-  node.bulk_bytes_in = host.bulk_bytes_in;
-  node.on_joined = [joined](Result<std::string> name) { joined->set_value(std::move(name)); };
-  node.on_stop = [raw](const Status& why) { raw->ask_stop(why); };
-  impl->node = host.track(actors::spawn_node(host.system(), std::move(node)));
-  host.link->attach(actors::Room::kNode, impl->node);
-  caf::anon_send(impl->node, actors::join_atom::value);
-  auto future = joined->get_future();
-  if (future.wait_for(kJoinPatience) != std::future_status::ready) {
-    return Status(Code::kUnavailable, "no head answered at " + net::to_string(head.endpoint));
-  }
-  const Result<std::string> name = future.get();
-  if (!name) return name.status();
-  impl->name = *name;
-
-  if (options.head) {
-    impl->join_address =
-        net::to_text(admission->join_token().token) + "@" + net::to_string(advertise);
-    TROUPE_ASSIGN_OR_RETURN(const auto client_key, actors::client_key_path(options.listen.port));
-    const net::Endpoint local{
-        is_any_address(options.listen.host) ? "127.0.0.1" : options.listen.host,
-        options.listen.port};
-    TROUPE_RETURN_IF_ERROR(write_file_atomically(
-        client_key,
-        net::to_text(admission->local_token().token) + "@" + net::to_string(local) + "\n", 0600));
-    impl->client_key = client_key;
-  }
-  const nlohmann::json run = {{"pid", ::getpid()},
-                              {"role", options.head ? "head" : "node"},
-                              {"name", impl->name},
-                              {"address", net::to_string(advertise)},
-                              {"head", net::to_string(head.endpoint)}};
-  TROUPE_RETURN_IF_ERROR(write_file_atomically(run_file(impl->home), run.dump() + "\n", 0600));
-  TROUPE_RETURN_IF_ERROR(
-      write_file_atomically(pid_file(impl->home), std::to_string(::getpid()) + "\n", 0644));
+  TROUPE_RETURN_IF_ERROR(actors::write_run_files(
+      impl->home, {::getpid(), options.head ? "head" : "node", impl->name,
+                   net::to_string(advertised(options)), net::to_string(place.endpoint)}));
   return Daemon(std::move(impl));
 }
 

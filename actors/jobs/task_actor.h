@@ -5,7 +5,7 @@
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/link.h>
-#include <troupe/actors/troupe.h>
+#include <troupe/actors/troupe/jobs.h>
 
 // A node's side of jobs: maps and merges shards of the kinds that its program registers, one after
 // the other, as its head says, and answers with the bytes or with why there are none. What the

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <troupe/actors/coordinator/admission.h>
+#include <troupe/actors/facade/home.h>
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/failpoint.h>
 #include <troupe/runtime/log.h>

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/troupe/daemon.h>
+
+// What the facade's other files need of a Daemon.
+
+namespace troupe::actors {
+
+// The actor that maps and merges shards for this daemon's program.
+task_actor tasks_of(Daemon& daemon);
+
+}  // namespace troupe::actors

@@ -1,0 +1,91 @@
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/actors/facade/head_queries.h>
+
+namespace troupe::actors {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto kAnswerPatience = 20s;
+
+Result<HeadAnswer> ask_once(Cluster::Impl& impl, const JobAsk& ask) {
+  caf::scoped_actor self(impl.process->system());
+  JobReplyPtr reply;
+  self->request(impl.service, kAnswerPatience, job_atom::value, std::make_shared<const JobAsk>(ask))
+      .receive([&](const JobReplyPtr& answer) { reply = answer; }, [](const caf::error&) {});
+  if (!reply) {
+    return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
+  }
+  if (reply->code != 0) return Status(static_cast<Code>(reply->code), reply->text);
+  return HeadAnswer{reply->text, reply->data};
+}
+
+}  // namespace
+
+std::string drawn_id() {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string id;
+  for (std::uint64_t word = net::random_u64(); id.size() < 12; word >>= 4) {
+    id += kDigits[word & 15];
+  }
+  return id;
+}
+
+std::shared_ptr<Cluster> connection_of(Cluster::Impl& impl) {
+  std::lock_guard lock(impl.again_mutex);
+  return impl.again;
+}
+
+bool is_lost(Cluster::Impl& impl) {
+  // No job has an empty name; whatever the head says about it, it is there.
+  return ask_once(impl, job_ask(JobAskKind::kShow, "")).code() == Code::kUnavailable;
+}
+
+Result<std::shared_ptr<Cluster>> reconnect(Cluster::Impl& impl, std::chrono::seconds patience) {
+  const auto began = std::chrono::steady_clock::now();
+  Status why;
+  do {
+    std::this_thread::sleep_for(200ms);
+    auto connected = Cluster::connect(impl.options);
+    if (connected) {
+      std::lock_guard lock(impl.again_mutex);
+      impl.again = std::make_shared<Cluster>(std::move(*connected));
+      return impl.again;
+    }
+    why = connected.status();
+  } while (std::chrono::steady_clock::now() - began < patience);
+  return why;
+}
+
+Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id) {
+  TROUPE_ASSIGN_OR_RETURN(const HeadAnswer answer,
+                          ask_head(impl, job_ask(JobAskKind::kStream, id)));
+  return wire::decode<OpenStream>(std::as_bytes(std::span<const char>(answer.data)));
+}
+
+Result<HeadAnswer> ask_head(Cluster::Impl& impl, const JobAsk& message) {
+  return patiently(impl, [&](Cluster::Impl& now) { return ask_once(now, message); });
+}
+
+JobAsk job_ask(JobAskKind kind, const std::string& id, std::uint64_t number) {
+  JobAsk message;
+  message.kind = static_cast<std::uint8_t>(kind);
+  message.id = id;
+  message.number = number;
+  return message;
+}
+
+Result<nlohmann::json> ask_head_json(Cluster::Impl& impl, const JobAsk& message) {
+  TROUPE_ASSIGN_OR_RETURN(const HeadAnswer answer, ask_head(impl, message));
+  nlohmann::json object = nlohmann::json::parse(answer.text, nullptr, false);
+  if (object.is_object()) return object;
+  return Status(Code::kBadData,
+                "the head answered with something that is not an object: are both of one version "
+                "of Troupe?");
+}
+
+}  // namespace troupe::actors

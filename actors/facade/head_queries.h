@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/facade/cluster_impl.h>
+
+// Questions that a client asks its head. Each may be asked twice, so that a head that is away for a
+// while is no more than a pause: the connection is made again and the question is repeated.
+
+namespace troupe::actors {
+
+// 12 hexadecimal digits that name a job or an answer.
+std::string drawn_id();
+
+// The connection that replaced the one of `impl`, if there is one.
+std::shared_ptr<Cluster> connection_of(Cluster::Impl& impl);
+// True if the head does not answer.
+bool is_lost(Cluster::Impl& impl);
+// Tries until `patience` has passed, and at least once.
+Result<std::shared_ptr<Cluster>> reconnect(Cluster::Impl& impl, std::chrono::seconds patience);
+
+struct HeadAnswer {
+  std::string text, data;
+};
+JobAsk job_ask(JobAskKind kind, const std::string& id, std::uint64_t number = 0);
+// Asks, and repeats the question by a new connection if the head was lost (half a minute).
+Result<HeadAnswer> ask_head(Cluster::Impl& impl, const JobAsk& message);
+// The same for answers that are JSON objects. kBadData: it is none.
+Result<nlohmann::json> ask_head_json(Cluster::Impl& impl, const JobAsk& message);
+// kNotFound: no answer with this id is open.
+Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);
+
+inline constexpr std::chrono::seconds kRepeatPatience{30};
+// Calls `call` with the connection that there is, and again with a new one if that was lost.
+template <class Call>
+auto patiently(Cluster::Impl& impl, Call call) {
+  const auto began = std::chrono::steady_clock::now();
+  auto again = connection_of(impl);
+  for (;;) {
+    Cluster::Impl& now = again ? again->impl() : impl;
+    auto answer = call(now);
+    const bool lost = !answer && answer.code() == Code::kUnavailable && !impl.local;
+    if (!lost || !is_lost(now)) return answer;
+    if (std::chrono::steady_clock::now() - began > kRepeatPatience) return answer;
+    auto connected = reconnect(impl, kRepeatPatience);
+    if (!connected) return answer;
+    again = *connected;
+  }
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,159 @@
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <troupe/actors/coordinator/admission.h>
+#include <troupe/actors/facade/home.h>
+#include <troupe/actors/troupe/daemon.h>
+#include <troupe/runtime/net/transport.h>
+#include <troupe/runtime/text/bounded_json.h>
+
+namespace troupe {
+namespace actors {
+namespace {
+
+constexpr std::size_t kRunFileBytesMax = 65536;
+
+std::filesystem::path run_file(const std::string& home) {
+  return std::filesystem::path(home) / "daemon.json";
+}
+std::filesystem::path pid_file(const std::string& home) {
+  return std::filesystem::path(home) / "daemon.pid";
+}
+std::filesystem::path lock_file(const std::string& home) {
+  return std::filesystem::path(home) / "daemon.lock";
+}
+
+std::string text_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+}  // namespace
+
+Status prepare_home(const std::string& home) {
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(home).parent_path(), error);
+  if (::mkdir(home.c_str(), 0700) != 0 && errno != EEXIST) {
+    return Status(Code::kPermissionDenied, "cannot make the home folder " + home + ": " +
+                                               std::strerror(errno) +
+                                               "; choose another with --home or TROUPE_HOME");
+  }
+  return Status::ok();
+}
+
+Result<FileLock> lock_home(const std::string& home) {
+  TROUPE_RETURN_IF_ERROR(prepare_home(home));
+  auto lock = FileLock::try_acquire(lock_file(home));
+  if (lock.code() != Code::kAlreadyExists) return lock;
+  return Status(Code::kAlreadyExists, "a daemon runs on the home " + home +
+                                          " already; stop it with 'troupe stop', or give this "
+                                          "one another --home");
+}
+
+Status write_run_files(const std::string& home, const RunFile& run) {
+  const nlohmann::json object = {{"pid", run.pid},
+                                 {"role", run.role},
+                                 {"name", run.name},
+                                 {"address", run.address},
+                                 {"head", run.head}};
+  TROUPE_RETURN_IF_ERROR(write_file_atomically(run_file(home), object.dump() + "\n", 0600));
+  return write_file_atomically(pid_file(home), std::to_string(run.pid) + "\n", 0644);
+}
+
+Result<RunFile> read_run_file(const std::string& home) {
+  const Status none(Code::kNotFound,
+                    "no daemon runs on the home " + home + " (another home: --home DIR)");
+  std::error_code error;
+  if (!std::filesystem::exists(run_file(home), error)) return none;
+  // If the lock can be taken, nobody holds it: the file is a leftover.
+  if (FileLock::try_acquire(lock_file(home))) return none;
+  const auto text = read_file(run_file(home), kRunFileBytesMax);
+  if (!text) return none;
+  const auto object = parse_json(*text, run_file(home).string(), {.bytes_max = kRunFileBytesMax});
+  if (!object || !object->is_object()) return none;
+  RunFile run;
+  const auto pid = object->find("pid");
+  if (pid != object->end() && pid->is_number_integer()) run.pid = pid->get<pid_t>();
+  run.role = text_of(*object, "role");
+  run.name = text_of(*object, "name");
+  run.address = text_of(*object, "address");
+  run.head = text_of(*object, "head");
+  return run;
+}
+
+void remove_run_files(const std::string& home) {
+  std::error_code error;
+  std::filesystem::remove(run_file(home), error);
+  std::filesystem::remove(pid_file(home), error);
+}
+
+Result<std::filesystem::path> client_key_path(std::uint16_t port) {
+  std::filesystem::path folder;
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime != '\0') {
+    folder = std::filesystem::path(runtime) / "troupe";
+  } else {
+    folder = "/tmp/troupe-" + std::to_string(::getuid());
+  }
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+    return Status(Code::kPermissionDenied, "cannot make " + folder.string() +
+                                               ", where local clients' keys lie; set "
+                                               "XDG_RUNTIME_DIR to a folder of yours");
+  }
+  struct stat info {};
+  if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::getuid() ||
+      (info.st_mode & 077) != 0) {
+    return Status(Code::kPermissionDenied,
+                  folder.string() +
+                      " must be a folder of yours that nobody else may enter; run "
+                      "'chmod 700 " +
+                      folder.string() + "', or remove it if it is not yours");
+  }
+  return folder / (std::to_string(port) + ".client");
+}
+
+}  // namespace actors
+
+using namespace std::chrono_literals;
+
+std::string resolve_home(const std::string& home) {
+  if (!home.empty()) return home;
+  if (const char* set = std::getenv("TROUPE_HOME"); set != nullptr && *set != '\0') return set;
+  const char* user = std::getenv("HOME");
+  return std::string(user != nullptr && *user != '\0' ? user : "/root") + "/.troupe";
+}
+
+Result<std::string> daemon_address(const std::string& home) {
+  TROUPE_ASSIGN_OR_RETURN(const actors::RunFile run, actors::read_run_file(resolve_home(home)));
+  return run.head;
+}
+
+Result<std::string> joined_head(const std::string& home) {
+  TROUPE_ASSIGN_OR_RETURN(const auto member, actors::load_membership(resolve_home(home)));
+  return member ? net::to_string({member->head_host, member->head_port}) : std::string();
+}
+
+Status stop_daemon(const std::string& home_option) {
+  const std::string home = resolve_home(home_option);
+  TROUPE_ASSIGN_OR_RETURN(const actors::RunFile run, actors::read_run_file(home));
+  if (run.pid <= 0 || ::kill(run.pid, SIGTERM) != 0) {
+    return Status(Code::kPermissionDenied,
+                  "cannot signal the daemon with process id " + std::to_string(run.pid));
+  }
+  for (int i = 0; i < 100; ++i) {
+    if (FileLock::try_acquire(actors::lock_file(home))) return Status::ok();
+    std::this_thread::sleep_for(50ms);
+  }
+  return Status(Code::kDeadlineExceeded, "the daemon with process id " + std::to_string(run.pid) +
+                                             " did not end within 5 s; 'kill -9' ends it");
+}
+
+}  // namespace troupe
