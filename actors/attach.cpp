@@ -57,9 +57,7 @@ void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
   self->request(setup->service, caf::infinite, actors::open_atom::value, *open)
       .then(
           [=](const actors::ReadyPtr& ready) {
-            if (ready->code != 0) {
-              return refuse(Status(static_cast<Code>(ready->code), ready->text));
-            }
+            if (!ready->outcome.is_ok()) return refuse(ready->outcome.status());
             const auto relay = self->spawn(relay_behavior, receiver, ready);
             const actors::SubmitPtr submit = actors::make_submit(*request, ready->epoch);
             self->send(setup->service, actors::submit_atom::value, submit, relay);

@@ -196,16 +196,15 @@ Room room_of(MessageType type) {
 void Link::tell_wrong_port(const net::InFrame& frame) {
   const auto type = static_cast<MessageType>(frame.header.type);
   if (type != MessageType::kEnrol && type != MessageType::kHello) return;
-  const Refused refused{static_cast<std::uint8_t>(Code::kInvalidArgument),
-                        std::string("that port is the head's for ") +
-                            (frame.channel == net::Channel::kBulk ? "weights" : "activations") +
-                            "; give the one that 'troupe start' printed, which is the lowest of "
-                            "its three",
-                        false};
+  const Status wrong(Code::kInvalidArgument,
+                     std::string("that port is the head's for ") +
+                         (frame.channel == net::Channel::kBulk ? "weights" : "activations") +
+                         "; give the one that 'troupe start' printed, which is the lowest of its "
+                         "three");
   net::OutFrame answer;
   answer.header.type = static_cast<std::uint16_t>(MessageType::kRefused);
   answer.header.cluster = cluster_;
-  answer.body = wire::encode(refused);
+  answer.body = wire::encode(Refused{wrong, false});
   answer.to_incarnation = frame.header.incarnation;
   std::shared_lock lock(transport_mutex_);
   if (!transport_) return;

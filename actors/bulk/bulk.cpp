@@ -2,8 +2,9 @@
 #include <utility>
 
 #include <troupe/actors/bulk/bulk.h>
-#include <troupe/actors/engine/engine.h>
+#include <troupe/actors/message_handlers.h>
 #include <troupe/model/source/tensor_source.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
 
@@ -99,17 +100,15 @@ Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const 
   return net::Payload{piece, *piece};
 }
 
-void serve(const BulkShell& shell, const Setup& setup, const net::InFrame& frame) {
-  const auto ask = decode_body<FetchBlob>(*setup->link, frame);
-  if (!ask) return;
-  const auto piece = piece_of(shell, setup, *ask);
+void on_fetch_blob(Self self, const Setup& setup, const net::InFrame& frame, const FetchBlob& ask) {
+  const auto piece = piece_of(self->state, setup, ask);
   Status sent;
   if (!piece) {
     sent = setup->link->send(frame.peer, MessageType::kBlobMissing,
-                             BlobMissing{ask->sha256, piece.message()});
+                             BlobMissing{ask.sha256, piece.message()});
   } else {
-    sent = setup->link->send(frame.peer, MessageType::kBlobChunk,
-                             BlobChunk{ask->sha256, ask->offset}, 0, 0, *piece);
+    sent = setup->link->send(frame.peer, MessageType::kBlobChunk, BlobChunk{ask.sha256, ask.offset},
+                             0, 0, *piece);
   }
   if (!sent) log(LogLevel::kWarning, "cannot send a part of a model: " + sent.message());
 }
@@ -218,32 +217,31 @@ void lose_for(Fetch& fetch, const net::PublicKey& source) {
   fetch.lost.insert(source);
 }
 
-void on_chunk(Self self, const Setup& setup, const net::InFrame& frame) {
-  const auto chunk = decode_body<BlobChunk>(*setup->link, frame);
-  if (!chunk || self->state.fetches.empty()) return;
+void on_chunk(Self self, const Setup& setup, const net::InFrame& frame, const BlobChunk& chunk) {
+  if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
   // Chunks of an earlier try or fetch, still on their way when it ended, are nothing to us; a chunk
   // that was lost is noticed by patience running out.
   const std::size_t bytes = frame.payload.data.size();
-  if (!fetch.plan.expects(frame.peer, chunk->sha256, chunk->offset, bytes)) return;
-  const Status taken = fetch.incoming.at(chunk->sha256).take(chunk->offset, frame.payload);
+  if (!fetch.plan.expects(frame.peer, chunk.sha256, chunk.offset, bytes)) return;
+  const Status taken = fetch.incoming.at(chunk.sha256).take(chunk.offset, frame.payload);
   if (!taken) return finish(self, setup, taken.with_context("fetching the model's weights"));
   fetch.bytes += bytes;
   if (!fetch.request->background) *setup->bytes_in += bytes;
   fetch.last_progress_us = fetch.heard_us[frame.peer] = monotonic_us();
-  if (fetch.plan.on_chunk(frame.peer, chunk->sha256, chunk->offset)) {
-    commit(fetch, frame.peer, chunk->sha256);
+  if (fetch.plan.on_chunk(frame.peer, chunk.sha256, chunk.offset)) {
+    commit(fetch, frame.peer, chunk.sha256);
   }
   drive(self, setup);
 }
 
-void on_missing(Self self, const Setup& setup, const net::InFrame& frame) {
-  const auto missing = decode_body<BlobMissing>(*setup->link, frame);
-  if (!missing || self->state.fetches.empty()) return;
+void on_missing(Self self, const Setup& setup, const net::InFrame& frame,
+                const BlobMissing& missing) {
+  if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
-  if (fetch.plan.claimed(frame.peer, missing->sha256) == nullptr) return;
-  fetch.plan.lacks(frame.peer, missing->sha256);
-  fetch.incoming.erase(missing->sha256);
+  if (fetch.plan.claimed(frame.peer, missing.sha256) == nullptr) return;
+  fetch.plan.lacks(frame.peer, missing.sha256);
+  fetch.incoming.erase(missing.sha256);
   drive(self, setup);
 }
 
@@ -272,24 +270,16 @@ void look_after_stalls(Self self, const Setup& setup) {
   drive(self, setup);
 }
 
+void on_serving(Self self, const Setup& setup, const net::InFrame& frame, const Serving&) {
+  self->state.serving.insert(frame.peer);
+  drive(self, setup);
+}
+
 void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  switch (static_cast<MessageType>(frame.header.type)) {
-    case MessageType::kServing:
-      self->state.serving.insert(frame.peer);
-      drive(self, setup);
-      break;
-    case MessageType::kFetchBlob:
-      serve(self->state, setup, frame);
-      break;
-    case MessageType::kBlobChunk:
-      on_chunk(self, setup, frame);
-      break;
-    case MessageType::kBlobMissing:
-      on_missing(self, setup, frame);
-      break;
-    default:
-      break;
-  }
+  static const MessageHandlers<Self, const Setup&> kHandlers = {
+      on<Serving>(on_serving), on<FetchBlob>(on_fetch_blob), on<BlobChunk>(on_chunk),
+      on<BlobMissing>(on_missing)};
+  kHandlers.handle(*setup->link, frame, self, setup);
 }
 
 void on_peer(Self self, const Setup& setup, const PeerEvent& event) {

@@ -1,18 +1,16 @@
 #include <troupe/actors/coordinator/shell.h>
 #include <troupe/actors/engine/request_traces.h>
+#include <troupe/actors/message_handlers.h>
 
 namespace troupe::actors::coordinator {
 
 void submit(Self self, const Setup& setup, const SubmitPtr& request, const token_sink& sink) {
   const auto engine = self->state.engines.find(request->epoch);
   if (engine == self->state.engines.end()) {
-    auto finished = std::make_shared<Finished>();
-    finished->request = request->request;
-    finished->finish_reason = "error";
-    finished->code = static_cast<std::uint8_t>(Code::kUnavailable);
-    finished->error =
-        "the model is not loaded any more (it was unloaded, or split otherwise); ask again";
-    self->send(sink, FinishedPtr(std::move(finished)));
+    const Status gone(
+        Code::kUnavailable,
+        "the model is not loaded any more (it was unloaded, or split otherwise); ask again");
+    self->send(sink, std::make_shared<const Finished>(failed_request(request->request, gone)));
     return;
   }
   engine->second.asked(monotonic_us());
@@ -70,62 +68,61 @@ std::string status_text(Self self, const Setup& setup) {
                      recovery);
 }
 
+namespace {
+
+void on_open(Self self, const Setup& setup, const net::InFrame& frame, OpenModel open) {
+  const auto reply = [setup, peer = frame.peer, request = open.request](ModelReady ready) {
+    ready.request = request;
+    tell(setup, peer, MessageType::kModelReady, ready);
+  };
+  open_model(self, setup, std::move(open), frame.peer, reply);
+}
+
+void on_submit(Self self, const Setup& setup, const net::InFrame& frame, Submit message) {
+  const Client& client = client_of(self, setup, frame.peer);
+  auto ours = std::make_shared<Submit>(std::move(message));
+  const std::uint64_t number = client.names->add(ours->request);
+  log_request(LogLevel::kDebug, number,
+              "is request " + std::to_string(ours->request) + " of client " + key_id(frame.peer));
+  ours->request = number;
+  submit(self, setup, ours, client.session);
+}
+
+void on_cancel(Self self, const Setup& setup, const net::InFrame& frame, const Cancel& message) {
+  cancel(self, client_of(self, setup, frame.peer).names->ours(message.request));
+}
+
+void on_status_query(Self self, const Setup& setup, const net::InFrame& frame,
+                     const StatusQuery& query) {
+  tell(setup, frame.peer, MessageType::kStatusReply,
+       StatusReply{query.request, status_text(self, setup)});
+}
+
+void on_manage(Self self, const Setup& setup, const net::InFrame& frame, const Manage& ask) {
+  const bool own_user = self->state.local_clients.contains(frame.peer);
+  tell(setup, frame.peer, MessageType::kManaged, manage(self, setup, ask, own_user));
+}
+
+void on_plan_model(Self self, const Setup& setup, const net::InFrame& frame,
+                   const PlanModel& asked) {
+  plan_model(self, setup, asked, frame.peer, [setup, peer = frame.peer](const Managed& answer) {
+    tell(setup, peer, MessageType::kManaged, answer);
+  });
+}
+
+void on_stop_cluster(Self self, const Setup& setup, const StopCluster& stop) {
+  stop_cluster(self, setup, stop.everywhere);
+}
+
+}  // namespace
+
 void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  Link& link = *setup->link;
-  Client& client = client_of(self, setup, frame.peer);
-  const net::PublicKey peer = frame.peer;
-  switch (static_cast<MessageType>(frame.header.type)) {
-    case MessageType::kOpenModel:
-      if (auto open = decode_body<OpenModel>(link, frame)) {
-        const std::uint64_t request = open->request;
-        open_model(self, setup, std::move(*open), peer, [setup, peer, request](ModelReady ready) {
-          ready.request = request;
-          tell(setup, peer, MessageType::kModelReady, ready);
-        });
-      }
-      break;
-    case MessageType::kSubmit:
-      if (auto message = decode_body<Submit>(link, frame)) {
-        auto ours = std::make_shared<Submit>(std::move(*message));
-        const std::uint64_t number = client.names->add(ours->request);
-        log_request(LogLevel::kDebug, number,
-                    "is request " + std::to_string(ours->request) + " of client " + key_id(peer));
-        ours->request = number;
-        submit(self, setup, ours, client.session);
-      }
-      break;
-    case MessageType::kCancel:
-      if (const auto message = decode_body<Cancel>(link, frame)) {
-        cancel(self, client.names->ours(message->request));
-      }
-      break;
-    case MessageType::kStatusQuery:
-      if (const auto message = decode_body<StatusQuery>(link, frame)) {
-        tell(setup, peer, MessageType::kStatusReply,
-             StatusReply{message->request, status_text(self, setup)});
-      }
-      break;
-    case MessageType::kManage:
-      if (const auto message = decode_body<Manage>(link, frame)) {
-        const bool own_user = self->state.local_clients.contains(peer);
-        tell(setup, peer, MessageType::kManaged, manage(self, setup, *message, own_user));
-      }
-      break;
-    case MessageType::kPlanModel:
-      if (const auto message = decode_body<PlanModel>(link, frame)) {
-        plan_model(self, setup, *message, peer, [setup, peer](const Managed& answer) {
-          tell(setup, peer, MessageType::kManaged, answer);
-        });
-      }
-      break;
-    case MessageType::kStopCluster:
-      if (const auto message = decode_body<StopCluster>(link, frame)) {
-        stop_cluster(self, setup, message->everywhere);
-      }
-      break;
-    default:
-      break;
-  }
+  static const MessageHandlers<Self, const Setup&> kHandlers = {
+      on<OpenModel>(on_open),           on<Submit>(on_submit), on<Cancel>(on_cancel),
+      on<StatusQuery>(on_status_query), on<Manage>(on_manage), on<PlanModel>(on_plan_model),
+      on<StopCluster>(on_stop_cluster)};
+  client_of(self, setup, frame.peer);  // it has a session from its first frame on
+  kHandlers.handle(*setup->link, frame, self, setup);
 }
 
 }  // namespace troupe::actors::coordinator

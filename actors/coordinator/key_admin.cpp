@@ -166,16 +166,17 @@ Managed manage(Self self, const Setup& setup, const Manage& ask, bool own_user) 
   const Result<json> result = answer(self, setup, ask, own_user);
   Managed managed;
   managed.request = ask.request;
-  managed.code = static_cast<std::uint8_t>(result.code());
-  managed.text = result ? text_of(*result) : result.message();
+  managed.outcome = result.status();
+  if (result) managed.outcome.text = text_of(*result);
   return managed;
 }
 
 void tell_revoked(const Setup& setup, const net::PublicKey& key) {
-  const Refused refused{static_cast<std::uint8_t>(Code::kPermissionDenied),
-                        "this node was removed from the cluster: its key was revoked (troupe key "
-                        "revoke); a new --home and a token that still holds make it a new member",
-                        false};
+  const Refused refused{
+      Status(Code::kPermissionDenied,
+             "this node was removed from the cluster: its key was revoked (troupe key revoke); a "
+             "new --home and a token that still holds make it a new member"),
+      false};
   const Status sent = setup->link->send(key, MessageType::kRefused, refused);
   if (!sent) log(LogLevel::kInfo, "a revoked node does not hear of it: " + sent.message());
 }

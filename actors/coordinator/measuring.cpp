@@ -136,10 +136,10 @@ void on_measured(Self self, const Setup& setup, const net::PublicKey& node,
   for (const WayMeasured& way : measured.ways) {
     state.set_way(node, way.peer, {way.latency_us, way.bytes_us});
   }
-  if (measured.code != 0) {
+  if (!measured.outcome.is_ok()) {
     const NodeRecord* record = state.node(node);
     log(LogLevel::kWarning, "node " + (record != nullptr ? record->name : "?") +
-                                " could not be measured: " + measured.text);
+                                " could not be measured: " + measured.outcome.text);
   } else if (measured.cost.known()) {
     state.set_cost(found->second.order.manifest.model, node, measured.cost, now);
   }
@@ -185,8 +185,7 @@ namespace {
 constexpr std::int64_t kPlanPatienceUs = 20'000'000;
 
 Managed managed(std::uint64_t request, const Result<std::string>& text) {
-  if (text) return {request, 0, *text};
-  return {request, static_cast<std::uint8_t>(text.code()), text.status().message()};
+  return {request, Outcome(text)};
 }
 
 }  // namespace

@@ -1,14 +1,15 @@
 #include <ctime>
 
 #include <troupe/actors/coordinator/shell.h>
+#include <troupe/actors/message_handlers.h>
 
 namespace troupe::actors::coordinator {
 namespace {
 
 void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const Hello& hello) {
   if (hello.role != static_cast<std::uint8_t>(frame.role)) {
-    const Refused refused{static_cast<std::uint8_t>(Code::kPermissionDenied),
-                          "the key belongs to another role", false};
+    const Refused refused{Status(Code::kPermissionDenied, "the key belongs to another role"),
+                          false};
     return tell(setup, frame.peer, MessageType::kRefused, refused);
   }
   Welcome welcome;
@@ -31,7 +32,7 @@ void on_hello(Self self, const Setup& setup, const net::InFrame& frame, const He
   const bool works = frame.peer != setup->link->self() || setup->works;
   const auto name = state.join(frame.peer, hello, works, frame.header.incarnation, monotonic_us());
   if (!name) {
-    const Refused refused{static_cast<std::uint8_t>(name.code()), name.message(), false};
+    const Refused refused{name.status(), false};
     return tell(setup, frame.peer, MessageType::kRefused, refused);
   }
   welcome.name = *name;
@@ -69,79 +70,77 @@ void on_enrol(Self self, const Setup& setup, const net::InFrame& frame, const En
     sent = setup->link->answer(frame, MessageType::kEnrolled, enrolled);
   } else {
     log(LogLevel::kWarning, "refused to enrol \"" + enrol.name + "\": " + allowed.message());
-    const Refused refused{static_cast<std::uint8_t>(allowed.code()), allowed.message(), false};
+    const Refused refused{allowed, false};
     sent = setup->link->answer(frame, MessageType::kRefused, refused);
   }
   if (!sent) log(LogLevel::kWarning, "cannot answer a newcomer: " + sent.message());
 }
 
+void on_heartbeat(Self self, const Setup& setup, const net::InFrame& frame, const Heartbeat& beat) {
+  if (self->state.state->heartbeat(frame.peer, frame.header.incarnation, beat, monotonic_us())) {
+    tell(setup, frame.peer, MessageType::kHeartbeatAck, HeartbeatAck{beat.count});
+  } else {
+    const Status over(Code::kFailedPrecondition, "its lease had ended");
+    tell(setup, frame.peer, MessageType::kRefused, Refused{over, true});
+  }
+}
+
+void on_leave(Self self, const Setup& setup, const net::InFrame& frame, const Leave&) {
+  if (self->state.state->leave(frame.peer, NodeLife::kLeft)) {
+    lose_node(self, setup, frame.peer, "it left", false);
+  }
+}
+
+void on_peers_allowed(Self self, const Setup& setup, const net::InFrame& frame,
+                      const PeersAllowed& allowed) {
+  if (on_measuring_allowed(self, setup, frame.peer, allowed.epoch)) return;
+  ClusterState& state = *self->state.state;
+  if (state.allowed(frame.peer, allowed.epoch)) {
+    begin_loading(self, setup, *state.find(allowed.epoch));
+  }
+}
+
+void on_stage_loaded(Self self, const Setup& setup, const net::InFrame& frame,
+                     const StageLoaded& loaded) {
+  if (self->state.state->loaded(frame.peer, loaded.epoch, loaded.weights_bytes)) {
+    begin_serving(self, setup, loaded.epoch);
+  }
+}
+
+void on_prefetched(Self self, const Setup&, const net::InFrame& frame, const Prefetched& here) {
+  ClusterState& state = *self->state.state;
+  const Deployment* deployment = state.find(here.model, {});
+  if (here.code != 0) {
+    copy_again(self, here.model);
+  } else if (deployment != nullptr && here.layer_end <= deployment->layers) {
+    state.holds(here.model, frame.peer, {here.layer_begin, here.layer_end}, here.fetched_bytes);
+  }
+}
+
+void on_measured_frame(Self self, const Setup& setup, const net::InFrame& frame,
+                       const Measured& measured) {
+  on_measured(self, setup, frame.peer, measured);
+}
+
+void on_stage_failed_frame(Self self, const Setup& setup, const net::InFrame& frame,
+                           const StageFailed& failed) {
+  on_stage_failed(self, setup, frame.peer, failed);
+}
+
 }  // namespace
 
 void on_node_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  Link& link = *setup->link;
-  ClusterState& state = *self->state.state;
-  switch (static_cast<MessageType>(frame.header.type)) {
-    case MessageType::kEnrol:
-      if (const auto enrol = decode_body<Enrol>(link, frame)) on_enrol(self, setup, frame, *enrol);
-      break;
-    case MessageType::kHello:
-      if (const auto hello = decode_body<Hello>(link, frame)) on_hello(self, setup, frame, *hello);
-      break;
-    case MessageType::kHeartbeat:
-      if (const auto beat = decode_body<Heartbeat>(link, frame)) {
-        if (state.heartbeat(frame.peer, frame.header.incarnation, *beat, monotonic_us())) {
-          tell(setup, frame.peer, MessageType::kHeartbeatAck, HeartbeatAck{beat->count});
-        } else {
-          tell(setup, frame.peer, MessageType::kRefused,
-               Refused{static_cast<std::uint8_t>(Code::kFailedPrecondition), "its lease had ended",
-                       true});
-        }
-      }
-      break;
-    case MessageType::kLeave:
-      if (state.leave(frame.peer, NodeLife::kLeft)) {
-        lose_node(self, setup, frame.peer, "it left", false);
-      }
-      break;
-    case MessageType::kPeersAllowed:
-      if (const auto allowed = decode_body<PeersAllowed>(link, frame)) {
-        if (on_measuring_allowed(self, setup, frame.peer, allowed->epoch)) break;
-        if (state.allowed(frame.peer, allowed->epoch)) {
-          begin_loading(self, setup, *state.find(allowed->epoch));
-        }
-      }
-      break;
-    case MessageType::kStageLoaded:
-      if (const auto loaded = decode_body<StageLoaded>(link, frame)) {
-        if (state.loaded(frame.peer, loaded->epoch, loaded->weights_bytes)) {
-          begin_serving(self, setup, loaded->epoch);
-        }
-      }
-      break;
-    case MessageType::kPrefetched:
-      if (const auto here = decode_body<Prefetched>(link, frame)) {
-        const Deployment* deployment = state.find(here->model, {});
-        if (here->code != 0) {
-          copy_again(self, here->model);
-        } else if (deployment != nullptr && here->layer_end <= deployment->layers) {
-          state.holds(here->model, frame.peer, {here->layer_begin, here->layer_end},
-                      here->fetched_bytes);
-        }
-      }
-      break;
-    case MessageType::kMeasured:
-      if (const auto measured = decode_body<Measured>(link, frame)) {
-        on_measured(self, setup, frame.peer, *measured);
-      }
-      break;
-    case MessageType::kStageFailed:
-      if (const auto failed = decode_body<StageFailed>(link, frame)) {
-        on_stage_failed(self, setup, frame.peer, *failed);
-      }
-      break;
-    default:
-      break;
-  }
+  static const MessageHandlers<Self, const Setup&> kHandlers = {
+      on<Enrol>(on_enrol),
+      on<Hello>(on_hello),
+      on<Heartbeat>(on_heartbeat),
+      on<Leave>(on_leave),
+      on<PeersAllowed>(on_peers_allowed),
+      on<StageLoaded>(on_stage_loaded),
+      on<StageFailed>(on_stage_failed_frame),
+      on<Prefetched>(on_prefetched),
+      on<Measured>(on_measured_frame)};
+  kHandlers.handle(*setup->link, frame, self, setup);
 }
 
 }  // namespace troupe::actors::coordinator

@@ -177,8 +177,7 @@ PeerAddress address_of(Self self, const Setup& setup, const net::PublicKey& key)
 
 ModelReady refusal(const Status& why) {
   ModelReady ready;
-  ready.code = static_cast<std::uint8_t>(why.code());
-  ready.text = why.message();
+  ready.outcome = why;
   return ready;
 }
 

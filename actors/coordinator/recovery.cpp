@@ -100,20 +100,20 @@ void on_stage_failed(Self self, const Setup& setup, const net::PublicKey& node,
   if (deployment == nullptr || !deployment->on(node)) return;  // of an epoch that is over
   const std::string name = name_of(self, node);
   if (failed.blame == StageFailed::kStage) {
-    const std::string why = "node " + name + " cannot load its layers: " + failed.text;
+    const std::string why = "node " + name + " cannot load its layers: " + failed.outcome.text;
     // The first time it is the asker who must hear of it, unless others may have what this node
     // lacks: room on its disk, or memory.
-    const bool elsewhere = failed.code == static_cast<std::uint8_t>(Code::kResourceExhausted) &&
+    const bool elsewhere = failed.outcome.status().code() == Code::kResourceExhausted &&
                            self->state.state->others_than(node, *deployment);
     if (!self->state.engines.contains(deployment->id) && !elsewhere) {
       return end_deployment(self, setup, deployment->id,
-                            Status(static_cast<Code>(failed.code), why));
+                            Status(failed.outcome.status().code(), why));
     }
     const bool retry = self->state.fresh_sources.contains(deployment->id);
     if (!retry) deployment->unfit.insert(node);
     return recover(self, setup, deployment->id, why, "");
   }
-  std::string why = "node " + name + " has lost its way to the next: " + failed.text;
+  std::string why = "node " + name + " has lost its way to the next: " + failed.outcome.text;
   if (failed.blame == StageFailed::kNext) {
     // Of two that do not reach each other one must go. Tokens go to the head: it stays.
     net::PublicKey unfit = node;

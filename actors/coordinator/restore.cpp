@@ -76,7 +76,8 @@ void look_after_restoring(Self self, const Setup& setup) {
     // It gets an id of this run; the old one stays written down until then.
     open_model(self, setup, open, setup->link->self(), [=, id = id](const ModelReady& ready) {
       strike_out(self, setup, id);
-      if (ready.code != 0) log(LogLevel::kWarning, name + " is not placed again: " + ready.text);
+      if (ready.outcome.is_ok()) return;
+      log(LogLevel::kWarning, name + " is not placed again: " + ready.outcome.text);
     });
   }
   for (const auto& held : restoring.held) held();

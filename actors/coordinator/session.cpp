@@ -72,7 +72,8 @@ session_actor::behavior_type session_behavior(Self self, std::shared_ptr<Link> l
         Finished out = *finished;
         out.request = names->theirs(finished->request);
         // By this number the head's and the nodes' logs know it.
-        if (out.code != 0) out.error += " (request " + std::to_string(finished->request) + ")";
+        if (!out.outcome.is_ok())
+          out.outcome.text += " (request " + std::to_string(finished->request) + ")";
         names->erase(finished->request);
         if (out.request != 0) send(MessageType::kFinished, out);
       },

@@ -95,7 +95,7 @@ void publish(Self self, const Setup& setup, std::vector<EngineEvent> events) {
       event.finished->trace = self->state.traces.end(event.request, monotonic_us());
       const bool failed = event.finished->finish_reason == "error";
       log_request(failed ? LogLevel::kInfo : LogLevel::kDebug, event.request,
-                  (failed ? "failed: " + event.finished->error
+                  (failed ? "failed: " + event.finished->outcome.text
                           : "ended: " + event.finished->finish_reason) +
                       "; tokens=" + std::to_string(event.finished->token_ids.size()));
       self->send(sink->second, std::make_shared<const Finished>(std::move(*event.finished)));
@@ -120,8 +120,7 @@ void drive(Self self, const Setup& setup) {
     for (const StepSegment& segment : planned->step.segments) {
       failed.requests.push_back(segment.request);
     }
-    failed.code = static_cast<std::uint8_t>(sent.code());
-    failed.text = "the first stage does not keep up: " + sent.message();
+    failed.outcome = sent.with_context("the first stage does not keep up");
     publish(self, setup, state.on_failed(planned->id, failed, monotonic_us()));
   }
   setup->counters->running = state.active() - state.waiting();
@@ -135,13 +134,8 @@ void drive(Self self, const Setup& setup) {
 }
 
 void refuse(Self self, const token_sink& sink, const Submit& submit, const Status& why) {
-  auto finished = std::make_shared<Finished>();
-  finished->request = submit.request;
-  finished->finish_reason = "error";
-  finished->code = static_cast<std::uint8_t>(why.code());
-  finished->error = why.message();
   log_request(LogLevel::kInfo, submit.request, "refused: " + why.message());
-  self->send(sink, FinishedPtr(std::move(finished)));
+  self->send(sink, std::make_shared<const Finished>(failed_request(submit.request, why)));
 }
 
 void submit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink) {
@@ -190,11 +184,11 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
     }
   } else {
     const auto failed = decode_body<StepFailed>(*setup->link, frame);
-    if (failed && failed->code == static_cast<std::uint8_t>(Code::kFailedPrecondition) &&
+    if (failed && failed->outcome.status().code() == Code::kFailedPrecondition &&
         setup->coordinator) {
       // A step before it was lost with a connection: the stages begin anew.
       self->send(setup->coordinator, halt_atom::value, setup->deployment, frame.header.epoch,
-                 failed->text);
+                 failed->outcome.text);
     } else if (failed) {
       publish(self, setup, state.on_failed(frame.header.step, *failed, monotonic_us()));
     }

@@ -285,7 +285,7 @@ std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFa
                                                 std::int64_t now_us) {
   std::vector<EngineEvent> events;
   if (in_flight_.erase(step) == 0) return events;
-  const Status why(static_cast<Code>(failed.code), failed.text);
+  const Status why = failed.outcome.status();
   for (const std::uint64_t request : failed.requests) end(request, "error", why, now_us, &events);
   return events;
 }
@@ -370,8 +370,7 @@ Finished EngineState::finish(Running& running, std::string reason, const Status&
   Finished out;
   out.request = running.request.id;
   out.finish_reason = std::move(reason);
-  out.code = static_cast<std::uint8_t>(error.code());
-  out.error = error.message();
+  out.outcome = error;
   running.text.finish();
   out.text = running.text.shown();
   const auto seconds = [](std::int64_t from, std::int64_t to) {

@@ -1,9 +1,10 @@
 #include <map>
 #include <set>
 
-#include <troupe/actors/engine/engine.h>
 #include <troupe/actors/facade/client.h>
+#include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/bulk.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors {
@@ -14,15 +15,19 @@ constexpr std::int64_t kEnrolAgainUs = 500'000;
 
 enum class Phase { kEnrolling, kConnecting, kConnected, kLost };
 
+// Questions that the head has not answered yet, by the number that they carry.
+template <class Answer>
+using Waiting = std::map<std::uint64_t, caf::typed_response_promise<std::shared_ptr<const Answer>>>;
+
 struct ClientShell {
   Phase phase = Phase::kEnrolling;
   bool control_open = false, bulk_open = false, reported = false;
-  std::int64_t enrol_said_us = 0;
+  std::int64_t enrol_sent_us = 0;
   std::uint64_t next = 1;
-  std::map<std::uint64_t, caf::typed_response_promise<ReadyPtr>> opens;
+  Waiting<ModelReady> opens;
+  Waiting<Managed> asks;
+  Waiting<JobReply> jobs;
   std::map<std::uint64_t, caf::typed_response_promise<std::string>> queries;
-  std::map<std::uint64_t, caf::typed_response_promise<ManagedPtr>> asks;
-  std::map<std::uint64_t, caf::typed_response_promise<JobReplyPtr>> jobs;
   std::map<std::uint64_t, token_sink> sinks;  // by Submit.request
   Status lost;
 };
@@ -31,37 +36,19 @@ using Setup = std::shared_ptr<const ClientSetup>;
 
 const net::PublicKey& head(const Setup& setup) { return setup->token.head; }
 
-ReadyPtr refusal(const Status& why) {
-  auto ready = std::make_shared<ModelReady>();
-  ready->code = static_cast<std::uint8_t>(why.code());
-  ready->text = why.message();
-  return ready;
+// An answer that says why there is none.
+template <class Answer>
+std::shared_ptr<const Answer> failed(const Status& why) {
+  auto answer = std::make_shared<Answer>();
+  answer->outcome = why;
+  return answer;
 }
 
-ManagedPtr denial(const Status& why) {
-  auto managed = std::make_shared<Managed>();
-  managed->code = static_cast<std::uint8_t>(why.code());
-  managed->text = why.message();
-  return managed;
+FinishedPtr failed(std::uint64_t request, const Status& why) {
+  return std::make_shared<const Finished>(failed_request(request, why));
 }
 
-JobReplyPtr no_job(const Status& why) {
-  auto reply = std::make_shared<JobReply>();
-  reply->code = static_cast<std::uint8_t>(why.code());
-  reply->text = why.message();
-  return reply;
-}
-
-FinishedPtr failure(std::uint64_t request, const Status& why) {
-  auto finished = std::make_shared<Finished>();
-  finished->request = request;
-  finished->finish_reason = "error";
-  finished->code = static_cast<std::uint8_t>(why.code());
-  finished->error = why.message();
-  return finished;
-}
-
-// The head is gone: everything that waits for it ends.
+// The head is gone: everything that waits for its answers ends.
 void lose(Self self, const Setup& setup, const Status& cause) {
   ClientShell& state = self->state;
   const bool was_there = state.phase == Phase::kConnected;
@@ -77,11 +64,11 @@ void lose(Self self, const Setup& setup, const Status& cause) {
     state.reported = true;
     setup->on_connected(why);
   }
-  for (auto& [request, promise] : state.opens) promise.deliver(refusal(why));
+  for (auto& [request, promise] : state.opens) promise.deliver(failed<ModelReady>(why));
   for (auto& [request, promise] : state.queries) promise.deliver(std::string());
-  for (auto& [request, promise] : state.asks) promise.deliver(denial(why));
-  for (auto& [request, promise] : state.jobs) promise.deliver(no_job(why));
-  for (auto& [request, sink] : state.sinks) self->send(sink, failure(request, why));
+  for (auto& [request, promise] : state.asks) promise.deliver(failed<Managed>(why));
+  for (auto& [request, promise] : state.jobs) promise.deliver(failed<JobReply>(why));
+  for (auto& [request, sink] : state.sinks) self->send(sink, failed(request, why));
   state.opens.clear();
   state.queries.clear();
   state.asks.clear();
@@ -90,25 +77,25 @@ void lose(Self self, const Setup& setup, const Status& cause) {
 }
 
 template <class Message>
-Status tell(const Setup& setup, MessageType type, const Message& message) {
-  return setup->link->send(head(setup), type, message);
+Status send(const Setup& setup, const Message& message) {
+  return setup->link->send(head(setup), Message::kType, message);
 }
 
-void say_enrol(Self self, const Setup& setup) {
-  self->state.enrol_said_us = monotonic_us();
+void send_enrol(Self self, const Setup& setup) {
+  self->state.enrol_sent_us = monotonic_us();
   const Enrol enrol{setup->link->self(), static_cast<std::uint8_t>(net::Role::kClient), "client"};
-  const Status sent = tell(setup, MessageType::kEnrol, enrol);
+  const Status sent = send(setup, enrol);
   if (!sent) log(LogLevel::kDebug, "cannot enrol yet: " + sent.message());
 }
 
-void say_hello_when_open(Self self, const Setup& setup) {
+void send_hello_when_open(Self self, const Setup& setup) {
   if (!self->state.control_open || !self->state.bulk_open) return;
   Hello hello;
   hello.role = static_cast<std::uint8_t>(net::Role::kClient);
   hello.name = "client";
-  const Status serving = tell(setup, MessageType::kServing, Serving{});
-  const Status said = tell(setup, MessageType::kHello, hello);
-  if (!serving || !said) lose(self, setup, serving ? said : serving);
+  const Status serving = send(setup, Serving{});
+  const Status greeted = send(setup, hello);
+  if (!serving || !greeted) lose(self, setup, serving ? greeted : serving);
 }
 
 void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
@@ -137,11 +124,11 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
     return;
   }
   if (state.phase == Phase::kEnrolling && event.channel == net::Channel::kControl) {
-    say_enrol(self, setup);
+    send_enrol(self, setup);
   } else if (state.phase == Phase::kConnecting) {
     if (event.channel == net::Channel::kControl) state.control_open = true;
     if (event.channel == net::Channel::kBulk) state.bulk_open = true;
-    say_hello_when_open(self, setup);
+    send_hello_when_open(self, setup);
   }
 }
 
@@ -154,7 +141,7 @@ void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
   transport->dial(head(setup), setup->head, net::Channel::kBulk);
 }
 
-void on_serve_peers(const Setup& setup, const ServePeers& serve) {
+void on_serve_peers(Self, const Setup& setup, const ServePeers& serve) {
   net::Transport* transport = setup->link->transport();
   for (const PeerAddress& peer : serve.peers) {
     transport->allow(peer.key, net::Role::kNode);
@@ -165,113 +152,90 @@ void on_serve_peers(const Setup& setup, const ServePeers& serve) {
   }
 }
 
-void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  if (frame.peer != head(setup)) return;
-  ClientShell& state = self->state;
-  Link& link = *setup->link;
-  switch (static_cast<MessageType>(frame.header.type)) {
-    case MessageType::kEnrolled:
-      if (const auto message = decode_body<Enrolled>(link, frame)) {
-        on_enrolled(self, setup, *message);
-      }
-      break;
-    case MessageType::kWelcome:
-      if (const auto message = decode_body<Welcome>(link, frame)) {
-        state.phase = Phase::kConnected;
-        if (!state.reported) {
-          state.reported = true;
-          setup->on_connected(message->cluster_name);
-        }
-      }
-      break;
-    case MessageType::kRefused:
-      if (const auto message = decode_body<Refused>(link, frame)) {
-        lose(self, setup, Status(static_cast<Code>(message->code), message->text));
-      }
-      break;
-    case MessageType::kServePeers:
-      if (const auto message = decode_body<ServePeers>(link, frame)) {
-        on_serve_peers(setup, *message);
-      }
-      break;
-    case MessageType::kModelReady:
-      if (const auto message = decode_body<ModelReady>(link, frame)) {
-        auto found = state.opens.extract(message->request);
-        if (!found.empty()) {
-          found.mapped().deliver(std::make_shared<const ModelReady>(*message));
-        }
-      }
-      break;
-    case MessageType::kTokens:
-      if (auto message = decode_body<Tokens>(link, frame)) {
-        for (Token& token : message->tokens) {
-          const auto sink = state.sinks.find(token.request);
-          if (sink == state.sinks.end()) continue;
-          self->send(sink->second, std::make_shared<const Token>(std::move(token)));
-        }
-      }
-      break;
-    case MessageType::kFinished:
-      if (const auto message = decode_body<Finished>(link, frame)) {
-        auto found = state.sinks.extract(message->request);
-        if (!found.empty()) {
-          self->send(found.mapped(), std::make_shared<const Finished>(*message));
-          self->demonitor(found.mapped().address());
-        }
-      }
-      break;
-    case MessageType::kStatusReply:
-      if (auto message = decode_body<StatusReply>(link, frame)) {
-        auto found = state.queries.extract(message->request);
-        if (!found.empty()) found.mapped().deliver(std::move(message->json));
-      }
-      break;
-    case MessageType::kManaged:
-      if (const auto message = decode_body<Managed>(link, frame)) {
-        auto found = state.asks.extract(message->request);
-        if (!found.empty()) found.mapped().deliver(std::make_shared<const Managed>(*message));
-      }
-      break;
-    case MessageType::kJobReply:
-      if (auto message = decode_body<JobReply>(link, frame)) {
-        auto found = state.jobs.extract(message->request);
-        if (!found.empty()) {
-          found.mapped().deliver(std::make_shared<const JobReply>(std::move(*message)));
-        }
-      }
-      break;
-    default:
-      break;
+void on_welcome(Self self, const Setup& setup, const Welcome& welcome) {
+  self->state.phase = Phase::kConnected;
+  if (self->state.reported) return;
+  self->state.reported = true;
+  setup->on_connected(welcome.cluster_name);
+}
+
+void on_refused(Self self, const Setup& setup, const Refused& refused) {
+  lose(self, setup, refused.outcome.status());
+}
+
+// The answer to a question goes to the one that waits for it.
+template <class Answer>
+void deliver(Waiting<Answer>& waiting, Answer answer) {
+  auto found = waiting.extract(answer.request);
+  if (found.empty()) return;
+  found.mapped().deliver(std::make_shared<const Answer>(std::move(answer)));
+}
+
+void on_ready(Self self, const Setup&, ModelReady ready) {
+  deliver(self->state.opens, std::move(ready));
+}
+void on_managed(Self self, const Setup&, Managed managed) {
+  deliver(self->state.asks, std::move(managed));
+}
+void on_job_reply(Self self, const Setup&, JobReply reply) {
+  deliver(self->state.jobs, std::move(reply));
+}
+
+void on_status(Self self, const Setup&, StatusReply reply) {
+  auto found = self->state.queries.extract(reply.request);
+  if (!found.empty()) found.mapped().deliver(std::move(reply.json));
+}
+
+void on_tokens(Self self, const Setup&, Tokens tokens) {
+  for (Token& token : tokens.tokens) {
+    const auto sink = self->state.sinks.find(token.request);
+    if (sink == self->state.sinks.end()) continue;
+    self->send(sink->second, std::make_shared<const Token>(std::move(token)));
   }
+}
+
+void on_finished(Self self, const Setup&, Finished finished) {
+  auto found = self->state.sinks.extract(finished.request);
+  if (found.empty()) return;
+  self->send(found.mapped(), std::make_shared<const Finished>(std::move(finished)));
+  self->demonitor(found.mapped().address());
+}
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  static const MessageHandlers<Self, const Setup&> kFromHead = {
+      on<Enrolled>(on_enrolled),      on<Welcome>(on_welcome),    on<Refused>(on_refused),
+      on<ServePeers>(on_serve_peers), on<ModelReady>(on_ready),   on<Tokens>(on_tokens),
+      on<Finished>(on_finished),      on<StatusReply>(on_status), on<Managed>(on_managed),
+      on<JobReply>(on_job_reply)};
+  if (frame.peer == head(setup)) kFromHead.handle(*setup->link, frame, self, setup);
 }
 
 void submit(Self self, const Setup& setup, const SubmitPtr& request, const token_sink& sink) {
   if (self->state.phase != Phase::kConnected) {
-    self->send(sink, failure(request->request, self->state.lost));
+    self->send(sink, failed(request->request, self->state.lost));
     return;
   }
-  const Status sent = tell(setup, MessageType::kSubmit, *request);
+  const Status sent = send(setup, *request);
   if (!sent) {
-    self->send(sink, failure(request->request, sent));
+    self->send(sink, failed(request->request, sent));
     return;
   }
   self->state.sinks[request->request] = sink;
   self->monitor(sink);
 }
 
-// Asks the head under a number of this connection; the answer is delivered when it comes, or
-// `refuse` of why it cannot: the head is lost, or has not welcomed this client yet.
-template <class Message, class Answer>
-caf::typed_response_promise<Answer> ask(
-    Self self, const Setup& setup, MessageType type, Message message,
-    std::map<std::uint64_t, caf::typed_response_promise<Answer>>& waiting,
-    Answer (*refuse)(const Status&)) {
+// Asks the head under a number of this connection. The answer is delivered when it comes; it says
+// why not if the head is lost, or has not welcomed this client yet.
+template <class Answer, class Message>
+caf::typed_response_promise<std::shared_ptr<const Answer>> ask(Self self, const Setup& setup,
+                                                               Message message,
+                                                               Waiting<Answer>& waiting) {
   ClientShell& state = self->state;
-  auto promise = self->template make_response_promise<Answer>();
+  auto promise = self->template make_response_promise<std::shared_ptr<const Answer>>();
   message.request = state.next++;
   Status sent = state.lost;
   if (state.phase == Phase::kConnected) {
-    sent = tell(setup, type, message);
+    sent = send(setup, message);
   } else if (sent) {
     sent = Status(Code::kUnavailable, "the head at " + net::to_string(setup->head) +
                                           " has not let this client in yet; ask again");
@@ -279,76 +243,88 @@ caf::typed_response_promise<Answer> ask(
   if (sent) {
     waiting[message.request] = promise;
   } else {
-    promise.deliver(refuse(sent));
+    promise.deliver(failed<Answer>(sent));
   }
   return promise;
 }
 
-client_actor::behavior_type client_behavior(Self self, Setup setup) {
-  self->set_down_handler([self, setup](const caf::down_msg& down) {
-    for (auto entry = self->state.sinks.begin(); entry != self->state.sinks.end();) {
-      if (entry->second.address() == down.source) {
-        const Status sent = tell(setup, MessageType::kCancel, Cancel{entry->first});
-        if (!sent) log(LogLevel::kInfo, "cannot cancel: " + sent.message());
-        entry = self->state.sinks.erase(entry);
-      } else {
-        ++entry;
-      }
+// The status as JSON; "" if the head cannot be asked.
+caf::typed_response_promise<std::string> ask_status(Self self, const Setup& setup) {
+  auto promise = self->make_response_promise<std::string>();
+  const std::uint64_t request = self->state.next++;
+  const Status sent = send(setup, StatusQuery{request});
+  if (sent) {
+    self->state.queries[request] = promise;
+  } else {
+    promise.deliver(std::string());
+  }
+  return promise;
+}
+
+void cancel(const Setup& setup, std::uint64_t request) {
+  const Status sent = send(setup, Cancel{request});
+  if (!sent) log(LogLevel::kInfo, "cannot cancel: " + sent.message());
+}
+
+// An asker is gone: nobody wants its answers.
+void drop_sink(Self self, const Setup& setup, const caf::actor_addr& gone) {
+  for (auto entry = self->state.sinks.begin(); entry != self->state.sinks.end();) {
+    if (entry->second.address() != gone) {
+      ++entry;
+      continue;
     }
-  });
+    cancel(setup, entry->first);
+    entry = self->state.sinks.erase(entry);
+  }
+}
+
+void join(Self self, const Setup& setup) {
+  net::Transport* transport = setup->link->transport();
+  transport->allow(head(setup), net::Role::kHead);
+  transport->dial(head(setup), setup->head, net::Channel::kControl,
+                  net::enrolment_key_pair(setup->token));
+  self->delayed_send(self, kTick, tick_atom::value);
+}
+
+void tick(Self self, const Setup& setup) {
+  // Another client that enrols with the same key may have got our answer: ask again.
+  const ClientShell& state = self->state;
+  if (state.phase == Phase::kEnrolling && state.enrol_sent_us != 0 &&
+      monotonic_us() - state.enrol_sent_us > kEnrolAgainUs) {
+    send_enrol(self, setup);
+  }
+  self->delayed_send(self, kTick, tick_atom::value);
+}
+
+client_actor::behavior_type client_behavior(Self self, Setup setup) {
+  self->set_down_handler(
+      [self, setup](const caf::down_msg& down) { drop_sink(self, setup, down.source); });
   return {
       [self, setup](open_atom, const OpenPtr& open) {
-        return ask(self, setup, MessageType::kOpenModel, *open, self->state.opens, refusal);
+        return ask(self, setup, *open, self->state.opens);
       },
       [self, setup](submit_atom, const SubmitPtr& request, const token_sink& sink) {
         submit(self, setup, request, sink);
       },
-      [self, setup](cancel_atom, std::uint64_t request) {
-        const Status sent = tell(setup, MessageType::kCancel, Cancel{request});
-        if (!sent) log(LogLevel::kInfo, "cannot cancel: " + sent.message());
-      },
-      [self, setup](status_atom) {
-        auto promise = self->make_response_promise<std::string>();
-        const std::uint64_t request = self->state.next++;
-        const Status sent = tell(setup, MessageType::kStatusQuery, StatusQuery{request});
-        if (sent) {
-          self->state.queries[request] = promise;
-        } else {
-          promise.deliver(std::string());
-        }
-        return promise;
-      },
+      [setup](cancel_atom, std::uint64_t request) { cancel(setup, request); },
+      [self, setup](status_atom) { return ask_status(self, setup); },
       [self, setup](manage_atom, const ManagePtr& asked) {
-        return ask(self, setup, MessageType::kManage, *asked, self->state.asks, denial);
+        return ask(self, setup, *asked, self->state.asks);
       },
       [self, setup](job_atom, const JobAskPtr& asked) {
-        return ask(self, setup, MessageType::kJobAsk, *asked, self->state.jobs, no_job);
+        return ask(self, setup, *asked, self->state.jobs);
       },
       [self, setup](plan_atom, const PlanPtr& asked) {
-        return ask(self, setup, MessageType::kPlanModel, *asked, self->state.asks, denial);
+        return ask(self, setup, *asked, self->state.asks);
       },
       [setup](stop_atom, bool everywhere) {
-        const Status sent = tell(setup, MessageType::kStopCluster, StopCluster{everywhere});
+        const Status sent = send(setup, StopCluster{everywhere});
         if (!sent) log(LogLevel::kWarning, "cannot stop the cluster: " + sent.message());
       },
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
       [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
-      [self, setup](join_atom) {
-        net::Transport* transport = setup->link->transport();
-        transport->allow(head(setup), net::Role::kHead);
-        transport->dial(head(setup), setup->head, net::Channel::kControl,
-                        net::enrolment_key_pair(setup->token));
-        self->delayed_send(self, kTick, tick_atom::value);
-      },
-      [self, setup](tick_atom) {
-        // Another client that enrols with the same key may have got our answer: say it again.
-        ClientShell& state = self->state;
-        if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
-            monotonic_us() - state.enrol_said_us > kEnrolAgainUs) {
-          say_enrol(self, setup);
-        }
-        self->delayed_send(self, kTick, tick_atom::value);
-      },
+      [self, setup](join_atom) { join(self, setup); },
+      [self, setup](tick_atom) { tick(self, setup); },
   };
 }
 

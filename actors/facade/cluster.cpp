@@ -156,9 +156,7 @@ Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
   for (;;) {
     Cluster::Impl& now = again ? again->impl() : impl;
     const Result<Outcome> outcome = attempt(now, asked, progress);
-    const Status why =
-        outcome ? Status(static_cast<Code>(outcome->finished->code), outcome->finished->error)
-                : outcome.status();
+    const Status why = outcome ? outcome->finished->outcome.status() : outcome.status();
     open = open || outcome.is_ok();
     const bool lost = !impl.local && why.code() == Code::kUnavailable && actors::is_lost(now);
     if (!lost) {
@@ -232,8 +230,7 @@ Result<std::string> ask_head(Cluster::Impl& impl, const actors::Manage& ask) {
   if (!answer) {
     return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
   }
-  if (answer->code != 0) return Status(static_cast<Code>(answer->code), answer->text);
-  return answer->text;
+  return answer->outcome.answer();
 }
 
 actors::Manage manage_of(actors::ManageKind kind, const std::string& subject = "") {
@@ -260,8 +257,7 @@ Result<std::string> Cluster::plan(const PlanRequest& request) {
   if (!answer) {
     return Status(Code::kUnavailable, "the " + impl_->description + " does not answer");
   }
-  if (answer->code != 0) return Status(static_cast<Code>(answer->code), answer->text);
-  return answer->text;
+  return answer->outcome.answer();
 }
 
 Result<std::string> Cluster::unload(const std::string& model, bool force) {

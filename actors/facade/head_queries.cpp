@@ -20,8 +20,8 @@ Result<HeadAnswer> ask_once(Cluster::Impl& impl, const JobAsk& ask) {
   if (!reply) {
     return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
   }
-  if (reply->code != 0) return Status(static_cast<Code>(reply->code), reply->text);
-  return HeadAnswer{reply->text, reply->data};
+  if (!reply->outcome.is_ok()) return reply->outcome.status();
+  return HeadAnswer{reply->outcome.text, reply->data};
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ Result<ReadyPtr> open_model(Cluster::Impl& impl, const OpenPtr& open) {
     return Status(Code::kUnavailable,
                   "the cluster did not answer while the model was loaded (" + trouble + ")");
   }
-  if (ready->code != 0) return Status(static_cast<Code>(ready->code), ready->text);
+  if (!ready->outcome.is_ok()) return ready->outcome.status();
   return ready;
 }
 

@@ -60,14 +60,14 @@ AnswerTrace make_trace(const RequestTrace& from) {
 }  // namespace
 
 Result<GenerateResult> make_result(const Finished& finished, const ModelReady& ready) {
-  const Status error(static_cast<Code>(finished.code), finished.error);
+  const Status error = finished.outcome.status();
   if (finished.finish_reason == "error" && finished.token_ids.empty()) return error;
   GenerateResult result;
   result.text = finished.text;
   result.token_ids = finished.token_ids;
   result.prompt_token_ids = finished.prompt_ids;
   result.finish_reason = finished.finish_reason;
-  if (finished.code != 0) result.error = error;
+  result.error = error;
   result.prompt_tok_s = finished.prompt_tok_s;
   result.decode_tok_s = finished.decode_tok_s;
   result.ttft_ms = finished.ttft_ms;

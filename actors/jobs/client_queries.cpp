@@ -174,8 +174,8 @@ JobReply answer(Self self, const Setup& setup, const JobAsk& ask) {
   JobReply reply;
   const Result<json> result = answer_about(self, setup, ask, &reply.data);
   reply.request = ask.request;
-  reply.code = static_cast<std::uint8_t>(result.code());
-  reply.text = result ? text_of(*result) : result.message();
+  reply.outcome = result.status();
+  if (result) reply.outcome.text = text_of(*result);
   return reply;
 }
 

@@ -67,21 +67,20 @@ void give_task(Self self, const Setup& setup, const JobTask& task) {
   if (!sent) fail(self, setup, task.attempt, sent);
 }
 
-void on_kinds(Self self, const Setup& setup, const net::PublicKey& node, const JobKinds& message) {
+void on_kinds(Self self, const Setup& setup, const net::InFrame& frame, const JobKinds& message) {
   std::set<std::string> kinds;
   for (const std::string& kind : message.kinds) {
     if (kinds.size() < 64 && kind.size() <= 64 && kind != kGenerateKind) kinds.insert(kind);
   }
-  self->state.state->set_worker(worker_of(node), std::move(kinds), kTasksOfNode);
+  self->state.state->set_worker(worker_of(frame.peer), std::move(kinds), kTasksOfNode);
   drive(self, setup);
 }
 
-void on_task_done(Self self, const Setup& setup, const net::PublicKey& node, JobTaskDone& done) {
+void on_task_done(Self self, const Setup& setup, const net::InFrame& frame,
+                  const JobTaskDone& done) {
   const JobTask* task = self->state.state->task(done.attempt);
-  if (task == nullptr || task->worker != worker_of(node)) return;  // of an earlier try
-  if (done.code != 0) {
-    return fail(self, setup, done.attempt, Status(static_cast<Code>(done.code), done.text));
-  }
+  if (task == nullptr || task->worker != worker_of(frame.peer)) return;  // of an earlier try
+  if (!done.outcome.is_ok()) return fail(self, setup, done.attempt, done.outcome.status());
   if (task->merge) return finish_merge(self, setup, done.attempt, done.output);
   finish(self, setup, done.attempt, done.output,
          "shard " + std::to_string(task->from) + ": mapped by " + node_name(task->worker));

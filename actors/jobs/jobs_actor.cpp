@@ -2,6 +2,7 @@
 #include <chrono>
 
 #include <troupe/actors/jobs/shell.h>
+#include <troupe/actors/message_handlers.h>
 
 namespace troupe::actors {
 namespace jobs {
@@ -109,29 +110,16 @@ void fail(Self self, const Setup& setup, std::uint64_t attempt, const Status& wh
 
 namespace {
 
+void on_ask(Self self, const Setup& setup, const net::InFrame& frame, const JobAsk& ask) {
+  const Status sent =
+      setup->link->send(frame.peer, MessageType::kJobReply, answer(self, setup, ask));
+  if (!sent) log(LogLevel::kInfo, "a client does not hear of its job: " + sent.message());
+}
+
 void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  Link& link = *setup->link;
-  switch (static_cast<MessageType>(frame.header.type)) {
-    case MessageType::kJobAsk:
-      if (const auto ask = decode_body<JobAsk>(link, frame)) {
-        const Status sent =
-            link.send(frame.peer, MessageType::kJobReply, answer(self, setup, *ask));
-        if (!sent) log(LogLevel::kInfo, "a client does not hear of its job: " + sent.message());
-      }
-      break;
-    case MessageType::kJobKinds:
-      if (const auto kinds = decode_body<JobKinds>(link, frame)) {
-        on_kinds(self, setup, frame.peer, *kinds);
-      }
-      break;
-    case MessageType::kJobTaskDone:
-      if (auto done = decode_body<JobTaskDone>(link, frame)) {
-        on_task_done(self, setup, frame.peer, *done);
-      }
-      break;
-    default:
-      break;
-  }
+  static const MessageHandlers<Self, const Setup&> kHandlers = {
+      on<JobAsk>(on_ask), on<JobKinds>(on_kinds), on<JobTaskDone>(on_task_done)};
+  kHandlers.handle(*setup->link, frame, self, setup);
 }
 
 jobs_actor::behavior_type behavior(Self self, Setup setup) {

@@ -94,9 +94,7 @@ void begin_answering(Self self, const Setup& setup, const JobTask& task) {
                 std::make_shared<const OpenModel>(one.spec.open))
       .then(
           [self, setup, attempt, refused, packed = *prepared](const ReadyPtr& ready) {
-            if (ready->code != 0) {
-              return refused(Status(static_cast<Code>(ready->code), ready->text));
-            }
+            if (!ready->outcome.is_ok()) return refused(ready->outcome.status());
             submit_lines(self, setup, attempt, *ready, packed);
           },
           [refused](caf::error&) {
@@ -112,7 +110,7 @@ void on_answer(Self self, const Setup& setup, const Finished& finished) {
   const auto found = self->state.answering.find(attempt);
   if (found == self->state.answering.end()) return;
   Answering& one = found->second;
-  const Status why(static_cast<Code>(finished.code), finished.error);
+  const Status why = finished.outcome.status();
   if (!why && !is_of_the_line(why.code())) {
     stop_answering(self, attempt);
     return fail(self, setup, attempt, why);

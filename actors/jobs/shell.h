@@ -76,8 +76,9 @@ void stop_answering(Self self, std::uint64_t attempt);
 // How people call a worker.
 std::string node_name(const std::string& worker);
 void give_task(Self self, const Setup& setup, const JobTask& task);
-void on_kinds(Self self, const Setup& setup, const net::PublicKey& node, const JobKinds& message);
-void on_task_done(Self self, const Setup& setup, const net::PublicKey& node, JobTaskDone& done);
+void on_kinds(Self self, const Setup& setup, const net::InFrame& frame, const JobKinds& message);
+void on_task_done(Self self, const Setup& setup, const net::InFrame& frame,
+                  const JobTaskDone& done);
 // `worker`: its key's bytes.
 void lose_node(Self self, const Setup& setup, const std::string& worker);
 

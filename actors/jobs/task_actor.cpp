@@ -54,8 +54,7 @@ void work(Self self, const Setup& setup, const JobTaskOrder& order) {
   }
   JobTaskDone done;
   done.attempt = order.attempt;
-  done.code = static_cast<std::uint8_t>(output.code());
-  done.text = output.message();
+  done.outcome = output.status();
   if (output) done.output = std::move(*output);
   const Status sent = setup->link->send(setup->head, MessageType::kJobTaskDone, done);
   if (!sent) log(LogLevel::kWarning, "cannot hand in a shard: " + sent.message());

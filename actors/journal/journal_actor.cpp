@@ -62,7 +62,7 @@ void write_tokens(Self self, const StreamSetup& setup) {
 void tell_end(Self self, const StreamSetup& setup, const FinishedPtr& finished) {
   self->send(setup.sink, finished);
   // What has failed may be asked for again, also by its id; what is complete is not.
-  if (finished->code == 0) {
+  if (finished->outcome.is_ok()) {
     write(setup.journal,
           [id = setup.record.id](Journal& journal) { complain(journal.forget_stream(id)); });
   } else {

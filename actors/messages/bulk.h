@@ -3,12 +3,15 @@
 #include <cstdint>
 #include <string>
 
+#include <troupe/actors/messages/types.h>
+
 // Weights by content hash, pulled chunk by chunk by the one who needs them.
 
 namespace troupe::actors {
 
 // A client that dialled us can be asked for blobs from now on.
 struct Serving {
+  static constexpr MessageType kType = MessageType::kServing;
   std::uint64_t epoch = 0;
   template <class A>
   void serialize(A& a) {
@@ -16,6 +19,7 @@ struct Serving {
   }
 };
 struct FetchBlob {
+  static constexpr MessageType kType = MessageType::kFetchBlob;
   std::string sha256;
   std::uint64_t offset = 0;
   std::uint32_t length = 0;  // at most 256 KiB; the rest of the blob when less is left
@@ -26,6 +30,7 @@ struct FetchBlob {
 };
 // The bytes are the payload.
 struct BlobChunk {
+  static constexpr MessageType kType = MessageType::kBlobChunk;
   std::string sha256;
   std::uint64_t offset = 0;
   template <class A>
@@ -34,6 +39,7 @@ struct BlobChunk {
   }
 };
 struct BlobMissing {
+  static constexpr MessageType kType = MessageType::kBlobMissing;
   std::string sha256;
   std::string text;
   template <class A>

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <troupe/actors/messages/outcome.h>
+#include <troupe/actors/messages/types.h>
 #include <troupe/model/store/store.h>
 #include <troupe/runtime/net/keys.h>
 
@@ -27,6 +29,7 @@ struct PeerAddress {
 // Head to node: let these connect to you. Acknowledged before anybody is told to dial, because a
 // refusal is final for a ZeroMQ socket.
 struct AllowPeers {
+  static constexpr MessageType kType = MessageType::kAllowPeers;
   std::uint64_t epoch = 0;
   std::vector<PeerAddress> peers;
   template <class A>
@@ -35,6 +38,7 @@ struct AllowPeers {
   }
 };
 struct PeersAllowed {
+  static constexpr MessageType kType = MessageType::kPeersAllowed;
   std::uint64_t epoch = 0;
   template <class A>
   void serialize(A& a) {
@@ -43,6 +47,7 @@ struct PeersAllowed {
 };
 // Head to node: these keys, which it was told to allow, are allowed no more.
 struct ForgetPeers {
+  static constexpr MessageType kType = MessageType::kForgetPeers;
   std::vector<net::PublicKey> keys;
   template <class A>
   void serialize(A& a) {
@@ -51,6 +56,7 @@ struct ForgetPeers {
 };
 // Head to client: dial these on the bulk channel, they will ask for the model that you opened.
 struct ServePeers {
+  static constexpr MessageType kType = MessageType::kServePeers;
   std::uint64_t epoch = 0;
   std::vector<PeerAddress> peers;
   template <class A>
@@ -60,6 +66,7 @@ struct ServePeers {
 };
 
 struct LoadStage {
+  static constexpr MessageType kType = MessageType::kLoadStage;
   std::uint64_t epoch = 0;
   model::Manifest manifest;
   std::uint32_t layer_begin = 0, layer_end = 0;
@@ -76,6 +83,7 @@ struct LoadStage {
 // Head to node: have the tensors of these layers on disk, too, so that whoever dies, nobody needs
 // to fetch anything. In the background: loads go first.
 struct Prefetch {
+  static constexpr MessageType kType = MessageType::kPrefetch;
   model::Manifest manifest;
   std::uint32_t layer_begin = 0, layer_end = 0;
   std::vector<PeerAddress> sources;  // as of LoadStage
@@ -85,6 +93,7 @@ struct Prefetch {
   }
 };
 struct Prefetched {
+  static constexpr MessageType kType = MessageType::kPrefetched;
   std::string model;
   std::uint32_t layer_begin = 0, layer_end = 0;
   std::uint64_t fetched_bytes = 0;
@@ -95,6 +104,7 @@ struct Prefetched {
   }
 };
 struct StageLoaded {
+  static constexpr MessageType kType = MessageType::kStageLoaded;
   std::uint64_t epoch = 0;
   std::uint64_t weights_bytes = 0;
   std::uint64_t fetched_bytes = 0;  // over the network, for this load
@@ -105,21 +115,22 @@ struct StageLoaded {
 };
 // Also said of a stage that was loaded, when its way to the next one broke.
 struct StageFailed {
+  static constexpr MessageType kType = MessageType::kStageFailed;
   // The stage itself; the next one, which cannot be reached from here; or nobody: the way is open
   // again, but what was on it is lost.
   enum Blame : std::uint8_t { kStage = 0, kNext = 1, kNobody = 2 };
   std::uint64_t epoch = 0;
-  std::uint8_t code = 0;
-  std::string text;
+  Outcome outcome;
   std::uint8_t blame = kStage;
   template <class A>
   void serialize(A& a) {
-    a(epoch, code, text, blame);
+    a(epoch, outcome, blame);
   }
 };
 // `keep`: its steps are over, but another epoch of this model follows, and takes from its weights
 // what it needs. Without it every stage of the model that was kept goes, too.
 struct UnloadStage {
+  static constexpr MessageType kType = MessageType::kUnloadStage;
   std::uint64_t epoch = 0;
   bool keep = false;
   template <class A>

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/requests.h>
+#include <troupe/actors/messages/types.h>
 
 // Jobs: clients hand them in and ask about them, nodes map their shards. A job has an id of the
 // client's choosing, so that asking again after a lost answer does nothing twice.
@@ -27,6 +29,7 @@ enum class JobAskKind : std::uint8_t {
 };
 
 struct JobAsk {
+  static constexpr MessageType kType = MessageType::kJobAsk;
   std::uint64_t request = 0;
   std::uint8_t kind = 0;  // JobAskKind
   std::string id;
@@ -41,13 +44,13 @@ struct JobAsk {
   }
 };
 struct JobReply {
+  static constexpr MessageType kType = MessageType::kJobReply;
   std::uint64_t request = 0;
-  std::uint8_t code = 0;  // troupe::Code
-  std::string text;       // why not; else a JSON object
-  std::string data;       // kOutput, kResult
+  Outcome outcome;   // its text on success is a JSON object
+  std::string data;  // kOutput, kResult
   template <class A>
   void serialize(A& a) {
-    a(request, code, text, data);
+    a(request, outcome, data);
   }
 };
 
@@ -64,6 +67,7 @@ struct OpenStream {
 
 // Node to head: its program maps and merges these kinds, and no others.
 struct JobKinds {
+  static constexpr MessageType kType = MessageType::kJobKinds;
   std::vector<std::string> kinds;
   template <class A>
   void serialize(A& a) {
@@ -72,6 +76,7 @@ struct JobKinds {
 };
 // Head to node: map `items[0]`, the shard `shard`; or merge the items, from left to right.
 struct JobTaskOrder {
+  static constexpr MessageType kType = MessageType::kJobTask;
   std::uint64_t attempt = 0;
   std::string kind, job, spec;
   bool merge = false;
@@ -83,13 +88,13 @@ struct JobTaskOrder {
   }
 };
 struct JobTaskDone {
+  static constexpr MessageType kType = MessageType::kJobTaskDone;
   std::uint64_t attempt = 0;
-  std::uint8_t code = 0;  // troupe::Code
-  std::string text;       // why not
+  Outcome outcome;
   std::string output;
   template <class A>
   void serialize(A& a) {
-    a(attempt, code, text, output);
+    a(attempt, outcome, output);
   }
 };
 

@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <string>
 
+#include <troupe/actors/messages/outcome.h>
+#include <troupe/actors/messages/types.h>
+
 // Client to head: look after the cluster. Models may be unloaded by any client; keys are the
 // business of the head's own user, whose clients enrol with the local token.
 
@@ -11,6 +14,7 @@ namespace troupe::actors {
 enum class ManageKind : std::uint8_t { kUnload = 1, kKeyNew = 2, kKeyList = 3, kKeyRevoke = 4 };
 
 struct Manage {
+  static constexpr MessageType kType = MessageType::kManage;
   std::uint64_t request = 0;
   std::uint8_t kind = 0;         // ManageKind
   std::string subject;           // sha256 or name of a model; id or name of a key
@@ -25,12 +29,12 @@ struct Manage {
   }
 };
 struct Managed {
+  static constexpr MessageType kType = MessageType::kManaged;
   std::uint64_t request = 0;
-  std::uint8_t code = 0;  // troupe::Code
-  std::string text;       // why not; else a JSON object
+  Outcome outcome;  // its text on success is a JSON object
   template <class A>
   void serialize(A& a) {
-    a(request, code, text);
+    a(request, outcome);
   }
 };
 

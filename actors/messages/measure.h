@@ -5,7 +5,9 @@
 #include <vector>
 
 #include <troupe/actors/messages/deploy.h>
+#include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/requests.h>
+#include <troupe/actors/messages/types.h>
 #include <troupe/model/planning/layer_cost.h>
 
 // What layers would cost on a node, and what the ways between nodes carry, before any layer lies
@@ -15,6 +17,7 @@
 namespace troupe::actors {
 
 struct Measure {
+  static constexpr MessageType kType = MessageType::kMeasure;
   std::uint64_t number = 0;
   bool compute = true;  // false: the ways only
   model::Manifest manifest;
@@ -38,18 +41,19 @@ struct WayMeasured {
   }
 };
 struct Measured {
+  static constexpr MessageType kType = MessageType::kMeasured;
   std::uint64_t number = 0;
-  std::uint8_t code = 0;  // troupe::Code of the layers' measurement
-  std::string text;
+  Outcome outcome;  // of measuring the layers
   model::LayerCost cost;
   std::vector<WayMeasured> ways;  // those that opened
   template <class A>
   void serialize(A& a) {
-    a(number, code, text, cost, ways);
+    a(number, outcome, cost, ways);
   }
 };
 // A payload to be answered at once by a frame without one.
 struct Probe {
+  static constexpr MessageType kType = MessageType::kProbe;
   std::uint64_t number = 0;
   template <class A>
   void serialize(A& a) {
@@ -57,6 +61,7 @@ struct Probe {
   }
 };
 struct ProbeAnswer {
+  static constexpr MessageType kType = MessageType::kProbeAnswer;
   std::uint64_t number = 0;
   template <class A>
   void serialize(A& a) {
@@ -66,6 +71,7 @@ struct ProbeAnswer {
 
 // Client to head: what would become of this model. Answered by kManaged, a JSON object.
 struct PlanModel {
+  static constexpr MessageType kType = MessageType::kPlanModel;
   std::uint64_t request = 0;
   OpenModel open;
   std::uint64_t context = 0;       // positions to keep keys and values for; 0: as `run` does

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include <troupe/actors/messages/outcome.h>
+#include <troupe/actors/messages/types.h>
 #include <troupe/runtime/net/keys.h>
 
 // Joining, staying and leaving. A node or client dials its head's control channel and says Hello;
@@ -12,6 +14,7 @@ namespace troupe::actors {
 
 // Enrolment: said with the token's key pair, which can say nothing else.
 struct Enrol {
+  static constexpr MessageType kType = MessageType::kEnrol;
   net::PublicKey key{};   // the newcomer's own
   std::uint8_t role = 0;  // net::Role: kNode or kClient
   std::string name;
@@ -22,6 +25,7 @@ struct Enrol {
 };
 // Newcomers that use one token share its key: each looks for its own key in the answer.
 struct Enrolled {
+  static constexpr MessageType kType = MessageType::kEnrolled;
   net::PublicKey key{};
   std::uint64_t cluster = 0;
   std::string cluster_name;
@@ -32,6 +36,7 @@ struct Enrolled {
 };
 
 struct Hello {
+  static constexpr MessageType kType = MessageType::kHello;
   std::uint8_t role = 0;  // what the sender is: must be its key's role
   std::string name;       // wished; the head makes it unique
   std::string host;       // where others dial this node; "" for a client
@@ -45,6 +50,7 @@ struct Hello {
   }
 };
 struct Welcome {
+  static constexpr MessageType kType = MessageType::kWelcome;
   std::string name;  // the name that the head gave
   std::string cluster_name;
   std::uint32_t heartbeat_ms = 0;
@@ -56,12 +62,12 @@ struct Welcome {
 };
 // A Hello or Heartbeat that is not accepted. `rejoin`: say Hello again, from nothing.
 struct Refused {
-  std::uint8_t code = 0;  // troupe::Code
-  std::string text;
+  static constexpr MessageType kType = MessageType::kRefused;
+  Outcome outcome;
   bool rejoin = false;
   template <class A>
   void serialize(A& a) {
-    a(code, text, rejoin);
+    a(outcome, rejoin);
   }
 };
 
@@ -85,6 +91,7 @@ struct NodeStats {
   }
 };
 struct Heartbeat {
+  static constexpr MessageType kType = MessageType::kHeartbeat;
   std::uint64_t count = 0;
   NodeStats stats;
   template <class A>
@@ -93,6 +100,7 @@ struct Heartbeat {
   }
 };
 struct HeartbeatAck {
+  static constexpr MessageType kType = MessageType::kHeartbeatAck;
   std::uint64_t count = 0;
   template <class A>
   void serialize(A& a) {
@@ -100,6 +108,7 @@ struct HeartbeatAck {
   }
 };
 struct Leave {
+  static constexpr MessageType kType = MessageType::kLeave;
   std::string why;
   template <class A>
   void serialize(A& a) {
@@ -107,6 +116,7 @@ struct Leave {
   }
 };
 struct StopDaemon {
+  static constexpr MessageType kType = MessageType::kStopDaemon;
   std::string why;
   template <class A>
   void serialize(A& a) {

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/trace.h>
+#include <troupe/actors/messages/types.h>
 #include <troupe/model/config/model_config.h>
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/model/store/store.h>
@@ -32,6 +34,7 @@ inline std::optional<kernels::KvType> kv_type_of(std::uint8_t code) {
 inline bool f16_activations_of(std::uint8_t code) { return (code & kF16ActivationsCode) != 0; }
 
 struct OpenModel {
+  static constexpr MessageType kType = MessageType::kOpenModel;
   std::uint64_t request = 0;
   std::string model;          // sha256 of the file; the manifest may be absent then
   bool has_manifest = false;  // the client holds the file and serves its parts
@@ -73,14 +76,14 @@ struct StageName {
   }
 };
 struct ModelReady {
+  static constexpr MessageType kType = MessageType::kModelReady;
   std::uint64_t request = 0;
-  std::uint8_t code = 0;  // troupe::Code; 0: ready
-  std::string text;       // why not
+  Outcome outcome;
   std::uint64_t epoch = 0;
   std::vector<StageName> stages;
   template <class A>
   void serialize(A& a) {
-    a(request, code, text, epoch, stages);
+    a(request, outcome, epoch, stages);
   }
 };
 
@@ -92,6 +95,7 @@ struct ChatTurn {
   }
 };
 struct Submit {
+  static constexpr MessageType kType = MessageType::kSubmit;
   std::uint64_t request = 0;
   std::uint64_t epoch = 0;  // of the deployment that ModelReady named
   std::string prompt;
@@ -116,6 +120,7 @@ struct Submit {
   }
 };
 struct Cancel {
+  static constexpr MessageType kType = MessageType::kCancel;
   std::uint64_t request = 0;
   template <class A>
   void serialize(A& a) {
@@ -135,6 +140,7 @@ struct Token {
 };
 // Those of all its requests that one client gets at once.
 struct Tokens {
+  static constexpr MessageType kType = MessageType::kTokens;
   std::vector<Token> tokens;
   template <class A>
   void serialize(A& a) {
@@ -142,24 +148,33 @@ struct Tokens {
   }
 };
 struct Finished {
+  static constexpr MessageType kType = MessageType::kFinished;
   std::uint64_t request = 0;
   std::string finish_reason;  // stop, length, cancelled, error
-  std::uint8_t code = 0;      // troupe::Code when "error"
-  std::string error;
-  std::string text;  // the whole answer; the tokens' texts joined are a prefix of it
+  Outcome outcome;            // of "error": why
+  std::string text;           // the whole answer; the tokens' texts joined are a prefix of it
   std::vector<model::TokenId> prompt_ids;
   std::vector<model::TokenId> token_ids;
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   RequestTrace trace;
   template <class A>
   void serialize(A& a) {
-    a(request, finish_reason, code, error, text, prompt_ids, token_ids, prompt_tok_s, decode_tok_s,
+    a(request, finish_reason, outcome, text, prompt_ids, token_ids, prompt_tok_s, decode_tok_s,
       ttft_ms, trace);
   }
 };
+// The end of a request that failed before it had any token.
+inline Finished failed_request(std::uint64_t request, const Status& why) {
+  Finished finished;
+  finished.request = request;
+  finished.finish_reason = "error";
+  finished.outcome = why;
+  return finished;
+}
 
 // Status of the cluster for people and scripts.
 struct StatusQuery {
+  static constexpr MessageType kType = MessageType::kStatusQuery;
   std::uint64_t request = 0;
   template <class A>
   void serialize(A& a) {
@@ -167,6 +182,7 @@ struct StatusQuery {
   }
 };
 struct StatusReply {
+  static constexpr MessageType kType = MessageType::kStatusReply;
   std::uint64_t request = 0;
   std::string json;
   template <class A>
@@ -175,6 +191,7 @@ struct StatusReply {
   }
 };
 struct StopCluster {
+  static constexpr MessageType kType = MessageType::kStopCluster;
   bool everywhere = false;
   template <class A>
   void serialize(A& a) {

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/trace.h>
+#include <troupe/actors/messages/types.h>
 #include <troupe/model/sampling/sampler.h>
 
 // One step of a deployment: "run your layers on these positions". Travels engine -> stage 0 -> ...
@@ -28,6 +30,7 @@ struct StepSegment {
   }
 };
 struct Step {
+  static constexpr MessageType kType = MessageType::kStep;
   std::vector<StepSegment> segments;
   std::vector<model::TokenId> token_ids;  // of the rows
   std::vector<std::uint64_t> closed;      // requests whose KV may go
@@ -50,6 +53,7 @@ struct SampledToken {
   }
 };
 struct StepDone {
+  static constexpr MessageType kType = MessageType::kStepDone;
   std::vector<SampledToken> tokens;
   std::vector<StageTime> times;  // of every stage, of a step that is traced
   template <class A>
@@ -59,12 +63,12 @@ struct StepDone {
 };
 // A stage could not run the step: its requests end, the deployment goes on.
 struct StepFailed {
+  static constexpr MessageType kType = MessageType::kStepFailed;
   std::vector<std::uint64_t> requests;
-  std::uint8_t code = 0;
-  std::string text;
+  Outcome outcome;
   template <class A>
   void serialize(A& a) {
-    a(requests, code, text);
+    a(requests, outcome);
   }
 };
 

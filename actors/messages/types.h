@@ -12,10 +12,9 @@
 namespace troupe::actors {
 
 enum class MessageType : std::uint16_t {
-  // enrol.h
+  // membership.h
   kEnrol = 1,
   kEnrolled = 2,
-  // membership.h
   kHello = 8,
   kWelcome = 9,
   kRefused = 10,
@@ -43,14 +42,13 @@ enum class MessageType : std::uint16_t {
   kStep = 40,
   kStepDone = 41,
   kStepFailed = 42,
-  // generate.h
+  // requests.h
   kOpenModel = 48,
   kModelReady = 49,
   kSubmit = 50,
   kCancel = 51,
   kTokens = 52,
   kFinished = 53,
-  // status.h
   kStatusQuery = 56,
   kStatusReply = 57,
   kStopCluster = 58,

@@ -140,8 +140,7 @@ void on_measure(Self self, const Setup& setup, Measure order) {
       if (cost) {
         measured.cost = *cost;
       } else {
-        measured.code = static_cast<std::uint8_t>(cost.code());
-        measured.text = cost.status().message();
+        measured.outcome = cost.status();
       }
       report(measured);
     };
@@ -152,28 +151,25 @@ void on_measure(Self self, const Setup& setup, Measure order) {
 void on_measured(Self self, const Setup& setup, const Measured& measured) {
   auto& measuring = self->state.measuring;
   if (!measuring || measuring->result.number != measured.number) return;  // of an earlier one
-  measuring->result.code = measured.code;
-  measuring->result.text = measured.text;
+  measuring->result.outcome = measured.outcome;
   measuring->result.cost = measured.cost;
   measuring->computes = false;
   next_way(self, setup);
 }
 
-void on_probe(const Setup& setup, const net::InFrame& frame) {
-  const auto probe = decode_body<Probe>(*setup->link, frame);
-  if (!probe) return;
-  const auto say = [setup, peer = frame.peer, number = probe->number] {
+void on_probe(Self, const Setup& setup, const net::InFrame& frame, const Probe& probe) {
+  const auto say = [setup, peer = frame.peer, number = probe.number] {
     const Status sent = setup->link->send(peer, MessageType::kProbeAnswer, ProbeAnswer{number});
     if (!sent) log(LogLevel::kDebug, "a probe was not answered: " + sent.message());
   };
   say_from_device(setup, say, false);
 }
 
-void on_probe_answer(Self self, const Setup& setup, const net::InFrame& frame) {
-  const auto back = decode_body<ProbeAnswer>(*setup->link, frame);
+void on_probe_answer(Self self, const Setup& setup, const net::InFrame& frame,
+                     const ProbeAnswer& answer) {
   auto& measuring = self->state.measuring;
-  if (!back || !measuring || measuring->order.peers.empty()) return;
-  const auto sent_us = static_cast<std::int64_t>(back->number);
+  if (!measuring || measuring->order.peers.empty()) return;
+  const auto sent_us = static_cast<std::int64_t>(answer.number);
   const std::int64_t now = monotonic_us();
   // Of this way, and not an earlier one's that comes late.
   if (frame.peer != measuring->order.peers.back().key || sent_us < measuring->probe ||

@@ -1,3 +1,4 @@
+#include <troupe/actors/message_handlers.h>
 #include <troupe/actors/node/shell.h>
 #include <troupe/runtime/machine/process_memory.h>
 
@@ -126,7 +127,7 @@ namespace {
 
 // ---- frames and events -----------------------------------------------------------------------
 
-void on_allow(const Setup& setup, const AllowPeers& allow) {
+void on_allow(Self, const Setup& setup, const AllowPeers& allow) {
   if (net::Transport* transport = setup->link->transport()) {
     for (const PeerAddress& peer : allow.peers) {
       const net::Role role = static_cast<net::Role>(peer.role);
@@ -142,7 +143,7 @@ void on_allow(const Setup& setup, const AllowPeers& allow) {
   if (!sent) log(LogLevel::kWarning, "cannot acknowledge peers: " + sent.message());
 }
 
-void on_forget(const Setup& setup, const ForgetPeers& forget) {
+void on_forget(Self, const Setup& setup, const ForgetPeers& forget) {
   net::Transport* transport = setup->link->transport();
   for (const net::PublicKey& key : forget.keys) {
     if (transport == nullptr || key == setup->head || key == setup->link->self()) continue;
@@ -153,76 +154,37 @@ void on_forget(const Setup& setup, const ForgetPeers& forget) {
 
 void on_refused(Self self, const Setup& setup, const Refused& refused) {
   if (refused.rejoin) {
-    log(LogLevel::kWarning, "the head asks this node to join again: " + refused.text);
+    log(LogLevel::kWarning, "the head asks this node to join again: " + refused.outcome.text);
     drop_all_stages(self, setup);
     if (self->state.phase == Phase::kMember) say_hello(self, setup);
     return;
   }
-  stop(self, setup, Status(static_cast<Code>(refused.code), refused.text));
+  stop(self, setup, refused.outcome.status());
 }
 
-void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  Link& link = *setup->link;
+void on_welcome(Self self, const Setup& setup, const Welcome& welcome) {
   NodeShell& state = self->state;
-  switch (static_cast<MessageType>(frame.header.type)) {
-    case MessageType::kProbe:
-      return on_probe(setup, frame);
-    case MessageType::kProbeAnswer:
-      return on_probe_answer(self, setup, frame);
-    default:
-      break;
-  }
-  if (frame.peer != setup->head) return;  // only our head gives orders
-  switch (static_cast<MessageType>(frame.header.type)) {
-    case MessageType::kEnrolled:
-      if (const auto message = decode_body<Enrolled>(link, frame)) {
-        on_enrolled(self, setup, *message);
-      }
-      break;
-    case MessageType::kWelcome:
-      if (const auto message = decode_body<Welcome>(link, frame)) {
-        state.phase = Phase::kMember;
-        state.name = message->name;
-        if (setup->tasks) self->send(setup->tasks, join_atom::value);
-        if (!state.ever_joined) {
-          state.ever_joined = true;
-          setup->on_joined(state.name);
-        }
-      }
-      break;
-    case MessageType::kRefused:
-      if (const auto message = decode_body<Refused>(link, frame)) on_refused(self, setup, *message);
-      break;
-    case MessageType::kAllowPeers:
-      if (const auto message = decode_body<AllowPeers>(link, frame)) on_allow(setup, *message);
-      break;
-    case MessageType::kForgetPeers:
-      if (const auto message = decode_body<ForgetPeers>(link, frame)) on_forget(setup, *message);
-      break;
-    case MessageType::kLoadStage:
-      if (auto message = decode_body<LoadStage>(link, frame)) {
-        on_load(self, setup, std::move(*message));
-      }
-      break;
-    case MessageType::kPrefetch:
-      if (const auto message = decode_body<Prefetch>(link, frame)) on_prefetch(setup, *message);
-      break;
-    case MessageType::kUnloadStage:
-      if (const auto message = decode_body<UnloadStage>(link, frame)) {
-        on_unload(self, setup, *message);
-      }
-      break;
-    case MessageType::kMeasure:
-      if (auto message = decode_body<Measure>(link, frame)) {
-        on_measure(self, setup, std::move(*message));
-      }
-      break;
-    case MessageType::kStopDaemon:
-      stop(self, setup, Status::ok());
-      break;
-    default:
-      break;
-  }
+  state.phase = Phase::kMember;
+  state.name = welcome.name;
+  if (setup->tasks) self->send(setup->tasks, join_atom::value);
+  if (state.ever_joined) return;
+  state.ever_joined = true;
+  setup->on_joined(state.name);
+}
+
+void on_stop(Self self, const Setup& setup, const StopDaemon&) { stop(self, setup, Status::ok()); }
+
+void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
+  static const MessageHandlers<Self, const Setup&> kFromAnyPeer = {
+      on<Probe>(on_probe), on<ProbeAnswer>(on_probe_answer)};
+  // Only our head gives orders.
+  static const MessageHandlers<Self, const Setup&> kFromHead = {
+      on<Enrolled>(on_enrolled), on<Welcome>(on_welcome),    on<Refused>(on_refused),
+      on<AllowPeers>(on_allow),  on<ForgetPeers>(on_forget), on<LoadStage>(on_load),
+      on<Prefetch>(on_prefetch), on<UnloadStage>(on_unload), on<Measure>(on_measure),
+      on<StopDaemon>(on_stop)};
+  kFromAnyPeer.handle(*setup->link, frame, self, setup);
+  if (frame.peer == setup->head) kFromHead.handle(*setup->link, frame, self, setup);
 }
 
 Status no_head(const std::string& what) {

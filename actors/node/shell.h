@@ -61,7 +61,7 @@ void send_heartbeat(Self self, const Setup& setup);
 // stages.cpp: what the head orders.
 
 void on_load(Self self, const Setup& setup, LoadStage order);
-void on_prefetch(const Setup& setup, const Prefetch& prefetch);
+void on_prefetch(Self self, const Setup& setup, const Prefetch& prefetch);
 void on_unload(Self self, const Setup& setup, const UnloadStage& unload);
 void on_stage_result(Self self, const Setup& setup, const StageResult& result);
 void drop_all_stages(Self self, const Setup& setup);
@@ -81,8 +81,9 @@ void look_after_ways(Self self, const Setup& setup);
 
 void on_measure(Self self, const Setup& setup, Measure order);
 void on_measured(Self self, const Setup& setup, const Measured& measured);
-void on_probe(const Setup& setup, const net::InFrame& frame);
-void on_probe_answer(Self self, const Setup& setup, const net::InFrame& frame);
+void on_probe(Self self, const Setup& setup, const net::InFrame& frame, const Probe& probe);
+void on_probe_answer(Self self, const Setup& setup, const net::InFrame& frame,
+                     const ProbeAnswer& answer);
 // A way opened, or time has passed.
 void look_after_measuring(Self self, const Setup& setup);
 

@@ -38,7 +38,7 @@ void drop_retired(Self self, const Setup& setup, const std::string& model) {
 
 void answer_failed(Self self, const Setup& setup, std::uint64_t epoch, const Status& why,
                    StageFailed::Blame blame = StageFailed::kStage) {
-  StageFailed failed{epoch, static_cast<std::uint8_t>(why.code()), why.message(), blame};
+  const StageFailed failed{epoch, why, blame};
   const Status sent = setup->link->send(setup->head, MessageType::kStageFailed, failed, epoch);
   if (!sent) log(LogLevel::kWarning, "cannot tell the head of a failed stage: " + sent.message());
   // A stage that is well and only lost its way will be asked for again.
@@ -198,14 +198,14 @@ void on_load(Self self, const Setup& setup, LoadStage order) {
                });
 }
 
-void on_prefetch(const Setup& setup, const Prefetch& prefetch) {
+void on_prefetch(Self, const Setup& setup, const Prefetch& prefetch) {
   if (!setup->device) return;
   const Prefetched here{prefetch.manifest.model, prefetch.layer_begin, prefetch.layer_end, 0, 0};
   fetch_layers(setup, prefetch.manifest, {prefetch.layer_begin, prefetch.layer_end},
                prefetch.sources, true, [setup, here](Status status, std::uint64_t bytes) {
                  Prefetched answer = here;
                  answer.fetched_bytes = bytes;
-                 answer.code = static_cast<std::uint8_t>(status.code());
+                 answer.code = Outcome(status).code;
                  if (!status) {
                    log(LogLevel::kWarning, "no copies of other nodes' layers: " + status.message());
                  }

@@ -8,6 +8,7 @@
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/numerics/half.h>
 
 namespace troupe::actors {
 
@@ -126,8 +127,7 @@ void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step
                const Status& why) {
   StepFailed failed;
   for (const StepSegment& segment : step.segments) failed.requests.push_back(segment.request);
-  failed.code = static_cast<std::uint8_t>(why.code());
-  failed.text = why.message();
+  failed.outcome = why;
   for (const std::uint64_t request : failed.requests) {
     log_request(LogLevel::kInfo, request,
                 "failed at " + place_of(setup, step_id) + ": " + why.message());

@@ -25,7 +25,8 @@ ORDER = (
     # The public door: plain values and the declarations of Cluster and Daemon, which facade/
     # defines; jobs/ takes its callers' functions as these values.
     "actors/troupe/", "actors/troupe",
-    "actors/messages/", "actors/actors", "actors/link", "actors/journal/", "actors/cluster_state/",
+    "actors/messages/", "actors/actors", "actors/link", "actors/message_handlers",
+    "actors/journal/", "actors/cluster_state/",
     "actors/engine/", "actors/bulk/", "actors/jobs/", "actors/node/", "actors/coordinator/",
     "actors/facade/", "actors/attach",
     "tools/troupe/terminal/", "tools/troupe/fetch/", "tools/troupe/", "tools/troupe/daemon/",

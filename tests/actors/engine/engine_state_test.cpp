@@ -236,14 +236,13 @@ TEST_CASE("engine: failure, cancelling and deadlines end requests and free their
   events = state.expire(500);
   REQUIRE(events.size() == 1);
   CHECK(events[0].finished->finish_reason == "error");
-  CHECK(events[0].finished->code == static_cast<std::uint8_t>(Code::kDeadlineExceeded));
+  CHECK(events[0].finished->outcome.status().code() == Code::kDeadlineExceeded);
   StepFailed failed;
   failed.requests = {1, 2};
-  failed.code = static_cast<std::uint8_t>(Code::kUnavailable);
-  failed.text = "gone";
+  failed.outcome = Status(Code::kUnavailable, "gone");
   events = state.on_failed(step->id, failed, 600);
   REQUIRE(events.size() == 1);
-  CHECK(events[0].finished->error == "gone");
+  CHECK(events[0].finished->outcome.text == "gone");
   const auto closing = state.next_step();
   REQUIRE(closing);
   CHECK(closing->step.closed.size() == 2);
@@ -341,7 +340,7 @@ TEST_CASE("engine: a request alone in the steps of two crashes is tried no more"
   REQUIRE(events.size() == 1);
   REQUIRE(events[0].finished);
   CHECK(events[0].finished->finish_reason == "error");
-  CHECK(events[0].finished->error.find("b, then d") != std::string::npos);
+  CHECK(events[0].finished->outcome.text.find("b, then d") != std::string::npos);
   CHECK(events[0].finished->token_ids.size() == 3);
   CHECK(state.active() == 0);
 }

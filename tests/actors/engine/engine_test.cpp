@@ -146,7 +146,7 @@ TEST_CASE("engine actor: a lost stage ends every request with the reason") {
   REQUIRE(seen->finished.size() == 2);
   for (const Finished& finished : seen->finished) {
     CHECK(finished.finish_reason == "error");
-    CHECK(finished.error == "node b is gone");
+    CHECK(finished.outcome.text == "node b is gone");
   }
   caf::anon_send_exit(to, caf::exit_reason::kill);
 }
@@ -207,8 +207,8 @@ TEST_CASE("engine actor: a prompt that cannot be is refused in words") {
   caf::anon_send(f.engine, submit_atom::value, SubmitPtr(chat), to);
   f.scheduler.run();
   REQUIRE(seen->finished.size() == 2);
-  CHECK(seen->finished[0].error.find("no prompt") != std::string::npos);
-  CHECK(seen->finished[1].error.find("--raw") != std::string::npos);
+  CHECK(seen->finished[0].outcome.text.find("no prompt") != std::string::npos);
+  CHECK(seen->finished[1].outcome.text.find("--raw") != std::string::npos);
   CHECK(f.stage->steps.empty());
   caf::anon_send_exit(to, caf::exit_reason::kill);
 }

@@ -45,7 +45,7 @@ struct Stream {
     if (over) return complain("it ended twice");
     over = true;
     if (finished.finish_reason == "error") {
-      error = finished.error;
+      error = finished.outcome.text;
       if (error.empty()) complain("it ended with an error without words");
       return;
     }
@@ -89,7 +89,7 @@ inline caf::behavior asker(caf::event_based_actor* self, const Process* process,
   const auto refuse = [self, stream](const std::string& why) {
     Finished finished;
     finished.finish_reason = "error";
-    finished.error = why;
+    finished.outcome.text = why;
     stream->on_finished(finished);
     self->quit();
   };
@@ -98,7 +98,7 @@ inline caf::behavior asker(caf::event_based_actor* self, const Process* process,
     self->request(service, caf::infinite, open_atom::value, open)
         .then(
             [=](const ReadyPtr& ready) {
-              if (ready->code != 0) return refuse(ready->text);
+              if (!ready->outcome.is_ok()) return refuse(ready->outcome.text);
               submit->epoch = ready->epoch;
               const auto sink = self->system().spawn(stream_sink, stream);
               self->send(service, submit_atom::value, SubmitPtr(submit), sink);
