@@ -59,7 +59,7 @@ void generate(Self self, const std::shared_ptr<const GeneratorSetup>& setup,
           [=](const actors::ReadyPtr& ready) {
             if (!ready->outcome.is_ok()) return refuse(ready->outcome.status());
             const auto relay = self->spawn(relay_behavior, receiver, ready);
-            const actors::SubmitPtr submit = actors::make_submit(*request, ready->epoch);
+            const actors::SubmitPtr submit = actors::make_submit(*request, ready->deployment);
             self->send(setup->service, actors::submit_atom::value, submit, relay);
           },
           [=](caf::error&) {

@@ -5,7 +5,7 @@
 namespace troupe::actors::coordinator {
 
 void submit(Self self, const Setup& setup, const SubmitPtr& request, const token_sink& sink) {
-  const auto engine = self->state.engines.find(request->epoch);
+  const auto engine = self->state.engines.find(request->deployment);
   if (engine == self->state.engines.end()) {
     const Status gone(
         Code::kUnavailable,

@@ -55,7 +55,7 @@ bool is_idle(Self self, std::uint64_t id) {
 // Askers know a deployment by its id, whatever becomes of its epochs.
 ModelReady ready_answer(Self self, const Deployment& deployment) {
   ModelReady ready;
-  ready.epoch = deployment.id;
+  ready.deployment = deployment.id;
   ready.stages = self->state.state->stage_names(deployment);
   return ready;
 }

@@ -109,7 +109,7 @@ void strike_out(Self, const Setup& setup, std::uint64_t id) {
 token_sink logged_sink(Self self, const Setup& setup, const Submit& request,
                        const token_sink& sink) {
   if (!setup->journal || !check_job_id(request.stream)) return sink;
-  const Deployment* deployment = self->state.state->find_id(request.epoch);
+  const Deployment* deployment = self->state.state->find_id(request.deployment);
   if (deployment == nullptr) return sink;
   StreamRecord record;
   record.id = request.stream;

@@ -97,7 +97,7 @@ Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
   const std::int64_t open_us = monotonic_us() - began_us;
   auto submit = std::make_shared<actors::Submit>(asked.submit);
   submit->request = actors::next_request_id();
-  submit->epoch = ready->epoch;
+  submit->deployment = ready->deployment;
   // All but the newest: should that have been the last one, its end is still to come.
   if (progress->ids.size() > submit->answer_ids.size() + 1) {
     submit->answer_ids.assign(progress->ids.begin(), progress->ids.end() - 1);

@@ -13,10 +13,10 @@ Status check_request(const GenerateRequest& request) {
   return model::validate(request.sampling);
 }
 
-std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t epoch) {
+std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t deployment) {
   auto submit = std::make_shared<Submit>();
   submit->request = next_request_id();
-  submit->epoch = epoch;
+  submit->deployment = deployment;
   submit->prompt = request.prompt;
   for (const auto& message : request.messages) {
     submit->messages.push_back({message.role, message.content});

@@ -12,7 +12,7 @@ namespace troupe::actors {
 // kInvalidArgument for what no model can do (max_tokens < 1, bad sampling).
 Status check_request(const GenerateRequest& request);
 // With a fresh request id and the deadline filled in.
-std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t epoch);
+std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t deployment);
 // An error before the first token is a Status, one after it a result that says so.
 Result<GenerateResult> make_result(const Finished& finished, const ModelReady& ready);
 

@@ -61,7 +61,7 @@ void submit_lines(Self self, const Setup& setup, std::uint64_t attempt, const Mo
     one.ids[i] = line->id;
     auto submit = std::make_shared<Submit>(std::move(line->submit));
     submit->request = next_request_id();
-    submit->epoch = ready.epoch;
+    submit->deployment = ready.deployment;
     submit->deadline_ms = kLineDeadlineMs;
     self->state.requests[submit->request] = {attempt, i};
     self->send(self->state.service, submit_atom::value, SubmitPtr(std::move(submit)), one.sink);

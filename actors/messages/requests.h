@@ -79,11 +79,11 @@ struct ModelReady {
   static constexpr MessageType kType = MessageType::kModelReady;
   std::uint64_t request = 0;
   Outcome outcome;
-  std::uint64_t epoch = 0;
+  std::uint64_t deployment = 0;  // its id, which stays when its layers move
   std::vector<StageName> stages;
   template <class A>
   void serialize(A& a) {
-    a(request, outcome, epoch, stages);
+    a(request, outcome, deployment, stages);
   }
 };
 
@@ -97,7 +97,7 @@ struct ChatTurn {
 struct Submit {
   static constexpr MessageType kType = MessageType::kSubmit;
   std::uint64_t request = 0;
-  std::uint64_t epoch = 0;  // of the deployment that ModelReady named
+  std::uint64_t deployment = 0;  // the one that ModelReady named
   std::string prompt;
   std::vector<ChatTurn> messages;
   std::vector<model::TokenId> prompt_ids;
@@ -115,8 +115,8 @@ struct Submit {
   bool trace = false;  // Finished says where the time went
   template <class A>
   void serialize(A& a) {
-    a(request, epoch, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens, sampling,
-      stop, ignore_end, context, deadline_ms, stream, trace);
+    a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,
+      sampling, stop, ignore_end, context, deadline_ms, stream, trace);
   }
 };
 struct Cancel {

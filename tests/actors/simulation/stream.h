@@ -99,7 +99,7 @@ inline caf::behavior asker(caf::event_based_actor* self, const Process* process,
         .then(
             [=](const ReadyPtr& ready) {
               if (!ready->outcome.is_ok()) return refuse(ready->outcome.text);
-              submit->epoch = ready->epoch;
+              submit->deployment = ready->deployment;
               const auto sink = self->system().spawn(stream_sink, stream);
               self->send(service, submit_atom::value, SubmitPtr(submit), sink);
               self->quit();
