@@ -5,6 +5,7 @@
 
 #include <troupe/runtime/sha256.h>
 #include <troupe/runtime/status.h>
+#include <troupe/runtime/text/hex.h>
 
 namespace troupe {
 namespace {
@@ -46,10 +47,7 @@ std::string Sha256::hex() {
   std::array<unsigned char, 32> digest{};
   const int ended = EVP_DigestFinal_ex(as_context(context_.get()), digest.data(), nullptr);
   TROUPE_CHECK(ended == 1, "OpenSSL cannot end a hash");
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const unsigned char byte : digest) text += {kDigits[byte >> 4], kDigits[byte & 15]};
-  return text;
+  return to_hex(digest);
 }
 
 std::string sha256_hex(std::span<const std::byte> bytes) {

@@ -7,6 +7,7 @@
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/sha256.h>
 
 namespace troupe::actors {
 namespace {
@@ -89,9 +90,7 @@ Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const 
     }
     return net::Payload{keep, bytes.subspan(ask.offset, ask.length)};
   }
-  const bool well_formed = ask.sha256.size() == 64 &&
-                           ask.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!well_formed || !setup->store || !setup->store->has_blob(ask.sha256)) {
+  if (!is_sha256_hex(ask.sha256) || !setup->store || !setup->store->has_blob(ask.sha256)) {
     return Status(Code::kNotFound, "blob " + ask.sha256.substr(0, 64) + " is not here");
   }
   auto read = read_piece(setup->store->blob_path(ask.sha256), ask.offset, ask.length);

@@ -4,6 +4,7 @@
 
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/text/json_file.h>
 
 namespace troupe::actors {
 namespace {
@@ -27,7 +28,7 @@ std::array<std::uint8_t, 16> random_seed() {
 
 void name_token(TokenRecord& record) {
   record.key = net::enrolment_key_pair(record.token).public_key;
-  record.id = key_id(record.key);
+  record.id = net::key_id(record.key);
 }
 
 TokenRecord fresh_token(std::uint64_t cluster, const net::PublicKey& head, std::int64_t now) {
@@ -51,65 +52,27 @@ std::string cluster_name_of(std::uint64_t cluster) {
   return std::string(kFirst[cluster % 16]) + "-" + kSecond[(cluster >> 4) % 16];
 }
 
-template <class T>
-bool read(const json& object, const char* field, T* out) {
-  const auto found = object.find(field);
-  if (found == object.end()) return false;
-  try {
-    found->get_to(*out);
-    return json(*out) == *found;  // a number that does not fit is another one now
-  } catch (const json::exception&) {
-    return false;
-  }
-}
-
-Result<json> read_json(const std::filesystem::path& path) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kFileBytesMax));
-  json parsed = json::parse(text, nullptr, false);
-  if (!parsed.is_object()) {
-    return Status(Code::kBadData, path.string() +
-                                      " is not the JSON object that Troupe wrote; "
-                                      "move it away to start anew");
-  }
-  return parsed;
-}
-
-Status broken(const std::filesystem::path& path, const char* field) {
-  return Status(Code::kBadData, path.string() + ": the field \"" + field +
-                                    "\" is absent or wrong; move the file away to start anew");
-}
-
 }  // namespace
 
 std::filesystem::path head_file(const std::filesystem::path& home) { return home / "head.json"; }
-
-std::string key_id(const net::PublicKey& key) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string id;
-  for (std::size_t i = 0; i < 4; ++i) {
-    id += kDigits[key[i] >> 4];
-    id += kDigits[key[i] & 15];
-  }
-  return id;
-}
 
 namespace {
 
 Result<TokenRecord> read_token(const std::filesystem::path& path, const json& object) {
   TokenRecord record;
   std::string text;
-  if (!object.is_object() || !read(object, "token", &text)) return broken(path, "token");
+  if (!object.is_object() || !read_field(object, "token", &text)) return bad_field(path, "token");
   auto parsed = net::parse_token(text);
-  if (!parsed) return broken(path, "token");
+  if (!parsed) return bad_field(path, "token");
   record.token = *parsed;
-  if (!read(object, "token_expires", &record.expires_unix_s) ||
-      !read(object, "token_uses_left", &record.uses_left)) {
-    return broken(path, "token_expires");
+  if (!read_field(object, "token_expires", &record.expires_unix_s) ||
+      !read_field(object, "token_uses_left", &record.uses_left)) {
+    return bad_field(path, "token_expires");
   }
   // What earlier releases did not write.
-  read(object, "token_created", &record.created_unix_s);
-  read(object, "token_nodes", &record.nodes);
-  read(object, "token_clients", &record.clients);
+  read_field(object, "token_created", &record.created_unix_s);
+  read_field(object, "token_nodes", &record.nodes);
+  read_field(object, "token_clients", &record.clients);
   name_token(record);
   return record;
 }
@@ -129,18 +92,18 @@ Result<MemberRecord> read_member(const std::filesystem::path& path, const json& 
   std::string text;
   if (entry.is_string()) {
     text = entry.get<std::string>();
-  } else if (!entry.is_object() || !read(entry, "key", &text)) {
-    return broken(path, "nodes");
+  } else if (!entry.is_object() || !read_field(entry, "key", &text)) {
+    return bad_field(path, "nodes");
   } else {
-    read(entry, "name", &member.name);
-    read(entry, "token", &member.token);
-    read(entry, "since", &member.since_unix_s);
-    read(entry, "revoked", &member.revoked);
+    read_field(entry, "name", &member.name);
+    read_field(entry, "token", &member.token);
+    read_field(entry, "since", &member.since_unix_s);
+    read_field(entry, "revoked", &member.revoked);
   }
   auto key = net::key_from_z85(text);
-  if (!key) return broken(path, "nodes");
+  if (!key) return bad_field(path, "nodes");
   member.key = *key;
-  member.id = key_id(member.key);
+  member.id = net::key_id(member.key);
   return member;
 }
 
@@ -158,12 +121,12 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
   admission.head_ = head;
   const auto& path = admission.path_;
   if (std::filesystem::exists(path)) {
-    TROUPE_ASSIGN_OR_RETURN(const json file, read_json(path));
-    if (!read(file, "cluster", &admission.cluster_)) return broken(path, "cluster");
-    if (!read(file, "name", &admission.name_)) return broken(path, "name");
+    TROUPE_ASSIGN_OR_RETURN(const json file, read_json_file(path, kFileBytesMax));
+    if (!read_field(file, "cluster", &admission.cluster_)) return bad_field(path, "cluster");
+    if (!read_field(file, "name", &admission.name_)) return bad_field(path, "name");
     TROUPE_ASSIGN_OR_RETURN(TokenRecord join, read_token(path, file));
     admission.tokens_.push_back(std::move(join));
-    if (!file.contains("nodes") || !file["nodes"].is_array()) return broken(path, "nodes");
+    if (!file.contains("nodes") || !file["nodes"].is_array()) return bad_field(path, "nodes");
     for (const json& entry : file["nodes"]) {
       TROUPE_ASSIGN_OR_RETURN(MemberRecord member, read_member(path, entry));
       admission.members_.push_back(std::move(member));
@@ -259,7 +222,7 @@ Status Admission::enrol(const net::PublicKey& via, const net::PublicKey& key, ne
   // Every command of a client enrols anew: of a token for nodes that would use up what they need.
   if (!node && record.nodes) return Status::ok();
   --record.uses_left;
-  if (node) members_.push_back({key_id(key), key, "", record.id, now_unix_s, false});
+  if (node) members_.push_back({net::key_id(key), key, "", record.id, now_unix_s, false});
   return save();
 }
 
@@ -331,32 +294,6 @@ Result<Revoked> Admission::revoke(const std::string& id_or_name) {
                     token->id + " ends that too";
   }
   return revoked;
-}
-
-Result<std::optional<Membership>> load_membership(const std::filesystem::path& home) {
-  const std::filesystem::path path = home / "member.json";
-  if (!std::filesystem::exists(path)) return std::optional<Membership>();
-  TROUPE_ASSIGN_OR_RETURN(const json file, read_json(path));
-  Membership member;
-  std::string head;
-  if (!read(file, "cluster", &member.cluster)) return broken(path, "cluster");
-  if (!read(file, "cluster_name", &member.cluster_name)) return broken(path, "cluster_name");
-  if (!read(file, "head", &head)) return broken(path, "head");
-  if (!read(file, "head_host", &member.head_host)) return broken(path, "head_host");
-  if (!read(file, "head_port", &member.head_port)) return broken(path, "head_port");
-  auto key = net::key_from_z85(head);
-  if (!key) return broken(path, "head");
-  member.head = *key;
-  return std::optional<Membership>(std::move(member));
-}
-
-Status save_membership(const std::filesystem::path& home, const Membership& membership) {
-  const json file = {{"cluster", membership.cluster},
-                     {"cluster_name", membership.cluster_name},
-                     {"head", net::to_z85(membership.head)},
-                     {"head_host", membership.head_host},
-                     {"head_port", membership.head_port}};
-  return write_file_atomically(home / "member.json", file.dump(2) + "\n", 0600);
 }
 
 }  // namespace troupe::actors

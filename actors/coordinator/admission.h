@@ -12,9 +12,8 @@
 #include <troupe/runtime/status.h>
 
 // Who may belong to a cluster, on the head's side: its id and name, the enrolment tokens, the keys
-// that were enrolled and those that were revoked, kept in HOME/head.json (0600). And a node's
-// memory of the cluster that it belongs to, HOME/member.json. Values and files; no actor, no
-// socket.
+// that were enrolled and those that were revoked, kept in HOME/head.json (0600). Values and a file;
+// no actor, no socket.
 
 namespace troupe::actors {
 
@@ -54,9 +53,6 @@ struct Revoked {
   bool node = false;
   std::string text;  // a sentence for people
 };
-
-// 8 hexadecimal digits that name a key to people.
-std::string key_id(const net::PublicKey& key);
 
 class Admission {
  public:
@@ -102,18 +98,7 @@ class Admission {
   std::vector<MemberRecord> members_;
 };
 
-// A node's membership.
-struct Membership {
-  std::uint64_t cluster = 0;
-  std::string cluster_name;
-  net::PublicKey head{};
-  std::string head_host;
-  std::uint16_t head_port = 0;
-};
 // The file that makes a home a head's.
 std::filesystem::path head_file(const std::filesystem::path& home);
-// nullopt when there is none; kBadData names a file that cannot be read.
-Result<std::optional<Membership>> load_membership(const std::filesystem::path& home);
-Status save_membership(const std::filesystem::path& home, const Membership& membership);
 
 }  // namespace troupe::actors

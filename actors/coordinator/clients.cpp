@@ -82,8 +82,9 @@ void on_submit(Self self, const Setup& setup, const net::InFrame& frame, Submit 
   const Client& client = client_of(self, setup, frame.peer);
   auto ours = std::make_shared<Submit>(std::move(message));
   const std::uint64_t number = client.names->add(ours->request);
-  log_request(LogLevel::kDebug, number,
-              "is request " + std::to_string(ours->request) + " of client " + key_id(frame.peer));
+  log_request(
+      LogLevel::kDebug, number,
+      "is request " + std::to_string(ours->request) + " of client " + net::key_id(frame.peer));
   ours->request = number;
   submit(self, setup, ours, client.session);
 }

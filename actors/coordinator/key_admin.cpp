@@ -89,7 +89,7 @@ json list_keys(Self self, const Setup& setup) {
     out["tokens"].push_back(std::move(token));
   }
   const NodeRecord* head = self->state.state->node(setup->link->self());
-  out["members"].push_back({{"id", key_id(setup->link->self())},
+  out["members"].push_back({{"id", net::key_id(setup->link->self())},
                             {"role", "head"},
                             {"name", head != nullptr ? head->name : ""},
                             {"state", "ready"},
@@ -106,7 +106,7 @@ json list_keys(Self self, const Setup& setup) {
   }
   for (const auto& [key, client] : self->state.clients) {
     const bool local = self->state.local_clients.contains(key);
-    out["members"].push_back({{"id", key_id(key)},
+    out["members"].push_back({{"id", net::key_id(key)},
                               {"role", "client"},
                               {"name", local ? "a client of this user" : "a client"},
                               {"state", "ready"},
@@ -117,10 +117,10 @@ json list_keys(Self self, const Setup& setup) {
 
 Result<json> revoke(Self self, const Setup& setup, const Manage& ask) {
   TROUPE_ASSIGN_OR_RETURN(const Revoked revoked, setup->admission->revoke(ask.subject));
-  log(LogLevel::kWarning, "revoked " + key_id(revoked.key) + ": " + revoked.text);
+  log(LogLevel::kWarning, "revoked " + net::key_id(revoked.key) + ": " + revoked.text);
   if (!revoked.node) {
     setup->link->transport()->revoke(revoked.key);
-    return json{{"revoked", key_id(revoked.key)}, {"text", revoked.text}};
+    return json{{"revoked", net::key_id(revoked.key)}, {"text", revoked.text}};
   }
   tell_revoked(setup, revoked.key);
   self->state.revoking[revoked.key] = monotonic_us() + kHearUs;
@@ -132,7 +132,7 @@ Result<json> revoke(Self self, const Setup& setup, const Manage& ask) {
   if (self->state.state->leave(revoked.key, NodeLife::kLeft)) {
     lose_node(self, setup, revoked.key, "its key was revoked", false);
   }
-  return json{{"revoked", key_id(revoked.key)}, {"text", revoked.text}};
+  return json{{"revoked", net::key_id(revoked.key)}, {"text", revoked.text}};
 }
 
 Result<json> answer(Self self, const Setup& setup, const Manage& ask, bool own_user) {

@@ -1,5 +1,5 @@
 #include <troupe/actors/coordinator/shell.h>
-#include <troupe/actors/jobs/jobs_actor.h>
+#include <troupe/actors/jobs/job_id.h>
 #include <troupe/actors/journal/journal_actor.h>
 #include <troupe/runtime/wire/codec.h>
 

@@ -7,6 +7,7 @@
 #include <troupe/actors/facade/open_model.h>
 #include <troupe/actors/facade/remote_cluster.h>
 #include <troupe/actors/facade/requests.h>
+#include <troupe/actors/jobs/job_id.h>
 #include <troupe/runtime/clock.h>
 
 namespace troupe {

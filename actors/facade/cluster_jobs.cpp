@@ -6,7 +6,7 @@
 #include <troupe/actors/facade/head_queries.h>
 #include <troupe/actors/facade/open_model.h>
 #include <troupe/actors/jobs/generate_spec.h>
-#include <troupe/actors/jobs/jobs_actor.h>
+#include <troupe/actors/jobs/job_id.h>
 #include <troupe/actors/troupe.h>
 
 // The facade's jobs. Every question may be asked twice, so that a head that is away for a while is

@@ -14,6 +14,7 @@
 #include <troupe/actors/facade/home.h>
 #include <troupe/actors/facade/roles.h>
 #include <troupe/actors/journal/journal_actor.h>
+#include <troupe/actors/node/membership.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/machine/process_memory.h>

@@ -26,15 +26,6 @@ Result<HeadAnswer> ask_once(Cluster::Impl& impl, const JobAsk& ask) {
 
 }  // namespace
 
-std::string drawn_id() {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string id;
-  for (std::uint64_t word = net::random_u64(); id.size() < 12; word >>= 4) {
-    id += kDigits[word & 15];
-  }
-  return id;
-}
-
 std::shared_ptr<Cluster> connection_of(Cluster::Impl& impl) {
   std::lock_guard lock(impl.again_mutex);
   return impl.again;

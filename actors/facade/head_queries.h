@@ -15,9 +15,6 @@
 
 namespace troupe::actors {
 
-// 12 hexadecimal digits that name a job or an answer.
-std::string drawn_id();
-
 // The connection that replaced the one of `impl`, if there is one.
 std::shared_ptr<Cluster> connection_of(Cluster::Impl& impl);
 // True if the head does not answer.

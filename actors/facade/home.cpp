@@ -11,6 +11,7 @@
 
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/facade/home.h>
+#include <troupe/actors/node/membership.h>
 #include <troupe/actors/troupe/daemon.h>
 #include <troupe/runtime/net/transport.h>
 #include <troupe/runtime/text/bounded_json.h>

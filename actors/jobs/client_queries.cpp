@@ -1,19 +1,9 @@
 #include <nlohmann/json.hpp>
 
+#include <troupe/actors/jobs/job_id.h>
 #include <troupe/actors/jobs/shell.h>
 
 namespace troupe::actors {
-
-Status check_job_id(const std::string& id) {
-  const bool right = !id.empty() && id.size() <= 64 &&
-                     id.find_first_not_of(
-                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                         "0123456789._-") == std::string::npos;
-  if (right) return Status::ok();
-  return Status(Code::kInvalidArgument,
-                "'" + id.substr(0, 80) +
-                    "' is no id of a job, which has 1 to 64 letters, digits, '.', '_' or '-'");
-}
 
 namespace jobs {
 namespace {

@@ -57,7 +57,7 @@ Result<JobTaskOrder> order_of(Self self, const Setup& setup, JobTask task) {
 }  // namespace
 
 std::string node_name(const std::string& worker) {
-  return worker == kCluster ? worker : "node " + key_id(key_of(worker));
+  return worker == kCluster ? worker : "node " + net::key_id(key_of(worker));
 }
 
 void give_task(Self self, const Setup& setup, const JobTask& task) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include <troupe/actors/jobs/jobs_actor.h>
 #include <troupe/actors/jobs/shell.h>
 #include <troupe/actors/message_handlers.h>
 
@@ -10,11 +11,6 @@ namespace {
 
 // While a task is to be tried again by itself; else only in case an event was missed.
 constexpr std::chrono::milliseconds kTick{200}, kIdleTick{1000};
-
-void stop_task(Self self, const Setup& setup, const JobTask& task) {
-  (void)setup;
-  stop_answering(self, task.attempt);
-}
 
 // The jobs of an earlier run go on where they were.
 void restore(Self self, const Setup& setup) {
@@ -57,7 +53,7 @@ void drive(Self self, const Setup& setup) {
 Result<bool> end_job(Self self, const Setup& setup, std::uint64_t job, JobLife life,
                      const std::string& error) {
   TROUPE_ASSIGN_OR_RETURN(const bool counts, setup->journal->end_job(job, life, error, unix_ms()));
-  for (const JobTask& task : self->state.state->end(job)) stop_task(self, setup, task);
+  for (const JobTask& task : self->state.state->end(job)) stop_answering(self, task.attempt);
   return counts;
 }
 

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include <troupe/actors/coordinator/admission.h>
-#include <troupe/actors/engine/engine.h>
+#include <troupe/actors/actors.h>
 #include <troupe/actors/jobs/generate_spec.h>
 #include <troupe/actors/jobs/job_state.h>
-#include <troupe/actors/jobs/jobs_actor.h>
+#include <troupe/actors/jobs/jobs_setup.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 // What the jobs' files share: their state, and what each of them does for the others. Only

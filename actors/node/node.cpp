@@ -1,4 +1,6 @@
 #include <troupe/actors/message_handlers.h>
+#include <troupe/actors/node/membership.h>
+#include <troupe/actors/node/node.h>
 #include <troupe/actors/node/shell.h>
 #include <troupe/runtime/machine/process_memory.h>
 

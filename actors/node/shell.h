@@ -5,8 +5,9 @@
 #include <vector>
 
 #include <troupe/actors/cluster_state/cluster_state.h>
-#include <troupe/actors/engine/engine.h>
-#include <troupe/actors/node/node.h>
+#include <troupe/actors/node/node_setup.h>
+#include <troupe/actors/node/worker.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 // What the node's files share: its state, and what each of them does for the others. Only

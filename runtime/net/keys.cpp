@@ -9,6 +9,7 @@
 
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/text/hex.h>
 
 namespace troupe::net {
 namespace {
@@ -58,6 +59,8 @@ KeyPair key_pair_from_seed(const std::array<std::uint8_t, 32>& seed) {
   crypto_box_seed_keypair(pair.public_key.data(), pair.secret_key.data(), seed.data());
   return pair;
 }
+
+std::string key_id(const PublicKey& key) { return to_hex(std::span(key).first(4)); }
 
 std::uint64_t random_u64() {
   use_sodium();

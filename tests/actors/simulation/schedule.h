@@ -290,7 +290,7 @@ class Schedule {
     if (revoked_.contains(host) || !world_.runs(0)) return;
     auto ask = std::make_shared<Manage>();
     ask->kind = static_cast<std::uint8_t>(ManageKind::kKeyRevoke);
-    ask->subject = key_id(World::key_of(host));
+    ask->subject = net::key_id(World::key_of(host));
     caf::anon_send(world_.at(0).coordinator, manage_atom::value, ManagePtr(ask));
     tell("the key of h" + std::to_string(host) + " is revoked");
     ++happened_.revocations;

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <troupe/actors/actors.h>
+#include <troupe/actors/link.h>
+#include <troupe/model/store/store.h>
+
+// What a node's actor is given when it starts.
+
+namespace troupe::actors {
+
+// Makes a stage of its parts: model::Stage::load, but for tests that compute nothing.
+using StageLoader = std::function<Result<std::unique_ptr<model::Stage>>(
+    const model::TensorSource& source, const model::ModelConfig& config, model::LayerRange range,
+    Device& device, const model::StageOptions& options)>;
+
+struct NodeSetup {
+  std::filesystem::path home;
+  std::string name;
+  net::Endpoint advertise;  // where others dial us
+  net::PublicKey head{};
+  net::Endpoint head_endpoint;      // unused when the head is this process
+  std::optional<net::Token> token;  // absent: a member already
+  bool member = false;              // of the token's cluster: enrol only when the head says no
+  std::shared_ptr<Link> link;
+  std::shared_ptr<model::Store> store;
+  bulk_actor bulk;
+  device_actor device;  // null: this process holds no layers
+  StageLoader load = model::Stage::load;
+  task_actor tasks;  // null: this program registers no kinds of jobs
+  int threads = 0;
+  kernels::Isa isa = kernels::Isa::kScalar;
+  std::uint64_t memory_bytes = 0;
+  std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
+  // When the actor last moved, for watchdogs; microseconds of the monotonic clock.
+  std::shared_ptr<std::atomic<std::int64_t>> moved_us =
+      std::make_shared<std::atomic<std::int64_t>>(0);
+  // Called once, on a scheduler thread: joined under this name, or why not.
+  std::function<void(Result<std::string> name)> on_joined;
+  // Called when the cluster ends this daemon; an ok Status when it was asked to stop.
+  std::function<void(Status)> on_stop;
+};
+
+}  // namespace troupe::actors
