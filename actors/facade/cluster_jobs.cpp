@@ -72,7 +72,7 @@ Result<actors::OpenPtr> load_model(Cluster::Impl& impl, const GenerateRequest& r
 // The model is loaded first, so that the cluster has it when whoever brought it is gone; the job
 // then names it by its hash.
 Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) {
-  TROUPE_ASSIGN_OR_RETURN(const actors::GenerateSpec spec, actors::parse_generate_spec(text));
+  TROUPE_ASSIGN_OR_RETURN(actors::GenerateSpec spec, actors::parse_generate_spec(text));
   GenerateRequest request;
   request.model = spec.open.model;
   request.kv_type = actors::kv_type_of(spec.open.kv);
@@ -82,10 +82,9 @@ Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) 
   TROUPE_ASSIGN_OR_RETURN(
       const actors::OpenPtr open,
       actors::patiently(impl, [&](Cluster::Impl& now) { return load_model(now, request); }));
-  json object = json::parse(text);
-  object["model"] = open->model;
-  if (open->has_manifest) object["model_name"] = open->manifest.name;
-  return object.dump();
+  spec.open.model = open->model;
+  if (open->has_manifest) spec.model_name = open->manifest.name;
+  return actors::to_json(spec);
 }
 
 }  // namespace

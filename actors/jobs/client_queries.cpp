@@ -35,8 +35,9 @@ json describe(Self self, const JobRecord& job) {
   if (job.life == JobLife::kRunning && !state.has_worker(job.kind)) {
     object["waits_for"] = "a node whose program registers the kind '" + job.kind + "'";
   }
-  const json spec = json::parse(job.spec, nullptr, false);
-  object["spec"] = spec.is_discarded() ? json(job.spec) : spec;
+  // What is no JSON with sane bounds is shown as a text: dump() recurses.
+  const auto spec = parse_json(job.spec, "the specification", spec_limits());
+  object["spec"] = spec ? *spec : json(job.spec);
   return object;
 }
 
@@ -57,6 +58,8 @@ Status check(const JobAsk& ask) {
   if (ask.job_kind.empty() || ask.job_kind.size() > 64) {
     return Status(Code::kInvalidArgument, "a job's kind is a name of 1 to 64 bytes");
   }
+  const Status depth = check_json_depth(ask.spec, "the job's specification", spec_limits());
+  if (!depth) return Status(Code::kInvalidArgument, depth.message());
   if (ask.job_kind != kGenerateKind) return Status::ok();
   TROUPE_ASSIGN_OR_RETURN(const GenerateSpec spec, parse_generate_spec(ask.spec));
   for (const std::string& input : ask.inputs) {

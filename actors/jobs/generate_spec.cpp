@@ -1,9 +1,11 @@
+#include <charconv>
 #include <optional>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/jobs/generate_spec.h>
+#include <troupe/actors/messages/jobs.h>
 #include <troupe/model/config/model_config.h>
 
 namespace troupe::actors {
@@ -143,22 +145,65 @@ std::string line_of(const json& object) {
 }
 
 constexpr std::uint64_t kTokensMax = 1u << 24;
+constexpr std::uint32_t kDefaultTokens = 256;
+
+// The shortest decimal number that is read as this float: 0.7, not 0.699999988.
+double shortest(float value) {
+  char digits[32];
+  const auto written = std::to_chars(std::begin(digits), std::end(digits), value);
+  double number = 0;
+  std::from_chars(std::begin(digits), written.ptr, number);
+  return number;
+}
+
+void write_real(const char* field, float value, float absent, json* object) {
+  if (value != absent) (*object)[field] = shortest(value);
+}
+
+void write_sampling(const GenerateSpec& spec, json* object) {
+  const model::SamplingParams& sampling = spec.base.sampling;
+  const model::SamplingParams absent;
+  write_real("temperature", sampling.temperature, absent.temperature, object);
+  write_real("top_p", sampling.top_p, absent.top_p, object);
+  if (sampling.top_k != absent.top_k) (*object)["top_k"] = sampling.top_k;
+  write_real("min_p", sampling.min_p, absent.min_p, object);
+  write_real("typical", sampling.typical, absent.typical, object);
+  write_real("repeat_penalty", sampling.repeat_penalty, absent.repeat_penalty, object);
+  write_real("presence_penalty", sampling.presence_penalty, absent.presence_penalty, object);
+  write_real("frequency_penalty", sampling.frequency_penalty, absent.frequency_penalty, object);
+  if (spec.seeded) (*object)["seed"] = sampling.seed;
+  for (const model::LogitBias& one : sampling.logit_bias) {
+    (*object)["logit_bias"][std::to_string(one.id)] = shortest(one.bias);
+  }
+}
 
 }  // namespace
 
+const JsonLimits& spec_limits() {
+  static const JsonLimits kLimits{kShardBytesMax, 32, "correct it and submit it again"};
+  return kLimits;
+}
+
 Result<GenerateSpec> parse_generate_spec(const std::string& text) {
-  const json object = json::parse(text, nullptr, false);
+  const auto object = parse_json(text, "it", spec_limits());
+  if (!object) {
+    return Status(Code::kInvalidArgument, "the job is not a JSON object: " + object.message());
+  }
+  return read_generate_spec(*object);
+}
+
+Result<GenerateSpec> read_generate_spec(const json& object) {
   if (!object.is_object()) {
     return Status(Code::kInvalidArgument, "the job is not a JSON object");
   }
   GenerateSpec spec;
   Submit& base = spec.base;
   model::SamplingParams& sampling = base.sampling;
-  std::string name, layers, kv, activations;
-  base.max_tokens = 256;
+  std::string layers, kv, activations;
+  base.max_tokens = kDefaultTokens;
   Reader reader(object);
   reader.text("model", &spec.open.model);
-  reader.text("model_name", &name);
+  reader.text("model_name", &spec.model_name);
   reader.text("layers", &layers);
   reader.text("kv", &kv);
   reader.text("activations", &activations);
@@ -202,12 +247,36 @@ Result<GenerateSpec> parse_generate_spec(const std::string& text) {
   return spec;
 }
 
-Result<GenerateLine> parse_generate_line(const GenerateSpec& spec, const std::string& text) {
-  const json object = json::parse(text, nullptr, false);
-  if (!object.is_object()) {
-    return Status(Code::kInvalidArgument,
-                  "is not a JSON object in UTF-8, such as {\"prompt\": \"Why is the sky blue?\"}");
+std::string to_json(const GenerateSpec& spec) {
+  const Submit& base = spec.base;
+  json object = {{"model", spec.open.model}, {"max_tokens", base.max_tokens}};
+  if (!spec.model_name.empty()) object["model_name"] = spec.model_name;
+  std::string layers;
+  for (std::size_t i = 0; i < spec.open.layer_begins.size(); ++i) {
+    const model::LayerRange range{spec.open.layer_begins[i], spec.open.layer_ends.at(i)};
+    layers += (i == 0 ? "" : ",") + model::to_string(range);
   }
+  if (!layers.empty()) object["layers"] = layers;
+  if (const auto kv = kv_type_of(spec.open.kv)) {
+    object["kv"] = *kv == kernels::KvType::kF16 ? "f16" : "f32";
+  }
+  if (f16_activations_of(spec.open.kv)) object["activations"] = "f16";
+  if (base.raw) object["raw"] = true;
+  if (!base.system.empty()) object["system"] = base.system;
+  if (!base.stop.empty()) object["stop"] = base.stop;
+  if (base.context != 0) object["context"] = base.context;
+  write_sampling(spec, &object);
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<GenerateLine> parse_generate_line(const GenerateSpec& spec, const std::string& text) {
+  const auto parsed = parse_json(text, "it", spec_limits());
+  if (!parsed || !parsed->is_object()) {
+    return Status(Code::kInvalidArgument,
+                  "is not a JSON object in UTF-8, such as {\"prompt\": \"Why is the sky blue?\"}" +
+                      (parsed ? "" : ": " + parsed.message()));
+  }
+  const json& object = *parsed;
   GenerateLine line;
   line.submit = spec.base;
   Reader reader(object);

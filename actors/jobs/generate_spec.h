@@ -5,6 +5,7 @@
 
 #include <troupe/actors/messages/requests.h>
 #include <troupe/runtime/status.h>
+#include <troupe/runtime/text/bounded_json.h>
 
 // The job kind `generate`: a JSONL file of prompts, an answer for each. Pure: what a specification
 // and a line ask for, and how an answer is written down. The client checks with it before it hands
@@ -26,9 +27,18 @@ struct GenerateSpec {
   OpenModel open;       // without a manifest
   Submit base;          // what all lines have in common
   bool seeded = false;  // the specification has a seed
+  std::string model_name;
 };
-// kInvalidArgument names the field and the value.
+// kInvalidArgument names the field and the value, or says that the text is no JSON with sane
+// bounds.
 Result<GenerateSpec> parse_generate_spec(const std::string& json);
+// The same, of an object that was parsed with bounds.
+Result<GenerateSpec> read_generate_spec(const nlohmann::json& object);
+// A text that parse_generate_spec() reads as the same specification; fields that have the value of
+// an absent one are left out.
+std::string to_json(const GenerateSpec& spec);
+// The bounds of every specification, whatever its kind.
+const JsonLimits& spec_limits();
 
 struct GenerateLine {
   Submit submit;   // of deployment and request 0

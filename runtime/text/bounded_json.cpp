@@ -74,6 +74,13 @@ class Watch final : public nlohmann::json_sax<json> {
 
 }  // namespace
 
+Status check_json_depth(std::string_view text, const std::string& what, const JsonLimits& limits) {
+  const std::size_t deep = too_deep_at(text, limits.depth_max);
+  if (deep == text.size()) return Status::ok();
+  return Status(Code::kBadData, what + " is nested more than " + std::to_string(limits.depth_max) +
+                                    " deep at byte " + std::to_string(deep) + "; " + limits.advice);
+}
+
 Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
   const auto bad = [&](const std::string& sentence) {
     return Status(Code::kBadData, what + " " + sentence);
@@ -82,10 +89,7 @@ Result<json> parse_json(std::string_view text, const std::string& what, const Js
   if (text.size() > limits.bytes_max)
     return bad("has " + std::to_string(text.size()) + " bytes, more than the limit of " +
                std::to_string(limits.bytes_max));
-  const std::size_t deep = too_deep_at(text, limits.depth_max);
-  if (deep != text.size())
-    return bad("is nested more than " + std::to_string(limits.depth_max) + " deep at byte " +
-               std::to_string(deep) + advice);
+  TROUPE_RETURN_IF_ERROR(check_json_depth(text, what, limits));
   Watch watch;
   json::sax_parse(text.begin(), text.end(), &watch);
   if (watch.out_of_range) return bad("holds a number that is out of range" + advice);

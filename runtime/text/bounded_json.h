@@ -8,16 +8,16 @@
 
 #include <troupe/runtime/status.h>
 
-// JSON of files that come from outside (safetensors headers, config.json, indices): parsed only
-// after its size and depth are known to be sane. Pure. For the .cpp files of this room,
-// and for verbs that read such files.
+// JSON that comes from outside (files of models, specifications of jobs, what a head answers):
+// parsed only after its size and depth are known to be sane, since the library's dump() and copies
+// recurse. Pure.
 
 namespace troupe {
 
 struct JsonLimits {
   std::size_t bytes_max = std::size_t{1} << 20;
   std::size_t depth_max = 32;
-  // What mends a text that is no JSON: files of models were damaged on their way.
+  // What to do about a text that is refused. Files of models were damaged on their way.
   const char* advice = "the file is damaged: fetch it again";
 };
 
@@ -26,5 +26,7 @@ struct JsonLimits {
 //   Errors: kBadData naming the byte (no JSON, not UTF-8, too deep, too large, a repeated key).
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& what,
                                   const JsonLimits& limits);
+// The check of depth alone, for a text that need not be JSON but is shown as such if it is.
+Status check_json_depth(std::string_view text, const std::string& what, const JsonLimits& limits);
 
 }  // namespace troupe

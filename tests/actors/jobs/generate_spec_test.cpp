@@ -2,6 +2,7 @@
 
 #include <troupe/actors/jobs/generate_spec.h>
 #include <troupe/actors/troupe.h>
+#include <troupe/runtime/wire/codec.h>
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -84,4 +85,37 @@ TEST_CASE("generate jobs: an answer and an error are a line each") {
         "\"token_ids\":[1,2]}\n");
   CHECK(generate_error(0, "", Status(Code::kBadData, "no")) ==
         "{\"error\":{\"code\":\"bad_data\",\"message\":\"no\"},\"index\":0}\n");
+}
+
+TEST_CASE("generate jobs: a specification that is written is read as the same one") {
+  for (const char* text :
+       {R"({"model":"ab"})",
+        R"({"model":"ab","model_name":"m","layers":"0-9,10-29","kv":"f32","activations":"f16",
+            "max_tokens":7,"raw":true,"stop":["x"],"temperature":0.7,"top_p":0.9,"top_k":40,
+            "min_p":0.1,"typical":0.9,"seed":18446744073709551615,"repeat_penalty":1.1,
+            "presence_penalty":0.5,"frequency_penalty":-0.5,"logit_bias":{"7":1.3,"9":-2},
+            "context":99})",
+        R"({"model":"ab","system":"s","kv":"f16","seed":0})"}) {
+    const auto spec = parse_generate_spec(text);
+    REQUIRE(spec);
+    const auto back = parse_generate_spec(to_json(*spec));
+    REQUIRE(back);
+    CHECK(wire::encode(back->open) == wire::encode(spec->open));
+    CHECK(wire::encode(back->base) == wire::encode(spec->base));
+    CHECK(back->seeded == spec->seeded);
+    CHECK(back->model_name == spec->model_name);
+    CHECK(to_json(*back) == to_json(*spec));
+  }
+  CHECK(to_json(*parse_generate_spec(R"({"model":"ab","temperature":0.7})")) ==
+        R"({"max_tokens":256,"model":"ab","temperature":0.7})");
+}
+
+TEST_CASE("generate jobs: what is nested too deep is refused") {
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  const auto spec = parse_generate_spec("{\"model\":\"ab\",\"stop\":" + deep + "}");
+  CHECK(spec.code() == Code::kInvalidArgument);
+  CHECK(spec.message().find("nested more than 32 deep") != std::string::npos);
+  CHECK(spec.message().find("submit it again") != std::string::npos);
+  const auto line = parse_generate_line({}, "{\"prompt\":" + deep + "}");
+  CHECK(line.code() == Code::kInvalidArgument);
 }

@@ -53,7 +53,7 @@ std::string beside(const std::string& file, const std::string& path) {
   return fs::absolute(fs::absolute(file).parent_path() / path).lexically_normal().string();
 }
 
-// Every line is looked at here, so that a mistake is said before anything is handed in.
+// Every line is checked here, so that a mistake is reported before anything is handed in.
 Status check_lines(const actors::GenerateSpec& spec, const std::vector<std::string>& shards,
                    const std::string& input) {
   for (const std::string& shard : shards) {
@@ -68,19 +68,22 @@ Status check_lines(const actors::GenerateSpec& spec, const std::vector<std::stri
 }
 
 struct Prepared {
-  JobRequest request;
+  JobRequest request;         // but for its specification
+  actors::GenerateSpec spec;  // names the model as the file does
   std::string output;
 };
 
 Result<Prepared> prepare(const Options& options) {
   const std::string& file = options.file;
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(file, kFileBytesMax));
-  json object = json::parse(text, nullptr, false);
-  if (!object.is_object()) {
+  auto parsed = parse_json(text, "it", actors::spec_limits());
+  if (!parsed || !parsed->is_object()) {
     return wrong(file,
                  "it is not a JSON object in UTF-8, such as {\"kind\": \"generate\", "
-                 "\"model\": \"smollm2-135m\", \"input\": \"prompts.jsonl\"}");
+                 "\"model\": \"smollm2-135m\", \"input\": \"prompts.jsonl\"}" +
+                     (parsed ? "" : ": " + parsed.message()));
   }
+  json& object = *parsed;
   Prepared prepared;
   prepared.request.id = options.id;
   TROUPE_ASSIGN_OR_RETURN(prepared.request.kind, take_text(object, file, "kind"));
@@ -96,19 +99,20 @@ Result<Prepared> prepare(const Options& options) {
   if (input.empty()) {
     return wrong(file, "\"input\" is missing: name a JSONL file with a prompt a line");
   }
-  const auto spec = actors::parse_generate_spec(object.dump());
+  auto spec = actors::read_generate_spec(object);
   if (!spec) return wrong(file, spec.message());
   // One seed for the job, known from now on: whatever is done again gives the same text.
   if (spec->base.sampling.temperature != 0.0f && !spec->seeded) {
-    object["seed"] = std::uint64_t{std::random_device()()};
-    say("drawn with \"seed\": " + object["seed"].dump());
+    spec->base.sampling.seed = std::random_device()();
+    spec->seeded = true;
+    say("drawn with \"seed\": " + std::to_string(spec->base.sampling.seed));
   }
   const std::string path = beside(file, input);
   TROUPE_ASSIGN_OR_RETURN(const std::string lines, read_file(path, kInputBytesMax));
   prepared.request.shards = generate_shards(lines);
   if (prepared.request.shards.empty()) return wrong(path, "it has no line with a prompt");
   TROUPE_RETURN_IF_ERROR(check_lines(*spec, prepared.request.shards, path));
-  prepared.request.spec = object.dump();
+  prepared.spec = std::move(*spec);
   return prepared;
 }
 
@@ -126,16 +130,16 @@ int submit(const Options& options) {
   if (!cluster) return fail(cluster.status(), as_json);
   Result<std::shared_ptr<model::Store>> store = open_store(home);
   if (!store) return fail(store.status(), as_json);
-  json spec = json::parse(prepared->request.spec);
-  const std::string named = spec["model"];
+  actors::GenerateSpec& spec = prepared->spec;
+  const std::string named = spec.open.model;
   // A path is seen from where the file lies, a name from nowhere.
   const std::string near = beside(options.file, named);
   const bool is_path = named.find('/') != std::string::npos || fs::exists(near);
   Result<std::string> model =
       prepare_model(**store, home, is_path && named.rfind("sha256:", 0) != 0 ? near : named, true);
   if (!model) return fail(model.status(), as_json);
-  spec["model"] = *model;
-  prepared->request.spec = spec.dump();
+  spec.open.model = *model;
+  prepared->request.spec = actors::to_json(spec);
   const Result<std::string> id = cluster->submit(prepared->request);
   if (!id) return fail(id.status(), as_json);
   if (options.wait) return wait_for_job(*cluster, *id, prepared->output, as_json);
