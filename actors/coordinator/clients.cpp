@@ -1,6 +1,6 @@
 #include <troupe/actors/coordinator/shell.h>
-#include <troupe/actors/engine/request_traces.h>
 #include <troupe/actors/message_handlers.h>
+#include <troupe/actors/messages/request_log.h>
 
 namespace troupe::actors::coordinator {
 

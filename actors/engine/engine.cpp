@@ -2,6 +2,7 @@
 
 #include <troupe/actors/engine/engine.h>
 #include <troupe/actors/engine/request_traces.h>
+#include <troupe/actors/messages/request_log.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -121,7 +122,7 @@ void drive(Self self, const Setup& setup) {
       failed.requests.push_back(segment.request);
     }
     failed.outcome = sent.with_context("the first stage does not keep up");
-    publish(self, setup, state.on_failed(planned->id, failed, monotonic_us()));
+    publish(self, setup, state.on_failed(planned->id, failed));
   }
   setup->counters->running = state.active() - state.waiting();
   setup->counters->queued = state.waiting();
@@ -190,7 +191,7 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
       self->send(setup->coordinator, halt_atom::value, setup->deployment, frame.header.epoch,
                  failed->outcome.text);
     } else if (failed) {
-      publish(self, setup, state.on_failed(frame.header.step, *failed, monotonic_us()));
+      publish(self, setup, state.on_failed(frame.header.step, *failed));
     }
   }
   drive(self, setup);
@@ -199,7 +200,7 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
 void halt(Self self, const Setup& setup, const std::string& crashed) {
   EngineState& state = *self->state.state;
   const std::uint64_t replays = state.replays(), tokens = state.replayed_tokens();
-  auto events = state.halt(crashed, monotonic_us());
+  auto events = state.halt(crashed);
   self->state.traces.lost(monotonic_us());
   setup->replay_counters->replays += state.replays() - replays;
   setup->replay_counters->replayed_tokens += state.replayed_tokens() - tokens;
@@ -218,7 +219,7 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
     }
     for (const std::uint64_t id : gone) {
       self->state.sinks.erase(id);
-      self->state.state->cancel(id, monotonic_us());
+      self->state.state->cancel(id);
       self->state.traces.end(id, monotonic_us());
       log_request(LogLevel::kDebug, id, "ended: its asker is gone");
     }
@@ -230,13 +231,13 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
         submit(self, setup, *request, sink);
       },
       [self, setup](cancel_atom, std::uint64_t request) {
-        publish(self, setup, self->state.state->cancel(request, monotonic_us()));
+        publish(self, setup, self->state.state->cancel(request));
         drive(self, setup);
       },
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
       [self, setup](fail_atom, const StatusPtr& why) {
         self->state.failed = *why;
-        publish(self, setup, self->state.state->fail_all(*why, monotonic_us()));
+        publish(self, setup, self->state.state->fail_all(*why));
         self->quit();
       },
       [self, setup](halt_atom, const std::string& crashed) { halt(self, setup, crashed); },

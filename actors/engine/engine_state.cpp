@@ -32,43 +32,6 @@ std::uint64_t EngineState::positions_taken() const {
   return taken;
 }
 
-std::string AnswerText::push(std::string_view bytes) {
-  held_ += utf8_.push(bytes);
-  return release(false);
-}
-
-std::string AnswerText::finish() {
-  if (!stopped_) held_ += utf8_.finish();
-  return release(true);
-}
-
-std::string AnswerText::release(bool at_end) {
-  if (stopped_) return {};
-  std::size_t stop_at = std::string::npos;
-  for (const std::string& stop : stops_) stop_at = std::min(stop_at, held_.find(stop));
-  std::size_t show = held_.size();
-  if (stop_at != std::string::npos) {
-    stopped_ = true;
-    show = stop_at;
-  } else if (!at_end) {
-    // Hold back the longest tail that may still grow into a stop string.
-    for (const std::string& stop : stops_) {
-      for (std::size_t n = std::min(stop.size() - 1, held_.size()); n > 0; --n) {
-        if (held_.compare(held_.size() - n, n, stop, 0, n) == 0) {
-          show = std::min(show, held_.size() - n);
-          break;
-        }
-      }
-    }
-    // Never cut a character in two.
-    while (show > 0 && show < held_.size() && (held_[show] & 0xC0) == 0x80) --show;
-  }
-  std::string text = held_.substr(0, show);
-  held_.erase(0, show);
-  shown_ += text;
-  return text;
-}
-
 Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) const {
   if (request.answer.size() >= request.max_tokens) {
     return Status(Code::kInvalidArgument,
@@ -155,37 +118,29 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   return Status::ok();
 }
 
-std::vector<EngineEvent> EngineState::cancel(std::uint64_t request, std::int64_t now_us) {
+std::vector<EngineEvent> EngineState::cancel(std::uint64_t request) {
   std::vector<EngineEvent> events;
-  end(request, "cancelled", Status::ok(), now_us, &events);
+  end(request, "cancelled", Status::ok(), &events);
   return events;
 }
 
-std::optional<PlannedStep> EngineState::next_step() {
-  if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
-  PlannedStep planned;
-  std::size_t rows = 0;
-  const auto add = [&](Running& running, std::size_t count) {
-    const std::size_t known = running.length();
-    StepSegment segment;
-    segment.request = running.request.id;
-    segment.position = static_cast<std::uint32_t>(running.sent);
-    segment.count = static_cast<std::uint32_t>(count);
-    segment.sample = running.sent + count == known;
-    segment.sampling = running.request.sampling;
-    for (std::size_t i = running.sent; i < running.sent + count; ++i) {
-      const std::size_t prompt = running.request.prompt.size();
-      planned.step.token_ids.push_back(i < prompt ? running.request.prompt[i]
-                                                  : running.answer[i - prompt]);
-    }
-    planned.step.segments.push_back(segment);
-    running.sent += count;
-    running.waiting = segment.sample;
-    rows += count;
-  };
+void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
+  const std::size_t prompt = running.request.prompt.size();
+  StepSegment segment;
+  segment.request = running.request.id;
+  segment.position = static_cast<std::uint32_t>(running.sent);
+  segment.count = static_cast<std::uint32_t>(count);
+  segment.sample = running.sent + count == running.length();
+  segment.sampling = running.request.sampling;
+  for (std::size_t i = running.sent; i < running.sent + count; ++i) {
+    step->token_ids.push_back(i < prompt ? running.request.prompt[i] : running.answer[i - prompt]);
+  }
+  step->segments.push_back(segment);
+  running.sent += count;
+  running.waiting = segment.sample;
+}
 
-  // One row for requests that wait for their next token: a share of them, so that every stage has
-  // a step of its own to work on.
+void EngineState::add_decode_rows(Step* step) {
   std::size_t decoding = 0, ready = 0;
   bool prompts = false;
   for (const auto& [id, running] : requests_) {
@@ -193,43 +148,57 @@ std::optional<PlannedStep> EngineState::next_step() {
     ready += running.decoding() && !running.waiting;
     prompts = prompts || (!running.decoding() && !running.waiting && may_start(running));
   }
-  std::uint64_t taken = positions_taken();
   std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
   share = std::min(share, limits_.rows_max);
   // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
   // as many weights.
-  if (!prompts && ready < share && in_flight_.size() >= limits_.stages) share = 0;
-  for (std::size_t i = 0, n = turn_.size(); i < n && rows < share; ++i) {
+  if (!prompts && ready < share && in_flight_.size() >= limits_.stages) return;
+  for (std::size_t i = 0, n = turn_.size(); i < n && step->token_ids.size() < share; ++i) {
     const std::uint64_t id = turn_.front();
     turn_.pop_front();
     turn_.push_back(id);
     Running& running = requests_.at(id);
-    if (running.decoding() && !running.waiting) add(running, 1);
+    if (running.decoding() && !running.waiting) add_rows(running, 1, step);
   }
-  // Then rows of prompts (and of answers that are replayed), oldest request first; the rest follows
-  // in the next step without waiting for this one.
-  std::size_t budget = std::min(limits_.chunk_rows, limits_.rows_max - rows);
+}
+
+void EngineState::add_prompt_rows(std::uint64_t positions_taken, Step* step) {
+  std::size_t budget = std::min(limits_.chunk_rows, limits_.rows_max - step->token_ids.size());
   for (auto& [id, running] : requests_) {
     if (budget == 0) break;
     if (running.decoding() || running.waiting || !may_start(running)) continue;
     if (running.sent == 0 && limits_.positions_max != 0) {
-      // Nobody overtakes one that waits for memory: it would wait for ever. Alone it starts in any
-      // case: where nodes were lost, there may be less memory than it was admitted with.
-      if (taken > 0 && taken + running.positions() > limits_.positions_max) break;
-      taken += running.positions();
+      // No request overtakes one that waits for memory, which would then wait for ever. A request
+      // that is alone starts in any case: where nodes were lost, there may be less memory than it
+      // was admitted with.
+      const std::uint64_t wanted = positions_taken + running.positions();
+      if (positions_taken > 0 && wanted > limits_.positions_max) break;
+      positions_taken = wanted;
     }
     const std::size_t count = std::min(budget, running.length() - running.sent);
     if (count == 0) continue;
-    add(running, count);
+    add_rows(running, count, step);
     budget -= count;
   }
-  if (planned.step.segments.empty() && closed_.empty()) return std::nullopt;
-  planned.step.closed = std::move(closed_);
+}
+
+PlannedStep EngineState::seal(Step step) {
+  step.closed = std::move(closed_);
   closed_.clear();
-  planned.id = next_step_++;
+  PlannedStep planned{next_step_++, std::move(step)};
   std::vector<std::uint64_t>& computed = in_flight_[planned.id];
   for (const StepSegment& segment : planned.step.segments) computed.push_back(segment.request);
   return planned;
+}
+
+std::optional<PlannedStep> EngineState::next_step() {
+  if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
+  const std::uint64_t taken = positions_taken();
+  Step step;
+  add_decode_rows(&step);
+  add_prompt_rows(taken, &step);
+  if (step.segments.empty() && closed_.empty()) return std::nullopt;
+  return seal(std::move(step));
 }
 
 // Suspects go one at a time: whoever is computed when a worker crashes is then known.
@@ -257,7 +226,7 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
   if (!is_end) {
     Result<std::string> piece = tokenizer_->piece(token.token, false);
     if (!piece) {
-      end(token.request, "error", piece.status(), now_us, events);
+      end(token.request, "error", piece.status(), events);
       return;
     }
     text = running.text.push(*piece);
@@ -269,8 +238,7 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
                     running.length() >= running.request.context;
   if (stopped || full) out.text += running.text.finish();
   events->push_back({token.request, std::move(out), std::nullopt});
-  if (stopped || full)
-    end(token.request, stopped ? "stop" : "length", Status::ok(), now_us, events);
+  if (stopped || full) end(token.request, stopped ? "stop" : "length", Status::ok(), events);
 }
 
 std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone& done,
@@ -281,12 +249,11 @@ std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone
   return events;
 }
 
-std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFailed& failed,
-                                                std::int64_t now_us) {
+std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFailed& failed) {
   std::vector<EngineEvent> events;
   if (in_flight_.erase(step) == 0) return events;
   const Status why = failed.outcome.status();
-  for (const std::uint64_t request : failed.requests) end(request, "error", why, now_us, &events);
+  for (const std::uint64_t request : failed.requests) end(request, "error", why, &events);
   return events;
 }
 
@@ -299,7 +266,7 @@ void EngineState::replay() {
   }
 }
 
-std::vector<EngineEvent> EngineState::halt(const std::string& crashed, std::int64_t now_us) {
+std::vector<EngineEvent> EngineState::halt(const std::string& crashed) {
   std::vector<EngineEvent> events;
   std::set<std::uint64_t> suspects;
   for (const auto& [id, running] : requests_) {
@@ -328,7 +295,7 @@ std::vector<EngineEvent> EngineState::halt(const std::string& crashed, std::int6
     end(*suspects.begin(), "error",
         Status(Code::kInternal, "workers crashed in a row while they computed this request (" +
                                     names + "); it is not tried again"),
-        now_us, &events);
+        &events);
   }
   return events;
 }
@@ -338,10 +305,10 @@ void EngineState::resume(const EngineLimits& limits) {
   halted_ = false;
 }
 
-std::vector<EngineEvent> EngineState::fail_all(const Status& why, std::int64_t now_us) {
+std::vector<EngineEvent> EngineState::fail_all(const Status& why) {
   std::vector<EngineEvent> events;
   in_flight_.clear();
-  while (!requests_.empty()) end(requests_.begin()->first, "error", why, now_us, &events);
+  while (!requests_.empty()) end(requests_.begin()->first, "error", why, &events);
   closed_.clear();
   return events;
 }
@@ -359,14 +326,12 @@ std::vector<EngineEvent> EngineState::expire(std::int64_t now_us) {
         Status(Code::kDeadlineExceeded,
                "the deadline of the request passed before the answer was complete; ask for fewer "
                "tokens or allow more time"),
-        now_us, &events);
+        &events);
   }
   return events;
 }
 
-Finished EngineState::finish(Running& running, std::string reason, const Status& error,
-                             std::int64_t now_us) {
-  (void)now_us;
+Finished EngineState::finish(Running& running, std::string reason, const Status& error) {
   Finished out;
   out.request = running.request.id;
   out.finish_reason = std::move(reason);
@@ -392,11 +357,11 @@ Finished EngineState::finish(Running& running, std::string reason, const Status&
 }
 
 void EngineState::end(std::uint64_t id, std::string reason, const Status& error,
-                      std::int64_t now_us, std::vector<EngineEvent>* events) {
+                      std::vector<EngineEvent>* events) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
   if (found->second.sent > 0) closed_.push_back(id);
-  events->push_back({id, std::nullopt, finish(found->second, std::move(reason), error, now_us)});
+  events->push_back({id, std::nullopt, finish(found->second, std::move(reason), error)});
   requests_.erase(found);
   turn_.erase(std::find(turn_.begin(), turn_.end(), id));
 }

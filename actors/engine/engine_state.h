@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
+#include <troupe/actors/engine/answer_text.h>
 #include <troupe/actors/messages/requests.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/status.h>
-#include <troupe/runtime/text/utf8_stream.h>
 
 // The engine's decider: which rows go into the next step, what a step's result means for each
 // request, when an answer ends. Pure: no actor, clock or socket; time comes as an argument.
@@ -30,25 +30,6 @@ struct EngineLimits {
   std::size_t requests_max = 256;       // admitted at once
   // Positions of all sequences together that the nodes have memory for; 0: no bound.
   std::uint64_t positions_max = 0;
-};
-
-// Text of an answer: whole characters only, and nothing that may yet become a stop string.
-class AnswerText {
- public:
-  explicit AnswerText(std::vector<std::string> stops) : stops_(std::move(stops)) {}
-  // Bytes of the next token -> text that may be shown now. Sets stopped() at a stop string.
-  std::string push(std::string_view bytes);
-  // The rest, at the end of the answer.
-  std::string finish();
-  bool stopped() const { return stopped_; }
-  const std::string& shown() const { return shown_; }
-
- private:
-  std::string release(bool at_end);
-  std::vector<std::string> stops_;
-  Utf8Stream utf8_;
-  std::string held_, shown_;
-  bool stopped_ = false;
 };
 
 struct EngineRequest {
@@ -86,13 +67,12 @@ class EngineState {
   // positions than there is memory for).
   Status admit(EngineRequest request, std::int64_t now_us);
   // Ends a request whose asker went away or wants no more of it: it is "cancelled".
-  std::vector<EngineEvent> cancel(std::uint64_t request, std::int64_t now_us);
+  std::vector<EngineEvent> cancel(std::uint64_t request);
   // The next step, while there is a credit and something to do.
   std::optional<PlannedStep> next_step();
   // A step came back; unknown ids (an earlier try) are ignored.
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
-  std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed,
-                                     std::int64_t now_us);
+  std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed);
   // The stages have lost every sequence: steps under way no longer count, and the log of each
   // request goes through the stages again from position 0, in chunks as a prompt does. What was
   // said stays said, and the answers go on with the same tokens.
@@ -102,11 +82,11 @@ class EngineState {
   // connection broke). A request that was in the steps under way when two workers crashed, without
   // a token in between, is a suspect. A single one ends with an error that says so; of several,
   // each is computed while no other one is, until a token clears it or a third crash convicts it.
-  std::vector<EngineEvent> halt(const std::string& crashed, std::int64_t now_us);
+  std::vector<EngineEvent> halt(const std::string& crashed);
   // The layers lie on stages again, which hold no sequence.
   void resume(const EngineLimits& limits);
   // Ends everything: a stage is gone.
-  std::vector<EngineEvent> fail_all(const Status& why, std::int64_t now_us);
+  std::vector<EngineEvent> fail_all(const Status& why);
   std::vector<EngineEvent> expire(std::int64_t now_us);
 
   std::size_t active() const { return requests_.size(); }
@@ -145,8 +125,18 @@ class EngineState {
   // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
   Status read_answer(const EngineRequest& request, AnswerText* text) const;
   void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
-  Finished finish(Running& running, std::string reason, const Status& error, std::int64_t now_us);
-  void end(std::uint64_t id, std::string reason, const Status& error, std::int64_t now_us,
+  // next_step() in its parts. These rows go into the step; the last known one has its token
+  // sampled.
+  void add_rows(Running& running, std::size_t count, Step* step);
+  // One row for each request that waits for its next token, but only for a share of the requests,
+  // so that every stage has a step of its own to work on.
+  void add_decode_rows(Step* step);
+  // Rows of prompts, and of answers that are replayed, the oldest request first. The rest of a
+  // prompt follows in the next step, which does not wait for this one.
+  void add_prompt_rows(std::uint64_t positions_taken, Step* step);
+  PlannedStep seal(Step step);
+  static Finished finish(Running& running, std::string reason, const Status& error);
+  void end(std::uint64_t id, std::string reason, const Status& error,
            std::vector<EngineEvent>* events);
 
   EngineLimits limits_;

@@ -2,10 +2,6 @@
 
 namespace troupe::actors {
 
-void log_request(LogLevel level, std::uint64_t request, const std::string& text) {
-  if (log_enabled(level)) log(level, "request=" + std::to_string(request) + " " + text);
-}
-
 void RequestTraces::begin(std::uint64_t request, std::int64_t now_us) {
   Traced& traced = traced_[request];
   traced.begin_us = now_us;

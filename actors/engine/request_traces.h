@@ -6,15 +6,11 @@
 
 #include <troupe/actors/engine/engine_state.h>
 #include <troupe/actors/messages/trace.h>
-#include <troupe/runtime/log.h>
 
-// What an engine notes of the requests that are to be traced, and of all of them in the log. Pure
-// but for the log; used by the engine's actor.
+// Where the time of traced requests went, as their engine sees it. Pure; used by the engine's
+// actor.
 
 namespace troupe::actors {
-
-// A line that is found by its request in the log of every daemon: "request=17 TEXT".
-void log_request(LogLevel level, std::uint64_t request, const std::string& text);
 
 class RequestTraces {
  public:

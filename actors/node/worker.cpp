@@ -3,7 +3,7 @@
 #include <span>
 #include <utility>
 
-#include <troupe/actors/engine/request_traces.h>
+#include <troupe/actors/messages/request_log.h>
 #include <troupe/actors/node/worker.h>
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/runtime/clock.h>

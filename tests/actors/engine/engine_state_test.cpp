@@ -240,7 +240,7 @@ TEST_CASE("engine: failure, cancelling and deadlines end requests and free their
   StepFailed failed;
   failed.requests = {1, 2};
   failed.outcome = Status(Code::kUnavailable, "gone");
-  events = state.on_failed(step->id, failed, 600);
+  events = state.on_failed(step->id, failed);
   REQUIRE(events.size() == 1);
   CHECK(events[0].finished->outcome.text == "gone");
   const auto closing = state.next_step();
@@ -248,11 +248,11 @@ TEST_CASE("engine: failure, cancelling and deadlines end requests and free their
   CHECK(closing->step.closed.size() == 2);
 
   REQUIRE(state.admit(request(3, 3, 10), 0).is_ok());
-  events = state.cancel(3, 700);
+  events = state.cancel(3);
   REQUIRE(events.size() == 1);
   CHECK(events[0].finished->finish_reason == "cancelled");
   REQUIRE(state.admit(request(4, 3, 10), 0).is_ok());
-  events = state.fail_all(Status(Code::kUnavailable, "a node is gone"), 800);
+  events = state.fail_all(Status(Code::kUnavailable, "a node is gone"));
   REQUIRE(events.size() == 1);
   CHECK(state.idle());
 }
@@ -291,7 +291,7 @@ TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes 
   auto said = work(state, 6);
   const auto lost = state.next_step();  // under way when the stage dies
   REQUIRE(lost);
-  CHECK(state.halt("b", 1).empty());
+  CHECK(state.halt("b").empty());
   CHECK(state.replays() == 2);
   // All but each one's newest token has been through, and what is in the lost step.
   CHECK(state.replayed_tokens() ==
@@ -329,14 +329,14 @@ TEST_CASE("engine: a request alone in the steps of two crashes is tried no more"
   REQUIRE(state.admit(request(1, 4, 30), 0).is_ok());
   work(state, 3);
   REQUIRE(state.next_step());
-  CHECK(state.halt("b", 1).empty());
-  CHECK(state.halt("c", 1).empty());  // it was in no step then
+  CHECK(state.halt("b").empty());
+  CHECK(state.halt("c").empty());  // it was in no step then
   state.resume(limits(2));
   REQUIRE(state.next_step());
-  CHECK(state.halt("", 1).empty());  // left in peace: no crash
+  CHECK(state.halt("").empty());  // left in peace: no crash
   state.resume(limits(2));
   REQUIRE(state.next_step());
-  const auto events = state.halt("d", 2);
+  const auto events = state.halt("d");
   REQUIRE(events.size() == 1);
   REQUIRE(events[0].finished);
   CHECK(events[0].finished->finish_reason == "error");
@@ -351,11 +351,11 @@ TEST_CASE("engine: of several suspects each goes alone, until a token clears it 
   work(state, 3);
   REQUIRE(state.next_step());
   REQUIRE(state.next_step());
-  CHECK(state.halt("b", 1).empty());
+  CHECK(state.halt("b").empty());
   state.resume(limits(2));
   while (state.next_step()) {
   }
-  CHECK(state.halt("c", 1).empty());                   // three suspects: nobody is convicted
+  CHECK(state.halt("c").empty());                      // three suspects: nobody is convicted
   REQUIRE(state.admit(request(4, 1, 30), 0).is_ok());  // an innocent one goes along
   state.resume(limits(2));
   const auto step = state.next_step();
@@ -370,7 +370,7 @@ TEST_CASE("engine: of several suspects each goes alone, until a token clears it 
     CHECK_FALSE(requests_of(next->step).contains(3));
   }
   REQUIRE(second);
-  const auto events = state.halt("d", 3);
+  const auto events = state.halt("d");
   REQUIRE(events.size() == 1);
   CHECK(events[0].request == 2);
   state.resume(limits(2));
