@@ -4,6 +4,7 @@
 
 #include <troupe/model/sampling/weights.h>
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/kernels/table.h>
 
 namespace troupe::model::sampling {
 namespace {
