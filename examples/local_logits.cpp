@@ -5,8 +5,11 @@
 #include <cstdio>
 #include <numeric>
 
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/local/evaluate.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
 #include <troupe/model/transformer/stage.h>
 
 namespace {
@@ -16,7 +19,7 @@ using namespace troupe;
 Status print_likeliest(const char* path, const char* text) {
   TROUPE_ASSIGN_OR_RETURN(const auto source, model::open_model(path));
   TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-  TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, model::Tokenizer::from_gguf(source->header()));
+  TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, model::tokenizer_from_gguf(source->header()));
   TROUPE_ASSIGN_OR_RETURN(const auto device, Device::create({}));  // every usable CPU
   TROUPE_ASSIGN_OR_RETURN(const auto stage,
                           model::Stage::load(*source, config, {0, config.layers}, *device, {}));

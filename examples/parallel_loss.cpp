@@ -14,8 +14,11 @@
 #include <caf/all.hpp>
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/local/evaluate.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
 #include <troupe/model/transformer/stage.h>
 
 namespace {
@@ -48,7 +51,7 @@ Result<std::vector<float>> floats(const model::TensorSource& source, const char*
 }
 
 Status read_rows(const char* path, Shared* out) {
-  TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, model::Tokenizer::from_gguf(out->source->header()));
+  TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, model::tokenizer_from_gguf(out->source->header()));
   std::ifstream file(path);
   for (std::string line; out->rows.size() < kRows && std::getline(file, line);) {
     const auto object = nlohmann::json::parse(line, nullptr, false);

@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 
+#include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/runtime/status.h>
 #include <troupe/runtime/text/hex.h>
@@ -53,6 +54,19 @@ std::string Sha256::hex() {
 std::string sha256_hex(std::span<const std::byte> bytes) {
   Sha256 hash;
   hash.update(bytes);
+  return hash.hex();
+}
+
+Result<std::string> sha256_of_file(const std::filesystem::path& path) {
+  constexpr std::size_t kStep = 1 << 20;
+  TROUPE_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  Sha256 hash;
+  const std::span<const std::byte> bytes = file.bytes();
+  for (std::size_t at = 0; at < bytes.size(); at += kStep) {
+    const std::size_t count = std::min(kStep, bytes.size() - at);
+    hash.update(bytes.subspan(at, count));
+    file.drop_pages(at, count);
+  }
   return hash.hex();
 }
 

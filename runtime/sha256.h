@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
+
+#include <troupe/runtime/status.h>
 
 // SHA-256 of bytes that arrive in parts, computed by OpenSSL's libcrypto, which uses the CPU's SHA
 // instructions where it has them. The store, the fetchers and the command hash models with it. A
@@ -33,6 +36,10 @@ class Sha256 {
 
 // SHA-256 of `bytes` as 64 lower-case hex digits.
 std::string sha256_hex(std::span<const std::byte> bytes);
+
+// SHA-256 of a file's content. The file's pages are dropped as they are hashed, so that they do not
+// count as memory of this process.
+Result<std::string> sha256_of_file(const std::filesystem::path& path);
 
 // Says whether `text` is 64 lower-case hex digits and nothing else.
 bool is_sha256_hex(const std::string& text);

@@ -3,7 +3,7 @@
 
 #include <troupe/actors/bulk/bulk.h>
 #include <troupe/actors/message_handlers.h>
-#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
@@ -25,7 +25,7 @@ struct Place {
 
 // A blob on its way into the store.
 struct Incoming {
-  std::unique_ptr<model::Store::BlobWriter> writer;
+  std::unique_ptr<model::BlobWriter> writer;
   std::map<std::uint64_t, net::Payload> early;  // by offset: chunks that overtook others
 
   Status take(std::uint64_t offset, const net::Payload& chunk) {

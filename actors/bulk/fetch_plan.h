@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/manifest.h>
 #include <troupe/runtime/net/keys.h>
 
 namespace troupe::actors {

@@ -12,10 +12,10 @@
 #include <troupe/actors/messages/deploy.h>
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/requests.h>
-#include <troupe/model/config/model_config.h>
+#include <troupe/model/config/layer_range.h>
 #include <troupe/model/planning/partition.h>
 #include <troupe/model/planning/placement.h>
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/manifest.h>
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
 

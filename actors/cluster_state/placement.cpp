@@ -141,7 +141,7 @@ void ClusterState::set_cost(const std::string& model, const net::PublicKey& node
 
 void ClusterState::set_way(const net::PublicKey& from, const net::PublicKey& to,
                            const model::LinkCost& cost) {
-  if (!(cost.latency_us > 0 && cost.latency_us < 1e9 && cost.bytes_us >= 0)) return;
+  if (!(cost.latency_us > 0 && cost.latency_us < 1e9 && cost.bytes_per_us >= 0)) return;
   ways_[{from, to}] = cost;
 }
 

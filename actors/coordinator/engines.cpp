@@ -1,6 +1,7 @@
 #include <troupe/actors/coordinator/shell.h>
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/chat/chat_template.h>
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 
 // What an engine is given: its model's words, and where the layers lie.

@@ -134,7 +134,7 @@ void on_measured(Self self, const Setup& setup, const net::PublicKey& node,
   ClusterState& state = *self->state.state;
   const std::int64_t now = monotonic_us();
   for (const WayMeasured& way : measured.ways) {
-    state.set_way(node, way.peer, {way.latency_us, way.bytes_us});
+    state.set_way(node, way.peer, {way.latency_us, way.bytes_per_us});
   }
   if (!measured.outcome.is_ok()) {
     const NodeRecord* record = state.node(node);

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include <troupe/actors/coordinator/shell.h>
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/planning/memory_need.h>
 
 namespace troupe::actors::coordinator {

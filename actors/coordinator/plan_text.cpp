@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/coordinator/shell.h>
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/planning/memory_need.h>
 
 // The answer to `troupe plan`.
@@ -56,8 +57,8 @@ json node_json(const ClusterState::Outlook& outlook, std::size_t i) {
   out["cost"]["few"] = cost.few.layers != 0 ? step_json(cost.few) : json();
   out["cost"]["rows"] = model::kCostRows;
   out["cost"]["layer_prompt_row_us"] = cost.prompt_row_us;
-  out["cost"]["weights_bytes_s"] = cost.bytes_s;
-  out["cost"]["products_s"] = cost.products_s;
+  out["cost"]["weights_bytes_s"] = cost.weight_bytes_per_s;
+  out["cost"]["products_s"] = cost.products_per_s;
   out["cost"]["cpu_share"] = cost.share;
   return out;
 }
@@ -79,7 +80,7 @@ json ways_json(const ClusterState::Outlook& outlook, const net::PublicKey& engin
                      {"latency_us", way.latency_us},
                      {"bytes_s", nullptr}});
       // Where more bytes took no longer than few, there is nothing to say.
-      if (way.bytes_us > 0) out.back()["bytes_s"] = way.bytes_us * 1e6;
+      if (way.bytes_per_us > 0) out.back()["bytes_s"] = way.bytes_per_us * 1e6;
     }
   }
   return out;

@@ -6,7 +6,7 @@
 
 #include <troupe/actors/jobs/generate_spec.h>
 #include <troupe/actors/messages/jobs.h>
-#include <troupe/model/config/model_config.h>
+#include <troupe/model/config/layer_range.h>
 
 namespace troupe::actors {
 namespace {

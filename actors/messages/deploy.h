@@ -6,7 +6,7 @@
 
 #include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/types.h>
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/manifest.h>
 #include <troupe/runtime/net/keys.h>
 
 // Placing a model: the head makes the nodes know each other, then tells each which layers it holds.

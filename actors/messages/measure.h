@@ -34,10 +34,10 @@ struct Measure {
 struct WayMeasured {
   net::PublicKey peer{};
   double latency_us = 0;  // of one position's hidden state
-  double bytes_us = 0;    // bytes in a microsecond
+  double bytes_per_us = 0;
   template <class A>
   void serialize(A& a) {
-    a(peer, latency_us, bytes_us);
+    a(peer, latency_us, bytes_per_us);
   }
 };
 struct Measured {

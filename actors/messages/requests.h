@@ -8,10 +8,11 @@
 #include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/trace.h>
 #include <troupe/actors/messages/types.h>
-#include <troupe/model/config/model_config.h>
-#include <troupe/model/sampling/sampler.h>
-#include <troupe/model/store/store.h>
-#include <troupe/runtime/kernels/kernels.h>
+#include <troupe/model/config/layer_range.h>
+#include <troupe/model/sampling/logprobs.h>
+#include <troupe/model/sampling/params.h>
+#include <troupe/model/store/manifest.h>
+#include <troupe/runtime/kernels/kv_page.h>
 #include <troupe/runtime/status.h>
 
 // Client to head: open a model, submit prompts, get tokens. `request` is the client's own number;

@@ -7,7 +7,8 @@
 #include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/trace.h>
 #include <troupe/actors/messages/types.h>
-#include <troupe/model/sampling/sampler.h>
+#include <troupe/model/sampling/logprobs.h>
+#include <troupe/model/sampling/params.h>
 
 // One step of a deployment: "run your layers on these positions". Travels engine -> stage 0 -> ...
 // -> last stage -> engine. Header: epoch and step id. Hidden states are the payload, f32

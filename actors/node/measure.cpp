@@ -4,8 +4,9 @@
 #include <thread>
 
 #include <troupe/actors/node/shell.h>
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/local/bench.h>
-#include <troupe/model/planning/layer_cost.h>
+#include <troupe/model/local/measure_layers.h>
 
 // What layers would cost here and what the ways to other nodes carry: wire, threads and actors, as
 // a step goes from one device's thread to another's. The layers first, then the ways one after the
@@ -91,10 +92,10 @@ void end_way(Self self, const Setup& setup) {
     const auto hidden = static_cast<double>(measuring.order.hidden_bytes);
     const auto most = static_cast<double>(huge ? kHugeBytes : kLargeBytes);
     const double more_us = *std::min_element(huge ? large : small, rounds.end()) - *rounds.begin();
-    if (more_us > 0 && most > hidden) way.bytes_us = (most - hidden) / more_us;
+    if (more_us > 0 && most > hidden) way.bytes_per_us = (most - hidden) / more_us;
     // What the small ones carried is counted with their bytes.
-    if (way.bytes_us > 0) {
-      way.latency_us = std::max(1.0, (round_us - hidden / way.bytes_us) / 2);
+    if (way.bytes_per_us > 0) {
+      way.latency_us = std::max(1.0, (round_us - hidden / way.bytes_per_us) / 2);
     }
     measuring.result.ways.push_back(way);
   }

@@ -1,4 +1,6 @@
 #include <troupe/actors/node/shell.h>
+#include <troupe/model/config/tensor_specs.h>
+#include <troupe/model/families/read_config.h>
 
 namespace troupe::actors::node {
 namespace {
@@ -154,7 +156,7 @@ void fetch_layers(const Setup& setup, const model::Manifest& manifest, model::La
       TROUPE_RETURN_IF_ERROR(status);
       TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(manifest));
       TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-      return setup->store->missing(manifest, model::tensors_of(source->header(), config, layers));
+      return setup->store->missing(manifest, model::tensors_of(config, layers));
     }();
     if (!missing) return done(missing.status(), header_bytes);
     fetch_blobs(setup, sources, *missing, background,

@@ -5,6 +5,7 @@
 
 #include <troupe/actors/messages/request_log.h>
 #include <troupe/actors/node/worker.h>
+#include <troupe/model/sampling/logprobs.h>
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <troupe/model/config/model_config.h>
+#include <troupe/model/config/layer_range.h>
 #include <troupe/runtime/kernels/kv_page.h>
 
 // What people who run a cluster ask it for, and its answers. Plain values.

@@ -8,8 +8,9 @@
 #include <vector>
 
 #include <troupe/model/chat/chat_template.h>
-#include <troupe/model/config/model_config.h>
-#include <troupe/model/sampling/sampler.h>
+#include <troupe/model/config/layer_range.h>
+#include <troupe/model/sampling/logprobs.h>
+#include <troupe/model/sampling/params.h>
 #include <troupe/runtime/kernels/kv_page.h>
 #include <troupe/runtime/status.h>
 

@@ -1,7 +1,8 @@
-#include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
 
 #include <troupe/model/chat/chat_source.h>
-#include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/files/header_keys.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -13,7 +14,7 @@ using nlohmann::json;
 constexpr JsonLimits kLimits = {std::size_t{64} << 20, 32};
 constexpr std::string_view kToolUse = "tool_use", kDefault = "default";
 
-// [{"name": ..., "template": ...}, ...]
+// Chooses from [{"name": ..., "template": ...}, ...].
 Result<std::string> choose(const json& list, bool with_tools, const std::string& file) {
   const std::string where = file + ": \"chat_template\"";
   std::string names, fallback;
@@ -38,7 +39,7 @@ Result<std::string> choose(const json& list, bool with_tools, const std::string&
                                     (names.empty() ? std::string() : "; it has " + names));
 }
 
-// "chat_template" of a JSON file; "" when it has none.
+// Returns "chat_template" of a JSON file, or "" if it has none.
 Result<std::string> from_json(const std::string& text, bool with_tools, const std::string& file) {
   TROUPE_ASSIGN_OR_RETURN(const json object, parse_json(text, file, kLimits));
   if (!object.is_object()) return Status(Code::kBadData, file + ": the text is no object");
@@ -58,11 +59,10 @@ Result<std::string> chat_source(const GgufHeader& header, bool with_tools) {
   constexpr std::string_view kGgufTools = "tokenizer.chat_template.tool_use";
   if (with_tools && has(kGgufTools)) return header.string(kGgufTools);
   if (has(kGguf)) return header.string(kGguf);
-  constexpr std::string_view kFile = "troupe.chat_template_jinja";
-  if (has(kFile)) return header.string(kFile);
-  constexpr std::string_view kOld = "troupe.chat_template_json";
+  if (has(header_keys::kChatTemplateJinja)) return header.string(header_keys::kChatTemplateJinja);
   const std::pair<std::string_view, const char*> kJsonFiles[] = {
-      {Tokenizer::kConfigKey, "tokenizer_config.json"}, {kOld, "chat_template.json"}};
+      {header_keys::kTokenizerConfigJson, "tokenizer_config.json"},
+      {header_keys::kChatTemplateJson, "chat_template.json"}};
   for (const auto& [key, file] : kJsonFiles) {
     if (!has(key)) continue;
     TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(key));

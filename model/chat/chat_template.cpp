@@ -4,11 +4,9 @@
 #include <optional>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include <troupe/model/chat/chat_template.h>
-#include <troupe/model/jinja/ast.h>
 #include <troupe/model/jinja/eval.h>
+#include <troupe/model/jinja/parser.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -23,14 +21,14 @@ constexpr std::array<std::string_view, 6> kRoles = {"system", "user",      "assi
 
 using jinja::Value;
 
-// What a template writes before a message is often '<|' + role + '|>': a role that is none of
-// these could write other markup.
+// Templates often write '<|' + role + '|>' before a message. A role that is not one of these could
+// forge other markup, so it is marked as foreign.
 Value role_value(const std::string& role) {
   const bool known = std::find(kRoles.begin(), kRoles.end(), role) != kRoles.end();
   return known ? Value(role) : Value(role).as_foreign();
 }
 
-// nullopt: a number that the template language has not.
+// Returns nullopt for a number that the template language cannot hold.
 std::optional<Value> value_of(const nlohmann::ordered_json& json) {
   if (json.is_boolean()) return Value(json.get<bool>());
   if (json.is_string()) return Value(json.get<std::string>());
@@ -62,14 +60,12 @@ std::optional<Value> value_of(const nlohmann::ordered_json& json) {
 }
 
 Result<Value> parse_value(std::string_view text, const std::string& what, bool list = true) {
-  // Checked for size, depth and repeated keys first; then read again, since templates print the
-  // fields in the order in which they were written.
-  TROUPE_ASSIGN_OR_RETURN(const nlohmann::json checked, parse_json(text, what, kJsonLimits));
-  if (list && !checked.is_array()) return Status(Code::kBadData, what + " is no list");
-  if (!list && !checked.is_object()) return Status(Code::kBadData, what + " is no object");
-  const auto ordered = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (ordered.is_discarded()) return Status(Code::kBadData, what + " is no JSON");
-  std::optional<Value> value = value_of(ordered);
+  // Ordered, because templates print fields in the order in which they were written.
+  TROUPE_ASSIGN_OR_RETURN(const nlohmann::ordered_json json,
+                          parse_ordered_json(text, what, kJsonLimits));
+  if (list && !json.is_array()) return Status(Code::kBadData, what + " is no list");
+  if (!list && !json.is_object()) return Status(Code::kBadData, what + " is no object");
+  std::optional<Value> value = value_of(json);
   if (!value) return Status(Code::kBadData, what + " has a number that is too large");
   return std::move(*value);
 }

@@ -1,11 +1,12 @@
-#include <troupe/model/transformer/weights.h>
+#include <set>
+#include <utility>
 
-// What the tensors of a model are called in GGUF, and their shapes, from its configuration.
+#include <troupe/model/config/tensor_specs.h>
 
 namespace troupe::model {
 namespace {
 
-// Adds specs of one layer, or of the ends.
+// Appends the specs of one layer, or of the ends.
 class Specs {
  public:
   Specs(std::vector<TensorSpec>* out, std::string prefix, std::size_t layer)
@@ -26,7 +27,7 @@ class Specs {
     vector(slot, name + ".weight", config.channels);
     if (config.norm == NormKind::kLayer) vector(slot + 1, name + ".bias", config.channels);
   }
-  // The last `count` specs are the rows [first, ...) of a tensor of `whole` rows.
+  // Says that the last `count` specs are the rows from `first` on of a tensor of `whole` rows.
   void part_of(std::size_t count, std::size_t first, std::size_t whole) {
     for (std::size_t i = out_->size() - count; i < out_->size(); ++i) {
       (*out_)[i].first = first;
@@ -98,6 +99,14 @@ std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange rang
     ends.linear(kClassifier, "cls.output", config.labels, config.channels, /*bias=*/true);
   if (config.rope_factors) ends.vector(kRopeFactors, "rope_freqs.weight", config.rotary_dim / 2);
   return out;
+}
+
+std::vector<std::string> tensors_of(const ModelConfig& config, LayerRange range) {
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  for (TensorSpec& spec : stage_tensors(config, range))  // the parts of a fused tensor share a name
+    if (seen.insert(spec.name).second) names.push_back(std::move(spec.name));
+  return names;
 }
 
 }  // namespace troupe::model

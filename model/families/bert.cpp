@@ -1,9 +1,9 @@
 #include <troupe/model/families/read.h>
 
 // BERT: an encoder. Embeddings of token, position and segment are added and normed; every row sees
-// the whole sequence; the norms stand behind the residual sums; GELU by erf, biases everywhere. The
-// pooler takes the first row through tanh(W x + b), a classification head from there to the
-// labels. Source: Devlin et al. 2019.
+// the whole sequence; the norms come after the residual sums; GELU by erf, biases everywhere. The
+// pooler takes the first row through tanh(W x + b), and a classification head turns the result into
+// the logits of the labels. Source: Devlin et al. 2019.
 
 namespace troupe::model {
 namespace {

@@ -1,8 +1,10 @@
 #include <troupe/model/families/read.h>
+#include <troupe/model/files/header_keys.h>
 
 // GPT-2: pre-norm blocks with layer norm, biases everywhere, learned positions, as many key heads
-// as heads, q, k and v in one matrix, GELU by tanh, and the embedding as output matrix. Source:
-// Radford et al. 2019. Hugging Face stores its matrices as (inputs, outputs), GGUF the other way.
+// as query heads, q, k and v in one matrix, GELU by tanh, and the embedding as output matrix.
+// Source: Radford et al. 2019. Hugging Face stores its matrices as (inputs, outputs), GGUF as
+// (outputs, inputs).
 
 namespace troupe::model {
 namespace {
@@ -31,7 +33,7 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_ASSIGN_OR_RETURN(const bool scaled, config.boolean("scale_attn_weights", true));
   if (!scaled)
     return config.bad("the field \"scale_attn_weights\" is false, which this version cannot run");
-  const bool has_inner = config.has("n_inner");  // else four times the channels
+  const bool has_inner = config.has("n_inner");  // without it, four times the channels
   TROUPE_RETURN_IF_ERROR(hf_plain_sizes(
       config, "gpt2",
       {"n_layer", "n_embd", has_inner ? "n_inner" : "n_embd", "n_head", "n_positions"},
@@ -42,7 +44,7 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   }
   TROUPE_ASSIGN_OR_RETURN((*out)["gpt2.attention.layer_norm_epsilon"],
                           hf_epsilon(config, "layer_norm_epsilon", 1e-5));
-  TROUPE_ASSIGN_OR_RETURN((*out)["troupe.tied_embedding"],
+  TROUPE_ASSIGN_OR_RETURN((*out)[std::string(header_keys::kTiedEmbedding)],
                           config.boolean("tie_word_embeddings", true));
   return Status::ok();
 }

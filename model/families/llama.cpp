@@ -2,8 +2,8 @@
 
 // Llama: pre-norm blocks of grouped-query attention with rotary positions, then a gated
 // feed-forward network, no biases. Source: Touvron et al. 2023; scaled frequencies: Grattafiori et
-// al. 2024. GGUF stores the rows of q and k so that the rotated pairs are neighbours, Hugging Face
-// so that they are half a head apart.
+// al. 2024. In GGUF, the rows of q and k are stored so that the rotated pairs are neighbours; in
+// Hugging Face's files the pairs are half a head apart.
 
 namespace troupe::model {
 namespace {

@@ -1,7 +1,7 @@
 #include <troupe/model/families/read.h>
 
-// Mistral: Llama with a sliding window, a row sees itself and the window - 1 positions before it.
-// Source: Jiang et al. 2023. Most GGUF files of these models say "llama".
+// Mistral: Llama with a sliding window, in which a row sees itself and the window - 1 positions
+// before it. Source: Jiang et al. 2023. Most GGUF files of these models say "llama".
 
 namespace troupe::model {
 namespace {

@@ -6,7 +6,7 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::uint64_t kMaxWindowLayers = 28;  // what a config.json means that does not say
+constexpr std::uint64_t kMaxWindowLayers = 28;  // the value if config.json has none
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "qwen2");

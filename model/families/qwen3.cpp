@@ -1,12 +1,12 @@
 #include <troupe/model/families/read.h>
 
-// Qwen3: Qwen2 without biases; instead every head of q and k is normed before it is rotated, and
-// the width of a head is a number of its own. Source: Yang et al. 2025.
+// Qwen3: Qwen2 without biases. Every head of q and k is normed before it is rotated, and the width
+// of a head does not follow from the number of channels. Source: Yang et al. 2025.
 
 namespace troupe::model {
 namespace {
 
-// What a config.json means that does not say.
+// The values if config.json has none.
 constexpr std::uint64_t kMaxWindowLayers = 28, kHeadDim = 128;
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {

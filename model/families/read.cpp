@@ -1,20 +1,19 @@
+#include <algorithm>
+
 #include <troupe/model/families/read.h>
+#include <troupe/model/files/header_keys.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {
 
-// A bool of the header, or `fallback`.
+// Returns a bool of the header, or `fallback` if the header has no such key.
 Result<bool> flag(const GgufHeader& header, std::string_view key, bool fallback) {
   const auto found = header.metadata.find(key);
   if (found == header.metadata.end()) return fallback;
   if (const bool* value = std::get_if<bool>(&found->second)) return *value;
   return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " is not a bool");
 }
-
-constexpr std::string_view kTiedKey = "troupe.tied_embedding";
-constexpr std::string_view kInterleavedKey = "troupe.rope.interleaved";
-constexpr std::string_view kWindowBeginKey = "troupe.sliding_window_begin";
 
 }  // namespace
 
@@ -50,8 +49,8 @@ Status HeaderReader::sizes(ModelConfig* config) const {
     return Status(Code::kBadData,
                   "tensor token_embd.weight is missing or no matrix; fetch the file again");
   config->vocabulary = embedding->shape[0];
-  TROUPE_ASSIGN_OR_RETURN(config->tied_embedding,
-                          flag(header_, kTiedKey, header_.tensor("output.weight") == nullptr));
+  TROUPE_ASSIGN_OR_RETURN(config->tied_embedding, flag(header_, header_keys::kTiedEmbedding,
+                                                       header_.tensor("output.weight") == nullptr));
   return Status::ok();
 }
 
@@ -73,7 +72,8 @@ Status HeaderReader::layer_norm(ModelConfig* config) const {
 Status HeaderReader::rotary(ModelConfig* config, bool interleaved) const {
   TROUPE_ASSIGN_OR_RETURN(config->rotary_dim, u64("rope.dimension_count", config->head_dim));
   TROUPE_ASSIGN_OR_RETURN(config->rope_theta, f64("rope.freq_base", 10000.0));
-  TROUPE_ASSIGN_OR_RETURN(config->rope_interleaved, flag(header_, kInterleavedKey, interleaved));
+  TROUPE_ASSIGN_OR_RETURN(config->rope_interleaved,
+                          flag(header_, header_keys::kRopeInterleaved, interleaved));
   config->rope_factors = header_.tensor("rope_freqs.weight") != nullptr;
   return scaling(config);
 }
@@ -82,7 +82,7 @@ Status HeaderReader::scaling(ModelConfig* config) const {
   std::string kind = "none";
   if (has("rope.scaling.type")) {
     TROUPE_ASSIGN_OR_RETURN(kind, header_.string(key("rope.scaling.type")));
-  } else if (has("rope.scale_linear")) {  // files of 2023
+  } else if (has("rope.scale_linear")) {  // files made in 2023
     TROUPE_ASSIGN_OR_RETURN(config->rope_factor, f64("rope.scale_linear", 1.0));
     config->rope_scaling = RopeScaling::kLinear;
     return Status::ok();
@@ -102,8 +102,8 @@ Status HeaderReader::scaling(ModelConfig* config) const {
 
 Status HeaderReader::window(ModelConfig* config) const {
   TROUPE_ASSIGN_OR_RETURN(config->window, u64("attention.sliding_window", 0));
-  if (header_.metadata.contains(kWindowBeginKey)) {
-    TROUPE_ASSIGN_OR_RETURN(config->window_begin, header_.u64(kWindowBeginKey));
+  if (header_.metadata.contains(header_keys::kSlidingWindowBegin)) {
+    TROUPE_ASSIGN_OR_RETURN(config->window_begin, header_.u64(header_keys::kSlidingWindowBegin));
   }
   return Status::ok();
 }
@@ -166,15 +166,15 @@ Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_de
   }
   TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".attention.layer_norm_rms_epsilon"],
                           hf_epsilon(config, "rms_norm_eps", 1e-6));
-  TROUPE_ASSIGN_OR_RETURN((*out)[std::string(kTiedKey)],
+  TROUPE_ASSIGN_OR_RETURN((*out)[std::string(header_keys::kTiedEmbedding)],
                           config.boolean("tie_word_embeddings", tied_by_default));
   return Status::ok();
 }
 
 namespace {
 
-// Folders of 2025 on have "rope_parameters"; before, the base and the rotated part stood alone
-// beside "rope_scaling". A folder with both must say the same in both.
+// Folders made since 2025 have "rope_parameters". In older ones, the base and the rotated part
+// stand by themselves beside "rope_scaling". A folder that has both must say the same in both.
 Status check_rope_places(const HfConfig& config) {
   for (const char* field : {"partial_rotary_factor", "rope_parameters.partial_rotary_factor",
                             "rope_scaling.partial_rotary_factor"}) {
@@ -212,7 +212,7 @@ Status check_rope_places(const HfConfig& config) {
 Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* out) {
   constexpr double kThetaMax = 1e15, kFactorMax = 1e6;
   TROUPE_RETURN_IF_ERROR(check_rope_places(config));
-  (*out)[std::string(kInterleavedKey)] = false;
+  (*out)[std::string(header_keys::kRopeInterleaved)] = false;
   const std::string inner = config.has("rope_parameters") ? "rope_parameters." : "rope_scaling.";
   const bool inner_base = config.has("rope_parameters.rope_theta");
   TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".rope.freq_base"],
@@ -260,7 +260,7 @@ Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t 
   }
   if (window == 0) return config.bad("the field \"sliding_window\" is 0, expected 1 or more");
   (*out)[arch + ".attention.sliding_window"] = window;
-  (*out)[std::string(kWindowBeginKey)] = begin;
+  (*out)[std::string(header_keys::kSlidingWindowBegin)] = begin;
   return Status::ok();
 }
 

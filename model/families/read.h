@@ -1,30 +1,34 @@
 #pragma once
 
+#include <cstdint>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include <troupe/model/families/family.h>
 
-// What the families' files share when they read a GGUF header into a ModelConfig, and a config.json
-// into the metadata of a GGUF header. Pure.
+// What the families share when they read a GGUF header into a ModelConfig, and a config.json into
+// the metadata of a GGUF header. Pure.
 
 namespace troupe::model {
 
-// Looks up ARCH.KEY. Errors are kBadData and name the key.
+// Looks up the keys "ARCH.KEY" of a header.
+//   Errors: kBadData names the key.
 class HeaderReader {
  public:
   HeaderReader(const GgufHeader& header, std::string_view arch) : header_(header), arch_(arch) {}
 
-  // Layers, channels, heads and their dimension, feed-forward, context, vocabulary, and whether the
-  // output matrix is the embedding.
+  // Reads the numbers of layers, channels and heads, the dimension of a head, the feed-forward
+  // width, the context, the vocabulary, and whether the output matrix is the embedding.
   Status sizes(ModelConfig* config) const;
   Status rms_norm(ModelConfig* config) const;
   Status layer_norm(ModelConfig* config) const;
-  // Base, dimension and scaling of rotary positions. `interleaved`: the order that GGUF files of
-  // this family have; the header of a folder says otherwise.
+  // Reads base, dimension and scaling of rotary positions. `interleaved` is the order of this
+  // family's GGUF files; a folder's header has a key that overrides it.
   Status rotary(ModelConfig* config, bool interleaved) const;
   Status window(ModelConfig* config) const;
-  // That the model has none of what no family here can run: experts, and `biases` by name.
+  // Refuses what no family here can run: experts, and the tensors named in `biases`.
   Status refuse(std::initializer_list<const char*> biases) const;
 
   const GgufHeader& header() const { return header_; }
@@ -44,11 +48,10 @@ class HeaderReader {
   const std::string arch_;
 };
 
-// "the model uses WHAT, which this version cannot run yet"
+// Says "the model uses WHAT, which this version cannot run yet".
 Status unsupported(const std::string& what);
 
-// Sizes of config.json, each in its bounds: layers, channels, feed-forward, heads and context go to
-// ARCH.block_count and so on. Where a family names them otherwise, `fields` says how.
+// The names of the size fields in config.json, for families that name them differently.
 struct HfSizeFields {
   const char* layers = "num_hidden_layers";
   const char* channels = "hidden_size";
@@ -56,23 +59,25 @@ struct HfSizeFields {
   const char* heads = "num_attention_heads";
   const char* context = "max_position_embeddings";
 };
-// `head_dim`: channels of a head; 0: channels / heads.
+// Reads the sizes of config.json, checks the bounds of each, and writes them to ARCH.block_count
+// and so on. `head_dim` is the number of channels of a head; 0 means channels / heads.
 Status hf_plain_sizes(const HfConfig& config, const std::string& arch, const HfSizeFields& fields,
                       std::uint64_t head_dim, GgufMetadata* out);
-// The epsilon of a norm, which `field` holds.
+// Reads the epsilon of a norm from `field`.
 Result<double> hf_epsilon(const HfConfig& config, const char* field, double fallback);
-// The metadata that HeaderReader::sizes and ::rms_norm read, from the fields of Llama and its
-// descendants. `head_dim`: where config.json does not say; 0: channels / heads.
+// Makes the metadata that HeaderReader::sizes and ::rms_norm read from the fields of Llama and its
+// descendants. `head_dim` is the value if config.json has none; 0 means channels / heads.
 Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_default,
                 GgufMetadata* out, std::uint64_t head_dim = 0);
-// Rotary positions in the order of Hugging Face's files (halves), plain, linear or llama3-scaled.
+// Makes the metadata of rotary positions in the order of Hugging Face's files (halves): plain,
+// linear or scaled as in Llama 3.
 Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* out);
-// A window of `sliding_window` positions: in the layers that "layer_types" names, else in those
-// from `begin` on.
+// Makes the metadata of a window of `sliding_window` positions. It applies to the layers that
+// "layer_types" names; without that field, to the layers from `begin` on.
 Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t begin,
                  GgufMetadata* out);
 
-// Names that Llama and its descendants share.
+// The tensor names that Llama and its descendants share.
 extern const std::span<const HfName> kLlamaNames;
 
 }  // namespace troupe::model

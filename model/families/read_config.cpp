@@ -1,11 +1,11 @@
 #include <charconv>
-#include <cmath>
 #include <optional>
 #include <set>
+#include <utility>
 
-#include <troupe/model/config/model_config.h>
+#include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/family.h>
-#include <troupe/model/transformer/weights.h>
+#include <troupe/model/families/read_config.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -73,32 +73,7 @@ Status check_config(const ModelConfig& config) {
   return check_rope_scaling(config);
 }
 
-Status bad_range(std::string_view part, const std::string& why) {
-  std::string message = "\"";
-  message += part.substr(0, 40);
-  message += "\" is not a range of layers (" + why + "); write for example 0-9,10-19";
-  return Status(Code::kInvalidArgument, message);
-}
-
-Result<LayerRange> parse_layer_range(std::string_view part) {
-  constexpr std::size_t kLayerMax = kLayersMax - 1;
-  const auto number = [](std::string_view text, std::size_t* value) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
-    return error == std::errc() && end == text.data() + text.size();
-  };
-  const std::size_t dash = part.find('-');
-  std::size_t first = 0, last = 0;
-  if (!number(part.substr(0, dash), &first)) return bad_range(part, "not a number");
-  last = first;
-  if (dash != part.npos && !number(part.substr(dash + 1), &last))
-    return bad_range(part, "not a number");
-  if (last < first) return bad_range(part, "it ends before it begins");
-  if (last > kLayerMax)
-    return bad_range(part, "layers go up to " + std::to_string(kLayerMax) + " at most");
-  return LayerRange{first, last + 1};
-}
-
-// The layer of "blk.17.attn_q.weight".
+// Returns 17 for "blk.17.attn_q.weight", nothing for a tensor outside the layers.
 std::optional<std::size_t> layer_of(std::string_view tensor) {
   constexpr std::string_view kLayer = "blk.";
   if (!tensor.starts_with(kLayer)) return std::nullopt;
@@ -110,8 +85,8 @@ std::optional<std::size_t> layer_of(std::string_view tensor) {
   return layer;
 }
 
-// Every tensor must be one that is computed with: what is left out would change the answers without
-// a word. What is missing is found when it is loaded.
+// Refuses a tensor that the computation would not use: leaving it out would change the answers
+// without a word. A missing tensor is found when weights are loaded.
 Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
   std::set<std::string> known;
   for (TensorSpec& spec : stage_tensors(config, {0, config.layers}))
@@ -119,7 +94,7 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
   for (const TensorInfo& tensor : header.tensors) {
     if (known.contains(tensor.name)) continue;
     if (tensor.name == "output.weight" && config.tied_embedding) continue;  // a copy of it
-    if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // what the rotary base says, too
+    if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // repeats the rotary base
     const std::optional<std::size_t> layer = layer_of(tensor.name);
     if (layer.has_value() && *layer >= config.layers)
       return bad("tensor " + in_quotes(tensor.name) + " is of layer " + std::to_string(*layer) +
@@ -158,23 +133,20 @@ Result<ModelConfig> config_from_gguf(const GgufHeader& header) {
   return config;
 }
 
-Result<std::vector<LayerRange>> parse_layer_ranges(const std::string& text) {
-  std::vector<LayerRange> ranges;
-  const std::string_view all = text;
-  for (std::size_t begin = 0; begin <= all.size();) {
-    const std::size_t comma = std::min(all.find(',', begin), all.size());
-    TROUPE_ASSIGN_OR_RETURN(LayerRange range, parse_layer_range(all.substr(begin, comma - begin)));
-    ranges.push_back(range);
-    begin = comma + 1;
-  }
-  return ranges;
+kernels::KvType default_kv_type(const GgufHeader& header) {
+  for (const TensorInfo& tensor : header.tensors)
+    if (tensor.name.starts_with("blk.") && tensor.shape.size() == 2 &&
+        tensor.type != quant::Type::kF32)
+      return kernels::KvType::kF16;
+  return kernels::KvType::kF32;
 }
 
-std::string to_string(LayerRange range) {
-  if (range.end <= range.begin) return "none";
-  const std::string first = std::to_string(range.begin);
-  if (range.end == range.begin + 1) return first;
-  return first + "-" + std::to_string(range.end - 1);
+std::uint64_t tensor_bytes_of(const GgufHeader& header, const ModelConfig& config,
+                              LayerRange range) {
+  std::uint64_t sum = 0;
+  for (const std::string& name : tensors_of(config, range))
+    if (const TensorInfo* info = header.tensor(name)) sum += info->bytes;
+  return sum;
 }
 
 }  // namespace troupe::model

@@ -3,7 +3,7 @@
 #include <string_view>
 #include <utility>
 
-#include <troupe/model/files/gguf_reader.h>
+#include <troupe/model/files/gguf_tensors.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::uint64_t kElementsMax = std::uint64_t{1} << 60;
 
-// Names of ggml types that this build may not compute with, so that the message can say more than
-// a number.
+// Names a ggml type, also one that this build cannot compute with, so that the message can say more
+// than a number.
 std::string type_name(std::uint32_t type) {
   static constexpr std::pair<std::uint32_t, std::string_view> kNames[] = {
       {0, "F32"},     {1, "F16"},      {2, "Q4_0"},   {3, "Q4_1"},    {6, "Q5_0"},
@@ -27,6 +27,7 @@ std::string type_name(std::uint32_t type) {
   }
   return "number " + std::to_string(type);
 }
+
 Status read_tensor_entry(GgufCursor* cursor, std::uint64_t index, RawGgufTensor* out) {
   TROUPE_RETURN_IF_ERROR(
       cursor->read_string("the name of tensor " + std::to_string(index), &out->name));
@@ -57,8 +58,8 @@ Status read_tensor_entry(GgufCursor* cursor, std::uint64_t index, RawGgufTensor*
   return cursor->read("the offset of " + tensor, &out->offset);
 }
 
-// A model may mix formats; the message names the first that cannot be computed with, and how many
-// tensors are concerned.
+// Refuses formats that this build cannot compute with. A model may mix formats, so the message
+// names the first such tensor and the number of the others.
 Status check_types(const GgufCursor& cursor, const std::vector<RawGgufTensor>& tensors) {
   const RawGgufTensor* first = nullptr;
   std::uint64_t unsupported = 0;
@@ -133,6 +134,7 @@ Status check_disjoint(const GgufCursor& cursor, const std::vector<TensorInfo>& t
   }
   return Status::ok();
 }
+
 }  // namespace
 
 Status read_gguf_tensors(GgufCursor* cursor, std::uint64_t count, std::vector<RawGgufTensor>* out) {
@@ -142,7 +144,7 @@ Status read_gguf_tensors(GgufCursor* cursor, std::uint64_t count, std::vector<Ra
                        " bytes after the metadata; fetch it again");
   }
   for (std::uint64_t i = 0; i < count; ++i) {
-    out->emplace_back();  // grown as they are read: a count that lies does not take memory
+    out->emplace_back();  // the vector grows as entries are read: a false count takes no memory
     TROUPE_RETURN_IF_ERROR(read_tensor_entry(cursor, i, &out->back()));
   }
   return check_types(*cursor, *out);

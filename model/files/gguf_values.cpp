@@ -1,12 +1,13 @@
+#include <cstring>
 #include <utility>
 
-#include <troupe/model/files/gguf_reader.h>
+#include <troupe/model/files/gguf_values.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {
 
-// What a vocabulary can have at most. Numbers take 8 bytes each in memory, strings 32 and more.
+// The most that a vocabulary can need. In memory, a number takes 8 bytes and a string 32 or more.
 constexpr std::uint64_t kArrayElementsMax = std::uint64_t{1} << 24;
 
 enum ValueType : std::uint32_t {
@@ -25,7 +26,7 @@ enum ValueType : std::uint32_t {
   kF64,
 };
 
-// Bytes of a value of a fixed size; 0 for strings, arrays and unknown types.
+// Returns the bytes of a value of fixed size, and 0 for strings, arrays and unknown types.
 std::uint64_t scalar_bytes(std::uint32_t type) {
   switch (type) {
     case kU8:
@@ -47,6 +48,7 @@ std::uint64_t scalar_bytes(std::uint32_t type) {
       return 0;
   }
 }
+
 template <class T>
 Status read_scalar(GgufCursor* cursor, const std::string& field, GgufValue* out) {
   T value{};
@@ -73,7 +75,7 @@ Status read_strings(GgufCursor* cursor, const std::string& field, std::uint64_t 
                        " strings, more than fit into the " + std::to_string(cursor->left()) +
                        " bytes that are left; fetch it again");
   }
-  // Grown as they are read: a count that lies does not take memory.
+  // The vector grows as strings are read, so that a false count takes no memory.
   std::vector<std::string> values;
   for (std::uint64_t i = 0; i < count; ++i) {
     values.emplace_back();
@@ -94,7 +96,7 @@ Status read_array(GgufCursor* cursor, const std::string& field, GgufValue* out) 
   if (count > kArrayElementsMax) {
     return cursor->damaged(field + " has " + std::to_string(count) +
                            " elements, more than the limit of " +
-                           std::to_string(kArrayElementsMax) + "");
+                           std::to_string(kArrayElementsMax));
   }
   if (type == kString) return read_strings(cursor, field, count, out);
   const std::uint64_t bytes = scalar_bytes(type);
@@ -138,7 +140,7 @@ Status read_array(GgufCursor* cursor, const std::string& field, GgufValue* out) 
       break;
     case kBool:
     case kU64: {
-      // The two types of which not every bit pattern is an i64 (or a truth value).
+      // The two types in which not every bit pattern is an i64 (or a truth value).
       std::vector<std::int64_t> values = type == kBool
                                              ? convert<std::uint8_t, std::int64_t>(data, count)
                                              : convert<std::uint64_t, std::int64_t>(data, count);
@@ -201,6 +203,7 @@ Status read_value(GgufCursor* cursor, std::uint32_t type, const std::string& fie
       return cursor->damaged(field + " has the unknown value type " + std::to_string(type));
   }
 }
+
 }  // namespace
 
 Status read_gguf_metadata(GgufCursor* cursor, std::uint64_t count, GgufHeader* header,
@@ -224,4 +227,5 @@ Status read_gguf_metadata(GgufCursor* cursor, std::uint64_t count, GgufHeader* h
   }
   return Status::ok();
 }
+
 }  // namespace troupe::model

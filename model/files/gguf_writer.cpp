@@ -1,4 +1,5 @@
 #include <type_traits>
+#include <variant>
 
 #include <troupe/model/files/gguf_writer.h>
 
@@ -15,7 +16,7 @@ void put(const std::string& text, std::string* out) {
   *out += text;
 }
 
-// The number of a value's type in the file (ggml/docs/gguf.md).
+// Returns the number of a value's type in the file (ggml/docs/gguf.md).
 template <class T>
 constexpr std::uint32_t type_number() {
   if constexpr (std::is_same_v<T, std::uint8_t>) return 0;
@@ -73,8 +74,7 @@ std::string write_gguf_header(const GgufHeaderText& text, std::vector<TensorInfo
   return out;
 }
 
-std::string write_gguf_header(const std::map<std::string, GgufValue, std::less<>>& metadata,
-                              std::vector<TensorInfo>* tensors) {
+std::string write_gguf_header(const GgufMetadata& metadata, std::vector<TensorInfo>* tensors) {
   GgufHeaderText text;
   text.entry_count = metadata.size();
   for (const auto& [key, value] : metadata) {

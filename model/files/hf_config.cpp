@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include <troupe/model/files/hf_config.h>
 #include <troupe/runtime/text/bounded_json.h>
@@ -10,7 +12,7 @@ using nlohmann::json;
 
 struct HfConfig::Json {
   json value;
-  // nullptr when absent.
+  // Returns nullptr if the field is absent.
   const json* find_any(std::string_view field) const {
     const json* at = &value;
     while (!field.empty()) {
@@ -23,7 +25,7 @@ struct HfConfig::Json {
     }
     return at;
   }
-  // nullptr when absent or null.
+  // Returns nullptr if the field is absent or null.
   const json* find(std::string_view field) const {
     const json* found = find_any(field);
     return found == nullptr || found->is_null() ? nullptr : found;

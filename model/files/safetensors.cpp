@@ -17,7 +17,7 @@ using nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "tensors are read in place");
 
-// A tensor costs some 150 bytes of header.
+// A tensor takes about 150 bytes of the header.
 constexpr JsonLimits kHeaderLimits{std::size_t{32} << 20, 8};
 constexpr JsonLimits kIndexLimits{std::size_t{32} << 20, 8};
 constexpr std::size_t kDimensionsMax = 8;
@@ -41,7 +41,7 @@ Status bad(const std::string& what, const std::string& sentence) {
   return Status(Code::kBadData, what + ": " + sentence);
 }
 
-// What no writer writes.
+// Reports something that no writer writes.
 Status damaged(const std::string& what, const std::string& sentence) {
   return bad(what, sentence + "; the file is damaged: fetch it again");
 }
@@ -68,7 +68,7 @@ Result<std::vector<std::uint64_t>> read_integers(const json& entry, const char* 
   return values;
 }
 
-// One entry of the header; its offset still counts from the start of the data.
+// Reads one entry of the header. The offset in the result counts from the start of the data.
 Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
                                      std::uint64_t data_bytes, const std::string& what) {
   const std::string tensor = "tensor " + in_quotes(name);
@@ -106,7 +106,7 @@ Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
   out.bytes = range[1] - range[0];
   if (out.bytes != elements * known->bytes)
     return damaged(what, tensor + " has " + std::to_string(out.bytes) +
-                             " bytes, but its shape and " + "dtype ask for " +
+                             " bytes, but its shape and dtype ask for " +
                              std::to_string(elements * known->bytes));
   return out;
 }
@@ -132,7 +132,7 @@ Status check_layout(std::vector<SafetensorsTensor>* tensors, std::uint64_t data_
   return Status::ok();
 }
 
-// The shards of an index: plain names of files beside it.
+// Returns the shards that an index names. They must be plain names of files beside it.
 Result<std::set<std::string>> shards_of(const json& index, const std::string& what) {
   const auto map = index.is_object() ? index.find("weight_map") : index.end();
   if (!index.is_object() || map == index.end() || !map->is_object() || map->empty())

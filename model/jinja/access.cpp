@@ -1,13 +1,21 @@
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
+#include <troupe/model/jinja/access.h>
 #include <troupe/model/jinja/builtin_parts.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/error.h>
+#include <troupe/model/jinja/text.h>
 #include <troupe/runtime/text/utf8.h>
 
-// Parts of values, and values joined.
-
 namespace troupe::model::jinja {
+
+bool is_dict_method(std::string_view name) {
+  static constexpr std::string_view kNames[] = {"clear",  "copy",   "fromkeys",  "get",
+                                                "items",  "keys",   "pop",       "popitem",
+                                                "update", "values", "setdefault"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
 
 Result<Value> attribute_of(Budget* budget, int line, const Value& object, const std::string& name) {
   if (object.dict() != nullptr && is_dict_method(name)) {
@@ -61,6 +69,15 @@ Result<Value> subscript(Budget* budget, int line, const Value& object, const Val
   return Value();
 }
 
+Result<Value> path_of(Budget* budget, int line, const Value& item, const Value& path) {
+  if (path.string() == nullptr) return subscript(budget, line, item, path);
+  Value value = item;
+  for (const Value& part : split_at(*path.string(), ".", -1)) {
+    TROUPE_ASSIGN_OR_RETURN(value, subscript(budget, line, value, part));
+  }
+  return value;
+}
+
 Result<bool> contains(Budget* budget, int line, const Value& container, const Value& item) {
   TROUPE_RETURN_IF_ERROR(budget->take(line, container.weight()));
   if (const std::string* text = container.string()) {
@@ -94,7 +111,7 @@ Result<List> iterate(Budget* budget, int line, const Value& value) {
     return wrong_type(line, "going through items", value);
   }
   TROUPE_RETURN_IF_ERROR(budget->take(line, items.size() * sizeof(Value)));
-  // Characters and keys are new strings; the items of a list are what they were.
+  // Characters and keys are new strings, which must be marked; the items of a list are unchanged.
   if (value.list() == nullptr && value.is_foreign()) {
     for (Value& item : items) item = item.as_foreign();
   }

@@ -8,12 +8,12 @@
 
 #include <troupe/model/jinja/value.h>
 
-// The parsed template. Nodes are immutable after parsing; no chain of nodes is deeper than
-// kDepthMax, so that whoever walks or destroys the tree needs a bounded stack.
+// The parsed template. Nodes are immutable after parsing. No chain of nodes is deeper than
+// kNodeDepthMax, so that walking or destroying the tree needs a bounded stack.
 
 namespace troupe::model::jinja {
 
-// Counts how deep its owner is, as long as it lives.
+// Increments a counter of nested levels as long as it lives.
 class Level {
  public:
   explicit Level(int* level) : level_(level) { ++*level_; }
@@ -70,7 +70,7 @@ struct Macro {
   std::string name;
   std::vector<std::pair<std::string, ExpressionPtr>> parameters;  // default may be null
   Body body;
-  bool is_caller = false;  // the body of a call block, which sees the names around it
+  bool is_caller = false;  // it is the body of a call block, which sees the names around it
 };
 
 enum class StatementKind : std::uint8_t {
@@ -100,10 +100,7 @@ struct Statement {
   Macro macro;
 };
 
-// The name of what a block prints, in the filters that are put over it; no template can write it.
+// The name under which the filters of a block find what it prints. No template can write it.
 constexpr std::string_view kBlockText = "<block>";
-
-// kBadData naming the line of what is not known, not complete or nested too deeply.
-Result<Body> parse_template(std::string_view source);
 
 }  // namespace troupe::model::jinja

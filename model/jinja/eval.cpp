@@ -1,8 +1,10 @@
 #include <utility>
 
+#include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/eval.h>
 #include <troupe/model/jinja/evaluator.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/marks.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
@@ -199,7 +201,7 @@ Result<Value> Evaluator::filtered_block(const Statement& statement) {
 }
 
 Result<Flow> Evaluator::execute_with(const Statement& statement) {
-  Dict values;  // none of them sees the others
+  Dict values;  // set together at the end, because none of them sees the others
   for (const auto& [name, expression] : statement.macro.parameters) {
     TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*expression));
     put(&values, name, std::move(value));

@@ -1,8 +1,12 @@
 #include <algorithm>
+#include <ctime>
 #include <tuple>
+#include <utility>
 
+#include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/evaluator.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/marks.h>
+#include <troupe/model/jinja/methods.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
@@ -124,7 +128,7 @@ Result<Value> Evaluator::call_strftime(int line, const Arguments& arguments) {
   }
   constexpr std::size_t kFormatBytesMax = 256;
   char text[4096];
-  // A last character, since no bytes at all can be an empty text or too small a buffer.
+  // Append a character, because 0 bytes could mean an empty text or too small a buffer.
   const std::string ended = *format->string() + '.';
   const std::size_t bytes = ended.size() > kFormatBytesMax || ended.find('\0') != ended.npos
                                 ? 0

@@ -1,12 +1,16 @@
 #include <algorithm>
 
+#include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/evaluator.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/filters.h>
+#include <troupe/model/jinja/marks.h>
+#include <troupe/model/jinja/tests.h>
 
 namespace troupe::model::jinja {
 namespace {
 
-// Python's rules for sequence[begin:end:step].
+// Returns sequence[begin:end:step] by Python's rules.
 template <class T>
 std::vector<T> slice(const std::vector<T>& items, const std::int64_t* begin,
                      const std::int64_t* end, std::int64_t step) {
@@ -132,7 +136,7 @@ Result<Value> Evaluator::evaluate_list(const Expression& expression) {
 Result<Value> Evaluator::evaluate_dict(const Expression& expression) {
   TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, expression.children.size() * sizeof(Value)));
   Dict dict;
-  bool foreign = false;  // a key is
+  bool foreign = false;  // whether a key is foreign
   for (std::size_t i = 0; i < expression.children.size(); i += 2) {
     TROUPE_ASSIGN_OR_RETURN(const Value key, evaluate(*expression.children[i]));
     if (key.string() == nullptr) {

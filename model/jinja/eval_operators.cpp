@@ -2,9 +2,11 @@
 #include <cmath>
 #include <optional>
 
-#include <troupe/model/jinja/builtin_parts.h>
+#include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/evaluator.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/marks.h>
+#include <troupe/model/jinja/tests.h>
 #include <troupe/runtime/text/utf8.h>
 
 // Signs, and operators between two values.
@@ -20,7 +22,8 @@ Result<Value> Evaluator::evaluate_sign(const Expression& expression) {
                           "a value of type " + std::string(type_name(operand)) + " has no sign");
   }
   if (operand.real() != nullptr) return Value(negate ? -number : number);
-  // Integers that come from text are positive, so the only one without a negative is refused.
+  // Integers in a template's text are positive, so only INT64_MIN, which has no negative, is
+  // refused.
   const auto value = operand.integer() != nullptr ? *operand.integer() : std::int64_t{number != 0};
   std::int64_t negative = 0;
   if (__builtin_sub_overflow(std::int64_t{0}, value, &negative)) {
@@ -104,7 +107,7 @@ Result<Value> Evaluator::repeat(int line, const Value& value, std::int64_t count
 
 namespace {
 
-// `overflow`: the result does not fit. Rounding is Python's, toward minus infinity.
+// Sets `overflow` if the result does not fit. Rounding is Python's, toward minus infinity.
 Value whole_arithmetic(const std::string& op, std::int64_t a, std::int64_t b, bool* overflow) {
   std::int64_t result = 0;
   if (op == "-") {

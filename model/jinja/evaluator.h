@@ -6,14 +6,15 @@
 #include <utility>
 
 #include <troupe/model/jinja/ast.h>
-#include <troupe/model/jinja/builtins.h>
+#include <troupe/model/jinja/builtin_parts.h>
 
-// The evaluator of a parsed template: statements in jinja_eval.cpp, expressions in
-// jinja_eval_expressions.cpp, calls in jinja_eval_calls.cpp. For these files; others call evaluate.
+// The evaluator of a parsed template: statements in eval.cpp, expressions in eval_expressions.cpp,
+// operators in eval_operators.cpp, calls in eval_calls.cpp. For these files; others call evaluate.
 
 namespace troupe::model::jinja {
 
-// Some frames a level: well below a megabyte of stack, since threads of others may call.
+// A level takes a few stack frames. All levels together stay well below a megabyte of stack,
+// because threads of a user's program may call.
 constexpr int kDepthMax = 250;
 constexpr int kValueDepthMax = 50;
 constexpr std::int64_t kRangeMax = 100'000;
@@ -33,7 +34,7 @@ class Evaluator {
   Result<Text> run(const Body& body);
 
  private:
-  // A new scope below `parent` for as long as it lives.
+  // Opens a new scope below `parent` for as long as the guard lives.
   class ScopeGuard {
    public:
     ScopeGuard(Evaluator* evaluator, Scope* parent)
@@ -57,7 +58,7 @@ class Evaluator {
   Result<Flow> execute(const Statement& statement);
   Status print(int line, const Text& text);
 
-  // What `body` prints, in a scope of its own below `parent`.
+  // Returns what `body` prints, in a scope of its own below `parent`.
   Result<Value> capture(const Body& body, Scope* parent);
   Result<Value> capture_here(const Body& body);
   Result<Flow> execute_if(const Statement& statement);
@@ -66,7 +67,7 @@ class Evaluator {
   Result<Flow> execute_for(const Statement& statement);
   Status execute_set(const Statement& statement);
   Status assign(const Statement& statement, Value value);
-  // What the body prints, through the filters of the statement's expression.
+  // Returns what the body prints, after the filters of the statement's expression.
   Result<Value> filtered_block(const Statement& statement);
   Result<Flow> execute_with(const Statement& statement);
   Status execute_call_block(const Statement& statement);
@@ -84,18 +85,18 @@ class Evaluator {
   Result<Value> evaluate_sign(const Expression& expression);
   Result<Value> evaluate_binary(const Expression& expression);
   Result<Value> evaluate_comparisons(const Expression& expression);
-  // nullopt: `op` is no comparison.
+  // Returns nullopt if `op` is not a comparison.
   Result<std::optional<bool>> compare(int line, const std::string& op, const Value& left,
                                       const Value& right);
-  // A string or list.
+  // Repeats a string or a list.
   Result<Value> repeat(int line, const Value& value, std::int64_t count);
 
-  // - * / // % **; the rounding of // and % is Python's, toward minus infinity.
+  // Computes - * / // % **. The rounding of // and % is Python's, toward minus infinity.
   Result<Value> arithmetic(int line, const std::string& op, const Value& left, const Value& right);
 
   // --- calls ---
 
-  // `caller`: what a call block adds; null without one.
+  // `caller` is what a call block adds; null without one.
   Result<Value> evaluate_call(const Expression& expression, const Value* caller = nullptr);
   Result<Value> call_macro(int line, const Macro& macro, const Arguments& arguments);
   Result<Value> call_builtin(int line, Builtin builtin, Arguments arguments);
@@ -103,7 +104,7 @@ class Evaluator {
   Result<Dict> dict_arguments(int line, Arguments arguments);
   Result<Value> call_strftime(int line, const Arguments& arguments);
 
-  // The call blocks under way; the body of another one cannot be called any more.
+  // The call blocks that are being evaluated. The body of an ended one cannot be called.
   struct Caller {
     const Macro* macro;
     Scope* scope;
@@ -116,7 +117,7 @@ class Evaluator {
   Budget budget_;
   int level_ = 0;
   std::vector<Caller> callers_;
-  std::deque<Namespace> namespaces_;  // values point at them
+  std::deque<Namespace> namespaces_;  // a deque, because values point at them
 };
 
 }  // namespace troupe::model::jinja

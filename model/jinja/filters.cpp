@@ -1,16 +1,17 @@
 #include <algorithm>
 
-#include <troupe/model/jinja/builtin_parts.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/error.h>
+#include <troupe/model/jinja/filter_tables.h>
+#include <troupe/model/jinja/filters.h>
 #include <troupe/model/jinja/text.h>
 #include <troupe/runtime/text/utf8.h>
 
-// Filters of texts, and the way to all filters.
+// Filters of texts, and the look-up of all filters.
 
 namespace troupe::model::jinja {
 namespace {
 
-// A filter that makes one text of another.
+// A filter that makes one text from another.
 template <std::string (*kMake)(std::string_view)>
 Result<Value> mapped(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, text_of(use.line, use.input));
@@ -94,12 +95,10 @@ constexpr Row kFilters[] = {
 
 }  // namespace
 
-std::span<const Row> text_filters() { return kFilters; }
-
 Result<Value> apply_filter(Budget* budget, int line, const std::string& name, const Value& input,
                            const Arguments& arguments) {
   TROUPE_RETURN_IF_ERROR(budget->take(line, input.weight()));
-  for (const auto& rows : {value_filters(), text_filters(), item_filters()}) {
+  for (const auto& rows : {value_filters(), std::span<const Row>(kFilters), item_filters()}) {
     if (const Row* row = find_row(rows, name)) {
       return run_row(*row, {budget, line, name, input, arguments});
     }

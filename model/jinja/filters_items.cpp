@@ -1,8 +1,12 @@
 #include <algorithm>
+#include <utility>
 
-#include <troupe/model/jinja/builtin_parts.h>
-#include <troupe/model/jinja/lexer.h>
-#include <troupe/model/jinja/text.h>
+#include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/error.h>
+#include <troupe/model/jinja/filter_tables.h>
+#include <troupe/model/jinja/filters.h>
+#include <troupe/model/jinja/order.h>
+#include <troupe/model/jinja/tests.h>
 
 // Filters that go through the items of a value.
 
@@ -11,7 +15,7 @@ namespace {
 
 Result<List> items_of(const Use& use) { return iterate(use.budget, use.line, use.input); }
 
-// Each item, or what `attribute` names of it.
+// Returns each item, or the part of it that `attribute` names.
 Result<List> parts_of(const Use& use, const Value* attribute) {
   TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
   if (attribute == nullptr || attribute->is_none()) return items;
@@ -19,11 +23,6 @@ Result<List> parts_of(const Use& use, const Value* attribute) {
     TROUPE_ASSIGN_OR_RETURN(item, path_of(use.budget, use.line, item, *attribute));
   }
   return items;
-}
-
-// Strings are compared without their case unless a filter is told to.
-Value comparable(const Value& value, bool case_sensitive) {
-  return value.string() != nullptr && !case_sensitive ? Value(lower(*value.string())) : value;
 }
 
 Result<Value> to_list(const Use& use) {
@@ -187,7 +186,7 @@ Result<Value> batch(const Use& use) {
   return counted(use.budget, use.line, std::move(out));
 }
 
-// [[key, [items of it]], ...] by ascending keys.
+// Returns [[key, [its items]], ...] by ascending keys.
 Result<Value> group(const Use& use) {
   const Value* attribute = use.get(0, "attribute");
   if (attribute == nullptr) return template_error(use.line, "'groupby' needs an attribute");
@@ -232,29 +231,5 @@ constexpr Row kFilters[] = {
 }  // namespace
 
 std::span<const Row> item_filters() { return kFilters; }
-
-Result<Value> sorted(Budget* budget, int line, List items, const SortOrder& order) {
-  std::vector<std::pair<Value, Value>> keyed;  // key, item
-  for (Value& item : items) {
-    Value key = item;
-    if (order.attribute != nullptr && !order.attribute->is_none()) {
-      TROUPE_ASSIGN_OR_RETURN(key, path_of(budget, line, item, *order.attribute));
-    }
-    TROUPE_RETURN_IF_ERROR(budget->take(line, 16 * key.weight()));  // it is compared some times
-    keyed.emplace_back(comparable(key, order.case_sensitive), std::move(item));
-  }
-  TROUPE_RETURN_IF_ERROR(budget->step(line, keyed.size() * 20));
-  Status status;
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
-    const Result<bool> before =
-        order.reverse ? less(line, b.first, a.first) : less(line, a.first, b.first);
-    if (!before.is_ok()) status = before.status();
-    return before.is_ok() && *before;
-  });
-  TROUPE_RETURN_IF_ERROR(status);
-  List out;
-  for (auto& [key, item] : keyed) out.push_back(std::move(item));
-  return counted(budget, line, std::move(out));
-}
 
 }  // namespace troupe::model::jinja

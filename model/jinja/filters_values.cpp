@@ -2,10 +2,12 @@
 #include <charconv>
 #include <cmath>
 
-#include <troupe/model/jinja/builtin_parts.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/error.h>
+#include <troupe/model/jinja/filter_tables.h>
+#include <troupe/model/jinja/order.h>
+#include <troupe/model/jinja/print.h>
 #include <troupe/model/jinja/text.h>
-#include <troupe/runtime/text/utf8.h>
 
 // Filters of numbers, of dicts and of anything.
 
@@ -28,7 +30,7 @@ Result<Value> length(const Use& use) {
   return wrong_type(use.line, "counting", input);
 }
 
-// As transformers has it: json.dumps with its defaults, but with characters as they are.
+// Prints JSON as transformers does: json.dumps with its defaults, but without \u escapes.
 Result<Value> to_json_text(const Use& use) {
   JsonStyle style;
   if (const Value* given = use.get(1, "indent"); given != nullptr && given->integer() != nullptr) {
@@ -82,7 +84,7 @@ Result<Value> absolute(const Use& use) {
   return Value(integer < 0 ? -integer : integer);
 }
 
-// What a text or number says as a number.
+// Reads a text or number as a number; returns false if it is none.
 bool read_number(const Value& input, double* number) {
   if (input.string() == nullptr) return to_number(input, number);
   const std::string text = strip(*input.string(), nullptr, Side::kBoth);

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
+#include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/lexer.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -68,7 +70,7 @@ class Lexer {
     if (!text.empty()) tokens_.push_back({TokenKind::kText, std::string(text), line_});
   }
 
-  // The text before a tag, without what the tag strips.
+  // Returns the text before a tag, without what the tag strips.
   std::string_view stripped_before(std::size_t tag, char kind, char sign) const {
     std::string_view text = std::string_view(source_).substr(at_, tag - at_);
     if (sign == '-') {
@@ -102,7 +104,7 @@ class Lexer {
     return raw ? lex_raw(first - 1) : Status::ok();
   }
 
-  // Behind the end of a tag whose sign was `sign`: what trim_blocks and '-' take away.
+  // Skips what trim_blocks and '-' take away after the end of a tag whose sign was `sign`.
   void after_tag(char sign, bool trim) {
     std::size_t end = at_;
     if (sign == '-') {
@@ -124,7 +126,8 @@ class Lexer {
     return Status::ok();
   }
 
-  // The text up to {% endraw %}, as it stands; `begin`: index of the token that opened the tag.
+  // Adds the text up to {% endraw %} unchanged. `begin` is the index of the token that opened the
+  // tag.
   Status lex_raw(std::size_t begin) {
     tokens_.resize(begin);
     for (std::size_t tag = source_.find("{%", at_); tag != std::string::npos;
@@ -239,63 +242,11 @@ class Lexer {
     const int line = line_;
     std::string text;
     std::size_t i = at_ + 1;
-    for (; i < source_.size() && source_[i] != quote; ++i) {
-      if (source_[i] != '\\' || i + 1 == source_.size()) {
-        text += source_[i];
-        continue;
-      }
-      ++i;
-      switch (source_[i]) {
-        case 'n':
-          text += '\n';
-          break;
-        case 't':
-          text += '\t';
-          break;
-        case 'r':
-          text += '\r';
-          break;
-        case 'b':
-          text += '\b';
-          break;
-        case 'f':
-          text += '\f';
-          break;
-        case 'v':
-          text += '\v';
-          break;
-        case 'a':
-          text += '\a';
-          break;
-        case '0':
-          text += '\0';
-          break;
-        case '\n':
-          break;
-        case '\\':
-        case '\'':
-        case '"':
-          text += source_[i];
-          break;
-        case 'x':
-        case 'u':
-        case 'U': {
-          const std::size_t digits = source_[i] == 'x' ? 2 : source_[i] == 'u' ? 4 : 8;
-          std::uint32_t code_point = 0;
-          const char* begin = source_.data() + i + 1;
-          const char* end = source_.data() + std::min(i + 1 + digits, source_.size());
-          const auto parsed = std::from_chars(begin, end, code_point, 16);
-          if (parsed.ptr != begin + digits || code_point > 0x10ffff ||
-              (code_point >= 0xd800 && code_point < 0xe000)) {
-            return template_error(
-                line, "a string has a broken escape '\\" + std::string(1, source_[i]) + "'");
-          }
-          append_utf8(code_point, &text);
-          i += digits;
-          break;
-        }
-        default:
-          (text += '\\') += source_[i];
+    while (i < source_.size() && source_[i] != quote) {
+      if (source_[i] == '\\' && i + 1 < source_.size()) {
+        TROUPE_RETURN_IF_ERROR(lex_escape(line, &i, &text));
+      } else {
+        text += source_[i++];
       }
     }
     if (i >= source_.size()) return template_error(line, "a string has no end");
@@ -304,20 +255,54 @@ class Lexer {
     return Status::ok();
   }
 
+  // Appends what the escape at `i`, a backslash and at least one character, stands for, and moves
+  // `i` past it. An unknown escape stands for itself, as in Python.
+  Status lex_escape(int line, std::size_t* i, std::string* text) {
+    static constexpr std::pair<char, std::string_view> kEscapes[] = {
+        {'n', "\n"}, {'t', "\t"}, {'r', "\r"},  {'b', "\b"},  {'f', "\f"}, {'v', "\v"},
+        {'a', "\a"}, {'\n', ""},  {'\\', "\\"}, {'\'', "\'"}, {'"', "\""}};
+    const char c = source_[*i + 1];
+    *i += 2;
+    if (c == 'x' || c == 'u' || c == 'U') return lex_code_point(line, c, i, text);
+    if (c == '0') {
+      text->push_back('\0');
+      return Status::ok();
+    }
+    for (const auto& [escape, meaning] : kEscapes) {
+      if (c != escape) continue;
+      *text += meaning;
+      return Status::ok();
+    }
+    (*text += '\\') += c;
+    return Status::ok();
+  }
+
+  // Appends the character of \xHH, \uHHHH or \UHHHHHHHH, whose digits begin at `i`.
+  Status lex_code_point(int line, char kind, std::size_t* i, std::string* text) {
+    const std::size_t digits = kind == 'x' ? 2 : kind == 'u' ? 4 : 8;
+    std::uint32_t code_point = 0;
+    const char* begin = source_.data() + *i;
+    const char* end = source_.data() + std::min(*i + digits, source_.size());
+    const auto parsed = std::from_chars(begin, end, code_point, 16);
+    if (parsed.ptr != begin + digits || code_point > 0x10ffff ||
+        (code_point >= 0xd800 && code_point < 0xe000)) {
+      return template_error(line, "a string has a broken escape '\\" + std::string(1, kind) + "'");
+    }
+    append_utf8(code_point, text);
+    *i += digits;
+    return Status::ok();
+  }
+
   std::string source_;
   std::size_t at_ = 0;
   int line_ = 1;
-  int tag_end_line_ = 1;       // of the last tag's end, before what it trims
-  bool line_starting_ = true;  // the text at at_ begins a line, as far as lstrip_blocks goes
+  int tag_end_line_ = 1;       // line of the last tag's end, before what it trims
+  bool line_starting_ = true;  // whether the text at at_ begins a line, for lstrip_blocks
   std::vector<Token> tokens_;
 };
 
 }  // namespace
 
 Result<std::vector<Token>> tokenize(std::string_view source) { return Lexer(source).run(); }
-
-Status template_error(int line, const std::string& what, Code code) {
-  return Status(code, "the chat template, line " + std::to_string(line) + ": " + what);
-}
 
 }  // namespace troupe::model::jinja

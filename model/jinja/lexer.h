@@ -7,13 +7,13 @@
 
 #include <troupe/runtime/status.h>
 
-// Template source -> tokens, with whitespace as transformers sets Jinja up: trim_blocks and
-// lstrip_blocks on, one trailing newline of the source dropped.
+// Cuts a template's source into tokens. White space is handled as transformers sets Jinja up:
+// trim_blocks and lstrip_blocks are on, and one newline at the end of the source is dropped. Pure.
 
 namespace troupe::model::jinja {
 
 enum class TokenKind : std::uint8_t {
-  kText,         // outside of tags, whitespace control applied
+  kText,         // outside of tags, with white space control applied
   kOutputBegin,  // {{
   kOutputEnd,
   kTagBegin,  // {%
@@ -32,10 +32,8 @@ struct Token {
   int line = 1;
 };
 
-// kBadData naming the line. The last token is kEnd.
+// The last token is kEnd.
+//   Errors: kBadData naming the line.
 Result<std::vector<Token>> tokenize(std::string_view source);
-
-// Every message about a template begins like this.
-Status template_error(int line, const std::string& what, Code code = Code::kBadData);
 
 }  // namespace troupe::model::jinja

@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <array>
 
-#include <troupe/model/jinja/builtins.h>
-
-// How far results of filters and methods come from outside the template.
+#include <troupe/model/jinja/marks.h>
 
 namespace troupe::model::jinja {
 namespace {
@@ -16,9 +14,9 @@ bool any_foreign(const Value& input, const Arguments& arguments) {
                      [](const auto& one) { return one.second.is_foreign(); });
 }
 
-// `part` is `source` less characters at its ends. Without arguments from outside, what was cut off
-// on the left cannot hold the first character of the part: the first place where it stands is its
-// own.
+// Returns `part`, which is `source` without characters at its ends, with the marks of `source`. The
+// characters cut off on the left do not contain the first character of the part, so the first place
+// where the part occurs is its own.
 Value stripped(const Text& source, const std::string& part) {
   const std::size_t at = source.text.find(part);
   Text out{part, {}};

@@ -1,7 +1,9 @@
 #include <algorithm>
 
-#include <troupe/model/jinja/builtin_parts.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/error.h>
+#include <troupe/model/jinja/filters.h>
+#include <troupe/model/jinja/methods.h>
 #include <troupe/model/jinja/text.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -106,7 +108,8 @@ Result<Value> join_items(const Use& use) {
   return join(use.budget, use.line, items, text_in(use));
 }
 
-// find, rfind, index, rindex, count: (part, first character, last character)
+// The methods find, rfind, index, rindex and count. Their arguments are a part, and the first and
+// the last character to look at.
 Result<Value> look_for(const Use& use) {
   std::string_view text = text_in(use);
   TROUPE_ASSIGN_OR_RETURN(const std::string part,
@@ -240,7 +243,7 @@ Result<Value> place_in_list(const Use& use) {
 constexpr Row kListMethods[] = {{"index", "value", place_in_list},
                                 {"count", "value", place_in_list}};
 
-// loop.cycle('a', 'b'): the argument whose turn it is.
+// loop.cycle('a', 'b') returns the argument whose turn it is.
 Result<Value> cycle(const Use& use) {
   const Value* index = find(*use.input.dict(), "index0");
   if (use.arguments.positional.empty()) return template_error(use.line, "'cycle' needs values");
@@ -256,13 +259,6 @@ bool is_loop(const Value& value) {
 }
 
 }  // namespace
-
-bool is_dict_method(std::string_view name) {
-  static constexpr std::string_view kNames[] = {"clear",  "copy",   "fromkeys",  "get",
-                                                "items",  "keys",   "pop",       "popitem",
-                                                "update", "values", "setdefault"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
-}
 
 Result<Value> call_method(Budget* budget, int line, const Value& object, const std::string& name,
                           const Arguments& arguments) {

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/parser.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -64,7 +65,8 @@ Status Parser::parse_body(std::span<const std::string_view> ends, Body* body,
                           std::string* ended_by) {
   const Level level(&level_);
   if (level_ > kRecursionMax) return template_error(peek().line, "tags are nested too deeply");
-  const int first_line = at_ > 0 ? tokens_[at_ - 1].line : 1;  // of the tag that opens the body
+  const int first_line =
+      at_ > 0 ? tokens_[at_ - 1].line : 1;  // line of the tag that opens the body
   for (;;) {
     const Token token = peek();
     if (token.kind == TokenKind::kEnd) {
@@ -205,7 +207,7 @@ Status Parser::parse_block_filters(Statement* statement) {
   block->kind = ExpressionKind::kName;
   block->line = peek().line;
   block->text = std::string(kBlockText);
-  if (statement->kind == StatementKind::kFilterBlock) {  // the first comes without a '|'
+  if (statement->kind == StatementKind::kFilterBlock) {  // the first filter comes without a '|'
     auto first = std::make_unique<Expression>();
     first->kind = ExpressionKind::kFilter;
     first->line = peek().line;

@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <troupe/model/jinja/ast.h>
 #include <troupe/model/jinja/lexer.h>
 
-// The grammar of the template language, a function a rule: statements in jinja_parser.cpp,
-// expressions in jinja_parser_expressions.cpp. For these files; others call parse_template.
+// The grammar of the template language, with one function for each rule: statements in parser.cpp,
+// expressions in parser_expressions.cpp. The class is for these files; others call parse_template.
 
 namespace troupe::model::jinja {
 
-// Of the parser's own recursion.
+// The bound of the parser's own recursion.
 constexpr int kRecursionMax = 100;
 
 using ExpressionResult = Result<ExpressionPtr>;
@@ -49,7 +53,7 @@ class Parser {
   Status expect_tag_end();
   Result<std::string> expect_name();
 
-  // A node over `children`, refused when the tree gets too deep.
+  // Makes a node over `children`. Refuses it if the tree gets too deep.
   ExpressionResult node(ExpressionKind kind, int line, std::string text,
                         std::vector<ExpressionPtr> children);
   ExpressionResult finish(ExpressionPtr made);
@@ -62,8 +66,8 @@ class Parser {
 
   // --- statements ---
 
-  // Up to a tag whose first word is in `ends`; the tag's word is consumed, its '%}' is not. With no
-  // `ends`, up to the end of the template.
+  // Parses up to a tag whose first word is in `ends`. The word is consumed, the tag's '%}' is not.
+  // Without `ends`, it parses up to the end of the template.
   Status parse_body(std::span<const std::string_view> ends, Body* body,
                     std::string* ended_by = nullptr);
   Status parse_tag(Statement* statement);
@@ -71,14 +75,14 @@ class Parser {
   Status parse_if(Statement* statement);
   Status parse_for(Statement* statement);
   Status parse_set(Statement* statement);
-  // {% set x | filter %} and {% filter name %}: filters over what the block prints.
+  // Parses the filters of {% set x | filter %} and {% filter name %}.
   Status parse_block_filters(Statement* statement);
   Status parse_with(Statement* statement);
-  // "(a, b=1)"
+  // Parses "(a, b=1)".
   Status parse_parameters(Macro* macro);
   Status parse_macro(Statement* statement);
   Status parse_call_block(Statement* statement);
-  // The body of a macro or call block, which no loop around it reaches into.
+  // Parses the body of a macro or call block. Loops around it do not count for its breaks.
   Status parse_macro_body(std::string_view end, Macro* macro);
 
   // --- expressions, from the loosest binding to the tightest ---
@@ -105,7 +109,7 @@ class Parser {
   ExpressionResult parse_name(const Token& token, ExpressionPtr made);
   ExpressionResult parse_parentheses(int line);
 
-  // Expressions with commas between them, up to `end`, which is consumed.
+  // Parses expressions with commas between them, up to `end`, which is consumed.
   Status parse_items(std::string_view end, std::vector<ExpressionPtr>* items);
   ExpressionResult parse_dict(ExpressionPtr made);
   Status parse_arguments(Expression* call);
@@ -113,7 +117,7 @@ class Parser {
   Status parse_subscript(Expression* made, ExpressionPtr value);
   ExpressionResult parse_filters(ExpressionPtr value);
 
-  // x is divisibleby 3
+  // Says whether an argument without brackets follows, as in "x is divisibleby 3".
   bool begins_test_argument() const;
 
   std::vector<Token> tokens_;
@@ -121,5 +125,9 @@ class Parser {
   int level_ = 0;
   int loops_ = 0;
 };
+
+// Parses a whole template.
+//   Errors: kBadData naming the line of what is not known, not complete or nested too deeply.
+Result<Body> parse_template(std::string_view source);
 
 }  // namespace troupe::model::jinja

@@ -1,6 +1,7 @@
 #include <charconv>
 #include <utility>
 
+#include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/parser.h>
 
 // Expressions, from the loosest binding to the tightest.

@@ -2,11 +2,9 @@
 #include <charconv>
 #include <cmath>
 
+#include <troupe/model/jinja/print.h>
 #include <troupe/model/jinja/text.h>
-#include <troupe/model/jinja/value.h>
 #include <troupe/runtime/text/utf8.h>
-
-// Values as text: Python's str and repr, and json.dumps.
 
 namespace troupe::model::jinja {
 namespace {
@@ -18,7 +16,8 @@ Status too_large() {
                 "a value is too large or too deeply nested to be printed");
 }
 
-// Python's repr of a float: the shortest digits that read back as it, with ".0" when integral.
+// Returns Python's repr of a float: the shortest digits that read back as it, with ".0" if it is
+// integral.
 std::string real_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
@@ -69,7 +68,7 @@ std::string python_quoted(std::string_view text) {
   return out += quote;
 }
 
-// \u escapes of UTF-16.
+// Appends \u escapes of UTF-16.
 void append_json_escape(char32_t code_point, std::string* out) {
   if (code_point >= 0x10000) {
     append_json_escape(0xd800 + ((code_point - 0x10000) >> 10), out);
@@ -99,10 +98,10 @@ std::string json_quoted(std::string_view text, bool ascii) {
   return out += '"';
 }
 
-// One printer for the two notations of nested values.
+// Prints nested values in either of the two notations.
 class Printer {
  public:
-  // `json`: null for Python's notation.
+  // A null `json` selects Python's notation.
   Printer(const JsonStyle* json, std::size_t bytes_max) : json_(json), bytes_max_(bytes_max) {}
 
   Status print(const Value& value, int depth) {

@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <iterator>
 
-#include <troupe/model/jinja/builtin_parts.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/error.h>
+#include <troupe/model/jinja/order.h>
+#include <troupe/model/jinja/tests.h>
 #include <troupe/model/jinja/text.h>
 #include <troupe/runtime/text/utf8.h>
 

@@ -23,7 +23,7 @@ std::string map_characters(std::string_view text, Map map) {
   }
   return out;
 }
-// The last character of `text`, which must not be empty.
+// Returns the last character of `text`, which must not be empty.
 std::string_view last_character(std::string_view text) {
   for (std::size_t bytes = std::min<std::size_t>(4, text.size()); bytes > 1; --bytes) {
     const std::string_view end = text.substr(text.size() - bytes);
@@ -108,7 +108,8 @@ std::string swap_case(std::string_view text) {
   return out;
 }
 
-// The first letter of a word, which is not always the capital: U+01C6 has U+01C5.
+// Returns the first letter of a title-cased word, which is not always the capital: for U+01C6 it is
+// U+01C5.
 static std::string title_letter(std::string_view character) {
   return map_characters(character, [](char32_t c) {
     return static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
@@ -121,8 +122,6 @@ std::string capitalize(std::string_view text) {
   return title_letter(text.substr(0, first)) + lower(text.substr(first));
 }
 
-// Words begin after any character that is no letter (the method), or after white space, '-' and
-// opening brackets only (the filter).
 std::string title(std::string_view text, bool filter) {
   std::string out;
   bool begins = true;
@@ -158,7 +157,7 @@ std::string strip(std::string_view text, const std::string* set, Side side) {
 std::string replace(std::string_view text, std::string_view from, std::string_view to,
                     std::int64_t count) {
   std::string out;
-  if (from.empty()) {  // Python puts `to` before every character and at the end
+  if (from.empty()) {  // then Python puts `to` before every character and at the end
     for (const std::string_view character : characters(text)) {
       if (count != 0) out += to;
       if (count > 0) --count;
@@ -186,7 +185,7 @@ List split_at_white_space(std::string_view text, std::int64_t limit) {
     while (i < chars.size() && is_white_space(chars[i])) ++i;
     if (i == chars.size()) return parts;
     const char* begin = chars[i].data();
-    if (limit == 0) {  // the rest as it stands
+    if (limit == 0) {  // the rest stays in one piece
       parts.emplace_back(std::string(begin, text.data() + text.size()));
       return parts;
     }
@@ -258,7 +257,7 @@ std::string justified(std::string_view text, std::size_t width, std::string_view
   if (has >= width) return std::string(text);
   const std::size_t margin = width - has;
   std::size_t left = text_at == Side::kLeft ? 0 : margin;
-  // Python's str.center puts the odd one on the left when the width is odd too.
+  // Python's str.center puts the odd fill character on the left if the width is odd, too.
   if (text_at == Side::kBoth) left = margin / 2 + (margin & width & 1);
   std::string out;
   for (std::size_t i = 0; i < left; ++i) out += fill;

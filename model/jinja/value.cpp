@@ -73,7 +73,7 @@ Value Value::as_foreign() const {
     for (const auto& [key, item] : *entries) out.emplace_back(key, item.as_foreign());
     Value made(std::move(out));
     auto nested = *made.shared<Nested<Dict>>();
-    nested.foreign = true;  // the keys are
+    nested.foreign = true;  // its keys are foreign
     made.data = std::make_shared<const Nested<Dict>>(std::move(nested));
     return made;
   }

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include <troupe/model/text/regex.h>
+#include <troupe/model/text/text_span.h>
 #include <troupe/runtime/status.h>
 
 // Values of the template language, with Python's ideas of truth, equality and printing. Strings,
@@ -18,8 +18,8 @@
 namespace troupe::model::jinja {
 
 // A string and which of its bytes are foreign: they come from messages or tools, not from the
-// template, so that markup in them is not the markup of special tokens. Spans ascend and do not
-// touch. What no operation keeps track of exactly is foreign as a whole.
+// template, so markup in them is not the markup of special tokens. Spans ascend and do not touch.
+// If an operation does not keep track exactly, its whole result is foreign.
 struct Text {
   std::string text;
   std::vector<TextSpan> foreign;
@@ -29,22 +29,22 @@ struct Text {
 };
 
 struct Value;
-struct Macro;  // jinja_ast.h
+struct Macro;  // ast.h
 struct Undefined {};
 struct None {};
 using List = std::vector<Value>;
 using Dict = std::vector<std::pair<std::string, Value>>;  // in order of insertion
 struct Namespace;
 
-// A list or dict, how deep it is nested, itself included, and what it weighs. What is too deep
-// cannot be destroyed on a bounded stack, and parts that are shared many times over make a small
-// value take for ever to print or compare: the evaluator refuses both early.
+// A list or dict, how deep it is nested (itself included), and what it weighs. The evaluator
+// refuses deep values early, because they cannot be destroyed on a bounded stack, and heavy ones,
+// because parts that are shared many times make a small value take forever to print or compare.
 template <class T>
 struct Nested {
   T items;
   int depth = 1;
   std::size_t weight = 1;
-  bool foreign = false;  // something in it is, or its keys are
+  bool foreign = false;  // something in it or one of its keys is foreign
 };
 
 enum class Builtin : std::uint8_t {
@@ -53,10 +53,10 @@ enum class Builtin : std::uint8_t {
   kDict,
   kRaiseException,
   kStrftimeNow,
-  kMethod,  // of a dict, named and not called
+  kMethod,  // a method of a dict that is named but not called
 };
 struct Callable {
-  const Macro* macro = nullptr;  // or a builtin
+  const Macro* macro = nullptr;  // null: a builtin
   Builtin builtin = Builtin::kRange;
 };
 
@@ -87,7 +87,7 @@ struct Value {
   }
   const Text* text() const { return shared<Text>(); }
   bool is_foreign() const;
-  // The same value, everything in it foreign.
+  // Returns the same value with everything in it marked as foreign.
   Value as_foreign() const;
   const List* list() const {
     const auto* nested = shared<Nested<List>>();
@@ -97,9 +97,11 @@ struct Value {
     const auto* nested = shared<Nested<Dict>>();
     return nested == nullptr ? nullptr : &nested->items;
   }
-  // Bytes of all that is in it, as often as it is in it; at least 1; saturates at 2^40.
+  // Returns the bytes of everything in it, where shared parts count each time. It is at least 1 and
+  // saturates at 2^40.
   std::size_t weight() const;
-  int depth() const {  // 0: neither list nor dict
+  // Returns 0 unless it is a list or a dict.
+  int depth() const {
     if (const auto* nested = shared<Nested<List>>()) return nested->depth;
     const auto* nested = shared<Nested<Dict>>();
     return nested == nullptr ? 0 : nested->depth;
@@ -125,30 +127,18 @@ struct Namespace {
   Dict attributes;
 };
 
-// "string", "list", ... for messages.
+// Returns "string", "list" and so on, for messages.
 std::string_view type_name(const Value& value);
 bool truth(const Value& value);
-// bool, integer and float compare as numbers.
+// Compares values; booleans, integers and floats compare as numbers.
 bool equal(const Value& a, const Value& b);
-// As a number; false when it is none.
+// Reads a value as a number; returns false if it is none.
 bool to_number(const Value& value, double* out);
-// nullptr when the key is absent.
+// Returns nullptr if the key is absent.
 const Value* find(const Dict& dict, std::string_view key);
 void put(Dict* dict, std::string_view key, Value value);
 
-// What {{ value }} prints. kResourceExhausted when it is nested too deeply or grows past
-// `bytes_max`.
-Result<std::string> to_text(const Value& value, std::size_t bytes_max);
-struct JsonStyle {
-  std::int64_t indent = -1;  // < 0: all on one line
-  std::string item_separator = ", ", key_separator = ": ";
-  bool sort_keys = false;
-  bool ascii = false;  // \u escapes for all other characters
-};
-// As Python's json.dumps prints it. kBadData for what JSON has not.
-Result<std::string> to_json(const Value& value, const JsonStyle& style, std::size_t bytes_max);
-
-// The characters (code points) of a string, whose bytes need not be UTF-8.
+// Returns the characters (code points) of a string, whose bytes need not be UTF-8.
 std::vector<std::string_view> characters(std::string_view text);
 
 }  // namespace troupe::model::jinja

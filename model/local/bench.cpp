@@ -14,7 +14,7 @@ Status step(Stage& stage, KvSequence& sequence, std::span<const TokenId> ids, St
   return stage.forward({{&segment, 1}, ids, {}}, output);
 }
 
-// Tokens a second since `begin`.
+// Returns tokens per second since `begin`.
 double rate(std::size_t tokens, Clock::time_point begin) {
   return static_cast<double>(tokens) / std::chrono::duration<double>(Clock::now() - begin).count();
 }
@@ -39,7 +39,7 @@ Status check(const Stage& stage, std::size_t positions, std::size_t repeats) {
   return Status::ok();
 }
 
-// One step of one row for every sequence, all at `position`.
+// Runs one step of one row for every sequence, all at `position`.
 Status step_all(Stage& stage, std::span<const std::unique_ptr<KvSequence>> sequences,
                 std::size_t position, StepOutput* output) {
   std::vector<Segment> segments;
@@ -65,7 +65,7 @@ TokenId bench_token(std::size_t i, std::size_t vocabulary) {
 
 Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_t decode,
                               std::size_t repeats) {
-  if (prompt == 0 || decode == 0) repeats = 0;  // check() has the words
+  if (prompt == 0 || decode == 0) repeats = 0;  // check() then says what is wrong
   TROUPE_RETURN_IF_ERROR(check(whole_model, std::max(prompt, decode + 1), repeats));
   const ModelConfig& config = whole_model.config();
   std::vector<TokenId> ids;

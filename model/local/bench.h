@@ -6,27 +6,26 @@
 
 #include <troupe/model/transformer/stage.h>
 
-// The measurement of `troupe bench`: how fast a prompt is read and tokens are made, by one stream
-// and by several at once, in one process. The loops are those that llama-bench runs, so that
-// figures compare.
+// The measurement of `troupe bench`: how fast one process reads a prompt and makes tokens, for one
+// stream and for several at once. The loops are those of llama-bench, so that figures compare.
 
 namespace troupe::model {
 
-// What a measurement reads: the i-th id of a prompt that spreads over the vocabulary.
+// Returns the i-th id of the prompt that is measured, whose ids spread over the vocabulary.
 TokenId bench_token(std::size_t i, std::size_t vocabulary);
-// Positions of every sequence of a batch that are not measured.
+// The number of positions of every sequence of a batch that are not measured.
 constexpr std::size_t kBatchWarmUp = 16;
-double median(std::vector<double> values);  // of at least one
+double median(std::vector<double> values);  // of at least one value
 
 struct BenchResult {
   double prompt_tok_s_median = 0, prompt_tok_s_best = 0;
   double decode_tok_s_median = 0, decode_tok_s_best = 0;
 };
 
-// A warm-up, then `repeats` times: a prompt of `prompt` tokens into an empty sequence (logits of
-// its last row), and, after one token, `decode` steps of one token with logits each.
-//   Blocks. Errors: kInvalidArgument when a count is 0 or the context too short, or `whole_model`
-//   is a part of a model.
+// Warms up, then measures `repeats` times: a prompt of `prompt` tokens in an empty sequence (with
+// the logits of its last row), and, after one token, `decode` steps of one token with logits each.
+//   Blocks. Errors: kInvalidArgument if a count is 0, the context is too short, or `whole_model` is
+//   only a part of a model.
 Result<BenchResult> run_bench(Stage& whole_model, std::size_t prompt, std::size_t decode,
                               std::size_t repeats);
 
@@ -35,10 +34,11 @@ struct BatchRate {
   double decode_tok_s = 0;  // the total of all sequences; the median of the repeats
 };
 
-// For each of `sizes`, `repeats` times: so many sequences at once, 16 positions each that are not
-// measured, then `decode` steps of one row a sequence with logits each.
-//   Blocks. Errors: as run_bench; kInvalidArgument when a size is 0, kResourceExhausted when the
-//   keys and values do not fit.
+// Measures each of `sizes`, a number of sequences at once, `repeats` times: kBatchWarmUp positions
+// of each sequence that are not measured, then `decode` steps of one row a sequence with logits
+// each.
+//   Blocks. Errors: as run_bench; kInvalidArgument if a size is 0; kResourceExhausted if the keys
+//   and values do not fit.
 Result<std::vector<BatchRate>> run_batch_bench(Stage& whole_model,
                                                std::span<const std::size_t> sizes,
                                                std::size_t decode, std::size_t repeats);

@@ -1,11 +1,15 @@
 #include <algorithm>
+#include <string>
+#include <utility>
 
 #include <troupe/model/local/evaluate.h>
+#include <troupe/model/sampling/logprobs.h>
+#include <troupe/model/sampling/sampler.h>
 
 namespace troupe::model {
 namespace {
 
-// All logits of a chunk lie in memory at once.
+// The rows of a scored step, whose logits all lie in memory at once.
 constexpr std::size_t kScoredChunk = 64;
 
 Status check_whole(const Stage& stage) {
@@ -22,7 +26,7 @@ Status check_decoder(const Stage& stage) {
                                             "), which predicts no next token");
 }
 
-// Runs `ids` from the sequence's end on, in chunks; `output` is the last chunk's.
+// Appends `ids` to the sequence in chunks. `output` is that of the last chunk.
 Status feed(Stage& stage, KvSequence& sequence, std::span<const TokenId> ids, std::size_t chunk,
             StepOutput* output) {
   for (std::size_t begin = 0; begin < ids.size(); begin += chunk) {
@@ -53,7 +57,7 @@ Result<double> window_nll(Stage& stage, std::span<const TokenId> ids) {
   return sum / static_cast<double>(fed);
 }
 
-// Whether `ids` are a sequence for the model.
+// Checks that the model can take `ids` as a sequence.
 Status check_ids(const ModelConfig& config, std::span<const TokenId> ids,
                  std::span<const std::uint8_t> token_types) {
   const auto refuse = [](const std::string& why) { return Status(Code::kInvalidArgument, why); };

@@ -1,54 +1,59 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
-#include <troupe/model/sampling/sampler.h>
+#include <troupe/model/sampling/params.h>
 #include <troupe/model/transformer/stage.h>
 
-// A whole model on this machine, without actors: a plain generate loop and perplexity. Used by the
-// local verbs and by tests, as the measure that every distributed run must equal bit for bit.
-// Blocks until done; one caller at a time per stage.
+// Runs a whole model on this machine without actors: a plain generate loop, logits, and perplexity.
+// The local verbs use it, and tests: every distributed run must equal it bit for bit.
+// Every function blocks until it is done. A stage has one caller at a time.
 
 namespace troupe::model {
 
-// The order in which prompts are fed; results do not depend on it.
+// The number of a prompt's rows in one step; results do not depend on it.
 constexpr std::size_t kPromptChunk = 512;
 
 struct GenerateOptions {
   std::size_t tokens_max = 128;
   SamplingParams sampling;
-  std::span<const TokenId> end_tokens;      // generation ends with one of these
-  std::size_t prompt_chunk = kPromptChunk;  // rows of a prompt per step
+  std::span<const TokenId> end_tokens;      // generation ends at one of these
+  std::size_t prompt_chunk = kPromptChunk;  // rows of a prompt in one step
 };
 struct Generation {
   std::vector<TokenId> token_ids;  // the end token included
   bool ended = false;              // by an end token, not by tokens_max
 };
-// Feeds `prompt` and samples up to tokens_max tokens. kInvalidArgument: `whole_model` is a part of
-// a model, an empty prompt, or more positions than the context.
+// Feeds `prompt` and samples up to tokens_max tokens.
+//   Errors: kInvalidArgument if `whole_model` is only a part of a model, the prompt is empty, or
+//   there are more positions than the context has.
 Result<Generation> generate(Stage& whole_model, std::span<const TokenId> prompt,
                             const GenerateOptions& options);
 
-// Logits of every position of `ids` in an empty context: (T,V); of a classifier (L). `token_types`
-// as in StepInput. `chunk` rows a step; the result does not depend on it.
-//   Errors: kInvalidArgument: a part of a model, no ids, ids that do not fit, a model without a
-//   head.
+// Returns the logits of every position of `ids` in an empty context: (T,V), or (L) for a
+// classifier. `token_types` is as in StepInput. A step has `chunk` rows; the result does not depend
+// on it.
+//   Errors: kInvalidArgument if the stage is only a part of a model, there are no ids, they do not
+//   fit, or the model has no head.
 Result<std::vector<float>> sequence_logits(Stage& whole_model, std::span<const TokenId> ids,
                                            std::span<const std::uint8_t> token_types,
                                            std::size_t chunk);
 
-// What an encoder without a head makes of `ids`: (T,C), a row for every position.
-//   Errors: kInvalidArgument as sequence_logits, and for any other model.
+// Returns what an encoder without a head computes from `ids`: (T,C), a row for every position.
+//   Errors: kInvalidArgument as sequence_logits, and for any other kind of model.
 Result<std::vector<float>> sequence_hidden(Stage& whole_model, std::span<const TokenId> ids,
                                            std::span<const std::uint8_t> token_types);
 
 struct Perplexity {
-  std::vector<double> window_nll;  // mean of -log p(token | window before it), positions 1..
-  double mean_nll = 0.0;           // over windows
+  // For each window, the mean of -log p(token | the window before it) from position 1 on.
+  std::vector<double> window_nll;
+  double mean_nll = 0.0;  // over windows
 };
-// The first `windows` windows of `window` tokens each, every one from an empty context.
-//   Errors: kInvalidArgument when the ids are fewer, or window < 2.
+// Scores the first `windows` windows of `window` tokens each, every one from an empty context.
+//   Errors: kInvalidArgument if there are fewer ids, or window < 2.
 Result<Perplexity> perplexity(Stage& whole_model, std::span<const TokenId> ids, std::size_t window,
                               std::size_t windows);
 

@@ -5,8 +5,10 @@
 
 #include <sys/mman.h>
 
+#include <troupe/model/config/tensor_specs.h>
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/local/bench.h>
-#include <troupe/model/planning/layer_cost.h>
+#include <troupe/model/local/measure_layers.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/machine/cgroup.h>
 
@@ -15,20 +17,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Weights that are read but once a step come from memory, not from a cache: as much as the model
-// has, as far as this goes.
+// Weights that are read once a step should come from memory, not from a cache. So the stage has as
+// many layers as the model, up to this many bytes.
 constexpr std::uint64_t kBytesMax = std::uint64_t{128} << 20;
 constexpr double kWindowUs = 80'000, kRestingWindowUs = 40'000, kPromptWindowUs = 150'000;
-// A stage of few layers, beside one of many, has one in so many of them.
+// The stage of few layers has a fifth of the layers of the stage of many.
 constexpr std::size_t kFewOf = 5;
 constexpr std::size_t kStepsMin = 12;
-// Where steps are slow few of them must do: after so long no more than these.
+// If steps are slow, kSlowSteps of them must be enough once kPatienceUs have passed.
 constexpr std::size_t kSlowSteps = 6;
 constexpr double kPatienceUs = 400'000;
-// Caches that others use have lost everything by then.
+// After this time, caches that others use have lost everything.
 constexpr double kRestMaxUs = 20'000;
 
-// Every tensor of the header, all zeros; vectors (norms, frequency factors) all ones.
+// A source of every tensor of a header, all zeros; vectors (norms, frequency factors) are all ones.
 class ZeroSource final : public TensorSource {
  public:
   static Result<std::unique_ptr<ZeroSource>> make(const GgufHeader& header) {
@@ -38,7 +40,7 @@ class ZeroSource final : public TensorSource {
       if (tensor.shape.size() == 1)
         source->ones_.resize(std::max<std::size_t>(source->ones_.size(), tensor.shape[0]), 1.0f);
     }
-    // Pages that are only read share one page of zeros.
+    // The kernel backs pages that are only read with one page of zeros.
     void* zeros = ::mmap(nullptr, source->bytes_, PROT_READ,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (zeros == MAP_FAILED)
@@ -69,7 +71,7 @@ class ZeroSource final : public TensorSource {
   const std::byte* zeros_ = nullptr;
 };
 
-// The mean, without what is far out: something else had the CPU.
+// Returns the mean without outliers, in which something else had the CPU.
 double typical_us(const std::vector<double>& times) {
   const double most = 4 * median(times);
   double sum = 0, count = 0;
@@ -81,13 +83,14 @@ double typical_us(const std::vector<double>& times) {
   return sum / count;
 }
 
-// Steps of a stage whose input does not matter. `stops`: a quota stops the threads now and then, at
-// moments that have nothing to do with the steps: what counts is the time that this thread ran.
+// Runs steps of a stage whose input does not matter. `stops` says that a quota stops the threads
+// now and then, at moments that have nothing to do with the steps. Then the time that this thread
+// ran counts.
 class Steps {
  public:
   Steps(Stage& stage, bool stops) : stage_(stage), stops_(stops) {}
 
-  // One step of `count` rows for each of `sequences`.
+  // Runs one step of `count` rows for each of `sequences`.
   Status run(std::span<const std::unique_ptr<KvSequence>> sequences, std::size_t count,
              bool logits = false) {
     std::vector<Segment> segments;
@@ -112,9 +115,9 @@ class Steps {
     return stage_.forward(input, &output_);
   }
 
-  // The times of a step of one row for each sequence, without logits and with them, over a window;
-  // by turns, so that the weights of either are not where the last step left them. A step begins no
-  // earlier than `period_us` after the last one, or kRestMaxUs after its end.
+  // Measures steps of one row for each sequence over a window, in turn without logits and with
+  // them, so that neither finds its weights where its last step left them. A step begins no earlier
+  // than `period_us` after the last one, or kRestMaxUs after its end.
   struct Times {
     double layers_us = 0, all_us = 0;
   };
@@ -146,9 +149,10 @@ class Steps {
     return found;
   }
 
-  // What a layer and the logits cost in steps through the stage. As long as a stage of few layers
-  // waits for the others of a model, other work takes the caches: `whole` is what this node takes
-  // for all layers, and a step begins no earlier than that after the last one.
+  // Measures what a layer and the logits cost in steps through the stage. While a stage of few
+  // layers waits for the other stages of a model, other work takes the caches. So a step begins no
+  // earlier than the time in which this node would run all layers, by their cost `whole`, after the
+  // last one.
   Result<StepCost> cost(bool head, const StepCost* whole = nullptr) {
     const auto model_layers = static_cast<double>(stage_.config().layers);
     const double one_us = whole ? model_layers * whole->row_us + whole->head_row_us : 0;
@@ -198,10 +202,10 @@ Result<double> prompt_row_us(Stage& stage, std::size_t chunk, double window_us, 
   return typical_us(times) / static_cast<double>(chunk);
 }
 
-// Of the weights that a row meets on its way through `range`: every matrix but the embedding.
+// Returns the number of weights that a row is multiplied by in `range`.
 double matrix_values(const GgufHeader& header, const ModelConfig& config, LayerRange range) {
   double values = 0;
-  for (const std::string& name : tensors_of(header, config, range)) {
+  for (const std::string& name : tensors_of(config, range)) {
     const TensorInfo* tensor = header.tensor(name);
     if (tensor != nullptr && tensor->shape.size() == 2)
       values += static_cast<double>(tensor->shape[0]) * static_cast<double>(tensor->shape[1]);
@@ -210,17 +214,6 @@ double matrix_values(const GgufHeader& header, const ModelConfig& config, LayerR
 }
 
 }  // namespace
-
-StepCost LayerCost::of(std::size_t layers) const {
-  if (few.layers == 0 || few.layers >= many.layers) return many;
-  const double at = std::clamp(
-      (static_cast<double>(layers) - few.layers) / static_cast<double>(many.layers - few.layers),
-      0.0, 1.0);
-  const auto between = [at](double a, double b) { return a + at * (b - a); };
-  return {static_cast<std::uint32_t>(layers), between(few.row_us, many.row_us),
-          between(few.rows_us, many.rows_us), between(few.head_row_us, many.head_row_us),
-          between(few.head_rows_us, many.head_rows_us)};
-}
 
 Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& config,
                                  Device& device, const LayerCostOptions& options) {
@@ -231,7 +224,8 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
   const std::uint64_t last_bytes =
       tensor_bytes_of(header, config, {config.layers - 1, config.layers});
   const std::uint64_t head_bytes = last_bytes - std::min(last_bytes, layer_bytes);
-  // As many of the last layers as go with the output, or of the middle ones when that is too large.
+  // Take as many of the last layers as fit with the output, or layers before the last if the output
+  // is too large.
   const bool head = last_bytes <= bytes_max;
   const std::uint64_t room = bytes_max - (head ? head_bytes : 0);
   const std::size_t count =
@@ -250,14 +244,14 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
   cost.host_cpus = std::max(1u, std::thread::hardware_concurrency());
   if (stops) cost.share = quota / static_cast<double>(device.threads());
   TROUPE_ASSIGN_OR_RETURN(cost.many, Steps(*stage, stops).cost(head));
-  cost.bytes_s = static_cast<double>(layer_bytes) / cost.many.row_us * 1e6;
+  cost.weight_bytes_per_s = static_cast<double>(layer_bytes) / cost.many.row_us * 1e6;
   stage_options.siblings = {stage};
   if (const std::size_t few = count / kFewOf; few > 0) {
     TROUPE_ASSIGN_OR_RETURN(const auto short_stage,
                             Stage::load(*source, config, {end - few, end}, device, stage_options));
     TROUPE_ASSIGN_OR_RETURN(cost.few, Steps(*short_stage, stops).cost(head, &cost.many));
   }
-  // Where the output is too large it takes what as many bytes of a layer take.
+  // An output that is too large is taken to cost as much as the same number of bytes of a layer.
   const double ratio = static_cast<double>(head_bytes) / static_cast<double>(layer_bytes);
   for (StepCost* one : {&cost.many, &cost.few}) {
     if (head) break;
@@ -271,7 +265,8 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
   TROUPE_ASSIGN_OR_RETURN(cost.prompt_row_us,
                           prompt_row_us(*prompt_stage, options.chunk_rows, kPromptWindowUs, stops));
   cost.prompt_row_us /= static_cast<double>(few);
-  cost.products_s = matrix_values(header, config, {middle, middle + 1}) / cost.prompt_row_us * 1e6;
+  cost.products_per_s =
+      matrix_values(header, config, {middle, middle + 1}) / cost.prompt_row_us * 1e6;
   return cost;
 }
 

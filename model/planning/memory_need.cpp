@@ -1,5 +1,5 @@
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/planning/memory_need.h>
-#include <troupe/model/transformer/stage.h>
 
 namespace troupe::model {
 
@@ -19,7 +19,7 @@ MemoryNeed memory_need(const GgufHeader& header, const ModelConfig& config,
     weights += bytes;
     need.layers.push_back(bytes + kv_bytes);
   }
-  // A tied embedding is there once where one node has both ends.
+  // A node that has both ends holds a tied embedding once.
   if (config.layers > 1)
     need.shared = weights - tensor_bytes_of(header, config, {0, config.layers});
   return need;

@@ -92,7 +92,7 @@ MemoryTexts memory_texts(std::uint64_t needed, std::uint64_t there) {
     for (; bytes >= 1024 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
     return unit;
   };
-  // What is missing is what matters: a finer unit where it is little, but no long numbers.
+  // The missing amount matters most: take a finer unit if it is small, but print no long numbers.
   std::size_t unit = unit_of(needed);
   if (unit_of(needed - there) < unit) --unit;
   const std::uint64_t scale = std::uint64_t{1} << 10 * unit;
@@ -109,17 +109,17 @@ MemoryTexts memory_texts(std::uint64_t needed, std::uint64_t there) {
 
 namespace {
 
-// The end of the longest range from `begin` that fits into `memory`.
+// Returns the end of the longest range from `begin` that fits into `memory`.
 std::size_t reach(const MemoryNeed& need, std::size_t layers, std::size_t begin,
                   std::uint64_t memory) {
   std::size_t end = begin;
   while (end < layers && need.of({begin, end + 1}) <= memory) ++end;
-  // All of it may fit where all but the last layer do not: what is shared counts once.
+  // The whole model may fit although all but its last layer do not: what is shared counts once.
   if (end < layers && begin == 0 && need.of({0, layers}) <= memory) end = layers;
   return end;
 }
 
-// How far the nodes from `first` on get when each takes as much as fits.
+// Returns the layer that nodes with `memories` reach from `begin` on if each takes all that fits.
 std::size_t reach_of_all(const MemoryNeed& need, std::size_t layers, std::size_t begin,
                          std::span<const std::uint64_t> memories) {
   for (const std::uint64_t memory : memories) begin = reach(need, layers, begin, memory);
@@ -131,14 +131,14 @@ Status too_little_memory(const MemoryNeed& need, std::size_t layers,
   const std::uint64_t all = need.of({0, layers});
   std::uint64_t offered = 0;
   for (const std::uint64_t memory : memories) offered += memory;
-  // What the last node would need more, to hold what is left over.
+  // What the last node would need in addition to hold the rest.
   std::size_t begin = 0;
   for (const std::uint64_t memory : memories.first(memories.size() - 1)) {
     begin = reach(need, layers, begin, memory);
   }
   const std::uint64_t rest = need.of({begin, layers});
   const std::uint64_t missing = rest - std::min(rest, memories.back());
-  // No layer is cut: of what is left there may be some that none can use.
+  // Layers are not cut, so nodes may have memory left that no layer can use.
   const std::uint64_t used = all - missing;
   const MemoryTexts texts = memory_texts(all, used);
   const std::string left =
@@ -169,8 +169,8 @@ Result<std::vector<LayerRange>> place_layers(const MemoryNeed& need, std::size_t
   if (reach_of_all(need, layers, 0, memories) < layers) {
     return too_little_memory(need, layers, memories);
   }
-  // Each node gets its share of what is left, less where less fits, more where the nodes after it
-  // could not hold the rest.
+  // Each node gets its share of the remaining layers: fewer if fewer fit, more if the nodes after
+  // it could not hold the rest.
   std::size_t begin = 0, weight = 0;
   for (const std::size_t capacity : capacities) weight += capacity;
   for (std::size_t i = 0; i < nodes; ++i) {
@@ -178,7 +178,8 @@ Result<std::vector<LayerRange>> place_layers(const MemoryNeed& need, std::size_t
     std::size_t end = std::min(begin + share, reach(need, layers, begin, memories[i]));
     const auto later = memories.subspan(i + 1);
     while (reach_of_all(need, layers, end, later) < layers) ++end;
-    if (need.of({begin, end}) > memories[i]) end = layers;  // only all of it fits (what is shared)
+    if (need.of({begin, end}) > memories[i])
+      end = layers;  // only the whole model fits (what is shared)
     ranges[i] = {begin, end};
     begin = end;
     weight -= capacities[i];

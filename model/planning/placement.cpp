@@ -7,21 +7,24 @@ namespace troupe::model {
 namespace {
 
 constexpr std::size_t kChunkRows = 32, kChunkRowsMax = 256;
-// What a step takes of its node's CPUs beside the layers: receiving and sending, a byte of what it
-// receives and of what it sends, and sampling and telling askers where the engine is. (Measured as
-// threads' CPU time on a Xeon of 2023; a tenth of a step of a small model.)
-constexpr double kStepUs = 80, kEngineStepUs = 100, kBytesUs = 200;
-// A stage that waited for others begins slowly: its thread is woken, its core's caches are cold.
+// The CPU time that a step takes on its node beside the layers: kStepUs to receive and send it, a
+// microsecond for each kBytesPerUs bytes received or sent, and kEngineStepUs on the engine's node
+// to sample and to send tokens to clients. (Measured as threads' CPU time on a Xeon of 2023; it is
+// a tenth of a step of a small model.)
+constexpr double kStepUs = 80, kEngineStepUs = 100, kBytesPerUs = 200;
+// A stage that waited for others begins slowly: its thread is woken, and its core's caches are
+// cold.
 constexpr double kWakeUs = 100;
-// How much the time of a lone stream's token counts beside the common ones.
+// The weight of a lone stream's time for a token, beside the times of streams together.
 constexpr double kLoneStream = 0.1;
-// A replica that gains less than this takes memory for little.
+// A replica that gains less than this is not worth its memory.
 constexpr double kReplicaGain = 1.1;
-// A node that has layers is left out for a gain that a measurement can tell from chance.
+// A node that has layers is left out only for a gain that a measurement can tell from chance.
 constexpr double kDropGain = 0.95;
 
-// A step of `rows` sequences' rows, from what one row and kCostRows cost. The first rows wait for
-// the same weights; those after them cost at least what a row of many does, which waits for none.
+// Returns the cost of a step of `rows` sequences' rows, from the costs of one row and of kCostRows.
+// The first rows wait for the same weights. Each later one costs at least `of_many`, the cost of a
+// row among many, which waits for no weights.
 double at_rows(double one, double several, double of_many, std::size_t rows) {
   const double more = std::max(0.0, (several - one) / static_cast<double>(kCostRows - 1));
   const std::size_t few = std::min(rows, kCostRows);
@@ -46,29 +49,29 @@ class Timing {
   Timing(const PlanShape& shape, const PlanNodes& nodes, std::span<const LayerRange> ranges)
       : shape_(shape), nodes_(nodes), used_(used_of(ranges)) {}
 
-  // A token of a lone stream, or a step of `rows` streams: all stages and the ways between them.
-  // While one stage works the others rest, and what a quota leaves them then is theirs to use.
+  // Returns the time of a token of a lone stream, or of a step of `rows` streams: all stages and
+  // the connections between them. While one stage works, the others rest and save up their quota.
   double loop(std::size_t rows) const {
-    double sum = ways(rows);
+    double sum = connections(rows);
     for (std::size_t i = 0; i < used_.size(); ++i) sum += stage(i, rows);
     if (used_.size() > 1) sum += kEngineStepUs + kWakeUs * static_cast<double>(used_.size());
     const std::vector<double> each = busy_stages(rows);
     return std::max(sum, *std::max_element(each.begin(), each.end()));
   }
-  // Of streams that share the stages: how long all of them take for a token each.
+  // Returns the time in which `count` streams that share the stages make one token each.
   double streams(std::size_t count) const {
     const std::size_t share = (count + used_.size() - 1) / used_.size();
     const std::size_t steps = (count + share - 1) / share;
     const std::vector<double> each = busy_stages(share);
-    const double slowest = std::max(
-        {*std::max_element(each.begin(), each.end()), slowest_way(share), slowest_host(each)});
+    const double slowest = std::max({*std::max_element(each.begin(), each.end()),
+                                     slowest_connection(share), slowest_host(each)});
     return std::max(loop(share), slowest * static_cast<double>(steps));
   }
   double prompt(std::size_t tokens) const {
     const std::size_t chunk = std::min(tokens, shape_.chunk_rows);
     const double chunks = static_cast<double>((tokens + chunk - 1) / chunk);
     const auto rows = static_cast<double>(chunk);
-    double sum = ways(chunk), slowest = slowest_way(chunk);
+    double sum = connections(chunk), slowest = slowest_connection(chunk);
     std::vector<double> each;
     for (std::size_t i = 0; i < used_.size(); ++i) {
       const double layer = nodes_.costs[used_[i].node].prompt_row_us * rows;
@@ -91,15 +94,16 @@ class Timing {
     const double layer = at_rows(step.row_us, step.rows_us, cost.prompt_row_us, rows);
     const double us = static_cast<double>(used_[i].layers) * layer;
     if (i + 1 != used_.size()) return us;
-    // The logits' products are not measured for many rows: as many more as their weights are.
+    // The logits are not measured for many rows. A row among many is taken to cost as much more
+    // than in a layer as a single row does.
     const double head_of_many = cost.prompt_row_us * step.head_row_us / step.row_us;
     return us + at_rows(step.head_row_us, step.head_rows_us, head_of_many, rows);
   }
-  // How far apart steps of `us` can follow each other.
+  // Returns the time between two steps that follow each other, if each computes for `us`.
   double busy(std::size_t i, std::size_t rows, double us) const {
     const std::size_t node = used_[i].node;
     const int ends = (i > 0) + (i + 1 < used_.size());
-    us += kStepUs + ends * hidden_bytes(rows) / kBytesUs;
+    us += kStepUs + ends * hidden_bytes(rows) / kBytesPerUs;
     if (nodes_.engine == node) us += kEngineStepUs;
     return us / nodes_.costs[node].share;
   }
@@ -108,8 +112,8 @@ class Timing {
     for (std::size_t i = 0; i < used_.size(); ++i) each.push_back(busy(i, rows, stage(i, rows)));
     return each;
   }
-  // Stages on one machine that together have more threads than it has CPUs take turns: how far
-  // apart steps through all of them are, of which each takes so long by itself.
+  // Stages on one machine take turns if together they have more threads than it has CPUs. Returns
+  // the time between two steps through all of them, if stage i by itself takes busy_us[i].
   double slowest_host(const std::vector<double>& busy_us) const {
     double slowest = 0;
     for (std::size_t i = 0; i < used_.size() && !nodes_.hosts.empty(); ++i) {
@@ -122,23 +126,23 @@ class Timing {
     }
     return slowest;
   }
-  const LinkCost& way(std::size_t i) const {  // into the i-th stage
+  const LinkCost& connection(std::size_t i) const {  // into the i-th stage
     const std::size_t from = i == 0 ? nodes_.costs.size() : used_[i - 1].node;
     return nodes_.links[from][used_[i].node];
   }
   double hidden_bytes(std::size_t rows) const {
     return static_cast<double>(rows * shape_.channels * sizeof(float));
   }
-  double ways(std::size_t rows) const {
-    double sum = way(0).of(0) + nodes_.links[used_.back().node][nodes_.costs.size()].of(0);
-    for (std::size_t i = 1; i < used_.size(); ++i) sum += way(i).of(hidden_bytes(rows));
+  double connections(std::size_t rows) const {
+    double sum = connection(0).of(0) + nodes_.links[used_.back().node][nodes_.costs.size()].of(0);
+    for (std::size_t i = 1; i < used_.size(); ++i) sum += connection(i).of(hidden_bytes(rows));
     return sum;
   }
-  // What a way can carry is a bound, its latency is not: steps follow each other.
-  double slowest_way(std::size_t rows) const {
+  // The rate of a connection limits steps that follow each other; its latency does not.
+  double slowest_connection(std::size_t rows) const {
     double slowest = 0;
     for (std::size_t i = 1; i < used_.size(); ++i)
-      slowest = std::max(slowest, way(i).of(hidden_bytes(rows)) - way(i).latency_us);
+      slowest = std::max(slowest, connection(i).of(hidden_bytes(rows)) - connection(i).latency_us);
     return slowest;
   }
 
@@ -147,7 +151,7 @@ class Timing {
   const std::vector<Used> used_;
 };
 
-// Counts of layers for each node, as they are moved about.
+// Searches for the best number of layers for each node by moving single layers.
 class Climb {
  public:
   Climb(const MemoryNeed& need, const PlanShape& shape, const PlanNodes& nodes)
@@ -163,7 +167,7 @@ class Climb {
     return ranges;
   }
 
-  // Microseconds a token; infinite where memory is short.
+  // Returns microseconds per token, or infinity if memory is short.
   double price(const std::vector<std::size_t>& counts) const {
     const std::vector<LayerRange> ranges = ranges_of(counts);
     for (std::size_t i = 0; i < ranges.size(); ++i)
@@ -174,7 +178,7 @@ class Climb {
            kLoneStream * timing.loop(1);
   }
 
-  // Moves single layers from node to node while that helps.
+  // Moves single layers from node to node as long as that lowers the price, which it returns.
   double climb(std::vector<std::size_t>* counts) const {
     double best = price(*counts);
     for (std::size_t round = 0; round < 4 * shape_.layers; ++round) {
@@ -198,7 +202,8 @@ class Climb {
     return best;
   }
 
-  // Everything that `gone` has goes where it costs least.
+  // Moves every layer of the node `gone` to where it costs least. Returns nothing if one fits
+  // nowhere.
   std::vector<std::size_t> without(std::vector<std::size_t> counts, std::size_t gone) const {
     while (counts[gone] > 0) {
       --counts[gone];
@@ -207,7 +212,6 @@ class Climb {
       for (std::size_t to = 0; to < counts.size(); ++to) {
         if (to == gone) continue;
         ++counts[to];
-        // What still lies on the one that goes must not decide.
         const double here = price(counts);
         --counts[to];
         if (here < least) {
@@ -215,7 +219,7 @@ class Climb {
           cheapest = to;
         }
       }
-      if (cheapest == gone) return {};  // it fits nowhere
+      if (cheapest == gone) return {};
       ++counts[cheapest];
     }
     return counts;
@@ -249,7 +253,8 @@ double predict_streams(const PlanShape& shape, const PlanNodes& nodes,
 
 double predict_together(std::span<const Placement> all, std::size_t streams) {
   std::vector<std::size_t> share(all.size(), 0);
-  std::vector<double> next_us;  // a token of each stream there, if one more came
+  // For each replica, the time in which each of its streams would make a token with one more.
+  std::vector<double> next_us;
   for (const Placement& one : all)
     next_us.push_back(Timing(one.shape, one.nodes, one.ranges).streams(1));
   double slowest = 0;
@@ -273,7 +278,7 @@ bool replica_pays(std::span<const Placement> all) {
 
 Result<std::vector<LayerRange>> place_by_cost(const MemoryNeed& need, const PlanShape& shape,
                                               const PlanNodes& nodes) {
-  // Something that fits, to begin with.
+  // Begin with a placement that fits.
   const std::vector<std::size_t> equal(nodes.costs.size(), 1);
   TROUPE_ASSIGN_OR_RETURN(const auto first,
                           place_layers(need, shape.layers, equal, nodes.memories));
@@ -281,7 +286,7 @@ Result<std::vector<LayerRange>> place_by_cost(const MemoryNeed& need, const Plan
   for (const LayerRange& range : first) counts.push_back(range.end - range.begin);
   const Climb climb(need, shape, nodes);
   double best = climb.climb(&counts);
-  // Then without the node whose going helps most, as long as that helps enough.
+  // Then leave out the node whose absence helps most, as long as that helps enough.
   for (;;) {
     double least = best * kDropGain;
     std::vector<std::size_t> fewest;

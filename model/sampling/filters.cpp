@@ -3,7 +3,6 @@
 #include <string>
 
 #include <troupe/model/sampling/filters.h>
-#include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/numerics/elementary.h>
 
 namespace troupe::model::sampling {
@@ -21,7 +20,7 @@ double sum_of(const std::vector<Left>& left) {
   return sum;
 }
 
-// All that can be drawn, or the k likeliest, in the total order.
+// Returns the k likeliest tokens (all that can be drawn if k is 0), in the total order.
 std::vector<Left> top_k(std::span<const float> logits, const Weights& weights, std::size_t k) {
   std::vector<Candidate> candidates;
   for (std::size_t i = 0; i < logits.size(); ++i) {

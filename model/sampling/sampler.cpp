@@ -8,17 +8,16 @@
 #include <troupe/model/sampling/filters.h>
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/model/sampling/weights.h>
-#include <troupe/runtime/kernels/kernels.h>
-#include <troupe/runtime/numerics/elementary.h>
 #include <troupe/runtime/numerics/philox.h>
 
-// With S and w as sampler_weights.h defines them:
+// With S and w as weights.h defines them:
 //   u   = Philox of (seed, choice, position), a multiple of 2^-53 in [0, 1)
-//   nothing cut off: the chunk, then the id in it, at which the running sum in id order exceeds u S
-//   top_p < 1 alone: ids in the total order until their running sum N reaches top_p S, the one that
+//   no token cut off: the chunk, then the id in it, at which the running sum in id order exceeds u
+//   S only top_p < 1:   ids in the total order until their running sum N reaches top_p S, the one
+//   that
 //         reaches it included; then the id at which the running sum exceeds u N
-//   other steps: sampler_filters.cpp
-// Sums are exact enough that the last id with w > 0 stands in when rounding leaves none.
+//   other steps:      filters.cpp
+// If rounding leaves no such id, the last id with w > 0 is taken.
 
 namespace troupe::model {
 namespace {
@@ -51,7 +50,7 @@ TokenId draw_from_all(const Weights& weights, double u) {
 }
 
 // The nucleus is a prefix of the total order, and so is the set of all tokens within some distance
-// of the largest: the distance grows until the nucleus lies inside.
+// of the largest logit. The distance grows until the nucleus lies inside.
 TokenId draw_from_nucleus(std::span<const float> logits, const Weights& weights, float peak,
                           const SamplingParams& params, double u) {
   const double enough = static_cast<double>(params.top_p) * weights.sum;
@@ -59,7 +58,7 @@ TokenId draw_from_nucleus(std::span<const float> logits, const Weights& weights,
     return static_cast<double>(weights.weights[static_cast<std::size_t>(one.id)]);
   };
   std::vector<Candidate> candidates;
-  std::size_t nucleus = 0;  // how many of the candidates
+  std::size_t nucleus = 0;  // the number of candidates in it
   double sum = 0;
   for (const float distance : {3.0f, 6.0f, 10.0f, 16.0f, 30.0f, -kFloor}) {
     const float floor = distance == -kFloor ? -std::numeric_limits<float>::infinity()
@@ -95,50 +94,6 @@ Status bad_logits(const std::string& what, std::uint64_t position) {
 
 }  // namespace
 
-Status validate(const SamplingParams& params) {
-  const auto bad = [](const std::string& field, double value, const char* expected) {
-    return Status(Code::kInvalidArgument,
-                  field + " is " + std::to_string(value) + ", expected a number " + expected);
-  };
-  const auto finite = [](float x) { return !std::isnan(x) && !std::isinf(x); };
-  if (!(params.temperature >= 0.0f) || std::isinf(params.temperature)) {
-    return bad("temperature", params.temperature, "from 0 (greedy) up");
-  }
-  if (!(params.top_p > 0.0f && params.top_p <= 1.0f)) {
-    return bad("top_p", params.top_p, "above 0 and at most 1");
-  }
-  if (!(params.min_p >= 0.0f && params.min_p <= 1.0f)) {
-    return bad("min_p", params.min_p, "from 0 to 1");
-  }
-  if (!(params.typical > 0.0f && params.typical <= 1.0f)) {
-    return bad("typical", params.typical, "above 0 and at most 1");
-  }
-  if (!(params.repeat_penalty > 0.0f) || !finite(params.repeat_penalty)) {
-    return bad("repeat_penalty", params.repeat_penalty, "above 0");
-  }
-  if (!finite(params.presence_penalty)) {
-    return bad("presence_penalty", params.presence_penalty, "that is finite");
-  }
-  if (!finite(params.frequency_penalty)) {
-    return bad("frequency_penalty", params.frequency_penalty, "that is finite");
-  }
-  if (params.logprobs > SamplingParams::kLogprobsMax) {
-    return bad("logprobs", params.logprobs, "from 0 to 20");
-  }
-  if (params.logit_bias.size() > SamplingParams::kBiasesMax) {
-    return Status(Code::kInvalidArgument,
-                  "logit_bias has " + std::to_string(params.logit_bias.size()) +
-                      " entries, expected at most " + std::to_string(SamplingParams::kBiasesMax));
-  }
-  for (const LogitBias& one : params.logit_bias) {
-    if (one.id >= 0 && finite(one.bias)) continue;
-    return Status(Code::kInvalidArgument, "logit_bias of token " + std::to_string(one.id) + " is " +
-                                              std::to_string(one.bias) +
-                                              ", expected a finite number for an id from 0 up");
-  }
-  return Status::ok();
-}
-
 Result<TokenId> sample(std::span<const float> logits, const SamplingParams& params,
                        std::uint64_t position, std::span<const TokenId> log) {
   TROUPE_RETURN_IF_ERROR(validate(params));
@@ -170,38 +125,6 @@ Result<TokenId> sample(std::span<const float> logits, const SamplingParams& para
   }
   if (params.top_p >= 1.0f) return draw_from_all(weights, u);
   return draw_from_nucleus(logits, weights, peak.value, params, u);
-}
-
-float log_probability(std::span<const float> logits, TokenId id) {
-  TROUPE_CHECK(id >= 0 && static_cast<std::size_t>(id) < logits.size(), std::to_string(id));
-  const Peak peak = peak_of(logits);
-  if (peak.any_nan) return std::numeric_limits<float>::quiet_NaN();
-  const Weights weights = weights_of(logits, peak.value, 1.0f);
-  return logits[static_cast<std::size_t>(id)] - peak.value -
-         log_bits(static_cast<float>(weights.sum));
-}
-
-std::vector<TokenLogprob> log_probabilities(std::span<const float> logits, TokenId id,
-                                            std::size_t count) {
-  TROUPE_CHECK(id >= 0 && static_cast<std::size_t>(id) < logits.size(), std::to_string(id));
-  const Peak peak = peak_of(logits);
-  const Weights weights = weights_of(logits, peak.value, 1.0f);
-  const float log_sum = log_bits(static_cast<float>(weights.sum));
-  std::vector<Candidate> order(logits.size());
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    order[i] = {key_of(logits[i]), static_cast<TokenId>(i)};
-  }
-  count = std::min(count, order.size());
-  const auto end = order.begin() + static_cast<std::ptrdiff_t>(count);
-  std::partial_sort(order.begin(), end, order.end(), [](const Candidate& a, const Candidate& b) {
-    return a.key != b.key ? a.key < b.key : a.id < b.id;
-  });
-  const auto entry = [&](TokenId token) {
-    return TokenLogprob{token, logits[static_cast<std::size_t>(token)] - peak.value - log_sum};
-  };
-  std::vector<TokenLogprob> out = {entry(id)};
-  for (auto one = order.begin(); one != end; ++one) out.push_back(entry(one->id));
-  return out;
 }
 
 }  // namespace troupe::model

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstddef>
 
 #include <troupe/model/sampling/weights.h>
 #include <troupe/runtime/kernels/kernels.h>
@@ -11,7 +12,7 @@ namespace {
 
 constexpr std::size_t kLanes = 16;
 
-// The bits are the same from every target; the widest is only faster.
+// Every target computes the same bits; the widest is the fastest.
 const kernels::Kernels& exp_table() {
   static const kernels::Kernels& table = [&]() -> const kernels::Kernels& {
     const Result<kernels::Isa> isa = kernels::choose_isa();
@@ -81,8 +82,8 @@ std::uint32_t key_of(float logit) {
   return (bits >> 31) != 0 ? bits : ~bits & 0x7fffffffu;
 }
 
-// Radix passes are stable, and many times as fast
-// as comparisons where a flat distribution leaves most of a large vocabulary.
+// Radix passes are stable, and many times faster than comparisons if a flat distribution leaves
+// most of a large vocabulary.
 void sort_candidates(std::vector<Candidate>* candidates) {
   constexpr std::size_t kFew = 512;
   if (candidates->size() < kFew) {

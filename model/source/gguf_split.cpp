@@ -47,19 +47,19 @@ std::optional<PartName> parse_part_name(const std::string& name) {
   const char* tail = name.data() + part.stem.size();
   std::from_chars(tail + 1, tail + 6, part.number);
   std::from_chars(tail + 10, tail + 15, part.count);
-  // Written again it must be the same: that checks every character of it.
+  // Writing the name again must give the same: that checks every character of it.
   if (part.number < 1 || part.number > part.count) return std::nullopt;
   if (part_name(part.stem, part.number, part.count) != name) return std::nullopt;
   return part;
 }
 
-// One file of a model, as it is.
+// One file of a model as it lies on the disk.
 struct Part {
   fs::path path;
   MappedFile file;
   GgufHeader header;
   std::vector<GgufEntryPlace> entries;
-  std::uint64_t number = 0, count = 0;  // as its keys say; the number from 0
+  std::uint64_t number = 0, count = 0;  // as its keys say; numbers begin at 0
 };
 
 Result<Part> open_part(const fs::path& path) {
@@ -78,7 +78,7 @@ Result<Part> open_part(const fs::path& path) {
   return part;
 }
 
-// That the part says of itself what its name says.
+// Checks that the part's keys say what its name says.
 Status check_name(const Part& part, const PartName& name) {
   if (part.number + 1 == name.number && part.count == name.count) return Status::ok();
   return bad(part.path, "'split.no' is " + std::to_string(part.number) + " and 'split.count' " +
@@ -87,7 +87,7 @@ Status check_name(const Part& part, const PartName& name) {
                             "; give the file its own name, or fetch it again");
 }
 
-// That a later part belongs to the first: what both say they must say alike.
+// Checks that a later part belongs to the first: keys that both have must have the same values.
 Status check_together(const Part& first, const Part& part) {
   for (const auto& [key, value] : part.header.metadata) {
     if (key == kNumberKey) continue;
@@ -194,7 +194,7 @@ Status SplitModel::make_header() {
   std::string header = write_gguf_header(text, &tensors);
   std::uint64_t end = header.size();
   if (!tensors.empty()) end = tensors.back().offset + tensors.back().bytes;
-  // Writers fill the last tensor up, too.
+  // Writers pad the last tensor, too.
   end = (end + text.alignment - 1) / text.alignment * text.alignment;
   for (const Part& part : parts_) part.file.drop_pages(0, part.header.header_bytes);
   return lay_out(std::move(header), end, first.path.string());

@@ -4,11 +4,11 @@
 
 #include <troupe/model/families/family.h>
 #include <troupe/model/files/gguf_writer.h>
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/files/safetensors.h>
 #include <troupe/model/source/hf_folder.h>
 #include <troupe/model/source/laid_out_model.h>
-#include <troupe/model/tokenizer/open_tokenizer.h>
-#include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/file.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -24,8 +24,8 @@ Status no_config(const fs::path& folder) {
                                      "folder with config.json and model.safetensors");
 }
 
-// `name` under the pattern `from` -> the name that `to` gives it; "" when it does not fit. '*' is a
-// number as to_string writes it.
+// Returns the name that the pattern `to` gives to a `name` of the pattern `from`, or "" if `name`
+// does not fit it. '*' stands for a number as std::to_string writes it.
 std::string renamed(std::string_view name, std::string_view from, std::string_view to) {
   const std::size_t star = from.find('*');
   if (star == from.npos) return name == from ? std::string(to) : "";
@@ -42,8 +42,8 @@ std::string renamed(std::string_view name, std::string_view from, std::string_vi
          std::string(to.substr(to_star + 1));
 }
 
-// Whether a family has no use for a tensor of its layers, which then are not what it computes. What
-// some versions save of their buffers says nothing.
+// Says whether `name` is a tensor of the family's layers that the family has no use for: then the
+// layers are not what it computes. Buffers that some versions save do not count.
 bool is_foreign(std::string_view name, const HfFolder& hf) {
   for (const char* buffer : {".inv_freq", ".attn.bias", ".attn.masked_bias", "position_ids"})
     if (name.ends_with(buffer)) return false;
@@ -54,7 +54,7 @@ bool is_foreign(std::string_view name, const HfFolder& hf) {
   return false;
 }
 
-// The tensors that a family knows, by their GGUF names.
+// The tensors of a folder that its family knows, by their GGUF names.
 struct Chosen {
   std::map<std::string, const SafetensorsTensor*> tensors;
   std::vector<std::string> transposed;  // sorted
@@ -132,7 +132,8 @@ class FolderModel final : public LaidOutModel {
 
 Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
   TROUPE_ASSIGN_OR_RETURN(Chosen chosen, choose_tensors(files_, hf, folder_));
-  if (!chosen.transposed.empty()) metadata[std::string(kTransposedKey)] = chosen.transposed;
+  if (!chosen.transposed.empty())
+    metadata[std::string(header_keys::kTransposed)] = chosen.transposed;
   std::vector<TensorInfo> tensors;
   for (const auto& [name, tensor] : chosen.tensors) {
     tensors_[name] = tensor;
@@ -144,7 +145,7 @@ Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
   return lay_out(std::move(text), bytes, folder_);
 }
 
-// Where generation ends: generation_config.json counts, else config.json.
+// Returns the ids at which generation ends, from generation_config.json or else from config.json.
 Result<std::vector<std::int64_t>> end_tokens(const fs::path& folder, const HfConfig& config) {
   constexpr const char* kField = "eos_token_id";
   const fs::path path = folder / "generation_config.json";
@@ -160,7 +161,8 @@ Result<std::vector<std::int64_t>> end_tokens(const fs::path& folder, const HfCon
 Status check_vocabulary(const HfConfig& config, const GgufHeader& header) {
   constexpr const char* kField = "vocab_size";
   const TensorInfo* embedding = header.tensor("token_embd.weight");
-  if (embedding == nullptr || !config.has(kField)) return Status::ok();  // others look for them
+  if (embedding == nullptr || !config.has(kField))
+    return Status::ok();  // later checks find what is missing
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t wanted, config.u64(kField));
   if (wanted == embedding->shape.front()) return Status::ok();
   return config.bad("the field \"vocab_size\" is " + std::to_string(wanted) +
@@ -168,7 +170,8 @@ Status check_vocabulary(const HfConfig& config, const GgufHeader& header) {
                     " rows; the files are not of one model, fetch them again");
 }
 
-// Quantized weights have names and dtypes of their own, and would be missed one by one.
+// Quantized weights have names and dtypes of their own. Without this check the message would be
+// that some tensor is missing.
 Status refuse_quantized(const HfConfig& config) {
   constexpr const char* kField = "quantization_config";
   if (!config.has(kField)) return Status::ok();
@@ -180,7 +183,7 @@ Status refuse_quantized(const HfConfig& config) {
                     "before, or a GGUF file of it");
 }
 
-// The layers that the weights have, against the number that config.json promises.
+// Compares the number of layers in the weights with the number in config.json.
 Status check_layers(const HfConfig& config, const GgufHeader& header) {
   constexpr std::string_view kLayer = "blk.";
   std::uint64_t layers = 0;
@@ -190,7 +193,8 @@ Status check_layers(const HfConfig& config, const GgufHeader& header) {
   }
   const char* field = config.has("n_layer") ? "n_layer" : "num_hidden_layers";
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t wanted, config.u64(field));
-  if (layers == 0 || layers == wanted) return Status::ok();  // without any, others say more
+  if (layers == 0 || layers == wanted)
+    return Status::ok();  // without any layer, later checks say more
   return config.bad("the field \"" + std::string(field) + "\" is " + std::to_string(wanted) +
                     ", but the weights have " + std::to_string(layers) +
                     " layers; the files are not of one model, fetch them again");
@@ -216,7 +220,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   metadata["general.architecture"] = std::string(family->name);
   TROUPE_RETURN_IF_ERROR(family->hf.metadata(config, &metadata));
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> ends, end_tokens(folder, config));
-  if (!ends.empty()) metadata[std::string(kEndTokensKey)] = ends;
+  if (!ends.empty()) metadata[std::string(header_keys::kEndTokenIds)] = ends;
   std::error_code error;
   for (const FolderText& one : kFolderTexts) {
     if (!fs::is_regular_file(folder / one.file, error)) continue;

@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/source/laid_out_model.h>
 
 namespace troupe::model {

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/source/gguf_split.h>
 #include <troupe/model/source/hf_folder.h>
-#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/text/utf8.h>
 

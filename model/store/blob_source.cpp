@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/store/blob_source.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
@@ -91,7 +92,7 @@ Result<std::unique_ptr<TensorSource>> open_blobs(const std::filesystem::path& bl
   }
   TROUPE_ASSIGN_OR_RETURN(GgufHeader header,
                           parse_gguf_header(file.bytes(), manifest.file_bytes, what));
-  // The manifest comes from a peer: sizes and places must be the header's own.
+  // The manifest comes from a peer, so its sizes and offsets must be the header's own.
   std::unordered_map<std::string_view, const Manifest::Tensor*> by_name;
   for (const Manifest::Tensor& tensor : manifest.tensors) by_name[tensor.name] = &tensor;
   for (const TensorInfo& tensor : header.tensors) {

@@ -3,14 +3,16 @@
 #include <filesystem>
 #include <memory>
 
-#include <troupe/model/store/store.h>
+#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/store/manifest.h>
 
-// A tensor source over single blobs: the header's and those of the tensors that are here.
+// A tensor source over single blobs: the header's, and those of the tensors that are here.
 
 namespace troupe::model {
 
-// `blobs`: the folder of the blobs by hash.
-//   Errors: kNotFound without the header's blob; kBadData when the header and `manifest` disagree.
+// `blobs` is the folder of the blobs by hash.
+//   Errors: kNotFound if the header's blob is not here; kBadData if the header and `manifest`
+//   disagree.
 Result<std::unique_ptr<TensorSource>> open_blobs(const std::filesystem::path& blobs,
                                                  const Manifest& manifest);
 

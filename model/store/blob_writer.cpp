@@ -24,7 +24,7 @@ Status system_error(const std::string& doing, const std::filesystem::path& path)
   return Status(code, "cannot " + doing + " " + path.string() + ": " + std::strerror(error));
 }
 
-class Writer final : public Store::BlobWriter {
+class Writer final : public BlobWriter {
  public:
   Writer(const std::filesystem::path& root, const BlobRef& blob, FileLock lock)
       : blob_(blob),
@@ -36,7 +36,7 @@ class Writer final : public Store::BlobWriter {
     if (fd_ >= 0) ::close(fd_);
   }
 
-  // Takes up what an earlier transfer left.
+  // Continues after the bytes that an earlier transfer left.
   Status open() {
     if (check_blob(target_, blob_.sha256)) {
       received_ = blob_.bytes;
@@ -101,7 +101,7 @@ class Writer final : public Store::BlobWriter {
     }
     TROUPE_RETURN_IF_ERROR(move_into_store(partial_, target_));
     committed_ = true;
-    // Whoever still waits for this lock finds the blob when it gets it.
+    // A process that still waits for this lock will find the blob.
     ::unlink(lock_path_.c_str());
     return Status::ok();
   }
@@ -118,8 +118,8 @@ class Writer final : public Store::BlobWriter {
 
 }  // namespace
 
-Result<std::unique_ptr<Store::BlobWriter>> open_blob_writer(const std::filesystem::path& root,
-                                                            const BlobRef& blob) {
+Result<std::unique_ptr<BlobWriter>> open_blob_writer(const std::filesystem::path& root,
+                                                     const BlobRef& blob) {
   if (!is_sha256_hex(blob.sha256)) {
     return Status(Code::kInvalidArgument,
                   "a blob's hash is " + in_quotes(blob.sha256) + ", expected 64 hex digits");
@@ -131,7 +131,7 @@ Result<std::unique_ptr<Store::BlobWriter>> open_blob_writer(const std::filesyste
   if (!lock.is_ok()) return lock.status();
   auto writer = std::make_unique<Writer>(root, blob, std::move(*lock));
   TROUPE_RETURN_IF_ERROR(writer->open());
-  return std::unique_ptr<Store::BlobWriter>(std::move(writer));
+  return std::unique_ptr<BlobWriter>(std::move(writer));
 }
 
 Status move_into_store(const std::filesystem::path& file, const std::filesystem::path& target) {

@@ -1,19 +1,38 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/manifest.h>
+#include <troupe/runtime/status.h>
 
-// Receives one blob into <root>/partial/<sha256> and moves it to <root>/blobs/<sha256> when it is
-// whole and its hash is right. One owner at a time, across processes too.
+// Receives one blob into <root>/partial/<sha256> and moves it to <root>/blobs/<sha256> once it is
+// complete and its hash is right. A blob has one writer at a time, across processes too.
 
 namespace troupe::model {
 
-Result<std::unique_ptr<Store::BlobWriter>> open_blob_writer(const std::filesystem::path& root,
-                                                            const BlobRef& blob);
+// Takes the bytes of one blob in order. If the transfer breaks off, the bytes so far stay on the
+// disk, and the next writer continues after them.
+class BlobWriter {
+ public:
+  virtual ~BlobWriter() = default;
+  // Returns the number of bytes on the disk: the next byte to append is the one at this offset.
+  virtual std::uint64_t received() const = 0;
+  virtual Status append(std::span<const std::byte> bytes) = 0;
+  // Verifies the hash and moves the file into the store.
+  //   Errors: kFailedPrecondition if bytes are missing; kBadData if the hash is wrong (then the
+  //   partial file is removed).
+  virtual Status commit() = 0;
+};
 
-// Makes `file` (in the same file system) read-only and durable, and moves it to `target`.
+// Errors: kAlreadyExists while another writer of this blob is open.
+Result<std::unique_ptr<BlobWriter>> open_blob_writer(const std::filesystem::path& root,
+                                                     const BlobRef& blob);
+
+// Makes `file` read-only and durable, seals it, and moves it to `target` in the same file system.
 Status move_into_store(const std::filesystem::path& file, const std::filesystem::path& target);
 
 }  // namespace troupe::model

@@ -1,6 +1,7 @@
 #include <algorithm>
+#include <iterator>
 
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/catalogue.h>
 
 namespace troupe::model {
 namespace {

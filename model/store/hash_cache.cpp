@@ -4,24 +4,24 @@
 #include <cstring>
 #include <thread>
 
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/store/hash_cache.h>
 #include <troupe/model/store/model_entries.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
-#include <troupe/runtime/text/utf8.h>
+#include <troupe/runtime/text/bounded_json.h>
 
 namespace troupe::model {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kHashesBytesMax = 1 << 20;
-constexpr std::size_t kManifestBytesMax = 64 << 20;
+constexpr JsonLimits kHashesLimits{.bytes_max = std::size_t{1} << 20, .depth_max = 2};
+constexpr JsonLimits kManifestLimits{.bytes_max = std::size_t{64} << 20, .depth_max = 4};
 constexpr std::size_t kKeysMax = 1024;
-// Part of a folder's key: to be changed with the header that hf_folder.cpp makes.
+// A part of a folder's key. It must change whenever hf_folder.cpp makes another header of a folder.
 constexpr std::string_view kFolderLayout = "folder layout 1\n";
 constexpr std::chrono::milliseconds kLockPatience{2000};
 
@@ -29,10 +29,12 @@ std::filesystem::path manifest_path(const std::filesystem::path& root, const std
   return root / "manifests" / (sha256 + ".json");
 }
 
-json read_json(const std::filesystem::path& path, std::size_t bytes_max) {
-  const Result<std::string> content = read_file(path, bytes_max);
+// Returns null if the file cannot be read or parsed.
+json read_json(const std::filesystem::path& path, const JsonLimits& limits) {
+  const Result<std::string> content = read_file(path, limits.bytes_max);
   if (!content.is_ok()) return json();
-  return json::parse(*content, nullptr, /*allow_exceptions=*/false);
+  Result<json> value = parse_json(*content, path.string(), limits);
+  return value.is_ok() ? std::move(*value) : json();
 }
 
 json to_json(const Manifest& manifest) {
@@ -62,8 +64,8 @@ std::optional<Manifest> manifest_from(const json& value, const std::string& sha2
   }
 }
 
-// Hashes [at, at + bytes) of the file into `whole` and, when given, `part`, letting go of the pages
-// as it goes: a file that is only hashed must not count as memory of this process.
+// Hashes [at, at + bytes) of the file into `whole` and, if it is given, `part`. It drops the pages
+// on the way: a file that is only hashed must not count as memory of this process.
 void hash_range(const WholeModel& file, std::uint64_t at, std::uint64_t bytes, Sha256* whole,
                 Sha256* part) {
   constexpr std::uint64_t kStep = 1 << 18;
@@ -94,8 +96,8 @@ Result<std::string> file_key(const std::filesystem::path& path) {
 Result<std::string> content_key(const std::filesystem::path& root,
                                 const std::filesystem::path& path) {
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::filesystem::path> files, model_files(path));
-  // Blobs are sealed: all have one time of change, and a new one can have the inode of one that
-  // is gone.
+  // All blobs are sealed with one modification time, and a new blob can have the inode of one that
+  // is gone. So their metadata would not tell them apart.
   if (const std::string listing = listing_of(root, path); !listing.empty()) {
     return "listing:" + listing + ":" +
            std::string(kFolderLayout.substr(0, kFolderLayout.size() - 1));
@@ -114,11 +116,11 @@ Result<std::string> content_key(const std::filesystem::path& root,
 std::optional<Manifest> read_manifest(const std::filesystem::path& root,
                                       const std::string& sha256) {
   if (!is_sha256_hex(sha256)) return std::nullopt;
-  return manifest_from(read_json(manifest_path(root, sha256), kManifestBytesMax), sha256);
+  return manifest_from(read_json(manifest_path(root, sha256), kManifestLimits), sha256);
 }
 
 std::optional<Manifest> recall_manifest(const std::filesystem::path& root, const std::string& key) {
-  const json hashes = read_json(root / "hashes.json", kHashesBytesMax);
+  const json hashes = read_json(root / "hashes.json", kHashesLimits);
   if (!hashes.is_object() || !hashes.contains(key) || !hashes[key].is_string()) {
     return std::nullopt;
   }
@@ -130,7 +132,7 @@ void remember_manifest(const std::filesystem::path& root, const std::string& key
   if (!write_file_atomically(manifest_path(root, manifest.model), to_json(manifest).dump())) {
     return;
   }
-  // Another process may be adding its own key: read and write under a lock.
+  // Another process may be adding a key of its own, so read and write under a lock.
   const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
   Result<FileLock> lock = FileLock::try_acquire(root / "hashes.lock");
   while (!lock.is_ok() && std::chrono::steady_clock::now() < deadline) {
@@ -138,11 +140,11 @@ void remember_manifest(const std::filesystem::path& root, const std::string& key
     lock = FileLock::try_acquire(root / "hashes.lock");
   }
   if (!lock.is_ok()) return;
-  json hashes = read_json(root / "hashes.json", kHashesBytesMax);
+  json hashes = read_json(root / "hashes.json", kHashesLimits);
   if (!hashes.is_object() || hashes.size() >= kKeysMax) hashes = json::object();
   hashes[key] = manifest.model;
   const Status written = write_file_atomically(root / "hashes.json", hashes.dump(1));
-  static_cast<void>(written);  // a cache: the file will be hashed again
+  static_cast<void>(written);  // without the entry, the file will be hashed again
 }
 
 Result<Manifest> hash_model_file(const std::filesystem::path& path) {

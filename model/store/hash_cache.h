@@ -4,32 +4,36 @@
 #include <optional>
 #include <string>
 
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/manifest.h>
+#include <troupe/runtime/status.h>
 
-// What a store remembers of files that it has hashed, so that none is hashed twice:
-//   HOME/store/hashes.json             {"DEVICE:INODE:SIZE:MTIME_NS": "SHA256 of the file"}; of a
-//                                      folder {"folder:SHA256 of all its files' keys": ...}, of
-//                                      one in the store {"listing:SHA256 of its files' list": ...}
-//   HOME/store/manifests/<sha256>.json  the manifest of the file of that hash
-// Both are a cache: what cannot be read or parsed is as if it were not there. Several processes may
+// What a store remembers of the files that it has hashed, so that none is hashed twice:
+//
+//   HOME/store/hashes.json              {"DEVICE:INODE:SIZE:MTIME_NS": "SHA256 of the file"}; for a
+//                                       folder {"folder:SHA256 of all its files' keys": ...}, for
+//                                       one in the store {"listing:SHA256 of its files' list": ...}
+//   HOME/store/manifests/<sha256>.json  the manifest of the file with that hash
+//
+// Both are a cache: an entry that cannot be read or parsed counts as absent. Several processes may
 // write at once. Any thread may call.
 
 namespace troupe::model {
 
-// Identity of the content of `path`: of a model of several files in the store at `root` its
-// listing, of any other what the file system tells.
+// Returns the identity of the content of `path`: the listing for a model of several files in the
+// store at `root`, else what the file system says of the files.
 Result<std::string> content_key(const std::filesystem::path& root,
                                 const std::filesystem::path& path);
 
+// Finds the manifest that was stored under `key`.
 std::optional<Manifest> recall_manifest(const std::filesystem::path& root, const std::string& key);
-// By hash, without a file.
+// Finds a manifest by the hash of the model's file.
 std::optional<Manifest> read_manifest(const std::filesystem::path& root, const std::string& sha256);
 void remember_manifest(const std::filesystem::path& root, const std::string& key,
                        const Manifest& manifest);
 
-// Reads the whole file once: its own hash, the header's and every tensor's.
-// Of a folder, of the file that it is laid out to.
-//   Errors: kBadData when it is no model.
+// Reads the whole file once and computes its hash, the header's and every tensor's. A folder is
+// hashed as the file that it is laid out as.
+//   Errors: kBadData if it is not a model.
 Result<Manifest> hash_model_file(const std::filesystem::path& path);
 
 }  // namespace troupe::model

@@ -1,11 +1,12 @@
 #include <algorithm>
+#include <span>
 #include <system_error>
-
-#include <nlohmann/json.hpp>
 
 #include <troupe/model/store/model_entries.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {
@@ -13,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::size_t kEntryBytesMax = 1 << 20;
+constexpr JsonLimits kEntryLimits{.bytes_max = std::size_t{1} << 20, .depth_max = 4};
 constexpr std::size_t kNameBytesMax = 128;
 constexpr const char* kConfigName = "config.json";
 
@@ -26,7 +27,7 @@ std::vector<ModelFile> files_from(const json& list) {
   return files;
 }
 
-bool well_formed(const ModelEntry& entry) {
+bool is_well_formed(const ModelEntry& entry) {
   return is_sha256_hex(entry.sha256) &&
          std::all_of(entry.files.begin(), entry.files.end(), [](const ModelFile& file) {
            return is_model_name(file.name) && is_sha256_hex(file.blob.sha256);
@@ -41,6 +42,12 @@ bool is_model_name(const std::string& name) {
            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                   c == '.' || c == '_' || c == '-';
          });
+}
+
+Status check_model_name(const std::string& name) {
+  if (is_model_name(name)) return Status::ok();
+  return Status(Code::kInvalidArgument, "a model cannot be named " + in_quotes(name) +
+                                            "; letters, digits, '.', '_' and '-' can be used");
 }
 
 std::string listing_sha256(const std::vector<ModelFile>& files) {
@@ -97,18 +104,20 @@ Status link_files(const fs::path& root, const std::vector<ModelFile>& files) {
 
 std::optional<ModelEntry> read_entry(const fs::path& root, const std::string& name) {
   if (!is_model_name(name)) return std::nullopt;
-  const Result<std::string> content = read_file(root / "models" / (name + ".json"), kEntryBytesMax);
+  const Result<std::string> content =
+      read_file(root / "models" / (name + ".json"), kEntryLimits.bytes_max);
   if (!content.is_ok()) return std::nullopt;
-  const json value = json::parse(*content, nullptr, /*allow_exceptions=*/false);
+  const Result<json> value = parse_json(*content, "the entry of model " + name, kEntryLimits);
+  if (!value.is_ok()) return std::nullopt;
   ModelEntry entry;
   try {
     entry.name = name;
-    entry.sha256 = value.at("sha256").get<std::string>();
-    if (value.contains("files")) entry.files = files_from(value["files"]);
+    entry.sha256 = value->at("sha256").get<std::string>();
+    if (value->contains("files")) entry.files = files_from(value->at("files"));
   } catch (const json::exception&) {
     return std::nullopt;
   }
-  if (!well_formed(entry)) return std::nullopt;
+  if (!is_well_formed(entry)) return std::nullopt;
   entry.path =
       entry.files.empty() ? root / "blobs" / entry.sha256 : path_of_files(root, entry.files);
   std::error_code error;

@@ -5,11 +5,11 @@
 
 #include <troupe/model/store/blob_writer.h>
 #include <troupe/model/store/hash_cache.h>
-#include <troupe/model/store/model_entries.h>
-#include <troupe/runtime/file.h>
+#include <troupe/model/store/store.h>
 #include <troupe/runtime/sha256.h>
 
-// Models of several files in the store, other names of models, and their removal.
+// The members of Store that handle models of several files, further names of models, and the
+// removal of models.
 
 namespace troupe::model {
 namespace {
@@ -25,19 +25,6 @@ Result<BlobRef> blob_of(const fs::path& path) {
 }
 
 }  // namespace
-
-Result<std::string> sha256_of_file(const fs::path& path) {
-  constexpr std::size_t kStep = 1 << 20;
-  TROUPE_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  Sha256 hash;
-  const std::span<const std::byte> bytes = file.bytes();
-  for (std::size_t at = 0; at < bytes.size(); at += kStep) {
-    const std::size_t count = std::min(kStep, bytes.size() - at);
-    hash.update(bytes.subspan(at, count));
-    file.drop_pages(at, count);
-  }
-  return hash.hex();
-}
 
 bool Store::intact(const ModelEntry& entry) const {
   const std::vector<BlobRef> blobs = blobs_of(entry);
@@ -65,7 +52,7 @@ Result<ModelEntry> Store::import_files(const fs::path& folder,
                                       ", expected " + *expected_listing +
                                       "; they are damaged or others");
   }
-  // Read as a model before anything of it counts as one.
+  // Read it as a model before the store takes any of its files.
   entry.path = path_of_files(root_, entry.files);
   const bool is_folder = entry.path.filename() == listing;
   TROUPE_ASSIGN_OR_RETURN(const Manifest manifest,
@@ -94,7 +81,7 @@ Result<ModelEntry> Store::name_model(const ModelEntry& entry, const std::string&
 Result<Store::Removed> Store::remove(const ModelEntry& entry) {
   TROUPE_RETURN_IF_ERROR(writable_);
   Removed removed{entry, 0, 0, {}};
-  std::map<std::string, std::set<std::string>> users;  // of each blob: other models
+  std::map<std::string, std::set<std::string>> users;  // blob -> other models that have it
   bool same_identity = false, same_files = false;
   for (const ModelEntry& other : list()) {
     if (other.name == entry.name) continue;
@@ -102,7 +89,7 @@ Result<Store::Removed> Store::remove(const ModelEntry& entry) {
     same_files = same_files || other.path == entry.path;
     for (const BlobRef& blob : blobs_of(other)) users[blob.sha256].insert(other.name);
   }
-  // The name goes first: what is cut here leaves files without a model, never the reverse.
+  // Remove the name first: an interruption then leaves files without a model, never the reverse.
   std::error_code error;
   if (!fs::remove(root_ / "models" / (entry.name + ".json"), error)) {
     return Status(error ? Code::kPermissionDenied : Code::kNotFound,

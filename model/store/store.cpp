@@ -4,15 +4,15 @@
 #include <system_error>
 #include <unordered_map>
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/source/gguf_split.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/store/blob_seal.h>
 #include <troupe/model/store/blob_source.h>
-#include <troupe/model/store/blob_writer.h>
+#include <troupe/model/store/catalogue.h>
 #include <troupe/model/store/hash_cache.h>
-#include <troupe/model/store/model_entries.h>
 #include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
@@ -39,7 +39,7 @@ Status file_error(const std::string& doing, const fs::path& path, const std::err
   return Status(code, "cannot " + doing + " " + path.string() + ": " + error.message());
 }
 
-// A part of a model in several files is no model.
+// Refuses a file that is one part of a model in several.
 Status check_whole(const fs::path& file, const std::string& what) {
   TROUPE_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(file));
   TROUPE_ASSIGN_OR_RETURN(const GgufHeader header,
@@ -53,12 +53,6 @@ Status check_whole(const fs::path& file, const std::string& what) {
 }
 
 }  // namespace
-
-Status check_model_name(const std::string& name) {
-  if (is_model_name(name)) return Status::ok();
-  return Status(Code::kInvalidArgument, "a model cannot be named " + in_quotes(name) +
-                                            "; letters, digits, '.', '_' and '-' can be used");
-}
 
 Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
   const fs::path root = home / "store";
@@ -82,7 +76,7 @@ Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
 }
 
 fs::path Store::blob_path(const std::string& sha256) const {
-  // Hashes come from peers: nothing but a hash may become a path.
+  // Hashes come from peers, so only a well-formed hash may become a path.
   return root_ / "blobs" / (is_sha256_hex(sha256) ? sha256 : "not-a-hash");
 }
 
@@ -94,7 +88,7 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
                                        const std::optional<std::string>& expected_sha256) {
   TROUPE_RETURN_IF_ERROR(check_model_name(name));
   TROUPE_RETURN_IF_ERROR(writable_);
-  // A file of the store's own (a download) is moved; a user's file stays where it is.
+  // A file of the store's own (a download) is moved; a user's file is copied.
   const bool ours = lies_below(file, root_);
   static std::atomic<unsigned> counter{0};
   const fs::path copy = root_ / "partial" /
@@ -112,7 +106,7 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
   Status status = check_whole(source, file.string());
   if (status.is_ok()) status = hashed.status();
   if (expected_sha256.has_value()) {
-    // Of what cannot be read as a model the hash is what tells why.
+    // If the file is not a readable model, report the hash mismatch instead: it explains why.
     Result<std::string> hash = hashed.is_ok() ? hashed->model : sha256_of_file(source);
     if (hash.is_ok() && *hash != *expected_sha256) {
       status = Status(Code::kBadData, file.string() + " has the sha256 " + *hash + ", expected " +
@@ -184,9 +178,9 @@ Result<fs::path> Store::resolve(const std::string& model) const {
 }
 
 Result<Manifest> Store::manifest(const fs::path& path) {
-  const std::lock_guard lock(mutex_);  // two threads must not hash the same file
+  const std::lock_guard lock(mutex_);  // so that two threads do not hash the same file
   TROUPE_ASSIGN_OR_RETURN(const std::string key, content_key(root_, path));
-  // A blob's name is its hash; any other file is known by what the file system says of it.
+  // A blob's name is its hash. Any other file is identified by what the file system says of it.
   std::error_code ignored;
   const bool is_blob =
       fs::equivalent(path.parent_path(), root_ / "blobs", ignored) && has_blob(path.filename());
@@ -244,7 +238,7 @@ std::vector<BlobRef> Store::missing(const Manifest& manifest,
   std::unordered_map<std::string_view, const BlobRef*> by_name;
   for (const Manifest::Tensor& tensor : manifest.tensors) by_name[tensor.name] = &tensor.blob;
   std::vector<BlobRef> blobs;
-  std::set<std::string_view> seen;  // equal tensors are one blob
+  std::set<std::string_view> seen;  // equal tensors share one blob
   for (const std::string& name : tensors) {
     const auto found = by_name.find(name);
     if (found == by_name.end() || has_blob(found->second->sha256)) continue;
@@ -253,7 +247,7 @@ std::vector<BlobRef> Store::missing(const Manifest& manifest,
   return blobs;
 }
 
-Result<std::unique_ptr<Store::BlobWriter>> Store::begin_blob(const BlobRef& blob) {
+Result<std::unique_ptr<BlobWriter>> Store::begin_blob(const BlobRef& blob) {
   TROUPE_RETURN_IF_ERROR(writable_);
   return open_blob_writer(root_, blob);
 }

@@ -17,7 +17,8 @@ namespace troupe::model {
 namespace {
 
 constexpr std::size_t kPatternBytesMax = 1 << 16;
-// Of a foreign pattern, for each search that begins: a sane one takes a handful a character.
+// The most steps of one search with a foreign pattern. A sane pattern takes a few steps a
+// character.
 constexpr std::uint32_t kForeignStepsMax = 10'000'000;
 
 template <class T, void (*free)(T*)>
@@ -40,8 +41,8 @@ std::string ranges_text(std::span<const unicode::Range> ranges) {
   return out;
 }
 
-// The members of a class that stand for a general category, or "" for any but the five that text
-// is cut by.
+// Returns the members of a class that stand for a general category: PCRE2's own, and those that are
+// newer. Returns "" for categories other than the five that text is cut by.
 std::string category_members(std::string_view name) {
   if (name == "L") return "\\p{L}" + ranges_text(unicode::kLettersOfLate);
   if (name == "N") return "\\p{N}" + ranges_text(unicode::kNumbersOfLate);
@@ -51,9 +52,9 @@ std::string category_members(std::string_view name) {
   return {};
 }
 
-// The members of \s, \d and \w. PCRE2's \s has U+180E, which lost White_Space in Unicode 6.3; its
-// \w lacks marks, letter-like numbers and circled letters. Oniguruma's \w has the fractions and
-// superscripts of Latin-1 besides.
+// Returns the members of \s, \d and \w. PCRE2's \s has U+180E, which lost White_Space in Unicode
+// 6.3, and its \w lacks marks, letter-like numbers and circled letters. Oniguruma's \w also has the
+// fractions and superscripts of Latin-1.
 std::string shorthand_members(char name) {
   if (name == 's') return R"(\p{Z}\t-\r\x{85})";
   std::string digits = "\\p{Nd}";
@@ -66,7 +67,7 @@ std::string shorthand_members(char name) {
          R"(\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 }
 
-// Writes a pattern of Oniguruma in PCRE2's terms.
+// Translates a pattern of Oniguruma into PCRE2's language.
 class Translator {
  public:
   Translator(std::string_view pattern, bool foreign) : in_(pattern), foreign_(foreign) {}
@@ -111,7 +112,7 @@ class Translator {
                   "the regular expression " + in_quotes(in_) + " cannot be used: " + why);
   }
 
-  // `members` as they stand inside a class, or as a class of their own.
+  // Writes `members` as they are inside a class, or as a class of their own.
   Status put_members(const std::string& members, bool negated) {
     if (!in_class_) {
       ((out_ += negated ? "[^" : "[") += members) += "]";
@@ -204,7 +205,7 @@ Result<Regex> Regex::compile(std::string_view pattern, bool foreign) {
     pcre2_get_error_message(error, text, sizeof text);
     return refuse(reinterpret_cast<const char*>(text));
   }
-  // Where the system forbids executable pages, matching goes on interpreted.
+  // If the system forbids executable pages, patterns are interpreted instead.
   pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);
   return Regex(std::move(compiled));
 }
@@ -215,7 +216,7 @@ Status Regex::find_all(std::string_view text, std::vector<TextSpan>* matches) co
   if (match == nullptr || context == nullptr) {
     return Status(Code::kResourceExhausted, "no memory to match regular expressions");
   }
-  // Our own patterns take linear time; the library's default limit would refuse a long run of
+  // Our own patterns take linear time, but the library's default limit would refuse a long run of
   // spaces.
   pcre2_set_match_limit(context.get(), compiled_->foreign
                                            ? kForeignStepsMax

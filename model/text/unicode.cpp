@@ -19,7 +19,7 @@ bool is_mark(char32_t character) {
          !in_ranges(unicode::kMarksOfLate, character);
 }
 
-// The full decomposition of one character, appended.
+// Appends the full decomposition of one character.
 void decompose(char32_t character, bool compatible, std::vector<utf8proc_int32_t>* out) {
   // The longest decomposition, of U+FDFA, has 18 characters.
   std::array<utf8proc_int32_t, 32> parts;
@@ -40,7 +40,7 @@ int combining_class(utf8proc_int32_t character) {
   return utf8proc_get_property(character)->combining_class;
 }
 
-// Canonical order: within a run of marks by combining class, equal classes as they stand.
+// Brings each run of marks into canonical order: by combining class, equal classes as they stand.
 void reorder(std::vector<utf8proc_int32_t>* characters) {
   const auto end = characters->end();
   for (auto begin = characters->begin(); begin != end;) {
@@ -91,7 +91,7 @@ std::string lower_case(std::string_view text) {
   for_each_character(text, [&](char32_t c, std::string_view bytes) {
     if (c < 0x80) {
       out += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    } else if (c == 0x130) {  // the only character whose lower case is two: i and a dot above
+    } else if (c == 0x130) {  // the only one whose lower case is two characters: i and a dot above
       out += "i\xcc\x87";
     } else if (const char32_t late = unicode::lower_case_of_late(c); late != c) {
       append_utf8(late, &out);

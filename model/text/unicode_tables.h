@@ -4,10 +4,14 @@
 #include <cstddef>
 #include <iterator>
 
-// Where the tokenizers that models were trained with and this system's Unicode tables differ: they
-// keep to the Unicode version that they were built with. Recorded by asking the Python package
-// tokenizers 0.21.4 about every code point and comparing with utf8proc (Unicode 15) and PCRE2
-// (Unicode 14); characters that a newer library knows anyway may stand here too.
+// Where this system's Unicode tables differ from those of the tokenizers that models were trained
+// with, which keep the Unicode version that they were built with: 16 for general categories, older
+// ones for BERT's steps. On Debian 12, PCRE2 knows Unicode 14 and utf8proc knows Unicode 15.
+//
+// The tables were recorded in November 2026 by asking the Python package tokenizers 0.21.4 about
+// every code point, and comparing the answers with those of PCRE2 10.42 and utf8proc 2.8. The code
+// that asked was not kept; tests/oracles/test_tokenizers.py compares both sides on random text of
+// all kinds. With a newer library some ranges are redundant, which does no harm.
 
 namespace troupe::model::unicode {
 
@@ -15,7 +19,7 @@ struct Range {
   char32_t first, last;
 };
 
-// Since Unicode 14, by general category.
+// Characters that are newer than Unicode 14, by general category.
 inline constexpr Range kLettersOfLate[] = {
     {0x1c89, 0x1c8a},   {0xa7cb, 0xa7cd},   {0xa7da, 0xa7dc},   {0x105c0, 0x105f3},
     {0x10d4a, 0x10d65}, {0x10d6f, 0x10d85}, {0x10ec2, 0x10ec4}, {0x1123f, 0x11240},
@@ -49,7 +53,7 @@ inline constexpr Range kMarksSince14[] = {
     {0x113e1, 0x113e2}, {0x11f00, 0x11f01}, {0x11f03, 0x11f03}, {0x11f34, 0x11f3a},
     {0x11f3e, 0x11f42}, {0x11f5a, 0x11f5a}, {0x13440, 0x13440}, {0x13447, 0x13455},
     {0x1611e, 0x1612f}, {0x1e08f, 0x1e08f}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef}};
-// BERT's normalizer keeps these marks (category Mn)
+// BERT's normalizer keeps these marks (category Mn), which are newer than its tables.
 inline constexpr Range kMarksOfLate[] = {
     {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8e1},     {0x9fe, 0x9fe},
     {0xafa, 0xaff},     {0xb55, 0xb55},     {0xc04, 0xc04},     {0xc3c, 0xc3c},
@@ -74,7 +78,7 @@ inline constexpr Range kMarksOfLate[] = {
     {0x1e000, 0x1e006}, {0x1e008, 0x1e018}, {0x1e01b, 0x1e021}, {0x1e023, 0x1e024},
     {0x1e026, 0x1e02a}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
     {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e944, 0x1e94a}};
-// The normalizer StripAccents keeps these (category M)
+// The normalizer StripAccents keeps these (category M).
 inline constexpr Range kCombiningOfLate[] = {
     {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
     {0xafa, 0xaff},     {0xb55, 0xb55},     {0xc04, 0xc04},     {0xc3c, 0xc3c},
@@ -95,12 +99,12 @@ inline constexpr Range kCombiningOfLate[] = {
     {0x13447, 0x13455}, {0x16f4f, 0x16f4f}, {0x16f7f, 0x16f87}, {0x16fe4, 0x16fe4},
     {0x16ff0, 0x16ff1}, {0x1cf00, 0x1cf2d}, {0x1cf30, 0x1cf46}, {0x1e08f, 0x1e08f},
     {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}};
-// BERT's normalizer keeps these (category Cf)
+// BERT's normalizer keeps these (category Cf).
 inline constexpr Range kFormatsOfLate[] = {
     {0x890, 0x891}, {0x8e2, 0x8e2}, {0x110cd, 0x110cd}, {0x13430, 0x1343f}};
-// BERT's pre-tokenizer splits at these, which have lost the category P
+// BERT's pre-tokenizer splits at these, which have lost the category P since its tables.
 inline constexpr Range kPunctuationOfOld[] = {{0x166d, 0x166d}, {0x111c9, 0x111c9}};
-// and not at these, which have it now
+// BERT's pre-tokenizer does not split at these, which have the category P now.
 inline constexpr Range kPunctuationOfLate[] = {
     {0x61d, 0x61d},     {0x9fd, 0x9fd},     {0xa76, 0xa76},     {0xc77, 0xc77},
     {0xc84, 0xc84},     {0x1b7d, 0x1b7e},   {0x2e43, 0x2e4f},   {0x2e52, 0x2e5d},
@@ -115,7 +119,8 @@ inline constexpr Range kCompatibleOfLate[] = {
     {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xab69, 0xab69},   {0x10781, 0x10785},
     {0x10787, 0x107b0}, {0x107b2, 0x107ba}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9}};
 
-// Of the letters that came with Unicode 16; `c` itself otherwise.
+// Returns the lower case of a letter that came with Unicode 16, and `c` itself for other
+// characters.
 constexpr char32_t lower_case_of_late(char32_t c) {
   if (c == 0x1c89 || c == 0xa7cc || c == 0xa7da) return c + 1;
   if (c == 0xa7cb) return 0x264;
@@ -123,7 +128,7 @@ constexpr char32_t lower_case_of_late(char32_t c) {
   return c >= 0x10d50 && c <= 0x10d65 ? c + 0x20 : c;
 }
 
-// `ranges` ascend.
+// Says whether `c` lies in one of `ranges`, which must ascend.
 template <std::size_t n>
 constexpr bool in_ranges(const Range (&ranges)[n], char32_t c) {
   const auto after =

@@ -6,6 +6,7 @@
 
 #include <troupe/model/text/unicode.h>
 #include <troupe/model/tokenizer/added_tokens.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {
@@ -18,7 +19,7 @@ bool is_word(char32_t c) {
          category == UTF8PROC_CATEGORY_PC;
 }
 
-// The first byte of the last character of `text`, which is UTF-8 and not empty.
+// Returns the first byte of the last character of `text`, which is UTF-8 and not empty.
 std::size_t last_character(std::string_view text) {
   std::size_t at = text.size() - 1;
   while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) --at;
@@ -58,7 +59,7 @@ std::vector<AddedTokens::Found> AddedTokens::find(std::string_view text, bool pa
                                                   std::span<const TextSpan> plain) const {
   std::vector<Found> found;
   if (tokens_.empty()) return found;
-  std::size_t taken = 0;  // up to where tokens have been found
+  std::size_t taken = 0;  // the end of the last token found
   for (std::size_t at = 0; at < text.size();) {
     const AddedToken* token = this->at(text.substr(at));
     if (token == nullptr) {

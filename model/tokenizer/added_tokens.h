@@ -1,27 +1,28 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <deque>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <troupe/model/text/regex.h>
+#include <troupe/model/text/text_span.h>
 #include <troupe/model/tokenizer/string_index.h>
 #include <troupe/model/tokenizer/token_id.h>
 
-// Tokens that are found in a text before it is cut into words: markup such as <|im_start|>, and
-// what a model's maker has added. Filled once; any thread may look.
-// Source: AddedVocabulary of Hugging Face's tokenizers.
+// Tokens that are looked for in a text before it is cut into words: markup such as <|im_start|>,
+// and tokens that a model's maker has added. Filled once; any thread may look. Source:
+// AddedVocabulary of Hugging Face's tokenizers.
 
 namespace troupe::model {
 
 struct AddedToken {
   std::string text;
   TokenId id = -1;
-  bool special = true;                             // markup: plain text may hide it
-  bool single_word = false;                        // only where no letter or digit touches it
+  bool special = true;                             // it is markup, which plain text may hide
+  bool single_word = false;                        // found only if no letter or digit touches it
   bool strips_left = false, strips_right = false;  // takes the white space beside it
 };
 
@@ -34,17 +35,17 @@ class AddedTokens {
 
   void add(AddedToken token);
   bool empty() const { return tokens_.empty(); }
-  // From left to right the longest token at each place. Special ones are left out unless
-  // `parse_special`, and where they touch one of `plain` (ascending).
+  // Finds the longest token at each place, from left to right. Special tokens are left out unless
+  // `parse_special`, and if they touch one of the spans `plain` (ascending).
   std::vector<Found> find(std::string_view text, bool parse_special,
                           std::span<const TextSpan> plain) const;
-  // The longest token at the start of `text`, or nullptr; white space is not looked at.
+  // Returns the longest token at the start of `text`, or nullptr. It does not look at white space.
   const AddedToken* at(std::string_view text) const;
 
  private:
   std::deque<AddedToken> tokens_;  // the index keeps views of their texts
   StringIndex index_{0};           // index into tokens_
-  // By first byte: the lengths that such tokens have, longest first.
+  // For each first byte, the lengths of the tokens that begin with it, longest first.
   std::array<std::vector<std::size_t>, 256> lengths_;
 };
 

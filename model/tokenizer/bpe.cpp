@@ -8,7 +8,7 @@
 namespace troupe::model {
 namespace {
 
-// Below this, looking through all pairs again after each join beats a heap.
+// Up to this number of symbols, looking through all pairs again after each join beats a heap.
 constexpr std::size_t kScanMax = 32;
 
 std::size_t merge_by_scan(const MergeTable& merges, std::span<std::int32_t> symbols) {
@@ -27,7 +27,7 @@ std::size_t merge_by_scan(const MergeTable& merges, std::span<std::int32_t> symb
       pairs[i - 1] = pairs[i];
     }
     --count;
-    // pairs[best] held the joined pair, then the shift moved its right neighbour in.
+    // pairs[best] was the joined pair; the shift has moved its right neighbour there.
     if (best > 0) pairs[best - 1] = merges.find(symbols[best - 1], symbols[best]);
     if (best + 1 < count) pairs[best] = merges.find(symbols[best], symbols[best + 1]);
   }
@@ -65,7 +65,7 @@ std::size_t merge_by_heap(const MergeTable& merges, std::span<std::int32_t> symb
     const Candidate best = queue.top();
     queue.pop();
     const std::uint32_t right = next[best.left];
-    // A candidate is stale when either of its symbols has been joined since.
+    // A candidate is stale if either of its symbols has been joined since.
     if (symbols[best.left] != best.left_id || right == kEnd || symbols[right] != best.right_id) {
       continue;
     }

@@ -1,12 +1,13 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
-// Byte-pair merging: of all adjacent pairs the one with the lowest rank is joined first, the
-// leftmost among equals, until no pair can be joined. O(n log n) in the symbols of a word.
-// Pure; reading is thread-safe.
+// Byte-pair merging: of all adjacent pairs, the one with the lowest rank is joined first (the
+// leftmost among equals), until no pair can be joined. O(n log n) in the symbols of a word.
+// Pure; any thread may read a filled table.
 // Source: Sennrich, Haddow & Birch 2016, algorithm 1.
 
 namespace troupe::model {
@@ -36,7 +37,7 @@ class MergeTable {
   std::vector<Slot> slots_;
 };
 
-// Joins `symbols` in place; the result is the first `return value` of them.
+// Joins `symbols` in place. Returns the number of symbols that are left, which are the first ones.
 std::size_t merge_symbols(const MergeTable& merges, std::span<std::int32_t> symbols);
 
 }  // namespace troupe::model

@@ -3,8 +3,8 @@
 #include <span>
 #include <utility>
 
+#include <troupe/model/tokenizer/bpe_model.h>
 #include <troupe/model/tokenizer/vocabulary.h>
-#include <troupe/model/tokenizer/word_model.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -40,11 +40,6 @@ BpeModel::BpeModel(Options options, const std::vector<std::string>& tokens)
   }
 }
 
-std::string_view BpeModel::text_of(std::int32_t id) const {
-  const auto index = static_cast<std::size_t>(id);
-  return index < count_ ? (*tokens_)[index] : parts_[index - count_];
-}
-
 std::int32_t BpeModel::part_id(std::string_view text) {
   std::int32_t id = symbols_.find(text);
   if (id == StringIndex::kAbsent) {
@@ -58,8 +53,8 @@ Status BpeModel::load_merges(
     const std::vector<std::pair<std::string_view, std::string_view>>& merges,
     bool parts_may_be_unknown, std::string_view what) {
   merges_.emplace(merges.size());
-  // Most vocabularies hold the joined tokens in the order of the merges: the token after the last
-  // one is tried before the index.
+  // Most vocabularies have the joined tokens in the order of the merges, so the token after the
+  // last one is tried before the index.
   const auto is_joined = [&](std::size_t id, std::string_view left, std::string_view right) {
     if (id >= count_) return false;
     const std::string& text = (*tokens_)[id];
@@ -101,7 +96,7 @@ void BpeModel::load_scores(const std::vector<double>& scores, const std::vector<
   const auto can_merge = [&](std::int32_t id) {
     return static_cast<std::size_t>(id) >= count_ || merges[static_cast<std::size_t>(id)];
   };
-  // A part is a token, or a character even if it is none.
+  // A part must be a token or a single character.
   const auto part = [&](std::string_view text) {
     const std::int32_t id = symbols_.find(text);
     if (id >= 0) return can_merge(id) ? id : -1;
@@ -112,7 +107,7 @@ void BpeModel::load_scores(const std::vector<double>& scores, const std::vector<
     MergeTable::Merge merge;
   };
   std::vector<Pair> pairs;
-  std::uint32_t rank = 0;  // equal scores have equal ranks: the leftmost merges first
+  std::uint32_t rank = 0;  // equal scores have equal ranks, so that the leftmost merges first
   for (std::size_t i = 0; i < order.size(); ++i) {
     const std::size_t id = order[i];
     if (i > 0 && scores[id] < scores[order[i - 1]]) rank = static_cast<std::uint32_t>(i);
@@ -138,8 +133,8 @@ void BpeModel::load_scores(const std::vector<double>& scores, const std::vector<
   replacements_ = std::move(replacements);
 }
 
-// What an unused token came of: its characters, merged by all merges but its own; parts that are
-// unused likewise. A part is shorter than the whole, so that this ends.
+// Finds the tokens that replace an unused one: its characters, merged by all merges but its own. It
+// does the same for unused parts. A part is shorter than the whole, so the recursion ends.
 void BpeModel::cut_again(TokenId id, const std::vector<bool>& unused, std::vector<TokenId>* out) {
   std::vector<std::int32_t> symbols;
   append_symbols((*tokens_)[static_cast<std::size_t>(id)], &symbols);

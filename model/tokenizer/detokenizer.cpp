@@ -1,4 +1,4 @@
-#include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/tokenizer/detokenizer.h>
 
 namespace troupe::model {
 

@@ -1,3 +1,4 @@
+#include <memory>
 #include <utility>
 
 #include <utf8proc.h>
@@ -10,7 +11,7 @@ namespace {
 
 constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
 
-// A text that grows much further than it came has hostile rules behind it.
+// Rules that make a text grow much further than this are hostile.
 constexpr std::size_t kGrowthMax = 64;
 constexpr std::size_t kGrowthFree = 1 << 20;
 
@@ -67,7 +68,7 @@ Status replace_spans(const std::vector<TextSpan>& spans, std::string_view to, st
   return Status::ok();
 }
 
-// White space at the ends goes, runs within become one space.
+// Removes white space at the ends, and makes runs of it one space.
 std::string with_single_spaces(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -176,6 +177,11 @@ Normalizer sentence_normalizer(bool remove_extra_spaces, bool add_prefix) {
     *text = std::move(out);
     return Status::ok();
   };
+}
+
+Status normalize_text(const std::vector<Normalizer>& normalizers, std::string* text) {
+  for (const Normalizer& normalizer : normalizers) TROUPE_RETURN_IF_ERROR(normalizer(text));
+  return Status::ok();
 }
 
 }  // namespace troupe::model

@@ -2,13 +2,13 @@
 
 #include <functional>
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include <troupe/model/text/regex.h>
 #include <troupe/model/text/unicode.h>
 #include <troupe/runtime/status.h>
 
-// What is done to a text before it is cut into words. Pure functions; any thread may call them.
+// Changes to a text before it is cut into words. Pure functions; any thread may call them.
 // Source: the normalizers of Hugging Face's tokenizers, and SentencePiece's for "llama" files.
 
 namespace troupe::model {
@@ -17,9 +17,9 @@ using Normalizer = std::function<Status(std::string* text)>;
 
 Normalizer form_normalizer(NormalForm form);
 Normalizer lower_case_normalizer();
-Normalizer strip_accents_normalizer();  // every mark goes
+Normalizer strip_accents_normalizer();  // removes every mark
 Normalizer strip_normalizer(bool left, bool right);
-Normalizer prepend_normalizer(std::string prefix);  // nothing before an empty text
+Normalizer prepend_normalizer(std::string prefix);  // leaves an empty text empty
 Normalizer replace_normalizer(std::string from, std::string to);
 Normalizer replace_normalizer(Regex from, std::string to);
 
@@ -31,8 +31,11 @@ struct BertNormalization {
 };
 Normalizer bert_normalizer(BertNormalization options);
 
-// SentencePiece's: white space at the ends gone and runs of it made one, where asked for; then a
-// space in front, where asked for; then U+2581 for every space.
+// SentencePiece's normalizer. If asked for, it removes white space at the ends and makes runs of it
+// one space, and it puts a space in front. Then it writes U+2581 for every space.
 Normalizer sentence_normalizer(bool remove_extra_spaces, bool add_prefix);
+
+// Applies the normalizers in order.
+Status normalize_text(const std::vector<Normalizer>& normalizers, std::string* text);
 
 }  // namespace troupe::model

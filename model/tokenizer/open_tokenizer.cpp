@@ -1,7 +1,10 @@
 #include <algorithm>
-#include <limits>
+#include <string>
+#include <utility>
 
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -36,8 +39,8 @@ class IdTokenizer final : public Tokenizer {
   const std::vector<TokenId> end_tokens_;
 };
 
-// A model often has more rows than its tokenizer has tokens, so that its matrices are of an even
-// size. What it writes there has no text.
+// A model often has more rows than its tokenizer has tokens, so that its matrices have an even
+// size. Ids of such rows have no text.
 class PaddedTokenizer final : public Tokenizer {
  public:
   PaddedTokenizer(std::shared_ptr<const Tokenizer> inner, std::size_t vocabulary)
@@ -65,30 +68,8 @@ class PaddedTokenizer final : public Tokenizer {
   const std::size_t vocabulary_;
 };
 
-}  // namespace
-
-Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
-  std::vector<TokenId> ids;
-  const auto found = header.metadata.find(kEndTokensKey);
-  if (found == header.metadata.end()) return ids;
-  if (const auto* values = std::get_if<std::vector<std::int64_t>>(&found->second))
-    for (const std::int64_t id : *values) {
-      if (id < 0) continue;  // how some files say that there is none
-      if (vocabulary != 0 && static_cast<std::uint64_t>(id) >= vocabulary)
-        return header.of_this(
-            Status(Code::kBadData,
-                   "the field \"eos_token_id\" of config.json or generation_config.json "
-                   "holds " +
-                       std::to_string(id) + ", outside the vocabulary of " +
-                       std::to_string(vocabulary) + " tokens; fetch the file again"));
-      if (id <= std::numeric_limits<TokenId>::max()) ids.push_back(static_cast<TokenId>(id));
-    }
-  return ids;
-}
-
-namespace {
-
-// Padding and markup behind the model's rows happen and do no harm: no model writes them.
+// Refuses tokens of text that the model has no row for. Padding and markup beyond the model's rows
+// occur and do no harm, because the model never produces them.
 Status check_rows(const GgufHeader& header, const Tokenizer& tokenizer, std::size_t vocabulary) {
   if (vocabulary == 0) return Status::ok();
   for (std::size_t id = vocabulary; id < tokenizer.vocabulary(); ++id) {
@@ -107,7 +88,7 @@ Status check_rows(const GgufHeader& header, const Tokenizer& tokenizer, std::siz
 
 bool has_tokenizer(const GgufHeader& header) {
   return header.metadata.contains("tokenizer.ggml.model") ||
-         header.metadata.contains(Tokenizer::kJsonKey);
+         header.metadata.contains(header_keys::kTokenizerJson);
 }
 
 Status no_tokenizer() {
@@ -122,7 +103,7 @@ Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header
   TROUPE_ASSIGN_OR_RETURN(std::vector<TokenId> ends, end_token_ids(header, vocabulary));
   if (has_tokenizer(header)) {
     TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer,
-                            Tokenizer::from_gguf(header));
+                            tokenizer_from_gguf(header));
     TROUPE_RETURN_IF_ERROR(check_rows(header, *tokenizer, vocabulary));
     if (tokenizer->vocabulary() >= vocabulary) return tokenizer;
     return std::shared_ptr<const Tokenizer>(

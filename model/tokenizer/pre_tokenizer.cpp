@@ -17,7 +17,7 @@ struct Part {
   bool matched = false;
 };
 
-// All of `word`: the delimiters and what lies between them.
+// Returns all parts of `word`: the delimiters and what lies between them.
 std::vector<Part> parts_of(std::string_view word, const std::vector<TextSpan>& matches,
                            bool inverted) {
   std::vector<Part> parts;
@@ -31,7 +31,7 @@ std::vector<Part> parts_of(std::string_view word, const std::vector<TextSpan>& m
   return parts;
 }
 
-// Joins parts as the behavior asks; what is left with `matched` set is removed.
+// Joins parts as the behavior asks. The caller removes parts that still have `matched` set.
 std::vector<Part> joined(std::vector<Part> parts, SplitBehavior behavior) {
   if (behavior == SplitBehavior::kRemoved) return parts;
   const bool backward = behavior == SplitBehavior::kMergedWithNext;
@@ -68,7 +68,7 @@ Cut cut_at(Find find, SplitBehavior behavior, bool inverted) {
     for (const std::string_view word : words->words) {
       matches.clear();
       TROUPE_RETURN_IF_ERROR(find(word, &matches));
-      if (behavior == SplitBehavior::kIsolated) {  // the usual case, without the list of parts
+      if (behavior == SplitBehavior::kIsolated) {  // the usual case needs no list of parts
         std::size_t at = 0;
         for (const TextSpan& match : matches) {
           if (match.begin > at) out.push_back(word.substr(at, match.begin - at));
@@ -88,7 +88,7 @@ Cut cut_at(Find find, SplitBehavior behavior, bool inverted) {
   };
 }
 
-// Characters that `is` holds for, one by one.
+// Cuts at each character for which `is` returns true.
 Cut cut_at_characters(bool (*is)(char32_t), SplitBehavior behavior) {
   return cut_at(
       [is](std::string_view word, std::vector<TextSpan>* matches) {
@@ -135,7 +135,7 @@ Cut digits_cut(bool individual) {
 }
 
 Cut white_space_cut() {
-  // Two characters that Rust's \w has and Oniguruma's lacks, six the other way round.
+  // Rust's \w has two characters that Oniguruma's lacks, and lacks six that Oniguruma's has.
   return split_cut(own_regex(R"((?:(?![\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}])[\w\x{200c}\x{200d}])+)"
                              R"(|(?:[^\w\s\x{200c}\x{200d}]|[\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}])+)"),
                    SplitBehavior::kRemoved, true);

@@ -8,17 +8,16 @@
 #include <vector>
 
 #include <troupe/model/text/regex.h>
-#include <troupe/model/tokenizer/normalizer.h>
 #include <troupe/runtime/status.h>
 
-// How text is cut into words before a model of tokens sees them: a list of cuts, each applied to
-// the words that the one before has left. Families of GGUF files are rows of a table by the name
-// that the files give (tokenizer.ggml.pre); tokenizer.json lists its own cuts.
+// How text is cut into words before a word model sees them: by a list of cuts, each applied to the
+// words that the cut before has left. GGUF files name a list (pre_tokenizer_families.h);
+// tokenizer.json has its own.
 // Immutable; any thread may cut.
 
 namespace troupe::model {
 
-// WordList point into the text, which must outlive them, or into `made`.
+// Words that point into the text, which must outlive them, or into `made`.
 struct WordList {
   std::vector<std::string_view> words;
   std::deque<std::string> made;
@@ -26,7 +25,7 @@ struct WordList {
 };
 using Cut = std::function<Status(WordList*)>;
 
-// What becomes of a match. Source: SplitDelimiterBehavior of Hugging Face's tokenizers.
+// What happens to a match. Source: SplitDelimiterBehavior of Hugging Face's tokenizers.
 enum class SplitBehavior : std::uint8_t {
   kRemoved,
   kIsolated,
@@ -34,30 +33,21 @@ enum class SplitBehavior : std::uint8_t {
   kMergedWithNext,
   kContiguous,
 };
-// `inverted`: what lies between the matches is the delimiter.
+// Cuts at the matches of `regex`. If `inverted`, what lies between the matches is the delimiter.
 Cut split_cut(Regex regex, SplitBehavior behavior, bool inverted);
-// The bytes of `text` as the delimiter.
+// Cuts at the bytes of `text`.
 Cut literal_cut(std::string text, SplitBehavior behavior, bool inverted);
 Cut digits_cut(bool individual);
-Cut white_space_cut();       // words of \w+ and of other signs; white space goes
-Cut white_space_only_cut();  // only white space parts words, and goes
+Cut white_space_cut();       // makes words of \w+ and words of other signs; removes white space
+Cut white_space_only_cut();  // cuts at white space only, and removes it
 Cut punctuation_cut(SplitBehavior behavior);
 Cut bert_cut();
 enum class PrependScheme : std::uint8_t { kAlways, kFirst, kNever };
-// Spaces become `replacement`; each word then begins with one.
+// Writes `replacement` for every space, and cuts so that each word begins with one if `split`.
 Cut metaspace_cut(std::string replacement, PrependScheme scheme, bool split);
-// GPT-2's own cut, where `use_regex`; a space before each word that lacks one, where asked for.
+// Makes GPT-2's own cut if `use_regex`, after it puts a space before each word that lacks one if
+// `add_prefix_space`.
 Cut byte_level_cut(bool add_prefix_space, bool use_regex);
-
-struct PreTokenizer {
-  std::vector<Normalizer> normalizers;
-  std::vector<Cut> cuts;
-  bool whole_words = false;  // a word that is a token as it stands is taken without merging
-  bool adds_bos = false;     // what tokenizer.ggml.add_bos_token is when the file does not say
-
-  // A family of byte-level BPE. kBadData names the unknown name and the ones that are known.
-  static Result<PreTokenizer> find(std::string_view name);
-};
 
 // Applies the cuts in order.
 Status cut_words(const std::vector<Cut>& cuts, WordList* words);

@@ -1,9 +1,9 @@
 #include <array>
+#include <string>
+#include <utility>
 
-#include <troupe/model/tokenizer/pre_tokenizer.h>
+#include <troupe/model/tokenizer/pre_tokenizer_families.h>
 #include <troupe/runtime/text/utf8.h>
-
-// The families of byte-level BPE by the names that model files give them.
 
 namespace troupe::model {
 namespace {
@@ -19,7 +19,7 @@ constexpr std::string_view kQwen2 =
 constexpr std::string_view kDeepseek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
     R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-// The letters that have two cases, of the Unicode version that DeepSeek's tokenizer was made with.
+// The letters with two cases, in the Unicode version that DeepSeek's tokenizer was made with.
 constexpr std::string_view kDeepseekLetters =
     R"(\s?[\x{41}-\x{5a}\x{61}-\x{7a}\x{b5}\x{c0}-\x{d6}\x{d8}-\x{f6}\x{f8}-\x{1ba})"
     R"(\x{1bc}-\x{1bf}\x{1c4}-\x{293}\x{295}-\x{2af}\x{370}-\x{373}\x{376}-\x{377})"
@@ -44,7 +44,7 @@ constexpr std::string_view kDeepseekScripts =
 
 struct Row {
   std::string_view name;
-  // Applied in order, each to the pieces that the one before has left.
+  // They are applied in order, each to the pieces that the pattern before has left.
   std::array<std::string_view, 6> patterns;
   bool whole_words = false;
   bool adds_bos = false;
@@ -53,8 +53,8 @@ struct Row {
 
 // Sources: the tokenizer.json files of these families ("Split" and "Digits" steps), under the
 // names that convert_hf_to_gguf.py of llama.cpp gives them. llama.cpp itself leaves out two of
-// their steps, which are kept here: the NFC of Qwen2, and that DeepSeek LLM cuts numbers into
-// digits (DeepSeek-AI 2024, section 2.1), where llama.cpp has \p{N}+.
+// their steps, which are kept here: Qwen2 normalizes to NFC, and DeepSeek LLM cuts numbers into
+// digits (DeepSeek-AI 2024, section 2.1), for which llama.cpp has \p{N}+.
 constexpr Row kRows[] = {
     {"gpt-2", {kGpt2}},
     {"gpt2", {kGpt2}},
@@ -83,7 +83,7 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-Result<PreTokenizer> PreTokenizer::find(std::string_view name) {
+Result<PreTokenizer> find_pre_tokenizer(std::string_view name) {
   std::string known;
   for (const Row& row : kRows) {
     if (row.name == name) {

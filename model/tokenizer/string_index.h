@@ -1,12 +1,13 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string_view>
 #include <vector>
 
-// string -> number, open addressing over views: one allocation, whatever the count. The strings
-// must outlive it. Reading is thread-safe once it is filled.
+// Maps strings to numbers by open addressing over views: one allocation, whatever the count. The
+// strings must outlive it. Any thread may read once it is filled.
 
 namespace troupe::model {
 
@@ -14,7 +15,7 @@ class StringIndex {
  public:
   static constexpr std::int32_t kAbsent = -1;
 
-  // Room for `count` strings without growing.
+  // Makes room for `count` strings without growing.
   explicit StringIndex(std::size_t count) {
     std::size_t slots = 16;
     while (slots < count * 2) slots *= 2;
@@ -33,7 +34,7 @@ class StringIndex {
   std::int32_t find(std::string_view key) const { return slots_[place(key, hash_of(key))].value; }
 
  private:
-  // The hash lies beside the pointer, so that other keys in the way are not looked at.
+  // The hash lies beside the pointer, so that other keys on the search path are not read.
   struct Slot {
     const char* data = nullptr;
     std::uint32_t bytes = 0;

@@ -4,7 +4,7 @@
 
 namespace troupe::model {
 
-// Index of a token in a model's vocabulary; -1 where there may be none.
+// The index of a token in a model's vocabulary. -1 means no token.
 using TokenId = std::int32_t;
 
 }  // namespace troupe::model

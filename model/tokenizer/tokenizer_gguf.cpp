@@ -1,12 +1,16 @@
 #include <algorithm>
+#include <limits>
+#include <string>
 #include <utility>
 
-#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/files/header_keys.h>
+#include <troupe/model/tokenizer/bpe_model.h>
+#include <troupe/model/tokenizer/pre_tokenizer_families.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
+#include <troupe/model/tokenizer/tokenizer_json.h>
 #include <troupe/model/tokenizer/tokenizer_parts.h>
+#include <troupe/model/tokenizer/word_piece.h>
 #include <troupe/runtime/text/utf8.h>
-
-// Tokenizers of GGUF files, from the keys tokenizer.ggml.*. Source: the GGUF specification, and
-// what convert_hf_to_gguf.py of llama.cpp writes.
 
 namespace troupe::model {
 namespace {
@@ -83,14 +87,14 @@ Status load_flag(const GgufHeader& header, std::string_view key, bool* flag) {
   return Status::ok();
 }
 
-// BOS, EOS and the other ends; what goes around a text.
+// Loads BOS, EOS and the other ends, and what goes around a text.
 Status load_ids(const GgufHeader& header, bool add_bos, TokenizerParts* parts) {
   const std::size_t count = parts->vocabulary.size();
   TokenId eot = -1, eom = -1;
   bool add_eos = false;
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.bos_token_id", count, &parts->bos));
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eos_token_id", count, &parts->eos));
-  // Only a few chat templates write it, and files without one have -1 or the like there.
+  // Only a few chat templates write the padding token, and files without one have -1 or the like.
   if (!load_id(header, "tokenizer.ggml.padding_token_id", count, &parts->pad)) parts->pad = -1;
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eot_token_id", count, &eot));
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eom_token_id", count, &eom));
@@ -106,12 +110,11 @@ bool is_markup(TokenType type) {
   return type == TokenType::kControl || type == TokenType::kUnknown;
 }
 
-}  // namespace
-
+// tokenizer.ggml.model = gpt2
 Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
   TokenizerParts parts;
   TROUPE_ASSIGN_OR_RETURN(const std::string pre, header.string("tokenizer.ggml.pre"));
-  TROUPE_ASSIGN_OR_RETURN(PreTokenizer family, PreTokenizer::find(pre));
+  TROUPE_ASSIGN_OR_RETURN(PreTokenizer family, find_pre_tokenizer(pre));
   parts.normalizers = std::move(family.normalizers);
   parts.cuts = std::move(family.cuts);
   TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
@@ -155,6 +158,7 @@ Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
   return parts;
 }
 
+// tokenizer.ggml.model = llama
 Result<TokenizerParts> sentence_parts(const GgufHeader& header) {
   TokenizerParts parts;
   TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
@@ -213,60 +217,82 @@ Result<TokenizerParts> sentence_parts(const GgufHeader& header) {
   return parts;
 }
 
-// Files write word starts with U+2581 in front and continuations as they are; a file that keeps
-// BERT's own "##" is read as BERT reads it. No key says whether the model lower-cases: one whose
-// vocabulary has no capital letter A to Z does.
-Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
-  TokenizerParts parts;
-  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
+// How a WordPiece vocabulary is written. Files write the start of a word with U+2581 in front and
+// continuations as they are; a file that keeps BERT's own "##" before continuations is read as BERT
+// reads it.
+struct WordPieceMarks {
+  bool at_start = true;  // the mark is before the start of a word, else before continuations
+  std::string_view mark;
+};
+
+WordPieceMarks marks_of(const Tokens& tokens) {
   const auto any_begins = [&](std::string_view prefix) {
     return std::any_of(tokens.texts->begin(), tokens.texts->end(), [&](const std::string& text) {
       return text.starts_with(prefix) && text.size() > prefix.size();
     });
   };
-  const bool marked = any_begins(kSpaceMark) || !any_begins("##");
-  WordPieceModel::Options options;
-  TokenId cls = -1, sep = -1;
-  bool capitals = false;
+  const bool at_start = any_begins(kSpaceMark) || !any_begins("##");
+  return {at_start, at_start ? kSpaceMark : std::string_view("##")};
+}
+
+// The special tokens of WordPiece: by their texts, unless keys say otherwise.
+struct WordPieceIds {
+  TokenId unknown = -1, cls = -1, sep = -1;
+};
+
+Result<WordPieceIds> word_piece_ids(const GgufHeader& header, const Tokens& tokens) {
+  WordPieceIds ids;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const std::string_view text = (*tokens.texts)[i];
     const auto id = static_cast<TokenId>(i);
-    if (text == "[UNK]") options.unknown = id;
-    if (text == "[CLS]") cls = id;
-    if (text == "[SEP]") sep = id;
+    if (text == "[UNK]") ids.unknown = id;
+    if (text == "[CLS]") ids.cls = id;
+    if (text == "[SEP]") ids.sep = id;
   }
-  TROUPE_RETURN_IF_ERROR(
-      load_id(header, "tokenizer.ggml.unknown_token_id", tokens.size(), &options.unknown));
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.cls_token_id", tokens.size(), &cls));
+  const std::size_t count = tokens.size();
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.unknown_token_id", count, &ids.unknown));
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.cls_token_id", count, &ids.cls));
   // The first key is misspelt in the files.
   for (const std::string_view key :
        {"tokenizer.ggml.seperator_token_id", "tokenizer.ggml.separator_token_id"}) {
-    TROUPE_RETURN_IF_ERROR(load_id(header, key, tokens.size(), &sep));
+    TROUPE_RETURN_IF_ERROR(load_id(header, key, count, &ids.sep));
   }
+  return ids;
+}
+
+bool has_capital(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+// tokenizer.ggml.model = bert. No key says whether the model lower-cases. It does if its vocabulary
+// has no capital letter A to Z.
+Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
+  TokenizerParts parts;
+  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
+  const WordPieceMarks marks = marks_of(tokens);
+  TROUPE_ASSIGN_OR_RETURN(const WordPieceIds ids, word_piece_ids(header, tokens));
+  WordPieceModel::Options options;
+  options.unknown = ids.unknown;
   auto model = std::make_unique<WordPieceModel>(options);
+  bool capitals = false;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     std::string_view text = (*tokens.texts)[i];
     const auto id = static_cast<TokenId>(i);
-    const bool markup = is_markup(tokens.types[i]) || id == cls || id == sep;
-    std::string piece(text);
-    if (markup) {
-      parts.added.add({piece, id, /*special=*/true});
-      piece.insert(0, " ");
-    } else {
-      const std::string_view prefix = marked ? kSpaceMark : std::string_view("##");
-      const bool prefixed = text.starts_with(prefix) && text.size() > prefix.size();
-      if (prefixed) text.remove_prefix(prefix.size());
-      const bool starts = prefixed == marked;
-      if (starts) {
-        model->add_start(text, id);
-      } else {
-        model->add_continuation(text, id);
-      }
-      piece = (starts ? " " : "") + std::string(text);
-      capitals |=
-          std::any_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+    if (is_markup(tokens.types[i]) || id == ids.cls || id == ids.sep) {
+      parts.added.add({std::string(text), id, /*special=*/true});
+      parts.vocabulary.add(TokenType::kControl, " " + std::string(text));
+      continue;
     }
-    parts.vocabulary.add(markup ? TokenType::kControl : tokens.types[i], piece);
+    const bool marked = text.starts_with(marks.mark) && text.size() > marks.mark.size();
+    if (marked) text.remove_prefix(marks.mark.size());
+    const bool starts = marked == marks.at_start;
+    if (starts) {
+      model->add_start(text, id);
+    } else {
+      model->add_continuation(text, id);
+    }
+    parts.vocabulary.add(tokens.types[i], (starts ? " " : "") + std::string(text));
+    capitals |= has_capital(text);
   }
   BertNormalization normalization;
   normalization.lower_case = normalization.strip_accents = !capitals;
@@ -277,22 +303,20 @@ Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
   TROUPE_RETURN_IF_ERROR(load_ids(header, /*add_bos=*/false, &parts));
   parts.before.clear();
   parts.after.clear();
-  if (cls >= 0) parts.before = {cls};
-  if (sep >= 0) parts.after = {sep};
+  if (ids.cls >= 0) parts.before = {ids.cls};
+  if (ids.sep >= 0) parts.after = {ids.sep};
   return parts;
 }
 
-namespace {
-
 Result<TokenizerParts> parts_from(const GgufHeader& header) {
-  if (header.metadata.contains(Tokenizer::kJsonKey)) {
-    TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(Tokenizer::kJsonKey));
+  if (header.metadata.contains(header_keys::kTokenizerJson)) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(header_keys::kTokenizerJson));
     std::string config, special;
-    if (header.metadata.contains(Tokenizer::kConfigKey)) {
-      TROUPE_ASSIGN_OR_RETURN(config, header.string(Tokenizer::kConfigKey));
+    if (header.metadata.contains(header_keys::kTokenizerConfigJson)) {
+      TROUPE_ASSIGN_OR_RETURN(config, header.string(header_keys::kTokenizerConfigJson));
     }
-    if (header.metadata.contains(Tokenizer::kSpecialKey)) {
-      TROUPE_ASSIGN_OR_RETURN(special, header.string(Tokenizer::kSpecialKey));
+    if (header.metadata.contains(header_keys::kSpecialTokensMapJson)) {
+      TROUPE_ASSIGN_OR_RETURN(special, header.string(header_keys::kSpecialTokensMapJson));
     }
     TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(text, config, special));
     for (const std::string_view key :
@@ -301,7 +325,8 @@ Result<TokenizerParts> parts_from(const GgufHeader& header) {
       TROUPE_RETURN_IF_ERROR(load_id(header, key, parts.vocabulary.size(), &end));
       parts.ends.push_back(end);
     }
-    // The model may have more rows than the tokenizer has tokens: open_tokenizer checks them.
+    // The model may have more rows than the tokenizer has tokens, so open_tokenizer checks the
+    // ends.
     TROUPE_ASSIGN_OR_RETURN(const auto ends, end_token_ids(header, 0));
     parts.ends.insert(parts.ends.end(), ends.begin(), ends.end());
     return parts;
@@ -324,10 +349,29 @@ Result<TokenizerParts> parts_from(const GgufHeader& header) {
 
 }  // namespace
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufHeader& header) {
+Result<std::shared_ptr<const Tokenizer>> tokenizer_from_gguf(const GgufHeader& header) {
   Result<TokenizerParts> parts = parts_from(header);
   if (!parts.is_ok()) return header.of_this(parts.status());
   return assemble(std::move(*parts));
+}
+
+Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
+  std::vector<TokenId> ids;
+  const auto found = header.metadata.find(header_keys::kEndTokenIds);
+  if (found == header.metadata.end()) return ids;
+  if (const auto* values = std::get_if<std::vector<std::int64_t>>(&found->second))
+    for (const std::int64_t id : *values) {
+      if (id < 0) continue;  // some files say with -1 that there is none
+      if (vocabulary != 0 && static_cast<std::uint64_t>(id) >= vocabulary)
+        return header.of_this(
+            Status(Code::kBadData,
+                   "the field \"eos_token_id\" of config.json or generation_config.json "
+                   "holds " +
+                       std::to_string(id) + ", outside the vocabulary of " +
+                       std::to_string(vocabulary) + " tokens; fetch the file again"));
+      if (id <= std::numeric_limits<TokenId>::max()) ids.push_back(static_cast<TokenId>(id));
+    }
+  return ids;
 }
 
 }  // namespace troupe::model

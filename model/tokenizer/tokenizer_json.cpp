@@ -1,8 +1,14 @@
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include <troupe/model/tokenizer/bpe_model.h>
 #include <troupe/model/tokenizer/tokenizer_json.h>
+#include <troupe/model/tokenizer/tokenizer_json_steps.h>
+#include <troupe/model/tokenizer/word_piece.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -36,11 +42,11 @@ struct Added {
 
 // Everything that tokenizer.json names, before the parts are made.
 struct Source {
-  std::vector<std::string> tokens;  // by id; "" where there is none
+  std::vector<std::string> tokens;  // by id; "" if there is none
   std::map<std::string, TokenId, std::less<>> added_ids;
   std::vector<Added> added;
 
-  // -1: no such token.
+  // Returns -1 if there is no such token.
   TokenId find(const json& vocabulary, const std::string& text) const {
     if (const auto found = added_ids.find(text); found != added_ids.end()) return found->second;
     const auto found = vocabulary.find(text);
@@ -48,7 +54,7 @@ struct Source {
   }
 };
 
-// Which of the two the id would be turned into is not said anywhere.
+// Refuses two tokens with one id: nothing says which of them the id stands for.
 Status two_of_one_id(const std::string& one, const std::string& other, TokenId id) {
   return bad_tokenizer("the tokens " + in_quotes(one, 40) + " and " + in_quotes(other, 40) +
                        " have the same id, " + std::to_string(id));
@@ -59,7 +65,7 @@ Status read_vocabulary(const json& vocabulary, Source* source) {
     return bad_tokenizer("'model' has no object 'vocab' with tokens in it");
   }
   std::vector<bool> taken;
-  // Ids may leave gaps, but not such that a small file makes a large table.
+  // Ids may leave gaps, but a small file must not make a large table.
   const std::size_t most = vocabulary.size() * 4 + 65536;
   for (const auto& [text, value] : vocabulary.items()) {
     TROUPE_ASSIGN_OR_RETURN(const TokenId id, id_of(value, "the token " + in_quotes(text)));
@@ -192,7 +198,7 @@ Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model, cons
   return std::unique_ptr<const WordModel>(std::move(made));
 }
 
-// What goes around a text: [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": ...}, ...].
+// Reads what goes around a text: [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": ...}, ...].
 Status read_template(const json& step, const Source& source, const json& vocabulary,
                      TokenizerParts* parts) {
   const json& single = field_of(step, "single");
@@ -225,7 +231,7 @@ Status read_template(const json& step, const Source& source, const json& vocabul
   return Status::ok();
 }
 
-// `found`: a step says what goes around a text.
+// Sets `found` if a step says what goes around a text.
 Status read_post_processor(const json& step, const Source& source, const json& vocabulary,
                            bool* found, TokenizerParts* parts, int depth = 0) {
   if (step.is_null()) return Status::ok();
@@ -259,7 +265,7 @@ Status read_post_processor(const json& step, const Source& source, const json& v
   return Status::ok();
 }
 
-// `text` is empty where there is no such file.
+// `text` is empty if there is no such file.
 Result<json> read_object(std::string_view text, const std::string& file) {
   if (text.empty()) return json::object();
   TROUPE_ASSIGN_OR_RETURN(json object, parse_json(text, file, kLimits));
@@ -267,7 +273,8 @@ Result<json> read_object(std::string_view text, const std::string& file) {
   return object;
 }
 
-// A special token of tokenizer_config.json: its text, or an object with it. -1: none.
+// Returns a special token of tokenizer_config.json, which is a text or an object with it; -1 if
+// there is none.
 TokenId config_token(const json& config, const char* field, const Source& source,
                      const json& vocabulary) {
   const json& value = field_of(config, field);
@@ -372,6 +379,12 @@ Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_v
     if (add_eos && parts.eos >= 0) parts.after = {parts.eos};
   }
   return parts;
+}
+
+Result<std::shared_ptr<const Tokenizer>> tokenizer_from_json(std::string_view tokenizer_json,
+                                                             std::string_view config_json) {
+  TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(tokenizer_json, config_json, {}));
+  return assemble(std::move(parts));
 }
 
 }  // namespace troupe::model

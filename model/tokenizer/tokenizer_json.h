@@ -1,43 +1,27 @@
 #pragma once
 
-#include <string>
-#include <vector>
+#include <memory>
+#include <string_view>
 
-#include <nlohmann/json.hpp>
-
+#include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/model/tokenizer/tokenizer_parts.h>
 
-// Readers of the parts of Hugging Face's tokenizer.json. For the .cpp files of this room. What is
-// not known is kBadData naming the field and the value: half a tokenizer is none.
+// Tokenizers of Hugging Face folders, from the texts of their files. A field or value that is not
+// known is an error, because half a tokenizer is none. Pure.
 // Source: the serialized forms of the Rust crate `tokenizers`.
 
 namespace troupe::model {
 
-Status bad_tokenizer(const std::string& what);  // begins with "tokenizer.json: "
+// Reads tokenizer.json, and tokenizer_config.json, which may be empty. The latter names special
+// tokens, and has add_bos_token for a tokenizer.json without a post-processor.
+//   Errors: kBadData naming the field and what is not known.
+Result<std::shared_ptr<const Tokenizer>> tokenizer_from_json(std::string_view tokenizer_json,
+                                                             std::string_view config_json);
 
-// Fields of an object, `where` naming the object; a missing field or null is `fallback`.
-Result<bool> json_flag(const nlohmann::json& object, const char* field, bool fallback,
-                       const std::string& where);
-Result<std::string> json_string(const nlohmann::json& object, const char* field,
-                                const std::string& where);
-
-Status read_normalizers(const nlohmann::json& step, std::vector<Normalizer>* out);
-// `byte_level`: set when words are looked up by bytes.
-Status read_cuts(const nlohmann::json& step, std::vector<Cut>* out, bool* byte_level);
-
-// How a token's text becomes its bytes in the middle of a text.
-struct PieceRules {
-  bool byte_level = false;
-  bool byte_fallback = false;
-  bool joins_words = false;    // WordPiece: a space before what is no continuation
-  bool cleans_up = false;      // WordPiece: no space before "." and the like
-  bool space_between = false;  // no decoder: a space before each
-  std::string continuation;    // WordPiece's prefix, "##"
-  std::string word_end;        // BPE's suffix, which becomes a space
-  std::vector<std::pair<std::string, std::string>> replacements;
-  bool drops_first_space = false;
-};
-Result<PieceRules> read_decoder(const nlohmann::json& step);
-std::string piece_of(const std::string& token, const PieceRules& rules);
+// Reads the parts of the same tokenizer. `special_json` is special_tokens_map.json, for the special
+// tokens that the config does not name; it may be empty.
+//   Errors: as tokenizer_from_json.
+Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json,
+                                  std::string_view special_json);
 
 }  // namespace troupe::model

@@ -1,4 +1,6 @@
-#include <troupe/model/tokenizer/tokenizer_json.h>
+#include <troupe/model/text/regex.h>
+#include <troupe/model/tokenizer/tokenizer_json_steps.h>
+#include <troupe/model/tokenizer/vocabulary.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -6,7 +8,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kNestingMax = 8;  // of Sequences
+constexpr int kNestingMax = 8;  // the most levels of nested Sequences
 
 Result<const json*> list_of(const json& step, const char* field, const std::string& where) {
   const auto found = step.find(field);

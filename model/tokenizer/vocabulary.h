@@ -1,6 +1,6 @@
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -8,8 +8,8 @@
 
 #include <troupe/model/tokenizer/token_id.h>
 
-// The tokens of a model: what each is, and the bytes that it stands for in the middle of a text.
-// Filled once; any thread may read.
+// The tokens of a model: the type of each, and the bytes that it stands for in the middle of a
+// text. Filled once; any thread may read.
 
 namespace troupe::model {
 
@@ -35,7 +35,7 @@ class Vocabulary {
   }
   std::size_t size() const { return types_.size(); }
   bool holds(TokenId id) const { return id >= 0 && static_cast<std::size_t>(id) < types_.size(); }
-  // Of an id that it holds; the view stays until the next add.
+  // For an id that holds() accepts. The view is valid until the next add.
   TokenType type(TokenId id) const { return types_[static_cast<std::size_t>(id)]; }
   std::string_view piece(TokenId id) const {
     const auto index = static_cast<std::size_t>(id);
@@ -45,17 +45,18 @@ class Vocabulary {
  private:
   std::vector<TokenType> types_;
   std::string bytes_;                      // all pieces, one after another
-  std::vector<std::size_t> begins_ = {0};  // of each piece in bytes_, and the end
+  std::vector<std::size_t> begins_ = {0};  // the begin of each piece in bytes_, and the end
 };
 
 // Byte-level BPE writes bytes as printable characters: printable Latin-1 stands for itself, the
 // other 68 bytes are U+0100 and up, in order. Source: GPT-2's encoder.py, bytes_to_unicode.
 std::string byte_level_character(unsigned char byte);
-// Appends the bytes that `encoded` stands for; a character outside the alphabet stands for itself,
+// Appends the bytes that `encoded` stands for. A character outside the alphabet stands for itself
 // and makes the result false.
 bool append_byte_level(std::string_view encoded, std::string* out);
 
-// The byte of "<0x0A>", or -1: the tokens that stand in for characters which are none.
+// Returns the byte of a token such as "<0x0A>", or -1. Such tokens stand in for the bytes of
+// characters that have no token.
 int fallback_byte(std::string_view token);
 
 }  // namespace troupe::model

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include <troupe/model/tokenizer/word_model.h>
+#include <troupe/model/tokenizer/word_piece.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {

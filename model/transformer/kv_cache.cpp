@@ -1,7 +1,10 @@
 #include <cstdlib>
 #include <cstring>
+#include <string>
+#include <utility>
 
 #include <troupe/model/transformer/kv_cache.h>
+#include <troupe/runtime/status.h>
 
 namespace troupe::model {
 

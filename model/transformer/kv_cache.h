@@ -1,26 +1,29 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include <troupe/model/transformer/stage.h>
+#include <troupe/model/transformer/kv_sequence.h>
+#include <troupe/runtime/kernels/kv_page.h>
 
 // The keys and values of sequences in pages of kernels::kPageKeys positions. One block of memory
-// holds a page of every layer of the stage; it is zeroed when taken, and what a sequence forgets is
-// zeroed again, because kernels count on unwritten lanes being zero.
-// A sequence belongs to the owner of its stage; only dropping it may happen on another thread.
+// holds a page of every layer of the stage. A block is zeroed when it is taken, and positions that
+// a sequence forgets are zeroed again, because kernels rely on unwritten lanes being zero. A
+// sequence belongs to the owner of its stage. Another thread may only drop it.
 
 namespace troupe::model {
 
-// How pages of a stage look, and how much of them there may be. Outlives stage and sequences.
+// Hands out the blocks of a stage and bounds their memory. It outlives the stage and its sequences.
 class KvPool {
  public:
-  // bytes_max: 0 means no bound.
+  // bytes_max == 0 means that there is no bound.
   KvPool(kernels::KvType type, std::size_t layers, std::size_t kv_heads, std::size_t head_dim,
          std::uint64_t bytes_max);
-  std::byte* take();  // a zeroed block, 64-byte aligned; nullptr when memory is short
+  // Returns a zeroed block, 64-byte aligned, or nullptr if memory is short.
+  std::byte* take();
   void give_back(std::byte* block);
 
   kernels::KvType type() const { return type_; }
@@ -36,7 +39,7 @@ class KvPool {
   const kernels::KvType type_;
   const std::size_t layers_, kv_heads_, head_dim_, page_bytes_;
   const std::uint64_t bytes_max_;
-  std::atomic<std::uint64_t> bytes_{0};  // handed out now
+  std::atomic<std::uint64_t> bytes_{0};  // of the blocks that are handed out
 };
 
 class PagedKvSequence final : public KvSequence {
@@ -51,13 +54,13 @@ class PagedKvSequence final : public KvSequence {
   std::uint64_t bytes() const override { return blocks_.size() * pool_->block_bytes(); }
 
   const KvPool* pool() const { return pool_.get(); }
-  // Takes the pages for `count` more positions. False when memory is short; nothing changes then.
-  // Between reserve and commit or cancel, `reserved()` is that count.
+  // Takes the pages for `count` more positions. Returns false and changes nothing if memory is
+  // short. Between reserve and commit or cancel, reserved() is `count`.
   bool reserve(std::size_t count);
   std::size_t reserved() const { return reserved_; }
   void cancel();
   void commit() { length_ += reserved_, reserved_ = 0; }
-  // Pages of one layer (counted from the stage's first), for the reserved positions too.
+  // Returns the pages of one layer (counted from the stage's first), reserved positions included.
   const std::byte* const* pages(std::size_t layer) const { return pages_[layer].data(); }
   std::byte* page(std::size_t layer, std::size_t position) {
     return blocks_[position / kernels::kPageKeys] + layer * pool_->page_bytes();

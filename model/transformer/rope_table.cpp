@@ -5,7 +5,7 @@ namespace troupe::model {
 
 namespace {
 
-// Long waves are stretched by the factor, short ones stay, and those between are blended.
+// Stretches long waves by the factor, leaves short ones, and blends the two for those between.
 double llama3_scaled(double frequency, const ModelConfig& config) {
   constexpr double kTwoPi = 6.283185307179586;
   const auto context = static_cast<double>(config.rope_context);

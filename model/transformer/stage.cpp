@@ -3,6 +3,8 @@
 #include <cstring>
 #include <set>
 
+#include <troupe/model/families/family.h>
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/block.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
@@ -45,7 +47,7 @@ class TransformerStage final : public Stage {
     TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input));
     TROUPE_RETURN_IF_ERROR(reserve(input));
     run(input, rows, output);
-    for (const StepSegment& segment : step_.segments) segment.sequence->commit();
+    for (const SegmentRows& segment : step_.segments) segment.sequence->commit();
     return Status::ok();
   }
 
@@ -53,7 +55,7 @@ class TransformerStage final : public Stage {
   bool is_first() const { return weights_->range.begin == 0; }
   bool is_last() const { return weights_->range.end == config_.layers; }
 
-  // The number of rows, once everything about the values given is known to fit.
+  // Checks everything about the given values, and returns the number of rows.
   Result<std::size_t> check_rows(const StepInput& input) const {
     std::size_t rows = 0;
     for (const Segment& segment : input.segments) {
@@ -100,9 +102,10 @@ class TransformerStage final : public Stage {
     return Status::ok();
   }
 
-  // Fills step_.segments and takes the pages of every sequence, or of none.
+  // Fills step_.segments and takes the pages for every sequence. If that fails for one, it takes
+  // none.
   Status reserve(const StepInput& input) {
-    std::vector<StepSegment>& segments = step_.segments;
+    std::vector<SegmentRows>& segments = step_.segments;
     segments.clear();
     Status failed;
     std::size_t row = 0;
@@ -125,7 +128,7 @@ class TransformerStage final : public Stage {
                             "); end other requests or shorten the prompt");
       }
       if (!failed.is_ok()) {
-        for (const StepSegment& reserved : segments) reserved.sequence->cancel();
+        for (const SegmentRows& reserved : segments) reserved.sequence->cancel();
         return failed;
       }
       segments.push_back({sequence, segment.position, segment.count, row});
@@ -134,7 +137,8 @@ class TransformerStage final : public Stage {
     return Status::ok();
   }
 
-  // The rows whose logits are asked for: of an encoder a sequence's first, if it has a head.
+  // Collects the rows whose logits are asked for. For an encoder with a head, that is the first row
+  // of a sequence.
   void gather_logit_rows(const StepInput& input) {
     logit_rows_.clear();
     if (!is_last()) return;
@@ -156,11 +160,11 @@ class TransformerStage final : public Stage {
   void run(const StepInput& input, std::size_t rows, StepOutput* output) {
     gather_logit_rows(input);
     std::size_t keys = 0;
-    for (const StepSegment& segment : step_.segments)
+    for (const SegmentRows& segment : step_.segments)
       keys = std::max(keys, segment.position + segment.count);
     step_.prepare(rows, keys, logit_rows_.size());
     if (!is_first()) std::memcpy(step_.x, input.hidden.data(), input.hidden.size_bytes());
-    // Every element is written; shrinking and growing within the capacity costs nothing.
+    // Every element will be written. Resizing within the capacity costs nothing.
     const bool gives_hidden = !is_last() || config_.outputs() == 0;
     output->hidden.resize(gives_hidden ? rows * config_.channels : 0);
     output->logits.resize(logit_rows_.size() * config_.outputs());
@@ -179,7 +183,7 @@ class TransformerStage final : public Stage {
       std::memcpy(output->hidden.data(), step_.x, output->hidden.size() * sizeof(float));
   }
 
-  // x = E[token] (+ T[type]) (+ P[position]), normed where the model does.
+  // x = E[token] (+ T[type]) (+ P[position]), normed if the model does so.
   void embed(const StepInput& input, int thread) {
     const IndexRange mine = step_.rows_of(thread);
     const std::size_t channels = config_.channels;
@@ -189,7 +193,7 @@ class TransformerStage final : public Stage {
       kernels::unpack_row(table.matrix, index, part);
       for (std::size_t c = 0; c < channels; ++c) x[c] += part[c];
     };
-    for (const StepSegment& segment : step_.segments) {
+    for (const SegmentRows& segment : step_.segments) {
       const std::size_t begin = std::max(mine.begin, segment.first_row);
       const std::size_t end = std::min(mine.end, segment.first_row + segment.count);
       for (std::size_t row = begin; row < end; ++row) {
@@ -220,7 +224,7 @@ class TransformerStage final : public Stage {
                    split(output.matrix.groups, thread, step_.threads));
   }
 
-  // logits = Wc tanh(Wp x_0 + bp) + bc, x_0 the first row of a sequence.
+  // logits = Wc tanh(Wp x_0 + bp) + bc, where x_0 is the first row of a sequence.
   void classify(float* logits, int thread) {
     const auto& ends = weights_->ends;
     const std::size_t channels = config_.channels, count = logit_rows_.size();
@@ -284,31 +288,6 @@ std::uint64_t weights_bytes(std::span<const Stage* const> stages) {
     for (const Weight& weight : stage->weights().ends) look(weight);
   }
   return bytes;
-}
-
-kernels::KvType default_kv_type(const GgufHeader& header) {
-  for (const TensorInfo& tensor : header.tensors)
-    if (tensor.name.starts_with("blk.") && tensor.shape.size() == 2 &&
-        tensor.type != quant::Type::kF32)
-      return kernels::KvType::kF16;
-  return kernels::KvType::kF32;
-}
-
-std::vector<std::string> tensors_of(const GgufHeader&, const ModelConfig& config,
-                                    LayerRange range) {
-  std::vector<std::string> names;
-  std::set<std::string> seen;
-  for (TensorSpec& spec : stage_tensors(config, range))  // the parts of a fused one are one file
-    if (seen.insert(spec.name).second) names.push_back(std::move(spec.name));
-  return names;
-}
-
-std::uint64_t tensor_bytes_of(const GgufHeader& header, const ModelConfig& config,
-                              LayerRange range) {
-  std::uint64_t sum = 0;
-  for (const std::string& name : tensors_of(header, config, range))
-    if (const TensorInfo* info = header.tensor(name)) sum += info->bytes;
-  return sum;
 }
 
 }  // namespace troupe::model

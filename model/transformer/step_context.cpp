@@ -10,18 +10,20 @@
 namespace troupe::model {
 namespace {
 
-// Up to so many rows it is cheaper that every thread norms and quantizes all of them than to meet
-// at a barrier.
+// Up to this number of rows, it is cheaper if every thread norms and quantizes all of them than if
+// the threads share them and meet at a barrier.
 constexpr std::size_t kRedundantRows = 2;
-// From so many rows a thread on, a thread takes whole layers (weights are then read often enough).
+// From this number of rows a thread on, a thread takes its rows through whole layers: each weight
+// it reads is then used often enough.
 constexpr std::size_t kRowsPerThreadMin = 12;
-// Rows of a tile: what a workspace holds of them should stay in a core's second-level cache, and
-// the weights are read once for all of them.
+// The rows of a tile. The workspace for them should fit a core's second-level cache; the weights
+// are read once for all of them.
 constexpr std::size_t kTileRows = 32;
-// Rows of one call to the attention kernel; bounds its scratch.
+// The most rows of one call to the attention kernel, which bounds its scratch memory.
 constexpr std::size_t kAttentionRows = 32;
 
-// Positions are grown in steps, so that a growing sequence does not size scratch at every token.
+// Keys are rounded up, so that a growing sequence does not resize the scratch memory at every
+// token.
 std::size_t round_up(std::size_t value, std::size_t unit) {
   return (value + unit - 1) / unit * unit;
 }
@@ -96,7 +98,7 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
   by_rows = rows >= kRowsPerThreadMin * team;
   redundant = rows <= kRedundantRows;
   if (by_rows) {
-    // As many tiles for each thread, all of one size but the last.
+    // Every thread gets the same number of tiles, and all tiles but the last have one size.
     tiles = round_up((rows + kTileRows - 1) / kTileRows, team);
     tile_rows = (rows + tiles - 1) / tiles;
     tiles = (rows + tile_rows - 1) / tile_rows;
@@ -112,7 +114,7 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
   const std::size_t scratch =
       kernels::attention_scratch_floats(args, std::min(rows, kAttentionRows), round_up(keys, 1024));
 
-  // Laid out twice: first only the sizes are added up.
+  // Lay out twice: the first time only adds up the sizes.
   const auto lay_out = [&](std::byte* base) {
     base_ = base;
     used_ = 0;
@@ -132,17 +134,17 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
   if (!by_rows) plan_attention();
 }
 
-// Gives every thread an equal share of the work, which grows with rows and keys: the pieces are
-// laid end to end by cost and cut between heads.
+// Gives every thread an equal share of the work, which is proportional to rows times keys: the
+// segments are laid end to end by cost and cut between heads.
 void StepContext::plan_attention() {
-  const auto cost = [](const StepSegment& segment) {
+  const auto cost = [](const SegmentRows& segment) {
     return segment.count * (segment.position + segment.count);
   };
   std::size_t total = 0;
-  for (const StepSegment& segment : segments) total += cost(segment) * config.heads;
+  for (const SegmentRows& segment : segments) total += cost(segment) * config.heads;
   for (auto& pieces : attention_pieces) pieces.clear();
   std::size_t before = 0;
-  for (const StepSegment& segment : segments) {
+  for (const SegmentRows& segment : segments) {
     const std::size_t head_cost = cost(segment);
     for (std::size_t thread = 0, head = 0; thread < attention_pieces.size(); ++thread) {
       const std::size_t share_end = total / attention_pieces.size() * (thread + 1);
@@ -165,7 +167,7 @@ void StepContext::norm(const Weight& weight, const float* from, std::size_t begi
     kernels.rms_norm(from, weight.vector.data(), config.norm_epsilon, config.channels, begin, end,
                      out);
   } else {
-    const Weight& bias = *(&weight + 1);  // the slot behind it
+    const Weight& bias = *(&weight + 1);  // in the slot after it
     kernels.layer_norm(from, weight.vector.data(), bias.vector.data(), config.norm_epsilon,
                        config.channels, begin, end, out);
   }
@@ -184,7 +186,7 @@ void StepContext::quantize(const float* values, std::size_t columns, std::size_t
 
 namespace {
 
-// out = bias, or += bias, in columns [begin, end) of `count` rows.
+// out = bias, or out += bias, in columns [begin, end) of `count` rows.
 void put_bias(const Product& product, std::size_t count, std::size_t begin, std::size_t end) {
   const float* bias = product.bias->vector.data();
   for (std::size_t row = 0; row < count; ++row) {
@@ -217,7 +219,7 @@ void StepContext::multiply(const RowBuffer& input, std::size_t columns, std::siz
   }
 }
 
-// Each head is a row of its own.
+// Norms each head as a row of its own.
 void StepContext::norm_heads(const Weight& weight, float* heads, std::size_t count) const {
   kernels.rms_norm(heads, weight.vector.data(), config.norm_epsilon, config.head_dim, 0, count,
                    heads);
@@ -227,7 +229,7 @@ void StepContext::rotate_and_store(std::size_t layer, std::size_t first, std::si
                                    std::size_t end, const Workspace& from) const {
   const std::size_t heads_width = config.heads * config.head_dim;
   const std::size_t kv_width = config.kv_heads * config.head_dim;
-  for (const StepSegment& segment : segments) {
+  for (const SegmentRows& segment : segments) {
     const std::size_t from_row = std::max(first + begin, segment.first_row);
     const std::size_t to_row = std::min(first + end, segment.first_row + segment.count);
     for (std::size_t row = from_row; row < to_row; ++row) {
@@ -274,7 +276,7 @@ void StepContext::attend(std::size_t layer, const AttentionPiece& piece, std::si
 }
 
 void StepContext::attend_rows(std::size_t layer, RowRange range, float* out, int thread) const {
-  for (const StepSegment& segment : segments) {
+  for (const SegmentRows& segment : segments) {
     const std::size_t begin = std::max(range.first, segment.first_row);
     const std::size_t end = std::min(range.first + range.count, segment.first_row + segment.count);
     for (std::size_t row = begin; row < end; row += kAttentionRows) {

@@ -11,34 +11,37 @@
 #include <troupe/model/transformer/weights.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 
-// One step of a stage as its layers see it: rows of several sequences, their KV pages, the memory
-// to work in, and the operations that families put together. All threads of the pool run the same
-// code (SPMD); memory is sized between steps, never inside one.
+// One step of a stage as its layers see it: rows of several sequences, their pages of keys and
+// values, the memory to work in, and the operations that a layer consists of (block.cpp). All
+// threads of the pool run the same code (SPMD). Memory is sized between steps, never inside one.
 //
-// Two plans, chosen by the number of rows, give the same bits:
-//   by groups   few rows: each phase splits the rows of a weight matrix over the threads, with a
-//               barrier between phases, because reading the weights is what costs
+// A step runs in one of two orders, chosen by the number of rows. Both give the same bits:
+//   by groups   few rows: each phase splits the row groups of a weight matrix over the threads,
+//   with
+//               a barrier between phases, because reading the weights is what costs
 //   by rows     many rows: a thread takes a tile of rows through a whole layer alone, in memory
-//               that fits its cache; one barrier a layer, for the keys and values
+//   that
+//               fits its cache; there is one barrier a layer, for the keys and values
 //
-// B rows of the step, C channels, H heads, K key/value heads, D channels of a head, F of the
-// feed-forward network.
+// B is the number of rows of the step, C of channels, H of heads, K of key/value heads, D of
+// channels of a head, F of channels of the feed-forward network.
 
 namespace troupe::model {
 
-struct StepSegment {
+// A Segment of the step's input once it is checked: its pages, and where its rows lie in the step.
+struct SegmentRows {
   PagedKvSequence* sequence = nullptr;
   std::size_t position = 0, count = 0;
   std::size_t first_row = 0;  // in the step
 };
 
-// Rows as f32, and beside it as the int8 blocks that the stage's weights of that width multiply.
+// Rows in f32, plus their int8 quantization for quantized weights.
 struct RowBuffer {
   float* values = nullptr;
   kernels::QuantizedRows quantized;
 };
 
-// Memory for the intermediate values of some rows.
+// The memory for the intermediate values of some rows.
 struct Workspace {
   RowBuffer normed;     // (rows, C)
   RowBuffer attended;   // (rows, H*D)
@@ -53,19 +56,19 @@ struct RowRange {
   std::size_t first = 0, count = 0;
 };
 
-// Rows of one segment and heads that one thread attends in one call.
+// The rows of one segment and the heads that one thread attends in one call.
 struct AttentionPiece {
-  const StepSegment* segment = nullptr;
+  const SegmentRows* segment = nullptr;
   std::size_t row_begin = 0, row_end = 0;  // in the segment
   std::size_t head_begin = 0, head_end = 0;
 };
 
-// One product of several that share their input and their split over threads.
+// One of several products that share their input and their split over threads.
 struct Product {
   const Weight* weight = nullptr;
-  const Weight* bias = nullptr;  // without values: none
-  float* out = nullptr;          // row 0 of the input's rows
-  bool accumulate = false;
+  const Weight* bias = nullptr;  // a weight without values if there is no bias
+  float* out = nullptr;          // where the input's row 0 goes
+  bool accumulate = false;       // out += instead of out =
 };
 
 struct StepContext {
@@ -73,7 +76,7 @@ struct StepContext {
               kernels::KvType kv_type);
 
   // Sizes the memory for `rows` rows whose longest sequence has `keys` keys, and plans the step.
-  // `segments` is filled in. Not inside a step.
+  // The caller has filled in `segments`. Must not be called inside a step.
   void prepare(std::size_t rows, std::size_t keys, std::size_t logit_rows);
 
   const ModelConfig& config;
@@ -83,14 +86,14 @@ struct StepContext {
   const kernels::KvType kv_type;
   const int threads;
   RopeTable rope;
-  bool f16_activations = false;  // x is rounded to f16 behind every layer
+  bool f16_activations = false;  // x is rounded to f16 after every layer
 
-  std::vector<StepSegment> segments;
+  std::vector<SegmentRows> segments;
   std::size_t rows = 0;   // B
   float* x = nullptr;     // (B, C): the residual stream
   float* q = nullptr;     // (B, H*D)
   RowBuffer logit_input;  // (rows asked for, C)
-  RowBuffer pooled;       // the same, of a model with a pooler
+  RowBuffer pooled;       // (rows asked for, C), if the model has a pooler
 
   bool by_rows = false;
   std::size_t tile_rows = 0, tiles = 0;   // by rows
@@ -100,8 +103,8 @@ struct StepContext {
   std::vector<float*> attention_scratch;  // of each thread
   std::vector<std::vector<AttentionPiece>> attention_pieces;  // by groups: of each thread
 
-  // The tiles of a phase that this thread gets, the costly last ones first. Every thread calls it
-  // once a phase; phases are numbered from 0 within a step.
+  // Calls `body` for each tile of a phase that this thread gets, beginning with the last tiles,
+  // which cost most. Every thread calls it once a phase. Phases are numbered from 0 within a step.
   template <class Body>
   void for_each_tile(std::size_t phase, Body body) {
     for (std::size_t taken; (taken = tiles_taken_[phase].fetch_add(1)) < tiles;) {
@@ -111,33 +114,36 @@ struct StepContext {
   }
   IndexRange rows_of(int thread) const { return split(rows, thread, threads); }
 
-  // out = norm(x) of rows [begin, end), with this weight and, for layer norm, the bias behind it.
+  // out = norm(x) for rows [begin, end), with this weight and, for layer norm, the bias in the slot
+  // after it.
   void norm(const Weight& weight, const float* x, std::size_t begin, std::size_t end,
             float* out) const;
-  // Rounds rows [begin, end) of x to f16 where the stage does so.
+  // Rounds rows [begin, end) of x to f16 if f16_activations is set.
   void round_activations(std::size_t begin, std::size_t end) const;
-  // to.quantized = rows [begin, end) of `values`, when there are quantized weights.
+  // to.quantized = rows [begin, end) of `values`, if there are quantized weights of this width.
   void quantize(const float* values, std::size_t columns, std::size_t begin, std::size_t end,
                 const RowBuffer& to) const;
-  // out (+)= W . input + bias for `count` rows and a range of the row groups of all products
-  // together. The bias goes first into (or onto) the output, the product on top of it.
+  // out = W input + bias, or out += W input + bias, for `count` rows. `groups` is a range of the
+  // row groups of all products together. The bias is written (or added) to the output first, and
+  // the product is added to it.
   void multiply(const RowBuffer& input, std::size_t columns, std::size_t count,
                 std::initializer_list<Product> products, IndexRange groups) const;
-  // Norms the heads of q and k and rotates them, as far as the model does, for rows [begin, end) of
-  // a workspace that holds the step's rows from `first`, and stores k and v in the pages of `layer`
-  // (counted from the stage's first).
+  // Norms the heads of q and k and rotates them, as the model says, and stores k and v in the pages
+  // of `layer` (counted from the stage's first). It does so for rows [begin, end) of the workspace
+  // `from`, whose row 0 is the step's row `first`.
   void rotate_and_store(std::size_t layer, std::size_t first, std::size_t begin, std::size_t end,
                         const Workspace& from) const;
-  // Attention of one piece; out: (.., H*D), its row 0 is the step's row `first`.
+  // Computes the attention of one piece. out: (.., H*D), whose row 0 is the step's row `first`.
   void attend(std::size_t layer, const AttentionPiece& piece, std::size_t first, float* out,
               int thread) const;
-  // Attention of all heads of some rows.
+  // Computes the attention of all heads for some rows.
   void attend_rows(std::size_t layer, RowRange range, float* out, int thread) const;
-  // gate = silu(gate) * up, or gelu(gate), ready to be multiplied, for `count` rows and columns
-  // [begin, end); begin is a multiple of activate_columns().
+  // gate = silu(gate) * up, or gelu(gate), and quantizes it, for `count` rows and columns [begin,
+  // end). `begin` is a multiple of activate_columns().
   void activate(const Workspace& workspace, std::size_t count, std::size_t begin,
                 std::size_t end) const;
-  // Columns of gate that are quantized together: the longest block that its weights ask for.
+  // Returns the number of columns of gate that are quantized together: the longest block that the
+  // weights multiply.
   std::size_t activate_columns() const;
 
  private:
@@ -157,7 +163,7 @@ struct StepContext {
   std::vector<std::atomic<std::size_t>> tiles_taken_;
 };
 
-// Row groups of the weights together.
+// Returns the number of row groups of all these weights.
 std::size_t groups_of(std::initializer_list<const Weight*> weights);
 
 }  // namespace troupe::model

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/transformer/weights.h>
 
 namespace troupe::model {
@@ -22,13 +23,14 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
 }
 
 bool is_transposed(const GgufHeader& header, const std::string& name) {
-  const auto found = header.metadata.find(kTransposedKey);
+  const auto found = header.metadata.find(header_keys::kTransposed);
   if (found == header.metadata.end()) return false;
   const auto* names = std::get_if<std::vector<std::string>>(&found->second);
   return names != nullptr && std::binary_search(names->begin(), names->end(), name);
 }
 
-// Presence, type and shape; what the file says otherwise was checked with the header.
+// Checks that the tensor is present and has the right type and shape. Its other fields were checked
+// with the header.
 Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec& spec) {
   const TensorInfo* info = header.tensor(spec.name);
   if (info == nullptr) return bad(spec, "is missing; fetch the file again");
@@ -68,7 +70,8 @@ Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std
   return Status::ok();
 }
 
-// Rows [spec.first, + spec.rows) of a tensor that the file has as (columns, whole).
+// Returns rows [spec.first, spec.first + spec.rows) of a tensor that the file has as (columns,
+// whole).
 std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_bytes,
                                  std::span<const std::byte> bytes) {
   const std::size_t whole = spec.whole != 0 ? spec.whole : spec.rows;
@@ -117,13 +120,13 @@ Status read_tensor(const TensorSource& source, const TensorSpec& spec, Weight* w
   return Status::ok();
 }
 
-// Of what is in a file, the message names the file.
+// Names the file in the message if the error is about its content.
 Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
   const Status status = read_tensor(source, spec, weight);
   return status.code() == Code::kBadData ? status.with_context(source.where(spec.name)) : status;
 }
 
-// A factor below 1 would turn angles past what the tables can hold.
+// Refuses factors below 1, with which the angles would become larger than the tables can hold.
 Status check_rope_factors(const Weight& factors) {
   for (const float factor : factors.vector)
     if (!(factor >= 1.0f))
@@ -174,7 +177,7 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
       if (packed == nullptr) packed = sibling->find(specs[i].layer, specs[i].slot);
     packed != nullptr ? (void)(*targets[i] = packed->share()) : order.push_back(i);
   }
-  // The largest first, so that no thread is left alone with it at the end.
+  // Begin with the largest, so that no thread is left alone with it at the end.
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return specs[a].rows * specs[a].columns > specs[b].rows * specs[b].columns;
   });

@@ -81,7 +81,10 @@ Status check_json_depth(std::string_view text, const std::string& what, const Js
                                     " deep at byte " + std::to_string(deep) + "; " + limits.advice);
 }
 
-Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
+namespace {
+
+// Checks a text before anything is built from it.
+Status check_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
   const auto bad = [&](const std::string& sentence) {
     return Status(Code::kBadData, what + " " + sentence);
   };
@@ -96,7 +99,21 @@ Result<json> parse_json(std::string_view text, const std::string& what, const Js
   if (watch.broken) return bad("is no JSON at byte " + std::to_string(watch.error_byte) + advice);
   if (!watch.repeated.empty())
     return bad("has the key " + in_quotes(watch.repeated) + " twice" + advice);
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
+  TROUPE_RETURN_IF_ERROR(check_json(text, what, limits));
   return json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+}
+
+Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, const std::string& what,
+                                                  const JsonLimits& limits) {
+  TROUPE_RETURN_IF_ERROR(check_json(text, what, limits));
+  return nlohmann::ordered_json::parse(text.begin(), text.end(), nullptr,
+                                       /*allow_exceptions=*/false);
 }
 
 }  // namespace troupe

@@ -1,7 +1,7 @@
 // A frame from the network: its header, and a body with the shapes that messages have.
 #include <cstdint>
 
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/manifest.h>
 #include <troupe/runtime/wire/codec.h>
 #include <troupe/runtime/wire/frame.h>
 

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/transformer/stage.h>
 

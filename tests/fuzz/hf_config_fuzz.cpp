@@ -1,8 +1,9 @@
 // A Hugging Face config.json, through every family's reader, and the configuration that follows.
 #include <cstdint>
 
-#include <troupe/model/config/model_config.h>
 #include <troupe/model/families/family.h>
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/files/gguf_writer.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string>
 
-#include <troupe/model/config/model_config.h>
+#include <troupe/model/config/layer_range.h>
 #include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/net/transport.h>

@@ -5,8 +5,11 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/files/gguf_writer.h>
 #include <troupe/model/files/hf_config.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/numerics/half.h>

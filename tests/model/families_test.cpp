@@ -5,7 +5,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/files/safetensors.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 

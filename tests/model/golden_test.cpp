@@ -6,7 +6,12 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/families/read_config.h>
 #include <troupe/model/local/evaluate.h>
+#include <troupe/model/sampling/logprobs.h>
+#include <troupe/model/sampling/sampler.h>
+#include <troupe/model/source/open_model.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
 #include <troupe/runtime/file.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
@@ -104,7 +109,7 @@ TEST_CASE("the perplexity of a long text is the recorded one") {
   const auto device = make_device(2);
   RealModel model(path);
   const auto stages = model.load({{0, 30}}, *device);
-  const auto tokenizer = Tokenizer::from_gguf(model.source->header());
+  const auto tokenizer = tokenizer_from_gguf(model.source->header());
   REQUIRE(tokenizer.is_ok());
   const auto ids = (*tokenizer)->encode(*text, {false, false});
   REQUIRE(ids.is_ok());

@@ -9,8 +9,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/files/gguf_reader.h>
+#include <troupe/model/tokenizer/detokenizer.h>
 #include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
+#include <troupe/model/tokenizer/tokenizer_json.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -27,14 +30,14 @@ Result<std::shared_ptr<const Tokenizer>> load(int argc, char** argv) {
     TROUPE_ASSIGN_OR_RETURN(
         const GgufHeader header,
         parse_gguf_header(std::as_bytes(std::span(bytes)), bytes.size(), argv[2]));
-    return Tokenizer::from_gguf(header);
+    return tokenizer_from_gguf(header);
   }
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(argv[2], kBytesMax));
   std::string config;
   if (argc > 3) {
     TROUPE_ASSIGN_OR_RETURN(config, read_file(argv[3], kBytesMax));
   }
-  return Tokenizer::from_json(text, config);
+  return tokenizer_from_json(text, config);
 }
 
 Result<nlohmann::json> answer(const Tokenizer& tokenizer, const nlohmann::json& request) {

@@ -1,3 +1,5 @@
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/models.h>
 

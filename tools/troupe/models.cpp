@@ -1,6 +1,7 @@
 #include <system_error>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/model/store/catalogue.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
 

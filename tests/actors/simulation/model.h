@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/model/store/store.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
@@ -177,7 +178,7 @@ struct ModelFile {
     config.tied_embedding = true;
     const auto random = model::test::random_model(config, quant::Type::kF32, quant::Type::kF32);
     auto entries = model::test::llama_entries(config);
-    entries.bytes.array<std::int64_t>(model::kEndTokensKey, 11, {kEnd});
+    entries.bytes.array<std::int64_t>(model::header_keys::kEndTokenIds, 11, {kEnd});
     ++entries.count;
     std::ofstream(path, std::ios::binary)
         << model::test::gguf_file(random.source, entries, 0, random.source.header_.tensors.size());

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/chat/chat_template.h>
-#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/text/utf8.h>
 

@@ -2,7 +2,8 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/model/config/model_config.h>
+#include <troupe/model/config/layer_range.h>
+#include <troupe/model/families/read_config.h>
 
 using namespace troupe;
 using namespace troupe::model;

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/model/files/gguf.h>
+#include <troupe/model/files/gguf_reader.h>
 #include <troupe/runtime/file.h>
 #include <troupe/tests/model/files/gguf_builder.h>
 

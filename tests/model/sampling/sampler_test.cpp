@@ -8,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/sampling/logprobs.h>
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/runtime/numerics/philox.h>
 

@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/tests/model/files/gguf_builder.h>
 
 using namespace troupe;

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>

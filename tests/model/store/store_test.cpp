@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <troupe/model/store/catalogue.h>
 #include <troupe/model/store/hash_cache.h>
 #include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 
 using namespace troupe;
@@ -8,7 +9,7 @@ using Catch::Matchers::Contains;
 
 TEST_CASE("a model without a tokenizer takes and gives ids") {
   GgufHeader header;
-  header.metadata[std::string(kEndTokensKey)] = std::vector<std::int64_t>{2, -1, 7};
+  header.metadata[std::string(header_keys::kEndTokenIds)] = std::vector<std::int64_t>{2, -1, 7};
   const auto tokenizer = open_tokenizer(header, 100);
   REQUIRE(tokenizer.is_ok());
   CHECK((*tokenizer)->vocabulary() == 100);
@@ -25,7 +26,7 @@ TEST_CASE("a model without a tokenizer takes and gives ids") {
   CHECK((*open_tokenizer({}, 5))->eos() == -1);
   header.what = "a/folder";
   for (const std::int64_t id : {std::int64_t{100}, std::int64_t{5000000000}}) {
-    header.metadata[std::string(kEndTokensKey)] = std::vector<std::int64_t>{2, id};
+    header.metadata[std::string(header_keys::kEndTokenIds)] = std::vector<std::int64_t>{2, id};
     const auto refused = open_tokenizer(header, 100);
     CHECK(refused.code() == Code::kBadData);
     CHECK_THAT(refused.message(),

@@ -1,7 +1,11 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/files/header_keys.h>
+#include <troupe/model/tokenizer/detokenizer.h>
 #include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
+#include <troupe/model/tokenizer/tokenizer_json.h>
 #include <troupe/runtime/text/utf8.h>
 
 using namespace troupe;
@@ -40,14 +44,14 @@ json sentence_file() {
 }
 
 std::shared_ptr<const Tokenizer> load(const json& file, const std::string& config = "") {
-  const auto tokenizer = Tokenizer::from_json(file.dump(), config);
+  const auto tokenizer = tokenizer_from_json(file.dump(), config);
   INFO(tokenizer.message());
   REQUIRE(tokenizer.is_ok());
   return *tokenizer;
 }
 
 std::string refusal(const json& file) {
-  const auto tokenizer = Tokenizer::from_json(file.dump(), "");
+  const auto tokenizer = tokenizer_from_json(file.dump(), "");
   REQUIRE_FALSE(tokenizer.is_ok());
   CHECK(tokenizer.code() == Code::kBadData);
   return tokenizer.message();
@@ -72,10 +76,10 @@ TEST_CASE("a tokenizer.json with byte fallback encodes and streams") {
 
 TEST_CASE("a model's header hands its tokenizer.json on") {
   GgufHeader header;
-  header.metadata[std::string(Tokenizer::kJsonKey)] = sentence_file().dump();
-  header.metadata[std::string(Tokenizer::kConfigKey)] = std::string(
+  header.metadata[std::string(header_keys::kTokenizerJson)] = sentence_file().dump();
+  header.metadata[std::string(header_keys::kTokenizerConfigJson)] = std::string(
       R"({"bos_token": {"content": "<s>"}, "eos_token": "<t>", "add_bos_token": true})");
-  const auto tokenizer = Tokenizer::from_gguf(header);
+  const auto tokenizer = tokenizer_from_gguf(header);
   INFO(tokenizer.message());
   REQUIRE(tokenizer.is_ok());
   CHECK(*(*tokenizer)->encode("ab", {}) == Ids{1, 2, 5});
@@ -163,7 +167,7 @@ TEST_CASE("two tokens of one id are refused by their names") {
 TEST_CASE("a damaged tokenizer.json is refused at every byte") {
   const std::string whole = sentence_file().dump();
   for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
-    const auto tokenizer = Tokenizer::from_json(whole.substr(0, bytes), "");
+    const auto tokenizer = tokenizer_from_json(whole.substr(0, bytes), "");
     REQUIRE_FALSE(tokenizer.is_ok());
     CHECK(tokenizer.message().find("tokenizer.json") != std::string::npos);
   }
@@ -172,7 +176,7 @@ TEST_CASE("a damaged tokenizer.json is refused at every byte") {
     for (const char other : {'"', '0', 'x', '{', '9'}) {
       std::string changed = whole;
       changed[i] = other;
-      const auto tokenizer = Tokenizer::from_json(changed, "");
+      const auto tokenizer = tokenizer_from_json(changed, "");
       if (tokenizer) CHECK((*tokenizer)->encode("ab <s> \xc3\xa9", {}).is_ok());
     }
   }

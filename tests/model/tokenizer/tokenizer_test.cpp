@@ -7,10 +7,13 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/files/gguf_reader.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/bpe.h>
 #include <troupe/model/tokenizer/pre_tokenizer.h>
+#include <troupe/model/tokenizer/pre_tokenizer_families.h>
 #include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
 #include <troupe/runtime/text/utf8.h>
 #include <troupe/runtime/text/utf8_stream.h>
 #include <troupe/tests/model/files/gguf_builder.h>
@@ -38,7 +41,7 @@ std::shared_ptr<const Tokenizer> real_tokenizer(const char* test) {
   const auto source = open_gguf(path);
   INFO(source.message());
   REQUIRE(source.is_ok());
-  auto tokenizer = Tokenizer::from_gguf((*source)->header());
+  auto tokenizer = tokenizer_from_gguf((*source)->header());
   INFO(tokenizer.message());
   REQUIRE(tokenizer.is_ok());
   return *tokenizer;
@@ -108,12 +111,12 @@ struct Toy {
     const auto header = parse_gguf_header(bytes_of(file.bytes()), file.bytes().size(), "toy");
     INFO(header.message());
     REQUIRE(header.is_ok());
-    return Tokenizer::from_gguf(*header);
+    return tokenizer_from_gguf(*header);
   }
 };
 
 std::vector<std::string_view> words_of(std::string_view name, std::string_view text) {
-  const auto pre = PreTokenizer::find(name);
+  const auto pre = find_pre_tokenizer(name);
   INFO(pre.message());
   REQUIRE(pre.is_ok());
   WordList words;
@@ -196,7 +199,7 @@ TEST_CASE("loading and encoding take little time") {
   }
   const auto source = open_gguf(path);
   REQUIRE(source.is_ok());
-  const auto tokenizer = *Tokenizer::from_gguf((*source)->header());
+  const auto tokenizer = *tokenizer_from_gguf((*source)->header());
   // A single word of 200,000 bytes. Quadratic merging would take minutes, so that a wide limit
   // tells the two apart on any machine.
   std::mt19937 random(3);
@@ -337,11 +340,11 @@ TEST_CASE("damaged tokenizer metadata is named") {
   CHECK(message(toy) ==
         "toy: tokenizer.ggml.eos_token_id is 264, outside the vocabulary of 264 tokens; the file "
         "is damaged: fetch it again");
-  CHECK(Tokenizer::from_gguf(GgufHeader{}).message() ==
+  CHECK(tokenizer_from_gguf(GgufHeader{}).message() ==
         "the metadata key 'tokenizer.ggml.model' is missing; fetch the file again");
   GgufHeader spm;
   spm.metadata["tokenizer.ggml.model"] = std::string("llama");
-  CHECK(Tokenizer::from_gguf(spm).code() == Code::kBadData);
+  CHECK(tokenizer_from_gguf(spm).code() == Code::kBadData);
 }
 
 TEST_CASE("pre-tokenizers cut as their families do") {

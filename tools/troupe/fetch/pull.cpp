@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/terminal/output.h>
@@ -95,7 +96,7 @@ Status bring_file(const model::Store& store, const RemoteFile& remote, const Fet
   const std::optional<std::string> promised =
       remote.sha256 ? remote.sha256 : fetched.promised_sha256;
   if (promised) {
-    TROUPE_ASSIGN_OR_RETURN(const std::string hash, model::sha256_of_file(fetched.path));
+    TROUPE_ASSIGN_OR_RETURN(const std::string hash, sha256_of_file(fetched.path));
     if (hash != *promised) {
       forget_part(fetched.path);
       return Status(Code::kBadData, remote.url + " has the sha256 " + hash + ", expected " +

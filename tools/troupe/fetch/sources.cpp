@@ -1,6 +1,6 @@
 #include <filesystem>
 
-#include <troupe/model/store/store.h>
+#include <troupe/model/store/catalogue.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/fetch/hub.h>
 #include <troupe/tools/troupe/fetch/sources.h>

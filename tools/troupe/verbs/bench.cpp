@@ -4,6 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/config/layer_range.h>
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/local_model.h>

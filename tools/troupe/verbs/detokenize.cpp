@@ -3,7 +3,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/source/open_model.h>
+#include <troupe/model/tokenizer/detokenizer.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/tokenizer/tokenizer_gguf.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/ids.h>
@@ -35,7 +38,7 @@ Result<std::string> text_of(const Options& options) {
                           model::open_model(path.string()));
   if (!model::has_tokenizer(source->header())) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
-                          model::Tokenizer::from_gguf(source->header()));
+                          model::tokenizer_from_gguf(source->header()));
   model::Detokenizer stream(*tokenizer, /*with_special=*/!options.no_special);
   std::string text;
   for (const model::TokenId id : ids) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/model/store/catalogue.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>

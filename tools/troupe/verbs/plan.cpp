@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/config/layer_range.h>
 #include <troupe/runtime/text/utf8.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/models.h>

@@ -6,6 +6,7 @@
 
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/chat/chat_template.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/tools/troupe/models.h>

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #include <troupe/model/chat/chat_source.h>
-#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/config/layer_range.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/models.h>

@@ -4,6 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/files/header_keys.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -33,8 +36,8 @@ std::string tokenizer_of(const model::GgufHeader& header) {
     const auto pre = header.string("tokenizer.ggml.pre");
     return *kind + (pre ? " (" + *pre + ")" : "");
   }
-  if (header.metadata.contains("troupe.tokenizer_json")) return "tokenizer.json";
-  return header.metadata.contains("troupe.vocab_txt") ? "vocab.txt" : "";
+  if (header.metadata.contains(model::header_keys::kTokenizerJson)) return "tokenizer.json";
+  return header.metadata.contains(model::header_keys::kVocabTxt) ? "vocab.txt" : "";
 }
 
 Result<Description> describe(const Options& options) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>

@@ -1,14 +1,15 @@
 #include <algorithm>
+#include <iterator>
+#include <string>
 #include <utility>
 
-#include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/model/tokenizer/tokenizer_parts.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {
 
-// Control tokens that end an answer in some family, whether or not the file lists them as such.
+// Control tokens that end an answer in some family, even if the file does not list them as such.
 constexpr std::string_view kEndMarkup[] = {"<|im_end|>",
                                            "<|eot_id|>",
                                            "<|eom_id|>",
@@ -85,7 +86,7 @@ class PartsTokenizer final : public Tokenizer {
   TokenId pad() const override { return parts_.pad; }
 
  private:
-  // A stretch of the text between added tokens.
+  // Encodes a stretch of the text between added tokens.
   Status encode_raw(std::string_view text, TextSpan span, const EncodeOptions& options,
                     std::vector<TokenId>* ids) const {
     if (span.begin >= span.end) return Status::ok();
@@ -96,8 +97,8 @@ class PartsTokenizer final : public Tokenizer {
     }
     std::string normalized(raw);
     TROUPE_RETURN_IF_ERROR(normalize_text(parts_.normalizers, &normalized));
-    // Where normalizing has moved bytes, spans do not hold any more: all of the stretch is plain
-    // when a part of it is.
+    // Normalizing moves bytes, so spans do not apply any more. The whole stretch is plain if a part
+    // of it is.
     const bool parse_special =
         options.parse_special &&
         std::none_of(options.plain.begin(), options.plain.end(), [&](const TextSpan& plain) {
@@ -133,17 +134,6 @@ class PartsTokenizer final : public Tokenizer {
 
 std::shared_ptr<const Tokenizer> assemble(TokenizerParts parts) {
   return std::make_shared<PartsTokenizer>(std::move(parts));
-}
-
-Status normalize_text(const std::vector<Normalizer>& normalizers, std::string* text) {
-  for (const Normalizer& normalizer : normalizers) TROUPE_RETURN_IF_ERROR(normalizer(text));
-  return Status::ok();
-}
-
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json(std::string_view tokenizer_json,
-                                                              std::string_view config_json) {
-  TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(tokenizer_json, config_json));
-  return assemble(std::move(parts));
 }
 
 }  // namespace troupe::model

@@ -1,39 +1,13 @@
 #include <algorithm>
+#include <utility>
 
 #include <troupe/model/jinja/builtin_parts.h>
-#include <troupe/model/jinja/lexer.h>
+#include <troupe/model/jinja/error.h>
+#include <troupe/model/jinja/print.h>
 #include <troupe/model/jinja/text.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
-
-Status Budget::step(int line, std::size_t count) {
-  steps_ += count;
-  if (steps_ <= kStepsMax) return Status::ok();
-  return template_error(line,
-                        "the rendering takes more than " + std::to_string(kStepsMax) + " steps",
-                        Code::kResourceExhausted);
-}
-
-Status Budget::take(int line, std::size_t bytes) {
-  if (bytes > kTextBytesMax) {
-    return template_error(line,
-                          "a value is larger than " + std::to_string(kTextBytesMax >> 20) + " MiB",
-                          Code::kResourceExhausted);
-  }
-  return work(line, bytes);
-}
-
-Status Budget::work(int line, std::size_t bytes) {
-  bytes_ += bytes;
-  if (bytes_ > kBytesMax) {
-    return template_error(line,
-                          "the rendering goes through more than " +
-                              std::to_string(kBytesMax >> 20) + " MiB of values",
-                          Code::kResourceExhausted);
-  }
-  return step(line);
-}
 
 const Value* Arguments::get(std::size_t index, std::string_view name) const {
   if (index < positional.size()) return &positional[index];
@@ -113,15 +87,6 @@ Status take_search(Budget* budget, int line, std::string_view text, std::string_
   return budget->work(line, text.size() + text.size() * part.size() / 128);
 }
 
-Result<Value> path_of(Budget* budget, int line, const Value& item, const Value& path) {
-  if (path.string() == nullptr) return subscript(budget, line, item, path);
-  Value value = item;
-  for (const Value& part : split_at(*path.string(), ".", -1)) {
-    TROUPE_ASSIGN_OR_RETURN(value, subscript(budget, line, value, part));
-  }
-  return value;
-}
-
 Result<Value> join(Budget* budget, int line, const List& items, const std::string& separator) {
   std::string out;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -131,23 +96,6 @@ Result<Value> join(Budget* budget, int line, const List& items, const std::strin
     out += text;
   }
   return Value(std::move(out));
-}
-
-Result<bool> less(int line, const Value& a, const Value& b, int depth) {
-  double x = 0, y = 0;
-  if (to_number(a, &x) && to_number(b, &y)) return x < y;
-  if (a.string() != nullptr && b.string() != nullptr) return *a.string() < *b.string();
-  constexpr int kListDepthMax = 8;
-  if (a.list() != nullptr && b.list() != nullptr && depth < kListDepthMax) {
-    const std::size_t both = std::min(a.list()->size(), b.list()->size());
-    for (std::size_t i = 0; i < both; ++i) {
-      const Value &one = (*a.list())[i], &other = (*b.list())[i];
-      if (!equal(one, other)) return less(line, one, other, depth + 1);
-    }
-    return a.list()->size() < b.list()->size();
-  }
-  return template_error(line, "values of the types " + std::string(type_name(a)) + " and " +
-                                  std::string(type_name(b)) + " cannot be ordered");
 }
 
 bool to_integer(const Value& value, std::int64_t* out) {

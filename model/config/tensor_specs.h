@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include <troupe/model/config/layer_range.h>
+#include <troupe/model/config/model_config.h>
+
+// What the tensors of a model are called in GGUF, and their shapes, from its configuration. Pure.
+
+namespace troupe::model {
+
+// The weights of a layer. A slot stays empty if the family has no such weight. A bias has the slot
+// after its weight's.
+enum Slot : std::size_t {
+  kAttnNorm,  // before attention, or after it (post_norm)
+  kAttnNormBias,
+  kQ,
+  kQBias,
+  kK,
+  kKBias,
+  kV,
+  kVBias,
+  kQNorm,
+  kKNorm,
+  kAttnOut,
+  kAttnOutBias,
+  kFfnNorm,
+  kFfnNormBias,
+  kGate,
+  kGateBias,
+  kUp,
+  kUpBias,
+  kDown,
+  kDownBias,
+  kSlots
+};
+
+// The weights outside the layers.
+enum End : std::size_t {
+  kTokenEmbedding,
+  kPositionEmbedding,
+  kTypeEmbedding,
+  kEmbeddingNorm,
+  kEmbeddingNormBias,
+  kOutputNorm,
+  kOutputNormBias,
+  kOutput,
+  kPooler,
+  kPoolerBias,
+  kClassifier,
+  kClassifierBias,
+  kRopeFactors,
+  kEnds
+};
+
+constexpr std::size_t kNoLayer = static_cast<std::size_t>(-1);
+
+// A tensor that a stage needs, or some rows of it. rows == 0 means a vector of `columns` values (a
+// norm weight or a bias).
+struct TensorSpec {
+  std::string name;
+  std::size_t rows = 0, columns = 0;
+  std::size_t slot = 0;          // a Slot if it belongs to a layer, else an End
+  std::size_t layer = kNoLayer;  // the layer's number in the model
+  // A spec of a fused tensor takes its rows (a vector: its values) from `first` on, out of `whole`.
+  // whole == 0 means that the tensor is not fused.
+  std::size_t first = 0, whole = 0;
+};
+
+// Returns every tensor of a stage: those of its layers in order, then those of the ends it has.
+std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange range);
+
+// Returns the names of the tensors that a stage of `range` needs, each once, so that a node can
+// fetch only these.
+std::vector<std::string> tensors_of(const ModelConfig& config, LayerRange range);
+
+}  // namespace troupe::model

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include <troupe/model/config/layer_range.h>
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/files/gguf.h>
+#include <troupe/runtime/kernels/kv_page.h>
+
+// Reads what a model is made of, and what it takes, from its header alone. Pure.
+
+namespace troupe::model {
+
+// Reads the configuration with the reader of the model's family and checks every field: each
+// product is bounded, heads divide, dimensions are above 0, and every tensor has a use.
+//   Errors: kBadData naming the file, the field and the value.
+Result<ModelConfig> config_from_gguf(const GgufHeader& header);
+
+// Returns f32 if every matrix of the model's layers is F32, else f16. It is the same for all stages
+// of a model.
+kernels::KvType default_kv_type(const GgufHeader& header);
+
+// Returns the number of bytes that the tensors of a stage of `range` have in the file.
+std::uint64_t tensor_bytes_of(const GgufHeader& header, const ModelConfig& config,
+                              LayerRange range);
+
+}  // namespace troupe::model

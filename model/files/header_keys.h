@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string_view>
+
+// The metadata keys of our own that travel in a GGUF header. A Hugging Face folder is read as one
+// GGUF file (source/hf_folder.h), and its header says in these keys what GGUF has no key for. The
+// header reaches every node that runs a part of the model, so a key never changes its name or its
+// meaning.
+
+namespace troupe::model::header_keys {
+
+// A bool: false if the rotated pairs of q and k are half a head apart.
+inline constexpr std::string_view kRopeInterleaved = "troupe.rope.interleaved";
+// An array of strings, sorted: the names of the matrices that are stored as (inputs, outputs).
+inline constexpr std::string_view kTransposed = "troupe.transposed";
+// A bool: whether the output matrix is the embedding.
+inline constexpr std::string_view kTiedEmbedding = "troupe.tied_embedding";
+// An integer: the first layer that has a sliding window.
+inline constexpr std::string_view kSlidingWindowBegin = "troupe.sliding_window_begin";
+// An array of integers: the token ids at which config.json says that generation ends.
+inline constexpr std::string_view kEndTokenIds = "troupe.end_token_ids";
+
+// Strings: the texts of the folder's files, so that every process that has the header can make a
+// tokenizer and a chat template.
+inline constexpr std::string_view kConfigJson = "troupe.config_json";
+inline constexpr std::string_view kGenerationConfigJson = "troupe.generation_config_json";
+inline constexpr std::string_view kTokenizerJson = "troupe.tokenizer_json";
+inline constexpr std::string_view kTokenizerConfigJson = "troupe.tokenizer_config_json";
+inline constexpr std::string_view kSpecialTokensMapJson = "troupe.special_tokens_map_json";
+inline constexpr std::string_view kChatTemplateJinja = "troupe.chat_template_jinja";
+inline constexpr std::string_view kChatTemplateJson = "troupe.chat_template_json";
+inline constexpr std::string_view kVocabTxt = "troupe.vocab_txt";
+
+}  // namespace troupe::model::header_keys

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include <troupe/model/jinja/builtin_parts.h>
+#include <troupe/model/jinja/value.h>
+
+// Which bytes of results come from outside the template. Pure.
+
+namespace troupe::model::jinja {
+
+// Returns what {{ value }} prints, with the foreign bytes marked.
+Result<Text> marked_text_of(int line, const Value& value);
+
+// Return `result`, which a filter or method made of `input` and `arguments`, with the foreign parts
+// marked: exactly if it only picks or strips, else as a whole.
+Value marked_filter(const std::string& name, const Value& input, const Arguments& arguments,
+                    Value result);
+Value marked_method(const std::string& name, const Value& object, const Arguments& arguments,
+                    Value result);
+
+}  // namespace troupe::model::jinja

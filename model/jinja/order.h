@@ -1,0 +1,24 @@
+#pragma once
+
+#include <troupe/model/jinja/budget.h>
+#include <troupe/model/jinja/value.h>
+
+// How values are ordered. Pure but for the budget.
+
+namespace troupe::model::jinja {
+
+// Says whether a < b. Lists are ordered by their first items that differ.
+//   Errors: kBadData if the two cannot be ordered.
+Result<bool> less(int line, const Value& a, const Value& b, int depth = 0);
+
+// Returns what filters compare: a string without its case unless `case_sensitive`, else the value.
+Value comparable(const Value& value, bool case_sensitive);
+
+struct SortOrder {
+  const Value* attribute = nullptr;  // what is compared (path_of); null: the items themselves
+  bool reverse = false, case_sensitive = false;
+};
+// Sorts items; equal ones keep their order.
+Result<Value> sorted(Budget* budget, int line, List items, const SortOrder& order);
+
+}  // namespace troupe::model::jinja

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include <troupe/model/tokenizer/normalizer.h>
+#include <troupe/model/tokenizer/pre_tokenizer.h>
+#include <troupe/runtime/status.h>
+
+// The families of byte-level BPE by the names that GGUF files give them (tokenizer.ggml.pre). A
+// family is one row of a table.
+
+namespace troupe::model {
+
+struct PreTokenizer {
+  std::vector<Normalizer> normalizers;
+  std::vector<Cut> cuts;
+  bool whole_words = false;  // a word that is a token as it stands is taken without merging
+  bool adds_bos = false;     // the value of tokenizer.ggml.add_bos_token if the file has none
+};
+
+// Errors: kBadData names the unknown name and the known ones.
+Result<PreTokenizer> find_pre_tokenizer(std::string_view name);
+
+}  // namespace troupe::model
