@@ -3,70 +3,10 @@
 #include <troupe/actors/engine/engine.h>
 #include <troupe/actors/engine/request_traces.h>
 #include <troupe/actors/messages/request_log.h>
+#include <troupe/model/chat/prompt.h>
 #include <troupe/runtime/log.h>
-#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::actors {
-
-namespace {
-
-// Before the template is filled in, so that the byte counts in what was given.
-Status check_text(const std::string& name, const std::string& text) {
-  const std::size_t valid = utf8_valid_prefix(text);
-  if (valid == text.size()) return Status::ok();
-  return Status(Code::kInvalidArgument, name + " is not UTF-8: its byte " + std::to_string(valid) +
-                                            " is not part of a character");
-}
-
-}  // namespace
-
-Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
-                                                  const model::Tokenizer& tokenizer,
-                                                  const model::ChatTemplate* chat_template,
-                                                  const std::optional<std::tm>& now) {
-  const int kinds = !submit.prompt.empty() + !submit.messages.empty() + !submit.prompt_ids.empty();
-  if (kinds != 1) {
-    return Status(Code::kInvalidArgument,
-                  kinds == 0 ? "the request has no prompt; give a text, messages or token ids"
-                             : "the request has several prompts; give a text, messages or token "
-                               "ids, not more than one of them");
-  }
-  if (!submit.prompt_ids.empty()) return submit.prompt_ids;
-  TROUPE_RETURN_IF_ERROR(check_text("the prompt", submit.prompt));
-  TROUPE_RETURN_IF_ERROR(check_text("the system message", submit.system));
-  for (std::size_t i = 0; i < submit.messages.size(); ++i) {
-    TROUPE_RETURN_IF_ERROR(
-        check_text("message " + std::to_string(i + 1), submit.messages[i].content));
-  }
-  if (submit.raw && !submit.prompt.empty()) return tokenizer.encode(submit.prompt, {});
-  if (chat_template == nullptr) {
-    return Status(Code::kFailedPrecondition,
-                  "the model has no chat template; give the prompt raw (--raw)");
-  }
-  std::vector<model::ChatMessage> messages;
-  if (!submit.system.empty()) messages.push_back({"system", submit.system});
-  if (!submit.prompt.empty()) messages.push_back({"user", submit.prompt});
-  for (const ChatTurn& turn : submit.messages) messages.push_back({turn.role, turn.content});
-  const auto markup = [&](model::TokenId id) -> std::string {
-    if (id < 0) return {};
-    auto piece = tokenizer.piece(id, true);
-    return piece ? *piece : std::string();
-  };
-  model::ChatContext context;
-  context.bos = markup(tokenizer.bos());
-  context.eos = markup(tokenizer.eos());
-  context.pad = markup(tokenizer.pad());
-  context.now = now;
-  // Errors say that they are of the chat template.
-  TROUPE_ASSIGN_OR_RETURN(model::RenderedChat chat,
-                          chat_template->render_marked(messages, context));
-  // The template writes BOS itself where the model wants one.
-  model::EncodeOptions options;
-  options.add_special = false;
-  // Markup that a user writes is text: only the template speaks in special tokens.
-  options.plain = std::move(chat.foreign);
-  return tokenizer.encode(chat.text, options);
-}
 
 namespace {
 
@@ -139,11 +79,19 @@ void refuse(Self self, const token_sink& sink, const Submit& submit, const Statu
   self->send(sink, std::make_shared<const Finished>(failed_request(submit.request, why)));
 }
 
+model::Prompt prompt_of(const Submit& submit) {
+  model::Prompt prompt{submit.prompt, {}, submit.prompt_ids, submit.system, submit.raw};
+  for (const ChatTurn& turn : submit.messages) {
+    prompt.messages.push_back({turn.role, turn.content});
+  }
+  return prompt;
+}
+
 void submit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink) {
   ++self->state.submitted;
   if (!self->state.failed) return refuse(self, sink, submit, self->state.failed);
-  auto ids =
-      prompt_tokens(submit, *setup->tokenizer, setup->chat_template.get(), model::local_time());
+  auto ids = model::prompt_tokens(prompt_of(submit), *setup->tokenizer, setup->chat_template.get(),
+                                  model::local_time());
   if (!ids) {
     refuse(self, sink, submit, ids.status());
     return drive(self, setup);

@@ -1,9 +1,7 @@
 #pragma once
 
 #include <atomic>
-#include <ctime>
 #include <memory>
-#include <optional>
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/engine/engine_state.h>
@@ -49,14 +47,5 @@ struct EngineSetup {
   coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom)
 };
 engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);
-
-// The prompt of a Submit as token ids; `now` is the local time for templates that write the date.
-// Pure.
-//   Errors: kInvalidArgument (none or several kinds of prompt; text that is not UTF-8),
-//   kFailedPrecondition (chat wanted, the model has no template: says to use raw).
-Result<std::vector<model::TokenId>> prompt_tokens(const Submit& submit,
-                                                  const model::Tokenizer& tokenizer,
-                                                  const model::ChatTemplate* chat_template,
-                                                  const std::optional<std::tm>& now = {});
 
 }  // namespace troupe::actors

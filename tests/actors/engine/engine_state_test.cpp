@@ -5,8 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/engine/engine_state.h>
-
-#include "letter_tokenizer.h"
+#include <troupe/tests/model/tokenizer/letter_tokenizer.h>
 
 using namespace troupe;
 using namespace troupe::actors;

@@ -2,8 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/engine/engine.h>
-
-#include "letter_tokenizer.h"
+#include <troupe/tests/model/tokenizer/letter_tokenizer.h>
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -211,28 +210,4 @@ TEST_CASE("engine actor: a prompt that cannot be is refused in words") {
   CHECK(seen->finished[1].outcome.text.find("--raw") != std::string::npos);
   CHECK(f.stage->steps.empty());
   caf::anon_send_exit(to, caf::exit_reason::kill);
-}
-
-TEST_CASE("a byte that is no text is counted in what was given, not in the filled template") {
-  const auto chat = *model::ChatTemplate::parse(
-      "a long beginning: {% for m in messages %}{{ m.content }}"
-      "{% endfor %}");
-  const LetterTokenizer tokenizer;
-  Submit submit;
-  submit.prompt = "caf\xe9 au lait";
-  for (const bool raw : {true, false}) {
-    submit.raw = raw;
-    const auto ids = prompt_tokens(submit, tokenizer, chat.get());
-    CHECK(ids.code() == Code::kInvalidArgument);
-    CHECK(ids.message() == "the prompt is not UTF-8: its byte 3 is not part of a character");
-  }
-  submit.prompt = "fine";
-  submit.system = "\xff";
-  CHECK(prompt_tokens(submit, tokenizer, chat.get()).message() ==
-        "the system message is not UTF-8: its byte 0 is not part of a character");
-  submit.prompt.clear();
-  submit.system.clear();
-  submit.messages = {{"user", "fine"}, {"assistant", "na\xefve"}};
-  CHECK(prompt_tokens(submit, tokenizer, chat.get()).message() ==
-        "message 2 is not UTF-8: its byte 2 is not part of a character");
 }

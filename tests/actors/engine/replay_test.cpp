@@ -4,9 +4,9 @@
 
 #include <troupe/actors/engine/engine_state.h>
 #include <troupe/actors/node/worker.h>
+#include <troupe/model/sampling/sampler.h>
+#include <troupe/tests/model/tokenizer/letter_tokenizer.h>
 #include <troupe/tests/model/transformer/memory_model.h>
-
-#include "letter_tokenizer.h"
 
 // What was accepted before goes through the stages again, and the answer goes on as if nothing had
 // happened: the engine's token log is all there is to know, for penalties too.

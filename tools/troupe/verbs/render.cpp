@@ -6,6 +6,7 @@
 
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/chat/chat_template.h>
+#include <troupe/model/chat/prompt.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/runtime/text/bounded_json.h>
@@ -95,14 +96,8 @@ Result<Chat> open_chat(const Options& options) {
                           model::open_model(path.string()));
   TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<const model::Tokenizer> tokenizer,
                           model::open_tokenizer(model->header(), 0));
-  const auto markup = [&](model::TokenId id) {
-    auto piece = id < 0 ? std::string() : tokenizer->piece(id, /*with_special=*/true);
-    return piece.is_ok() ? *piece : std::string();
-  };
   Chat chat;
-  chat.context.bos = markup(tokenizer->bos());
-  chat.context.eos = markup(tokenizer->eos());
-  chat.context.pad = markup(tokenizer->pad());
+  chat.context = model::chat_context(*tokenizer);
   if (!options.chat_template.empty()) {
     TROUPE_ASSIGN_OR_RETURN(chat.source, read_text(options.chat_template));
     return chat;
