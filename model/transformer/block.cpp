@@ -2,13 +2,26 @@
 
 #include <troupe/model/transformer/block.h>
 
-// x += Wo attention(norm(x)), then x += Wdown f(norm(x)); or, with the norms behind the sums,
-// x = norm(x + ...) twice. What f and norm are, and which biases there are, a ModelConfig says.
+// One layer turns the residual stream x (B,C) into the next x:
+//
+//   n = norm(x)                                     sublayer_input
+//   q, k, v = Wq n, Wk n, Wv n                      project_qkv
+//   rotate q and k, keep k and v in their pages     StepContext::rotate_and_store
+//   a = softmax(q k^T / sqrt(D)) v, for each head   StepContext::attend
+//   x = x + Wo a                                    project_attended
+//   n = norm(x)                                     sublayer_input
+//   g = silu(Wg n) * (Wu n), or gelu(Wu n)          widen
+//   x = x + Wd g                                    project_down
+//
+// If the ModelConfig says post_norm, n is x itself, and both sums are normed: x = norm(x + ...)
+// (norm_sum). The ModelConfig also says which norm, activation and biases there are. Two orders run
+// these steps and give the same bits: layer_by_groups for few rows, where all threads share each
+// step, and run_by_rows for many rows, where a thread takes its rows through all steps.
 
 namespace troupe::model {
 namespace {
 
-// The layers of one stage, as one thread of the team runs them.
+// Runs the layers of one stage, as one thread of the team.
 class Layers {
  public:
   Layers(StepContext& step, int thread)
@@ -24,7 +37,7 @@ class Layers {
     if (step_.by_rows) {
       run_by_rows();
     } else {
-      for (std::size_t layer = 0; layer < step_.weights.layers.size(); ++layer) by_groups(layer);
+      run_by_groups();
     }
   }
 
@@ -43,7 +56,7 @@ class Layers {
   }
   IndexRange my_groups(std::size_t groups) const { return split(groups, thread_, step_.threads); }
 
-  // q, k, v = Wq n, Wk n, Wv n for the rows that `workspace` holds.
+  // q, k, v = Wq n, Wk n, Wv n for the rows in `workspace`.
   void project_qkv(std::size_t layer, RowRange range, const RowBuffer& normed,
                    const Workspace& workspace, IndexRange groups) {
     step_.multiply(normed, channels_, range.count,
@@ -59,8 +72,8 @@ class Layers {
                    {product(layer, kAttnOut, step_.x + range.first * channels_, true)}, groups);
   }
 
-  // gate = silu(Wg n) * (Wu n), or gelu(Wu n), in units of the row groups that one block of gate
-  // comes from.
+  // g = silu(Wg n) * (Wu n), or gelu(Wu n). `units` counts in units of the row groups that make one
+  // block of g.
   void widen(std::size_t layer, std::size_t count, const RowBuffer& normed,
              const Workspace& workspace, IndexRange units) {
     const kernels::PackedMatrix& first = weight(layer, first_ffn_).matrix;
@@ -78,14 +91,14 @@ class Layers {
     return (groups(layer, first_ffn_) + unit_groups() - 1) / unit_groups();
   }
 
-  // x += Wd gate
+  // x += Wd g
   void project_down(std::size_t layer, RowRange range, const RowBuffer& gate, IndexRange groups) {
     step_.multiply(gate, config_.ffn_channels, range.count,
                    {product(layer, kDown, step_.x + range.first * channels_, true)}, groups);
   }
 
-  // What a sublayer multiplies, for rows [begin, end) of the step's rows from `first`: norm(x) in
-  // `room`, or x itself when the norm stands behind the sum.
+  // Returns n, which a sublayer multiplies, for rows [begin, end) of the step's rows from `first`:
+  // norm(x) in `room`, or x itself if norms come after sums.
   RowBuffer sublayer_input(const Weight& norm, std::size_t first, std::size_t begin,
                            std::size_t end, const RowBuffer& room) {
     RowBuffer input = room;
@@ -99,14 +112,19 @@ class Layers {
     return input;
   }
 
-  // x = norm(x) where that comes behind the sum, for `count` rows from `first`.
+  // x = norm(x) for `count` rows from `first`, if norms come after sums.
   void norm_sum(const Weight& norm, std::size_t first, std::size_t count) {
     float* x = step_.x + first * channels_;
     if (config_.post_norm) step_.norm(norm, x, 0, count, x);
   }
 
-  // Few rows: every phase is split over the team.
-  void by_groups(std::size_t layer) {
+  void run_by_groups() {
+    for (std::size_t layer = 0; layer < step_.weights.layers.size(); ++layer)
+      layer_by_groups(layer);
+  }
+
+  // Few rows: every step is split over the team.
+  void layer_by_groups(std::size_t layer) {
     const RowRange all{0, step_.rows};
     const Workspace& shared = step_.shared;
     const RowBuffer attention_input = all_rows_input(weight(layer, kAttnNorm));
@@ -132,7 +150,7 @@ class Layers {
     }
   }
 
-  // Every thread's part of a sum is in x, and normed where that is due.
+  // Waits until every thread's part of a sum is in x, and norms it if norms come after sums.
   void finish_sum(const Weight& norm) {
     step_.pool.barrier(thread_);
     if (!config_.post_norm) return;
@@ -141,7 +159,7 @@ class Layers {
     step_.pool.barrier(thread_);
   }
 
-  // The input of all rows: made by each thread for itself, or shared out.
+  // Returns the input of all rows. Each thread computes it for itself, or the threads share it.
   RowBuffer all_rows_input(const Weight& norm) {
     if (step_.redundant) return sublayer_input(norm, 0, 0, step_.rows, own_.normed);
     const IndexRange mine = step_.rows_of(thread_);
@@ -150,6 +168,7 @@ class Layers {
     return input;
   }
 
+  // Returns a, quantized if there are quantized weights.
   RowBuffer quantized_attended() {
     RowBuffer out = step_.shared.attended;
     if (!step_.weights.any_quantized) return out;
@@ -164,8 +183,8 @@ class Layers {
     return out;
   }
 
-  // Many rows: a thread takes tiles from the attention of one layer to the keys and values of the
-  // next, which all rows need before the attention there begins.
+  // Many rows: a thread takes a tile of rows from the attention of one layer to the keys and values
+  // of the next. All rows need these before the attention there begins.
   void run_by_rows() {
     const std::size_t layers = step_.weights.layers.size();
     for (std::size_t layer = 0; layer <= layers; ++layer) {
@@ -202,7 +221,7 @@ class Layers {
   const int thread_;
   const Workspace& own_;
   const std::size_t channels_, heads_width_;
-  const Slot first_ffn_;  // the matrix whose output goes through the activation
+  const Slot first_ffn_;  // the matrix whose output the activation takes: Wg, or Wu without a gate
 };
 
 }  // namespace

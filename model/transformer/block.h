@@ -6,8 +6,8 @@
 
 namespace troupe::model {
 
-// Runs the stage's layers on the rows of the step, x -> x; called by every thread of the pool at
-// once (SPMD), returns after a barrier.
+// Runs the stage's layers on the rows of the step, x -> x. Every thread of the pool calls it at
+// once (SPMD), and it returns after a barrier.
 void run_layers(StepContext& step, int thread);
 
 }  // namespace troupe::model
