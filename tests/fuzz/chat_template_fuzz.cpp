@@ -1,4 +1,4 @@
-// A chat template from a model file: parsing and rendering are bounded whatever it says.
+// Feeds any bytes as a chat template: parsing and rendering must be bounded, whatever it says.
 #include <cstdint>
 #include <string_view>
 

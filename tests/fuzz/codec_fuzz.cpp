@@ -4,8 +4,9 @@
 
 #include <troupe/runtime/wire/codec.h>
 
-// Any bytes as a message that has every kind of field: what decodes encodes to the same bytes.
-// clang++-14 -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -I build/include
+// Feeds any bytes as a message that has every kind of field. If they decode, the message must
+// encode to the same bytes. clang++-14 -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -I
+// build/include
 //   tests/fuzz/codec_fuzz.cpp runtime/status.cpp
 
 namespace {

@@ -1,4 +1,4 @@
-// A frame from the network: its header, and a body with the shapes that messages have.
+// Feeds any bytes as a frame from the network: its header, and a body of the shape of a message.
 #include <cstdint>
 
 #include <troupe/model/store/manifest.h>

@@ -1,5 +1,5 @@
-// A model file from any bytes: its header, its configuration, its tokenizer; and a small model that
-// comes through is loaded and takes a step.
+// Feeds any bytes as a model file: its header, its configuration and its tokenizer. If they
+// describe a small model, it is loaded and takes a step.
 #include <cstdint>
 #include <cstdlib>
 
@@ -32,7 +32,7 @@ class BytesSource final : public TensorSource {
   const GgufHeader& header_;
 };
 
-// All tensors lie in the file, so that what is loaded is bounded by it.
+// All tensors lie in the file, so its size bounds what is loaded.
 void run(const TensorSource& source, const ModelConfig& config) {
   if (config.layers > 2 || config.context_max > 4096) return;
   static const std::unique_ptr<Device> device = std::move(*Device::create({1, false, {}}));

@@ -1,4 +1,5 @@
-// A Hugging Face config.json, through every family's reader, and the configuration that follows.
+// Feeds any bytes as a Hugging Face config.json to every family's reader, and reads the
+// configuration from the header that it makes.
 #include <cstdint>
 
 #include <troupe/model/families/family.h>
@@ -20,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string header = write_gguf_header(metadata, &tensors);
     const auto parsed = parse_gguf_header(std::as_bytes(std::span(header.data(), header.size())),
                                           header.size() + 256, "fuzz");
-    if (!parsed) __builtin_trap();  // what we write we can read
+    if (!parsed) __builtin_trap();  // a header that we write must be readable
     (void)config_from_gguf(*parsed);
   }
   return 0;

@@ -1,4 +1,4 @@
-// A safetensors file's header, and the bounded JSON reader under it, from any bytes.
+// Feeds any bytes as a safetensors file to its header's reader, and so to the bounded JSON reader.
 #include <cstdint>
 #include <cstdlib>
 

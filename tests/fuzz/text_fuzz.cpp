@@ -1,4 +1,5 @@
-// Short texts that people and configurations give: tokens, addresses, layer ranges, UTF-8.
+// Feeds any bytes to the readers of short texts that people and configurations give: tokens,
+// addresses, layer ranges, UTF-8.
 #include <cstdint>
 #include <string>
 

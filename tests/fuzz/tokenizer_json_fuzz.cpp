@@ -1,4 +1,4 @@
-// A Hugging Face tokenizer from any bytes, and a text through it.
+// Feeds any bytes as a Hugging Face tokenizer, which then encodes and decodes a text.
 #include <cstdint>
 #include <string_view>
 

@@ -15,8 +15,8 @@
 #include <troupe/runtime/numerics/half.h>
 #include <troupe/tests/model/files/gguf_files.h>
 
-// Every way in which a model's files can be wrong, one row each: the answer is one sentence that
-// names the file, the field and the value.
+// The ways in which a model's files can be wrong, one row each. The answer must be one sentence
+// that names the file, the field and the value.
 
 using namespace troupe;
 using namespace troupe::model;
@@ -108,7 +108,7 @@ Status load(const fs::path& path) {
   return Stage::load(*model, config, {0, config.layers}, *device, {}).status();
 }
 
-// One sentence for a person, about this file.
+// Checks that a message is one sentence for a person about this file.
 void check_sentence(const Status& status, const std::string& file) {
   CHECK((status.code() == Code::kBadData || status.code() == Code::kNotFound));
   CHECK_THAT(status.message(), Contains(file));
@@ -120,7 +120,7 @@ void check_sentence(const Status& status, const std::string& file) {
 using Change = std::function<void(Draft&)>;
 struct Case {
   Change change;
-  std::vector<std::string> said;  // all of it
+  std::vector<std::string> said;  // texts that the message must contain
 };
 
 void check_cases(const std::vector<Case>& cases) {
@@ -274,7 +274,7 @@ TEST_CASE("a weight that is no number is named with its tensor and file") {
                      {"token_embd.weight", "F16"}});
   }
   check_cases(cases);
-  // In every format, at the last block, where its scales lie.
+  // Damage the last block in every format where its scales lie.
   const TestFolder folder;
   for (const quant::Format& format : quant::formats()) {
     if (format.block_elements == 1) continue;
@@ -336,7 +336,8 @@ TEST_CASE("a folder whose files are cut at any byte of their headers says which"
     std::size_t header = content.size();
     if (content == weights) std::memcpy(&header, weights.data(), 4);
     for (std::size_t bytes = 0; bytes < content.size(); bytes += bytes < header + 16 ? 1 : 4999) {
-      if (bytes == 0 && std::string(name) == "tokenizer_config.json") continue;  // as if not there
+      if (bytes == 0 && std::string(name) == "tokenizer_config.json")
+        continue;  // an empty file counts as absent
       folder.write(name, content.substr(0, bytes));
       const Status status = load(folder.path);
       INFO(name << " cut at " << bytes << ": " << status.message());

@@ -72,7 +72,7 @@ double worst_difference(const std::vector<float>& a, const float* b) {
   return worst;
 }
 
-// Logits of whole sequences, given in one step, by an encoder cut into stages.
+// Returns the logits of whole sequences in one step, computed by an encoder cut into stages.
 std::vector<float> classify(const std::vector<std::unique_ptr<Stage>>& stages,
                             const std::vector<std::vector<TokenId>>& texts,
                             std::span<const std::uint8_t> token_types = {}) {
@@ -107,7 +107,7 @@ std::vector<std::vector<TokenId>> bert_texts(const Tiny& tiny) {
 
 }  // namespace
 
-// 2e-5: f32 sums in another order than PyTorch's.
+// The tolerance of 2e-5 is for f32 sums in another order than PyTorch's.
 TEST_CASE("tiny decoders of every family give PyTorch's logits and loss") {
   for (const std::string& family : kDecoders) {
     const Tiny tiny(family);
@@ -132,7 +132,7 @@ TEST_CASE("tiny decoders of every family give PyTorch's logits and loss") {
         }
       }
       CHECK(loss == Approx(read<float>(tiny.expected, "loss")[0]).epsilon(1e-6));
-      // A cache in half precision is near, not equal.
+      // With a cache in half precision the logits are near, not equal.
       const auto f16 = tiny.load(*device, {{0, 2}}, {kernels::KvType::kF16, 0});
       const auto near = all_logits(f16, tiny.row(0), 12);
       CHECK(worst_difference(near, tiny.logits.data()) < 2e-3);
@@ -152,7 +152,7 @@ TEST_CASE("a tiny BERT gives PyTorch's logits") {
     const auto ours = classify(stages, texts);
     REQUIRE(ours.size() == 4);
     CHECK(worst_difference(ours, tiny.logits.data()) < 2e-5);
-    // Token types are all 0 when none are given, and matter.
+    // Without token types all are 0; others change the result.
     const std::size_t rows = texts[0].size() + texts[1].size();
     CHECK(classify(stages, texts, std::vector<std::uint8_t>(rows, 0)) == ours);
     CHECK(classify(stages, texts, std::vector<std::uint8_t>(rows, 1)) != ours);
@@ -249,7 +249,8 @@ TEST_CASE("GPT-2 from GGUF's order of weights gives the same bits as from a fold
           all_logits(tiny.load(*device, {{0, 2}}), tiny.row(0), 12));
 }
 
-// GGUF's llama has the rows of q and k so that the rotated pairs are neighbours.
+// GGUF's llama files have the rows of q and k in an order in which the rotated pairs are
+// neighbours.
 TEST_CASE("interleaved rows and rows half a head apart are the same model") {
   const Tiny tiny("llama");
   MemorySource gguf;

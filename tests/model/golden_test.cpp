@@ -15,8 +15,9 @@
 #include <troupe/runtime/file.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
-// The real model, SmolLM2-135M-Instruct Q4_1, against recorded logits: weights dequantized to f32,
-// f32 arithmetic. Ours quantizes activations and keeps keys and values in f16, hence the margins.
+// Compares the real model, SmolLM2-135M-Instruct Q4_1, with recorded logits, which were computed in
+// f32 from dequantized weights. Ours quantizes activations and keeps keys and values in f16, hence
+// the margins.
 
 using namespace troupe;
 using namespace troupe::model;

@@ -17,7 +17,7 @@ namespace {
 
 const std::string kFolder = std::string(TROUPE_TEST_DATA) + "/templates/";
 
-// What Jinja2 3.1 makes of the templates, set up as transformers does it.
+// The expected texts are those of Jinja2 3.1, set up as transformers does it.
 const nlohmann::json& expected() {
   static const nlohmann::json value =
       nlohmann::json::parse(*read_file(kFolder + "expected.json", 1 << 20));
@@ -72,7 +72,7 @@ TEST_CASE("whole templates render as Jinja2 renders them") {
 
 namespace {
 
-// The rendered text with what is foreign between brackets.
+// Returns the rendered text with foreign parts between brackets.
 std::string marked(const std::string& source, const std::string& content = "x",
                    const std::string& role = "user") {
   const auto parsed = ChatTemplate::parse(source);
@@ -158,14 +158,14 @@ TEST_CASE("a template finds what the context has") {
   REQUIRE(parsed.is_ok());
   ChatContext context;
   context.bos = "<s>";
-  CHECK((*parsed)->render_json("[]", context).code() == Code::kBadData);  // documents is none
+  CHECK((*parsed)->render_json("[]", context).code() == Code::kBadData);  // documents is None
   context.pad = "<pad>";
   context.variables = R"({"documents": ["x"], "thinking": false})";
   const auto chat = (*parsed)->render_json("[]", context);
   INFO(chat.message());
   REQUIRE(chat.is_ok());
   CHECK(chat->text == "<s><pad>False<d>x");
-  // What the caller gives is no template: its markup is plain text.
+  // Texts of the caller are no template, so their markup is plain text.
   REQUIRE(chat->foreign.size() == 1);
   CHECK(chat->foreign[0].end == chat->text.size());
   context.now = std::tm{};

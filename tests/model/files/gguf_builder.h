@@ -47,7 +47,7 @@ class GgufBuilder {
     for (const T& value : values) put(value);
     return *this;
   }
-  // `sizes` contiguous first, as the file has them.
+  // `sizes` has the contiguous dimension first, as in the file.
   GgufBuilder& tensor(std::string_view name, const std::vector<std::uint64_t>& sizes,
                       std::uint32_t type, std::uint64_t offset) {
     text(name).put<std::uint32_t>(static_cast<std::uint32_t>(sizes.size()));

@@ -16,7 +16,7 @@
 
 namespace troupe::model::test {
 
-// A folder that is removed in the end.
+// A folder that is removed at the end of its life.
 struct TestFolder {
   TestFolder() {
     std::string pattern =
@@ -35,7 +35,7 @@ struct TestFolder {
   std::filesystem::path path;
 };
 
-// The key-values of a model, and how many; a Llama's unless something is changed.
+// The key-values of a model and their number: a Llama's unless a test changes something.
 struct Entries {
   troupe::test::GgufBuilder bytes;
   std::uint64_t count = 0;
@@ -70,7 +70,7 @@ inline Entries llama_entries(const ModelConfig& config) {
   return entries;
 }
 
-// A file of tensors [begin, end) of `source`, in its order, as writers lay it out.
+// Returns a file of the tensors [begin, end) of `source`, in its order, as writers lay it out.
 inline std::string gguf_file(const MemorySource& source, const Entries& entries, std::size_t begin,
                              std::size_t end, std::size_t alignment = 32) {
   troupe::test::GgufBuilder file;
@@ -108,7 +108,7 @@ inline void add_split_keys(Entries* entries, std::size_t number, std::size_t cou
       .add("split.tensors.count", kI32, static_cast<std::int32_t>(tensors));
 }
 
-// The model in `count` files as gguf-split writes them: the first has the model's key-values.
+// Writes the model in `count` files as gguf-split does: the first has the model's key-values.
 inline std::vector<std::string> gguf_parts(const Model& model, std::size_t count,
                                            const Entries& entries, std::size_t alignment = 32) {
   const std::size_t tensors = model.source.header_.tensors.size();

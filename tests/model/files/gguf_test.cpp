@@ -114,7 +114,7 @@ TEST_CASE("a GGUF file cut at any byte is refused") {
     const std::string message = message_of(file.substr(0, length));
     CHECK(message.find('\n') == std::string::npos);
   }
-  // The same header of a file whose tensors are not mapped is complete.
+  // The header is complete even if the tensors of the file are not mapped.
   const GgufHeader header = *parse(file);
   CHECK(parse_gguf_header(bytes_of(file).first(header.header_bytes), file.size(), "model.gguf"));
 }
@@ -262,7 +262,7 @@ TEST_CASE("the real model's header is read") {
   CHECK(header->metadata.size() == 33);
   CHECK(*header->u64("llama.block_count") == 30);
   CHECK(header->tensor("token_embd.weight")->shape == std::vector<std::uint64_t>{49152, 576});
-  // Cut at a hundred places, the last of them one byte before the end.
+  // Cut the file at a hundred places, the last one byte before the end.
   for (std::size_t cut = 0; cut < file.bytes().size(); cut += 1000003) {
     CHECK_FALSE(parse_gguf_header(file.bytes().first(cut), cut, path).is_ok());
   }

@@ -135,7 +135,7 @@ TEST_CASE("hostile safetensors headers are refused in a sentence") {
   std::string objects;
   for (int i = 0; i < 10000; ++i) objects += "{\"a\":";
   refused(objects, "nested more than 8 deep");
-  // A length that would wrap around, or of which 2^60 bytes would have to be read.
+  // Lengths that would wrap around, or ask for 2^60 bytes.
   for (const std::uint64_t bytes : {~std::uint64_t{0}, std::uint64_t{1} << 60}) {
     std::string file = kGood;
     std::memcpy(file.data(), &bytes, 8);
@@ -205,7 +205,7 @@ TEST_CASE("JSON from outside is bounded") {
   std::string many = "[";
   for (int i = 0; i < 300'000; ++i) many += "{\"a\":1},";
   many.back() = ']';
-  CHECK(parse_json(many, "x", {many.size(), 3})->size() == 300'000);  // in no time
+  CHECK(parse_json(many, "x", {many.size(), 3})->size() == 300'000);  // must not take long
   CHECK(parse_json("[[[]]]", "x", {64, 3}).is_ok());
   CHECK_THAT(parse_json("[[[[]]]]", "x", {64, 3}).message(), Contains("3 deep at byte 3"));
   CHECK_THAT(parse_json(std::string(65, ' '), "x", {64, 3}).message(), Contains("65 bytes"));

@@ -85,7 +85,7 @@ std::vector<LayerRange> place_or_fail(const MemoryNeed& need, std::vector<std::s
 TEST_CASE("with memory enough, layers are placed as they are split") {
   const MemoryNeed need = need_of(std::vector<std::uint64_t>(30, 10));
   REQUIRE(place_or_fail(need, {1, 2}, {1000, 1000}) == split_or_fail(30, {1, 2}));
-  // What is not known fits; nodes beyond the layers hold nothing.
+  // A need that is not known fits everywhere. Nodes beyond the number of layers hold nothing.
   auto unknown =
       place_layers({}, 2, std::vector<std::size_t>{1, 1, 1}, std::vector<std::uint64_t>{0, 0, 0});
   REQUIRE(unknown.is_ok());
@@ -98,7 +98,7 @@ TEST_CASE("a node gets no more than fits, and the others what it cannot take") {
   REQUIRE(place_or_fail(need, {1, 1}, {1000, 50}) == std::vector<LayerRange>{{0, 25}, {25, 30}});
   REQUIRE(place_or_fail(need, {1, 1, 1}, {100, 9, 200}) ==
           std::vector<LayerRange>{{0, 10}, {10, 10}, {10, 30}});
-  // Just enough.
+  // The memory is just enough.
   REQUIRE(place_or_fail(need, {8, 1}, {100, 200}) == std::vector<LayerRange>{{0, 10}, {10, 30}});
 }
 
@@ -112,7 +112,7 @@ TEST_CASE("placement finds a way whenever there is one, and only then") {
     MemoryNeed need;
     const std::size_t layers = 1 + draw(9), nodes = 1 + draw(4);
     for (std::size_t i = 0; i < layers; ++i) need.layers.push_back(1 + draw(20));
-    // What both ends have is at most what either has.
+    // The ends cannot share more than either of them has.
     const auto ends = std::min(need.layers.front(), need.layers.back());
     if (layers > 1) need.shared = draw(static_cast<unsigned>(ends) + 1);
     std::vector<std::size_t> capacities;
@@ -121,7 +121,7 @@ TEST_CASE("placement finds a way whenever there is one, and only then") {
       capacities.push_back(1 + draw(8));
       memories.push_back(draw(60));
     }
-    // Every cut there is, tried out.
+    // Try every possible cut.
     std::vector<std::size_t> cuts(nodes + 1, 0);
     cuts[nodes] = layers;
     const std::function<bool(std::size_t)> any = [&](std::size_t node) {
@@ -160,7 +160,7 @@ TEST_CASE("what is missing is what one more node would have to bring") {
       place_layers(need, 4, std::vector<std::size_t>{1, 1}, std::vector<std::uint64_t>{1024, 1500});
   REQUIRE_THAT(placed.message(), Contains("needs 4.0 KiB with keys and values, and"));
   REQUIRE_THAT(placed.message(), Contains("the 2 nodes have 2.4 KiB left: 1.6 KiB are missing"));
-  // Of the first node's 1500 bytes a layer takes 1024; more of them would not help.
+  // A layer takes 1024 of the first node's 1500 bytes; a few more bytes would not help.
   const auto wasted =
       place_layers(need, 4, std::vector<std::size_t>{1, 1}, std::vector<std::uint64_t>{1500, 1500});
   REQUIRE_THAT(wasted.message(), Contains("the 2 nodes have 2.4 KiB left that whole layers can "
@@ -184,9 +184,9 @@ TEST_CASE("what is said of memory adds up") {
   CHECK(texts(300 * mib, 40 * mib) == "300.0 MiB - 40.0 MiB = 260.0 MiB");
   CHECK(texts(3 * gib, 2 * gib) == "3.0 GiB - 2.0 GiB = 1.0 GiB");
   CHECK(texts(3 * gib, 3 * gib - 80 * mib) == "3072.0 MiB - 2992.0 MiB = 80.0 MiB");
-  // Up for what is needed, down for what is there.
+  // What is needed is rounded up, what is there is rounded down.
   CHECK(texts(3 * gib + 1, 3 * gib) == "3072.1 MiB - 3072.0 MiB = 0.1 MiB");
-  // As printed, for any numbers; and a node that offers what is said to be missing has enough.
+  // The texts add up for any numbers, and a node that offers the missing amount has enough.
   std::uint64_t state = 1;
   for (int i = 0; i < 20'000; ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;

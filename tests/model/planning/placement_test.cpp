@@ -21,7 +21,7 @@ LayerCost cost_of(double row_us) {
   return cost;
 }
 
-// Every way takes 100 us and carries 400 bytes in a microsecond.
+// Every connection takes 100 us and carries 400 bytes per microsecond.
 PlanNodes nodes_of(const std::vector<double>& row_us, std::uint64_t memory = 1000) {
   PlanNodes nodes;
   for (const double us : row_us) nodes.costs.push_back(cost_of(us));
@@ -61,8 +61,8 @@ TEST_CASE("plan: streams go where one more costs least, and the slowest share co
   nodes.costs[0] = cost_of(200);
   const Placement slow{kShape, nodes, {{0, 30}}};
   const Placement both[] = {fast, slow};
-  // Rows cost 100, 116.7, 133.3, 150, then 20 more each; on the slow one 200 and more: seven and
-  // one.
+  // Rows cost 100, 116.7, 133.3, 150, then 20 more each; on the slow replica they cost 200 and
+  // more. So seven streams go to one replica and one to the other.
   const double alone = predict_together(std::span(both).first(1), 8);
   CHECK(alone == Approx(8e6 / (30 * 230 + 80)));
   CHECK(predict_together(both, 8) == Approx(8e6 / (30 * 210 + 80)));
@@ -84,7 +84,7 @@ TEST_CASE("plan: what a placement takes, by hand") {
   nodes.costs[1].many.head_rows_us = 700;
   const std::vector<LayerRange> ranges = {{0, 20}, {20, 30}};
   const Prediction found = predict(kShape, nodes, ranges);
-  // Two stages of 2 ms, the logits, three ways of 100 us and one hidden state of 2304 bytes.
+  // Two stages of 2 ms, the logits, three messages of 100 us and one hidden state of 2304 bytes.
   // The engine takes 100 us, and so does either stage to wake up.
   const double token_us = 2000 + 2000 + 500 + 300 + 2304.0 / 400 + 300;
   CHECK(found.decode_tok_s == Approx(1e6 / token_us));
@@ -124,7 +124,7 @@ TEST_CASE("plan: stages on one machine share its CPUs") {
   CHECK(together.streams_tok_s == Approx(8e6 / (2 * 2 * step_us)));
   CHECK(together.prompt_tok_s < 0.6 * apart.prompt_tok_s);
   CHECK(together.decode_tok_s == Approx(apart.decode_tok_s));
-  // With a CPU for each thread nobody waits.
+  // With a CPU for each thread no stage waits.
   for (LayerCost& cost : nodes.costs) cost.host_cpus = 4;
   CHECK(predict(kShape, nodes, halves).prompt_tok_s == Approx(apart.prompt_tok_s));
 }
@@ -134,14 +134,14 @@ TEST_CASE("plan: a quota counts where a stage has no rest") {
   const std::vector<LayerRange> ranges = {{0, 15}, {15, 30}};
   const Prediction whole = predict(kShape, nodes, ranges);
   nodes.costs[1].share = 0.5;
-  // A lone stream leaves each stage half of the time: it is not stopped, or hardly.
+  // A lone stream leaves each stage half of the time, so the quota hardly stops it.
   CHECK(predict(kShape, nodes, ranges).decode_tok_s == Approx(whole.decode_tok_s).epsilon(0.05));
   const double steps_us = 2 * (15 * 150 + 80 + 4 * 2304.0 / 200);
   CHECK(predict(kShape, nodes, ranges).streams_tok_s == Approx(0.5 * 8e6 / steps_us));
   nodes.costs[1].share = 0.1;
   const double step_us = 15 * 100 + 80 + 2304.0 / 200;
   CHECK(predict(kShape, nodes, ranges).decode_tok_s == Approx(0.1e6 / step_us));
-  // Where the engine is, steps take longer.
+  // Steps take longer on the engine's node.
   nodes.engine = 1;
   CHECK(predict(kShape, nodes, ranges).decode_tok_s == Approx(0.1e6 / (step_us + 100)));
 }
@@ -185,7 +185,7 @@ TEST_CASE("plan: memory bounds every share, and what is missing is said") {
   PlanNodes nodes = nodes_of({100, 400});
   nodes.memories = {120, 1000};
   CHECK(counts_of(place_or_fail(need, nodes)) == std::vector<std::size_t>{12, 18});
-  // The slow one is needed, too.
+  // The slow node is needed, too.
   nodes.memories = {100, 100};
   const auto short_of = place_by_cost(need, kShape, nodes);
   CHECK(short_of.code() == Code::kResourceExhausted);

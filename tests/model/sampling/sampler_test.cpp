@@ -28,7 +28,8 @@ std::vector<float> random_logits(std::size_t count, unsigned seed, float spread)
   return logits;
 }
 
-// The definition in doubles with the library's exp: ids of the nucleus and their probabilities.
+// Computes the definition in doubles with the library's exp: ids of the nucleus and their
+// probabilities.
 std::map<TokenId, double> expected_probabilities(const std::vector<float>& logits,
                                                  const SamplingParams& params) {
   std::vector<TokenId> order(logits.size());
@@ -134,7 +135,8 @@ TEST_CASE("frequencies follow the probabilities") {
 }
 
 TEST_CASE("the nucleus is what the definition says") {
-  // Every token of the nucleus is drawn in the end, no other ever: small vocabularies with ties.
+  // With small vocabularies that have ties, every token of the nucleus is drawn at some point, and
+  // no other token ever is.
   for (unsigned seed = 0; seed < 30; ++seed) {
     std::vector<float> logits = random_logits(12, seed, 1.0f);
     for (float& logit : logits) logit = std::round(logit * 2.0f) / 2.0f;
@@ -147,7 +149,7 @@ TEST_CASE("the nucleus is what the definition says") {
       for (const auto& [id, count] : counts) CHECK(expected.contains(id));
     }
   }
-  // Of two equals on the edge the lower id is in; top_p near 0 is greedy.
+  // Of two equal tokens on the edge the lower id is in. With top_p near 0 the choice is greedy.
   const std::vector<float> equals(8, 1.0f);
   for (int i = 0; i < 200; ++i) {
     CHECK(*sample(equals, {1.0f, 0.25f, 5}, i) <= 1);
@@ -171,7 +173,8 @@ TEST_CASE("a draw depends on seed and position alone") {
 }
 
 TEST_CASE("recorded draws are the same on every machine") {
-  // Recorded from this implementation: they change only if the definition in sampler.cpp does.
+  // These ids were recorded from this implementation. They change only if the definition in
+  // sampler.cpp changes.
   std::vector<float> logits(49152);
   std::uint32_t state = 1;
   for (float& logit : logits) {
@@ -217,7 +220,8 @@ TEST_CASE("log-probabilities agree with the library's mathematics") {
     for (const float logit : logits) sum += std::exp(double{logit} - peak);
     for (std::size_t id = 0; id < count; id += 1 + count / 5) {
       const double expected = double{logits[id]} - peak - std::log(sum);
-      // A few roundings of f32: the sum's logarithm, two subtractions, exp within 2 ulp.
+      // The tolerance covers a few roundings of f32: the sum's logarithm, two subtractions, exp
+      // within 2 ulp.
       CHECK(log_probability(logits, static_cast<TokenId>(id)) ==
             Approx(expected).epsilon(1e-6).margin(2e-6));
     }
@@ -248,7 +252,7 @@ double chi_squared_p(double x, double degrees) {
   return front * h;
 }
 
-// All steps as sampler.h tells them, by plain loops in doubles: id -> probability.
+// Does all steps as sampler.h describes them, by plain loops in doubles: id -> probability.
 std::map<TokenId, double> oracle(std::vector<float> logits, const SamplingParams& params,
                                  const std::vector<TokenId>& log) {
   for (std::size_t id = 0; id < logits.size(); ++id) {
@@ -322,7 +326,7 @@ TEST_CASE("chi-squared has its known quantiles") {
 }
 
 TEST_CASE("every step draws as the oracle computes, p above 0.001") {
-  // Each alone, then together: seeds are fixed, so that a pass stays a pass.
+  // Test each step alone, then all together. The seeds are fixed, so a pass stays a pass.
   std::vector<SamplingParams> cases(20, params_of(0.9f, 77));
   cases[1].top_k = 7;
   cases[2].min_p = 0.1f;
@@ -411,7 +415,7 @@ TEST_CASE("what the steps cut off is never drawn, the rest is") {
       if (probability > 0.02) CHECK(counts.contains(id));
     }
   }
-  // Of equals on the edge the lower ids stay.
+  // Of equal tokens on the edge the lower ids stay.
   SamplingParams params = params_of(1.0f, 1);
   params.top_k = 3;
   const std::vector<float> equals(8, 1.0f);

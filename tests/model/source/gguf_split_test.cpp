@@ -67,7 +67,7 @@ TEST_CASE("a model in parts is the file that it was cut from, bit for bit") {
     const std::string hash = store->manifest(whole_path)->model;
     for (const std::size_t count : {1, 2, 3, 7}) {
       const auto paths = write_parts(folder, gguf_parts(model, count, entries, alignment));
-      for (const fs::path& path : paths) {  // any part stands for all of them
+      for (const fs::path& path : paths) {  // any part opens the whole model
         INFO(path.filename() << ", alignment " << alignment);
         const auto parts = open_model(path.string());
         INFO(parts.message());
@@ -75,7 +75,7 @@ TEST_CASE("a model in parts is the file that it was cut from, bit for bit") {
         REQUIRE(logits_of(**parts, {{0, 5}}) == expected);
         REQUIRE(logits_of(**parts, {{0, 2}, {2, 5}}) == expected);
         REQUIRE(model_files(path)->size() == count);
-        if (count == 1) continue;  // such a file is whole, and what its keys say is part of it
+        if (count == 1) continue;  // such a file is whole, and its keys belong to it
         REQUIRE(whole_file(**parts, 1 << 20) == whole);
         REQUIRE(whole_file(**parts, 1000) == whole);
         REQUIRE(store->manifest(path)->model == hash);

@@ -56,7 +56,7 @@ struct Folder {
   json config;
 };
 
-// The bytes of the file that a model is laid out to.
+// Returns the bytes of the file that a model is laid out as.
 std::string whole_file(const WholeModel& model, std::uint64_t step) {
   std::string out;
   while (out.size() < model.file_bytes()) {
@@ -113,7 +113,7 @@ TEST_CASE("the fields of config.json become the configuration") {
   CHECK(plain->norm_epsilon == 1e-6f);
   CHECK_FALSE(plain->rope_interleaved);
   CHECK_FALSE(plain->tied_embedding);
-  // As folders wrote it before 2025.
+  // The form of folders made before 2025.
   const auto older = llama.open([](json& c) {
     c.erase("rope_parameters");
     c.erase("head_dim");
@@ -133,7 +133,7 @@ TEST_CASE("the fields of config.json become the configuration") {
   CHECK(llama3->rope_scaling == RopeScaling::kLlama3);
   CHECK(llama3->rope_context == 32);
   CHECK(llama3->rope_low_factor == 1.0);
-  // Two places that say the same, and a base that only the older one has.
+  // Both places say the same, and only the older one has a base.
   const auto both = llama.open([](json& c) {
     c["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 2.0}};
     c["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
@@ -333,7 +333,7 @@ TEST_CASE("a folder without its parts, or with wrong tensors, is refused") {
       weights(
           {{"model.embed_tokens.weight", {128, 64}, values},
            {"model.layers.0.self_attn.rotary_emb.inv_freq", {1, 8}, std::span(values).first(8)}}),
-      Contains("blk.0.attn_norm.weight is missing"));  // buffers are passed over
+      Contains("blk.0.attn_norm.weight is missing"));  // buffers are ignored
   CHECK_THAT(weights({{"model.embed_tokens.weight", {}, std::span(values).first(1)}}),
              Contains("no vector or matrix"));
   CHECK_THAT(weights({{"model.embed_tokens.weight", {0, 64}, {}}}),
@@ -452,7 +452,7 @@ TEST_CASE("texts of a folder travel in the header") {
 }
 
 TEST_CASE("a folder's layers can be fetched as blobs and give the same bits") {
-  const Folder home("llama");  // any folder that goes in the end
+  const Folder home("llama");  // any folder that is removed at the end
   const auto device = make_device(2);
   for (const char* family : {"llama", "gpt2"}) {
     INFO(family);

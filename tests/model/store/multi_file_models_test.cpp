@@ -17,7 +17,7 @@ namespace {
 
 const fs::path kTiny = fs::path(TROUPE_TEST_DATA) / "golden" / "tiny";
 
-// A home of its own, with folders of models in the store's own place for what is on its way.
+// A temporary home, with folders of models below the store's partial/.
 class Home {
  public:
   Home() {
@@ -97,7 +97,7 @@ TEST_CASE("what is not the listing that was promised, or no model, leaves nothin
 TEST_CASE("files are shared, and removed with the last model that has them") {
   Home home;
   const auto first = home.store().import_files(home.bring("llama"), kNames, "one", std::nullopt);
-  // The same weights with another text beside them.
+  // A model with the same weights and another text beside them.
   const fs::path folder = home.bring("llama");
   std::ofstream(folder / "generation_config.json") << "{\"eos_token_id\": 7}";
   auto names = kNames;
@@ -142,7 +142,7 @@ TEST_CASE("a model of several files is asked for again when one of them was chan
   const auto again = home.store().import_files(home.bring("llama"), kNames, "tiny", std::nullopt);
   REQUIRE(again);
   CHECK(home.store().resolve("tiny"));
-  // Links that are gone are made anew.
+  // Links that are gone are made again.
   fs::remove_all(entry->path);
   CHECK(home.store().intact(*again));
   CHECK(open_model(home.store().resolve("tiny")->string()));

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A home that is removed in the end.
+// A home that is removed at the end of its life.
 struct Home {
   Home() {
     std::string pattern = (fs::temp_directory_path() / "troupe_store_test.XXXXXX").string();
@@ -81,7 +81,7 @@ TEST_CASE("SHA-256 gives its known answers, in parts and through copies") {
       parts.update(bytes_of(text).subspan(at, count));
       at += count;
     }
-    unsigned char digest[crypto_hash_sha256_BYTES];  // libsodium's, of the whole
+    unsigned char digest[crypto_hash_sha256_BYTES];  // libsodium's hash of the whole
     crypto_hash_sha256(digest, reinterpret_cast<const unsigned char*>(text.data()), text.size());
     char expected[2 * sizeof digest + 1];
     sodium_bin2hex(expected, sizeof expected, digest, sizeof digest);
@@ -117,7 +117,7 @@ TEST_CASE("a model is imported, listed and found by name, hash and path") {
   CHECK(*home.store->resolve("tiny") == entry->path);
   CHECK(*home.store->resolve("sha256:" + sha256) == entry->path);
   CHECK(*home.store->resolve(file.string()) == file);
-  // Again, under a second name: no second blob.
+  // Importing it again under a second name makes no second blob.
   REQUIRE(home.store->import_model(file, "also-tiny", std::nullopt));
   CHECK(home.store->list().size() == 2);
   CHECK(std::distance(fs::directory_iterator(home.path / "store" / "blobs"), {}) == 1);
@@ -174,7 +174,7 @@ TEST_CASE("a manifest names every part, and is remembered") {
   for (const Manifest::Tensor& tensor : manifest->tensors) {
     CHECK(tensor.blob.sha256 == sha256_of(content.substr(tensor.offset, tensor.blob.bytes)));
   }
-  // Remembered: a lie in the memory is believed as long as the file is the same...
+  // Hashes are cached: a false entry is believed as long as the file is the same...
   const fs::path memory = home.path / "store" / "manifests" / (manifest->model + ".json");
   std::string told = content_of(memory);
   told.replace(told.find(manifest->header.sha256), 64, std::string(64, 'e'));
@@ -188,7 +188,7 @@ TEST_CASE("a manifest names every part, and is remembered") {
   REQUIRE(again.is_ok());
   CHECK(again->model == sha256_of(changed));
   CHECK(again->header.sha256 == manifest->header.sha256);
-  // A memory that is damaged is as if it were not there.
+  // A damaged cache counts as absent.
   std::ofstream(home.path / "store" / "hashes.json") << "{\"x\": [[[";
   CHECK(home.store->manifest(file)->model == sha256_of(changed));
   std::ofstream(home.path / "store" / "manifests" / (again->model + ".json")) << "{}";
@@ -222,7 +222,7 @@ TEST_CASE("a node runs on the blobs of its own layers") {
   (*source)->drop("c");
   CHECK(std::memcmp((*source)->bytes("c")->data(), "0123456789abcdef", 16) == 0);
 
-  // A manifest of a peer that lies about a tensor is not believed.
+  // A peer's manifest that is wrong about a tensor is refused.
   Manifest lie = manifest;
   lie.tensors[0].blob.bytes = 16;
   CHECK(node.store->source(lie).code() == Code::kBadData);
@@ -318,7 +318,7 @@ TEST_CASE("a transfer that is cut goes on where it stopped") {
   REQUIRE((*writer)->commit());
   CHECK(content_of(home.store->blob_path(blob.sha256)) == content);
   CHECK(fs::is_empty(home.path / "store" / "partial"));
-  // A blob that is here already wants no more bytes.
+  // A blob that is here already needs no more bytes.
   const auto again = home.store->begin_blob(blob);
   CHECK((*again)->received() == blob.bytes);
   CHECK((*again)->append(bytes_of("x")).code() == Code::kBadData);
@@ -334,7 +334,7 @@ TEST_CASE("a damaged transfer is refused and removed") {
   CHECK(receive(home.store.get(), blob, "too long").code() == Code::kBadData);
   CHECK(receive(home.store.get(), blob, "right"));
   CHECK(home.store->begin_blob({"../../evil", 5}).code() == Code::kInvalidArgument);
-  // A partial file longer than the blob (another's damage) is begun anew.
+  // A partial file that is longer than the blob is damaged, and begun again.
   const BlobRef other{sha256_of("other"), 5};
   std::ofstream(home.path / "store" / "partial" / other.sha256) << "much too long";
   CHECK(receive(home.store.get(), other, "other"));

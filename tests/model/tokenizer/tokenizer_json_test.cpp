@@ -15,7 +15,7 @@ using Ids = std::vector<TokenId>;
 
 namespace {
 
-// Characters and bytes as SentencePiece's tokenizers have them, a merge, two added tokens.
+// A tokenizer with characters and bytes as in SentencePiece, a merge, and two added tokens.
 json sentence_file() {
   json vocabulary = {{"<unk>", 0}, {"<s>", 1}, {"\xe2\x96\x81", 2}, {"a", 3},     {"b", 4},
                      {"ab", 5},    {"<t>", 6}, {"<0xC3>", 7},       {"<0xA9>", 8}};
@@ -94,7 +94,7 @@ TEST_CASE("markup in what a user wrote is plain text") {
   EncodeOptions options;
   options.plain = {{5, 8}};  // "<s>" in the middle; "<t>" is no markup but a token of the text
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 0, 5, 6});
-  options.plain = {{7, 8}};  // a part of it is enough
+  options.plain = {{7, 8}};  // touching a part of it is enough
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 0, 5, 6});
   options.plain = {{3, 5}, {8, 13}};
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 1, 5, 6});
@@ -158,7 +158,7 @@ TEST_CASE("two tokens of one id are refused by their names") {
   }
   CHECK(refusal(behind).find("the tokens '<v>' and '<w>' have the same id, 9") !=
         std::string::npos);
-  // One token twice is one token.
+  // A token that is listed twice counts once.
   json twice = sentence_file();
   twice["added_tokens"].push_back(twice["added_tokens"][1]);
   CHECK(load(twice)->vocabulary() == 9);
@@ -171,7 +171,7 @@ TEST_CASE("a damaged tokenizer.json is refused at every byte") {
     REQUIRE_FALSE(tokenizer.is_ok());
     CHECK(tokenizer.message().find("tokenizer.json") != std::string::npos);
   }
-  // Whatever a changed byte makes of it, encoding ends.
+  // Whatever a changed byte does to the file, encoding must end.
   for (std::size_t i = 0; i < whole.size(); ++i) {
     for (const char other : {'"', '0', 'x', '{', '9'}) {
       std::string changed = whole;

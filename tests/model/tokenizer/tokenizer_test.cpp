@@ -31,7 +31,7 @@ nlohmann::json golden(const std::string& name) {
   return nlohmann::json::parse(file);
 }
 
-// The real model's tokenizer, or nullptr with a warning that names the test.
+// Returns the real model's tokenizer, or nullptr with a warning that names the test.
 std::shared_ptr<const Tokenizer> real_tokenizer(const char* test) {
   const char* path = std::getenv("TROUPE_TEST_MODEL");
   if (path == nullptr) {
@@ -53,8 +53,8 @@ std::string decode(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) 
   return text;
 }
 
-// A random text of characters from all over Unicode, with runs that regular expressions care
-// about.
+// Returns a random text of characters from all over Unicode, with runs that matter to regular
+// expressions.
 std::string random_text(std::mt19937* random, std::size_t characters) {
   static const char32_t kFavourites[] = {
       ' ',    ' ',    '\n', '\t',   '\r',   'a',    'Z',    '0',    '9',     '\'',   's', 'l',
@@ -181,7 +181,7 @@ TEST_CASE("any text comes back from the real vocabulary") {
     const auto ids = tokenizer->encode(text, {});
     INFO(ids.message());
     REQUIRE(ids.is_ok());
-    // The bytes that this vocabulary has no token for.
+    // Remove the bytes that this vocabulary has no token for.
     std::string expected = text;
     std::erase_if(expected, [](char byte) {
       return std::string_view("\x04\x06\x13\x14\x16\x1d\xf1\xf2").find(byte) !=
@@ -200,8 +200,8 @@ TEST_CASE("loading and encoding take little time") {
   const auto source = open_gguf(path);
   REQUIRE(source.is_ok());
   const auto tokenizer = *tokenizer_from_gguf((*source)->header());
-  // A single word of 200,000 bytes. Quadratic merging would take minutes, so that a wide limit
-  // tells the two apart on any machine.
+  // A single word of 200,000 bytes. Quadratic merging would take minutes, so a wide limit detects
+  // it on any machine.
   std::mt19937 random(3);
   std::string word;
   while (word.size() < 200000) word += static_cast<char>('a' + random() % 26);
@@ -269,7 +269,7 @@ TEST_CASE("special tokens match longest first, and only where they may") {
   CHECK(*tokenizer->encode("<s>x<s>more<s>mor", {}) ==
         std::vector<TokenId>{259, 'x', 260, 259, 'm', 'o', 'r'});
   CHECK(*tokenizer->encode("<s>", plain) == std::vector<TokenId>{'<', 's', '>'});
-  // A user-defined token is part of the text's own vocabulary.
+  // A user-defined token is found in plain text, too.
   CHECK(*tokenizer->encode("<tool>a", plain) == std::vector<TokenId>{261, 'a'});
   CHECK(*tokenizer->piece(261, false) == "<tool>");
   CHECK(*tokenizer->piece(259, false) == "");
@@ -386,7 +386,7 @@ TEST_CASE("the stream never emits half a character") {
   std::mt19937 random(23);
   for (int round = 0; round < 2000; ++round) {
     std::string bytes = random_text(&random, random() % 20);
-    // Every second round has damage in it.
+    // Damage the text in every second round.
     if (round % 2 == 1) {
       for (int i = 0; i < 3 && !bytes.empty(); ++i) {
         bytes[random() % bytes.size()] = static_cast<char>(random());

@@ -46,7 +46,7 @@ TEST_CASE("pages come zeroed and what is forgotten is zero again") {
     sequence.commit();
     REQUIRE(sequence.length() == 150);
     REQUIRE(sequence.bytes() == 3 * pool->block_bytes());
-    // Of 1.0, half of an f16's bytes and of an f32's four bytes two are not zero.
+    // In 1.0, one of an f16's two bytes is not zero, and two of an f32's four bytes are not.
     const std::size_t per_key =
         kLayers * 2 * kHeads * kHeadDim * (type == kernels::KvType::kF16 ? 1 : 2);
     REQUIRE(bytes_in_use(sequence, *pool, 3) == 150 * per_key);

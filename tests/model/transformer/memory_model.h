@@ -15,7 +15,7 @@
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/numerics/half.h>
 
-// Models in memory for tests: tiny random ones of any size and weight format.
+// Tiny random models in memory for tests, of any size and weight format.
 
 namespace troupe::model::test {
 
@@ -50,8 +50,8 @@ inline std::vector<std::byte> bytes_of(const std::vector<float>& values) {
   return bytes;
 }
 
-// Random blocks with scales that keep a layer's outputs near its inputs. Integers and exact
-// arithmetic only, so that every machine makes the same model.
+// Makes random blocks with scales that keep a layer's outputs near its inputs. It uses integers and
+// exact arithmetic only, so every machine makes the same model.
 inline std::vector<std::byte> random_tensor(quant::Type type, std::uint64_t elements,
                                             std::mt19937& random) {
   const auto small = [&] { return static_cast<float>(static_cast<int>(random() % 255) - 127); };
@@ -97,7 +97,8 @@ inline std::vector<std::byte> random_tensor(quant::Type type, std::uint64_t elem
   return bytes;
 }
 
-// Every tensor of a Llama of this shape; ffn_down may be of a type of its own. Vectors are near 1.
+// Makes every tensor of a Llama of this shape. ffn_down may have a type of its own. Vectors are
+// near 1.
 inline Model random_model(const ModelConfig& config, quant::Type layers, quant::Type ends,
                           unsigned seed = 1, std::optional<quant::Type> down = std::nullopt) {
   Model model{config, {}};
@@ -165,7 +166,7 @@ inline std::unique_ptr<Stage> load_stage(const TensorSource& source, const Model
   return std::move(*stage);
 }
 
-// Logits of every position of `ids`, fed in chunks through the stages one after the other.
+// Returns the logits of every position of `ids`, fed in chunks through the stages in order.
 inline std::vector<float> all_logits(const std::vector<std::unique_ptr<Stage>>& stages,
                                      const std::vector<TokenId>& ids, std::size_t chunk) {
   std::vector<std::unique_ptr<KvSequence>> sequences;
@@ -194,8 +195,8 @@ inline std::vector<TokenId> random_ids(std::size_t count, std::size_t vocabulary
   return ids;
 }
 
-// Targets that this machine can run, slowest first. What threads share is the same on each: under
-// ThreadSanitizer only the fastest.
+// Returns the targets that this machine can run, slowest first. Threads share the same memory on
+// each of them, so under ThreadSanitizer it returns only the fastest.
 inline std::vector<kernels::Isa> isas() {
   std::vector<kernels::Isa> found;
   for (const auto isa : {kernels::Isa::kScalar, kernels::Isa::kAvx2, kernels::Isa::kAvx512})

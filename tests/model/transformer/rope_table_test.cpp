@@ -40,7 +40,7 @@ TEST_CASE("linear scaling and factors divide the frequencies") {
   }
 }
 
-// Llama 3.1's own settings: what transformers' formula gives, written out here once more.
+// Compares Llama 3.1's settings with transformers' formula, which is written out here again.
 TEST_CASE("llama3 scaling stretches long waves only") {
   ModelConfig config = rotary(500000.0, 128);
   const auto plain = rope_frequencies(config, {});

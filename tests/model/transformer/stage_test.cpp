@@ -62,7 +62,7 @@ TEST_CASE("activations rounded to f16 give the same bits on any split, thread or
       REQUIRE(all_logits(load_split(model, {{0, 2}, {2, 4}, {4, 5}}, *two, f16), ids, chunk) ==
               expected);
     }
-    // What goes from stage to stage is exact in f16.
+    // Hidden states between stages are exact in f16.
     const auto stages = load_split(model, {{0, 2}, {2, 5}}, *two, f16);
     const auto sequence = stages[0]->new_sequence();
     const Segment segment{sequence.get(), 0, count, LogitRows::kNone};
@@ -80,7 +80,7 @@ TEST_CASE("bits do not depend on threads, chunks, targets or stages") {
   for (const auto& [layers, ends] : types)
     for (const auto kv : {kernels::KvType::kF16, kernels::KvType::kF32}) {
       const Model model = random_model(odd_config(), layers, ends);
-      // Once past the 256 keys at which attention cuts its sums, else past a page.
+      // Go once past the 256 keys at which attention cuts its sums, else past a page.
       const std::size_t count = layers == Type::kQ4_1 ? 270 : 80;
       const auto ids = random_ids(count, model.config.vocabulary, 7);
       const auto one = make_device(1, kernels::Isa::kScalar);
@@ -117,7 +117,7 @@ TEST_CASE("every weight format gives the same bits everywhere") {
   config.layers = 2;
   config.ffn_channels = 768;  // three superblocks for two and three threads
   const auto ids = random_ids(40, config.vocabulary, 7);
-  // Of all formats' logits, so that machines that never meet are compared.
+  // One hash of all formats' logits, so that machines that never meet can be compared.
   std::vector<float> everything;
   const auto check = [&](const Model& model) {
     const auto one = make_device(1, kernels::Isa::kScalar);
@@ -137,7 +137,7 @@ TEST_CASE("every weight format gives the same bits everywhere") {
   };
   for (const quant::Format& format : quant::formats()) {
     INFO(format.name);
-    // A file that mixes formats asks for both quantizations, each where it is needed: only the
+    // A file that mixes formats needs both quantizations, each for some matrices: only the
     // feed-forward network is as wide as a superblock here, as in small real models.
     config.channels = 96;
     config.head_dim = 16;
@@ -163,12 +163,12 @@ TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {
     StageOptions shared;
     shared.siblings.push_back(load_stage(model.source, model.config, {0, 2}, *device));
     shared.siblings.push_back(load_stage(model.source, model.config, {3, 5}, *device));
-    // Layer 2 is all that is left to read.
+    // Only layer 2 is left to read.
     std::erase_if(model.source.bytes_,
                   [](const auto& tensor) { return !tensor.first.starts_with("blk.2."); });
     REQUIRE(try_load(model, *device).code() == Code::kNotFound);
     auto stages = load_split(model, {{0, 5}}, *device, shared);
-    // Its vectors (few bytes) are its own, its matrices are those of the siblings.
+    // It has its own vectors (few bytes) and shares the matrices of its siblings.
     const Stage* const both[] = {shared.siblings[0].get(), shared.siblings[1].get()};
     const Stage* const all[] = {both[0], stages[0].get(), both[1]};
     const std::uint64_t apart = weights_bytes(both), whole = stages[0]->weights_bytes();
@@ -178,14 +178,14 @@ TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {
     REQUIRE(weights_bytes(all) >= whole + (counted_twice ? embedding : 0));
     REQUIRE(weights_bytes(all) < apart + whole / 5 + whole / 50);
     REQUIRE(weights_bytes({both, 1}) == both[0]->weights_bytes());
-    shared.siblings.clear();  // what it shares stays
+    shared.siblings.clear();  // shared matrices stay
     REQUIRE(all_logits(stages, ids, 7) == expected);
   }
 }
 
 TEST_CASE("superblocks that do not fit the columns are refused") {
   Model model = random_model(odd_config(), Type::kQ4_1, Type::kQ8_0);
-  // As a damaged file could claim; a reader of files refuses it too.
+  // A damaged file could claim this; the reader of files refuses it, too.
   for (TensorInfo& tensor : model.source.header_.tensors)
     if (tensor.name == "blk.0.ffn_down.weight") tensor.type = Type::kQ4_K;
   const auto device = make_device(1);
@@ -196,7 +196,7 @@ TEST_CASE("superblocks that do not fit the columns are refused") {
         std::string::npos);
 }
 
-// The same model on any machine: what was recorded once must come out again.
+// Any machine must compute the hashes that were recorded once.
 TEST_CASE("logits have the recorded SHA-256") {
   const Model model = random_model(odd_config(), Type::kQ4_1, Type::kQ8_0);
   const auto ids = random_ids(150, model.config.vocabulary, 7);
@@ -220,7 +220,7 @@ TEST_CASE("bits do not depend on company") {
     expected.push_back(all_logits(stages, ids[s], ids[s].size()));
     sequences.push_back(stage.new_sequence());
   }
-  // Every step takes a random choice of sequences on by a random number of positions.
+  // Every step extends some random sequences by a random number of positions.
   std::mt19937 random(3);
   for (bool more = true; more;) {
     std::vector<Segment> segments;
@@ -319,7 +319,7 @@ TEST_CASE("a step that does not fit is refused and appends nothing") {
   REQUIRE_THAT(stage->forward({{&segment, 1}, std::span(ids).first(2), {}}, &output).message(),
                Contains("2 token ids"));
 
-  // Afterwards it goes on as if nothing had been tried.
+  // Afterwards the stage continues as if nothing had been tried.
   REQUIRE(step({{a.get(), 10, 54, LogitRows::kLast}, {b.get(), 0, 64}}).is_ok());
   const auto alone =
       all_logits(load_split(model, {{0, 5}}, *device), std::vector<TokenId>(64, 3), 64);
