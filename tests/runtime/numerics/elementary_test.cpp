@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/runtime/kernels/kernels.h>
+#include <troupe/runtime/numerics/elementary.h>
 #include <troupe/runtime/numerics/half.h>
 
 namespace troupe::kernels {

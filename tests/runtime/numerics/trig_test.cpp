@@ -4,8 +4,8 @@
 
 #include <troupe/runtime/numerics/trig.h>
 
-using troupe::model::power;
-using troupe::model::sin_cos;
+using troupe::power;
+using troupe::sin_cos;
 
 // Ours are within 1e-15; libm's, which stand for the truth here, within 1 ulp (1.1e-16).
 TEST_CASE("sin and cos agree with libm up to the largest angle") {
