@@ -53,6 +53,9 @@ void Process::close() {
       self->wait_for(caf::actor_cast<caf::actor>(actor));
   }
   tracked_.clear();
+  // The actor system waits for the threads of detached actors, which wait for their last handle.
+  bulk = nullptr;
+  device.actor = nullptr;
   if (link) link->close();
 }
 
