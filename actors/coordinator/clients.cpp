@@ -1,129 +1,132 @@
-#include <troupe/actors/coordinator/shell.h>
+#include <troupe/actors/coordinator/clients.h>
+#include <troupe/actors/coordinator/keep_alive.h>
+#include <troupe/actors/coordinator/key_admin.h>
+#include <troupe/actors/coordinator/opening.h>
+#include <troupe/actors/coordinator/peers.h>
+#include <troupe/actors/coordinator/placed_models.h>
+#include <troupe/actors/coordinator/plan_model.h>
+#include <troupe/actors/coordinator/status_json.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/request_log.h>
 
 namespace troupe::actors::coordinator {
 
-void submit(Self self, const Setup& setup, const SubmitPtr& request, const token_sink& sink) {
-  const auto engine = self->state.engines.find(request->deployment);
-  if (engine == self->state.engines.end()) {
+void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink) {
+  RunningEngine* engine = head.engine_of(request->deployment);
+  if (engine == nullptr) {
     const Status gone(
         Code::kUnavailable,
         "the model is not loaded any more (it was unloaded, or split otherwise); ask again");
-    self->send(sink, std::make_shared<const Finished>(failed_request(request->request, gone)));
+    head.self->send(sink, std::make_shared<const Finished>(failed_request(request->request, gone)));
     return;
   }
-  engine->second.asked(monotonic_us());
-  self->send(engine->second.engine, submit_atom::value, request,
-             logged_sink(self, setup, *request, sink));
+  engine->asked(monotonic_us());
+  head.self->send(engine->actor, submit_atom::value, request, logged_sink(head, *request, sink));
 }
 
 // Engines ignore requests that are not theirs.
-void cancel(Self self, std::uint64_t request) {
-  for (const auto& [epoch, entry] : self->state.engines) {
-    self->send(entry.engine, cancel_atom::value, request);
+void cancel(HeadState& head, std::uint64_t request) {
+  for (const auto& [id, run] : head.runs) {
+    if (run.engine) head.self->send(run.engine->actor, cancel_atom::value, request);
   }
 }
 
-Client& client_of(Self self, const Setup& setup, const net::PublicKey& key) {
-  Client& client = self->state.clients[key];
+Client& client_of(HeadState& head, const net::PublicKey& key) {
+  Client& client = head.clients[key];
   if (!client.session) {
-    client.session = spawn_session(self->system(), setup->link, key, client.names);
+    client.session = spawn_session(head.self->system(), head.setup->link, key, client.names);
   }
   return client;
 }
 
-void forget_client(Self self, const Setup& setup, const net::PublicKey& key) {
-  const auto found = self->state.clients.find(key);
-  if (found == self->state.clients.end()) return;
-  self->send_exit(found->second.session, caf::exit_reason::user_shutdown);
-  self->state.clients.erase(found);
-  self->state.local_clients.erase(key);
-  self->state.state->forget_source(key);
-  // Clients' keys are made for one connection; nodes that it served were told of it.
-  if (setup->link->transport()) setup->link->transport()->revoke(key);
-  for (const NodeRecord* node : self->state.state->nodes()) {
-    if (node->alive() && node->key != setup->link->self()) {
-      tell(setup, node->key, MessageType::kForgetPeers, ForgetPeers{{key}});
+void forget_client(HeadState& head, const net::PublicKey& key) {
+  const auto found = head.clients.find(key);
+  if (found == head.clients.end()) return;
+  head.self->send_exit(found->second.session, caf::exit_reason::user_shutdown);
+  head.clients.erase(found);
+  head.local_clients.erase(key);
+  head.cluster.deployments.forget_source(key);
+  // A client's key is made for one connection; the nodes that it served know it.
+  if (head.setup->link->transport()) head.setup->link->transport()->revoke(key);
+  for (const NodeRecord* node : head.cluster.members.all()) {
+    if (node->alive() && node->key != head.own_key()) {
+      send(head, node->key, MessageType::kForgetPeers, ForgetPeers{{key}});
     }
   }
 }
 
-void stop_cluster(Self self, const Setup& setup, bool everywhere) {
+void stop_cluster(HeadState& head, bool everywhere) {
   if (everywhere) {
-    for (const NodeRecord* node : self->state.state->nodes()) {
-      if (node->alive() && node->key != setup->link->self()) {
-        tell(setup, node->key, MessageType::kStopDaemon, StopDaemon{"the cluster was stopped"});
+    for (const NodeRecord* node : head.cluster.members.all()) {
+      if (node->alive() && node->key != head.own_key()) {
+        send(head, node->key, MessageType::kStopDaemon, StopDaemon{"the cluster was stopped"});
       }
     }
   }
-  if (setup->on_stop) setup->on_stop();
+  if (head.setup->on_stop) head.setup->on_stop();
 }
 
-std::string status_text(Self self, const Setup& setup) {
-  const ReplayCounters& engines = *self->state.replay_counters;
-  const RecoveryCounters recovery{self->state.state->replacements(), engines.replays,
+std::string status_text(const HeadState& head) {
+  const ReplayCounters& engines = *head.replay_counters;
+  const RecoveryCounters recovery{head.cluster.deployments.moves(), engines.replays,
                                   engines.replayed_tokens, engines.quarantined};
-  return status_json(*self->state.state, *setup, setup->link->counters(), uses_of(self, setup),
+  return status_json(head.cluster, *head.setup, head.setup->link->counters(), uses_of(head),
                      recovery);
 }
 
 namespace {
 
-void on_open(Self self, const Setup& setup, const net::InFrame& frame, OpenModel open) {
-  const auto reply = [setup, peer = frame.peer, request = open.request](ModelReady ready) {
+void on_open(HeadState& head, const net::InFrame& frame, OpenModel open) {
+  const auto reply = [&head, peer = frame.peer, request = open.request](ModelReady ready) {
     ready.request = request;
-    tell(setup, peer, MessageType::kModelReady, ready);
+    send(head, peer, MessageType::kModelReady, ready);
   };
-  open_model(self, setup, std::move(open), frame.peer, reply);
+  open_model(head, std::move(open), frame.peer, reply);
 }
 
-void on_submit(Self self, const Setup& setup, const net::InFrame& frame, Submit message) {
-  const Client& client = client_of(self, setup, frame.peer);
+void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
+  const Client& client = client_of(head, frame.peer);
   auto ours = std::make_shared<Submit>(std::move(message));
   const std::uint64_t number = client.names->add(ours->request);
   log_request(
       LogLevel::kDebug, number,
       "is request " + std::to_string(ours->request) + " of client " + net::key_id(frame.peer));
   ours->request = number;
-  submit(self, setup, ours, client.session);
+  submit(head, ours, client.session);
 }
 
-void on_cancel(Self self, const Setup& setup, const net::InFrame& frame, const Cancel& message) {
-  cancel(self, client_of(self, setup, frame.peer).names->ours(message.request));
+void on_cancel(HeadState& head, const net::InFrame& frame, const Cancel& message) {
+  cancel(head, client_of(head, frame.peer).names->ours(message.request));
 }
 
-void on_status_query(Self self, const Setup& setup, const net::InFrame& frame,
-                     const StatusQuery& query) {
-  tell(setup, frame.peer, MessageType::kStatusReply,
-       StatusReply{query.request, status_text(self, setup)});
+void on_status_query(HeadState& head, const net::InFrame& frame, const StatusQuery& query) {
+  send(head, frame.peer, MessageType::kStatusReply, StatusReply{query.request, status_text(head)});
 }
 
-void on_manage(Self self, const Setup& setup, const net::InFrame& frame, const Manage& ask) {
-  const bool own_user = self->state.local_clients.contains(frame.peer);
-  tell(setup, frame.peer, MessageType::kManaged, manage(self, setup, ask, own_user));
+void on_manage(HeadState& head, const net::InFrame& frame, const Manage& ask) {
+  const bool own_user = head.local_clients.contains(frame.peer);
+  send(head, frame.peer, MessageType::kManaged, manage(head, ask, own_user));
 }
 
-void on_plan_model(Self self, const Setup& setup, const net::InFrame& frame,
-                   const PlanModel& asked) {
-  plan_model(self, setup, asked, frame.peer, [setup, peer = frame.peer](const Managed& answer) {
-    tell(setup, peer, MessageType::kManaged, answer);
+void on_plan_model(HeadState& head, const net::InFrame& frame, const PlanModel& asked) {
+  plan_model(head, asked, frame.peer, [&head, peer = frame.peer](const Managed& answer) {
+    send(head, peer, MessageType::kManaged, answer);
   });
 }
 
-void on_stop_cluster(Self self, const Setup& setup, const StopCluster& stop) {
-  stop_cluster(self, setup, stop.everywhere);
+void on_stop_cluster(HeadState& head, const StopCluster& stop) {
+  stop_cluster(head, stop.everywhere);
 }
 
 }  // namespace
 
-void on_client_frame(Self self, const Setup& setup, const net::InFrame& frame) {
-  static const MessageHandlers<Self, const Setup&> kHandlers = {
+void on_client_frame(HeadState& head, const net::InFrame& frame) {
+  static const MessageHandlers<HeadState&> kHandlers = {
       on<OpenModel>(on_open),           on<Submit>(on_submit), on<Cancel>(on_cancel),
       on<StatusQuery>(on_status_query), on<Manage>(on_manage), on<PlanModel>(on_plan_model),
       on<StopCluster>(on_stop_cluster)};
-  client_of(self, setup, frame.peer);  // it has a session from its first frame on
-  kHandlers.handle(*setup->link, frame, self, setup);
+  client_of(head, frame.peer);  // a client has a session from its first frame on
+  kHandlers.handle(*head.setup->link, frame, head);
 }
 
 }  // namespace troupe::actors::coordinator

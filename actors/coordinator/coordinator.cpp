@@ -1,120 +1,137 @@
 #include <chrono>
 
-#include <troupe/actors/coordinator/shell.h>
+#include <troupe/actors/coordinator/clients.h>
+#include <troupe/actors/coordinator/coordinator.h>
+#include <troupe/actors/coordinator/copies.h>
+#include <troupe/actors/coordinator/deploy.h>
+#include <troupe/actors/coordinator/head_state.h>
+#include <troupe/actors/coordinator/keep_alive.h>
+#include <troupe/actors/coordinator/key_admin.h>
+#include <troupe/actors/coordinator/measuring.h>
+#include <troupe/actors/coordinator/members.h>
+#include <troupe/actors/coordinator/opening.h>
+#include <troupe/actors/coordinator/plan_model.h>
+#include <troupe/actors/coordinator/recovery.h>
+#include <troupe/actors/coordinator/replicas.h>
+#include <troupe/actors/coordinator/restore.h>
+#include <troupe/actors/messages/lease.h>
 
 namespace troupe::actors {
 namespace coordinator {
 namespace {
 
 constexpr std::chrono::microseconds kTick{100'000};
-// When there is nothing but leases to look after: nodes are heard as often.
+// The pause while there is nothing but leases to check: nodes at rest are heard as often.
 constexpr std::chrono::microseconds kIdleTick{kRestingHeartbeatUs};
 
-bool is_at_rest(const Shell& shell) {
-  return shell.state->deployments().empty() && shell.openings.empty() &&
-         shell.measurements.empty() && shell.revoking.empty() && !shell.restoring;
+bool is_at_rest(const HeadState& head) {
+  return head.cluster.deployments.all().empty() && head.openings.empty() &&
+         head.measurements.empty() && head.revoking.empty() && !head.restoring;
 }
 
-void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
-  ClusterState& state = *self->state.state;
+void on_peer(HeadState& head, const PeerEvent& event) {
+  ClusterState& cluster = head.cluster;
   if (event.kind == PeerEvent::Kind::kLeft) {
     if (event.channel != net::Channel::kControl) return;
-    if (self->state.clients.contains(event.peer)) forget_client(self, setup, event.peer);
-    if (state.leave(event.peer, NodeLife::kDead)) {
-      lose_node(self, setup, event.peer, "its connection closed");
+    if (head.clients.contains(event.peer)) forget_client(head, event.peer);
+    if (cluster.members.leave(event.peer, NodeLife::kDead)) {
+      lose_node(head, event.peer, "its connection closed");
     }
     return;
   }
   if (event.channel != net::Channel::kActivations) return;
-  // Our way to a first stage.
+  // This is our connection to a first stage.
   if (event.kind == PeerEvent::Kind::kConnected) {
-    self->state.open_ways.insert(event.peer);
-    for (const std::uint64_t id : state.on_node(event.peer)) {
-      begin_serving(self, setup, state.find_id(id)->epoch);
+    head.connections[event.peer].open = true;
+    for (const std::uint64_t id : cluster.deployments.on_node(event.peer)) {
+      begin_serving(head, cluster.deployments.find_id(id)->epoch);
     }
-  } else if (self->state.open_ways.erase(event.peer) != 0) {
-    self->state.lost_ways[event.peer] = monotonic_us();
+  } else if (StageConnection& connection = head.connections[event.peer]; connection.open) {
+    connection.open = false;
+    connection.lost_us = monotonic_us();
   }
 }
 
-coordinator_actor::behavior_type coordinator_behavior(Self self, Setup setup) {
-  self->state.state = std::make_unique<ClusterState>(setup->first_epoch);
-  self->state.state->set_head(setup->link->self());
-  begin_restoring(self, setup);
+coordinator_actor::behavior_type coordinator_behavior(
+    coordinator_actor::stateful_pointer<HeadState> self,
+    std::shared_ptr<const CoordinatorSetup> setup) {
+  HeadState& head = self->state;
+  head.self = self;
+  head.setup = std::move(setup);
+  head.cluster = ClusterState(head.setup->first_epoch, head.own_key());
+  begin_restoring(head);
   self->delayed_send(self, kTick, tick_atom::value);
-  self->set_exit_handler([self](caf::exit_msg& message) {
-    for (const auto& [epoch, entry] : self->state.engines) {
-      self->send_exit(entry.engine, caf::exit_reason::user_shutdown);
+  self->set_exit_handler([&head, self](caf::exit_msg& message) {
+    for (const auto& [id, run] : head.runs) {
+      if (run.engine) self->send_exit(run.engine->actor, caf::exit_reason::user_shutdown);
     }
-    for (const auto& [key, client] : self->state.clients) {
+    for (const auto& [key, client] : head.clients) {
       self->send_exit(client.session, caf::exit_reason::user_shutdown);
     }
     self->quit(message.reason);
   });
   return {
-      [self, setup](open_atom, const OpenPtr& open) {
+      [&head, self](open_atom, const OpenPtr& open) {
         auto promise = self->make_response_promise<ReadyPtr>();
-        open_model(self, setup, *open, setup->link->self(),
-                   [promise](const ModelReady& ready) mutable {
-                     promise.deliver(std::make_shared<const ModelReady>(ready));
-                   });
+        open_model(head, *open, head.own_key(), [promise](const ModelReady& ready) mutable {
+          promise.deliver(std::make_shared<const ModelReady>(ready));
+        });
         return promise;
       },
-      [self, setup](submit_atom, const SubmitPtr& request, const token_sink& sink) {
-        submit(self, setup, request, sink);
+      [&head](submit_atom, const SubmitPtr& request, const token_sink& sink) {
+        submit(head, request, sink);
       },
-      [self](cancel_atom, std::uint64_t request) { cancel(self, request); },
-      [self, setup](status_atom) { return status_text(self, setup); },
-      [self, setup](manage_atom, const ManagePtr& ask) {
-        return std::make_shared<const Managed>(manage(self, setup, *ask, true));
+      [&head](cancel_atom, std::uint64_t request) { cancel(head, request); },
+      [&head](status_atom) { return status_text(head); },
+      [&head](manage_atom, const ManagePtr& ask) {
+        return std::make_shared<const Managed>(manage(head, *ask, true));
       },
-      [self, setup](job_atom, const JobAskPtr& ask) {
-        return self->delegate(setup->jobs, job_atom::value, ask);
+      [&head, self](job_atom, const JobAskPtr& ask) {
+        return self->delegate(head.setup->jobs, job_atom::value, ask);
       },
-      [self, setup](plan_atom, const PlanPtr& asked) {
+      [&head, self](plan_atom, const PlanPtr& asked) {
         auto promise = self->make_response_promise<ManagedPtr>();
-        plan_model(self, setup, *asked, setup->link->self(),
-                   [promise](const Managed& answer) mutable {
-                     promise.deliver(std::make_shared<const Managed>(answer));
-                   });
+        plan_model(head, *asked, head.own_key(), [promise](const Managed& answer) mutable {
+          promise.deliver(std::make_shared<const Managed>(answer));
+        });
         return promise;
       },
-      [self, setup](stop_atom, bool everywhere) { stop_cluster(self, setup, everywhere); },
-      [self, setup](const FramePtr& frame) {
+      [&head](stop_atom, bool everywhere) { stop_cluster(head, everywhere); },
+      [&head](const FramePtr& frame) {
         if (frame->role == net::Role::kClient &&
             frame->header.type != static_cast<std::uint16_t>(MessageType::kHello)) {
-          on_client_frame(self, setup, *frame);
+          on_client_frame(head, *frame);
         } else {
-          on_node_frame(self, setup, *frame);
+          on_node_frame(head, *frame);
         }
       },
-      [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
-      [self, setup](tick_atom) {
-        for (const net::PublicKey& key : self->state.state->tick(monotonic_us())) {
-          lose_node(self, setup, key, "no heartbeat for 2 s");
+      [&head](const PeerEventPtr& event) { on_peer(head, *event); },
+      [&head, self](tick_atom) {
+        for (const net::PublicKey& key : head.cluster.members.tick(monotonic_us())) {
+          lose_node(head, key, "no heartbeat for 2 s");
         }
-        look_after_restoring(self, setup);
-        look_after_lost(self, setup);
-        look_after_copies(self, setup);
-        look_after_measurements(self, setup);
-        release_unused(self, setup);
-        release_doubled(self, setup);
-        drop_revoked(self, setup, monotonic_us());
-        self->delayed_send(self, is_at_rest(self->state) ? kIdleTick : kTick, tick_atom::value);
+        check_restoring(head);
+        check_lost(head);
+        check_copies(head);
+        check_measurements(head);
+        release_unused(head);
+        release_doubled(head);
+        drop_revoked(head, monotonic_us());
+        self->delayed_send(self, is_at_rest(head) ? kIdleTick : kTick, tick_atom::value);
       },
-      [self, setup](loaded_atom, std::uint64_t number, const StatusPtr& status) {
-        on_header(self, setup, number, *status);
+      [&head](loaded_atom, std::uint64_t number, const StatusPtr& status) {
+        on_header(head, number, *status);
       },
-      [self](idle_atom, std::uint64_t id, std::uint64_t submitted) {
-        const auto engine = self->state.engines.find(id);
-        if (engine == self->state.engines.end()) return;
-        engine->second.idle_after = submitted;
-        engine->second.used_us = monotonic_us();
+      [&head](idle_atom, std::uint64_t id, std::uint64_t submitted) {
+        RunningEngine* engine = head.engine_of(id);
+        if (engine == nullptr) return;
+        engine->idle_after = submitted;
+        engine->used_us = monotonic_us();
       },
-      [self, setup](halt_atom, std::uint64_t id, std::uint64_t epoch, const std::string& why) {
-        const Deployment* deployment = self->state.state->find_id(id);
+      [&head](halt_atom, std::uint64_t id, std::uint64_t epoch, const std::string& why) {
+        const Deployment* deployment = head.cluster.deployments.find_id(id);
         if (deployment == nullptr || deployment->epoch != epoch) return;  // done already
-        recover(self, setup, id, why, why);
+        recover(head, id, why, why);
       },
   };
 }

@@ -1,15 +1,16 @@
-#include <troupe/actors/coordinator/shell.h>
+#include <algorithm>
+
+#include <troupe/actors/cluster_state/placement.h>
+#include <troupe/actors/coordinator/engines.h>
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/chat/chat_template.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 
-// What an engine is given: its model's words, and where the layers lie.
-
 namespace troupe::actors::coordinator {
 namespace {
 
-// Stands for a template that cannot be used: who asks for a chat is told why.
+// Stands for a template that cannot be used: a request for a chat is told why.
 class BrokenTemplate final : public model::ChatTemplate {
  public:
   explicit BrokenTemplate(const Status& why)
@@ -28,7 +29,7 @@ class BrokenTemplate final : public model::ChatTemplate {
   const Status why_;
 };
 
-// nullptr: the model has none.
+// nullptr if the model has none.
 std::shared_ptr<const model::ChatTemplate> chat_template_of(const model::GgufHeader& header) {
   // Requests carry no tools yet.
   const auto source = model::chat_source(header, /*with_tools=*/false);
@@ -41,7 +42,8 @@ std::shared_ptr<const model::ChatTemplate> chat_template_of(const model::GgufHea
 
 }  // namespace
 
-EnginePlacement engine_placement(Self self, const Deployment& deployment, std::size_t context_max) {
+EnginePlacement engine_placement(const HeadState& head, const Deployment& deployment,
+                                 std::size_t context_max) {
   EnginePlacement placement;
   placement.epoch = deployment.epoch;
   placement.first_stage = deployment.stages.front().node;
@@ -51,25 +53,25 @@ EnginePlacement engine_placement(Self self, const Deployment& deployment, std::s
   placement.limits.rows_max = 512;
   std::uint32_t threads = 1;
   for (const StagePlan& stage : deployment.stages) {
-    const NodeRecord* node = self->state.state->node(stage.node);
+    const NodeRecord* node = head.cluster.members.find(stage.node);
     if (node != nullptr) threads = std::max(threads, node->threads);
   }
   placement.limits.chunk_rows = model::prompt_chunk_rows(stages, threads);
   placement.limits.context_max = context_max;
-  placement.limits.positions_max = self->state.state->positions_max(deployment);
+  placement.limits.positions_max = positions_max(head.cluster, deployment);
   return placement;
 }
 
-Result<EngineSetup> make_engine_setup(Self self, const Setup& setup, const Deployment& deployment) {
-  TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(deployment.manifest));
+Result<EngineSetup> make_engine_setup(const HeadState& head, const Deployment& deployment) {
+  TROUPE_ASSIGN_OR_RETURN(const auto source, head.setup->store->source(deployment.manifest));
   const model::GgufHeader& header = source->header();
   TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(header));
   EngineSetup engine;
   engine.deployment = deployment.id;
-  engine.placement = engine_placement(self, deployment, config.context_max);
+  engine.placement = engine_placement(head, deployment, config.context_max);
   TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::open_tokenizer(header, config.vocabulary));
   engine.chat_template = chat_template_of(header);
-  engine.link = setup->link;
+  engine.link = head.setup->link;
   return engine;
 }
 

@@ -1,86 +1,62 @@
-#include <troupe/actors/coordinator/shell.h>
+#include <vector>
 
-// How long models stay: while somebody uses them, then for --keep-alive, and no longer than the
-// memory is needed.
+#include <troupe/actors/coordinator/deploy.h>
+#include <troupe/actors/coordinator/keep_alive.h>
+#include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {
-
-bool is_serving(Self self, const Deployment& deployment) {
-  const auto engine = self->state.engines.find(deployment.id);
-  return engine != self->state.engines.end() && engine->second.epoch == deployment.epoch &&
-         deployment.life == DeploymentLife::kReady;
-}
-
-bool in_use(Self self, std::uint64_t id) {
-  if (self->state.waiting.contains(id)) return true;
-  const auto found = self->state.engines.find(id);
-  if (found == self->state.engines.end()) return false;
-  const EngineEntry& entry = found->second;
-  return !entry.idle() || (entry.awaited > 0 && monotonic_us() - entry.used_us < kOpenGraceUs);
-}
-
-std::set<std::uint64_t> unused(Self self) {
-  std::set<std::uint64_t> ids;
-  for (const auto& [id, entry] : self->state.engines) {
-    if (!in_use(self, id)) ids.insert(id);
-  }
-  return ids;
-}
-
-bool make_room(Self self, const Setup& setup, const std::set<std::uint64_t>& except) {
-  auto oldest = self->state.engines.end();
-  for (auto it = self->state.engines.begin(); it != self->state.engines.end(); ++it) {
-    if (except.contains(it->first) || in_use(self, it->first)) continue;
-    if (oldest == self->state.engines.end() || it->second.used_us < oldest->second.used_us) {
-      oldest = it;
-    }
-  }
-  if (oldest == self->state.engines.end()) return false;
-  end_deployment(self, setup, oldest->first,
-                 Status(Code::kCancelled, "the model made room for another one; ask again"));
-  return true;
-}
-
 namespace {
 
-// Nothing while it works, or is placed anew, or waits for a node: that ends by itself.
-std::optional<std::int64_t> left_us(Self self, const Setup& setup, std::uint64_t id,
-                                    const EngineEntry& entry) {
-  const Deployment* deployment = self->state.state->find_id(id);
-  if (deployment == nullptr || !is_serving(self, *deployment)) return std::nullopt;
-  return entry.left_us(setup->keep_alive_us, monotonic_us());
+// How long an engine stays; nothing while it works, or while its deployment is placed again or
+// waits for a node: that ends by itself.
+std::optional<std::int64_t> left_us(const HeadState& head, std::uint64_t id,
+                                    const RunningEngine& engine) {
+  const auto deployment = head.cluster.deployments.all().find(id);
+  if (deployment == head.cluster.deployments.all().end()) return std::nullopt;
+  if (!head.is_serving(deployment->second)) return std::nullopt;
+  return engine.left_us(head.setup->keep_alive_us, monotonic_us());
 }
 
 }  // namespace
 
-void release_unused(Self self, const Setup& setup) {
+bool make_room(HeadState& head, const std::set<std::uint64_t>& except) {
+  const auto oldest = head.longest_unused(except, monotonic_us());
+  if (!oldest) return false;
+  end_deployment(head, *oldest,
+                 Status(Code::kCancelled, "the model made room for another one; ask again"));
+  return true;
+}
+
+void release_unused(HeadState& head) {
   std::vector<std::uint64_t> unused;
-  for (const auto& [id, entry] : self->state.engines) {
-    const auto left = left_us(self, setup, id, entry);
+  for (const auto& [id, run] : head.runs) {
+    if (!run.engine) continue;
+    const auto left = left_us(head, id, *run.engine);
     if (left && *left == 0) unused.push_back(id);
   }
   for (const std::uint64_t id : unused) {
-    log(LogLevel::kInfo, "unloading " + self->state.state->find_id(id)->manifest.name +
+    log(LogLevel::kInfo, "unloading " + head.cluster.deployments.at(id).manifest.name +
                              ": nobody has used it for " +
-                             std::to_string(*setup->keep_alive_us / 1'000'000) + " s");
+                             std::to_string(*head.setup->keep_alive_us / 1'000'000) + " s");
     end_deployment(
-        self, setup, id,
-        Status(Code::kCancelled, "the model was unloaded after --keep-alive; ask again"));
+        head, id, Status(Code::kCancelled, "the model was unloaded after --keep-alive; ask again"));
   }
 }
 
-std::map<std::uint64_t, DeploymentUse> uses_of(Self self, const Setup& setup) {
+std::map<std::uint64_t, DeploymentUse> uses_of(const HeadState& head) {
   std::map<std::uint64_t, DeploymentUse> uses;
-  for (const auto& [id, entry] : self->state.engines) {
+  for (const auto& [id, run] : head.runs) {
+    if (!run.engine) continue;
+    const RunningEngine& engine = *run.engine;
     DeploymentUse& use = uses[id];
-    use.busy = !entry.idle();
-    use.running = entry.counters->running;
-    use.queued = entry.counters->queued;
-    use.requests = entry.submitted;
-    use.tokens = entry.counters->tokens;
-    use.credits = entry.counters->credits;
-    use.credits_in_use = entry.counters->credits_in_use;
-    if (const auto left = left_us(self, setup, id, entry)) {
+    use.busy = !engine.idle();
+    use.running = engine.counters->running;
+    use.queued = engine.counters->queued;
+    use.requests = engine.submitted;
+    use.tokens = engine.counters->tokens;
+    use.credits = engine.counters->credits;
+    use.credits_in_use = engine.counters->credits_in_use;
+    if (const auto left = left_us(head, id, engine)) {
       use.left_s = (*left + 999'999) / 1'000'000;
     }
   }

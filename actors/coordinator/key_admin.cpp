@@ -2,40 +2,42 @@
 
 #include <nlohmann/json.hpp>
 
-#include <troupe/actors/coordinator/shell.h>
-
-// What clients ask for that is not a prompt: models unloaded, keys made, listed and revoked.
+#include <troupe/actors/coordinator/deploy.h>
+#include <troupe/actors/coordinator/key_admin.h>
+#include <troupe/actors/coordinator/peers.h>
+#include <troupe/actors/coordinator/recovery.h>
 
 namespace troupe::actors::coordinator {
 namespace {
 
 using nlohmann::json;
 
-// A node that was told that it is revoked gets so long to hear it, then its frames are dropped.
+// A node that is told that its key was revoked gets this long to hear it, then its frames are
+// dropped.
 constexpr std::int64_t kHearUs = 100'000;
 
 std::string text_of(const json& object) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-Result<json> unload(Self self, const Setup& setup, const Manage& ask) {
+Result<json> unload(HeadState& head, const Manage& ask) {
   std::vector<std::uint64_t> ids;
   std::string name, sha256;
   std::uint64_t under_way = 0;
-  for (const auto& [id, deployment] : self->state.state->deployments()) {
+  for (const auto& [id, deployment] : head.cluster.deployments.all()) {
     if (deployment.manifest.model != ask.subject && deployment.manifest.name != ask.subject) {
       continue;
     }
     ids.push_back(id);
     name = deployment.manifest.name;
     sha256 = deployment.manifest.model;
-    // It is being loaded, or placed anew, for those who wait.
-    const auto waiting = self->state.waiting.find(id);
-    if (waiting != self->state.waiting.end()) under_way += waiting->second.size();
-    const auto engine = self->state.engines.find(id);
-    if (engine != self->state.engines.end() && !engine->second.idle()) {
-      under_way += engine->second.counters->running + engine->second.counters->queued;
-    }
+    const auto run = head.runs.find(id);
+    if (run == head.runs.end()) continue;
+    // Opens wait while it is loaded or placed again.
+    under_way += run->second.waiting.size();
+    const auto& engine = run->second.engine;
+    if (engine && !engine->idle())
+      under_way += engine->counters->running + engine->counters->queued;
   }
   if (ids.empty()) {
     return Status(Code::kNotFound, "the cluster has not loaded '" + ask.subject +
@@ -46,13 +48,12 @@ Result<json> unload(Self self, const Setup& setup, const Manage& ask) {
                                                  " requests; wait, or end them with --force");
   }
   for (const std::uint64_t id : ids) {
-    end_deployment(self, setup, id,
-                   Status(Code::kCancelled, "the model was unloaded (troupe unload)"));
+    end_deployment(head, id, Status(Code::kCancelled, "the model was unloaded (troupe unload)"));
   }
   return json{{"unloaded", name}, {"sha256", sha256}, {"deployments", ids.size()}};
 }
 
-Result<json> new_token(const Setup& setup, const Manage& ask) {
+Result<json> new_token(HeadState& head, const Manage& ask) {
   TokenRequest request;
   request.nodes = ask.nodes;
   request.clients = ask.clients;
@@ -60,10 +61,10 @@ Result<json> new_token(const Setup& setup, const Manage& ask) {
   request.lifetime_s =
       static_cast<std::int64_t>(std::min<std::uint64_t>(ask.lifetime_s, 1'000'000'000));
   TROUPE_ASSIGN_OR_RETURN(const TokenRecord made,
-                          setup->admission->make_token(request, std::time(nullptr)));
-  setup->link->transport()->allow(made.key, net::Role::kEnrol);
+                          head.setup->admission->make_token(request, std::time(nullptr)));
+  head.setup->link->transport()->allow(made.key, net::Role::kEnrol);
   json out = {{"id", made.id},
-              {"token", net::to_text(made.token) + "@" + net::to_string(setup->advertise)},
+              {"token", net::to_text(made.token) + "@" + net::to_string(head.setup->advertise)},
               {"nodes", made.nodes},
               {"clients", made.clients},
               {"uses", made.uses_left},
@@ -72,9 +73,9 @@ Result<json> new_token(const Setup& setup, const Manage& ask) {
   return out;
 }
 
-json list_keys(Self self, const Setup& setup) {
+json list_keys(HeadState& head) {
   const std::int64_t now = std::time(nullptr);
-  const Admission& admission = *setup->admission;
+  const Admission& admission = *head.setup->admission;
   json out = {
       {"cluster", admission.cluster_name()}, {"tokens", json::array()}, {"members", json::array()}};
   for (const TokenRecord& record : admission.tokens()) {
@@ -88,14 +89,14 @@ json list_keys(Self self, const Setup& setup) {
     if (record.expires_unix_s != 0) token["expires_in_s"] = record.expires_unix_s - now;
     out["tokens"].push_back(std::move(token));
   }
-  const NodeRecord* head = self->state.state->node(setup->link->self());
-  out["members"].push_back({{"id", net::key_id(setup->link->self())},
+  const NodeRecord* own = head.cluster.members.find(head.own_key());
+  out["members"].push_back({{"id", net::key_id(head.own_key())},
                             {"role", "head"},
-                            {"name", head != nullptr ? head->name : ""},
+                            {"name", own != nullptr ? own->name : ""},
                             {"state", "ready"},
                             {"token", ""}});
   for (const MemberRecord& member : admission.members()) {
-    const NodeRecord* node = self->state.state->node(member.key);
+    const NodeRecord* node = head.cluster.members.find(member.key);
     out["members"].push_back({{"id", member.id},
                               {"role", "node"},
                               {"name", node != nullptr ? node->name : member.name},
@@ -104,8 +105,8 @@ json list_keys(Self self, const Setup& setup) {
                                                           : "away"},
                               {"token", member.token}});
   }
-  for (const auto& [key, client] : self->state.clients) {
-    const bool local = self->state.local_clients.contains(key);
+  for (const auto& [key, client] : head.clients) {
+    const bool local = head.local_clients.contains(key);
     out["members"].push_back({{"id", net::key_id(key)},
                               {"role", "client"},
                               {"name", local ? "a client of this user" : "a client"},
@@ -115,30 +116,30 @@ json list_keys(Self self, const Setup& setup) {
   return out;
 }
 
-Result<json> revoke(Self self, const Setup& setup, const Manage& ask) {
-  TROUPE_ASSIGN_OR_RETURN(const Revoked revoked, setup->admission->revoke(ask.subject));
+Result<json> revoke(HeadState& head, const Manage& ask) {
+  TROUPE_ASSIGN_OR_RETURN(const Revoked revoked, head.setup->admission->revoke(ask.subject));
   log(LogLevel::kWarning, "revoked " + net::key_id(revoked.key) + ": " + revoked.text);
   if (!revoked.node) {
-    setup->link->transport()->revoke(revoked.key);
+    head.setup->link->transport()->revoke(revoked.key);
     return json{{"revoked", net::key_id(revoked.key)}, {"text", revoked.text}};
   }
-  tell_revoked(setup, revoked.key);
-  self->state.revoking[revoked.key] = monotonic_us() + kHearUs;
-  for (const NodeRecord* node : self->state.state->nodes()) {
-    if (node->alive() && node->key != setup->link->self() && node->key != revoked.key) {
-      tell(setup, node->key, MessageType::kForgetPeers, ForgetPeers{{revoked.key}});
+  send_revoked(head, revoked.key);
+  head.revoking[revoked.key] = monotonic_us() + kHearUs;
+  for (const NodeRecord* node : head.cluster.members.all()) {
+    if (node->alive() && node->key != head.own_key() && node->key != revoked.key) {
+      send(head, node->key, MessageType::kForgetPeers, ForgetPeers{{revoked.key}});
     }
   }
-  if (self->state.state->leave(revoked.key, NodeLife::kLeft)) {
-    lose_node(self, setup, revoked.key, "its key was revoked", false);
+  if (head.cluster.members.leave(revoked.key, NodeLife::kLeft)) {
+    lose_node(head, revoked.key, "its key was revoked", false);
   }
   return json{{"revoked", net::key_id(revoked.key)}, {"text", revoked.text}};
 }
 
-Result<json> answer(Self self, const Setup& setup, const Manage& ask, bool own_user) {
+Result<json> answer(HeadState& head, const Manage& ask, bool own_user) {
   const auto kind = static_cast<ManageKind>(ask.kind);
-  if (kind == ManageKind::kUnload) return unload(self, setup, ask);
-  if (!setup->admission) {
+  if (kind == ManageKind::kUnload) return unload(head, ask);
+  if (!head.setup->admission) {
     return Status(Code::kFailedPrecondition,
                   "this process is no cluster and has no keys; start one with 'troupe start'");
   }
@@ -148,11 +149,11 @@ Result<json> answer(Self self, const Setup& setup, const Manage& ask, bool own_u
   }
   switch (kind) {
     case ManageKind::kKeyNew:
-      return new_token(setup, ask);
+      return new_token(head, ask);
     case ManageKind::kKeyList:
-      return list_keys(self, setup);
+      return list_keys(head);
     case ManageKind::kKeyRevoke:
-      return revoke(self, setup, ask);
+      return revoke(head, ask);
     default:
       return Status(Code::kInvalidArgument,
                     "the head does not know what it is asked to do; run "
@@ -162,8 +163,8 @@ Result<json> answer(Self self, const Setup& setup, const Manage& ask, bool own_u
 
 }  // namespace
 
-Managed manage(Self self, const Setup& setup, const Manage& ask, bool own_user) {
-  const Result<json> result = answer(self, setup, ask, own_user);
+Managed manage(HeadState& head, const Manage& ask, bool own_user) {
+  const Result<json> result = answer(head, ask, own_user);
   Managed managed;
   managed.request = ask.request;
   managed.outcome = result.status();
@@ -171,24 +172,24 @@ Managed manage(Self self, const Setup& setup, const Manage& ask, bool own_user) 
   return managed;
 }
 
-void tell_revoked(const Setup& setup, const net::PublicKey& key) {
+void send_revoked(const HeadState& head, const net::PublicKey& key) {
   const Refused refused{
       Status(Code::kPermissionDenied,
              "this node was removed from the cluster: its key was revoked (troupe key revoke); a "
              "new --home and a token that still holds make it a new member"),
       false};
-  const Status sent = setup->link->send(key, MessageType::kRefused, refused);
+  const Status sent = head.setup->link->send(key, MessageType::kRefused, refused);
   if (!sent) log(LogLevel::kInfo, "a revoked node does not hear of it: " + sent.message());
 }
 
-void drop_revoked(Self self, const Setup& setup, std::int64_t now_us) {
-  for (auto it = self->state.revoking.begin(); it != self->state.revoking.end();) {
+void drop_revoked(HeadState& head, std::int64_t now_us) {
+  for (auto it = head.revoking.begin(); it != head.revoking.end();) {
     if (now_us < it->second) {
       ++it;
       continue;
     }
-    setup->link->transport()->revoke(it->first);
-    it = self->state.revoking.erase(it);
+    head.setup->link->transport()->revoke(it->first);
+    it = head.revoking.erase(it);
   }
 }
 

@@ -1,68 +1,71 @@
-#include <troupe/actors/coordinator/shell.h>
+#include <algorithm>
+#include <set>
 
-// Asks the nodes what a model's layers would cost them and what the ways between them carry, and
-// goes on when all have answered, or when it has taken too long.
+#include <troupe/actors/coordinator/measuring.h>
+#include <troupe/actors/coordinator/peers.h>
+#include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {
 namespace {
 
-// Old measurements count until newer ones are there; from this age on newer ones are asked for.
+// From this age on a measurement is made again; the old one counts until the new one is there.
 constexpr std::int64_t kFreshUs = 600'000'000;
 // A node that has not answered by then is not waited for; the next measurement begins.
 constexpr std::int64_t kLateUs = 20'000'000;
-constexpr std::size_t kWaysMax = 8;  // from one node: to those that joined after it, and the head
+// Connections that one node measures: to the nodes that joined after it, and to the head.
+constexpr std::size_t kConnectionsMax = 8;
 
-std::uint32_t threads_max(const ClusterState& state) {
+std::uint32_t threads_max(const ClusterState& cluster) {
   std::uint32_t most = 1;
-  for (const NodeRecord* node : state.nodes()) {
+  for (const NodeRecord* node : cluster.members.all()) {
     if (node->alive() && node->works) most = std::max(most, node->threads);
   }
   return most;
 }
 
-void ask(Self self, const Setup& setup, const Measurement& measurement, const NodeRecord& record) {
-  const std::vector<const NodeRecord*> nodes = self->state.state->nodes();
+void ask(HeadState& head, const Measurement& measurement, const NodeRecord& record) {
+  const std::vector<const NodeRecord*> nodes = head.cluster.members.all();
   Measure order = measurement.order;
   order.compute = record.works;
   const auto add = [&](const NodeRecord* peer) {
     if (peer->alive() && peer->key != record.key) {
-      order.peers.push_back(address_of(self, setup, peer->key));
+      order.peers.push_back(address_of(head, peer->key));
     }
   };
   std::size_t at = 0;
   while (at < nodes.size() && nodes[at]->key != record.key) ++at;
-  for (std::size_t i = 1; i < nodes.size() && order.peers.size() < kWaysMax; ++i) {
+  for (std::size_t i = 1; i < nodes.size() && order.peers.size() < kConnectionsMax; ++i) {
     const NodeRecord* peer = nodes[(at + i) % nodes.size()];
-    if (peer->key != setup->link->self()) add(peer);
+    if (peer->key != head.own_key()) add(peer);
   }
-  if (const NodeRecord* head = self->state.state->node(setup->link->self())) add(head);
-  order.sources.push_back(address_of(self, setup, setup->link->self()));
-  tell(setup, record.key, MessageType::kMeasure, order);
+  if (const NodeRecord* own = head.cluster.members.find(head.own_key())) add(own);
+  order.sources.push_back(address_of(head, head.own_key()));
+  send(head, record.key, MessageType::kMeasure, order);
 }
 
-// Of nodes that share a host one after the other: each would slow the others.
-void ask_next(Self self, const Setup& setup, Measurement& measurement) {
+// Asks nodes that share a host one after the other: they would slow each other down.
+void ask_next(HeadState& head, Measurement& measurement) {
   if (!measurement.begun || !measurement.allowing.empty()) return;
   std::set<std::string> busy;
   for (const net::PublicKey& key : measurement.awaited) {
-    const NodeRecord* record = self->state.state->node(key);
+    const NodeRecord* record = head.cluster.members.find(key);
     if (record != nullptr && !measurement.unasked.contains(key)) busy.insert(record->host);
   }
   for (auto it = measurement.unasked.begin(); it != measurement.unasked.end();) {
-    const NodeRecord* record = self->state.state->node(*it);
+    const NodeRecord* record = head.cluster.members.find(*it);
     if (record != nullptr && !busy.insert(record->host).second) {
       ++it;
       continue;
     }
     it = measurement.unasked.erase(it);
-    if (record != nullptr) ask(self, setup, measurement, *record);
+    if (record != nullptr) ask(head, measurement, *record);
   }
 }
 
-// The eldest one that has not begun, when none is under way.
-void begin_next(Self self, const Setup& setup) {
+// Begins the eldest measurement that has not begun, unless one is under way.
+void begin_next(HeadState& head) {
   Measurement* next = nullptr;
-  for (auto& [number, measurement] : self->state.measurements) {
+  for (auto& [number, measurement] : head.measurements) {
     if (measurement.begun) return;
     if (next == nullptr) next = &measurement;
   }
@@ -72,98 +75,93 @@ void begin_next(Self self, const Setup& setup) {
   AllowPeers allow;
   allow.epoch = next->order.number;
   for (const net::PublicKey& key : next->awaited) {
-    allow.peers.push_back(address_of(self, setup, key));
+    allow.peers.push_back(address_of(head, key));
   }
   for (const net::PublicKey& key : next->awaited) {
-    tell(setup, key, MessageType::kAllowPeers, allow);
+    send(head, key, MessageType::kAllowPeers, allow);
   }
 }
 
 }  // namespace
 
-bool measure_first(Self self, const Setup& setup, const OpenModel& open,
-                   const model::ModelConfig& config, std::int64_t patience_us, bool alone,
-                   std::function<void()> then) {
-  ClusterState& state = *self->state.state;
+bool measure_first(HeadState& head, const OpenModel& open, const model::ModelConfig& config,
+                   std::int64_t patience_us, bool alone, std::function<void()> then) {
+  ClusterState& cluster = head.cluster;
   const std::int64_t now = monotonic_us();
   std::size_t workers = 0;
   bool fresh = true;
   Measurement measurement;
-  for (const NodeRecord* node : state.nodes()) {
+  for (const NodeRecord* node : cluster.members.all()) {
     if (!node->alive()) continue;
     measurement.awaited.insert(node->key);
     if (!node->works) continue;
     ++workers;
-    fresh = fresh && state.measured_since(open.manifest.model, node->key, now - kFreshUs);
+    fresh = fresh && cluster.costs.measured_since(open.manifest.model, node->key, now - kFreshUs);
   }
   if (fresh || workers == 0 || (workers == 1 && !alone)) return false;
-  for (auto& [number, running] : self->state.measurements) {
+  for (auto& [number, running] : head.measurements) {
     const Measure& order = running.order;
     if (order.manifest.model != open.manifest.model || order.kv != open.kv) continue;
     running.waiters.push_back({now + patience_us, std::move(then)});
     return true;
   }
-  const std::uint64_t number = self->state.next_measurement++;
+  const std::uint64_t number = head.next_measurement++;
   measurement.order.number = number;
   measurement.order.manifest = open.manifest;
   measurement.order.kv = open.kv;
   measurement.order.chunk_rows =
-      static_cast<std::uint32_t>(model::prompt_chunk_rows(workers, threads_max(state)));
+      static_cast<std::uint32_t>(model::prompt_chunk_rows(workers, threads_max(cluster)));
   measurement.order.hidden_bytes = static_cast<std::uint32_t>(config.channels * sizeof(float));
   measurement.allowing = measurement.unasked = measurement.awaited;
   measurement.waiters.push_back({now + patience_us, std::move(then)});
-  self->state.measurements.emplace(number, std::move(measurement));
-  begin_next(self, setup);
+  head.measurements.emplace(number, std::move(measurement));
+  begin_next(head);
   return true;
 }
 
-bool on_measuring_allowed(Self self, const Setup& setup, const net::PublicKey& node,
-                          std::uint64_t number) {
-  const auto found = self->state.measurements.find(number);
-  if (found == self->state.measurements.end()) return false;
+bool on_measuring_allowed(HeadState& head, const net::PublicKey& node, std::uint64_t number) {
+  const auto found = head.measurements.find(number);
+  if (found == head.measurements.end()) return false;
   if (found->second.allowing.erase(node) != 0 && found->second.allowing.empty()) {
-    ask_next(self, setup, found->second);
+    ask_next(head, found->second);
   }
   return true;
 }
 
-void on_measured(Self self, const Setup& setup, const net::PublicKey& node,
-                 const Measured& measured) {
-  const auto found = self->state.measurements.find(measured.number);
-  if (found == self->state.measurements.end()) return;  // too late
-  ClusterState& state = *self->state.state;
+void on_measured(HeadState& head, const net::PublicKey& node, const Measured& measured) {
+  const auto found = head.measurements.find(measured.number);
+  if (found == head.measurements.end()) return;  // too late
+  ClusterState& cluster = head.cluster;
   const std::int64_t now = monotonic_us();
   for (const WayMeasured& way : measured.ways) {
-    state.set_way(node, way.peer, {way.latency_us, way.bytes_per_us});
+    cluster.costs.set_link(node, way.peer, {way.latency_us, way.bytes_per_us});
   }
   if (!measured.outcome.is_ok()) {
-    const NodeRecord* record = state.node(node);
-    log(LogLevel::kWarning, "node " + (record != nullptr ? record->name : "?") +
+    log(LogLevel::kWarning, "node " + cluster.members.name_of(node) +
                                 " could not be measured: " + measured.outcome.text);
   } else if (measured.cost.known()) {
-    state.set_cost(found->second.order.manifest.model, node, measured.cost, now);
+    cluster.costs.set_layers(found->second.order.manifest.model, node, measured.cost, now);
   }
   found->second.awaited.erase(node);
-  ask_next(self, setup, found->second);
+  ask_next(head, found->second);
   if (!found->second.awaited.empty()) return;
-  const auto done = self->state.measurements.extract(found);
-  begin_next(self, setup);
+  const auto done = head.measurements.extract(found);
+  begin_next(head);
   for (const auto& waiter : done.mapped().waiters) waiter.then();
 }
 
-void look_after_measurements(Self self, const Setup& setup) {
+void check_measurements(HeadState& head) {
   const std::int64_t now = monotonic_us();
   std::vector<std::function<void()>> due;
-  for (auto it = self->state.measurements.begin(); it != self->state.measurements.end();) {
+  for (auto it = head.measurements.begin(); it != head.measurements.end();) {
     Measurement& measurement = it->second;
     for (const net::PublicKey& key : std::set<net::PublicKey>(measurement.awaited)) {
-      const NodeRecord* node = self->state.state->node(key);
-      if (node != nullptr && node->alive()) continue;
+      if (head.cluster.members.is_alive(key)) continue;
       measurement.awaited.erase(key);
       measurement.allowing.erase(key);
       measurement.unasked.erase(key);
     }
-    ask_next(self, setup, measurement);
+    ask_next(head, measurement);
     const bool over =
         measurement.awaited.empty() || (measurement.begun && now >= measurement.until_us);
     std::erase_if(measurement.waiters, [&](const Measurement::Waiter& waiter) {
@@ -171,37 +169,11 @@ void look_after_measurements(Self self, const Setup& setup) {
       due.push_back(waiter.then);
       return true;
     });
-    it = over ? self->state.measurements.erase(it) : std::next(it);
+    it = over ? head.measurements.erase(it) : std::next(it);
   }
-  begin_next(self, setup);
-  // What goes on may measure, too.
+  begin_next(head);
+  // What goes on now may begin a measurement, too.
   for (const auto& then : due) then();
-}
-
-// ---- troupe plan -----------------------------------------------------------------------------
-
-namespace {
-
-constexpr std::int64_t kPlanPatienceUs = 20'000'000;
-
-Managed managed(std::uint64_t request, const Result<std::string>& text) {
-  return {request, Outcome(text)};
-}
-
-}  // namespace
-
-void plan_model(Self self, const Setup& setup, const PlanModel& asked, const net::PublicKey& from,
-                std::function<void(const Managed&)> reply) {
-  const auto header_here = [=](const Status& status, const Opening& opening) {
-    if (!status) return reply(managed(asked.request, status));
-    const auto config = config_of(setup, opening);
-    if (!config) return reply(managed(asked.request, config.status()));
-    const auto answer = [=] {
-      reply(managed(asked.request, plan_text(self, setup, opening, asked.context, asked.nodes)));
-    };
-    if (!measure_first(self, setup, opening.open, *config, kPlanPatienceUs, true, answer)) answer();
-  };
-  open_model(self, setup, asked.open, from, {}, header_here);
 }
 
 }  // namespace troupe::actors::coordinator

@@ -1,18 +1,20 @@
-#include <troupe/actors/coordinator/shell.h>
+#include <vector>
+
+#include <troupe/actors/cluster_state/replacement.h>
+#include <troupe/actors/coordinator/deploy.h>
+#include <troupe/actors/coordinator/keep_alive.h>
+#include <troupe/actors/coordinator/peers.h>
+#include <troupe/actors/coordinator/recovery.h>
+#include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {
 namespace {
 
-// A connection that broke says nothing about who is to blame, when the process behind it has died;
-// its lease or its other connections tell first.
+// A broken connection does not say which side is to blame if the process behind it has died: for
+// this long its lease or its other connections may tell more.
 constexpr std::int64_t kVerdictUs = 300'000;
-// A first stage that is loaded and cannot be reached for so long is no first stage.
-constexpr std::int64_t kWayUs = 5'000'000;
-
-std::string name_of(Self self, const net::PublicKey& key) {
-  const NodeRecord* node = self->state.state->node(key);
-  return node != nullptr ? node->name : "?";
-}
+// A first stage that is loaded but cannot be reached for this long is given up.
+constexpr std::int64_t kReachUs = 5'000'000;
 
 std::string layers_on(const Deployment& deployment, const net::PublicKey& key) {
   for (const StagePlan& stage : deployment.stages) {
@@ -21,150 +23,179 @@ std::string layers_on(const Deployment& deployment, const net::PublicKey& key) {
   return "none";
 }
 
-// The stages of before end. Whoever gets layers again keeps its weights until they are loaded.
-void let_go(Self self, const Setup& setup, const std::vector<StagePlan>& before,
-            std::uint64_t epoch, Deployment& after) {
+// Ends the stages of an earlier placement. A node that gets layers again keeps the old weights
+// until the new ones are loaded.
+void let_go(HeadState& head, const std::vector<StagePlan>& before, std::uint64_t epoch,
+            Deployment& after) {
   for (const StagePlan& stage : before) {
-    const NodeRecord* node = self->state.state->node(stage.node);
-    if (node == nullptr || !node->alive()) continue;
+    if (!head.cluster.members.is_alive(stage.node)) continue;
     const bool keep = after.on(stage.node);
     if (keep) after.kept.emplace_back(stage.node, epoch);
-    tell(setup, stage.node, MessageType::kUnloadStage, UnloadStage{epoch, keep}, epoch);
+    send(head, stage.node, MessageType::kUnloadStage, UnloadStage{epoch, keep}, epoch);
   }
 }
 
-void place_again(Self self, const Setup& setup, Deployment& deployment, bool grow) {
-  ClusterState& state = *self->state.state;
+void move_layers(HeadState& head, Deployment& deployment, bool grow) {
+  ClusterState& cluster = head.cluster;
   const std::vector<StagePlan> before = deployment.stages;
   const std::uint64_t epoch = deployment.epoch;
-  Status placed = state.replace(deployment.id, grow);
+  Status placed = place_again(cluster, deployment.id, grow);
   // Models that nobody uses make room for one that somebody does.
-  while (placed.code() == Code::kResourceExhausted && in_use(self, deployment.id) &&
-         make_room(self, setup, {deployment.id})) {
-    placed = state.replace(deployment.id, grow);
+  while (placed.code() == Code::kResourceExhausted && head.in_use(deployment.id, monotonic_us()) &&
+         make_room(head, {deployment.id})) {
+    placed = place_again(cluster, deployment.id, grow);
   }
   if (placed) {
-    let_go(self, setup, before, epoch, deployment);
-    begin_allowing(self, setup, deployment);
+    let_go(head, before, epoch, deployment);
+    begin_allowing(head, deployment);
     return;
   }
   if (deployment.life != DeploymentLife::kWaiting) {
-    let_go(self, setup, before, epoch, deployment);
+    let_go(head, before, epoch, deployment);
     log(LogLevel::kWarning, "a model waits for a node: " + placed.message());
-    state.wait(deployment.id, monotonic_us());
+    cluster.deployments.wait(deployment.id, monotonic_us());
   }
   deployment.lost_for = placed.message();
 }
 
 }  // namespace
 
-void recover(Self self, const Setup& setup, std::uint64_t id, const std::string& lost,
-             const std::string& crashed, bool grow) {
-  Deployment* deployment = self->state.state->find_id(id);
+void recover(HeadState& head, std::uint64_t id, const std::string& lost, const std::string& crashed,
+             bool grow) {
+  Deployment* deployment = head.cluster.deployments.find_id(id);
   if (deployment == nullptr) return;
   log(LogLevel::kInfo, "placing " + deployment->manifest.name + " anew: " + lost);
   deployment->lost = lost;
   // From here on nothing of the old epoch counts.
-  setup->link->detach_engine(deployment->epoch);
-  self->state.wanted_ways.erase(deployment->epoch);
-  const auto engine = self->state.engines.find(id);
-  if (engine != self->state.engines.end()) {
-    self->send(engine->second.engine, halt_atom::value, crashed);
+  head.setup->link->detach_engine(deployment->epoch);
+  const auto run = head.runs.find(id);
+  if (run != head.runs.end()) {
+    run->second.unreachable_since_us.reset();
+    const auto& engine = run->second.engine;
+    if (engine) head.self->send(engine->actor, halt_atom::value, crashed);
   }
-  place_again(self, setup, *deployment, grow);
+  move_layers(head, *deployment, grow);
 }
 
-void lose_node(Self self, const Setup& setup, const net::PublicKey& key, const char* how,
-               bool died) {
-  const std::string name = name_of(self, key);
+void lose_node(HeadState& head, const net::PublicKey& key, const char* how, bool died) {
+  const std::string name = head.cluster.members.name_of(key);
   log(LogLevel::kWarning, "node " + name + " is gone: " + how);
-  if (setup->jobs) {
-    self->send(setup->jobs, halt_atom::value,
-               std::string(reinterpret_cast<const char*>(key.data()), key.size()));
+  if (head.setup->jobs) {
+    head.self->send(head.setup->jobs, halt_atom::value,
+                    std::string(reinterpret_cast<const char*>(key.data()), key.size()));
   }
-  // What we dialled of it closes by itself, or, when it is frozen, serves again: ZeroMQ 4.3.4 may
-  // abort (session_base.cpp:260) when a socket is closed just as its peer dies.
-  for (const std::uint64_t id : self->state.state->on_node(key)) {
-    const Deployment* deployment = self->state.state->find_id(id);
+  // The connections that we dialled close by themselves, or, if the node is frozen, serve again. We
+  // do not close them: ZeroMQ 4.3.4 may abort (session_base.cpp:260) if a socket is closed just as
+  // its peer dies.
+  for (const std::uint64_t id : head.cluster.deployments.on_node(key)) {
+    const Deployment* deployment = head.cluster.deployments.find_id(id);
     if (deployment == nullptr) continue;  // it has made room for the one before
     const std::string layers = layers_on(*deployment, key);
-    recover(self, setup, id,
-            "node " + name + ", which held layers " + layers + ", is gone (" + how + ")",
+    recover(head, id, "node " + name + ", which held layers " + layers + ", is gone (" + how + ")",
             died ? name : "");
   }
 }
 
-void on_stage_failed(Self self, const Setup& setup, const net::PublicKey& node,
-                     const StageFailed& failed) {
-  Deployment* deployment = self->state.state->find(failed.epoch);
+void on_stage_failed(HeadState& head, const net::PublicKey& node, const StageFailed& failed) {
+  Deployment* deployment = head.cluster.deployments.find_epoch(failed.epoch);
   if (deployment == nullptr || !deployment->on(node)) return;  // of an epoch that is over
-  const std::string name = name_of(self, node);
+  const std::string name = head.cluster.members.name_of(node);
   if (failed.blame == StageFailed::kStage) {
     const std::string why = "node " + name + " cannot load its layers: " + failed.outcome.text;
-    // The first time it is the asker who must hear of it, unless others may have what this node
-    // lacks: room on its disk, or memory.
+    // The first time the client must be told, unless other nodes may have what this one lacks: room
+    // on its disk, or memory.
     const bool elsewhere = failed.outcome.status().code() == Code::kResourceExhausted &&
-                           self->state.state->others_than(node, *deployment);
-    if (!self->state.engines.contains(deployment->id) && !elsewhere) {
-      return end_deployment(self, setup, deployment->id,
-                            Status(failed.outcome.status().code(), why));
+                           has_other_workers(head.cluster, node, *deployment);
+    if (head.engine_of(deployment->id) == nullptr && !elsewhere) {
+      return end_deployment(head, deployment->id, Status(failed.outcome.status().code(), why));
     }
-    const bool retry = self->state.fresh_sources.contains(deployment->id);
-    if (!retry) deployment->unfit.insert(node);
-    return recover(self, setup, deployment->id, why, "");
+    if (!head.runs[deployment->id].has_new_source) deployment->unfit.insert(node);
+    return recover(head, deployment->id, why, "");
   }
-  std::string why = "node " + name + " has lost its way to the next: " + failed.outcome.text;
+  std::string why = "node " + name + " has lost its connection to the next: " + failed.outcome.text;
   if (failed.blame == StageFailed::kNext) {
-    // Of two that do not reach each other one must go. Tokens go to the head: it stays.
+    // One of two nodes that do not reach each other must go. The head stays: tokens go to it.
     net::PublicKey unfit = node;
     for (std::size_t i = 0; i + 1 < deployment->stages.size(); ++i) {
       const net::PublicKey next = deployment->stages[i + 1].node;
-      if (deployment->stages[i].node == node && next != setup->link->self()) unfit = next;
+      if (deployment->stages[i].node == node && next != head.own_key()) unfit = next;
     }
     deployment->unfit.insert(unfit);
-    why += "; " + name_of(self, unfit) + " is left out";
+    why += "; " + head.cluster.members.name_of(unfit) + " is left out";
   }
-  recover(self, setup, deployment->id, why, "");
+  recover(head, deployment->id, why, "");
 }
 
-void look_after_lost(Self self, const Setup& setup) {
-  ClusterState& state = *self->state.state;
-  const std::int64_t now = monotonic_us();
-  for (const auto& [id, expired] : state.waiting(now)) {
-    Deployment* deployment = state.find_id(id);
+namespace {
+
+// Deployments that wait for a node: each is tried again, and ended if it has waited long enough.
+void check_waiting(HeadState& head, std::int64_t now) {
+  for (const auto& [id, expired] : head.cluster.deployments.waiting(now)) {
+    Deployment* deployment = head.cluster.deployments.find_id(id);
     if (deployment == nullptr) continue;  // it has made room for the one before
-    place_again(self, setup, *deployment, false);
+    move_layers(head, *deployment, false);
     if (deployment->life != DeploymentLife::kWaiting || !expired) continue;
     end_deployment(
-        self, setup, id,
+        head, id,
         Status(Code::kUnavailable,
                deployment->lost + "; " + deployment->lost_for + ", and none came within " +
                    std::to_string(kNobodyLeftUs / 1'000'000) + " s; start one, then ask again"));
   }
-  // Deployments whose engine lost its way to the first stage, or does not find it.
-  const auto blame = [&](const net::PublicKey& first, bool open, std::uint64_t epoch) {
-    Deployment* deployment = state.find(epoch);
-    if (deployment == nullptr || deployment->stages.front().node != first) return;
-    // It waits for a node already: why it does is known better.
-    if (deployment->life == DeploymentLife::kWaiting) return;
-    if (!open) deployment->unfit.insert(first);
-    recover(self, setup, deployment->id, "the way to node " + name_of(self, first) + " was lost",
-            "");
-  };
-  for (const auto& [key, since] : std::map(self->state.lost_ways)) {
-    if (now - since < kVerdictUs) continue;
-    self->state.lost_ways.erase(key);
-    for (const auto& [id, entry] : std::map(self->state.engines)) {
-      blame(key, self->state.open_ways.contains(key), entry.epoch);
+}
+
+// The connection to a deployment's first stage was lost; if it is not open again, the node is left
+// out.
+void lose_first_stage(HeadState& head, Deployment& deployment, bool open) {
+  // A deployment that waits for a node already knows a better reason.
+  if (deployment.life == DeploymentLife::kWaiting) return;
+  const net::PublicKey first = deployment.stages.front().node;
+  if (!open) deployment.unfit.insert(first);
+  recover(head, deployment.id,
+          "the connection to node " + head.cluster.members.name_of(first) + " was lost", "");
+}
+
+// Engines whose connection to their first stage broke.
+void check_lost_connections(HeadState& head, std::int64_t now) {
+  std::vector<net::PublicKey> lost;
+  for (auto& [key, connection] : head.connections) {
+    if (!connection.lost_us || now - *connection.lost_us < kVerdictUs) continue;
+    connection.lost_us.reset();
+    lost.push_back(key);
+  }
+  for (const net::PublicKey& key : lost) {
+    std::vector<std::uint64_t> epochs;
+    for (const auto& [id, run] : head.runs) {
+      if (run.engine) epochs.push_back(run.engine->epoch);
+    }
+    for (const std::uint64_t epoch : epochs) {
+      Deployment* deployment = head.cluster.deployments.find_epoch(epoch);
+      if (deployment == nullptr || deployment->stages.front().node != key) continue;
+      lose_first_stage(head, *deployment, head.connections[key].open);
     }
   }
-  for (const auto& [epoch, since] : std::map(self->state.wanted_ways)) {
-    if (now - since < kWayUs) continue;
-    self->state.wanted_ways.erase(epoch);
-    if (const Deployment* deployment = state.find(epoch)) {
-      blame(deployment->stages.front().node, false, epoch);
-    }
+}
+
+// Deployments that are loaded, but whose first stage cannot be reached.
+void check_unreachable(HeadState& head, std::int64_t now) {
+  std::vector<std::uint64_t> ids;
+  for (auto& [id, run] : head.runs) {
+    if (!run.unreachable_since_us || now - *run.unreachable_since_us < kReachUs) continue;
+    run.unreachable_since_us.reset();
+    ids.push_back(id);
   }
+  for (const std::uint64_t id : ids) {
+    Deployment* deployment = head.cluster.deployments.find_id(id);
+    if (deployment != nullptr) lose_first_stage(head, *deployment, false);
+  }
+}
+
+}  // namespace
+
+void check_lost(HeadState& head) {
+  const std::int64_t now = monotonic_us();
+  check_waiting(head, now);
+  check_lost_connections(head, now);
+  check_unreachable(head, now);
 }
 
 }  // namespace troupe::actors::coordinator

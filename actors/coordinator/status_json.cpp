@@ -1,16 +1,18 @@
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
-#include <troupe/actors/coordinator/coordinator.h>
+#include <troupe/actors/coordinator/status_json.h>
 
 namespace troupe::actors {
 namespace {
 
 using nlohmann::json;
 
-// Layers of every stage that a node holds or is to hold: "0-9", or "0-9,0-29" with two models.
-std::string layers_of(const ClusterState& state, const net::PublicKey& node) {
+// The layers of every stage that a node holds or will hold: "0-9", or "0-9,0-29" with two models.
+std::string layers_of(const ClusterState& cluster, const net::PublicKey& node) {
   std::string text;
-  for (const auto& [epoch, deployment] : state.deployments()) {
+  for (const auto& [epoch, deployment] : cluster.deployments.all()) {
     for (const StagePlan& stage : deployment.stages) {
       if (stage.node != node) continue;
       text += (text.empty() ? "" : ",") + model::to_string(stage.layers);
@@ -19,11 +21,11 @@ std::string layers_of(const ClusterState& state, const net::PublicKey& node) {
   return text;
 }
 
-json node_json(const ClusterState& state, const NodeRecord& node) {
+json node_json(const ClusterState& cluster, const NodeRecord& node) {
   return {{"name", node.name},
           {"address", node.host.empty() ? "" : node.host + ":" + std::to_string(node.port)},
           {"state", life_name(node.life)},
-          {"layers", node.alive() ? layers_of(state, node.key) : ""},
+          {"layers", node.alive() ? layers_of(cluster, node.key) : ""},
           {"weights_bytes", node.stats.weights_bytes},
           {"kv_bytes", node.stats.kv_bytes},
           {"threads", node.threads},
@@ -47,17 +49,18 @@ json node_json(const ClusterState& state, const NodeRecord& node) {
           {"bytes_out", node.stats.bytes_out}};
 }
 
-json deployment_json(const ClusterState& state, const Deployment& deployment,
+json deployment_json(const ClusterState& cluster, const Deployment& deployment,
                      const CoordinatorSetup& setup, const DeploymentUse& use) {
   json stages = json::array();
   for (const StagePlan& stage : deployment.stages) {
-    const NodeRecord* node = state.node(stage.node);
+    const NodeRecord* node = cluster.members.find(stage.node);
     stages.push_back({{"node", node != nullptr ? node->name : "?"},
                       {"layers", model::to_string(stage.layers)},
-                      {"disks", state.disks(deployment.manifest.model, stage.layers)},
+                      {"disks", cluster.disks.copies_min(cluster.members, deployment.manifest.model,
+                                                         stage.layers)},
                       {"weights_bytes", stage.weights_bytes}});
   }
-  const auto alike = state.replicas(deployment);
+  const auto alike = cluster.deployments.replicas(deployment);
   const auto replica = std::find(alike.begin(), alike.end(), deployment.id);
   const auto kv_type = kv_type_of(deployment.kv);
   json out = {{"model", deployment.manifest.name},
@@ -76,7 +79,7 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
               {"tokens", use.tokens},
               {"credits", use.credits},
               {"credits_in_use", use.credits_in_use},
-              {"keep_alive_s", nullptr},  // null: for ever
+              {"keep_alive_s", nullptr},  // null: forever
               {"unload_in_s", nullptr}};  // null: not while it works, or never
   if (kv_type) out["kv"] = *kv_type == kernels::KvType::kF16 ? "f16" : "f32";
   if (setup.keep_alive_us) out["keep_alive_s"] = *setup.keep_alive_us / 1'000'000;
@@ -86,7 +89,7 @@ json deployment_json(const ClusterState& state, const Deployment& deployment,
 
 }  // namespace
 
-std::string status_json(const ClusterState& state, const CoordinatorSetup& setup,
+std::string status_json(const ClusterState& cluster, const CoordinatorSetup& setup,
                         const LinkCounters& counters,
                         const std::map<std::uint64_t, DeploymentUse>& uses,
                         const RecoveryCounters& recovery) {
@@ -94,12 +97,13 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
   out["role"] = setup.role;
   out["cluster"] = setup.admission ? setup.admission->cluster_name() : "";
   out["nodes"] = json::array();
-  for (const NodeRecord* node : state.nodes()) out["nodes"].push_back(node_json(state, *node));
+  for (const NodeRecord* node : cluster.members.all())
+    out["nodes"].push_back(node_json(cluster, *node));
   out["deployments"] = json::array();
-  for (const auto& [epoch, deployment] : state.deployments()) {
+  for (const auto& [epoch, deployment] : cluster.deployments.all()) {
     const auto use = uses.find(epoch);
     out["deployments"].push_back(deployment_json(
-        state, deployment, setup, use != uses.end() ? use->second : DeploymentUse{}));
+        cluster, deployment, setup, use != uses.end() ? use->second : DeploymentUse{}));
   }
   const net::Counters& t = counters.transport;
   out["counters"] = {{"frames_in", t.frames_in},
@@ -131,7 +135,7 @@ std::string status_json(const ClusterState& state, const CoordinatorSetup& setup
                                                                {"bytes_in", t.in[i].bytes},
                                                                {"bytes_out", t.out[i].bytes}};
   }
-  // Names of files come from clients and may hold any byte.
+  // File names come from clients and may hold any byte.
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

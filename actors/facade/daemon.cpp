@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <troupe/actors/cluster_state/members.h>
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/facade/daemon.h>
 #include <troupe/actors/facade/home.h>

@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-#include <troupe/actors/cluster_state/cluster_state.h>
+#include <troupe/actors/messages/lease.h>
 #include <troupe/actors/node/node_setup.h>
 #include <troupe/actors/node/worker.h>
 #include <troupe/runtime/clock.h>

@@ -1,0 +1,156 @@
+#include <algorithm>
+
+#include <troupe/actors/cluster_state/members.h>
+#include <troupe/actors/messages/lease.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::actors {
+namespace {
+
+// If the head itself was away for this long, it cannot judge: it grants all nodes a fresh lease.
+constexpr std::int64_t kStallUs = 600'000;
+
+}  // namespace
+
+const char* life_name(NodeLife life) {
+  switch (life) {
+    case NodeLife::kReady:
+      return "ready";
+    case NodeLife::kSuspect:
+      return "suspect";
+    case NodeLife::kDead:
+      return "dead";
+    case NodeLife::kLeft:
+      return "left";
+  }
+  return "unknown";
+}
+
+Status check_node_name(std::string_view name) {
+  constexpr std::size_t kBytesMax = 64;
+  bool plain = name.size() <= kBytesMax && utf8_valid_prefix(name) == name.size();
+  for (std::size_t at = 0; plain && at < name.size();) {
+    const Utf8Char c = utf8_char(name.substr(at));
+    plain =
+        c.code_point >= 0x20 && c.code_point != ',' && (c.code_point < 0x7f || c.code_point > 0x9f);
+    at += c.bytes;
+  }
+  if (plain) return Status::ok();
+  return Status(Code::kInvalidArgument,
+                "a node cannot be named " + in_quotes(name) +
+                    "; a name has at most 64 bytes of UTF-8 without commas and control characters "
+                    "(--name)");
+}
+
+std::string Members::unique_name(const std::string& wished, const net::PublicKey& key) const {
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& entry) {
+      return entry.first != key && entry.second.alive() && entry.second.name == name;
+    });
+  };
+  const std::string base = wished.empty() ? "node" : wished;
+  std::string name = base;
+  for (int i = 2; taken(name); ++i) name = base + "-" + std::to_string(i);
+  return name;
+}
+
+Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello, bool works,
+                                  std::uint64_t incarnation, std::int64_t now_us) {
+  for (const std::string& shown : {hello.name, hello.host, hello.isa}) {
+    TROUPE_RETURN_IF_ERROR(check_node_name(shown));
+  }
+  const auto found = nodes_.find(key);
+  if (found != nodes_.end() && found->second.alive() && found->second.incarnation != incarnation) {
+    return Status(Code::kAlreadyExists,
+                  "a live node, \"" + found->second.name +
+                      "\", has this key already; give every daemon a home of its own (--home)");
+  }
+  if (found == nodes_.end()) order_.push_back(key);
+  NodeRecord& record = nodes_[key];
+  record = NodeRecord{};
+  record.key = key;
+  record.name = unique_name(hello.name, key);
+  record.host = hello.host;
+  record.port = hello.port;
+  record.isa = hello.isa;
+  record.threads = hello.threads;
+  record.memory_bytes = hello.memory_bytes;
+  record.incarnation = incarnation;
+  record.works = works;
+  record.heard_us = now_us;
+  return record.name;
+}
+
+bool Members::heartbeat(const net::PublicKey& key, std::uint64_t incarnation, const Heartbeat& beat,
+                        std::int64_t now_us) {
+  const auto found = nodes_.find(key);
+  if (found == nodes_.end() || !found->second.alive() || found->second.incarnation != incarnation) {
+    return false;
+  }
+  found->second.heard_us = now_us;
+  found->second.life = NodeLife::kReady;
+  found->second.stats = beat.stats;
+  return true;
+}
+
+bool Members::leave(const net::PublicKey& key, NodeLife life) {
+  const auto found = nodes_.find(key);
+  if (found == nodes_.end() || !found->second.alive()) return false;
+  found->second.life = life;
+  found->second.stats.weights_bytes = found->second.stats.kv_bytes = 0;
+  return true;
+}
+
+std::vector<net::PublicKey> Members::tick(std::int64_t now_us) {
+  const bool stalled = last_tick_us_ != 0 && now_us - last_tick_us_ > kStallUs;
+  last_tick_us_ = now_us;
+  std::vector<net::PublicKey> died;
+  for (auto& [key, node] : nodes_) {
+    if (!node.alive()) continue;
+    if (stalled) node.heard_us = now_us;
+    const std::int64_t silent = now_us - node.heard_us;
+    if (silent > kDeadUs) {
+      leave(key, NodeLife::kDead);
+      died.push_back(key);
+    } else {
+      node.life = silent > kSuspectUs ? NodeLife::kSuspect : NodeLife::kReady;
+    }
+  }
+  return died;
+}
+
+void Members::add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes) {
+  const auto found = nodes_.find(key);
+  if (found != nodes_.end()) found->second.copied_bytes += bytes;
+}
+
+const NodeRecord* Members::find(const net::PublicKey& key) const {
+  const auto found = nodes_.find(key);
+  return found == nodes_.end() ? nullptr : &found->second;
+}
+
+bool Members::is_alive(const net::PublicKey& key) const {
+  const NodeRecord* node = find(key);
+  return node != nullptr && node->alive();
+}
+
+std::string Members::name_of(const net::PublicKey& key) const {
+  const NodeRecord* node = find(key);
+  return node != nullptr ? node->name : "?";
+}
+
+Workers Members::all() const {
+  Workers nodes;
+  for (const net::PublicKey& key : order_) nodes.push_back(&nodes_.at(key));
+  return nodes;
+}
+
+Workers Members::workers(const std::set<net::PublicKey>& unfit) const {
+  Workers nodes = all();
+  std::erase_if(nodes, [&](const NodeRecord* node) {
+    return !node->alive() || !node->works || unfit.contains(node->key);
+  });
+  return nodes;
+}
+
+}  // namespace troupe::actors

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <troupe/actors/messages/membership.h>
+#include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/status.h>
+
+// The nodes of a cluster: their names, what they offer, and which of them are alive. Pure: the time
+// is an argument. Part of ClusterState.
+
+namespace troupe::actors {
+
+enum class NodeLife { kReady, kSuspect, kDead, kLeft };
+const char* life_name(NodeLife life);
+
+struct NodeRecord {
+  net::PublicKey key{};
+  std::string name, host, isa;
+  std::uint16_t port = 0;
+  std::uint32_t threads = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t incarnation = 0;
+  bool works = true;  // false: a head that holds no layers
+  NodeLife life = NodeLife::kReady;
+  std::int64_t heard_us = 0;
+  NodeStats stats;
+  std::uint64_t copied_bytes = 0;  // weights that it fetched in the background since it joined
+  bool alive() const { return life == NodeLife::kReady || life == NodeLife::kSuspect; }
+};
+using Workers = std::vector<const NodeRecord*>;
+
+// A node's name is shown to everyone: it has at most 64 bytes of UTF-8 without commas (lists of
+// nodes have them) and control characters. An empty name is allowed: the head chooses one.
+//   Errors: kInvalidArgument, which says what is wrong with the name.
+Status check_node_name(std::string_view name);
+
+class Members {
+ public:
+  // Admits a node that says Hello and returns the unique name that it gets.
+  //   Errors: kAlreadyExists (a live node has this key), kInvalidArgument (a name, host or ISA that
+  //   cannot be shown).
+  Result<std::string> join(const net::PublicKey& key, const Hello& hello, bool works,
+                           std::uint64_t incarnation, std::int64_t now_us);
+  // Renews a lease. False if the node is not a member (any more): it must say Hello again.
+  bool heartbeat(const net::PublicKey& key, std::uint64_t incarnation, const Heartbeat& beat,
+                 std::int64_t now_us);
+  // The node's connection closed, or the node said that it leaves. False if it was gone already.
+  bool leave(const net::PublicKey& key, NodeLife life);
+  // Judges the leases and returns the nodes that have died since the last call.
+  std::vector<net::PublicKey> tick(std::int64_t now_us);
+  void add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes);
+
+  // nullptr if no node ever had this key.
+  const NodeRecord* find(const net::PublicKey& key) const;
+  bool is_alive(const net::PublicKey& key) const;
+  // The node's name, or "?" if it is not known.
+  std::string name_of(const net::PublicKey& key) const;
+  // All nodes that ever joined, in the order in which they did.
+  Workers all() const;
+  // The nodes that are alive and may hold layers, except the unfit ones, in the same order.
+  Workers workers(const std::set<net::PublicKey>& unfit = {}) const;
+
+ private:
+  std::string unique_name(const std::string& wished, const net::PublicKey& key) const;
+  std::map<net::PublicKey, NodeRecord> nodes_;
+  std::vector<net::PublicKey> order_;
+  std::int64_t last_tick_us_ = 0;
+};
+
+}  // namespace troupe::actors

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <troupe/actors/cluster_state/cluster_state.h>
+#include <troupe/runtime/status.h>
+
+// Deployments of one model beside each other. Pure.
+
+namespace troupe::actors {
+
+// Places one more replica of a deployment on nodes that none of its replicas lies on, and returns
+// its id.
+//   Errors: kUnavailable (no such node is left, or fewer than the split that was asked for needs,
+//   or the prediction says that streams would gain too little), and as place_model().
+Result<std::uint64_t> place_replica(ClusterState& state, std::uint64_t id);
+
+// How fast streams go through each of these deployments, only to be compared with each other: the
+// predicted tokens per second, or the number of threads if not all nodes have been measured.
+std::vector<double> stream_speeds(const ClusterState& state, const std::vector<std::uint64_t>& ids);
+
+}  // namespace troupe::actors

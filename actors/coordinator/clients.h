@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <troupe/actors/coordinator/head_state.h>
+
+// What clients ask for: models, answers, the cluster's status, its end.
+
+namespace troupe::actors::coordinator {
+
+void on_client_frame(HeadState& head, const net::InFrame& frame);
+// The client's record; a new client gets one, with a session.
+Client& client_of(HeadState& head, const net::PublicKey& key);
+void forget_client(HeadState& head, const net::PublicKey& key);
+void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink);
+void cancel(HeadState& head, std::uint64_t request);
+void stop_cluster(HeadState& head, bool everywhere);
+std::string status_text(const HeadState& head);
+
+}  // namespace troupe::actors::coordinator

@@ -1,0 +1,176 @@
+#include <utility>
+
+#include <troupe/actors/coordinator/deploy.h>
+#include <troupe/actors/coordinator/engines.h>
+#include <troupe/actors/coordinator/peers.h>
+#include <troupe/actors/coordinator/placed_models.h>
+#include <troupe/runtime/log.h>
+
+namespace troupe::actors::coordinator {
+namespace {
+
+// Copies of layers are made when a new deployment has come to rest.
+constexpr std::int64_t kCopiesAfterUs = 1'000'000;
+
+// Ends the kept stages that no new stage took over; nodes that have one let go of theirs already.
+void drop_kept(HeadState& head, Deployment& deployment) {
+  for (const auto& [key, epoch] : std::exchange(deployment.kept, {})) {
+    if (!head.cluster.members.is_alive(key)) continue;
+    send(head, key, MessageType::kUnloadStage, UnloadStage{epoch}, epoch);
+  }
+}
+
+}  // namespace
+
+ModelReady refusal(const Status& why) {
+  ModelReady ready;
+  ready.outcome = why;
+  return ready;
+}
+
+// Clients know a deployment by its id, whatever its epoch is.
+ModelReady ready_answer(const HeadState& head, const Deployment& deployment) {
+  ModelReady ready;
+  ready.deployment = deployment.id;
+  ready.stages = head.cluster.stage_names(deployment);
+  return ready;
+}
+
+// The peers are the nodes, which hand each other hidden states and fetch weights from each other,
+// and the processes that serve the weights.
+void begin_allowing(HeadState& head, const Deployment& deployment) {
+  AllowPeers allow;
+  allow.epoch = deployment.epoch;
+  for (const NodeRecord* node : head.cluster.members.all()) {
+    if (node->alive()) allow.peers.push_back(address_of(head, node->key));
+  }
+  for (const net::PublicKey& source : deployment.sources) {
+    if (source != head.own_key()) allow.peers.push_back(address_of(head, source));
+  }
+  for (const StagePlan& stage : deployment.stages) {
+    send(head, stage.node, MessageType::kAllowPeers, allow, deployment.epoch);
+  }
+}
+
+void begin_loading(HeadState& head, const Deployment& deployment) {
+  const net::PublicKey me = head.own_key();
+  const std::size_t count = deployment.stages.size();
+  head.runs[deployment.id].has_new_source = false;
+  // Whoever holds the weights dials the nodes, and we dial the first stage.
+  ServePeers serve;
+  serve.epoch = deployment.epoch;
+  for (const StagePlan& stage : deployment.stages) {
+    if (stage.node != me) serve.peers.push_back(address_of(head, stage.node));
+  }
+  for (const net::PublicKey& source : deployment.sources) {
+    if (source != me) send(head, source, MessageType::kServePeers, serve, deployment.epoch);
+  }
+  const PeerAddress first = address_of(head, deployment.stages.front().node);
+  if (first.key != me) {
+    head.setup->link->transport()->dial(first.key, {first.host, first.port},
+                                        net::Channel::kActivations);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    LoadStage load;
+    load.epoch = deployment.epoch;
+    load.manifest = deployment.manifest;
+    load.layer_begin = static_cast<std::uint32_t>(deployment.stages[i].layers.begin);
+    load.layer_end = static_cast<std::uint32_t>(deployment.stages[i].layers.end);
+    load.kv = deployment.kv;
+    load.last = i + 1 == count;
+    load.next = address_of(head, load.last ? me : deployment.stages[i + 1].node);
+    load.sources =
+        sources_of(head, deployment, deployment.stages[i].layers, deployment.stages[i].node);
+    send(head, deployment.stages[i].node, MessageType::kLoadStage, load, deployment.epoch);
+  }
+}
+
+namespace {
+
+// Starts the deployment's engine, or tells it where the layers lie now. `opens` requests are about
+// to come.
+Status run_engine(HeadState& head, const Deployment& deployment, DeploymentRun& run,
+                  std::size_t opens) {
+  const std::int64_t now = monotonic_us();
+  if (run.engine) {
+    log(LogLevel::kInfo,
+        deployment.manifest.name + " goes on under epoch " + std::to_string(deployment.epoch));
+    RunningEngine& engine = *run.engine;
+    engine.epoch = deployment.epoch;
+    for (std::size_t i = 0; i < opens; ++i) engine.opened(now);
+    head.setup->link->attach_engine(deployment.epoch, engine.actor);
+    head.self->send(engine.actor, resume_atom::value,
+                    std::make_shared<const EnginePlacement>(
+                        engine_placement(head, deployment, engine.context_max)));
+    return Status::ok();
+  }
+  TROUPE_ASSIGN_OR_RETURN(EngineSetup setup, make_engine_setup(head, deployment));
+  setup.coordinator = head.self;
+  setup.replay_counters = head.replay_counters;
+  RunningEngine engine;
+  engine.epoch = deployment.epoch;
+  engine.context_max = setup.placement.limits.context_max;
+  engine.counters = setup.counters;
+  engine.used_us = now;
+  engine.awaited = opens;
+  engine.actor = spawn_engine(head.self->system(), std::move(setup));
+  head.setup->link->attach_engine(deployment.epoch, engine.actor);
+  run.engine = std::move(engine);
+  return Status::ok();
+}
+
+}  // namespace
+
+void begin_serving(HeadState& head, std::uint64_t epoch) {
+  Deployment* deployment = head.cluster.deployments.find_epoch(epoch);
+  if (deployment == nullptr || deployment->life != DeploymentLife::kReady) return;
+  if (head.is_serving(*deployment)) return;
+  DeploymentRun& run = head.runs[deployment->id];
+  const net::PublicKey first = deployment->stages.front().node;
+  if (first != head.own_key() && !head.connections[first].open) {
+    if (!run.unreachable_since_us) run.unreachable_since_us = monotonic_us();
+    return;
+  }
+  run.unreachable_since_us.reset();
+  head.connections[first].lost_us.reset();
+  drop_kept(head, *deployment);
+  const Status running = run_engine(head, *deployment, run, run.waiting.size());
+  if (!running) return end_deployment(head, deployment->id, running);
+  const std::uint64_t eldest = head.cluster.deployments.replicas(*deployment).front();
+  if (eldest == deployment->id) {
+    record_deployment(head, *deployment);
+  } else {
+    head.runs[eldest].no_replica_until_us = 0;
+  }
+  run.copies = CopiesDue{epoch, monotonic_us() + kCopiesAfterUs};
+  const ModelReady ready = ready_answer(head, *deployment);
+  for (const Reply& reply : std::exchange(run.waiting, {})) reply(ready);
+}
+
+void end_deployment(HeadState& head, std::uint64_t id, const Status& why) {
+  Deployment* deployment = head.cluster.deployments.find_id(id);
+  if (deployment == nullptr) return;
+  const std::uint64_t epoch = deployment->epoch;
+  deployment->life = DeploymentLife::kFailed;
+  if (const auto run = head.runs.extract(id)) {
+    for (const Reply& reply : run.mapped().waiting) reply(refusal(why));
+    if (const auto& engine = run.mapped().engine) {
+      head.self->send(engine->actor, fail_atom::value, std::make_shared<const Status>(why));
+    }
+  }
+  erase_deployment(head, id);
+  head.setup->link->detach_engine(epoch);
+  for (const StagePlan& stage : deployment->stages) {
+    if (!head.cluster.members.is_alive(stage.node)) continue;
+    send(head, stage.node, MessageType::kUnloadStage, UnloadStage{epoch}, epoch);
+  }
+  drop_kept(head, *deployment);
+  // A later start of this head places the eldest replica again.
+  const auto others = head.cluster.deployments.replicas(*deployment);
+  const Deployment* heir =
+      others.empty() ? nullptr : head.cluster.deployments.find_id(others.front());
+  if (heir != nullptr && id < heir->id && head.is_serving(*heir)) record_deployment(head, *heir);
+  head.cluster.deployments.erase(id);
+}
+
+}  // namespace troupe::actors::coordinator

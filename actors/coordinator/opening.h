@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+
+#include <troupe/actors/coordinator/head_state.h>
+
+// Opens models: finds a deployment of the model that is asked for, or makes one once the model's
+// header is here and the nodes have been measured. deploy.h carries out what is decided here.
+
+namespace troupe::actors::coordinator {
+
+// `from` has the model's file if the message has a manifest. `reply` is called once, when a
+// deployment serves or why none does; or `instead` is, if it is given.
+void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Reply reply,
+                Instead instead = {});
+// The header that the opening of this number waited for is here, or cannot be had.
+void on_header(HeadState& head, std::uint64_t number, const Status& status);
+
+// ---- decisions, pure ---------------------------------------------------------------------------
+
+// Unused deployments of this model that are split otherwise: a new one may take their place.
+std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& model,
+                                     std::int64_t now_us);
+// The opening wants this deployment and none of its replicas: it says so, or asked for a split that
+// the deployment happens to have and its replicas may not.
+bool wants_alone(const Opening& opening, const Deployment& deployment);
+// The deployment that serves an opening for which `deployment` was found; nullptr if the opening
+// must wait.
+Deployment* serving_for(HeadState& head, const Opening& opening, Deployment& deployment,
+                        std::int64_t now_us);
+// Opens wait until the deployment serves.
+//   Errors: kResourceExhausted (too many wait already).
+Status add_waiting(DeploymentRun& run, const std::vector<Reply>& replies);
+
+}  // namespace troupe::actors::coordinator

@@ -1,0 +1,54 @@
+#include <catch2/catch.hpp>
+
+#include <troupe/actors/cluster_state/cluster_state.h>
+
+#include "cluster.h"
+
+using namespace troupe;
+using namespace troupe::actors;
+using namespace troupe::actors::test;
+
+TEST_CASE("cluster: names are unique, a live key cannot be taken") {
+  ClusterState state(100);
+  CHECK(*state.join(key(1), hello("box"), true, 11, 0) == "box");
+  CHECK(*state.join(key(2), hello("box"), true, 22, 0) == "box-2");
+  const auto twice = state.join(key(1), hello("box"), true, 12, 0);
+  CHECK(twice.code() == Code::kAlreadyExists);
+  // The same process again: it lost its connection and came back.
+  CHECK(*state.join(key(1), hello("box"), true, 11, 0) == "box");
+  // After it died, another process of the same home may take its place.
+  REQUIRE(state.members.leave(key(1), NodeLife::kDead));
+  CHECK(*state.join(key(1), hello("box"), true, 12, 0) == "box");
+}
+
+TEST_CASE("cluster: leases: suspect, dead, fenced, and a stalled observer judges nobody") {
+  ClusterState state(100);
+  REQUIRE(state.join(key(1), hello("a"), true, 11, 0));
+  CHECK(state.members.tick(100'000).empty());
+  for (std::int64_t now = 300'000; now <= 1'100'000; now += 200'000) {
+    CHECK(state.members.tick(now).empty());
+  }
+  CHECK(state.members.find(key(1))->life == NodeLife::kSuspect);
+  CHECK(state.members.heartbeat(key(1), 11, {}, 1'200'000));
+  CHECK(state.members.find(key(1))->life == NodeLife::kReady);
+  std::vector<net::PublicKey> died;
+  for (std::int64_t now = 1'300'000; now <= 3'500'000 && died.empty(); now += 200'000) {
+    died = state.members.tick(now);
+  }
+  REQUIRE(died.size() == 1);
+  CHECK(state.members.find(key(1))->life == NodeLife::kDead);
+  // Declared dead: not listened to until it joins again.
+  CHECK_FALSE(state.members.heartbeat(key(1), 11, {}, 3'600'000));
+  REQUIRE(state.join(key(1), hello("a"), true, 11, 3'700'000));
+  CHECK(state.members.heartbeat(key(1), 11, {}, 3'800'000));
+  CHECK_FALSE(state.members.heartbeat(key(1), 99, {}, 3'800'000));  // another incarnation
+  // We were away for ten seconds: a fresh lease for everyone.
+  CHECK(state.members.tick(3'900'000).empty());
+  CHECK(state.members.tick(13'900'000).empty());
+  CHECK(state.members.find(key(1))->alive());
+}
+
+TEST_CASE("cluster: names that could not be shown, or not be told apart in a list") {
+  for (const char* name : {"a", "a b/c", "\xc3\xa9"}) CHECK(check_node_name(name).is_ok());
+  for (const char* name : {"a,b", "a\nb", "\xff"}) CHECK_FALSE(check_node_name(name).is_ok());
+}
