@@ -1,0 +1,135 @@
+#include <catch2/catch.hpp>
+
+#include <troupe/actors/cluster_state/replicas.h>
+#include <troupe/actors/coordinator/opening.h>
+#include <troupe/actors/coordinator/replicas.h>
+#include <troupe/tests/actors/cluster_state/cluster.h>
+
+// The decisions of the head about deployments that it has, without actors: which one serves an
+// open, and which ones make room.
+
+using namespace troupe;
+using namespace troupe::actors;
+using namespace troupe::actors::coordinator;
+using namespace troupe::actors::test;
+
+namespace {
+
+// Three nodes, each with room for one model of ten layers; the model has its eldest deployment.
+struct Head : HeadState {
+  Head() {
+    cluster = ClusterState(100);
+    for (std::uint8_t i = 1; i <= 3; ++i) {
+      const std::string name(1, static_cast<char>('a' + i - 1));
+      REQUIRE(cluster.join(key(i), hello_with(name.c_str(), 12), true, i, 0));
+    }
+    eldest = *place_model(cluster, spec(10, {{0, 10}}, layers_of_a_mib(10)));
+  }
+
+  Deployment& deployment(std::uint64_t id) { return cluster.deployments.at(id); }
+  // The deployment has loaded, and its engine was used at `used_us`.
+  RunningEngine& serve(std::uint64_t id, std::int64_t used_us = 0) {
+    deployment(id).life = DeploymentLife::kReady;
+    RunningEngine& engine = runs[id].engine.emplace();
+    engine.counters = std::make_shared<EngineCounters>();
+    engine.epoch = deployment(id).epoch;
+    engine.used_us = used_us;
+    return engine;
+  }
+
+  std::uint64_t eldest = 0;
+};
+
+Opening opening_of(std::vector<model::LayerRange> ranges = {}) {
+  Opening opening;
+  opening.open.model = "m";
+  opening.ranges = std::move(ranges);
+  return opening;
+}
+
+}  // namespace
+
+TEST_CASE("opening: a deployment serves once its engine knows where its layers lie") {
+  Head head;
+  Deployment& deployment = head.deployment(head.eldest);
+  CHECK(serving_for(head, opening_of(), deployment, 0) == nullptr);
+  RunningEngine& engine = head.serve(head.eldest);
+  CHECK(serving_for(head, opening_of(), deployment, 0) == &deployment);
+  // It has moved, and the engine was not told yet.
+  REQUIRE(head.cluster.members.leave(key(1), NodeLife::kDead));
+  head.cluster.deployments.move(deployment, deployment.stages, false);
+  CHECK(serving_for(head, opening_of(), deployment, 0) == nullptr);
+  deployment.life = DeploymentLife::kReady;
+  CHECK(serving_for(head, opening_of(), deployment, 0) == nullptr);
+  engine.epoch = deployment.epoch;
+  CHECK(serving_for(head, opening_of(), deployment, 0) == &deployment);
+}
+
+TEST_CASE("opening: the replica with the least to do serves, unless one is wanted alone") {
+  Head head;
+  RunningEngine& first = head.serve(head.eldest);
+  const std::uint64_t id = *place_replica(head.cluster, head.eldest);
+  Deployment& eldest = head.deployment(head.eldest);
+  Deployment& replica = head.deployment(id);
+  first.counters->running = 2;
+  CHECK(serving_for(head, opening_of(), eldest, 0) == &eldest);  // the replica is loading
+  RunningEngine& second = head.serve(id);
+  CHECK(serving_for(head, opening_of(), eldest, 0) == &replica);
+  // Opens whose requests are still expected count, too, for a while.
+  for (int i = 0; i < 3; ++i) second.opened(1'000'000);
+  CHECK(second.load(1'000'000) == 3);
+  CHECK(serving_for(head, opening_of(), eldest, 1'000'000) == &eldest);
+  CHECK(serving_for(head, opening_of(), eldest, 1'000'000 + kOpenGraceUs) == &replica);
+  // A replica that shares its nodes takes no more requests.
+  replica.doubled = true;
+  CHECK(least_busy(head, eldest, 1'000'000 + kOpenGraceUs) == &eldest);
+  replica.doubled = false;
+
+  Opening alone = opening_of();
+  alone.open.alone = true;
+  CHECK(serving_for(head, alone, eldest, 1'000'000 + kOpenGraceUs) == &eldest);
+  CHECK_FALSE(wants_alone(opening_of({{0, 10}}), eldest));  // the split that it was asked for with
+  CHECK(wants_alone(opening_of({{0, 5}, {5, 10}}), eldest));
+}
+
+TEST_CASE("opening: deployments that nobody uses make room, the longest unused one first") {
+  Head head;
+  CHECK(head.unused(0).empty());  // it has no engine yet
+  const std::uint64_t other = *place_replica(head.cluster, head.eldest);
+  head.deployment(other).manifest.model = "n";
+  RunningEngine& first = head.serve(head.eldest, 1'000);
+  RunningEngine& second = head.serve(other, 2'000);
+  CHECK(head.unused(3'000) == std::set<std::uint64_t>{head.eldest, other});
+  CHECK(head.longest_unused({}, 3'000) == head.eldest);
+  CHECK(head.longest_unused({head.eldest}, 3'000) == other);
+  CHECK(other_splits(head, "m", 3'000) == std::set<std::uint64_t>{head.eldest});
+  // It was opened: the request is expected for a while. Then it works until it says otherwise.
+  first.opened(4'000);
+  CHECK(head.in_use(head.eldest, 4'000 + kOpenGraceUs - 1));
+  CHECK_FALSE(head.in_use(head.eldest, 4'000 + kOpenGraceUs));
+  first.asked(5'000);
+  CHECK(head.in_use(head.eldest, 5'000 + kOpenGraceUs));
+  CHECK_FALSE(head.is_idle(head.eldest));
+  CHECK(head.longest_unused({}, 6'000) == other);
+  CHECK(other_splits(head, "m", 6'000).empty());
+  first.idle_after = 1;
+  CHECK_FALSE(head.in_use(head.eldest, 6'000));
+  // Opens wait for it.
+  REQUIRE(add_waiting(head.runs[other], {Reply()}).is_ok());
+  CHECK(head.in_use(other, 6'000));
+  CHECK(head.unused(6'000) == std::set<std::uint64_t>{head.eldest});
+  // How long --keep-alive leaves it.
+  CHECK(second.left_us(std::nullopt, 2'000) == std::nullopt);
+  CHECK(second.left_us(10'000, 5'000) == std::int64_t{7'000});
+  CHECK(second.left_us(10'000, 50'000) == std::int64_t{0});
+  second.opened(50'000);
+  CHECK(second.left_us(10'000, 50'000) == kOpenGraceUs);
+}
+
+TEST_CASE("opening: only so many opens wait for one deployment") {
+  DeploymentRun run;
+  REQUIRE(add_waiting(run, std::vector<Reply>(1'000)).is_ok());
+  REQUIRE(add_waiting(run, std::vector<Reply>(24)).is_ok());
+  CHECK(add_waiting(run, {Reply()}).code() == Code::kResourceExhausted);
+  CHECK(run.waiting.size() == 1'024);
+}
