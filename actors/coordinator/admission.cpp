@@ -69,7 +69,7 @@ Result<TokenRecord> read_token(const std::filesystem::path& path, const json& ob
       !read_field(object, "token_uses_left", &record.uses_left)) {
     return bad_field(path, "token_expires");
   }
-  // What earlier releases did not write.
+  // Earlier releases did not write these.
   read_field(object, "token_created", &record.created_unix_s);
   read_field(object, "token_nodes", &record.nodes);
   read_field(object, "token_clients", &record.clients);
@@ -86,7 +86,7 @@ void write_token(const TokenRecord& record, json* object) {
   (*object)["token_clients"] = record.clients;
 }
 
-// A key alone, as earlier releases wrote it, or an object.
+// Reads a key alone, as earlier releases wrote it, or an object.
 Result<MemberRecord> read_member(const std::filesystem::path& path, const json& entry) {
   MemberRecord member;
   std::string text;
@@ -219,7 +219,7 @@ Status Admission::enrol(const net::PublicKey& via, const net::PublicKey& key, ne
                                  [&](const MemberRecord& member) { return member.key == key; });
   if (is_local || (node && known)) return Status::ok();
   if (record.uses_left == 0) return refused(std::string("this token is used up") + anew);
-  // Every command of a client enrols anew: of a token for nodes that would use up what they need.
+  // Every command of a client enrols again, which would use up a token that nodes need.
   if (!node && record.nodes) return Status::ok();
   --record.uses_left;
   if (node) members_.push_back({net::key_id(key), key, "", record.id, now_unix_s, false});
@@ -261,7 +261,7 @@ Result<Revoked> Admission::revoke(const std::string& id_or_name) {
   for (TokenRecord& record : tokens_) {
     if (record.id != id_or_name || record.uses_left == 0) continue;
     const Revoked revoked{record.key, false, "token " + record.id + " enrols nobody any more"};
-    record.uses_left = 0;  // the join token is made anew at the next start
+    record.uses_left = 0;  // the next start makes a new join token
     TROUPE_RETURN_IF_ERROR(save());
     return revoked;
   }

@@ -38,7 +38,7 @@ struct SessionShell {
 using session_actor = token_sink::extend<caf::reacts_to<tick_atom>>;
 using Self = session_actor::stateful_pointer<SessionShell>;
 
-constexpr std::size_t kTokensMax = 256;  // of a frame
+constexpr std::size_t kTokensMax = 256;  // in one frame
 
 session_actor::behavior_type session_behavior(Self self, std::shared_ptr<Link> link,
                                               net::PublicKey client,
@@ -46,7 +46,7 @@ session_actor::behavior_type session_behavior(Self self, std::shared_ptr<Link> l
   const auto send = [self, link, client](MessageType type, const auto& message) {
     const Status sent = link->send(client, type, message);
     if (!sent) {
-      // A client that does not read loses its requests, not the head its memory.
+      // A client that does not read loses its requests, so that the head does not lose its memory.
       log(LogLevel::kWarning, "a client is gone or does not read: " + sent.message());
       self->quit();
     }
@@ -64,14 +64,14 @@ session_actor::behavior_type session_behavior(Self self, std::shared_ptr<Link> l
         if (out.request == 0) return;
         tokens.push_back(std::move(out));
         if (tokens.size() >= kTokensMax) return flush();
-        // Behind the other tokens of this step, which are in the mailbox already.
+        // The tick comes after the other tokens of this step, which are in the mailbox already.
         if (tokens.size() == 1) self->send(self, tick_atom::value);
       },
       [=](const FinishedPtr& finished) {
         flush();
         Finished out = *finished;
         out.request = names->theirs(finished->request);
-        // By this number the head's and the nodes' logs know it.
+        // The logs of the head and the nodes know the request by this number.
         if (!out.outcome.is_ok())
           out.outcome.text += " (request " + std::to_string(finished->request) + ")";
         names->erase(finished->request);

@@ -5,17 +5,19 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/link.h>
 
-// A remote client's token sink: turns the events of its requests into frames. One a client; ends
-// with the client's connection, upon which the engines cancel its requests.
+// A remote client's token sink: it turns the events of the client's requests into frames. Each
+// client has one. It ends with the client's connection, and the engines then cancel the client's
+// requests.
 
 namespace troupe::actors {
 
-// Requests are numbered by the head inside, by the client outside; `rename` maps one to the other.
+// The numbers of a client's requests: its own ("theirs"), which its frames carry, and those that
+// the head gives them ("ours"), which are unique among all clients. Any thread may call it.
 class RequestNames {
  public:
   std::uint64_t add(std::uint64_t theirs);         // -> ours
-  std::uint64_t theirs(std::uint64_t ours) const;  // 0: unknown
-  std::uint64_t ours(std::uint64_t theirs) const;  // 0: unknown
+  std::uint64_t theirs(std::uint64_t ours) const;  // 0: not known
+  std::uint64_t ours(std::uint64_t theirs) const;  // 0: not known
   void erase(std::uint64_t ours);
 
  private:

@@ -8,7 +8,7 @@ using namespace troupe;
 using namespace troupe::actors;
 using namespace troupe::actors::test;
 
-TEST_CASE("cluster: a deployment is ready when everyone allowed and loaded") {
+TEST_CASE("cluster: a deployment is ready when all its nodes have let peers in and loaded") {
   ClusterState state(7);
   REQUIRE(state.join(key(1), hello("a"), true, 1, 0));
   REQUIRE(state.join(key(2), hello("b"), true, 2, 0));

@@ -14,7 +14,7 @@ TEST_CASE("cluster: names are unique, a live key cannot be taken") {
   CHECK(*state.join(key(2), hello("box"), true, 22, 0) == "box-2");
   const auto twice = state.join(key(1), hello("box"), true, 12, 0);
   CHECK(twice.code() == Code::kAlreadyExists);
-  // The same process again: it lost its connection and came back.
+  // The same process lost its connection and came back.
   CHECK(*state.join(key(1), hello("box"), true, 11, 0) == "box");
   // After it died, another process of the same home may take its place.
   REQUIRE(state.members.leave(key(1), NodeLife::kDead));
@@ -37,18 +37,18 @@ TEST_CASE("cluster: leases: suspect, dead, fenced, and a stalled observer judges
   }
   REQUIRE(died.size() == 1);
   CHECK(state.members.find(key(1))->life == NodeLife::kDead);
-  // Declared dead: not listened to until it joins again.
+  // A node that was declared dead is ignored until it joins again.
   CHECK_FALSE(state.members.heartbeat(key(1), 11, {}, 3'600'000));
   REQUIRE(state.join(key(1), hello("a"), true, 11, 3'700'000));
   CHECK(state.members.heartbeat(key(1), 11, {}, 3'800'000));
   CHECK_FALSE(state.members.heartbeat(key(1), 99, {}, 3'800'000));  // another incarnation
-  // We were away for ten seconds: a fresh lease for everyone.
+  // The head was away for ten seconds: every node gets a fresh lease.
   CHECK(state.members.tick(3'900'000).empty());
   CHECK(state.members.tick(13'900'000).empty());
   CHECK(state.members.find(key(1))->alive());
 }
 
-TEST_CASE("cluster: names that could not be shown, or not be told apart in a list") {
+TEST_CASE("cluster: names that could not be shown or told apart in a list are refused") {
   for (const char* name : {"a", "a b/c", "\xc3\xa9"}) CHECK(check_node_name(name).is_ok());
   for (const char* name : {"a,b", "a\nb", "\xff"}) CHECK_FALSE(check_node_name(name).is_ok());
 }

@@ -8,7 +8,7 @@ using namespace troupe;
 using namespace troupe::actors;
 using namespace troupe::actors::test;
 
-TEST_CASE("cluster: placing in proportion to threads, or as asked") {
+TEST_CASE("cluster: layers are placed in proportion to threads, or as asked") {
   ClusterState state(100);
   CHECK(place_model(state, spec(30)).code() == Code::kUnavailable);
   REQUIRE(state.join(key(1), hello("a", 1), true, 1, 0));
@@ -32,7 +32,7 @@ TEST_CASE("cluster: placing in proportion to threads, or as asked") {
         Code::kInvalidArgument);
 }
 
-TEST_CASE("cluster: placing by what layers cost, where that is known of every node") {
+TEST_CASE("cluster: layers are placed by what they cost if that is known for every node") {
   ClusterState state(100);
   state.head = key(1);
   REQUIRE(state.join(key(1), hello("a"), true, 1, 0));
@@ -81,7 +81,7 @@ TEST_CASE("cluster: a preview shows what would be placed, also in a remembered o
   }
 }
 
-TEST_CASE("cluster: layers go where there is memory, and what is short is said") {
+TEST_CASE("cluster: layers go where there is memory, and an error says what is short") {
   ClusterState state(100);
   Hello small = hello("small", 4), large = hello("large", 1);
   small.memory_bytes = 3 << 20;
@@ -104,13 +104,13 @@ TEST_CASE("cluster: layers go where there is memory, and what is short is said")
   const auto third = place_model(state, spec(10, {}, need));
   REQUIRE(third.code() == Code::kResourceExhausted);
   CHECK(third.message().find("7.0 MiB are missing") != std::string::npos);
-  // A person's split is checked, too.
+  // A split that a person asked for is checked, too.
   const auto given = place_model(state, spec(10, {{0, 5}, {5, 10}}, need));
   REQUIRE(given.code() == Code::kResourceExhausted);
   CHECK(given.message().find("layers 0-4 need 5.0 MiB") != std::string::npos);
   CHECK(given.message().find("node small has 0.0 MiB left: 5.0 MiB are missing") !=
         std::string::npos);
-  // What is unloaded is free again.
+  // Memory of an unloaded deployment is free again.
   state.deployments.erase(*second);
   CHECK(place_model(state, spec(10, {}, need)));
 }

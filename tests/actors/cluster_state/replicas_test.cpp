@@ -19,7 +19,7 @@ TEST_CASE("cluster: replicas lie apart, and fall back on each other's nodes") {
   CHECK(layout(state, first) == "a:0-9");
   CHECK(state.deployments.replicas(*state.deployments.find_id(first)) ==
         std::vector<std::uint64_t>{first});
-  // An explicit split of one: b alone is too small, and a is taken.
+  // With an explicit split of one range, b alone is too small, and a is taken.
   CHECK(place_replica(state, first).code() == Code::kResourceExhausted);
   state.deployments.erase(first);
 
@@ -36,13 +36,13 @@ TEST_CASE("cluster: replicas lie apart, and fall back on each other's nodes") {
   CHECK(state.deployments.find("m", {}) == state.deployments.find_id(eldest));
   CHECK(place_replica(state, eldest).code() == Code::kUnavailable);
   CHECK(stream_speeds(state, {eldest, replica}) == std::vector<double>{1, 2});
-  // What c lost does not fit on b, and a has room for both.
+  // The layers of c do not fit on b, and a has room for both.
   REQUIRE(state.members.leave(key(3), NodeLife::kDead));
   REQUIRE(place_again(state, replica).is_ok());
   CHECK(state.deployments.find_id(replica)->on(key(1)));
   CHECK(state.deployments.find_id(replica)->doubled);
   CHECK_FALSE(state.deployments.find_id(eldest)->doubled);
-  // Back again, it is apart again.
+  // When c is back, the replica lies apart again.
   REQUIRE(state.join(key(3), hello_with("c", 6), true, 33, 0));
   REQUIRE(can_grow(state, *state.deployments.find_id(replica)) == false);
   REQUIRE(state.members.leave(key(1), NodeLife::kDead));
@@ -61,7 +61,7 @@ TEST_CASE("cluster: a replica that streams would gain little by is not made") {
   const model::MemoryNeed need = layers_of_a_mib(10);
   const std::uint64_t eldest = *place_model(state, spec(10, {{0, 10}}, need, 64));
   CHECK(layout(state, eldest) == "a:0-9");
-  // A node that is slower than the eldest's, with all streams, is with one.
+  // A node that is much slower than the node of the eldest adds too little.
   state.costs.set_layers("m", key(1), cost_of(100), 0);
   state.costs.set_layers("m", key(2), cost_of(1000), 0);
   CHECK(place_replica(state, eldest).code() == Code::kUnavailable);

@@ -69,10 +69,11 @@ TEST_CASE("admission: tokens expire, count their uses and keep to their roles") 
   const std::uint32_t uses = admission->join_token().uses_left;
   const net::PublicKey node = fresh();
   CHECK(admission->enrol(join, node, net::Role::kNode, 1).is_ok());
-  CHECK(admission->enrol(join, node, net::Role::kNode, 1).is_ok());  // the same again is no use
+  CHECK(admission->enrol(join, node, net::Role::kNode, 1)
+            .is_ok());  // the same key again does not count as a use
   CHECK(admission->join_token().uses_left == uses - 1);
   CHECK(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
-  CHECK(admission->join_token().uses_left == uses - 1);  // commands leave nodes what they need
+  CHECK(admission->join_token().uses_left == uses - 1);  // clients do not use up what nodes need
   for (std::uint32_t i = 1; i < uses; ++i) {
     REQUIRE(admission->enrol(join, fresh(), net::Role::kNode, 1).is_ok());
   }
@@ -106,7 +107,7 @@ TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
   CHECK(admission->enrol(made->key, fresh(), net::Role::kClient, 11).code() ==
         Code::kPermissionDenied);
   CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 11).is_ok());
-  {  // A restart of the head forgets none of it.
+  {  // A restart of the head forgets nothing.
     auto again = Admission::load_or_make(home.path, head, 12);
     REQUIRE(again);
     REQUIRE(again->tokens().size() == 2);
@@ -130,7 +131,7 @@ TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
   CHECK(admission->enrol(another->key, fresh(), net::Role::kNode, 101).code() ==
         Code::kPermissionDenied);
   CHECK(admission->revoke(another->id).code() == Code::kNotFound);
-  // The join token too; the next start prints a new one.
+  // The join token can be revoked, too; the next start prints a new one.
   const TokenRecord join = admission->join_token();
   REQUIRE(admission->revoke(join.id));
   CHECK(admission->enrol(join.key, fresh(), net::Role::kNode, 101).code() ==
@@ -175,7 +176,7 @@ TEST_CASE("admission: a revoked node is out for good, also after a restart") {
     admission = Admission::load_or_make(home.path, head, 3);
     REQUIRE(admission);
   }
-  CHECK(admission->revoke("box"));  // the one that is left of this name
+  CHECK(admission->revoke("box"));  // the one node that is left with this name
 }
 
 TEST_CASE("admission: what an earlier release wrote is read") {

@@ -12,7 +12,7 @@
 #include <troupe/runtime/wire/codec.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
-// A real head, and a node of the test's own making that does not do as it is told.
+// A real head, and a node made by the test that does not do what it is told.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -50,7 +50,7 @@ net::OutFrame frame_of(MessageType type, const Message& message) {
   return frame;
 }
 
-// Speaks for itself: enrols, joins, and says heartbeats whatever it is answered.
+// Writes its own frames: it enrols, joins and sends heartbeats whatever it is answered.
 struct Stubborn : net::test::Peer {
   Stubborn(const net::Token& with, const net::Endpoint& at,
            std::uint16_t version = wire::kProtocolVersion)
@@ -67,7 +67,7 @@ struct Stubborn : net::test::Peer {
   void say(MessageType type, const Message& message) {
     (void)transport->send(token.head, Channel::kControl, frame_of(type, message));
   }
-  // False when no frame of this type comes within five seconds.
+  // False if no frame of this type comes within five seconds.
   bool hear(MessageType type) {
     return wait([&] { return count(type) > 0; });
   }
@@ -131,7 +131,7 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   }
   std::size_t heard = 0;
   node.wait([&] { return heard = node.frames.size(), true; });
-  // From here on: not an acknowledgement, not a refusal, not a welcome.
+  // From here on the node gets no acknowledgement, no refusal and no welcome.
   for (int i = 0; i < 25; ++i) {
     node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}});
     node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, ""});
@@ -146,7 +146,7 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   for (const auto& each : status["nodes"]) {
     if (each["name"] == "stubborn") CHECK(each["state"] == "left");
   }
-  // Nor does a new connection of its key get in, nor the token that once let it in.
+  // Neither a new connection with its key nor the token that once let it in is accepted.
   node.transport->disconnect(node.token.head);
   node.transport->dial(node.token.head, at, Channel::kControl);
   REQUIRE(node.wait([&] {
@@ -166,7 +166,7 @@ namespace {
 
 constexpr std::uint16_t kOther = wire::kProtocolVersion + 1;
 
-// What both sides of such a meeting say, seen from the second.
+// What both sides say when two versions meet, as the second one sees it.
 std::string versions(std::uint16_t theirs, std::uint16_t ours) {
   return "protocol version " + std::to_string(theirs) + ", this program version " +
          std::to_string(ours);
@@ -189,7 +189,7 @@ TEST_CASE("membership: a newcomer of another protocol version is told so", "[mem
 
 TEST_CASE("membership: a node and a client that find a head of another version say so",
           "[membership]") {
-  // A head of another version that lets everyone knock: a bare transport with the head's key.
+  // A head of another version that accepts every connection: a bare transport with the head's key.
   net::test::PeerOptions options;
   options.identity = net::make_key_pair();
   options.version = kOther;

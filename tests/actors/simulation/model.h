@@ -13,10 +13,10 @@
 #include <troupe/model/transformer/weights.h>
 #include <troupe/tests/model/files/gguf_files.h>
 
-// What computes in a simulated cluster in place of the transformer: a stage whose hidden states are
-// a hash of everything that each of its layers has seen, so that a lost, repeated, misplaced or
-// wrong position anywhere changes every later token. The text of every request is known from its
-// prompt alone. The model file is a real one, for all that reads its header.
+// Computes in a simulated cluster in place of the transformer: a stage whose hidden states are a
+// hash of everything that each of its layers has seen, so that a lost, repeated, misplaced or wrong
+// position anywhere changes every later token. The text of every request is known from its prompt
+// alone. The model file is a real one, because the code under test reads its header.
 
 namespace troupe::actors::simulation {
 
@@ -30,7 +30,7 @@ inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
   return x ^ (x >> 31);
 }
 
-// How many there are in this process now: none may be left when nothing runs.
+// The numbers of objects in this process now: none may be left when nothing runs.
 struct Alive {
   std::size_t sequences = 0, stages = 0;
 };
@@ -47,11 +47,12 @@ class SimSequence final : public model::KvSequence {
   void truncate(std::size_t) override {}
   std::uint64_t bytes() const override { return positions * 8 * seen.size(); }
 
-  std::vector<std::uint64_t> seen;  // of each layer, all positions so far
+  std::vector<std::uint64_t> seen;  // one hash a layer, of all positions so far
   std::size_t positions = 0;
 };
 
-// One position through layers that begin at `first`; what it says to the next one.
+// Passes one position through the layers that begin at `first`; returns what goes to the next
+// stage.
 inline std::uint64_t through_layers(std::vector<std::uint64_t>& seen, std::size_t first,
                                     std::uint64_t value) {
   for (std::size_t i = 0; i < seen.size(); ++i) {
@@ -119,7 +120,7 @@ class SimStage final : public model::Stage {
   }
 
  private:
-  // A hash as four floats of 16 bits each.
+  // Writes a hash as four floats of 16 bits each.
   static void write(std::uint64_t value, std::size_t width, std::vector<float>* out) {
     for (std::size_t i = 0; i < width; ++i) {
       out->push_back(i < 4 ? static_cast<float>(value >> (16 * i) & 0xFFFF) : 0.0f);
@@ -161,7 +162,7 @@ inline std::vector<model::TokenId> right_answer(const std::vector<model::TokenId
   return answer;
 }
 
-// The model as a file, and what describes it.
+// The model as a file, and its manifest.
 struct ModelFile {
   explicit ModelFile(const std::filesystem::path& folder) : path(folder / "simulated.gguf") {
     model::ModelConfig config;

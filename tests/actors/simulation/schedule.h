@@ -6,14 +6,14 @@
 
 #include "stream.h"
 
-// A schedule: a cluster, requests and faults, all drawn from one seed, and what must hold whatever
-// happens: no token is lost, repeated or another one; nothing of an old epoch is believed; no more
-// steps are under way than the path has credits; every request ends, with its text or an error in
-// words; the cluster serves again once the network is whole; nothing is left over.
+// A schedule: a cluster, requests and faults, all drawn from one seed, and the checks of what must
+// hold whatever happens: no token is lost, repeated or wrong; nothing of an old epoch is believed;
+// no more steps are under way than the path has credits; every request ends, with its text or an
+// error in words; the cluster serves again once the network is whole; nothing is left over.
 
 namespace troupe::actors::simulation {
 
-// What happened in schedules, so that a test can prove that it did.
+// Counts what happened in schedules, so that a test can prove that it did.
 struct Happened {
   net::SimFaults network;
   std::uint64_t kills = 0, restarts = 0, head_kills = 0, freezes = 0, cuts = 0, one_way_cuts = 0;
@@ -37,7 +37,7 @@ class Schedule {
         real_fetch_(draw(24) == 0),
         world_(common, network_options(), job_us(), real_fetch_) {}
 
-  // What did not hold, or nothing.
+  // Says what did not hold; empty if all held.
   std::string run() {
     watch_frames();
     world_.start_head(head_works_);
@@ -112,7 +112,7 @@ class Schedule {
 
   // ---- time ----
 
-  // Lets time pass; what was ordered for a moment in it happens then.
+  // Lets time pass; what is due within it happens.
   void pass(std::uint64_t us) {
     const std::int64_t until = world_.now_us() + static_cast<std::int64_t>(us);
     while (!later_.empty() && later_.begin()->first <= until) {
@@ -128,7 +128,7 @@ class Schedule {
   void later(std::uint64_t us, std::function<void()> action) {
     later_.emplace(world_.now_us() + static_cast<std::int64_t>(us), std::move(action));
   }
-  // Daemons that were told to end have ended.
+  // Removes the daemons that were told to end.
   void bury() {
     std::vector<net::SimHost> stopped;
     for (const auto& [host, process] : world_.processes) {
@@ -278,7 +278,7 @@ class Schedule {
     if (!world_.kill(host)) complain("actors were left over when a node left");
     later(1'000'000 + draw(2'000'000), [this, host] { revive(host); });
   }
-  // A node more, or one less for good.
+  // Adds a node, or removes one for good.
   void one_more() {
     if (draw(3) != 0 || nodes_ - revoked_.size() < 2) {
       ++nodes_;
@@ -296,8 +296,8 @@ class Schedule {
     ++happened_.revocations;
     revoked_.insert(host);
   }
-  // A node that was left behind in an old epoch says on, with tokens that would be believed if the
-  // epoch were not looked at: of the newest step, at the right position, but wrong.
+  // A node that was left behind in an old epoch keeps sending tokens that would be believed if
+  // nobody checked the epoch: they belong to the newest step and the right position, but are wrong.
   void forge() {
     const net::SimHost host = some_node();
     if (!world_.runs(host) || epoch_ == 0) return;
@@ -314,7 +314,7 @@ class Schedule {
       const Status sent = link.send(world_.head_key(), MessageType::kStepDone, lies, old, step);
       happened_.forged += sent.is_ok();
     }
-    // And to the other nodes: rows that belong nowhere.
+    // The other nodes get rows that belong nowhere.
     Step rows = newest_;
     rows.closed.clear();
     for (const StepSegment& segment : newest_.segments) rows.closed.push_back(segment.request);
@@ -359,11 +359,11 @@ class Schedule {
       const auto type = static_cast<MessageType>(frame.header.type);
       if (to != 0 || (type != MessageType::kStepDone && type != MessageType::kStepFailed)) return;
       const auto path = paths_.find(frame.header.epoch);
-      // What is forged under an epoch that is over changes nothing.
+      // A frame that is forged under an epoch that is over changes nothing.
       if (path != paths_.end()) ++path->second.back;
     };
   }
-  // Everything that was broken is mended, everyone is back.
+  // Mends everything that was broken, and brings every node back.
   void make_whole() {
     later_.clear();
     tell("the network is whole");
@@ -376,7 +376,7 @@ class Schedule {
     revive(0);
     for (net::SimHost host = 1; host <= nodes_; ++host) revive(host);
   }
-  // The cluster serves a newcomer.
+  // Checks that the cluster serves a new client.
   void probe() {
     std::string errors;
     for (int tries = 0; tries < 3; ++tries) {
@@ -394,8 +394,8 @@ class Schedule {
     complain("the cluster serves nobody any more:" + errors);
   }
   void look_for_leaks() {
-    // A node that lost its head keeps what it has until it finds one again: 3 s of a try that
-    // hangs, and the pause before the next.
+    // A node that lost its head keeps what it has until it finds one again: that takes 3 s of a try
+    // that hangs, and the pause before the next.
     for (int i = 0; i < 50 && alive().sequences != 0; ++i) pass(200'000);
     if (alive().sequences != 0) {
       return complain(std::to_string(alive().sequences) + " sequences are left over");
@@ -454,10 +454,10 @@ class Schedule {
   std::set<net::SimHost> revoked_;
   std::map<std::uint64_t, Path> paths_;
   std::set<std::uint64_t> epochs_;
-  std::set<std::uint64_t> over_;  // that the head has told nodes to let go
+  std::set<std::uint64_t> over_;  // epochs that the head has told nodes to let go
   std::uint64_t epoch_ = 0, newest_id_ = 0;
   Step newest_;
-  std::set<std::uint64_t> begun_;  // requests of which a first row was sent
+  std::set<std::uint64_t> begun_;  // requests whose first row was sent
   std::string wrong_;
   std::ostringstream story_;
 };

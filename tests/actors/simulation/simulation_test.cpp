@@ -8,7 +8,7 @@
 
 #include "schedule.h"
 
-// The whole protocol under seeded faults, on virtual time: see simulation/world.h for what is real.
+// The whole protocol under seeded faults, on virtual time: simulation/world.h says what is real.
 //   TROUPE_SIM_SEED=N        runs one seed alone and tells what happened in it
 //   TROUPE_SIM_SCHEDULES=N   how many seeds each part runs
 
@@ -17,7 +17,7 @@ using namespace troupe::actors::simulation;
 
 namespace {
 
-constexpr std::uint64_t kSchedules = 5'000;  // of each part
+constexpr std::uint64_t kSchedules = 5'000;  // in each part
 
 std::optional<std::uint64_t> number_from(const char* variable) {
   const char* text = std::getenv(variable);
@@ -25,7 +25,7 @@ std::optional<std::uint64_t> number_from(const char* variable) {
   return std::strtoull(text, nullptr, 10);
 }
 
-// In memory where that can be had: the schedules write small files.
+// In memory if possible: the schedules write small files.
 struct Folder {
   Folder() {
     std::error_code none;
@@ -66,7 +66,7 @@ void print(const Happened& h) {
             << h.rejected_sequence << " revoked " << h.rejected_revoked << "\n";
 }
 
-// Every `step`-th seed from `first`.
+// Runs every `step`-th seed from `first`.
 void run_part(std::uint64_t first, std::uint64_t step) {
   Folder folder;
   Common common(folder.path);
@@ -94,7 +94,7 @@ void run_part(std::uint64_t first, std::uint64_t step) {
   }
   print(happened);
   if (schedules < 1'000) return;
-  // That the faults happened, and were met.
+  // The faults happened, and were met.
   for (const std::uint64_t count : {happened.kills,
                                     happened.restarts,
                                     happened.head_kills,

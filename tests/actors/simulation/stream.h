@@ -6,24 +6,24 @@
 
 #include "world.h"
 
-// One request of a simulated client, and what is said of it: every token is compared with the right
+// One request of a simulated client, and what became of it: every token is compared with the right
 // answer as it comes.
 
 namespace troupe::actors::simulation {
 
 struct Stream {
   net::SimHost client = 0;
-  int name = 0;  // to people
+  int name = 0;  // for people
   std::vector<model::TokenId> prompt, right;
   std::uint32_t max_tokens = 1;
   model::SamplingParams sampling;
-  bool traced = false;  // it asks where its time goes
+  bool traced = false;  // it asks for a trace
   std::size_t tokens = 0;
-  bool over = false;      // its end was said
-  bool orphan = false;    // its client died: nobody hears of it
-  bool complete = false;  // ended with the whole answer
-  std::string error;      // ended with this
-  std::string wrong;      // what must not be
+  bool over = false;      // its end was reported
+  bool orphan = false;    // its client died: nobody hears its answer
+  bool complete = false;  // it ended with the whole answer
+  std::string error;      // it ended with this
+  std::string wrong;      // what must not happen, but did
   bool settled() const { return over || orphan; }
 
   void complain(const std::string& what) {
@@ -56,7 +56,7 @@ struct Stream {
     const char* const reason = right.back() == kEnd ? "stop" : "length";
     if (finished.finish_reason != reason) complain("it ended for another reason");
   }
-  // On one clock, what the stages measure fits into the time that a step was away.
+  // All processes have one clock: what the stages measure fits into the time that a step was away.
   void check_trace(const RequestTrace& trace) {
     if (trace.request == 0 || trace.steps.empty()) return complain("its trace is empty");
     std::size_t answered = 0;
@@ -83,7 +83,7 @@ inline token_sink::behavior_type stream_sink(token_sink::pointer self, StreamPtr
 }
 
 // Waits for the head's welcome, opens the model, submits, and listens: what Cluster::connect and
-// generate do, but for the threads that they block.
+// generate do, except that those block a thread.
 inline caf::behavior asker(caf::event_based_actor* self, const Process* process, OpenPtr open,
                            std::shared_ptr<Submit> submit, StreamPtr stream) {
   const auto refuse = [self, stream](const std::string& why) {

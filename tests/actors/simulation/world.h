@@ -22,14 +22,14 @@
 #include "model.h"
 
 // Processes of a simulated cluster: each has an actor system of its own under CAF's testing
-// scheduler, and the real actors of a head, a node or a client in it, over the real Link. Not real:
-// the transport (runtime/net/sim/sim_network.h says what of it is), the device's thread (jobs take
-// virtual time and run here) and the transformer (model.h). All of it is one thread; who runs next
-// is drawn from the seed.
+// scheduler, and in it the real actors of a head, a node or a client over the real Link. Three
+// things are not real: the transport (runtime/net/sim/sim_network.h says which parts of it are),
+// the device's thread (jobs take virtual time and run here) and the transformer (model.h). All of
+// it is one thread; which actor runs next is drawn from the seed.
 
 namespace troupe::actors::simulation {
 
-// What all schedules share: files, and what is slow to make.
+// What all schedules share: files, and objects that are slow to make.
 struct Common {
   explicit Common(const std::filesystem::path& in) : folder(in), file(in) {
     head_identity = net::key_pair_from_seed({7});
@@ -45,7 +45,7 @@ struct Common {
     std::filesystem::create_directories(path);
     return path;
   }
-  // That has the whole model, as a file on the same machine.
+  // A store that has the whole model, as a file on the same machine.
   std::shared_ptr<model::Store> store(net::SimHost host) {
     auto& store = stores[host];
     if (!store) {
@@ -68,7 +68,7 @@ struct SimDeviceState {
   std::deque<DeviceJobPtr> jobs;
   std::mt19937_64 random;
 };
-// Jobs one after the other, each after a while.
+// Runs jobs one after the other; each takes some time.
 inline sim_device::behavior_type sim_device_behavior(
     sim_device::stateful_pointer<SimDeviceState> self, Device* device, std::uint64_t seed,
     std::int64_t job_us) {
@@ -91,7 +91,7 @@ inline sim_device::behavior_type sim_device_behavior(
   };
 }
 
-// One program: actors, and a link to the others.
+// One process: actors, and a link to the others.
 struct Process {
   explicit Process(caf::actor_system_config& config, std::int64_t now_us)
       : system(std::make_unique<caf::actor_system>(config)),
@@ -120,7 +120,7 @@ struct Process {
     actors.push_back(caf::actor_cast<caf::strong_actor_ptr>(handle));
     return handle;
   }
-  // Ends it without a word to anybody. False when something of it cannot end.
+  // Ends it without a word to the other processes. False if one of its actors cannot end.
   bool end() {
     if (link) link->close();
     for (const auto& actor : actors) {
@@ -148,10 +148,10 @@ struct Process {
   client_actor client;
   bulk_actor bulk;
   device_actor device;
-  bool stopped = false;    // the cluster told it to end,
-  std::string why;         // because of this
-  bool connected = false;  // of a client: welcomed
-  bool refused = false;    // of a client: it will not be
+  bool stopped = false;    // the cluster told it to end
+  std::string why;         // why it did
+  bool connected = false;  // a client that was welcomed
+  bool refused = false;    // a client that will not be
 };
 
 class World {
@@ -179,7 +179,7 @@ class World {
 
   bool runs(net::SimHost host) const { return processes.contains(host); }
   Process& at(net::SimHost host) { return *processes.at(host); }
-  // Kill -9. False when its actors could not end: they hold each other.
+  // Kill -9. False if its actors could not end because they hold each other.
   bool kill(net::SimHost host) {
     const auto found = processes.extract(host);
     if (found.empty()) return true;
@@ -189,7 +189,7 @@ class World {
 
   void start_head(bool works) {
     Process& process = make(0);
-    // What was said before it died counts: its members may come back.
+    // What it recorded before it died counts: its members may come back.
     net::TransportOptions options = transport_options(0, common_.head_identity);
     options.cluster = admission->cluster();
     options.allowed = admission->allowed();
@@ -204,7 +204,7 @@ class World {
     setup.admission = admission;
     setup.advertise = endpoint(0);
     setup.works = works;
-    setup.measures = false;  // layers cost nothing here
+    setup.measures = false;  // computing layers costs nothing here
     setup.first_epoch = static_cast<std::uint64_t>(now_us_);
     process.coordinator = process.track(spawn_coordinator(*process.system, std::move(setup)));
     process.link->attach(Room::kCoordinator, process.coordinator);
@@ -213,7 +213,7 @@ class World {
 
   void start_node(net::SimHost host) {
     Process& process = make(host);
-    net::KeyPair identity = common_.head_identity;  // the secret is nobody's business here
+    net::KeyPair identity = common_.head_identity;  // nobody checks the secret here
     identity.public_key = key_of(host);
     net::TransportOptions options = transport_options(host, identity);
     options.cluster = admission->cluster();
@@ -249,7 +249,7 @@ class World {
     caf::anon_send(process.client, join_atom::value);
   }
 
-  // Lets everything happen until `until_us`, or until `over` says so (asked now and then).
+  // Lets everything happen until `until_us`, or until `over`, which is asked now and then, is true.
   void run_until(std::int64_t until_us, const std::function<bool()>& over = nullptr) {
     int rounds = 0;
     for (;;) {
@@ -352,7 +352,7 @@ class World {
       }
       if (ready.empty()) return;
       auto& scheduler = *ready[draw(ready.size())]->scheduler;
-      // Any actor that has mail may be the next.
+      // Any actor that has mail may run next.
       const std::size_t turn = draw(scheduler.jobs.size());
       if (turn != 0) std::swap(scheduler.jobs.front(), scheduler.jobs[turn]);
       scheduler.run_once();
