@@ -52,6 +52,45 @@ void on_peer(HeadState& head, const PeerEvent& event) {
   }
 }
 
+void on_tick(HeadState& head) {
+  for (const net::PublicKey& key : head.cluster.members.tick(monotonic_us())) {
+    lose_node(head, key, "no heartbeat for 2 s");
+  }
+  check_restoring(head);
+  check_lost(head);
+  check_copies(head);
+  check_measurements(head);
+  release_unused(head);
+  release_doubled(head);
+  drop_revoked(head, monotonic_us());
+  head.self->delayed_send(head.self, is_at_rest(head) ? kIdleTick : kTick, tick_atom::value);
+}
+
+// An engine has nothing to do after this number of requests.
+void on_idle(HeadState& head, std::uint64_t id, std::uint64_t submitted) {
+  RunningEngine* engine = head.engine_of(id);
+  if (engine == nullptr) return;
+  engine->idle_after = submitted;
+  engine->used_us = monotonic_us();
+}
+
+// An engine finds that the stages of this epoch have lost their place.
+void on_halt(HeadState& head, std::uint64_t id, std::uint64_t epoch, const std::string& why) {
+  const Deployment* deployment = head.cluster.deployments.find_id(id);
+  if (deployment == nullptr || deployment->epoch != epoch) return;  // it was placed again already
+  recover(head, id, why, why);
+}
+
+// Engines and sessions end with the head.
+void end_actors(HeadState& head) {
+  for (const auto& [id, run] : head.runs) {
+    if (run.engine) head.self->send_exit(run.engine->actor, caf::exit_reason::user_shutdown);
+  }
+  for (const auto& [key, client] : head.clients) {
+    head.self->send_exit(client.session, caf::exit_reason::user_shutdown);
+  }
+}
+
 coordinator_actor::behavior_type coordinator_behavior(
     coordinator_actor::stateful_pointer<HeadState> self,
     std::shared_ptr<const CoordinatorSetup> setup) {
@@ -62,12 +101,7 @@ coordinator_actor::behavior_type coordinator_behavior(
   begin_restoring(head);
   self->delayed_send(self, kTick, tick_atom::value);
   self->set_exit_handler([&head, self](caf::exit_msg& message) {
-    for (const auto& [id, run] : head.runs) {
-      if (run.engine) self->send_exit(run.engine->actor, caf::exit_reason::user_shutdown);
-    }
-    for (const auto& [key, client] : head.clients) {
-      self->send_exit(client.session, caf::exit_reason::user_shutdown);
-    }
+    end_actors(head);
     self->quit(message.reason);
   });
   return {
@@ -106,32 +140,15 @@ coordinator_actor::behavior_type coordinator_behavior(
         }
       },
       [&head](const PeerEventPtr& event) { on_peer(head, *event); },
-      [&head, self](tick_atom) {
-        for (const net::PublicKey& key : head.cluster.members.tick(monotonic_us())) {
-          lose_node(head, key, "no heartbeat for 2 s");
-        }
-        check_restoring(head);
-        check_lost(head);
-        check_copies(head);
-        check_measurements(head);
-        release_unused(head);
-        release_doubled(head);
-        drop_revoked(head, monotonic_us());
-        self->delayed_send(self, is_at_rest(head) ? kIdleTick : kTick, tick_atom::value);
-      },
+      [&head](tick_atom) { on_tick(head); },
       [&head](loaded_atom, std::uint64_t number, const StatusPtr& status) {
         on_header(head, number, *status);
       },
       [&head](idle_atom, std::uint64_t id, std::uint64_t submitted) {
-        RunningEngine* engine = head.engine_of(id);
-        if (engine == nullptr) return;
-        engine->idle_after = submitted;
-        engine->used_us = monotonic_us();
+        on_idle(head, id, submitted);
       },
       [&head](halt_atom, std::uint64_t id, std::uint64_t epoch, const std::string& why) {
-        const Deployment* deployment = head.cluster.deployments.find_id(id);
-        if (deployment == nullptr || deployment->epoch != epoch) return;  // done already
-        recover(head, id, why, why);
+        on_halt(head, id, epoch, why);
       },
   };
 }
