@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include <troupe/tools/troupe/views/add_view.h>
 #include <troupe/tools/troupe/views/cluster_view.h>
 
 namespace troupe::tools {

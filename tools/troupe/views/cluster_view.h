@@ -1,29 +1,12 @@
 #pragma once
 
-#include <functional>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
 
-#include <troupe/runtime/status.h>
-#include <troupe/tools/troupe/verbs.h>
-
-// The status of a cluster, fetched and shown: what `status`, `nodes` and `ps` have in common.
+// What `status`, `nodes`, `ps` and their watch show of a cluster. Pure but for printing.
 
 namespace troupe::tools {
-
-// A verb that shows a part of the status.
-struct View {
-  std::string footer;
-  // What --json prints.
-  std::function<nlohmann::json(const nlohmann::json& status)> json;
-  // What people see.
-  std::function<void(const nlohmann::json& status, bool verbose)> print;
-  bool watchable = false;  // has --watch and --interval (watch.h)
-};
-// Adds the common options and --cluster. The action connects as open_cluster says (this process is
-// not a cluster here), asks and shows.
-Action add_view(CLI::App& app, View view);
 
 void print_nodes(const nlohmann::json& status);
 void print_deployments(const nlohmann::json& status);
