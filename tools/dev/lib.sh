@@ -17,16 +17,39 @@ build_packages=(
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 export CCACHE_SLOPPINESS=pch_defines,time_macros
 
-# step NAME COMMAND...: runs it quietly.
+# show_progress LOG BEGAN: says what a step is at, from the last "[17/230] Building x" of its log:
+# twice a second on a terminal, in place; elsewhere a line every half minute. Runs until it is killed
+# or the script has ended.
+show_progress() {
+  local at shown=0
+  while sleep 0.5 && kill -0 $$ 2>/dev/null; do
+    at=$(tail -c 400 "$1" 2>/dev/null | grep -o '^\[[0-9]*/[0-9]*\] .*' | tail -n 1) || true
+    [ -n "$at" ] || continue
+    if [ -t 1 ]; then
+      printf '\r\033[K   %d s  %.70s' $((SECONDS - $2)) "$at"
+    elif [ $((SECONDS - $2 - shown)) -ge 30 ]; then
+      shown=$((SECONDS - $2))
+      printf '\n   after %d s at %s ' "$shown" "${at%% *}"
+    fi
+  done
+}
+
+# step NAME COMMAND...: runs it quietly, and shows how far a build is.
 step() {
-  local name=$1 began=$SECONDS log
+  local name=$1 began=$SECONDS log progress status=0
   shift
   log=$log_folder/$(printf '%s' "$name" | tr -c 'A-Za-z0-9' '_').log
   printf '== %s ... ' "$name"
-  if "$@" >"$log" 2>&1 </dev/null; then
+  : >"$log"
+  show_progress "$log" "$began" &
+  progress=$!
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  kill "$progress" 2>/dev/null
+  wait "$progress" 2>/dev/null || true
+  [ ! -t 1 ] || printf '\r\033[K== %s ... ' "$name"
+  if [ "$status" = 0 ]; then
     printf 'done in %d s\n' $((SECONDS - began))
   else
-    local status=$?
     printf 'FAILED with exit status %d after %d s\n' "$status" $((SECONDS - began))
     echo "   its last lines (all of it: $log):"
     tail -n 40 "$log" | sed 's/^/   | /'
@@ -55,8 +78,10 @@ install_packages() {
     "${missing[@]}"
 }
 
-# build_preset PRESET [FOLDER]: below build/; the folder has the preset's name unless given.
+# build_preset PRESET [FOLDER [TARGET...]]: below build/; the folder has the preset's name unless
+# given; everything unless targets are named.
 build_preset() {
+  local folder=$root/build/${2:-$1}
   cmake --preset "$1" -S "$root" &&
-    cmake --build "$root/build/${2:-$1}" -j "${TROUPE_JOBS:-$(nproc)}"
+    cmake --build "$folder" -j "${TROUPE_JOBS:-$(nproc)}" ${3:+--target "${@:3}"}
 }
