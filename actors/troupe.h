@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <troupe/actors/troupe/admin.h>
 #include <troupe/actors/troupe/daemon.h>
@@ -83,31 +84,29 @@ class Cluster {
   Result<std::string> job_output(const std::string& id, std::uint32_t shard);
   // Of a job that is done: the merged result; of "generate" its lines, in the order of the input.
   Result<std::string> job_result(const std::string& id);
-  // {"jobs":[...]}, and {"lines":[{"sequence","unix_ms","text"}],"over"}: the log after a line.
-  Result<std::string> jobs_json();
-  Result<std::string> job_lines_json(const std::string& id, std::uint64_t after);
+  // Every job that the head knows; the newest 1000 of those that are over.
+  Result<std::vector<JobStatus>> jobs();
+  // What became of a job's shards, from the line after the one with the sequence number `after` on.
+  // An answer may hold a part of it; no line means that there are no more yet.
+  Result<JobLog> job_log(const std::string& id, std::uint64_t after);
 
-  // The cluster as JSON: {"role","cluster","nodes":[...],"deployments":[...],"counters":{...}}.
-  Result<std::string> status_json();
-  // Measures the nodes, and says which layers would go where and how fast that would be, as JSON:
-  // {"model","sha256","context","memory_bytes","stages":[{"node","layers","memory_bytes"}],
-  // "replicas":[stages of each further one], "with_replicas":{...}, "prediction":{...},
-  // "equal_split":{...} (null where it does not fit), "whole_on":[names], "nodes":[...],
-  // "ways":[...]}; `troupe plan --help` says more. Loads nothing.
+  // The cluster as its head sees it.
+  Result<ClusterStatus> status();
+  // Measures the nodes, and says which layers would go where and how fast that would be. Loads
+  // nothing.
   //   Errors: kResourceExhausted (memory: how much is missing), kNotFound (a name), those of
   //   generate().
-  Result<std::string> plan(const PlanRequest& request);
-  // Lets go of a model: a name, a path, sha256:HEX, or the name that status_json() shows. `force`
-  // ends its requests. The answer is JSON, {"unloaded","sha256","deployments"}.
+  Result<Plan> plan(const PlanRequest& request);
+  // Unloads a model: a name, a path, sha256:HEX, or the name that status() shows. `force` ends its
+  // requests.
   //   Errors: kNotFound (not loaded), kFailedPrecondition (in use).
-  Result<std::string> unload(const std::string& model, bool force);
-  // The keys of the cluster; only a client of the head's own user may ask. The answers are JSON:
-  // {"id","token","nodes","clients","uses","expires_unix_s"}, {"tokens":[...],"members":[...]} (no
-  // secret in it) and {"revoked","text"}. A revoked node's frames are dropped within a second.
+  Result<UnloadedModel> unload(const std::string& model, bool force);
+  // The keys of the cluster; only a client of the head's own user may ask. A revoked node's frames
+  // are dropped within a second.
   //   Errors: kPermissionDenied, kNotFound, kInvalidArgument, kResourceExhausted.
-  Result<std::string> new_token(const TokenOptions& options);
-  Result<std::string> keys_json();
-  Result<std::string> revoke_key(const std::string& id_or_name);
+  Result<NewToken> new_token(const TokenOptions& options);
+  Result<KeyList> keys();
+  Result<RevokedKey> revoke_key(const std::string& id_or_name);
   // Ends the daemon that we are connected to (`everywhere`: its whole cluster).
   Status stop(bool everywhere);
   // What the command says on stderr: "this process", or "cluster of NAME at HOST:PORT".

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <future>
 
+#include <troupe/actors/facade/answers.h>
 #include <troupe/actors/facade/cluster_impl.h>
 #include <troupe/actors/facade/head_queries.h>
 #include <troupe/actors/facade/local_cluster.h>
@@ -208,20 +209,30 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   return have_answer(*impl_, asked, progress);
 }
 
-Result<std::string> Cluster::status_json() {
-  caf::scoped_actor self(impl_->process->system());
-  std::string json;
-  self->request(impl_->service, 5s, actors::status_atom::value)
-      .receive([&](const std::string& answer) { json = answer; }, [](const caf::error&) {});
-  if (json.empty()) {
-    return Status(Code::kUnavailable, "the " + impl_->description + " does not answer");
+namespace {
+
+// The status as the head says it, JSON; kUnavailable: no answer came.
+Result<std::string> ask_status(Cluster::Impl& impl) {
+  caf::scoped_actor self(impl.process->system());
+  std::string text;
+  self->request(impl.service, 5s, actors::status_atom::value)
+      .receive([&](const std::string& answer) { text = answer; }, [](const caf::error&) {});
+  if (text.empty()) {
+    return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
   }
-  return json;
+  return text;
+}
+
+}  // namespace
+
+Result<ClusterStatus> Cluster::status() {
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, ask_status(*impl_));
+  return actors::read_answer<ClusterStatus>(text);
 }
 
 namespace {
 
-Result<std::string> ask_head(Cluster::Impl& impl, const actors::Manage& ask) {
+Result<std::string> ask_manager(Cluster::Impl& impl, const actors::Manage& ask) {
   caf::scoped_actor self(impl.process->system());
   actors::ManagedPtr answer;
   self->request(impl.service, 10s, actors::manage_atom::value,
@@ -243,7 +254,7 @@ actors::Manage manage_of(actors::ManageKind kind, const std::string& subject = "
 
 }  // namespace
 
-Result<std::string> Cluster::plan(const PlanRequest& request) {
+Result<Plan> Cluster::plan(const PlanRequest& request) {
   auto ask = std::make_shared<actors::PlanModel>();
   TROUPE_ASSIGN_OR_RETURN(
       ask->open, actors::describe_model(*impl_->process->store, request.model, request.layers,
@@ -258,10 +269,11 @@ Result<std::string> Cluster::plan(const PlanRequest& request) {
   if (!answer) {
     return Status(Code::kUnavailable, "the " + impl_->description + " does not answer");
   }
-  return answer->outcome.answer();
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, answer->outcome.answer());
+  return actors::read_answer<Plan>(text);
 }
 
-Result<std::string> Cluster::unload(const std::string& model, bool force) {
+Result<UnloadedModel> Cluster::unload(const std::string& model, bool force) {
   const auto path = impl_->process->store->resolve(model);
   actors::Manage ask = manage_of(actors::ManageKind::kUnload, model);
   ask.force = force;
@@ -271,28 +283,35 @@ Result<std::string> Cluster::unload(const std::string& model, bool force) {
   } else if (model.rfind("sha256:", 0) == 0) {
     ask.subject = model.substr(7);
   }
-  Result<std::string> answer = ask_head(*impl_, ask);
-  if (answer.code() != Code::kNotFound) return answer;
-  // In the asker's own words: the head was given a hash.
+  const Result<std::string> answer = ask_manager(*impl_, ask);
+  if (answer) return actors::read_answer<UnloadedModel>(*answer);
+  if (answer.code() != Code::kNotFound) return answer.status();
+  // The head got a hash and would name that; the caller knows the model by this name.
   return Status(Code::kNotFound,
                 "the cluster has not loaded '" + model + "'; 'troupe ps' shows what it has");
 }
 
-Result<std::string> Cluster::new_token(const TokenOptions& options) {
+Result<NewToken> Cluster::new_token(const TokenOptions& options) {
   actors::Manage ask = manage_of(actors::ManageKind::kKeyNew);
   ask.nodes = options.nodes;
   ask.clients = options.clients;
   ask.uses = static_cast<std::uint32_t>(std::max(0, options.uses));
   ask.lifetime_s = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options.lifetime_s));
-  return ask_head(*impl_, ask);
+  TROUPE_ASSIGN_OR_RETURN(const std::string answer, ask_manager(*impl_, ask));
+  return actors::read_answer<NewToken>(answer);
 }
 
-Result<std::string> Cluster::keys_json() {
-  return ask_head(*impl_, manage_of(actors::ManageKind::kKeyList));
+Result<KeyList> Cluster::keys() {
+  TROUPE_ASSIGN_OR_RETURN(const std::string answer,
+                          ask_manager(*impl_, manage_of(actors::ManageKind::kKeyList)));
+  return actors::read_answer<KeyList>(answer);
 }
 
-Result<std::string> Cluster::revoke_key(const std::string& id_or_name) {
-  return ask_head(*impl_, manage_of(actors::ManageKind::kKeyRevoke, id_or_name));
+Result<RevokedKey> Cluster::revoke_key(const std::string& id_or_name) {
+  TROUPE_ASSIGN_OR_RETURN(
+      const std::string answer,
+      ask_manager(*impl_, manage_of(actors::ManageKind::kKeyRevoke, id_or_name)));
+  return actors::read_answer<RevokedKey>(answer);
 }
 
 Status Cluster::stop(bool everywhere) {
@@ -302,7 +321,7 @@ Status Cluster::stop(bool everywhere) {
   caf::anon_send(impl_->service, actors::stop_atom::value, everywhere);
   // The answer is the end of the connection; a query that stays unanswered shows it.
   for (int i = 0; i < 50; ++i) {
-    if (!status_json()) return Status::ok();
+    if (!ask_status(*impl_)) return Status::ok();
     std::this_thread::sleep_for(100ms);
   }
   return Status(Code::kDeadlineExceeded, "the " + impl_->description +

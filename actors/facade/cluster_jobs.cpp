@@ -1,8 +1,7 @@
 #include <chrono>
 #include <thread>
 
-#include <nlohmann/json.hpp>
-
+#include <troupe/actors/facade/answers.h>
 #include <troupe/actors/facade/head_queries.h>
 #include <troupe/actors/facade/open_model.h>
 #include <troupe/actors/jobs/generate_spec.h>
@@ -15,7 +14,6 @@
 namespace troupe {
 
 using namespace std::chrono_literals;
-using nlohmann::json;
 
 namespace {
 
@@ -107,8 +105,9 @@ Result<std::string> Cluster::submit(const JobRequest& request) {
     piece.number = first;
     piece.inputs.assign(request.shards.begin() + static_cast<std::ptrdiff_t>(first),
                         request.shards.begin() + static_cast<std::ptrdiff_t>(end));
-    TROUPE_ASSIGN_OR_RETURN(const json answer, actors::ask_head_json(*impl_, piece));
-    if (answer.value("complete", false)) return id;
+    TROUPE_ASSIGN_OR_RETURN(const actors::HeadAnswer answer, actors::ask_head(*impl_, piece));
+    TROUPE_ASSIGN_OR_RETURN(const bool complete, actors::read_flag(answer.text, "complete"));
+    if (complete) return id;
     first = end;
   }
   return Status(Code::kInternal, "the head has taken every shard of job " + id +
@@ -116,20 +115,9 @@ Result<std::string> Cluster::submit(const JobRequest& request) {
 }
 
 Result<JobStatus> Cluster::job(const std::string& id) {
-  TROUPE_ASSIGN_OR_RETURN(
-      const json object,
-      actors::ask_head_json(*impl_, actors::job_ask(actors::JobAskKind::kShow, id)));
-  JobStatus status;
-  status.id = object.value("id", "");
-  status.kind = object.value("kind", "");
-  status.state = object.value("state", "");
-  status.shards = object.value("shards", 0u);
-  status.finished = object.value("finished", 0u);
-  if (object.contains("spec")) status.spec = object["spec"].dump();
-  if (object.contains("error") && object["error"].is_string()) {
-    status.error = Status(Code::kFailedPrecondition, object["error"].get<std::string>());
-  }
-  return status;
+  TROUPE_ASSIGN_OR_RETURN(const actors::HeadAnswer answer,
+                          actors::ask_head(*impl_, actors::job_ask(actors::JobAskKind::kShow, id)));
+  return actors::read_job(answer.text);
 }
 
 Result<JobStatus> Cluster::wait(const std::string& id, int timeout_ms) {
@@ -152,9 +140,9 @@ Result<JobStatus> Cluster::wait(const std::string& id, int timeout_ms) {
 
 Result<bool> Cluster::cancel(const std::string& id) {
   TROUPE_ASSIGN_OR_RETURN(
-      const json object,
-      actors::ask_head_json(*impl_, actors::job_ask(actors::JobAskKind::kCancel, id)));
-  return object.value("cancelled", false);
+      const actors::HeadAnswer answer,
+      actors::ask_head(*impl_, actors::job_ask(actors::JobAskKind::kCancel, id)));
+  return actors::read_flag(answer.text, "cancelled");
 }
 
 Result<std::string> Cluster::job_output(const std::string& id, std::uint32_t shard) {
@@ -185,17 +173,17 @@ Result<std::string> Cluster::job_result(const std::string& id) {
   return whole;
 }
 
-Result<std::string> Cluster::jobs_json() {
-  TROUPE_ASSIGN_OR_RETURN(actors::HeadAnswer answer,
+Result<std::vector<JobStatus>> Cluster::jobs() {
+  TROUPE_ASSIGN_OR_RETURN(const actors::HeadAnswer answer,
                           actors::ask_head(*impl_, actors::job_ask(actors::JobAskKind::kList, "")));
-  return std::move(answer.text);
+  return actors::read_jobs(answer.text);
 }
 
-Result<std::string> Cluster::job_lines_json(const std::string& id, std::uint64_t after) {
+Result<JobLog> Cluster::job_log(const std::string& id, std::uint64_t after) {
   TROUPE_ASSIGN_OR_RETURN(
-      actors::HeadAnswer answer,
+      const actors::HeadAnswer answer,
       actors::ask_head(*impl_, actors::job_ask(actors::JobAskKind::kLines, id, after)));
-  return std::move(answer.text);
+  return actors::read_answer<JobLog>(answer.text);
 }
 
 }  // namespace troupe

@@ -1,9 +1,6 @@
 #include <thread>
 
-#include <nlohmann/json.hpp>
-
 #include <troupe/actors/facade/head_queries.h>
-#include <troupe/runtime/text/bounded_json.h>
 
 namespace troupe::actors {
 
@@ -69,17 +66,6 @@ JobAsk job_ask(JobAskKind kind, const std::string& id, std::uint64_t number) {
   message.id = id;
   message.number = number;
   return message;
-}
-
-Result<nlohmann::json> ask_head_json(Cluster::Impl& impl, const JobAsk& message) {
-  TROUPE_ASSIGN_OR_RETURN(const HeadAnswer answer, ask_head(impl, message));
-  // Deeper than any specification of a job, which an answer may hold.
-  const JsonLimits limits{std::size_t{1} << 30, 64, "run one release of Troupe everywhere"};
-  auto object = parse_json(answer.text, "the head's answer", limits);
-  if (object && object->is_object()) return object;
-  return Status(Code::kBadData,
-                "the head answered with something that is not an object: are both of one version "
-                "of Troupe?");
 }
 
 }  // namespace troupe::actors

@@ -5,8 +5,6 @@
 #include <memory>
 #include <string>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include <troupe/actors/actors.h>
 #include <troupe/actors/facade/cluster_impl.h>
 
@@ -28,8 +26,6 @@ struct HeadAnswer {
 JobAsk job_ask(JobAskKind kind, const std::string& id, std::uint64_t number = 0);
 // Asks, and repeats the question by a new connection if the head was lost (half a minute).
 Result<HeadAnswer> ask_head(Cluster::Impl& impl, const JobAsk& message);
-// The same for answers that are JSON objects. kBadData: it is none.
-Result<nlohmann::json> ask_head_json(Cluster::Impl& impl, const JobAsk& message);
 // kNotFound: no answer with this id is open.
 Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);
 

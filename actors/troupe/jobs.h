@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,44 +14,61 @@
 
 namespace troupe {
 
-// Work that a cluster does by itself, whether or not anybody waits: shards that are mapped where
-// there is room, each result kept by the head, in its journal. A submitted job survives the end of
-// its client, of nodes and of the head.
+// Work that a cluster does by itself, whether or not a client waits: shards that are mapped where
+// there is room. The head keeps each result in its journal. A submitted job survives the end of its
+// client, of nodes and of the head.
 struct JobRequest {
-  // 1 to 64 letters, digits, '.', '_' or '-'; "": drawn. Submitting a job again under its id makes
-  // no second one.
+  // 1 to 64 letters, digits, '.', '_' or '-'; "": drawn at random. Submitting a job again under its
+  // id makes no second one.
   std::string id;
   std::string kind;  // "generate", or one that programs of the cluster's nodes register
-  // JSON, as the kind has it. Of "generate": actors/jobs/generate_spec.h, but for "model", which is
-  // what GenerateRequest::model is; it is loaded before the job is handed in.
+  // JSON, as the kind defines it. For "generate", see actors/jobs/generate_spec.h; "model" is what
+  // GenerateRequest::model is, and is loaded before the job is submitted.
   std::string spec = "{}";
-  // At most 4 MiB each. Of "generate": made by generate_shards().
+  // At most 4 MiB each. For "generate", generate_shards() makes them.
   std::vector<std::string> shards;
 };
 struct JobStatus {
-  std::string id, kind, spec;
-  // "running", "waiting" (nobody works on it now), "done", "failed" or "cancelled"
+  std::string id, kind;
+  std::string spec;          // JSON text
+  std::uint64_t number = 0;  // rises with each submission to this cluster
+  // "running", "waiting" (no worker has any of it now), "done", "failed" or "cancelled"
   std::string state;
-  std::uint32_t shards = 0, finished = 0;
-  Status error;  // why it failed
+  std::uint32_t shards = 0;    // in all
+  std::uint32_t received = 0;  // by the head
+  std::uint32_t running = 0, finished = 0;
+  std::int64_t submitted_unix_ms = 0;
+  std::optional<std::int64_t> ended_unix_ms;  // absent: not over
+  std::string waits_for;                      // what a job without a worker needs; "": nothing
+  Status error;                               // why it failed
   bool over() const { return state == "done" || state == "failed" || state == "cancelled"; }
 };
-// Where a shard that is mapped belongs.
+// What became of a job's shards, a line each.
+struct JobLine {
+  std::uint64_t sequence = 0;  // rises within a job
+  std::int64_t unix_ms = 0;
+  std::string text;
+};
+struct JobLog {
+  std::vector<JobLine> lines;
+  bool over = false;  // no more lines will come
+};
+// The job that a shard belongs to, and its place in it.
 struct JobContext {
   std::string job, spec;
   std::uint32_t shard = 0, shards = 0;
 };
-// Bytes to bytes, 4 MiB at most each. Both run on a thread of the library, one call at a time in a
-// process; a map may be called twice for one shard, on two nodes, of which one result counts. An
-// error with the code kUnavailable, kResourceExhausted, kDeadlineExceeded or kCancelled is tried
-// again, any other ends the job.
+// Maps bytes to bytes, at most 4 MiB each. Map and merge run on a thread of the library, one call
+// at a time in a process; a map may be called twice for one shard, on two nodes, and only one of
+// the results counts. A shard that fails with kUnavailable, kResourceExhausted, kDeadlineExceeded
+// or kCancelled is tried again; any other error ends the job.
 using JobMap =
     std::function<Result<std::string>(const std::string& shard, const JobContext& context)>;
-// Results of neighbouring shards to that of both, left to right in the order of the shards.
+// Merges the results of neighbouring shards, left to right in the order of the shards.
 using JobMerge =
     std::function<Result<std::string>(const std::string& left, const std::string& right)>;
 
-// Lines of a JSONL file as shards of a "generate" job; empty lines are left out.
+// Packs the lines of a JSONL file into shards of a "generate" job; leaves out empty lines.
 std::vector<std::string> generate_shards(std::string_view jsonl);
 
 }  // namespace troupe

@@ -3,7 +3,6 @@
 #include <thread>
 
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 #include <stdlib.h>
 
 #include <troupe/actors/messages/membership.h>
@@ -141,10 +140,11 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
     CHECK(node.frames.size() == heard);
     return true;
   });
-  const auto status = nlohmann::json::parse(*cluster->status_json());
-  CHECK(status["counters"]["rejected_revoked"].get<int>() > 40);
-  for (const auto& each : status["nodes"]) {
-    if (each["name"] == "stubborn") CHECK(each["state"] == "left");
+  const auto status = cluster->status();
+  REQUIRE(status);
+  CHECK(status->counters.rejected_revoked > 40);
+  for (const NodeStatus& each : status->nodes) {
+    if (each.name == "stubborn") CHECK(each.state == "left");
   }
   // Neither a new connection with its key nor the token that once let it in is accepted.
   node.transport->disconnect(node.token.head);

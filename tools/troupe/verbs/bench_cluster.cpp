@@ -4,8 +4,6 @@
 #include <set>
 #include <thread>
 
-#include <nlohmann/json.hpp>
-
 #include <troupe/tools/troupe/verbs/bench_cluster.h>
 
 namespace troupe::tools {
@@ -99,21 +97,19 @@ class Bench {
   const ClusterBenchOptions& options_;
 };
 
-// What the status says of the nodes that hold the stages.
+// Adds what the status says of the nodes that hold the stages.
 Status describe_nodes(Cluster& cluster, ClusterBench* bench) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.status_json());
-  const auto status = nlohmann::json::parse(text, nullptr, false);
+  TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
   std::set<std::string> isas;
   std::size_t found = 0;
-  for (const auto& node : status.value("nodes", nlohmann::json::array())) {
-    const std::string name = node.value("name", "");
-    if (node.value("state", "") != "ready" ||
+  for (const NodeStatus& node : status.nodes) {
+    if (node.state != "ready" ||
         std::none_of(bench->stages.begin(), bench->stages.end(),
-                     [&](const StageReport& stage) { return stage.node == name; }))
+                     [&](const StageReport& stage) { return stage.node == node.name; }))
       continue;
     ++found;
-    isas.insert(node.value("isa", ""));
-    bench->resident_bytes += node.value("resident_bytes_max", std::uint64_t{0});
+    isas.insert(node.isa);
+    bench->resident_bytes += node.resident_bytes_max;
   }
   if (found != bench->stages.size())
     return Status(Code::kUnavailable,
@@ -122,18 +118,16 @@ Status describe_nodes(Cluster& cluster, ClusterBench* bench) {
   return Status::ok();
 }
 
-// How many replicas of models there are; absent: one is being loaded.
+// The number of replicas; absent: one is being loaded.
 Result<std::optional<std::size_t>> replicas_ready(Cluster& cluster) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.status_json());
-  const auto status = nlohmann::json::parse(text, nullptr, false);
-  const auto& deployments = status["deployments"];
-  for (const auto& one : deployments) {
-    if (one.value("state", "") != "ready") return std::optional<std::size_t>();
+  TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
+  for (const DeploymentStatus& one : status.deployments) {
+    if (one.state != "ready") return std::optional<std::size_t>();
   }
-  return std::optional<std::size_t>(deployments.size());
+  return std::optional<std::size_t>(status.deployments.size());
 }
 
-// Asks for so many answers at once until no more replicas are made for that.
+// Asks for `size` answers at once until the cluster makes no more replicas for them.
 Status raise_replicas(Cluster& cluster, Bench& bench, std::size_t size) {
   constexpr auto kPatience = std::chrono::minutes(5);
   const auto began = Clock::now();

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/text/bounded_json.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
@@ -15,8 +16,8 @@
 #include <troupe/tools/troupe/terminal/signals.h>
 #include <troupe/tools/troupe/terminal/units.h>
 #include <troupe/tools/troupe/verbs.h>
-#include <troupe/tools/troupe/views/cluster_view.h>
 #include <troupe/tools/troupe/views/job_views.h>
+#include <troupe/tools/troupe/views/to_json.h>
 
 // The verbs about jobs that are there: `jobs`, `wait`, `logs`, `cancel`.
 
@@ -46,32 +47,40 @@ Result<Cluster> connect(const Options& options) {
   return connect_cluster(options.common.home, options.cluster);
 }
 
+json to_json(const JobStatus& job) {
+  json object = tools::to_json(job);
+  object["error"] = job.error.is_ok() ? json() : json(job.error.message());
+  if (!job.waits_for.empty()) object["waits_for"] = job.waits_for;
+  // The head has checked its depth, and wrote a text that is no JSON as a string.
+  const auto spec = parse_json(job.spec, "the specification", {std::size_t{1} << 30, 64});
+  object["spec"] = spec ? *spec : json(job.spec);
+  return object;
+}
+
 int list(const Options& options) {
   Result<Cluster> cluster = connect(options);
   if (!cluster) return fail(cluster.status(), options.common.json);
-  const Result<std::string> text = cluster->jobs_json();
-  if (!text) return fail(text.status(), options.common.json);
-  const json jobs = json::parse(*text, nullptr, false);
+  const Result<std::vector<JobStatus>> jobs = cluster->jobs();
+  if (!jobs) return fail(jobs.status(), options.common.json);
   if (options.common.json) {
-    print_json(jobs);
+    json all = json::array();
+    for (const JobStatus& job : *jobs) all.push_back(to_json(job));
+    print_json({{"jobs", all}});
     return kExitOk;
   }
-  if (list_of(jobs, "jobs").empty()) {
+  if (jobs->empty()) {
     std::printf("no job was submitted; `troupe submit FILE.json` does\n");
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows = {
       {"ID", "KIND", "STATE", "SHARDS", "SUBMITTED", "ENDED", ""}};
-  for (const json& job : list_of(jobs, "jobs")) {
-    std::string why = text_of(job, "error");
-    if (job.contains("waits_for")) why = "waits for " + text_of(job, "waits_for");
-    rows.push_back({text_of(job, "id"), text_of(job, "kind"), text_of(job, "state"),
-                    text_of(job, "finished") + "/" + text_of(job, "shards"),
-                    local_time(job.value("submitted_unix_ms", std::int64_t{0})),
-                    job["ended_unix_ms"].is_number()
-                        ? local_time(job["ended_unix_ms"].get<std::int64_t>())
-                        : "-",
-                    why});
+  for (const JobStatus& job : *jobs) {
+    const std::string why =
+        job.waits_for.empty() ? job.error.message() : "waits for " + job.waits_for;
+    rows.push_back({job.id, job.kind, job.state,
+                    std::to_string(job.finished) + "/" + std::to_string(job.shards),
+                    local_time(job.submitted_unix_ms),
+                    job.ended_unix_ms ? local_time(*job.ended_unix_ms) : "-", why});
   }
   print_table(rows);
   return kExitOk;
@@ -103,23 +112,20 @@ int logs(const Options& options) {
   std::uint64_t after = 0;
   json all = json::array();
   for (;;) {
-    const Result<std::string> text = cluster->job_lines_json(options.id, after);
-    if (!text) return fail(text.status(), options.common.json);
-    const json answer = json::parse(*text, nullptr, false);
-    const json lines = list_of(answer, "lines");
-    for (const json& line : lines) {
-      after = line.value("sequence", after);
+    const Result<JobLog> log = cluster->job_log(options.id, after);
+    if (!log) return fail(log.status(), options.common.json);
+    for (const JobLine& line : log->lines) {
+      after = line.sequence;
       if (options.common.json) {
-        all.push_back(line);
+        all.push_back(tools::to_json(line));
       } else {
-        std::printf("%s  %s\n", local_time(line.value("unix_ms", std::int64_t{0})).c_str(),
-                    text_of(line, "text").c_str());
+        std::printf("%s  %s\n", local_time(line.unix_ms).c_str(), line.text.c_str());
       }
     }
     std::fflush(stdout);
     if (watch.count() > 0) return kExitInterrupted;
-    if (!lines.empty()) continue;  // there may be more than one answer holds
-    if (!options.follow || answer.value("over", true)) break;
+    if (!log->lines.empty()) continue;  // there may be more than one answer holds
+    if (!options.follow || log->over) break;
     std::this_thread::sleep_for(300ms);
   }
   if (options.common.json) print_json({{"id", options.id}, {"lines", all}});

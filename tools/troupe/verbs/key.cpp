@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -11,11 +12,10 @@
 #include <troupe/tools/troupe/terminal/units.h>
 #include <troupe/tools/troupe/verbs.h>
 #include <troupe/tools/troupe/views/cluster_view.h>
+#include <troupe/tools/troupe/views/to_json.h>
 
 namespace troupe::tools {
 namespace {
-
-using nlohmann::json;
 
 // A client's key lives as long as its process, so that each command uses its token once.
 constexpr int kNodeUses = 1, kClientUses = 1000;
@@ -30,17 +30,12 @@ struct Options {
   std::string subject;
 };
 
-// Connects, asks, and gives the object that the head answered.
+// Connects, asks, and returns what the head answered.
 template <class Ask>
-Result<json> ask_head(const Options& options, Ask ask) {
+auto ask_head(const Options& options, Ask ask) -> decltype(ask(std::declval<Cluster&>())) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, ask(cluster));
-  json answer = json::parse(text, nullptr, false);
-  if (answer.is_object()) return answer;
-  return Status(Code::kBadData,
-                "the head answered with something that is not an object: are both of one version "
-                "of troupe?");
+  return ask(cluster);
 }
 
 int make_key(const Options& options) {
@@ -54,55 +49,50 @@ int make_key(const Options& options) {
   }
   const bool node = options.role == "node";
   const int allowed = options.uses.value_or(node ? kNodeUses : kClientUses);
-  const Result<json> made = ask_head(options, [&](Cluster& cluster) {
+  const Result<NewToken> made = ask_head(options, [&](Cluster& cluster) {
     return cluster.new_token({node, !node, allowed, *lifetime == kForever ? 0 : *lifetime});
   });
   if (!made) return fail(made.status(), as_json);
   if (as_json) {
-    print_json(*made);
+    print_json(to_json(*made));
     return kExitOk;
   }
-  const std::string token = text_of(*made, "token");
-  std::printf("%s\n", token.c_str());
+  std::printf("%s\n", made->token.c_str());
   const std::string uses = allowed == 1 ? "once" : std::to_string(allowed) + " times";
   const std::string until =
       *lifetime == kForever ? "for ever" : "for " + format_duration(*lifetime);
-  say("token " + text_of(*made, "id") + " lets a " + options.role + " in, " + uses + ", " + until +
-      ": " + (node ? "troupe start --join TOKEN" : "--cluster TOKEN") +
+  say("token " + made->id + " lets a " + options.role + " in, " + uses + ", " + until + ": " +
+      (node ? "troupe start --join TOKEN" : "--cluster TOKEN") +
       " with the line on stdout for TOKEN");
   return kExitOk;
 }
 
-std::string roles_of(const json& token) {
-  const bool nodes = token.value("nodes", false), clients = token.value("clients", false);
-  return nodes && clients ? "node, client" : nodes ? "node" : "client";
+std::string roles_of(const TokenStatus& token) {
+  return token.nodes && token.clients ? "node, client" : token.nodes ? "node" : "client";
 }
 
-std::string expiry_of(const json& token) {
-  const auto found = token.find("expires_in_s");
-  if (found == token.end() || !found->is_number_integer()) return "never";
-  const auto seconds = found->get<std::int64_t>();
-  return seconds < 0 ? "expired" : "in " + format_duration(seconds);
+std::string expiry_of(const TokenStatus& token) {
+  if (!token.expires_in_s) return "never";
+  return *token.expires_in_s < 0 ? "expired" : "in " + format_duration(*token.expires_in_s);
 }
 
 int list_keys(const Options& options) {
-  const Result<json> keys = ask_head(options, [](Cluster& cluster) { return cluster.keys_json(); });
+  const Result<KeyList> keys = ask_head(options, [](Cluster& cluster) { return cluster.keys(); });
   if (!keys) return fail(keys.status(), options.common.json);
   if (options.common.json) {
-    print_json(*keys);
+    print_json(to_json(*keys));
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows = {{"TOKEN", "LETS IN", "USES LEFT", "EXPIRES", ""}};
-  for (const json& token : list_of(*keys, "tokens")) {
-    rows.push_back({text_of(token, "id"), roles_of(token), text_of(token, "uses_left"),
-                    expiry_of(token), token.value("join", false) ? "printed by troupe start" : ""});
+  for (const TokenStatus& token : keys->tokens) {
+    rows.push_back({token.id, roles_of(token), std::to_string(token.uses_left), expiry_of(token),
+                    token.join ? "printed by troupe start" : ""});
   }
   print_table(rows);
   rows = {{"KEY", "ROLE", "NAME", "STATE", "BY TOKEN"}};
-  for (const json& member : list_of(*keys, "members")) {
-    const std::string name = text_of(member, "name"), by = text_of(member, "token");
-    rows.push_back({text_of(member, "id"), text_of(member, "role"), name.empty() ? "-" : name,
-                    text_of(member, "state"), by.empty() ? "-" : by});
+  for (const MemberStatus& member : keys->members) {
+    rows.push_back(
+        {member.id, member.role, or_dash(member.name), member.state, or_dash(member.token)});
   }
   std::printf("\n");
   print_table(rows);
@@ -110,13 +100,13 @@ int list_keys(const Options& options) {
 }
 
 int revoke_key(const Options& options) {
-  const Result<json> revoked =
+  const Result<RevokedKey> revoked =
       ask_head(options, [&](Cluster& cluster) { return cluster.revoke_key(options.subject); });
   if (!revoked) return fail(revoked.status(), options.common.json);
   if (options.common.json) {
-    print_json(*revoked);
+    print_json(to_json(*revoked));
   } else {
-    std::printf("%s\n", text_of(*revoked, "text").c_str());
+    std::printf("%s\n", revoked->text.c_str());
   }
   return kExitOk;
 }

@@ -2,6 +2,7 @@
 
 #include <troupe/tools/troupe/views/add_view.h>
 #include <troupe/tools/troupe/views/cluster_view.h>
+#include <troupe/tools/troupe/views/to_json.h>
 
 namespace troupe::tools {
 
@@ -11,10 +12,10 @@ Action add_nodes(CLI::App& app) {
                                   "  troupe nodes --json       "
                                   "{\"nodes\":[{\"name\",\"address\",\"state\",\"layers\",...}]}",
                         .json =
-                            [](const nlohmann::json& status) {
-                              return nlohmann::json{{"nodes", list_of(status, "nodes")}};
+                            [](const ClusterStatus& status) {
+                              return nlohmann::json{{"nodes", to_json(status.nodes)}};
                             },
-                        .print = [](const nlohmann::json& status, bool) { print_nodes(status); }});
+                        .print = [](const ClusterStatus& status, bool) { print_nodes(status); }});
 }
 
 }  // namespace troupe::tools

@@ -13,6 +13,7 @@
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/views/to_json.h>
 
 namespace troupe::tools {
 namespace {
@@ -23,80 +24,76 @@ struct Options {
   PlanRequest request;
 };
 
-std::string number(const nlohmann::json& object, const char* name, double unit, int decimals) {
-  return format_number(object.value(name, 0.0) / unit, decimals);
-}
-
-void print_prediction(const nlohmann::json& found) {
+void print_prediction(const PredictedSpeed& speed) {
   std::printf("  prompt of 512 tokens   %8s tokens/s\n",
-              number(found, "prompt_tok_s", 1, 1).c_str());
+              format_number(speed.prompt_tok_s, 1).c_str());
   std::printf("  one stream             %8s tokens/s\n",
-              number(found, "decode_tok_s", 1, 1).c_str());
-  std::printf("  %d streams together     %8s tokens/s\n", found.value("streams", 0),
-              number(found, "streams_tok_s", 1, 1).c_str());
+              format_number(speed.decode_tok_s, 1).c_str());
+  std::printf("  %s streams together     %8s tokens/s\n", std::to_string(speed.streams).c_str(),
+              format_number(speed.streams_tok_s, 1).c_str());
 }
 
-void print_plan(const nlohmann::json& plan) {
-  std::vector<std::vector<std::string>> rows = {
-      {"NODE", "LAYERS", "MEMORY", "OF", "LAYER, ONE ROW", "WEIGHTS", "LAYER, PROMPT"}};
-  for (const auto& node : plan["nodes"]) {
-    const std::string name = node.value("name", "");
-    std::string layers = "-";
-    std::uint64_t bytes = 0;
-    for (const auto& stage : plan["stages"]) {
-      if (stage.value("node", "") != name) continue;
-      layers = stage.value("layers", "");
-      bytes = stage.value("memory_bytes", std::uint64_t{0});
-    }
-    std::vector<std::string> row = {
-        name, layers, format_bytes(bytes),
-        format_bytes(node.value("memory_left_bytes", std::uint64_t{0}))};
-    if (const auto& cost = node["cost"]; cost.is_object()) {
-      row.push_back(number(cost, "layer_row_us", 1, 0) + " us");
-      row.push_back(number(cost, "weights_bytes_s", 1e9, 1) + " GB/s");
-      row.push_back(number(cost, "layer_prompt_row_us", 1, 1) + " us a row");
-    } else {
-      row.insert(row.end(), 3, "not measured");
-    }
-    rows.push_back(std::move(row));
+std::vector<std::string> row_of(const PlanNode& node, const Plan& plan) {
+  std::string layers = "-";
+  std::uint64_t bytes = 0;
+  for (const PlannedStage& stage : plan.stages) {
+    if (stage.node != node.name) continue;
+    layers = stage.layers;
+    bytes = stage.memory_bytes;
   }
-  print_table(rows);
-  for (const auto& way : plan["ways"]) {
-    const std::string carries =
-        way["bytes_s"].is_number() ? ", " + number(way, "bytes_s", 1e6, 1) + " MB/s" : "";
-    std::printf("%s -> %s: %s us%s\n", way.value("from", "").c_str(), way.value("to", "").c_str(),
-                number(way, "latency_us", 1, 0).c_str(), carries.c_str());
+  std::vector<std::string> row = {node.name, layers, format_bytes(bytes),
+                                  format_bytes(node.memory_left_bytes)};
+  if (const auto& cost = node.cost) {
+    row.push_back(format_number(cost->many.layer_row_us, 0) + " us");
+    row.push_back(format_number(cost->weight_bytes_per_s / 1e9, 1) + " GB/s");
+    row.push_back(format_number(cost->layer_prompt_row_us, 1) + " us a row");
+  } else {
+    row.insert(row.end(), 3, "not measured");
   }
-  std::printf("%s with keys and values of %s positions takes %s\n", plan.value("model", "").c_str(),
-              std::to_string(plan.value("context", std::uint64_t{0})).c_str(),
-              format_bytes(plan.value("memory_bytes", std::uint64_t{0})).c_str());
-  if (plan["prediction"].is_object()) {
-    std::printf("predicted:\n");
-    print_prediction(plan["prediction"]);
-  }
-  const auto& equal = plan["equal_split"];
-  if (equal.is_object() && plan["stages"].size() > 1) {
-    std::printf("with equal shares (%s):\n", equal.value("layers", "").c_str());
-    print_prediction(equal);
-  }
-  for (const auto& replica : plan["replicas"]) {
+  return row;
+}
+
+void print_replicas(const Plan& plan) {
+  for (const std::vector<PlannedStage>& replica : plan.replicas) {
     std::string where;
-    for (const auto& stage : replica) {
-      where += (where.empty() ? "" : ", ") + stage.value("layers", "") + " on " +
-               stage.value("node", "");
+    for (const PlannedStage& stage : replica) {
+      where += (where.empty() ? "" : ", ") + stage.layers + " on " + stage.node;
     }
     std::printf("one more replica when there is enough to do: %s\n", where.c_str());
   }
-  if (plan["with_replicas"].is_object()) {
+  if (const auto& speed = plan.with_replicas) {
     std::printf("  %s streams over all of them  %s tokens/s\n",
-                std::to_string(plan["with_replicas"].value("streams", 0)).c_str(),
-                number(plan["with_replicas"], "streams_tok_s", 1, 0).c_str());
+                std::to_string(speed->streams).c_str(),
+                format_number(speed->streams_tok_s, 0).c_str());
   }
-  if (plan["whole_on"].size() > 1) {
+}
+
+void print_plan(const Plan& plan) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NODE", "LAYERS", "MEMORY", "OF", "LAYER, ONE ROW", "WEIGHTS", "LAYER, PROMPT"}};
+  for (const PlanNode& node : plan.nodes) rows.push_back(row_of(node, plan));
+  print_table(rows);
+  for (const PlanConnection& connection : plan.connections) {
+    const std::string carries =
+        connection.bytes_per_s ? ", " + format_number(*connection.bytes_per_s / 1e6, 1) + " MB/s"
+                               : "";
+    std::printf("%s -> %s: %s us%s\n", connection.from.c_str(), connection.to.c_str(),
+                format_number(connection.latency_us, 0).c_str(), carries.c_str());
+  }
+  std::printf("%s with keys and values of %s positions takes %s\n", plan.model.c_str(),
+              std::to_string(plan.context).c_str(), format_bytes(plan.memory_bytes).c_str());
+  if (plan.prediction) {
+    std::printf("predicted:\n");
+    print_prediction(*plan.prediction);
+  }
+  if (plan.equal_split && plan.stages.size() > 1) {
+    std::printf("with equal shares (%s):\n", plan.equal_split->layers.c_str());
+    print_prediction(plan.equal_split->speed);
+  }
+  print_replicas(plan);
+  if (plan.whole_on.size() > 1) {
     std::string names;
-    for (const auto& name : plan["whole_on"]) {
-      names += (names.empty() ? "" : ", ") + name.get<std::string>();
-    }
+    for (const std::string& name : plan.whole_on) names += (names.empty() ? "" : ", ") + name;
     std::printf("the whole model fits on each of %s\n", names.c_str());
   }
 }
@@ -133,16 +130,12 @@ int run(Options& options) {
   options.request.model = *model;
   Result<OpenCluster> open = open_cluster(home, options.cluster, 0);
   if (!open) return fail(open.status(), json);
-  const Result<std::string> text = open->cluster.plan(options.request);
-  if (!text) return fail(text.status(), json);
-  const auto plan = nlohmann::json::parse(*text, nullptr, false);
-  if (!plan.is_object()) {
-    return fail(Status(Code::kBadData, "the head's answer is no plan"), json);
-  }
+  const Result<Plan> plan = open->cluster.plan(options.request);
+  if (!plan) return fail(plan.status(), json);
   if (json) {
-    print_json(plan);
+    print_json(to_json(*plan));
   } else {
-    print_plan(plan);
+    print_plan(*plan);
   }
   return kExitOk;
 }

@@ -2,6 +2,7 @@
 
 #include <troupe/tools/troupe/views/add_view.h>
 #include <troupe/tools/troupe/views/cluster_view.h>
+#include <troupe/tools/troupe/views/to_json.h>
 
 namespace troupe::tools {
 
@@ -11,10 +12,10 @@ Action add_ps(CLI::App& app) {
                              "  troupe ps\n"
                              "  troupe ps --json          {\"deployments\":[...]}",
                    .json =
-                       [](const nlohmann::json& status) {
-                         return nlohmann::json{{"deployments", list_of(status, "deployments")}};
+                       [](const ClusterStatus& status) {
+                         return nlohmann::json{{"deployments", to_json(status.deployments)}};
                        },
-                   .print = [](const nlohmann::json& status, bool) { print_deployments(status); }});
+                   .print = [](const ClusterStatus& status, bool) { print_deployments(status); }});
 }
 
 }  // namespace troupe::tools

@@ -52,12 +52,10 @@ Status check_not_loaded(const std::string& home, const model::ModelEntry& entry)
                           " loaded" + what_to_do);
   Result<Cluster> cluster = Cluster::connect({home, *address});
   if (!cluster) return silent;
-  const Result<std::string> status = cluster->status_json();
+  const Result<ClusterStatus> status = cluster->status();
   if (!status) return silent;
-  const auto json = nlohmann::json::parse(*status, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("deployments")) return silent;
-  for (const nlohmann::json& deployment : json["deployments"]) {
-    if (deployment.value("sha256", "") != entry.sha256) continue;
+  for (const DeploymentStatus& deployment : status->deployments) {
+    if (deployment.sha256 != entry.sha256) continue;
     return Status(Code::kFailedPrecondition, "the cluster at " + *address + " has " + entry.name +
                                                  " loaded, and this home's daemon is part of it" +
                                                  what_to_do);

@@ -4,13 +4,13 @@
 
 #include <troupe/tools/troupe/views/add_view.h>
 #include <troupe/tools/troupe/views/cluster_view.h>
+#include <troupe/tools/troupe/views/to_json.h>
 
 namespace troupe::tools {
 namespace {
 
-void print_status(const nlohmann::json& status, bool verbose) {
-  std::printf("cluster %s, answered by its %s\n\n", text_of(status, "cluster").c_str(),
-              text_of(status, "role").c_str());
+void print_status(const ClusterStatus& status, bool verbose) {
+  std::printf("cluster %s, answered by its %s\n\n", status.cluster.c_str(), status.role.c_str());
   print_nodes(status);
   std::printf("\n");
   print_deployments(status);
@@ -30,7 +30,7 @@ Action add_status(CLI::App& app) {
                       "  troupe status -v          with the counters of the wire\n"
                       "  troupe status --json      "
                       "{\"role\",\"cluster\",\"nodes\",\"deployments\",\"counters\"}",
-            .json = [](const nlohmann::json& status) { return status; },
+            .json = [](const ClusterStatus& status) { return to_json(status); },
             .print = print_status,
             .watchable = true});
 }

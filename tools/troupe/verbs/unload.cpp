@@ -8,6 +8,7 @@
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/views/to_json.h>
 
 namespace troupe::tools {
 namespace {
@@ -18,20 +19,19 @@ struct Options {
   bool force = false;
 };
 
-Result<nlohmann::json> ask(const Options& options) {
+Result<UnloadedModel> ask(const Options& options) {
   TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.unload(options.model, options.force));
-  return nlohmann::json::parse(text, nullptr, false);
+  return cluster.unload(options.model, options.force);
 }
 
 int unload(const Options& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
-  const Result<nlohmann::json> answer = ask(options);
+  const Result<UnloadedModel> answer = ask(options);
   if (!answer) return fail(answer.status(), options.common.json);
   if (options.common.json) {
-    print_json(*answer);
+    print_json(to_json(*answer));
   } else {
-    std::printf("unloaded %s\n", answer->value("unloaded", options.model).c_str());
+    std::printf("unloaded %s\n", answer->name.c_str());
   }
   return kExitOk;
 }

@@ -6,23 +6,15 @@
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
-#include <troupe/tools/troupe/terminal/units.h>
 #include <troupe/tools/troupe/views/add_view.h>
 #include <troupe/tools/troupe/views/watch.h>
 
 namespace troupe::tools {
 namespace {
 
-Result<nlohmann::json> fetch_status(const std::string& home, const std::string& cluster_flag) {
+Result<ClusterStatus> fetch_status(const std::string& home, const std::string& cluster_flag) {
   TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(home, cluster_flag));
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, cluster.status_json());
-  nlohmann::json status = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!status.is_object()) {
-    return Status(Code::kBadData,
-                  "the head answered with something that is not a status: are both "
-                  "of one version of troupe?");
-  }
-  return status;
+  return cluster.status();
 }
 
 }  // namespace
@@ -50,7 +42,7 @@ Action add_view(CLI::App& app, View view) {
     if (options->watch) {
       return watch_status({common.home, options->cluster, options->interval_s, common.json});
     }
-    Result<nlohmann::json> status = fetch_status(common.home, options->cluster);
+    const Result<ClusterStatus> status = fetch_status(common.home, options->cluster);
     if (!status) return fail(status.status(), common.json);
     if (common.json) {
       print_json(view.json(*status));

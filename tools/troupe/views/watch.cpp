@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -15,34 +16,28 @@
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/terminal/signals.h>
 #include <troupe/tools/troupe/views/cluster_view.h>
+#include <troupe/tools/troupe/views/to_json.h>
 #include <troupe/tools/troupe/views/watch.h>
 
 namespace troupe::tools {
 namespace {
 
-using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-std::uint64_t number(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+// The member of `list` for which `is_same` holds; null if there is none.
+template <class Value, class IsSame>
+const Value* find_in(const std::vector<Value>& list, IsSame is_same) {
+  const auto found = std::find_if(list.begin(), list.end(), is_same);
+  return found != list.end() ? &*found : nullptr;
 }
 
-// The member of `list` whose `key` is that of `like`; an empty object when there is none.
-json same_in(const json& list, const char* key, const json& like) {
-  for (const json& entry : list) {
-    if (entry.is_object() && text_of(entry, key) == text_of(like, key)) return entry;
-  }
-  return json::object();
+// How much a counter grew per second; "-" if its earlier value is unknown or it began anew.
+template <class Value>
+std::string rate(const Value& now, const Value* before, std::uint64_t Value::*counter,
+                 double seconds) {
+  if (before == nullptr || seconds <= 0 || now.*counter < before->*counter) return "-";
+  return format_number(static_cast<double>(now.*counter - before->*counter) / seconds, 1);
 }
-
-// How much a counter grew a second; "-" when it is not known from before or began anew.
-std::string rate(const json& now, const json& before, const char* key, double seconds) {
-  if (before.empty() || seconds <= 0 || number(now, key) < number(before, key)) return "-";
-  return format_number(static_cast<double>(number(now, key) - number(before, key)) / seconds, 1);
-}
-
-std::string or_dash(const std::string& text) { return text.empty() ? "-" : text; }
 
 std::string clock_text() {
   const std::time_t now = std::time(nullptr);
@@ -85,23 +80,18 @@ class Screen {
   }
 };
 
-// The connection to the head, made again when it was lost.
+// The connection to the head, made again after it was lost.
 class Source {
  public:
   explicit Source(const WatchOptions& options) : options_(options) {}
-  Result<json> ask() {
+  Result<ClusterStatus> ask() {
     if (!cluster_) {
       TROUPE_ASSIGN_OR_RETURN(Cluster made, connect_cluster(options_.home, options_.cluster));
       cluster_.emplace(std::move(made));
     }
-    const Result<std::string> text = cluster_->status_json();
-    if (!text) {
-      cluster_.reset();
-      return text.status();
-    }
-    json status = json::parse(*text, nullptr, false);
-    if (status.is_object()) return status;
-    return Status(Code::kBadData, "the head answered with something that is not a status");
+    Result<ClusterStatus> status = cluster_->status();
+    if (!status) cluster_.reset();
+    return status;
   }
 
  private:
@@ -111,53 +101,58 @@ class Source {
 
 }  // namespace
 
-std::string watch_text(const json& now, const json& before, double seconds) {
+std::string watch_text(const ClusterStatus& now, const ClusterStatus* before, double seconds) {
   std::vector<std::vector<std::string>> nodes = {
       {"NODE", "STATE", "LAYERS", "WEIGHTS", "KV", "POSITIONS/S", "STEPS/S"}};
-  for (const json& node : list_of(now, "nodes")) {
-    const json old = same_in(list_of(before, "nodes"), "name", node);
-    nodes.push_back({text_of(node, "name"), text_of(node, "state"),
-                     or_dash(text_of(node, "layers")), format_bytes(number(node, "weights_bytes")),
-                     format_bytes(number(node, "kv_bytes")), rate(node, old, "positions", seconds),
-                     rate(node, old, "steps", seconds)});
+  for (const NodeStatus& node : now.nodes) {
+    const NodeStatus* old =
+        before == nullptr ? nullptr : find_in(before->nodes, [&](const NodeStatus& other) {
+          return other.name == node.name;
+        });
+    nodes.push_back({node.name, node.state, or_dash(node.layers), format_bytes(node.weights_bytes),
+                     format_bytes(node.kv_bytes), rate(node, old, &NodeStatus::positions, seconds),
+                     rate(node, old, &NodeStatus::steps, seconds)});
   }
   std::string text = table_text(nodes) + "\n";
-  const json deployments = list_of(now, "deployments");
-  if (deployments.empty()) return text + "no model is loaded\n";
+  if (now.deployments.empty()) return text + "no model is loaded\n";
   std::vector<std::vector<std::string>> models = {
       {"MODEL", "STATE", "TOKENS/S", "RUNNING", "QUEUED", "ANSWERED", "STAYS"}};
-  for (const json& deployment : deployments) {
-    const json old = same_in(list_of(before, "deployments"), "id", deployment);
-    const std::uint64_t under_way = number(deployment, "running") + number(deployment, "queued");
-    const std::uint64_t requests = number(deployment, "requests");
-    models.push_back({name_of(deployment), text_of(deployment, "state"),
-                      rate(deployment, old, "tokens", seconds), text_of(deployment, "running"),
-                      text_of(deployment, "queued"),
-                      std::to_string(requests - std::min(requests, under_way)),
-                      stay_of(deployment)});
+  for (const DeploymentStatus& deployment : now.deployments) {
+    const DeploymentStatus* old =
+        before == nullptr ? nullptr
+                          : find_in(before->deployments, [&](const DeploymentStatus& other) {
+                              return other.id == deployment.id;
+                            });
+    const std::uint64_t under_way = deployment.running + deployment.queued;
+    models.push_back(
+        {name_of(deployment), deployment.state,
+         rate(deployment, old, &DeploymentStatus::tokens, seconds),
+         std::to_string(deployment.running), std::to_string(deployment.queued),
+         std::to_string(deployment.requests - std::min(deployment.requests, under_way)),
+         stay_of(deployment)});
   }
   return text + table_text(models);
 }
 
 int watch_status(const WatchOptions& options) {
   Source source(options);
-  Result<json> status = source.ask();
+  Result<ClusterStatus> status = source.ask();
   if (!status) return fail(status.status(), options.json);
   SignalWatch signals;
   const bool terminal = !options.json && ::isatty(STDOUT_FILENO) != 0;
   std::optional<Screen> screen;
   if (terminal) screen.emplace();
-  json before = json::object();
+  std::optional<ClusterStatus> before;
   auto asked = Clock::now(), asked_before = asked;
   while (signals.count() == 0 && std::ferror(stdout) == 0) {
     const double seconds = std::chrono::duration<double>(asked - asked_before).count();
     if (options.json) {
-      if (status) print_json(*status);
+      if (status) print_json(to_json(*status));
     } else {
       std::string text = clock_text() + "  every " + format_number(options.interval_s, 1) + " s";
       if (status) {
-        text += "  cluster " + text_of(*status, "cluster") + "\n\n" +
-                watch_text(*status, before, seconds);
+        text += "  cluster " + status->cluster + "\n\n" +
+                watch_text(*status, before ? &*before : nullptr, seconds);
       } else {
         text += "\n\n" + status.message() + "; trying again\n";
       }
@@ -171,7 +166,7 @@ int watch_status(const WatchOptions& options) {
     pollfd waiting{signals.descriptor(), POLLIN, 0};
     ::poll(&waiting, 1, static_cast<int>(std::lround(options.interval_s * 1000)));
     if (signals.count() != 0) break;
-    before = status ? *status : json::object();
+    before = status ? std::optional(*status) : std::nullopt;
     asked_before = asked;
     status = source.ask();
     asked = Clock::now();
