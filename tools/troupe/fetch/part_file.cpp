@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/bounded_json.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
 #include <troupe/tools/troupe/terminal/output.h>
 
@@ -26,6 +26,14 @@ constexpr const char* kPart = ".part";
 fs::path state_path_of(const fs::path& part) {
   fs::path path = part;
   return path.replace_extension(".json");
+}
+
+// What the file beside a part file says, as JSON; null if it cannot be read.
+nlohmann::json read_state(const fs::path& path) {
+  const Result<std::string> text = read_file(path, kStateBytesMax);
+  if (!text) return nullptr;
+  const auto value = parse_json(*text, path.string(), {.bytes_max = kStateBytesMax});
+  return value ? *value : nlohmann::json();
 }
 
 std::optional<PartFile::State> state_from(const nlohmann::json& value) {
@@ -82,10 +90,7 @@ Result<PartFile> PartFile::open(const fs::path& path) {
 }
 
 std::optional<PartFile::State> PartFile::load() const {
-  const Result<std::string> text = read_file(state_path_, kStateBytesMax);
-  if (!text) return std::nullopt;
-  std::optional<State> state =
-      state_from(nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false));
+  std::optional<State> state = state_from(read_state(state_path_));
   std::error_code error;
   // What is said to be here must fit into the file.
   if (!state || fs::file_size(path_, error) < state->bytes || error) return std::nullopt;
@@ -96,7 +101,7 @@ Status PartFile::reserve(std::uint64_t bytes) {
   if (bytes == 0) return Status::ok();
   if (::fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) == 0) return Status::ok();
   if (errno != EOPNOTSUPP) return failure("make room for " + format_bytes(bytes) + " in", errno);
-  return cut(bytes);  // a file system that cannot: the disk may be full later
+  return cut(bytes);  // this file system cannot reserve: the disk may be full later
 }
 
 Status PartFile::write(std::uint64_t at, std::span<const std::byte> bytes) {
@@ -141,8 +146,7 @@ std::vector<Unfinished> unfinished_in(const fs::path& folder) {
   for (const auto& item : fs::directory_iterator(folder, error)) {
     if (item.path().extension() != kPart) continue;
     Unfinished one{item.path(), item.path().filename().string()};
-    const Result<std::string> text = read_file(state_path_of(item.path()), kStateBytesMax);
-    const auto json = nlohmann::json::parse(text ? *text : "", nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json json = read_state(state_path_of(item.path()));
     if (const auto state = state_from(json)) {
       one.bytes = state->bytes;
       one.received = state->plan.received();

@@ -11,15 +11,15 @@
 #include <troupe/runtime/status.h>
 #include <troupe/tools/troupe/fetch/range_plan.h>
 
-// A file that is being fetched, and beside it what a later process must know to go on: KEY.part and
-// KEY.json, {"bytes","validator","missing":[[begin,end],...],"model"}. The JSON never says that
-// bytes are here which are not. One owner at a time: the lock on pulls is held.
+// A file that is being fetched, KEY.part, and beside it what a later process must know to go on:
+// KEY.json, {"bytes","validator","missing":[[begin,end],...],"model"}. The JSON never claims bytes
+// that are not on the disk. One owner at a time, which holds the lock on pulls.
 
 namespace troupe::tools {
 
 class PartFile {
  public:
-  // Opens or makes it, at part_path().
+  // Opens the file at part_path(), or makes it.
   static Result<PartFile> open(const std::filesystem::path& path);
   PartFile(PartFile&& other) noexcept;
   PartFile& operator=(PartFile&&) = delete;
@@ -32,17 +32,18 @@ class PartFile {
     std::string validator;  // the server's name of this content, for If-Range; "": it gave none
     RangePlan plan;
   };
-  // What an earlier transfer left; nullopt when there is nothing to go on from.
+  // What an earlier transfer left; nullopt if there is nothing to go on from.
   std::optional<State> load() const;
   // Makes room on the disk for the whole file at once.
   //   Errors: kResourceExhausted (says how much is free), kInternal.
   Status reserve(std::uint64_t bytes);
   Status write(std::uint64_t at, std::span<const std::byte> bytes);
-  // Remembers how far it is, after the bytes themselves are on the disk, and for which model.
+  // Records how far the transfer is, and for which model, after the bytes themselves are on the
+  // disk.
   Status save(const RangePlan& plan, const std::string& validator, const std::string& model);
-  // Empty, and nothing remembered.
+  // Empties the file and erases its record.
   Status clear();
-  // Exactly so long.
+  // Gives the file exactly this length.
   Status cut(std::uint64_t bytes);
 
  private:
@@ -52,17 +53,17 @@ class PartFile {
   int fd_ = -1;
 };
 
-// Where a PartFile for `url` lies: the name is that of the address, so that a later process finds
+// Where a PartFile for `url` lies. The name follows from the address, so that a later process finds
 // what an earlier one began.
 std::filesystem::path part_path(const std::filesystem::path& folder, const std::string& url);
-// The transfers that were begun in a folder and have not come to their end, by model.
+// The transfers that were begun in a folder and have not ended, sorted by model.
 struct Unfinished {
   std::filesystem::path path;
-  std::string model;                      // the name it is to have; the file's where nobody knows
+  std::string model;                      // the name it is to have; the file's if that is unknown
   std::uint64_t bytes = 0, received = 0;  // of the file; bytes 0: unknown
 };
 std::vector<Unfinished> unfinished_in(const std::filesystem::path& folder);
-// Removes a part file that is not wanted any more, and what was remembered of it.
+// Removes a part file that nobody needs any more, and its record.
 void forget_part(const std::filesystem::path& path);
 
 }  // namespace troupe::tools
