@@ -13,17 +13,17 @@ namespace troupe::actors {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{500};
-constexpr std::int64_t kPatienceUs = 10'000'000;  // without a source, or without a chunk
-constexpr std::int64_t kStallUs = 3'000'000;      // of one source, while there are others
+constexpr std::int64_t kPatienceUs = 10'000'000;  // for a source to come, or for a chunk
+constexpr std::int64_t kStallUs = 3'000'000;      // for one source while there are others
 constexpr std::size_t kBackgroundWindow = 4;
 
-// Where the bytes of a blob lie on this machine, and what keeps them there.
+// Where the bytes of a blob lie in memory, and what keeps them there.
 struct Place {
   std::shared_ptr<const void> keep;
   std::span<const std::byte> bytes;
 };
 
-// A blob on its way into the store.
+// A blob that is being written to the store.
 struct Incoming {
   std::unique_ptr<model::BlobWriter> writer;
   std::map<std::uint64_t, net::Payload> early;  // by offset: chunks that overtook others
@@ -44,16 +44,16 @@ struct Fetch {
   FetchPlan plan;
   std::map<std::string, Incoming> incoming;  // claimed blobs
   std::set<net::PublicKey> lost;
-  std::map<net::PublicKey, std::int64_t> heard_us;  // a chunk, or that it has nothing to send
-  Status trouble;                                   // the last blob that was not what it should be
+  std::map<net::PublicKey, std::int64_t> heard_us;  // the last chunk, or when nothing was due
+  Status trouble;                                   // what was wrong with the last wrong blob
   std::uint64_t bytes = 0;
   std::int64_t last_progress_us = 0;
 };
 
 struct BulkShell {
   std::map<std::string, Place> exported;
-  std::set<net::PublicKey> serving;  // peers that can be asked: we reached them, or they said so
-  std::deque<Fetch> fetches;         // the front one is under way
+  std::set<net::PublicKey> serving;  // peers to ask: we reached them, or they sent kServing
+  std::deque<Fetch> fetches;         // the front one is running
   bool ticking = false;              // while there are fetches
 };
 using Self = bulk_actor::stateful_pointer<BulkShell>;
@@ -76,8 +76,8 @@ void export_file(BulkShell& shell, const ExportedFile& exported) {
   for (const auto& tensor : exported.manifest.tensors) add(tensor.blob, tensor.offset);
 }
 
-// What was asked for. Of the store it is a copy, looked at anew each time: a blob that somebody
-// changed is not served, and one that is cut while it is mapped would end this process.
+// The bytes that a peer asked for. Blobs of the store are checked and copied each time: a blob that
+// somebody changed is not served, and truncating a mapped one would end this process.
 Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const FetchBlob& ask) {
   if (ask.length > FetchPlan::kChunkBytes) {
     return Status(Code::kInvalidArgument, "more is asked for than goes into a chunk");
@@ -124,7 +124,7 @@ void finish(Self self, const Setup& setup, const Status& status) {
   start_next(self, setup);
 }
 
-// All bytes of a blob are here: into the store with it, or from somebody else once more.
+// Puts a complete blob into the store; if it is wrong, it is fetched again from another source.
 void commit(Fetch& fetch, const net::PublicKey& source, const std::string& sha256) {
   const Status stored = fetch.incoming.at(sha256).writer->commit();
   fetch.incoming.erase(sha256);
@@ -134,12 +134,12 @@ void commit(Fetch& fetch, const net::PublicKey& source, const std::string& sha25
   fetch.plan.lacks(source, sha256);
 }
 
-// Gives a source blobs to send and asks for their chunks, while its window has room.
+// Assigns blobs to a source and asks it for their chunks, while its window has room.
 Status ask_more(const Setup& setup, Fetch& fetch, const net::PublicKey& source) {
   for (;;) {
     if (const auto blob = fetch.plan.claim(source)) {
       TROUPE_ASSIGN_OR_RETURN(auto writer, setup->store->begin_blob(*blob));
-      const std::uint64_t have = writer->received();  // what an earlier, cut transfer left
+      const std::uint64_t have = writer->received();  // left by an interrupted transfer
       fetch.incoming[blob->sha256] = {std::move(writer), {}};
       if (fetch.plan.begin(blob->sha256, have)) commit(fetch, source, blob->sha256);
     }
@@ -147,7 +147,7 @@ Status ask_more(const Setup& setup, Fetch& fetch, const net::PublicKey& source) 
     if (!ask) return Status::ok();
     const Status sent = setup->link->send(source, MessageType::kFetchBlob,
                                           FetchBlob{ask->sha256, ask->offset, ask->length});
-    // The connection is closing: PeerEvent follows and frees what it was to send.
+    // The connection is closing: a PeerEvent follows, and other sources get its blobs.
     if (!sent) return Status::ok();
   }
 }
@@ -156,7 +156,7 @@ bool usable(const BulkShell& shell, const Fetch& fetch, const net::PublicKey& so
   return !fetch.lost.contains(source) && shell.serving.contains(source);
 }
 
-// Keeps every source of the front fetch busy; ends the fetch when it is complete or cannot be.
+// Keeps every source of the front fetch busy; ends the fetch if it is complete or cannot complete.
 void drive(Self self, const Setup& setup) {
   if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
@@ -197,7 +197,7 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
   }
   const bool first = place == fetches.begin();
   if (first && !fetches.empty()) {
-    // What waits in the background lets it pass; its partial blobs stay on disk.
+    // A background fetch lets this one pass; its partial blobs stay on disk.
     fetches.front().incoming.clear();
     fetches.front().plan = FetchPlan();
   }
@@ -210,7 +210,7 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
   if (first) start_next(self, setup);
 }
 
-// A source of the front fetch is gone, or as good as gone.
+// A source of the front fetch is gone, or counts as gone.
 void lose_for(Fetch& fetch, const net::PublicKey& source) {
   for (const std::string& sha256 : fetch.plan.lose(source)) fetch.incoming.erase(sha256);
   fetch.lost.insert(source);
@@ -219,8 +219,7 @@ void lose_for(Fetch& fetch, const net::PublicKey& source) {
 void on_chunk(Self self, const Setup& setup, const net::InFrame& frame, const BlobChunk& chunk) {
   if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
-  // Chunks of an earlier try or fetch, still on their way when it ended, are nothing to us; a chunk
-  // that was lost is noticed by patience running out.
+  // Ignore late chunks of an earlier attempt or fetch; a timeout notices chunks that were lost.
   const std::size_t bytes = frame.payload.data.size();
   if (!fetch.plan.expects(frame.peer, chunk.sha256, chunk.offset, bytes)) return;
   const Status taken = fetch.incoming.at(chunk.sha256).take(chunk.offset, frame.payload);
@@ -244,8 +243,8 @@ void on_missing(Self self, const Setup& setup, const net::InFrame& frame,
   drive(self, setup);
 }
 
-// A source that is silent while another one could send instead has lost its turn.
-void look_after_stalls(Self self, const Setup& setup) {
+// Drops a source that is silent while another one could send instead.
+void check_stalls(Self self, const Setup& setup) {
   if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
   const std::int64_t now = monotonic_us();
@@ -285,9 +284,9 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   if (event.channel != net::Channel::kBulk) return;
   BulkShell& shell = self->state;
   if (event.kind == PeerEvent::Kind::kConnected) {
-    shell.serving.insert(event.peer);  // one that we dialled
+    shell.serving.insert(event.peer);  // we dialled this peer
   } else {
-    // An attempt to reach it that failed is followed by others.
+    // If only an attempt to reach the peer failed, others follow.
     const bool served = shell.serving.erase(event.peer) != 0;
     if (served && !shell.fetches.empty()) lose_for(shell.fetches.front(), event.peer);
   }
@@ -301,7 +300,7 @@ bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
       [self, setup](const FetchPtr& request) { add_fetch(self, setup, request); },
       [self](const ExportPtr& exported) { export_file(self->state, *exported); },
       [self, setup](tick_atom) {
-        look_after_stalls(self, setup);
+        check_stalls(self, setup);
         self->state.ticking = !self->state.fetches.empty();
         if (self->state.ticking) self->delayed_send(self, kTick, tick_atom::value);
       },

@@ -11,15 +11,15 @@ void FetchPlan::add(const model::BlobRef& blob) {
 }
 
 std::optional<model::BlobRef> FetchPlan::claim(const Source& source) {
-  Way& way = ways_[source];
-  if (way.under_way.size() >= window_ || !way.claimed.empty()) return std::nullopt;
+  Connection& connection = connections_[source];
+  if (connection.under_way.size() >= window_ || !connection.claimed.empty()) return std::nullopt;
   for (const std::string& sha256 : order_) {
     const auto found = items_.find(sha256);
     if (found == items_.end()) continue;
     Item& item = found->second;
     if (item.source || item.lacking.contains(source)) continue;
     item.source = source;
-    way.claimed.push_back(sha256);
+    connection.claimed.push_back(sha256);
     return item.blob;
   }
   return std::nullopt;
@@ -29,20 +29,20 @@ bool FetchPlan::begin(const std::string& sha256, std::uint64_t have) {
   Item& item = items_.at(sha256);
   item.received = item.asked = have;
   if (have < item.blob.bytes) return false;
-  std::erase(ways_[*item.source].claimed, sha256);
+  std::erase(connections_[*item.source].claimed, sha256);
   return true;
 }
 
 std::optional<FetchPlan::Ask> FetchPlan::next(const Source& source) {
-  Way& way = ways_[source];
-  if (way.under_way.size() >= window_ || way.claimed.empty()) return std::nullopt;
-  Item& item = items_.at(way.claimed.front());
+  Connection& connection = connections_[source];
+  if (connection.under_way.size() >= window_ || connection.claimed.empty()) return std::nullopt;
+  Item& item = items_.at(connection.claimed.front());
   Ask ask{item.blob.sha256, item.asked,
           static_cast<std::uint32_t>(
               std::min<std::uint64_t>(kChunkBytes, item.blob.bytes - item.asked))};
   item.asked += ask.length;
-  if (item.asked == item.blob.bytes) way.claimed.pop_front();
-  way.under_way.push_back(ask);
+  if (item.asked == item.blob.bytes) connection.claimed.pop_front();
+  connection.under_way.push_back(ask);
   return ask;
 }
 
@@ -55,14 +55,14 @@ std::vector<FetchPlan::Ask>::const_iterator FetchPlan::find_ask(const std::vecto
 
 bool FetchPlan::expects(const Source& source, const std::string& sha256, std::uint64_t offset,
                         std::size_t bytes) const {
-  const auto way = ways_.find(source);
-  if (way == ways_.end()) return false;
-  const auto due = find_ask(way->second.under_way, sha256, offset);
-  return due != way->second.under_way.end() && due->length == bytes;
+  const auto connection = connections_.find(source);
+  if (connection == connections_.end()) return false;
+  const auto due = find_ask(connection->second.under_way, sha256, offset);
+  return due != connection->second.under_way.end() && due->length == bytes;
 }
 
 bool FetchPlan::on_chunk(const Source& source, const std::string& sha256, std::uint64_t offset) {
-  auto& under_way = ways_.at(source).under_way;
+  auto& under_way = connections_.at(source).under_way;
   const auto due = find_ask(under_way, sha256, offset);
   TROUPE_CHECK(due != under_way.end(), "a chunk that nobody asked for was taken");
   Item& item = items_.at(sha256);
@@ -74,10 +74,10 @@ bool FetchPlan::on_chunk(const Source& source, const std::string& sha256, std::u
 void FetchPlan::done(const std::string& sha256) { items_.erase(sha256); }
 
 void FetchPlan::release(Item& item) {
-  Way& way = ways_[*item.source];
+  Connection& connection = connections_[*item.source];
   const std::string& sha256 = item.blob.sha256;
-  std::erase_if(way.under_way, [&](const Ask& ask) { return ask.sha256 == sha256; });
-  std::erase(way.claimed, sha256);
+  std::erase_if(connection.under_way, [&](const Ask& ask) { return ask.sha256 == sha256; });
+  std::erase(connection.claimed, sha256);
   item.source.reset();
   item.received = item.asked = 0;
 }
@@ -96,13 +96,13 @@ std::vector<std::string> FetchPlan::lose(const Source& source) {
     release(item);
     blobs.push_back(sha256);
   }
-  ways_.erase(source);
+  connections_.erase(source);
   return blobs;
 }
 
 bool FetchPlan::busy(const Source& source) const {
-  const auto way = ways_.find(source);
-  return way != ways_.end() && !way->second.under_way.empty();
+  const auto connection = connections_.find(source);
+  return connection != connections_.end() && !connection->second.under_way.empty();
 }
 
 const model::BlobRef* FetchPlan::claimed(const Source& source, const std::string& sha256) const {

@@ -14,52 +14,52 @@
 
 namespace troupe::actors {
 
-// The order of one fetch from several sources at once: which blob a source is to send, which chunk
-// it is asked for next, what a chunk that arrives belongs to. A blob comes from one source at a
-// time; what a source fails at is asked of another. Pure.
+// The order of one fetch from several sources at once: which blob a source should send, which chunk
+// it is asked for next, and what an arriving chunk belongs to. A blob comes from one source at a
+// time; if that source fails, another is asked. Pure.
 class FetchPlan {
  public:
   static constexpr std::uint32_t kChunkBytes = 256u << 10;
-  static constexpr std::size_t kWindow = 16;  // chunks asked of a source and not here yet
+  static constexpr std::size_t kWindow = 16;  // chunks due from one source at a time
   using Source = net::PublicKey;
 
   explicit FetchPlan(std::size_t window = kWindow) : window_(window) {}
 
   // Blobs may repeat; each is fetched once.
   void add(const model::BlobRef& blob);
-  // The next blob for a source whose window has room: one that nobody sends, and that this source
-  // is not known to lack. begin() follows.
+  // Assigns the next blob to a source whose window has room: a blob that no source is sending and
+  // that this source is not known to lack. Call begin() next.
   std::optional<model::BlobRef> claim(const Source& source);
-  // The first `have` bytes of a claimed blob are here. True: that is all of it; done() or lacks()
-  // follows.
+  // The first `have` bytes of a claimed blob are here. Returns true if that is all of it; call
+  // done() or lacks() next.
   bool begin(const std::string& sha256, std::uint64_t have);
   struct Ask {
     std::string sha256;
     std::uint64_t offset = 0;
     std::uint32_t length = 0;
   };
-  // The next chunk of what the source has claimed, while its window has room.
+  // The next chunk to ask for, of the blobs that the source has claimed, if its window has room.
   std::optional<Ask> next(const Source& source);
-  // True when this is a chunk that is due from the source. Chunks may overtake each other: two
-  // nodes that fetch from each other have two connections, and answers may change from one to the
-  // other.
+  // Whether this chunk is due from the source. Chunks may overtake each other: two nodes that fetch
+  // from each other have two connections, and answers may switch from one to the other.
   bool expects(const Source& source, const std::string& sha256, std::uint64_t offset,
                std::size_t bytes) const;
-  // A chunk that was due arrived. True: its blob is complete; done() or lacks() follows.
+  // A chunk that was due arrived. Returns true if its blob is complete; call done() or lacks()
+  // next.
   bool on_chunk(const Source& source, const std::string& sha256, std::uint64_t offset);
   // The blob is in the store.
   void done(const std::string& sha256);
-  // The source does not have this blob, or not as it should be: others are asked for it.
+  // The source lacks this blob or sent a wrong one: others are asked for it.
   void lacks(const Source& source, const std::string& sha256);
-  // The source is gone: what it was to send is free for others. The blobs that it was sending.
+  // The source is gone. Returns the blobs that it was sending, which other sources may now claim.
   std::vector<std::string> lose(const Source& source);
 
   bool complete() const { return items_.empty(); }
-  // Chunks are due from it.
+  // Whether chunks are due from the source.
   bool busy(const Source& source) const;
-  // The blob, when the source has claimed it; nullptr otherwise.
+  // The blob if the source has claimed it, else nullptr.
   const model::BlobRef* claimed(const Source& source, const std::string& sha256) const;
-  // There is a blob that each of `sources` lacks.
+  // Whether there is a blob that each of `sources` lacks.
   bool hopeless(std::span<const Source> sources) const;
 
  private:
@@ -73,13 +73,13 @@ class FetchPlan {
   static std::vector<Ask>::const_iterator find_ask(const std::vector<Ask>& asks,
                                                    const std::string& sha256, std::uint64_t offset);
   std::size_t window_;
-  std::map<std::string, Item> items_;  // that are not here yet
-  std::vector<std::string> order_;     // as added
-  struct Way {
+  std::map<std::string, Item> items_;  // blobs that are not here yet
+  std::vector<std::string> order_;     // in the order in which they were added
+  struct Connection {
     std::vector<Ask> under_way;
-    std::deque<std::string> claimed;  // not asked for to their ends
+    std::deque<std::string> claimed;  // blobs with chunks that were not asked for yet
   };
-  std::map<Source, Way> ways_;
+  std::map<Source, Connection> connections_;
 };
 
 }  // namespace troupe::actors

@@ -133,8 +133,8 @@ void on_measured(HeadState& head, const net::PublicKey& node, const Measured& me
   if (found == head.measurements.end()) return;  // too late
   ClusterState& cluster = head.cluster;
   const std::int64_t now = monotonic_us();
-  for (const WayMeasured& way : measured.ways) {
-    cluster.costs.set_link(node, way.peer, {way.latency_us, way.bytes_per_us});
+  for (const ConnectionMeasured& connection : measured.connections) {
+    cluster.costs.set_link(node, connection.peer, {connection.latency_us, connection.bytes_per_us});
   }
   if (!measured.outcome.is_ok()) {
     log(LogLevel::kWarning, "node " + cluster.members.name_of(node) +

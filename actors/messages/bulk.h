@@ -5,11 +5,11 @@
 
 #include <troupe/actors/messages/types.h>
 
-// Weights by content hash, pulled chunk by chunk by the one who needs them.
+// Weights by content hash, which the node that needs them pulls chunk by chunk.
 
 namespace troupe::actors {
 
-// A client that dialled us can be asked for blobs from now on.
+// From a client that dialled us: it can be asked for blobs from now on.
 struct Serving {
   static constexpr MessageType kType = MessageType::kServing;
   std::uint64_t epoch = 0;
@@ -22,13 +22,13 @@ struct FetchBlob {
   static constexpr MessageType kType = MessageType::kFetchBlob;
   std::string sha256;
   std::uint64_t offset = 0;
-  std::uint32_t length = 0;  // at most 256 KiB; the rest of the blob when less is left
+  std::uint32_t length = 0;  // at most 256 KiB; the rest of the blob if less is left
   template <class A>
   void serialize(A& a) {
     a(sha256, offset, length);
   }
 };
-// The bytes are the payload.
+// The payload holds the chunk's bytes.
 struct BlobChunk {
   static constexpr MessageType kType = MessageType::kBlobChunk;
   std::string sha256;

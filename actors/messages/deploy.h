@@ -9,8 +9,8 @@
 #include <troupe/model/store/manifest.h>
 #include <troupe/runtime/net/keys.h>
 
-// Placing a model: the head makes the nodes know each other, then tells each which layers it holds.
-// An epoch names one deployment in one placement; frames of another epoch are stale.
+// Placing a model: the head introduces the nodes to each other, then tells each one which layers it
+// holds. An epoch names one deployment in one placement; frames of another epoch are stale.
 
 namespace troupe::actors {
 
@@ -18,7 +18,7 @@ struct PeerAddress {
   net::PublicKey key{};
   std::uint8_t role = 0;  // net::Role
   std::string name;
-  std::string host;  // "" when it cannot be dialled (a client)
+  std::string host;  // empty if the peer cannot be dialled (a client)
   std::uint16_t port = 0;
   template <class A>
   void serialize(A& a) {
@@ -26,8 +26,8 @@ struct PeerAddress {
   }
 };
 
-// Head to node: let these connect to you. Acknowledged before anybody is told to dial, because a
-// refusal is final for a ZeroMQ socket.
+// Head to node: let these peers connect to you. The head waits for the acknowledgement before it
+// tells a peer to dial, because a refusal is final for a ZeroMQ socket.
 struct AllowPeers {
   static constexpr MessageType kType = MessageType::kAllowPeers;
   std::uint64_t epoch = 0;
@@ -45,7 +45,7 @@ struct PeersAllowed {
     a(epoch);
   }
 };
-// Head to node: these keys, which it was told to allow, are allowed no more.
+// Head to node: these keys, which the node was told to allow, are no longer allowed.
 struct ForgetPeers {
   static constexpr MessageType kType = MessageType::kForgetPeers;
   std::vector<net::PublicKey> keys;
@@ -54,7 +54,8 @@ struct ForgetPeers {
     a(keys);
   }
 };
-// Head to client: dial these on the bulk channel, they will ask for the model that you opened.
+// Head to client: dial these peers on the bulk channel; they will ask for the model that you
+// opened.
 struct ServePeers {
   static constexpr MessageType kType = MessageType::kServePeers;
   std::uint64_t epoch = 0;
@@ -70,9 +71,9 @@ struct LoadStage {
   std::uint64_t epoch = 0;
   model::Manifest manifest;
   std::uint32_t layer_begin = 0, layer_end = 0;
-  PeerAddress next;  // the next stage, or the head for the last stage's tokens
+  PeerAddress next;  // the next stage; for the last stage the head, which gets its tokens
   bool last = false;
-  // Who holds the model's parts: those with an address are dialled, the others dial.
+  // The peers that hold the model's parts: those with an address are dialled, the others dial.
   std::vector<PeerAddress> sources;
   std::uint8_t kv = 0;  // kv_code (generate.h)
   template <class A>
@@ -80,13 +81,13 @@ struct LoadStage {
     a(epoch, manifest, layer_begin, layer_end, next, last, sources, kv);
   }
 };
-// Head to node: have the tensors of these layers on disk, too, so that whoever dies, nobody needs
-// to fetch anything. In the background: loads go first.
+// Head to node: keep the tensors of these layers on disk, too, so that after the death of any one
+// node no other needs to fetch anything. This happens in the background: loads go first.
 struct Prefetch {
   static constexpr MessageType kType = MessageType::kPrefetch;
   model::Manifest manifest;
   std::uint32_t layer_begin = 0, layer_end = 0;
-  std::vector<PeerAddress> sources;  // as of LoadStage
+  std::vector<PeerAddress> sources;  // as in LoadStage
   template <class A>
   void serialize(A& a) {
     a(manifest, layer_begin, layer_end, sources);
@@ -97,7 +98,7 @@ struct Prefetched {
   std::string model;
   std::uint32_t layer_begin = 0, layer_end = 0;
   std::uint64_t fetched_bytes = 0;
-  std::uint8_t code = 0;  // not 0: some are missing, the head is to ask again
+  std::uint8_t code = 0;  // if not 0, some tensors are missing and the head must ask again
   template <class A>
   void serialize(A& a) {
     a(model, layer_begin, layer_end, fetched_bytes, code);
@@ -107,17 +108,17 @@ struct StageLoaded {
   static constexpr MessageType kType = MessageType::kStageLoaded;
   std::uint64_t epoch = 0;
   std::uint64_t weights_bytes = 0;
-  std::uint64_t fetched_bytes = 0;  // over the network, for this load
+  std::uint64_t fetched_bytes = 0;  // bytes fetched over the network for this load
   template <class A>
   void serialize(A& a) {
     a(epoch, weights_bytes, fetched_bytes);
   }
 };
-// Also said of a stage that was loaded, when its way to the next one broke.
+// Also sent for a loaded stage if its connection to the next one broke.
 struct StageFailed {
   static constexpr MessageType kType = MessageType::kStageFailed;
-  // The stage itself; the next one, which cannot be reached from here; or nobody: the way is open
-  // again, but what was on it is lost.
+  // kStage blames the stage itself; kNext the next one, which cannot be reached from here; kNobody
+  // says that the connection is open again, but the frames on it were lost.
   enum Blame : std::uint8_t { kStage = 0, kNext = 1, kNobody = 2 };
   std::uint64_t epoch = 0;
   Outcome outcome;
@@ -127,8 +128,8 @@ struct StageFailed {
     a(epoch, outcome, blame);
   }
 };
-// `keep`: its steps are over, but another epoch of this model follows, and takes from its weights
-// what it needs. Without it every stage of the model that was kept goes, too.
+// With `keep`, the stage's steps are over, but another epoch of this model follows and takes the
+// weights that it needs. Without it, every stage of the model that was kept is dropped, too.
 struct UnloadStage {
   static constexpr MessageType kType = MessageType::kUnloadStage;
   std::uint64_t epoch = 0;

@@ -6,8 +6,8 @@
 #include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/types.h>
 
-// Client to head: look after the cluster. Models may be unloaded by any client; keys are the
-// business of the head's own user, whose clients enrol with the local token.
+// Client to head: administer the cluster. Any client may unload models; only the head's own user,
+// whose clients enrol with the local token, may manage keys.
 
 namespace troupe::actors {
 
@@ -18,11 +18,11 @@ struct Manage {
   std::uint64_t request = 0;
   std::uint8_t kind = 0;         // ManageKind
   std::string subject;           // sha256 or name of a model; id or name of a key
-  bool force = false;            // kUnload: though requests are under way
-  bool nodes = false;            // kKeyNew: what the token may enrol,
-  bool clients = false;          //
+  bool force = false;            // for kUnload: even if requests are running
+  bool nodes = false;            // for kKeyNew: whether the token may enrol nodes,
+  bool clients = false;          // whether it may enrol clients,
   std::uint32_t uses = 0;        // how often,
-  std::uint64_t lifetime_s = 0;  // and for how long; 0: for ever
+  std::uint64_t lifetime_s = 0;  // and for how long; 0 means forever
   template <class A>
   void serialize(A& a) {
     a(request, kind, subject, force, nodes, clients, uses, lifetime_s);
@@ -31,7 +31,7 @@ struct Manage {
 struct Managed {
   static constexpr MessageType kType = MessageType::kManaged;
   std::uint64_t request = 0;
-  Outcome outcome;  // its text on success is a JSON object
+  Outcome outcome;  // on success its text is a JSON object
   template <class A>
   void serialize(A& a) {
     a(request, outcome);

@@ -10,30 +10,30 @@
 #include <troupe/actors/messages/types.h>
 #include <troupe/model/planning/layer_cost.h>
 
-// What layers would cost on a node, and what the ways between nodes carry, before any layer lies
-// there. The head lets the nodes know each other (kAllowPeers with the measurement's number for an
-// epoch), then asks each.
+// What layers would cost on a node, and what the connections between nodes carry, before any layer
+// is placed. The head introduces the nodes to each other (kAllowPeers with the measurement's number
+// as the epoch), then asks each of them.
 
 namespace troupe::actors {
 
 struct Measure {
   static constexpr MessageType kType = MessageType::kMeasure;
   std::uint64_t number = 0;
-  bool compute = true;  // false: the ways only
+  bool compute = true;  // if false, measure only the connections
   model::Manifest manifest;
   std::uint8_t kv = 0;  // kv_code
   std::uint32_t chunk_rows = 0;
   std::uint32_t hidden_bytes = 0;    // of one position
-  std::vector<PeerAddress> peers;    // the ways to these
-  std::vector<PeerAddress> sources;  // who has the model's header
+  std::vector<PeerAddress> peers;    // measure the connections to these peers
+  std::vector<PeerAddress> sources;  // peers that have the model's header
   template <class A>
   void serialize(A& a) {
     a(number, compute, manifest, kv, chunk_rows, hidden_bytes, peers, sources);
   }
 };
-struct WayMeasured {
+struct ConnectionMeasured {
   net::PublicKey peer{};
-  double latency_us = 0;  // of one position's hidden state
+  double latency_us = 0;  // one way, for one position's hidden state
   double bytes_per_us = 0;
   template <class A>
   void serialize(A& a) {
@@ -43,15 +43,15 @@ struct WayMeasured {
 struct Measured {
   static constexpr MessageType kType = MessageType::kMeasured;
   std::uint64_t number = 0;
-  Outcome outcome;  // of measuring the layers
+  Outcome outcome;  // whether the layers could be measured
   model::LayerCost cost;
-  std::vector<WayMeasured> ways;  // those that opened
+  std::vector<ConnectionMeasured> connections;  // those that opened
   template <class A>
   void serialize(A& a) {
-    a(number, outcome, cost, ways);
+    a(number, outcome, cost, connections);
   }
 };
-// A payload to be answered at once by a frame without one.
+// A frame with a payload, which the peer answers at once with a frame without one.
 struct Probe {
   static constexpr MessageType kType = MessageType::kProbe;
   std::uint64_t number = 0;
@@ -69,13 +69,13 @@ struct ProbeAnswer {
   }
 };
 
-// Client to head: what would become of this model. Answered by kManaged, a JSON object.
+// Client to head: how would this model be placed? The answer is kManaged with a JSON object.
 struct PlanModel {
   static constexpr MessageType kType = MessageType::kPlanModel;
   std::uint64_t request = 0;
   OpenModel open;
-  std::uint64_t context = 0;       // positions to keep keys and values for; 0: as `run` does
-  std::vector<std::string> nodes;  // names; empty: all
+  std::uint64_t context = 0;       // positions to keep keys and values for; 0: as many as `run`
+  std::vector<std::string> nodes;  // names; empty means all nodes
   template <class A>
   void serialize(A& a) {
     a(request, open, context, nodes);

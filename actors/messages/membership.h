@@ -7,12 +7,12 @@
 #include <troupe/actors/messages/types.h>
 #include <troupe/runtime/net/keys.h>
 
-// Joining, staying and leaving. A node or client dials its head's control channel and says Hello;
+// Joining, staying and leaving. A node or client dials its head's control channel and sends Hello;
 // the head answers Welcome or Refused. Then a heartbeat every 200 ms keeps the lease.
 
 namespace troupe::actors {
 
-// Enrolment: said with the token's key pair, which can say nothing else.
+// Enrolment. The connection uses the token's key pair, which may send nothing else.
 struct Enrol {
   static constexpr MessageType kType = MessageType::kEnrol;
   net::PublicKey key{};   // the newcomer's own
@@ -37,9 +37,9 @@ struct Enrolled {
 
 struct Hello {
   static constexpr MessageType kType = MessageType::kHello;
-  std::uint8_t role = 0;  // what the sender is: must be its key's role
-  std::string name;       // wished; the head makes it unique
-  std::string host;       // where others dial this node; "" for a client
+  std::uint8_t role = 0;  // net::Role of the sender; must be the role of its key
+  std::string name;       // the name that it asks for; the head makes it unique
+  std::string host;       // where others dial this node; empty for a client
   std::uint16_t port = 0;
   std::uint32_t threads = 0;
   std::uint64_t memory_bytes = 0;
@@ -54,13 +54,13 @@ struct Welcome {
   std::string name;  // the name that the head gave
   std::string cluster_name;
   std::uint32_t heartbeat_ms = 0;
-  std::uint32_t lease_ms = 0;  // without a heartbeat for so long a node is dead
+  std::uint32_t lease_ms = 0;  // a node without a heartbeat for this long is dead
   template <class A>
   void serialize(A& a) {
     a(name, cluster_name, heartbeat_ms, lease_ms);
   }
 };
-// A Hello or Heartbeat that is not accepted. `rejoin`: say Hello again, from nothing.
+// A Hello or Heartbeat was not accepted. With `rejoin`, the node must start over with a Hello.
 struct Refused {
   static constexpr MessageType kType = MessageType::kRefused;
   Outcome outcome;
@@ -71,17 +71,17 @@ struct Refused {
   }
 };
 
-// What a node has and did; travels in each heartbeat, shown by `status`.
+// What a node holds and has done; every heartbeat carries it, and `status` shows it.
 struct NodeStats {
   std::uint64_t weights_bytes = 0, kv_bytes = 0;
   std::uint64_t hidden_bytes_out = 0;  // hidden states sent to the next stage
-  std::uint64_t positions_out = 0;     // and of how many positions
+  std::uint64_t positions_out = 0;     // and the number of their positions
   std::uint64_t steps = 0, positions = 0;
   std::uint64_t bulk_bytes_in = 0;  // weights fetched
   std::uint64_t stale_frames = 0, refused_frames = 0;
-  std::uint64_t resident_bytes_max = 0;  // of memory, ever, by its process
+  std::uint64_t resident_bytes_max = 0;  // peak resident memory of the node's process
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
-  std::uint64_t damaged_frames = 0;  // among the refused ones: header or checksum
+  std::uint64_t damaged_frames = 0;  // the refused ones with a damaged header or checksum
   std::uint64_t refused_peers = 0;   // connections whose key is not allowed
   template <class A>
   void serialize(A& a) {

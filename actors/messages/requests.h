@@ -20,8 +20,8 @@
 
 namespace troupe::actors {
 
-// How keys and values are kept, in messages, and whether hidden states are rounded to f16. 0: as
-// the model has it, and not; a code from outside that is not known is taken for that, too.
+// How messages say in which type keys and values are kept, and whether hidden states are rounded to
+// f16. 0 means the model's own type and no rounding, as does a code that is not known.
 constexpr std::uint8_t kF16ActivationsCode = 4;
 inline std::uint8_t kv_code(std::optional<kernels::KvType> type, bool f16_activations = false) {
   const int kv = !type ? 0 : *type == kernels::KvType::kF16 ? 1 : 2;
@@ -40,16 +40,18 @@ struct OpenModel {
   std::string model;          // sha256 of the file; the manifest may be absent then
   bool has_manifest = false;  // the client holds the file and serves its parts
   model::Manifest manifest;
-  std::vector<std::uint32_t> layer_begins, layer_ends;  // an explicit split; empty: plan it
-  std::uint8_t kv = 0;                                  // kv_code
-  bool alone = false;         // of the first deployment, not of its replicas
-  std::uint64_t context = 0;  // positions to make room for when it is placed; 0: as many as usual
+  std::vector<std::uint32_t> layer_begins,
+      layer_ends;             // an explicit split; the head plans if empty
+  std::uint8_t kv = 0;        // kv_code
+  bool alone = false;         // use only the first deployment, not its replicas
+  std::uint64_t context = 0;  // positions to make room for when it is placed; 0: the usual number
   template <class A>
   void serialize(A& a) {
     a(request, model, has_manifest, manifest, layer_begins, layer_ends, kv, alone, context);
   }
 };
-// The split that a message asks for. kInvalidArgument: its begins and ends are not pairs.
+// The split that a message asks for.
+//   Errors: kInvalidArgument (its begins and ends are not pairs).
 inline Result<std::vector<model::LayerRange>> layer_ranges_of(const OpenModel& open) {
   if (open.layer_begins.size() != open.layer_ends.size()) {
     return Status(Code::kInvalidArgument, "the layer ranges are not pairs");
@@ -80,7 +82,7 @@ struct ModelReady {
   static constexpr MessageType kType = MessageType::kModelReady;
   std::uint64_t request = 0;
   Outcome outcome;
-  std::uint64_t deployment = 0;  // its id, which stays when its layers move
+  std::uint64_t deployment = 0;  // the deployment's id, which stays the same when its layers move
   std::vector<StageName> stages;
   template <class A>
   void serialize(A& a) {
@@ -102,18 +104,19 @@ struct Submit {
   std::string prompt;
   std::vector<ChatTurn> messages;
   std::vector<model::TokenId> prompt_ids;
-  std::vector<model::TokenId> answer_ids;  // accepted before: the answer goes on after them
+  std::vector<model::TokenId> answer_ids;  // accepted earlier: the answer continues after them
   std::string system;
   bool raw = false;
   std::uint32_t max_tokens = 0;
   model::SamplingParams sampling;
   std::vector<std::string> stop;
-  bool ignore_end = false;    // go on after the model's own end
-  std::uint64_t context = 0;  // 0: the model's
+  bool ignore_end = false;    // continue after the model's end token
+  std::uint64_t context = 0;  // 0 means the model's own
   std::uint32_t deadline_ms = 0;
-  // By which the answer can be resumed when the head was away; of the asker's choosing, "": not.
+  // A name, chosen by the client, by which the answer can be resumed after the head was away; the
+  // answer cannot be resumed if it is empty.
   std::string stream;
-  bool trace = false;  // Finished says where the time went
+  bool trace = false;  // Finished should say where the time went
   template <class A>
   void serialize(A& a) {
     a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,
@@ -133,13 +136,14 @@ struct Token {
   std::uint32_t index = 0;
   model::TokenId id = 0;
   std::string text;
-  std::vector<model::TokenLogprob> logprobs;  // the token's, then the likeliest; empty: not asked
+  std::vector<model::TokenLogprob>
+      logprobs;  // this token's, then the likeliest; empty if not asked
   template <class A>
   void serialize(A& a) {
     a(request, index, id, text, logprobs);
   }
 };
-// Those of all its requests that one client gets at once.
+// Tokens of any of one client's requests, sent together.
 struct Tokens {
   static constexpr MessageType kType = MessageType::kTokens;
   std::vector<Token> tokens;
@@ -152,8 +156,8 @@ struct Finished {
   static constexpr MessageType kType = MessageType::kFinished;
   std::uint64_t request = 0;
   std::string finish_reason;  // stop, length, cancelled, error
-  Outcome outcome;            // of "error": why
-  std::string text;           // the whole answer; the tokens' texts joined are a prefix of it
+  Outcome outcome;            // for "error", the reason
+  std::string text;           // the whole answer; the tokens' joined texts are a prefix of it
   std::vector<model::TokenId> prompt_ids;
   std::vector<model::TokenId> token_ids;
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
@@ -164,7 +168,7 @@ struct Finished {
       ttft_ms, trace);
   }
 };
-// The end of a request that failed before it had any token.
+// The end of a request that failed before it had a token.
 inline Finished failed_request(std::uint64_t request, const Status& why) {
   Finished finished;
   finished.request = request;

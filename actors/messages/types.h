@@ -5,9 +5,9 @@
 
 #include <troupe/runtime/net/transport.h>
 
-// The number, name, channel and permitted senders of everything that nodes say to each other: one
-// row a message. The link drops a frame whose type is unknown, that came on another channel, or
-// whose sender's role may not say it. Bodies are in the files beside this one, a file a subject.
+// The number, name, channel and permitted senders of every message, one row each. The link drops a
+// frame whose type is unknown, that came on another channel, or whose sender's role may not send
+// it. The bodies are in the files beside this one, one file a subject.
 
 namespace troupe::actors {
 
@@ -78,10 +78,10 @@ struct MessageRow {
   MessageType type;
   const char* name;
   net::Channel channel;
-  std::uint8_t senders;  // role_bit of every role that may say it
+  std::uint8_t senders;  // role_bit of every role that may send it
 };
 std::span<const MessageRow> message_rows();
-// nullptr when there is no such message.
+// Returns nullptr if there is no such message.
 const MessageRow* find_message(std::uint16_t type);
 
 }  // namespace troupe::actors

@@ -2,13 +2,13 @@
 
 #include <troupe/actors/actors.h>
 
-// The device's thread as an actor: takes jobs, one after the other, in the order they came. Compute
-// happens here and in the device's pool, never in a scheduler thread.
+// The device's thread as an actor: it runs jobs one after the other, in the order in which they
+// came. Compute happens here and in the device's pool, never on a scheduler thread.
 
 namespace troupe::actors {
 
-// Spawns the (detached) actor and makes its device on its own thread, since the caller of the pool
-// is the pool's thread 0. Blocks until the device is there.
+// Spawns the (detached) actor, which makes its device on its own thread because the caller of the
+// pool is the pool's thread 0. Blocks until the device exists.
 //   Errors: those of Device::create.
 struct DeviceHandle {
   device_actor actor;

@@ -8,35 +8,36 @@
 #include <troupe/model/local/bench.h>
 #include <troupe/model/local/measure_layers.h>
 
-// What layers would cost here and what the ways to other nodes carry: wire, threads and actors, as
-// a step goes from one device's thread to another's. The layers first, then the ways one after the
-// other: what computes at one end of a way slows it.
+// Measures what layers would cost here and what the connections to other nodes carry. A connection
+// is measured as a step uses it, from one device's thread to another's, through wire, threads and
+// actors. The layers come first, then the connections one by one: computing at either end of a
+// connection slows it.
 
 namespace troupe::actors::node {
 namespace {
 
 constexpr std::size_t kSmallProbes = 12, kLargeProbes = 2, kHugeProbes = 3;
 constexpr std::size_t kLargeBytes = std::size_t{64} << 10, kHugeBytes = std::size_t{1} << 20;
-// A way that carries the large ones faster than this tells little by them: chance is as long.
+// If the large probes take less time than this, noise hides the bandwidth: huge ones follow.
 constexpr double kHugeBelowUs = 5'000;
 constexpr std::chrono::milliseconds kPause{2};
-// A way that has not opened, or a probe without an answer: it is left out.
-constexpr std::int64_t kWayOpenUs = 1'000'000, kProbeUs = 2'000'000;
+// A connection that takes longer to open, or a probe to be answered, is left out.
+constexpr std::int64_t kOpenUs = 1'000'000, kProbeUs = 2'000'000;
 
 void answer(Self self, const Setup& setup) {
   Measuring& measuring = *self->state.measuring;
   const Status sent = setup->link->send(setup->head, MessageType::kMeasured, measuring.result);
-  if (!sent) log(LogLevel::kWarning, "cannot tell what was measured: " + sent.message());
+  if (!sent) log(LogLevel::kWarning, "cannot send what was measured: " + sent.message());
   self->state.measuring.reset();
 }
 
-// Says it on the device's thread after a pause, as a stage does that has computed: what sleeps must
-// be woken on the way.
-void say_from_device(const Setup& setup, const std::function<void()>& say, bool pause) {
-  if (!setup->device) return say();
-  const auto job = [say, pause](Device&) {
+// Sends from the device's thread, after a pause, as a stage does that has computed: threads that
+// sleep must be woken, as they would be for a step.
+void send_from_device(const Setup& setup, const std::function<void()>& send, bool pause) {
+  if (!setup->device) return send();
+  const auto job = [send, pause](Device&) {
     if (pause) std::this_thread::sleep_for(kPause);
-    say();
+    send();
   };
   caf::anon_send(setup->device, std::make_shared<const DeviceJob>(job));
 }
@@ -58,49 +59,50 @@ void send_probe(Self self, const Setup& setup) {
   const auto zeros = std::make_shared<const std::vector<std::byte>>(probe_bytes(measuring));
   measuring.probe = monotonic_us();
   const net::PublicKey peer = measuring.order.peers.back().key;
-  const auto say = [setup, peer, zeros] {
-    // Its number is when it was sent.
+  const auto send = [setup, peer, zeros] {
+    // The number is the time at which the probe was sent.
     const Probe probe{static_cast<std::uint64_t>(monotonic_us())};
     const Status sent =
         setup->link->send(peer, MessageType::kProbe, probe, 0, 0, net::Payload{zeros, *zeros});
     if (!sent) log(LogLevel::kDebug, "a probe was not sent: " + sent.message());
   };
-  say_from_device(setup, say, true);
+  send_from_device(setup, send, true);
 }
 
-// The next way, or the answer when there is none.
-void next_way(Self self, const Setup& setup) {
+// Goes on with the next connection, or answers if there is none.
+void next_connection(Self self, const Setup& setup) {
   Measuring& measuring = *self->state.measuring;
   measuring.rounds_us.clear();
-  measuring.way_since_us = monotonic_us();
+  measuring.connection_since_us = monotonic_us();
   if (measuring.order.peers.empty()) return answer(self, setup);
-  if (self->state.open_ways.contains(measuring.order.peers.back().key)) send_probe(self, setup);
+  if (self->state.connected_peers.contains(measuring.order.peers.back().key))
+    send_probe(self, setup);
 }
 
-void end_way(Self self, const Setup& setup) {
+void end_connection(Self self, const Setup& setup) {
   Measuring& measuring = *self->state.measuring;
   std::vector<double>& rounds = measuring.rounds_us;
   if (all_sent(rounds)) {
     const auto small = rounds.begin() + kSmallProbes, large = small + kLargeProbes;
     const bool huge = large != rounds.end();
-    WayMeasured way;
-    way.peer = measuring.order.peers.back().key;
-    // The answer comes the same way back, and weighs nothing.
+    ConnectionMeasured measured;
+    measured.peer = measuring.order.peers.back().key;
+    // The answer takes as long as the probe, and its size is negligible.
     std::sort(rounds.begin(), small);
     const double round_us = rounds[kSmallProbes / 2];
-    way.latency_us = round_us / 2;
+    measured.latency_us = round_us / 2;
     const auto hidden = static_cast<double>(measuring.order.hidden_bytes);
     const auto most = static_cast<double>(huge ? kHugeBytes : kLargeBytes);
     const double more_us = *std::min_element(huge ? large : small, rounds.end()) - *rounds.begin();
-    if (more_us > 0 && most > hidden) way.bytes_per_us = (most - hidden) / more_us;
-    // What the small ones carried is counted with their bytes.
-    if (way.bytes_per_us > 0) {
-      way.latency_us = std::max(1.0, (round_us - hidden / way.bytes_per_us) / 2);
+    if (more_us > 0 && most > hidden) measured.bytes_per_us = (most - hidden) / more_us;
+    // The time that the bytes of the small probes took counts as bandwidth, not as latency.
+    if (measured.bytes_per_us > 0) {
+      measured.latency_us = std::max(1.0, (round_us - hidden / measured.bytes_per_us) / 2);
     }
-    measuring.result.ways.push_back(way);
+    measuring.result.connections.push_back(measured);
   }
   measuring.order.peers.pop_back();
-  next_way(self, setup);
+  next_connection(self, setup);
 }
 
 }  // namespace
@@ -115,7 +117,7 @@ void on_measure(Self self, const Setup& setup, Measure order) {
     transport->dial(peer.key, endpoint_of(setup, peer), net::Channel::kActivations);
   }
   measuring.order = std::move(order);
-  if (!setup->device || !measuring.order.compute) return next_way(self, setup);
+  if (!setup->device || !measuring.order.compute) return next_connection(self, setup);
   measuring.computes = true;
   const auto me = caf::actor_cast<caf::strong_actor_ptr>(self);
   const auto report = [me](const Measured& measured) {
@@ -133,7 +135,8 @@ void on_measure(Self self, const Setup& setup, Measure order) {
         model::LayerCostOptions options;
         options.kv_type = kv_type_of(asked->kv);
         options.chunk_rows = std::clamp<std::size_t>(asked->chunk_rows, 1, 512);
-        // For a moment, all that is offered: less would lie in caches that the layers will not fit.
+        // Measuring may briefly take all the memory that is offered: less data would fit into
+        // caches that the layers themselves will not fit.
         options.bytes_max = std::min<std::uint64_t>(setup->memory_bytes, 128 << 20);
         return model::measure_layers(source->header(), config, device, options);
       };
@@ -151,19 +154,19 @@ void on_measure(Self self, const Setup& setup, Measure order) {
 
 void on_measured(Self self, const Setup& setup, const Measured& measured) {
   auto& measuring = self->state.measuring;
-  if (!measuring || measuring->result.number != measured.number) return;  // of an earlier one
+  if (!measuring || measuring->result.number != measured.number) return;  // an earlier order
   measuring->result.outcome = measured.outcome;
   measuring->result.cost = measured.cost;
   measuring->computes = false;
-  next_way(self, setup);
+  next_connection(self, setup);
 }
 
 void on_probe(Self, const Setup& setup, const net::InFrame& frame, const Probe& probe) {
-  const auto say = [setup, peer = frame.peer, number = probe.number] {
+  const auto send = [setup, peer = frame.peer, number = probe.number] {
     const Status sent = setup->link->send(peer, MessageType::kProbeAnswer, ProbeAnswer{number});
     if (!sent) log(LogLevel::kDebug, "a probe was not answered: " + sent.message());
   };
-  say_from_device(setup, say, false);
+  send_from_device(setup, send, false);
 }
 
 void on_probe_answer(Self self, const Setup& setup, const net::InFrame& frame,
@@ -172,28 +175,28 @@ void on_probe_answer(Self self, const Setup& setup, const net::InFrame& frame,
   if (!measuring || measuring->order.peers.empty()) return;
   const auto sent_us = static_cast<std::int64_t>(answer.number);
   const std::int64_t now = monotonic_us();
-  // Of this way, and not an earlier one's that comes late.
+  // Ignore late answers to probes of an earlier connection.
   if (frame.peer != measuring->order.peers.back().key || sent_us < measuring->probe ||
       sent_us > now) {
     return;
   }
   measuring->rounds_us.push_back(static_cast<double>(now - sent_us));
   if (!all_sent(measuring->rounds_us)) return send_probe(self, setup);
-  end_way(self, setup);
+  end_connection(self, setup);
 }
 
-void look_after_measuring(Self self, const Setup& setup) {
+void check_measuring(Self self, const Setup& setup) {
   auto& measuring = self->state.measuring;
   if (!measuring || measuring->computes || measuring->order.peers.empty()) return;
   const std::int64_t now = monotonic_us();
-  if (measuring->rounds_us.empty() && measuring->probe <= measuring->way_since_us) {
-    if (self->state.open_ways.contains(measuring->order.peers.back().key)) {
+  if (measuring->rounds_us.empty() && measuring->probe <= measuring->connection_since_us) {
+    if (self->state.connected_peers.contains(measuring->order.peers.back().key)) {
       send_probe(self, setup);
-    } else if (now - measuring->way_since_us > kWayOpenUs) {
-      end_way(self, setup);
+    } else if (now - measuring->connection_since_us > kOpenUs) {
+      end_connection(self, setup);
     }
   } else if (now - measuring->probe > kProbeUs) {
-    end_way(self, setup);
+    end_connection(self, setup);
   }
 }
 

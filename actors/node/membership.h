@@ -8,8 +8,8 @@
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
 
-// What a node remembers of the cluster that it belongs to, HOME/member.json (0600). The node writes
-// it when it has enrolled, and reads it at its next start. Values and a file; any thread.
+// What a node remembers about the cluster that it belongs to, in HOME/member.json (0600). The node
+// writes the file when it has enrolled and reads it at its next start. Any thread.
 
 namespace troupe::actors {
 
@@ -21,7 +21,8 @@ struct Membership {
   std::uint16_t head_port = 0;
 };
 
-// nullopt if there is no such file; kBadData names one that cannot be read.
+// Returns nullopt if there is no such file.
+//   Errors: kBadData (the file cannot be read; the text names it).
 Result<std::optional<Membership>> load_membership(const std::filesystem::path& home);
 Status save_membership(const std::filesystem::path& home, const Membership& membership);
 

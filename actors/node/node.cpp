@@ -9,9 +9,9 @@ namespace node {
 namespace {
 
 constexpr std::int64_t kEnrolAgainUs = 500'000;
-constexpr std::int64_t kSayWaitingUs = 2'000'000;
+constexpr std::int64_t kLogWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
-// Tries that fail at once; so many take three seconds with the pauses between them.
+// The limit on attempts that fail at once; with the pauses between them they take three seconds.
 constexpr int kQuickFailuresMax = 6;
 
 bool is_head(const Setup& setup) { return setup->head == setup->link->self(); }
@@ -45,14 +45,14 @@ void connect(Self self, const Setup& setup) {
   }
 }
 
-void say_enrol(Self self, const Setup& setup) {
-  self->state.enrol_said_us = monotonic_us();
+void send_enrol(Self self, const Setup& setup) {
+  self->state.enrol_sent_us = monotonic_us();
   const Enrol enrol{setup->link->self(), static_cast<std::uint8_t>(net::Role::kNode), setup->name};
   const Status sent = setup->link->send(setup->head, MessageType::kEnrol, enrol);
   if (!sent) self->state.last_trouble = sent;
 }
 
-void say_hello(Self self, const Setup& setup) {
+void send_hello(Self self, const Setup& setup) {
   self->state.phase = Phase::kGreeting;
   Hello hello;
   hello.role = static_cast<std::uint8_t>(is_head(setup) ? net::Role::kHead : net::Role::kNode);
@@ -73,7 +73,7 @@ void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
                           setup->head_endpoint.host, setup->head_endpoint.port};
   const Status saved = save_membership(setup->home, member);
   if (!saved) return stop(self, setup, saved);
-  // The token's key could only enrol; from here on we are ourselves.
+  // The token's key could only enrol; from now on we use our own.
   self->state.phase = Phase::kConnecting;
   net::Transport* transport = setup->link->transport();
   transport->disconnect(setup->head);
@@ -86,7 +86,7 @@ NodeStats stats(const NodeShell& state, const Setup& setup) {
   NodeStats sum = state.past;
   std::vector<const model::Stage*> loaded;
   for (const auto& [epoch, here] : state.stages) {
-    // The weights of a retired one are counted where they go on.
+    // The weights of a retired stage are counted in the stage that takes them over.
     if (here.stage && !here.retired) loaded.push_back(here.stage.get());
     if (!here.retired) sum.kv_bytes += here.counters->kv_bytes;
     sum.hidden_bytes_out += here.counters->hidden_bytes_out;
@@ -94,7 +94,7 @@ NodeStats stats(const NodeShell& state, const Setup& setup) {
     sum.steps += here.counters->steps;
     sum.positions += here.counters->positions;
   }
-  // Beats are many, and as a rule there is one stage, which shares with nobody.
+  // Heartbeats are frequent, and usually there is one stage, which shares nothing.
   sum.weights_bytes +=
       loaded.size() == 1 ? loaded[0]->weights_bytes() : model::weights_bytes(loaded);
   sum.bulk_bytes_in = *setup->bulk_bytes_in;
@@ -133,7 +133,7 @@ void on_allow(Self, const Setup& setup, const AllowPeers& allow) {
   if (net::Transport* transport = setup->link->transport()) {
     for (const PeerAddress& peer : allow.peers) {
       const net::Role role = static_cast<net::Role>(peer.role);
-      // A head is who we joined; nobody becomes one by being named.
+      // Our head is the one that we joined; being named here makes no key a head.
       if (peer.key != setup->link->self() &&
           (role == net::Role::kNode || role == net::Role::kClient)) {
         transport->allow(peer.key, role);
@@ -158,7 +158,7 @@ void on_refused(Self self, const Setup& setup, const Refused& refused) {
   if (refused.rejoin) {
     log(LogLevel::kWarning, "the head asks this node to join again: " + refused.outcome.text);
     drop_all_stages(self, setup);
-    if (self->state.phase == Phase::kMember) say_hello(self, setup);
+    if (self->state.phase == Phase::kMember) send_hello(self, setup);
     return;
   }
   stop(self, setup, refused.outcome.status());
@@ -193,7 +193,8 @@ Status no_head(const std::string& what) {
   return {Code::kUnavailable, what + "; check the address, and that 'troupe start' runs there"};
 }
 
-// Trying again would end the same: a refused key, another protocol version.
+// Whether trying again would fail in the same way: the key was refused, or the protocol versions
+// differ.
 bool is_final(const Status& why) {
   return why.code() == Code::kPermissionDenied || why.code() == Code::kFailedPrecondition;
 }
@@ -203,17 +204,17 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   const bool head_control = event.peer == setup->head && event.channel == net::Channel::kControl;
   if (event.channel == net::Channel::kActivations && event.kind != PeerEvent::Kind::kLeft) {
     const bool open = event.kind == PeerEvent::Kind::kConnected;
-    on_way(self, setup, event.peer, event.why, open);
-    look_after_measuring(self, setup);
+    on_connection(self, setup, event.peer, event.why, open);
+    check_measuring(self, setup);
     return;
   }
   if (!head_control || is_head(setup) || state.phase == Phase::kStopped) return;
   if (event.kind == PeerEvent::Kind::kConnected) {
     if (state.phase == Phase::kEnrolling) {
-      say_enrol(self, setup);
+      send_enrol(self, setup);
     } else {
-      drop_all_stages(self, setup);  // they belong to the connection that was lost
-      say_hello(self, setup);
+      drop_all_stages(self, setup);  // they belong to the lost connection
+      send_hello(self, setup);
     }
   } else if (event.kind == PeerEvent::Kind::kDisconnected) {
     state.last_trouble = event.why;
@@ -221,7 +222,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
       log(LogLevel::kWarning, "lost the head: " + event.why.message() + "; trying again");
       if (is_final(event.why)) stop(self, setup, event.why);
     } else if (event.why.code() == Code::kPermissionDenied && setup->token && !state.enrolled) {
-      // The head that we were a node of does not know us any more: the token lets us in.
+      // Our head does not know us any more: enrol again with the token.
       state.enrolled = true;
       setup->link->transport()->disconnect(setup->head);
       connect(self, setup);
@@ -239,18 +240,18 @@ void tick(Self self, const Setup& setup) {
   *setup->moved_us = now;
   if (state.phase == Phase::kMember) {
     send_heartbeat(self, setup);
-    look_after_ways(self, setup);
-    look_after_measuring(self, setup);
+    check_connections(self, setup);
+    check_measuring(self, setup);
   } else if (!state.ever_joined && state.phase != Phase::kStopped) {
-    // Another newcomer with the same token may have got our answer: say it again.
-    if (state.phase == Phase::kEnrolling && state.enrol_said_us != 0 &&
-        now - state.enrol_said_us > kEnrolAgainUs) {
-      say_enrol(self, setup);
+    // Another newcomer with the same token may have got our answer: ask again.
+    if (state.phase == Phase::kEnrolling && state.enrol_sent_us != 0 &&
+        now - state.enrol_sent_us > kEnrolAgainUs) {
+      send_enrol(self, setup);
     }
-    if (!state.said_waiting && now - state.started_us > kSayWaitingUs) {
-      state.said_waiting = true;
-      log(LogLevel::kWarning,
-          "no answer yet from the head at " + net::to_string(setup->head_endpoint) + "; trying on");
+    if (!state.logged_waiting && now - state.started_us > kLogWaitingUs) {
+      state.logged_waiting = true;
+      log(LogLevel::kWarning, "no answer yet from the head at " +
+                                  net::to_string(setup->head_endpoint) + "; still trying");
     }
     if (now - state.started_us > kJoinPatienceUs) {
       stop(self, setup,
@@ -272,7 +273,7 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
       [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
       [self, setup](join_atom) {
         connect(self, setup);
-        if (is_head(setup)) say_hello(self, setup);
+        if (is_head(setup)) send_hello(self, setup);
         self->delayed_send(self, std::chrono::microseconds(kHeartbeatUs), tick_atom::value);
       },
       [self, setup](tick_atom) {
@@ -287,7 +288,7 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
         if (self->state.phase == Phase::kMember && !is_head(setup)) {
           const Status sent = setup->link->send(setup->head, MessageType::kLeave, Leave{why});
           if (!sent) log(LogLevel::kInfo, "cannot say goodbye: " + sent.message());
-          self->state.phase = Phase::kStopped;  // a heartbeat after it would be a Hello again
+          self->state.phase = Phase::kStopped;  // the head would answer a heartbeat with "rejoin"
         }
         drop_all_stages(self, setup);
       },

@@ -3,8 +3,8 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/node/node_setup.h>
 
-// A node's actor: it enrols and joins, keeps the lease, lets peers in, and loads and drops stages
-// as its head says. In the head's own process the node's head is that process itself.
+// A node's actor: it enrols and joins, keeps the lease, admits peers, and loads and drops stages
+// when its head says so. In the head's own process, the node's head is that process itself.
 
 namespace troupe::actors {
 

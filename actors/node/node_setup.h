@@ -10,11 +10,11 @@
 #include <troupe/actors/link.h>
 #include <troupe/model/store/store.h>
 
-// What a node's actor is given when it starts.
+// The arguments with which a node's actor starts.
 
 namespace troupe::actors {
 
-// Makes a stage of its parts: model::Stage::load, but for tests that compute nothing.
+// Makes a stage from its parts: model::Stage::load, except in tests that compute nothing.
 using StageLoader = std::function<Result<std::unique_ptr<model::Stage>>(
     const model::TensorSource& source, const model::ModelConfig& config, model::LayerRange range,
     Device& device, const model::StageOptions& options)>;
@@ -22,27 +22,28 @@ using StageLoader = std::function<Result<std::unique_ptr<model::Stage>>(
 struct NodeSetup {
   std::filesystem::path home;
   std::string name;
-  net::Endpoint advertise;  // where others dial us
+  net::Endpoint advertise;  // the address that other nodes dial
   net::PublicKey head{};
-  net::Endpoint head_endpoint;      // unused when the head is this process
-  std::optional<net::Token> token;  // absent: a member already
-  bool member = false;              // of the token's cluster: enrol only when the head says no
+  net::Endpoint head_endpoint;      // unused if the head is this process
+  std::optional<net::Token> token;  // absent if the node is a member already
+  bool member = false;              // of the token's cluster: enrol only if the head refuses us
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
   bulk_actor bulk;
-  device_actor device;  // null: this process holds no layers
+  device_actor device;  // null if this process holds no layers
   StageLoader load = model::Stage::load;
-  task_actor tasks;  // null: this program registers no kinds of jobs
+  task_actor tasks;  // null if this program registers no kinds of jobs
   int threads = 0;
   kernels::Isa isa = kernels::Isa::kScalar;
   std::uint64_t memory_bytes = 0;
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
-  // When the actor last moved, for watchdogs; microseconds of the monotonic clock.
+  // When the actor last ran, for watchdogs; microseconds of the monotonic clock.
   std::shared_ptr<std::atomic<std::int64_t>> moved_us =
       std::make_shared<std::atomic<std::int64_t>>(0);
-  // Called once, on a scheduler thread: joined under this name, or why not.
+  // Called once, on a scheduler thread, with the name under which the node joined or the reason why
+  // it did not.
   std::function<void(Result<std::string> name)> on_joined;
-  // Called when the cluster ends this daemon; an ok Status when it was asked to stop.
+  // Called when the cluster ends this daemon; the Status is ok if the daemon was asked to stop.
   std::function<void(Status)> on_stop;
 };
 

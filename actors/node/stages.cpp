@@ -5,13 +5,13 @@
 namespace troupe::actors::node {
 namespace {
 
-// How long a way that broke may take to open again before the head is told, who by then knows
-// whether the process at its other end died.
-constexpr std::int64_t kWayVerdictUs = 300'000;
-// A stage that is loaded and does not reach the next one for so long never will.
-constexpr std::int64_t kWayPatienceUs = 5'000'000;
+// How long a broken connection may take to open again before the head is told. By then the head
+// knows whether the process at the other end died.
+constexpr std::int64_t kReconnectUs = 300'000;
+// A loaded stage that has not reached the next one after this time never will.
+constexpr std::int64_t kConnectPatienceUs = 5'000'000;
 
-// No step of the epoch is listened to any more; those that wait for the device are not computed.
+// Steps of the epoch are no longer accepted; those that wait for the device are not computed.
 void end_steps(const Setup& setup, std::uint64_t epoch, StageHere& here) {
   setup->link->detach_worker(epoch);
   *here.over = true;
@@ -29,7 +29,7 @@ void drop_stage(Self self, const Setup& setup, std::uint64_t epoch) {
   self->state.stages.erase(found);
 }
 
-// What was kept of a model for the epoch that follows.
+// Drops the stages of a model that were kept for the next epoch.
 void drop_retired(Self self, const Setup& setup, const std::string& model) {
   std::vector<std::uint64_t> retired;
   for (const auto& [epoch, here] : self->state.stages) {
@@ -43,11 +43,11 @@ void answer_failed(Self self, const Setup& setup, std::uint64_t epoch, const Sta
   const StageFailed failed{epoch, why, blame};
   const Status sent = setup->link->send(setup->head, MessageType::kStageFailed, failed, epoch);
   if (!sent) log(LogLevel::kWarning, "cannot tell the head of a failed stage: " + sent.message());
-  // A stage that is well and only lost its way will be asked for again.
+  // A working stage that only lost its connection is kept: the head will order it again.
   if (blame == StageFailed::kStage) drop_stage(self, setup, epoch);
 }
 
-// The stage is in memory and its way out is open: steps may come.
+// Once the stage is in memory and connected to the next one, tells the head: steps may come.
 void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch) {
   const auto found = self->state.stages.find(epoch);
   if (found == self->state.stages.end()) return;
@@ -71,7 +71,7 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
 }
 
-// The parts are here: load them on the device's thread.
+// Loads the parts, which have been fetched, on the device's thread.
 void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
   StageHere& here = self->state.stages.at(epoch);
   const auto order = std::make_shared<const LoadStage>(here.order);
@@ -109,14 +109,14 @@ void reach_next(const Setup& setup, const LoadStage& order) {
                                  net::Channel::kActivations);
 }
 
-// Fetches blobs from those who may have them.
+// Fetches blobs from the sources that may have them.
 void fetch_blobs(const Setup& setup, const std::vector<PeerAddress>& sources,
                  std::vector<model::BlobRef> blobs, bool background,
                  std::function<void(Status, std::uint64_t bytes)> done) {
   const auto fetch = std::make_shared<FetchRequest>();
   for (const PeerAddress& source : sources) {
     fetch->sources.push_back(source.key);
-    // Clients dial us; nobody needs to be reached for what is here.
+    // Clients dial us, and blobs that are here need no connection.
     if (blobs.empty() || source.host.empty() || source.key == setup->link->self()) continue;
     setup->link->transport()->dial(source.key, endpoint_of(setup, source), net::Channel::kBulk);
   }
@@ -145,12 +145,12 @@ void fetch_header(const Setup& setup, const model::Manifest& manifest,
 
 namespace {
 
-// Has the tensors of these layers in the store, from whoever holds them; `done` is called once, on
-// the bulk actor's thread or this one.
+// Fetches the missing tensors of these layers into the store; `done` is called once, on the bulk
+// actor's thread or on this one.
 void fetch_layers(const Setup& setup, const model::Manifest& manifest, model::LayerRange layers,
                   const std::vector<PeerAddress>& sources, bool background,
                   std::function<void(Status, std::uint64_t bytes)> done) {
-  // The header first: it says which tensors the layers need.
+  // The header comes first: it says which tensors the layers need.
   fetch_header(setup, manifest, sources, [=](Status status, std::uint64_t header_bytes) {
     const auto missing = [&]() -> Result<std::vector<model::BlobRef>> {
       TROUPE_RETURN_IF_ERROR(status);
@@ -186,7 +186,7 @@ void on_load(Self self, const Setup& setup, LoadStage order) {
     here.next_connected = true;
   } else {
     reach_next(setup, here.order);
-    here.next_connected = self->state.open_ways.contains(next);
+    here.next_connected = self->state.connected_peers.contains(next);
   }
   const auto me = caf::actor_cast<caf::strong_actor_ptr>(self);
   fetch_layers(setup, here.order.manifest, {here.order.layer_begin, here.order.layer_end},
@@ -212,14 +212,13 @@ void on_prefetch(Self, const Setup& setup, const Prefetch& prefetch) {
                    log(LogLevel::kWarning, "no copies of other nodes' layers: " + status.message());
                  }
                  status = setup->link->send(setup->head, MessageType::kPrefetched, answer);
-                 if (!status)
-                   log(LogLevel::kWarning, "cannot speak of copies: " + status.message());
+                 if (!status) log(LogLevel::kWarning, "cannot report copies: " + status.message());
                });
 }
 
 void on_stage_result(Self self, const Setup& setup, const StageResult& result) {
   const auto found = self->state.stages.find(result.epoch);
-  if (found == self->state.stages.end()) return;                            // unloaded meanwhile
+  if (found == self->state.stages.end()) return;                            // it was unloaded
   if (found->second.retired) return drop_stage(self, setup, result.epoch);  // it comes too late
   if (!result.status) return answer_failed(self, setup, result.epoch, result.status);
   if (result.fetched) {
@@ -246,36 +245,39 @@ void on_unload(Self self, const Setup& setup, const UnloadStage& unload) {
   drop_retired(self, setup, model);
 }
 
-void on_way(Self self, const Setup& setup, const net::PublicKey& peer, const Status& why,
-            bool open) {
-  open ? (void)self->state.open_ways.insert(peer) : (void)self->state.open_ways.erase(peer);
+void on_connection(Self self, const Setup& setup, const net::PublicKey& peer, const Status& why,
+                   bool open) {
+  open ? (void)self->state.connected_peers.insert(peer)
+       : (void)self->state.connected_peers.erase(peer);
   std::vector<std::uint64_t> ready;
   for (auto& [epoch, here] : self->state.stages) {
     if (here.order.next.key != peer || here.retired) continue;
     here.next_connected = open;
     if (open) ready.push_back(epoch);
-    if (!open && here.answered && here.way_lost_us == 0) here.way_lost_us = monotonic_us();
-    if (!open) here.way_trouble = why;
+    if (!open && here.answered && here.lost_us == 0) here.lost_us = monotonic_us();
+    if (!open) here.connection_trouble = why;
   }
   for (const std::uint64_t epoch : ready) answer_loaded_when_ready(self, setup, epoch);
 }
 
-void look_after_ways(Self self, const Setup& setup) {
+void check_connections(Self self, const Setup& setup) {
   const std::int64_t now = monotonic_us();
   for (auto& [epoch, here] : self->state.stages) {
     if (here.retired) continue;
-    // A refusal ends a dial; it may have come from before the peer was told to let us in.
+    // A refusal ends a dial; the peer may have refused us before it was told to let us in.
     if (!here.next_connected) reach_next(setup, here.order);
-    if (here.way_lost_us != 0 && now - here.way_lost_us > kWayVerdictUs) {
-      here.way_lost_us = 0;
-      answer_failed(self, setup, epoch,
-                    here.way_trouble.with_context("the connection to the next stage was lost"),
-                    here.next_connected ? StageFailed::kNobody : StageFailed::kNext);
-    } else if (here.stage && !here.answered && now - here.loaded_us > kWayPatienceUs) {
+    if (here.lost_us != 0 && now - here.lost_us > kReconnectUs) {
+      here.lost_us = 0;
+      answer_failed(
+          self, setup, epoch,
+          here.connection_trouble.with_context("the connection to the next stage was lost"),
+          here.next_connected ? StageFailed::kNobody : StageFailed::kNext);
+    } else if (here.stage && !here.answered && now - here.loaded_us > kConnectPatienceUs) {
       here.loaded_us = now;
-      answer_failed(self, setup, epoch,
-                    here.way_trouble.with_context("no connection to the next stage within 5 s"),
-                    StageFailed::kNext);
+      answer_failed(
+          self, setup, epoch,
+          here.connection_trouble.with_context("no connection to the next stage within 5 s"),
+          StageFailed::kNext);
     }
   }
 }

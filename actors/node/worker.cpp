@@ -77,19 +77,19 @@ std::vector<std::shared_ptr<model::KvSequence>> WorkerState::take_dropped() {
 
 namespace {
 
-// Everything that running one step needs.
+// Everything that is needed to run one step.
 struct StepJob {
   FramePtr frame;
   Step step;
   std::int64_t came_us = 0, begun_us = 0;
   std::vector<std::shared_ptr<model::KvSequence>> sequences;
-  std::vector<std::vector<model::TokenId>> logs;  // of each segment that penalties apply to
+  std::vector<std::vector<model::TokenId>> logs;  // one a segment; empty without penalties
   std::vector<std::shared_ptr<model::KvSequence>> dropped;
 };
 
 using Logs = std::vector<std::vector<model::TokenId>>;
 
-// Of each segment what its sampling looks at.
+// The tokens that the sampling of each segment looks at.
 Result<Logs> logs_of(const WorkerState& state, const Step& step) {
   Logs logs(step.segments.size());
   for (std::size_t i = 0; i < logs.size(); ++i) {
@@ -105,7 +105,7 @@ std::string place_of(const WorkerSetup& setup, std::uint64_t step) {
          " layers=" + model::to_string(setup.stage->range());
 }
 
-// The stage is done with a step: what it took, for whoever traces it, and for the log.
+// Records how long the stage took for a step: in `times` if the step is traced, and in the log.
 void note_time(const WorkerSetup& setup, const StepJob& job, std::vector<StageTime>* times) {
   const std::int64_t now = monotonic_us();
   const auto queue_us = static_cast<std::uint32_t>(job.begun_us - job.came_us);
@@ -151,12 +151,12 @@ net::Payload payload_of(std::vector<T> values) {
 
 net::Payload payload_of(const model::Stage& stage, std::vector<float> hidden) {
   if (!stage.f16_activations()) return payload_of(std::move(hidden));
-  std::vector<std::uint16_t> halves(hidden.size());  // exact: the stage has rounded them
+  std::vector<std::uint16_t> halves(hidden.size());  // exact: the stage has rounded the values
   std::transform(hidden.begin(), hidden.end(), halves.begin(), f32_to_f16);
   return payload_of(std::move(halves));
 }
 
-// `bytes`, which may lie at any address, hold as many values as `hidden` has room for.
+// Fills `hidden` from `bytes`, which hold exactly as many values and may lie at any address.
 void read_hidden(const model::Stage& stage, std::span<const std::byte> bytes,
                  std::vector<float>* hidden) {
   if (!stage.f16_activations()) {
@@ -179,7 +179,7 @@ Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output)
     setup.counters->positions_out +=
         bytes / (setup.stage->config().channels * value_bytes(*setup.stage));
   }
-  // Without a connection the step is lost; the node tells the head, who has it computed again.
+  // Without a connection the step is lost; the node tells the head, which has it computed again.
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;
 }
 
@@ -252,7 +252,7 @@ std::uint64_t kv_bytes(const std::vector<std::shared_ptr<model::KvSequence>>& se
   return bytes;
 }
 
-// On the device's thread; the frame came at `came_us`.
+// Runs on the device's thread; the frame came at `came_us`.
 void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame,
                std::int64_t came_us) {
   const std::int64_t begun_us = monotonic_us();
