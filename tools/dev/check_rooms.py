@@ -59,6 +59,9 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 LINES_MAX = 500
 # A longer file says why in a comment that begins like this.
 LONG_BECAUSE = "// Longer than 500 lines: "
+FUNCTION_LINES_MAX = 70
+# A longer function says why in a comment just above it or inside it.
+LONG_FUNCTION_BECAUSE = "// Longer than 70 lines: "
 
 
 def sources():
@@ -79,7 +82,7 @@ def room_of(name):
 
 
 def is_repeated(name):
-    """Highway's way: a file that is included once for every target, with guards of its own."""
+    """Whether Highway includes this file once for every target, with guards of its own."""
     return name.endswith(("-inl.h", "/foreach_target.h"))
 
 
@@ -145,6 +148,8 @@ def complaints_of(name, text):
     lines = text.count("\n")
     if lines > LINES_MAX and LONG_BECAUSE not in text and room != "tests":
         yield f"has {lines} lines, more than {LINES_MAX}: split it"
+    if room != "tests":
+        yield from function_complaints(text)
     for i, line in enumerate(text.splitlines(), 1):
         if len(line) > 100:
             yield f"line {i} has {len(line)} columns, more than 100"
@@ -158,6 +163,41 @@ def complaints_of(name, text):
             yield complaint
         if header.startswith("troupe/"):
             yield from include_complaints(name, header)
+
+
+def functions_of(lines):
+    """(first, last) line numbers from 0 of every function at namespace or class scope.
+
+    Relies on the format that check_format.py enforces: the body is indented deeper than the first
+    line of the signature and the closing brace.
+    """
+    for last, line in enumerate(lines):
+        if line not in ("}", "  }"):
+            continue
+        indent = len(line) - 1
+        first = last - 1
+        while first > 0 and (not lines[first].strip() or lines[first].startswith("#") or
+                             len(lines[first]) - len(lines[first].lstrip()) > indent):
+            first -= 1
+        opening = lines[first]
+        if re.search(r"\b(namespace|struct|class|enum|union|extern)\b[^()]*$", opening):
+            continue
+        if len(opening) - len(opening.lstrip()) == indent and "(" in opening:
+            yield first, last
+
+
+def function_complaints(text):
+    lines = text.splitlines()
+    for first, last in functions_of(lines):
+        count = last - first + 1
+        if count <= FUNCTION_LINES_MAX:
+            continue
+        above = first
+        while above > 0 and lines[above - 1].lstrip().startswith("//"):
+            above -= 1
+        if not any(LONG_FUNCTION_BECAUSE in line for line in lines[above:last]):
+            yield (f"line {first + 1}: a function of {count} lines, more than "
+                   f"{FUNCTION_LINES_MAX}: split it")
 
 
 def facade_complaints(texts):
