@@ -13,12 +13,16 @@
 //
 // The lane rule (why the bits are equal): vector lanes run over independent outputs; a reduction
 // runs in index order, or over exactly 16 partial sums (element i goes to i mod 16) and one fixed
-// tree: ((0+8)+(4+12)) ... i.e. halves are added 8, 4, 2, 1 apart. Only fma, sqrt, division; exp is
-// ours. No kernel calls libm.
+// tree: ((0+8)+(4+12)) ... i.e. halves are added 8, 4, 2, 1 apart. Long sums are cut where
+// kSumColumns and kSumKeys say. Only fma, sqrt, division; exp is ours. No kernel calls libm.
 
 namespace troupe::kernels {
 
 constexpr std::size_t kSumKeys = 256;  // the sum over values is cut here, then added in order
+// Products of F32, F16 and BF16 weights, and the scores of attention, are cut at multiples of this
+// many columns or channels: each chunk is summed from 0, the first chunk's sum is the total, and
+// later ones are added to it in order. A GPU can then compute a row's chunks side by side.
+constexpr std::size_t kSumColumns = 256;
 
 struct AttentionArgs {
   const float* q = nullptr;  // row r: q + r * q_stride, heads of head_dim side by side
@@ -43,7 +47,8 @@ struct Kernels {
                         std::size_t row_end, QuantizedRows out);
   // out = W x, or out += W x when `accumulate`: out[b * out_stride + r] from W[r] . x[b].
   //   For all b in [0, x.rows) and the rows r of groups [group_begin, group_end); rows past w.rows
-  //   are not written. The sum of a row is formed alone, from 0, then added once if `accumulate`.
+  //   are not written. The sum of a row is formed alone, from 0, then added once if `accumulate`;
+  //   of F32, F16 and BF16 weights it is cut at kSumColumns.
   void (*matmul)(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                  std::size_t group_end, float* out, std::size_t out_stride, bool accumulate);
   // out = x / sqrt(mean(x^2) + eps) * weight for rows [row_begin, row_end); x, out (B,C) dense.
@@ -63,8 +68,9 @@ struct Kernels {
   void (*kv_write)(const float* k, const float* v, std::byte* page, KvType type,
                    std::size_t kv_heads, std::size_t head_dim, std::size_t key_in_page);
   // Rows [row_begin, row_end) of heads [head_begin, head_end). scratch: attention_scratch_floats.
-  //   score_j = (q . k_j in channel order) * scale; softmax over j with 16 partial sums by absolute
-  //   key position; out = sum of p_j v_j in key order, cut at kSumKeys, divided by the sum last.
+  //   score_j = (q . k_j in channel order, cut at kSumColumns) * scale; softmax over j with 16
+  //   partial sums by absolute key position; out = sum of p_j v_j in key order, cut at kSumKeys,
+  //   divided by the sum last.
   void (*attention)(const AttentionArgs& args, std::size_t head_begin, std::size_t head_end,
                     std::size_t row_begin, std::size_t row_end, float* scratch);
   // gate[i] = silu(gate[i]) * up[i] for i in [0, count). silu(x) = x / (1 + exp(-x)).

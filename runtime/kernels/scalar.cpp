@@ -78,21 +78,28 @@ void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin, s
 constexpr std::size_t kTileRows = 16;
 
 // Each *_group adds the products of one packed group with x.rows <= kTileRows rows of activations
-// to sums (x.rows, kGroupRows).
+// to sums (x.rows, kGroupRows), which begin as zeros.
 
 float same_float(float value) { return value; }
 float bf16_to_f32(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
 template <class Bits, float (*to_f32)(Bits)>
 void float_group(const quant::Format&, const std::byte* group, const Activations& x, float* sums) {
-  for (std::size_t k = 0; k < x.columns; ++k)
-    for (std::size_t r = 0; r < kGroupRows; ++r) {
-      const float w = to_f32(load<Bits>(group + sizeof(Bits) * (k * kGroupRows + r)));
-      for (std::size_t b = 0; b < x.rows; ++b) {
-        float& sum = sums[b * kGroupRows + r];
-        sum = std::fma(w, x.x[b * x.columns + k], sum);
+  for (std::size_t begin = 0; begin < x.columns; begin += kSumColumns) {
+    const std::size_t end = std::min(begin + kSumColumns, x.columns);
+    float chunk[kTileRows * kGroupRows] = {};
+    for (std::size_t k = begin; k < end; ++k)
+      for (std::size_t r = 0; r < kGroupRows; ++r) {
+        const float w = to_f32(load<Bits>(group + sizeof(Bits) * (k * kGroupRows + r)));
+        for (std::size_t b = 0; b < x.rows; ++b) {
+          float& sum = chunk[b * kGroupRows + r];
+          sum = std::fma(w, x.x[b * x.columns + k], sum);
+        }
       }
-    }
+    // The first chunk's sum is the total, down to the sign of a zero.
+    for (std::size_t i = 0; i < x.rows * kGroupRows; ++i)
+      sums[i] = begin == 0 ? chunk[i] : sums[i] + chunk[i];
+  }
 }
 
 void block_group(const quant::Format& format, const std::byte* group, const Activations& x,
@@ -252,6 +259,22 @@ void kv_write(const float* k, const float* v, std::byte* page, KvType type, std:
   }
 }
 
+// q . the key at position j of kv_head.
+float score_of(const AttentionArgs& args, std::size_t kv_head, std::size_t j, const float* q) {
+  float sum = 0.0f;
+  for (std::size_t begin = 0; begin < args.head_dim; begin += kSumColumns) {
+    const std::size_t end = std::min(begin + kSumColumns, args.head_dim);
+    float chunk = 0.0f;
+    for (std::size_t c = begin; c < end; ++c) {
+      const float k = page_load(args.pages[j / kPageKeys], args.kv_type,
+                                k_index(kv_head, j % kPageKeys, c, args.head_dim));
+      chunk = std::fma(k, q[c], chunk);
+    }
+    sum = begin == 0 ? chunk : sum + chunk;
+  }
+  return sum;
+}
+
 void attention_row(const AttentionArgs& args, std::size_t head, std::size_t row, float* scores) {
   const std::size_t kv_head = head / (args.heads / args.kv_heads);
   const std::size_t last =
@@ -260,13 +283,7 @@ void attention_row(const AttentionArgs& args, std::size_t head, std::size_t row,
   const float* q = args.q + row * args.q_stride + head * args.head_dim;
   float largest = -std::numeric_limits<float>::infinity();
   for (std::size_t j = first; j <= last; ++j) {
-    float sum = 0.0f;
-    for (std::size_t c = 0; c < args.head_dim; ++c) {
-      const float k = page_load(args.pages[j / kPageKeys], args.kv_type,
-                                k_index(kv_head, j % kPageKeys, c, args.head_dim));
-      sum = std::fma(k, q[c], sum);
-    }
-    scores[j - first] = sum * args.scale;
+    scores[j - first] = score_of(args, kv_head, j, q) * args.scale;
     largest = scores[j - first] > largest ? scores[j - first] : largest;
   }
   float partial[16] = {};

@@ -2,9 +2,9 @@
 //
 // The query vectors (rows x heads) that read one key head are taken up to six at a time, a tile, so
 // that a loaded key or value serves six of them. What a vector's sums do depends on its own keys
-// only: its scores are chains over channels, one key a lane; its softmax is a pass of its own; its
-// sum over values is a chain over its keys, cut at kSumKeys. A key that some vectors of the tile
-// do not see is added for the others alone.
+// only: its scores are chains over channels, cut at kSumColumns, one key a lane; its softmax is a
+// pass of its own; its sum over values is a chain over its keys, cut at kSumKeys. A key that some
+// vectors of the tile do not see is added for the others alone.
 
 #include <algorithm>
 #include <cstring>
@@ -60,21 +60,25 @@ HWY_INLINE void fetch(const std::byte* from, std::size_t bytes) {
     for (std::size_t at = 0; at < bytes; at += 64) prefetch_second_level(from + at);
 }
 
-// Scores of V vectors for the keys of blocks_for(V) blocks at `keys`, stored at scores[v] + at. As
-// many blocks at `ahead` are fetched.
+// A tile's sums over channels: V vectors, for the keys of blocks_for(V) blocks.
+template <std::size_t V>
+using ScoreSums = Floats[blocks_for(V)][kParts][V];
+
+// sums = q . keys over the channels [begin, end), from 0 and in channel order; `keys` and `ahead`
+// are those of channel 0.
 template <std::size_t V, std::size_t kBytes>
-HWY_INLINE void score_blocks(const std::byte* keys, const std::byte* ahead, std::size_t head_dim,
-                             const float* const* q, float scale, float* const* scores,
-                             std::size_t at) {
+HWY_INLINE void score_channels(const std::byte* keys, const std::byte* ahead, std::size_t head_dim,
+                               std::size_t begin, std::size_t end, const float* const* q,
+                               ScoreSums<V>& sums) {
   constexpr std::size_t kBlocks = blocks_for(V);
-  Floats sums[kBlocks][kParts][V];
   for (std::size_t b = 0; b < kBlocks; ++b)
     for (std::size_t p = 0; p < kParts; ++p)
       for (std::size_t v = 0; v < V; ++v) sums[b][p][v] = hn::Zero(kFloat);
+  keys += begin * kKeyBlock * kBytes;
   const auto load_keys = [&](std::size_t b, std::size_t p) HWY_ATTR {
     return load_kv<kBytes>(keys + (b * head_dim * kKeyBlock + p * kLanes) * kBytes);
   };
-  for (std::size_t c = 0; c < head_dim; ++c, keys += kKeyBlock * kBytes) {
+  for (std::size_t c = begin; c < end; ++c, keys += kKeyBlock * kBytes) {
     fetch<V>(ahead + c * kBlocks * kKeyBlock * kBytes, kBlocks * kKeyBlock * kBytes);
     // Whichever there are fewer of stay in registers beside the sums.
     if constexpr (V < kBlocks * kParts) {
@@ -98,12 +102,32 @@ HWY_INLINE void score_blocks(const std::byte* keys, const std::byte* ahead, std:
       }
     }
   }
+}
+
+// Scores of V vectors for the keys of blocks_for(V) blocks at `keys`, stored at scores[v] + at. As
+// many blocks at `ahead` are fetched. While channels are left to add, the chunks' sums wait in
+// `scores`.
+template <std::size_t V, std::size_t kBytes>
+HWY_INLINE void score_blocks(const std::byte* keys, const std::byte* ahead, std::size_t head_dim,
+                             const float* const* q, float scale, float* const* scores,
+                             std::size_t at) {
   const Floats scales = hn::Set(kFloat, scale);
-  for (std::size_t v = 0; v < V; ++v)
-    for (std::size_t b = 0; b < kBlocks; ++b)
-      for (std::size_t p = 0; p < kParts; ++p)
-        hn::StoreU(hn::Mul(sums[b][p][v], scales), kFloat,
-                   scores[v] + at + b * kKeyBlock + p * kLanes);
+  for (std::size_t begin = 0;;) {
+    const bool last = head_dim - begin <= kSumColumns;
+    const std::size_t end = last ? head_dim : begin + kSumColumns;
+    ScoreSums<V> sums;
+    score_channels<V, kBytes>(keys, ahead, head_dim, begin, end, q, sums);
+    for (std::size_t v = 0; v < V; ++v)
+      for (std::size_t b = 0; b < blocks_for(V); ++b)
+        for (std::size_t p = 0; p < kParts; ++p) {
+          float* const score = scores[v] + at + b * kKeyBlock + p * kLanes;
+          Floats sum = sums[b][p][v];
+          if (begin != 0) sum = hn::Add(hn::LoadU(kFloat, score), sum);
+          hn::StoreU(last ? hn::Mul(sum, scales) : sum, kFloat, score);
+        }
+    if (last) return;
+    begin = end;
+  }
 }
 
 // The blocks of keys from `key` to the end of its page.

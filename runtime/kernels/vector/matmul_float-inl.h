@@ -1,4 +1,5 @@
-// Tiles of F32, F16 and BF16 weights: one FMA a weight, in k order. Re-included for each target.
+// Tiles of F32, F16 and BF16 weights: one FMA a weight, in k order, in chunks of kSumColumns whose
+// sums are added in order. Re-included for each target.
 
 #if defined(TROUPE_KERNELS_MATMUL_FLOAT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TROUPE_KERNELS_MATMUL_FLOAT_INL_H_
@@ -43,6 +44,8 @@ struct FloatTile {
   static constexpr std::size_t kColumns = kFloatColumns<kGroups>;
   static constexpr std::size_t kElementBytes = sizeof(float);
   static constexpr std::size_t kVectors = kGroups * kParts;
+  static constexpr std::size_t kLine = 64 / (kGroupRows * kWeightBytes<kType>);  // in k
+  static_assert(kSumColumns % kLine == 0);
 
   const PackedMatrix& w;
   const std::byte* group;
@@ -51,14 +54,40 @@ struct FloatTile {
 
   template <std::size_t C>
   void run(std::size_t column, Stream stream) const {
-    constexpr std::size_t kLine = 64 / (kGroupRows * kWeightBytes<kType>);  // in k
     if (!stream.alone) stream.cut((x.columns + kLine - 1) / kLine);
-    Floats sums[kVectors][C];
+    // The sums of the chunks so far. They are not in `output`, which may hold a bias or a residual.
+    alignas(64) float totals[kVectors][C][kLanes];
+    for (std::size_t begin = 0;;) {
+      const bool last = x.columns - begin <= kSumColumns;
+      const std::size_t end = last ? x.columns : begin + kSumColumns;
+      Floats sums[kVectors][C];
+      add_chunk<C>(column, begin, end, stream, sums);
+      if (begin != 0)  // the first chunk's sum is the total, so that few columns are one chain
+        for (std::size_t v = 0; v < kVectors; ++v)
+          for (std::size_t c = 0; c < C; ++c)
+            sums[v][c] = hn::Add(hn::Load(kFloat, totals[v][c]), sums[v][c]);
+      if (last) {
+        for (std::size_t c = 0; c < C; ++c)
+          for (std::size_t v = 0; v < kVectors; ++v)
+            put(output, column + c, v * kLanes, sums[v][c]);
+        return;
+      }
+      for (std::size_t v = 0; v < kVectors; ++v)
+        for (std::size_t c = 0; c < C; ++c) hn::Store(sums[v][c], kFloat, totals[v][c]);
+      begin = end;
+    }
+  }
+
+ private:
+  // sums = the products of k in [begin, end), from 0 and in k order; begin is a multiple of kLine.
+  template <std::size_t C>
+  HWY_INLINE void add_chunk(std::size_t column, std::size_t begin, std::size_t end,
+                            const Stream& stream, Floats (&sums)[kVectors][C]) const {
     for (std::size_t v = 0; v < kVectors; ++v)
       for (std::size_t c = 0; c < C; ++c) sums[v][c] = hn::Zero(kFloat);
     const float* in = x.x + column * x.columns;
-    const std::byte* at = group;
-    for (std::size_t k = 0; k < x.columns; ++k, at += kGroupRows * kWeightBytes<kType>) {
+    const std::byte* at = group + begin * kGroupRows * kWeightBytes<kType>;
+    for (std::size_t k = begin; k < end; ++k, at += kGroupRows * kWeightBytes<kType>) {
       if (k % kLine == 0) {
         if (stream.alone) {  // each group is a stream of its own
           for (std::size_t g = 0; g < kGroups; ++g)
@@ -77,8 +106,6 @@ struct FloatTile {
           sums[v][c] = hn::MulAdd(weights[v], value, sums[v][c]);
       }
     }
-    for (std::size_t c = 0; c < C; ++c)
-      for (std::size_t v = 0; v < kVectors; ++v) put(output, column + c, v * kLanes, sums[v][c]);
   }
 };
 

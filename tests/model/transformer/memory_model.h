@@ -97,8 +97,8 @@ inline std::vector<std::byte> random_tensor(quant::Type type, std::uint64_t elem
   return bytes;
 }
 
-// Makes every tensor of a Llama of this shape. ffn_down may have a type of its own. Vectors are
-// near 1.
+// Makes every tensor of a Llama of this shape, with the biases that `config` asks for. ffn_down may
+// have a type of its own. Norms are near 1, biases near 0.
 inline Model random_model(const ModelConfig& config, quant::Type layers, quant::Type ends,
                           unsigned seed = 1, std::optional<quant::Type> down = std::nullopt) {
   Model model{config, {}};
@@ -114,18 +114,25 @@ inline Model random_model(const ModelConfig& config, quant::Type layers, quant::
     for (float& w : weight) w = 1.0f + static_cast<float>(random() % 256) / 1024.0f;
     model.source.add(name, quant::Type::kF32, {C}, bytes_of(weight));
   };
+  const auto linear = [&](const std::string& name, quant::Type type, std::uint64_t rows,
+                          std::uint64_t columns, bool bias) {
+    matrix(name + ".weight", type, rows, columns);
+    if (bias)
+      model.source.add(name + ".bias", quant::Type::kF32, {rows},
+                       random_tensor(quant::Type::kF32, rows, random));
+  };
   matrix("token_embd.weight", ends, V, C);
   for (std::size_t layer = 0; layer < config.layers; ++layer) {
     const std::string prefix = "blk." + std::to_string(layer) + ".";
     norm(prefix + "attn_norm.weight");
-    matrix(prefix + "attn_q.weight", layers, Q, C);
-    matrix(prefix + "attn_k.weight", layers, K, C);
-    matrix(prefix + "attn_v.weight", layers, K, C);
-    matrix(prefix + "attn_output.weight", layers, C, Q);
+    linear(prefix + "attn_q", layers, Q, C, config.qkv_bias);
+    linear(prefix + "attn_k", layers, K, C, config.qkv_bias);
+    linear(prefix + "attn_v", layers, K, C, config.qkv_bias);
+    linear(prefix + "attn_output", layers, C, Q, config.linear_bias);
     norm(prefix + "ffn_norm.weight");
-    matrix(prefix + "ffn_gate.weight", layers, F, C);
-    matrix(prefix + "ffn_up.weight", layers, F, C);
-    matrix(prefix + "ffn_down.weight", down.value_or(layers), C, F);
+    linear(prefix + "ffn_gate", layers, F, C, config.linear_bias);
+    linear(prefix + "ffn_up", layers, F, C, config.linear_bias);
+    linear(prefix + "ffn_down", down.value_or(layers), C, F, config.linear_bias);
   }
   norm("output_norm.weight");
   if (!config.tied_embedding) matrix("output.weight", ends, V, C);

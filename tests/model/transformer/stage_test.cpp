@@ -151,7 +151,7 @@ TEST_CASE("every weight format gives the same bits everywhere") {
     check(random_model(config, format.type, Type::kQ4_0, 1, Type::kQ5_1));
     config.heads = 6;
   }
-  REQUIRE(sha256(everything) == "2d1abf529dbbe0a06a7df6d26db40a5da1f884c8d9998cbdf4fd26784d4f8480");
+  REQUIRE(sha256(everything) == "17a2559cbb6b2c6412f5cf5b85199ff0b9fb7e3b645429a655b438e220caea72");
 }
 
 TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {
@@ -203,6 +203,33 @@ TEST_CASE("logits have the recorded SHA-256") {
   const auto device = make_device(2);
   REQUIRE(sha256(all_logits(load_split(model, {{0, 5}}, *device), ids, 150)) ==
           "3363c41b06b1c85f33387edf42eccb21e0b3b1bc817b00520ed4d9b5e4634bd1");
+}
+
+// Every sum over columns and channels is longer than 256, the matrices of q, k, v and o meet a
+// bias, and those of o and down a residual.
+TEST_CASE("logits of wide float models have the recorded SHA-256") {
+  ModelConfig config = odd_config(false);
+  config.layers = 2;
+  config.channels = 320;
+  config.ffn_channels = 1100;
+  config.heads = 2;
+  config.kv_heads = 1;
+  config.head_dim = config.rotary_dim = 258;
+  config.qkv_bias = config.linear_bias = true;
+  const std::pair<Type, const char*> recorded[] = {
+      {Type::kF32, "11ef8ade2993d5717d76ed6e65e5b3eee2f18b5f52aeb720ca7f968c1a7e6348"},
+      {Type::kF16, "c4b37fd80f4fb9ce4041528234787e38cd64e8d387e802b2d833ca0d9d7c1fab"},
+      {Type::kBF16, "c4b37fd80f4fb9ce4041528234787e38cd64e8d387e802b2d833ca0d9d7c1fab"}};
+  const auto ids = random_ids(45, config.vocabulary, 7);
+  for (const auto& [type, hash] : recorded) {
+    const Model model = random_model(config, type, type);
+    for (const auto isa : isas())
+      for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, ids.size()}) {
+        INFO(quant::find(type)->name << ", " << kernels::isa_name(isa) << ", chunks of " << chunk);
+        const auto device = make_device(2, isa);
+        CHECK(sha256(all_logits(load_split(model, {{0, 1}, {1, 2}}, *device), ids, chunk)) == hash);
+      }
+  }
 }
 
 TEST_CASE("bits do not depend on company") {

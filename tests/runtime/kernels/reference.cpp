@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -18,6 +19,19 @@ float tree_sum(const float* p) {
   for (int i = 0; i < 4; ++i) four[i] = eight[i] + eight[i + 4];
   for (int i = 0; i < 2; ++i) two[i] = four[i] + four[i + 2];
   return two[0] + two[1];
+}
+
+// a . b as the lane rule cuts it: a chain of fused multiply-adds from 0 for each kSumColumns
+// elements, and the chains' sums added in order.
+float cut_dot(const float* a, const float* b, std::size_t count) {
+  float total = 0.0f;
+  for (std::size_t begin = 0; begin < count; begin += kSumColumns) {
+    float chain = 0.0f;
+    for (std::size_t i = begin; i < std::min(begin + kSumColumns, count); ++i)
+      chain = std::fma(a[i], b[i], chain);
+    total = begin == 0 ? chain : total + chain;
+  }
+  return total;
 }
 
 // The fields of a block of a file, read as plainly as can be: w = d * scale * q + m * offset, with
@@ -118,8 +132,7 @@ float dot(quant::Type type, const std::byte* file_row, std::size_t columns, cons
   if (format.activations == quant::ActivationKind::kFloats) {
     std::vector<float> w(columns);
     format.dequantize(file_row, blocks, w.data());
-    for (std::size_t k = 0; k < columns; ++k) acc = std::fma(w[k], x[k], acc);
-    return acc;
+    return cut_dot(w.data(), x, columns);
   }
   const bool super = format.activations == quant::ActivationKind::kSuperblocks;
   const std::size_t elements = super ? kSuperblock : kBlock;
@@ -185,9 +198,7 @@ void attention_row(const float* q, const float* k, const float* v, std::size_t h
   std::vector<float> p(last + 1);
   float largest = -std::numeric_limits<float>::infinity();
   for (std::size_t j = first; j <= last; ++j) {
-    float score = 0.0f;
-    for (std::size_t c = 0; c < head_dim; ++c) score = std::fma(q[c], k[j * head_dim + c], score);
-    p[j] = score * scale;
+    p[j] = cut_dot(q, k + j * head_dim, head_dim) * scale;
     largest = std::fmax(largest, p[j]);
   }
   float partial[16] = {};

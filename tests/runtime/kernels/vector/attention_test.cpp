@@ -138,6 +138,31 @@ TEST_CASE("attention equals the reference bit for bit, however rows and heads ar
   }
 }
 
+TEST_CASE("scores over more than 256 channels are cut on every target") {
+  Random random(26);
+  for (const KvType type : {KvType::kF16, KvType::kF32})
+    for (const std::size_t head_dim : {255, 256, 257, 512, 513, 4096}) {
+      const std::size_t keys = head_dim == 4096 ? 20 : 70;
+      const Sequence sequence(random, table(Isa::kScalar), {3, 1, head_dim, type}, keys);
+      const std::vector<float> expected = sequence.expected(0);
+      for (const Isa isa : supported_isas()) {
+        INFO(isa_name(isa) << " head_dim " << head_dim);
+        std::vector<float> out(expected.size());
+        // One row, two and many, all heads and two and one: tiles of every number of vectors.
+        for (const auto& [begin, end] :
+             {std::pair<std::size_t, std::size_t>{0, 1}, {1, 3}, {3, 12}, {12, keys}}) {
+          const AttentionArgs args = sequence.args(begin, 0, &out[begin * 3 * head_dim]);
+          std::vector<float> scratch(attention_scratch_floats(args, end - begin, end));
+          const std::size_t rows = end - begin, half = rows / 2;
+          table(isa).attention(args, 0, 3, 0, half, scratch.data());
+          table(isa).attention(args, 0, 1, half, rows, scratch.data());
+          table(isa).attention(args, 1, 3, half, rows, scratch.data());
+        }
+        CHECK(same_bits(out.data(), expected.data(), out.size()));
+      }
+    }
+}
+
 TEST_CASE("bidirectional attention equals the reference bit for bit, however rows are cut") {
   Random random(25);
   for (const Shape& shape : kShapes)

@@ -99,6 +99,70 @@ TEST_CASE("matmul equals the reference bit for bit at odd sizes") {
       compare_with_reference(random, type, 19, columns, 5);
 }
 
+namespace {
+
+// One chain of fused multiply-adds over k in [begin, end), from 0.
+float chain(const float* w, const float* x, std::size_t begin, std::size_t end) {
+  float sum = 0.0f;
+  for (std::size_t k = begin; k < end; ++k) sum = std::fma(w[k], x[k], sum);
+  return sum;
+}
+
+constexpr quant::Type kFloatTypes[] = {quant::Type::kF32, quant::Type::kF16, quant::Type::kBF16};
+
+}  // namespace
+
+TEST_CASE("products of float weights are cut at 256 columns on every target") {
+  Random random(5);
+  for (const quant::Type type : kFloatTypes)
+    for (const std::size_t columns : {255, 256, 257, 512, 513, 8192}) {
+      // 150 rows are ten groups, the last one short: every number of groups side by side has a
+      // rest. The numbers of rows of activations are those of decoding, small tiles and tails.
+      const std::size_t rows = columns == 8192 ? 37 : 150;
+      for (const std::size_t batch : {1, 2, 3, 4, 5, 12, 13, 17, 25})
+        if (columns < 8192 || batch == 1 || batch == 13)
+          compare_with_reference(random, type, rows, columns, batch);
+    }
+}
+
+TEST_CASE("up to 256 columns a product is one chain, later chunks are added to the first") {
+  Random random(6);
+  const auto product = [](const Kernels& kernels, const std::vector<float>& w,
+                          const std::vector<float>& x) {
+    const auto* bytes = reinterpret_cast<const std::byte*>(w.data());
+    const auto packed = pack(quant::Type::kF32, bytes, w.size() * 4, 1, w.size());
+    REQUIRE(packed);
+    float out = 1.0f;
+    kernels.matmul(*packed, {.rows = 1, .columns = w.size(), .x = x.data()}, 0, 1, &out, 1, false);
+    return out;
+  };
+  std::size_t cuts_seen = 0;
+  for (const std::size_t columns : {1, 255, 256, 257, 512, 513}) {
+    const std::vector<float> w = random_floats(random, columns), x = random_floats(random, columns);
+    float expected = chain(w.data(), x.data(), 0, std::min<std::size_t>(columns, 256));
+    if (columns > 256)
+      expected += chain(w.data(), x.data(), 256, std::min<std::size_t>(columns, 512));
+    if (columns > 512) expected += chain(w.data(), x.data(), 512, columns);
+    const float uncut = chain(w.data(), x.data(), 0, columns);
+    cuts_seen += !same_bits(&uncut, &expected, 1);
+    for (const Isa isa : supported_isas()) {
+      INFO(isa_name(isa) << ", " << columns << " columns");
+      const float out = product(table(isa), w, x);
+      CHECK(same_bits(&out, &expected, 1));
+    }
+  }
+  CHECK(cuts_seen >= 2);  // of three; two orders of a sum may round to the same value
+
+  // A chain can end in -0, when a negative product is too small for a float. A total that began as
+  // +0 would lose the sign.
+  for (const Isa isa : supported_isas()) {
+    INFO(isa_name(isa));
+    CHECK(std::signbit(product(table(isa), {0x1p-100f}, {-0x1p-100f})));
+    std::vector<float> w(257, 0x1p-100f), x(257, -0x1p-100f);
+    CHECK(std::signbit(product(table(isa), w, x)));
+  }
+}
+
 TEST_CASE("matmul works through more columns than one pass holds") {
   Random random(2);
   for (const quant::Type type : types()) {
