@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""clang-format of every source file: says which differ; with --fix rewrites them."""
+"""clang-format of every source file: says which differ; with --fix rewrites them.
+
+Files that were found to be right are remembered by their hash in build/format-seen, and not looked
+at again.
+"""
 import concurrent.futures
+import hashlib
 import pathlib
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+SEEN = ROOT / "build" / "format-seen"
 FOLDERS = ("runtime", "model", "actors", "tools", "examples", "tests")
 
 
@@ -15,13 +21,23 @@ def main():
                             cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     files = [f for f in listed.splitlines() if f.endswith((".h", ".cpp")) and (ROOT / f).exists()]
 
+    style = (ROOT / ".clang-format").read_bytes()
+    seen = set(SEEN.read_text().split()) if SEEN.exists() else set()
+
+    def hash_of(name):
+        return hashlib.sha256(style + (ROOT / name).read_bytes()).hexdigest()
+
     def check(name):
+        if hash_of(name) in seen:
+            return name, 0
         flags = ["-i"] if fix else ["--dry-run", "-Werror"]
         return name, subprocess.run(["clang-format", *flags, name], cwd=ROOT,
                                     capture_output=True, check=False).returncode
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
         wrong = [name for name, status in pool.map(check, files) if status != 0]
+    SEEN.parent.mkdir(exist_ok=True)
+    SEEN.write_text("\n".join(hash_of(name) for name in files if name not in wrong))
     for name in wrong:
         print(f"{name}: not as clang-format has it; tools/dev/check_format.py --fix mends it")
     print(f"{len(files)} files, {len(wrong)} to mend")
