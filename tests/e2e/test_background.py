@@ -115,6 +115,47 @@ def test_a_daemon_that_dies_before_it_is_ready(place):
     assert b"signal 9" in err and str(home / "log").encode() in err, err
 
 
+def test_hang_up_opens_the_log_anew(place, detached):
+    """What rotates logs moves them away and sends SIGHUP: a daemon in the background stays."""
+    outcome = detached("head", "--no-work", "--listen", f"127.0.0.1:{harness.free_port()}")
+    assert outcome.status == 0, str(outcome)
+    home = place.folder / "head"
+    pid = int((home / "daemon.pid").read_text())
+    for i in range(1, 4):
+        (home / "log").rename(home / f"log.{i}")
+        os.kill(pid, signal.SIGHUP)
+        deadline = time.monotonic() + 5
+        while not (home / "log").exists() or "opened anew" not in (home / "log").read_text():
+            assert time.monotonic() < deadline and alive(pid)
+            time.sleep(0.02)
+        assert os.readlink(f"/proc/{pid}/fd/2") == str(home / "log")
+        assert (home / "log").stat().st_mode & 0o777 == 0o600
+    moved = (home / "log.3").read_text()
+    assert place.troupe("nodes", "--home", home).status == 0
+    assert place.troupe("stop", "--home", home).status == 0
+    assert (home / "log.3").read_text() == moved
+
+
+def test_hang_up_ends_a_daemon_in_the_foreground(place):
+    """As SIGTERM does: it says goodbye, and its files are gone."""
+    head = place.start("head", "--head", "--no-work")
+    node = place.start("node", "--join", head.join)
+    node.process.send_signal(signal.SIGHUP)
+    assert node.process.wait(8) == 0
+    assert place.json("nodes", "--cluster", head.address)["nodes"][1]["state"] == "left"
+    head.process.send_signal(signal.SIGHUP)
+    assert head.process.wait(8) == 0
+    assert not (head.home / "daemon.pid").exists()
+
+
+def test_nohup_is_respected(place):
+    head = place.start("head", "--head", "--no-work", inside=("nohup",))
+    head.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert head.alive()
+    assert place.troupe("nodes", "--cluster", head.address).status == 0
+
+
 class Manager:
     """A service manager's socket, abstract or in the file system."""
 

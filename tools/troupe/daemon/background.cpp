@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
@@ -17,11 +18,18 @@ namespace {
 // A log that grew beyond this makes room for a new one at the next start; one older log is kept.
 constexpr std::uintmax_t kLogBytesMax = 16u << 20;
 
+// A signal handler can reach nothing but statics.
+char log_path[4096] = "";
+
+int open_for_append(const char* path) noexcept {
+  return ::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
 Result<int> open_log(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   if (!error && size > kLogBytesMax) std::filesystem::rename(path, path + ".1", error);
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int fd = open_for_append(path.c_str());
   if (fd >= 0) return fd;
   return Status(Code::kPermissionDenied, "cannot open the daemon's log " + path + ": " +
                                              std::strerror(errno) +
@@ -66,6 +74,16 @@ int relay(int fd, pid_t child, const std::string& home) {
 
 std::string log_file(const std::string& home) { return home + "/log"; }
 
+void reopen_log() noexcept {
+  const int fd = open_for_append(log_path);
+  if (fd < 0) return;
+  ::dup2(fd, STDOUT_FILENO);
+  ::dup2(fd, STDERR_FILENO);
+  if (fd > STDERR_FILENO) ::close(fd);
+  constexpr std::string_view kSaid = "troupe: the log was opened anew (SIGHUP)\n";
+  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kSaid.data(), kSaid.size());
+}
+
 Result<Background> Background::detach(const std::string& home) {
   TROUPE_ASSIGN_OR_RETURN(const int log, open_log(log_file(home)));
   int ends[2];
@@ -99,6 +117,8 @@ Result<Background> Background::detach(const std::string& home) {
   ::dup2(log, STDERR_FILENO);
   if (nothing > STDERR_FILENO) ::close(nothing);
   ::close(log);
+  const std::string path = log_file(home);
+  if (path.size() < sizeof log_path) std::memcpy(log_path, path.c_str(), path.size() + 1);
   return background;
 }
 

@@ -34,5 +34,8 @@ class Background {
 
 // The log of a daemon in the background.
 std::string log_file(const std::string& home);
+// Opens it anew, as the process of detach() in the background: what rotates logs has moved it away.
+// Says so in the new one. Async-signal-safe. If it cannot be opened, the old one goes on.
+void reopen_log() noexcept;
 
 }  // namespace troupe::tools

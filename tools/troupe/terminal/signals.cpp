@@ -16,11 +16,12 @@ namespace {
 std::atomic<int> signal_count{0};
 std::atomic<bool> asked_to_end_flag{false};
 std::atomic<void (*)()> also_call{nullptr};
+std::atomic<void (*)()> hang_up_call{nullptr};
 int event_descriptor = -1;
 
 void on_signal(int number) {
   const int saved = errno;
-  if (number == SIGTERM) asked_to_end_flag = true;
+  if (number == SIGTERM || number == SIGHUP) asked_to_end_flag = true;
   if (signal_count.fetch_add(1) + 1 >= 3) ::_exit(kExitInterrupted);
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t n = ::write(event_descriptor, &one, sizeof one);
@@ -28,13 +29,27 @@ void on_signal(int number) {
   errno = saved;
 }
 
-void handle_with(void (*handler)(int)) {
+void on_hang_up(int number) {
+  const int saved = errno;
+  if (auto* call = hang_up_call.load()) {
+    call();
+  } else {
+    on_signal(number);
+  }
+  errno = saved;
+}
+
+bool is_ignored(int number) {
+  struct sigaction action {};
+  return ::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+void handle(int number, void (*handler)(int)) {
   struct sigaction action {};
   action.sa_handler = handler;
   action.sa_flags = SA_RESTART;
   ::sigemptyset(&action.sa_mask);
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(number, &action, nullptr);
 }
 
 }  // namespace
@@ -44,12 +59,20 @@ SignalWatch::SignalWatch(void (*also)()) {
   signal_count = 0;
   asked_to_end_flag = false;
   also_call = also;
-  handle_with(on_signal);
+  handle(SIGINT, on_signal);
+  handle(SIGTERM, on_signal);
 }
 
 SignalWatch::~SignalWatch() {
-  handle_with(SIG_DFL);
+  handle(SIGINT, SIG_DFL);
+  handle(SIGTERM, SIG_DFL);
+  if (!is_ignored(SIGHUP)) handle(SIGHUP, SIG_DFL);
   also_call = nullptr;
+}
+
+void SignalWatch::take_hang_up(void (*call)()) {
+  hang_up_call = call;
+  if (!is_ignored(SIGHUP)) handle(SIGHUP, on_hang_up);
 }
 
 int SignalWatch::count() const { return signal_count.load(); }

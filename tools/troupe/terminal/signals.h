@@ -1,7 +1,7 @@
 #pragma once
 
-// SIGINT and SIGTERM: the only place of Troupe that handles signals. At most one watch at a time,
-// on the main thread.
+// SIGINT, SIGTERM and SIGHUP: the only place of Troupe that handles signals. At most one watch at a
+// time, on the main thread.
 
 namespace troupe::tools {
 
@@ -14,6 +14,11 @@ class SignalWatch {
   ~SignalWatch();  // the default handling is back
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
+
+  // From now on SIGHUP calls `call` inside the handler; null: it counts as a SIGTERM does. A
+  // process that was started with SIGHUP ignored (nohup) goes on ignoring it. Without this call, it
+  // ends the process.
+  void take_hang_up(void (*call)());
 
   // Signals since the last clear(). Any thread.
   int count() const;

@@ -128,6 +128,8 @@ int run_daemon(const DaemonOptions& options, const std::optional<SlurmTask>& tas
   Status outcome;
   {
     SignalWatch watch([] { running->request_stop(); });
+    // In the foreground the terminal is gone; in the background somebody has moved the log away.
+    watch.take_hang_up(background ? reopen_log : nullptr);
     if (tell(background, announce(json, options, *daemon), kExitOk)) {
       outcome = serve(*daemon, manager);
     } else {
@@ -224,8 +226,10 @@ Action add_start(CLI::App& app) {
                "Show every setting, its value and where it comes from, and start nothing");
   add_common_options(app, options->common);
   app.footer(
-      "Runs in the foreground until Ctrl-C, SIGTERM or `troupe stop`; with --daemon in the\n"
-      "background. When ready, a head prints one line on stdout: the command that makes another\n"
+      "Runs in the foreground until Ctrl-C, SIGTERM, SIGHUP or `troupe stop`; with --daemon in "
+      "the\n"
+      "background, where SIGHUP opens HOME/log anew. When ready, a head prints one line on stdout: "
+      "the command that makes another\n"
       "machine a node. A setting may also be a variable (--keep-alive: TROUPE_KEEP_ALIVE) or a "
       "line\n"
       "of the file; flags come before variables, and these before the file.\n"
