@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto kPlanPatience = 60s;  // measuring every node
-constexpr auto kHeadPatience = 8s;   // until a head that was lost is there again
+constexpr auto kHeadPatience = 30s;  // until a head that was lost is there again
 
 // What is known of an answer, over all connections by which it came.
 struct Progress {

@@ -291,7 +291,7 @@ def test_a_killed_client_leaves_the_cluster_well(cluster):
 def test_the_head_dies(cluster):
     process = start_answer(cluster, "0-9,10-19,20-29")
     cluster.head.kill()
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert b"troupe: " in err
     outcome = cluster.place.troupe("status", "--cluster", cluster.head.address, timeout=20)
@@ -305,3 +305,24 @@ def test_interrupted_answer(cluster):
     process.communicate(timeout=10)
     assert process.returncode == 130
     assert cluster.run(PROMPT, "--raw", "-n", 2)["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("what", ["client", "head"])
+def test_a_process_that_was_stopped_goes_on(cluster, what):
+    """Ctrl-Z and fg, a suspended laptop, a paused machine: for longer than its peers wait, and more
+    has come for it than it can take at once. The text is what it would have been."""
+    words = ("run", harness.MODEL, PROMPT, "--raw", "-n", 150, "--temperature", "1.2", "--seed", 5,
+             "--layers", THIRDS, "--cluster", cluster.head.address)
+    whole = cluster.place.troupe(*words)
+    assert whole.status == 0, str(whole)
+    for _ in range(max(1, ROUNDS // 2)):
+        process = cluster.place.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        begun = process.stdout.read1(4096)
+        stopped = process if what == "client" else cluster.head.process
+        stopped.send_signal(signal.SIGSTOP)
+        time.sleep(9)
+        stopped.send_signal(signal.SIGCONT)
+        rest, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err[-2000:]
+        assert (begun + rest).decode(errors="replace") == whole.out
+        assert all(daemon.alive() for daemon in cluster.daemons())

@@ -18,6 +18,12 @@ constexpr std::int64_t kCurveOverheadBytes = 64;
 constexpr int kHeartbeatEveryMs = 1000;
 constexpr int kHeartbeatTimeoutMs = 6000;
 constexpr int kActivationsTimeoutMs = 3000;
+// The bulk channel has no pings; the kernel looks instead, at a connection that is silent and at
+// bytes that are not acknowledged.
+constexpr int kKeepAliveIdleS = 10;
+constexpr int kKeepAliveEveryS = 5;
+constexpr int kKeepAliveProbes = 4;
+constexpr int kUnacknowledgedMs = 30'000;
 
 void set_option(void* socket, int option, const void* value, std::size_t bytes) {
   const int rc = zmq_setsockopt(socket, option, value, bytes);
@@ -143,17 +149,32 @@ void set_channel_options(Socket& socket, Channel channel, int handshake_timeout_
   // does not wait for our thread, little enough that bulk cannot pile up before a socket.
   const int frames = channel == Channel::kControl ? 256 : channel == Channel::kBulk ? 4 : 64;
   socket.set(ZMQ_SNDHWM, frames);
-  socket.set(ZMQ_RCVHWM, frames);
+  // ZeroMQ 4.3.4 ends the process ("!_io_error") if a connection that it has stopped reading from,
+  // because the queue of what it read is full, is closed by the peer and a ping is due: that is
+  // what a process finds that was stopped for some seconds and goes on. (libzmq issues 3937 and
+  // 4767.) So a connection has pings, or a queue that can be full, but never both. Control and
+  // activations have pings: each of their flows has a bound of its own (leases, credits), and our
+  // thread takes frames faster than an I/O thread deciphers them. Bulk has a queue: weights come as
+  // fast as a source can send.
+  const bool pings = channel != Channel::kBulk;
+  socket.set(ZMQ_RCVHWM, pings ? 0 : frames);
   const std::uint64_t part_max = std::max(body_bytes_max(channel), payload_bytes_max(channel));
   socket.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(part_max) + kCurveOverheadBytes);
   socket.set(ZMQ_AFFINITY, channel == Channel::kBulk ? std::uint64_t{2} : std::uint64_t{1});
   socket.set(ZMQ_HANDSHAKE_IVL, handshake_timeout_ms);
+  socket.set(ZMQ_TCP_KEEPALIVE, 1);
+  if (!pings) {
+    socket.set(ZMQ_TCP_KEEPALIVE_IDLE, kKeepAliveIdleS);
+    socket.set(ZMQ_TCP_KEEPALIVE_INTVL, kKeepAliveEveryS);
+    socket.set(ZMQ_TCP_KEEPALIVE_CNT, kKeepAliveProbes);
+    socket.set(ZMQ_TCP_MAXRT, kUnacknowledgedMs);
+    return;
+  }
   socket.set(ZMQ_HEARTBEAT_IVL, kHeartbeatEveryMs);
   const int silence_ms =
       channel == Channel::kActivations ? kActivationsTimeoutMs : kHeartbeatTimeoutMs;
   socket.set(ZMQ_HEARTBEAT_TIMEOUT, silence_ms);
   socket.set(ZMQ_HEARTBEAT_TTL, silence_ms);
-  socket.set(ZMQ_TCP_KEEPALIVE, 1);
 }
 
 std::string tcp_address(Socket& socket, const std::string& address, std::uint16_t port) {
