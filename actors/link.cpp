@@ -7,8 +7,8 @@ std::uint64_t next_request_id() {
   return next++;
 }
 
-Result<std::shared_ptr<Link>> Link::open(const net::TransportOptions& options,
-                                         const TransportMaker& maker) {
+std::shared_ptr<Link> Link::with_sockets(const net::TransportOptions& options,
+                                         TransportMaker maker) {
   std::shared_ptr<Link> link(new Link);
   link->identity_ = options.identity;
   link->incarnation_ = options.incarnation;
@@ -27,10 +27,32 @@ Result<std::shared_ptr<Link>> Link::open(const net::TransportOptions& options,
   handlers.on_peer_left = [raw](const net::PublicKey& peer, net::Channel channel) {
     raw->deliver(PeerEvent{PeerEvent::Kind::kLeft, peer, channel, Status::ok()});
   };
-  auto transport = maker(options, std::move(handlers));
-  if (!transport) return transport.status();
-  link->transport_ = std::move(*transport);
+  link->make_transport_ = [options, handlers, maker = std::move(maker)] {
+    return maker(options, handlers);
+  };
   return link;
+}
+
+Status Link::open_sockets() {
+  // Frames arrive before this returns; whoever they reach waits here for the transport.
+  std::lock_guard lock(transport_mutex_);
+  TROUPE_CHECK(make_transport_ != nullptr, "the link has no sockets, or they were opened already");
+  auto transport = std::exchange(make_transport_, nullptr)();
+  TROUPE_RETURN_IF_ERROR(transport.status());
+  transport_ = std::move(*transport);
+  return Status::ok();
+}
+
+Result<std::shared_ptr<Link>> Link::open(const net::TransportOptions& options,
+                                         const TransportMaker& maker) {
+  auto link = with_sockets(options, maker);
+  TROUPE_RETURN_IF_ERROR(link->open_sockets());
+  return link;
+}
+
+net::Transport* Link::transport() const {
+  std::shared_lock lock(transport_mutex_);
+  return transport_.get();
 }
 
 std::shared_ptr<Link> Link::loopback() {
@@ -129,6 +151,7 @@ void Link::detach_engine(std::uint64_t epoch) {
 
 void Link::set_cluster(std::uint64_t cluster) {
   cluster_ = cluster;
+  std::shared_lock lock(transport_mutex_);
   if (transport_) transport_->set_cluster(cluster);
 }
 

@@ -40,7 +40,13 @@ using FrameTaker = std::function<void(const FramePtr&)>;
 
 class Link : public std::enable_shared_from_this<Link> {
  public:
-  // With sockets. Errors: those of net::make_zmq_transport.
+  // With sockets, which open_sockets() opens. A process that listens attaches its rooms in between:
+  // peers come back at once, and a frame for a room that nobody has attached is dropped.
+  static std::shared_ptr<Link> with_sockets(const net::TransportOptions& options,
+                                            TransportMaker maker = net::make_zmq_transport);
+  // Opens them. Called once. Errors: those of net::make_zmq_transport.
+  Status open_sockets();
+  // Both at once, for a process that does not listen. Errors: those of net::make_zmq_transport.
   static Result<std::shared_ptr<Link>> open(const net::TransportOptions& options,
                                             const TransportMaker& maker = net::make_zmq_transport);
   // Without: frames to ourselves only.
@@ -50,8 +56,8 @@ class Link : public std::enable_shared_from_this<Link> {
   const net::PublicKey& self() const { return identity_.public_key; }
   const net::KeyPair& identity() const { return identity_; }
   std::uint64_t incarnation() const { return incarnation_; }
-  // nullptr for a loopback link.
-  net::Transport* transport() { return transport_.get(); }
+  // nullptr for a loopback link, and before the sockets are open.
+  net::Transport* transport() const;
 
   // `to_incarnation`: as net::OutFrame. Errors: those of net::Transport::send; a loopback never
   // fails.
@@ -97,6 +103,7 @@ class Link : public std::enable_shared_from_this<Link> {
   net::KeyPair identity_;
   std::uint64_t incarnation_ = 0;
   std::atomic<std::uint64_t> cluster_{0};
+  std::function<Result<std::unique_ptr<net::Transport>>()> make_transport_;  // until it is made
   std::unique_ptr<net::Transport> transport_;
   mutable std::shared_mutex transport_mutex_;  // shared while the transport is used
   mutable std::mutex mutex_;                   // guards the routes

@@ -67,6 +67,15 @@ Deployment* Deployments::find(const std::string& model,
   return nullptr;
 }
 
+bool Deployments::wants(const net::PublicKey& node, std::uint64_t epoch) const {
+  return std::any_of(all_.begin(), all_.end(), [&](const auto& entry) {
+    const auto& [id, deployment] = entry;
+    const auto& kept = deployment.kept;
+    return (deployment.epoch == epoch && deployment.on(node)) ||
+           std::find(kept.begin(), kept.end(), std::pair(node, epoch)) != kept.end();
+  });
+}
+
 std::vector<std::uint64_t> Deployments::on_node(const net::PublicKey& node) const {
   std::vector<std::uint64_t> ids;
   for (const auto& [id, deployment] : all_) {

@@ -86,6 +86,8 @@ class Deployments {
   // are given, one that was asked for with them or lies like them.
   Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,
                    std::uint8_t kv = 0);
+  // True if the node's stage of this epoch belongs to a deployment, or is kept for its weights.
+  bool wants(const net::PublicKey& node, std::uint64_t epoch) const;
   // Ids of the deployments that have a stage on `node`.
   std::vector<std::uint64_t> on_node(const net::PublicKey& node) const;
   // Live deployments of the same model that were asked for alike, the eldest first: this one and

@@ -76,9 +76,17 @@ Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello,
   record.threads = hello.threads;
   record.memory_bytes = hello.memory_bytes;
   record.incarnation = incarnation;
+  record.greeting = hello.greeting;
   record.works = works;
   record.heard_us = now_us;
   return record.name;
+}
+
+bool Members::has_greeted(const net::PublicKey& key, std::uint64_t incarnation,
+                          std::uint32_t greeting) const {
+  const NodeRecord* node = find(key);
+  return node != nullptr && node->alive() && node->incarnation == incarnation &&
+         greeting <= node->greeting;
 }
 
 bool Members::heartbeat(const net::PublicKey& key, std::uint64_t incarnation, const Heartbeat& beat,

@@ -26,7 +26,8 @@ struct NodeRecord {
   std::uint32_t threads = 0;
   std::uint64_t memory_bytes = 0;
   std::uint64_t incarnation = 0;
-  bool works = true;  // false: a head that holds no layers
+  std::uint32_t greeting = 0;  // of its last Hello
+  bool works = true;           // false: a head that holds no layers
   NodeLife life = NodeLife::kReady;
   std::int64_t heard_us = 0;
   NodeStats stats;
@@ -47,6 +48,10 @@ class Members {
   //   cannot be shown).
   Result<std::string> join(const net::PublicKey& key, const Hello& hello, bool works,
                            std::uint64_t incarnation, std::int64_t now_us);
+  // True if this Hello is no newer than the one with which the node, which is alive, joined: it
+  // changes nothing.
+  bool has_greeted(const net::PublicKey& key, std::uint64_t incarnation,
+                   std::uint32_t greeting) const;
   // Renews a lease. False if the node is not a member (any more): it must say Hello again.
   bool heartbeat(const net::PublicKey& key, std::uint64_t incarnation, const Heartbeat& beat,
                  std::int64_t now_us);

@@ -57,6 +57,7 @@ void on_tick(HeadState& head) {
     lose_node(head, key, "no heartbeat for 2 s");
   }
   check_restoring(head);
+  check_orders(head);
   check_lost(head);
   check_copies(head);
   check_measurements(head);

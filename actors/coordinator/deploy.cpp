@@ -4,6 +4,7 @@
 #include <troupe/actors/coordinator/engines.h>
 #include <troupe/actors/coordinator/peers.h>
 #include <troupe/actors/coordinator/placed_models.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {
@@ -11,6 +12,10 @@ namespace {
 
 // Copies of layers are made when a new deployment has come to rest.
 constexpr std::int64_t kCopiesAfterUs = 1'000'000;
+// A node that has not answered an order for this long is told once more. Loading takes longer than
+// letting peers in; a node that is still at it takes no notice.
+constexpr std::int64_t kAllowAgainUs = 1'000'000;
+constexpr std::int64_t kLoadAgainUs = 5'000'000;
 
 // Ends the kept stages that no new stage took over; nodes that have one let go of theirs already.
 void drop_kept(HeadState& head, Deployment& deployment) {
@@ -50,11 +55,35 @@ void begin_allowing(HeadState& head, const Deployment& deployment) {
   for (const StagePlan& stage : deployment.stages) {
     send(head, stage.node, MessageType::kAllowPeers, allow, deployment.epoch);
   }
+  head.runs[deployment.id].ordered_us = monotonic_us();
 }
+
+namespace {
+
+// Tells every node that has not loaded its layers to do so.
+void order_loading(HeadState& head, const Deployment& deployment) {
+  const std::size_t count = deployment.stages.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const StagePlan& stage = deployment.stages[i];
+    if (stage.loaded) continue;
+    LoadStage load;
+    load.epoch = deployment.epoch;
+    load.manifest = deployment.manifest;
+    load.layer_begin = static_cast<std::uint32_t>(stage.layers.begin);
+    load.layer_end = static_cast<std::uint32_t>(stage.layers.end);
+    load.kv = deployment.kv;
+    load.last = i + 1 == count;
+    load.next = address_of(head, load.last ? head.own_key() : deployment.stages[i + 1].node);
+    load.sources = sources_of(head, deployment, stage.layers, stage.node);
+    send(head, stage.node, MessageType::kLoadStage, load, deployment.epoch);
+  }
+  head.runs[deployment.id].ordered_us = monotonic_us();
+}
+
+}  // namespace
 
 void begin_loading(HeadState& head, const Deployment& deployment) {
   const net::PublicKey me = head.own_key();
-  const std::size_t count = deployment.stages.size();
   head.runs[deployment.id].has_new_source = false;
   // Whoever holds the weights dials the nodes, and we dial the first stage.
   ServePeers serve;
@@ -70,18 +99,20 @@ void begin_loading(HeadState& head, const Deployment& deployment) {
     head.setup->link->transport()->dial(first.key, {first.host, first.port},
                                         net::Channel::kActivations);
   }
-  for (std::size_t i = 0; i < count; ++i) {
-    LoadStage load;
-    load.epoch = deployment.epoch;
-    load.manifest = deployment.manifest;
-    load.layer_begin = static_cast<std::uint32_t>(deployment.stages[i].layers.begin);
-    load.layer_end = static_cast<std::uint32_t>(deployment.stages[i].layers.end);
-    load.kv = deployment.kv;
-    load.last = i + 1 == count;
-    load.next = address_of(head, load.last ? me : deployment.stages[i + 1].node);
-    load.sources =
-        sources_of(head, deployment, deployment.stages[i].layers, deployment.stages[i].node);
-    send(head, deployment.stages[i].node, MessageType::kLoadStage, load, deployment.epoch);
+  order_loading(head, deployment);
+}
+
+void check_orders(HeadState& head) {
+  const std::int64_t now = monotonic_us();
+  for (const auto& [id, deployment] : head.cluster.deployments.all()) {
+    const auto run = head.runs.find(id);
+    if (run == head.runs.end()) continue;
+    const std::int64_t since = now - run->second.ordered_us;
+    if (deployment.life == DeploymentLife::kAllowing && since > kAllowAgainUs) {
+      begin_allowing(head, deployment);
+    } else if (deployment.life == DeploymentLife::kLoading && since > kLoadAgainUs) {
+      order_loading(head, deployment);
+    }
   }
 }
 

@@ -17,6 +17,8 @@ ModelReady ready_answer(const HeadState& head, const Deployment& deployment);
 void begin_allowing(HeadState& head, const Deployment& deployment);
 // All nodes have let their peers in: they are told to load.
 void begin_loading(HeadState& head, const Deployment& deployment);
+// Tells the nodes that have not answered once more: an order or its answer may have been lost.
+void check_orders(HeadState& head);
 // Starts the engine of a deployment whose stages are loaded, or tells it where they lie now, once
 // its first stage can be reached. Then answers the opens that wait for it.
 void begin_serving(HeadState& head, std::uint64_t epoch);

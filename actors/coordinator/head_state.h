@@ -70,6 +70,7 @@ struct CopiesDue {
 struct DeploymentRun {
   std::vector<Reply> waiting;           // opens that wait until it serves
   std::optional<RunningEngine> engine;  // absent until it has served once
+  std::int64_t ordered_us = 0;          // when its nodes were last told what to do
   // Since when it is loaded but its first stage cannot be reached.
   std::optional<std::int64_t> unreachable_since_us;
   // It has a source of weights that the loads under way do not know.

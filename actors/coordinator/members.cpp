@@ -25,6 +25,7 @@ void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
   welcome.cluster_name = head.setup->admission ? head.setup->admission->cluster_name() : "";
   welcome.heartbeat_ms = kHeartbeatUs / 1000;
   welcome.lease_ms = kDeadUs / 1000;
+  welcome.greeting = hello.greeting;
   if (frame.role == net::Role::kClient) {
     client_of(head, frame.peer);
     return send(head, frame.peer, MessageType::kWelcome, welcome);
@@ -33,6 +34,11 @@ void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
     return send_revoked(head, frame.peer);
   }
   ClusterState& cluster = head.cluster;
+  if (cluster.members.has_greeted(frame.peer, frame.header.incarnation, hello.greeting)) {
+    // It has not had its Welcome yet; what it was told since stays.
+    welcome.name = cluster.members.name_of(frame.peer);
+    return send(head, frame.peer, MessageType::kWelcome, welcome);
+  }
   const NodeRecord* before = cluster.members.find(frame.peer);
   const bool back =
       before != nullptr && before->alive() && before->incarnation == frame.header.incarnation;
@@ -90,6 +96,11 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
 void on_heartbeat(HeadState& head, const net::InFrame& frame, const Heartbeat& beat) {
   if (head.cluster.members.heartbeat(frame.peer, frame.header.incarnation, beat, monotonic_us())) {
     send(head, frame.peer, MessageType::kHeartbeatAck, HeartbeatAck{beat.count});
+    // It holds stages that nobody wants any more.
+    for (const std::uint64_t epoch : beat.epochs) {
+      if (head.cluster.deployments.wants(frame.peer, epoch)) continue;
+      send(head, frame.peer, MessageType::kUnloadStage, UnloadStage{epoch}, epoch);
+    }
   } else {
     const Status over(Code::kFailedPrecondition, "its lease had ended");
     send(head, frame.peer, MessageType::kRefused, Refused{over, true});

@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <vector>
+
 #include <troupe/actors/coordinator/session.h>
 #include <troupe/runtime/log.h>
 
@@ -31,53 +36,96 @@ void RequestNames::erase(std::uint64_t ours) {
 
 namespace {
 
-// Tokens that have come since the last frame.
+constexpr std::size_t kTokensMax = 256;  // in one frame
+// What a client may be behind before it loses its requests, so that the head does not lose its
+// memory.
+constexpr std::size_t kBehindMax = 1u << 18;
+constexpr std::chrono::milliseconds kTryAgain{50};
+
+// What has come since the last frame, and what found the queue to the client full.
 struct SessionShell {
-  Tokens waiting;
+  std::deque<Token> tokens;
+  std::vector<Finished> finished;  // each after its tokens
+  bool blocked = false;            // the tick is delayed
 };
 using session_actor = token_sink::extend<caf::reacts_to<tick_atom>>;
 using Self = session_actor::stateful_pointer<SessionShell>;
 
-constexpr std::size_t kTokensMax = 256;  // in one frame
+struct Setup {
+  std::shared_ptr<Link> link;
+  net::PublicKey client;
+  std::shared_ptr<RequestNames> names;
+};
 
-session_actor::behavior_type session_behavior(Self self, std::shared_ptr<Link> link,
-                                              net::PublicKey client,
-                                              std::shared_ptr<RequestNames> names) {
-  const auto send = [self, link, client](MessageType type, const auto& message) {
-    const Status sent = link->send(client, type, message);
-    if (!sent) {
-      // A client that does not read loses its requests, so that the head does not lose its memory.
-      log(LogLevel::kWarning, "a client is gone or does not read: " + sent.message());
-      self->quit();
-    }
-  };
-  const auto flush = [self, send] {
-    std::vector<Token>& tokens = self->state.waiting.tokens;
-    if (!tokens.empty()) send(MessageType::kTokens, self->state.waiting);
-    tokens.clear();
-  };
+void end_session(Self self, const Status& why) {
+  log(LogLevel::kWarning, "a client is gone or does not read: " + why.message());
+  self->quit();
+}
+
+// Sends what has come. What finds the queue full is tried again.
+Status send_waiting(SessionShell& state, const Setup& setup) {
+  while (!state.tokens.empty()) {
+    const auto count = static_cast<std::ptrdiff_t>(std::min(state.tokens.size(), kTokensMax));
+    const auto end = state.tokens.begin() + count;
+    const Tokens frame{{state.tokens.begin(), end}};
+    TROUPE_RETURN_IF_ERROR(setup.link->send(setup.client, MessageType::kTokens, frame));
+    state.tokens.erase(state.tokens.begin(), end);
+  }
+  while (!state.finished.empty()) {
+    const Finished& first = state.finished.front();
+    TROUPE_RETURN_IF_ERROR(setup.link->send(setup.client, MessageType::kFinished, first));
+    state.finished.erase(state.finished.begin());
+  }
+  return Status::ok();
+}
+
+void flush(Self self, const Setup& setup) {
+  SessionShell& state = self->state;
+  if (state.blocked) return;
+  const Status sent = send_waiting(state, setup);
+  if (sent) return;
+  if (sent.code() != Code::kResourceExhausted || state.tokens.size() > kBehindMax) {
+    return end_session(self, sent);
+  }
+  state.blocked = true;
+  self->delayed_send(self, kTryAgain, tick_atom::value);
+}
+
+void on_token(Self self, const Setup& setup, const Token& token) {
+  std::deque<Token>& tokens = self->state.tokens;
+  Token out = token;
+  out.request = setup.names->theirs(token.request);
+  if (out.request == 0) return;
+  tokens.push_back(std::move(out));
+  if (self->state.blocked && tokens.size() > kBehindMax) {
+    return end_session(self, Status(Code::kResourceExhausted,
+                                    std::to_string(tokens.size()) + " tokens wait for it"));
+  }
+  if (tokens.size() >= kTokensMax) return flush(self, setup);
+  // The tick comes after the other tokens of this step, which are in the mailbox already.
+  if (tokens.size() == 1 && !self->state.blocked) self->send(self, tick_atom::value);
+}
+
+void on_finished(Self self, const Setup& setup, const Finished& finished) {
+  Finished out = finished;
+  out.request = setup.names->theirs(finished.request);
+  // The logs of the head and the nodes know the request by this number.
+  if (!out.outcome.is_ok()) {
+    out.outcome.text += " (request " + std::to_string(finished.request) + ")";
+  }
+  setup.names->erase(finished.request);
+  if (out.request != 0) self->state.finished.push_back(std::move(out));
+  flush(self, setup);
+}
+
+session_actor::behavior_type session_behavior(Self self, const Setup& setup) {
   return {
-      [=](const TokenPtr& token) {
-        std::vector<Token>& tokens = self->state.waiting.tokens;
-        Token out = *token;
-        out.request = names->theirs(token->request);
-        if (out.request == 0) return;
-        tokens.push_back(std::move(out));
-        if (tokens.size() >= kTokensMax) return flush();
-        // The tick comes after the other tokens of this step, which are in the mailbox already.
-        if (tokens.size() == 1) self->send(self, tick_atom::value);
+      [self, setup](const TokenPtr& token) { on_token(self, setup, *token); },
+      [self, setup](const FinishedPtr& finished) { on_finished(self, setup, *finished); },
+      [self, setup](tick_atom) {
+        self->state.blocked = false;
+        flush(self, setup);
       },
-      [=](const FinishedPtr& finished) {
-        flush();
-        Finished out = *finished;
-        out.request = names->theirs(finished->request);
-        // The logs of the head and the nodes know the request by this number.
-        if (!out.outcome.is_ok())
-          out.outcome.text += " (request " + std::to_string(finished->request) + ")";
-        names->erase(finished->request);
-        if (out.request != 0) send(MessageType::kFinished, out);
-      },
-      [=](tick_atom) { flush(); },
   };
 }
 
@@ -85,7 +133,7 @@ session_actor::behavior_type session_behavior(Self self, std::shared_ptr<Link> l
 
 token_sink spawn_session(caf::actor_system& system, std::shared_ptr<Link> link,
                          const net::PublicKey& client, std::shared_ptr<RequestNames> names) {
-  return system.spawn(session_behavior, std::move(link), client, std::move(names));
+  return system.spawn(session_behavior, Setup{std::move(link), client, std::move(names)});
 }
 
 }  // namespace troupe::actors

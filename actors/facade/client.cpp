@@ -11,7 +11,8 @@ namespace troupe::actors {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{250};
-constexpr std::int64_t kEnrolAgainUs = 500'000;
+// An answer that has not come within this time is asked for again.
+constexpr std::int64_t kAskAgainUs = 500'000;
 
 enum class Phase { kEnrolling, kConnecting, kConnected, kLost };
 
@@ -22,7 +23,7 @@ using Waiting = std::map<std::uint64_t, caf::typed_response_promise<std::shared_
 struct ClientShell {
   Phase phase = Phase::kEnrolling;
   bool control_open = false, bulk_open = false, reported = false;
-  std::int64_t enrol_sent_us = 0;
+  std::int64_t enrol_sent_us = 0, hello_sent_us = 0;
   std::uint64_t next = 1;
   Waiting<ModelReady> opens;
   Waiting<Managed> asks;
@@ -90,6 +91,7 @@ void send_enrol(Self self, const Setup& setup) {
 
 void send_hello_when_open(Self self, const Setup& setup) {
   if (!self->state.control_open || !self->state.bulk_open) return;
+  self->state.hello_sent_us = monotonic_us();
   Hello hello;
   hello.role = static_cast<std::uint8_t>(net::Role::kClient);
   hello.name = "client";
@@ -153,6 +155,7 @@ void on_serve_peers(Self, const Setup& setup, const ServePeers& serve) {
 }
 
 void on_welcome(Self self, const Setup& setup, const Welcome& welcome) {
+  if (self->state.phase != Phase::kConnecting) return;  // a Hello was said twice
   self->state.phase = Phase::kConnected;
   if (self->state.reported) return;
   self->state.reported = true;
@@ -287,11 +290,16 @@ void join(Self self, const Setup& setup) {
 }
 
 void tick(Self self, const Setup& setup) {
-  // Another client that enrols with the same key may have got our answer: ask again.
+  // Another client that enrols with the same key may have got our answer, or the head did not
+  // listen yet.
   const ClientShell& state = self->state;
+  const std::int64_t now = monotonic_us();
   if (state.phase == Phase::kEnrolling && state.enrol_sent_us != 0 &&
-      monotonic_us() - state.enrol_sent_us > kEnrolAgainUs) {
+      now - state.enrol_sent_us > kAskAgainUs) {
     send_enrol(self, setup);
+  } else if (state.phase == Phase::kConnecting && state.hello_sent_us != 0 &&
+             now - state.hello_sent_us > kAskAgainUs) {
+    send_hello_when_open(self, setup);
   }
   self->delayed_send(self, kTick, tick_atom::value);
 }

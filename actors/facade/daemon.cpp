@@ -215,8 +215,9 @@ net::Endpoint advertised(const DaemonOptions& options) {
   return options.advertise.value_or(options.listen);
 }
 
-// Opens the network under this home's key, as the head of its cluster or as a member of one.
-Result<ClusterAddress> open_link(const DaemonOptions& options, Daemon::Impl& daemon) {
+// Makes the link under this home's key, as the head of its cluster or as a member of one. Its
+// sockets are not open yet.
+Result<ClusterAddress> make_link(const DaemonOptions& options, Daemon::Impl& daemon) {
   const std::filesystem::path keys = std::filesystem::path(daemon.home) / "keys";
   std::filesystem::create_directories(keys);
   net::TransportOptions transport;
@@ -241,7 +242,7 @@ Result<ClusterAddress> open_link(const DaemonOptions& options, Daemon::Impl& dae
   transport.cluster = place.cluster;
   daemon.process = actors::Process::make(nullptr);
   TROUPE_ASSIGN_OR_RETURN(daemon.process->store, model::Store::open(daemon.home));
-  TROUPE_ASSIGN_OR_RETURN(daemon.process->link, actors::Link::open(transport));
+  daemon.process->link = actors::Link::with_sockets(transport);
   return place;
 }
 
@@ -262,7 +263,8 @@ Status start_head(const DaemonOptions& options, const ClusterAddress& place, Dae
   return Status::ok();
 }
 
-// Blocks until the daemon is a member of its cluster (a head is one of its own).
+// Opens the sockets, now that every room is attached, and blocks until the daemon is a member of
+// its cluster (a head is one of its own).
 Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::Impl& daemon) {
   actors::NodeSetup setup;
   setup.home = daemon.home;
@@ -278,6 +280,8 @@ Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::I
   const actors::Member member = actors::spawn_member(*daemon.process, std::move(setup));
   daemon.node = member.node;
   daemon.tasks = member.tasks;
+  TROUPE_RETURN_IF_ERROR(daemon.process->link->open_sockets());
+  caf::anon_send(member.node, actors::join_atom::value);
   auto joined = member.joined->get_future();
   if (joined.wait_for(kJoinPatience) != std::future_status::ready) {
     return Status(Code::kUnavailable, "no head answered at " + net::to_string(place.endpoint));
@@ -307,7 +311,7 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   impl->home = resolve_home(options.home);
   TROUPE_ASSIGN_OR_RETURN(impl->lock, actors::lock_home(impl->home));
   impl->stop_event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  TROUPE_ASSIGN_OR_RETURN(const ClusterAddress place, open_link(options, *impl));
+  TROUPE_ASSIGN_OR_RETURN(const ClusterAddress place, make_link(options, *impl));
   if (options.work) TROUPE_RETURN_IF_ERROR(impl->process->open_device(options.threads));
   impl->process->open_bulk();
   if (options.head) TROUPE_RETURN_IF_ERROR(start_head(options, place, *impl));

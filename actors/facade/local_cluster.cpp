@@ -21,6 +21,7 @@ Result<service_actor> start_local(Process& process, const LocalOptions& options,
   node.memory_bytes = offered_memory();
   node.on_stop = [](const Status&) {};
   const Member member = spawn_member(process, std::move(node));
+  caf::anon_send(member.node, join_atom::value);
   *tasks = member.tasks;
   const Result<std::string> name = member.joined->get_future().get();
   if (!name) return name.status();

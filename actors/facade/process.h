@@ -26,7 +26,7 @@ class Process {
   static Result<std::shared_ptr<Process>> open(const std::string& home, caf::actor_system* system);
   ~Process();
 
-  // Spawns the actor that moves weights over `link`, which must be open.
+  // Spawns the actor that moves weights over `link`.
   void open_bulk();
   // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU).
   Status open_device(int threads);

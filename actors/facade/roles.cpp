@@ -39,9 +39,7 @@ Member spawn_member(Process& process, NodeSetup setup) {
     joined->set_value(std::move(name));
   };
   member.node = process.track(spawn_node(process.system(), std::move(setup)));
-  // Attached before it joins: the actor's first act needs the link's events.
   link.attach(Room::kNode, member.node);
-  caf::anon_send(member.node, join_atom::value);
   return member;
 }
 

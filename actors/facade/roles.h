@@ -9,8 +9,8 @@
 #include <troupe/actors/node/node.h>
 
 // Starts what a process is in a cluster: its head, a member that holds layers and maps shards, or
-// both. The daemon and the cluster within one process share it. The process's link is open, and so
-// is its bulk actor.
+// both. The daemon and the cluster within one process share it. The process has its link, whose
+// sockets are opened when every room is attached, and its bulk actor.
 
 namespace troupe::actors {
 
@@ -25,8 +25,9 @@ struct Member {
   // Gets the member's name in the cluster, or why it did not join.
   std::shared_ptr<std::promise<Result<std::string>>> joined;
 };
-// Spawns the actors of a member, which begins to join. Fills in of `setup` what comes from the
-// process: link, store, bulk, device, tasks and on_joined.
+// Spawns the actors of a member. Its node begins to join when it gets join_atom, for which the
+// link's sockets must be open. Fills in of `setup` what comes from the process: link, store, bulk,
+// device, tasks and on_joined.
 Member spawn_member(Process& process, NodeSetup setup);
 
 }  // namespace troupe::actors

@@ -1,7 +1,11 @@
+#include <chrono>
 #include <exception>
 #include <map>
+#include <thread>
 
 #include <troupe/actors/jobs/task_actor.h>
+#include <troupe/actors/messages/lease.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors {
@@ -41,6 +45,20 @@ Result<std::string> compute(const RegisteredKind& kind, const JobTaskOrder& orde
   }
 }
 
+// Waits for room in a full queue. A head that takes nothing for the length of a lease has lost this
+// node, and gives the shard to another.
+void hand_in(const Setup& setup, const JobTaskDone& done) {
+  const std::int64_t until = monotonic_us() + kDeadUs;
+  for (;;) {
+    const Status sent = setup->link->send(setup->head, MessageType::kJobTaskDone, done);
+    if (sent) return;
+    if (sent.code() != Code::kResourceExhausted || monotonic_us() > until) {
+      return log(LogLevel::kWarning, "cannot hand in a shard: " + sent.message());
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
 void work(Self self, const Setup& setup, const JobTaskOrder& order) {
   const auto kind = self->state.kinds.find(order.kind);
   auto output = kind == self->state.kinds.end()
@@ -56,8 +74,7 @@ void work(Self self, const Setup& setup, const JobTaskOrder& order) {
   done.attempt = order.attempt;
   done.outcome = output.status();
   if (output) done.output = std::move(*output);
-  const Status sent = setup->link->send(setup->head, MessageType::kJobTaskDone, done);
-  if (!sent) log(LogLevel::kWarning, "cannot hand in a shard: " + sent.message());
+  hand_in(setup, done);
 }
 
 task_actor::behavior_type behavior(Self self, Setup setup) {

@@ -2,13 +2,15 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/types.h>
 #include <troupe/runtime/net/keys.h>
 
-// Joining, staying and leaving. A node or client dials its head's control channel and sends Hello;
-// the head answers Welcome or Refused. Then a heartbeat every 200 ms keeps the lease.
+// Joining, staying and leaving. A node or client dials its head's control channel and sends Hello,
+// again every half second, until the head answers Welcome or Refused. Then a heartbeat every 200 ms
+// keeps the lease.
 
 namespace troupe::actors {
 
@@ -44,9 +46,12 @@ struct Hello {
   std::uint32_t threads = 0;
   std::uint64_t memory_bytes = 0;
   std::string isa;
+  // Counts how often this process began to join. A node drops its stages before it begins, so that
+  // the head forgets what it held; a Hello with the number of the last one only repeats it.
+  std::uint32_t greeting = 0;
   template <class A>
   void serialize(A& a) {
-    a(role, name, host, port, threads, memory_bytes, isa);
+    a(role, name, host, port, threads, memory_bytes, isa, greeting);
   }
 };
 struct Welcome {
@@ -55,9 +60,10 @@ struct Welcome {
   std::string cluster_name;
   std::uint32_t heartbeat_ms = 0;
   std::uint32_t lease_ms = 0;  // a node without a heartbeat for this long is dead
+  std::uint32_t greeting = 0;  // of the Hello that this answers
   template <class A>
   void serialize(A& a) {
-    a(name, cluster_name, heartbeat_ms, lease_ms);
+    a(name, cluster_name, heartbeat_ms, lease_ms, greeting);
   }
 };
 // A Hello or Heartbeat was not accepted. With `rejoin`, the node must start over with a Hello.
@@ -94,9 +100,11 @@ struct Heartbeat {
   static constexpr MessageType kType = MessageType::kHeartbeat;
   std::uint64_t count = 0;
   NodeStats stats;
+  // The epochs whose stages the node holds. The head answers those that are over with UnloadStage.
+  std::vector<std::uint64_t> epochs;
   template <class A>
   void serialize(A& a) {
-    a(count, stats);
+    a(count, stats, epochs);
   }
 };
 struct HeartbeatAck {

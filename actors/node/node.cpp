@@ -8,7 +8,9 @@ namespace troupe::actors {
 namespace node {
 namespace {
 
-constexpr std::int64_t kEnrolAgainUs = 500'000;
+// Somebody who waits for an answer asks again after this time: the answer may have gone to another
+// newcomer with the same token, or the head may not have listened yet.
+constexpr std::int64_t kAskAgainUs = 500'000;
 constexpr std::int64_t kLogWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
 // The limit on attempts that fail at once; with the pauses between them they take three seconds.
@@ -29,10 +31,7 @@ void stop(Self self, const Setup& setup, const Status& why) {
 
 void connect(Self self, const Setup& setup) {
   NodeShell& state = self->state;
-  if (is_head(setup)) {
-    state.phase = Phase::kGreeting;
-    return;
-  }
+  if (is_head(setup)) return;  // it greets itself
   net::Transport* transport = setup->link->transport();
   if (setup->token && (!setup->member || state.enrolled)) {
     state.enrolled = true;
@@ -53,8 +52,9 @@ void send_enrol(Self self, const Setup& setup) {
 }
 
 void send_hello(Self self, const Setup& setup) {
-  self->state.phase = Phase::kGreeting;
+  self->state.hello_sent_us = monotonic_us();
   Hello hello;
+  hello.greeting = self->state.greeting;
   hello.role = static_cast<std::uint8_t>(is_head(setup) ? net::Role::kHead : net::Role::kNode);
   hello.name = setup->name;
   hello.host = setup->advertise.host;
@@ -64,6 +64,14 @@ void send_hello(Self self, const Setup& setup) {
   hello.isa = setup->device ? std::string(kernels::isa_name(setup->isa)) : "";
   const Status sent = setup->link->send(setup->head, MessageType::kHello, hello);
   if (!sent) self->state.last_trouble = sent;
+}
+
+// Begins to join. Nothing that the node held before counts any more.
+void greet(Self self, const Setup& setup) {
+  drop_all_stages(self, setup);
+  self->state.phase = Phase::kGreeting;
+  ++self->state.greeting;
+  send_hello(self, setup);
 }
 
 void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
@@ -120,7 +128,8 @@ NodeStats stats(const NodeShell& state, const Setup& setup) {
 void send_heartbeat(Self self, const Setup& setup) {
   NodeShell& state = self->state;
   if (state.phase != Phase::kMember) return;
-  const Heartbeat beat{++state.beats, stats(state, setup)};
+  Heartbeat beat{++state.beats, stats(state, setup), {}};
+  for (const auto& [epoch, here] : state.stages) beat.epochs.push_back(epoch);
   const Status sent = setup->link->send(setup->head, MessageType::kHeartbeat, beat);
   if (!sent) state.last_trouble = sent;
 }
@@ -157,8 +166,8 @@ void on_forget(Self, const Setup& setup, const ForgetPeers& forget) {
 void on_refused(Self self, const Setup& setup, const Refused& refused) {
   if (refused.rejoin) {
     log(LogLevel::kWarning, "the head asks this node to join again: " + refused.outcome.text);
-    drop_all_stages(self, setup);
-    if (self->state.phase == Phase::kMember) send_hello(self, setup);
+    // It may be about the time before a greeting that is under way.
+    if (self->state.phase == Phase::kMember) greet(self, setup);
     return;
   }
   stop(self, setup, refused.outcome.status());
@@ -166,6 +175,7 @@ void on_refused(Self self, const Setup& setup, const Refused& refused) {
 
 void on_welcome(Self self, const Setup& setup, const Welcome& welcome) {
   NodeShell& state = self->state;
+  if (state.phase != Phase::kGreeting || welcome.greeting != state.greeting) return;
   state.phase = Phase::kMember;
   state.name = welcome.name;
   if (setup->tasks) self->send(setup->tasks, join_atom::value);
@@ -213,8 +223,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
     if (state.phase == Phase::kEnrolling) {
       send_enrol(self, setup);
     } else {
-      drop_all_stages(self, setup);  // they belong to the lost connection
-      send_hello(self, setup);
+      greet(self, setup);  // the stages belonged to the lost connection
     }
   } else if (event.kind == PeerEvent::Kind::kDisconnected) {
     state.last_trouble = event.why;
@@ -242,12 +251,13 @@ void tick(Self self, const Setup& setup) {
     send_heartbeat(self, setup);
     check_connections(self, setup);
     check_measuring(self, setup);
-  } else if (!state.ever_joined && state.phase != Phase::kStopped) {
-    // Another newcomer with the same token may have got our answer: ask again.
-    if (state.phase == Phase::kEnrolling && state.enrol_sent_us != 0 &&
-        now - state.enrol_sent_us > kEnrolAgainUs) {
-      send_enrol(self, setup);
-    }
+  } else if (state.phase == Phase::kGreeting && now - state.hello_sent_us > kAskAgainUs) {
+    send_hello(self, setup);
+  } else if (state.phase == Phase::kEnrolling && state.enrol_sent_us != 0 &&
+             now - state.enrol_sent_us > kAskAgainUs) {
+    send_enrol(self, setup);
+  }
+  if (!state.ever_joined && state.phase != Phase::kStopped) {
     if (!state.logged_waiting && now - state.started_us > kLogWaitingUs) {
       state.logged_waiting = true;
       log(LogLevel::kWarning, "no answer yet from the head at " +
@@ -273,7 +283,7 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
       [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
       [self, setup](join_atom) {
         connect(self, setup);
-        if (is_head(setup)) send_hello(self, setup);
+        if (is_head(setup)) greet(self, setup);
         self->delayed_send(self, std::chrono::microseconds(kHeartbeatUs), tick_atom::value);
       },
       [self, setup](tick_atom) {

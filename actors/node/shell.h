@@ -47,8 +47,9 @@ struct NodeShell {
   std::map<std::uint64_t, StageHere> stages;
   std::uint64_t beats = 0;
   NodeStats past;  // totals of the stages that are gone
-  std::int64_t started_us = 0, enrol_sent_us = 0;
-  int failures = 0;  // failed attempts to reach the head before this node joined
+  std::int64_t started_us = 0, enrol_sent_us = 0, hello_sent_us = 0;
+  std::uint32_t greeting = 0;  // the number of the last greeting
+  int failures = 0;            // failed attempts to reach the head before this node joined
   bool ever_joined = false, logged_waiting = false, enrolled = false;
   std::set<net::PublicKey> connected_peers;  // peers that we reached on the activations channel
   std::optional<Measuring> measuring;

@@ -10,6 +10,8 @@ namespace {
 constexpr std::int64_t kReconnectUs = 300'000;
 // A loaded stage that has not reached the next one after this time never will.
 constexpr std::int64_t kConnectPatienceUs = 5'000'000;
+// The head is told of a broken connection until it has placed the layers anew.
+constexpr std::int64_t kTellAgainUs = 2'000'000;
 
 // Steps of the epoch are no longer accepted; those that wait for the device are not computed.
 void end_steps(const Setup& setup, std::uint64_t epoch, StageHere& here) {
@@ -47,6 +49,12 @@ void answer_failed(Self self, const Setup& setup, std::uint64_t epoch, const Sta
   if (blame == StageFailed::kStage) drop_stage(self, setup, epoch);
 }
 
+void tell_loaded(const Setup& setup, std::uint64_t epoch, const StageHere& here) {
+  const StageLoaded loaded{epoch, here.stage->weights_bytes(), here.fetched_bytes};
+  const Status sent = setup->link->send(setup->head, MessageType::kStageLoaded, loaded, epoch);
+  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
+}
+
 // Once the stage is in memory and connected to the next one, tells the head: steps may come.
 void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch) {
   const auto found = self->state.stages.find(epoch);
@@ -66,9 +74,7 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   worker.over = here.over;
   setup->link->attach_worker(epoch, make_worker(std::move(worker)));
   send_heartbeat(self, setup);
-  const StageLoaded loaded{epoch, here.stage->weights_bytes(), here.fetched_bytes};
-  const Status sent = setup->link->send(setup->head, MessageType::kStageLoaded, loaded, epoch);
-  if (!sent) log(LogLevel::kWarning, "cannot tell the head of a loaded stage: " + sent.message());
+  tell_loaded(setup, epoch, here);
 }
 
 // Loads the parts, which have been fetched, on the device's thread.
@@ -174,7 +180,11 @@ void drop_all_stages(Self self, const Setup& setup) {
 
 void on_load(Self self, const Setup& setup, LoadStage order) {
   const std::uint64_t epoch = order.epoch;
-  drop_stage(self, setup, epoch);
+  if (const auto found = self->state.stages.find(epoch); found != self->state.stages.end()) {
+    // The head orders again what it has no answer to.
+    if (found->second.answered && !found->second.retired) tell_loaded(setup, epoch, found->second);
+    return;
+  }
   StageHere& here = self->state.stages[epoch];
   here.order = std::move(order);
   if (!setup->device) {
@@ -267,7 +277,7 @@ void check_connections(Self self, const Setup& setup) {
     // A refusal ends a dial; the peer may have refused us before it was told to let us in.
     if (!here.next_connected) reach_next(setup, here.order);
     if (here.lost_us != 0 && now - here.lost_us > kReconnectUs) {
-      here.lost_us = 0;
+      here.lost_us = now + kTellAgainUs - kReconnectUs;
       answer_failed(
           self, setup, epoch,
           here.connection_trouble.with_context("the connection to the next stage was lost"),

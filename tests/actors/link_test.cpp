@@ -1,3 +1,5 @@
+#include <future>
+
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/link.h>
@@ -76,6 +78,56 @@ TEST_CASE("link: who may not say a message, or says it on another channel, is no
   }
   CHECK(peers.link->counters().stale_frames == 6);  // three kinds of steps, of a head and a node
   CHECK(wrong > 300);
+}
+
+TEST_CASE("link: a room that is attached before the sockets open hears the first frame") {
+  caf::actor_system_config config;
+  caf::actor_system system(config);
+  std::promise<std::uint16_t> heard;
+  const link_user room = system.spawn([&heard]() -> link_user::behavior_type {
+    return {[&heard](const FramePtr& frame) { heard.set_value(frame->header.type); },
+            [](const PeerEventPtr&) {}};
+  });
+  net::SimNetwork network({}, 0);
+  net::TransportOptions options;
+  options.identity.public_key = {1};
+  options.listen = net::Endpoint{"h0", 7700};
+  options.allowed.emplace_back(Peers::key_of(1), net::Role::kNode);
+  std::unique_ptr<net::Transport> node;
+  // The network is as quick as it can be: the frame is here before open_sockets() returns.
+  const auto link = Link::with_sockets(
+      options,
+      [&](const net::TransportOptions& with,
+          net::Handlers handlers) -> Result<std::unique_ptr<net::Transport>> {
+        auto opened = network.open(0, with, std::move(handlers));
+        net::TransportOptions own;
+        own.identity.public_key = Peers::key_of(1);
+        own.incarnation = 10;
+        node = network.open(1, own, {});
+        node->dial({1}, *options.listen, net::Channel::kControl);
+        net::OutFrame hello;
+        hello.header.type = static_cast<std::uint16_t>(MessageType::kHello);
+        REQUIRE(node->send({1}, net::Channel::kControl, std::move(hello)).is_ok());
+        network.advance(100'000);
+        return opened;
+      });
+  link->attach(Room::kCoordinator, room);
+  CHECK(link->transport() == nullptr);
+  REQUIRE(link->open_sockets().is_ok());
+  CHECK(link->transport() != nullptr);
+  CHECK(heard.get_future().get() == static_cast<std::uint16_t>(MessageType::kHello));
+  CHECK(link->counters().unknown_frames == 0);
+  link->close();
+}
+
+TEST_CASE("link: sockets that cannot be opened say why") {
+  const auto link = Link::with_sockets(
+      {},
+      [](const net::TransportOptions&, net::Handlers) -> Result<std::unique_ptr<net::Transport>> {
+        return Status(Code::kAlreadyExists, "the port is in use");
+      });
+  CHECK(link->open_sockets().code() == Code::kAlreadyExists);
+  CHECK(link->transport() == nullptr);
 }
 
 TEST_CASE("link: frames of a type that does not exist are counted") {

@@ -24,7 +24,14 @@ TEST_CASE("cluster: a deployment is ready when all its nodes have let peers in a
   const auto names = state.stage_names(*state.deployments.find_epoch(epoch));
   REQUIRE(names.size() == 2);
   CHECK(names[1].node == "b");
+  CHECK(state.deployments.wants(key(2), epoch));
+  CHECK_FALSE(state.deployments.wants(key(3), epoch));
+  CHECK_FALSE(state.deployments.wants(key(2), epoch - 1));
+  state.deployments.at(epoch).kept.emplace_back(key(2), epoch - 1);
+  CHECK(state.deployments.wants(key(2), epoch - 1));
+  CHECK_FALSE(state.deployments.wants(key(1), epoch - 1));
   state.deployments.erase(epoch);
   CHECK(state.deployments.find_epoch(epoch) == nullptr);
+  CHECK_FALSE(state.deployments.wants(key(2), epoch));
   CHECK_FALSE(state.loaded(key(1), epoch, 5));
 }

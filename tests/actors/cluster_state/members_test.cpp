@@ -48,6 +48,21 @@ TEST_CASE("cluster: leases: suspect, dead, fenced, and a stalled observer judges
   CHECK(state.members.find(key(1))->alive());
 }
 
+TEST_CASE("cluster: a Hello that repeats one which was answered begins nothing anew") {
+  ClusterState state(100);
+  Hello first = hello("a");
+  first.greeting = 3;
+  CHECK_FALSE(state.members.has_greeted(key(1), 11, 3));
+  REQUIRE(state.join(key(1), first, true, 11, 0));
+  CHECK(state.members.has_greeted(key(1), 11, 3));
+  CHECK(state.members.has_greeted(key(1), 11, 2));        // it was on its way for long
+  CHECK_FALSE(state.members.has_greeted(key(1), 11, 4));  // the node holds nothing any more
+  CHECK_FALSE(state.members.has_greeted(key(1), 12, 3));  // another process
+  CHECK_FALSE(state.members.has_greeted(key(2), 11, 3));
+  REQUIRE(state.members.leave(key(1), NodeLife::kDead));
+  CHECK_FALSE(state.members.has_greeted(key(1), 11, 3));
+}
+
 TEST_CASE("cluster: names that could not be shown or told apart in a list are refused") {
   for (const char* name : {"a", "a b/c", "\xc3\xa9"}) CHECK(check_node_name(name).is_ok());
   for (const char* name : {"a,b", "a\nb", "\xff"}) CHECK_FALSE(check_node_name(name).is_ok());

@@ -88,6 +88,7 @@ struct Stubborn : net::test::Peer {
     Hello hello;
     hello.role = static_cast<std::uint8_t>(net::Role::kNode);
     hello.name = "stubborn";
+    hello.greeting = 1;
     say(MessageType::kHello, hello);
     REQUIRE(hear(MessageType::kWelcome));
   }
@@ -103,6 +104,33 @@ net::Token token_of(const Daemon& daemon) {
 
 }  // namespace
 
+TEST_CASE(
+    "membership: a head welcomes a node as often as it asks, and takes stages back that nobody "
+    "wants",
+    "[membership]") {
+  TemporaryHome home;
+  net::Endpoint at;
+  auto daemon = start_head(home, &at);
+  REQUIRE(daemon);
+  Stubborn node(token_of(*daemon), at);
+  node.enrol();
+  REQUIRE(node.hear(MessageType::kEnrolled));
+  node.join();
+  for (std::size_t greetings = 2; greetings <= 4; ++greetings) {
+    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, "", 1});
+    REQUIRE(node.wait([&] { return node.count(MessageType::kWelcome) == greetings; }));
+  }
+  CHECK(node.count(MessageType::kRefused) == 0);
+  // It says in every heartbeat what it holds; an order to let go of it is repeated, too.
+  node.say(MessageType::kHeartbeat, Heartbeat{1, {}, {77}});
+  REQUIRE(node.wait([&] { return node.count(MessageType::kUnloadStage) == 1; }));
+  node.say(MessageType::kHeartbeat, Heartbeat{2, {}, {77}});
+  REQUIRE(node.wait([&] { return node.count(MessageType::kUnloadStage) == 2; }));
+  node.say(MessageType::kHeartbeat, Heartbeat{3, {}, {}});
+  REQUIRE(node.wait([&] { return node.count(MessageType::kHeartbeatAck) == 3; }));
+  CHECK(node.count(MessageType::kUnloadStage) == 2);
+}
+
 TEST_CASE("membership: within a second of its revocation nothing that a node says is heard",
           "[membership]") {
   TemporaryHome home;
@@ -113,7 +141,7 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   node.enrol();
   REQUIRE(node.hear(MessageType::kEnrolled));
   node.join();
-  node.say(MessageType::kHeartbeat, Heartbeat{1, {}});
+  node.say(MessageType::kHeartbeat, Heartbeat{1, {}, {}});
   REQUIRE(node.hear(MessageType::kHeartbeatAck));
 
   auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});
@@ -125,15 +153,15 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   REQUIRE(node.hear(MessageType::kRefused));
   std::uint64_t beats = 1;
   while (std::chrono::steady_clock::now() < since + 1s) {
-    node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}});
+    node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}, {}});
     std::this_thread::sleep_for(20ms);
   }
   std::size_t heard = 0;
   node.wait([&] { return heard = node.frames.size(), true; });
   // From here on the node gets no acknowledgement, no refusal and no welcome.
   for (int i = 0; i < 25; ++i) {
-    node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}});
-    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, ""});
+    node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}, {}});
+    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, "", 2});
     std::this_thread::sleep_for(20ms);
   }
   node.wait([&] {

@@ -21,6 +21,7 @@ struct Happened {
   std::uint64_t forged = 0, stale_frames = 0, replays = 0, replacements = 0, quarantined = 0;
   std::uint64_t rejected_checksum = 0, rejected_sequence = 0, rejected_revoked = 0;
   std::uint64_t requests = 0, complete = 0, errors = 0, orphans = 0, tokens = 0, fetched = 0;
+  std::uint64_t deaf = 0;         // daemons that were reached before they listened
   std::uint64_t credits_met = 0;  // how often all credits of a path were in use
 };
 
@@ -40,8 +41,8 @@ class Schedule {
   // Says what did not hold; empty if all held.
   std::string run() {
     watch_frames();
-    world_.start_head(head_works_);
-    for (net::SimHost host = 1; host <= nodes_; ++host) world_.start_node(host);
+    world_.start_head(head_works_, deaf_us());
+    for (net::SimHost host = 1; host <= nodes_; ++host) world_.start_node(host, deaf_us());
     pass(400'000 + draw(600'000));
     const std::size_t clients = 1 + draw(2);
     for (std::size_t i = 0; i < clients; ++i) world_.start_client(kFirstClient + i);
@@ -147,7 +148,13 @@ class Schedule {
     if (world_.runs(host) || revoked_.contains(host)) return;
     tell("h" + std::to_string(host) + " starts");
     ++happened_.restarts;
-    host == 0 ? world_.start_head(head_works_) : world_.start_node(host);
+    host == 0 ? world_.start_head(head_works_, deaf_us()) : world_.start_node(host, deaf_us());
+  }
+  // Some daemons open their sockets before anybody in them listens.
+  std::int64_t deaf_us() {
+    if (quiet_ || draw(3) != 0) return 0;
+    ++happened_.deaf;
+    return 1 + static_cast<std::int64_t>(draw(2'000'000));
   }
 
   // ---- requests ----

@@ -166,6 +166,7 @@ class World {
         network(network_options, kBeginUs),
         admission(std::make_shared<Admission>(*common.admission)) {}
   ~World() {
+    deaf_.clear();  // it holds actors
     for (auto& [host, process] : processes) (void)process->end();
     processes.clear();
     std::error_code ignored;
@@ -184,11 +185,15 @@ class World {
     const auto found = processes.extract(host);
     if (found.empty()) return true;
     network.thaw(host);
+    deaf_.erase(host);
     return found.mapped()->end();
   }
 
-  void start_head(bool works) {
+  // `deaf_us`: its sockets are open for this long before any of its rooms listens. (A daemon
+  // attaches its rooms first; the protocol does not rely on it.)
+  void start_head(bool works, std::int64_t deaf_us = 0) {
     Process& process = make(0);
+    const HearLater later(*this, 0, deaf_us);
     // What it recorded before it died counts: its members may come back.
     net::TransportOptions options = transport_options(0, common_.head_identity);
     options.cluster = admission->cluster();
@@ -196,7 +201,7 @@ class World {
     process.link = open(0, options);
     const auto store = common_.store(0);
     process.bulk = process.track(spawn_bulk(*process.system, {process.link, store, bytes_, false}));
-    process.link->attach(Room::kBulk, process.bulk);
+    later.attach(Room::kBulk, process.bulk);
     CoordinatorSetup setup;
     setup.link = process.link;
     setup.store = store;
@@ -207,12 +212,13 @@ class World {
     setup.measures = false;  // computing layers costs nothing here
     setup.first_epoch = static_cast<std::uint64_t>(now_us_);
     process.coordinator = process.track(spawn_coordinator(*process.system, std::move(setup)));
-    process.link->attach(Room::kCoordinator, process.coordinator);
-    start_node_actor(process, 0, store, works);
+    later.attach(Room::kCoordinator, process.coordinator);
+    start_node_actor(process, 0, store, works, later);
   }
 
-  void start_node(net::SimHost host) {
+  void start_node(net::SimHost host, std::int64_t deaf_us = 0) {
     Process& process = make(host);
+    const HearLater later(*this, host, deaf_us);
     net::KeyPair identity = common_.head_identity;  // nobody checks the secret here
     identity.public_key = key_of(host);
     net::TransportOptions options = transport_options(host, identity);
@@ -221,8 +227,8 @@ class World {
     process.link = open(host, options);
     const auto store = real_fetch_ ? fetching_store(host) : common_.store(host);
     process.bulk = process.track(spawn_bulk(*process.system, {process.link, store, bytes_, false}));
-    process.link->attach(Room::kBulk, process.bulk);
-    start_node_actor(process, host, store, true);
+    later.attach(Room::kBulk, process.bulk);
+    start_node_actor(process, host, store, true, later);
   }
 
   void start_client(net::SimHost host) {
@@ -257,6 +263,7 @@ class World {
       if (over && ++rounds % 16 == 0 && over()) return;
       std::int64_t next = until_us;
       next = std::min(next, network.next_us().value_or(until_us));
+      for (const auto& [host, due] : deaf_) next = std::min(next, due.first);
       for (const auto& [host, process] : processes) {
         if (network.is_frozen(host)) continue;
         next = std::min(next, process->next_us().value_or(until_us));
@@ -267,6 +274,11 @@ class World {
       for (const auto& [host, process] : processes) {
         if (!network.is_frozen(host)) process->advance(now_us_);
       }
+      std::erase_if(deaf_, [&](const auto& entry) {
+        if (now_us_ < entry.second.first) return false;
+        entry.second.second();
+        return true;
+      });
       if (now_us_ >= until_us) break;
     }
     run_jobs();
@@ -283,6 +295,26 @@ class World {
   }
 
  private:
+  // Attaches the rooms of a process, each when it begins to listen.
+  class HearLater {
+   public:
+    HearLater(World& world, net::SimHost host, std::int64_t deaf_us)
+        : world_(world), host_(host), deaf_us_(deaf_us) {}
+    template <class Handle>
+    void attach(Room room, const Handle& handle) const {
+      run([link = world_.at(host_).link, room, handle] { link->attach(room, handle); });
+    }
+    void run(std::function<void()> action) const {
+      if (deaf_us_ == 0) return action();
+      const auto us = static_cast<std::int64_t>(world_.draw(static_cast<std::uint64_t>(deaf_us_)));
+      world_.deaf_.emplace(host_, std::pair(world_.now_us() + us, std::move(action)));
+    }
+
+   private:
+    World& world_;
+    const net::SimHost host_;
+    const std::int64_t deaf_us_;
+  };
   static net::Endpoint endpoint(net::SimHost host) { return {"h" + std::to_string(host), kPort}; }
   net::TransportOptions transport_options(net::SimHost host, const net::KeyPair& identity) {
     net::TransportOptions options;
@@ -309,7 +341,8 @@ class World {
     return *model::Store::open(path);
   }
   void start_node_actor(Process& process, net::SimHost host,
-                        const std::shared_ptr<model::Store>& store, bool works) {
+                        const std::shared_ptr<model::Store>& store, bool works,
+                        const HearLater& later) {
     NodeSetup setup;
     setup.home = common_.store_folder(host);
     setup.name = host == 0 ? "head" : "n" + std::to_string(host);
@@ -338,8 +371,11 @@ class World {
       process.why = why.message();
     };
     process.node = process.track(spawn_node(*process.system, std::move(setup)));
-    process.link->attach(Room::kNode, process.node);
-    caf::anon_send(process.node, join_atom::value);
+    // What it dials answers to it.
+    later.run([link = process.link, node = process.node] {
+      link->attach(Room::kNode, node);
+      caf::anon_send(node, join_atom::value);
+    });
   }
   void run_jobs() {
     std::vector<Process*> ready;
@@ -366,6 +402,8 @@ class World {
   std::int64_t now_us_ = kBeginUs;
   std::uint64_t incarnations_ = 100, clients_ = 0;
   std::set<net::SimHost> members_;
+  // When the rooms of a host begin to listen, and how.
+  std::multimap<net::SimHost, std::pair<std::int64_t, std::function<void()>>> deaf_;
   std::shared_ptr<std::atomic<std::uint64_t>> bytes_ =
       std::make_shared<std::atomic<std::uint64_t>>(0);
   VirtualClock clock_;
