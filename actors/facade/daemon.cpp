@@ -13,6 +13,7 @@
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/facade/daemon.h>
 #include <troupe/actors/facade/home.h>
+#include <troupe/actors/facade/local_key.h>
 #include <troupe/actors/facade/roles.h>
 #include <troupe/actors/journal/journal_actor.h>
 #include <troupe/actors/node/membership.h>
@@ -38,7 +39,7 @@ std::string host_name() {
 struct Daemon::Impl {
   std::string home, name, join_address;
   FileLock lock;
-  std::filesystem::path client_key;
+  std::unique_ptr<actors::LocalKey> local_key;  // of a head
   int stop_event = -1;
   std::mutex mutex;
   Status why;  // guarded by mutex
@@ -61,8 +62,7 @@ struct Daemon::Impl {
   }
   void shut_down() {
     if (!process) return;
-    std::error_code error;
-    if (!client_key.empty()) std::filesystem::remove(client_key, error);
+    local_key.reset();
     actors::remove_run_files(home);
     if (node) caf::anon_send(node, actors::stop_atom::value, std::string("the daemon was stopped"));
     std::this_thread::sleep_for(50ms);  // the goodbye leaves before the sockets close
@@ -290,16 +290,15 @@ Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::I
   return Status::ok();
 }
 
-// The file by which clients of this user find the head.
-Status write_client_key(const DaemonOptions& options, const actors::Admission& admission,
-                        Daemon::Impl& daemon) {
-  TROUPE_ASSIGN_OR_RETURN(const auto path, actors::client_key_path(options.listen.port));
+// Leaves the key by which clients of this user speak to the head.
+Status leave_local_key(const DaemonOptions& options, const actors::Admission& admission,
+                       Daemon::Impl& daemon) {
   const net::Endpoint local{is_any_address(options.listen.host) ? "127.0.0.1" : options.listen.host,
                             options.listen.port};
-  TROUPE_RETURN_IF_ERROR(write_file_atomically(
-      path, net::to_text(admission.local_token().token) + "@" + net::to_string(local) + "\n",
-      0600));
-  daemon.client_key = path;
+  const std::string token = net::to_text(admission.local_token().token);
+  TROUPE_ASSIGN_OR_RETURN(daemon.local_key,
+                          actors::LocalKey::publish(daemon.home, options.listen.port,
+                                                    token + "@" + net::to_string(local) + "\n"));
   return Status::ok();
 }
 
@@ -319,7 +318,7 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   if (options.head) {
     impl->join_address = net::to_text(place.admission->join_token().token) + "@" +
                          net::to_string(advertised(options));
-    TROUPE_RETURN_IF_ERROR(write_client_key(options, *place.admission, *impl));
+    TROUPE_RETURN_IF_ERROR(leave_local_key(options, *place.admission, *impl));
   }
   TROUPE_RETURN_IF_ERROR(actors::write_run_files(
       impl->home, {::getpid(), options.head ? "head" : "node", impl->name,

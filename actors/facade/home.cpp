@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <signal.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/facade/home.h>
@@ -94,31 +93,6 @@ void remove_run_files(const std::string& home) {
   std::error_code error;
   std::filesystem::remove(run_file(home), error);
   std::filesystem::remove(pid_file(home), error);
-}
-
-Result<std::filesystem::path> client_key_path(std::uint16_t port) {
-  std::filesystem::path folder;
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && *runtime != '\0') {
-    folder = std::filesystem::path(runtime) / "troupe";
-  } else {
-    folder = "/tmp/troupe-" + std::to_string(::getuid());
-  }
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
-    return Status(Code::kPermissionDenied, "cannot make " + folder.string() +
-                                               ", where local clients' keys lie; set "
-                                               "XDG_RUNTIME_DIR to a folder of yours");
-  }
-  struct stat info {};
-  if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::getuid() ||
-      (info.st_mode & 077) != 0) {
-    return Status(Code::kPermissionDenied,
-                  folder.string() +
-                      " must be a folder of yours that nobody else may enter; run "
-                      "'chmod 700 " +
-                      folder.string() + "', or remove it if it is not yours");
-  }
-  return folder / (std::to_string(port) + ".client");
 }
 
 }  // namespace actors

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
 #include <string>
 
 #include <sys/types.h>
@@ -9,8 +7,8 @@
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/status.h>
 
-// The files by which programs of one user on this machine find a daemon: its home, the run files
-// in it, and the key for local clients. What the public door says of homes (troupe/daemon.h) is
+// The files by which programs of one user on this machine find a daemon: its home, and the run
+// files in it (local_key.h has the key). What the public door says of homes (troupe/daemon.h) is
 // defined here, too. Any thread.
 
 namespace troupe::actors {
@@ -33,10 +31,5 @@ Status write_run_files(const std::string& home, const RunFile& run);
 // kNotFound unless the daemon of this home runs.
 Result<RunFile> read_run_file(const std::string& home);
 void remove_run_files(const std::string& home);
-
-// The file through which clients of the same user find the head that listens on `port`:
-// $XDG_RUNTIME_DIR/troupe/PORT.client, or in a 0700 folder of the user's under /tmp. It holds
-// TOKEN@HOST:PORT, mode 0600.
-Result<std::filesystem::path> client_key_path(std::uint16_t port);
 
 }  // namespace troupe::actors

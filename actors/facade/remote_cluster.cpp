@@ -1,43 +1,54 @@
 #include <chrono>
 #include <future>
+#include <thread>
 
 #include <troupe/actors/facade/client.h>
 #include <troupe/actors/facade/cluster_impl.h>
-#include <troupe/actors/facade/home.h>
+#include <troupe/actors/facade/local_key.h>
 #include <troupe/actors/facade/remote_cluster.h>
-#include <troupe/runtime/file.h>
+#include <troupe/actors/troupe/daemon.h>
 
 namespace troupe::actors {
 namespace {
 
-// TOKEN@HOST:PORT, or HOST:PORT with the key file that a head of this user left on this machine.
-Status find_token(const std::string& text, net::Token* token, net::Endpoint* endpoint) {
-  const std::size_t at = text.rfind('@');
-  std::string address = at == std::string::npos ? text : text.substr(at + 1);
-  std::string token_text = at == std::string::npos ? std::string() : text.substr(0, at);
-  TROUPE_ASSIGN_OR_RETURN(*endpoint, net::parse_endpoint(address));
-  if (token_text.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(const auto path, client_key_path(endpoint->port));
-    const auto content = read_file(path, 4096);
-    if (!content) {
+// How often a client that an old key was refused to looks for the new one.
+constexpr std::chrono::milliseconds kLookAgain{100};
+
+struct HeadAddress {
+  net::Token token;
+  net::Endpoint endpoint;
+  bool from_file = false;  // the token is the one that a head of this user left on this machine
+};
+
+// From TOKEN@HOST:PORT, or from HOST:PORT and the file of a head of this user.
+Result<HeadAddress> find_head(const ConnectOptions& options) {
+  const std::size_t at = options.cluster.rfind('@');
+  const std::string address =
+      at == std::string::npos ? options.cluster : options.cluster.substr(at + 1);
+  std::string token = at == std::string::npos ? "" : options.cluster.substr(0, at);
+  HeadAddress head;
+  TROUPE_ASSIGN_OR_RETURN(head.endpoint, net::parse_endpoint(address));
+  head.from_file = token.empty();
+  if (head.from_file) {
+    const auto found = find_local_token(resolve_home(options.home), head.endpoint.port);
+    if (!found) {
       return Status(Code::kUnavailable,
-                    "no head of this user listens on port " + std::to_string(endpoint->port) +
-                        " of this machine (there is no " + path.string() +
-                        "); start one with 'troupe start --head', or give TOKEN@" + address +
-                        " as the head printed it");
+                    found.message() +
+                        "; start a head with 'troupe start --head', name the home of the one that "
+                        "runs with --home DIR, or give TOKEN@" +
+                        address + " as it printed it");
     }
-    std::string line = *content;
-    while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
-    token_text = line.substr(0, line.rfind('@'));
+    token = *found;
   }
-  TROUPE_ASSIGN_OR_RETURN(*token, net::parse_token(token_text));
-  return Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(head.token, net::parse_token(token));
+  return head;
 }
 
-Result<service_actor> start_client(Process& process, const ConnectOptions& options,
-                                   std::string* description) {
+Result<service_actor> start_client(Process& process, const HeadAddress& head,
+                                   std::chrono::milliseconds patience, std::string* description) {
   ClientSetup client;
-  TROUPE_RETURN_IF_ERROR(find_token(options.cluster, &client.token, &client.head));
+  client.token = head.token;
+  client.head = head.endpoint;
   net::TransportOptions transport;
   // A key for this one connection: two programs of one user are two peers.
   transport.identity = net::make_key_pair();
@@ -51,34 +62,56 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   client.on_connected = [connected](Result<std::string> name) {
     connected->set_value(std::move(name));
   };
-  const net::Endpoint endpoint = client.head;
   // Attached before it dials: the actor's first act needs its events.
   const auto handle = process.track(spawn_client(process.system(), std::move(client)));
   process.link->attach(Room::kClient, handle);
   caf::anon_send(handle, join_atom::value);
   auto future = connected->get_future();
-  if (future.wait_for(std::chrono::milliseconds(options.timeout_ms)) != std::future_status::ready) {
+  if (future.wait_for(patience) != std::future_status::ready) {
     return Status(Code::kUnavailable,
-                  "no head answered at " + net::to_string(endpoint) + " within " +
-                      std::to_string(options.timeout_ms) +
+                  "no head answered at " + net::to_string(head.endpoint) + " within " +
+                      std::to_string(patience.count()) +
                       " ms; check the address, and that 'troupe start --head' runs there");
   }
   const Result<std::string> name = future.get();
   if (!name) return name.status();
-  *description = "cluster " + *name + " at " + net::to_string(endpoint);
+  *description = "cluster " + *name + " at " + net::to_string(head.endpoint);
   return service_actor(handle);
+}
+
+// Waits for another token than the one that was refused. False if none comes in time.
+bool await_other_token(const ConnectOptions& options, const net::Token& refused,
+                       std::chrono::steady_clock::time_point until) {
+  while (std::chrono::steady_clock::now() < until) {
+    const auto head = find_head(options);
+    if (head && head->token.seed != refused.seed) return true;
+    std::this_thread::sleep_for(kLookAgain);
+  }
+  return false;
 }
 
 }  // namespace
 
 Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_system* system) {
-  auto impl = std::make_unique<Cluster::Impl>();
-  TROUPE_ASSIGN_OR_RETURN(impl->process, Process::open(options.home, system));
-  TROUPE_ASSIGN_OR_RETURN(impl->service, start_client(*impl->process, options, &impl->description));
-  impl->bulk = impl->process->bulk;
-  impl->local = false;
-  impl->options = options;
-  return Cluster(std::move(impl));
+  using namespace std::chrono;
+  const auto until = steady_clock::now() + milliseconds(options.timeout_ms);
+  for (;;) {
+    TROUPE_ASSIGN_OR_RETURN(const HeadAddress head, find_head(options));
+    auto impl = std::make_unique<Cluster::Impl>();
+    TROUPE_ASSIGN_OR_RETURN(impl->process, Process::open(options.home, system));
+    const auto left = duration_cast<milliseconds>(until - steady_clock::now());
+    auto service = start_client(*impl->process, head, left, &impl->description);
+    if (service) {
+      impl->service = *service;
+      impl->bulk = impl->process->bulk;
+      impl->local = false;
+      impl->options = options;
+      return Cluster(std::move(impl));
+    }
+    // A head that is started again makes another key, and writes it when it is ready.
+    const bool refused = service.code() == Code::kPermissionDenied && head.from_file;
+    if (!refused || !await_other_token(options, head.token, until)) return service.status();
+  }
 }
 
 }  // namespace troupe::actors
