@@ -9,6 +9,7 @@
 #include <troupe/actors/troupe/daemon.h>
 #include <troupe/actors/troupe/generate.h>
 #include <troupe/actors/troupe/jobs.h>
+#include <troupe/actors/troupe/serve.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/status.h>
 
@@ -59,6 +60,12 @@ class Cluster {
   //   Errors: kNotFound (it has ended, or is too old), and those of generate().
   Result<GenerateResult> resume(const std::string& stream, std::size_t from,
                                 const TokenCallback& on_token);
+
+  // Answers HTTP requests in OpenAI's form with this cluster's models (docs/api.md), which are
+  // loaded first. The server must end before the Cluster.
+  //   Errors: kInvalidArgument (the options), kAlreadyExists (the port is in use), those of
+  //   generate(); kResourceExhausted also if the models do not fit together.
+  Result<HttpServer> serve(const ServeOptions& options);
 
   // From now on this program maps shards of jobs of this kind, and merges their results: one of
   // local(), start() or join(). Jobs of a kind wait until a program registers it.

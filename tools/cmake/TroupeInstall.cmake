@@ -7,13 +7,13 @@ include(CMakePackageConfigHelpers)
 # All of the library to link; of its own dependencies CAF is linked but not on the include path.
 add_library(troupe_troupe INTERFACE)
 target_link_libraries(troupe_troupe INTERFACE troupe_model troupe_runtime
-  $<LINK_ONLY:troupe_actors>)
+  $<LINK_ONLY:troupe_http> $<LINK_ONLY:troupe_actors>)
 set_target_properties(troupe_troupe PROPERTIES EXPORT_NAME troupe)
 add_library(troupe::troupe ALIAS troupe_troupe)
 
 set(TROUPE_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/troupe)
 install(TARGETS troupe_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(TARGETS troupe_troupe troupe_actors troupe_model troupe_net troupe_runtime EXPORT troupeTargets
+install(TARGETS troupe_troupe troupe_http troupe_actors troupe_model troupe_net troupe_runtime EXPORT troupeTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT troupeTargets NAMESPACE troupe:: DESTINATION ${TROUPE_PACKAGE_DIR})
 foreach(room runtime model actors)

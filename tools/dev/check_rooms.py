@@ -30,6 +30,7 @@ ORDER = (
     "actors/journal/", "actors/cluster_state/",
     "actors/engine/", "actors/bulk/", "actors/jobs/", "actors/node/", "actors/coordinator/",
     "actors/facade/", "actors/attach",
+    "actors/http/", "actors/http/endpoints/",
     "tools/troupe/terminal/", "tools/troupe/fetch/", "tools/troupe/", "tools/troupe/daemon/",
     "tools/troupe/views/", "tools/troupe/verbs/", "tools/troupe/main", "tools/bench/",
     "examples/", "tests/",

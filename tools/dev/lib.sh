@@ -9,7 +9,7 @@ mkdir -p "$log_folder"
 # shellcheck disable=SC2034
 build_packages=(
   g++ cmake ninja-build pkg-config ccache mold git ca-certificates python3 python3-pip
-  libcaf-dev libzmq3-dev cppzmq-dev libsodium-dev libssl-dev libcereal-dev libhwy-dev libxxhash-dev
+  libcaf-dev libzmq3-dev cppzmq-dev libsodium-dev libssl-dev libboost-dev libcereal-dev libhwy-dev libxxhash-dev
   libsqlite3-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libspdlog-dev
   libcurl4-openssl-dev)
 

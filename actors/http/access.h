@@ -1,0 +1,36 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <troupe/actors/http/api_error.h>
+#include <troupe/actors/http/api_keys.h>
+#include <troupe/actors/http/message.h>
+#include <troupe/actors/http/routes.h>
+#include <troupe/actors/troupe/serve.h>
+
+// Who may ask what: the Host and Origin fields, keys, and the form of a body. Pure.
+
+namespace troupe::http {
+
+// True for 127.0.0.0/8, ::1 and "localhost".
+bool is_loopback(std::string_view host);
+
+// A page of another origin, or one whose name was rebound to this machine, is refused.
+std::optional<ApiError> check_host(const ServeOptions& options, std::string_view host);
+std::optional<ApiError> check_origin(const ServeOptions& options, const Request& request);
+
+// `keys` is null if the server asks for none. On success `name` is the key's.
+std::optional<ApiError> check_key(const ApiKeys* keys, const Request& request, Role route,
+                                  std::string* name);
+// A body that is said to be something else than JSON is refused, so that no web form can send one.
+std::optional<ApiError> check_content_type(const Request& request);
+
+// What a page of an allowed origin may read; empty for others.
+std::vector<Header> cors_headers(const ServeOptions& options, const Request& request);
+
+// The id that the client gave, if it is plain, or else a new one.
+std::string request_id_of(const Request& request);
+
+}  // namespace troupe::http

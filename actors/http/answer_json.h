@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <troupe/actors/http/generation_ask.h>
+#include <troupe/model/sampling/logprobs.h>
+#include <troupe/model/tokenizer/tokenizer.h>
+
+// Answers as OpenAI's clients read them: whole objects, and the chunks of a stream. Pure.
+
+namespace troupe::http {
+
+// What all objects of one answer have in common.
+struct AnswerHead {
+  AskKind kind = AskKind::kChat;
+  std::string id;  // "chatcmpl-..."
+  std::int64_t created_s = 0;
+  std::string model, fingerprint;
+  std::uint64_t seed = 0;
+};
+
+struct Usage {
+  std::uint64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;
+};
+
+// Log-probabilities of tokens that belong to one piece of text, as JSON fragments.
+class LogprobList {
+ public:
+  explicit LogprobList(AskKind kind) : kind_(kind) {}
+  // `logprobs` has the token itself, then the likeliest ones. `text_offset`: characters of the
+  // text before it.
+  void add(const model::Tokenizer& tokenizer, const std::vector<model::TokenLogprob>& logprobs,
+           std::size_t text_offset);
+  bool empty() const { return count_ == 0; }
+  std::string json() const;
+  void clear();
+
+ private:
+  AskKind kind_;
+  std::size_t count_ = 0;
+  std::string entries_;                             // chat
+  std::string tokens_, logprobs_, tops_, offsets_;  // completions
+};
+
+struct ChoiceJson {
+  std::size_t index = 0;
+  std::string_view text;
+  std::string logprobs;       // JSON; "" for null
+  std::string finish_reason;  // "" for null
+};
+
+std::string usage_json(const Usage& usage);
+// The whole answer.
+std::string answer_json(const AnswerHead& head, const std::vector<ChoiceJson>& choices,
+                        const Usage& usage);
+// A chunk of one choice. `begins`: it has the role, and tells the seed. `null_usage`: the stream
+// ends with a usage chunk, and clients expect the field in every one.
+std::string chunk_json(const AnswerHead& head, const ChoiceJson& choice, bool begins,
+                       bool null_usage);
+// The chunk without choices before the end of a stream.
+std::string usage_chunk_json(const AnswerHead& head, const Usage& usage);
+
+// The number of characters that begin in `bytes`.
+std::size_t count_characters(std::string_view bytes);
+
+}  // namespace troupe::http

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <troupe/actors/http/routes.h>
+#include <troupe/runtime/status.h>
+
+// The API keys of an HTTP server. They are no tokens of the cluster's wire. A file has one key a
+// line, in words between spaces; `#` begins a comment:
+//
+//   NAME sha256:HEX [role=api|metrics|admin] [requests_per_minute=N] [tokens_per_minute=N]
+//
+// HEX is the SHA-256 of the key, which has 256 random bits, so that the file gives none away.
+// Pure but for the file.
+
+namespace troupe::http {
+
+struct ApiKey {
+  std::string name, sha256;
+  Role role = Role::kApi;
+  std::uint64_t requests_per_minute = 0, tokens_per_minute = 0;  // 0: no limit
+};
+
+class ApiKeys {
+ public:
+  // Errors: kBadData naming the line and what is wrong in it.
+  static Result<ApiKeys> parse(std::string_view text);
+  // Errors: those of read_file and parse; kPermissionDenied if others than the owner may read it.
+  static Result<ApiKeys> load(const std::filesystem::path& path);
+
+  // Null: no key is this one. The time does not depend on which key of the file it is, or nearly
+  // is.
+  const ApiKey* find(std::string_view key) const;
+  const ApiKey* named(std::string_view name) const;
+  const std::vector<ApiKey>& all() const { return keys_; }
+
+ private:
+  std::vector<ApiKey> keys_;
+};
+
+// Whether a key of this role may use a route of the other.
+bool may_use(Role key, Role route);
+// 1 to 64 letters, digits, '.', '_' and '-'.
+bool is_key_name(std::string_view name);
+
+// Draws a key, and adds its line to the file, which is made (0600) if it is absent. Returns the
+// key, which is nowhere else.
+//   Errors: kInvalidArgument (the name), kAlreadyExists (the file has the name), those of load.
+Result<std::string> add_api_key(const std::filesystem::path& path, const ApiKey& described);
+
+}  // namespace troupe::http

@@ -1,0 +1,10 @@
+#include <troupe/actors/http/endpoints.h>
+#include <troupe/actors/http/generate.h>
+
+namespace troupe::http {
+
+void create_completion(Service& service, const ExchangePtr& exchange) {
+  generate(service, exchange, AskKind::kCompletion);
+}
+
+}  // namespace troupe::http

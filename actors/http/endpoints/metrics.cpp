@@ -1,0 +1,49 @@
+#include <troupe/actors/http/endpoints.h>
+#include <troupe/actors/http/metrics.h>
+#include <troupe/actors/http/service.h>
+
+namespace troupe::http {
+namespace {
+
+std::string model_label(const Service& service, const DeploymentStatus& deployment) {
+  std::string name = deployment.model;
+  for (const ServedModelPtr& model : service.models.all()) {
+    if (model->sha256 == deployment.sha256) name = model->id;
+  }
+  std::string labels;
+  add_label("model", name, &labels);
+  add_label("deployment", std::to_string(deployment.id), &labels);
+  return labels;
+}
+
+void write_cluster(const Service& service, std::string* out) {
+  const ClusterStatus status = service.watch->status();
+  const auto gauge = [&](const char* name, const char* help, auto member) {
+    write_family(name, "gauge", help, out);
+    for (const DeploymentStatus& one : status.deployments) {
+      write_sample(name, model_label(service, one), static_cast<double>(one.*member), out);
+    }
+  };
+  gauge("troupe_requests_running", "Answers of which steps are computed",
+        &DeploymentStatus::running);
+  gauge("troupe_requests_waiting", "Answers whose first step has not begun",
+        &DeploymentStatus::queued);
+  write_family("troupe_kv_bytes", "gauge", "Memory of keys and values", out);
+  for (const NodeStatus& node : status.nodes) {
+    std::string labels;
+    add_label("node", node.name, &labels);
+    write_sample("troupe_kv_bytes", labels, static_cast<double>(node.kv_bytes), out);
+  }
+}
+
+}  // namespace
+
+void get_metrics(Service& service, const ExchangePtr& exchange) {
+  Response response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  service.metrics.write(&response.body);
+  write_cluster(service, &response.body);
+  exchange->responder->respond(std::move(response));
+}
+
+}  // namespace troupe::http

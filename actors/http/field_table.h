@@ -1,0 +1,38 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <troupe/actors/http/api_error.h>
+#include <troupe/actors/http/generation_ask.h>
+
+// Every field that a client may send to the generating endpoints, and what becomes of it. A field
+// without a row is refused by name. docs/api.md has the same rows; a test compares the two. Pure.
+
+namespace troupe::http {
+
+enum class FieldUse {
+  kUnknown,   // the endpoint has no such field
+  kHonoured,  // it does what it says
+  kIgnored,   // it is accepted, and has no effect here
+  kRefused,   // it asks for what the server cannot do: null and empty values are accepted
+};
+
+// Reads a value that is not null into the ask, or says what is wrong with it.
+using ReadField = std::optional<ApiError> (*)(const nlohmann::json& value, const std::string& name,
+                                              GenerationAsk* ask);
+
+struct FieldRow {
+  const char* name;
+  FieldUse chat, completion;
+  // kHonoured and kIgnored: reads, or checks, the value. Null for an ignored field of any value.
+  ReadField read;
+};
+
+std::span<const FieldRow> field_rows();
+FieldUse use_of(const FieldRow& row, AskKind kind);
+
+}  // namespace troupe::http

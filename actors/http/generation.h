@@ -1,0 +1,115 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <troupe/actors/http/answer_json.h>
+#include <troupe/actors/http/exchange.h>
+#include <troupe/actors/http/gateway.h>
+#include <troupe/actors/http/generation_ask.h>
+#include <troupe/actors/http/served_models.h>
+#include <troupe/actors/http/service.h>
+
+// One generating request from its acceptance to its answer: it has several choices where n or the
+// number of prompts asks for them. A stream that breaks stops computing, and can be taken up again:
+// what it said is a function of its tokens, so that the same events come again. Lives on the HTTP
+// thread.
+
+namespace troupe::http {
+
+// What the pool made of a request's body.
+struct PreparedAsk {
+  GenerationAsk ask;
+  ServedModelPtr model;
+  std::vector<std::vector<model::TokenId>> prompts;
+  std::vector<std::string> prompt_texts;  // for echo
+};
+
+class Generation : public std::enable_shared_from_this<Generation> {
+ public:
+  // Accepts the request and asks for its answers, or answers that the server is full.
+  static void begin(Service& service, const ExchangePtr& exchange,
+                    std::shared_ptr<const PreparedAsk> prepared);
+
+  Generation(Service& service, ExchangePtr exchange, std::shared_ptr<const PreparedAsk> prepared);
+  // A token or the end of one of its choices. What it adds to a stream is sent by flush().
+  void on_event(const AnswerEvent& event);
+  void flush();
+  // Ends it with an error, and asks for no more.
+  void abandon(const Status& why);
+  // Sends the events of a stream after the first `from` to another connection, and goes on where
+  // it was. A connection that still has the stream is cut.
+  void take_up(const ExchangePtr& exchange, std::uint64_t from);
+
+  const std::string& id() const { return head_.id; }
+  const std::string& key() const { return key_; }
+  // Since when it computes nothing; 0 while it does.
+  std::int64_t rests_since_us() const { return rests_since_us_; }
+
+ private:
+  struct Choice {
+    explicit Choice(AskKind kind) : logprobs(kind) {}
+    std::size_t index = 0, prompt = 0;
+    std::uint64_t answer = 0;  // the gateway's number; 0 while nothing is computed
+    std::vector<model::TokenId> ids;
+    bool ended = false;
+    std::uint64_t tokens = 0, counted_tokens = 0;
+    std::int64_t first_us = 0, last_us = 0;  // when its first and latest token came
+    // What the connection has been told.
+    std::string text, finish_reason;
+    LogprobList logprobs;
+    std::size_t characters = 0;  // before the next token
+    bool begun = false;          // its first chunk was written
+  };
+
+  void start();
+  void ask_for(Choice& choice);
+  AnswerRequest request_of(const Choice& choice) const;
+  void reset_view();
+  void listen_to(const ExchangePtr& exchange);
+  void measure(Choice& choice, std::uint64_t index);
+  void show_token(Choice& choice, const AnswerEvent& event);
+  void show_end(Choice& choice, const std::string& finish_reason);
+  void on_end(Choice& choice, const AnswerEvent& event);
+  // The head of the stream, once it is clear that the answer begins.
+  void commit();
+  void comment_later();
+  void write_chunk(Choice& choice, std::string_view text, const std::string& finish_reason);
+  void write_event(const std::string& json);
+  void write_rest_of_stream();
+  void fail(const Status& why);
+  void complete();
+  void client_gone();
+  // Asks for no more of the answers that are under way.
+  void cancel_rest();
+  void rest();
+  void let_go();
+  AnswerCounters& counters();
+  // Adds a choice that has ended, and the tokens that it had.
+  void count(Choice& choice, const std::string& finish_reason);
+  Usage usage() const;
+  bool streams() const { return prepared_->ask.stream; }
+  bool all_ended() const;
+  bool has_failed() const { return !failure_.is_ok(); }
+
+  Service& service_;
+  ExchangePtr exchange_;  // null while nobody reads the answer
+  std::string key_;
+  std::shared_ptr<const PreparedAsk> prepared_;
+  AnswerHead head_;
+  std::vector<Choice> choices_;
+  // Of a stream: its tokens and ends in the order in which they were told; `answer` is the choice.
+  std::vector<AnswerEvent> record_;
+  Status failure_;                          // why the answer ended without being complete
+  bool complete_ = false;                   // every choice has ended well
+  bool committed_ = false;                  // the stream's head was sent to this connection
+  std::string out_;                         // events that flush() sends
+  std::uint64_t events_ = 0, skipped_ = 0;  // of this connection: counted, and not sent
+  std::int64_t accepted_us_ = 0, written_us_ = 0, rests_since_us_ = 0;
+};
+
+}  // namespace troupe::http

@@ -1,0 +1,31 @@
+#include <algorithm>
+
+#include <troupe/actors/facade/cluster_impl.h>
+#include <troupe/actors/http/load_models.h>
+
+namespace troupe::http {
+
+Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedModel>& wanted,
+                   ServedModels* models) {
+  model::Store& store = *cluster.impl().process->store;
+  for (const ServedModel& one : wanted) {
+    TROUPE_ASSIGN_OR_RETURN(ServedModelPtr card, read_card(store, one, models->all().size()));
+    TROUPE_RETURN_IF_ERROR(models->add(card));
+  }
+  for (const ServedModelPtr& card : models->all()) {
+    TROUPE_RETURN_IF_ERROR(gateway.open(card->source));
+  }
+  TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
+  for (const ServedModelPtr& card : models->all()) {
+    const bool loaded =
+        std::any_of(status.deployments.begin(), status.deployments.end(),
+                    [&](const DeploymentStatus& one) { return one.sha256 == card->sha256; });
+    if (loaded) continue;
+    return Status(Code::kResourceExhausted,
+                  "the models do not fit into memory together: " + card->id +
+                      " had to make room for a later one; serve fewer, or add memory or nodes");
+  }
+  return Status::ok();
+}
+
+}  // namespace troupe::http

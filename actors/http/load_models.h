@@ -1,0 +1,17 @@
+#pragma once
+
+#include <vector>
+
+#include <troupe/actors/http/gateway.h>
+#include <troupe/actors/http/served_models.h>
+
+// Loads the models of a server, all of which must fit at once.
+
+namespace troupe::http {
+
+//   Errors: those of read_card, ServedModels::add and Gateway::open; kResourceExhausted if a later
+//   model took the place of an earlier one.
+Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedModel>& wanted,
+                   ServedModels* models);
+
+}  // namespace troupe::http

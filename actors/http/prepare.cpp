@@ -1,0 +1,154 @@
+#include <variant>
+
+#include <troupe/actors/http/parse_ask.h>
+#include <troupe/actors/http/prepare.h>
+#include <troupe/model/chat/prompt.h>
+#include <troupe/model/tokenizer/detokenizer.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::http {
+namespace {
+
+using Error = std::optional<ApiError>;
+
+// The legacy endpoint's own default.
+constexpr std::uint64_t kCompletionTokens = 16;
+
+ApiError with_param(const Status& status, const char* param) {
+  ApiError error = api_error(status);
+  error.param = param;
+  return error;
+}
+
+Error check_ids(const ServedModelCard& model, const std::vector<model::TokenId>& ids,
+                const char* param) {
+  for (const model::TokenId id : ids) {
+    if (static_cast<std::size_t>(id) < model.tokenizer->vocabulary()) continue;
+    return bad_request("token " + std::to_string(id) + " is outside the vocabulary of " +
+                           std::to_string(model.tokenizer->vocabulary()) + " tokens",
+                       param, "invalid_value");
+  }
+  return std::nullopt;
+}
+
+Error read_prompt(const ServedModelCard& model, const PromptForm& form, bool echo,
+                  PreparedAsk* prepared) {
+  if (const auto* text = std::get_if<std::string>(&form)) {
+    const auto ids = model.tokenizer->encode(*text, {});
+    if (!ids) return with_param(ids.status(), "prompt");
+    prepared->prompts.push_back(*ids);
+    prepared->prompt_texts.push_back(echo ? *text : std::string());
+    return std::nullopt;
+  }
+  const auto& ids = std::get<std::vector<model::TokenId>>(form);
+  if (Error error = check_ids(model, ids, "prompt")) return error;
+  std::string text;
+  if (echo) {
+    model::Detokenizer detokenizer(*model.tokenizer, /*with_special=*/true);
+    for (const model::TokenId id : ids) {
+      const auto piece = detokenizer.push(id);
+      if (!piece) return with_param(piece.status(), "prompt");
+      text += *piece;
+    }
+    text += detokenizer.finish();
+  }
+  prepared->prompts.push_back(ids);
+  prepared->prompt_texts.push_back(std::move(text));
+  return std::nullopt;
+}
+
+ApiError too_long(std::uint64_t context, std::uint64_t prompt, std::uint64_t answer,
+                  const char* param) {
+  std::string message = "this model's context is " + std::to_string(context) +
+                        " tokens, and the request takes " + std::to_string(prompt + answer) + " (" +
+                        std::to_string(prompt) + " in the prompt, " + std::to_string(answer) +
+                        " for the answer); shorten the prompt or ask for fewer tokens";
+  return bad_request(std::move(message), param, "context_length_exceeded");
+}
+
+// A prompt is never cut, and max_tokens is never less than what was asked for.
+Error check_lengths(PreparedAsk* prepared) {
+  GenerationAsk& ask = prepared->ask;
+  const char* const param = ask.kind == AskKind::kChat ? "messages" : "prompt";
+  const std::uint64_t context = prepared->model->context_max;
+  std::uint64_t longest = 0;
+  for (const auto& ids : prepared->prompts) {
+    if (ids.empty()) {
+      return bad_request("the prompt has no tokens; give at least one", param, "invalid_value");
+    }
+    longest = std::max<std::uint64_t>(longest, ids.size());
+  }
+  const std::uint64_t least = ask.max_tokens == 0 ? 0 : 1;
+  if (longest + least > context) return too_long(context, longest, least, param);
+  if (!ask.max_tokens) {
+    ask.max_tokens = ask.kind == AskKind::kChat ? context - longest
+                                                : std::min(kCompletionTokens, context - longest);
+  }
+  if (longest + *ask.max_tokens > context) {
+    return too_long(context, longest, *ask.max_tokens, param);
+  }
+  return std::nullopt;
+}
+
+Error check_sampling(const PreparedAsk& prepared) {
+  const Status valid = model::validate(prepared.ask.sampling);
+  if (!valid) return api_error(valid);
+  std::vector<model::TokenId> ids;
+  for (const model::LogitBias& bias : prepared.ask.sampling.logit_bias) ids.push_back(bias.id);
+  return check_ids(*prepared.model, ids, "logit_bias");
+}
+
+}  // namespace
+
+ApiError unknown_model(const std::string& id) {
+  ApiError error = bad_request(
+      "the server has no model " + in_quotes(id) + "; GET /v1/models lists those that it has",
+      "model", "model_not_found");
+  error.status = 404;
+  return error;
+}
+
+std::optional<ApiError> render_chat(const ServedModelCard& model, const GenerationAsk& ask,
+                                    ChatPrompt* prompt) {
+  if (!model.chat_template) {
+    return bad_request(
+        "the model " + in_quotes(model.id) + " has no chat template; use /v1/completions", "model",
+        "no_chat_template");
+  }
+  model::ChatContext context = model::chat_context(*model.tokenizer);
+  context.add_generation_prompt = ask.add_generation_prompt;
+  context.variables = ask.variables_json;
+  context.now = model::local_time();
+  auto chat = model.chat_template->render_json(ask.messages_json, context);
+  if (!chat) return with_param(chat.status(), "messages");
+  model::EncodeOptions options;
+  options.add_special = false;  // the template writes BOS itself if the model wants one
+  options.plain = std::move(chat->foreign);
+  auto ids = model.tokenizer->encode(chat->text, options);
+  if (!ids) return with_param(ids.status(), "messages");
+  prompt->text = std::move(chat->text);
+  prompt->ids = std::move(*ids);
+  return std::nullopt;
+}
+
+std::optional<ApiError> prepare(const ServedModels& models, AskKind kind, const std::string& body,
+                                PreparedAsk* prepared) {
+  GenerationAsk& ask = prepared->ask;
+  if (Error error = parse_ask(kind, body, &ask)) return error;
+  prepared->model = models.find(ask.model);
+  if (!prepared->model) return unknown_model(ask.model);
+  if (kind == AskKind::kChat) {
+    ChatPrompt prompt;
+    if (Error error = render_chat(*prepared->model, ask, &prompt)) return error;
+    prepared->prompts.push_back(std::move(prompt.ids));
+    prepared->prompt_texts.emplace_back();
+  } else {
+    for (const PromptForm& form : ask.prompts) {
+      if (Error error = read_prompt(*prepared->model, form, ask.echo, prepared)) return error;
+    }
+  }
+  if (Error error = check_sampling(*prepared)) return error;
+  return check_lengths(prepared);
+}
+
+}  // namespace troupe::http

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <troupe/actors/http/api_error.h>
+#include <troupe/actors/http/cluster_watch.h>
+#include <troupe/actors/http/exchange.h>
+#include <troupe/actors/http/gateway.h>
+#include <troupe/actors/http/metrics.h>
+#include <troupe/actors/http/rate_limit.h>
+#include <troupe/actors/http/served_models.h>
+#include <troupe/actors/http/work_pool.h>
+#include <troupe/actors/troupe/serve.h>
+
+// What the endpoints share. Used on the HTTP thread, but for what says otherwise.
+
+namespace troupe::http {
+
+class Generation;  // generation.h
+
+struct Service {
+  ServeOptions options;
+  ServedModels models;       // any thread
+  WorkPool* pool = nullptr;  // any thread
+  Gateway* gateway = nullptr;
+  // Runs `work` on the HTTP thread. Any thread may call.
+  std::function<void(std::function<void()> work)> post;
+  // Runs `work` on the HTTP thread after a time.
+  std::function<void(int delay_ms, std::function<void()> work)> after;
+  ClusterWatch* watch = nullptr;  // any thread
+  Metrics metrics;
+  RateLimits limits;
+  // Answers under way, by the gateway's number.
+  std::map<std::uint64_t, std::shared_ptr<Generation>> answers;
+  std::map<std::string, std::size_t> answers_of_key;
+  // Streams that may be taken up (streams.h), by their ids.
+  std::map<std::string, std::shared_ptr<Generation>> streams;
+  bool loading = true, draining = false;
+};
+
+// Why no answer can be had now, in a sentence; "" if the server is ready.
+std::string why_not_ready(const Service& service);
+
+// Answers with what `work` makes in the pool: an error, or the response that it fills in.
+void answer_in_pool(Service& service, const ExchangePtr& exchange,
+                    std::function<std::optional<ApiError>(Response*)> work);
+
+// Hands `work` to the pool, or answers that the server is busy. `work` gives what is to be done on
+// the HTTP thread after it; it runs on a thread of the pool and must not touch the service's maps.
+void run_in_pool(Service& service, const ExchangePtr& exchange,
+                 std::function<std::function<void()>()> work);
+
+}  // namespace troupe::http
