@@ -26,6 +26,8 @@ test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3
 # What tokenizers are compared with, and what writes GGUF files, in a folder of the build.
 python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 [ "$fuzz" = no ] || test_packages+=(clang libclang-rt-14-dev)
+# Clients of `troupe serve`, with the packages that they need.
+client_packages=(openai==3.57.0)
 # What a model brings; --deep adds those of the wire and of short texts.
 file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
@@ -36,6 +38,14 @@ install_python_packages() {
   rm -rf "$folder"
   /usr/bin/python3 -m pip install --quiet --no-deps --only-binary :all: --target "$folder" \
     "${python_packages[@]}" && echo "${python_packages[*]}" >"$folder/installed"
+}
+
+install_clients() {
+  local folder=$root/build/clients
+  [ "$(cat "$folder/installed" 2>/dev/null)" = "${client_packages[*]}" ] && return 0
+  rm -rf "$folder"
+  /usr/bin/python3 -m pip install --quiet --only-binary :all: --target "$folder" \
+    "${client_packages[@]}" && echo "${client_packages[*]}" >"$folder/installed"
 }
 
 check_scripts() {
@@ -70,6 +80,7 @@ build_fuzzers() {
 
 step "install Debian packages" install_packages "${build_packages[@]}" "${test_packages[@]}"
 step "install Python packages" install_python_packages
+step "install clients of the API" install_clients
 step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
 step "check mutations" python3 tools/dev/mutations.py --check

@@ -32,6 +32,7 @@ Action add_ls(CLI::App& app);
 Action add_rm(CLI::App& app);
 Action add_show(CLI::App& app);
 Action add_run(CLI::App& app);
+Action add_serve(CLI::App& app);
 Action add_tokenize(CLI::App& app);
 Action add_detokenize(CLI::App& app);
 Action add_render(CLI::App& app);
@@ -48,6 +49,7 @@ struct Verb {
 
 inline constexpr Verb kVerbs[] = {
     {"run", "Answer a prompt, or chat", add_run},
+    {"serve", "Answer HTTP requests in OpenAI's form", add_serve},
     {"pull", "Fetch a model into the store", add_pull},
     {"ls", "List the models in the store and in the catalogue", add_ls},
     {"rm", "Remove a model from the store", add_rm},

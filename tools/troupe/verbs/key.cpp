@@ -11,6 +11,7 @@
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/terminal/units.h>
 #include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/verbs/api_key.h>
 #include <troupe/tools/troupe/views/cluster_view.h>
 #include <troupe/tools/troupe/views/to_json.h>
 
@@ -26,6 +27,7 @@ struct Options {
   // new
   std::optional<int> uses;
   std::string expires = "24h", role = "node";
+  ApiKeyOptions api;
   // revoke
   std::string subject;
 };
@@ -40,6 +42,7 @@ auto ask_head(const Options& options, Ask ask) -> decltype(ask(std::declval<Clus
 
 int make_key(const Options& options) {
   const bool as_json = options.common.json;
+  if (options.api.wanted()) return make_api_key(options.api, as_json);
   const Result<std::int64_t> lifetime = parse_duration(options.expires, true);
   if (!lifetime || *lifetime == 0) {
     const std::string why = lifetime ? "takes a time longer than 0" : lifetime.message();
@@ -131,12 +134,14 @@ Action add_key(CLI::App& app) {
   make->add_option("--role", options->role, "What it lets in: node or client [node]")
       ->check(CLI::IsMember({"node", "client"}))
       ->type_name("ROLE");
+  add_api_key_options(*make, options->api);
   add_shared(*make, *options);
   make->footer(
       "Examples:\n"
       "  troupe key new                                   one node, within a day\n"
       "  troupe key new --role client --expires 7d        clients from other machines, for a week\n"
-      "  troupe start --join $(troupe key new)            a node on this machine");
+      "  troupe start --join $(troupe key new)            a node on this machine\n"
+      "  troupe key new --api shop --api-key-file keys    an API key for troupe serve");
   CLI::App* list = app.add_subcommand("ls", "List tokens, and the keys of nodes and clients");
   add_shared(*list, *options);
   list->footer("Examples:\n  troupe key ls\n  troupe key ls --json   {\"tokens\",\"members\"}");

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+// `troupe key new --api NAME --api-key-file FILE`: a key for `troupe serve`, which is no token of a
+// cluster. For key.cpp.
+
+namespace troupe::tools {
+
+struct ApiKeyOptions {
+  std::string name, file, role = "api";
+  std::uint64_t requests_per_minute = 0, tokens_per_minute = 0;
+  bool wanted() const { return !name.empty() || !file.empty(); }
+};
+
+void add_api_key_options(CLI::App& make, ApiKeyOptions& options);
+// Returns the exit status.
+int make_api_key(const ApiKeyOptions& options, bool json);
+
+}  // namespace troupe::tools
