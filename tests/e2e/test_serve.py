@@ -264,3 +264,29 @@ def test_bad_usage(place, words, why):
     outcome = place.troupe("serve", *words)
     assert outcome.status != 0
     assert why in outcome.err
+
+
+def test_a_head_serves(place):
+    port = harness.free_port()
+    head = place.start("head", "--head", "--http", f"127.0.0.1:{port}", "--http-models", harness.MODEL)
+    connection = http_server.http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("GET", "/v1/models")
+    models = json.loads(connection.getresponse().read())["data"]
+    connection.request("POST", CHAT, json.dumps({**chat("Hi", 4), "model": models[0]["id"]}),
+                       {"Content-Type": "application/json"})
+    answer = json.loads(connection.getresponse().read())
+    assert answer["usage"]["completion_tokens"] == 4
+    connection.close()
+    assert head.stop(35) == 0
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("flags, why", [
+    (("--http", "127.0.0.1:1"), "--http-models"),
+    (("--http-models", "x"), "--http"),
+    (("--http", "nowhere", "--http-models", "x"), "--http"),
+])
+def test_a_head_says_what_it_lacks_to_serve(place, flags, why):
+    outcome = place.troupe("start", "--head", *flags)
+    assert outcome.status == 2
+    assert why in outcome.err

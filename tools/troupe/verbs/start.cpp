@@ -13,6 +13,7 @@
 #include <troupe/runtime/log.h>
 #include <troupe/tools/troupe/daemon/background.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
+#include <troupe/tools/troupe/daemon/http_door.h>
 #include <troupe/tools/troupe/daemon/service_manager.h>
 #include <troupe/tools/troupe/daemon/slurm.h>
 #include <troupe/tools/troupe/options.h>
@@ -109,8 +110,9 @@ Status serve(Daemon& daemon, ServiceManager& manager) {
   }
 }
 
-int run_daemon(const DaemonOptions& options, const std::optional<SlurmTask>& task,
-               std::optional<Background>& background, bool json) {
+int run_daemon(const Settings& settings, const DaemonOptions& options,
+               const std::optional<SlurmTask>& task, std::optional<Background>& background,
+               bool json) {
   if (const char* armed = std::getenv("TROUPE_FAILPOINT")) {  // for tests
     const Status status = arm_failpoint_from(armed);
     if (!status) return give_up(background, status, json);
@@ -123,6 +125,8 @@ int run_daemon(const DaemonOptions& options, const std::optional<SlurmTask>& tas
     const Status written = write_token(*task, daemon->join_address());
     if (!written) return give_up(background, written, json);
   }
+  Result<std::unique_ptr<HttpDoor>> http = HttpDoor::open(settings, options.home);
+  if (!http) return give_up(background, http.status(), json);
   ServiceManager manager;
   running = &*daemon;
   Status outcome;
@@ -130,13 +134,17 @@ int run_daemon(const DaemonOptions& options, const std::optional<SlurmTask>& tas
     SignalWatch watch([] { running->request_stop(); });
     // In the foreground the terminal is gone; in the background somebody has moved the log away.
     watch.take_hang_up(background ? reopen_log : nullptr);
-    if (tell(background, announce(json, options, *daemon), kExitOk)) {
+    Announcement text = announce(json, options, *daemon);
+    if (*http) text.say("serving at " + (*http)->url() + "/v1");
+    if (tell(background, text, kExitOk)) {
       outcome = serve(*daemon, manager);
     } else {
       outcome = Status(Code::kCancelled, "whoever started this daemon is gone: stopping");
     }
     manager.notify("STOPPING=1");
     if (leaves_token) remove_token(*task);
+    if (*http) (*http)->shut_down();
+    http->reset();
     daemon->stop();
   }
   running = nullptr;
@@ -176,6 +184,8 @@ int start(const Options& options) {
   }
   Result<DaemonOptions> prepared = daemon_options(*settings);
   if (!prepared) return fail(prepared.status(), json);
+  const Status http = HttpDoor::check(*settings, prepared->head);
+  if (!http) return fail(http, json);
   if (options.print_config) return print_config(*settings, json);
   std::optional<Background> background;
   if (settings->is_on("daemon")) {
@@ -193,7 +203,7 @@ int start(const Options& options) {
     log(LogLevel::kInfo,
         "this home is a node of " + settings->text("join").substr(1) + ": joining it again");
   }
-  return run_daemon(*prepared, *task, background, json);
+  return run_daemon(*settings, *prepared, *task, background, json);
 }
 
 void add_setting(CLI::App& app, const Setting& setting, const std::shared_ptr<Options>& options) {
