@@ -1,20 +1,27 @@
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 
+#include <troupe/actors/http/body_reader.h>
 #include <troupe/actors/http/request_reader.h>
 
 namespace troupe::http {
 namespace {
 
 namespace beast = boost::beast::http;
-using Parser = beast::request_parser<beast::string_body>;
+// Beast reads the header alone.
+using Parser = beast::request_parser<beast::empty_body>;
 
-// The longest line between two chunks of a body, extensions included.
-constexpr std::size_t kChunkLineMax = 4096;
+// A number that Beast has read already: it fits.
+std::uint64_t length_of(std::string_view digits) {
+  std::uint64_t length = 0;
+  for (const char digit : digits) length = length * 10 + static_cast<std::uint64_t>(digit - '0');
+  return length;
+}
 
 }  // namespace
 
@@ -25,9 +32,10 @@ struct RequestReader::Impl {
     parser = std::make_unique<Parser>();
     // Our own check of the header's size comes first.
     parser->header_limit(static_cast<std::uint32_t>(limits.header_bytes + 1024));
-    parser->body_limit(limits.body_bytes);
-    parser->eager(true);
+    parser->body_limit(std::numeric_limits<std::uint64_t>::max());
+    parser->skip(true);
     request = Request();
+    body = BodyReader();
     state = State::kIdle;
     scanned = 0;
   }
@@ -87,7 +95,6 @@ struct RequestReader::Impl {
     }
     boost::system::error_code error;
     parser->put(boost::asio::buffer(header.data(), header.size()), error);
-    if (error == beast::error::body_limit) return body_too_large();
     if (error == beast::error::bad_version) return bad_version();
     if (error && error != beast::error::need_more) {
       return fail(400, "the request's header is not valid HTTP (" + error.message() + ")");
@@ -121,8 +128,12 @@ struct RequestReader::Impl {
     if (!expect.empty() && !same_name(expect, "100-continue")) {
       return fail(417, "the only expectation that the server meets is 100-continue");
     }
-    request.expects_continue = !expect.empty() && request.version == 11 && !parser->is_done();
-    state = State::kBody;
+    const std::string_view length = request.header("Content-Length");
+    body = request.count("Transfer-Encoding") > 0 ? BodyReader::chunked()
+                                                  : BodyReader::of_length(length_of(length));
+    if (body.bytes() > limits.body_bytes) return body_too_large();
+    request.expects_continue = !expect.empty() && request.version == 11 && !body.done();
+    state = body.done() ? State::kDone : State::kBody;
   }
 
   // Two lengths, or a length and chunks, are how requests are smuggled past a proxy.
@@ -188,36 +199,21 @@ struct RequestReader::Impl {
   }
 
   void read_body() {
-    // The parser sees a piece at a time, so that a line's bound does not depend on how the bytes
-    // came.
     std::size_t begin = 0;
-    bool too_long = false;
-    while (!parser->is_done() && begin < pending.size()) {
-      boost::system::error_code error;
-      const std::size_t piece = std::min(pending.size() - begin, kChunkLineMax);
-      const std::size_t used =
-          parser->put(boost::asio::buffer(pending.data() + begin, piece), error);
-      begin += used;
-      if (error == beast::error::body_limit) return body_too_large();
-      if (error && error != beast::error::need_more) {
-        return fail(400, "the request's body is not valid HTTP (" + error.message() + ")");
-      }
-      too_long = used == 0 && piece == kChunkLineMax;
-      if (used == 0) break;
+    while (state == State::kBody && !body.done() && begin < pending.size()) {
+      begin += body.read(std::string_view(pending).substr(begin), &request.body);
+      if (body.error() != nullptr) return fail(400, body.error());
+      if (body.bytes() > limits.body_bytes) return body_too_large();
     }
     pending.erase(0, begin);
-    if (parser->is_done()) {
-      request.body = std::move(parser->get().body());
-      state = State::kDone;
-    } else if (too_long) {
-      fail(400, "a chunk of the body has a line that is too long");
-    }
+    if (body.done()) state = State::kDone;
   }
 
   ServeLimits limits;
   std::unique_ptr<Parser> parser;
   State state = State::kIdle;
   Request request;
+  BodyReader body;
   ReadError error;
   std::string pending;      // bytes that the parser has not taken
   std::size_t scanned = 0;  // of them, those that were looked at for the header's end
@@ -238,9 +234,7 @@ void RequestReader::push(std::string_view bytes) {
 const Request& RequestReader::head() const { return impl_->request; }
 
 std::size_t RequestReader::body_bytes() const {
-  if (!impl_->parser) return 0;
-  const auto length = impl_->parser->content_length();
-  return length ? static_cast<std::size_t>(*length) : impl_->parser->get().body().size();
+  return static_cast<std::size_t>(impl_->body.bytes());
 }
 
 const ReadError& RequestReader::error() const { return impl_->error; }

@@ -41,6 +41,9 @@ struct Service {
   std::map<std::string, std::size_t> answers_of_key;
   // Streams that may be taken up (streams.h), by their ids.
   std::map<std::string, std::shared_ptr<Generation>> streams;
+  // For Retry-After: when the last answer ended, and the usual time between two ends.
+  std::int64_t answer_ended_us = 0;
+  double between_answers_s = 1;
   bool loading = true, draining = false;
 };
 
