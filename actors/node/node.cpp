@@ -33,6 +33,7 @@ void connect(Self self, const Setup& setup) {
   NodeShell& state = self->state;
   if (is_head(setup)) return;  // it greets itself
   net::Transport* transport = setup->link->transport();
+  if (transport == nullptr) return;  // the process ends before it has begun
   if (setup->token && (!setup->member || state.enrolled)) {
     state.enrolled = true;
     state.phase = Phase::kEnrolling;

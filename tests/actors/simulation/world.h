@@ -189,7 +189,7 @@ class World {
     return found.mapped()->end();
   }
 
-  // `deaf_us`: its sockets are open for this long before any of its rooms listens. (A daemon
+  // `deaf_us`: its sockets are open for this long before its rooms listen. (A daemon
   // attaches its rooms first; the protocol does not rely on it.)
   void start_head(bool works, std::int64_t deaf_us = 0) {
     Process& process = make(0);
@@ -295,7 +295,8 @@ class World {
   }
 
  private:
-  // Attaches the rooms of a process, each when it begins to listen.
+  // Attaches the rooms of a process when it begins to listen: all of them at once, since what one
+  // of them dials concerns the others.
   class HearLater {
    public:
     HearLater(World& world, net::SimHost host, std::int64_t deaf_us)
@@ -306,8 +307,7 @@ class World {
     }
     void run(std::function<void()> action) const {
       if (deaf_us_ == 0) return action();
-      const auto us = static_cast<std::int64_t>(world_.draw(static_cast<std::uint64_t>(deaf_us_)));
-      world_.deaf_.emplace(host_, std::pair(world_.now_us() + us, std::move(action)));
+      world_.deaf_.emplace(host_, std::pair(world_.now_us() + deaf_us_, std::move(action)));
     }
 
    private:
