@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <troupe/model/tokenizer/token_id.h>
+
+// What a model is trained on: plain values.
+
+namespace troupe::model {
+
+constexpr TokenId kNoTarget = -1;
+
+// What attention sees as one sequence: a text, a chat, or a window of running text.
+struct Example {
+  std::vector<TokenId> ids;         // at least one
+  std::vector<std::uint8_t> types;  // token types of an encoder; empty: all are 0
+  // Of a language model: what position i shall predict, or kNoTarget where it is not trained.
+  std::vector<TokenId> targets;
+  // Of a classifier: the number of the label.
+  std::size_t label = 0;
+};
+
+}  // namespace troupe::model

@@ -1,0 +1,242 @@
+#include <algorithm>
+#include <cstring>
+
+#include <troupe/model/training/head.h>
+#include <troupe/runtime/kernels/column_sums.h>
+#include <troupe/runtime/kernels/norm_backward.h>
+#include <troupe/runtime/numerics/elementary.h>
+
+namespace troupe::model {
+namespace {
+
+// Calls body(first column, columns, block of logits) for each block.
+template <class Body>
+void for_each_block(const HeadStep& step, std::size_t outputs, Body body) {
+  const std::size_t rows = step.batch.target_rows.size();
+  for (std::size_t first = 0; first < outputs; first += kVocabularyBlock)
+    body(first, std::min(kVocabularyBlock, outputs - first), step.memory.logits + first * rows);
+}
+
+class Decoder {
+ public:
+  Decoder(HeadStep& step, int thread)
+      : step_(step),
+        team_(step.team),
+        memory_(step.memory),
+        thread_(thread),
+        rows_(step.batch.target_rows.size()),
+        channels_(step.config.channels),
+        slot_(step.config.tied_embedding ? kTokenEmbedding : kOutput),
+        matrix_(step.parameters.weights().ends[slot_].matrix) {}
+
+  void forward(const float* x) {
+    const IndexRange mine = team_.share(rows_, thread_);
+    for (std::size_t i = mine.begin; i < mine.end; ++i)
+      std::copy_n(x + step_.batch.target_rows[i] * channels_, channels_, memory_.x + i * channels_);
+    norm(mine);
+    team_.barrier(thread_);
+    const kernels::Activations input{rows_, channels_, memory_.normed, {}};
+    for_each_block(step_, matrix_.rows, [&](std::size_t first, std::size_t columns, float*) {
+      const std::size_t group = first / kernels::kGroupRows;
+      const IndexRange groups = team_.share((columns + 15) / 16, thread_);
+      // The kernel counts columns from the matrix's first row; this pointer stays inside the
+      // logits, because each of the rows before has `first` columns or more there.
+      float* out = memory_.logits + (first * rows_ - first);
+      if (groups.begin < groups.end)
+        team_.kernels.matmul(matrix_, input, group + groups.begin, group + groups.end, out, columns,
+                             false);
+    });
+    team_.barrier(thread_);
+  }
+
+  void backward(float* dx) {
+    team_.pack_inputs(thread_, {memory_.normed, rows_, channels_});
+    Parameter& parameter = *step_.parameters.find(kNoLayer, slot_);
+    for_each_block(step_, matrix_.rows, [&](std::size_t first, std::size_t columns, float* logits) {
+      team_.block_gradient(thread_, parameter, first, {logits, rows_, columns},
+                           step_.batch.supervised);
+      team_.multiply_transposed(thread_, matrix_, first, first + columns, {logits, rows_, columns},
+                                memory_.dnormed, first != 0);
+    });
+    norm_backward();
+    const IndexRange mine = team_.share(step_.batch.rows, thread_);
+    std::fill(dx + mine.begin * channels_, dx + mine.end * channels_, 0.0f);
+    team_.barrier(thread_);
+    const IndexRange targets = team_.share(rows_, thread_);
+    for (std::size_t i = targets.begin; i < targets.end; ++i)
+      std::copy_n(memory_.dnormed + i * channels_, channels_,
+                  dx + step_.batch.target_rows[i] * channels_);
+    team_.barrier(thread_);
+  }
+
+ private:
+  bool layer_norm() const { return step_.config.norm == NormKind::kLayer; }
+  const float* gain() const { return step_.parameters.weights().ends[kOutputNorm].vector.data(); }
+
+  void norm(IndexRange mine) {
+    if (mine.begin == mine.end) return;
+    const float epsilon = step_.config.norm_epsilon;
+    if (layer_norm()) {
+      team_.kernels.layer_norm(memory_.x, gain(),
+                               step_.parameters.weights().ends[kOutputNormBias].vector.data(),
+                               epsilon, channels_, mine.begin, mine.end, memory_.normed);
+    } else {
+      team_.kernels.rms_norm(memory_.x, gain(), epsilon, channels_, mine.begin, mine.end,
+                             memory_.normed);
+    }
+  }
+
+  // memory.dnormed becomes the gradient of memory.x; memory.normed is used up.
+  void norm_backward() {
+    const IndexRange mine = team_.share(rows_, thread_);
+    const float epsilon = step_.config.norm_epsilon;
+    float *dy = memory_.dnormed, *dx = memory_.normed;
+    if (layer_norm()) {
+      kernels::layer_norm_backward(memory_.x, gain(), dy, epsilon, channels_, mine.begin, mine.end,
+                                   false, memory_.mean, memory_.inverse, dx);
+    } else {
+      kernels::rms_norm_backward(memory_.x, gain(), dy, epsilon, channels_, mine.begin, mine.end,
+                                 false, memory_.inverse, dx);
+    }
+    team_.barrier(thread_);
+    const IndexRange blocks = team_.share((channels_ + 15) / 16, thread_);
+    const std::size_t begin = blocks.begin * 16, end = std::min(blocks.end * 16, channels_);
+    const SumPart& part = step_.batch.supervised;
+    kernels::normed_column_sums(
+        dy, memory_.x, layer_norm() ? memory_.mean : nullptr, memory_.inverse, channels_,
+        step_.parameters.find(kNoLayer, kOutputNorm)->sum(part), begin, end);
+    if (layer_norm())
+      kernels::column_sums(dy, channels_,
+                           step_.parameters.find(kNoLayer, kOutputNormBias)->sum(part), begin, end);
+    team_.barrier(thread_);
+    std::copy(dx + mine.begin * channels_, dx + mine.end * channels_, dy + mine.begin * channels_);
+    team_.barrier(thread_);
+  }
+
+  HeadStep& step_;
+  Team& team_;
+  const HeadMemory& memory_;
+  const int thread_;
+  const std::size_t rows_, channels_, slot_;
+  const kernels::PackedMatrix& matrix_;
+};
+
+// logits = Wc tanh(Wp x + bp) + bc, as TransformerStage::classify.
+void classifier_forward(HeadStep& step, const float* x, int thread) {
+  const auto& ends = step.parameters.weights().ends;
+  const std::size_t rows = step.batch.target_rows.size(), channels = step.config.channels;
+  Team& team = step.team;
+  team.multiply(thread, ends[kPooler], &ends[kPoolerBias], {x, rows, channels}, step.memory.normed);
+  const IndexRange mine = team.share(rows * channels, thread);
+  team.kernels.tanh(step.memory.normed + mine.begin, step.memory.normed + mine.begin,
+                    mine.end - mine.begin);
+  const IndexRange copied = team.share(rows * channels, thread);
+  std::copy(x + copied.begin, x + copied.end, step.memory.x + copied.begin);
+  team.barrier(thread);
+  team.multiply(thread, ends[kClassifier], &ends[kClassifierBias],
+                {step.memory.normed, rows, channels}, step.memory.logits);
+}
+
+void classifier_backward(HeadStep& step, float* dx, int thread) {
+  const auto& ends = step.parameters.weights().ends;
+  const std::size_t rows = step.batch.target_rows.size(), channels = step.config.channels;
+  const HeadMemory& memory = step.memory;
+  Team& team = step.team;
+  Parameters& parameters = step.parameters;
+  const RowsOfFloats dlogits{memory.logits, rows, step.config.labels};
+  team.pack_inputs(thread, {memory.normed, rows, channels});
+  team.linear_gradient(thread, *parameters.find(kNoLayer, kClassifier),
+                       parameters.find(kNoLayer, kClassifierBias), dlogits, step.batch.supervised);
+  team.multiply_transposed(thread, ends[kClassifier].matrix, dlogits, memory.dnormed, false);
+  const IndexRange mine = team.share(rows * channels, thread);
+  for (std::size_t i = mine.begin; i < mine.end; ++i)
+    memory.dnormed[i] *= 1.0f - memory.normed[i] * memory.normed[i];
+  team.barrier(thread);
+  team.pack_inputs(thread, {memory.x, rows, channels});
+  team.linear_gradient(thread, *parameters.find(kNoLayer, kPooler),
+                       parameters.find(kNoLayer, kPoolerBias), {memory.dnormed, rows, channels},
+                       step.batch.supervised);
+  team.multiply_transposed(thread, ends[kPooler].matrix, {memory.dnormed, rows, channels}, dx,
+                           false);
+}
+
+// The logits of one row, which lie in blocks.
+class LogitRow {
+ public:
+  LogitRow(const HeadStep& step, std::size_t row)
+      : step_(step), row_(row), outputs_(step.config.outputs()) {}
+  template <class Body>
+  void for_each(Body body) const {
+    for_each_block(step_, outputs_, [&](std::size_t first, std::size_t columns, float* logits) {
+      body(first, columns, logits + row_ * columns);
+    });
+  }
+  float& at(std::size_t index) const {
+    float* found = nullptr;
+    for_each([&](std::size_t first, std::size_t columns, float* logits) {
+      if (index >= first && index < first + columns) found = logits + (index - first);
+    });
+    return *found;
+  }
+
+ private:
+  const HeadStep& step_;
+  const std::size_t row_, outputs_;
+};
+
+// loss = log(sum of exp(x - largest)) - (x[target] - largest), where the sum has 16 partial sums.
+void row_cross_entropy(HeadStep& step, std::size_t row, bool gradients) {
+  const LogitRow logits(step, row);
+  const std::size_t target = step.batch.targets[row];
+  float largest = logits.at(0);
+  std::size_t choice = 0;
+  logits.for_each([&](std::size_t first, std::size_t columns, const float* x) {
+    for (std::size_t i = 0; i < columns; ++i)
+      if (x[i] > largest) largest = x[i], choice = first + i;
+  });
+  const float distance = logits.at(target) - largest;
+  float partial[16] = {};
+  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
+    for (std::size_t i = 0; i < columns; ++i) x[i] -= largest;
+    step.team.kernels.exp(x, x, columns);
+    const std::size_t whole = columns / 16 * 16;
+    for (std::size_t i = 0; i < whole; i += 16)
+      for (std::size_t lane = 0; lane < 16; ++lane) partial[lane] += x[i + lane];
+    for (std::size_t i = whole; i < columns; ++i) partial[i - whole] += x[i];
+  });
+  for (std::size_t apart = 8; apart > 0; apart /= 2)
+    for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
+  step.memory.losses[row] = log_bits(partial[0]) - distance;
+  step.memory.hits[row] = choice == target ? 1 : 0;
+  if (!gradients) return;
+  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
+    for (std::size_t i = 0; i < columns; ++i) x[i] = x[i] / partial[0];
+  });
+  logits.at(target) -= 1.0f;
+}
+
+}  // namespace
+
+void head_forward(HeadStep& step, const float* x, int thread) {
+  if (step.config.causal) {
+    Decoder(step, thread).forward(x);
+  } else {
+    classifier_forward(step, x, thread);
+  }
+}
+
+void cross_entropy(HeadStep& step, bool gradients, int thread) {
+  const IndexRange mine = step.team.share(step.batch.target_rows.size(), thread);
+  for (std::size_t row = mine.begin; row < mine.end; ++row) row_cross_entropy(step, row, gradients);
+  step.team.barrier(thread);
+}
+
+void head_backward(HeadStep& step, float* dx, int thread) {
+  if (step.config.causal) {
+    Decoder(step, thread).backward(dx);
+  } else {
+    classifier_backward(step, dx, thread);
+  }
+}
+
+}  // namespace troupe::model

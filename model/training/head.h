@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include <troupe/model/training/micro_batch.h>
+#include <troupe/model/training/team.h>
+
+// What comes after the layers: the final norm and the output matrix of a decoder, or the pooler and
+// the classifier of an encoder, with cross-entropy. Forward and backward are one call, because the
+// gradient of the logits takes their place in memory.
+
+namespace troupe::model {
+
+// Of the target rows of a micro-batch: S of them.
+struct HeadMemory {
+  float* x = nullptr;                         // (S,C): the rows that the head reads
+  float* normed = nullptr;                    // (S,C): after the norm, or of the pooler
+  float* logits = nullptr;                    // (S, outputs), in blocks of kVocabularyBlock columns
+  float* dnormed = nullptr;                   // (S,C)
+  float *mean = nullptr, *inverse = nullptr;  // (S)
+  float* losses = nullptr;                    // (S): of each row
+  std::uint8_t* hits = nullptr;               // (S): 1 if the target has the largest logit
+};
+
+// The logits lie in blocks of this many columns, each (S, columns) dense, so that one block of
+// them and of the matrix is in the cache at a time.
+constexpr std::size_t kVocabularyBlock = 2048;
+
+struct HeadStep {
+  const ModelConfig& config;
+  Parameters& parameters;
+  Team& team;
+  const MicroBatch& batch;
+  HeadMemory memory;
+};
+
+// Computes memory.logits from x, the layers' result: (T,C) of a decoder, (examples, C) of an
+// encoder with a classifier. Called by every thread.
+void head_forward(HeadStep& step, const float* x, int thread);
+// Computes memory.losses and memory.hits from the logits and, if `gradients`, puts their gradient
+// in the place of the logits: softmax, minus 1 at the target.
+void cross_entropy(HeadStep& step, bool gradients, int thread);
+// From the gradient of the logits: adds to the head's gradients, and writes dx, the gradient of x.
+void head_backward(HeadStep& step, float* dx, int thread);
+
+}  // namespace troupe::model

@@ -1,0 +1,110 @@
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include <troupe/model/families/family.h>
+#include <troupe/model/training/hf_tensors.h>
+
+namespace troupe::model {
+namespace {
+
+// The name of a layer's tensor as a pattern: the number of the layer becomes '*'.
+std::string pattern_of(const TensorSpec& spec) {
+  if (spec.layer == kNoLayer) return spec.name;
+  const std::string prefix = "blk." + std::to_string(spec.layer) + ".";
+  return "blk.*." + spec.name.substr(prefix.size());
+}
+
+const HfName* find_name(const HfFolder& hf, const TensorSpec& spec) {
+  const std::string pattern = pattern_of(spec);
+  for (const HfName& name : hf.names)
+    if (name.gguf == pattern) return &name;
+  return nullptr;
+}
+
+// The head's own tensors stand beside the model's, without the prefix.
+std::string full_name(const HfFolder& hf, const HfName& name, const TensorSpec& spec) {
+  std::string out(name.hf);
+  if (const std::size_t star = out.find('*'); star != out.npos)
+    out.replace(star, 1, std::to_string(spec.layer));
+  const bool is_head =
+      spec.layer == kNoLayer &&
+      (spec.slot == kOutput || spec.slot == kClassifier || spec.slot == kClassifierBias);
+  return is_head ? out : std::string(hf.prefix) + out;
+}
+
+float packed_at(const Parameter& parameter, const float* array, std::size_t row,
+                std::size_t column) {
+  if (parameter.spec.rows == 0) return array[column];
+  return array[(row / kernels::kGroupRows * parameter.spec.columns + column) * kernels::kGroupRows +
+               row % kernels::kGroupRows];
+}
+
+// The parameter's row that is stored as `row`.
+std::size_t stored_row(const HfTensor& tensor, std::size_t row) {
+  if (tensor.head_dim == 0) return row;
+  const std::size_t in_head = row % tensor.head_dim, half = tensor.rotary_dim / 2;
+  if (in_head >= tensor.rotary_dim) return row;
+  return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+}
+
+}  // namespace
+
+std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& parameters) {
+  const HfFolder& hf = find_family(config.family)->hf;
+  std::map<std::string, HfTensor> tensors;
+  for (const Parameter& parameter : parameters.all()) {
+    const TensorSpec& spec = parameter.spec;
+    const HfName* name = find_name(hf, spec);
+    TROUPE_CHECK(name != nullptr, spec.name);
+    HfTensor& tensor = tensors[full_name(hf, *name, spec)];
+    tensor.parts.push_back(&parameter);
+    tensor.transposed = name->transposed && spec.rows != 0;
+    const std::size_t rows = spec.whole != 0  ? spec.whole
+                             : spec.rows != 0 ? spec.rows
+                                              : spec.columns;
+    tensor.shape = {rows};
+    if (spec.rows != 0) tensor.shape.push_back(spec.columns);
+    if (tensor.transposed) std::swap(tensor.shape[0], tensor.shape[1]);
+    const bool turned = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK ||
+                                                   spec.slot == kQBias || spec.slot == kKBias);
+    if (config.rotary_dim != 0 && config.rope_interleaved && turned) {
+      tensor.head_dim = config.head_dim;
+      tensor.rotary_dim = config.rotary_dim;
+    }
+  }
+  std::vector<HfTensor> sorted;
+  for (auto& [name, tensor] : tensors) {
+    tensor.name = name;
+    std::sort(tensor.parts.begin(), tensor.parts.end(),
+              [](const Parameter* a, const Parameter* b) { return a->spec.first < b->spec.first; });
+    sorted.push_back(std::move(tensor));
+  }
+  return sorted;
+}
+
+std::vector<float> hf_values(const HfTensor& tensor, const ParameterArray& array) {
+  std::size_t count = 1;
+  for (const std::uint64_t size : tensor.shape) count *= size;
+  std::vector<float> out(count);
+  std::size_t first = 0;
+  for (const Parameter* part : tensor.parts) {
+    const float* from = array(*part);
+    const bool is_vector = part->spec.rows == 0;
+    const std::size_t rows = is_vector ? part->spec.columns : part->spec.rows;
+    const std::size_t columns = is_vector ? 1 : part->spec.columns;
+    const std::size_t whole = count / columns;
+    for (std::size_t row = 0; row < rows; ++row) {
+      const std::size_t source = stored_row(tensor, row);
+      for (std::size_t column = 0; column < columns; ++column) {
+        const float value = is_vector ? from[source] : packed_at(*part, from, source, column);
+        const std::size_t to_row = first + row;
+        out[tensor.transposed ? column * whole + to_row : to_row * columns + column] = value;
+      }
+    }
+    first += rows;
+  }
+  return out;
+}
+
+}  // namespace troupe::model

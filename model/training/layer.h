@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include <troupe/model/training/micro_batch.h>
+#include <troupe/model/training/team.h>
+#include <troupe/model/transformer/rope_table.h>
+
+// One layer of a training step, forward and backward, for all rows of a micro-batch. The forward
+// pass has the bits of transformer/block.cpp: the same kernels, in the same order for each output.
+// It keeps what the backward pass cannot make again cheaply; norms, activations and probabilities
+// are computed anew.
+//
+// T is the number of rows, R of those that leave the layer: T, or one for each example in the last
+// layer of an encoder, whose head reads nothing else. C, H, K, D and F as in step_context.h.
+
+namespace troupe::model {
+
+// What a layer keeps of its forward pass.
+struct LayerActivations {
+  float* x = nullptr;      // (T,C): the input
+  float* q = nullptr;      // (R,H*D): normed and rotated
+  float* q_raw = nullptr;  // (R,H*D), (T,K*D): before the norm of heads, if there is one
+  float* k_raw = nullptr;
+  float* attended = nullptr;   // (R,H*D)
+  float* middle = nullptr;     // (R,C): the sum after attention
+  float* gate = nullptr;       // (R,F): before the activation; without a gate, what it takes
+  float* up = nullptr;         // (R,F), if there is a gate
+  float* sum = nullptr;        // (R,C): the sum after the feed-forward network, with post_norm
+  std::byte* pages = nullptr;  // the keys and values of all examples, f32
+};
+
+// Memory that the layers of a step use one after the other.
+struct LayerWorkspace {
+  float* normed = nullptr;  // (T,C)
+  float* first = nullptr;   // (R,C): the first rows of the examples
+  float* first_normed = nullptr;
+  float* k = nullptr;  // (T,K*D); then dk
+  float* v = nullptr;
+  float* h = nullptr;   // (R,F); then its gradient
+  float* dn = nullptr;  // (T,C)
+  float* da = nullptr;  // (R,H*D)
+  float* dq = nullptr;
+  float* dk = nullptr;  // (T,H*D): of each query head
+  float* dv = nullptr;
+  float* dmiddle = nullptr;                   // (R,C)
+  float *mean = nullptr, *inverse = nullptr;  // (T * max(H, 1)): statistics of norms
+};
+
+// What all layers of a step share.
+struct LayerStep {
+  const ModelConfig& config;
+  Parameters& parameters;
+  Team& team;
+  const RopeTable& rope;
+  const MicroBatch& batch;
+  LayerWorkspace work;
+  std::vector<std::vector<std::size_t>> page_offsets;  // [example][page], in bytes
+  std::size_t page_bytes = 0;
+
+  // Whether `layer` computes only the first row of each example.
+  bool first_only(std::size_t layer) const {
+    return !config.causal && config.labels > 0 && layer + 1 == config.layers;
+  }
+  std::size_t rows_out(std::size_t layer) const {
+    return first_only(layer) ? batch.examples.size() : batch.rows;
+  }
+};
+
+// out (R,C) = the layer's output. Called by every thread of the team.
+void layer_forward(LayerStep& step, std::size_t layer, const LayerActivations& keep, float* out,
+                   int thread);
+// Adds to the gradients of the layer's parameters, and turns dx, the gradient of the output (R,C),
+// into that of the input (T,C). Uses up keep.gate and keep.up.
+void layer_backward(LayerStep& step, std::size_t layer, const LayerActivations& keep, float* dx,
+                    int thread);
+
+}  // namespace troupe::model

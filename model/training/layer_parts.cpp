@@ -1,0 +1,53 @@
+#include <algorithm>
+#include <cmath>
+
+#include <troupe/model/training/layer_parts.h>
+
+namespace troupe::model {
+
+void LayerView::norm_share(std::size_t slot, const float* x, std::size_t count, float* out) const {
+  const IndexRange mine = team.share(count, thread);
+  if (mine.begin == mine.end) return;
+  const float* gain = weight(slot).vector.data();
+  if (config.norm == NormKind::kRms) {
+    team.kernels.rms_norm(x, gain, config.norm_epsilon, channels, mine.begin, mine.end, out);
+  } else {
+    team.kernels.layer_norm(x, gain, weight(slot + 1).vector.data(), config.norm_epsilon, channels,
+                            mine.begin, mine.end, out);
+  }
+}
+
+void LayerView::gather_first(const float* from, float* to) const {
+  const IndexRange mine = team.share(batch.examples.size(), thread);
+  for (std::size_t i = mine.begin; i < mine.end; ++i)
+    std::copy_n(from + batch.examples[i].first_row * channels, channels, to + i * channels);
+  team.barrier(thread);
+}
+
+void LayerView::copy_share(const float* from, float* to, std::size_t count) const {
+  const IndexRange mine = team.share(count, thread);
+  std::copy(from + mine.begin, from + mine.end, to + mine.begin);
+}
+
+std::vector<const std::byte*> LayerView::pages(std::size_t example) const {
+  std::vector<const std::byte*> pages;
+  for (const std::size_t offset : step.page_offsets[example]) pages.push_back(keep.pages + offset);
+  return pages;
+}
+
+float LayerView::scale() const { return 1.0f / std::sqrt(static_cast<float>(config.head_dim)); }
+
+void LayerView::prepare_inputs() const {
+  if (!config.post_norm) norm(kAttnNorm, keep.x, rows, work.normed);
+  if (!first_only) return;
+  gather_first(keep.x, work.first);
+  if (!config.post_norm) gather_first(work.normed, work.first_normed);
+}
+
+const float* LayerView::feed_forward_input() const {
+  const std::size_t slot = config.post_norm ? kAttnNorm : kFfnNorm;
+  norm(slot, keep.middle, rows_out, work.dmiddle);
+  return work.dmiddle;
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <troupe/model/training/layer.h>
+
+// What the forward and the backward pass of a layer share. For layer_*.cpp only.
+
+namespace troupe::model {
+
+class LayerView {
+ public:
+  LayerView(LayerStep& step, std::size_t layer, const LayerActivations& keep, int thread)
+      : step(step),
+        config(step.config),
+        team(step.team),
+        batch(step.batch),
+        work(step.work),
+        keep(keep),
+        layer(layer),
+        thread(thread),
+        first_only(step.first_only(layer)),
+        rows(step.batch.rows),
+        rows_out(step.rows_out(layer)),
+        channels(config.channels),
+        width(config.heads * config.head_dim),
+        kv_width(config.kv_heads * config.head_dim),
+        gated(config.feed_forward == FeedForward::kGatedSilu) {}
+
+  const Weight& weight(std::size_t slot) const {
+    return step.parameters.weights().layers[layer][slot];
+  }
+  Parameter* parameter(std::size_t slot) { return step.parameters.find(layer, slot); }
+  // out = norm(x) for this thread's share of `count` rows. No barrier.
+  void norm_share(std::size_t slot, const float* x, std::size_t count, float* out) const;
+  void norm(std::size_t slot, const float* x, std::size_t count, float* out) const {
+    norm_share(slot, x, count, out);
+    team.barrier(thread);
+  }
+  // to[e] = from's first row of example e, for all examples; with a barrier.
+  void gather_first(const float* from, float* to) const;
+  // Copies this thread's share of `count` values. No barrier.
+  void copy_share(const float* from, float* to, std::size_t count) const;
+  // The pages of an example's keys and values in this layer.
+  std::vector<const std::byte*> pages(std::size_t example) const;
+  std::byte* page(std::size_t example, std::size_t position) const {
+    return keep.pages + step.page_offsets[example][position / kernels::kPageKeys];
+  }
+  std::size_t window() const { return layer >= config.window_begin ? config.window : 0; }
+  float scale() const;
+  // What q, the residual stream and the feed-forward network are computed from.
+  const float* input_out() const { return first_only ? work.first : keep.x; }
+  const float* normed_out() const {
+    if (config.post_norm) return input_out();
+    return first_only ? work.first_normed : work.normed;
+  }
+  const float* normed_all() const { return config.post_norm ? keep.x : work.normed; }
+  // Makes these inputs from keep.x.
+  void prepare_inputs() const;
+  // Makes and returns what the feed-forward network reads, from keep.middle.
+  const float* feed_forward_input() const;
+
+  LayerStep& step;
+  const ModelConfig& config;
+  Team& team;
+  const MicroBatch& batch;
+  const LayerWorkspace& work;
+  const LayerActivations& keep;
+  const std::size_t layer;
+  const int thread;
+  const bool first_only;
+  const std::size_t rows, rows_out, channels, width, kv_width;
+  const bool gated;
+};
+
+}  // namespace troupe::model

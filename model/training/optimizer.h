@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <troupe/model/training/parameters.h>
+#include <troupe/runtime/machine/thread_pool.h>
+
+// The optimizers: from the sums that a batch left in the parameters' gradients to new weights.
+
+namespace troupe::model {
+
+enum class OptimizerKind : std::uint8_t { kAdamW, kSgd };
+
+struct OptimizerOptions {
+  OptimizerKind kind = OptimizerKind::kAdamW;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double momentum = 0.0;  // SGD
+  double weight_decay = 0.01;
+  bool decays_vectors = false;  // norms and biases decay, too
+  double clip_norm = 0.0;       // of all gradients together; 0: no clipping
+};
+
+struct UpdateReport {
+  double gradient_norm = 0.0;  // before clipping
+  // False if the norm is not finite; then nothing was changed.
+  bool applied = false;
+};
+
+class Optimizer {
+ public:
+  explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
+
+  // Divides the sums by `divisor`, clips, and updates every parameter.
+  UpdateReport update(Parameters& parameters, double divisor, double learning_rate,
+                      ThreadPool& pool);
+
+  const OptimizerOptions& options() const { return options_; }
+  std::uint64_t steps() const { return steps_; }  // updates that were applied
+  void restore(std::uint64_t steps) { steps_ = steps; }
+
+ private:
+  void update_range(Parameter& parameter, std::size_t begin, std::size_t end, double divisor,
+                    double clip, double learning_rate) const;
+
+  const OptimizerOptions options_;
+  std::uint64_t steps_ = 0;
+};
+
+}  // namespace troupe::model

@@ -1,0 +1,118 @@
+#include <algorithm>
+#include <cstring>
+
+#include <troupe/model/training/team.h>
+#include <troupe/runtime/kernels/column_sums.h>
+#include <troupe/runtime/kernels/table.h>
+#include <troupe/runtime/kernels/transposed.h>
+
+namespace troupe::model {
+namespace {
+
+// Groups of W^T that are made at once. They should fit the second-level cache.
+constexpr std::size_t kTransposedGroups = 2;
+
+void grow(AlignedBuffer* buffer, std::size_t floats) {
+  if (buffer->bytes() < floats * sizeof(float)) *buffer = AlignedBuffer(floats * sizeof(float));
+}
+
+}  // namespace
+
+Team::Team(Device& device)
+    : pool(device.pool()),
+      kernels(device.kernels()),
+      training(kernels::training_table(device.kernels().isa)),
+      threads(device.threads()),
+      scratch_(static_cast<std::size_t>(threads)),
+      transposed_(static_cast<std::size_t>(threads)) {}
+
+void Team::reserve(const ModelConfig& config, std::size_t rows, std::size_t longest,
+                   std::size_t columns) {
+  kernels::AttentionArgs args;
+  args.heads = config.heads;
+  args.kv_heads = config.kv_heads;
+  args.head_dim = config.head_dim;
+  const std::size_t scratch =
+      std::max({rows * kernels::kGroupRows, config.channels,
+                kernels::attention_backward_scratch_floats(longest, config.head_dim),
+                kernels::attention_scratch_floats(args, longest, longest)});
+  for (AlignedBuffer& buffer : scratch_) grow(&buffer, scratch);
+  for (kernels::PackedMatrix& matrix : transposed_)
+    grow(&matrix.data, kTransposedGroups * kernels::kGroupRows * columns);
+  grow(&panels_, rows * (columns + training.panel_columns));
+}
+
+void Team::multiply(int thread, const Weight& weight, const Weight* bias, RowsOfFloats x,
+                    float* out, bool accumulate) const {
+  const kernels::PackedMatrix& w = weight.matrix;
+  const IndexRange groups = share(w.groups, thread);
+  const bool biased = bias != nullptr && !bias->vector.empty();
+  if (biased) {
+    const std::size_t begin = groups.begin * kernels::kGroupRows;
+    const std::size_t end = std::min(groups.end * kernels::kGroupRows, w.rows);
+    for (std::size_t row = 0; row < x.rows; ++row)
+      for (std::size_t c = begin; c < end; ++c) {
+        float& to = out[row * w.rows + c];
+        to = accumulate ? to + bias->vector[c] : bias->vector[c];
+      }
+  }
+  const kernels::Activations activations{x.rows, x.columns, x.values, {}};
+  if (groups.begin < groups.end)
+    kernels.matmul(w, activations, groups.begin, groups.end, out, w.rows, accumulate || biased);
+  barrier(thread);
+}
+
+void Team::multiply_transposed(int thread, const kernels::PackedMatrix& w, RowsOfFloats dy,
+                               float* dx, bool accumulate) {
+  multiply_transposed(thread, w, 0, w.rows, dy, dx, accumulate);
+}
+
+void Team::multiply_transposed(int thread, const kernels::PackedMatrix& w, std::size_t row_begin,
+                               std::size_t row_end, RowsOfFloats dy, float* dx, bool accumulate) {
+  kernels::PackedMatrix& transposed = transposed_[static_cast<std::size_t>(thread)];
+  const kernels::Activations gradients{dy.rows, dy.columns, dy.values, {}};
+  const std::size_t groups = (w.columns + kernels::kGroupRows - 1) / kernels::kGroupRows;
+  const IndexRange mine = share(groups, thread);
+  for (std::size_t group = mine.begin; group < mine.end; group += kTransposedGroups) {
+    const std::size_t end = std::min(mine.end, group + kTransposedGroups);
+    kernels::transpose_groups(w, row_begin, row_end, group, end, &transposed);
+    kernels.matmul(transposed, gradients, 0, end - group, dx + group * kernels::kGroupRows,
+                   w.columns, accumulate);
+  }
+  barrier(thread);
+}
+
+void Team::pack_inputs(int thread, RowsOfFloats x) {
+  const std::size_t panels = (x.columns + training.panel_columns - 1) / training.panel_columns;
+  const IndexRange mine = share(panels, thread);
+  training.pack_panels(x.values, x.rows, x.columns, mine.begin, mine.end, scratch_floats(panels_));
+  if (thread == 0) panels_columns_ = x.columns;
+  barrier(thread);
+}
+
+void Team::linear_gradient(int thread, Parameter& matrix, Parameter* bias, RowsOfFloats dy,
+                           const SumPart& part) {
+  block_gradient(thread, matrix, 0, dy, part);
+  if (bias != nullptr) bias_gradient(thread, *bias, dy, part);
+}
+
+void Team::block_gradient(int thread, Parameter& matrix, std::size_t first_row, RowsOfFloats dy,
+                          const SumPart& part) {
+  kernels::GradientSum sum = matrix.sum(part);
+  for (float*& entry : sum.stack)
+    if (entry != nullptr) entry += first_row * panels_columns_;
+  const IndexRange mine =
+      share((dy.columns + kernels::kGroupRows - 1) / kernels::kGroupRows, thread);
+  training.weight_gradient(scratch_floats(panels_), panels_columns_, dy.values, dy.rows, dy.columns,
+                           sum, mine.begin, mine.end, scratch(thread));
+  barrier(thread);
+}
+
+void Team::bias_gradient(int thread, Parameter& bias, RowsOfFloats dy, const SumPart& part) {
+  const IndexRange blocks = share((dy.columns + 15) / 16, thread);
+  kernels::column_sums(dy.values, dy.columns, bias.sum(part), blocks.begin * 16,
+                       std::min(blocks.end * 16, dy.columns));
+  barrier(thread);
+}
+
+}  // namespace troupe::model

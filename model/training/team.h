@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include <troupe/model/training/parameters.h>
+#include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/device/device.h>
+#include <troupe/runtime/kernels/training.h>
+
+// The operations of a training step that all threads of the pool do together (SPMD). Each is called
+// by every thread and ends with a barrier, so that the next one may read what it wrote. Threads
+// split outputs, never sums.
+
+namespace troupe::model {
+
+struct RowsOfFloats {
+  const float* values = nullptr;
+  std::size_t rows = 0, columns = 0;
+};
+
+class Team {
+ public:
+  explicit Team(Device& device);
+
+  // Makes room for micro-batches of `rows` rows whose longest example has `longest`, of rows up to
+  // `columns` wide. Must not be called inside a step.
+  void reserve(const ModelConfig& config, std::size_t rows, std::size_t longest,
+               std::size_t columns);
+
+  // out = W x + bias, or out += W x + bias, as StepContext::multiply forms it. `bias` may be null
+  // or empty. Only groups [group_begin, group_end) of W are computed if they are given; out is then
+  // (rows, their rows).
+  void multiply(int thread, const Weight& weight, const Weight* bias, RowsOfFloats x, float* out,
+                bool accumulate = false) const;
+  // dx = W^T dy, or dx += W^T dy. dy: (rows, outputs); dx: (rows, columns of W).
+  void multiply_transposed(int thread, const kernels::PackedMatrix& w, RowsOfFloats dy, float* dx,
+                           bool accumulate);
+  // The same with rows [row_begin, row_end) of W alone; dy: (rows, row_end - row_begin).
+  void multiply_transposed(int thread, const kernels::PackedMatrix& w, std::size_t row_begin,
+                           std::size_t row_end, RowsOfFloats dy, float* dx, bool accumulate);
+  // Packs x for the weight gradients that follow, until the next call.
+  void pack_inputs(int thread, RowsOfFloats x);
+  // Adds what `part` says to the gradients of a matrix and its bias (null: there is none), from the
+  // packed inputs and the gradient of the outputs.
+  void linear_gradient(int thread, Parameter& matrix, Parameter* bias, RowsOfFloats dy,
+                       const SumPart& part);
+  // The same for rows of the matrix from `first_row` on, as many as dy has columns; no bias.
+  void block_gradient(int thread, Parameter& matrix, std::size_t first_row, RowsOfFloats dy,
+                      const SumPart& part);
+  void bias_gradient(int thread, Parameter& bias, RowsOfFloats dy, const SumPart& part);
+
+  void barrier(int thread) const { pool.barrier(thread); }
+  IndexRange share(std::size_t count, int thread) const { return split(count, thread, threads); }
+  float* scratch(int thread) { return scratch_floats(scratch_[static_cast<std::size_t>(thread)]); }
+
+  ThreadPool& pool;
+  const kernels::Kernels& kernels;
+  const kernels::TrainingKernels& training;
+  const int threads;
+
+ private:
+  static float* scratch_floats(AlignedBuffer& buffer) {
+    return reinterpret_cast<float*>(buffer.data());
+  }
+  std::vector<AlignedBuffer> scratch_;             // of each thread
+  std::vector<kernels::PackedMatrix> transposed_;  // of each thread: kTransposedGroups groups
+  AlignedBuffer panels_;
+  std::size_t panels_columns_ = 0;
+};
+
+}  // namespace troupe::model

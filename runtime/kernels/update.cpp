@@ -1,0 +1,48 @@
+#include <cmath>
+
+#include <troupe/runtime/kernels/update.h>
+
+namespace troupe::kernels {
+
+void adamw(const AdamWStep& step, const float* sums, float* weights, float* m, float* v,
+           std::size_t count) {
+  const AdamWStep s = step;
+  const float rest1 = 1.0f - s.beta1, rest2 = 1.0f - s.beta2;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float g = sums[i] / s.divisor * s.clip;
+    const float first = s.beta1 * m[i] + rest1 * g;
+    const float second = s.beta2 * v[i] + rest2 * (g * g);
+    m[i] = first;
+    v[i] = second;
+    weights[i] =
+        s.keep * weights[i] - s.step_size * first / (std::sqrt(second) / s.second_root + s.epsilon);
+  }
+}
+
+void sgd(const SgdStep& step, const float* sums, float* weights, float* buffer, std::size_t count) {
+  const SgdStep s = step;
+  for (std::size_t i = 0; i < count; ++i) {
+    float g = sums[i] / s.divisor * s.clip + s.decay * weights[i];
+    if (buffer != nullptr) g = buffer[i] = s.momentum * buffer[i] + g;
+    weights[i] -= s.rate * g;
+  }
+}
+
+double squared_norm(const float* sums, float divisor, std::size_t count) {
+  double partial[16] = {};
+  const std::size_t whole = count / 16 * 16;
+  for (std::size_t i = 0; i < whole; i += 16)
+    for (std::size_t lane = 0; lane < 16; ++lane) {
+      const double g = static_cast<double>(sums[i + lane] / divisor);
+      partial[lane] += g * g;
+    }
+  for (std::size_t i = whole; i < count; ++i) {
+    const double g = static_cast<double>(sums[i] / divisor);
+    partial[i - whole] += g * g;
+  }
+  for (std::size_t apart = 8; apart > 0; apart /= 2)
+    for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
+  return partial[0];
+}
+
+}  // namespace troupe::kernels

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <troupe/runtime/kernels/training.h>
+
+// The vector targets' training kernels, in Highway's namespace of each target. Contracts:
+// training.h. For the files of this folder only; everyone else asks kernels::training_table.
+
+namespace troupe::kernels {
+
+#define TROUPE_TRAINING_KERNELS(NAMESPACE)                                                         \
+  namespace NAMESPACE {                                                                            \
+  void pack_panels(const float* x, std::size_t rows, std::size_t columns, std::size_t panel_begin, \
+                   std::size_t panel_end, float* out);                                             \
+  void weight_gradient(const float* panels, std::size_t columns, const float* dy,                  \
+                       std::size_t rows, std::size_t outputs, const GradientSum& sum,              \
+                       std::size_t group_begin, std::size_t group_end, float* scratch);            \
+  void attention_backward(const AttentionBackwardArgs& args, std::size_t head_begin,               \
+                          std::size_t head_end, float* scratch);                                   \
+  void silu_mul_backward(const float* gate, const float* up, const float* dh, float* h,            \
+                         float* dgate, float* dup, std::size_t count);                             \
+  void gelu_tanh_backward(const float* x, const float* dh, float* h, float* dx,                    \
+                          std::size_t count);                                                      \
+  void gelu_erf_backward(const float* x, const float* dh, float* h, float* dx, std::size_t count); \
+  }
+#if defined(__x86_64__)
+TROUPE_TRAINING_KERNELS(N_AVX2)
+TROUPE_TRAINING_KERNELS(N_AVX3)
+#endif
+
+}  // namespace troupe::kernels
