@@ -81,28 +81,41 @@ constexpr Row kRows[] = {
      {R"(\p{N}{1,3})", R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)", kDeepseek3}},
 };
 
-}  // namespace
-
-Result<PreTokenizer> find_pre_tokenizer(std::string_view name) {
+Result<const Row*> find_row(std::string_view name) {
   std::string known;
   for (const Row& row : kRows) {
-    if (row.name == name) {
-      PreTokenizer found;
-      found.whole_words = row.whole_words;
-      found.adds_bos = row.adds_bos;
-      if (row.composes) found.normalizers.push_back(form_normalizer(NormalForm::kNfc));
-      for (const std::string_view pattern : row.patterns) {
-        if (pattern.empty()) break;
-        TROUPE_ASSIGN_OR_RETURN(Regex regex, Regex::compile(pattern, /*foreign=*/false));
-        found.cuts.push_back(split_cut(std::move(regex), SplitBehavior::kIsolated, false));
-      }
-      return found;
-    }
+    if (row.name == name) return &row;
     if (!known.empty()) known += ", ";
     known += row.name;
   }
   return Status(Code::kBadData, "tokenizer.ggml.pre is " + in_quotes(name) +
                                     ", a pre-tokenizer that is not known; known are " + known);
+}
+
+}  // namespace
+
+Result<PreTokenizerPatterns> pre_tokenizer_patterns(std::string_view name) {
+  TROUPE_ASSIGN_OR_RETURN(const Row* row, find_row(name));
+  PreTokenizerPatterns found;
+  found.whole_words = row->whole_words;
+  found.composes = row->composes;
+  for (const std::string_view pattern : row->patterns)
+    if (!pattern.empty()) found.patterns.push_back(pattern);
+  return found;
+}
+
+Result<PreTokenizer> find_pre_tokenizer(std::string_view name) {
+  TROUPE_ASSIGN_OR_RETURN(const Row* row, find_row(name));
+  PreTokenizer found;
+  found.whole_words = row->whole_words;
+  found.adds_bos = row->adds_bos;
+  if (row->composes) found.normalizers.push_back(form_normalizer(NormalForm::kNfc));
+  for (const std::string_view pattern : row->patterns) {
+    if (pattern.empty()) break;
+    TROUPE_ASSIGN_OR_RETURN(Regex regex, Regex::compile(pattern, /*foreign=*/false));
+    found.cuts.push_back(split_cut(std::move(regex), SplitBehavior::kIsolated, false));
+  }
+  return found;
 }
 
 }  // namespace troupe::model

@@ -19,7 +19,17 @@ struct PreTokenizer {
   bool adds_bos = false;     // the value of tokenizer.ggml.add_bos_token if the file has none
 };
 
+// The same as texts, for a file that another program reads. Each pattern cuts what the one before
+// has left.
+struct PreTokenizerPatterns {
+  std::vector<std::string_view> patterns;  // valid for good
+  bool whole_words = false;
+  bool composes = false;  // the text is brought to NFC first
+};
+
 // Errors: kBadData names the unknown name and the known ones.
+Result<PreTokenizerPatterns> pre_tokenizer_patterns(std::string_view name);
+// Errors: the same.
 Result<PreTokenizer> find_pre_tokenizer(std::string_view name);
 
 }  // namespace troupe::model

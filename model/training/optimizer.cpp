@@ -72,11 +72,7 @@ UpdateReport Optimizer::update(Parameters& parameters, double divisor, double le
   const double clip = options_.clip_norm > 0.0
                           ? std::min(1.0, options_.clip_norm / (report.gradient_norm + 1e-6))
                           : 1.0;
-  const bool adam = options_.kind == OptimizerKind::kAdamW;
-  for (Parameter& parameter : parameters.all()) {
-    if (adam || options_.momentum != 0.0) make_zeroed(&parameter.first_moment, parameter.floats);
-    if (adam) make_zeroed(&parameter.second_moment, parameter.floats);
-  }
+  prepare(parameters);
   ++steps_;
   for_each_piece(pieces, pool, [&](std::size_t i) {
     update_range(parameters.all()[pieces[i].parameter], pieces[i].begin, pieces[i].end, divisor,
@@ -84,6 +80,14 @@ UpdateReport Optimizer::update(Parameters& parameters, double divisor, double le
   });
   report.applied = true;
   return report;
+}
+
+void Optimizer::prepare(Parameters& parameters) const {
+  const bool adam = options_.kind == OptimizerKind::kAdamW;
+  for (Parameter& parameter : parameters.all()) {
+    if (adam || options_.momentum != 0.0) make_zeroed(&parameter.first_moment, parameter.floats);
+    if (adam) make_zeroed(&parameter.second_moment, parameter.floats);
+  }
 }
 
 void Optimizer::update_range(Parameter& parameter, std::size_t begin, std::size_t end,

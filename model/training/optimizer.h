@@ -35,6 +35,9 @@ class Optimizer {
   UpdateReport update(Parameters& parameters, double divisor, double learning_rate,
                       ThreadPool& pool);
 
+  // Makes the memory of the optimizer's state, zeroed, if it is not there.
+  void prepare(Parameters& parameters) const;
+
   const OptimizerOptions& options() const { return options_; }
   std::uint64_t steps() const { return steps_; }  // updates that were applied
   void restore(std::uint64_t steps) { steps_ = steps; }

@@ -22,6 +22,11 @@ float* Parameter::values() {
                                 : weight->vector.data();
 }
 
+const float* Parameter::stored_values() const {
+  return weight->vector.empty() ? reinterpret_cast<const float*>(weight->matrix.data.data())
+                                : weight->vector.data();
+}
+
 void Parameter::reserve(std::size_t depth) {
   for (std::size_t i = 0; i < depth; ++i)
     if (gradient[i].bytes() == 0) gradient[i] = zeroed((floats + 15) / 16 * 16);

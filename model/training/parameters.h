@@ -27,6 +27,7 @@ struct Parameter {
   AlignedBuffer first_moment, second_moment;  // of AdamW; made when it runs first
 
   float* values();
+  const float* stored_values() const;
   const float* gradient_values() const {
     return reinterpret_cast<const float*>(gradient[0].data());
   }

@@ -4,6 +4,7 @@
 #include <troupe/model/training/team.h>
 #include <troupe/runtime/kernels/column_sums.h>
 #include <troupe/runtime/kernels/table.h>
+#include <troupe/runtime/kernels/training_table.h>
 #include <troupe/runtime/kernels/transposed.h>
 
 namespace troupe::model {

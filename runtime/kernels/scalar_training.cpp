@@ -4,7 +4,7 @@
 #include <limits>
 
 #include <troupe/runtime/kernels/kernels.h>
-#include <troupe/runtime/kernels/training.h>
+#include <troupe/runtime/kernels/training_targets.h>
 #include <troupe/runtime/numerics/derivatives.h>
 #include <troupe/runtime/numerics/elementary.h>
 

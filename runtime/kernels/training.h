@@ -70,12 +70,6 @@ struct TrainingKernels {
                             std::size_t count);
 };
 
-// The table of a supported target.
-const TrainingKernels& training_table(Isa isa);
-
-// Floats of scratch that attention_backward needs for an example of `count` positions.
-std::size_t attention_backward_scratch_floats(std::size_t count, std::size_t head_dim);
-
 // Rows that attention_backward takes at once, and rows after which its sums over rows are cut.
 constexpr std::size_t kBackwardRows = 32;
 constexpr std::size_t kBackwardCut = 256;
@@ -90,11 +84,5 @@ inline BackwardKeys backward_keys(const AttentionBackwardArgs& args, std::size_t
   const std::size_t first = args.window != 0 && last + 1 > args.window ? last + 1 - args.window : 0;
   return {first / 16 * 16, args.bidirectional ? args.count : past};
 }
-
-const TrainingKernels& scalar_training_table();
-#if defined(__x86_64__)
-const TrainingKernels& avx2_training_table();
-const TrainingKernels& avx512_training_table();
-#endif
 
 }  // namespace troupe::kernels

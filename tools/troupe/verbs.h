@@ -39,6 +39,8 @@ Action add_render(CLI::App& app);
 Action add_perplexity(CLI::App& app);
 Action add_logits(CLI::App& app);
 Action add_bench(CLI::App& app);
+Action add_finetune(CLI::App& app);
+Action add_classify(CLI::App& app);
 Action add_plan(CLI::App& app);
 
 struct Verb {
@@ -50,6 +52,8 @@ struct Verb {
 inline constexpr Verb kVerbs[] = {
     {"run", "Answer a prompt, or chat", add_run},
     {"serve", "Answer HTTP requests in OpenAI's form", add_serve},
+    {"finetune", "Train a model on texts of your own", add_finetune},
+    {"classify", "Label texts with a trained classifier", add_classify},
     {"pull", "Fetch a model into the store", add_pull},
     {"ls", "List the models in the store and in the catalogue", add_ls},
     {"rm", "Remove a model from the store", add_rm},

@@ -10,7 +10,7 @@
 
 #include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/kernels/training.h>
-#include <troupe/runtime/kernels/vector/training_targets.h>
+#include <troupe/runtime/kernels/training_targets.h>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE <troupe/runtime/kernels/vector/training.cpp>

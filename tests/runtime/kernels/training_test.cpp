@@ -5,7 +5,7 @@
 
 #include <troupe/runtime/kernels/column_sums.h>
 #include <troupe/runtime/kernels/norm_backward.h>
-#include <troupe/runtime/kernels/training.h>
+#include <troupe/runtime/kernels/training_table.h>
 #include <troupe/runtime/kernels/transposed.h>
 #include <troupe/tests/runtime/kernels/kernel_fixture.h>
 

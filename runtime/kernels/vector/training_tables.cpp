@@ -1,7 +1,6 @@
-#include <string>
+#include <troupe/runtime/kernels/training_targets.h>
 
-#include <troupe/runtime/kernels/training.h>
-#include <troupe/runtime/kernels/vector/training_targets.h>
+// The tables of the vector targets' training kernels.
 
 namespace troupe::kernels {
 
@@ -36,19 +35,5 @@ const TrainingKernels& avx512_training_table() {
 }
 
 #endif
-
-const TrainingKernels& training_table(Isa isa) {
-  TROUPE_CHECK(isa_supported(isa), std::string(isa_name(isa)));
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx2) return avx2_training_table();
-  if (isa == Isa::kAvx512) return avx512_training_table();
-#endif
-  return scalar_training_table();
-}
-
-std::size_t attention_backward_scratch_floats(std::size_t count, std::size_t head_dim) {
-  const std::size_t keys = (count + 15) / 16 * 16, channels = (head_dim + 15) / 16 * 16;
-  return 6 * keys * channels + 2 * kBackwardRows * keys + kBackwardRows * channels;
-}
 
 }  // namespace troupe::kernels

@@ -2,10 +2,17 @@
 
 #include <troupe/runtime/kernels/training.h>
 
-// The vector targets' training kernels, in Highway's namespace of each target. Contracts:
-// training.h. For the files of this folder only; everyone else asks kernels::training_table.
+// The targets' tables of training kernels, and the vector targets' kernels, in Highway's namespace
+// of each target. Contracts: training.h. For the files of this folder only; everyone else asks
+// kernels::training_table.
 
 namespace troupe::kernels {
+
+const TrainingKernels& scalar_training_table();
+#if defined(__x86_64__)
+const TrainingKernels& avx2_training_table();
+const TrainingKernels& avx512_training_table();
+#endif
 
 #define TROUPE_TRAINING_KERNELS(NAMESPACE)                                                         \
   namespace NAMESPACE {                                                                            \

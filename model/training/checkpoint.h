@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <troupe/model/training/trainer.h>
+
+// Checkpoints of a run: FOLDER/checkpoint-STEP with state.safetensors (weights and the optimizer's
+// state) and, written last, manifest.json with the SHA-256 of the state. A checkpoint without a
+// manifest that fits is none. A checkpoint knows nothing of threads, micro-batches or workers.
+
+namespace troupe::model {
+
+// What a run is: fields that must be the same when it goes on, in order. A later run with others is
+// another run.
+using RunIdentity = std::vector<std::pair<std::string, std::string>>;
+
+struct CheckpointState {
+  std::uint64_t step = 0;  // steps that were taken, skipped ones included
+  std::uint64_t skipped_in_row = 0;
+  RunIdentity identity;
+};
+
+// Writes a checkpoint, and removes the oldest ones beyond `keep`.
+//   Errors: what the system says, such as a full disk; then the checkpoints before are untouched.
+Status save_checkpoint(const std::filesystem::path& folder, const CheckpointState& state,
+                       Trainer& trainer, std::size_t keep);
+
+// Loads the newest checkpoint whose files are as its manifest says, or returns nothing if there is
+// none. Damaged ones are passed over, and named in `damaged`.
+//   Errors: kFailedPrecondition if it is of another run: names the fields that differ.
+Result<std::optional<CheckpointState>> load_checkpoint(const std::filesystem::path& folder,
+                                                       const RunIdentity& identity,
+                                                       Trainer& trainer,
+                                                       std::vector<std::string>* damaged);
+
+// Returns the newest checkpoint with a manifest, or "".
+std::string newest_checkpoint(const std::filesystem::path& folder);
+
+}  // namespace troupe::model

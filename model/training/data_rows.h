@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <troupe/runtime/status.h>
+
+// The rows of a training file: JSONL, CSV or plain text, told apart by the file's ending (.jsonl,
+// .ndjson, .csv; anything else is plain text). Rows that cannot be read are left out and named.
+
+namespace troupe::model {
+
+struct DataFields {
+  std::string text = "text", label = "label";
+  bool with_labels = false;  // a row without a label is no row
+};
+
+struct DataRow {
+  std::size_t line = 0;  // of the file, from 1
+  std::string text, label;
+};
+
+// A row that was left out.
+struct DroppedRow {
+  std::size_t line = 0;
+  std::string why;
+};
+
+struct DataRows {
+  std::vector<DataRow> rows;
+  std::vector<DroppedRow> dropped;
+};
+
+constexpr std::size_t kDataBytesMax = std::size_t{1} << 32;
+
+// Reads all rows. A plain text file is one row; with labels it is refused, as it has none.
+//   Errors: kNotFound; kBadData if the file is not UTF-8, is empty, or holds no row that can be
+//   used, each naming file, line and field.
+Result<DataRows> read_data_rows(const std::filesystem::path& path, const DataFields& fields);
+
+}  // namespace troupe::model

@@ -1,0 +1,144 @@
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/tokenizer/pre_tokenizer_families.h>
+#include <troupe/model/training/gguf_tokenizer_text.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+
+using nlohmann::ordered_json;
+
+// tokenizer.ggml.token_type of texts and of markup.
+constexpr std::int64_t kNormalType = 1, kUserDefinedType = 4, kUnusedType = 5;
+
+const std::vector<std::string>& strings_of(const GgufHeader& header, std::string_view key) {
+  return std::get<std::vector<std::string>>(header.metadata.find(key)->second);
+}
+
+ordered_json pre_tokenizer_json(const PreTokenizerPatterns& patterns) {
+  auto steps = ordered_json::array();
+  for (const std::string_view pattern : patterns.patterns)
+    steps.push_back({{"type", "Split"},
+                     {"pattern", {{"Regex", pattern}}},
+                     {"behavior", "Isolated"},
+                     {"invert", false}});
+  steps.push_back({{"type", "ByteLevel"},
+                   {"add_prefix_space", false},
+                   {"trim_offsets", true},
+                   {"use_regex", false}});
+  return {{"type", "Sequence"}, {"pretokenizers", steps}};
+}
+
+// The merges whose parts and result are tokens: others can never apply.
+ordered_json merges_json(const std::vector<std::string>& merges, const ordered_json& vocabulary) {
+  auto out = ordered_json::array();
+  for (const std::string& merge : merges) {
+    const std::size_t space = merge.find(' ', 1);
+    const std::string left = merge.substr(0, space), right = merge.substr(space + 1);
+    if (vocabulary.contains(left) && vocabulary.contains(right) &&
+        vocabulary.contains(left + right))
+      out.push_back({left, right});
+  }
+  return out;
+}
+
+// What goes around a text: the ids that encoding an empty one gives.
+ordered_json post_processor_json(const std::vector<TokenId>& around, TokenId bos,
+                                 const std::vector<std::string>& tokens) {
+  if (around.empty()) return nullptr;
+  const ordered_json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  auto single = ordered_json::array();
+  ordered_json special = ordered_json::object();
+  const bool bos_first = around.front() == bos;
+  if (!bos_first) single.push_back(text);
+  for (const TokenId id : around) {
+    const std::string& name = tokens[static_cast<std::size_t>(id)];
+    single.push_back({{"SpecialToken", {{"id", name}, {"type_id", 0}}}});
+    special[name] = {{"id", name}, {"ids", {id}}, {"tokens", {name}}};
+    if (bos_first && single.size() == 1) single.push_back(text);
+  }
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"pair", single},
+          {"special_tokens", special}};
+}
+
+}  // namespace
+
+Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
+  TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, open_tokenizer(header, 0));  // checks everything
+  TROUPE_ASSIGN_OR_RETURN(const std::string kind, header.string("tokenizer.ggml.model"));
+  if (kind != "gpt2")
+    return Status(Code::kFailedPrecondition,
+                  "the model's tokenizer is of the kind " + in_quotes(kind) +
+                      ", which cannot be written as tokenizer.json yet; train the model's Hugging "
+                      "Face folder instead of its GGUF file");
+  TROUPE_ASSIGN_OR_RETURN(const std::string pre, header.string("tokenizer.ggml.pre"));
+  TROUPE_ASSIGN_OR_RETURN(const PreTokenizerPatterns patterns, pre_tokenizer_patterns(pre));
+  const std::vector<std::string>& tokens = strings_of(header, "tokenizer.ggml.tokens");
+  std::vector<std::int64_t> types(tokens.size(), kNormalType);
+  if (header.metadata.contains("tokenizer.ggml.token_type"))
+    types = std::get<std::vector<std::int64_t>>(
+        header.metadata.find("tokenizer.ggml.token_type")->second);
+  ordered_json vocabulary = ordered_json::object();
+  auto added = ordered_json::array();
+  for (std::size_t id = 0; id < tokens.size(); ++id) {
+    vocabulary.emplace(tokens[id], id);
+    if (types[id] == kNormalType || types[id] == kUnusedType) continue;
+    added.push_back({{"id", id},
+                     {"content", tokens[id]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", types[id] != kUserDefinedType}});
+  }
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> around, tokenizer->encode("", {}));
+  const ordered_json model = {
+      {"type", "BPE"},
+      {"dropout", nullptr},
+      {"unk_token", nullptr},
+      {"continuing_subword_prefix", nullptr},
+      {"end_of_word_suffix", nullptr},
+      {"fuse_unk", false},
+      {"byte_fallback", false},
+      {"ignore_merges", patterns.whole_words},
+      {"vocab", vocabulary},
+      {"merges", merges_json(strings_of(header, "tokenizer.ggml.merges"), vocabulary)}};
+  const ordered_json file = {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens", added},
+      {"normalizer", patterns.composes ? ordered_json{{"type", "NFC"}} : ordered_json(nullptr)},
+      {"pre_tokenizer", pre_tokenizer_json(patterns)},
+      {"post_processor", post_processor_json(around, tokenizer->bos(), tokens)},
+      {"decoder",
+       {{"type", "ByteLevel"},
+        {"add_prefix_space", true},
+        {"trim_offsets", true},
+        {"use_regex", true}}},
+      {"model", model}};
+  ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                         {"clean_up_tokenization_spaces", false}};
+  const auto name = [&](const char* field, TokenId id) {
+    if (id >= 0) config[field] = tokens[static_cast<std::size_t>(id)];
+  };
+  name("bos_token", tokenizer->bos());
+  name("eos_token", tokenizer->eos());
+  name("pad_token", tokenizer->pad());
+  TROUPE_ASSIGN_OR_RETURN(const std::string chat, chat_source(header, /*with_tools=*/false));
+  if (!chat.empty()) config["chat_template"] = chat;
+  const ordered_json generation = {{"eos_token_id", tokenizer->end_tokens()}};
+  return TokenizerTexts{file.dump() + "\n", config.dump(2) + "\n", generation.dump(2) + "\n"};
+}
+
+}  // namespace troupe::model

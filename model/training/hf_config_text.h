@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/files/gguf.h>
+
+// The config.json of a trained model. Pure.
+
+namespace troupe::model {
+
+// Returns the text: the config.json that the model came with, changed where training changed the
+// model, or one made of the ModelConfig if it came as a GGUF file. `labels` are the names of a
+// classifier's labels, or empty.
+//   Errors: kFailedPrecondition if config.json cannot express the model.
+Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& config,
+                                   const std::vector<std::string>& labels);
+
+// Returns the names of a classifier's labels ("id2label"), or nothing if the header has none.
+std::vector<std::string> label_names(const GgufHeader& header);
+
+}  // namespace troupe::model

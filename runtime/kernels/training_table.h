@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstddef>
+
+#include <troupe/runtime/kernels/training.h>
+
+// The table of training kernels of each target, and the memory that its kernels ask for. Any
+// thread.
+
+namespace troupe::kernels {
+
+// The table of a supported target.
+const TrainingKernels& training_table(Isa isa);
+
+// Floats of scratch that attention_backward needs for an example of `count` positions.
+std::size_t attention_backward_scratch_floats(std::size_t count, std::size_t head_dim);
+
+}  // namespace troupe::kernels
