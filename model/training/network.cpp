@@ -114,24 +114,34 @@ BatchSums Network::run(std::span<const Example> batch, Pass pass, std::vector<fl
     }
     run_micro_batch(micro, pass, embedding_gradients.data() + first_row * config_.channels);
     first_row += micro.rows;
-    const HeadMemory& head = head_step_->memory;
-    if (pass != Pass::kLogits) loss.add(micro.supervised, head.losses);
     sums.targets += micro.target_rows.size();
-    for (std::size_t i = 0; i < micro.target_rows.size() && pass != Pass::kLogits; ++i)
-      sums.hits += head.hits[i];
-    if (logits == nullptr) continue;
-    const std::size_t rows = micro.target_rows.size(), outputs = config_.outputs();
-    logits->resize(rows * outputs);
-    for (std::size_t first = 0; first < outputs; first += kVocabularyBlock) {
-      const std::size_t columns = std::min(kVocabularyBlock, outputs - first);
-      for (std::size_t row = 0; row < rows; ++row)
-        std::copy_n(head.logits + first * rows + row * columns, columns,
-                    logits->data() + row * outputs + first);
-    }
+    if (logits != nullptr) *logits = dense_logits(micro);
+    if (pass == Pass::kLogits) continue;
+    loss.add(micro.supervised, head_step_->memory.losses);
+    for (std::size_t i = 0; i < micro.target_rows.size(); ++i)
+      sums.hits += head_step_->memory.hits[i];
   }
   sums.loss = loss.stack[0];
-  if (pass != Pass::kGradients) return sums;
-  const EmbeddingGradients from{embedding_gradients, batch, config_.channels};
+  if (pass == Pass::kGradients) add_embedding_gradients(batch, embedding_gradients);
+  return sums;
+}
+
+// The logits lie in blocks of columns; these are the rows.
+std::vector<float> Network::dense_logits(const MicroBatch& micro) const {
+  const std::size_t rows = micro.target_rows.size(), outputs = config_.outputs();
+  std::vector<float> logits(rows * outputs);
+  for (std::size_t first = 0; first < outputs; first += kVocabularyBlock) {
+    const std::size_t columns = std::min(kVocabularyBlock, outputs - first);
+    for (std::size_t row = 0; row < rows; ++row)
+      std::copy_n(head_step_->memory.logits + first * rows + row * columns, columns,
+                  logits.data() + row * outputs + first);
+  }
+  return logits;
+}
+
+void Network::add_embedding_gradients(std::span<const Example> batch,
+                                      std::span<const float> gradients) {
+  const EmbeddingGradients from{gradients, batch, config_.channels};
   team_.pool.run([&](int thread) {
     const auto table = [&](std::size_t slot, EmbeddingTable which, bool add) {
       if (Parameter* found = parameters_.find(kNoLayer, slot); found != nullptr)
@@ -141,7 +151,6 @@ BatchSums Network::run(std::span<const Example> batch, Pass pass, std::vector<fl
     table(kPositionEmbedding, EmbeddingTable::kPosition, false);
     table(kTypeEmbedding, EmbeddingTable::kType, false);
   });
-  return sums;
 }
 
 float* Network::take(std::size_t floats) {
@@ -168,9 +177,41 @@ LayerActivations Network::make_activations(std::size_t layer, bool shared) {
   return keep;
 }
 
-void Network::lay_out(const MicroBatch& micro, Pass pass) {
+// The memory that layers use one after the other, and the head's.
+void Network::lay_out_workspace(const MicroBatch& micro, bool backward) {
   const std::size_t channels = config_.channels, width = config_.heads * config_.head_dim;
   const std::size_t kv_width = config_.kv_heads * config_.head_dim;
+  const std::size_t targets = micro.target_rows.size();
+  LayerWorkspace& work = layer_step_->work;
+  work.normed = take(rows_ * channels);
+  work.first = take(micro.examples.size() * channels);
+  work.first_normed = take(micro.examples.size() * channels);
+  work.k = take(rows_ * kv_width);
+  work.v = take(rows_ * kv_width);
+  work.h = take(rows_ * config_.ffn_channels);
+  work.dmiddle = take(rows_ * channels);
+  HeadMemory& head = head_step_->memory;
+  head.x = take(targets * channels);
+  head.normed = take(targets * channels);
+  head.logits = take(targets * config_.outputs());
+  head.losses = take(targets);
+  head.hits = reinterpret_cast<std::uint8_t*>(take((targets + 3) / 4));
+  if (!backward) return;
+  dx_ = take(rows_ * channels);
+  work.dn = take(rows_ * channels);
+  work.da = take(rows_ * width);
+  work.dq = take(rows_ * width);
+  work.dk = take(rows_ * width);
+  work.dv = take(rows_ * width);
+  work.mean = take(rows_ * config_.heads);
+  work.inverse = take(rows_ * config_.heads);
+  head.dnormed = take(targets * channels);
+  head.mean = take(targets);
+  head.inverse = take(targets);
+}
+
+void Network::lay_out(const MicroBatch& micro, Pass pass) {
+  const std::size_t channels = config_.channels, width = config_.heads * config_.head_dim;
   rows_ = micro.rows;
   rope_.grow(micro.longest);
   page_bytes_ = kernels::kv_page_bytes(kernels::KvType::kF32, config_.kv_heads, config_.head_dim);
@@ -188,7 +229,6 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
   head_step_ = std::make_unique<HeadStep>(HeadStep{config_, parameters_, team_, micro, {}});
   const bool keeps = pass == Pass::kGradients && !options_.checkpointing;
   const bool backward = pass == Pass::kGradients;
-  const std::size_t targets = micro.target_rows.size();
   const auto lay_out = [&] {
     used_ = 0;
     activations_.assign(config_.layers, {});
@@ -201,32 +241,7 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
       activations_[layer].x = backward && layer > 0 ? take(rows_ * channels) : turn[layer % 2];
     result_ = backward ? turn[1] : turn[config_.layers % 2];
     embedded_ = backward && config_.embedding_norm ? take(rows_ * channels) : nullptr;
-    LayerWorkspace& work = layer_step_->work;
-    work.normed = take(rows_ * channels);
-    work.first = take(micro.examples.size() * channels);
-    work.first_normed = take(micro.examples.size() * channels);
-    work.k = take(rows_ * kv_width);
-    work.v = take(rows_ * kv_width);
-    work.h = take(rows_ * config_.ffn_channels);
-    work.dmiddle = take(rows_ * channels);
-    HeadMemory& head = head_step_->memory;
-    head.x = take(targets * channels);
-    head.normed = take(targets * channels);
-    head.logits = take(targets * config_.outputs());
-    head.losses = take(targets);
-    head.hits = reinterpret_cast<std::uint8_t*>(take((targets + 3) / 4));
-    if (!backward) return;
-    dx_ = take(rows_ * channels);
-    work.dn = take(rows_ * channels);
-    work.da = take(rows_ * width);
-    work.dq = take(rows_ * width);
-    work.dk = take(rows_ * width);
-    work.dv = take(rows_ * width);
-    work.mean = take(rows_ * config_.heads);
-    work.inverse = take(rows_ * config_.heads);
-    head.dnormed = take(targets * channels);
-    head.mean = take(targets);
-    head.inverse = take(targets);
+    lay_out_workspace(micro, backward);
   };
   base_ = nullptr;
   lay_out();

@@ -55,7 +55,10 @@ class Network {
   struct LossSum;
 
   BatchSums run(std::span<const Example> batch, Pass pass, std::vector<float>* logits);
+  std::vector<float> dense_logits(const MicroBatch& micro) const;
+  void add_embedding_gradients(std::span<const Example> batch, std::span<const float> gradients);
   void lay_out(const MicroBatch& micro, Pass pass);
+  void lay_out_workspace(const MicroBatch& micro, bool backward);
   void run_micro_batch(const MicroBatch& micro, Pass pass, float* embedding_gradients);
   void embed(const MicroBatch& micro, float* x, int thread);
   void embed_backward(const MicroBatch& micro, float* dx, float* out, int thread);

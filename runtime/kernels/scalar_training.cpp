@@ -83,13 +83,16 @@ void row_probabilities(const AttentionBackwardArgs& args, std::size_t head, std:
   std::fill_n(ds, args.count, 0.0f);
   float largest = -std::numeric_limits<float>::infinity();
   for (std::size_t j = first; j <= last; ++j) {
-    float score = 0.0f, dp = 0.0f;
-    for (std::size_t c = 0; c < args.head_dim; ++c) {
-      score = std::fma(key_at(args, kv_head, j, c), args.q[at + c], score);
-      dp = std::fma(value_at(args, kv_head, j, c), args.dout[at + c], dp);
+    for (std::size_t begin = 0; begin < args.head_dim; begin += kSumColumns) {
+      float score = 0.0f, dp = 0.0f;
+      for (std::size_t c = begin; c < std::min(begin + kSumColumns, args.head_dim); ++c) {
+        score = std::fma(key_at(args, kv_head, j, c), args.q[at + c], score);
+        dp = std::fma(value_at(args, kv_head, j, c), args.dout[at + c], dp);
+      }
+      p[j] = begin == 0 ? score : p[j] + score;
+      ds[j] = begin == 0 ? dp : ds[j] + dp;
     }
-    p[j] = score * args.scale;
-    ds[j] = dp;
+    p[j] = p[j] * args.scale;
     largest = p[j] > largest ? p[j] : largest;
   }
   float partial[16] = {}, products[16] = {};

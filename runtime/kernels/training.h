@@ -51,11 +51,10 @@ struct TrainingKernels {
                           std::size_t group_begin, std::size_t group_end, float* scratch);
   // The gradients of attention for heads [head_begin, head_end). Probabilities are computed anew:
   //   s_j as in Kernels::attention; p_j = exp(s_j - largest) / sum of them (16 partial sums)
-  //   dp_j = dout . v_j in channel order; d = dout . out (16 partial sums by channel)
-  //   ds_j = p_j (dp_j - d) scale
-  //   dq = sum of ds_j k_j in key order, cut at kSumKeys
-  //   dk_j = sum of ds_j q over the rows in order, dv_j = sum of p_j dout; both cut at 256 rows
-  //   scratch: attention_backward_scratch_floats
+  //   dp_j = dout . v_j in channel order, cut as scores are; d = dout . out (16 partial sums by
+  //   channel) ds_j = p_j (dp_j - d) scale dq = sum of ds_j k_j in key order, cut at kSumKeys dk_j
+  //   = sum of ds_j q over the rows in order, dv_j = sum of p_j dout; both cut at 256 rows scratch:
+  //   attention_backward_scratch_floats
   void (*attention_backward)(const AttentionBackwardArgs& args, std::size_t head_begin,
                              std::size_t head_end, float* scratch);
   // h = silu(gate) * up, bit for bit as Kernels::silu_mul gives it, and the gradients of gate and

@@ -85,6 +85,14 @@ void product_columns(A a, B b, std::size_t rows, std::size_t depth, float* c, st
     product_tile<kPut, 1>({a.at + i * a.row, a.row, a.step}, b, depth, c + i * c_row, c_row);
 }
 
+// The same, cut at multiples of kSumColumns of k.
+void cut_product(A a, B b, std::size_t rows, std::size_t depth, float* c, std::size_t c_row) {
+  product_columns<Put::kStore>(a, b, rows, std::min(depth, kSumColumns), c, c_row);
+  for (std::size_t k = kSumColumns; k < depth; k += kSumColumns)
+    product_columns<Put::kAdd>({a.at + k * a.step, a.row, a.step}, {b.at + k * b.step, b.step},
+                               rows, std::min(kSumColumns, depth - k), c, c_row);
+}
+
 // One tile of a weight gradient: run_sum for kTileRows columns of x and 16 outputs.
 HWY_INLINE void gradient_tile(const float* panel, const float* dy, const GradientSum& sum,
                               std::size_t offset, std::size_t columns) {
@@ -234,10 +242,10 @@ struct HeadBackward {
   void run_rows(std::size_t row, std::size_t rows) {
     const BackwardKeys block = backward_keys(args, row);
     for (std::size_t key = block.begin; key < block.end; key += 16) {
-      product_columns<Put::kStore>({q + row * padded_dim, padded_dim, 1}, {keys_t(key), 16}, rows,
-                                   dim, p + key, padded_count);
-      product_columns<Put::kStore>({dout + row * padded_dim, padded_dim, 1},
-                                   {values_t + key * dim, 16}, rows, dim, ds + key, padded_count);
+      cut_product({q + row * padded_dim, padded_dim, 1}, {keys_t(key), 16}, rows, dim, p + key,
+                  padded_count);
+      cut_product({dout + row * padded_dim, padded_dim, 1}, {values_t + key * dim, 16}, rows, dim,
+                  ds + key, padded_count);
     }
     for (std::size_t i = 0; i < rows; ++i) finish_row(row + i, i, block);
     for (std::size_t c = 0; c < dim; c += 16) {

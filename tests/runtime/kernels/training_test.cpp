@@ -221,9 +221,10 @@ TEST_CASE("attention's gradients are those of finite differences, with the same 
     std::size_t count, heads, kv_heads, head_dim, window;
     bool bidirectional;
   };
-  for (const Shape& shape : {Shape{1, 1, 1, 8, 0, false}, Shape{37, 4, 2, 16, 0, false},
-                             Shape{50, 3, 1, 20, 7, false}, Shape{33, 2, 2, 32, 0, true},
-                             Shape{300, 2, 1, 8, 0, false}, Shape{290, 1, 1, 16, 0, true}}) {
+  for (const Shape& shape :
+       {Shape{1, 1, 1, 8, 0, false}, Shape{37, 4, 2, 16, 0, false}, Shape{50, 3, 1, 20, 7, false},
+        Shape{33, 2, 2, 32, 0, true}, Shape{300, 2, 1, 8, 0, false}, Shape{290, 1, 1, 16, 0, true},
+        Shape{19, 1, 1, 300, 0, false}}) {
     SmallAttention small(shape.count, shape.heads, shape.kv_heads, shape.head_dim, shape.window,
                          shape.bidirectional);
     INFO(shape.count << " positions, window " << shape.window);

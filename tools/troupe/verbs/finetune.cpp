@@ -1,17 +1,21 @@
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <troupe/model/chat/chat_source.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/training/chat_rows.h>
 #include <troupe/model/training/finetune.h>
 #include <troupe/model/training/hf_config_text.h>
 #include <troupe/model/training/model_folder.h>
+#include <troupe/runtime/failpoint.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -56,15 +60,32 @@ struct Job {
   std::unique_ptr<model::Trainer> trainer;  // before the device it runs on
 };
 
+Result<model::Dataset> read_chats(const Job& job, const std::string& path,
+                                  const model::DatasetOptions& options) {
+  TROUPE_ASSIGN_OR_RETURN(const model::ChatRows rows, model::read_chat_rows(path));
+  TROUPE_ASSIGN_OR_RETURN(const std::string source,
+                          model::chat_source(job.source->header(), /*with_tools=*/false));
+  std::shared_ptr<const model::ChatTemplate> chat_template;
+  if (!source.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(chat_template, model::ChatTemplate::parse(source));
+  }
+  return model::chat_dataset(rows, *job.tokenizer, chat_template.get(), options);
+}
+
 Result<model::Dataset> read_dataset(const Options& options, const Job& job, const std::string& path,
                                     const std::vector<std::string>& labels) {
-  model::DataFields fields{options.text_field, options.label_field, options.task == "classify"};
-  TROUPE_ASSIGN_OR_RETURN(const model::DataRows rows, model::read_data_rows(path, fields));
   const std::map<std::string, model::Truncation> kTruncations{{"right", model::Truncation::kRight},
                                                               {"left", model::Truncation::kLeft},
                                                               {"drop", model::Truncation::kDrop}};
   const model::DatasetOptions dataset{std::min(options.length_max, job.config.context_max),
                                       kTruncations.at(options.truncate)};
+  if (options.task == "chat") {
+    auto chats = read_chats(job, path, dataset);
+    return chats ? std::move(chats) : chats.status().with_context(path);
+  }
+  const model::DataFields fields{options.text_field, options.label_field,
+                                 options.task == "classify"};
+  TROUPE_ASSIGN_OR_RETURN(const model::DataRows rows, model::read_data_rows(path, fields));
   auto made = options.task == "classify"
                   ? model::classification_dataset(rows, *job.tokenizer, dataset, labels)
                   : model::language_dataset(rows, *job.tokenizer, dataset);
@@ -267,6 +288,10 @@ Result<int> train(const Options& options) {
 
 int run_finetune(Options options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
+  if (const char* armed = std::getenv("TROUPE_FAILPOINT")) {  // for tests
+    const Status status = arm_failpoint_from(armed);
+    if (!status) return fail(status, options.common.json);
+  }
   fill_defaults(&options);
   const Result<int> status = train(options);
   return status ? *status : fail(status.status(), options.common.json);
@@ -278,15 +303,18 @@ void add_data_options(CLI::App& app, Options& options) {
       ->type_name("FILE");
   app.add_option("--validation", options.validation, "What to measure the loss on besides")
       ->type_name("FILE");
-  app.add_option("--task", options.task, "lm: predict the next token; classify: texts with labels")
-      ->check(CLI::IsMember({"lm", "classify"}))
+  app.add_option(
+         "--task", options.task,
+         "lm: predict the next token of texts; chat: the assistant's messages; classify: texts "
+         "with labels")
+      ->check(CLI::IsMember({"lm", "chat", "classify"}))
       ->capture_default_str();
   app.add_option("--text-field", options.text_field, "Field of a row's text")
       ->capture_default_str();
   app.add_option("--label-field", options.label_field, "Field of a row's label")
       ->capture_default_str();
   app.add_option("--max-length", options.length_max,
-                 "Tokens of an example [lm: 512, classify: 128]")
+                 "Tokens of an example [lm, chat: 512, classify: 128]")
       ->check(whole_number(2, 1 << 20));
   app.add_option("--truncate", options.truncate,
                  "Which end of a longer text is cut off, or drop the row")
@@ -306,12 +334,12 @@ void add_step_options(CLI::App& app, Options& options) {
   app.add_option("--max-steps", options.steps_max, "Steps, whatever the epochs say")
       ->check(whole_number(1, UINT64_MAX / 2));
   app.add_option("--batch-size", options.batch_size,
-                 "Examples of a step, in all [lm: 8, classify: 32]")
+                 "Examples of a step, in all [lm, chat: 8, classify: 32]")
       ->check(whole_number(1, 1 << 20));
   app.add_option("--micro-batch", options.micro_batch,
                  "Examples in memory at once; changes no bit of the result [all]")
       ->check(whole_number(1, 1 << 20));
-  app.add_option("--lr", options.learning_rate, "Learning rate [lm: 2e-5, classify: 1e-4]")
+  app.add_option("--lr", options.learning_rate, "Learning rate [lm, chat: 2e-5, classify: 1e-4]")
       ->check(CLI::PositiveNumber);
   app.add_option("--schedule", options.schedule, "How the learning rate falls")
       ->check(CLI::IsMember({"constant", "linear", "cosine"}))

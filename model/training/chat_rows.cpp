@@ -1,0 +1,241 @@
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <troupe/model/chat/prompt.h>
+#include <troupe/model/training/chat_rows.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::model {
+namespace {
+
+using nlohmann::json;
+
+constexpr JsonLimits kRowLimits = {std::size_t{64} << 20, 64};
+constexpr std::string_view kAssistant = "assistant";
+
+Status row_error(const std::string& why) { return Status(Code::kBadData, why); }
+
+Result<std::string> text_field(const json& object, const char* field) {
+  const auto found = object.find(field);
+  if (found == object.end()) return row_error("it has no field '" + std::string(field) + "'");
+  if (!found->is_string()) return row_error("its field '" + std::string(field) + "' is no text");
+  return found->get<std::string>();
+}
+
+// ShareGPT's names of the roles.
+std::string role_of(const std::string& name) {
+  if (name == "human") return "user";
+  if (name == "gpt") return "assistant";
+  return name;
+}
+
+Result<std::vector<ChatMessage>> listed_messages(const json& list, const char* field,
+                                                 const char* role, const char* content) {
+  if (!list.is_array() || list.empty())
+    return row_error("its field '" + std::string(field) + "' is no list of messages");
+  std::vector<ChatMessage> messages;
+  for (const json& one : list) {
+    if (!one.is_object()) return row_error("one of its messages is no object");
+    TROUPE_ASSIGN_OR_RETURN(const std::string name, text_field(one, role));
+    TROUPE_ASSIGN_OR_RETURN(std::string text, text_field(one, content));
+    messages.push_back({role_of(name), std::move(text)});
+  }
+  return messages;
+}
+
+Result<std::vector<ChatMessage>> messages_of(const json& row) {
+  if (row.contains("messages"))
+    return listed_messages(row["messages"], "messages", "role", "content");
+  if (row.contains("conversations"))
+    return listed_messages(row["conversations"], "conversations", "from", "value");
+  if (row.contains("prompt") || row.contains("completion")) {
+    TROUPE_ASSIGN_OR_RETURN(std::string prompt, text_field(row, "prompt"));
+    TROUPE_ASSIGN_OR_RETURN(std::string completion, text_field(row, "completion"));
+    return std::vector<ChatMessage>{{"user", std::move(prompt)},
+                                    {std::string(kAssistant), std::move(completion)}};
+  }
+  if (row.contains("instruction")) {
+    TROUPE_ASSIGN_OR_RETURN(std::string text, text_field(row, "instruction"));
+    TROUPE_ASSIGN_OR_RETURN(std::string output, text_field(row, "output"));
+    if (row.contains("input")) {
+      TROUPE_ASSIGN_OR_RETURN(const std::string input, text_field(row, "input"));
+      if (!input.empty()) text += "\n\n" + input;
+    }
+    return std::vector<ChatMessage>{{"user", std::move(text)},
+                                    {std::string(kAssistant), std::move(output)}};
+  }
+  return row_error(
+      "it has none of the fields 'messages', 'conversations', 'prompt' and 'instruction'");
+}
+
+Result<std::vector<ChatMessage>> read_line(std::string_view line) {
+  const Result<json> row = parse_json(line, "the line", kRowLimits);
+  if (!row) return row_error("it is not JSON (" + row.message() + ")");
+  if (!row->is_object()) return row_error("it is JSON, but no object");
+  TROUPE_ASSIGN_OR_RETURN(std::vector<ChatMessage> messages, messages_of(*row));
+  const bool answers = std::any_of(messages.begin(), messages.end(), [](const ChatMessage& one) {
+    return one.role == kAssistant && !one.content.empty();
+  });
+  if (!answers) return row_error("no message of the role 'assistant' says anything");
+  return messages;
+}
+
+// One chat under way to an example.
+class ChatExample {
+ public:
+  ChatExample(const Tokenizer& tokenizer, const ChatTemplate& chat_template)
+      : tokenizer_(tokenizer), template_(chat_template) {}
+
+  Result<Example> make(const std::vector<ChatMessage>& messages) {
+    TROUPE_ASSIGN_OR_RETURN(Example example, whole(messages));
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      if (messages[i].role != kAssistant || messages[i].content.empty()) continue;
+      if (i == 0) return row_error("its first message is the assistant's");
+      TROUPE_RETURN_IF_ERROR(add_answer(messages, i, &example));
+    }
+    return example;
+  }
+
+ private:
+  // The ids of messages as the template writes them, without a prompt for an answer.
+  Result<std::vector<TokenId>> ids_of(const std::vector<ChatMessage>& messages) const {
+    ChatContext context = chat_context(tokenizer_);
+    context.add_generation_prompt = false;
+    TROUPE_ASSIGN_OR_RETURN(RenderedChat chat, template_.render_marked(messages, context));
+    EncodeOptions options;
+    options.add_special = false;
+    options.plain = std::move(chat.foreign);
+    return tokenizer_.encode(chat.text, options);
+  }
+
+  Result<Example> whole(const std::vector<ChatMessage>& messages) const {
+    Example example;
+    TROUPE_ASSIGN_OR_RETURN(example.ids, ids_of(messages));
+    const auto bos = std::count(example.ids.begin(), example.ids.end(), tokenizer_.bos());
+    const bool is_mark = tokenizer_.bos() != tokenizer_.eos();
+    if (tokenizer_.bos() >= 0 && is_mark && bos > 1 && example.ids.size() > 1 &&
+        example.ids[0] == tokenizer_.bos() && example.ids[1] == tokenizer_.bos())
+      return row_error("its text begins with two BOS tokens");
+    example.targets.assign(example.ids.size(), kNoTarget);
+    return example;
+  }
+
+  // Message `index` is trained: the tokens behind what the model is given to answer it, up to the
+  // end of the turn.
+  Status add_answer(const std::vector<ChatMessage>& messages, std::size_t index,
+                    Example* example) const {
+    const auto at = messages.begin() + static_cast<std::ptrdiff_t>(index);
+    Prompt prompt;
+    prompt.messages.assign(messages.begin(), at);
+    TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> asked,
+                            prompt_tokens(prompt, tokenizer_, &template_));
+    TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> answered,
+                            ids_of({messages.begin(), at + 1}));
+    const auto begins = [&](const std::vector<TokenId>& front) {
+      return front.size() <= example->ids.size() &&
+             std::equal(front.begin(), front.end(), example->ids.begin());
+    };
+    if (!begins(asked) || asked.size() >= answered.size() ||
+        !std::equal(asked.begin(), asked.end(), answered.begin()))
+      return row_error("the chat template does not continue message " + std::to_string(index + 1) +
+                       " from the prompt that the model would be given to answer");
+    std::size_t end = answered.size();
+    for (std::size_t i = answered.size(); i > asked.size(); --i)
+      if (tokenizer_.is_end(answered[i - 1])) {
+        end = i;
+        break;
+      }
+    if (!begins({answered.begin(), answered.begin() + static_cast<std::ptrdiff_t>(end)}))
+      return row_error("the chat template writes message " + std::to_string(index + 1) +
+                       " otherwise when more messages follow");
+    for (std::size_t i = asked.size(); i < end; ++i) example->targets[i - 1] = example->ids[i];
+    return Status::ok();
+  }
+
+  const Tokenizer& tokenizer_;
+  const ChatTemplate& template_;
+};
+
+// Cuts an example to length_max tokens. Returns false if nothing of it is to be trained.
+bool cut(const DatasetOptions& options, Example* example, bool* truncated) {
+  const std::size_t length = example->ids.size();
+  *truncated = length > options.length_max;
+  if (*truncated) {
+    if (options.truncation == Truncation::kDrop) return false;
+    const std::size_t surplus = length - options.length_max;
+    const bool left = options.truncation == Truncation::kLeft;
+    const auto first = static_cast<std::ptrdiff_t>(left ? 0 : options.length_max);
+    const auto last = first + static_cast<std::ptrdiff_t>(surplus);
+    example->ids.erase(example->ids.begin() + first, example->ids.begin() + last);
+    example->targets.erase(example->targets.begin() + first, example->targets.begin() + last);
+    if (!left) example->targets.back() = kNoTarget;
+  }
+  return std::any_of(example->targets.begin(), example->targets.end(),
+                     [](TokenId id) { return id != kNoTarget; });
+}
+
+}  // namespace
+
+Result<ChatRows> read_chat_rows(const std::filesystem::path& path) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kDataBytesMax));
+  if (const std::size_t valid = utf8_valid_prefix(text); valid != text.size())
+    return Status(Code::kBadData, path.string() + " is not UTF-8 at byte " + std::to_string(valid));
+  ChatRows out;
+  std::size_t number = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = std::string_view(text).substr(at, end - at);
+    ++number;
+    at = end + 1;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    Result<std::vector<ChatMessage>> messages = read_line(line);
+    if (messages) {
+      out.rows.push_back({number, std::move(*messages)});
+    } else {
+      out.dropped.push_back({number, messages.message()});
+    }
+  }
+  if (!out.rows.empty()) return out;
+  return Status(Code::kBadData,
+                path.string() + " has no chat that can be trained on" +
+                    (out.dropped.empty() ? "; it is empty"
+                                         : ": of line " + std::to_string(out.dropped[0].line) +
+                                               ", " + out.dropped[0].why));
+}
+
+Result<Dataset> chat_dataset(const ChatRows& rows, const Tokenizer& tokenizer,
+                             const ChatTemplate* chat_template, const DatasetOptions& options) {
+  if (chat_template == nullptr)
+    return Status(Code::kFailedPrecondition,
+                  "the model has no chat template, so nothing says how a chat is written; train it "
+                  "on text with --task lm");
+  Dataset dataset;
+  dataset.dropped = rows.dropped;
+  ChatExample chats(tokenizer, *chat_template);
+  std::string first_error;
+  for (const ChatRow& row : rows.rows) {
+    Result<Example> example = chats.make(row.messages);
+    bool truncated = false;
+    if (!example) {
+      if (first_error.empty()) first_error = example.message();
+      dataset.dropped.push_back({row.line, example.message()});
+    } else if (!cut(options, &*example, &truncated)) {
+      dataset.dropped.push_back({row.line, "it is longer than " +
+                                               std::to_string(options.length_max) +
+                                               " tokens, and nothing of an answer is left"});
+    } else {
+      dataset.truncated += truncated ? 1 : 0;
+      dataset.examples.push_back(std::move(*example));
+    }
+  }
+  if (!dataset.examples.empty()) return dataset;
+  return Status(first_error.empty() ? Code::kBadData : Code::kFailedPrecondition,
+                "no chat is left to train on" +
+                    (first_error.empty() ? "; give a larger --max-length" : ": " + first_error));
+}
+
+}  // namespace troupe::model

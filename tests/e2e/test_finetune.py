@@ -1,0 +1,197 @@
+"""`troupe finetune` and `troupe classify`: a trained folder is used at once, and a run that was
+killed goes on to the same weights."""
+import json
+import os
+import random
+import signal
+import subprocess
+
+import pytest
+
+import harness
+
+TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+CHAT = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}")
+pytestmark = pytest.mark.no_model
+
+
+def decoder(folder):
+    """The tiny llama with a tokenizer of letters; <end> is what its config.json calls the end."""
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes((TINY / "llama" / name).read_bytes())
+    special = ["<pad>", "<start>", "<end>", "<user>", "<assistant>"]
+    vocabulary = {text: i for i, text in enumerate(special + list(LETTERS))}
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "added_tokens": [{"id": vocabulary[text], "content": text, "special": True}
+                         for text in special],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"eos_token": "<end>", "chat_template": CHAT}))
+    return folder
+
+
+def encoder(folder):
+    """The tiny BERT with a vocabulary of letters."""
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes((TINY / "bert" / name).read_bytes())
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {text: i for i, text in enumerate(marks + list(LETTERS))}
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "added_tokens": [{"id": vocabulary[text], "content": text, "special": True}
+                         for text in marks],
+        "normalizer": {"type": "BertNormalizer", "lowercase": True},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": vocabulary}}))
+    return folder
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def labelled(path, count, seed=1):
+    """Words of letters: "early" if most of them are from the first half of the alphabet."""
+    draw = random.Random(seed)
+    rows = []
+    for i in range(count):
+        half = LETTERS[:13] if i % 2 else LETTERS[13:]
+        rows.append({"text": " ".join(draw.choice(half) for _ in range(draw.randint(3, 9))),
+                     "label": "early" if i % 2 else "late"})
+    return lines(path, rows)
+
+
+def finetune(place, *arguments):
+    """The JSON lines: one a step, evaluations, and the summary."""
+    done = place.troupe("finetune", *arguments, "--json")
+    assert done.status == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_a_classifier_is_trained_and_used(alone, tmp_path):
+    model = encoder(tmp_path / "model")
+    train, test = labelled(tmp_path / "train.jsonl", 200), labelled(tmp_path / "t.jsonl", 50, 2)
+    out = tmp_path / "out"
+    said = finetune(alone, model, "--data", train, "--validation", test, "--task", "classify",
+                    "--epochs", 3, "--lr", "1e-3", "-o", out)
+    steps = [one for one in said if "loss" in one and "steps" in one and "step" in one]
+    assert [one["step"] for one in steps] == list(range(1, 22))
+    assert steps[-1]["loss"] < steps[0]["loss"] / 3
+    assert said[-1]["validation_accuracy"] > 0.95
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.json", "model.safetensors", "tokenizer.json"]
+    answer = alone.json("classify", out, "a b c d")
+    assert answer["label"] == "early" and answer["probability"] > 0.9
+    assert abs(sum(answer["probabilities"].values()) - 1) < 1e-9
+    told = alone.troupe("classify", out, "-f", test)
+    assert "of 50 labels are as the file has them" in told.err
+    assert [line.split("\t")[0] for line in told.out.splitlines()].count("early") == 25
+    piped = alone.troupe("classify", out, "-", input="x y z\n\na b\n")
+    assert [line.split("\t")[0] for line in piped.out.splitlines()] == ["late", "early"]
+
+
+def test_weights_do_not_depend_on_threads_or_micro_batches(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    draw = random.Random(3)
+    data = lines(tmp_path / "data.jsonl", [
+        {"text": "".join(draw.choice(LETTERS) for _ in range(draw.randint(2, 60)))}
+        for _ in range(20)])
+    hashes = set()
+    for i, flags in enumerate((["--threads", 1], ["--threads", 3, "--micro-batch", 3],
+                               ["--threads", 2, "--checkpointing", "--micro-batch", 1])):
+        said = finetune(alone, model, "--data", data, "--epochs", 2, "--batch-size", 6, "--lr",
+                        "1e-3", "--max-length", 64, "-o", tmp_path / str(i), *flags)
+        hashes.add(said[-1]["weights_sha256"])
+    assert len(hashes) == 1
+
+
+def test_a_chat_is_learned_and_ends_by_itself(alone, tmp_path):
+    model, out = decoder(tmp_path / "model"), tmp_path / "out"
+    pairs = {"abc": "xyz", "hello": "world", "q": "aaa", "red": "blue"}
+    data = lines(tmp_path / "chats.jsonl", [
+        {"messages": [{"role": "user", "content": question},
+                      {"role": "assistant", "content": answer}]}
+        for question, answer in pairs.items()])
+    finetune(alone, model, "--data", data, "--task", "chat", "--epochs", 60, "--lr", "1e-2",
+             "--batch-size", 4, "-o", out)
+    for question, answer in pairs.items():
+        got = alone.json("run", out, question, "-n", 20, "--temp", 0)
+        assert got["text"] == answer, question
+        assert len(got["token_ids"]) <= len(answer) + 1
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    data = lines(tmp_path / "data.jsonl", [{"text": LETTERS[i:] + LETTERS[:i]} for i in range(13)])
+
+    def arguments(out):
+        return ["finetune", model, "--data", data, "--epochs", 3, "--batch-size", 4, "--lr", "1e-3",
+                "--save-every", 2, "-o", out, "--json"]
+
+    straight = json.loads(alone.troupe(*arguments(tmp_path / "straight")).out.splitlines()[-1])
+    places = ["files.safetensors.write:9", "files.safetensors.write:60",
+              "files.safetensors.rename:2", "training.checkpoint.manifest:1",
+              "training.checkpoint.manifest:3", "training.checkpoint.prune:2"]
+    for number, failpoint in enumerate(places):
+        out = tmp_path / str(number)
+        alone.env["TROUPE_FAILPOINT"] = failpoint
+        killed = alone.troupe(*arguments(out))
+        del alone.env["TROUPE_FAILPOINT"]
+        assert killed.status == -signal.SIGKILL, (failpoint, killed)
+        resumed = alone.troupe(*arguments(out))
+        assert resumed.status == 0, (failpoint, resumed.err)
+        end = json.loads(resumed.out.splitlines()[-1])
+        assert end["weights_sha256"] == straight["weights_sha256"], failpoint
+
+
+def test_an_interrupted_run_saves_and_another_run_is_refused(alone, tmp_path):
+    model, out = decoder(tmp_path / "model"), tmp_path / "out"
+    data = lines(tmp_path / "data.jsonl", [{"text": LETTERS * 2} for _ in range(40)])
+    flags = ["--epochs", 5000, "--lr", "1e-3", "-o", str(out)]
+    env = {**os.environ, **alone.env}
+    run = subprocess.Popen([harness.TROUPE, "finetune", model, "--data", data, *map(str, flags),
+                            "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True)
+    for _ in range(3):
+        assert json.loads(run.stdout.readline())["applied"]
+    run.send_signal(signal.SIGTERM)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 143 and "goes on from there" in err
+    assert len(list(out.glob("checkpoint-*/manifest.json"))) == 1
+    other = alone.troupe("finetune", model, "--data", data, *flags, "--seed", 1)
+    assert other.status == 1 and "seed (0 there, 1 now)" in other.err
+
+
+def test_what_cannot_be_trained_is_said(alone, tmp_path):
+    model, classifier = decoder(tmp_path / "model"), encoder(tmp_path / "classifier")
+    out = tmp_path / "out"
+
+    def refused(model, data, *flags):
+        done = alone.troupe("finetune", model, "--data", data, "-o", out, *flags)
+        assert done.status != 0 and not out.exists()
+        return done.err
+
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n")
+    one = lines(tmp_path / "one.jsonl", [{"text": "a", "label": "x"}] * 3)
+    assert "is empty" in refused(model, empty)
+    assert "at least two labels" in refused(classifier, one, "--task", "classify")
+    assert "is for encoders" in refused(model, one, "--task", "classify")
+    assert "use --task classify" in refused(classifier, one)
+    assert "no field 'body'" in refused(model, one, "--text-field", "body")
+    assert "no chat that can be trained on" in refused(model, one, "--task", "chat")
+    few = lines(tmp_path / "few.jsonl", [{"text": "abc"}] * 2)
+    assert "make no batch of 8" in refused(model, few, "--drop-last")
+    unseen = lines(tmp_path / "unseen.jsonl", [{"text": "a", "label": "z"}])
+    two = lines(tmp_path / "two.jsonl", [{"text": "a", "label": i} for i in "xy"])
+    assert "which is none of 'x', 'y'" in refused(classifier, two, "--task", "classify",
+                                                  "--validation", unseen)
