@@ -18,8 +18,7 @@ Status train(const char* model_path, const char* data_path, const char* output) 
   TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
   TROUPE_ASSIGN_OR_RETURN(const auto tokenizer,
                           model::open_tokenizer(source->header(), config.vocabulary));
-  TROUPE_ASSIGN_OR_RETURN(const auto rows,
-                          model::read_data_rows(data_path, {.with_labels = true}));
+  TROUPE_ASSIGN_OR_RETURN(const auto rows, model::read_data_rows(data_path, {.with_labels = true}));
   TROUPE_ASSIGN_OR_RETURN(const auto data,
                           model::classification_dataset(rows, *tokenizer, {.length_max = 64}));
   TROUPE_ASSIGN_OR_RETURN(const auto texts,

@@ -269,10 +269,8 @@ Result<int> train(const Options& options) {
       const std::string sha256,
       model::write_model_folder(options.output, job.texts, job.trainer->config(),
                                 job.trainer->parameters()));
-  nlohmann::json summary = {{"steps", result.steps},
-                            {"loss", result.last.loss},
-                            {"output", options.output},
-                            {"weights_sha256", sha256}};
+  nlohmann::json summary = {
+      {"steps", result.steps}, {"output", options.output}, {"weights_sha256", sha256}};
   if (!job.validation.examples.empty()) {
     summary["validation_loss"] = result.evaluation.loss;
     summary["validation_accuracy"] = result.evaluation.accuracy;
