@@ -48,6 +48,38 @@ function(troupe_room name)
   add_library(troupe::${name} ALIAS troupe_${name})
 endfunction()
 
+# Compiles the .cpp files of one folder together, BATCH at a time: their headers (CAF, CLI11, JSON) cost
+# more than their own lines. Files in SKIP, and folders that are not named in FOLDERS, stay alone.
+# Names in the anonymous namespaces of one folder therefore differ. The debug and sanitizer presets
+# switch this off, so that every file is also seen to include what it uses.
+option(TROUPE_UNITY "Compile the files of heavy folders together" ON)
+function(troupe_compile_together target)
+  cmake_parse_arguments(TOGETHER "" "BATCH" "FOLDERS;SKIP" ${ARGN})
+  if(NOT TROUPE_UNITY)
+    return()
+  endif()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  foreach(folder IN LISTS TOGETHER_FOLDERS)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp)
+    string(MAKE_C_IDENTIFIER ${folder} name)
+    set(count 0)
+    foreach(source IN LISTS sources)
+      cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} OUTPUT_VARIABLE path)
+      if(path IN_LIST TOGETHER_SKIP)
+        continue()
+      endif()
+      math(EXPR batch "${count} / ${TOGETHER_BATCH}")
+      math(EXPR count "${count} + 1")
+      set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${name}_${batch})
+    endforeach()
+  endforeach()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # A class of a .cpp file may hold types of its anonymous namespace; GCC warns where it takes the
+    # file for a header.
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
+endfunction()
+
 # For rooms without hot loops: -O2 for -O3, and precompiled headers that ccache understands.
 function(troupe_compile_quickly target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O2>)

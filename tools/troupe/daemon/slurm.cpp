@@ -22,22 +22,22 @@ using namespace std::chrono_literals;
 constexpr auto kPatience = 120s;
 constexpr std::uint16_t kFirstPort = 7700;
 constexpr int kPortsATask = 10;  // tasks on one machine lie so far apart
-constexpr std::size_t kFileBytesMax = 4096;
+constexpr std::size_t kTokenFileBytesMax = 4096;
 
-std::string variable(const char* name) {
+std::string slurm_variable(const char* name) {
   const char* text = std::getenv(name);
   return text != nullptr ? text : "";
 }
 
 // A number of the environment; `otherwise` when it is absent or none.
 int number(const char* name, int otherwise) {
-  const std::string text = variable(name);
+  const std::string text = slurm_variable(name);
   int value = otherwise;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc{} && end == text.data() + text.size() && value >= 0 ? value : otherwise;
 }
 
-Status usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
+Status wrong_usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
 
 // "JOB.STEP TOKEN@HOST:PORT": the second word, when the first is ours.
 std::optional<std::string> join_in(const std::string& content, const std::string& id) {
@@ -62,21 +62,21 @@ Status check_private(const std::string& path) {
 
 Result<std::optional<SlurmTask>> slurm_task(Settings& settings) {
   if (!settings.is_on("slurm")) {
-    if (settings.given("token-file")) return usage("--token-file is for --slurm");
+    if (settings.given("token-file")) return wrong_usage("--token-file is for --slurm");
     return std::optional<SlurmTask>();
   }
   SlurmTask task;
   task.number = number("SLURM_PROCID", -1);
   if (task.number < 0) {
-    return usage(
+    return wrong_usage(
         "--slurm needs SLURM_PROCID: start it with 'srun troupe start --slurm "
         "--token-file FILE'");
   }
   if (!settings.given("token-file")) {
-    return usage("--slurm needs --token-file FILE, a path that every task can read");
+    return wrong_usage("--slurm needs --token-file FILE, a path that every task can read");
   }
   if (settings.given("join") || settings.is_on("head")) {
-    return usage("--slurm decides which task is the head: leave out --head and --join");
+    return wrong_usage("--slurm decides which task is the head: leave out --head and --join");
   }
   task.id =
       std::to_string(number("SLURM_JOB_ID", 0)) + "." + std::to_string(number("SLURM_STEP_ID", 0));
@@ -91,9 +91,10 @@ Result<std::optional<SlurmTask>> slurm_task(Settings& settings) {
   }
   listen.port = static_cast<std::uint16_t>(
       std::min(65535, listen.port + kPortsATask * number("SLURM_LOCALID", 0)));
-  if (listen.host == "0.0.0.0") listen.host = own_address(variable("SLURM_LAUNCH_NODE_IPADDR"));
+  if (listen.host == "0.0.0.0")
+    listen.host = own_address(slurm_variable("SLURM_LAUNCH_NODE_IPADDR"));
   settings.set("listen", net::to_string(listen), from);
-  const std::string machine = variable("SLURMD_NODENAME");
+  const std::string machine = slurm_variable("SLURMD_NODENAME");
   if (!settings.given("name") && !machine.empty()) settings.set("name", machine, from);
   if (task.number == 0) settings.set("head", "true", from);
   return std::optional<SlurmTask>(std::move(task));
@@ -104,7 +105,7 @@ Status await_token(const SlurmTask& task, Settings& settings) {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   std::string trouble = "it is not there";
   while (std::chrono::steady_clock::now() < until) {
-    const auto content = read_file(task.token_file, kFileBytesMax);
+    const auto content = read_file(task.token_file, kTokenFileBytesMax);
     if (content) {
       TROUPE_RETURN_IF_ERROR(check_private(task.token_file));
       if (const auto join = join_in(*content, task.id)) {
@@ -126,7 +127,7 @@ Status write_token(const SlurmTask& task, const std::string& join_address) {
 }
 
 void remove_token(const SlurmTask& task) {
-  const auto content = read_file(task.token_file, kFileBytesMax);
+  const auto content = read_file(task.token_file, kTokenFileBytesMax);
   std::error_code error;
   if (content && join_in(*content, task.id)) std::filesystem::remove(task.token_file, error);
 }

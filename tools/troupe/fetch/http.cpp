@@ -1,19 +1,14 @@
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
 
 #include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/ascii.h>
 #include <troupe/tools/troupe/fetch/http.h>
 
 namespace troupe::tools {
 namespace {
-
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
 
 // What is too large for 64 bits is the largest that they hold.
 std::optional<std::uint64_t> number(std::string_view text) {
@@ -47,14 +42,14 @@ void AnswerHeaders::take(std::string line) {
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string::npos) return;
-  const std::string name = lower(line.substr(0, colon));
+  const std::string name = to_lower(line.substr(0, colon));
   const std::size_t begin = line.find_first_not_of(" \t", colon + 1);
   std::string value = begin == std::string::npos ? "" : line.substr(begin);
   while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.pop_back();
   if (name == "content-length") content_bytes = number(value);
   if (name == "etag") etag = value;
   if (name == "last-modified") modified = value;
-  if (name == "content-encoding" && lower(value) != "identity") encoding = value;
+  if (name == "content-encoding" && to_lower(value) != "identity") encoding = value;
   if (name == "content-range" && value.rfind("bytes ", 0) == 0) {  // bytes 5-9/10, bytes */10
     const std::size_t dash = value.find('-'), slash = value.find('/');
     if (slash == std::string::npos) return;

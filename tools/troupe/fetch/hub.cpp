@@ -13,7 +13,7 @@
 namespace troupe::tools {
 namespace {
 
-constexpr const char kPrefix[] = "hf://";
+constexpr const char kHubPrefix[] = "hf://";
 constexpr std::size_t kListingBytesMax = 16u << 20;
 constexpr const char* kFolderWord = "safetensors";
 
@@ -30,7 +30,7 @@ bool is_name(const std::string& text) {
 
 Result<Reference> parse(const std::string& url) {
   Reference reference;
-  reference.repository = url.substr(sizeof kPrefix - 1);
+  reference.repository = url.substr(sizeof kHubPrefix - 1);
   const std::size_t colon = reference.repository.find(':');
   if (colon != std::string::npos) {
     reference.choice = reference.repository.substr(colon + 1);

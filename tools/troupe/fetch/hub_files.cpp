@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/source/hf_folder.h>
+#include <troupe/runtime/text/ascii.h>
 #include <troupe/tools/troupe/fetch/hub_files.h>
 
 namespace troupe::tools {
@@ -15,12 +16,7 @@ namespace {
 constexpr std::size_t kNamesShown = 12;
 constexpr const char* kWeights = "model.safetensors";
 
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
-bool is_gguf(const ListedFile& file) { return lower(file.path).ends_with(".gguf"); }
+bool is_gguf(const ListedFile& file) { return to_lower(file.path).ends_with(".gguf"); }
 
 // NAME-00002-of-00005 -> NAME, 2, 5; what is no such name is one part of one.
 struct PartName {
@@ -157,8 +153,8 @@ Result<GgufChoice> choose_gguf(const std::vector<ListedFile>& files, const std::
       if (part.path == choice) return whole(candidate, where);
     }
     const std::string name =
-        lower(std::filesystem::path(candidate.choice.parts.front().path).filename().string());
-    const int fits = choice.empty() ? 1 : fit(name, lower(choice));
+        to_lower(std::filesystem::path(candidate.choice.parts.front().path).filename().string());
+    const int fits = choice.empty() ? 1 : fit(name, to_lower(choice));
     if (fits > 1) words.push_back(candidate);
     if (fits > 0) fitting.push_back(candidate);
   }

@@ -20,7 +20,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct BenchOptions {
   CommonOptions common;
   std::string model, cluster, layers;
   int threads = 0;
@@ -59,7 +59,7 @@ struct Figures {
   std::vector<StageReport> stages;  // of a cluster
 };
 
-Result<Figures> measure_process(const Options& options) {
+Result<Figures> measure_process(const BenchOptions& options) {
   if (!options.layers.empty())
     return Status(Code::kInvalidArgument, "--layers are of a cluster; name it with --cluster");
   if (options.replicas)
@@ -80,7 +80,7 @@ Result<Figures> measure_process(const Options& options) {
   return figures;
 }
 
-Result<Figures> measure_cluster(const Options& options) {
+Result<Figures> measure_cluster(const BenchOptions& options) {
   if (options.threads != 0)
     return Status(Code::kInvalidArgument,
                   "--threads are of this process; a cluster's daemons have theirs (troupe start "
@@ -116,7 +116,7 @@ Result<Figures> measure_cluster(const Options& options) {
   return figures;
 }
 
-nlohmann::json to_json(const Figures& figures) {
+nlohmann::json figures_json(const Figures& figures) {
   auto batch = nlohmann::json::array();
   for (const model::BatchRate& one : figures.batches)
     batch.push_back({{"n", one.sequences}, {"decode_tok_s", one.decode_tok_s}});
@@ -132,13 +132,13 @@ nlohmann::json to_json(const Figures& figures) {
   return object;
 }
 
-int run_bench_verb(const Options& options) {
+int run_bench_verb(const BenchOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const bool here = options.cluster.empty() || options.cluster == "none";
   const Result<Figures> measured = here ? measure_process(options) : measure_cluster(options);
   if (!measured) return fail(measured.status(), options.common.json);
   if (options.common.json) {
-    print_json(to_json(*measured));
+    print_json(figures_json(*measured));
     return kExitOk;
   }
   std::printf("prompt of %zu tokens  %9.1f tokens/s median  %9.1f best\n", options.prompt,
@@ -155,7 +155,7 @@ int run_bench_verb(const Options& options) {
 }  // namespace
 
 Action add_bench(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   add_model_argument(app, options->model);
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
       ->check(whole_number(1, 1024));

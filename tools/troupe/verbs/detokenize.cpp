@@ -18,13 +18,13 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct DetokenizeOptions {
   CommonOptions common;
   std::string model, ids;
   bool no_special = false;
 };
 
-Result<std::string> text_of(const Options& options) {
+Result<std::string> text_of(const DetokenizeOptions& options) {
   std::string list = options.ids;
   if (list == "-") {
     TROUPE_ASSIGN_OR_RETURN(list, read_stdin());
@@ -48,7 +48,7 @@ Result<std::string> text_of(const Options& options) {
   return text + stream.finish();
 }
 
-int detokenize(const Options& options) {
+int detokenize(const DetokenizeOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   return give_text(text_of(options), options.common.json);
 }
@@ -56,7 +56,7 @@ int detokenize(const Options& options) {
 }  // namespace
 
 Action add_detokenize(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DetokenizeOptions>();
   app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
       ->required()
       ->type_name("");

@@ -27,7 +27,7 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-struct Options {
+struct JobsOptions {
   CommonOptions common;
   std::string cluster, id, output;
   bool follow = false;
@@ -42,12 +42,12 @@ std::string local_time(std::int64_t unix_ms) {
   return std::string(text, count);
 }
 
-Result<Cluster> connect(const Options& options) {
+Result<Cluster> connect(const JobsOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   return connect_cluster(options.common.home, options.cluster);
 }
 
-json to_json(const JobStatus& job) {
+json job_json(const JobStatus& job) {
   json object = tools::to_json(job);
   object["error"] = job.error.is_ok() ? json() : json(job.error.message());
   if (!job.waits_for.empty()) object["waits_for"] = job.waits_for;
@@ -57,14 +57,14 @@ json to_json(const JobStatus& job) {
   return object;
 }
 
-int list(const Options& options) {
+int list(const JobsOptions& options) {
   Result<Cluster> cluster = connect(options);
   if (!cluster) return fail(cluster.status(), options.common.json);
   const Result<std::vector<JobStatus>> jobs = cluster->jobs();
   if (!jobs) return fail(jobs.status(), options.common.json);
   if (options.common.json) {
     json all = json::array();
-    for (const JobStatus& job : *jobs) all.push_back(to_json(job));
+    for (const JobStatus& job : *jobs) all.push_back(job_json(job));
     print_json({{"jobs", all}});
     return kExitOk;
   }
@@ -86,13 +86,13 @@ int list(const Options& options) {
   return kExitOk;
 }
 
-int wait(const Options& options) {
+int wait(const JobsOptions& options) {
   Result<Cluster> cluster = connect(options);
   if (!cluster) return fail(cluster.status(), options.common.json);
   return wait_for_job(*cluster, options.id, options.output, options.common.json);
 }
 
-int cancel(const Options& options) {
+int cancel(const JobsOptions& options) {
   Result<Cluster> cluster = connect(options);
   if (!cluster) return fail(cluster.status(), options.common.json);
   const Result<bool> cancelled = cluster->cancel(options.id);
@@ -105,7 +105,7 @@ int cancel(const Options& options) {
   return kExitOk;
 }
 
-int logs(const Options& options) {
+int logs(const JobsOptions& options) {
   Result<Cluster> cluster = connect(options);
   if (!cluster) return fail(cluster.status(), options.common.json);
   SignalWatch watch;
@@ -132,7 +132,7 @@ int logs(const Options& options) {
   return kExitOk;
 }
 
-void add_shared(CLI::App& app, const std::shared_ptr<Options>& options, bool with_id) {
+void add_job_options(CLI::App& app, const std::shared_ptr<JobsOptions>& options, bool with_id) {
   if (with_id) {
     app.add_option("ID", options->id, "The job (`troupe jobs` lists them)")
         ->required()
@@ -199,8 +199,8 @@ int wait_for_job(Cluster& cluster, const std::string& id, const std::string& out
 }
 
 Action add_jobs(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  add_shared(app, options, false);
+  auto options = std::make_shared<JobsOptions>();
+  add_job_options(app, options, false);
   app.footer(
       "The newest 1000 jobs that are over are kept, with their results.\n"
       "\n"
@@ -212,11 +212,11 @@ Action add_jobs(CLI::App& app) {
 }
 
 Action add_wait(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<JobsOptions>();
   app.add_option("-o,--output", options->output,
                  "The file that gets the result, when it is there whole [stdout]")
       ->type_name("FILE");
-  add_shared(app, options, true);
+  add_job_options(app, options, true);
   app.footer(
       "Waits until the job is over, however often the head is started again meanwhile. Exit "
       "status\n"
@@ -231,9 +231,9 @@ Action add_wait(CLI::App& app) {
 }
 
 Action add_logs(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<JobsOptions>();
   app.add_flag("-f,--follow", options->follow, "Go on until the job is over");
-  add_shared(app, options, true);
+  add_job_options(app, options, true);
   app.footer(
       "What became of the job, a line for each of its shards that was done, tried again or lost.\n"
       "The answers themselves are what `troupe wait` gives.\n"
@@ -247,8 +247,8 @@ Action add_logs(CLI::App& app) {
 }
 
 Action add_cancel(CLI::App& app) {
-  auto options = std::make_shared<Options>();
-  add_shared(app, options, true);
+  auto options = std::make_shared<JobsOptions>();
+  add_job_options(app, options, true);
   app.footer(
       "What is under way is dropped; what was done stays in the journal. A job that is over stays\n"
       "what it is.\n"

@@ -21,7 +21,7 @@ namespace {
 // A client's key lives as long as its process, so that each command uses its token once.
 constexpr int kNodeUses = 1, kClientUses = 1000;
 
-struct Options {
+struct KeyOptions {
   CommonOptions common;
   std::string cluster;
   // new
@@ -34,13 +34,13 @@ struct Options {
 
 // Connects, asks, and returns what the head answered.
 template <class Ask>
-auto ask_head(const Options& options, Ask ask) -> decltype(ask(std::declval<Cluster&>())) {
+auto ask_head(const KeyOptions& options, Ask ask) -> decltype(ask(std::declval<Cluster&>())) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
   return ask(cluster);
 }
 
-int make_key(const Options& options) {
+int make_key(const KeyOptions& options) {
   const bool as_json = options.common.json;
   if (options.api.wanted()) return make_api_key(options.api, as_json);
   const Result<std::int64_t> lifetime = parse_duration(options.expires, true);
@@ -79,7 +79,7 @@ std::string expiry_of(const TokenStatus& token) {
   return *token.expires_in_s < 0 ? "expired" : "in " + format_duration(*token.expires_in_s);
 }
 
-int list_keys(const Options& options) {
+int list_keys(const KeyOptions& options) {
   const Result<KeyList> keys = ask_head(options, [](Cluster& cluster) { return cluster.keys(); });
   if (!keys) return fail(keys.status(), options.common.json);
   if (options.common.json) {
@@ -102,7 +102,7 @@ int list_keys(const Options& options) {
   return kExitOk;
 }
 
-int revoke_key(const Options& options) {
+int revoke_key(const KeyOptions& options) {
   const Result<RevokedKey> revoked =
       ask_head(options, [&](Cluster& cluster) { return cluster.revoke_key(options.subject); });
   if (!revoked) return fail(revoked.status(), options.common.json);
@@ -114,7 +114,7 @@ int revoke_key(const Options& options) {
   return kExitOk;
 }
 
-void add_shared(CLI::App& app, Options& options) {
+void add_key_options(CLI::App& app, KeyOptions& options) {
   add_cluster_option(app, options.cluster);
   add_common_options(app, options.common);
 }
@@ -122,7 +122,7 @@ void add_shared(CLI::App& app, Options& options) {
 }  // namespace
 
 Action add_key(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<KeyOptions>();
   app.require_subcommand(1);
   CLI::App* make = app.add_subcommand("new", "Make a token that lets a machine in");
   make->add_option("--uses", options->uses,
@@ -135,7 +135,7 @@ Action add_key(CLI::App& app) {
       ->check(CLI::IsMember({"node", "client"}))
       ->type_name("ROLE");
   add_api_key_options(*make, options->api);
-  add_shared(*make, *options);
+  add_key_options(*make, *options);
   make->footer(
       "Examples:\n"
       "  troupe key new                                   one node, within a day\n"
@@ -143,13 +143,13 @@ Action add_key(CLI::App& app) {
       "  troupe start --join $(troupe key new)            a node on this machine\n"
       "  troupe key new --api shop --api-key-file keys    an API key for troupe serve");
   CLI::App* list = app.add_subcommand("ls", "List tokens, and the keys of nodes and clients");
-  add_shared(*list, *options);
+  add_key_options(*list, *options);
   list->footer("Examples:\n  troupe key ls\n  troupe key ls --json   {\"tokens\",\"members\"}");
   CLI::App* revoke = app.add_subcommand("revoke", "End a token, or put a node out for good");
   revoke->add_option("KEY", options->subject, "The id of a token or key, or the name of a node")
       ->required()
       ->type_name("");
-  add_shared(*revoke, *options);
+  add_key_options(*revoke, *options);
   revoke->footer("Examples:\n  troupe key revoke node-2\n  troupe key revoke 1f00ba12");
   app.footer(
       "Keys are managed on the head's machine, by the user who started it. Tokens are shown once,\n"

@@ -16,7 +16,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct LogitsOptions {
   CommonOptions common;
   std::string model, ids, types, out;
   std::optional<kernels::KvType> kv_type;
@@ -24,7 +24,7 @@ struct Options {
   std::size_t chunk = model::kPromptChunk;
 };
 
-Result<std::vector<std::uint8_t>> token_types(const Options& options) {
+Result<std::vector<std::uint8_t>> token_types(const LogitsOptions& options) {
   std::vector<std::uint8_t> types;
   if (options.types.empty()) return types;
   TROUPE_ASSIGN_OR_RETURN(const auto values, parse_ids(options.types, "--token-types"));
@@ -39,7 +39,7 @@ Result<std::vector<std::uint8_t>> token_types(const Options& options) {
 }
 
 // A file that the model is read from must not be written.
-Status check_out(const Options& options) {
+Status check_out(const LogitsOptions& options) {
   namespace fs = std::filesystem;
   std::error_code none;
   const fs::path out(options.out), model(options.model);
@@ -53,7 +53,7 @@ Status check_out(const Options& options) {
 }
 
 // The shape of what was written.
-Result<std::vector<std::uint64_t>> compute(const Options& options) {
+Result<std::vector<std::uint64_t>> compute(const LogitsOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const auto ids, parse_ids(options.ids, "--ids"));
   TROUPE_ASSIGN_OR_RETURN(const auto types, token_types(options));
   TROUPE_RETURN_IF_ERROR(check_out(options));
@@ -72,7 +72,7 @@ Result<std::vector<std::uint64_t>> compute(const Options& options) {
   return shape;
 }
 
-int run_logits(const Options& options) {
+int run_logits(const LogitsOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const Result<std::vector<std::uint64_t>> shape = compute(options);
   if (!shape) return fail(shape.status(), options.common.json);
@@ -87,7 +87,7 @@ int run_logits(const Options& options) {
 }  // namespace
 
 Action add_logits(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LogitsOptions>();
   add_model_argument(app, options->model);
   app.add_option("--ids", options->ids, "Token ids, e.g. 504,3575")->required()->type_name("IDS");
   app.add_option("--token-types", options->types, "Segment of each token, for BERT [all 0]")

@@ -15,7 +15,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct PerplexityOptions {
   CommonOptions common;
   std::string model, file;
   std::size_t window = 512, windows = 4;
@@ -23,7 +23,7 @@ struct Options {
   std::optional<kernels::KvType> kv_type;
 };
 
-Result<model::Perplexity> measure(const Options& options) {
+Result<model::Perplexity> measure(const PerplexityOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_text(options.file));
   TROUPE_ASSIGN_OR_RETURN(LocalModel loaded, load_local_model(options.common.home, options.model,
                                                               {options.threads, options.kv_type}));
@@ -41,7 +41,7 @@ Result<model::Perplexity> measure(const Options& options) {
   return model::perplexity(*loaded.stage, ids, options.window, options.windows);
 }
 
-int run_perplexity(const Options& options) {
+int run_perplexity(const PerplexityOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   Result<model::Perplexity> measured = measure(options);
   if (!measured) return fail(measured.status(), options.common.json);
@@ -59,7 +59,7 @@ int run_perplexity(const Options& options) {
 }  // namespace
 
 Action add_perplexity(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PerplexityOptions>();
   add_model_argument(app, options->model);
   app.add_option("-f,--file", options->file, "The text, or - for stdin")
       ->required()

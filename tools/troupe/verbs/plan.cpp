@@ -18,7 +18,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct PlanOptions {
   CommonOptions common;
   std::string cluster, layers;
   PlanRequest request;
@@ -109,7 +109,7 @@ Status check_names(const std::vector<std::string>& nodes) {
   return Status::ok();
 }
 
-int run(Options& options) {
+int run(PlanOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const std::string& home = options.common.home;
   const bool json = options.common.json;
@@ -143,7 +143,7 @@ int run(Options& options) {
 }  // namespace
 
 Action add_plan(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PlanOptions>();
   add_model_argument(app, options->request.model);
   app.add_option("-c,--context", options->request.context,
                  "Positions to keep keys and values for [4096, or as many as the model has]")

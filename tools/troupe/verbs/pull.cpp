@@ -13,13 +13,13 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct PullOptions {
   CommonOptions common;
   PullRequest request;
   std::string sha256;
 };
 
-int run_pull(Options& options) {
+int run_pull(PullOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const bool json = options.common.json;
   if (!options.sha256.empty()) options.request.sha256 = options.sha256;
@@ -44,7 +44,7 @@ int run_pull(Options& options) {
 }  // namespace
 
 Action add_pull(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PullOptions>();
   app.add_option(
          "SOURCE", options->request.source,
          "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE|:safetensors], "

@@ -20,7 +20,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct RenderOptions {
   CommonOptions common;
   std::string model, messages, chat_template, tools, variables;
   bool no_generation_prompt = false;
@@ -88,7 +88,7 @@ Status check_messages(const nlohmann::json& messages, const std::string& name) {
   return Status::ok();
 }
 
-Result<Chat> open_chat(const Options& options) {
+Result<Chat> open_chat(const RenderOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
   TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
                           model_file(*store, options.common.home, options.model));
@@ -110,7 +110,7 @@ Result<Chat> open_chat(const Options& options) {
   return chat;
 }
 
-Result<std::string> render(const Options& options) {
+Result<std::string> render(const RenderOptions& options) {
   const int from_stdin = (options.messages == "-") + (options.tools == "-") +
                          (options.variables == "-") + (options.chat_template == "-");
   if (from_stdin > 1) {
@@ -143,7 +143,7 @@ Result<std::string> render(const Options& options) {
   return std::move(rendered->text);
 }
 
-int run(const Options& options) {
+int run(const RenderOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   return give_text(render(options), options.common.json);
 }
@@ -151,7 +151,7 @@ int run(const Options& options) {
 }  // namespace
 
 Action add_render(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RenderOptions>();
   app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
       ->required()
       ->type_name("");

@@ -16,7 +16,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct RmOptions {
   CommonOptions common;
   std::string model;
   bool force = false;
@@ -81,7 +81,7 @@ bool is_unfinished(const std::string& home, const std::string& name) {
   return std::any_of(all.begin(), all.end(), [&](const auto& one) { return one.model == name; });
 }
 
-Result<model::Store::Removed> remove(const Options& options) {
+Result<model::Store::Removed> remove(const RmOptions& options) {
   const std::string& home = options.common.home;
   TROUPE_ASSIGN_OR_RETURN(const std::shared_ptr<model::Store> store, open_store(home));
   TROUPE_RETURN_IF_ERROR(store->writable());
@@ -100,7 +100,7 @@ Result<model::Store::Removed> remove(const Options& options) {
   return removed;
 }
 
-int run_rm(const Options& options) {
+int run_rm(const RmOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const Result<model::Store::Removed> removed = remove(options);
   if (!removed) return fail(removed.status(), options.common.json);
@@ -130,7 +130,7 @@ int run_rm(const Options& options) {
 }  // namespace
 
 Action add_rm(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RmOptions>();
   app.add_option("MODEL", options->model, "A name that `troupe ls` lists, or sha256:HEX")
       ->required()
       ->type_name("");

@@ -25,7 +25,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct RunOptions {
   CommonOptions common;
   std::string cluster, model, prompt, prompt_ids, answer_ids, layers, resume, trace;
   std::size_t from = 0;
@@ -51,7 +51,7 @@ Result<model::LogitBias> parse_bias(const std::string& text) {
                                             "tokenize` gives ids)");
 }
 
-Status fill_request(Options& options) {
+Status fill_request(RunOptions& options) {
   GenerateRequest& request = options.request;
   if (!options.answer_ids.empty()) {
     if (!options.has_prompt && !options.has_ids) {
@@ -113,7 +113,7 @@ Status fill_request(Options& options) {
 }
 
 // Without --seed every run draws anew, and says how to have the same text again.
-void draw_seed(Options& options) {
+void draw_seed(RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
   if (sampling.temperature == 0.0f || options.seed->count() > 0) return;
   sampling.seed = std::random_device()();
@@ -138,7 +138,7 @@ nlohmann::json known(double value) {
   return value > 0 ? nlohmann::json(value) : nlohmann::json(nullptr);
 }
 
-nlohmann::json to_json(const GenerateResult& result) {
+nlohmann::json result_json(const GenerateResult& result) {
   nlohmann::json nodes = nlohmann::json::array();
   for (const StageReport& stage : result.nodes) {
     nodes.push_back({{"name", stage.node}, {"layers", stage.layers}});
@@ -171,7 +171,7 @@ void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
 }
 
 // Where the time went, for chrome://tracing. There is none of what failed before its first token.
-Status write_trace(const Options& options, const GenerateResult& answer) {
+Status write_trace(const RunOptions& options, const GenerateResult& answer) {
   if (options.trace.empty()) return Status::ok();
   if (!answer.trace) {
     say("nothing was written to " + options.trace +
@@ -185,7 +185,7 @@ Status write_trace(const Options& options, const GenerateResult& answer) {
   return Status::ok();
 }
 
-int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
+int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch) {
   std::vector<std::vector<model::TokenLogprob>> logprobs;
   const TokenCallback on_token = [&](const TokenEvent& event) {
     logprobs.push_back(event.logprobs);
@@ -204,7 +204,7 @@ int answer_once(Cluster& cluster, const Options& options, SignalWatch& watch) {
     answer.error = result.status();
   }
   if (options.common.json) {
-    nlohmann::json object = to_json(answer);
+    nlohmann::json object = result_json(answer);
     if (options.request.sampling.logprobs > 0) object["logprobs"] = logprobs_json(logprobs);
     print_json(object);
   } else if (result) {
@@ -242,14 +242,14 @@ bool lacks_chat_template(const model::Store& store, const std::string& name) {
   return source && source->empty();
 }
 
-int resume(const Options& options) {
+int resume(const RunOptions& options) {
   Result<Cluster> cluster = connect_cluster(options.common.home, options.cluster);
   if (!cluster) return fail(cluster.status(), options.common.json);
   SignalWatch watch;
   return answer_once(*cluster, options, watch);
 }
 
-int run(Options& options) {
+int run(RunOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   if (!options.resume.empty()) {
     if (!options.trace.empty()) {
@@ -287,7 +287,7 @@ int run(Options& options) {
 
 // The steps of sampling beyond temperature and top-p; model/sampling/sampler.h says in which order
 // they go.
-void add_sampling_options(CLI::App& app, Options& options) {
+void add_sampling_options(CLI::App& app, RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
   app.add_option("--top-k", sampling.top_k, "Draw from this many likeliest [0: all]")
       ->check(whole_number(0, 1 << 24))
@@ -312,7 +312,7 @@ void add_sampling_options(CLI::App& app, Options& options) {
       ->type_name("N");
 }
 
-void add_generation_options(CLI::App& app, Options& options) {
+void add_generation_options(CLI::App& app, RunOptions& options) {
   GenerateRequest& request = options.request;
   app.add_flag("--raw", request.raw, "Go on from the prompt as it is, without the chat template");
   app.add_option("--system", request.system, "A system message before the prompt");
@@ -346,7 +346,7 @@ void add_generation_options(CLI::App& app, Options& options) {
 }  // namespace
 
 Action add_run(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunOptions>();
   app.add_option("MODEL", options->model,
                  "A name (`troupe ls`; fetched when it is not here), a path of a GGUF file or a "
                  "folder, or sha256:HEX")

@@ -17,7 +17,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct ShowOptions {
   CommonOptions common;
   std::string model;
 };
@@ -40,7 +40,7 @@ std::string tokenizer_of(const model::GgufHeader& header) {
   return header.metadata.contains(model::header_keys::kVocabTxt) ? "vocab.txt" : "";
 }
 
-Result<Description> describe(const Options& options) {
+Result<Description> describe(const ShowOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
   TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
                           model_file(*store, options.common.home, options.model));
@@ -115,7 +115,7 @@ void print_text_of(const Description& model) {
   row("tokenizer", model.tokenizer.empty() ? "none: give token ids" : model.tokenizer);
 }
 
-int show(const Options& options) {
+int show(const ShowOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const Result<Description> described = describe(options);
   if (!described) return fail(described.status(), options.common.json);
@@ -130,7 +130,7 @@ int show(const Options& options) {
 }  // namespace
 
 Action add_show(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ShowOptions>();
   add_model_argument(app, options->model);
   add_common_options(app, options->common);
   app.footer(

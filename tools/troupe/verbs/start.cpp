@@ -28,7 +28,7 @@ namespace {
 // A daemon whose node has not moved for so long gets no more of the watchdog's patience.
 constexpr int kStalledMs = 5000;
 
-struct Options {
+struct StartOptions {
   CommonOptions common;
   std::map<std::string, std::string> flags;
   std::string config;
@@ -162,7 +162,7 @@ int print_config(const Settings& settings, bool json) {
   return kExitOk;
 }
 
-int start(const Options& options) {
+int start(const StartOptions& options) {
   const bool json = options.common.json;
   std::signal(SIGPIPE, SIG_IGN);  // a closed terminal must not end a daemon
   auto flags = options.flags;
@@ -206,7 +206,8 @@ int start(const Options& options) {
   return run_daemon(*settings, *prepared, *task, background, json);
 }
 
-void add_setting(CLI::App& app, const Setting& setting, const std::shared_ptr<Options>& options) {
+void add_setting(CLI::App& app, const Setting& setting,
+                 const std::shared_ptr<StartOptions>& options) {
   const std::string key = setting.key, flag = "--" + key;
   std::string help = setting.help;
   if (*setting.fallback != '\0' && setting.kind != SettingKind::kSwitch) {
@@ -225,7 +226,7 @@ void add_setting(CLI::App& app, const Setting& setting, const std::shared_ptr<Op
 }  // namespace
 
 Action add_start(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StartOptions>();
   for (const Setting& setting : start_settings()) {
     if (std::string(setting.key) != "home") add_setting(app, setting, options);
   }

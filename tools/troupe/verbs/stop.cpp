@@ -14,7 +14,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct StopOptions {
   CommonOptions common;
   std::string cluster;
   bool all = false;
@@ -38,7 +38,7 @@ Status stop_at(const std::string& home, const std::string& address, bool all) {
   return cluster.stop(all);
 }
 
-int stop(const Options& options) {
+int stop(const StopOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const std::string& home = options.common.home;
   const Result<std::string> own = daemon_address(home);
@@ -68,7 +68,7 @@ int stop(const Options& options) {
 }  // namespace
 
 Action add_stop(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StopOptions>();
   add_common_options(app, options->common);
   app.add_option("--cluster", options->cluster,
                  "The head at HOST:PORT or TOKEN@HOST:PORT instead of this home's daemon")

@@ -24,7 +24,7 @@ using nlohmann::json;
 constexpr std::size_t kFileBytesMax = 1u << 20;
 constexpr std::size_t kInputBytesMax = 1u << 30;
 
-struct Options {
+struct SubmitOptions {
   CommonOptions common;
   std::string cluster, file, id;
   bool wait = false;
@@ -73,7 +73,7 @@ struct Prepared {
   std::string output;
 };
 
-Result<Prepared> prepare(const Options& options) {
+Result<Prepared> prepare(const SubmitOptions& options) {
   const std::string& file = options.file;
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(file, kFileBytesMax));
   auto parsed = parse_json(text, "it", actors::spec_limits());
@@ -116,7 +116,7 @@ Result<Prepared> prepare(const Options& options) {
   return prepared;
 }
 
-int submit(const Options& options) {
+int submit(const SubmitOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const bool as_json = options.common.json;
   Result<Prepared> prepared = prepare(options);
@@ -164,7 +164,7 @@ int submit(const Options& options) {
 }  // namespace
 
 Action add_submit(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SubmitOptions>();
   app.add_option("FILE", options->file, "The job, a JSON object")->required()->type_name("");
   app.add_option("--id", options->id,
                  "Its id; submitting it again under one id makes no second job [drawn]")

@@ -15,13 +15,13 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct TokenizeOptions {
   CommonOptions common;
   std::string model, text, file;
   bool has_text = false, no_special = false;
 };
 
-Result<std::vector<model::TokenId>> token_ids(const Options& options) {
+Result<std::vector<model::TokenId>> token_ids(const TokenizeOptions& options) {
   if (options.has_text == !options.file.empty()) {
     return Status(Code::kInvalidArgument,
                   "give the text as an argument or a file with -f, one of "
@@ -46,7 +46,7 @@ Result<std::vector<model::TokenId>> token_ids(const Options& options) {
   return tokenizer->encode(text, encoding);
 }
 
-int tokenize(const Options& options) {
+int tokenize(const TokenizeOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   Result<std::vector<model::TokenId>> ids = token_ids(options);
   if (!ids) return fail(ids.status(), options.common.json);
@@ -63,7 +63,7 @@ int tokenize(const Options& options) {
 }  // namespace
 
 Action add_tokenize(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TokenizeOptions>();
   app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
       ->required()
       ->type_name("");

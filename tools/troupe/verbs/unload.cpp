@@ -13,18 +13,18 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct UnloadOptions {
   CommonOptions common;
   std::string model, cluster;
   bool force = false;
 };
 
-Result<UnloadedModel> ask(const Options& options) {
+Result<UnloadedModel> ask(const UnloadOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
   return cluster.unload(options.model, options.force);
 }
 
-int unload(const Options& options) {
+int unload(const UnloadOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const Result<UnloadedModel> answer = ask(options);
   if (!answer) return fail(answer.status(), options.common.json);
@@ -39,7 +39,7 @@ int unload(const Options& options) {
 }  // namespace
 
 Action add_unload(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<UnloadOptions>();
   add_model_argument(app, options->model);
   app.add_flag("--force", options->force, "Also when it is in use: its requests end");
   add_cluster_option(app, options->cluster);
