@@ -19,7 +19,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct ClassifyOptions {
   CommonOptions common;
   std::string model, text, file, text_field = "text", label_field = "label";
   bool has_text = false;
@@ -49,7 +49,7 @@ bool has_ending(const std::string& path, std::string_view ending) {
   return std::string_view(path).ends_with(ending);
 }
 
-Result<std::vector<Row>> read_rows(const Options& options) {
+Result<std::vector<Row>> read_rows(const ClassifyOptions& options) {
   if (options.has_text == !options.file.empty())
     return Status(Code::kInvalidArgument,
                   "give a text as an argument or a file with -f, one of the two");
@@ -96,7 +96,7 @@ std::vector<double> probabilities(const std::vector<float>& logits) {
 
 class Classifier {
  public:
-  static Result<Classifier> open(const Options& options) {
+  static Result<Classifier> open(const ClassifyOptions& options) {
     Classifier made;
     TROUPE_ASSIGN_OR_RETURN(
         made.model_, load_local_model(options.common.home, options.model, {options.threads, {}}));
@@ -139,7 +139,7 @@ class Classifier {
   model::DatasetOptions dataset_;
 };
 
-Result<int> classify_rows(const Options& options) {
+Result<int> classify_rows(const ClassifyOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::vector<Row> rows, read_rows(options));
   TROUPE_ASSIGN_OR_RETURN(Classifier classifier, Classifier::open(options));
   std::size_t with_label = 0, right = 0;
@@ -163,7 +163,7 @@ Result<int> classify_rows(const Options& options) {
   return kExitOk;
 }
 
-int run_classify(const Options& options) {
+int run_classify(const ClassifyOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const Result<int> status = classify_rows(options);
   return status ? *status : fail(status.status(), options.common.json);
@@ -172,7 +172,7 @@ int run_classify(const Options& options) {
 }  // namespace
 
 Action add_classify(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ClassifyOptions>();
   add_model_argument(app, options->model);
   CLI::Option* text =
       app.add_option("TEXT", options->text, "A text, or - for the lines of stdin")->type_name("");

@@ -27,7 +27,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct FinetuneOptions {
   CommonOptions common;
   std::string model, data, validation, task = "lm", output;
   std::string schedule = "constant", order = "shuffled", truncate = "right", resume = "auto";
@@ -41,7 +41,7 @@ struct Options {
 };
 
 // The defaults of each task, where the options leave them open (docs/training.md).
-void fill_defaults(Options* options) {
+void fill_defaults(FinetuneOptions* options) {
   const bool classify = options->task == "classify";
   if (options->learning_rate == 0.0) options->learning_rate = classify ? 1e-4 : 2e-5;
   if (options->batch_size == 0) options->batch_size = classify ? 32 : 8;
@@ -72,7 +72,8 @@ Result<model::Dataset> read_chats(const Job& job, const std::string& path,
   return model::chat_dataset(rows, *job.tokenizer, chat_template.get(), options);
 }
 
-Result<model::Dataset> read_dataset(const Options& options, const Job& job, const std::string& path,
+Result<model::Dataset> read_dataset(const FinetuneOptions& options, const Job& job,
+                                    const std::string& path,
                                     const std::vector<std::string>& labels) {
   const std::map<std::string, model::Truncation> kTruncations{{"right", model::Truncation::kRight},
                                                               {"left", model::Truncation::kLeft},
@@ -106,7 +107,7 @@ void report_dataset(const model::Dataset& data, const std::string& path) {
     say(std::to_string(data.dropped.size() - kNamed) + " more lines were left out");
 }
 
-Result<Job> prepare(const Options& options) {
+Result<Job> prepare(const FinetuneOptions& options) {
   Job job;
   const std::string& home = options.common.home;
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
@@ -147,7 +148,7 @@ Result<Job> prepare(const Options& options) {
 }
 
 // What must be the same when a run goes on. Not in it: threads, micro-batches, checkpointing.
-model::RunIdentity identity_of(const Options& options, const Job& job) {
+model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   const auto number = [](double value) { return nlohmann::json(value).dump(); };
   return {{"model", options.model},
           {"data", job.data_sha256},
@@ -216,7 +217,7 @@ class ProgressLine {
   double seconds_ = 0.0, steps_ = 0.0;
 };
 
-model::FinetuneOptions run_options(const Options& options, const Job& job) {
+model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& job) {
   const std::map<std::string, model::ScheduleKind> kSchedules{
       {"constant", model::ScheduleKind::kConstant},
       {"linear", model::ScheduleKind::kLinear},
@@ -238,7 +239,7 @@ model::FinetuneOptions run_options(const Options& options, const Job& job) {
   return run;
 }
 
-Result<int> train(const Options& options) {
+Result<int> train(const FinetuneOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(Job job, prepare(options));
   model::FinetuneOptions run = run_options(options, job);
   SignalWatch watch;
@@ -284,7 +285,7 @@ Result<int> train(const Options& options) {
   return kExitOk;
 }
 
-int run_finetune(Options options) {
+int run_finetune(FinetuneOptions options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   if (const char* armed = std::getenv("TROUPE_FAILPOINT")) {  // for tests
     const Status status = arm_failpoint_from(armed);
@@ -295,7 +296,7 @@ int run_finetune(Options options) {
   return status ? *status : fail(status.status(), options.common.json);
 }
 
-void add_data_options(CLI::App& app, Options& options) {
+void add_data_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--data", options.data, "What to train on: .jsonl, .csv, or plain text")
       ->required()
       ->type_name("FILE");
@@ -325,7 +326,7 @@ void add_data_options(CLI::App& app, Options& options) {
                "Leave out an epoch's last batch if it is smaller than the others");
 }
 
-void add_step_options(CLI::App& app, Options& options) {
+void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--epochs", options.epochs, "How often each example is seen")
       ->check(whole_number(1, 1'000'000))
       ->capture_default_str();
@@ -363,7 +364,7 @@ void add_step_options(CLI::App& app, Options& options) {
   app.add_option("--seed", options.seed, "Seed of the order")->capture_default_str();
 }
 
-void add_run_options(CLI::App& app, Options& options) {
+void add_run_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("-o,--output-dir", options.output, "The folder of the trained model")
       ->required()
       ->type_name("DIR");
@@ -387,7 +388,7 @@ void add_run_options(CLI::App& app, Options& options) {
 }  // namespace
 
 Action add_finetune(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<FinetuneOptions>();
   add_model_argument(app, options->model);
   add_data_options(app, *options);
   add_step_options(app, *options);

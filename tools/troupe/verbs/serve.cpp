@@ -15,7 +15,7 @@
 namespace troupe::tools {
 namespace {
 
-struct Options {
+struct ServeVerbOptions {
   CommonOptions common;
   std::string cluster;
   int threads = 0;
@@ -34,7 +34,7 @@ Result<ServedModel> parse_alias(const std::string& text) {
 }
 
 // The models as the server opens them: on this machine, and each with its alias.
-Result<std::vector<ServedModel>> served_models(const Options& options, bool remote) {
+Result<std::vector<ServedModel>> served_models(const ServeVerbOptions& options, bool remote) {
   std::vector<ServedModel> served;
   for (const std::string& alias : options.aliases) {
     TROUPE_ASSIGN_OR_RETURN(ServedModel one, parse_alias(alias));
@@ -76,7 +76,7 @@ void serve_until_signal(HttpServer& server, SignalWatch& watch) {
   server.shut_down([&watch] { return watch.count() > 1; });
 }
 
-int serve(Options& options) {
+int serve(ServeVerbOptions& options) {
   const bool json = options.common.json;
   set_up_logging(LogLevel::kInfo, options.common.verbose);
   const Result<std::string> address = choose_cluster(options.common.home, options.cluster);
@@ -94,7 +94,7 @@ int serve(Options& options) {
   return kExitOk;
 }
 
-void add_server_options(CLI::App& app, Options& options) {
+void add_server_options(CLI::App& app, ServeVerbOptions& options) {
   ServeOptions& serve = options.serve;
   app.add_option("--host", serve.host, "The address to listen on")->capture_default_str();
   app.add_option("--port", serve.port, "The port to listen on; 0 for any free one")
@@ -131,7 +131,7 @@ void add_server_options(CLI::App& app, Options& options) {
 }  // namespace
 
 Action add_serve(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ServeVerbOptions>();
   app.add_option("MODEL", options->models,
                  "Names, paths of GGUF files or folders, or sha256:HEX; all of them are loaded")
       ->type_name("");
