@@ -62,7 +62,7 @@ class Cluster {
                                 const TokenCallback& on_token);
 
   // Answers HTTP requests in OpenAI's form with this cluster's models (docs/api.md), which are
-  // loaded first. The server must end before the Cluster, which must not be moved meanwhile.
+  // loaded first. The server must end before the Cluster.
   //   Errors: kInvalidArgument (the options), kAlreadyExists (the port is in use), those of
   //   generate(); kResourceExhausted also if the models do not fit together.
   Result<HttpServer> serve(const ServeOptions& options);

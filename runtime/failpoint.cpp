@@ -1,6 +1,7 @@
 #include <atomic>
 #include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -79,6 +80,11 @@ Status arm_failpoint_from(const std::string& text) {
     return Status::ok();
   });
   return Status::ok();
+}
+
+Status arm_failpoint_from_environment() {
+  const char* text = std::getenv("TROUPE_FAILPOINT");
+  return text == nullptr ? Status::ok() : arm_failpoint_from(text);
 }
 
 }  // namespace troupe

@@ -20,8 +20,11 @@ Status failpoint(std::string_view room, std::string_view call, std::string_view 
 // Arms it: the `nth` time (1: the next) it is reached, and every time after, `action` runs.
 void arm_failpoint(std::string name, int nth, FailAction action);
 void disarm_failpoints();
-// "NAME:NTH" ends the process with SIGKILL when NAME is reached for the NTH time: for tests of the
-// command, which reads TROUPE_FAILPOINT. kInvalidArgument for what is not of this form.
+// "NAME:NTH" ends the process with SIGKILL when NAME is reached for the NTH time.
+//   Errors: kInvalidArgument if the text is not of this form.
 Status arm_failpoint_from(const std::string& text);
+// Does so with the variable TROUPE_FAILPOINT, for tests of the command; without it, nothing.
+//   Errors: those of arm_failpoint_from.
+Status arm_failpoint_from_environment();
 
 }  // namespace troupe

@@ -22,7 +22,7 @@ case "${1:-}" in
 esac
 
 test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3-jinja2
-  python3-numpy python3-tqdm python3-yaml dpkg-dev file iproute2 slurm-wlm munge)
+  python3-numpy python3-tqdm python3-yaml openssl dpkg-dev file iproute2 slurm-wlm munge)
 # What tokenizers are compared with, and what writes GGUF files, in a folder of the build.
 python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 [ "$fuzz" = no ] || test_packages+=(clang libclang-rt-14-dev)

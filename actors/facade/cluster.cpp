@@ -209,26 +209,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   return have_answer(*impl_, asked, progress);
 }
 
-namespace {
-
-// The status as the head says it, JSON; kUnavailable: no answer came.
-Result<std::string> ask_status(Cluster::Impl& impl) {
-  caf::scoped_actor self(impl.process->system());
-  std::string text;
-  self->request(impl.service, 5s, actors::status_atom::value)
-      .receive([&](const std::string& answer) { text = answer; }, [](const caf::error&) {});
-  if (text.empty()) {
-    return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
-  }
-  return text;
-}
-
-}  // namespace
-
-Result<ClusterStatus> Cluster::status() {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, ask_status(*impl_));
-  return actors::read_answer<ClusterStatus>(text);
-}
+Result<ClusterStatus> Cluster::status() { return actors::ask_status(*impl_); }
 
 namespace {
 
@@ -321,7 +302,7 @@ Status Cluster::stop(bool everywhere) {
   caf::anon_send(impl_->service, actors::stop_atom::value, everywhere);
   // The answer is the end of the connection; a query that stays unanswered shows it.
   for (int i = 0; i < 50; ++i) {
-    if (!ask_status(*impl_)) return Status::ok();
+    if (!actors::ask_status(*impl_)) return Status::ok();
     std::this_thread::sleep_for(100ms);
   }
   return Status(Code::kDeadlineExceeded, "the " + impl_->description +

@@ -1,5 +1,6 @@
 #include <thread>
 
+#include <troupe/actors/facade/answers.h>
 #include <troupe/actors/facade/head_queries.h>
 
 namespace troupe::actors {
@@ -8,7 +9,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto kAnswerPatience = 20s;
+constexpr auto kAnswerPatience = 20s, kStatusPatience = 5s;
 
 Result<HeadAnswer> ask_once(Cluster::Impl& impl, const JobAsk& ask) {
   caf::scoped_actor self(impl.process->system());
@@ -48,6 +49,17 @@ Result<std::shared_ptr<Cluster>> reconnect(Cluster::Impl& impl, std::chrono::sec
     why = connected.status();
   } while (std::chrono::steady_clock::now() - began < patience);
   return why;
+}
+
+Result<ClusterStatus> ask_status(Cluster::Impl& impl) {
+  caf::scoped_actor self(impl.process->system());
+  std::string text;
+  self->request(impl.service, kStatusPatience, status_atom::value)
+      .receive([&](const std::string& answer) { text = answer; }, [](const caf::error&) {});
+  if (text.empty()) {
+    return Status(Code::kUnavailable, "the " + impl.description + " does not answer");
+  }
+  return read_answer<ClusterStatus>(text);
 }
 
 Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id) {

@@ -1,18 +1,13 @@
 #include <algorithm>
 
 #include <troupe/actors/http/body_reader.h>
+#include <troupe/runtime/text/hex.h>
 
 namespace troupe::http {
 namespace {
 
 constexpr std::size_t kLineMax = 1024, kTrailersMax = 8192;
 constexpr std::size_t kSizeDigitsMax = 8;
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 }  // namespace
 
@@ -92,7 +87,7 @@ bool BodyReader::read_size() {
   if (digits == 0 || digits > kSizeDigitsMax) return false;
   left_ = 0;
   for (std::size_t i = 0; i < digits; ++i) {
-    const int digit = hex_digit(line_[i]);
+    const int digit = hex_value(line_[i]);
     if (digit < 0) return false;
     left_ = left_ * 16 + static_cast<std::uint64_t>(digit);
   }

@@ -281,7 +281,6 @@ gateway_actor::behavior_type gateway_behavior(Self self, SharedPtr shared,
 }  // namespace
 
 struct Gateway::Impl {
-  Cluster* handle = nullptr;
   Cluster::Impl* cluster = nullptr;
   std::shared_ptr<Shared> shared = std::make_shared<Shared>();
   gateway_actor actor;
@@ -311,7 +310,6 @@ struct Gateway::Impl {
 
 Gateway::Gateway(Cluster& cluster, std::function<void()> wake) : impl_(std::make_unique<Impl>()) {
   Impl* impl = impl_.get();
-  impl->handle = &cluster;
   impl->cluster = &cluster.impl();
   impl->shared->wake = std::move(wake);
   impl->shared->local = impl->cluster->local;
@@ -355,7 +353,7 @@ Status Gateway::open(const std::string& model) {
 
 Result<ClusterStatus> Gateway::status() {
   const std::shared_ptr<Cluster> again = actors::connection_of(*impl_->cluster);
-  return again ? again->status() : impl_->handle->status();
+  return actors::ask_status(again ? again->impl() : *impl_->cluster);
 }
 
 void Gateway::keep_models() { caf::anon_send(impl_->actor, actors::open_atom::value); }

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include <troupe/actors/http/message.h>
+#include <troupe/runtime/text/hex.h>
 
 namespace troupe::http {
 namespace {
@@ -34,12 +35,6 @@ constexpr Phrase kPhrases[] = {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c = lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 }  // namespace
 
 std::string_view reason_phrase(int status) {
@@ -62,7 +57,7 @@ bool percent_decode(std::string_view text, std::string* out) {
       continue;
     }
     if (i + 2 >= text.size()) return false;
-    const int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
+    const int high = hex_value(text[i + 1]), low = hex_value(text[i + 2]);
     if (high < 0 || low < 0) return false;
     *out += static_cast<char>(high * 16 + low);
     i += 2;

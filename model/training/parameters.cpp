@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include <troupe/model/training/parameters.h>
 #include <troupe/runtime/kernels/transposed.h>
+#include <troupe/runtime/sha256.h>
 
 namespace troupe::model {
 namespace {
@@ -80,6 +82,13 @@ std::size_t Parameters::count() const {
   for (const Parameter& parameter : parameters_)
     count += std::max<std::size_t>(1, parameter.spec.rows) * parameter.spec.columns;
   return count;
+}
+
+std::string Parameters::sha256() const {
+  Sha256 hash;
+  for (const Parameter& parameter : parameters_)
+    hash.update(std::as_bytes(std::span(parameter.stored_values(), parameter.floats)));
+  return hash.hex();
 }
 
 }  // namespace troupe::model

@@ -48,6 +48,8 @@ class Parameters {
   // The parameter of a layer's slot or, with kNoLayer, of an end; nullptr if the model has none.
   Parameter* find(std::size_t layer, std::size_t slot);
   std::size_t count() const;  // number of values
+  // The SHA-256 of all values, in the order of all(), as 64 hexadecimal digits.
+  std::string sha256() const;
 
  private:
   std::unique_ptr<StageWeights> weights_;

@@ -16,4 +16,11 @@ inline std::string to_hex(std::span<const unsigned char> bytes) {
   return text;
 }
 
+// The value of a hexadecimal digit of either case, or -1 if it is none.
+constexpr int hex_value(char digit) {
+  if (digit >= '0' && digit <= '9') return digit - '0';
+  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+  return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
 }  // namespace troupe

@@ -46,6 +46,14 @@ class Outcome:
                 f"{self.seconds:.1f} s\nstdout: {self.out[-1000:]}\nstderr: {self.err[-3000:]}")
 
 
+def wait_until(what, condition, timeout=30):
+    """Returns once condition() holds; fails with `what` after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
 class Place:
     """A machine as far as troupe can see: a folder for homes, its own run-time folder."""
 

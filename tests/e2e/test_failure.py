@@ -3,6 +3,7 @@
 Eight answers are open each time, greedy and drawn, with penalties and stop strings; what they say is
 compared with one process by ==, and `status` shows that the fault happened.
 """
+import functools
 import hashlib
 import os
 import pathlib
@@ -16,6 +17,8 @@ import pytest
 
 import harness
 from streams import SPECS, Batch, Expected, Stream
+
+wait_until = functools.partial(harness.wait_until, timeout=15)
 
 PROMPT = "Once upon a time"
 THIRDS = "0-9,10-19,20-29"
@@ -53,13 +56,6 @@ def start_answer(cluster, layers):
             got += part
         assert time.monotonic() < deadline, "no text came"
     return process
-
-
-def wait_until(what, condition, timeout=15):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def state_of(cluster, name):

@@ -153,7 +153,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(alone, tmp_path):
         assert end["weights_sha256"] == straight["weights_sha256"], failpoint
 
 
-def test_an_interrupted_run_saves_and_another_run_is_refused(alone, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_saves_and_another_run_is_refused(alone, tmp_path, number):
     model, out = decoder(tmp_path / "model"), tmp_path / "out"
     data = lines(tmp_path / "data.jsonl", [{"text": LETTERS * 2} for _ in range(40)])
     flags = ["--epochs", 5000, "--lr", "1e-3", "-o", str(out)]
@@ -163,12 +164,21 @@ def test_an_interrupted_run_saves_and_another_run_is_refused(alone, tmp_path):
                            text=True)
     for _ in range(3):
         assert json.loads(run.stdout.readline())["applied"]
-    run.send_signal(signal.SIGTERM)
+    run.send_signal(number)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 143 and "goes on from there" in err
     assert len(list(out.glob("checkpoint-*/manifest.json"))) == 1
     other = alone.troupe("finetune", model, "--data", data, *flags, "--seed", 1)
     assert other.status == 1 and "seed (0 there, 1 now)" in other.err
+    other = alone.troupe("finetune", model, "--data", data, *flags, "--label-field", "kind")
+    assert other.status == 1 and "label-field (label there, kind now)" in other.err
+    # Another model in the same place, of which one weight differs.
+    weights = model / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    other = alone.troupe("finetune", model, "--data", data, *flags)
+    assert other.status == 1 and "weights (" in other.err
 
 
 def test_what_cannot_be_trained_is_said(alone, tmp_path):

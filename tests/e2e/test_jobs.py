@@ -1,5 +1,6 @@
 """Jobs over files: answers in the order of the input, each with the text of one process; what was
 acknowledged survives the head, and nothing happens twice."""
+import functools
 import concurrent.futures
 import json
 import os
@@ -13,6 +14,8 @@ import time
 import pytest
 
 import harness
+
+wait_until = functools.partial(harness.wait_until, timeout=40)
 
 SUBMISSIONS = int(os.environ.get("TROUPE_SUBMISSIONS", "200"))
 PROMPTS = ["Once upon a time", "The history of Rome begins", "A list of animals: dog, cat,",
@@ -326,10 +329,3 @@ def test_a_manifest_that_was_damaged_names_the_journal(tmp_path):
         assert str(cluster.head.home / "journal.db") in outcome.err and "move it away" in outcome.err
     finally:
         cluster.close()
-
-
-def wait_until(what, condition, timeout=40):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)

@@ -23,13 +23,6 @@ def key_files(place, head):
             place.folder / "run" / "troupe" / f"{head.port}.client"]
 
 
-def wait_until(condition, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_the_key_lies_in_both_places(place):
     head = place.start("head", "--head", "--no-work")
     files = key_files(place, head)
@@ -57,14 +50,17 @@ def test_a_key_that_is_gone_is_written_again(place):
     head = place.start("head", "--head", "--no-work")
     for file in key_files(place, head):
         file.unlink()
-    wait_until(lambda: all(file.exists() for file in key_files(place, head)), 10)
+    harness.wait_until("the key is not written again",
+                       lambda: all(file.exists() for file in key_files(place, head)), 10)
     # Without the run-time folder there is nowhere to write to: the head stays, and says so.
     shutil.rmtree(place.folder / "run")
-    wait_until(lambda: "programs of this user must name the home" in head.said(), 10)
+    harness.wait_until("the head does not say so",
+                       lambda: "programs of this user must name the home" in head.said(), 10)
     assert head.alive()
     assert place.troupe("status", "--home", head.home).status == 0
     (place.folder / "run").mkdir(mode=0o700)
-    wait_until(lambda: all(file.exists() for file in key_files(place, head)), 10)
+    harness.wait_until("the key is not written again",
+                       lambda: all(file.exists() for file in key_files(place, head)), 10)
     assert place.troupe("status", "--cluster", head.address).status == 0
 
 

@@ -2,6 +2,7 @@
 that delays, throttles, cuts, flips, duplicates and replays. Eight answers are open each time; each is
 compared with one process by ==, and each test proves that its fault happened.
 """
+import functools
 import os
 import time
 
@@ -11,6 +12,8 @@ import harness
 import namespaces
 from net_proxy import Proxy
 from streams import Batch, Expected
+
+wait_until = functools.partial(harness.wait_until, timeout=30)
 
 THIRDS = "0-9,10-19,20-29"
 TOKENS = 150
@@ -66,13 +69,6 @@ def proxied(tmp_path):
     made = ProxiedCluster(tmp_path, 2)
     yield made
     made.close()
-
-
-def wait_until(what, condition, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def state_of(cluster, name):

@@ -1,5 +1,9 @@
 """`troupe serve`: real clients, a cluster behind it, kills, and what ends it."""
+import http.client
 import json
+import signal
+import ssl
+import subprocess
 import threading
 import time
 
@@ -197,7 +201,7 @@ def test_a_node_is_killed_under_streams(tmp_path):
 
         def work(i):
             body = {**asked[i], "stream": True}
-            connection = http_server.http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
             connection.request("POST", CHAT, json.dumps(body), {"Content-Type": "application/json"})
             text, tokens, done = "", 0, False
             for line in connection.getresponse():
@@ -226,7 +230,8 @@ def test_a_node_is_killed_under_streams(tmp_path):
         cluster.close()
 
 
-def test_sigterm_lets_streams_end(place):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_lets_streams_end(place, number):
     place.env["TROUPE_CLUSTER"] = "none"
     server = http_server.Server(place)
     texts = []
@@ -239,10 +244,52 @@ def test_sigterm_lets_streams_end(place):
     thread.start()
     time.sleep(1)
     began = time.monotonic()
-    assert server.stop() == 0
+    server.process.send_signal(number)
+    assert server.process.wait(35) == 0
     assert time.monotonic() - began < 30
     thread.join()
     assert texts == [(200, True)]
+
+
+def certificate(folder, name):
+    """A new key and certificate of this name, which is its own authority."""
+    key, cert = folder / f"{name}.key", folder / f"{name}.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out",
+                    cert], check=True, capture_output=True)
+    return key, cert
+
+
+def test_tls_and_a_certificate_that_changes(place, tmp_path):
+    place.env["TROUPE_CLUSTER"] = "none"
+    (key, cert), (next_key, next_cert) = (certificate(tmp_path, name) for name in ("one", "two"))
+    server = http_server.Server(place, "--tls-cert", cert, "--tls-key", key)
+    assert server.url.startswith("https://")
+
+    def trusted(authority):
+        context = ssl.create_default_context(cafile=authority)
+        connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=60)
+        try:
+            connection.request("POST", CHAT, json.dumps(chat("Hi", 4)),
+                               {"Content-Type": "application/json"})
+            return json.loads(connection.getresponse().read())["usage"]["completion_tokens"] == 4
+        except ssl.SSLCertVerificationError:
+            return False
+        finally:
+            connection.close()
+
+    first = tmp_path / "first.pem"
+    first.write_bytes(cert.read_bytes())
+    assert trusted(first)
+    # Plain HTTP on the same port gets no answer, and harms nobody.
+    with pytest.raises((http.client.HTTPException, OSError)):
+        server.ask("GET", "/health", timeout=15)
+    next_key.replace(key)
+    next_cert.replace(cert)
+    harness.wait_until("the new certificate is not used", lambda: trusted(cert))
+    assert not trusted(first)
+    assert server.stop() == 0
 
 
 def test_no_prompt_in_logs_and_no_lines_from_outside(server):
@@ -269,7 +316,7 @@ def test_bad_usage(place, words, why):
 def test_a_head_serves(place):
     port = harness.free_port()
     head = place.start("head", "--head", "--http", f"127.0.0.1:{port}", "--http-models", harness.MODEL)
-    connection = http_server.http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("GET", "/v1/models")
     models = json.loads(connection.getresponse().read())["data"]
     connection.request("POST", CHAT, json.dumps({**chat("Hi", 4), "model": models[0]["id"]}),

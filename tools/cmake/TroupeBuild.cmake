@@ -80,9 +80,10 @@ function(troupe_compile_together target)
   endif()
 endfunction()
 
-# For rooms without hot loops: -O2 for -O3, and precompiled headers that ccache understands.
-function(troupe_compile_quickly target)
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O2>)
+# For targets without hot loops: LEVEL (-O1, -O2) instead of -O3 in a release build, and precompiled
+# headers that ccache understands.
+function(troupe_compile_quickly target level)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:${level}>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(${target} PRIVATE -fpch-preprocess)
   endif()

@@ -51,9 +51,8 @@ Result<std::unique_ptr<HttpDoor>> HttpDoor::open(const Settings& settings,
   options.api_key_file = settings.text("http-api-key-file");
   TROUPE_ASSIGN_OR_RETURN(options.models, served_models(settings.text("http-models"), home));
   TROUPE_ASSIGN_OR_RETURN(const std::string address, daemon_address(home));
-  TROUPE_ASSIGN_OR_RETURN(Cluster connected, Cluster::connect({home, address}));
-  auto cluster = std::make_unique<Cluster>(std::move(connected));  // the server refers to it
-  TROUPE_ASSIGN_OR_RETURN(HttpServer server, cluster->serve(options));
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, Cluster::connect({home, address}));
+  TROUPE_ASSIGN_OR_RETURN(HttpServer server, cluster.serve(options));
   return std::unique_ptr<HttpDoor>(new HttpDoor(std::move(cluster), std::move(server)));
 }
 

@@ -23,9 +23,9 @@ class HttpDoor {
   void shut_down() { server_.shut_down(); }
 
  private:
-  HttpDoor(std::unique_ptr<Cluster> cluster, HttpServer server)
+  HttpDoor(Cluster cluster, HttpServer server)
       : cluster_(std::move(cluster)), server_(std::move(server)) {}
-  std::unique_ptr<Cluster> cluster_;
+  Cluster cluster_;
   HttpServer server_;  // ends before the cluster
 };
 

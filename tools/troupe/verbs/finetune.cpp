@@ -1,6 +1,5 @@
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
 
@@ -150,8 +149,10 @@ Result<Job> prepare(const FinetuneOptions& options) {
 // What must be the same when a run goes on. Not in it: threads, micro-batches, checkpointing.
 model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   const auto number = [](double value) { return nlohmann::json(value).dump(); };
-  return {{"model", options.model},
+  return {{"weights", job.trainer->parameters().sha256()},
           {"data", job.data_sha256},
+          {"text-field", options.text_field},
+          {"label-field", options.label_field},
           {"task", options.task},
           {"lr", number(options.learning_rate)},
           {"epochs", std::to_string(options.epochs)},
@@ -243,6 +244,7 @@ Result<int> train(const FinetuneOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(Job job, prepare(options));
   model::FinetuneOptions run = run_options(options, job);
   SignalWatch watch;
+  watch.take_hang_up(nullptr);
   auto line = std::make_unique<ProgressLine>(options.common.json);
   run.on_step = [&](const model::StepEvent& event) { line->show(event); };
   run.on_evaluation = [&](const model::EvaluationEvent& event) {
@@ -287,10 +289,8 @@ Result<int> train(const FinetuneOptions& options) {
 
 int run_finetune(FinetuneOptions options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
-  if (const char* armed = std::getenv("TROUPE_FAILPOINT")) {  // for tests
-    const Status status = arm_failpoint_from(armed);
-    if (!status) return fail(status, options.common.json);
-  }
+  const Status armed = arm_failpoint_from_environment();
+  if (!armed) return fail(armed, options.common.json);
   fill_defaults(&options);
   const Result<int> status = train(options);
   return status ? *status : fail(status.status(), options.common.json);
@@ -394,6 +394,8 @@ Action add_finetune(CLI::App& app) {
   add_step_options(app, *options);
   add_run_options(app, *options);
   add_common_options(app, options->common);
+  app.get_option("--json")->description(
+      "Print a JSON object on stdout for each step, and one at the end");
   app.footer(
       "Trains every weight in f32 and writes a Hugging Face folder that `troupe run` and\n"
       "`troupe classify` take as it is. The weights do not depend on threads, --micro-batch or\n"

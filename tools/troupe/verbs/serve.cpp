@@ -85,6 +85,7 @@ int serve(ServeVerbOptions& options) {
   if (!models) return fail(models.status(), json);
   options.serve.models = *models;
   SignalWatch watch;
+  watch.take_hang_up(nullptr);
   Result<OpenCluster> open = open_cluster(options.common.home, options.cluster, options.threads);
   if (!open) return fail(open.status(), json);
   Result<HttpServer> server = open->cluster.serve(options.serve);
@@ -141,8 +142,8 @@ Action add_serve(CLI::App& app) {
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "Answers OpenAI's API below /v1 (docs/api.md) until Ctrl-C or SIGTERM; then answers under\n"
-      "way end first. Without a cluster, the models are computed in this process.\n"
+      "Answers OpenAI's API below /v1 (docs/api.md) until Ctrl-C, SIGTERM or SIGHUP; then answers\n"
+      "under way end first. Without a cluster, the models are computed in this process.\n"
       "\n"
       "Examples:\n"
       "  troupe serve smollm2-135m\n"

@@ -113,10 +113,8 @@ Status serve(Daemon& daemon, ServiceManager& manager) {
 int run_daemon(const Settings& settings, const DaemonOptions& options,
                const std::optional<SlurmTask>& task, std::optional<Background>& background,
                bool json) {
-  if (const char* armed = std::getenv("TROUPE_FAILPOINT")) {  // for tests
-    const Status status = arm_failpoint_from(armed);
-    if (!status) return give_up(background, status, json);
-  }
+  const Status armed = arm_failpoint_from_environment();
+  if (!armed) return give_up(background, armed, json);
   // Until it is ready, Ctrl-C ends the process at once, as by default.
   Result<Daemon> daemon = Daemon::start(options);
   if (!daemon) return give_up(background, daemon.status(), json);
