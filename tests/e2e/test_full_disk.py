@@ -62,6 +62,6 @@ def test_a_full_disk_while_copies_are_made(tmp_path, small_disk):
         assert len(cluster.run(*WORDS)["nodes"]) == 3
         resize(300)
         wait_until("no copies were made",
-                   lambda: all(stage["disks"] >= 2 for stage in stages(cluster)), 40)
+                   lambda: all(stage["disks"] >= 2 for stage in stages(cluster)), timeout=40)
     finally:
         cluster.close()

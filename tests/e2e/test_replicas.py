@@ -48,8 +48,9 @@ def test_a_busy_model_gets_replicas(cluster, alone):
         assert [answer["token_ids"] for answer in got] == expected
         return len(deployments(cluster)) == 3
 
-    wait_until("not replicated", all_three, 60)
-    wait_until("not loaded", lambda: all(d["state"] == "ready" for d in deployments(cluster)), 30)
+    wait_until("not replicated", all_three, timeout=60)
+    wait_until("not loaded",
+               lambda: all(d["state"] == "ready" for d in deployments(cluster)), timeout=30)
     got = ask_all(cluster, 6)
     assert [answer["token_ids"] for answer in got] == expected
     assert {answer["nodes"][0]["name"] for answer in got} == {"head", "node-1", "node-2"}
@@ -69,8 +70,9 @@ def test_a_replica_that_dies(cluster, alone):
                 for ids in prompts(6)]
     ask(cluster, prompts(1)[0])
     wait_until("not replicated",
-               lambda: ask_all(cluster, 6) and len(deployments(cluster)) == 3, 60)
-    wait_until("not loaded", lambda: all(d["state"] == "ready" for d in deployments(cluster)), 30)
+               lambda: ask_all(cluster, 6) and len(deployments(cluster)) == 3, timeout=60)
+    wait_until("not loaded",
+               lambda: all(d["state"] == "ready" for d in deployments(cluster)), timeout=30)
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(ask, cluster, ids, 300) for ids in prompts(6)]
 
@@ -115,7 +117,7 @@ def test_a_split_of_two_on_four_nodes(tmp_path):
                 list(pool.map(lambda _: cluster.place.json(*words), range(5)))
             return len(deployments(cluster)) == 2
 
-        wait_until("not replicated", two, 60)
+        wait_until("not replicated", two, timeout=60)
         stages = [stage for d in deployments(cluster) for stage in d["stages"]]
         assert sorted(stage["layers"] for stage in stages) == ["0-14", "0-14", "15-29", "15-29"]
         assert len({stage["node"] for stage in stages}) == 4
