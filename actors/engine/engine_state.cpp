@@ -130,6 +130,7 @@ void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
   segment.request = running.request.id;
   segment.position = static_cast<std::uint32_t>(running.sent);
   segment.count = static_cast<std::uint32_t>(count);
+  segment.prompt = static_cast<std::uint32_t>(prompt);
   segment.sample = running.sent + count == running.length();
   segment.sampling = running.request.sampling;
   for (std::size_t i = running.sent; i < running.sent + count; ++i) {

@@ -23,11 +23,12 @@ struct StepSegment {
   std::uint64_t request = 0;
   std::uint32_t position = 0;  // absolute, of the first row; 0 starts the sequence again
   std::uint32_t count = 0;     // number of rows
+  std::uint32_t prompt = 0;    // positions of the prompt; those from here on are the answer's
   bool sample = false;         // choose the token that follows the last row
   model::SamplingParams sampling;
   template <class A>
   void serialize(A& a) {
-    a(request, position, count, sample, sampling);
+    a(request, position, count, prompt, sample, sampling);
   }
 };
 struct Step {

@@ -192,7 +192,8 @@ Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::St
     if (!segment.sample) continue;
     const std::span<const float> logits(output.logits.data() + row++ * vocabulary, vocabulary);
     const std::uint32_t position = segment.position + segment.count;
-    Result<model::TokenId> token = model::sample(logits, segment.sampling, position, job.logs[i]);
+    Result<model::TokenId> token =
+        model::sample(logits, segment.sampling, position, job.logs[i], segment.prompt);
     if (!token) return token.status();
     SampledToken sampled{segment.request, position, *token, {}};
     if (segment.sampling.logprobs > 0) {

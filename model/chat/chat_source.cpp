@@ -11,7 +11,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr JsonLimits kLimits = {std::size_t{64} << 20, 32};
+constexpr JsonLimits kLimits = {
+    .bytes_max = std::size_t{64} << 20, .depth_max = 64, .python = true};
 constexpr std::string_view kToolUse = "tool_use", kDefault = "default";
 
 // Chooses from [{"name": ..., "template": ...}, ...].
@@ -59,7 +60,13 @@ Result<std::string> chat_source(const GgufHeader& header, bool with_tools) {
   constexpr std::string_view kGgufTools = "tokenizer.chat_template.tool_use";
   if (with_tools && has(kGgufTools)) return header.string(kGgufTools);
   if (has(kGguf)) return header.string(kGguf);
-  if (has(header_keys::kChatTemplateJinja)) return header.string(header_keys::kChatTemplateJinja);
+  if (with_tools && has(header_keys::kToolTemplateJinja)) {
+    return header.string(header_keys::kToolTemplateJinja);
+  }
+  for (const std::string_view key :
+       {header_keys::kDefaultTemplateJinja, header_keys::kChatTemplateJinja}) {
+    if (has(key)) return header.string(key);
+  }
   const std::pair<std::string_view, const char*> kJsonFiles[] = {
       {header_keys::kTokenizerConfigJson, "tokenizer_config.json"},
       {header_keys::kChatTemplateJson, "chat_template.json"}};

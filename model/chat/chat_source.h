@@ -5,8 +5,9 @@
 #include <troupe/model/files/gguf.h>
 
 // Finds a model's chat template. In a GGUF file it is tokenizer.chat_template; in a Hugging Face
-// folder it is chat_template.jinja, else "chat_template" of tokenizer_config.json, else that of
-// chat_template.json. Pure; any thread may call.
+// folder it is chat_template.jinja, with further templates in additional_chat_templates, else
+// "chat_template" of tokenizer_config.json, else that of chat_template.json. Pure; any thread may
+// call.
 
 namespace troupe::model {
 

@@ -62,6 +62,13 @@ constexpr HfName kNames[] = {
     {"encoder.layer.*.output.dense.bias", "blk.*.ffn_down.bias"},
     {"encoder.layer.*.output.LayerNorm.weight", "blk.*.layer_output_norm.weight"},
     {"encoder.layer.*.output.LayerNorm.bias", "blk.*.layer_output_norm.bias"},
+    // Checkpoints of the first years name the parts of a norm so.
+    {"embeddings.LayerNorm.gamma", "token_embd_norm.weight"},
+    {"embeddings.LayerNorm.beta", "token_embd_norm.bias"},
+    {"encoder.layer.*.attention.output.LayerNorm.gamma", "blk.*.attn_output_norm.weight"},
+    {"encoder.layer.*.attention.output.LayerNorm.beta", "blk.*.attn_output_norm.bias"},
+    {"encoder.layer.*.output.LayerNorm.gamma", "blk.*.layer_output_norm.weight"},
+    {"encoder.layer.*.output.LayerNorm.beta", "blk.*.layer_output_norm.bias"},
     {"pooler.dense.weight", "cls.weight"},
     {"pooler.dense.bias", "cls.bias"},
     {"classifier.weight", "cls.output.weight"},

@@ -30,12 +30,12 @@ Status HeaderReader::sizes(ModelConfig* config) const {
   TROUPE_ASSIGN_OR_RETURN(config->kv_heads, u64("attention.head_count_kv", config->heads));
   if (config->heads == 0)
     return Status(Code::kBadData,
-                  key("attention.head_count") + " is 0; the file is damaged: fetch it again");
+                  key("attention.head_count") + " is 0; take another file of the model");
   if (!has("attention.key_length") && config->channels % config->heads != 0)
     return Status(Code::kBadData,
                   key("embedding_length") + " is " + std::to_string(config->channels) +
                       ", no multiple of " + key("attention.head_count") + ", " +
-                      std::to_string(config->heads) + "; the file is damaged: fetch it again");
+                      std::to_string(config->heads) + "; take another file of the model");
   TROUPE_ASSIGN_OR_RETURN(config->head_dim,
                           u64("attention.key_length", config->channels / config->heads));
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t value_dim,
@@ -46,8 +46,9 @@ Status HeaderReader::sizes(ModelConfig* config) const {
   TROUPE_ASSIGN_OR_RETURN(config->context_max, u64("context_length"));
   const TensorInfo* embedding = header_.tensor("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2)
-    return Status(Code::kBadData,
-                  "tensor token_embd.weight is missing or no matrix; fetch the file again");
+    return Status(
+        Code::kBadData,
+        "tensor token_embd.weight is missing or no matrix; take another file of the model");
   config->vocabulary = embedding->shape[0];
   TROUPE_ASSIGN_OR_RETURN(config->tied_embedding, flag(header_, header_keys::kTiedEmbedding,
                                                        header_.tensor("output.weight") == nullptr));
@@ -79,18 +80,21 @@ Status HeaderReader::rotary(ModelConfig* config, bool interleaved) const {
 }
 
 Status HeaderReader::scaling(ModelConfig* config) const {
-  std::string kind = "none";
+  // Files made in 2023 have "rope.scale_linear". A factor without a type is linear, and a type
+  // without a factor leaves the frequencies as they are: so llama.cpp reads these keys.
+  const char* const factor =
+      has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+  std::string kind = has(factor) ? "linear" : "none";
   if (has("rope.scaling.type")) {
     TROUPE_ASSIGN_OR_RETURN(kind, header_.string(key("rope.scaling.type")));
-  } else if (has("rope.scale_linear")) {  // files made in 2023
-    TROUPE_ASSIGN_OR_RETURN(config->rope_factor, f64("rope.scale_linear", 1.0));
-    config->rope_scaling = RopeScaling::kLinear;
-    return Status::ok();
   }
   if (kind == "none" || kind.empty()) return Status::ok();
   if (kind != "linear" && kind != "llama3")
     return unsupported("rotary scaling of the kind " + in_quotes(kind, 40));
-  TROUPE_ASSIGN_OR_RETURN(config->rope_factor, header_.f64(key("rope.scaling.factor")));
+  if (kind == "llama3" || has(factor)) {
+    TROUPE_ASSIGN_OR_RETURN(config->rope_factor, header_.f64(key(factor)));
+  }
+  if (config->rope_factor == 0.0) config->rope_factor = 1.0;  // says that there is none
   config->rope_scaling = RopeScaling::kLinear;
   if (kind == "linear") return Status::ok();
   config->rope_scaling = RopeScaling::kLlama3;
@@ -173,6 +177,13 @@ Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_de
 
 namespace {
 
+constexpr double kRopeFactorMax = 1e6;
+
+// Returns the kind of scaling that a place of config.json names; "" if it names none.
+Result<std::string> rope_kind(const HfConfig& config, const std::string& place) {
+  return config.string(place + (config.has(place + "rope_type") ? "rope_type" : "type"), "");
+}
+
 // Folders made since 2025 have "rope_parameters". In older ones, the base and the rotated part
 // stand by themselves beside "rope_scaling". A folder that has both must say the same in both.
 Status check_rope_places(const HfConfig& config) {
@@ -183,23 +194,20 @@ Status check_rope_places(const HfConfig& config) {
       return config.bad("the field \"" + std::string(field) + "\" is " + std::to_string(part) +
                         ": only a part of each head is rotated, which this version cannot run");
   }
-  if (!config.has("rope_parameters")) return Status::ok();
   const auto contradict = [&](const std::string& old, const std::string& now) {
     return config.bad("the fields \"" + old + "\" and \"" + now +
                       "\" contradict each other; leave the one out that the model was not "
                       "trained with");
   };
   const std::string old = "rope_scaling.", now = "rope_parameters.";
-  if (config.differ("rope_theta", now + "rope_theta"))
-    return contradict("rope_theta", now + "rope_theta");
-  if (!config.has("rope_scaling")) return Status::ok();
-  const auto kind_of = [&](const std::string& place) {
-    return config.string(place + (config.has(place + "rope_type") ? "rope_type" : "type"),
-                         "default");
-  };
-  TROUPE_ASSIGN_OR_RETURN(const std::string old_kind, kind_of(old));
-  TROUPE_ASSIGN_OR_RETURN(const std::string kind, kind_of(now));
-  if (old_kind != kind) return contradict("rope_scaling", "rope_parameters");
+  for (const std::string& inner : {old, now}) {
+    if (config.differ("rope_theta", inner + "rope_theta"))
+      return contradict("rope_theta", inner + "rope_theta");
+  }
+  TROUPE_ASSIGN_OR_RETURN(const std::string old_kind, rope_kind(config, old));
+  TROUPE_ASSIGN_OR_RETURN(const std::string kind, rope_kind(config, now));
+  if (!old_kind.empty() && !kind.empty() && old_kind != kind)
+    return contradict("rope_scaling", "rope_parameters");
   for (const char* field : {"rope_theta", "factor", "low_freq_factor", "high_freq_factor",
                             "original_max_position_embeddings"}) {
     if (config.differ(old + field, now + field)) return contradict(old + field, now + field);
@@ -207,38 +215,55 @@ Status check_rope_places(const HfConfig& config) {
   return Status::ok();
 }
 
+// Returns the field's name with the place where config.json has it. Where both places have it, they
+// agree.
+std::string rope_field(const HfConfig& config, const std::string& field) {
+  const std::string now = "rope_parameters." + field;
+  return config.has(now) || !config.has("rope_scaling") ? now : "rope_scaling." + field;
+}
+
+Status hf_llama3_scaling(const HfConfig& config, const std::string& scaling, GgufMetadata* out) {
+  const std::string low_field = rope_field(config, "low_freq_factor");
+  const std::string high_field = rope_field(config, "high_freq_factor");
+  TROUPE_ASSIGN_OR_RETURN(const double low, config.f64(low_field));
+  TROUPE_ASSIGN_OR_RETURN(const double high, config.f64(high_field));
+  if (!(low > 0.0 && low < high && high <= kRopeFactorMax))
+    return config.bad("the fields \"" + low_field + "\" and \"" + high_field + "\" are " +
+                      std::to_string(low) + " and " + std::to_string(high) +
+                      ", which do not ascend in (0, 1e6]");
+  (*out)[scaling + "low_freq_factor"] = low;
+  (*out)[scaling + "high_freq_factor"] = high;
+  // Where no field says how long the first training's context was, it was the model's own.
+  std::string context = "original_max_position_embeddings";
+  if (!config.has(context)) context = rope_field(config, context);
+  if (!config.has(context)) context = "max_position_embeddings";
+  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "original_context_length"],
+                          config.size(context, kContextMax));
+  return Status::ok();
+}
+
 }  // namespace
 
 Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* out) {
-  constexpr double kThetaMax = 1e15, kFactorMax = 1e6;
+  constexpr double kThetaMax = 1e15;
   TROUPE_RETURN_IF_ERROR(check_rope_places(config));
   (*out)[std::string(header_keys::kRopeInterleaved)] = false;
-  const std::string inner = config.has("rope_parameters") ? "rope_parameters." : "rope_scaling.";
-  const bool inner_base = config.has("rope_parameters.rope_theta");
-  TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".rope.freq_base"],
-                          config.number(inner_base ? "rope_parameters.rope_theta" : "rope_theta",
-                                        10000.0, 1.0, kThetaMax));
-  const std::string kind_field = inner + (config.has(inner + "rope_type") ? "rope_type" : "type");
+  const std::string inner_theta = rope_field(config, "rope_theta");
+  TROUPE_ASSIGN_OR_RETURN(
+      (*out)[arch + ".rope.freq_base"],
+      config.number(config.has(inner_theta) ? inner_theta : "rope_theta", 10000.0, 1.0, kThetaMax));
+  const std::string kind_field =
+      rope_field(config, config.has(rope_field(config, "rope_type")) ? "rope_type" : "type");
   TROUPE_RETURN_IF_ERROR(config.expect(kind_field, {"default", "linear", "llama3"}));
   TROUPE_ASSIGN_OR_RETURN(const std::string kind, config.string(kind_field, "default"));
   if (kind == "default") return Status::ok();
   const std::string scaling = arch + ".rope.scaling.";
+  const std::string factor = rope_field(config, "factor");
   (*out)[scaling + "type"] = kind;
-  TROUPE_RETURN_IF_ERROR(config.f64(inner + "factor").status());  // there is no default
+  TROUPE_RETURN_IF_ERROR(config.f64(factor).status());  // there is no default
   TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "factor"],
-                          config.number(inner + "factor", 1.0, 1.0, kFactorMax));
-  if (kind == "linear") return Status::ok();
-  TROUPE_ASSIGN_OR_RETURN(const double low, config.f64(inner + "low_freq_factor"));
-  TROUPE_ASSIGN_OR_RETURN(const double high, config.f64(inner + "high_freq_factor"));
-  if (!(low > 0.0 && low < high && high <= kFactorMax))
-    return config.bad("the fields \"" + inner + "low_freq_factor\" and \"" + inner +
-                      "high_freq_factor\" are " + std::to_string(low) + " and " +
-                      std::to_string(high) + ", which do not ascend in (0, 1e6]");
-  (*out)[scaling + "low_freq_factor"] = low;
-  (*out)[scaling + "high_freq_factor"] = high;
-  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "original_context_length"],
-                          config.size(inner + "original_max_position_embeddings", kContextMax));
-  return Status::ok();
+                          config.number(factor, 1.0, 1.0, kRopeFactorMax));
+  return kind == "linear" ? Status::ok() : hf_llama3_scaling(config, scaling, out);
 }
 
 Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t begin,

@@ -14,12 +14,11 @@ namespace {
 Status out_of_range(const char* field, std::size_t value, std::size_t most) {
   return Status(Code::kBadData, std::string("the model's ") + field + " is " +
                                     std::to_string(value) + ", which is not in 1.." +
-                                    std::to_string(most) +
-                                    "; the file is damaged or foreign: fetch it again");
+                                    std::to_string(most) + "; take another file of the model");
 }
 
 Status bad(const std::string& what) {
-  return Status(Code::kBadData, what + "; the file is damaged or foreign: fetch it again");
+  return Status(Code::kBadData, what + "; take another file of the model");
 }
 
 Status check_rope_scaling(const ModelConfig& config) {
@@ -95,6 +94,7 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
     if (known.contains(tensor.name)) continue;
     if (tensor.name == "output.weight" && config.tied_embedding) continue;  // a copy of it
     if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // repeats the rotary base
+    if (!is_model_tensor(tensor.name)) continue;
     const std::optional<std::size_t> layer = layer_of(tensor.name);
     if (layer.has_value() && *layer >= config.layers)
       return bad("tensor " + in_quotes(tensor.name) + " is of layer " + std::to_string(*layer) +

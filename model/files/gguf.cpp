@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -8,16 +10,27 @@ namespace troupe::model {
 namespace {
 
 Status missing_key(std::string_view key) {
-  return Status(Code::kBadData,
-                "the metadata key " + in_quotes(key) + " is missing; fetch the file again");
+  return Status(Code::kBadData, "the metadata key " + in_quotes(key) +
+                                    " is missing; take another file of the model");
 }
 
 Status wrong_value(std::string_view key, const std::string& sentence) {
   return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " " + sentence +
-                                    "; fetch the file again");
+                                    "; take another file of the model");
 }
 
 }  // namespace
+
+bool is_model_tensor(std::string_view name) {
+  // Source: gguf-py's constants.py (TENSOR_NAMES), by their beginnings.
+  static constexpr std::string_view kBeginnings[] = {
+      "token_embd", "token_types", "position_embd", "output",     "rope_f", "cls",
+      "blk.",       "enc.",        "dec.",          "per_layer_", "altup_", "dense_",
+      "conv1d",     "posnet.",     "convnext.",     "nextn.",     "mtp.",   "v.",
+      "a.",         "mm.",         "resampler.",    "hc_",        "model."};
+  return std::any_of(std::begin(kBeginnings), std::end(kBeginnings),
+                     [&](std::string_view begin) { return name.starts_with(begin); });
+}
 
 Status GgufHeader::of_this(const Status& status) const {
   return what.empty() ? status : status.with_context(what);
@@ -39,6 +52,16 @@ Result<std::uint64_t> GgufHeader::u64(std::string_view key) const {
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
           if (std::cmp_greater_equal(value, 0)) return static_cast<std::uint64_t>(value);
           return wrong_value(key, "is " + std::to_string(value) + ", expected 0 or more");
+        } else if constexpr (std::is_same_v<T, std::vector<std::int64_t>>) {
+          if (value.empty() || value.front() < 0) return wrong_value(key, "is not an integer");
+          for (const std::int64_t other : value) {
+            if (other != value.front())
+              return Status(Code::kBadData,
+                            "the metadata value of " + in_quotes(key) + " differs from layer to " +
+                                "layer (" + std::to_string(value.front()) + " and " +
+                                std::to_string(other) + "), which this version cannot run yet");
+          }
+          return static_cast<std::uint64_t>(value.front());
         } else {
           return wrong_value(key, "is not an integer");
         }

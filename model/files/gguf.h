@@ -40,7 +40,8 @@ struct GgufHeader {
   std::uint64_t header_bytes = 0;  // everything before the first tensor's bytes
   std::uint64_t alignment = 32;    // of tensors, counted from header_bytes
   const TensorInfo* tensor(std::string_view name) const;  // nullptr if it is absent
-  // Typed look-ups. An integer converts to another type if it fits.
+  // Typed look-ups. An integer converts to another type if it fits, and an array with one value for
+  // each layer is that value if all are equal.
   //   Errors: kBadData naming the key if it is absent or has another type.
   Result<std::uint64_t> u64(std::string_view key) const;
   Result<double> f64(std::string_view key) const;
@@ -48,5 +49,9 @@ struct GgufHeader {
   // Returns the same status with the file's name: "WHAT: message".
   Status of_this(const Status& status) const;
 };
+
+// Says whether a tensor has a name that GGUF's writers give to parts of a model. Other tensors were
+// put in by somebody for another program, and nobody computes with them.
+bool is_model_tensor(std::string_view name);
 
 }  // namespace troupe::model

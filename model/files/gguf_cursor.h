@@ -26,8 +26,8 @@ class GgufCursor {
     return Status(Code::kBadData, what_ + ": " + sentence);
   }
   // Reports something that no writer writes.
-  Status damaged(const std::string& sentence) const {
-    return bad(sentence + "; the file is damaged: fetch it again");
+  Status malformed(const std::string& sentence) const {
+    return bad(sentence + "; take another file of the model");
   }
 
   Status truncated(const std::string& field, std::uint64_t needed) const {

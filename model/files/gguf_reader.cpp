@@ -35,12 +35,12 @@ Status read_fixed_part(GgufCursor* cursor, std::uint64_t file_bytes, GgufHeader*
   TROUPE_RETURN_IF_ERROR(cursor->read("the tensor count", tensors));
   TROUPE_RETURN_IF_ERROR(cursor->read("the metadata count", entries));
   if (*entries > cursor->left() / kGgufEntryBytesMin) {
-    return cursor->damaged("the metadata count " + std::to_string(*entries) +
-                           " is more than fits into the file");
+    return cursor->bad("the file is cut off: its " + std::to_string(*entries) +
+                       " key-values do not fit into it; fetch it again");
   }
   if (*tensors > cursor->left() / kGgufTensorBytesMin) {
-    return cursor->damaged("the tensor count " + std::to_string(*tensors) +
-                           " is more than fits into the file");
+    return cursor->bad("the file is cut off: its " + std::to_string(*tensors) +
+                       " tensor entries do not fit into it; fetch it again");
   }
   return Status::ok();
 }
@@ -50,8 +50,8 @@ Result<std::uint64_t> alignment_of(const GgufCursor& cursor, const GgufHeader& h
   Result<std::uint64_t> alignment = header.u64("general.alignment");
   if (!alignment.is_ok()) return cursor.bad(alignment.message());
   if (!std::has_single_bit(*alignment) || *alignment > kAlignmentMax) {
-    return cursor.damaged("'general.alignment' is " + std::to_string(*alignment) +
-                          ", expected a power of two up to " + std::to_string(kAlignmentMax));
+    return cursor.malformed("'general.alignment' is " + std::to_string(*alignment) +
+                            ", expected a power of two up to " + std::to_string(kAlignmentMax));
   }
   return alignment;
 }

@@ -28,19 +28,25 @@ std::string type_name(std::uint32_t type) {
   return "number " + std::to_string(type);
 }
 
+// Says whether a tensor of whole numbers or doubles belongs to another program than this one.
+bool is_foreign(const RawGgufTensor& tensor) {
+  constexpr std::uint32_t kFirst = 24, kLast = 28;  // I8, I16, I32, I64, F64
+  return tensor.type >= kFirst && tensor.type <= kLast && !is_model_tensor(tensor.name);
+}
+
 Status read_tensor_entry(GgufCursor* cursor, std::uint64_t index, RawGgufTensor* out) {
   TROUPE_RETURN_IF_ERROR(
       cursor->read_string("the name of tensor " + std::to_string(index), &out->name));
   if (out->name.empty() || utf8_valid_prefix(out->name) != out->name.size()) {
-    return cursor->damaged("the name of tensor " + std::to_string(index) + " is " +
-                           in_quotes(out->name) + ", expected UTF-8 text");
+    return cursor->malformed("the name of tensor " + std::to_string(index) + " is " +
+                             in_quotes(out->name) + ", expected UTF-8 text");
   }
   const std::string tensor = "tensor " + in_quotes(out->name);
   std::uint32_t dimensions = 0;
   TROUPE_RETURN_IF_ERROR(cursor->read("the number of dimensions of " + tensor, &dimensions));
   if (dimensions < 1 || dimensions > 4) {
-    return cursor->damaged(tensor + " has " + std::to_string(dimensions) +
-                           " dimensions, expected 1 to 4");
+    return cursor->malformed(tensor + " has " + std::to_string(dimensions) +
+                             " dimensions, expected 1 to 4");
   }
   out->shape.resize(dimensions);
   std::uint64_t elements = 1;
@@ -48,8 +54,8 @@ Status read_tensor_entry(GgufCursor* cursor, std::uint64_t index, RawGgufTensor*
     std::uint64_t size = 0;
     TROUPE_RETURN_IF_ERROR(cursor->read("dimension " + std::to_string(i) + " of " + tensor, &size));
     if (size == 0 || size > kElementsMax / elements) {
-      return cursor->damaged("dimension " + std::to_string(i) + " of " + tensor + " is " +
-                             std::to_string(size) + ", which cannot be");
+      return cursor->malformed("dimension " + std::to_string(i) + " of " + tensor + " is " +
+                               std::to_string(size) + ", which cannot be");
     }
     elements *= size;
     out->shape[dimensions - 1 - i] = size;
@@ -86,18 +92,18 @@ Status place_tensor(const GgufCursor& cursor, RawGgufTensor&& raw, std::uint64_t
   const std::string tensor = "tensor " + in_quotes(raw.name);
   const quant::Format* format = quant::find(raw.type);
   Result<std::uint64_t> row = quant::row_bytes(*format, raw.shape.back());
-  if (!row.is_ok()) return cursor.damaged(tensor + ": " + row.message());
+  if (!row.is_ok()) return cursor.malformed(tensor + ": " + row.message());
   std::uint64_t bytes = *row;
   for (std::size_t i = 0; i + 1 < raw.shape.size(); ++i) {
     if (raw.shape[i] > file_bytes / bytes) {
-      return cursor.damaged(tensor + " is larger than the file of " + std::to_string(file_bytes) +
-                            " bytes");
+      return cursor.bad("the file is cut off: " + tensor + " is larger than the file of " +
+                        std::to_string(file_bytes) + " bytes; fetch it again");
     }
     bytes *= raw.shape[i];
   }
   if (raw.offset % alignment != 0) {
-    return cursor.damaged("the offset of " + tensor + " is " + std::to_string(raw.offset) +
-                          ", no multiple of the alignment " + std::to_string(alignment));
+    return cursor.malformed("the offset of " + tensor + " is " + std::to_string(raw.offset) +
+                            ", no multiple of the alignment " + std::to_string(alignment));
   }
   const std::uint64_t data_bytes = file_bytes - data_begin;
   if (raw.offset > data_bytes || bytes > data_bytes - raw.offset) {
@@ -119,7 +125,7 @@ Status check_disjoint(const GgufCursor& cursor, const std::vector<TensorInfo>& t
   order.reserve(tensors.size());
   for (const TensorInfo& tensor : tensors) {
     if (!names.insert(tensor.name).second) {
-      return cursor.damaged("tensor " + in_quotes(tensor.name) + " is there twice");
+      return cursor.malformed("tensor " + in_quotes(tensor.name) + " is there twice");
     }
     order.push_back(&tensor);
   }
@@ -127,9 +133,9 @@ Status check_disjoint(const GgufCursor& cursor, const std::vector<TensorInfo>& t
             [](const TensorInfo* a, const TensorInfo* b) { return a->offset < b->offset; });
   for (std::size_t i = 1; i < order.size(); ++i) {
     if (order[i]->offset < order[i - 1]->offset + order[i - 1]->bytes) {
-      return cursor.damaged("tensor " + in_quotes(order[i]->name) + " at byte " +
-                            std::to_string(order[i]->offset) + " overlaps tensor " +
-                            in_quotes(order[i - 1]->name));
+      return cursor.malformed("tensor " + in_quotes(order[i]->name) + " at byte " +
+                              std::to_string(order[i]->offset) + " overlaps tensor " +
+                              in_quotes(order[i - 1]->name));
     }
   }
   return Status::ok();
@@ -146,6 +152,7 @@ Status read_gguf_tensors(GgufCursor* cursor, std::uint64_t count, std::vector<Ra
   for (std::uint64_t i = 0; i < count; ++i) {
     out->emplace_back();  // the vector grows as entries are read: a false count takes no memory
     TROUPE_RETURN_IF_ERROR(read_tensor_entry(cursor, i, &out->back()));
+    if (is_foreign(out->back())) out->pop_back();
   }
   return check_types(*cursor, *out);
 }

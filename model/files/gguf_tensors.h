@@ -23,6 +23,7 @@ struct RawGgufTensor {
 };
 
 // Reads the `count` entries at the cursor, and checks that this build can compute with their types.
+// Tensors of whole numbers and doubles that belong to no model (is_model_tensor) are left out.
 Status read_gguf_tensors(GgufCursor* cursor, std::uint64_t count, std::vector<RawGgufTensor>* out);
 
 // Checks the tensors' sizes and places and puts them into the header. Their data begin at byte

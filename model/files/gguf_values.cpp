@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include <troupe/model/files/gguf_values.h>
@@ -50,7 +52,7 @@ std::uint64_t scalar_bytes(std::uint32_t type) {
 }
 
 template <class T>
-Status read_scalar(GgufCursor* cursor, const std::string& field, GgufValue* out) {
+Status read_scalar(GgufCursor* cursor, const std::string& field, std::optional<GgufValue>* out) {
   T value{};
   TROUPE_RETURN_IF_ERROR(cursor->read(field, &value));
   *out = value;
@@ -69,7 +71,7 @@ std::vector<To> convert(const std::byte* bytes, std::uint64_t count) {
 }
 
 Status read_strings(GgufCursor* cursor, const std::string& field, std::uint64_t count,
-                    GgufValue* out) {
+                    std::optional<GgufValue>* out) {
   if (count > cursor->left() / 8) {
     return cursor->bad("the file is cut off: " + field + " has " + std::to_string(count) +
                        " strings, more than fit into the " + std::to_string(cursor->left()) +
@@ -87,29 +89,42 @@ Status read_strings(GgufCursor* cursor, const std::string& field, std::uint64_t 
   return Status::ok();
 }
 
-Status read_array(GgufCursor* cursor, const std::string& field, GgufValue* out) {
+// Goes past an array of arrays, whose element type is still to be read. No key that this program
+// knows has one, so its values are not kept.
+Status skip_arrays(GgufCursor* cursor, const std::string& field, int depth) {
+  constexpr int kDepthMax = 8;
+  if (depth > kDepthMax) return cursor->malformed(field + " is nested too deeply");
   std::uint32_t type = 0;
   std::uint64_t count = 0;
   TROUPE_RETURN_IF_ERROR(cursor->read("the element type of " + field, &type));
   TROUPE_RETURN_IF_ERROR(cursor->read("the count of " + field, &count));
-  if (type == kArray) return cursor->bad(field + " is an array of arrays, which is not supported");
-  if (count > kArrayElementsMax) {
-    return cursor->damaged(field + " has " + std::to_string(count) +
-                           " elements, more than the limit of " +
-                           std::to_string(kArrayElementsMax));
-  }
-  if (type == kString) return read_strings(cursor, field, count, out);
   const std::uint64_t bytes = scalar_bytes(type);
-  if (bytes == 0) {
-    return cursor->damaged(field + " is an array of the unknown value type " +
-                           std::to_string(type));
+  if (bytes == 0 && type != kString && type != kArray) {
+    return cursor->malformed(field + " is an array of the unknown value type " +
+                             std::to_string(type));
   }
-  if (count > cursor->left() / bytes) {
+  // Every element takes a byte at least, so that a false count ends at the end of the file.
+  if (count > cursor->left() / std::max<std::uint64_t>(bytes, 1)) {
     return cursor->bad("the file is cut off: " + field + " has " + std::to_string(count) +
-                       " elements of " + std::to_string(bytes) + " bytes, where " +
-                       std::to_string(cursor->left()) + " bytes are left; fetch it again");
+                       " elements, more than fit into the " + std::to_string(cursor->left()) +
+                       " bytes that are left; fetch it again");
   }
-  const std::byte* data = cursor->take(count * bytes);
+  if (bytes > 0) {
+    cursor->take(count * bytes);
+    return Status::ok();
+  }
+  std::string text;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    TROUPE_RETURN_IF_ERROR(type == kString ? cursor->read_string("a string of " + field, &text)
+                                           : skip_arrays(cursor, field, depth + 1));
+  }
+  return Status::ok();
+}
+
+// Takes `count` numbers of a type of fixed size, which the caller knows to be there.
+Status take_numbers(GgufCursor* cursor, const std::string& field, std::uint32_t type,
+                    std::uint64_t count, std::optional<GgufValue>* out) {
+  const std::byte* data = cursor->take(count * scalar_bytes(type));
   switch (type) {
     case kU8:
       *out = convert<std::uint8_t, std::int64_t>(data, count);
@@ -146,9 +161,9 @@ Status read_array(GgufCursor* cursor, const std::string& field, GgufValue* out) 
                                              : convert<std::uint64_t, std::int64_t>(data, count);
       for (std::uint64_t i = 0; i < count; ++i) {
         if (values[i] < 0 || (type == kBool && values[i] > 1)) {
-          return cursor->damaged("element " + std::to_string(i) + " of " + field + " is " +
-                                 std::to_string(static_cast<std::uint64_t>(values[i])) +
-                                 ", out of its range");
+          return cursor->malformed("element " + std::to_string(i) + " of " + field + " is " +
+                                   std::to_string(static_cast<std::uint64_t>(values[i])) +
+                                   ", out of its range");
         }
       }
       *out = std::move(values);
@@ -158,8 +173,40 @@ Status read_array(GgufCursor* cursor, const std::string& field, GgufValue* out) 
   return Status::ok();
 }
 
+// Sets `out` to nothing for an array of arrays.
+Status read_array(GgufCursor* cursor, const std::string& field, std::optional<GgufValue>* out) {
+  std::uint32_t type = 0;
+  std::uint64_t count = 0;
+  TROUPE_RETURN_IF_ERROR(cursor->read("the element type of " + field, &type));
+  TROUPE_RETURN_IF_ERROR(cursor->read("the count of " + field, &count));
+  if (type == kArray) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      TROUPE_RETURN_IF_ERROR(skip_arrays(cursor, field, 0));
+    }
+    *out = std::nullopt;
+    return Status::ok();
+  }
+  if (count > kArrayElementsMax) {
+    return cursor->malformed(field + " has " + std::to_string(count) +
+                             " elements, more than the limit of " +
+                             std::to_string(kArrayElementsMax));
+  }
+  if (type == kString) return read_strings(cursor, field, count, out);
+  const std::uint64_t bytes = scalar_bytes(type);
+  if (bytes == 0) {
+    return cursor->malformed(field + " is an array of the unknown value type " +
+                             std::to_string(type));
+  }
+  if (count > cursor->left() / bytes) {
+    return cursor->bad("the file is cut off: " + field + " has " + std::to_string(count) +
+                       " elements of " + std::to_string(bytes) + " bytes, where " +
+                       std::to_string(cursor->left()) + " bytes are left; fetch it again");
+  }
+  return take_numbers(cursor, field, type, count, out);
+}
+
 Status read_value(GgufCursor* cursor, std::uint32_t type, const std::string& field,
-                  GgufValue* out) {
+                  std::optional<GgufValue>* out) {
   switch (type) {
     case kU8:
       return read_scalar<std::uint8_t>(cursor, field, out);
@@ -193,14 +240,14 @@ Status read_value(GgufCursor* cursor, std::uint32_t type, const std::string& fie
       std::uint8_t value = 0;
       TROUPE_RETURN_IF_ERROR(cursor->read(field, &value));
       if (value > 1) {
-        return cursor->damaged(field + " is a bool of value " + std::to_string(value) +
-                               ", expected 0 or 1");
+        return cursor->malformed(field + " is a bool of value " + std::to_string(value) +
+                                 ", expected 0 or 1");
       }
       *out = value == 1;
       return Status::ok();
     }
     default:
-      return cursor->damaged(field + " has the unknown value type " + std::to_string(type));
+      return cursor->malformed(field + " has the unknown value type " + std::to_string(type));
   }
 }
 
@@ -213,15 +260,15 @@ Status read_gguf_metadata(GgufCursor* cursor, std::uint64_t count, GgufHeader* h
     std::string key;
     TROUPE_RETURN_IF_ERROR(cursor->read_string("metadata key " + std::to_string(i), &key));
     if (key.empty() || utf8_valid_prefix(key) != key.size()) {
-      return cursor->damaged("metadata key " + std::to_string(i) + " is " + in_quotes(key) +
-                             ", expected UTF-8 text");
+      return cursor->malformed("metadata key " + std::to_string(i) + " is " + in_quotes(key) +
+                               ", expected UTF-8 text");
     }
     std::uint32_t type = 0;
     TROUPE_RETURN_IF_ERROR(cursor->read("the value type of " + in_quotes(key), &type));
-    GgufValue value;
+    std::optional<GgufValue> value;
     TROUPE_RETURN_IF_ERROR(read_value(cursor, type, "the value of " + in_quotes(key), &value));
-    if (!header->metadata.try_emplace(key, std::move(value)).second) {
-      return cursor->damaged("the metadata key " + in_quotes(key) + " is there twice");
+    if (value && !header->metadata.try_emplace(key, std::move(*value)).second) {
+      return cursor->malformed("the metadata key " + in_quotes(key) + " is there twice");
     }
     if (places != nullptr) places->push_back({std::move(key), begin, cursor->at()});
   }

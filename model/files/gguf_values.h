@@ -19,8 +19,9 @@ struct GgufEntryPlace {
   std::uint64_t begin = 0, end = 0;
 };
 
-// Reads the `count` key-values at the cursor into the header. It appends their places in the file's
-// order, unless `places` is null.
+// Reads the `count` key-values at the cursor into the header, but for arrays of arrays, which no
+// key that this program knows has. It appends their places in the file's order, unless `places` is
+// null.
 Status read_gguf_metadata(GgufCursor* cursor, std::uint64_t count, GgufHeader* header,
                           std::vector<GgufEntryPlace>* places);
 

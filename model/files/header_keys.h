@@ -27,7 +27,10 @@ inline constexpr std::string_view kGenerationConfigJson = "troupe.generation_con
 inline constexpr std::string_view kTokenizerJson = "troupe.tokenizer_json";
 inline constexpr std::string_view kTokenizerConfigJson = "troupe.tokenizer_config_json";
 inline constexpr std::string_view kSpecialTokensMapJson = "troupe.special_tokens_map_json";
+inline constexpr std::string_view kAddedTokensJson = "troupe.added_tokens_json";
 inline constexpr std::string_view kChatTemplateJinja = "troupe.chat_template_jinja";
+inline constexpr std::string_view kToolTemplateJinja = "troupe.chat_template_jinja.tool_use";
+inline constexpr std::string_view kDefaultTemplateJinja = "troupe.chat_template_jinja.default";
 inline constexpr std::string_view kChatTemplateJson = "troupe.chat_template_json";
 inline constexpr std::string_view kVocabTxt = "troupe.vocab_txt";
 

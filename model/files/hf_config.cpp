@@ -32,8 +32,12 @@ struct HfConfig::Json {
   }
 };
 
+namespace {
+constexpr JsonLimits kLimits = {.bytes_max = std::size_t{4} << 20, .depth_max = 64, .python = true};
+}  // namespace
+
 Result<HfConfig> HfConfig::parse(std::string_view text, const std::string& what) {
-  TROUPE_ASSIGN_OR_RETURN(json value, parse_json(text, what, {std::size_t{4} << 20, 32}));
+  TROUPE_ASSIGN_OR_RETURN(json value, parse_json(text, what, kLimits));
   HfConfig config;
   config.what_ = what;
   if (!value.is_object()) return config.bad("is not a JSON object");

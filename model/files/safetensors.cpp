@@ -19,7 +19,8 @@ static_assert(std::endian::native == std::endian::little, "tensors are read in p
 
 // A tensor takes about 150 bytes of the header.
 constexpr JsonLimits kHeaderLimits{std::size_t{32} << 20, 8};
-constexpr JsonLimits kIndexLimits{std::size_t{32} << 20, 8};
+constexpr JsonLimits kIndexLimits{
+    .bytes_max = std::size_t{32} << 20, .depth_max = 8, .python = true};
 constexpr std::size_t kDimensionsMax = 8;
 constexpr std::uint64_t kElementsMax = std::uint64_t{1} << 60;
 constexpr std::size_t kShardsMax = 4096;
@@ -42,8 +43,8 @@ Status bad(const std::string& what, const std::string& sentence) {
 }
 
 // Reports something that no writer writes.
-Status damaged(const std::string& what, const std::string& sentence) {
-  return bad(what, sentence + "; the file is damaged: fetch it again");
+Status malformed(const std::string& what, const std::string& sentence) {
+  return bad(what, sentence + "; take another file of the model");
 }
 
 std::string short_text(const json& value) {
@@ -55,14 +56,14 @@ Result<std::vector<std::uint64_t>> read_integers(const json& entry, const char* 
                                                  const std::string& what) {
   const auto found = entry.find(field);
   if (found == entry.end() || !found->is_array() || found->size() > kDimensionsMax)
-    return damaged(what, std::string("the field \"") + field + "\" of " + tensor +
-                             " is missing or not a list of at most " +
-                             std::to_string(kDimensionsMax) + " numbers");
+    return malformed(what, std::string("the field \"") + field + "\" of " + tensor +
+                               " is missing or not a list of at most " +
+                               std::to_string(kDimensionsMax) + " numbers");
   std::vector<std::uint64_t> values;
   for (const json& value : *found) {
     if (!value.is_number_unsigned())
-      return damaged(what, std::string("the field \"") + field + "\" of " + tensor + " holds " +
-                               short_text(value) + ", expected an integer from 0 on");
+      return malformed(what, std::string("the field \"") + field + "\" of " + tensor + " holds " +
+                                 short_text(value) + ", expected an integer from 0 on");
     values.push_back(value.get<std::uint64_t>());
   }
   return values;
@@ -73,7 +74,8 @@ Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
                                      std::uint64_t data_bytes, const std::string& what) {
   const std::string tensor = "tensor " + in_quotes(name);
   if (name.empty() || !entry.is_object())
-    return damaged(what, tensor + " is described by " + short_text(entry) + ", expected an object");
+    return malformed(what,
+                     tensor + " is described by " + short_text(entry) + ", expected an object");
   SafetensorsTensor out;
   out.name = name;
   const auto dtype = entry.find("dtype");
@@ -92,22 +94,22 @@ Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
   std::uint64_t elements = 1;
   for (const std::uint64_t size : out.shape) {
     if (size > kElementsMax || (elements != 0 && size > kElementsMax / elements))
-      return damaged(what, "a dimension of " + tensor + " is " + std::to_string(size) +
-                               ", which makes it too large to be real");
+      return malformed(what, "a dimension of " + tensor + " is " + std::to_string(size) +
+                                 ", which makes it too large to be real");
     elements *= size;
   }
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::uint64_t> range,
                           read_integers(entry, "data_offsets", tensor, what));
   if (range.size() != 2 || range[0] > range[1] || range[1] > data_bytes)
-    return damaged(
+    return malformed(
         what, "the data_offsets of " + tensor + " are " + short_text(entry.at("data_offsets")) +
                   ", expected a range within the " + std::to_string(data_bytes) + " bytes of data");
   out.offset = range[0];
   out.bytes = range[1] - range[0];
   if (out.bytes != elements * known->bytes)
-    return damaged(what, tensor + " has " + std::to_string(out.bytes) +
-                             " bytes, but its shape and dtype ask for " +
-                             std::to_string(elements * known->bytes));
+    return malformed(what, tensor + " has " + std::to_string(out.bytes) +
+                               " bytes, but its shape and dtype ask for " +
+                               std::to_string(elements * known->bytes));
   return out;
 }
 
@@ -119,16 +121,16 @@ Status check_layout(std::vector<SafetensorsTensor>* tensors, std::uint64_t data_
   std::uint64_t at = 0;
   for (const SafetensorsTensor& tensor : *tensors) {
     if (tensor.offset != at)
-      return damaged(what, "tensor " + in_quotes(tensor.name) + " begins at byte " +
-                               std::to_string(tensor.offset) + " of the data, where " +
-                               (tensor.offset < at ? "another tensor lies until byte "
-                                                   : "a gap lies since byte ") +
-                               std::to_string(at));
+      return malformed(what, "tensor " + in_quotes(tensor.name) + " begins at byte " +
+                                 std::to_string(tensor.offset) + " of the data, where " +
+                                 (tensor.offset < at ? "another tensor lies until byte "
+                                                     : "a gap lies since byte ") +
+                                 std::to_string(at));
     at += tensor.bytes;
   }
   if (at != data_bytes)
-    return damaged(what, "the tensors end at byte " + std::to_string(at) +
-                             " of the data, which has " + std::to_string(data_bytes) + " bytes");
+    return malformed(what, "the tensors end at byte " + std::to_string(at) +
+                               " of the data, which has " + std::to_string(data_bytes) + " bytes");
   return Status::ok();
 }
 
@@ -168,18 +170,18 @@ Result<std::vector<SafetensorsTensor>> parse_safetensors_header(std::span<const 
   TROUPE_CHECK(bytes.size() <= file_bytes, what);
   std::uint64_t header_bytes = 0;
   if (bytes.size() < sizeof header_bytes)
-    return damaged(what,
-                   "is no safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
+    return malformed(
+        what, "is no safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
   std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
   if (header_bytes > bytes.size() - sizeof header_bytes)
-    return damaged(what, "is no safetensors file or is cut off: its header should have " +
-                             std::to_string(header_bytes) + " bytes, the file has " +
-                             std::to_string(file_bytes));
+    return malformed(what, "is no safetensors file or is cut off: its header should have " +
+                               std::to_string(header_bytes) + " bytes, the file has " +
+                               std::to_string(file_bytes));
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + sizeof header_bytes,
                               header_bytes);
   TROUPE_ASSIGN_OR_RETURN(const json header,
                           parse_json(text, "the header of " + what, kHeaderLimits));
-  if (!header.is_object()) return damaged(what, "the header is not a JSON object");
+  if (!header.is_object()) return malformed(what, "the header is not a JSON object");
   const std::uint64_t data_begin = sizeof header_bytes + header_bytes;
   const std::uint64_t data_bytes = file_bytes - data_begin;
   std::vector<SafetensorsTensor> tensors;

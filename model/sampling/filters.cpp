@@ -80,21 +80,26 @@ void keep_typical(std::span<const float> logits, float peak, const SamplingParam
 }  // namespace
 
 Status apply_penalties(const SamplingParams& params, std::span<const TokenId> log,
-                       std::span<float> logits) {
+                       std::size_t prompt_tokens, std::span<float> logits) {
   if (!params.has_penalties()) return Status::ok();
-  std::vector<std::uint32_t> counts(logits.size());
-  for (const TokenId id : log) {
+  std::vector<bool> occurs(logits.size());           // in the prompt or the answer
+  std::vector<std::uint32_t> counts(logits.size());  // in the answer
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    const TokenId id = log[i];
     if (id < 0 || static_cast<std::size_t>(id) >= logits.size()) {
-      return Status(Code::kBadData, "token " + std::to_string(id) +
-                                        " of the prompt is not in the vocabulary of " +
-                                        std::to_string(logits.size()) + " tokens");
+      return Status(Code::kBadData,
+                    "token " + std::to_string(id) +
+                        " of the prompt or the answer is not in the vocabulary of " +
+                        std::to_string(logits.size()) + " tokens");
     }
-    ++counts[static_cast<std::size_t>(id)];
+    occurs[static_cast<std::size_t>(id)] = true;
+    counts[static_cast<std::size_t>(id)] += i >= prompt_tokens ? 1 : 0;
   }
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (counts[i] == 0) continue;
+    if (!occurs[i]) continue;
     float& logit = logits[i];
     logit = logit > 0.0f ? logit / params.repeat_penalty : logit * params.repeat_penalty;
+    if (counts[i] == 0) continue;
     const float often = params.frequency_penalty * static_cast<float>(counts[i]);
     logit -= often + params.presence_penalty;
   }

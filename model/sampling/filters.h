@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <span>
 
 #include <troupe/model/sampling/params.h>
@@ -12,9 +13,10 @@
 
 namespace troupe::model::sampling {
 
-// Errors: kBadData if a token of the log is not in the vocabulary.
+// The first `prompt_tokens` tokens of the log are the prompt's.
+//   Errors: kBadData if a token of the log is not in the vocabulary.
 Status apply_penalties(const SamplingParams& params, std::span<const TokenId> log,
-                       std::span<float> logits);
+                       std::size_t prompt_tokens, std::span<float> logits);
 // Errors: kInvalidArgument if a token is not in the vocabulary.
 Status apply_bias(const SamplingParams& params, std::span<float> logits);
 

@@ -89,19 +89,20 @@ TokenId draw_from_nucleus(std::span<const float> logits, const Weights& weights,
 
 Status bad_logits(const std::string& what, std::uint64_t position) {
   return Status(Code::kBadData, "cannot choose a token for position " + std::to_string(position) +
-                                    ": " + what + "; the model's weights may be damaged");
+                                    ": " + what + "; take another file of the model");
 }
 
 }  // namespace
 
 Result<TokenId> sample(std::span<const float> logits, const SamplingParams& params,
-                       std::uint64_t position, std::span<const TokenId> log) {
+                       std::uint64_t position, std::span<const TokenId> log,
+                       std::size_t prompt_tokens) {
   TROUPE_RETURN_IF_ERROR(validate(params));
   if (logits.empty()) return bad_logits("there are no logits", position);
   std::vector<float> changed;
   if (params.has_penalties() || !params.logit_bias.empty()) {
     changed.assign(logits.begin(), logits.end());
-    TROUPE_RETURN_IF_ERROR(apply_penalties(params, log, changed));
+    TROUPE_RETURN_IF_ERROR(apply_penalties(params, log, prompt_tokens, changed));
     TROUPE_RETURN_IF_ERROR(apply_bias(params, changed));
     logits = changed;
   }

@@ -84,7 +84,7 @@ Status check_name(const Part& part, const PartName& name) {
   return bad(part.path, "'split.no' is " + std::to_string(part.number) + " and 'split.count' " +
                             std::to_string(part.count) + ", but the name says part " +
                             std::to_string(name.number) + " of " + std::to_string(name.count) +
-                            "; give the file its own name, or fetch it again");
+                            "; give the file its own name, or take all parts from one source");
 }
 
 // Checks that a later part belongs to the first: keys that both have must have the same values.
@@ -93,8 +93,9 @@ Status check_together(const Part& first, const Part& part) {
     if (key == kNumberKey) continue;
     const auto found = first.header.metadata.find(key);
     if (found == first.header.metadata.end() || found->second == value) continue;
-    return bad(part.path, in_quotes(key) + " is not what " + first.path.string() +
-                              " says: the two are parts of different models; fetch them again");
+    return bad(part.path,
+               in_quotes(key) + " is not what " + first.path.string() +
+                   " says: the two are parts of different models; take all parts from one source");
   }
   return Status::ok();
 }
@@ -116,7 +117,8 @@ Status check_tensors(const std::vector<Part>& parts) {
   if (*expected == seen.size()) return Status::ok();
   return bad(first.path, "'split.tensors.count' is " + std::to_string(*expected) + ", but the " +
                              std::to_string(parts.size()) + " parts have " +
-                             std::to_string(seen.size()) + " tensors; fetch them again");
+                             std::to_string(seen.size()) +
+                             " tensors; take all parts from one source");
 }
 
 class SplitModel final : public LaidOutModel {

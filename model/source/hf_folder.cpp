@@ -120,6 +120,7 @@ class FolderModel final : public LaidOutModel {
  private:
   FolderModel(Safetensors files, std::string folder)
       : files_(std::move(files)), folder_(std::move(folder)) {}
+  void choose_head(Chosen* chosen, GgufMetadata* metadata) const;
   Status make_header(const HfFolder& hf, GgufMetadata metadata);
   std::span<const std::byte> bytes_of(const TensorInfo& tensor) const override {
     return files_.bytes(*tensors_.find(tensor.name)->second);
@@ -130,8 +131,36 @@ class FolderModel final : public LaidOutModel {
   std::map<std::string, const SafetensorsTensor*, std::less<>> tensors_;  // by GGUF name
 };
 
+// Decides which matrix is the head. The field "tie_word_embeddings" of config.json is often stale:
+// a head of its own counts if it differs from the embedding, and a matrix that is stored once
+// stands for both.
+void FolderModel::choose_head(Chosen* chosen, GgufMetadata* metadata) const {
+  const auto flag = metadata->find(header_keys::kTiedEmbedding);
+  if (flag == metadata->end() || flag->second != GgufValue(true)) return;
+  const auto head = chosen->tensors.find("output.weight");
+  if (head == chosen->tensors.end()) return;
+  const auto embedding = chosen->tensors.find("token_embd.weight");
+  if (embedding == chosen->tensors.end()) {
+    chosen->tensors["token_embd.weight"] = head->second;
+    chosen->tensors.erase("output.weight");
+    return;
+  }
+  const auto one = files_.bytes(*head->second), other = files_.bytes(*embedding->second);
+  const bool same = head->second->type == embedding->second->type &&
+                    head->second->shape == embedding->second->shape &&
+                    std::equal(one.begin(), one.end(), other.begin(), other.end());
+  files_.drop(*head->second);
+  files_.drop(*embedding->second);
+  if (same) {
+    chosen->tensors.erase(head);
+  } else {
+    flag->second = false;
+  }
+}
+
 Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
   TROUPE_ASSIGN_OR_RETURN(Chosen chosen, choose_tensors(files_, hf, folder_));
+  choose_head(&chosen, &metadata);
   if (!chosen.transposed.empty())
     metadata[std::string(header_keys::kTransposed)] = chosen.transposed;
   std::vector<TensorInfo> tensors;
@@ -167,7 +196,7 @@ Status check_vocabulary(const HfConfig& config, const GgufHeader& header) {
   if (wanted == embedding->shape.front()) return Status::ok();
   return config.bad("the field \"vocab_size\" is " + std::to_string(wanted) +
                     ", but the embedding has " + std::to_string(embedding->shape.front()) +
-                    " rows; the files are not of one model, fetch them again");
+                    " rows; the files are not of one model: take the folder from one source");
 }
 
 // Quantized weights have names and dtypes of their own. Without this check the message would be
@@ -197,7 +226,7 @@ Status check_layers(const HfConfig& config, const GgufHeader& header) {
     return Status::ok();  // without any layer, later checks say more
   return config.bad("the field \"" + std::string(field) + "\" is " + std::to_string(wanted) +
                     ", but the weights have " + std::to_string(layers) +
-                    " layers; the files are not of one model, fetch them again");
+                    " layers; the files are not of one model: take the folder from one source");
 }
 
 Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
@@ -223,7 +252,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   if (!ends.empty()) metadata[std::string(header_keys::kEndTokenIds)] = ends;
   std::error_code error;
   for (const FolderText& one : kFolderTexts) {
-    if (!fs::is_regular_file(folder / one.file, error)) continue;
+    if (metadata.contains(one.key) || !fs::is_regular_file(folder / one.file, error)) continue;
     TROUPE_ASSIGN_OR_RETURN(metadata[std::string(one.key)],
                             read_file(folder / one.file, kTextBytesMax));
   }

@@ -16,7 +16,8 @@
 
 namespace troupe::model {
 
-// A file of a folder whose text travels in the header, and the key that it travels under.
+// A file of a folder whose text travels in the header, and the key that it travels under. A pulled
+// folder is flat: the files of inner folders lie beside the others there.
 struct FolderText {
   std::string_view file, key;
 };
@@ -26,7 +27,12 @@ inline constexpr FolderText kFolderTexts[] = {
     {"tokenizer.json", header_keys::kTokenizerJson},
     {"tokenizer_config.json", header_keys::kTokenizerConfigJson},
     {"special_tokens_map.json", header_keys::kSpecialTokensMapJson},
+    {"added_tokens.json", header_keys::kAddedTokensJson},
     {"chat_template.jinja", header_keys::kChatTemplateJinja},
+    {"additional_chat_templates/tool_use.jinja", header_keys::kToolTemplateJinja},
+    {"tool_use.jinja", header_keys::kToolTemplateJinja},
+    {"additional_chat_templates/default.jinja", header_keys::kDefaultTemplateJinja},
+    {"default.jinja", header_keys::kDefaultTemplateJinja},
     {"chat_template.json", header_keys::kChatTemplateJson},
     {"vocab.txt", header_keys::kVocabTxt},
 };

@@ -40,49 +40,52 @@ class IdTokenizer final : public Tokenizer {
 };
 
 // A model often has more rows than its tokenizer has tokens, so that its matrices have an even
-// size. Ids of such rows have no text.
-class PaddedTokenizer final : public Tokenizer {
+// size: ids of such rows have no text. It may also have fewer, because tokens were added to the
+// tokenizer and not to the model. Such tokens never come, and a text that has one cannot be run.
+class RowsTokenizer final : public Tokenizer {
  public:
-  PaddedTokenizer(std::shared_ptr<const Tokenizer> inner, std::size_t vocabulary)
-      : inner_(std::move(inner)), vocabulary_(vocabulary) {}
+  RowsTokenizer(std::shared_ptr<const Tokenizer> inner, std::size_t rows)
+      : inner_(std::move(inner)), rows_(rows), ends_(inner_->end_tokens()) {
+    std::erase_if(ends_, [&](TokenId id) { return !has_row(id); });
+  }
 
   Result<std::vector<TokenId>> encode(std::string_view text,
                                       const EncodeOptions& options) const override {
-    return inner_->encode(text, options);
+    Result<std::vector<TokenId>> ids = inner_->encode(text, options);
+    if (!ids.is_ok()) return ids;
+    const auto outside =
+        std::find_if(ids->begin(), ids->end(), [&](TokenId id) { return !has_row(id); });
+    if (outside == ids->end()) return ids;
+    TROUPE_ASSIGN_OR_RETURN(const std::string piece,
+                            inner_->piece(*outside, /*with_special=*/true));
+    return Status(Code::kInvalidArgument,
+                  "the text has the token " + in_quotes(piece, 40) + " of id " +
+                      std::to_string(*outside) + ", for which the model has no row (its tensor " +
+                      "token_embd.weight has " + std::to_string(rows_) +
+                      "); leave it out, or take a model whose tokenizer fits");
   }
   Result<std::string> piece(TokenId id, bool with_special) const override {
-    const auto index = static_cast<std::size_t>(id);
-    if (id >= 0 && index >= inner_->vocabulary() && index < vocabulary_) return std::string();
-    return inner_->piece(id, with_special);
+    if (has_row(id) && static_cast<std::size_t>(id) >= inner_->vocabulary()) return std::string();
+    if (has_row(id)) return inner_->piece(id, with_special);
+    return Status(Code::kInvalidArgument, "token id " + std::to_string(id) +
+                                              " is outside the vocabulary of " +
+                                              std::to_string(rows_) + " tokens");
   }
   bool drops_first_space() const override { return inner_->drops_first_space(); }
-  std::size_t vocabulary() const override { return vocabulary_; }
+  std::size_t vocabulary() const override { return rows_; }
   bool is_end(TokenId id) const override { return inner_->is_end(id); }
-  std::vector<TokenId> end_tokens() const override { return inner_->end_tokens(); }
-  TokenId bos() const override { return inner_->bos(); }
-  TokenId eos() const override { return inner_->eos(); }
-  TokenId pad() const override { return inner_->pad(); }
+  std::vector<TokenId> end_tokens() const override { return ends_; }
+  TokenId bos() const override { return has_row(inner_->bos()) ? inner_->bos() : -1; }
+  TokenId eos() const override { return has_row(inner_->eos()) ? inner_->eos() : -1; }
+  TokenId pad() const override { return has_row(inner_->pad()) ? inner_->pad() : -1; }
 
  private:
-  const std::shared_ptr<const Tokenizer> inner_;
-  const std::size_t vocabulary_;
-};
+  bool has_row(TokenId id) const { return id >= 0 && static_cast<std::size_t>(id) < rows_; }
 
-// Refuses tokens of text that the model has no row for. Padding and markup beyond the model's rows
-// occur and do no harm, because the model never produces them.
-Status check_rows(const GgufHeader& header, const Tokenizer& tokenizer, std::size_t vocabulary) {
-  if (vocabulary == 0) return Status::ok();
-  for (std::size_t id = vocabulary; id < tokenizer.vocabulary(); ++id) {
-    TROUPE_ASSIGN_OR_RETURN(const std::string piece,
-                            tokenizer.piece(static_cast<TokenId>(id), /*with_special=*/false));
-    if (piece.empty()) continue;
-    return header.of_this(
-        Status(Code::kBadData, "the tokenizer has the token " + in_quotes(piece, 40) + " of id " +
-                                   std::to_string(id) + ", but tensor token_embd.weight has " +
-                                   std::to_string(vocabulary) + " rows; fetch the file again"));
-  }
-  return Status::ok();
-}
+  const std::shared_ptr<const Tokenizer> inner_;
+  const std::size_t rows_;
+  std::vector<TokenId> ends_;
+};
 
 }  // namespace
 
@@ -100,17 +103,15 @@ Status no_tokenizer() {
 
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary) {
-  TROUPE_ASSIGN_OR_RETURN(std::vector<TokenId> ends, end_token_ids(header, vocabulary));
   if (has_tokenizer(header)) {
     TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer,
                             tokenizer_from_gguf(header));
-    TROUPE_RETURN_IF_ERROR(check_rows(header, *tokenizer, vocabulary));
-    if (tokenizer->vocabulary() >= vocabulary) return tokenizer;
+    if (vocabulary == 0 || tokenizer->vocabulary() == vocabulary) return tokenizer;
     return std::shared_ptr<const Tokenizer>(
-        std::make_shared<PaddedTokenizer>(std::move(tokenizer), vocabulary));
+        std::make_shared<RowsTokenizer>(std::move(tokenizer), vocabulary));
   }
   return std::shared_ptr<const Tokenizer>(
-      std::make_shared<IdTokenizer>(vocabulary, std::move(ends)));
+      std::make_shared<IdTokenizer>(vocabulary, end_token_ids(header, vocabulary)));
 }
 
 }  // namespace troupe::model

@@ -19,8 +19,9 @@ Status no_tokenizer();
 // Opens the header's tokenizer if it has one. Otherwise it opens one of `vocabulary` ids without
 // texts: its pieces are empty, and encode() fails with kFailedPrecondition and asks for the ids of
 // the prompt. `vocabulary` is the number of rows of the model's embedding; 0 if it is not known.
-// Ids that have a row but no token have no text.
-//   Errors: as tokenizer_from_gguf; kBadData for a token of text, or an end, without a row.
+// Ids that have a row but no token have no text. Tokens without a row are in no vocabulary, and a
+// text that has one is refused by encode() with kInvalidArgument.
+//   Errors: as tokenizer_from_gguf.
 Result<std::shared_ptr<const Tokenizer>> open_tokenizer(const GgufHeader& header,
                                                         std::size_t vocabulary);
 

@@ -4,6 +4,7 @@
 
 #include <troupe/model/text/unicode.h>
 #include <troupe/model/tokenizer/pre_tokenizer.h>
+#include <troupe/model/tokenizer/vocabulary.h>
 
 namespace troupe::model {
 namespace {
@@ -186,6 +187,25 @@ Cut byte_level_cut(bool add_prefix_space, bool use_regex) {
       word = words->made.emplace_back(" " + std::string(word));
     }
     return use_regex ? at_words(words) : Status::ok();
+  };
+}
+
+Cut byte_alphabet_cut(Cut inner) {
+  return [inner = std::move(inner)](WordList* words) {
+    WordList written;
+    for (const std::string_view word : words->words) {
+      std::string& text = written.made.emplace_back();
+      for (const char byte : word) text += byte_level_character(static_cast<unsigned char>(byte));
+      written.words.push_back(text);
+    }
+    TROUPE_RETURN_IF_ERROR(inner(&written));
+    words->words.clear();
+    for (const std::string_view piece : written.words) {
+      std::string& bytes = words->made.emplace_back();
+      append_byte_level(piece, &bytes);
+      words->words.push_back(bytes);
+    }
+    return Status::ok();
   };
 }
 

@@ -49,6 +49,10 @@ Cut metaspace_cut(std::string replacement, PrependScheme scheme, bool split);
 // `add_prefix_space`.
 Cut byte_level_cut(bool add_prefix_space, bool use_regex);
 
+// Makes a cut of words that ByteLevel has written in its alphabet: each word is written so, cut,
+// and its pieces are brought back to bytes. A piece may end inside of a character.
+Cut byte_alphabet_cut(Cut inner);
+
 // Applies the cuts in order.
 Status cut_words(const std::vector<Cut>& cuts, WordList* words);
 

@@ -16,6 +16,22 @@ constexpr std::string_view kLlama3 =
 constexpr std::string_view kQwen2 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen35 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N})"
+    R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kTekken =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// GPT-2's pattern without its last part: white space that it leaves is a word of its own.
+constexpr std::string_view kGpt2Words =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))";
 constexpr std::string_view kDeepseek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
     R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -62,16 +78,41 @@ constexpr Row kRows[] = {
     {"olmo", {kGpt2}},
     {"mpt", {kGpt2}},
     {"jais", {kGpt2}},
+    {"exaone4", {kGpt2}},
+    {"trillion", {kGpt2}},
+    {"granite-docling", {kGpt2}},
+    {"gigachat", {kGpt2}},
+    {"mellum", {kGpt2}},
+    {"modern-bert", {kGpt2}},
     {"smollm", {R"(\p{N})", kGpt2}},
     {"starcoder", {R"(\p{N})", kGpt2}},
     {"refact", {R"(\p{N})", kGpt2}},
     {"command-r", {R"(\p{N})", kGpt2}},
+    {"codeshell", {R"(\p{N})", kGpt2}},
+    {"exaone", {R"(\p{N})", kGpt2}},
+    {"minerva-7b", {R"(\p{N})", kGpt2}},
+    {"falcon", {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2Words, R"([0-9][0-9][0-9])"}},
     {"llama-bpe", {kLlama3}, true, true},
     {"llama3", {kLlama3}, true, true},
     {"llama-v3", {kLlama3}, true, true},
+    {"falcon3", {kLlama3}, true, true},
+    {"falcon-h1", {kLlama3}, true, true},
+    {"pixtral", {kLlama3}, true, true},
+    {"lfm2", {kLlama3}, true, true},
+    {"midm-2.0", {kLlama3}, true, true},
+    {"glm4", {kLlama3}},
+    {"chatglm-bpe", {kLlama3}},
+    {"tekken", {kTekken}, true, true},
+    {"gpt-4o", {kGpt4o}},
+    {"llama4", {kGpt4o}},
+    {"kanana2", {kGpt4o}},
+    {"minimax-m2", {kGpt4o}},
     {"dbrx", {kLlama3}},
     {"smaug-bpe", {kLlama3}},
     {"qwen2", {kQwen2}, false, false, true},
+    {"megrez", {kQwen2}, false, false, true},
+    {"qwen35", {kQwen35}, false, false, true},
+    {"hunyuan", {kQwen2}},
     {"stablelm2", {kQwen2}},
     {"deepseek-r1-qwen", {kQwen2}},
     {"deepseek-llm",
@@ -79,6 +120,8 @@ constexpr Row kRows[] = {
     {"deepseek-coder", {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepseekScripts, R"(\p{N})"}},
     {"deepseek-v3",
      {R"(\p{N}{1,3})", R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)", kDeepseek3}},
+    // llama.cpp's own default, for files that were made before there was such a key.
+    {"default", {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2Words, R"(\p{N}+)", R"([0-9][0-9][0-9])"}},
 };
 
 Result<const Row*> find_row(std::string_view name) {

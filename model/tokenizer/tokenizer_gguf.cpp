@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include <troupe/model/files/header_keys.h>
 #include <troupe/model/tokenizer/bpe_model.h>
@@ -10,6 +13,7 @@
 #include <troupe/model/tokenizer/tokenizer_json.h>
 #include <troupe/model/tokenizer/tokenizer_parts.h>
 #include <troupe/model/tokenizer/word_piece.h>
+#include <troupe/runtime/log.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -18,7 +22,7 @@ namespace {
 constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
 
 Status bad(const std::string& sentence) {
-  return Status(Code::kBadData, sentence + "; the file is damaged: fetch it again");
+  return Status(Code::kBadData, sentence + "; take another file of the model");
 }
 
 template <class T>
@@ -34,11 +38,43 @@ Result<const T*> array_of(const GgufHeader& header, std::string_view key) {
   return values;
 }
 
+// Says whether the header lacks an array or has one without elements, of whatever type.
+bool is_empty_array(const GgufHeader& header, std::string_view key) {
+  const auto entry = header.metadata.find(key);
+  if (entry == header.metadata.end()) return true;
+  const auto* strings = std::get_if<std::vector<std::string>>(&entry->second);
+  const auto* integers = std::get_if<std::vector<std::int64_t>>(&entry->second);
+  const auto* reals = std::get_if<std::vector<double>>(&entry->second);
+  return (strings != nullptr && strings->empty()) || (integers != nullptr && integers->empty()) ||
+         (reals != nullptr && reals->empty());
+}
+
 struct Tokens {
   const std::vector<std::string>* texts = nullptr;
   std::vector<TokenType> types;
   std::size_t size() const { return types.size(); }
 };
+
+// Fills `types`, which has one entry a token, if the header says what they are.
+Status load_types(const GgufHeader& header, std::vector<TokenType>* types) {
+  if (!header.metadata.contains("tokenizer.ggml.token_type")) return Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(const auto* numbers,
+                          array_of<std::vector<std::int64_t>>(header, "tokenizer.ggml.token_type"));
+  if (numbers->size() != types->size()) {
+    return bad("tokenizer.ggml.token_type has " + std::to_string(numbers->size()) +
+               " entries, tokenizer.ggml.tokens " + std::to_string(types->size()));
+  }
+  for (std::size_t i = 0; i < numbers->size(); ++i) {
+    const std::int64_t number = (*numbers)[i];
+    if (number < 0 || number > 6) {
+      return bad("tokenizer.ggml.token_type of token " + std::to_string(i) + " is " +
+                 std::to_string(number) + ", expected 0 to 6");
+    }
+    // 0 means "undefined", which other programs treat as plain text.
+    (*types)[i] = number == 0 ? TokenType::kNormal : static_cast<TokenType>(number);
+  }
+  return Status::ok();
+}
 
 Result<Tokens> load_tokens(const GgufHeader& header) {
   Tokens tokens;
@@ -50,40 +86,49 @@ Result<Tokens> load_tokens(const GgufHeader& header) {
                std::to_string(Vocabulary::kTokensMax));
   }
   tokens.types.assign(count, TokenType::kNormal);
-  if (!header.metadata.contains("tokenizer.ggml.token_type")) return tokens;
-  TROUPE_ASSIGN_OR_RETURN(const auto* types,
-                          array_of<std::vector<std::int64_t>>(header, "tokenizer.ggml.token_type"));
-  if (types->size() != count) {
-    return bad("tokenizer.ggml.token_type has " + std::to_string(types->size()) +
-               " entries, tokenizer.ggml.tokens " + std::to_string(count));
-  }
+  TROUPE_RETURN_IF_ERROR(load_types(header, &tokens.types));
+  // Some converters call the end marks of a chat plain tokens. Then a template could not write them
+  // and an answer would go on after them.
   for (std::size_t i = 0; i < count; ++i) {
-    if ((*types)[i] < 1 || (*types)[i] > 6) {
-      return bad("tokenizer.ggml.token_type of token " + std::to_string(i) + " is " +
-                 std::to_string((*types)[i]) + ", expected 1 to 6");
+    if (tokens.types[i] != TokenType::kByte && is_end_markup((*tokens.texts)[i])) {
+      tokens.types[i] = TokenType::kControl;
     }
-    tokens.types[i] = static_cast<TokenType>((*types)[i]);
   }
   return tokens;
 }
 
+// Reads the id of a special token. Converters write "there is none" as -1 in some type, or as an id
+// that no token has: such an id leaves `id` as it was, as in llama.cpp.
 Status load_id(const GgufHeader& header, std::string_view key, std::size_t tokens, TokenId* id) {
-  if (!header.metadata.contains(key)) return Status::ok();
-  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t value, header.u64(key));
-  if (value >= tokens) {
-    return bad(std::string(key) + " is " + std::to_string(value) + ", outside the vocabulary of " +
-               std::to_string(tokens) + " tokens");
-  }
-  *id = static_cast<TokenId>(value);
+  const auto entry = header.metadata.find(key);
+  if (entry == header.metadata.end()) return Status::ok();
+  // A negative value of any type becomes a large one here.
+  const std::optional<std::uint64_t> value = std::visit(
+      [](const auto& given) -> std::optional<std::uint64_t> {
+        using Given = std::decay_t<decltype(given)>;
+        if constexpr (std::is_integral_v<Given> && !std::is_same_v<Given, bool>) {
+          return static_cast<std::uint64_t>(given);
+        }
+        return std::nullopt;
+      },
+      entry->second);
+  if (!value) return bad("the metadata value of " + in_quotes(key) + " is not an integer");
+  if (*value < tokens) *id = static_cast<TokenId>(*value);
   return Status::ok();
 }
 
 Status load_flag(const GgufHeader& header, std::string_view key, bool* flag) {
   const auto entry = header.metadata.find(key);
   if (entry == header.metadata.end()) return Status::ok();
-  const bool* value = std::get_if<bool>(&entry->second);
-  if (value == nullptr) return bad("the metadata value of " + in_quotes(key) + " is not a bool");
-  *flag = *value;
+  if (const bool* value = std::get_if<bool>(&entry->second)) {
+    *flag = *value;
+    return Status::ok();
+  }
+  const Result<std::uint64_t> number = header.u64(key);  // some converters write 0 and 1
+  if (!number.is_ok() || *number > 1) {
+    return bad("the metadata value of " + in_quotes(key) + " is neither a bool nor 0 or 1");
+  }
+  *flag = *number == 1;
   return Status::ok();
 }
 
@@ -94,8 +139,7 @@ Status load_ids(const GgufHeader& header, bool add_bos, TokenizerParts* parts) {
   bool add_eos = false;
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.bos_token_id", count, &parts->bos));
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eos_token_id", count, &parts->eos));
-  // Only a few chat templates write the padding token, and files without one have -1 or the like.
-  if (!load_id(header, "tokenizer.ggml.padding_token_id", count, &parts->pad)) parts->pad = -1;
+  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.padding_token_id", count, &parts->pad));
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eot_token_id", count, &eot));
   TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eom_token_id", count, &eom));
   TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_bos_token", &add_bos));
@@ -113,13 +157,25 @@ bool is_markup(TokenType type) {
 // tokenizer.ggml.model = gpt2
 Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
   TokenizerParts parts;
-  TROUPE_ASSIGN_OR_RETURN(const std::string pre, header.string("tokenizer.ggml.pre"));
+  std::string pre = "default";
+  if (header.metadata.contains("tokenizer.ggml.pre")) {
+    TROUPE_ASSIGN_OR_RETURN(pre, header.string("tokenizer.ggml.pre"));
+  }
+  if (pre == "default") {
+    log(LogLevel::kWarning,
+        header.what + ": the file does not say how its text is cut into words, and llama.cpp's " +
+            "default is used; answers may be worse than with a newer file of the model");
+  }
   TROUPE_ASSIGN_OR_RETURN(PreTokenizer family, find_pre_tokenizer(pre));
   parts.normalizers = std::move(family.normalizers);
   parts.cuts = std::move(family.cuts);
   TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
-  TROUPE_ASSIGN_OR_RETURN(const auto* lines,
-                          array_of<std::vector<std::string>>(header, "tokenizer.ggml.merges"));
+  static const std::vector<std::string> kNoMerges;
+  const std::vector<std::string>* lines = &kNoMerges;  // as a vocabulary of single bytes has
+  if (!is_empty_array(header, "tokenizer.ggml.merges")) {
+    TROUPE_ASSIGN_OR_RETURN(lines,
+                            array_of<std::vector<std::string>>(header, "tokenizer.ggml.merges"));
+  }
   parts.vocabulary.reserve(tokens.size());
   std::string piece;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -162,8 +218,12 @@ Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
 Result<TokenizerParts> sentence_parts(const GgufHeader& header) {
   TokenizerParts parts;
   TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
-  TROUPE_ASSIGN_OR_RETURN(const auto* scores,
-                          array_of<std::vector<double>>(header, "tokenizer.ggml.scores"));
+  // Without scores all tokens are equally likely, and pieces merge from the left.
+  const std::vector<double> no_scores(tokens.size(), 0.0);
+  const std::vector<double>* scores = &no_scores;
+  if (!is_empty_array(header, "tokenizer.ggml.scores")) {
+    TROUPE_ASSIGN_OR_RETURN(scores, array_of<std::vector<double>>(header, "tokenizer.ggml.scores"));
+  }
   if (scores->size() != tokens.size()) {
     return bad("tokenizer.ggml.scores has " + std::to_string(scores->size()) +
                " entries, tokenizer.ggml.tokens " + std::to_string(tokens.size()));
@@ -311,23 +371,22 @@ Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
 Result<TokenizerParts> parts_from(const GgufHeader& header) {
   if (header.metadata.contains(header_keys::kTokenizerJson)) {
     TROUPE_ASSIGN_OR_RETURN(const std::string text, header.string(header_keys::kTokenizerJson));
-    std::string config, special;
-    if (header.metadata.contains(header_keys::kTokenizerConfigJson)) {
-      TROUPE_ASSIGN_OR_RETURN(config, header.string(header_keys::kTokenizerConfigJson));
-    }
-    if (header.metadata.contains(header_keys::kSpecialTokensMapJson)) {
-      TROUPE_ASSIGN_OR_RETURN(special, header.string(header_keys::kSpecialTokensMapJson));
-    }
-    TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(text, config, special));
+    const auto text_of = [&](std::string_view key) -> Result<std::string> {
+      return header.metadata.contains(key) ? header.string(key) : Result<std::string>("");
+    };
+    TROUPE_ASSIGN_OR_RETURN(const std::string config, text_of(header_keys::kTokenizerConfigJson));
+    TROUPE_ASSIGN_OR_RETURN(const std::string special, text_of(header_keys::kSpecialTokensMapJson));
+    TROUPE_ASSIGN_OR_RETURN(const std::string added, text_of(header_keys::kAddedTokensJson));
+    TROUPE_ASSIGN_OR_RETURN(const std::string model, text_of(header_keys::kConfigJson));
+    TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts,
+                            json_parts({text, config, special, added, model}));
     for (const std::string_view key :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
       TokenId end = -1;
       TROUPE_RETURN_IF_ERROR(load_id(header, key, parts.vocabulary.size(), &end));
       parts.ends.push_back(end);
     }
-    // The model may have more rows than the tokenizer has tokens, so open_tokenizer checks the
-    // ends.
-    TROUPE_ASSIGN_OR_RETURN(const auto ends, end_token_ids(header, 0));
+    const std::vector<TokenId> ends = end_token_ids(header, 0);
     parts.ends.insert(parts.ends.end(), ends.begin(), ends.end());
     return parts;
   }
@@ -355,20 +414,14 @@ Result<std::shared_ptr<const Tokenizer>> tokenizer_from_gguf(const GgufHeader& h
   return assemble(std::move(*parts));
 }
 
-Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
+std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabulary) {
   std::vector<TokenId> ids;
   const auto found = header.metadata.find(header_keys::kEndTokenIds);
   if (found == header.metadata.end()) return ids;
   if (const auto* values = std::get_if<std::vector<std::int64_t>>(&found->second))
     for (const std::int64_t id : *values) {
-      if (id < 0) continue;  // some files say with -1 that there is none
-      if (vocabulary != 0 && static_cast<std::uint64_t>(id) >= vocabulary)
-        return header.of_this(
-            Status(Code::kBadData,
-                   "the field \"eos_token_id\" of config.json or generation_config.json "
-                   "holds " +
-                       std::to_string(id) + ", outside the vocabulary of " +
-                       std::to_string(vocabulary) + " tokens; fetch the file again"));
+      // Some files say with -1 that there is none, and a token that has no row never comes.
+      if (id < 0 || (vocabulary != 0 && static_cast<std::uint64_t>(id) >= vocabulary)) continue;
       if (id <= std::numeric_limits<TokenId>::max()) ids.push_back(static_cast<TokenId>(id));
     }
   return ids;

@@ -19,8 +19,8 @@ namespace troupe::model {
 Result<std::shared_ptr<const Tokenizer>> tokenizer_from_gguf(const GgufHeader& header);
 
 // Returns the ids at which config.json says that generation ends; none if the header does not say.
-// `vocabulary` is the number of tokens, or 0 if it is not known.
-//   Errors: kBadData for an id that is not in the vocabulary.
-Result<std::vector<TokenId>> end_token_ids(const GgufHeader& header, std::size_t vocabulary);
+// `vocabulary` is the number of tokens, or 0 if it is not known. Ids outside it are left out,
+// because no token of them ever comes.
+std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabulary);
 
 }  // namespace troupe::model

@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,6 +8,7 @@
 #include <troupe/model/tokenizer/bpe_model.h>
 #include <troupe/model/tokenizer/tokenizer_json.h>
 #include <troupe/model/tokenizer/tokenizer_json_steps.h>
+#include <troupe/model/tokenizer/tokenizer_json_tokens.h>
 #include <troupe/model/tokenizer/word_piece.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
@@ -17,120 +18,18 @@ namespace {
 
 using nlohmann::json;
 
-constexpr JsonLimits kLimits = {std::size_t{256} << 20, 32};
-const json kNull;
-
-const json& field_of(const json& object, const char* field) {
-  const auto found = object.find(field);
-  return found == object.end() ? kNull : *found;
-}
-
-Result<TokenId> id_of(const json& value, const std::string& where) {
-  const bool fits = value.is_number_unsigned() &&
-                    value.get<std::uint64_t>() < std::uint64_t{Vocabulary::kTokensMax};
-  if (!fits) {
-    return bad_tokenizer(where + " has the id " + in_quotes(value.dump()) + ", expected 0 to " +
-                         std::to_string(Vocabulary::kTokensMax - 1));
-  }
-  return static_cast<TokenId>(value.get<std::uint64_t>());
-}
-
-struct Added {
-  AddedToken token;
-  bool normalized = false;
-};
-
-// Everything that tokenizer.json names, before the parts are made.
-struct Source {
-  std::vector<std::string> tokens;  // by id; "" if there is none
-  std::map<std::string, TokenId, std::less<>> added_ids;
-  std::vector<Added> added;
-
-  // Returns -1 if there is no such token.
-  TokenId find(const json& vocabulary, const std::string& text) const {
-    if (const auto found = added_ids.find(text); found != added_ids.end()) return found->second;
-    const auto found = vocabulary.find(text);
-    return found == vocabulary.end() ? -1 : static_cast<TokenId>(found->get<std::uint64_t>());
-  }
-};
-
-// Refuses two tokens with one id: nothing says which of them the id stands for.
-Status two_of_one_id(const std::string& one, const std::string& other, TokenId id) {
-  return bad_tokenizer("the tokens " + in_quotes(one, 40) + " and " + in_quotes(other, 40) +
-                       " have the same id, " + std::to_string(id));
-}
-
-Status read_vocabulary(const json& vocabulary, Source* source) {
-  if (!vocabulary.is_object() || vocabulary.empty()) {
-    return bad_tokenizer("'model' has no object 'vocab' with tokens in it");
-  }
-  std::vector<bool> taken;
-  // Ids may leave gaps, but a small file must not make a large table.
-  const std::size_t most = vocabulary.size() * 4 + 65536;
-  for (const auto& [text, value] : vocabulary.items()) {
-    TROUPE_ASSIGN_OR_RETURN(const TokenId id, id_of(value, "the token " + in_quotes(text)));
-    const auto index = static_cast<std::size_t>(id);
-    if (index >= most) {
-      return bad_tokenizer("the token " + in_quotes(text) + " has the id " + std::to_string(id) +
-                           ", far beyond the " + std::to_string(vocabulary.size()) + " tokens");
-    }
-    if (index >= source->tokens.size()) {
-      source->tokens.resize(index + 1);
-      taken.resize(index + 1);
-    }
-    if (taken[index]) return two_of_one_id(source->tokens[index], text, id);
-    taken[index] = true;
-    source->tokens[index] = text;
-  }
-  return Status::ok();
-}
-
-Status read_added(const json& list, Source* source) {
-  if (list.is_null()) return Status::ok();
-  if (!list.is_array()) return bad_tokenizer("'added_tokens' is no list");
-  const std::size_t most = source->tokens.size() + list.size() + 65536;
-  std::map<TokenId, std::string> by_id;
-  for (const json& one : list) {
-    const std::string where = "an added token";
-    if (!one.is_object()) return bad_tokenizer(where + " is no object");
-    Added added;
-    TROUPE_ASSIGN_OR_RETURN(added.token.text, json_string(one, "content", where));
-    const std::string what = "the added token " + in_quotes(added.token.text);
-    TROUPE_ASSIGN_OR_RETURN(added.token.id, id_of(field_of(one, "id"), what));
-    TROUPE_ASSIGN_OR_RETURN(added.token.special, json_flag(one, "special", false, what));
-    TROUPE_ASSIGN_OR_RETURN(added.token.single_word, json_flag(one, "single_word", false, what));
-    TROUPE_ASSIGN_OR_RETURN(added.token.strips_left, json_flag(one, "lstrip", false, what));
-    TROUPE_ASSIGN_OR_RETURN(added.token.strips_right, json_flag(one, "rstrip", false, what));
-    TROUPE_ASSIGN_OR_RETURN(added.normalized,
-                            json_flag(one, "normalized", !added.token.special, what));
-    const auto index = static_cast<std::size_t>(added.token.id);
-    if (index >= most) {
-      return bad_tokenizer(what + " has the id " + std::to_string(index) + ", far beyond the " +
-                           std::to_string(source->tokens.size()) + " tokens");
-    }
-    const auto [namesake, is_new] = by_id.emplace(added.token.id, added.token.text);
-    if (!is_new && namesake->second != added.token.text) {
-      return two_of_one_id(namesake->second, added.token.text, added.token.id);
-    }
-    const std::string* known = index < source->tokens.size() ? &source->tokens[index] : nullptr;
-    if (known != nullptr && !known->empty() && *known != added.token.text) {
-      return two_of_one_id(*known, added.token.text, added.token.id);
-    }
-    source->added_ids[added.token.text] = added.token.id;
-    source->added.push_back(std::move(added));
-  }
-  return Status::ok();
-}
-
+constexpr JsonLimits kLimits = {
+    .bytes_max = std::size_t{256} << 20, .depth_max = 64, .python = true};
+const json kNoJson;
 Status refuse_set(const json& model, const char* field) {
-  const json& value = field_of(model, field);
+  const json& value = json_field(model, field);
   const bool unset = value.is_null() || value == json("") || value == json(0.0);
   if (unset) return Status::ok();
   return bad_tokenizer("'model' has '" + std::string(field) + "': " + in_quotes(value.dump()) +
                        ", which is not supported");
 }
 
-Result<std::unique_ptr<const WordModel>> read_bpe(const json& model, const Source& source,
+Result<std::unique_ptr<const WordModel>> read_bpe(const json& model, const TokenTable& table,
                                                   bool byte_level) {
   for (const char* field : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     TROUPE_RETURN_IF_ERROR(refuse_set(model, field));
@@ -141,10 +40,10 @@ Result<std::unique_ptr<const WordModel>> read_bpe(const json& model, const Sourc
   TROUPE_ASSIGN_OR_RETURN(options.byte_fallback,
                           json_flag(model, "byte_fallback", false, "'model'"));
   TROUPE_ASSIGN_OR_RETURN(options.fuse_unknown, json_flag(model, "fuse_unk", false, "'model'"));
-  if (const json& unknown = field_of(model, "unk_token"); unknown.is_string()) {
-    options.unknown = source.find(field_of(model, "vocab"), unknown.get<std::string>());
+  if (const json& unknown = json_field(model, "unk_token"); unknown.is_string()) {
+    options.unknown = table.find(unknown.get<std::string>());
   }
-  const json& list = field_of(model, "merges");
+  const json& list = json_field(model, "merges");
   if (!list.is_array()) return bad_tokenizer("'model' has no list 'merges'");
   std::vector<std::pair<std::string_view, std::string_view>> merges;
   merges.reserve(list.size());
@@ -166,22 +65,23 @@ Result<std::unique_ptr<const WordModel>> read_bpe(const json& model, const Sourc
     }
     merges.emplace_back(line.substr(0, space), line.substr(space + 1));
   }
-  auto made = std::make_unique<BpeModel>(options, source.tokens);
+  auto made = std::make_unique<BpeModel>(options, table.texts());
   TROUPE_RETURN_IF_ERROR(
       made->load_merges(merges, /*parts_may_be_unknown=*/false, "tokenizer.json"));
   return std::unique_ptr<const WordModel>(std::move(made));
 }
 
-Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model, const Source& source) {
+Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model,
+                                                         const TokenTable& table) {
   WordPieceModel::Options options;
   TROUPE_ASSIGN_OR_RETURN(const std::string unknown, json_string(model, "unk_token", "'model'"));
-  options.unknown = source.find(field_of(model, "vocab"), unknown);
+  options.unknown = table.find(unknown);
   if (options.unknown < 0) {
     return bad_tokenizer("the unk_token " + in_quotes(unknown) + " is no token");
   }
   TROUPE_ASSIGN_OR_RETURN(const std::string prefix,
                           json_string(model, "continuing_subword_prefix", "'model'"));
-  if (const json& most = field_of(model, "max_input_chars_per_word"); !most.is_null()) {
+  if (const json& most = json_field(model, "max_input_chars_per_word"); !most.is_null()) {
     if (!most.is_number_unsigned()) {
       return bad_tokenizer("'max_input_chars_per_word' is " + in_quotes(most.dump()) +
                            ", expected a number");
@@ -189,8 +89,8 @@ Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model, cons
     options.characters_max = most.get<std::size_t>();
   }
   auto made = std::make_unique<WordPieceModel>(options);
-  for (std::size_t i = 0; i < source.tokens.size(); ++i) {
-    const std::string_view text = source.tokens[i];
+  for (std::size_t i = 0; i < table.texts().size(); ++i) {
+    const std::string_view text = table.texts()[i];
     const auto id = static_cast<TokenId>(i);
     made->add_start(text, id);
     if (text.starts_with(prefix)) made->add_continuation(text.substr(prefix.size()), id);
@@ -199,11 +99,10 @@ Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model, cons
 }
 
 // Reads what goes around a text: [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": ...}, ...].
-Status read_template(const json& step, const Source& source, const json& vocabulary,
-                     TokenizerParts* parts) {
-  const json& single = field_of(step, "single");
+Status read_template(const json& step, const TokenTable& table, TokenizerParts* parts) {
+  const json& single = json_field(step, "single");
   if (!single.is_array()) return bad_tokenizer("the post_processor has no list 'single'");
-  const json& names = field_of(step, "special_tokens");
+  const json& names = json_field(step, "special_tokens");
   bool seen_text = false;
   for (const json& one : single) {
     if (one.is_object() && one.contains("Sequence")) {
@@ -211,55 +110,56 @@ Status read_template(const json& step, const Source& source, const json& vocabul
       seen_text = true;
       continue;
     }
-    const json& token = one.is_object() ? field_of(one, "SpecialToken") : kNull;
+    const json& token = one.is_object() ? json_field(one, "SpecialToken") : kNoJson;
     if (!token.is_object())
       return bad_tokenizer("the post_processor has a piece that is not known");
     TROUPE_ASSIGN_OR_RETURN(const std::string name,
                             json_string(token, "id", "a piece of the post_processor"));
     std::vector<TokenId>& side = seen_text ? parts->after : parts->before;
-    const json& ids = names.is_object() ? field_of(field_of(names, name.c_str()), "ids") : kNull;
+    const json& ids =
+        names.is_object() ? json_field(json_field(names, name.c_str()), "ids") : kNoJson;
     if (ids.is_array()) {
       for (const json& value : ids) {
-        TROUPE_ASSIGN_OR_RETURN(const TokenId id, id_of(value, "the post_processor"));
+        TROUPE_ASSIGN_OR_RETURN(const TokenId id, json_token_id(value, "the post_processor"));
         side.push_back(id);
       }
       continue;
     }
-    side.push_back(source.find(vocabulary, name));
+    side.push_back(table.find(name));
   }
   if (!seen_text) return bad_tokenizer("the post_processor leaves the text out");
   return Status::ok();
 }
 
 // Sets `found` if a step says what goes around a text.
-Status read_post_processor(const json& step, const Source& source, const json& vocabulary,
-                           bool* found, TokenizerParts* parts, int depth = 0) {
+Status read_post_processor(const json& step, const TokenTable& table, bool* found,
+                           TokenizerParts* parts, int depth = 0) {
   if (step.is_null()) return Status::ok();
   if (!step.is_object()) return bad_tokenizer("the post_processor is no object");
   TROUPE_ASSIGN_OR_RETURN(const std::string type, json_string(step, "type", "the post_processor"));
   if (type == "ByteLevel") return Status::ok();
   if (type == "Sequence") {
-    const json& list = field_of(step, "processors");
+    const json& list = json_field(step, "processors");
     if (!list.is_array() || depth > 4)
       return bad_tokenizer("the post_processor has no 'processors'");
     for (const json& one : list) {
-      TROUPE_RETURN_IF_ERROR(read_post_processor(one, source, vocabulary, found, parts, depth + 1));
+      TROUPE_RETURN_IF_ERROR(read_post_processor(one, table, found, parts, depth + 1));
     }
     return Status::ok();
   }
   if (*found) return bad_tokenizer("the post_processor says twice what goes around a text");
   *found = true;
-  if (type == "TemplateProcessing") return read_template(step, source, vocabulary, parts);
+  if (type == "TemplateProcessing") return read_template(step, table, parts);
   if (type != "BertProcessing" && type != "RobertaProcessing") {
     return bad_tokenizer("the post_processor has the type " + in_quotes(type) +
                          ", which is not supported");
   }
   for (const char* side : {"cls", "sep"}) {
-    const json& pair = field_of(step, side);
+    const json& pair = json_field(step, side);
     if (!pair.is_array() || pair.size() != 2) {
       return bad_tokenizer("the post_processor has no pair '" + std::string(side) + "'");
     }
-    TROUPE_ASSIGN_OR_RETURN(const TokenId id, id_of(pair[1], "the post_processor"));
+    TROUPE_ASSIGN_OR_RETURN(const TokenId id, json_token_id(pair[1], "the post_processor"));
     (side[0] == 'c' ? parts->before : parts->after).push_back(id);
   }
   return Status::ok();
@@ -273,15 +173,6 @@ Result<json> read_object(std::string_view text, const std::string& file) {
   return object;
 }
 
-// Returns a special token of tokenizer_config.json, which is a text or an object with it; -1 if
-// there is none.
-TokenId config_token(const json& config, const char* field, const Source& source,
-                     const json& vocabulary) {
-  const json& value = field_of(config, field);
-  const json& text = value.is_object() ? field_of(value, "content") : value;
-  return text.is_string() ? source.find(vocabulary, text.get<std::string>()) : -1;
-}
-
 Status check_ids(const std::vector<TokenId>& ids, std::size_t tokens) {
   for (const TokenId id : ids) {
     if (id < 0 || static_cast<std::size_t>(id) >= tokens) {
@@ -291,86 +182,147 @@ Status check_ids(const std::vector<TokenId>& ids, std::size_t tokens) {
   return Status::ok();
 }
 
-void fill_vocabulary(Source* source, const PieceRules& rules, TokenizerParts* parts) {
-  std::vector<TokenType> types(source->tokens.size(), TokenType::kNormal);
+void fill_vocabulary(const TokenTable& table, const PieceRules& rules, TokenizerParts* parts) {
+  std::vector<std::string> texts = table.texts();
+  std::vector<TokenType> types(texts.size(), TokenType::kNormal);
   for (std::size_t i = 0; i < types.size(); ++i) {
-    if (source->tokens[i].empty()) types[i] = TokenType::kUnused;
+    if (texts[i].empty()) types[i] = TokenType::kUnused;
+    if (is_end_markup(texts[i])) types[i] = TokenType::kControl;
   }
-  for (const Added& added : source->added) {
+  for (const NamedToken& added : table.added()) {
     const auto index = static_cast<std::size_t>(added.token.id);
     if (index >= types.size()) {
       types.resize(index + 1, TokenType::kUnused);
-      source->tokens.resize(index + 1);
+      texts.resize(index + 1);
     }
-    types[index] = added.token.special ? TokenType::kControl : TokenType::kUserDefined;
-    source->tokens[index] = added.token.text;
+    const bool markup = added.token.special || is_end_markup(added.token.text);
+    types[index] = markup ? TokenType::kControl : TokenType::kUserDefined;
+    texts[index] = added.token.text;
   }
   for (std::size_t i = 0; i < types.size(); ++i) {
     const bool added = types[i] == TokenType::kControl || types[i] == TokenType::kUserDefined;
     const bool apart = rules.joins_words || rules.space_between;
-    const std::string piece =
-        added ? (apart ? " " : "") + source->tokens[i] : piece_of(source->tokens[i], rules);
+    const std::string piece = added ? (apart ? " " : "") + texts[i] : piece_of(texts[i], rules);
     parts->vocabulary.add(types[i], piece);
   }
   parts->drops_first_space = rules.drops_first_space;
 }
 
-}  // namespace
+// The tokenizer classes of transformers that take the flags of their BertNormalizer from
+// tokenizer_config.json. What tokenizer.json says about it was written by whichever version saved
+// it.
+bool has_bert_flags(const json& config, std::string_view config_json) {
+  static constexpr std::string_view kClasses[] = {
+      "Bert",        "DistilBert", "Electra",  "MPNet",  "MobileBert",
+      "SqueezeBert", "ConvBert",   "LayoutLM", "Lxmert", "Funnel"};
+  static constexpr std::string_view kModels[] = {
+      "bert",        "distilbert", "electra",  "mpnet",  "mobilebert",
+      "squeezebert", "convbert",   "layoutlm", "lxmert", "funnel"};
+  const auto is_one_of = [](std::string_view name, std::span<const std::string_view> names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  const json& given = json_field(config, "tokenizer_class");
+  if (given.is_string()) {
+    std::string_view name = given.get_ref<const std::string&>();
+    if (name.ends_with("Fast")) name.remove_suffix(4);
+    if (!name.ends_with("Tokenizer")) return false;
+    name.remove_suffix(std::string_view("Tokenizer").size());
+    return is_one_of(name, kClasses);
+  }
+  const Result<json> model = read_object(config_json, "config.json");
+  const json& type = model.is_ok() ? json_field(*model, "model_type") : kNoJson;
+  return type.is_string() && is_one_of(type.get_ref<const std::string&>(), kModels);
+}
 
-Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json,
-                                  std::string_view special_json) {
-  TROUPE_ASSIGN_OR_RETURN(const json file, parse_json(tokenizer_json, "tokenizer.json", kLimits));
-  TROUPE_ASSIGN_OR_RETURN(const json config, read_object(config_json, "tokenizer_config.json"));
-  TROUPE_ASSIGN_OR_RETURN(const json special, read_object(special_json, "special_tokens_map.json"));
-  const json& model = file.is_object() ? field_of(file, "model") : kNull;
-  if (!model.is_object()) return bad_tokenizer("there is no object 'model'");
-  std::string type = model.value("type", json("")).is_string()
-                         ? model.value("type", json("")).get<std::string>()
+// Returns the normalizer of tokenizer.json, or a BertNormalizer with the flags of
+// tokenizer_config.json if the model's tokenizer class makes its own.
+json normalizer_step(const json& file, const json& config, std::string_view config_json) {
+  const json& step = json_field(file, "normalizer");
+  const bool bert = step.is_object() && json_field(step, "type") == "BertNormalizer";
+  if (!bert || !has_bert_flags(config, config_json)) return step;
+  const auto flag = [&](const char* name, json fallback) {
+    const json& given = json_field(config, name);
+    return given.is_null() ? fallback : given;
+  };
+  return {{"type", "BertNormalizer"},
+          {"clean_text", true},
+          {"handle_chinese_chars", flag("tokenize_chinese_chars", true)},
+          {"strip_accents", flag("strip_accents", nullptr)},
+          {"lowercase", flag("do_lower_case", true)}};
+}
+
+// Splits the added tokens into those looked for in the text as it comes and in the normalized text.
+Status fill_added(const TokenTable& table, TokenizerParts* parts) {
+  for (const NamedToken& added : table.added()) {
+    AddedToken token = added.token;
+    // A user's text must not end an answer, whatever the file says about the mark.
+    token.special = token.special || is_end_markup(token.text);
+    if (added.normalized && !parts->normalizers.empty()) {
+      TROUPE_RETURN_IF_ERROR(normalize_text(parts->normalizers, &token.text));
+      parts->added_normalized.add(std::move(token));
+    } else {
+      parts->added.add(std::move(token));
+    }
+  }
+  return Status::ok();
+}
+
+Result<std::unique_ptr<const WordModel>> read_model(const json& model, const TokenTable& table,
+                                                    bool byte_level) {
+  std::string type = json_field(model, "type").is_string()
+                         ? json_field(model, "type").get<std::string>()
                          : std::string();
   if (type.empty() && model.contains("merges")) type = "BPE";  // as old files have it
-  if (type != "BPE" && type != "WordPiece") {
+  if (type == "BPE") return read_bpe(model, table, byte_level);
+  if (type != "WordPiece") {
     return bad_tokenizer("the model has the type " + in_quotes(type) +
                          ", which is not supported; BPE and WordPiece are");
   }
-  TokenizerParts parts;
-  Source source;
-  const json& vocabulary = field_of(model, "vocab");
-  TROUPE_RETURN_IF_ERROR(read_vocabulary(vocabulary, &source));
-  TROUPE_RETURN_IF_ERROR(read_added(field_of(file, "added_tokens"), &source));
-  TROUPE_RETURN_IF_ERROR(read_normalizers(field_of(file, "normalizer"), &parts.normalizers));
-  bool byte_level = false;
-  TROUPE_RETURN_IF_ERROR(read_cuts(field_of(file, "pre_tokenizer"), &parts.cuts, &byte_level));
-  if (type == "BPE") {
-    TROUPE_ASSIGN_OR_RETURN(parts.model, read_bpe(model, source, byte_level));
-  } else if (byte_level) {
+  if (byte_level) {
     return bad_tokenizer("the pre_tokenizer ByteLevel with WordPiece is not supported");
-  } else {
-    TROUPE_ASSIGN_OR_RETURN(parts.model, read_word_piece(model, source));
   }
-  TROUPE_ASSIGN_OR_RETURN(const PieceRules rules, read_decoder(field_of(file, "decoder")));
-  fill_vocabulary(&source, rules, &parts);
-  for (const Added& added : source.added) {
-    AddedToken token = added.token;
-    if (added.normalized && !parts.normalizers.empty()) {
-      TROUPE_RETURN_IF_ERROR(normalize_text(parts.normalizers, &token.text));
-      parts.added_normalized.add(std::move(token));
-    } else {
-      parts.added.add(std::move(token));
-    }
-  }
+  return read_word_piece(model, table);
+}
+
+}  // namespace
+
+Result<TokenizerParts> json_parts(const TokenizerFiles& files) {
+  TROUPE_ASSIGN_OR_RETURN(const json file,
+                          parse_json(files.tokenizer_json, "tokenizer.json", kLimits));
+  TROUPE_ASSIGN_OR_RETURN(const json config,
+                          read_object(files.tokenizer_config_json, "tokenizer_config.json"));
+  TROUPE_ASSIGN_OR_RETURN(const json special,
+                          read_object(files.special_tokens_map_json, "special_tokens_map.json"));
+  TROUPE_ASSIGN_OR_RETURN(const json added,
+                          read_object(files.added_tokens_json, "added_tokens.json"));
+  const json& model = file.is_object() ? json_field(file, "model") : kNoJson;
+  if (!model.is_object()) return bad_tokenizer("there is no object 'model'");
+  TokenizerParts parts;
+  TokenTable table;
+  TROUPE_RETURN_IF_ERROR(table.read_vocabulary(json_field(model, "vocab")));
+  TROUPE_RETURN_IF_ERROR(table.read_added(json_field(file, "added_tokens")));
+  TROUPE_ASSIGN_OR_RETURN(const json merged, add_folder_tokens(config, special, added, &table));
+  TROUPE_RETURN_IF_ERROR(
+      read_normalizers(normalizer_step(file, config, files.config_json), &parts.normalizers));
+  bool byte_level = false;
+  TROUPE_RETURN_IF_ERROR(read_cuts(json_field(file, "pre_tokenizer"), &parts.cuts, &byte_level));
+  TROUPE_ASSIGN_OR_RETURN(parts.model, read_model(model, table, byte_level));
+  TROUPE_ASSIGN_OR_RETURN(const PieceRules rules, read_decoder(json_field(file, "decoder")));
+  fill_vocabulary(table, rules, &parts);
+  TROUPE_RETURN_IF_ERROR(fill_added(table, &parts));
   bool around = false;
   TROUPE_RETURN_IF_ERROR(
-      read_post_processor(field_of(file, "post_processor"), source, vocabulary, &around, &parts));
+      read_post_processor(json_field(file, "post_processor"), table, &around, &parts));
   TROUPE_RETURN_IF_ERROR(check_ids(parts.before, parts.vocabulary.size()));
   TROUPE_RETURN_IF_ERROR(check_ids(parts.after, parts.vocabulary.size()));
-  const auto token = [&](const char* field) {
-    const bool named = !field_of(config, field).is_null();
-    return config_token(named ? config : special, field, source, vocabulary);
-  };
-  parts.bos = token("bos_token");
-  parts.eos = token("eos_token");
-  parts.pad = token("pad_token");
+  parts.bos = table.find(special_token_text(json_field(merged, "bos_token")));
+  parts.eos = table.find(special_token_text(json_field(merged, "eos_token")));
+  parts.pad = table.find(special_token_text(json_field(merged, "pad_token")));
+  parts.ends.push_back(table.find(special_token_text(json_field(special, "eos_token"))));
   if (!around) {
+    // transformers 5 ignores these flags where there is a tokenizer.json. The versions that the
+    // models of such folders were trained with follow them, and so do the GGUF files that are made
+    // of the folders.
     TROUPE_ASSIGN_OR_RETURN(const bool add_bos,
                             json_flag(config, "add_bos_token", false, "the config"));
     TROUPE_ASSIGN_OR_RETURN(const bool add_eos,
@@ -381,9 +333,8 @@ Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_v
   return parts;
 }
 
-Result<std::shared_ptr<const Tokenizer>> tokenizer_from_json(std::string_view tokenizer_json,
-                                                             std::string_view config_json) {
-  TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(tokenizer_json, config_json, {}));
+Result<std::shared_ptr<const Tokenizer>> tokenizer_from_json(const TokenizerFiles& files) {
+  TROUPE_ASSIGN_OR_RETURN(TokenizerParts parts, json_parts(files));
   return assemble(std::move(parts));
 }
 

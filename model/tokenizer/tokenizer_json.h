@@ -12,16 +12,21 @@
 
 namespace troupe::model {
 
-// Reads tokenizer.json, and tokenizer_config.json, which may be empty. The latter names special
-// tokens, and has add_bos_token for a tokenizer.json without a post-processor.
-//   Errors: kBadData naming the field and what is not known.
-Result<std::shared_ptr<const Tokenizer>> tokenizer_from_json(std::string_view tokenizer_json,
-                                                             std::string_view config_json);
+// The texts of a folder's files; all but the first may be empty.
+struct TokenizerFiles {
+  std::string_view tokenizer_json;
+  // Names special tokens and their flags, and has the flags of BERT's normalizer. It also has
+  // add_bos_token, which counts if tokenizer.json does not say what goes around a text.
+  std::string_view tokenizer_config_json = {};
+  std::string_view special_tokens_map_json = {}, added_tokens_json = {};
+  std::string_view config_json = {};  // says of which family a tokenizer without a class is
+};
 
-// Reads the parts of the same tokenizer. `special_json` is special_tokens_map.json, for the special
-// tokens that the config does not name; it may be empty.
+// Errors: kBadData naming the file, the field and what is not known.
+Result<std::shared_ptr<const Tokenizer>> tokenizer_from_json(const TokenizerFiles& files);
+
+// Reads the parts of the same tokenizer.
 //   Errors: as tokenizer_from_json.
-Result<TokenizerParts> json_parts(std::string_view tokenizer_json, std::string_view config_json,
-                                  std::string_view special_json);
+Result<TokenizerParts> json_parts(const TokenizerFiles& files);
 
 }  // namespace troupe::model

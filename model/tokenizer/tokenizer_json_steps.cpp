@@ -141,6 +141,38 @@ Status add_metaspace(const json& step, const std::string& what, std::vector<Cut>
   return Status::ok();
 }
 
+// Makes the cut of one step that is no Sequence, ByteLevel or Metaspace.
+Result<Cut> plain_cut(const json& step, const std::string& type, const std::string& what) {
+  if (type == "Split") {
+    TROUPE_ASSIGN_OR_RETURN(Pattern pattern, pattern_of(step, what));
+    TROUPE_ASSIGN_OR_RETURN(const SplitBehavior behavior, behavior_of(step, what));
+    TROUPE_ASSIGN_OR_RETURN(const bool invert, json_flag(step, "invert", false, what));
+    if (!pattern.is_regex) return literal_cut(std::move(pattern.text), behavior, invert);
+    TROUPE_ASSIGN_OR_RETURN(Regex regex, regex_of(pattern.text, what));
+    return split_cut(std::move(regex), behavior, invert);
+  }
+  if (type == "Digits") {
+    TROUPE_ASSIGN_OR_RETURN(const bool individual,
+                            json_flag(step, "individual_digits", false, what));
+    return digits_cut(individual);
+  }
+  if (type == "Punctuation") {
+    SplitBehavior behavior = SplitBehavior::kIsolated;
+    if (step.contains("behavior")) {
+      TROUPE_ASSIGN_OR_RETURN(behavior, behavior_of(step, what));
+    }
+    return punctuation_cut(behavior);
+  }
+  if (type == "CharDelimiterSplit") {
+    TROUPE_ASSIGN_OR_RETURN(std::string delimiter, json_string(step, "delimiter", what));
+    return literal_cut(std::move(delimiter), SplitBehavior::kRemoved, false);
+  }
+  if (type == "Whitespace") return white_space_cut();
+  if (type == "WhitespaceSplit") return white_space_only_cut();
+  if (type == "BertPreTokenizer") return bert_cut();
+  return unknown_type("a pre_tokenizer", type);
+}
+
 Status add_cut(const json& step, int depth, std::vector<Cut>* out, bool* byte_level) {
   const std::string where = "a pre_tokenizer";
   TROUPE_ASSIGN_OR_RETURN(const std::string type, type_of(step, where));
@@ -153,43 +185,20 @@ Status add_cut(const json& step, int depth, std::vector<Cut>* out, bool* byte_le
     }
     return Status::ok();
   }
-  if (*byte_level) return bad_tokenizer(what + " follows ByteLevel, which must be the last one");
+  const bool writes = type == "ByteLevel" || type == "Metaspace";
+  if (*byte_level && writes)
+    return bad_tokenizer(what + " follows ByteLevel, which is not supported");
+  if (type == "Metaspace") return add_metaspace(step, what, out);
   if (type == "ByteLevel") {
     TROUPE_ASSIGN_OR_RETURN(const bool prefix, json_flag(step, "add_prefix_space", true, what));
     TROUPE_ASSIGN_OR_RETURN(const bool regex, json_flag(step, "use_regex", true, what));
     out->push_back(byte_level_cut(prefix, regex));
     *byte_level = true;
-  } else if (type == "Split") {
-    TROUPE_ASSIGN_OR_RETURN(Pattern pattern, pattern_of(step, what));
-    TROUPE_ASSIGN_OR_RETURN(const SplitBehavior behavior, behavior_of(step, what));
-    TROUPE_ASSIGN_OR_RETURN(const bool invert, json_flag(step, "invert", false, what));
-    if (pattern.is_regex) {
-      TROUPE_ASSIGN_OR_RETURN(Regex regex, regex_of(pattern.text, what));
-      out->push_back(split_cut(std::move(regex), behavior, invert));
-    } else {
-      out->push_back(literal_cut(std::move(pattern.text), behavior, invert));
-    }
-  } else if (type == "Digits") {
-    TROUPE_ASSIGN_OR_RETURN(const bool individual,
-                            json_flag(step, "individual_digits", false, what));
-    out->push_back(digits_cut(individual));
-  } else if (type == "Punctuation") {
-    SplitBehavior behavior = SplitBehavior::kIsolated;
-    if (step.contains("behavior")) {
-      TROUPE_ASSIGN_OR_RETURN(behavior, behavior_of(step, what));
-    }
-    out->push_back(punctuation_cut(behavior));
-  } else if (type == "Whitespace") {
-    out->push_back(white_space_cut());
-  } else if (type == "WhitespaceSplit") {
-    out->push_back(white_space_only_cut());
-  } else if (type == "BertPreTokenizer") {
-    out->push_back(bert_cut());
-  } else if (type == "Metaspace") {
-    return add_metaspace(step, what, out);
-  } else {
-    return unknown_type(where, type);
+    return Status::ok();
   }
+  TROUPE_ASSIGN_OR_RETURN(Cut cut, plain_cut(step, type, what));
+  // Later steps see the characters that ByteLevel has written for bytes.
+  out->push_back(*byte_level ? byte_alphabet_cut(std::move(cut)) : std::move(cut));
   return Status::ok();
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -9,33 +8,12 @@
 namespace troupe::model {
 namespace {
 
-// Control tokens that end an answer in some family, even if the file does not list them as such.
-constexpr std::string_view kEndMarkup[] = {"<|im_end|>",
-                                           "<|eot_id|>",
-                                           "<|eom_id|>",
-                                           "<|end|>",
-                                           "<EOT>",
-                                           "<|endoftext|>",
-                                           "<|end_of_text|>",
-                                           "<end_of_turn>",
-                                           "<|return|>",
-                                           "<|endofprompt|>",
-                                           "<\xef\xbd\x9c"
-                                           "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"};
-
 class PartsTokenizer final : public Tokenizer {
  public:
   explicit PartsTokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
     ends_ = parts_.ends;
     ends_.push_back(parts_.eos);
-    for (std::size_t i = 0; i < parts_.vocabulary.size(); ++i) {
-      const auto id = static_cast<TokenId>(i);
-      if (parts_.vocabulary.type(id) != TokenType::kControl) continue;
-      const std::string_view text = parts_.vocabulary.piece(id);
-      if (std::find(std::begin(kEndMarkup), std::end(kEndMarkup), text) != std::end(kEndMarkup)) {
-        ends_.push_back(id);
-      }
-    }
+    add_end_markup();
     std::erase_if(ends_, [](TokenId id) { return id < 0; });
     std::sort(ends_.begin(), ends_.end());
     ends_.erase(std::unique(ends_.begin(), ends_.end()), ends_.end());
@@ -86,6 +64,24 @@ class PartsTokenizer final : public Tokenizer {
   TokenId pad() const override { return parts_.pad; }
 
  private:
+  void add_end_markup() {
+    std::vector<TokenId> ends_message;
+    bool returns = false, calls = false;
+    for (std::size_t i = 0; i < parts_.vocabulary.size(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      const TokenType type = parts_.vocabulary.type(id);
+      if (type != TokenType::kControl && type != TokenType::kUnknown) continue;
+      const std::string_view text = parts_.vocabulary.piece(id);
+      if (!is_end_markup(text)) continue;
+      returns = returns || text == "<|return|>";
+      calls = calls || text == "<|call|>";
+      (text == "<|end|>" ? ends_message : ends_).push_back(id);
+    }
+    // In the harmony format <|end|> ends a message of an answer, and more messages follow.
+    if (returns && calls) return;
+    ends_.insert(ends_.end(), ends_message.begin(), ends_message.end());
+  }
+
   // Encodes a stretch of the text between added tokens.
   Status encode_raw(std::string_view text, TextSpan span, const EncodeOptions& options,
                     std::vector<TokenId>* ids) const {

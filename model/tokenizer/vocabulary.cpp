@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include <troupe/model/tokenizer/vocabulary.h>
 #include <troupe/runtime/text/utf8.h>
@@ -23,6 +25,30 @@ struct ByteAlphabet {
   }
 };
 constexpr ByteAlphabet kAlphabet;
+
+constexpr std::string_view kEndMarkup[] = {"<|im_end|>",
+                                           "<|eot_id|>",
+                                           "<|eom_id|>",
+                                           "<|end|>",
+                                           "<EOT>",
+                                           "_<EOT>",
+                                           "[EOT]",
+                                           "[EOS]",
+                                           "<eos>",
+                                           "</s>",
+                                           "<|endoftext|>",
+                                           "<|end_of_text|>",
+                                           "<|endofprompt|>",
+                                           "<end_of_turn>",
+                                           "<end_of_utterance>",
+                                           "<turn|>",
+                                           "<|return|>",
+                                           "<|call|>",
+                                           "<|calls|>",
+                                           "<|flush|>",
+                                           "<|tool_response>",
+                                           "<\xef\xbd\x9c"
+                                           "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"};
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -53,6 +79,10 @@ bool append_byte_level(std::string_view encoded, std::string* out) {
     encoded.remove_prefix(next.bytes);
   }
   return whole;
+}
+
+bool is_end_markup(std::string_view text) {
+  return std::find(std::begin(kEndMarkup), std::end(kEndMarkup), text) != std::end(kEndMarkup);
 }
 
 int fallback_byte(std::string_view token) {

@@ -55,6 +55,11 @@ std::string byte_level_character(unsigned char byte);
 // and makes the result false.
 bool append_byte_level(std::string_view encoded, std::string* out);
 
+// Says whether a token of this text ends an answer. These marks do so in some family, whatever type
+// or flags a model's file gives the token. Source: the end-of-generation texts of llama.cpp
+// (llama-vocab.cpp, 2026).
+bool is_end_markup(std::string_view text);
+
 // Returns the byte of a token such as "<0x0A>", or -1. Such tokens stand in for the bytes of
 // characters that have no token.
 int fallback_byte(std::string_view token);

@@ -33,7 +33,7 @@ bool is_transposed(const GgufHeader& header, const std::string& name) {
 // with the header.
 Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec& spec) {
   const TensorInfo* info = header.tensor(spec.name);
-  if (info == nullptr) return bad(spec, "is missing; fetch the file again");
+  if (info == nullptr) return bad(spec, "is missing; take another file of the model");
   const bool is_vector = spec.rows == 0;
   const std::size_t whole = spec.whole != 0 ? spec.whole : is_vector ? spec.columns : spec.rows;
   std::vector<std::uint64_t> expected{whole};
@@ -43,7 +43,7 @@ Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec
   if (info->shape != expected)
     return bad(spec, "has the shape " + shape_text(info->shape) +
                          ", but the configuration asks for " + shape_text(expected) +
-                         "; fetch the file again");
+                         "; take another file of the model");
   const quant::Format* format = quant::find(info->type);
   if (format == nullptr)
     return bad(spec, "has the type " + std::to_string(static_cast<std::uint32_t>(info->type)) +
@@ -65,8 +65,8 @@ Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std
   format.dequantize(bytes.data() + spec.first * format.block_bytes, spec.columns, out->data());
   for (std::size_t i = 0; i < spec.columns; ++i)
     if (!std::isfinite((*out)[i]))
-      return bad(spec,
-                 "holds a NaN or an infinity at " + std::to_string(i) + "; fetch the file again");
+      return bad(spec, "holds a NaN or an infinity at " + std::to_string(i) +
+                           "; take another file of the model");
   return Status::ok();
 }
 
@@ -131,8 +131,8 @@ Status check_rope_factors(const Weight& factors) {
   for (const float factor : factors.vector)
     if (!(factor >= 1.0f))
       return Status(Code::kBadData, "tensor rope_freqs.weight holds " + std::to_string(factor) +
-                                        ", expected factors of 1 or more; the file is "
-                                        "damaged: fetch it again");
+                                        ", expected factors of 1 or more; take another "
+                                        "file of the model");
   return Status::ok();
 }
 

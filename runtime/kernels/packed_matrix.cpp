@@ -20,7 +20,8 @@ Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::siz
   if (row_bytes != 0 && (bytes % row_bytes != 0 || bytes / row_bytes != rows)) {
     return Status(Code::kBadData, std::to_string(rows) + " rows of " + std::to_string(columns) +
                                       " " + std::string(format->name) + " weights are not " +
-                                      std::to_string(bytes) + " bytes; fetch the file again");
+                                      std::to_string(bytes) +
+                                      " bytes; take another file of the model");
   }
   PackedMatrix packed;
   packed.type = type;
@@ -38,7 +39,7 @@ Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::siz
       return Status(Code::kBadData, "a " + std::string(format->name) + " weight in rows " +
                                         std::to_string(group * kGroupRows) + " to " +
                                         std::to_string(group * kGroupRows + kGroupRows - 1) +
-                                        " is not a finite number; fetch the file again");
+                                        " is not a finite number; take another file of the model");
     }
   }
   return packed;

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <unordered_set>
 #include <vector>
 
@@ -83,7 +86,51 @@ Status check_json_depth(std::string_view text, const std::string& what, const Js
 
 namespace {
 
-// Checks a text before anything is built from it.
+bool is_number_character(char c) {
+  return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
+
+// Says whether a JSON number is too large for a double.
+bool overflows(std::string_view number) {
+  const std::string text(number);
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  return end == text.c_str() + text.size() && std::isinf(value);
+}
+
+// Returns the text with quotes around the numbers that Python writes and JSON does not have.
+std::string with_python_numbers_quoted(std::string_view text) {
+  static constexpr std::string_view kWords[] = {"NaN", "Infinity", "-Infinity"};
+  std::string out;
+  out.reserve(text.size() + 16);
+  for (std::size_t i = 0; i < text.size();) {
+    if (text[i] == '"') {
+      std::size_t end = i + 1;
+      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+      end = std::min(end + 1, text.size());
+      out += text.substr(i, end - i);
+      i = end;
+      continue;
+    }
+    const std::string_view rest = text.substr(i);
+    std::size_t bytes = 0;
+    for (const std::string_view word : kWords) {
+      if (rest.starts_with(word)) bytes = word.size();
+    }
+    const bool word = bytes > 0;
+    while (!word && bytes < rest.size() && is_number_character(rest[bytes])) ++bytes;
+    if (word || overflows(rest.substr(0, bytes))) {
+      ((out += '"') += rest.substr(0, bytes)) += '"';
+    } else {
+      out += rest.substr(0, bytes == 0 ? 1 : bytes);
+    }
+    i += bytes == 0 ? 1 : bytes;
+  }
+  return out;
+}
+
+}  // namespace
+
 Status check_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
   const auto bad = [&](const std::string& sentence) {
     return Status(Code::kBadData, what + " " + sentence);
@@ -97,14 +144,17 @@ Status check_json(std::string_view text, const std::string& what, const JsonLimi
   json::sax_parse(text.begin(), text.end(), &watch);
   if (watch.out_of_range) return bad("holds a number that is out of range" + advice);
   if (watch.broken) return bad("is no JSON at byte " + std::to_string(watch.error_byte) + advice);
-  if (!watch.repeated.empty())
+  if (!watch.repeated.empty() && !limits.python)
     return bad("has the key " + in_quotes(watch.repeated) + " twice" + advice);
   return Status::ok();
 }
 
-}  // namespace
-
 Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
+  std::string quoted;
+  if (limits.python && text.size() <= limits.bytes_max) {
+    quoted = with_python_numbers_quoted(text);
+    text = quoted;
+  }
   TROUPE_RETURN_IF_ERROR(check_json(text, what, limits));
   return json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
 }

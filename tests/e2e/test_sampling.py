@@ -53,8 +53,11 @@ def test_a_bias_bans_and_forces(answer):
 
 
 def test_a_penalty_keeps_tokens_from_coming_again(answer):
-    ids = answer("-n", "24", "--presence-penalty", "1000")
+    """Presence counts the answer alone; repetition counts the prompt, too."""
     prompt = {504, 3575, 282, 4649, 314}
+    ids = answer("-n", "24", "--presence-penalty", "1000")
+    assert len(set(ids)) == len(ids) and prompt & set(ids)
+    ids = answer("-n", "24", "--repeat-penalty", "100")
     assert len(set(ids)) == len(ids) and not prompt & set(ids)
 
 

@@ -8,7 +8,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const auto tokenizer = troupe::model::tokenizer_from_json(text, R"({"bos_token":"<s>"})");
+  const auto tokenizer = troupe::model::tokenizer_from_json({text, R"({"bos_token":"<s>"})"});
   if (!tokenizer) return 0;
   const auto ids = (*tokenizer)->encode("Hello, <s> world 12 \xc3\xa9\n", {});
   if (!ids) return 0;

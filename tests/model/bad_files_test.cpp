@@ -164,12 +164,13 @@ TEST_CASE("a wrong key-value is named with its file and value") {
       {set("llama.block_count", std::string("five")), {"'llama.block_count'", "integer"}},
       {set("llama.block_count", std::int32_t{-5}), {"'llama.block_count'", "-5"}},
       {set("llama.block_count", 5.0f), {"'llama.block_count'", "integer"}},
-      {set("llama.block_count", std::vector<std::int64_t>{5}), {"'llama.block_count'"}},
+      {set("llama.block_count", std::vector<std::int64_t>{5, 6}),
+       {"'llama.block_count'", "differs from layer to layer"}},
       {set("llama.block_count", u32{0}), {"number of layers", " 0"}},
       {set("llama.block_count", std::uint64_t{1} << 60),
        {"number of layers", "1152921504606846976"}},
-      {set("llama.block_count", u32{4}), {"'blk.4.", "layer 4", "is 4", "fetch it again"}},
-      {set("llama.block_count", u32{6}), {"blk.5.attn_norm.weight", "missing", "fetch"}},
+      {set("llama.block_count", u32{4}), {"'blk.4.", "layer 4", "is 4", "take another file"}},
+      {set("llama.block_count", u32{6}), {"blk.5.attn_norm.weight", "missing", "take another"}},
       {set("llama.block_count", u32{4096}), {"blk.5.attn_norm.weight", "missing"}},
       {set("llama.context_length", u32{0}), {"context length", " 0"}},
       {set("llama.embedding_length", u32{0}), {"embedding length", " 0"}},
@@ -190,13 +191,11 @@ TEST_CASE("a wrong key-value is named with its file and value") {
       {set("llama.rope.dimension_count", u32{15}), {"rotary dimension 15"}},
       {set("llama.rope.dimension_count", u32{1000}), {"rotary dimension 1000"}},
       {set("llama.rope.scaling.type", std::string("yarn")), {"'yarn'"}},
-      {set("llama.rope.scaling.type", std::string("linear")), {"llama.rope.scaling.factor"}},
       {set("tokenizer.ggml.model", std::string("t5")), {"tokenizer.ggml.model", "'t5'"}},
       {set("tokenizer.ggml.pre", std::string("klingon")), {"tokenizer.ggml.pre", "'klingon'"}},
       {erase("tokenizer.ggml.tokens"), {"'tokenizer.ggml.tokens'", "missing"}},
       {set("tokenizer.ggml.tokens", std::vector<std::int64_t>{1}), {"'tokenizer.ggml.tokens'"}},
       {set("tokenizer.ggml.tokens", std::vector<std::string>{}), {"tokenizer.ggml.tokens", " 0 "}},
-      {set("tokenizer.ggml.eos_token_id", u32{201}), {"eos_token_id", "201"}},
       {set("tokenizer.ggml.merges", std::vector<std::string>{"ab"}), {"merge 0", "'ab'"}},
       {set("tokenizer.ggml.token_type", std::vector<std::int64_t>{1}), {"token_type", "1 entries"}},
       {set("split.count", std::string("x")), {"'split.count'", "integer"}},
@@ -204,18 +203,13 @@ TEST_CASE("a wrong key-value is named with its file and value") {
   for (const double value : {kNan, kInf, -kInf, 0.0, -1.0, 1e300}) {
     cases.push_back({set("llama.attention.layer_norm_rms_epsilon", value), {"norm epsilon"}});
     cases.push_back({set("llama.rope.freq_base", value), {"rotary base"}});
+    if (value == 0.0) continue;  // a factor of 0 says that there is none
     cases.push_back({[=](Draft& file) {
                        file.keys["llama.rope.scaling.type"] = std::string("linear");
                        file.keys["llama.rope.scaling.factor"] = value;
                      },
                      {"scaling factor"}});
   }
-  cases.push_back({[](Draft& file) {
-                     auto tokens = words();
-                     tokens.push_back("one more");
-                     file.keys["tokenizer.ggml.tokens"] = tokens;
-                   },
-                   {"'one more'", "201"}});
   cases.push_back({[](Draft& file) {
                      file.keys.erase("llama.attention.key_length");
                      file.keys.erase("llama.attention.value_length");
@@ -229,12 +223,13 @@ TEST_CASE("a wrong tensor is named with its file") {
   std::vector<Case> cases;
   for (const char* name : {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight",
                            "blk.2.ffn_up.weight", "blk.4.attn_output.weight"})
-    cases.push_back({[=](Draft& file) { file.erase(name); }, {name, "missing", "fetch"}});
+    cases.push_back(
+        {[=](Draft& file) { file.erase(name); }, {name, "missing", "take another file"}});
   const std::pair<const char*, std::vector<std::string>> renamed[] = {
       {"blk.5.attn_q.weight", {"layer 5", "is 5"}},
       {"blk.18446744073709551615.attn_q.weight", {"layer 18446744073709551615"}},
       {"blk.2.attn_q.biass", {"'blk.2.attn_q.biass'"}},
-      {"surprise", {"'surprise'"}},
+      {"output_surprise", {"'output_surprise'"}},
       {"blk.2", {"'blk.2'"}},
       {"blk.x.y", {"'blk.x.y'"}}};
   for (const auto& [name, said] : renamed)
@@ -347,7 +342,7 @@ TEST_CASE("a folder whose files are cut at any byte of their headers says which"
     }
     for (const std::string& wrong : {std::string(10000, '['), "{\"a\":" + std::string(10000, '{'),
                                      std::string("\xff\xfe\x00", 3), std::string("[]"),
-                                     std::string("{\"a\":1,\"a\":2}"), std::string(64, '\0')}) {
+                                     std::string("{\"a\":1,}"), std::string(64, '\0')}) {
       if (content == weights) break;
       folder.write(name, wrong);
       const Status status = load(folder.path);

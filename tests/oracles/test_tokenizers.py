@@ -27,6 +27,17 @@ CORPUS = documents() + SCRIPTS * 20 + lines(2000, seed=21)
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+QWEN35 = QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]")
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+
+
+def by_case(endings, digits):
+    start, rest = r"[^\r\n\p{L}\p{N}]?", r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    return (f"{start}{UPPER}*{LOWER}+{endings}|{start}{UPPER}+{LOWER}*{endings}|{digits}{rest}")
+
+
+GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 DEEPSEEK3 = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
              r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 DEEPSEEK_LETTERS = (
@@ -57,6 +68,12 @@ FAMILIES = {
     "starcoder": lambda: (digits_first(), None, False),
     "llama-bpe": lambda: (bytes_last(*split(LLAMA3)), None, True),
     "qwen2": lambda: (bytes_last(*split(QWEN2)), normalizers.NFC(), False),
+    "qwen35": lambda: (bytes_last(*split(QWEN35)), normalizers.NFC(), False),
+    "falcon3": lambda: (bytes_last(*split(LLAMA3)), None, True),
+    "tekken": lambda: (bytes_last(*split(by_case("", r"\p{N}"))), None, True),
+    "gpt-4o": lambda: (bytes_last(*split(by_case(ENDINGS, r"\p{N}{1,3}"))), None, False),
+    "default": lambda: (bytes_last(*split(r"[\p{P}\$\+<=>\^~\|]+", GPT2_WORDS, r"\p{N}+",
+                                          "[0-9][0-9][0-9]")), None, False),
     "deepseek-llm": lambda: (bytes_last(
         *split("[\r\n]", DEEPSEEK_LETTERS, r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$",
                SCRIPTS_OF_DEEPSEEK), pre_tokenizers.Digits(individual_digits=True)), None, False),

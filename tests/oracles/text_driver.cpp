@@ -37,7 +37,7 @@ Result<std::shared_ptr<const Tokenizer>> load(int argc, char** argv) {
   if (argc > 3) {
     TROUPE_ASSIGN_OR_RETURN(config, read_file(argv[3], kBytesMax));
   }
-  return tokenizer_from_json(text, config);
+  return tokenizer_from_json({text, config});
 }
 
 Result<nlohmann::json> answer(const Tokenizer& tokenizer, const nlohmann::json& request) {

@@ -52,8 +52,8 @@ struct Path {
                                           config.vocabulary);
       const auto log = worker->log(s.request, position);
       REQUIRE(log.is_ok() == s.sampling.has_penalties());
-      const auto token =
-          model::sample(logits, s.sampling, position, log ? *log : std::vector<model::TokenId>());
+      const auto token = model::sample(logits, s.sampling, position,
+                                       log ? *log : std::vector<model::TokenId>(), s.prompt);
       REQUIRE(token.is_ok());
       done.tokens.push_back({s.request, position, *token, {}});
     }
@@ -253,11 +253,11 @@ TEST_CASE("replay: a stop string may begin in the answer so far") {
 TEST_CASE("replay: penalties never look at a log with a hole") {
   Path path;
   Step step;
-  step.segments.push_back({7, 0, 2, false, {}});  // no penalties: the tokens are not kept
+  step.segments.push_back({7, 0, 2, 2, false, {}});  // no penalties: the tokens are not kept
   step.token_ids = {1, 2};
   REQUIRE(path.worker->admit(step).is_ok());
   Step next;
-  next.segments.push_back({7, 2, 1, true, request(7).sampling});
+  next.segments.push_back({7, 2, 1, 2, true, request(7).sampling});
   next.token_ids = {3};
   REQUIRE(path.worker->admit(next).is_ok());
   const auto log = path.worker->log(7, 3);

@@ -68,7 +68,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   Step step;
   model::SamplingParams sampling{0.5f, 0.9f, 42, 3, 40, 0.1f, 0.9f, 1.1f, 0.5f, -0.5f, 5};
   sampling.logit_bias = {{7, 1.5f}, {9, -2.0f}};
-  step.segments.push_back({1, 2, 3, true, sampling});
+  step.segments.push_back({1, 2, 3, 2, true, sampling});
   step.token_ids = {1, 2, 3};
   step.closed = {8};
   step.trace = true;

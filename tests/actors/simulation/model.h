@@ -152,7 +152,8 @@ inline std::vector<model::TokenId> right_answer(const std::vector<model::TokenId
   while (answer.size() < max_tokens) {
     const auto token =
         model::sample(logits_of(value), sampling, static_cast<std::uint32_t>(log.size()),
-                      sampling.has_penalties() ? log : std::vector<model::TokenId>());
+                      sampling.has_penalties() ? log : std::vector<model::TokenId>(),
+                      sampling.has_penalties() ? prompt.size() : 0);
     TROUPE_CHECK(token.is_ok(), token.message());
     answer.push_back(*token);
     log.push_back(*token);

@@ -46,6 +46,22 @@ TEST_CASE("of several templates it is the default, or the one for tools") {
         "'rag'");
 }
 
+TEST_CASE("templates in files of their own count before those in tokenizer_config.json") {
+  const std::string tools = kFile + ".tool_use", fallback = kFile + ".default";
+  const std::string config =
+      R"({"chat_template": [{"name": "default", "template": "c"},
+                            {"name": "tool_use", "template": "ct"}]})";
+  CHECK(*source({{kFile, "f"}, {tools, "t"}}) == "f");
+  CHECK(*source({{kFile, "f"}, {tools, "t"}}, true) == "t");
+  CHECK(*source({{kFile, "f"}}, true) == "f");
+  CHECK(*source({{kFile, "f"}, {fallback, "d"}}) == "d");
+  CHECK(*source({{kFile, "f"}, {fallback, "d"}, {tools, "t"}}, true) == "t");
+  CHECK(*source({{kConfig, config}, {kFile, "f"}, {tools, "t"}}, true) == "t");
+  CHECK(*source({{kConfig, config}, {kFile, "f"}}, true) == "f");
+  CHECK(*source({{kConfig, config}, {tools, "t"}}) == "c");
+  CHECK(*source({{kConfig, config}, {tools, ""}}, true) == "");
+}
+
 TEST_CASE("what is wrong with a chat template's file is said") {
   CHECK(source({{kConfig, R"({"chat_template": 3})"}}).message() ==
         "tokenizer_config.json: \"chat_template\" is of type number, expected a string or a list "

@@ -116,8 +116,17 @@ TEST_CASE("rotary scaling is read and bounded") {
   GgufHeader header = llama_header();
   auto& m = header.metadata;
   m["llama.rope.scaling.type"] = std::string("linear");
-  CHECK_THAT(config_from_gguf(header).message(), Contains("llama.rope.scaling.factor"));
+  CHECK(config_from_gguf(header)->rope_factor == 1.0);  // no factor scales nothing
+  m["llama.rope.scale_linear"] = 2.0f;                  // as files of 2023 have it
+  CHECK(config_from_gguf(header)->rope_factor == 2.0);
+  m.erase("llama.rope.scaling.type");
+  CHECK(config_from_gguf(header)->rope_factor == 2.0);
   m["llama.rope.scaling.factor"] = 4.0f;
+  CHECK(config_from_gguf(header)->rope_factor == 4.0);  // a factor without a type is linear
+  CHECK(config_from_gguf(header)->rope_scaling == RopeScaling::kLinear);
+  m["llama.rope.scaling.type"] = std::string("none");
+  CHECK(config_from_gguf(header)->rope_scaling == RopeScaling::kNone);
+  m["llama.rope.scaling.type"] = std::string("linear");
   REQUIRE(config_from_gguf(header).is_ok());
   CHECK(config_from_gguf(header)->rope_scaling == RopeScaling::kLinear);
   CHECK(config_from_gguf(header)->rope_factor == 4.0);

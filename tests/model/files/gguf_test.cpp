@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::uint32_t kF32 = 0, kQ4_1 = 3;
 
-const std::string kDamaged = "; the file is damaged: fetch it again";
+const std::string kDamaged = "; take another file of the model";
 
 Result<GgufHeader> parse(const std::string& file) {
   return parse_gguf_header(bytes_of(file), file.size(), "model.gguf");
@@ -93,17 +93,17 @@ TEST_CASE("a GGUF header gives metadata and tensors") {
 TEST_CASE("GGUF look-ups name the key") {
   const GgufHeader header = *parse(small_file());
   CHECK(header.u64("absent").message() ==
-        "the metadata key 'absent' is missing; fetch the file again");
+        "the metadata key 'absent' is missing; take another file of the model");
   CHECK(header.u64("i8").message() ==
-        "the metadata value of 'i8' is -3, expected 0 or more; fetch the file again");
+        "the metadata value of 'i8' is -3, expected 0 or more; take another file of the model");
   CHECK(header.u64("f32").message() ==
-        "the metadata value of 'f32' is not an integer; fetch the file again");
+        "the metadata value of 'f32' is not an integer; take another file of the model");
   CHECK(header.u64("bool").message() ==
-        "the metadata value of 'bool' is not an integer; fetch the file again");
+        "the metadata value of 'bool' is not an integer; take another file of the model");
   CHECK(header.f64("words").message() ==
-        "the metadata value of 'words' is not a number; fetch the file again");
+        "the metadata value of 'words' is not a number; take another file of the model");
   CHECK(header.string("u8").message() ==
-        "the metadata value of 'u8' is not a string; fetch the file again");
+        "the metadata value of 'u8' is not a string; take another file of the model");
   CHECK(header.string("absent").code() == Code::kBadData);
 }
 
@@ -145,9 +145,9 @@ TEST_CASE("bit flips in a GGUF file never do harm") {
 
 TEST_CASE("huge counts and lengths in a GGUF file are refused before memory is taken") {
   for (const std::uint64_t huge : {1ull << 60, ~0ull, 1ull << 32}) {
-    CHECK(message_of(GgufBuilder().head(huge, 0).bytes()).find("tensor count") !=
+    CHECK(message_of(GgufBuilder().head(huge, 0).bytes()).find("tensor entries") !=
           std::string::npos);
-    CHECK(message_of(GgufBuilder().head(0, huge).bytes()).find("metadata count") !=
+    CHECK(message_of(GgufBuilder().head(0, huge).bytes()).find("key-values do not fit") !=
           std::string::npos);
     CHECK(message_of(GgufBuilder().head(0, 1).put(huge).raw("some more bytes").bytes())
               .find("metadata key 0 needs " + std::to_string(huge)) != std::string::npos);
@@ -211,7 +211,8 @@ TEST_CASE("contradictions in a GGUF file are named") {
   CHECK(tensors({4, 0}, kF32, 32) ==
         "model.gguf: dimension 1 of tensor 'second' is 0, which cannot be" + kDamaged);
   CHECK(tensors({1 << 20, 1 << 20}, kF32, 32) ==
-        "model.gguf: tensor 'second' is larger than the file of 384 bytes" + kDamaged);
+        "model.gguf: the file is cut off: tensor 'second' is larger than the file of 384 bytes; "
+        "fetch it again");
   CHECK(tensors({33}, kQ4_1, 32).starts_with("model.gguf: tensor 'second': "));
   CHECK(tensors({256}, 10, 32)
             .starts_with("model.gguf: tensor 'second' has the type Q2_K, which this build does not "
@@ -232,8 +233,6 @@ TEST_CASE("contradictions in a GGUF file are named") {
         "model.gguf: the value of 'k' is a bool of value 2, expected 0 or 1" + kDamaged);
   CHECK(entry(GgufBuilder().entry<std::uint8_t>("k", 13, 2).bytes()) ==
         "model.gguf: the value of 'k' has the unknown value type 13" + kDamaged);
-  CHECK(entry(GgufBuilder().array<std::uint64_t>("k", 9, {1}).bytes()) ==
-        "model.gguf: the value of 'k' is an array of arrays, which is not supported");
   CHECK(entry(GgufBuilder().array<std::uint64_t>("k", 10, {1, ~0ull}).bytes()) ==
         "model.gguf: element 1 of the value of 'k' is 18446744073709551615, out of its range" +
             kDamaged);
@@ -246,6 +245,72 @@ TEST_CASE("contradictions in a GGUF file are named") {
                        .entry<std::uint8_t>("k", 0, 1)
                        .entry<std::uint8_t>("k", 0, 1)
                        .bytes()) == "model.gguf: the metadata key 'k' is there twice" + kDamaged);
+}
+
+TEST_CASE("what nobody reads may be in a header in any form") {
+  // Each inner array is written as its element type, its count and its elements.
+  const auto pairs = [](GgufBuilder* file) {
+    file->text("pairs").put<std::uint32_t>(9).put<std::uint32_t>(9).put<std::uint64_t>(2);
+    file->put<std::uint32_t>(8).put<std::uint64_t>(2).text("a").text("b");
+    file->put<std::uint32_t>(8).put<std::uint64_t>(1).text("c");
+  };
+  const auto numbers = [](GgufBuilder* file) {
+    file->text("numbers").put<std::uint32_t>(9).put<std::uint32_t>(9).put<std::uint64_t>(3);
+    file->put<std::uint32_t>(5).put<std::uint64_t>(1).put<std::int32_t>(7);
+    file->put<std::uint32_t>(12).put<std::uint64_t>(0);
+    file->put<std::uint32_t>(7).put<std::uint64_t>(2).put<std::uint8_t>(1).put<std::uint8_t>(9);
+  };
+  const auto deep = [](GgufBuilder* file, int levels) {
+    file->text("deep").put<std::uint32_t>(9);
+    for (int i = 0; i < levels; ++i) file->put<std::uint32_t>(9).put<std::uint64_t>(1);
+    file->put<std::uint32_t>(4).put<std::uint64_t>(1).put<std::uint32_t>(5);
+  };
+  GgufBuilder file;
+  file.head(2, 6).entry<std::uint8_t>("first", 0, 1);
+  pairs(&file);
+  numbers(&file);
+  deep(&file, 5);
+  file.text("empty").put<std::uint32_t>(9).put<std::uint32_t>(9).put<std::uint64_t>(0);
+  file.entry<std::uint8_t>("last", 0, 2);
+  file.tensor("custom.i32", {4}, 26, 0).tensor("custom.f64", {2}, 28, 32).pad();
+  file.raw(std::string(48, 'x'));
+  const auto header = parse_gguf_header(bytes_of(file.bytes()), file.bytes().size(), "model.gguf");
+  INFO(header.message());
+  REQUIRE(header.is_ok());
+  CHECK(header->metadata.size() == 2);
+  CHECK(*header->u64("last") == 2);
+  CHECK(header->tensors.empty());
+  GgufBuilder deeper;
+  deeper.head(0, 1);
+  deep(&deeper, 12);
+  CHECK(message_of(deeper.bytes()).starts_with("model.gguf: the value of 'deep' is nested"));
+  // Every truncation is noticed.
+  GgufBuilder whole;
+  whole.head(0, 1);
+  pairs(&whole);
+  for (std::size_t bytes = 40; bytes < whole.bytes().size(); ++bytes) {
+    INFO(bytes << " " << message_of(whole.bytes().substr(0, bytes)));
+    CHECK(message_of(whole.bytes().substr(0, bytes)).find("cut off") != std::string::npos);
+  }
+  // Tensors with the names of a model's parts must have types that this build computes with.
+  CHECK(message_of(GgufBuilder().head(1, 0).tensor("blk.0.x", {4}, 26, 0).pad().bytes())
+            .find("the type I32") != std::string::npos);
+}
+
+TEST_CASE("an array with one value for each layer is that value if all are equal") {
+  const auto value = [](const std::vector<std::int32_t>& values) {
+    GgufBuilder file;
+    file.head(0, 1).array<std::int32_t>("k", 5, values);
+    return parse_gguf_header(bytes_of(file.bytes()), file.bytes().size(), "m")->u64("k");
+  };
+  CHECK(*value({64}) == 64);
+  CHECK(*value({2, 2, 2}) == 2);
+  CHECK(*value({0, 0}) == 0);
+  CHECK(value({2, 3}).message() ==
+        "the metadata value of 'k' differs from layer to layer (2 and 3), which this version "
+        "cannot run yet");
+  CHECK(value({}).code() == Code::kBadData);
+  CHECK(value({-1, -1}).code() == Code::kBadData);
 }
 
 TEST_CASE("the real model's header is read") {

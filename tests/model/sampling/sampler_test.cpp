@@ -254,12 +254,14 @@ double chi_squared_p(double x, double degrees) {
 
 // Does all steps as sampler.h describes them, by plain loops in doubles: id -> probability.
 std::map<TokenId, double> oracle(std::vector<float> logits, const SamplingParams& params,
-                                 const std::vector<TokenId>& log) {
+                                 const std::vector<TokenId>& log, std::size_t prompt) {
   for (std::size_t id = 0; id < logits.size(); ++id) {
-    const auto n = std::count(log.begin(), log.end(), static_cast<TokenId>(id));
-    if (n == 0) continue;
+    const auto token = static_cast<TokenId>(id);
+    if (std::count(log.begin(), log.end(), token) == 0) continue;
     float& logit = logits[id];
     logit = logit > 0 ? logit / params.repeat_penalty : logit * params.repeat_penalty;
+    const auto n = std::count(log.begin() + static_cast<std::ptrdiff_t>(prompt), log.end(), token);
+    if (n == 0) continue;
     logit -= params.frequency_penalty * static_cast<float>(n) + params.presence_penalty;
   }
   for (const LogitBias& one : params.logit_bias) logits[one.id] += one.bias;
@@ -371,9 +373,9 @@ TEST_CASE("every step draws as the oracle computes, p above 0.001") {
   for (std::size_t i = 0; i < cases.size(); ++i) {
     INFO("case " << i);
     const std::vector<float> logits = random_logits(48, 60 + static_cast<unsigned>(i), 1.5f);
-    const std::map<TokenId, double> expected = oracle(logits, cases[i], log);
+    const std::map<TokenId, double> expected = oracle(logits, cases[i], log, 3);
     std::map<TokenId, int> counts;
-    for (int draw = 0; draw < kDraws; ++draw) ++counts[*sample(logits, cases[i], draw, log)];
+    for (int draw = 0; draw < kDraws; ++draw) ++counts[*sample(logits, cases[i], draw, log, 3)];
     for (const auto& [id, count] : counts) CHECK(expected.contains(id));
     // Tokens that are expected fewer than 5 times count as one.
     double chi_squared = 0, rare = 0;
@@ -407,7 +409,7 @@ TEST_CASE("what the steps cut off is never drawn, the rest is") {
     params.top_p = seed % 2 == 0 ? 1.0f : 0.83f;
     const std::vector<TokenId> log = {2, 2, 5};
     params.repeat_penalty = seed % 6 == 0 ? 1.0f : 1.17f;
-    const std::map<TokenId, double> expected = oracle(logits, params, log);
+    const std::map<TokenId, double> expected = oracle(logits, params, log, 0);
     std::map<TokenId, int> counts;
     for (int i = 0; i < 1500; ++i) ++counts[*sample(logits, params, i, log)];
     for (const auto& [id, count] : counts) CHECK(expected.contains(id));
@@ -437,6 +439,33 @@ TEST_CASE("penalties and bias also move the greedy choice") {
   params = {};
   params.presence_penalty = 1.0f;
   CHECK(sample(logits, params, 0, std::vector<TokenId>{3}).code() == Code::kBadData);
+}
+
+TEST_CASE("presence and frequency count the answer, repetition counts the prompt too") {
+  const std::vector<float> logits = {1.0f, 2.0f, 1.9f};
+  const std::vector<TokenId> log = {1, 1, 0, 1};
+  const auto chosen = [&](auto set, std::size_t prompt) {
+    SamplingParams params;
+    set(params);
+    return *sample(logits, params, 4, log, prompt);
+  };
+  const auto presence = [](auto& p) { p.presence_penalty = 1.5f; };
+  const auto frequency = [](auto& p) { p.frequency_penalty = 0.04f; };
+  const auto praise = [](auto& p) { p.presence_penalty = -2.0f; };
+  const auto repeat = [](auto& p) { p.repeat_penalty = 1.5f; };
+  CHECK(chosen(presence, 4) == 1);   // the answer has no token yet
+  CHECK(chosen(presence, 3) == 2);   // token 1 is the answer's
+  CHECK(chosen(frequency, 3) == 1);  // counted once: 2.0 - 0.04 is still the largest
+  CHECK(chosen(frequency, 0) == 2);  // counted three times: 2.0 - 0.12
+  CHECK(chosen(praise, 4) == 1);
+  CHECK(chosen(praise, 2) == 1);  // both occur in the answer
+  CHECK(chosen(repeat, 4) == 2);
+  CHECK(chosen(repeat, 0) == 2);
+  SamplingParams all;
+  all.repeat_penalty = 1.01f;
+  all.presence_penalty = 0.5f;
+  CHECK(*sample(logits, all, 4, log, 4) == 1);  // 2.0 / 1.01
+  CHECK(*sample(logits, all, 4, log, 3) == 2);  // 2.0 / 1.01 - 0.5
 }
 
 TEST_CASE("choices of one seed are drawn apart") {

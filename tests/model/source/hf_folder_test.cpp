@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -151,9 +152,10 @@ TEST_CASE("the fields of config.json become the configuration") {
   });
   CHECK_THAT(otherwise.message(),
              Contains("\"rope_scaling.factor\" and \"rope_parameters.factor\" contradict"));
-  const auto tied = llama.open([](json& c) { c["tie_word_embeddings"] = true; });
-  REQUIRE(tied.is_ok());
-  CHECK(tied->tied_embedding);
+  // Its head is not the embedding, whatever the flag says.
+  const auto stale = llama.open([](json& c) { c["tie_word_embeddings"] = true; });
+  REQUIRE(stale.is_ok());
+  CHECK_FALSE(stale->tied_embedding);
 
   CHECK(Folder("mistral").open()->window == 6);
   CHECK(Folder("mistral").open([](json& c) { c["sliding_window"] = nullptr; })->window == 0);
@@ -184,6 +186,184 @@ TEST_CASE("the fields of config.json become the configuration") {
   CHECK(bert->norm_epsilon == 1e-12f);
   CHECK(bert->labels == 2);
   CHECK(bert->token_types == 2);
+}
+
+TEST_CASE("a scaling of rotary positions may be given in parts") {
+  const Folder llama("llama");
+  const auto scaled = [&](const json& parameters, const json& scaling, const json& outer = {}) {
+    const auto opened = llama.open([&](json& c) {
+      c.erase("rope_parameters");
+      if (!parameters.is_null()) c["rope_parameters"] = parameters;
+      if (!scaling.is_null()) c["rope_scaling"] = scaling;
+      c.update(outer.is_null() ? json::object() : outer);
+    });
+    INFO(opened.message());
+    REQUIRE(opened.is_ok());
+    return *opened;
+  };
+  const json linear = {{"type", "linear"}, {"factor", 4.0}};
+  CHECK(scaled({{"rope_theta", 5e5}}, linear).rope_factor == 4.0);
+  CHECK(scaled({{"rope_theta", 5e5}}, linear).rope_theta == 5e5);
+  CHECK(scaled({{"factor", 4.0}}, {{"type", "linear"}}).rope_factor == 4.0);
+  json inner = linear;
+  inner["rope_theta"] = 7e5;
+  CHECK(scaled(nullptr, inner).rope_theta == 7e5);
+  CHECK(scaled(nullptr, inner, {{"rope_theta", 7e5}}).rope_theta == 7e5);
+  CHECK(scaled(nullptr, linear, {{"rope_theta", 3e5}}).rope_theta == 3e5);
+  const json llama3 = {{"rope_type", "llama3"},
+                       {"factor", 8.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0}};
+  CHECK(scaled(llama3, nullptr).rope_context == 64);  // the model's own
+  CHECK(scaled(llama3, nullptr, {{"original_max_position_embeddings", 16}}).rope_context == 16);
+  CHECK(scaled(llama3, {{"original_max_position_embeddings", 32}}).rope_context == 32);
+  const auto otherwise = llama.open([](json& c) {
+    c["rope_scaling"] = {{"type", "default"}, {"rope_theta", 3e5}};
+    c["rope_parameters"] = nullptr;
+    c["rope_theta"] = 1e4;
+  });
+  CHECK_THAT(otherwise.message(), Contains("\"rope_theta\" and \"rope_scaling.rope_theta\""));
+}
+
+TEST_CASE("an old checkpoint of BERT names the parts of a norm gamma and beta") {
+  const Folder folder("bert");
+  const auto whole_of = [&] {
+    const auto model = open_model(folder.path.string());
+    INFO(model.message());
+    REQUIRE(model.is_ok());
+    return whole_file(**model, 1 << 20);
+  };
+  const std::string expected = whole_of();
+  const std::string file = *read_file(folder.path / "model.safetensors", 1 << 22);
+  std::uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof header_bytes);
+  const json header = json::parse(file.substr(8, header_bytes));
+  const auto write = [&](const std::function<std::string(std::string)>& rename) {
+    json renamed;
+    for (const auto& [name, value] : header.items()) renamed[rename(name)] = value;
+    const std::string text = renamed.dump();
+    const std::uint64_t bytes = text.size();
+    folder.write("model.safetensors", std::string(reinterpret_cast<const char*>(&bytes), 8) + text +
+                                          file.substr(8 + header_bytes));
+  };
+  const auto old_norm = [](std::string name) {
+    const std::size_t norm = name.find("LayerNorm.");
+    if (norm == name.npos) return name;
+    const std::size_t part = norm + std::strlen("LayerNorm.");
+    return name.substr(0, part) + (name.substr(part) == "weight" ? "gamma" : "beta");
+  };
+  const auto bare = [](std::string name) {
+    return name.starts_with("bert.") ? name.substr(5) : name;
+  };
+  write(old_norm);
+  CHECK(whole_of() == expected);
+  write([&](std::string name) { return bare(old_norm(std::move(name))); });
+  CHECK(whole_of() == expected);
+  write(bare);
+  CHECK(whole_of() == expected);
+  write([&](std::string name) {  // the embedding's norm alone
+    return name.find("encoder") == name.npos ? old_norm(name) : name;
+  });
+  CHECK(whole_of() == expected);
+  write([&](std::string name) {  // one layer alone
+    return name.find("layer.1.") == name.npos ? name : old_norm(name);
+  });
+  CHECK(whole_of() == expected);
+  write([](std::string name) {
+    if (name.ends_with("LayerNorm.weight")) name.replace(name.size() - 6, 6, "scale");
+    return name;
+  });
+  CHECK_THAT(open_model(folder.path.string()).message(), Contains("LayerNorm.scale"));
+}
+
+TEST_CASE("config.json may hold what Python's json writes") {
+  const Folder folder("llama");
+  const std::string good = folder.config.dump();
+  const auto opened = [&](const std::string& fields) {
+    folder.write("config.json", good.substr(0, good.size() - 1) + "," + fields + "}");
+    const auto model = open_model(folder.path.string());
+    return model.is_ok() ? config_from_gguf((*model)->header())
+                         : Result<ModelConfig>(model.status());
+  };
+  for (const char* fields :
+       {R"("time_step_limit":[0.0,Infinity])", R"("a":NaN,"b":-Infinity,"c":[NaN])",
+        R"("big":1e400)", R"("big":-1e400,"small":1e-400)", R"("use_cache":true,"use_cache":false)",
+        R"("model_max_length":1000000000000000019884624838656)",
+        R"("text":"NaN, \"Infinity\" and 1e400","more":{"x":1,"x":{"y":Infinity}})"}) {
+    const auto config = opened(fields);
+    INFO(fields << ": " << config.message());
+    REQUIRE(config.is_ok());
+    CHECK(config->layers == 2);
+  }
+  // The last of two keys counts, and a number that is needed must be one.
+  CHECK(opened(R"("rms_norm_eps":0.5,"rms_norm_eps":0.25)")->norm_epsilon == 0.25f);
+  for (const char* value : {"NaN", "Infinity", "1e400"}) {
+    CHECK_THAT(opened(std::string(R"("rms_norm_eps":)") + value).message(),
+               Contains("\"rms_norm_eps\" is '\"" + std::string(value)));
+  }
+  CHECK_THAT(opened(R"("a":nan)").message(), Contains("is no JSON at byte"));
+  CHECK_THAT(opened(R"("a":Infinity1)").message(), Contains("is no JSON at byte"));
+}
+
+TEST_CASE("the head is the matrix that the weights have, whatever the flag says") {
+  const Folder folder("llama");
+  const std::string whole = *read_file(folder.path / "model.safetensors", 1 << 22);
+  std::uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, whole.data(), sizeof header_bytes);
+  const json header = json::parse(whole.substr(8, header_bytes));
+  const std::string embedding = "model.embed_tokens.weight", head = "lm_head.weight";
+  const auto write = [&](const json& changed, const std::string& data) {
+    const std::string text = changed.dump();
+    const std::uint64_t bytes = text.size();
+    folder.write("model.safetensors",
+                 std::string(reinterpret_cast<const char*>(&bytes), 8) + text + data);
+  };
+  const auto open = [&](bool flag) {
+    json config = folder.config;
+    config["tie_word_embeddings"] = flag;
+    folder.write("config.json", config.dump());
+    return open_model(folder.path.string());
+  };
+  const auto head_bytes = [](const WholeModel& model) {
+    const ModelConfig config = *config_from_gguf(model.header());
+    const auto bytes = *model.bytes(config.tied_embedding ? "token_embd.weight" : "output.weight");
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  const std::string data = whole.substr(8 + header_bytes);
+  const auto slice = [&](const std::string& name) {
+    const json& offsets = header[name]["data_offsets"];
+    return data.substr(offsets[0], offsets[1].get<std::size_t>() - offsets[0].get<std::size_t>());
+  };
+  for (const bool flag : {false, true}) {
+    INFO(flag);
+    write(header, data);  // two matrices
+    CHECK(head_bytes(**open(flag)) == slice(head));
+    std::string copied = data;
+    copied.replace(header[head]["data_offsets"][0], slice(head).size(), slice(embedding));
+    write(header, copied);  // a copy of the embedding
+    const auto copy = open(flag);
+    CHECK(head_bytes(**copy) == slice(embedding));
+    CHECK(config_from_gguf((*copy)->header())->tied_embedding == flag);
+    copied[header[head]["data_offsets"][1].get<std::size_t>() - 1] ^= 1;
+    write(header, copied);  // its last byte differs
+    CHECK(head_bytes(**open(flag)) != slice(embedding));
+  }
+  json alone = header;
+  alone[head] = header[embedding];
+  alone["unused"] = header[head];
+  alone.erase(embedding);
+  write(alone, data);  // the head stands for both
+  const auto once = open(true);
+  INFO(once.message());
+  REQUIRE(once.is_ok());
+  CHECK(config_from_gguf((*once)->header())->tied_embedding);
+  CHECK(head_bytes(**once) == slice(embedding));
+  CHECK_FALSE(config_from_gguf((*open(false))->header()).is_ok());
+  alone = header;
+  alone["unused"] = header[head];
+  alone.erase(head);
+  write(alone, data);  // the embedding stands for both
+  CHECK(head_bytes(**open(true)) == slice(embedding));
 }
 
 TEST_CASE("a config.json that cannot be run is refused with file, field and value") {
@@ -281,7 +461,6 @@ TEST_CASE("a config.json that cannot be run is refused with file, field and valu
   with_text("[]");
   with_text("{\"model_type\": \"\xff\"}");
   with_text(std::string(10000, '['));
-  with_text("{\"model_type\":\"llama\",\"model_type\":\"llama\"}");
 }
 
 TEST_CASE("no flipped byte of config.json crashes") {

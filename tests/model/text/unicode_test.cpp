@@ -1,4 +1,5 @@
 #include <chrono>
+#include <tuple>
 
 #include <catch2/catch.hpp>
 
@@ -51,8 +52,23 @@ TEST_CASE("a foreign pattern cannot take for ever") {
   REQUIRE(regex.is_ok());
   std::vector<TextSpan> matches;
   CHECK(regex->find_all(std::string(64, 'a'), &matches).code() == Code::kResourceExhausted);
-  for (const char* pattern : {"\\K", "a\\", "[[:alpha:]]", "(*ACCEPT)", "\\h", "(", "x{1,3}+"}) {
+  for (const char* pattern : {"\\K", "a\\", "(*ACCEPT)", "("}) {
     const auto refused = Regex::compile(pattern, true);
     CHECK(refused.code() == Code::kBadData);
+  }
+}
+
+// "x{1,3}+" is greedy again and again there, not possessive, and \h is a hexadecimal digit.
+TEST_CASE("a foreign pattern means what Oniguruma means by it") {
+  for (const auto& [pattern, text, end] :
+       {std::tuple{"x{1,3}+", "xxxxx-", 5}, {"[[:alpha:]]+", "ab1", 2}, {"\\h+", "9fAg", 3}}) {
+    INFO(pattern);
+    const auto regex = Regex::compile(pattern, true);
+    REQUIRE(regex.is_ok());
+    std::vector<TextSpan> matches;
+    REQUIRE(regex->find_all(text, &matches));
+    REQUIRE_FALSE(matches.empty());
+    CHECK(matches[0].begin == 0);
+    CHECK(matches[0].end == static_cast<std::size_t>(end));
   }
 }

@@ -112,7 +112,8 @@ TEST_CASE("a GGUF file's tokenizer is written so that the folder's gives the sam
   REQUIRE(source.is_ok());
   const auto texts = gguf_tokenizer_texts((*source)->header());
   REQUIRE(texts.is_ok());
-  const auto made = tokenizer_from_json(texts->tokenizer_json, texts->tokenizer_config_json);
+  const auto made = tokenizer_from_json({.tokenizer_json = texts->tokenizer_json,
+                                         .tokenizer_config_json = texts->tokenizer_config_json});
   INFO(made.message());
   REQUIRE(made.is_ok());
   const auto original = open_tokenizer((*source)->header(), 0);

@@ -297,11 +297,11 @@ void add_sampling_options(CLI::App& app, RunOptions& options) {
   app.add_option("--typical", sampling.typical,
                  "Draw from those of typical surprise that sum to this [1: all]");
   app.add_option("--repeat-penalty", sampling.repeat_penalty,
-                 "Make tokens that occurred less likely, as a factor [1: no penalty]");
+                 "Make tokens of prompt and answer less likely, as a factor [1: no penalty]");
   app.add_option("--presence-penalty", sampling.presence_penalty,
-                 "Taken off the logit of a token that occurred [0]");
+                 "Taken off the logit of a token that occurred in the answer [0]");
   app.add_option("--frequency-penalty", sampling.frequency_penalty,
-                 "Taken off a token's logit for each time it occurred [0]");
+                 "Taken off a token's logit for each time it occurred in the answer [0]");
   app.add_option("--logit-bias", options.biases,
                  "Add VALUE to the logit of token ID; can be given again")
       ->allow_extra_args(false)
