@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <troupe/model/chat/chat_template.h>
 #include <troupe/model/jinja/eval.h>
@@ -15,7 +15,10 @@ namespace {
 
 constexpr std::size_t kSourceBytesMax = 1 << 20;
 
-constexpr JsonLimits kJsonLimits = {std::size_t{16} << 20, 32};
+// Schemas of tools nest deeply: each level of an object takes two levels of JSON.
+constexpr JsonLimits kJsonLimits = {.bytes_max = std::size_t{16} << 20,
+                                    .depth_max = 200,
+                                    .advice = "correct what is written there"};
 constexpr std::array<std::string_view, 6> kRoles = {"system", "user",      "assistant",
                                                     "tool",   "developer", "function"};
 
@@ -28,46 +31,86 @@ Value role_value(const std::string& role) {
   return known ? Value(role) : Value(role).as_foreign();
 }
 
-// Returns nullopt for a number that the template language cannot hold.
-std::optional<Value> value_of(const nlohmann::ordered_json& json) {
-  if (json.is_boolean()) return Value(json.get<bool>());
-  if (json.is_string()) return Value(json.get<std::string>());
-  if (json.is_number_float()) return Value(json.get<double>());
-  if (json.is_number_unsigned() &&
-      json.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()}) {
-    return std::nullopt;
+// Builds values from a JSON text as it is read: their fields stay in the order in which they were
+// written, because templates print them so, and whole numbers of any size stay whole.
+class ValueReader final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  bool null() override { return add(Value(jinja::None{})); }
+  bool boolean(bool value) override { return add(Value(value)); }
+  bool number_integer(number_integer_t value) override { return add(Value(std::int64_t{value})); }
+  bool number_unsigned(number_unsigned_t value) override {
+    return add(Value(*jinja::BigInteger::parse(std::to_string(value))));
   }
-  if (json.is_number()) return Value(json.get<std::int64_t>());
-  if (json.is_array()) {
-    jinja::List list;
-    for (const auto& one : json) {
-      std::optional<Value> value = value_of(one);
-      if (!value) return std::nullopt;
-      list.push_back(std::move(*value));
+  bool number_float(number_float_t value, const string_t& text) override {
+    const bool whole = text.find_first_not_of("-0123456789") == text.npos;
+    if (!whole) return add(Value(value));
+    const auto big = jinja::BigInteger::parse(text);
+    too_large_ = !big;
+    return big && add(Value(*big));
+  }
+  bool string(string_t& value) override { return add(Value(std::move(value))); }
+  bool binary(binary_t&) override { return false; }
+  bool start_array(std::size_t) override { return open(); }
+  bool start_object(std::size_t) override { return open(); }
+  bool key(string_t& name) override {
+    open_.back().key = std::move(name);
+    return true;
+  }
+  bool end_array() override {
+    jinja::List items = std::move(open_.back().items);
+    open_.pop_back();
+    return add(Value(std::move(items)));
+  }
+  bool end_object() override {
+    jinja::Dict entries = std::move(open_.back().entries);
+    open_.pop_back();
+    return add(Value(std::move(entries)));
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+  const Value& value() const { return value_; }
+  bool too_large() const { return too_large_; }
+
+ private:
+  struct Open {
+    jinja::List items;
+    jinja::Dict entries;
+    std::optional<std::string> key;
+  };
+  bool open() {
+    open_.emplace_back();
+    return true;
+  }
+  bool add(Value value) {
+    if (open_.empty()) {
+      value_ = std::move(value);
+    } else if (open_.back().key) {
+      open_.back().entries.emplace_back(Value(*open_.back().key), std::move(value));
+    } else {
+      open_.back().items.push_back(std::move(value));
     }
-    return Value(std::move(list));
+    return true;
   }
-  if (json.is_object()) {
-    jinja::Dict dict;
-    for (const auto& [key, one] : json.items()) {
-      std::optional<Value> value = value_of(one);
-      if (!value) return std::nullopt;
-      dict.emplace_back(key, std::move(*value));
-    }
-    return Value(std::move(dict));
-  }
-  return Value(jinja::None{});
-}
+
+  Value value_;
+  std::vector<Open> open_;
+  bool too_large_ = false;
+};
 
 Result<Value> parse_value(std::string_view text, const std::string& what, bool list = true) {
-  // Ordered, because templates print fields in the order in which they were written.
-  TROUPE_ASSIGN_OR_RETURN(const nlohmann::ordered_json json,
-                          parse_ordered_json(text, what, kJsonLimits));
-  if (list && !json.is_array()) return Status(Code::kBadData, what + " is no list");
-  if (!list && !json.is_object()) return Status(Code::kBadData, what + " is no object");
-  std::optional<Value> value = value_of(json);
-  if (!value) return Status(Code::kBadData, what + " has a number that is too large");
-  return std::move(*value);
+  TROUPE_RETURN_IF_ERROR(check_json(text, what, kJsonLimits));
+  ValueReader reader;
+  const bool read = nlohmann::json::sax_parse(text.begin(), text.end(), &reader);
+  if (!read || reader.too_large()) {
+    return Status(Code::kBadData, what + " has a number that is too large");
+  }
+  if (list && reader.value().list() == nullptr) return Status(Code::kBadData, what + " is no list");
+  if (!list && reader.value().dict() == nullptr) {
+    return Status(Code::kBadData, what + " is no object");
+  }
+  return reader.value();
 }
 
 class JinjaTemplate final : public ChatTemplate {
@@ -79,8 +122,8 @@ class JinjaTemplate final : public ChatTemplate {
     jinja::List list;
     for (const ChatMessage& message : messages) {
       jinja::Dict dict;
-      dict.emplace_back("role", role_value(message.role));
-      dict.emplace_back("content", Value(message.content).as_foreign());
+      dict.emplace_back(Value(std::string("role")), role_value(message.role));
+      dict.emplace_back(Value(std::string("content")), Value(message.content).as_foreign());
       list.emplace_back(std::move(dict));
     }
     return run(Value(std::move(list)), context);
@@ -96,8 +139,9 @@ class JinjaTemplate final : public ChatTemplate {
       }
       jinja::Dict dict;
       for (const auto& [key, value] : *message.dict()) {
-        const bool role = key == "role" && value.string() != nullptr;
-        dict.emplace_back(key, role ? role_value(*value.string()) : value.as_foreign());
+        const bool role = *key.string() == "role" && value.string() != nullptr;
+        dict.emplace_back(key.as_foreign(),
+                          role ? role_value(*value.string()) : value.as_foreign());
       }
       list.emplace_back(std::move(dict));
     }
@@ -106,7 +150,7 @@ class JinjaTemplate final : public ChatTemplate {
 
  private:
   Result<RenderedChat> run(Value messages, const ChatContext& context) const {
-    jinja::Dict variables;
+    jinja::Names variables;
     variables.emplace_back("messages", std::move(messages));
     variables.emplace_back("add_generation_prompt", Value(context.add_generation_prompt));
     variables.emplace_back("bos_token", Value(context.bos));
@@ -121,7 +165,8 @@ class JinjaTemplate final : public ChatTemplate {
     if (!context.variables.empty()) {
       TROUPE_ASSIGN_OR_RETURN(const Value more,
                               parse_value(context.variables, "the object of variables", false));
-      for (const auto& [name, value] : *more.dict()) {
+      for (const auto& [key, value] : *more.dict()) {
+        const std::string& name = *key.string();
         if (name == "messages" || name == "tools" || name == "add_generation_prompt") {
           return Status(Code::kBadData, "the object of variables sets " + in_quotes(name) +
                                             ", which is given apart from it");

@@ -34,11 +34,12 @@ enum class ExpressionKind : std::uint8_t {
   kLiteral,      // value
   kName,         // text
   kList,         // children
+  kTuple,        // children
   kDict,         // children: key, value, key, value ...
   kAttribute,    // children[0] . text
   kIndex,        // children[0] [children[1]]
   kSlice,        // children[0] [children[1] : children[2] : children[3]]; 1..3 may be null
-  kCall,         // children[0] (arguments)
+  kCall,         // children[0] (arguments, keywords, *star, **double_star)
   kFilter,       // children[0] | text (arguments)
   kTest,         // children[0] is text (arguments)
   kNot,          // children[0]
@@ -61,6 +62,15 @@ struct Expression {
   std::vector<ExpressionPtr> children;
   std::vector<ExpressionPtr> arguments;
   std::vector<std::pair<std::string, ExpressionPtr>> keywords;
+  ExpressionPtr star, double_star;  // may be null
+};
+
+// What a value is assigned to: a name, an attribute of a namespace, or, with parts, the items of a
+// sequence.
+struct Target {
+  std::string name, attribute;
+  std::vector<Target> parts;
+  bool is_tuple = false;
 };
 
 struct Statement;
@@ -70,16 +80,17 @@ struct Macro {
   std::string name;
   std::vector<std::pair<std::string, ExpressionPtr>> parameters;  // default may be null
   Body body;
-  bool is_caller = false;  // it is the body of a call block, which sees the names around it
+  // Whether the body asks for further arguments, named ones, or the body of a call block.
+  bool uses_varargs = false, uses_kwargs = false, uses_caller = false;
 };
 
 enum class StatementKind : std::uint8_t {
   kText,         // text
   kOutput,       // expression
   kIf,           // branches; a null condition is the else
-  kFor,          // names in expression, condition may be null; body, otherwise
-  kSet,          // names (or text.names[0] when text is not empty) = expression
-  kSetBlock,     // the same target = what body prints, through the filters of expression, if any
+  kFor,          // target in expression, condition may be null; body, otherwise
+  kSet,          // target = expression
+  kSetBlock,     // target = what body prints, through the filters of expression, if any
   kFilterBlock,  // what body prints, through the filters of expression
   kWith,         // body, with the parameters of macro as further names
   kMacro,        // macro
@@ -87,13 +98,16 @@ enum class StatementKind : std::uint8_t {
   kBreak,
   kContinue,
   kGeneration,  // body, in a scope of its own
+  kBlock,       // body, which sees the names around it only if `scoped`
 };
 
 struct Statement {
   StatementKind kind = StatementKind::kText;
   int line = 1;
   std::string text;
-  std::vector<std::string> names;
+  Target target;
+  bool recursive = false;  // a loop that `loop(items)` runs again
+  bool scoped = false;
   ExpressionPtr expression, condition;
   Body body, otherwise;
   std::vector<std::pair<ExpressionPtr, Body>> branches;

@@ -109,10 +109,24 @@ bool to_integer(const Value& value, std::int64_t* out) {
   return true;
 }
 
-Value dict_items(const Dict& dict) {
+std::optional<BigInteger> whole_of(const Value& value) {
+  std::int64_t small = 0;
+  if (to_integer(value, &small)) return BigInteger(small);
+  return value.big() != nullptr ? std::optional<BigInteger>(*value.big()) : std::nullopt;
+}
+
+List dict_items(const Dict& dict) {
   List items;
-  for (const auto& [key, value] : dict) items.emplace_back(List{Value(key), value});
-  return Value(std::move(items));
+  for (const auto& [key, value] : dict) items.push_back(tuple_of({key, value}));
+  return items;
+}
+
+Result<Text> escaped(int line, const Value& value) {
+  if (value.is_markup()) return *value.text();
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, text_of(line, value));
+  Text out{escape_html(text), {}, true};
+  if (value.is_foreign() && !out.text.empty()) out.foreign.push_back({0, out.text.size()});
+  return out;
 }
 
 }  // namespace troupe::model::jinja

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,7 +18,7 @@ namespace troupe::model::jinja {
 
 struct Arguments {
   std::vector<Value> positional;
-  Dict keywords;
+  Names keywords;
   // Returns the argument at `index` or of that name, or nullptr if it is absent.
   const Value* get(std::size_t index, std::string_view name) const;
 };
@@ -77,7 +78,11 @@ Result<Value> join(Budget* budget, int line, const List& items, const std::strin
 // Reads a number without a fraction; returns false if `value` is none. Booleans are 0 and 1, as in
 // Python.
 bool to_integer(const Value& value, std::int64_t* out);
-// Returns [[key, value], ...].
-Value dict_items(const Dict& dict);
+// Reads a number without a fraction, of any size; nullopt if `value` is none.
+std::optional<BigInteger> whole_of(const Value& value);
+// Returns the pairs (key, value).
+List dict_items(const Dict& dict);
+// Returns the text with & < > " ' escaped for HTML. What is markup already stays as it is.
+Result<Text> escaped(int line, const Value& value);
 
 }  // namespace troupe::model::jinja

@@ -37,7 +37,7 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
   TROUPE_RETURN_IF_ERROR(enter(statement.line));
   switch (statement.kind) {
     case StatementKind::kText:
-      TROUPE_RETURN_IF_ERROR(print(statement.line, Text{statement.text, {}}));
+      TROUPE_RETURN_IF_ERROR(print(statement.line, Text{statement.text, {}, false}));
       return Flow::kNormal;
     case StatementKind::kOutput: {
       TROUPE_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.expression));
@@ -48,12 +48,14 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
       return execute_if(statement);
     case StatementKind::kFor:
       return execute_for(statement);
-    case StatementKind::kSet:
-      TROUPE_RETURN_IF_ERROR(execute_set(statement));
+    case StatementKind::kSet: {
+      TROUPE_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.expression));
+      TROUPE_RETURN_IF_ERROR(assign(statement.line, statement.target, value));
       return Flow::kNormal;
+    }
     case StatementKind::kSetBlock: {
-      TROUPE_ASSIGN_OR_RETURN(Value text, filtered_block(statement));
-      TROUPE_RETURN_IF_ERROR(assign(statement, std::move(text)));
+      TROUPE_ASSIGN_OR_RETURN(const Value text, filtered_block(statement));
+      TROUPE_RETURN_IF_ERROR(assign(statement.line, statement.target, text));
       return Flow::kNormal;
     }
     case StatementKind::kFilterBlock: {
@@ -67,7 +69,7 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
       TROUPE_RETURN_IF_ERROR(execute_call_block(statement));
       return Flow::kNormal;
     case StatementKind::kMacro:
-      put(&scope_->values, statement.macro.name, Value(Callable{&statement.macro, {}}));
+      put(&scope_->values, statement.macro.name, closure(statement.macro));
       return Flow::kNormal;
     case StatementKind::kBreak:
       return Flow::kBreak;
@@ -75,6 +77,10 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
       return Flow::kContinue;
     case StatementKind::kGeneration: {
       const ScopeGuard guard(this, scope_);
+      return execute(statement.body);
+    }
+    case StatementKind::kBlock: {
+      const ScopeGuard guard(this, statement.scoped ? scope_ : &root_);
       return execute(statement.body);
     }
   }
@@ -89,6 +95,9 @@ Status Evaluator::print(int line, const Text& text) {
 
 Status Evaluator::print_value(int line, const Value& value) {
   TROUPE_RETURN_IF_ERROR(budget_.take(line, value.weight()));
+  if (value.is(Object::Kind::kLoop)) {  // its text says how long the loop is
+    TROUPE_RETURN_IF_ERROR(loop_attribute(line, value, "length").status());
+  }
   TROUPE_ASSIGN_OR_RETURN(const Text text, marked_text_of(line, value));
   return print(line, text);
 }
@@ -118,77 +127,28 @@ Result<Flow> Evaluator::execute_if(const Statement& statement) {
   return Flow::kNormal;
 }
 
-Status Evaluator::bind(const Statement& statement, const Value& value) {
-  if (statement.names.size() == 1) {
-    put(&scope_->values, statement.names[0], value);
+Status Evaluator::assign(int line, const Target& target, const Value& value) {
+  if (!target.is_tuple) {
+    if (target.attribute.empty()) {
+      put(&scope_->values, target.name, value);
+      return Status::ok();
+    }
+    const Value found = look_up(target.name);
+    if (found.name_space() == nullptr) {
+      return template_error(
+          line, in_quotes(target.name) + " is no namespace, so its attributes cannot be set");
+    }
+    put(&found.name_space()->attributes, target.attribute, value);
     return Status::ok();
   }
-  TROUPE_ASSIGN_OR_RETURN(List items, iterate(&budget_, statement.line, value));
-  if (items.size() != statement.names.size()) {
-    return template_error(statement.line, std::to_string(statement.names.size()) +
-                                              " names cannot take " + std::to_string(items.size()) +
-                                              " values");
+  TROUPE_ASSIGN_OR_RETURN(const List items, iterate(&budget_, line, value));
+  if (items.size() != target.parts.size()) {
+    return template_error(line, std::to_string(target.parts.size()) + " names cannot take " +
+                                    std::to_string(items.size()) + " values");
   }
   for (std::size_t i = 0; i < items.size(); ++i) {
-    put(&scope_->values, statement.names[i], std::move(items[i]));
+    TROUPE_RETURN_IF_ERROR(assign(line, target.parts[i], items[i]));
   }
-  return Status::ok();
-}
-
-Value Evaluator::loop_variable(const List& items, std::size_t i) {
-  const auto number = [](std::size_t value) { return Value(static_cast<std::int64_t>(value)); };
-  Dict loop;
-  loop.emplace_back("index", number(i + 1));
-  loop.emplace_back("index0", number(i));
-  loop.emplace_back("first", Value(i == 0));
-  loop.emplace_back("last", Value(i + 1 == items.size()));
-  loop.emplace_back("length", number(items.size()));
-  loop.emplace_back("revindex", number(items.size() - i));
-  loop.emplace_back("revindex0", number(items.size() - i - 1));
-  if (i > 0) loop.emplace_back("previtem", items[i - 1]);
-  if (i + 1 < items.size()) loop.emplace_back("nextitem", items[i + 1]);
-  return Value(std::move(loop));
-}
-
-Result<Flow> Evaluator::execute_for(const Statement& statement) {
-  TROUPE_ASSIGN_OR_RETURN(const Value value, evaluate(*statement.expression));
-  TROUPE_ASSIGN_OR_RETURN(List items, iterate(&budget_, statement.line, value));
-  if (statement.condition != nullptr) {
-    List kept;
-    for (const Value& item : items) {
-      const ScopeGuard guard(this, scope_);
-      TROUPE_RETURN_IF_ERROR(bind(statement, item));
-      TROUPE_ASSIGN_OR_RETURN(const Value holds, evaluate(*statement.condition));
-      if (truth(holds)) kept.push_back(item);
-    }
-    items = std::move(kept);
-  }
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const ScopeGuard guard(this, scope_);
-    TROUPE_RETURN_IF_ERROR(budget_.step(statement.line));
-    put(&scope_->values, "loop", loop_variable(items, i));
-    TROUPE_RETURN_IF_ERROR(bind(statement, items[i]));
-    TROUPE_ASSIGN_OR_RETURN(const Flow flow, execute(statement.body));
-    if (flow == Flow::kBreak) break;
-  }
-  if (!items.empty()) return Flow::kNormal;
-  const ScopeGuard guard(this, scope_);
-  return execute(statement.otherwise);
-}
-
-Status Evaluator::execute_set(const Statement& statement) {
-  TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*statement.expression));
-  return assign(statement, std::move(value));
-}
-
-Status Evaluator::assign(const Statement& statement, Value value) {
-  if (statement.text.empty()) return bind(statement, value);
-  const Value target = look_up(statement.text);
-  if (target.name_space() == nullptr) {
-    return template_error(statement.line, in_quotes(statement.text) +
-                                              " is no namespace, so its attributes cannot be set");
-  }
-  put(&target.name_space()->attributes, statement.names[0], std::move(value));
   return Status::ok();
 }
 
@@ -196,12 +156,12 @@ Result<Value> Evaluator::filtered_block(const Statement& statement) {
   TROUPE_ASSIGN_OR_RETURN(Value text, capture(statement.body, scope_));
   if (statement.expression == nullptr) return text;
   const ScopeGuard guard(this, scope_);
-  put(&scope_->values, kBlockText, std::move(text));
+  put(&scope_->values, std::string(kBlockText), std::move(text));
   return evaluate(*statement.expression);
 }
 
 Result<Flow> Evaluator::execute_with(const Statement& statement) {
-  Dict values;  // set together at the end, because none of them sees the others
+  Names values;  // set together at the end, because none of them sees the others
   for (const auto& [name, expression] : statement.macro.parameters) {
     TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*expression));
     put(&values, name, std::move(value));
@@ -211,16 +171,21 @@ Result<Flow> Evaluator::execute_with(const Statement& statement) {
   return execute(statement.body);
 }
 
-Status Evaluator::execute_call_block(const Statement& statement) {
-  callers_.push_back({&statement.macro, scope_});
-  const Value caller(Callable{&statement.macro, {}});
-  const Result<Value> value = evaluate_call(*statement.expression, &caller);
-  callers_.pop_back();
-  if (!value.is_ok()) return value.status();
-  return print_value(statement.line, *value);
+Value Evaluator::closure(const Macro& macro) {
+  for (Scope* scope = scope_; scope != nullptr; scope = scope->parent) scope->kept = true;
+  Callable callable;
+  callable.macro = &macro;
+  callable.around = scope_;
+  return Value(std::move(callable));
 }
 
-Result<Text> evaluate(const Body& body, Dict variables, const std::optional<std::tm>& now) {
+Status Evaluator::execute_call_block(const Statement& statement) {
+  const Value caller = closure(statement.macro);
+  TROUPE_ASSIGN_OR_RETURN(const Value value, evaluate_call(*statement.expression, &caller));
+  return print_value(statement.line, value);
+}
+
+Result<Text> evaluate(const Body& body, Names variables, const std::optional<std::tm>& now) {
   return Evaluator(std::move(variables), now).run(body);
 }
 

@@ -15,6 +15,6 @@ namespace troupe::model::jinja {
 // function.
 //   Errors name the line: kInvalidArgument if the template itself refuses (raise_exception),
 //   kResourceExhausted at a bound, else kBadData.
-Result<Text> evaluate(const Body& body, Dict variables, const std::optional<std::tm>& now);
+Result<Text> evaluate(const Body& body, Names variables, const std::optional<std::tm>& now);
 
 }  // namespace troupe::model::jinja

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/attributes.h>
 #include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/evaluator.h>
 #include <troupe/model/jinja/filters.h>
@@ -40,12 +41,22 @@ Value Evaluator::look_up(std::string_view name) const {
       {"range", Builtin::kRange},
       {"namespace", Builtin::kNamespace},
       {"dict", Builtin::kDict},
-      {"raise_exception", Builtin::kRaiseException}};
+      {"cycler", Builtin::kCycler},
+      {"joiner", Builtin::kJoiner},
+      {"raise_exception", Builtin::kRaiseException},
+      {"strftime_now", Builtin::kStrftimeNow}};
   for (const auto& [known, builtin] : kBuiltins) {
-    if (name == known) return Value(Callable{nullptr, builtin});
+    if (name != known || (builtin == Builtin::kStrftimeNow && !now_)) continue;
+    Callable callable;
+    callable.builtin = builtin;
+    return Value(std::move(callable));
   }
-  if (name == "strftime_now" && now_) return Value(Callable{nullptr, Builtin::kStrftimeNow});
   return Value();
+}
+
+Result<Value> Evaluator::attribute(int line, const Value& object, const std::string& name) {
+  if (object.is(Object::Kind::kLoop)) return loop_attribute(line, object, name);
+  return attribute_of(&budget_, line, object, name);
 }
 
 Result<Value> Evaluator::evaluate(const Expression& expression) {
@@ -66,16 +77,23 @@ Result<Value> Evaluator::evaluate_kind(const Expression& expression) {
     case ExpressionKind::kName:
       return look_up(expression.text);
     case ExpressionKind::kList:
-      return evaluate_list(expression);
+    case ExpressionKind::kTuple: {
+      TROUPE_ASSIGN_OR_RETURN(List items, evaluate_items(expression));
+      return expression.kind == ExpressionKind::kList ? Value(std::move(items))
+                                                      : tuple_of(std::move(items));
+    }
     case ExpressionKind::kDict:
       return evaluate_dict(expression);
     case ExpressionKind::kAttribute: {
       TROUPE_ASSIGN_OR_RETURN(const Value object, evaluate(*expression.children[0]));
-      return attribute_of(&budget_, expression.line, object, expression.text);
+      return attribute(expression.line, object, expression.text);
     }
     case ExpressionKind::kIndex: {
       TROUPE_ASSIGN_OR_RETURN(const Value object, evaluate(*expression.children[0]));
       TROUPE_ASSIGN_OR_RETURN(const Value key, evaluate(*expression.children[1]));
+      if (object.is(Object::Kind::kLoop) && key.string() != nullptr) {
+        return loop_attribute(expression.line, object, *key.string());
+      }
       return subscript(&budget_, expression.line, object, key);
     }
     case ExpressionKind::kSlice:
@@ -123,31 +141,27 @@ Result<Value> Evaluator::evaluate_kind(const Expression& expression) {
   return Value();
 }
 
-Result<Value> Evaluator::evaluate_list(const Expression& expression) {
+Result<List> Evaluator::evaluate_items(const Expression& expression) {
   TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, expression.children.size() * sizeof(Value)));
   List list;
   for (const auto& child : expression.children) {
     TROUPE_ASSIGN_OR_RETURN(Value item, evaluate(*child));
     list.push_back(std::move(item));
   }
-  return Value(std::move(list));
+  return list;
 }
 
 Result<Value> Evaluator::evaluate_dict(const Expression& expression) {
   TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, expression.children.size() * sizeof(Value)));
   Dict dict;
-  bool foreign = false;  // whether a key is foreign
   for (std::size_t i = 0; i < expression.children.size(); i += 2) {
     TROUPE_ASSIGN_OR_RETURN(const Value key, evaluate(*expression.children[i]));
-    if (key.string() == nullptr) {
-      return template_error(expression.line, "the keys of a dict must be strings");
-    }
+    if (!is_hashable(key)) return wrong_type(expression.line, "making a key of a dict", key);
     TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*expression.children[i + 1]));
-    foreign = foreign || key.is_foreign();
-    put(&dict, *key.string(), std::move(value));
+    TROUPE_RETURN_IF_ERROR(budget_.step(expression.line, 1 + dict.size() / 64));
+    put(&dict, key, std::move(value));
   }
-  Value made(std::move(dict));
-  return foreign ? made.as_foreign() : made;
+  return Value(std::move(dict));
 }
 
 Result<Arguments> Evaluator::arguments_of(const Expression& expression) {
@@ -156,9 +170,23 @@ Result<Arguments> Evaluator::arguments_of(const Expression& expression) {
     TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*argument));
     arguments.positional.push_back(std::move(value));
   }
+  if (expression.star != nullptr) {
+    TROUPE_ASSIGN_OR_RETURN(const Value spread, evaluate(*expression.star));
+    TROUPE_ASSIGN_OR_RETURN(const List items, iterate(&budget_, expression.line, spread));
+    arguments.positional.insert(arguments.positional.end(), items.begin(), items.end());
+  }
   for (const auto& [name, argument] : expression.keywords) {
     TROUPE_ASSIGN_OR_RETURN(Value value, evaluate(*argument));
     put(&arguments.keywords, name, std::move(value));
+  }
+  if (expression.double_star == nullptr) return arguments;
+  TROUPE_ASSIGN_OR_RETURN(const Value spread, evaluate(*expression.double_star));
+  if (spread.dict() == nullptr) return wrong_type(expression.line, "naming arguments by", spread);
+  for (const auto& [name, value] : *spread.dict()) {
+    if (name.string() == nullptr || find(arguments.keywords, *name.string()) != nullptr) {
+      return template_error(expression.line, "an argument has no name, or is given twice");
+    }
+    put(&arguments.keywords, *name.string(), value);
   }
   return arguments;
 }
@@ -170,28 +198,42 @@ Result<Value> Evaluator::evaluate_slice(const Expression& expression) {
     if (expression.children[i + 1] == nullptr) continue;
     TROUPE_ASSIGN_OR_RETURN(bounds[i], evaluate(*expression.children[i + 1]));
     if (bounds[i].is_none()) bounds[i] = Value();
+    if (const bool* flag = bounds[i].boolean()) bounds[i] = Value(std::int64_t{*flag});
     if (!bounds[i].is_undefined() && bounds[i].integer() == nullptr) {
       return template_error(expression.line, "the bounds of a slice must be integers");
     }
   }
   const std::int64_t step = bounds[2].integer() != nullptr ? *bounds[2].integer() : 1;
   if (step == 0) return template_error(expression.line, "the step of a slice is 0");
-  if (const List* list = object.list()) {
-    TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, list->size() * sizeof(Value)));
-    return Value(slice(*list, bounds[0].integer(), bounds[1].integer(), step));
+  if (object.is_indexed()) {
+    const List& list = *object.list();
+    TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, list.size() * sizeof(Value)));
+    return Value(slice(list, bounds[0].integer(), bounds[1].integer(), step),
+                 object.is_tuple() ? Sequence::kTuple : Sequence::kList);
   }
-  if (const std::string* text = object.string()) {
-    TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, text->size()));
+  if (const Range* range = object.range()) {
+    std::vector<std::int64_t> places;
+    for (std::int64_t i = 0; i <= range->size(); ++i) places.push_back(i);
+    const std::int64_t end = places.back();
+    places.pop_back();
+    TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, places.size() * sizeof(Value)));
+    const auto kept = slice(places, bounds[0].integer(), bounds[1].integer(), step);
+    const std::int64_t first = kept.empty() ? end : kept.front();
+    const auto count = static_cast<std::int64_t>(kept.size());
+    return Value(Range{range->at(first), range->at(first + count * step), range->step * step});
+  }
+  if (const Text* text = object.text()) {
+    TROUPE_RETURN_IF_ERROR(budget_.take(expression.line, text->text.size()));
     std::string out;
     for (const std::string_view character :
-         slice(characters(*text), bounds[0].integer(), bounds[1].integer(), step)) {
+         slice(characters(text->text), bounds[0].integer(), bounds[1].integer(), step)) {
       out += character;
     }
-    Value cut(std::move(out));
+    Value cut(Text{std::move(out), {}, text->markup});
     return object.is_foreign() ? cut.as_foreign() : cut;
   }
-  return template_error(expression.line,
-                        "a value of type " + std::string(type_name(object)) + " cannot be sliced");
+  if (!object.is_undefined()) return Value();  // as Jinja has it for what cannot be sliced
+  return template_error(expression.line, "an undefined value cannot be sliced");
 }
 
 }  // namespace troupe::model::jinja

@@ -5,7 +5,9 @@
 #include <troupe/model/jinja/access.h>
 #include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/evaluator.h>
+#include <troupe/model/jinja/format.h>
 #include <troupe/model/jinja/marks.h>
+#include <troupe/model/jinja/order.h>
 #include <troupe/model/jinja/tests.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -16,20 +18,11 @@ namespace troupe::model::jinja {
 Result<Value> Evaluator::evaluate_sign(const Expression& expression) {
   TROUPE_ASSIGN_OR_RETURN(const Value operand, evaluate(*expression.children[0]));
   const bool negate = expression.kind == ExpressionKind::kNegate;
-  double number = 0;
-  if (!to_number(operand, &number)) {
-    return template_error(expression.line,
-                          "a value of type " + std::string(type_name(operand)) + " has no sign");
-  }
-  if (operand.real() != nullptr) return Value(negate ? -number : number);
-  // Integers in a template's text are positive, so only INT64_MIN, which has no negative, is
-  // refused.
-  const auto value = operand.integer() != nullptr ? *operand.integer() : std::int64_t{number != 0};
-  std::int64_t negative = 0;
-  if (__builtin_sub_overflow(std::int64_t{0}, value, &negative)) {
-    return template_error(expression.line, "a number is too large");
-  }
-  return Value(negate ? negative : value);
+  if (const double* real = operand.real()) return Value(negate ? -*real : *real);
+  const std::optional<BigInteger> whole = whole_of(operand);
+  if (whole) return Value(negate ? -*whole : *whole);
+  return template_error(expression.line,
+                        "a value of type " + std::string(type_name(operand)) + " has no sign");
 }
 
 Result<Value> Evaluator::evaluate_binary(const Expression& expression) {
@@ -54,7 +47,7 @@ Result<Value> Evaluator::evaluate_binary(const Expression& expression) {
 Result<std::optional<bool>> Evaluator::compare(int line, const std::string& op, const Value& left,
                                                const Value& right) {
   if (op == "==" || op == "!=") {
-    TROUPE_RETURN_IF_ERROR(budget_.take(line, std::min(left.weight(), right.weight())));
+    TROUPE_RETURN_IF_ERROR(compared(&budget_, line, left, right));
     return std::optional<bool>(equal(left, right) == (op == "=="));
   }
   if (op == "in" || op == "not in") {
@@ -92,44 +85,85 @@ Result<Value> Evaluator::repeat(int line, const Value& value, std::int64_t count
     return budget_.take(line, Budget::kTextBytesMax + 1);
   }
   TROUPE_RETURN_IF_ERROR(budget_.take(line, bytes * times));
-  if (const std::string* text = value.string()) {
+  if (const Text* text = value.text()) {
     std::string out;
-    for (std::size_t i = 0; i < times && bytes > 0; ++i) out += *text;
-    const Value made(std::move(out));
+    for (std::size_t i = 0; i < times && bytes > 0; ++i) out += text->text;
+    const Value made(Text{std::move(out), {}, text->markup});
     return value.is_foreign() ? made.as_foreign() : made;
   }
   List out;
   for (std::size_t i = 0; i < times && bytes > 0; ++i) {
     out.insert(out.end(), value.list()->begin(), value.list()->end());
   }
-  return Value(std::move(out));
+  return Value(std::move(out), value.sequence());
 }
 
 namespace {
 
-// Sets `overflow` if the result does not fit. Rounding is Python's, toward minus infinity.
-Value whole_arithmetic(const std::string& op, std::int64_t a, std::int64_t b, bool* overflow) {
-  std::int64_t result = 0;
-  if (op == "-") {
-    *overflow = __builtin_sub_overflow(a, b, &result);
-  } else if (op == "*") {
-    *overflow = __builtin_mul_overflow(a, b, &result);
-  } else if (op == "**") {
-    if (b < 0) return Value(std::pow(static_cast<double>(a), static_cast<double>(b)));
-    result = 1;
-    *overflow = b > 63 && a != 0 && a != 1 && a != -1;
-    for (std::int64_t i = 0; i < std::min<std::int64_t>(b, 64) && !*overflow; ++i) {
-      *overflow = __builtin_mul_overflow(result, a, &result);
+Status too_large(int line, const std::string& op) {
+  return template_error(line, "the result of " + in_quotes(op) + " is too large");
+}
+
+Result<Value> whole_power(int line, const BigInteger& base, const BigInteger& exponent) {
+  const std::optional<std::int64_t> times = exponent.to_int64();
+  if (exponent.is_negative()) {
+    if (base.is_zero()) return template_error(line, "a division by zero");
+    return Value(std::pow(base.to_double(), exponent.to_double()));
+  }
+  const bool small = base.is_zero() || BigInteger::compare(base, BigInteger(1)) == 0 ||
+                     BigInteger::compare(base, BigInteger(-1)) == 0;
+  if (small) {
+    if (exponent.is_zero()) return Value(std::int64_t{1});
+    return Value(base.is_negative() && !exponent.is_odd() ? -base : base);
+  }
+  if (!times || *times > 32 * static_cast<std::int64_t>(BigInteger::kWordsMax)) {
+    return too_large(line, "**");
+  }
+  BigInteger result(1), square = base;
+  for (std::int64_t left = *times; left > 0; left /= 2) {
+    if (left % 2 != 0) result = result * square;
+    if (left > 1) square = square * square;
+    if (std::max(result.words(), square.words()) > BigInteger::kWordsMax + 1) {
+      return too_large(line, "**");
     }
-    if (a == -1) result = b % 2 == 0 ? 1 : -1;
-  } else if (b == -1) {
-    *overflow = op == "//" && __builtin_sub_overflow(std::int64_t{0}, a, &result);
-  } else {
-    const std::int64_t rest = a % b;
-    const bool adjust = rest != 0 && (rest < 0) != (b < 0);
-    result = op == "//" ? a / b - (adjust ? 1 : 0) : rest + (adjust ? b : 0);
   }
   return Value(result);
+}
+
+Result<Value> whole_arithmetic(Budget* budget, int line, const std::string& op, const BigInteger& a,
+                               const BigInteger& b) {
+  TROUPE_RETURN_IF_ERROR(budget->work(line, 4 * a.words() * b.words()));
+  if (op == "**") return whole_power(line, a, b);
+  if (op == "/") {
+    const double quotient = a.to_double() / b.to_double();
+    if (!std::isfinite(quotient)) return too_large(line, op);
+    return Value(quotient);
+  }
+  BigInteger result;
+  if (op == "-") result = a - b;
+  if (op == "*") result = a * b;
+  if (op == "//" || op == "%") {
+    // The digits of a long division are bits.
+    TROUPE_RETURN_IF_ERROR(budget->work(line, 128 * a.words() * (a.words() + b.words())));
+    auto [quotient, rest] = BigInteger::divide(a, b);
+    result = op == "//" ? std::move(quotient) : std::move(rest);
+  }
+  if (result.words() > BigInteger::kWordsMax) return too_large(line, op);
+  return Value(result);
+}
+
+// As Python computes them: the remainder has the sign of the divisor, and is exact.
+double real_remainder(double x, double y) {
+  double rest = std::fmod(x, y);
+  if (rest != 0 && (y < 0) != (rest < 0)) rest += y;
+  return rest == 0 ? std::copysign(0.0, y) : rest;
+}
+
+double real_quotient(double x, double y) {
+  const double whole = (x - real_remainder(x, y)) / y;
+  if (whole == 0) return std::copysign(0.0, x / y);
+  const double floored = std::floor(whole);
+  return whole - floored > 0.5 ? floored + 1.0 : floored;
 }
 
 }  // namespace
@@ -137,12 +171,12 @@ Value whole_arithmetic(const std::string& op, std::int64_t a, std::int64_t b, bo
 Result<Value> Evaluator::arithmetic(int line, const std::string& op, const Value& left,
                                     const Value& right) {
   const auto repeats = [](const Value& value) {
-    return value.string() != nullptr || value.list() != nullptr;
+    return value.string() != nullptr || value.is_indexed();
   };
-  std::int64_t a = 0, b = 0;
-  const bool left_whole = to_integer(left, &a), right_whole = to_integer(right, &b);
-  if (op == "*" && repeats(left) && right_whole) return repeat(line, left, b);
-  if (op == "*" && repeats(right) && left_whole) return repeat(line, right, a);
+  if (op == "%" && left.text() != nullptr) return format_percent(&budget_, line, left, right);
+  std::int64_t times = 0;
+  if (op == "*" && repeats(left) && to_integer(right, &times)) return repeat(line, left, times);
+  if (op == "*" && repeats(right) && to_integer(left, &times)) return repeat(line, right, times);
   double x = 0, y = 0;
   if (!to_number(left, &x) || !to_number(right, &y)) {
     return template_error(
@@ -152,18 +186,19 @@ Result<Value> Evaluator::arithmetic(int line, const std::string& op, const Value
   if ((op == "/" || op == "//" || op == "%") && y == 0) {
     return template_error(line, "a division by zero");
   }
+  const std::optional<BigInteger> a = whole_of(left), b = whole_of(right);
+  if (a && b) return whole_arithmetic(&budget_, line, op, *a, *b);
+  if ((a && std::isinf(x)) || (b && std::isinf(y))) return too_large(line, op);
+  if (op == "-") return Value(x - y);
+  if (op == "*") return Value(x * y);
   if (op == "/") return Value(x / y);
-  if (!left_whole || !right_whole) {
-    if (op == "-") return Value(x - y);
-    if (op == "*") return Value(x * y);
-    if (op == "//") return Value(std::floor(x / y));
-    if (op == "%") return Value(x - std::floor(x / y) * y);
-    return Value(std::pow(x, y));
-  }
-  bool overflow = false;
-  Value result = whole_arithmetic(op, a, b, &overflow);
-  if (overflow) return template_error(line, "the result of " + in_quotes(op) + " is too large");
-  return result;
+  if (op == "//") return Value(real_quotient(x, y));
+  if (op == "%") return Value(real_remainder(x, y));
+  if (x == 0 && y < 0) return template_error(line, "a division by zero");
+  if (x < 0 && y != std::floor(y)) return template_error(line, "the root of a negative number");
+  const double power = std::pow(x, y);
+  if (std::isinf(power) && std::isfinite(x) && std::isfinite(y)) return too_large(line, op);
+  return Value(power);
 }
 
 }  // namespace troupe::model::jinja

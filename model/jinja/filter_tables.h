@@ -9,7 +9,13 @@
 
 namespace troupe::model::jinja {
 
-std::span<const Row> item_filters();   // filters_items.cpp: filters that go through items
-std::span<const Row> value_filters();  // filters_values.cpp: filters of numbers, dicts, anything
+std::span<const Row> item_filters();      // filters_items.cpp: filters that go through items
+std::span<const Row> choosing_filters();  // filters_choose.cpp: map, select and the like
+std::span<const Row> value_filters();     // filters_values.cpp: numbers, dicts, anything
+std::span<const Row> layout_filters();    // filters_layout.cpp: texts cut and filled to a width
+std::span<const Row> web_filters();       // filters_web.cpp: HTML and addresses
+
+// Returns input with the bytes of `text`, marked as markup if the input of the filter is.
+Result<Value> soft_text(const Use& use, std::string text);
 
 }  // namespace troupe::model::jinja

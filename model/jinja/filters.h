@@ -1,10 +1,13 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include <troupe/model/jinja/builtin_parts.h>
 
 namespace troupe::model::jinja {
+
+bool is_filter(std::string_view name);
 
 // Returns input | name(arguments).
 //   Errors: kBadData naming the line and what is not known or has the wrong type;

@@ -2,11 +2,10 @@
 #include <utility>
 
 #include <troupe/model/jinja/access.h>
+#include <troupe/model/jinja/attributes.h>
 #include <troupe/model/jinja/error.h>
 #include <troupe/model/jinja/filter_tables.h>
-#include <troupe/model/jinja/filters.h>
 #include <troupe/model/jinja/order.h>
-#include <troupe/model/jinja/tests.h>
 
 // Filters that go through the items of a value.
 
@@ -15,9 +14,8 @@ namespace {
 
 Result<List> items_of(const Use& use) { return iterate(use.budget, use.line, use.input); }
 
-// Returns each item, or the part of it that `attribute` names.
-Result<List> parts_of(const Use& use, const Value* attribute) {
-  TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
+// Returns the part of each item that `attribute` names, or the item.
+Result<List> parts_of(const Use& use, List items, const Value* attribute) {
   if (attribute == nullptr || attribute->is_none()) return items;
   for (Value& item : items) {
     TROUPE_ASSIGN_OR_RETURN(item, path_of(use.budget, use.line, item, *attribute));
@@ -30,65 +28,6 @@ Result<Value> to_list(const Use& use) {
   return Value(std::move(items));
 }
 
-// map(filter, arguments...) or map(attribute=..., default=...)
-Result<Value> map(const Use& use) {
-  TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
-  List out;
-  const Value* attribute = find(use.arguments.keywords, "attribute");
-  if (use.arguments.positional.empty() && attribute != nullptr) {
-    const Value* fallback = find(use.arguments.keywords, "default");
-    for (const Value& item : items) {
-      TROUPE_ASSIGN_OR_RETURN(Value value, path_of(use.budget, use.line, item, *attribute));
-      out.push_back(value.is_undefined() && fallback != nullptr ? *fallback : std::move(value));
-    }
-    return counted(use.budget, use.line, std::move(out));
-  }
-  TROUPE_ASSIGN_OR_RETURN(const std::string name,
-                          string_argument(use.line, use.arguments, 0, "filter"));
-  Arguments rest = use.arguments;
-  rest.positional.erase(rest.positional.begin());
-  for (const Value& item : items) {
-    TROUPE_ASSIGN_OR_RETURN(Value value, apply_filter(use.budget, use.line, name, item, rest));
-    out.push_back(std::move(value));
-  }
-  return counted(use.budget, use.line, std::move(out));
-}
-
-// select, reject: (test, arguments...); selectattr, rejectattr: (attribute, test, arguments...)
-Result<Value> select(const Use& use) {
-  TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
-  const bool by_attribute = use.name.ends_with("attr");
-  const bool keep = use.name.starts_with("select");
-  Arguments rest = use.arguments;
-  Value attribute;
-  std::string test;
-  if (by_attribute) {
-    if (rest.positional.empty()) {
-      return template_error(use.line, "'" + use.name + "' needs the name of an attribute");
-    }
-    attribute = rest.positional[0];
-    rest.positional.erase(rest.positional.begin());
-  }
-  if (!rest.positional.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(test, string_argument(use.line, rest, 0, "test"));
-    rest.positional.erase(rest.positional.begin());
-  }
-  List out;
-  for (const Value& item : items) {
-    TROUPE_RETURN_IF_ERROR(use.budget->step(use.line));
-    Value subject = item;
-    if (by_attribute) {
-      TROUPE_ASSIGN_OR_RETURN(subject, path_of(use.budget, use.line, item, attribute));
-    }
-    bool holds = truth(subject);
-    if (!test.empty()) {
-      TROUPE_ASSIGN_OR_RETURN(holds, apply_test(use.budget, use.line, test, subject, rest));
-    }
-    if (holds == keep) out.push_back(item);
-  }
-  return counted(use.budget, use.line, std::move(out));
-}
-
 Result<Value> sort(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
   return sorted(use.budget, use.line, std::move(items),
@@ -97,11 +36,14 @@ Result<Value> sort(const Use& use) {
 
 Result<Value> unique(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
-  TROUPE_ASSIGN_OR_RETURN(const List parts, parts_of(use, use.get(1, "attribute")));
+  TROUPE_ASSIGN_OR_RETURN(const List parts, parts_of(use, items, use.get(1, "attribute")));
   const bool case_sensitive = use.flag(0, "case_sensitive");
   List seen, out;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Value key = comparable(parts[i], case_sensitive);
+    if (!is_hashable(key)) {
+      return iterator_of(std::move(out), "generator", wrong_type(use.line, "comparing items", key));
+    }
     bool known = false;
     for (const Value& one : seen) {
       TROUPE_RETURN_IF_ERROR(use.budget->take(use.line, std::min(one.weight(), key.weight())));
@@ -111,12 +53,12 @@ Result<Value> unique(const Use& use) {
     seen.push_back(key);
     out.push_back(std::move(items[i]));
   }
-  return counted(use.budget, use.line, std::move(out));
+  return iterator_of(std::move(out));
 }
 
 Result<Value> extreme(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
-  TROUPE_ASSIGN_OR_RETURN(const List parts, parts_of(use, use.get(1, "attribute")));
+  TROUPE_ASSIGN_OR_RETURN(const List parts, parts_of(use, items, use.get(1, "attribute")));
   if (items.empty()) return Value();
   std::size_t best = 0;
   const auto key = [&](std::size_t i) {
@@ -132,17 +74,44 @@ Result<Value> extreme(const Use& use) {
   return items[best];
 }
 
-Result<Value> end_item(const Use& use) {
-  TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
-  if (items.empty()) return Value();
-  return use.name == "first" ? items.front() : items.back();
+// Takes only one item from an iterator.
+Result<Value> first(const Use& use) {
+  if (use.input.is(Object::Kind::kIterator)) {
+    Object& iterator = *use.input.object();
+    if (iterator.at < iterator.items.size()) return iterator.items[iterator.at++];
+    TROUPE_RETURN_IF_ERROR(iterator.failed);
+    return Value();
+  }
+  TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
+  return items.empty() ? Value() : items.front();
+}
+
+Result<Value> last(const Use& use) {
+  if (use.input.is(Object::Kind::kIterator)) {
+    return wrong_type(use.line, "going backwards", use.input);
+  }
+  TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
+  return items.empty() ? Value() : items.back();
+}
+
+// Any choice is right; this one is the same in every rendering.
+Result<Value> random(const Use& use) {
+  TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
+  if (use.input.dict() != nullptr || use.input.is(Object::Kind::kIterator)) {
+    return wrong_type(use.line, "choosing an item", use.input);
+  }
+  return items.empty() ? Value() : items[items.size() * 7 / 16];
 }
 
 Result<Value> reverse(const Use& use) {
   TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
   std::reverse(items.begin(), items.end());
-  return use.input.string() != nullptr ? join(use.budget, use.line, items, "")
-                                       : Value(std::move(items));
+  if (use.input.string() != nullptr) {
+    TROUPE_ASSIGN_OR_RETURN(const Value text, join(use.budget, use.line, items, ""));
+    return soft_text(use, *text.string());
+  }
+  if (use.input.is(Object::Kind::kIterator)) return Value(std::move(items));
+  return iterator_of(std::move(items), std::string(type_name(use.input)) + "_reverseiterator");
 }
 
 Result<Value> join_items(const Use& use) {
@@ -150,14 +119,19 @@ Result<Value> join_items(const Use& use) {
   if (const Value* given = use.get(0, "d")) {
     TROUPE_ASSIGN_OR_RETURN(separator, text_of(use.line, *given));
   }
-  TROUPE_ASSIGN_OR_RETURN(const List parts, parts_of(use, use.get(1, "attribute")));
+  TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
+  TROUPE_ASSIGN_OR_RETURN(const List parts,
+                          parts_of(use, std::move(items), use.get(1, "attribute")));
   return join(use.budget, use.line, parts, separator);
 }
 
 Result<Value> sum(const Use& use) {
-  TROUPE_ASSIGN_OR_RETURN(const List parts, parts_of(use, use.get(0, "attribute")));
+  TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
+  TROUPE_ASSIGN_OR_RETURN(const List parts,
+                          parts_of(use, std::move(items), use.get(0, "attribute")));
   const Value* start = use.get(1, "start");
   Value total = start == nullptr ? Value(std::int64_t{0}) : *start;
+  if (total.string() != nullptr) return wrong_type(use.line, "a sum", total);
   for (const Value& part : parts) {
     TROUPE_ASSIGN_OR_RETURN(total, concatenate(use.budget, use.line, total, part));
   }
@@ -170,6 +144,7 @@ Result<Value> batch(const Use& use) {
                           integer_argument(use.line, use.arguments, 0, "linecount", 0));
   if (size < 1) return template_error(use.line, "'batch' needs a number of items above 0");
   const Value* filling = use.get(1, "fill_with");
+  if (filling != nullptr && filling->is_none()) filling = nullptr;
   List out, row;
   for (const Value& item : items) {
     row.push_back(item);
@@ -183,41 +158,71 @@ Result<Value> batch(const Use& use) {
     }
     out.emplace_back(std::move(row));
   }
-  return counted(use.budget, use.line, std::move(out));
+  return iterator_of(std::move(out));
 }
 
-// Returns [[key, [its items]], ...] by ascending keys.
+// Returns a number of lists of nearly the same size, the first ones one item longer.
+Result<Value> slice(const Use& use) {
+  TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
+  TROUPE_ASSIGN_OR_RETURN(const std::int64_t slices,
+                          integer_argument(use.line, use.arguments, 0, "slices", 0));
+  if (slices < 1) return template_error(use.line, "'slice' needs a number of lists above 0");
+  TROUPE_RETURN_IF_ERROR(
+      use.budget->take(use.line, static_cast<std::size_t>(slices) * sizeof(Value)));
+  const Value* filling = use.get(1, "fill_with");
+  const auto size = static_cast<std::int64_t>(items.size());
+  const std::int64_t each = size / slices, longer = size % slices;
+  List out;
+  std::int64_t at = 0;
+  for (std::int64_t i = 0; i < slices; ++i) {
+    const std::int64_t end = at + each + (i < longer ? 1 : 0);
+    List one(items.begin() + at, items.begin() + end);
+    at = end;
+    if (filling != nullptr && !filling->is_none() && i >= longer) one.push_back(*filling);
+    out.emplace_back(std::move(one));
+  }
+  return iterator_of(std::move(out));
+}
+
+// Returns [(grouper, [its items]), ...] by ascending keys.
 Result<Value> group(const Use& use) {
   const Value* attribute = use.get(0, "attribute");
   if (attribute == nullptr) return template_error(use.line, "'groupby' needs an attribute");
-  TROUPE_ASSIGN_OR_RETURN(List items, items_of(use));
-  TROUPE_ASSIGN_OR_RETURN(const Value ordered,
-                          sorted(use.budget, use.line, std::move(items), {attribute}));
-  List out, members;
-  Value key;
-  for (const Value& item : *ordered.list()) {
-    TROUPE_ASSIGN_OR_RETURN(const Value part, path_of(use.budget, use.line, item, *attribute));
-    const bool same = equal(comparable(part, false), comparable(key, false));
-    if (!members.empty() && !same) {
-      out.emplace_back(List{key, Value(std::exchange(members, {}))});
-    }
-    if (members.empty()) key = part;
-    members.push_back(item);
+  const Value* fallback = use.get(1, "default");
+  if (fallback != nullptr && fallback->is_none()) fallback = nullptr;
+  const bool case_sensitive = use.flag(2, "case_sensitive");
+  TROUPE_ASSIGN_OR_RETURN(const List items, items_of(use));
+  List keyed;  // (key, part, item)
+  for (const Value& item : items) {
+    TROUPE_ASSIGN_OR_RETURN(const Value part,
+                            path_of(use.budget, use.line, item, *attribute, fallback));
+    keyed.push_back(tuple_of({comparable(part, case_sensitive), part, item}));
   }
-  if (!members.empty()) out.emplace_back(List{key, Value(std::move(members))});
+  const Value place(std::int64_t{0});
+  TROUPE_ASSIGN_OR_RETURN(const Value ordered,
+                          sorted(use.budget, use.line, std::move(keyed), {&place, false, true}));
+  List out, members;
+  Value key, grouper;
+  for (const Value& one : *ordered.list()) {
+    const List& parts = *one.list();
+    if (!members.empty() && !equal(parts[0], key)) {
+      out.emplace_back(List{grouper, Value(std::exchange(members, {}))}, Sequence::kGroup);
+    }
+    if (members.empty()) grouper = parts[1];
+    key = parts[0];
+    members.push_back(parts[2]);
+  }
+  if (!members.empty())
+    out.emplace_back(List{grouper, Value(std::move(members))}, Sequence::kGroup);
   return counted(use.budget, use.line, std::move(out));
 }
 
 constexpr Row kFilters[] = {
     {"list", "", to_list},
-    {"map", "*", map},
-    {"select", "*", select},
-    {"reject", "*", select},
-    {"selectattr", "*", select},
-    {"rejectattr", "*", select},
     {"join", "d attribute", join_items},
-    {"first", "", end_item},
-    {"last", "", end_item},
+    {"first", "", first},
+    {"last", "", last},
+    {"random", "", random},
     {"reverse", "", reverse},
     {"sort", "reverse case_sensitive attribute", sort},
     {"unique", "case_sensitive attribute", unique},
@@ -225,7 +230,8 @@ constexpr Row kFilters[] = {
     {"min", "case_sensitive attribute", extreme},
     {"sum", "attribute start", sum},
     {"batch", "linecount fill_with", batch},
-    {"groupby", "attribute", group},
+    {"slice", "slices fill_with", slice},
+    {"groupby", "attribute default case_sensitive", group},
 };
 
 }  // namespace

@@ -13,7 +13,11 @@ bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
 }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+// Letters beyond ASCII may be in names; the parser's callers find out which names there are.
+bool is_name_start(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
 
 std::string with_unix_lines(std::string_view source) {
   std::string out;
@@ -187,7 +191,28 @@ class Lexer {
     }
   }
 
+  // Reads digits of base 2, 8 or 16 after "0b", "0o" or "0x" at `at_`; returns false if there are
+  // none.
+  bool lex_based_number() {
+    static constexpr std::pair<std::string_view, std::string_view> kBases[] = {
+        {"bB", "01_"}, {"oO", "01234567_"}, {"xX", "0123456789abcdefABCDEF_"}};
+    if (source_[at_] != '0' || at_ + 2 >= source_.size()) return false;
+    for (const auto& [letters, digits] : kBases) {
+      if (letters.find(source_[at_ + 1]) == std::string_view::npos) continue;
+      const std::size_t end = std::min(source_.find_first_not_of(digits, at_ + 2), source_.size());
+      std::string text = source_.substr(at_, end - at_);
+      std::erase(text, '_');
+      if (text.size() < 3) return false;
+      tokens_.push_back({TokenKind::kInteger, std::move(text), line_});
+      at_ = end;
+      return true;
+    }
+    return false;
+  }
+
   void lex_number() {
+    if (lex_based_number()) return;
+    const bool after_dot = at_ > 0 && source_[at_ - 1] == '.';  // messages.0.1
     std::size_t end = at_;
     std::string digits;
     const auto take_digits = [&] {
@@ -198,12 +223,13 @@ class Lexer {
     };
     take_digits();
     TokenKind kind = TokenKind::kInteger;
-    if (end + 1 < source_.size() && source_[end] == '.' && is_digit(source_[end + 1])) {
+    if (!after_dot && end + 1 < source_.size() && source_[end] == '.' &&
+        is_digit(source_[end + 1])) {
       kind = TokenKind::kReal;
       digits += source_[end++];
       take_digits();
     }
-    if (end + 1 < source_.size() && (source_[end] == 'e' || source_[end] == 'E')) {
+    if (!after_dot && end + 1 < source_.size() && (source_[end] == 'e' || source_[end] == 'E')) {
       const bool is_signed = source_[end + 1] == '-' || source_[end + 1] == '+';
       const std::size_t first = end + (is_signed ? 2 : 1);
       if (first < source_.size() && is_digit(source_[first])) {
@@ -264,8 +290,14 @@ class Lexer {
     const char c = source_[*i + 1];
     *i += 2;
     if (c == 'x' || c == 'u' || c == 'U') return lex_code_point(line, c, i, text);
-    if (c == '0') {
-      text->push_back('\0');
+    if (c >= '0' && c <= '7') {  // up to three octal digits
+      std::uint32_t value = static_cast<std::uint32_t>(c - '0');
+      for (int digits = 1; digits < 3 && *i < source_.size(); ++digits, ++*i) {
+        const char next = source_[*i];
+        if (next < '0' || next > '7') break;
+        value = value * 8 + static_cast<std::uint32_t>(next - '0');
+      }
+      append_utf8(static_cast<char32_t>(value), text);
       return Status::ok();
     }
     for (const auto& [escape, meaning] : kEscapes) {

@@ -19,8 +19,8 @@ enum class TokenKind : std::uint8_t {
   kTagBegin,  // {%
   kTagEnd,
   kName,
-  kString,  // escapes resolved
-  kInteger,
+  kString,   // escapes resolved
+  kInteger,  // digits, or "0x", "0o" or "0b" and digits
   kReal,
   kOperator,
   kEnd,

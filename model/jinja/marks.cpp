@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 #include <troupe/model/jinja/marks.h>
 
@@ -19,7 +19,7 @@ bool any_foreign(const Value& input, const Arguments& arguments) {
 // where the part occurs is its own.
 Value stripped(const Text& source, const std::string& part) {
   const std::size_t at = source.text.find(part);
-  Text out{part, {}};
+  Text out{part, {}, source.markup};
   for (const TextSpan& span : source.foreign) {
     const std::size_t begin = std::max(span.begin, at), end = std::min(span.end, at + part.size());
     if (begin < end) out.foreign.push_back({begin - at, end - at});
@@ -32,7 +32,7 @@ Value stripped(const Text& source, const std::string& part) {
 Result<Text> marked_text_of(int line, const Value& value) {
   if (value.text() != nullptr) return *value.text();
   TROUPE_ASSIGN_OR_RETURN(std::string text, text_of(line, value));
-  Text out{std::move(text), {}};
+  Text out{std::move(text), {}, false};
   if (value.is_foreign() && !out.text.empty()) out.foreign.push_back({0, out.text.size()});
   return out;
 }
@@ -43,10 +43,12 @@ Value marked_filter(const std::string& name, const Value& input, const Arguments
   if (name == "trim" && input.text() != nullptr && result.string() != nullptr) {
     return stripped(*input.text(), *result.string());
   }
-  static constexpr std::array<std::string_view, 10> kPicking = {
-      "default", "d",      "first",  "last",       "list",
-      "sort",    "select", "reject", "selectattr", "rejectattr"};
-  const bool picks = std::find(kPicking.begin(), kPicking.end(), name) != kPicking.end();
+  static constexpr std::string_view kPicking[] = {
+      "default", "d",      "first",      "last",       "list",  "sort",   "select", "reject",
+      "batch",   "slice",  "selectattr", "rejectattr", "items", "map",    "unique", "dictsort",
+      "attr",    "random", "groupby",    "max",        "min",   "length", "count"};
+  const bool picks =
+      std::find(std::begin(kPicking), std::end(kPicking), name) != std::end(kPicking);
   return picks ? result : result.as_foreign();
 }
 
@@ -58,7 +60,11 @@ Value marked_method(const std::string& name, const Value& object, const Argument
     if (name == "rstrip") return stripped(*object.text(), *result.string());
     if (name == "lstrip") return stripped(*object.text(), *result.string());
   }
-  if (object.dict() != nullptr && name == "get") return result;
+  static constexpr std::string_view kPicking[] = {"get",  "items", "keys",   "values",
+                                                  "copy", "next",  "format", "format_map"};
+  const bool picks =
+      std::find(std::begin(kPicking), std::end(kPicking), name) != std::end(kPicking);
+  if (picks) return result;
   return result.as_foreign();
 }
 

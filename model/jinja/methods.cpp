@@ -1,283 +1,185 @@
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include <troupe/model/jinja/access.h>
 #include <troupe/model/jinja/error.h>
-#include <troupe/model/jinja/filters.h>
 #include <troupe/model/jinja/methods.h>
 #include <troupe/model/jinja/text.h>
 #include <troupe/runtime/text/utf8.h>
 
-// Methods of strings, dicts and lists.
+// Methods of dicts, sequences, numbers and cyclers, and the look-up of all methods.
 
 namespace troupe::model::jinja {
 namespace {
 
-const std::string& text_in(const Use& use) { return *use.input.string(); }
-
-template <std::string (*kMake)(std::string_view)>
-Result<Value> mapped(const Use& use) {
-  return counted(use.budget, use.line, kMake(text_in(use)));
-}
-template <bool (*kKind)(std::string_view)>
-Result<Value> all_are(const Use& use) {
-  return Value(all_characters(text_in(use), kKind));
-}
-std::string title_case(std::string_view text) { return title(text, /*filter=*/false); }
-bool is_letter_or_decimal(std::string_view one) { return is_letter(one) || is_decimal(one); }
-
-Result<Value> strip_text(const Use& use) {
-  const Value* given = use.get(0, "chars");
-  const std::string* set = given == nullptr ? nullptr : given->string();
-  const Side side = use.name == "strip"    ? Side::kBoth
-                    : use.name == "lstrip" ? Side::kLeft
-                                           : Side::kRight;
-  return counted(use.budget, use.line, strip(text_in(use), set, side));
-}
-
-Result<Value> is_cased(const Use& use) {
-  const std::string& text = text_in(use);
-  const std::string low = lower(text), high = upper(text);
-  return Value(low != high && text == (use.name == "islower" ? low : high));
-}
-
-Result<Value> has_affix(const Use& use) {
-  const std::string& text = text_in(use);
-  const bool prefix = use.name == "startswith";
-  const auto one = [&](const Value& value) {
-    return value.string() != nullptr &&
-           (prefix ? text.starts_with(*value.string()) : text.ends_with(*value.string()));
-  };
-  const Value* affix = use.get(0, "prefix");
-  if (affix != nullptr && affix->string() != nullptr) return Value(one(*affix));
-  if (affix != nullptr && affix->list() != nullptr) {
-    return Value(std::any_of(affix->list()->begin(), affix->list()->end(), one));
-  }
-  return template_error(use.line, "startswith and endswith expect a string");
-}
-
-Result<Value> remove_affix(const Use& use) {
-  std::string_view text = text_in(use);
-  TROUPE_ASSIGN_OR_RETURN(const std::string affix,
-                          string_argument(use.line, use.arguments, 0, "affix"));
-  if (use.name == "removeprefix" && text.starts_with(affix)) text.remove_prefix(affix.size());
-  if (use.name == "removesuffix" && text.ends_with(affix)) text.remove_suffix(affix.size());
-  return counted(use.budget, use.line, std::string(text));
-}
-
-Result<Value> replace_text(const Use& use) {
-  return apply_filter(use.budget, use.line, "replace", use.input, use.arguments);
-}
-
-Result<Value> split(const Use& use) {
-  const std::string& text = text_in(use);
-  TROUPE_ASSIGN_OR_RETURN(const std::int64_t limit,
-                          integer_argument(use.line, use.arguments, 1, "maxsplit", -1));
-  const Value* given = use.get(0, "sep");
-  if (given == nullptr || given->is_none()) {
-    if (use.name == "rsplit" && limit >= 0) {
-      return template_error(use.line, "rsplit at white space takes no limit");
-    }
-    return counted(use.budget, use.line, split_at_white_space(text, limit));
-  }
-  TROUPE_ASSIGN_OR_RETURN(const std::string separator,
-                          string_argument(use.line, use.arguments, 0, "sep"));
-  if (separator.empty()) return template_error(use.line, "split with an empty separator");
-  TROUPE_RETURN_IF_ERROR(take_search(use.budget, use.line, text, separator));
-  return counted(use.budget, use.line,
-                 use.name == "split" ? split_at(text, separator, limit)
-                                     : split_from_right(text, separator, limit));
-}
-
-Result<Value> split_into_lines(const Use& use) {
-  return counted(use.budget, use.line, split_lines(text_in(use), use.flag(0, "keepends")));
-}
-
-Result<Value> part(const Use& use) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string separator,
-                          string_argument(use.line, use.arguments, 0, "sep"));
-  if (separator.empty()) return template_error(use.line, "partition with an empty separator");
-  TROUPE_RETURN_IF_ERROR(take_search(use.budget, use.line, text_in(use), separator));
-  return counted(use.budget, use.line,
-                 parts_around(text_in(use), separator, use.name == "rpartition"));
-}
-
-Result<Value> join_items(const Use& use) {
-  const Value* given = use.get(0, "iterable");
-  TROUPE_ASSIGN_OR_RETURN(const List items,
-                          iterate(use.budget, use.line, given == nullptr ? Value() : *given));
-  return join(use.budget, use.line, items, text_in(use));
-}
-
-// The methods find, rfind, index, rindex and count. Their arguments are a part, and the first and
-// the last character to look at.
-Result<Value> look_for(const Use& use) {
-  std::string_view text = text_in(use);
-  TROUPE_ASSIGN_OR_RETURN(const std::string part,
-                          string_argument(use.line, use.arguments, 0, "sub"));
-  TROUPE_RETURN_IF_ERROR(take_search(use.budget, use.line, text, part));
-  TROUPE_ASSIGN_OR_RETURN(const std::int64_t first,
-                          integer_argument(use.line, use.arguments, 1, "start", 0));
-  TROUPE_ASSIGN_OR_RETURN(const std::int64_t last,
-                          integer_argument(use.line, use.arguments, 2, "end", INT32_MAX));
-  const std::size_t begin = byte_index(text, first);
-  text = text.substr(0, std::max(begin, byte_index(text, last)));
-  const std::string_view range = text.substr(begin);
-  if (use.name == "count") {
-    if (part.empty()) return Value(character_index(range, std::string_view::npos) + 1);
-    return Value(static_cast<std::int64_t>(split_at(range, part, -1).size()) - 1);
-  }
-  const std::size_t found = use.name.starts_with('r') ? range.rfind(part) : range.find(part);
-  if (found != std::string_view::npos) return Value(character_index(text, begin + found));
-  if (use.name.ends_with("find")) return Value(std::int64_t{-1});
-  return template_error(use.line, in_quotes(part) + " is not in the string");
-}
-
-Result<Value> justify(const Use& use) {
-  TROUPE_ASSIGN_OR_RETURN(const std::int64_t width,
-                          integer_argument(use.line, use.arguments, 0, "width", 0));
-  std::string fill = use.name == "zfill" ? "0" : " ";
-  if (use.get(1, "fillchar") != nullptr) {
-    TROUPE_ASSIGN_OR_RETURN(fill, string_argument(use.line, use.arguments, 1, "fillchar"));
-    if (character_index(fill, std::string_view::npos) != 1) {
-      return template_error(use.line, in_quotes(use.name) + " fills with one character");
-    }
-  }
-  const auto columns = static_cast<std::size_t>(std::max<std::int64_t>(width, 0));
-  TROUPE_RETURN_IF_ERROR(use.budget->take(use.line, columns));
-  std::string_view text = text_in(use);
-  if (use.name == "zfill" && !text.empty() && (text[0] == '-' || text[0] == '+')) {
-    return counted(use.budget, use.line,
-                   text[0] + justified(text.substr(1), std::max<std::size_t>(columns, 1) - 1, fill,
-                                       Side::kRight));
-  }
-  const Side at = use.name == "ljust"    ? Side::kLeft
-                  : use.name == "center" ? Side::kBoth
-                                         : Side::kRight;
-  return counted(use.budget, use.line, justified(text, columns, fill, at));
-}
-
-constexpr Row kStringMethods[] = {
-    {"strip", "chars", strip_text},
-    {"lstrip", "chars", strip_text},
-    {"rstrip", "chars", strip_text},
-    {"upper", "", mapped<upper>},
-    {"lower", "", mapped<lower>},
-    {"casefold", "", mapped<lower>},
-    {"title", "", mapped<title_case>},
-    {"capitalize", "", mapped<capitalize>},
-    {"swapcase", "", mapped<swap_case>},
-    {"startswith", "prefix", has_affix},
-    {"endswith", "prefix", has_affix},
-    {"removeprefix", "affix", remove_affix},
-    {"removesuffix", "affix", remove_affix},
-    {"replace", "old new count", replace_text},
-    {"split", "sep maxsplit", split},
-    {"rsplit", "sep maxsplit", split},
-    {"splitlines", "keepends", split_into_lines},
-    {"partition", "sep", part},
-    {"rpartition", "sep", part},
-    {"join", "iterable", join_items},
-    {"find", "sub start end", look_for},
-    {"rfind", "sub start end", look_for},
-    {"index", "sub start end", look_for},
-    {"rindex", "sub start end", look_for},
-    {"count", "sub start end", look_for},
-    {"isdigit", "", all_are<is_decimal>},
-    {"isdecimal", "", all_are<is_decimal>},
-    {"isnumeric", "", all_are<is_decimal>},
-    {"isalpha", "", all_are<is_letter>},
-    {"isalnum", "", all_are<is_letter_or_decimal>},
-    {"isspace", "", all_are<is_white_space>},
-    {"islower", "", is_cased},
-    {"isupper", "", is_cased},
-    {"zfill", "width", justify},
-    {"ljust", "width fillchar", justify},
-    {"rjust", "width fillchar", justify},
-    {"center", "width fillchar", justify},
-};
-
 Result<Value> keys_of(const Use& use) {
   List out;
-  for (const auto& [key, value] : *use.input.dict()) out.emplace_back(key);
-  return Value(std::move(out));
+  for (const auto& [key, value] : *use.input.dict()) out.push_back(key);
+  return Value(std::move(out), Sequence::kDictKeys);
 }
 
 Result<Value> values_of(const Use& use) {
   List out;
   for (const auto& [key, value] : *use.input.dict()) out.push_back(value);
-  return Value(std::move(out));
+  return Value(std::move(out), Sequence::kDictValues);
 }
 
-Result<Value> items_of(const Use& use) { return dict_items(*use.input.dict()); }
+Result<Value> items_of(const Use& use) {
+  return Value(dict_items(*use.input.dict()), Sequence::kDictItems);
+}
 Result<Value> copy_of(const Use& use) { return use.input; }
 
 Result<Value> get_of(const Use& use) {
   const Value* key = use.get(0, "key");
   if (key == nullptr) return template_error(use.line, "'get' needs a key");
-  if (key->string() != nullptr) {
-    if (const Value* found = find(*use.input.dict(), *key->string())) return *found;
-  }
+  if (!is_hashable(*key)) return wrong_type(use.line, "looking for a key", *key);
+  if (const Value* found = find(*use.input.dict(), *key)) return *found;
   const Value* fallback = use.get(1, "default");
   return fallback != nullptr ? *fallback : Value(None{});
 }
 
+Result<Value> from_keys(const Use& use) {
+  if (use.get(0, "keys") == nullptr) return template_error(use.line, "'fromkeys' needs keys");
+  TROUPE_ASSIGN_OR_RETURN(const List keys, iterate(use.budget, use.line, *use.get(0, "keys")));
+  const Value* value = use.get(1, "value");
+  Dict out;
+  for (const Value& key : keys) {
+    if (!is_hashable(key)) return wrong_type(use.line, "making a key of a dict", key);
+    TROUPE_RETURN_IF_ERROR(use.budget->step(use.line, 1 + out.size() / 64));
+    put(&out, key, value == nullptr ? Value(None{}) : *value);
+  }
+  return Value(std::move(out));
+}
+
 constexpr Row kDictMethods[] = {
     {"items", "", items_of}, {"keys", "", keys_of},          {"values", "", values_of},
-    {"copy", "", copy_of},   {"get", "key default", get_of},
+    {"copy", "", copy_of},   {"get", "key default", get_of}, {"fromkeys", "keys value", from_keys},
 };
 
 Result<Value> place_in_list(const Use& use) {
-  const List& list = *use.input.list();
+  TROUPE_ASSIGN_OR_RETURN(const List list, iterate(use.budget, use.line, use.input));
   const Value* item = use.get(0, "value");
   if (item == nullptr) return template_error(use.line, in_quotes(use.name) + " needs a value");
+  const auto same = [&](const Value& one) { return equal(one, *item); };
   if (use.name == "count") {
-    return Value(static_cast<std::int64_t>(std::count_if(
-        list.begin(), list.end(), [&](const Value& one) { return equal(one, *item); })));
+    return Value(static_cast<std::int64_t>(std::count_if(list.begin(), list.end(), same)));
   }
-  const auto found =
-      std::find_if(list.begin(), list.end(), [&](const Value& one) { return equal(one, *item); });
-  if (found == list.end()) return template_error(use.line, "the value is not in the list");
+  const auto size = static_cast<std::int64_t>(list.size());
+  std::int64_t bounds[2] = {0, size};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Value* given = use.get(1 + i, i == 0 ? "start" : "stop");
+    if (given == nullptr) continue;
+    if (!to_integer(*given, &bounds[i])) return wrong_type(use.line, "counting with", *given);
+    if (bounds[i] < 0) bounds[i] += size;
+    bounds[i] = std::clamp<std::int64_t>(bounds[i], 0, size);
+  }
+  const auto end = list.begin() + std::max(bounds[0], bounds[1]);
+  const auto found = std::find_if(list.begin() + bounds[0], end, same);
+  if (found == end) return template_error(use.line, "the value is not in the list");
   return Value(static_cast<std::int64_t>(found - list.begin()));
 }
 
-constexpr Row kListMethods[] = {{"index", "value", place_in_list},
-                                {"count", "value", place_in_list}};
+constexpr Row kListMethods[] = {{"index", "value start stop", place_in_list},
+                                {"count", "value", place_in_list},
+                                {"copy", "", copy_of}};
+constexpr std::span<const Row> kTupleMethods = std::span(kListMethods).first(2);
 
-// loop.cycle('a', 'b') returns the argument whose turn it is.
-Result<Value> cycle(const Use& use) {
-  const Value* index = find(*use.input.dict(), "index0");
-  if (use.arguments.positional.empty()) return template_error(use.line, "'cycle' needs values");
-  const auto turn = static_cast<std::size_t>(*index->integer());
-  return use.arguments.positional[turn % use.arguments.positional.size()];
+Result<Value> bit_length(const Use& use) {
+  const BigInteger whole = *whole_of(use.input);
+  if (whole.is_zero()) return Value(std::int64_t{0});
+  const std::string bits = (whole.is_negative() ? -whole : whole).to_string(2);
+  return Value(static_cast<std::int64_t>(bits.size()));
 }
-constexpr Row kCycle = {"cycle", "*", cycle};
 
-bool is_loop(const Value& value) {
-  const Value* index = value.dict() == nullptr ? nullptr : find(*value.dict(), "index0");
-  return index != nullptr && index->integer() != nullptr && *index->integer() >= 0 &&
-         find(*value.dict(), "revindex0") != nullptr;
+Result<Value> is_integral(const Use& use) {
+  const double value = use.input.real() != nullptr ? *use.input.real() : 0;
+  return Value(std::isfinite(value) && value == std::floor(value));
+}
+
+constexpr Row kWholeMethods[] = {{"bit_length", "", bit_length}, {"is_integer", "", is_integral}};
+constexpr std::span<const Row> kIntegerMethods = std::span(kWholeMethods).first(1);
+constexpr std::span<const Row> kRealMethods = std::span(kWholeMethods).subspan(1);
+
+// The methods of a cycler: next() takes a turn, reset() goes back to the first item.
+Result<Value> cycle(const Use& use) {
+  Object& cycler = *use.input.object();
+  if (use.name == "reset") {
+    cycler.at = 0;
+    return Value(None{});
+  }
+  const Value value = cycler.items[cycler.at];
+  cycler.at = (cycler.at + 1) % cycler.items.size();
+  return value;
+}
+constexpr Row kCyclerMethods[] = {{"next", "", cycle}, {"reset", "", cycle}};
+
+std::span<const Row> methods_of(const Value& object) {
+  if (object.string() != nullptr) return string_methods();
+  if (object.dict() != nullptr) return kDictMethods;
+  if (object.is_indexed()) {
+    return object.is_tuple() ? kTupleMethods : std::span<const Row>(kListMethods);
+  }
+  if (object.range() != nullptr) return kTupleMethods;
+  if (object.is_whole() || object.boolean() != nullptr) return kIntegerMethods;
+  if (object.real() != nullptr) return kRealMethods;
+  if (object.is(Object::Kind::kCycler)) return kCyclerMethods;
+  return {};
+}
+
+// Returns the same text as markup, and the texts of a sequence too.
+Value as_markup(const Value& value) {
+  if (const Text* text = value.text()) return Value(Text{text->text, text->foreign, true});
+  if (!value.is_indexed()) return value;
+  List out;
+  for (const Value& item : *value.list()) out.push_back(as_markup(item));
+  return Value(std::move(out), value.sequence());
+}
+
+// Escapes what a method of markup puts into it: the arguments of replace and join.
+Result<Arguments> escaped_arguments(int line, const std::string& name, const Arguments& given) {
+  Arguments out = given;
+  const auto escape = [&](Value* value) -> Status {
+    if (value->string() == nullptr) return Status::ok();
+    TROUPE_ASSIGN_OR_RETURN(Text text, escaped(line, *value));
+    *value = Value(std::move(text));
+    return Status::ok();
+  };
+  if (name == "replace" && out.positional.size() > 1) {
+    TROUPE_RETURN_IF_ERROR(escape(&out.positional[1]));
+  }
+  if (name == "join" && !out.positional.empty() && out.positional[0].is_indexed()) {
+    List items = *out.positional[0].list();
+    for (Value& item : items) TROUPE_RETURN_IF_ERROR(escape(&item));
+    out.positional[0] = Value(std::move(items));
+  }
+  return out;
 }
 
 }  // namespace
 
-Result<Value> call_method(Budget* budget, int line, const Value& object, const std::string& name,
-                          const Arguments& arguments) {
-  TROUPE_RETURN_IF_ERROR(budget->take(line, object.weight()));
-  std::span<const Row> rows;
-  if (object.string() != nullptr) rows = kStringMethods;
-  if (object.dict() != nullptr) rows = kDictMethods;
-  if (object.list() != nullptr) rows = kListMethods;
-  const Row* row = find_row(rows, name);
-  if (row == nullptr && name == "cycle" && is_loop(object)) row = &kCycle;
-  if (row != nullptr) return run_row(*row, {budget, line, name, object, arguments});
-  if (object.is_undefined()) {
-    return template_error(line, "cannot call " + in_quotes(name) + " of an undefined value");
-  }
+bool has_method(const Value& object, std::string_view name) {
+  if (object.is(Object::Kind::kLoop)) return name == "cycle" || name == "changed";
+  return find_row(methods_of(object), name) != nullptr;
+}
+
+Status no_method(int line, const Value& object, const std::string& name) {
   const std::string kind = object.string() != nullptr ? "strings have"
                            : object.dict() != nullptr
                                ? "dicts have"
                                : "a value of type " + std::string(type_name(object)) + " has";
   return template_error(line, kind + " no method " + in_quotes(name));
+}
+
+Result<Value> call_method(Budget* budget, int line, const Value& object, const std::string& name,
+                          const Arguments& arguments) {
+  TROUPE_RETURN_IF_ERROR(budget->take(line, object.weight()));
+  const Row* row = find_row(methods_of(object), name);
+  if (row == nullptr) return no_method(line, object, name);
+  if (!object.is_markup()) return run_row(*row, {budget, line, name, object, arguments});
+  TROUPE_ASSIGN_OR_RETURN(const Arguments given, escaped_arguments(line, name, arguments));
+  TROUPE_ASSIGN_OR_RETURN(const Value made, run_row(*row, {budget, line, name, object, given}));
+  return as_markup(made);
 }
 
 }  // namespace troupe::model::jinja

@@ -11,11 +11,16 @@ namespace troupe::model::jinja {
 //   Errors: kBadData if the two cannot be ordered.
 Result<bool> less(int line, const Value& a, const Value& b, int depth = 0);
 
+// Takes from the budget what it costs to compare two values.
+Status compared(Budget* budget, int line, const Value& a, const Value& b);
+
 // Returns what filters compare: a string without its case unless `case_sensitive`, else the value.
 Value comparable(const Value& value, bool case_sensitive);
 
 struct SortOrder {
-  const Value* attribute = nullptr;  // what is compared (path_of); null: the items themselves
+  // What is compared: the items themselves if null, else the parts that a path names (path_of). A
+  // text may name several paths with commas between them.
+  const Value* attribute = nullptr;
   bool reverse = false, case_sensitive = false;
 };
 // Sorts items; equal ones keep their order.

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <troupe/model/jinja/error.h>
@@ -55,6 +57,8 @@ ExpressionResult Parser::finish(ExpressionPtr made) {
   for (const auto& child : made->children) deepen(child);
   for (const auto& child : made->arguments) deepen(child);
   for (const auto& [name, child] : made->keywords) deepen(child);
+  deepen(made->star);
+  deepen(made->double_star);
   if (made->depth > kNodeDepthMax) {
     return template_error(made->line, "an expression is nested too deeply");
   }
@@ -102,9 +106,10 @@ Status Parser::parse_body(std::span<const std::string_view> ends, Body* body,
 Status Parser::parse_tag(Statement* statement) {
   using Rule = Status (Parser::*)(Statement*);
   static constexpr std::pair<std::string_view, Rule> kRules[] = {
-      {"if", &Parser::parse_if},     {"for", &Parser::parse_for},
-      {"set", &Parser::parse_set},   {"macro", &Parser::parse_macro},
-      {"with", &Parser::parse_with}, {"call", &Parser::parse_call_block}};
+      {"if", &Parser::parse_if},      {"for", &Parser::parse_for},
+      {"set", &Parser::parse_set},    {"macro", &Parser::parse_macro},
+      {"with", &Parser::parse_with},  {"call", &Parser::parse_call_block},
+      {"block", &Parser::parse_block}};
   const Token word = next();
   for (const auto& [name, rule] : kRules) {
     if (word.text == name) return (this->*rule)(statement);
@@ -154,17 +159,13 @@ Status Parser::parse_if(Statement* statement) {
 Status Parser::parse_for(Statement* statement) {
   static constexpr std::string_view kEnds[] = {"else", "endfor"};
   statement->kind = StatementKind::kFor;
-  const bool brackets = accept_operator("(");
-  do {
-    TROUPE_ASSIGN_OR_RETURN(std::string name, expect_name());
-    statement->names.push_back(std::move(name));
-  } while (accept_operator(","));
-  if (brackets) TROUPE_RETURN_IF_ERROR(expect_operator(")"));
+  TROUPE_RETURN_IF_ERROR(parse_targets(/*is_set=*/false, &statement->target));
   if (!accept_name("in")) return unexpected("'in'");
   TROUPE_ASSIGN_OR_RETURN(statement->expression, parse_tuple(/*with_condition=*/false));
   if (accept_name("if")) {
     TROUPE_ASSIGN_OR_RETURN(statement->condition, parse_expression());
   }
+  statement->recursive = accept_name("recursive");
   TROUPE_RETURN_IF_ERROR(expect_tag_end());
   std::string word;
   ++loops_;
@@ -179,27 +180,67 @@ Status Parser::parse_for(Statement* statement) {
   return expect_tag_end();
 }
 
+Status Parser::parse_target(bool is_set, Target* target) {
+  const Level level(&level_);
+  if (level_ > kRecursionMax) return template_error(peek().line, "a target is nested too deeply");
+  if (accept_operator("(")) {
+    TROUPE_RETURN_IF_ERROR(parse_targets(is_set, target));
+    return expect_operator(")");
+  }
+  TROUPE_ASSIGN_OR_RETURN(target->name, expect_name());
+  static constexpr std::string_view kConstants[] = {"true", "false", "none",
+                                                    "True", "False", "None"};
+  if (std::find(std::begin(kConstants), std::end(kConstants), target->name) !=
+      std::end(kConstants)) {
+    return template_error(peek().line, in_quotes(target->name) + " cannot be assigned to");
+  }
+  if (is_set && accept_operator(".")) {
+    TROUPE_ASSIGN_OR_RETURN(target->attribute, expect_name());
+  }
+  return Status::ok();
+}
+
+Status Parser::parse_targets(bool is_set, Target* target) {
+  TROUPE_RETURN_IF_ERROR(parse_target(is_set, target));
+  if (!is_operator(",")) return Status::ok();
+  Target whole;
+  whole.is_tuple = true;
+  whole.parts.push_back(std::move(*target));
+  while (accept_operator(",")) {
+    if (is_operator(")") || is_operator("=") || is_name("in")) break;
+    TROUPE_RETURN_IF_ERROR(parse_target(is_set, &whole.parts.emplace_back()));
+  }
+  *target = std::move(whole);
+  return Status::ok();
+}
+
 Status Parser::parse_set(Statement* statement) {
   statement->kind = StatementKind::kSet;
-  TROUPE_ASSIGN_OR_RETURN(std::string name, expect_name());
-  if (accept_operator(".")) {
-    statement->text = std::move(name);
-    TROUPE_ASSIGN_OR_RETURN(name, expect_name());
-  }
-  statement->names.push_back(std::move(name));
-  while (accept_operator(",")) {
-    TROUPE_ASSIGN_OR_RETURN(std::string another, expect_name());
-    statement->names.push_back(std::move(another));
-  }
+  TROUPE_RETURN_IF_ERROR(parse_targets(/*is_set=*/true, &statement->target));
   if (accept_operator("=")) {
     TROUPE_ASSIGN_OR_RETURN(statement->expression, parse_tuple());
     return expect_tag_end();
   }
-  if (statement->names.size() > 1) return unexpected("'='");
+  if (statement->target.is_tuple) return unexpected("'='");
   statement->kind = StatementKind::kSetBlock;
   if (is_operator("|")) TROUPE_RETURN_IF_ERROR(parse_block_filters(statement));
   TROUPE_RETURN_IF_ERROR(expect_tag_end());
   return parse_until_end("endset", &statement->body);
+}
+
+// {% block name scoped required %}: no template extends another one here, so a block is its body.
+Status Parser::parse_block(Statement* statement) {
+  statement->kind = StatementKind::kBlock;
+  TROUPE_ASSIGN_OR_RETURN(statement->text, expect_name());
+  statement->scoped = accept_name("scoped");
+  TROUPE_RETURN_IF_ERROR(expect_tag_end());
+  const std::string_view end = "endblock";
+  std::string word;
+  const int loops = std::exchange(loops_, 0);
+  TROUPE_RETURN_IF_ERROR(parse_body({&end, 1}, &statement->body, &word));
+  loops_ = loops;
+  if (is_name(statement->text)) ++at_;  // {% endblock name %}
+  return expect_tag_end();
 }
 
 Status Parser::parse_block_filters(Statement* statement) {
@@ -257,12 +298,48 @@ Status Parser::parse_macro(Statement* statement) {
 Status Parser::parse_call_block(Statement* statement) {
   statement->kind = StatementKind::kCallBlock;
   statement->macro.name = "caller";
-  statement->macro.is_caller = true;
   if (is_operator("(")) TROUPE_RETURN_IF_ERROR(parse_parameters(&statement->macro));
   TROUPE_ASSIGN_OR_RETURN(statement->expression, parse_expression());
   if (statement->expression->kind != ExpressionKind::kCall) return unexpected("a call");
   return parse_macro_body("endcall", &statement->macro);
 }
+
+namespace {
+
+// Notes whether something asks for the further arguments of a macro, or for the body of its call
+// block.
+void find_uses(const Expression* expression, Macro* macro) {
+  if (expression == nullptr) return;
+  if (expression->kind == ExpressionKind::kName) {
+    macro->uses_varargs = macro->uses_varargs || expression->text == "varargs";
+    macro->uses_kwargs = macro->uses_kwargs || expression->text == "kwargs";
+    macro->uses_caller = macro->uses_caller || expression->text == "caller";
+  }
+  for (const auto& child : expression->children) find_uses(child.get(), macro);
+  for (const auto& child : expression->arguments) find_uses(child.get(), macro);
+  for (const auto& [name, child] : expression->keywords) find_uses(child.get(), macro);
+  find_uses(expression->star.get(), macro);
+  find_uses(expression->double_star.get(), macro);
+}
+
+void find_uses(const Body& body, Macro* macro) {
+  for (const auto& statement : body) {
+    find_uses(statement->expression.get(), macro);
+    find_uses(statement->condition.get(), macro);
+    find_uses(statement->body, macro);
+    find_uses(statement->otherwise, macro);
+    for (const auto& [condition, branch] : statement->branches) {
+      find_uses(condition.get(), macro);
+      find_uses(branch, macro);
+    }
+    find_uses(statement->macro.body, macro);
+    for (const auto& [name, fallback] : statement->macro.parameters) {
+      find_uses(fallback.get(), macro);
+    }
+  }
+}
+
+}  // namespace
 
 Status Parser::parse_macro_body(std::string_view end, Macro* macro) {
   TROUPE_RETURN_IF_ERROR(expect_tag_end());
@@ -271,6 +348,8 @@ Status Parser::parse_macro_body(std::string_view end, Macro* macro) {
   TROUPE_RETURN_IF_ERROR(parse_body({&end, 1}, &macro->body, &word));
   loops_ = loops;
   if (peek().kind == TokenKind::kName) ++at_;  // {% endmacro name %}
+  find_uses(macro->body, macro);
+  for (const auto& [name, fallback] : macro->parameters) find_uses(fallback.get(), macro);
   return expect_tag_end();
 }
 

@@ -75,6 +75,11 @@ class Parser {
   Status parse_if(Statement* statement);
   Status parse_for(Statement* statement);
   Status parse_set(Statement* statement);
+  // Parses "a", "(a, b)" or, with `is_set`, "namespace.attribute".
+  Status parse_target(bool is_set, Target* target);
+  // Parses targets with commas between them.
+  Status parse_targets(bool is_set, Target* target);
+  Status parse_block(Statement* statement);
   // Parses the filters of {% set x | filter %} and {% filter name %}.
   Status parse_block_filters(Statement* statement);
   Status parse_with(Statement* statement);
@@ -87,7 +92,7 @@ class Parser {
 
   // --- expressions, from the loosest binding to the tightest ---
 
-  // a, b, c without brackets is a list.
+  // a, b, c without brackets is a tuple.
   ExpressionResult parse_tuple(bool with_condition = true);
   ExpressionResult parse_expression();
   ExpressionResult parse_or();
@@ -108,6 +113,7 @@ class Parser {
   ExpressionResult parse_primary();
   ExpressionResult parse_name(const Token& token, ExpressionPtr made);
   ExpressionResult parse_parentheses(int line);
+  Status parse_number(const Token& token, Value* value);
 
   // Parses expressions with commas between them, up to `end`, which is consumed.
   Status parse_items(std::string_view end, std::vector<ExpressionPtr>* items);

@@ -1,4 +1,4 @@
-#include <charconv>
+#include <cstdlib>
 #include <utility>
 
 #include <troupe/model/jinja/error.h>
@@ -16,10 +16,11 @@ ExpressionResult Parser::parse_tuple(bool with_condition) {
   std::vector<ExpressionPtr> items = list_of(std::move(first));
   while (accept_operator(",")) {
     if (peek().kind == TokenKind::kTagEnd || peek().kind == TokenKind::kOutputEnd) break;
+    if (!with_condition && (is_name("if") || is_name("recursive"))) break;
     TROUPE_ASSIGN_OR_RETURN(ExpressionPtr item, parse_one());
     items.push_back(std::move(item));
   }
-  return node(ExpressionKind::kList, line, "", std::move(items));
+  return node(ExpressionKind::kTuple, line, "", std::move(items));
 }
 
 ExpressionResult Parser::parse_expression() {
@@ -171,18 +172,11 @@ ExpressionResult Parser::parse_primary() {
       return made;
     }
     case TokenKind::kInteger: {
-      std::int64_t value = 0;
-      const char* end = token.text.data() + token.text.size();
-      if (std::from_chars(token.text.data(), end, value).ec != std::errc()) {
-        return template_error(token.line, "the number " + token.text + " is too large");
-      }
-      made->value = Value(value);
+      TROUPE_RETURN_IF_ERROR(parse_number(token, &made->value));
       return made;
     }
     case TokenKind::kReal: {
-      double value = 0;
-      std::from_chars(token.text.data(), token.text.data() + token.text.size(), value);
-      made->value = Value(value);
+      made->value = Value(std::strtod(token.text.c_str(), nullptr));
       return made;
     }
     default:
@@ -201,6 +195,19 @@ ExpressionResult Parser::parse_primary() {
   return unexpected("an expression");
 }
 
+Status Parser::parse_number(const Token& token, Value* value) {
+  const bool based = token.text.size() > 2 && token.text[0] == '0' && token.text[1] > '9';
+  const char kind = based ? token.text[1] : '0';
+  const int base = kind == 'x' || kind == 'X'   ? 16
+                   : kind == 'o' || kind == 'O' ? 8
+                   : based                      ? 2
+                                                : 10;
+  const auto number = BigInteger::parse(std::string_view(token.text).substr(based ? 2 : 0), base);
+  if (!number) return template_error(token.line, "the number " + token.text + " is too large");
+  *value = Value(*number);
+  return Status::ok();
+}
+
 ExpressionResult Parser::parse_name(const Token& token, ExpressionPtr made) {
   if (token.text == "true" || token.text == "True") {
     made->value = Value(true);
@@ -216,7 +223,7 @@ ExpressionResult Parser::parse_name(const Token& token, ExpressionPtr made) {
 }
 
 ExpressionResult Parser::parse_parentheses(int line) {
-  if (accept_operator(")")) return node(ExpressionKind::kList, line, "", {});
+  if (accept_operator(")")) return node(ExpressionKind::kTuple, line, "", {});
   TROUPE_ASSIGN_OR_RETURN(ExpressionPtr first, parse_expression());
   if (!is_operator(",")) {
     TROUPE_RETURN_IF_ERROR(expect_operator(")"));
@@ -225,7 +232,7 @@ ExpressionResult Parser::parse_parentheses(int line) {
   ++at_;
   std::vector<ExpressionPtr> items = list_of(std::move(first));
   TROUPE_RETURN_IF_ERROR(parse_items(")", &items));
-  return node(ExpressionKind::kList, line, "", std::move(items));
+  return node(ExpressionKind::kTuple, line, "", std::move(items));
 }
 
 Status Parser::parse_items(std::string_view end, std::vector<ExpressionPtr>* items) {
@@ -252,12 +259,21 @@ ExpressionResult Parser::parse_dict(ExpressionPtr made) {
 
 Status Parser::parse_arguments(Expression* call) {
   while (!accept_operator(")")) {
-    if (peek().kind == TokenKind::kName && is_operator("=", 1)) {
+    if (is_operator("*") || is_operator("**")) {
+      ExpressionPtr& spread = is_operator("*") ? call->star : call->double_star;
+      if (spread != nullptr || call->double_star != nullptr) return unexpected("')'");
+      ++at_;
+      TROUPE_ASSIGN_OR_RETURN(spread, parse_expression());
+    } else if (peek().kind == TokenKind::kName && is_operator("=", 1)) {
+      if (call->double_star != nullptr) return unexpected("')'");
       auto& [name, value] = call->keywords.emplace_back();
       name = next().text;
       ++at_;
       TROUPE_ASSIGN_OR_RETURN(value, parse_expression());
     } else {
+      if (!call->keywords.empty() || call->star != nullptr || call->double_star != nullptr) {
+        return unexpected("a named argument");
+      }
       TROUPE_ASSIGN_OR_RETURN(ExpressionPtr value, parse_expression());
       call->arguments.push_back(std::move(value));
     }
@@ -297,13 +313,23 @@ ExpressionResult Parser::parse_postfix(ExpressionPtr value) {
 Status Parser::parse_subscript(Expression* made, ExpressionPtr value) {
   ExpressionPtr parts[3];
   std::size_t colons = 0;
+  std::vector<ExpressionPtr> items;  // of a tuple, as in x[1, 2]
   while (!accept_operator("]")) {
-    if (accept_operator(":")) {
+    if (items.empty() && accept_operator(":")) {
       if (++colons > 2) return unexpected("']'");
+      continue;
+    }
+    if (colons == 0 && parts[0] != nullptr && accept_operator(",")) {
+      items.push_back(std::move(parts[0]));
       continue;
     }
     if (parts[colons] != nullptr) return unexpected("']'");
     TROUPE_ASSIGN_OR_RETURN(parts[colons], parse_expression());
+  }
+  if (!items.empty()) {
+    if (parts[0] != nullptr) items.push_back(std::move(parts[0]));
+    TROUPE_ASSIGN_OR_RETURN(parts[0],
+                            node(ExpressionKind::kTuple, made->line, "", std::move(items)));
   }
   if (colons == 0 && parts[0] == nullptr) return unexpected("an index");
   made->kind = colons > 0 ? ExpressionKind::kSlice : ExpressionKind::kIndex;
@@ -335,6 +361,9 @@ ExpressionResult Parser::parse_filters(ExpressionPtr value) {
         TROUPE_ASSIGN_OR_RETURN(argument, parse_postfix(std::move(argument)));
         made->arguments.push_back(std::move(argument));
       }
+    } else if (accept_operator("(")) {  // what a filter returns may be called
+      made->kind = ExpressionKind::kCall;
+      TROUPE_RETURN_IF_ERROR(parse_arguments(made.get()));
     } else {
       return value;
     }

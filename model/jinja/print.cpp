@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <vector>
 
+#include <troupe/model/jinja/ast.h>
 #include <troupe/model/jinja/print.h>
 #include <troupe/model/jinja/text.h>
 #include <troupe/runtime/text/utf8.h>
@@ -9,15 +11,15 @@
 namespace troupe::model::jinja {
 namespace {
 
-constexpr int kDepthMax = 64;
+constexpr int kDepthMax = 260;
 
 Status too_large() {
   return Status(Code::kResourceExhausted,
                 "a value is too large or too deeply nested to be printed");
 }
 
-// Returns Python's repr of a float: the shortest digits that read back as it, with ".0" if it is
-// integral.
+}  // namespace
+
 std::string real_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
@@ -30,6 +32,8 @@ std::string real_text(double value) {
   if (fixed && text.find('.') == std::string::npos) text += ".0";
   return text;
 }
+
+namespace {
 
 void append_hex(std::uint32_t value, int digits, std::string* out) {
   for (int i = digits - 1; i >= 0; --i) *out += "0123456789abcdef"[(value >> (4 * i)) & 15];
@@ -49,7 +53,7 @@ void append_python_escape(char32_t code_point, std::string* out) {
   }
 }
 
-std::string python_quoted(std::string_view text) {
+std::string python_quoted(std::string_view text, bool ascii) {
   const bool has_single = text.find('\'') != std::string_view::npos;
   const bool has_double = text.find('"') != std::string_view::npos;
   const char quote = has_single && !has_double ? '"' : '\'';
@@ -57,7 +61,8 @@ std::string python_quoted(std::string_view text) {
   while (!text.empty()) {
     const Utf8Char next = utf8_char(text);
     const std::string_view bytes = text.substr(0, next.bytes);
-    if (next.state == Utf8State::kWhole && !is_printable(next.code_point)) {
+    const bool shown = is_printable(next.code_point) && (!ascii || next.code_point < 0x80);
+    if (next.state == Utf8State::kWhole && !shown) {
       append_python_escape(next.code_point, &out);
     } else {
       if (bytes[0] == quote || bytes[0] == '\\') out += '\\';
@@ -102,29 +107,43 @@ std::string json_quoted(std::string_view text, bool ascii) {
 class Printer {
  public:
   // A null `json` selects Python's notation.
-  Printer(const JsonStyle* json, std::size_t bytes_max) : json_(json), bytes_max_(bytes_max) {}
+  Printer(const JsonStyle* json, std::size_t bytes_max, bool ascii = false)
+      : json_(json), bytes_max_(bytes_max), ascii_(ascii) {}
 
   Status print(const Value& value, int depth) {
     if (depth > kDepthMax || out_.size() > bytes_max_) return too_large();
-    if (const auto* boolean = value.boolean()) {
-      out_ += json_ != nullptr ? (*boolean ? "true" : "false") : (*boolean ? "True" : "False");
-    } else if (const auto* integer = value.integer()) {
-      out_ += std::to_string(*integer);
-    } else if (const auto* real = value.real()) {
-      out_ += real_text(*real);
-    } else if (const auto* string = value.string()) {
-      out_ += quoted(*string);
-    } else if (value.is_none()) {
-      out_ += json_ != nullptr ? "null" : "None";
-    } else if (const auto* list = value.list()) {
-      return print_list(*list, depth);
+    if (const auto* string = value.text()) {
+      const bool markup = string->markup && json_ == nullptr;
+      out_ += markup ? "Markup(" + quoted(string->text) + ")" : quoted(string->text);
+    } else if (value.list() != nullptr) {
+      if (is_open(value.list())) return append("[...]");
+      open_.push_back(value.list());
+      const Status printed = print_list(value, depth);
+      open_.pop_back();
+      return printed;
     } else if (const auto* dict = value.dict()) {
-      return print_dict(*dict, depth);
+      if (is_open(dict)) return append("{...}");
+      open_.push_back(dict);
+      const Status printed = print_dict(*dict, depth);
+      open_.pop_back();
+      return printed;
+    } else if (const std::string plain = scalar(value); !plain.empty()) {
+      out_ += plain;
     } else if (json_ != nullptr) {
       return Status(Code::kBadData,
                     "a value of type " + std::string(type_name(value)) + " has no JSON notation");
+    } else if (value.name_space() != nullptr) {
+      if (is_open(value.name_space())) return append("<Namespace {...}>");
+      open_.push_back(value.name_space());
+      ++namespaces_;
+      out_ += "<Namespace ";
+      const Status printed = print_names(value.name_space()->attributes, depth);
+      open_.pop_back();
+      --namespaces_;
+      out_ += '>';
+      return printed;
     } else {
-      out_ += value.is_undefined() ? "Undefined" : "<" + std::string(type_name(value)) + ">";
+      out_ += object_text(value);
     }
     return Status::ok();
   }
@@ -132,51 +151,145 @@ class Printer {
   std::string take() { return std::move(out_); }
 
  private:
-  std::string quoted(const std::string& text) const {
-    return json_ != nullptr ? json_quoted(text, json_->ascii) : python_quoted(text);
+  Status append(std::string_view text) {
+    out_ += text;
+    return Status::ok();
   }
+
+  // Says whether the value is being printed already: only a namespace can hold itself.
+  bool is_open(const void* value) const {
+    return namespaces_ > 0 && std::find(open_.begin(), open_.end(), value) != open_.end();
+  }
+
+  std::string quoted(const std::string& text) const {
+    return json_ != nullptr ? json_quoted(text, json_->ascii) : python_quoted(text, ascii_);
+  }
+
+  // Returns "" for a value that is not a number, a truth value or none.
+  std::string scalar(const Value& value) const {
+    const bool json = json_ != nullptr;
+    if (const auto* boolean = value.boolean()) {
+      return json ? (*boolean ? "true" : "false") : (*boolean ? "True" : "False");
+    }
+    if (const auto* integer = value.integer()) return std::to_string(*integer);
+    if (const auto* big = value.big()) return big->to_string();
+    if (value.is_none()) return json ? "null" : "None";
+    if (const auto* real = value.real()) {
+      if (!json || std::isfinite(*real)) return real_text(*real);
+      return std::isnan(*real) ? "NaN" : *real < 0 ? "-Infinity" : "Infinity";
+    }
+    return {};
+  }
+
+  static std::string object_text(const Value& value) {
+    if (value.is_undefined()) return "Undefined";
+    if (const Range* range = value.range()) {
+      std::string text =
+          "range(" + std::to_string(range->begin) + ", " + std::to_string(range->end);
+      if (range->step != 1) text += ", " + std::to_string(range->step);
+      return text + ")";
+    }
+    if (value.is(Object::Kind::kLoop)) {
+      const Object& loop = *value.object();
+      return "<LoopContext " + std::to_string(loop.at + 1) + "/" +
+             std::to_string(loop.items.size()) + ">";
+    }
+    if (value.callable() != nullptr && value.callable()->macro != nullptr) {
+      return "<Macro " + python_quoted(value.callable()->macro->name, false) + ">";
+    }
+    return "<" + std::string(type_name(value)) + " object>";
+  }
+
   void separate(bool first, int depth) {
     if (!first) out_ += json_ != nullptr ? json_->item_separator : ", ";
     new_line(depth + 1);
   }
   void new_line(int depth) {
-    if (json_ == nullptr || json_->indent < 0) return;
+    if (json_ == nullptr || !json_->lines) return;
     out_ += '\n';
-    out_.append(static_cast<std::size_t>(json_->indent * depth), ' ');
+    for (int i = 0; i < depth; ++i) out_ += json_->indent;
   }
 
-  Status print_list(const List& list, int depth) {
-    out_ += '[';
+  Status print_list(const Value& value, int depth) {
+    const List& list = *value.list();
+    const bool python = json_ == nullptr;
+    if (!python && !value.is_indexed()) {
+      return Status(Code::kBadData,
+                    "a value of type " + std::string(type_name(value)) + " has no JSON notation");
+    }
+    const bool tuple = python && value.is_tuple();
+    const bool view = !value.is_indexed();
+    if (view) (out_ += type_name(value)) += '(';
+    out_ += tuple ? '(' : '[';
     for (std::size_t i = 0; i < list.size(); ++i) {
       separate(i == 0, depth);
       TROUPE_RETURN_IF_ERROR(print(list[i], depth + 1));
     }
+    if (tuple && list.size() == 1) out_ += ',';
     if (!list.empty()) new_line(depth);
-    out_ += ']';
+    out_ += tuple ? ')' : ']';
+    if (view) out_ += ')';
     return Status::ok();
+  }
+
+  // A key of JSON is a text: other simple values are written as one.
+  Status print_key(const Value& key, int depth) {
+    if (json_ == nullptr) return print(key, depth);
+    const std::string text = key.string() != nullptr ? *key.string() : scalar(key);
+    if (key.string() == nullptr && text.empty()) {
+      return Status(Code::kBadData,
+                    "a key of type " + std::string(type_name(key)) + " has no JSON notation");
+    }
+    out_ += quoted(text);
+    return Status::ok();
+  }
+
+  Status print_entry(bool first, int depth, const Value& key, const Value& value) {
+    separate(first, depth);
+    TROUPE_RETURN_IF_ERROR(print_key(key, depth + 1));
+    out_ += json_ != nullptr ? json_->key_separator : ": ";
+    return print(value, depth + 1);
   }
 
   Status print_dict(const Dict& dict, int depth) {
     std::vector<const Dict::value_type*> entries;
     for (const auto& entry : dict) entries.push_back(&entry);
     if (json_ != nullptr && json_->sort_keys) {
-      std::sort(entries.begin(), entries.end(),
-                [](const auto* a, const auto* b) { return a->first < b->first; });
+      Status status;
+      std::stable_sort(entries.begin(), entries.end(), [&](const auto* a, const auto* b) {
+        const Value &left = a->first, &right = b->first;
+        if (left.string() != nullptr && right.string() != nullptr) {
+          return *left.string() < *right.string();
+        }
+        const int order = compare_numbers(left, right);
+        if (order == 2) status = Status(Code::kBadData, "keys of several types have no order");
+        return order == -1;
+      });
+      TROUPE_RETURN_IF_ERROR(status);
     }
     out_ += '{';
     for (std::size_t i = 0; i < entries.size(); ++i) {
-      separate(i == 0, depth);
-      out_ += quoted(entries[i]->first);
-      out_ += json_ != nullptr ? json_->key_separator : ": ";
-      TROUPE_RETURN_IF_ERROR(print(entries[i]->second, depth + 1));
+      TROUPE_RETURN_IF_ERROR(print_entry(i == 0, depth, entries[i]->first, entries[i]->second));
     }
     if (!dict.empty()) new_line(depth);
     out_ += '}';
     return Status::ok();
   }
 
+  Status print_names(const Names& names, int depth) {
+    out_ += '{';
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      TROUPE_RETURN_IF_ERROR(print_entry(i == 0, depth, Value(names[i].first), names[i].second));
+    }
+    out_ += '}';
+    return Status::ok();
+  }
+
   const JsonStyle* json_;
   std::size_t bytes_max_;
+  bool ascii_;
+  std::vector<const void*> open_;
+  int namespaces_ = 0;  // of open_
   std::string out_;
 };
 
@@ -185,7 +298,11 @@ class Printer {
 Result<std::string> to_text(const Value& value, std::size_t bytes_max) {
   if (const auto* string = value.string()) return *string;
   if (value.is_undefined()) return std::string();
-  Printer printer(nullptr, bytes_max);
+  return to_repr(value, bytes_max);
+}
+
+Result<std::string> to_repr(const Value& value, std::size_t bytes_max, bool ascii) {
+  Printer printer(nullptr, bytes_max, ascii);
   TROUPE_RETURN_IF_ERROR(printer.print(value, 0));
   return printer.take();
 }

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include <utf8proc.h>
 
@@ -57,6 +59,26 @@ bool is_decimal(std::string_view character) {
   if (decoded.state != Utf8State::kWhole) return false;
   return utf8proc_category(static_cast<utf8proc_int32_t>(decoded.code_point)) ==
          UTF8PROC_CATEGORY_ND;
+}
+
+bool is_digit(std::string_view character) {
+  if (is_decimal(character)) return true;
+  const char32_t c = utf8_char(character).code_point;
+  static constexpr std::pair<char32_t, char32_t> kDigits[] = {
+      {0xb2, 0xb3},     {0xb9, 0xb9},     {0x1369, 0x1371}, {0x19da, 0x19da},
+      {0x2070, 0x2070}, {0x2074, 0x2079}, {0x2080, 0x2089}, {0x2460, 0x2468},
+      {0x2474, 0x247c}, {0x2488, 0x2490}, {0x24ea, 0x24ea}, {0x24f5, 0x24fd},
+      {0x24ff, 0x24ff}, {0x2776, 0x277e}, {0x2780, 0x2788}, {0x278a, 0x2792}};
+  return std::any_of(std::begin(kDigits), std::end(kDigits),
+                     [&](const auto& range) { return c >= range.first && c <= range.second; });
+}
+
+bool is_numeric(std::string_view character) {
+  const Utf8Char decoded = utf8_char(character);
+  if (decoded.state != Utf8State::kWhole) return false;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(decoded.code_point));
+  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+         category == UTF8PROC_CATEGORY_NO;
 }
 
 bool all_characters(std::string_view text, bool (*kind)(std::string_view)) {
@@ -194,6 +216,27 @@ List split_at_white_space(std::string_view text, std::int64_t limit) {
     parts.emplace_back(std::string(begin, end));
     if (limit > 0) --limit;
   }
+}
+
+List split_at_white_space_from_right(std::string_view text, std::int64_t limit) {
+  if (limit < 0) return split_at_white_space(text, limit);
+  List parts;
+  for (;;) {
+    while (!text.empty() && is_white_space(last_character(text))) {
+      text.remove_suffix(last_character(text).size());
+    }
+    if (text.empty()) break;
+    std::string_view rest = text;
+    while (limit > 0 && !rest.empty() && !is_white_space(last_character(rest))) {
+      rest.remove_suffix(last_character(rest).size());
+    }
+    if (limit == 0) rest = {};
+    parts.emplace_back(std::string(text.substr(rest.size())));
+    text = rest;
+    --limit;
+  }
+  std::reverse(parts.begin(), parts.end());
+  return parts;
 }
 
 List split_at(std::string_view text, std::string_view separator, std::int64_t limit) {

@@ -15,6 +15,8 @@ namespace troupe::model::jinja {
 bool is_white_space(std::string_view character);
 bool is_letter(std::string_view character);
 bool is_decimal(std::string_view character);  // a digit of any script
+bool is_digit(std::string_view character);    // str.isdigit: superscripts too
+bool is_numeric(std::string_view character);  // str.isnumeric: fractions and the like too
 // Says whether there are characters and all of them are of the kind.
 bool all_characters(std::string_view text, bool (*kind)(std::string_view));
 // Says whether Python's repr of a string shows the character unescaped.
@@ -37,6 +39,7 @@ std::string strip(std::string_view text, const std::string* set, Side side);
 std::string replace(std::string_view text, std::string_view from, std::string_view to,
                     std::int64_t count);
 List split_at_white_space(std::string_view text, std::int64_t limit);
+List split_at_white_space_from_right(std::string_view text, std::int64_t limit);
 List split_at(std::string_view text, std::string_view separator, std::int64_t limit);
 List split_from_right(std::string_view text, std::string_view separator, std::int64_t limit);
 List split_lines(std::string_view text, bool keep_ends);

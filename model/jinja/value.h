@@ -8,12 +8,14 @@
 #include <variant>
 #include <vector>
 
+#include <troupe/model/jinja/big_integer.h>
 #include <troupe/model/text/text_span.h>
 #include <troupe/runtime/status.h>
 
-// Values of the template language, with Python's ideas of truth, equality and printing. Strings,
-// lists and dicts are immutable and shared, so that copies cost nothing; only namespaces change,
-// and the evaluator owns these (a value may point at a namespace that holds it).
+// Values of the template language, with Python's ideas of truth, equality and hashing. Strings,
+// lists and dicts are immutable and shared, so that copies cost nothing. Namespaces, iterators and
+// the objects of cycler, joiner and loop change; the evaluator owns the namespaces (a value may
+// point at a namespace that holds it).
 
 namespace troupe::model::jinja {
 
@@ -23,18 +25,25 @@ namespace troupe::model::jinja {
 struct Text {
   std::string text;
   std::vector<TextSpan> foreign;
+  bool markup = false;  // Python's Markup: what is joined with it is escaped for HTML
 
   void append(std::string_view more) { text += more; }
   void append(const Text& more);
 };
 
 struct Value;
-struct Macro;  // ast.h
+struct Macro;      // ast.h
+struct Statement;  // ast.h
+struct Scope;      // evaluator.h
 struct Undefined {};
 struct None {};
 using List = std::vector<Value>;
-using Dict = std::vector<std::pair<std::string, Value>>;  // in order of insertion
+using Dict = std::vector<std::pair<Value, Value>>;         // in order of insertion
+using Names = std::vector<std::pair<std::string, Value>>;  // variables, and named arguments
 struct Namespace;
+
+// How a sequence of values is named and printed.
+enum class Sequence : std::uint8_t { kList, kTuple, kDictKeys, kDictValues, kDictItems, kGroup };
 
 // A list or dict, how deep it is nested (itself included), and what it weighs. The evaluator
 // refuses deep values early, because they cannot be destroyed on a bounded stack, and heavy ones,
@@ -44,26 +53,58 @@ struct Nested {
   T items;
   int depth = 1;
   std::size_t weight = 1;
-  bool foreign = false;  // something in it or one of its keys is foreign
+  bool foreign = false;  // something in it is foreign
+  Sequence kind = Sequence::kList;
+};
+
+// Python's range(begin, end, step).
+struct Range {
+  std::int64_t begin = 0, end = 0, step = 1;
+  std::int64_t size() const;
+  std::int64_t at(std::int64_t index) const { return begin + index * step; }
+};
+
+// A value that changes. Which fields count depends on the kind.
+struct Object {
+  enum class Kind : std::uint8_t { kIterator, kCycler, kJoiner, kLoop };
+  Kind kind = Kind::kIterator;
+  std::string name;    // an iterator's type, as Python prints it
+  List items;          // what an iterator gives, a cycler repeats, or a loop goes through
+  std::size_t at = 0;  // the next item; a loop's current one
+  Status failed;       // what an iterator fails with after its items
+  int depth = 1;
+  std::size_t weight = 1;
+  bool foreign = false;
+  // A joiner's separator, and a loop's last arguments of changed().
+  Names state;
+  // A loop: how many recursive loops it is in, and the statement that loop(items) runs again.
+  int level = 0;
+  const Statement* recursive = nullptr;
+  Scope* around = nullptr;
 };
 
 enum class Builtin : std::uint8_t {
   kRange,
   kNamespace,
   kDict,
+  kCycler,
+  kJoiner,
   kRaiseException,
   kStrftimeNow,
-  kMethod,  // a method of a dict that is named but not called
 };
+// A method of a value that is named but not called.
+struct BoundMethod;
 struct Callable {
-  const Macro* macro = nullptr;  // null: a builtin
+  const Macro* macro = nullptr;
+  Scope* around = nullptr;  // the names that the macro sees
   Builtin builtin = Builtin::kRange;
+  std::shared_ptr<const BoundMethod> method;  // null: a macro or a builtin
 };
 
 struct Value {
   std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const Text>,
                std::shared_ptr<const Nested<List>>, std::shared_ptr<const Nested<Dict>>, Namespace*,
-               Callable>
+               Callable, std::shared_ptr<const BigInteger>, Range, std::shared_ptr<Object>>
       data;
 
   Value() = default;
@@ -71,12 +112,15 @@ struct Value {
   Value(bool value) : data(value) {}
   Value(std::int64_t value) : data(value) {}
   Value(double value) : data(value) {}
-  Value(std::string value) : Value(Text{std::move(value), {}}) {}
+  Value(const BigInteger& value);  // an integer if it fits
+  Value(std::string value) : Value(Text{std::move(value), {}, false}) {}
   Value(Text value) : data(std::make_shared<const Text>(std::move(value))) {}
-  Value(List value);
+  Value(List value, Sequence kind = Sequence::kList);
   Value(Dict value);
   Value(Namespace* value) : data(value) {}
-  Value(Callable value) : data(value) {}
+  Value(Callable value) : data(std::move(value)) {}
+  Value(Range value) : data(value) {}
+  Value(std::shared_ptr<Object> value) : data(std::move(value)) {}
   Value(const char*) = delete;  // would be a bool
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data); }
@@ -86,13 +130,19 @@ struct Value {
     return found == nullptr ? nullptr : &found->text;
   }
   const Text* text() const { return shared<Text>(); }
+  bool is_markup() const { return text() != nullptr && text()->markup; }
   bool is_foreign() const;
   // Returns the same value with everything in it marked as foreign.
   Value as_foreign() const;
+  // The items of a list, a tuple or a view of a dict.
   const List* list() const {
     const auto* nested = shared<Nested<List>>();
     return nested == nullptr ? nullptr : &nested->items;
   }
+  Sequence sequence() const { return shared<Nested<List>>()->kind; }  // of a value with list()
+  // Says whether it is a list or a tuple, and no view of a dict.
+  bool is_indexed() const;
+  bool is_tuple() const;
   const Dict* dict() const {
     const auto* nested = shared<Nested<Dict>>();
     return nested == nullptr ? nullptr : &nested->items;
@@ -100,20 +150,24 @@ struct Value {
   // Returns the bytes of everything in it, where shared parts count each time. It is at least 1 and
   // saturates at 2^40.
   std::size_t weight() const;
-  // Returns 0 unless it is a list or a dict.
-  int depth() const {
-    if (const auto* nested = shared<Nested<List>>()) return nested->depth;
-    const auto* nested = shared<Nested<Dict>>();
-    return nested == nullptr ? 0 : nested->depth;
-  }
+  // Returns 0 unless other values are in it.
+  int depth() const;
   const std::int64_t* integer() const { return std::get_if<std::int64_t>(&data); }
+  const BigInteger* big() const { return shared<BigInteger>(); }
+  bool is_whole() const { return integer() != nullptr || big() != nullptr; }
   const bool* boolean() const { return std::get_if<bool>(&data); }
   const double* real() const { return std::get_if<double>(&data); }
+  const Range* range() const { return std::get_if<Range>(&data); }
   Namespace* name_space() const {
     const auto* found = std::get_if<Namespace*>(&data);
     return found == nullptr ? nullptr : *found;
   }
   const Callable* callable() const { return std::get_if<Callable>(&data); }
+  Object* object() const {
+    const auto* found = std::get_if<std::shared_ptr<Object>>(&data);
+    return found == nullptr ? nullptr : found->get();
+  }
+  bool is(Object::Kind kind) const { return object() != nullptr && object()->kind == kind; }
 
  private:
   template <class T>
@@ -124,19 +178,35 @@ struct Value {
 };
 
 struct Namespace {
-  Dict attributes;
+  Names attributes;
 };
+
+struct BoundMethod {
+  Value object;
+  std::string name;
+};
+
+Value tuple_of(List items);
+// Returns an iterator over `items`, which fails with `failed` after them. `name` is its type.
+Value iterator_of(List items, std::string name = "generator", Status failed = Status::ok());
 
 // Returns "string", "list" and so on, for messages.
 std::string_view type_name(const Value& value);
 bool truth(const Value& value);
 // Compares values; booleans, integers and floats compare as numbers.
 bool equal(const Value& a, const Value& b);
+// Returns -1, 0 or 1 for two numbers, exactly; 2 if one of them is no number or NaN.
+int compare_numbers(const Value& a, const Value& b);
+// Says whether a value may be a key of a dict.
+bool is_hashable(const Value& value);
 // Reads a value as a number; returns false if it is none.
 bool to_number(const Value& value, double* out);
 // Returns nullptr if the key is absent.
-const Value* find(const Dict& dict, std::string_view key);
-void put(Dict* dict, std::string_view key, Value value);
+const Value* find(const Dict& dict, const Value& key);
+const Value* find_text(const Dict& dict, std::string_view key);
+const Value* find(const Names& names, std::string_view key);
+void put(Dict* dict, const Value& key, Value value);
+void put(Names* names, std::string_view key, Value value);
 
 // Returns the characters (code points) of a string, whose bytes need not be UTF-8.
 std::vector<std::string_view> characters(std::string_view text);

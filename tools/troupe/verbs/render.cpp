@@ -40,7 +40,7 @@ struct JsonFile {
 };
 // A file's JSON, checked here so that what is wrong with it is said with its name.
 Result<JsonFile> read_json(const std::string& file, bool list) {
-  constexpr JsonLimits kLimits = {std::size_t{16} << 20, 32, "correct what is written there"};
+  constexpr JsonLimits kLimits = {std::size_t{16} << 20, 200, "correct what is written there"};
   JsonFile read;
   TROUPE_ASSIGN_OR_RETURN(read.text, read_text(file));
   TROUPE_ASSIGN_OR_RETURN(read.value, parse_json(read.text, name_of(file), kLimits));
