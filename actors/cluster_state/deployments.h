@@ -11,6 +11,7 @@
 #include <troupe/model/planning/partition.h>
 #include <troupe/model/store/manifest.h>
 #include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 
 // The deployments of a cluster: models whose layers lie on nodes, or are on their way there. Pure:
 // the time is an argument. Part of ClusterState; placement.h decides where the layers go.
@@ -56,7 +57,8 @@ struct Deployment : DeploymentSpec {
   bool doubled = false;                // shares nodes with one of its replicas: none was free
   std::set<net::PublicKey> unfit;      // nodes that are alive, but on which this failed
   DeploymentLife life = DeploymentLife::kAllowing;
-  std::string lost, lost_for;  // why it is placed again, and why it waits
+  std::uint32_t arithmetic = kArithmeticVersion;  // by which all of its nodes compute
+  std::string lost, lost_for;                     // why it is placed again, and why it waits
   // Stages of earlier epochs, which nodes keep for their weights until it is loaded again.
   std::vector<std::pair<net::PublicKey, std::uint64_t>> kept;
   std::int64_t waiting_since_us = 0;

@@ -2,6 +2,7 @@
 
 #include <troupe/actors/cluster_state/members.h>
 #include <troupe/actors/messages/lease.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::actors {
@@ -58,6 +59,13 @@ Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello,
                                   std::uint64_t incarnation, std::int64_t now_us) {
   for (const std::string& shown : {hello.name, hello.host, hello.isa}) {
     TROUPE_RETURN_IF_ERROR(check_node_name(shown));
+  }
+  if (hello.arithmetic != kArithmeticVersion) {
+    return Status(Code::kFailedPrecondition,
+                  "this node computes by arithmetic version " + std::to_string(hello.arithmetic) +
+                      ", its cluster by version " + std::to_string(kArithmeticVersion) +
+                      ", and answers of both would differ; install the head's release of Troupe on "
+                      "the node and start it again");
   }
   const auto found = nodes_.find(key);
   if (found != nodes_.end() && found->second.alive() && found->second.incarnation != incarnation) {

@@ -44,8 +44,8 @@ Status check_node_name(std::string_view name);
 class Members {
  public:
   // Admits a node that says Hello and returns the unique name that it gets.
-  //   Errors: kAlreadyExists (a live node has this key), kInvalidArgument (a name, host or ISA that
-  //   cannot be shown).
+  //   Errors: kFailedPrecondition (it computes by another arithmetic version), kAlreadyExists (a
+  //   live node has this key), kInvalidArgument (a name, host or ISA that cannot be shown).
   Result<std::string> join(const net::PublicKey& key, const Hello& hello, bool works,
                            std::uint64_t incarnation, std::int64_t now_us);
   // True if this Hello is no newer than the one with which the node, which is alive, joined: it

@@ -37,6 +37,7 @@ ModelReady refusal(const Status& why) {
 ModelReady ready_answer(const HeadState& head, const Deployment& deployment) {
   ModelReady ready;
   ready.deployment = deployment.id;
+  ready.arithmetic = deployment.arithmetic;
   ready.stages = head.cluster.stage_names(deployment);
   return ready;
 }
@@ -72,6 +73,7 @@ void order_loading(HeadState& head, const Deployment& deployment) {
     load.layer_begin = static_cast<std::uint32_t>(stage.layers.begin);
     load.layer_end = static_cast<std::uint32_t>(stage.layers.end);
     load.kv = deployment.kv;
+    load.arithmetic = deployment.arithmetic;
     load.last = i + 1 == count;
     load.next = address_of(head, load.last ? head.own_key() : deployment.stages[i + 1].node);
     load.sources = sources_of(head, deployment, stage.layers, stage.node);

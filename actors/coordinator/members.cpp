@@ -11,6 +11,7 @@
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/lease.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::actors::coordinator {
 namespace {
@@ -48,6 +49,7 @@ void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
   const auto name =
       cluster.join(frame.peer, hello, works, frame.header.incarnation, monotonic_us());
   if (!name) {
+    log(LogLevel::kWarning, "refused the node " + in_quotes(hello.name) + ": " + name.message());
     const Refused refused{name.status(), false};
     return send(head, frame.peer, MessageType::kRefused, refused);
   }

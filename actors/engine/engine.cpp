@@ -1,10 +1,12 @@
 #include <chrono>
 
+#include <troupe/actors/engine/ended_answer.h>
 #include <troupe/actors/engine/engine.h>
 #include <troupe/actors/engine/request_traces.h>
 #include <troupe/actors/messages/request_log.h>
 #include <troupe/model/chat/prompt.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 
 namespace troupe::actors {
 
@@ -87,6 +89,17 @@ model::Prompt prompt_of(const Submit& submit) {
   return prompt;
 }
 
+// Ends an answer that another arithmetic version began, with what is known of its text.
+void end_other_arithmetic(Self self, const Setup& setup, const Submit& submit,
+                          EngineRequest request, const token_sink& sink) {
+  auto events = ended_answer(std::move(request), *setup->tokenizer,
+                             other_arithmetic(submit.arithmetic, kArithmeticVersion));
+  if (!events) return refuse(self, sink, submit, events.status());
+  self->state.sinks.emplace(submit.request, sink);
+  self->monitor(sink);
+  publish(self, setup, std::move(*events));
+}
+
 void submit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink) {
   ++self->state.submitted;
   if (!self->state.failed) return refuse(self, sink, submit, self->state.failed);
@@ -108,6 +121,10 @@ void submit(Self self, const Setup& setup, const Submit& submit, const token_sin
   request.context = submit.context;
   request.deadline_us =
       now + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000 : kDefaultDeadlineUs);
+  if (submit.arithmetic != 0 && submit.arithmetic != kArithmeticVersion) {
+    end_other_arithmetic(self, setup, submit, std::move(request), sink);
+    return drive(self, setup);
+  }
   const Status admitted = self->state.state->admit(std::move(request), now);
   if (!admitted) {
     refuse(self, sink, submit, admitted);

@@ -27,6 +27,7 @@ struct Progress {
   std::size_t told_from = 0;  // events before this index are nobody's
   TokenCallback on_token;
   bool cancelled = false;
+  std::uint32_t arithmetic = 0;  // the version of the first deployment; 0: none is open yet
 };
 
 // Takes the events of one request and calls back.
@@ -103,6 +104,12 @@ Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
   // All but the newest: should that have been the last one, its end is still to come.
   if (progress->ids.size() > submit->answer_ids.size() + 1) {
     submit->answer_ids.assign(progress->ids.begin(), progress->ids.end() - 1);
+  }
+  // A head that was replaced by a release of another arithmetic version ends the answer.
+  if (progress->arithmetic == 0 || progress->ids.empty()) progress->arithmetic = ready->arithmetic;
+  if (progress->arithmetic != ready->arithmetic) {
+    submit->answer_ids = progress->ids;
+    submit->arithmetic = progress->arithmetic;
   }
   const auto setup = std::make_shared<SinkSetup>();
   setup->service = impl.service;

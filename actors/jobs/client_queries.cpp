@@ -2,6 +2,7 @@
 
 #include <troupe/actors/jobs/job_id.h>
 #include <troupe/actors/jobs/shell.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 
 namespace troupe::actors {
 
@@ -122,6 +123,11 @@ Result<json> stream(const Setup& setup, const std::string& id, std::string* data
   TROUPE_ASSIGN_OR_RETURN(stream.open, wire::decode<OpenModel>(bytes_of(record.open)));
   TROUPE_ASSIGN_OR_RETURN(stream.submit, wire::decode<Submit>(bytes_of(record.submit)));
   stream.tokens = record.tokens;
+  if (record.arithmetic != kArithmeticVersion) {
+    // It can only be told as far as it came: the engine does so, and ends it in words.
+    stream.submit.arithmetic = record.arithmetic;
+    stream.submit.answer_ids = record.tokens;
+  }
   const auto bytes = wire::encode(stream);
   data->assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   return json::object();

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -10,9 +11,10 @@
 namespace troupe::actors {
 namespace {
 
-// A newer schema gets a higher number, and a step here that leads to it from the one before.
-constexpr std::int64_t kSchema = 1;
-constexpr const char* kTables = R"(
+// Each step leads to the schema of its number (from 1) from the one before. A newer schema gets a
+// step at the end; those that releases have made stay as they are.
+constexpr const char* kSteps[] = {
+    R"(
 CREATE TABLE counters(name TEXT PRIMARY KEY, next INTEGER NOT NULL);
 CREATE TABLE jobs(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL,
   kind TEXT NOT NULL, spec TEXT NOT NULL, shards INTEGER NOT NULL, life INTEGER NOT NULL,
@@ -32,7 +34,15 @@ CREATE TABLE model_nodes(id INTEGER NOT NULL REFERENCES models(id) ON DELETE CAS
 CREATE TABLE streams(id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, open BLOB NOT NULL,
   submit BLOB NOT NULL, tokens BLOB NOT NULL);
 PRAGMA user_version = 1;
-)";
+)",
+    // Releases of schema 1 computed by arithmetic version 1. Submit has got a last field of four
+    // bytes; || makes text of blobs.
+    R"(
+ALTER TABLE streams ADD COLUMN arithmetic INTEGER NOT NULL DEFAULT 1;
+UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
+PRAGMA user_version = 2;
+)"};
+constexpr std::int64_t kSchema = std::size(kSteps);
 
 }  // namespace
 
@@ -101,7 +111,12 @@ Status Journal::set_up() {
     }
   }
   if (schema == kSchema) return Status::ok();
-  return transact("set_up", [&] { return db_->run(kTables); });
+  return transact("set_up", [&] {
+    for (std::int64_t from = schema; from < kSchema; ++from) {
+      TROUPE_RETURN_IF_ERROR(db_->run(kSteps[from]));
+    }
+    return Status::ok();
+  });
 }
 
 Status Journal::transact(const char* call, const std::function<Status()>& body) {

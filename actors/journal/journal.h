@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/runtime/status.h>
 
 // What a head must not forget: jobs with their input, results and log, the epochs that it may have
@@ -75,6 +76,7 @@ struct StreamRecord {
   std::string id;
   std::string open, submit;  // encoded OpenModel (without its manifest) and Submit
   std::vector<std::int32_t> tokens;
+  std::uint32_t arithmetic = kArithmeticVersion;  // by which the tokens were computed
 };
 
 class Journal {

@@ -93,13 +93,15 @@ Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
   const std::string tokens = bytes_of(stream.tokens);
   return transact("save_stream", [&] {
     TROUPE_RETURN_IF_ERROR(Query(*db_,
-                                 "INSERT OR REPLACE INTO streams(id, at_ms, open, submit, tokens)"
-                                 " VALUES(?, ?, ?, ?, ?)")
+                                 "INSERT OR REPLACE INTO"
+                                 " streams(id, at_ms, open, submit, tokens, arithmetic)"
+                                 " VALUES(?, ?, ?, ?, ?, ?)")
                                .text(stream.id)
                                .number(now_ms)
                                .bytes(stream.open)
                                .bytes(stream.submit)
                                .bytes(tokens)
+                               .number(std::uint64_t{stream.arithmetic})
                                .run());
     return Query(*db_,
                  "DELETE FROM streams WHERE id IN"
@@ -136,10 +138,11 @@ Status Journal::forget_stream(const std::string& id) {
 
 Result<StreamRecord> Journal::stream(const std::string& id) {
   std::lock_guard lock(mutex_);
-  Query query(*db_, "SELECT open, submit, tokens FROM streams WHERE id = ?");
+  Query query(*db_, "SELECT open, submit, tokens, arithmetic FROM streams WHERE id = ?");
   query.text(id);
   if (query.next()) {
-    return StreamRecord{id, query.bytes_at(0), query.bytes_at(1), tokens_of(query.bytes_at(2))};
+    return StreamRecord{id, query.bytes_at(0), query.bytes_at(1), tokens_of(query.bytes_at(2)),
+                        static_cast<std::uint32_t>(query.number_at(3))};
   }
   TROUPE_RETURN_IF_ERROR(query.status());
   return Status(Code::kNotFound,

@@ -8,6 +8,7 @@
 #include <troupe/actors/messages/types.h>
 #include <troupe/model/store/manifest.h>
 #include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 
 // Placing a model: the head introduces the nodes to each other, then tells each one which layers it
 // holds. An epoch names one deployment in one placement; frames of another epoch are stale.
@@ -75,10 +76,11 @@ struct LoadStage {
   bool last = false;
   // The peers that hold the model's parts: those with an address are dialled, the others dial.
   std::vector<PeerAddress> sources;
-  std::uint8_t kv = 0;  // kv_code (generate.h)
+  std::uint8_t kv = 0;                            // kv_code (generate.h)
+  std::uint32_t arithmetic = kArithmeticVersion;  // of the deployment; a node has it or refuses
   template <class A>
   void serialize(A& a) {
-    a(epoch, manifest, layer_begin, layer_end, next, last, sources, kv);
+    a(epoch, manifest, layer_begin, layer_end, next, last, sources, kv, arithmetic);
   }
 };
 // Head to node: keep the tensors of these layers on disk, too, so that after the death of any one

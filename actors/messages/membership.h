@@ -7,6 +7,7 @@
 #include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/types.h>
 #include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 
 // Joining, staying and leaving. A node or client dials its head's control channel and sends Hello,
 // again every half second, until the head answers Welcome or Refused. Then a heartbeat every 200 ms
@@ -49,9 +50,11 @@ struct Hello {
   // Counts how often this process began to join. A node drops its stages before it begins, so that
   // the head forgets what it held; a Hello with the number of the last one only repeats it.
   std::uint32_t greeting = 0;
+  // The version of the sender's arithmetic; the head admits only nodes of its own.
+  std::uint32_t arithmetic = kArithmeticVersion;
   template <class A>
   void serialize(A& a) {
-    a(role, name, host, port, threads, memory_bytes, isa, greeting);
+    a(role, name, host, port, threads, memory_bytes, isa, greeting, arithmetic);
   }
 };
 struct Welcome {

@@ -84,9 +84,10 @@ struct ModelReady {
   Outcome outcome;
   std::uint64_t deployment = 0;  // the deployment's id, which stays the same when its layers move
   std::vector<StageName> stages;
+  std::uint32_t arithmetic = 0;  // the version by which the deployment computes
   template <class A>
   void serialize(A& a) {
-    a(request, outcome, deployment, stages);
+    a(request, outcome, deployment, stages, arithmetic);
   }
 };
 
@@ -117,10 +118,13 @@ struct Submit {
   // answer cannot be resumed if it is empty.
   std::string stream;
   bool trace = false;  // Finished should say where the time went
+  // The arithmetic version by which answer_ids were computed; 0 if they are the asker's own. The
+  // engine ends an answer of another version than its own, with the text of answer_ids.
+  std::uint32_t arithmetic = 0;
   template <class A>
   void serialize(A& a) {
     a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,
-      sampling, stop, ignore_end, context, deadline_ms, stream, trace);
+      sampling, stop, ignore_end, context, deadline_ms, stream, trace, arithmetic);
   }
 };
 struct Cancel {

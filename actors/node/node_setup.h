@@ -9,6 +9,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/link.h>
 #include <troupe/model/store/store.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 
 // The arguments with which a node's actor starts.
 
@@ -36,6 +37,7 @@ struct NodeSetup {
   int threads = 0;
   kernels::Isa isa = kernels::Isa::kScalar;
   std::uint64_t memory_bytes = 0;
+  std::uint32_t arithmetic = kArithmeticVersion;  // tests have others
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
   // When the actor last ran, for watchdogs; microseconds of the monotonic clock.
   std::shared_ptr<std::atomic<std::int64_t>> moved_us =

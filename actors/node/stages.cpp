@@ -191,6 +191,15 @@ void on_load(Self self, const Setup& setup, LoadStage order) {
     return answer_failed(self, setup, epoch,
                          Status(Code::kFailedPrecondition, "this node holds no layers"));
   }
+  if (here.order.arithmetic != setup->arithmetic) {
+    return answer_failed(
+        self, setup, epoch,
+        Status(Code::kFailedPrecondition, "the model is placed by arithmetic version " +
+                                              std::to_string(here.order.arithmetic) +
+                                              ", this node computes by version " +
+                                              std::to_string(setup->arithmetic) +
+                                              "; install the head's release of Troupe on it"));
+  }
   const net::PublicKey next = here.order.next.key;
   if (next == setup->link->self()) {
     here.next_connected = true;

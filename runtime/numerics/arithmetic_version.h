@@ -1,11 +1,27 @@
 #pragma once
 
-// Names the arithmetic that makes results: two programs with the same number compute the same bits
-// from the same weights, ids and sampling parameters. Whoever changes a bit of any result (a
-// kernel, a format's products, a step of sampling) raises it. Servers tell it to their clients.
+#include <cstdint>
+
+// The version of Troupe's arithmetic. Two processes of one version compute the same bits from the
+// same weights, tokens, parameters and seed, on any machine; two versions may not. Therefore the
+// nodes of a cluster share one version, and an answer is continued only under the version that
+// began it. Processes of different releases may share a version.
+//
+// It covers whatever a result's bits depend on: the order of every sum and the kernels, the
+// formats' packed arithmetic, norms, rotations, exp and its relatives, how keys, values and hidden
+// states are rounded, sampling and its random draws, and how prompts become token ids and answers
+// end. It does not cover speed, placement, messages or files (runtime/wire/frame.h has the version
+// of the protocol).
+//
+// Raise it in the change that lets any bit of any result differ, however rarely, also when only one
+// weight format or one family is touched. A change that leaves every recorded hash as it was, and
+// whose kernels equal tests/runtime/kernels/reference.cpp as it was, needs no new version.
+//
+//   1  float products and attention scores are one chain over all columns or channels
+//   2  they are cut at kernels::kSumColumns (kernels.h)
 
 namespace troupe {
 
-inline constexpr int kArithmeticVersion = 1;
+constexpr std::uint32_t kArithmeticVersion = 2;
 
 }  // namespace troupe

@@ -1,6 +1,8 @@
 """The head is killed in the middle of answers: they go on with the same text when it is there again,
 by themselves or by their ids, and no token comes twice."""
+import contextlib
 import re
+import sqlite3
 import time
 
 import pytest
@@ -75,6 +77,32 @@ def test_a_whole_answer_by_its_id(cluster, expected):
     whole = cluster.place.json("run", "--resume", name, "--cluster", cluster.head.address)
     want = expected.answer(stream.spec, TOKENS)
     assert whole["text"] == want["text"] and whole["token_ids"] == want["token_ids"]
+
+
+def test_an_answer_of_another_arithmetic_version_ends_in_words(cluster, expected):
+    """As if the head had been replaced by a release whose bits differ: what is known of the answer
+    is told, and nothing is computed that may belong to another text."""
+    stream = begin(cluster, SPECS[1:2])[0]
+    cluster.head.kill()
+    stream.end(60)
+    name = re.search(r"--resume (\w+)", stream.err)[1]
+    with contextlib.closing(sqlite3.connect(cluster.head.home / "journal.db")) as journal:
+        journal.execute("UPDATE streams SET arithmetic = arithmetic + 1")
+        journal.commit()
+    cluster.head = cluster.place.start("head", "--head", port=cluster.head.port)
+    at = ("--cluster", cluster.head.address)
+    for _ in range(2):  # asking again gets the same: no other version takes it over
+        ended = cluster.place.troupe("run", "--resume", name, *at)
+        assert ended.status == 1, str(ended)
+        assert "begun by arithmetic version" in ended.err
+        assert "ask again for a whole answer" in ended.err
+        so_far = ended.out.removesuffix("\n")
+        assert len(so_far) >= 10
+        whole = expected.answer(stream.spec, TOKENS)
+        assert whole["text"].startswith(so_far) and so_far != whole["text"]
+    # Of what was told already, only the rest is shown.
+    tail = cluster.place.troupe("run", "--resume", name, "--from", 5, *at)
+    assert so_far.endswith(tail.out.removesuffix("\n")) and len(tail.out) < len(so_far)
 
 
 def test_what_cannot_be_resumed_is_said(cluster):

@@ -21,6 +21,29 @@ TEST_CASE("cluster: names are unique, a live key cannot be taken") {
   CHECK(*state.join(key(1), hello("box"), true, 12, 0) == "box");
 }
 
+TEST_CASE("cluster: a node of another arithmetic version is refused in words") {
+  ClusterState state(100);
+  for (const std::uint32_t theirs : {kArithmeticVersion - 1, kArithmeticVersion + 1}) {
+    Hello other = hello("box");
+    other.arithmetic = theirs;
+    const auto joined = state.join(key(1), other, true, 11, 0);
+    CHECK(joined.code() == Code::kFailedPrecondition);
+    CHECK(joined.message().find("arithmetic version " + std::to_string(theirs) +
+                                ", its cluster by version " + std::to_string(kArithmeticVersion)) !=
+          std::string::npos);
+    CHECK(joined.message().find("install the head's release") != std::string::npos);
+    CHECK(state.members.all().empty());
+  }
+  // A member that comes back as another release does not take its own place.
+  REQUIRE(state.join(key(1), hello("box"), true, 11, 0));
+  REQUIRE(state.members.leave(key(1), NodeLife::kDead));
+  Hello other = hello("box");
+  other.arithmetic = kArithmeticVersion + 1;
+  CHECK(state.join(key(1), other, true, 12, 0).code() == Code::kFailedPrecondition);
+  CHECK_FALSE(state.members.is_alive(key(1)));
+  CHECK(state.join(key(1), hello("box"), true, 13, 0));
+}
+
 TEST_CASE("cluster: leases: suspect, dead, fenced, and a stalled observer judges nobody") {
   ClusterState state(100);
   REQUIRE(state.join(key(1), hello("a"), true, 11, 0));

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <filesystem>
+#include <future>
+#include <mutex>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -8,6 +10,8 @@
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/types.h>
 #include <troupe/actors/troupe.h>
+#include <troupe/runtime/log.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/runtime/wire/codec.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
@@ -82,6 +86,10 @@ struct Stubborn : net::test::Peer {
     say(MessageType::kEnrol, Enrol{key, static_cast<std::uint8_t>(net::Role::kNode), "stubborn"});
   }
   void join() {
+    greet();
+    REQUIRE(hear(MessageType::kWelcome));
+  }
+  void greet(std::uint32_t arithmetic = kArithmeticVersion) {
     transport->disconnect(token.head);
     transport->dial(token.head, head, Channel::kControl);
     REQUIRE(wait_connected(2));
@@ -89,8 +97,19 @@ struct Stubborn : net::test::Peer {
     hello.role = static_cast<std::uint8_t>(net::Role::kNode);
     hello.name = "stubborn";
     hello.greeting = 1;
+    hello.arithmetic = arithmetic;
     say(MessageType::kHello, hello);
-    REQUIRE(hear(MessageType::kWelcome));
+  }
+  template <class Message>
+  Message heard(MessageType type) {
+    REQUIRE(hear(type));
+    std::lock_guard lock(mutex);
+    const auto found = std::find_if(frames.begin(), frames.end(), [&](const net::InFrame& frame) {
+      return frame.header.type == static_cast<std::uint16_t>(type);
+    });
+    const auto message = wire::decode<Message>(std::span<const std::byte>(found->body));
+    REQUIRE(message);
+    return *message;
   }
 
   net::Token token;
@@ -241,4 +260,103 @@ TEST_CASE("membership: a node and a client that find a head of another version s
   CHECK(client.message().find(versions(kOther, wire::kProtocolVersion)) != std::string::npos);
   CHECK(client.message().find("the same release") != std::string::npos);
   CHECK(head.transport->counters().rejected_version >= 2);
+}
+
+namespace {
+
+// What two arithmetic versions are told of each other at a join.
+std::string arithmetic_versions(std::uint32_t node, std::uint32_t cluster) {
+  return "arithmetic version " + std::to_string(node) + ", its cluster by version " +
+         std::to_string(cluster);
+}
+
+// What this process logs while it lives.
+struct Log {
+  Log() {
+    set_log_sink([this](LogLevel, std::string_view line) {
+      std::lock_guard lock(mutex);
+      text += std::string(line) + "\n";
+    });
+  }
+  ~Log() { set_log_sink({}); }
+  bool says(const std::string& what) {
+    std::lock_guard lock(mutex);
+    return text.find(what) != std::string::npos;
+  }
+  std::mutex mutex;
+  std::string text;
+};
+
+}  // namespace
+
+TEST_CASE("membership: a head refuses a node of another arithmetic version and logs it",
+          "[membership]") {
+  for (const std::uint32_t theirs : {kArithmeticVersion - 1, kArithmeticVersion + 1}) {
+    Log log;
+    TemporaryHome home;
+    net::Endpoint at;
+    auto daemon = start_head(home, &at);
+    REQUIRE(daemon);
+    Stubborn node(token_of(*daemon), at);
+    node.enrol();
+    REQUIRE(node.hear(MessageType::kEnrolled));
+    node.greet(theirs);
+    const auto refused = node.heard<Refused>(MessageType::kRefused);
+    CHECK_FALSE(refused.rejoin);
+    CHECK(refused.outcome.status().code() == Code::kFailedPrecondition);
+    const std::string versions = arithmetic_versions(theirs, kArithmeticVersion);
+    CHECK(refused.outcome.text.find(versions) != std::string::npos);
+    CHECK(log.says("refused the node \"stubborn\": "));
+    CHECK(log.says(versions));
+    CHECK(node.count(MessageType::kWelcome) == 0);
+    auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});
+    REQUIRE(cluster);
+    const auto status = cluster->status();
+    REQUIRE(status);
+    for (const NodeStatus& each : status->nodes) CHECK(each.name != "stubborn");
+  }
+}
+
+TEST_CASE("membership: a node that is refused for its arithmetic version says so and ends",
+          "[membership]") {
+  // A head of another release, of this protocol: a bare transport with the head's key.
+  net::test::PeerOptions options;
+  options.identity = net::make_key_pair();
+  net::Token token{77, options.identity->public_key, {1, 2, 3}};
+  options.allowed = {{net::enrolment_key_pair(token).public_key, net::Role::kEnrol}};
+  net::test::Peer head(options);
+  TemporaryHome home;
+  DaemonOptions node;
+  node.home = home.path;
+  node.join = net::to_text(token) + "@" + net::to_string(head.endpoint);
+  node.listen = net::test::free_endpoint();
+  auto starting = std::async(std::launch::async, [&] { return Daemon::start(node); });
+  const auto next = [&](MessageType type) {
+    const auto is = [&](const net::InFrame& frame) {
+      return frame.header.type == static_cast<std::uint16_t>(type);
+    };
+    REQUIRE(head.wait([&] { return std::any_of(head.frames.begin(), head.frames.end(), is); }));
+    std::lock_guard lock(head.mutex);
+    return *std::find_if(head.frames.begin(), head.frames.end(), is);
+  };
+  const net::InFrame enrolling = next(MessageType::kEnrol);
+  const auto enrol = wire::decode<Enrol>(std::span<const std::byte>(enrolling.body));
+  REQUIRE(enrol);
+  head.transport->allow(enrol->key, net::Role::kNode);
+  (void)head.transport->send(enrolling.peer, Channel::kControl,
+                             frame_of(MessageType::kEnrolled, Enrolled{enrol->key, 77, "other"}));
+  const net::InFrame greeting = next(MessageType::kHello);
+  const auto hello = wire::decode<Hello>(std::span<const std::byte>(greeting.body));
+  REQUIRE(hello);
+  CHECK(hello->arithmetic == kArithmeticVersion);
+  const std::string versions = arithmetic_versions(kArithmeticVersion, kArithmeticVersion + 1);
+  const Refused refused{Status(Code::kFailedPrecondition, "this node computes by " + versions),
+                        false};
+  (void)head.transport->send(greeting.peer, Channel::kControl,
+                             frame_of(MessageType::kRefused, refused));
+  REQUIRE(starting.wait_for(5s) == std::future_status::ready);
+  const auto started = starting.get();
+  REQUIRE_FALSE(started.is_ok());
+  CHECK(started.code() == Code::kFailedPrecondition);
+  CHECK(started.message().find(versions) != std::string::npos);
 }

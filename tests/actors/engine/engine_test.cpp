@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/engine/engine.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/tests/model/tokenizer/letter_tokenizer.h>
 
 using namespace troupe;
@@ -113,6 +114,47 @@ TEST_CASE("engine actor: tokens reach the sink, then one end") {
   CHECK(seen->finished[0].prompt_ids == std::vector<model::TokenId>{0, 1, 2});
   // The last step only lets the sequence go.
   CHECK(f.stage->steps.back().closed == std::vector<std::uint64_t>{1});
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: an answer of another arithmetic version ends with its text so far") {
+  Fixture f;
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  auto message = std::make_shared<Submit>();
+  message->request = 1;
+  message->prompt = "abc";
+  message->raw = true;
+  message->max_tokens = 9;
+  message->answer_ids = {7, 8, 9};
+  message->arithmetic = kArithmeticVersion - 1;
+  caf::anon_send(f.engine, submit_atom::value, SubmitPtr(message), to);
+  f.scheduler.run();
+  CHECK(seen->text == "hij");
+  REQUIRE(seen->finished.size() == 1);
+  const Finished& end = seen->finished[0];
+  CHECK(end.finish_reason == "error");
+  CHECK(end.outcome.status().code() == Code::kFailedPrecondition);
+  CHECK(end.outcome.text.find("begun by arithmetic version " +
+                              std::to_string(kArithmeticVersion - 1)) != std::string::npos);
+  CHECK(end.outcome.text.find("now computes by version " + std::to_string(kArithmeticVersion)) !=
+        std::string::npos);
+  CHECK(end.text == "hij");
+  CHECK(end.token_ids == message->answer_ids);
+  CHECK(end.prompt_ids == std::vector<model::TokenId>{0, 1, 2});
+  CHECK(f.stage->steps.empty());  // nothing of it was computed
+
+  // Under its own version it goes on, and tells nothing twice.
+  auto own = std::make_shared<Submit>(*message);
+  own->request = 2;
+  own->arithmetic = kArithmeticVersion;
+  seen->text.clear();
+  caf::anon_send(f.engine, submit_atom::value, SubmitPtr(own), to);
+  f.scheduler.run();
+  REQUIRE(seen->finished.size() == 2);
+  CHECK(seen->finished[1].finish_reason == "length");
+  CHECK(seen->finished[1].text == "hij" + seen->text);
+  CHECK(seen->text.size() == 6);
   caf::anon_send_exit(to, caf::exit_reason::kill);
 }
 

@@ -9,8 +9,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <troupe/actors/journal/database.h>
 #include <troupe/actors/journal/journal.h>
+#include <troupe/actors/messages/requests.h>
 #include <troupe/runtime/failpoint.h>
+#include <troupe/runtime/numerics/arithmetic_version.h>
+#include <troupe/runtime/wire/codec.h>
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -192,12 +196,58 @@ TEST_CASE("journal: a damaged file, and one of a newer release, are said in one 
     bytes.close();
     const auto journal = Journal::open(file.path);
     CHECK(journal.code() == Code::kFailedPrecondition);
-    CHECK(journal.message().find("newer Troupe (its schema is 9, this program knows 1)") !=
+    CHECK(journal.message().find("newer Troupe (its schema is 9, this program knows 2)") !=
           std::string::npos);
   }
   SECTION("a folder that cannot be written") {
     const auto journal = Journal::open(file.folder / "nowhere" / "journal.db");
     CHECK(journal.code() == Code::kPermissionDenied);
+  }
+}
+
+TEST_CASE(
+    "journal: a file of schema 1 is migrated, and its answers keep their arithmetic version") {
+  TemporaryFile file;
+  const Submit asked = [] {
+    Submit submit;
+    submit.prompt = "once upon";
+    submit.stream = "s";
+    submit.arithmetic = 0;
+    return submit;
+  }();
+  const auto bytes = wire::encode(asked);
+  const std::string submit(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  {
+    auto journal = open(file);
+    REQUIRE(journal->receive(piece("a"), 1));
+    REQUIRE(journal->save_stream({"s", "open", submit, {4, 5}}, 1));
+    CHECK(journal->stream("s")->arithmetic == kArithmeticVersion);
+  }
+  {
+    // What schema 1 had: no column, and Submit without its last field.
+    auto database = Database::open(file.path.string());
+    REQUIRE(database);
+    REQUIRE((*database)->run(
+        "ALTER TABLE streams DROP COLUMN arithmetic;"
+        "UPDATE streams SET submit = CAST(substr(submit, 1, length(submit) - 4) AS BLOB);"
+        "PRAGMA user_version = 1;"));
+  }
+  for (int run = 0; run < 2; ++run) {  // migrated once, then opened as it is
+    INFO(run);
+    const auto journal = open(file);
+    const auto stream = journal->stream("s");
+    REQUIRE(stream);
+    CHECK(stream->arithmetic == 1);
+    CHECK(stream->tokens == std::vector<std::int32_t>{4, 5});
+    CHECK(stream->open == "open");
+    CHECK(stream->submit == submit);
+    const auto decoded = wire::decode<Submit>(std::as_bytes(std::span<const char>(stream->submit)));
+    REQUIRE(decoded);
+    CHECK(decoded->prompt == asked.prompt);
+    CHECK(decoded->stream == "s");
+    CHECK(journal->job("a"));
+    REQUIRE(journal->save_stream({"new", "open", submit, {}}, 2));
+    CHECK(journal->stream("new")->arithmetic == kArithmeticVersion);
   }
 }
 

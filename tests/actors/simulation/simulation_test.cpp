@@ -137,3 +137,54 @@ TEST_CASE("simulation: 10000 seeded schedules of faults (odd seeds)", "[simulati
 TEST_CASE("simulation: 10000 seeded schedules of faults (even seeds)", "[simulation]") {
   run_part(2, 2);
 }
+
+// A rolling upgrade that went half-way: a member comes back as a release of another arithmetic.
+TEST_CASE("simulation: a node of another arithmetic version is refused, others do its work",
+          "[simulation]") {
+  Folder folder;
+  Common common(folder.path);
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    INFO("seed " << seed);
+    World world(common, {.seed = seed}, 2'000, false);
+    std::size_t orders = 0;  // to the third node, of layers
+    world.network.on_admitted = [&](net::SimHost, net::SimHost to, const net::InFrame& frame) {
+      orders += to == 3 && frame.header.type ==
+                               static_cast<std::uint16_t>(troupe::actors::MessageType::kLoadStage);
+    };
+    world.start_head(false);
+    for (const net::SimHost host : {1, 2, 3}) world.start_node(host);
+    world.run_until(world.now_us() + 2'000'000);
+    world.start_client(20);
+    const auto ask_one = [&] {
+      auto stream = std::make_shared<Stream>();
+      stream->client = 20;
+      stream->prompt = {1, 2, 3};
+      stream->max_tokens = 40;
+      stream->sampling.temperature = 0;
+      stream->right = right_answer(stream->prompt, stream->max_tokens, stream->sampling);
+      ask(world, world.at(20), stream);
+      return stream;
+    };
+    const auto first = ask_one();
+    world.run_until(world.now_us() + 150'000);
+    REQUIRE(world.kill(3));
+    orders = 0;
+    world.start_node(3, 0, kArithmeticVersion + 1);
+    world.run_until(world.now_us() + 20'000'000);
+    CHECK(world.at(3).stopped);
+    CHECK(world.at(3).why.find("arithmetic version " + std::to_string(kArithmeticVersion + 1)) !=
+          std::string::npos);
+    CHECK(first->wrong == "");
+    CHECK(first->complete);
+    const auto second = ask_one();
+    world.run_until(world.now_us() + 20'000'000, [&] { return second->over; });
+    CHECK(second->wrong == "");
+    CHECK(second->complete);
+    CHECK(orders == 0);
+    // It is upgraded as well, and takes part again.
+    REQUIRE(world.kill(3));
+    world.start_node(3);
+    world.run_until(world.now_us() + 3'000'000);
+    CHECK_FALSE(world.at(3).stopped);
+  }
+}

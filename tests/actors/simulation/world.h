@@ -216,7 +216,8 @@ class World {
     start_node_actor(process, 0, store, works, later);
   }
 
-  void start_node(net::SimHost host, std::int64_t deaf_us = 0) {
+  void start_node(net::SimHost host, std::int64_t deaf_us = 0,
+                  std::uint32_t arithmetic = kArithmeticVersion) {
     Process& process = make(host);
     const HearLater later(*this, host, deaf_us);
     net::KeyPair identity = common_.head_identity;  // nobody checks the secret here
@@ -228,7 +229,7 @@ class World {
     const auto store = real_fetch_ ? fetching_store(host) : common_.store(host);
     process.bulk = process.track(spawn_bulk(*process.system, {process.link, store, bytes_, false}));
     later.attach(Room::kBulk, process.bulk);
-    start_node_actor(process, host, store, true, later);
+    start_node_actor(process, host, store, true, later, arithmetic);
   }
 
   void start_client(net::SimHost host) {
@@ -342,7 +343,7 @@ class World {
   }
   void start_node_actor(Process& process, net::SimHost host,
                         const std::shared_ptr<model::Store>& store, bool works,
-                        const HearLater& later) {
+                        const HearLater& later, std::uint32_t arithmetic = kArithmeticVersion) {
     NodeSetup setup;
     setup.home = common_.store_folder(host);
     setup.name = host == 0 ? "head" : "n" + std::to_string(host);
@@ -362,6 +363,7 @@ class World {
     setup.load = SimStage::load;
     setup.threads = 1 + static_cast<int>(host % 3);
     setup.memory_bytes = 1u << 30;
+    setup.arithmetic = arithmetic;
     setup.bulk_bytes_in = bytes_;
     setup.on_joined = [this, host](const Result<std::string>& name) {
       if (name) members_.insert(host);
