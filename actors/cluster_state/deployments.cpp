@@ -25,6 +25,12 @@ bool Deployment::on(const net::PublicKey& node) const {
                      [&](const StagePlan& stage) { return stage.node == node; });
 }
 
+std::set<net::PublicKey> Deployment::left_out() const {
+  std::set<net::PublicKey> nodes = unfit;
+  for (const auto& [node, why] : cut_off) nodes.insert(node);
+  return nodes;
+}
+
 std::uint64_t Deployments::add(Deployment deployment) {
   deployment.stages_wanted = deployment.stages.size();
   deployment.id = deployment.epoch = next_epoch_++;
@@ -95,7 +101,7 @@ std::vector<std::uint64_t> Deployments::replicas(const Deployment& deployment) c
 }
 
 std::set<net::PublicKey> Deployments::avoided(const Deployment& deployment) const {
-  std::set<net::PublicKey> nodes = deployment.unfit;
+  std::set<net::PublicKey> nodes = deployment.left_out();
   for (const std::uint64_t id : replicas(deployment)) {
     if (id == deployment.id) continue;
     for (const StagePlan& stage : all_.at(id).stages) nodes.insert(stage.node);
@@ -156,7 +162,10 @@ void Deployments::forget_source(const net::PublicKey& client) {
 }
 
 void Deployments::forget_failures(const net::PublicKey& node) {
-  for (auto& [id, deployment] : all_) deployment.unfit.erase(node);
+  for (auto& [id, deployment] : all_) {
+    deployment.unfit.erase(node);
+    deployment.cut_off.erase(node);
+  }
 }
 
 }  // namespace troupe::actors

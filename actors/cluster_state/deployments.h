@@ -56,6 +56,8 @@ struct Deployment : DeploymentSpec {
   std::set<std::uint64_t> instead_of;  // ids of the deployments that would make room for it
   bool doubled = false;                // shares nodes with one of its replicas: none was free
   std::set<net::PublicKey> unfit;      // nodes that are alive, but on which this failed
+  // Nodes that are alive, but that others of its nodes did not reach, and a sentence for each.
+  std::map<net::PublicKey, std::string> cut_off;
   DeploymentLife life = DeploymentLife::kAllowing;
   std::uint32_t arithmetic = kArithmeticVersion;  // by which all of its nodes compute
   std::string lost, lost_for;                     // why it is placed again, and why it waits
@@ -63,6 +65,8 @@ struct Deployment : DeploymentSpec {
   std::vector<std::pair<net::PublicKey, std::uint64_t>> kept;
   std::int64_t waiting_since_us = 0;
   bool on(const net::PublicKey& node) const;
+  // The nodes that it does without: those unfit for it, and those cut off.
+  std::set<net::PublicKey> left_out() const;
 };
 
 class Deployments {
@@ -95,7 +99,7 @@ class Deployments {
   // Live deployments of the same model that were asked for alike, the eldest first: this one and
   // its replicas.
   std::vector<std::uint64_t> replicas(const Deployment& deployment) const;
-  // Nodes that a deployment should avoid: those unfit for it, and those of its replicas.
+  // Nodes that a deployment should avoid: those left out of it, and those of its replicas.
   std::set<net::PublicKey> avoided(const Deployment& deployment) const;
 
   // A node has let its peers in, or loaded its layers. True if it was the last one that was

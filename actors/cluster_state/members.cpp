@@ -27,6 +27,10 @@ const char* life_name(NodeLife life) {
   return "unknown";
 }
 
+const char* NodeRecord::state() const {
+  return alive() && !unreachable.empty() ? "unreachable" : life_name(life);
+}
+
 Status check_node_name(std::string_view name) {
   constexpr std::size_t kBytesMax = 64;
   bool plain = name.size() <= kBytesMax && utf8_valid_prefix(name) == name.size();
@@ -55,8 +59,8 @@ std::string Members::unique_name(const std::string& wished, const net::PublicKey
   return name;
 }
 
-Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello, bool works,
-                                  std::uint64_t incarnation, std::int64_t now_us) {
+Status Members::may_join(const net::PublicKey& key, const Hello& hello,
+                         std::uint64_t incarnation) const {
   for (const std::string& shown : {hello.name, hello.host, hello.isa}) {
     TROUPE_RETURN_IF_ERROR(check_node_name(shown));
   }
@@ -73,7 +77,13 @@ Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello,
                   "a live node, \"" + found->second.name +
                       "\", has this key already; give every daemon a home of its own (--home)");
   }
-  if (found == nodes_.end()) order_.push_back(key);
+  return Status();
+}
+
+Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello, bool works,
+                                  std::uint64_t incarnation, std::int64_t now_us) {
+  TROUPE_RETURN_IF_ERROR(may_join(key, hello, incarnation));
+  if (!nodes_.contains(key)) order_.push_back(key);
   NodeRecord& record = nodes_[key];
   record = NodeRecord{};
   record.key = key;
@@ -135,6 +145,13 @@ std::vector<net::PublicKey> Members::tick(std::int64_t now_us) {
   return died;
 }
 
+bool Members::set_unreachable(const net::PublicKey& key, const std::string& why) {
+  const auto found = nodes_.find(key);
+  if (found == nodes_.end() || found->second.unreachable == why) return false;
+  found->second.unreachable = why;
+  return true;
+}
+
 void Members::add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes) {
   const auto found = nodes_.find(key);
   if (found != nodes_.end()) found->second.copied_bytes += bytes;
@@ -164,7 +181,8 @@ Workers Members::all() const {
 Workers Members::workers(const std::set<net::PublicKey>& unfit) const {
   Workers nodes = all();
   std::erase_if(nodes, [&](const NodeRecord* node) {
-    return !node->alive() || !node->works || unfit.contains(node->key);
+    return !node->alive() || !node->works || !node->unreachable.empty() ||
+           unfit.contains(node->key);
   });
   return nodes;
 }

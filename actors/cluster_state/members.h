@@ -28,11 +28,14 @@ struct NodeRecord {
   std::uint64_t incarnation = 0;
   std::uint32_t greeting = 0;  // of its last Hello
   bool works = true;           // false: a head that holds no layers
+  std::string unreachable;     // why the head cannot dial it: it gets no layers; "" if it can
   NodeLife life = NodeLife::kReady;
   std::int64_t heard_us = 0;
   NodeStats stats;
   std::uint64_t copied_bytes = 0;  // weights that it fetched in the background since it joined
   bool alive() const { return life == NodeLife::kReady || life == NodeLife::kSuspect; }
+  // "unreachable", or its life.
+  const char* state() const;
 };
 using Workers = std::vector<const NodeRecord*>;
 
@@ -43,9 +46,12 @@ Status check_node_name(std::string_view name);
 
 class Members {
  public:
-  // Admits a node that says Hello and returns the unique name that it gets.
+  // Whether a node that says Hello may be admitted.
   //   Errors: kFailedPrecondition (it computes by another arithmetic version), kAlreadyExists (a
   //   live node has this key), kInvalidArgument (a name, host or ISA that cannot be shown).
+  Status may_join(const net::PublicKey& key, const Hello& hello, std::uint64_t incarnation) const;
+  // Admits a node that says Hello and returns the unique name that it gets.
+  //   Errors: those of may_join.
   Result<std::string> join(const net::PublicKey& key, const Hello& hello, bool works,
                            std::uint64_t incarnation, std::int64_t now_us);
   // True if this Hello is no newer than the one with which the node, which is alive, joined: it
@@ -59,6 +65,8 @@ class Members {
   bool leave(const net::PublicKey& key, NodeLife life);
   // Judges the leases and returns the nodes that have died since the last call.
   std::vector<net::PublicKey> tick(std::int64_t now_us);
+  // Why the head cannot dial the node; "" if it can. True if that is another thing than before.
+  bool set_unreachable(const net::PublicKey& key, const std::string& why);
   void add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes);
 
   // nullptr if no node ever had this key.
@@ -68,7 +76,8 @@ class Members {
   std::string name_of(const net::PublicKey& key) const;
   // All nodes that ever joined, in the order in which they did.
   Workers all() const;
-  // The nodes that are alive and may hold layers, except the unfit ones, in the same order.
+  // The nodes that are alive, can be dialled and may hold layers, except the unfit ones, in the
+  // same order.
   Workers workers(const std::set<net::PublicKey>& unfit = {}) const;
 
  private:

@@ -56,7 +56,7 @@ Status place_again(ClusterState& state, std::uint64_t id, bool grow) {
   Deployment& deployment = state.deployments.at(id);
   auto stages = places(state, deployment, state.deployments.avoided(deployment), grow);
   const bool alone = stages.is_ok();
-  if (!alone) stages = places(state, deployment, deployment.unfit, grow);
+  if (!alone) stages = places(state, deployment, deployment.left_out(), grow);
   if (!stages) return stages.status();
   const bool eldest = state.deployments.replicas(deployment).front() == id;
   state.deployments.move(deployment, std::move(*stages), !alone);
@@ -69,7 +69,7 @@ std::map<net::PublicKey, model::LayerRange> wanted_copies(const ClusterState& st
   const Deployment& deployment = state.deployments.at(id);
   std::map<net::PublicKey, model::LayerRange> wanted;
   for (const StagePlan& lost : deployment.stages) {
-    std::set<net::PublicKey> unfit = deployment.unfit;
+    std::set<net::PublicKey> unfit = deployment.left_out();
     unfit.insert(lost.node);
     const auto after = places(state, deployment, unfit, false);
     if (!after) continue;
@@ -84,7 +84,7 @@ std::map<net::PublicKey, model::LayerRange> wanted_copies(const ClusterState& st
 
 bool has_other_workers(const ClusterState& state, const net::PublicKey& node,
                        const Deployment& deployment) {
-  std::set<net::PublicKey> unfit = deployment.unfit;
+  std::set<net::PublicKey> unfit = deployment.left_out();
   unfit.insert(node);
   return !state.members.workers(unfit).empty();
 }

@@ -1,4 +1,5 @@
 #include <chrono>
+#include <utility>
 
 #include <troupe/actors/coordinator/clients.h>
 #include <troupe/actors/coordinator/coordinator.h>
@@ -11,6 +12,7 @@
 #include <troupe/actors/coordinator/members.h>
 #include <troupe/actors/coordinator/opening.h>
 #include <troupe/actors/coordinator/plan_model.h>
+#include <troupe/actors/coordinator/reach.h>
 #include <troupe/actors/coordinator/recovery.h>
 #include <troupe/actors/coordinator/replicas.h>
 #include <troupe/actors/coordinator/restore.h>
@@ -33,6 +35,7 @@ void on_peer(HeadState& head, const PeerEvent& event) {
   ClusterState& cluster = head.cluster;
   if (event.kind == PeerEvent::Kind::kLeft) {
     if (event.channel != net::Channel::kControl) return;
+    forget_hello(head, event.peer);
     if (head.clients.contains(event.peer)) forget_client(head, event.peer);
     if (cluster.members.leave(event.peer, NodeLife::kDead)) {
       lose_node(head, event.peer, "its connection closed");
@@ -40,15 +43,18 @@ void on_peer(HeadState& head, const PeerEvent& event) {
     return;
   }
   if (event.channel != net::Channel::kActivations) return;
-  // This is our connection to a first stage.
   if (event.kind == PeerEvent::Kind::kConnected) {
     head.connections[event.peer].open = true;
+    if (const auto node = on_reached(head, event.peer)) admit_node(head, *node);
     for (const std::uint64_t id : cluster.deployments.on_node(event.peer)) {
       begin_serving(head, cluster.deployments.find_id(id)->epoch);
     }
-  } else if (StageConnection& connection = head.connections[event.peer]; connection.open) {
-    connection.open = false;
-    connection.lost_us = monotonic_us();
+  } else {
+    StageConnection& connection = head.connections[event.peer];
+    const bool was_open = std::exchange(connection.open, false);
+    if (was_open) connection.lost_us = monotonic_us();
+    const auto node = on_not_reached(head, event.peer, event.why, was_open);
+    if (node) admit_node(head, *node);
   }
 }
 
@@ -58,6 +64,7 @@ void on_tick(HeadState& head) {
   }
   check_restoring(head);
   check_orders(head);
+  for (const DialledBack& node : check_reach(head)) admit_node(head, node);
   check_lost(head);
   check_copies(head);
   check_measurements(head);

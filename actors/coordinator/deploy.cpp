@@ -2,6 +2,7 @@
 
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/engines.h>
+#include <troupe/actors/coordinator/left_out.h>
 #include <troupe/actors/coordinator/peers.h>
 #include <troupe/actors/coordinator/placed_models.h>
 #include <troupe/runtime/clock.h>
@@ -27,9 +28,12 @@ void drop_kept(HeadState& head, Deployment& deployment) {
 
 }  // namespace
 
-ModelReady refusal(const Status& why) {
+ModelReady refusal(const HeadState& head, const Status& why) {
   ModelReady ready;
   ready.outcome = why;
+  // Nodes that are there but get no layers may be why.
+  const std::string left_out = left_out_text(head, nullptr);
+  if (!left_out.empty()) ready.outcome.text += " (" + left_out + ")";
   return ready;
 }
 
@@ -39,6 +43,7 @@ ModelReady ready_answer(const HeadState& head, const Deployment& deployment) {
   ready.deployment = deployment.id;
   ready.arithmetic = deployment.arithmetic;
   ready.stages = head.cluster.stage_names(deployment);
+  ready.left_out = left_out_text(head, &deployment);
   return ready;
 }
 
@@ -186,7 +191,7 @@ void end_deployment(HeadState& head, std::uint64_t id, const Status& why) {
   const std::uint64_t epoch = deployment->epoch;
   deployment->life = DeploymentLife::kFailed;
   if (const auto run = head.runs.extract(id)) {
-    for (const Reply& reply : run.mapped().waiting) reply(refusal(why));
+    for (const Reply& reply : run.mapped().waiting) reply(refusal(head, why));
     if (const auto& engine = run.mapped().engine) {
       head.self->send(engine->actor, fail_atom::value, std::make_shared<const Status>(why));
     }

@@ -10,7 +10,7 @@
 namespace troupe::actors::coordinator {
 
 // The answers to an open.
-ModelReady refusal(const Status& why);
+ModelReady refusal(const HeadState& head, const Status& why);
 ModelReady ready_answer(const HeadState& head, const Deployment& deployment);
 
 // Every node of the deployment is told to let its peers in.

@@ -79,10 +79,13 @@ struct DeploymentRun {
   std::int64_t no_replica_until_us = 0;  // of the eldest of a model's replicas
 };
 
-// The head's connection to a node that is, or was, the first stage of a deployment.
+// The head's connection to a node's activations channel: it goes to the first stages, and shows
+// whether a node can be dialled.
 struct StageConnection {
   bool open = false;
   std::optional<std::int64_t> lost_us;  // when it broke; it may be open again
+  std::string dialled_host;             // where the node was dialled when it said Hello
+  std::uint16_t dialled_port = 0;
 };
 
 // An open that waits for the header of its model.
@@ -129,6 +132,15 @@ struct HeadState {
   ClusterState cluster{1};
   std::map<std::uint64_t, DeploymentRun> runs;  // by the deployment's id
   std::map<net::PublicKey, StageConnection> connections;
+  // Nodes that said Hello and are being dialled back before they are welcomed (reach.h).
+  struct Joining {
+    Hello hello;
+    std::uint64_t incarnation = 0;
+    std::int64_t since_us = 0;
+    bool old_loss = false;  // the next failure is that of attempts at its old address
+  };
+  std::map<net::PublicKey, Joining> joining;
+  std::int64_t dialled_again_us = 0;
   std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
 
   std::map<net::PublicKey, Client> clients;

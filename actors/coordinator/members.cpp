@@ -7,6 +7,7 @@
 #include <troupe/actors/coordinator/measuring.h>
 #include <troupe/actors/coordinator/members.h>
 #include <troupe/actors/coordinator/peers.h>
+#include <troupe/actors/coordinator/reach.h>
 #include <troupe/actors/coordinator/recovery.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/lease.h>
@@ -16,61 +17,47 @@
 namespace troupe::actors::coordinator {
 namespace {
 
+Welcome welcome_of(const HeadState& head, const Hello& hello) {
+  Welcome welcome;
+  welcome.cluster_name = head.setup->admission ? head.setup->admission->cluster_name() : "";
+  welcome.heartbeat_ms = kHeartbeatUs / 1000;
+  welcome.lease_ms = kDeadUs / 1000;
+  welcome.greeting = hello.greeting;
+  return welcome;
+}
+
+void refuse_node(HeadState& head, const net::PublicKey& node, const Hello& hello,
+                 const Status& why) {
+  log(LogLevel::kWarning, "refused the node " + in_quotes(hello.name) + ": " + why.message());
+  send(head, node, MessageType::kRefused, Refused{why, false});
+}
+
 void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
   if (hello.role != static_cast<std::uint8_t>(frame.role)) {
     const Refused refused{Status(Code::kPermissionDenied, "the key belongs to another role"),
                           false};
     return send(head, frame.peer, MessageType::kRefused, refused);
   }
-  Welcome welcome;
-  welcome.cluster_name = head.setup->admission ? head.setup->admission->cluster_name() : "";
-  welcome.heartbeat_ms = kHeartbeatUs / 1000;
-  welcome.lease_ms = kDeadUs / 1000;
-  welcome.greeting = hello.greeting;
   if (frame.role == net::Role::kClient) {
     client_of(head, frame.peer);
-    return send(head, frame.peer, MessageType::kWelcome, welcome);
+    return send(head, frame.peer, MessageType::kWelcome, welcome_of(head, hello));
   }
   if (head.setup->admission && head.setup->admission->is_revoked(frame.peer)) {
     return send_revoked(head, frame.peer);
   }
-  ClusterState& cluster = head.cluster;
-  if (cluster.members.has_greeted(frame.peer, frame.header.incarnation, hello.greeting)) {
+  if (head.cluster.members.has_greeted(frame.peer, frame.header.incarnation, hello.greeting)) {
     // It has not had its Welcome yet; what it was told since stays.
-    welcome.name = cluster.members.name_of(frame.peer);
+    Welcome welcome = welcome_of(head, hello);
+    welcome.name = head.cluster.members.name_of(frame.peer);
     return send(head, frame.peer, MessageType::kWelcome, welcome);
   }
-  const NodeRecord* before = cluster.members.find(frame.peer);
-  const bool back =
-      before != nullptr && before->alive() && before->incarnation == frame.header.incarnation;
-  const bool moved =
-      before != nullptr && (before->host != hello.host || before->port != hello.port);
-  const bool works = frame.peer != head.own_key() || head.setup->works;
-  const auto name =
-      cluster.join(frame.peer, hello, works, frame.header.incarnation, monotonic_us());
-  if (!name) {
-    log(LogLevel::kWarning, "refused the node " + in_quotes(hello.name) + ": " + name.message());
-    const Refused refused{name.status(), false};
-    return send(head, frame.peer, MessageType::kRefused, refused);
+  const Status may_join =
+      head.cluster.members.may_join(frame.peer, hello, frame.header.incarnation);
+  if (!may_join) return refuse_node(head, frame.peer, hello, may_join);
+  const auto unreachable = dial_back(head, frame.peer, frame.header.incarnation, hello);
+  if (unreachable) {
+    admit_node(head, {frame.peer, frame.header.incarnation, hello, *unreachable});
   }
-  welcome.name = *name;
-  if (head.setup->admission) {
-    const Status saved = head.setup->admission->rename(frame.peer, *name);
-    if (!saved) log(LogLevel::kWarning, "cannot record a node's name: " + saved.message());
-  }
-  log(LogLevel::kInfo, "node " + *name + " joined");
-  send(head, frame.peer, MessageType::kWelcome, welcome);
-  if (moved) {
-    head.setup->link->disconnect(frame.peer);
-    // Nodes that dialled it at its old address must dial it at the new one.
-    for (const NodeRecord* node : cluster.members.all()) {
-      if (!node->alive() || node->key == frame.peer || node->key == head.own_key()) continue;
-      send(head, node->key, MessageType::kForgetPeers, ForgetPeers{{frame.peer}});
-    }
-  }
-  // It no longer holds what it held before.
-  if (back) lose_node(head, frame.peer, "it joined again", false);
-  check_lost(head);
 }
 
 void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
@@ -148,6 +135,44 @@ void on_stage_failed_frame(HeadState& head, const net::InFrame& frame, const Sta
 }
 
 }  // namespace
+
+void admit_node(HeadState& head, const DialledBack& node) {
+  const auto& [key, incarnation, hello, unreachable] = node;
+  if (head.setup->admission && head.setup->admission->is_revoked(key)) {
+    return send_revoked(head, key);
+  }
+  ClusterState& cluster = head.cluster;
+  const NodeRecord* before = cluster.members.find(key);
+  const bool back = before != nullptr && before->alive() && before->incarnation == incarnation;
+  const bool moved =
+      before != nullptr && (before->host != hello.host || before->port != hello.port);
+  const bool works = key != head.own_key() || head.setup->works;
+  const auto name = cluster.join(key, hello, works, incarnation, monotonic_us());
+  if (!name) return refuse_node(head, key, hello, name.status());
+  cluster.members.set_unreachable(key, unreachable);
+  if (head.setup->admission) {
+    const Status saved = head.setup->admission->rename(key, *name);
+    if (!saved) log(LogLevel::kWarning, "cannot record a node's name: " + saved.message());
+  }
+  log(LogLevel::kInfo, "node " + *name + " joined");
+  if (!unreachable.empty()) {
+    log(LogLevel::kWarning,
+        "node " + *name + " gets no layers: the head cannot reach it: " + unreachable);
+  }
+  Welcome welcome = welcome_of(head, hello);
+  welcome.name = *name;
+  send(head, key, MessageType::kWelcome, welcome);
+  if (moved) {
+    // Nodes that dialled it at its old address must dial it at the new one.
+    for (const NodeRecord* other : cluster.members.all()) {
+      if (!other->alive() || other->key == key || other->key == head.own_key()) continue;
+      send(head, other->key, MessageType::kForgetPeers, ForgetPeers{{key}});
+    }
+  }
+  // It no longer holds what it held before.
+  if (back) lose_node(head, key, "it joined again", false);
+  check_lost(head);
+}
 
 void on_node_frame(HeadState& head, const net::InFrame& frame) {
   static const MessageHandlers<HeadState&> kHandlers = {on<Enrol>(on_enrol),

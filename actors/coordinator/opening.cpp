@@ -18,8 +18,8 @@ constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
 // one host take it one after the other.
 constexpr std::int64_t kMeasurePatienceUs = 5'000'000;
 
-void refuse_all(const Opening& opening, const Status& why) {
-  for (const Reply& reply : opening.replies) reply(refusal(why));
+void refuse_all(const HeadState& head, const Opening& opening, const Status& why) {
+  for (const Reply& reply : opening.replies) reply(refusal(head, why));
 }
 
 // Plans a model in the place of other deployments. If memory is still short, unused ones make room,
@@ -66,7 +66,7 @@ bool measure_before_placing(HeadState& head, Opening& opening) {
 void make_deployment(HeadState& head, const Opening& opening) {
   const std::set<std::uint64_t> others = other_splits(head, opening.open.model, monotonic_us());
   const auto planned = plan_with_room(head, opening, others);
-  if (!planned) return refuse_all(opening, planned.status());
+  if (!planned) return refuse_all(head, opening, planned.status());
   for (const std::uint64_t id : others) {
     end_deployment(head, id, Status(Code::kCancelled, "the model was placed anew; ask again"));
   }
@@ -100,7 +100,7 @@ void find_or_make(HeadState& head, Opening opening) {
   Deployment* here = serving_for(head, opening, *deployment, now);
   if (here == nullptr) {
     const Status added = add_waiting(head.runs[deployment->id], opening.replies);
-    if (!added) refuse_all(opening, added);
+    if (!added) refuse_all(head, opening, added);
     return;
   }
   const ModelReady ready = ready_answer(head, *here);
@@ -161,7 +161,7 @@ void fetch_header(HeadState& head, std::uint64_t number) {
 void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Reply reply,
                 Instead instead) {
   const auto refuse = [&](const Status& why) {
-    instead ? instead(why, Opening{}) : reply(refusal(why));
+    instead ? instead(why, Opening{}) : reply(refusal(head, why));
   };
   if (head.restoring) {
     auto& held = head.restoring->held;
@@ -208,7 +208,7 @@ void on_header(HeadState& head, std::uint64_t number, const Status& status) {
   auto found = head.openings.extract(number);
   if (found.empty()) return;
   if (const Instead instead = found.mapped().instead) return instead(status, found.mapped());
-  if (!status) return refuse_all(found.mapped(), status);
+  if (!status) return refuse_all(head, found.mapped(), status);
   find_or_make(head, std::move(found.mapped()));
 }
 

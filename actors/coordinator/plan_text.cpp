@@ -5,6 +5,7 @@
 
 #include <troupe/actors/cluster_state/placement.h>
 #include <troupe/actors/coordinator/deployment_spec.h>
+#include <troupe/actors/coordinator/left_out.h>
 #include <troupe/actors/coordinator/plan_text.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/planning/memory_need.h>
@@ -161,7 +162,8 @@ Result<std::string> plan_text(const HeadState& head, const Opening& opening, std
               {"equal_split", equal_json(preview, deployment.need)},
               {"whole_on", json::array()},
               {"nodes", json::array()},
-              {"ways", links_json(preview, head.own_key())}};
+              {"ways", links_json(preview, head.own_key())},
+              {"left_out", left_out_text(head, nullptr)}};
   for (std::size_t i = 0; i < preview.nodes.size(); ++i) {
     if (deployment.need.of({0, config.layers}) <= preview.memories[i]) {
       out["whole_on"].push_back(preview.nodes[i]->name);

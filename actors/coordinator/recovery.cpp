@@ -115,13 +115,13 @@ void on_stage_failed(HeadState& head, const net::PublicKey& node, const StageFai
   std::string why = "node " + name + " has lost its connection to the next: " + failed.outcome.text;
   if (failed.blame == StageFailed::kNext) {
     // One of two nodes that do not reach each other must go. The head stays: tokens go to it.
-    net::PublicKey unfit = node;
+    net::PublicKey cut_off = node;
     for (std::size_t i = 0; i + 1 < deployment->stages.size(); ++i) {
       const net::PublicKey next = deployment->stages[i + 1].node;
-      if (deployment->stages[i].node == node && next != head.own_key()) unfit = next;
+      if (deployment->stages[i].node == node && next != head.own_key()) cut_off = next;
     }
-    deployment->unfit.insert(unfit);
-    why += "; " + head.cluster.members.name_of(unfit) + " is left out";
+    deployment->cut_off[cut_off] = why;
+    why += "; " + head.cluster.members.name_of(cut_off) + " is left out";
   }
   recover(head, deployment->id, why, "");
 }
@@ -149,9 +149,10 @@ void lose_first_stage(HeadState& head, Deployment& deployment, bool open) {
   // A deployment that waits for a node already knows a better reason.
   if (deployment.life == DeploymentLife::kWaiting) return;
   const net::PublicKey first = deployment.stages.front().node;
-  if (!open) deployment.unfit.insert(first);
-  recover(head, deployment.id,
-          "the connection to node " + head.cluster.members.name_of(first) + " was lost", "");
+  const std::string why =
+      "the head's connection to node " + head.cluster.members.name_of(first) + " was lost";
+  if (!open) deployment.cut_off[first] = why;
+  recover(head, deployment.id, why, "");
 }
 
 // Engines whose connection to their first stage broke.

@@ -24,7 +24,8 @@ std::string layers_of(const ClusterState& cluster, const net::PublicKey& node) {
 json node_json(const ClusterState& cluster, const NodeRecord& node) {
   return {{"name", node.name},
           {"address", node.host.empty() ? "" : node.host + ":" + std::to_string(node.port)},
-          {"state", life_name(node.life)},
+          {"state", node.state()},
+          {"trouble", node.alive() ? node.unreachable : ""},
           {"layers", node.alive() ? layers_of(cluster, node.key) : ""},
           {"weights_bytes", node.stats.weights_bytes},
           {"kv_bytes", node.stats.kv_bytes},

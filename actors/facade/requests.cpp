@@ -72,6 +72,7 @@ Result<GenerateResult> make_result(const Finished& finished, const ModelReady& r
   result.decode_tok_s = finished.decode_tok_s;
   result.ttft_ms = finished.ttft_ms;
   for (const auto& stage : ready.stages) result.nodes.push_back({stage.node, stage.layers});
+  result.left_out = ready.left_out;
   if (finished.trace.request != 0) result.trace = make_trace(finished.trace);
   return result;
 }

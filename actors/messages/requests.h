@@ -85,9 +85,10 @@ struct ModelReady {
   std::uint64_t deployment = 0;  // the deployment's id, which stays the same when its layers move
   std::vector<StageName> stages;
   std::uint32_t arithmetic = 0;  // the version by which the deployment computes
+  std::string left_out;          // which nodes of the cluster it does without, and why; "" for none
   template <class A>
   void serialize(A& a) {
-    a(request, outcome, deployment, stages, arithmetic);
+    a(request, outcome, deployment, stages, arithmetic, left_out);
   }
 };
 

@@ -20,7 +20,9 @@ namespace troupe {
 struct NodeStatus {
   std::string name;
   std::string address;  // HOST:PORT; "" in a process without sockets
-  std::string state;    // "ready", "suspect", "dead" or "left"
+  // "ready", "suspect", "unreachable" (it is there, but cannot be dialled), "dead" or "left".
+  std::string state;
+  std::string trouble;  // why it is unreachable, or ""
   std::string layers;   // "0-9", or "0-9,0-29" with two models; "": none
   std::string isa;      // of its kernels
   bool works = false;   // it may hold layers
@@ -145,6 +147,7 @@ struct Plan {
   std::vector<std::string> whole_on;                // nodes that could hold the whole model
   std::vector<PlanNode> nodes;
   std::vector<PlanConnection> connections;
+  std::string left_out;  // which nodes get no layers, and why; "" if there are none
 };
 
 // ---- models and keys --------------------------------------------------------------------------

@@ -20,6 +20,7 @@ void visit_fields(Value& node, Visit&& visit) {
   visit("name", node.name);
   visit("address", node.address);
   visit("state", node.state);
+  visit("trouble", node.trouble);
   visit("layers", node.layers);
   visit("isa", node.isa);
   visit("works", node.works);
@@ -196,6 +197,7 @@ void visit_fields(Value& plan, Visit&& visit) {
   visit("whole_on", plan.whole_on);
   visit("nodes", plan.nodes);
   visit("ways", plan.connections);
+  visit("left_out", plan.left_out);
 }
 
 template <FieldsOf<UnloadedModel> Value, class Visit>

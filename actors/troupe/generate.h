@@ -112,6 +112,7 @@ struct GenerateResult {
   // it.
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   std::vector<StageReport> nodes;
+  std::string left_out;  // which nodes of the cluster took no part, and why; "" if there are none
   // When the head was lost on the way: by this id, the answer can be resumed (Cluster::resume).
   std::string stream;
   std::optional<AnswerTrace> trace;  // of a request that asked for it

@@ -73,8 +73,11 @@ void Core::attempt(const Way& way, std::uint64_t number) {
                });
   };
   const std::string at = to_string(dial->endpoint);
-  if (other != nullptr && (network.is_frozen(other->host) || network.is_cut(host, other->host) ||
-                           network.is_cut(other->host, host))) {
+  const bool walled = other != nullptr && network.is_walled_in(other->host);
+  network.faults_.walled += walled;
+  if (other != nullptr &&
+      (walled || network.is_frozen(other->host) || network.is_cut(host, other->host) ||
+       network.is_cut(other->host, host))) {
     return answer(options.handshake_timeout_ms * 1000,
                   Status(Code::kUnavailable, "no answer from " + at));
   }

@@ -25,6 +25,7 @@ SimFaults& SimFaults::operator+=(const SimFaults& other) {
   broken += other.broken;
   timed_out += other.timed_out;
   refused += other.refused;
+  walled += other.walled;
   damaged_taken += other.damaged_taken;
   repeated_taken += other.repeated_taken;
   return *this;

@@ -47,6 +47,7 @@ struct SimFaults {
   std::uint64_t broken = 0;          // connections that broke
   std::uint64_t timed_out = 0;       // connections closed for silence
   std::uint64_t refused = 0;         // dials whose key was not allowed
+  std::uint64_t walled = 0;          // dials that a firewall swallowed
   std::uint64_t damaged_taken = 0;   // damaged frames that the gate let through: must stay 0
   std::uint64_t repeated_taken = 0;  // frames that the gate let through twice: must stay 0
   SimFaults& operator+=(const SimFaults& other);
@@ -73,6 +74,10 @@ class SimNetwork {
   void cut(SimHost from, SimHost to);
   void heal(SimHost from, SimHost to);
   void heal_all();
+  // Nobody can dial the host any more, as behind a firewall; what it dials is as before.
+  void wall_in(SimHost host) { walled_.insert(host); }
+  void open_walls() { walled_.clear(); }
+  bool is_walled_in(SimHost host) const { return walled_.contains(host); }
   // The host does nothing: its connections stay open, what comes for it waits.
   void freeze(SimHost host);
   void thaw(SimHost host);
@@ -126,7 +131,7 @@ class SimNetwork {
   SimFaults faults_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> due_;
   std::map<SimHost, std::vector<Event>> waiting_;  // of frozen hosts
-  std::set<SimHost> frozen_;
+  std::set<SimHost> frozen_, walled_;
   std::set<std::pair<SimHost, SimHost>> cuts_;
   std::vector<ConnectionPtr> connections_;
   std::map<std::string, std::weak_ptr<sim::Core>> listeners_;  // by their control endpoint

@@ -86,6 +86,26 @@ TEST_CASE("cluster: a Hello that repeats one which was answered begins nothing a
   CHECK_FALSE(state.members.has_greeted(key(1), 11, 3));
 }
 
+TEST_CASE("cluster: a node that cannot be dialled is there, and gets no layers") {
+  ClusterState state(100);
+  REQUIRE(state.join(key(1), hello("a"), true, 11, 0));
+  REQUIRE(state.join(key(2), hello("b"), true, 22, 0));
+  CHECK(state.members.workers().size() == 2);
+  CHECK(state.members.set_unreachable(key(2), "no answer"));
+  CHECK_FALSE(state.members.set_unreachable(key(2), "no answer"));
+  CHECK_FALSE(state.members.set_unreachable(key(3), "no answer"));
+  CHECK(state.members.is_alive(key(2)));
+  CHECK(std::string(state.members.find(key(2))->state()) == "unreachable");
+  REQUIRE(state.members.workers().size() == 1);
+  CHECK(state.members.workers()[0]->key == key(1));
+  CHECK(state.members.set_unreachable(key(2), ""));
+  CHECK(std::string(state.members.find(key(2))->state()) == "ready");
+  CHECK(state.members.workers().size() == 2);
+  REQUIRE(state.members.leave(key(2), NodeLife::kDead));
+  state.members.set_unreachable(key(2), "no answer");
+  CHECK(std::string(state.members.find(key(2))->state()) == "dead");
+}
+
 TEST_CASE("cluster: names that could not be shown or told apart in a list are refused") {
   for (const char* name : {"a", "a b/c", "\xc3\xa9"}) CHECK(check_node_name(name).is_ok());
   for (const char* name : {"a,b", "a\nb", "\xff"}) CHECK_FALSE(check_node_name(name).is_ok());

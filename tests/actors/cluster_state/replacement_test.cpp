@@ -62,6 +62,22 @@ TEST_CASE("cluster: a spare takes the place of a lost node") {
   CHECK(layout(state, id) == "a:0-19 b:20-29");
 }
 
+TEST_CASE("cluster: a node that another one cannot reach is left out until it joins again") {
+  ClusterState state = three_nodes();
+  const std::uint64_t id = *place_model(state, spec(30));
+  CHECK(layout(state, id) == "a:0-9 b:10-19 c:20-29");
+  Deployment& deployment = *state.deployments.find_id(id);
+  deployment.cut_off[key(2)] = "node a did not reach it";
+  REQUIRE(place_again(state, id).is_ok());
+  CHECK(layout(state, id) == "a:0-14 c:15-29");
+  CHECK_FALSE(can_grow(state, deployment));
+  deployment.unfit.clear();  // as when a client brings weights: that mends no connection
+  CHECK_FALSE(can_grow(state, deployment));
+  REQUIRE(state.members.leave(key(2), NodeLife::kDead));
+  REQUIRE(state.join(key(2), hello("b"), true, 22, 0));
+  CHECK(can_grow(state, deployment));
+}
+
 TEST_CASE("cluster: nobody left: waits, then gives up; memory counts") {
   ClusterState state(100);
   Hello small = hello("a");

@@ -77,7 +77,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(StepDone{{{1, 2, 3, {{3, -0.5f}, {4, -1.5f}}}}});
   check_message(StepFailed{{1, 2}, {3, "why"}});
   check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2, true, 512});
-  check_message(ModelReady{1, {}, 9, {{"a", "0-9"}}, 9});
+  check_message(ModelReady{1, {}, 9, {{"a", "0-9"}}, 9, "c, which b cannot reach"});
   check_message(Submit{1,
                        9,
                        "hi",

@@ -41,6 +41,8 @@ class Schedule {
   // Says what did not hold; empty if all held.
   std::string run() {
     watch_frames();
+    // Behind a firewall: it dials, and nobody can dial it.
+    if (!quiet_ && draw(5) == 0) world_.network.wall_in(1 + draw(nodes_));
     world_.start_head(head_works_, deaf_us());
     for (net::SimHost host = 1; host <= nodes_; ++host) world_.start_node(host, deaf_us());
     pass(400'000 + draw(600'000));
@@ -337,9 +339,13 @@ class Schedule {
   // ---- what must hold ----
 
   void watch_frames() {
-    world_.network.on_sent = [this](net::SimHost from, net::SimHost, const net::OutFrame& frame) {
+    world_.network.on_sent = [this](net::SimHost from, net::SimHost to,
+                                    const net::OutFrame& frame) {
       const auto type = static_cast<MessageType>(frame.header.type);
       if (from != 0) return;
+      if (type == MessageType::kLoadStage && world_.network.is_walled_in(to)) {
+        complain("h" + std::to_string(to) + " gets layers, though nobody can dial it");
+      }
       if (type == MessageType::kUnloadStage) over_.insert(frame.header.epoch);
       if (type == MessageType::kLoadStage) {
         epoch_ = std::max(epoch_, frame.header.epoch);
@@ -375,6 +381,7 @@ class Schedule {
     later_.clear();
     tell("the network is whole");
     world_.network.heal_all();
+    world_.network.open_walls();
     for (net::SimHost host = 0; host <= kProbe; ++host) world_.network.thaw(host);
     pass(1'000);
     revive(0);

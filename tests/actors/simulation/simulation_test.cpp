@@ -62,8 +62,9 @@ void print(const Happened& h) {
             << " duplicated " << h.network.duplicated << " replayed " << h.network.replayed
             << " reordered " << h.network.reordered << " damaged " << h.network.damaged
             << " broken " << h.network.broken << " timed out " << h.network.timed_out << " refused "
-            << h.network.refused << "\nrejected: checksum " << h.rejected_checksum << " sequence "
-            << h.rejected_sequence << " revoked " << h.rejected_revoked << "\n";
+            << h.network.refused << " walled " << h.network.walled << "\nrejected: checksum "
+            << h.rejected_checksum << " sequence " << h.rejected_sequence << " revoked "
+            << h.rejected_revoked << "\n";
 }
 
 // Runs every `step`-th seed from `first`.
@@ -121,6 +122,7 @@ void run_part(std::uint64_t first, std::uint64_t step) {
                                     happened.network.damaged,
                                     happened.network.broken,
                                     happened.network.timed_out,
+                                    happened.network.walled,
                                     happened.rejected_checksum,
                                     happened.rejected_sequence}) {
     CHECK(count > 0);

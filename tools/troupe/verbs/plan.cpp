@@ -73,6 +73,7 @@ void print_plan(const Plan& plan) {
       {"NODE", "LAYERS", "MEMORY", "OF", "LAYER, ONE ROW", "WEIGHTS", "LAYER, PROMPT"}};
   for (const PlanNode& node : plan.nodes) rows.push_back(row_of(node, plan));
   print_table(rows);
+  if (!plan.left_out.empty()) std::printf("%s\n", plan.left_out.c_str());
   for (const PlanConnection& connection : plan.connections) {
     const std::string carries =
         connection.bytes_per_s ? ", " + format_number(*connection.bytes_per_s / 1e6, 1) + " MB/s"

@@ -151,6 +151,7 @@ nlohmann::json result_json(const GenerateResult& result) {
                            {"decode_tok_s", known(result.decode_tok_s)},
                            {"ttft_ms", known(result.ttft_ms)},
                            {"nodes", nodes}};
+  if (!result.left_out.empty()) object["left_out"] = result.left_out;
   if (!result.error) object["error"] = error_json(result.error);
   if (!result.stream.empty()) object["resume"] = result.stream;
   return object;
@@ -226,6 +227,7 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
   if (!options.common.json) {
     say_cut_off(options.request, answer);
     say_summary(answer);
+    if (!answer.left_out.empty()) say(answer.left_out);
   }
   if (!traced) return kExitFailure;
   if (watch.asked_to_end()) return kExitTerminated;

@@ -50,6 +50,11 @@ void print_nodes(const ClusterStatus& status) {
                     std::to_string(node.threads)});
   }
   print_table(rows);
+  for (const NodeStatus& node : status.nodes) {
+    if (node.trouble.empty()) continue;
+    std::printf("node %s gets no layers: the head cannot reach it: %s\n", node.name.c_str(),
+                node.trouble.c_str());
+  }
 }
 
 void print_deployments(const ClusterStatus& status) {
