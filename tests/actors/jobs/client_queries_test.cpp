@@ -9,7 +9,7 @@ using namespace troupe;
 using namespace troupe::actors;
 
 TEST_CASE("job queries: a deep specification is refused, and does no harm in a journal") {
-  const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
+  const std::string deep = std::string(900'000, '[') + std::string(900'000, ']');
   auto made = Journal::in_memory();
   REQUIRE(made);
   const std::shared_ptr<Journal> journal = std::move(*made);

@@ -111,7 +111,7 @@ TEST_CASE("generate jobs: a specification that is written is read as the same on
 }
 
 TEST_CASE("generate jobs: what is nested too deep is refused") {
-  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  const std::string deep = std::string(900'000, '[') + std::string(900'000, ']');
   const auto spec = parse_generate_spec("{\"model\":\"ab\",\"stop\":" + deep + "}");
   CHECK(spec.code() == Code::kInvalidArgument);
   CHECK(spec.message().find("nested more than 32 deep") != std::string::npos);

@@ -4,9 +4,8 @@
 #include <filesystem>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include <troupe/runtime/sha256.h>
+#include <troupe/runtime/text/bounded_json.h>
 #include <troupe/tools/troupe/fetch/hub.h>
 #include <troupe/tools/troupe/fetch/hub_files.h>
 
@@ -75,12 +74,12 @@ Result<std::string> endpoint() {
 }
 
 Result<std::vector<ListedFile>> parse_listing(const std::string& text, const std::string& from) {
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_array()) {
+  const auto parsed = parse_json(text, "the list of files", {kListingBytesMax, 32, "try again"});
+  if (!parsed || !parsed->is_array()) {
     return Status(Code::kBadData, from + " did not answer with a list of files: is it a hub?");
   }
   std::vector<ListedFile> files;
-  for (const auto& entry : json) {
+  for (const auto& entry : *parsed) {
     if (!entry.is_object() || !entry.contains("path") || !entry["path"].is_string()) continue;
     if (entry.contains("type") && entry["type"] != "file") continue;
     ListedFile file;

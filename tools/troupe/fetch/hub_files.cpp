@@ -4,10 +4,9 @@
 #include <map>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
 #include <troupe/model/source/hf_folder.h>
 #include <troupe/runtime/text/ascii.h>
+#include <troupe/runtime/text/bounded_json.h>
 #include <troupe/tools/troupe/fetch/hub_files.h>
 
 namespace troupe::tools {
@@ -115,12 +114,12 @@ Result<std::set<std::string>> shards_of(const std::string& index, const std::str
   const Status bad(Code::kBadData, where + "/" + kIndexFile +
                                        " has no \"weight_map\" of names of "
                                        "safetensors files: its owner has to mend it");
-  const auto json = nlohmann::json::parse(index, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
-    return bad;
-  }
+  const auto parsed = parse_json(index, kIndexFile, {std::size_t{64} << 20, 32, "try again"});
+  if (!parsed || !parsed->is_object()) return bad;
+  const auto map = parsed->find("weight_map");
+  if (map == parsed->end() || !map->is_object()) return bad;
   std::set<std::string> shards;
-  for (const auto& [tensor, shard] : json["weight_map"].items()) {
+  for (const auto& [tensor, shard] : map->items()) {
     if (!shard.is_string()) return bad;
     const auto name = shard.get<std::string>();
     if (name.find('/') != name.npos || !name.ends_with(".safetensors")) return bad;
