@@ -83,6 +83,8 @@ struct Counters {
   std::uint64_t rejected_revoked = 0;  // frames of a key that is no longer allowed
   std::uint64_t refused_keys = 0;      // ZAP said no
   std::uint64_t closed_unproven = 0;   // connections that ended and had never proved any key
+  std::uint64_t closed_silent = 0;     // connections that we closed: they said nothing that counts
+  std::uint64_t paced = 0;             // handshakes that had to wait: too many of one key
   std::uint64_t send_overflow = 0;     // dropped at a full queue: the sender got an error
   std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;  // payload bytes
 };

@@ -37,6 +37,8 @@ constexpr std::uint16_t kProtocolVersion = 5;
 // A frame of this type says only "this is the version that I speak", to a peer whose frames are of
 // another one. Magic, version and type lie where they lie in every version.
 constexpr std::uint16_t kVersionNotice = 0;
+// A dialler's first frame on a connection: it has nothing to say yet, but is there to stay.
+constexpr std::uint16_t kGreeting = 0xFFFF;
 constexpr std::size_t kHeaderBytes = 80;
 constexpr std::uint32_t kBodyBytesMax = 16u << 20;
 constexpr std::uint64_t kPayloadBytesMax = 64ull << 20;

@@ -35,9 +35,19 @@ MUTATIONS = {
         "runtime_tests", "frame: every flipped bit is detected", {}),
     "allow-list": (
         "runtime/net/zmq/zap.cpp",
-        "granted = allowed.role(key).has_value();",
-        "granted = allowed.role(key).has_value() || key != PublicKey{};",
+        "sound ? allowed.role(question.key) : std::nullopt;",
+        "sound ? allowed.role(question.key).value_or(Role::kNode) : Role::kNode;",
         "runtime_tests", "hostile: garbage, no keys and silence at every port", {}),
+    "routing ids": (
+        "runtime/net/zmq/socket.cpp",
+        "if (type == ZMQ_ROUTER) random.emplace();",
+        "if (type < 0) random.emplace();",
+        "runtime_tests", "hostile: naming the routing ids that come next aborts nobody", {}),
+    "silence": (
+        "runtime/net/zmq/listener.cpp",
+        "    if (end_connection(fd, cookie)) {",
+        "    if (fd < 0 && end_connection(fd, cookie)) {",
+        "runtime_tests", "hostile: a connection that proves its key and is silent is closed", {}),
     "credits": (
         "actors/engine/engine_state.cpp",
         "if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;",

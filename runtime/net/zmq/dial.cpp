@@ -13,6 +13,9 @@ constexpr int kBackoffLastMs = 2000;
 // A head that dies within the handshake looks like one with another key; the third time in a row it
 // is called what it is.
 constexpr int kDroppedMax = 3;
+// Another key's listener hangs up at once; one that has too many connections of our key holds the
+// handshake up first (ZapServer).
+constexpr std::int64_t kPacedUs = 500'000;
 constexpr int kReceiveMax = 64;
 constexpr int kSendMax = 64;
 
@@ -98,6 +101,7 @@ void Dial::connect(std::int64_t now_us) {
     return;
   }
   state_ = State::kConnecting;
+  attempted_us_ = now_us;
   tcp_connected_ = false;
   const Status opened = open_socket();
   if (!opened) lost(now_us, opened);
@@ -169,6 +173,12 @@ bool Dial::drain_monitor(std::int64_t now_us) {
           if (state_ != State::kConnected) return true;
           lost(now_us, Status(Code::kUnavailable, "the connection to " + name() + " was lost"));
         } else {
+          if (tcp_connected_ && now_us - attempted_us_ >= kPacedUs) {
+            lost(now_us, Status(Code::kUnavailable,
+                                name() + " lets in only so many connections of one key a second, "
+                                         "and has too many now"));
+            return true;
+          }
           const bool sure = ++dropped_ >= kDroppedMax;
           lost(now_us,
                Status(sure ? Code::kPermissionDenied : Code::kUnavailable,
@@ -200,6 +210,11 @@ bool Dial::connected(std::int64_t now_us) {
     outlet_ = std::make_shared<Outlet>(order_.peer, order_.channel, 0);
   }
   outlet_->connected = true;
+  // The listener closes connections that say nothing. This one may have nothing to say for long.
+  OutFrame greeting;
+  greeting.header.type = wire::kGreeting;
+  outlet_->waiting.fetch_add(1, std::memory_order_relaxed);
+  outlet_->queue.push_front(shared_.seal(order_.channel, std::move(greeting)));
   shared_.directory.set_dialled(order_.peer, order_.channel, order_.number, outlet_);
   socket_ready_.ready = send_now_ = true;
   if (shared_.handlers.on_connected) shared_.handlers.on_connected(order_.peer, order_.channel);

@@ -69,6 +69,7 @@ class Dial {
   int backoff_ms_;
   int dropped_ = 0;  // attempts in a row that ended within the handshake
   bool tcp_connected_ = false;
+  std::int64_t attempted_us_ = 0;
   std::size_t attempts_ = 0;
   std::shared_ptr<Resolution> resolution_;
   OutletPtr outlet_;

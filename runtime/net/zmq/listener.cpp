@@ -1,6 +1,11 @@
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
@@ -19,6 +24,29 @@ constexpr int kSendMax = 64;
 constexpr std::size_t kRoutingIdBytes = 5;
 // ZMQ_ZAP_ENFORCE_DOMAIN, which zmq.h shows to users of draft options only: no handler, no entry.
 constexpr int kZapEnforceDomain = 93;
+
+// A connection has this long for its first frame, on top of the handshake, and as long when its key
+// was revoked: it may be allowed again.
+constexpr std::int64_t kSilentUs = 1'000'000;
+
+// The kernel's number of a socket, which no other socket ever has; 0 if the descriptor is none.
+std::uint64_t cookie_of(int fd) {
+  std::uint64_t cookie = 0;
+  socklen_t bytes = sizeof cookie;
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &bytes) != 0) return 0;
+  return cookie;
+}
+
+// Ends a connection that ZeroMQ cannot be asked to end. Its descriptor may have been closed and
+// given to another socket in the meantime: a duplicate cannot, and the cookie tells.
+bool end_connection(int fd, std::uint64_t cookie) {
+  const int held = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (held < 0) return false;
+  const bool same = cookie != 0 && cookie_of(held) == cookie;
+  if (same) ::shutdown(held, SHUT_RDWR);
+  ::close(held);
+  return same;
+}
 
 Status bind_error(const std::string& at, int error) {
   const std::string prefix = "cannot listen on " + at + ": ";
@@ -54,6 +82,9 @@ Status Listener::open(Channel channel, const std::string& address, std::uint16_t
   socket.set(ZMQ_CURVE_SECRETKEY, std::span(shared_.options.identity.secret_key));
   socket.set(ZMQ_ZAP_DOMAIN, std::string_view(kZapDomain));
   socket.set(kZapEnforceDomain, 1);
+  socket_ = std::move(socket);
+  TROUPE_RETURN_IF_ERROR(learn_first_id());
+  socket = std::move(socket_);
   TROUPE_ASSIGN_OR_RETURN(Monitor monitor, Monitor::watch(shared_.context, socket));
   const std::string at = tcp_address(socket, address, port);
   if (zmq_bind(socket.get(), at.c_str()) != 0) {
@@ -66,7 +97,39 @@ Status Listener::open(Channel channel, const std::string& address, std::uint16_t
   return shared_.poller.add(monitor_.fd(), &monitor_ready_);
 }
 
-bool Listener::work() {
+// The ROUTER numbers its connections one after the other. The first one is ours, and tells where it
+// began: ids that it made can be told from ids that a peer chose.
+Status Listener::learn_first_id() {
+  static std::atomic<std::uint64_t> counter{0};
+  const std::string at = "inproc://troupe.listener." + std::to_string(counter++);
+  TROUPE_ASSIGN_OR_RETURN(Socket probe, Socket::open(shared_.context, ZMQ_DEALER));
+  Message nothing, id, rest;
+  const bool asked = zmq_bind(socket_.get(), at.c_str()) == 0 &&
+                     zmq_connect(probe.get(), at.c_str()) == 0 && probe.send(nothing, false) == 0;
+  if (!asked || !socket_.receive(id) || !socket_.receive(rest) ||
+      id.bytes().size() != kRoutingIdBytes) {
+    return Status(Code::kInternal, std::string("cannot learn how ZeroMQ numbers connections: ") +
+                                       zmq_strerror(zmq_errno()));
+  }
+  for (std::size_t i = 1; i < kRoutingIdBytes; ++i) {
+    first_id_ = first_id_ << 8 | static_cast<std::uint8_t>(id.text()[i]);
+  }
+  ++first_id_;
+  zmq_unbind(socket_.get(), at.c_str());
+  return Status::ok();
+}
+
+bool Listener::is_own_id(const std::string& id) {
+  if (id.size() != kRoutingIdBytes || id[0] != 0) return false;
+  std::uint32_t number = 0;
+  for (std::size_t i = 1; i < kRoutingIdBytes; ++i) {
+    number = number << 8 | static_cast<std::uint8_t>(id[i]);
+  }
+  drain_monitor();  // the connection's arrival is counted
+  return number - first_id_ < accepted_;
+}
+
+bool Listener::work(std::int64_t now_us) {
   bool any = false;
   if (monitor_ready_.ready) any |= drain_monitor();
   if (send_now_) {
@@ -77,7 +140,38 @@ bool Listener::work() {
   }
   if (socket_ready_.ready) any |= receive();
   if (!closed_.empty() && !socket_ready_.ready) finish_closed();
+  close_silent(now_us);
   return any;
+}
+
+std::optional<std::int64_t> Listener::due_us() const {
+  if (silent_.empty()) return std::nullopt;
+  return silent_.begin()->first;
+}
+
+void Listener::spoke(int fd) {
+  if (const auto found = open_fds_.find(fd); found != open_fds_.end()) found->second.spoke = true;
+}
+
+void Listener::must_speak(int fd, std::int64_t until_us) {
+  const auto found = open_fds_.find(fd);
+  if (found == open_fds_.end()) return;
+  found->second.spoke = false;
+  silent_.emplace(until_us, Silent{fd, found->second.cookie});
+}
+
+void Listener::close_silent(std::int64_t now_us) {
+  if (silent_.empty() || now_us < silent_.begin()->first) return;
+  drain_monitor();  // a descriptor may be another connection's by now
+  while (!silent_.empty() && silent_.begin()->first <= now_us) {
+    const auto [fd, cookie] = silent_.begin()->second;
+    silent_.erase(silent_.begin());
+    const auto found = open_fds_.find(fd);
+    if (found == open_fds_.end() || found->second.spoke || found->second.cookie != cookie) continue;
+    if (end_connection(fd, cookie)) {
+      shared_.counters.add(shared_.counters.closed_silent);
+    }
+  }
 }
 
 bool Listener::drain_monitor() {
@@ -86,7 +180,12 @@ bool Listener::drain_monitor() {
   while (const auto event = monitor_.next()) {
     any = true;
     const int fd = static_cast<int>(event->value);
-    if (event->event == ZMQ_EVENT_ACCEPTED) open_fds_.insert(fd);
+    if (event->event == ZMQ_EVENT_ACCEPTED) {
+      ++accepted_;
+      open_fds_[fd] = {cookie_of(fd), false};
+      must_speak(fd, monotonic_us() + kSilentUs +
+                         std::int64_t{shared_.options.handshake_timeout_ms} * 1000);
+    }
     // A refused key is another event, and counted by the gatekeeper.
     if (event->event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ||
         event->event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
@@ -130,37 +229,47 @@ bool Listener::receive() {
 }
 
 void Listener::take(const std::string& id) {
-  const auto known = connections_.find(id);
+  const char* property = parts_.count > 0 ? parts_.part[0].property("User-Id") : nullptr;
+  const std::string_view user = property != nullptr ? property : "";
+  auto known = connections_.find(id);
+  if (known != connections_.end() && known->second.user != user) {
+    close(id);  // it ended, and its id was given anew before we heard of it
+    known = connections_.end();
+  }
+  const int fd = parts_.part[0].source_fd();
   Source source{{}, channel_, std::nullopt, 0};
   if (known != connections_.end()) {
     source.peer = known->second.outlet->peer;
     source.incarnation = known->second.outlet->incarnation;
   } else {
-    const char* user = parts_.count > 0 ? parts_.part[0].property("User-Id") : nullptr;
-    const Result<PublicKey> peer = key_from_z85(user != nullptr ? user : "");
-    if (!peer || id.size() != kRoutingIdBytes || id[0] != 0) {
+    const Result<PublicKey> peer = key_from_z85(std::string(user.substr(0, 40)));
+    if (!peer || !is_own_id(id)) {
       // An id of the peer's own choosing, or no parts at all.
       shared_.counters.add(shared_.counters.rejected_header);
+      if (const auto found = open_fds_.find(fd); found != open_fds_.end()) {
+        end_connection(fd, found->second.cookie);
+      }
       return;
     }
     source.peer = *peer;
   }
-  const int fd = parts_.part[0].source_fd();
   Status other_version;
   const bool notice =
       parts_.count > 0 && wire::type_of_any_version(parts_.part[0].bytes()) == wire::kVersionNotice;
   std::optional<InFrame> frame = admit(shared_.gate, source, parts_, &other_version);
   if (!other_version && !notice) tell_version(id);
   if (!frame) return;
+  if (frame->header.type == wire::kGreeting) return spoke(fd);
   OutletPtr outlet;
   if (known != connections_.end()) {
     outlet = known->second.outlet;
   } else {
     outlet = std::make_shared<Outlet>(source.peer, channel_, frame->header.incarnation);
     outlet->connected = true;
-    connections_.emplace(id, Connection{outlet, fd});
+    connections_.emplace(id, Connection{outlet, std::string(user), fd});
     ids_.emplace(outlet.get(), id);
     drain_monitor();  // its arrival may not have been looked at yet
+    spoke(fd);
     if (open_fds_.contains(fd)) {
       speakers_[fd] = id;
     } else {
@@ -250,14 +359,16 @@ void Listener::close(const std::string& id) {
   }
 }
 
-void Listener::revoke(const PublicKey& peer) {
+void Listener::revoke(const PublicKey& peer, std::int64_t now_us) {
   for (auto it = connections_.begin(); it != connections_.end();) {
     const OutletPtr outlet = it->second.outlet;
     if (outlet->peer != peer) {
       ++it;
       continue;
     }
-    // ZeroMQ cannot close one connection of a ROUTER: it stays, and what it says is dropped.
+    // It is closed a little later, unless it is allowed again and speaks: until then what it says
+    // is dropped.
+    must_speak(it->second.fd, now_us + kSilentUs);
     outlet->closed = true;
     outlet->queue.clear();
     if (spoke_last_ == outlet.get()) spoke_last_ = nullptr;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include <troupe/runtime/net/zmq/monitor.h>
@@ -13,7 +15,8 @@
 //
 // A connection is a routing id that the ROUTER itself made; its peer is the User-Id that the
 // authentication gave it. It ends when its TCP descriptor is reported closed: what it had sent is
-// delivered first.
+// delivered first. A connection is closed by us if no frame that the gate lets through comes over
+// it soon after it was accepted, or after its key was revoked, and at once if it chose its own id.
 
 namespace troupe::net::zmq {
 
@@ -27,7 +30,7 @@ class Listener {
   // Binds to the literal address and port. kAlreadyExists names a port in use.
   Status open(Channel channel, const std::string& address, std::uint16_t port);
   // Events, frames out, frames in. True when anything happened.
-  bool work();
+  bool work(std::int64_t now_us);
   // Work is left that no descriptor will announce.
   bool pending() const { return socket_ready_.ready || monitor_ready_.ready || send_now_; }
   // Frames wait for room in a connection's queue: look again in a moment.
@@ -36,16 +39,30 @@ class Listener {
   void enqueue(const OutletPtr& outlet);
   // As of a Dial.
   bool send_at_once();
-  void revoke(const PublicKey& peer);
+  void revoke(const PublicKey& peer, std::int64_t now_us);
+  // When a silent connection is to be closed; absent: there is none.
+  std::optional<std::int64_t> due_us() const;
 
  private:
   struct Connection {
     OutletPtr outlet;
+    std::string user;  // that authenticated; another one with this routing id is another connection
     int fd = -1;
     bool waits = false;  // listed in waiting_
   };
 
+  // A TCP connection that was accepted.
+  struct Accepted {
+    std::uint64_t cookie = 0;  // the kernel's number of it
+    bool spoke = false;
+  };
+
+  Status learn_first_id();
+  bool is_own_id(const std::string& id);
   bool drain_monitor();
+  void spoke(int fd);
+  void must_speak(int fd, std::int64_t until_us);
+  void close_silent(std::int64_t now_us);
   bool receive();
   void take(const std::string& id);
   void tell_version(const std::string& id);
@@ -63,8 +80,15 @@ class Listener {
   Message id_;
   std::unordered_map<std::string, Connection> connections_;  // by routing id
   std::unordered_map<const Outlet*, std::string> ids_;
-  std::unordered_set<int> open_fds_;
-  std::uint64_t unproven_closed_ = 0;  // since the last line about them
+  std::unordered_map<int, Accepted> open_fds_;
+  struct Silent {
+    int fd = -1;
+    std::uint64_t cookie = 0;
+  };
+  std::multimap<std::int64_t, Silent> silent_;  // by when they must have spoken
+  std::uint32_t first_id_ = 0;                  // of the ROUTER's own making
+  std::uint32_t accepted_ = 0;                  // connections, modulo 2^32
+  std::uint64_t unproven_closed_ = 0;           // since the last line about them
   std::int64_t unproven_logged_us_ = -1'000'000;
   std::unordered_map<int, std::string> speakers_;  // routing ids by open descriptor
   std::vector<std::string> closed_;                // to be closed once drained

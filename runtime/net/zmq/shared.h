@@ -1,6 +1,6 @@
 #pragma once
 
-#include <unordered_map>
+#include <array>
 
 #include <troupe/runtime/net/zmq/outlet.h>
 #include <troupe/runtime/net/zmq/parts.h>
@@ -9,6 +9,16 @@
 // What the sockets of one transport share. Destroyed after all of them.
 
 namespace troupe::net::zmq {
+
+// One row of numbers a channel for all receivers: a receiver may know us under several of its own
+// keys (the one that enrolled, then its own), and must not see a number twice. It sees gaps.
+class Sequences {
+ public:
+  std::uint64_t next(Channel channel) { return ++last_[static_cast<std::size_t>(channel)]; }
+
+ private:
+  std::array<std::uint64_t, kChannels> last_{};
+};
 
 struct Shared {
   Shared(const TransportOptions& from, Handlers to)
@@ -26,7 +36,18 @@ struct Shared {
   Context context;
   Poller poller;
   Gate gate;
+  Sequences sequences;
 
+  // The frame as it goes over the wire now, with the next number of its channel.
+  SealedFrame seal(Channel channel, OutFrame frame) {
+    wire::Header header = frame.header;
+    if (header.cluster == 0) header.cluster = gate.cluster();
+    header.version = options.version;
+    header.incarnation = options.incarnation;
+    header.sequence = sequences.next(channel);
+    return {wire::seal(header, frame.body, frame.payload.data), std::move(frame.body),
+            std::move(frame.payload)};
+  }
   void deliver(InFrame frame) const {
     if (handlers.on_frame) handlers.on_frame(std::move(frame));
   }

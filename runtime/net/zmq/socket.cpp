@@ -1,5 +1,8 @@
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include <troupe/runtime/net/gate.h>
@@ -74,7 +77,36 @@ std::string_view Message::text() const {
   return {static_cast<const char*>(zmq_msg_data(&message_)), zmq_msg_size(&message_)};
 }
 
+namespace {
+
+// A ROUTER of ZeroMQ 4.3 numbers its connections from a number that it draws from rand(), which
+// nobody seeds: it would be the same in every process. And a peer may name an id of this very form,
+// at which ZeroMQ aborts when its counter gets there. So while one is made, rand() draws from a
+// state of our own with a random seed; a program that embeds us keeps its own sequence.
+class RandomStart {
+ public:
+  RandomStart() : turn_(mutex()) {
+    static char state[128];
+    before_ = ::initstate(static_cast<unsigned>(random_u64()), state, sizeof state);
+  }
+  ~RandomStart() { ::setstate(before_); }
+  RandomStart(const RandomStart&) = delete;
+  RandomStart& operator=(const RandomStart&) = delete;
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+  std::lock_guard<std::mutex> turn_;
+  char* before_;
+};
+
+}  // namespace
+
 Result<Socket> Socket::open(const Context& context, int type) {
+  std::optional<RandomStart> random;
+  if (type == ZMQ_ROUTER) random.emplace();
   Socket socket;
   socket.handle_ = zmq_socket(context.get(), type);
   if (socket.handle_ == nullptr) {

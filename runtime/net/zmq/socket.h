@@ -57,7 +57,8 @@ class Message {
 class Socket {
  public:
   Socket() = default;
-  // Linger is 0 on every socket. Errors: kResourceExhausted when descriptors run out.
+  // Linger is 0 on every socket. A ROUTER's own routing ids begin at a random number. Errors:
+  // kResourceExhausted when descriptors run out.
   static Result<Socket> open(const Context& context, int type);
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&& other) noexcept;

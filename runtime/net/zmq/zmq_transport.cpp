@@ -54,16 +54,6 @@ struct ClusterCommand {
 using Command = std::variant<SendCommand, DialCommand, HurryCommand, DisconnectCommand,
                              RevokeCommand, ClusterCommand>;
 
-// One row of numbers a channel for all receivers: a receiver may know us under several of its own
-// keys (the one that enrolled, then its own), and must not see a number twice. It sees gaps.
-class Sequences {
- public:
-  std::uint64_t next(Channel channel) { return ++last_[static_cast<std::size_t>(channel)]; }
-
- private:
-  std::array<std::uint64_t, kChannels> last_{};
-};
-
 class ZmqTransport final : public Transport {
  public:
   ZmqTransport(const TransportOptions& options, Handlers handlers)
@@ -217,12 +207,14 @@ class ZmqTransport final : public Transport {
 
   bool turn() {
     bool any = apply_commands();
+    const std::int64_t began_us = monotonic_us();
     if (zap_ready_.ready) {
       zap_ready_.ready = false;
-      any |= zap_.serve(shared_.allowed, shared_.counters);
+      any |= zap_.serve(shared_.allowed, shared_.counters, began_us);
     }
+    zap_.answer_due(began_us);
     for (auto& listener : listeners_) {
-      if (listener) any |= listener->work();
+      if (listener) any |= listener->work(began_us);
     }
     const std::int64_t now_us = monotonic_us();
     const bool retry = now_us >= retry_us_;
@@ -248,8 +240,9 @@ class ZmqTransport final : public Transport {
 
   // How long nothing can be due; -1: for ever.
   int sleep_ms(std::int64_t now_us) const {
-    std::int64_t due_us = INT64_MAX;
+    std::int64_t due_us = zap_.due_us().value_or(INT64_MAX);
     for (const auto& listener : listeners_) {
+      if (listener) due_us = std::min(due_us, listener->due_us().value_or(INT64_MAX));
       if (listener && listener->blocked()) due_us = std::min(due_us, retry_us_);
     }
     for (const auto& dial : dials_) {
@@ -273,14 +266,7 @@ class ZmqTransport final : public Transport {
   void apply(SendCommand& command) {
     Outlet& outlet = *command.outlet;
     if (outlet.closed) return;  // lost with its connection
-    wire::Header header = command.frame.header;
-    if (header.cluster == 0) header.cluster = shared_.gate.cluster();
-    header.version = shared_.options.version;
-    header.incarnation = shared_.options.incarnation;
-    header.sequence = sequences_.next(outlet.channel);
-    SealedFrame sealed{wire::seal(header, command.frame.body, command.frame.payload.data),
-                       std::move(command.frame.body), std::move(command.frame.payload)};
-    outlet.queue.push_back(std::move(sealed));
+    outlet.queue.push_back(shared_.seal(outlet.channel, std::move(command.frame)));
     if (outlet.incarnation != 0) {
       listeners_[static_cast<std::size_t>(outlet.channel)]->enqueue(command.outlet);
       return;
@@ -314,7 +300,7 @@ class ZmqTransport final : public Transport {
     // Allowed again in the meantime: the newer word counts.
     if (shared_.allowed.role(command.peer)) return;
     for (auto& listener : listeners_) {
-      if (listener) listener->revoke(command.peer);
+      if (listener) listener->revoke(command.peer, monotonic_us());
     }
     shared_.gate.forget(command.peer);
   }
@@ -331,7 +317,6 @@ class ZmqTransport final : public Transport {
   Pollable zap_ready_, woken_;
   std::array<std::unique_ptr<Listener>, kChannels> listeners_;
   std::vector<std::unique_ptr<Dial>> dials_;
-  Sequences sequences_;
   std::vector<Command> commands_;
   std::int64_t retry_us_ = 0;
   std::thread thread_;

@@ -1,4 +1,6 @@
 #include <csignal>
+#include <cstdlib>
+#include <memory>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -149,6 +151,129 @@ TEST_CASE("hostile: parts over the bound and ids of one's own choosing", "[hosti
   REQUIRE(counted(server, &Counters::rejected_header, 1));
   check_still_serves(server);
   CHECK(server.frames.size() == 3);
+}
+
+namespace {
+
+// The numbers from which a process that never seeds rand() has its ROUTERs count connections.
+std::vector<std::uint32_t> unseeded_starts(std::size_t count) {
+  random_data data{};
+  char state[128];
+  ::initstate_r(1, state, sizeof state, &data);
+  std::vector<std::uint32_t> starts;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::int32_t low = 0, high = 0;
+    ::random_r(&data, &low);
+    ::random_r(&data, &high);
+    starts.push_back(static_cast<std::uint32_t>(high) << 31 | static_cast<std::uint32_t>(low));
+  }
+  return starts;
+}
+
+// A routing id as a ROUTER makes them.
+std::string router_id(std::uint32_t number) {
+  std::string id(1, '\0');
+  for (int shift = 24; shift >= 0; shift -= 8) id += static_cast<char>(number >> shift & 255);
+  return id;
+}
+
+}  // namespace
+
+// Child: listens on TROUPE_CHILD_PORT + 3 until it is killed.
+TEST_CASE("hostile child: listens", "[.][hostile-child]") {
+  const auto orders = ChildOrders::read();
+  REQUIRE(orders.has_value());
+  TransportOptions options;
+  options.identity = orders->identity;
+  options.cluster = 77;
+  options.listen = Endpoint{"127.0.0.1", static_cast<std::uint16_t>(orders->port + 3)};
+  options.allowed = {{orders->server, Role::kNode}};
+  auto transport = make_zmq_transport(options, {});
+  REQUIRE(transport.is_ok());
+  pause_ms(20000);
+}
+
+TEST_CASE("hostile: naming the routing ids that come next aborts nobody", "[hostile]") {
+  PeerOptions options;
+  options.identity = make_key_pair();
+  Peer client(options);
+  const std::string seed = fresh_seed();
+  const pid_t pid = start_child("hostile child: listens", client.key, client.endpoint.port, seed);
+  const PublicKey server = child_identity(seed).public_key;
+  const int port = client.endpoint.port + 3;
+  client.transport->dial(server, {"127.0.0.1", static_cast<std::uint16_t>(port)},
+                         Channel::kControl);
+  REQUIRE(client.wait_connected(1, 8000));
+  std::vector<std::unique_ptr<RawClient>> liars;
+  const auto connect = [&](const std::string& id) {
+    liars.push_back(std::make_unique<RawClient>());
+    liars.back()->use_keys(*options.identity, server);
+    if (!id.empty()) liars.back()->name(id);
+    liars.back()->connect(port);
+  };
+  for (const std::uint32_t start : unseeded_starts(6)) connect(router_id(start + 8));
+  pause_ms(300);
+  for (int i = 0; i < 16; ++i) connect("");
+  pause_ms(500);
+  int status = 0;
+  CHECK(::waitpid(pid, &status, WNOHANG) == 0);  // alive
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, &status, 0);
+}
+
+TEST_CASE("hostile: an id as the ROUTER makes them is told from one of its own", "[hostile]") {
+  Peer server;
+  const KeyPair keys = make_key_pair();
+  server.transport->allow(keys.public_key, Role::kNode);
+  RawClient named;
+  named.use_keys(keys, server.key);
+  named.name(router_id(static_cast<std::uint32_t>(random_u64())));
+  named.connect(server.endpoint.port);
+  named.send(raw_frame(1));
+  REQUIRE(counted(server, &Counters::rejected_header, 1));
+  check_still_serves(server);
+  CHECK(server.frames.size() == 3);
+}
+
+TEST_CASE("hostile: a connection that proves its key and is silent is closed", "[hostile]") {
+  Peer server;
+  const KeyPair keys = make_key_pair();
+  server.transport->allow(keys.public_key, Role::kNode);
+  RawClient silent;
+  silent.use_keys(keys, server.key);
+  silent.connect(server.endpoint.port);
+  // Our own transport greets: it may stay although nothing is sent over it.
+  PeerOptions options;
+  options.listen = false;
+  Peer patient(options);
+  server.transport->allow(patient.key, Role::kNode);
+  REQUIRE(patient.dial(server, Channel::kActivations));
+  const auto closed = [&] { return server.transport->counters().closed_silent; };
+  for (int i = 0; i < 500 && closed() == 0; ++i) pause_ms(10);
+  CHECK(closed() == 1);
+  pause_ms(500);
+  CHECK(patient.losses.empty());
+  CHECK(server.frames.empty());
+  REQUIRE(patient.transport->send(server.key, Channel::kActivations, frame_of(1)).is_ok());
+  CHECK(server.wait_frames(1));
+}
+
+TEST_CASE("hostile: a key that opens connections too fast waits and is not refused", "[hostile]") {
+  Peer server;
+  const KeyPair keys = make_key_pair();
+  server.transport->allow(keys.public_key, Role::kNode);
+  constexpr std::size_t kConnections = 67;  // the burst and three more
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (std::size_t i = 0; i < kConnections; ++i) {
+    clients.push_back(std::make_unique<RawClient>());
+    clients.back()->use_keys(keys, server.key);
+    clients.back()->connect(server.endpoint.port);
+    clients.back()->send(raw_frame(i + 1));
+  }
+  check_still_serves(server);  // other keys do not notice
+  CHECK(server.wait_frames(kConnections + 3, 10000));
+  CHECK(server.transport->counters().paced >= 1);
+  CHECK(server.transport->counters().refused_keys == 0);
 }
 
 TEST_CASE("hostile: a thousand silent connections", "[hostile]") {
