@@ -235,6 +235,17 @@ void Link::tell_wrong_port(const net::InFrame& frame) {
   if (!sent) log(LogLevel::kInfo, "cannot answer at the wrong port: " + sent.message());
 }
 
+// A client would wait for an answer in vain.
+void Link::tell_wrong_role(const net::InFrame& frame, const char* message) {
+  const Status wrong(Code::kPermissionDenied,
+                     std::string("a client of the role '") + net::role_name(frame.role) +
+                         "' may not send '" + message +
+                         "'; whoever runs the head makes a token of another role ('troupe key "
+                         "new --role')");
+  const Status sent = answer(frame, MessageType::kRefused, Refused{wrong, false});
+  if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
+}
+
 void Link::deliver(net::InFrame frame) {
   const MessageRow* row = find_message(frame.header.type);
   if (row == nullptr) {
@@ -247,6 +258,8 @@ void Link::deliver(net::InFrame frame) {
     log(LogLevel::kWarning, std::string("dropped a frame '") + row->name +
                                 "' from a peer of role '" + net::role_name(frame.role) +
                                 "', who may not send it");
+    if (row->channel == frame.channel && net::is_client(frame.role))
+      tell_wrong_role(frame, row->name);
     return;
   }
   const std::uint64_t epoch = frame.header.epoch;

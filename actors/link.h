@@ -98,6 +98,7 @@ class Link : public std::enable_shared_from_this<Link> {
   Link() = default;
   void deliver(net::InFrame frame);
   void tell_wrong_port(const net::InFrame& frame);
+  void tell_wrong_role(const net::InFrame& frame, const char* message);
   void deliver(PeerEvent event);
 
   net::KeyPair identity_;

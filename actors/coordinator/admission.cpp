@@ -71,8 +71,15 @@ Result<TokenRecord> read_token(const std::filesystem::path& path, const json& ob
   }
   // Earlier releases did not write these.
   read_field(object, "token_created", &record.created_unix_s);
-  read_field(object, "token_nodes", &record.nodes);
-  read_field(object, "token_clients", &record.clients);
+  bool nodes = true;
+  std::string role;
+  if (read_field(object, "token_role", &role)) {
+    const auto known = net::token_role(role);
+    if (!known) return bad_field(path, "token_role");
+    record.role = *known;
+  } else if (read_field(object, "token_nodes", &nodes) && !nodes) {
+    record.role = net::Role::kClient;
+  }
   name_token(record);
   return record;
 }
@@ -82,8 +89,7 @@ void write_token(const TokenRecord& record, json* object) {
   (*object)["token_expires"] = record.expires_unix_s;
   (*object)["token_uses_left"] = record.uses_left;
   (*object)["token_created"] = record.created_unix_s;
-  (*object)["token_nodes"] = record.nodes;
-  (*object)["token_clients"] = record.clients;
+  (*object)["token_role"] = net::role_name(record.role);
 }
 
 // Reads a key alone, as earlier releases wrote it, or an object.
@@ -99,6 +105,12 @@ Result<MemberRecord> read_member(const std::filesystem::path& path, const json& 
     read_field(entry, "token", &member.token);
     read_field(entry, "since", &member.since_unix_s);
     read_field(entry, "revoked", &member.revoked);
+    std::string role;
+    if (read_field(entry, "role", &role)) {
+      const auto known = net::token_role(role);
+      if (!known) return bad_field(path, "role");
+      member.role = *known;
+    }
   }
   auto key = net::key_from_z85(text);
   if (!key) return bad_field(path, "nodes");
@@ -131,6 +143,11 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
       TROUPE_ASSIGN_OR_RETURN(MemberRecord member, read_member(path, entry));
       admission.members_.push_back(std::move(member));
     }
+    for (const json& entry : list_in(file, "clients")) {
+      TROUPE_ASSIGN_OR_RETURN(MemberRecord member, read_member(path, entry));
+      if (!net::is_client(member.role)) return bad_field(path, "clients");
+      admission.members_.push_back(std::move(member));
+    }
     for (const json& entry : list_in(file, "tokens")) {
       TROUPE_ASSIGN_OR_RETURN(TokenRecord record, read_token(path, entry));
       if (record.usable(now_unix_s) && record.token.head == head) {
@@ -148,7 +165,7 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
     join = fresh_token(admission.cluster_, head, now_unix_s);
   }
   admission.local_ = fresh_token(admission.cluster_, head, now_unix_s);
-  admission.local_.nodes = false;
+  admission.local_.role = net::Role::kAdmin;
   admission.local_.expires_unix_s = 0;
   TROUPE_RETURN_IF_ERROR(admission.save());
   return admission;
@@ -166,12 +183,15 @@ Status Admission::save() const {
     file["tokens"].push_back(std::move(object));
   }
   file["nodes"] = json::array();
+  file["clients"] = json::array();
   for (const MemberRecord& member : members_) {
-    file["nodes"].push_back({{"key", net::to_z85(member.key)},
-                             {"name", member.name},
-                             {"token", member.token},
-                             {"since", member.since_unix_s},
-                             {"revoked", member.revoked}});
+    json& list = file[net::is_client(member.role) ? "clients" : "nodes"];
+    list.push_back({{"key", net::to_z85(member.key)},
+                    {"name", member.name},
+                    {"role", net::role_name(member.role)},
+                    {"token", member.token},
+                    {"since", member.since_unix_s},
+                    {"revoked", member.revoked}});
   }
   return write_file_atomically(
       path_, file.dump(2, ' ', false, json::error_handler_t::replace) + "\n", 0600);
@@ -185,45 +205,92 @@ bool Admission::is_revoked(const net::PublicKey& key) const {
 
 std::vector<std::pair<net::PublicKey, net::Role>> Admission::allowed() const {
   std::vector<std::pair<net::PublicKey, net::Role>> keys;
-  for (const TokenRecord& record : tokens_) keys.emplace_back(record.key, net::Role::kEnrol);
+  for (const TokenRecord& record : tokens_) {
+    if (!record.ended) keys.emplace_back(record.key, net::Role::kEnrol);
+  }
   keys.emplace_back(local_.key, net::Role::kEnrol);
   for (const MemberRecord& member : members_) {
-    if (!member.revoked) keys.emplace_back(member.key, net::Role::kNode);
+    if (member.revoked) continue;
+    keys.emplace_back(member.key,
+                      net::is_client(member.role) ? net::Role::kEnrol : net::Role::kNode);
   }
   return keys;
 }
 
-Status Admission::enrol(const net::PublicKey& via, const net::PublicKey& key, net::Role role,
-                        std::int64_t now_unix_s) {
+const MemberRecord* Admission::find_member(const net::PublicKey& key) const {
+  const auto found = std::find_if(members_.begin(), members_.end(),
+                                  [&](const MemberRecord& member) { return member.key == key; });
+  return found == members_.end() ? nullptr : &*found;
+}
+
+// A key that is a door, a member or the head can be nothing else besides.
+Status Admission::check_fresh(const net::PublicKey& key) const {
+  const bool door = key == local_.key ||
+                    std::any_of(tokens_.begin(), tokens_.end(),
+                                [&](const TokenRecord& record) { return record.key == key; });
+  if (key != head_ && !door && find_member(key) == nullptr) return Status::ok();
+  return Status(Code::kPermissionDenied,
+                "this key is known in the cluster already and keeps the role that it has; a new "
+                "--home makes a new key");
+}
+
+Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicKey& key,
+                                   const net::PublicKey& identity, net::Role role,
+                                   std::int64_t now_unix_s) {
   const auto refused = [](const std::string& why) { return Status(Code::kPermissionDenied, why); };
-  const bool is_local = via == local_.key;
+  const bool node = role == net::Role::kNode;
+  if (!node && role != net::Role::kClient) {
+    return refused(std::string("a token cannot enrol a ") + net::role_name(role));
+  }
+  if (!node) TROUPE_RETURN_IF_ERROR(check_fresh(key));  // made for this connection
+  const MemberRecord* known = find_member(node ? key : identity);
+  if (known != nullptr && known->revoked) {
+    return refused(
+        "the key of this node or client was revoked (troupe key revoke); a new --home makes a "
+        "new key, which needs a token that still holds");
+  }
+  if (via == local_.key) {
+    if (node) return refused("this token cannot enrol a node");
+    return net::Role::kAdmin;
+  }
+  if (!node && via == identity && known != nullptr && net::is_client(known->role)) {
+    return known->role;
+  }
   const auto named = std::find_if(tokens_.begin(), tokens_.end(),
                                   [&](const TokenRecord& record) { return record.key == via; });
-  if (!is_local && named == tokens_.end()) {
-    return refused("this token is not one of this cluster");
+  if (named == tokens_.end()) return refused("this token is not one of this cluster");
+  TokenRecord& record = *named;
+  if (node != (record.role == net::Role::kNode)) {
+    return refused(std::string("this token cannot enrol a ") + net::role_name(role) +
+                   ": it is for the role " + net::role_name(record.role));
   }
-  TokenRecord& record = is_local ? local_ : *named;
-  const bool node = role == net::Role::kNode;
-  const bool may = (node && record.nodes) || (role == net::Role::kClient && record.clients);
-  if (!may) return refused(std::string("this token cannot enrol a ") + net::role_name(role));
   const char* const anew = "; 'troupe key new' on the head's machine makes a new one";
   if (record.expires_unix_s != 0 && now_unix_s > record.expires_unix_s) {
     return refused(std::string("this token has expired") + anew);
   }
-  if (is_revoked(key)) {
-    return refused(
-        "the key of this node was revoked (troupe key revoke); a new --home makes a "
-        "new key, which needs a token that still holds");
-  }
-  const bool known = std::any_of(members_.begin(), members_.end(),
-                                 [&](const MemberRecord& member) { return member.key == key; });
-  if (is_local || (node && known)) return Status::ok();
+  if (known != nullptr && known->role == record.role) return known->role;
+  TROUPE_RETURN_IF_ERROR(check_fresh(node ? key : identity));
   if (record.uses_left == 0) return refused(std::string("this token is used up") + anew);
-  // Every command of a client enrols again, which would use up a token that nodes need.
-  if (!node && record.nodes) return Status::ok();
   --record.uses_left;
-  if (node) members_.push_back({net::key_id(key), key, "", record.id, now_unix_s, false});
-  return save();
+  record.used_unix_s = now_unix_s;
+  const net::PublicKey& member = node ? key : identity;
+  members_.push_back({net::key_id(member), member, record.role, "", record.id, now_unix_s, false});
+  TROUPE_RETURN_IF_ERROR(save());
+  return record.role;
+}
+
+std::vector<net::PublicKey> Admission::end_tokens(std::int64_t now_unix_s) {
+  // Whoever used it last may ask again for the answer.
+  constexpr std::int64_t kAnswerSeconds = 5;
+  std::vector<net::PublicKey> ended;
+  for (TokenRecord& record : tokens_) {
+    const bool over = !record.usable(now_unix_s) && !record.ended &&
+                      now_unix_s >= record.used_unix_s + kAnswerSeconds;
+    if (!over) continue;
+    record.ended = true;
+    ended.push_back(record.key);
+  }
+  return ended;
 }
 
 Status Admission::rename(const net::PublicKey& key, const std::string& name) {
@@ -236,7 +303,8 @@ Status Admission::rename(const net::PublicKey& key, const std::string& name) {
 }
 
 Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int64_t now_unix_s) {
-  if (request.uses == 0 || (!request.nodes && !request.clients) || request.lifetime_s < 0) {
+  const bool member = request.role == net::Role::kNode || net::is_client(request.role);
+  if (request.uses == 0 || !member || request.lifetime_s < 0) {
     return Status(Code::kInvalidArgument, "a token enrols somebody, at least once");
   }
   std::erase_if(tokens_, [&](const TokenRecord& record) {
@@ -248,8 +316,7 @@ Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int6
                       " tokens already; revoke some (troupe key ls, troupe key revoke ID)");
   }
   TokenRecord record = fresh_token(cluster_, head_, now_unix_s);
-  record.nodes = request.nodes;
-  record.clients = request.clients;
+  record.role = request.role;
   record.uses_left = request.uses;
   record.expires_unix_s = request.lifetime_s == 0 ? 0 : now_unix_s + request.lifetime_s;
   tokens_.push_back(record);
@@ -260,7 +327,8 @@ Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int6
 Result<Revoked> Admission::revoke(const std::string& id_or_name) {
   for (TokenRecord& record : tokens_) {
     if (record.id != id_or_name || record.uses_left == 0) continue;
-    const Revoked revoked{record.key, false, "token " + record.id + " enrols nobody any more"};
+    const Revoked revoked{record.key, std::nullopt,
+                          "token " + record.id + " enrols nobody any more"};
     record.uses_left = 0;  // the next start makes a new join token
     TROUPE_RETURN_IF_ERROR(save());
     return revoked;
@@ -271,7 +339,7 @@ Result<Revoked> Admission::revoke(const std::string& id_or_name) {
     if (this_one && !member.revoked) meant.push_back(&member);
   }
   if (meant.empty()) {
-    return Status(Code::kNotFound, "there is no token and no node '" + id_or_name +
+    return Status(Code::kNotFound, "there is no token, node or client '" + id_or_name +
                                        "' that could be revoked; 'troupe key ls' shows them");
   }
   if (meant.size() > 1) {
@@ -283,9 +351,9 @@ Result<Revoked> Admission::revoke(const std::string& id_or_name) {
   MemberRecord& member = *meant.front();
   member.revoked = true;
   TROUPE_RETURN_IF_ERROR(save());
-  Revoked revoked{
-      member.key, true,
-      "node " + (member.name.empty() ? member.id : member.name) + " is no member any more"};
+  Revoked revoked{member.key, member.role,
+                  std::string(net::is_client(member.role) ? "client " : "node ") +
+                      (member.name.empty() ? member.id : member.name) + " is no member any more"};
   const auto token = std::find_if(tokens_.begin(), tokens_.end(), [&](const TokenRecord& record) {
     return record.id == member.token && record.uses_left > 0;
   });

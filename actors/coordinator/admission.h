@@ -22,19 +22,22 @@ struct TokenRecord {
   std::string id;  // key_id of the enrolling key: people name the token by it; it is not a secret
   net::Token token;
   net::PublicKey key{};                                 // the key that enrols with it
-  bool nodes = true, clients = true;                    // roles that it may enrol
+  net::Role role = net::Role::kNode;                    // of those whom it lets in
   std::int64_t created_unix_s = 0, expires_unix_s = 0;  // expires 0: never
-  std::uint32_t uses_left = 0;  // uses by nodes if it may enrol them, else by clients
+  std::uint32_t uses_left = 0;
+  std::int64_t used_unix_s = 0;  // by this process
+  bool ended = false;            // it has left the list of keys that may connect
   bool usable(std::int64_t now_unix_s) const {
     return uses_left > 0 && (expires_unix_s == 0 || now_unix_s <= expires_unix_s);
   }
 };
 
-// A node's key that was enrolled, and may have been revoked since.
+// A node's key, or a client's identity, that was enrolled and may have been revoked since.
 struct MemberRecord {
   std::string id;  // key_id
   net::PublicKey key{};
-  std::string name;   // the name that the cluster gave it
+  net::Role role = net::Role::kNode;
+  std::string name;   // the name that the cluster gave a node
   std::string token;  // id of the token that enrolled it; empty if that is not known
   std::int64_t since_unix_s = 0;
   bool revoked = false;
@@ -42,16 +45,16 @@ struct MemberRecord {
 
 // What a new token should allow.
 struct TokenRequest {
-  bool nodes = true, clients = false;
+  net::Role role = net::Role::kNode;
   std::uint32_t uses = 1;
   std::int64_t lifetime_s = 24 * 3600;  // 0: forever
 };
 
-// The token or node that was revoked.
+// The token, node or client that was revoked.
 struct Revoked {
   net::PublicKey key{};
-  bool node = false;
-  std::string text;  // a sentence for people
+  std::optional<net::Role> member;  // absent: a token
+  std::string text;                 // a sentence for people
 };
 
 class Admission {
@@ -70,29 +73,35 @@ class Admission {
   const TokenRecord& local_token() const { return local_; }
   // The join token, then those of `troupe key new`.
   const std::vector<TokenRecord>& tokens() const { return tokens_; }
-  // The nodes that were ever enrolled, those that were revoked included.
+  // The nodes and clients that were ever enrolled, those that were revoked included.
   const std::vector<MemberRecord>& members() const { return members_; }
   bool is_revoked(const net::PublicKey& key) const;
   // Every key that may connect when the head starts.
   std::vector<std::pair<net::PublicKey, net::Role>> allowed() const;
 
-  // Enrols `key` as `role` if the enrolment key `via` allows it; counts the use and remembers
-  // nodes.
+  // Enrols `key` as a node or, for kClient, as one connection of the client `identity`, if the
+  // door `via` allows it: a token, or the identity of a client that was enrolled before. A new
+  // member counts as one use of its token and is remembered. The role that `key` has now: that of
+  // the token. A key that is known keeps the role that it has.
   //   Errors: kPermissionDenied (the token has expired, is used up, is not for this role, or was
-  //   revoked), in words.
-  Status enrol(const net::PublicKey& via, const net::PublicKey& key, net::Role role,
-               std::int64_t now_unix_s);
+  //   revoked; the key was revoked, or is known in another role), in words.
+  Result<net::Role> enrol(const net::PublicKey& via, const net::PublicKey& key,
+                          const net::PublicKey& identity, net::Role role, std::int64_t now_unix_s);
+  // The keys of tokens that let nobody in any more since some seconds, which leave the list.
+  std::vector<net::PublicKey> end_tokens(std::int64_t now_unix_s);
   // The node of `key` has this name now.
   Status rename(const net::PublicKey& key, const std::string& name);
   //   Errors: kInvalidArgument (no use, no role), kResourceExhausted (too many tokens).
   Result<TokenRecord> make_token(const TokenRequest& request, std::int64_t now_unix_s);
-  // Revokes a token by its id, or a node by its name or id: its key can neither enrol nor join
-  // again.
+  // Revokes a token by its id, or a node or client by its name or id: its key can neither enrol nor
+  // join again.
   //   Errors: kNotFound, kInvalidArgument (several have this name; the text has their ids).
   Result<Revoked> revoke(const std::string& id_or_name);
 
  private:
   Status save() const;
+  Status check_fresh(const net::PublicKey& key) const;
+  const MemberRecord* find_member(const net::PublicKey& key) const;
   std::filesystem::path path_;
   std::uint64_t cluster_ = 0;
   net::PublicKey head_{};

@@ -1,3 +1,4 @@
+#include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/clients.h>
 #include <troupe/actors/coordinator/keep_alive.h>
 #include <troupe/actors/coordinator/key_admin.h>
@@ -11,7 +12,8 @@
 
 namespace troupe::actors::coordinator {
 
-void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink) {
+void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink,
+            const std::string& owner) {
   RunningEngine* engine = head.engine_of(request->deployment);
   if (engine == nullptr) {
     const Status gone(
@@ -21,37 +23,14 @@ void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink) {
     return;
   }
   engine->asked(monotonic_us());
-  head.self->send(engine->actor, submit_atom::value, request, logged_sink(head, *request, sink));
+  head.self->send(engine->actor, submit_atom::value, request,
+                  logged_sink(head, *request, sink, owner));
 }
 
 // Engines ignore requests that are not theirs.
 void cancel(HeadState& head, std::uint64_t request) {
   for (const auto& [id, run] : head.runs) {
     if (run.engine) head.self->send(run.engine->actor, cancel_atom::value, request);
-  }
-}
-
-Client& client_of(HeadState& head, const net::PublicKey& key) {
-  Client& client = head.clients[key];
-  if (!client.session) {
-    client.session = spawn_session(head.self->system(), head.setup->link, key, client.names);
-  }
-  return client;
-}
-
-void forget_client(HeadState& head, const net::PublicKey& key) {
-  const auto found = head.clients.find(key);
-  if (found == head.clients.end()) return;
-  head.self->send_exit(found->second.session, caf::exit_reason::user_shutdown);
-  head.clients.erase(found);
-  head.local_clients.erase(key);
-  head.cluster.deployments.forget_source(key);
-  // A client's key is made for one connection; the nodes that it served know it.
-  if (head.setup->link->transport()) head.setup->link->transport()->revoke(key);
-  for (const NodeRecord* node : head.cluster.members.all()) {
-    if (node->alive() && node->key != head.own_key()) {
-      send(head, node->key, MessageType::kForgetPeers, ForgetPeers{{key}});
-    }
   }
 }
 
@@ -92,7 +71,7 @@ void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
       LogLevel::kDebug, number,
       "is request " + std::to_string(ours->request) + " of client " + net::key_id(frame.peer));
   ours->request = number;
-  submit(head, ours, client.session);
+  submit(head, ours, client.session, head.owners->of(frame.peer));
 }
 
 void on_cancel(HeadState& head, const net::InFrame& frame, const Cancel& message) {
@@ -104,8 +83,7 @@ void on_status_query(HeadState& head, const net::InFrame& frame, const StatusQue
 }
 
 void on_manage(HeadState& head, const net::InFrame& frame, const Manage& ask) {
-  const bool own_user = head.local_clients.contains(frame.peer);
-  send(head, frame.peer, MessageType::kManaged, manage(head, ask, own_user));
+  send(head, frame.peer, MessageType::kManaged, manage(head, ask, frame.role));
 }
 
 void on_plan_model(HeadState& head, const net::InFrame& frame, const PlanModel& asked) {

@@ -10,10 +10,9 @@
 namespace troupe::actors::coordinator {
 
 void on_client_frame(HeadState& head, const net::InFrame& frame);
-// The client's record; a new client gets one, with a session.
-Client& client_of(HeadState& head, const net::PublicKey& key);
-void forget_client(HeadState& head, const net::PublicKey& key);
-void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink);
+// `owner`: the identity that asks, as Z85; "" is this process.
+void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink,
+            const std::string& owner);
 void cancel(HeadState& head, std::uint64_t request);
 void stop_cluster(HeadState& head, bool everywhere);
 std::string status_text(const HeadState& head);

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <utility>
 
+#include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/clients.h>
 #include <troupe/actors/coordinator/coordinator.h>
 #include <troupe/actors/coordinator/copies.h>
@@ -71,6 +72,8 @@ void on_tick(HeadState& head) {
   release_unused(head);
   release_doubled(head);
   drop_revoked(head, monotonic_us());
+  forget_absent_clients(head, monotonic_us());
+  end_tokens(head);
   head.self->delayed_send(head.self, is_at_rest(head) ? kIdleTick : kTick, tick_atom::value);
 }
 
@@ -105,6 +108,7 @@ coordinator_actor::behavior_type coordinator_behavior(
   HeadState& head = self->state;
   head.self = self;
   head.setup = std::move(setup);
+  head.owners = head.setup->owners ? head.setup->owners : std::make_shared<Owners>();
   head.cluster = ClusterState(head.setup->first_epoch, head.own_key());
   begin_restoring(head);
   self->delayed_send(self, kTick, tick_atom::value);
@@ -121,12 +125,12 @@ coordinator_actor::behavior_type coordinator_behavior(
         return promise;
       },
       [&head](submit_atom, const SubmitPtr& request, const token_sink& sink) {
-        submit(head, request, sink);
+        submit(head, request, sink, "");
       },
       [&head](cancel_atom, std::uint64_t request) { cancel(head, request); },
       [&head](status_atom) { return status_text(head); },
       [&head](manage_atom, const ManagePtr& ask) {
-        return std::make_shared<const Managed>(manage(head, *ask, true));
+        return std::make_shared<const Managed>(manage(head, *ask, net::Role::kAdmin));
       },
       [&head, self](job_atom, const JobAskPtr& ask) {
         return self->delegate(head.setup->jobs, job_atom::value, ask);
@@ -140,7 +144,7 @@ coordinator_actor::behavior_type coordinator_behavior(
       },
       [&head](stop_atom, bool everywhere) { stop_cluster(head, everywhere); },
       [&head](const FramePtr& frame) {
-        if (frame->role == net::Role::kClient &&
+        if (net::is_client(frame->role) &&
             frame->header.type != static_cast<std::uint16_t>(MessageType::kHello)) {
           on_client_frame(head, *frame);
         } else {

@@ -12,6 +12,7 @@
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/cluster_state/cluster_state.h>
+#include <troupe/actors/cluster_state/owners.h>
 #include <troupe/actors/coordinator/session.h>
 #include <troupe/actors/coordinator/setup.h>
 #include <troupe/actors/engine/engine.h>
@@ -27,6 +28,9 @@ using Reply = std::function<void(const ModelReady&)>;
 
 struct Client {
   token_sink session;
+  bool local = false;  // of the head's own user
+  // It enrolled and has to say Hello until then; absent: it has.
+  std::optional<std::int64_t> hello_until_us;
   std::shared_ptr<RequestNames> names = std::make_shared<RequestNames>();
 };
 
@@ -144,7 +148,7 @@ struct HeadState {
   std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
 
   std::map<net::PublicKey, Client> clients;
-  std::set<net::PublicKey> local_clients;           // of the head's own user: they may manage keys
+  std::shared_ptr<Owners> owners;                   // the identities of their connections
   std::map<net::PublicKey, std::int64_t> revoking;  // nodes, and when their frames are dropped
 
   std::map<std::uint64_t, Opening> openings;  // by a number of our own

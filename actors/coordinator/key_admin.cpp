@@ -2,10 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/key_admin.h>
 #include <troupe/actors/coordinator/peers.h>
 #include <troupe/actors/coordinator/recovery.h>
+#include <troupe/actors/messages/rights.h>
 
 namespace troupe::actors::coordinator {
 namespace {
@@ -55,8 +57,7 @@ Result<json> unload(HeadState& head, const Manage& ask) {
 
 Result<json> new_token(HeadState& head, const Manage& ask) {
   TokenRequest request;
-  request.nodes = ask.nodes;
-  request.clients = ask.clients;
+  request.role = static_cast<net::Role>(ask.role);
   request.uses = ask.uses;
   request.lifetime_s =
       static_cast<std::int64_t>(std::min<std::uint64_t>(ask.lifetime_s, 1'000'000'000));
@@ -65,8 +66,7 @@ Result<json> new_token(HeadState& head, const Manage& ask) {
   head.setup->link->transport()->allow(made.key, net::Role::kEnrol);
   json out = {{"id", made.id},
               {"token", net::to_text(made.token) + "@" + net::to_string(head.setup->advertise)},
-              {"nodes", made.nodes},
-              {"clients", made.clients},
+              {"role", net::role_name(made.role)},
               {"uses", made.uses_left},
               {"expires_unix_s", nullptr}};
   if (made.expires_unix_s != 0) out["expires_unix_s"] = made.expires_unix_s;
@@ -80,8 +80,7 @@ json list_keys(HeadState& head) {
       {"cluster", admission.cluster_name()}, {"tokens", json::array()}, {"members", json::array()}};
   for (const TokenRecord& record : admission.tokens()) {
     json token = {{"id", record.id},
-                  {"nodes", record.nodes},
-                  {"clients", record.clients},
+                  {"role", net::role_name(record.role)},
                   {"uses_left", record.uses_left},
                   {"expires_in_s", nullptr},
                   {"usable", record.usable(now)},
@@ -96,6 +95,17 @@ json list_keys(HeadState& head) {
                             {"state", "ready"},
                             {"token", ""}});
   for (const MemberRecord& member : admission.members()) {
+    if (net::is_client(member.role)) {
+      const bool here = !head.owners->connections_of(member.key).empty();
+      out["members"].push_back({{"id", member.id},
+                                {"role", net::role_name(member.role)},
+                                {"name", member.name},
+                                {"state", member.revoked ? "revoked"
+                                          : here         ? "ready"
+                                                         : "away"},
+                                {"token", member.token}});
+      continue;
+    }
     const NodeRecord* node = head.cluster.members.find(member.key);
     out["members"].push_back({{"id", member.id},
                               {"role", "node"},
@@ -106,12 +116,12 @@ json list_keys(HeadState& head) {
                               {"token", member.token}});
   }
   for (const auto& [key, client] : head.clients) {
-    const bool local = head.local_clients.contains(key);
+    if (!client.local) continue;
     out["members"].push_back({{"id", net::key_id(key)},
-                              {"role", "client"},
-                              {"name", local ? "a client of this user" : "a client"},
+                              {"role", "admin"},
+                              {"name", "a client of this user"},
                               {"state", "ready"},
-                              {"token", local ? "local" : ""}});
+                              {"token", "local"}});
   }
   return out;
 }
@@ -119,8 +129,11 @@ json list_keys(HeadState& head) {
 Result<json> revoke(HeadState& head, const Manage& ask) {
   TROUPE_ASSIGN_OR_RETURN(const Revoked revoked, head.setup->admission->revoke(ask.subject));
   log(LogLevel::kWarning, "revoked " + net::key_id(revoked.key) + ": " + revoked.text);
-  if (!revoked.node) {
+  if (!revoked.member || net::is_client(*revoked.member)) {
     head.setup->link->transport()->revoke(revoked.key);
+    for (const net::PublicKey& key : head.owners->connections_of(revoked.key)) {
+      forget_client(head, key);
+    }
     return json{{"revoked", net::key_id(revoked.key)}, {"text", revoked.text}};
   }
   send_revoked(head, revoked.key);
@@ -136,16 +149,18 @@ Result<json> revoke(HeadState& head, const Manage& ask) {
   return json{{"revoked", net::key_id(revoked.key)}, {"text", revoked.text}};
 }
 
-Result<json> answer(HeadState& head, const Manage& ask, bool own_user) {
+Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
   const auto kind = static_cast<ManageKind>(ask.kind);
+  if (reach_of(kind, role) != Reach::kAll) {
+    return Status(Code::kPermissionDenied,
+                  std::string("a client of the role '") + net::role_name(role) +
+                      "' may not do this: an operator or an admin unloads models, and an admin "
+                      "manages keys, as do clients of the head's user on the head's machine");
+  }
   if (kind == ManageKind::kUnload) return unload(head, ask);
   if (!head.setup->admission) {
     return Status(Code::kFailedPrecondition,
                   "this process is no cluster and has no keys; start one with 'troupe start'");
-  }
-  if (!own_user) {
-    return Status(Code::kPermissionDenied,
-                  "keys are managed on the head's machine, by the user who started it");
   }
   switch (kind) {
     case ManageKind::kKeyNew:
@@ -163,13 +178,21 @@ Result<json> answer(HeadState& head, const Manage& ask, bool own_user) {
 
 }  // namespace
 
-Managed manage(HeadState& head, const Manage& ask, bool own_user) {
-  const Result<json> result = answer(head, ask, own_user);
+Managed manage(HeadState& head, const Manage& ask, net::Role role) {
+  const Result<json> result = answer(head, ask, role);
   Managed managed;
   managed.request = ask.request;
   managed.outcome = result.status();
   if (result) managed.outcome.text = text_of(*result);
   return managed;
+}
+
+void end_tokens(HeadState& head) {
+  if (!head.setup->admission) return;
+  for (const net::PublicKey& key : head.setup->admission->end_tokens(std::time(nullptr))) {
+    log(LogLevel::kInfo, "token " + net::key_id(key) + " has ended");
+    head.setup->link->transport()->revoke(key);
+  }
 }
 
 void send_revoked(const HeadState& head, const net::PublicKey& key) {

@@ -8,8 +8,10 @@
 
 namespace troupe::actors::coordinator {
 
-// `own_user`: the client belongs to the user who runs the head; only then may it manage keys.
-Managed manage(HeadState& head, const Manage& ask, bool own_user);
+// Answers an ask of a client of this role.
+Managed manage(HeadState& head, const Manage& ask, net::Role role);
+// Tokens that have expired or are used up leave the list of keys that may connect.
+void end_tokens(HeadState& head);
 // Tells a node that its key was revoked.
 void send_revoked(const HeadState& head, const net::PublicKey& key);
 // Drops the frames of revoked nodes that have had the time to hear of it.

@@ -1,6 +1,6 @@
 #include <ctime>
 
-#include <troupe/actors/coordinator/clients.h>
+#include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/copies.h>
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/key_admin.h>
@@ -10,6 +10,7 @@
 #include <troupe/actors/coordinator/reach.h>
 #include <troupe/actors/coordinator/recovery.h>
 #include <troupe/actors/message_handlers.h>
+#include <troupe/actors/messages/enrolment.h>
 #include <troupe/actors/messages/lease.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/text/utf8.h>
@@ -32,14 +33,29 @@ void refuse_node(HeadState& head, const net::PublicKey& node, const Hello& hello
   send(head, node, MessageType::kRefused, Refused{why, false});
 }
 
+// A client that enrolled a connection's key has this long to open the connection and say Hello.
+constexpr std::int64_t kHelloUs = 10'000'000;
+// Connections of one identity at once; the head's own user starts many commands side by side.
+constexpr std::size_t kConnectionsMax = 64, kLocalConnectionsMax = 1024;
+
+Status check_connections(const HeadState& head, const net::PublicKey& identity, bool local) {
+  const std::size_t most = local ? kLocalConnectionsMax : kConnectionsMax;
+  if (head.owners->connections_of(identity).size() < most) return Status::ok();
+  return Status(Code::kResourceExhausted,
+                "this client has " + std::to_string(most) +
+                    " connections already; end some of them and ask again");
+}
+
 void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
-  if (hello.role != static_cast<std::uint8_t>(frame.role)) {
+  const bool client = net::is_client(frame.role);
+  const net::Role said = client ? net::Role::kClient : frame.role;
+  if (hello.role != static_cast<std::uint8_t>(said)) {
     const Refused refused{Status(Code::kPermissionDenied, "the key belongs to another role"),
                           false};
     return send(head, frame.peer, MessageType::kRefused, refused);
   }
-  if (frame.role == net::Role::kClient) {
-    client_of(head, frame.peer);
+  if (client) {
+    client_of(head, frame.peer).hello_until_us.reset();
     return send(head, frame.peer, MessageType::kWelcome, welcome_of(head, hello));
   }
   if (head.setup->admission && head.setup->admission->is_revoked(frame.peer)) {
@@ -63,20 +79,35 @@ void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
 void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
   if (!head.setup->admission) return;
   const net::Role role = static_cast<net::Role>(enrol.role);
-  const Status allowed =
-      head.setup->admission->enrol(frame.peer, enrol.key, role, std::time(nullptr));
+  const EnrolmentPlace place{head.setup->admission->cluster(), frame.peer,
+                             frame.header.incarnation};
+  const bool local = frame.peer == head.setup->admission->local_token().key;
+  const Result<net::Role> allowed = [&]() -> Result<net::Role> {
+    TROUPE_RETURN_IF_ERROR(check_enrol(place, head.setup->link->identity(), enrol));
+    if (role == net::Role::kClient) {
+      TROUPE_RETURN_IF_ERROR(check_connections(head, enrol.identity, local));
+    }
+    return head.setup->admission->enrol(frame.peer, enrol.key, enrol.identity, role,
+                                        std::time(nullptr));
+  }();
   Status sent;
   if (allowed) {
-    head.setup->link->transport()->allow(enrol.key, role);
-    if (frame.peer == head.setup->admission->local_token().key) {
-      head.local_clients.insert(enrol.key);
+    net::Transport* transport = head.setup->link->transport();
+    transport->allow(enrol.key, *allowed);
+    if (net::is_client(*allowed)) {
+      head.owners->set(enrol.key, enrol.identity);
+      // From now on the identity is a door of its own.
+      if (!local) transport->allow(enrol.identity, net::Role::kEnrol);
+      Client& client = client_of(head, enrol.key);
+      client.local = local;
+      client.hello_until_us = monotonic_us() + kHelloUs;
     }
     const Enrolled enrolled{enrol.key, head.setup->admission->cluster(),
                             head.setup->admission->cluster_name()};
     sent = head.setup->link->answer(frame, MessageType::kEnrolled, enrolled);
   } else {
     log(LogLevel::kWarning, "refused to enrol \"" + enrol.name + "\": " + allowed.message());
-    const Refused refused{allowed, false};
+    const Refused refused{allowed.status(), false};
     sent = head.setup->link->answer(frame, MessageType::kRefused, refused);
   }
   if (!sent) log(LogLevel::kWarning, "cannot answer a newcomer: " + sent.message());

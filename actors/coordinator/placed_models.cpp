@@ -52,12 +52,14 @@ void erase_deployment(const HeadState& head, std::uint64_t id) {
   });
 }
 
-token_sink logged_sink(HeadState& head, const Submit& request, const token_sink& sink) {
+token_sink logged_sink(HeadState& head, const Submit& request, const token_sink& sink,
+                       const std::string& owner) {
   if (!head.setup->journal || !check_job_id(request.stream)) return sink;
   const Deployment* deployment = head.cluster.deployments.find_id(request.deployment);
   if (deployment == nullptr) return sink;
   StreamRecord record;
   record.id = request.stream;
+  record.owner = owner;
   record.open = bytes_of(open_of(*deployment));
   record.submit = bytes_of(request);
   record.tokens = request.answer_ids;

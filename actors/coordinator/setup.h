@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <troupe/actors/actors.h>
+#include <troupe/actors/cluster_state/owners.h>
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/journal/journal.h>
 #include <troupe/actors/link.h>
@@ -31,6 +32,7 @@ struct CoordinatorSetup {
   std::vector<PlacedModel> placed;
   std::map<std::string, model::Manifest> manifests;
   std::shared_ptr<Admission> admission;  // null in a process without sockets
+  std::shared_ptr<Owners> owners;        // shared with the jobs' actor; null: nobody else asks
   net::Endpoint advertise;
   std::string role = "head";  // what `status` says: "head" or "local"
   // How long a model that nobody uses stays loaded; absent: forever.

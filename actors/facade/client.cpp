@@ -4,6 +4,7 @@
 #include <troupe/actors/facade/client.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/bulk.h>
+#include <troupe/actors/messages/enrolment.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
@@ -22,6 +23,7 @@ using Waiting = std::map<std::uint64_t, caf::typed_response_promise<std::shared_
 
 struct ClientShell {
   Phase phase = Phase::kEnrolling;
+  bool by_identity = false;  // the identity is the door
   bool control_open = false, bulk_open = false, reported = false;
   std::int64_t enrol_sent_us = 0, hello_sent_us = 0;
   std::uint64_t next = 1;
@@ -84,7 +86,11 @@ Status send(const Setup& setup, const Message& message) {
 
 void send_enrol(Self self, const Setup& setup) {
   self->state.enrol_sent_us = monotonic_us();
-  const Enrol enrol{setup->link->self(), static_cast<std::uint8_t>(net::Role::kClient), "client"};
+  const net::KeyPair door =
+      self->state.by_identity ? setup->identity : net::enrolment_key_pair(setup->token);
+  const EnrolmentPlace place{setup->token.cluster, door.public_key, setup->link->incarnation()};
+  const Enrol enrol = make_enrol(place, head(setup), setup->link->identity(), setup->identity,
+                                 net::Role::kClient, "client");
   const Status sent = send(setup, enrol);
   if (!sent) log(LogLevel::kDebug, "cannot enrol yet: " + sent.message());
 }
@@ -98,6 +104,12 @@ void send_hello_when_open(Self self, const Setup& setup) {
   const Status serving = send(setup, Serving{});
   const Status greeted = send(setup, hello);
   if (!serving || !greeted) lose(self, setup, serving ? greeted : serving);
+}
+
+void enter(const Setup& setup, const net::KeyPair& door) {
+  net::Transport* transport = setup->link->transport();
+  transport->disconnect(head(setup));
+  transport->dial(head(setup), setup->head, net::Channel::kControl, door);
 }
 
 void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
@@ -115,6 +127,12 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
     return;
   }
   if (!open) {
+    // The head does not know our identity (any more): the token may let it in.
+    const bool refused = event.why.code() == Code::kPermissionDenied;
+    if (state.phase == Phase::kEnrolling && state.by_identity && refused) {
+      state.by_identity = false;
+      return enter(setup, net::enrolment_key_pair(setup->token));
+    }
     // While connecting, a head that is only slow gets more tries; a refusal is final.
     const bool final = event.why.code() == Code::kPermissionDenied ||
                        event.why.code() == Code::kFailedPrecondition;
@@ -284,8 +302,8 @@ void drop_sink(Self self, const Setup& setup, const caf::actor_addr& gone) {
 void join(Self self, const Setup& setup) {
   net::Transport* transport = setup->link->transport();
   transport->allow(head(setup), net::Role::kHead);
-  transport->dial(head(setup), setup->head, net::Channel::kControl,
-                  net::enrolment_key_pair(setup->token));
+  self->state.by_identity = setup->known;
+  enter(setup, setup->known ? setup->identity : net::enrolment_key_pair(setup->token));
   self->delayed_send(self, kTick, tick_atom::value);
 }
 

@@ -7,13 +7,16 @@
 #include <troupe/actors/link.h>
 
 // A program's connection to a head that runs elsewhere: the same service interface as the
-// coordinator's, spoken through frames. Enrols a key of its own for this one connection.
+// coordinator's, spoken through frames. Enrols a key of its own for this one connection, under an
+// identity that lasts.
 
 namespace troupe::actors {
 
 struct ClientSetup {
   std::shared_ptr<Link> link;
   net::Token token;
+  net::KeyPair identity;  // what it makes belongs to this key
+  bool known = false;     // try the identity as the door before the token
   net::Endpoint head;
   bulk_actor bulk;
   // Called once: welcomed by the cluster of this name, or why not.

@@ -281,8 +281,13 @@ Result<UnloadedModel> Cluster::unload(const std::string& model, bool force) {
 
 Result<NewToken> Cluster::new_token(const TokenOptions& options) {
   actors::Manage ask = manage_of(actors::ManageKind::kKeyNew);
-  ask.nodes = options.nodes;
-  ask.clients = options.clients;
+  const auto role = net::token_role(options.role);
+  if (!role) {
+    return Status(Code::kInvalidArgument,
+                  "a token is for the role node, user, server, operator or admin, not '" +
+                      options.role + "'");
+  }
+  ask.role = static_cast<std::uint8_t>(*role);
   ask.uses = static_cast<std::uint32_t>(std::max(0, options.uses));
   ask.lifetime_s = static_cast<std::uint64_t>(std::max<std::int64_t>(0, options.lifetime_s));
   TROUPE_ASSIGN_OR_RETURN(const std::string answer, ask_manager(*impl_, ask));

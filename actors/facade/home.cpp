@@ -12,6 +12,7 @@
 #include <troupe/actors/facade/home.h>
 #include <troupe/actors/node/membership.h>
 #include <troupe/actors/troupe/daemon.h>
+#include <troupe/runtime/log.h>
 #include <troupe/runtime/net/transport.h>
 #include <troupe/runtime/text/bounded_json.h>
 
@@ -93,6 +94,24 @@ void remove_run_files(const std::string& home) {
   std::error_code error;
   std::filesystem::remove(run_file(home), error);
   std::filesystem::remove(pid_file(home), error);
+}
+
+Result<net::KeyPair> client_identity(const std::string& home) {
+  const std::filesystem::path keys = std::filesystem::path(home) / "keys";
+  const std::filesystem::path file = keys / "client.key";
+  std::error_code error;
+  const bool there = std::filesystem::exists(file, error);
+  if (!there) {
+    const Status made = prepare_home(home);
+    if (made) ::mkdir(keys.c_str(), 0700);
+  }
+  auto identity = net::load_or_make_key_pair(file);
+  if (identity || there) return identity;
+  log(LogLevel::kWarning,
+      "this client has no lasting identity, so that what it makes (jobs, "
+      "answers) is its own only while it runs: " +
+          identity.message());
+  return net::make_key_pair();
 }
 
 }  // namespace actors

@@ -32,4 +32,10 @@ Status write_run_files(const std::string& home, const RunFile& run);
 Result<RunFile> read_run_file(const std::string& home);
 void remove_run_files(const std::string& home);
 
+// The key by which clusters know this home's clients: what they make belongs to it. HOME/keys/
+// client.key, mode 0600; made if it is absent. In a home that cannot be written, one that lasts as
+// long as the process, with a warning.
+//   Errors: those of load_key_pair.
+Result<net::KeyPair> client_identity(const std::string& home);
+
 }  // namespace troupe::actors

@@ -4,6 +4,7 @@
 
 #include <troupe/actors/facade/client.h>
 #include <troupe/actors/facade/cluster_impl.h>
+#include <troupe/actors/facade/home.h>
 #include <troupe/actors/facade/local_key.h>
 #include <troupe/actors/facade/remote_cluster.h>
 #include <troupe/actors/troupe/daemon.h>
@@ -44,11 +45,14 @@ Result<HeadAddress> find_head(const ConnectOptions& options) {
   return head;
 }
 
-Result<service_actor> start_client(Process& process, const HeadAddress& head,
-                                   std::chrono::milliseconds patience, std::string* description) {
+Result<service_actor> start_client(Process& process, const ConnectOptions& options,
+                                   const HeadAddress& head, std::chrono::milliseconds patience, std::string* description) {
   ClientSetup client;
   client.token = head.token;
   client.head = head.endpoint;
+  // Clients of this user on this machine come in by the local token, which is always there.
+  client.known = !head.from_file;
+  TROUPE_ASSIGN_OR_RETURN(client.identity, client_identity(resolve_home(options.home)));
   net::TransportOptions transport;
   // A key for this one connection: two programs of one user are two peers.
   transport.identity = net::make_key_pair();
@@ -100,7 +104,7 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
     auto impl = std::make_unique<Cluster::Impl>();
     TROUPE_ASSIGN_OR_RETURN(impl->process, Process::open(options.home, system));
     const auto left = duration_cast<milliseconds>(until - steady_clock::now());
-    auto service = start_client(*impl->process, head, left, &impl->description);
+    auto service = start_client(*impl->process, options, head, left, &impl->description);
     if (service) {
       impl->service = *service;
       impl->bulk = impl->process->bulk;

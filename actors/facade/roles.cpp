@@ -7,8 +7,9 @@ namespace troupe::actors {
 service_actor spawn_head(Process& process, CoordinatorSetup setup,
                          std::shared_ptr<Journal> journal) {
   Link& link = *process.link;
+  setup.owners = std::make_shared<Owners>();
   const jobs_actor jobs =
-      process.track(spawn_jobs(process.system(), {std::move(journal), process.link}));
+      process.track(spawn_jobs(process.system(), {std::move(journal), process.link, setup.owners}));
   link.attach(Room::kJobs, jobs);
   setup.link = process.link;
   setup.store = process.store;

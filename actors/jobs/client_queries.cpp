@@ -76,9 +76,9 @@ Status check(const JobAsk& ask) {
 }
 
 // Only what is committed is acknowledged.
-Result<json> submit(Self self, const Setup& setup, const JobAsk& ask) {
+Result<json> submit(Self self, const Setup& setup, const JobAsk& ask, const Asker& asker) {
   TROUPE_RETURN_IF_ERROR(check(ask));
-  JobPiece piece{ask.id, ask.job_kind, ask.spec, ask.shards, 0, ask.inputs};
+  JobPiece piece{ask.id, asker.owner, ask.job_kind, ask.spec, ask.shards, 0, ask.inputs};
   piece.first = static_cast<std::uint32_t>(std::min<std::uint64_t>(ask.number, UINT32_MAX));
   TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->receive(piece, unix_ms()));
   if (job.life == JobLife::kRunning && !self->state.state->has(job.number)) {
@@ -94,11 +94,12 @@ Result<json> submit(Self self, const Setup& setup, const JobAsk& ask) {
               {"complete", job.life != JobLife::kReceiving}};
 }
 
-Result<json> list(Self self, const Setup& setup) {
+Result<json> list(Self self, const Setup& setup, Reach reach, const Asker& asker) {
   TROUPE_ASSIGN_OR_RETURN(const auto jobs, setup->journal->jobs());
   json all = json::array();
   for (const JobRecord& job : jobs) {
-    if (job.life != JobLife::kReceiving) all.push_back(describe(self, job));
+    if (job.life == JobLife::kReceiving || !reaches(reach, asker, job.owner)) continue;
+    all.push_back(describe(self, job));
   }
   return json{{"jobs", all}};
 }
@@ -117,8 +118,13 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span<const char>(text));
 }
 
-Result<json> stream(const Setup& setup, const std::string& id, std::string* data) {
+Result<json> stream(const Setup& setup, const std::string& id, Reach reach, const Asker& asker,
+                    std::string* data) {
   TROUPE_ASSIGN_OR_RETURN(const StreamRecord record, setup->journal->stream(id));
+  if (!reaches(reach, asker, record.owner)) {
+    return Status(Code::kNotFound,
+                  "there is no open answer with the id '" + id + "'; it has ended, or is too old");
+  }
   OpenStream stream;
   TROUPE_ASSIGN_OR_RETURN(stream.open, wire::decode<OpenModel>(bytes_of(record.open)));
   TROUPE_ASSIGN_OR_RETURN(stream.submit, wire::decode<Submit>(bytes_of(record.submit)));
@@ -133,12 +139,18 @@ Result<json> stream(const Setup& setup, const std::string& id, std::string* data
   return json::object();
 }
 
-Result<json> answer_about(Self self, const Setup& setup, const JobAsk& ask, std::string* data) {
+Result<json> answer_about(Self self, const Setup& setup, const JobAsk& ask, const Asker& asker,
+                          std::string* data) {
   const auto kind = static_cast<JobAskKind>(ask.kind);
-  if (kind == JobAskKind::kSubmit) return submit(self, setup, ask);
-  if (kind == JobAskKind::kList) return list(self, setup);
-  if (kind == JobAskKind::kStream) return stream(setup, ask.id, data);
+  const Reach reach = reach_of(kind, asker.role);
+  if (kind == JobAskKind::kSubmit) return submit(self, setup, ask, asker);
+  if (kind == JobAskKind::kList) return list(self, setup, reach, asker);
+  if (kind == JobAskKind::kStream) return stream(setup, ask.id, reach, asker, data);
   TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->job(ask.id));
+  if (!reaches(reach, asker, job.owner)) {
+    // Others do not learn that it is there.
+    return Status(Code::kNotFound, "there is no job '" + ask.id + "'; 'troupe jobs' lists them");
+  }
   switch (kind) {
     case JobAskKind::kShow:
       return describe(self, job);
@@ -169,9 +181,9 @@ Result<json> answer_about(Self self, const Setup& setup, const JobAsk& ask, std:
 
 }  // namespace
 
-JobReply answer(Self self, const Setup& setup, const JobAsk& ask) {
+JobReply answer(Self self, const Setup& setup, const JobAsk& ask, const Asker& asker) {
   JobReply reply;
-  const Result<json> result = answer_about(self, setup, ask, &reply.data);
+  const Result<json> result = answer_about(self, setup, ask, asker, &reply.data);
   reply.request = ask.request;
   reply.outcome = result.status();
   if (result) reply.outcome.text = text_of(*result);

@@ -107,8 +107,10 @@ void fail(Self self, const Setup& setup, std::uint64_t attempt, const Status& wh
 namespace {
 
 void on_ask(Self self, const Setup& setup, const net::InFrame& frame, const JobAsk& ask) {
+  const Asker asker{setup->owners ? setup->owners->of(frame.peer) : net::to_z85(frame.peer),
+                    frame.role};
   const Status sent =
-      setup->link->send(frame.peer, MessageType::kJobReply, answer(self, setup, ask));
+      setup->link->send(frame.peer, MessageType::kJobReply, answer(self, setup, ask, asker));
   if (!sent) log(LogLevel::kInfo, "a client does not hear of its job: " + sent.message());
 }
 
@@ -137,7 +139,7 @@ jobs_actor::behavior_type behavior(Self self, Setup setup) {
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
       [](const PeerEventPtr&) {},
       [self, setup](job_atom, const JobAskPtr& ask) {
-        return std::make_shared<const JobReply>(answer(self, setup, *ask));
+        return std::make_shared<const JobReply>(answer(self, setup, *ask, Asker{}));
       },
       [self, setup](service_atom, const service_actor& service) {
         self->state.service = service;

@@ -9,6 +9,7 @@
 #include <troupe/actors/jobs/generate_spec.h>
 #include <troupe/actors/jobs/job_state.h>
 #include <troupe/actors/jobs/jobs_setup.h>
+#include <troupe/actors/messages/rights.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
@@ -63,7 +64,7 @@ Result<bool> end_job(Self self, const Setup& setup, std::uint64_t job, JobLife l
 
 // asks.cpp: what clients want to know and to have done.
 
-JobReply answer(Self self, const Setup& setup, const JobAsk& ask);
+JobReply answer(Self self, const Setup& setup, const JobAsk& ask, const Asker& asker);
 
 // run_generate.cpp
 

@@ -11,7 +11,7 @@ constexpr std::uint32_t kShardsMax = 1u << 20;
 constexpr const char* kJobColumns =
     "SELECT number, id, kind, spec, shards, life, submitted_ms, ended_ms, error, merged,"
     " (SELECT count(*) FROM shards WHERE job = number),"
-    " (SELECT count(*) FROM shards WHERE job = number AND output IS NOT NULL) FROM jobs ";
+    " (SELECT count(*) FROM shards WHERE job = number AND output IS NOT NULL), owner FROM jobs ";
 
 JobRecord read_job(Query& row) {
   JobRecord job;
@@ -27,6 +27,7 @@ JobRecord read_job(Query& row) {
   job.merged = static_cast<std::uint32_t>(row.number_at(9));
   job.received = static_cast<std::uint32_t>(row.number_at(10));
   job.finished = static_cast<std::uint32_t>(row.number_at(11));
+  job.owner = row.bytes_at(12);
   return job;
 }
 
@@ -100,8 +101,8 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   auto known = find_job(*db_, piece.id);
   if (!known && known.code() != Code::kNotFound) return known.status();
-  if (known &&
-      (known->kind != piece.kind || known->spec != piece.spec || known->shards != piece.shards)) {
+  if (known && (known->owner != piece.owner || known->kind != piece.kind ||
+                known->spec != piece.spec || known->shards != piece.shards)) {
     return Status(Code::kAlreadyExists,
                   "the id '" + piece.id + "' is that of another job; choose one of its own");
   }
@@ -110,9 +111,10 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
     if (!known) TROUPE_RETURN_IF_ERROR(forget_old(*db_, now_ms));
     TROUPE_RETURN_IF_ERROR(
         Query(*db_,
-              "INSERT OR IGNORE INTO jobs(id, kind, spec, shards, life, submitted_ms, ended_ms,"
-              " error, merged, result) VALUES(?, ?, ?, ?, 0, ?, 0, '', 0, x'')")
+              "INSERT OR IGNORE INTO jobs(id, owner, kind, spec, shards, life, submitted_ms,"
+              " ended_ms, error, merged, result) VALUES(?, ?, ?, ?, ?, 0, ?, 0, '', 0, x'')")
             .text(piece.id)
+            .text(piece.owner)
             .text(piece.kind)
             .text(piece.spec)
             .number(piece.shards)

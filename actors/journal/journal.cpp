@@ -36,10 +36,12 @@ CREATE TABLE streams(id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, open BLOB NOT 
 PRAGMA user_version = 1;
 )",
     // Releases of schema 1 computed by arithmetic version 1. Submit has got a last field of four
-    // bytes; || makes text of blobs.
+    // bytes; || makes text of blobs. What was there before owners belongs to the head's own user.
     R"(
 ALTER TABLE streams ADD COLUMN arithmetic INTEGER NOT NULL DEFAULT 1;
 UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
+ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE streams ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 PRAGMA user_version = 2;
 )"};
 constexpr std::int64_t kSchema = std::size(kSteps);

@@ -42,6 +42,7 @@ inline bool is_over(JobLife life) { return life >= JobLife::kDone; }
 struct JobRecord {
   std::uint64_t number = 0;  // rises with each submission
   std::string id;            // chosen by who submits it
+  std::string owner;         // the identity of who submitted it; "": the head's own user
   std::string kind, spec;    // spec: JSON, as the kind has it
   std::uint32_t shards = 0, received = 0, finished = 0;
   std::uint32_t merged = 0;  // leading shards that the result holds
@@ -52,7 +53,7 @@ struct JobRecord {
 
 // Shards of a job on their way in: `inputs` are those from `first` on.
 struct JobPiece {
-  std::string id, kind, spec;
+  std::string id, owner, kind, spec;
   std::uint32_t shards = 0, first = 0;
   std::vector<std::string> inputs;
 };
@@ -74,6 +75,7 @@ struct PlacedModel {
 
 struct StreamRecord {
   std::string id;
+  std::string owner;         // the identity of who asked; "": the head's own user
   std::string open, submit;  // encoded OpenModel (without its manifest) and Submit
   std::vector<std::int32_t> tokens;
   std::uint32_t arithmetic = kArithmeticVersion;  // by which the tokens were computed
@@ -130,12 +132,12 @@ class Journal {
   Result<std::vector<PlacedModel>> models();
   // Of all models that were ever placed: (sha256, encoded manifest).
   Result<std::vector<std::pair<std::string, std::string>>> manifests();
-  // Keeps the newest kStreamsMax.
+  // Keeps the newest kStreamsMax. kAlreadyExists: the id is that of another owner's stream.
   Status save_stream(const StreamRecord& stream, std::int64_t now_ms);
   // More tokens of its answer, from the one with this index on; a stream that is gone stays gone.
-  Status add_tokens(const std::string& id, std::uint32_t index,
+  Status add_tokens(const std::string& id, const std::string& owner, std::uint32_t index,
                     const std::vector<std::int32_t>& tokens);
-  Status forget_stream(const std::string& id);
+  Status forget_stream(const std::string& id, const std::string& owner);
   Result<StreamRecord> stream(const std::string& id);  // kNotFound
 
   static constexpr std::size_t kEndedJobsMax = 1000;

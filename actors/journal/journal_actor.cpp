@@ -54,17 +54,18 @@ void write_tokens(Self self, const StreamSetup& setup) {
   if (tokens.empty()) return;
   const std::uint32_t first = self->state.first;
   self->state.first += static_cast<std::uint32_t>(tokens.size());
-  write(setup.journal, [id = setup.record.id, first, tokens = std::move(tokens)](Journal& journal) {
-    complain(journal.add_tokens(id, first, tokens));
-  });
+  write(setup.journal,
+        [id = setup.record.id, owner = setup.record.owner, first, tokens = std::move(tokens)](
+            Journal& journal) { complain(journal.add_tokens(id, owner, first, tokens)); });
 }
 
 void tell_end(Self self, const StreamSetup& setup, const FinishedPtr& finished) {
   self->send(setup.sink, finished);
   // What has failed may be asked for again, also by its id; what is complete is not.
   if (finished->outcome.is_ok()) {
-    write(setup.journal,
-          [id = setup.record.id](Journal& journal) { complain(journal.forget_stream(id)); });
+    write(setup.journal, [id = setup.record.id, owner = setup.record.owner](Journal& journal) {
+      complain(journal.forget_stream(id, owner));
+    });
   } else {
     write_tokens(self, setup);
   }

@@ -92,17 +92,26 @@ Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   const std::string tokens = bytes_of(stream.tokens);
   return transact("save_stream", [&] {
-    TROUPE_RETURN_IF_ERROR(Query(*db_,
-                                 "INSERT OR REPLACE INTO"
-                                 " streams(id, at_ms, open, submit, tokens, arithmetic)"
-                                 " VALUES(?, ?, ?, ?, ?, ?)")
+    TROUPE_RETURN_IF_ERROR(Query(*db_, "DELETE FROM streams WHERE id = ? AND owner = ?")
                                .text(stream.id)
+                               .text(stream.owner)
+                               .run());
+    TROUPE_RETURN_IF_ERROR(Query(*db_,
+                                 "INSERT OR IGNORE INTO streams(id, owner, at_ms, open, submit,"
+                                 " tokens, arithmetic) VALUES(?, ?, ?, ?, ?, ?, ?)")
+                               .text(stream.id)
+                               .text(stream.owner)
                                .number(now_ms)
                                .bytes(stream.open)
                                .bytes(stream.submit)
                                .bytes(tokens)
                                .number(std::uint64_t{stream.arithmetic})
                                .run());
+    if (db_->changes() != 1) {
+      return Status(Code::kAlreadyExists, "the id '" + stream.id +
+                                              "' is that of another's answer; choose one of its "
+                                              "own");
+    }
     return Query(*db_,
                  "DELETE FROM streams WHERE id IN"
                  " (SELECT id FROM streams ORDER BY at_ms DESC LIMIT -1 OFFSET ?)")
@@ -111,14 +120,14 @@ Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
   });
 }
 
-Status Journal::add_tokens(const std::string& id, std::uint32_t index,
+Status Journal::add_tokens(const std::string& id, const std::string& owner, std::uint32_t index,
                            const std::vector<std::int32_t>& tokens) {
   std::lock_guard lock(mutex_);
   return transact("add_tokens", [&] {
     std::string have;
     {
-      Query query(*db_, "SELECT tokens FROM streams WHERE id = ?");
-      query.text(id);
+      Query query(*db_, "SELECT tokens FROM streams WHERE id = ? AND owner = ?");
+      query.text(id).text(owner);
       if (!query.next()) return query.status();
       have = query.bytes_at(0);
     }
@@ -130,19 +139,24 @@ Status Journal::add_tokens(const std::string& id, std::uint32_t index,
   });
 }
 
-Status Journal::forget_stream(const std::string& id) {
+Status Journal::forget_stream(const std::string& id, const std::string& owner) {
   std::lock_guard lock(mutex_);
-  return transact("forget_stream",
-                  [&] { return Query(*db_, "DELETE FROM streams WHERE id = ?").text(id).run(); });
+  return transact("forget_stream", [&] {
+    return Query(*db_, "DELETE FROM streams WHERE id = ? AND owner = ?").text(id).text(owner).run();
+  });
 }
 
 Result<StreamRecord> Journal::stream(const std::string& id) {
   std::lock_guard lock(mutex_);
-  Query query(*db_, "SELECT open, submit, tokens, arithmetic FROM streams WHERE id = ?");
+  Query query(*db_, "SELECT owner, open, submit, tokens, arithmetic FROM streams WHERE id = ?");
   query.text(id);
   if (query.next()) {
-    return StreamRecord{id, query.bytes_at(0), query.bytes_at(1), tokens_of(query.bytes_at(2)),
-                        static_cast<std::uint32_t>(query.number_at(3))};
+    return StreamRecord{id,
+                        query.bytes_at(0),
+                        query.bytes_at(1),
+                        query.bytes_at(2),
+                        tokens_of(query.bytes_at(3)),
+                        static_cast<std::uint32_t>(query.number_at(4))};
   }
   TROUPE_RETURN_IF_ERROR(query.status());
   return Status(Code::kNotFound,

@@ -6,8 +6,7 @@
 #include <troupe/actors/messages/outcome.h>
 #include <troupe/actors/messages/types.h>
 
-// Client to head: administer the cluster. Any client may unload models; only the head's own user,
-// whose clients enrol with the local token, may manage keys.
+// Client to head: administer the cluster, as far as the client's role reaches (rights.h).
 
 namespace troupe::actors {
 
@@ -19,13 +18,12 @@ struct Manage {
   std::uint8_t kind = 0;         // ManageKind
   std::string subject;           // sha256 or name of a model; id or name of a key
   bool force = false;            // for kUnload: even if requests are running
-  bool nodes = false;            // for kKeyNew: whether the token may enrol nodes,
-  bool clients = false;          // whether it may enrol clients,
+  std::uint8_t role = 0;         // for kKeyNew: net::Role of those whom the token lets in,
   std::uint32_t uses = 0;        // how often,
   std::uint64_t lifetime_s = 0;  // and for how long; 0 means forever
   template <class A>
   void serialize(A& a) {
-    a(request, kind, subject, force, nodes, clients, uses, lifetime_s);
+    a(request, kind, subject, force, role, uses, lifetime_s);
   }
 };
 struct Managed {

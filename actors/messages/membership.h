@@ -15,15 +15,19 @@
 
 namespace troupe::actors {
 
-// Enrolment. The connection uses the token's key pair, which may send nothing else.
+// Enrolment. The connection uses a token's key pair or a client's identity, which may send nothing
+// else. Made and checked by enrolment.h.
 struct Enrol {
   static constexpr MessageType kType = MessageType::kEnrol;
-  net::PublicKey key{};   // the newcomer's own
+  net::PublicKey key{};  // the newcomer's own
+  // A client's, which lasts: `key` is that of one connection. A node is its own identity.
+  net::PublicKey identity{};
   std::uint8_t role = 0;  // net::Role: kNode or kClient
   std::string name;
+  std::vector<std::uint8_t> key_proof, identity_proof;  // that the newcomer has their secret halves
   template <class A>
   void serialize(A& a) {
-    a(key, role, name);
+    a(key, identity, role, name, key_proof, identity_proof);
   }
 };
 // Newcomers that use one token share its key: each looks for its own key in the answer.

@@ -1,4 +1,5 @@
 #include <troupe/actors/message_handlers.h>
+#include <troupe/actors/messages/enrolment.h>
 #include <troupe/actors/node/membership.h>
 #include <troupe/actors/node/node.h>
 #include <troupe/actors/node/shell.h>
@@ -47,7 +48,11 @@ void connect(Self self, const Setup& setup) {
 
 void send_enrol(Self self, const Setup& setup) {
   self->state.enrol_sent_us = monotonic_us();
-  const Enrol enrol{setup->link->self(), static_cast<std::uint8_t>(net::Role::kNode), setup->name};
+  const EnrolmentPlace place{setup->token->cluster,
+                             net::enrolment_key_pair(*setup->token).public_key,
+                             setup->link->incarnation()};
+  const net::KeyPair& own = setup->link->identity();
+  const Enrol enrol = make_enrol(place, setup->head, own, own, net::Role::kNode, setup->name);
   const Status sent = setup->link->send(setup->head, MessageType::kEnrol, enrol);
   if (!sent) self->state.last_trouble = sent;
 }

@@ -159,14 +159,14 @@ struct UnloadedModel {
 
 // What a new token lets in.
 struct TokenOptions {
-  bool nodes = true, clients = false;
+  std::string role = "node";  // or "user", "server", "operator", "admin"
   int uses = 1;
   std::int64_t lifetime_s = 24 * 3600;  // 0: for ever
 };
 struct NewToken {
   std::string id;
   std::string token;  // TOKEN@HOST:PORT, a secret
-  bool nodes = false, clients = false;
+  std::string role;
   std::uint32_t uses = 0;
   std::optional<std::int64_t> expires_unix_s;  // absent: never
 };
@@ -174,7 +174,7 @@ struct NewToken {
 // No secret is in it.
 struct TokenStatus {
   std::string id;
-  bool nodes = false, clients = false;
+  std::string role;  // of those whom it lets in
   std::uint32_t uses_left = 0;
   std::optional<std::int64_t> expires_in_s;  // absent: never; negative: it has expired
   bool usable = false;

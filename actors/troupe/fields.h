@@ -211,8 +211,7 @@ template <FieldsOf<NewToken> Value, class Visit>
 void visit_fields(Value& token, Visit&& visit) {
   visit("id", token.id);
   visit("token", token.token);
-  visit("nodes", token.nodes);
-  visit("clients", token.clients);
+  visit("role", token.role);
   visit("uses", token.uses);
   visit("expires_unix_s", token.expires_unix_s);
 }
@@ -220,8 +219,7 @@ void visit_fields(Value& token, Visit&& visit) {
 template <FieldsOf<TokenStatus> Value, class Visit>
 void visit_fields(Value& token, Visit&& visit) {
   visit("id", token.id);
-  visit("nodes", token.nodes);
-  visit("clients", token.clients);
+  visit("role", token.role);
   visit("uses_left", token.uses_left);
   visit("expires_in_s", token.expires_in_s);
   visit("usable", token.usable);

@@ -38,11 +38,26 @@ const char* role_name(Role role) {
     case Role::kNode:
       return "node";
     case Role::kClient:
-      return "client";
+      return "user";
     case Role::kEnrol:
       return "enrol";
+    case Role::kServer:
+      return "server";
+    case Role::kOperator:
+      return "operator";
+    case Role::kAdmin:
+      return "admin";
   }
   return "unknown";
+}
+
+std::optional<Role> token_role(const std::string& name) {
+  if (name == "client") return Role::kClient;
+  for (const Role role :
+       {Role::kNode, Role::kClient, Role::kServer, Role::kOperator, Role::kAdmin}) {
+    if (name == role_name(role)) return role;
+  }
+  return std::nullopt;
 }
 
 KeyPair make_key_pair() {

@@ -21,8 +21,24 @@ struct KeyPair {
   SecretKey secret_key{};
 };
 
-enum class Role : std::uint8_t { kHead = 0, kNode = 1, kClient = 2, kEnrol = 3 };
+// kClient is a user; what servers, operators and admins may beyond that: actors/messages/rights.h.
+// kEnrol is a door: a token's key, or a client's identity, which can only enrol.
+enum class Role : std::uint8_t {
+  kHead = 0,
+  kNode = 1,
+  kClient = 2,
+  kEnrol = 3,
+  kServer = 4,
+  kOperator = 5,
+  kAdmin = 6,
+};
 const char* role_name(Role role);
+constexpr bool is_client(Role role) {
+  return role == Role::kClient || role == Role::kServer || role == Role::kOperator ||
+         role == Role::kAdmin;
+}
+// The role of this name that a token may be for: node, user (or client), server, operator, admin.
+std::optional<Role> token_role(const std::string& name);
 
 KeyPair make_key_pair();  // random
 KeyPair key_pair_from_seed(const std::array<std::uint8_t, 32>& seed);

@@ -13,8 +13,10 @@ using namespace troupe::actors;
 
 namespace {
 
-constexpr net::Role kRoles[] = {net::Role::kHead, net::Role::kNode, net::Role::kClient,
-                                net::Role::kEnrol};
+constexpr net::Role kRoles[] = {net::Role::kHead,  net::Role::kNode,   net::Role::kClient,
+                                net::Role::kEnrol, net::Role::kServer, net::Role::kOperator,
+                                net::Role::kAdmin};
+constexpr std::size_t kPeers = std::size(kRoles);
 
 struct Peers {
   Peers() : network({}, 0) {
@@ -23,13 +25,13 @@ struct Peers {
     options.cluster = 77;
     options.incarnation = 5;
     options.listen = net::Endpoint{"h0", 7700};
-    for (std::size_t i = 0; i < 4; ++i) options.allowed.emplace_back(key_of(i), kRoles[i]);
+    for (std::size_t i = 0; i < kPeers; ++i) options.allowed.emplace_back(key_of(i), kRoles[i]);
     link = *Link::open(options,
                        [&](const net::TransportOptions& with,
                            net::Handlers handlers) -> Result<std::unique_ptr<net::Transport>> {
                          return network.open(0, with, std::move(handlers));
                        });
-    for (std::size_t i = 0; i < 4; ++i) {
+    for (std::size_t i = 0; i < kPeers; ++i) {
       net::TransportOptions own;
       own.identity.public_key = key_of(i);
       own.cluster = 77;
@@ -62,7 +64,7 @@ TEST_CASE("link: who may not say a message, or says it on another channel, is no
   Peers peers;
   std::uint64_t wrong = 0, taken = 0;
   for (const MessageRow& row : message_rows()) {
-    for (std::size_t who = 0; who < 4; ++who) {
+    for (std::size_t who = 0; who < kPeers; ++who) {
       for (int i = 0; i < net::kChannels; ++i) {
         const auto channel = static_cast<net::Channel>(i);
         const auto counters = peers.say(who, channel, static_cast<std::uint16_t>(row.type));
@@ -134,7 +136,7 @@ TEST_CASE("link: frames of a type that does not exist are counted") {
   Peers peers;
   std::uint64_t unknown = 0;
   for (const std::uint16_t type : {0, 7, 999, 65535}) {
-    for (std::size_t who = 0; who < 4; ++who) {
+    for (std::size_t who = 0; who < kPeers; ++who) {
       const auto counters = peers.say(who, net::Channel::kControl, type);
       CHECK(counters.unknown_frames == ++unknown);
     }

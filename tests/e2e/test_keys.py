@@ -38,11 +38,18 @@ def test_a_token_for_one_node(place):
     place.start("a", "--join", join)
     join_fails(place, "b", join, "used up", "troupe key new")
     [token] = [t for t in keys(place, head)["tokens"] if not t["join"]]
-    assert token["uses_left"] == 0 and token["nodes"] and not token["clients"]
+    assert token["uses_left"] == 0 and token["role"] == "node"
     [member] = [m for m in keys(place, head)["members"] if m["name"] == "a"]
     assert member["role"] == "node" and member["token"] == token["id"]
     # A node of that token comes back without using it again, and by its home alone.
     assert states(place, head)["a"] == "ready"
+
+
+def elsewhere(place, name="elsewhere"):
+    """Another machine's environment: no run-time folder in common, and an identity of its own."""
+    runtime = place.folder / f"{name}-run"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    return {"XDG_RUNTIME_DIR": str(runtime), "TROUPE_HOME": str(place.folder / name)}
 
 
 @pytest.mark.no_model
@@ -50,30 +57,37 @@ def test_a_token_for_clients(place):
     head = place.start("head", "--head")
     made = place.json("key", "new", "--role", "client", "--uses", 9, "--expires", "1h",
                       "--cluster", head.address)
-    assert made["clients"] and not made["nodes"] and made["uses"] == 9
+    assert made["role"] == "user" and made["uses"] == 9
     assert abs(made["expires_unix_s"] - time.time() - 3600) < 60
-    stranger = {"XDG_RUNTIME_DIR": str(place.folder)}
+    stranger = elsewhere(place)
     assert place.troupe("nodes", "--cluster", made["token"], env=stranger).status == 0
-    # Who comes by a token from elsewhere may not manage keys, whatever the token lets in.
-    for token in (made["token"], head.join):
-        for words in (("ls",), ("new",), ("revoke", "head")):
-            check(place.troupe("key", *words, "--cluster", token, env=stranger), 1,
-                  "head's machine")
+    # A user may neither manage keys nor stop the cluster.
+    for words in (("key", "ls"), ("key", "new"), ("key", "revoke", "head"), ("unload", "x")):
+        check(place.troupe(*words, "--cluster", made["token"], env=stranger), 1, "'user' may not")
+    refused = place.troupe("stop", "--all", "--cluster", made["token"], env=stranger)
+    assert refused.status != 0 and head.alive(), str(refused)
+    check(place.troupe("nodes", "--cluster", head.join, env=elsewhere(place, "other")), 1,
+          "for the role node")
     join_fails(place, "node", made["token"], "cannot enrol a node")
 
 
 @pytest.mark.no_model
-def test_a_client_token_is_for_more_than_one_command(place):
+def test_a_client_is_enrolled_once(place):
     head = place.start("head", "--head")
     at = ("--cluster", head.address)
-    stranger = {"XDG_RUNTIME_DIR": str(place.folder)}
-    token = place.troupe("key", "new", "--role", "client", *at)
-    assert token.status == 0 and "1000 times" in token.err, str(token)
-    for _ in range(2):
-        assert place.troupe("nodes", "--cluster", token.out.strip(), env=stranger).status == 0
-    once = place.json("key", "new", "--role", "client", "--uses", 1, *at)["token"]
-    assert place.troupe("nodes", "--cluster", once, env=stranger).status == 0
-    check(place.troupe("nodes", "--cluster", once, env=stranger), 1, "used up", "troupe key new")
+    token = place.json("key", "new", "--role", "user", *at)["token"]
+    me, other = elsewhere(place, "me"), elsewhere(place, "other")
+    for _ in range(3):
+        assert place.troupe("nodes", "--cluster", token, env=me).status == 0
+    check(place.troupe("nodes", "--cluster", token, env=other), 1, "used up", "troupe key new")
+    # Its identity lasts: also after the token has left the list, and after the head's restart.
+    assert (place.folder / "me" / "keys" / "client.key").stat().st_mode & 0o777 == 0o600
+    head.stop()
+    head = place.start("head", "--head", port=head.port)
+    assert place.troupe("nodes", "--cluster", token, env=me).status == 0
+    [member] = [m for m in keys(place, head)["members"] if m["role"] == "user"]
+    assert place.troupe("key", "revoke", member["id"], *at).status == 0
+    check(place.troupe("nodes", "--cluster", token, env=me), 1, "revoked")
 
 
 @pytest.mark.no_model
@@ -99,7 +113,7 @@ def test_the_list_holds_no_secret(place):
         for secret in secrets:
             assert secret not in text and secret[60:90] not in text
     assert re.search(r"\bnever\b", listed.out)
-    roles = {m["name"]: m["role"] for m in keys(place, head)["members"] if m["role"] != "client"}
+    roles = {m["name"]: m["role"] for m in keys(place, head)["members"] if m["role"] in ("head", "node")}
     assert roles == {"head": "head", "a": "node"}
 
 

@@ -154,7 +154,8 @@ bool Dial::drain_monitor(std::int64_t now_us) {
              Status(Code::kPermissionDenied,
                     name() + " refused our key " + to_z85(order_.identity.public_key) +
                         ": the token has expired or is used up, or this machine was removed "
-                        "from the cluster and its key revoked"),
+                        "from the cluster and its key revoked; 'troupe key new' on the head's "
+                        "machine makes a new token"),
              true);
         return true;
       case ZMQ_EVENT_CLOSED:

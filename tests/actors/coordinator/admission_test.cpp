@@ -34,7 +34,7 @@ TEST_CASE("admission: a cluster is made once and found again, its file is privat
   auto first = Admission::load_or_make(home.path, head, 1000);
   REQUIRE(first);
   const net::PublicKey node = net::make_key_pair().public_key;
-  REQUIRE(first->enrol(via(first->join_token()), node, net::Role::kNode, 1000).is_ok());
+  REQUIRE(first->enrol(via(first->join_token()), node, {}, net::Role::kNode, 1000).is_ok());
   struct stat info {};
   REQUIRE(::stat((home.path / "head.json").c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);
@@ -62,27 +62,92 @@ TEST_CASE("admission: tokens expire, count their uses and keep to their roles") 
   const net::PublicKey join = via(admission->join_token());
   const net::PublicKey local = via(admission->local_token());
   const auto fresh = [] { return net::make_key_pair().public_key; };
-  CHECK(admission->enrol(local, fresh(), net::Role::kNode, 1).code() == Code::kPermissionDenied);
-  CHECK(admission->enrol(local, fresh(), net::Role::kClient, 1).is_ok());
-  CHECK(admission->enrol(join, fresh(), net::Role::kHead, 1).code() == Code::kPermissionDenied);
-  CHECK(admission->enrol(fresh(), fresh(), net::Role::kNode, 1).code() == Code::kPermissionDenied);
+  const auto node_by = [&](const net::PublicKey& door, const net::PublicKey& key, int now = 1) {
+    return admission->enrol(door, key, {}, net::Role::kNode, now);
+  };
+  const auto client_by = [&](const net::PublicKey& door, const net::PublicKey& identity) {
+    return admission->enrol(door, fresh(), identity, net::Role::kClient, 1);
+  };
+  CHECK(node_by(local, fresh()).code() == Code::kPermissionDenied);
+  // Clients of the head's own user are admins, and leave no trace.
+  REQUIRE(client_by(local, fresh()));
+  CHECK(*client_by(local, fresh()) == net::Role::kAdmin);
+  CHECK(admission->members().empty());
+  CHECK(admission->enrol(join, fresh(), {}, net::Role::kHead, 1).code() == Code::kPermissionDenied);
+  CHECK(admission->enrol(join, fresh(), fresh(), net::Role::kAdmin, 1).code() ==
+        Code::kPermissionDenied);
+  CHECK(node_by(fresh(), fresh()).code() == Code::kPermissionDenied);
+  // The join token is for nodes.
+  CHECK(client_by(join, fresh()).code() == Code::kPermissionDenied);
   const std::uint32_t uses = admission->join_token().uses_left;
   const net::PublicKey node = fresh();
-  CHECK(admission->enrol(join, node, net::Role::kNode, 1).is_ok());
-  CHECK(admission->enrol(join, node, net::Role::kNode, 1)
-            .is_ok());  // the same key again does not count as a use
+  CHECK(node_by(join, node).is_ok());
+  CHECK(node_by(join, node).is_ok());  // the same key again does not count as a use
   CHECK(admission->join_token().uses_left == uses - 1);
-  CHECK(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
-  CHECK(admission->join_token().uses_left == uses - 1);  // clients do not use up what nodes need
-  for (std::uint32_t i = 1; i < uses; ++i) {
-    REQUIRE(admission->enrol(join, fresh(), net::Role::kNode, 1).is_ok());
-  }
-  CHECK_FALSE(admission->enrol(join, fresh(), net::Role::kClient, 1).is_ok());
-  const Status used_up = admission->enrol(join, fresh(), net::Role::kNode, 1);
+  CHECK(admission->end_tokens(1).empty());
+  for (std::uint32_t i = 1; i < uses; ++i) REQUIRE(node_by(join, fresh()).is_ok());
+  const auto used_up = node_by(join, fresh());
   CHECK(used_up.code() == Code::kPermissionDenied);
   CHECK(used_up.message().find("used up") != std::string::npos);
-  const Status expired = admission->enrol(join, fresh(), net::Role::kNode, 25 * 3600);
-  CHECK(expired.message().find("expired") != std::string::npos);
+  CHECK(node_by(join, fresh(), 25 * 3600).message().find("expired") != std::string::npos);
+  // It leaves the list of keys that may connect, once.
+  CHECK(admission->end_tokens(10) == std::vector<net::PublicKey>{join});
+  CHECK(admission->end_tokens(11).empty());
+}
+
+TEST_CASE("admission: a client is enrolled once, with the role of its token, and can be revoked") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto admission = Admission::load_or_make(home.path, head, 0);
+  REQUIRE(admission);
+  const auto fresh = [] { return net::make_key_pair().public_key; };
+  const net::PublicKey me = fresh();
+  const auto enter = [&](const net::PublicKey& door, const net::PublicKey& identity) {
+    return admission->enrol(door, fresh(), identity, net::Role::kClient, 1);
+  };
+  const auto made = admission->make_token({net::Role::kOperator, 1, 60}, 0);
+  REQUIRE(made);
+  CHECK(enter(me, me).code() == Code::kPermissionDenied);  // nobody knows it yet
+  REQUIRE(enter(made->key, me));
+  CHECK(*enter(made->key, me) == net::Role::kOperator);  // no use more
+  CHECK(enter(made->key, fresh()).message().find("used up") != std::string::npos);
+  // From now on its identity is its door, after a restart and without the token, too.
+  admission = Admission::load_or_make(home.path, head, 1000);
+  REQUIRE(admission);
+  REQUIRE(enter(me, me));
+  CHECK(*enter(me, me) == net::Role::kOperator);
+  CHECK(enter(me, fresh()).code() == Code::kPermissionDenied);  // for itself alone
+  const auto allowed = admission->allowed();
+  CHECK(std::count(allowed.begin(), allowed.end(),
+                   std::pair<net::PublicKey, net::Role>(me, net::Role::kEnrol)) == 1);
+  const auto revoked = admission->revoke(net::key_id(me));
+  REQUIRE(revoked);
+  CHECK(revoked->member == net::Role::kOperator);
+  CHECK(enter(me, me).message().find("revoked") != std::string::npos);
+}
+
+TEST_CASE("admission: a key that is known keeps its role") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto admission = Admission::load_or_make(home.path, head, 0);
+  REQUIRE(admission);
+  const auto fresh = [] { return net::make_key_pair().public_key; };
+  const net::PublicKey join = admission->join_token().key, node = fresh(), client = fresh();
+  const auto user = admission->make_token({net::Role::kClient, 9, 0}, 0);
+  const auto operators = admission->make_token({net::Role::kOperator, 9, 0}, 0);
+  REQUIRE((user && operators));
+  REQUIRE(admission->enrol(join, node, {}, net::Role::kNode, 1));
+  REQUIRE(admission->enrol(user->key, fresh(), client, net::Role::kClient, 1));
+  // A node's key as a client's connection or identity, a client's as a node, the head's, a token's.
+  for (const net::PublicKey& taken : {node, client, head, join, user->key}) {
+    for (const net::PublicKey& door : {user->key, admission->local_token().key}) {
+      CHECK(admission->enrol(door, taken, fresh(), net::Role::kClient, 1).code() ==
+            Code::kPermissionDenied);
+    }
+    if (taken != node) CHECK_FALSE(admission->enrol(join, taken, {}, net::Role::kNode, 1).is_ok());
+    CHECK_FALSE(admission->enrol(operators->key, fresh(), taken, net::Role::kClient, 1).is_ok());
+  }
+  CHECK(admission->members().size() == 2);
 }
 
 TEST_CASE("admission: a broken file is named") {
@@ -100,41 +165,41 @@ TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
   auto admission = Admission::load_or_make(home.path, head, 0);
   REQUIRE(admission);
   const auto fresh = [] { return net::make_key_pair().public_key; };
-  const auto made = admission->make_token({true, false, 2, 60}, 10);
+  const auto made = admission->make_token({net::Role::kNode, 2, 60}, 10);
   REQUIRE(made);
   CHECK(made->id == net::key_id(via(*made)));
   CHECK(made->id.size() == 8);
-  CHECK(admission->enrol(made->key, fresh(), net::Role::kClient, 11).code() ==
+  CHECK(admission->enrol(made->key, fresh(), fresh(), net::Role::kClient, 11).code() ==
         Code::kPermissionDenied);
-  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 11).is_ok());
+  CHECK(admission->enrol(made->key, fresh(), {}, net::Role::kNode, 11).is_ok());
   {  // A restart of the head forgets nothing.
     auto again = Admission::load_or_make(home.path, head, 12);
     REQUIRE(again);
     REQUIRE(again->tokens().size() == 2);
     CHECK(again->tokens()[1].uses_left == 1);
-    CHECK_FALSE(again->tokens()[1].clients);
+    CHECK(again->tokens()[1].role == net::Role::kNode);
   }
-  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 71).message().find("expired") !=
+  CHECK(admission->enrol(made->key, fresh(), {}, net::Role::kNode, 71).message().find("expired") !=
         std::string::npos);
-  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 70).is_ok());
-  CHECK(admission->enrol(made->key, fresh(), net::Role::kNode, 70).message().find("used up") !=
+  CHECK(admission->enrol(made->key, fresh(), {}, net::Role::kNode, 70).is_ok());
+  CHECK(admission->enrol(made->key, fresh(), {}, net::Role::kNode, 70).message().find("used up") !=
         std::string::npos);
-  CHECK(admission->make_token({false, false, 1, 60}, 10).code() == Code::kInvalidArgument);
-  CHECK(admission->make_token({true, true, 0, 60}, 10).code() == Code::kInvalidArgument);
-  const auto another = admission->make_token({true, true, 5, 0}, 100);
+  CHECK(admission->make_token({net::Role::kHead, 1, 60}, 10).code() == Code::kInvalidArgument);
+  CHECK(admission->make_token({net::Role::kNode, 0, 60}, 10).code() == Code::kInvalidArgument);
+  const auto another = admission->make_token({net::Role::kNode, 5, 0}, 100);
   REQUIRE(another);
   CHECK(another->expires_unix_s == 0);
   const auto revoked = admission->revoke(another->id);
   REQUIRE(revoked);
   CHECK(revoked->key == another->key);
-  CHECK_FALSE(revoked->node);
-  CHECK(admission->enrol(another->key, fresh(), net::Role::kNode, 101).code() ==
+  CHECK_FALSE(revoked->member);
+  CHECK(admission->enrol(another->key, fresh(), {}, net::Role::kNode, 101).code() ==
         Code::kPermissionDenied);
   CHECK(admission->revoke(another->id).code() == Code::kNotFound);
   // The join token can be revoked, too; the next start prints a new one.
   const TokenRecord join = admission->join_token();
   REQUIRE(admission->revoke(join.id));
-  CHECK(admission->enrol(join.key, fresh(), net::Role::kNode, 101).code() ==
+  CHECK(admission->enrol(join.key, fresh(), {}, net::Role::kNode, 101).code() ==
         Code::kPermissionDenied);
   auto later = Admission::load_or_make(home.path, head, 102);
   REQUIRE(later);
@@ -148,8 +213,8 @@ TEST_CASE("admission: a revoked node is out for good, also after a restart") {
   REQUIRE(admission);
   const net::PublicKey join = admission->join_token().key;
   const net::PublicKey a = net::make_key_pair().public_key, b = net::make_key_pair().public_key;
-  REQUIRE(admission->enrol(join, a, net::Role::kNode, 1).is_ok());
-  REQUIRE(admission->enrol(join, b, net::Role::kNode, 1).is_ok());
+  REQUIRE(admission->enrol(join, a, {}, net::Role::kNode, 1).is_ok());
+  REQUIRE(admission->enrol(join, b, {}, net::Role::kNode, 1).is_ok());
   REQUIRE(admission->rename(a, "box").is_ok());
   REQUIRE(admission->rename(b, "box").is_ok());
   const auto both = admission->revoke("box");
@@ -157,13 +222,13 @@ TEST_CASE("admission: a revoked node is out for good, also after a restart") {
   CHECK(both.message().find(net::key_id(a)) != std::string::npos);
   const auto revoked = admission->revoke(net::key_id(a));
   REQUIRE(revoked);
-  CHECK(revoked->node);
+  CHECK(revoked->member == net::Role::kNode);
   CHECK(revoked->key == a);
   CHECK(revoked->text.find(admission->join_token().id) != std::string::npos);
   CHECK(admission->is_revoked(a));
   CHECK_FALSE(admission->is_revoked(b));
   for (int restart = 0; restart < 2; ++restart) {
-    CHECK(admission->enrol(join, a, net::Role::kNode, 2).message().find("revoked") !=
+    CHECK(admission->enrol(join, a, {}, net::Role::kNode, 2).message().find("revoked") !=
           std::string::npos);
     const auto allowed = admission->allowed();
     const auto is_in = [&](const net::PublicKey& key) {

@@ -7,7 +7,7 @@
 #include <catch2/catch.hpp>
 #include <stdlib.h>
 
-#include <troupe/actors/messages/membership.h>
+#include <troupe/actors/messages/enrolment.h>
 #include <troupe/actors/messages/types.h>
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/log.h>
@@ -57,10 +57,18 @@ net::OutFrame frame_of(MessageType type, const Message& message) {
 struct Stubborn : net::test::Peer {
   Stubborn(const net::Token& with, const net::Endpoint& at,
            std::uint16_t version = wire::kProtocolVersion)
-      : Peer(options_of(with, version)), token(with), head(at) {}
+      : Stubborn(with, at, options_of(with, version)) {}
+  Stubborn(const net::Token& with, const net::Endpoint& at, const net::test::PeerOptions& options)
+      : Peer(options),
+        token(with),
+        head(at),
+        keys(*options.identity),
+        incarnation(options.incarnation) {}
 
   static net::test::PeerOptions options_of(const net::Token& token, std::uint16_t version) {
     net::test::PeerOptions options;
+    options.identity = net::make_key_pair();
+    options.incarnation = net::random_u64();
     options.cluster = token.cluster;
     options.listen = false;
     options.version = version;
@@ -83,7 +91,10 @@ struct Stubborn : net::test::Peer {
   void enrol() {
     transport->dial(token.head, head, Channel::kControl, net::enrolment_key_pair(token));
     REQUIRE(wait_connected(1));
-    say(MessageType::kEnrol, Enrol{key, static_cast<std::uint8_t>(net::Role::kNode), "stubborn"});
+    const EnrolmentPlace place{token.cluster, net::enrolment_key_pair(token).public_key,
+                               incarnation};
+    say(MessageType::kEnrol,
+        make_enrol(place, token.head, keys, keys, net::Role::kNode, "stubborn"));
   }
   void join() {
     greet();
@@ -114,6 +125,8 @@ struct Stubborn : net::test::Peer {
 
   net::Token token;
   net::Endpoint head;
+  net::KeyPair keys;
+  std::uint64_t incarnation;
 };
 
 net::Token token_of(const Daemon& daemon) {
@@ -189,7 +202,7 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   });
   const auto status = cluster->status();
   REQUIRE(status);
-  CHECK(status->counters.rejected_revoked > 40);
+  CHECK(status->counters.rejected_revoked > 20);
   for (const NodeStatus& each : status->nodes) {
     if (each.name == "stubborn") CHECK(each.state == "left");
   }
@@ -359,4 +372,77 @@ TEST_CASE("membership: a node that is refused for its arithmetic version says so
   REQUIRE_FALSE(started.is_ok());
   CHECK(started.code() == Code::kFailedPrecondition);
   CHECK(started.message().find(versions) != std::string::npos);
+}
+
+TEST_CASE("membership: a stranger cannot make another key a client", "[membership]") {
+  TemporaryHome home;
+  net::Endpoint at;
+  auto daemon = start_head(home, &at);
+  REQUIRE(daemon);
+  auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});
+  REQUIRE(cluster);
+  Stubborn node(token_of(*daemon), at);
+  node.enrol();
+  REQUIRE(node.hear(MessageType::kEnrolled));
+  node.join();
+  // Somebody with a token for clients names the node's key, which he does not have.
+  const auto made = cluster->new_token({"user", 5, 0});
+  REQUIRE(made);
+  Stubborn thief(*net::parse_token(made->token.substr(0, made->token.find('@'))), at);
+  thief.transport->dial(thief.token.head, at, Channel::kControl,
+                        net::enrolment_key_pair(thief.token));
+  REQUIRE(thief.wait_connected(1));
+  const EnrolmentPlace place{thief.token.cluster, net::enrolment_key_pair(thief.token).public_key,
+                             thief.incarnation};
+  const net::KeyPair claimed{node.key, thief.keys.secret_key};
+  thief.say(MessageType::kEnrol,
+            make_enrol(place, thief.token.head, claimed, thief.keys, net::Role::kClient, "thief"));
+  REQUIRE(thief.hear(MessageType::kRefused));
+  // The node is one still.
+  node.say(MessageType::kHeartbeat, Heartbeat{1, {}});
+  CHECK(node.hear(MessageType::kHeartbeatAck));
+}
+
+TEST_CASE("membership: a client sees its own jobs, and revoking it ends it", "[membership]") {
+  TemporaryHome home, mine, others;
+  net::Endpoint at;
+  auto daemon = start_head(home, &at);
+  REQUIRE(daemon);
+  auto admin = Cluster::connect({home.path, net::to_string(at), 5000});
+  REQUIRE(admin);
+  const auto token = [&](const std::string& role) { return admin->new_token({role, 2, 0})->token; };
+  const std::string users = token("user");
+  auto me = Cluster::connect({mine.path, users, 5000});
+  auto other = Cluster::connect({others.path, users, 5000});
+  INFO(me.message() << other.message());
+  REQUIRE((me && other));
+  JobRequest job;
+  job.id = "mine";
+  job.kind = "nobody maps it";
+  job.spec = "{}";
+  job.shards = {"x"};
+  REQUIRE(me->submit(job));
+  CHECK(me->jobs()->size() == 1);
+  CHECK(other->jobs()->empty());
+  CHECK(other->job("mine").code() == Code::kNotFound);
+  CHECK(other->cancel("mine").code() == Code::kNotFound);
+  CHECK(admin->jobs()->size() == 1);
+  CHECK(me->unload("x", true).code() == Code::kPermissionDenied);
+  CHECK(me->keys().code() == Code::kPermissionDenied);
+  // Its identity is its door now: the token is used up, and it comes back.
+  auto again = Cluster::connect({mine.path, users, 5000});
+  REQUIRE(again);
+  CHECK(again->job("mine"));
+  const auto keys = admin->keys();
+  REQUIRE(keys);
+  std::vector<std::string> ids;
+  for (const MemberStatus& member : keys->members) {
+    if (member.role == "user") ids.push_back(member.id);
+  }
+  REQUIRE(ids.size() == 2);
+  for (const std::string& id : ids) REQUIRE(admin->revoke_key(id));
+  std::this_thread::sleep_for(1s);
+  CHECK_FALSE(again->status());
+  CHECK(Cluster::connect({mine.path, users, 5000}).code() == Code::kPermissionDenied);
+  CHECK(admin->job("mine"));
 }

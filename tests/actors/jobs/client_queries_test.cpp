@@ -14,7 +14,7 @@ TEST_CASE("job queries: a deep specification is refused, and does no harm in a j
   REQUIRE(made);
   const std::shared_ptr<Journal> journal = std::move(*made);
   // An earlier release took it in.
-  REQUIRE(journal->receive({"old", "upper", deep, 1, 0, {"x"}}, 1).is_ok());
+  REQUIRE(journal->receive({"old", "", "upper", deep, 1, 0, {"x"}}, 1).is_ok());
   caf::actor_system_config config;
   caf::actor_system system(config);
   const jobs_actor jobs = spawn_jobs(system, {journal, Link::loopback()});

@@ -42,7 +42,7 @@ std::unique_ptr<Journal> open(const TemporaryFile& file) {
 }
 
 JobPiece piece(const std::string& id, std::uint32_t shard = 0, std::uint32_t shards = 1) {
-  return {id, "count", "{}", shards, shard, {"input " + std::to_string(shard)}};
+  return {id, "", "count", "{}", shards, shard, {"input " + std::to_string(shard)}};
 }
 
 }  // namespace
@@ -270,11 +270,11 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
         {7, "abc", "manifest", std::string("open\0x", 6), {"node a", "node b"}}));
     REQUIRE(journal->save_model({8, "def", "manifest too", "other", {}}));
     REQUIRE(journal->forget_model(8));
-    REQUIRE(journal->save_stream({"s", "open", "submit", {}}, 1));
-    REQUIRE(journal->add_tokens("s", 0, {1, 2}));
-    REQUIRE(journal->add_tokens("s", 1, {2, 3}));  // resumed: it says 2 again
-    REQUIRE(journal->add_tokens("s", 9, {9}));     // a gap cannot be
-    REQUIRE(journal->add_tokens("gone", 0, {1}));
+    REQUIRE(journal->save_stream({"s", "me", "open", "submit", {}}, 1));
+    REQUIRE(journal->add_tokens("s", "me", 0, {1, 2}));
+    REQUIRE(journal->add_tokens("s", "me", 1, {2, 3}));  // resumed: it says 2 again
+    REQUIRE(journal->add_tokens("s", "me", 9, {9}));     // a gap cannot be
+    REQUIRE(journal->add_tokens("gone", "me", 0, {1}));
   }
   const auto journal = open(file);
   const auto models = journal->models();
@@ -285,6 +285,12 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
   CHECK(journal->manifests()->size() == 2);  // also of one that was unloaded
   CHECK((*models)[0].nodes == std::vector<std::string>{"node a", "node b"});
   CHECK(journal->stream("s")->tokens == std::vector<std::int32_t>{1, 2, 3});
-  REQUIRE(journal->forget_stream("s"));
+  // Another owner can neither take its id, nor change it, nor end it.
+  CHECK(journal->save_stream({"s", "other", "x", "y", {}}, 2).code() == Code::kAlreadyExists);
+  REQUIRE(journal->add_tokens("s", "other", 3, {4}));
+  REQUIRE(journal->forget_stream("s", "other"));
+  CHECK(journal->stream("s")->owner == "me");
+  CHECK(journal->stream("s")->tokens == std::vector<std::int32_t>{1, 2, 3});
+  REQUIRE(journal->forget_stream("s", "me"));
   CHECK(journal->stream("s").code() == Code::kNotFound);
 }

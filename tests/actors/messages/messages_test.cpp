@@ -50,7 +50,7 @@ TEST_CASE("messages: the split that is asked for goes in and comes out, or is no
 }
 
 TEST_CASE("messages: every body survives the wire and no truncation does") {
-  check_message(Enrol{{1, 2, 3}, 1, "box"});
+  check_message(Enrol{{1, 2, 3}, {4, 5}, 1, "box", {6, 7}, {8}});
   check_message(Enrolled{{4}, 77, "calm-opera"});
   check_message(Hello{1, "box", "10.0.0.1", 7700, 8, 1u << 30, "avx2", 3, 9});
   check_message(Welcome{"box", "calm-opera", 200, 2000, 3});
@@ -63,7 +63,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(UnloadStage{9, true});
   check_message(Prefetch{manifest, 10, 20, {{{1}, 1, "a", "h", 7}}});
   check_message(Prefetched{"ab", 10, 20, 5, 3});
-  check_message(Manage{7, 2, "node-2", true, true, false, 3, 86400});
+  check_message(Manage{7, 2, "node-2", true, 1, 3, 86400});
   check_message(Managed{7, {2, "why not"}});
   Step step;
   model::SamplingParams sampling{0.5f, 0.9f, 42, 3, 40, 0.1f, 0.9f, 1.1f, 0.5f, -0.5f, 5};

@@ -234,8 +234,8 @@ class World {
 
   void start_client(net::SimHost host) {
     Process& process = make(host);
-    net::KeyPair identity = common_.head_identity;
-    identity.public_key = key_of(host + 1000 * ++clients_);
+    // It proves that its key is its own when it enrols.
+    const net::KeyPair identity = net::key_pair_from_seed(key_of(host + 1000 * ++clients_));
     net::TransportOptions options = transport_options(host, identity);
     options.listen.reset();
     options.cluster = admission->cluster();
@@ -246,6 +246,7 @@ class World {
     ClientSetup setup;
     setup.link = process.link;
     setup.token = admission->local_token().token;
+    setup.identity = identity;
     setup.head = endpoint(0);
     setup.bulk = process.bulk;
     setup.on_connected = [&process](const Result<std::string>& name) {

@@ -18,9 +18,6 @@
 namespace troupe::tools {
 namespace {
 
-// A client's key lives as long as its process, so that each command uses its token once.
-constexpr int kNodeUses = 1, kClientUses = 1000;
-
 struct KeyOptions {
   CommonOptions common;
   std::string cluster;
@@ -51,9 +48,9 @@ int make_key(const KeyOptions& options) {
         as_json);
   }
   const bool node = options.role == "node";
-  const int allowed = options.uses.value_or(node ? kNodeUses : kClientUses);
+  const int allowed = options.uses.value_or(1);
   const Result<NewToken> made = ask_head(options, [&](Cluster& cluster) {
-    return cluster.new_token({node, !node, allowed, *lifetime == kForever ? 0 : *lifetime});
+    return cluster.new_token({options.role, allowed, *lifetime == kForever ? 0 : *lifetime});
   });
   if (!made) return fail(made.status(), as_json);
   if (as_json) {
@@ -70,10 +67,6 @@ int make_key(const KeyOptions& options) {
   return kExitOk;
 }
 
-std::string roles_of(const TokenStatus& token) {
-  return token.nodes && token.clients ? "node, client" : token.nodes ? "node" : "client";
-}
-
 std::string expiry_of(const TokenStatus& token) {
   if (!token.expires_in_s) return "never";
   return *token.expires_in_s < 0 ? "expired" : "in " + format_duration(*token.expires_in_s);
@@ -88,7 +81,7 @@ int list_keys(const KeyOptions& options) {
   }
   std::vector<std::vector<std::string>> rows = {{"TOKEN", "LETS IN", "USES LEFT", "EXPIRES", ""}};
   for (const TokenStatus& token : keys->tokens) {
-    rows.push_back({token.id, roles_of(token), std::to_string(token.uses_left), expiry_of(token),
+    rows.push_back({token.id, token.role, std::to_string(token.uses_left), expiry_of(token),
                     token.join ? "printed by troupe start" : ""});
   }
   print_table(rows);
@@ -126,34 +119,36 @@ Action add_key(CLI::App& app) {
   app.require_subcommand(1);
   CLI::App* make = app.add_subcommand("new", "Make a token that lets a machine in");
   make->add_option("--uses", options->uses,
-                   "How often it may be used: by a node once, by a client with every command and "
-                   "every new connection [1; with --role client 1000]")
+                   "How many nodes or clients it lets in; whoever is in stays [1]")
       ->check(whole_number(1, 1'000'000));
   make->add_option("--expires", options->expires, "How long it holds: 90s, 24h, 7d, forever [24h]")
       ->type_name("TIME");
-  make->add_option("--role", options->role, "What it lets in: node or client [node]")
-      ->check(CLI::IsMember({"node", "client"}))
+  make->add_option("--role", options->role,
+                   "What it lets in: node, user, server, operator or admin [node]")
+      ->check(CLI::IsMember({"node", "user", "client", "server", "operator", "admin"}))
       ->type_name("ROLE");
   add_api_key_options(*make, options->api);
   add_key_options(*make, *options);
   make->footer(
       "Examples:\n"
       "  troupe key new                                   one node, within a day\n"
-      "  troupe key new --role client --expires 7d        clients from other machines, for a week\n"
+      "  troupe key new --role user --expires 7d          somebody who asks from another machine\n"
       "  troupe start --join $(troupe key new)            a node on this machine\n"
       "  troupe key new --api shop --api-key-file keys    an API key for troupe serve");
   CLI::App* list = app.add_subcommand("ls", "List tokens, and the keys of nodes and clients");
   add_key_options(*list, *options);
   list->footer("Examples:\n  troupe key ls\n  troupe key ls --json   {\"tokens\",\"members\"}");
-  CLI::App* revoke = app.add_subcommand("revoke", "End a token, or put a node out for good");
+  CLI::App* revoke =
+      app.add_subcommand("revoke", "End a token, or put a node or client out for good");
   revoke->add_option("KEY", options->subject, "The id of a token or key, or the name of a node")
       ->required()
       ->type_name("");
   add_key_options(*revoke, *options);
   revoke->footer("Examples:\n  troupe key revoke node-2\n  troupe key revoke 1f00ba12");
   app.footer(
-      "Keys are managed on the head's machine, by the user who started it. Tokens are shown once,\n"
-      "when they are made.\n"
+      "Keys are managed by admins: the user who started the head, on its machine, and whoever "
+      "came\n"
+      "in by a token of that role. Tokens are shown once, when they are made.\n"
       "\n"
       "Examples:\n"
       "  troupe key new --expires 1h      a token for one more node\n"

@@ -74,6 +74,7 @@ struct Loss {
 struct PeerOptions {
   std::optional<KeyPair> identity;
   std::uint64_t cluster = 77;
+  std::uint64_t incarnation = 0;  // drawn
   bool listen = true;
   bool echo = false;  // answers every frame with its bytes, type + 1
   std::size_t queue_frames = 4096;
@@ -88,6 +89,7 @@ class Peer {
     TransportOptions transport;
     transport.identity = options.identity.value_or(make_key_pair());
     transport.cluster = options.cluster;
+    transport.incarnation = options.incarnation;
     transport.queue_frames = options.queue_frames;
     transport.handshake_timeout_ms = options.handshake_timeout_ms;
     transport.version = options.version;

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <troupe/runtime/net/keys.h>
+
+// Which identity stands behind a client's connection: each connection has a key of its own, and
+// what it makes belongs to the identity that opened it. The head's actors share one. Any thread.
+
+namespace troupe::actors {
+
+class Owners {
+ public:
+  void set(const net::PublicKey& connection, const net::PublicKey& identity) {
+    std::lock_guard lock(mutex_);
+    identities_[connection] = identity;
+  }
+  void forget(const net::PublicKey& connection) {
+    std::lock_guard lock(mutex_);
+    identities_.erase(connection);
+  }
+  // The identity as Z85; of a connection that is not known its own key.
+  std::string of(const net::PublicKey& connection) const {
+    std::lock_guard lock(mutex_);
+    const auto found = identities_.find(connection);
+    return net::to_z85(found == identities_.end() ? connection : found->second);
+  }
+  std::vector<net::PublicKey> connections_of(const net::PublicKey& identity) const {
+    std::lock_guard lock(mutex_);
+    std::vector<net::PublicKey> all;
+    for (const auto& [connection, owner] : identities_) {
+      if (owner == identity) all.push_back(connection);
+    }
+    return all;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<net::PublicKey, net::PublicKey> identities_;
+};
+
+}  // namespace troupe::actors
