@@ -148,8 +148,9 @@ struct HeadState {
   std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
 
   std::map<net::PublicKey, Client> clients;
-  std::shared_ptr<Owners> owners;                   // the identities of their connections
-  std::map<net::PublicKey, std::int64_t> revoking;  // nodes, and when their frames are dropped
+  std::map<std::string, model::Manifest> own_manifests;  // of whole files in the head's own store
+  std::shared_ptr<Owners> owners;                        // the identities of their connections
+  std::map<net::PublicKey, std::int64_t> revoking;       // nodes, and when their frames are dropped
 
   std::map<std::uint64_t, Opening> openings;  // by a number of our own
   std::uint64_t next_opening = 1;

@@ -22,6 +22,14 @@ void refuse_all(const HeadState& head, const Opening& opening, const Status& why
   for (const Reply& reply : opening.replies) reply(refusal(head, why));
 }
 
+Status other_contents(const std::string& model) {
+  return Status(Code::kFailedPrecondition,
+                "the cluster knows sha256:" + model +
+                    " with other contents than this file's: one of the two was tampered with; "
+                    "bring the true file into the head's own store (troupe pull), which is the "
+                    "one that counts");
+}
+
 // Plans a model in the place of other deployments. If memory is still short, unused ones make room,
 // but none does for a model that would not fit even then.
 Result<std::uint64_t> plan_with_room(HeadState& head, const Opening& opening,
@@ -95,6 +103,10 @@ void find_or_make(HeadState& head, Opening opening) {
     if (!measure_before_placing(head, opening)) make_deployment(head, opening);
     return;
   }
+  // Of two that were opened at the same time, the first one counts.
+  if (opening.open.has_manifest && !same_content(deployment->manifest, opening.open.manifest)) {
+    return refuse_all(opening, other_contents(opening.open.model));
+  }
   move_if_better(head, opening, *deployment);
   const std::int64_t now = monotonic_us();
   Deployment* here = serving_for(head, opening, *deployment, now);
@@ -111,22 +123,33 @@ void find_or_make(HeadState& head, Opening opening) {
   if (!wants_alone(opening, *deployment)) replicate_when_busy(head, *deployment);
 }
 
-// Fills in the manifest of a model that the head knows, if the client brought none.
-Status complete_from_store(const HeadState& head, OpenModel* open) {
-  if (open->has_manifest) return Status::ok();
-  const auto known = head.manifests.find(open->model);
-  if (known != head.manifests.end()) {
-    open->manifest = known->second;
-    open->has_manifest = true;
-    return Status::ok();
+// The manifest that the head goes by: of the whole file in its own store, whose hash it has
+// verified, else the one that was brought first. nullptr: it knows none.
+const model::Manifest* known_manifest(HeadState& head, const std::string& model) {
+  if (const auto own = head.own_manifests.find(model); own != head.own_manifests.end()) {
+    return &own->second;
   }
-  if (!head.setup->store->whole_file(open->model)) {
+  const auto file = head.setup ? head.setup->store->whole_file(model) : std::nullopt;
+  if (file) {
+    const auto manifest = head.setup->store->manifest(*file);
+    if (manifest && manifest->model == model) {
+      return &(head.own_manifests[model] = std::move(*manifest));
+    }
+  }
+  const auto brought = head.manifests.find(model);
+  return brought == head.manifests.end() ? nullptr : &brought->second;
+}
+
+// Fills in the manifest of a model that the head knows, if the client brought none.
+Status complete_from_store(HeadState& head, OpenModel* open) {
+  if (open->has_manifest) return Status::ok();
+  const model::Manifest* known = known_manifest(head, open->model);
+  if (known == nullptr) {
     return Status(Code::kNotFound,
                   "the cluster does not have the model sha256:" + open->model +
                       "; give its name or path, so that this machine can serve it");
   }
-  TROUPE_ASSIGN_OR_RETURN(open->manifest,
-                          head.setup->store->manifest(*head.setup->store->whole_file(open->model)));
+  open->manifest = *known;
   open->has_manifest = true;
   return Status::ok();
 }
@@ -176,21 +199,20 @@ void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Rep
   const auto asked = layer_ranges_of(open);
   if (!asked) return refuse(asked.status());
   const std::vector<model::LayerRange>& ranges = *asked;
+  if (open.has_manifest) {
+    const Status same = check_brought(head, open);
+    if (!same) return refuse(same);
+  }
   // A deployment that exists needs no file now, but may need it when its layers must move.
   Deployment* found =
       instead ? nullptr : head.cluster.deployments.find(open.model, ranges, open.kv);
   if (found != nullptr) {
-    if (open.has_manifest && open.manifest.model == open.model) add_source(head, *found, from);
+    if (open.has_manifest) add_source(head, *found, from);
     open.manifest = found->manifest;
     return find_or_make(head, {std::move(open), ranges, {}, {std::move(reply)}, {}});
   }
   std::vector<net::PublicKey> sources;
-  if (open.has_manifest) {
-    if (open.manifest.model != open.model) {
-      return refuse(Status(Code::kInvalidArgument, "the manifest is of another model"));
-    }
-    sources.push_back(from);
-  }
+  if (open.has_manifest) sources.push_back(from);
   const Status complete = complete_from_store(head, &open);
   if (!complete) return refuse(complete);
   const bool have_header = offer_own_copy(head, open.manifest, sources);
@@ -210,6 +232,15 @@ void on_header(HeadState& head, std::uint64_t number, const Status& status) {
   if (const Instead instead = found.mapped().instead) return instead(status, found.mapped());
   if (!status) return refuse_all(head, found.mapped(), status);
   find_or_make(head, std::move(found.mapped()));
+}
+
+Status check_brought(HeadState& head, const OpenModel& open) {
+  if (open.manifest.model != open.model) {
+    return Status(Code::kInvalidArgument, "the manifest is of another model");
+  }
+  const model::Manifest* known = known_manifest(head, open.model);
+  if (known == nullptr || same_content(*known, open.manifest)) return Status::ok();
+  return other_contents(open.model);
 }
 
 std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& model,

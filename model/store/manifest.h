@@ -40,4 +40,22 @@ struct Manifest {
   }
 };
 
+// Whether both describe the same bytes; names for people do not count.
+inline bool same_content(const Manifest& a, const Manifest& b) {
+  const auto same_blob = [](const BlobRef& x, const BlobRef& y) {
+    return x.sha256 == y.sha256 && x.bytes == y.bytes;
+  };
+  if (a.model != b.model || a.file_bytes != b.file_bytes || !same_blob(a.header, b.header) ||
+      a.tensors.size() != b.tensors.size()) {
+    return false;
+  }
+  for (std::size_t i = 0; i < a.tensors.size(); ++i) {
+    if (a.tensors[i].name != b.tensors[i].name || a.tensors[i].offset != b.tensors[i].offset ||
+        !same_blob(a.tensors[i].blob, b.tensors[i].blob)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace troupe::model

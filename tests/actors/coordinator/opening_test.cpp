@@ -49,6 +49,46 @@ Opening opening_of(std::vector<model::LayerRange> ranges = {}) {
 
 }  // namespace
 
+TEST_CASE("opening: a manifest that differs from what the head knows is refused") {
+  model::Manifest right;
+  right.model = "m";
+  right.name = "right";
+  right.file_bytes = 100;
+  right.header = {"h", 10};
+  right.tensors = {{"a", 10, {"t", 40}}, {"b", 50, {"u", 50}}};
+  HeadState head;
+  const auto bring = [&](const model::Manifest& manifest, const std::string& model = "m") {
+    OpenModel open;
+    open.model = model;
+    open.has_manifest = true;
+    open.manifest = manifest;
+    return check_brought(head, open).code();
+  };
+  CHECK(bring(right) == Code::kOk);  // nobody knows it yet
+  CHECK(bring(right, "other") == Code::kInvalidArgument);
+  std::vector<model::Manifest> tampered(8, right);
+  tampered[0].header.sha256 = "template";
+  tampered[1].header.bytes = 11;
+  tampered[2].tensors[1].blob.sha256 = "weights";
+  tampered[3].tensors[1].blob.bytes = 49;
+  tampered[4].tensors[1].offset = 51;
+  tampered[5].tensors[1].name = "c";
+  tampered[6].tensors.pop_back();
+  tampered[7].file_bytes = 99;
+  for (const bool own : {false, true}) {
+    (own ? head.own_manifests : head.manifests)["m"] = right;
+    model::Manifest renamed = right;
+    renamed.name = "another name for people";
+    CHECK(bring(renamed) == Code::kOk);
+    for (const model::Manifest& manifest : tampered) {
+      CHECK(bring(manifest) == Code::kFailedPrecondition);
+    }
+  }
+  // The head's own file counts, whatever somebody brought before.
+  head.manifests["m"] = tampered[2];
+  CHECK(bring(right) == Code::kOk);
+}
+
 TEST_CASE("opening: a deployment serves once its engine knows where its layers lie") {
   Head head;
   Deployment& deployment = head.deployment(head.eldest);
