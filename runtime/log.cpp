@@ -1,6 +1,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include <troupe/runtime/log.h>
 
@@ -17,6 +18,34 @@ State& state() {
   // Leaked on purpose: threads that outlive main's statics may still log.
   static State* instance = new State;
   return *instance;
+}
+
+// The bytes of the character that begins `text` if it may be shown as it is, else 0.
+std::size_t shown_bytes(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7F ? 1 : 0;
+  const std::size_t bytes = byte(0) >= 0xF0 ? 4 : byte(0) >= 0xE0 ? 3 : 2;
+  if (byte(0) < 0xC2 || byte(0) > 0xF4 || text.size() < bytes) return 0;
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  return byte(0) == 0xC2 && byte(1) < 0xA0 ? 0 : bytes;  // U+0080 to U+009F steer terminals too
+}
+
+std::string printable(std::string_view message) {
+  static const char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (std::size_t at = 0; at < message.size();) {
+    if (text.size() >= kLogBytesMax) return text + "... (cut)";
+    if (const std::size_t bytes = shown_bytes(message.substr(at))) {
+      text += message.substr(at, bytes);
+      at += bytes;
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(message[at++]);
+    text += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+  }
+  return text;
 }
 
 }  // namespace
@@ -40,7 +69,7 @@ void log(LogLevel level, std::string_view message) {
     std::lock_guard lock(state().mutex);
     sink = state().sink;
   }
-  if (sink) (*sink)(level, message);
+  if (sink) (*sink)(level, printable(message));
 }
 
 }  // namespace troupe
