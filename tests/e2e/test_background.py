@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -220,3 +221,18 @@ def test_the_unit_file():
     unit = (harness.ROOT / "tools" / "systemd" / "troupe.service").read_text()
     for line in ("Type=notify", "ExecStart=troupe start", "WatchdogSec=30"):
         assert line in unit.splitlines()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("gpu", [False, True])
+def test_the_unit_gives_little_away(tmp_path, gpu):
+    """What systemd makes of the unit, and of the unit with the drop-in for GPUs: under 3 of 10."""
+    folder = harness.ROOT / "tools" / "systemd"
+    shutil.copy(folder / "troupe.service", tmp_path)
+    if gpu:
+        (tmp_path / "troupe.service.d").mkdir()
+        shutil.copy(folder / "gpu.conf", tmp_path / "troupe.service.d")
+    said = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=30",
+                           str(tmp_path / "troupe.service")], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert said.returncode == 0, said.stdout[-3000:]

@@ -22,6 +22,8 @@ foreach(room runtime model actors)
 endforeach()
 # Where systemd looks for units, whatever the libraries' folder is called.
 install(FILES ${CMAKE_SOURCE_DIR}/tools/systemd/troupe.service DESTINATION lib/systemd/system)
+install(FILES ${CMAKE_SOURCE_DIR}/tools/systemd/gpu.conf ${CMAKE_SOURCE_DIR}/SECURITY.md
+  DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 configure_package_config_file(${CMAKE_SOURCE_DIR}/tools/cmake/troupeConfig.cmake.in
