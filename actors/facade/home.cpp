@@ -47,6 +47,14 @@ Status prepare_home(const std::string& home) {
                                                std::strerror(errno) +
                                                "; choose another with --home or TROUPE_HOME");
   }
+  struct stat info {};
+  if (::stat(home.c_str(), &info) == 0 && info.st_uid != ::geteuid()) {
+    return Status(Code::kPermissionDenied,
+                  "the home folder " + home + " belongs to the user with the number " +
+                      std::to_string(info.st_uid) +
+                      ", who could read its keys; run as that user, or choose another with --home "
+                      "or TROUPE_HOME");
+  }
   return Status::ok();
 }
 

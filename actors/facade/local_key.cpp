@@ -14,6 +14,7 @@
 #include <troupe/actors/facade/local_key.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/private_file.h>
 
 namespace troupe::actors {
 namespace {
@@ -58,7 +59,7 @@ Status write_key(const std::filesystem::path& path, const std::string& text) {
 Result<std::string> read_key(const std::filesystem::path& path) {
   const std::filesystem::path folder = path.parent_path();
   if (is_runtime_folder(folder)) TROUPE_RETURN_IF_ERROR(check_runtime_folder(folder));
-  return read_file(path, kFileBytesMax);
+  return read_private_file(path, kFileBytesMax);
 }
 
 }  // namespace

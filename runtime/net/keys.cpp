@@ -1,14 +1,13 @@
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <string_view>
 
 #include <sodium.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/private_file.h>
 #include <troupe/runtime/text/hex.h>
 
 namespace troupe::net {
@@ -120,17 +119,7 @@ Result<PublicKey> key_from_z85(const std::string& text) {
 }
 
 Result<KeyPair> load_key_pair(const std::filesystem::path& path) {
-  TROUPE_ASSIGN_OR_RETURN(std::string content, read_file(path, 4096));
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) {
-    return Status(Code::kNotFound, path.string() + ": " + std::strerror(errno));
-  }
-  if ((info.st_mode & 077) != 0) {
-    char mode[8];
-    std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(info.st_mode & 07777));
-    return Status(Code::kPermissionDenied, "the key file " + path.string() + " has mode " + mode +
-                                               ", others can reach it: chmod 600 " + path.string());
-  }
+  TROUPE_ASSIGN_OR_RETURN(std::string content, read_private_file(path, 4096));
   // troupe-key-1\n<public, Z85>\n<secret, Z85>\n
   if (content.size() != kFileMagic.size() + 1 + 41 + 41 || !content.starts_with(kFileMagic)) {
     return not_a_key_file(path);

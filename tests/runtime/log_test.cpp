@@ -55,11 +55,14 @@ TEST_CASE("log: what others said can neither forge a line nor steer a terminal")
     log(LogLevel::kInfo, text);
     return line;
   };
-  CHECK(logged("Gr\u00fc\u00dfe, \u4f60\u597d \U0001F600") == "Gr\u00fc\u00dfe, \u4f60\u597d \U0001F600");
+  CHECK(logged("Gr\u00fc\u00dfe, \u4f60\u597d \U0001F600") ==
+        "Gr\u00fc\u00dfe, \u4f60\u597d \U0001F600");
   CHECK(logged("a\nnode b joined\r\t") == "a\\x0anode b joined\\x0d\\x09");
   CHECK(logged("\x1b[31mred\x7f") == "\\x1b[31mred\\x7f");
-  CHECK(logged("\xc2\x9b" "31m") == "\\xc2\\x9b31m");  // the control sequence of eight bits
-  CHECK(logged("\x9b" "31m\xff\xc3") == "\\x9b31m\\xff\\xc3");
+  CHECK(logged("\xc2\x9b"
+               "31m") == "\\xc2\\x9b31m");  // the control sequence of eight bits
+  CHECK(logged("\x9b"
+               "31m\xff\xc3") == "\\x9b31m\\xff\\xc3");
   CHECK(logged(std::string(1 << 20, 'x')).size() < kLogBytesMax + 32);
   CHECK(logged(std::string(1 << 20, '\0')).size() < kLogBytesMax + 32);
   set_log_sink({});

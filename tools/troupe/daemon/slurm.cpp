@@ -5,12 +5,12 @@
 #include <filesystem>
 #include <thread>
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/private_file.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
 #include <troupe/tools/troupe/daemon/slurm.h>
 
@@ -46,16 +46,6 @@ std::optional<std::string> join_in(const std::string& content, const std::string
   std::string join = content.substr(space + 1);
   while (!join.empty() && join.back() == '\n') join.pop_back();
   return join;
-}
-
-// What lets others into the cluster must be readable for us alone.
-Status check_private(const std::string& path) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return Status::ok();  // gone again
-  if (info.st_uid == ::getuid() && (info.st_mode & 077) == 0) return Status::ok();
-  return Status(Code::kPermissionDenied, "the token file " + path +
-                                             " is not this user's alone; remove it, or choose "
-                                             "another --token-file in a folder of yours");
 }
 
 }  // namespace
@@ -105,9 +95,12 @@ Status await_token(const SlurmTask& task, Settings& settings) {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   std::string trouble = "it is not there";
   while (std::chrono::steady_clock::now() < until) {
-    const auto content = read_file(task.token_file, kTokenFileBytesMax);
+    // What lets others into the cluster must be readable for us alone.
+    const auto content = read_private_file(task.token_file, kTokenFileBytesMax);
+    if (content.code() == Code::kPermissionDenied) {
+      return content.status().with_context("the token file cannot be trusted");
+    }
     if (content) {
-      TROUPE_RETURN_IF_ERROR(check_private(task.token_file));
       if (const auto join = join_in(*content, task.id)) {
         settings.set("join", *join, task.token_file);
         return Status::ok();
@@ -123,6 +116,12 @@ Status await_token(const SlurmTask& task, Settings& settings) {
 }
 
 Status write_token(const SlurmTask& task, const std::string& join_address) {
+  // Somebody who may write to the folder could have us write elsewhere.
+  if (std::filesystem::is_symlink(std::filesystem::symlink_status(task.token_file))) {
+    return Status(Code::kPermissionDenied,
+                  "the token file " + task.token_file +
+                      " is a link; remove it, or choose another --token-file in a folder of yours");
+  }
   return write_file_atomically(task.token_file, task.id + " " + join_address + "\n", 0600);
 }
 
