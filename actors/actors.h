@@ -119,13 +119,13 @@ using token_sink = caf::typed_actor<caf::reacts_to<TokenPtr>, caf::reacts_to<Fin
 
 // What a program asks of a cluster, whether the coordinator lives in this process or behind a
 // connection. Submit.request is unique within the asker's process (next_request_id()).
-using service_actor = caf::typed_actor<
-    caf::replies_to<open_atom, OpenPtr>::with<ReadyPtr>,
-    caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
-    caf::replies_to<status_atom>::with<std::string>,
-    caf::replies_to<manage_atom, ManagePtr>::with<ManagedPtr>,
-    caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>,
-    caf::replies_to<plan_atom, PlanPtr>::with<ManagedPtr>, caf::reacts_to<stop_atom, bool>>;
+using service_actor = caf::typed_actor<caf::replies_to<open_atom, OpenPtr>::with<ReadyPtr>,
+                                       caf::reacts_to<submit_atom, SubmitPtr, token_sink>,
+                                       caf::reacts_to<cancel_atom, std::uint64_t>,
+                                       caf::replies_to<status_atom>::with<std::string>,
+                                       caf::replies_to<manage_atom, ManagePtr>::with<ManagedPtr>,
+                                       caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>,
+                                       caf::replies_to<plan_atom, PlanPtr>::with<ManagedPtr>>;
 
 // The head's: service, membership and placement.
 using coordinator_actor =

@@ -186,7 +186,6 @@ Room room_of(MessageType type) {
     case MessageType::kSubmit:
     case MessageType::kCancel:
     case MessageType::kStatusQuery:
-    case MessageType::kStopCluster:
     case MessageType::kManage:
       return Room::kCoordinator;
     case MessageType::kServePeers:

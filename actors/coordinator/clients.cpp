@@ -34,6 +34,16 @@ void cancel(HeadState& head, std::uint64_t request) {
   }
 }
 
+std::string status_text(const HeadState& head) {
+  const ReplayCounters& engines = *head.replay_counters;
+  const RecoveryCounters recovery{head.cluster.deployments.moves(), engines.replays,
+                                  engines.replayed_tokens, engines.quarantined};
+  return status_json(head.cluster, *head.setup, head.setup->link->counters(), uses_of(head),
+                     recovery);
+}
+
+namespace {
+
 void stop_cluster(HeadState& head, bool everywhere) {
   if (everywhere) {
     for (const NodeRecord* node : head.cluster.members.all()) {
@@ -44,16 +54,6 @@ void stop_cluster(HeadState& head, bool everywhere) {
   }
   if (head.setup->on_stop) head.setup->on_stop();
 }
-
-std::string status_text(const HeadState& head) {
-  const ReplayCounters& engines = *head.replay_counters;
-  const RecoveryCounters recovery{head.cluster.deployments.moves(), engines.replays,
-                                  engines.replayed_tokens, engines.quarantined};
-  return status_json(head.cluster, *head.setup, head.setup->link->counters(), uses_of(head),
-                     recovery);
-}
-
-namespace {
 
 void on_open(HeadState& head, const net::InFrame& frame, OpenModel open) {
   const auto reply = [&head, peer = frame.peer, request = open.request](ModelReady ready) {
@@ -83,7 +83,10 @@ void on_status_query(HeadState& head, const net::InFrame& frame, const StatusQue
 }
 
 void on_manage(HeadState& head, const net::InFrame& frame, const Manage& ask) {
-  send(head, frame.peer, MessageType::kManaged, manage(head, ask, frame.role));
+  const Managed answer = manage(head, ask, frame.role);
+  send(head, frame.peer, MessageType::kManaged, answer);
+  const bool stop = static_cast<ManageKind>(ask.kind) == ManageKind::kStop;
+  if (stop && answer.outcome.is_ok()) stop_cluster(head, ask.force);
 }
 
 void on_plan_model(HeadState& head, const net::InFrame& frame, const PlanModel& asked) {
@@ -92,17 +95,12 @@ void on_plan_model(HeadState& head, const net::InFrame& frame, const PlanModel& 
   });
 }
 
-void on_stop_cluster(HeadState& head, const StopCluster& stop) {
-  stop_cluster(head, stop.everywhere);
-}
-
 }  // namespace
 
 void on_client_frame(HeadState& head, const net::InFrame& frame) {
   static const MessageHandlers<HeadState&> kHandlers = {
       on<OpenModel>(on_open),           on<Submit>(on_submit), on<Cancel>(on_cancel),
-      on<StatusQuery>(on_status_query), on<Manage>(on_manage), on<PlanModel>(on_plan_model),
-      on<StopCluster>(on_stop_cluster)};
+      on<StatusQuery>(on_status_query), on<Manage>(on_manage), on<PlanModel>(on_plan_model)};
   client_of(head, frame.peer);  // a client has a session from its first frame on
   kHandlers.handle(*head.setup->link, frame, head);
 }

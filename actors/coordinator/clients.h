@@ -14,7 +14,6 @@ void on_client_frame(HeadState& head, const net::InFrame& frame);
 void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink,
             const std::string& owner);
 void cancel(HeadState& head, std::uint64_t request);
-void stop_cluster(HeadState& head, bool everywhere);
 std::string status_text(const HeadState& head);
 
 }  // namespace troupe::actors::coordinator

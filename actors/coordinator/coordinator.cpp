@@ -142,7 +142,6 @@ coordinator_actor::behavior_type coordinator_behavior(
         });
         return promise;
       },
-      [&head](stop_atom, bool everywhere) { stop_cluster(head, everywhere); },
       [&head](const FramePtr& frame) {
         if (net::is_client(frame->role) &&
             frame->header.type != static_cast<std::uint16_t>(MessageType::kHello)) {

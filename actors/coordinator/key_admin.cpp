@@ -154,10 +154,12 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
   if (reach_of(kind, role) != Reach::kAll) {
     return Status(Code::kPermissionDenied,
                   std::string("a client of the role '") + net::role_name(role) +
-                      "' may not do this: an operator or an admin unloads models, and an admin "
-                      "manages keys, as do clients of the head's user on the head's machine");
+                      "' may not do this: an operator or an admin unloads models and stops the "
+                      "cluster, and an admin manages keys, as do clients of the head's user on the "
+                      "head's machine");
   }
   if (kind == ManageKind::kUnload) return unload(head, ask);
+  if (kind == ManageKind::kStop) return json{{"stopping", true}};  // once it is answered
   if (!head.setup->admission) {
     return Status(Code::kFailedPrecondition,
                   "this process is no cluster and has no keys; start one with 'troupe start'");

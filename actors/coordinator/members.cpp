@@ -98,9 +98,10 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
       head.owners->set(enrol.key, enrol.identity);
       // From now on the identity is a door of its own.
       if (!local) transport->allow(enrol.identity, net::Role::kEnrol);
+      const bool again = head.clients.contains(enrol.key);  // the answer was late
       Client& client = client_of(head, enrol.key);
       client.local = local;
-      client.hello_until_us = monotonic_us() + kHelloUs;
+      if (!again) client.hello_until_us = monotonic_us() + kHelloUs;
     }
     const Enrolled enrolled{enrol.key, head.setup->admission->cluster(),
                             head.setup->admission->cluster_name()};

@@ -56,7 +56,7 @@ void lose(Self self, const Setup& setup, const Status& cause) {
   ClientShell& state = self->state;
   const bool was_there = state.phase == Phase::kConnected;
   const Status why =
-      was_there
+      was_there && cause.code() != Code::kPermissionDenied
           ? Status(cause.code(), "lost the head at " + net::to_string(setup->head) + " (" +
                                      cause.message() +
                                      "); check that it runs ('troupe status'), then ask again")
@@ -342,10 +342,6 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
       },
       [self, setup](plan_atom, const PlanPtr& asked) {
         return ask(self, setup, *asked, self->state.asks);
-      },
-      [setup](stop_atom, bool everywhere) {
-        const Status sent = send(setup, StopCluster{everywhere});
-        if (!sent) log(LogLevel::kWarning, "cannot stop the cluster: " + sent.message());
       },
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
       [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },

@@ -311,7 +311,11 @@ Status Cluster::stop(bool everywhere) {
   if (impl_->local) {
     return Status(Code::kFailedPrecondition, "this process is no daemon; there is nothing to stop");
   }
-  caf::anon_send(impl_->service, actors::stop_atom::value, everywhere);
+  actors::Manage ask = manage_of(actors::ManageKind::kStop);
+  ask.force = everywhere;
+  const Result<std::string> answer = ask_manager(*impl_, ask);
+  // The answer may be lost with the connection.
+  if (!answer && answer.code() != Code::kUnavailable) return answer.status();
   // The answer is the end of the connection; a query that stays unanswered shows it.
   for (int i = 0; i < 50; ++i) {
     if (!actors::ask_status(*impl_)) return Status::ok();

@@ -46,7 +46,8 @@ Result<HeadAddress> find_head(const ConnectOptions& options) {
 }
 
 Result<service_actor> start_client(Process& process, const ConnectOptions& options,
-                                   const HeadAddress& head, std::chrono::milliseconds patience, std::string* description) {
+                                   const HeadAddress& head, std::chrono::milliseconds patience,
+                                   std::string* description) {
   ClientSetup client;
   client.token = head.token;
   client.head = head.endpoint;

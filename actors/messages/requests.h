@@ -200,13 +200,5 @@ struct StatusReply {
     a(request, json);
   }
 };
-struct StopCluster {
-  static constexpr MessageType kType = MessageType::kStopCluster;
-  bool everywhere = false;
-  template <class A>
-  void serialize(A& a) {
-    a(everywhere);
-  }
-};
 
 }  // namespace troupe::actors

@@ -34,6 +34,7 @@ Reach reach_of(JobAskKind kind, net::Role role) {
 Reach reach_of(ManageKind kind, net::Role role) {
   switch (kind) {
     case ManageKind::kUnload:
+    case ManageKind::kStop:
       return is_operator(role) ? Reach::kAll : Reach::kNothing;
     case ManageKind::kKeyNew:
     case ManageKind::kKeyList:

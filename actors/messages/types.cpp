@@ -8,10 +8,9 @@ namespace {
 using net::Channel;
 constexpr std::uint8_t kHead = role_bit(net::Role::kHead);
 constexpr std::uint8_t kNode = role_bit(net::Role::kNode);
-// Of clients: those who may end the cluster, and all.
-constexpr std::uint8_t kRuler = role_bit(net::Role::kOperator) | role_bit(net::Role::kAdmin);
-constexpr std::uint8_t kClient =
-    role_bit(net::Role::kClient) | role_bit(net::Role::kServer) | kRuler;
+// Every client; rights.h divides what they may ask.
+constexpr std::uint8_t kClient = role_bit(net::Role::kClient) | role_bit(net::Role::kServer) |
+                                 role_bit(net::Role::kOperator) | role_bit(net::Role::kAdmin);
 constexpr std::uint8_t kEnrolling = role_bit(net::Role::kEnrol);
 
 constexpr MessageRow kRows[] = {
@@ -49,7 +48,6 @@ constexpr MessageRow kRows[] = {
     {MessageType::kFinished, "finished", Channel::kControl, kHead},
     {MessageType::kStatusQuery, "status_query", Channel::kControl, kClient},
     {MessageType::kStatusReply, "status_reply", Channel::kControl, kHead},
-    {MessageType::kStopCluster, "stop_cluster", Channel::kControl, kRuler},
     {MessageType::kManage, "manage", Channel::kControl, kClient},
     {MessageType::kManaged, "managed", Channel::kControl, kHead},
     {MessageType::kJobAsk, "job_ask", Channel::kControl, kClient},

@@ -51,7 +51,6 @@ enum class MessageType : std::uint16_t {
   kFinished = 53,
   kStatusQuery = 56,
   kStatusReply = 57,
-  kStopCluster = 58,
   // manage.h
   kManage = 59,
   kManaged = 60,
