@@ -36,10 +36,10 @@ void refuse_node(HeadState& head, const net::PublicKey& node, const Hello& hello
 // A client that enrolled a connection's key has this long to open the connection and say Hello.
 constexpr std::int64_t kHelloUs = 10'000'000;
 // Connections of one identity at once; the head's own user starts many commands side by side.
-constexpr std::size_t kConnectionsMax = 64, kLocalConnectionsMax = 1024;
+constexpr std::size_t kClientConnectionsMax = 64, kLocalConnectionsMax = 1024;
 
 Status check_connections(const HeadState& head, const net::PublicKey& identity, bool local) {
-  const std::size_t most = local ? kLocalConnectionsMax : kConnectionsMax;
+  const std::size_t most = local ? kLocalConnectionsMax : kClientConnectionsMax;
   if (head.owners->connections_of(identity).size() < most) return Status::ok();
   return Status(Code::kResourceExhausted,
                 "this client has " + std::to_string(most) +

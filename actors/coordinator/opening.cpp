@@ -105,7 +105,7 @@ void find_or_make(HeadState& head, Opening opening) {
   }
   // Of two that were opened at the same time, the first one counts.
   if (opening.open.has_manifest && !same_content(deployment->manifest, opening.open.manifest)) {
-    return refuse_all(opening, other_contents(opening.open.model));
+    return refuse_all(head, opening, other_contents(opening.open.model));
   }
   move_if_better(head, opening, *deployment);
   const std::int64_t now = monotonic_us();

@@ -208,11 +208,13 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   }
   // Neither a new connection with its key nor the token that once let it in is accepted.
   node.transport->disconnect(node.token.head);
+  node.wait([&] { return node.losses.clear(), true; });
   node.transport->dial(node.token.head, at, Channel::kControl);
   REQUIRE(node.wait([&] {
     return std::any_of(node.losses.begin(), node.losses.end(),
                        [](const auto& loss) { return loss.why.code() == Code::kPermissionDenied; });
   }));
+  node.transport->disconnect(node.token.head);
   node.wait([&] { return node.frames.clear(), node.connections.clear(), true; });
   node.enrol();
   REQUIRE(node.hear(MessageType::kRefused));
@@ -319,7 +321,7 @@ TEST_CASE("membership: a head refuses a node of another arithmetic version and l
     CHECK(refused.outcome.status().code() == Code::kFailedPrecondition);
     const std::string versions = arithmetic_versions(theirs, kArithmeticVersion);
     CHECK(refused.outcome.text.find(versions) != std::string::npos);
-    CHECK(log.says("refused the node \"stubborn\": "));
+    CHECK(log.says("refused the node 'stubborn': "));
     CHECK(log.says(versions));
     CHECK(node.count(MessageType::kWelcome) == 0);
     auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});

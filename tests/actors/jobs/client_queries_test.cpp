@@ -58,8 +58,8 @@ TEST_CASE("job queries: an open answer says which arithmetic version computed it
   submit.prompt = "once";
   submit.answer_ids = {1};
   const std::string open = encoded(OpenModel{}), asked = encoded(submit);
-  REQUIRE(journal->save_stream({"own", open, asked, {1, 2, 3}}, 1));
-  REQUIRE(journal->save_stream({"other", open, asked, {1, 2, 3}, kArithmeticVersion - 1}, 1));
+  REQUIRE(journal->save_stream({"own", "", open, asked, {1, 2, 3}}, 1));
+  REQUIRE(journal->save_stream({"other", "", open, asked, {1, 2, 3}, kArithmeticVersion - 1}, 1));
   caf::actor_system_config config;
   caf::actor_system system(config);
   const jobs_actor jobs = spawn_jobs(system, {journal, Link::loopback()});

@@ -220,15 +220,17 @@ TEST_CASE(
   {
     auto journal = open(file);
     REQUIRE(journal->receive(piece("a"), 1));
-    REQUIRE(journal->save_stream({"s", "open", submit, {4, 5}}, 1));
+    REQUIRE(journal->save_stream({"s", "", "open", submit, {4, 5}}, 1));
     CHECK(journal->stream("s")->arithmetic == kArithmeticVersion);
   }
   {
-    // What schema 1 had: no column, and Submit without its last field.
+    // What schema 1 had: none of the columns, and Submit without its last field.
     auto database = Database::open(file.path.string());
     REQUIRE(database);
     REQUIRE((*database)->run(
         "ALTER TABLE streams DROP COLUMN arithmetic;"
+        "ALTER TABLE streams DROP COLUMN owner;"
+        "ALTER TABLE jobs DROP COLUMN owner;"
         "UPDATE streams SET submit = CAST(substr(submit, 1, length(submit) - 4) AS BLOB);"
         "PRAGMA user_version = 1;"));
   }
@@ -246,7 +248,7 @@ TEST_CASE(
     CHECK(decoded->prompt == asked.prompt);
     CHECK(decoded->stream == "s");
     CHECK(journal->job("a"));
-    REQUIRE(journal->save_stream({"new", "open", submit, {}}, 2));
+    REQUIRE(journal->save_stream({"new", "", "open", submit, {}}, 2));
     CHECK(journal->stream("new")->arithmetic == kArithmeticVersion);
   }
 }

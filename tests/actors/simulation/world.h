@@ -220,9 +220,7 @@ class World {
                   std::uint32_t arithmetic = kArithmeticVersion) {
     Process& process = make(host);
     const HearLater later(*this, host, deaf_us);
-    net::KeyPair identity = common_.head_identity;  // nobody checks the secret here
-    identity.public_key = key_of(host);
-    net::TransportOptions options = transport_options(host, identity);
+    net::TransportOptions options = transport_options(host, identity_of(host));
     options.cluster = admission->cluster();
     options.allowed = {{common_.head_identity.public_key, net::Role::kHead}};
     process.link = open(host, options);
@@ -234,8 +232,7 @@ class World {
 
   void start_client(net::SimHost host) {
     Process& process = make(host);
-    // It proves that its key is its own when it enrols.
-    const net::KeyPair identity = net::key_pair_from_seed(key_of(host + 1000 * ++clients_));
+    const net::KeyPair identity = identity_of(host + 1000 * ++clients_);
     net::TransportOptions options = transport_options(host, identity);
     options.listen.reset();
     options.cluster = admission->cluster();
@@ -288,13 +285,18 @@ class World {
 
   Common& common() { return common_; }
   net::PublicKey head_key() const { return common_.head_identity.public_key; }
-  static net::PublicKey key_of(net::SimHost host) {
-    net::PublicKey key{};
-    for (std::size_t i = 0; i < key.size(); ++i) {
-      key[i] = static_cast<std::uint8_t>(mix(host + 1, i) >> 13);
+  // A host proves that its key is its own when it enrols.
+  static net::KeyPair identity_of(net::SimHost host) {
+    static std::map<net::SimHost, net::KeyPair> made;
+    const auto found = made.find(host);
+    if (found != made.end()) return found->second;
+    std::array<std::uint8_t, 32> seed{};
+    for (std::size_t i = 0; i < seed.size(); ++i) {
+      seed[i] = static_cast<std::uint8_t>(mix(host + 1, i) >> 13);
     }
-    return key;
+    return made.emplace(host, net::key_pair_from_seed(seed)).first->second;
   }
+  static net::PublicKey key_of(net::SimHost host) { return identity_of(host).public_key; }
 
  private:
   // Attaches the rooms of a process when it begins to listen: all of them at once, since what one
