@@ -205,8 +205,10 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   asked.submit = known.submit;
   const auto progress = std::make_shared<Progress>();
   // What was told already needs no computing twice, as far as the journal has it.
-  progress->ids = known.submit.answer_ids;
-  if (progress->ids.size() < std::min(from, known.tokens.size())) {
+  // The head tells all that is known of an answer which it cannot go on with.
+  const bool ended = known.submit.arithmetic != 0;
+  if (!ended) progress->ids = known.submit.answer_ids;
+  if (!ended && progress->ids.size() < std::min(from, known.tokens.size())) {
     const std::size_t count = std::min(from, known.tokens.size());
     progress->ids.assign(known.tokens.begin(),
                          known.tokens.begin() + static_cast<std::ptrdiff_t>(count));

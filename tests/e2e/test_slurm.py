@@ -43,8 +43,8 @@ def test_tasks_find_each_other(place):
     head = task(place, 0, token_file, port)
     assert b"troupe start --join" in head.stdout.readline()
     assert token_file.stat().st_mode & 0o777 == 0o600
-    job, _, cluster = token_file.read_text().strip().partition(" ")
-    assert job == "41.0" and cluster.endswith(f"@127.0.0.1:{port}")
+    job, join, cluster = token_file.read_text().split()
+    assert job == "41.0" and join.endswith(f"@127.0.0.1:{port}") and cluster.endswith(f"@127.0.0.1:{port}")
     deadline = time.monotonic() + 40
     nodes = []
     while len(nodes) < 3:

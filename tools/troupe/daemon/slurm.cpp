@@ -43,9 +43,8 @@ Status wrong_usage(const std::string& message) { return {Code::kInvalidArgument,
 std::optional<std::string> join_in(const std::string& content, const std::string& id) {
   const std::size_t space = content.find(' ');
   if (space == std::string::npos || content.substr(0, space) != id) return std::nullopt;
-  std::string join = content.substr(space + 1);
-  while (!join.empty() && join.back() == '\n') join.pop_back();
-  return join;
+  const std::string rest = content.substr(space + 1);
+  return rest.substr(0, rest.find_first_of(" \n"));
 }
 
 }  // namespace
@@ -115,14 +114,21 @@ Status await_token(const SlurmTask& task, Settings& settings) {
                                              "folder is shared between the machines");
 }
 
-Status write_token(const SlurmTask& task, const std::string& join_address) {
+Status write_token(const SlurmTask& task, const std::filesystem::path& home,
+                   const std::string& join_address) {
   // Somebody who may write to the folder could have us write elsewhere.
   if (std::filesystem::is_symlink(std::filesystem::symlink_status(task.token_file))) {
     return Status(Code::kPermissionDenied,
                   "the token file " + task.token_file +
                       " is a link; remove it, or choose another --token-file in a folder of yours");
   }
-  return write_file_atomically(task.token_file, task.id + " " + join_address + "\n", 0600);
+  // As many machines as a job may want to ask from; the token ends with the cluster.
+  constexpr int kMachinesMax = 1000;
+  const std::string address = join_address.substr(join_address.find('@') + 1);
+  TROUPE_ASSIGN_OR_RETURN(Cluster head, Cluster::connect({home.string(), address}));
+  TROUPE_ASSIGN_OR_RETURN(const NewToken clients, head.new_token({"operator", kMachinesMax, 0}));
+  return write_file_atomically(task.token_file,
+                               task.id + " " + join_address + " " + clients.token + "\n", 0600);
 }
 
 void remove_token(const SlurmTask& task) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -25,8 +26,12 @@ Result<std::optional<SlurmTask>> slurm_task(Settings& settings);
 // Waits until the head of this step has written the file, and sets join.
 //   Errors: kDeadlineExceeded (two minutes), kPermissionDenied (others could read the file).
 Status await_token(const SlurmTask& task, Settings& settings);
-// Written whole, for its owner only.
-Status write_token(const SlurmTask& task, const std::string& join_address);
+// Writes "JOB.STEP JOIN CLIENT", whole, for its owner only: the line by which the other tasks join,
+// and one by which their owner's commands reach the cluster from any machine, as an operator.
+// `home` is that of the head, which listens already.
+//   Errors: kPermissionDenied (the file is a link), those of Cluster::connect() and new_token().
+Status write_token(const SlurmTask& task, const std::filesystem::path& home,
+                   const std::string& join_address);
 // Removes the file if it is still this step's.
 void remove_token(const SlurmTask& task);
 

@@ -120,7 +120,7 @@ int run_daemon(const Settings& settings, const DaemonOptions& options,
   if (!daemon) return give_up(background, daemon.status(), json);
   const bool leaves_token = task && options.head;
   if (leaves_token) {
-    const Status written = write_token(*task, daemon->join_address());
+    const Status written = write_token(*task, options.home, daemon->join_address());
     if (!written) return give_up(background, written, json);
   }
   Result<std::unique_ptr<HttpDoor>> http = HttpDoor::open(settings, options.home);
