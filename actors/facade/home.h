@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
 
 // The files by which programs of one user on this machine find a daemon: its home, and the run
