@@ -83,6 +83,8 @@ def test_an_answer_of_another_arithmetic_version_ends_in_words(cluster, expected
     """As if the head had been replaced by a release whose bits differ: what is known of the answer
     is told, and nothing is computed that may belong to another text."""
     stream = begin(cluster, SPECS[1:2])[0]
+    time.sleep(0.8)  # tokens go into the journal twice a second
+    assert stream.process.poll() is None
     cluster.head.kill()
     stream.end(60)
     name = re.search(r"--resume (\w+)", stream.err)[1]
