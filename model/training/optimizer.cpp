@@ -60,14 +60,13 @@ UpdateReport Optimizer::update(Parameters& parameters, double divisor, double le
   std::vector<double> squares(pieces.size());
   for_each_piece(pieces, pool, [&](std::size_t i) {
     const Piece& piece = pieces[i];
-    squares[i] =
-        kernels::squared_norm(parameters.all()[piece.parameter].gradient_values() + piece.begin,
-                              static_cast<float>(divisor), piece.end - piece.begin);
+    squares[i] = kernels::sum_of_squares(
+        parameters.all()[piece.parameter].gradient_values() + piece.begin, piece.end - piece.begin);
   });
   UpdateReport report;
   double sum = 0.0;
   for (const double square : squares) sum += square;
-  report.gradient_norm = std::sqrt(sum);
+  report.gradient_norm = std::sqrt(sum) / divisor;
   if (!std::isfinite(report.gradient_norm)) return report;
   const double clip = options_.clip_norm > 0.0
                           ? std::min(1.0, options_.clip_norm / (report.gradient_norm + 1e-6))
@@ -75,8 +74,8 @@ UpdateReport Optimizer::update(Parameters& parameters, double divisor, double le
   prepare(parameters);
   ++steps_;
   for_each_piece(pieces, pool, [&](std::size_t i) {
-    update_range(parameters.all()[pieces[i].parameter], pieces[i].begin, pieces[i].end, divisor,
-                 clip, learning_rate);
+    update_range(parameters.all()[pieces[i].parameter], pieces[i].begin, pieces[i].end,
+                 static_cast<float>(clip / divisor), learning_rate);
   });
   report.applied = true;
   return report;
@@ -91,29 +90,28 @@ void Optimizer::prepare(Parameters& parameters) const {
 }
 
 void Optimizer::update_range(Parameter& parameter, std::size_t begin, std::size_t end,
-                             double divisor, double clip, double learning_rate) const {
+                             float gradient_scale, double learning_rate) const {
   const double decay = parameter.decays || options_.decays_vectors ? options_.weight_decay : 0.0;
   const float* sums = parameter.gradient_values() + begin;
   float* weights = parameter.values() + begin;
   if (options_.kind == OptimizerKind::kSgd) {
     kernels::SgdStep step;
-    step.divisor = static_cast<float>(divisor);
-    step.clip = static_cast<float>(clip);
+    step.gradient_scale = gradient_scale;
     step.rate = static_cast<float>(learning_rate);
     step.momentum = static_cast<float>(options_.momentum);
     step.decay = static_cast<float>(decay);
     float* buffer = options_.momentum == 0.0 ? nullptr : array(parameter.first_moment) + begin;
     return kernels::sgd(step, sums, weights, buffer, end - begin);
   }
+  const double second_root = std::sqrt(1.0 - whole_power(options_.beta2, steps_));
   kernels::AdamWStep step;
-  step.divisor = static_cast<float>(divisor);
-  step.clip = static_cast<float>(clip);
+  step.gradient_scale = gradient_scale;
   step.beta1 = static_cast<float>(options_.beta1);
   step.beta2 = static_cast<float>(options_.beta2);
-  step.epsilon = static_cast<float>(options_.epsilon);
   step.keep = static_cast<float>(1.0 - learning_rate * decay);
-  step.step_size = static_cast<float>(learning_rate / (1.0 - whole_power(options_.beta1, steps_)));
-  step.second_root = static_cast<float>(std::sqrt(1.0 - whole_power(options_.beta2, steps_)));
+  step.step_size = static_cast<float>(learning_rate * second_root /
+                                      (1.0 - whole_power(options_.beta1, steps_)));
+  step.epsilon = static_cast<float>(options_.epsilon * second_root);
   kernels::adamw(step, sums, weights, array(parameter.first_moment) + begin,
                  array(parameter.second_moment) + begin, end - begin);
 }

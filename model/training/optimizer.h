@@ -43,8 +43,8 @@ class Optimizer {
   void restore(std::uint64_t steps) { steps_ = steps; }
 
  private:
-  void update_range(Parameter& parameter, std::size_t begin, std::size_t end, double divisor,
-                    double clip, double learning_rate) const;
+  void update_range(Parameter& parameter, std::size_t begin, std::size_t end, float gradient_scale,
+                    double learning_rate) const;
 
   const OptimizerOptions options_;
   std::uint64_t steps_ = 0;
