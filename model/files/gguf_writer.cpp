@@ -1,3 +1,4 @@
+#include <limits>
 #include <type_traits>
 #include <variant>
 
@@ -47,6 +48,17 @@ void put_value(const std::vector<T>& values, std::string* out) {
   for (const T& value : values) put(value, out);
 }
 
+// A value in 32 bits, if it is a number that fits; any other as it is.
+GgufValue narrowed(const GgufValue& value) {
+  if (const auto* number = std::get_if<double>(&value)) return static_cast<float>(*number);
+  if (const auto* number = std::get_if<std::uint64_t>(&value))
+    if (*number <= std::numeric_limits<std::uint32_t>::max())
+      return static_cast<std::uint32_t>(*number);
+  if (const auto* number = std::get_if<std::int64_t>(&value))
+    if (*number == static_cast<std::int32_t>(*number)) return static_cast<std::int32_t>(*number);
+  return value;
+}
+
 std::uint64_t aligned(std::uint64_t bytes, std::uint64_t alignment) {
   return (bytes + alignment - 1) / alignment * alignment;
 }
@@ -72,6 +84,22 @@ std::string write_gguf_header(const GgufHeaderText& text, std::vector<TensorInfo
   out.resize(aligned(out.size(), text.alignment), '\0');
   for (TensorInfo& tensor : *tensors) tensor.offset += out.size();
   return out;
+}
+
+GgufHeaderText narrow_gguf_text(const GgufMetadata& metadata) {
+  GgufHeaderText text;
+  text.entry_count = metadata.size();
+  for (const auto& [key, value] : metadata) {
+    put(key, &text.entries);
+    if (const auto* numbers = std::get_if<std::vector<std::int64_t>>(&value)) {
+      put_value(std::vector<std::int32_t>(numbers->begin(), numbers->end()), &text.entries);
+    } else if (const auto* fractions = std::get_if<std::vector<double>>(&value)) {
+      put_value(std::vector<float>(fractions->begin(), fractions->end()), &text.entries);
+    } else {
+      std::visit([&](const auto& v) { put_value(v, &text.entries); }, narrowed(value));
+    }
+  }
+  return text;
 }
 
 std::string write_gguf_header(const GgufMetadata& metadata, std::vector<TensorInfo>* tensors) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
@@ -145,6 +146,16 @@ Result<PreTokenizerPatterns> pre_tokenizer_patterns(std::string_view name) {
   for (const std::string_view pattern : row->patterns)
     if (!pattern.empty()) found.patterns.push_back(pattern);
   return found;
+}
+
+std::string_view pre_tokenizer_name(const PreTokenizerPatterns& patterns) {
+  for (const Row& row : kRows) {
+    const auto end = std::find(row.patterns.begin(), row.patterns.end(), std::string_view());
+    if (std::equal(row.patterns.begin(), end, patterns.patterns.begin(), patterns.patterns.end()) &&
+        row.whole_words == patterns.whole_words && row.composes == patterns.composes)
+      return row.name;
+  }
+  return "";
 }
 
 Result<PreTokenizer> find_pre_tokenizer(std::string_view name) {

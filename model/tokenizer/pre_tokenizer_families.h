@@ -29,6 +29,8 @@ struct PreTokenizerPatterns {
 
 // Errors: kBadData names the unknown name and the known ones.
 Result<PreTokenizerPatterns> pre_tokenizer_patterns(std::string_view name);
+// Returns the first family with these patterns and flags, or "" if there is none.
+std::string_view pre_tokenizer_name(const PreTokenizerPatterns& patterns);
 // Errors: the same.
 Result<PreTokenizer> find_pre_tokenizer(std::string_view name);
 

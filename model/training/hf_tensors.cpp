@@ -33,22 +33,54 @@ std::string full_name(const HfFolder& hf, const HfName& name, const TensorSpec& 
   return is_head ? out : std::string(hf.prefix) + out;
 }
 
-float packed_at(const Parameter& parameter, const float* array, std::size_t row,
-                std::size_t column) {
-  if (parameter.spec.rows == 0) return array[column];
-  return array[(row / kernels::kGroupRows * parameter.spec.columns + column) * kernels::kGroupRows +
-               row % kernels::kGroupRows];
-}
-
 // The parameter's row that is stored as `row`.
 std::size_t stored_row(const HfTensor& tensor, std::size_t row) {
   if (tensor.head_dim == 0) return row;
   const std::size_t in_head = row % tensor.head_dim, half = tensor.rotary_dim / 2;
   if (in_head >= tensor.rotary_dim) return row;
+  if (tensor.to_neighbours) return row - in_head + in_head / 2 + in_head % 2 * half;
   return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
 }
 
+std::size_t values_of(const HfTensor& tensor) {
+  std::size_t count = 1;
+  for (const std::uint64_t size : tensor.shape) count *= size;
+  return count;
+}
+
+// Calls body(index in the packed layout, index in the file) for each value of a part.
+template <class Body>
+void for_each_value(const HfTensor& tensor, const Parameter& part, Body body) {
+  const bool is_vector = part.spec.rows == 0;
+  const std::size_t rows = is_vector ? part.spec.columns : part.spec.rows;
+  const std::size_t columns = is_vector ? 1 : part.spec.columns;
+  const std::size_t whole = values_of(tensor) / columns;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t source = stored_row(tensor, row), to_row = part.spec.first + row;
+    const std::size_t group =
+        source / kernels::kGroupRows * columns * kernels::kGroupRows + source % kernels::kGroupRows;
+    for (std::size_t column = 0; column < columns; ++column)
+      body(is_vector ? source : group + column * kernels::kGroupRows,
+           tensor.transposed ? column * whole + to_row : to_row * columns + column);
+  }
+}
+
 }  // namespace
+
+std::string hf_name(const ModelConfig& config, const TensorSpec& spec) {
+  const HfFolder& hf = find_family(config.family)->hf;
+  const HfName* name = find_name(hf, spec);
+  TROUPE_CHECK(name != nullptr, spec.name);
+  return full_name(hf, *name, spec);
+}
+
+void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* tensor) {
+  const bool turned = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK ||
+                                                 spec.slot == kQBias || spec.slot == kKBias);
+  if (config.rotary_dim == 0 || !config.rope_interleaved || !turned) return;
+  tensor->head_dim = config.head_dim;
+  tensor->rotary_dim = config.rotary_dim;
+}
 
 std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& parameters) {
   const HfFolder& hf = find_family(config.family)->hf;
@@ -66,12 +98,7 @@ std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& pa
     tensor.shape = {rows};
     if (spec.rows != 0) tensor.shape.push_back(spec.columns);
     if (tensor.transposed) std::swap(tensor.shape[0], tensor.shape[1]);
-    const bool turned = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK ||
-                                                   spec.slot == kQBias || spec.slot == kKBias);
-    if (config.rotary_dim != 0 && config.rope_interleaved && turned) {
-      tensor.head_dim = config.head_dim;
-      tensor.rotary_dim = config.rotary_dim;
-    }
+    set_rotation(config, spec, &tensor);
   }
   std::vector<HfTensor> sorted;
   for (auto& [name, tensor] : tensors) {
@@ -84,27 +111,23 @@ std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& pa
 }
 
 std::vector<float> hf_values(const HfTensor& tensor, const ParameterArray& array) {
-  std::size_t count = 1;
-  for (const std::uint64_t size : tensor.shape) count *= size;
-  std::vector<float> out(count);
-  std::size_t first = 0;
+  std::vector<float> out(values_of(tensor));
   for (const Parameter* part : tensor.parts) {
     const float* from = array(*part);
-    const bool is_vector = part->spec.rows == 0;
-    const std::size_t rows = is_vector ? part->spec.columns : part->spec.rows;
-    const std::size_t columns = is_vector ? 1 : part->spec.columns;
-    const std::size_t whole = count / columns;
-    for (std::size_t row = 0; row < rows; ++row) {
-      const std::size_t source = stored_row(tensor, row);
-      for (std::size_t column = 0; column < columns; ++column) {
-        const float value = is_vector ? from[source] : packed_at(*part, from, source, column);
-        const std::size_t to_row = first + row;
-        out[tensor.transposed ? column * whole + to_row : to_row * columns + column] = value;
-      }
-    }
-    first += rows;
+    for_each_value(tensor, *part,
+                   [&](std::size_t packed, std::size_t stored) { out[stored] = from[packed]; });
   }
   return out;
+}
+
+void set_hf_values(const HfTensor& tensor, std::span<const float> values,
+                   const std::function<float*(const Parameter&)>& array) {
+  TROUPE_CHECK(values.size() == values_of(tensor), tensor.name);
+  for (const Parameter* part : tensor.parts) {
+    float* to = array(*part);
+    for_each_value(tensor, *part,
+                   [&](std::size_t packed, std::size_t stored) { to[packed] = values[stored]; });
+  }
 }
 
 }  // namespace troupe::model

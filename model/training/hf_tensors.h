@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,16 +21,25 @@ struct HfTensor {
   std::vector<const Parameter*> parts;  // whose rows (a vector: values) follow each other
   bool transposed = false;              // stored as (inputs, outputs)
   // Not 0: each head of this many rows, whose pairs are neighbours in the parameter, is stored with
-  // its pairs half of `rotary_dim` apart.
+  // its pairs half of `rotary_dim` apart; with `to_neighbours` the other way round.
   std::size_t head_dim = 0, rotary_dim = 0;
+  bool to_neighbours = false;
 };
 
 // Returns the tensors of the model's folder, sorted by name.
 std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& parameters);
 
+// The name of a tensor in the model's folder, such as model.layers.0.self_attn.q_proj.weight.
+std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
+// Sets tensor->head_dim and rotary_dim if the rows of `spec` are rotated pairs of neighbours.
+void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* tensor);
+
 // Gives an array of a parameter in its packed layout: its values, or its gradient.
 using ParameterArray = std::function<const float*(const Parameter&)>;
 // Returns the tensor's values as the file has them.
 std::vector<float> hf_values(const HfTensor& tensor, const ParameterArray& array);
+// The other way: puts what a file has into the parts' arrays. `values` has as many as the tensor.
+void set_hf_values(const HfTensor& tensor, std::span<const float> values,
+                   const std::function<float*(const Parameter&)>& array);
 
 }  // namespace troupe::model

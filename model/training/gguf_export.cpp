@@ -1,0 +1,145 @@
+#include <map>
+#include <utility>
+#include <vector>
+
+#include <troupe/model/files/gguf_writer.h>
+#include <troupe/model/files/header_keys.h>
+#include <troupe/model/files/new_file.h>
+#include <troupe/model/training/gguf_export.h>
+#include <troupe/model/training/gguf_tokenizer_keys.h>
+#include <troupe/model/training/hf_tensors.h>
+#include <troupe/runtime/quant/encode.h>
+
+namespace troupe::model {
+namespace {
+
+// general.file_type, as llama.cpp numbers it.
+std::uint32_t file_type(quant::Type type) {
+  switch (type) {
+    case quant::Type::kF16:
+      return 1;
+    case quant::Type::kQ4_0:
+      return 2;
+    case quant::Type::kQ4_1:
+      return 3;
+    case quant::Type::kQ8_0:
+      return 7;
+    default:
+      return 0;
+  }
+}
+
+// GGUF files of Mistral's models call themselves llama.
+std::string architecture(const ModelConfig& config) {
+  return config.family == "mistral" ? "llama" : config.family;
+}
+
+bool is_dropped(std::string_view key) {
+  return key.starts_with("troupe.") || key.starts_with("split.");
+}
+
+// The tensors of the file under their GGUF names. The rows of q and k of llama's family lie as
+// llama.cpp rotates them: pairs are neighbours.
+std::map<std::string, HfTensor> tensors_of(const ModelConfig& config,
+                                           const Parameters& parameters) {
+  std::map<std::string, HfTensor> tensors;
+  for (const Parameter& parameter : parameters.all()) {
+    const TensorSpec& spec = parameter.spec;
+    HfTensor& tensor = tensors[spec.name];
+    tensor.parts.push_back(&parameter);
+    tensor.shape = {spec.whole != 0 ? spec.whole : spec.rows != 0 ? spec.rows : spec.columns};
+    if (spec.rows != 0) tensor.shape.push_back(spec.columns);
+    const bool is_turned = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK);
+    if (architecture(config) == "llama" && !config.rope_interleaved && is_turned) {
+      tensor.head_dim = config.head_dim;
+      tensor.rotary_dim = config.rotary_dim;
+      tensor.to_neighbours = true;
+    }
+  }
+  return tensors;
+}
+
+quant::Type type_of(const HfTensor& tensor, quant::Type wanted) {
+  const TensorSpec& spec = tensor.parts.front()->spec;
+  const bool is_small =
+      spec.layer == kNoLayer && (spec.slot == kPositionEmbedding || spec.slot == kTypeEmbedding);
+  if (spec.rows == 0 || is_small) return quant::Type::kF32;
+  const bool fits = spec.columns % quant::find(wanted)->block_elements == 0;
+  return fits ? wanted : quant::Type::kF16;
+}
+
+}  // namespace
+
+Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig& config,
+                                     quant::Type type) {
+  GgufMetadata out;
+  const bool is_folder = header.metadata.contains(header_keys::kConfigJson);
+  const std::string prefix = config.family + ".", renamed = architecture(config) + ".";
+  for (const auto& [key, value] : header.metadata)
+    if (!is_dropped(key))
+      out[key.starts_with(prefix) ? renamed + key.substr(prefix.size()) : key] = value;
+  out["general.architecture"] = architecture(config);
+  out["general.file_type"] = file_type(type);
+  out["general.quantization_version"] = std::uint32_t{2};
+  if (!is_folder) return out;
+  if (!config.causal)
+    return Status(Code::kFailedPrecondition,
+                  "the tokenizer of an encoder's folder cannot be written as GGUF yet; export a "
+                  "Hugging Face folder instead");
+  if (config.rope_scaling == RopeScaling::kLlama3)
+    return Status(Code::kFailedPrecondition,
+                  "the folder's config.json scales rotary frequencies in the manner of llama3, "
+                  "which cannot be written as GGUF yet; export a Hugging Face folder instead");
+  if (!out.contains("general.name")) out["general.name"] = std::string("troupe");
+  out[renamed + "vocab_size"] = static_cast<std::uint32_t>(config.vocabulary);
+  if (config.rotary_dim != 0)
+    out[renamed + "rope.dimension_count"] = static_cast<std::uint32_t>(config.rotary_dim);
+  TROUPE_RETURN_IF_ERROR(add_gguf_tokenizer(header, config.vocabulary, &out));
+  return out;
+}
+
+Result<std::string> write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,
+                               const ModelConfig& config, const Parameters& parameters,
+                               quant::Type type) {
+  std::map<std::string, HfTensor> tensors = tensors_of(config, parameters);
+  const std::vector<float>& factors = parameters.weights().ends[kRopeFactors].vector;
+  std::vector<TensorInfo> infos;
+  for (const auto& [name, tensor] : tensors) {
+    const quant::Type stored = type_of(tensor, type);
+    const quant::Format& format = *quant::find(stored);
+    std::uint64_t count = 1;
+    for (const std::uint64_t size : tensor.shape) count *= size;
+    infos.push_back(
+        {name, stored, tensor.shape, 0, count / format.block_elements * format.block_bytes});
+  }
+  if (!factors.empty())
+    infos.push_back({"rope_freqs.weight",
+                     quant::Type::kF32,
+                     {factors.size()},
+                     0,
+                     factors.size() * sizeof(float)});
+  NewFile file(path, "gguf");
+  TROUPE_RETURN_IF_ERROR(file.open());
+  const std::string header = write_gguf_header(narrow_gguf_text(metadata), &infos);
+  TROUPE_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(header))));
+  std::uint64_t at = header.size();
+  std::vector<std::byte> bytes;
+  for (const TensorInfo& info : infos) {
+    const auto found = tensors.find(info.name);
+    const std::vector<float> values =
+        found == tensors.end() ? factors : hf_values(found->second, [](const Parameter& parameter) {
+          return parameter.stored_values();
+        });
+    bytes.assign(info.offset - at + info.bytes, std::byte{0});  // with the gap before it
+    if (!quant::encode(info.type, values.data(), values.size(), bytes.data() + (info.offset - at)))
+      return Status(Code::kInvalidArgument, "the tensor " + info.name + " has a value that " +
+                                                std::string(quant::find(info.type)->name) +
+                                                " cannot hold; export it with --type F32");
+    TROUPE_RETURN_IF_ERROR(file.write(bytes));
+    at = info.offset + info.bytes;
+  }
+  TROUPE_RETURN_IF_ERROR(file.finish());
+  return file.hash();
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <troupe/model/training/parameters.h>
+
+// Writes a model as a GGUF file that other programs read: metadata, tokenizer, chat template and
+// ends of generation included.
+
+namespace troupe::model {
+
+// The metadata of the exported file, from the header that the model came with: a GGUF file's own,
+// or one made of a folder's files. `type` is what the matrices are written as.
+//   Errors: as add_gguf_tokenizer; kFailedPrecondition if GGUF cannot express the model.
+Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig& config,
+                                     quant::Type type);
+
+// Writes the file, its vectors in F32 and its matrices in `type` (quant::can_encode). A matrix
+// whose columns the format does not divide becomes F16. Returns the SHA-256 of the file.
+//   Errors: kInvalidArgument naming a tensor with a value that does not fit the format; what the
+//   system says.
+Result<std::string> write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,
+                               const ModelConfig& config, const Parameters& parameters,
+                               quant::Type type);
+
+}  // namespace troupe::model
