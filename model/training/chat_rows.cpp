@@ -72,16 +72,49 @@ Result<std::vector<ChatMessage>> messages_of(const json& row) {
       "it has none of the fields 'messages', 'conversations', 'prompt' and 'instruction'");
 }
 
-Result<std::vector<ChatMessage>> read_line(std::string_view line) {
-  const Result<json> row = parse_json(line, "the line", kRowLimits);
+// A text as one message of `role`, or a list of messages.
+Result<std::vector<ChatMessage>> text_or_messages(const json& row, const char* field,
+                                                  const char* role) {
+  if (row.contains(field) && row[field].is_array())
+    return listed_messages(row[field], field, "role", "content");
+  TROUPE_ASSIGN_OR_RETURN(std::string text, text_field(row, field));
+  return std::vector<ChatMessage>{{role, std::move(text)}};
+}
+
+Result<ChatRow> preference_of(const json& row) {
+  ChatRow out;
+  std::vector<ChatMessage> prompt;
+  const bool has_prompt = row.contains("prompt");
+  if (has_prompt || !row.contains("chosen") || !row["chosen"].is_array()) {
+    TROUPE_ASSIGN_OR_RETURN(prompt, text_or_messages(row, "prompt", "user"));
+  }
+  for (const auto& [field, chat] :
+       {std::pair{"chosen", &out.messages}, std::pair{"rejected", &out.rejected}}) {
+    TROUPE_ASSIGN_OR_RETURN(const std::vector<ChatMessage> answer,
+                            text_or_messages(row, field, "assistant"));
+    *chat = prompt;
+    chat->insert(chat->end(), answer.begin(), answer.end());
+    if (chat->back().role != kAssistant || chat->back().content.empty())
+      return row_error("its field '" + std::string(field) +
+                       "' does not end with something that the assistant says");
+  }
+  return out;
+}
+
+Result<json> object_of(std::string_view line) {
+  Result<json> row = parse_json(line, "the line", kRowLimits);
   if (!row) return row_error("it is not JSON (" + row.message() + ")");
   if (!row->is_object()) return row_error("it is JSON, but no object");
-  TROUPE_ASSIGN_OR_RETURN(std::vector<ChatMessage> messages, messages_of(*row));
+  return row;
+}
+
+Result<ChatRow> chat_of(const json& row) {
+  TROUPE_ASSIGN_OR_RETURN(std::vector<ChatMessage> messages, messages_of(row));
   const bool answers = std::any_of(messages.begin(), messages.end(), [](const ChatMessage& one) {
     return one.role == kAssistant && !one.content.empty();
   });
   if (!answers) return row_error("no message of the role 'assistant' says anything");
-  return messages;
+  return ChatRow{0, std::move(messages), {}};
 }
 
 // One chat under way to an example.
@@ -90,9 +123,10 @@ class ChatExample {
   ChatExample(const Tokenizer& tokenizer, const ChatTemplate& chat_template)
       : tokenizer_(tokenizer), template_(chat_template) {}
 
-  Result<Example> make(const std::vector<ChatMessage>& messages) {
+  // With `last_only`, the last message alone is trained.
+  Result<Example> make(const std::vector<ChatMessage>& messages, bool last_only) {
     TROUPE_ASSIGN_OR_RETURN(Example example, whole(messages));
-    for (std::size_t i = 0; i < messages.size(); ++i) {
+    for (std::size_t i = last_only ? messages.size() - 1 : 0; i < messages.size(); ++i) {
       if (messages[i].role != kAssistant || messages[i].content.empty()) continue;
       if (i == 0) return row_error("its first message is the assistant's");
       TROUPE_RETURN_IF_ERROR(add_answer(messages, i, &example));
@@ -178,9 +212,8 @@ bool cut(const DatasetOptions& options, Example* example, bool* truncated) {
                      [](TokenId id) { return id != kNoTarget; });
 }
 
-}  // namespace
-
-Result<ChatRows> read_chat_rows(const std::filesystem::path& path) {
+Result<ChatRows> read_rows(const std::filesystem::path& path,
+                           Result<ChatRow> (*read)(const json& row)) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kDataBytesMax));
   if (const std::size_t valid = utf8_valid_prefix(text); valid != text.size())
     return Status(Code::kBadData, path.string() + " is not UTF-8 at byte " + std::to_string(valid));
@@ -192,11 +225,13 @@ Result<ChatRows> read_chat_rows(const std::filesystem::path& path) {
     ++number;
     at = end + 1;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    Result<std::vector<ChatMessage>> messages = read_line(line);
-    if (messages) {
-      out.rows.push_back({number, std::move(*messages)});
+    const Result<json> object = object_of(line);
+    Result<ChatRow> row = object ? read(*object) : Result<ChatRow>(object.status());
+    if (row) {
+      row->line = number;
+      out.rows.push_back(std::move(*row));
     } else {
-      out.dropped.push_back({number, messages.message()});
+      out.dropped.push_back({number, row.message()});
     }
   }
   if (!out.rows.empty()) return out;
@@ -205,6 +240,37 @@ Result<ChatRows> read_chat_rows(const std::filesystem::path& path) {
                     (out.dropped.empty() ? "; it is empty"
                                          : ": of line " + std::to_string(out.dropped[0].line) +
                                                ", " + out.dropped[0].why));
+}
+
+// The examples of a row, cut to size: one, or the two of a preference.
+struct RowExamples {
+  std::vector<Example> examples;
+  bool truncated = false, is_too_long = false;
+};
+
+Result<RowExamples> examples_of(const ChatRow& row, const DatasetOptions& options,
+                                ChatExample* chats) {
+  RowExamples out;
+  const bool is_preference = !row.rejected.empty();
+  for (const std::vector<ChatMessage>* messages : {&row.messages, &row.rejected}) {
+    if (messages->empty()) continue;
+    TROUPE_ASSIGN_OR_RETURN(Example example, chats->make(*messages, is_preference));
+    bool truncated = false;
+    if (!cut(options, &example, &truncated)) out.is_too_long = true;
+    out.truncated |= truncated;
+    out.examples.push_back(std::move(example));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<ChatRows> read_chat_rows(const std::filesystem::path& path) {
+  return read_rows(path, chat_of);
+}
+
+Result<ChatRows> read_preference_rows(const std::filesystem::path& path) {
+  return read_rows(path, preference_of);
 }
 
 Result<Dataset> chat_dataset(const ChatRows& rows, const Tokenizer& tokenizer,
@@ -218,18 +284,17 @@ Result<Dataset> chat_dataset(const ChatRows& rows, const Tokenizer& tokenizer,
   ChatExample chats(tokenizer, *chat_template);
   std::string first_error;
   for (const ChatRow& row : rows.rows) {
-    Result<Example> example = chats.make(row.messages);
-    bool truncated = false;
-    if (!example) {
-      if (first_error.empty()) first_error = example.message();
-      dataset.dropped.push_back({row.line, example.message()});
-    } else if (!cut(options, &*example, &truncated)) {
+    Result<RowExamples> made = examples_of(row, options, &chats);
+    if (!made) {
+      if (first_error.empty()) first_error = made.message();
+      dataset.dropped.push_back({row.line, made.message()});
+    } else if (made->is_too_long) {
       dataset.dropped.push_back({row.line, "it is longer than " +
                                                std::to_string(options.length_max) +
                                                " tokens, and nothing of an answer is left"});
     } else {
-      dataset.truncated += truncated ? 1 : 0;
-      dataset.examples.push_back(std::move(*example));
+      dataset.truncated += made->truncated ? 1 : 0;
+      for (Example& example : made->examples) dataset.examples.push_back(std::move(example));
     }
   }
   if (!dataset.examples.empty()) return dataset;

@@ -17,6 +17,8 @@ namespace troupe::model {
 struct ChatRow {
   std::size_t line = 0;
   std::vector<ChatMessage> messages;
+  std::vector<ChatMessage>
+      rejected;  // of a preference: the chat with the answer that is not wanted
 };
 struct ChatRows {
   std::vector<ChatRow> rows;
@@ -31,8 +33,14 @@ struct ChatRows {
 //   Errors: as read_data_rows.
 Result<ChatRows> read_chat_rows(const std::filesystem::path& path);
 
-// Makes an example of each chat. Its ids are those of the chat's text as the template writes it,
-// and up to each answer they are the ids that `troupe run` gives the model to answer.
+// Reads preferences: rows with `prompt`, `chosen` and `rejected`, which are texts or lists of
+// messages; lists may have the prompt in them.
+//   Errors: the same.
+Result<ChatRows> read_preference_rows(const std::filesystem::path& path);
+
+// Makes an example of each chat; of a preference two, the chosen one first, in which the last
+// answer alone is trained. Its ids are those of the chat's text as the template writes it, and up
+// to each answer they are the ids that `troupe run` gives the model to answer.
 //   Errors: kFailedPrecondition if the model has no chat template, or one whose text of a chat does
 //   not begin with its text of the chat up to an answer, so that nothing says where answers begin;
 //   kBadData if no row is left.

@@ -40,10 +40,10 @@ std::vector<Array> arrays_of(Trainer& trainer) {
     if (values != nullptr)
       arrays.push_back({kind + parameter.spec.name + part, values, parameter.floats});
   };
-  for (Parameter& parameter : trainer.parameters().all()) {
-    add("weight:", parameter, parameter.values());
-    add("first_moment:", parameter, reinterpret_cast<float*>(parameter.first_moment.data()));
-    add("second_moment:", parameter, reinterpret_cast<float*>(parameter.second_moment.data()));
+  for (Parameter* parameter : trainer.parameters().trained()) {
+    add("weight:", *parameter, parameter->values());
+    add("first_moment:", *parameter, reinterpret_cast<float*>(parameter->first_moment.data()));
+    add("second_moment:", *parameter, reinterpret_cast<float*>(parameter->second_moment.data()));
   }
   return arrays;
 }
@@ -78,6 +78,12 @@ Result<Manifest> read_manifest(const fs::path& checkpoint) {
   if (!read_field(object, "step", &manifest.state.step)) return bad_field(path, "step");
   if (!read_field(object, "skipped_in_row", &manifest.state.skipped_in_row))
     return bad_field(path, "skipped_in_row");
+  if (!read_field(object, "best_step", &manifest.state.best_step))
+    return bad_field(path, "best_step");
+  if (!read_field(object, "best_loss", &manifest.state.best_loss))
+    return bad_field(path, "best_loss");
+  if (!read_field(object, "evaluations_since_best", &manifest.state.evaluations_since_best))
+    return bad_field(path, "evaluations_since_best");
   if (!read_field(object, "updates", &manifest.updates)) return bad_field(path, "updates");
   if (!read_field(object, "state_sha256", &manifest.sha256)) return bad_field(path, "state_sha256");
   if (!read_field(object, "run", &manifest.state.identity)) return bad_field(path, "run");
@@ -111,7 +117,7 @@ std::string differences(const RunIdentity& saved, const RunIdentity& now) {
 Status restore(const fs::path& checkpoint, const Manifest& manifest, Trainer& trainer) {
   const fs::path path = checkpoint / kStateName;
   TROUPE_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_file(path));
-  if (manifest.updates > 0) trainer.optimizer().prepare(trainer.parameters());
+  if (manifest.updates > 0) trainer.optimizer().prepare(trainer.parameters().trained());
   for (const Array& array : arrays_of(trainer)) {
     const SafetensorsTensor* tensor = file.find(array.name);
     if (tensor == nullptr || tensor->bytes != array.floats * sizeof(float))
@@ -148,6 +154,9 @@ Status save_checkpoint(const fs::path& folder, const CheckpointState& state, Tra
   const nlohmann::ordered_json manifest = {{"step", state.step},
                                            {"updates", trainer.optimizer().steps()},
                                            {"skipped_in_row", state.skipped_in_row},
+                                           {"best_step", state.best_step},
+                                           {"best_loss", state.best_loss},
+                                           {"evaluations_since_best", state.evaluations_since_best},
                                            {"state_sha256", sha256},
                                            {"run", state.identity}};
   TROUPE_RETURN_IF_ERROR(
@@ -155,6 +164,7 @@ Status save_checkpoint(const fs::path& folder, const CheckpointState& state, Tra
   TROUPE_RETURN_IF_ERROR(failpoint("training", "checkpoint", "prune"));
   std::map<std::uint64_t, fs::path> old = checkpoints_in(folder);
   old.erase(state.step);
+  old.erase(state.best_step);
   while (old.size() + 1 > std::max<std::size_t>(1, keep)) {
     // Without its manifest a checkpoint is none, whatever happens to the rest.
     fs::remove(old.begin()->second / kManifestName, error);
@@ -186,6 +196,13 @@ Result<std::optional<CheckpointState>> load_checkpoint(const fs::path& folder,
     damaged->push_back(status.message());
   }
   return std::optional<CheckpointState>();
+}
+
+Status load_checkpoint_of_step(const fs::path& folder, std::uint64_t step, Trainer& trainer) {
+  const fs::path checkpoint = folder / (std::string(kPrefix) + std::to_string(step));
+  TROUPE_ASSIGN_OR_RETURN(const Manifest manifest, read_manifest(checkpoint));
+  TROUPE_RETURN_IF_ERROR(check_state(checkpoint, manifest));
+  return restore(checkpoint, manifest, trainer);
 }
 
 std::string newest_checkpoint(const fs::path& folder) {

@@ -21,10 +21,15 @@ using RunIdentity = std::vector<std::pair<std::string, std::string>>;
 struct CheckpointState {
   std::uint64_t step = 0;  // steps that were taken, skipped ones included
   std::uint64_t skipped_in_row = 0;
+  // Of early stopping: the step with the least validation loss and that loss; 0: there was none
+  // yet.
+  std::uint64_t best_step = 0;
+  double best_loss = 0.0;
+  std::uint64_t evaluations_since_best = 0;
   RunIdentity identity;
 };
 
-// Writes a checkpoint, and removes the oldest ones beyond `keep`.
+// Writes a checkpoint, and removes the oldest ones beyond `keep`, but for that of state.best_step.
 //   Errors: what the system says, such as a full disk; then the checkpoints before are untouched.
 Status save_checkpoint(const std::filesystem::path& folder, const CheckpointState& state,
                        Trainer& trainer, std::size_t keep);
@@ -36,6 +41,11 @@ Result<std::optional<CheckpointState>> load_checkpoint(const std::filesystem::pa
                                                        const RunIdentity& identity,
                                                        Trainer& trainer,
                                                        std::vector<std::string>* damaged);
+
+// Loads the checkpoint of a step.
+//   Errors: kBadData if it is damaged or not there.
+Status load_checkpoint_of_step(const std::filesystem::path& folder, std::uint64_t step,
+                               Trainer& trainer);
 
 // Returns the newest checkpoint with a manifest, or "".
 std::string newest_checkpoint(const std::filesystem::path& folder);

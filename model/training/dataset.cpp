@@ -11,7 +11,7 @@ namespace troupe::model {
 namespace {
 
 // What tells the draws of the order apart from other draws of the same seed.
-constexpr std::uint32_t kOrderChoice = 0x6f726472;
+constexpr std::uint32_t kOrderChoice = 0x6f726472, kSplitChoice = 0x73706c74;
 
 void add_windows(std::span<const TokenId> ids, std::size_t length_max, Dataset* dataset) {
   for (std::size_t first = 0; first + 1 < ids.size(); first += length_max) {
@@ -26,13 +26,27 @@ void add_windows(std::span<const TokenId> ids, std::size_t length_max, Dataset* 
   }
 }
 
+// Counter-based: draw i of an epoch decides what is at place i - 1.
+std::vector<std::size_t> shuffled(std::size_t count, std::uint64_t seed, std::uint64_t epoch,
+                                  std::uint32_t choice) {
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (std::size_t i = count; i > 1; --i) {
+    const double draw = uniform_draw(seed, (epoch << 40) + i, choice);
+    std::swap(order[i - 1], order[static_cast<std::size_t>(draw * static_cast<double>(i))]);
+  }
+  return order;
+}
+
 std::string listed(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name, 40);
   return text;
 }
 
-std::vector<std::string> labels_of(const DataRows& rows) {
+}  // namespace
+
+std::vector<std::string> label_names_of(const DataRows& rows) {
   std::vector<std::string> labels;
   for (const DataRow& row : rows.rows) labels.push_back(row.label);
   std::sort(labels.begin(), labels.end());
@@ -40,7 +54,15 @@ std::vector<std::string> labels_of(const DataRows& rows) {
   return labels;
 }
 
-}  // namespace
+std::vector<bool> draw_validation_rows(std::size_t count, double fraction, std::uint64_t seed) {
+  std::vector<bool> drawn(count);
+  if (count < 2) return drawn;
+  const auto wanted = static_cast<std::size_t>(static_cast<double>(count) * fraction + 0.5);
+  const std::vector<std::size_t> order = shuffled(count, seed, 0, kSplitChoice);
+  for (std::size_t i = 0; i < std::clamp<std::size_t>(wanted, 1, count - 1); ++i)
+    drawn[order[i]] = true;
+  return drawn;
+}
 
 Result<Dataset> language_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                  const DatasetOptions& options) {
@@ -87,7 +109,7 @@ Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& to
                                        std::vector<std::string> labels) {
   Dataset dataset;
   dataset.dropped = rows.dropped;
-  dataset.labels = labels.empty() ? labels_of(rows) : std::move(labels);
+  dataset.labels = labels.empty() ? label_names_of(rows) : std::move(labels);
   if (dataset.labels.size() < 2)
     return Status(Code::kBadData, "all " + std::to_string(rows.rows.size()) +
                                       " rows have the label " + listed(dataset.labels) +
@@ -118,15 +140,11 @@ Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& to
   return dataset;
 }
 
-std::vector<std::size_t> epoch_order(std::size_t count, bool shuffled, std::uint64_t seed,
+std::vector<std::size_t> epoch_order(std::size_t count, bool is_shuffled, std::uint64_t seed,
                                      std::uint64_t epoch) {
+  if (is_shuffled) return shuffled(count, seed, epoch, kOrderChoice);
   std::vector<std::size_t> order(count);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  for (std::size_t i = count; shuffled && i > 1; --i) {
-    // Counter-based: draw i of this epoch.
-    const double draw = uniform_draw(seed, (epoch << 40) + i, kOrderChoice);
-    std::swap(order[i - 1], order[static_cast<std::size_t>(draw * static_cast<double>(i))]);
-  }
   return order;
 }
 

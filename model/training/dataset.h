@@ -46,6 +46,13 @@ Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& to
 Result<std::vector<TokenId>> encode_text(const std::string& text, const Tokenizer& tokenizer,
                                          const DatasetOptions& options, bool* truncated);
 
+// The names of the rows' labels, sorted, each once.
+std::vector<std::string> label_names_of(const DataRows& rows);
+
+// Draws which of `count` rows are kept for validation: `fraction` of them, rounded, at least one
+// and not all, by the seed alone. Fewer than two rows are all trained on.
+std::vector<bool> draw_validation_rows(std::size_t count, double fraction, std::uint64_t seed);
+
 // The order of `count` examples in an epoch: as they are, or shuffled by (seed, epoch) alone.
 std::vector<std::size_t> epoch_order(std::size_t count, bool shuffled, std::uint64_t seed,
                                      std::uint64_t epoch);

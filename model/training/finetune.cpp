@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include <troupe/model/training/finetune.h>
@@ -17,7 +18,7 @@ class Run {
         examples_(examples),
         validation_(validation),
         options_(options),
-        plan_(examples.size(), options.run) {
+        plan_(examples.size() / trainer.group(), options.run) {
     state_.identity = options.identity;
   }
 
@@ -28,19 +29,25 @@ class Run {
                         std::to_string(options_.run.batch_size) +
                         "; give more of them, a smaller batch, or leave out --drop-last");
     if (options_.resumes) TROUPE_RETURN_IF_ERROR(resume());
-    while (state_.step < plan_.steps()) {
+    while (state_.step < plan_.steps() && !is_exhausted()) {
       TROUPE_RETURN_IF_ERROR(step());
       const bool last = state_.step == plan_.steps();
       const auto due = [&](std::uint64_t every) { return every != 0 && state_.step % every == 0; };
-      if (due(options_.evaluate_every) && !last) TROUPE_RETURN_IF_ERROR(evaluate_now());
-      if (due(options_.save_every)) TROUPE_RETURN_IF_ERROR(save());
-      if (last || !options_.should_stop || !options_.should_stop()) continue;
-      if (!due(options_.save_every)) TROUPE_RETURN_IF_ERROR(save());
+      bool has_improved = false;
+      if (due(options_.evaluate_every) || last) {
+        TROUPE_ASSIGN_OR_RETURN(has_improved, evaluate_now());
+      }
+      const bool stops = !last && options_.should_stop && options_.should_stop();
+      if (has_improved || stops || due(options_.save_every)) TROUPE_RETURN_IF_ERROR(save());
+      if (!stops) continue;
       result_.stopped = true;
-      break;
+      result_.steps = state_.step;
+      return result_;
     }
-    if (!result_.stopped) TROUPE_RETURN_IF_ERROR(evaluate_now());
     result_.steps = state_.step;
+    result_.stopped_early = state_.step < plan_.steps();
+    TROUPE_RETURN_IF_ERROR(take_best());
+    if (result_.evaluation.step == 0) TROUPE_RETURN_IF_ERROR(evaluate_now().status());
     return result_;
   }
 
@@ -61,10 +68,12 @@ class Run {
     const auto begin = std::chrono::steady_clock::now();
     std::vector<Example> batch;
     StepEvent event;
-    for (const std::size_t index : plan_.batch(state_.step)) {
-      batch.push_back(examples_[index]);
-      event.tokens += examples_[index].ids.size();
-    }
+    const std::size_t group = trainer_.group();
+    for (const std::size_t index : plan_.batch(state_.step))
+      for (std::size_t i = index * group; i < (index + 1) * group; ++i) {
+        batch.push_back(examples_[i]);
+        event.tokens += examples_[i].ids.size();
+      }
     event.epoch = plan_.epoch_of(state_.step);
     event.learning_rate = plan_.learning_rate(state_.step);
     TROUPE_ASSIGN_OR_RETURN(event.report, trainer_.step(batch, event.learning_rate));
@@ -93,12 +102,40 @@ class Run {
 
   Status save() { return save_checkpoint(options_.folder, state_, trainer_, options_.keep); }
 
-  Status evaluate_now() {
-    if (validation_.empty()) return Status::ok();
+  bool is_exhausted() const {
+    return options_.patience != 0 && state_.evaluations_since_best >= options_.patience;
+  }
+
+  // Returns whether the validation loss is the least so far, and early stopping wants to know.
+  Result<bool> evaluate_now() {
+    if (validation_.empty()) return false;
     TROUPE_ASSIGN_OR_RETURN(result_.evaluation,
                             evaluate(trainer_, validation_, options_.run.batch_size));
     result_.evaluation.step = state_.step;
     if (options_.on_evaluation) options_.on_evaluation(result_.evaluation);
+    if (options_.patience == 0) return false;
+    const double loss = result_.evaluation.loss;
+    if (!std::isfinite(loss) || (state_.best_step != 0 && !(loss < state_.best_loss))) {
+      ++state_.evaluations_since_best;
+      return false;
+    }
+    state_.best_step = state_.step;
+    state_.best_loss = loss;
+    state_.evaluations_since_best = 0;
+    return true;
+  }
+
+  // Puts the weights of the best evaluation in the place of the last ones.
+  Status take_best() {
+    if (options_.patience == 0 || state_.best_step == 0) return Status::ok();
+    if (state_.best_step != state_.step || result_.evaluation.step != state_.step) {
+      TROUPE_RETURN_IF_ERROR(load_checkpoint_of_step(options_.folder, state_.best_step, trainer_));
+      TROUPE_ASSIGN_OR_RETURN(result_.evaluation,
+                              evaluate(trainer_, validation_, options_.run.batch_size));
+    }
+    result_.evaluation.step = state_.best_step;
+    note("the weights are those after step " + std::to_string(state_.best_step) +
+         ", with the least validation loss");
     return Status::ok();
   }
 
@@ -127,13 +164,14 @@ Result<EvaluationEvent> evaluate(Trainer& trainer, const std::vector<Example>& e
                                  std::size_t batch_size) {
   double loss = 0.0;
   std::size_t targets = 0, hits = 0;
-  for (std::size_t begin = 0; begin < examples.size(); begin += batch_size) {
-    const std::size_t count = std::min(batch_size, examples.size() - begin);
-    TROUPE_RETURN_IF_ERROR(trainer.network().check(std::span(examples).subspan(begin, count)));
-    const BatchSums sums = trainer.network().loss(std::span(examples).subspan(begin, count));
-    loss += sums.loss;
-    targets += sums.targets;
-    hits += sums.hits;
+  const std::size_t step = batch_size * trainer.group();
+  for (std::size_t begin = 0; begin < examples.size(); begin += step) {
+    const std::size_t count = std::min(step, examples.size() - begin);
+    TROUPE_ASSIGN_OR_RETURN(const StepReport report,
+                            trainer.evaluate(std::span(examples).subspan(begin, count)));
+    loss += report.loss_sum;
+    targets += report.targets;
+    hits += report.hits;
   }
   EvaluationEvent event;
   event.loss = loss / static_cast<double>(targets);

@@ -37,8 +37,12 @@ struct FinetuneOptions {
   std::uint64_t save_every = 0;  // steps between checkpoints; 0: only when the run is interrupted
   std::size_t keep = 2;          // checkpoints that stay
   std::uint64_t evaluate_every = 0;  // steps between evaluations; 0: only at the end
-  bool resumes = true;               // goes on from the newest checkpoint, if there is one
-  RunIdentity identity;              // of the run: what must be the same when it goes on
+  // Not 0: the run ends early when so many evaluations in a row have not brought a smaller
+  // validation loss than the best one, and whenever it ends, its weights are those of the best
+  // evaluation.
+  std::uint64_t patience = 0;
+  bool resumes = true;   // goes on from the newest checkpoint, if there is one
+  RunIdentity identity;  // of the run: what must be the same when it goes on
   std::function<void(const StepEvent&)> on_step;
   std::function<void(const EvaluationEvent&)> on_evaluation;
   std::function<void(const std::string&)> on_note;  // what a person should know
@@ -49,7 +53,8 @@ struct FinetuneResult {
   std::uint64_t steps = 0;
   bool stopped = false;  // should_stop said so; a checkpoint was saved
   StepReport last;
-  EvaluationEvent evaluation;  // the last one, if there was validation data
+  EvaluationEvent evaluation;  // of the weights at the end, if there was validation data
+  bool stopped_early = false;  // by `patience`
 };
 
 // Runs all steps. `validation` may be empty.

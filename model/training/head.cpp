@@ -50,11 +50,12 @@ class Decoder {
   }
 
   void backward(float* dx) {
-    team_.pack_inputs(thread_, {memory_.normed, rows_, channels_});
     Parameter& parameter = *step_.parameters.find(kNoLayer, slot_);
+    if (parameter.trained) team_.pack_inputs(thread_, {memory_.normed, rows_, channels_});
     for_each_block(step_, matrix_.rows, [&](std::size_t first, std::size_t columns, float* logits) {
-      team_.block_gradient(thread_, parameter, first, {logits, rows_, columns},
-                           step_.batch.supervised);
+      if (parameter.trained)
+        team_.block_gradient(thread_, parameter, first, {logits, rows_, columns},
+                             step_.batch.supervised);
       team_.multiply_transposed(thread_, matrix_, first, first + columns, {logits, rows_, columns},
                                 memory_.dnormed, first != 0);
     });
@@ -102,12 +103,13 @@ class Decoder {
     const IndexRange blocks = team_.share((channels_ + 15) / 16, thread_);
     const std::size_t begin = blocks.begin * 16, end = std::min(blocks.end * 16, channels_);
     const SumPart& part = step_.batch.supervised;
-    kernels::normed_column_sums(
-        dy, memory_.x, layer_norm() ? memory_.mean : nullptr, memory_.inverse, channels_,
-        step_.parameters.find(kNoLayer, kOutputNorm)->sum(part), begin, end);
-    if (layer_norm())
-      kernels::column_sums(dy, channels_,
-                           step_.parameters.find(kNoLayer, kOutputNormBias)->sum(part), begin, end);
+    Parameter* gain_parameter = step_.parameters.trained(kNoLayer, kOutputNorm);
+    if (gain_parameter != nullptr)
+      kernels::normed_column_sums(dy, memory_.x, layer_norm() ? memory_.mean : nullptr,
+                                  memory_.inverse, channels_, gain_parameter->sum(part), begin,
+                                  end);
+    Parameter* bias = layer_norm() ? step_.parameters.trained(kNoLayer, kOutputNormBias) : nullptr;
+    if (bias != nullptr) kernels::column_sums(dy, channels_, bias->sum(part), begin, end);
     team_.barrier(thread_);
     std::copy(dx + mine.begin * channels_, dx + mine.end * channels_, dy + mine.begin * channels_);
     team_.barrier(thread_);
@@ -144,18 +146,21 @@ void classifier_backward(HeadStep& step, float* dx, int thread) {
   Team& team = step.team;
   Parameters& parameters = step.parameters;
   const RowsOfFloats dlogits{memory.logits, rows, step.config.labels};
-  team.pack_inputs(thread, {memory.normed, rows, channels});
-  team.linear_gradient(thread, *parameters.find(kNoLayer, kClassifier),
-                       parameters.find(kNoLayer, kClassifierBias), dlogits, step.batch.supervised);
+  const auto gradients = [&](std::size_t slot, const float* x, RowsOfFloats dy) {
+    if (Parameter* matrix = parameters.trained(kNoLayer, slot); matrix != nullptr) {
+      team.pack_inputs(thread, {x, rows, channels});
+      team.block_gradient(thread, *matrix, 0, dy, step.batch.supervised);
+    }
+    if (Parameter* bias = parameters.trained(kNoLayer, slot + 1); bias != nullptr)
+      team.bias_gradient(thread, *bias, dy, step.batch.supervised);
+  };
+  gradients(kClassifier, memory.normed, dlogits);
   team.multiply_transposed(thread, ends[kClassifier].matrix, dlogits, memory.dnormed, false);
   const IndexRange mine = team.share(rows * channels, thread);
   for (std::size_t i = mine.begin; i < mine.end; ++i)
     memory.dnormed[i] *= 1.0f - memory.normed[i] * memory.normed[i];
   team.barrier(thread);
-  team.pack_inputs(thread, {memory.x, rows, channels});
-  team.linear_gradient(thread, *parameters.find(kNoLayer, kPooler),
-                       parameters.find(kNoLayer, kPoolerBias), {memory.dnormed, rows, channels},
-                       step.batch.supervised);
+  gradients(kPooler, memory.x, {memory.dnormed, rows, channels});
   team.multiply_transposed(thread, ends[kPooler].matrix, {memory.dnormed, rows, channels}, dx,
                            false);
 }
@@ -206,13 +211,18 @@ void row_cross_entropy(HeadStep& step, std::size_t row, bool gradients) {
   });
   for (std::size_t apart = 8; apart > 0; apart /= 2)
     for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
-  step.memory.losses[row] = log_bits(partial[0]) - distance;
+  const float weight = step.batch.weights[row];
+  step.memory.losses[row] = weight * (log_bits(partial[0]) - distance);
   step.memory.hits[row] = choice == target ? 1 : 0;
   if (!gradients) return;
   logits.for_each([&](std::size_t, std::size_t columns, float* x) {
     for (std::size_t i = 0; i < columns; ++i) x[i] = x[i] / partial[0];
   });
   logits.at(target) -= 1.0f;
+  if (weight == 1.0f) return;
+  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
+    for (std::size_t i = 0; i < columns; ++i) x[i] *= weight;
+  });
 }
 
 }  // namespace

@@ -23,10 +23,6 @@ struct HeadMemory {
   std::uint8_t* hits = nullptr;               // (S): 1 if the target has the largest logit
 };
 
-// The logits lie in blocks of this many columns, each (S, columns) dense, so that one block of
-// them and of the matrix is in the cache at a time.
-constexpr std::size_t kVocabularyBlock = 2048;
-
 struct HeadStep {
   const ModelConfig& config;
   Parameters& parameters;

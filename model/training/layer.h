@@ -46,7 +46,18 @@ struct LayerWorkspace {
   float* dv = nullptr;
   float* dmiddle = nullptr;                   // (R,C)
   float *mean = nullptr, *inverse = nullptr;  // (T * max(H, 1)): statistics of norms
+  float *low = nullptr, *dlow = nullptr;      // (T, largest rank): scale * A x of an adapter, and
+                                              // its gradient times the scale
 };
+
+// Whether `layer` computes only the first row of each example.
+inline bool is_first_only(const ModelConfig& config, std::size_t layer) {
+  return !config.causal && config.labels > 0 && layer + 1 == config.layers;
+}
+// The number of rows that leave a layer.
+inline std::size_t rows_out(const ModelConfig& config, const MicroBatch& batch, std::size_t layer) {
+  return is_first_only(config, layer) ? batch.examples.size() : batch.rows;
+}
 
 // What all layers of a step share.
 struct LayerStep {
@@ -58,13 +69,14 @@ struct LayerStep {
   LayerWorkspace work;
   std::vector<std::vector<std::size_t>> page_offsets;  // [example][page], in bytes
   std::size_t page_bytes = 0;
+  // The first layer in which something is trained, or their number. The backward pass ends there if
+  // no embedding is trained.
+  std::size_t first_trained = 0;
+  bool trains_embeddings = true;
 
-  // Whether `layer` computes only the first row of each example.
-  bool first_only(std::size_t layer) const {
-    return !config.causal && config.labels > 0 && layer + 1 == config.layers;
-  }
-  std::size_t rows_out(std::size_t layer) const {
-    return first_only(layer) ? batch.examples.size() : batch.rows;
+  // Whether the gradient of the layer's input is needed.
+  bool needs_input_gradient(std::size_t layer) const {
+    return trains_embeddings || layer > first_trained;
   }
 };
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 #include <troupe/model/training/layer_parts.h>
 #include <troupe/runtime/kernels/column_sums.h>
@@ -21,6 +22,41 @@ class Backward : public LayerView {
   }
 
  private:
+  // The gradient of a slot's output, for the gradients of its weights.
+  struct SlotGradient {
+    std::size_t slot;
+    RowsOfFloats dy;
+  };
+
+  // The gradients of what is trained of some slots that all take x.
+  void weight_gradients(RowsOfFloats x, std::initializer_list<SlotGradient> slots,
+                        const SumPart& part) {
+    bool is_packed = false;
+    for (const auto& [slot, dy] : slots) {
+      Parameter *matrix = trained(slot), *bias = trained(slot + 1);
+      if (matrix != nullptr) {
+        if (!is_packed) team.pack_inputs(thread, x);
+        is_packed = true;
+        team.block_gradient(thread, *matrix, 0, dy, part);
+      }
+      if (bias != nullptr) team.bias_gradient(thread, *bias, dy, part);
+    }
+    for (const auto& [slot, dy] : slots)
+      if (Adapter* low_rank = adapter(slot); low_rank != nullptr)
+        adapter_gradients(*low_rank, x, dy, part);
+  }
+
+  // dB = dy (outer) (scale A x), dA^T = x (outer) (scale B^T dy), summed over the rows.
+  void adapter_gradients(Adapter& low_rank, RowsOfFloats x, RowsOfFloats dy, const SumPart& part) {
+    const std::size_t rank = low_rank.rank();
+    team.multiply_narrow(thread, low_rank.down.weight->matrix, low_rank.scale, x, work.low);
+    team.pack_inputs(thread, {work.low, x.rows, rank});
+    team.block_gradient(thread, low_rank.up, 0, dy, part);
+    team.multiply_narrow(thread, low_rank.up.weight->matrix, low_rank.scale, dy, work.dlow);
+    team.pack_inputs(thread, {work.dlow, x.rows, rank});
+    team.block_gradient(thread, low_rank.down, 0, x, part);
+  }
+
   // dx = the gradient of a norm's input, or dx += it; the gradients of its weights.
   void norm_backward(std::size_t slot, const float* x, const float* dy, std::size_t count,
                      const SumPart& part, bool accumulate, float* dx) {
@@ -38,12 +74,12 @@ class Backward : public LayerView {
     }
     team.barrier(thread);
     const IndexRange blocks = team.share((channels + 15) / 16, thread);
-    kernels::normed_column_sums(dy, x, layer_norm ? work.mean : nullptr, work.inverse, channels,
-                                parameter(slot)->sum(part), blocks.begin * 16,
-                                std::min(blocks.end * 16, channels));
-    if (layer_norm)
-      kernels::column_sums(dy, channels, parameter(slot + 1)->sum(part), blocks.begin * 16,
-                           std::min(blocks.end * 16, channels));
+    const std::size_t begin = blocks.begin * 16, end = std::min(blocks.end * 16, channels);
+    if (Parameter* gain_parameter = trained(slot); gain_parameter != nullptr)
+      kernels::normed_column_sums(dy, x, layer_norm ? work.mean : nullptr, work.inverse, channels,
+                                  gain_parameter->sum(part), begin, end);
+    if (Parameter* bias = layer_norm ? trained(slot + 1) : nullptr; bias != nullptr)
+      kernels::column_sums(dy, channels, bias->sum(part), begin, end);
     team.barrier(thread);
     if (to != dx) {
       copy_share(to, dx, count * channels);
@@ -54,26 +90,24 @@ class Backward : public LayerView {
   // dx: the gradient of the sum after the network; becomes that of the sum after attention.
   void feed_forward(float* dx, const SumPart& part) {
     const std::size_t ffn = config.ffn_channels;
-    team.multiply_transposed(thread, weight(kDown).matrix, {dx, rows_out, channels}, work.h, false);
+    multiply_back(kDown, {dx, rows_out, channels}, work.h, false);
     activation_backward();
-    team.pack_inputs(thread, {keep.gate, rows_out, ffn});
-    team.linear_gradient(thread, *parameter(kDown), parameter(kDownBias), {dx, rows_out, channels},
-                         part);
-    team.pack_inputs(thread, {feed_forward_input(), rows_out, channels});
-    if (gated)
-      team.linear_gradient(thread, *parameter(kGate), parameter(kGateBias), {work.h, rows_out, ffn},
-                           part);
-    const float* dup = gated ? keep.up : work.h;
-    team.linear_gradient(thread, *parameter(kUp), parameter(kUpBias), {dup, rows_out, ffn}, part);
+    weight_gradients({keep.gate, rows_out, ffn}, {{kDown, {dx, rows_out, channels}}}, part);
+    const RowsOfFloats input{feed_forward_input(), rows_out, channels};
+    const RowsOfFloats dgate{work.h, rows_out, ffn};
+    const RowsOfFloats dup = gated ? RowsOfFloats{keep.up, rows_out, ffn} : dgate;
+    if (gated) {
+      weight_gradients(input, {{kGate, dgate}, {kUp, dup}}, part);
+    } else {
+      weight_gradients(input, {{kUp, dup}}, part);
+    }
     if (config.post_norm) {
-      team.multiply_transposed(thread, weight(kUp).matrix, {dup, rows_out, ffn}, dx, true);
+      multiply_back(kUp, dup, dx, true);
       norm_backward(kAttnNorm, keep.middle, dx, rows_out, part, false, dx);
       return;
     }
-    if (gated)
-      team.multiply_transposed(thread, weight(kGate).matrix, {work.h, rows_out, ffn}, work.dn,
-                               false);
-    team.multiply_transposed(thread, weight(kUp).matrix, {dup, rows_out, ffn}, work.dn, gated);
+    if (gated) multiply_back(kGate, dgate, work.dn, false);
+    multiply_back(kUp, dup, work.dn, gated);
     norm_backward(kFfnNorm, keep.middle, work.dn, rows_out, part, true, dx);
   }
 
@@ -99,32 +133,32 @@ class Backward : public LayerView {
 
   // dx: the gradient of the sum after attention (R,C); becomes that of the layer's input (T,C).
   void attention(float* dx, const SumPart& part) {
-    team.multiply_transposed(thread, weight(kAttnOut).matrix, {dx, rows_out, channels}, work.da,
-                             false);
-    team.pack_inputs(thread, {keep.attended, rows_out, width});
-    team.linear_gradient(thread, *parameter(kAttnOut), parameter(kAttnOutBias),
-                         {dx, rows_out, channels}, part);
+    multiply_back(kAttnOut, {dx, rows_out, channels}, work.da, false);
+    weight_gradients({keep.attended, rows_out, width}, {{kAttnOut, {dx, rows_out, channels}}},
+                     part);
     attend_backward();
     turn_back(part);
     prepare_inputs();
-    team.pack_inputs(thread, {normed_out(), rows_out, channels});
-    team.linear_gradient(thread, *parameter(kQ), parameter(kQBias), {work.dq, rows_out, width},
-                         part);
-    if (first_only) team.pack_inputs(thread, {normed_all(), rows, channels});
-    team.linear_gradient(thread, *parameter(kK), parameter(kKBias), {work.k, rows, kv_width},
-                         batch.all);
-    team.linear_gradient(thread, *parameter(kV), parameter(kVBias), {work.v, rows, kv_width},
-                         batch.all);
+    const SlotGradient query{kQ, {work.dq, rows_out, width}};
+    const SlotGradient key{kK, {work.k, rows, kv_width}}, value{kV, {work.v, rows, kv_width}};
+    if (first_only) {
+      weight_gradients({normed_out(), rows_out, channels}, {query}, part);
+      weight_gradients({normed_all(), rows, channels}, {key, value}, batch.all);
+    } else {
+      weight_gradients({normed_all(), rows, channels}, {query, key, value}, part);
+    }
     input_gradient(dx);
   }
 
   void input_gradient(float* dx) {
     // The gradient of what q, k and v are made of. With first_only, q's part is for some rows.
+    const bool trains_norm =
+        !config.post_norm && (trained(kAttnNorm) != nullptr || trained(kAttnNormBias) != nullptr);
+    if (!step.needs_input_gradient(layer) && !trains_norm) return;
     float* dn_out = first_only ? work.dmiddle : work.dn;
-    team.multiply_transposed(thread, weight(kQ).matrix, {work.dq, rows_out, width}, dn_out, false);
-    team.multiply_transposed(thread, weight(kK).matrix, {work.k, rows, kv_width}, work.dn,
-                             !first_only);
-    team.multiply_transposed(thread, weight(kV).matrix, {work.v, rows, kv_width}, work.dn, true);
+    multiply_back(kQ, {work.dq, rows_out, width}, dn_out, false);
+    multiply_back(kK, {work.k, rows, kv_width}, work.dn, !first_only);
+    multiply_back(kV, {work.v, rows, kv_width}, work.dn, true);
     if (first_only) {
       scatter_add(dn_out, work.dn);
       spread(dx);
@@ -237,8 +271,9 @@ class Backward : public LayerView {
                                mine.begin, mine.end, false, work.inverse, dx);
     team.barrier(thread);
     const IndexRange blocks = team.share((dim + 15) / 16, thread);
-    kernels::normed_column_sums(d, x, nullptr, work.inverse, dim, parameter(slot)->sum(part),
-                                blocks.begin * 16, std::min(blocks.end * 16, dim));
+    if (Parameter* gain = trained(slot); gain != nullptr)
+      kernels::normed_column_sums(d, x, nullptr, work.inverse, dim, gain->sum(part),
+                                  blocks.begin * 16, std::min(blocks.end * 16, dim));
     team.barrier(thread);
     copy_share(dx, d, heads * dim);
     team.barrier(thread);

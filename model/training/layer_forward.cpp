@@ -14,15 +14,14 @@ class Forward : public LayerView {
 
   void run(float* out) {
     prepare_inputs();
-    team.multiply(thread, weight(kQ), &weight(kQBias), {normed_out(), rows_out, channels}, keep.q);
-    team.multiply(thread, weight(kK), &weight(kKBias), {normed_all(), rows, channels}, work.k);
-    team.multiply(thread, weight(kV), &weight(kVBias), {normed_all(), rows, channels}, work.v);
+    multiply(kQ, {normed_out(), rows_out, channels}, keep.q);
+    multiply(kK, {normed_all(), rows, channels}, work.k);
+    multiply(kV, {normed_all(), rows, channels}, work.v);
     rotate_and_store();
     attend();
     copy_share(input_out(), keep.middle, rows_out * channels);
     team.barrier(thread);
-    team.multiply(thread, weight(kAttnOut), &weight(kAttnOutBias), {keep.attended, rows_out, width},
-                  keep.middle, /*accumulate=*/true);
+    multiply(kAttnOut, {keep.attended, rows_out, width}, keep.middle, /*accumulate=*/true);
     feed_forward(out);
   }
 
@@ -92,15 +91,11 @@ class Forward : public LayerView {
 
   void feed_forward(float* out) {
     const float* input = feed_forward_input();
-    if (gated)
-      team.multiply(thread, weight(kGate), &weight(kGateBias), {input, rows_out, channels},
-                    keep.gate);
-    team.multiply(thread, weight(kUp), &weight(kUpBias), {input, rows_out, channels},
-                  gated ? keep.up : keep.gate);
+    if (gated) multiply(kGate, {input, rows_out, channels}, keep.gate);
+    multiply(kUp, {input, rows_out, channels}, gated ? keep.up : keep.gate);
     copy_share(config.post_norm ? input : keep.middle, out, rows_out * channels);
     activate();
-    team.multiply(thread, weight(kDown), &weight(kDownBias),
-                  {work.h, rows_out, config.ffn_channels}, out, /*accumulate=*/true);
+    multiply(kDown, {work.h, rows_out, config.ffn_channels}, out, /*accumulate=*/true);
     if (!config.post_norm) return;
     copy_share(out, keep.sum, rows_out * channels);
     team.barrier(thread);

@@ -17,6 +17,24 @@ void LayerView::norm_share(std::size_t slot, const float* x, std::size_t count, 
   }
 }
 
+void LayerView::multiply(std::size_t slot, RowsOfFloats x, float* out, bool accumulate) const {
+  team.multiply(thread, weight(slot), &weight(slot + 1), x, out, accumulate);
+  const Adapter* low_rank = adapter(slot);
+  if (low_rank == nullptr) return;
+  team.multiply_narrow(thread, low_rank->down.weight->matrix, low_rank->scale, x, work.low);
+  team.multiply(thread, *low_rank->up.weight, nullptr, {work.low, x.rows, low_rank->rank()}, out,
+                /*accumulate=*/true);
+}
+
+void LayerView::multiply_back(std::size_t slot, RowsOfFloats dy, float* dx, bool accumulate) const {
+  team.multiply_transposed(thread, weight(slot).matrix, dy, dx, accumulate);
+  const Adapter* low_rank = adapter(slot);
+  if (low_rank == nullptr) return;
+  team.multiply_narrow(thread, low_rank->up.weight->matrix, low_rank->scale, dy, work.dlow);
+  team.multiply(thread, *low_rank->down.weight, nullptr, {work.dlow, dy.rows, low_rank->rank()}, dx,
+                /*accumulate=*/true);
+}
+
 void LayerView::gather_first(const float* from, float* to) const {
   const IndexRange mine = team.share(batch.examples.size(), thread);
   for (std::size_t i = mine.begin; i < mine.end; ++i)

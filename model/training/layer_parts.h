@@ -17,9 +17,9 @@ class LayerView {
         keep(keep),
         layer(layer),
         thread(thread),
-        first_only(step.first_only(layer)),
+        first_only(is_first_only(step.config, layer)),
         rows(step.batch.rows),
-        rows_out(step.rows_out(layer)),
+        rows_out(model::rows_out(step.config, step.batch, layer)),
         channels(config.channels),
         width(config.heads * config.head_dim),
         kv_width(config.kv_heads * config.head_dim),
@@ -28,7 +28,17 @@ class LayerView {
   const Weight& weight(std::size_t slot) const {
     return step.parameters.weights().layers[layer][slot];
   }
-  Parameter* parameter(std::size_t slot) { return step.parameters.find(layer, slot); }
+  Parameter* parameter(std::size_t slot) const { return step.parameters.find(layer, slot); }
+  // The parameter of a slot if it is trained, else nullptr.
+  Parameter* trained(std::size_t slot) const {
+    Parameter* found = parameter(slot);
+    return found != nullptr && found->trained ? found : nullptr;
+  }
+  Adapter* adapter(std::size_t slot) const { return step.parameters.adapter(layer, slot); }
+  // out = W x + bias, or out += it, for the matrix and the bias of a slot, with its adapter.
+  void multiply(std::size_t slot, RowsOfFloats x, float* out, bool accumulate = false) const;
+  // dx = the gradient of x from that of the output, or dx += it.
+  void multiply_back(std::size_t slot, RowsOfFloats dy, float* dx, bool accumulate) const;
   // out = norm(x) for this thread's share of `count` rows. No barrier.
   void norm_share(std::size_t slot, const float* x, std::size_t count, float* out) const;
   void norm(std::size_t slot, const float* x, std::size_t count, float* out) const {

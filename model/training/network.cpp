@@ -80,21 +80,29 @@ Status Network::check(std::span<const Example> batch) const {
 }
 
 BatchSums Network::gradients(std::span<const Example> batch) {
-  return run(batch, Pass::kGradients, nullptr);
+  return run(batch, Pass::kGradients, {});
 }
-BatchSums Network::loss(std::span<const Example> batch) { return run(batch, Pass::kLoss, nullptr); }
+BatchSums Network::loss(std::span<const Example> batch) { return run(batch, Pass::kLoss, {}); }
+
+std::vector<double> Network::example_losses(std::span<const Example> batch) {
+  std::vector<double> losses;
+  run(batch, Pass::kLoss, {nullptr, &losses});
+  return losses;
+}
+
 std::vector<float> Network::logits(std::span<const Example> batch) {
   std::vector<float> logits;
-  run(batch, Pass::kLogits, &logits);
+  run(batch, Pass::kLogits, {&logits, nullptr});
   return logits;
 }
 
-BatchSums Network::run(std::span<const Example> batch, Pass pass, std::vector<float>* logits) {
+BatchSums Network::run(std::span<const Example> batch, Pass pass, const Wanted& wanted) {
   const BatchPlan plan(batch, config_);
   const std::size_t step =
-      options_.micro_batch == 0 || logits != nullptr ? batch.size() : options_.micro_batch;
+      options_.micro_batch == 0 || wanted.logits != nullptr ? batch.size() : options_.micro_batch;
   std::vector<float> embedding_gradients;
-  if (pass == Pass::kGradients) {
+  const bool embeds = pass == Pass::kGradients && trains_embeddings();
+  if (embeds) {
     std::size_t rows = 0;
     for (const Example& example : batch) rows += example.ids.size();
     embedding_gradients.resize(rows * config_.channels);
@@ -110,20 +118,37 @@ BatchSums Network::run(std::span<const Example> batch, Pass pass, std::vector<fl
       const std::size_t depth = std::max(
           {micro.all.depth_in, micro.all.depth_out, micro.first.depth_in, micro.first.depth_out,
            micro.supervised.depth_in, micro.supervised.depth_out, std::size_t{1}});
-      for (Parameter& parameter : parameters_.all()) parameter.reserve(depth);
+      for (Parameter* parameter : parameters_.trained()) parameter->reserve(depth);
     }
-    run_micro_batch(micro, pass, embedding_gradients.data() + first_row * config_.channels);
+    run_micro_batch(micro, pass,
+                    embeds ? embedding_gradients.data() + first_row * config_.channels : nullptr);
     first_row += micro.rows;
     sums.targets += micro.target_rows.size();
-    if (logits != nullptr) *logits = dense_logits(micro);
+    if (wanted.logits != nullptr) *wanted.logits = dense_logits(micro);
     if (pass == Pass::kLogits) continue;
     loss.add(micro.supervised, head_step_->memory.losses);
+    if (wanted.example_losses != nullptr) add_example_losses(micro, wanted.example_losses);
     for (std::size_t i = 0; i < micro.target_rows.size(); ++i)
       sums.hits += head_step_->memory.hits[i];
   }
   sums.loss = loss.stack[0];
-  if (pass == Pass::kGradients) add_embedding_gradients(batch, embedding_gradients);
+  if (embeds) add_embedding_gradients(batch, embedding_gradients);
   return sums;
+}
+
+void Network::add_example_losses(const MicroBatch& micro, std::vector<double>* losses) const {
+  const float* row = head_step_->memory.losses;
+  std::size_t at = 0;
+  for (const ExampleRows& example : micro.examples) {
+    // Of an encoder, each example has one row.
+    const auto is_own = [&](std::size_t i) {
+      return config_.causal ? micro.target_rows[i] < example.first_row + example.count
+                            : &example == &micro.examples[i];
+    };
+    double sum = 0.0;
+    for (; at < micro.target_rows.size() && is_own(at); ++at) sum += static_cast<double>(row[at]);
+    losses->push_back(sum);
+  }
 }
 
 // The logits lie in blocks of columns; these are the rows.
@@ -144,7 +169,7 @@ void Network::add_embedding_gradients(std::span<const Example> batch,
   const EmbeddingGradients from{gradients, batch, config_.channels};
   team_.pool.run([&](int thread) {
     const auto table = [&](std::size_t slot, EmbeddingTable which, bool add) {
-      if (Parameter* found = parameters_.find(kNoLayer, slot); found != nullptr)
+      if (Parameter* found = parameters_.trained(kNoLayer, slot); found != nullptr)
         embedding_gradient(from, which, add, *found, team_.pool, thread, team_.threads);
     };
     table(kTokenEmbedding, EmbeddingTable::kToken, config_.causal && config_.tied_embedding);
@@ -153,128 +178,65 @@ void Network::add_embedding_gradients(std::span<const Example> batch,
   });
 }
 
-float* Network::take(std::size_t floats) {
-  float* here = base_ == nullptr ? nullptr : base_ + used_;
-  used_ += (floats + 15) / 16 * 16;
-  return here;
+bool Network::trains_embeddings() {
+  const auto trains = [&](std::size_t slot) {
+    return parameters_.trained(kNoLayer, slot) != nullptr;
+  };
+  // Of a tied matrix the head makes one part of the gradient, the embedding the other.
+  return trains(kTokenEmbedding) || trains(kPositionEmbedding) || trains(kTypeEmbedding) ||
+         trains(kEmbeddingNorm) || trains(kEmbeddingNormBias);
 }
 
-LayerActivations Network::make_activations(std::size_t layer, bool shared) {
-  const std::size_t rows = layer_step_->rows_out(shared ? 0 : layer);
-  const std::size_t width = config_.heads * config_.head_dim;
-  LayerActivations keep;
-  keep.q = take(rows * width);
-  if (config_.head_norm) {
-    keep.q_raw = take(rows * width);
-    keep.k_raw = take(rows_ * config_.kv_heads * config_.head_dim);
-  }
-  keep.attended = take(rows * width);
-  keep.middle = take(rows * config_.channels);
-  keep.gate = take(rows * config_.ffn_channels);
-  if (config_.feed_forward == FeedForward::kGatedSilu) keep.up = take(rows * config_.ffn_channels);
-  if (config_.post_norm) keep.sum = take(rows * config_.channels);
-  keep.pages = reinterpret_cast<std::byte*>(take(pages_bytes_ / sizeof(float)));
-  return keep;
-}
-
-// The memory that layers use one after the other, and the head's.
-void Network::lay_out_workspace(const MicroBatch& micro, bool backward) {
-  const std::size_t channels = config_.channels, width = config_.heads * config_.head_dim;
-  const std::size_t kv_width = config_.kv_heads * config_.head_dim;
-  const std::size_t targets = micro.target_rows.size();
-  LayerWorkspace& work = layer_step_->work;
-  work.normed = take(rows_ * channels);
-  work.first = take(micro.examples.size() * channels);
-  work.first_normed = take(micro.examples.size() * channels);
-  work.k = take(rows_ * kv_width);
-  work.v = take(rows_ * kv_width);
-  work.h = take(rows_ * config_.ffn_channels);
-  work.dmiddle = take(rows_ * channels);
-  HeadMemory& head = head_step_->memory;
-  head.x = take(targets * channels);
-  head.normed = take(targets * channels);
-  head.logits = take(targets * config_.outputs());
-  head.losses = take(targets);
-  head.hits = reinterpret_cast<std::uint8_t*>(take((targets + 3) / 4));
-  if (!backward) return;
-  dx_ = take(rows_ * channels);
-  work.dn = take(rows_ * channels);
-  work.da = take(rows_ * width);
-  work.dq = take(rows_ * width);
-  work.dk = take(rows_ * width);
-  work.dv = take(rows_ * width);
-  work.mean = take(rows_ * config_.heads);
-  work.inverse = take(rows_ * config_.heads);
-  head.dnormed = take(targets * channels);
-  head.mean = take(targets);
-  head.inverse = take(targets);
+std::size_t Network::first_trained_layer() {
+  for (std::size_t layer = 0; layer < config_.layers; ++layer)
+    for (std::size_t slot = 0; slot < kSlots; ++slot)
+      if (parameters_.trained(layer, slot) != nullptr ||
+          parameters_.adapter(layer, slot) != nullptr)
+        return layer;
+  return config_.layers;
 }
 
 void Network::lay_out(const MicroBatch& micro, Pass pass) {
-  const std::size_t channels = config_.channels, width = config_.heads * config_.head_dim;
-  rows_ = micro.rows;
   rope_.grow(micro.longest);
-  page_bytes_ = kernels::kv_page_bytes(kernels::KvType::kF32, config_.kv_heads, config_.head_dim);
-  page_offsets_.clear();
-  pages_bytes_ = 0;
-  for (const ExampleRows& example : micro.examples) {
-    page_offsets_.emplace_back();
-    for (std::size_t key = 0; key < example.count; key += kernels::kPageKeys) {
-      page_offsets_.back().push_back(pages_bytes_);
-      pages_bytes_ += page_bytes_;
-    }
+  StepShape shape;
+  shape.backward = pass == Pass::kGradients;
+  shape.keeps = shape.backward && !options_.checkpointing;
+  shape.rank = parameters_.rank_max();
+  const std::size_t bytes = lay_out_step(config_, micro, shape, nullptr, &memory_) * sizeof(float);
+  if (bytes > buffer_.bytes()) {
+    buffer_ = {};
+    buffer_ = AlignedBuffer(bytes);
   }
+  lay_out_step(config_, micro, shape, reinterpret_cast<float*>(buffer_.data()), &memory_);
   layer_step_ = std::make_unique<LayerStep>(
-      LayerStep{config_, parameters_, team_, rope_, micro, {}, page_offsets_, page_bytes_});
-  head_step_ = std::make_unique<HeadStep>(HeadStep{config_, parameters_, team_, micro, {}});
-  const bool keeps = pass == Pass::kGradients && !options_.checkpointing;
-  const bool backward = pass == Pass::kGradients;
-  const auto lay_out = [&] {
-    used_ = 0;
-    activations_.assign(config_.layers, {});
-    LayerActivations shared;
-    if (!keeps) shared = make_activations(0, /*shared=*/true);
-    for (std::size_t layer = 0; layer < config_.layers; ++layer)
-      activations_[layer] = keeps ? make_activations(layer, false) : shared;
-    float* turn[2] = {take(rows_ * channels), take(rows_ * channels)};
-    for (std::size_t layer = 0; layer < config_.layers; ++layer)
-      activations_[layer].x = backward && layer > 0 ? take(rows_ * channels) : turn[layer % 2];
-    result_ = backward ? turn[1] : turn[config_.layers % 2];
-    embedded_ = backward && config_.embedding_norm ? take(rows_ * channels) : nullptr;
-    lay_out_workspace(micro, backward);
-  };
-  base_ = nullptr;
-  lay_out();
-  if (used_ * sizeof(float) > memory_.bytes()) {
-    memory_ = {};
-    memory_ = AlignedBuffer(used_ * sizeof(float));
-  }
-  base_ = reinterpret_cast<float*>(memory_.data());
-  lay_out();
-  team_.reserve(config_, rows_, micro.longest,
-                std::max({channels, width, config_.ffn_channels, config_.labels,
-                          std::min(config_.outputs(), kVocabularyBlock)}));
+      LayerStep{config_, parameters_, team_, rope_, micro, memory_.work, memory_.page_offsets,
+                memory_.page_bytes, first_trained_layer(), trains_embeddings()});
+  head_step_ =
+      std::make_unique<HeadStep>(HeadStep{config_, parameters_, team_, micro, memory_.head});
+  team_.reserve(config_, micro.rows, micro.longest, shape.rank);
 }
 
 void Network::run_micro_batch(const MicroBatch& micro, Pass pass, float* embedding_gradients) {
   LayerStep& step = *layer_step_;
   HeadStep& head = *head_step_;
   team_.pool.run([&](int thread) {
-    embed(micro, activations_[0].x, thread);
+    embed(micro, memory_.activations[0].x, thread);
     for (std::size_t layer = 0; layer < config_.layers; ++layer) {
-      float* out = layer + 1 < config_.layers ? activations_[layer + 1].x : result_;
-      layer_forward(step, layer, activations_[layer], out, thread);
+      float* out = layer + 1 < config_.layers ? memory_.activations[layer + 1].x : memory_.result;
+      layer_forward(step, layer, memory_.activations[layer], out, thread);
     }
-    if (config_.outputs() != 0) head_forward(head, result_, thread);
+    if (config_.outputs() != 0) head_forward(head, memory_.result, thread);
     if (pass == Pass::kLogits) return;
     cross_entropy(head, pass == Pass::kGradients, thread);
     if (pass == Pass::kLoss) return;
-    head_backward(head, dx_, thread);
-    for (std::size_t layer = config_.layers; layer-- > 0;) {
-      if (options_.checkpointing) layer_forward(step, layer, activations_[layer], result_, thread);
-      layer_backward(step, layer, activations_[layer], dx_, thread);
+    head_backward(head, memory_.dx, thread);
+    const std::size_t last = step.trains_embeddings ? 0 : step.first_trained;
+    for (std::size_t layer = config_.layers; layer-- > last;) {
+      if (options_.checkpointing)
+        layer_forward(step, layer, memory_.activations[layer], memory_.result, thread);
+      layer_backward(step, layer, memory_.activations[layer], memory_.dx, thread);
     }
-    embed_backward(micro, dx_, embedding_gradients, thread);
+    if (step.trains_embeddings) embed_backward(micro, memory_.dx, embedding_gradients, thread);
   });
 }
 
@@ -303,9 +265,9 @@ void Network::embed(const MicroBatch& micro, float* x, int thread) {
   team_.barrier(thread);
   if (!config_.embedding_norm) return;
   const IndexRange range = team_.share(micro.rows, thread);
-  if (embedded_ != nullptr)
+  if (memory_.embedded != nullptr)
     std::copy(x + range.begin * channels, x + range.end * channels,
-              embedded_ + range.begin * channels);
+              memory_.embedded + range.begin * channels);
   if (range.begin < range.end)
     team_.kernels.layer_norm(x, ends[kEmbeddingNorm].vector.data(),
                              ends[kEmbeddingNormBias].vector.data(), config_.norm_epsilon, channels,
@@ -322,13 +284,13 @@ void Network::embed_backward(const MicroBatch& micro, float* dx, float* out, int
     return team_.barrier(thread);
   }
   const LayerWorkspace& work = layer_step_->work;
-  kernels::layer_norm_backward(embedded_, parameters_.weights().ends[kEmbeddingNorm].vector.data(),
-                               dx, config_.norm_epsilon, channels, mine.begin, mine.end, false,
-                               work.mean, work.inverse, out);
+  kernels::layer_norm_backward(
+      memory_.embedded, parameters_.weights().ends[kEmbeddingNorm].vector.data(), dx,
+      config_.norm_epsilon, channels, mine.begin, mine.end, false, work.mean, work.inverse, out);
   team_.barrier(thread);
   const IndexRange blocks = team_.share((channels + 15) / 16, thread);
   const std::size_t begin = blocks.begin * 16, end = std::min(blocks.end * 16, channels);
-  kernels::normed_column_sums(dx, embedded_, work.mean, work.inverse, channels,
+  kernels::normed_column_sums(dx, memory_.embedded, work.mean, work.inverse, channels,
                               parameters_.find(kNoLayer, kEmbeddingNorm)->sum(micro.all), begin,
                               end);
   kernels::column_sums(dx, channels, parameters_.find(kNoLayer, kEmbeddingNormBias)->sum(micro.all),

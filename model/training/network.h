@@ -8,6 +8,7 @@
 #include <troupe/model/training/embedding_gradient.h>
 #include <troupe/model/training/head.h>
 #include <troupe/model/training/layer.h>
+#include <troupe/model/training/step_memory.h>
 
 // A whole model that computes losses and gradients over global batches. The gradients are sums over
 // the supervised positions; the caller divides once (optimizer.h). Their bits depend on the batch
@@ -46,6 +47,8 @@ class Network {
   BatchSums gradients(std::span<const Example> batch);
   // Computes the loss alone.
   BatchSums loss(std::span<const Example> batch);
+  // Computes the loss of each example: the sum over its supervised positions, in double precision.
+  std::vector<double> example_losses(std::span<const Example> batch);
   // Returns the logits of the target rows, (rows, config.outputs()), of examples that fit into one
   // micro-batch.
   std::vector<float> logits(std::span<const Example> batch);
@@ -54,32 +57,31 @@ class Network {
   enum class Pass { kLogits, kLoss, kGradients };
   struct LossSum;
 
-  BatchSums run(std::span<const Example> batch, Pass pass, std::vector<float>* logits);
+  // What a pass gives besides the sums, if it is asked for.
+  struct Wanted {
+    std::vector<float>* logits = nullptr;
+    std::vector<double>* example_losses = nullptr;
+  };
+
+  BatchSums run(std::span<const Example> batch, Pass pass, const Wanted& wanted);
+  void add_example_losses(const MicroBatch& micro, std::vector<double>* losses) const;
   std::vector<float> dense_logits(const MicroBatch& micro) const;
+  bool trains_embeddings();
+  // The first layer in which something is trained, or the number of layers.
+  std::size_t first_trained_layer();
   void add_embedding_gradients(std::span<const Example> batch, std::span<const float> gradients);
   void lay_out(const MicroBatch& micro, Pass pass);
-  void lay_out_workspace(const MicroBatch& micro, bool backward);
   void run_micro_batch(const MicroBatch& micro, Pass pass, float* embedding_gradients);
   void embed(const MicroBatch& micro, float* x, int thread);
   void embed_backward(const MicroBatch& micro, float* dx, float* out, int thread);
-  float* take(std::size_t floats);
-  LayerActivations make_activations(std::size_t layer, bool shared);
 
   const ModelConfig config_;
   const NetworkOptions options_;
   Parameters parameters_;
   Team team_;
   RopeTable rope_;
-  AlignedBuffer memory_;
-  float* base_ = nullptr;
-  std::size_t used_ = 0;
-  // Of the micro-batch under way.
-  std::vector<LayerActivations> activations_;  // of each layer
-  std::vector<std::vector<std::size_t>> page_offsets_;
-  std::size_t pages_bytes_ = 0, page_bytes_ = 0;
-  float* embedded_ = nullptr;  // the sums of embeddings before their norm, if there is one
-  float *result_ = nullptr, *dx_ = nullptr;
-  std::size_t rows_ = 0;
+  AlignedBuffer buffer_;
+  StepMemory memory_;  // of the micro-batch under way
   std::unique_ptr<LayerStep> layer_step_;
   std::unique_ptr<HeadStep> head_step_;
 };

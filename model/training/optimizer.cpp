@@ -17,10 +17,10 @@ struct Piece {
   std::size_t parameter, begin, end;
 };
 
-std::vector<Piece> pieces_of(const Parameters& parameters) {
+std::vector<Piece> pieces_of(std::span<Parameter* const> parameters) {
   std::vector<Piece> pieces;
-  for (std::size_t i = 0; i < parameters.all().size(); ++i) {
-    const std::size_t floats = parameters.all()[i].floats;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const std::size_t floats = parameters[i]->floats;
     for (std::size_t begin = 0; begin < floats; begin += kPiece)
       pieces.push_back({i, begin, std::min(floats, begin + kPiece)});
   }
@@ -54,14 +54,14 @@ void for_each_piece(const std::vector<Piece>& pieces, ThreadPool& pool, Body bod
 
 }  // namespace
 
-UpdateReport Optimizer::update(Parameters& parameters, double divisor, double learning_rate,
-                               ThreadPool& pool) {
+UpdateReport Optimizer::update(std::span<Parameter* const> parameters, double divisor,
+                               double learning_rate, ThreadPool& pool) {
   const std::vector<Piece> pieces = pieces_of(parameters);
   std::vector<double> squares(pieces.size());
   for_each_piece(pieces, pool, [&](std::size_t i) {
     const Piece& piece = pieces[i];
     squares[i] = kernels::sum_of_squares(
-        parameters.all()[piece.parameter].gradient_values() + piece.begin, piece.end - piece.begin);
+        parameters[piece.parameter]->gradient_values() + piece.begin, piece.end - piece.begin);
   });
   UpdateReport report;
   double sum = 0.0;
@@ -74,18 +74,18 @@ UpdateReport Optimizer::update(Parameters& parameters, double divisor, double le
   prepare(parameters);
   ++steps_;
   for_each_piece(pieces, pool, [&](std::size_t i) {
-    update_range(parameters.all()[pieces[i].parameter], pieces[i].begin, pieces[i].end,
+    update_range(*parameters[pieces[i].parameter], pieces[i].begin, pieces[i].end,
                  static_cast<float>(clip / divisor), learning_rate);
   });
   report.applied = true;
   return report;
 }
 
-void Optimizer::prepare(Parameters& parameters) const {
+void Optimizer::prepare(std::span<Parameter* const> parameters) const {
   const bool adam = options_.kind == OptimizerKind::kAdamW;
-  for (Parameter& parameter : parameters.all()) {
-    if (adam || options_.momentum != 0.0) make_zeroed(&parameter.first_moment, parameter.floats);
-    if (adam) make_zeroed(&parameter.second_moment, parameter.floats);
+  for (Parameter* parameter : parameters) {
+    if (adam || options_.momentum != 0.0) make_zeroed(&parameter->first_moment, parameter->floats);
+    if (adam) make_zeroed(&parameter->second_moment, parameter->floats);
   }
 }
 
@@ -109,8 +109,8 @@ void Optimizer::update_range(Parameter& parameter, std::size_t begin, std::size_
   step.beta1 = static_cast<float>(options_.beta1);
   step.beta2 = static_cast<float>(options_.beta2);
   step.keep = static_cast<float>(1.0 - learning_rate * decay);
-  step.step_size = static_cast<float>(learning_rate * second_root /
-                                      (1.0 - whole_power(options_.beta1, steps_)));
+  step.step_size =
+      static_cast<float>(learning_rate * second_root / (1.0 - whole_power(options_.beta1, steps_)));
   step.epsilon = static_cast<float>(options_.epsilon * second_root);
   kernels::adamw(step, sums, weights, array(parameter.first_moment) + begin,
                  array(parameter.second_moment) + begin, end - begin);

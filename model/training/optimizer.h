@@ -2,8 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
-#include <troupe/model/training/parameters.h>
+#include <troupe/model/training/parameter.h>
 #include <troupe/runtime/machine/thread_pool.h>
 
 // The optimizers: from the sums that a batch left in the parameters' gradients to new weights.
@@ -31,12 +32,12 @@ class Optimizer {
  public:
   explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
 
-  // Divides the sums by `divisor`, clips, and updates every parameter.
-  UpdateReport update(Parameters& parameters, double divisor, double learning_rate,
+  // Divides the sums by `divisor`, clips, and updates every one of `parameters`.
+  UpdateReport update(std::span<Parameter* const> parameters, double divisor, double learning_rate,
                       ThreadPool& pool);
 
   // Makes the memory of the optimizer's state, zeroed, if it is not there.
-  void prepare(Parameters& parameters) const;
+  void prepare(std::span<Parameter* const> parameters) const;
 
   const OptimizerOptions& options() const { return options_; }
   std::uint64_t steps() const { return steps_; }  // updates that were applied

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <span>
 #include <utility>
 
@@ -9,42 +8,12 @@
 #include <troupe/runtime/sha256.h>
 
 namespace troupe::model {
-namespace {
-
-AlignedBuffer zeroed(std::size_t floats) {
-  AlignedBuffer buffer(floats * sizeof(float));
-  std::memset(buffer.data(), 0, floats * sizeof(float));
-  return buffer;
-}
-
-}  // namespace
-
-float* Parameter::values() {
-  return weight->vector.empty() ? reinterpret_cast<float*>(weight->matrix.data.data())
-                                : weight->vector.data();
-}
-
-const float* Parameter::stored_values() const {
-  return weight->vector.empty() ? reinterpret_cast<const float*>(weight->matrix.data.data())
-                                : weight->vector.data();
-}
-
-void Parameter::reserve(std::size_t depth) {
-  for (std::size_t i = 0; i < depth; ++i)
-    if (gradient[i].bytes() == 0) gradient[i] = zeroed((floats + 15) / 16 * 16);
-}
-
-kernels::GradientSum Parameter::sum(const SumPart& part) {
-  float* stack[kernels::kSumStackMax];
-  for (std::size_t i = 0; i < kernels::kSumStackMax; ++i)
-    stack[i] = reinterpret_cast<float*>(gradient[i].data());
-  return part.over(stack);
-}
 
 Parameters::Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> weights,
                        ThreadPool& pool)
     : weights_(std::move(weights)) {
   const std::vector<TensorSpec> specs = stage_tensors(config, {0, config.layers});
+  adapter_index_.assign(config.layers, std::vector<Adapter*>(kSlots));
   index_.assign(config.layers + 1, std::vector<std::size_t>(std::max<std::size_t>(kSlots, kEnds)));
   for (const TensorSpec& spec : specs) {
     const bool is_end = spec.layer == kNoLayer;
@@ -84,11 +53,46 @@ std::size_t Parameters::count() const {
   return count;
 }
 
+std::vector<Parameter*> Parameters::trained() {
+  std::vector<Parameter*> trained;
+  for (Parameter& parameter : parameters_)
+    if (parameter.trained) trained.push_back(&parameter);
+  for (const std::unique_ptr<Adapter>& adapter : adapters_) {
+    trained.push_back(&adapter->down);
+    trained.push_back(&adapter->up);
+  }
+  return trained;
+}
+
 std::string Parameters::sha256() const {
   Sha256 hash;
-  for (const Parameter& parameter : parameters_)
+  const auto add = [&](const Parameter& parameter) {
     hash.update(std::as_bytes(std::span(parameter.stored_values(), parameter.floats)));
+  };
+  for (const Parameter& parameter : parameters_) add(parameter);
+  for (const std::unique_ptr<Adapter>& adapter : adapters_) add(adapter->down), add(adapter->up);
   return hash.hex();
+}
+
+void Parameters::freeze() {
+  for (Parameter& parameter : parameters_) parameter.trained = false;
+}
+
+void Parameters::add(std::unique_ptr<Adapter> adapter) {
+  Adapter*& place = adapter_index_[adapter->layer][adapter->slot];
+  TROUPE_CHECK(place == nullptr, adapter->up.spec.name);
+  place = adapter.get();
+  adapters_.push_back(std::move(adapter));
+}
+
+Adapter* Parameters::adapter(std::size_t layer, std::size_t slot) {
+  return adapters_on_ ? adapter_index_[layer][slot] : nullptr;
+}
+
+std::size_t Parameters::rank_max() const {
+  std::size_t rank = 0;
+  for (const std::unique_ptr<Adapter>& adapter : adapters_) rank = std::max(rank, adapter->rank());
+  return rank;
 }
 
 }  // namespace troupe::model

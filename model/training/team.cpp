@@ -17,7 +17,32 @@ void grow(AlignedBuffer* buffer, std::size_t floats) {
   if (buffer->bytes() < floats * sizeof(float)) *buffer = AlignedBuffer(floats * sizeof(float));
 }
 
+// The widest rows that a product of the step takes or gives.
+std::size_t widest_row(const ModelConfig& config, std::size_t rank) {
+  return std::max({config.channels, config.heads * config.head_dim, config.ffn_channels,
+                   config.labels, rank, std::min(config.outputs(), kVocabularyBlock)});
+}
+
+// The floats of a thread's scratch.
+std::size_t thread_scratch(const ModelConfig& config, std::size_t rows, std::size_t longest) {
+  kernels::AttentionArgs args;
+  args.heads = config.heads;
+  args.kv_heads = config.kv_heads;
+  args.head_dim = config.head_dim;
+  return std::max({rows * kernels::kGroupRows, config.channels,
+                   kernels::attention_backward_scratch_floats(longest, config.head_dim),
+                   kernels::attention_scratch_floats(args, longest, longest)});
+}
+
 }  // namespace
+
+std::size_t team_scratch_floats(const ModelConfig& config, int threads, std::size_t rows,
+                                std::size_t longest, std::size_t rank) {
+  const std::size_t columns = widest_row(config, rank);
+  return static_cast<std::size_t>(threads) * (thread_scratch(config, rows, longest) +
+                                              kTransposedGroups * kernels::kGroupRows * columns) +
+         rows * (columns + kernels::kGroupRows);
+}
 
 Team::Team(Device& device)
     : pool(device.pool()),
@@ -28,16 +53,9 @@ Team::Team(Device& device)
       transposed_(static_cast<std::size_t>(threads)) {}
 
 void Team::reserve(const ModelConfig& config, std::size_t rows, std::size_t longest,
-                   std::size_t columns) {
-  kernels::AttentionArgs args;
-  args.heads = config.heads;
-  args.kv_heads = config.kv_heads;
-  args.head_dim = config.head_dim;
-  const std::size_t scratch =
-      std::max({rows * kernels::kGroupRows, config.channels,
-                kernels::attention_backward_scratch_floats(longest, config.head_dim),
-                kernels::attention_scratch_floats(args, longest, longest)});
-  for (AlignedBuffer& buffer : scratch_) grow(&buffer, scratch);
+                   std::size_t rank) {
+  const std::size_t columns = widest_row(config, rank);
+  for (AlignedBuffer& buffer : scratch_) grow(&buffer, thread_scratch(config, rows, longest));
   for (kernels::PackedMatrix& matrix : transposed_)
     grow(&matrix.data, kTransposedGroups * kernels::kGroupRows * columns);
   grow(&panels_, rows * (columns + training.panel_columns));
@@ -83,18 +101,31 @@ void Team::multiply_transposed(int thread, const kernels::PackedMatrix& w, std::
   barrier(thread);
 }
 
+void Team::multiply_narrow(int thread, const kernels::PackedMatrix& w, float scale, RowsOfFloats x,
+                           float* out) {
+  const IndexRange mine = share(x.rows, thread);
+  if (mine.begin < mine.end) {
+    kernels::PackedMatrix& transposed = transposed_[static_cast<std::size_t>(thread)];
+    const kernels::Activations rows{
+        mine.end - mine.begin, x.columns, x.values + mine.begin * x.columns, {}};
+    const std::size_t groups = (w.columns + kernels::kGroupRows - 1) / kernels::kGroupRows;
+    for (std::size_t group = 0; group < groups; group += kTransposedGroups) {
+      const std::size_t end = std::min(groups, group + kTransposedGroups);
+      kernels::transpose_groups(w, 0, w.rows, group, end, &transposed);
+      kernels.matmul(transposed, rows, 0, end - group,
+                     out + mine.begin * w.columns + group * kernels::kGroupRows, w.columns, false);
+    }
+    for (std::size_t i = mine.begin * w.columns; i < mine.end * w.columns; ++i) out[i] *= scale;
+  }
+  barrier(thread);
+}
+
 void Team::pack_inputs(int thread, RowsOfFloats x) {
   const std::size_t panels = (x.columns + training.panel_columns - 1) / training.panel_columns;
   const IndexRange mine = share(panels, thread);
   training.pack_panels(x.values, x.rows, x.columns, mine.begin, mine.end, scratch_floats(panels_));
   if (thread == 0) panels_columns_ = x.columns;
   barrier(thread);
-}
-
-void Team::linear_gradient(int thread, Parameter& matrix, Parameter* bias, RowsOfFloats dy,
-                           const SumPart& part) {
-  block_gradient(thread, matrix, 0, dy, part);
-  if (bias != nullptr) bias_gradient(thread, *bias, dy, part);
 }
 
 void Team::block_gradient(int thread, Parameter& matrix, std::size_t first_row, RowsOfFloats dy,

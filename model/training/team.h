@@ -14,6 +14,10 @@
 
 namespace troupe::model {
 
+// Logits lie in blocks of this many columns, each (rows, columns) dense, so that one block of them
+// and of the matrix is in the cache at a time.
+constexpr std::size_t kVocabularyBlock = 2048;
+
 struct RowsOfFloats {
   const float* values = nullptr;
   std::size_t rows = 0, columns = 0;
@@ -23,10 +27,9 @@ class Team {
  public:
   explicit Team(Device& device);
 
-  // Makes room for micro-batches of `rows` rows whose longest example has `longest`, of rows up to
-  // `columns` wide. Must not be called inside a step.
-  void reserve(const ModelConfig& config, std::size_t rows, std::size_t longest,
-               std::size_t columns);
+  // Makes room for micro-batches of `rows` rows whose longest example has `longest`, with adapters
+  // up to `rank`. Must not be called inside a step.
+  void reserve(const ModelConfig& config, std::size_t rows, std::size_t longest, std::size_t rank);
 
   // out = W x + bias, or out += W x + bias, as StepContext::multiply forms it. `bias` may be null
   // or empty. Only groups [group_begin, group_end) of W are computed if they are given; out is then
@@ -39,15 +42,17 @@ class Team {
   // The same with rows [row_begin, row_end) of W alone; dy: (rows, row_end - row_begin).
   void multiply_transposed(int thread, const kernels::PackedMatrix& w, std::size_t row_begin,
                            std::size_t row_end, RowsOfFloats dy, float* dx, bool accumulate);
+  // out (rows, columns of W) = scale * W^T x, for a W of few columns: threads split rows, not
+  // columns. x: (rows, rows of W).
+  void multiply_narrow(int thread, const kernels::PackedMatrix& w, float scale, RowsOfFloats x,
+                       float* out);
   // Packs x for the weight gradients that follow, until the next call.
   void pack_inputs(int thread, RowsOfFloats x);
-  // Adds what `part` says to the gradients of a matrix and its bias (null: there is none), from the
-  // packed inputs and the gradient of the outputs.
-  void linear_gradient(int thread, Parameter& matrix, Parameter* bias, RowsOfFloats dy,
-                       const SumPart& part);
-  // The same for rows of the matrix from `first_row` on, as many as dy has columns; no bias.
+  // Adds what `part` says to the gradients of rows of a matrix from `first_row` on, as many as dy
+  // has columns, from the packed inputs and the gradient of the outputs.
   void block_gradient(int thread, Parameter& matrix, std::size_t first_row, RowsOfFloats dy,
                       const SumPart& part);
+  // The same for a bias.
   void bias_gradient(int thread, Parameter& bias, RowsOfFloats dy, const SumPart& part);
 
   void barrier(int thread) const { pool.barrier(thread); }
@@ -68,5 +73,9 @@ class Team {
   AlignedBuffer panels_;
   std::size_t panels_columns_ = 0;
 };
+
+// The floats that Team::reserve makes for `threads` threads.
+std::size_t team_scratch_floats(const ModelConfig& config, int threads, std::size_t rows,
+                                std::size_t longest, std::size_t rank);
 
 }  // namespace troupe::model

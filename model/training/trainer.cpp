@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include <troupe/model/training/preference.h>
 #include <troupe/model/training/trainer.h>
 #include <troupe/runtime/kernels/packed_matrix.h>
 #include <troupe/runtime/numerics/trig.h>
@@ -13,6 +14,7 @@ Status invalid(const std::string& what) { return Status(Code::kInvalidArgument, 
 
 StepReport report_of(const BatchSums& sums) {
   StepReport report;
+  report.loss_sum = sums.loss;
   report.loss = sums.loss / static_cast<double>(sums.targets);
   report.targets = sums.targets;
   report.hits = sums.hits;
@@ -47,6 +49,10 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
         "shall have");
   if (!config.causal && !config.pooler)
     return invalid("the model has no pooler, which a classification head reads");
+  if (options.preference_beta != 0.0 && (options.lora.rank == 0 || !config.causal))
+    return invalid(
+        "preferences are trained into adapters of a decoder, whose own weights are the reference; "
+        "give --lora-rank");
   ModelConfig trained = config;
   const bool is_new = options.labels != 0 && options.labels != config.labels;
   if (is_new) trained.labels = 0;
@@ -54,16 +60,44 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
                           load_weights(source, trained, {0, config.layers}, device.pool(), {}));
   if (is_new) make_classifier(&trained, weights.get(), options.labels);
   auto network = std::make_unique<Network>(trained, std::move(weights), device, options.network);
-  return std::unique_ptr<Trainer>(new Trainer(std::move(network), device, options.optimizer));
+  if (options.lora.rank != 0)
+    TROUPE_RETURN_IF_ERROR(add_lora(network->config(), options.lora, network->parameters()));
+  return std::unique_ptr<Trainer>(new Trainer(std::move(network), device, options));
+}
+
+// The loss, and with `gradients` their sums in the parameters.
+StepReport Trainer::compute(std::span<const Example> batch, bool gradients) {
+  if (preference_beta_ != 0.0) return compute_preference(batch, gradients);
+  return report_of(gradients ? network_->gradients(batch) : network_->loss(batch));
+}
+
+StepReport Trainer::compute_preference(std::span<const Example> batch, bool gradients) {
+  Parameters& parameters = network_->parameters();
+  parameters.switch_adapters(false);
+  const std::vector<double> reference = network_->example_losses(batch);
+  parameters.switch_adapters(true);
+  const std::vector<double> policy = network_->example_losses(batch);
+  const PreferenceLoss sums = preference_loss(policy, reference, preference_beta_);
+  if (gradients) {
+    std::vector<Example> weighted(batch.begin(), batch.end());
+    for (std::size_t i = 0; i < weighted.size(); ++i) weighted[i].weight = sums.weights[i];
+    network_->gradients(weighted);
+  }
+  StepReport report;
+  report.targets = batch.size() / 2;
+  report.loss_sum = sums.loss;
+  report.loss = sums.loss / static_cast<double>(report.targets);
+  report.hits = sums.hits;
+  return report;
 }
 
 Result<StepReport> Trainer::step(std::span<const Example> batch, double learning_rate) {
   TROUPE_RETURN_IF_ERROR(network_->check(batch));
-  const BatchSums sums = network_->gradients(batch);
-  StepReport report = report_of(sums);
+  StepReport report = compute(batch, /*gradients=*/true);
   if (!std::isfinite(report.loss)) return report;
-  const UpdateReport update = optimizer_.update(
-      network_->parameters(), static_cast<double>(sums.targets), learning_rate, device_.pool());
+  const UpdateReport update =
+      optimizer_.update(network_->parameters().trained(), static_cast<double>(report.targets),
+                        learning_rate, device_.pool());
   report.gradient_norm = update.gradient_norm;
   report.applied = update.applied;
   return report;
@@ -71,7 +105,7 @@ Result<StepReport> Trainer::step(std::span<const Example> batch, double learning
 
 Result<StepReport> Trainer::evaluate(std::span<const Example> batch) {
   TROUPE_RETURN_IF_ERROR(network_->check(batch));
-  return report_of(network_->loss(batch));
+  return compute(batch, /*gradients=*/false);
 }
 
 }  // namespace troupe::model

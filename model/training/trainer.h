@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <troupe/model/source/tensor_source.h>
+#include <troupe/model/training/lora.h>
 #include <troupe/model/training/network.h>
 #include <troupe/model/training/optimizer.h>
 
@@ -21,12 +22,18 @@ struct TrainerOptions {
   // Of a classifier: the number of labels. The head's weights are made anew if the model has none,
   // or one with another number; 0 keeps the model's own.
   std::size_t labels = 0;
+  LoraOptions lora;  // with a rank, adapters are trained instead of the model's own weights
+  // Not 0: the examples are pairs, a chosen answer and a rejected one, and the loss is that of
+  // direct preference optimization with this beta (preference.h). The reference is the model
+  // without its adapters, so there must be some.
+  double preference_beta = 0.0;
 };
 
 struct StepReport {
-  double loss = 0.0;           // mean over the supervised positions
+  double loss = 0.0;           // mean over the supervised positions, or over the pairs
   double gradient_norm = 0.0;  // before clipping
-  std::size_t targets = 0, hits = 0;
+  double loss_sum = 0.0;
+  std::size_t targets = 0, hits = 0;  // positions, or pairs
   // False if the loss or the gradients are not finite: the step was skipped, and nothing changed.
   bool applied = false;
 };
@@ -34,7 +41,7 @@ struct StepReport {
 class Trainer {
  public:
   // Loads the model's weights and makes them f32.
-  //   Errors: as load_weights; kInvalidArgument if the model cannot be trained.
+  //   Errors: as load_weights and add_lora; kInvalidArgument if the model cannot be trained.
   static Result<std::unique_ptr<Trainer>> create(const TensorSource& source,
                                                  const ModelConfig& config, Device& device,
                                                  const TrainerOptions& options);
@@ -45,18 +52,27 @@ class Trainer {
   // The loss of a batch, in micro-batches. `applied` stays false.
   Result<StepReport> evaluate(std::span<const Example> batch);
 
+  // The examples that belong together in a batch: 2 if they are pairs, else 1.
+  std::size_t group() const { return preference_beta_ != 0.0 ? 2 : 1; }
+
   Network& network() { return *network_; }
   const ModelConfig& config() const { return network_->config(); }
   Parameters& parameters() { return network_->parameters(); }
   Optimizer& optimizer() { return optimizer_; }
 
  private:
-  Trainer(std::unique_ptr<Network> network, Device& device, const OptimizerOptions& options)
-      : network_(std::move(network)), device_(device), optimizer_(options) {}
+  Trainer(std::unique_ptr<Network> network, Device& device, const TrainerOptions& options)
+      : network_(std::move(network)),
+        device_(device),
+        optimizer_(options.optimizer),
+        preference_beta_(options.preference_beta) {}
+  StepReport compute(std::span<const Example> batch, bool gradients);
+  StepReport compute_preference(std::span<const Example> batch, bool gradients);
 
   std::unique_ptr<Network> network_;
   Device& device_;
   Optimizer optimizer_;
+  const double preference_beta_;
 };
 
 }  // namespace troupe::model

@@ -8,9 +8,9 @@
 
 namespace troupe::kernels {
 
-// One step of AdamW for `count` values. The gradient is sums[i] * gradient_scale. The bias correction
-// of the second moment is folded into step_size and epsilon: what is the same for all values is
-// divided once, in double precision, and one division a value is left.
+// One step of AdamW for `count` values. The gradient is sums[i] * gradient_scale. The bias
+// correction of the second moment is folded into step_size and epsilon: what is the same for all
+// values is divided once, in double precision, and one division a value is left.
 struct AdamWStep {
   float gradient_scale = 1.0f;  // clip / divisor
   float beta1 = 0.9f, beta2 = 0.999f;

@@ -205,3 +205,96 @@ def test_what_cannot_be_trained_is_said(alone, tmp_path):
     two = lines(tmp_path / "two.jsonl", [{"text": "a", "label": i} for i in "xy"])
     assert "which is none of 'x', 'y'" in refused(classifier, two, "--task", "classify",
                                                   "--validation", unseen)
+
+
+def pairs_of_words(path, count=24):
+    """Chats that a small adapter can learn."""
+    return lines(path, [{"prompt": LETTERS[i % 20:i % 20 + 4], "completion": LETTERS[i % 5] * 3}
+                        for i in range(count)])
+
+
+def test_an_adapter_is_trained_merged_and_exported(alone, tmp_path):
+    model, adapter = decoder(tmp_path / "model"), tmp_path / "adapter"
+    data = pairs_of_words(tmp_path / "data.jsonl")
+    hashes = set()
+    for i, flags in enumerate((["--threads", 1], ["--threads", 2, "--micro-batch", 3])):
+        said = finetune(alone, model, "--data", data, "--task", "chat", "--epochs", 8, "--lr",
+                        "1e-2", "--lora-rank", 4, "--lora-targets", "q,v,down_proj",
+                        "-o", f"{adapter}{i}", *flags)
+        hashes.add(said[-1]["weights_sha256"])
+    assert len(hashes) == 1
+    steps = [one["loss"] for one in said if "loss" in one]
+    assert steps[-1] < steps[0] / 2
+    assert sorted(path.name for path in (tmp_path / "adapter0").iterdir()) == [
+        "adapter_config.json", "adapter_model.safetensors"]
+    merged, gguf = tmp_path / "merged", tmp_path / "merged.gguf"
+    alone.json("export", model, "--adapter", tmp_path / "adapter0", "-o", merged)
+    alone.json("export", merged, "-o", gguf, "--type", "F32")
+    answers = [alone.json("run", one, "abcd", "-n", 8, "--temperature", 0)["text"]
+               for one in (merged, gguf, model)]
+    assert answers[0] == answers[1] != answers[2]
+    assert answers[0].startswith("aaa")
+    for flags, why in ((["--type", "Q8_0", "-o", tmp_path / "x"], "ends in .gguf"),
+                       (["--adapter", model, "-o", tmp_path / "x"], "adapter_model.safetensors")):
+        done = alone.troupe("export", merged, *flags)
+        assert done.status != 0 and why in done.err and not (tmp_path / "x").exists()
+
+
+def test_a_classifier_adapter_keeps_its_labels(alone, tmp_path):
+    model = encoder(tmp_path / "model")
+    train = labelled(tmp_path / "train.jsonl", 200)
+    said = finetune(alone, model, "--data", train, "--validation-split", 0.2, "--task", "classify",
+                    "--epochs", 8, "--lr", "1e-2", "--lora-rank", 4, "-o", tmp_path / "adapter")
+    assert said[-1]["validation_accuracy"] > 0.9
+    alone.json("export", model, "--adapter", tmp_path / "adapter", "-o", tmp_path / "merged")
+    answer = alone.json("classify", tmp_path / "merged", "a b c d")
+    assert answer["label"] == "early"
+    assert set(answer["probabilities"]) == {"early", "late"}
+
+
+def test_a_run_is_shown_before_anything_is_loaded(alone, tmp_path):
+    model, out = decoder(tmp_path / "model"), tmp_path / "out"
+    data = pairs_of_words(tmp_path / "data.jsonl", 20)
+    shown = alone.troupe("finetune", model, "--data", data, "--task", "chat", "--batch-size", 8,
+                         "-o", out, "--show", 1)
+    assert shown.status == 0 and not out.exists()
+    assert shown.out == "<user>abcd<end><assistant>«aaa<end>»\n"
+    assert "3 steps, 3 an epoch; memory 0.00 GB: weights" in shown.err
+    told = [json.loads(line) for line in alone.troupe(
+        "finetune", model, "--data", data, "--task", "chat", "-o", out, "--show", 2,
+        "--json").out.splitlines()]
+    assert told[0]["steps"] == 3 and told[0]["memory_bytes"] > 100_000
+    assert [one["targets"].count(-1) for one in told[1:]] == [7, 7]
+
+
+def test_a_run_stops_early_with_its_best_weights(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    draw = random.Random(5)
+    data = lines(tmp_path / "data.jsonl", [
+        {"text": "".join(draw.choice(LETTERS) for _ in range(20))} for _ in range(12)])
+    said = finetune(alone, model, "--data", data, "--validation-split", 0.3, "--epochs", 200,
+                    "--batch-size", 4, "--lr", "3e-3", "--eval-every", 2, "--patience", 3,
+                    "-o", tmp_path / "out")
+    end = said[-1]
+    losses = {one["step"]: one["validation_loss"] for one in said if "validation_loss" in one
+              and "output" not in one}
+    assert end["stopped_early"] and end["best_step"] == min(losses, key=losses.get)
+    assert end["steps"] == end["best_step"] + 6
+    assert end["validation_loss"] == losses[end["best_step"]]
+    done = alone.troupe("finetune", model, "--data", data, "--patience", 2, "-o", tmp_path / "x")
+    assert done.status == 2 and "it needs --eval-every" in done.err
+
+
+def test_preferences_are_learned(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    data = lines(tmp_path / "pairs.jsonl", [
+        {"prompt": LETTERS[i:i + 3], "chosen": "yes", "rejected": "no"} for i in range(16)])
+    said = finetune(alone, model, "--data", data, "--task", "dpo", "--epochs", 6, "--lr", "1e-2",
+                    "--validation-split", 0.25, "--lora-rank", 4, "--batch-size", 4,
+                    "-o", tmp_path / "adapter")
+    losses = [one["loss"] for one in said if "loss" in one]
+    assert losses[0] == 0.6931471824645996  # ln 2 in f32: the adapter changes nothing yet
+    assert losses[-1] < 0.1
+    assert said[-1]["validation_accuracy"] == 1.0 and said[-1]["steps"] == 18
+    done = alone.troupe("finetune", model, "--data", data, "--task", "dpo", "-o", tmp_path / "x")
+    assert done.status != 0 and "give --lora-rank" in done.err

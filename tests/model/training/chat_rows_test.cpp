@@ -145,3 +145,38 @@ TEST_CASE("a chat's ids up to an answer are those that the real model is given")
   // The markup that the assistant's text holds is plain text: one end of a turn alone.
   CHECK(std::count(trained.begin(), trained.end(), trained.back()) == 1);
 }
+
+TEST_CASE("a preference is two chats, of which the last answer is trained") {
+  const auto chat_template = ChatTemplate::parse(kTemplate);
+  REQUIRE(chat_template.is_ok());
+  const ScratchFolder folder;
+  const auto rows = read_preference_rows(folder.write(
+      "pairs.jsonl",
+      R"({"prompt":"a","chosen":"bc","rejected":"d"})"
+      "\n"
+      R"({"chosen":[{"role":"user","content":"e"},{"role":"assistant","content":"f"},)"
+      R"({"role":"user","content":"g"},{"role":"assistant","content":"h"}],)"
+      R"("rejected":[{"role":"user","content":"e"},{"role":"assistant","content":"i"}]})"
+      "\n"
+      R"({"prompt":"a","chosen":"bc"})"
+      "\n"
+      R"({"prompt":"a","chosen":"bc","rejected":[{"role":"user","content":"x"}]})"
+      "\n"));
+  REQUIRE(rows.is_ok());
+  REQUIRE(rows->rows.size() == 2);
+  REQUIRE(rows->dropped.size() == 2);
+  CHECK_THAT(rows->dropped[0].why, Contains("no field 'rejected'"));
+  CHECK_THAT(rows->dropped[1].why, Contains("'rejected' does not end with"));
+  const auto data = chat_dataset(*rows, LetterTokenizer(), chat_template->get(), {});
+  REQUIRE(data.is_ok());
+  REQUIRE(data->examples.size() == 4);
+  const std::string user = ".........", assistant = "...........";  // "<user>a$\n", "<assistant>"
+  CHECK(mask_of(data->examples[0]) == user + assistant + "bc$.");
+  CHECK(mask_of(data->examples[1]) == user + assistant + "d$.");
+  CHECK(mask_of(data->examples[2]) == user + assistant + "..." + user + assistant + "h$.");
+  // A pair that is too long is left out whole.
+  const auto cut =
+      chat_dataset(*rows, LetterTokenizer(), chat_template->get(), {24, Truncation::kDrop});
+  REQUIRE(cut.is_ok());
+  CHECK(cut->examples.size() == 2);
+}

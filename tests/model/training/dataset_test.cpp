@@ -177,3 +177,19 @@ TEST_CASE("schedules rise and fall as transformers' do") {
   CHECK(cosine.at(4) == Approx(0.8535533905932737));
   CHECK(Schedule{ScheduleKind::kConstant, 0.3, 0, 10}.at(9) == 0.3);
 }
+
+TEST_CASE("validation rows are drawn by the seed alone, at least one and not all") {
+  const auto drawn = [](std::size_t count, double part, std::uint64_t seed) {
+    return draw_validation_rows(count, part, seed);
+  };
+  const auto taken = [&](std::size_t count, double part) {
+    const std::vector<bool> rows = drawn(count, part, 7);
+    return std::count(rows.begin(), rows.end(), true);
+  };
+  CHECK(taken(1000, 0.1) == 100);
+  CHECK(taken(10, 0.001) == 1);
+  CHECK(taken(10, 0.999) == 9);
+  CHECK(taken(1, 0.5) == 0);
+  CHECK(drawn(1000, 0.1, 7) == drawn(1000, 0.1, 7));
+  CHECK(drawn(1000, 0.1, 7) != drawn(1000, 0.1, 8));
+}

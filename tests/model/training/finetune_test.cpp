@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <fstream>
+#include <set>
 
 #include <catch2/catch.hpp>
 
@@ -37,7 +39,7 @@ struct TinyRun {
     auto made = Trainer::create(*tiny.source, tiny.config, *device, {});
     REQUIRE(made.is_ok());
     trainer = std::move(*made);
-    return finetune(*trainer, examples, {}, options);
+    return finetune(*trainer, examples, validation, options);
   }
   std::vector<float> weights() {
     std::vector<float> all;
@@ -53,7 +55,7 @@ struct TinyRun {
   TinyModel tiny;
   ScratchFolder scratch;
   std::unique_ptr<Device> device;
-  std::vector<Example> examples;
+  std::vector<Example> examples, validation;
   FinetuneOptions options;
   std::unique_ptr<Trainer> trainer;
   bool stopping = false;
@@ -187,4 +189,82 @@ TEST_CASE("examples that do not fit the model are refused by number and value") 
   Example masked = next_token_example({1, 2, 3});
   masked.targets.assign(3, kNoTarget);
   CHECK_THAT(message(masked), Contains("nothing to learn"));
+}
+
+namespace {
+
+// The examples with other continuations: what training learns makes their loss larger before long.
+std::vector<Example> contrary_examples() {
+  std::vector<Example> examples = ten_examples();
+  for (Example& example : examples)
+    for (TokenId& target : example.targets)
+      if (target != kNoTarget) target = (target * 7 + 3) % 100;
+  return examples;
+}
+
+}  // namespace
+
+TEST_CASE("a run stops early with the weights of its best evaluation, also when it was resumed") {
+  const auto early = [](TinyRun* run) {
+    run->options.run.epochs = 10;
+    run->options.run.schedule.learning_rate = 1e-3;
+    run->validation = contrary_examples();
+    run->options.evaluate_every = 1;
+    run->options.patience = 4;
+    run->options.keep = 1;
+  };
+  TinyRun straight;
+  early(&straight);
+  std::vector<double> losses;
+  straight.options.on_evaluation = [&](const EvaluationEvent& event) {
+    losses.push_back(event.loss);
+  };
+  const auto result = straight.run();
+  INFO(result.message());
+  REQUIRE(result.is_ok());
+  REQUIRE(result->stopped_early);
+  REQUIRE(result->steps < 40);
+  const std::uint64_t best = result->evaluation.step;
+  CHECK(result->steps == best + 4);
+  CHECK(*std::min_element(losses.begin(), losses.end()) == losses[best - 1]);
+  CHECK(result->evaluation.loss == losses[best - 1]);
+  const std::vector<float> weights = straight.weights();
+
+  // The weights are those of a run that has only these steps.
+  TinyRun shorter;
+  early(&shorter);
+  shorter.options.patience = 0;
+  shorter.options.run.steps_max = best;
+  REQUIRE(shorter.run().is_ok());
+  CHECK(shorter.weights() == weights);
+
+  // A run that is stopped after its best step counts on from there.
+  TinyRun resumed;
+  early(&resumed);
+  resumed.stop_after(best + 2);
+  REQUIRE(resumed.run()->stopped);
+  resumed.options.should_stop = nullptr;
+  const auto end = resumed.run();
+  REQUIRE(end.is_ok());
+  CHECK(end->stopped_early);
+  CHECK(end->steps == best + 4);
+  CHECK(resumed.weights() == weights);
+}
+
+TEST_CASE("the best checkpoint stays when later ones push older ones out") {
+  TinyRun run;
+  run.validation = contrary_examples();
+  run.options.run.epochs = 10;
+  run.options.run.schedule.learning_rate = 1e-3;
+  run.options.evaluate_every = 1;
+  run.options.patience = 30;
+  run.options.save_every = 1;
+  run.options.keep = 1;
+  const auto result = run.run();
+  REQUIRE(result.is_ok());
+  std::set<std::string> found;
+  for (const auto& entry : fs::directory_iterator(run.scratch.path()))
+    found.insert(entry.path().filename().string());
+  CHECK(found == std::set<std::string>{"checkpoint-" + std::to_string(result->steps),
+                                       "checkpoint-" + std::to_string(result->evaluation.step)});
 }

@@ -1,247 +1,55 @@
-#include <cmath>
 #include <cstdio>
-#include <map>
 #include <memory>
 
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
-#include <troupe/model/chat/chat_source.h>
-#include <troupe/model/families/read_config.h>
-#include <troupe/model/source/open_model.h>
-#include <troupe/model/tokenizer/open_tokenizer.h>
-#include <troupe/model/training/chat_rows.h>
-#include <troupe/model/training/finetune.h>
-#include <troupe/model/training/hf_config_text.h>
-#include <troupe/model/training/model_folder.h>
 #include <troupe/runtime/failpoint.h>
-#include <troupe/runtime/sha256.h>
-#include <troupe/tools/troupe/models.h>
-#include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/terminal/signals.h>
+#include <troupe/tools/troupe/training/job.h>
+#include <troupe/tools/troupe/training/progress_line.h>
+#include <troupe/tools/troupe/training/show.h>
 #include <troupe/tools/troupe/verbs.h>
 
 namespace troupe::tools {
 namespace {
 
-struct FinetuneOptions {
-  CommonOptions common;
-  std::string model, data, validation, task = "lm", output;
-  std::string schedule = "constant", order = "shuffled", truncate = "right", resume = "auto";
-  std::string text_field = "text", label_field = "label";
-  double learning_rate = 0.0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
-  double clip_norm = -1.0;
-  std::uint64_t epochs = 1, steps_max = 0, warmup = 0, seed = 0, save_every = 0, evaluate_every = 0;
-  std::size_t batch_size = 0, micro_batch = 0, length_max = 0, keep = 2;
-  int threads = 0;
-  bool drops_last = false, decays_vectors = false, checkpointing = false;
-};
-
-// The defaults of each task, where the options leave them open (docs/training.md).
-void fill_defaults(FinetuneOptions* options) {
-  const bool classify = options->task == "classify";
-  if (options->learning_rate == 0.0) options->learning_rate = classify ? 1e-4 : 2e-5;
-  if (options->batch_size == 0) options->batch_size = classify ? 32 : 8;
-  if (options->length_max == 0) options->length_max = classify ? 128 : 512;
-  if (options->clip_norm < 0.0) options->clip_norm = 1.0;
-}
-
-struct Job {
-  std::unique_ptr<model::WholeModel> source;
-  model::ModelConfig config;
-  std::shared_ptr<const model::Tokenizer> tokenizer;
-  model::Dataset data, validation;
-  std::string data_sha256;
-  model::FolderTexts texts;
-  std::unique_ptr<Device> device;
-  std::unique_ptr<model::Trainer> trainer;  // before the device it runs on
-};
-
-Result<model::Dataset> read_chats(const Job& job, const std::string& path,
-                                  const model::DatasetOptions& options) {
-  TROUPE_ASSIGN_OR_RETURN(const model::ChatRows rows, model::read_chat_rows(path));
-  TROUPE_ASSIGN_OR_RETURN(const std::string source,
-                          model::chat_source(job.source->header(), /*with_tools=*/false));
-  std::shared_ptr<const model::ChatTemplate> chat_template;
-  if (!source.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(chat_template, model::ChatTemplate::parse(source));
-  }
-  return model::chat_dataset(rows, *job.tokenizer, chat_template.get(), options);
-}
-
-Result<model::Dataset> read_dataset(const FinetuneOptions& options, const Job& job,
-                                    const std::string& path,
-                                    const std::vector<std::string>& labels) {
-  const std::map<std::string, model::Truncation> kTruncations{{"right", model::Truncation::kRight},
-                                                              {"left", model::Truncation::kLeft},
-                                                              {"drop", model::Truncation::kDrop}};
-  const model::DatasetOptions dataset{std::min(options.length_max, job.config.context_max),
-                                      kTruncations.at(options.truncate)};
-  if (options.task == "chat") {
-    auto chats = read_chats(job, path, dataset);
-    return chats ? std::move(chats) : chats.status().with_context(path);
-  }
-  const model::DataFields fields{options.text_field, options.label_field,
-                                 options.task == "classify"};
-  TROUPE_ASSIGN_OR_RETURN(const model::DataRows rows, model::read_data_rows(path, fields));
-  auto made = options.task == "classify"
-                  ? model::classification_dataset(rows, *job.tokenizer, dataset, labels)
-                  : model::language_dataset(rows, *job.tokenizer, dataset);
-  return made ? std::move(made) : made.status().with_context(path);
-}
-
-void report_dataset(const model::Dataset& data, const std::string& path) {
-  std::size_t tokens = 0;
-  for (const model::Example& example : data.examples) tokens += example.ids.size();
-  std::string text = path + ": " + std::to_string(data.examples.size()) + " examples, " +
-                     std::to_string(tokens) + " tokens";
-  if (data.truncated != 0) text += ", " + std::to_string(data.truncated) + " of them cut";
-  say(text);
-  constexpr std::size_t kNamed = 5;
-  for (std::size_t i = 0; i < data.dropped.size() && i < kNamed; ++i)
-    say("line " + std::to_string(data.dropped[i].line) + " was left out: " + data.dropped[i].why);
-  if (data.dropped.size() > kNamed)
-    say(std::to_string(data.dropped.size() - kNamed) + " more lines were left out");
-}
-
-Result<Job> prepare(const FinetuneOptions& options) {
-  Job job;
-  const std::string& home = options.common.home;
-  TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
-  TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(*store, home, options.model));
-  TROUPE_ASSIGN_OR_RETURN(job.source, model::open_model(path.string()));
-  const model::GgufHeader& header = job.source->header();
-  TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
-  if (job.config.causal == (options.task == "classify"))
+Status check_validation(const FinetuneOptions& options) {
+  const bool has_data = !options.validation.empty() || options.validation_split > 0.0;
+  if (!options.validation.empty() && options.validation_split > 0.0)
     return Status(Code::kInvalidArgument,
-                  job.config.causal
-                      ? "the model is a decoder (" + job.config.family +
-                            "); --task classify is for encoders such as BERT"
-                      : "the model is an encoder (" + job.config.family + "); use --task classify");
-  if (!model::has_tokenizer(header)) return model::no_tokenizer();
-  TROUPE_ASSIGN_OR_RETURN(job.tokenizer, model::open_tokenizer(header, job.config.vocabulary));
-  TROUPE_ASSIGN_OR_RETURN(job.data, read_dataset(options, job, options.data, {}));
-  report_dataset(job.data, options.data);
-  if (!options.validation.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(job.validation,
-                            read_dataset(options, job, options.validation, job.data.labels));
-    report_dataset(job.validation, options.validation);
-  }
-  TROUPE_ASSIGN_OR_RETURN(job.data_sha256, sha256_of_file(options.data));
-  TROUPE_ASSIGN_OR_RETURN(job.texts, model::folder_texts(header, job.config, job.data.labels));
-  TROUPE_ASSIGN_OR_RETURN(job.device, Device::create({.threads = options.threads}));
-  model::TrainerOptions trainer;
-  trainer.network = {options.micro_batch, options.checkpointing};
-  trainer.optimizer.beta1 = options.beta1;
-  trainer.optimizer.beta2 = options.beta2;
-  trainer.optimizer.epsilon = options.epsilon;
-  trainer.optimizer.weight_decay = options.weight_decay;
-  trainer.optimizer.decays_vectors = options.decays_vectors;
-  trainer.optimizer.clip_norm = options.clip_norm;
-  trainer.labels = job.data.labels.size();
-  TROUPE_ASSIGN_OR_RETURN(job.trainer,
-                          model::Trainer::create(*job.source, job.config, *job.device, trainer));
-  return job;
+                  "give --validation or --validation-split, one of the two");
+  if (options.patience != 0 && (options.evaluate_every == 0 || !has_data))
+    return Status(Code::kInvalidArgument,
+                  "--patience counts evaluations: it needs --eval-every, and --validation or "
+                  "--validation-split");
+  return Status::ok();
 }
 
-// What must be the same when a run goes on. Not in it: threads, micro-batches, checkpointing.
-model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
-  const auto number = [](double value) { return nlohmann::json(value).dump(); };
-  return {{"weights", job.trainer->parameters().sha256()},
-          {"data", job.data_sha256},
-          {"text-field", options.text_field},
-          {"label-field", options.label_field},
-          {"task", options.task},
-          {"lr", number(options.learning_rate)},
-          {"epochs", std::to_string(options.epochs)},
-          {"max-steps", std::to_string(options.steps_max)},
-          {"batch-size", std::to_string(options.batch_size)},
-          {"max-length", std::to_string(options.length_max)},
-          {"seed", std::to_string(options.seed)},
-          {"order", options.order},
-          {"drop-last", options.drops_last ? "yes" : "no"},
-          {"truncate", options.truncate},
-          {"schedule", options.schedule},
-          {"warmup", std::to_string(options.warmup)},
-          {"weight-decay", number(options.weight_decay)},
-          {"decay-all", options.decays_vectors ? "yes" : "no"},
-          {"beta1", number(options.beta1)},
-          {"beta2", number(options.beta2)},
-          {"epsilon", number(options.epsilon)},
-          {"clip-norm", number(options.clip_norm)}};
-}
-
-// One line about a step: on a terminal it takes the place of the one before.
-class ProgressLine {
- public:
-  explicit ProgressLine(bool json) : json_(json), live_(::isatty(2) == 1) {}
-  ~ProgressLine() {
-    if (shown_) std::fputc('\n', stderr);
+// What the run would be, and its first examples.
+Result<int> show(const FinetuneOptions& options, const Job& job) {
+  TROUPE_ASSIGN_OR_RETURN(const model::MemoryPlan memory,
+                          model::plan_memory(job.memory, job.data.examples));
+  const model::RunPlan plan(job.data.examples.size() / (options.task == "dpo" ? 2 : 1),
+                            run_options(options, job).run);
+  if (options.common.json) {
+    print_json({{"steps", plan.steps()},
+                {"steps_per_epoch", plan.steps_per_epoch()},
+                {"memory_bytes", memory.total()}});
+  } else {
+    say(std::to_string(plan.steps()) + " steps, " + std::to_string(plan.steps_per_epoch()) +
+        " an epoch; memory " + model::memory_text(memory));
   }
-  void show(const model::StepEvent& event) {
-    seconds_ += event.seconds;
-    ++steps_;
-    const double left = seconds_ / steps_ * static_cast<double>(event.steps - event.step);
-    if (json_) {
-      const nlohmann::json norm = std::isfinite(event.report.gradient_norm)
-                                      ? nlohmann::json(event.report.gradient_norm)
-                                      : nlohmann::json(nullptr);
-      const nlohmann::json loss = std::isfinite(event.report.loss)
-                                      ? nlohmann::json(event.report.loss)
-                                      : nlohmann::json(nullptr);
-      print_json({{"step", event.step},
-                  {"steps", event.steps},
-                  {"epoch", event.epoch},
-                  {"loss", loss},
-                  {"gradient_norm", norm},
-                  {"lr", event.learning_rate},
-                  {"targets", event.report.targets},
-                  {"tokens", event.tokens},
-                  {"tokens_per_s", static_cast<double>(event.tokens) / event.seconds},
-                  {"applied", event.report.applied}});
-      return;
-    }
-    std::fprintf(stderr,
-                 "%sstep %llu of %llu  loss %.4f  norm %.3f  lr %.2e  %.0f tokens/s  %.0f s left%s",
-                 live_ ? "\r\033[K" : "", static_cast<unsigned long long>(event.step),
-                 static_cast<unsigned long long>(event.steps), event.report.loss,
-                 event.report.gradient_norm, event.learning_rate,
-                 static_cast<double>(event.tokens) / event.seconds, left, live_ ? "" : "\n");
-    shown_ = live_;
-  }
-
- private:
-  const bool json_, live_;
-  bool shown_ = false;
-  double seconds_ = 0.0, steps_ = 0.0;
-};
-
-model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& job) {
-  const std::map<std::string, model::ScheduleKind> kSchedules{
-      {"constant", model::ScheduleKind::kConstant},
-      {"linear", model::ScheduleKind::kLinear},
-      {"cosine", model::ScheduleKind::kCosine}};
-  model::FinetuneOptions run;
-  run.run.batch_size = options.batch_size;
-  run.run.epochs = options.epochs;
-  run.run.steps_max = options.steps_max;
-  run.run.seed = options.seed;
-  run.run.shuffled = options.order == "shuffled";
-  run.run.drops_last = options.drops_last;
-  run.run.schedule = {kSchedules.at(options.schedule), options.learning_rate, options.warmup, 0};
-  run.folder = options.output;
-  run.save_every = options.save_every;
-  run.keep = options.keep;
-  run.evaluate_every = options.evaluate_every;
-  run.resumes = options.resume != "never";
-  run.identity = identity_of(options, job);
-  return run;
+  TROUPE_RETURN_IF_ERROR(show_examples(job, *options.shown, options.common.json));
+  return kExitOk;
 }
 
 Result<int> train(const FinetuneOptions& options) {
-  TROUPE_ASSIGN_OR_RETURN(Job job, prepare(options));
+  TROUPE_RETURN_IF_ERROR(check_validation(options));
+  TROUPE_ASSIGN_OR_RETURN(Job job, prepare_job(options));
+  if (options.shown) return show(options, job);
+  TROUPE_RETURN_IF_ERROR(load_trainer(&job));
   model::FinetuneOptions run = run_options(options, job);
   SignalWatch watch;
   watch.take_hang_up(nullptr);
@@ -268,12 +76,13 @@ Result<int> train(const FinetuneOptions& options) {
         "there");
     return watch.asked_to_end() ? kExitTerminated : kExitInterrupted;
   }
-  TROUPE_ASSIGN_OR_RETURN(
-      const std::string sha256,
-      model::write_model_folder(options.output, job.texts, job.trainer->config(),
-                                job.trainer->parameters()));
+  TROUPE_ASSIGN_OR_RETURN(const std::string sha256, write_result(options, job));
   nlohmann::json summary = {
       {"steps", result.steps}, {"output", options.output}, {"weights_sha256", sha256}};
+  if (options.patience != 0) {
+    summary["best_step"] = result.evaluation.step;
+    summary["stopped_early"] = result.stopped_early;
+  }
   if (!job.validation.examples.empty()) {
     summary["validation_loss"] = result.evaluation.loss;
     summary["validation_accuracy"] = result.evaluation.accuracy;
@@ -302,11 +111,15 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
       ->type_name("FILE");
   app.add_option("--validation", options.validation, "What to measure the loss on besides")
       ->type_name("FILE");
+  app.add_option("--validation-split", options.validation_split,
+                 "The part of the rows, drawn by --seed, that is kept for validation")
+      ->check(CLI::Range(0.0001, 0.9999))
+      ->type_name("PART");
   app.add_option(
          "--task", options.task,
          "lm: predict the next token of texts; chat: the assistant's messages; classify: texts "
-         "with labels")
-      ->check(CLI::IsMember({"lm", "chat", "classify"}))
+         "with labels; dpo: of two answers, prefer the chosen one")
+      ->check(CLI::IsMember({"lm", "chat", "classify", "dpo"}))
       ->capture_default_str();
   app.add_option("--text-field", options.text_field, "Field of a row's text")
       ->capture_default_str();
@@ -359,9 +172,27 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--epsilon", options.epsilon, "AdamW's epsilon")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--beta", options.beta, "dpo: how near the model stays to what it was")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--clip-norm", options.clip_norm, "Largest norm of the gradients; 0: any [1]")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--seed", options.seed, "Seed of the order")->capture_default_str();
+}
+
+void add_lora_options(CLI::App& app, FinetuneOptions& options) {
+  app.add_option("--lora-rank", options.lora_rank,
+                 "Train low-rank adapters of this rank instead of the weights")
+      ->check(whole_number(1, 1 << 16));
+  app.add_option("--lora-alpha", options.lora_alpha,
+                 "What an adapter is multiplied by, times the rank [twice the rank]")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--lora-targets", options.lora_targets,
+                 "Matrices that get an adapter: q, k, v, o, gate, up, down, or their names in the "
+                 "model's folder, with commas between them")
+      ->capture_default_str();
+  app.add_flag("--rslora", options.rank_stabilized,
+               "Divide alpha by the square root of the rank, not by the rank");
 }
 
 void add_run_options(CLI::App& app, FinetuneOptions& options) {
@@ -375,6 +206,13 @@ void add_run_options(CLI::App& app, FinetuneOptions& options) {
       ->capture_default_str();
   app.add_option("--eval-every", options.evaluate_every, "Steps between evaluations [at the end]")
       ->check(whole_number(1, UINT64_MAX / 2));
+  app.add_option("--patience", options.patience,
+                 "Stop after so many evaluations without a smaller loss, with the best weights")
+      ->check(whole_number(1, 1'000'000));
+  app.add_option("--show", options.shown,
+                 "Do not train: say the steps and the memory, and print so many examples")
+      ->check(whole_number(0, 1 << 20))
+      ->type_name("N");
   app.add_option("--resume", options.resume,
                  "Go on from the folder's newest checkpoint of the same run, or never")
       ->check(CLI::IsMember({"auto", "never"}))
@@ -392,6 +230,7 @@ Action add_finetune(CLI::App& app) {
   add_model_argument(app, options->model);
   add_data_options(app, *options);
   add_step_options(app, *options);
+  add_lora_options(app, *options);
   add_run_options(app, *options);
   add_common_options(app, options->common);
   app.get_option("--json")->description(
@@ -399,11 +238,13 @@ Action add_finetune(CLI::App& app) {
   app.footer(
       "Trains every weight in f32 and writes a Hugging Face folder that `troupe run` and\n"
       "`troupe classify` take as it is. The weights do not depend on threads, --micro-batch or\n"
-      "the CPU. Ctrl-C saves a checkpoint; the same command goes on from it.\n"
+      "the CPU. Ctrl-C saves a checkpoint; the same command goes on from it. With --lora-rank the\n"
+      "folder holds an adapter as PEFT writes it; troupe export merges it into a model.\n"
       "\n"
       "Examples:\n"
       "  troupe finetune smollm2-135m --data notes.txt --task lm -o tuned\n"
       "  troupe finetune ./minilm --data train.jsonl --task classify --epochs 3 -o classifier\n"
+      "  troupe finetune smollm2-135m --data chats.jsonl --task chat --lora-rank 8 -o adapter\n"
       "  troupe run ./tuned \"Hello\"");
   return [options] { return run_finetune(*options); };
 }

@@ -1,0 +1,279 @@
+#include <algorithm>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/files/safetensors.h>
+#include <troupe/model/files/safetensors_writer.h>
+#include <troupe/model/training/adapter_folder.h>
+#include <troupe/model/training/hf_tensors.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/quant/format.h>
+#include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/json_file.h>
+
+namespace troupe::model {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr const char* kConfigName = "adapter_config.json";
+constexpr const char* kWeightsName = "adapter_model.safetensors";
+constexpr const char* kLabelsName = "labels.json";
+constexpr const char* kPrefix = "base_model.model.";
+constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
+constexpr std::string_view kWeight = ".weight";
+
+std::string module_name(const ModelConfig& config, const TensorSpec& spec) {
+  const std::string name = hf_name(config, spec);
+  return kPrefix + name.substr(0, name.size() - kWeight.size());
+}
+
+// The two tensors of an adapter.
+std::pair<HfTensor, HfTensor> tensors_of(const ModelConfig& config, const TensorSpec& target,
+                                         const Adapter& adapter) {
+  const std::string module = module_name(config, target);
+  HfTensor a, b;
+  a.name = module + ".lora_A.weight";
+  a.shape = {adapter.rank(), adapter.down.spec.rows};
+  a.parts = {&adapter.down};
+  a.transposed = true;
+  b.name = module + ".lora_B.weight";
+  b.shape = {adapter.up.spec.rows, adapter.rank()};
+  b.parts = {&adapter.up};
+  set_rotation(config, target, &b);
+  return {std::move(a), std::move(b)};
+}
+
+// The tensors of the model that are trained in full, such as a classifier.
+std::vector<HfTensor> trained_tensors(const ModelConfig& config, const Parameters& parameters) {
+  std::vector<HfTensor> found;
+  for (HfTensor& tensor : hf_tensors(config, parameters)) {
+    if (!tensor.parts.front()->trained) continue;
+    tensor.name = kPrefix + tensor.name;
+    found.push_back(std::move(tensor));
+  }
+  return found;
+}
+
+// PEFT matches a list of names by their ends. Where these would find other modules, too ("dense"),
+// the modules are one pattern that fits the whole name.
+ordered_json target_modules(const ModelConfig& config, Parameters& parameters) {
+  std::vector<std::string> chosen, rest = lora_modules(config);
+  for (const auto& adapter : parameters.adapters()) {
+    const std::string name =
+        module_name(config, parameters.find(adapter->layer, adapter->slot)->spec);
+    const auto module = std::find_if(rest.begin(), rest.end(), [&](const std::string& one) {
+      return name.ends_with("." + std::to_string(adapter->layer) + "." + one);
+    });
+    if (module == rest.end()) continue;  // an adapter of another layer has named it
+    chosen.push_back(*module);
+    rest.erase(module);
+  }
+  const auto last_part = [](const std::string& module) {
+    return module.substr(module.rfind('.') + 1);
+  };
+  ordered_json list = ordered_json::array();
+  bool is_clear = config.causal;
+  for (const std::string& module : chosen) {
+    list.push_back(last_part(module));
+    for (const std::string& other : rest) is_clear &= last_part(other) != last_part(module);
+  }
+  if (is_clear) return list;
+  std::string pattern = ".*\\.\\d+\\.(";
+  for (const std::string& module : chosen) {
+    if (pattern.back() != '(') pattern += '|';
+    for (const char c : module) pattern += c == '.' ? std::string("\\.") : std::string(1, c);
+  }
+  return pattern + ")";
+}
+
+std::string config_text(const AdapterFolder& about, const ModelConfig& config,
+                        Parameters& parameters) {
+  const LoraOptions& options = about.options;
+  ordered_json out = {{"peft_type", "LORA"},
+                      {"task_type", about.labels.empty() ? "CAUSAL_LM" : "SEQ_CLS"},
+                      {"base_model_name_or_path", about.base},
+                      {"inference_mode", true},
+                      {"r", options.rank},
+                      {"lora_alpha", options.alpha_value()},
+                      {"use_rslora", options.rank_stabilized},
+                      {"lora_dropout", 0.0},
+                      {"bias", "none"},
+                      {"fan_in_fan_out", false},
+                      {"target_modules", target_modules(config, parameters)},
+                      {"modules_to_save", nullptr}};
+  if (!about.labels.empty()) out["modules_to_save"] = {"classifier"};
+  return out.dump(2) + "\n";
+}
+
+Status bad(const fs::path& path, const std::string& what) {
+  return Status(Code::kBadData, path.string() + ": " + what);
+}
+
+// Refuses what changes the mathematics and is not computed here.
+Status check_config(const fs::path& path, const nlohmann::json& config) {
+  if (config.value("peft_type", "") != "LORA")
+    return bad(path, "the field \"peft_type\" is not \"LORA\", the one kind that is supported");
+  for (const char* field : {"use_dora", "fan_in_fan_out", "lora_bias"})
+    if (config.contains(field) && config[field].is_boolean() && config[field].get<bool>())
+      return bad(path, "the field \"" + std::string(field) +
+                           "\" is true, which this version does not compute");
+  for (const char* field :
+       {"rank_pattern", "alpha_pattern", "layer_replication", "trainable_token_indices"})
+    if (config.contains(field) && !config[field].empty())
+      return bad(path, "the field \"" + std::string(field) +
+                           "\" is not empty, which this version does not support");
+  if (config.contains("bias") && config["bias"] != "none")
+    return bad(path, "the field \"bias\" is not \"none\"; trained biases are not supported");
+  return Status::ok();
+}
+
+Result<float> scale_of(const fs::path& path, const nlohmann::json& config) {
+  LoraOptions options;
+  if (!read_field(config, "r", &options.rank) || options.rank == 0 || options.rank > (1 << 16))
+    return bad(path, "the field \"r\" is not a rank");
+  if (!config.contains("lora_alpha") || !config["lora_alpha"].is_number())
+    return bad(path, "the field \"lora_alpha\" is not a number");
+  options.alpha = config["lora_alpha"].get<double>();
+  options.rank_stabilized = config.value("use_rslora", false);
+  return options.scale();
+}
+
+// A tensor's values as f32.
+Result<std::vector<float>> values_of(const Safetensors& file, const SafetensorsTensor& tensor) {
+  if (!tensor.type)
+    return Status(Code::kBadData, tensor.name + " has the type " + tensor.dtype +
+                                      ", which is none of F32, F16 and BF16");
+  const quant::Format* format = quant::find(*tensor.type);
+  std::size_t count = 1;
+  for (const std::uint64_t size : tensor.shape) count *= size;
+  std::vector<float> values(count);
+  format->dequantize(file.bytes(tensor).data(), count / format->block_elements, values.data());
+  file.drop(tensor);
+  return values;
+}
+
+std::string shape_text(const std::vector<std::uint64_t>& shape) {
+  std::string text;
+  for (const std::uint64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+  return text;
+}
+
+// Copies a tensor of the file to where `place` says it belongs.
+Status take_over(const Safetensors& file, const SafetensorsTensor& from, const HfTensor& place) {
+  if (from.shape != place.shape)
+    return Status(Code::kBadData, from.name + " is " + shape_text(from.shape) +
+                                      ", but for this model it has to be " +
+                                      shape_text(place.shape) +
+                                      "; the adapter was trained on another model");
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<float> values, values_of(file, from));
+  set_hf_values(place, values, [](const Parameter& parameter) {
+    return const_cast<Parameter&>(parameter).values();
+  });
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<std::string> write_adapter_folder(const fs::path& folder, const AdapterFolder& about,
+                                         const ModelConfig& config, Parameters& parameters) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error)
+    return Status(Code::kUnavailable,
+                  "cannot make the folder " + folder.string() + ": " + error.message());
+  TROUPE_RETURN_IF_ERROR(
+      write_file_atomically(folder / kConfigName, config_text(about, config, parameters)));
+  if (!about.labels.empty())
+    TROUPE_RETURN_IF_ERROR(
+        write_file_atomically(folder / kLabelsName, nlohmann::json(about.labels).dump() + "\n"));
+  std::vector<HfTensor> tensors = trained_tensors(config, parameters);
+  for (const auto& adapter : parameters.adapters()) {
+    const Parameter* target = parameters.find(adapter->layer, adapter->slot);
+    auto [a, b] = tensors_of(config, target->spec, *adapter);
+    tensors.push_back(std::move(a));
+    tensors.push_back(std::move(b));
+  }
+  std::sort(tensors.begin(), tensors.end(),
+            [](const HfTensor& a, const HfTensor& b) { return a.name < b.name; });
+  std::vector<TensorToWrite> heads;
+  for (const HfTensor& tensor : tensors) heads.push_back({tensor.name, tensor.shape});
+  return write_safetensors(folder / kWeightsName, heads, [&](std::size_t index) {
+    return hf_values(tensors[index],
+                     [](const Parameter& parameter) { return parameter.stored_values(); });
+  });
+}
+
+Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
+  TROUPE_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_file(folder / kWeightsName));
+  const SafetensorsTensor* found = file.find(std::string(kPrefix) + "classifier.weight");
+  std::vector<std::string> labels;
+  if (found == nullptr || found->shape.empty()) return labels;
+  std::error_code error;
+  if (fs::is_regular_file(folder / kLabelsName, error)) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string text,
+                            read_file(folder / kLabelsName, kConfigBytesMax));
+    TROUPE_ASSIGN_OR_RETURN(const nlohmann::json names, parse_json(text, kLabelsName, {}));
+    for (const nlohmann::json& name : names)
+      if (name.is_string()) labels.push_back(name.get<std::string>());
+    if (labels.size() == found->shape[0]) return labels;
+    return bad(folder / kLabelsName, "it names " + std::to_string(labels.size()) +
+                                         " labels, but the classifier has " +
+                                         std::to_string(found->shape[0]));
+  }
+  for (std::size_t i = 0; i < found->shape[0]; ++i) labels.push_back("LABEL_" + std::to_string(i));
+  return labels;
+}
+
+Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
+                           Parameters& parameters) {
+  const fs::path config_path = folder / kConfigName;
+  TROUPE_ASSIGN_OR_RETURN(const nlohmann::json fields,
+                          read_json_file(config_path, kConfigBytesMax));
+  TROUPE_RETURN_IF_ERROR(check_config(config_path, fields));
+  TROUPE_ASSIGN_OR_RETURN(const float scale, scale_of(config_path, fields));
+  const fs::path path = folder / kWeightsName;
+  TROUPE_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_file(path));
+  std::set<std::string> taken;
+  for (const Parameter& parameter : parameters.all()) {
+    const TensorSpec& spec = parameter.spec;
+    if (spec.layer == kNoLayer || spec.rows == 0) continue;
+    const std::string module = module_name(config, spec);
+    const SafetensorsTensor* a = file.find(module + ".lora_A.weight");
+    const SafetensorsTensor* b = file.find(module + ".lora_B.weight");
+    if (a == nullptr && b == nullptr) continue;
+    if (a == nullptr || b == nullptr || a->shape.size() != 2 || a->shape[0] == 0 ||
+        a->shape[0] > (1 << 16))
+      return bad(path, module + " needs a matrix lora_A and a matrix lora_B");
+    if (spec.whole != 0)
+      return bad(path, module +
+                           " is stored together with others, and such a matrix cannot have an "
+                           "adapter yet");
+    auto adapter = std::make_unique<Adapter>(spec, static_cast<std::size_t>(a->shape[0]), scale);
+    const auto [place_a, place_b] = tensors_of(config, spec, *adapter);
+    const Status status_a = take_over(file, *a, place_a);
+    if (!status_a) return status_a.with_context(path.string());
+    const Status status_b = take_over(file, *b, place_b);
+    if (!status_b) return status_b.with_context(path.string());
+    parameters.add(std::move(adapter));
+    taken.insert({a->name, b->name});
+  }
+  for (const HfTensor& tensor : hf_tensors(config, parameters)) {
+    const SafetensorsTensor* found = file.find(kPrefix + tensor.name);
+    if (found == nullptr) continue;
+    const Status status = take_over(file, *found, tensor);
+    if (!status) return status.with_context(path.string());
+    taken.insert(found->name);
+  }
+  for (const SafetensorsTensor& tensor : file.tensors())
+    if (!taken.contains(tensor.name))
+      return bad(path, "the model has no place for the tensor " + tensor.name +
+                           "; the adapter was trained on another model");
+  return Status::ok();
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,122 @@
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include <troupe/model/training/memory_plan.h>
+#include <troupe/model/training/step_memory.h>
+#include <troupe/model/training/team.h>
+
+namespace troupe::model {
+namespace {
+
+std::uint64_t padded(std::uint64_t rows) {
+  return (rows + kernels::kGroupRows - 1) / kernels::kGroupRows * kernels::kGroupRows;
+}
+
+std::uint64_t floats_of(const TensorSpec& spec) {
+  return spec.rows == 0 ? spec.columns : padded(spec.rows) * spec.columns;
+}
+
+// The examples that need the most memory together.
+std::vector<Example> longest_batch(const std::vector<Example>& examples, std::size_t count) {
+  std::vector<const Example*> sorted;
+  for (const Example& example : examples) sorted.push_back(&example);
+  const std::size_t taken = std::min(count, sorted.size());
+  std::partial_sort(
+      sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(taken), sorted.end(),
+      [](const Example* a, const Example* b) { return a->ids.size() > b->ids.size(); });
+  std::vector<Example> batch;
+  for (std::size_t i = 0; i < taken; ++i) batch.push_back(*sorted[i]);
+  return batch;
+}
+
+std::string gigabytes(std::uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f", static_cast<double>(bytes) / 1e9);
+  return text;
+}
+
+}  // namespace
+
+Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
+                               const std::vector<Example>& examples) {
+  const ModelConfig& config = question.config;
+  const LoraOptions& lora = question.options.lora;
+  std::uint64_t weights = 0, trained = 0;
+  for (const TensorSpec& spec : stage_tensors(config, {0, config.layers})) {
+    weights += floats_of(spec);
+    const bool is_head =
+        spec.layer == kNoLayer && (spec.slot == kClassifier || spec.slot == kClassifierBias);
+    if (lora.rank == 0 || is_head) trained += floats_of(spec);
+  }
+  if (lora.rank != 0) {
+    TROUPE_ASSIGN_OR_RETURN(const std::vector<TensorSpec> targets, lora_targets(config, lora));
+    for (const TensorSpec& spec : targets) {
+      const std::uint64_t floats = (padded(spec.rows) + padded(spec.columns)) * lora.rank;
+      weights += floats;
+      trained += floats;
+    }
+  }
+  const std::vector<Example> batch = longest_batch(examples, question.batch_size);
+  const BatchPlan plan(batch, config);
+  const std::size_t micro_batch = question.options.network.micro_batch == 0
+                                      ? batch.size()
+                                      : question.options.network.micro_batch;
+  StepShape shape{true, !question.options.network.checkpointing, lora.rank};
+  std::size_t activations = 0, depth = 1, scratch = 0, rows = 0;
+  for (std::size_t begin = 0; begin < batch.size(); begin += micro_batch) {
+    const MicroBatch micro(batch, begin, std::min(batch.size(), begin + micro_batch), config, plan);
+    StepMemory memory;
+    activations = std::max(activations, lay_out_step(config, micro, shape, nullptr, &memory));
+    depth =
+        std::max({depth, micro.all.depth_out, micro.first.depth_out, micro.supervised.depth_out});
+    scratch = std::max(scratch, team_scratch_floats(config, question.threads, micro.rows,
+                                                    micro.longest, lora.rank));
+    rows += micro.rows;
+  }
+  MemoryPlan out;
+  const bool is_adam = question.options.optimizer.kind == OptimizerKind::kAdamW;
+  const bool has_momentum = is_adam || question.options.optimizer.momentum != 0.0;
+  out.weights = weights * sizeof(float);
+  out.gradients = trained * depth * sizeof(float);
+  out.optimizer = trained * ((is_adam ? 1 : 0) + (has_momentum ? 1 : 0)) * sizeof(float);
+  out.activations = activations * sizeof(float);
+  if (lora.rank == 0) out.activations += rows * config.channels * sizeof(float);  // embeddings'
+  out.scratch = scratch * sizeof(float);
+  return out;
+}
+
+std::string memory_text(const MemoryPlan& plan) {
+  return gigabytes(plan.total()) + " GB: weights " + gigabytes(plan.weights) + ", gradients " +
+         gigabytes(plan.gradients) + ", optimizer " + gigabytes(plan.optimizer) + ", activations " +
+         gigabytes(plan.activations) + ", scratch " + gigabytes(plan.scratch);
+}
+
+Status check_memory(const MemoryQuestion& question, const std::vector<Example>& examples,
+                    std::uint64_t available) {
+  TROUPE_ASSIGN_OR_RETURN(const MemoryPlan plan, plan_memory(question, examples));
+  if (plan.total() <= available) return Status::ok();
+  std::string help;
+  MemoryQuestion other = question;
+  const auto suggest = [&](const std::string& flags) {
+    const Result<MemoryPlan> changed = plan_memory(other, examples);
+    if (!changed || changed->total() > available || !help.empty()) return;
+    help = "; " + flags + " would need " + gigabytes(changed->total()) + " GB";
+  };
+  other.options.network.micro_batch = 1;
+  suggest("--micro-batch 1");
+  other.options.network.checkpointing = true;
+  suggest("--micro-batch 1 --checkpointing");
+  if (question.options.lora.rank == 0) {
+    other.options.lora.rank = 8;
+    other.options.network = question.options.network;
+    suggest("--lora-rank 8");
+    other.options.network = {1, true};
+    suggest("--lora-rank 8 --micro-batch 1 --checkpointing");
+  }
+  if (help.empty()) help = "; a smaller model or a shorter --max-length is needed";
+  return Status(Code::kResourceExhausted, "training needs " + memory_text(plan) + "; but " +
+                                              gigabytes(available) + " GB are free" + help);
+}
+
+}  // namespace troupe::model

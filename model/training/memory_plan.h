@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <troupe/model/training/trainer.h>
+
+// How much memory a run will need, from its configuration and its examples, before a weight is
+// loaded. Pure.
+
+namespace troupe::model {
+
+struct MemoryPlan {
+  std::uint64_t weights = 0;      // of the model and of adapters, f32
+  std::uint64_t gradients = 0;    // of what is trained, with partial sums of micro-batches
+  std::uint64_t optimizer = 0;    // its state
+  std::uint64_t activations = 0;  // of the largest micro-batch, its logits among them
+  std::uint64_t scratch = 0;      // of the threads
+  std::uint64_t total() const { return weights + gradients + optimizer + activations + scratch; }
+};
+
+struct MemoryQuestion {
+  ModelConfig config;  // with the labels that it will have
+  TrainerOptions options;
+  std::size_t batch_size = 1;
+  int threads = 1;
+};
+
+// The memory for batches of the longest of `examples`.
+//   Errors: as add_lora, for targets that the model does not have.
+Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
+                               const std::vector<Example>& examples);
+
+// Says in one line what the memory is for: "2.2 GB: weights 0.5, ...".
+std::string memory_text(const MemoryPlan& plan);
+
+// Returns kResourceExhausted if the run needs more than `available` bytes. The message says for
+// what, and which flags would make it fit, each with what it would need then.
+Status check_memory(const MemoryQuestion& question, const std::vector<Example>& examples,
+                    std::uint64_t available);
+
+}  // namespace troupe::model

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include <troupe/model/training/head.h>
+#include <troupe/model/training/layer.h>
+#include <troupe/model/training/micro_batch.h>
+
+// Where the arrays of a micro-batch's step lie in one piece of memory. The same function lays them
+// out and says beforehand how much memory they need.
+
+namespace troupe::model {
+
+struct StepShape {
+  bool backward = false;  // there is a backward pass
+  // Each layer keeps what its backward pass needs; else only its input, and all share the rest.
+  bool keeps = false;
+  std::size_t rank = 0;  // the largest of the adapters
+};
+
+struct StepMemory {
+  std::vector<LayerActivations> activations;  // of each layer
+  LayerWorkspace work;
+  HeadMemory head;
+  float* embedded = nullptr;  // the sums of embeddings before their norm, if there is one
+  float *result = nullptr, *dx = nullptr;
+  std::vector<std::vector<std::size_t>> page_offsets;  // [example][page], in bytes
+  std::size_t page_bytes = 0;
+};
+
+// Lays out the arrays from `base` on, and returns the number of floats that they need. With a null
+// base nothing but this number is of use.
+std::size_t lay_out_step(const ModelConfig& config, const MicroBatch& micro, const StepShape& shape,
+                         float* base, StepMemory* memory);
+
+}  // namespace troupe::model

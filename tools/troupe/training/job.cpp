@@ -1,0 +1,248 @@
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/source/open_model.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/training/adapter_folder.h>
+#include <troupe/model/training/chat_rows.h>
+#include <troupe/runtime/machine/process_memory.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/tools/troupe/models.h>
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/training/job.h>
+
+namespace troupe::tools {
+namespace {
+
+// The rows of a file: texts, or chats.
+struct Rows {
+  model::DataRows texts;
+  model::ChatRows chats;
+};
+
+Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) {
+  Rows rows;
+  if (options.task == "chat" || options.task == "dpo") {
+    TROUPE_ASSIGN_OR_RETURN(rows.chats, options.task == "dpo" ? model::read_preference_rows(path)
+                                                              : model::read_chat_rows(path));
+    return rows;
+  }
+  const model::DataFields fields{options.text_field, options.label_field,
+                                 options.task == "classify"};
+  TROUPE_ASSIGN_OR_RETURN(rows.texts, model::read_data_rows(path, fields));
+  return rows;
+}
+
+// Moves the rows that are drawn for validation out of `from`.
+template <class Row>
+std::vector<Row> take_out(const FinetuneOptions& options, std::vector<Row>* from) {
+  const std::vector<bool> drawn =
+      model::draw_validation_rows(from->size(), options.validation_split, options.seed);
+  std::vector<Row> kept, taken;
+  for (std::size_t i = 0; i < from->size(); ++i)
+    (drawn[i] ? taken : kept).push_back(std::move((*from)[i]));
+  *from = std::move(kept);
+  return taken;
+}
+
+Result<model::Dataset> make_dataset(const FinetuneOptions& options, const Job& job,
+                                    const Rows& rows, const std::vector<std::string>& labels) {
+  const std::map<std::string, model::Truncation> kTruncations{{"right", model::Truncation::kRight},
+                                                              {"left", model::Truncation::kLeft},
+                                                              {"drop", model::Truncation::kDrop}};
+  const model::DatasetOptions dataset{std::min(options.length_max, job.config.context_max),
+                                      kTruncations.at(options.truncate)};
+  if (options.task == "classify")
+    return model::classification_dataset(rows.texts, *job.tokenizer, dataset, labels);
+  if (options.task == "lm") return model::language_dataset(rows.texts, *job.tokenizer, dataset);
+  TROUPE_ASSIGN_OR_RETURN(const std::string source,
+                          model::chat_source(job.source->header(), /*with_tools=*/false));
+  std::shared_ptr<const model::ChatTemplate> chat_template;
+  if (!source.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(chat_template, model::ChatTemplate::parse(source));
+  }
+  return model::chat_dataset(rows.chats, *job.tokenizer, chat_template.get(), dataset);
+}
+
+void report_dataset(const model::Dataset& data, const std::string& path) {
+  std::size_t tokens = 0;
+  for (const model::Example& example : data.examples) tokens += example.ids.size();
+  std::string text = path + ": " + std::to_string(data.examples.size()) + " examples, " +
+                     std::to_string(tokens) + " tokens";
+  if (data.truncated != 0) text += ", " + std::to_string(data.truncated) + " of them cut";
+  say(text);
+  constexpr std::size_t kNamed = 5;
+  for (std::size_t i = 0; i < data.dropped.size() && i < kNamed; ++i)
+    say("line " + std::to_string(data.dropped[i].line) + " was left out: " + data.dropped[i].why);
+  if (data.dropped.size() > kNamed)
+    say(std::to_string(data.dropped.size() - kNamed) + " more lines were left out");
+}
+
+model::LoraOptions lora_options(const FinetuneOptions& options) {
+  model::LoraOptions lora;
+  lora.rank = options.lora_rank;
+  lora.alpha = options.lora_alpha;
+  lora.rank_stabilized = options.rank_stabilized;
+  lora.seed = options.seed;
+  lora.targets.clear();
+  for (std::size_t at = 0; at <= options.lora_targets.size();) {
+    const std::size_t end =
+        std::min(options.lora_targets.find(',', at), options.lora_targets.size());
+    lora.targets.push_back(options.lora_targets.substr(at, end - at));
+    at = end + 1;
+  }
+  return lora;
+}
+
+Status read_data(const FinetuneOptions& options, Job* job) {
+  TROUPE_ASSIGN_OR_RETURN(Rows rows, read_rows(options, options.data));
+  // All labels are known to the classifier, whichever rows are drawn for validation.
+  const std::vector<std::string> labels =
+      options.task == "classify" ? model::label_names_of(rows.texts) : std::vector<std::string>();
+  Rows validation;
+  if (options.validation_split > 0.0) {
+    validation.texts.rows = take_out(options, &rows.texts.rows);
+    validation.chats.rows = take_out(options, &rows.chats.rows);
+  } else if (!options.validation.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(validation, read_rows(options, options.validation));
+  }
+  auto data = make_dataset(options, *job, rows, labels);
+  if (!data) return data.status().with_context(options.data);
+  job->data = std::move(*data);
+  report_dataset(job->data, options.data);
+  if (validation.texts.rows.empty() && validation.chats.rows.empty()) return Status::ok();
+  const std::string name =
+      options.validation.empty() ? options.data + " (validation)" : options.validation;
+  data = make_dataset(options, *job, validation, job->data.labels);
+  if (!data) return data.status().with_context(name);
+  job->validation = std::move(*data);
+  report_dataset(job->validation, name);
+  return Status::ok();
+}
+
+model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job& job) {
+  model::TrainerOptions trainer;
+  trainer.network = {options.micro_batch, options.checkpointing};
+  trainer.optimizer.beta1 = options.beta1;
+  trainer.optimizer.beta2 = options.beta2;
+  trainer.optimizer.epsilon = options.epsilon;
+  trainer.optimizer.weight_decay = options.weight_decay;
+  trainer.optimizer.decays_vectors = options.decays_vectors;
+  trainer.optimizer.clip_norm = options.clip_norm;
+  trainer.labels = job.data.labels.size();
+  trainer.lora = lora_options(options);
+  trainer.preference_beta = options.task == "dpo" ? options.beta : 0.0;
+  return trainer;
+}
+
+// What must be the same when a run goes on. Not in it: threads, micro-batches, checkpointing.
+model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
+  const auto number = [](double value) { return nlohmann::json(value).dump(); };
+  return {{"weights", job.trainer->parameters().sha256()},
+          {"data", job.data_sha256},
+          {"text-field", options.text_field},
+          {"label-field", options.label_field},
+          {"task", options.task},
+          {"lr", number(options.learning_rate)},
+          {"epochs", std::to_string(options.epochs)},
+          {"max-steps", std::to_string(options.steps_max)},
+          {"batch-size", std::to_string(options.batch_size)},
+          {"max-length", std::to_string(options.length_max)},
+          {"seed", std::to_string(options.seed)},
+          {"order", options.order},
+          {"drop-last", options.drops_last ? "yes" : "no"},
+          {"truncate", options.truncate},
+          {"schedule", options.schedule},
+          {"warmup", std::to_string(options.warmup)},
+          {"weight-decay", number(options.weight_decay)},
+          {"decay-all", options.decays_vectors ? "yes" : "no"},
+          {"beta1", number(options.beta1)},
+          {"beta2", number(options.beta2)},
+          {"epsilon", number(options.epsilon)},
+          {"clip-norm", number(options.clip_norm)},
+          {"lora-rank", std::to_string(options.lora_rank)},
+          {"lora-alpha", number(options.lora_alpha)},
+          {"lora-targets", options.lora_targets},
+          {"validation-split", number(options.validation_split)},
+          {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
+          {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
+          {"patience", std::to_string(options.patience)},
+          {"rslora", options.rank_stabilized ? "yes" : "no"}};
+}
+
+}  // namespace
+
+Result<Job> prepare_job(const FinetuneOptions& options) {
+  Job job;
+  const std::string& home = options.common.home;
+  TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
+  TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(*store, home, options.model));
+  TROUPE_ASSIGN_OR_RETURN(job.source, model::open_model(path.string()));
+  const model::GgufHeader& header = job.source->header();
+  TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
+  if (job.config.causal == (options.task == "classify"))
+    return Status(Code::kInvalidArgument,
+                  job.config.causal
+                      ? "the model is a decoder (" + job.config.family +
+                            "); --task classify is for encoders such as BERT"
+                      : "the model is an encoder (" + job.config.family + "); use --task classify");
+  if (!model::has_tokenizer(header)) return model::no_tokenizer();
+  TROUPE_ASSIGN_OR_RETURN(job.tokenizer, model::open_tokenizer(header, job.config.vocabulary));
+  TROUPE_RETURN_IF_ERROR(read_data(options, &job));
+  TROUPE_ASSIGN_OR_RETURN(job.data_sha256, sha256_of_file(options.data));
+  TROUPE_ASSIGN_OR_RETURN(job.texts, model::folder_texts(header, job.config, job.data.labels));
+  TROUPE_ASSIGN_OR_RETURN(job.device, Device::create({.threads = options.threads}));
+  job.memory.config = job.config;
+  if (!job.data.labels.empty()) job.memory.config.labels = job.data.labels.size();
+  job.memory.options = trainer_options(options, job);
+  job.memory.batch_size = options.batch_size * (options.task == "dpo" ? 2 : 1);
+  job.memory.threads = job.device->threads();
+  return job;
+}
+
+Status load_trainer(Job* job) {
+  const std::uint64_t available = std::min(offered_memory(), machine_memory().available_bytes);
+  TROUPE_RETURN_IF_ERROR(model::check_memory(job->memory, job->data.examples, available));
+  TROUPE_ASSIGN_OR_RETURN(job->trainer, model::Trainer::create(*job->source, job->config,
+                                                               *job->device, job->memory.options));
+  return Status::ok();
+}
+
+model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& job) {
+  const std::map<std::string, model::ScheduleKind> kSchedules{
+      {"constant", model::ScheduleKind::kConstant},
+      {"linear", model::ScheduleKind::kLinear},
+      {"cosine", model::ScheduleKind::kCosine}};
+  model::FinetuneOptions run;
+  run.run.batch_size = options.batch_size;
+  run.run.epochs = options.epochs;
+  run.run.steps_max = options.steps_max;
+  run.run.seed = options.seed;
+  run.run.shuffled = options.order == "shuffled";
+  run.run.drops_last = options.drops_last;
+  run.run.schedule = {kSchedules.at(options.schedule), options.learning_rate, options.warmup, 0};
+  run.folder = options.output;
+  run.save_every = options.save_every;
+  run.keep = options.keep;
+  run.evaluate_every = options.evaluate_every;
+  run.patience = options.patience;
+  run.resumes = options.resume != "never";
+  if (job.trainer != nullptr) run.identity = identity_of(options, job);
+  return run;
+}
+
+Result<std::string> write_result(const FinetuneOptions& options, const Job& job) {
+  model::Trainer& trainer = *job.trainer;
+  if (options.lora_rank == 0)
+    return model::write_model_folder(options.output, job.texts, trainer.config(),
+                                     trainer.parameters());
+  const model::AdapterFolder about{options.model, job.data.labels, lora_options(options)};
+  return model::write_adapter_folder(options.output, about, trainer.config(), trainer.parameters());
+}
+
+}  // namespace troupe::tools

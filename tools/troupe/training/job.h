@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/training/finetune.h>
+#include <troupe/model/training/memory_plan.h>
+#include <troupe/model/training/model_folder.h>
+#include <troupe/tools/troupe/training/finetune_options.h>
+
+// What a run of `troupe finetune` needs, made of its options: the model, the examples, the trainer.
+// Called by the verb only.
+
+namespace troupe::tools {
+
+struct Job {
+  std::unique_ptr<model::WholeModel> source;
+  model::ModelConfig config;
+  std::shared_ptr<const model::Tokenizer> tokenizer;
+  model::Dataset data, validation;
+  std::string data_sha256;
+  model::FolderTexts texts;
+  model::MemoryQuestion memory;  // what the run will need memory for
+  std::unique_ptr<Device> device;
+  std::unique_ptr<model::Trainer> trainer;  // before the device it runs on
+};
+
+// Opens the model and the data, and says on stderr what it read. Loads no weights.
+//   Errors: what the options ask for and the model or the data cannot give, in whole sentences.
+Result<Job> prepare_job(const FinetuneOptions& options);
+
+// Loads the trainer.
+//   Errors: kResourceExhausted, before anything is loaded, if the run needs more memory than there
+//   is.
+Status load_trainer(Job* job);
+
+// The options of the run, its identity among them.
+model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& job);
+
+// Writes the result, a model's folder or an adapter's, and returns the SHA-256 of its weights.
+Result<std::string> write_result(const FinetuneOptions& options, const Job& job);
+
+}  // namespace troupe::tools

@@ -1,0 +1,59 @@
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/training/show.h>
+
+namespace troupe::tools {
+namespace {
+
+// Whether the token at a position is one that an earlier position is trained to predict.
+bool is_trained(const model::Example& example, std::size_t position) {
+  return position > 0 && position <= example.targets.size() &&
+         example.targets[position - 1] != model::kNoTarget;
+}
+
+Result<std::string> marked_text(const Job& job, const model::Example& example, bool in_colour) {
+  const std::string begin = in_colour ? "\033[32m" : "«", end = in_colour ? "\033[0m" : "»";
+  std::string text;
+  bool inside = false;
+  for (std::size_t i = 0; i < example.ids.size(); ++i) {
+    const bool trained = is_trained(example, i);
+    if (trained != inside) text += trained ? begin : end;
+    inside = trained;
+    TROUPE_ASSIGN_OR_RETURN(const std::string piece,
+                            job.tokenizer->piece(example.ids[i], /*with_special=*/true));
+    text += piece;
+  }
+  return inside ? text + end : text;
+}
+
+}  // namespace
+
+Status show_examples(const Job& job, std::size_t count, bool json) {
+  for (std::size_t i = 0; i < std::min(count, job.data.examples.size()); ++i) {
+    const model::Example& example = job.data.examples[i];
+    const bool has_label = !job.data.labels.empty();
+    if (json) {
+      nlohmann::json object = {{"ids", example.ids}};
+      if (has_label) {
+        object["label"] = job.data.labels[example.label];
+      } else {
+        object["targets"] = example.targets;
+      }
+      print_json(object);
+      continue;
+    }
+    TROUPE_ASSIGN_OR_RETURN(const std::string text,
+                            marked_text(job, example, ::isatty(STDOUT_FILENO) == 1));
+    std::printf("%s%s\n", text.c_str(),
+                has_label ? ("\t" + job.data.labels[example.label]).c_str() : "");
+  }
+  return Status::ok();
+}
+
+}  // namespace troupe::tools
