@@ -14,7 +14,9 @@
 namespace troupe::model {
 namespace {
 
-using nlohmann::ordered_json;
+// Sorted objects: an ordered one looks for each new key among all that it has, which takes seconds
+// for a vocabulary.
+using nlohmann::json;
 
 // tokenizer.ggml.token_type of texts and of markup.
 constexpr std::int64_t kNormalType = 1, kUserDefinedType = 4, kUnusedType = 5;
@@ -23,8 +25,8 @@ const std::vector<std::string>& strings_of(const GgufHeader& header, std::string
   return std::get<std::vector<std::string>>(header.metadata.find(key)->second);
 }
 
-ordered_json pre_tokenizer_json(const PreTokenizerPatterns& patterns) {
-  auto steps = ordered_json::array();
+json pre_tokenizer_json(const PreTokenizerPatterns& patterns) {
+  auto steps = json::array();
   for (const std::string_view pattern : patterns.patterns)
     steps.push_back({{"type", "Split"},
                      {"pattern", {{"Regex", pattern}}},
@@ -38,8 +40,8 @@ ordered_json pre_tokenizer_json(const PreTokenizerPatterns& patterns) {
 }
 
 // The merges whose parts and result are tokens: others can never apply.
-ordered_json merges_json(const std::vector<std::string>& merges, const ordered_json& vocabulary) {
-  auto out = ordered_json::array();
+json merges_json(const std::vector<std::string>& merges, const json& vocabulary) {
+  auto out = json::array();
   for (const std::string& merge : merges) {
     const std::size_t space = merge.find(' ', 1);
     const std::string left = merge.substr(0, space), right = merge.substr(space + 1);
@@ -51,12 +53,12 @@ ordered_json merges_json(const std::vector<std::string>& merges, const ordered_j
 }
 
 // What goes around a text: the ids that encoding an empty one gives.
-ordered_json post_processor_json(const std::vector<TokenId>& around, TokenId bos,
-                                 const std::vector<std::string>& tokens) {
+json post_processor_json(const std::vector<TokenId>& around, TokenId bos,
+                         const std::vector<std::string>& tokens) {
   if (around.empty()) return nullptr;
-  const ordered_json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-  auto single = ordered_json::array();
-  ordered_json special = ordered_json::object();
+  const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  auto single = json::array();
+  json special = json::object();
   const bool bos_first = around.front() == bos;
   if (!bos_first) single.push_back(text);
   for (const TokenId id : around) {
@@ -88,8 +90,8 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
   if (header.metadata.contains("tokenizer.ggml.token_type"))
     types = std::get<std::vector<std::int64_t>>(
         header.metadata.find("tokenizer.ggml.token_type")->second);
-  ordered_json vocabulary = ordered_json::object();
-  auto added = ordered_json::array();
+  json vocabulary = json::object();
+  auto added = json::array();
   for (std::size_t id = 0; id < tokens.size(); ++id) {
     vocabulary.emplace(tokens[id], id);
     if (types[id] == kNormalType || types[id] == kUnusedType) continue;
@@ -102,7 +104,7 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
                      {"special", types[id] != kUserDefinedType}});
   }
   TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> around, tokenizer->encode("", {}));
-  const ordered_json model = {
+  const json model = {
       {"type", "BPE"},
       {"dropout", nullptr},
       {"unk_token", nullptr},
@@ -113,22 +115,21 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
       {"ignore_merges", patterns.whole_words},
       {"vocab", vocabulary},
       {"merges", merges_json(strings_of(header, "tokenizer.ggml.merges"), vocabulary)}};
-  const ordered_json file = {
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"added_tokens", added},
-      {"normalizer", patterns.composes ? ordered_json{{"type", "NFC"}} : ordered_json(nullptr)},
-      {"pre_tokenizer", pre_tokenizer_json(patterns)},
-      {"post_processor", post_processor_json(around, tokenizer->bos(), tokens)},
-      {"decoder",
-       {{"type", "ByteLevel"},
-        {"add_prefix_space", true},
-        {"trim_offsets", true},
-        {"use_regex", true}}},
-      {"model", model}};
-  ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                         {"clean_up_tokenization_spaces", false}};
+  const json file = {{"version", "1.0"},
+                     {"truncation", nullptr},
+                     {"padding", nullptr},
+                     {"added_tokens", added},
+                     {"normalizer", patterns.composes ? json{{"type", "NFC"}} : json(nullptr)},
+                     {"pre_tokenizer", pre_tokenizer_json(patterns)},
+                     {"post_processor", post_processor_json(around, tokenizer->bos(), tokens)},
+                     {"decoder",
+                      {{"type", "ByteLevel"},
+                       {"add_prefix_space", true},
+                       {"trim_offsets", true},
+                       {"use_regex", true}}},
+                     {"model", model}};
+  json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                 {"clean_up_tokenization_spaces", false}};
   const auto name = [&](const char* field, TokenId id) {
     if (id >= 0) config[field] = tokens[static_cast<std::size_t>(id)];
   };
@@ -137,7 +138,7 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
   name("pad_token", tokenizer->pad());
   TROUPE_ASSIGN_OR_RETURN(const std::string chat, chat_source(header, /*with_tools=*/false));
   if (!chat.empty()) config["chat_template"] = chat;
-  const ordered_json generation = {{"eos_token_id", tokenizer->end_tokens()}};
+  const json generation = {{"eos_token_id", tokenizer->end_tokens()}};
   return TokenizerTexts{file.dump() + "\n", config.dump(2) + "\n", generation.dump(2) + "\n"};
 }
 
