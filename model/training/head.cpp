@@ -35,18 +35,10 @@ class Decoder {
       std::copy_n(x + step_.batch.target_rows[i] * channels_, channels_, memory_.x + i * channels_);
     norm(mine);
     team_.barrier(thread_);
-    const kernels::Activations input{rows_, channels_, memory_.normed, {}};
-    for_each_block(step_, matrix_.rows, [&](std::size_t first, std::size_t columns, float*) {
-      const std::size_t group = first / kernels::kGroupRows;
-      const IndexRange groups = team_.share((columns + 15) / 16, thread_);
-      // The kernel counts columns from the matrix's first row; this pointer stays inside the
-      // logits, because each of the rows before has `first` columns or more there.
-      float* out = memory_.logits + (first * rows_ - first);
-      if (groups.begin < groups.end)
-        team_.kernels.matmul(matrix_, input, group + groups.begin, group + groups.end, out, columns,
-                             false);
+    for_each_block(step_, matrix_.rows, [&](std::size_t first, std::size_t columns, float* logits) {
+      team_.multiply_block(thread_, matrix_, first, first + columns,
+                           {memory_.normed, rows_, channels_}, logits);
     });
-    team_.barrier(thread_);
   }
 
   void backward(float* dx) {

@@ -9,6 +9,12 @@
 namespace troupe::model {
 namespace {
 
+// As parameters.cpp keeps them: vectors, small tables and the head of a classifier become f32.
+bool keeps_format(const TensorSpec& spec) {
+  return spec.rows != 0 &&
+         (spec.layer != kNoLayer || spec.slot == kTokenEmbedding || spec.slot == kOutput);
+}
+
 std::uint64_t padded(std::uint64_t rows) {
   return (rows + kernels::kGroupRows - 1) / kernels::kGroupRows * kernels::kGroupRows;
 }
@@ -42,9 +48,19 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
                                const std::vector<Example>& examples) {
   const ModelConfig& config = question.config;
   const LoraOptions& lora = question.options.lora;
-  std::uint64_t weights = 0, trained = 0;
+  std::uint64_t weights = 0, trained = 0, copied = 0;
   for (const TensorSpec& spec : stage_tensors(config, {0, config.layers})) {
-    weights += floats_of(spec);
+    const TensorInfo* info = question.header == nullptr || lora.rank == 0 || !keeps_format(spec)
+                                 ? nullptr
+                                 : question.header->tensor(spec.name);
+    if (info != nullptr && info->type != quant::Type::kF32) {
+      weights += info->bytes * spec.rows / (spec.whole != 0 ? spec.whole : spec.rows);
+      const std::uint64_t rows =
+          spec.layer == kNoLayer ? std::min<std::uint64_t>(spec.rows, kVocabularyBlock) : spec.rows;
+      copied = std::max<std::uint64_t>(copied, padded(rows) * spec.columns);
+    } else {
+      weights += floats_of(spec) * sizeof(float);
+    }
     const bool is_head =
         spec.layer == kNoLayer && (spec.slot == kClassifier || spec.slot == kClassifierBias);
     if (lora.rank == 0 || is_head) trained += floats_of(spec);
@@ -53,7 +69,7 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
     TROUPE_ASSIGN_OR_RETURN(const std::vector<TensorSpec> targets, lora_targets(config, lora));
     for (const TensorSpec& spec : targets) {
       const std::uint64_t floats = (padded(spec.rows) + padded(spec.columns)) * lora.rank;
-      weights += floats;
+      weights += floats * sizeof(float);
       trained += floats;
     }
   }
@@ -77,12 +93,12 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
   MemoryPlan out;
   const bool is_adam = question.options.optimizer.kind == OptimizerKind::kAdamW;
   const bool has_momentum = is_adam || question.options.optimizer.momentum != 0.0;
-  out.weights = weights * sizeof(float);
+  out.weights = weights;
   out.gradients = trained * depth * sizeof(float);
   out.optimizer = trained * ((is_adam ? 1 : 0) + (has_momentum ? 1 : 0)) * sizeof(float);
   out.activations = activations * sizeof(float);
   if (lora.rank == 0) out.activations += rows * config.channels * sizeof(float);  // embeddings'
-  out.scratch = scratch * sizeof(float);
+  out.scratch = (scratch + copied) * sizeof(float);
   return out;
 }
 

@@ -12,7 +12,7 @@
 namespace troupe::model {
 
 struct MemoryPlan {
-  std::uint64_t weights = 0;      // of the model and of adapters, f32
+  std::uint64_t weights = 0;      // of the model and of adapters
   std::uint64_t gradients = 0;    // of what is trained, with partial sums of micro-batches
   std::uint64_t optimizer = 0;    // its state
   std::uint64_t activations = 0;  // of the largest micro-batch, its logits among them
@@ -25,6 +25,8 @@ struct MemoryQuestion {
   TrainerOptions options;
   std::size_t batch_size = 1;
   int threads = 1;
+  // Of the model's file: with adapters, matrices stay in its formats. Null: all are f32.
+  const GgufHeader* header = nullptr;
 };
 
 // The memory for batches of the longest of `examples`.

@@ -33,7 +33,7 @@ Network::Network(const ModelConfig& config, std::unique_ptr<StageWeights> weight
                  const NetworkOptions& options)
     : config_(config),
       options_(options),
-      parameters_(config, std::move(weights), device.pool()),
+      parameters_(config, std::move(weights), device.pool(), options.keeps_formats),
       team_(device),
       rope_(rope_frequencies(config, parameters_.weights().ends[kRopeFactors].vector)) {}
 
@@ -213,7 +213,8 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
                 memory_.page_bytes, first_trained_layer(), trains_embeddings()});
   head_step_ =
       std::make_unique<HeadStep>(HeadStep{config_, parameters_, team_, micro, memory_.head});
-  team_.reserve(config_, micro.rows, micro.longest, shape.rank);
+  team_.reserve(config_, micro.rows, micro.longest, shape.rank,
+                parameters_.quantized_floats_max(kVocabularyBlock));
 }
 
 void Network::run_micro_batch(const MicroBatch& micro, Pass pass, float* embedding_gradients) {

@@ -22,6 +22,8 @@ struct NetworkOptions {
   // Keeps only the layers' inputs of the forward pass and runs each layer again when its backward
   // pass comes: less memory, a third more time.
   bool checkpointing = false;
+  // Matrices stay in the formats of the file; only adapters can be trained beside them.
+  bool keeps_formats = false;
 };
 
 // Sums over the supervised positions of a batch.

@@ -8,9 +8,17 @@
 #include <troupe/runtime/sha256.h>
 
 namespace troupe::model {
+namespace {
+
+// What Team multiplies by in any format.
+bool keeps_format(const TensorSpec& spec) {
+  return spec.layer != kNoLayer || spec.slot == kTokenEmbedding || spec.slot == kOutput;
+}
+
+}  // namespace
 
 Parameters::Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> weights,
-                       ThreadPool& pool)
+                       ThreadPool& pool, bool keeps_formats)
     : weights_(std::move(weights)) {
   const std::vector<TensorSpec> specs = stage_tensors(config, {0, config.layers});
   adapter_index_.assign(config.layers, std::vector<Adapter*>(kSlots));
@@ -30,12 +38,14 @@ Parameters::Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> 
   pool.run([&](int) {
     for (std::size_t i; (i = next.fetch_add(1)) < parameters_.size();) {
       kernels::PackedMatrix& matrix = parameters_[i].weight->matrix;
-      if (matrix.rows != 0 && matrix.type != quant::Type::kF32)
+      const bool keeps = keeps_formats && keeps_format(parameters_[i].spec);
+      if (matrix.rows != 0 && matrix.type != quant::Type::kF32 && !keeps)
         matrix = kernels::dequantized(matrix);
     }
   });
   for (Parameter& parameter : parameters_) {
     const kernels::PackedMatrix& matrix = parameter.weight->matrix;
+    parameter.trained = matrix.rows == 0 || matrix.type == quant::Type::kF32;
     parameter.floats = matrix.rows != 0 ? matrix.groups * kernels::kGroupRows * matrix.columns
                                         : parameter.weight->vector.size();
   }
@@ -67,6 +77,9 @@ std::vector<Parameter*> Parameters::trained() {
 std::string Parameters::sha256() const {
   Sha256 hash;
   const auto add = [&](const Parameter& parameter) {
+    const kernels::PackedMatrix& matrix = parameter.weight->matrix;
+    if (matrix.rows != 0 && matrix.type != quant::Type::kF32)
+      return hash.update({matrix.data.data(), matrix.groups * matrix.group_bytes});
     hash.update(std::as_bytes(std::span(parameter.stored_values(), parameter.floats)));
   };
   for (const Parameter& parameter : parameters_) add(parameter);
@@ -87,6 +100,19 @@ void Parameters::add(std::unique_ptr<Adapter> adapter) {
 
 Adapter* Parameters::adapter(std::size_t layer, std::size_t slot) {
   return adapters_on_ ? adapter_index_[layer][slot] : nullptr;
+}
+
+std::size_t Parameters::quantized_floats_max(std::size_t block_rows) const {
+  std::size_t most = 0;
+  for (const Parameter& parameter : parameters_) {
+    const kernels::PackedMatrix& matrix = parameter.weight->matrix;
+    if (matrix.rows == 0 || matrix.type == quant::Type::kF32) continue;
+    const std::size_t rows = matrix.groups * kernels::kGroupRows;
+    most =
+        std::max(most, matrix.columns *
+                           (parameter.spec.layer == kNoLayer ? std::min(rows, block_rows) : rows));
+  }
+  return most;
 }
 
 std::size_t Parameters::rank_max() const {

@@ -16,8 +16,10 @@ namespace troupe::model {
 
 class Parameters {
  public:
-  // Takes the weights of a whole model; matrices become f32.
-  Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> weights, ThreadPool& pool);
+  // Takes the weights of a whole model. Matrices become f32; with `keeps_formats` those of the
+  // layers, the token embedding and the output stay as they are, and cannot be trained.
+  Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> weights, ThreadPool& pool,
+             bool keeps_formats = false);
 
   const StageWeights& weights() const { return *weights_; }
   std::vector<Parameter>& all() { return parameters_; }
@@ -44,6 +46,9 @@ class Parameters {
   Adapter* adapter(std::size_t layer, std::size_t slot);
   // Switched off, the model computes as if it had no adapters. Not inside a step.
   void switch_adapters(bool on) { adapters_on_ = on; }
+  // The largest number of values that a matrix which is not f32 has, of the embedding and the
+  // output in a block of `block_rows` rows; 0: all are f32.
+  std::size_t quantized_floats_max(std::size_t block_rows) const;
   // The largest rank of the adapters; 0: there are none.
   std::size_t rank_max() const;
 

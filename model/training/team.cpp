@@ -53,7 +53,8 @@ Team::Team(Device& device)
       transposed_(static_cast<std::size_t>(threads)) {}
 
 void Team::reserve(const ModelConfig& config, std::size_t rows, std::size_t longest,
-                   std::size_t rank) {
+                   std::size_t rank, std::size_t quantized_floats) {
+  grow(&floats_.data, quantized_floats);
   const std::size_t columns = widest_row(config, rank);
   for (AlignedBuffer& buffer : scratch_) grow(&buffer, thread_scratch(config, rows, longest));
   for (kernels::PackedMatrix& matrix : transposed_)
@@ -61,9 +62,32 @@ void Team::reserve(const ModelConfig& config, std::size_t rows, std::size_t long
   grow(&panels_, rows * (columns + training.panel_columns));
 }
 
+const kernels::PackedMatrix& Team::as_floats(int thread, const kernels::PackedMatrix& w,
+                                             std::size_t row_begin, std::size_t row_end,
+                                             std::size_t* offset) {
+  *offset = w.type == quant::Type::kF32 ? row_begin : 0;
+  if (w.type == quant::Type::kF32) return w;
+  const std::size_t first = row_begin / kernels::kGroupRows;
+  const std::size_t groups = (row_end + kernels::kGroupRows - 1) / kernels::kGroupRows - first;
+  const IndexRange mine = share(groups, thread);
+  kernels::dequantize_groups(
+      w, first + mine.begin, first + mine.end,
+      scratch_floats(floats_.data) + mine.begin * kernels::kGroupRows * w.columns);
+  if (thread == 0) {
+    floats_.type = quant::Type::kF32;
+    floats_.rows = row_end - row_begin;
+    floats_.columns = w.columns;
+    floats_.groups = groups;
+    floats_.group_bytes = w.columns * kernels::kGroupRows * sizeof(float);
+  }
+  barrier(thread);
+  return floats_;
+}
+
 void Team::multiply(int thread, const Weight& weight, const Weight* bias, RowsOfFloats x,
-                    float* out, bool accumulate) const {
-  const kernels::PackedMatrix& w = weight.matrix;
+                    float* out, bool accumulate) {
+  std::size_t offset = 0;
+  const kernels::PackedMatrix& w = as_floats(thread, weight.matrix, 0, weight.matrix.rows, &offset);
   const IndexRange groups = share(w.groups, thread);
   const bool biased = bias != nullptr && !bias->vector.empty();
   if (biased) {
@@ -81,20 +105,40 @@ void Team::multiply(int thread, const Weight& weight, const Weight* bias, RowsOf
   barrier(thread);
 }
 
+void Team::multiply_block(int thread, const kernels::PackedMatrix& w, std::size_t row_begin,
+                          std::size_t row_end, RowsOfFloats x, float* out) {
+  std::size_t offset = 0;
+  const kernels::PackedMatrix& part = as_floats(thread, w, row_begin, row_end, &offset);
+  const std::size_t columns = row_end - row_begin;
+  const std::size_t group = offset / kernels::kGroupRows;
+  const IndexRange groups =
+      share((columns + kernels::kGroupRows - 1) / kernels::kGroupRows, thread);
+  // The kernel counts columns from the first row of the matrix; this pointer stays inside the
+  // logits, because each of the rows before has `offset` columns or more there.
+  const kernels::Activations activations{x.rows, x.columns, x.values, {}};
+  if (groups.begin < groups.end)
+    kernels.matmul(part, activations, group + groups.begin, group + groups.end, out - offset,
+                   columns, false);
+  barrier(thread);
+}
+
 void Team::multiply_transposed(int thread, const kernels::PackedMatrix& w, RowsOfFloats dy,
                                float* dx, bool accumulate) {
   multiply_transposed(thread, w, 0, w.rows, dy, dx, accumulate);
 }
 
-void Team::multiply_transposed(int thread, const kernels::PackedMatrix& w, std::size_t row_begin,
-                               std::size_t row_end, RowsOfFloats dy, float* dx, bool accumulate) {
+void Team::multiply_transposed(int thread, const kernels::PackedMatrix& whole,
+                               std::size_t row_begin, std::size_t row_end, RowsOfFloats dy,
+                               float* dx, bool accumulate) {
+  std::size_t offset = 0;
+  const kernels::PackedMatrix& w = as_floats(thread, whole, row_begin, row_end, &offset);
   kernels::PackedMatrix& transposed = transposed_[static_cast<std::size_t>(thread)];
   const kernels::Activations gradients{dy.rows, dy.columns, dy.values, {}};
   const std::size_t groups = (w.columns + kernels::kGroupRows - 1) / kernels::kGroupRows;
   const IndexRange mine = share(groups, thread);
   for (std::size_t group = mine.begin; group < mine.end; group += kTransposedGroups) {
     const std::size_t end = std::min(mine.end, group + kTransposedGroups);
-    kernels::transpose_groups(w, row_begin, row_end, group, end, &transposed);
+    kernels::transpose_groups(w, offset, offset + row_end - row_begin, group, end, &transposed);
     kernels.matmul(transposed, gradients, 0, end - group, dx + group * kernels::kGroupRows,
                    w.columns, accumulate);
   }

@@ -29,13 +29,19 @@ class Team {
 
   // Makes room for micro-batches of `rows` rows whose longest example has `longest`, with adapters
   // up to `rank`. Must not be called inside a step.
-  void reserve(const ModelConfig& config, std::size_t rows, std::size_t longest, std::size_t rank);
+  // `quantized_floats` is the largest number of values of a matrix that is not f32, or of its part
+  // that is used at once.
+  void reserve(const ModelConfig& config, std::size_t rows, std::size_t longest, std::size_t rank,
+               std::size_t quantized_floats);
 
   // out = W x + bias, or out += W x + bias, as StepContext::multiply forms it. `bias` may be null
-  // or empty. Only groups [group_begin, group_end) of W are computed if they are given; out is then
-  // (rows, their rows).
+  // or empty. A W that is not f32 is dequantized for the call; so in the calls below.
   void multiply(int thread, const Weight& weight, const Weight* bias, RowsOfFloats x, float* out,
-                bool accumulate = false) const;
+                bool accumulate = false);
+  // out (rows, row_end - row_begin) = rows [row_begin, row_end) of W times x. `row_begin` is a
+  // multiple of kVocabularyBlock.
+  void multiply_block(int thread, const kernels::PackedMatrix& w, std::size_t row_begin,
+                      std::size_t row_end, RowsOfFloats x, float* out);
   // dx = W^T dy, or dx += W^T dy. dy: (rows, outputs); dx: (rows, columns of W).
   void multiply_transposed(int thread, const kernels::PackedMatrix& w, RowsOfFloats dy, float* dx,
                            bool accumulate);
@@ -68,6 +74,13 @@ class Team {
   static float* scratch_floats(AlignedBuffer& buffer) {
     return reinterpret_cast<float*>(buffer.data());
   }
+  // Rows [row_begin, row_end) of W as f32: W itself, or a copy of these rows that is good until the
+  // next call. `offset` says where they begin in what is returned.
+  const kernels::PackedMatrix& as_floats(int thread, const kernels::PackedMatrix& w,
+                                         std::size_t row_begin, std::size_t row_end,
+                                         std::size_t* offset);
+
+  kernels::PackedMatrix floats_;                   // what as_floats copies to
   std::vector<AlignedBuffer> scratch_;             // of each thread
   std::vector<kernels::PackedMatrix> transposed_;  // of each thread: kTransposedGroups groups
   AlignedBuffer panels_;

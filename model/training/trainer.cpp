@@ -59,7 +59,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
   TROUPE_ASSIGN_OR_RETURN(auto weights,
                           load_weights(source, trained, {0, config.layers}, device.pool(), {}));
   if (is_new) make_classifier(&trained, weights.get(), options.labels);
-  auto network = std::make_unique<Network>(trained, std::move(weights), device, options.network);
+  NetworkOptions network_options = options.network;
+  network_options.keeps_formats = options.lora.rank != 0;
+  auto network = std::make_unique<Network>(trained, std::move(weights), device, network_options);
   if (options.lora.rank != 0)
     TROUPE_RETURN_IF_ERROR(add_lora(network->config(), options.lora, network->parameters()));
   return std::unique_ptr<Trainer>(new Trainer(std::move(network), device, options));

@@ -52,6 +52,25 @@ void transpose_groups(const PackedMatrix& w, std::size_t row_begin, std::size_t 
   }
 }
 
+void dequantize_groups(const PackedMatrix& w, std::size_t group_begin, std::size_t group_end,
+                       float* out) {
+  // Sixteen columns of sixteen rows are turned at a time, so that a line of `out` is written once.
+  std::vector<float> rows(kGroupRows * w.columns, 0.0f);
+  for (std::size_t group = group_begin; group < group_end; ++group, out += kGroupRows * w.columns) {
+    for (std::size_t r = 0; r < kGroupRows; ++r) {
+      const std::size_t row = group * kGroupRows + r;
+      if (row < w.rows) {
+        unpack_row(w, row, rows.data() + r * w.columns);
+      } else {
+        std::fill_n(rows.data() + r * w.columns, w.columns, 0.0f);
+      }
+    }
+    for (std::size_t k = 0; k < w.columns; ++k)
+      for (std::size_t r = 0; r < kGroupRows; ++r)
+        out[k * kGroupRows + r] = rows[r * w.columns + k];
+  }
+}
+
 PackedMatrix dequantized(const PackedMatrix& w) {
   PackedMatrix out;
   out.type = quant::Type::kF32;
@@ -60,17 +79,7 @@ PackedMatrix dequantized(const PackedMatrix& w) {
   out.groups = w.groups;
   out.group_bytes = w.columns * kGroupStep;
   out.data = AlignedBuffer(out.groups * out.group_bytes);
-  std::vector<float> row(w.columns);
-  for (std::size_t r = 0; r < out.groups * kGroupRows; ++r) {
-    auto* to = reinterpret_cast<float*>(out.data.data() + r / kGroupRows * out.group_bytes) +
-               r % kGroupRows;
-    if (r < w.rows) {
-      unpack_row(w, r, row.data());
-    } else {
-      std::fill(row.begin(), row.end(), 0.0f);
-    }
-    for (std::size_t k = 0; k < w.columns; ++k) to[k * kGroupRows] = row[k];
-  }
+  dequantize_groups(w, 0, w.groups, reinterpret_cast<float*>(out.data.data()));
   return out;
 }
 

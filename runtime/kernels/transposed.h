@@ -15,6 +15,11 @@ namespace troupe::kernels {
 void transpose_groups(const PackedMatrix& w, std::size_t row_begin, std::size_t row_end,
                       std::size_t group_begin, std::size_t group_end, PackedMatrix* out);
 
+// out = groups [group_begin, group_end) of w as kF32, with room for at least these. A group of the
+// result lies where it lies in w, counted from `group_begin`.
+void dequantize_groups(const PackedMatrix& w, std::size_t group_begin, std::size_t group_end,
+                       float* out);
+
 // Returns w with its values as kF32.
 PackedMatrix dequantized(const PackedMatrix& w);
 

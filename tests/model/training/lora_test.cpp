@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/training/adapter_folder.h>
+#include <troupe/model/training/gguf_export.h>
 #include <troupe/model/training/trainer.h>
 #include <troupe/tests/model/training/scratch_folder.h>
 #include <troupe/tests/model/training/tiny_model.h>
@@ -145,6 +146,50 @@ TEST_CASE("adapters have the same bits for threads, micro-batches and targets") 
     compare(4, {}, 2, true);
     compare(2, kernels::Isa::kScalar, 1, false);
   }
+}
+
+TEST_CASE("an adapter beside quantized weights has the bits that it has beside their f32 values") {
+  const TinyModel tiny("llama");
+  const ScratchFolder scratch;
+  const auto write = [&](const TensorSource& source, const char* name, quant::Type type) {
+    const auto device = training_device(1);
+    const auto config = config_from_gguf(source.header());
+    REQUIRE(config.is_ok());
+    const auto trainer = Trainer::create(source, *config, *device, {});
+    REQUIRE(trainer.is_ok());
+    const auto metadata = export_metadata(source.header(), *config, type);
+    REQUIRE(metadata.is_ok());
+    REQUIRE(write_gguf(scratch.path() / name, *metadata, *config, (*trainer)->parameters(), type)
+                .is_ok());
+    auto opened = open_model((scratch.path() / name).string());
+    REQUIRE(opened.is_ok());
+    return std::move(*opened);
+  };
+  const auto quantized = write(*tiny.source, "q.gguf", quant::Type::kQ4_1);
+  const auto floats = write(*quantized, "f.gguf", quant::Type::kF32);
+  std::vector<float> expected;
+  const auto compare = [&](const TensorSource& source, int threads,
+                           std::optional<kernels::Isa> isa) {
+    const auto device = training_device(threads, isa);
+    const auto config = config_from_gguf(source.header());
+    TrainerOptions options;
+    options.lora = lora(4, {"all-linear"});
+    const auto trainer = Trainer::create(source, *config, *device, options);
+    REQUIRE(trainer.is_ok());
+    for (int step = 0; step < 8; ++step) REQUIRE((*trainer)->step(tiny.batch(), 1e-2)->applied);
+    const Weight& query = (*trainer)->parameters().weights().layers[0][kQ];
+    CHECK(query.matrix.type == source.header().tensor("blk.0.attn_q.weight")->type);
+    std::vector<float> values;
+    for (const auto& adapter : (*trainer)->parameters().adapters())
+      for (Parameter* part : {&adapter->down, &adapter->up})
+        values.insert(values.end(), part->values(), part->values() + part->floats);
+    if (expected.empty()) expected = values;
+    CHECK(std::memcmp(values.data(), expected.data(), values.size() * sizeof(float)) == 0);
+  };
+  compare(*floats, 1, {});
+  compare(*quantized, 1, {});
+  compare(*quantized, 3, {});
+  compare(*quantized, 2, kernels::Isa::kScalar);
 }
 
 TEST_CASE("an adapter's folder is read back bit for bit, also where rows are turned") {

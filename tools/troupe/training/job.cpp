@@ -202,6 +202,7 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
   job.memory.options = trainer_options(options, job);
   job.memory.batch_size = options.batch_size * (options.task == "dpo" ? 2 : 1);
   job.memory.threads = job.device->threads();
+  job.memory.header = &job.source->header();
   return job;
 }
 
