@@ -23,8 +23,13 @@ class Specs {
     matrix(slot, name, rows, columns);
     if (bias) vector(slot + 1, name + ".bias", rows);
   }
+  void norm_weight(std::size_t slot, const std::string& name, std::size_t values,
+                   const ModelConfig& config) {
+    vector(slot, name + ".weight", values);
+    out_->back().offset = config.norm_offset;
+  }
   void norm(std::size_t slot, const std::string& name, const ModelConfig& config) {
-    vector(slot, name + ".weight", config.channels);
+    norm_weight(slot, name, config.channels, config);
     if (config.norm == NormKind::kLayer) vector(slot + 1, name + ".bias", config.channels);
   }
   // Says that the last `count` specs are the rows from `first` on of a tensor of `whole` rows.
@@ -58,22 +63,85 @@ void add_qkv(const ModelConfig& config, Specs* specs) {
   }
 }
 
+// The experts' matrices, which are tensors of their own ("ffn_gate.7") or stacked in one
+// ("ffn_gate_exps").
+void add_experts(const ModelConfig& config, std::size_t layer, std::vector<TensorSpec>* out) {
+  const std::string prefix = "blk." + std::to_string(layer) + ".";
+  const std::size_t channels = config.channels, width = config.expert_channels;
+  const struct {
+    ExpertSlot slot;
+    const char* name;
+    std::size_t rows, columns;
+  } parts[] = {{kExpertGate, "ffn_gate", width, channels},
+               {kExpertUp, "ffn_up", width, channels},
+               {kExpertDown, "ffn_down", channels, width}};
+  for (std::size_t expert = 0; expert < config.experts; ++expert)
+    for (const auto& part : parts) {
+      const std::string end = config.experts_apart ? "." + std::to_string(expert) : "_exps";
+      TensorSpec spec{prefix + part.name + end + ".weight", part.rows, part.columns, part.slot,
+                      layer};
+      spec.expert = expert;
+      if (!config.experts_apart) {
+        spec.stacked = config.experts;
+        spec.first = expert * part.rows;
+        spec.whole = config.experts * part.rows;
+      }
+      out->push_back(spec);
+      if (!config.expert_bias) continue;
+      spec.name = prefix + part.name + end + ".bias";
+      spec.columns = std::exchange(spec.rows, 0);
+      spec.slot = part.slot + 1;
+      out->push_back(std::move(spec));
+    }
+}
+
+void add_mixture(const ModelConfig& config, std::size_t layer, Specs* specs,
+                 std::vector<TensorSpec>* out) {
+  specs->linear(kRouter, "ffn_gate_inp", config.experts, config.channels, config.expert_bias);
+  if (config.shared_expert) {
+    specs->matrix(kSharedGate, "ffn_gate_inp_shexp", 1, config.channels);
+    specs->matrix(kGate, "ffn_gate_shexp", config.ffn_channels, config.channels);
+    specs->matrix(kUp, "ffn_up_shexp", config.ffn_channels, config.channels);
+    specs->matrix(kDown, "ffn_down_shexp", config.channels, config.ffn_channels);
+  }
+  add_experts(config, layer, out);
+}
+
+void add_feed_forward(const ModelConfig& config, Specs* specs) {
+  const std::size_t channels = config.channels, ffn = config.ffn_channels;
+  if (config.gated()) {
+    specs->linear(kGate, config.fused_gate_up ? "ffn_up" : "ffn_gate", ffn, channels,
+                  config.ffn_bias);
+    if (config.fused_gate_up) specs->part_of(config.ffn_bias ? 2 : 1, 0, 2 * ffn);
+  }
+  specs->linear(kUp, "ffn_up", ffn, channels, config.ffn_bias);
+  if (config.fused_gate_up) specs->part_of(config.ffn_bias ? 2 : 1, ffn, 2 * ffn);
+  specs->linear(kDown, "ffn_down", channels, ffn, config.ffn_bias);
+}
+
 void add_layer(const ModelConfig& config, std::size_t layer, std::vector<TensorSpec>* out) {
   Specs specs(out, "blk." + std::to_string(layer) + ".", layer);
-  const std::size_t channels = config.channels, ffn = config.ffn_channels;
-  const bool bias = config.linear_bias;
-  specs.norm(kAttnNorm, config.post_norm ? "attn_output_norm" : "attn_norm", config);
+  if (config.post_norm || config.input_norms)
+    specs.norm(kAttnNorm, config.post_norm ? "attn_output_norm" : "attn_norm", config);
   add_qkv(config, &specs);
-  if (config.head_norm) {
-    specs.vector(kQNorm, "attn_q_norm.weight", config.head_dim);
-    specs.vector(kKNorm, "attn_k_norm.weight", config.head_dim);
+  if (config.head_norm || config.qk_norm) {
+    const std::size_t q = config.head_norm ? 1 : config.heads;
+    const std::size_t k = config.head_norm ? 1 : config.kv_heads;
+    specs.norm_weight(kQNorm, "attn_q_norm", q * config.head_dim, config);
+    specs.norm_weight(kKNorm, "attn_k_norm", k * config.head_dim, config);
   }
-  specs.linear(kAttnOut, "attn_output", channels, config.heads * config.head_dim, bias);
-  specs.norm(kFfnNorm, config.post_norm ? "layer_output_norm" : "ffn_norm", config);
-  if (config.feed_forward == FeedForward::kGatedSilu)
-    specs.linear(kGate, "ffn_gate", ffn, channels, bias);
-  specs.linear(kUp, "ffn_up", ffn, channels, bias);
-  specs.linear(kDown, "ffn_down", channels, ffn, bias);
+  specs.linear(kAttnOut, "attn_output", config.channels, config.heads * config.head_dim,
+               config.attn_output_bias);
+  if (config.attention_sinks) specs.vector(kSinks, "attn_sinks.weight", config.heads);
+  if (config.output_norms) specs.norm(kAttnPostNorm, "post_attention_norm", config);
+  if (config.post_norm || config.input_norms)
+    specs.norm(kFfnNorm, config.post_norm ? "layer_output_norm" : config.ffn_norm_name, config);
+  if (config.experts > 0) {
+    add_mixture(config, layer, &specs, out);
+  } else {
+    add_feed_forward(config, &specs);
+  }
+  if (config.output_norms) specs.norm(kFfnPostNorm, "post_ffw_norm", config);
 }
 
 }  // namespace
@@ -97,7 +165,10 @@ std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange rang
     ends.linear(kPooler, "cls", config.channels, config.channels, /*bias=*/true);
   if (last && config.labels > 0)
     ends.linear(kClassifier, "cls.output", config.labels, config.channels, /*bias=*/true);
-  if (config.rope_factors) ends.vector(kRopeFactors, "rope_freqs.weight", config.rotary_dim / 2);
+  if (config.rope_factors || config.rope_short_factors)
+    ends.vector(kRopeFactors,
+                config.rope_factors ? "rope_freqs.weight" : "rope_factors_short.weight",
+                config.rotary_dim / 2);
   return out;
 }
 

@@ -26,6 +26,8 @@ enum Slot : std::size_t {
   kKNorm,
   kAttnOut,
   kAttnOutBias,
+  kAttnPostNorm,  // of the attention's output
+  kAttnPostNormBias,
   kFfnNorm,
   kFfnNormBias,
   kGate,
@@ -34,7 +36,24 @@ enum Slot : std::size_t {
   kUpBias,
   kDown,
   kDownBias,
+  kFfnPostNorm,  // of the feed-forward network's output
+  kFfnPostNormBias,
+  kSinks,   // a score of each head
+  kRouter,  // of a mixture of experts: a row for each expert
+  kRouterBias,
+  kSharedGate,  // the row that weights the shared expert
   kSlots
+};
+
+// The weights of one expert.
+enum ExpertSlot : std::size_t {
+  kExpertGate,
+  kExpertGateBias,
+  kExpertUp,
+  kExpertUpBias,
+  kExpertDown,
+  kExpertDownBias,
+  kExpertSlots
 };
 
 // The weights outside the layers.
@@ -56,17 +75,22 @@ enum End : std::size_t {
 };
 
 constexpr std::size_t kNoLayer = static_cast<std::size_t>(-1);
+constexpr std::size_t kNoExpert = static_cast<std::size_t>(-1);
 
 // A tensor that a stage needs, or some rows of it. rows == 0 means a vector of `columns` values (a
 // norm weight or a bias).
 struct TensorSpec {
   std::string name;
   std::size_t rows = 0, columns = 0;
-  std::size_t slot = 0;          // a Slot if it belongs to a layer, else an End
+  std::size_t slot = 0;          // a Slot if it belongs to a layer, else an End; an ExpertSlot
   std::size_t layer = kNoLayer;  // the layer's number in the model
   // A spec of a fused tensor takes its rows (a vector: its values) from `first` on, out of `whole`.
   // whole == 0 means that the tensor is not fused.
   std::size_t first = 0, whole = 0;
+  float offset = 0.0f;  // is added to every value of a norm weight
+  // The expert that it belongs to. With `stacked` experts the tensor has the shape (stacked, rows,
+  // columns), and it is one of the fused tensors too.
+  std::size_t expert = kNoExpert, stacked = 0;
 };
 
 // Returns every tensor of a stage: those of its layers in order, then those of the ends it has.

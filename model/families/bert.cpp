@@ -15,7 +15,7 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   TROUPE_RETURN_IF_ERROR(read.layer_norm(&config));
   config.post_norm = true;
   config.feed_forward = FeedForward::kGeluErf;
-  config.qkv_bias = config.linear_bias = true;
+  config.qkv_bias = config.attn_output_bias = config.ffn_bias = true;
   config.learned_positions = true;
   config.embedding_norm = true;
   config.causal = false;

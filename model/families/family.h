@@ -15,7 +15,8 @@
 
 namespace troupe::model {
 
-// A tensor's name in a Hugging Face file and in GGUF. '*' stands for the number of the layer.
+// A tensor's name in a Hugging Face file and in GGUF. '*' stands for a number: that of the layer,
+// then that of the expert.
 struct HfName {
   std::string_view hf, gguf;
   bool transposed = false;  // the Hugging Face file stores it as (inputs, outputs)
@@ -50,5 +51,16 @@ extern const Family kQwen2Family;
 extern const Family kQwen3Family;
 extern const Family kGpt2Family;
 extern const Family kBertFamily;
+extern const Family kGemma2Family;
+extern const Family kGemma3Family;
+extern const Family kPhi3Family;
+extern const Family kOlmo2Family;
+extern const Family kSmolLm3Family;
+extern const Family kGraniteFamily;
+extern const Family kGlm4Family;
+extern const Family kMixtralFamily;
+extern const Family kQwen2MoeFamily;
+extern const Family kQwen3MoeFamily;
+extern const Family kGptOssFamily;
 
 }  // namespace troupe::model

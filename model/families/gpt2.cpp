@@ -18,7 +18,7 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   config.feed_forward = FeedForward::kGeluTanh;
   config.learned_positions = true;
   config.fused_qkv = true;
-  config.qkv_bias = config.linear_bias = true;
+  config.qkv_bias = config.attn_output_bias = config.ffn_bias = true;
   return config;
 }
 

@@ -5,17 +5,13 @@
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
-namespace {
 
-// Returns a bool of the header, or `fallback` if the header has no such key.
-Result<bool> flag(const GgufHeader& header, std::string_view key, bool fallback) {
-  const auto found = header.metadata.find(key);
-  if (found == header.metadata.end()) return fallback;
+Result<bool> HeaderReader::flag(std::string_view whole_key, bool fallback) const {
+  const auto found = header_.metadata.find(whole_key);
+  if (found == header_.metadata.end()) return fallback;
   if (const bool* value = std::get_if<bool>(&found->second)) return *value;
-  return Status(Code::kBadData, "the metadata value of " + in_quotes(key) + " is not a bool");
+  return Status(Code::kBadData, "the metadata value of " + in_quotes(whole_key) + " is not a bool");
 }
-
-}  // namespace
 
 Status unsupported(const std::string& what) {
   return Status(Code::kBadData, "the model uses " + what + ", which this version cannot run yet");
@@ -50,7 +46,7 @@ Status HeaderReader::sizes(ModelConfig* config) const {
         Code::kBadData,
         "tensor token_embd.weight is missing or no matrix; take another file of the model");
   config->vocabulary = embedding->shape[0];
-  TROUPE_ASSIGN_OR_RETURN(config->tied_embedding, flag(header_, header_keys::kTiedEmbedding,
+  TROUPE_ASSIGN_OR_RETURN(config->tied_embedding, flag(header_keys::kTiedEmbedding,
                                                        header_.tensor("output.weight") == nullptr));
   return Status::ok();
 }
@@ -70,51 +66,81 @@ Status HeaderReader::layer_norm(ModelConfig* config) const {
   return Status::ok();
 }
 
-Status HeaderReader::rotary(ModelConfig* config, bool interleaved) const {
-  TROUPE_ASSIGN_OR_RETURN(config->rotary_dim, u64("rope.dimension_count", config->head_dim));
-  TROUPE_ASSIGN_OR_RETURN(config->rope_theta, f64("rope.freq_base", 10000.0));
-  TROUPE_ASSIGN_OR_RETURN(config->rope_interleaved,
-                          flag(header_, header_keys::kRopeInterleaved, interleaved));
-  config->rope_factors = header_.tensor("rope_freqs.weight") != nullptr;
-  return scaling(config);
-}
-
-Status HeaderReader::scaling(ModelConfig* config) const {
-  // Files made in 2023 have "rope.scale_linear". A factor without a type is linear, and a type
-  // without a factor leaves the frequencies as they are: so llama.cpp reads these keys.
-  const char* const factor =
-      has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
-  std::string kind = has(factor) ? "linear" : "none";
-  if (has("rope.scaling.type")) {
-    TROUPE_ASSIGN_OR_RETURN(kind, header_.string(key("rope.scaling.type")));
-  }
-  if (kind == "none" || kind.empty()) return Status::ok();
-  if (kind != "linear" && kind != "llama3")
-    return unsupported("rotary scaling of the kind " + in_quotes(kind, 40));
-  if (kind == "llama3" || has(factor)) {
-    TROUPE_ASSIGN_OR_RETURN(config->rope_factor, header_.f64(key(factor)));
-  }
-  if (config->rope_factor == 0.0) config->rope_factor = 1.0;  // says that there is none
-  config->rope_scaling = RopeScaling::kLinear;
-  if (kind == "linear") return Status::ok();
-  config->rope_scaling = RopeScaling::kLlama3;
-  TROUPE_ASSIGN_OR_RETURN(config->rope_low_factor, f64("rope.scaling.low_freq_factor", 1.0));
-  TROUPE_ASSIGN_OR_RETURN(config->rope_high_factor, f64("rope.scaling.high_freq_factor", 4.0));
-  TROUPE_ASSIGN_OR_RETURN(config->rope_context, u64("rope.scaling.original_context_length"));
-  return Status::ok();
-}
-
-Status HeaderReader::window(ModelConfig* config) const {
+Status HeaderReader::window(ModelConfig* config, std::uint64_t period) const {
   TROUPE_ASSIGN_OR_RETURN(config->window, u64("attention.sliding_window", 0));
   if (header_.metadata.contains(header_keys::kSlidingWindowBegin)) {
     TROUPE_ASSIGN_OR_RETURN(config->window_begin, header_.u64(header_keys::kSlidingWindowBegin));
   }
+  const std::string pattern = key("attention.sliding_window_pattern");
+  const auto found = header_.metadata.find(pattern);
+  if (found != header_.metadata.end())
+    if (const auto* slides = std::get_if<std::vector<std::int64_t>>(&found->second))
+      return window_pattern(pattern, *slides, config);
+  TROUPE_ASSIGN_OR_RETURN(config->window_period, u64("attention.sliding_window_pattern", period));
+  return Status::ok();
+}
+
+// The pattern says of each layer whether it has the window.
+Status HeaderReader::window_pattern(const std::string& name,
+                                    const std::vector<std::int64_t>& slides,
+                                    ModelConfig* config) const {
+  const auto is_not = [](std::int64_t one) { return one == 0; };
+  const auto first = std::find_if_not(slides.begin(), slides.end(), is_not);
+  const auto full = std::find_if(first, slides.end(), is_not);
+  config->window_begin = static_cast<std::size_t>(first - slides.begin());
+  config->window_period =
+      full == slides.end() ? 0 : static_cast<std::size_t>(full - slides.begin()) + 1;
+  for (std::size_t layer = 0; layer < slides.size() && config->window != 0; ++layer)
+    if ((slides[layer] != 0) != config->has_window(layer))
+      return unsupported("the windows that " + name + " says");
+  return Status::ok();
+}
+
+Status HeaderReader::biases(ModelConfig* config) const {
+  const auto has_bias = [&](const char* name) { return header_.tensor(name) != nullptr; };
+  TROUPE_ASSIGN_OR_RETURN(config->qkv_bias,
+                          flag(header_keys::kAttentionBias, has_bias("blk.0.attn_q.bias")));
+  TROUPE_ASSIGN_OR_RETURN(config->attn_output_bias,
+                          flag(header_keys::kAttentionBias, has_bias("blk.0.attn_output.bias")));
+  TROUPE_ASSIGN_OR_RETURN(config->ffn_bias,
+                          flag(header_keys::kFeedForwardBias, has_bias("blk.0.ffn_up.bias")));
+  return Status::ok();
+}
+
+Result<float> HeaderReader::f32(std::string_view rest, float fallback) const {
+  TROUPE_ASSIGN_OR_RETURN(const double value, f64(rest, fallback));
+  return static_cast<float>(value);
+}
+
+Result<float> HeaderReader::norm_offset() const {
+  if (!header_.metadata.contains(header_keys::kNormOffset)) return 0.0f;
+  TROUPE_ASSIGN_OR_RETURN(const double value, header_.f64(header_keys::kNormOffset));
+  return static_cast<float>(value);
+}
+
+Status HeaderReader::mixture(ModelConfig* config, bool weights_norm) const {
+  TROUPE_ASSIGN_OR_RETURN(config->experts, u64("expert_count", 0));
+  if (config->experts == 0) return Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(config->experts_used, u64("expert_used_count"));
+  TROUPE_ASSIGN_OR_RETURN(config->expert_channels,
+                          u64("expert_feed_forward_length", config->ffn_channels));
+  TROUPE_ASSIGN_OR_RETURN(config->expert_weights_norm,
+                          flag(key("expert_weights_norm"), weights_norm));
+  config->experts_apart = header_.tensor("blk.0.ffn_gate.0.weight") != nullptr;
+  config->ffn_channels = config->expert_channels;
+  const TensorInfo* shared = header_.tensor("blk.0.ffn_up_shexp.weight");
+  config->shared_expert = shared != nullptr;
+  if (config->shared_expert) config->ffn_channels = shared->shape.front();
   return Status::ok();
 }
 
 Status HeaderReader::refuse(std::initializer_list<const char*> biases) const {
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t experts, u64("expert_count", 0));
   if (experts != 0) return unsupported(std::to_string(experts) + " experts");
+  return refuse_tensors(biases);
+}
+
+Status HeaderReader::refuse_tensors(std::initializer_list<const char*> biases) const {
   for (const char* bias : biases)
     if (header_.tensor(bias) != nullptr) return unsupported("the bias " + std::string(bias));
   return Status::ok();
@@ -143,6 +169,39 @@ Status hf_plain_sizes(const HfConfig& config, const std::string& arch, const HfS
   return config.bad("the field \"" + std::string(fields.channels) + "\" is " +
                     std::to_string(channels) + ", no multiple of \"" + fields.heads + "\", " +
                     std::to_string(heads));
+}
+
+Status hf_mixture(const HfConfig& config, const std::string& arch, const HfMixture& fields,
+                  GgufMetadata* out) {
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t experts, config.size(fields.experts, kExpertsMax));
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t used,
+                          config.size("num_experts_per_tok", kExpertsMax));
+  if (used > experts)
+    return config.bad("the field \"num_experts_per_tok\" is " + std::to_string(used) +
+                      ", but the model has " + std::to_string(experts) + " experts");
+  (*out)[arch + ".expert_count"] = experts;
+  (*out)[arch + ".expert_used_count"] = used;
+  TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".expert_feed_forward_length"],
+                          config.size(fields.channels, kChannelsMax));
+  return Status::ok();
+}
+
+Status hf_biases(const HfConfig& config, GgufMetadata* out) {
+  for (const auto& [field, key] : {std::pair{"attention_bias", header_keys::kAttentionBias},
+                                   {"mlp_bias", header_keys::kFeedForwardBias}}) {
+    TROUPE_ASSIGN_OR_RETURN((*out)[std::string(key)], config.boolean(field, false));
+  }
+  return Status::ok();
+}
+
+Status hf_refuse(const HfConfig& config, std::initializer_list<const char*> fields) {
+  for (const char* field : fields) {
+    TROUPE_ASSIGN_OR_RETURN(const bool value, config.boolean(field, false));
+    if (value)
+      return config.bad("the field \"" + std::string(field) +
+                        "\" is true, which this version cannot run");
+  }
+  return Status::ok();
 }
 
 Result<double> hf_epsilon(const HfConfig& config, const char* field, double fallback) {
@@ -175,117 +234,31 @@ Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_de
   return Status::ok();
 }
 
-namespace {
-
-constexpr double kRopeFactorMax = 1e6;
-
-// Returns the kind of scaling that a place of config.json names; "" if it names none.
-Result<std::string> rope_kind(const HfConfig& config, const std::string& place) {
-  return config.string(place + (config.has(place + "rope_type") ? "rope_type" : "type"), "");
-}
-
-// Folders made since 2025 have "rope_parameters". In older ones, the base and the rotated part
-// stand by themselves beside "rope_scaling". A folder that has both must say the same in both.
-Status check_rope_places(const HfConfig& config) {
-  for (const char* field : {"partial_rotary_factor", "rope_parameters.partial_rotary_factor",
-                            "rope_scaling.partial_rotary_factor"}) {
-    TROUPE_ASSIGN_OR_RETURN(const double part, config.f64(field, 1.0));
-    if (part != 1.0)
-      return config.bad("the field \"" + std::string(field) + "\" is " + std::to_string(part) +
-                        ": only a part of each head is rotated, which this version cannot run");
-  }
-  const auto contradict = [&](const std::string& old, const std::string& now) {
-    return config.bad("the fields \"" + old + "\" and \"" + now +
-                      "\" contradict each other; leave the one out that the model was not "
-                      "trained with");
-  };
-  const std::string old = "rope_scaling.", now = "rope_parameters.";
-  for (const std::string& inner : {old, now}) {
-    if (config.differ("rope_theta", inner + "rope_theta"))
-      return contradict("rope_theta", inner + "rope_theta");
-  }
-  TROUPE_ASSIGN_OR_RETURN(const std::string old_kind, rope_kind(config, old));
-  TROUPE_ASSIGN_OR_RETURN(const std::string kind, rope_kind(config, now));
-  if (!old_kind.empty() && !kind.empty() && old_kind != kind)
-    return contradict("rope_scaling", "rope_parameters");
-  for (const char* field : {"rope_theta", "factor", "low_freq_factor", "high_freq_factor",
-                            "original_max_position_embeddings"}) {
-    if (config.differ(old + field, now + field)) return contradict(old + field, now + field);
-  }
-  return Status::ok();
-}
-
-// Returns the field's name with the place where config.json has it. Where both places have it, they
-// agree.
-std::string rope_field(const HfConfig& config, const std::string& field) {
-  const std::string now = "rope_parameters." + field;
-  return config.has(now) || !config.has("rope_scaling") ? now : "rope_scaling." + field;
-}
-
-Status hf_llama3_scaling(const HfConfig& config, const std::string& scaling, GgufMetadata* out) {
-  const std::string low_field = rope_field(config, "low_freq_factor");
-  const std::string high_field = rope_field(config, "high_freq_factor");
-  TROUPE_ASSIGN_OR_RETURN(const double low, config.f64(low_field));
-  TROUPE_ASSIGN_OR_RETURN(const double high, config.f64(high_field));
-  if (!(low > 0.0 && low < high && high <= kRopeFactorMax))
-    return config.bad("the fields \"" + low_field + "\" and \"" + high_field + "\" are " +
-                      std::to_string(low) + " and " + std::to_string(high) +
-                      ", which do not ascend in (0, 1e6]");
-  (*out)[scaling + "low_freq_factor"] = low;
-  (*out)[scaling + "high_freq_factor"] = high;
-  // Where no field says how long the first training's context was, it was the model's own.
-  std::string context = "original_max_position_embeddings";
-  if (!config.has(context)) context = rope_field(config, context);
-  if (!config.has(context)) context = "max_position_embeddings";
-  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "original_context_length"],
-                          config.size(context, kContextMax));
-  return Status::ok();
-}
-
-}  // namespace
-
-Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* out) {
-  constexpr double kThetaMax = 1e15;
-  TROUPE_RETURN_IF_ERROR(check_rope_places(config));
-  (*out)[std::string(header_keys::kRopeInterleaved)] = false;
-  const std::string inner_theta = rope_field(config, "rope_theta");
-  TROUPE_ASSIGN_OR_RETURN(
-      (*out)[arch + ".rope.freq_base"],
-      config.number(config.has(inner_theta) ? inner_theta : "rope_theta", 10000.0, 1.0, kThetaMax));
-  const std::string kind_field =
-      rope_field(config, config.has(rope_field(config, "rope_type")) ? "rope_type" : "type");
-  TROUPE_RETURN_IF_ERROR(config.expect(kind_field, {"default", "linear", "llama3"}));
-  TROUPE_ASSIGN_OR_RETURN(const std::string kind, config.string(kind_field, "default"));
-  if (kind == "default") return Status::ok();
-  const std::string scaling = arch + ".rope.scaling.";
-  const std::string factor = rope_field(config, "factor");
-  (*out)[scaling + "type"] = kind;
-  TROUPE_RETURN_IF_ERROR(config.f64(factor).status());  // there is no default
-  TROUPE_ASSIGN_OR_RETURN((*out)[scaling + "factor"],
-                          config.number(factor, 1.0, 1.0, kRopeFactorMax));
-  return kind == "linear" ? Status::ok() : hf_llama3_scaling(config, scaling, out);
-}
-
 Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t begin,
-                 GgufMetadata* out) {
+                 GgufMetadata* out, std::uint64_t period) {
   if (!config.has("sliding_window")) return Status::ok();
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t window, config.u64("sliding_window"));
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::string> types, config.strings("layer_types"));
   if (!types.empty()) {
-    begin = types.size();
+    const auto slides = [](const std::string& type) { return type == "sliding_attention"; };
+    const auto first = std::find_if(types.begin(), types.end(), slides);
+    const auto full = std::find_if_not(first, types.end(), slides);
+    begin = static_cast<std::uint64_t>(first - types.begin());
+    period = full == types.end() ? 0 : static_cast<std::uint64_t>(full - types.begin()) + 1;
     for (std::size_t layer = 0; layer < types.size(); ++layer) {
-      const bool slides = types[layer] == "sliding_attention";
-      if (!slides && (types[layer] != "full_attention" || begin < layer))
+      const bool windowed = layer >= begin && (period == 0 || (layer + 1) % period != 0);
+      if (types[layer] != (windowed ? "sliding_attention" : "full_attention"))
         return config.bad("the field \"layer_types\" says " + in_quotes(types[layer]) +
                           " for layer " + std::to_string(layer) +
-                          "; this version can run full_attention, then sliding_attention");
-      if (slides) begin = std::min<std::uint64_t>(begin, layer);
+                          "; this version can run full_attention, then sliding_attention, with "
+                          "full_attention again in every so many layers");
     }
     if (begin == types.size()) return Status::ok();
   }
   if (window == 0) return config.bad("the field \"sliding_window\" is 0, expected 1 or more");
   (*out)[arch + ".attention.sliding_window"] = window;
   (*out)[std::string(header_keys::kSlidingWindowBegin)] = begin;
+  (*out)[arch + ".attention.sliding_window_pattern"] = period;
   return Status::ok();
 }
 
@@ -315,5 +288,11 @@ constexpr HfName kNames[] = {
 };
 }  // namespace
 const std::span<const HfName> kLlamaNames = kNames;
+
+std::vector<HfName> llama_names_with(std::initializer_list<HfName> own) {
+  std::vector<HfName> names(own);
+  names.insert(names.end(), std::begin(kNames), std::end(kNames));
+  return names;
+}
 
 }  // namespace troupe::model

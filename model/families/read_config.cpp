@@ -33,6 +33,45 @@ Status check_rope_scaling(const ModelConfig& config) {
                " and " + std::to_string(config.rope_high_factor) + " do not ascend in (0, 1e6]");
   if (config.rope_context < 1 || config.rope_context > kContextMax)
     return out_of_range("original context length", config.rope_context, kContextMax);
+  if (config.rope_scaling == RopeScaling::kYarn && config.rope_theta < 2.0)
+    return bad("the model's rotary base " + std::to_string(config.rope_theta) +
+               " is not in [2, 1e15], which YaRN needs");
+  return Status::ok();
+}
+
+// Checks the numbers that multiply or divide something.
+Status check_scales(const ModelConfig& config) {
+  constexpr double kLeast = 1e-6, kMost = 1e6;
+  const struct {
+    const char* field;
+    double value;
+    bool may_be_0;
+  } scales[] = {{"rotary magnitude", config.rope_magnitude, false},
+                {"fastest rotation of YaRN", config.rope_beta_fast, false},
+                {"slowest rotation of YaRN", config.rope_beta_slow, false},
+                {"attention scale", config.attention_scale, true},
+                {"cap of the scores", config.attention_cap, true},
+                {"residual scale", config.residual_scale, false},
+                {"embedding scale", config.embedding_scale, false},
+                {"divisor of the logits", config.logit_divisor, false},
+                {"cap of the logits", config.logit_cap, true},
+                {"addition to norm weights", config.norm_offset, true}};
+  for (const auto& scale : scales)
+    if (!(scale.value >= kLeast && scale.value <= kMost) && !(scale.may_be_0 && scale.value == 0.0))
+      return bad(std::string("the model's ") + scale.field + " " + std::to_string(scale.value) +
+                 " is not in [1e-6, 1e6]");
+  const double theta = config.window_rope_theta;
+  if (theta != 0.0 && !(theta >= 1.0 && theta <= 1e15))
+    return bad("the model's rotary base of layers with a window " + std::to_string(theta) +
+               " is not in [1, 1e15]");
+  const std::vector<double>& divisors = config.rope_divisors;
+  if (!divisors.empty() && divisors.size() != config.rotary_dim / 2)
+    return bad("the model has " + std::to_string(divisors.size()) +
+               " rotary divisors instead of one for each of " +
+               std::to_string(config.rotary_dim / 2) + " pairs");
+  for (const double divisor : divisors)
+    if (!(divisor >= 1.0 && divisor <= kMost))
+      return bad("the model's rotary divisor " + std::to_string(divisor) + " is not in [1, 1e6]");
   return Status::ok();
 }
 
@@ -60,6 +99,12 @@ Status check_config(const ModelConfig& config) {
                std::to_string(config.kv_heads) + " key/value heads");
   if (config.heads * config.head_dim > kChannelsMax)
     return out_of_range("width of all heads", config.heads * config.head_dim, kChannelsMax);
+  if (config.experts > kExpertsMax)
+    return out_of_range("number of experts", config.experts, kExpertsMax);
+  if (config.experts > 0 && (config.experts_used < 1 || config.experts_used > config.experts))
+    return out_of_range("number of experts of a row", config.experts_used, config.experts);
+  if (config.experts > 0 && (config.expert_channels < 1 || config.expert_channels > kChannelsMax))
+    return out_of_range("width of an expert", config.expert_channels, kChannelsMax);
   if (config.rotary_dim % 2 != 0 || config.rotary_dim > config.head_dim)
     return bad("the model's rotary dimension " + std::to_string(config.rotary_dim) +
                " is odd or larger than its head dimension " + std::to_string(config.head_dim));
@@ -69,6 +114,7 @@ Status check_config(const ModelConfig& config) {
   if (!(config.rope_theta >= 1.0 && config.rope_theta <= 1e15))
     return bad("the model's rotary base " + std::to_string(config.rope_theta) +
                " is not in [1, 1e15]");
+  TROUPE_RETURN_IF_ERROR(check_scales(config));
   return check_rope_scaling(config);
 }
 
@@ -94,6 +140,8 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
     if (known.contains(tensor.name)) continue;
     if (tensor.name == "output.weight" && config.tied_embedding) continue;  // a copy of it
     if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // repeats the rotary base
+    if (tensor.name == "rope_factors_long.weight" && config.rope_short_factors)
+      continue;  // for positions beyond the context
     if (!is_model_tensor(tensor.name)) continue;
     const std::optional<std::size_t> layer = layer_of(tensor.name);
     if (layer.has_value() && *layer >= config.layers)

@@ -17,6 +17,19 @@ inline constexpr std::string_view kTransposed = "troupe.transposed";
 inline constexpr std::string_view kTiedEmbedding = "troupe.tied_embedding";
 // An integer: the first layer that has a sliding window.
 inline constexpr std::string_view kSlidingWindowBegin = "troupe.sliding_window_begin";
+// An integer: every such layer does not rotate q and k (the 4th, the 8th).
+inline constexpr std::string_view kUnrotatedPeriod = "troupe.unrotated_period";
+// A number that multiplies the rotated pairs, and an array of numbers, each of which divides the
+// frequency of a pair.
+inline constexpr std::string_view kRopeMagnitude = "troupe.rope.magnitude";
+inline constexpr std::string_view kRopeDivisors = "troupe.rope.divisors";
+// A bool: false if the ramp of YaRN does not end at whole pairs.
+inline constexpr std::string_view kRopeWholePairs = "troupe.rope.whole_pairs";
+// Bools: whether q, k, v and the attention's output have biases, and the feed-forward network.
+inline constexpr std::string_view kAttentionBias = "troupe.attention_bias";
+inline constexpr std::string_view kFeedForwardBias = "troupe.feed_forward_bias";
+// A number that is added to every norm weight.
+inline constexpr std::string_view kNormOffset = "troupe.norm_offset";
 // An array of integers: the token ids at which config.json says that generation ends.
 inline constexpr std::string_view kEndTokenIds = "troupe.end_token_ids";
 

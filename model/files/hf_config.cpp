@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 #include <utility>
 
@@ -130,6 +131,26 @@ Result<std::vector<std::int64_t>> HfConfig::integers(std::string_view field) con
   return values;
 }
 
+Result<HfConfig> HfConfig::inner(std::string_view field) const {
+  const json* found = json_->find(field);
+  if (found == nullptr || !found->is_object()) return wrong(field, "an object");
+  HfConfig out;
+  out.what_ = what_;
+  out.json_ = std::make_shared<const Json>(Json{*found});
+  return out;
+}
+
+HfConfig HfConfig::with_defaults(
+    std::initializer_list<std::pair<std::string_view, std::uint64_t>> values) const {
+  Json filled{json_->value};
+  for (const auto& [field, value] : values)
+    if (!has(field)) filled.value[std::string(field)] = value;
+  HfConfig out;
+  out.what_ = what_;
+  out.json_ = std::make_shared<const Json>(std::move(filled));
+  return out;
+}
+
 Result<std::vector<std::string>> HfConfig::strings(std::string_view field) const {
   std::vector<std::string> values;
   const json* list = json_->find(field);
@@ -138,6 +159,19 @@ Result<std::vector<std::string>> HfConfig::strings(std::string_view field) const
   for (const json& value : *list) {
     if (!value.is_string()) return wrong(field, "a list of texts");
     values.push_back(value.get<std::string>());
+  }
+  return values;
+}
+
+Result<std::vector<double>> HfConfig::numbers(std::string_view field) const {
+  std::vector<double> values;
+  const json* list = json_->find(field);
+  if (list == nullptr) return values;
+  if (!list->is_array()) return wrong(field, "a list of numbers");
+  for (const json& value : *list) {
+    if (!value.is_number() || !std::isfinite(value.get<double>()))
+      return wrong(field, "a list of numbers");
+    values.push_back(value.get<double>());
   }
   return values;
 }

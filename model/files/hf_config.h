@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <troupe/runtime/status.h>
@@ -19,6 +20,13 @@ class HfConfig {
   // `what` names the file.
   //   Errors: kBadData if it is not a JSON object of a sane size.
   static Result<HfConfig> parse(std::string_view text, const std::string& what);
+
+  // Returns the inner object `field` as a config.json of its own.
+  //   Errors: kBadData if it is no object.
+  Result<HfConfig> inner(std::string_view field) const;
+  // Returns the same with these values for fields that are absent.
+  HfConfig with_defaults(
+      std::initializer_list<std::pair<std::string_view, std::uint64_t>> values) const;
 
   // A field may lie in an inner object: "rope_parameters.rope_theta". A field that is null counts
   // as absent.
@@ -39,6 +47,9 @@ class HfConfig {
   Result<std::vector<std::int64_t>> integers(std::string_view field) const;
   // Reads a list of strings; an absent field gives none.
   Result<std::vector<std::string>> strings(std::string_view field) const;
+
+  // Reads a list of finite numbers; an absent field gives none.
+  Result<std::vector<double>> numbers(std::string_view field) const;
 
   // Says whether both fields are present and differ. A field that is absent (or null) differs from
   // nothing.

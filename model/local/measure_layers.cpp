@@ -11,6 +11,7 @@
 #include <troupe/model/local/measure_layers.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/machine/cgroup.h>
+#include <troupe/runtime/numerics/philox.h>
 
 namespace troupe::model {
 namespace {
@@ -31,12 +32,20 @@ constexpr double kPatienceUs = 400'000;
 constexpr double kRestMaxUs = 20'000;
 
 // A source of every tensor of a header, all zeros; vectors (norms, frequency factors) are all ones.
+// The router of a mixture of experts draws them evenly: with zeros, all rows would go through the
+// same ones.
 class ZeroSource final : public TensorSource {
  public:
   static Result<std::unique_ptr<ZeroSource>> make(const GgufHeader& header) {
     auto source = std::make_unique<ZeroSource>(header);
     for (const TensorInfo& tensor : header.tensors) {
       source->bytes_ = std::max<std::size_t>(source->bytes_, tensor.bytes);
+      if (is_router(tensor)) {
+        source->drawn_.resize(
+            std::max<std::size_t>(source->drawn_.size(), tensor.shape[0] * tensor.shape[1]));
+        for (std::size_t i = 0; i < source->drawn_.size(); ++i)
+          source->drawn_[i] = static_cast<float>(uniform_draw(1, i)) - 0.5f;
+      }
       if (tensor.shape.size() == 1)
         source->ones_.resize(std::max<std::size_t>(source->ones_.size(), tensor.shape[0]), 1.0f);
     }
@@ -57,6 +66,8 @@ class ZeroSource final : public TensorSource {
     const TensorInfo* tensor = header_.tensor(name);
     if (tensor == nullptr)
       return Status(Code::kNotFound, "the model has no tensor " + std::string(name));
+    if (is_router(*tensor))
+      return std::as_bytes(std::span(drawn_).first(tensor->shape[0] * tensor->shape[1]));
     if (tensor->shape.size() == 1 && tensor->type == quant::Type::kF32)
       return std::as_bytes(std::span(ones_).first(tensor->shape[0]));
     return std::span(zeros_, tensor->bytes);
@@ -65,9 +76,13 @@ class ZeroSource final : public TensorSource {
   void drop(std::string_view) const override {}
 
  private:
+  static bool is_router(const TensorInfo& tensor) {
+    return tensor.name.ends_with(".ffn_gate_inp.weight") && tensor.type == quant::Type::kF32 &&
+           tensor.shape.size() == 2;
+  }
   const GgufHeader& header_;
   std::size_t bytes_ = 1;
-  std::vector<float> ones_;
+  std::vector<float> ones_, drawn_;
   const std::byte* zeros_ = nullptr;
 };
 
@@ -100,10 +115,14 @@ class Steps {
     const std::size_t rows = sequences.size() * count;
     const ModelConfig& config = stage_.config();
     ids_.assign(rows, 1);
-    if (hidden_.size() < rows * config.channels) {
-      hidden_.resize(rows * config.channels);
+    if (hidden_.size() < rows * config.channels || config.experts > 0) {
+      // Other rows in every step, and other rows beside each other, take other experts.
+      hidden_.resize(std::max(hidden_.size(), rows * config.channels));
+      ++steps_;
       for (std::size_t i = 0; i < hidden_.size(); ++i)
-        hidden_[i] = static_cast<float>(i % 17) * 0.01f - 0.08f;
+        hidden_[i] =
+            static_cast<float>((i * (1 + i / config.channels % 5) + steps_ * i / 3) % 17) * 0.01f -
+            0.08f;
     }
     StepInput input;
     input.segments = segments;
@@ -180,6 +199,7 @@ class Steps {
   const bool stops_;
   std::vector<TokenId> ids_;
   std::vector<float> hidden_;
+  std::size_t steps_ = 0;
   StepOutput output_;
 };
 
@@ -202,13 +222,15 @@ Result<double> prompt_row_us(Stage& stage, std::size_t chunk, double window_us, 
   return typical_us(times) / static_cast<double>(chunk);
 }
 
-// Returns the number of weights that a row is multiplied by in `range`.
-double matrix_values(const GgufHeader& header, const ModelConfig& config, LayerRange range) {
+// Returns the number of weights that a row is multiplied by in `range`: of a mixture, those of the
+// experts that it goes through.
+double matrix_values(const ModelConfig& config, LayerRange range) {
   double values = 0;
-  for (const std::string& name : tensors_of(config, range)) {
-    const TensorInfo* tensor = header.tensor(name);
-    if (tensor != nullptr && tensor->shape.size() == 2)
-      values += static_cast<double>(tensor->shape[0]) * static_cast<double>(tensor->shape[1]);
+  for (const TensorSpec& spec : stage_tensors(config, range)) {
+    double count = static_cast<double>(spec.rows) * static_cast<double>(spec.columns);
+    if (spec.expert != kNoExpert)
+      count *= static_cast<double>(config.experts_used) / static_cast<double>(config.experts);
+    values += count;
   }
   return values;
 }
@@ -265,8 +287,7 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
   TROUPE_ASSIGN_OR_RETURN(cost.prompt_row_us,
                           prompt_row_us(*prompt_stage, options.chunk_rows, kPromptWindowUs, stops));
   cost.prompt_row_us /= static_cast<double>(few);
-  cost.products_per_s =
-      matrix_values(header, config, {middle, middle + 1}) / cost.prompt_row_us * 1e6;
+  cost.products_per_s = matrix_values(config, {middle, middle + 1}) / cost.prompt_row_us * 1e6;
   return cost;
 }
 

@@ -27,19 +27,20 @@ Status no_config(const fs::path& folder) {
 // Returns the name that the pattern `to` gives to a `name` of the pattern `from`, or "" if `name`
 // does not fit it. '*' stands for a number as std::to_string writes it.
 std::string renamed(std::string_view name, std::string_view from, std::string_view to) {
-  const std::size_t star = from.find('*');
-  if (star == from.npos) return name == from ? std::string(to) : "";
-  const std::string_view tail = from.substr(star + 1);
-  if (!name.starts_with(from.substr(0, star)) || !name.ends_with(tail) ||
-      name.size() < star + 1 + tail.size())
-    return "";
-  const std::string_view number = name.substr(star, name.size() - star - tail.size());
-  const bool canonical = number.size() <= 6 && (number[0] != '0' || number.size() == 1) &&
-                         number.find_first_not_of("0123456789") == number.npos;
-  if (!canonical) return "";
-  const std::size_t to_star = to.find('*');
-  return std::string(to.substr(0, to_star)) + std::string(number) +
-         std::string(to.substr(to_star + 1));
+  std::string out;
+  for (;;) {
+    const std::size_t star = from.find('*'), to_star = to.find('*');
+    if (star == from.npos) return name == from ? out + std::string(to) : "";
+    if (!name.starts_with(from.substr(0, star))) return "";
+    name.remove_prefix(star);
+    const std::string_view number =
+        name.substr(0, std::min(name.find_first_not_of("0123456789"), name.size()));
+    if (number.empty() || number.size() > 6 || (number[0] == '0' && number.size() > 1)) return "";
+    out += std::string(to.substr(0, to_star)) + std::string(number);
+    name.remove_prefix(number.size());
+    from.remove_prefix(star + 1);
+    to.remove_prefix(to_star + 1);
+  }
 }
 
 // Says whether `name` is a tensor of the family's layers that the family has no use for: then the
@@ -60,12 +61,20 @@ struct Chosen {
   std::vector<std::string> transposed;  // sorted
 };
 
+// Takes away what files with a head, or with more than a text model, put before a name.
+std::string_view without_prefix(std::string_view name, const HfFolder& hf) {
+  constexpr std::string_view kText = "language_model.";
+  if (name.starts_with(kText)) name.remove_prefix(kText.size());
+  if (name.starts_with(hf.prefix)) name.remove_prefix(hf.prefix.size());
+  if (name.starts_with(kText)) name.remove_prefix(kText.size());
+  return name;
+}
+
 Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
                               const std::string& folder) {
   Chosen chosen;
   for (const SafetensorsTensor& tensor : files.tensors()) {
-    std::string_view name = tensor.name;
-    if (name.starts_with(hf.prefix)) name.remove_prefix(hf.prefix.size());
+    const std::string_view name = without_prefix(tensor.name, hf);
     bool is_known = false;
     for (const HfName& known : hf.names) {
       const std::string gguf = renamed(name, known.hf, known.gguf);
@@ -233,8 +242,14 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   Result<std::string> text = read_file(folder / kConfigName, kTextBytesMax);
   if (!text.is_ok() && text.code() == Code::kNotFound) return no_config(folder);
   if (!text.is_ok()) return text.status();
-  TROUPE_ASSIGN_OR_RETURN(const HfConfig config,
+  TROUPE_ASSIGN_OR_RETURN(const HfConfig whole,
                           HfConfig::parse(*text, (folder / kConfigName).string()));
+  // A model that also sees pictures has its text model inside, which is run alone.
+  constexpr const char* kTextModel = "text_config";
+  HfConfig config = whole;
+  if (whole.has(kTextModel)) {
+    TROUPE_ASSIGN_OR_RETURN(config, whole.inner(kTextModel));
+  }
   TROUPE_ASSIGN_OR_RETURN(const std::string type, config.string("model_type"));
   const Family* family = find_hf_family(type);
   if (family == nullptr) {
@@ -244,11 +259,11 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
     return config.bad("the field \"model_type\" is " + in_quotes(type, 40) +
                       "; this version can run " + known);
   }
-  TROUPE_RETURN_IF_ERROR(refuse_quantized(config));
+  TROUPE_RETURN_IF_ERROR(refuse_quantized(whole));
   GgufMetadata metadata;
   metadata["general.architecture"] = std::string(family->name);
   TROUPE_RETURN_IF_ERROR(family->hf.metadata(config, &metadata));
-  TROUPE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> ends, end_tokens(folder, config));
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> ends, end_tokens(folder, whole));
   if (!ends.empty()) metadata[std::string(header_keys::kEndTokenIds)] = ends;
   std::error_code error;
   for (const FolderText& one : kFolderTexts) {

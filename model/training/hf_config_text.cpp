@@ -5,6 +5,7 @@
 #include <troupe/model/families/family.h>
 #include <troupe/model/files/header_keys.h>
 #include <troupe/model/training/hf_config_text.h>
+#include <troupe/model/training/trainable.h>
 #include <troupe/runtime/text/bounded_json.h>
 
 namespace troupe::model {
@@ -109,6 +110,7 @@ void add_ids(const GgufHeader& header, ordered_json* out) {
 
 Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& config,
                                    const std::vector<std::string>& labels) {
+  TROUPE_RETURN_IF_ERROR(check_trainable(config));
   ordered_json out;
   if (const auto text = text_at(header, header_keys::kConfigJson)) {
     TROUPE_ASSIGN_OR_RETURN(out, parse_ordered_json(*text, "config.json", kLimits));

@@ -13,7 +13,7 @@ namespace troupe::model {
 // Returns the text: the config.json that the model came with, changed where training changed the
 // model, or one made of the ModelConfig if it came as a GGUF file. `labels` are the names of a
 // classifier's labels, or empty.
-//   Errors: kFailedPrecondition if config.json cannot express the model.
+//   Errors: kFailedPrecondition if config.json cannot express the model, or it cannot be trained.
 Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& config,
                                    const std::vector<std::string>& labels);
 

@@ -121,6 +121,9 @@ class Backward : public LayerView {
       case FeedForward::kGatedSilu:
         team.training.silu_mul_backward(gate, keep.up + at, dh, gate, dh, keep.up + at, count);
         break;
+      case FeedForward::kGatedGelu:
+      case FeedForward::kGatedClamped:
+        break;  // check_trainable refuses it
       case FeedForward::kGeluTanh:
         team.training.gelu_tanh_backward(gate, dh, gate, dh, count);
         break;

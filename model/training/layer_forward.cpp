@@ -112,6 +112,9 @@ class Forward : public LayerView {
       case FeedForward::kGatedSilu:
         team.kernels.silu_mul(work.h + at, keep.up + at, count);
         break;
+      case FeedForward::kGatedGelu:
+      case FeedForward::kGatedClamped:
+        break;  // check_trainable refuses it
       case FeedForward::kGeluTanh:
         team.kernels.gelu_tanh(work.h + at, count);
         break;

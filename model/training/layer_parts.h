@@ -23,7 +23,7 @@ class LayerView {
         channels(config.channels),
         width(config.heads * config.head_dim),
         kv_width(config.kv_heads * config.head_dim),
-        gated(config.feed_forward == FeedForward::kGatedSilu) {}
+        gated(config.gated()) {}
 
   const Weight& weight(std::size_t slot) const {
     return step.parameters.weights().layers[layer][slot];

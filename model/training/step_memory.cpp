@@ -67,8 +67,7 @@ class Layout {
     keep.attended = take(rows * width_);
     keep.middle = take(rows * channels_);
     keep.gate = take(rows * config_.ffn_channels);
-    if (config_.feed_forward == FeedForward::kGatedSilu)
-      keep.up = take(rows * config_.ffn_channels);
+    if (config_.gated()) keep.up = take(rows * config_.ffn_channels);
     if (config_.post_norm) keep.sum = take(rows * channels_);
     keep.pages = reinterpret_cast<std::byte*>(take(pages_bytes_ / sizeof(float)));
     return keep;

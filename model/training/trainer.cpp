@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <troupe/model/training/preference.h>
+#include <troupe/model/training/trainable.h>
 #include <troupe/model/training/trainer.h>
 #include <troupe/runtime/kernels/packed_matrix.h>
 #include <troupe/runtime/numerics/trig.h>
@@ -40,6 +41,7 @@ void make_classifier(ModelConfig* config, StageWeights* weights, std::size_t lab
 Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
                                                  const ModelConfig& config, Device& device,
                                                  const TrainerOptions& options) {
+  TROUPE_RETURN_IF_ERROR(check_trainable(config));
   if (config.causal && options.labels != 0)
     return invalid("the model is a decoder (" + config.family +
                    "); labels are trained on an encoder, such as BERT");

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include <troupe/model/transformer/block.h>
+#include <troupe/model/transformer/experts.h>
 
 // One layer turns the residual stream x (B,C) into the next x:
 //
@@ -13,8 +14,13 @@
 //   g = silu(Wg n) * (Wu n), or gelu(Wu n)          widen
 //   x = x + Wd g                                    project_down
 //
+// In a mixture of experts the last two lines are route, widen_mixture, narrow_mixture and
+// add_mixture.
+//
 // If the ModelConfig says post_norm, n is x itself, and both sums are normed: x = norm(x + ...)
-// (norm_sum). The ModelConfig also says which norm, activation and biases there are. Two orders run
+// (finish_sum). Without input_norms n is x, too. If output_changes, Wo a and Wd g are normed or
+// scaled before they are added. The ModelConfig also says which norm, activation and biases there
+// are. Two orders run
 // these steps and give the same bits: layer_by_groups for few rows, where all threads share each
 // step, and run_by_rows for many rows, where a thread takes its rows through all steps.
 
@@ -29,9 +35,10 @@ class Layers {
         config_(step.config),
         thread_(thread),
         own_(step.own[static_cast<std::size_t>(thread)]),
+        plan_(step.plans[static_cast<std::size_t>(thread)]),
         channels_(step.config.channels),
         heads_width_(step.config.heads * step.config.head_dim),
-        first_ffn_(config_.feed_forward == FeedForward::kGatedSilu ? kGate : kUp) {}
+        first_ffn_(config_.gated() ? kGate : kUp) {}
 
   void run() {
     if (step_.by_rows) {
@@ -65,11 +72,19 @@ class Layers {
                    groups);
   }
 
+  // Returns the product that is added to x, or whose output waits in `workspace` to be changed
+  // first.
+  Product output_product(std::size_t layer, Slot slot, RowRange range,
+                         const Workspace& workspace) const {
+    if (config_.output_changes()) return product(layer, slot, workspace.output);
+    return product(layer, slot, step_.x + range.first * channels_, /*accumulate=*/true);
+  }
+
   // x += Wo a
   void project_attended(std::size_t layer, RowRange range, const RowBuffer& attended,
-                        IndexRange groups) {
+                        const Workspace& workspace, IndexRange groups) {
     step_.multiply(attended, heads_width_, range.count,
-                   {product(layer, kAttnOut, step_.x + range.first * channels_, true)}, groups);
+                   {output_product(layer, kAttnOut, range, workspace)}, groups);
   }
 
   // g = silu(Wg n) * (Wu n), or gelu(Wu n). `units` counts in units of the row groups that make one
@@ -83,27 +98,67 @@ class Layers {
                    groups);
     if (first_ffn_ == kGate)
       step_.multiply(normed, channels_, count, {product(layer, kUp, workspace.up)}, groups);
-    step_.activate(workspace, count, groups.begin * kernels::kGroupRows,
+    step_.activate(workspace.gate, workspace.up, config_.ffn_channels, count,
+                   groups.begin * kernels::kGroupRows,
                    std::min(groups.end * kernels::kGroupRows, first.rows));
   }
-  std::size_t unit_groups() const { return step_.activate_columns() / kernels::kGroupRows; }
+  std::size_t unit_groups() const {
+    return step_.activate_columns(config_.ffn_channels) / kernels::kGroupRows;
+  }
   std::size_t ffn_units(std::size_t layer) const {
     return (groups(layer, first_ffn_) + unit_groups() - 1) / unit_groups();
   }
 
   // x += Wd g
-  void project_down(std::size_t layer, RowRange range, const RowBuffer& gate, IndexRange groups) {
-    step_.multiply(gate, config_.ffn_channels, range.count,
-                   {product(layer, kDown, step_.x + range.first * channels_, true)}, groups);
+  void project_down(std::size_t layer, RowRange range, const Workspace& workspace,
+                    IndexRange groups) {
+    step_.multiply(workspace.gate, config_.ffn_channels, range.count,
+                   {output_product(layer, kDown, range, workspace)}, groups);
+  }
+
+  // What the experts of a mixture make of the rows of `range`, from the rows of `normed`: the
+  // router's logits, the inner rows, the outer rows and their sum, in four phases. Between two,
+  // every thread that has a part of the rows must be done.
+  void route(std::size_t layer, RowRange range, const RowBuffer& normed, const Workspace& workspace,
+             TeamPart part) {
+    const Weight& gate = weight(layer, kSharedGate);
+    step_.multiply(normed, channels_, range.count, {product(layer, kRouter, workspace.router)},
+                   split(groups(layer, kRouter), part.part, part.parts));
+    if (config_.shared_expert)
+      step_.multiply(normed, channels_, range.count, {{&gate, nullptr, workspace.shared_scale}},
+                     split(gate.matrix.groups, part.part, part.parts));
+  }
+  void widen_mixture(std::size_t layer, RowRange range, const RowBuffer& normed,
+                     const Workspace& workspace, TeamPart part) {
+    plan_.choose(config_, workspace.router, range.count);
+    widen_experts(step_, layer, plan_, normed, workspace, part);
+    if (config_.shared_expert)
+      widen(layer, range.count, normed, workspace, split(ffn_units(layer), part.part, part.parts));
+  }
+  void narrow_mixture(std::size_t layer, RowRange range, const Workspace& workspace,
+                      TeamPart part) {
+    narrow_experts(step_, layer, plan_, workspace, part);
+    if (config_.shared_expert)
+      step_.multiply(workspace.gate, config_.ffn_channels, range.count,
+                     {product(layer, kDown, workspace.shared_out)},
+                     split(groups(layer, kDown), part.part, part.parts));
+  }
+  // x += the sum, unless the sum is changed first (finish_rows).
+  void add_mixture(RowRange range, const Workspace& workspace, std::size_t from) {
+    add_experts(step_, plan_, workspace, from, from + range.count);
+    if (config_.output_changes()) return;
+    float* x = step_.x + range.first * channels_;
+    const float* sum = workspace.output + from * channels_;
+    for (std::size_t i = 0; i < range.count * channels_; ++i) x[i] += sum[i];
   }
 
   // Returns n, which a sublayer multiplies, for rows [begin, end) of the step's rows from `first`:
-  // norm(x) in `room`, or x itself if norms come after sums.
+  // norm(x) in `room`, or x itself if inputs are not normed.
   RowBuffer sublayer_input(const Weight& norm, std::size_t first, std::size_t begin,
                            std::size_t end, const RowBuffer& room) {
     RowBuffer input = room;
     float* x = step_.x + first * channels_;
-    if (config_.post_norm) {
+    if (config_.post_norm || !config_.input_norms) {
       input.values = x;
     } else {
       step_.norm(norm, x, begin, end, input.values);
@@ -112,10 +167,15 @@ class Layers {
     return input;
   }
 
-  // x = norm(x) for `count` rows from `first`, if norms come after sums.
-  void norm_sum(const Weight& norm, std::size_t first, std::size_t count) {
-    float* x = step_.x + first * channels_;
-    if (config_.post_norm) step_.norm(norm, x, 0, count, x);
+  // Ends a sublayer for the rows of `range`: adds its output, if that waits in `workspace` from row
+  // `from` on, and norms the sum if norms come after sums.
+  void finish_rows(std::size_t layer, Slot norm, RowRange range, const Workspace& workspace,
+                   std::size_t from) {
+    float* x = step_.x + range.first * channels_;
+    if (config_.output_changes())
+      step_.add_output(weight(layer, norm == kAttnNorm ? kAttnPostNorm : kFfnPostNorm),
+                       workspace.output + from * channels_, range);
+    if (config_.post_norm) step_.norm(weight(layer, norm), x, 0, range.count, x);
   }
 
   void run_by_groups() {
@@ -136,13 +196,10 @@ class Layers {
     for (const AttentionPiece& piece : step_.attention_pieces[static_cast<std::size_t>(thread_)])
       step_.attend(layer, piece, 0, shared.attended.values, thread_);
     step_.pool.barrier(thread_);
-    project_attended(layer, all, quantized_attended(), my_groups(groups(layer, kAttnOut)));
-    finish_sum(weight(layer, kAttnNorm));
-    const RowBuffer ffn_input = all_rows_input(weight(layer, kFfnNorm));
-    widen(layer, step_.rows, ffn_input, shared, my_groups(ffn_units(layer)));
-    step_.pool.barrier(thread_);
-    project_down(layer, all, shared.gate, my_groups(groups(layer, kDown)));
-    finish_sum(weight(layer, kFfnNorm));
+    project_attended(layer, all, quantized_attended(), shared, my_groups(groups(layer, kAttnOut)));
+    finish_sum(layer, kAttnNorm);
+    feed_forward_by_groups(layer, all, shared);
+    finish_sum(layer, kFfnNorm);
     if (step_.f16_activations) {
       const IndexRange mine_now = step_.rows_of(thread_);
       step_.round_activations(mine_now.begin, mine_now.end);
@@ -150,12 +207,31 @@ class Layers {
     }
   }
 
-  // Waits until every thread's part of a sum is in x, and norms it if norms come after sums.
-  void finish_sum(const Weight& norm) {
+  void feed_forward_by_groups(std::size_t layer, RowRange all, const Workspace& shared) {
+    const RowBuffer input = all_rows_input(weight(layer, kFfnNorm));
+    if (config_.experts == 0) {
+      widen(layer, step_.rows, input, shared, my_groups(ffn_units(layer)));
+      step_.pool.barrier(thread_);
+      project_down(layer, all, shared, my_groups(groups(layer, kDown)));
+      return;
+    }
+    const TeamPart part{thread_, step_.threads, thread_};
+    route(layer, all, input, shared, part);
     step_.pool.barrier(thread_);
-    if (!config_.post_norm) return;
+    widen_mixture(layer, all, input, shared, part);
+    step_.pool.barrier(thread_);
+    narrow_mixture(layer, all, shared, part);
+    step_.pool.barrier(thread_);
     const IndexRange mine = step_.rows_of(thread_);
-    norm_sum(norm, mine.begin, mine.end - mine.begin);
+    add_mixture({mine.begin, mine.end - mine.begin}, shared, mine.begin);
+  }
+
+  // Waits until every thread's part of a sublayer's output is there, and ends the sublayer.
+  void finish_sum(std::size_t layer, Slot norm) {
+    step_.pool.barrier(thread_);
+    if (!config_.post_norm && !config_.output_changes()) return;
+    const IndexRange mine = step_.rows_of(thread_);
+    finish_rows(layer, norm, {mine.begin, mine.end - mine.begin}, step_.shared, mine.begin);
     step_.pool.barrier(thread_);
   }
 
@@ -206,13 +282,21 @@ class Layers {
   void attend_and_feed_forward(std::size_t layer, RowRange tile) {
     step_.attend_rows(layer, tile, own_.attended.values, thread_);
     step_.quantize(own_.attended.values, heads_width_, 0, tile.count, own_.attended);
-    project_attended(layer, tile, own_.attended, {0, groups(layer, kAttnOut)});
-    norm_sum(weight(layer, kAttnNorm), tile.first, tile.count);
+    project_attended(layer, tile, own_.attended, own_, {0, groups(layer, kAttnOut)});
+    finish_rows(layer, kAttnNorm, tile, own_, 0);
     const RowBuffer input =
         sublayer_input(weight(layer, kFfnNorm), tile.first, 0, tile.count, own_.normed);
-    widen(layer, tile.count, input, own_, {0, ffn_units(layer)});
-    project_down(layer, tile, own_.gate, {0, groups(layer, kDown)});
-    norm_sum(weight(layer, kFfnNorm), tile.first, tile.count);
+    if (config_.experts == 0) {
+      widen(layer, tile.count, input, own_, {0, ffn_units(layer)});
+      project_down(layer, tile, own_, {0, groups(layer, kDown)});
+    } else {
+      const TeamPart alone{0, 1, thread_};
+      route(layer, tile, input, own_, alone);
+      widen_mixture(layer, tile, input, own_, alone);
+      narrow_mixture(layer, tile, own_, alone);
+      add_mixture(tile, own_, 0);
+    }
+    finish_rows(layer, kFfnNorm, tile, own_, 0);
     step_.round_activations(tile.first, tile.first + tile.count);
   }
 
@@ -220,6 +304,7 @@ class Layers {
   const ModelConfig& config_;
   const int thread_;
   const Workspace& own_;
+  ExpertPlan& plan_;
   const std::size_t channels_, heads_width_;
   const Slot first_ffn_;  // the matrix whose output the activation takes: Wg, or Wu without a gate
 };

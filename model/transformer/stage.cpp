@@ -200,6 +200,8 @@ class TransformerStage final : public Stage {
         float* x = step_.x + row * channels;
         kernels::unpack_row(ends[kTokenEmbedding].matrix,
                             static_cast<std::size_t>(input.token_ids[row]), x);
+        if (config_.embedding_scale != 1.0f)
+          for (std::size_t c = 0; c < channels; ++c) x[c] *= config_.embedding_scale;
         if (config_.token_types > 0)
           add(ends[kTypeEmbedding], input.token_types.empty() ? 0 : input.token_types[row], x);
         if (config_.learned_positions)
@@ -220,8 +222,23 @@ class TransformerStage final : public Stage {
     step_.quantize(input.values, config_.channels, mine.begin, mine.end, input);
     device_.pool().barrier(thread);
     const Weight& output = weights_->output_matrix(config_);
+    const IndexRange groups = split(output.matrix.groups, thread, step_.threads);
     step_.multiply(input, config_.channels, logit_rows_.size(), {{&output, nullptr, logits}},
-                   split(output.matrix.groups, thread, step_.threads));
+                   groups);
+    const std::size_t begin = groups.begin * kernels::kGroupRows;
+    const std::size_t end = std::min(groups.end * kernels::kGroupRows, config_.vocabulary);
+    for (std::size_t row = 0; row < logit_rows_.size() && begin < end; ++row)
+      finish_logits(logits + row * config_.vocabulary + begin, end - begin);
+  }
+
+  // logits = cap * tanh(logits / divisor / cap), as far as the model has these.
+  void finish_logits(float* logits, std::size_t count) const {
+    if (config_.logit_divisor != 1.0f)
+      for (std::size_t i = 0; i < count; ++i) logits[i] /= config_.logit_divisor;
+    if (config_.logit_cap == 0.0f) return;
+    for (std::size_t i = 0; i < count; ++i) logits[i] /= config_.logit_cap;
+    step_.kernels.tanh(logits, logits, count);
+    for (std::size_t i = 0; i < count; ++i) logits[i] *= config_.logit_cap;
   }
 
   // logits = Wc tanh(Wp x_0 + bp) + bc, where x_0 is the first row of a sequence.
@@ -285,6 +302,9 @@ std::uint64_t weights_bytes(std::span<const Stage* const> stages) {
     for (const auto& layer : stage->weights().layers) {
       for (const Weight& weight : layer) look(weight);
     }
+    for (const auto& layer : stage->weights().experts)
+      for (const auto& expert : layer)
+        for (const Weight& weight : expert) look(weight);
     for (const Weight& weight : stage->weights().ends) look(weight);
   }
   return bytes;

@@ -44,8 +44,11 @@ StepContext::StepContext(const ModelConfig& c, const StageWeights& w, Device& de
       pool(device.pool()),
       kv_type(type),
       threads(device.threads()),
-      rope(rope_frequencies(c, w.ends[kRopeFactors].vector)),
+      rope(rope_frequencies(c, w.ends[kRopeFactors].vector), c.rope_magnitude),
+      window_rope(window_rope_frequencies(c)),
       own(static_cast<std::size_t>(threads)),
+      gathered(own.size()),
+      plans(own.size()),
       attention_scratch(own.size()),
       attention_pieces(own.size()),
       tiles_taken_(w.layers.size() + 1) {}
@@ -89,6 +92,17 @@ Workspace StepContext::make_workspace(std::size_t count) {
   out.up = make_floats(count * config.ffn_channels);
   out.k = make_floats(count * config.kv_heads * config.head_dim);
   out.v = make_floats(count * config.kv_heads * config.head_dim);
+  if (config.output_changes() || config.experts > 0)
+    out.output = make_floats(count * config.channels);
+  if (config.experts == 0) return out;
+  const std::size_t shares = count * config.experts_used;
+  out.router = make_floats(count * config.experts);
+  out.expert_gate = make_rows(shares, config.expert_channels);
+  out.expert_up = make_floats(shares * config.expert_channels);
+  out.expert_out = make_floats(shares * config.channels);
+  if (!config.shared_expert) return out;
+  out.shared_scale = make_floats(count);
+  out.shared_out = make_floats(count * config.channels);
   return out;
 }
 
@@ -105,6 +119,7 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
   }
   for (auto& taken : tiles_taken_) taken.store(0, std::memory_order_relaxed);
   rope.grow(keys);
+  if (config.window_rope_theta != 0.0) window_rope.grow(keys);
 
   kernels::AttentionArgs args;
   args.kv_type = kv_type;
@@ -126,12 +141,16 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
     for (std::size_t thread = 0; thread < team; ++thread) {
       own[thread] = make_workspace(by_rows ? tile_rows : kRedundantRows);
       attention_scratch[thread] = make_floats(scratch);
+      if (config.experts > 0)
+        gathered[thread] = make_rows(by_rows ? tile_rows : rows, config.channels);
     }
   };
   lay_out(nullptr);
   if (used_ > memory_.bytes()) memory_ = AlignedBuffer(used_);
   lay_out(memory_.data());
   if (!by_rows) plan_attention();
+  if (config.experts > 0)
+    for (ExpertPlan& plan : plans) plan.reserve(config, by_rows ? tile_rows : rows);
 }
 
 // Gives every thread an equal share of the work, which is proportional to rows times keys: the
@@ -219,16 +238,35 @@ void StepContext::multiply(const RowBuffer& input, std::size_t columns, std::siz
   }
 }
 
-// Norms each head as a row of its own.
-void StepContext::norm_heads(const Weight& weight, float* heads, std::size_t count) const {
-  kernels.rms_norm(heads, weight.vector.data(), config.norm_epsilon, config.head_dim, 0, count,
-                   heads);
+void StepContext::add_output(const Weight& norm_weight, float* output, RowRange range) const {
+  if (config.output_norms) norm(norm_weight, output, 0, range.count, output);
+  float* to = x + range.first * config.channels;
+  for (std::size_t i = 0; i < range.count * config.channels; ++i)
+    to[i] += config.residual_scale * output[i];
+}
+
+// Norms each head as a row of its own, or all heads as one.
+void StepContext::norm_queries_and_keys(std::size_t layer, float* q_row, float* k_row) const {
+  const struct {
+    Slot slot;
+    float* row;
+    std::size_t heads;
+  } parts[] = {{kQNorm, q_row, config.heads}, {kKNorm, k_row, config.kv_heads}};
+  for (const auto& part : parts) {
+    const std::size_t rows = config.head_norm ? part.heads : 1;
+    kernels.rms_norm(part.row, weights.layers[layer][part.slot].vector.data(), config.norm_epsilon,
+                     part.heads * config.head_dim / rows, 0, rows, part.row);
+  }
 }
 
 void StepContext::rotate_and_store(std::size_t layer, std::size_t first, std::size_t begin,
                                    std::size_t end, const Workspace& from) const {
   const std::size_t heads_width = config.heads * config.head_dim;
   const std::size_t kv_width = config.kv_heads * config.head_dim;
+  const std::size_t number = weights.range.begin + layer;
+  const bool rotates = config.rotates(number);
+  const RopeTable& table =
+      config.window_rope_theta != 0.0 && config.has_window(number) ? window_rope : rope;
   for (const SegmentRows& segment : segments) {
     const std::size_t from_row = std::max(first + begin, segment.first_row);
     const std::size_t to_row = std::min(first + end, segment.first_row + segment.count);
@@ -236,12 +274,10 @@ void StepContext::rotate_and_store(std::size_t layer, std::size_t first, std::si
       const std::size_t position = segment.position + (row - segment.first_row);
       float* k = from.k + (row - first) * kv_width;
       const float* v = from.v + (row - first) * kv_width;
-      if (config.head_norm) {
-        norm_heads(weights.layers[layer][kQNorm], q + row * heads_width, config.heads);
-        norm_heads(weights.layers[layer][kKNorm], k, config.kv_heads);
-      }
-      if (config.rotary_dim != 0) {
-        const float* cos_sin = rope.at(position);
+      if (config.head_norm || config.qk_norm)
+        norm_queries_and_keys(layer, q + row * heads_width, k);
+      if (rotates) {
+        const float* cos_sin = table.at(position);
         kernels.rope(q + row * heads_width, config.heads, config.head_dim, config.rotary_dim,
                      cos_sin, config.rope_interleaved);
         kernels.rope(k, config.kv_heads, config.head_dim, config.rotary_dim, cos_sin,
@@ -267,9 +303,13 @@ void StepContext::attend(std::size_t layer, const AttentionPiece& piece, std::si
   args.heads = config.heads;
   args.kv_heads = config.kv_heads;
   args.head_dim = config.head_dim;
-  args.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  args.scale = config.attention_scale != 0.0f
+                   ? config.attention_scale
+                   : 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  args.cap = config.attention_cap;
+  if (config.attention_sinks) args.sinks = weights.layers[layer][kSinks].vector.data();
   args.position = piece.segment->position + piece.row_begin;
-  if (weights.range.begin + layer >= config.window_begin) args.window = config.window;
+  if (config.has_window(weights.range.begin + layer)) args.window = config.window;
   if (!config.causal) args.bidirectional_keys = piece.segment->position + piece.segment->count;
   kernels.attention(args, piece.head_begin, piece.head_end, 0, piece.row_end - piece.row_begin,
                     attention_scratch[static_cast<std::size_t>(thread)]);
@@ -287,15 +327,34 @@ void StepContext::attend_rows(std::size_t layer, RowRange range, float* out, int
   }
 }
 
-void StepContext::activate(const Workspace& workspace, std::size_t count, std::size_t begin,
-                           std::size_t end) const {
+// gate = gate * sigmoid(1.702 gate) * (up + 1), with gate at most 7 and up in [-7, 7], through
+// silu(1.702 gate) = 1.702 gate * sigmoid(1.702 gate). Source: OpenAI 2025, gpt-oss.
+void StepContext::clamp_gate(float* gate, float* up, std::size_t count) const {
+  constexpr float kAlpha = 1.702f, kLimit = 7.0f;
+  for (std::size_t i = 0; i < count; ++i) {
+    gate[i] = kAlpha * std::min(gate[i], kLimit);
+    up[i] = (std::clamp(up[i], -kLimit, kLimit) + 1.0f) / kAlpha;
+  }
+  kernels.silu_mul(gate, up, count);
+}
+
+void StepContext::activate(const RowBuffer& rows_of_gate, float* rows_of_up, std::size_t width,
+                           std::size_t count, std::size_t begin, std::size_t end) const {
   if (begin >= end) return;
-  const std::size_t width = config.ffn_channels;
   for (std::size_t row = 0; row < count; ++row) {
-    float* gate = workspace.gate.values + row * width + begin;
+    float* gate = rows_of_gate.values + row * width + begin;
+    float* up = rows_of_up + row * width + begin;
     switch (config.feed_forward) {
       case FeedForward::kGatedSilu:
-        kernels.silu_mul(gate, workspace.up + row * width + begin, end - begin);
+        kernels.silu_mul(gate, up, end - begin);
+        break;
+      case FeedForward::kGatedGelu: {
+        kernels.gelu_tanh(gate, end - begin);
+        for (std::size_t c = 0; c < end - begin; ++c) gate[c] *= up[c];
+        break;
+      }
+      case FeedForward::kGatedClamped:
+        clamp_gate(gate, up, end - begin);
         break;
       case FeedForward::kGeluTanh:
         kernels.gelu_tanh(gate, end - begin);
@@ -305,14 +364,13 @@ void StepContext::activate(const Workspace& workspace, std::size_t count, std::s
         break;
     }
     kernels.quantize_rows(gate, end - begin, 0, 1,
-                          workspace.gate.quantized.from(row * width + begin));
+                          rows_of_gate.quantized.from(row * width + begin));
   }
 }
 
-std::size_t StepContext::activate_columns() const {
-  return weights.multiplies(config.ffn_channels, quant::ActivationKind::kSuperblocks)
-             ? kernels::kSuperblock
-             : kernels::kBlock;
+std::size_t StepContext::activate_columns(std::size_t width) const {
+  return weights.multiplies(width, quant::ActivationKind::kSuperblocks) ? kernels::kSuperblock
+                                                                        : kernels::kBlock;
 }
 
 }  // namespace troupe::model

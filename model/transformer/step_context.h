@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include <troupe/model/transformer/expert_plan.h>
 #include <troupe/model/transformer/kv_cache.h>
 #include <troupe/model/transformer/rope_table.h>
 #include <troupe/model/transformer/weights.h>
@@ -43,12 +44,21 @@ struct RowBuffer {
 
 // The memory for the intermediate values of some rows.
 struct Workspace {
-  RowBuffer normed;     // (rows, C)
-  RowBuffer attended;   // (rows, H*D)
-  RowBuffer gate;       // (rows, F)
-  float* up = nullptr;  // (rows, F)
-  float* k = nullptr;   // (rows, K*D)
-  float* v = nullptr;   // (rows, K*D)
+  RowBuffer normed;         // (rows, C)
+  RowBuffer attended;       // (rows, H*D)
+  RowBuffer gate;           // (rows, F)
+  float* up = nullptr;      // (rows, F)
+  float* k = nullptr;       // (rows, K*D)
+  float* v = nullptr;       // (rows, K*D)
+  float* output = nullptr;  // (rows, C): a sublayer's output, if it waits before it is added to x
+  // A mixture of E experts, of which a row goes through U, each of G channels: the router's logits,
+  // and what the experts make of each row. A shared expert uses gate and up.
+  float* router = nullptr;        // (rows, E)
+  RowBuffer expert_gate;          // (rows * U, G)
+  float* expert_up = nullptr;     // (rows * U, G)
+  float* expert_out = nullptr;    // (rows * U, C)
+  float* shared_scale = nullptr;  // (rows)
+  float* shared_out = nullptr;    // (rows, C)
 };
 
 // Rows [first, first + count) of the step; a workspace holds them from its row 0.
@@ -86,6 +96,7 @@ struct StepContext {
   const kernels::KvType kv_type;
   const int threads;
   RopeTable rope;
+  RopeTable window_rope;         // of the layers with a window, if they have a base of their own
   bool f16_activations = false;  // x is rounded to f16 after every layer
 
   std::vector<SegmentRows> segments;
@@ -100,6 +111,8 @@ struct StepContext {
   bool redundant = false;                 // by groups: each thread prepares every row for itself
   Workspace shared;                       // by groups: all rows
   std::vector<Workspace> own;             // of each thread: one tile, or kRedundantRows
+  std::vector<RowBuffer> gathered;        // of each thread: the rows of one expert
+  mutable std::vector<ExpertPlan> plans;  // of each thread
   std::vector<float*> attention_scratch;  // of each thread
   std::vector<std::vector<AttentionPiece>> attention_pieces;  // by groups: of each thread
 
@@ -128,7 +141,10 @@ struct StepContext {
   // the product is added to it.
   void multiply(const RowBuffer& input, std::size_t columns, std::size_t count,
                 std::initializer_list<Product> products, IndexRange groups) const;
-  // Norms the heads of q and k and rotates them, as the model says, and stores k and v in the pages
+  // x = x + output, normed by `norm` and scaled as the model says, for the rows of `range`. output:
+  // (range.count, C); it is overwritten.
+  void add_output(const Weight& norm, float* output, RowRange range) const;
+  // Norms q and k and rotates them, as the model says, and stores k and v in the pages
   // of `layer` (counted from the stage's first). It does so for rows [begin, end) of the workspace
   // `from`, whose row 0 is the step's row `first`.
   void rotate_and_store(std::size_t layer, std::size_t first, std::size_t begin, std::size_t end,
@@ -138,13 +154,14 @@ struct StepContext {
               int thread) const;
   // Computes the attention of all heads for some rows.
   void attend_rows(std::size_t layer, RowRange range, float* out, int thread) const;
-  // gate = silu(gate) * up, or gelu(gate), and quantizes it, for `count` rows and columns [begin,
-  // end). `begin` is a multiple of activate_columns().
-  void activate(const Workspace& workspace, std::size_t count, std::size_t begin,
-                std::size_t end) const;
-  // Returns the number of columns of gate that are quantized together: the longest block that the
-  // weights multiply.
-  std::size_t activate_columns() const;
+  // gate = silu(gate) * up, or gelu(gate) and so on, and quantizes it; up may be overwritten. It
+  // does so for `count` rows of `width` columns and the columns [begin, end). `begin` is a multiple
+  // of activate_columns(width).
+  void activate(const RowBuffer& gate, float* up, std::size_t width, std::size_t count,
+                std::size_t begin, std::size_t end) const;
+  // Returns the number of columns of rows of `width` that are quantized together: the longest block
+  // that the weights multiply.
+  std::size_t activate_columns(std::size_t width) const;
 
  private:
   Workspace make_workspace(std::size_t rows);
@@ -153,7 +170,8 @@ struct StepContext {
   T* make(std::size_t count);
   float* make_floats(std::size_t count);
   void plan_attention();
-  void norm_heads(const Weight& weight, float* heads, std::size_t count) const;
+  void clamp_gate(float* gate, float* up, std::size_t count) const;
+  void norm_queries_and_keys(std::size_t layer, float* q_row, float* k_row) const;
 
   std::byte* take(std::size_t bytes);
 

@@ -37,10 +37,13 @@ Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec
   const bool is_vector = spec.rows == 0;
   const std::size_t whole = spec.whole != 0 ? spec.whole : is_vector ? spec.columns : spec.rows;
   std::vector<std::uint64_t> expected{whole};
+  if (spec.stacked != 0) expected = {spec.stacked, is_vector ? spec.columns : spec.rows};
   if (!is_vector) expected.push_back(spec.columns);
   const bool transposed = !is_vector && is_transposed(header, spec.name);
   if (transposed) std::swap(expected[0], expected[1]);
-  if (info->shape != expected)
+  // A matrix of one row may also be a vector.
+  const bool is_row = spec.rows == 1 && info->shape == std::vector<std::uint64_t>{spec.columns};
+  if (info->shape != expected && !is_row)
     return bad(spec, "has the shape " + shape_text(info->shape) +
                          ", but the configuration asks for " + shape_text(expected) +
                          "; take another file of the model");
@@ -63,6 +66,8 @@ Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std
                          std::to_string(whole * format.block_bytes));
   out->resize(spec.columns);
   format.dequantize(bytes.data() + spec.first * format.block_bytes, spec.columns, out->data());
+  if (spec.offset != 0.0f)
+    for (float& value : *out) value += spec.offset;
   for (std::size_t i = 0; i < spec.columns; ++i)
     if (!std::isfinite((*out)[i]))
       return bad(spec, "holds a NaN or an infinity at " + std::to_string(i) +
@@ -127,10 +132,10 @@ Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* w
 }
 
 // Refuses factors below 1, with which the angles would become larger than the tables can hold.
-Status check_rope_factors(const Weight& factors) {
+Status check_rope_factors(const Weight& factors, const std::string& name) {
   for (const float factor : factors.vector)
     if (!(factor >= 1.0f))
-      return Status(Code::kBadData, "tensor rope_freqs.weight holds " + std::to_string(factor) +
+      return Status(Code::kBadData, "tensor " + name + " holds " + std::to_string(factor) +
                                         ", expected factors of 1 or more; take another "
                                         "file of the model");
   return Status::ok();
@@ -150,11 +155,24 @@ Weight Weight::share() const {
   return same;
 }
 
-const Weight* StageWeights::find(std::size_t layer, std::size_t slot) const {
-  const bool end = layer == kNoLayer;
-  if (!end && (layer < range.begin || layer >= range.end)) return nullptr;
-  const Weight& weight = end ? ends[slot] : layers[layer - range.begin][slot];
+Weight& StageWeights::at(const TensorSpec& spec) {
+  if (spec.layer == kNoLayer) return ends[spec.slot];
+  const std::size_t layer = spec.layer - range.begin;
+  return spec.expert == kNoExpert ? layers[layer][spec.slot]
+                                  : experts[layer][spec.expert][spec.slot];
+}
+
+const Weight* StageWeights::find(const TensorSpec& spec) const {
+  const bool end = spec.layer == kNoLayer;
+  if (!end && (spec.layer < range.begin || spec.layer >= range.end)) return nullptr;
+  const Weight& weight = const_cast<StageWeights*>(this)->at(spec);
   return weight.empty() ? nullptr : &weight;
+}
+
+Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
+  for (const TensorSpec& spec : stage_tensors(config, {0, config.layers}))
+    TROUPE_RETURN_IF_ERROR(find_tensor(header, spec).status());
+  return Status::ok();
 }
 
 Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
@@ -165,16 +183,16 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
   auto weights = std::make_unique<StageWeights>();
   weights->range = range;
   weights->layers.resize(range.end - range.begin);
+  weights->experts.resize(config.experts > 0 ? weights->layers.size() : 0);
+  for (auto& layer : weights->experts)
+    layer = std::vector<std::array<Weight, kExpertSlots>>(config.experts);
   std::vector<Weight*> targets;
-  for (const TensorSpec& spec : specs)
-    targets.push_back(spec.layer == kNoLayer
-                          ? &weights->ends[spec.slot]
-                          : &weights->layers[spec.layer - range.begin][spec.slot]);
+  for (const TensorSpec& spec : specs) targets.push_back(&weights->at(spec));
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const Weight* packed = nullptr;
     for (const StageWeights* sibling : siblings)
-      if (packed == nullptr) packed = sibling->find(specs[i].layer, specs[i].slot);
+      if (packed == nullptr) packed = sibling->find(specs[i]);
     packed != nullptr ? (void)(*targets[i] = packed->share()) : order.push_back(i);
   }
   // Begin with the largest, so that no thread is left alone with it at the end.
@@ -189,8 +207,10 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
         outcomes[order[i]] = load_tensor(source, specs[order[i]], targets[order[i]]);
     });
   for (Status& outcome : outcomes) TROUPE_RETURN_IF_ERROR(outcome);
-  const Status factors = check_rope_factors(weights->ends[kRopeFactors]);
-  if (!factors.is_ok()) return factors.with_context(source.where("rope_freqs.weight"));
+  const std::string rope_name =
+      config.rope_short_factors ? "rope_factors_short.weight" : "rope_freqs.weight";
+  const Status factors = check_rope_factors(weights->ends[kRopeFactors], rope_name);
+  if (!factors.is_ok()) return factors.with_context(source.where(rope_name));
   for (const Weight* weight : targets) {
     weights->bytes += weight->matrix.data.bytes() + weight->vector.size() * sizeof(float);
     if (!weight->vector.empty()) continue;

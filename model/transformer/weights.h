@@ -35,13 +35,16 @@ struct RowKind {
 struct StageWeights {
   LayerRange range;
   std::vector<std::array<Weight, kSlots>> layers;  // [layer - range.begin][Slot]
-  std::array<Weight, kEnds> ends;                  // filled in the first and the last stage
-  bool any_quantized = false;                      // some matrix multiplies quantized rows
-  std::vector<RowKind> rows_multiplied;            // the kinds that its matrices multiply
-  std::uint64_t bytes = 0;                         // all weights as packed
+  std::vector<std::vector<std::array<Weight, kExpertSlots>>> experts;  // [layer][expert]; or empty
+  std::array<Weight, kEnds> ends;        // filled in the first and the last stage
+  bool any_quantized = false;            // some matrix multiplies quantized rows
+  std::vector<RowKind> rows_multiplied;  // the kinds that its matrices multiply
+  std::uint64_t bytes = 0;               // all weights as packed
 
+  // Returns the place of the weight of `spec`, which is of this stage.
+  Weight& at(const TensorSpec& spec);
   // Returns nullptr if this stage does not have the weight.
-  const Weight* find(std::size_t layer, std::size_t slot) const;
+  const Weight* find(const TensorSpec& spec) const;
 
   // Says whether some matrix of `columns` columns multiplies rows of this kind.
   bool multiplies(std::size_t columns, quant::ActivationKind kind) const {
@@ -52,6 +55,11 @@ struct StageWeights {
     return ends[config.tied_embedding ? kTokenEmbedding : kOutput];
   }
 };
+
+// Checks that the header has each tensor of the model, with the right shape and a type that can be
+// computed with. Values are not read.
+//   Errors: kBadData naming the first tensor in the order of stage_tensors.
+Status check_tensors(const GgufHeader& header, const ModelConfig& config);
 
 // Checks that each tensor of a stage is present, with the right shape and type and finite scales,
 // packs it on the threads of `pool`, and drops its file pages. A tensor that one of `siblings` (of

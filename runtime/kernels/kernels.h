@@ -33,6 +33,9 @@ struct AttentionArgs {
   KvType kv_type = KvType::kF16;
   std::size_t heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1.0f;
+  float cap = 0.0f;  // not 0: a scaled score s becomes cap * tanh(s / cap)
+  // Not null: (heads) a score of each head that takes part in its softmax, but has no value.
+  const float* sinks = nullptr;
   std::size_t position = 0;  // absolute position of row 0; row r sees keys [lo, position + r]
   std::size_t window = 0;    // 0: lo = 0; else lo = max(0, position + r + 1 - window)
   // Not 0: every row sees keys [0, bidirectional_keys) instead, as in an encoder; then window is 0.
@@ -68,8 +71,8 @@ struct Kernels {
   void (*kv_write)(const float* k, const float* v, std::byte* page, KvType type,
                    std::size_t kv_heads, std::size_t head_dim, std::size_t key_in_page);
   // Rows [row_begin, row_end) of heads [head_begin, head_end). scratch: attention_scratch_floats.
-  //   score_j = (q . k_j in channel order, cut at kSumColumns) * scale; softmax over j with 16
-  //   partial sums by absolute key position; out = sum of p_j v_j in key order, cut at kSumKeys,
+  //   score_j = (q . k_j in channel order, cut at kSumColumns) * scale, capped; softmax over j with
+  //   16 partial sums by absolute key position; out = sum of p_j v_j in key order, cut at kSumKeys,
   //   divided by the sum last.
   void (*attention)(const AttentionArgs& args, std::size_t head_begin, std::size_t head_end,
                     std::size_t row_begin, std::size_t row_end, float* scratch);

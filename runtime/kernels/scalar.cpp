@@ -281,9 +281,11 @@ void attention_row(const AttentionArgs& args, std::size_t head, std::size_t row,
       args.bidirectional_keys != 0 ? args.bidirectional_keys - 1 : args.position + row;
   const std::size_t first = args.window != 0 && last + 1 > args.window ? last + 1 - args.window : 0;
   const float* q = args.q + row * args.q_stride + head * args.head_dim;
-  float largest = -std::numeric_limits<float>::infinity();
+  float largest =
+      args.sinks != nullptr ? args.sinks[head] : -std::numeric_limits<float>::infinity();
   for (std::size_t j = first; j <= last; ++j) {
     scores[j - first] = score_of(args, kv_head, j, q) * args.scale;
+    if (args.cap != 0.0f) scores[j - first] = args.cap * tanh_bits(scores[j - first] / args.cap);
     largest = scores[j - first] > largest ? scores[j - first] : largest;
   }
   float partial[16] = {};
@@ -291,7 +293,8 @@ void attention_row(const AttentionArgs& args, std::size_t head, std::size_t row,
     scores[j - first] = exp_bits(scores[j - first] - largest);
     partial[j % 16] += scores[j - first];
   }
-  const float total = tree_sum(partial);
+  float total = tree_sum(partial);
+  if (args.sinks != nullptr) total += exp_bits(args.sinks[head] - largest);
   float* out = args.out + row * args.out_stride + head * args.head_dim;
   for (std::size_t c = 0; c < args.head_dim; ++c) {
     float sum = 0.0f;

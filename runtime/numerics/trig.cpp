@@ -30,6 +30,17 @@ double cos_near_zero(double x) {
   return sum;
 }
 
+double exponential(double x) {
+  const double k = nearest(x * 1.4426950408889634);
+  const double r = (x - k * 0x1.62e42feep-1) - k * 0x1.a39ef35793c76p-33;
+  double sum = 1.0;
+  for (int n = 18; n >= 1; --n) sum = 1.0 + r / n * sum;
+  const auto scale = static_cast<std::uint64_t>(static_cast<std::int64_t>(k) + 1023) << 52;
+  return sum * std::bit_cast<double>(scale);
+}
+
+}  // namespace
+
 // x = mantissa * 2^exponent with the mantissa in [sqrt(1/2), sqrt(2)); then the atanh series.
 double natural_log(double x) {
   const auto bits = std::bit_cast<std::uint64_t>(x);
@@ -46,17 +57,6 @@ double natural_log(double x) {
   // ln 2 in two parts, the first short enough that its product with the exponent is exact.
   return exponent * 0x1.62e42feep-1 + (exponent * 0x1.a39ef35793c76p-33 + 2.0 * t * sum);
 }
-
-double exponential(double x) {
-  const double k = nearest(x * 1.4426950408889634);
-  const double r = (x - k * 0x1.62e42feep-1) - k * 0x1.a39ef35793c76p-33;
-  double sum = 1.0;
-  for (int n = 18; n >= 1; --n) sum = 1.0 + r / n * sum;
-  const auto scale = static_cast<std::uint64_t>(static_cast<std::int64_t>(k) + 1023) << 52;
-  return sum * std::bit_cast<double>(scale);
-}
-
-}  // namespace
 
 SinCos sin_cos(double angle) {
   TROUPE_CHECK(angle >= -kAngleMax && angle <= kAngleMax, std::to_string(angle));

@@ -1,7 +1,8 @@
 #pragma once
 
-// sin, cos and real powers in double precision from additions, multiplications and divisions only,
-// so that the tables built from them have the same bits on every machine (libm's differ). Pure.
+// sin, cos, logarithms and real powers in double precision from additions, multiplications and
+// divisions only, so that the tables built from them have the same bits on every machine (libm's
+// differ). Pure.
 
 namespace troupe {
 
@@ -10,6 +11,9 @@ struct SinCos {
 };
 // Within 1e-15 of the true values for |angle| <= 2^20 (radians; checked).
 SinCos sin_cos(double angle);
+
+// The natural logarithm of x > 0 (a normal number), relative error below 1e-14.
+double natural_log(double x);
 
 // base^exponent, relative error below 1e-14, for base in [2^-60, 2^60] and |exponent| <= 16.
 double power(double base, double exponent);

@@ -95,7 +95,7 @@ def test_run_with_token_ids(place, family):
 def test_layers_of_a_folder_on_other_nodes(tmp_path):
     cluster = harness.Cluster(tmp_path, 2)
     try:
-        for family in ("qwen3", "gpt2"):
+        for family in ("qwen3", "gpt2", "qwen2_moe"):
             words = ("run", TINY / family, "--prompt-ids", "9,8,7,6", "-n", 20)
             alone = cluster.place.json(*words, "--cluster", "none")
             shared = cluster.place.json(*words, "--cluster", cluster.head.address,

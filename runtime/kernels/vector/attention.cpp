@@ -18,6 +18,7 @@
 
 #if TROUPE_VECTOR_TARGET
 #include <troupe/runtime/kernels/vector/simd-inl.h>
+#include <troupe/runtime/numerics/elementary.h>
 #include <troupe/runtime/numerics/half.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -35,6 +36,7 @@ struct Tile {
   float* part[kAttentionTile];    // sum over values since the last cut
   float* total[kAttentionTile];
   float sum[kAttentionTile];  // of the probabilities
+  const float* sink[kAttentionTile];
 };
 
 template <std::size_t kBytes>
@@ -164,9 +166,18 @@ void score_tile(const AttentionArgs& args, std::size_t kv_head, const Tile& tile
   }
 }
 
+// score = cap * tanh(score / cap) for the blocks of 16 keys that hold keys [first, last].
+HWY_NOINLINE void cap_scores(float* scores, std::size_t first, std::size_t last, float cap) {
+  const Floats caps = hn::Set(kFloat, cap);
+  for (std::size_t j = first / 16 * 16; j < (last / 16 + 1) * 16; j += kLanes)
+    hn::StoreU(hn::Mul(caps, tanh_lanes(hn::Div(hn::LoadU(kFloat, scores + j), caps))), kFloat,
+               scores + j);
+}
+
 // scores -> exp(score - largest), 0 for keys that are not seen in the first and last block of 16;
-// gives their sum. `scores` starts at a multiple of 16 keys; keys [first, last] of it are seen.
-HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last) {
+// gives their sum. `scores` starts at a multiple of 16 keys; keys [first, last] of it are seen. A
+// score `sink`, if it is not null, takes part in the maximum and the sum.
+HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last, const float* sink) {
   const std::size_t begin = first / 16 * 16, end = (last / 16 + 1) * 16;
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
   std::fill(scores + begin, scores + first, kLowest);
@@ -178,7 +189,9 @@ HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last) {
       largest[p] = hn::Max(hn::LoadU(kFloat, scores + j + p * kLanes), largest[p]);
   alignas(64) float lanes[16];
   for (std::size_t p = 0; p < kParts; ++p) hn::Store(largest[p], kFloat, lanes + p * kLanes);
-  const Floats maximum = hn::Set(kFloat, *std::max_element(lanes, lanes + 16));
+  float most = *std::max_element(lanes, lanes + 16);
+  if (sink != nullptr) most = std::max(most, *sink);
+  const Floats maximum = hn::Set(kFloat, most);
   Floats partial[kParts];
   for (std::size_t p = 0; p < kParts; ++p) partial[p] = hn::Zero(kFloat);
   for (std::size_t j = begin; j < end; j += 16) {
@@ -191,7 +204,8 @@ HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last) {
     for (std::size_t p = 0; p < kParts; ++p)
       partial[p] = hn::Add(partial[p], hn::LoadU(kFloat, scores + j + p * kLanes));
   }
-  return tree_sum(partial);
+  const float sum = tree_sum(partial);
+  return sink != nullptr ? sum + exp_bits(*sink - most) : sum;
 }
 
 // part[v][c] += p[v][j] * values[j][c] for the keys j in [0, keys), C vectors of channels from c.
@@ -300,7 +314,10 @@ template <std::size_t V, std::size_t kBytes>
 void run_tile(const AttentionArgs& args, std::size_t kv_head, Tile& tile) {
   score_tile<V, kBytes>(args, kv_head, tile);
   for (std::size_t v = 0; v < V; ++v) {
-    tile.sum[v] = softmax(tile.scores[v], tile.first[v] - tile.base, tile.last[v] - tile.base);
+    if (args.cap != 0.0f)
+      cap_scores(tile.scores[v], tile.first[v] - tile.base, tile.last[v] - tile.base, args.cap);
+    tile.sum[v] =
+        softmax(tile.scores[v], tile.first[v] - tile.base, tile.last[v] - tile.base, tile.sink[v]);
     std::fill_n(tile.part[v], padded(args.head_dim, 16), 0.0f);
     std::fill_n(tile.total[v], padded(args.head_dim, 16), 0.0f);
   }
@@ -364,7 +381,9 @@ void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t he
           args.bidirectional_keys != 0 ? args.bidirectional_keys : args.position + last_row + 1;
       for (std::size_t v = 0; v < tile.count; ++v) {
         const std::size_t row = row_begin + (begin + v) / heads;
-        const std::size_t channel = (head + (begin + v) % heads) * args.head_dim;
+        const std::size_t its_head = head + (begin + v) % heads;
+        const std::size_t channel = its_head * args.head_dim;
+        tile.sink[v] = args.sinks != nullptr ? args.sinks + its_head : nullptr;
         tile.q[v] = args.q + row * args.q_stride + channel;
         tile.out[v] = args.out + row * args.out_stride + channel;
         tile.last[v] =

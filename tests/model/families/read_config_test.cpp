@@ -99,8 +99,8 @@ TEST_CASE("every field is needed and bounded") {
       {"llama.rope.freq_base", 0.0f, "rotary base"},
       {"llama.rope.freq_base", std::numeric_limits<float>::quiet_NaN(), "rotary base"},
       {"llama.attention.layer_norm_rms_epsilon", -1.0f, "epsilon"},
-      {"llama.rope.scaling.type", std::string("yarn"), "yarn"},
-      {"llama.expert_count", std::uint32_t{8}, "8 experts"},
+      {"llama.rope.scaling.type", std::string("yarn"), "llama.rope.scaling.factor"},
+      {"llama.expert_count", std::uint32_t{8}, "expert_used_count"},
   };
   for (const auto& c : cases) {
     GgufHeader header = llama_header();
@@ -161,7 +161,7 @@ TEST_CASE("a model without an embedding, or with tensors that we would ignore, i
   GgufHeader header = llama_header();
   header.tensors.clear();
   CHECK_THAT(config_from_gguf(header).message(), Contains("token_embd.weight"));
-  for (const char* name : {"blk.0.attn_output.bias", "blk.0.attn_q.bias"}) {
+  for (const char* name : {"blk.0.attn_q_norm.weight", "output.bias"}) {
     header = llama_header();
     header.tensors.push_back({name, quant::Type::kF32, {32}, 0, 0});
     CHECK(config_from_gguf(header).code() == Code::kBadData);

@@ -128,11 +128,11 @@ inline Model random_model(const ModelConfig& config, quant::Type layers, quant::
     linear(prefix + "attn_q", layers, Q, C, config.qkv_bias);
     linear(prefix + "attn_k", layers, K, C, config.qkv_bias);
     linear(prefix + "attn_v", layers, K, C, config.qkv_bias);
-    linear(prefix + "attn_output", layers, C, Q, config.linear_bias);
+    linear(prefix + "attn_output", layers, C, Q, config.attn_output_bias);
     norm(prefix + "ffn_norm.weight");
-    linear(prefix + "ffn_gate", layers, F, C, config.linear_bias);
-    linear(prefix + "ffn_up", layers, F, C, config.linear_bias);
-    linear(prefix + "ffn_down", down.value_or(layers), C, F, config.linear_bias);
+    linear(prefix + "ffn_gate", layers, F, C, config.ffn_bias);
+    linear(prefix + "ffn_up", layers, F, C, config.ffn_bias);
+    linear(prefix + "ffn_down", down.value_or(layers), C, F, config.ffn_bias);
   }
   norm("output_norm.weight");
   if (!config.tied_embedding) matrix("output.weight", ends, V, C);

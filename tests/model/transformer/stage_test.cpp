@@ -215,7 +215,7 @@ TEST_CASE("logits of wide float models have the recorded SHA-256") {
   config.heads = 2;
   config.kv_heads = 1;
   config.head_dim = config.rotary_dim = 258;
-  config.qkv_bias = config.linear_bias = true;
+  config.qkv_bias = config.attn_output_bias = config.ffn_bias = true;
   const std::pair<Type, const char*> recorded[] = {
       {Type::kF32, "11ef8ade2993d5717d76ed6e65e5b3eee2f18b5f52aeb720ca7f968c1a7e6348"},
       {Type::kF16, "c4b37fd80f4fb9ce4041528234787e38cd64e8d387e802b2d833ca0d9d7c1fab"},

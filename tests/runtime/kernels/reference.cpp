@@ -194,11 +194,13 @@ void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_
 }
 
 void attention_row(const float* q, const float* k, const float* v, std::size_t head_dim,
-                   std::size_t first, std::size_t last, float scale, float* out) {
+                   std::size_t first, std::size_t last, float scale, float cap, const float* sink,
+                   float* out) {
   std::vector<float> p(last + 1);
-  float largest = -std::numeric_limits<float>::infinity();
+  float largest = sink != nullptr ? *sink : -std::numeric_limits<float>::infinity();
   for (std::size_t j = first; j <= last; ++j) {
     p[j] = cut_dot(q, k + j * head_dim, head_dim) * scale;
+    if (cap != 0.0f) p[j] = cap * tanh_bits(p[j] / cap);
     largest = std::fmax(largest, p[j]);
   }
   float partial[16] = {};
@@ -215,7 +217,8 @@ void attention_row(const float* q, const float* k, const float* v, std::size_t h
       }
       part = std::fma(p[j], v[j * head_dim + c], part);
     }
-    out[c] = (total + part) / tree_sum(partial);
+    const float rest = sink != nullptr ? exp_bits(*sink - largest) : 0.0f;
+    out[c] = (total + part) / (tree_sum(partial) + rest);
   }
 }
 

@@ -27,7 +27,8 @@ void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_
 // One query vector over keys [first, last] of k and v (keys, head_dim), already rounded to the
 // cache's type; key j of them has absolute position j.
 void attention_row(const float* q, const float* k, const float* v, std::size_t head_dim,
-                   std::size_t first, std::size_t last, float scale, float* out);
+                   std::size_t first, std::size_t last, float scale, float cap, const float* sink,
+                   float* out);
 
 float silu(float x);
 float gelu_tanh(float x);

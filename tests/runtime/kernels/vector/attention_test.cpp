@@ -58,6 +58,8 @@ struct Sequence {
             .kv_heads = shape.kv_heads,
             .head_dim = shape.head_dim,
             .scale = 0.125f,
+            .cap = cap,
+            .sinks = sinks.empty() ? nullptr : sinks.data(),
             .position = position,
             .window = window};
   }
@@ -71,7 +73,7 @@ struct Sequence {
         const std::size_t kv = head / (shape.heads / shape.kv_heads) * keys * shape.head_dim;
         const std::size_t at = position * width + head * shape.head_dim;
         reference::attention_row(&q[at], &k[kv], &v[kv], shape.head_dim, first, position, 0.125f,
-                                 &out[at]);
+                                 cap, sinks.empty() ? nullptr : &sinks[head], &out[at]);
       }
     }
     return out;
@@ -79,6 +81,8 @@ struct Sequence {
 
   Shape shape;
   std::size_t keys;
+  float cap = 0.0f;
+  std::vector<float> sinks;
   std::vector<float> q, k, v;
   std::vector<AlignedBuffer> buffers;
   std::vector<const std::byte*> pages;
@@ -163,6 +167,27 @@ TEST_CASE("scores over more than 256 channels are cut on every target") {
     }
 }
 
+TEST_CASE("capped scores and sinks give the reference's attention bit for bit") {
+  Random random(26);
+  for (const Shape& shape : kShapes)
+    for (const std::size_t keys : {1, 18, 100}) {
+      Sequence sequence(random, table(Isa::kScalar), shape, keys);
+      const std::vector<float> plain = sequence.expected(40);
+      sequence.cap = keys == 18 ? 0.0f : 0.5f;
+      if (keys != 100) sequence.sinks = random_floats(random, shape.heads);
+      const std::vector<float> expected = sequence.expected(40);
+      CHECK(plain != expected);
+      for (const Isa isa : supported_isas()) {
+        INFO(isa_name(isa) << " heads " << shape.heads << " keys " << keys);
+        std::vector<float> out(expected.size());
+        const AttentionArgs args = sequence.args(0, 40, out.data());
+        std::vector<float> scratch(attention_scratch_floats(args, keys, keys));
+        table(isa).attention(args, 0, shape.heads, 0, keys, scratch.data());
+        CHECK(same_bits(out.data(), expected.data(), out.size()));
+      }
+    }
+}
+
 TEST_CASE("bidirectional attention equals the reference bit for bit, however rows are cut") {
   Random random(25);
   for (const Shape& shape : kShapes)
@@ -175,7 +200,8 @@ TEST_CASE("bidirectional attention equals the reference bit for bit, however row
           const std::size_t kv = head / (shape.heads / shape.kv_heads) * keys * shape.head_dim;
           const std::size_t at = row * width + head * shape.head_dim;
           reference::attention_row(&sequence.q[at], &sequence.k[kv], &sequence.v[kv],
-                                   shape.head_dim, 0, keys - 1, 0.125f, &expected[at]);
+                                   shape.head_dim, 0, keys - 1, 0.125f, 0.0f, nullptr,
+                                   &expected[at]);
         }
       for (const Isa isa : supported_isas()) {
         INFO(isa_name(isa) << " heads " << shape.heads << "/" << shape.kv_heads << " keys "
