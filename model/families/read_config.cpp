@@ -193,7 +193,8 @@ std::uint64_t tensor_bytes_of(const GgufHeader& header, const ModelConfig& confi
                               LayerRange range) {
   std::uint64_t sum = 0;
   for (const std::string& name : tensors_of(config, range))
-    if (const TensorInfo* info = header.tensor(name)) sum += info->bytes;
+    if (const TensorInfo* info = header.tensor(name))
+      sum += quant::packed_bytes(*quant::find(info->type), info->bytes);
   return sum;
 }
 

@@ -20,7 +20,8 @@ Result<ModelConfig> config_from_gguf(const GgufHeader& header);
 // of a model.
 kernels::KvType default_kv_type(const GgufHeader& header);
 
-// Returns the number of bytes that the tensors of a stage of `range` have in the file.
+// Returns the number of bytes that the tensors of a stage of `range` have in the file, or in the
+// format that they are read into.
 std::uint64_t tensor_bytes_of(const GgufHeader& header, const ModelConfig& config,
                               LayerRange range);
 

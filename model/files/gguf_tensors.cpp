@@ -76,10 +76,11 @@ Status check_types(const GgufCursor& cursor, const std::vector<RawGgufTensor>& t
   }
   if (first == nullptr) return Status::ok();
   std::string supported;
-  for (const quant::Format& format : quant::formats()) {
-    if (!supported.empty()) supported += ", ";
-    supported += format.name;
-  }
+  for (const std::span<const quant::Format> formats : {quant::formats(), quant::file_formats()})
+    for (const quant::Format& format : formats) {
+      if (!supported.empty()) supported += ", ";
+      supported += format.name;
+    }
   return cursor.bad("tensor " + in_quotes(first->name) + " has the type " + type_name(first->type) +
                     (unsupported > 1 ? " (and " + std::to_string(unsupported - 1) +
                                            " more tensors have types like it)"

@@ -1,5 +1,6 @@
 #include <array>
 #include <string>
+#include <vector>
 
 #include <troupe/runtime/kernels/packed_matrix.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
@@ -23,18 +24,27 @@ Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::siz
                                       std::to_string(bytes) +
                                       " bytes; take another file of the model");
   }
+  const quant::Format* target = quant::find(format->packed_type);
+  const bool repacks = target != format;
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t target_bytes, quant::row_bytes(*target, columns));
+  std::vector<std::byte> repacked(repacks ? kGroupRows * target_bytes : 0);
   PackedMatrix packed;
-  packed.type = type;
+  packed.type = target->type;
   packed.rows = rows;
   packed.columns = columns;
   packed.groups = (rows + kGroupRows - 1) / kGroupRows;
-  packed.group_bytes = format->packed_group_bytes(columns);
+  packed.group_bytes = target->packed_group_bytes(columns);
   packed.data = AlignedBuffer(packed.groups * packed.group_bytes);
   for (std::size_t group = 0; group < packed.groups; ++group) {
     std::array<const std::byte*, kGroupRows> group_rows{};
-    for (std::size_t i = 0; i < kGroupRows && group * kGroupRows + i < rows; ++i)
+    for (std::size_t i = 0; i < kGroupRows && group * kGroupRows + i < rows; ++i) {
       group_rows[i] = file_rows + (group * kGroupRows + i) * row_bytes;
-    if (!format->pack_group(group_rows.data(), columns,
+      if (!repacks) continue;
+      std::byte* row = repacked.data() + i * target_bytes;
+      format->repack(group_rows[i], columns / format->block_elements, row);
+      group_rows[i] = row;
+    }
+    if (!target->pack_group(group_rows.data(), columns,
                             packed.data.data() + group * packed.group_bytes)) {
       return Status(Code::kBadData, "a " + std::string(format->name) + " weight in rows " +
                                         std::to_string(group * kGroupRows) + " to " +

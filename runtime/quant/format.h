@@ -15,7 +15,9 @@ namespace troupe::quant {
 
 // The numbers are GGUF's, so that a file's field is this enum after a look-up.
 #define TROUPE_FORMAT_ENUMERATOR(name, enumerator, number) enumerator = number,
-enum class Type : std::uint32_t { TROUPE_QUANT_FORMATS(TROUPE_FORMAT_ENUMERATOR) };
+enum class Type : std::uint32_t {
+  TROUPE_QUANT_FORMATS(TROUPE_FORMAT_ENUMERATOR) TROUPE_FILE_FORMATS(TROUPE_FORMAT_ENUMERATOR)
+};
 #undef TROUPE_FORMAT_ENUMERATOR
 
 // What a format's weights are multiplied with (kernels::QuantizedRows for the int8 ones).
@@ -43,6 +45,13 @@ struct Format {
   // Oracle: the reference Python package `gguf`, through tests/data/golden/quants.safetensors.
   void (*dequantize)(const std::byte* in, std::size_t blocks, float* out);
 
+  // The format that the kernels compute with: the format itself, or the one that it is read into.
+  // Then repack writes `blocks` blocks in that format, as a file would hold them, and the functions
+  // below are null. What is lost is the rounding to 8 bits of a block's largest value, or nothing
+  // if a block is integers with one scale.
+  Type packed_type;
+  void (*repack)(const std::byte* in, std::size_t blocks, std::byte* out);
+
   // Packing for the kernels: kPackRows rows interleaved, in the layout that the format's source
   // file draws. `columns` is a multiple of block_elements.
   // Bytes of a packed group, a multiple of 64.
@@ -57,14 +66,17 @@ struct Format {
 };
 constexpr std::size_t kPackRows = 16;
 
-// The formats that this build can compute with. nullptr for any other id.
+// The formats that this build can read. nullptr for any other id.
 const Format* find(std::uint32_t gguf_type_id);
 inline const Format* find(Type type) { return find(static_cast<std::uint32_t>(type)); }
-// Every supported format, in table order.
+// Every format with kernels of its own, in table order, and those that are read into one of them.
 std::span<const Format> formats();
+std::span<const Format> file_formats();
 
 // Bytes of a row of `columns` elements; kBadData when columns is no multiple of the block, or the
 // product overflows 2^62.
 Result<std::uint64_t> row_bytes(const Format& format, std::uint64_t columns);
+// Bytes that `bytes` bytes of a file take once they are packed.
+std::uint64_t packed_bytes(const Format& format, std::uint64_t bytes);
 
 }  // namespace troupe::quant

@@ -17,3 +17,14 @@
   ROW(q4_k, kQ4_K, 12)            \
   ROW(q5_k, kQ5_K, 13)            \
   ROW(q6_k, kQ6_K, 14)
+
+// Formats that are read into another one when weights are packed; they have no kernels. A row's
+// NAME_format() (runtime/quant/NAME.cpp) says into which.
+#define TROUPE_FILE_FORMATS(ROW) \
+  ROW(q2_k, kQ2_K, 10)           \
+  ROW(q3_k, kQ3_K, 11)           \
+  ROW(iq4_nl, kIQ4_NL, 20)       \
+  ROW(iq4_xs, kIQ4_XS, 23)       \
+  ROW(tq1_0, kTQ1_0, 34)         \
+  ROW(tq2_0, kTQ2_0, 35)         \
+  ROW(mxfp4, kMXFP4, 39)

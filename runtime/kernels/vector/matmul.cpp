@@ -21,6 +21,8 @@ void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin
     return matmul_##name(w, x, group_begin, group_end, out, out_stride, accumulate);
     TROUPE_QUANT_FORMATS(TROUPE_MATMUL_CASE)
 #undef TROUPE_MATMUL_CASE
+    default:
+      break;
   }
   TROUPE_CHECK(false, "no kernel for weight type " + std::to_string(static_cast<int>(w.type)));
 }

@@ -7,18 +7,18 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/runtime/file.h>
+#include <troupe/runtime/kernels/packed_matrix.h>
 #include <troupe/runtime/quant/format.h>
 
 namespace troupe::quant {
 namespace {
 
 // A tensor of the recorded safetensors file, as bytes.
-std::string golden(const std::string& name) {
-  static const std::string file = [] {
-    auto content = read_file(TROUPE_TEST_DATA "/golden/quants.safetensors", 16 << 20);
-    REQUIRE(content);
-    return *content;
-  }();
+std::string golden(const std::string& name, const char* from = "quants") {
+  const auto content =
+      read_file(TROUPE_TEST_DATA "/golden/" + std::string(from) + ".safetensors", 16 << 20);
+  REQUIRE(content);
+  const std::string& file = *content;
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file.data(), 8);
   const auto header = nlohmann::json::parse(file.substr(8, header_bytes));
@@ -28,6 +28,64 @@ std::string golden(const std::string& name) {
 }
 
 }  // namespace
+
+TEST_CASE("formats that are read into Q8_0 have the recorded values, before and after") {
+  const Format& q8 = *find(Type::kQ8_0);
+  for (const Format& format : file_formats()) {
+    INFO(format.name);
+    const std::string bytes = golden(std::string(format.name) + ".bytes", "file_formats");
+    const std::string expected = golden(std::string(format.name) + ".f32", "file_formats");
+    const std::size_t blocks = bytes.size() / format.block_bytes;
+    REQUIRE(blocks * format.block_bytes == bytes.size());
+    const std::size_t elements = blocks * format.block_elements;
+    REQUIRE(expected.size() == elements * sizeof(float));
+    std::vector<float> values(elements), read(elements), after(elements);
+    std::memcpy(values.data(), expected.data(), expected.size());
+    const auto* in = reinterpret_cast<const std::byte*>(bytes.data());
+    format.dequantize(in, blocks, read.data());
+    CHECK(read == values);
+    REQUIRE(format.packed_type == Type::kQ8_0);
+    REQUIRE(packed_bytes(format, bytes.size()) == elements / 32 * 34);
+    std::vector<std::byte> repacked(elements / 32 * 34);
+    format.repack(in, blocks, repacked.data());
+    q8.dequantize(repacked.data(), elements / 32, after.data());
+    const bool exact =
+        format.type != Type::kQ2_K && format.type != Type::kQ3_K && format.type != Type::kIQ4_XS;
+    if (exact) CHECK(after == values);
+    double worst = 0;
+    for (std::size_t block = 0; block < elements / 32; ++block) {
+      float largest = 0;
+      for (std::size_t i = block * 32; i < block * 32 + 32; ++i)
+        largest = std::max(largest, std::abs(values[i]));
+      for (std::size_t i = block * 32; i < block * 32 + 32 && largest > 0; ++i)
+        worst = std::max<double>(worst, std::abs(values[i] - after[i]) / largest);
+    }
+    // Half a step of 127 for values that were rounded, a half of f16's last bit for scales.
+    CHECK(worst <= (format.type == Type::kIQ4_XS ? 0x1p-11 : 0.5 / 126));
+  }
+}
+
+TEST_CASE("matrices of formats without kernels are packed as the Q8_0 that they are read into") {
+  for (const Format& format : file_formats()) {
+    INFO(format.name);
+    const std::string bytes = golden(std::string(format.name) + ".bytes", "file_formats");
+    const std::size_t blocks = bytes.size() / format.block_bytes;
+    const std::size_t elements = blocks * format.block_elements;
+    const auto* in = reinterpret_cast<const std::byte*>(bytes.data());
+    std::vector<std::byte> repacked(packed_bytes(format, bytes.size()));
+    format.repack(in, blocks, repacked.data());
+    const auto packed = kernels::pack(format.type, in, bytes.size(), elements / 256, 256);
+    const auto same =
+        kernels::pack(Type::kQ8_0, repacked.data(), repacked.size(), elements / 256, 256);
+    REQUIRE(packed.is_ok());
+    REQUIRE(same.is_ok());
+    CHECK(packed->type == Type::kQ8_0);
+    CHECK(packed->rows == elements / 256);
+    REQUIRE(packed->data.bytes() == same->data.bytes());
+    CHECK(std::memcmp(packed->data.data(), same->data.data(), same->data.bytes()) == 0);
+    CHECK_FALSE(kernels::pack(format.type, in, bytes.size() - 1, elements / 256, 256).is_ok());
+  }
+}
 
 TEST_CASE("dequantize equals the recorded values exactly") {
   for (const Format& format : formats()) {

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <troupe/runtime/numerics/half.h>
+#include <troupe/runtime/quant/bytes.h>
+#include <troupe/runtime/quant/format.h>
+
+// What the formats share that are read into Q8_0 when weights are packed. A format says how it
+// reads one block of a file; everything else follows. For this folder only.
+
+namespace troupe::quant {
+
+// A block of Q8_0 in a file: f16 d, 32 x int8 q.
+constexpr std::size_t kQ8Elements = 32, kQ8Bytes = 34;
+
+// Writes 32 values as a block of Q8_0: d is the largest magnitude / 127.
+inline void write_q8(const float* values, std::byte* out) {
+  float largest = 0.0f;
+  for (std::size_t i = 0; i < kQ8Elements; ++i) largest = std::max(largest, std::fabs(values[i]));
+  const std::uint16_t d = f32_to_f16(largest / 127.0f);
+  const float step = f16_to_f32(d);
+  store(out, d);
+  for (std::size_t i = 0; i < kQ8Elements; ++i) {
+    const float q = step > 0.0f ? std::nearbyint(values[i] / step) : 0.0f;
+    store(out + 2 + i, static_cast<std::int8_t>(std::clamp(q, -127.0f, 127.0f)));
+  }
+}
+
+// Writes integers that share a scale as a block of Q8_0. The scale is rounded to f16.
+inline void write_q8(float scale, const std::int8_t* q, std::byte* out) {
+  store(out, f32_to_f16(scale));
+  std::memcpy(out + 2, q, kQ8Elements);
+}
+
+template <class F>
+void dequantize_blocks(const std::byte* in, std::size_t blocks, float* out) {
+  for (std::size_t i = 0; i < blocks; ++i)
+    F::dequantize(in + i * F::kFileBytes, out + i * F::kElements);
+}
+
+// Of a format whose every 32 weights are integers of 8 bits with one scale: F::integers reads them
+// as kElements integers and kElements / 32 scales.
+template <class F>
+struct ScaledIntegers {
+  static void dequantize(const std::byte* in, float* out) {
+    float scales[F::kElements / kQ8Elements];
+    std::int8_t q[F::kElements];
+    F::integers(in, scales, q);
+    for (std::size_t i = 0; i < F::kElements; ++i)
+      out[i] = scales[i / kQ8Elements] * static_cast<float>(q[i]);
+  }
+  static void repack(const std::byte* in, std::byte* out) {
+    float scales[F::kElements / kQ8Elements];
+    std::int8_t q[F::kElements];
+    F::integers(in, scales, q);
+    for (std::size_t i = 0; i < F::kElements / kQ8Elements; ++i)
+      write_q8(scales[i], q + i * kQ8Elements, out + i * kQ8Bytes);
+  }
+};
+
+// Of any other format: F::dequantize reads a block as values.
+template <class F>
+struct RoundedValues {
+  static void repack(const std::byte* in, std::byte* out) {
+    float values[F::kElements];
+    F::dequantize(in, values);
+    for (std::size_t i = 0; i < F::kElements / kQ8Elements; ++i)
+      write_q8(values + i * kQ8Elements, out + i * kQ8Bytes);
+  }
+};
+
+template <class F>
+Format file_only_format() {
+  Format format{};
+  format.type = F::kType;
+  format.name = F::kName;
+  format.block_elements = F::kElements;
+  format.block_bytes = F::kFileBytes;
+  format.activations = ActivationKind::kBlocks;
+  format.dequantize = dequantize_blocks<F>;
+  format.packed_type = Type::kQ8_0;
+  format.repack = [](const std::byte* in, std::size_t blocks, std::byte* out) {
+    for (std::size_t i = 0; i < blocks; ++i)
+      F::repack(in + i * F::kFileBytes, out + i * (F::kElements / kQ8Elements) * kQ8Bytes);
+  };
+  return format;
+}
+
+}  // namespace troupe::quant
