@@ -1,13 +1,20 @@
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/chat/chat_source.h>
+#include <troupe/model/chat/chat_template.h>
+#include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/files/header_keys.h>
+#include <troupe/model/planning/memory_need.h>
 #include <troupe/model/source/open_model.h>
-#include <troupe/model/transformer/stage.h>
+#include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
@@ -25,11 +32,21 @@ struct ShowOptions {
 struct Description {
   std::string path, sha256;
   std::uint64_t bytes = 0, parameters = 0;
+  std::uint64_t active_parameters = 0;  // without the experts that a row does not go through
   std::map<std::string, std::uint64_t> formats;  // name -> parameters
   std::string tokenizer;                         // "" when the model has none
+  std::string read_into;  // "Q3_K": formats that are read into another; "" if there are none
+  std::uint64_t grows_bytes = 0;  // what that takes
   std::string kv_type;
   model::ModelConfig config;
+  Status chat;                // not ok: why a chat with the model is refused
+  std::size_t positions = 0;  // whose keys and values `need_bytes` counts
+  std::uint64_t need_bytes = 0, offered_bytes = 0;
+  bool fits() const { return need_bytes <= offered_bytes; }
 };
+
+// The positions that a placement counts unless the model has fewer.
+constexpr std::size_t kPositions = 4096;
 
 std::string tokenizer_of(const model::GgufHeader& header) {
   if (const auto kind = header.string("tokenizer.ggml.model")) {
@@ -40,6 +57,36 @@ std::string tokenizer_of(const model::GgufHeader& header) {
   return header.metadata.contains(model::header_keys::kVocabTxt) ? "vocab.txt" : "";
 }
 
+// Returns the parameters of the experts that a row does not go through.
+std::uint64_t idle_parameters(const model::ModelConfig& config) {
+  std::uint64_t all = 0;
+  for (const model::TensorSpec& spec : model::stage_tensors(config, {0, config.layers}))
+    if (spec.expert != model::kNoExpert) all += spec.rows * spec.columns;
+  return config.experts == 0 ? 0 : all / config.experts * (config.experts - config.experts_used);
+}
+
+Status check_chat(const model::GgufHeader& header) {
+  if (!model::has_tokenizer(header)) return model::no_tokenizer();
+  TROUPE_ASSIGN_OR_RETURN(const std::string source, model::chat_source(header, false));
+  if (source.empty())
+    return Status(Code::kFailedPrecondition, "the model has no chat template; run it with --raw");
+  const auto parsed = model::ChatTemplate::parse(source);
+  return parsed ? Status::ok() : parsed.status().with_context("the chat template");
+}
+
+// Looks at everything that running the model would look at, but for the values of its weights.
+Status check_runs(const model::GgufHeader& header, Description* out) {
+  TROUPE_RETURN_IF_ERROR(model::check_tensors(header, out->config));
+  TROUPE_RETURN_IF_ERROR(model::open_tokenizer(header, out->config.vocabulary).status());
+  out->chat = out->config.causal ? check_chat(header) : Status::ok();
+  out->positions = std::min(kPositions, out->config.context_max);
+  const model::MemoryNeed need =
+      model::memory_need(header, out->config, std::nullopt, out->positions);
+  out->need_bytes = need.of({0, out->config.layers});
+  out->offered_bytes = offered_memory();
+  return Status::ok();
+}
+
 Result<Description> describe(const ShowOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
   TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
@@ -48,6 +95,8 @@ Result<Description> describe(const ShowOptions& options) {
   Description out;
   TROUPE_ASSIGN_OR_RETURN(out.config, model::config_from_gguf(source->header()));
   TROUPE_ASSIGN_OR_RETURN(const model::Manifest manifest, store->manifest(path));
+  const Status runs = check_runs(source->header(), &out);
+  if (!runs.is_ok()) return runs.with_context(path.string());
   out.path = path.string();
   out.sha256 = manifest.model;
   out.bytes = manifest.file_bytes;
@@ -55,36 +104,65 @@ Result<Description> describe(const ShowOptions& options) {
     std::uint64_t elements = 1;
     for (const std::uint64_t size : tensor.shape) elements *= size;
     out.parameters += elements;
-    out.formats[std::string(quant::find(tensor.type)->name)] += elements;
+    const quant::Format& format = *quant::find(tensor.type);
+    if (format.packed_type != format.type) {
+      if (!out.formats.contains(std::string(format.name)))
+        out.read_into += (out.read_into.empty() ? "" : ", ") + std::string(format.name);
+      out.grows_bytes += quant::packed_bytes(format, tensor.bytes) - tensor.bytes;
+    }
+    out.formats[std::string(format.name)] += elements;
   }
+  out.active_parameters = out.parameters - idle_parameters(out.config);
   out.tokenizer = tokenizer_of(source->header());
   out.kv_type = model::default_kv_type(source->header()) == kernels::KvType::kF32 ? "f32" : "f16";
   return out;
+}
+
+// Says in one sentence whether the model runs on this machine, and how.
+std::string verdict(const Description& model) {
+  if (!model.fits())
+    return "not on this machine alone: it needs " + format_bytes(model.need_bytes) +
+           ", and this machine offers " + format_bytes(model.offered_bytes) +
+           "; spread it over more nodes (troupe plan)";
+  if (!model.config.causal)
+    return model.config.labels > 0 ? "yes: troupe classify" : "no: it has no classification head";
+  if (model.tokenizer.empty()) return "yes, on token ids: it has no tokenizer";
+  if (!model.chat.is_ok()) return "yes, with --raw: " + model.chat.message();
+  return "yes, with its chat template";
 }
 
 void print_json_of(const Description& model) {
   const model::ModelConfig& c = model.config;
   nlohmann::json formats = nlohmann::json::object();
   for (const auto& [name, parameters] : model.formats) formats[name] = parameters;
-  print_json({{"family", c.family},
-              {"path", model.path},
-              {"sha256", model.sha256},
-              {"bytes", model.bytes},
-              {"parameters", model.parameters},
-              {"formats", formats},
-              {"layers", c.layers},
-              {"channels", c.channels},
-              {"ffn_channels", c.ffn_channels},
-              {"heads", c.heads},
-              {"kv_heads", c.kv_heads},
-              {"head_dim", c.head_dim},
-              {"vocabulary", c.vocabulary},
-              {"context", c.context_max},
-              {"window", c.window},
-              {"labels", c.labels},
-              {"kv", model.kv_type},
-              {"tokenizer",
-               model.tokenizer.empty() ? nlohmann::json() : nlohmann::json(model.tokenizer)}});
+  print_json(
+      {{"family", c.family},
+       {"path", model.path},
+       {"sha256", model.sha256},
+       {"bytes", model.bytes},
+       {"parameters", model.parameters},
+       {"active_parameters", model.active_parameters},
+       {"experts", c.experts},
+       {"experts_used", c.experts_used},
+       {"formats", formats},
+       {"grows_bytes", model.grows_bytes},
+       {"layers", c.layers},
+       {"channels", c.channels},
+       {"ffn_channels", c.ffn_channels},
+       {"heads", c.heads},
+       {"kv_heads", c.kv_heads},
+       {"head_dim", c.head_dim},
+       {"vocabulary", c.vocabulary},
+       {"context", c.context_max},
+       {"window", c.window},
+       {"labels", c.labels},
+       {"kv", model.kv_type},
+       {"tokenizer", model.tokenizer.empty() ? nlohmann::json() : nlohmann::json(model.tokenizer)},
+       {"chat", model.config.causal && model.chat.is_ok()},
+       {"need_bytes", model.need_bytes},
+       {"offered_bytes", model.offered_bytes},
+       {"fits", model.fits()},
+       {"runs", verdict(model)}});
 }
 
 void print_text_of(const Description& model) {
@@ -96,7 +174,13 @@ void print_text_of(const Description& model) {
   row("file", model.path);
   row("sha256", model.sha256);
   row("size", format_bytes(model.bytes));
-  row("parameters", format_number(static_cast<double>(model.parameters) / 1e6, 1) + " million");
+  std::string parameters =
+      format_number(static_cast<double>(model.parameters) / 1e6, 1) + " million";
+  if (c.experts > 0)
+    parameters += ", " + format_number(static_cast<double>(model.active_parameters) / 1e6, 1) +
+                  " million of them active: " + std::to_string(c.experts_used) + " of " +
+                  std::to_string(c.experts) + " experts";
+  row("parameters", parameters);
   std::string formats;
   for (const auto& [name, parameters] : model.formats) {
     const double share = 100.0 * static_cast<double>(parameters) /
@@ -104,6 +188,9 @@ void print_text_of(const Description& model) {
     formats += (formats.empty() ? "" : ", ") + name + " " + format_number(share, 1) + " %";
   }
   row("formats", formats);
+  if (!model.read_into.empty())
+    row("", model.read_into + " becomes Q8_0 in memory, which takes " +
+                format_bytes(model.grows_bytes) + " more than the file");
   row("layers", std::to_string(c.layers) + " of " + std::to_string(c.channels) +
                     " channels, feed-forward " + std::to_string(c.ffn_channels));
   row("attention", std::to_string(c.heads) + " heads and " + std::to_string(c.kv_heads) +
@@ -113,6 +200,10 @@ void print_text_of(const Description& model) {
   row("context", std::to_string(c.context_max) + " positions, keys and values in " + model.kv_type);
   if (c.labels > 0) row("labels", std::to_string(c.labels));
   row("tokenizer", model.tokenizer.empty() ? "none: give token ids" : model.tokenizer);
+  row("memory", format_bytes(model.need_bytes) + " with keys and values of " +
+                    std::to_string(model.positions) + " positions; this machine offers " +
+                    format_bytes(model.offered_bytes));
+  row("runs", verdict(model));
 }
 
 int show(const ShowOptions& options) {
@@ -134,16 +225,20 @@ Action add_show(CLI::App& app) {
   add_model_argument(app, options->model);
   add_common_options(app, options->common);
   app.footer(
-      "Reads the header only, and hashes the file the first time.\n"
+      "Says whether the model runs here, or the one thing that is missing, without reading its\n"
+      "weights; the file is hashed the first time.\n"
       "\n"
       "Examples:\n"
       "  troupe show smollm2-135m\n"
       "  troupe show ./folder --json   {\"family\",\"path\",\"sha256\",\"bytes\",\"parameters\",\n"
-      "                            \"formats\":{NAME:PARAMETERS},\"layers\",\"channels\","
+      "                            \"active_parameters\",\"experts\",\"experts_used\",\n"
+      "                            "
+      "\"formats\":{NAME:PARAMETERS},\"grows_bytes\",\"layers\",\"channels\","
       "\"ffn_channels\",\n"
       "                            \"heads\",\"kv_heads\",\"head_dim\",\"vocabulary\",\"context\","
       "\"window\",\n"
-      "                            \"labels\",\"kv\",\"tokenizer\"}");
+      "                            \"labels\",\"kv\",\"tokenizer\",\"chat\",\"need_bytes\",\n"
+      "                            \"offered_bytes\",\"fits\",\"runs\"}");
   return [options] { return show(*options); };
 }
 
