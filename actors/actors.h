@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <caf/all.hpp>
 
@@ -14,6 +15,7 @@
 #include <troupe/actors/messages/membership.h>
 #include <troupe/actors/messages/requests.h>
 #include <troupe/actors/messages/step.h>
+#include <troupe/model/tokenizer/token_id.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/device/device.h>
 #include <troupe/runtime/net/transport.h>
@@ -71,6 +73,14 @@ struct ExportedFile {
   model::Manifest manifest;
 };
 using ExportPtr = std::shared_ptr<const ExportedFile>;
+
+// The token ids of a prompt that was read beside its engine, or why it has none.
+struct ReadPrompt {
+  std::uint64_t request = 0;
+  Status status;
+  std::vector<model::TokenId> ids;
+};
+using ReadPromptPtr = std::shared_ptr<const ReadPrompt>;
 
 class Journal;
 using JournalWork = std::function<void(Journal&)>;
@@ -143,7 +153,12 @@ using engine_actor = caf::typed_actor<
     caf::reacts_to<FramePtr>, caf::reacts_to<fail_atom, StatusPtr>, caf::reacts_to<tick_atom>,
     // A stage is lost (the name of the worker that crashed, or ""): send nothing
     // until the layers lie elsewhere, then replay.
-    caf::reacts_to<halt_atom, std::string>, caf::reacts_to<resume_atom, EnginePlacementPtr>>;
+    caf::reacts_to<halt_atom, std::string>, caf::reacts_to<resume_atom, EnginePlacementPtr>,
+    caf::reacts_to<ReadPromptPtr>>;
+
+// Turns an engine's long prompts into token ids, each for a context of so many positions. Detached:
+// it computes.
+using prompt_reader_actor = caf::typed_actor<caf::reacts_to<submit_atom, SubmitPtr, std::uint64_t>>;
 
 // The device's thread, one job after the other. Detached: it computes.
 using device_actor = caf::typed_actor<caf::reacts_to<DeviceJobPtr>>;
@@ -194,6 +209,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FinishedPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagePtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ManagedPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JobAskPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ReadPromptPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JournalWorkPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::RegisteredKindPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::JobReplyPtr)

@@ -1,10 +1,12 @@
+#include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include <troupe/actors/engine/ended_answer.h>
 #include <troupe/actors/engine/engine.h>
+#include <troupe/actors/engine/prompt_reader.h>
 #include <troupe/actors/engine/request_traces.h>
 #include <troupe/actors/messages/request_log.h>
-#include <troupe/model/chat/prompt.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/numerics/arithmetic_version.h>
 
@@ -15,11 +17,26 @@ namespace {
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::int64_t kDefaultDeadlineUs = 600'000'000;
 
+// A request whose prompt is being read beside the engine.
+struct Unread {
+  SubmitPtr submit;
+  token_sink sink;
+  std::int64_t begin_us = 0;
+};
+
 struct EngineShell {
+  EngineShell() = default;
+  EngineShell(const EngineShell&) = delete;
+  EngineShell& operator=(const EngineShell&) = delete;
+  ~EngineShell() {
+    if (reader) caf::anon_send_exit(reader, caf::exit_reason::user_shutdown);
+  }
   EnginePlacement placement;
   std::unique_ptr<EngineState> state;
   RequestTraces traces;
   std::map<std::uint64_t, token_sink> sinks;
+  prompt_reader_actor reader;  // none until there is something long to read
+  std::map<std::uint64_t, Unread> unread;
   std::uint64_t submitted = 0, told_idle = 0;
   Status failed;  // not ok: a stage is gone, nothing can be admitted
 };
@@ -67,10 +84,11 @@ void drive(Self self, const Setup& setup) {
     publish(self, setup, state.on_failed(planned->id, failed));
   }
   setup->counters->running = state.active() - state.waiting();
-  setup->counters->queued = state.waiting();
+  setup->counters->queued = state.waiting() + self->state.unread.size();
   setup->counters->credits = at.limits.steps_in_flight_max;
   setup->counters->credits_in_use = state.steps_in_flight();
-  if (state.idle() && setup->coordinator && self->state.told_idle != self->state.submitted) {
+  if (state.idle() && self->state.unread.empty() && setup->coordinator &&
+      self->state.told_idle != self->state.submitted) {
     self->state.told_idle = self->state.submitted;
     self->send(setup->coordinator, idle_atom::value, setup->deployment, self->state.submitted);
   }
@@ -79,14 +97,6 @@ void drive(Self self, const Setup& setup) {
 void refuse(Self self, const token_sink& sink, const Submit& submit, const Status& why) {
   log_request(LogLevel::kInfo, submit.request, "refused: " + why.message());
   self->send(sink, std::make_shared<const Finished>(failed_request(submit.request, why)));
-}
-
-model::Prompt prompt_of(const Submit& submit) {
-  model::Prompt prompt{submit.prompt, {}, submit.prompt_ids, submit.system, submit.raw};
-  for (const ChatTurn& turn : submit.messages) {
-    prompt.messages.push_back({turn.role, turn.content});
-  }
-  return prompt;
 }
 
 // Ends an answer that another arithmetic version began, with what is known of its text.
@@ -100,16 +110,13 @@ void end_other_arithmetic(Self self, const Setup& setup, const Submit& submit,
   publish(self, setup, std::move(*events));
 }
 
-void submit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink) {
-  ++self->state.submitted;
-  if (!self->state.failed) return refuse(self, sink, submit, self->state.failed);
-  auto ids = model::prompt_tokens(prompt_of(submit), *setup->tokenizer, setup->chat_template.get(),
-                                  model::local_time());
+// Admits a request whose prompt has been read; it was submitted at begin_us.
+void admit(Self self, const Setup& setup, const Submit& submit, const token_sink& sink,
+           std::int64_t begin_us, Result<std::vector<model::TokenId>> ids) {
   if (!ids) {
     refuse(self, sink, submit, ids.status());
     return drive(self, setup);
   }
-  const std::int64_t now = monotonic_us();
   EngineRequest request;
   request.id = submit.request;
   request.prompt = std::move(*ids);
@@ -119,13 +126,13 @@ void submit(Self self, const Setup& setup, const Submit& submit, const token_sin
   request.stop = submit.stop;
   request.ignore_end = submit.ignore_end;
   request.context = submit.context;
-  request.deadline_us =
-      now + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000 : kDefaultDeadlineUs);
+  request.deadline_us = begin_us + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000
+                                                           : kDefaultDeadlineUs);
   if (submit.arithmetic != 0 && submit.arithmetic != kArithmeticVersion) {
     end_other_arithmetic(self, setup, submit, std::move(request), sink);
     return drive(self, setup);
   }
-  const Status admitted = self->state.state->admit(std::move(request), now);
+  const Status admitted = self->state.state->admit(std::move(request), begin_us);
   if (!admitted) {
     refuse(self, sink, submit, admitted);
     return drive(self, setup);
@@ -134,10 +141,70 @@ void submit(Self self, const Setup& setup, const Submit& submit, const token_sin
               "accepted: deployment=" + std::to_string(setup->deployment) +
                   " epoch=" + std::to_string(self->state.placement.epoch) +
                   " max_tokens=" + std::to_string(submit.max_tokens));
-  if (submit.trace) self->state.traces.begin(submit.request, now);
+  if (submit.trace) self->state.traces.begin(submit.request, begin_us);
   self->state.sinks.emplace(submit.request, sink);
   self->monitor(sink);
   drive(self, setup);
+}
+
+void submit(Self self, const Setup& setup, const SubmitPtr& submit, const token_sink& sink) {
+  EngineShell& engine = self->state;
+  ++engine.submitted;
+  if (!engine.failed) return refuse(self, sink, *submit, engine.failed);
+  const std::int64_t now = monotonic_us();
+  const PromptReading reading{setup->tokenizer, setup->chat_template};
+  const std::size_t most = engine.placement.limits.context_max;
+  const std::size_t context =
+      submit->context == 0 ? most : std::min<std::size_t>(submit->context, most);
+  if (!is_long(*submit)) {
+    return admit(self, setup, *submit, sink, now, read_prompt(*submit, reading, context));
+  }
+  if (!engine.unread.emplace(submit->request, Unread{submit, sink, now}).second) {
+    return refuse(self, sink, *submit,
+                  Status(Code::kInvalidArgument,
+                         "request " + std::to_string(submit->request) + " runs already"));
+  }
+  if (!engine.reader) engine.reader = spawn_prompt_reader(self->system(), reading, self);
+  self->monitor(sink);
+  self->send(engine.reader, submit_atom::value, submit, std::uint64_t{context});
+}
+
+// Takes a request from those whose prompt is being read; null if it was cancelled.
+std::optional<Unread> take_unread(Self self, std::uint64_t request) {
+  auto found = self->state.unread.extract(request);
+  if (found.empty()) return std::nullopt;
+  self->demonitor(found.mapped().sink.address());
+  return std::move(found.mapped());
+}
+
+void on_read(Self self, const Setup& setup, const ReadPrompt& read) {
+  const auto unread = take_unread(self, read.request);
+  if (!unread) return drive(self, setup);
+  Result<std::vector<model::TokenId>> ids = read.ids;
+  if (!read.status) ids = read.status;
+  admit(self, setup, *unread->submit, unread->sink, unread->begin_us, std::move(ids));
+}
+
+void cancel(Self self, const Setup& setup, std::uint64_t request) {
+  if (const auto unread = take_unread(self, request)) {
+    Finished finished;
+    finished.request = request;
+    finished.finish_reason = "cancelled";
+    self->send(unread->sink, std::make_shared<const Finished>(std::move(finished)));
+  }
+  publish(self, setup, self->state.state->cancel(request));
+  drive(self, setup);
+}
+
+// Ends everything.
+void fail(Self self, const Setup& setup, const Status& why) {
+  self->state.failed = why;
+  while (!self->state.unread.empty()) {
+    const auto unread = take_unread(self, self->state.unread.begin()->first);
+    refuse(self, unread->sink, *unread->submit, why);
+  }
+  publish(self, setup, self->state.state->fail_all(why));
+  self->quit();
 }
 
 void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
@@ -178,6 +245,8 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
   self->state.placement = setup->placement;
   self->state.state = std::make_unique<EngineState>(setup->placement.limits, setup->tokenizer);
   self->set_down_handler([self, setup](const caf::down_msg& down) {
+    std::erase_if(self->state.unread,
+                  [&](const auto& entry) { return entry.second.sink.address() == down.source; });
     std::vector<std::uint64_t> gone;
     for (const auto& [id, sink] : self->state.sinks) {
       if (sink.address() == down.source) gone.push_back(id);
@@ -193,18 +262,12 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
   self->delayed_send(self, kTick, tick_atom::value);
   return {
       [self, setup](submit_atom, const SubmitPtr& request, const token_sink& sink) {
-        submit(self, setup, *request, sink);
+        submit(self, setup, request, sink);
       },
-      [self, setup](cancel_atom, std::uint64_t request) {
-        publish(self, setup, self->state.state->cancel(request));
-        drive(self, setup);
-      },
+      [self, setup](cancel_atom, std::uint64_t request) { cancel(self, setup, request); },
       [self, setup](const FramePtr& frame) { on_frame(self, setup, *frame); },
-      [self, setup](fail_atom, const StatusPtr& why) {
-        self->state.failed = *why;
-        publish(self, setup, self->state.state->fail_all(*why));
-        self->quit();
-      },
+      [self, setup](fail_atom, const StatusPtr& why) { fail(self, setup, *why); },
+      [self, setup](const ReadPromptPtr& read) { on_read(self, setup, *read); },
       [self, setup](halt_atom, const std::string& crashed) { halt(self, setup, crashed); },
       [self, setup](resume_atom, const EnginePlacementPtr& placement) {
         self->state.placement = *placement;

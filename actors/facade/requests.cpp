@@ -2,13 +2,33 @@
 
 namespace troupe::actors {
 namespace {
+
 constexpr int kDefaultDeadlineMs = 600'000;
+// A request is one frame, whose body may have 16 MiB.
+constexpr std::size_t kRequestBytesMax = 15 << 20;
+
+std::size_t bytes_of(const GenerateRequest& request) {
+  std::size_t bytes =
+      request.prompt.size() + request.system.size() +
+      sizeof(std::int32_t) * (request.prompt_ids.size() + request.answer_ids.size());
+  for (const auto& message : request.messages) {
+    bytes += message.role.size() + message.content.size();
+  }
+  for (const std::string& stop : request.stop) bytes += stop.size();
+  return bytes;
 }
+
+}  // namespace
 
 Status check_request(const GenerateRequest& request) {
   if (request.max_tokens < 1) {
     return Status(Code::kInvalidArgument, "max_tokens is " + std::to_string(request.max_tokens) +
                                               "; ask for at least one token");
+  }
+  if (const std::size_t bytes = bytes_of(request); bytes > kRequestBytesMax) {
+    return Status(Code::kInvalidArgument, "the prompt has " + std::to_string(bytes) +
+                                              " bytes, and a request may have " +
+                                              std::to_string(kRequestBytesMax) + "; shorten it");
   }
   return model::validate(request.sampling);
 }

@@ -9,7 +9,8 @@
 
 namespace troupe::actors {
 
-// kInvalidArgument for what no model can do (max_tokens < 1, bad sampling).
+// kInvalidArgument for what no model can do (max_tokens < 1, bad sampling, more
+// than 15 MiB of prompt).
 Status check_request(const GenerateRequest& request);
 // With a fresh request id and the deadline filled in.
 std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t deployment);

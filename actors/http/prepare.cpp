@@ -20,6 +20,23 @@ ApiError with_param(const Status& status, const char* param) {
   return error;
 }
 
+// Gives a text up that is far too long for the model, as soon as that is known.
+Error encode(const ServedModelCard& model, const std::string& text, model::EncodeOptions options,
+             const char* param, std::vector<model::TokenId>* ids) {
+  options.tokens_max = 2 * model.context_max + 1024;
+  auto encoded = model.tokenizer->encode(text, options);
+  if (encoded.code() == Code::kResourceExhausted) {
+    return bad_request("this model's context is " + std::to_string(model.context_max) +
+                           " tokens, and the prompt has " + std::to_string(text.size()) +
+                           " bytes, which are more than " + std::to_string(options.tokens_max) +
+                           " tokens; shorten the prompt",
+                       param, "context_length_exceeded");
+  }
+  if (!encoded) return with_param(encoded.status(), param);
+  *ids = std::move(*encoded);
+  return std::nullopt;
+}
+
 Error check_ids(const ServedModelCard& model, const std::vector<model::TokenId>& ids,
                 const char* param) {
   for (const model::TokenId id : ids) {
@@ -34,9 +51,9 @@ Error check_ids(const ServedModelCard& model, const std::vector<model::TokenId>&
 Error read_prompt(const ServedModelCard& model, const PromptForm& form, bool echo,
                   PreparedAsk* prepared) {
   if (const auto* text = std::get_if<std::string>(&form)) {
-    const auto ids = model.tokenizer->encode(*text, {});
-    if (!ids) return with_param(ids.status(), "prompt");
-    prepared->prompts.push_back(*ids);
+    std::vector<model::TokenId> ids;
+    if (Error error = encode(model, *text, {}, "prompt", &ids)) return error;
+    prepared->prompts.push_back(std::move(ids));
     prepared->prompt_texts.push_back(echo ? *text : std::string());
     return std::nullopt;
   }
@@ -124,10 +141,8 @@ std::optional<ApiError> render_chat(const ServedModelCard& model, const Generati
   model::EncodeOptions options;
   options.add_special = false;  // the template writes BOS itself if the model wants one
   options.plain = std::move(chat->foreign);
-  auto ids = model.tokenizer->encode(chat->text, options);
-  if (!ids) return with_param(ids.status(), "messages");
+  if (Error error = encode(model, chat->text, options, "messages", &prompt->ids)) return error;
   prompt->text = std::move(chat->text);
-  prompt->ids = std::move(*ids);
   return std::nullopt;
 }
 

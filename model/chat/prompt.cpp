@@ -42,7 +42,10 @@ ChatContext chat_context(const Tokenizer& tokenizer) {
 
 Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer& tokenizer,
                                            const ChatTemplate* chat_template,
-                                           const std::optional<std::tm>& now) {
+                                           const std::optional<std::tm>& now,
+                                           std::size_t tokens_max) {
+  EncodeOptions options;
+  options.tokens_max = tokens_max;
   const int kinds = !prompt.text.empty() + !prompt.messages.empty() + !prompt.token_ids.empty();
   if (kinds != 1) {
     return Status(Code::kInvalidArgument,
@@ -52,7 +55,7 @@ Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer
   }
   if (!prompt.token_ids.empty()) return prompt.token_ids;
   TROUPE_RETURN_IF_ERROR(check_texts(prompt));
-  if (prompt.raw && !prompt.text.empty()) return tokenizer.encode(prompt.text, {});
+  if (prompt.raw && !prompt.text.empty()) return tokenizer.encode(prompt.text, options);
   if (chat_template == nullptr) {
     return Status(Code::kFailedPrecondition,
                   "the model has no chat template; give the prompt raw (--raw)");
@@ -64,7 +67,6 @@ Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer
   ChatContext context = chat_context(tokenizer);
   context.now = now;
   TROUPE_ASSIGN_OR_RETURN(RenderedChat chat, chat_template->render_marked(messages, context));
-  EncodeOptions options;
   options.add_special = false;  // the template writes BOS itself if the model wants one
   // Markup that a user writes is plain text: only the template writes special tokens.
   options.plain = std::move(chat.foreign);

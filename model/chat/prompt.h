@@ -28,12 +28,15 @@ struct Prompt {
 ChatContext chat_context(const Tokenizer& tokenizer);
 
 // Returns the token ids of a prompt. `chat_template` is null if the model has none. `now` is the
-// local time for templates that write the date.
+// local time for templates that write the date. More than `tokens_max` tokens (0: no bound) are not
+// counted to their end.
 //   Errors: kInvalidArgument for no prompt, several kinds of it, or text that is not UTF-8;
+//   kResourceExhausted for more than `tokens_max` tokens;
 //   kFailedPrecondition for a chat with a model that has no template (says to use raw); what the
 //   template returns.
 Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer& tokenizer,
                                            const ChatTemplate* chat_template,
-                                           const std::optional<std::tm>& now = {});
+                                           const std::optional<std::tm>& now = {},
+                                           std::size_t tokens_max = 0);
 
 }  // namespace troupe::model

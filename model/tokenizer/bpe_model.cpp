@@ -19,6 +19,7 @@ BpeModel::BpeModel(Options options, const std::vector<std::string>& tokens)
     const std::string& text = (*tokens_)[i];
     const auto id = static_cast<std::int32_t>(i);
     if (text.empty()) continue;
+    longest_ = std::max(longest_, text.size());
     symbols_.put(text, id);
     if (const int byte = fallback_byte(text); options_.byte_fallback && byte >= 0) {
       bytes_[static_cast<std::size_t>(byte)] = id;
@@ -210,6 +211,13 @@ void BpeModel::encode(std::string_view word, std::vector<TokenId>* ids) const {
   const bool final = std::all_of(ids->begin() + static_cast<std::ptrdiff_t>(begin), ids->end(),
                                  [&](std::int32_t symbol) { return is_final(symbol); });
   if (!final) finish_symbols(begin, ids);
+}
+
+// Without a token for every byte, a stretch of any length may be left out or be one unknown token.
+std::size_t BpeModel::fewest_tokens(std::size_t bytes) const {
+  const bool all =
+      std::all_of(bytes_.begin(), bytes_.end(), [](std::int32_t id) { return id >= 0; });
+  return all ? bytes / longest_ : 0;
 }
 
 bool BpeModel::is_final(std::int32_t symbol) const {

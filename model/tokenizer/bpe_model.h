@@ -52,6 +52,7 @@ class BpeModel final : public WordModel {
   void set_frozen(AddedTokens frozen) { frozen_ = std::move(frozen); }
 
   void encode(std::string_view word, std::vector<TokenId>* ids) const override;
+  std::size_t fewest_tokens(std::size_t bytes) const override;
 
  private:
   // Returns the id of a part of a merge: one past the vocabulary if the part is no token.
@@ -67,7 +68,8 @@ class BpeModel final : public WordModel {
   void cut_again(TokenId id, const std::vector<bool>& unused, std::vector<TokenId>* out);
 
   Options options_;
-  std::size_t count_ = 0;  // number of real tokens
+  std::size_t count_ = 0;    // number of real tokens
+  std::size_t longest_ = 1;  // bytes of the longest one, as the file writes it
   // Characters are looked up in the vocabulary, which is then kept; bytes are looked up in a table.
   std::vector<std::string> owned_;
   const std::vector<std::string>* tokens_ = nullptr;

@@ -20,6 +20,9 @@ struct EncodeOptions {
   // Spans of the text, ascending, in which parse_special does not apply: what a user wrote, between
   // what a chat template wrote. Markup that touches a span is plain text.
   std::vector<TextSpan> plain = {};
+  // A text of more tokens is given up as soon as that is known, which takes no time for a text that
+  // is far too long; 0: no bound.
+  std::size_t tokens_max = 0;
 };
 
 // Immutable; any thread may use one instance.
@@ -27,7 +30,8 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Errors: kInvalidArgument if `text` is not UTF-8 (says at which byte).
+  // Errors: kInvalidArgument if `text` is not UTF-8 (says at which byte), kResourceExhausted if it
+  // has more than options.tokens_max tokens.
   virtual Result<std::vector<TokenId>> encode(std::string_view text,
                                               const EncodeOptions& options) const = 0;
   // Returns the bytes of one token in the middle of a text. They may be a part of a UTF-8

@@ -89,7 +89,7 @@ class PartsTokenizer final : public Tokenizer {
     const std::string_view raw = text.substr(span.begin, span.end - span.begin);
     const bool at_start = span.begin == 0;
     if (parts_.normalizers.empty() && parts_.added_normalized.empty()) {
-      return encode_words(raw, at_start, ids);
+      return encode_words(raw, at_start, options.tokens_max, ids);
     }
     std::string normalized(raw);
     TROUPE_RETURN_IF_ERROR(normalize_text(parts_.normalizers, &normalized));
@@ -104,22 +104,34 @@ class PartsTokenizer final : public Tokenizer {
     for (const AddedTokens::Found& found :
          parts_.added_normalized.find(normalized, parse_special, {})) {
       const std::size_t bytes = found.span.begin - at;
-      TROUPE_RETURN_IF_ERROR(
-          encode_words(std::string_view(normalized).substr(at, bytes), at_start && at == 0, ids));
+      TROUPE_RETURN_IF_ERROR(encode_words(std::string_view(normalized).substr(at, bytes),
+                                          at_start && at == 0, options.tokens_max, ids));
       ids->push_back(found.id);
       at = found.span.end;
     }
-    return encode_words(std::string_view(normalized).substr(at), at_start && at == 0, ids);
+    return encode_words(std::string_view(normalized).substr(at), at_start && at == 0,
+                        options.tokens_max, ids);
   }
 
-  Status encode_words(std::string_view text, bool at_start, std::vector<TokenId>* ids) const {
+  static Status check_count(std::size_t tokens, std::size_t tokens_max) {
+    if (tokens_max == 0 || tokens <= tokens_max) return Status::ok();
+    return Status(Code::kResourceExhausted,
+                  "the text has more than " + std::to_string(tokens_max) + " tokens");
+  }
+
+  Status encode_words(std::string_view text, bool at_start, std::size_t tokens_max,
+                      std::vector<TokenId>* ids) const {
     if (text.empty()) return Status::ok();
     WordList words;
     words.words.push_back(text);
     words.at_start = at_start;
     TROUPE_RETURN_IF_ERROR(cut_words(parts_.cuts, &words));
-    for (const std::string_view word : words.words) parts_.model->encode(word, ids);
-    return Status::ok();
+    for (const std::string_view word : words.words) {
+      TROUPE_RETURN_IF_ERROR(
+          check_count(ids->size() + parts_.model->fewest_tokens(word.size()), tokens_max));
+      parts_.model->encode(word, ids);
+    }
+    return check_count(ids->size(), tokens_max);
   }
 
   TokenizerParts parts_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,8 @@ class WordModel {
   virtual ~WordModel() = default;
   // Appends the tokens of `word`, which is UTF-8.
   virtual void encode(std::string_view word, std::vector<TokenId>* ids) const = 0;
+  // Returns a number of tokens that no word of so many bytes stays below.
+  virtual std::size_t fewest_tokens(std::size_t /*bytes*/) const { return 0; }
 };
 
 }  // namespace troupe::model

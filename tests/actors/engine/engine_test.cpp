@@ -1,3 +1,7 @@
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
 #include <caf/scheduler/test_coordinator.hpp>
 #include <catch2/catch.hpp>
 
@@ -47,8 +51,36 @@ token_sink::behavior_type sink(token_sink::pointer, std::shared_ptr<Seen> seen) 
   };
 }
 
+// Holds long texts back until the test lets them go; as a real one, it gives up what is too long.
+class HeldTokenizer : public LetterTokenizer {
+ public:
+  Result<std::vector<model::TokenId>> encode(std::string_view text,
+                                             const model::EncodeOptions& options) const override {
+    if (text.size() > 1000) {
+      std::unique_lock lock(mutex_);
+      released_.wait(lock, [&] { return free_; });
+    }
+    if (options.tokens_max != 0 && text.size() > options.tokens_max) {
+      return Status(Code::kResourceExhausted, "too many");
+    }
+    return LetterTokenizer::encode(text, options);
+  }
+  void release() {
+    std::lock_guard lock(mutex_);
+    free_ = true;
+    released_.notify_all();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable released_;
+  bool free_ = false;
+};
+
 struct Fixture {
-  Fixture()
+  explicit Fixture(
+      std::shared_ptr<const model::Tokenizer> tokenizer = std::make_shared<LetterTokenizer>(),
+      std::size_t context = 100)
       : config(make_config()),
         system(config),
         scheduler(dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler())) {
@@ -59,9 +91,9 @@ struct Fixture {
     setup.deployment = kEpoch;
     setup.placement.epoch = kEpoch;
     setup.placement.first_stage = link->self();
-    setup.placement.limits.context_max = 100;
+    setup.placement.limits.context_max = context;
     counters = setup.replay_counters;
-    setup.tokenizer = std::make_shared<LetterTokenizer>();
+    setup.tokenizer = std::move(tokenizer);
     setup.link = link;
     engine = spawn_engine(system, std::move(setup));
     link->attach_worker(kEpoch, worker);
@@ -87,6 +119,25 @@ struct Fixture {
     message->raw = true;
     message->max_tokens = max_tokens;
     caf::anon_send(engine, submit_atom::value, SubmitPtr(message), to);
+  }
+
+  void submit_long(std::uint64_t request, const token_sink& to, std::size_t letters) {
+    auto message = std::make_shared<Submit>();
+    message->request = request;
+    message->prompt = std::string(letters, 'a');
+    message->raw = true;
+    message->max_tokens = 1;
+    caf::anon_send(engine, submit_atom::value, SubmitPtr(message), to);
+  }
+  // Prompts are read by another thread.
+  template <class Condition>
+  bool run_until(Condition done) {
+    for (int i = 0; i < 10'000; ++i) {
+      scheduler.run();
+      if (done()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
   }
 
   static constexpr std::uint64_t kEpoch = 5;
@@ -251,5 +302,82 @@ TEST_CASE("engine actor: a prompt that cannot be is refused in words") {
   CHECK(seen->finished[0].outcome.text.find("no prompt") != std::string::npos);
   CHECK(seen->finished[1].outcome.text.find("--raw") != std::string::npos);
   CHECK(f.stage->steps.empty());
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a prompt that takes long to read holds up no other answer") {
+  const auto tokenizer = std::make_shared<HeldTokenizer>();
+  Fixture f(tokenizer, 20'000);
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit_long(1, to, 9'000);
+  f.submit(2, to, 4);
+  f.scheduler.run();
+  REQUIRE(seen->finished.size() == 1);
+  CHECK(seen->finished[0].request == 2);
+  CHECK(seen->text == "defg");
+  tokenizer->release();
+  REQUIRE(f.run_until([&] { return seen->finished.size() == 2; }));
+  CHECK(seen->finished[1].finish_reason == "length");
+  CHECK(seen->finished[1].prompt_ids.size() == 9'000);
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a prompt far too long for the context is refused by its size") {
+  const auto tokenizer = std::make_shared<HeldTokenizer>();
+  tokenizer->release();
+  Fixture f(tokenizer, 100);
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit_long(1, to, 12'000'000);
+  f.submit_long(2, to, 1'001);  // counted to its end
+  REQUIRE(f.run_until([&] { return seen->finished.size() == 2; }));
+  CHECK(f.stage->steps.empty());
+  const auto text_of = [&](std::uint64_t request) {
+    return seen->finished[seen->finished[0].request == request ? 0 : 1].outcome.text;
+  };
+  CHECK(text_of(1).find("the prompt has 12000000 bytes") != std::string::npos);
+  CHECK(text_of(1).find("the context only 100") != std::string::npos);
+  CHECK(text_of(2).find("the prompt has 1001 tokens, the context only 100") != std::string::npos);
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a request ends while its prompt is read") {
+  const auto tokenizer = std::make_shared<HeldTokenizer>();
+  Fixture f(tokenizer, 20'000);
+  const auto seen = std::make_shared<Seen>(), others = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen), gone = f.system.spawn(sink, others);
+  f.submit_long(1, to, 9'000);
+  f.submit_long(2, gone, 9'000);
+  f.submit_long(3, to, 9'000);
+  f.scheduler.run();
+  caf::anon_send(f.engine, cancel_atom::value, std::uint64_t{1});
+  caf::anon_send_exit(gone, caf::exit_reason::user_shutdown);
+  f.scheduler.run();
+  REQUIRE(seen->finished.size() == 1);
+  CHECK(seen->finished[0].finish_reason == "cancelled");
+  tokenizer->release();
+  REQUIRE(f.run_until([&] { return seen->finished.size() == 2; }));
+  CHECK(seen->finished[1].request == 3);
+  CHECK(others->finished.empty());
+  for (const Step& step : f.stage->steps) {
+    for (const StepSegment& segment : step.segments) CHECK(segment.request == 3);
+  }
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
+TEST_CASE("engine actor: a lost stage ends requests whose prompts are read, too") {
+  const auto tokenizer = std::make_shared<HeldTokenizer>();
+  Fixture f(tokenizer, 20'000);
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  f.submit_long(1, to, 9'000);
+  f.scheduler.run();
+  caf::anon_send(f.engine, fail_atom::value,
+                 std::make_shared<const Status>(Code::kUnavailable, "node b is gone"));
+  f.scheduler.run();
+  REQUIRE(seen->finished.size() == 1);
+  CHECK(seen->finished[0].outcome.text == "node b is gone");
+  tokenizer->release();
   caf::anon_send_exit(to, caf::exit_reason::kill);
 }

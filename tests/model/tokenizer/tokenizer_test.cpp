@@ -191,6 +191,26 @@ TEST_CASE("any text comes back from the real vocabulary") {
   }
 }
 
+TEST_CASE("a text of too many tokens is given up") {
+  const auto tokenizer = real_tokenizer("a text of too many tokens");
+  if (!tokenizer) return;
+  EncodeOptions options;
+  options.tokens_max = 4096;
+  for (const std::string& piece : {std::string("a"), std::string("news of the day. ")}) {
+    std::string text;
+    while (text.size() < 12'000'000) text += piece;
+    CHECK(tokenizer->encode(text, options).code() == Code::kResourceExhausted);
+  }
+  // The bound itself is kept to the token.
+  const std::string text = "The bound is kept to the token.";
+  const auto ids = tokenizer->encode(text, {});
+  REQUIRE(ids);
+  options.tokens_max = ids->size();
+  CHECK(*tokenizer->encode(text, options) == *ids);
+  --options.tokens_max;
+  CHECK(tokenizer->encode(text, options).code() == Code::kResourceExhausted);
+}
+
 TEST_CASE("loading and encoding take little time") {
   const char* path = std::getenv("TROUPE_TEST_MODEL");
   if (path == nullptr) {
