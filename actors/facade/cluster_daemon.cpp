@@ -10,13 +10,74 @@
 namespace troupe {
 namespace {
 
-// `address`: what a client of the daemon's head connects to.
-Result<Cluster> with_client(Daemon daemon, const std::string& home, const std::string& address) {
-  const auto shared = std::make_shared<Daemon>(std::move(daemon));
-  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, Cluster::connect({home, address}));
-  cluster.impl().daemon = shared;
-  cluster.impl().tasks = actors::tasks_of(*shared);
+Cluster with_daemon(Cluster cluster, Daemon daemon) {
+  cluster.impl().daemon = std::make_shared<Daemon>(std::move(daemon));
+  cluster.impl().tasks = actors::tasks_of(*cluster.impl().daemon);
   return cluster;
+}
+
+// HOST:PORT of TOKEN@HOST:PORT.
+std::string without_token(const std::string& address) {
+  return address.substr(address.rfind('@') + 1);
+}
+
+// Answers whoever asks something that a node may not ask.
+actors::service_actor::behavior_type refuse_questions(actors::service_actor::pointer self,
+                                                      const Status& why) {
+  const auto managed = [why](const auto&) {
+    actors::Managed answer;
+    answer.outcome = why;
+    return actors::ManagedPtr(std::make_shared<const actors::Managed>(std::move(answer)));
+  };
+  return {
+      [why](actors::open_atom, const actors::OpenPtr&) {
+        actors::ModelReady ready;
+        ready.outcome = why;
+        return actors::ReadyPtr(std::make_shared<const actors::ModelReady>(std::move(ready)));
+      },
+      [self, why](actors::submit_atom, const actors::SubmitPtr& submit,
+                  const actors::token_sink& sink) {
+        self->send(sink, std::make_shared<const actors::Finished>(
+                             actors::failed_request(submit->request, why)));
+      },
+      [](actors::cancel_atom, std::uint64_t) {},
+      [](actors::status_atom) -> caf::result<std::string> {
+        return caf::make_error(caf::sec::request_receiver_down);
+      },
+      [managed](actors::manage_atom, const actors::ManagePtr& ask) { return managed(ask); },
+      [why](actors::job_atom, const actors::JobAskPtr&) {
+        actors::JobReply reply;
+        reply.outcome = why;
+        return actors::JobReplyPtr(std::make_shared<const actors::JobReply>(std::move(reply)));
+      },
+      [managed](actors::plan_atom, const actors::PlanPtr& ask) { return managed(ask); },
+  };
+}
+
+// A program that maps shards and asks for nothing: a node's token is for nodes, not for clients.
+Result<Cluster> without_client(const std::string& home, const std::string& address,
+                               const Status& why) {
+  auto impl = std::make_unique<Cluster::Impl>();
+  TROUPE_ASSIGN_OR_RETURN(impl->process, actors::Process::open(home, nullptr));
+  const Status told(Code::kPermissionDenied,
+                    "this program is a node of the cluster at " + address +
+                        ", whose token lets no client in (" + why.message() +
+                        "); what a client asks needs a token of 'troupe key new --role user', "
+                        "given to Cluster::connect or, once, to a command with the same --home");
+  impl->service = impl->process->track(impl->process->system().spawn(
+      [told](actors::service_actor::pointer self) { return refuse_questions(self, told); }));
+  impl->description = "cluster at " + address;
+  return Cluster(std::move(impl));
+}
+
+// Comes in as a client of the head's own user, or by the identity in HOME that a client's token
+// enrolled before.
+Result<Cluster> client_of_joined(const std::string& home, const std::string& join) {
+  const std::string address = without_token(join);
+  auto cluster = Cluster::connect({home, address});
+  if (!cluster && join != address) cluster = Cluster::connect({home, join});
+  if (cluster) return cluster;
+  return without_client(home, address, cluster.status());
 }
 
 }  // namespace
@@ -25,8 +86,9 @@ Result<Cluster> Cluster::start(const DaemonOptions& options) {
   DaemonOptions head = options;
   head.head = true;
   TROUPE_ASSIGN_OR_RETURN(Daemon daemon, Daemon::start(head));
-  const std::string address = daemon.join_address();
-  return with_client(std::move(daemon), options.home, address);
+  const std::string address = without_token(daemon.join_address());
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, Cluster::connect({options.home, address}));
+  return with_daemon(std::move(cluster), std::move(daemon));
 }
 
 Result<Cluster> Cluster::join(const DaemonOptions& options) {
@@ -35,7 +97,8 @@ Result<Cluster> Cluster::join(const DaemonOptions& options) {
   if (address.empty()) {
     TROUPE_ASSIGN_OR_RETURN(address, joined_head(resolve_home(options.home)));
   }
-  return with_client(std::move(daemon), options.home, address);
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, client_of_joined(options.home, address));
+  return with_daemon(std::move(cluster), std::move(daemon));
 }
 
 Status Cluster::register_job(const std::string& name, JobMap map, JobMerge merge) {
