@@ -19,6 +19,7 @@
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/device/device.h>
 #include <troupe/runtime/net/transport.h>
+#include <troupe/runtime/status.h>
 
 // Every typed actor interface of Troupe and the mail that they take. Mail is immutable and shared
 // by handle inside a process; between processes it travels as frames (actors/link.h).
@@ -74,11 +75,10 @@ struct ExportedFile {
 };
 using ExportPtr = std::shared_ptr<const ExportedFile>;
 
-// The token ids of a prompt that was read beside its engine, or why it has none.
+// The token ids of a prompt that the prompt reader has read, or why it has none.
 struct ReadPrompt {
   std::uint64_t request = 0;
-  Status status;
-  std::vector<model::TokenId> ids;
+  Result<std::vector<model::TokenId>> ids;
 };
 using ReadPromptPtr = std::shared_ptr<const ReadPrompt>;
 

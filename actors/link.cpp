@@ -257,8 +257,9 @@ void Link::deliver(net::InFrame frame) {
     log(LogLevel::kWarning, std::string("dropped a frame '") + row->name +
                                 "' from a peer of role '" + net::role_name(frame.role) +
                                 "', who may not send it");
-    if (row->channel == frame.channel && net::is_client(frame.role))
+    if (row->channel == frame.channel && net::is_client(frame.role)) {
       tell_wrong_role(frame, row->name);
+    }
     return;
   }
   const std::uint64_t epoch = frame.header.epoch;

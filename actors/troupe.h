@@ -43,6 +43,9 @@ class Cluster {
   //   kInvalidArgument (malformed), kDeadlineExceeded.
   static Result<Cluster> connect(const ConnectOptions& options);
   // A head, or a node that joins one (options.join), inside this program, and a client of it.
+  // The program of a head is a client of its user. The program of a node is a client if it runs
+  // under the head's user on the head's machine, or if a client's token has enrolled the identity
+  // in its home; if not, it maps shards, and whatever else it asks fails with kPermissionDenied.
   // Errors as Daemon::start. The daemon ends with the Cluster.
   static Result<Cluster> start(const DaemonOptions& options);
   static Result<Cluster> join(const DaemonOptions& options);

@@ -1,6 +1,6 @@
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include <fcntl.h>
@@ -9,37 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <troupe/runtime/descriptor.h>
 #include <troupe/runtime/file.h>
 
 namespace troupe {
-namespace {
-
-Status system_error(const char* doing, const std::filesystem::path& path, int error) {
-  Code code = Code::kInternal;
-  if (error == ENOENT || error == ENOTDIR) code = Code::kNotFound;
-  if (error == EACCES || error == EPERM) code = Code::kPermissionDenied;
-  if (error == ENOSPC || error == EDQUOT || error == ENOMEM) code = Code::kResourceExhausted;
-  return Status(code,
-                std::string("cannot ") + doing + " " + path.string() + ": " + std::strerror(error));
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
-}  // namespace
-
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   // A pipe without a writer would hold us up; regular files do not care.
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -88,19 +61,7 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
   if (S_ISDIR(info.st_mode)) {
     return Status(Code::kBadData, path.string() + " is a folder; give the path of a file");
   }
-  std::string content;
-  char buffer[65536];
-  for (;;) {
-    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return system_error("read", path, errno);
-    if (n == 0) return content;
-    if (content.size() + static_cast<std::size_t>(n) > bytes_max) {
-      return Status(Code::kResourceExhausted, path.string() + " is larger than the limit of " +
-                                                  std::to_string(bytes_max) + " bytes");
-    }
-    content.append(buffer, static_cast<std::size_t>(n));
-  }
+  return read_rest(fd, path, bytes_max);
 }
 
 Result<std::vector<std::byte>> read_piece(const std::filesystem::path& path, std::uint64_t offset,

@@ -20,7 +20,8 @@ State& state() {
   return *instance;
 }
 
-// The bytes of the character that begins `text` if it may be shown as it is, else 0.
+// The bytes of the character that begins `text` if it may be shown as it is, else 0. Strict, as
+// utf8_char is, which stands above this file: control characters could hide in overlong forms.
 std::size_t shown_bytes(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7F ? 1 : 0;
@@ -29,7 +30,19 @@ std::size_t shown_bytes(std::string_view text) {
   for (std::size_t i = 1; i < bytes; ++i) {
     if ((byte(i) & 0xC0) != 0x80) return 0;
   }
-  return byte(0) == 0xC2 && byte(1) < 0xA0 ? 0 : bytes;  // U+0080 to U+009F steer terminals too
+  switch (byte(0)) {
+    case 0xC2:  // U+0080 to U+009F steer terminals too
+    case 0xE0:  // overlong
+      return byte(1) >= 0xA0 ? bytes : 0;
+    case 0xED:  // surrogates
+      return byte(1) < 0xA0 ? bytes : 0;
+    case 0xF0:  // overlong
+      return byte(1) >= 0x90 ? bytes : 0;
+    case 0xF4:  // past U+10FFFF
+      return byte(1) < 0x90 ? bytes : 0;
+    default:
+      return bytes;
+  }
 }
 
 std::string printable(std::string_view message) {

@@ -1,25 +1,15 @@
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <troupe/runtime/descriptor.h>
 #include <troupe/runtime/private_file.h>
 
 namespace troupe {
 namespace {
-
-struct Descriptor {
-  explicit Descriptor(int from) : fd(from) {}
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  const int fd;
-};
 
 Status check_private(const std::string& path, const struct stat& info) {
   const auto denied = [](const std::string& why) { return Status(Code::kPermissionDenied, why); };
@@ -39,40 +29,15 @@ Status check_private(const std::string& path, const struct stat& info) {
 
 Result<std::string> read_private_file(const std::filesystem::path& path, std::size_t bytes_max) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (file.fd < 0) {
-    const int error = errno;
-    if (error == ELOOP) {
-      return Status(
-          Code::kPermissionDenied,
-          path.string() + " is a link, and must hold a secret: put the file itself there");
-    }
-    const Code code = error == ENOENT || error == ENOTDIR ? Code::kNotFound
-                      : error == EACCES                   ? Code::kPermissionDenied
-                                                          : Code::kUnavailable;
-    return Status(code, "cannot open " + path.string() + ": " + std::strerror(error));
+  if (file.get() < 0 && errno == ELOOP) {
+    return Status(Code::kPermissionDenied,
+                  path.string() + " is a link, and must hold a secret: put the file itself there");
   }
+  if (file.get() < 0) return system_error("open", path, errno);
   struct stat info {};
-  if (::fstat(file.fd, &info) != 0) {
-    return Status(Code::kInternal, "cannot look at " + path.string() + ": " + std::strerror(errno));
-  }
+  if (::fstat(file.get(), &info) != 0) return system_error("stat", path, errno);
   TROUPE_RETURN_IF_ERROR(check_private(path.string(), info));
-  std::string content(bytes_max + 1, '\0');
-  std::size_t have = 0;
-  while (have < content.size()) {
-    const ssize_t n = ::read(file.fd, content.data() + have, content.size() - have);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      return Status(Code::kUnavailable,
-                    "cannot read " + path.string() + ": " + std::strerror(errno));
-    }
-    if (n == 0) {
-      content.resize(have);
-      return content;
-    }
-    have += static_cast<std::size_t>(n);
-  }
-  return Status(Code::kResourceExhausted, path.string() + " is larger than the limit of " +
-                                              std::to_string(bytes_max) + " bytes");
+  return read_rest(file, path, bytes_max);
 }
 
 }  // namespace troupe

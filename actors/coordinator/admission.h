@@ -25,7 +25,7 @@ struct TokenRecord {
   net::Role role = net::Role::kNode;                    // of those whom it lets in
   std::int64_t created_unix_s = 0, expires_unix_s = 0;  // expires 0: never
   std::uint32_t uses_left = 0;
-  std::int64_t used_unix_s = 0;  // by this process
+  std::int64_t used_unix_s = 0;  // when it last let somebody in, as far as this process knows
   bool ended = false;            // it has left the list of keys that may connect
   bool usable(std::int64_t now_unix_s) const {
     return uses_left > 0 && (expires_unix_s == 0 || now_unix_s <= expires_unix_s);
@@ -87,7 +87,8 @@ class Admission {
   //   revoked; the key was revoked, or is known in another role), in words.
   Result<net::Role> enrol(const net::PublicKey& via, const net::PublicKey& key,
                           const net::PublicKey& identity, net::Role role, std::int64_t now_unix_s);
-  // The keys of tokens that let nobody in any more since some seconds, which leave the list.
+  // Tokens that are used up or have expired end some seconds after their last use: their keys may
+  // connect no more. Returns the keys of those that end now.
   std::vector<net::PublicKey> end_tokens(std::int64_t now_unix_s);
   // The node of `key` has this name now.
   Status rename(const net::PublicKey& key, const std::string& name);

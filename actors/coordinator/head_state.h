@@ -148,9 +148,8 @@ struct HeadState {
   std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
 
   std::map<net::PublicKey, Client> clients;
-  std::map<std::string, model::Manifest> own_manifests;  // of whole files in the head's own store
-  std::shared_ptr<Owners> owners;                        // the identities of their connections
-  std::map<net::PublicKey, std::int64_t> revoking;       // nodes, and when their frames are dropped
+  std::shared_ptr<Owners> owners;                   // the identities of their connections
+  std::map<net::PublicKey, std::int64_t> revoking;  // nodes, and when their frames are dropped
 
   std::map<std::uint64_t, Opening> openings;  // by a number of our own
   std::uint64_t next_opening = 1;
@@ -159,6 +158,8 @@ struct HeadState {
   std::optional<Restoring> restoring;
   // Of models that were ever placed, by model: no client needs to bring them again.
   std::map<std::string, model::Manifest> manifests;
+  // Of whole files in the head's own store, by model: they count before those of clients.
+  std::map<std::string, model::Manifest> own_manifests;
 
   net::PublicKey own_key() const { return setup->link->self(); }
   // nullptr if the deployment has no engine.

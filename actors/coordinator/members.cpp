@@ -187,10 +187,7 @@ void admit_node(HeadState& head, const DialledBack& node) {
     if (!saved) log(LogLevel::kWarning, "cannot record a node's name: " + saved.message());
   }
   log(LogLevel::kInfo, "node " + *name + " joined");
-  if (!unreachable.empty()) {
-    log(LogLevel::kWarning,
-        "node " + *name + " gets no layers: the head cannot reach it: " + unreachable);
-  }
+  if (!unreachable.empty()) say_unreachable(head, key, unreachable);
   Welcome welcome = welcome_of(head, hello);
   welcome.name = *name;
   send(head, key, MessageType::kWelcome, welcome);

@@ -16,12 +16,13 @@ void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Rep
 // The header that the opening of this number waited for is here, or cannot be had.
 void on_header(HeadState& head, std::uint64_t number, const Status& status);
 
-// ---- decisions, pure ---------------------------------------------------------------------------
-
 // Nobody may put other weights, another template or another tokenizer under a hash that the head
 // knows already: its own store's file counts, else what was brought first. Reads the store.
 //   Errors: kInvalidArgument (the manifest is of another model), kFailedPrecondition (it differs).
 Status check_brought(HeadState& head, const OpenModel& open);
+
+// ---- decisions, pure ---------------------------------------------------------------------------
+
 // Unused deployments of this model that are split otherwise: a new one may take their place.
 std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& model,
                                      std::int64_t now_us);

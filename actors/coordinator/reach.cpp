@@ -29,12 +29,12 @@ std::optional<DialledBack> answered(HeadState& head, const net::PublicKey& node,
   return DialledBack{node, joining.mapped().incarnation, joining.mapped().hello, unreachable};
 }
 
+}  // namespace
+
 void say_unreachable(const HeadState& head, const net::PublicKey& node, const std::string& why) {
   log(LogLevel::kWarning, "node " + head.cluster.members.name_of(node) +
                               " gets no layers: the head cannot reach it: " + why);
 }
-
-}  // namespace
 
 std::optional<std::string> dial_back(HeadState& head, const net::PublicKey& node,
                                      std::uint64_t incarnation, const Hello& hello) {

@@ -31,6 +31,8 @@ std::optional<std::string> dial_back(HeadState& head, const net::PublicKey& node
 std::optional<DialledBack> on_reached(HeadState& head, const net::PublicKey& node);
 std::optional<DialledBack> on_not_reached(HeadState& head, const net::PublicKey& node,
                                           const Status& why, bool was_connected);
+// Logs that the head cannot reach a member, and why.
+void say_unreachable(const HeadState& head, const net::PublicKey& node, const std::string& why);
 // The node's connection to the head closed.
 void forget_hello(HeadState& head, const net::PublicKey& node);
 // Called regularly. Dials again what a refusal ended, and no longer what is gone.

@@ -17,7 +17,7 @@ namespace {
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::int64_t kDefaultDeadlineUs = 600'000'000;
 
-// A request whose prompt is being read beside the engine.
+// A request whose prompt the prompt reader has.
 struct Unread {
   SubmitPtr submit;
   token_sink sink;
@@ -159,6 +159,8 @@ void submit(Self self, const Setup& setup, const SubmitPtr& submit, const token_
   if (!is_long(*submit)) {
     return admit(self, setup, *submit, sink, now, read_prompt(*submit, reading, context));
   }
+  const Status room = engine.state->check_room(engine.unread.size());
+  if (!room) return refuse(self, sink, *submit, room);
   if (!engine.unread.emplace(submit->request, Unread{submit, sink, now}).second) {
     return refuse(self, sink, *submit,
                   Status(Code::kInvalidArgument,
@@ -169,7 +171,7 @@ void submit(Self self, const Setup& setup, const SubmitPtr& submit, const token_
   self->send(engine.reader, submit_atom::value, submit, std::uint64_t{context});
 }
 
-// Takes a request from those whose prompt is being read; null if it was cancelled.
+// Takes a request from those whose prompts are being read; nothing if it has ended already.
 std::optional<Unread> take_unread(Self self, std::uint64_t request) {
   auto found = self->state.unread.extract(request);
   if (found.empty()) return std::nullopt;
@@ -180,9 +182,7 @@ std::optional<Unread> take_unread(Self self, std::uint64_t request) {
 void on_read(Self self, const Setup& setup, const ReadPrompt& read) {
   const auto unread = take_unread(self, read.request);
   if (!unread) return drive(self, setup);
-  Result<std::vector<model::TokenId>> ids = read.ids;
-  if (!read.status) ids = read.status;
-  admit(self, setup, *unread->submit, unread->sink, unread->begin_us, std::move(ids));
+  admit(self, setup, *unread->submit, unread->sink, unread->begin_us, read.ids);
 }
 
 void cancel(Self self, const Setup& setup, std::uint64_t request) {

@@ -56,12 +56,15 @@ Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) 
   return Status::ok();
 }
 
+Status EngineState::check_room(std::size_t others) const {
+  if (requests_.size() + others < limits_.requests_max) return Status::ok();
+  return Status(Code::kResourceExhausted, "the engine already serves " +
+                                              std::to_string(limits_.requests_max) +
+                                              " requests; try again when some have ended");
+}
+
 Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
-  if (requests_.size() >= limits_.requests_max) {
-    return Status(Code::kResourceExhausted, "the engine already serves " +
-                                                std::to_string(limits_.requests_max) +
-                                                " requests; try again when some have ended");
-  }
+  TROUPE_RETURN_IF_ERROR(check_room(0));
   if (request.prompt.empty()) {
     return Status(Code::kInvalidArgument, "the prompt has no tokens; give at least one");
   }

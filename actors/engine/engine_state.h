@@ -61,6 +61,9 @@ class EngineState {
   EngineState(EngineLimits limits, std::shared_ptr<const model::Tokenizer> tokenizer)
       : limits_(limits), tokenizer_(std::move(tokenizer)) {}
 
+  // Whether one more request may come, beside those admitted and `others`, whose prompts are still
+  // being read. kResourceExhausted if not.
+  Status check_room(std::size_t others) const;
   // A request waits while those before it may take the memory that it may take.
   //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
   // answer that has ended already), kResourceExhausted (too many requests; one that may take more

@@ -26,7 +26,7 @@ bool is_long(const Submit& submit);
 
 // Returns the token ids of a request. `context` is the number of positions of the model's context:
 // a text that is far too long for it is given up as soon as that is known.
-//   Errors: those of model::prompt_tokens; kInvalidArgument for a text that cannot fit.
+//   Errors: those of model::prompt_tokens.
 Result<std::vector<model::TokenId>> read_prompt(const Submit& submit, const PromptReading& reading,
                                                 std::size_t context);
 

@@ -193,6 +193,20 @@ Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
   return have_answer(*impl_, asked, progress);
 }
 
+namespace {
+
+// The tokens of an open answer that are not told again: what the request brought, or what `from`
+// says was told, as far as the journal has it, so that it is not computed twice. An answer of
+// another arithmetic version is told from its beginning, because the head only repeats it.
+std::vector<model::TokenId> told_before(const actors::OpenStream& known, std::size_t from) {
+  if (known.submit.arithmetic != 0) return {};
+  const std::size_t count = std::min(from, known.tokens.size());
+  if (known.submit.answer_ids.size() >= count) return known.submit.answer_ids;
+  return {known.tokens.begin(), known.tokens.begin() + static_cast<std::ptrdiff_t>(count)};
+}
+
+}  // namespace
+
 Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t from,
                                        const TokenCallback& on_token) {
   TROUPE_ASSIGN_OR_RETURN(const actors::OpenStream known, actors::open_stream(*impl_, stream));
@@ -204,15 +218,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   TROUPE_ASSIGN_OR_RETURN(asked.model.layers, actors::layer_ranges_of(known.open));
   asked.submit = known.submit;
   const auto progress = std::make_shared<Progress>();
-  // What was told already needs no computing twice, as far as the journal has it.
-  // The head tells all that is known of an answer which it cannot go on with.
-  const bool ended = known.submit.arithmetic != 0;
-  if (!ended) progress->ids = known.submit.answer_ids;
-  if (!ended && progress->ids.size() < std::min(from, known.tokens.size())) {
-    const std::size_t count = std::min(from, known.tokens.size());
-    progress->ids.assign(known.tokens.begin(),
-                         known.tokens.begin() + static_cast<std::ptrdiff_t>(count));
-  }
+  progress->ids = told_before(known, from);
   progress->told_from = from;
   progress->on_token = on_token;
   return have_answer(*impl_, asked, progress);
@@ -316,9 +322,9 @@ Status Cluster::stop(bool everywhere) {
   actors::Manage ask = manage_of(actors::ManageKind::kStop);
   ask.force = everywhere;
   const Result<std::string> answer = ask_manager(*impl_, ask);
-  // The answer may be lost with the connection.
+  // A daemon that ends may take its answer with it.
   if (!answer && answer.code() != Code::kUnavailable) return answer.status();
-  // The answer is the end of the connection; a query that stays unanswered shows it.
+  // It has ended when it answers nothing any more.
   for (int i = 0; i < 50; ++i) {
     if (!actors::ask_status(*impl_)) return Status::ok();
     std::this_thread::sleep_for(100ms);

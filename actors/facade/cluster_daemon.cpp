@@ -1,3 +1,4 @@
+#include <troupe/actors/facade/absent_client.h>
 #include <troupe/actors/facade/cluster_impl.h>
 #include <troupe/actors/facade/daemon.h>
 #include <troupe/actors/jobs/generate_spec.h>
@@ -21,57 +22,28 @@ std::string without_token(const std::string& address) {
   return address.substr(address.rfind('@') + 1);
 }
 
-// Answers whoever asks something that a node may not ask.
-actors::service_actor::behavior_type refuse_questions(actors::service_actor::pointer self,
-                                                      const Status& why) {
-  const auto managed = [why](const auto&) {
-    actors::Managed answer;
-    answer.outcome = why;
-    return actors::ManagedPtr(std::make_shared<const actors::Managed>(std::move(answer)));
-  };
-  return {
-      [why](actors::open_atom, const actors::OpenPtr&) {
-        actors::ModelReady ready;
-        ready.outcome = why;
-        return actors::ReadyPtr(std::make_shared<const actors::ModelReady>(std::move(ready)));
-      },
-      [self, why](actors::submit_atom, const actors::SubmitPtr& submit,
-                  const actors::token_sink& sink) {
-        self->send(sink, std::make_shared<const actors::Finished>(
-                             actors::failed_request(submit->request, why)));
-      },
-      [](actors::cancel_atom, std::uint64_t) {},
-      [](actors::status_atom) -> caf::result<std::string> {
-        return caf::make_error(caf::sec::request_receiver_down);
-      },
-      [managed](actors::manage_atom, const actors::ManagePtr& ask) { return managed(ask); },
-      [why](actors::job_atom, const actors::JobAskPtr&) {
-        actors::JobReply reply;
-        reply.outcome = why;
-        return actors::JobReplyPtr(std::make_shared<const actors::JobReply>(std::move(reply)));
-      },
-      [managed](actors::plan_atom, const actors::PlanPtr& ask) { return managed(ask); },
-  };
-}
-
-// A program that maps shards and asks for nothing: a node's token is for nodes, not for clients.
+// The Cluster of a node's program that may ask the cluster for nothing: a node's token lets no
+// client in. It still maps shards of jobs.
 Result<Cluster> without_client(const std::string& home, const std::string& address,
                                const Status& why) {
   auto impl = std::make_unique<Cluster::Impl>();
   TROUPE_ASSIGN_OR_RETURN(impl->process, actors::Process::open(home, nullptr));
-  const Status told(Code::kPermissionDenied,
-                    "this program is a node of the cluster at " + address +
-                        ", whose token lets no client in (" + why.message() +
-                        "); what a client asks needs a token of 'troupe key new --role user', "
-                        "given to Cluster::connect or, once, to a command with the same --home");
-  impl->service = impl->process->track(impl->process->system().spawn(
-      [told](actors::service_actor::pointer self) { return refuse_questions(self, told); }));
+  impl->may_ask =
+      Status(Code::kPermissionDenied,
+             "this program is a node of the cluster at " + address + " and no client of it (" +
+                 why.message() +
+                 "): a node's token lets no client in. Make a token with 'troupe key new --role "
+                 "user', and "
+                 "give it to Cluster::connect, or once to a command with the same --home");
+  impl->service =
+      impl->process->track(actors::spawn_absent_client(impl->process->system(), impl->may_ask));
+  impl->local = false;
   impl->description = "cluster at " + address;
   return Cluster(std::move(impl));
 }
 
-// Comes in as a client of the head's own user, or by the identity in HOME that a client's token
-// enrolled before.
+// Connects as a client of the user who runs the head on this machine, or by the identity in HOME
+// if a client's token has enrolled it. `join` is TOKEN@HOST:PORT or HOST:PORT.
 Result<Cluster> client_of_joined(const std::string& home, const std::string& join) {
   const std::string address = without_token(join);
   auto cluster = Cluster::connect({home, address});

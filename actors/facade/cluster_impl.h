@@ -6,6 +6,7 @@
 
 #include <troupe/actors/facade/process.h>
 #include <troupe/actors/troupe.h>
+#include <troupe/runtime/status.h>
 
 // What a Cluster holds: the actors of its process and the one that answers its requests.
 
@@ -14,6 +15,7 @@ namespace troupe {
 struct Cluster::Impl {
   std::shared_ptr<actors::Process> process;
   actors::service_actor service;
+  Status may_ask;  // why `service` refuses everything, in a program that is a node and no client
   actors::bulk_actor bulk;  // of a connection: serves the models that its requests bring
   std::string description;
   bool local = true;

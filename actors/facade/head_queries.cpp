@@ -52,6 +52,7 @@ Result<std::shared_ptr<Cluster>> reconnect(Cluster::Impl& impl, std::chrono::sec
 }
 
 Result<ClusterStatus> ask_status(Cluster::Impl& impl) {
+  TROUPE_RETURN_IF_ERROR(impl.may_ask);
   caf::scoped_actor self(impl.process->system());
   std::string text;
   self->request(impl.service, kStatusPatience, status_atom::value)

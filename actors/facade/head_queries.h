@@ -27,7 +27,7 @@ JobAsk job_ask(JobAskKind kind, const std::string& id, std::uint64_t number = 0)
 // Asks, and repeats the question by a new connection if the head was lost (half a minute).
 Result<HeadAnswer> ask_head(Cluster::Impl& impl, const JobAsk& message);
 // The cluster's status as the head tells it. Blocks for up to 5 s.
-//   Errors: kUnavailable if no answer comes.
+//   Errors: kUnavailable if no answer comes; kPermissionDenied in a program that is no client.
 Result<ClusterStatus> ask_status(Cluster::Impl& impl);
 // kNotFound: no answer with this id is open.
 Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);

@@ -116,8 +116,8 @@ Result<net::KeyPair> client_identity(const std::string& home) {
   auto identity = net::load_or_make_key_pair(file);
   if (identity || there) return identity;
   log(LogLevel::kWarning,
-      "this client has no lasting identity, so that what it makes (jobs, "
-      "answers) is its own only while it runs: " +
+      "no identity of this client can be kept, so its jobs and answers belong to it only while it "
+      "runs: " +
           identity.message());
   return net::make_key_pair();
 }

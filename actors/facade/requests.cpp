@@ -26,9 +26,9 @@ Status check_request(const GenerateRequest& request) {
                                               "; ask for at least one token");
   }
   if (const std::size_t bytes = bytes_of(request); bytes > kRequestBytesMax) {
-    return Status(Code::kInvalidArgument, "the prompt has " + std::to_string(bytes) +
-                                              " bytes, and a request may have " +
-                                              std::to_string(kRequestBytesMax) + "; shorten it");
+    return Status(Code::kInvalidArgument,
+                  "the prompt has " + std::to_string(bytes) + " bytes, and a request may have " +
+                      std::to_string(kRequestBytesMax) + "; shorten the prompt");
   }
   return model::validate(request.sampling);
 }

@@ -9,8 +9,8 @@
 
 namespace troupe::actors {
 
-// kInvalidArgument for what no model can do (max_tokens < 1, bad sampling, more
-// than 15 MiB of prompt).
+// Checks what needs no model.
+//   Errors: kInvalidArgument (max_tokens < 1, bad sampling, a prompt of more than 15 MiB).
 Status check_request(const GenerateRequest& request);
 // With a fresh request id and the deadline filled in.
 std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_t deployment);

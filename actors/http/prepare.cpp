@@ -23,14 +23,11 @@ ApiError with_param(const Status& status, const char* param) {
 // Gives a text up that is far too long for the model, as soon as that is known.
 Error encode(const ServedModelCard& model, const std::string& text, model::EncodeOptions options,
              const char* param, std::vector<model::TokenId>* ids) {
-  options.tokens_max = 2 * model.context_max + 1024;
+  options.tokens_max = model::countable_tokens(model.context_max);
   auto encoded = model.tokenizer->encode(text, options);
   if (encoded.code() == Code::kResourceExhausted) {
-    return bad_request("this model's context is " + std::to_string(model.context_max) +
-                           " tokens, and the prompt has " + std::to_string(text.size()) +
-                           " bytes, which are more than " + std::to_string(options.tokens_max) +
-                           " tokens; shorten the prompt",
-                       param, "context_length_exceeded");
+    return bad_request(model::far_too_long(text.size(), model.context_max).message(), param,
+                       "context_length_exceeded");
   }
   if (!encoded) return with_param(encoded.status(), param);
   *ids = std::move(*encoded);

@@ -121,10 +121,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 Result<json> stream(const Setup& setup, const std::string& id, Reach reach, const Asker& asker,
                     std::string* data) {
   TROUPE_ASSIGN_OR_RETURN(const StreamRecord record, setup->journal->stream(id));
-  if (!reaches(reach, asker, record.owner)) {
-    return Status(Code::kNotFound,
-                  "there is no open answer with the id '" + id + "'; it has ended, or is too old");
-  }
+  if (!reaches(reach, asker, record.owner)) return Journal::no_stream(id);
   OpenStream stream;
   TROUPE_ASSIGN_OR_RETURN(stream.open, wire::decode<OpenModel>(bytes_of(record.open)));
   TROUPE_ASSIGN_OR_RETURN(stream.submit, wire::decode<Submit>(bytes_of(record.submit)));
@@ -147,10 +144,7 @@ Result<json> answer_about(Self self, const Setup& setup, const JobAsk& ask, cons
   if (kind == JobAskKind::kList) return list(self, setup, reach, asker);
   if (kind == JobAskKind::kStream) return stream(setup, ask.id, reach, asker, data);
   TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->job(ask.id));
-  if (!reaches(reach, asker, job.owner)) {
-    // Others do not learn that it is there.
-    return Status(Code::kNotFound, "there is no job '" + ask.id + "'; 'troupe jobs' lists them");
-  }
+  if (!reaches(reach, asker, job.owner)) return Journal::no_job(ask.id);
   switch (kind) {
     case JobAskKind::kShow:
       return describe(self, job);

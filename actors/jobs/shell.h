@@ -62,7 +62,7 @@ void fail(Self self, const Setup& setup, std::uint64_t attempt, const Status& wh
 Result<bool> end_job(Self self, const Setup& setup, std::uint64_t job, JobLife life,
                      const std::string& error);
 
-// asks.cpp: what clients want to know and to have done.
+// client_queries.cpp: what clients want to know and to have done.
 
 JobReply answer(Self self, const Setup& setup, const JobAsk& ask, const Asker& asker);
 

@@ -36,7 +36,7 @@ Result<JobRecord> find_job(Database& db, const std::string& id) {
   query.text(id);
   if (query.next()) return read_job(query);
   TROUPE_RETURN_IF_ERROR(query.status());
-  return Status(Code::kNotFound, "there is no job '" + id + "'; 'troupe jobs' lists them");
+  return Journal::no_job(id);
 }
 
 Status write_line(Database& db, std::uint64_t job, std::int64_t now_ms, const std::string& text) {
@@ -153,6 +153,10 @@ Result<std::vector<JobRecord>> Journal::jobs() {
   while (query.next()) all.push_back(read_job(query));
   TROUPE_RETURN_IF_ERROR(query.status());
   return all;
+}
+
+Status Journal::no_job(const std::string& id) {
+  return Status(Code::kNotFound, "there is no job '" + id + "'; 'troupe jobs' lists them");
 }
 
 Result<JobRecord> Journal::job(const std::string& id) {

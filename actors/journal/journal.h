@@ -104,7 +104,9 @@ class Journal {
   Result<JobRecord> receive(const JobPiece& piece, std::int64_t now_ms);
   // By number. Ended jobs beyond the newest kEndedJobsMax are forgotten at receive().
   Result<std::vector<JobRecord>> jobs();
-  Result<JobRecord> job(const std::string& id);  // kNotFound
+  Result<JobRecord> job(const std::string& id);  // kNotFound: no_job(id)
+  // That there is no such job: also for those who may not know of it.
+  static Status no_job(const std::string& id);
   Result<JobRecord> job_number(std::uint64_t job);
   Result<std::vector<std::uint32_t>> finished_shards(std::uint64_t job);
   Result<std::string> spec(std::uint64_t job);
@@ -138,7 +140,8 @@ class Journal {
   Status add_tokens(const std::string& id, const std::string& owner, std::uint32_t index,
                     const std::vector<std::int32_t>& tokens);
   Status forget_stream(const std::string& id, const std::string& owner);
-  Result<StreamRecord> stream(const std::string& id);  // kNotFound
+  Result<StreamRecord> stream(const std::string& id);  // kNotFound: no_stream(id)
+  static Status no_stream(const std::string& id);      // as no_job
 
   static constexpr std::size_t kEndedJobsMax = 1000;
   static constexpr std::size_t kStreamsMax = 1024;

@@ -159,6 +159,10 @@ Result<StreamRecord> Journal::stream(const std::string& id) {
                         static_cast<std::uint32_t>(query.number_at(4))};
   }
   TROUPE_RETURN_IF_ERROR(query.status());
+  return no_stream(id);
+}
+
+Status Journal::no_stream(const std::string& id) {
   return Status(Code::kNotFound,
                 "there is no open answer with the id '" + id + "'; it has ended, or is too old");
 }

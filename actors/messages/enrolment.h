@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <troupe/actors/messages/membership.h>
 #include <troupe/runtime/net/keys.h>
+#include <troupe/runtime/status.h>
 
 // How a newcomer shows that the keys that it enrols are its own. Without this, whoever has a token
 // could enrol a stranger's key, and change what the head knows about it. Pure.

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <string>
+
 #include <troupe/actors/messages/jobs.h>
 #include <troupe/actors/messages/manage.h>
 #include <troupe/runtime/net/keys.h>

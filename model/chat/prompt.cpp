@@ -40,12 +40,31 @@ ChatContext chat_context(const Tokenizer& tokenizer) {
   return context;
 }
 
+std::size_t countable_tokens(std::size_t context) { return 2 * context + 1024; }
+
+Status far_too_long(std::size_t bytes, std::size_t context) {
+  return Status(Code::kInvalidArgument,
+                "the prompt has " + std::to_string(bytes) + " bytes, which are more than " +
+                    std::to_string(countable_tokens(context)) + " tokens, and the context only " +
+                    std::to_string(context) + "; shorten the prompt or raise the context");
+}
+
+namespace {
+
+Result<std::vector<TokenId>> encode(const Tokenizer& tokenizer, const std::string& text,
+                                    EncodeOptions options, std::size_t context) {
+  if (context != 0) options.tokens_max = countable_tokens(context);
+  auto ids = tokenizer.encode(text, options);
+  if (ids.code() == Code::kResourceExhausted) return far_too_long(text.size(), context);
+  return ids;
+}
+
+}  // namespace
+
 Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer& tokenizer,
                                            const ChatTemplate* chat_template,
-                                           const std::optional<std::tm>& now,
-                                           std::size_t tokens_max) {
+                                           const std::optional<std::tm>& now, std::size_t context) {
   EncodeOptions options;
-  options.tokens_max = tokens_max;
   const int kinds = !prompt.text.empty() + !prompt.messages.empty() + !prompt.token_ids.empty();
   if (kinds != 1) {
     return Status(Code::kInvalidArgument,
@@ -55,7 +74,7 @@ Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer
   }
   if (!prompt.token_ids.empty()) return prompt.token_ids;
   TROUPE_RETURN_IF_ERROR(check_texts(prompt));
-  if (prompt.raw && !prompt.text.empty()) return tokenizer.encode(prompt.text, options);
+  if (prompt.raw && !prompt.text.empty()) return encode(tokenizer, prompt.text, options, context);
   if (chat_template == nullptr) {
     return Status(Code::kFailedPrecondition,
                   "the model has no chat template; give the prompt raw (--raw)");
@@ -64,13 +83,13 @@ Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer
   if (!prompt.system.empty()) messages.push_back({"system", prompt.system});
   if (!prompt.text.empty()) messages.push_back({"user", prompt.text});
   messages.insert(messages.end(), prompt.messages.begin(), prompt.messages.end());
-  ChatContext context = chat_context(tokenizer);
-  context.now = now;
-  TROUPE_ASSIGN_OR_RETURN(RenderedChat chat, chat_template->render_marked(messages, context));
+  ChatContext variables = chat_context(tokenizer);
+  variables.now = now;
+  TROUPE_ASSIGN_OR_RETURN(RenderedChat chat, chat_template->render_marked(messages, variables));
   options.add_special = false;  // the template writes BOS itself if the model wants one
   // Markup that a user writes is plain text: only the template writes special tokens.
   options.plain = std::move(chat.foreign);
-  return tokenizer.encode(chat.text, options);
+  return encode(tokenizer, chat.text, options, context);
 }
 
 }  // namespace troupe::model

@@ -28,15 +28,21 @@ struct Prompt {
 ChatContext chat_context(const Tokenizer& tokenizer);
 
 // Returns the token ids of a prompt. `chat_template` is null if the model has none. `now` is the
-// local time for templates that write the date. More than `tokens_max` tokens (0: no bound) are not
-// counted to their end.
-//   Errors: kInvalidArgument for no prompt, several kinds of it, or text that is not UTF-8;
-//   kResourceExhausted for more than `tokens_max` tokens;
+// local time for templates that write the date. A text that is far too long for a model of
+// `context` positions (0: no bound) is given up as soon as that is known.
+//   Errors: kInvalidArgument for no prompt, several kinds of it, or text that is not UTF-8,
+//   or far too long;
 //   kFailedPrecondition for a chat with a model that has no template (says to use raw); what the
 //   template returns.
 Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer& tokenizer,
                                            const ChatTemplate* chat_template,
                                            const std::optional<std::tm>& now = {},
-                                           std::size_t tokens_max = 0);
+                                           std::size_t context = 0);
+
+// Returns EncodeOptions::tokens_max for prompts of a model of this context. It is more than fit, so
+// that the length of a prompt that is a little too long can be told.
+std::size_t countable_tokens(std::size_t context);
+// Returns the error for a text of so many bytes that was given up: kInvalidArgument.
+Status far_too_long(std::size_t bytes, std::size_t context);
 
 }  // namespace troupe::model

@@ -23,9 +23,7 @@ Result<ModelConfig> read_gemma(const HeaderReader& read, std::size_t period,
                                std::size_t default_window, std::size_t large_layers) {
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse({"blk.0.attn_q.bias", "blk.0.ffn_gate.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/false));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/false));
   TROUPE_RETURN_IF_ERROR(read.window(&config, period));
   if (config.window == 0 && !read.has("attention.sliding_window")) config.window = default_window;
   config.feed_forward = FeedForward::kGatedGelu;

@@ -12,10 +12,7 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "glm4");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse({"output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/true));
-  config.feed_forward = FeedForward::kGatedSilu;
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/true));
   config.fused_gate_up = config.output_norms = true;
   TROUPE_ASSIGN_OR_RETURN(
       config.qkv_bias,

@@ -24,12 +24,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
 
 Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(config.expect("activation_function", {"gelu_new", "gelu_pytorch_tanh"}));
-  for (const char* field : {"scale_attn_by_inverse_layer_idx", "add_cross_attention"}) {
-    TROUPE_ASSIGN_OR_RETURN(const bool value, config.boolean(field, false));
-    if (value)
-      return config.bad("the field \"" + std::string(field) +
-                        "\" is true, which this version cannot run");
-  }
+  TROUPE_RETURN_IF_ERROR(
+      hf_refuse(config, {"scale_attn_by_inverse_layer_idx", "add_cross_attention"}));
   TROUPE_ASSIGN_OR_RETURN(const bool scaled, config.boolean("scale_attn_weights", true));
   if (!scaled)
     return config.bad("the field \"scale_attn_weights\" is false, which this version cannot run");

@@ -13,9 +13,7 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "gpt-oss");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse_tensors({"output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/false));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/false));
   TROUPE_RETURN_IF_ERROR(read.window(&config, kPeriod));
   TROUPE_RETURN_IF_ERROR(read.mixture(&config, /*weights_norm=*/true));
   if (config.experts == 0) return unsupported("no experts");

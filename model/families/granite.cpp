@@ -1,3 +1,5 @@
+#include <utility>
+
 #include <troupe/model/families/read.h>
 
 // Granite 3: Llama with four constants, which multiply the embedding, the scores and what each
@@ -10,10 +12,7 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "granite");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse({"output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/true));
-  config.feed_forward = FeedForward::kGatedSilu;
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/true));
   TROUPE_ASSIGN_OR_RETURN(config.attention_scale, read.f32("attention.scale", 0.0f));
   TROUPE_ASSIGN_OR_RETURN(config.embedding_scale, read.f32("embedding_scale", 1.0f));
   TROUPE_ASSIGN_OR_RETURN(config.residual_scale, read.f32("residual_scale", 1.0f));

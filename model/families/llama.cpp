@@ -12,11 +12,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "llama");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse_tensors({"output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/true));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/true));
   TROUPE_RETURN_IF_ERROR(read.window(&config));  // Mistral's files call themselves llama
-  config.feed_forward = FeedForward::kGatedSilu;
   TROUPE_RETURN_IF_ERROR(read.biases(&config));
   TROUPE_RETURN_IF_ERROR(read.mixture(&config, /*weights_norm=*/true));  // so do Mixtral's files
   return config;

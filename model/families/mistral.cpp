@@ -10,11 +10,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "mistral");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse({"blk.0.attn_q.bias", "blk.0.ffn_gate.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/true));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/true));
   TROUPE_RETURN_IF_ERROR(read.window(&config));
-  config.feed_forward = FeedForward::kGatedSilu;
   return config;
 }
 

@@ -10,11 +10,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "mixtral");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse_tensors({"blk.0.attn_q.bias", "output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/true));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/true));
   TROUPE_RETURN_IF_ERROR(read.window(&config));
-  config.feed_forward = FeedForward::kGatedSilu;
   TROUPE_RETURN_IF_ERROR(read.mixture(&config, /*weights_norm=*/true));
   return config;
 }

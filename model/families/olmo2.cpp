@@ -10,13 +10,10 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "olmo2");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse({"blk.0.attn_q.bias", "blk.0.ffn_gate.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/false));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/false));
   // OLMo 3's files say olmo2, too: their layers with a window rotate without scaling.
   TROUPE_RETURN_IF_ERROR(read.window(&config, /*period=*/4));
   if (config.window != 0) config.window_rope_theta = config.rope_theta;
-  config.feed_forward = FeedForward::kGatedSilu;
   config.input_norms = false;
   config.output_norms = config.qk_norm = true;
   return config;

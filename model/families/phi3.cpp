@@ -11,11 +11,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "phi3");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse({"blk.0.attn_qkv.bias", "output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/false));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/false));
   TROUPE_RETURN_IF_ERROR(read.window(&config));
-  config.feed_forward = FeedForward::kGatedSilu;
   config.fused_qkv = config.fused_gate_up = true;
   return config;
 }

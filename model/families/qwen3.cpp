@@ -6,19 +6,15 @@
 namespace troupe::model {
 namespace {
 
-// The values if config.json has none.
-constexpr std::uint64_t kMaxWindowLayers = 28, kHeadDim = 128;
+constexpr std::uint64_t kHeadDim = 128;  // the value if config.json has none
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "qwen3");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(
       read.refuse({"blk.0.attn_q.bias", "blk.0.attn_output.bias", "blk.0.ffn_gate.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/false));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/false));
   TROUPE_RETURN_IF_ERROR(read.window(&config));
-  config.feed_forward = FeedForward::kGatedSilu;
   config.head_norm = true;
   return config;
 }
@@ -27,11 +23,7 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(config.expect("hidden_act", {"silu"}));
   TROUPE_RETURN_IF_ERROR(hf_sizes(config, "qwen3", /*tied_by_default=*/false, out, kHeadDim));
   TROUPE_RETURN_IF_ERROR(hf_rotary(config, "qwen3", out));
-  TROUPE_ASSIGN_OR_RETURN(const bool slides, config.boolean("use_sliding_window", false));
-  if (!slides) return Status::ok();
-  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t begin,
-                          config.u64("max_window_layers", kMaxWindowLayers));
-  return hf_window(config, "qwen3", begin, out);
+  return hf_qwen_window(config, "qwen3", out);
 }
 
 }  // namespace

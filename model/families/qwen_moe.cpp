@@ -10,11 +10,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header, const char* arch) {
   const HeaderReader read(header, arch);
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse_tensors({"blk.0.attn_output.bias", "output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/false));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/false));
   TROUPE_RETURN_IF_ERROR(read.window(&config));
-  config.feed_forward = FeedForward::kGatedSilu;
   return config;
 }
 
@@ -47,10 +44,7 @@ Status metadata(const HfConfig& config, const std::string& arch, GgufMetadata* o
   TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".expert_weights_norm"],
                           config.boolean("norm_topk_prob", false));
   TROUPE_RETURN_IF_ERROR(hf_rotary(config, arch, out));
-  TROUPE_ASSIGN_OR_RETURN(const bool slides, config.boolean("use_sliding_window", false));
-  if (!slides) return Status::ok();
-  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t begin, config.u64("max_window_layers", 28));
-  return hf_window(config, arch, begin, out);
+  return hf_qwen_window(config, arch, out);
 }
 
 Status qwen2_metadata(const HfConfig& config, GgufMetadata* out) {

@@ -1,10 +1,37 @@
 #include <algorithm>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include <troupe/model/families/read.h>
 #include <troupe/model/files/header_keys.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
+namespace {
+
+// Which layers have a window: those from `begin` on, except every `period`-th if it is not 0.
+struct WindowPattern {
+  std::size_t begin = 0, period = 0;
+  std::size_t misfit = 0;  // the first layer that is not so; the number of layers if all are
+};
+
+WindowPattern pattern_of(const std::vector<bool>& slides) {
+  WindowPattern out;
+  const auto first = std::find(slides.begin(), slides.end(), true);
+  const auto full = std::find(first, slides.end(), false);
+  out.begin = static_cast<std::size_t>(first - slides.begin());
+  if (full != slides.end()) out.period = static_cast<std::size_t>(full - slides.begin()) + 1;
+  const auto fits = [&](std::size_t layer) {
+    const bool is_full = out.period != 0 && (layer + 1) % out.period == 0;
+    return slides[layer] == (layer >= out.begin && !is_full);
+  };
+  while (out.misfit < slides.size() && fits(out.misfit)) ++out.misfit;
+  return out;
+}
+
+}  // namespace
 
 Result<bool> HeaderReader::flag(std::string_view whole_key, bool fallback) const {
   const auto found = header_.metadata.find(whole_key);
@@ -66,6 +93,14 @@ Status HeaderReader::layer_norm(ModelConfig* config) const {
   return Status::ok();
 }
 
+Status HeaderReader::decoder(ModelConfig* config, bool interleaved) const {
+  TROUPE_RETURN_IF_ERROR(sizes(config));
+  TROUPE_RETURN_IF_ERROR(rms_norm(config));
+  TROUPE_RETURN_IF_ERROR(rotary(config, interleaved));
+  config->feed_forward = FeedForward::kGatedSilu;
+  return Status::ok();
+}
+
 Status HeaderReader::window(ModelConfig* config, std::uint64_t period) const {
   TROUPE_ASSIGN_OR_RETURN(config->window, u64("attention.sliding_window", 0));
   if (header_.metadata.contains(header_keys::kSlidingWindowBegin)) {
@@ -84,16 +119,13 @@ Status HeaderReader::window(ModelConfig* config, std::uint64_t period) const {
 Status HeaderReader::window_pattern(const std::string& name,
                                     const std::vector<std::int64_t>& slides,
                                     ModelConfig* config) const {
-  const auto is_not = [](std::int64_t one) { return one == 0; };
-  const auto first = std::find_if_not(slides.begin(), slides.end(), is_not);
-  const auto full = std::find_if(first, slides.end(), is_not);
-  config->window_begin = static_cast<std::size_t>(first - slides.begin());
-  config->window_period =
-      full == slides.end() ? 0 : static_cast<std::size_t>(full - slides.begin()) + 1;
-  for (std::size_t layer = 0; layer < slides.size() && config->window != 0; ++layer)
-    if ((slides[layer] != 0) != config->has_window(layer))
-      return unsupported("the windows that " + name + " says");
-  return Status::ok();
+  std::vector<bool> windowed;
+  for (const std::int64_t one : slides) windowed.push_back(one != 0);
+  const WindowPattern pattern = pattern_of(windowed);
+  config->window_begin = pattern.begin;
+  config->window_period = pattern.period;
+  if (config->window == 0 || pattern.misfit == slides.size()) return Status::ok();
+  return unsupported("the windows that " + name + " says");
 }
 
 Status HeaderReader::biases(ModelConfig* config) const {
@@ -240,19 +272,22 @@ Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t 
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t window, config.u64("sliding_window"));
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::string> types, config.strings("layer_types"));
   if (!types.empty()) {
-    const auto slides = [](const std::string& type) { return type == "sliding_attention"; };
-    const auto first = std::find_if(types.begin(), types.end(), slides);
-    const auto full = std::find_if_not(first, types.end(), slides);
-    begin = static_cast<std::uint64_t>(first - types.begin());
-    period = full == types.end() ? 0 : static_cast<std::uint64_t>(full - types.begin()) + 1;
-    for (std::size_t layer = 0; layer < types.size(); ++layer) {
-      const bool windowed = layer >= begin && (period == 0 || (layer + 1) % period != 0);
-      if (types[layer] != (windowed ? "sliding_attention" : "full_attention"))
-        return config.bad("the field \"layer_types\" says " + in_quotes(types[layer]) +
-                          " for layer " + std::to_string(layer) +
-                          "; this version can run full_attention, then sliding_attention, with "
-                          "full_attention again in every so many layers");
+    std::vector<bool> windowed;
+    std::size_t known = 0;  // the number of layers before the first of another type
+    for (const std::string& type : types) {
+      windowed.push_back(type == "sliding_attention");
+      const bool is_known = windowed.back() || type == "full_attention";
+      if (is_known && known + 1 == windowed.size()) ++known;
     }
+    const WindowPattern pattern = pattern_of(windowed);
+    const std::size_t layer = std::min(known, pattern.misfit);
+    if (layer < types.size())
+      return config.bad("the field \"layer_types\" says " + in_quotes(types[layer]) +
+                        " for layer " + std::to_string(layer) +
+                        "; this version can run full_attention, then sliding_attention, with "
+                        "full_attention again in every so many layers");
+    begin = pattern.begin;
+    period = pattern.period;
     if (begin == types.size()) return Status::ok();
   }
   if (window == 0) return config.bad("the field \"sliding_window\" is 0, expected 1 or more");
@@ -260,6 +295,15 @@ Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t 
   (*out)[std::string(header_keys::kSlidingWindowBegin)] = begin;
   (*out)[arch + ".attention.sliding_window_pattern"] = period;
   return Status::ok();
+}
+
+Status hf_qwen_window(const HfConfig& config, const std::string& arch, GgufMetadata* out) {
+  constexpr std::uint64_t kMaxWindowLayers = 28;  // the value if config.json has none
+  TROUPE_ASSIGN_OR_RETURN(const bool slides, config.boolean("use_sliding_window", false));
+  if (!slides) return Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t begin,
+                          config.u64("max_window_layers", kMaxWindowLayers));
+  return hf_window(config, arch, begin, out);
 }
 
 namespace {

@@ -28,6 +28,9 @@ class HeaderReader {
   // Reads base, dimension and scaling of rotary positions. `interleaved` is the order of this
   // family's GGUF files; a folder's header has a key that overrides it.
   Status rotary(ModelConfig* config, bool interleaved) const;
+  // Reads what Llama's descendants share: sizes, RMS norm, rotary positions, and a gated
+  // feed-forward network with SiLU.
+  Status decoder(ModelConfig* config, bool interleaved) const;
   // Reads the window, and which layers have it. `period` applies if the file does not say it: every
   // such layer has none; 0: all from the first with a window have it.
   Status window(ModelConfig* config, std::uint64_t period = 0) const;
@@ -116,6 +119,9 @@ Status hf_rotary(const HfConfig& config, const std::string& arch, GgufMetadata* 
 // "layer_types" names; without that field, to the layers from `begin` on, except every `period`-th.
 Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t begin,
                  GgufMetadata* out, std::uint64_t period = 0);
+// Makes the same for Qwen's models: if "use_sliding_window" is true, the layers from
+// "max_window_layers" on have the window.
+Status hf_qwen_window(const HfConfig& config, const std::string& arch, GgufMetadata* out);
 
 // The tensor names that Llama and its descendants share.
 extern const std::span<const HfName> kLlamaNames;

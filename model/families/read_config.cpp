@@ -1,7 +1,10 @@
 #include <charconv>
 #include <optional>
 #include <set>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/family.h>
@@ -101,6 +104,9 @@ Status check_config(const ModelConfig& config) {
     return out_of_range("width of all heads", config.heads * config.head_dim, kChannelsMax);
   if (config.experts > kExpertsMax)
     return out_of_range("number of experts", config.experts, kExpertsMax);
+  if (config.experts * config.layers > kAllExpertsMax)
+    return out_of_range("number of experts in all layers", config.experts * config.layers,
+                        kAllExpertsMax);
   if (config.experts > 0 && (config.experts_used < 1 || config.experts_used > config.experts))
     return out_of_range("number of experts of a row", config.experts_used, config.experts);
   if (config.experts > 0 && (config.expert_channels < 1 || config.expert_channels > kChannelsMax))

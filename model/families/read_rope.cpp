@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <cmath>
-#include <utility>
+#include <string>
+#include <tuple>
+#include <variant>
+#include <vector>
 
 #include <troupe/model/families/read.h>
 #include <troupe/model/files/header_keys.h>

@@ -12,11 +12,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "smollm3");
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(read.refuse({"output.bias"}));
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.rms_norm(&config));
-  TROUPE_RETURN_IF_ERROR(read.rotary(&config, /*interleaved=*/true));
+  TROUPE_RETURN_IF_ERROR(read.decoder(&config, /*interleaved=*/true));
   TROUPE_RETURN_IF_ERROR(read.window(&config));
-  config.feed_forward = FeedForward::kGatedSilu;
   config.unrotated_period = kUnrotated;
   if (header.metadata.contains(header_keys::kUnrotatedPeriod)) {
     TROUPE_ASSIGN_OR_RETURN(config.unrotated_period, header.u64(header_keys::kUnrotatedPeriod));

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
@@ -123,14 +124,12 @@ double BigInteger::to_double() const {
     ++taken;
   }
   int exponent = static_cast<int>(i) * 32;
-  while ((top >> 63) == 0 && i > 0) {  // at most one more word is needed
-    int room = 0;
-    while (((top << room) >> 63) == 0) ++room;
+  // The highest word is not 0, so that two words leave room for fewer than 32 bits of a third one.
+  if (const int room = std::countl_zero(top); room > 0 && i > 0) {
     const std::uint32_t word = words_[--i];
-    top = (top << room) | (room == 32 ? word : word >> (32 - room));
-    rest = room < 32 && (word & ((std::uint32_t{1} << (32 - room)) - 1)) != 0;
+    top = (top << room) | (word >> (32 - room));
+    rest = (word & ((std::uint32_t{1} << (32 - room)) - 1)) != 0;
     exponent -= room;
-    break;
   }
   for (; i > 0 && !rest; --i) rest = words_[i - 1] != 0;
   if (rest) top |= 1;  // below the rounding bit

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 // Whole numbers beyond 64 bits, as Python has them. Their size is bounded (kWordsMax), so that no

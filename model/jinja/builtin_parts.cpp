@@ -98,23 +98,6 @@ Result<Value> join(Budget* budget, int line, const List& items, const std::strin
   return Value(std::move(out));
 }
 
-bool to_integer(const Value& value, std::int64_t* out) {
-  if (value.integer() != nullptr) {
-    *out = *value.integer();
-  } else if (value.boolean() != nullptr) {
-    *out = *value.boolean() ? 1 : 0;
-  } else {
-    return false;
-  }
-  return true;
-}
-
-std::optional<BigInteger> whole_of(const Value& value) {
-  std::int64_t small = 0;
-  if (to_integer(value, &small)) return BigInteger(small);
-  return value.big() != nullptr ? std::optional<BigInteger>(*value.big()) : std::nullopt;
-}
-
 List dict_items(const Dict& dict) {
   List items;
   for (const auto& [key, value] : dict) items.push_back(tuple_of({key, value}));

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -75,11 +74,6 @@ Result<Value> counted(Budget* budget, int line, List list);
 Status take_search(Budget* budget, int line, std::string_view text, std::string_view part);
 
 Result<Value> join(Budget* budget, int line, const List& items, const std::string& separator);
-// Reads a number without a fraction; returns false if `value` is none. Booleans are 0 and 1, as in
-// Python.
-bool to_integer(const Value& value, std::int64_t* out);
-// Reads a number without a fraction, of any size; nullopt if `value` is none.
-std::optional<BigInteger> whole_of(const Value& value);
 // Returns the pairs (key, value).
 List dict_items(const Dict& dict);
 // Returns the text with & < > " ' escaped for HTML. What is markup already stays as it is.

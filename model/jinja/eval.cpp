@@ -96,7 +96,7 @@ Status Evaluator::print(int line, const Text& text) {
 Status Evaluator::print_value(int line, const Value& value) {
   TROUPE_RETURN_IF_ERROR(budget_.take(line, value.weight()));
   if (value.is(Object::Kind::kLoop)) {  // its text says how long the loop is
-    TROUPE_RETURN_IF_ERROR(loop_attribute(line, value, "length").status());
+    TROUPE_RETURN_IF_ERROR(loop_attribute(value, "length").status());
   }
   TROUPE_ASSIGN_OR_RETURN(const Text text, marked_text_of(line, value));
   return print(line, text);

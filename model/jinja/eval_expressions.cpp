@@ -55,7 +55,7 @@ Value Evaluator::look_up(std::string_view name) const {
 }
 
 Result<Value> Evaluator::attribute(int line, const Value& object, const std::string& name) {
-  if (object.is(Object::Kind::kLoop)) return loop_attribute(line, object, name);
+  if (object.is(Object::Kind::kLoop)) return loop_attribute(object, name);
   return attribute_of(&budget_, line, object, name);
 }
 
@@ -92,7 +92,7 @@ Result<Value> Evaluator::evaluate_kind(const Expression& expression) {
       TROUPE_ASSIGN_OR_RETURN(const Value object, evaluate(*expression.children[0]));
       TROUPE_ASSIGN_OR_RETURN(const Value key, evaluate(*expression.children[1]));
       if (object.is(Object::Kind::kLoop) && key.string() != nullptr) {
-        return loop_attribute(expression.line, object, *key.string());
+        return loop_attribute(object, *key.string());
       }
       return subscript(&budget_, expression.line, object, key);
     }

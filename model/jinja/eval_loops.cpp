@@ -87,7 +87,7 @@ Result<Flow> Evaluator::run_loop(const Statement& statement, const Value& value,
   return execute(statement.otherwise);
 }
 
-Result<Value> Evaluator::loop_attribute(int line, const Value& value, const std::string& name) {
+Result<Value> Evaluator::loop_attribute(const Value& value, const std::string& name) {
   Object& loop = *value.object();
   LoopRun* run = loops_;
   while (run != nullptr && run->loop.get() != &loop) run = run->outer;
@@ -118,7 +118,6 @@ Result<Value> Evaluator::loop_attribute(int line, const Value& value, const std:
     callable.method = std::make_shared<const BoundMethod>(BoundMethod{value, name});
     return Value(std::move(callable));
   }
-  static_cast<void>(line);
   return Value();
 }
 

@@ -99,7 +99,7 @@ class Evaluator {
   Result<Flow> run_iterations(LoopRun* run, bool* completed);
   // Takes the next item that the condition lets through; false if there is none.
   Result<bool> take_item(LoopRun* run);
-  Result<Value> loop_attribute(int line, const Value& loop, const std::string& name);
+  Result<Value> loop_attribute(const Value& loop, const std::string& name);
   Result<Value> call_loop_method(int line, const Value& loop, const std::string& name,
                                  const Arguments& arguments);
   // loop(items): runs a recursive loop again and returns what it prints.

@@ -14,8 +14,8 @@
 namespace troupe::model::jinja {
 namespace {
 
-// Calls `visit(item)` for each item. It returns an iterator over the values that `visit` gives, and
-// which fails after them with what has gone wrong.
+// Calls `visit(item, &out)` for each item and returns an iterator over the values in `out`. If a
+// call fails, the iterator gives the values before it and then fails in the same way.
 template <class Visit>
 Result<Value> each_item(const Use& use, Visit visit) {
   if (!truth(use.input)) return iterator_of({});

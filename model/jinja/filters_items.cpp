@@ -212,8 +212,9 @@ Result<Value> group(const Use& use) {
     key = parts[0];
     members.push_back(parts[2]);
   }
-  if (!members.empty())
+  if (!members.empty()) {
     out.emplace_back(List{grouper, Value(std::move(members))}, Sequence::kGroup);
+  }
   return counted(use.budget, use.line, std::move(out));
 }
 

@@ -44,8 +44,9 @@ Result<Value> truncate(const Use& use) {
   if (length < width_of(end) || leeway < 0) {
     return template_error(use.line, "'truncate' needs a length of at least that of its end");
   }
-  if (width_of(text) <= length + leeway)
+  if (width_of(text) <= length + leeway) {
     return use.input.string() != nullptr ? use.input : Value(text);
+  }
   std::string cut = text.substr(0, byte_index(text, length - width_of(end)));
   if (!cuts_words) {
     const std::size_t space = cut.rfind(' ');

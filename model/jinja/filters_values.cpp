@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include <troupe/model/jinja/order.h>
 #include <troupe/model/jinja/print.h>
 #include <troupe/model/jinja/text.h>
+#include <troupe/runtime/text/ascii.h>
 
 // Filters of numbers, of dicts and of anything.
 
@@ -110,8 +110,8 @@ Result<Value> absolute(const Use& use) {
 bool without_underscores(std::string* text) {
   for (std::size_t i = 0; i < text->size(); ++i) {
     if ((*text)[i] != '_') continue;
-    const bool between = i > 0 && i + 1 < text->size() && std::isalnum((*text)[i - 1]) != 0 &&
-                         std::isalnum((*text)[i + 1]) != 0;
+    const bool between = i > 0 && i + 1 < text->size() && is_alphanumeric((*text)[i - 1]) &&
+                         is_alphanumeric((*text)[i + 1]);
     if (!between) return false;
   }
   std::erase(*text, '_');
@@ -196,8 +196,9 @@ Result<Value> to_whole(const Use& use) {
 Value rounded_whole(const BigInteger& value, std::int64_t digits) {
   if (digits >= 0) return Value(value);
   BigInteger unit(1);
-  for (std::int64_t i = std::max<std::int64_t>(digits, -400); i < 0; ++i)
+  for (std::int64_t i = std::max<std::int64_t>(digits, -400); i < 0; ++i) {
     unit = unit * BigInteger(10);
+  }
   auto [quotient, rest] = BigInteger::divide(value, unit);
   const int half = BigInteger::compare(rest + rest, unit);
   if (half > 0 || (half == 0 && quotient.is_odd())) quotient = quotient + BigInteger(1);

@@ -10,6 +10,7 @@
 #include <troupe/model/jinja/filter_tables.h>
 #include <troupe/model/jinja/html.h>
 #include <troupe/model/jinja/text.h>
+#include <troupe/runtime/text/ascii.h>
 #include <troupe/runtime/text/utf8.h>
 
 // Filters for HTML and web addresses, and sizes of files.
@@ -29,8 +30,7 @@ std::string quoted_for_url(std::string_view text, bool for_query) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (plain || kSafe.find(c) != std::string_view::npos || (c == '/' && !for_query)) {
+    if (is_alphanumeric(c) || kSafe.find(c) != std::string_view::npos || (c == '/' && !for_query)) {
       out += c;
     } else if (c == ' ' && for_query) {
       out += '+';

@@ -26,7 +26,8 @@ Result<std::string> representation(int line, const Value& value, bool ascii) {
   return text.is_ok() ? std::move(text) : template_error(line, text.message(), text.code());
 }
 
-Result<std::string> first_characters(const std::string& text, std::int64_t count) {
+// Returns the whole text if the count is negative.
+std::string first_characters(const std::string& text, std::int64_t count) {
   return count < 0 ? text : text.substr(0, byte_index(text, count));
 }
 
@@ -181,10 +182,10 @@ class Percent {
     const bool number = std::string_view("diuoxXeEfFgG").find(type) != std::string_view::npos;
     if (type == 's') {
       TROUPE_ASSIGN_OR_RETURN(const std::string text, text_of(line_, value));
-      TROUPE_ASSIGN_OR_RETURN(body, first_characters(text, one.spec.precision));
+      body = first_characters(text, one.spec.precision);
     } else if (type == 'r' || type == 'a') {
       TROUPE_ASSIGN_OR_RETURN(const std::string text, representation(line_, value, type == 'a'));
-      TROUPE_ASSIGN_OR_RETURN(body, first_characters(text, one.spec.precision));
+      body = first_characters(text, one.spec.precision);
     } else if (type == 'c') {
       TROUPE_ASSIGN_OR_RETURN(body, character(value));
     } else if (number) {
@@ -293,8 +294,7 @@ class Braces {
     std::string specification;
     bool foreign = false;
     if (field.starts_with(':')) {
-      const Braces inner(budget_, line_, arguments_, names_, false);
-      Braces nested = inner;
+      Braces nested(budget_, line_, arguments_, names_, false);
       nested.next_ = next_;
       TROUPE_ASSIGN_OR_RETURN(const Value made, nested.run(field.substr(1), depth + 1));
       next_ = nested.next_;
@@ -406,8 +406,7 @@ Result<std::string> format_value(Budget* budget, int line, const Value& value,
       if (spec.align != '=' || spec.fill != "0") return unknown();
       spec.align = '<';  // "{:08}" fills a text with zeros on its right
     }
-    TROUPE_ASSIGN_OR_RETURN(const std::string cut, first_characters(*text, spec.precision));
-    return padded("", cut, spec, '<');
+    return padded("", first_characters(*text, spec.precision), spec, '<');
   }
   const std::optional<BigInteger> whole = whole_of(value);
   double real = 0;

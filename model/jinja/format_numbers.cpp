@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -7,7 +8,6 @@
 #include <troupe/model/jinja/format_numbers.h>
 #include <troupe/model/jinja/print.h>
 #include <troupe/model/jinja/text.h>
-#include <troupe/model/jinja/value.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
@@ -73,9 +73,7 @@ std::string general(double magnitude, std::int64_t precision) {
   if (exponent < -4 || exponent >= digits - 1) {
     std::string mantissa = exact.substr(0, e);
     strip_zeros(&mantissa);
-    if (exponent < -4 || exponent >= digits || digits == 1 || exponent > 0) {
-      return mantissa + exact.substr(e);
-    }
+    return mantissa + exact.substr(e);
   }
   std::string fixed = printed("%.*f", std::max(digits - 1 - exponent, 0), magnitude);
   strip_zeros(&fixed);

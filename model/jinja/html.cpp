@@ -5,6 +5,7 @@
 
 #include <troupe/model/jinja/html.h>
 #include <troupe/model/jinja/text.h>
+#include <troupe/runtime/text/ascii.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model::jinja {
@@ -22,10 +23,6 @@ constexpr std::pair<std::string_view, char32_t> kEntities[] = {
     {"Auml", 0xc4},    {"Ouml", 0xd6},    {"Uuml", 0xdc},    {"szlig", 0xdf},    {"eacute", 0xe9},
     {"egrave", 0xe8},  {"agrave", 0xe0},  {"aacute", 0xe1},  {"ccedil", 0xe7},   {"ntilde", 0xf1},
     {"AMP", '&'},      {"LT", '<'},       {"GT", '>'},       {"QUOT", '"'}};
-
-bool is_letter_of_name(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
 
 // Appends the character of "#65" or "#x41".
 void append_number(std::string_view digits, std::string* out) {
@@ -49,7 +46,7 @@ Result<std::string> without_entities(std::string_view text) {
     std::size_t end = 1;
     const bool number = text.size() > 1 && text[1] == '#';
     if (number) ++end;
-    while (end < text.size() && is_letter_of_name(text[end])) ++end;
+    while (end < text.size() && is_alphanumeric(text[end])) ++end;
     const std::string_view name = text.substr(1, end - 1);
     const bool closed = end < text.size() && text[end] == ';';
     if (number && name.size() > 1 && closed) {

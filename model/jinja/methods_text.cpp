@@ -25,7 +25,7 @@ Result<Value> all_are(const Use& use) {
   return Value(all_characters(text_in(use), kKind));
 }
 std::string title_case(std::string_view text) { return title(text, /*filter=*/false); }
-bool is_letter_or_decimal(std::string_view one) { return is_letter(one) || is_numeric(one); }
+bool is_letter_or_number(std::string_view one) { return is_letter(one) || is_numeric(one); }
 
 Result<Value> strip_text(const Use& use) {
   const Value* given = use.get(0, "chars");
@@ -260,7 +260,7 @@ constexpr Row kStringMethods[] = {
     {"isdecimal", "", all_are<is_decimal>},
     {"isnumeric", "", all_are<is_numeric>},
     {"isalpha", "", all_are<is_letter>},
-    {"isalnum", "", all_are<is_letter_or_decimal>},
+    {"isalnum", "", all_are<is_letter_or_number>},
     {"isspace", "", all_are<is_white_space>},
     {"islower", "", is_cased},
     {"isupper", "", is_cased},

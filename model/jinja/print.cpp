@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include <troupe/model/jinja/ast.h>
@@ -16,6 +17,11 @@ constexpr int kDepthMax = 260;
 Status too_large() {
   return Status(Code::kResourceExhausted,
                 "a value is too large or too deeply nested to be printed");
+}
+
+Status no_notation(const std::string& what, const Value& value) {
+  return Status(Code::kBadData,
+                what + " of type " + std::string(type_name(value)) + " has no JSON notation");
 }
 
 }  // namespace
@@ -130,8 +136,7 @@ class Printer {
     } else if (const std::string plain = scalar(value); !plain.empty()) {
       out_ += plain;
     } else if (json_ != nullptr) {
-      return Status(Code::kBadData,
-                    "a value of type " + std::string(type_name(value)) + " has no JSON notation");
+      return no_notation("a value", value);
     } else if (value.name_space() != nullptr) {
       if (is_open(value.name_space())) return append("<Namespace {...}>");
       open_.push_back(value.name_space());
@@ -213,10 +218,7 @@ class Printer {
   Status print_list(const Value& value, int depth) {
     const List& list = *value.list();
     const bool python = json_ == nullptr;
-    if (!python && !value.is_indexed()) {
-      return Status(Code::kBadData,
-                    "a value of type " + std::string(type_name(value)) + " has no JSON notation");
-    }
+    if (!python && !value.is_indexed()) return no_notation("a value", value);
     const bool tuple = python && value.is_tuple();
     const bool view = !value.is_indexed();
     if (view) (out_ += type_name(value)) += '(';
@@ -236,10 +238,7 @@ class Printer {
   Status print_key(const Value& key, int depth) {
     if (json_ == nullptr) return print(key, depth);
     const std::string text = key.string() != nullptr ? *key.string() : scalar(key);
-    if (key.string() == nullptr && text.empty()) {
-      return Status(Code::kBadData,
-                    "a key of type " + std::string(type_name(key)) + " has no JSON notation");
-    }
+    if (key.string() == nullptr && text.empty()) return no_notation("a key", key);
     out_ += quoted(text);
     return Status::ok();
   }

@@ -25,6 +25,15 @@ std::string map_characters(std::string_view text, Map map) {
   }
   return out;
 }
+
+// Returns the first letter of a title-cased word, which is not always the capital: for U+01C6 it is
+// U+01C5.
+std::string title_letter(std::string_view character) {
+  return map_characters(character, [](char32_t c) {
+    return static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
+  });
+}
+
 // Returns the last character of `text`, which must not be empty.
 std::string_view last_character(std::string_view text) {
   for (std::size_t bytes = std::min<std::size_t>(4, text.size()); bytes > 1; --bytes) {
@@ -128,14 +137,6 @@ std::string swap_case(std::string_view text) {
     out += raised == character ? lower(character) : raised;
   }
   return out;
-}
-
-// Returns the first letter of a title-cased word, which is not always the capital: for U+01C6 it is
-// U+01C5.
-static std::string title_letter(std::string_view character) {
-  return map_characters(character, [](char32_t c) {
-    return static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
-  });
 }
 
 std::string capitalize(std::string_view text) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include <troupe/model/jinja/value.h>
 #include <troupe/runtime/text/utf8.h>
@@ -211,12 +212,6 @@ bool truth(const Value& value) {
 }
 
 int compare_numbers(const Value& a, const Value& b) {
-  const auto whole = [](const Value& value) -> std::optional<BigInteger> {
-    if (value.boolean() != nullptr) return BigInteger(*value.boolean() ? 1 : 0);
-    if (value.integer() != nullptr) return BigInteger(*value.integer());
-    if (value.big() != nullptr) return *value.big();
-    return std::nullopt;
-  };
   if (a.integer() != nullptr && b.integer() != nullptr) {
     return *a.integer() < *b.integer() ? -1 : *a.integer() > *b.integer() ? 1 : 0;
   }
@@ -228,7 +223,7 @@ int compare_numbers(const Value& a, const Value& b) {
     const int order = compare_numbers(b, a);
     return order == 2 ? 2 : -order;
   }
-  const std::optional<BigInteger> right = whole(b);
+  const std::optional<BigInteger> right = whole_of(b);
   if (!right) return 2;
   if (const double* real = a.real()) {
     if (std::isnan(*real)) return 2;
@@ -237,7 +232,7 @@ int compare_numbers(const Value& a, const Value& b) {
     const double rest = *real - std::trunc(*real);
     return order != 0 ? order : rest < 0 ? -1 : rest > 0 ? 1 : 0;
   }
-  const std::optional<BigInteger> left = whole(a);
+  const std::optional<BigInteger> left = whole_of(a);
   return left ? BigInteger::compare(*left, *right) : 2;
 }
 
@@ -263,6 +258,23 @@ bool to_number(const Value& value, double* out) {
     return false;
   }
   return true;
+}
+
+bool to_integer(const Value& value, std::int64_t* out) {
+  if (value.integer() != nullptr) {
+    *out = *value.integer();
+  } else if (value.boolean() != nullptr) {
+    *out = *value.boolean() ? 1 : 0;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+std::optional<BigInteger> whole_of(const Value& value) {
+  std::int64_t small = 0;
+  if (to_integer(value, &small)) return BigInteger(small);
+  return value.big() != nullptr ? std::optional<BigInteger>(*value.big()) : std::nullopt;
 }
 
 const Value* find(const Dict& dict, const Value& key) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -201,6 +203,11 @@ int compare_numbers(const Value& a, const Value& b);
 bool is_hashable(const Value& value);
 // Reads a value as a number; returns false if it is none.
 bool to_number(const Value& value, double* out);
+// Reads a number without a fraction; returns false if `value` is none. Booleans are 0 and 1, as in
+// Python.
+bool to_integer(const Value& value, std::int64_t* out);
+// Reads a number without a fraction, of any size; nullopt if `value` is none.
+std::optional<BigInteger> whole_of(const Value& value);
 // Returns nullptr if the key is absent.
 const Value* find(const Dict& dict, const Value& key);
 const Value* find_text(const Dict& dict, std::string_view key);

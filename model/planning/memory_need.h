@@ -13,8 +13,8 @@
 namespace troupe::model {
 
 // Counts weights as they lie in the file (packed weights take as much), or in the format that they
-// are read into, and the keys and values of
-// `context` positions in whole pages. Without `kv_type`, their type is the model's default.
+// are read into, and the keys and values of `context` positions in whole pages. Without `kv_type`,
+// their type is the model's default.
 MemoryNeed memory_need(const GgufHeader& header, const ModelConfig& config,
                        std::optional<kernels::KvType> kv_type, std::size_t context);
 

@@ -9,6 +9,8 @@
 
 #include <troupe/model/text/regex_translation.h>
 #include <troupe/model/text/unicode_tables.h>
+#include <troupe/runtime/text/ascii.h>
+#include <troupe/runtime/text/hex.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -313,11 +315,7 @@ class Translator {
     }
     *members = category_members(name);
     if (!members->empty()) return Status::ok();
-    std::string lower;
-    for (const char c : name) {
-      lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    }
-    *members = posix_members(lower);
+    *members = posix_members(to_lower(std::string(name)));
     if (members->empty()) *members = "\\p{" + std::string(name) + "}";
     return Status::ok();
   }
@@ -325,11 +323,8 @@ class Translator {
   Result<char32_t> hexadecimal(std::size_t most) {
     char32_t value = 0;
     std::size_t digits = 0;
-    for (; digits < most && at_ < in_.size() &&
-           std::isxdigit(static_cast<unsigned char>(in_[at_])) != 0;
-         ++digits, ++at_) {
-      const char c = static_cast<char>(std::tolower(static_cast<unsigned char>(in_[at_])));
-      value = value * 16 + static_cast<char32_t>(c <= '9' ? c - '0' : c - 'a' + 10);
+    for (; digits < most && at_ < in_.size() && hex_value(in_[at_]) >= 0; ++digits, ++at_) {
+      value = value * 16 + static_cast<char32_t>(hex_value(in_[at_]));
     }
     if (digits == 0 || value > 0x10ffff) return refuse("a character's number is wrong");
     return value;

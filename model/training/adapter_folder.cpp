@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstdint>
+#include <memory>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -13,6 +15,7 @@
 #include <troupe/runtime/quant/format.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/json_file.h>
+#include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
 namespace {
@@ -25,11 +28,10 @@ constexpr const char* kWeightsName = "adapter_model.safetensors";
 constexpr const char* kLabelsName = "labels.json";
 constexpr const char* kPrefix = "base_model.model.";
 constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
-constexpr std::string_view kWeight = ".weight";
+constexpr std::uint64_t kRankMax = 1 << 16;
 
 std::string module_name(const ModelConfig& config, const TensorSpec& spec) {
-  const std::string name = hf_name(config, spec);
-  return kPrefix + name.substr(0, name.size() - kWeight.size());
+  return kPrefix + hf_module(config, spec);
 }
 
 // The two tensors of an adapter.
@@ -64,11 +66,8 @@ std::vector<HfTensor> trained_tensors(const ModelConfig& config, const Parameter
 ordered_json target_modules(const ModelConfig& config, Parameters& parameters) {
   std::vector<std::string> chosen, rest = lora_modules(config);
   for (const auto& adapter : parameters.adapters()) {
-    const std::string name =
-        module_name(config, parameters.find(adapter->layer, adapter->slot)->spec);
-    const auto module = std::find_if(rest.begin(), rest.end(), [&](const std::string& one) {
-      return name.ends_with("." + std::to_string(adapter->layer) + "." + one);
-    });
+    const TensorSpec& spec = parameters.find(adapter->layer, adapter->slot)->spec;
+    const auto module = std::find(rest.begin(), rest.end(), lora_module(config, spec));
     if (module == rest.end()) continue;  // an adapter of another layer has named it
     chosen.push_back(*module);
     rest.erase(module);
@@ -114,9 +113,18 @@ Status bad(const fs::path& path, const std::string& what) {
   return Status(Code::kBadData, path.string() + ": " + what);
 }
 
+// Reads a JSON file that somebody else may have written.
+Result<nlohmann::json> read_json(const fs::path& path) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kConfigBytesMax));
+  JsonLimits limits;
+  limits.bytes_max = kConfigBytesMax;
+  return parse_json(text, path.string(), limits);
+}
+
 // Refuses what changes the mathematics and is not computed here.
 Status check_config(const fs::path& path, const nlohmann::json& config) {
-  if (config.value("peft_type", "") != "LORA")
+  std::string kind;
+  if (!read_field(config, "peft_type", &kind) || kind != "LORA")
     return bad(path, "the field \"peft_type\" is not \"LORA\", the one kind that is supported");
   for (const char* field : {"use_dora", "fan_in_fan_out", "lora_bias"})
     if (config.contains(field) && config[field].is_boolean() && config[field].get<bool>())
@@ -127,6 +135,15 @@ Status check_config(const fs::path& path, const nlohmann::json& config) {
     if (config.contains(field) && !config[field].empty())
       return bad(path, "the field \"" + std::string(field) +
                            "\" is not empty, which this version does not support");
+  // These kinds of initial values change the model's own weights, too.
+  std::string start;
+  read_field(config, "init_lora_weights", &start);
+  for (const char* changing : {"pissa", "olora", "corda", "loftq"}) {
+    if (!start.starts_with(changing)) continue;
+    return bad(path, "the field \"init_lora_weights\" is " + in_quotes(start, 40) +
+                         ", so the adapter belongs to weights that PEFT has changed; have PEFT "
+                         "convert it to a plain one");
+  }
   if (config.contains("bias") && config["bias"] != "none")
     return bad(path, "the field \"bias\" is not \"none\"; trained biases are not supported");
   return Status::ok();
@@ -134,12 +151,12 @@ Status check_config(const fs::path& path, const nlohmann::json& config) {
 
 Result<float> scale_of(const fs::path& path, const nlohmann::json& config) {
   LoraOptions options;
-  if (!read_field(config, "r", &options.rank) || options.rank == 0 || options.rank > (1 << 16))
-    return bad(path, "the field \"r\" is not a rank");
-  if (!config.contains("lora_alpha") || !config["lora_alpha"].is_number())
-    return bad(path, "the field \"lora_alpha\" is not a number");
-  options.alpha = config["lora_alpha"].get<double>();
-  options.rank_stabilized = config.value("use_rslora", false);
+  if (!read_field(config, "r", &options.rank) || options.rank == 0 || options.rank > kRankMax)
+    return bad(path, "the field \"r\" is not a rank from 1 to " + std::to_string(kRankMax));
+  if (!read_field(config, "lora_alpha", &options.alpha) || options.alpha == 0.0)
+    return bad(path, "the field \"lora_alpha\" is not a number other than 0");
+  if (config.contains("use_rslora") && !read_field(config, "use_rslora", &options.rank_stabilized))
+    return bad(path, "the field \"use_rslora\" is neither true nor false");
   return options.scale();
 }
 
@@ -215,9 +232,7 @@ Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
   if (found == nullptr || found->shape.empty()) return labels;
   std::error_code error;
   if (fs::is_regular_file(folder / kLabelsName, error)) {
-    TROUPE_ASSIGN_OR_RETURN(const std::string text,
-                            read_file(folder / kLabelsName, kConfigBytesMax));
-    TROUPE_ASSIGN_OR_RETURN(const nlohmann::json names, parse_json(text, kLabelsName, {}));
+    TROUPE_ASSIGN_OR_RETURN(const nlohmann::json names, read_json(folder / kLabelsName));
     for (const nlohmann::json& name : names)
       if (name.is_string()) labels.push_back(name.get<std::string>());
     if (labels.size() == found->shape[0]) return labels;
@@ -232,8 +247,8 @@ Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
 Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
                            Parameters& parameters) {
   const fs::path config_path = folder / kConfigName;
-  TROUPE_ASSIGN_OR_RETURN(const nlohmann::json fields,
-                          read_json_file(config_path, kConfigBytesMax));
+  TROUPE_ASSIGN_OR_RETURN(const nlohmann::json fields, read_json(config_path));
+  if (!fields.is_object()) return bad(config_path, "the text is no JSON object");
   TROUPE_RETURN_IF_ERROR(check_config(config_path, fields));
   TROUPE_ASSIGN_OR_RETURN(const float scale, scale_of(config_path, fields));
   const fs::path path = folder / kWeightsName;
@@ -247,7 +262,7 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
     const SafetensorsTensor* b = file.find(module + ".lora_B.weight");
     if (a == nullptr && b == nullptr) continue;
     if (a == nullptr || b == nullptr || a->shape.size() != 2 || a->shape[0] == 0 ||
-        a->shape[0] > (1 << 16))
+        a->shape[0] > kRankMax)
       return bad(path, module + " needs a matrix lora_A and a matrix lora_B");
     if (spec.whole != 0)
       return bad(path, module +

@@ -37,7 +37,7 @@ struct FinetuneOptions {
   std::uint64_t save_every = 0;  // steps between checkpoints; 0: only when the run is interrupted
   std::size_t keep = 2;          // checkpoints that stay
   std::uint64_t evaluate_every = 0;  // steps between evaluations; 0: only at the end
-  // Not 0: the run ends early when so many evaluations in a row have not brought a smaller
+  // Not 0: the run ends early when this number of evaluations in a row have not brought a smaller
   // validation loss than the best one, and whenever it ends, its weights are those of the best
   // evaluation.
   std::uint64_t patience = 0;

@@ -1,5 +1,3 @@
-#include <algorithm>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +8,7 @@
 #include <troupe/model/files/header_keys.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/tokenizer/pre_tokenizer_families.h>
+#include <troupe/model/tokenizer/vocabulary.h>
 #include <troupe/model/training/gguf_tokenizer_keys.h>
 #include <troupe/runtime/text/bounded_json.h>
 
@@ -20,8 +19,8 @@ using nlohmann::json;
 
 constexpr JsonLimits kLimits = {std::size_t{64} << 20, 64};
 
-// tokenizer.ggml.token_type
-constexpr std::int64_t kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
+// A type as tokenizer.ggml.token_type has it.
+constexpr std::int64_t number_of(TokenType type) { return static_cast<std::int64_t>(type); }
 
 Status cannot(const std::string& what) {
   return Status(Code::kFailedPrecondition,
@@ -94,28 +93,31 @@ std::vector<std::string> merges_of(const json& model) {
 // The texts and types of all ids.
 Status add_tokens(const json& file, std::size_t vocabulary, GgufMetadata* out) {
   std::vector<std::string> tokens(vocabulary);
-  std::vector<std::int64_t> types(vocabulary, kUnused);
-  const auto put = [&](std::uint64_t id, std::string text, std::int64_t type) {
+  std::vector<std::int64_t> types(vocabulary, number_of(TokenType::kUnused));
+  const auto put = [&](std::uint64_t id, std::string text, TokenType type) {
     if (id >= vocabulary) return false;
     tokens[id] = std::move(text);
-    types[id] = type;
+    types[id] = number_of(type);
     return true;
   };
   bool fits = true;
   for (const auto& [text, id] : file["model"].at("vocab").items())
-    fits &= put(id.get<std::uint64_t>(), text, kNormal);
+    fits &= put(id.get<std::uint64_t>(), text, TokenType::kNormal);
   for (const json& added : file.value("added_tokens", json::array()))
     fits &= put(added.at("id").get<std::uint64_t>(), added.at("content").get<std::string>(),
-                added.value("special", false) ? kControl : kUserDefined);
+                added.value("special", false) ? TokenType::kControl : TokenType::kUserDefined);
   if (!fits) return cannot("it has more tokens than the embedding has rows");
   for (std::size_t id = 0; id < vocabulary; ++id)
-    if (types[id] == kUnused) tokens[id] = "[PAD" + std::to_string(id) + "]";
+    if (types[id] == number_of(TokenType::kUnused)) tokens[id] = "[PAD" + std::to_string(id) + "]";
   (*out)["tokenizer.ggml.tokens"] = std::move(tokens);
   (*out)["tokenizer.ggml.token_type"] = std::move(types);
   return Status::ok();
 }
 
-void add_marks(const Tokenizer& tokenizer, const std::vector<TokenId>& around, GgufMetadata* out) {
+// The ids of the marks. `around` is what goes around a text: GGUF can say that BOS goes before it
+// and EOS after it, nothing else.
+Status add_marks(const Tokenizer& tokenizer, const std::vector<TokenId>& around,
+                 GgufMetadata* out) {
   const auto put = [&](const char* key, TokenId id) {
     if (id >= 0) (*out)[key] = static_cast<std::uint32_t>(id);
   };
@@ -124,8 +126,15 @@ void add_marks(const Tokenizer& tokenizer, const std::vector<TokenId>& around, G
   put("tokenizer.ggml.padding_token_id", tokenizer.pad());
   for (const TokenId end : tokenizer.end_tokens())
     if (end != tokenizer.eos()) put("tokenizer.ggml.eot_token_id", end);
-  (*out)["tokenizer.ggml.add_bos_token"] =
+  const bool adds_bos =
       !around.empty() && tokenizer.bos() >= 0 && around.front() == tokenizer.bos();
+  const std::size_t rest = around.size() - (adds_bos ? 1 : 0);
+  const bool adds_eos = rest == 1 && tokenizer.eos() >= 0 && around.back() == tokenizer.eos();
+  if (rest != 0 && !adds_eos)
+    return cannot("it puts other tokens around a text than the model's BOS and EOS");
+  (*out)["tokenizer.ggml.add_bos_token"] = adds_bos;
+  if (adds_eos) (*out)["tokenizer.ggml.add_eos_token"] = true;
+  return Status::ok();
 }
 
 Status add_all(const GgufHeader& folder, const json& file, std::size_t vocabulary,
@@ -140,7 +149,7 @@ Status add_all(const GgufHeader& folder, const json& file, std::size_t vocabular
   (*out)["tokenizer.ggml.pre"] = family;
   (*out)["tokenizer.ggml.merges"] = merges_of(file["model"]);
   TROUPE_RETURN_IF_ERROR(add_tokens(file, vocabulary, out));
-  add_marks(*tokenizer, around, out);
+  TROUPE_RETURN_IF_ERROR(add_marks(*tokenizer, around, out));
   TROUPE_ASSIGN_OR_RETURN(const std::string chat, chat_source(folder, /*with_tools=*/false));
   if (!chat.empty()) (*out)["tokenizer.chat_template"] = chat;
   return Status::ok();

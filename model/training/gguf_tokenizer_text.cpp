@@ -8,6 +8,7 @@
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/tokenizer/pre_tokenizer_families.h>
+#include <troupe/model/tokenizer/vocabulary.h>
 #include <troupe/model/training/gguf_tokenizer_text.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -18,8 +19,10 @@ namespace {
 // for a vocabulary.
 using nlohmann::json;
 
-// tokenizer.ggml.token_type of texts and of markup.
-constexpr std::int64_t kNormalType = 1, kUserDefinedType = 4, kUnusedType = 5;
+// A type as tokenizer.ggml.token_type has it.
+bool is_type(std::int64_t number, TokenType type) {
+  return number == static_cast<std::int64_t>(type);
+}
 
 const std::vector<std::string>& strings_of(const GgufHeader& header, std::string_view key) {
   return std::get<std::vector<std::string>>(header.metadata.find(key)->second);
@@ -86,7 +89,7 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
   TROUPE_ASSIGN_OR_RETURN(const std::string pre, header.string("tokenizer.ggml.pre"));
   TROUPE_ASSIGN_OR_RETURN(const PreTokenizerPatterns patterns, pre_tokenizer_patterns(pre));
   const std::vector<std::string>& tokens = strings_of(header, "tokenizer.ggml.tokens");
-  std::vector<std::int64_t> types(tokens.size(), kNormalType);
+  std::vector<std::int64_t> types(tokens.size(), static_cast<std::int64_t>(TokenType::kNormal));
   if (header.metadata.contains("tokenizer.ggml.token_type"))
     types = std::get<std::vector<std::int64_t>>(
         header.metadata.find("tokenizer.ggml.token_type")->second);
@@ -94,14 +97,14 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
   auto added = json::array();
   for (std::size_t id = 0; id < tokens.size(); ++id) {
     vocabulary.emplace(tokens[id], id);
-    if (types[id] == kNormalType || types[id] == kUnusedType) continue;
+    if (is_type(types[id], TokenType::kNormal) || is_type(types[id], TokenType::kUnused)) continue;
     added.push_back({{"id", id},
                      {"content", tokens[id]},
                      {"single_word", false},
                      {"lstrip", false},
                      {"rstrip", false},
                      {"normalized", false},
-                     {"special", types[id] != kUserDefinedType}});
+                     {"special", !is_type(types[id], TokenType::kUserDefined)}});
   }
   TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> around, tokenizer->encode("", {}));
   const json model = {

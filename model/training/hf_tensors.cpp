@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <string_view>
+#include <utility>
 
 #include <troupe/model/families/family.h>
 #include <troupe/model/training/hf_tensors.h>
@@ -72,6 +73,13 @@ std::string hf_name(const ModelConfig& config, const TensorSpec& spec) {
   const HfName* name = find_name(hf, spec);
   TROUPE_CHECK(name != nullptr, spec.name);
   return full_name(hf, *name, spec);
+}
+
+std::string hf_module(const ModelConfig& config, const TensorSpec& spec) {
+  constexpr std::string_view kEnding = ".weight";
+  const std::string name = hf_name(config, spec);
+  TROUPE_CHECK(name.ends_with(kEnding), name);
+  return name.substr(0, name.size() - kEnding.size());
 }
 
 void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* tensor) {

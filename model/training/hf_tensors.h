@@ -31,6 +31,8 @@ std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& pa
 
 // The name of a tensor in the model's folder, such as model.layers.0.self_attn.q_proj.weight.
 std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
+// The name of a matrix's module: hf_name without ".weight" at its end.
+std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
 // Sets tensor->head_dim and rotary_dim if the rows of `spec` are rotated pairs of neighbours.
 void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* tensor);
 

@@ -30,10 +30,7 @@ class LayerView {
   }
   Parameter* parameter(std::size_t slot) const { return step.parameters.find(layer, slot); }
   // The parameter of a slot if it is trained, else nullptr.
-  Parameter* trained(std::size_t slot) const {
-    Parameter* found = parameter(slot);
-    return found != nullptr && found->trained ? found : nullptr;
-  }
+  Parameter* trained(std::size_t slot) const { return step.parameters.trained(layer, slot); }
   Adapter* adapter(std::size_t slot) const { return step.parameters.adapter(layer, slot); }
   // out = W x + bias, or out += it, for the matrix and the bias of a slot, with its adapter.
   void multiply(std::size_t slot, RowsOfFloats x, float* out, bool accumulate = false) const;

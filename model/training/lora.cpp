@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -39,18 +40,8 @@ std::string_view short_name(std::size_t slot) {
   return "";
 }
 
-// "self_attn.q_proj" of "model.layers.3.self_attn.q_proj.weight".
-std::string module_of(const ModelConfig& config, const TensorSpec& spec) {
-  std::string name = hf_name(config, spec);
-  const std::string number = "." + std::to_string(spec.layer) + ".";
-  name = name.substr(name.find(number) + number.size());
-  constexpr std::string_view kEnding = ".weight";
-  TROUPE_CHECK(name.ends_with(kEnding), name);
-  return name.substr(0, name.size() - kEnding.size());
-}
-
 bool names(const std::string& target, const ModelConfig& config, const TensorSpec& spec) {
-  const std::string module = module_of(config, spec);
+  const std::string module = lora_module(config, spec);
   return target == short_name(spec.slot) || target == module || module.ends_with("." + target);
 }
 
@@ -77,11 +68,17 @@ float LoraOptions::scale() const {
   return static_cast<float>(alpha_value() / (rank_stabilized ? std::sqrt(width) : width));
 }
 
+std::string lora_module(const ModelConfig& config, const TensorSpec& spec) {
+  const std::string name = hf_module(config, spec);
+  const std::string number = "." + std::to_string(spec.layer) + ".";
+  return name.substr(name.find(number) + number.size());
+}
+
 std::vector<std::string> lora_modules(const ModelConfig& config) {
   std::vector<std::string> modules;
   for (const TensorSpec& spec : linear_tensors(config)) {
     if (spec.whole != 0) continue;
-    std::string module = module_of(config, spec);
+    std::string module = lora_module(config, spec);
     if (std::find(modules.begin(), modules.end(), module) == modules.end())
       modules.push_back(std::move(module));
   }

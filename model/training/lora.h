@@ -37,8 +37,10 @@ Status add_lora(const ModelConfig& config, const LoraOptions& options, Parameter
 //   matrix that the rank is too large for.
 Result<std::vector<TensorSpec>> lora_targets(const ModelConfig& config, const LoraOptions& options);
 
-// The matrices of the layers that can have an adapter, each once, by the name of their module
-// behind the number of the layer: "self_attn.q_proj".
+// The name of a layer's matrix in the model's folder, without what names the layer:
+// "self_attn.q_proj".
+std::string lora_module(const ModelConfig& config, const TensorSpec& spec);
+// The matrices of the layers that can have an adapter, by lora_module, each once.
 std::vector<std::string> lora_modules(const ModelConfig& config);
 
 // Adds all adapters onto the weights, on all threads, and leaves them without effect (B is zero).

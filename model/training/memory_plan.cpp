@@ -3,17 +3,12 @@
 #include <utility>
 
 #include <troupe/model/training/memory_plan.h>
+#include <troupe/model/training/parameters.h>
 #include <troupe/model/training/step_memory.h>
 #include <troupe/model/training/team.h>
 
 namespace troupe::model {
 namespace {
-
-// As parameters.cpp keeps them: vectors, small tables and the head of a classifier become f32.
-bool keeps_format(const TensorSpec& spec) {
-  return spec.rows != 0 &&
-         (spec.layer != kNoLayer || spec.slot == kTokenEmbedding || spec.slot == kOutput);
-}
 
 std::uint64_t padded(std::uint64_t rows) {
   return (rows + kernels::kGroupRows - 1) / kernels::kGroupRows * kernels::kGroupRows;

@@ -140,7 +140,7 @@ void Network::add_example_losses(const MicroBatch& micro, std::vector<double>* l
   const float* row = head_step_->memory.losses;
   std::size_t at = 0;
   for (const ExampleRows& example : micro.examples) {
-    // Of an encoder, each example has one row.
+    // Each example of an encoder has exactly one row, so that the two lists run side by side.
     const auto is_own = [&](std::size_t i) {
       return config_.causal ? micro.target_rows[i] < example.first_row + example.count
                             : &example == &micro.examples[i];
@@ -151,7 +151,7 @@ void Network::add_example_losses(const MicroBatch& micro, std::vector<double>* l
   }
 }
 
-// The logits lie in blocks of columns; these are the rows.
+// The logits lie in blocks of columns (team.h); this puts the columns of each row together.
 std::vector<float> Network::dense_logits(const MicroBatch& micro) const {
   const std::size_t rows = micro.target_rows.size(), outputs = config_.outputs();
   std::vector<float> logits(rows * outputs);
@@ -182,17 +182,18 @@ bool Network::trains_embeddings() {
   const auto trains = [&](std::size_t slot) {
     return parameters_.trained(kNoLayer, slot) != nullptr;
   };
-  // Of a tied matrix the head makes one part of the gradient, the embedding the other.
+  // The gradient of a tied matrix is the sum of the head's part and the embedding's.
   return trains(kTokenEmbedding) || trains(kPositionEmbedding) || trains(kTypeEmbedding) ||
          trains(kEmbeddingNorm) || trains(kEmbeddingNormBias);
 }
 
 std::size_t Network::first_trained_layer() {
-  for (std::size_t layer = 0; layer < config_.layers; ++layer)
-    for (std::size_t slot = 0; slot < kSlots; ++slot)
-      if (parameters_.trained(layer, slot) != nullptr ||
-          parameters_.adapter(layer, slot) != nullptr)
-        return layer;
+  for (std::size_t layer = 0; layer < config_.layers; ++layer) {
+    for (std::size_t slot = 0; slot < kSlots; ++slot) {
+      const bool is_trained = parameters_.trained(layer, slot) != nullptr;
+      if (is_trained || parameters_.adapter(layer, slot) != nullptr) return layer;
+    }
+  }
   return config_.layers;
 }
 

@@ -8,14 +8,11 @@
 #include <troupe/runtime/sha256.h>
 
 namespace troupe::model {
-namespace {
 
-// What Team multiplies by in any format.
 bool keeps_format(const TensorSpec& spec) {
-  return spec.layer != kNoLayer || spec.slot == kTokenEmbedding || spec.slot == kOutput;
+  return spec.rows != 0 &&
+         (spec.layer != kNoLayer || spec.slot == kTokenEmbedding || spec.slot == kOutput);
 }
-
-}  // namespace
 
 Parameters::Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> weights,
                        ThreadPool& pool, bool keeps_formats)

@@ -14,10 +14,14 @@
 
 namespace troupe::model {
 
+// Whether Team multiplies by a tensor in any format: the matrices of the layers, the token
+// embedding and the output. Everything else is always f32.
+bool keeps_format(const TensorSpec& spec);
+
 class Parameters {
  public:
-  // Takes the weights of a whole model. Matrices become f32; with `keeps_formats` those of the
-  // layers, the token embedding and the output stay as they are, and cannot be trained.
+  // Takes the weights of a whole model. Matrices become f32; with `keeps_formats` those that
+  // keeps_format() names stay as they are, and cannot be trained unless they are f32 already.
   Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> weights, ThreadPool& pool,
              bool keeps_formats = false);
 
@@ -46,8 +50,8 @@ class Parameters {
   Adapter* adapter(std::size_t layer, std::size_t slot);
   // Switched off, the model computes as if it had no adapters. Not inside a step.
   void switch_adapters(bool on) { adapters_on_ = on; }
-  // The largest number of values that a matrix which is not f32 has, of the embedding and the
-  // output in a block of `block_rows` rows; 0: all are f32.
+  // The number of values of the largest matrix that is not f32, or 0 if all are f32. Of the token
+  // embedding and the output, only `block_rows` rows count, because they are used in such blocks.
   std::size_t quantized_floats_max(std::size_t block_rows) const;
   // The largest rank of the adapters; 0: there are none.
   std::size_t rank_max() const;
@@ -55,8 +59,9 @@ class Parameters {
  private:
   std::unique_ptr<StageWeights> weights_;
   std::vector<Parameter> parameters_;
-  std::vector<std::vector<std::size_t>> index_;     // [layer, or the number of layers][slot] -> + 1
-  std::vector<std::unique_ptr<Adapter>> adapters_;  // in the order of the model's matrices
+  // [layer, or the number of layers for the ends][slot]: 1 + the place in parameters_; 0: none
+  std::vector<std::vector<std::size_t>> index_;
+  std::vector<std::unique_ptr<Adapter>> adapters_;    // in the order of the model's matrices
   std::vector<std::vector<Adapter*>> adapter_index_;  // [layer][slot]
   bool adapters_on_ = true;
 };

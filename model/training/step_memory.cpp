@@ -1,3 +1,6 @@
+#include <cstddef>
+#include <cstdint>
+
 #include <troupe/model/training/step_memory.h>
 #include <troupe/runtime/kernels/kv_page.h>
 

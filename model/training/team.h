@@ -28,9 +28,8 @@ class Team {
   explicit Team(Device& device);
 
   // Makes room for micro-batches of `rows` rows whose longest example has `longest`, with adapters
-  // up to `rank`. Must not be called inside a step.
-  // `quantized_floats` is the largest number of values of a matrix that is not f32, or of its part
-  // that is used at once.
+  // up to `rank`, and for `quantized_floats` values of a matrix that is not f32
+  // (Parameters::quantized_floats_max). Must not be called inside a step.
   void reserve(const ModelConfig& config, std::size_t rows, std::size_t longest, std::size_t rank,
                std::size_t quantized_floats);
 

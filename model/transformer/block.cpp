@@ -18,11 +18,13 @@
 // add_mixture.
 //
 // If the ModelConfig says post_norm, n is x itself, and both sums are normed: x = norm(x + ...)
-// (finish_sum). Without input_norms n is x, too. If output_changes, Wo a and Wd g are normed or
+// (finish_rows). Without input_norms n is x, too. If output_changes, Wo a and Wd g are normed or
 // scaled before they are added. The ModelConfig also says which norm, activation and biases there
-// are. Two orders run
-// these steps and give the same bits: layer_by_groups for few rows, where all threads share each
-// step, and run_by_rows for many rows, where a thread takes its rows through all steps.
+// are.
+//
+// Two orders run these steps and give the same bits: layer_by_groups for few rows, where all
+// threads share each step, and run_by_rows for many rows, where a thread takes its rows through all
+// steps.
 
 namespace troupe::model {
 namespace {

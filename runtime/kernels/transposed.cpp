@@ -54,7 +54,7 @@ void transpose_groups(const PackedMatrix& w, std::size_t row_begin, std::size_t 
 
 void dequantize_groups(const PackedMatrix& w, std::size_t group_begin, std::size_t group_end,
                        float* out) {
-  // Sixteen columns of sixteen rows are turned at a time, so that a line of `out` is written once.
+  // `out` is written from its first value to its last: column by column, sixteen rows in each.
   std::vector<float> rows(kGroupRows * w.columns, 0.0f);
   for (std::size_t group = group_begin; group < group_end; ++group, out += kGroupRows * w.columns) {
     for (std::size_t r = 0; r < kGroupRows; ++r) {

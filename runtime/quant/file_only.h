@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include <troupe/runtime/numerics/half.h>
 #include <troupe/runtime/quant/bytes.h>
@@ -16,15 +19,20 @@ namespace troupe::quant {
 // A block of Q8_0 in a file: f16 d, 32 x int8 q.
 constexpr std::size_t kQ8Elements = 32, kQ8Bytes = 34;
 
-// Writes 32 values as a block of Q8_0: d is the largest magnitude / 127.
+// Writes 32 values as a block of Q8_0: d is the largest magnitude / 127. If a value is not a
+// finite number, d is infinite, so that the packer refuses the matrix. Values are rounded to
+// multiples of the d that is stored, so that they are off by half of it at most; encode.h divides
+// by the d before it is rounded to f16, as ggml does.
 inline void write_q8(const float* values, std::byte* out) {
   float largest = 0.0f;
-  for (std::size_t i = 0; i < kQ8Elements; ++i) largest = std::max(largest, std::fabs(values[i]));
+  for (std::size_t i = 0; i < kQ8Elements; ++i)
+    largest = std::isfinite(values[i]) ? std::max(largest, std::fabs(values[i]))
+                                       : std::numeric_limits<float>::infinity();
   const std::uint16_t d = f32_to_f16(largest / 127.0f);
   const float step = f16_to_f32(d);
   store(out, d);
   for (std::size_t i = 0; i < kQ8Elements; ++i) {
-    const float q = step > 0.0f ? std::nearbyint(values[i] / step) : 0.0f;
+    const float q = step > 0.0f && std::isfinite(step) ? std::nearbyint(values[i] / step) : 0.0f;
     store(out + 2 + i, static_cast<std::int8_t>(std::clamp(q, -127.0f, 127.0f)));
   }
 }
@@ -33,6 +41,20 @@ inline void write_q8(const float* values, std::byte* out) {
 inline void write_q8(float scale, const std::int8_t* q, std::byte* out) {
   store(out, f32_to_f16(scale));
   std::memcpy(out + 2, q, kQ8Elements);
+}
+
+// The 16 values of the formats IQ4_NL and IQ4_XS.
+constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                        1,    13,   25,  38,  53,  69,  89,  113};
+
+// Looks 32 numbers of 4 bits up in a table: byte j of 16 holds number j in its low nibble and
+// number 16 + j in its high nibble.
+inline void look_up(const std::int8_t (&table)[16], const std::byte* in, std::int8_t* q) {
+  for (std::size_t j = 0; j < 16; ++j) {
+    const auto byte = std::to_integer<unsigned>(in[j]);
+    q[j] = table[byte & 15u];
+    q[16 + j] = table[byte >> 4];
+  }
 }
 
 template <class F>

@@ -1,6 +1,6 @@
 #include <troupe/runtime/quant/file_only.h>
 
-// IQ4_NL: blocks of 32 weights, w = d * value[q] with q in 0..15.
+// IQ4_NL: blocks of 32 weights, w = d * value[q] with q in 0..15 (kIq4Values).
 //
 // A block in a file, 18 bytes:
 //   0   f16 d
@@ -9,9 +9,6 @@
 namespace troupe::quant {
 namespace {
 
-constexpr std::int8_t kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                     1,    13,   25,  38,  53,  69,  89,  113};
-
 struct Iq4Nl : ScaledIntegers<Iq4Nl> {
   static constexpr Type kType = Type::kIQ4_NL;
   static constexpr std::string_view kName = "IQ4_NL";
@@ -19,11 +16,7 @@ struct Iq4Nl : ScaledIntegers<Iq4Nl> {
 
   static void integers(const std::byte* in, float* scales, std::int8_t* q) {
     scales[0] = f16_to_f32(load<std::uint16_t>(in));
-    for (std::size_t j = 0; j < 16; ++j) {
-      const auto byte = std::to_integer<unsigned>(in[2 + j]);
-      q[j] = kValues[byte & 15u];
-      q[16 + j] = kValues[byte >> 4];
-    }
+    look_up(kIq4Values, in + 2, q);
   }
 };
 

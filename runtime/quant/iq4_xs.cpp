@@ -13,9 +13,6 @@
 namespace troupe::quant {
 namespace {
 
-constexpr std::int8_t kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                     1,    13,   25,  38,  53,  69,  89,  113};
-
 struct Iq4Xs : ScaledIntegers<Iq4Xs> {
   static constexpr Type kType = Type::kIQ4_XS;
   static constexpr std::string_view kName = "IQ4_XS";
@@ -28,11 +25,7 @@ struct Iq4Xs : ScaledIntegers<Iq4Xs> {
       const auto low = std::to_integer<unsigned>(in[4 + b / 2]) >> (b % 2 * 4) & 15u;
       const int scale = static_cast<int>(low | (high >> (2 * b) & 3u) << 4) - 32;
       scales[b] = d * static_cast<float>(scale);
-      for (std::size_t j = 0; j < 16; ++j) {
-        const auto byte = std::to_integer<unsigned>(in[8 + 16 * b + j]);
-        q[32 * b + j] = kValues[byte & 15u];
-        q[32 * b + 16 + j] = kValues[byte >> 4];
-      }
+      look_up(kIq4Values, in + 8 + 16 * b, q + 32 * b);
     }
   }
 };

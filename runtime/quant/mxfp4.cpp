@@ -17,15 +17,11 @@ struct Mxfp4 : ScaledIntegers<Mxfp4> {
   static constexpr std::string_view kName = "MXFP4";
   static constexpr std::uint32_t kElements = 32, kFileBytes = 17;
 
-  // Q8_0 has no scales below 2^-24 and above 2^15. Values can take a part of a small one, and
-  // nothing that is so small counts; a large one becomes infinite, which is refused.
+  // The scale of Q8_0 is an f16. A scale below 2^-24 becomes 2^-24 or 0, which changes weights by
+  // less than 1e-6; one above 2^15 becomes infinite, and the packer refuses the matrix.
   static void integers(const std::byte* in, float* scales, std::int8_t* q) {
     scales[0] = std::ldexp(1.0f, std::to_integer<int>(in[0]) - 128);
-    for (std::size_t j = 0; j < 16; ++j) {
-      const auto byte = std::to_integer<unsigned>(in[1 + j]);
-      q[j] = kValues[byte & 15u];
-      q[16 + j] = kValues[byte >> 4];
-    }
+    look_up(kValues, in + 1, q);
   }
 };
 

@@ -2,7 +2,7 @@
 
 #include <string>
 
-// ASCII letters, whatever the locale says. Pure.
+// ASCII letters and digits, whatever the locale says. Pure.
 
 namespace troupe {
 
@@ -12,6 +12,11 @@ inline std::string to_lower(std::string text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return text;
+}
+
+// Whether a byte is one of a to z, A to Z and 0 to 9.
+constexpr bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
 }  // namespace troupe

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <string>
 #include <unordered_set>
 #include <vector>
 
@@ -149,21 +150,28 @@ Status check_json(std::string_view text, const std::string& what, const JsonLimi
   return Status::ok();
 }
 
-Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
+namespace {
+
+template <class Json>
+Result<Json> parse_as(std::string_view text, const std::string& what, const JsonLimits& limits) {
   std::string quoted;
   if (limits.python && text.size() <= limits.bytes_max) {
     quoted = with_python_numbers_quoted(text);
     text = quoted;
   }
   TROUPE_RETURN_IF_ERROR(check_json(text, what, limits));
-  return json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  return Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+}
+
+}  // namespace
+
+Result<json> parse_json(std::string_view text, const std::string& what, const JsonLimits& limits) {
+  return parse_as<json>(text, what, limits);
 }
 
 Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, const std::string& what,
                                                   const JsonLimits& limits) {
-  TROUPE_RETURN_IF_ERROR(check_json(text, what, limits));
-  return nlohmann::ordered_json::parse(text.begin(), text.end(), nullptr,
-                                       /*allow_exceptions=*/false);
+  return parse_as<nlohmann::ordered_json>(text, what, limits);
 }
 
 }  // namespace troupe

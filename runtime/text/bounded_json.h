@@ -30,13 +30,12 @@ struct JsonLimits {
 //   Errors: kBadData naming the byte (no JSON, not UTF-8, too deep, too large, a repeated key).
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& what,
                                   const JsonLimits& limits);
+// Does the same, but keeps the fields of objects in the order in which they were written.
+Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, const std::string& what,
+                                                  const JsonLimits& limits);
 // The check alone, for a text that is then read in another way.
 Status check_json(std::string_view text, const std::string& what, const JsonLimits& limits);
 // The check of depth alone, for a text that need not be JSON but is shown as such if it is.
 Status check_json_depth(std::string_view text, const std::string& what, const JsonLimits& limits);
-
-// Does the same, but keeps the fields of objects in the order in which they were written.
-Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, const std::string& what,
-                                                  const JsonLimits& limits);
 
 }  // namespace troupe

@@ -1,7 +1,7 @@
 """Jobs over files: answers in the order of the input, each with the text of one process; what was
 acknowledged survives the head, and nothing happens twice."""
-import functools
 import concurrent.futures
+import functools
 import json
 import os
 import random

@@ -19,10 +19,7 @@ def ask(place, head, *flags, **more):
 
 
 def wait_until(done, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    harness.wait_until("the models are not in the state that is expected", done, seconds)
 
 
 def test_a_model_goes_after_its_time_and_comes_back(place):

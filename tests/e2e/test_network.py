@@ -2,7 +2,6 @@
 that delays, throttles, cuts, flips, duplicates and replays. Eight answers are open each time; each is
 compared with one process by ==, and each test proves that its fault happened.
 """
-import functools
 import os
 import time
 
@@ -13,7 +12,7 @@ import namespaces
 from net_proxy import Proxy
 from streams import Batch, Expected
 
-wait_until = functools.partial(harness.wait_until, timeout=30)
+wait_until = harness.wait_until
 
 THIRDS = "0-9,10-19,20-29"
 TOKENS = 150

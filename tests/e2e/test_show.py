@@ -10,7 +10,7 @@ pytestmark = pytest.mark.no_model
 U32, F32, BOOL, STRING, ARRAY, I32 = 4, 6, 7, 8, 9, 5
 TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny"
 CHANNELS, INNER, LAYERS, TOKENS = 32, 64, 2, 259
-IQ2_XXS = 16
+IQ2_XXS, TQ2_0 = 16, 35  # both have 66 bytes for 256 weights
 
 
 def text(value):
@@ -162,6 +162,21 @@ def test_files_that_run_in_another_way(place):
     shown = place.json("show", TINY / "llama")
     assert shown["runs"] == "yes, on token ids: it has no tokenizer"
     assert place.json("show", TINY / "bert")["runs"] == "yes: troupe classify"
+
+
+def test_weights_that_become_another_format(place):
+    entries, weights = metadata(), tensors()
+    inner = 256
+    entries["llama.feed_forward_length"] = (U32, inner)
+    for layer in range(LAYERS):
+        for name in ("ffn_gate", "ffn_up"):
+            weights[f"blk.{layer}.{name}.weight"] = (0, (inner, CHANNELS))
+        weights[f"blk.{layer}.ffn_down.weight"] = (TQ2_0, (CHANNELS, inner))
+    path = write(place.folder / "ternary.gguf", entries, weights)
+    shown = place.json("show", path)
+    assert shown["formats"]["TQ2_0"] == LAYERS * CHANNELS * inner
+    assert shown["grows_bytes"] == LAYERS * CHANNELS * (inner // 32 * 34 - 66)
+    assert "TQ2_0 becomes Q8_0 in memory" in place.troupe("show", path).out
 
 
 def test_files_with_one_thing_wrong(place):

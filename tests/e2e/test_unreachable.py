@@ -11,13 +11,6 @@ from net_proxy import Proxy
 PROMPT = "Once upon a time"
 
 
-def wait_until(what, condition, timeout):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 def entry(place, head, name):
     nodes = place.json("nodes", "--cluster", head.address)["nodes"]
     return next(node for node in nodes if node["name"] == name)
@@ -63,7 +56,8 @@ def test_it_is_used_when_it_can_be_reached(place, shut):
     head, node, port = shut
     assert entry(place, head, "shut")["state"] == "unreachable"
     with contextlib.closing(Proxy(port, node.port)):
-        wait_until("it was not dialled again", lambda: entry(place, head, "shut")["state"] == "ready", 15)
+        harness.wait_until("it was not dialled again",
+                           lambda: entry(place, head, "shut")["state"] == "ready", 15)
         assert entry(place, head, "shut")["trouble"] == ""
         answer = place.json("run", harness.MODEL, PROMPT, "--raw", "-n", 2, "--layers",
                             "0-9,10-19,20-29", "--cluster", head.address)

@@ -63,6 +63,9 @@ TEST_CASE("log: what others said can neither forge a line nor steer a terminal")
                "31m") == "\\xc2\\x9b31m");  // the control sequence of eight bits
   CHECK(logged("\x9b"
                "31m\xff\xc3") == "\\x9b31m\\xff\\xc3");
+  // An overlong form of U+001B, and half of a surrogate pair.
+  CHECK(logged("\xe0\x80\x9b") == "\\xe0\\x80\\x9b");
+  CHECK(logged("\xed\xa0\x80") == "\\xed\\xa0\\x80");
   CHECK(logged(std::string(1 << 20, 'x')).size() < kLogBytesMax + 32);
   CHECK(logged(std::string(1 << 20, '\0')).size() < kLogBytesMax + 32);
   set_log_sink({});

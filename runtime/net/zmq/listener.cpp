@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include <fcntl.h>
@@ -48,6 +49,14 @@ bool end_connection(int fd, std::uint64_t cookie) {
   return same;
 }
 
+// The number in a routing id of the form that a ROUTER makes: a zero, then 32 bits, big-endian.
+std::optional<std::uint32_t> number_of(std::string_view id) {
+  if (id.size() != kRoutingIdBytes || id[0] != 0) return std::nullopt;
+  std::uint32_t number = 0;
+  for (const char byte : id.substr(1)) number = number << 8 | static_cast<std::uint8_t>(byte);
+  return number;
+}
+
 Status bind_error(const std::string& at, int error) {
   const std::string prefix = "cannot listen on " + at + ": ";
   switch (error) {
@@ -82,9 +91,7 @@ Status Listener::open(Channel channel, const std::string& address, std::uint16_t
   socket.set(ZMQ_CURVE_SECRETKEY, std::span(shared_.options.identity.secret_key));
   socket.set(ZMQ_ZAP_DOMAIN, std::string_view(kZapDomain));
   socket.set(kZapEnforceDomain, 1);
-  socket_ = std::move(socket);
-  TROUPE_RETURN_IF_ERROR(learn_first_id());
-  socket = std::move(socket_);
+  TROUPE_RETURN_IF_ERROR(learn_first_id(socket));
   TROUPE_ASSIGN_OR_RETURN(Monitor monitor, Monitor::watch(shared_.context, socket));
   const std::string at = tcp_address(socket, address, port);
   if (zmq_bind(socket.get(), at.c_str()) != 0) {
@@ -99,34 +106,29 @@ Status Listener::open(Channel channel, const std::string& address, std::uint16_t
 
 // The ROUTER numbers its connections one after the other. The first one is ours, and tells where it
 // began: ids that it made can be told from ids that a peer chose.
-Status Listener::learn_first_id() {
+Status Listener::learn_first_id(Socket& router) {
   static std::atomic<std::uint64_t> counter{0};
   const std::string at = "inproc://troupe.listener." + std::to_string(counter++);
   TROUPE_ASSIGN_OR_RETURN(Socket probe, Socket::open(shared_.context, ZMQ_DEALER));
   Message nothing, id, rest;
-  const bool asked = zmq_bind(socket_.get(), at.c_str()) == 0 &&
+  const bool asked = zmq_bind(router.get(), at.c_str()) == 0 &&
                      zmq_connect(probe.get(), at.c_str()) == 0 && probe.send(nothing, false) == 0;
-  if (!asked || !socket_.receive(id) || !socket_.receive(rest) ||
-      id.bytes().size() != kRoutingIdBytes) {
+  std::optional<std::uint32_t> number;
+  if (asked && router.receive(id) && router.receive(rest)) number = number_of(id.text());
+  if (!number) {
     return Status(Code::kInternal, std::string("cannot learn how ZeroMQ numbers connections: ") +
                                        zmq_strerror(zmq_errno()));
   }
-  for (std::size_t i = 1; i < kRoutingIdBytes; ++i) {
-    first_id_ = first_id_ << 8 | static_cast<std::uint8_t>(id.text()[i]);
-  }
-  ++first_id_;
-  zmq_unbind(socket_.get(), at.c_str());
+  first_id_ = *number + 1;
+  zmq_unbind(router.get(), at.c_str());
   return Status::ok();
 }
 
 bool Listener::is_own_id(const std::string& id) {
-  if (id.size() != kRoutingIdBytes || id[0] != 0) return false;
-  std::uint32_t number = 0;
-  for (std::size_t i = 1; i < kRoutingIdBytes; ++i) {
-    number = number << 8 | static_cast<std::uint8_t>(id[i]);
-  }
+  const auto number = number_of(id);
+  if (!number) return false;
   drain_monitor();  // the connection's arrival is counted
-  return number - first_id_ < accepted_;
+  return *number - first_id_ < accepted_;
 }
 
 bool Listener::work(std::int64_t now_us) {

@@ -57,7 +57,7 @@ class Listener {
     bool spoke = false;
   };
 
-  Status learn_first_id();
+  Status learn_first_id(Socket& router);
   bool is_own_id(const std::string& id);
   bool drain_monitor();
   void spoke(int fd);

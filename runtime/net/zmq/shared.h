@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <utility>
 
 #include <troupe/runtime/net/zmq/outlet.h>
 #include <troupe/runtime/net/zmq/parts.h>

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <troupe/runtime/net/gate.h>
+#include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/net/zmq/socket.h>
 
 namespace troupe::net::zmq {

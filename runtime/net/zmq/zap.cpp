@@ -1,5 +1,6 @@
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include <troupe/runtime/log.h>
@@ -8,9 +9,9 @@
 namespace troupe::net::zmq {
 namespace {
 
-constexpr const char* kGranted = "200";
-constexpr const char* kLater = "300";
-constexpr const char* kRefused = "400";
+constexpr std::string_view kGranted = "200";
+constexpr std::string_view kLater = "300";
+constexpr std::string_view kRefused = "400";
 // Handshakes that wait for their key's pace, of all keys; more are sent away at once.
 constexpr std::size_t kHeldMax = 2048;
 constexpr std::int64_t kHoldUs = 1'000'000;
@@ -55,19 +56,23 @@ bool ZapServer::read(Question* question, std::string* address, bool* sound) {
   return true;
 }
 
-void ZapServer::answer(const Question& question, const char* status) {
+void ZapServer::answer(const Question& question, std::string_view status) {
   const bool granted = status == kGranted;
   const std::string user =
       granted ? to_z85(question.key) + "~" + std::to_string(++connections_) : "";
-  const std::string reply[] = {
-      question.route, "",
-      "1.0",          question.request,
-      status,         status == kRefused ? "this key is not allowed here" : "",
-      user,           ""};
+  const std::string text = status == kRefused ? "this key is not allowed here" : "";
+  const std::string reply[] = {question.route,      "",   "1.0", question.request,
+                               std::string(status), text, user,  ""};
   for (std::size_t i = 0; i < std::size(reply); ++i) {
     Message part(reply[i]);
     if (socket_.send(part, i + 1 < std::size(reply)) != 0) break;  // the session is gone
   }
+}
+
+void ZapServer::warn(std::int64_t now_us, const std::string& line) {
+  if (now_us - logged_us_ < 1'000'000) return;
+  logged_us_ = now_us;
+  log(LogLevel::kWarning, line);
 }
 
 bool ZapServer::serve(const AllowList& allowed, AtomicCounters& counters, std::int64_t now_us) {
@@ -80,10 +85,8 @@ bool ZapServer::serve(const AllowList& allowed, AtomicCounters& counters, std::i
     if (!role) {
       counters.add(counters.refused_keys);
       answer(question, kRefused);
-      if (now_us / 1000 - logged_ms_ < 1000) continue;
-      logged_ms_ = now_us / 1000;
-      log(LogLevel::kWarning, "refused a connection from " + address + ": its key " +
-                                  to_z85(question.key) + " is not allowed here");
+      warn(now_us, "refused a connection from " + address + ": its key " + to_z85(question.key) +
+                       " is not allowed here");
       continue;
     }
     question.pace = pace_of(*role);
@@ -96,11 +99,8 @@ bool ZapServer::serve(const AllowList& allowed, AtomicCounters& counters, std::i
       answer(question, kLater);
       continue;
     }
-    if (now_us / 1000 - logged_ms_ >= 1000) {
-      logged_ms_ = now_us / 1000;
-      log(LogLevel::kWarning, "the key " + key_id(question.key) + " opens connections from " +
-                                  address + " too fast: they wait");
-    }
+    warn(now_us, "the key " + key_id(question.key) + " opens connections from " + address +
+                     " too fast: they wait");
     question.until_us = now_us + kHoldUs;
     if (held_.empty()) look_us_ = now_us + kLookEveryUs;
     held_.push_back(std::move(question));

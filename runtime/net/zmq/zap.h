@@ -4,6 +4,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <troupe/runtime/net/allow_list.h>
 #include <troupe/runtime/net/counters.h>
@@ -41,14 +42,16 @@ class ZapServer {
   };
   // Reads one question. False: nothing there.
   bool read(Question* question, std::string* address, bool* sound);
-  void answer(const Question& question, const char* status);
+  void answer(const Question& question, std::string_view status);
+  // Logs the line, unless another one was logged within the last second.
+  void warn(std::int64_t now_us, const std::string& line);
 
   Socket socket_;
   AdmissionPace pace_;
   std::deque<Question> held_;  // in the order in which they came
   std::int64_t look_us_ = 0;   // when the held ones are looked at again
   std::uint64_t connections_ = 0;
-  std::int64_t logged_ms_ = 0;
+  std::int64_t logged_us_ = 0;
 };
 
 }  // namespace troupe::net::zmq

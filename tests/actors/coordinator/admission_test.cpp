@@ -7,20 +7,12 @@
 
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/runtime/file.h>
+#include <troupe/tests/actors/temporary_home.h>
 
 using namespace troupe;
 using namespace troupe::actors;
 
 namespace {
-
-struct TemporaryHome {
-  std::filesystem::path path;
-  TemporaryHome() {
-    char name[] = "/tmp/troupe-admission-XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~TemporaryHome() { std::filesystem::remove_all(path); }
-};
 
 net::PublicKey via(const TokenRecord& record) {
   return net::enrolment_key_pair(record.token).public_key;

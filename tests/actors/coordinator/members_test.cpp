@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <filesystem>
+#include <chrono>
 #include <future>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include <catch2/catch.hpp>
-#include <stdlib.h>
 
 #include <troupe/actors/messages/enrolment.h>
 #include <troupe/actors/messages/types.h>
@@ -13,6 +13,7 @@
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/runtime/wire/codec.h>
+#include <troupe/tests/actors/temporary_home.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
 // A real head, and a node made by the test that does not do what it is told.
@@ -23,15 +24,6 @@ using namespace std::chrono_literals;
 using net::Channel;
 
 namespace {
-
-struct TemporaryHome {
-  std::filesystem::path path;
-  TemporaryHome() {
-    char name[] = "/tmp/troupe-membership-XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~TemporaryHome() { std::filesystem::remove_all(path); }
-};
 
 Result<Daemon> start_head(const TemporaryHome& home, net::Endpoint* at) {
   for (;;) {
@@ -44,6 +36,48 @@ Result<Daemon> start_head(const TemporaryHome& home, net::Endpoint* at) {
     if (daemon || daemon.code() != Code::kAlreadyExists) return daemon;
   }
 }
+
+// The token of a line TOKEN@HOST:PORT.
+net::Token token_of(const std::string& line) {
+  return *net::parse_token(line.substr(0, line.find('@')));
+}
+
+// A real head in a home of its own.
+struct Head {
+  Head() { REQUIRE(daemon); }
+  net::Token join_token() const { return token_of(daemon->join_address()); }
+  // As the user who runs it.
+  Result<Cluster> connect() const {
+    return Cluster::connect({home.path, net::to_string(at), 5000});
+  }
+
+  TemporaryHome home;
+  net::Endpoint at;
+  Result<Daemon> daemon = start_head(home, &at);
+};
+
+// A bare transport with a head's key, which lets newcomers connect and answers nothing by itself.
+struct BareHead : net::test::Peer {
+  explicit BareHead(std::uint16_t version = wire::kProtocolVersion) : Peer(options_of(version)) {
+    transport->allow(net::enrolment_key_pair(token).public_key, net::Role::kEnrol);
+  }
+  static net::test::PeerOptions options_of(std::uint16_t version) {
+    net::test::PeerOptions options;
+    options.version = version;
+    return options;
+  }
+  // Of a node that joins it.
+  DaemonOptions joining(const TemporaryHome& home) const {
+    DaemonOptions node;
+    node.home = home.path;
+    node.join = join;
+    node.listen = net::test::free_endpoint();
+    return node;
+  }
+
+  const net::Token token{77, key, {1, 2, 3}};
+  const std::string join = net::to_text(token) + "@" + net::to_string(endpoint);
+};
 
 template <class Message>
 net::OutFrame frame_of(MessageType type, const Message& message) {
@@ -100,6 +134,11 @@ struct Stubborn : net::test::Peer {
     greet();
     REQUIRE(hear(MessageType::kWelcome));
   }
+  void enter() {
+    enrol();
+    REQUIRE(hear(MessageType::kEnrolled));
+    join();
+  }
   void greet(std::uint32_t arithmetic = kArithmeticVersion) {
     transport->disconnect(token.head);
     transport->dial(token.head, head, Channel::kControl);
@@ -129,25 +168,15 @@ struct Stubborn : net::test::Peer {
   std::uint64_t incarnation;
 };
 
-net::Token token_of(const Daemon& daemon) {
-  const std::string join = daemon.join_address();
-  return *net::parse_token(join.substr(0, join.find('@')));
-}
-
 }  // namespace
 
 TEST_CASE(
     "membership: a head welcomes a node as often as it asks, and takes stages back that nobody "
     "wants",
     "[membership]") {
-  TemporaryHome home;
-  net::Endpoint at;
-  auto daemon = start_head(home, &at);
-  REQUIRE(daemon);
-  Stubborn node(token_of(*daemon), at);
-  node.enrol();
-  REQUIRE(node.hear(MessageType::kEnrolled));
-  node.join();
+  Head head;
+  Stubborn node(head.join_token(), head.at);
+  node.enter();
   for (std::size_t greetings = 2; greetings <= 4; ++greetings) {
     node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, "", 1});
     REQUIRE(node.wait([&] { return node.count(MessageType::kWelcome) == greetings; }));
@@ -165,18 +194,13 @@ TEST_CASE(
 
 TEST_CASE("membership: within a second of its revocation nothing that a node says is heard",
           "[membership]") {
-  TemporaryHome home;
-  net::Endpoint at;
-  auto daemon = start_head(home, &at);
-  REQUIRE(daemon);
-  Stubborn node(token_of(*daemon), at);
-  node.enrol();
-  REQUIRE(node.hear(MessageType::kEnrolled));
-  node.join();
+  Head head;
+  Stubborn node(head.join_token(), head.at);
+  node.enter();
   node.say(MessageType::kHeartbeat, Heartbeat{1, {}, {}});
   REQUIRE(node.hear(MessageType::kHeartbeatAck));
 
-  auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});
+  auto cluster = head.connect();
   REQUIRE(cluster);
   const auto revoked = cluster->revoke_key("stubborn");
   INFO(revoked.message());
@@ -209,7 +233,7 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   // Neither a new connection with its key nor the token that once let it in is accepted.
   node.transport->disconnect(node.token.head);
   node.wait([&] { return node.losses.clear(), true; });
-  node.transport->dial(node.token.head, at, Channel::kControl);
+  node.transport->dial(node.token.head, head.at, Channel::kControl);
   REQUIRE(node.wait([&] {
     return std::any_of(node.losses.begin(), node.losses.end(),
                        [](const auto& loss) { return loss.why.code() == Code::kPermissionDenied; });
@@ -237,11 +261,8 @@ std::string versions(std::uint16_t theirs, std::uint16_t ours) {
 }  // namespace
 
 TEST_CASE("membership: a newcomer of another protocol version is told so", "[membership]") {
-  TemporaryHome home;
-  net::Endpoint at;
-  auto daemon = start_head(home, &at);
-  REQUIRE(daemon);
-  Stubborn node(token_of(*daemon), at, kOther);
+  Head head;
+  Stubborn node(head.join_token(), head.at, kOther);
   node.enrol();
   REQUIRE(node.wait_lost(1));
   CHECK(node.losses[0].why.code() == Code::kFailedPrecondition);
@@ -251,26 +272,15 @@ TEST_CASE("membership: a newcomer of another protocol version is told so", "[mem
 
 TEST_CASE("membership: a node and a client that find a head of another version say so",
           "[membership]") {
-  // A head of another version that accepts every connection: a bare transport with the head's key.
-  net::test::PeerOptions options;
-  options.identity = net::make_key_pair();
-  options.version = kOther;
-  net::Token token{77, options.identity->public_key, {1, 2, 3}};
-  options.allowed = {{net::enrolment_key_pair(token).public_key, net::Role::kEnrol}};
-  net::test::Peer head(options);
-  const std::string join = net::to_text(token) + "@" + net::to_string(head.endpoint);
+  BareHead head(kOther);
   TemporaryHome home;
-  DaemonOptions node;
-  node.home = home.path;
-  node.join = join;
-  node.listen = net::test::free_endpoint();
   const auto began = std::chrono::steady_clock::now();
-  const auto joined = Daemon::start(node);
+  const auto joined = Daemon::start(head.joining(home));
   REQUIRE_FALSE(joined.is_ok());
   CHECK(joined.code() == Code::kFailedPrecondition);
   CHECK(joined.message().find(versions(kOther, wire::kProtocolVersion)) != std::string::npos);
   CHECK(std::chrono::steady_clock::now() - began < 5s);
-  const auto client = Cluster::connect({home.path, join, 5000});
+  const auto client = Cluster::connect({home.path, head.join, 5000});
   REQUIRE_FALSE(client.is_ok());
   CHECK(client.message().find(versions(kOther, wire::kProtocolVersion)) != std::string::npos);
   CHECK(client.message().find("the same release") != std::string::npos);
@@ -308,11 +318,8 @@ TEST_CASE("membership: a head refuses a node of another arithmetic version and l
           "[membership]") {
   for (const std::uint32_t theirs : {kArithmeticVersion - 1, kArithmeticVersion + 1}) {
     Log log;
-    TemporaryHome home;
-    net::Endpoint at;
-    auto daemon = start_head(home, &at);
-    REQUIRE(daemon);
-    Stubborn node(token_of(*daemon), at);
+    Head head;
+    Stubborn node(head.join_token(), head.at);
     node.enrol();
     REQUIRE(node.hear(MessageType::kEnrolled));
     node.greet(theirs);
@@ -324,7 +331,7 @@ TEST_CASE("membership: a head refuses a node of another arithmetic version and l
     CHECK(log.says("refused the node 'stubborn': "));
     CHECK(log.says(versions));
     CHECK(node.count(MessageType::kWelcome) == 0);
-    auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});
+    auto cluster = head.connect();
     REQUIRE(cluster);
     const auto status = cluster->status();
     REQUIRE(status);
@@ -334,17 +341,9 @@ TEST_CASE("membership: a head refuses a node of another arithmetic version and l
 
 TEST_CASE("membership: a node that is refused for its arithmetic version says so and ends",
           "[membership]") {
-  // A head of another release, of this protocol: a bare transport with the head's key.
-  net::test::PeerOptions options;
-  options.identity = net::make_key_pair();
-  net::Token token{77, options.identity->public_key, {1, 2, 3}};
-  options.allowed = {{net::enrolment_key_pair(token).public_key, net::Role::kEnrol}};
-  net::test::Peer head(options);
+  BareHead head;  // of another release, of this protocol
   TemporaryHome home;
-  DaemonOptions node;
-  node.home = home.path;
-  node.join = net::to_text(token) + "@" + net::to_string(head.endpoint);
-  node.listen = net::test::free_endpoint();
+  const DaemonOptions node = head.joining(home);
   auto starting = std::async(std::launch::async, [&] { return Daemon::start(node); });
   const auto next = [&](MessageType type) {
     const auto is = [&](const net::InFrame& frame) {
@@ -377,21 +376,16 @@ TEST_CASE("membership: a node that is refused for its arithmetic version says so
 }
 
 TEST_CASE("membership: a stranger cannot make another key a client", "[membership]") {
-  TemporaryHome home;
-  net::Endpoint at;
-  auto daemon = start_head(home, &at);
-  REQUIRE(daemon);
-  auto cluster = Cluster::connect({home.path, net::to_string(at), 5000});
+  Head head;
+  auto cluster = head.connect();
   REQUIRE(cluster);
-  Stubborn node(token_of(*daemon), at);
-  node.enrol();
-  REQUIRE(node.hear(MessageType::kEnrolled));
-  node.join();
+  Stubborn node(head.join_token(), head.at);
+  node.enter();
   // Somebody with a token for clients names the node's key, which he does not have.
   const auto made = cluster->new_token({"user", 5, 0});
   REQUIRE(made);
-  Stubborn thief(*net::parse_token(made->token.substr(0, made->token.find('@'))), at);
-  thief.transport->dial(thief.token.head, at, Channel::kControl,
+  Stubborn thief(token_of(made->token), head.at);
+  thief.transport->dial(thief.token.head, head.at, Channel::kControl,
                         net::enrolment_key_pair(thief.token));
   REQUIRE(thief.wait_connected(1));
   const EnrolmentPlace place{thief.token.cluster, net::enrolment_key_pair(thief.token).public_key,
@@ -406,11 +400,9 @@ TEST_CASE("membership: a stranger cannot make another key a client", "[membershi
 }
 
 TEST_CASE("membership: a client sees its own jobs, and revoking it ends it", "[membership]") {
-  TemporaryHome home, mine, others;
-  net::Endpoint at;
-  auto daemon = start_head(home, &at);
-  REQUIRE(daemon);
-  auto admin = Cluster::connect({home.path, net::to_string(at), 5000});
+  Head head;
+  TemporaryHome mine, others;
+  auto admin = head.connect();
   REQUIRE(admin);
   const auto token = [&](const std::string& role) { return admin->new_token({role, 2, 0})->token; };
   const std::string users = token("user");

@@ -342,6 +342,25 @@ TEST_CASE("engine actor: a prompt far too long for the context is refused by its
   caf::anon_send_exit(to, caf::exit_reason::kill);
 }
 
+TEST_CASE("engine actor: requests whose prompts are being read count as requests") {
+  const auto tokenizer = std::make_shared<HeldTokenizer>();
+  Fixture f(tokenizer, 20'000);
+  const auto seen = std::make_shared<Seen>();
+  const token_sink to = f.system.spawn(sink, seen);
+  const std::uint64_t most = EngineLimits{}.requests_max;
+  for (std::uint64_t request = 1; request <= most + 1; ++request) f.submit_long(request, to, 9'000);
+  f.scheduler.run();
+  REQUIRE(seen->finished.size() == 1);
+  CHECK(seen->finished[0].request == most + 1);
+  CHECK(seen->finished[0].outcome.status().code() == Code::kResourceExhausted);
+  caf::anon_send(f.engine, fail_atom::value,
+                 std::make_shared<const Status>(Code::kUnavailable, "the test is over"));
+  f.scheduler.run();
+  CHECK(seen->finished.size() == most + 1);
+  tokenizer->release();
+  caf::anon_send_exit(to, caf::exit_reason::kill);
+}
+
 TEST_CASE("engine actor: a request ends while its prompt is read") {
   const auto tokenizer = std::make_shared<HeldTokenizer>();
   Fixture f(tokenizer, 20'000);

@@ -5,21 +5,13 @@
 #include <stdlib.h>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/tests/actors/temporary_home.h>
 
 // Jobs through the facade, everything in this process.
 
 using namespace troupe;
 
 namespace {
-
-struct TemporaryHome {
-  std::filesystem::path path;
-  TemporaryHome() {
-    char name[] = "/tmp/troupe-jobs-XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~TemporaryHome() { std::filesystem::remove_all(path); }
-};
 
 Cluster open(const TemporaryHome& home) {
   auto cluster = Cluster::local({home.path, 1});

@@ -6,22 +6,10 @@
 
 #include <troupe/actors/node/membership.h>
 #include <troupe/runtime/file.h>
+#include <troupe/tests/actors/temporary_home.h>
 
 using namespace troupe;
 using namespace troupe::actors;
-
-namespace {
-
-struct TemporaryHome {
-  std::filesystem::path path;
-  TemporaryHome() {
-    char name[] = "/tmp/troupe-membership-XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~TemporaryHome() { std::filesystem::remove_all(path); }
-};
-
-}  // namespace
 
 TEST_CASE("membership: what was saved is found, a broken file is named") {
   TemporaryHome home;

@@ -49,3 +49,31 @@ TEST_CASE("a prompt is ids, raw text, or a chat that the template fills in") {
   prompt.text.clear();
   CHECK(*prompt_tokens(prompt, tokenizer, nullptr) == std::vector<TokenId>{7});
 }
+
+TEST_CASE("a text far too long is told so, and a template that takes too much is not") {
+  // Gives up what is too long, as the real ones do.
+  class Bounded final : public LetterTokenizer {
+    Result<std::vector<TokenId>> encode(std::string_view text,
+                                        const EncodeOptions& options) const override {
+      if (options.tokens_max != 0 && text.size() > options.tokens_max) {
+        return Status(Code::kResourceExhausted, "too many tokens");
+      }
+      return LetterTokenizer::encode(text, options);
+    }
+  };
+  const Bounded tokenizer;
+  Prompt prompt;
+  prompt.raw = true;
+  prompt.text = std::string(5000, 'a');
+  CHECK(prompt_tokens(prompt, tokenizer, nullptr)->size() == 5000);
+  const auto refused = prompt_tokens(prompt, tokenizer, nullptr, {}, 100);
+  CHECK(refused.code() == Code::kInvalidArgument);
+  CHECK(refused.message().find("5000 bytes") != std::string::npos);
+  CHECK(refused.message().find("the context only 100") != std::string::npos);
+  prompt.raw = false;
+  const auto endless = *ChatTemplate::parse(
+      "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}");
+  const auto exhausted = prompt_tokens(prompt, tokenizer, endless.get(), {}, 100);
+  CHECK(exhausted.code() == Code::kResourceExhausted);
+  CHECK(exhausted.message().find("bytes") == std::string::npos);
+}

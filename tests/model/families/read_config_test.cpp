@@ -31,6 +31,15 @@ GgufHeader llama_header() {
 
 }  // namespace
 
+TEST_CASE("a small header cannot ask for more experts than a model has") {
+  GgufHeader header = llama_header();
+  header.metadata["llama.block_count"] = std::uint32_t{4096};
+  header.metadata["llama.expert_count"] = std::uint32_t{1024};
+  header.metadata["llama.expert_used_count"] = std::uint32_t{2};
+  CHECK_THAT(config_from_gguf(header).message(),
+             Contains("number of experts in all layers is 4194304"));
+}
+
 TEST_CASE("a Llama header becomes a configuration") {
   GgufHeader header = llama_header();
   auto config = config_from_gguf(header);

@@ -292,6 +292,10 @@ TEST_CASE("an adapter that does not fit the model is refused by name") {
   CHECK_THAT(unread("peft_type", "IA3"), Catch::Contains("peft_type"));
   CHECK_THAT(unread("rank_pattern", {{"q_proj", 8}}), Catch::Contains("rank_pattern"));
   CHECK_THAT(unread("r", 0), Catch::Contains("\"r\""));
+  CHECK_THAT(unread("peft_type", 5), Catch::Contains("peft_type"));
+  CHECK_THAT(unread("lora_alpha", 0), Catch::Contains("lora_alpha"));
+  CHECK_THAT(unread("use_rslora", "yes"), Catch::Contains("use_rslora"));
+  CHECK_THAT(unread("init_lora_weights", "pissa_niter_4"), Catch::Contains("init_lora_weights"));
   const TinyModel bert("bert");
   const auto trainer = trainer_of(bert, *device);
   CHECK_THAT(read_adapter_folder(golden_folder("llama"), trainer->config(), trainer->parameters())

@@ -87,6 +87,17 @@ TEST_CASE("matrices of formats without kernels are packed as the Q8_0 that they 
   }
 }
 
+TEST_CASE("blocks that are not finite numbers are refused, though Q8_0 could hold zeros") {
+  for (const Format& format : file_formats()) {
+    INFO(format.name);
+    const std::size_t bytes = 256 / format.block_elements * format.block_bytes;
+    const std::vector<std::byte> ones(bytes, std::byte{0xff});  // every scale is a NaN, or 2^127
+    const auto packed = kernels::pack(format.type, ones.data(), bytes, 1, 256);
+    CHECK(packed.code() == Code::kBadData);
+    CHECK(packed.message().find("is not a finite number") != std::string::npos);
+  }
+}
+
 TEST_CASE("dequantize equals the recorded values exactly") {
   for (const Format& format : formats()) {
     if (format.block_elements == 1) continue;

@@ -124,7 +124,7 @@ Status write_token(const SlurmTask& task, const std::filesystem::path& home,
   }
   // As many machines as a job may want to ask from; the token ends with the cluster.
   constexpr int kMachinesMax = 1000;
-  const std::string address = join_address.substr(join_address.find('@') + 1);
+  TROUPE_ASSIGN_OR_RETURN(const std::string address, daemon_address(home.string()));
   TROUPE_ASSIGN_OR_RETURN(Cluster head, Cluster::connect({home.string(), address}));
   TROUPE_ASSIGN_OR_RETURN(const NewToken clients, head.new_token({"operator", kMachinesMax, 0}));
   return write_file_atomically(task.token_file,

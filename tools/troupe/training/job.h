@@ -23,7 +23,7 @@ struct Job {
   model::FolderTexts texts;
   model::MemoryQuestion memory;  // what the run will need memory for
   std::unique_ptr<Device> device;
-  std::unique_ptr<model::Trainer> trainer;  // before the device it runs on
+  std::unique_ptr<model::Trainer> trainer;  // goes before the device that it runs on
 };
 
 // Opens the model and the data, and says on stderr what it read. Loads no weights.

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
@@ -20,16 +19,12 @@ void ProgressLine::show(const model::StepEvent& event) {
   ++steps_;
   const double left = seconds_ / steps_ * static_cast<double>(event.steps - event.step);
   if (json_) {
-    const nlohmann::json norm = std::isfinite(event.report.gradient_norm)
-                                    ? nlohmann::json(event.report.gradient_norm)
-                                    : nlohmann::json(nullptr);
-    const nlohmann::json loss = std::isfinite(event.report.loss) ? nlohmann::json(event.report.loss)
-                                                                 : nlohmann::json(nullptr);
+    // A loss or norm that is not finite is written as null.
     print_json({{"step", event.step},
                 {"steps", event.steps},
                 {"epoch", event.epoch},
-                {"loss", loss},
-                {"gradient_norm", norm},
+                {"loss", event.report.loss},
+                {"gradient_norm", event.report.gradient_norm},
                 {"lr", event.learning_rate},
                 {"targets", event.report.targets},
                 {"tokens", event.tokens},

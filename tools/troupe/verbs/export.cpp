@@ -37,7 +37,7 @@ Result<std::unique_ptr<model::Trainer>> load(const ExportOptions& options,
                                              const model::TensorSource& source,
                                              model::ModelConfig config, std::size_t labels,
                                              Device& device) {
-  // What trains a model holds its weights in f32; a model without anything to learn is none to it.
+  // A trainer without adapter options holds every weight in f32, which is what is exported.
   model::TrainerOptions trainer;
   trainer.labels = labels;
   TROUPE_ASSIGN_OR_RETURN(auto made, model::Trainer::create(source, config, device, trainer));

@@ -72,8 +72,7 @@ Result<int> train(const FinetuneOptions& options) {
   line.reset();
   if (result.stopped) {
     say("stopped after step " + std::to_string(result.steps) +
-        "; the same command goes on from "
-        "there");
+        "; the same command goes on from there");
     return watch.asked_to_end() ? kExitTerminated : kExitInterrupted;
   }
   TROUPE_ASSIGN_OR_RETURN(const std::string sha256, write_result(options, job));
@@ -126,7 +125,7 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--label-field", options.label_field, "Field of a row's label")
       ->capture_default_str();
   app.add_option("--max-length", options.length_max,
-                 "Tokens of an example [lm, chat: 512, classify: 128]")
+                 "Tokens of an example [lm, chat, dpo: 512, classify: 128]")
       ->check(whole_number(2, 1 << 20));
   app.add_option("--truncate", options.truncate,
                  "Which end of a longer text is cut off, or drop the row")
@@ -146,12 +145,13 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--max-steps", options.steps_max, "Steps, whatever the epochs say")
       ->check(whole_number(1, UINT64_MAX / 2));
   app.add_option("--batch-size", options.batch_size,
-                 "Examples of a step, in all [lm, chat: 8, classify: 32]")
+                 "Examples of a step, in all; dpo: pairs [lm, chat, dpo: 8, classify: 32]")
       ->check(whole_number(1, 1 << 20));
   app.add_option("--micro-batch", options.micro_batch,
                  "Examples in memory at once; changes no bit of the result [all]")
       ->check(whole_number(1, 1 << 20));
-  app.add_option("--lr", options.learning_rate, "Learning rate [lm, chat: 2e-5, classify: 1e-4]")
+  app.add_option("--lr", options.learning_rate,
+                 "Learning rate [lm, chat, dpo: 2e-5, classify: 1e-4]")
       ->check(CLI::PositiveNumber);
   app.add_option("--schedule", options.schedule, "How the learning rate falls")
       ->check(CLI::IsMember({"constant", "linear", "cosine"}))
@@ -206,11 +206,12 @@ void add_run_options(CLI::App& app, FinetuneOptions& options) {
       ->capture_default_str();
   app.add_option("--eval-every", options.evaluate_every, "Steps between evaluations [at the end]")
       ->check(whole_number(1, UINT64_MAX / 2));
-  app.add_option("--patience", options.patience,
-                 "Stop after so many evaluations without a smaller loss, with the best weights")
+  app.add_option(
+         "--patience", options.patience,
+         "Stop after this number of evaluations without a smaller loss, with the best weights")
       ->check(whole_number(1, 1'000'000));
   app.add_option("--show", options.shown,
-                 "Do not train: say the steps and the memory, and print so many examples")
+                 "Do not train: say the steps and the memory, and print the first N examples")
       ->check(whole_number(0, 1 << 20))
       ->type_name("N");
   app.add_option("--resume", options.resume,

@@ -146,9 +146,8 @@ Action add_key(CLI::App& app) {
   add_key_options(*revoke, *options);
   revoke->footer("Examples:\n  troupe key revoke node-2\n  troupe key revoke 1f00ba12");
   app.footer(
-      "Keys are managed by admins: the user who started the head, on its machine, and whoever "
-      "came\n"
-      "in by a token of that role. Tokens are shown once, when they are made.\n"
+      "Keys are managed by admins: the user who started the head, on its machine, and whoever\n"
+      "came in by a token of the role admin. Tokens are shown once, when they are made.\n"
       "\n"
       "Examples:\n"
       "  troupe key new --expires 1h      a token for one more node\n"

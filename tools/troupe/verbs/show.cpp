@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -15,6 +18,7 @@
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/transformer/weights.h>
 #include <troupe/runtime/machine/process_memory.h>
+#include <troupe/runtime/quant/format.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
@@ -35,8 +39,8 @@ struct Description {
   std::uint64_t active_parameters = 0;  // without the experts that a row does not go through
   std::map<std::string, std::uint64_t> formats;  // name -> parameters
   std::string tokenizer;                         // "" when the model has none
-  std::string read_into;  // "Q3_K": formats that are read into another; "" if there are none
-  std::uint64_t grows_bytes = 0;  // what that takes
+  std::string read_into;  // "Q2_K, Q3_K": formats that become Q8_0 in memory; "" if there are none
+  std::uint64_t grows_bytes = 0;  // how much more memory than in the file they then take
   std::string kv_type;
   model::ModelConfig config;
   Status chat;                // not ok: why a chat with the model is refused
@@ -61,7 +65,8 @@ std::string tokenizer_of(const model::GgufHeader& header) {
 std::uint64_t idle_parameters(const model::ModelConfig& config) {
   std::uint64_t all = 0;
   for (const model::TensorSpec& spec : model::stage_tensors(config, {0, config.layers}))
-    if (spec.expert != model::kNoExpert) all += spec.rows * spec.columns;
+    if (spec.expert != model::kNoExpert)
+      all += std::max<std::size_t>(spec.rows, 1) * spec.columns;  // a bias has no rows
   return config.experts == 0 ? 0 : all / config.experts * (config.experts - config.experts_used);
 }
 

@@ -60,10 +60,7 @@ void overwrite(RawParts& parts, std::size_t offset, T value) {
 void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
                    const std::function<RawParts(std::size_t)>& make) {
   Peer server;
-  const KeyPair keys = make_key_pair();
-  server.transport->allow(keys.public_key, Role::kNode);
-  RawClient raw;
-  raw.use_keys(keys, server.key);
+  ListedClient raw(server);
   raw.connect(server.endpoint.port + 1);
   raw.send(raw_frame(1));
   REQUIRE(server.wait_frames(1));
@@ -76,7 +73,7 @@ void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
   // A line a second, which names the peer.
   const auto seconds =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
-  const std::size_t said = lines.with(to_z85(keys.public_key));
+  const std::size_t said = lines.with(to_z85(raw.keys.public_key));
   CHECK(said >= 1);
   CHECK(said <= 1 + static_cast<std::size_t>(seconds.count()));
   CHECK(resident_bytes() < memory + (8u << 20));
@@ -176,10 +173,7 @@ TEST_CASE("bad input: frames said again, and from too long ago", "[bad-input]") 
 
 TEST_CASE("bad input: frames out of order are each heard once", "[bad-input]") {
   Peer server;
-  const KeyPair keys = make_key_pair();
-  server.transport->allow(keys.public_key, Role::kNode);
-  RawClient raw;
-  raw.use_keys(keys, server.key);
+  ListedClient raw(server);
   raw.connect(server.endpoint.port);
   for (const std::uint64_t sequence : {5u, 3u, 9u, 3u, 1u, 9u, 2u, 5000u, 4u}) {
     raw.send(raw_frame(sequence));
@@ -194,20 +188,17 @@ TEST_CASE("bad input: frames out of order are each heard once", "[bad-input]") {
 TEST_CASE("bad input: a peer without a key, with a wrong one, and with a revoked one",
           "[bad-input]") {
   Peer server;
-  const KeyPair revoked = make_key_pair();
-  server.transport->allow(revoked.public_key, Role::kNode);
-  RawClient known;
-  known.use_keys(revoked, server.key);
+  ListedClient known(server);
   known.connect(server.endpoint.port);
   known.send(raw_frame(1));
   REQUIRE(server.wait_frames(1));
   Lines lines;
-  server.transport->revoke(revoked.public_key);
+  server.transport->revoke(known.keys.public_key);
   pause_ms(50);
   for (std::uint64_t i = 2; i < 50; ++i) known.send(raw_frame(i));
   REQUIRE(counted(server, &Counters::rejected_revoked, 48));
   RawClient again, stranger, plain;
-  again.use_keys(revoked, server.key);
+  again.use_keys(known.keys, server.key);
   stranger.use_keys(make_key_pair(), server.key);
   for (RawClient* raw : {&again, &stranger, &plain}) {
     raw->connect(server.endpoint.port);

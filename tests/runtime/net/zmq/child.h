@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
 #include <string>
 
 #include <fcntl.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <troupe/runtime/net/keys.h>
@@ -55,6 +57,16 @@ inline pid_t start_child(const std::string& test, const PublicKey& server, std::
   ::dup2(null, STDOUT_FILENO);
   ::execl("/proc/self/exe", "runtime_tests", test.c_str(), nullptr);
   ::_exit(127);
+}
+
+// Kills the child. Whether it had lived until then.
+inline bool end_child(pid_t pid) {
+  int status = 0;
+  const bool alive = ::waitpid(pid, &status, WNOHANG) == 0;
+  if (!alive) return false;
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, &status, 0);
+  return true;
 }
 
 }  // namespace troupe::net::test

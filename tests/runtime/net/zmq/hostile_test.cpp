@@ -1,7 +1,11 @@
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <catch2/catch.hpp>
 #include <sys/resource.h>
@@ -58,10 +62,7 @@ TEST_CASE("hostile: garbage, no keys and silence at every port", "[hostile]") {
 
 TEST_CASE("hostile: damaged frames of a listed key are dropped and counted", "[hostile]") {
   Peer server;
-  const KeyPair keys = make_key_pair();
-  server.transport->allow(keys.public_key, Role::kNode);
-  RawClient raw;
-  raw.use_keys(keys, server.key);
+  ListedClient raw(server);
   raw.connect(server.endpoint.port + 1);
   std::uint64_t sequence = 0, header_errors = 0, checksum_errors = 0;
   raw.send(raw_frame(++sequence));
@@ -110,11 +111,10 @@ TEST_CASE("hostile: damaged frames of a listed key are dropped and counted", "[h
 
 TEST_CASE("hostile: a repeated sequence number is dropped, on any connection", "[hostile]") {
   Peer server;
-  const KeyPair keys = make_key_pair();
-  server.transport->allow(keys.public_key, Role::kNode);
-  RawClient first, second;
-  for (RawClient* raw : {&first, &second}) {
-    raw->use_keys(keys, server.key);
+  ListedClient first(server);
+  RawClient second, third;
+  for (RawClient* raw : {&second, &third}) raw->use_keys(first.keys, server.key);
+  for (RawClient* raw : {static_cast<RawClient*>(&first), &second}) {
     raw->connect(server.endpoint.port);
   }
   first.send(raw_frame(1));
@@ -128,8 +128,6 @@ TEST_CASE("hostile: a repeated sequence number is dropped, on any connection", "
   CHECK(server.transport->counters().rejected_sequence == 3);
   CHECK(server.frames[2].header.sequence == 3);
   // Another process of the same key counts for itself.
-  RawClient third;
-  third.use_keys(keys, server.key);
   third.connect(server.endpoint.port);
   third.send(raw_frame(1, 6));
   REQUIRE(server.wait_frames(4));
@@ -137,14 +135,9 @@ TEST_CASE("hostile: a repeated sequence number is dropped, on any connection", "
 
 TEST_CASE("hostile: parts over the bound and ids of one's own choosing", "[hostile]") {
   Peer server;
-  const KeyPair keys = make_key_pair();
-  server.transport->allow(keys.public_key, Role::kNode);
-  RawClient large;
-  large.use_keys(keys, server.key);
+  ListedClient large(server), named(server);
   large.connect(server.endpoint.port + 2);
   large.send(raw_frame(1, 5, {}, some_bytes(2 << 20)));  // ZeroMQ cuts the connection
-  RawClient named;
-  named.use_keys(keys, server.key);
   named.name("head");
   named.connect(server.endpoint.port);
   named.send(raw_frame(1));
@@ -215,18 +208,12 @@ TEST_CASE("hostile: naming the routing ids that come next aborts nobody", "[host
   pause_ms(300);
   for (int i = 0; i < 16; ++i) connect("");
   pause_ms(500);
-  int status = 0;
-  CHECK(::waitpid(pid, &status, WNOHANG) == 0);  // alive
-  ::kill(pid, SIGKILL);
-  ::waitpid(pid, &status, 0);
+  CHECK(end_child(pid));
 }
 
 TEST_CASE("hostile: an id as the ROUTER makes them is told from one of its own", "[hostile]") {
   Peer server;
-  const KeyPair keys = make_key_pair();
-  server.transport->allow(keys.public_key, Role::kNode);
-  RawClient named;
-  named.use_keys(keys, server.key);
+  ListedClient named(server);
   named.name(router_id(static_cast<std::uint32_t>(random_u64())));
   named.connect(server.endpoint.port);
   named.send(raw_frame(1));
@@ -237,10 +224,7 @@ TEST_CASE("hostile: an id as the ROUTER makes them is told from one of its own",
 
 TEST_CASE("hostile: a connection that proves its key and is silent is closed", "[hostile]") {
   Peer server;
-  const KeyPair keys = make_key_pair();
-  server.transport->allow(keys.public_key, Role::kNode);
-  RawClient silent;
-  silent.use_keys(keys, server.key);
+  ListedClient silent(server);
   silent.connect(server.endpoint.port);
   // Our own transport greets: it may stay although nothing is sent over it.
   PeerOptions options;
@@ -345,10 +329,7 @@ TEST_CASE("hostile: a process that runs out of descriptors lives on", "[hostile]
   client.transport->dial(child_identity(seed).public_key,
                          {"127.0.0.1", static_cast<std::uint16_t>(port)}, Channel::kControl);
   CHECK(client.wait_connected(1, 8000));
-  int status = 0;
-  CHECK(::waitpid(pid, &status, WNOHANG) == 0);  // alive
-  ::kill(pid, SIGKILL);
-  ::waitpid(pid, &status, 0);
+  CHECK(end_child(pid));
 }
 
 // Child: dials all channels, says one frame on each, and waits to be killed.

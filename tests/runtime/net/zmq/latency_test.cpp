@@ -1,11 +1,9 @@
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <thread>
 
 #include <catch2/catch.hpp>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <troupe/tests/runtime/net/zmq/child.h>
@@ -103,7 +101,5 @@ TEST_CASE("latency: question and answer over loopback", "[.][net-latency]") {
                 shape.payload, p50, p99);
   }
   transport->reset();
-  ::kill(pid, SIGKILL);
-  int status = 0;
-  ::waitpid(pid, &status, 0);
+  CHECK(end_child(pid));
 }

@@ -72,6 +72,15 @@ class RawClient {
   void* socket_;
 };
 
+// A raw client whose key the server lists as a node's; the test connects it.
+struct ListedClient : RawClient {
+  explicit ListedClient(Peer& server) {
+    server.transport->allow(keys.public_key, Role::kNode);
+    use_keys(keys, server.key);
+  }
+  const KeyPair keys = make_key_pair();
+};
+
 using RawParts = std::vector<std::vector<std::byte>>;
 
 inline RawParts raw_frame(std::uint64_t sequence, std::uint64_t incarnation = 5,
