@@ -20,6 +20,7 @@
 using namespace troupe;
 using namespace troupe::model;
 using namespace troupe::model::test;
+using nlohmann::json;
 
 namespace {
 
@@ -57,6 +58,36 @@ void export_to(const std::filesystem::path& path, const TensorSource& source, De
       write_gguf(path, *metadata, (*trainer)->config(), (*trainer)->parameters(), type);
   INFO(written.message());
   REQUIRE(written.is_ok());
+}
+
+// The header that hf_folder.h makes of a model's folder, after a change of its tokenizer.json.
+template <class Change>
+GgufHeader folder_of(const GgufHeader& original, const ModelConfig& config, Change change) {
+  const auto texts = folder_texts(original, config, {});
+  INFO(texts.message());
+  REQUIRE(texts.is_ok());
+  GgufHeader folder;
+  for (const auto& [name, text] : texts->files) {
+    std::string kept = text;
+    if (name == "tokenizer.json") {
+      json tokenizer = json::parse(text);
+      change(tokenizer);
+      kept = tokenizer.dump();
+    }
+    for (const FolderText& one : kFolderTexts)
+      if (one.file == name) folder.metadata[std::string(one.key)] = kept;
+  }
+  return folder;
+}
+
+// A step of tokenizer.json that puts a token after each text.
+json puts_after(const std::string& token, TokenId id) {
+  const json after = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
+  const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  return {{"type", "TemplateProcessing"},
+          {"single", {text, after}},
+          {"pair", {text, after, {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}, after}},
+          {"special_tokens", {{token, {{"id", token}, {"ids", {id}}, {"tokens", {token}}}}}}};
 }
 
 }  // namespace
@@ -123,12 +154,7 @@ TEST_CASE("a folder's tokenizer becomes the keys of the GGUF file that it came f
   const auto original = opened(path);
   const auto config = config_from_gguf(original->header());
   REQUIRE(config.is_ok());
-  const auto texts = folder_texts(original->header(), *config, {});
-  REQUIRE(texts.is_ok());
-  GgufHeader folder;  // as hf_folder.h makes it of these texts
-  for (const auto& [name, text] : texts->files)
-    for (const FolderText& one : kFolderTexts)
-      if (one.file == name) folder.metadata[std::string(one.key)] = text;
+  const GgufHeader folder = folder_of(original->header(), *config, [](json&) {});
   GgufMetadata keys;
   const Status added = add_gguf_tokenizer(folder, config->vocabulary, &keys);
   INFO(added.message());
@@ -153,4 +179,34 @@ TEST_CASE("a folder's tokenizer becomes the keys of the GGUF file that it came f
     REQUIRE(ids.is_ok());
     CHECK(*ids == one["ids"].get<std::vector<TokenId>>());
   }
+}
+
+TEST_CASE("a GGUF file keeps the end that its folder's tokenizer puts after a text") {
+  const char* path = std::getenv("TROUPE_TEST_MODEL");
+  if (path == nullptr) {
+    WARN("skipped: writing what goes around a text (TROUPE_TEST_MODEL is not set)");
+    return;
+  }
+  const auto original = opened(path);
+  const auto config = config_from_gguf(original->header());
+  REQUIRE(config.is_ok());
+  const TokenId end = 2, other = 1;  // <|im_end|>, the model's EOS, and <|im_start|>
+  const auto keys_with = [&](const json& step, GgufMetadata* keys) {
+    const GgufHeader folder =
+        folder_of(original->header(), *config, [&](json& file) { file["post_processor"] = step; });
+    return add_gguf_tokenizer(folder, config->vocabulary, keys);
+  };
+  GgufHeader made;
+  const Status added = keys_with(puts_after("<|im_end|>", end), &made.metadata);
+  INFO(added.message());
+  REQUIRE(added.is_ok());
+  const auto tokenizer = open_tokenizer(made, config->vocabulary);
+  REQUIRE(tokenizer.is_ok());
+  const auto ids = (*tokenizer)->encode("Hello", {});
+  REQUIRE(ids.is_ok());
+  REQUIRE(ids->size() > 1);
+  CHECK(ids->back() == end);
+  // GGUF has no key for other tokens after a text.
+  GgufMetadata none;
+  CHECK(keys_with(puts_after("<|im_start|>", other), &none).code() == Code::kFailedPrecondition);
 }
