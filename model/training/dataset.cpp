@@ -3,6 +3,7 @@
 #include <span>
 #include <utility>
 
+#include <troupe/model/tokenizer/around.h>
 #include <troupe/model/training/dataset.h>
 #include <troupe/runtime/numerics/philox.h>
 #include <troupe/runtime/text/utf8.h>
@@ -89,9 +90,8 @@ Result<std::vector<TokenId>> encode_text(const std::string& text, const Tokenize
                           tokenizer.encode(text, {.parse_special = false}));
   *truncated = ids.size() > options.length_max;
   if (!*truncated) return ids;
-  TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> around, tokenizer.encode("", {}));
-  // Around a text an encoder wants one token in front and one behind, if any.
-  const std::size_t front = around.size() > 1 ? 1 : 0, behind = around.empty() ? 0 : 1;
+  TROUPE_ASSIGN_OR_RETURN(const TokensAround around, tokens_around(tokenizer));
+  const std::size_t front = around.before.size(), behind = around.after.size();
   if (options.length_max < front + behind + 1)
     return Status(Code::kInvalidArgument,
                   "--max-length is " + std::to_string(options.length_max) +

@@ -6,6 +6,7 @@
 
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/files/header_keys.h>
+#include <troupe/model/tokenizer/around.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/tokenizer/pre_tokenizer_families.h>
 #include <troupe/model/tokenizer/vocabulary.h>
@@ -114,10 +115,8 @@ Status add_tokens(const json& file, std::size_t vocabulary, GgufMetadata* out) {
   return Status::ok();
 }
 
-// The ids of the marks. `around` is what goes around a text: GGUF can say that BOS goes before it
-// and EOS after it, nothing else.
-Status add_marks(const Tokenizer& tokenizer, const std::vector<TokenId>& around,
-                 GgufMetadata* out) {
+// The ids of the marks. GGUF can say that BOS goes before a text and EOS after it, nothing else.
+Status add_marks(const Tokenizer& tokenizer, GgufMetadata* out) {
   const auto put = [&](const char* key, TokenId id) {
     if (id >= 0) (*out)[key] = static_cast<std::uint32_t>(id);
   };
@@ -126,11 +125,13 @@ Status add_marks(const Tokenizer& tokenizer, const std::vector<TokenId>& around,
   put("tokenizer.ggml.padding_token_id", tokenizer.pad());
   for (const TokenId end : tokenizer.end_tokens())
     if (end != tokenizer.eos()) put("tokenizer.ggml.eot_token_id", end);
-  const bool adds_bos =
-      !around.empty() && tokenizer.bos() >= 0 && around.front() == tokenizer.bos();
-  const std::size_t rest = around.size() - (adds_bos ? 1 : 0);
-  const bool adds_eos = rest == 1 && tokenizer.eos() >= 0 && around.back() == tokenizer.eos();
-  if (rest != 0 && !adds_eos)
+  TROUPE_ASSIGN_OR_RETURN(const TokensAround around, tokens_around(tokenizer));
+  const auto only = [](const std::vector<TokenId>& tokens, TokenId id) {
+    return id >= 0 && tokens == std::vector<TokenId>{id};
+  };
+  const bool adds_bos = only(around.before, tokenizer.bos());
+  const bool adds_eos = only(around.after, tokenizer.eos());
+  if (adds_bos != !around.before.empty() || adds_eos != !around.after.empty())
     return cannot("it puts other tokens around a text than the model's BOS and EOS");
   (*out)["tokenizer.ggml.add_bos_token"] = adds_bos;
   if (adds_eos) (*out)["tokenizer.ggml.add_eos_token"] = true;
@@ -144,12 +145,11 @@ Status add_all(const GgufHeader& folder, const json& file, std::size_t vocabular
     return cannot("it is no byte-level BPE");
   TROUPE_ASSIGN_OR_RETURN(const std::string family, family_of(file));
   TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, open_tokenizer(folder, vocabulary));
-  TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> around, tokenizer->encode("", {}));
   (*out)["tokenizer.ggml.model"] = std::string("gpt2");
   (*out)["tokenizer.ggml.pre"] = family;
   (*out)["tokenizer.ggml.merges"] = merges_of(file["model"]);
   TROUPE_RETURN_IF_ERROR(add_tokens(file, vocabulary, out));
-  TROUPE_RETURN_IF_ERROR(add_marks(*tokenizer, around, out));
+  TROUPE_RETURN_IF_ERROR(add_marks(*tokenizer, out));
   TROUPE_ASSIGN_OR_RETURN(const std::string chat, chat_source(folder, /*with_tools=*/false));
   if (!chat.empty()) (*out)["tokenizer.chat_template"] = chat;
   return Status::ok();

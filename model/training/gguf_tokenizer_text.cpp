@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <utility>
@@ -6,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/chat/chat_source.h>
+#include <troupe/model/tokenizer/around.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/tokenizer/pre_tokenizer_families.h>
 #include <troupe/model/tokenizer/vocabulary.h>
@@ -55,21 +57,18 @@ json merges_json(const std::vector<std::string>& merges, const json& vocabulary)
   return out;
 }
 
-// What goes around a text: the ids that encoding an empty one gives.
-json post_processor_json(const std::vector<TokenId>& around, TokenId bos,
-                         const std::vector<std::string>& tokens) {
-  if (around.empty()) return nullptr;
-  const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+json post_processor_json(const TokensAround& around, const std::vector<std::string>& tokens) {
+  if (around.before.empty() && around.after.empty()) return nullptr;
   auto single = json::array();
   json special = json::object();
-  const bool bos_first = around.front() == bos;
-  if (!bos_first) single.push_back(text);
-  for (const TokenId id : around) {
+  const auto put = [&](TokenId id) {
     const std::string& name = tokens[static_cast<std::size_t>(id)];
     single.push_back({{"SpecialToken", {{"id", name}, {"type_id", 0}}}});
     special[name] = {{"id", name}, {"ids", {id}}, {"tokens", {name}}};
-    if (bos_first && single.size() == 1) single.push_back(text);
-  }
+  };
+  std::for_each(around.before.begin(), around.before.end(), put);
+  single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+  std::for_each(around.after.begin(), around.after.end(), put);
   return {{"type", "TemplateProcessing"},
           {"single", single},
           {"pair", single},
@@ -106,7 +105,7 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
                      {"normalized", false},
                      {"special", !is_type(types[id], TokenType::kUserDefined)}});
   }
-  TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> around, tokenizer->encode("", {}));
+  TROUPE_ASSIGN_OR_RETURN(const TokensAround around, tokens_around(*tokenizer));
   const json model = {
       {"type", "BPE"},
       {"dropout", nullptr},
@@ -124,7 +123,7 @@ Result<TokenizerTexts> gguf_tokenizer_texts(const GgufHeader& header) {
                      {"added_tokens", added},
                      {"normalizer", patterns.composes ? json{{"type", "NFC"}} : json(nullptr)},
                      {"pre_tokenizer", pre_tokenizer_json(patterns)},
-                     {"post_processor", post_processor_json(around, tokenizer->bos(), tokens)},
+                     {"post_processor", post_processor_json(around, tokens)},
                      {"decoder",
                       {{"type", "ByteLevel"},
                        {"add_prefix_space", true},

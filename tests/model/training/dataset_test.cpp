@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <initializer_list>
 
 #include <catch2/catch.hpp>
 
@@ -14,16 +15,18 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// Each byte is a token; an encoder's marks 256 and 257 go around a text.
+enum class Marks { kNone, kBefore, kAfter, kBoth };
+
+// Each byte is a token; the marks 256 and 257 go before and after a text.
 class ByteTokenizer final : public Tokenizer {
  public:
-  explicit ByteTokenizer(bool marks) : marks_(marks) {}
+  explicit ByteTokenizer(Marks marks) : marks_(marks) {}
   Result<std::vector<TokenId>> encode(std::string_view text,
                                       const EncodeOptions& options) const override {
     std::vector<TokenId> ids;
-    if (marks_ && options.add_special) ids.push_back(256);
+    if (options.add_special && is_any({Marks::kBefore, Marks::kBoth})) ids.push_back(256);
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
-    if (marks_ && options.add_special) ids.push_back(257);
+    if (options.add_special && is_any({Marks::kAfter, Marks::kBoth})) ids.push_back(257);
     return ids;
   }
   Result<std::string> piece(TokenId id, bool) const override {
@@ -36,7 +39,10 @@ class ByteTokenizer final : public Tokenizer {
   TokenId eos() const override { return -1; }
 
  private:
-  const bool marks_;
+  bool is_any(std::initializer_list<Marks> wanted) const {
+    return std::find(wanted.begin(), wanted.end(), marks_) != wanted.end();
+  }
+  const Marks marks_;
 };
 
 }  // namespace
@@ -99,7 +105,7 @@ TEST_CASE("rows that cannot be used are named, and files without any are refused
 TEST_CASE("running text is cut into windows, each position of which predicts the next") {
   DataRows rows;
   rows.rows = {{1, "abcdefg", ""}, {2, "x", ""}, {3, "hi", ""}};
-  const auto data = language_dataset(rows, ByteTokenizer(false), {3, Truncation::kRight});
+  const auto data = language_dataset(rows, ByteTokenizer(Marks::kNone), {3, Truncation::kRight});
   REQUIRE(data.is_ok());
   REQUIRE(data->examples.size() == 3);  // abc, def (g alone predicts nothing), hi
   CHECK(data->examples[1].ids == std::vector<TokenId>{'d', 'e', 'f'});
@@ -111,7 +117,7 @@ TEST_CASE("running text is cut into windows, each position of which predicts the
 TEST_CASE("long texts of a classifier keep their marks when they are cut") {
   DataRows rows;
   rows.rows = {{1, "abcdef", "one"}, {2, "gh", "two"}};
-  const ByteTokenizer tokenizer(true);
+  const ByteTokenizer tokenizer(Marks::kBoth);
   const auto ids = [&](Truncation truncation) {
     const auto data = classification_dataset(rows, tokenizer, {5, truncation});
     REQUIRE(data.is_ok());
@@ -120,6 +126,15 @@ TEST_CASE("long texts of a classifier keep their marks when they are cut") {
   CHECK(ids(Truncation::kRight) == std::vector<TokenId>{256, 'a', 'b', 'c', 257});
   CHECK(ids(Truncation::kLeft) == std::vector<TokenId>{256, 'd', 'e', 'f', 257});
   CHECK(ids(Truncation::kDrop) == std::vector<TokenId>{256, 'g', 'h', 257});
+  const auto cut = [&](Marks marks, Truncation truncation) {
+    const auto data = classification_dataset(rows, ByteTokenizer(marks), {5, truncation});
+    REQUIRE(data.is_ok());
+    return data->examples[0].ids;
+  };
+  CHECK(cut(Marks::kBefore, Truncation::kRight) == std::vector<TokenId>{256, 'a', 'b', 'c', 'd'});
+  CHECK(cut(Marks::kBefore, Truncation::kLeft) == std::vector<TokenId>{256, 'c', 'd', 'e', 'f'});
+  CHECK(cut(Marks::kAfter, Truncation::kRight) == std::vector<TokenId>{'a', 'b', 'c', 'd', 257});
+  CHECK(cut(Marks::kAfter, Truncation::kLeft) == std::vector<TokenId>{'c', 'd', 'e', 'f', 257});
   const auto dropped = classification_dataset(rows, tokenizer, {5, Truncation::kDrop});
   REQUIRE(dropped->dropped.size() == 1);
   CHECK(dropped->dropped[0].line == 1);
@@ -129,7 +144,7 @@ TEST_CASE("long texts of a classifier keep their marks when they are cut") {
 TEST_CASE("one class, and labels that training did not have, are refused") {
   DataRows rows;
   rows.rows = {{1, "a", "one"}, {7, "b", "one"}};
-  const ByteTokenizer tokenizer(true);
+  const ByteTokenizer tokenizer(Marks::kBoth);
   const auto one = classification_dataset(rows, tokenizer, {});
   REQUIRE_FALSE(one.is_ok());
   CHECK_THAT(one.message(), Contains("'one'") && Contains("at least two labels"));

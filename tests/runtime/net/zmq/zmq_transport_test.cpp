@@ -361,6 +361,7 @@ TEST_CASE("transport: a full queue is an error, not memory", "[transport]") {
   PeerOptions small;
   small.queue_frames = 16;
   small.listen = false;
+  small.handshake_timeout_ms = 3000;  // the queue must be full by then, on a busy machine too
   Peer client(small);
   Peer server;
   server.transport->allow(client.key, Role::kNode);
@@ -377,7 +378,7 @@ TEST_CASE("transport: a full queue is an error, not memory", "[transport]") {
         Code::kResourceExhausted);
   CHECK(client.transport->counters().send_overflow == 1);
   // They are lost with the attempt.
-  REQUIRE(client.wait_lost());
+  REQUIRE(client.wait_lost(1, 15000));
   CHECK(client.losses[0].why.code() == Code::kUnavailable);
   CHECK(client.losses[0].why.message().find("prove to own the key") != std::string::npos);
   CHECK(client.transport->send(mute, Channel::kBulk, frame_of(1)).code() == Code::kUnavailable);
