@@ -11,10 +11,10 @@
 #include <troupe/actors/cluster_state/node_orders.h>
 #include <troupe/actors/messages/requests.h>
 
-// The coordinator's decider: everything that the head knows of its cluster, by subject, and the few
-// events that concern several of them. Pure: no actor, clock, socket or file; `now_us` is the
-// monotonic clock, an argument. The coordinator turns frames into calls and results into frames;
-// placement.h, replacement.h and replicas.h decide where layers go.
+// The coordinator's decider: everything that the head knows about its cluster, by subject, and the
+// few events that concern several subjects. Pure: it has no actor, clock, socket or file, and
+// `now_us`, the monotonic clock, is an argument. The coordinator turns frames into calls and
+// results into frames; placement.h, replacement.h and replicas.h decide where layers go.
 
 namespace troupe::actors {
 
@@ -31,12 +31,13 @@ struct ClusterState {
   Deployments deployments;
   net::PublicKey head;
 
-  // As Members::join. What was measured or has failed on the node before is forgotten.
+  // Does what Members::join does, and forgets what was measured or has failed on the node before.
   Result<std::string> join(const net::PublicKey& key, const Hello& hello, bool works,
                            std::uint64_t incarnation, std::int64_t now_us);
-  // As Deployments::loaded. The layers that were loaded lie on the node's disk.
+  // Does what Deployments::loaded does, and notes that the loaded layers lie on the node's disk.
   bool loaded(const net::PublicKey& node, std::uint64_t epoch, std::uint64_t weights_bytes);
-  // A node has these layers of a model on its disk now, and fetched `copied_bytes` for that.
+  // Notes that a node now has these layers of a model on its disk, and that it fetched
+  // `copied_bytes` for them.
   void copied(const std::string& model, const net::PublicKey& node, model::LayerRange layers,
               std::uint64_t copied_bytes);
   // The names of a deployment's nodes, and which layers each of them has.

@@ -5,7 +5,7 @@
 namespace troupe::actors {
 namespace {
 
-// A connection within one process, and one that has not been measured.
+// The costs of a connection within one process, and of one that has not been measured.
 constexpr model::LinkCost kInside{60, 0}, kUnknownLink{1000, 50};
 
 bool makes_sense(const model::LayerCost& cost) {
@@ -67,7 +67,7 @@ model::PlanNodes Costs::plan_nodes(const Workers& workers, const std::string& mo
   for (const net::PublicKey& from : ends) {
     auto& row = out.links.emplace_back();
     for (const net::PublicKey& to : ends) {
-      // If only one direction was measured, it stands for the other one, too.
+      // If only one direction was measured, its cost also counts for the other one.
       auto link = links_.find({from, to});
       if (link == links_.end()) link = links_.find({to, from});
       row.push_back(from == to ? kInside : link != links_.end() ? link->second : kUnknownLink);

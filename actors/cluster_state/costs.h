@@ -9,8 +9,8 @@
 #include <troupe/model/planning/placement.h>
 #include <troupe/runtime/net/keys.h>
 
-// What was measured: what a layer of a model costs a node, and what a connection between two nodes
-// carries. Pure. Part of ClusterState.
+// What was measured: the cost of a model's layer on a node, and the cost of a connection between
+// two nodes. Pure. Part of ClusterState.
 
 namespace troupe::actors {
 
@@ -21,14 +21,14 @@ class Costs {
   void set_layers(const std::string& model, const net::PublicKey& node,
                   const model::LayerCost& cost, std::int64_t now_us);
   void set_link(const net::PublicKey& from, const net::PublicKey& to, const model::LinkCost& cost);
-  // The node joined again: it may be another machine.
+  // Forgets what was measured on a node that joined again, because it may be another machine.
   void forget(const net::PublicKey& node);
 
   // True if the node's cost of this model's layers was measured at `since_us` or later.
   bool measured_since(const std::string& model, const net::PublicKey& node,
                       std::int64_t since_us) const;
-  // The costs of these nodes and of the connections between them and the engine, which runs on
-  // `head`; without costs if those of one of the nodes are not known.
+  // The costs of these nodes, and of the connections between them and the engine, which runs on
+  // `head`. If the costs of one of the nodes are not known, the result has none.
   model::PlanNodes plan_nodes(const Workers& workers, const std::string& model,
                               const net::PublicKey& head) const;
 

@@ -18,7 +18,7 @@
 
 namespace troupe::actors {
 
-// How long a deployment that no node can hold waits for one before its requests end.
+// How long a deployment that no node can hold waits for a node before its requests end.
 constexpr std::int64_t kNobodyLeftUs = 10'000'000;
 
 struct StagePlan {
@@ -27,45 +27,47 @@ struct StagePlan {
   bool allowed = false;  // the node has let its peers in
   bool loaded = false;
   std::uint64_t weights_bytes = 0;
-  std::uint64_t planned_bytes = 0;  // of the node's memory: weights, and keys and values to come
+  std::uint64_t planned_bytes =
+      0;  // of the node's memory, for weights and for keys and values to come
 };
 
-// kWaiting: no node is left that could hold the layers; the stages are still those of before.
+// In kWaiting no node is left that could hold the layers; the stages are still the previous ones.
 enum class DeploymentLife { kAllowing, kLoading, kReady, kWaiting, kFailed };
 const char* life_name(DeploymentLife life);
 
-// A model and how it should lie: what its replicas have in common.
+// A model and how its layers should lie: what its replicas have in common.
 struct DeploymentSpec {
   model::Manifest manifest;
   std::size_t layers = 0;                     // of the model
   model::MemoryNeed need = {};                // of its layers
-  std::size_t channels = 0;                   // 0: not known, and costs do not count
-  std::vector<model::LayerRange> asked = {};  // an explicit split; empty: the head chooses
+  std::size_t channels = 0;                   // 0 if not known; costs then do not count
+  std::vector<model::LayerRange> asked = {};  // an explicit split; if it is empty, the head chooses
   std::uint8_t kv = 0;                        // kv_code
-  std::uint64_t context = 0;  // positions that it is planned for; 0: the usual number
-  std::vector<net::PublicKey> sources = {};  // clients and the head, which have the whole model
+  std::uint64_t context = 0;  // the positions that it is planned for; 0 means the usual number
+  std::vector<net::PublicKey> sources = {};  // clients and the head, if they have the whole model
 };
 
 struct Deployment : DeploymentSpec {
   Deployment() = default;
   explicit Deployment(DeploymentSpec spec) : DeploymentSpec(std::move(spec)) {}
-  std::uint64_t id = 0;                // for as long as it lives: its first epoch
-  std::uint64_t epoch = 0;             // of the current placement; frames of another are stale
-  std::vector<StagePlan> stages;       // in layer order
-  std::size_t stages_wanted = 0;       // as first planned; there are fewer while nodes are missing
-  std::set<std::uint64_t> instead_of;  // ids of the deployments that would make room for it
-  bool doubled = false;                // shares nodes with one of its replicas: none was free
-  std::set<net::PublicKey> unfit;      // nodes that are alive, but on which this failed
-  // Nodes that are alive, but that others of its nodes did not reach, and a sentence for each.
+  std::uint64_t id = 0;           // its first epoch; never changes
+  std::uint64_t epoch = 0;        // of the current placement; frames of another epoch are stale
+  std::vector<StagePlan> stages;  // in layer order
+  std::size_t stages_wanted = 0;  // as first planned; there are fewer while nodes are missing
+  std::set<std::uint64_t> instead_of;  // ids of deployments that would end to make room for it
+  bool doubled = false;            // it shares nodes with one of its replicas, since none was free
+  std::set<net::PublicKey> unfit;  // nodes that are alive, but on which this deployment failed
+  // Nodes that are alive, but that others of its nodes did not reach, with a sentence for each.
   std::map<net::PublicKey, std::string> cut_off;
   DeploymentLife life = DeploymentLife::kAllowing;
-  std::uint32_t arithmetic = kArithmeticVersion;  // by which all of its nodes compute
+  std::uint32_t arithmetic = kArithmeticVersion;  // the version by which all of its nodes compute
   std::string lost, lost_for;                     // why it is placed again, and why it waits
-  // Stages of earlier epochs, which nodes keep for their weights until it is loaded again.
+  // Stages of earlier epochs, which nodes keep for their weights until the deployment is loaded
+  // again.
   std::vector<std::pair<net::PublicKey, std::uint64_t>> kept;
   std::int64_t waiting_since_us = 0;
   bool on(const net::PublicKey& node) const;
-  // The nodes that it does without: those unfit for it, and those cut off.
+  // The nodes that the deployment does without: those unfit for it, and those cut off.
   std::set<net::PublicKey> left_out() const;
 };
 
@@ -79,41 +81,40 @@ class Deployments {
   void erase(std::uint64_t id) { all_.erase(id); }
   // Gives a deployment other stages, under a new epoch.
   void move(Deployment& deployment, std::vector<StagePlan> stages, bool doubled);
-  // How often move() was called.
+  // The number of times that move() was called.
   std::uint64_t moves() const { return moves_; }
 
   const std::map<std::uint64_t, Deployment>& all() const { return all_; }  // by id
   Deployment& at(std::uint64_t id) { return all_.at(id); }
   const Deployment& at(std::uint64_t id) const { return all_.at(id); }
-  // nullptr if there is none.
+  // Returns nullptr if there is none.
   Deployment* find_id(std::uint64_t id);
   Deployment* find_epoch(std::uint64_t epoch);
-  // The eldest live deployment of `model` whose keys and values are stored as `kv` says; if ranges
-  // are given, one that was asked for with them or lies like them.
+  // The oldest live deployment of `model` whose keys and values are stored as `kv` says. If ranges
+  // are given, it must have been asked for with them, or happen to lie like them.
   Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,
                    std::uint8_t kv = 0);
   // True if the node's stage of this epoch belongs to a deployment, or is kept for its weights.
   bool wants(const net::PublicKey& node, std::uint64_t epoch) const;
   // Ids of the deployments that have a stage on `node`.
   std::vector<std::uint64_t> on_node(const net::PublicKey& node) const;
-  // Live deployments of the same model that were asked for alike, the eldest first: this one and
+  // The live deployments of the same model that were asked for alike, oldest first: this one and
   // its replicas.
   std::vector<std::uint64_t> replicas(const Deployment& deployment) const;
   // Nodes that a deployment should avoid: those left out of it, and those of its replicas.
   std::set<net::PublicKey> avoided(const Deployment& deployment) const;
 
-  // A node has let its peers in, or loaded its layers. True if it was the last one that was
-  // awaited.
+  // A node has let its peers in, or has loaded its layers. Returns true if it was the last one.
   bool allowed(const net::PublicKey& node, std::uint64_t epoch);
   bool loaded(const net::PublicKey& node, std::uint64_t epoch, std::uint64_t weights_bytes);
   // No node can hold the deployment: it waits for one. The memory that it was planned to take on
   // the nodes that are left stays reserved.
   void wait(std::uint64_t id, std::int64_t now_us);
-  // The deployments that wait, and whether each has waited for kNobodyLeftUs.
+  // The deployments that wait for a node, and whether each has waited for kNobodyLeftUs.
   std::vector<std::pair<std::uint64_t, bool>> waiting(std::int64_t now_us) const;
-  // The client is gone: its copy of a model cannot be fetched any more.
+  // A client is gone: its copy of a model can no longer be fetched.
   void forget_source(const net::PublicKey& client);
-  // The node joined again: what failed on it may work now.
+  // A node joined again: what failed on it may work now.
   void forget_failures(const net::PublicKey& node);
 
  private:

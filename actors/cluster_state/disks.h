@@ -17,7 +17,7 @@ namespace troupe::actors {
 class Disks {
  public:
   void add(const std::string& model, const net::PublicKey& node, model::LayerRange layers);
-  // The nodes that are alive and have at least one of these layers on disk, without `except`.
+  // The nodes, except `except`, that are alive and have at least one of these layers on disk.
   std::vector<net::PublicKey> holders(const Members& members, const std::string& model,
                                       model::LayerRange layers, const net::PublicKey& except) const;
   // The minimum number of live nodes that have any one of these layers on disk.
@@ -25,7 +25,7 @@ class Disks {
                          model::LayerRange layers) const;
 
  private:
-  // Model -> node -> layers.
+  // By model and node: the layers.
   std::map<std::string, std::map<net::PublicKey, std::set<std::size_t>>> layers_;
 };
 

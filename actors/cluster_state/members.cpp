@@ -8,7 +8,7 @@
 namespace troupe::actors {
 namespace {
 
-// If the head itself was away for this long, it cannot judge: it grants all nodes a fresh lease.
+// If the head itself was paused for this long, it cannot judge: it grants all nodes a fresh lease.
 constexpr std::int64_t kStallUs = 600'000;
 
 }  // namespace

@@ -27,26 +27,27 @@ struct NodeRecord {
   std::uint64_t memory_bytes = 0;
   std::uint64_t incarnation = 0;
   std::uint32_t greeting = 0;  // of its last Hello
-  bool works = true;           // false: a head that holds no layers
-  std::string unreachable;     // why the head cannot dial it: it gets no layers; "" if it can
+  bool works = true;           // false for a head that holds no layers
+  std::string unreachable;  // why the head cannot dial it, so that it gets no layers; "" if it can
   NodeLife life = NodeLife::kReady;
   std::int64_t heard_us = 0;
   NodeStats stats;
   std::uint64_t copied_bytes = 0;  // weights that it fetched in the background since it joined
   bool alive() const { return life == NodeLife::kReady || life == NodeLife::kSuspect; }
-  // "unreachable", or its life.
+  // "unreachable", or the word for its life.
   const char* state() const;
 };
 using Workers = std::vector<const NodeRecord*>;
 
-// A node's name is shown to everyone: it has at most 64 bytes of UTF-8 without commas (lists of
-// nodes have them) and control characters. An empty name is allowed: the head chooses one.
+// Checks a node's name, which is shown to everyone: it has at most 64 bytes of UTF-8, without
+// control characters and without commas, which separate the names in lists of nodes. An empty name
+// is allowed, since the head then chooses one.
 //   Errors: kInvalidArgument, which says what is wrong with the name.
 Status check_node_name(std::string_view name);
 
 class Members {
  public:
-  // Whether a node that says Hello may be admitted.
+  // Checks whether a node that says Hello may be admitted.
   //   Errors: kFailedPrecondition (it computes by another arithmetic version), kAlreadyExists (a
   //   live node has this key), kInvalidArgument (a name, host or ISA that cannot be shown).
   Status may_join(const net::PublicKey& key, const Hello& hello, std::uint64_t incarnation) const;
@@ -54,30 +55,30 @@ class Members {
   //   Errors: those of may_join.
   Result<std::string> join(const net::PublicKey& key, const Hello& hello, bool works,
                            std::uint64_t incarnation, std::int64_t now_us);
-  // True if this Hello is no newer than the one with which the node, which is alive, joined: it
-  // changes nothing.
+  // True if the node is alive and joined with this Hello or a newer one: the Hello changes nothing.
   bool has_greeted(const net::PublicKey& key, std::uint64_t incarnation,
                    std::uint32_t greeting) const;
-  // Renews a lease. False if the node is not a member (any more): it must say Hello again.
+  // Renews a lease. Returns false if the node is not a member, or no longer one: it must say Hello
+  // again.
   bool heartbeat(const net::PublicKey& key, std::uint64_t incarnation, const Heartbeat& beat,
                  std::int64_t now_us);
-  // The node's connection closed, or the node said that it leaves. False if it was gone already.
+  // The node's connection closed, or the node left. Returns false if it was gone already.
   bool leave(const net::PublicKey& key, NodeLife life);
-  // Judges the leases and returns the nodes that have died since the last call.
+  // Checks the leases and returns the nodes that have died since the last call.
   std::vector<net::PublicKey> tick(std::int64_t now_us);
-  // Why the head cannot dial the node; "" if it can. True if that is another thing than before.
+  // Records why the head cannot dial the node, or "" if it can. Returns true if that is a change.
   bool set_unreachable(const net::PublicKey& key, const std::string& why);
   void add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes);
 
-  // nullptr if no node ever had this key.
+  // Returns nullptr if no node ever had this key.
   const NodeRecord* find(const net::PublicKey& key) const;
   bool is_alive(const net::PublicKey& key) const;
-  // The node's name, or "?" if it is not known.
+  // The node's name, or "?" if there is no such node.
   std::string name_of(const net::PublicKey& key) const;
-  // All nodes that ever joined, in the order in which they did.
+  // All nodes that ever joined, in the order in which they joined.
   Workers all() const;
-  // The nodes that are alive, can be dialled and may hold layers, except the unfit ones, in the
-  // same order.
+  // The nodes, except the unfit ones, that are alive, can be dialled and may hold layers, in the
+  // order in which they joined.
   Workers workers(const std::set<net::PublicKey>& unfit = {}) const;
 
  private:

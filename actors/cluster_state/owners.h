@@ -7,8 +7,9 @@
 
 #include <troupe/runtime/net/keys.h>
 
-// Which identity stands behind a client's connection: each connection has a key of its own, and
-// what it makes belongs to the identity that opened it. The head's actors share one. Any thread.
+// Which identity stands behind a client's connection. Each connection has a key of its own, and
+// what it makes belongs to the identity that opened it. The head's actors share one object. Any
+// thread.
 
 namespace troupe::actors {
 
@@ -22,7 +23,7 @@ class Owners {
     std::lock_guard lock(mutex_);
     identities_.erase(connection);
   }
-  // The identity as Z85, or the connection's own key if it is not known.
+  // The identity as Z85, or the connection's own key if the identity is not known.
   std::string of(const net::PublicKey& connection) const {
     std::lock_guard lock(mutex_);
     const auto found = identities_.find(connection);

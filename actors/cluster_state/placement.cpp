@@ -7,11 +7,11 @@
 namespace troupe::actors {
 namespace {
 
-// What the node offers beyond what deployments were planned to take, not counting this one and
-// those that would make room for it.
+// The memory that the node offers beyond what deployments were planned to take, not counting this
+// one and those that would end to make room for it.
 std::uint64_t free_bytes(const ClusterState& state, const NodeRecord& node,
                          const Deployment& for_this) {
-  // Sums of what nodes say must not overflow.
+  // Sums of numbers that nodes send must not overflow.
   std::uint64_t free = std::min(node.memory_bytes, std::uint64_t{1} << 53);
   for (const auto& [id, deployment] : state.deployments.all()) {
     if (id == for_this.id || for_this.instead_of.contains(id)) continue;
@@ -22,7 +22,7 @@ std::uint64_t free_bytes(const ClusterState& state, const NodeRecord& node,
   return free;
 }
 
-// The shape of a plan for these nodes.
+// The input of a plan for these nodes.
 model::PlanShape shape_of(const Workers& workers, const Deployment& deployment) {
   std::uint32_t threads = 1;
   for (const NodeRecord* node : workers) threads = std::max(threads, node->threads);
@@ -113,7 +113,8 @@ Result<std::vector<StagePlan>> share_out(const ClusterState& state, const Worker
   }
   std::vector<StagePlan> stages;
   for (std::size_t i = 0; i < placed.size(); ++i) {
-    if (placed[i].begin == placed[i].end) continue;  // no memory, or more nodes than layers
+    if (placed[i].begin == placed[i].end)
+      continue;  // it has no memory, or there are more nodes than layers
     StagePlan stage;
     stage.node = workers[i]->key;
     stage.layers = placed[i];

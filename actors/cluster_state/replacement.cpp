@@ -7,7 +7,7 @@
 namespace troupe::actors {
 namespace {
 
-// Where a deployment would be placed if the unfit nodes were these.
+// Where a deployment would be placed if exactly these nodes were unfit.
 Result<std::vector<StagePlan>> places(const ClusterState& state, const Deployment& deployment,
                                       const std::set<net::PublicKey>& unfit, bool grow) {
   const Workers workers = state.members.workers(unfit);
@@ -19,7 +19,8 @@ Result<std::vector<StagePlan>> places(const ClusterState& state, const Deploymen
   for (const NodeRecord* node : workers) {
     if (!deployment.on(node->key)) spares.push_back(node);
   }
-  // In the order of layers: the nodes that are left, and a spare in the place of each lost one.
+  // Keeps the order of layers: the nodes that are left, and a spare node in the place of each lost
+  // one.
   Workers chosen;
   std::vector<model::LayerRange> ranges;
   auto spare = spares.begin();
@@ -36,7 +37,7 @@ Result<std::vector<StagePlan>> places(const ClusterState& state, const Deploymen
   if (everyone.empty()) {
     return Status(Code::kUnavailable, "no node is left that could hold its layers");
   }
-  // A node that comes back gets the place that it had.
+  // A node that comes back gets its earlier place.
   if (grow) state.orders.sort(everyone, deployment);
   Result<std::vector<StagePlan>> stages = Status(Code::kUnavailable, "");
   if (!grow && !chosen.empty()) {
@@ -93,7 +94,7 @@ bool can_grow(const ClusterState& state, const Deployment& deployment) {
   const std::set<net::PublicKey> unfit = state.deployments.avoided(deployment);
   const std::size_t there = std::min(state.members.workers(unfit).size(), deployment.layers);
   if (deployment.stages.size() >= std::min(deployment.stages_wanted, there)) return false;
-  // A node without memory for one layer is no help.
+  // A node without memory for even one layer does not help.
   const auto grown = places(state, deployment, unfit, true);
   return grown && grown->size() > deployment.stages.size();
 }

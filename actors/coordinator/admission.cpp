@@ -41,7 +41,7 @@ TokenRecord fresh_token(std::uint64_t cluster, const net::PublicKey& head, std::
   return record;
 }
 
-// Two words, so that people can tell clusters apart.
+// The name is two words, so that people can tell clusters apart.
 std::string cluster_name_of(std::uint64_t cluster) {
   static const char* const kFirst[] = {"amber", "brisk", "calm",  "dusky", "eager", "fresh",
                                        "grand", "happy", "ivory", "jolly", "keen",  "lucid",
@@ -69,7 +69,7 @@ Result<TokenRecord> read_token(const std::filesystem::path& path, const json& ob
       !read_field(object, "token_uses_left", &record.uses_left)) {
     return bad_field(path, "token_expires");
   }
-  // Earlier releases did not write these.
+  // Files of earlier releases lack these fields.
   read_field(object, "token_created", &record.created_unix_s);
   bool nodes = true;
   std::string role;
@@ -92,7 +92,7 @@ void write_token(const TokenRecord& record, json* object) {
   (*object)["token_role"] = net::role_name(record.role);
 }
 
-// Reads a key alone, as earlier releases wrote it, or an object.
+// Reads a key: a bare string, as earlier releases wrote it, or an object.
 Result<MemberRecord> read_member(const std::filesystem::path& path, const json& entry) {
   MemberRecord member;
   std::string text;
@@ -223,7 +223,7 @@ const MemberRecord* Admission::find_member(const net::PublicKey& key) const {
   return found == members_.end() ? nullptr : &*found;
 }
 
-// A key that is a door, a member or the head can be nothing else besides.
+// A key that already serves as a door, a member or the head cannot take another part.
 Status Admission::check_fresh(const net::PublicKey& key) const {
   const bool door = key == local_.key ||
                     std::any_of(tokens_.begin(), tokens_.end(),
@@ -242,7 +242,7 @@ Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicK
   if (!node && role != net::Role::kClient) {
     return refused(std::string("a token cannot enrol a ") + net::role_name(role));
   }
-  if (!node) TROUPE_RETURN_IF_ERROR(check_fresh(key));  // made for this connection
+  if (!node) TROUPE_RETURN_IF_ERROR(check_fresh(key));  // the key was made for this connection
   const MemberRecord* known = find_member(node ? key : identity);
   if (known != nullptr && known->revoked) {
     return refused(
@@ -280,7 +280,7 @@ Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicK
 }
 
 std::vector<net::PublicKey> Admission::end_tokens(std::int64_t now_unix_s) {
-  // Whoever used it last may ask again for the answer.
+  // The newcomer that used the token last may ask for its answer again.
   constexpr std::int64_t kAnswerSeconds = 5;
   std::vector<net::PublicKey> ended;
   for (TokenRecord& record : tokens_) {
@@ -305,7 +305,8 @@ Status Admission::rename(const net::PublicKey& key, const std::string& name) {
 Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int64_t now_unix_s) {
   const bool member = request.role == net::Role::kNode || net::is_client(request.role);
   if (request.uses == 0 || !member || request.lifetime_s < 0) {
-    return Status(Code::kInvalidArgument, "a token enrols somebody, at least once");
+    return Status(Code::kInvalidArgument,
+                  "a token needs at least one use, and the role of a node or of a client");
   }
   std::erase_if(tokens_, [&](const TokenRecord& record) {
     return &record != &tokens_.front() && !record.usable(now_unix_s);

@@ -21,12 +21,12 @@ namespace troupe::actors {
 struct TokenRecord {
   std::string id;  // key_id of the enrolling key: people name the token by it; it is not a secret
   net::Token token;
-  net::PublicKey key{};                                 // the key that enrols with it
-  net::Role role = net::Role::kNode;                    // of those whom it lets in
-  std::int64_t created_unix_s = 0, expires_unix_s = 0;  // expires 0: never
+  net::PublicKey key{};                                 // the key with which a newcomer enrols
+  net::Role role = net::Role::kNode;                    // the role of the newcomers that it lets in
+  std::int64_t created_unix_s = 0, expires_unix_s = 0;  // 0 for expires: never
   std::uint32_t uses_left = 0;
-  std::int64_t used_unix_s = 0;  // when it last let somebody in, as far as this process knows
-  bool ended = false;            // it has left the list of keys that may connect
+  std::int64_t used_unix_s = 0;  // when it last let a newcomer in, as far as this process knows
+  bool ended = false;            // it was removed from the list of keys that may connect
   bool usable(std::int64_t now_unix_s) const {
     return uses_left > 0 && (expires_unix_s == 0 || now_unix_s <= expires_unix_s);
   }
@@ -50,7 +50,7 @@ struct TokenRequest {
   std::int64_t lifetime_s = 24 * 3600;  // 0: forever
 };
 
-// The token, node or client that was revoked.
+// What was revoked: a token, a node or a client.
 struct Revoked {
   net::PublicKey key{};
   std::optional<net::Role> member;  // absent: a token
@@ -69,29 +69,30 @@ class Admission {
   const std::string& cluster_name() const { return name_; }
   // The token that `troupe start` prints.
   const TokenRecord& join_token() const { return tokens_.front(); }
-  // For clients on this machine; lives as long as the process.
+  // The token for clients on this machine. It lives as long as the process.
   const TokenRecord& local_token() const { return local_; }
-  // The join token, then those of `troupe key new`.
+  // The join token comes first, then those of `troupe key new`.
   const std::vector<TokenRecord>& tokens() const { return tokens_; }
-  // The nodes and clients that were ever enrolled, those that were revoked included.
+  // All nodes and clients that were ever enrolled, including revoked ones.
   const std::vector<MemberRecord>& members() const { return members_; }
   bool is_revoked(const net::PublicKey& key) const;
-  // Every key that may connect when the head starts.
+  // All keys that may connect when the head starts.
   std::vector<std::pair<net::PublicKey, net::Role>> allowed() const;
 
-  // Enrols `key` as a node or, for kClient, as one connection of the client `identity`, if the
-  // door `via` allows it: a token, or the identity of a client that was enrolled before. A new
-  // member counts as one use of its token and is remembered. The role that `key` has now: that of
-  // the token. A key that is known keeps the role that it has.
+  // Enrols `key` as a node or, for kClient, as one connection of the client `identity`, if the door
+  // `via` allows it: a token, or the identity of a client that was enrolled before. A new member
+  // counts as one use of its token and is remembered. Returns the role that `key` has now: a new
+  // key gets the token's role, and a known one keeps its own.
   //   Errors: kPermissionDenied (the token has expired, is used up, is not for this role, or was
-  //   revoked; the key was revoked, or is known in another role), in words.
+  //   revoked; the key was revoked, or is known in another role); the text says which.
   Result<net::Role> enrol(const net::PublicKey& via, const net::PublicKey& key,
                           const net::PublicKey& identity, net::Role role, std::int64_t now_unix_s);
-  // Tokens that are used up or have expired end some seconds after their last use: their keys may
-  // connect no more. Returns the keys of those that end now.
+  // Ends tokens that are used up or have expired, some seconds after their last use: their keys may
+  // no longer connect. Returns the keys of the tokens that this call ended.
   std::vector<net::PublicKey> end_tokens(std::int64_t now_unix_s);
-  // The node of `key` has this name now.
+  // Records that the node of `key` now has this name.
   Status rename(const net::PublicKey& key, const std::string& name);
+  // Makes a token and saves it.
   //   Errors: kInvalidArgument (no use, no role), kResourceExhausted (too many tokens).
   Result<TokenRecord> make_token(const TokenRequest& request, std::int64_t now_unix_s);
   // Revokes a token by its id, or a node or client by its name or id: its key can neither enrol nor

@@ -18,7 +18,7 @@ void forget_client(HeadState& head, const net::PublicKey& key) {
   head.clients.erase(found);
   head.owners->forget(key);
   head.cluster.deployments.forget_source(key);
-  // A client's key is made for one connection; the nodes that it served know it.
+  // A client's key is made for one connection. The nodes that the client served know the key, too.
   if (head.setup->link->transport()) head.setup->link->transport()->revoke(key);
   for (const NodeRecord* node : head.cluster.members.all()) {
     if (node->alive() && node->key != head.own_key()) {

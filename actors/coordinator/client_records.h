@@ -4,14 +4,15 @@
 
 #include <troupe/actors/coordinator/head_state.h>
 
-// The clients that are connected: a record each, from enrolment to the end of the connection.
+// The clients that are connected. Each has a record from its enrolment to the end of its
+// connection.
 
 namespace troupe::actors::coordinator {
 
-// The client's record; a new client gets one, with a session.
+// Returns the client's record. A new client gets one, and a session.
 Client& client_of(HeadState& head, const net::PublicKey& key);
 void forget_client(HeadState& head, const net::PublicKey& key);
-// Forgets clients that enrolled and have not said Hello in time.
+// Forgets clients that enrolled but did not say Hello in time.
 void forget_absent_clients(HeadState& head, std::int64_t now_us);
 
 }  // namespace troupe::actors::coordinator

@@ -5,12 +5,12 @@
 
 #include <troupe/actors/coordinator/head_state.h>
 
-// What clients ask for: models, answers, the cluster's status, its end.
+// What clients ask for: to open models, to get answers, to see the cluster's status, to stop it.
 
 namespace troupe::actors::coordinator {
 
 void on_client_frame(HeadState& head, const net::InFrame& frame);
-// `owner`: the identity that asks, as Z85; "" is this process.
+// `owner` is the identity that asks, as Z85; it is "" for this process.
 void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink,
             const std::string& owner);
 void cancel(HeadState& head, std::uint64_t request);

@@ -24,7 +24,7 @@ namespace coordinator {
 namespace {
 
 constexpr std::chrono::microseconds kTick{100'000};
-// The pause while there is nothing but leases to check: nodes at rest are heard as often.
+// The pause while there is nothing to check but leases. Nodes at rest send heartbeats as rarely.
 constexpr std::chrono::microseconds kIdleTick{kRestingHeartbeatUs};
 
 bool is_at_rest(const HeadState& head) {
@@ -77,7 +77,7 @@ void on_tick(HeadState& head) {
   head.self->delayed_send(head.self, is_at_rest(head) ? kIdleTick : kTick, tick_atom::value);
 }
 
-// An engine has nothing to do after this number of requests.
+// An engine reports that it had nothing to do after this number of requests.
 void on_idle(HeadState& head, std::uint64_t id, std::uint64_t submitted) {
   RunningEngine* engine = head.engine_of(id);
   if (engine == nullptr) return;
@@ -85,7 +85,7 @@ void on_idle(HeadState& head, std::uint64_t id, std::uint64_t submitted) {
   engine->used_us = monotonic_us();
 }
 
-// An engine finds that the stages of this epoch have lost their place.
+// An engine reports that a stage of this epoch missed a step: the deployment is placed again.
 void on_halt(HeadState& head, std::uint64_t id, std::uint64_t epoch, const std::string& why) {
   const Deployment* deployment = head.cluster.deployments.find_id(id);
   if (deployment == nullptr || deployment->epoch != epoch) return;  // it was placed again already

@@ -4,8 +4,8 @@
 #include <troupe/actors/coordinator/setup.h>
 
 // The head's actor: it admits keys, keeps leases, places models on nodes, starts engines and
-// answers clients. It decodes, calls ClusterState, and sends. Tokens do not pass through it on
-// their path between stages.
+// answers clients. It decodes a message, calls ClusterState, and sends the result. What stages send
+// each other does not pass through it.
 
 namespace troupe::actors {
 

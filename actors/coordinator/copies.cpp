@@ -8,10 +8,10 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// How long the nodes get to let each other in.
+// The time that the nodes get to let each other in.
 constexpr std::int64_t kCopiesAllowUs = 500'000;
-// The pause after a failure (a source was gone, a disk was full); it doubles with each more, up to
-// ten minutes.
+// The pause after a failure (a source was gone, a disk was full). It doubles with each further
+// failure, up to ten minutes.
 constexpr std::int64_t kCopiesAgainUs = 5'000'000;
 constexpr unsigned kCopiesDoublings = 7;
 
@@ -43,7 +43,8 @@ void check_copies(HeadState& head) {
       begin_prefetching(head, *deployment);
       due.asked = true;
     } else {
-      // Nodes that joined after the deployment was placed fetch, too: they must be let in first.
+      // Nodes that joined after the deployment was placed fetch copies, too: they must be let in
+      // first.
       begin_allowing(head, *deployment);
       due.allowed = true;
       due.at_us = now + kCopiesAllowUs;
@@ -54,7 +55,7 @@ void check_copies(HeadState& head) {
 void copy_again(HeadState& head, const std::string& model) {
   for (auto& [id, run] : head.runs) {
     const Deployment* deployment = head.cluster.deployments.find_id(id);
-    // If several nodes fail, the first one counts: all are asked again.
+    // If several nodes fail in one round, only the first failure counts, since all are asked again.
     if (!run.copies || !run.copies->asked) continue;
     if (deployment == nullptr || deployment->manifest.model != model) continue;
     CopiesDue& due = *run.copies;

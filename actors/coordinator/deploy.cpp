@@ -11,14 +11,15 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// Copies of layers are made when a new deployment has come to rest.
+// Copies of layers are made this long after a new deployment has come to rest.
 constexpr std::int64_t kCopiesAfterUs = 1'000'000;
-// A node that has not answered an order for this long is told once more. Loading takes longer than
-// letting peers in; a node that is still at it takes no notice.
+// A node that has not answered an order for this long is sent the order again. Loading takes longer
+// than letting peers in; a node that is still loading ignores the repetition.
 constexpr std::int64_t kAllowAgainUs = 1'000'000;
 constexpr std::int64_t kLoadAgainUs = 5'000'000;
 
-// Ends the kept stages that no new stage took over; nodes that have one let go of theirs already.
+// Ends the kept stages that no new stage took over. Nodes with a new stage have dropped theirs
+// already.
 void drop_kept(HeadState& head, Deployment& deployment) {
   for (const auto& [key, epoch] : std::exchange(deployment.kept, {})) {
     if (!head.cluster.members.is_alive(key)) continue;
@@ -31,7 +32,7 @@ void drop_kept(HeadState& head, Deployment& deployment) {
 ModelReady refusal(const HeadState& head, const Status& why) {
   ModelReady ready;
   ready.outcome = why;
-  // Nodes that are there but get no layers may be why.
+  // Nodes that are members but get no layers may be the reason.
   const std::string left_out = left_out_text(head, nullptr);
   if (!left_out.empty()) ready.outcome.text += " (" + left_out + ")";
   return ready;
@@ -92,7 +93,7 @@ void order_loading(HeadState& head, const Deployment& deployment) {
 void begin_loading(HeadState& head, const Deployment& deployment) {
   const net::PublicKey me = head.own_key();
   head.runs[deployment.id].has_new_source = false;
-  // Whoever holds the weights dials the nodes, and we dial the first stage.
+  // The processes that hold the weights dial the nodes, and we dial the first stage.
   ServePeers serve;
   serve.epoch = deployment.epoch;
   for (const StagePlan& stage : deployment.stages) {
@@ -125,8 +126,8 @@ void check_orders(HeadState& head) {
 
 namespace {
 
-// Starts the deployment's engine, or tells it where the layers lie now. `opens` requests are about
-// to come.
+// Starts the deployment's engine, or tells the engine where the layers lie now. `opens` is the
+// number of requests that are about to come.
 Status run_engine(HeadState& head, const Deployment& deployment, DeploymentRun& run,
                   std::size_t opens) {
   const std::int64_t now = monotonic_us();
@@ -203,7 +204,7 @@ void end_deployment(HeadState& head, std::uint64_t id, const Status& why) {
     send(head, stage.node, MessageType::kUnloadStage, UnloadStage{epoch}, epoch);
   }
   drop_kept(head, *deployment);
-  // A later start of this head places the eldest replica again.
+  // A later start of this head places only the eldest replica again.
   const auto others = head.cluster.deployments.replicas(*deployment);
   const Deployment* heir =
       others.empty() ? nullptr : head.cluster.deployments.find_id(others.front());

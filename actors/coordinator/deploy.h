@@ -4,8 +4,8 @@
 
 #include <troupe/actors/coordinator/head_state.h>
 
-// Carries out a placement: the nodes let their peers in, then they load their layers, then the
-// deployment's engine begins or goes on. And ends a deployment.
+// Carries out a placement: the nodes let their peers in, then load their layers, then the
+// deployment's engine starts or continues. Also ends deployments.
 
 namespace troupe::actors::coordinator {
 
@@ -13,17 +13,18 @@ namespace troupe::actors::coordinator {
 ModelReady refusal(const HeadState& head, const Status& why);
 ModelReady ready_answer(const HeadState& head, const Deployment& deployment);
 
-// Every node of the deployment is told to let its peers in.
+// Tells every node of the deployment to let its peers in.
 void begin_allowing(HeadState& head, const Deployment& deployment);
-// All nodes have let their peers in: they are told to load.
+// Called when all nodes have let their peers in: tells them to load their layers.
 void begin_loading(HeadState& head, const Deployment& deployment);
-// Tells the nodes that have not answered once more: an order or its answer may have been lost.
+// Repeats the order to nodes that have not answered: the order or the answer may have been lost.
 void check_orders(HeadState& head);
-// Starts the engine of a deployment whose stages are loaded, or tells it where they lie now, once
-// its first stage can be reached. Then answers the opens that wait for it.
+// Starts the engine of a deployment whose stages are loaded, or tells the engine where the stages
+// lie now, once the first stage can be reached. Then answers the opens that wait for the
+// deployment.
 void begin_serving(HeadState& head, std::uint64_t epoch);
-// Ends a deployment: its requests and the opens that wait for it get `why`, and its nodes let go of
-// their layers.
+// Ends a deployment: its requests and the opens that wait for it fail with `why`, and its nodes
+// drop their layers.
 void end_deployment(HeadState& head, std::uint64_t id, const Status& why);
 
 }  // namespace troupe::actors::coordinator

@@ -7,7 +7,8 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// Positions whose keys and values a placement counts on, if the model has more.
+// The number of positions for whose keys and values a placement reserves memory, if the model's
+// context is not smaller.
 constexpr std::size_t kPlannedContext = 4096;
 
 }  // namespace

@@ -6,18 +6,20 @@
 #include <troupe/actors/coordinator/head_state.h>
 #include <troupe/model/config/model_config.h>
 
-// What an open asks for, by the header of its model, which is in the head's store.
+// Turns an open into what a placement needs to know, with the header of the model, which is in the
+// head's store.
 
 namespace troupe::actors::coordinator {
 
-// The number of positions that a placement plans for: as many as were asked for, or the usual
-// number (0), and never more than the model has.
+// The number of positions that a placement plans for: the number that was asked for, or the usual
+// one if that is 0, but never more than the model's context.
 std::size_t planned_context(const model::ModelConfig& config, std::uint64_t asked);
 
+// Reads the model's configuration from its header.
 //   Errors: those of the header.
 Result<model::ModelConfig> config_of(const HeadState& head, const Opening& opening);
 
-// With memory for `context` positions (0: the usual number).
+// Plans memory for `context` positions (0: the usual number).
 //   Errors: kInvalidArgument (the model is an encoder), and those of the header.
 Result<DeploymentSpec> spec_of(const HeadState& head, const Opening& opening,
                                std::uint64_t context);

@@ -10,7 +10,7 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// Stands for a template that cannot be used: a request for a chat is told why.
+// Stands for a template that cannot be used: chat requests are refused with the reason.
 class BrokenTemplate final : public model::ChatTemplate {
  public:
   explicit BrokenTemplate(const Status& why)
@@ -29,7 +29,7 @@ class BrokenTemplate final : public model::ChatTemplate {
   const Status why_;
 };
 
-// nullptr if the model has none.
+// Returns nullptr if the model has no template.
 std::shared_ptr<const model::ChatTemplate> chat_template_of(const model::GgufHeader& header) {
   // Requests carry no tools yet.
   const auto source = model::chat_source(header, /*with_tools=*/false);

@@ -5,13 +5,14 @@
 #include <troupe/actors/coordinator/head_state.h>
 #include <troupe/actors/engine/engine.h>
 
-// What a deployment's engine is given: the words of its model, and where the layers lie.
+// What a deployment's engine is given: the model's tokenizer and chat template, and where the
+// layers lie.
 
 namespace troupe::actors::coordinator {
 
 EnginePlacement engine_placement(const HeadState& head, const Deployment& deployment,
                                  std::size_t context_max);
-// A chat template that cannot be used is not an error: a request for a chat is told why.
+// A chat template that cannot be used is not an error: chat requests are refused with the reason.
 //   Errors: those of the model's header (its tokenizer, its shape).
 Result<EngineSetup> make_engine_setup(const HeadState& head, const Deployment& deployment);
 

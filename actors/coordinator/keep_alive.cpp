@@ -7,8 +7,9 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// How long an engine stays; nothing while it works, or while its deployment is placed again or
-// waits for a node: that ends by itself.
+// How much longer an engine's model stays loaded. There is no limit while the engine works, and
+// none while the deployment is being placed again or waits for a node, since these states end by
+// themselves.
 std::optional<std::int64_t> left_us(const HeadState& head, std::uint64_t id,
                                     const RunningEngine& engine) {
   const auto deployment = head.cluster.deployments.all().find(id);

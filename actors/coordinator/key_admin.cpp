@@ -14,8 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-// A node that is told that its key was revoked gets this long to hear it, then its frames are
-// dropped.
+// A node whose key is revoked gets this long to receive the message, then its frames are dropped.
 constexpr std::int64_t kHearUs = 100'000;
 
 std::string text_of(const json& object) {
@@ -35,7 +34,7 @@ Result<json> unload(HeadState& head, const Manage& ask) {
     sha256 = deployment.manifest.model;
     const auto run = head.runs.find(id);
     if (run == head.runs.end()) continue;
-    // Opens wait while it is loaded or placed again.
+    // True if opens wait because the deployment is being loaded or placed again.
     under_way += run->second.waiting.size();
     const auto& engine = run->second.engine;
     if (engine && !engine->idle())
@@ -159,7 +158,8 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
                       "head's machine");
   }
   if (kind == ManageKind::kUnload) return unload(head, ask);
-  if (kind == ManageKind::kStop) return json{{"stopping", true}};  // once it is answered
+  if (kind == ManageKind::kStop)
+    return json{{"stopping", true}};  // the caller stops it once the answer is sent
   if (!head.setup->admission) {
     return Status(Code::kFailedPrecondition,
                   "this process is no cluster and has no keys; start one with 'troupe start'");

@@ -4,12 +4,12 @@
 
 #include <troupe/actors/coordinator/head_state.h>
 
-// What people are told of nodes that are there and get no layers.
+// Tells people about nodes that are members but get no layers.
 
 namespace troupe::actors::coordinator {
 
-// Why the deployment (null: any) does without some nodes that are there, in a sentence; "" if there
-// are none.
+// A sentence that says why the deployment (any deployment, if null) does without some of the nodes
+// that are alive; "" if there are none.
 std::string left_out_text(const HeadState& head, const Deployment* deployment);
 
 }  // namespace troupe::actors::coordinator

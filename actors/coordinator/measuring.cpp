@@ -8,11 +8,12 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// From this age on a measurement is made again; the old one counts until the new one is there.
+// Measurements older than this are made again; the old ones count until the new ones are there.
 constexpr std::int64_t kFreshUs = 600'000'000;
-// A node that has not answered by then is not waited for; the next measurement begins.
+// Nodes that have not answered after this time are not waited for; the next measurement begins.
 constexpr std::int64_t kLateUs = 20'000'000;
-// Connections that one node measures: to the nodes that joined after it, and to the head.
+// The number of connections that one node measures: to the nodes that joined after it, and to the
+// head.
 constexpr std::size_t kConnectionsMax = 8;
 
 std::uint32_t threads_max(const ClusterState& cluster) {
@@ -43,7 +44,7 @@ void ask(HeadState& head, const Measurement& measurement, const NodeRecord& reco
   send(head, record.key, MessageType::kMeasure, order);
 }
 
-// Asks nodes that share a host one after the other: they would slow each other down.
+// Asks nodes that share a host one after the other, because they would slow each other down.
 void ask_next(HeadState& head, Measurement& measurement) {
   if (!measurement.begun || !measurement.allowing.empty()) return;
   std::set<std::string> busy;
@@ -62,7 +63,7 @@ void ask_next(HeadState& head, Measurement& measurement) {
   }
 }
 
-// Begins the eldest measurement that has not begun, unless one is under way.
+// Begins the oldest measurement that has not begun, unless one is under way.
 void begin_next(HeadState& head) {
   Measurement* next = nullptr;
   for (auto& [number, measurement] : head.measurements) {
@@ -130,7 +131,7 @@ bool on_measuring_allowed(HeadState& head, const net::PublicKey& node, std::uint
 
 void on_measured(HeadState& head, const net::PublicKey& node, const Measured& measured) {
   const auto found = head.measurements.find(measured.number);
-  if (found == head.measurements.end()) return;  // too late
+  if (found == head.measurements.end()) return;  // the answer came too late
   ClusterState& cluster = head.cluster;
   const std::int64_t now = monotonic_us();
   for (const ConnectionMeasured& connection : measured.connections) {
@@ -172,7 +173,7 @@ void check_measurements(HeadState& head) {
     it = over ? head.measurements.erase(it) : std::next(it);
   }
   begin_next(head);
-  // What goes on now may begin a measurement, too.
+  // What is called here may begin another measurement.
   for (const auto& then : due) then();
 }
 

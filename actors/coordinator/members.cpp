@@ -35,7 +35,8 @@ void refuse_node(HeadState& head, const net::PublicKey& node, const Hello& hello
 
 // A client that enrolled a connection's key has this long to open the connection and say Hello.
 constexpr std::int64_t kHelloUs = 10'000'000;
-// Connections of one identity at once; the head's own user starts many commands side by side.
+// The number of connections that one identity may have at once. It is large because the head's own
+// user starts many commands side by side.
 constexpr std::size_t kClientConnectionsMax = 64, kLocalConnectionsMax = 1024;
 
 Status check_connections(const HeadState& head, const net::PublicKey& identity, bool local) {
@@ -62,7 +63,7 @@ void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
     return send_revoked(head, frame.peer);
   }
   if (head.cluster.members.has_greeted(frame.peer, frame.header.incarnation, hello.greeting)) {
-    // It has not had its Welcome yet; what it was told since stays.
+    // The node has not had its Welcome yet; what it was told since is kept.
     Welcome welcome = welcome_of(head, hello);
     welcome.name = head.cluster.members.name_of(frame.peer);
     return send(head, frame.peer, MessageType::kWelcome, welcome);
@@ -98,7 +99,7 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
       head.owners->set(enrol.key, enrol.identity);
       // From now on the identity is a door of its own.
       if (!local) transport->allow(enrol.identity, net::Role::kEnrol);
-      const bool again = head.clients.contains(enrol.key);  // the answer was late
+      const bool again = head.clients.contains(enrol.key);  // the answer was lost or late
       Client& client = client_of(head, enrol.key);
       client.local = local;
       if (!again) client.hello_until_us = monotonic_us() + kHelloUs;
@@ -117,7 +118,7 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
 void on_heartbeat(HeadState& head, const net::InFrame& frame, const Heartbeat& beat) {
   if (head.cluster.members.heartbeat(frame.peer, frame.header.incarnation, beat, monotonic_us())) {
     send(head, frame.peer, MessageType::kHeartbeatAck, HeartbeatAck{beat.count});
-    // It holds stages that nobody wants any more.
+    // The node holds stages that nobody needs any more: it is told to drop them.
     for (const std::uint64_t epoch : beat.epochs) {
       if (head.cluster.deployments.wants(frame.peer, epoch)) continue;
       send(head, frame.peer, MessageType::kUnloadStage, UnloadStage{epoch}, epoch);
@@ -192,13 +193,13 @@ void admit_node(HeadState& head, const DialledBack& node) {
   welcome.name = *name;
   send(head, key, MessageType::kWelcome, welcome);
   if (moved) {
-    // Nodes that dialled it at its old address must dial it at the new one.
+    // Nodes that dialled the node at its old address must dial it at the new one.
     for (const NodeRecord* other : cluster.members.all()) {
       if (!other->alive() || other->key == key || other->key == head.own_key()) continue;
       send(head, other->key, MessageType::kForgetPeers, ForgetPeers{{key}});
     }
   }
-  // It no longer holds what it held before.
+  // The node no longer holds what it held before.
   if (back) lose_node(head, key, "it joined again", false);
   check_lost(head);
 }

@@ -3,8 +3,8 @@
 #include <troupe/actors/coordinator/head_state.h>
 #include <troupe/actors/coordinator/reach.h>
 
-// What nodes and newcomers say: they enrol, join, keep their leases, leave, and report what became
-// of what they were told to do.
+// Handles what nodes and newcomers send: they enrol, join, keep their leases, leave, and report the
+// outcome of their orders.
 
 namespace troupe::actors::coordinator {
 

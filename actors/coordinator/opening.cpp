@@ -14,8 +14,8 @@ namespace troupe::actors::coordinator {
 namespace {
 
 constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
-// The longest time that a first answer waits for measurements. Most nodes take a second; nodes on
-// one host take it one after the other.
+// The longest time for which a first answer waits for measurements. Most nodes take a second; nodes
+// on one host take theirs one after the other.
 constexpr std::int64_t kMeasurePatienceUs = 5'000'000;
 
 void refuse_all(const HeadState& head, const Opening& opening, const Status& why) {
@@ -30,8 +30,8 @@ Status other_contents(const std::string& model) {
                     "one that counts");
 }
 
-// Plans a model in the place of other deployments. If memory is still short, unused ones make room,
-// but none does for a model that would not fit even then.
+// Plans a model in the place of other deployments. If memory is still short, unused deployments
+// make room, but none is ended for a model that would not fit even then.
 Result<std::uint64_t> plan_with_room(HeadState& head, const Opening& opening,
                                      const std::set<std::uint64_t>& instead_of) {
   ClusterState& cluster = head.cluster;
@@ -48,7 +48,7 @@ Result<std::uint64_t> plan_with_room(HeadState& head, const Opening& opening,
   }
 }
 
-// A client that brings the model may have what a node lacked.
+// A client that brings the model may have the tensors that a node could not get.
 void add_source(HeadState& head, Deployment& deployment, const net::PublicKey& source) {
   auto& sources = deployment.sources;
   if (std::find(sources.begin(), sources.end(), source) != sources.end()) return;
@@ -59,8 +59,8 @@ void add_source(HeadState& head, Deployment& deployment, const net::PublicKey& s
 
 void find_or_make(HeadState& head, Opening opening);
 
-// Asks the nodes what the layers would cost them, and then comes back. False if the model can be
-// placed at once.
+// Asks the nodes what the layers would cost them, and then comes back here. Returns false if the
+// model can be placed at once.
 bool measure_before_placing(HeadState& head, Opening& opening) {
   if (!head.setup->measures || opening.measured || !opening.ranges.empty()) return false;
   opening.measured = true;
@@ -69,7 +69,7 @@ bool measure_before_placing(HeadState& head, Opening& opening) {
   return config && measure_first(head, opening.open, *config, kMeasurePatienceUs, false, again);
 }
 
-// Makes a deployment. Another split of the model that nobody uses ends for it, once it is sure that
+// Makes a deployment. Another split of the model that nobody uses is ended, once it is certain that
 // the new one can be placed.
 void make_deployment(HeadState& head, const Opening& opening) {
   const std::set<std::uint64_t> others = other_splits(head, opening.open.model, monotonic_us());
@@ -83,19 +83,19 @@ void make_deployment(HeadState& head, const Opening& opening) {
   begin_allowing(head, head.cluster.deployments.at(*planned));
 }
 
-// Moves the deployment if that helps this opening and disturbs nobody.
+// Moves the deployment if that helps this opening and disturbs no request.
 void move_if_better(HeadState& head, const Opening& opening, Deployment& deployment) {
   for (const net::PublicKey& source : opening.sources) add_source(head, deployment, source);
   if (deployment.life == DeploymentLife::kWaiting && head.runs[deployment.id].has_new_source) {
     recover(head, deployment.id, deployment.lost, "");
   }
-  // A node is back, or new, and takes its share while the engine has nothing to do.
+  // A node came back or is new. It takes its share while the engine has nothing to do.
   if (head.is_idle(deployment.id) && can_grow(head.cluster, deployment)) {
-    recover(head, deployment.id, "there are more nodes than it lies on", "", true);
+    recover(head, deployment.id, "more nodes can take its layers now", "", true);
   }
 }
 
-// The header is here: the opening gets a deployment that exists, or a new one.
+// Called when the header is here: finds a deployment for the opening, or makes a new one.
 void find_or_make(HeadState& head, Opening opening) {
   Deployment* deployment =
       head.cluster.deployments.find(opening.open.model, opening.ranges, opening.open.kv);
@@ -103,7 +103,7 @@ void find_or_make(HeadState& head, Opening opening) {
     if (!measure_before_placing(head, opening)) make_deployment(head, opening);
     return;
   }
-  // Of two that were opened at the same time, the first one counts.
+  // If two clients bring different files for one hash at the same time, the first one counts.
   if (opening.open.has_manifest && !same_content(deployment->manifest, opening.open.manifest)) {
     return refuse_all(head, opening, other_contents(opening.open.model));
   }
@@ -123,8 +123,8 @@ void find_or_make(HeadState& head, Opening opening) {
   if (!wants_alone(opening, *deployment)) replicate_when_busy(head, *deployment);
 }
 
-// The manifest that the head goes by: of the whole file in its own store, whose hash it has
-// verified, else the one that was brought first. nullptr: it knows none.
+// The manifest that counts for the head: that of the whole file in its own store, whose hash it has
+// verified, or else the one that was brought first. Returns nullptr if it knows none.
 const model::Manifest* known_manifest(HeadState& head, const std::string& model) {
   if (const auto own = head.own_manifests.find(model); own != head.own_manifests.end()) {
     return &own->second;
@@ -154,8 +154,8 @@ Status complete_from_store(HeadState& head, OpenModel* open) {
   return Status::ok();
 }
 
-// True if the head has the model's header. If the whole model is here, nodes ask us first, and the
-// client if we are gone.
+// Returns true if the head has the model's header. If the whole model is here, nodes ask us first,
+// and the client only if we are gone.
 bool offer_own_copy(HeadState& head, const model::Manifest& manifest,
                     std::vector<net::PublicKey>& sources) {
   const auto whole_file = head.setup->store->whole_file(manifest.model);
@@ -203,7 +203,7 @@ void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Rep
     const Status same = check_brought(head, open);
     if (!same) return refuse(same);
   }
-  // A deployment that exists needs no file now, but may need it when its layers must move.
+  // An existing deployment needs no file now, but may need it when its layers must move.
   Deployment* found =
       instead ? nullptr : head.cluster.deployments.find(open.model, ranges, open.kv);
   if (found != nullptr) {

@@ -10,30 +10,32 @@
 namespace troupe::actors::coordinator {
 
 // `from` has the model's file if the message has a manifest. `reply` is called once, when a
-// deployment serves or why none does; or `instead` is, if it is given.
+// deployment serves the model or with the reason why none does. If `instead` is given, it is called
+// in place of `reply`.
 void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Reply reply,
                 Instead instead = {});
-// The header that the opening of this number waited for is here, or cannot be had.
+// Called when the header that the opening of this number waited for has arrived, or cannot be had.
 void on_header(HeadState& head, std::uint64_t number, const Status& status);
 
-// Nobody may put other weights, another template or another tokenizer under a hash that the head
-// knows already: its own store's file counts, else what was brought first. Reads the store.
+// Checks a manifest that a client brings: no client may put other weights, another template or
+// another tokenizer under a hash that the head knows already. The file in the head's own store
+// counts, or else the manifest that was brought first. Reads the store.
 //   Errors: kInvalidArgument (the manifest is of another model), kFailedPrecondition (it differs).
 Status check_brought(HeadState& head, const OpenModel& open);
 
 // ---- decisions, pure ---------------------------------------------------------------------------
 
-// Unused deployments of this model that are split otherwise: a new one may take their place.
+// Unused deployments of this model that are split in another way: a new one may take their place.
 std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& model,
                                      std::int64_t now_us);
-// The opening wants this deployment and none of its replicas: it says so, or asked for a split that
-// the deployment happens to have and its replicas may not.
+// True if the opening wants this deployment and none of its replicas: either it says so, or it
+// asked for a split that this deployment happens to have and its replicas may not.
 bool wants_alone(const Opening& opening, const Deployment& deployment);
-// The deployment that serves an opening for which `deployment` was found; nullptr if the opening
+// The deployment that serves an opening for which `deployment` was found, or nullptr if the opening
 // must wait.
 Deployment* serving_for(HeadState& head, const Opening& opening, Deployment& deployment,
                         std::int64_t now_us);
-// Opens wait until the deployment serves.
+// Lets opens wait until the deployment serves.
 //   Errors: kResourceExhausted (too many wait already).
 Status add_waiting(DeploymentRun& run, const std::vector<Reply>& replies);
 

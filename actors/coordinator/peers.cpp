@@ -38,7 +38,7 @@ std::vector<PeerAddress> sources_of(const HeadState& head, const Deployment& dep
   for (const net::PublicKey& key : head.cluster.disks.holders(members, model, layers, node)) {
     add(key);
   }
-  // Only an earlier run of this head knew which layers lie on which disk: every node is asked.
+  // Only an earlier run of this head knew which layers lie on which disk, so every node is asked.
   const auto& placed = head.setup->placed;
   const bool from_before = std::any_of(placed.begin(), placed.end(),
                                        [&](const PlacedModel& one) { return one.model == model; });

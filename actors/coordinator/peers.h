@@ -9,7 +9,7 @@
 
 namespace troupe::actors::coordinator {
 
-// Sends a message to a node or client; a failure is only logged.
+// Sends a message to a node or client. A failure is only logged.
 template <class Message>
 void send(const HeadState& head, const net::PublicKey& peer, MessageType type,
           const Message& message, std::uint64_t epoch = 0) {

@@ -63,7 +63,8 @@ token_sink logged_sink(HeadState& head, const Submit& request, const token_sink&
   record.open = bytes_of(open_of(*deployment));
   record.submit = bytes_of(request);
   record.tokens = request.answer_ids;
-  // An answer that another version began stays that version's; the engine ends it.
+  // An answer that was begun under another arithmetic version keeps that version; the engine ends
+  // it.
   record.arithmetic = request.arithmetic != 0 ? request.arithmetic : deployment->arithmetic;
   return spawn_stream(head.self->system(), head.setup->journal, std::move(record), sink);
 }

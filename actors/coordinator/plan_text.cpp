@@ -24,7 +24,7 @@ json prediction_json(const PlacementPreview& preview, std::span<const model::Lay
           {"streams_tok_s", found.streams_tok_s}};
 }
 
-// The same number of layers on each node, if that fits.
+// Shares the layers equally among the nodes, if they fit.
 json equal_json(const PlacementPreview& preview, const model::MemoryNeed& need) {
   const std::size_t nodes = std::min(preview.nodes.size(), preview.shape.layers);
   const auto ranges = model::split_layers(preview.shape.layers, std::vector<std::size_t>(nodes, 1));
@@ -66,7 +66,7 @@ json node_json(const PlacementPreview& preview, std::size_t i) {
   return out;
 }
 
-// The connections between the nodes, and to the engine if it is on none of them.
+// The connections between the nodes, and those to the engine if its process is none of the nodes.
 json links_json(const PlacementPreview& preview, const net::PublicKey& engine) {
   json out = json::array();
   const std::size_t nodes = preview.nodes.size();
@@ -82,7 +82,7 @@ json links_json(const PlacementPreview& preview, const net::PublicKey& engine) {
                      {"to", name(to)},
                      {"latency_us", link.latency_us},
                      {"bytes_s", nullptr}});
-      // If many bytes took no longer than few, there is nothing to say.
+      // If many bytes took no longer than few, the bandwidth is unknown.
       if (link.bytes_per_us > 0) out.back()["bytes_s"] = link.bytes_per_us * 1e6;
     }
   }
@@ -105,8 +105,8 @@ model::Placement placement_in(const PlacementPreview& preview) {
   return {preview.shape, preview.measured, preview.ranges};
 }
 
-// The placements of one replica after the other, each on the nodes that the ones before it leave,
-// as long as streams gain by it.
+// The placements of one replica after the other, each on the nodes that the earlier ones leave, as
+// long as streams gain by them.
 std::vector<PlacementPreview> replicas_of(const ClusterState& cluster, const Deployment& deployment,
                                           const PlacementPreview& all) {
   std::vector<PlacementPreview> replicas{all};

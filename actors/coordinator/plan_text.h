@@ -10,8 +10,9 @@
 
 namespace troupe::actors::coordinator {
 
-// What an opening would become with keys and values of `context` positions (0: as it would be
-// placed), on the nodes of these names or on all if there are none, as a JSON object.
+// Says as a JSON object how an opening would be placed, with keys and values of `context` positions
+// (0: the number that the placement itself would choose), on the nodes of these names, or on all
+// nodes if there are none.
 Result<std::string> plan_text(const HeadState& head, const Opening& opening, std::uint64_t context,
                               const std::vector<std::string>& nodes);
 

@@ -8,12 +8,12 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// An attempt ends within three seconds; this is for one of which nothing is heard.
+// An attempt ends within three seconds; this is the limit for one that reports nothing.
 constexpr std::int64_t kDialBackUs = 5'000'000;
-// A refusal ends a dial for good: the node may have learnt our key since.
+// A refusal ends a dial for good, but the node may have learnt our key since: it is dialled again.
 constexpr std::int64_t kDialAgainUs = 10'000'000;
-// A node that has been gone for this long is dialled no more. (Not at once: ZeroMQ 4.3.4 may abort,
-// session_base.cpp:260, if a socket is closed just as its peer dies.)
+// A node that has been gone for this long is no longer dialled. (Not at once: ZeroMQ 4.3.4 may
+// abort, session_base.cpp:260, if a socket is closed just as its peer dies.)
 constexpr std::int64_t kGiveUpUs = 10'000'000;
 
 void dial(const HeadState& head, const net::PublicKey& node, const std::string& host,
@@ -21,7 +21,7 @@ void dial(const HeadState& head, const net::PublicKey& node, const std::string& 
   head.setup->link->transport()->dial(node, {host, port}, net::Channel::kActivations);
 }
 
-// The Hello that waited has its answer.
+// The Hello that waited has been answered.
 std::optional<DialledBack> answered(HeadState& head, const net::PublicKey& node,
                                     const std::string& unreachable) {
   const auto joining = head.joining.extract(node);
@@ -55,7 +55,7 @@ std::optional<std::string> dial_back(HeadState& head, const net::PublicKey& node
   if (known && connection.open) return "";
   HeadState::Joining joining{hello, incarnation, monotonic_us(), false};
   if (!known && record != nullptr) {
-    // The attempts at its old address end, which is reported like a failed one.
+    // The transport ends the attempts at the old address, and reports that like a failed attempt.
     head.setup->link->disconnect(node);
     joining.old_loss = !connection.open;
   }
@@ -69,7 +69,7 @@ std::optional<std::string> dial_back(HeadState& head, const net::PublicKey& node
 std::optional<DialledBack> on_reached(HeadState& head, const net::PublicKey& node) {
   if (head.joining.contains(node)) return answered(head, node, "");
   if (!head.cluster.members.is_alive(node)) return std::nullopt;
-  // What failed for want of a connection may work now.
+  // What failed for lack of a connection may work now.
   head.cluster.deployments.forget_failures(node);
   if (head.cluster.members.set_unreachable(node, "")) {
     log(LogLevel::kInfo, "node " + head.cluster.members.name_of(node) + " can be reached now");

@@ -10,10 +10,10 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// A broken connection does not say which side is to blame if the process behind it has died: for
-// this long its lease or its other connections may tell more.
+// A broken connection does not show which side is to blame if the process behind it has died. For
+// this long, the node's lease or its other connections may tell more.
 constexpr std::int64_t kVerdictUs = 300'000;
-// A first stage that is loaded but cannot be reached for this long is given up.
+// If a loaded first stage cannot be reached for this long, its node is left out.
 constexpr std::int64_t kReachUs = 5'000'000;
 
 std::string layers_on(const Deployment& deployment, const net::PublicKey& key) {
@@ -66,7 +66,7 @@ void recover(HeadState& head, std::uint64_t id, const std::string& lost, const s
   if (deployment == nullptr) return;
   log(LogLevel::kInfo, "placing " + deployment->manifest.name + " anew: " + lost);
   deployment->lost = lost;
-  // From here on nothing of the old epoch counts.
+  // From here on, nothing of the old epoch counts.
   head.setup->link->detach_engine(deployment->epoch);
   const auto run = head.runs.find(id);
   if (run != head.runs.end()) {
@@ -84,9 +84,9 @@ void lose_node(HeadState& head, const net::PublicKey& key, const char* how, bool
     head.self->send(head.setup->jobs, halt_atom::value,
                     std::string(reinterpret_cast<const char*>(key.data()), key.size()));
   }
-  // The connections that we dialled close by themselves, or, if the node is frozen, serve again. We
-  // do not close them: ZeroMQ 4.3.4 may abort (session_base.cpp:260) if a socket is closed just as
-  // its peer dies.
+  // The connections that we dialled close by themselves, or, if the node is frozen, work again
+  // later. We do not close them: ZeroMQ 4.3.4 may abort (session_base.cpp:260) if a socket is
+  // closed just as its peer dies.
   for (const std::uint64_t id : head.cluster.deployments.on_node(key)) {
     const Deployment* deployment = head.cluster.deployments.find_id(id);
     if (deployment == nullptr) continue;  // it has made room for the one before
@@ -98,12 +98,12 @@ void lose_node(HeadState& head, const net::PublicKey& key, const char* how, bool
 
 void on_stage_failed(HeadState& head, const net::PublicKey& node, const StageFailed& failed) {
   Deployment* deployment = head.cluster.deployments.find_epoch(failed.epoch);
-  if (deployment == nullptr || !deployment->on(node)) return;  // of an epoch that is over
+  if (deployment == nullptr || !deployment->on(node)) return;  // the epoch is over
   const std::string name = head.cluster.members.name_of(node);
   if (failed.blame == StageFailed::kStage) {
     const std::string why = "node " + name + " cannot load its layers: " + failed.outcome.text;
-    // The first time the client must be told, unless other nodes may have what this one lacks: room
-    // on its disk, or memory.
+    // At the first failure the client must be told, unless other nodes may have what this one
+    // lacks: room on its disk, or memory.
     const bool elsewhere = failed.outcome.status().code() == Code::kResourceExhausted &&
                            has_other_workers(head.cluster, node, *deployment);
     if (head.engine_of(deployment->id) == nullptr && !elsewhere) {
@@ -114,7 +114,8 @@ void on_stage_failed(HeadState& head, const net::PublicKey& node, const StageFai
   }
   std::string why = "node " + name + " has lost its connection to the next: " + failed.outcome.text;
   if (failed.blame == StageFailed::kNext) {
-    // One of two nodes that do not reach each other must go. The head stays: tokens go to it.
+    // One of two nodes that do not reach each other must go. The head's own node stays, because
+    // tokens go to the head.
     net::PublicKey cut_off = node;
     for (std::size_t i = 0; i + 1 < deployment->stages.size(); ++i) {
       const net::PublicKey next = deployment->stages[i + 1].node;
@@ -128,7 +129,7 @@ void on_stage_failed(HeadState& head, const net::PublicKey& node, const StageFai
 
 namespace {
 
-// Deployments that wait for a node: each is tried again, and ended if it has waited long enough.
+// Tries again each deployment that waits for a node, and ends those that have waited long enough.
 void check_waiting(HeadState& head, std::int64_t now) {
   for (const auto& [id, expired] : head.cluster.deployments.waiting(now)) {
     Deployment* deployment = head.cluster.deployments.find_id(id);
@@ -143,8 +144,8 @@ void check_waiting(HeadState& head, std::int64_t now) {
   }
 }
 
-// The connection to a deployment's first stage was lost; if it is not open again, the node is left
-// out.
+// Called when the connection to a deployment's first stage was lost. If it does not open again, the
+// node is left out.
 void lose_first_stage(HeadState& head, Deployment& deployment, bool open) {
   // A deployment that waits for a node already knows a better reason.
   if (deployment.life == DeploymentLife::kWaiting) return;
@@ -155,7 +156,7 @@ void lose_first_stage(HeadState& head, Deployment& deployment, bool open) {
   recover(head, deployment.id, why, "");
 }
 
-// Engines whose connection to their first stage broke.
+// The engines whose connection to their first stage broke.
 void check_lost_connections(HeadState& head, std::int64_t now) {
   std::vector<net::PublicKey> lost;
   for (auto& [key, connection] : head.connections) {
@@ -176,7 +177,7 @@ void check_lost_connections(HeadState& head, std::int64_t now) {
   }
 }
 
-// Deployments that are loaded, but whose first stage cannot be reached.
+// Checks the deployments that are loaded, but whose first stage cannot be reached.
 void check_unreachable(HeadState& head, std::int64_t now) {
   std::vector<std::uint64_t> ids;
   for (auto& [id, run] : head.runs) {

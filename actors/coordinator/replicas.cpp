@@ -8,10 +8,10 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// One more replica is placed if each of a model's replicas has more requests than this: the steps
-// of so few requests cost little more together than one by one.
+// One more replica is placed if each of a model's replicas has more requests than this number. Up
+// to this number, the steps of all requests together cost little more than the steps of one.
 constexpr double kReplicaLoad = 2;
-// The pause after a replica that did not come to serve.
+// The pause after a replica that could not be brought to serve.
 constexpr std::int64_t kReplicaPauseUs = 30'000'000;
 
 }  // namespace

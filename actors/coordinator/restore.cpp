@@ -9,7 +9,7 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// Nodes try to reach their head again and again, at most two seconds apart.
+// Nodes try to reach their head again and again, with pauses of at most two seconds.
 constexpr std::int64_t kComeBackUs = 6'000'000;
 
 }  // namespace
@@ -52,7 +52,7 @@ void check_restoring(HeadState& head) {
   for (const auto& [id, open] : restoring.models) {
     const std::string name = open.manifest.name;
     log(LogLevel::kInfo, "placing " + name + " again, as before this start");
-    // The deployment gets an id of this run; until then the old one stays recorded.
+    // The deployment gets an id of this run. Until then, the old id stays in the journal.
     open_model(head, open, head.own_key(), [&head, name, id = id](const ModelReady& ready) {
       erase_deployment(head, id);
       if (ready.outcome.is_ok()) return;

@@ -37,16 +37,16 @@ void RequestNames::erase(std::uint64_t ours) {
 namespace {
 
 constexpr std::size_t kTokensMax = 256;  // in one frame
-// What a client may be behind before it loses its requests, so that the head does not lose its
-// memory.
+// The number of tokens by which a client may lag before it loses its requests, so that the head
+// does not run out of memory.
 constexpr std::size_t kBehindMax = 1u << 18;
 constexpr std::chrono::milliseconds kTryAgain{50};
 
-// What has come since the last frame, and what found the queue to the client full.
+// The events that came since the last frame, and those that found the queue to the client full.
 struct SessionShell {
   std::deque<Token> tokens;
-  std::vector<Finished> finished;  // each after its tokens
-  bool blocked = false;            // the tick is delayed
+  std::vector<Finished> finished;  // each follows its tokens
+  bool blocked = false;            // the queue was full, and the tick is delayed
 };
 using session_actor = token_sink::extend<caf::reacts_to<tick_atom>>;
 using Self = session_actor::stateful_pointer<SessionShell>;
@@ -62,7 +62,7 @@ void end_session(Self self, const Status& why) {
   self->quit();
 }
 
-// Sends what has come. What finds the queue full is tried again.
+// Sends the events that have come. If the queue is full, it tries again later.
 Status send_waiting(SessionShell& state, const Setup& setup) {
   while (!state.tokens.empty()) {
     const auto count = static_cast<std::ptrdiff_t>(std::min(state.tokens.size(), kTokensMax));

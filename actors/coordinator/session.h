@@ -11,13 +11,13 @@
 
 namespace troupe::actors {
 
-// The numbers of a client's requests: its own ("theirs"), which its frames carry, and those that
-// the head gives them ("ours"), which are unique among all clients. Any thread may call it.
+// Maps the numbers of a client's requests: its own ("theirs"), which its frames carry, and those
+// that the head gives them ("ours"), which are unique among all clients. Any thread may call it.
 class RequestNames {
  public:
-  std::uint64_t add(std::uint64_t theirs);         // -> ours
-  std::uint64_t theirs(std::uint64_t ours) const;  // 0: not known
-  std::uint64_t ours(std::uint64_t theirs) const;  // 0: not known
+  std::uint64_t add(std::uint64_t theirs);         // returns our number
+  std::uint64_t theirs(std::uint64_t ours) const;  // 0 if the number is not known
+  std::uint64_t ours(std::uint64_t theirs) const;  // 0 if the number is not known
   void erase(std::uint64_t ours);
 
  private:

@@ -32,14 +32,16 @@ struct CoordinatorSetup {
   std::vector<PlacedModel> placed;
   std::map<std::string, model::Manifest> manifests;
   std::shared_ptr<Admission> admission;  // null in a process without sockets
-  std::shared_ptr<Owners> owners;        // shared with the jobs' actor; null: nobody else asks
+  std::shared_ptr<Owners>
+      owners;  // shared with the jobs' actor; null if this process has no clients
   net::Endpoint advertise;
   std::string role = "head";  // what `status` says: "head" or "local"
-  // How long a model that nobody uses stays loaded; absent: forever.
+  // How long a model that nobody uses stays loaded; absent means forever.
   std::optional<std::int64_t> keep_alive_us;
-  bool works = true;              // this process holds layers
-  bool measures = true;           // before layers are placed; if false, threads decide
-  std::function<void()> on_stop;  // a client asked this daemon to stop
+  bool works = true;  // whether this process holds layers
+  bool measures =
+      true;  // whether layers are measured before they are placed; if not, thread counts decide
+  std::function<void()> on_stop;  // called when a client asks this daemon to stop
 };
 
 }  // namespace troupe::actors

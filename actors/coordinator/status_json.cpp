@@ -9,7 +9,8 @@ namespace {
 
 using nlohmann::json;
 
-// The layers of every stage that a node holds or will hold: "0-9", or "0-9,0-29" with two models.
+// The layers of every stage that a node holds or will hold, such as "0-9", or "0-9,0-29" with two
+// models.
 std::string layers_of(const ClusterState& cluster, const net::PublicKey& node) {
   std::string text;
   for (const auto& [epoch, deployment] : cluster.deployments.all()) {
@@ -70,7 +71,7 @@ json deployment_json(const ClusterState& cluster, const Deployment& deployment,
               {"epoch", deployment.epoch},
               {"state", life_name(deployment.life)},
               {"replica", replica != alike.begin()},
-              {"kv", nullptr},  // null: as the model has it
+              {"kv", nullptr},  // null means the model's own type
               {"activations", f16_activations_of(deployment.kv) ? "f16" : "f32"},
               {"stages", stages},
               {"busy", use.busy},
@@ -80,8 +81,8 @@ json deployment_json(const ClusterState& cluster, const Deployment& deployment,
               {"tokens", use.tokens},
               {"credits", use.credits},
               {"credits_in_use", use.credits_in_use},
-              {"keep_alive_s", nullptr},  // null: forever
-              {"unload_in_s", nullptr}};  // null: not while it works, or never
+              {"keep_alive_s", nullptr},  // null means forever
+              {"unload_in_s", nullptr}};  // null while it works, or if it stays forever
   if (kv_type) out["kv"] = *kv_type == kernels::KvType::kF16 ? "f16" : "f32";
   if (setup.keep_alive_us) out["keep_alive_s"] = *setup.keep_alive_us / 1'000'000;
   if (use.left_s) out["unload_in_s"] = *use.left_s;

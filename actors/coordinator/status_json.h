@@ -13,15 +13,17 @@
 
 namespace troupe::actors {
 
-// What a deployment's engine does.
+// What a deployment's engine is doing.
 struct DeploymentUse {
-  std::uint64_t running = 0, queued = 0;          // requests: being answered; waiting
-  std::uint64_t requests = 0, tokens = 0;         // since it was loaded
-  std::uint64_t credits = 0, credits_in_use = 0;  // steps on its path
+  std::uint64_t running = 0, queued = 0;   // requests that are being answered, and those that wait
+  std::uint64_t requests = 0, tokens = 0;  // since the model was loaded
+  std::uint64_t credits = 0,
+                credits_in_use = 0;  // the number of steps that may be on the path, and that are
   bool busy = false;
-  std::optional<std::int64_t> left_s;  // until it is unloaded; absent: busy, or forever
+  std::optional<std::int64_t>
+      left_s;  // until it is unloaded; absent if it is busy or stays forever
 };
-// What became of deployments that lost a node.
+// What happened to deployments that lost a node.
 struct RecoveryCounters {
   std::uint64_t replacements = 0;     // how often a deployment was placed again
   std::uint64_t replays = 0;          // requests that were computed again

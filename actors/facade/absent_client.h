@@ -3,12 +3,12 @@
 #include <troupe/actors/actors.h>
 #include <troupe/runtime/status.h>
 
-// Stands where a client's connection to a head would stand, in a program that has none.
+// Takes the place of a connection to a head in a program that has none.
 
 namespace troupe::actors {
 
-// Refuses everything that it is asked, each time with `why`; only to a question for the status,
-// which has no room for a reason, it gives no answer. Lives until it is told to exit.
+// Refuses every request with `why`. A question for the status has no room for a reason, so it gets
+// an empty answer. Lives until it is told to exit.
 service_actor spawn_absent_client(caf::actor_system& system, const Status& why);
 
 }  // namespace troupe::actors

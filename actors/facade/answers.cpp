@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-// Reads a value from JSON, whatever it is made of.
+// Reads a value of any of the supported types from JSON.
 struct Reader {
   static void read(const json& from, std::string& to) {
     if (from.is_string()) to = from.get_ref<const std::string&>();
@@ -33,7 +33,7 @@ struct Reader {
   }
   static void read(const json& from, double& to) {
     if (from.is_number()) to = from.get<double>();
-    // JSON has no infinity: the head wrote null for it.
+    // JSON has no infinity: the head wrote null in its place.
     if (from.is_null()) to = std::numeric_limits<double>::quiet_NaN();
   }
   template <class T>
@@ -64,7 +64,7 @@ struct Reader {
 };
 
 Result<json> parse_object(const std::string& text) {
-  // Deeper than any specification of a job, which an answer may hold.
+  // This is deeper than any specification of a job, which an answer may contain.
   const JsonLimits limits{std::size_t{1} << 30, 64, "run one release of Troupe everywhere"};
   auto object = parse_json(text, "the head's answer", limits);
   if (object && object->is_object()) return object;

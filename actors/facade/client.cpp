@@ -17,13 +17,13 @@ constexpr std::int64_t kAskAgainUs = 500'000;
 
 enum class Phase { kEnrolling, kConnecting, kConnected, kLost };
 
-// Questions that the head has not answered yet, by the number that they carry.
+// The questions that the head has not answered yet, by the number that they carry.
 template <class Answer>
 using Waiting = std::map<std::uint64_t, caf::typed_response_promise<std::shared_ptr<const Answer>>>;
 
 struct ClientShell {
   Phase phase = Phase::kEnrolling;
-  bool by_identity = false;  // the identity is the door
+  bool by_identity = false;  // it connects with the identity as its door
   bool control_open = false, bulk_open = false, reported = false;
   std::int64_t enrol_sent_us = 0, hello_sent_us = 0;
   std::uint64_t next = 1;
@@ -39,7 +39,7 @@ using Setup = std::shared_ptr<const ClientSetup>;
 
 const net::PublicKey& head(const Setup& setup) { return setup->token.head; }
 
-// An answer that says why there is none.
+// An answer that says why there is no real one.
 template <class Answer>
 std::shared_ptr<const Answer> failed(const Status& why) {
   auto answer = std::make_shared<Answer>();
@@ -51,7 +51,7 @@ FinishedPtr failed(std::uint64_t request, const Status& why) {
   return std::make_shared<const Finished>(failed_request(request, why));
 }
 
-// The head is gone: everything that waits for its answers ends.
+// The head is gone: everything that waits for an answer from it fails.
 void lose(Self self, const Setup& setup, const Status& cause) {
   ClientShell& state = self->state;
   const bool was_there = state.phase == Phase::kConnected;
@@ -117,7 +117,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   const bool open = event.kind == PeerEvent::Kind::kConnected;
   if (event.kind == PeerEvent::Kind::kLeft || state.phase == Phase::kLost) return;
   if (event.peer != head(setup)) {
-    // A node that may ask us for weights.
+    // The peer is a node that may ask us for weights.
     if (open && event.channel == net::Channel::kBulk) {
       const Status sent = setup->link->send(event.peer, MessageType::kServing, Serving{});
       if (!sent) log(LogLevel::kWarning, "cannot offer the model to a node: " + sent.message());
@@ -127,13 +127,13 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
     return;
   }
   if (!open) {
-    // The head does not know our identity (any more): the token may let it in.
+    // The head does not know our identity, or no longer knows it: the token may let it in.
     const bool refused = event.why.code() == Code::kPermissionDenied;
     if (state.phase == Phase::kEnrolling && state.by_identity && refused) {
       state.by_identity = false;
       return enter(setup, net::enrolment_key_pair(setup->token));
     }
-    // While connecting, a head that is only slow gets more tries; a refusal is final.
+    // While connecting, we try a head that is only slow again; a refusal is final.
     const bool final = event.why.code() == Code::kPermissionDenied ||
                        event.why.code() == Code::kFailedPrecondition;
     if (state.phase == Phase::kConnected || final) {
@@ -166,14 +166,14 @@ void on_serve_peers(Self, const Setup& setup, const ServePeers& serve) {
   for (const PeerAddress& peer : serve.peers) {
     transport->allow(peer.key, net::Role::kNode);
     transport->dial(peer.key, {peer.host, peer.port}, net::Channel::kBulk);
-    // One that we reached before is told again: it may have forgotten.
+    // A node that we had reached before is told again, because it may have forgotten us.
     const Status sent = setup->link->send(peer.key, MessageType::kServing, Serving{serve.epoch});
     if (!sent) log(LogLevel::kDebug, "will offer the model when connected: " + sent.message());
   }
 }
 
 void on_welcome(Self self, const Setup& setup, const Welcome& welcome) {
-  if (self->state.phase != Phase::kConnecting) return;  // a Hello was said twice
+  if (self->state.phase != Phase::kConnecting) return;  // a Hello was sent twice
   self->state.phase = Phase::kConnected;
   if (self->state.reported) return;
   self->state.reported = true;
@@ -184,7 +184,7 @@ void on_refused(Self self, const Setup& setup, const Refused& refused) {
   lose(self, setup, refused.outcome.status());
 }
 
-// The answer to a question goes to the one that waits for it.
+// Gives the answer to the request that waits for it.
 template <class Answer>
 void deliver(Waiting<Answer>& waiting, Answer answer) {
   auto found = waiting.extract(answer.request);
@@ -245,8 +245,8 @@ void submit(Self self, const Setup& setup, const SubmitPtr& request, const token
   self->monitor(sink);
 }
 
-// Asks the head under a number of this connection. The answer is delivered when it comes; it says
-// why not if the head is lost, or has not welcomed this client yet.
+// Asks the head, under a number of this connection. The answer is delivered when it comes. If the
+// head is lost, or has not welcomed this client yet, the answer is a failure that says so.
 template <class Answer, class Message>
 caf::typed_response_promise<std::shared_ptr<const Answer>> ask(Self self, const Setup& setup,
                                                                Message message,
@@ -269,7 +269,7 @@ caf::typed_response_promise<std::shared_ptr<const Answer>> ask(Self self, const 
   return promise;
 }
 
-// The status as JSON; "" if the head cannot be asked.
+// Asks for the status as JSON; the answer is "" if the head cannot be asked.
 caf::typed_response_promise<std::string> ask_status(Self self, const Setup& setup) {
   auto promise = self->make_response_promise<std::string>();
   const std::uint64_t request = self->state.next++;
@@ -287,7 +287,7 @@ void cancel(const Setup& setup, std::uint64_t request) {
   if (!sent) log(LogLevel::kInfo, "cannot cancel: " + sent.message());
 }
 
-// An asker is gone: nobody wants its answers.
+// A sink is gone: its requests are cancelled.
 void drop_sink(Self self, const Setup& setup, const caf::actor_addr& gone) {
   for (auto entry = self->state.sinks.begin(); entry != self->state.sinks.end();) {
     if (entry->second.address() != gone) {
@@ -308,8 +308,8 @@ void join(Self self, const Setup& setup) {
 }
 
 void tick(Self self, const Setup& setup) {
-  // Another client that enrols with the same key may have got our answer, or the head did not
-  // listen yet.
+  // Either another client that enrols with the same key got our answer, or the head did not listen
+  // yet.
   const ClientShell& state = self->state;
   const std::int64_t now = monotonic_us();
   if (state.phase == Phase::kEnrolling && state.enrol_sent_us != 0 &&

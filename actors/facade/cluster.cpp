@@ -17,20 +17,20 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto kPlanPatience = 60s;  // measuring every node
-constexpr auto kHeadPatience = 30s;  // until a head that was lost is there again
+constexpr auto kPlanPatience = 60s;  // every node is measured
+constexpr auto kHeadPatience = 30s;  // the time for a lost head to come back
 
-// What is known of an answer, over all connections by which it came.
+// What is known of an answer, over all connections that delivered parts of it.
 struct Progress {
   std::vector<model::TokenId> ids;
-  std::string text;           // of the events that came
-  std::size_t told_from = 0;  // events before this index are nobody's
+  std::string text;           // the text of the events that came
+  std::size_t told_from = 0;  // events before this index are not passed on
   TokenCallback on_token;
   bool cancelled = false;
-  std::uint32_t arithmetic = 0;  // the version of the first deployment; 0: none is open yet
+  std::uint32_t arithmetic = 0;  // of the first deployment; 0 until one is open
 };
 
-// Takes the events of one request and calls back.
+// Takes the events of one request and passes them to the caller's function.
 struct SinkShell {};
 struct SinkSetup {
   actors::service_actor service;
@@ -44,7 +44,7 @@ actors::token_sink::behavior_type sink_behavior(
   return {
       [self, setup](const actors::TokenPtr& token) {
         Progress& progress = *setup->progress;
-        // What came before the head was away comes again.
+        // Events that came before the head was lost come again.
         if (progress.cancelled || token->index != progress.ids.size()) return;
         progress.ids.push_back(token->id);
         progress.text += token->text;
@@ -78,9 +78,9 @@ Result<Cluster> Cluster::connect(const ConnectOptions& options) {
 
 namespace {
 
-// An answer to be had: of which model, and what is asked of it.
+// What is asked for: the model and the request.
 struct Asked {
-  GenerateRequest model;  // what names the model and how it is split
+  GenerateRequest model;  // names the model and its split
   actors::Submit submit;
 };
 
@@ -90,7 +90,8 @@ struct Outcome {
   std::int64_t open_us = 0, total_us = 0;  // until the model was open; until the end
 };
 
-// By one connection, from what is known on. An error: before anything was asked.
+// Tries to get the answer over one connection, continuing from what is known of it. An error other
+// than kDeadlineExceeded means that the request was not submitted.
 Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
                         const std::shared_ptr<Progress>& progress) {
   const std::int64_t began_us = monotonic_us();
@@ -101,7 +102,7 @@ Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
   auto submit = std::make_shared<actors::Submit>(asked.submit);
   submit->request = actors::next_request_id();
   submit->deployment = ready->deployment;
-  // All but the newest: should that have been the last one, its end is still to come.
+  // The newest id is left out: if it was the last one, the end of the answer is still to come.
   if (progress->ids.size() > submit->answer_ids.size() + 1) {
     submit->answer_ids.assign(progress->ids.begin(), progress->ids.end() - 1);
   }
@@ -144,7 +145,7 @@ Result<GenerateResult> result_of(const Outcome& outcome) {
   return result;
 }
 
-// The head was lost for good: what came of the answer, and how to have the rest.
+// The head was lost for good: returns the part of the answer that came, and how to get the rest.
 Result<GenerateResult> cut_off(const Status& why, const std::string& stream,
                                const Progress& progress) {
   const Status error(why.code(), why.message() + "; the answer is open, with the id " + stream);
@@ -161,7 +162,7 @@ Result<GenerateResult> cut_off(const Status& why, const std::string& stream,
 Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
                                    const std::shared_ptr<Progress>& progress) {
   std::shared_ptr<Cluster> again = actors::connection_of(impl);
-  bool open = false;  // the head knows the answer by its id
+  bool open = false;  // whether the head knows the answer by its id
   for (;;) {
     Cluster::Impl& now = again ? again->impl() : impl;
     const Result<Outcome> outcome = attempt(now, asked, progress);
@@ -171,7 +172,7 @@ Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
     if (!lost) {
       return outcome ? result_of(*outcome) : Result<GenerateResult>(why);
     }
-    // It may be started again: the answer then goes on where it was.
+    // The head may be started again: the answer then continues from where it was.
     auto connected = actors::reconnect(impl, kHeadPatience);
     if (!connected) {
       return open ? cut_off(why, asked.submit.stream, *progress) : Result<GenerateResult>(why);
@@ -195,9 +196,10 @@ Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
 
 namespace {
 
-// The tokens of an open answer that are not told again: what the request brought, or what `from`
-// says was told, as far as the journal has it, so that it is not computed twice. An answer of
-// another arithmetic version is told from its beginning, because the head only repeats it.
+// The tokens of an open answer that are not passed on again: those that the request brought, or, if
+// they are more, those before `from`, as far as the journal has them, so that they are not computed
+// twice. An answer of another arithmetic version is passed on from its beginning, because the head
+// only repeats it.
 std::vector<model::TokenId> told_before(const actors::OpenStream& known, std::size_t from) {
   if (known.submit.arithmetic != 0) return {};
   const std::size_t count = std::min(from, known.tokens.size());
@@ -282,7 +284,7 @@ Result<UnloadedModel> Cluster::unload(const std::string& model, bool force) {
   const Result<std::string> answer = ask_manager(*impl_, ask);
   if (answer) return actors::read_answer<UnloadedModel>(*answer);
   if (answer.code() != Code::kNotFound) return answer.status();
-  // The head got a hash and would name that; the caller knows the model by this name.
+  // The head got a hash and would show it, but the caller knows the model by this name.
   return Status(Code::kNotFound,
                 "the cluster has not loaded '" + model + "'; 'troupe ps' shows what it has");
 }
@@ -322,9 +324,9 @@ Status Cluster::stop(bool everywhere) {
   actors::Manage ask = manage_of(actors::ManageKind::kStop);
   ask.force = everywhere;
   const Result<std::string> answer = ask_manager(*impl_, ask);
-  // A daemon that ends may take its answer with it.
+  // A daemon that ends may do so before it answers.
   if (!answer && answer.code() != Code::kUnavailable) return answer.status();
-  // It has ended when it answers nothing any more.
+  // The daemon has ended when it no longer answers.
   for (int i = 0; i < 50; ++i) {
     if (!actors::ask_status(*impl_)) return Status::ok();
     std::this_thread::sleep_for(100ms);

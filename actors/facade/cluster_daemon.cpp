@@ -5,8 +5,9 @@
 #include <troupe/actors/jobs/task_actor.h>
 #include <troupe/actors/troupe.h>
 
-// The facade for programs that are a head or a node themselves: a daemon in this process, a
-// connection of its own to the head for what a client asks, and kinds of jobs that it maps.
+// The facade for programs that are a head or a node themselves. Such a program has a daemon in its
+// process, a connection of its own to the head for what a client asks, and kinds of jobs that it
+// maps.
 
 namespace troupe {
 namespace {
@@ -17,24 +18,24 @@ Cluster with_daemon(Cluster cluster, Daemon daemon) {
   return cluster;
 }
 
-// HOST:PORT of TOKEN@HOST:PORT.
+// The HOST:PORT in TOKEN@HOST:PORT.
 std::string without_token(const std::string& address) {
   return address.substr(address.rfind('@') + 1);
 }
 
-// The Cluster of a node's program that may ask the cluster for nothing: a node's token lets no
-// client in. It still maps shards of jobs.
+// The Cluster of a node's program that may ask nothing of the cluster, because a node's token does
+// not admit clients. It still maps shards of jobs.
 Result<Cluster> without_client(const std::string& home, const std::string& address,
                                const Status& why) {
   auto impl = std::make_unique<Cluster::Impl>();
   TROUPE_ASSIGN_OR_RETURN(impl->process, actors::Process::open(home, nullptr));
-  impl->may_ask =
-      Status(Code::kPermissionDenied,
-             "this program is a node of the cluster at " + address + " and no client of it (" +
-                 why.message() +
-                 "): a node's token lets no client in. Make a token with 'troupe key new --role "
-                 "user', and "
-                 "give it to Cluster::connect, or once to a command with the same --home");
+  impl->may_ask = Status(
+      Code::kPermissionDenied,
+      "this program is a node of the cluster at " + address + " but not a client of it (" +
+          why.message() +
+          "): a node's token does not admit clients. Make a token with 'troupe key new --role "
+          "user', and "
+          "give it to Cluster::connect, or once to a command with the same --home");
   impl->service =
       impl->process->track(actors::spawn_absent_client(impl->process->system(), impl->may_ask));
   impl->local = false;
@@ -75,18 +76,20 @@ Result<Cluster> Cluster::join(const DaemonOptions& options) {
 
 Status Cluster::register_job(const std::string& name, JobMap map, JobMerge merge) {
   if (name.empty() || name.size() > 64 || name == actors::kGenerateKind) {
-    return Status(Code::kInvalidArgument,
-                  "'" + name.substr(0, 80) +
-                      "' cannot be the name of a job kind, which has 1 to 64 bytes and is not "
-                      "that of one that the cluster has itself");
+    return Status(
+        Code::kInvalidArgument,
+        "'" + name.substr(0, 80) +
+            "' cannot be the name of a job kind: a name has 1 to 64 bytes, and must not be "
+            "that of one that the cluster has itself");
   }
   if (!map || !merge) {
-    return Status(Code::kInvalidArgument,
-                  "the job kind '" + name + "' needs a function that maps and one that merges");
+    return Status(
+        Code::kInvalidArgument,
+        "the job kind '" + name + "' needs two functions, one that maps and one that merges");
   }
   if (!impl_->tasks) {
     return Status(Code::kFailedPrecondition,
-                  "a connection maps no shards; be a node of the cluster (Cluster::join)");
+                  "a connection maps no shards; join the cluster as a node (Cluster::join)");
   }
   const auto kind = std::make_shared<const actors::RegisteredKind>(
       actors::RegisteredKind{name, std::move(map), std::move(merge)});

@@ -8,8 +8,8 @@
 #include <troupe/actors/jobs/job_id.h>
 #include <troupe/actors/troupe.h>
 
-// The facade's jobs. Every question may be asked twice, so that a head that is away for a while is
-// no more than a pause.
+// The facade's jobs. Every question may be asked twice, so that a head that is away for a while
+// causes only a pause.
 
 namespace troupe {
 
@@ -18,11 +18,13 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto kPollLongest = 500ms;
-// Lines of one shard: few enough that little is done again, many enough that steps are shared.
+// The number of lines in a shard: few, so that little has to be repeated after a loss, but enough
+// to share steps.
 constexpr std::size_t kLinesOfShard = 8;
-constexpr std::size_t kLinesBytes = 256u << 10;  // and no more bytes than that, if it can be
+constexpr std::size_t kLinesBytes =
+    256u << 10;  // a shard has no more bytes than this, unless one line does
 
-// Shards from `first` on that go into one message.
+// The shards from `first` on that go into one message.
 std::size_t message_end(const std::vector<std::string>& shards, std::size_t first) {
   std::size_t end = first, bytes = 0;
   while (end < shards.size() && (end == first || bytes + shards[end].size() <= kLinesBytes)) {
@@ -59,7 +61,7 @@ std::vector<std::string> generate_shards(std::string_view jsonl) {
 
 namespace {
 
-// Blocks until the request's model is loaded; what it was called by.
+// Blocks until the request's model is loaded. Returns the name by which it was called.
 Result<actors::OpenPtr> load_model(Cluster::Impl& impl, const GenerateRequest& request) {
   TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model,
                           actors::describe_model(*impl.process->store, request, impl.bulk));
@@ -67,8 +69,8 @@ Result<actors::OpenPtr> load_model(Cluster::Impl& impl, const GenerateRequest& r
   return model;
 }
 
-// The model is loaded first, so that the cluster has it when whoever brought it is gone; the job
-// then names it by its hash.
+// The model is loaded first, so that the cluster has it when the client that brought it is gone.
+// The job then names the model by its hash.
 Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) {
   TROUPE_ASSIGN_OR_RETURN(actors::GenerateSpec spec, actors::parse_generate_spec(text));
   GenerateRequest request;

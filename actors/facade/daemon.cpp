@@ -39,7 +39,7 @@ std::string host_name() {
 struct Daemon::Impl {
   std::string home, name, join_address;
   FileLock lock;
-  std::unique_ptr<actors::LocalKey> local_key;  // of a head
+  std::unique_ptr<actors::LocalKey> local_key;  // only in a head
   int stop_event = -1;
   std::mutex mutex;
   Status why;  // guarded by mutex
@@ -113,12 +113,13 @@ struct ClusterAddress {
   net::PublicKey head{};
   net::Endpoint endpoint;
   std::uint64_t cluster = 0;
-  std::shared_ptr<actors::Admission> admission;  // of a head
-  std::optional<net::Token> token;               // of a node
-  bool member = false;  // of the token's cluster already; the token is used if the head forgot us
+  std::shared_ptr<actors::Admission> admission;  // only for a head
+  std::optional<net::Token> token;               // only for a node
+  bool member =
+      false;  // of the token's cluster already; the token is used only if the head forgot us
 };
 
-// From --join, or from what this home joined before.
+// Finds the head from --join, or from what this home joined before.
 Result<ClusterAddress> find_head(const DaemonOptions& options, const std::string& home) {
   if (!options.join.empty() && std::filesystem::exists(actors::head_file(home))) {
     return Status(Code::kInvalidArgument,
@@ -187,11 +188,12 @@ Status check(const DaemonOptions& options) {
   return Status::ok();
 }
 
-// Reads what an earlier run of this head left in its journal, and reserves what this one uses up.
+// Reads what an earlier run of this head left in its journal, and reserves the numbers that this
+// run will use.
 Status begin_journal(const std::string& home, actors::Journal& journal,
                      actors::CoordinatorSetup* coordinator) {
-  // Committed before a frame carries any of them; no run uses up so many. Epochs of heads that
-  // kept no journal began with the time of day.
+  // The reservation is committed before a frame carries any of the numbers, and no run uses up so
+  // many. Heads without a journal began their epochs with the time of day.
   using namespace std::chrono;
   const auto wall = duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
   TROUPE_ASSIGN_OR_RETURN(
@@ -215,8 +217,8 @@ net::Endpoint advertised(const DaemonOptions& options) {
   return options.advertise.value_or(options.listen);
 }
 
-// Makes the link under this home's key, as the head of its cluster or as a member of one. Its
-// sockets are not open yet.
+// Makes the link with this home's key, for the head of a cluster or for a member. Its sockets are
+// not open yet.
 Result<ClusterAddress> make_link(const DaemonOptions& options, Daemon::Impl& daemon) {
   const std::filesystem::path keys = std::filesystem::path(daemon.home) / "keys";
   std::filesystem::create_directories(keys);
@@ -225,7 +227,8 @@ Result<ClusterAddress> make_link(const DaemonOptions& options, Daemon::Impl& dae
   transport.incarnation = net::random_u64();
   transport.listen = options.listen;
   ClusterAddress place;
-  // What may connect is known before the sockets open: some come back at once.
+  // The keys that may connect are known before the sockets open, because some peers reconnect at
+  // once.
   if (options.head) {
     TROUPE_ASSIGN_OR_RETURN(
         auto made, actors::Admission::load_or_make(daemon.home, transport.identity.public_key,
@@ -264,7 +267,7 @@ Status start_head(const DaemonOptions& options, const ClusterAddress& place, Dae
 }
 
 // Opens the sockets, now that every room is attached, and blocks until the daemon is a member of
-// its cluster (a head is one of its own).
+// its cluster. (A head is a member of its own cluster.)
 Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::Impl& daemon) {
   actors::NodeSetup setup;
   setup.home = daemon.home;
@@ -290,7 +293,7 @@ Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::I
   return Status::ok();
 }
 
-// Leaves the key by which clients of this user speak to the head.
+// Writes the key with which clients of this user connect to the head.
 Status leave_local_key(const DaemonOptions& options, const actors::Admission& admission,
                        Daemon::Impl& daemon) {
   const net::Endpoint local{is_any_address(options.listen.host) ? "127.0.0.1" : options.listen.host,

@@ -3,7 +3,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/troupe/daemon.h>
 
-// What the facade's other files need of a Daemon.
+// What the facade's other files need from a Daemon.
 
 namespace troupe::actors {
 

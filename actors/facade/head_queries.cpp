@@ -31,7 +31,7 @@ std::shared_ptr<Cluster> connection_of(Cluster::Impl& impl) {
 }
 
 bool is_lost(Cluster::Impl& impl) {
-  // No job has an empty name; whatever the head says about it, it is there.
+  // No job has an empty name. Any answer to this question shows that the head is there.
   return ask_once(impl, job_ask(JobAskKind::kShow, "")).code() == Code::kUnavailable;
 }
 

@@ -82,7 +82,7 @@ Result<RunFile> read_run_file(const std::string& home) {
                     "no daemon runs on the home " + home + " (another home: --home DIR)");
   std::error_code error;
   if (!std::filesystem::exists(run_file(home), error)) return none;
-  // If the lock can be taken, nobody holds it: the file is a leftover.
+  // If the lock can be taken, no process holds it: the file was left behind.
   if (FileLock::try_acquire(lock_file(home))) return none;
   const auto text = read_file(run_file(home), kRunFileBytesMax);
   if (!text) return none;
@@ -116,7 +116,8 @@ Result<net::KeyPair> client_identity(const std::string& home) {
   auto identity = net::load_or_make_key_pair(file);
   if (identity || there) return identity;
   log(LogLevel::kWarning,
-      "no identity of this client can be kept, so its jobs and answers belong to it only while it "
+      "cannot store an identity for this client, so its jobs and answers belong to it only while "
+      "it "
       "runs: " +
           identity.message());
   return net::make_key_pair();

@@ -28,7 +28,7 @@ std::filesystem::path runtime_folder() {
   return "/tmp/troupe-" + std::to_string(::getuid());
 }
 
-// The run-time folder may lie where everybody can make one: only ours counts.
+// The run-time folder may lie where every user can make folders: only one of our own counts.
 Status check_runtime_folder(const std::filesystem::path& folder) {
   struct stat info {};
   if (::lstat(folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == ::getuid() &&
@@ -88,7 +88,7 @@ Result<std::string> find_local_token(const std::string& home, std::uint16_t port
 
 LocalKey::LocalKey(const std::string& home, std::uint16_t port, std::string text)
     : places_(local_key_places(home, port)), text_(std::move(text)) {
-  // The file of a run that was killed must not be taken for this one's.
+  // The file of a run that was killed must not be mistaken for this run's.
   for (const std::filesystem::path& path : places_) {
     std::error_code error;
     std::filesystem::remove(path, error);

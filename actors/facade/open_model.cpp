@@ -5,7 +5,8 @@
 namespace troupe::actors {
 namespace {
 
-constexpr auto kOpenPatience = std::chrono::minutes(10);  // fetching and loading a model
+constexpr auto kOpenPatience =
+    std::chrono::minutes(10);  // the model may have to be fetched and loaded
 
 }  // namespace
 

@@ -8,17 +8,18 @@
 #include <troupe/actors/facade/cluster_impl.h>
 #include <troupe/model/store/store.h>
 
-// Says which model a request wants, and has the cluster load it.
+// Describes the model that a request wants, and has the cluster load it.
 
 namespace troupe::actors {
 
-// A model as the service wants it: its identity, and the manifest if the file is on this machine;
-// has `bulk` (null: nobody needs it) serve its parts. Reads the file's header, and may hash it.
+// Describes a model as the service wants it: its identity, and the manifest if the file is on this
+// machine. Has `bulk` (null if no other process needs them) serve its parts. Reads the file's
+// header, and may hash the file.
 //   Errors: kInvalidArgument (no name), those of Store::resolve and Store::manifest.
 Result<OpenModel> describe_model(model::Store& store, const std::string& model,
                                  const std::vector<model::LayerRange>& layers, std::uint8_t kv_code,
                                  const bulk_actor& bulk);
-// The model of a request, with what the request says about how to place it.
+// Describes the model of a request, with what the request says about placing it.
 Result<OpenPtr> describe_model(model::Store& store, const GenerateRequest& request,
                                const bulk_actor& bulk);
 

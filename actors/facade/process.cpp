@@ -9,7 +9,7 @@ std::shared_ptr<Process> Process::make(caf::actor_system* system) {
   std::shared_ptr<Process> process(new Process);
   if (system == nullptr) {
     process->config_ = std::make_unique<caf::actor_system_config>();
-    // `sharing` uses no CPU while idle; nothing blocks or computes in these threads.
+    // `sharing` uses no CPU while idle. The threads neither block nor compute.
     process->config_->set("scheduler.policy", caf::atom("sharing"));
     process->config_->set("scheduler.max-threads", std::size_t{2});
     process->own_ = std::make_unique<caf::actor_system>(*process->config_);
@@ -21,7 +21,8 @@ std::shared_ptr<Process> Process::make(caf::actor_system* system) {
 
 Result<std::shared_ptr<Process>> Process::open(const std::string& home, caf::actor_system* system) {
   const std::string folder = resolve_home(home);
-  // A model that lies elsewhere needs no home. If something does, the store says why there is none.
+  // A model that lies elsewhere needs no home. If the home is needed, the store says why there is
+  // none.
   static_cast<void>(prepare_home(folder));
   auto process = make(system);
   TROUPE_ASSIGN_OR_RETURN(process->store, model::Store::open(folder));

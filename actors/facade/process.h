@@ -12,17 +12,18 @@
 #include <troupe/model/store/store.h>
 
 // What the actors of one process share: the actor system (our own, or the embedding program's), the
-// link, the store, the actor that moves weights and the device. Ends its actors, and closes the
-// link, when it goes.
+// link, the store, the actor that moves weights, and the device. The destructor ends the actors and
+// closes the link.
 
 namespace troupe::actors {
 
 class Process {
  public:
-  // With our own actor system (null `system`) or in the caller's, which must outlive the process.
+  // Makes a process with its own actor system (null `system`) or in the caller's, which must
+  // outlive the process.
   static std::shared_ptr<Process> make(caf::actor_system* system);
-  // The same with the store of a home, which is made if it is absent. If it cannot be made, the
-  // store says why when something is to be written into it.
+  // Does the same with the store of a home, which is made if it is absent. If it cannot be made,
+  // the store gives the reason when something is to be written into it.
   static Result<std::shared_ptr<Process>> open(const std::string& home, caf::actor_system* system);
   ~Process();
 
@@ -34,12 +35,12 @@ class Process {
   caf::actor_system& system() { return *system_; }
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
-  bulk_actor bulk;      // after open_bulk()
-  DeviceHandle device;  // after open_device(); without an actor before
+  bulk_actor bulk;      // set by open_bulk()
+  DeviceHandle device;  // set by open_device(); before that it has no actor
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in =
       std::make_shared<std::atomic<std::uint64_t>>(0);
 
-  // Remembers an actor that must end with the process.
+  // Registers an actor that must end with the process.
   template <class Handle>
   Handle track(Handle handle) {
     tracked_.push_back(caf::actor_cast<caf::strong_actor_ptr>(handle));

@@ -12,16 +12,17 @@
 namespace troupe::actors {
 namespace {
 
-// How often a client that an old key was refused to looks for the new one.
+// The pause with which a client whose key was refused looks for a newer key.
 constexpr std::chrono::milliseconds kLookAgain{100};
 
 struct HeadAddress {
   net::Token token;
   net::Endpoint endpoint;
-  bool from_file = false;  // the token is the one that a head of this user left on this machine
+  bool from_file =
+      false;  // the token was found in a file that a head of this user left on this machine
 };
 
-// From TOKEN@HOST:PORT, or from HOST:PORT and the file of a head of this user.
+// Finds the head from TOKEN@HOST:PORT, or from HOST:PORT and the file of a head of this user.
 Result<HeadAddress> find_head(const ConnectOptions& options) {
   const std::size_t at = options.cluster.rfind('@');
   const std::string address =
@@ -51,11 +52,11 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   ClientSetup client;
   client.token = head.token;
   client.head = head.endpoint;
-  // Clients of this user on this machine come in by the local token, which is always there.
+  // Clients of this user on this machine enrol with the local token, which is always there.
   client.known = !head.from_file;
   TROUPE_ASSIGN_OR_RETURN(client.identity, client_identity(resolve_home(options.home)));
   net::TransportOptions transport;
-  // A key for this one connection: two programs of one user are two peers.
+  // The key is made for this one connection: two programs of one user are two peers.
   transport.identity = net::make_key_pair();
   transport.cluster = client.token.cluster;
   transport.incarnation = net::random_u64();
@@ -67,7 +68,8 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   client.on_connected = [connected](Result<std::string> name) {
     connected->set_value(std::move(name));
   };
-  // Attached before it dials: the actor's first act needs its events.
+  // The actor is attached before the link dials, because its first act needs the events of the
+  // dial.
   const auto handle = process.track(spawn_client(process.system(), std::move(client)));
   process.link->attach(Room::kClient, handle);
   caf::anon_send(handle, join_atom::value);
@@ -84,7 +86,7 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   return service_actor(handle);
 }
 
-// Waits for another token than the one that was refused. False if none comes in time.
+// Waits for a token other than the refused one. Returns false if none comes in time.
 bool await_other_token(const ConnectOptions& options, const net::Token& refused,
                        std::chrono::steady_clock::time_point until) {
   while (std::chrono::steady_clock::now() < until) {
@@ -113,7 +115,7 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
       impl->options = options;
       return Cluster(std::move(impl));
     }
-    // A head that is started again makes another key, and writes it when it is ready.
+    // A restarted head makes another key, and writes it when the head is ready.
     const bool refused = service.code() == Code::kPermissionDenied && head.from_file;
     if (!refused || !await_other_token(options, head.token, until)) return service.status();
   }

@@ -4,7 +4,7 @@
 
 #include <troupe/actors/troupe.h>
 
-// A connection to the head of a cluster elsewhere.
+// Connects to the head of a cluster elsewhere.
 
 namespace troupe::actors {
 

@@ -4,7 +4,7 @@ namespace troupe::actors {
 namespace {
 
 constexpr int kDefaultDeadlineMs = 600'000;
-// A request is one frame, whose body may have 16 MiB.
+// A request is one frame, whose body may have up to 16 MiB.
 constexpr std::size_t kRequestBytesMax = 15 << 20;
 
 std::size_t bytes_of(const GenerateRequest& request) {

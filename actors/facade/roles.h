@@ -8,9 +8,10 @@
 #include <troupe/actors/facade/process.h>
 #include <troupe/actors/node/node.h>
 
-// Starts what a process is in a cluster: its head, a member that holds layers and maps shards, or
-// both. The daemon and the cluster within one process share it. The process has its link, whose
-// sockets are opened when every room is attached, and its bulk actor.
+// Starts the actors of a process's role in a cluster: those of its head, those of a member that
+// holds layers and maps shards, or both. The daemon and the cluster within one process share this
+// code. The process already has its bulk actor, and its link, whose sockets open when every room is
+// attached.
 
 namespace troupe::actors {
 
@@ -22,12 +23,12 @@ service_actor spawn_head(Process& process, CoordinatorSetup setup,
 struct Member {
   node_actor node;
   task_actor tasks;
-  // Gets the member's name in the cluster, or why it did not join.
+  // Gets the member's name in the cluster, or the reason why it did not join.
   std::shared_ptr<std::promise<Result<std::string>>> joined;
 };
 // Spawns the actors of a member. Its node begins to join when it gets join_atom, for which the
-// link's sockets must be open. Fills in of `setup` what comes from the process: link, store, bulk,
-// device, tasks and on_joined.
+// link's sockets must be open. Fills in the fields of `setup` that come from the process: link,
+// store, bulk, device, tasks and on_joined.
 Member spawn_member(Process& process, NodeSetup setup);
 
 }  // namespace troupe::actors

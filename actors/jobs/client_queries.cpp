@@ -36,7 +36,7 @@ json describe(Self self, const JobRecord& job) {
   if (job.life == JobLife::kRunning && !state.has_worker(job.kind)) {
     object["waits_for"] = "a node whose program registers the kind '" + job.kind + "'";
   }
-  // What is no JSON with sane bounds is shown as a text: dump() recurses.
+  // A specification that is not JSON within bounds is shown as a text, because dump() recurses.
   const auto spec = parse_json(job.spec, "the specification", spec_limits());
   object["spec"] = spec ? *spec : json(job.spec);
   return object;
@@ -75,7 +75,7 @@ Status check(const JobAsk& ask) {
   return Status::ok();
 }
 
-// Only what is committed is acknowledged.
+// A piece is acknowledged only when it is committed.
 Result<json> submit(Self self, const Setup& setup, const JobAsk& ask, const Asker& asker) {
   TROUPE_RETURN_IF_ERROR(check(ask));
   JobPiece piece{ask.id, asker.owner, ask.job_kind, ask.spec, ask.shards, 0, ask.inputs};
@@ -110,7 +110,7 @@ Result<json> lines(const Setup& setup, const JobRecord& job, std::uint64_t after
   for (const JobLine& line : lines) {
     all.push_back({{"sequence", line.sequence}, {"unix_ms", line.at_ms}, {"text", line.text}});
   }
-  // Whoever follows knows when nothing more will come.
+  // A client that follows the log thus knows when nothing more will come.
   return json{{"lines", all}, {"over", is_over(job.life)}};
 }
 
@@ -127,7 +127,8 @@ Result<json> stream(const Setup& setup, const std::string& id, Reach reach, cons
   TROUPE_ASSIGN_OR_RETURN(stream.submit, wire::decode<Submit>(bytes_of(record.submit)));
   stream.tokens = record.tokens;
   if (record.arithmetic != kArithmeticVersion) {
-    // It can only be told as far as it came: the engine does so, and ends it in words.
+    // The answer can only be repeated as far as it came: the engine does so, and ends it with the
+    // reason.
     stream.submit.arithmetic = record.arithmetic;
     stream.submit.answer_ids = record.tokens;
   }

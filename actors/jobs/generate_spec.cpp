@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-// A number as long as a line may say something is text enough to show.
+// This many characters of a value are enough to show in a message.
 std::string shown(const json& value) {
   std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (text.size() > 80) text = text.substr(0, 77) + "...";
@@ -25,7 +25,7 @@ Status wrong(const std::string& field, const json& value, const std::string& exp
                 "\"" + field + "\" is " + shown(value) + ", expected " + expected);
 }
 
-// Reads the members of one object; what it was not asked for is an error, too.
+// Reads the members of one object. A member that was not asked for is an error, too.
 class Reader {
  public:
   explicit Reader(const json& object) : object_(object) {}
@@ -75,13 +75,12 @@ class Reader {
   void fail(const Status& why) {
     if (status_) status_ = why;
   }
-  // After every field was asked for.
+  // Called after every field was asked for.
   Status finish() {
     for (const auto& [name, value] : object_.items()) {
       if (status_ && !known_.contains(name)) {
-        status_ = Status(Code::kInvalidArgument, "\"" + name.substr(0, 80) +
-                                                     "\" is no field that it has; 'troupe submit "
-                                                     "--help' lists them");
+        status_ = Status(Code::kInvalidArgument, "there is no field \"" + name.substr(0, 80) +
+                                                     "\"; 'troupe submit --help' lists the fields");
       }
     }
     return status_;
@@ -147,7 +146,7 @@ std::string line_of(const json& object) {
 constexpr std::uint64_t kTokensMax = 1u << 24;
 constexpr std::uint32_t kDefaultTokens = 256;
 
-// The shortest decimal number that is read as this float: 0.7, not 0.699999988.
+// The shortest decimal number that is read as this float, such as 0.7 and not 0.699999988.
 double shortest(float value) {
   char digits[32];
   const auto written = std::to_chars(std::begin(digits), std::end(digits), value);

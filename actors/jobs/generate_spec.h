@@ -7,9 +7,9 @@
 #include <troupe/runtime/status.h>
 #include <troupe/runtime/text/bounded_json.h>
 
-// The job kind `generate`: a JSONL file of prompts, an answer for each. Pure: what a specification
-// and a line ask for, and how an answer is written down. The client checks with it before it hands
-// a job in, the head runs jobs with it. actors/jobs/run_generate.cpp does the running.
+// The job kind `generate`, which answers each prompt of a JSONL file: what a specification and a
+// line ask for, and how an answer is written. Pure. Clients use it to check a job before they
+// submit it, and the head uses it in run_generate.cpp, which runs such jobs.
 //
 //   specification  {"model": sha256 of the model, "model_name"?, "layers"?, "kv"?, "activations"?,
 //                  "max_tokens"?, "raw"?, "system"?, "stop"?: [text], "context"?, and the sampling
@@ -26,32 +26,34 @@ inline constexpr const char* kGenerateKind = "generate";
 struct GenerateSpec {
   OpenModel open;       // without a manifest
   Submit base;          // what all lines have in common
-  bool seeded = false;  // the specification has a seed
+  bool seeded = false;  // whether the specification has a seed
   std::string model_name;
 };
-// kInvalidArgument names the field and the value, or says that the text is no JSON with sane
-// bounds.
+// Parses a specification.
+//   Errors: kInvalidArgument (names the field and the value, or says that the text is not JSON
+//   within bounds).
 Result<GenerateSpec> parse_generate_spec(const std::string& json);
-// The same, of an object that was parsed with bounds.
+// Does the same with an object that was parsed with bounds.
 Result<GenerateSpec> read_generate_spec(const nlohmann::json& object);
-// A text that parse_generate_spec() reads as the same specification; fields that have the value of
-// an absent one are left out.
+// Writes a text that parse_generate_spec() reads as the same specification. Fields whose value is
+// the default are left out.
 std::string to_json(const GenerateSpec& spec);
 // The bounds of every specification, whatever its kind.
 const JsonLimits& spec_limits();
 
 struct GenerateLine {
-  Submit submit;   // of deployment and request 0
-  std::string id;  // as JSON; "" for none
+  Submit submit;   // its deployment and request are 0
+  std::string id;  // as JSON; "" if the line has none
 };
-// kInvalidArgument: what is wrong with the line; the caller says which one it is.
+// Parses a line.
+//   Errors: kInvalidArgument (what is wrong with the line; the caller adds which line it is).
 Result<GenerateLine> parse_generate_line(const GenerateSpec& spec, const std::string& line);
 
-// With its newline. `id` as in GenerateLine.
+// Write one line of a result, with its newline. `id` is that of the GenerateLine.
 std::string generate_result(std::uint64_t index, const std::string& id, const Finished& finished);
 std::string generate_error(std::uint64_t index, const std::string& id, const Status& why);
 
-// A shard's bytes: the number of its first line as JSON's first line, then its lines.
+// The bytes of a shard: the number of its first line, as a line of JSON, then its lines.
 std::string pack_lines(std::uint64_t first, const std::vector<std::string>& lines);
 struct PackedLines {
   std::uint64_t first = 0;

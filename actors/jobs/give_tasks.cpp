@@ -1,12 +1,12 @@
 #include <troupe/actors/jobs/shell.h>
 
-// Kinds that programs of the cluster register: their nodes are workers, by their keys. A shard goes
-// out as one message, and comes back as one.
+// Gives shards of the kinds that programs of the cluster register to their nodes, which are the
+// workers, named by their keys. A shard is sent as one message, and its result comes back as one.
 
 namespace troupe::actors::jobs {
 namespace {
 
-// One that is computed, and one that waits beside it, so that the network's time is nobody's.
+// One task is computed while another one waits, so that no node waits for the network.
 constexpr std::size_t kTasksOfNode = 2;
 
 std::string worker_of(const net::PublicKey& key) {
@@ -19,7 +19,7 @@ net::PublicKey key_of(const std::string& worker) {
   return key;
 }
 
-// What the task is about; a merge takes as many shards as fit.
+// Makes the order for a task. A merge takes as many shards as fit into one message.
 Result<JobTaskOrder> order_of(Self self, const Setup& setup, JobTask task) {
   Journal& journal = *setup->journal;
   TROUPE_ASSIGN_OR_RETURN(const JobRecord job, journal.job_number(task.job));
@@ -79,7 +79,8 @@ void on_kinds(Self self, const Setup& setup, const net::InFrame& frame, const Jo
 void on_task_done(Self self, const Setup& setup, const net::InFrame& frame,
                   const JobTaskDone& done) {
   const JobTask* task = self->state.state->task(done.attempt);
-  if (task == nullptr || task->worker != worker_of(frame.peer)) return;  // of an earlier try
+  if (task == nullptr || task->worker != worker_of(frame.peer))
+    return;  // it belongs to an earlier attempt
   if (!done.outcome.is_ok()) return fail(self, setup, done.attempt, done.outcome.status());
   if (task->merge) return finish_merge(self, setup, done.attempt, done.output);
   finish(self, setup, done.attempt, done.output,

@@ -15,7 +15,7 @@ Status check_job_id(const std::string& id) {
   if (right) return Status::ok();
   return Status(Code::kInvalidArgument,
                 "'" + id.substr(0, 80) +
-                    "' is no id of a job, which has 1 to 64 letters, digits, '.', '_' or '-'");
+                    "' is not the id of a job: an id has 1 to 64 letters, digits, '.', '_' or '-'");
 }
 
 std::string drawn_id() {

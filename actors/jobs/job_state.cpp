@@ -127,7 +127,8 @@ std::optional<JobTask> JobState::next_of(std::uint64_t number, Job& job, std::in
   if (job.merges && !job.merging && ready(kMerge)) {
     task.from = task.to = job.merged;
     while (job.finished.contains(task.to) && task.to - task.from < kMergedAtOnceMax) ++task.to;
-    // A few at once, or the last ones: a merge costs a message there and back.
+    // A merge waits until it is as large as it may be, or has the last shard, because each merge
+    // costs a message each way.
     const bool last = task.to == job.shards;
     if (task.to > task.from && (last || task.to - task.from == kMergedAtOnceMax)) {
       task.merge = true;
@@ -147,7 +148,8 @@ std::optional<JobTask> JobState::next_of(std::uint64_t number, Job& job, std::in
 
 std::vector<JobTask> JobState::assign(std::int64_t now_us) {
   std::vector<JobTask> given;
-  // One each in turn, so that no worker has two tasks while another that could help has none.
+  // Gives one task to each worker in turn, so that no worker has two while another one that could
+  // help has none.
   for (bool more = true; more;) {
     more = false;
     for (auto& [name, worker] : workers_) {

@@ -9,10 +9,11 @@ namespace troupe::actors {
 namespace jobs {
 namespace {
 
-// While a task is to be tried again by itself; else only in case an event was missed.
+// The pause while a task waits for its next attempt, and the pause otherwise, in case an event was
+// missed.
 constexpr std::chrono::milliseconds kTick{200}, kIdleTick{1000};
 
-// The jobs of an earlier run go on where they were.
+// The jobs of an earlier run continue from where they were.
 void restore(Self self, const Setup& setup) {
   const auto jobs = setup->journal->jobs();
   if (!jobs) {
@@ -111,7 +112,7 @@ void on_ask(Self self, const Setup& setup, const net::InFrame& frame, const JobA
                     frame.role};
   const Status sent =
       setup->link->send(frame.peer, MessageType::kJobReply, answer(self, setup, ask, asker));
-  if (!sent) log(LogLevel::kInfo, "a client does not hear of its job: " + sent.message());
+  if (!sent) log(LogLevel::kInfo, "cannot answer a client about its job: " + sent.message());
 }
 
 void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
@@ -121,7 +122,7 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
 }
 
 jobs_actor::behavior_type behavior(Self self, Setup setup) {
-  // Attempts of this run are larger than those of the ones before.
+  // The attempts of this run are larger than those of earlier ones.
   const auto first = setup->journal->reserve("runs", 1, 1);
   if (!first) log(LogLevel::kError, first.message());
   self->state.state = std::make_unique<JobState>(

@@ -6,14 +6,14 @@
 #include <troupe/actors/journal/journal.h>
 #include <troupe/actors/link.h>
 
-// What the head's jobs are given when they start.
+// What the head's jobs actor is given when it starts.
 
 namespace troupe::actors {
 
 struct JobsSetup {
   std::shared_ptr<Journal> journal;
   std::shared_ptr<Link> link;
-  std::shared_ptr<const Owners> owners;  // of clients' connections; null: every key is its own
+  std::shared_ptr<const Owners> owners;  // the identities of clients; null: every key is its own
   bool detached = true;                  // false in tests with a scheduler of their own
 };
 

@@ -2,16 +2,17 @@
 
 #include <troupe/actors/jobs/shell.h>
 
-// The kind `generate`: a shard's lines become requests of the model's deployment, beside those of
-// other shards and of people who wait, and share its steps. Where layers lie, and what becomes of
-// the requests when a node is lost, is the coordinator's and the engine's business.
+// Runs the kind `generate`: a shard's lines become requests of the model's deployment. They share
+// its steps with the lines of other shards and with people's requests. The coordinator and the
+// engine decide where layers lie, and what happens to the requests when a node is lost.
 
 namespace troupe::actors::jobs {
 namespace {
 
 constexpr std::uint32_t kLineDeadlineMs = 1'800'000;
 
-// Only the ends of answers matter here, and each token would wake a thread.
+// This sink passes on only the ends of answers, because only they matter here and each token would
+// wake a thread.
 struct EndsShell {};
 token_sink::behavior_type ends_behavior(token_sink::stateful_pointer<EndsShell> self,
                                         jobs_actor jobs) {
@@ -21,7 +22,7 @@ token_sink::behavior_type ends_behavior(token_sink::stateful_pointer<EndsShell> 
   };
 }
 
-// What may be different another time is no property of the line.
+// A failure that another attempt may avoid is not the fault of the line.
 bool is_of_the_line(Code code) {
   return code == Code::kInvalidArgument || code == Code::kFailedPrecondition ||
          code == Code::kInternal || code == Code::kBadData;
@@ -52,7 +53,7 @@ void submit_lines(Self self, const Setup& setup, std::uint64_t attempt, const Mo
   one.missing = packed.lines.size();
   for (std::size_t i = 0; i < packed.lines.size(); ++i) {
     auto line = parse_generate_line(one.spec, packed.lines[i]);
-    if (!line) {  // it was checked when it was submitted, by another release perhaps
+    if (!line) {  // it was checked when it was submitted, but perhaps by another release
       one.lines[i] = generate_error(one.first + i, "", line.status());
       ++one.failed;
       --one.missing;
@@ -125,7 +126,7 @@ void on_answer(Self self, const Setup& setup, const Finished& finished) {
 void stop_answering(Self self, std::uint64_t attempt) {
   const auto found = self->state.answering.find(attempt);
   if (found == self->state.answering.end()) return;
-  // Its end cancels the requests that are still under way.
+  // The end of the sink cancels the requests that are still under way.
   if (found->second.sink) self->send_exit(found->second.sink, caf::exit_reason::user_shutdown);
   self->state.answering.erase(found);
   std::erase_if(self->state.requests,

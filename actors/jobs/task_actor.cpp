@@ -41,12 +41,13 @@ Result<std::string> compute(const RegisteredKind& kind, const JobTaskOrder& orde
     return Status(Code::kInternal,
                   "the program's own function threw: " + std::string(error.what()));
   } catch (...) {
-    return Status(Code::kInternal, "the program's own function threw what is no std::exception");
+    return Status(Code::kInternal,
+                  "the program's own function threw something that is not a std::exception");
   }
 }
 
-// Waits for room in a full queue. A head that takes nothing for the length of a lease has lost this
-// node, and gives the shard to another.
+// Waits for room in a full queue. A head that takes nothing for the length of a lease has given
+// this node up, and gives the shard to another one.
 void hand_in(const Setup& setup, const JobTaskDone& done) {
   const std::int64_t until = monotonic_us() + kDeadUs;
   for (;;) {
@@ -62,8 +63,9 @@ void hand_in(const Setup& setup, const JobTaskDone& done) {
 void work(Self self, const Setup& setup, const JobTaskOrder& order) {
   const auto kind = self->state.kinds.find(order.kind);
   auto output = kind == self->state.kinds.end()
-                    ? Result<std::string>(Status(Code::kUnavailable,
-                                                 "this node does not know '" + order.kind + "'"))
+                    ? Result<std::string>(Status(
+                          Code::kUnavailable,
+                          "this node's program does not register the kind '" + order.kind + "'"))
                     : compute(*kind->second, order);
   if (output && output->size() > kShardBytesMax) {
     output =

@@ -7,9 +7,9 @@
 #include <troupe/actors/link.h>
 #include <troupe/actors/troupe/jobs.h>
 
-// A node's side of jobs: maps and merges shards of the kinds that its program registers, one after
-// the other, as its head says, and answers with the bytes or with why there are none. What the
-// user's function throws becomes an error of the shard.
+// A node's side of jobs: it maps and merges shards of the kinds that its program registers, one
+// after the other, as its head orders, and answers with the bytes or with the reason why there are
+// none. An exception of the user's function becomes an error of the shard.
 
 namespace troupe::actors {
 

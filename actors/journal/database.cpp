@@ -3,7 +3,7 @@
 namespace troupe::actors {
 namespace {
 
-constexpr int kBusyMs = 2000;  // somebody looks into the file
+constexpr int kBusyMs = 2000;  // another program may be reading the file
 
 Status explain(const std::string& file, int code, const char* words) {
   const std::string journal = "the journal " + file;
@@ -87,7 +87,7 @@ Query& Query::text(std::string_view value) {
 
 Query& Query::bytes(std::string_view value) {
   if (status_) {
-    // No bytes are a blob of none, not NULL.
+    // The blob of no bytes is empty, not NULL.
     const char* const data = value.empty() ? "" : value.data();
     check(::sqlite3_bind_blob64(statement_, ++bound_, data, value.size(), SQLITE_STATIC));
   }

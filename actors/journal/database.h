@@ -9,21 +9,21 @@
 
 #include <troupe/runtime/status.h>
 
-// SQLite in our words: a connection, and statements whose errors are sentences that name the file.
-// Only the journal's files include it. One thread at a time.
+// A thin layer over SQLite: a connection, and statements whose errors are sentences that name the
+// file. Only the journal's files include it. One thread at a time.
 
 namespace troupe::actors {
 
 class Database {
  public:
-  // ":memory:" for none.
+  // Opens a file; ":memory:" stands for no file.
   static Result<std::unique_ptr<Database>> open(const std::string& file);
   ~Database();
 
   const std::string& file() const { return file_; }
-  // Statements without parameters and without rows.
+  // Runs statements without parameters and without rows.
   Status run(const char* sql);
-  // What the last call that failed says of the journal.
+  // Explains the failure of the last call.
   Status error(int code) const;
   std::int64_t changes() const { return ::sqlite3_changes64(handle_); }
   sqlite3* handle() { return handle_; }
@@ -34,11 +34,11 @@ class Database {
   sqlite3* handle_ = nullptr;
 };
 
-// One statement: bind in the order of its question marks, then step through its rows. The first
-// error sticks and is what status() gives.
+// One statement. Bind its parameters in the order of the question marks, then step through its
+// rows. The first error sticks, and status() returns it.
 class Query {
  public:
-  // The statement is `sql`, then `rest`.
+  // The statement is `sql` followed by `rest`.
   Query(Database& db, const char* sql, const char* rest = "");
   ~Query();
   Query(const Query&) = delete;
@@ -48,10 +48,10 @@ class Query {
   Query& number(std::uint64_t value) { return number(static_cast<std::int64_t>(value)); }
   Query& number(std::uint32_t value) { return number(static_cast<std::int64_t>(value)); }
   Query& text(std::string_view value);   // the bytes must live until the query ends
-  Query& bytes(std::string_view value);  // the same
-  // True: there is a row. False: at the end, or failed.
+  Query& bytes(std::string_view value);  // as for text()
+  // Returns true if there is a row, and false at the end or after a failure.
   bool next();
-  // For statements without rows.
+  // Runs a statement without rows.
   Status run() {
     while (next()) {
     }

@@ -1,7 +1,7 @@
 #include <troupe/actors/journal/database.h>
 #include <troupe/actors/journal/journal.h>
 
-// The journal's jobs: one call, one transaction.
+// The journal's jobs. Each call is one transaction.
 
 namespace troupe::actors {
 namespace {
@@ -62,7 +62,8 @@ Status write_life(Database& db, std::uint64_t job, JobLife life, const std::stri
   return write_line(db, job, now_ms, line);
 }
 
-// What a kind keeps per job goes with it; who submitted long ago and never finished doing so, too.
+// Deletes old jobs that have ended, and jobs whose submission was begun a day ago and never
+// completed. The rows of a job's shards and lines go with it.
 Status forget_old(Database& db, std::int64_t now_ms) {
   constexpr std::int64_t kReceivingMs = 24 * 3600 * std::int64_t{1000};
   return Query(db,
@@ -93,10 +94,11 @@ Result<std::string> one_blob(Query& query, const char* what) {
 Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
   if (piece.shards == 0 || piece.shards > kShardsMax || piece.first > piece.shards ||
       piece.inputs.size() > piece.shards - piece.first) {
-    return Status(Code::kInvalidArgument,
-                  std::to_string(piece.inputs.size()) + " shards from " +
-                      std::to_string(piece.first) + " on, of " + std::to_string(piece.shards) +
-                      ", cannot be; a job has 1 to " + std::to_string(kShardsMax) + " shards");
+    return Status(Code::kInvalidArgument, std::to_string(piece.inputs.size()) + " shards from " +
+                                              std::to_string(piece.first) +
+                                              " on do not fit into a job of " +
+                                              std::to_string(piece.shards) + "; a job has 1 to " +
+                                              std::to_string(kShardsMax) + " shards");
   }
   std::lock_guard lock(mutex_);
   auto known = find_job(*db_, piece.id);

@@ -11,8 +11,8 @@
 namespace troupe::actors {
 namespace {
 
-// Each step leads to the schema of its number (from 1) from the one before. A newer schema gets a
-// step at the end; those that releases have made stay as they are.
+// Each step leads from one schema to the next, whose number it has (from 1). A newer schema gets a
+// step at the end; steps that releases contain never change.
 constexpr const char* kSteps[] = {
     R"(
 CREATE TABLE counters(name TEXT PRIMARY KEY, next INTEGER NOT NULL);
@@ -35,8 +35,9 @@ CREATE TABLE streams(id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, open BLOB NOT 
   submit BLOB NOT NULL, tokens BLOB NOT NULL);
 PRAGMA user_version = 1;
 )",
-    // Releases of schema 1 computed by arithmetic version 1. Submit has got a last field of four
-    // bytes; || makes text of blobs. What was there before owners belongs to the head's own user.
+    // Releases with schema 1 computed by arithmetic version 1. The encoded Submit got a last field
+    // of four bytes; the cast is needed because || turns blobs into text. Jobs and streams without
+    // an owner belong to the head's own user.
     R"(
 ALTER TABLE streams ADD COLUMN arithmetic INTEGER NOT NULL DEFAULT 1;
 UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
@@ -69,7 +70,8 @@ Journal::~Journal() = default;
 const std::string& Journal::name() const { return db_->file(); }
 
 Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& file) {
-  // Prompts are the business of nobody else on this machine. SQLite gives its log the same mode.
+  // Prompts must not be readable by other users of this machine. SQLite gives its log the same
+  // mode.
   const int made = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (made >= 0) ::close(made);
   return make(file.string());
@@ -85,7 +87,7 @@ Result<std::unique_ptr<Journal>> Journal::make(const std::string& file) {
 }
 
 Status Journal::set_up() {
-  // One process has it, so that no file is shared with others for the log's index.
+  // Only one process uses the file, so that the log's index needs no shared memory.
   TROUPE_RETURN_IF_ERROR(
       db_->run("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"));
@@ -130,7 +132,7 @@ Status Journal::transact(const char* call, const std::function<Status()>& body) 
   } committing{call, Status::ok()};
   if (done) done = failpoint("journal", call, "before_commit");
   if (done) {
-    // SQLite calls it in the middle of its commit, before anything is written.
+    // SQLite calls this in the middle of its commit, before anything is written.
     ::sqlite3_commit_hook(
         db_->handle(),
         [](void* out) -> int {

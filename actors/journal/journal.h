@@ -13,25 +13,27 @@
 #include <troupe/runtime/status.h>
 
 // What a head must not forget: jobs with their input, results and log, the epochs that it may have
-// used, the models that it had placed, the streams that were open. One SQLite file, one connection,
-// synchronous=FULL: what a call has returned ok for is on the disk, and each call is one
-// transaction. The only place with SQLite. Any thread may call; calls wait for each other and for
-// the disk, so that only detached actors call, and who starts a head.
+// used, the models that it had placed, and the streams that were open. It is one SQLite file with
+// one connection and synchronous=FULL: each call is one transaction, and when a call returns ok,
+// its effect is on the disk. No other room uses SQLite. Any thread may call, but calls wait for
+// each other and for the disk: therefore only detached actors call, and the code that starts a
+// head.
 //
 // Errors of every call: kBadData (the file is damaged), kResourceExhausted (the disk is full),
-// kUnavailable (it cannot be written), each one sentence that names the file. After an error
-// nothing of the call is in the file, unless the commit itself failed: then it may be, and asking
-// again with the same id does no harm.
+// kUnavailable (it cannot be written). Each is one sentence that names the file. After an error
+// nothing of the call is in the file, unless the commit itself failed: then it may be there, and a
+// repetition with the same id does no harm.
 //
-// Failpoints: journal.CALL.before_commit, .in_commit and .after_commit, with the name of the call.
+// Failpoints: journal.CALL.before_commit, .in_commit and .after_commit, where CALL is the name of
+// the call.
 
 namespace troupe::actors {
 
 class Database;  // journal/database.h
 
 enum class JobLife : std::uint8_t {
-  kReceiving = 0,  // parts of its input are missing: it is not acknowledged, and nothing of it runs
-  kRunning = 1,    // acknowledged
+  kReceiving = 0,  // parts of its input are missing: it is neither acknowledged nor run
+  kRunning = 1,    // it has been acknowledged
   kDone = 2,
   kFailed = 3,
   kCancelled = 4,
@@ -41,17 +43,17 @@ inline bool is_over(JobLife life) { return life >= JobLife::kDone; }
 
 struct JobRecord {
   std::uint64_t number = 0;  // rises with each submission
-  std::string id;            // chosen by who submits it
-  std::string owner;         // the identity of who submitted it; "": the head's own user
-  std::string kind, spec;    // spec: JSON, as the kind has it
+  std::string id;            // the client chooses it
+  std::string owner;         // the client's identity; "" is the head's own user
+  std::string kind, spec;    // JSON in the form of the kind
   std::uint32_t shards = 0, received = 0, finished = 0;
-  std::uint32_t merged = 0;  // leading shards that the result holds
+  std::uint32_t merged = 0;  // the number of leading shards that the result holds
   JobLife life = JobLife::kReceiving;
-  std::int64_t submitted_ms = 0, ended_ms = 0;  // unix time
+  std::int64_t submitted_ms = 0, ended_ms = 0;  // Unix time
   std::string error;
 };
 
-// Shards of a job on their way in: `inputs` are those from `first` on.
+// Shards of a job that are being submitted: `inputs` are the shards from `first` on.
 struct JobPiece {
   std::string id, owner, kind, spec;
   std::uint32_t shards = 0, first = 0;
@@ -66,7 +68,7 @@ struct JobLine {
 
 // A model that was placed.
 struct PlacedModel {
-  std::uint64_t id = 0;  // of the deployment
+  std::uint64_t id = 0;  // the deployment's
   std::string model;     // its sha256
   std::string manifest;  // encoded
   std::string open;      // an encoded OpenModel, without its manifest
@@ -75,53 +77,57 @@ struct PlacedModel {
 
 struct StreamRecord {
   std::string id;
-  std::string owner;         // the identity of who asked; "": the head's own user
+  std::string owner;         // the client's identity; "" is the head's own user
   std::string open, submit;  // encoded OpenModel (without its manifest) and Submit
   std::vector<std::int32_t> tokens;
-  std::uint32_t arithmetic = kArithmeticVersion;  // by which the tokens were computed
+  std::uint32_t arithmetic = kArithmeticVersion;  // the version by which the tokens were computed
 };
 
 class Journal {
  public:
-  // Makes the file when absent. kFailedPrecondition: a newer Troupe wrote it.
+  // Opens the file, and makes it if it is absent.
+  //   Errors: kFailedPrecondition (a newer release wrote it).
   static Result<std::unique_ptr<Journal>> open(const std::filesystem::path& file);
-  // Of a process without a home to come back to: the same, and gone with it.
+  // Makes a journal in memory, for a process that has no home to come back to.
   static Result<std::unique_ptr<Journal>> in_memory();
   ~Journal();
   const std::string& name() const;
 
-  // journal.cpp: numbers that are never used twice, across restarts.
+  // journal.cpp: numbers that are never used twice, even after a restart.
 
-  // The first of `count` numbers of this name that nobody was given before; at least `floor`.
+  // Returns the first of `count` numbers of this name that were never given before; it is at least
+  // `floor`.
   Result<std::uint64_t> reserve(const std::string& counter, std::uint64_t count,
                                 std::uint64_t floor);
 
   // journal/jobs.cpp
 
-  // Takes shards in; the job's record afterwards, whose life is kRunning (or later) when all are
+  // Stores shards. Returns the job's record, whose life is kRunning (or later) when all shards are
   // there. A shard or a job that is there already changes nothing.
-  //   Errors: kAlreadyExists (the id is that of another job), kInvalidArgument (shard numbers).
+  //   Errors: kAlreadyExists (the id belongs to another job), kInvalidArgument (shard numbers).
   Result<JobRecord> receive(const JobPiece& piece, std::int64_t now_ms);
-  // By number. Ended jobs beyond the newest kEndedJobsMax are forgotten at receive().
+  // All jobs, by number. receive() deletes ended jobs beyond the newest kEndedJobsMax.
   Result<std::vector<JobRecord>> jobs();
   Result<JobRecord> job(const std::string& id);  // kNotFound: no_job(id)
-  // That there is no such job: also for those who may not know of it.
+  // The failure that says that there is no such job. Clients that may not know of a job get it,
+  // too.
   static Status no_job(const std::string& id);
   Result<JobRecord> job_number(std::uint64_t job);
   Result<std::vector<std::uint32_t>> finished_shards(std::uint64_t job);
   Result<std::string> spec(std::uint64_t job);
   Result<std::string> input(std::uint64_t job, std::uint32_t shard);
   Result<std::string> output(std::uint64_t job, std::uint32_t shard);  // kNotFound: not yet
-  Result<std::string> result(std::uint64_t job);                       // what was merged so far
-  // The output of a shard and what it does to the job, at once. False: it had one already, or the
-  // job is over: nothing has changed. `ends`: the job is kDone with it.
+  Result<std::string> result(std::uint64_t job);  // as far as it has been merged
+  // Stores the output of a shard and its effect on the job in one transaction. Returns false, and
+  // changes nothing, if the shard had an output already or the job is over. With `ends`, the job
+  // becomes kDone.
   Result<bool> finish_shard(std::uint64_t job, std::uint32_t shard, const std::string& output,
                             const std::string& line, bool ends, std::int64_t now_ms);
-  // The result holds the shards before `to` now; false when it did not hold exactly those before
-  // `from`.
+  // Stores the merged result, which now holds the shards before `to`. Returns false if the result
+  // did not hold exactly the shards before `from`.
   Result<bool> merge(std::uint64_t job, std::uint32_t from, std::uint32_t to,
                      const std::string& result, bool ends, std::int64_t now_ms);
-  // False: it is over already.
+  // Ends a job. Returns false if it is over already.
   Result<bool> end_job(std::uint64_t job, JobLife life, const std::string& error,
                        std::int64_t now_ms);
   Status add_line(std::uint64_t job, const std::string& line, std::int64_t now_ms);
@@ -132,11 +138,13 @@ class Journal {
   Status save_model(const PlacedModel& placed);
   Status forget_model(std::uint64_t id);
   Result<std::vector<PlacedModel>> models();
-  // Of all models that were ever placed: (sha256, encoded manifest).
+  // All models that were ever placed, as (sha256, encoded manifest).
   Result<std::vector<std::pair<std::string, std::string>>> manifests();
-  // Keeps the newest kStreamsMax. kAlreadyExists: the id is that of another owner's stream.
+  // Stores an open stream, and keeps only the newest kStreamsMax.
+  //   Errors: kAlreadyExists (the id belongs to another owner's stream).
   Status save_stream(const StreamRecord& stream, std::int64_t now_ms);
-  // More tokens of its answer, from the one with this index on; a stream that is gone stays gone.
+  // Appends tokens of a stream's answer, from the one with this index on. A stream that is gone
+  // stays gone.
   Status add_tokens(const std::string& id, const std::string& owner, std::uint32_t index,
                     const std::vector<std::int32_t>& tokens);
   Status forget_stream(const std::string& id, const std::string& owner);
@@ -150,7 +158,7 @@ class Journal {
   Journal() = default;
   static Result<std::unique_ptr<Journal>> make(const std::string& file);
   Status set_up();
-  // `body` inside of a transaction, committed when it is ok. `call` names the failpoints.
+  // Runs `body` in a transaction, which is committed if it returns ok. `call` names the failpoints.
   Status transact(const char* call, const std::function<Status()>& body);
 
   std::mutex mutex_;

@@ -61,7 +61,7 @@ void write_tokens(Self self, const StreamSetup& setup) {
 
 void tell_end(Self self, const StreamSetup& setup, const FinishedPtr& finished) {
   self->send(setup.sink, finished);
-  // What has failed may be asked for again, also by its id; what is complete is not.
+  // A failed request may be submitted again, also by its id; a complete one may not.
   if (finished->outcome.is_ok()) {
     write(setup.journal, [id = setup.record.id, owner = setup.record.owner](Journal& journal) {
       complain(journal.forget_stream(id, owner));
@@ -74,7 +74,7 @@ void tell_end(Self self, const StreamSetup& setup, const FinishedPtr& finished) 
 
 stream_actor::behavior_type stream_behavior(Self self, std::shared_ptr<const StreamSetup> setup) {
   self->monitor(setup->sink);
-  // Our end tells the engine to cancel; whoever lost its connection may still resume.
+  // Our end tells the engine to cancel. A client that lost its connection may still resume.
   self->set_down_handler([self, setup](const caf::down_msg&) {
     write_tokens(self, *setup);
     self->quit();
@@ -106,7 +106,7 @@ stream_actor::behavior_type stream_behavior(Self self, std::shared_ptr<const Str
         }
       },
       [self, setup](loaded_atom, const StatusPtr& saved) {
-        // A full disk costs the resumption, not the answer.
+        // If the disk is full, the answer goes on, but it cannot be resumed.
         if (!*saved) {
           log(LogLevel::kError, "an answer cannot be resumed: " + saved->message());
         }

@@ -6,19 +6,19 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/journal/journal.h>
 
-// What goes into a head's journal beside jobs, without anybody waiting for the disk: the models
-// that are placed, and open streams. A stream's request is in the journal before its first token is
-// told to anybody, its tokens follow in batches: by the lane rule prompt, parameters and seed give
-// the same answer again, so that tokens that are missing cost time and nothing else.
+// What goes into a head's journal besides jobs, without making a client wait for the disk: the
+// models that are placed, and open streams. A stream's request is in the journal before its first
+// token is sent, and its tokens follow in batches. By the lane rule, prompt, parameters and seed
+// give the same answer again, so that missing tokens cost only the time to compute them.
 
 namespace troupe::actors {
 
-// Runs what it is given, one after the other; what fails is logged.
+// Runs the calls that it is given, one after the other. Failures are logged.
 journal_actor spawn_journal(caf::actor_system& system, std::shared_ptr<Journal> journal);
 
-// Stands between an engine and the sink of a request that can be resumed: holds its events back
-// until the request is in the journal, writes the tokens after it, and forgets it with its end.
-// Ends with the sink; what was open then stays in the journal.
+// Stands between an engine and the sink of a request that can be resumed. Holds the request's
+// events back until the request is in the journal, then writes the tokens, and deletes the stream
+// when it ends. Ends with the sink; a stream that is open at that time stays in the journal.
 token_sink spawn_stream(caf::actor_system& system, journal_actor journal, StreamRecord record,
                         token_sink sink);
 

@@ -4,7 +4,7 @@
 #include <troupe/actors/journal/database.h>
 #include <troupe/actors/journal/journal.h>
 
-// What a head had placed, and the streams that were open when it ended.
+// The models that a head had placed, and the streams that were open when it ended.
 
 namespace troupe::actors {
 namespace {
@@ -109,8 +109,8 @@ Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
                                .run());
     if (db_->changes() != 1) {
       return Status(Code::kAlreadyExists, "the id '" + stream.id +
-                                              "' is that of another's answer; choose one of its "
-                                              "own");
+                                              "' belongs to another client's answer; choose "
+                                              "another id");
     }
     return Query(*db_,
                  "DELETE FROM streams WHERE id IN"
@@ -131,7 +131,7 @@ Status Journal::add_tokens(const std::string& id, const std::string& owner, std:
       if (!query.next()) return query.status();
       have = query.bytes_at(0);
     }
-    // What is there stays: a stream that was resumed says again what it said before.
+    // Tokens that are there stay: a resumed stream repeats what it sent before.
     const std::size_t known = have.size() / sizeof(std::int32_t);
     if (index > known || index + tokens.size() <= known) return Status::ok();
     have += bytes_of({tokens.begin() + static_cast<std::ptrdiff_t>(known - index), tokens.end()});

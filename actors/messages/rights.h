@@ -25,7 +25,7 @@ enum class Reach : std::uint8_t {
 Reach reach_of(JobAskKind kind, net::Role role);
 Reach reach_of(ManageKind kind, net::Role role);
 
-// Whose ask it is.
+// The process that asks.
 struct Asker {
   std::string owner;  // the identity as Z85; "" is this process itself
   net::Role role = net::Role::kAdmin;

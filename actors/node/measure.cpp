@@ -18,10 +18,11 @@ namespace {
 
 constexpr std::size_t kSmallProbes = 12, kLargeProbes = 2, kHugeProbes = 3;
 constexpr std::size_t kLargeBytes = std::size_t{64} << 10, kHugeBytes = std::size_t{1} << 20;
-// If the large probes take less time than this, noise hides the bandwidth: huge ones follow.
+// If the large probes take less time than this, noise hides the bandwidth, and huge probes follow.
 constexpr double kHugeBelowUs = 5'000;
 constexpr std::chrono::milliseconds kPause{2};
-// A connection that takes longer to open, or a probe to be answered, is left out.
+// A connection that takes longer to open, and a probe that is not answered in this time, are left
+// out.
 constexpr std::int64_t kOpenUs = 1'000'000, kProbeUs = 2'000'000;
 
 void answer(Self self, const Setup& setup) {

@@ -9,8 +9,8 @@ namespace troupe::actors {
 namespace node {
 namespace {
 
-// Somebody who waits for an answer asks again after this time: the answer may have gone to another
-// newcomer with the same token, or the head may not have listened yet.
+// A newcomer that waits for an answer asks again after this time: the answer may have gone to
+// another newcomer with the same token, or the head may not have listened yet.
 constexpr std::int64_t kAskAgainUs = 500'000;
 constexpr std::int64_t kLogWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
@@ -32,7 +32,7 @@ void stop(Self self, const Setup& setup, const Status& why) {
 
 void connect(Self self, const Setup& setup) {
   NodeShell& state = self->state;
-  if (is_head(setup)) return;  // it greets itself
+  if (is_head(setup)) return;  // the head's own node greets itself
   net::Transport* transport = setup->link->transport();
   if (transport == nullptr) return;  // the process ends before it has begun
   if (setup->token && (!setup->member || state.enrolled)) {
@@ -149,7 +149,8 @@ void on_allow(Self, const Setup& setup, const AllowPeers& allow) {
   if (net::Transport* transport = setup->link->transport()) {
     for (const PeerAddress& peer : allow.peers) {
       const net::Role role = static_cast<net::Role>(peer.role);
-      // Our head is the one that we joined; being named here makes no key a head.
+      // Our head is the process that we joined. A message that calls another key a head does not
+      // make it one.
       if (peer.key != setup->link->self() &&
           (role == net::Role::kNode || role == net::Role::kClient)) {
         transport->allow(peer.key, role);
@@ -173,7 +174,7 @@ void on_forget(Self, const Setup& setup, const ForgetPeers& forget) {
 void on_refused(Self self, const Setup& setup, const Refused& refused) {
   if (refused.rejoin) {
     log(LogLevel::kWarning, "the head asks this node to join again: " + refused.outcome.text);
-    // It may be about the time before a greeting that is under way.
+    // The refusal may concern the time before a greeting that is under way.
     if (self->state.phase == Phase::kMember) greet(self, setup);
     return;
   }
@@ -238,7 +239,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
       log(LogLevel::kWarning, "lost the head: " + event.why.message() + "; trying again");
       if (is_final(event.why)) stop(self, setup, event.why);
     } else if (event.why.code() == Code::kPermissionDenied && setup->token && !state.enrolled) {
-      // Our head does not know us any more: enrol again with the token.
+      // Our head no longer knows us: enrol again with the token.
       state.enrolled = true;
       setup->link->transport()->disconnect(setup->head);
       connect(self, setup);

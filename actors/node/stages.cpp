@@ -10,7 +10,8 @@ namespace {
 constexpr std::int64_t kReconnectUs = 300'000;
 // A loaded stage that has not reached the next one after this time never will.
 constexpr std::int64_t kConnectPatienceUs = 5'000'000;
-// The head is told of a broken connection until it has placed the layers anew.
+// The head is told of a broken connection again after this time, until it has placed the layers
+// anew.
 constexpr std::int64_t kTellAgainUs = 2'000'000;
 
 // Steps of the epoch are no longer accepted; those that wait for the device are not computed.
@@ -181,7 +182,7 @@ void drop_all_stages(Self self, const Setup& setup) {
 void on_load(Self self, const Setup& setup, LoadStage order) {
   const std::uint64_t epoch = order.epoch;
   if (const auto found = self->state.stages.find(epoch); found != self->state.stages.end()) {
-    // The head orders again what it has no answer to.
+    // The head repeats an order that it has no answer to.
     if (found->second.answered && !found->second.retired) tell_loaded(setup, epoch, found->second);
     return;
   }

@@ -152,7 +152,7 @@ def test_cancel(three, tmp_path):
     ({"kind": "dance"}, None, '"kind" is "dance"'),
     ({"input": ""}, None, '"input" is "", expected a text'),
     ({"input": "nowhere.jsonl"}, None, "nowhere.jsonl"),
-    ({"max_token": 3}, None, '"max_token" is no field'),
+    ({"max_token": 3}, None, 'there is no field "max_token"'),
     ({"max_tokens": 0}, None, '"max_tokens" is 0, expected a whole number from 1'),
     ({"temperature": "hot"}, None, '"temperature" is "hot", expected a number'),
     ({"temperature": -1}, None, "temperature is -1"),
@@ -161,7 +161,7 @@ def test_cancel(three, tmp_path):
     ({"activations": "f8"}, None, '"activations" is "f8", expected "f16" or "f32"'),
     ({"stop": "x"}, None, '"stop" is "x", expected a list of texts'),
     ({}, [], "it has no line with a prompt"),
-    ({}, [{"prompt": "a"}, {"text": "b"}], 'prompt 2: "text" is no field'),
+    ({}, [{"prompt": "a"}, {"text": "b"}], 'prompt 2: there is no field "text"'),
     ({}, [{"prompt": "a", "prompt_ids": [1]}], "prompt 1: has several prompts"),
     ({}, [[1]], "prompt 1: is not a JSON object"),
 ])
