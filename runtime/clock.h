@@ -2,15 +2,16 @@
 
 #include <cstdint>
 
-// The monotonic clock by which everything is timed that waits, expires or is measured. Any thread.
+// The monotonic clock by which every wait, expiry and measurement is timed. Any thread.
 
 namespace troupe {
 
 // Microseconds since some moment in the past.
 std::int64_t monotonic_us();
 
-// While one lives, monotonic_us() is what it says: tests that simulate a cluster on virtual time.
-// One at a time; threads that wait on the operating system do not heed it.
+// While an object lives, monotonic_us() returns its time, so that tests can simulate a cluster on
+// virtual time. Only one may live at a time, and threads that wait on the operating system do not
+// obey it.
 class VirtualClock {
  public:
   explicit VirtualClock(std::int64_t now_us);

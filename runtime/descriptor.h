@@ -6,12 +6,12 @@
 
 #include <troupe/runtime/status.h>
 
-// What file.cpp and private_file.cpp share: open files, and what the system says of them. Any
+// What file.cpp and private_file.cpp share: open files, and the system's error messages. Any
 // thread.
 
 namespace troupe {
 
-// Owns an open file; negative: it could not be opened. Closed at destruction.
+// Owns an open file; a negative number means that it could not be opened. The destructor closes it.
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -19,17 +19,18 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
-  // The caller closes it.
+  // Releases the descriptor; the caller must close it.
   int release();
 
  private:
   int fd_;
 };
 
-// "cannot <doing> <path>: <what the system calls `error`, an errno>", with the code that fits.
+// The failure "cannot <doing> <path>: <the system's text for `error`, an errno>", with the code
+// that fits.
 Status system_error(const char* doing, const std::filesystem::path& path, int error);
 
-// What the file holds from where it is read to its end. `path` is for messages.
+// Reads from the present position to the end of the file. `path` is for messages.
 //   Errors: kResourceExhausted (more than `bytes_max` bytes), else those of system_error.
 Result<std::string> read_rest(const Descriptor& file, const std::filesystem::path& path,
                               std::size_t bytes_max);

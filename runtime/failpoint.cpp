@@ -18,7 +18,8 @@ struct Armed {
   int left = 1;
   FailAction action;
 };
-// Whoever is to fail knows nothing of the test that says so: the two meet here.
+// The code that is to fail knows nothing about the test that makes it fail; this table connects the
+// two.
 struct Registry {
   std::atomic<bool> any{false};
   std::mutex mutex;
@@ -74,7 +75,8 @@ Status arm_failpoint_from(const std::string& text) {
                                               "journal.receive.before_commit:3");
   }
   arm_failpoint(text.substr(0, colon), nth, [] {
-    // What was said too early has then left the process: its death does not hide the mistake.
+    // What was sent too early has then left the process, so that the process's death does not hide
+    // the mistake.
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
     ::kill(::getpid(), SIGKILL);
     return Status::ok();

@@ -14,7 +14,7 @@
 
 namespace troupe {
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  // A pipe without a writer would hold us up; regular files do not care.
+  // Opening a pipe without a writer would block; O_NONBLOCK does not affect regular files.
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return system_error("open", path, errno);
   struct stat info {};
@@ -86,14 +86,14 @@ Result<std::vector<std::byte>> read_piece(const std::filesystem::path& path, std
 
 namespace {
 
-// Where a new file is made, and what it then becomes.
+// Where a new file is made, and the name that it then gets.
 struct Replacement {
   std::filesystem::path temporary, path;
 };
 
 Result<Replacement> replacement_of(const std::filesystem::path& wished) {
   static std::atomic<unsigned> counter{0};
-  // The new file takes the place of the old one: of what a link leads to, never of a device.
+  // The new file replaces the old one, or the file to which a link leads, but never a device.
   std::error_code none;
   const bool linked = std::filesystem::is_symlink(wished, none);
   const std::filesystem::path target = linked ? std::filesystem::canonical(wished, none) : wished;

@@ -10,8 +10,8 @@
 
 #include <troupe/runtime/status.h>
 
-// Files: read-only mappings, whole reads with a cap, atomic writes, advisory locks.
-// Everything returns a Status that names the path and the system's reason.
+// Files: read-only mappings, whole reads with a limit, atomic writes, advisory locks. Every failure
+// is a Status that names the path and the system's reason.
 
 namespace troupe {
 
@@ -38,28 +38,30 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// The whole file; kResourceExhausted when it is larger than `bytes_max`.
+// Reads the whole file.
+//   Errors: kResourceExhausted (it is larger than `bytes_max`).
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max);
-// The `length` bytes from `offset` on; kBadData when the file ends before.
+// Reads the `length` bytes from `offset` on.
+//   Errors: kBadData (the file ends before them).
 Result<std::vector<std::byte>> read_piece(const std::filesystem::path& path, std::uint64_t offset,
                                           std::size_t length);
 
 // Writes to a temporary file beside `path`, fsyncs, renames: a reader sees the old content or the
-// new, never a mix. `mode` is the permission of the new file (e.g. 0600 for keys). A link is
+// new, never a mix. `mode` has the permissions of the new file (such as 0600 for keys). A link is
 // followed.
-//   Errors: kInvalidArgument for what is no regular file, else what the system says.
+//   Errors: kInvalidArgument if `path` is not a regular file, else those of the system.
 Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
                              unsigned mode = 0644);
 
-// Whether write_file_atomically could put a file there now, without doing so; its errors, but for a
-// disk that is full.
+// Checks whether write_file_atomically could put a file there now, without doing so. Its errors are
+// the same, except that it does not notice a full disk.
 Status check_writable(const std::filesystem::path& path);
 
-// An exclusive advisory lock (flock) on a file that is created when absent; released at
-// destruction and when the process dies.
+// An exclusive advisory lock (flock) on a file, which is created if it is absent. The lock is
+// released by the destructor, and when the process dies.
 class FileLock {
  public:
-  // kAlreadyExists when another process holds it.
+  // Errors: kAlreadyExists (another process holds the lock).
   static Result<FileLock> try_acquire(const std::filesystem::path& path);
   FileLock() = default;
   FileLock(FileLock&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }

@@ -11,17 +11,18 @@ namespace {
 struct State {
   std::mutex mutex;
   std::shared_ptr<const LogSink> sink;
-  std::atomic<int> least{100};  // above every level: nothing is built while no sink is set
+  std::atomic<int> least{100};  // above every level: no message is built while no sink is set
 };
 
 State& state() {
-  // Leaked on purpose: threads that outlive main's statics may still log.
+  // This is leaked on purpose: threads that outlive main's statics may still log.
   static State* instance = new State;
   return *instance;
 }
 
-// The bytes of the character that begins `text` if it may be shown as it is, else 0. Strict, as
-// utf8_char is, which stands above this file: control characters could hide in overlong forms.
+// Returns the number of bytes of the character that begins `text` if it may be shown as it is, else
+// 0. It is as strict as utf8_char, which stands above this file, because control characters could
+// hide in overlong forms.
 std::size_t shown_bytes(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7F ? 1 : 0;

@@ -9,9 +9,9 @@
 #include <troupe/runtime/status.h>
 
 // SHA-256 of bytes that arrive in parts, computed by OpenSSL's libcrypto, which uses the CPU's SHA
-// instructions where it has them. The store, the fetchers and the command hash models with it. A
-// copy goes on from where the original stood. An object has one owner at a time.
-// Source: FIPS 180-4.
+// instructions if there are any. The store, the fetchers and the command hash models with it. A
+// copy continues from the state of the original. An object has one owner at a time. Source: FIPS
+// 180-4.
 
 namespace troupe {
 
@@ -31,7 +31,8 @@ class Sha256 {
   struct Release {
     void operator()(void* context) const;
   };
-  std::unique_ptr<void, Release> context_;  // an EVP_MD_CTX, so that no user sees OpenSSL's headers
+  // It is an EVP_MD_CTX, hidden so that users do not see OpenSSL's headers.
+  std::unique_ptr<void, Release> context_;
 };
 
 // SHA-256 of `bytes` as 64 lower-case hex digits.

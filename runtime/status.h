@@ -6,25 +6,25 @@
 #include <string_view>
 #include <utility>
 
-// Status and Result<T>: how the world's failures travel (a peer, a file, user input, memory).
-// TROUPE_CHECK: how a broken invariant of ours ends the program, with the values that broke it.
-// Never TROUPE_CHECK on bytes that came from outside. Values are plain; any thread may use them.
+// Status and Result<T> carry the failures of the world: of a peer, a file, user input, memory.
+// TROUPE_CHECK ends the program if an invariant of ours is broken, and names the values that broke
+// it. It is never used on bytes that came from outside. Values are plain; any thread may use them.
 
 namespace troupe {
 
 enum class Code : std::uint8_t {
   kOk = 0,
-  kInvalidArgument,  // the caller asked for something that cannot be (exit code 2 at the command)
-  kNotFound,         // a file, model, node or request that is not there
-  kBadData,          // bytes that are not what they claim to be
+  kInvalidArgument,     // the caller asked for something impossible (exit status 2 of the command)
+  kNotFound,            // a file, model, node or request that does not exist
+  kBadData,             // bytes that are not what they claim to be
   kFailedPrecondition,  // possible, but not in this state
   kResourceExhausted,   // memory, disk, credits, queue
-  kUnavailable,         // a peer that is not there, or not any more
+  kUnavailable,         // a peer that is not there, or no longer there
   kDeadlineExceeded,
   kPermissionDenied,  // an unknown key, a wrong role, a refused token
-  kAlreadyExists,     // e.g. a port in use
+  kAlreadyExists,     // such as a port in use
   kCancelled,
-  kInternal,  // third-party failure without a better name
+  kInternal,  // a failure of third-party code without a better name
 };
 
 // Stable lower-case name of a code, e.g. "not_found".

@@ -27,8 +27,8 @@ struct StagePlan {
   bool allowed = false;  // the node has let its peers in
   bool loaded = false;
   std::uint64_t weights_bytes = 0;
-  std::uint64_t planned_bytes =
-      0;  // of the node's memory, for weights and for keys and values to come
+  // The part of the node's memory for weights, and for keys and values to come.
+  std::uint64_t planned_bytes = 0;
 };
 
 // In kWaiting no node is left that could hold the layers; the stages are still the previous ones.

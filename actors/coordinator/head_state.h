@@ -150,8 +150,8 @@ struct HeadState {
 
   std::map<net::PublicKey, Client> clients;
   std::shared_ptr<Owners> owners;  // the identities behind the clients' connections
-  std::map<net::PublicKey, std::int64_t>
-      revoking;  // revoked nodes, and when their frames are dropped
+  // Revoked nodes, and when their frames are dropped.
+  std::map<net::PublicKey, std::int64_t> revoking;
 
   std::map<std::uint64_t, Opening> openings;  // by a number of the head's own
   std::uint64_t next_opening = 1;

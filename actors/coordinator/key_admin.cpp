@@ -158,8 +158,8 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
                       "head's machine");
   }
   if (kind == ManageKind::kUnload) return unload(head, ask);
-  if (kind == ManageKind::kStop)
-    return json{{"stopping", true}};  // the caller stops it once the answer is sent
+  // The caller ends the cluster once the answer is sent.
+  if (kind == ManageKind::kStop) return json{{"stopping", true}};
   if (!head.setup->admission) {
     return Status(Code::kFailedPrecondition,
                   "this process is no cluster and has no keys; start one with 'troupe start'");

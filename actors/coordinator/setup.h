@@ -32,15 +32,15 @@ struct CoordinatorSetup {
   std::vector<PlacedModel> placed;
   std::map<std::string, model::Manifest> manifests;
   std::shared_ptr<Admission> admission;  // null in a process without sockets
-  std::shared_ptr<Owners>
-      owners;  // shared with the jobs' actor; null if this process has no clients
+  // Shared with the jobs' actor; null if this process has no clients.
+  std::shared_ptr<Owners> owners;
   net::Endpoint advertise;
   std::string role = "head";  // what `status` says: "head" or "local"
   // How long a model that nobody uses stays loaded; absent means forever.
   std::optional<std::int64_t> keep_alive_us;
   bool works = true;  // whether this process holds layers
-  bool measures =
-      true;  // whether layers are measured before they are placed; if not, thread counts decide
+  // Whether layers are measured before they are placed; if not, thread counts decide.
+  bool measures = true;
   std::function<void()> on_stop;  // called when a client asks this daemon to stop
 };
 

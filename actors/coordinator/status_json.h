@@ -17,11 +17,11 @@ namespace troupe::actors {
 struct DeploymentUse {
   std::uint64_t running = 0, queued = 0;   // requests that are being answered, and those that wait
   std::uint64_t requests = 0, tokens = 0;  // since the model was loaded
-  std::uint64_t credits = 0,
-                credits_in_use = 0;  // the number of steps that may be on the path, and that are
+  // The number of steps that may be on the path, and that are.
+  std::uint64_t credits = 0, credits_in_use = 0;
   bool busy = false;
-  std::optional<std::int64_t>
-      left_s;  // until it is unloaded; absent if it is busy or stays forever
+  // The time until it is unloaded; absent if it is busy or stays forever.
+  std::optional<std::int64_t> left_s;
 };
 // What happened to deployments that lost a node.
 struct RecoveryCounters {

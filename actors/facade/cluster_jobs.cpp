@@ -21,8 +21,8 @@ constexpr auto kPollLongest = 500ms;
 // The number of lines in a shard: few, so that little has to be repeated after a loss, but enough
 // to share steps.
 constexpr std::size_t kLinesOfShard = 8;
-constexpr std::size_t kLinesBytes =
-    256u << 10;  // a shard has no more bytes than this, unless one line does
+// A shard has no more bytes than this, unless one line does.
+constexpr std::size_t kLinesBytes = 256u << 10;
 
 // The shards from `first` on that go into one message.
 std::size_t message_end(const std::vector<std::string>& shards, std::size_t first) {

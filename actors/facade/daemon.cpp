@@ -115,8 +115,8 @@ struct ClusterAddress {
   std::uint64_t cluster = 0;
   std::shared_ptr<actors::Admission> admission;  // only for a head
   std::optional<net::Token> token;               // only for a node
-  bool member =
-      false;  // of the token's cluster already; the token is used only if the head forgot us
+  // A member of the token's cluster already; the token is used only if the head forgot us.
+  bool member = false;
 };
 
 // Finds the head from --join, or from what this home joined before.

@@ -5,8 +5,8 @@
 namespace troupe::actors {
 namespace {
 
-constexpr auto kOpenPatience =
-    std::chrono::minutes(10);  // the model may have to be fetched and loaded
+// The model may have to be fetched and loaded.
+constexpr auto kOpenPatience = std::chrono::minutes(10);
 
 }  // namespace
 

@@ -18,8 +18,8 @@ constexpr std::chrono::milliseconds kLookAgain{100};
 struct HeadAddress {
   net::Token token;
   net::Endpoint endpoint;
-  bool from_file =
-      false;  // the token was found in a file that a head of this user left on this machine
+  // The token was found in a file that a head of this user left on this machine.
+  bool from_file = false;
 };
 
 // Finds the head from TOKEN@HOST:PORT, or from HOST:PORT and the file of a head of this user.

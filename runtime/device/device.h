@@ -5,15 +5,16 @@
 #include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/machine/thread_pool.h>
 
-// A device: memory, a team of threads and a kernel table. Today the CPU; a GPU becomes the second
-// kind. One owner (the device actor, or a local caller) uses it from one thread at a time.
+// A device: memory, a team of threads and a kernel table. Today the CPU is the only kind; a GPU
+// will be the second. One owner (the device actor, or a local caller) uses it from one thread at a
+// time.
 
 namespace troupe {
 
 struct DeviceOptions {
-  int threads = 0;  // as ThreadPoolOptions
+  int threads = 0;  // as in ThreadPoolOptions
   bool pin = true;
-  std::optional<kernels::Isa> isa;  // absent: kernels::choose_isa()
+  std::optional<kernels::Isa> isa;  // absent: kernels::choose_isa() decides
 };
 
 class Device {

@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <memory>
 
-// Memory of weights, KV pages and activations, on huge pages where the system grants them
-// (memory_arena.h). Any thread may make, share and free one.
+// Memory for weights, KV pages and activations, on huge pages if the system grants them
+// (memory_arena.h). Any thread may make, share and free a buffer.
 
 namespace troupe {
 
@@ -12,7 +12,7 @@ namespace troupe {
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(std::size_t bytes);  // TROUPE_CHECKs that memory is there
+  explicit AlignedBuffer(std::size_t bytes);  // TROUPE_CHECKs that there is memory
   AlignedBuffer(AlignedBuffer&&) = default;
   AlignedBuffer& operator=(AlignedBuffer&&) = default;
   // Another handle to the same memory, freed with the last one. Only for contents that no longer

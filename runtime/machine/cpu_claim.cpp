@@ -27,7 +27,7 @@ int first_sibling(int cpu) {
 }  // namespace
 
 std::vector<int> allowed_cpus() {
-  // The mask has room for large machines: the kernel refuses one that is too short.
+  // The mask has room for large machines, because the kernel refuses one that is too short.
   constexpr int kCpusMax = 8192;
   cpu_set_t* mask = CPU_ALLOC(kCpusMax);
   const std::size_t bytes = CPU_ALLOC_SIZE(kCpusMax);
@@ -44,7 +44,7 @@ std::vector<int> allowed_cpus() {
 
 int usable_cpus() {
   int cpus = static_cast<int>(allowed_cpus().size());
-  // A team that is larger than the quota is throttled in the middle of a barrier: round down.
+  // A team that is larger than the quota would be throttled in the middle of a barrier: round down.
   if (const auto granted = cgroup_limits().cpus)
     cpus = std::min(cpus, static_cast<int>(std::min(*granted, 8192.0)));
   return std::max(cpus, 1);

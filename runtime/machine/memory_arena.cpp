@@ -13,9 +13,10 @@ namespace troupe {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-// The last huge page that a chunk, or a buffer of its own, touches is resident as a whole: 1 MiB is
-// lost on average, so both are large: what of a chunk was never touched is address space only.
-// Matrices of 17 MiB with huge pages of their own took a tenth more memory than the file.
+// The last huge page that a chunk, or a buffer of its own, touches is resident as a whole, which
+// wastes 1 MiB on average. Chunks and such buffers are therefore large; the part of a chunk that
+// was never touched is only address space. When matrices of 17 MiB had huge pages of their own,
+// they took a tenth more memory than the file.
 constexpr std::size_t kChunkBytes = 128 * kHugePage;
 constexpr std::size_t kLargestPiece = 32 * kHugePage;  // larger buffers are chunks of their own
 
@@ -23,15 +24,15 @@ std::size_t rounded(std::size_t bytes, std::size_t multiple) {
   return (bytes + multiple - 1) / multiple * multiple;
 }
 
-// Address space aligned for huge pages; resident only where touched.
+// Address space that is aligned for huge pages, and resident only where it was touched.
 std::byte* map_chunk(std::size_t bytes) {
   void* memory = std::aligned_alloc(kHugePage, rounded(bytes, kHugePage));
-  if (memory != nullptr)
-    madvise(memory, rounded(bytes, kHugePage), MADV_HUGEPAGE);  // a refusal costs speed only
+  // A refusal only costs speed.
+  if (memory != nullptr) madvise(memory, rounded(bytes, kHugePage), MADV_HUGEPAGE);
   return static_cast<std::byte*>(memory);
 }
 
-// A piece that is back keeps no memory but its first and last, shared huge pages.
+// A piece that was given back keeps only its first and last huge page, which it shares with others.
 void drop_pages(std::byte* piece, std::size_t bytes) {
   const auto begin = reinterpret_cast<std::uintptr_t>(piece);
   const std::size_t skipped = rounded(begin, kHugePage) - begin;
@@ -41,15 +42,16 @@ void drop_pages(std::byte* piece, std::size_t bytes) {
 
 struct Chunk {
   std::size_t used = 0;                         // bytes handed out from the front
-  std::size_t live = 0;                         // pieces that are not back
-  std::multimap<std::size_t, std::byte*> free;  // pieces that are back, by bytes
+  std::size_t live = 0;                         // pieces that were not given back
+  std::multimap<std::size_t, std::byte*> free;  // pieces that were given back, by size
 };
 
 class Arena {
  public:
   std::byte* allocate(std::size_t bytes) {
     const std::scoped_lock lock(mutex_);
-    for (auto& [begin, chunk] : chunks_) {  // KV pages come and go and have one size
+    for (auto& [begin, chunk] :
+         chunks_) {  // KV pages are given back and taken again, and have one size
       if (const auto piece = chunk.free.find(bytes); piece != chunk.free.end()) {
         std::byte* out = piece->second;
         chunk.free.erase(piece);
@@ -57,7 +59,7 @@ class Arena {
         return out;
       }
     }
-    // The fullest chunk with room: small pieces fill what large ones left.
+    // Takes the fullest chunk with room, so that small pieces fill what large ones left.
     auto best = chunks_.end();
     for (auto chunk = chunks_.begin(); chunk != chunks_.end(); ++chunk) {
       if (chunk->second.used + bytes > kChunkBytes) continue;
@@ -91,7 +93,8 @@ class Arena {
   std::map<std::byte*, Chunk> chunks_;  // by address
 };
 
-// One for the process, as malloc is; never destroyed, since buffers may outlive any static.
+// There is one for the process, as with malloc. It is never destroyed, since buffers may outlive
+// any static object.
 Arena& arena() {
   static Arena* const instance = new Arena;
   return *instance;

@@ -2,16 +2,17 @@
 
 #include <cstddef>
 
-// Memory of weights and KV pages: pieces of large chunks that ask for huge pages. A weight stream
-// that misses the TLB every 4 KiB runs at a third of the memory's speed, more so inside a virtual
-// machine, and the matrices of small models are smaller than a huge page. Called by AlignedBuffer
-// only; any thread.
+// Memory for weights and KV pages: pieces of large chunks that ask for huge pages. A weight stream
+// that misses the TLB every 4 KiB runs at a third of the memory's speed, or less inside a virtual
+// machine, and the matrices of small models are smaller than a huge page. Called only by
+// AlignedBuffer. Any thread.
 
 namespace troupe {
 
-// 64-byte aligned, uninitialised; nullptr when there is no memory.
+// Returns 64-byte aligned, uninitialised memory, or nullptr if there is none.
 std::byte* arena_allocate(std::size_t bytes);
-// Gives a piece of `bytes` back; a chunk whose pieces are all back returns to the system.
+// Gives a piece of `bytes` back. A chunk returns to the system when all of its pieces were given
+// back.
 void arena_free(std::byte* piece, std::size_t bytes);
 
 }  // namespace troupe

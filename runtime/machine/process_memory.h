@@ -11,10 +11,10 @@ namespace troupe {
 struct MachineMemory {
   std::uint64_t total_bytes = 0, available_bytes = 0;
 };
-// As /proc/meminfo says; zeros if it cannot be read.
+// The values in /proc/meminfo; zeros if it cannot be read.
 MachineMemory machine_memory();
 
-// The memory for layers, keys and values that a process offers unless it is told another number:
+// The memory for layers, keys and values that a process offers if it is not told another number:
 // all of the machine's, or what its control groups leave (cgroup.h) if that is less.
 std::uint64_t offered_memory(const std::filesystem::path& groups = "/proc/self/cgroup",
                              const std::filesystem::path& root = "/sys/fs/cgroup");

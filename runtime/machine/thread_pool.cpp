@@ -27,8 +27,8 @@ namespace {
 
 constexpr int kThreadsMax = 1024;
 
-// Rounding to nearest even, subnormals kept: the mode in which the lane rule gives its bits.
-// Sets the mode and gives back what was there.
+// Rounding to nearest even, with subnormals: the mode for which the lane rule defines its bits.
+// Sets the mode and returns the previous one.
 #if defined(__SSE__)
 using FloatMode = unsigned;
 FloatMode set_float_mode() {
@@ -59,7 +59,7 @@ inline void pause_briefly() {
 #endif
 }
 
-// A 32-bit counter that threads wait on: a short spin, then a futex.
+// A 32-bit counter on which threads wait: a short spin, then a futex.
 struct alignas(64) Signal {
   std::atomic<std::uint32_t> value{0};
   std::atomic<std::uint32_t> sleepers{0};
@@ -69,7 +69,7 @@ struct alignas(64) Signal {
     if (sleepers.load(std::memory_order_seq_cst) != 0)
       syscall(SYS_futex, &value, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
   }
-  // Waits until the value differs from `old`; true when that happened while spinning.
+  // Waits until the value differs from `old`. Returns true if that happened while spinning.
   bool wait(std::uint32_t old, std::chrono::nanoseconds spin) {
     if (value.load(std::memory_order_acquire) != old) return true;
     if (spin.count() > 0) {
@@ -98,7 +98,7 @@ void pin_to(int cpu) {
   cpu_set_t mask;
   CPU_ZERO(&mask);
   CPU_SET(static_cast<std::size_t>(cpu), &mask);
-  sched_setaffinity(0, sizeof mask, &mask);  // a refusal costs speed only
+  sched_setaffinity(0, sizeof mask, &mask);  // a refusal only costs speed
 }
 
 }  // namespace
@@ -112,8 +112,8 @@ struct ThreadPool::Impl {
   std::thread::id adopted;  // the caller that is pinned already
   const std::function<void(int)>* body = nullptr;
   bool stop = false;
-  Signal started;  // advances once a run
-  Signal phase;    // advances once a barrier
+  Signal started;  // advances once for each run
+  Signal phase;    // advances once for each barrier
   alignas(64) std::atomic<int> arrived{0};
 
   void barrier(int thread) {
@@ -124,8 +124,9 @@ struct ThreadPool::Impl {
       phase.advance();
       return;
     }
-    // Whoever had to park shares its cores with others: it spins less the next time, so that a
-    // crowded machine spends its time on work, and more again when spinning succeeds.
+    // A thread that had to park shares its core with other programs. It spins less the next time,
+    // so that a crowded machine spends its time on work, and spins longer again when spinning
+    // succeeds.
     std::chrono::nanoseconds& spin = states[static_cast<std::size_t>(thread)].barrier_spin;
     const bool spun = phase.wait(before, spin);
     spin = spun ? std::min(spin * 2, spin_max) : std::max(spin / 2, spin_max / 16);
@@ -164,13 +165,13 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
   Impl& impl = *pool->impl_;
   const int cpus = usable_cpus();
   impl.threads = options.threads == 0 ? cpus : options.threads;
-  // With more threads than CPUs, the one that is waited for may be waiting for this CPU.
+  // If there are more threads than CPUs, the awaited thread may be waiting for this CPU.
   impl.spin_max = std::chrono::microseconds(
       impl.threads > cpus ? 0 : std::clamp(options.spin_microseconds, 0, 1000000));
   impl.states.resize(static_cast<std::size_t>(impl.threads));
   for (ThreadState& state : impl.states) state.barrier_spin = impl.spin_max;
-  // Below a quota the CPUs are shared with other containers, which do not see our claims: all would
-  // pin to the same first ones.
+  // Under a quota, the CPUs are shared with other containers, which do not see our claims: all
+  // would pin threads to the same first CPUs.
   const bool shared = cpus < static_cast<int>(allowed_cpus().size());
   if (options.pin && !shared) {
     if (const auto folder = cpu_claim_folder()) impl.claim = claim_cpus(impl.threads, *folder);
@@ -191,8 +192,8 @@ int ThreadPool::threads() const { return impl_->threads; }
 
 void ThreadPool::run(const std::function<void(int thread)>& body) {
   Impl& impl = *impl_;
-  // The caller's thread is not ours: its float mode and affinity are put back afterwards. Without
-  // its own CPU it would share one with a pinned worker until the scheduler noticed.
+  // The caller's thread is not ours: its float mode and affinity are restored afterwards. Without a
+  // CPU of its own, it would share one with a pinned worker until the scheduler noticed.
   const FloatMode mode = set_float_mode();
   cpu_set_t affinity;
   const bool pinned = !impl.claim.cpus.empty() && impl.adopted != std::this_thread::get_id() &&

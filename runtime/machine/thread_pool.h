@@ -6,18 +6,18 @@
 
 #include <troupe/runtime/status.h>
 
-// A fixed team of threads that runs one function at a time, all of them together (SPMD), with a
-// barrier between phases. Between runs and at barriers a thread spins for a bounded time and then
-// parks, so that daemons that share a host do not eat each other's cores. One owner calls `run`;
-// inside it, thread 0 is the caller. Every thread's rounding mode is nearest-even, without flush
-// to zero (set at start, checked in `run`).
+// A fixed team of threads. All of them run one function at a time (SPMD), with barriers between its
+// phases. Between runs and at barriers a thread spins for a bounded time and then parks, so that
+// daemons that share a host leave each other CPU time. One owner calls `run`; inside it, thread 0
+// is the caller. Every thread's rounding mode is nearest-even, without flush to zero (set at start,
+// checked in `run`).
 
 namespace troupe {
 
 struct ThreadPoolOptions {
   int threads = 0;  // 0: every CPU that this process may use (affinity and cgroup quota)
-  // Pin each thread to a CPU claimed by a per-CPU lock file; not done where a cgroup's quota leaves
-  // less than the CPUs of the mask.
+  // Pins each thread to a CPU that is claimed by a lock file. This is not done if a control group's
+  // quota allows less than the CPUs of the mask.
   bool pin = true;
   int spin_microseconds = 50;
 };
@@ -30,13 +30,14 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
-  // Calls body(thread) once on each of threads() threads, thread 0 being the caller; returns when
-  // all are done. Not reentrant. `body` must not throw.
+  // Calls body(thread) once on each of threads() threads, of which thread 0 is the caller, and
+  // returns when all calls are done. Not reentrant. `body` must not throw.
   void run(const std::function<void(int thread)>& body);
-  // The calling thread is the pool's thread 0 for good: pinned now, not in every `run` anew, so
-  // that it wakes where it computes.
+  // Makes the calling thread the pool's thread 0 for good: it is pinned now, and not in every `run`
+  // anew, so that it wakes up on the CPU where it computes.
   void adopt_caller();
-  // Inside `run`: waits until every thread has called it as often. Orders memory between phases.
+  // Called inside `run`: waits until every thread has called it as often. Orders memory accesses
+  // between phases.
   void barrier(int thread);
 
  private:
@@ -45,7 +46,8 @@ class ThreadPool {
   std::unique_ptr<Impl> impl_;
 };
 
-// The half-open part of [0, count) that belongs to `part` of `parts`; parts differ by one at most.
+// The half-open part of [0, count) that belongs to `part` of `parts`. The sizes of the parts differ
+// by one at most.
 struct IndexRange {
   std::size_t begin, end;
 };

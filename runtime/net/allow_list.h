@@ -6,7 +6,7 @@
 
 #include <troupe/runtime/net/keys.h>
 
-// Who may connect, and as what. Any thread.
+// Which keys may connect, and in which role. Any thread.
 
 namespace troupe::net {
 

@@ -6,7 +6,7 @@
 
 #include <troupe/runtime/net/transport.h>
 
-// A transport's counters, written by its thread and read by any.
+// A transport's counters, which its thread writes and any thread reads.
 
 namespace troupe::net {
 
@@ -24,7 +24,7 @@ struct AtomicCounters {
   static void add(Counter& counter, std::uint64_t value = 1) {
     counter.fetch_add(value, std::memory_order_relaxed);
   }
-  // A whole frame; `payload_bytes` are counted in `bytes`, too.
+  // Counts a whole frame; `payload_bytes` are counted in `bytes`, too.
   void received(Channel channel, std::uint64_t bytes) {
     Flow& flow = in[static_cast<std::size_t>(channel)];
     add(flow.frames);

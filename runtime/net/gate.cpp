@@ -7,7 +7,8 @@
 namespace troupe::net {
 namespace {
 
-// Processes of one key (enrolling machines, restarts) whose sequences are remembered a channel.
+// The number of processes of one key (enrolling machines, restarts) whose sequence numbers are
+// remembered on each channel.
 constexpr std::size_t kSendersMax = 32;
 
 }  // namespace
@@ -78,7 +79,7 @@ std::optional<InFrame> Gate::admit(const Source& source, const RawFrame& raw,
   std::optional<Role> role = allowed_.role(source.peer);
   if (!role) role = source.role_unlisted;
   if (!role) {
-    // Nothing is remembered of a revoked key, not even when its frames were last mentioned.
+    // Everything about a revoked key is forgotten, even when its frames were last logged.
     counters_.add(counters_.rejected_revoked);
     return std::nullopt;
   }

@@ -13,27 +13,28 @@
 #include <troupe/runtime/net/sequence_window.h>
 #include <troupe/runtime/net/transport.h>
 
-// The gate that every inbound frame passes: parts, header, checksum, role, cluster, incarnation,
-// sequence. What fails is dropped, counted, and logged at most once a second for each peer. Every
-// transport has one; used on its thread only.
+// The gate that every inbound frame passes. It checks parts, header, checksum, role, cluster,
+// incarnation and sequence number. A frame that fails is dropped and counted, and logged at most
+// once a second for each peer. Every transport has one gate, and uses it only on its own thread.
 
 namespace troupe::net {
 
-// What came over the wire as one message: up to three parts, of which the later ones may be absent.
+// One message as it came over the wire: up to three parts, of which the later ones may be absent.
 struct RawFrame {
-  std::size_t parts = 0;  // how many came, also beyond three
+  std::size_t parts = 0;  // the number that came, even if more than three
   std::span<const std::byte> header, body, payload;
 };
 
 std::uint64_t body_bytes_max(Channel channel);
 std::uint64_t payload_bytes_max(Channel channel);
 
-// Where a message came from.
+// The sender of a message.
 struct Source {
   PublicKey peer;
   Channel channel;
-  std::optional<Role> role_unlisted;  // of a peer that we dialled; absent: it must be listed
-  std::uint64_t incarnation = 0;      // that the connection has shown; 0: nothing yet
+  // The role of a peer that we dialled; if absent, the peer must be listed.
+  std::optional<Role> role_unlisted;
+  std::uint64_t incarnation = 0;  // that the connection has shown; 0 if none yet
 };
 
 class Gate {
@@ -42,8 +43,9 @@ class Gate {
       : allowed_(allowed), counters_(counters), version_(version) {}
   void set_cluster(std::uint64_t cluster) { cluster_ = cluster; }
   std::uint64_t cluster() const { return cluster_; }
-  // The frame without its payload, which is the caller's to take, or nothing when it was dropped.
-  // When it was dropped for its protocol version, `other_version` says so in words.
+  // Returns the frame without its payload, which the caller takes, or nothing if the frame is
+  // dropped. If it is dropped because of its protocol version, `other_version` gets a sentence that
+  // says so.
   std::optional<InFrame> admit(const Source& source, const RawFrame& raw, Status* other_version);
   void forget(const PublicKey& peer);
   void reject(AtomicCounters::Counter& counter, const PublicKey& peer, const std::string& why);

@@ -13,13 +13,14 @@ constexpr std::size_t kOverheadBytes = crypto_box_NONCEBYTES + crypto_box_MACBYT
 
 std::vector<std::uint8_t> prove_key(const KeyPair& own, const PublicKey& verifier,
                                     std::span<const std::uint8_t> statement) {
-  (void)random_u64();  // libsodium is ready
+  (void)random_u64();  // makes libsodium ready
   std::vector<std::uint8_t> proof(kOverheadBytes + statement.size());
   randombytes_buf(proof.data(), crypto_box_NONCEBYTES);
   const int made =
       crypto_box_easy(proof.data() + crypto_box_NONCEBYTES, statement.data(), statement.size(),
                       proof.data(), verifier.data(), own.secret_key.data());
-  if (made != 0) proof.clear();  // the verifier's key is no point of the curve: it proves nothing
+  // The verifier's key is not a point of the curve: it proves nothing.
+  if (made != 0) proof.clear();
   return proof;
 }
 

@@ -141,7 +141,8 @@ Result<KeyPair> load_or_make_key_pair(const std::filesystem::path& path) {
   const KeyPair pair = make_key_pair();
   const std::string content = std::string(kFileMagic) + "\n" + to_z85(pair.public_key) + "\n" +
                               to_z85(pair.secret_key) + "\n";
-  // Written beside and linked: of two processes that start at once, both use the key that stays.
+  // The file is written under another name and linked: of two processes that start at once, both
+  // use the key whose link succeeds.
   std::filesystem::path fresh = path;
   fresh += ".new." + std::to_string(random_u64());
   TROUPE_RETURN_IF_ERROR(write_file_atomically(fresh, content, 0600));

@@ -9,7 +9,8 @@
 
 #include <troupe/runtime/status.h>
 
-// Identities: CURVE key pairs, their files (0600), and the enrolment token. Pure but for the files.
+// Identities: CURVE key pairs, their files (0600), and the enrolment token. Pure, except for the
+// files.
 
 namespace troupe::net {
 
@@ -21,8 +22,8 @@ struct KeyPair {
   SecretKey secret_key{};
 };
 
-// kClient is a user; what servers, operators and admins may beyond that: actors/messages/rights.h.
-// kEnrol is a door: a token's key, or a client's identity, which can only enrol.
+// kClient is a user. actors/messages/rights.h says what servers, operators and admins may do beyond
+// that. kEnrol is a door: a token's key, or a client's identity, which can only enrol.
 enum class Role : std::uint8_t {
   kHead = 0,
   kNode = 1,
@@ -37,19 +38,20 @@ constexpr bool is_client(Role role) {
   return role == Role::kClient || role == Role::kServer || role == Role::kOperator ||
          role == Role::kAdmin;
 }
-// The role of this name that a token may be for: node, user (or client), server, operator, admin.
+// The role with this name, if a token may be for it: node, user (or client), server, operator,
+// admin.
 std::optional<Role> token_role(const std::string& name);
 
 KeyPair make_key_pair();  // random
 KeyPair key_pair_from_seed(const std::array<std::uint8_t, 32>& seed);
 std::string to_z85(const PublicKey& key);  // 40 characters
 Result<PublicKey> key_from_z85(const std::string& text);
-// 8 hexadecimal digits that name a key to people.
+// The 8 hexadecimal digits that name a key to people.
 std::string key_id(const PublicKey& key);
 std::uint64_t random_u64();  // never 0
 
-// Reads the key pair at `path`, or makes and stores one (0600). kPermissionDenied when the file is
-// readable by others: says which mode it has and how to mend it.
+// Reads the key pair at `path`, or makes and stores one (0600).
+//   Errors: kPermissionDenied (others can read the file; the text says how to mend its mode).
 Result<KeyPair> load_or_make_key_pair(const std::filesystem::path& path);
 Result<KeyPair> load_key_pair(const std::filesystem::path& path);
 
@@ -63,7 +65,8 @@ struct Token {
   std::array<std::uint8_t, 16> seed{};
 };
 std::string to_text(const Token& token);
-// kInvalidArgument when mistyped (the checksum says so) or of another kind.
+// Reads a token.
+//   Errors: kInvalidArgument (mistyped, as the checksum shows, or of another kind).
 Result<Token> parse_token(const std::string& text);
 KeyPair enrolment_key_pair(const Token& token);
 

@@ -3,9 +3,9 @@
 #include <array>
 #include <cstdint>
 
-// Which sequence numbers of one sender have been seen: a number passes once. Numbers may overtake
-// each other by less than kSlots (a sender may change from one connection to another); older ones
-// count as seen. Pure.
+// Which sequence numbers of one sender have been seen: each number passes once. Numbers may
+// overtake each other by less than kSlots, because a sender may change from one connection to
+// another; older numbers count as seen. Pure.
 
 namespace troupe::net {
 
@@ -13,7 +13,7 @@ class SequenceWindow {
  public:
   static constexpr std::uint64_t kSlots = 1024;
 
-  // True when `sequence` is new; 0 never is.
+  // Returns true if `sequence` is new; 0 never is.
   bool accept(std::uint64_t sequence) {
     if (sequence == 0) return false;
     if (sequence > newest_) {

@@ -6,7 +6,7 @@
 
 #include <troupe/runtime/net/keys.h>
 
-// The enrolment token's text and the key pair that follows from it.
+// The enrolment token's text, and the key pair that is derived from it.
 //
 //   offset bytes field
 //        0     8 cluster id, little-endian
@@ -19,7 +19,8 @@ namespace troupe::net {
 namespace {
 
 constexpr std::string_view kPrefix = "trp-";
-// Crockford's digits: no i, l, o or u. When read, i and l are 1 and o is 0, in either case.
+// Crockford's digits have no i, l, o or u. When a token is read, i and l count as 1 and o as 0, in
+// either case.
 constexpr std::string_view kDigits = "0123456789abcdefghjkmnpqrstvwxyz";
 constexpr std::size_t kTokenBytes = 60;
 constexpr std::size_t kTokenDigits = kTokenBytes * 8 / 5;

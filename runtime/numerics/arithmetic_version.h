@@ -13,9 +13,9 @@
 // end. It does not cover speed, placement, messages or files (runtime/wire/frame.h has the version
 // of the protocol).
 //
-// Raise it in the change that lets any bit of any result differ, however rarely, also when only one
-// weight format or one family is touched. A change that leaves every recorded hash as it was, and
-// whose kernels equal tests/runtime/kernels/reference.cpp as it was, needs no new version.
+// Raise it in the change that lets any bit of any result differ, however rarely, even if only one
+// weight format or one family is affected. A change needs no new version if every recorded hash
+// stays the same and the kernels still equal the unchanged tests/runtime/kernels/reference.cpp.
 //
 //   1  float products and attention scores are one chain over all columns or channels
 //   2  they are cut at kernels::kSumColumns (kernels.h)

@@ -7,7 +7,8 @@
 
 namespace troupe {
 
-// Rounds to nearest even; beyond 65519 to infinity; a NaN becomes a quiet NaN.
+// Rounds to nearest even. A magnitude of 65520 or more becomes infinity, and a NaN becomes a quiet
+// NaN.
 std::uint16_t f32_to_f16(float value);
 // Exact.
 float f16_to_f32(std::uint16_t bits);

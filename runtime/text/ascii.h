@@ -6,7 +6,7 @@
 
 namespace troupe {
 
-// The text with A to Z as a to z. Other bytes, those of UTF-8 among them, stay.
+// Returns the text with A to Z as a to z. Other bytes, among them those of UTF-8, stay.
 inline std::string to_lower(std::string text) {
   for (char& c : text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -14,7 +14,7 @@ inline std::string to_lower(std::string text) {
   return text;
 }
 
-// Whether a byte is one of a to z, A to Z and 0 to 9.
+// True if a byte is one of a to z, A to Z and 0 to 9.
 constexpr bool is_alphanumeric(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }

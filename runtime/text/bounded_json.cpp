@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-// The byte at which brackets go deeper than `depth_max`, or text.size().
+// The index of the byte at which brackets are nested deeper than `depth_max`, or text.size().
 std::size_t too_deep_at(std::string_view text, std::size_t depth_max) {
   std::size_t depth = 0;
   bool in_string = false;
@@ -33,13 +33,13 @@ std::size_t too_deep_at(std::string_view text, std::size_t depth_max) {
   return text.size();
 }
 
-// Looks for keys that occur twice in one object, and for errors; builds nothing. (A callback of
-// json::parse does the same, but then every object's end costs a search of its parent.)
+// Finds keys that occur twice in one object, and errors; builds nothing. (A callback of json::parse
+// could do the same, but then every object's end would cost a search of its parent.)
 class Watch final : public nlohmann::json_sax<json> {
  public:
-  std::string repeated;       // the first such key
+  std::string repeated;       // the first key that occurs twice
   bool broken = false;        // at error_byte
-  bool out_of_range = false;  // a number
+  bool out_of_range = false;  // a number is out of range
   std::size_t error_byte = 0;
 
   bool null() override { return true; }
@@ -65,7 +65,7 @@ class Watch final : public nlohmann::json_sax<json> {
   }
   bool parse_error(std::size_t byte, const std::string&,
                    const nlohmann::detail::exception& error) override {
-    constexpr int kParseErrors = 100, kOtherErrors = 200;  // how the library numbers them
+    constexpr int kParseErrors = 100, kOtherErrors = 200;  // the numbers of the library's errors
     broken = true;
     out_of_range = error.id < kParseErrors || error.id >= kOtherErrors;
     error_byte = byte;
@@ -73,7 +73,7 @@ class Watch final : public nlohmann::json_sax<json> {
   }
 
  private:
-  std::vector<std::unordered_set<std::string>> open_;  // keys of every object that is open
+  std::vector<std::unordered_set<std::string>> open_;  // the keys of every object that is open
 };
 
 }  // namespace
@@ -91,7 +91,7 @@ bool is_number_character(char c) {
   return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
 }
 
-// Says whether a JSON number is too large for a double.
+// True if a JSON number is too large for a double.
 bool overflows(std::string_view number) {
   const std::string text(number);
   char* end = nullptr;

@@ -7,7 +7,7 @@
 
 namespace troupe {
 
-// Two lower-case digits a byte, the high one first.
+// Two lower-case digits for each byte, the high one first.
 inline std::string to_hex(std::span<const unsigned char> bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
@@ -16,7 +16,7 @@ inline std::string to_hex(std::span<const unsigned char> bytes) {
   return text;
 }
 
-// The value of a hexadecimal digit of either case, or -1 if it is none.
+// The value of a hexadecimal digit of either case, or -1 for any other character.
 constexpr int hex_value(char digit) {
   if (digit >= '0' && digit <= '9') return digit - '0';
   if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;

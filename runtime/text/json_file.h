@@ -7,24 +7,25 @@
 
 #include <troupe/runtime/status.h>
 
-// JSON objects that Troupe itself keeps in files, such as a home's head.json and member.json: read
-// with bounds all the same, since a disk or an editor may have damaged them. Any thread.
+// JSON objects that Troupe itself keeps in files, such as a home's head.json and member.json. They
+// are still read with bounds, since a disk or an editor may have damaged them. Any thread.
 
 namespace troupe {
 
-//   Errors: those of read_file; kBadData: it is no JSON object with sane bounds.
+// Reads such a file.
+//   Errors: those of read_file; kBadData (it is not a JSON object within bounds).
 Result<nlohmann::json> read_json_file(const std::filesystem::path& path, std::size_t bytes_max);
-// For a field that is absent or wrong.
+// The failure of a field that is absent or wrong.
 Status bad_field(const std::filesystem::path& path, const char* field);
 
-// False if the field is absent, of another type, or a number that does not fit.
+// Returns false if the field is absent, of another type, or a number that does not fit.
 template <class T>
 bool read_field(const nlohmann::json& object, const char* field, T* out) {
   const auto found = object.find(field);
   if (found == object.end()) return false;
   try {
     found->get_to(*out);
-    return nlohmann::json(*out) == *found;  // a number that does not fit is another one now
+    return nlohmann::json(*out) == *found;  // a number that does not fit has changed
   } catch (const nlohmann::json::exception&) {
     return false;
   }

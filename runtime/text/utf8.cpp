@@ -9,7 +9,7 @@ Utf8Char utf8_char(std::string_view text) {
   const unsigned lead = byte(0);
   if (lead < 0x80) return {Utf8State::kWhole, 1, lead};
   std::size_t length = 0;
-  // The second byte's range excludes overlong forms, surrogates and what lies past U+10FFFF.
+  // The range of the second byte excludes overlong forms, surrogates and code points past U+10FFFF.
   unsigned second_min = 0x80, second_max = 0xbf;
   char32_t value = 0;
   if (lead >= 0xc2 && lead <= 0xdf) {
@@ -42,7 +42,7 @@ Utf8Char utf8_char(std::string_view text) {
 std::size_t utf8_valid_prefix(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size()) {
-    // Eight ASCII bytes at a time: most text is.
+    // Skips eight ASCII bytes at a time, since most text is ASCII.
     std::uint64_t word;
     while (text.size() - at >= sizeof word) {
       std::memcpy(&word, text.data() + at, sizeof word);
@@ -86,7 +86,8 @@ std::string in_quotes(std::string_view text, std::size_t bytes_max) {
       out += "...";
       break;
     }
-    // C0, DEL and C1 would let a file write to the terminal of who reads the message.
+    // With C0, DEL and C1 characters, a file could control the terminal of the person who reads the
+    // message.
     const bool control =
         next.code_point < 0x20 || (next.code_point >= 0x7f && next.code_point < 0xa0);
     if (next.state == Utf8State::kWhole && !control) {

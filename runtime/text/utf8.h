@@ -13,15 +13,16 @@ enum class Utf8State : std::uint8_t { kWhole, kIncomplete, kInvalid };
 
 struct Utf8Char {
   Utf8State state = Utf8State::kInvalid;
-  // kWhole: bytes of the character. kIncomplete: bytes that are there, a prefix of a character.
-  // kInvalid: bytes of the longest prefix of a character, at least 1 (what one U+FFFD stands for).
+  // For kWhole, the bytes of the character. For kIncomplete, the bytes that are there, a prefix of
+  // a character. For kInvalid, the bytes of the longest prefix of a character, at least 1 (which
+  // one U+FFFD replaces).
   std::size_t bytes = 1;
-  char32_t code_point = 0;  // kWhole only
+  char32_t code_point = 0;  // for kWhole only
 };
-// The character at the start of `text`, which must not be empty.
+// Reads the character at the start of `text`, which must not be empty.
 Utf8Char utf8_char(std::string_view text);
 
-// Index of the first byte that is no part of a whole character; text.size() when all are.
+// The index of the first byte that is not part of a whole character; text.size() if there is none.
 std::size_t utf8_valid_prefix(std::string_view text);
 
 // Appends the bytes of `code_point`, a scalar value.

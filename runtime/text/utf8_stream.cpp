@@ -21,7 +21,7 @@ std::string Utf8Stream::push(std::string_view bytes) {
 }
 
 std::string Utf8Stream::finish() {
-  // What is held back is a prefix of one character.
+  // The bytes that are held back are a prefix of one character.
   const bool incomplete = !pending_.empty();
   pending_.clear();
   return std::string(incomplete ? kReplacement : std::string_view());

@@ -42,7 +42,7 @@ inline constexpr bool kIsBlock = (std::is_arithmetic_v<T> && !std::is_same_v<T, 
                                   sizeof(T) <= 8) ||
                                  std::is_same_v<T, std::byte>;
 
-// Writes into a byte vector. Fails never, but for a count that does not fit u32 (checked).
+// Writes into a byte vector. Never fails, except if a count does not fit into u32 (checked).
 class Encoder : public cereal::OutputArchive<Encoder> {
  public:
   explicit Encoder(std::vector<std::byte>& out) : OutputArchive<Encoder>(this), out_(out) {}
@@ -69,7 +69,7 @@ class Decoder : public cereal::InputArchive<Decoder> {
   bool failed() const { return error_ != nullptr; }
   std::size_t left() const { return left_.size(); }
   std::size_t position() const { return static_cast<std::size_t>(left_.data() - begin_); }
-  // `error` is a literal.
+  // `error` is a string literal.
   void fail(const char* error) {
     if (error_ == nullptr) error_ = error;
   }
@@ -79,7 +79,7 @@ class Decoder : public cereal::InputArchive<Decoder> {
     if (bytes != 0) std::memcpy(data, left_.data(), bytes);
     left_ = left_.subspan(bytes);
   }
-  // A count of elements of at least `element_bytes` each; 0 after an error.
+  // Reads a count of elements of at least `element_bytes` each; 0 after an error.
   std::size_t read_count(std::size_t element_bytes) {
     std::uint32_t count = 0;
     read(&count, sizeof count);
@@ -132,7 +132,7 @@ std::enable_if_t<std::is_arithmetic_v<T>> load(Decoder& archive, T& value) {
     if (byte > 1) archive.fail("a bool is neither 0 nor 1");
     value = byte == 1;
   } else {
-    value = T{};  // cereal hands in uninitialised memory for an enum
+    value = T{};  // cereal passes uninitialised memory for an enum
     archive.read(&value, sizeof value);
   }
 }
@@ -171,7 +171,7 @@ void load(Decoder& archive, std::vector<T, Allocator>& items) {
       for (std::size_t i = 0; i < count && !archive.failed(); ++i) {
         const std::size_t before = archive.left();
         archive(items.emplace_back());
-        // Elements of no bytes would let a count of four bytes make four billion of them.
+        // If elements had no bytes, a count of four bytes could make four billion of them.
         if (archive.left() == before) archive.fail("an element of a vector has no bytes");
       }
     }
@@ -212,7 +212,7 @@ void load(Decoder& archive, std::optional<T>& value) {
   if (present) archive.leave();
 }
 
-// The bytes of a message; appended to nothing, owned by the caller.
+// Returns the bytes of a message.
 template <class T>
 std::vector<std::byte> encode(const T& message) {
   std::vector<std::byte> out;
@@ -221,7 +221,8 @@ std::vector<std::byte> encode(const T& message) {
   return out;
 }
 
-// kBadData: truncated, a count too large, a bool that is none, nested too deeply, bytes left over.
+// Errors: kBadData (truncated, a count too large, a bool that is neither 0 nor 1, nested too
+// deeply, bytes left over).
 template <class T>
 Result<T> decode(std::span<const std::byte> bytes) {
   T message{};

@@ -32,12 +32,14 @@
 namespace troupe::wire {
 
 constexpr std::uint32_t kMagic = 0x31505254;  // "TRP1" read little-endian
-// Raised with every change of what bodies say: nodes of two versions tell each other so in words.
+// Raised with every change to the contents of bodies. Nodes of two versions each report the
+// difference in words.
 constexpr std::uint16_t kProtocolVersion = 5;
-// A frame of this type says only "this is the version that I speak", to a peer whose frames are of
-// another one. Magic, version and type lie where they lie in every version.
+// A frame of this type says only which version its sender speaks. It goes to a peer whose frames
+// are of another version. Magic, version and type are at the same place in every version.
 constexpr std::uint16_t kVersionNotice = 0;
-// A dialler's first frame on a connection: it has nothing to say yet, but is there to stay.
+// The first frame of a dialler on a connection: it carries nothing, but shows that the dialler will
+// stay.
 constexpr std::uint16_t kGreeting = 0xFFFF;
 constexpr std::size_t kHeaderBytes = 80;
 constexpr std::uint32_t kBodyBytesMax = 16u << 20;
@@ -58,16 +60,18 @@ struct Header {
   std::uint64_t checksum = 0;
 };
 
-// Writes the header with its sizes and checksum computed from body and payload.
+// Writes the header, with its sizes and checksum computed from body and payload.
 std::array<std::byte, kHeaderBytes> seal(Header header, std::span<const std::byte> body,
                                          std::span<const std::byte> payload);
-// Magic, version, reserved fields, bounds. A header of another version gives kFailedPrecondition
-// with both versions in words; anything else wrong is kBadData. `version`: that we speak.
+// Checks magic, version, reserved fields and bounds. `version` is the one that we speak.
+//   Errors: kFailedPrecondition (another version; the text names both), kBadData (anything else).
 Result<Header> parse_header(std::span<const std::byte> bytes,
                             std::uint16_t version = kProtocolVersion);
-// The type of a header whose magic is right, of whatever version; kVersionNotice of another one.
+// The type in a header whose magic is right, of whatever version; kVersionNotice for another
+// version.
 std::uint16_t type_of_any_version(std::span<const std::byte> bytes);
-// Sizes and checksum of a whole frame. kBadData says which of them is wrong.
+// Checks the sizes and the checksum of a whole frame.
+//   Errors: kBadData (says which of them is wrong).
 Status verify(const Header& header, std::span<const std::byte> header_bytes,
               std::span<const std::byte> body, std::span<const std::byte> payload);
 

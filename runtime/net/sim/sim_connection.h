@@ -10,8 +10,8 @@
 #include <troupe/runtime/net/transport.h>
 #include <troupe/runtime/wire/frame.h>
 
-// Connections of a simulated network, the frames on them, and what stands at their ends. Only the
-// files of this folder include it.
+// Connections of a simulated network, the frames on them, and the transports at their ends. Only
+// the files of this folder include it.
 
 namespace troupe::net {
 
@@ -21,20 +21,21 @@ using SimHost = std::size_t;
 
 namespace troupe::net::sim {
 
-// One message on its way, or the end of what its sender says on this connection.
+// A frame that is being delivered, or the end of the connection in its direction.
 struct Frame {
   bool end = false;
   std::array<std::byte, wire::kHeaderBytes> header{};
   std::vector<std::byte> body, payload;
-  bool damaged = false;         // the receiver must not take it
-  std::shared_ptr<bool> taken;  // of one that comes twice: it must be taken once
-  std::uint64_t life = 0;       // of the connection: what is on its way when it breaks is lost
+  bool damaged = false;  // the receiver must not accept it
+  // Shared by the two copies of a doubled frame: only one may be accepted.
+  std::shared_ptr<bool> taken;
+  std::uint64_t life = 0;  // of the connection: frames under way are lost when it breaks
 };
 
 struct Connection;
 using ConnectionPtr = std::shared_ptr<Connection>;
 
-// What the network speaks to at an end of a connection: the transport of one process.
+// The interface of the network to an end of a connection: the transport of one process.
 class Station {
  public:
   virtual ~Station() = default;
@@ -42,18 +43,18 @@ class Station {
   virtual void closed(const ConnectionPtr& connection, int end, const Status& why) = 0;
 };
 
-// End 0 dialled, end 1 accepted.
+// End 0 dialled, and end 1 accepted.
 struct Connection {
   Channel channel = Channel::kControl;
-  PublicKey dialler{};   // the key that end 0 showed
-  PublicKey listener{};  // the key of end 1
+  PublicKey dialler{};   // that end 0 showed
+  PublicKey listener{};  // of end 1
   std::uint64_t life = 1;
-  std::uint64_t incarnation = 0;  // that end 0 has shown; 0: it has not spoken
+  std::uint64_t incarnation = 0;  // that end 0 has shown; 0 if it has not spoken
   struct End {
     std::weak_ptr<Station> station;
     SimHost host = 0;
     bool open = true;
-    std::int64_t last_due_us = 0;  // when what is said to it last arrives
+    std::int64_t last_due_us = 0;  // when the last frame towards this end arrives
     std::deque<std::shared_ptr<Frame>> held;
     bool silent = false;
     std::uint64_t silences = 0;

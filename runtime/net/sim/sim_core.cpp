@@ -55,7 +55,7 @@ void Core::try_later(const Way& way, Dial& dial, std::int64_t pause_us) {
              [self = weak_from_this(), way, number = dial.number, pause = ++dial.pauses] {
                const auto core = self.lock();
                Dial* const now = core ? core->find(way, number) : nullptr;
-               // Unless somebody hurried since.
+               // Unless another call has ended the pause in the meantime.
                if (now == nullptr || !now->paused || now->pauses != pause) return;
                now->paused = false;
                core->attempt(way, number);
@@ -167,7 +167,7 @@ void Core::shut_down() {
     for (int i = 0; i < 2; ++i) {
       auto& end = connection->ends[static_cast<std::size_t>(i)];
       if (end.station.lock().get() != this || !end.open) continue;
-      end.station.reset();  // nobody is told here
+      end.station.reset();  // this process is not notified
       network.close(connection, i, Status(), true);
     }
   }
@@ -253,7 +253,7 @@ void Core::closed(const ConnectionPtr& connection, int end, const Status& why) {
     }
     return;
   }
-  if (std::erase(accepted, connection) == 0) return;  // it never spoke, or was revoked
+  if (std::erase(accepted, connection) == 0) return;  // it never spoke, or its key was revoked
   const bool last = std::none_of(accepted.begin(), accepted.end(), [&](const auto& one) {
     return one->dialler == connection->dialler && one->channel == connection->channel;
   });

@@ -9,7 +9,7 @@
 #include <troupe/runtime/net/gate.h>
 #include <troupe/runtime/net/sim/sim_network.h>
 
-// The transport of one process on a simulated network: its dials, its allow-list, its gate. Only
+// The transport of one process on a simulated network: its dials, its allow-list and its gate. Only
 // runtime/net/sim/sim_core.cpp includes it.
 
 namespace troupe::net::sim {
@@ -17,9 +17,9 @@ namespace troupe::net::sim {
 struct Dial {
   std::uint64_t number = 0;
   Endpoint endpoint;
-  PublicKey shown{};         // our key, or the enrolling one
-  ConnectionPtr connection;  // while connected
-  bool first = true;         // the first attempt: frames wait for it
+  PublicKey shown{};         // our key, or the enrolment key
+  ConnectionPtr connection;  // set while connected
+  bool first = true;         // on the first attempt, frames wait for it
   std::vector<OutFrame> waiting;
   int backoff_ms = 50, dropped = 0;
   bool paused = false;  // until the next attempt
@@ -36,7 +36,7 @@ struct Core final : Station, std::enable_shared_from_this<Core> {
   Status send(const PublicKey& peer, Channel channel, OutFrame frame);
   void shut_down();
 
-  // The network calls these two.
+  // The network calls these two functions.
   void receive(const ConnectionPtr& connection, int end, Frame& frame) override;
   void closed(const ConnectionPtr& connection, int end, const Status& why) override;
 
@@ -58,7 +58,7 @@ struct Core final : Station, std::enable_shared_from_this<Core> {
   std::array<std::uint64_t, kChannels> sequences{};
   std::uint64_t dials_made = 0;
   std::map<Way, Dial> dials;
-  std::vector<ConnectionPtr> accepted;  // that have spoken, who spoke last is last
+  std::vector<ConnectionPtr> accepted;  // those that have spoken, the most recent one last
 };
 
 }  // namespace troupe::net::sim

@@ -8,7 +8,8 @@ using sim::Frame;
 
 namespace {
 
-// As the sockets are set (runtime/net/zmq/socket.cpp), and up to a second until the next ping.
+// The time that the sockets' options allow (runtime/net/zmq/socket.cpp), and up to a second until
+// the next ping.
 constexpr std::int64_t kPingUs = 1'000'000;
 constexpr std::array<std::int64_t, kChannels> kSilenceUs = {6'000'000, 3'000'000, 6'000'000};
 
@@ -137,7 +138,7 @@ void SimNetwork::look_at_silence(const ConnectionPtr& connection) {
     end.silent = silent;
     const SimHost other = connection->ends[static_cast<std::size_t>(1 - i)].host;
     if (is_cut(other, end.host)) continue;
-    // What waited comes now, in order.
+    // The frames that waited are delivered now, in order.
     for (auto& frame : std::exchange(end.held, {})) {
       at(now_us_, end.host, [this, connection, i, frame] { arrive(connection, i, frame); });
     }
@@ -187,7 +188,7 @@ void SimNetwork::transmit(const ConnectionPtr& connection, int from, Frame frame
     }
   }
   if (overtakes) {
-    // Those behind it go first.
+    // Frames behind it overtake it.
     ++faults_.reordered;
     due_us += static_cast<std::int64_t>(draw(8'000));
   } else {
@@ -224,7 +225,7 @@ void SimNetwork::arrive(const ConnectionPtr& connection, int to,
   if (!station) return;
   station->receive(connection, to, *frame);
   if (frame->damaged && end.open) {
-    // What the cipher does: nothing of this connection can be believed any more.
+    // The cipher would do the same: nothing on this connection can be trusted any more.
     ++faults_.broken;
     ++connection->life;
     close(connection, to, Status(Code::kUnavailable, "a frame was damaged"), true);

@@ -16,13 +16,15 @@
 #include <troupe/runtime/net/sim/sim_connection.h>
 #include <troupe/runtime/net/transport.h>
 
-// A network of several hosts in one process, on virtual time, for tests: what the transport over
-// ZeroMQ promises, with the same gate and frames, and every fault that a network has. Connections
-// are ordered and lose nothing until they break; then what was on its way is lost. Deterministic:
-// a seed gives the same run. One thread calls everything, the handlers run within advance().
+// A network of several hosts in one process, on virtual time, for tests. It keeps the promises of
+// the transport over ZeroMQ, with the same gate and frames, and has every fault that a network can
+// have. Connections are ordered and lose nothing until they break; then the frames under way are
+// lost. A run is determined by its seed. One thread makes all calls, and the handlers run within
+// advance().
 //
-// Not simulated: CURVE itself (a key is believed; a damaged frame breaks its connection, as the
-// cipher would), queues that run full, names that do not resolve, other protocol versions.
+// It does not simulate CURVE itself (a key is believed, and a damaged frame breaks its connection,
+// as the cipher would), queues that run full, names that do not resolve, or other protocol
+// versions.
 
 namespace troupe::net {
 
@@ -32,24 +34,24 @@ struct Core;
 
 struct SimOptions {
   std::uint64_t seed = 1;
-  std::int64_t latency_us = 300;  // one way; up to jitter_us more
+  std::int64_t latency_us = 300;  // one way, plus up to jitter_us
   std::int64_t jitter_us = 700;
-  // Of 10,000 frames so many are sent twice, overtake others on the activations channel, have a
-  // byte changed, or are said again later by somebody who listened.
+  // The number of frames in 10,000 that are sent twice, overtake others on the activations channel,
+  // have a byte changed, or are repeated later by an eavesdropper.
   unsigned duplicate = 0, reorder = 0, damage = 0, replay = 0;
 };
 
-// How often each fault has happened: it was not only ordered, a frame or a connection met it.
+// How often each fault has happened, that is, has affected a frame or a connection.
 struct SimFaults {
   std::uint64_t frames = 0, duplicated = 0, reordered = 0, damaged = 0, replayed = 0;
-  std::uint64_t lost = 0;            // frames that fell with their connection
-  std::uint64_t held = 0;            // frames that a cut link or a frozen host kept waiting
+  std::uint64_t lost = 0;            // frames that were lost with their connection
+  std::uint64_t held = 0;            // frames that a cut link or a frozen host delayed
   std::uint64_t broken = 0;          // connections that broke
-  std::uint64_t timed_out = 0;       // connections closed for silence
+  std::uint64_t timed_out = 0;       // connections that were closed for silence
   std::uint64_t refused = 0;         // dials whose key was not allowed
   std::uint64_t walled = 0;          // dials that a firewall swallowed
-  std::uint64_t damaged_taken = 0;   // damaged frames that the gate let through: must stay 0
-  std::uint64_t repeated_taken = 0;  // frames that the gate let through twice: must stay 0
+  std::uint64_t damaged_taken = 0;   // damaged frames that the gate accepted: must stay 0
+  std::uint64_t repeated_taken = 0;  // frames that the gate accepted twice: must stay 0
   SimFaults& operator+=(const SimFaults& other);
 };
 
@@ -60,34 +62,34 @@ class SimNetwork {
   SimNetwork(const SimNetwork&) = delete;
   SimNetwork& operator=(const SimNetwork&) = delete;
 
-  // The transport of a process on `host`; endpoints are found by the text of their host and port.
-  // Destroying it is the death of the process: its connections close.
+  // Makes the transport of a process on `host`. Endpoints are found by the text of their host and
+  // port. Destroying the transport is the death of the process: its connections close.
   std::unique_ptr<Transport> open(SimHost host, const TransportOptions& options, Handlers handlers);
 
-  // When something is due next; absent: never.
+  // The time of the next event; absent if there is none.
   std::optional<std::int64_t> next_us() const;
-  // Lets happen what is due until then.
+  // Advances the time, and lets everything happen that is due by then.
   void advance(std::int64_t now_us);
 
-  // Nothing that `from` says reaches `to`; it waits, as TCP's does, until the link is whole again
-  // or the connection is closed for silence.
+  // Cuts one direction: frames from `from` do not reach `to`. They wait, as TCP's do, until the
+  // link is whole again or the connection is closed for silence.
   void cut(SimHost from, SimHost to);
   void heal(SimHost from, SimHost to);
   void heal_all();
-  // Nobody can dial the host any more, as behind a firewall; what it dials is as before.
+  // Nobody can dial the host any more, as behind a firewall; the host itself can still dial.
   void wall_in(SimHost host) { walled_.insert(host); }
   void open_walls() { walled_.clear(); }
   bool is_walled_in(SimHost host) const { return walled_.contains(host); }
-  // The host does nothing: its connections stay open, what comes for it waits.
+  // Freezes a host: its connections stay open, and frames for it wait.
   void freeze(SimHost host);
   void thaw(SimHost host);
   bool is_frozen(SimHost host) const { return frozen_.contains(host); }
-  // Breaks every connection between the two.
+  // Breaks every connection between the two hosts.
   void break_between(SimHost a, SimHost b);
 
   const SimFaults& faults() const { return faults_; }
 
-  // What tests look at: a frame on its way out, and one that the receiver's gate has let through.
+  // For tests: sees each frame on its way out, and each one that the receiver's gate has accepted.
   std::function<void(SimHost from, SimHost to, const OutFrame&)> on_sent;
   std::function<void(SimHost from, SimHost to, const InFrame&)> on_admitted;
 
@@ -97,7 +99,7 @@ class SimNetwork {
   struct Event {
     std::int64_t due_us;
     std::uint64_t number;
-    SimHost host;  // that acts; kNobody: the network
+    SimHost host;  // the host that acts; kNobody is the network
     std::shared_ptr<Action> action;
     bool operator>(const Event& other) const {
       return std::pair(due_us, number) > std::pair(other.due_us, other.number);
@@ -130,7 +132,7 @@ class SimNetwork {
   std::uint64_t events_ = 0;
   SimFaults faults_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> due_;
-  std::map<SimHost, std::vector<Event>> waiting_;  // of frozen hosts
+  std::map<SimHost, std::vector<Event>> waiting_;  // for frozen hosts
   std::set<SimHost> frozen_, walled_;
   std::set<std::pair<SimHost, SimHost>> cuts_;
   std::vector<ConnectionPtr> connections_;

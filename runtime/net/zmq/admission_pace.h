@@ -6,31 +6,31 @@
 
 #include <troupe/runtime/net/allow_list.h>
 
-// How fast one key may open connections: a token bucket for each key. An honest process opens a few
-// when it starts; whoever opens thousands wants to exhaust something. Pure: the time is an
-// argument.
+// Limits how fast one key may open connections, with a token bucket for each key. An honest process
+// opens a few when it starts; one that opens thousands wants to exhaust something. Pure: the time
+// is an argument.
 
 namespace troupe::net::zmq {
 
 struct Pace {
-  std::int64_t burst = 0;     // connections at once
-  std::int64_t a_second = 0;  // connections in the long run
+  std::int64_t burst = 0;     // connections that may be opened at once
+  std::int64_t a_second = 0;  // connections per second in the long run
 };
-// Many commands share one door key and start at once; other keys are one process's.
+// Many commands share one door key and start at once; any other key belongs to one process.
 constexpr Pace kDoorPace{400, 5};
 constexpr Pace kMemberPace{64, 1};
 constexpr Pace pace_of(Role role) { return role == Role::kEnrol ? kDoorPace : kMemberPace; }
 
 class AdmissionPace {
  public:
-  // Counts a connection of the key if it may open one now.
+  // Counts a connection of the key and returns true, if the key may open one now.
   bool admit(const PublicKey& key, const Pace& pace, std::int64_t now_us);
   std::size_t size() const { return buckets_.size(); }
 
  private:
   struct Bucket {
     Pace pace;
-    std::int64_t millionths = 0;  // of a connection that it may open
+    std::int64_t millionths = 0;  // of a connection that the key may open
     std::int64_t at_us = 0;
     void fill(std::int64_t now_us);
   };

@@ -10,16 +10,16 @@ namespace {
 
 constexpr int kBackoffFirstMs = 50;
 constexpr int kBackoffLastMs = 2000;
-// A head that dies within the handshake looks like one with another key; the third time in a row it
-// is called what it is.
+// A head that dies during the handshake looks like one with another key. Only the third such
+// failure in a row is reported as another key.
 constexpr int kDroppedMax = 3;
-// Another key's listener hangs up at once; one that has too many connections of our key holds the
-// handshake up first (ZapServer).
+// A listener with another key hangs up at once. One that has too many connections of our key first
+// delays the handshake (ZapServer).
 constexpr std::int64_t kPacedUs = 500'000;
 constexpr int kReceiveMax = 64;
 constexpr int kSendMax = 64;
 
-// The pause and up to a quarter more, so that many nodes do not come back in step.
+// The pause, plus up to a quarter, so that many nodes do not come back at the same moment.
 std::int64_t with_jitter_us(int backoff_ms) {
   const std::int64_t us = std::int64_t{backoff_ms} * 1000;
   return us + static_cast<std::int64_t>(random_u64() % static_cast<std::uint64_t>(us / 4 + 1));
@@ -55,11 +55,11 @@ bool Dial::work(std::int64_t now_us) {
     if (send_now_) {
       send_now_ = false;
       send();
-      socket_ready_.ready = any = true;  // sending may have taken in the signal of an arrival
+      socket_ready_.ready = any = true;  // sending may have consumed the signal of an arrival
     }
     if (state_ == State::kConnected && socket_ready_.ready) any |= receive();
   } else {
-    socket_ready_.ready = send_now_ = false;  // nothing comes or goes before the handshake
+    socket_ready_.ready = send_now_ = false;  // nothing is received or sent before the handshake
   }
   if (state_ == State::kResolving && resolution_->done) connect(now_us);
   if (state_ == State::kWaiting && now_us >= due_us_) start(now_us);
@@ -87,7 +87,7 @@ void Dial::start(std::int64_t now_us) {
   state_ = State::kResolving;
   due_us_ = now_us + std::int64_t{shared_.options.handshake_timeout_ms} * 1000;
   ++attempts_;
-  // An answer that is still on its way, or that had addresses, serves again.
+  // A lookup that is still under way, or that found addresses, can be used again.
   if (!resolution_ || (resolution_->done && resolution_->addresses.empty())) {
     resolution_ = resolve(order_.endpoint.host, shared_.wake);
   }
@@ -111,7 +111,7 @@ Status Dial::open_socket() {
   TROUPE_ASSIGN_OR_RETURN(Socket socket, Socket::open(shared_.context, ZMQ_DEALER));
   set_channel_options(socket, order_.channel, shared_.options.handshake_timeout_ms);
   socket.set(ZMQ_CONNECT_TIMEOUT, shared_.options.handshake_timeout_ms);
-  socket.set(ZMQ_RECONNECT_IVL, -1);  // every attempt is a socket of its own
+  socket.set(ZMQ_RECONNECT_IVL, -1);  // every attempt has a socket of its own
   socket.set(ZMQ_IMMEDIATE, 1);
   socket.set(ZMQ_CURVE_SERVERKEY, std::span(order_.peer));
   socket.set(ZMQ_CURVE_PUBLICKEY, std::span(order_.identity.public_key));
@@ -168,7 +168,7 @@ bool Dial::drain_monitor(std::int64_t now_us) {
       case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
       case ZMQ_EVENT_DISCONNECTED:
         if (state_ == State::kConnected) {
-          // What it still said comes first.
+          // The frames that it still sent come first.
           while (state_ == State::kConnected && receive()) {
           }
           if (state_ != State::kConnected) return true;
@@ -196,8 +196,8 @@ bool Dial::drain_monitor(std::int64_t now_us) {
   return any;
 }
 
-// False when the connection cannot be watched. The socket is watched from here on only: before the
-// handshake nobody takes what its descriptor signals, and the thread would never sleep.
+// Returns false if the connection cannot be watched. The socket is watched only from here on:
+// before the handshake nobody reads what its descriptor signals, and the thread would never sleep.
 bool Dial::connected(std::int64_t now_us) {
   const Status watched = shared_.poller.add(socket_.fd(), &socket_ready_);
   if (!watched) {
@@ -211,7 +211,8 @@ bool Dial::connected(std::int64_t now_us) {
     outlet_ = std::make_shared<Outlet>(order_.peer, order_.channel, 0);
   }
   outlet_->connected = true;
-  // The listener closes connections that say nothing. This one may have nothing to say for long.
+  // The listener closes connections that send nothing, and this one may have nothing to send for a
+  // long time.
   OutFrame greeting;
   greeting.header.type = wire::kGreeting;
   outlet_->waiting.fetch_add(1, std::memory_order_relaxed);
@@ -227,7 +228,7 @@ void Dial::lost(std::int64_t now_us, Status why, bool final) {
   state_ = final ? State::kOver : State::kWaiting;
   due_us_ = now_us + with_jitter_us(backoff_ms_);
   backoff_ms_ = std::min(2 * backoff_ms_, kBackoffLastMs);
-  // Frames of a lost connection are lost with it: the next one begins afresh.
+  // The frames of a lost connection are lost with it: the next connection starts without them.
   outlet_->closed = true;
   outlet_->connected = false;
   outlet_->queue.clear();
@@ -241,27 +242,27 @@ void Dial::lost(std::int64_t now_us, Status why, bool final) {
   }
 }
 
-// True when anything went.
+// Returns true if any frame was sent.
 bool Dial::send() {
   if (outlet_->queue.empty()) return false;
   const std::size_t before = outlet_->queue.size();
-  // A connection that is gone is reported by the monitor.
+  // The monitor reports a connection that is gone.
   (void)flush(socket_, *outlet_, nullptr, kSendMax, shared_.counters);
   return outlet_->queue.size() != before;
 }
 
 bool Dial::send_at_once() {
-  if (state_ != State::kConnected) return false;  // they wait for the handshake
+  if (state_ != State::kConnected) return false;  // frames wait for the handshake
   send_now_ = false;
   (void)send();
   if (!blocked() && !socket_.has_input()) return false;
-  socket_ready_.ready = true;  // looking has taken in the signal of an arrival
+  socket_ready_.ready = true;  // reading has consumed the signal of an arrival
   return true;
 }
 
 bool Dial::receive() {
-  // The role of a peer that we chose to dial and that nobody listed: only heads are dialled for
-  // control.
+  // The role of a peer that we dialled and that is not listed: only heads are dialled on the
+  // control channel.
   const Role unlisted = order_.channel == Channel::kControl ? Role::kHead : Role::kNode;
   const Source source{order_.peer, order_.channel, unlisted, 0};
   for (int i = 0; i < kReceiveMax; ++i) {

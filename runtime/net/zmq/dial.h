@@ -8,17 +8,18 @@
 #include <troupe/runtime/net/zmq/shared.h>
 
 // One channel to a peer that we dialled: a DEALER socket that is made anew for every attempt, with
-// back-off between them, until it is destroyed or the peer refuses our key. Transport thread only.
+// pauses between them, until the dial is destroyed or the peer refuses our key. Transport thread
+// only.
 
 namespace troupe::net::zmq {
 
 struct DialOrder {
   std::uint64_t number = 0;  // unique; the Directory knows the dial by it
   PublicKey peer{};
-  Endpoint endpoint;  // of the control channel
+  Endpoint endpoint;  // the control endpoint
   Channel channel = Channel::kControl;
-  KeyPair identity;  // that we show
-  OutletPtr outlet;  // where frames wait for the first handshake
+  KeyPair identity;  // the key pair that we show
+  OutletPtr outlet;  // holds the frames that wait for the first handshake
 };
 
 class Dial {
@@ -31,18 +32,19 @@ class Dial {
   const PublicKey& peer() const { return order_.peer; }
   Channel channel() const { return order_.channel; }
   const Outlet* outlet() const { return outlet_.get(); }
-  // Events, frames out, frames in, and what is due at `now_us`. True when anything happened.
+  // Handles events, frames out, frames in, and what is due at `now_us`. Returns true if anything
+  // happened.
   bool work(std::int64_t now_us);
   bool pending() const { return socket_ready_.ready || monitor_ready_.ready || send_now_; }
   bool blocked() const { return state_ == State::kConnected && !outlet_->queue.empty(); }
   void look_again() { socket_ready_.ready = true; }
-  // When work() is due even if nothing happens; absent: never.
+  // When work() is due even if nothing happens; absent if never.
   std::optional<std::int64_t> due_us() const;
   void enqueue() { send_now_ = true; }
-  // Somebody needs it now: the pause between two attempts is over.
+  // The connection is needed now: ends the pause between two attempts.
   void hurry();
-  // Sends what waits, from whichever thread holds the transport's lock. True when the transport's
-  // own thread is to look: frames are left, or something has arrived.
+  // Sends waiting frames, on any thread that holds the transport's lock. Returns true if the
+  // transport's own thread must run: frames are left, or something has arrived.
   bool send_at_once();
   // The peer refused our key: nothing more will happen.
   bool over() const { return state_ == State::kOver; }
@@ -65,9 +67,9 @@ class Dial {
   Shared& shared_;
   const DialOrder order_;
   State state_ = State::kWaiting;
-  std::int64_t due_us_ = 0;  // next attempt, or this one's deadline
+  std::int64_t due_us_ = 0;  // of the next attempt, or the deadline of this one
   int backoff_ms_;
-  int dropped_ = 0;  // attempts in a row that ended within the handshake
+  int dropped_ = 0;  // attempts in a row that ended during the handshake
   bool tcp_connected_ = false;
   std::int64_t attempted_us_ = 0;
   std::size_t attempts_ = 0;

@@ -16,21 +16,23 @@
 namespace troupe::net::zmq {
 namespace {
 
-// Messages taken in one turn, so that no channel keeps the others waiting.
+// The number of messages taken in one turn, so that no channel delays the others.
 int receive_max(Channel channel) {
   return channel == Channel::kControl ? 256 : channel == Channel::kBulk ? 8 : 64;
 }
 constexpr int kSendMax = 64;
-// A routing id of the ROUTER's own making: a zero byte and a number of four.
+// A routing id that the ROUTER made itself: a zero byte and a number of four bytes.
 constexpr std::size_t kRoutingIdBytes = 5;
-// ZMQ_ZAP_ENFORCE_DOMAIN, which zmq.h shows to users of draft options only: no handler, no entry.
+// ZMQ_ZAP_ENFORCE_DOMAIN, which zmq.h shows only to users of draft options: without a handler,
+// nobody may connect.
 constexpr int kZapEnforceDomain = 93;
 
-// A connection has this long for its first frame, on top of the handshake, and as long when its key
-// was revoked: it may be allowed again.
+// The time that a connection has for its first frame, after the handshake. A connection whose key
+// was revoked has the same time, because the key may be allowed again.
 constexpr std::int64_t kSilentUs = 1'000'000;
 
-// The kernel's number of a socket, which no other socket ever has; 0 if the descriptor is none.
+// The kernel's number of a socket, which no other socket ever has; 0 if the descriptor is not a
+// socket.
 std::uint64_t cookie_of(int fd) {
   std::uint64_t cookie = 0;
   socklen_t bytes = sizeof cookie;
@@ -38,8 +40,9 @@ std::uint64_t cookie_of(int fd) {
   return cookie;
 }
 
-// Ends a connection that ZeroMQ cannot be asked to end. Its descriptor may have been closed and
-// given to another socket in the meantime: a duplicate cannot, and the cookie tells.
+// Ends a connection that ZeroMQ cannot be asked to end. In the meantime, its descriptor may have
+// been closed and given to another socket. That cannot happen to a duplicate of the descriptor, and
+// the cookie shows whether the duplicate is the right socket.
 bool end_connection(int fd, std::uint64_t cookie) {
   const int held = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (held < 0) return false;
@@ -49,7 +52,7 @@ bool end_connection(int fd, std::uint64_t cookie) {
   return same;
 }
 
-// The number in a routing id of the form that a ROUTER makes: a zero, then 32 bits, big-endian.
+// The number in a routing id that a ROUTER made: a zero, then 32 bits, big-endian.
 std::optional<std::uint32_t> number_of(std::string_view id) {
   if (id.size() != kRoutingIdBytes || id[0] != 0) return std::nullopt;
   std::uint32_t number = 0;
@@ -104,8 +107,8 @@ Status Listener::open(Channel channel, const std::string& address, std::uint16_t
   return shared_.poller.add(monitor_.fd(), &monitor_ready_);
 }
 
-// The ROUTER numbers its connections one after the other. The first one is ours, and tells where it
-// began: ids that it made can be told from ids that a peer chose.
+// The ROUTER numbers its connections one after the other. The first connection is ours and shows
+// where the numbers begin, so that ids that the ROUTER made can be told from ids that a peer chose.
 Status Listener::learn_first_id(Socket& router) {
   static std::atomic<std::uint64_t> counter{0};
   const std::string at = "inproc://troupe.listener." + std::to_string(counter++);
@@ -127,7 +130,7 @@ Status Listener::learn_first_id(Socket& router) {
 bool Listener::is_own_id(const std::string& id) {
   const auto number = number_of(id);
   if (!number) return false;
-  drain_monitor();  // the connection's arrival is counted
+  drain_monitor();  // so that the connection's arrival is counted
   return *number - first_id_ < accepted_;
 }
 
@@ -137,7 +140,7 @@ bool Listener::work(std::int64_t now_us) {
   if (send_now_) {
     send_now_ = false;
     send_waiting();
-    // Sending may have taken in the signal of an arrival.
+    // Sending may have consumed the signal of an arrival.
     socket_ready_.ready = any = true;
   }
   if (socket_ready_.ready) any |= receive();
@@ -164,7 +167,7 @@ void Listener::must_speak(int fd, std::int64_t until_us) {
 
 void Listener::close_silent(std::int64_t now_us) {
   if (silent_.empty() || now_us < silent_.begin()->first) return;
-  drain_monitor();  // a descriptor may be another connection's by now
+  drain_monitor();  // the descriptor may belong to another connection by now
   while (!silent_.empty() && silent_.begin()->first <= now_us) {
     const auto [fd, cookie] = silent_.begin()->second;
     silent_.erase(silent_.begin());
@@ -188,7 +191,7 @@ bool Listener::drain_monitor() {
       must_speak(fd, monotonic_us() + kSilentUs +
                          std::int64_t{shared_.options.handshake_timeout_ms} * 1000);
     }
-    // A refused key is another event, and counted by the gatekeeper.
+    // A refused key is another event, which the ZAP server counts.
     if (event->event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ||
         event->event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
       count_unproven();
@@ -196,14 +199,14 @@ bool Listener::drain_monitor() {
     if (event->event == ZMQ_EVENT_DISCONNECTED && open_fds_.erase(fd) != 0) {
       if (auto speaker = speakers_.extract(fd)) {
         closed_.push_back(speaker.mapped());
-        socket_ready_.ready = true;  // what it still said comes first
+        socket_ready_.ready = true;  // the frames that it still sent come first
       }
     }
   }
   return any;
 }
 
-// A line a second at most, however many there are.
+// Logs at most one line a second, whatever their number.
 void Listener::count_unproven() {
   shared_.counters.add(shared_.counters.closed_unproven);
   ++unproven_closed_;
@@ -235,7 +238,7 @@ void Listener::take(const std::string& id) {
   const std::string_view user = property != nullptr ? property : "";
   auto known = connections_.find(id);
   if (known != connections_.end() && known->second.user != user) {
-    close(id);  // it ended, and its id was given anew before we heard of it
+    close(id);  // it ended, and its id was given to another one before we heard of it
     known = connections_.end();
   }
   const int fd = parts_.part[0].source_fd();
@@ -246,7 +249,7 @@ void Listener::take(const std::string& id) {
   } else {
     const Result<PublicKey> peer = key_from_z85(std::string(user.substr(0, 40)));
     if (!peer || !is_own_id(id)) {
-      // An id of the peer's own choosing, or no parts at all.
+      // The message has an id of the peer's own choosing, or no parts at all.
       shared_.counters.add(shared_.counters.rejected_header);
       if (const auto found = open_fds_.find(fd); found != open_fds_.end()) {
         end_connection(fd, found->second.cookie);
@@ -270,12 +273,12 @@ void Listener::take(const std::string& id) {
     outlet->connected = true;
     connections_.emplace(id, Connection{outlet, std::string(user), fd});
     ids_.emplace(outlet.get(), id);
-    drain_monitor();  // its arrival may not have been looked at yet
+    drain_monitor();  // its arrival may not have been handled yet
     spoke(fd);
     if (open_fds_.contains(fd)) {
       speakers_[fd] = id;
     } else {
-      closed_.push_back(id);  // it spoke and left before we looked
+      closed_.push_back(id);  // it spoke and left before this
     }
   }
   if (spoke_last_ != outlet.get() || forgotten_ != shared_.directory.forgotten()) {
@@ -286,8 +289,8 @@ void Listener::take(const std::string& id) {
   shared_.deliver(std::move(*frame));
 }
 
-// A header of our version is all that the peer needs to say in words what is wrong. One that cannot
-// go now is left out: the peer will speak again.
+// The peer needs only a header of our version to report the mismatch. If the header cannot be sent
+// now, it is left out, since the peer will speak again.
 void Listener::tell_version(const std::string& id) {
   wire::Header header;
   header.version = shared_.options.version;
@@ -296,7 +299,7 @@ void Listener::tell_version(const std::string& id) {
   const auto sealed = wire::seal(header, {}, {});
   Message to{std::string_view(id)}, what{std::span<const std::byte>(sealed)};
   if (socket_.send(to, true) == 0) (void)socket_.send(what, false);
-  socket_ready_.ready = true;  // sending may have taken in the signal of an arrival
+  socket_ready_.ready = true;  // sending may have consumed the signal of an arrival
 }
 
 void Listener::enqueue(const OutletPtr& outlet) {
@@ -309,7 +312,7 @@ void Listener::enqueue(const OutletPtr& outlet) {
   waiting_.push_back(id->second);
 }
 
-// Sends what can go. True when anything did.
+// Sends the frames that have room. Returns true if any was sent.
 bool Listener::send_waiting() {
   if (waiting_.empty()) return false;
   bool any = false;
@@ -339,7 +342,7 @@ bool Listener::send_at_once() {
   send_now_ = false;
   send_waiting();
   if (!blocked() && closed_.empty() && !socket_.has_input()) return false;
-  socket_ready_.ready = true;  // looking has taken in the signal of an arrival
+  socket_ready_.ready = true;  // reading has consumed the signal of an arrival
   return true;
 }
 
@@ -368,8 +371,8 @@ void Listener::revoke(const PublicKey& peer, std::int64_t now_us) {
       ++it;
       continue;
     }
-    // It is closed a little later, unless it is allowed again and speaks: until then what it says
-    // is dropped.
+    // The connection is closed a little later, unless its key is allowed again and it speaks. Until
+    // then its frames are dropped.
     must_speak(it->second.fd, now_us + kSilentUs);
     outlet->closed = true;
     outlet->queue.clear();

@@ -14,9 +14,10 @@
 // when they close. Transport thread only.
 //
 // A connection is a routing id that the ROUTER itself made; its peer is the User-Id that the
-// authentication gave it. It ends when its TCP descriptor is reported closed: what it had sent is
-// delivered first. A connection is closed by us if no frame that the gate lets through comes over
-// it soon after it was accepted, or after its key was revoked, and at once if it chose its own id.
+// authentication gave it. It ends when its TCP descriptor is reported closed, after everything that
+// it had sent was delivered. We close a connection if no frame that the gate accepts comes over it
+// soon after it was accepted, or after its key was revoked. We close it at once if it chose its own
+// id.
 
 namespace troupe::net::zmq {
 
@@ -27,33 +28,35 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // Binds to the literal address and port. kAlreadyExists names a port in use.
+  // Binds to the literal address and port.
+  //   Errors: kAlreadyExists (names the port in use).
   Status open(Channel channel, const std::string& address, std::uint16_t port);
-  // Events, frames out, frames in. True when anything happened.
+  // Handles events, frames out and frames in. Returns true if anything happened.
   bool work(std::int64_t now_us);
-  // Work is left that no descriptor will announce.
+  // True if work is left that no descriptor will announce.
   bool pending() const { return socket_ready_.ready || monitor_ready_.ready || send_now_; }
-  // Frames wait for room in a connection's queue: look again in a moment.
+  // True if frames wait for room in a connection's queue: call work() again in a moment.
   bool blocked() const { return !waiting_.empty(); }
   void look_again() { socket_ready_.ready = true; }
   void enqueue(const OutletPtr& outlet);
-  // As of a Dial.
+  // The same as in Dial.
   bool send_at_once();
   void revoke(const PublicKey& peer, std::int64_t now_us);
-  // When a silent connection is to be closed; absent: there is none.
+  // When a silent connection is to be closed; absent if there is none.
   std::optional<std::int64_t> due_us() const;
 
  private:
   struct Connection {
     OutletPtr outlet;
-    std::string user;  // that authenticated; another one with this routing id is another connection
+    std::string user;  // the authenticated user; with another user, the same routing id is another
+                       // connection
     int fd = -1;
-    bool waits = false;  // listed in waiting_
+    bool waits = false;  // it is listed in waiting_
   };
 
   // A TCP connection that was accepted.
   struct Accepted {
-    std::uint64_t cookie = 0;  // the kernel's number of it
+    std::uint64_t cookie = 0;  // the kernel's number of the connection
     bool spoke = false;
   };
 
@@ -85,17 +88,17 @@ class Listener {
     int fd = -1;
     std::uint64_t cookie = 0;
   };
-  std::multimap<std::int64_t, Silent> silent_;  // by when they must have spoken
-  std::uint32_t first_id_ = 0;                  // of the ROUTER's own making
+  std::multimap<std::int64_t, Silent> silent_;  // by the time until which they must have spoken
+  std::uint32_t first_id_ = 0;                  // of the ids that the ROUTER made
   std::uint32_t accepted_ = 0;                  // connections, modulo 2^32
   std::uint64_t unproven_closed_ = 0;           // since the last line about them
   std::int64_t unproven_logged_us_ = -1'000'000;
   std::unordered_map<int, std::string> speakers_;  // routing ids by open descriptor
-  std::vector<std::string> closed_;                // to be closed once drained
-  std::vector<std::string> waiting_;               // with frames to send
+  std::vector<std::string> closed_;                // to be closed when no message is left
+  std::vector<std::string> waiting_;               // connections with frames to send
   bool send_now_ = false;
   const Outlet* spoke_last_ = nullptr;
-  std::uint64_t forgotten_ = 0;  // by the directory, when spoke_last_ was entered
+  std::uint64_t forgotten_ = 0;  // the directory's count when spoke_last_ was entered
 };
 
 }  // namespace troupe::net::zmq

@@ -10,7 +10,7 @@ Result<Monitor> Monitor::watch(const Context& context, Socket& watched) {
   static std::atomic<std::uint64_t> counter{0};
   const std::string address = "inproc://troupe.monitor." + std::to_string(counter++);
   TROUPE_ASSIGN_OR_RETURN(Socket socket, Socket::open(context, ZMQ_PAIR));
-  // Unbounded: an I/O thread that found this queue full would wait for our thread.
+  // The queue is unbounded: an I/O thread that found it full would wait for our thread.
   socket.set(ZMQ_RCVHWM, 0);
   constexpr int kEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_ACCEPTED |
                           ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |

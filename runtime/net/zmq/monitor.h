@@ -5,7 +5,7 @@
 
 #include <troupe/runtime/net/zmq/socket.h>
 
-// What happens to a socket's connections, as ZeroMQ tells it. Transport thread only.
+// What happens to a socket's connections, as ZeroMQ reports it. Transport thread only.
 
 namespace troupe::net::zmq {
 
@@ -17,8 +17,9 @@ struct MonitorEvent {
 class Monitor {
  public:
   Monitor() = default;
-  // Before the watched socket binds or connects. The socket is closed first, which ends its events:
-  // an I/O thread with an event that nobody reads would wait for ever.
+  // Called before the watched socket binds or connects. The watched socket is closed before its
+  // monitor, which ends its events: an I/O thread with an event that nobody reads would wait
+  // forever.
   static Result<Monitor> watch(const Context& context, Socket& watched);
   std::optional<MonitorEvent> next();
   int fd() const { return socket_.fd(); }

@@ -9,7 +9,7 @@ namespace {
 
 std::size_t index(Channel channel) { return static_cast<std::size_t>(channel); }
 
-// A part of the frame that shares the bytes when they are many.
+// Makes a part of the frame. Many bytes are shared, few are copied.
 Message body_part(std::vector<std::byte>& body) {
   if (body.size() < kSharedBytesMin) return Message(std::span<const std::byte>(body));
   auto keep = std::make_shared<const std::vector<std::byte>>(std::move(body));
@@ -28,7 +28,7 @@ Flushed flush(Socket& socket, Outlet& outlet, const std::string* routing_id, int
     SealedFrame& frame = outlet.queue.front();
     const bool has_payload = !frame.payload.data.empty();
     const bool has_body = has_payload || !frame.body.empty();
-    // Only the first part can find the queue full; the others follow it or fall with the
+    // Only the first part can find the queue full; the others follow it, or are lost with the
     // connection.
     Message header(std::span<const std::byte>(frame.header));
     int error = 0;

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-// Small payloads in aligned memory of their own, large ones in the message that brought them.
+// Small payloads get aligned memory of their own, and large ones stay in the message that brought
+// them.
 Payload take_payload(Message& part) {
   const auto bytes = part.bytes();
   if (bytes.empty()) return {};

@@ -20,9 +20,9 @@
 
 namespace troupe::net::zmq {
 
-// Something with a descriptor. `ready` is set when it is readable and cleared by who drained it.
-// ZeroMQ's descriptors signal commands, not messages: after a send, or after anything else that may
-// have eaten a signal, the owner sets `ready` itself and looks.
+// A descriptor that is watched. `ready` is set when it is readable, and cleared by the owner that
+// has read everything. ZeroMQ's descriptors signal commands, not messages: after a send, or after
+// anything else that may have consumed a signal, the owner sets `ready` itself and reads.
 struct Pollable {
   bool ready = true;
 };
@@ -47,7 +47,8 @@ class Poller {
   }
   void remove(int fd) { ::epoll_ctl(fd_, EPOLL_CTL_DEL, fd, nullptr); }
 
-  // Waits up to timeout_ms (-1: without end). Touches no Pollable: others may, meanwhile.
+  // Waits up to timeout_ms (-1: without limit). Uses no Pollable, so that other threads may change
+  // them meanwhile.
   void wait(int timeout_ms) {
     count_ = ::epoll_wait(fd_, events_.data(), static_cast<int>(events_.size()), timeout_ms);
   }
@@ -65,7 +66,7 @@ class Poller {
   int count_ = 0;
 };
 
-// Wakes the thread; shared with helper threads that may outlive the transport.
+// Wakes the thread. Shared with helper threads that may outlive the transport.
 class WakeUp {
  public:
   WakeUp() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -113,7 +114,7 @@ class Inbox {
     std::lock_guard lock(mutex_);
     return commands_.empty();
   }
-  // True when the thread may sleep: from now on a push wakes it.
+  // Returns true if the thread may sleep: from now on a push wakes it.
   bool may_sleep() {
     std::lock_guard lock(mutex_);
     asleep_ = commands_.empty();

@@ -13,7 +13,8 @@ namespace {
 
 bool is_literal(const std::string& host) {
   in_addr address4{};
-  // Brackets or not, a colon is in IPv6 addresses only (with their scope, fe80::1%eth0).
+  // With or without brackets, only IPv6 addresses contain a colon (and may have a scope,
+  // fe80::1%eth0).
   return ::inet_pton(AF_INET, host.c_str(), &address4) == 1 || host.find(':') != std::string::npos;
 }
 
@@ -53,7 +54,8 @@ std::shared_ptr<Resolution> resolve(const std::string& host, std::shared_ptr<con
     return resolution;
   }
   try {
-    // Detached: the system's resolver cannot be interrupted, and nobody waits for it at the end.
+    // The thread is detached: the system's resolver cannot be interrupted, and nobody waits for it
+    // at the end.
     std::thread([host, resolution, wake = std::move(wake)] {
       resolve_now(host, *resolution);
       wake->signal();

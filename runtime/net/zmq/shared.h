@@ -12,8 +12,9 @@
 
 namespace troupe::net::zmq {
 
-// One row of numbers a channel for all receivers: a receiver may know us under several of its own
-// keys (the one that enrolled, then its own), and must not see a number twice. It sees gaps.
+// One row of sequence numbers on each channel, for all receivers. A receiver may know us under
+// several of our keys (the one that enrolled, then our own), and must not see a number twice. Each
+// receiver sees gaps.
 class Sequences {
  public:
   std::uint64_t next(Channel channel) { return ++last_[static_cast<std::size_t>(channel)]; }

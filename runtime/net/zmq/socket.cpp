@@ -14,16 +14,16 @@ namespace {
 
 constexpr int kIoThreads = 2;
 constexpr int kSocketsMax = 16384;
-// CURVE's nonce, tag and command name around every part.
+// The bytes of CURVE's nonce, tag and command name around every part.
 constexpr std::int64_t kCurveOverheadBytes = 64;
-// A connection that stays silent this long, pings unanswered, is closed. Leases of the actors
-// notice a stalled machine long before; this cleans up after one that lost its power. Two nodes
-// that have lost each other only have no lease between them: their tensors' channel tells.
+// A connection that stays silent this long, pings unanswered, is closed. The actors' leases notice
+// a stalled machine much earlier; this cleans up after one that lost its power. Two nodes that have
+// lost only each other have no lease between them: the channel of their tensors reports the loss.
 constexpr int kHeartbeatEveryMs = 1000;
 constexpr int kHeartbeatTimeoutMs = 6000;
 constexpr int kActivationsTimeoutMs = 3000;
-// The bulk channel has no pings; the kernel looks instead, at a connection that is silent and at
-// bytes that are not acknowledged.
+// The bulk channel has no pings. The kernel instead watches for a silent connection and for bytes
+// that are not acknowledged.
 constexpr int kKeepAliveIdleS = 10;
 constexpr int kKeepAliveEveryS = 5;
 constexpr int kKeepAliveProbes = 4;
@@ -81,9 +81,10 @@ std::string_view Message::text() const {
 namespace {
 
 // A ROUTER of ZeroMQ 4.3 numbers its connections from a number that it draws from rand(), which
-// nobody seeds: it would be the same in every process. And a peer may name an id of this very form,
-// at which ZeroMQ aborts when its counter gets there. So while one is made, rand() draws from a
-// state of our own with a random seed; a program that embeds us keeps its own sequence.
+// nobody seeds, so that the number would be the same in every process. A peer may choose an id of
+// the same form, and ZeroMQ aborts when its counter reaches that id. Therefore, while a socket is
+// made, rand() draws from a state of our own with a random seed. A program that embeds us keeps its
+// own sequence.
 class RandomStart {
  public:
   RandomStart() : turn_(mutex()) {
@@ -128,8 +129,8 @@ Socket& Socket::operator=(Socket&& other) noexcept {
 
 void Socket::close() {
   if (handle_ == nullptr) return;
-  // No events from here on: an I/O thread that has one for a monitor which nobody reads any more
-  // waits for ever, and every connection of the process with it.
+  // There are no events from here on: an I/O thread that has one for a monitor that nobody reads
+  // any more waits forever, and every connection of the process with it.
   zmq_socket_monitor(handle_, nullptr, 0);
   zmq_close(std::exchange(handle_, nullptr));
 }
@@ -178,17 +179,18 @@ int Socket::send(Message& message, bool more) {
 }
 
 void set_channel_options(Socket& socket, Channel channel, int handshake_timeout_ms) {
-  // Frames that ZeroMQ holds a connection, on top of our own bounded queues: enough that a burst
-  // does not wait for our thread, little enough that bulk cannot pile up before a socket.
+  // The number of frames that ZeroMQ holds for a connection, besides our own bounded queues: enough
+  // that a burst does not wait for our thread, and few enough that bulk frames cannot pile up
+  // before a socket.
   const int frames = channel == Channel::kControl ? 256 : channel == Channel::kBulk ? 4 : 64;
   socket.set(ZMQ_SNDHWM, frames);
   // ZeroMQ 4.3.4 ends the process ("!_io_error") if a connection that it has stopped reading from,
-  // because the queue of what it read is full, is closed by the peer and a ping is due: that is
-  // what a process finds that was stopped for some seconds and goes on. (libzmq issues 3937 and
+  // because the queue of what it read is full, is closed by the peer while a ping is due. A process
+  // that was stopped for some seconds finds exactly this when it continues. (libzmq issues 3937 and
   // 4767.) So a connection has pings, or a queue that can be full, but never both. Control and
   // activations have pings: each of their flows has a bound of its own (leases, credits), and our
-  // thread takes frames faster than an I/O thread deciphers them. Bulk has a queue: weights come as
-  // fast as a source can send.
+  // thread takes frames faster than an I/O thread deciphers them. The bulk channel has a queue,
+  // because weights come as fast as a source can send.
   const bool pings = channel != Channel::kBulk;
   socket.set(ZMQ_RCVHWM, pings ? 0 : frames);
   const std::uint64_t part_max = std::max(body_bytes_max(channel), payload_bytes_max(channel));

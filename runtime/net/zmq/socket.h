@@ -10,8 +10,8 @@
 
 #include <troupe/runtime/net/transport.h>
 
-// ZeroMQ's handles as C++ objects: context, socket, message. A Socket is used by the transport's
-// thread only; a Message may be destroyed anywhere. Nothing here blocks.
+// ZeroMQ's handles as C++ objects: context, socket, message. Only the transport's thread uses a
+// Socket; a Message may be destroyed on any thread. Nothing here blocks.
 
 namespace troupe::net::zmq {
 
@@ -23,7 +23,7 @@ class Context {
  public:
   // Two I/O threads: the first for control and activations, the second for bulk.
   Context();
-  ~Context();  // waits until every socket of it is closed
+  ~Context();  // waits until all of its sockets are closed
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
   void* get() const { return handle_; }
@@ -37,7 +37,7 @@ class Message {
   Message() { zmq_msg_init(&message_); }
   explicit Message(std::span<const std::byte> bytes);  // copies
   explicit Message(std::string_view text) : Message(std::as_bytes(std::span(text))) {}
-  explicit Message(const Payload& payload);  // shares; `keep` is let go by ZeroMQ
+  explicit Message(const Payload& payload);  // shares; ZeroMQ releases `keep`
   ~Message() { zmq_msg_close(&message_); }
   Message(Message&& other) noexcept;
   Message& operator=(Message&& other) noexcept;
@@ -46,7 +46,7 @@ class Message {
   std::string_view text() const;
   bool more() const { return zmq_msg_more(&message_) != 0; }
   const char* property(const char* name) { return zmq_msg_gets(&message_, name); }
-  // The TCP connection's descriptor, -1 when it is not known.
+  // The TCP connection's descriptor, or -1 if it is not known.
   int source_fd() { return zmq_msg_get(&message_, ZMQ_SRCFD); }
   zmq_msg_t* get() { return &message_; }
 
@@ -58,7 +58,7 @@ class Socket {
  public:
   Socket() = default;
   // Linger is 0 on every socket. A ROUTER's own routing ids begin at a random number. Errors:
-  // kResourceExhausted when descriptors run out.
+  // kResourceExhausted if descriptors run out.
   static Result<Socket> open(const Context& context, int type);
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&& other) noexcept;
@@ -67,7 +67,7 @@ class Socket {
   bool is_open() const { return handle_ != nullptr; }
   void* get() const { return handle_; }
 
-  // Options of ours are always valid: a refusal is a broken invariant.
+  // The options that we set are always valid: a refusal is a broken invariant.
   void set(int option, int value);
   void set(int option, std::uint64_t value);
   void set(int option, std::int64_t value);
@@ -75,20 +75,21 @@ class Socket {
   void set(int option, std::string_view value);
   int fd() const;  // readable when the socket has commands to look at
 
-  // Something is there to receive. Takes in the signal that fd() gave of it.
+  // True if there is something to receive. Consumes the signal that fd() gave.
   bool has_input() const;
-  // False: nothing there (or the socket's end).
+  // Returns false if there is nothing, or the socket has ended.
   bool receive(Message& message);
-  // 0, or errno (EAGAIN: its queue is full). A message that was sent is empty afterwards.
+  // Returns 0 or errno (EAGAIN: the queue is full). A message that was sent is empty afterwards.
   int send(Message& message, bool more);
 
  private:
   void* handle_ = nullptr;
 };
 
-// What both ends of a channel set alike: bounds, heartbeats, keep-alive, I/O thread.
+// Sets what both ends of a channel have in common: bounds, heartbeats, keep-alive, I/O thread.
 void set_channel_options(Socket& socket, Channel channel, int handshake_timeout_ms);
-// "tcp://127.0.0.1:7700"; sets IPv6 on the socket for such an address.
+// Connects to an address such as "tcp://127.0.0.1:7700"; sets IPv6 on the socket if the address
+// needs it.
 std::string tcp_address(Socket& socket, const std::string& address, std::uint16_t port);
 
 }  // namespace troupe::net::zmq

@@ -12,7 +12,8 @@ namespace {
 constexpr std::string_view kGranted = "200";
 constexpr std::string_view kLater = "300";
 constexpr std::string_view kRefused = "400";
-// Handshakes that wait for their key's pace, of all keys; more are sent away at once.
+// The number of handshakes, of all keys together, that may wait for their key's pace; others are
+// sent away at once.
 constexpr std::size_t kHeldMax = 2048;
 constexpr std::int64_t kHoldUs = 1'000'000;
 constexpr std::int64_t kLookEveryUs = 50'000;
@@ -23,7 +24,8 @@ Result<ZapServer> ZapServer::open(const Context& context) {
   ZapServer server;
   // A ROUTER may answer later, and in another order, than it was asked.
   TROUPE_ASSIGN_OR_RETURN(server.socket_, Socket::open(context, ZMQ_ROUTER));
-  // Its clients are our own I/O threads, one question a handshake: no bound that could block them.
+  // Its clients are our own I/O threads, with one question for each handshake: no bound may block
+  // them.
   server.socket_.set(ZMQ_RCVHWM, 0);
   server.socket_.set(ZMQ_SNDHWM, 0);
   if (zmq_bind(server.socket_.get(), "inproc://zeromq.zap.01") != 0) {

@@ -17,18 +17,18 @@
 #include <troupe/runtime/net/zmq/listener.h>
 #include <troupe/runtime/net/zmq/zap.h>
 
-// The transport over ZeroMQ: the calls of other threads become commands, and one thread works
+// The transport over ZeroMQ. The calls of other threads become commands, and one thread works
 // through commands, authentication, listeners and dials, in this order. It holds a lock while it
-// does, and lets go of it while it waits: a frame that finds it waiting is sent by the caller's own
-// thread, so that a step does not wait for another thread to be woken. Sockets are used under the
-// lock only.
+// works, and releases it while it waits: if a caller finds it waiting, the caller's own thread
+// sends the frame, so that a step does not wait for another thread to wake up. Sockets are used
+// only under the lock.
 
 namespace troupe::net {
 namespace {
 
 using namespace zmq;
 
-// How often frames that wait for room are tried again when no signal comes.
+// The pause after which frames that wait for room are tried again if no signal comes.
 constexpr std::int64_t kRetryUs = 1000;
 
 struct SendCommand {
@@ -63,7 +63,7 @@ class ZmqTransport final : public Transport {
     stop_ = true;
     shared_.wake->signal();
     if (thread_.joinable()) thread_.join();
-    // Sockets before the context; the monitors of listeners and dials are closed with them.
+    // The sockets go before the context; the monitors of listeners and dials are closed with them.
     dials_.clear();
     for (auto& listener : listeners_) listener.reset();
     zap_ = ZapServer();
@@ -163,9 +163,10 @@ class ZmqTransport final : public Transport {
     return Status::ok();
   }
 
-  // False when the transport's thread is busy, or has others' commands to work through first.
+  // Returns false if the transport's thread is busy, or has other commands to work through first.
   bool send_at_once(SendCommand& command) {
-    if (own_thread_ == std::this_thread::get_id()) return false;  // a handler, within a turn
+    // The caller is a handler, within a turn.
+    if (own_thread_ == std::this_thread::get_id()) return false;
     const std::unique_lock turn(turn_, std::try_to_lock);
     if (!turn || !inbox_.empty()) return false;
     const OutletPtr outlet = command.outlet;
@@ -189,7 +190,8 @@ class ZmqTransport final : public Transport {
       const std::int64_t now_us = monotonic_us();
       if (any) active_us = now_us;
       int timeout_ms = 0;
-      // Answers come soon after questions: with cores to spare, looking beats being woken.
+      // Answers follow soon after questions: if there are cores to spare, polling is faster than
+      // being woken.
       if (!any && !pending() && now_us - active_us >= shared_.options.spin_us) {
         timeout_ms = sleep_ms(now_us);
         if (timeout_ms != 0 && !inbox_.may_sleep()) timeout_ms = 0;
@@ -238,7 +240,7 @@ class ZmqTransport final : public Transport {
                        [](const auto& dial) { return dial->pending(); });
   }
 
-  // How long nothing can be due; -1: for ever.
+  // How long nothing can be due; -1 means forever.
   int sleep_ms(std::int64_t now_us) const {
     std::int64_t due_us = zap_.due_us().value_or(INT64_MAX);
     for (const auto& listener : listeners_) {
@@ -297,7 +299,7 @@ class ZmqTransport final : public Transport {
 
   void apply(RevokeCommand& command) {
     std::erase_if(dials_, [&](const auto& dial) { return dial->peer() == command.peer; });
-    // Allowed again in the meantime: the newer word counts.
+    // The key was allowed again in the meantime: the newer call counts.
     if (shared_.allowed.role(command.peer)) return;
     for (auto& listener : listeners_) {
       if (listener) listener->revoke(command.peer, monotonic_us());
@@ -312,7 +314,7 @@ class ZmqTransport final : public Transport {
   std::atomic<std::uint64_t> dial_numbers_{0};
   std::atomic<bool> stop_{false};
   std::atomic<std::thread::id> own_thread_{};
-  std::mutex turn_;  // guards what follows, once the thread runs
+  std::mutex turn_;  // guards what follows, when the thread runs
   ZapServer zap_;
   Pollable zap_ready_, woken_;
   std::array<std::unique_ptr<Listener>, kChannels> listeners_;
@@ -322,7 +324,7 @@ class ZmqTransport final : public Transport {
   std::thread thread_;
 };
 
-// ZeroMQ aborts when it cannot open the descriptors that its threads need: look first.
+// ZeroMQ aborts if it cannot open the descriptors that its threads need, so we check first.
 Status descriptors_left() {
   constexpr std::size_t kNeeded = 48;
   std::vector<int> fds;
