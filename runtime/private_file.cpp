@@ -13,7 +13,8 @@ namespace {
 
 Status check_private(const std::string& path, const struct stat& info) {
   const auto denied = [](const std::string& why) { return Status(Code::kPermissionDenied, why); };
-  if (!S_ISREG(info.st_mode)) return denied(path + " is no regular file, and must hold a secret");
+  if (!S_ISREG(info.st_mode))
+    return denied(path + " is not a regular file, and must hold a secret");
   if (info.st_uid != ::geteuid()) {
     return denied(path + " belongs to the user with the number " + std::to_string(info.st_uid) +
                   ", who could read what it holds: chown it, or use a file of your own");

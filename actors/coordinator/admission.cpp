@@ -354,7 +354,7 @@ Result<Revoked> Admission::revoke(const std::string& id_or_name) {
   TROUPE_RETURN_IF_ERROR(save());
   Revoked revoked{member.key, member.role,
                   std::string(net::is_client(member.role) ? "client " : "node ") +
-                      (member.name.empty() ? member.id : member.name) + " is no member any more"};
+                      (member.name.empty() ? member.id : member.name) + " is no longer a member"};
   const auto token = std::find_if(tokens_.begin(), tokens_.end(), [&](const TokenRecord& record) {
     return record.id == member.token && record.uses_left > 0;
   });

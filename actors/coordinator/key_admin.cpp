@@ -162,7 +162,7 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
   if (kind == ManageKind::kStop) return json{{"stopping", true}};
   if (!head.setup->admission) {
     return Status(Code::kFailedPrecondition,
-                  "this process is no cluster and has no keys; start one with 'troupe start'");
+                  "this process is not a cluster and has no keys; start one with 'troupe start'");
   }
   switch (kind) {
     case ManageKind::kKeyNew:

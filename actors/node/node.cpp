@@ -167,7 +167,7 @@ void on_forget(Self, const Setup& setup, const ForgetPeers& forget) {
   for (const net::PublicKey& key : forget.keys) {
     if (transport == nullptr || key == setup->head || key == setup->link->self()) continue;
     transport->revoke(key);
-    log(LogLevel::kDebug, "the key " + net::to_z85(key) + " is allowed no more");
+    log(LogLevel::kDebug, "the key " + net::to_z85(key) + " is no longer allowed");
   }
 }
 

@@ -144,7 +144,7 @@ Status check_json(std::string_view text, const std::string& what, const JsonLimi
   Watch watch;
   json::sax_parse(text.begin(), text.end(), &watch);
   if (watch.out_of_range) return bad("holds a number that is out of range" + advice);
-  if (watch.broken) return bad("is no JSON at byte " + std::to_string(watch.error_byte) + advice);
+  if (watch.broken) return bad("is not JSON at byte " + std::to_string(watch.error_byte) + advice);
   if (!watch.repeated.empty() && !limits.python)
     return bad("has the key " + in_quotes(watch.repeated) + " twice" + advice);
   return Status::ok();

@@ -18,7 +18,7 @@ struct JsonLimits {
   std::size_t bytes_max = std::size_t{1} << 20;
   std::size_t depth_max = 32;
   // The advice to the person whose text is refused.
-  const char* advice = "mend the file, or take another one";
+  const char* advice = "repair the file, or take another one";
   // Reads what Python's json writes and reads: NaN, Infinity, -Infinity and numbers beyond a double
   // become strings with the same characters, so that a reader that needs the number refuses the
   // string. Of two equal keys, the last one counts.

@@ -140,7 +140,7 @@ def test_cancel(three, tmp_path):
     waited = three.place.troupe("wait", name, *at)
     assert waited.status == 1 and "it is cancelled" in waited.err, str(waited)
     again = three.place.troupe("submit", job, "--id", name, *at)
-    assert again.out.strip() == name and "handed in before, and is cancelled" in again.err
+    assert again.out.strip() == name and "submitted before, and is cancelled" in again.err
     # Its requests are gone: the next one is alone.
     deadline = time.monotonic() + 20
     while three.status()["deployments"][0]["running"] > 0:

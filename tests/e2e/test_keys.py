@@ -137,7 +137,7 @@ def test_a_revoked_node_is_out_for_good(place):
     a = place.start("a", "--join", head.join)
     place.start("b", "--join", head.join)
     said = place.troupe("key", "revoke", "a", "--cluster", head.address)
-    assert said.status == 0 and "node a is no member any more" in said.out
+    assert said.status == 0 and "node a is no longer a member" in said.out
     token = re.search(r"troupe key revoke (\w{8})", said.out)[1]
     assert a.process.wait(5) == 1, "the daemon ends and says why"
     assert "removed from the cluster" in a.said()

@@ -120,7 +120,7 @@ def test_the_key_of_a_client_that_left_is_forgotten_everywhere(tmp_path):
         node = place.start("node", "--join", head.join, "-v")
         place.json("run", harness.MODEL, PROMPT, "--raw", "-n", 1, "--cluster", head.address)
         deadline = time.monotonic() + 5
-        while "is allowed no more" not in node.said():
+        while "is no longer allowed" not in node.said():
             assert time.monotonic() < deadline, node.said()
             time.sleep(0.1)
     finally:

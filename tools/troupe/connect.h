@@ -4,21 +4,22 @@
 
 #include <troupe/actors/troupe.h>
 
-// Which cluster a verb speaks to. In this order: the flag, TROUPE_CLUSTER, this home's daemon, this
-// process. "none" as the flag or the variable stands for this process.
+// Chooses the cluster that a verb uses. It takes, in this order: the flag, TROUPE_CLUSTER, this
+// home's daemon, this process. "none" as the flag or the variable means this process.
 
 namespace troupe::tools {
 
-// The address to connect to; "" for this process.
+// The address to connect to; "" means this process.
 Result<std::string> choose_cluster(const std::string& home, const std::string& flag);
 
 struct OpenCluster {
   Cluster cluster;
-  bool remote = false;  // false: this process
+  bool remote = false;  // false for this process
 };
-// Opens it and says on stderr which it is. `threads` counts in this process only.
+// Opens the cluster and says on stderr which one it is. `threads` matters only for this process.
 Result<OpenCluster> open_cluster(const std::string& home, const std::string& flag, int threads);
-// The same for verbs that make no sense without a cluster: kNotFound when it would be this process.
+// Does the same for verbs that make no sense without a cluster.
+//   Errors: also kNotFound if it would be this process.
 Result<Cluster> connect_cluster(const std::string& home, const std::string& flag);
 
 }  // namespace troupe::tools

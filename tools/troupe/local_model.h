@@ -7,21 +7,21 @@
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/device/device.h>
 
-// A whole model in this process, without actors: for the verbs that measure. Main thread only.
+// A whole model in this process, without actors, for the verbs that measure. Main thread only.
 
 namespace troupe::tools {
 
 struct LocalModel {
   std::unique_ptr<model::WholeModel> source;
   std::unique_ptr<Device> device;
-  std::unique_ptr<model::Stage> stage;  // every layer; before the device it runs on
+  std::unique_ptr<model::Stage> stage;  // every layer; declared after the device on which it runs
 };
 struct LocalModelOptions {
-  int threads = 0;                         // 0: every usable CPU
-  std::optional<kernels::KvType> kv_type;  // absent: the model's default
+  int threads = 0;                         // 0 means every usable CPU
+  std::optional<kernels::KvType> kv_type;  // absent means the model's default
   bool f16_activations = false;
 };
-// MODEL as people write it (models.h). TROUPE_ISA is honoured.
+// Loads MODEL as people write it (models.h). TROUPE_ISA is obeyed.
 Result<LocalModel> load_local_model(const std::string& home, const std::string& name,
                                     const LocalModelOptions& options);
 

@@ -26,11 +26,11 @@ constexpr const char* kFooter =
     "  troupe run smollm2-135m                          a chat\n"
     "  troupe start                                     a head; prints how other machines join\n"
     "  troupe start --join TOKEN@HOST:PORT              a node that shares the layers\n"
-    "  troupe status                                    who holds which layers\n"
+    "  troupe status                                    which node holds which layers\n"
     "\n"
     "`troupe VERB --help` explains a verb. Results go to stdout, all else to stderr. The exit "
     "status\n"
-    "is 0, 2 for wrong usage, 1 for any other failure, 130 when it was interrupted.";
+    "is 0, 2 for wrong usage, 1 for any other failure, 130 if it was interrupted.";
 
 bool is_verb(const std::string& word) {
   for (const Verb& verb : kVerbs) {
@@ -39,18 +39,19 @@ bool is_verb(const std::string& word) {
   return false;
 }
 
-// Descriptors 0 to 2 that are closed would be given to the next file that is opened, and what is
-// printed would go into it.
+// If one of the descriptors 0 to 2 is closed, it would be given to the next file that is opened,
+// and printed text would go into that file.
 void fill_standard_descriptors() {
   for (const int wanted : {0, 1, 2}) {
     if (::fcntl(wanted, F_GETFD) >= 0) continue;
-    // The lowest that is free. Results that nobody can get are an error, messages are not.
+    // The system returns the lowest free descriptor. Writing results that nobody can get is an
+    // error, writing messages is not.
     (void)::open("/dev/null", wanted == 1 ? O_RDONLY : O_RDWR);
   }
 }
 
-// An empty value is what "$UNSET" leaves behind; taking it for "not given" would do something else
-// than was meant. The name of such an option, or "".
+// An empty value is what "$UNSET" leaves behind; treating it as "not given" would do something
+// other than what was meant. Returns the name of such an option, or "".
 std::string empty_option(const CLI::App& verb) {
   for (const CLI::Option* option : verb.get_options()) {
     const std::string name = option->get_name();

@@ -14,11 +14,11 @@ namespace troupe::tools {
 Result<std::shared_ptr<model::Store>> open_store(const std::string& home);
 
 // Makes sure that this machine has `name` and returns what to pass to Cluster::generate: an
-// absolute path, or `name` itself. With `remote`, a sha256 that this store lacks is passed on, as
-// the cluster may have it.
+// absolute path, or `name` itself. With `remote`, a sha256 that this store lacks is passed on,
+// because the cluster may have the model.
 Result<std::string> prepare_model(model::Store& store, const std::string& home,
                                   const std::string& name, bool remote);
-// The file itself, for verbs that run in this process.
+// The file itself, for verbs that compute in this process.
 Result<std::filesystem::path> model_file(model::Store& store, const std::string& home,
                                          const std::string& name);
 

@@ -14,7 +14,7 @@ std::optional<std::uint64_t> read_whole_number(std::string_view text) {
 
 CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
   const std::string range = std::to_string(least) + " to " + std::to_string(most);
-  // CLI11 itself takes -1 and what is over 2^64 for the largest number there is.
+  // CLI11's own conversion turns -1 and numbers over 2^64 into the largest number.
   const auto check = [=](const std::string& text) -> std::string {
     const std::optional<std::uint64_t> value = read_whole_number(text);
     if (value && *value >= least && *value <= most) return "";
@@ -25,7 +25,7 @@ CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
 
 void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--home", options.home,
-                 "Where keys, store and journal lie [TROUPE_HOME, else ~/.troupe]")
+                 "Folder of the keys, the store and the journal [TROUPE_HOME, else ~/.troupe]")
       ->type_name("DIR");
   app.add_flag("--json", options.json, "Print one JSON object on stdout, at the end");
   app.add_flag(
@@ -44,7 +44,7 @@ void add_kv_option(CLI::App& app, std::optional<kernels::KvType>& kv_type) {
                                                       {"f32", kernels::KvType::kF32}};
   app.add_option_function<std::string>(
          "--kv", [&kv_type, kTypes](const std::string& name) { kv_type = kTypes.at(name); },
-         "How keys and values are kept: f16 or f32 [f32 when the weights are F32, else f16]")
+         "How keys and values are kept: f16 or f32 [f32 if the weights are F32, else f16]")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->type_name("TYPE");
 }

@@ -14,13 +14,13 @@
 namespace troupe::tools {
 
 struct CommonOptions {
-  std::string home;  // "": TROUPE_HOME, else ~/.troupe
+  std::string home;  // if "", TROUPE_HOME, else ~/.troupe
   bool json = false;
-  int verbose = 0;  // how many -v
+  int verbose = 0;  // how often -v was given
 };
-// Digits alone ("1e3" is none), and no more than 64 bits hold.
+// Reads a whole number: digits alone (so not "1e3"), and no more than 64 bits hold.
 std::optional<std::uint64_t> read_whole_number(std::string_view text);
-// A check of options: such a number from `least` to `most`.
+// A check for options: such a number from `least` to `most`.
 CLI::Validator whole_number(std::uint64_t least, std::uint64_t most);
 
 void add_common_options(CLI::App& app, CommonOptions& options);

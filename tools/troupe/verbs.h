@@ -2,8 +2,9 @@
 
 #include <functional>
 
-// The verbs of the command: one file and one row of kVerbs each. main.cpp gives every verb a
-// subcommand; the verb adds its options and returns what runs once they are parsed.
+// The verbs of the command. Each has one file, and a declaration and a row of kVerbs here. main.cpp
+// gives every verb a subcommand; the verb adds its options and returns the function that runs once
+// they are parsed.
 
 namespace CLI {
 class App;
@@ -59,26 +60,26 @@ inline constexpr Verb kVerbs[] = {
     {"pull", "Fetch a model into the store", add_pull},
     {"ls", "List the models in the store and in the catalogue", add_ls},
     {"rm", "Remove a model from the store", add_rm},
-    {"show", "Say what a model is made of", add_show},
+    {"show", "Describe a model", add_show},
     {"start", "Run a daemon: the head of a cluster, or a node that joins one", add_start},
     {"stop", "End this home's daemon, or its whole cluster", add_stop},
     {"status", "Show a cluster: its nodes, deployments and counters", add_status},
     {"nodes", "List the nodes of a cluster", add_nodes},
     {"ps", "List the models that a cluster has loaded", add_ps},
-    {"unload", "Let go of a model that a cluster has loaded", add_unload},
-    {"plan", "Say which node would get which layers, and how fast that is", add_plan},
+    {"unload", "Unload a model that a cluster has loaded", add_unload},
+    {"plan", "Predict which node would get which layers, and the speed", add_plan},
     {"key", "Make, list and revoke the keys of a cluster", add_key},
-    {"submit", "Hand in a job: prompts of a file, answered by a cluster", add_submit},
+    {"submit", "Submit a job: the prompts of a file, answered by a cluster", add_submit},
     {"jobs", "List the jobs of a cluster", add_jobs},
-    {"wait", "Wait for a job, and give its result", add_wait},
-    {"logs", "Show what became of a job's parts", add_logs},
+    {"wait", "Wait for a job, and print its result", add_wait},
+    {"logs", "Show what happened to a job's shards", add_logs},
     {"cancel", "End a job", add_cancel},
-    {"doctor", "Say what this machine offers and what is missing", add_doctor},
+    {"doctor", "Report what this machine offers and what is missing", add_doctor},
     {"tokenize", "Turn text into a model's token ids", add_tokenize},
     {"detokenize", "Turn a model's token ids into text", add_detokenize},
     {"render", "Show what a model's chat template makes of messages", add_render},
     {"perplexity", "Measure how well a model predicts a text", add_perplexity},
-    {"logits", "Write a model's logits of some tokens to a file", add_logits},
+    {"logits", "Write a model's logits for some tokens to a file", add_logits},
     {"bench", "Measure tokens per second, of this process or a cluster", add_bench},
 };
 

@@ -176,7 +176,7 @@ bool Dial::drain_monitor(std::int64_t now_us) {
         } else {
           if (tcp_connected_ && now_us - attempted_us_ >= kPacedUs) {
             lost(now_us, Status(Code::kUnavailable,
-                                name() + " lets in only so many connections of one key a second, "
+                                name() + " admits only a few connections of one key a second, "
                                          "and has too many now"));
             return true;
           }

@@ -129,7 +129,7 @@ TEST_CASE("hostile safetensors headers are refused in a sentence") {
   refused("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]}}",
           "'dtype' twice");
   refused("{\"\":" + kA.substr(4) + "}", "tensor ''");
-  refused("{\"\xff\":1}", "no JSON at byte");
+  refused("{\"\xff\":1}", "not JSON at byte");
   refused("{\"a\":1e999}", "out of range");
   refused(std::string(10000, '['), "nested more than 8 deep");
   std::string objects;

@@ -168,8 +168,8 @@ TEST_CASE("config.json may hold what Python's json writes") {
     CHECK_THAT(opened(std::string(R"("rms_norm_eps":)") + value).message(),
                Contains("\"rms_norm_eps\" is '\"" + std::string(value)));
   }
-  CHECK_THAT(opened(R"("a":nan)").message(), Contains("is no JSON at byte"));
-  CHECK_THAT(opened(R"("a":Infinity1)").message(), Contains("is no JSON at byte"));
+  CHECK_THAT(opened(R"("a":nan)").message(), Contains("is not JSON at byte"));
+  CHECK_THAT(opened(R"("a":Infinity1)").message(), Contains("is not JSON at byte"));
 }
 
 TEST_CASE("a config.json that cannot be run is refused with file, field and value") {

@@ -15,10 +15,10 @@
 namespace troupe::tools {
 namespace {
 
-// A log that grew beyond this makes room for a new one at the next start; one older log is kept.
+// A log that grew beyond this is moved aside at the next start; one older log is kept.
 constexpr std::uintmax_t kLogBytesMax = 16u << 20;
 
-// A signal handler can reach nothing but statics.
+// A signal handler can reach only static objects.
 char log_path[4096] = "";
 
 int open_for_append(const char* path) noexcept {
@@ -33,7 +33,7 @@ Result<int> open_log(const std::string& path) {
   if (fd >= 0) return fd;
   return Status(Code::kPermissionDenied, "cannot open the daemon's log " + path + ": " +
                                              std::strerror(errno) +
-                                             "; mend its owner, or choose another --home");
+                                             "; change its owner, or choose another --home");
 }
 
 std::string how_it_ended(pid_t child) {
@@ -43,7 +43,7 @@ std::string how_it_ended(pid_t child) {
   return "with exit status " + std::to_string(WEXITSTATUS(status));
 }
 
-// What the child writes until it closes the pipe.
+// Reads what the child writes until it closes the pipe.
 std::string read_all(int fd) {
   std::string text;
   char buffer[4096];
@@ -55,7 +55,7 @@ std::string read_all(int fd) {
   }
 }
 
-// Says what the child reported; the exit status.
+// Prints what the child reported, and returns the exit status.
 int relay(int fd, pid_t child, const std::string& home) {
   const nlohmann::json said = nlohmann::json::parse(read_all(fd), nullptr, false);
   if (!said.is_object()) {
@@ -107,7 +107,7 @@ Result<Background> Background::detach(const std::string& home) {
   ::close(ends[0]);
   background.pipe_ = ends[1];
   ::setsid();
-  // The folder that it was started in may be unmounted one day.
+  // The folder in which it was started may be unmounted one day.
   if (::chdir(home.c_str()) != 0) {
     return Status(Code::kPermissionDenied, "cannot enter " + home + ": " + std::strerror(errno));
   }

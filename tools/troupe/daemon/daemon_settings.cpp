@@ -13,7 +13,7 @@ namespace {
 
 Status usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
 
-// Wrong in a file is bad data, on the command line bad usage.
+// A wrong value in a file is bad data, and one on the command line is wrong usage.
 Status wrong_value(const Settings& settings, const std::string& key, const std::string& why) {
   const SettingValue& value = settings.value(key);
   return {value.origin == Origin::kFile ? Code::kBadData : Code::kInvalidArgument,
@@ -30,7 +30,7 @@ Status check_words(const Settings& settings) {
   if (settings.text("device") != "cpu") {
     return wrong_value(
         settings, "device",
-        "takes cpu, which is all that there is here, not '" + settings.text("device") + "'");
+        "takes cpu, the only device of this release, not '" + settings.text("device") + "'");
   }
   if (!is_log_level(settings.text("log"))) {
     return wrong_value(
@@ -46,7 +46,7 @@ Result<net::Endpoint> endpoint(const Settings& settings, const std::string& key)
   return *parsed;
 }
 
-// Where the node's head is: after the token of --join, or as this home remembers it.
+// Finds the address of the node's head: behind the token of --join, or in what this home remembers.
 Result<std::string> head_address(Settings& settings) {
   const std::string& join = settings.text("join");
   if (!join.empty()) {
@@ -74,7 +74,7 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   daemon.work = !settings.is_on("no-work");
   TROUPE_ASSIGN_OR_RETURN(const std::string head, head_address(settings));
   daemon.head = head.empty();
-  // What was remembered is not said again as an option.
+  // An address that was remembered is not passed again as an option.
   if (settings.value("join").origin == Origin::kFallback) daemon.join.clear();
   daemon.threads = std::atoi(settings.text("threads").c_str());
   daemon.memory_bytes = offered_memory();

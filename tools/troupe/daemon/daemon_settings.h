@@ -3,13 +3,13 @@
 #include <troupe/actors/troupe.h>
 #include <troupe/tools/troupe/daemon/settings.h>
 
-// From what `troupe start` was told to what it starts.
+// Turns the settings of `troupe start` into the options of a daemon.
 
 namespace troupe::tools {
 
-// What depends on the home and the machine (which cluster, which address) is looked up, and
-// `settings` then shows what came of it.
-//   Errors: kInvalidArgument and kBadData, with what was given and where.
+// Looks up what depends on the home and the machine (which cluster, which address), and records the
+// results in `settings`.
+//   Errors: kInvalidArgument and kBadData; the text says what was given, and where.
 Result<DaemonOptions> daemon_options(Settings& settings);
 
 }  // namespace troupe::tools

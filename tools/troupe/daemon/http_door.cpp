@@ -8,7 +8,7 @@
 namespace troupe::tools {
 namespace {
 
-// "a,b" -> the models a and b.
+// Splits "a,b" into the models a and b.
 Result<std::vector<ServedModel>> served_models(const std::string& list, const std::string& home) {
   TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
   std::vector<ServedModel> models;

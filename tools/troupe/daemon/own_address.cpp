@@ -21,7 +21,7 @@ std::optional<std::string> own_address_towards(const net::Endpoint& peer) {
   const std::string port = std::to_string(peer.port);
   if (::getaddrinfo(peer.host.c_str(), port.c_str(), &hints, &found) != 0) return std::nullopt;
   std::optional<std::string> address;
-  // Connecting a datagram socket only chooses the route.
+  // Connecting a datagram socket sends nothing; it only chooses the route.
   for (addrinfo* at = found; at != nullptr && !address; at = at->ai_next) {
     const int fd = ::socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) continue;

@@ -5,14 +5,14 @@
 
 #include <troupe/runtime/net/transport.h>
 
-// By which address others reach this machine.
+// Finds the address by which other machines reach this one.
 
 namespace troupe::tools {
 
-// That from which `peer` is reached; nothing when it is a loopback address or unknown. No packet is
-// sent.
+// The address from which `peer` is reached; nothing if it is a loopback address or unknown. No
+// packet is sent.
 std::optional<std::string> own_address_towards(const net::Endpoint& peer);
-// That towards `host`, else the one of the host name, else 127.0.0.1.
+// The address on the route to `host`, else that of the host name, else 127.0.0.1.
 std::string own_address(const std::string& host);
 
 }  // namespace troupe::tools

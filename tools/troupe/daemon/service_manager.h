@@ -3,8 +3,8 @@
 #include <optional>
 #include <string>
 
-// What a daemon tells systemd about itself (sd_notify(3)): a datagram to the socket that
-// NOTIFY_SOCKET names, in the file system or abstract. Does nothing where there is no such socket.
+// Reports a daemon's state to systemd (sd_notify(3)) with a datagram to the socket that
+// NOTIFY_SOCKET names, in the file system or abstract. Does nothing if there is no such socket.
 
 namespace troupe::tools {
 
@@ -12,10 +12,11 @@ class ServiceManager {
  public:
   // Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
   ServiceManager();
-  // Lines of NAME=VALUE: "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=...". A socket that takes
-  // nothing is logged once.
+  // Sends lines of NAME=VALUE: "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=...". If the socket
+  // takes nothing, that is logged once.
   void notify(const std::string& lines);
-  // How often the watchdog wants to hear of us: half of what it waits for. Absent: not at all.
+  // The interval at which the watchdog must hear from us: half of its timeout. Absent if there is
+  // no watchdog.
   const std::optional<int>& watchdog_ms() const { return watchdog_ms_; }
 
  private:

@@ -18,7 +18,7 @@ constexpr int kThreadsMax = 1024;
 
 Status wrong(std::string ending) { return {Code::kInvalidArgument, std::move(ending)}; }
 
-// Ok, or the end of a sentence that begins with where the value was given.
+// Returns ok, or the end of a sentence that begins with the place where the value was given.
 Status check_value(const Setting& setting, const std::string& text) {
   switch (setting.kind) {
     case SettingKind::kText: {
@@ -45,7 +45,7 @@ Status check_value(const Setting& setting, const std::string& text) {
   return Status::ok();
 }
 
-// Switches of the environment are also 1 and 0, yes and no.
+// Variables of the environment may also say 1 and 0, yes and no.
 std::string plain_switch(const std::string& text) {
   if (text == "1" || text == "yes" || text == "on") return "true";
   if (text == "0" || text == "no" || text == "off") return "false";
@@ -67,7 +67,7 @@ std::string known_keys() {
   return text;
 }
 
-// The value as the file has it, on one line.
+// Returns the value as it stands in the file, on one line.
 std::string source_of(const toml::node& node) {
   std::string text;
   if (const auto* s = node.as_string()) {
@@ -90,7 +90,7 @@ std::string source_of(const toml::node& node) {
   return text.size() > 120 ? text.substr(0, 117) + "..." : text;
 }
 
-// The value of a TOML node as a flag would have it; an error is the end of a sentence.
+// Returns the value of a TOML node as a flag would have it. An error is the end of a sentence.
 Result<std::string> text_of_node(const Setting& setting, const toml::node& node) {
   const auto* string = node.as_string();
   const auto* integer = node.as_integer();
@@ -109,7 +109,7 @@ Result<std::string> text_of_node(const Setting& setting, const toml::node& node)
   return string->get();
 }
 
-// What lets others in is not shown.
+// Values that let others in are not shown.
 std::string shown(const std::string& key, const std::string& text) {
   const std::size_t at = text.rfind('@');
   if (key != "join" || at == std::string::npos) return text;
@@ -121,34 +121,35 @@ std::string shown(const std::string& key, const std::string& text) {
 const std::vector<Setting>& start_settings() {
   static const std::vector<Setting> kSettings = {
       {"head", SettingKind::kSwitch, "", "false",
-       "Be the head of a new cluster (so too without --join, on a home that has joined none)"},
-      {"no-work", SettingKind::kSwitch, "", "false", "A head that holds no layers itself"},
+       "Be the head of a new cluster (the default without --join, if the home has joined none)"},
+      {"no-work", SettingKind::kSwitch, "", "false", "Be a head that holds no layers itself"},
       {"join", SettingKind::kText, "TOKEN@HOST:PORT", "",
        "Be a node of the cluster that printed this"},
-      {"home", SettingKind::kText, "DIR", "", "Where keys, store and journal lie [~/.troupe]"},
+      {"home", SettingKind::kText, "DIR", "",
+       "Folder of the keys, the store and the journal [~/.troupe]"},
       {"listen", SettingKind::kText, "HOST:PORT", "",
-       "Control uses this port, tensors the next two [127.0.0.1:7700; a node that joins another "
-       "machine: this machine's address there]"},
-      {"advertise", SettingKind::kText, "HOST:PORT", "", "What others dial, where it differs"},
+       "Listen here for control, and on the next two ports for tensors [127.0.0.1:7700; for a node "
+       "that joins a head on another machine, this machine's address there]"},
+      {"advertise", SettingKind::kText, "HOST:PORT", "", "Address that others dial, if it differs"},
       {"name", SettingKind::kText, "NAME", "", "Name in the cluster [host name]"},
       {"threads", SettingKind::kThreads, "N", "", "Compute threads [every usable CPU]"},
       {"memory", SettingKind::kBytes, "SIZE", "",
        "Memory for layers and their keys and values, e.g. 4GiB "
        "[all of this machine's, or what its control group leaves]"},
-      {"device", SettingKind::kText, "DEVICE", "cpu", "What computes: cpu"},
+      {"device", SettingKind::kText, "DEVICE", "cpu", "The device that computes: cpu"},
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",
-       "How long a model stays loaded after its last request: 5m, 0, forever (a head's)"},
+       "How long a model stays loaded after its last request: 5m, 0, forever (for a head)"},
       {"http", SettingKind::kText, "HOST:PORT", "",
-       "A head: answer HTTP requests in OpenAI's form there, too (see `troupe serve`)"},
+       "For a head: also answer HTTP requests in OpenAI's form here (see `troupe serve`)"},
       {"http-models", SettingKind::kText, "MODEL,...", "", "With --http: the models to serve"},
       {"http-api-key-file", SettingKind::kText, "FILE", "",
-       "With --http: ask for an API key of this file"},
+       "With --http: require an API key from this file"},
       {"slurm", SettingKind::kSwitch, "", "false",
-       "Under srun: task 0 is the head, the others join it by --token-file"},
+       "Under srun: task 0 is the head, the others join it with --token-file"},
       {"token-file", SettingKind::kText, "FILE", "",
-       "With --slurm: where the head leaves what the others join by; all must reach it"},
+       "With --slurm: the file with the token, which all tasks must be able to read"},
       {"daemon", SettingKind::kSwitch, "", "false",
-       "Go on in the background; returns when ready, the log is HOME/log"},
+       "Run in the background: returns when the daemon is ready; the log is HOME/log"},
       {"log", SettingKind::kText, "LEVEL", "info", "debug, info, warning, error or off"},
   };
   return kSettings;

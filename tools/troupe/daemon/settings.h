@@ -10,9 +10,9 @@
 
 #include <troupe/runtime/status.h>
 
-// The settings of `troupe start`. One row each: it is the flag --KEY, the variable TROUPE_KEY
-// (upper case, _ for -) and the key of a TOML file; the first of them that is given counts. Pure
-// but for the file and the environment that it reads.
+// The settings of `troupe start`, one row each. A row is the flag --KEY, the variable TROUPE_KEY
+// (in upper case, with _ for -) and the key of a TOML file; the first of them that is given counts.
+// Pure, except for the file and the environment that it reads.
 
 namespace troupe::tools {
 
@@ -21,13 +21,13 @@ enum class SettingKind { kText, kSwitch, kThreads, kBytes, kDuration };
 struct Setting {
   const char* key;
   SettingKind kind;
-  const char* type_name;  // of the value, in --help; "" for a switch
-  const char* fallback;   // what counts when nothing is given; "" when it depends
+  const char* type_name;  // the value's, in --help; "" for a switch
+  const char* fallback;   // the default; "" if it depends on other things
   const char* help;
 };
 const std::vector<Setting>& start_settings();
 
-// Where a value came from; a later one gives way to an earlier one.
+// Where a value came from. Earlier entries take precedence over later ones.
 enum class Origin { kFlag, kVariable, kFile, kFallback };
 
 struct SettingValue {
@@ -38,10 +38,11 @@ struct SettingValue {
 
 class Settings {
  public:
-  // `flags` are those of the command line; `config` the file of --config or "" for
-  // HOME/config.toml, which may be absent. The value of "home" is then where it is.
+  // Reads the settings. `flags` are those of the command line, and `config` is the file of
+  // --config, or "" for HOME/config.toml, which may be absent. The value of "home" afterwards is
+  // the home itself.
   //   Errors: kInvalidArgument (a flag or variable with a wrong value), kBadData and kNotFound (the
-  //   file: with its name, the line, the key and the value).
+  //   file; the text has its name, the line, the key and the value).
   static Result<Settings> collect(const std::map<std::string, std::string>& flags,
                                   const std::string& config);
 
@@ -49,9 +50,9 @@ class Settings {
   const std::string& text(const std::string& key) const { return value(key).text; }
   bool given(const std::string& key) const { return value(key).origin != Origin::kFallback; }
   bool is_on(const std::string& key) const { return text(key) == "true"; }
-  // A value that is as good as one given: `from` says by what.
+  // Sets a value as if it had been given; `from` says where.
   void set(const std::string& key, const std::string& text, const std::string& from);
-  // What follows from other things than flags, variables and files: shown, and no more.
+  // Sets a value that follows from other things than flags, variables and files. It is only shown.
   void show_as(const std::string& key, const std::string& text, const std::string& from);
 
   // {"listen":{"value":"127.0.0.1:7700","from":"default"},...}
@@ -60,14 +61,14 @@ class Settings {
   std::vector<std::vector<std::string>> rows() const;
 
  private:
-  // `own`: the file of the home itself, which may be absent and cannot say where the home is.
+  // `own` means the file of the home itself, which may be absent and cannot say where the home is.
   Status read_file(const std::string& path, bool own);
-  // Two settings exclude each other: the one of the later origin gives way.
+  // Two settings exclude each other: the one whose origin counts less is dropped.
   void exclude(const std::string& a, const std::string& b);
   std::map<std::string, SettingValue> values_;
 };
 
-// TROUPE_KEEP_ALIVE for keep-alive.
+// The variable of a key, such as TROUPE_KEEP_ALIVE for keep-alive.
 std::string variable_of(const std::string& key);
 
 }  // namespace troupe::tools

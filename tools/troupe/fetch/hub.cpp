@@ -17,7 +17,7 @@ constexpr std::size_t kListingBytesMax = 16u << 20;
 constexpr const char* kFolderWord = "safetensors";
 
 struct Reference {
-  std::string repository, choice;  // "user/repo", what follows the colon
+  std::string repository, choice;  // "user/repo", and what follows the colon
 };
 
 bool is_name(const std::string& text) {
@@ -49,9 +49,9 @@ Result<Reference> parse(const std::string& url) {
   return reference;
 }
 
-// http:// to this machine: nobody is on the way.
+// http:// is allowed to this machine, since no other machine is on the way.
 bool is_this_machine(const std::string& url) {
-  if (url.find('@') != std::string::npos) return false;  // what stands before it is no host
+  if (url.find('@') != std::string::npos) return false;  // the text before the '@' is not a host
   for (const std::string host : {"http://127.0.0.1", "http://localhost"}) {
     if (url.rfind(host, 0) == 0 && (url.size() == host.size() || url[host.size()] == ':')) {
       return true;
@@ -97,7 +97,7 @@ Result<std::vector<ListedFile>> parse_listing(const std::string& text, const std
   return files;
 }
 
-// A path of the repository as part of an address: what is not plain is escaped.
+// Escapes a path of the repository for an address.
 std::string escape_path(const std::string& path) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;

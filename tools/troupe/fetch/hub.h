@@ -5,14 +5,14 @@
 
 #include <troupe/tools/troupe/fetch/fetch.h>
 
-// Models on a Hugging Face hub, as people name them: hf://USER/REPO and then, after a colon, a
-// QUANT, a FILE or "safetensors". HF_ENDPOINT names another hub, HF_TOKEN is its bearer token.
+// Models on a Hugging Face hub, as people name them: hf://USER/REPO, and then, after a colon, a
+// QUANT, a FILE or "safetensors". HF_ENDPOINT names another hub, and HF_TOKEN is its bearer token.
 
 namespace troupe::tools {
 
 struct HubModel {
-  std::string name;               // the file's without the extension, or the repository's
-  std::vector<RemoteFile> files;  // names are those inside the model's folder
+  std::string name;               // of the file without its extension, or of the repository
+  std::vector<RemoteFile> files;  // the names are those inside the model's folder
   bool folder = false;            // config.json and safetensors, not GGUF
 };
 
@@ -27,7 +27,7 @@ struct HubModel {
 //   with parts missing).
 Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limits);
 
-// HF_TOKEN where `url` is an address of the hub, "" elsewhere.
+// HF_TOKEN if `url` is an address of the hub, else "".
 std::string token_for(const std::string& url);
 
 }  // namespace troupe::tools

@@ -17,7 +17,7 @@ constexpr const char* kWeights = "model.safetensors";
 
 bool is_gguf(const ListedFile& file) { return to_lower(file.path).ends_with(".gguf"); }
 
-// NAME-00002-of-00005 -> NAME, 2, 5; what is no such name is one part of one.
+// Splits NAME-00002-of-00005 into NAME, 2 and 5. Any other name is part one of one.
 struct PartName {
   std::string name;
   unsigned part = 1, parts = 1;
@@ -37,7 +37,7 @@ PartName split_name(const std::string& stem) {
           static_cast<unsigned>(std::stoul(parts))};
 }
 
-// A model in parts, whole or not.
+// A model in parts, of which some may be missing.
 struct Candidate {
   GgufChoice choice;
   std::map<unsigned, ListedFile> parts;
@@ -45,7 +45,7 @@ struct Candidate {
 };
 
 std::vector<Candidate> candidates_of(const std::vector<ListedFile>& files) {
-  std::map<std::string, Candidate> by_name;  // folder, name and number of parts
+  std::map<std::string, Candidate> by_name;  // by folder, name and number of parts
   for (const ListedFile& file : files) {
     if (!is_gguf(file)) continue;
     const std::filesystem::path path(file.path);
@@ -78,8 +78,8 @@ std::string names_of(const std::vector<Candidate>& candidates) {
   return names;
 }
 
-// How well `quant` fits a name: 2 as a word of its own (Q4_K in x-q4_k.gguf, not in x-q4_k_m.gguf),
-// 1 as a part of it, 0 not at all.
+// How well `quant` fits a name: 2 if it is a word of its own (Q4_K in x-q4_k.gguf, but not in
+// x-q4_k_m.gguf), 1 if it is part of a word, 0 if it does not occur.
 int fit(const std::string& name, const std::string& quant) {
   const auto in_word = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
@@ -99,7 +99,7 @@ Result<GgufChoice> whole(Candidate candidate, const std::string& where) {
     if (candidate.parts.contains(part)) continue;
     return Status(Code::kBadData, where + " lacks part " + std::to_string(part) + " of the " +
                                       std::to_string(candidate.parts_expected) + " of " +
-                                      candidate.choice.name + ": its owner has to mend it");
+                                      candidate.choice.name + ": its owner must repair it");
   }
   return std::move(candidate.choice);
 }
@@ -113,7 +113,7 @@ const ListedFile* find(const std::vector<ListedFile>& files, std::string_view pa
 Result<std::set<std::string>> shards_of(const std::string& index, const std::string& where) {
   const Status bad(Code::kBadData, where + "/" + kIndexFile +
                                        " has no \"weight_map\" of names of "
-                                       "safetensors files: its owner has to mend it");
+                                       "safetensors files: its owner must repair it");
   const auto parsed = parse_json(index, kIndexFile, {std::size_t{64} << 20, 32, "try again"});
   if (!parsed || !parsed->is_object()) return bad;
   const auto map = parsed->find("weight_map");
@@ -195,7 +195,7 @@ Result<std::vector<ListedFile>> choose_folder(const std::vector<ListedFile>& fil
     const ListedFile* const file = find(files, shard);
     if (file == nullptr) {
       return Status(Code::kNotFound, where + " has no " + shard + ", which its " + kIndexFile +
-                                         " names: its owner has to mend it");
+                                         " names: its owner must repair it");
     }
     chosen.push_back(*file);
   }

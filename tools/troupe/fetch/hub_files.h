@@ -19,27 +19,27 @@ struct ListedFile {
 
 // A GGUF model: one file, or all parts of one (NAME-00001-of-00003.gguf), in order.
 struct GgufChoice {
-  std::string name;  // the file's, without its part and extension
+  std::string name;  // of the file, without its part and extension
   std::vector<ListedFile> parts;
 };
 
-// The one that `choice` means ("": the only one) among the GGUF files of `files`, see hub.h.
-// `where` is for the error: hf://USER/REPO.
+// Chooses among the GGUF files of `files` the model that `choice` means ("" means the only one);
+// see hub.h. `where` is hf://USER/REPO, for messages.
 Result<GgufChoice> choose_gguf(const std::vector<ListedFile>& files, const std::string& choice,
                                const std::string& where);
 bool has_gguf(const std::vector<ListedFile>& files);
-// A config.json at the top: a model of safetensors, or what claims to be one.
+// True if there is a config.json at the top: a model of safetensors, or what claims to be one.
 bool has_folder(const std::vector<ListedFile>& files);
 
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
-// What a model of safetensors at the top of the repository consists of: the texts that Troupe
-// reads, and model.safetensors, or the index and the shards that `index` (its text) names.
-//   Errors: kNotFound (no config.json, no weights, a shard that is not there), kBadData (an index
-//   that is none).
+// Lists the files of a model of safetensors at the top of the repository: the texts that Troupe
+// reads, and model.safetensors, or else the index and the shards that `index` (its text) names.
+//   Errors: kNotFound (no config.json, no weights, a shard that is not there), kBadData (the index
+//   cannot be understood).
 Result<std::vector<ListedFile>> choose_folder(const std::vector<ListedFile>& files,
                                               const std::string& index, const std::string& where);
-// True when choose_folder() needs the index.
+// True if choose_folder() needs the index.
 bool needs_index(const std::vector<ListedFile>& files);
 
 }  // namespace troupe::tools

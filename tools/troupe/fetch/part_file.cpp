@@ -28,7 +28,7 @@ fs::path state_path_of(const fs::path& part) {
   return path.replace_extension(".json");
 }
 
-// What the file beside a part file says, as JSON; null if it cannot be read.
+// Reads the record beside a part file as JSON; null if it cannot be read.
 nlohmann::json read_state(const fs::path& path) {
   const Result<std::string> text = read_file(path, kStateBytesMax);
   if (!text) return nullptr;
@@ -92,7 +92,7 @@ Result<PartFile> PartFile::open(const fs::path& path) {
 std::optional<PartFile::State> PartFile::load() const {
   std::optional<State> state = state_from(read_state(state_path_));
   std::error_code error;
-  // What is said to be here must fit into the file.
+  // The bytes that the record claims must fit into the file.
   if (!state || fs::file_size(path_, error) < state->bytes || error) return std::nullopt;
   return state;
 }
@@ -128,7 +128,7 @@ Status PartFile::save(const RangePlan& plan, const std::string& validator,
 
 Status PartFile::clear() {
   std::error_code error;
-  fs::remove(state_path_, error);  // before the bytes go
+  fs::remove(state_path_, error);  // before the bytes are cut
   return cut(0);
 }
 

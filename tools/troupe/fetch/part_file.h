@@ -11,7 +11,7 @@
 #include <troupe/runtime/status.h>
 #include <troupe/tools/troupe/fetch/range_plan.h>
 
-// A file that is being fetched, KEY.part, and beside it what a later process must know to go on:
+// A file that is being fetched, KEY.part, and beside it what a later process must know to continue:
 // KEY.json, {"bytes","validator","missing":[[begin,end],...],"model"}. The JSON never claims bytes
 // that are not on the disk. One owner at a time, which holds the lock on pulls.
 
@@ -29,21 +29,21 @@ class PartFile {
 
   struct State {
     std::uint64_t bytes = 0;
-    std::string validator;  // the server's name of this content, for If-Range; "": it gave none
+    std::string validator;  // the server's name of this content, for If-Range; "" if it gave none
     RangePlan plan;
   };
-  // What an earlier transfer left; nullopt if there is nothing to go on from.
+  // What an earlier transfer left; nullopt if there is nothing from which to continue.
   std::optional<State> load() const;
-  // Makes room on the disk for the whole file at once.
+  // Reserves room on the disk for the whole file.
   //   Errors: kResourceExhausted (says how much is free), kInternal.
   Status reserve(std::uint64_t bytes);
   Status write(std::uint64_t at, std::span<const std::byte> bytes);
-  // Records how far the transfer is, and for which model, after the bytes themselves are on the
-  // disk.
+  // Records how far the transfer has come, and for which model. The bytes themselves are on the
+  // disk before the record.
   Status save(const RangePlan& plan, const std::string& validator, const std::string& model);
   // Empties the file and erases its record.
   Status clear();
-  // Gives the file exactly this length.
+  // Cuts or extends the file to exactly this length.
   Status cut(std::uint64_t bytes);
 
  private:
@@ -53,17 +53,17 @@ class PartFile {
   int fd_ = -1;
 };
 
-// Where a PartFile for `url` lies. The name follows from the address, so that a later process finds
-// what an earlier one began.
+// The path of the PartFile for `url`. The name follows from the address, so that a later process
+// finds what an earlier one began.
 std::filesystem::path part_path(const std::filesystem::path& folder, const std::string& url);
-// The transfers that were begun in a folder and have not ended, sorted by model.
+// The unfinished transfers in a folder, sorted by model.
 struct Unfinished {
   std::filesystem::path path;
-  std::string model;                      // the name it is to have; the file's if that is unknown
-  std::uint64_t bytes = 0, received = 0;  // of the file; bytes 0: unknown
+  std::string model;  // the name that it is to have; that of the file if this is not known
+  std::uint64_t bytes = 0, received = 0;  // of the file; 0 bytes if not known
 };
 std::vector<Unfinished> unfinished_in(const std::filesystem::path& folder);
-// Removes a part file that nobody needs any more, and its record.
+// Removes a part file that is no longer needed, and its record.
 void forget_part(const std::filesystem::path& path);
 
 }  // namespace troupe::tools

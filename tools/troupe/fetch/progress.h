@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-// How far a transfer is, on stderr: a bar that is drawn anew where stderr is a terminal, a plain
-// line now and then where it is not. Main thread only.
+// Shows on stderr how far a transfer has come: with a bar that is redrawn if stderr is a terminal,
+// or with a plain line from time to time if it is not. Main thread only.
 
 namespace troupe::tools {
 
@@ -15,18 +15,19 @@ class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Of `name`; the bar ends at destruction.
+  // Shows the transfer of `name`; the destructor ends the bar.
   explicit Progress(std::string name);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `here` bytes of `total` (0: unknown) are on this disk. To be called often: it draws as often as
-  // a reader can follow. A smaller `here` than before begins anew.
+  // `here` bytes of `total` (0 if not known) are on this disk. Call it often: it draws no more
+  // often than a reader can follow. A smaller `here` than before means that the transfer began
+  // anew.
   void show(std::uint64_t here, std::uint64_t total, Clock::time_point now = Clock::now());
 
  private:
-  double rate() const;  // bytes per second, of the last few seconds; 0 until it is known
+  double rate() const;  // bytes per second in the last few seconds; 0 until it is known
   std::string line(std::uint64_t here, std::uint64_t total) const;
 
   std::string name_;
@@ -36,7 +37,7 @@ class Progress {
   std::deque<std::pair<Clock::time_point, std::uint64_t>> samples_;
 };
 
-// 75 -> "1:15", 3700 -> "1:01:40".
+// Turns 75 into "1:15", and 3700 into "1:01:40".
 std::string format_seconds(std::uint64_t seconds);
 
 }  // namespace troupe::tools

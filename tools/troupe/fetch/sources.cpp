@@ -20,7 +20,7 @@ std::string names_of_catalogue() {
   return names;
 }
 
-// Both say what it must hash to: the one that is asked for and what the source promises.
+// Combines the hash that the user asked for with the hash that the source promises.
 Status agree(const PullRequest& request, const std::string& name, const std::string& promised) {
   if (!request.sha256 || *request.sha256 == promised) return Status::ok();
   return Status(Code::kInvalidArgument, name + " has the sha256 " + promised +

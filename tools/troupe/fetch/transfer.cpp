@@ -8,12 +8,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t kHalfBytesMin = 8u << 20;  // what another connection is worth
-constexpr int kFruitlessMax = 5;                   // failures in a row without progress
-constexpr int kUnansweredMax = 2;                  // and before a server has answered at all
-constexpr int kFailuresMax = 100;                  // in all
+// The smallest piece that is worth another connection.
+constexpr std::uint64_t kHalfBytesMin = 8u << 20;
+constexpr int kFruitlessMax = 5;   // failures in a row without progress
+constexpr int kUnansweredMax = 2;  // the same, before a server has answered at all
+constexpr int kFailuresMax = 100;  // all failures together
 constexpr auto kFirstPause = 250ms, kLongestPause = 8000ms;
-constexpr long kPauseSecondsMax = 60;  // that a server may ask for
+constexpr long kPauseSecondsMax = 60;  // the longest pause that a server may ask for
 constexpr auto kSavePause = 1000ms;
 constexpr int kPollMs = 200;
 constexpr long kBufferBytes = 256 << 10;
@@ -31,7 +32,8 @@ Transfer::Transfer(const RemoteFile& remote, PartFile part, const FetchLimits& l
   curl_multi_setopt(multi_.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
 }
 
-// What an earlier process left, where the server's validator or the hash will tell whether it fits.
+// An earlier process may have left bytes, if the server's validator or the hash can tell whether
+// they fit.
 void Transfer::take_up_what_is_here() {
   const auto left = part_.load();
   const bool same_size = left && (remote_.bytes == 0 || remote_.bytes == left->plan.bytes());
@@ -39,7 +41,7 @@ void Transfer::take_up_what_is_here() {
       (left->validator.empty() && !remote_.sha256)) {
     return;
   }
-  // One that is whole needs no server, if its hash can be checked.
+  // A complete file needs no server, if its hash can be checked.
   if (left->plan.complete() && !remote_.sha256) return;
   plan_ = left->plan;
   furthest_bytes_ = plan_.received();
@@ -73,7 +75,7 @@ Result<FetchedFile> Transfer::run() {
   drop_all();
   if (dirty_) save();
   if (ending_) {
-    // Without a length there is nothing to go on from, and the disk may be full of it.
+    // Without a length, a transfer cannot be continued, and its bytes may have filled the disk.
     if (!bytes_known_) forget_part(part_.path());
     return *ending_;
   }
@@ -88,8 +90,8 @@ void Transfer::save() {
     end_with(std::move(saved));
 }
 
-// As many connections as the plan has pieces for. Until the server has answered, a single one finds
-// out what it can do.
+// Opens as many connections as the plan has pieces for. Until the server has answered, a single
+// connection finds out what the server supports.
 void Transfer::connect() {
   if (Clock::now() < not_before_ || restart_) return;
   while (connections_.size() < connections_max_) {
@@ -153,7 +155,7 @@ void Transfer::drop_all() {
   while (!connections_.empty()) drop(*connections_.back());
 }
 
-// A connection that is silent is tried anew, some times; a server that is silent ends the transfer.
+// A silent connection is tried again a few times; a silent server ends the transfer.
 void Transfer::drop_silent_ones() {
   const Clock::time_point now = Clock::now();
   const auto patience = std::chrono::seconds(limits_.timeout_seconds);
@@ -169,7 +171,7 @@ void Transfer::drop_silent_ones() {
   }
 }
 
-// From the beginning, with what was learnt about the server.
+// Begins again, with what was learnt about the server.
 void Transfer::restart() {
   drop_all();
   restart_ = false;
@@ -185,19 +187,20 @@ void Transfer::end_with(Status status) {
 }
 
 std::string Transfer::what_again_does() const {
-  return whole_ ? "the server takes no ranges, so the same command begins anew: try again over a "
+  return whole_ ? "the server does not support ranges, so the same command begins anew: try again "
+                  "over a "
                   "better connection, or from another server"
                 : "the same command goes on where it ended";
 }
 
-// A connection has failed and is dropped: again a little later, or the end where that has not
-// helped for some time.
+// A connection has failed and is dropped. It is tried again a little later; if that has not helped
+// for some time, the transfer ends.
 void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
   ++failures_;
   ++fruitless_;
   fruit_bytes_ = 0;
   if (ending_) return;
-  if (!connections_.empty()) {  // the others go on: it is content with them
+  if (!connections_.empty()) {  // the others go on: the server has enough with them
     connections_max_ = connections_.size();
     return;
   }
@@ -210,7 +213,7 @@ void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
       std::min<std::chrono::milliseconds>(kFirstPause * (1 << (fruitless_ - 1)), kLongestPause);
   if (pause_seconds > 0) {
     pause = std::chrono::seconds(std::min(pause_seconds, kPauseSecondsMax));
-    heard_ = Clock::now() + pause;  // this silence is the server's wish
+    heard_ = Clock::now() + pause;  // the server asked for this silence
   }
   not_before_ = Clock::now() + pause;
   say(remote_.name + ": " + how + "; trying again after " +

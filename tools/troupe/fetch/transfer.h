@@ -14,7 +14,7 @@
 
 // One file over HTTP: a few connections (libcurl's multi interface) that fetch the pieces of a
 // RangePlan into a PartFile. transfer.cpp runs the connections, transfer_answers.cpp judges what
-// servers answer. Made and used by fetch_from_http alone, on one thread.
+// servers answer. Only fetch_from_http makes and uses it, on one thread.
 
 namespace troupe::tools {
 
@@ -40,9 +40,9 @@ class Transfer {
     Transfer* transfer = nullptr;
     RangePlan::Piece piece = 0;
     std::uint64_t asked_begin = 0;
-    int failures_before = 0;  // of the transfer, when this was opened
+    int failures_before = 0;  // of the transfer, at the time when this request was opened
     bool accepted = false;    // the answer is what was asked for
-    bool satisfied = false;   // its piece is whole, whatever else the server would send
+    bool satisfied = false;   // its piece is complete, whatever else the server would send
     AnswerHeaders headers;
     Clock::time_point heard{};
     std::unique_ptr<curl_slist, ListDeleter> extra_headers;
@@ -82,28 +82,28 @@ class Transfer {
   std::vector<std::unique_ptr<Connection>> connections_;
   std::size_t connections_max_ = 1;
 
-  RangePlan plan_;  // of kUnknownBytes until a server has said how many there are
+  RangePlan plan_;  // has kUnknownBytes until a server has said how many there are
   bool bytes_known_ = false;
   bool complete_ = false;  // an answer of unknown length has come to its end
   bool answered_ = false;  // this process has had an answer that fits
-  bool ranges_ = true;     // the server takes them, as far as we know
-  bool whole_ = false;     // it sent all of the file where a part was asked for
-  bool parallel_ = true;   // and its answers agree with each other
+  bool ranges_ = true;     // the server supports ranges, as far as we know
+  bool whole_ = false;     // it sent the whole file when a part was asked for
+  bool parallel_ = true;   // its answers agree with each other
   std::string validator_;  // for If-Range
   std::optional<std::string> promised_sha256_;
 
-  bool restart_ = false;  // asked for by an answer; the loop does it
+  bool restart_ = false;  // an answer asked for it; the loop does it
   int restarts_ = 0, fruitless_ = 0, failures_ = 0;
-  // The most bytes that were here at once, and how many of them a connection brought that was
-  // opened after the last failure: bytes that come again, after a beginning anew, are no progress,
-  // and what was under way already does not show that trying again helps.
+  // The largest number of bytes that were here at once, and how many of them came over a connection
+  // that was opened after the last failure. Bytes that come again after a new beginning are no
+  // progress, and bytes that were under way already do not show that trying again helps.
   std::uint64_t furthest_bytes_ = 0, fruit_bytes_ = 0;
   bool dirty_ = false;  // more is here than was saved
   Clock::time_point not_before_{}, heard_{}, saved_{};
-  std::optional<Status> ending_;  // set: it is over before the file is whole
+  std::optional<Status> ending_;  // if set, the transfer is over before the file is complete
 };
 
-// The size of a file of which none is known yet; no file has it.
+// Stands for a size that is not known yet; no file has this size.
 constexpr std::uint64_t kUnknownBytes = std::uint64_t{1} << 62;
 
 }  // namespace troupe::tools

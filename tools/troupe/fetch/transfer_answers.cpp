@@ -7,11 +7,11 @@ namespace troupe::tools {
 namespace {
 
 constexpr std::uint64_t kParallelBytesMin = 16u << 20;  // a smaller file takes one connection
-constexpr std::uint64_t kFruitBytes = 64u << 10;        // so much is progress
+constexpr std::uint64_t kFruitBytes = 64u << 10;        // so many bytes count as progress
 constexpr int kRestartsMax = 3;
 constexpr long kNoSuchRange = 416;
 
-// What trying again cannot mend.
+// True for a failure that trying again cannot mend.
 bool is_final(CURLcode code) {
   return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
          code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
@@ -44,11 +44,12 @@ std::size_t Transfer::on_bytes(Connection& connection, std::span<const std::byte
   }
   if (fruit_bytes_ >= kFruitBytes) fruitless_ = 0;
   connection.satisfied = rest.begin + wanted == rest.end;
-  // Where another connection has taken over the rest, this one is ended here.
+  // If another connection has taken over the rest, this one ends here.
   return wanted == bytes.size() ? wanted : 0;
 }
 
-// The headers are here: is it what was asked for? False ends the connection.
+// Called when the headers are here: checks that the answer is what was asked for. False ends the
+// connection.
 bool Transfer::accept(Connection& connection) {
   if (connection.headers.linked_sha256) promised_sha256_ = connection.headers.linked_sha256;
   const bool fits =
@@ -66,7 +67,7 @@ bool Transfer::accept_range(Connection& connection) {
                     (!bytes_known_ || *headers.range_end_all == plan_.bytes()) &&
                     (validator_.empty() || named.empty() || named == validator_);
   if (!fits) {
-    ask_for_restart("what the server has now is not what it had");
+    ask_for_restart("the content on the server has changed");
     return false;
   }
   if (!bytes_known_) {
@@ -80,7 +81,8 @@ bool Transfer::accept_range(Connection& connection) {
   return true;
 }
 
-// All of the file: the server takes no ranges, or its content is another one than If-Range named.
+// The answer is the whole file: either the server does not support ranges, or its content is no
+// longer what If-Range named.
 bool Transfer::accept_whole(Connection& connection) {
   if (connections_.size() > 1) {
     ranges_ = false;
@@ -88,9 +90,10 @@ bool Transfer::accept_whole(Connection& connection) {
     return false;
   }
   if (plan_.received() > 0) {
-    say(remote_.name + " begins anew: the server takes no ranges, or has another content now");
+    say(remote_.name +
+        " begins anew: the server does not support ranges, or its content has changed");
   }
-  // With If-Range it may as well be another content.
+  // With If-Range, the content may just as well have changed.
   if (!connection.extra_headers) whole_ = true;
   bytes_known_ = dirty_ = false;
   connections_max_ = 1;
@@ -125,7 +128,7 @@ bool Transfer::size_is(std::uint64_t bytes) {
   }
   if (Status reserved = part_.reserve(bytes); !reserved) {
     const Status cleared = part_.clear();
-    static_cast<void>(cleared);  // the first failure is the one to tell
+    static_cast<void>(cleared);  // the first failure is the one to report
     end_with(std::move(reserved));
     return false;
   }
@@ -154,7 +157,7 @@ void Transfer::ended(Connection& connection, CURLcode code) {
   }
   if (ending_ || restart_ || connection.satisfied) return drop(connection);
   if (code == CURLE_OK && connection.accepted && !bytes_known_) {
-    // Its length was not said: this is the end, which nothing but a hash can prove.
+    // The length was not stated: this is the end, and only a hash can prove it.
     drop(connection);
     plan_ = RangePlan(plan_.received(), {});
     bytes_known_ = complete_ = dirty_ = true;
@@ -168,11 +171,11 @@ void Transfer::ended(Connection& connection, CURLcode code) {
   const bool unknown_size = !bytes_known_ && connection.accepted;
   drop(connection);
   if (is_final(code)) {
-    return end_with(Status(Code::kUnavailable, remote_.url + " cannot be had (" + why +
+    return end_with(Status(Code::kUnavailable, remote_.url + " cannot be fetched (" + why +
                                                    "): check the address and the network"));
   }
   failed(why, code == CURLE_OPERATION_TIMEDOUT ? Code::kDeadlineExceeded : Code::kUnavailable);
-  if (unknown_size && !ending_) restart_ = true;  // nothing to go on from
+  if (unknown_size && !ending_) restart_ = true;  // there is nothing from which to continue
 }
 
 void Transfer::refused(const Connection& connection, long status) {

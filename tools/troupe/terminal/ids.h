@@ -9,7 +9,8 @@
 
 namespace troupe::tools {
 
-// kInvalidArgument says from where on the text cannot be read; `flag` is where it came from.
+// Errors: kInvalidArgument (says from where on the text cannot be read; `flag` is where it came
+// from).
 Result<std::vector<model::TokenId>> parse_ids(const std::string& text, const std::string& flag);
 
 }  // namespace troupe::tools

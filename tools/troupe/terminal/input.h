@@ -4,16 +4,16 @@
 
 #include <troupe/runtime/status.h>
 
-// Text that a verb reads: bounded, so that a wrong file is an error and not a full memory, and
-// UTF-8 (kBadData names the file and the byte).
+// Reads the text for a verb. It is bounded, so that a wrong file is an error and does not fill the
+// memory, and must be UTF-8 (kBadData names the file and the byte).
 
 namespace troupe::tools {
 
 constexpr std::size_t kTextBytesMax = 64u << 20;
 
-// Everything on stdin.
+// Reads everything on stdin.
 Result<std::string> read_stdin();
-// A file; "-" is stdin.
+// Reads a file; "-" is stdin.
 Result<std::string> read_text(const std::string& path);
 
 }  // namespace troupe::tools

@@ -4,7 +4,7 @@
 
 #include <troupe/tools/troupe/terminal/signals.h>
 
-// Lines of stdin for the chat, read so that Ctrl-C is noticed while waiting. Main thread only.
+// Reads lines of stdin for the chat, so that Ctrl-C is noticed while waiting. Main thread only.
 
 namespace troupe::tools {
 
@@ -13,10 +13,10 @@ class LineReader {
   explicit LineReader(SignalWatch& watch) : watch_(watch) {}
 
   enum class Outcome { kLine, kEnd, kInterrupted };
-  // One line without its newline. `prompt` is shown first when stdin is a terminal.
+  // Reads one line without its newline. `prompt` is shown first if stdin is a terminal.
   Outcome read_line(const char* prompt, std::string* line);
-  // A whole message: a line that ends in a backslash goes on with the next; one that begins with
-  // """ goes on until a line that ends in """.
+  // Reads a whole message: a line that ends in a backslash continues on the next line, and one that
+  // begins with """ continues until a line that ends in """.
   Outcome read_message(std::string* message);
 
  private:

@@ -5,16 +5,18 @@
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/status.h>
 
-// Gives the library a voice on stderr. Called once by each verb before it does anything.
+// Prints the library's log on stderr. Each verb calls it once, before it does anything.
 
 namespace troupe::tools {
 
-// Messages from `least` up; one --verbose lowers it by a level. TROUPE_LOG (debug, info, warning,
-// error, off) has the last word, `level`, a word like these, the very last.
+// Messages from `least` up are printed; each --verbose lowers that by one level. TROUPE_LOG (debug,
+// info, warning, error, off) overrides this, and `level`, one of the same words, overrides even
+// TROUPE_LOG.
 void set_up_logging(LogLevel least, int verbose, const std::string& level = "");
-// True for the words that TROUPE_LOG takes.
+// True for the words that TROUPE_LOG accepts.
 bool is_log_level(const std::string& text);
-// kInvalidArgument when TROUPE_LOG is set to something else. Called before any verb runs.
+// Checks TROUPE_LOG before any verb runs.
+//   Errors: kInvalidArgument (it is set to another word).
 Status check_log_variable();
 
 }  // namespace troupe::tools

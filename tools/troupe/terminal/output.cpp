@@ -12,8 +12,9 @@ std::string without_secrets(std::string text) {
   for (std::size_t at = text.find(kScheme); at != text.npos; at = text.find(kScheme, at)) {
     at += kScheme.size();
     std::size_t end = std::min(text.find_first_of("/?# \t\n\"'", at), text.size());
-    // A password may have one of these unescaped, which makes no address and must not be shown:
-    // behind a colon all counts up to the last '@'.
+    // A password may contain one of these characters unescaped. The result is not a valid address,
+    // but the password must still not be shown: behind a colon, everything up to the last '@'
+    // counts.
     if (text.substr(at, end - at).find(':') != text.npos) {
       end = std::min(text.find_first_of(" \t\n\"'", at), text.size());
     }

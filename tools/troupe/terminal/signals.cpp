@@ -12,7 +12,7 @@
 namespace troupe::tools {
 namespace {
 
-// A handler can reach nothing but statics.
+// A handler can reach only static objects.
 std::atomic<int> signal_count{0};
 std::atomic<bool> asked_to_end_flag{false};
 std::atomic<void (*)()> also_call{nullptr};

@@ -1,31 +1,32 @@
 #pragma once
 
-// SIGINT, SIGTERM and SIGHUP: the only place of Troupe that handles signals. At most one watch at a
-// time, on the main thread.
+// SIGINT, SIGTERM and SIGHUP. No other part of Troupe handles signals. There is at most one watch
+// at a time, on the main thread.
 
 namespace troupe::tools {
 
-// While it lives, SIGINT and SIGTERM are counted instead of ending the process. The third one since
-// the last clear() ends it at once (exit status 130), whatever it waits for.
+// While an object lives, SIGINT and SIGTERM are counted and do not end the process. The third one
+// since the last clear() ends the process at once (exit status 130), whatever it waits for.
 class SignalWatch {
  public:
-  // `also` runs inside the handler: async-signal-safe calls only. May be null.
+  // `also` runs inside the handler, so it may only make async-signal-safe calls. It may be null.
   explicit SignalWatch(void (*also)() = nullptr);
-  ~SignalWatch();  // the default handling is back
+  ~SignalWatch();  // restores the default handling
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
 
-  // From now on SIGHUP calls `call` inside the handler; null: it counts as a SIGTERM does. A
-  // process that was started with SIGHUP ignored (nohup) goes on ignoring it. Without this call, it
-  // ends the process.
+  // From now on SIGHUP calls `call` inside the handler; if `call` is null, it counts like a
+  // SIGTERM. A process that was started with SIGHUP ignored (nohup) continues to ignore it. Without
+  // this call, SIGHUP ends the process.
   void take_hang_up(void (*call)());
 
-  // Signals since the last clear(). Any thread.
+  // The number of signals since the last clear(). Any thread.
   int count() const;
-  // A SIGTERM has come: what goes on after an interrupt should end. clear() does not forget it.
+  // True if a SIGTERM has come: what continues after an interrupt should end. clear() does not
+  // forget it.
   bool asked_to_end() const;
   void clear();
-  // Readable while a signal has come since the last clear(), for poll().
+  // A descriptor for poll() that is readable if a signal has come since the last clear().
   int descriptor() const;
 };
 

@@ -13,7 +13,8 @@ struct Unit {
   double factor;
 };
 
-// The number at the beginning of `text`; what follows it stays. False: there is none.
+// Takes the number at the beginning of `text` and leaves what follows. Returns false if there is
+// none.
 bool take_number(std::string_view& text, double* value) {
   const auto [stop, error] =
       std::from_chars(text.data(), text.data() + text.size(), *value, std::chars_format::fixed);
@@ -46,7 +47,7 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
   for (const Unit& unit : kUnits) {
     if (text != unit.name) continue;
     const double bytes = std::floor(value * unit.factor);
-    // Doubles hold whole numbers up to 2^53, which is 8 PiB.
+    // A double holds all whole numbers up to 2^53, which is 8 PiB.
     if (!(bytes >= 1 && bytes <= 9007199254740992.0)) return wrong;
     return static_cast<std::uint64_t>(bytes);
   }

@@ -10,17 +10,18 @@
 
 namespace troupe::tools {
 
-// "4GiB", "512MiB", "1.5GiB", "2GB" (powers of ten), "4096" (bytes) -> bytes, at least 1.
-// kInvalidArgument: "takes ...", the end of a sentence whose beginning names the option.
+// Turns "4GiB", "512MiB", "1.5GiB", "2GB" (powers of ten) or "4096" (bytes) into bytes, at least 1.
+//   Errors: kInvalidArgument ("takes ...", the end of a sentence whose beginning names the option).
 Result<std::uint64_t> parse_bytes(std::string_view text);
 
 constexpr std::int64_t kForever = -1;
-// "90", "90s", "5m", "2h", "1d" -> seconds; "forever" -> kForever where `forever` allows it.
-// kInvalidArgument as parse_bytes.
+// Turns "90", "90s", "5m", "2h" or "1d" into seconds, and "forever" into kForever if `forever`
+// allows it.
+//   Errors: as parse_bytes.
 Result<std::int64_t> parse_duration(std::string_view text, bool forever);
-// "4m 10s"; kForever is "forever".
+// A duration such as "4m 10s"; kForever is "forever".
 std::string format_duration(std::int64_t seconds);
-// "4.0 GiB"
+// A size such as "4.0 GiB".
 std::string format_binary_bytes(std::uint64_t bytes);
 
 }  // namespace troupe::tools

@@ -7,7 +7,7 @@
 
 #include <troupe/tools/troupe/options.h>
 
-// What `troupe finetune` is asked for. Plain values.
+// The options of `troupe finetune`. Plain values.
 
 namespace troupe::tools {
 
@@ -19,14 +19,14 @@ struct FinetuneOptions {
   std::string text_field = "text", label_field = "label";
   double learning_rate = 0.0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double clip_norm = -1.0;
-  double beta = 0.1;              // of dpo
+  double beta = 0.1;              // for dpo
   double validation_split = 0.0;  // the part of the rows that is kept for validation
   std::uint64_t patience = 0;
-  std::optional<std::size_t> shown;  // --show: examples to print instead of training
+  std::optional<std::size_t> shown;  // --show: the number of examples to print instead of training
   std::uint64_t epochs = 1, steps_max = 0, warmup = 0, seed = 0, save_every = 0, evaluate_every = 0;
   std::size_t batch_size = 0, micro_batch = 0, length_max = 0, keep = 2;
   int threads = 0;
-  std::size_t lora_rank = 0;  // 0: every weight is trained
+  std::size_t lora_rank = 0;  // 0 means that every weight is trained
   double lora_alpha = 0.0;
   std::string lora_targets = "all-linear";
   bool rank_stabilized = false;

@@ -19,7 +19,7 @@
 namespace troupe::tools {
 namespace {
 
-// The rows of a file: texts, or chats.
+// The rows of a file: either texts or chats.
 struct Rows {
   model::DataRows texts;
   model::ChatRows chats;
@@ -101,7 +101,7 @@ model::LoraOptions lora_options(const FinetuneOptions& options) {
 
 Status read_data(const FinetuneOptions& options, Job* job) {
   TROUPE_ASSIGN_OR_RETURN(Rows rows, read_rows(options, options.data));
-  // All labels are known to the classifier, whichever rows are drawn for validation.
+  // The classifier gets all labels, whichever rows are drawn for validation.
   const std::vector<std::string> labels =
       options.task == "classify" ? model::label_names_of(rows.texts) : std::vector<std::string>();
   Rows validation;
@@ -140,7 +140,8 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
   return trainer;
 }
 
-// What must be the same when a run goes on. Not in it: threads, micro-batches, checkpointing.
+// What must be the same if a run is to be continued. Threads, micro-batches and checkpointing are
+// not part of it.
 model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   const auto number = [](double value) { return nlohmann::json(value).dump(); };
   return {{"weights", job.trainer->parameters().sha256()},

@@ -9,8 +9,8 @@
 #include <troupe/model/training/model_folder.h>
 #include <troupe/tools/troupe/training/finetune_options.h>
 
-// What a run of `troupe finetune` needs, made of its options: the model, the examples, the trainer.
-// Called by the verb only.
+// What a run of `troupe finetune` needs, made from its options: the model, the examples, the
+// trainer. Called by the verb only.
 
 namespace troupe::tools {
 
@@ -23,11 +23,12 @@ struct Job {
   model::FolderTexts texts;
   model::MemoryQuestion memory;  // what the run will need memory for
   std::unique_ptr<Device> device;
-  std::unique_ptr<model::Trainer> trainer;  // goes before the device that it runs on
+  std::unique_ptr<model::Trainer> trainer;  // destroyed before the device on which it runs
 };
 
 // Opens the model and the data, and says on stderr what it read. Loads no weights.
-//   Errors: what the options ask for and the model or the data cannot give, in whole sentences.
+//   Errors: the options ask for something that the model or the data do not have, in whole
+//   sentences.
 Result<Job> prepare_job(const FinetuneOptions& options);
 
 // Loads the trainer.
@@ -35,7 +36,7 @@ Result<Job> prepare_job(const FinetuneOptions& options);
 //   is.
 Status load_trainer(Job* job);
 
-// The options of the run, its identity among them.
+// The options of the run, with its identity.
 model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& job);
 
 // Writes the result, a model's folder or an adapter's, and returns the SHA-256 of its weights.

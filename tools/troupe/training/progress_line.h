@@ -2,11 +2,11 @@
 
 #include <troupe/model/training/finetune.h>
 
-// The line about a training run's steps. One thread.
+// Prints the line about a training run's steps. One thread.
 
 namespace troupe::tools {
 
-// One line about a step: on a terminal it takes the place of the one before.
+// Prints one line about a step; on a terminal it replaces the previous line.
 class ProgressLine {
  public:
   // With `json`, each step is an object on stdout.

@@ -11,7 +11,7 @@
 namespace troupe::tools {
 namespace {
 
-// Whether the token at a position is one that an earlier position is trained to predict.
+// True if the token at a position is one that an earlier position is trained to predict.
 bool is_trained(const model::Example& example, std::size_t position) {
   return position > 0 && position <= example.targets.size() &&
          example.targets[position - 1] != model::kNoTarget;

@@ -23,7 +23,7 @@ void add_api_key_options(CLI::App& make, ApiKeyOptions& options) {
       ->check(whole_number(1, 1'000'000'000))
       ->type_name("N");
   make.add_option("--tokens-per-minute", options.tokens_per_minute,
-                  "How many tokens of prompts and answers it may take in a minute [any number]")
+                  "How many tokens of prompts and answers the key may use in a minute [any number]")
       ->check(whole_number(1, 1'000'000'000))
       ->type_name("N");
 }

@@ -30,7 +30,7 @@ struct BenchOptions {
   std::string batch;
 };
 
-// "1,4,16" -> numbers of sequences.
+// Splits "1,4,16" into numbers of sequences.
 Result<std::vector<std::size_t>> parse_batches(const std::string& text) {
   constexpr std::uint64_t kSequencesMax = 1024;
   std::vector<std::size_t> batches;
@@ -50,20 +50,20 @@ Result<std::vector<std::size_t>> parse_batches(const std::string& text) {
   return batches;
 }
 
-// What either measurement ends with.
+// The result of either measurement.
 struct Figures {
   model::BenchResult one;
   std::vector<model::BatchRate> batches;
-  std::string isa, where;  // "2 threads", or "layers 0-14 on head, ..."
+  std::string isa, where;  // where: "2 threads", or "layers 0-14 on head, ..."
   std::uint64_t resident_bytes = 0;
-  std::vector<StageReport> stages;  // of a cluster
+  std::vector<StageReport> stages;  // only of a cluster
 };
 
 Result<Figures> measure_process(const BenchOptions& options) {
   if (!options.layers.empty())
-    return Status(Code::kInvalidArgument, "--layers are of a cluster; name it with --cluster");
+    return Status(Code::kInvalidArgument, "--layers needs a cluster; name it with --cluster");
   if (options.replicas)
-    return Status(Code::kInvalidArgument, "--replicas are of a cluster; name it with --cluster");
+    return Status(Code::kInvalidArgument, "--replicas needs a cluster; name it with --cluster");
   TROUPE_ASSIGN_OR_RETURN(const auto sizes, parse_batches(options.batch));
   TROUPE_ASSIGN_OR_RETURN(
       const LocalModel loaded,
@@ -83,13 +83,13 @@ Result<Figures> measure_process(const BenchOptions& options) {
 Result<Figures> measure_cluster(const BenchOptions& options) {
   if (options.threads != 0)
     return Status(Code::kInvalidArgument,
-                  "--threads are of this process; a cluster's daemons have theirs (troupe start "
+                  "--threads is for this process; a cluster's daemons have their own (troupe start "
                   "--threads)");
   const std::string& home = options.common.home;
   ClusterBenchOptions ask;
   TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
   TROUPE_ASSIGN_OR_RETURN(ask.model, prepare_model(*store, home, options.model, true));
-  // What the cluster alone has shall have these ids, too.
+  // Prompts that are given to the cluster alone must have these ids, too.
   ask.vocabulary = 256;
   if (const auto path = store->resolve(ask.model)) {
     TROUPE_ASSIGN_OR_RETURN(const auto source, model::open_model(path->string()));
@@ -162,13 +162,14 @@ Action add_bench(CLI::App& app) {
   app.add_option("--prompt", options->prompt, "Tokens of the prompt")
       ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
-  app.add_option("--decode", options->decode, "Tokens made after it")
+  app.add_option("--decode", options->decode, "Tokens generated after it")
       ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--repeats", options->repeats, "Measurements, after a warm-up")
       ->check(whole_number(1, 1000))
       ->capture_default_str();
-  app.add_option("--batch", options->batch, "Also decode so many sequences at once, e.g. 1,4,16")
+  app.add_option("--batch", options->batch,
+                 "Also decode these numbers of sequences at once, e.g. 1,4,16")
       ->type_name("N,...");
   add_kv_option(app, options->kv_type);
   add_activations_option(app, options->f16_activations);
@@ -182,16 +183,14 @@ Action add_bench(CLI::App& app) {
                  "Which node of the cluster gets which layers, e.g. 0-14,15-29");
   add_common_options(app, options->common);
   app.footer(
-      "Measures this process, whatever daemon runs, unless --cluster names one: then its nodes, "
-      "and\n"
-      "the way between them, as a client sees the tokens come. TROUPE_ISA=scalar|avx2|avx512 "
-      "forces\n"
-      "the kernels of this process. With --json: "
+      "Measures this process, even if a daemon runs, unless --cluster names a cluster: then it\n"
+      "measures the nodes and the connections between them, as a client sees the tokens come.\n"
+      "TROUPE_ISA=scalar|avx2|avx512 selects the kernels of this process. --json prints\n"
       "{\"prompt_tok_s_median\",\"prompt_tok_s_best\",\"decode_tok_s_median\",\n"
-      "\"decode_tok_s_best\",\"batch\":[{\"n\",\"decode_tok_s\"}],\"isa\",\"rss_bytes\"}; a "
-      "batch's figure is\n"
-      "the total of its sequences, rss_bytes the most memory that was resident (of a cluster's\n"
-      "stages together, which are \"nodes\":[{\"name\",\"layers\"}]).\n"
+      "\"decode_tok_s_best\",\"batch\":[{\"n\",\"decode_tok_s\"}],\"isa\",\"rss_bytes\"}.\n"
+      "The figure of a batch is the total of its sequences, and rss_bytes is the most memory that\n"
+      "was resident (for a cluster, that of its stages together, which are\n"
+      "\"nodes\":[{\"name\",\"layers\"}]).\n"
       "\n"
       "Examples:\n"
       "  troupe bench smollm2-135m\n"

@@ -11,7 +11,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// One answer, and when each of its tokens came.
+// One answer, and the times at which its tokens came.
 struct Stream {
   std::vector<Clock::time_point> times;
   Result<GenerateResult> result = Status(Code::kInternal, "not measured");
@@ -26,7 +26,7 @@ class Bench {
   Bench(Cluster& cluster, const ClusterBenchOptions& options)
       : cluster_(cluster), options_(options) {}
 
-  // `prompt` tokens in, `tokens` out.
+  // Asks for an answer with `prompt` tokens in and `tokens` out.
   Stream ask(std::size_t prompt, std::size_t tokens, std::size_t salt = 0) {
     GenerateRequest request;
     request.model = options_.model;
@@ -97,7 +97,7 @@ class Bench {
   const ClusterBenchOptions& options_;
 };
 
-// Adds what the status says of the nodes that hold the stages.
+// Adds what the status says about the nodes that hold the stages.
 Status describe_nodes(Cluster& cluster, ClusterBench* bench) {
   TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
   std::set<std::string> isas;
@@ -118,7 +118,7 @@ Status describe_nodes(Cluster& cluster, ClusterBench* bench) {
   return Status::ok();
 }
 
-// The number of replicas; absent: one is being loaded.
+// The number of replicas; absent if one is being loaded.
 Result<std::optional<std::size_t>> replicas_ready(Cluster& cluster) {
   TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
   for (const DeploymentStatus& one : status.deployments) {

@@ -20,7 +20,7 @@ bool is_blank(const std::string& text) {
   return text.find_first_not_of(" \t\r\n") == std::string::npos;
 }
 
-// What was said, as messages, or as one text where the model has no template for them.
+// The conversation so far, as messages, or as one text if the model has no template for them.
 class Conversation {
  public:
   Conversation(GenerateRequest request, bool plain)
@@ -63,8 +63,8 @@ class Conversation {
   bool plain_, begun_ = false;
 };
 
-// One turn: the message goes in, the answer is printed and remembered. What failed is forgotten, so
-// that the next message starts from a conversation that works.
+// Does one turn: the message goes in, and the answer is printed and remembered. A turn that failed
+// is forgotten, so that the next message starts from a conversation that works.
 void answer(Cluster& cluster, Conversation& talk, const std::string& message, SignalWatch& watch) {
   const GenerateRequest& request = talk.ask(message);
   watch.clear();
@@ -122,14 +122,14 @@ void say_cut_off(const GenerateRequest& request, const GenerateResult& result) {
   say("answer ended where the context of " +
       std::to_string(result.prompt_token_ids.size() + tokens) + " positions is full; " +
       (request.context > 0 ? "a larger -c or a shorter prompt leaves more room"
-                           : "it is the model's: a shorter prompt leaves more room"));
+                           : "this is the model's limit: a shorter prompt leaves more room"));
 }
 
 int chat(Cluster& cluster, GenerateRequest request, bool plain, SignalWatch& watch) {
   if (plain) {
     say(request.model +
-        " has no chat template: turns are plain text, and the model goes on from "
-        "what was written so far");
+        " has no chat template: turns are plain text, and the model continues "
+        "from what was written so far");
   }
   Conversation talk(std::move(request), plain);
   if (::isatty(0)) say(kHelp);

@@ -27,12 +27,12 @@ struct ClassifyOptions {
   int threads = 0;
 };
 
-// A text and, if its row had one, the label that it should get.
+// A text, and the label that it should get if its row had one.
 struct Row {
   std::string text, label;
 };
 
-// Lines of a text that are not empty.
+// The lines of a text that are not empty.
 std::vector<Row> rows_of_lines(const std::string& text) {
   std::vector<Row> rows;
   for (std::size_t at = 0; at < text.size();) {
@@ -65,7 +65,7 @@ Result<std::vector<Row>> read_rows(const ClassifyOptions& options) {
     TROUPE_ASSIGN_OR_RETURN(const std::string text, read_text(options.file));
     return rows_of_lines(text);
   }
-  // With labels if every row has one: then the accuracy can be told.
+  // Labels are read if every row has one: then the accuracy can be computed.
   model::DataFields fields{options.text_field, options.label_field, /*with_labels=*/true};
   Result<model::DataRows> read = model::read_data_rows(options.file, fields);
   if (!read || !read->dropped.empty()) {
@@ -110,7 +110,7 @@ class Classifier {
     TROUPE_ASSIGN_OR_RETURN(made.tokenizer_, model::open_tokenizer(header, config.vocabulary));
     made.labels_ = model::label_names(header);
     for (std::size_t i = made.labels_.size(); i < config.labels; ++i)
-      made.labels_.push_back("LABEL_" + std::to_string(i));  // as transformers names them
+      made.labels_.push_back("LABEL_" + std::to_string(i));  // the names that transformers uses
     made.dataset_.length_max = std::min(options.length_max, config.context_max);
     return made;
   }
@@ -189,8 +189,9 @@ Action add_classify(CLI::App& app) {
       ->check(whole_number(1, 1024));
   add_common_options(app, options->common);
   app.footer(
-      "Prints the label of each text and its probability; with --json, one object a text with the\n"
-      "probabilities of all labels. If the rows have labels, says how many are right.\n"
+      "Prints the label of each text and its probability; with --json, prints an object for each\n"
+      "text with the probabilities of all labels. If the rows have labels, says how many labels\n"
+      "are right.\n"
       "\n"
       "Examples:\n"
       "  troupe classify ./classifier \"A game about trains\"\n"

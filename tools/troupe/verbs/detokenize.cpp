@@ -67,8 +67,8 @@ Action add_detokenize(CLI::App& app) {
                "Leave out special tokens, whose markup is shown otherwise");
   add_common_options(app, options->common);
   app.footer(
-      "Prints the text of the ids, without a newline that is not part of it: the way back of\n"
-      "`troupe tokenize`. Bytes that are no character of UTF-8 become U+FFFD.\n"
+      "Prints the text of the ids, without a newline that is not part of it: the inverse of\n"
+      "`troupe tokenize`. Bytes that are not part of a UTF-8 character become U+FFFD.\n"
       "\n"
       "Examples:\n"
       "  troupe detokenize smollm2-135m --ids 504,3575,282\n"

@@ -27,12 +27,12 @@ namespace fs = std::filesystem;
 
 constexpr std::uint16_t kFirstPort = 7700;
 
-// One thing that was looked at: a line for people, a member for scripts, and what to mend.
+// The result of one check: a line for people, a member for scripts, and what to do.
 struct Finding {
   const char* key;
   nlohmann::json value;
   std::string text;
-  std::string advice;  // "" when all is well
+  std::string advice;  // "" if all is well
 };
 
 Finding cpu() {
@@ -151,7 +151,7 @@ Finding home(const std::string& path) {
   if (!S_ISDIR(info.st_mode)) {
     advice = path + " is no folder: choose another with --home or TROUPE_HOME";
   } else if (::access(path.c_str(), W_OK | X_OK) != 0) {
-    advice = "this user cannot write into " + path + ": mend its owner, or choose another home";
+    advice = "this user cannot write into " + path + ": change its owner, or choose another home";
   } else if ((info.st_mode & 0022u) != 0) {
     advice = "others can write into " + path + ": chmod go-w " + path;
   } else if (free < (1u << 30)) {
@@ -249,8 +249,8 @@ Action add_doctor(CLI::App& app) {
   auto common = std::make_shared<CommonOptions>();
   add_common_options(app, *common);
   app.footer(
-      "Takes about a second, most of it to measure the memory bandwidth. What is to be done comes\n"
-      "last, a line each.\n"
+      "Takes about a second, mostly to measure the memory bandwidth. The advice comes last, one\n"
+      "line for each thing that is missing.\n"
       "\n"
       "Examples:\n"
       "  troupe doctor\n"

@@ -37,7 +37,7 @@ Result<std::unique_ptr<model::Trainer>> load(const ExportOptions& options,
                                              const model::TensorSource& source,
                                              model::ModelConfig config, std::size_t labels,
                                              Device& device) {
-  // A trainer without adapter options holds every weight in f32, which is what is exported.
+  // A trainer without adapter options holds every weight in f32, and these are exported.
   model::TrainerOptions trainer;
   trainer.labels = labels;
   TROUPE_ASSIGN_OR_RETURN(auto made, model::Trainer::create(source, config, device, trainer));
@@ -106,7 +106,7 @@ Action add_export(CLI::App& app) {
                  "A GGUF file if it ends in .gguf, else a Hugging Face folder")
       ->required()
       ->type_name("PATH");
-  app.add_option("--adapter", options->adapter, "An adapter's folder, to be merged")
+  app.add_option("--adapter", options->adapter, "The folder of an adapter to merge into the model")
       ->type_name("DIR");
   app.add_option("--type", options->type,
                  "Format of the matrices: F32, F16, Q8_0, Q4_0, Q4_1 [GGUF: F16, folder: F32]")
@@ -115,9 +115,9 @@ Action add_export(CLI::App& app) {
       ->check(whole_number(1, 1024));
   add_common_options(app, options->common);
   app.footer(
-      "Weights of any format become f32 first; an adapter is merged onto these, which is what it\n"
-      "was trained on. A GGUF file gets the tokenizer, the chat template and the ends of the "
-      "model.\n"
+      "Weights of any format first become f32, and an adapter is merged into these, because they\n"
+      "are what it was trained on. A GGUF file gets the model's tokenizer, chat template and end\n"
+      "tokens.\n"
       "\n"
       "Examples:\n"
       "  troupe export ./tuned -o tuned.gguf --type Q8_0\n"

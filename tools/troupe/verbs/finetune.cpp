@@ -27,7 +27,7 @@ Status check_validation(const FinetuneOptions& options) {
   return Status::ok();
 }
 
-// What the run would be, and its first examples.
+// Shows what the run would do, and its first examples.
 Result<int> show(const FinetuneOptions& options, const Job& job) {
   TROUPE_ASSIGN_OR_RETURN(const model::MemoryPlan memory,
                           model::plan_memory(job.memory, job.data.examples));
@@ -105,10 +105,10 @@ int run_finetune(FinetuneOptions options) {
 }
 
 void add_data_options(CLI::App& app, FinetuneOptions& options) {
-  app.add_option("--data", options.data, "What to train on: .jsonl, .csv, or plain text")
+  app.add_option("--data", options.data, "The data to train on: .jsonl, .csv, or plain text")
       ->required()
       ->type_name("FILE");
-  app.add_option("--validation", options.validation, "What to measure the loss on besides")
+  app.add_option("--validation", options.validation, "Other data on which to measure the loss")
       ->type_name("FILE");
   app.add_option("--validation-split", options.validation_split,
                  "The part of the rows, drawn by --seed, that is kept for validation")
@@ -139,13 +139,13 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
 }
 
 void add_step_options(CLI::App& app, FinetuneOptions& options) {
-  app.add_option("--epochs", options.epochs, "How often each example is seen")
+  app.add_option("--epochs", options.epochs, "How often each example is used")
       ->check(whole_number(1, 1'000'000))
       ->capture_default_str();
-  app.add_option("--max-steps", options.steps_max, "Steps, whatever the epochs say")
+  app.add_option("--max-steps", options.steps_max, "Number of steps, which overrides the epochs")
       ->check(whole_number(1, UINT64_MAX / 2));
   app.add_option("--batch-size", options.batch_size,
-                 "Examples of a step, in all; dpo: pairs [lm, chat, dpo: 8, classify: 32]")
+                 "Examples in a step, in all; dpo: pairs [lm, chat, dpo: 8, classify: 32]")
       ->check(whole_number(1, 1 << 20));
   app.add_option("--micro-batch", options.micro_batch,
                  "Examples in memory at once; changes no bit of the result [all]")
@@ -159,10 +159,10 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--warmup", options.warmup, "Steps in which the learning rate rises from 0")
       ->check(whole_number(0, UINT64_MAX / 2))
       ->capture_default_str();
-  app.add_option("--weight-decay", options.weight_decay, "AdamW's weight decay, of matrices")
+  app.add_option("--weight-decay", options.weight_decay, "AdamW's weight decay, for matrices")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_flag("--decay-all", options.decays_vectors, "Norms and biases decay, too");
+  app.add_flag("--decay-all", options.decays_vectors, "Decay norms and biases, too");
   app.add_option("--beta1", options.beta1, "AdamW's beta1")
       ->check(CLI::Range(0.0, 0.999999))
       ->capture_default_str();
@@ -172,12 +172,13 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--epsilon", options.epsilon, "AdamW's epsilon")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--beta", options.beta, "dpo: how near the model stays to what it was")
+  app.add_option("--beta", options.beta, "dpo: how close the model stays to the original")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--clip-norm", options.clip_norm, "Largest norm of the gradients; 0: any [1]")
+  app.add_option("--clip-norm", options.clip_norm,
+                 "Largest norm of the gradients; 0 means no limit [1]")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--seed", options.seed, "Seed of the order")->capture_default_str();
+  app.add_option("--seed", options.seed, "Seed of the random order")->capture_default_str();
 }
 
 void add_lora_options(CLI::App& app, FinetuneOptions& options) {
@@ -201,7 +202,7 @@ void add_run_options(CLI::App& app, FinetuneOptions& options) {
       ->type_name("DIR");
   app.add_option("--save-every", options.save_every, "Steps between checkpoints [none]")
       ->check(whole_number(1, UINT64_MAX / 2));
-  app.add_option("--keep", options.keep, "Checkpoints that stay")
+  app.add_option("--keep", options.keep, "Number of checkpoints to keep")
       ->check(whole_number(1, 1000))
       ->capture_default_str();
   app.add_option("--eval-every", options.evaluate_every, "Steps between evaluations [at the end]")
@@ -211,11 +212,11 @@ void add_run_options(CLI::App& app, FinetuneOptions& options) {
          "Stop after this number of evaluations without a smaller loss, with the best weights")
       ->check(whole_number(1, 1'000'000));
   app.add_option("--show", options.shown,
-                 "Do not train: say the steps and the memory, and print the first N examples")
+                 "Do not train: print the number of steps, the memory and the first N examples")
       ->check(whole_number(0, 1 << 20))
       ->type_name("N");
   app.add_option("--resume", options.resume,
-                 "Go on from the folder's newest checkpoint of the same run, or never")
+                 "Continue from the folder's newest checkpoint of the same run, or never")
       ->check(CLI::IsMember({"auto", "never"}))
       ->capture_default_str();
   app.add_flag("--checkpointing", options.checkpointing,
@@ -239,8 +240,9 @@ Action add_finetune(CLI::App& app) {
   app.footer(
       "Trains every weight in f32 and writes a Hugging Face folder that `troupe run` and\n"
       "`troupe classify` take as it is. The weights do not depend on threads, --micro-batch or\n"
-      "the CPU. Ctrl-C saves a checkpoint; the same command goes on from it. With --lora-rank the\n"
-      "folder holds an adapter as PEFT writes it; troupe export merges it into a model.\n"
+      "the CPU. Ctrl-C saves a checkpoint, and the same command continues from it. With\n"
+      "--lora-rank the folder holds an adapter in PEFT's form, which `troupe export` merges into\n"
+      "a model.\n"
       "\n"
       "Examples:\n"
       "  troupe finetune smollm2-135m --data notes.txt --task lm -o tuned\n"

@@ -19,7 +19,7 @@
 #include <troupe/tools/troupe/views/job_views.h>
 #include <troupe/tools/troupe/views/to_json.h>
 
-// The verbs about jobs that are there: `jobs`, `wait`, `logs`, `cancel`.
+// The verbs about existing jobs: `jobs`, `wait`, `logs`, `cancel`.
 
 namespace troupe::tools {
 namespace {
@@ -51,7 +51,7 @@ json job_json(const JobStatus& job) {
   json object = tools::to_json(job);
   object["error"] = job.error.is_ok() ? json() : json(job.error.message());
   if (!job.waits_for.empty()) object["waits_for"] = job.waits_for;
-  // The head has checked its depth, and wrote a text that is no JSON as a string.
+  // The head has checked the depth, and wrote a text that is not JSON as a string.
   const auto spec = parse_json(job.spec, "the specification", {std::size_t{1} << 30, 64});
   object["spec"] = spec ? *spec : json(job.spec);
   return object;
@@ -69,7 +69,7 @@ int list(const JobsOptions& options) {
     return kExitOk;
   }
   if (jobs->empty()) {
-    std::printf("no job was submitted; `troupe submit FILE.json` does\n");
+    std::printf("no job was submitted yet; `troupe submit FILE.json` submits one\n");
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows = {
@@ -124,7 +124,7 @@ int logs(const JobsOptions& options) {
     }
     std::fflush(stdout);
     if (watch.count() > 0) return kExitInterrupted;
-    if (!log->lines.empty()) continue;  // there may be more than one answer holds
+    if (!log->lines.empty()) continue;  // there may be more lines than one answer holds
     if (!options.follow || log->over) break;
     std::this_thread::sleep_for(300ms);
   }
@@ -142,7 +142,8 @@ void add_job_options(CLI::App& app, const std::shared_ptr<JobsOptions>& options,
   add_common_options(app, options->common);
 }
 
-// The result, complete and in place, or an error: never a part of it under its name.
+// Delivers the result, complete and in place, or an error: there is never a part of it under its
+// name.
 Status give_result(const std::string& result, const std::string& output) {
   if (!output.empty()) return write_file_atomically(output, result);
   std::fwrite(result.data(), 1, result.size(), stdout);
@@ -214,15 +215,13 @@ Action add_jobs(CLI::App& app) {
 Action add_wait(CLI::App& app) {
   auto options = std::make_shared<JobsOptions>();
   app.add_option("-o,--output", options->output,
-                 "The file that gets the result, when it is there whole [stdout]")
+                 "The file for the result, written when it is complete [stdout]")
       ->type_name("FILE");
   add_job_options(app, options, true);
   app.footer(
-      "Waits until the job is over, however often the head is started again meanwhile. Exit "
-      "status\n"
-      "0 when it is done, 1 when it has failed or was cancelled. The job goes on when this "
-      "command\n"
-      "is interrupted.\n"
+      "Waits until the job is over, even if the head is restarted meanwhile. The exit status is 0\n"
+      "if the job is done, and 1 if it has failed or was cancelled. The job continues if this\n"
+      "command is interrupted.\n"
       "\n"
       "Examples:\n"
       "  troupe wait 3f9a12bc77d0 -o answers.jsonl\n"
@@ -232,11 +231,11 @@ Action add_wait(CLI::App& app) {
 
 Action add_logs(CLI::App& app) {
   auto options = std::make_shared<JobsOptions>();
-  app.add_flag("-f,--follow", options->follow, "Go on until the job is over");
+  app.add_flag("-f,--follow", options->follow, "Continue until the job is over");
   add_job_options(app, options, true);
   app.footer(
-      "What became of the job, a line for each of its shards that was done, tried again or lost.\n"
-      "The answers themselves are what `troupe wait` gives.\n"
+      "Prints a line for each shard of the job that was done, tried again or lost. `troupe wait`\n"
+      "prints the answers themselves.\n"
       "\n"
       "Examples:\n"
       "  troupe logs 3f9a12bc77d0\n"
@@ -250,8 +249,8 @@ Action add_cancel(CLI::App& app) {
   auto options = std::make_shared<JobsOptions>();
   add_job_options(app, options, true);
   app.footer(
-      "What is under way is dropped; what was done stays in the journal. A job that is over stays\n"
-      "what it is.\n"
+      "Work under way is dropped; results that are there stay in the journal. Cancelling a job\n"
+      "that is over changes nothing.\n"
       "\n"
       "Examples:\n"
       "  troupe cancel 3f9a12bc77d0\n"

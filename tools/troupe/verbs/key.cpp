@@ -21,11 +21,11 @@ namespace {
 struct KeyOptions {
   CommonOptions common;
   std::string cluster;
-  // new
+  // for `new`
   std::optional<int> uses;
   std::string expires = "24h", role = "node";
   ApiKeyOptions api;
-  // revoke
+  // for `revoke`
   std::string subject;
 };
 
@@ -117,14 +117,15 @@ void add_key_options(CLI::App& app, KeyOptions& options) {
 Action add_key(CLI::App& app) {
   auto options = std::make_shared<KeyOptions>();
   app.require_subcommand(1);
-  CLI::App* make = app.add_subcommand("new", "Make a token that lets a machine in");
+  CLI::App* make = app.add_subcommand("new", "Make a token with which a node or client may join");
   make->add_option("--uses", options->uses,
-                   "How many nodes or clients it lets in; whoever is in stays [1]")
+                   "How many nodes or clients may join with it; they remain when it ends [1]")
       ->check(whole_number(1, 1'000'000));
-  make->add_option("--expires", options->expires, "How long it holds: 90s, 24h, 7d, forever [24h]")
+  make->add_option("--expires", options->expires,
+                   "How long it is valid: 90s, 24h, 7d, forever [24h]")
       ->type_name("TIME");
   make->add_option("--role", options->role,
-                   "What it lets in: node, user, server, operator or admin [node]")
+                   "The role of who joins with it: node, user, server, operator or admin [node]")
       ->check(CLI::IsMember({"node", "user", "client", "server", "operator", "admin"}))
       ->type_name("ROLE");
   add_api_key_options(*make, options->api);
@@ -132,26 +133,26 @@ Action add_key(CLI::App& app) {
   make->footer(
       "Examples:\n"
       "  troupe key new                                   one node, within a day\n"
-      "  troupe key new --role user --expires 7d          somebody who asks from another machine\n"
+      "  troupe key new --role user --expires 7d          a person who asks from another machine\n"
       "  troupe start --join $(troupe key new)            a node on this machine\n"
       "  troupe key new --api shop --api-key-file keys    an API key for troupe serve");
   CLI::App* list = app.add_subcommand("ls", "List tokens, and the keys of nodes and clients");
   add_key_options(*list, *options);
   list->footer("Examples:\n  troupe key ls\n  troupe key ls --json   {\"tokens\",\"members\"}");
   CLI::App* revoke =
-      app.add_subcommand("revoke", "End a token, or put a node or client out for good");
+      app.add_subcommand("revoke", "End a token, or exclude a node or client for good");
   revoke->add_option("KEY", options->subject, "The id of a token or key, or the name of a node")
       ->required()
       ->type_name("");
   add_key_options(*revoke, *options);
   revoke->footer("Examples:\n  troupe key revoke node-2\n  troupe key revoke 1f00ba12");
   app.footer(
-      "Keys are managed by admins: the user who started the head, on its machine, and whoever\n"
-      "came in by a token of the role admin. Tokens are shown once, when they are made.\n"
+      "Keys are managed by admins: the user who started the head, on its machine, and clients\n"
+      "that joined with a token of the role admin. A token is shown only once, when it is made.\n"
       "\n"
       "Examples:\n"
       "  troupe key new --expires 1h      a token for one more node\n"
-      "  troupe key ls                    who may enter, who has\n"
+      "  troupe key ls                    what may join, and what has joined\n"
       "  troupe key revoke node-2         its frames are dropped, its layers go elsewhere");
   return [options, make, list] {
     return make->parsed()   ? make_key(*options)

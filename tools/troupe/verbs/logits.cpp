@@ -38,7 +38,7 @@ Result<std::vector<std::uint8_t>> token_types(const LogitsOptions& options) {
   return types;
 }
 
-// A file that the model is read from must not be written.
+// The results must not overwrite a file from which the model is read.
 Status check_out(const LogitsOptions& options) {
   namespace fs = std::filesystem;
   std::error_code none;
@@ -52,7 +52,7 @@ Status check_out(const LogitsOptions& options) {
                                             "; give another name for the results (--out)");
 }
 
-// The shape of what was written.
+// The shape of the tensor that was written.
 Result<std::vector<std::uint64_t>> compute(const LogitsOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const auto ids, parse_ids(options.ids, "--ids"));
   TROUPE_ASSIGN_OR_RETURN(const auto types, token_types(options));
@@ -95,7 +95,7 @@ Action add_logits(CLI::App& app) {
   app.add_option("-o,--out", options->out, "The safetensors file to write")
       ->required()
       ->type_name("FILE");
-  app.add_option("--chunk", options->chunk, "Tokens a step; the logits do not depend on it")
+  app.add_option("--chunk", options->chunk, "Tokens in a step; the logits do not depend on it")
       ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
   add_kv_option(app, options->kv_type);
@@ -103,11 +103,9 @@ Action add_logits(CLI::App& app) {
       ->check(whole_number(1, 1024));
   add_common_options(app, options->common);
   app.footer(
-      "Writes one f32 tensor, \"logits\": of a decoder (T,V), a row for every position; of a "
-      "classifier\n"
-      "(L). Of an encoder without a head it is \"hidden\" (T,C), what the last layer gives. A "
-      "folder\n"
-      "without a tokenizer will do.\n"
+      "Writes one f32 tensor. For a decoder it is \"logits\" (T,V), a row for every position, and\n"
+      "for a classifier \"logits\" (L). For an encoder without a head it is \"hidden\" (T,C), the\n"
+      "result of the last layer. The model's folder needs no tokenizer.\n"
       "\n"
       "Examples:\n"
       "  troupe logits smollm2-135m --ids 504,3575,282 -o out.safetensors\n"

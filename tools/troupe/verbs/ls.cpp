@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What other models of the store have of an entry's files.
+// The files that an entry shares with other models of the store.
 struct Shared {
   std::uint64_t bytes = 0;
   std::set<std::string> with;
@@ -54,14 +54,14 @@ bool is_entry_of(const model::ModelEntry& have, const model::CatalogueEntry& kno
                             : model::listing_sha256(have.files) == known.sha256;
 }
 
-// A home that is not there (yet) has no models; one that cannot be looked into may have some.
+// A home that is not there (yet) has no models, but one that cannot be read may have some.
 Status check_readable(const fs::path& home) {
   std::error_code error;
   const fs::directory_iterator models(home / "store" / "models", error);
   if (!error || error == std::errc::no_such_file_or_directory) return Status::ok();
   return Status(Code::kPermissionDenied, "the home " + home.string() + " cannot be looked into (" +
                                              error.message() +
-                                             "): give another --home, or mend its permissions");
+                                             "): give another --home, or change its permissions");
 }
 
 int list(const CommonOptions& common) {
@@ -121,8 +121,9 @@ Action add_ls(CLI::App& app) {
   auto common = std::make_shared<CommonOptions>();
   add_common_options(app, *common);
   app.footer(
-      "SHARED: how much of a model's files other models have too, and which: `troupe rm` leaves\n"
-      "these. What a `troupe pull` has begun and not ended is said on stderr.\n"
+      "SHARED says how much of a model's files other models also have, and which models these\n"
+      "are; `troupe rm` leaves such files. Unfinished transfers of `troupe pull` are listed on\n"
+      "stderr.\n"
       "\n"
       "Examples:\n"
       "  troupe ls\n"

@@ -19,7 +19,8 @@
 namespace troupe::tools {
 namespace {
 
-// The rest of the first line of `path` that begins with `key` and a colon, without blanks before.
+// Returns the rest of the first line of `path` that begins with `key` and a colon, without leading
+// blanks.
 std::string field(const char* path, const std::string& key) {
   std::ifstream file(path);
   std::string line;
@@ -44,7 +45,7 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// What a shell command prints, at most 64 kB; nothing when it fails.
+// Returns what a shell command prints, at most 64 kB; nothing if it fails.
 std::string output_of(const std::string& command) {
   FILE* const pipe = ::popen((command + " 2>/dev/null </dev/null").c_str(), "r");
   if (pipe == nullptr) return "";

@@ -64,10 +64,10 @@ Action add_perplexity(CLI::App& app) {
   app.add_option("-f,--file", options->file, "The text, or - for stdin")
       ->required()
       ->type_name("FILE");
-  app.add_option("--window", options->window, "Tokens of a window")
+  app.add_option("--window", options->window, "Number of tokens in a window")
       ->check(whole_number(2, 1 << 24))
       ->capture_default_str();
-  app.add_option("--windows", options->windows, "How many, from the beginning of the text")
+  app.add_option("--windows", options->windows, "Number of windows, from the beginning of the text")
       ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
@@ -75,9 +75,8 @@ Action add_perplexity(CLI::App& app) {
   add_kv_option(app, options->kv_type);
   add_common_options(app, options->common);
   app.footer(
-      "The mean of -log p(token | the tokens before it in its window), in nats; the first token of "
-      "a\n"
-      "window does not count, and no BOS is put before it.\n"
+      "Prints the mean of -log p(token | the tokens before it in its window), in nats. The first\n"
+      "token of a window does not count, and no BOS is put before it.\n"
       "\n"
       "Examples:\n"
       "  troupe perplexity smollm2-135m -f /usr/share/common-licenses/GPL-3\n"

@@ -147,32 +147,31 @@ Action add_plan(CLI::App& app) {
   auto options = std::make_shared<PlanOptions>();
   add_model_argument(app, options->request.model);
   app.add_option("-c,--context", options->request.context,
-                 "Positions to keep keys and values for [4096, or as many as the model has]")
+                 "Positions to keep keys and values for [4096, or the model's limit if less]")
       ->check(CLI::Range(1, 1 << 24));
   app.add_option("--nodes", options->request.nodes, "Use these nodes only, e.g. head,a,b")
       ->delimiter(',');
   app.add_option("--layers", options->layers,
-                 "Look at this split, in the order of `troupe nodes`, e.g. 0-9,10-29");
+                 "Evaluate this split, in the order of `troupe nodes`, e.g. 0-9,10-29");
   add_kv_option(app, options->request.kv_type);
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "Measures what a layer of the model's shape costs each node, with its own kernels, and what\n"
-      "the ways between them carry (for ten minutes that counts, for `run` too), then says which\n"
-      "layers go where, and predicts. Loads nothing; needs no weights, only the model's header.\n"
+      "Measures what a layer of the model's shape costs each node, with the node's own kernels,\n"
+      "and what the connections between the nodes carry (the measurements count for ten minutes,\n"
+      "for `run`, too). Then says which layers would go where, and predicts the speed. Loads\n"
+      "nothing, and needs only the model's header, not its weights.\n"
       "\n"
       "Examples:\n"
       "  troupe plan smollm2-135m --cluster 127.0.0.1:7700\n"
       "  troupe plan smollm2-135m --context 2048 --nodes a,b --json\n"
       "\n"
-      "--json prints "
-      "{\"model\",\"sha256\",\"context\",\"memory_bytes\",\"stages\":[{\"node\",\"layers\",\n"
-      "\"memory_bytes\"}],\"replicas\":[stages of each further "
-      "one],\"with_replicas\":{\"streams\",\n"
-      "\"streams_tok_s\"} or "
-      "null,\"prediction\":{\"prompt_tok_s\",\"decode_tok_s\",\"streams\",\"streams_"
-      "tok_s\"},\n"
-      "\"equal_split\":{the same, \"layers\"} or null where it does not fit,\"whole_on\":[names],\n"
+      "--json prints {\"model\",\"sha256\",\"context\",\"memory_bytes\",\n"
+      "\"stages\":[{\"node\",\"layers\",\"memory_bytes\"}],\"replicas\":[stages of each further "
+      "replica],\n"
+      "\"with_replicas\":{\"streams\",\"streams_tok_s\"} or null,\n"
+      "\"prediction\":{\"prompt_tok_s\",\"decode_tok_s\",\"streams\",\"streams_tok_s\"},\n"
+      "\"equal_split\":{the same, \"layers\"} or null if it does not fit,\"whole_on\":[names],\n"
       "\"nodes\":[{\"name\",...,\"cost\"}],\"ways\":[{\"from\",\"to\",\"latency_us\",\"bytes_s\"}]}"
       ".");
   return [options] { return run(*options); };

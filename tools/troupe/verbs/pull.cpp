@@ -53,28 +53,25 @@ Action add_pull(CLI::App& app) {
       ->type_name("");
   app.add_option("--name", options->request.name,
                  "Name in the store [the catalogue's, the file's]");
-  app.add_option("--sha256", options->sha256, "What the file must hash to")->type_name("HEX");
+  app.add_option("--sha256", options->sha256, "The hash that the file must have")->type_name("HEX");
   app.add_option("--timeout", options->request.limits.timeout_seconds,
-                 "Give up when no byte has come for so long")
+                 "Give up if no byte has come for this long")
       ->check(whole_number(1, 86400))
       ->type_name("SECONDS")
       ->capture_default_str();
   app.add_option("--connections", options->request.limits.connections_max,
-                 "At once, for files over 16 MiB")
+                 "Number of connections at once, for files over 16 MiB")
       ->check(whole_number(1, 16))
       ->type_name("N")
       ->capture_default_str();
   add_common_options(app, options->common);
   app.footer(
-      "Prints where the model lies. What is there already is not fetched again; a transfer that "
-      "was\n"
-      "cut goes on where it ended when the same command is given again, if the server has ranges.\n"
-      "hf://USER/REPO takes the only GGUF file there is (all parts of it), or, without any, "
-      "config.json with safetensors "
-      "and\n"
-      "tokenizer, which :safetensors asks for. HF_TOKEN is the token for the hub and goes to no\n"
-      "other host, HF_ENDPOINT names another hub; https_proxy, http_proxy and no_proxy are "
-      "heeded.\n"
+      "Prints where the model lies. Files that are there already are not fetched again. If a\n"
+      "transfer is cut, the same command continues from where it ended, if the server supports\n"
+      "ranges. hf://USER/REPO takes the only GGUF file of the repository (all of its parts), or,\n"
+      "if there is none, config.json with safetensors and tokenizer, which :safetensors takes in\n"
+      "any case. HF_TOKEN is the token for the hub and is sent to no other host; HF_ENDPOINT\n"
+      "names another hub. https_proxy, http_proxy and no_proxy are obeyed.\n"
       "\n"
       "Examples:\n"
       "  troupe pull smollm2-135m\n"

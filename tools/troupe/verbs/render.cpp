@@ -26,7 +26,7 @@ struct RenderOptions {
   bool no_generation_prompt = false;
 };
 
-// The markup of the tokens that templates write, and the template's source.
+// The markup of the tokens that templates use, and the template's source.
 struct Chat {
   std::string source;
   model::ChatContext context;
@@ -38,7 +38,7 @@ struct JsonFile {
   std::string text;
   nlohmann::json value;
 };
-// A file's JSON, checked here so that what is wrong with it is said with its name.
+// Reads JSON from a file. It is checked here, so that an error message names the file.
 Result<JsonFile> read_json(const std::string& file, bool list) {
   constexpr JsonLimits kLimits = {std::size_t{16} << 20, 200, "correct what is written there"};
   JsonFile read;
@@ -49,8 +49,8 @@ Result<JsonFile> read_json(const std::string& file, bool list) {
                                     ", expected " + (list ? "a list" : "an object"));
 }
 
-// What templates can do with "content": a text, parts, or nothing where tools are called instead;
-// of a tool's answer an object.
+// The "content" that templates can use: a text, parts, or nothing if tools are called instead; for
+// a tool's answer also an object.
 bool content_fits(const nlohmann::json& message) {
   const auto found = message.find("content");
   const std::string role = message["role"].get<std::string>();
@@ -135,7 +135,7 @@ Result<std::string> render(const RenderOptions& options) {
   if (!parsed) return parsed.status().with_context(from);
   auto rendered = (*parsed)->render_json(messages.text, chat.context);
   if (!rendered.is_ok()) {
-    // The template's own refusal is about the data, not about how the command was called.
+    // A refusal by the template is about the data, not about how the command was called.
     const Code code =
         rendered.code() == Code::kInvalidArgument ? Code::kFailedPrecondition : rendered.code();
     return Status(code, rendered.message()).with_context(from);
@@ -155,10 +155,10 @@ Action add_render(CLI::App& app) {
   app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
       ->required()
       ->type_name("");
-  app.add_option(
-         "--messages", options->messages,
-         "A JSON list of messages, each with a role and what else the template reads; - for "
-         "stdin")
+  app.add_option("--messages", options->messages,
+                 "A JSON list of messages, each with a role and other fields that the template "
+                 "reads; - for "
+                 "stdin")
       ->required()
       ->type_name("FILE");
   app.add_option("--template", options->chat_template, "A template to use instead of the model's")
@@ -173,8 +173,9 @@ Action add_render(CLI::App& app) {
                "End behind the last message, not where the model's answer begins");
   add_common_options(app, options->common);
   app.footer(
-      "Prints what the model's chat template makes of the messages: the text that `troupe run`\n"
-      "would give the model, without a newline that is not part of it. Nothing is run.\n"
+      "Prints the text that the model's chat template makes of the messages, which is the text\n"
+      "that `troupe run` would give the model, without a newline that is not part of it. The\n"
+      "model is not run.\n"
       "\n"
       "Examples:\n"
       "  echo '[{\"role\":\"user\",\"content\":\"Hi\"}]' | troupe render smollm2-135m --messages "

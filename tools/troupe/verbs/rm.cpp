@@ -24,7 +24,7 @@ struct RmOptions {
 
 constexpr std::string_view kHash = "sha256:";
 
-// By its name, or by a hash that one name has.
+// Finds a model by its name, or by a hash that only one name has.
 Result<model::ModelEntry> find_entry(const model::Store& store, const std::string& model) {
   std::vector<model::ModelEntry> found;
   std::string names;
@@ -42,10 +42,11 @@ Result<model::ModelEntry> find_entry(const model::Store& store, const std::strin
                 model + " has several names (" + names + "): give the one to remove");
 }
 
-// Whether the daemon of this home, or the cluster that it belongs to, holds layers of the model.
+// Checks that the daemon of this home, or the cluster that it belongs to, does not hold layers of
+// the model.
 Status check_not_loaded(const std::string& home, const model::ModelEntry& entry) {
   const Result<std::string> address = daemon_address(home);
-  if (!address) return Status::ok();  // none runs
+  if (!address) return Status::ok();  // no daemon runs
   const std::string what_to_do = ": end it first ('troupe stop'), or give --force";
   const Status silent(Code::kFailedPrecondition,
                       "a daemon runs on this home, and cannot say whether it has " + entry.name +
@@ -63,7 +64,7 @@ Status check_not_loaded(const std::string& home, const model::ModelEntry& entry)
   return Status::ok();
 }
 
-// What was begun to be fetched under this name; the bytes that are free again.
+// Removes unfinished transfers of this name, and returns the number of bytes that this frees.
 std::uint64_t remove_unfinished(const std::string& home, const std::string& name) {
   std::uint64_t freed = 0;
   for (const Unfinished& one : unfinished_in(partial_folder(home))) {
@@ -134,11 +135,11 @@ Action add_rm(CLI::App& app) {
   app.add_option("MODEL", options->model, "A name that `troupe ls` lists, or sha256:HEX")
       ->required()
       ->type_name("");
-  app.add_flag("--force", options->force, "Even while this home's daemon has it loaded");
+  app.add_flag("--force", options->force, "Remove it even if this home's daemon has it loaded");
   add_common_options(app, options->common);
   app.footer(
-      "Forgets the name and removes the files that no other model of the store has, and what an\n"
-      "unfinished `troupe pull` of this name has left (then \"sha256\" may be null).\n"
+      "Removes the name, the files that no other model of the store has, and what an unfinished\n"
+      "`troupe pull` of this name left (then \"sha256\" may be null).\n"
       "\n"
       "Examples:\n"
       "  troupe rm smollm2-135m\n"

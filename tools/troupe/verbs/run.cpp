@@ -36,7 +36,7 @@ struct RunOptions {
   GenerateRequest request;
 };
 
-// "ID=VALUE" -> a bias.
+// Parses a bias, "ID=VALUE".
 Result<model::LogitBias> parse_bias(const std::string& text) {
   model::LogitBias bias;
   const std::size_t equals = std::min(text.find('='), text.size());
@@ -56,7 +56,7 @@ Status fill_request(RunOptions& options) {
   if (!options.answer_ids.empty()) {
     if (!options.has_prompt && !options.has_ids) {
       return {Code::kInvalidArgument,
-              "--answer-ids go on with an answer, and a chat has none yet: give the prompt"};
+              "--answer-ids continues an answer, and a chat has none yet: give the prompt"};
     }
     TROUPE_ASSIGN_OR_RETURN(request.answer_ids, parse_ids(options.answer_ids, "--answer-ids"));
   }
@@ -65,14 +65,15 @@ Status fill_request(RunOptions& options) {
     request.sampling.logit_bias.push_back(bias);
   }
   if (request.sampling.logprobs > 0 && !options.has_prompt && !options.has_ids) {
-    return {Code::kInvalidArgument, "--logprobs are of one answer, not of a chat: give the prompt"};
+    return {Code::kInvalidArgument,
+            "--logprobs is for one answer, not for a chat: give the prompt"};
   }
   request.trace = !options.trace.empty();
   if (request.trace && !options.has_prompt && !options.has_ids) {
-    return {Code::kInvalidArgument, "--trace is of one answer, not of a chat: give the prompt"};
+    return {Code::kInvalidArgument, "--trace is for one answer, not for a chat: give the prompt"};
   }
   if (request.trace) {
-    // Known before the answer is paid for.
+    // This is checked before the answer is computed.
     const Status writable = check_writable(options.trace);
     if (!writable) return {Code::kInvalidArgument, "--trace: " + writable.message()};
   }
@@ -85,7 +86,8 @@ Status fill_request(RunOptions& options) {
       return {Code::kInvalidArgument, "give a prompt or --prompt-ids, not both"};
     }
     if (!request.system.empty()) {
-      return {Code::kInvalidArgument, "--prompt-ids are taken as they are: --system has no place"};
+      return {Code::kInvalidArgument,
+              "--prompt-ids is the whole prompt, which has no place for --system"};
     }
     TROUPE_ASSIGN_OR_RETURN(request.prompt_ids, parse_ids(options.prompt_ids, "--prompt-ids"));
     return Status::ok();
@@ -107,12 +109,12 @@ Status fill_request(RunOptions& options) {
     request.prompt = options.prompt;
   }
   if (request.prompt.empty()) {
-    return {Code::kInvalidArgument, "the prompt is empty: write what the model is to go on from"};
+    return {Code::kInvalidArgument, "the prompt is empty: write a text for the model to continue"};
   }
   return Status::ok();
 }
 
-// Without --seed every run draws anew, and says how to have the same text again.
+// Without --seed every run draws a new seed, and says how to get the same text again.
 void draw_seed(RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
   if (sampling.temperature == 0.0f || options.seed->count() > 0) return;
@@ -120,7 +122,8 @@ void draw_seed(RunOptions& options) {
   say("drawn with --seed " + std::to_string(sampling.seed));
 }
 
-// [{"id","logprob","top":[{"id","logprob"},...]},...], an entry for each token of the answer.
+// As JSON: [{"id","logprob","top":[{"id","logprob"},...]},...], with an entry for each token of the
+// answer.
 nlohmann::json logprobs_json(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   nlohmann::json out = nlohmann::json::array();
   for (const std::vector<model::TokenLogprob>& token : tokens) {
@@ -157,7 +160,7 @@ nlohmann::json result_json(const GenerateResult& result) {
   return object;
 }
 
-// "7042 -0.258 of 7042 -0.258, 260 -2.741", a line for each token of the answer.
+// As text: "7042 -0.258 of 7042 -0.258, 260 -2.741", a line for each token of the answer.
 void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   const auto text = [](const model::TokenLogprob& one) {
     return std::to_string(one.id) + " " + format_number(one.logprob, 3);
@@ -171,7 +174,8 @@ void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   }
 }
 
-// Where the time went, for chrome://tracing. There is none of what failed before its first token.
+// Writes where the time went, for chrome://tracing. A request that failed before its first token
+// has no trace.
 Status write_trace(const RunOptions& options, const GenerateResult& answer) {
   if (options.trace.empty()) return Status::ok();
   if (!answer.trace) {
@@ -200,7 +204,7 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
   GenerateResult answer;
   if (result) {
     answer = std::move(*result);
-  } else {  // before the first token: the object says so too
+  } else {  // there was no token yet, and the object says so, too
     answer.finish_reason = "error";
     answer.error = result.status();
   }
@@ -219,8 +223,7 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
     say(answer.error.message());
     if (!answer.stream.empty()) {
       say("`troupe run --resume " + answer.stream + " --from " +
-          std::to_string(answer.token_ids.size()) +
-          "` goes on with it when the head is there again");
+          std::to_string(answer.token_ids.size()) + "` continues it when the head is there again");
     }
     return result ? kExitFailure : exit_status(result.code());
   }
@@ -234,7 +237,8 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
   return watch.count() > 0 ? kExitInterrupted : kExitOk;
 }
 
-// Known of models that are here: what only the cluster has is asked with its template.
+// This is known only for models on this machine; a model that only the cluster has is asked with
+// its template.
 bool lacks_chat_template(const model::Store& store, const std::string& name) {
   const Result<std::filesystem::path> path = store.resolve(name);
   if (!path) return false;
@@ -255,13 +259,14 @@ int run(RunOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   if (!options.resume.empty()) {
     if (!options.trace.empty()) {
-      return fail(Status(Code::kInvalidArgument,
-                         "--trace is of an answer from its beginning, not of one that goes on"),
-                  options.common.json);
+      return fail(
+          Status(Code::kInvalidArgument,
+                 "--trace is for an answer from its beginning, not for one that is resumed"),
+          options.common.json);
     }
     if (options.model.empty()) return resume(options);
     return fail(Status(Code::kInvalidArgument,
-                       "--resume goes on with an answer as it was asked: give no MODEL"),
+                       "--resume continues an answer as it was asked for: give no MODEL"),
                 options.common.json);
   }
   if (options.model.empty()) {
@@ -287,44 +292,47 @@ int run(RunOptions& options) {
   return chat(open->cluster, options.request, lacks_chat_template(**store, *model), watch);
 }
 
-// The steps of sampling beyond temperature and top-p; model/sampling/sampler.h says in which order
-// they go.
+// The options for sampling other than temperature and top-p; model/sampling/sampler.h gives the
+// order of the steps.
 void add_sampling_options(CLI::App& app, RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
-  app.add_option("--top-k", sampling.top_k, "Draw from this many likeliest [0: all]")
+  app.add_option("--top-k", sampling.top_k, "Draw from this many of the likeliest tokens [0: all]")
       ->check(whole_number(0, 1 << 24))
       ->type_name("N");
   app.add_option("--min-p", sampling.min_p,
-                 "Draw from those with this share of the likeliest one's probability [0]");
-  app.add_option("--typical", sampling.typical,
-                 "Draw from those of typical surprise that sum to this [1: all]");
+                 "Draw from tokens with at least this part of the likeliest one's probability [0]");
+  app.add_option(
+      "--typical", sampling.typical,
+      "Draw from the tokens of typical surprise whose probabilities sum to this [1: all]");
   app.add_option("--repeat-penalty", sampling.repeat_penalty,
                  "Make tokens of prompt and answer less likely, as a factor [1: no penalty]");
   app.add_option("--presence-penalty", sampling.presence_penalty,
-                 "Taken off the logit of a token that occurred in the answer [0]");
+                 "Subtract this from the logit of a token that occurred in the answer [0]");
   app.add_option("--frequency-penalty", sampling.frequency_penalty,
-                 "Taken off a token's logit for each time it occurred in the answer [0]");
+                 "Subtract this from a token's logit for each time it occurred in the answer [0]");
   app.add_option("--logit-bias", options.biases,
                  "Add VALUE to the logit of token ID; can be given again")
       ->allow_extra_args(false)
       ->type_name("ID=VALUE");
-  app.add_option("--logprobs", sampling.logprobs,
-                 "Log-probabilities of each token and the N likeliest: on stderr, or in --json")
+  app.add_option(
+         "--logprobs", sampling.logprobs,
+         "Print log-probabilities of each token and the N likeliest on stderr, or in --json")
       ->check(whole_number(0, 20))
       ->type_name("N");
 }
 
 void add_generation_options(CLI::App& app, RunOptions& options) {
   GenerateRequest& request = options.request;
-  app.add_flag("--raw", request.raw, "Go on from the prompt as it is, without the chat template");
+  app.add_flag("--raw", request.raw, "Continue the prompt as it is, without the chat template");
   app.add_option("--system", request.system, "A system message before the prompt");
-  app.add_option("-n,--max-tokens", request.max_tokens, "At most this many tokens")
+  app.add_option("-n,--max-tokens", request.max_tokens, "The most tokens to generate")
       ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--temperature", request.sampling.temperature,
-                 "0 takes the likeliest token; more draws more freely")
+                 "0 takes the likeliest token; a higher value draws more freely")
       ->capture_default_str();
-  app.add_option("--top-p", request.sampling.top_p, "Draw from the likeliest that sum to this")
+  app.add_option("--top-p", request.sampling.top_p,
+                 "Draw from the likeliest tokens whose probabilities sum to this")
       ->capture_default_str();
   add_sampling_options(app, options);
   options.seed = app.add_option("--seed", request.sampling.seed,
@@ -350,7 +358,7 @@ void add_generation_options(CLI::App& app, RunOptions& options) {
 Action add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   app.add_option("MODEL", options->model,
-                 "A name (`troupe ls`; fetched when it is not here), a path of a GGUF file or a "
+                 "A name (`troupe ls`; fetched if it is not here), a path of a GGUF file or a "
                  "folder, or sha256:HEX")
       ->type_name("");
   CLI::Option* prompt =
@@ -359,11 +367,11 @@ Action add_run(CLI::App& app) {
   CLI::Option* ids = app.add_option("--prompt-ids", options->prompt_ids,
                                     "Token ids instead of text, e.g. 504,3575");
   app.add_option("--answer-ids", options->answer_ids,
-                 "Tokens of the answer so far: it goes on after them");
+                 "Tokens of the answer so far, which continues after them");
   app.add_option("--resume", options->resume,
-                 "Go on with an answer that was open when its head was lost, by its id")
+                 "Continue an answer that was open when its head was lost, by its id")
       ->type_name("ID");
-  app.add_option("--from", options->from, "Of --resume: print from this token on [0]")
+  app.add_option("--from", options->from, "With --resume: print from this token on [0]")
       ->type_name("N");
   add_generation_options(app, *options);
   app.add_option("--trace", options->trace,
@@ -372,10 +380,10 @@ Action add_run(CLI::App& app) {
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "Without a prompt it is a chat: a line that ends in \\ goes on, \"\"\" surrounds several "
-      "lines,\n"
-      "Ctrl-C stops an answer, /clear forgets the conversation, /bye or Ctrl-D ends, /help says "
-      "so.\n"
+      "Without a prompt, it is a chat: a line that ends in \\ continues on the next one, \"\"\" "
+      "goes\n"
+      "around several lines, Ctrl-C stops an answer, /clear forgets the conversation, /bye or\n"
+      "Ctrl-D ends the chat, /help lists these commands.\n"
       "\n"
       "Examples:\n"
       "  troupe run smollm2-135m \"Why is the sky blue?\"\n"
@@ -386,14 +394,15 @@ Action add_run(CLI::App& app) {
       "\n"
       "--json prints "
       "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"prompt_tok_s\",\n"
-      "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}; finish_reason is stop, "
+      "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}. finish_reason is stop, "
       "length,\n"
-      "cancelled (by Ctrl-C) or error (then with \"error\", and exit status 1). A rate that is not "
-      "known,\n"
-      "such as that of one token, is null. With --logprobs "
-      "also \"logprobs\": for each "
-      "token\n"
-      "{\"id\",\"logprob\",\"top\":[{\"id\",\"logprob\"}]}, of the model's own distribution.");
+      "cancelled (by Ctrl-C) or error (then with \"error\", and exit status 1). A rate that is "
+      "not\n"
+      "known, such as that of a single token, is null. With --logprobs there is also "
+      "\"logprobs\",\n"
+      "which has for each token {\"id\",\"logprob\",\"top\":[{\"id\",\"logprob\"}]} of the model's "
+      "own\n"
+      "distribution.");
   return [options, prompt, ids] {
     options->has_prompt = prompt->count() > 0;
     options->has_ids = ids->count() > 0;

@@ -23,7 +23,7 @@ struct ServeVerbOptions {
   ServeOptions serve;
 };
 
-// "NAME=MODEL" -> a served model of that name.
+// Parses "NAME=MODEL", a served model and its name.
 Result<ServedModel> parse_alias(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
@@ -33,7 +33,7 @@ Result<ServedModel> parse_alias(const std::string& text) {
   return ServedModel{text.substr(equals + 1), text.substr(0, equals)};
 }
 
-// The models as the server opens them: on this machine, and each with its alias.
+// The models as the server opens them: those on this machine, and each with its alias.
 Result<std::vector<ServedModel>> served_models(const ServeVerbOptions& options, bool remote) {
   std::vector<ServedModel> served;
   for (const std::string& alias : options.aliases) {
@@ -68,7 +68,7 @@ void announce(const HttpServer& server, bool json) {
   say("serving " + ids + " at " + server.url() + "/v1");
 }
 
-// Until the first signal; then what is open may end, unless a second one comes.
+// Waits for the first signal. Then open answers may end, unless a second signal comes.
 void serve_until_signal(HttpServer& server, SignalWatch& watch) {
   pollfd signal{watch.descriptor(), POLLIN, 0};
   while (watch.count() == 0) ::poll(&signal, 1, -1);
@@ -106,7 +106,7 @@ void add_server_options(CLI::App& app, ServeVerbOptions& options) {
       ->allow_extra_args(false)
       ->type_name("NAME=MODEL");
   app.add_option("--api-key-file", serve.api_key_file,
-                 "Ask for an API key of this file; `troupe key new --api` adds keys to it")
+                 "Require an API key from this file; `troupe key new --api` adds keys to it")
       ->type_name("FILE");
   app.add_flag("--open", serve.open, "Listen beyond this machine without API keys");
   app.add_option("--allowed-host", serve.allowed_hosts,
@@ -142,8 +142,8 @@ Action add_serve(CLI::App& app) {
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "Answers OpenAI's API below /v1 (docs/api.md) until Ctrl-C, SIGTERM or SIGHUP; then answers\n"
-      "under way end first. Without a cluster, the models are computed in this process.\n"
+      "Answers OpenAI's API below /v1 (docs/api.md) until Ctrl-C, SIGTERM or SIGHUP; answers\n"
+      "under way may then end. Without a cluster, the models are computed in this process.\n"
       "\n"
       "Examples:\n"
       "  troupe serve smollm2-135m\n"

@@ -36,20 +36,20 @@ struct ShowOptions {
 struct Description {
   std::string path, sha256;
   std::uint64_t bytes = 0, parameters = 0;
-  std::uint64_t active_parameters = 0;  // without the experts that a row does not go through
-  std::map<std::string, std::uint64_t> formats;  // name -> parameters
-  std::string tokenizer;                         // "" when the model has none
+  std::uint64_t active_parameters = 0;           // without the experts that a row does not use
+  std::map<std::string, std::uint64_t> formats;  // parameters by the format's name
+  std::string tokenizer;                         // "" if the model has none
   std::string read_into;  // "Q2_K, Q3_K": formats that become Q8_0 in memory; "" if there are none
-  std::uint64_t grows_bytes = 0;  // how much more memory than in the file they then take
+  std::uint64_t grows_bytes = 0;  // the memory that these take beyond their size in the file
   std::string kv_type;
   model::ModelConfig config;
-  Status chat;                // not ok: why a chat with the model is refused
-  std::size_t positions = 0;  // whose keys and values `need_bytes` counts
+  Status chat;                // if not ok, the reason why a chat with the model is refused
+  std::size_t positions = 0;  // the number of positions whose keys and values `need_bytes` counts
   std::uint64_t need_bytes = 0, offered_bytes = 0;
   bool fits() const { return need_bytes <= offered_bytes; }
 };
 
-// The positions that a placement counts unless the model has fewer.
+// The number of positions that a placement plans for, unless the model has fewer.
 constexpr std::size_t kPositions = 4096;
 
 std::string tokenizer_of(const model::GgufHeader& header) {
@@ -61,7 +61,7 @@ std::string tokenizer_of(const model::GgufHeader& header) {
   return header.metadata.contains(model::header_keys::kVocabTxt) ? "vocab.txt" : "";
 }
 
-// Returns the parameters of the experts that a row does not go through.
+// Returns the number of parameters in the experts that a row does not use.
 std::uint64_t idle_parameters(const model::ModelConfig& config) {
   std::uint64_t all = 0;
   for (const model::TensorSpec& spec : model::stage_tensors(config, {0, config.layers}))
@@ -79,7 +79,7 @@ Status check_chat(const model::GgufHeader& header) {
   return parsed ? Status::ok() : parsed.status().with_context("the chat template");
 }
 
-// Looks at everything that running the model would look at, but for the values of its weights.
+// Checks everything that running the model would check, except the values of its weights.
 Status check_runs(const model::GgufHeader& header, Description* out) {
   TROUPE_RETURN_IF_ERROR(model::check_tensors(header, out->config));
   TROUPE_RETURN_IF_ERROR(model::open_tokenizer(header, out->config.vocabulary).status());
@@ -230,8 +230,8 @@ Action add_show(CLI::App& app) {
   add_model_argument(app, options->model);
   add_common_options(app, options->common);
   app.footer(
-      "Says whether the model runs here, or the one thing that is missing, without reading its\n"
-      "weights; the file is hashed the first time.\n"
+      "Says whether the model runs on this machine, or else the one thing that is missing,\n"
+      "without reading its weights. The file is hashed the first time.\n"
       "\n"
       "Examples:\n"
       "  troupe show smollm2-135m\n"

@@ -25,7 +25,7 @@
 namespace troupe::tools {
 namespace {
 
-// A daemon whose node has not moved for so long gets no more of the watchdog's patience.
+// If a daemon's node has not moved for this long, the watchdog is no longer told that all is well.
 constexpr int kStalledMs = 5000;
 
 struct StartOptions {
@@ -37,7 +37,7 @@ struct StartOptions {
 
 Daemon* running = nullptr;  // for the signal handler
 
-// What is said when the daemon is ready; lines with their ends.
+// What is printed when the daemon is ready; each line ends in a newline.
 struct Announcement {
   std::string out, err;
   void say(const std::string& text) { err += "troupe: " + text + "\n"; }
@@ -73,7 +73,7 @@ Announcement announce(bool json, const DaemonOptions& started, const Daemon& dae
   return text;
 }
 
-// Says what there is to say here, or through the parent of a daemon in the background. False: the
+// Prints a text here, or through the parent of a daemon in the background. Returns false if the
 // parent is gone.
 bool tell(std::optional<Background>& background, const Announcement& text, int status) {
   if (background) {
@@ -95,7 +95,7 @@ int give_up(std::optional<Background>& background, const Status& why, bool json)
   return exit_status(why.code());
 }
 
-// Until the daemon is asked to stop or its cluster ends it.
+// Waits until the daemon is asked to stop or its cluster ends it.
 Status serve(Daemon& daemon, ServiceManager& manager) {
   manager.notify("READY=1\nMAINPID=" + std::to_string(::getpid()) + "\nSTATUS=" + daemon.name());
   const int every_ms = manager.watchdog_ms().value_or(-1);
@@ -115,7 +115,7 @@ int run_daemon(const Settings& settings, const DaemonOptions& options,
                bool json) {
   const Status armed = arm_failpoint_from_environment();
   if (!armed) return give_up(background, armed, json);
-  // Until it is ready, Ctrl-C ends the process at once, as by default.
+  // Until the daemon is ready, Ctrl-C ends the process at once, as it does by default.
   Result<Daemon> daemon = Daemon::start(options);
   if (!daemon) return give_up(background, daemon.status(), json);
   const bool leaves_token = task && options.head;
@@ -130,14 +130,15 @@ int run_daemon(const Settings& settings, const DaemonOptions& options,
   Status outcome;
   {
     SignalWatch watch([] { running->request_stop(); });
-    // In the foreground the terminal is gone; in the background somebody has moved the log away.
+    // In the foreground, SIGHUP means that the terminal is gone; in the background, that the log
+    // was moved away.
     watch.take_hang_up(background ? reopen_log : nullptr);
     Announcement text = announce(json, options, *daemon);
     if (*http) text.say("serving at " + (*http)->url() + "/v1");
     if (tell(background, text, kExitOk)) {
       outcome = serve(*daemon, manager);
     } else {
-      outcome = Status(Code::kCancelled, "whoever started this daemon is gone: stopping");
+      outcome = Status(Code::kCancelled, "the process that started this daemon is gone: stopping");
     }
     manager.notify("STOPPING=1");
     if (leaves_token) remove_token(*task);
@@ -173,7 +174,7 @@ int start(const StartOptions& options) {
   const Result<std::optional<SlurmTask>> task = slurm_task(*settings);
   if (!task) return fail(task.status(), json);
   if (*task && !options.print_config) {
-    // The tasks' homes lie below the user's: nobody else's business either.
+    // The homes of the tasks lie below the user's home, and must not be readable by others either.
     const auto below = std::filesystem::path(settings->text("home")).parent_path();
     const Status home = actors::prepare_home(below.parent_path().string());
     if (!home) return fail(home, json);
@@ -235,13 +236,11 @@ Action add_start(CLI::App& app) {
                "Show every setting, its value and where it comes from, and start nothing");
   add_common_options(app, options->common);
   app.footer(
-      "Runs in the foreground until Ctrl-C, SIGTERM, SIGHUP or `troupe stop`; with --daemon in "
-      "the\n"
-      "background, where SIGHUP opens HOME/log anew. When ready, a head prints one line on stdout: "
-      "the command that makes another\n"
-      "machine a node. A setting may also be a variable (--keep-alive: TROUPE_KEEP_ALIVE) or a "
-      "line\n"
-      "of the file; flags come before variables, and these before the file.\n"
+      "Runs in the foreground until Ctrl-C, SIGTERM, SIGHUP or `troupe stop`; with --daemon, runs\n"
+      "in the background, where SIGHUP opens HOME/log anew. When it is ready, a head prints one\n"
+      "line on stdout: the command that makes another machine a node. A setting may also be a\n"
+      "variable (--keep-alive: TROUPE_KEEP_ALIVE) or a line of the file; flags take precedence\n"
+      "over variables, and variables over the file.\n"
       "\n"
       "Examples:\n"
       "  troupe start                                  a head on 127.0.0.1:7700\n"

@@ -22,7 +22,7 @@ struct StopOptions {
 
 constexpr auto kPatience = std::chrono::seconds(10);
 
-// A daemon takes its run file away as the last thing it does.
+// Removing its run file is the last thing that a daemon does.
 bool wait_until_gone(const std::string& home) {
   const auto until = std::chrono::steady_clock::now() + kPatience;
   while (daemon_address(home).is_ok()) {
@@ -44,7 +44,8 @@ int stop(const StopOptions& options) {
   const Result<std::string> own = daemon_address(home);
   const std::string address = options.cluster.empty() && own ? *own : options.cluster;
   if (address.empty()) return fail(own.status(), options.common.json);
-  // This home's daemon may be a node, which takes no clients: it is ended by its process id.
+  // This home's daemon may be a node, to which clients cannot connect: it is ended by its process
+  // id.
   const bool by_process = options.cluster.empty() && !options.all;
   const Status stopped = by_process ? stop_daemon(home) : stop_at(home, address, options.all);
   if (!stopped) return fail(stopped, options.common.json);

@@ -47,13 +47,13 @@ Result<std::string> take_text(json& object, const std::string& file, const char*
   return text;
 }
 
-// Paths in the file are seen from where it lies.
+// Paths in the file are relative to its folder.
 std::string beside(const std::string& file, const std::string& path) {
   if (path.empty()) return path;
   return fs::absolute(fs::absolute(file).parent_path() / path).lexically_normal().string();
 }
 
-// Every line is checked here, so that a mistake is reported before anything is handed in.
+// Every line is checked here, so that a mistake is reported before anything is submitted.
 Status check_lines(const actors::GenerateSpec& spec, const std::vector<std::string>& shards,
                    const std::string& input) {
   for (const std::string& shard : shards) {
@@ -68,7 +68,7 @@ Status check_lines(const actors::GenerateSpec& spec, const std::vector<std::stri
 }
 
 struct Prepared {
-  JobRequest request;         // but for its specification
+  JobRequest request;         // without its specification
   actors::GenerateSpec spec;  // names the model as the file does
   std::string output;
 };
@@ -101,7 +101,8 @@ Result<Prepared> prepare(const SubmitOptions& options) {
   }
   auto spec = actors::read_generate_spec(object);
   if (!spec) return wrong(file, spec.message());
-  // One seed for the job, known from now on: whatever is done again gives the same text.
+  // The job has one seed, which is known from now on, so that shards that are computed again give
+  // the same text.
   if (spec->base.sampling.temperature != 0.0f && !spec->seeded) {
     spec->base.sampling.seed = std::random_device()();
     spec->seeded = true;
@@ -121,7 +122,7 @@ int submit(const SubmitOptions& options) {
   const bool as_json = options.common.json;
   Result<Prepared> prepared = prepare(options);
   if (!prepared) return fail(prepared.status(), as_json);
-  // Not after hours of work.
+  // This must not fail only after hours of work.
   const bool writes = options.wait && !prepared->output.empty();
   const Status writable = writes ? check_writable(prepared->output) : Status::ok();
   if (!writable) return fail(wrong(options.file, "\"output\": " + writable.message()), as_json);
@@ -132,7 +133,7 @@ int submit(const SubmitOptions& options) {
   if (!store) return fail(store.status(), as_json);
   actors::GenerateSpec& spec = prepared->spec;
   const std::string named = spec.open.model;
-  // A path is seen from where the file lies, a name from nowhere.
+  // A path is relative to the file's folder; a name is not.
   const std::string near = beside(options.file, named);
   const bool is_path = named.find('/') != std::string::npos || fs::exists(near);
   Result<std::string> model =
@@ -148,11 +149,11 @@ int submit(const SubmitOptions& options) {
     return kExitOk;
   }
   std::printf("%s\n", id->c_str());
-  // An id that was there before means that job.
+  // An id that exists already means that job.
   const Result<JobStatus> job = cluster->job(*id);
   if (!options.id.empty() && job && (job->state == "cancelled" || job->state == "failed")) {
-    say("job " + *id + " was handed in before, and is " + job->state +
-        "; give another --id to have it done");
+    say("job " + *id + " was submitted before, and is " + job->state +
+        "; give another --id to run it again");
   } else {
     say("submitted; `troupe wait " + *id +
         (prepared->output.empty() ? "` prints the answers when they are there"
@@ -173,24 +174,23 @@ Action add_submit(CLI::App& app) {
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "A job is on the head's disk when its id is printed: it goes on when this command has "
-      "ended,\n"
-      "when nodes are lost, and after the head was started again. Each answer has the text that\n"
-      "`troupe run` gives for the same flags and seed.\n"
+      "When its id is printed, the job is on the head's disk: it continues after this command\n"
+      "has ended, when nodes are lost, and after the head was restarted. Each answer has the text\n"
+      "that `troupe run` gives for the same flags and seed.\n"
       "\n"
       "FILE is an object such as\n"
       "  {\"kind\": \"generate\", \"model\": \"smollm2-135m\", \"input\": \"prompts.jsonl\",\n"
       "   \"output\": \"answers.jsonl\", \"max_tokens\": 64, \"temperature\": 0.7, \"seed\": 7}\n"
-      "  model        a name, a path, or sha256:HEX; it is loaded before the job is handed in\n"
-      "  input        JSONL: {\"prompt\": TEXT}, {\"messages\": [{\"role\",\"content\"}]} or\n"
-      "               {\"prompt_ids\": [..]} a line; of its own each may have \"id\" (given "
-      "back),\n"
-      "               \"seed\", \"max_tokens\". It is read now; paths are seen from where FILE "
-      "lies\n"
+      "  model        a name, a path, or sha256:HEX; it is loaded before the job is submitted\n"
+      "  input        JSONL: a line is {\"prompt\": TEXT}, {\"messages\": "
+      "[{\"role\",\"content\"}]} or\n"
+      "               {\"prompt_ids\": [..]}. Each line may also have \"id\" (which is returned),\n"
+      "               \"seed\" and \"max_tokens\". The file is read now; paths in FILE\n"
+      "               are relative to its folder\n"
       "  output       where --wait writes the answers, a line for each line of the input:\n"
       "               {\"index\",\"id\",\"text\",\"token_ids\",\"finish_reason\"} or "
       "{\"index\",\"id\",\"error\"}\n"
-      "  and, as `troupe run` has them: raw, system, max_tokens, stop (a list), context, kv,\n"
+      "  and, as in `troupe run`: raw, system, max_tokens, stop (a list), context, kv,\n"
       "  activations, layers, temperature, top_p, top_k, min_p, typical, seed, repeat_penalty,\n"
       "  presence_penalty, frequency_penalty, logit_bias ({\"504\": -2.5})\n"
       "\n"

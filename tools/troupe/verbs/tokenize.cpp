@@ -73,9 +73,8 @@ Action add_tokenize(CLI::App& app) {
                "Add no BOS or EOS, and take the markup of special tokens as plain text");
   add_common_options(app, options->common);
   app.footer(
-      "Prints the ids with commas between them, as `troupe run --prompt-ids` takes them. The text "
-      "is\n"
-      "taken byte by byte, its last newline too; markup such as <|im_end|> is one token.\n"
+      "Prints the ids with commas between them, as `troupe run --prompt-ids` takes them. Every\n"
+      "byte of the text counts, also its last newline; markup such as <|im_end|> is one token.\n"
       "\n"
       "Examples:\n"
       "  troupe tokenize smollm2-135m \"Hello world\"\n"

@@ -41,15 +41,15 @@ int unload(const UnloadOptions& options) {
 Action add_unload(CLI::App& app) {
   auto options = std::make_shared<UnloadOptions>();
   add_model_argument(app, options->model);
-  app.add_flag("--force", options->force, "Also when it is in use: its requests end");
+  app.add_flag("--force", options->force, "Unload it even if it is in use: its requests end");
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "A model is unloaded by itself when nobody has used it for the head's --keep-alive.\n"
+      "A model is unloaded automatically if nobody has used it for the head's --keep-alive.\n"
       "\n"
       "Examples:\n"
       "  troupe unload smollm2-135m\n"
-      "  troupe unload smollm2-135m --force     though requests are under way");
+      "  troupe unload smollm2-135m --force     even if requests are under way");
   return [options] { return unload(*options); };
 }
 

@@ -30,8 +30,8 @@ Action add_view(CLI::App& app, View view) {
   add_common_options(app, options->common);
   add_cluster_option(app, options->cluster);
   if (view.watchable) {
-    app.add_flag("--watch", options->watch, "Show it again and again, until Ctrl-C");
-    app.add_option("--interval", options->interval_s, "Seconds between two looks [1]")
+    app.add_flag("--watch", options->watch, "Show it repeatedly, until Ctrl-C");
+    app.add_option("--interval", options->interval_s, "Seconds between two displays [1]")
         ->check(CLI::Range(0.1, 3600.0))
         ->type_name("S");
   }

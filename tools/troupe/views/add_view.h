@@ -14,14 +14,14 @@ namespace troupe::tools {
 
 struct View {
   std::string footer;
-  // What --json prints.
+  // prints the object for --json
   std::function<nlohmann::json(const ClusterStatus& status)> json;
-  // What people see.
+  // prints the text for people
   std::function<void(const ClusterStatus& status, bool verbose)> print;
-  bool watchable = false;  // has --watch and --interval (watch.h)
+  bool watchable = false;  // adds --watch and --interval (watch.h)
 };
-// Adds the common options and --cluster. The action connects as connect_cluster does, asks and
-// shows.
+// Adds the common options and --cluster. The action connects as connect_cluster does, asks for the
+// status, and shows it.
 Action add_view(CLI::App& app, View view);
 
 }  // namespace troupe::tools

@@ -12,10 +12,10 @@ namespace {
 
 using nlohmann::json;
 
-// Events that overlap get lanes of their own: in a row events lie apart or within each other.
+// Events that overlap get lanes of their own: events in one row must be separate or nested.
 class Rows {
  public:
-  // Makes the group on first use; groups are shown in this order.
+  // Makes the group on its first use; groups are shown in this order.
   void add(const std::string& group, const std::string& row, const std::string& name, double at_us,
            double took_us, json args = json::object()) {
     Group& in = group_of(group);
@@ -28,7 +28,7 @@ class Rows {
     const std::string label = row + (number == 0 ? "" : " " + std::to_string(number + 1));
     put(in, label, name, at_us, took_us, std::move(args));
   }
-  // Without a lane: the caller nests it.
+  // Adds an event without a lane: the caller nests it.
   void nest(const std::string& group, const std::string& row, const std::string& name, double at_us,
             double took_us, json args = json::object()) {
     put(group_of(group), row, name, at_us, took_us, std::move(args));
@@ -38,8 +38,9 @@ class Rows {
  private:
   struct Group {
     int pid = 0;
-    std::map<std::string, std::vector<double>> lanes;  // row -> when each of its lanes is free
-    std::map<std::string, int> rows;                   // lane's label -> tid
+    // For each row, the times at which its lanes are free.
+    std::map<std::string, std::vector<double>> lanes;
+    std::map<std::string, int> rows;  // the tid for each lane's label
   };
   Group& group_of(const std::string& name) {
     Group& group = groups_[name];
@@ -79,7 +80,7 @@ std::string step_name(const TraceStep& step) {
          std::to_string(step.position + step.rows - 1);
 }
 
-// The stages of one step, one after the other, with the wire between them.
+// The stages of one step, one after the other, with the network between them.
 void add_step(Rows& rows, const TraceStep& step, double begin_us) {
   const std::string name = step_name(step);
   const double at_us = begin_us + static_cast<double>(step.sent_us);

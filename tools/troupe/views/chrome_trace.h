@@ -4,17 +4,19 @@
 
 #include <troupe/actors/troupe.h>
 
-// One request as a Chrome trace file (chrome://tracing, ui.perfetto.dev): a row of the request and,
-// for each stage, rows of what it computed, of what waited for it, and of the wire before it. Pure.
+// Writes one request as a Chrome trace file (chrome://tracing, ui.perfetto.dev). It has a row for
+// the request, and for each stage rows for what it computed, for what waited for it, and for the
+// network before it. Pure.
 //
-// No two machines' clocks are compared. A step's time from the engine and back is known from the
-// engine's clock, what each stage waited and computed from the stage's own; the rest was the wire
-// (and the actors on it), and is shared out evenly over the hops of the path. The way between this
-// program and the head's engine is taken for as long there as back.
+// Clocks of two machines are never compared. The engine's clock gives the time of a step from the
+// engine and back, and each stage's own clock gives what the stage waited and computed. The rest
+// was spent in the network (and its actors), and is distributed evenly over the hops of the path.
+// The connection between this program and the head's engine is assumed to take the same time in
+// both directions.
 
 namespace troupe::tools {
 
-// The JSON text. Moments are microseconds since the call began.
+// Returns the JSON text. Times are microseconds since the call began.
 std::string chrome_trace(const AnswerTrace& trace, const std::string& title);
 
 }  // namespace troupe::tools

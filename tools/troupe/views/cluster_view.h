@@ -4,7 +4,7 @@
 
 #include <troupe/actors/troupe/admin.h>
 
-// A cluster's status as people read it: tables on stdout, and the words in them.
+// Shows a cluster's status to people: tables on stdout, and the words in them.
 
 namespace troupe::tools {
 

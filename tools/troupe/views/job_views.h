@@ -4,12 +4,13 @@
 
 #include <troupe/actors/troupe.h>
 
-// Jobs as the command shows them: what `submit`, `jobs`, `wait`, `logs` and `cancel` share.
+// Shows jobs to people: what `submit`, `jobs`, `wait`, `logs` and `cancel` share.
 
 namespace troupe::tools {
 
-// Waits until the job is over, says how far it is on stderr, then gives its result: to the file
-// `output`, or to stdout. The exit status: 0 done, 1 failed or cancelled, 130 interrupted.
+// Waits until the job is over, reports its progress on stderr, then writes its result to the file
+// `output`, or to stdout. Returns the exit status: 0 if the job is done, 1 if it failed or was
+// cancelled, 130 if the wait was interrupted.
 int wait_for_job(Cluster& cluster, const std::string& id, const std::string& output, bool json);
 
 }  // namespace troupe::tools

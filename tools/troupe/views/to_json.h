@@ -13,7 +13,7 @@
 
 namespace troupe::tools {
 
-// Any value of troupe/fields.h, or an optional (absent: null), a vector or a map of such.
+// Any value of troupe/fields.h, or an optional (null if absent), a vector or a map of such values.
 struct ToJson {
   template <class T>
   nlohmann::json operator()(const std::optional<T>& value) const {

@@ -31,7 +31,8 @@ const Value* find_in(const std::vector<Value>& list, IsSame is_same) {
   return found != list.end() ? &*found : nullptr;
 }
 
-// How much a counter grew per second; "-" if its earlier value is unknown or it began anew.
+// How much a counter grew per second; "-" if its earlier value is unknown, or if it began again
+// from zero.
 template <class Value>
 std::string rate(const Value& now, const Value* before, std::uint64_t Value::*counter,
                  double seconds) {
@@ -80,7 +81,7 @@ class Screen {
   }
 };
 
-// The connection to the head, made again after it was lost.
+// The connection to the head, which is made again after it was lost.
 class Source {
  public:
   explicit Source(const WatchOptions& options) : options_(options) {}
