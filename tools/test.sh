@@ -23,15 +23,16 @@ esac
 
 test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3-jinja2
   python3-numpy python3-tqdm python3-yaml openssl dpkg-dev file iproute2 slurm-wlm munge)
-# What tokenizers are compared with, and what writes GGUF files, in a folder of the build.
+# Packages with which tokenizers are compared, and one that writes GGUF files; they lie in the build
+# folder.
 python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 [ "$fuzz" = no ] || test_packages+=(clang libclang-rt-14-dev)
 # Clients of `troupe serve`, with the packages that they need.
 client_packages=(openai==3.57.0)
-# What a model brings; --deep adds those of the wire and of short texts.
+# The fuzzers of files that a model brings; --deep adds those of the wire and of short texts.
 file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
-# Needs no virtual environment: the packages need no others, and lie beside the builds.
+# This needs no virtual environment: the packages depend on no others, and lie beside the builds.
 install_python_packages() {
   local folder=$root/build/python
   [ "$(cat "$folder/installed" 2>/dev/null)" = "${python_packages[*]}" ] && return 0
@@ -56,7 +57,7 @@ run_tests() {
   ctest --test-dir "$root/build/$1" --output-on-failure -j "${TROUPE_JOBS:-$(nproc)}" "${@:2}"
 }
 
-# What the tests of the rooms need, and no more: the command's own tests are of the release build.
+# Builds only the tests of the rooms: the command's own tests run in the release build.
 test_under_asan() {
   cmake --preset asan-ubsan &&
     cmake --build build/asan-ubsan -j "${TROUPE_JOBS:-$(nproc)}" \
@@ -64,8 +65,8 @@ test_under_asan() {
     run_tests asan-ubsan -R '^(runtime|model|actors):'
 }
 
-# ThreadSanitizer does not know what CAF and ZeroMQ synchronise: only the rooms without them, and
-# not the transport's own tests. Without the real model, which would take hours.
+# ThreadSanitizer does not know how CAF and ZeroMQ synchronise, so only the rooms without them are
+# tested, without the tests of the transport, and without the real model, which would take hours.
 test_under_tsan() {
   cmake --preset tsan &&
     cmake --build build/tsan -j "${TROUPE_JOBS:-$(nproc)}" --target runtime_tests model_tests &&
@@ -85,7 +86,7 @@ step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
 step "check mutations" python3 tools/dev/mutations.py --check
 step "check scripts" check_scripts
-# The release build and its tests: what quickstart.sh built is not built again.
+# The release build and its tests. What quickstart.sh has built is not built again.
 step "build (test)" build_preset test release
 step "fetch the model" build/release/troupe pull smollm2-135m
 step "fetch the encoder" build/release/troupe pull all-minilm-l6-v2
@@ -99,7 +100,7 @@ fi
 if [ "$fuzz" = yes ]; then
   [ "$deep" = no ] || file_fuzzers=()  # all of them
   step "build the fuzzers" build_fuzzers "${file_fuzzers[@]:-troupe_fuzzers}"
-  # What a fuzzer finds is not hidden behind the tests, nor they behind it.
+  # A finding of a fuzzer does not keep the tests from running, and a failed test hides no finding.
   step "fuzzers, a minute each" \
     python3 tools/dev/run_fuzzers.py build/fuzz 60 "${file_fuzzers[@]}" || fuzz=failed
 fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""clang-format of every source file: says which differ; with --fix rewrites them.
+"""Checks every source file with clang-format and names those that differ; --fix rewrites them.
 
-Files that were found to be right are remembered by their hash in build/format-seen, and not looked
-at again.
+The hashes of files that were right are remembered in build/format-seen, so that these files are not
+checked again.
 """
 import concurrent.futures
 import hashlib
@@ -39,8 +39,8 @@ def main():
     SEEN.parent.mkdir(exist_ok=True)
     SEEN.write_text("\n".join(hash_of(name) for name in files if name not in wrong))
     for name in wrong:
-        print(f"{name}: not as clang-format has it; tools/dev/check_format.py --fix mends it")
-    print(f"{len(files)} files, {len(wrong)} to mend")
+        print(f"{name}: clang-format would change it; tools/dev/check_format.py --fix does so")
+    print(f"{len(files)} files, {len(wrong)} to format")
     return 1 if wrong else 0
 
 

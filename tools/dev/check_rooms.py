@@ -3,8 +3,8 @@
 
 A room is a folder of ORDER. A file may include files of its own room and of rooms that stand before
 it, so that no circle of rooms is possible. Inside a room and across it, no header/source pair
-includes another one in a circle. Each outside library is spoken to in one place. Every include of
-ours reads <troupe/...>. Long files and functions give a reason beside them.
+includes another one in a circle. Each outside library is used in one place. Every include of our own
+headers reads <troupe/...>. Long files and functions have a reason beside them.
 """
 import pathlib
 import re
@@ -35,7 +35,7 @@ ORDER = (
     "tools/troupe/views/", "tools/troupe/verbs/", "tools/troupe/main", "tools/bench/",
     "examples/", "tests/",
 )
-# A library's headers -> the places that may include them (path prefixes).
+# For each library, its headers and the places that may include them (path prefixes).
 ROOMS = {
     r"caf/": ("actors/", "examples/custom_actor", "examples/parallel_loss",
               "tests/actors/"),
@@ -53,7 +53,7 @@ ROOMS = {
     r"utf8proc\.h": ("model/",),
     r"(CLI|spdlog|curl|toml\+\+)/": ("tools/troupe/",),
 }
-# Whatever a header of the facade includes, it must not drag these in.
+# The facade's header must not include any of these, not even through another header.
 FACADE = "actors/troupe.h"
 FACADE_FREE_OF = re.compile(r"(caf|zmq|cereal|hwy|cuda|boost|nlohmann)")
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
@@ -111,7 +111,7 @@ def pair_of(name):
 
 
 def circle_complaints(texts):
-    """Circles between header/source pairs, each told once, as the pairs along it."""
+    """The circles between header/source pairs, each once, as the list of its pairs."""
     arrows = {}
     for name, text in texts.items():
         if name.startswith("tests/"):
@@ -155,7 +155,7 @@ def complaints_of(name, text):
         if len(line) > 100:
             yield f"line {i} has {len(line)} columns, more than 100"
         if re.search(r"\b(TODO|FIXME|XXX)\b", line):
-            yield f"line {i} leaves something to do: a known limit goes into ARCHITECTURE.md"
+            yield f"line {i} leaves work undone: a known limit goes into ARCHITECTURE.md"
     for quote, header in INCLUDE.findall(text):
         if quote == '"' and room != "tests":
             yield f'includes "{header}": write <troupe/...>'

@@ -1,5 +1,5 @@
 """Seeds for the fuzzers of model files (run_fuzzers.py): small whole models of every family, weight
-format and tokenizer, so that what mutates them gets behind the first checks.
+format and tokenizer, so that mutated files get past the first checks.
 """
 import json
 import pathlib
@@ -32,7 +32,7 @@ def entry(key, kind, content):
 
 
 def weights(kind, elements, chance):
-    """Random weights near 0; a matrix of a format whose block does not fit is F32."""
+    """Random weights near 0; if a format's blocks do not fit a matrix, it is F32."""
     block, size, scales = FORMATS[kind]
     if block == 1:
         bits = [struct.pack("<f", chance.uniform(-0.5, 0.5)) for _ in range(elements)]

@@ -1,5 +1,5 @@
-# Shared by quickstart.sh, test.sh: named steps whose output goes to a log; a failing step says
-# which it is and shows the log's tail. Sourced, with `root` set to the top of the tree.
+# Shared by quickstart.sh and test.sh: named steps whose output goes to a log. A step that fails says
+# so and shows the end of its log. To be sourced, with `root` set to the top of the tree.
 # shellcheck shell=bash
 
 log_folder=${TROUPE_LOG_DIR:-$root/build/logs}
@@ -13,13 +13,13 @@ build_packages=(
   libsqlite3-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libspdlog-dev
   libcurl4-openssl-dev)
 
-# One compiler cache for every preset: paths in the tree count as relative ones.
+# One compiler cache serves every preset, because paths in the tree count as relative paths.
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 export CCACHE_SLOPPINESS=pch_defines,time_macros
 
-# show_progress LOG BEGAN: says what a step is at, from the last "[17/230] Building x" of its log:
-# twice a second on a terminal, in place; elsewhere a line every half minute. Runs until it is killed
-# or the script has ended.
+# show_progress LOG BEGAN: shows how far a step is, from the last "[17/230] Building x" of its log:
+# in place and twice a second on a terminal, elsewhere with a line every half minute. Runs until it is
+# killed or the script has ended.
 show_progress() {
   local at shown=0
   while sleep 0.5 && kill -0 $$ 2>/dev/null; do
@@ -34,7 +34,7 @@ show_progress() {
   done
 }
 
-# step NAME COMMAND...: runs it quietly, and shows how far a build is.
+# step NAME COMMAND...: runs the command with its output in a log, and shows how far a build is.
 step() {
   local name=$1 began=$SECONDS log progress status=0
   shift
@@ -61,7 +61,7 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# Debian packages that are not there yet; asks the network only if one is missing.
+# Installs the Debian packages that are missing; uses the network only if one is.
 install_packages() {
   local missing=() package
   for package in "$@"; do
@@ -78,8 +78,8 @@ install_packages() {
     "${missing[@]}"
 }
 
-# build_preset PRESET [FOLDER [TARGET...]]: below build/; the folder has the preset's name unless
-# given; everything unless targets are named.
+# build_preset PRESET [FOLDER [TARGET...]]: builds in build/FOLDER, which has the preset's name if it
+# is not given; builds everything if no target is named.
 build_preset() {
   local folder=$root/build/${2:-$1}
   cmake --preset "$1" -S "$root" &&

@@ -19,9 +19,9 @@ TREE = SCRATCH / "tree"
 BUILD = SCRATCH / "build"
 SIMULATION = "simulation: 10000 seeded schedules of faults (odd seeds)"
 
-# name -> file, what stands there, what stands there instead, the binary of the test, its name
-# (without the room; of `troupe` itself: the file and the name of a test of tests/e2e that needs no
-# model), and variables for it. A row for each line of defence.
+# name -> the file, the text to replace, its replacement, the binary of the test, the test's name
+# (without the room; for `troupe` itself, the file and the name of a test of tests/e2e that needs no
+# model), and environment variables for the test. There is a row for each line of defence.
 MUTATIONS = {
     "epoch": (
         "actors/link.cpp",
@@ -85,7 +85,7 @@ def copy_tree():
         target.parent.mkdir(parents=True, exist_ok=True)
         # An unchanged file keeps its time, so that a second run builds little.
         if not target.exists() or target.read_bytes() != source.read_bytes():
-            shutil.copy(source, target)  # with the time of now: its object may be of another one
+            shutil.copy(source, target)  # not copy2: the new time makes sure that it is built again
     for old in [p for p in TREE.rglob("*") if p.is_file()]:
         if str(old.relative_to(TREE)) not in wanted:
             old.unlink()

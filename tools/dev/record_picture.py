@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Pane:
-    """A shell in a pseudo-terminal of its own; what it writes is kept with when it came."""
+    """A shell in a pseudo-terminal of its own, with what it wrote and when."""
 
     def __init__(self, title, rows, env, folder, began):
         self.title, self.rows, self.began = title, rows, began

@@ -38,7 +38,7 @@ def seed_files(name, folder):
 
 
 def run(fuzzer, seconds, findings):
-    """The last lines that a person wants to see, and whether all was well."""
+    """Runs a fuzzer; returns the lines to show to a person, and whether all was well."""
     log = findings / f"{fuzzer.name}.log"
     started = time.time() - 1
     with tempfile.TemporaryDirectory() as folder, open(log, "wb") as out:

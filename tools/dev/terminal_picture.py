@@ -2,8 +2,8 @@
 
 A pane is {"title", "columns", "rows", "events": [[seconds, text], ...]}; all panes of a picture
 share one clock and lie one below the other. Every piece of text gets the moment at which it appeared
-and the one at which it was overwritten, as a CSS animation that starts again for ever. Who draws no
-animations, or asks for less motion, sees the last moment. record_picture.py makes the panes.
+and the one at which it was overwritten, as a CSS animation that repeats forever. A viewer that shows
+no animations, or asks for less motion, shows the last moment. record_picture.py makes the panes.
 """
 import re
 from xml.sax.saxutils import escape, quoteattr
@@ -145,7 +145,8 @@ def _joined(ended):
 
 
 def picture(panes, label, pause=5.0):
-    """The SVG, as text. `label` is what it shows, for who cannot see it; it stands for `pause` s."""
+    """Returns the SVG as text. `label` describes it to people who cannot see it; its last moment stays
+    for `pause` seconds."""
     duration = max(event[0] for pane in panes for event in pane["events"]) + pause
     width = 2 * MARGIN + max(pane["columns"] for pane in panes) * CELL_WIDTH
     spans, body, top = {}, [], 0

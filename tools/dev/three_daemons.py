@@ -41,7 +41,7 @@ class Demo:
         self.daemons = []
 
     def start(self, name, port, *flags):
-        """Starts a daemon and returns what it says when it is ready."""
+        """Starts a daemon and returns what it prints when it is ready."""
         home = os.path.join(self.folder, name)
         log_path = os.path.join(self.folder, name + ".log")
         command = [self.troupe, "start", "--json", "--home", home, "--name", name, "--threads", "1",
@@ -97,14 +97,14 @@ class Demo:
                                  f"{positions} x {HIDDEN_CHANNELS} x 4")
 
     def predict(self, cluster, *split):
-        """What `plan` says, before a layer has been loaded."""
+        """Shows what `plan` predicts before a layer has been loaded."""
         chosen = self.run_json("plan", self.model, "--cluster", cluster)
         own = ", ".join(f"{stage['layers']} on {stage['node']}" for stage in chosen["stages"])
         print(f"\n$ troupe plan {self.model}   (in short)\n  by what was measured just now: layers {own}")
         return self.run_json("plan", self.model, *split, "--cluster", cluster)["prediction"]
 
     def compare(self, cluster, predicted, *split):
-        """The prediction beside what is measured."""
+        """Shows the prediction beside what is measured."""
         print("\n$ troupe bench   (a third of the layers each, beside what `troupe plan` predicted)")
         try:
             measured = self.run_json("bench", self.model, "--decode", "32", "--repeats", "1",

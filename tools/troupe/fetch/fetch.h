@@ -37,7 +37,7 @@ struct RemoteFile {
 };
 struct FetchLimits {
   long timeout_seconds = 60;  // a server that sends nothing for so long is given up
-  // At once, for a file over 16 MiB from a server that supports ranges.
+  // The number of connections at once, for a file over 16 MiB from a server that supports ranges.
   std::size_t connections_max = 4;
 };
 struct FetchedFile {

