@@ -31,7 +31,7 @@ namespace troupe::actors {
 
 using FramePtr = std::shared_ptr<const net::InFrame>;
 
-// What became of a connection, or of a peer that had connected to us.
+// An event of a connection that we dialled, or of a peer that had connected to us.
 struct PeerEvent {
   enum class Kind { kConnected, kDisconnected, kLeft };
   Kind kind = Kind::kConnected;
@@ -63,8 +63,9 @@ using DeviceJobPtr = std::shared_ptr<const DeviceJob>;
 struct FetchRequest {
   std::vector<model::BlobRef> blobs;
   std::vector<net::PublicKey> sources;
-  bool background = false;  // nobody waits for it: others go first
-  // Called on the bulk actor's thread, once: all are in the store, or why not.
+  bool background = false;  // it can wait: other fetches go first
+  // Called once, on the bulk actor's thread, when all blobs are in the store, or with the reason
+  // why they are not.
   std::function<void(Status, std::uint64_t bytes_fetched)> done;
 };
 using FetchPtr = std::shared_ptr<const FetchRequest>;
@@ -75,7 +76,7 @@ struct ExportedFile {
 };
 using ExportPtr = std::shared_ptr<const ExportedFile>;
 
-// The token ids of a prompt that the prompt reader has read, or why it has none.
+// The token ids of a prompt that the prompt reader has read, or the reason why there are none.
 struct ReadPrompt {
   std::uint64_t request = 0;
   Result<std::vector<model::TokenId>> ids;
@@ -87,7 +88,7 @@ using JournalWork = std::function<void(Journal&)>;
 using JournalWorkPtr = std::shared_ptr<const JournalWork>;
 using RegisteredKindPtr = std::shared_ptr<const struct RegisteredKind>;  // jobs/task_actor.h
 
-// What became of a stage's parts (fetched) or of the stage itself.
+// The outcome for a stage's parts (fetched), or for the stage itself.
 struct StageResult {
   std::uint64_t epoch = 0;
   Status status;
@@ -118,17 +119,17 @@ using join_atom = caf::atom_constant<caf::atom("join")>;
 
 // ---- interfaces ----------------------------------------------------------------------------
 
-// Takes the frames of one kind (a worker its steps, an engine its results).
+// Takes the frames of one kind: a worker takes its steps, and an engine its results.
 using frame_sink = caf::typed_actor<caf::reacts_to<FramePtr>>;
-// A room of this process that the link delivers to.
+// A room of this process to which the link delivers frames.
 using link_user = caf::typed_actor<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>>;
 
-// Who gets the tokens of a request: Token for each, then one Finished. Monitored: when it goes, its
-// requests are cancelled.
+// Gets the tokens of a request: a Token for each, then one Finished. It is monitored: if it ends,
+// its requests are cancelled.
 using token_sink = caf::typed_actor<caf::reacts_to<TokenPtr>, caf::reacts_to<FinishedPtr>>;
 
 // What a program asks of a cluster, whether the coordinator lives in this process or behind a
-// connection. Submit.request is unique within the asker's process (next_request_id()).
+// connection. Submit.request is unique within the process that asks (next_request_id()).
 using service_actor = caf::typed_actor<caf::replies_to<open_atom, OpenPtr>::with<ReadyPtr>,
                                        caf::reacts_to<submit_atom, SubmitPtr, token_sink>,
                                        caf::reacts_to<cancel_atom, std::uint64_t>,
@@ -137,64 +138,69 @@ using service_actor = caf::typed_actor<caf::replies_to<open_atom, OpenPtr>::with
                                        caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>,
                                        caf::replies_to<plan_atom, PlanPtr>::with<ManagedPtr>>;
 
-// The head's: service, membership and placement.
+// The head's coordinator: service, membership and placement.
 using coordinator_actor =
     service_actor::extend<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>,
                           caf::reacts_to<tick_atom>,
                           caf::reacts_to<loaded_atom, std::uint64_t, StatusPtr>,
                           // (deployment, submits seen): an engine has nothing to do.
                           caf::reacts_to<idle_atom, std::uint64_t, std::uint64_t>,
-                          // (deployment, epoch, why): its stages have lost their place.
+                          // (deployment, epoch, why): a stage missed a step, and the deployment
+                          // must be placed again.
                           caf::reacts_to<halt_atom, std::uint64_t, std::uint64_t, std::string>>;
 
-// A deployment's: the token log, batches, credits.
+// A deployment's engine: the token log, batches, credits.
 using engine_actor = caf::typed_actor<
     caf::reacts_to<submit_atom, SubmitPtr, token_sink>, caf::reacts_to<cancel_atom, std::uint64_t>,
     caf::reacts_to<FramePtr>, caf::reacts_to<fail_atom, StatusPtr>, caf::reacts_to<tick_atom>,
-    // A stage is lost (the name of the worker that crashed, or ""): send nothing
-    // until the layers lie elsewhere, then replay.
+    // A stage is lost (the argument names the worker that crashed, or is ""): the engine sends
+    // nothing until the layers lie elsewhere, and then replays.
     caf::reacts_to<halt_atom, std::string>, caf::reacts_to<resume_atom, EnginePlacementPtr>,
     caf::reacts_to<ReadPromptPtr>>;
 
-// Turns an engine's long prompts into token ids, each for a context of so many positions. Detached:
-// it computes.
+// Turns an engine's long prompts into token ids, each for a context of the given number of
+// positions. Detached, because it computes.
 using prompt_reader_actor = caf::typed_actor<caf::reacts_to<submit_atom, SubmitPtr, std::uint64_t>>;
 
-// The device's thread, one job after the other. Detached: it computes.
+// The device's thread, which runs one job after the other. Detached, because it computes.
 using device_actor = caf::typed_actor<caf::reacts_to<DeviceJobPtr>>;
 
-// Serves and fetches blobs. Detached: it reads and writes files.
+// Serves and fetches blobs. Detached, because it reads and writes files.
 using bulk_actor = link_user::extend<caf::reacts_to<FetchPtr>, caf::reacts_to<ExportPtr>,
                                      caf::reacts_to<tick_atom>>;
 
-// A node's: membership on the node's side, its stages.
+// A node's actor: membership on the node's side, and its stages.
 using node_actor = link_user::extend<caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>,
                                      caf::reacts_to<stop_atom, std::string>,
                                      caf::reacts_to<StageResultPtr>, caf::reacts_to<MeasuredPtr>>;
 
-// The head's: jobs and their journal. Detached: it waits for the disk.
+// The head's actor for jobs and their journal. Detached, because it waits for the disk.
 using jobs_actor =
     link_user::extend<caf::replies_to<job_atom, JobAskPtr>::with<JobReplyPtr>,
-                      // Who places models and answers prompts; said once, before anything else.
+                      // The actor that places models and answers prompts; sent once, before
+                      // anything else.
                       caf::reacts_to<service_atom, service_actor>,
-                      // A line of a generate job has its answer.
+                      // The answer to a line of a generate job.
                       caf::reacts_to<FinishedPtr>, caf::reacts_to<tick_atom>,
-                      // This node, by its key's bytes, is gone: what it had goes to others.
+                      // The node with this key (its bytes) is gone: its tasks go to other nodes.
                       caf::reacts_to<halt_atom, std::string>>;
 
-// Maps and merges the shards of kinds that this program registers. Detached: it computes.
+// Maps and merges the shards of the kinds that this program registers. Detached, because it
+// computes.
 using task_actor = link_user::extend<caf::reacts_to<job_atom, RegisteredKindPtr>,
-                                     // The head has welcomed this process: tell it the kinds.
+                                     // The head has welcomed this process, which must now tell the
+                                     // head its kinds.
                                      caf::reacts_to<join_atom>>;
 
-// Writes into the head's journal, in the order that it is told. Detached: it waits for the disk.
+// Writes into the head's journal, in the order of its messages. Detached, because it waits for the
+// disk.
 using journal_actor = caf::typed_actor<caf::reacts_to<JournalWorkPtr>>;
 
 // A client's side of a connection to a head.
 using client_actor = service_actor::extend<caf::reacts_to<FramePtr>, caf::reacts_to<PeerEventPtr>,
                                            caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>>;
 
-// Process-wide, never repeated, never 0.
+// Unique in the process, and never 0.
 std::uint64_t next_request_id();
 
 }  // namespace troupe::actors

@@ -27,7 +27,7 @@ GenerateOutcomePtr outcome(const Result<GenerateResult>& result) {
   return out;
 }
 
-// Between the engine and the caller's actor: one a request.
+// Stands between the engine and the caller's actor, once for each request.
 struct RelayShell {};
 actors::token_sink::behavior_type relay_behavior(
     actors::token_sink::stateful_pointer<RelayShell> self, token_receiver receiver,
@@ -88,7 +88,7 @@ generator_actor make_generator(Cluster& cluster) {
   Cluster::Impl& impl = cluster.impl();
   auto setup = std::make_shared<const GeneratorSetup>(
       GeneratorSetup{impl.service, impl.bulk, impl.process->store});
-  // Detached: describing a model reads its file.
+  // Detached, because describing a model reads its file.
   return impl.process->track(
       impl.process->system().spawn<caf::detached>(generator_behavior, setup));
 }

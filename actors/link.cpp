@@ -13,7 +13,8 @@ std::shared_ptr<Link> Link::with_sockets(const net::TransportOptions& options,
   link->identity_ = options.identity;
   link->incarnation_ = options.incarnation;
   link->cluster_ = options.cluster;
-  // The handlers hold the bare link: it closes the transport, and joins its thread, before it goes.
+  // The handlers hold a plain pointer to the link, which closes the transport, and joins its
+  // thread, before it goes.
   Link* raw = link.get();
   net::Handlers handlers;
   handlers.on_frame = [raw](net::InFrame frame) { raw->deliver(std::move(frame)); };
@@ -34,7 +35,7 @@ std::shared_ptr<Link> Link::with_sockets(const net::TransportOptions& options,
 }
 
 Status Link::open_sockets() {
-  // Frames arrive before this returns; whoever they reach waits here for the transport.
+  // Frames arrive before this returns; the actors that get them wait here for the transport.
   std::lock_guard lock(transport_mutex_);
   TROUPE_CHECK(make_transport_ != nullptr, "the link has no sockets, or they were opened already");
   auto transport = std::exchange(make_transport_, nullptr)();
@@ -214,7 +215,8 @@ Room room_of(MessageType type) {
 
 }  // namespace
 
-// Who knocks at our second or third port, because it was told a wrong one, would wait in vain.
+// A process that connects to our second or third port, because it was given a wrong one, would wait
+// in vain.
 void Link::tell_wrong_port(const net::InFrame& frame) {
   const auto type = static_cast<MessageType>(frame.header.type);
   if (type != MessageType::kEnrol && type != MessageType::kHello) return;
@@ -286,8 +288,8 @@ void Link::deliver(net::InFrame frame) {
     }
     return;
   }
-  // What a head answers to a Hello goes to the node of a daemon, and to the client of a program
-  // that is no daemon.
+  // A head's answer to a Hello goes to the node if this process is a daemon, and otherwise to the
+  // client.
   Room room = room_of(row->type);
   link_user user;
   {

@@ -14,53 +14,55 @@
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/wire/codec.h>
 
-// Where frames become mail and mail becomes frames. One a process: it owns the transport (or none,
-// when everything is in this process) and knows which actor takes which frames. A frame to
-// ourselves takes the same way without a socket, so that one process and a cluster run the same
+// Turns frames into mail and mail into frames. Each process has one link. It owns the transport (or
+// none, if everything is in this process) and knows which actor takes which frames. A frame to our
+// own process takes the same path without a socket, so that one process and a cluster run the same
 // code. Any thread may call; nothing blocks.
 
 namespace troupe::actors {
 
-// The rooms of a process that control and bulk frames go to.
+// The rooms of a process that get control and bulk frames.
 enum class Room { kNode, kCoordinator, kClient, kBulk, kJobs, kTasks };
 
 struct LinkCounters {
   net::Counters transport;
-  std::uint64_t stale_frames = 0;        // of an epoch that nobody here serves
-  std::uint64_t wrong_role_frames = 0;   // a sender who may not say this, or on another channel
-  std::uint64_t unknown_frames = 0;      // a type that does not exist
-  std::uint64_t undecodable_frames = 0;  // a body that is not what its type says
+  std::uint64_t stale_frames = 0;       // of an epoch that this process does not serve
+  std::uint64_t wrong_role_frames = 0;  // the sender's role may not send it, or not on this channel
+  std::uint64_t unknown_frames = 0;     // of a type that does not exist
+  std::uint64_t undecodable_frames = 0;  // the body does not fit its type
 };
 
-// Makes the transport of a link; tests have others than ZeroMQ's.
+// Makes the transport of a link; tests use others than ZeroMQ's.
 using TransportMaker = std::function<Result<std::unique_ptr<net::Transport>>(
     const net::TransportOptions&, net::Handlers)>;
-// Takes a frame on the thread that brings it, and hands it over: never blocks.
+// Takes a frame on the thread that brings it, and passes it on without blocking.
 using FrameTaker = std::function<void(const FramePtr&)>;
 
 class Link : public std::enable_shared_from_this<Link> {
  public:
-  // With sockets, which open_sockets() opens. A process that listens attaches its rooms in between:
-  // peers come back at once, and a frame for a room that nobody has attached is dropped.
+  // Makes a link whose sockets open_sockets() will open. A process that listens attaches its rooms
+  // in between, because peers come back at once, and a frame for a room that is not attached is
+  // dropped.
   static std::shared_ptr<Link> with_sockets(const net::TransportOptions& options,
                                             TransportMaker maker = net::make_zmq_transport);
-  // Opens them. Called once. Errors: those of net::make_zmq_transport.
+  // Opens the sockets. Called once. Errors: those of net::make_zmq_transport.
   Status open_sockets();
-  // Both at once, for a process that does not listen. Errors: those of net::make_zmq_transport.
+  // Does both at once, for a process that does not listen. Errors: those of
+  // net::make_zmq_transport.
   static Result<std::shared_ptr<Link>> open(const net::TransportOptions& options,
                                             const TransportMaker& maker = net::make_zmq_transport);
-  // Without: frames to ourselves only.
+  // Makes a link without sockets, for frames to our own process only.
   static std::shared_ptr<Link> loopback();
   ~Link();
 
   const net::PublicKey& self() const { return identity_.public_key; }
   const net::KeyPair& identity() const { return identity_; }
   std::uint64_t incarnation() const { return incarnation_; }
-  // nullptr for a loopback link, and before the sockets are open.
+  // Returns nullptr for a loopback link, and before the sockets are open.
   net::Transport* transport() const;
 
-  // `to_incarnation`: as net::OutFrame. Errors: those of net::Transport::send; a loopback never
-  // fails.
+  // Sends a message; `to_incarnation` is that of net::OutFrame. Errors: those of
+  // net::Transport::send; a loopback never fails.
   Status send(const net::PublicKey& to, MessageType type, std::uint64_t epoch, std::uint64_t step,
               std::vector<std::byte> body, net::Payload payload, std::uint64_t to_incarnation = 0);
   template <class Message>
@@ -69,18 +71,19 @@ class Link : public std::enable_shared_from_this<Link> {
     return send(to, type, epoch, step, wire::encode(message), std::move(payload));
   }
 
-  // An answer to the very process that sent `request`, also where several share a key (newcomers
-  // that enrol with one token).
+  // Answers exactly the process that sent `request`, even if several processes share its key
+  // (newcomers that enrol with one token).
   template <class Message>
   Status answer(const net::InFrame& request, MessageType type, const Message& message) {
     return send(request.peer, type, 0, 0, wire::encode(message), {}, request.header.incarnation);
   }
 
-  // Closes what we dialled of a peer that is gone; every room hears that its channels closed.
+  // Closes the connections that we dialled to a peer that is gone. Every room is told that its
+  // channels closed.
   void disconnect(const net::PublicKey& peer);
 
   void attach(Room room, link_user user);
-  // Steps of `epoch` go to `worker`; results and failures of `epoch` to `engine`.
+  // Delivers steps of `epoch` to `worker`, and results and failures of `epoch` to `engine`.
   void attach_worker(std::uint64_t epoch, FrameTaker worker);
   void attach_worker(std::uint64_t epoch, frame_sink worker);
   void attach_engine(std::uint64_t epoch, frame_sink engine);
@@ -91,7 +94,7 @@ class Link : public std::enable_shared_from_this<Link> {
   std::uint64_t cluster() const { return cluster_; }
   LinkCounters counters() const;
   void count_undecodable() { ++undecodable_; }
-  // Lets go of every actor and closes the sockets; idempotent. No frame is delivered after it.
+  // Releases every actor and closes the sockets. Idempotent. No frame is delivered afterwards.
   void close();
 
  private:
@@ -104,7 +107,8 @@ class Link : public std::enable_shared_from_this<Link> {
   net::KeyPair identity_;
   std::uint64_t incarnation_ = 0;
   std::atomic<std::uint64_t> cluster_{0};
-  std::function<Result<std::unique_ptr<net::Transport>>()> make_transport_;  // until it is made
+  // Empty when it was made.
+  std::function<Result<std::unique_ptr<net::Transport>>()> make_transport_;
   std::unique_ptr<net::Transport> transport_;
   mutable std::shared_mutex transport_mutex_;  // shared while the transport is used
   mutable std::mutex mutex_;                   // guards the routes
@@ -114,7 +118,8 @@ class Link : public std::enable_shared_from_this<Link> {
   std::atomic<std::uint64_t> stale_{0}, wrong_role_{0}, unknown_{0}, undecodable_{0};
 };
 
-// The body of a frame as a Message; a frame that does not decode is counted and logged once here.
+// Decodes the body of a frame as a Message. A frame that does not decode is counted and logged
+// once, here.
 template <class Message>
 Result<Message> decode_body(Link& link, const net::InFrame& frame) {
   Result<Message> message = wire::decode<Message>(std::span<const std::byte>(frame.body));

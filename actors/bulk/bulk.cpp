@@ -13,11 +13,11 @@ namespace troupe::actors {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{500};
-constexpr std::int64_t kPatienceUs = 10'000'000;  // for a source to come, or for a chunk
-constexpr std::int64_t kStallUs = 3'000'000;      // for one source while there are others
+constexpr std::int64_t kPatienceUs = 10'000'000;  // the time for a source to come, or for a chunk
+constexpr std::int64_t kStallUs = 3'000'000;      // the time for one source if there are others
 constexpr std::size_t kBackgroundWindow = 4;
 
-// Where the bytes of a blob lie in memory, and what keeps them there.
+// The address of a blob's bytes in memory, and what keeps them there.
 struct Place {
   std::shared_ptr<const void> keep;
   std::span<const std::byte> bytes;
@@ -45,14 +45,14 @@ struct Fetch {
   std::map<std::string, Incoming> incoming;  // claimed blobs
   std::set<net::PublicKey> lost;
   std::map<net::PublicKey, std::int64_t> heard_us;  // the last chunk, or when nothing was due
-  Status trouble;                                   // what was wrong with the last wrong blob
+  Status trouble;                                   // the fault of the last blob that was wrong
   std::uint64_t bytes = 0;
   std::int64_t last_progress_us = 0;
 };
 
 struct BulkShell {
   std::map<std::string, Place> exported;
-  std::set<net::PublicKey> serving;  // peers to ask: we reached them, or they sent kServing
+  std::set<net::PublicKey> serving;  // peers to ask: those that we reached, or that sent kServing
   std::deque<Fetch> fetches;         // the front one is running
   bool ticking = false;              // while there are fetches
 };
@@ -77,7 +77,7 @@ void export_file(BulkShell& shell, const ExportedFile& exported) {
 }
 
 // The bytes that a peer asked for. Blobs of the store are checked and copied each time: a blob that
-// somebody changed is not served, and truncating a mapped one would end this process.
+// was changed is not served, and a mapped one that is truncated would end this process.
 Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const FetchBlob& ask) {
   if (ask.length > FetchPlan::kChunkBytes) {
     return Status(Code::kInvalidArgument, "more is asked for than goes into a chunk");

@@ -40,7 +40,7 @@ class FetchPlan {
   };
   // The next chunk to ask for, of the blobs that the source has claimed, if its window has room.
   std::optional<Ask> next(const Source& source);
-  // Whether this chunk is due from the source. Chunks may overtake each other: two nodes that fetch
+  // True if this chunk is due from the source. Chunks may overtake each other: two nodes that fetch
   // from each other have two connections, and answers may switch from one to the other.
   bool expects(const Source& source, const std::string& sha256, std::uint64_t offset,
                std::size_t bytes) const;
@@ -55,11 +55,11 @@ class FetchPlan {
   std::vector<std::string> lose(const Source& source);
 
   bool complete() const { return items_.empty(); }
-  // Whether chunks are due from the source.
+  // True if chunks are due from the source.
   bool busy(const Source& source) const;
   // The blob if the source has claimed it, else nullptr.
   const model::BlobRef* claimed(const Source& source, const std::string& sha256) const;
-  // Whether there is a blob that each of `sources` lacks.
+  // True if there is a blob that each of `sources` lacks.
   bool hopeless(std::span<const Source> sources) const;
 
  private:

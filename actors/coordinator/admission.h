@@ -53,7 +53,7 @@ struct TokenRequest {
 // What was revoked: a token, a node or a client.
 struct Revoked {
   net::PublicKey key{};
-  std::optional<net::Role> member;  // absent: a token
+  std::optional<net::Role> member;  // absent if it was a token
   std::string text;                 // a sentence for people
 };
 

@@ -10,8 +10,8 @@
 #include <troupe/model/config/layer_range.h>
 #include <troupe/runtime/kernels/kv_page.h>
 
-// What people who run a cluster ask it for, and its answers. Plain values; fields.h names their
-// fields.
+// What people who run a cluster ask of it, and its answers. Plain values; fields.h has the names of
+// their fields.
 
 namespace troupe {
 
@@ -22,14 +22,14 @@ struct NodeStatus {
   std::string address;  // HOST:PORT; "" in a process without sockets
   // "ready", "suspect", "unreachable" (it is there, but cannot be dialled), "dead" or "left".
   std::string state;
-  std::string trouble;  // why it is unreachable, or ""
-  std::string layers;   // "0-9", or "0-9,0-29" with two models; "": none
+  std::string trouble;  // why it is unreachable; "" if it is not
+  std::string layers;   // "0-9", or "0-9,0-29" with two models; "" if none
   std::string isa;      // of its kernels
   bool works = false;   // it may hold layers
   std::uint32_t threads = 0;
-  std::uint64_t memory_bytes = 0;  // that it offers
+  std::uint64_t memory_bytes = 0;  // the memory that it offers
   std::uint64_t weights_bytes = 0, kv_bytes = 0;
-  std::uint64_t resident_bytes_max = 0;  // ever, by its process
+  std::uint64_t resident_bytes_max = 0;  // the largest that its process ever had
   std::uint64_t steps = 0, positions = 0;
   std::uint64_t positions_out = 0, hidden_bytes_out = 0;  // sent to the next stage
   std::uint64_t weights_fetched_bytes = 0;                // from other nodes and clients
@@ -40,7 +40,7 @@ struct NodeStatus {
 
 struct StageStatus {
   std::string node, layers;
-  std::uint64_t disks = 0;  // nodes that have any one of these layers on disk, at least
+  std::uint64_t disks = 0;  // the minimum number of nodes that have any one of these layers on disk
   std::uint64_t weights_bytes = 0;
 };
 
@@ -49,21 +49,22 @@ struct DeploymentStatus {
   std::uint64_t id = 0, epoch = 0;
   std::string state;              // "placing", "loading", "ready", "waiting" or "failed"
   bool replica = false;           // not the first deployment of this model
-  std::optional<std::string> kv;  // "f16" or "f32"; absent: the model's default
+  std::optional<std::string> kv;  // "f16" or "f32"; absent means the model's default
   std::string activations;        // "f16" or "f32"
   std::vector<StageStatus> stages;
   bool busy = false;
-  std::uint64_t running = 0, queued = 0;          // requests
-  std::uint64_t requests = 0, tokens = 0;         // since it was loaded
-  std::uint64_t credits = 0, credits_in_use = 0;  // steps that may be under way, and that are
-  std::optional<std::int64_t> keep_alive_s;       // absent: for ever
-  std::optional<std::int64_t> unload_in_s;        // absent: busy, or never
+  std::uint64_t running = 0, queued = 0;   // requests
+  std::uint64_t requests = 0, tokens = 0;  // since it was loaded
+  // The steps that may be under way, and those that are.
+  std::uint64_t credits = 0, credits_in_use = 0;
+  std::optional<std::int64_t> keep_alive_s;  // absent means forever
+  std::optional<std::int64_t> unload_in_s;   // absent if it is busy or stays forever
 };
 
 struct ChannelCounters {
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
 };
-// Of the process that answers, since it was started.
+// The counters of the process that answers, since its start.
 struct ClusterCounters {
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t rejected_header = 0, rejected_checksum = 0, rejected_sequence = 0,
@@ -85,10 +86,11 @@ struct ClusterStatus {
 // ---- a plan -----------------------------------------------------------------------------------
 
 struct PlanRequest {
-  std::string model;               // as GenerateRequest has it
-  std::size_t context = 0;         // positions to keep keys and values for; 0: as generate() counts
-  std::vector<std::string> nodes;  // names; empty: all
-  std::vector<model::LayerRange> layers;  // empty: the coordinator's choice
+  std::string model;  // as in GenerateRequest
+  // Positions to keep keys and values for; 0 means the number that generate() would use.
+  std::size_t context = 0;
+  std::vector<std::string> nodes;         // names; empty means all nodes
+  std::vector<model::LayerRange> layers;  // empty means that the coordinator chooses
   std::optional<kernels::KvType> kv_type;
 };
 
@@ -100,51 +102,54 @@ struct PlannedStage {
 struct PredictedSpeed {
   double prompt_tok_s = 0, decode_tok_s = 0;  // of a prompt alone, and of one stream
   std::uint64_t streams = 0;
-  double streams_tok_s = 0;  // of that many streams together
+  double streams_tok_s = 0;  // of this number of streams together
 };
 struct EqualSplit {
   PredictedSpeed speed;
   std::string layers;  // "0-14,15-29"
 };
 struct ReplicatedSpeed {
-  std::uint64_t streams = 0;  // shared out over all replicas
+  std::uint64_t streams = 0;  // distributed over all replicas
   double streams_tok_s = 0;
 };
 // The measured times of a stage with this number of layers, in microseconds.
 struct StageTimes {
   std::uint32_t layers = 0;
-  double layer_row_us = 0, layer_rows_us = 0;  // of a layer, in a step of one row, and of `rows`
-  double head_row_us = 0, head_rows_us = 0;    // what the logits add to each
+  // Of a layer, in a step of one row, and in one of `rows` rows.
+  double layer_row_us = 0, layer_rows_us = 0;
+  double head_row_us = 0, head_rows_us = 0;  // the time that the logits add to each
 };
 struct NodeTimes {
-  StageTimes many;                // as many layers as fit
-  std::optional<StageTimes> few;  // of a fifth of them, which caches do not keep between steps
+  StageTimes many;  // measured with as many layers as fit
+  // Measured with a fifth of them, which caches do not keep between steps.
+  std::optional<StageTimes> few;
   std::uint64_t rows = 0;
-  double layer_prompt_row_us = 0;  // a layer, for each row of a prompt
-  double weight_bytes_per_s = 0;   // that a step of one row reads
-  double products_per_s = 0;       // that a prompt's rows do
-  double cpu_share = 1;            // of the time, that a control group's quota leaves
+  double layer_prompt_row_us = 0;  // of a layer, for each row of a prompt
+  double weight_bytes_per_s = 0;   // the rate at which a step of one row reads weights
+  double products_per_s = 0;       // the rate of multiplications in a prompt's rows
+  double cpu_share = 1;            // the part of the time that a control group's quota leaves
 };
 struct PlanNode {
   std::string name, isa;
   std::uint32_t threads = 0;
   std::uint64_t memory_bytes = 0, memory_left_bytes = 0;
-  std::optional<NodeTimes> cost;  // absent: not measured
+  std::optional<NodeTimes> cost;  // absent if not measured
 };
 struct PlanConnection {
   std::string from, to;  // names of nodes, or "engine"
   double latency_us = 0;
-  std::optional<double> bytes_per_s;  // absent: many bytes took no longer than few
+  std::optional<double> bytes_per_s;  // absent if many bytes took no longer than few
 };
 struct Plan {
   std::string model, sha256;
   std::uint64_t context = 0, memory_bytes = 0;
   std::vector<PlannedStage> stages;
-  std::vector<std::vector<PlannedStage>> replicas;  // the stages of each further one
-  std::optional<ReplicatedSpeed> with_replicas;     // absent: none, or not measured
-  std::optional<PredictedSpeed> prediction;         // absent: not measured
-  std::optional<EqualSplit> equal_split;            // absent: it does not fit, or not measured
-  std::vector<std::string> whole_on;                // nodes that could hold the whole model
+  std::vector<std::vector<PlannedStage>> replicas;  // the stages of each further replica
+  // Absent if there are no replicas, or nothing was measured.
+  std::optional<ReplicatedSpeed> with_replicas;
+  std::optional<PredictedSpeed> prediction;  // absent if not measured
+  std::optional<EqualSplit> equal_split;     // absent if it does not fit, or nothing was measured
+  std::vector<std::string> whole_on;         // nodes that could hold the whole model
   std::vector<PlanNode> nodes;
   std::vector<PlanConnection> connections;
   std::string left_out;  // which nodes get no layers, and why; "" if there are none
@@ -157,33 +162,34 @@ struct UnloadedModel {
   std::uint64_t deployments = 0;
 };
 
-// What a new token lets in.
+// What a new token should allow.
 struct TokenOptions {
   std::string role = "node";  // or "user", "server", "operator", "admin"
   int uses = 1;
-  std::int64_t lifetime_s = 24 * 3600;  // 0: for ever
+  std::int64_t lifetime_s = 24 * 3600;  // 0 means forever
 };
 struct NewToken {
   std::string id;
   std::string token;  // TOKEN@HOST:PORT, a secret
   std::string role;
   std::uint32_t uses = 0;
-  std::optional<std::int64_t> expires_unix_s;  // absent: never
+  std::optional<std::int64_t> expires_unix_s;  // absent means never
 };
 
-// No secret is in it.
+// Contains no secret.
 struct TokenStatus {
   std::string id;
-  std::string role;  // of those whom it lets in
+  std::string role;  // of the processes that it lets in
   std::uint32_t uses_left = 0;
-  std::optional<std::int64_t> expires_in_s;  // absent: never; negative: it has expired
+  // Absent means never; negative means that it has expired.
+  std::optional<std::int64_t> expires_in_s;
   bool usable = false;
   bool join = false;  // the token that `troupe start` prints
 };
 struct MemberStatus {
   std::string id, role, name;
   std::string state;
-  std::string token;  // the id of the token that let it in; "": unknown
+  std::string token;  // the id of the token that let it in; "" if not known
 };
 struct KeyList {
   std::string cluster;

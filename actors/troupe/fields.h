@@ -248,7 +248,8 @@ void visit_fields(Value& key, Visit&& visit) {
   visit("text", key.text);
 }
 
-// All but `spec`, which is JSON itself, `waits_for`, which most jobs lack, and `error`.
+// Visits all fields except `spec`, which is JSON itself, `waits_for`, which most jobs lack, and
+// `error`.
 template <FieldsOf<JobStatus> Value, class Visit>
 void visit_fields(Value& job, Visit&& visit) {
   visit("id", job.id);

@@ -29,34 +29,36 @@ struct GenerateRequest {
   std::vector<model::TokenId> prompt_ids;    // token ids, taken as they are
   std::string system;                        // a system message before `prompt`; "" for none
   bool raw = false;                          // `prompt` without the chat template
-  // Tokens of this prompt's answer that were accepted before, for an answer that was cut off: it
-  // goes on after them as if it had not been. They count in max_tokens and are in the result;
-  // events begin with the first new one, whose index is their number.
+  // Tokens of the answer to this prompt that were accepted earlier, if the answer was cut off: it
+  // continues after them as if it had not been. They count towards max_tokens and are in the
+  // result. The events begin with the first new token, whose index is the number of earlier ones.
   std::vector<model::TokenId> answer_ids;
 
   int max_tokens = 256;  // >= 1
   model::SamplingParams sampling;
   std::vector<std::string> stop;  // the text ends before the first of these
-  bool trace = false;             // the result says where the time went
-  // Go on to max_tokens, whatever end the model writes: for measurements.
+  bool trace = false;             // the result must say where the time went
+  // Continue to max_tokens, even if the model writes an end token: for measurements.
   bool ignore_end = false;
-  // Positions that prompt and answer may take; 0: the model's own limit. Layers that this request
-  // places get memory for as many (0: for 4096, or the model's own).
+  // The positions that prompt and answer may take; 0 means the model's own limit. If this request
+  // places layers, they get memory for this number of positions (0: for 4096, or the model's own
+  // limit).
   std::size_t context = 0;
-  // Which node gets which layers, e.g. {0-9, 10-19, 20-29} in the order of `nodes`; empty: the
-  // coordinator decides.
+  // Which node gets which layers, such as {0-9, 10-19, 20-29} in the order of `nodes`; if empty,
+  // the coordinator decides.
   std::vector<model::LayerRange> layers;
-  // How keys and values are kept; absent: f32 when the weights are F32, else f16.
+  // The type in which keys and values are kept; if absent, f32 if the weights are F32, else f16.
   std::optional<kernels::KvType> kv_type;
-  // Round hidden states to f16 after every layer, wherever it runs: half the bytes between nodes,
-  // and other bits than without it, but the same however the layers are split.
+  // Round hidden states to f16 after every layer, wherever the layer runs. This halves the bytes
+  // between nodes. The bits differ from those without it, but do not depend on the split of the
+  // layers.
   bool f16_activations = false;
-  // Ask the first deployment of the model, not one of the replicas that a cluster makes where a
-  // model fits several times, and make none.
+  // Ask the first deployment of the model, not one of the replicas that a cluster makes if a model
+  // fits several times, and make no replica.
   bool no_replicas = false;
-  int deadline_ms = 0;  // of the whole call; 0: ten minutes
-  // Asked a few times a second while the answer is awaited, on the calling thread: true ends it,
-  // also before its first token. May be empty.
+  int deadline_ms = 0;  // of the whole call; 0 means ten minutes
+  // Called a few times a second on the calling thread while the answer is awaited. If it returns
+  // true, the answer ends, even before its first token. May be empty.
   std::function<bool()> stop_asked = {};
 };
 
@@ -64,14 +66,14 @@ struct TokenEvent {
   model::TokenId id = 0;
   std::string text;       // whole UTF-8 characters that this token completed; may be empty
   std::size_t index = 0;  // 0 for the first token of the answer
-  // Where sampling.logprobs asks for them: the token's own log-probability, then those of the
+  // If sampling.logprobs asks for them: the token's own log-probability, then those of the
   // likeliest tokens.
   std::vector<model::TokenLogprob> logprobs = {};
 };
 // Called on a thread of the library, one token after the other, never two at once for one call.
-// Return false to cancel: the call then ends with finish_reason "cancelled", unless that token
-// was its last. Must not call back into the Cluster from here and should be quick: it holds back
-// this request, no other.
+// Return false to cancel: the call then ends with finish_reason "cancelled", unless that token was
+// its last. The callback must not call the Cluster and should be quick: it delays this request, but
+// no other.
 using TokenCallback = std::function<bool(const TokenEvent&)>;
 
 struct StageReport {
@@ -80,7 +82,7 @@ struct StageReport {
 };
 
 // Where the time of one step of a request went, in microseconds. Stages measure how long a step
-// waited for their device and how long it computed, each on its own clock; what is left of the time
+// waited for their device and how long it computed, each on its own clock; the rest of the time
 // from sending the step to its answer was spent between them.
 struct TraceStage {
   std::string name;  // "node-1 0-9": the node and its layers
@@ -89,11 +91,11 @@ struct TraceStage {
 struct TraceStep {
   std::size_t position = 0, rows = 0;         // of the request's own positions
   std::int64_t sent_us = 0, answered_us = 0;  // since the engine took the request
-  bool lost = false;                          // with a node: its rows were computed again
-  std::vector<TraceStage> stages;             // in their order
+  bool lost = false;                          // a node was lost, and its rows were computed again
+  std::vector<TraceStage> stages;             // in the order of the stages
 };
 struct AnswerTrace {
-  std::uint64_t request = 0;   // as the logs of the head and the nodes call it
+  std::uint64_t request = 0;   // its number in the logs of the head and the nodes
   std::int64_t open_us = 0;    // until the model was loaded
   std::int64_t engine_us = 0;  // from when the engine took the request to its end
   std::int64_t total_us = 0;   // of the whole call
@@ -105,17 +107,17 @@ struct GenerateResult {
   std::vector<model::TokenId> token_ids;  // with the end token
   std::vector<model::TokenId> prompt_token_ids;
   std::string finish_reason;  // "stop", "length", "cancelled" (by the caller) or "error"
-  // When finish_reason is "error": what happened and what to do; the fields above hold what was
-  // generated until then.
+  // If finish_reason is "error": what happened and what to do. The fields above then hold what was
+  // generated before that.
   Status error;
-  // 0: not known, as the rate of an answer of one token, or all of one that was cancelled before
-  // it.
+  // 0 if not known, such as the rate of an answer of one token, or all rates of an answer that was
+  // cancelled before its first token.
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   std::vector<StageReport> nodes;
   std::string left_out;  // which nodes of the cluster took no part, and why; "" if there are none
-  // When the head was lost on the way: by this id, the answer can be resumed (Cluster::resume).
+  // If the head was lost meanwhile: the id by which the answer can be resumed (Cluster::resume).
   std::string stream;
-  std::optional<AnswerTrace> trace;  // of a request that asked for it
+  std::optional<AnswerTrace> trace;  // set if the request asked for it
 };
 
 }  // namespace troupe

@@ -9,8 +9,8 @@
 
 #include <troupe/runtime/status.h>
 
-// Jobs: what a program submits, what the cluster says of it, and the functions that map and merge
-// shards. Plain values.
+// Jobs: what a program submits, what the cluster reports about it, and the functions that map and
+// merge shards. Plain values.
 
 namespace troupe {
 
@@ -18,12 +18,12 @@ namespace troupe {
 // there is room. The head keeps each result in its journal. A submitted job survives the end of its
 // client, of nodes and of the head.
 struct JobRequest {
-  // 1 to 64 letters, digits, '.', '_' or '-'; "": drawn at random. Submitting a job again under its
-  // id makes no second one.
+  // 1 to 64 letters, digits, '.', '_' or '-'; if "", it is drawn at random. Submitting a job again
+  // under its id does not make a second job.
   std::string id;
   std::string kind;  // "generate", or one that programs of the cluster's nodes register
-  // JSON, as the kind defines it. For "generate", see actors/jobs/generate_spec.h; "model" is what
-  // GenerateRequest::model is, and is loaded before the job is submitted.
+  // JSON in the form of the kind. For "generate", see actors/jobs/generate_spec.h; "model" has the
+  // meaning of GenerateRequest::model, and the model is loaded before the job is submitted.
   std::string spec = "{}";
   // At most 4 MiB each. For "generate", generate_shards() makes them.
   std::vector<std::string> shards;
@@ -38,12 +38,12 @@ struct JobStatus {
   std::uint32_t received = 0;  // by the head
   std::uint32_t running = 0, finished = 0;
   std::int64_t submitted_unix_ms = 0;
-  std::optional<std::int64_t> ended_unix_ms;  // absent: not over
-  std::string waits_for;                      // what a job without a worker needs; "": nothing
+  std::optional<std::int64_t> ended_unix_ms;  // absent if it is not over
+  std::string waits_for;                      // what a job without a worker needs; "" if nothing
   Status error;                               // why it failed
   bool over() const { return state == "done" || state == "failed" || state == "cancelled"; }
 };
-// What became of a job's shards, a line each.
+// What happened to a job's shards, one line each.
 struct JobLine {
   std::uint64_t sequence = 0;  // rises within a job
   std::int64_t unix_ms = 0;

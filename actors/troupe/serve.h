@@ -17,10 +17,10 @@ namespace troupe {
 struct ServedModel {
   std::string model;  // a name in the store, a path to a file or folder, or sha256:HEX; it must be
                       // on this machine, since the server tokenizes prompts itself
-  std::string id;     // what requests call it; "": its name in the store, else its file's stem
+  std::string id;     // the name in requests; if "", its name in the store, else its file's stem
 };
 
-// Bounds of what clients may take. A request beyond one of them is refused with a status.
+// Limits on what clients may use. A request beyond one of them is refused with a status.
 struct ServeLimits {
   std::size_t connections = 4096;
   std::size_t header_bytes = 16 * 1024, header_fields = 100;
@@ -32,12 +32,12 @@ struct ServeLimits {
   int header_ms = 10'000, body_ms = 60'000, idle_ms = 75'000, write_ms = 30'000;
   int answer_ms = 600'000;  // from acceptance to the end of an answer
   int comment_ms = 5'000;   // a silent stream gets a comment this often
-  int drain_ms = 30'000;    // what streams have to end after shut_down()
+  int drain_ms = 30'000;    // the time that streams have to end after shut_down()
 };
 
 struct ServeOptions {
   std::string host = "127.0.0.1";   // an IPv4 or IPv6 address of this machine, or "localhost"
-  std::uint16_t port = 8080;        // 0: any free port
+  std::uint16_t port = 8080;        // 0 means any free port
   std::vector<ServedModel> models;  // at least one; all of them are loaded, and stay loaded
   // A file of key names and hashes, readable by its owner alone; read again when it changes. ""
   // accepts every key, and is refused for an address beyond loopback unless `open` is set.
@@ -48,7 +48,7 @@ struct ServeOptions {
   // Pages that may call the server, as "https://example.org"; without any, none may.
   std::vector<std::string> allowed_origins;
   std::string tls_cert, tls_key;  // PEM files, both or none; read again when they change
-  bool resume = true;             // streams that broke may be taken up again for ten minutes
+  bool resume = true;             // streams that broke may be resumed for ten minutes
   bool access_log = true;         // a line for each request, without prompt text, by runtime/log.h
   ServeLimits limits;
 };
@@ -58,14 +58,14 @@ class HttpServer {
  public:
   HttpServer(HttpServer&&) noexcept;
   HttpServer& operator=(HttpServer&&) noexcept;
-  ~HttpServer();  // ends at once: streams that are open are cut
+  ~HttpServer();  // ends at once, and cuts open streams
 
   std::uint16_t port() const;
   std::string url() const;                  // "http://127.0.0.1:8080"
   std::vector<std::string> models() const;  // their ids
   // From now on /ready is 503 and new requests are refused; returns when the open ones have ended,
-  // after limits.drain_ms at the latest, or when `hurry`, which is asked a few times a second on
-  // the server's thread, says so. What is open then is told that it ends.
+  // after limits.drain_ms at the latest, or when `hurry`, which is called a few times a second on
+  // the server's thread, returns true. Streams that are still open are told that they end.
   void shut_down(std::function<bool()> hurry = {});
 
   struct Impl;

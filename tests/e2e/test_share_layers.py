@@ -81,7 +81,7 @@ def test_a_token_is_all_that_another_machine_needs(three, tmp_path):
     expected = elsewhere.json(*words)["token_ids"]
     refused = elsewhere.troupe(*words, "--cluster", three.head.address)
     assert refused.status == 1, str(refused)
-    # The line that nodes join by lets no client in.
+    # The line with which nodes join does not admit clients.
     wrong = elsewhere.troupe(*words, "--cluster", three.head.join)
     assert wrong.status == 1 and "for the role node" in wrong.err, str(wrong)
     token = three.place.json("key", "new", "--role", "user", "--cluster", three.head.address)["token"]

@@ -67,7 +67,7 @@ class Dial {
   Shared& shared_;
   const DialOrder order_;
   State state_ = State::kWaiting;
-  std::int64_t due_us_ = 0;  // of the next attempt, or the deadline of this one
+  std::int64_t due_us_ = 0;  // when the next attempt is due, or the deadline of this one
   int backoff_ms_;
   int dropped_ = 0;  // attempts in a row that ended during the handshake
   bool tcp_connected_ = false;

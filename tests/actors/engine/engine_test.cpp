@@ -330,7 +330,7 @@ TEST_CASE("engine actor: a prompt far too long for the context is refused by its
   const auto seen = std::make_shared<Seen>();
   const token_sink to = f.system.spawn(sink, seen);
   f.submit_long(1, to, 12'000'000);
-  f.submit_long(2, to, 1'001);  // counted to its end
+  f.submit_long(2, to, 1'001);  // so short that all its tokens are counted
   REQUIRE(f.run_until([&] { return seen->finished.size() == 2; }));
   CHECK(f.stage->steps.empty());
   const auto text_of = [&](std::uint64_t request) {

@@ -149,7 +149,7 @@ struct Process {
   bulk_actor bulk;
   device_actor device;
   bool stopped = false;    // the cluster told it to end
-  std::string why;         // why it did
+  std::string why;         // why it told it
   bool connected = false;  // a client that was welcomed
   bool refused = false;    // a client that will not be
 };

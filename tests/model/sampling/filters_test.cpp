@@ -196,7 +196,7 @@ TEST_CASE("what the steps cut off is never drawn, the rest is") {
       if (probability > 0.02) CHECK(counts.contains(id));
     }
   }
-  // Of equal tokens on the edge the lower ids stay.
+  // Among equal tokens on the edge, the lower ids stay.
   SamplingParams params = params_of(1.0f, 1);
   params.top_k = 3;
   const std::vector<float> equals(8, 1.0f);

@@ -137,7 +137,7 @@ TEST_CASE("an end mark ends an answer whatever type the file gives it") {
     for (const int type : {0, 1, 2, 3, 4, 5}) {
       INFO(mark << " of type " << type);
       Toy toy;
-      toy.tokens.resize(262);  // without the ends of its own
+      toy.tokens.resize(262);  // without its own end tokens
       toy.types.resize(262);
       toy.add(mark, type);
       const auto tokenizer = *toy.load();

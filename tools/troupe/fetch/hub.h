@@ -17,8 +17,8 @@ struct HubModel {
 };
 
 // Asks the hub which files the repository has, and chooses those that are meant.
-//   hf://USER/REPO:FILE          the GGUF file of this path; of one in parts, all parts
-//   hf://USER/REPO:QUANT         the one whose name holds QUANT, in any case
+//   hf://USER/REPO:FILE          the GGUF file with this path, with all its parts
+//   hf://USER/REPO:QUANT         the GGUF file whose name contains QUANT, in upper or lower case
 //   hf://USER/REPO:safetensors   the folder's model: config.json, safetensors, tokenizer
 //   hf://USER/REPO               the only GGUF file there is; without any, the folder's model
 //   Errors: kInvalidArgument (none of these; several files fit: names them; a hub over http:// that
