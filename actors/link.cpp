@@ -241,7 +241,7 @@ void Link::tell_wrong_role(const net::InFrame& frame, const char* message) {
   const Status wrong(Code::kPermissionDenied,
                      std::string("a client of the role '") + net::role_name(frame.role) +
                          "' may not send '" + message +
-                         "'; whoever runs the head makes a token of another role ('troupe key "
+                         "'; the cluster's admin can make a token of another role ('troupe key "
                          "new --role')");
   const Status sent = answer(frame, MessageType::kRefused, Refused{wrong, false});
   if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
@@ -258,7 +258,7 @@ void Link::deliver(net::InFrame frame) {
     if (row->channel != frame.channel) tell_wrong_port(frame);
     log(LogLevel::kWarning, std::string("dropped a frame '") + row->name +
                                 "' from a peer of role '" + net::role_name(frame.role) +
-                                "', who may not send it");
+                                "', which may not send it");
     if (row->channel == frame.channel && net::is_client(frame.role)) {
       tell_wrong_role(frame, row->name);
     }

@@ -23,7 +23,7 @@ Status check_private(const std::string& path, const struct stat& info) {
   char mode[8];
   std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(info.st_mode & 07777));
   return denied("the file " + path + " holds a secret and has mode " + mode +
-                ", others can reach it: chmod 600 " + path);
+                ", so that others can reach it: chmod 600 " + path);
 }
 
 }  // namespace

@@ -172,7 +172,7 @@ void drive(Self self, const Setup& setup) {
   if (!fetch.plan.hopeless(left)) return;
   finish(self, setup,
          fetch.trouble ? Status(Code::kUnavailable,
-                                "nobody who is connected holds the model's weights any more; run "
+                                "no connected machine holds the model's weights any more; run "
                                 "the command again with the model's file or name")
                        : fetch.trouble.with_context("fetching the model's weights"));
 }

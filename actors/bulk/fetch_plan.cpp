@@ -64,7 +64,7 @@ bool FetchPlan::expects(const Source& source, const std::string& sha256, std::ui
 bool FetchPlan::on_chunk(const Source& source, const std::string& sha256, std::uint64_t offset) {
   auto& under_way = connections_.at(source).under_way;
   const auto due = find_ask(under_way, sha256, offset);
-  TROUPE_CHECK(due != under_way.end(), "a chunk that nobody asked for was taken");
+  TROUPE_CHECK(due != under_way.end(), "a chunk that was not asked for was taken");
   Item& item = items_.at(sha256);
   item.received += due->length;
   under_way.erase(due);

@@ -27,7 +27,7 @@ JobAsk job_ask(JobAskKind kind, const std::string& id, std::uint64_t number = 0)
 // Asks, and if the head was lost, repeats the question over a new connection (for half a minute).
 Result<HeadAnswer> ask_head(Cluster::Impl& impl, const JobAsk& message);
 // Asks the head for the cluster's status. Blocks for up to 5 s.
-//   Errors: kUnavailable if no answer comes; kPermissionDenied in a program that is no client.
+//   Errors: kUnavailable if no answer comes; kPermissionDenied in a program that is not a client.
 Result<ClusterStatus> ask_status(Cluster::Impl& impl);
 // Errors: kNotFound (no answer with this id is open).
 Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);

@@ -106,7 +106,7 @@ Result<Token> parse_token(const std::string& text) {
   std::copy_n(bytes.begin() + 40, 16, token.seed.begin());
   if (pack(token) != bytes) {
     return Status(Code::kInvalidArgument,
-                  "the token's checksum does not fit, it is mistyped: copy it again");
+                  "the token is mistyped, since its checksum does not fit: copy it again");
   }
   return token;
 }

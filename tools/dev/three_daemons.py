@@ -4,7 +4,7 @@
 usage: three_daemons.py TROUPE MODEL
 
 The end of quickstart.sh: starts a head and two nodes with homes of their own in a temporary folder,
-asks, shows who ran which layers and what went over the wire, and ends the daemons by their own
+asks, shows which node ran which layers and what went over the network, and ends the daemons by their own
 process ids, whatever happened.
 """
 import json

@@ -21,7 +21,7 @@ bool is_final(CURLcode code) {
 Status impossible_size(const std::string& url) {
   return Status(Code::kBadData, "the server says that " + url +
                                     " has 2^62 bytes or more, which no file has: check the "
-                                    "address, and tell whoever runs the server");
+                                    "address, and tell the people who run the server");
 }
 
 }  // namespace

@@ -149,7 +149,7 @@ Finding home(const std::string& path) {
   const std::uint64_t free = error ? 0 : space.available;
   std::string advice;
   if (!S_ISDIR(info.st_mode)) {
-    advice = path + " is no folder: choose another with --home or TROUPE_HOME";
+    advice = path + " is not a folder: choose another with --home or TROUPE_HOME";
   } else if (::access(path.c_str(), W_OK | X_OK) != 0) {
     advice = "this user cannot write into " + path + ": change its owner, or choose another home";
   } else if ((info.st_mode & 0022u) != 0) {

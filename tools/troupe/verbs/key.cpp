@@ -125,7 +125,7 @@ Action add_key(CLI::App& app) {
                    "How long it is valid: 90s, 24h, 7d, forever [24h]")
       ->type_name("TIME");
   make->add_option("--role", options->role,
-                   "The role of who joins with it: node, user, server, operator or admin [node]")
+                   "The role with which they join: node, user, server, operator or admin [node]")
       ->check(CLI::IsMember({"node", "user", "client", "server", "operator", "admin"}))
       ->type_name("ROLE");
   add_api_key_options(*make, options->api);
