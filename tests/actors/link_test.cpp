@@ -5,8 +5,8 @@
 #include <troupe/actors/link.h>
 #include <troupe/runtime/net/sim/sim_network.h>
 
-// What the link drops before any actor sees it: frames of who may not say them, of epochs that
-// nobody serves, of types that do not exist.
+// What the link drops before any actor sees it: frames whose sender may not send them, of epochs
+// that no actor serves, and of types that do not exist.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -73,7 +73,7 @@ TEST_CASE("link: who may not say a message, or says it on another channel, is no
         INFO(row.name << " of a " << net::role_name(kRoles[who]) << " on "
                       << net::channel_name(channel));
         REQUIRE(counters.wrong_role_frames == wrong);
-        // Nobody is attached: what may be said finds no actor.
+        // No actor is attached: permitted frames find no receiver.
         REQUIRE(counters.unknown_frames + counters.stale_frames == taken);
       }
     }

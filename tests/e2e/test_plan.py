@@ -111,7 +111,7 @@ def test_plan_of_one_process_and_what_it_refuses(alone, tmp_path):
         head = small.start("head", "--head", "--memory", "50MiB")
         outcome = small.troupe("plan", harness.MODEL, "--cluster", head.address)
         assert outcome.status == 1, str(outcome)
-        # What is said adds up, and says for which context it was counted.
+        # The numbers in the message add up, and it says for which context they were counted.
         said = re.search(r"needs ([\d.]+) MiB with keys and values of 4096 positions, and the node "
                          r"has ([\d.]+) MiB left: ([\d.]+) MiB are missing", outcome.err)
         needed, there, missing = (round(10 * float(number)) for number in said.groups())

@@ -219,7 +219,7 @@ def test_a_model_that_is_loaded_is_not_removed(place, hub):
     assert refused.status == 1 and "loaded" in refused.err and "--force" in refused.err, str(refused)
     assert [one["name"] for one in place.json("ls", "--home", home)["models"]] == ["Tiny"]
     assert place.json("rm", "Tiny", "--home", home, "--force")["freed_bytes"] > 0
-    # What is loaded goes on; and one that nobody has loaded can go.
+    # A loaded model keeps running, and a model that is not loaded can be removed.
     assert place.json("status", "--cluster", head.address)["deployments"]
     hub.publish("someone/Other", tiny("qwen3"))
     place.json("pull", "hf://someone/Other", "--home", home)

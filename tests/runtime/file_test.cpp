@@ -58,7 +58,7 @@ TEST_CASE("file: errors name the path and the reason", "[file]") {
   }
   CHECK(read_file(folder.path, 10).code() == Code::kBadData);
   CHECK(MappedFile::open(folder.path).code() == Code::kBadData);
-  // A pipe that nobody writes to is refused, not waited for.
+  // A pipe without a writer is refused at once.
   REQUIRE(::mkfifo((folder.path / "pipe").c_str(), 0600) == 0);
   CHECK(MappedFile::open(folder.path / "pipe").code() == Code::kBadData);
 }

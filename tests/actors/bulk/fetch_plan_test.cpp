@@ -17,7 +17,7 @@ net::PublicKey key(std::uint8_t n) {
   return out;
 }
 
-// What is asked of a source now; blobs start from nothing.
+// The chunks that a source is asked for now; blobs start from nothing.
 std::vector<FetchPlan::Ask> asks(FetchPlan& plan, const net::PublicKey& source) {
   std::vector<FetchPlan::Ask> all;
   for (;;) {
@@ -77,7 +77,7 @@ TEST_CASE("fetch: what a source lacks, spoils or leaves is asked of another") {
   CHECK(plan.claimed(key(1), "b") == nullptr);
   REQUIRE(asks(plan, key(2)).size() == 1);
   CHECK(asks(plan, key(1)).empty());
-  // Complete, but not what its hash says.
+  // The blob is complete, but its hash is wrong.
   REQUIRE(plan.expects(key(1), "a", 0, 10));
   REQUIRE(plan.on_chunk(key(1), "a", 0));
   plan.lacks(key(1), "a");

@@ -16,7 +16,7 @@
 #include <troupe/tests/actors/temporary_home.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
-// A real head, and a node made by the test that does not do what it is told.
+// A real head, and a node of the test that disobeys orders.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -66,7 +66,7 @@ struct BareHead : net::test::Peer {
     options.version = version;
     return options;
   }
-  // Of a node that joins it.
+  // The setup of a node that joins this head.
   DaemonOptions joining(const TemporaryHome& home) const {
     DaemonOptions node;
     node.home = home.path;
@@ -87,7 +87,7 @@ net::OutFrame frame_of(MessageType type, const Message& message) {
   return frame;
 }
 
-// Writes its own frames: it enrols, joins and sends heartbeats whatever it is answered.
+// Writes its own frames: it enrols, joins and sends heartbeats, whatever the answers are.
 struct Stubborn : net::test::Peer {
   Stubborn(const net::Token& with, const net::Endpoint& at,
            std::uint16_t version = wire::kProtocolVersion)
@@ -182,7 +182,7 @@ TEST_CASE(
     REQUIRE(node.wait([&] { return node.count(MessageType::kWelcome) == greetings; }));
   }
   CHECK(node.count(MessageType::kRefused) == 0);
-  // It says in every heartbeat what it holds; an order to let go of it is repeated, too.
+  // Every heartbeat says what the node holds, and the order to drop that is repeated, too.
   node.say(MessageType::kHeartbeat, Heartbeat{1, {}, {77}});
   REQUIRE(node.wait([&] { return node.count(MessageType::kUnloadStage) == 1; }));
   node.say(MessageType::kHeartbeat, Heartbeat{2, {}, {77}});
@@ -252,7 +252,7 @@ namespace {
 
 constexpr std::uint16_t kOther = wire::kProtocolVersion + 1;
 
-// What both sides say when two versions meet, as the second one sees it.
+// What both sides report when two versions meet, as seen from the second one.
 std::string versions(std::uint16_t theirs, std::uint16_t ours) {
   return "protocol version " + std::to_string(theirs) + ", this program version " +
          std::to_string(ours);
@@ -289,7 +289,7 @@ TEST_CASE("membership: a node and a client that find a head of another version s
 
 namespace {
 
-// What two arithmetic versions are told of each other at a join.
+// What processes of two arithmetic versions report at a join.
 std::string arithmetic_versions(std::uint32_t node, std::uint32_t cluster) {
   return "arithmetic version " + std::to_string(node) + ", its cluster by version " +
          std::to_string(cluster);
@@ -381,7 +381,7 @@ TEST_CASE("membership: a stranger cannot make another key a client", "[membershi
   REQUIRE(cluster);
   Stubborn node(head.join_token(), head.at);
   node.enter();
-  // Somebody with a token for clients names the node's key, which he does not have.
+  // An attacker with a token for clients names the node's key, whose secret half it lacks.
   const auto made = cluster->new_token({"user", 5, 0});
   REQUIRE(made);
   Stubborn thief(token_of(made->token), head.at);

@@ -84,7 +84,7 @@ TEST_CASE("opening: a manifest that differs from what the head knows is refused"
       CHECK(bring(manifest) == Code::kFailedPrecondition);
     }
   }
-  // The head's own file counts, whatever somebody brought before.
+  // The head's own file counts, whatever a client brought before.
   head.manifests["m"] = tampered[2];
   CHECK(bring(right) == Code::kOk);
 }
@@ -143,7 +143,8 @@ TEST_CASE("opening: deployments that nobody uses make room, the longest unused o
   CHECK(head.longest_unused({}, 3'000) == head.eldest);
   CHECK(head.longest_unused({head.eldest}, 3'000) == other);
   CHECK(other_splits(head, "m", 3'000) == std::set<std::uint64_t>{head.eldest});
-  // It was opened: the request is expected for a while. Then it works until it says otherwise.
+  // After an open, the request is expected for a while. Then the engine works until it reports
+  // idle.
   first.opened(4'000);
   CHECK(head.in_use(head.eldest, 4'000 + kOpenGraceUs - 1));
   CHECK_FALSE(head.in_use(head.eldest, 4'000 + kOpenGraceUs));

@@ -24,13 +24,14 @@ std::optional<ApiError> parse(AskKind kind, const std::string& field, const json
                               GenerationAsk* ask) {
   json body = least(kind);
   body[field] = value;
-  // What some fields need beside them.
+  // Some fields need other fields beside them.
   if (field == "top_logprobs" && kind == AskKind::kChat) body["logprobs"] = true;
   if (field == "stream_options") body["stream"] = true;
   return parse_ask(kind, body.dump(), ask);
 }
 
-// A field, values that are accepted and that are not. Whether they are honoured: `shows`.
+// A field with values that are accepted and values that are not. `shows` tells whether an accepted
+// value has its effect.
 struct Case {
   const char* field;
   std::vector<json> good, bad;

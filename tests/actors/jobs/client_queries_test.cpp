@@ -81,7 +81,7 @@ TEST_CASE("job queries: an open answer says which arithmetic version computed it
     };
     CHECK(ask("own").submit.arithmetic == 0);
     CHECK(ask("own").submit.answer_ids == std::vector<model::TokenId>{1});
-    // All that is known of it is its answer: the engine says it, and ends it.
+    // Only the answer so far is known: the engine repeats it, and ends it.
     CHECK(ask("other").submit.arithmetic == kArithmeticVersion - 1);
     CHECK(ask("other").submit.answer_ids == std::vector<model::TokenId>{1, 2, 3});
   }

@@ -51,7 +51,7 @@ TEST_CASE("local jobs: shards are mapped and merged in their order") {
   CHECK((ended->state == "done" && ended->finished == 40));
   CHECK(*cluster.job_result(*id) == expected);
   CHECK(*cluster.job_output(*id, 7) == "7:W7");
-  // Handed in again, it is the same job; changed, it is another one.
+  // Submitted again, it is the same job; with a change, it is another one.
   CHECK(*cluster.submit(request) == "mine");
   request.shards.push_back("more");
   CHECK(cluster.submit(request).code() == Code::kAlreadyExists);
@@ -86,7 +86,7 @@ TEST_CASE("local jobs: what cannot be is said") {
             .message()
             .find("cut it smaller") != std::string::npos);
   CHECK(cluster.job("nobody").code() == Code::kNotFound);
-  // Nobody maps this kind: it waits, and can be cancelled.
+  // No worker maps this kind: the job waits, and can be cancelled.
   const auto id = cluster.submit({"", "unknown", "{}", {"x"}});
   REQUIRE(id);
   CHECK(cluster.wait(*id, 50).code() == Code::kDeadlineExceeded);

@@ -120,7 +120,8 @@ TEST_CASE("journal: a number is given once, over restarts") {
   CHECK(*open(file)->reserve("epochs", 1, 5000) == 5000);
 }
 
-// The whole promise: what was acknowledged is there, what was not is there whole or not at all.
+// The whole promise: what was acknowledged is there, and anything else is there whole or not at
+// all.
 TEST_CASE("journal: killed before, in and after a commit") {
   const auto [point, survives] = GENERATE(std::pair{"journal.receive.before_commit", false},
                                           std::pair{"journal.receive.in_commit", false},
@@ -143,7 +144,7 @@ TEST_CASE("journal: killed before, in and after a commit") {
   const auto journal = open(file);
   CHECK(journal->job("a"));
   CHECK(journal->job("b").is_ok() == survives);
-  // Sent again, as whoever got no answer does: one job.
+  // A client without an answer sends it again: there is one job.
   REQUIRE(journal->receive(piece("b"), 3));
   CHECK(journal->jobs()->size() == 2);
   CHECK(journal->lines(journal->job("b")->number, 0)->size() == 1);

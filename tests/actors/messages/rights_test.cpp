@@ -78,7 +78,7 @@ TEST_CASE(
   Enrol other = enrol;
   other.role = static_cast<std::uint8_t>(Role::kNode);
   CHECK_FALSE(check_enrol(place, head, other).is_ok());
-  // Whoever knows only the public half of a key enrols nothing.
+  // A process that knows only the public half of a key cannot enrol it.
   const net::KeyPair claimed{identity.public_key, thief.secret_key};
   CHECK_FALSE(
       check_enrol(place, head, make_enrol(place, head.public_key, key, claimed, Role::kClient, "x"))

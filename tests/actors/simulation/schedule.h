@@ -13,7 +13,7 @@
 
 namespace troupe::actors::simulation {
 
-// Counts what happened in schedules, so that a test can prove that it did.
+// Counts the events of schedules, so that a test can prove that each kind happened.
 struct Happened {
   net::SimFaults network;
   std::uint64_t kills = 0, restarts = 0, head_kills = 0, freezes = 0, cuts = 0, one_way_cuts = 0;
@@ -41,7 +41,7 @@ class Schedule {
   // Says what did not hold; empty if all held.
   std::string run() {
     watch_frames();
-    // Behind a firewall: it dials, and nobody can dial it.
+    // A host behind a firewall: it dials, but nobody can dial it.
     if (!quiet_ && draw(5) == 0) world_.network.wall_in(1 + draw(nodes_));
     world_.start_head(head_works_, deaf_us());
     for (net::SimHost host = 1; host <= nodes_; ++host) world_.start_node(host, deaf_us());
@@ -152,7 +152,7 @@ class Schedule {
     ++happened_.restarts;
     host == 0 ? world_.start_head(head_works_, deaf_us()) : world_.start_node(host, deaf_us());
   }
-  // Some daemons open their sockets before anybody in them listens.
+  // Some daemons open their sockets before any of their rooms listens.
   std::int64_t deaf_us() {
     if (quiet_ || draw(3) != 0) return 0;
     ++happened_.deaf;
@@ -376,7 +376,7 @@ class Schedule {
       if (path != paths_.end()) ++path->second.back;
     };
   }
-  // Mends everything that was broken, and brings every node back.
+  // Repairs everything that was broken, and brings every node back.
   void make_whole() {
     later_.clear();
     tell("the network is whole");

@@ -6,8 +6,8 @@
 
 #include "world.h"
 
-// One request of a simulated client, and what became of it: every token is compared with the right
-// answer as it comes.
+// One request of a simulated client, and its outcome: every token is compared with the right answer
+// as it comes.
 
 namespace troupe::actors::simulation {
 

@@ -120,7 +120,8 @@ struct Process {
     actors.push_back(caf::actor_cast<caf::strong_actor_ptr>(handle));
     return handle;
   }
-  // Ends it without a word to the other processes. False if one of its actors cannot end.
+  // Ends the process without a message to the others. Returns false if one of its actors cannot
+  // end.
   bool end() {
     if (link) link->close();
     for (const auto& actor : actors) {
@@ -254,7 +255,8 @@ class World {
     caf::anon_send(process.client, join_atom::value);
   }
 
-  // Lets everything happen until `until_us`, or until `over`, which is asked now and then, is true.
+  // Lets everything happen until `until_us`, or until `over`, which is called from time to time,
+  // returns true.
   void run_until(std::int64_t until_us, const std::function<bool()>& over = nullptr) {
     int rounds = 0;
     for (;;) {
@@ -376,7 +378,7 @@ class World {
       process.why = why.message();
     };
     process.node = process.track(spawn_node(*process.system, std::move(setup)));
-    // What it dials answers to it.
+    // The peers that the node dials answer to it.
     later.run([link = process.link, node = process.node] {
       link->attach(Room::kNode, node);
       caf::anon_send(node, join_atom::value);

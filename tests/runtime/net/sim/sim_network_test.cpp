@@ -2,7 +2,7 @@
 
 #include <troupe/runtime/net/sim/sim_network.h>
 
-// The simulated network keeps what the transport promises, and has the faults that it says.
+// The simulated network keeps the promises of the transport, and has the faults that it claims.
 
 using namespace troupe;
 using namespace troupe::net;

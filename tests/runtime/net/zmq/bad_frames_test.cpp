@@ -19,7 +19,7 @@ using namespace troupe::net::test;
 
 namespace {
 
-// What the library says while this lives.
+// Collects what the library logs while it lives.
 class Lines {
  public:
   Lines() {
@@ -238,7 +238,7 @@ TEST_CASE("bad input: a thousand connections that say nothing", "[bad-input]") {
   CHECK(server.transport->counters().closed_unproven == kConnections);
   INFO("grew by " << (most - before) / kConnections << " bytes a connection");
   CHECK(most - before <= kConnections * (64u << 10));
-  // A line a second for each of three ports, not one a connection.
+  // One line a second for each of three ports, not one for each connection.
   CHECK(lines.with("proved no key") >= 1);
   CHECK(lines.with("proved no key") <= 30);
   check_still_serves(server);

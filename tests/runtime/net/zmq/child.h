@@ -44,7 +44,7 @@ struct ChildOrders {
   }
 };
 
-// Its standard output goes nowhere. `server` and `port` are of who gives the orders.
+// Its standard output goes nowhere. `server` and `port` belong to the parent.
 inline pid_t start_child(const std::string& test, const PublicKey& server, std::uint16_t port,
                          const std::string& seed) {
   const std::string server_text = to_z85(server), port_text = std::to_string(port);
@@ -59,7 +59,7 @@ inline pid_t start_child(const std::string& test, const PublicKey& server, std::
   ::_exit(127);
 }
 
-// Kills the child. Whether it had lived until then.
+// Kills the child. Returns true if it had lived until then.
 inline bool end_child(pid_t pid) {
   int status = 0;
   const bool alive = ::waitpid(pid, &status, WNOHANG) == 0;
