@@ -33,6 +33,8 @@ struct ConnectOptions {
   // "TOKEN@HOST:PORT" (the key is enrolled on first use).
   std::string cluster;
   int timeout_ms = 5000;
+  // The same for a head that accepts the connection and is too busy to answer.
+  int busy_timeout_ms = 30000;
 };
 
 class Cluster {
@@ -117,6 +119,13 @@ class Cluster {
   // requests.
   //   Errors: kNotFound (not loaded), kFailedPrecondition (in use).
   Result<UnloadedModel> unload(const std::string& model, bool force);
+  // Moves all layers from the node of this name to others, and gives it no more; the answers under
+  // way go on. With `undo` it gets layers again.
+  //   Errors: kNotFound, kFailedPrecondition (it is not here), kUnavailable and kResourceExhausted
+  //   (the other nodes have no room: nothing changes).
+  Result<DrainedNode> drain(const std::string& node, bool undo = false);
+  // The last things that happened to the cluster's nodes and models.
+  Result<EventList> events();
   // The keys of the cluster. Only admins may ask, among them clients of the head's own user. A
   // revoked node's frames are dropped within a second.
   //   Errors: kPermissionDenied, kNotFound, kInvalidArgument, kResourceExhausted.

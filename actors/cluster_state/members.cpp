@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include <troupe/actors/cluster_state/members.h>
 #include <troupe/actors/messages/lease.h>
@@ -10,6 +11,9 @@ namespace {
 
 // If the head itself was paused for this long, it cannot judge: it grants all nodes a fresh lease.
 constexpr std::int64_t kStallUs = 600'000;
+// Nodes that are gone are listed for this long, and this many of them.
+constexpr std::int64_t kGoneUs = 3'600'000'000;
+constexpr std::size_t kGoneMax = 64;
 
 }  // namespace
 
@@ -28,7 +32,9 @@ const char* life_name(NodeLife life) {
 }
 
 const char* NodeRecord::state() const {
-  return alive() && !unreachable.empty() ? "unreachable" : life_name(life);
+  if (!alive()) return life_name(life);
+  if (!unreachable.empty()) return "unreachable";
+  return draining ? "draining" : life_name(life);
 }
 
 Status check_node_name(std::string_view name) {
@@ -61,7 +67,7 @@ std::string Members::unique_name(const std::string& wished, const net::PublicKey
 
 Status Members::may_join(const net::PublicKey& key, const Hello& hello,
                          std::uint64_t incarnation) const {
-  for (const std::string& shown : {hello.name, hello.host, hello.isa}) {
+  for (const std::string& shown : {hello.name, hello.host, hello.isa, hello.memory_pool}) {
     TROUPE_RETURN_IF_ERROR(check_node_name(shown));
   }
   if (hello.arithmetic != kArithmeticVersion) {
@@ -85,19 +91,34 @@ Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello,
   TROUPE_RETURN_IF_ERROR(may_join(key, hello, incarnation));
   if (!nodes_.contains(key)) order_.push_back(key);
   NodeRecord& record = nodes_[key];
+  const bool stays_drained = record.draining && record.incarnation == incarnation;
   record = NodeRecord{};
+  record.draining = stays_drained;
   record.key = key;
   record.name = unique_name(hello.name, key);
   record.host = hello.host;
   record.port = hello.port;
   record.isa = hello.isa;
   record.threads = hello.threads;
-  record.memory_bytes = hello.memory_bytes;
+  record.offered_bytes = hello.memory_bytes;
+  record.memory_pool = hello.memory_pool;
   record.incarnation = incarnation;
   record.greeting = hello.greeting;
   record.works = works;
   record.heard_us = now_us;
+  share_pools();
   return record.name;
+}
+
+void Members::share_pools() {
+  std::map<std::string, std::uint64_t> sharers;
+  for (const auto& [key, node] : nodes_)
+    if (node.alive() && node.works && !node.memory_pool.empty()) ++sharers[node.memory_pool];
+  for (auto& [key, node] : nodes_) {
+    const auto pool = sharers.find(node.memory_pool);
+    const bool shares = pool != sharers.end() && node.alive() && node.works;
+    node.memory_bytes = shares ? node.offered_bytes / pool->second : node.offered_bytes;
+  }
 }
 
 bool Members::has_greeted(const net::PublicKey& key, std::uint64_t incarnation,
@@ -124,6 +145,7 @@ bool Members::leave(const net::PublicKey& key, NodeLife life) {
   if (found == nodes_.end() || !found->second.alive()) return false;
   found->second.life = life;
   found->second.stats.weights_bytes = found->second.stats.kv_bytes = 0;
+  share_pools();
   return true;
 }
 
@@ -142,13 +164,34 @@ std::vector<net::PublicKey> Members::tick(std::int64_t now_us) {
       node.life = silent > kSuspectUs ? NodeLife::kSuspect : NodeLife::kReady;
     }
   }
+  forget_the_gone(now_us);
   return died;
+}
+
+void Members::forget_the_gone(std::int64_t now_us) {
+  std::vector<std::pair<std::int64_t, net::PublicKey>> gone;
+  for (const auto& [key, node] : nodes_)
+    if (!node.alive()) gone.emplace_back(node.heard_us, key);
+  std::sort(gone.begin(), gone.end());  // the one that was heard last comes last
+  const std::size_t surplus = gone.size() - std::min(gone.size(), kGoneMax);
+  for (std::size_t i = 0; i < gone.size(); ++i) {
+    if (i >= surplus && now_us - gone[i].first < kGoneUs) break;
+    nodes_.erase(gone[i].second);
+    std::erase(order_, gone[i].second);
+  }
 }
 
 bool Members::set_unreachable(const net::PublicKey& key, const std::string& why) {
   const auto found = nodes_.find(key);
   if (found == nodes_.end() || found->second.unreachable == why) return false;
   found->second.unreachable = why;
+  return true;
+}
+
+bool Members::set_draining(const net::PublicKey& key, bool draining) {
+  const auto found = nodes_.find(key);
+  if (found == nodes_.end() || found->second.draining == draining) return false;
+  found->second.draining = draining;
   return true;
 }
 
@@ -181,7 +224,7 @@ Workers Members::all() const {
 Workers Members::workers(const std::set<net::PublicKey>& unfit) const {
   Workers nodes = all();
   std::erase_if(nodes, [&](const NodeRecord* node) {
-    return !node->alive() || !node->works || !node->unreachable.empty() ||
+    return !node->alive() || !node->works || node->draining || !node->unreachable.empty() ||
            unfit.contains(node->key);
   });
   return nodes;

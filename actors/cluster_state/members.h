@@ -24,17 +24,20 @@ struct NodeRecord {
   std::string name, host, isa;
   std::uint16_t port = 0;
   std::uint32_t threads = 0;
-  std::uint64_t memory_bytes = 0;
+  std::uint64_t memory_bytes = 0;   // its share of what it said that it offers
+  std::uint64_t offered_bytes = 0;  // what it said
+  std::string memory_pool;          // as Hello has it
   std::uint64_t incarnation = 0;
   std::uint32_t greeting = 0;  // of its last Hello
   bool works = true;           // false for a head that holds no layers
+  bool draining = false;       // whether it is about to go, so that it gets no layers
   std::string unreachable;  // why the head cannot dial it, so that it gets no layers; "" if it can
   NodeLife life = NodeLife::kReady;
   std::int64_t heard_us = 0;
   NodeStats stats;
   std::uint64_t copied_bytes = 0;  // weights that it fetched in the background since it joined
   bool alive() const { return life == NodeLife::kReady || life == NodeLife::kSuspect; }
-  // "unreachable", or the word for its life.
+  // "unreachable", "draining", or the word for its life.
   const char* state() const;
 };
 using Workers = std::vector<const NodeRecord*>;
@@ -64,10 +67,15 @@ class Members {
                  std::int64_t now_us);
   // The node's connection closed, or the node left. Returns false if it was gone already.
   bool leave(const net::PublicKey& key, NodeLife life);
-  // Checks the leases and returns the nodes that have died since the last call.
+  // Checks the leases and returns the nodes that have died since the last call. Forgets nodes that
+  // have been gone for an hour, and all but the last 64 of them: each restart of a container
+  // without a home of its own is another node.
   std::vector<net::PublicKey> tick(std::int64_t now_us);
   // Records why the head cannot dial the node, or "" if it can. Returns true if that is a change.
   bool set_unreachable(const net::PublicKey& key, const std::string& why);
+  // A node that is about to go gets no layers, until it does or starts anew. True if it was not so
+  // before.
+  bool set_draining(const net::PublicKey& key, bool draining);
   void add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes);
 
   // Returns nullptr if no node ever had this key.
@@ -77,12 +85,15 @@ class Members {
   std::string name_of(const net::PublicKey& key) const;
   // All nodes that ever joined, in the order in which they joined.
   Workers all() const;
-  // The nodes, except the unfit ones, that are alive, can be dialled and may hold layers, in the
-  // order in which they joined.
+  // The nodes, except the unfit ones, that are alive, can be dialled, are not being drained and may
+  // hold layers, in the order in which they joined.
   Workers workers(const std::set<net::PublicKey>& unfit = {}) const;
 
  private:
   std::string unique_name(const std::string& wished, const net::PublicKey& key) const;
+  void forget_the_gone(std::int64_t now_us);
+  // Gives each node of a pool an equal share of what it offers.
+  void share_pools();
   std::map<net::PublicKey, NodeRecord> nodes_;
   std::vector<net::PublicKey> order_;
   std::int64_t last_tick_us_ = 0;

@@ -110,6 +110,8 @@ coordinator_actor::behavior_type coordinator_behavior(
   head.setup = std::move(setup);
   head.owners = head.setup->owners ? head.setup->owners : std::make_shared<Owners>();
   head.cluster = ClusterState(head.setup->first_epoch, head.own_key());
+  if (!head.setup->events_file.empty()) head.events = EventLog(head.setup->events_file);
+  head.events.add(EventKind::kStarted, "the head", "");
   begin_restoring(head);
   self->delayed_send(self, kTick, tick_atom::value);
   self->set_exit_handler([&head, self](caf::exit_msg& message) {

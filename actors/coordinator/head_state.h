@@ -13,6 +13,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/cluster_state/cluster_state.h>
 #include <troupe/actors/cluster_state/owners.h>
+#include <troupe/actors/coordinator/events.h>
 #include <troupe/actors/coordinator/session.h>
 #include <troupe/actors/coordinator/setup.h>
 #include <troupe/actors/engine/engine.h>
@@ -135,6 +136,7 @@ struct HeadState {
   coordinator_actor::pointer self = nullptr;  // the actor whose state this is
   std::shared_ptr<const CoordinatorSetup> setup;
   ClusterState cluster{1};
+  EventLog events;
   std::map<std::uint64_t, DeploymentRun> runs;  // by the deployment's id
   std::map<net::PublicKey, StageConnection> connections;
   // Nodes that said Hello and are being dialled back before they are welcomed (reach.h).

@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <ctime>
 
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/deploy.h>
+#include <troupe/actors/coordinator/draining.h>
 #include <troupe/actors/coordinator/key_admin.h>
 #include <troupe/actors/coordinator/peers.h>
 #include <troupe/actors/coordinator/recovery.h>
@@ -16,6 +18,7 @@ using nlohmann::json;
 
 // A node whose key is revoked gets this long to receive the message, then its frames are dropped.
 constexpr std::int64_t kHearUs = 100'000;
+constexpr std::size_t kEventsShown = 200;
 
 std::string text_of(const json& object) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -52,6 +55,19 @@ Result<json> unload(HeadState& head, const Manage& ask) {
     end_deployment(head, id, Status(Code::kCancelled, "the model was unloaded (troupe unload)"));
   }
   return json{{"unloaded", name}, {"sha256", sha256}, {"deployments", ids.size()}};
+}
+
+// The last ones: all that are kept may be more than a frame holds.
+json list_events(const EventLog& log) {
+  const auto& events = log.all();
+  json list = json::array();
+  for (std::size_t i = events.size() - std::min(events.size(), kEventsShown); i < events.size();
+       ++i)
+    list.push_back({{"unix_ms", events[i].unix_ms},
+                    {"event", events[i].kind},
+                    {"subject", events[i].subject},
+                    {"text", events[i].text}});
+  return {{"events", list}};
 }
 
 Result<json> new_token(HeadState& head, const Manage& ask) {
@@ -151,15 +167,18 @@ Result<json> revoke(HeadState& head, const Manage& ask) {
 Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
   const auto kind = static_cast<ManageKind>(ask.kind);
   if (reach_of(kind, role) != Reach::kAll) {
-    return Status(Code::kPermissionDenied,
-                  std::string("a client of the role '") + net::role_name(role) +
-                      "' may not do this: an operator or an admin unloads models and stops the "
-                      "cluster, and an admin manages keys, as do clients of the head's user on the "
-                      "head's machine");
+    return Status(
+        Code::kPermissionDenied,
+        std::string("a client of the role '") + net::role_name(role) +
+            "' may not do this: an operator or an admin unloads models, drains nodes and "
+            "stops the cluster, and an admin manages keys, as do clients of the head's user on the "
+            "head's machine");
   }
   if (kind == ManageKind::kUnload) return unload(head, ask);
   // The caller ends the cluster once the answer is sent.
   if (kind == ManageKind::kStop) return json{{"stopping", true}};
+  if (kind == ManageKind::kDrain) return drain(head, ask);
+  if (kind == ManageKind::kEvents) return list_events(head.events);
   if (!head.setup->admission) {
     return Status(Code::kFailedPrecondition,
                   "this process is not a cluster and has no keys; start one with 'troupe start'");

@@ -188,6 +188,7 @@ void admit_node(HeadState& head, const DialledBack& node) {
     if (!saved) log(LogLevel::kWarning, "cannot record a node's name: " + saved.message());
   }
   log(LogLevel::kInfo, "node " + *name + " joined");
+  head.events.add(EventKind::kJoined, *name, net::to_string({hello.host, hello.port}));
   if (!unreachable.empty()) say_unreachable(head, key, unreachable);
   Welcome welcome = welcome_of(head, hello);
   welcome.name = *name;

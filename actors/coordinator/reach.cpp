@@ -31,9 +31,10 @@ std::optional<DialledBack> answered(HeadState& head, const net::PublicKey& node,
 
 }  // namespace
 
-void say_unreachable(const HeadState& head, const net::PublicKey& node, const std::string& why) {
+void say_unreachable(HeadState& head, const net::PublicKey& node, const std::string& why) {
   log(LogLevel::kWarning, "node " + head.cluster.members.name_of(node) +
                               " gets no layers: the head cannot reach it: " + why);
+  head.events.add(EventKind::kUnreachable, head.cluster.members.name_of(node), why);
 }
 
 std::optional<std::string> dial_back(HeadState& head, const net::PublicKey& node,
@@ -73,6 +74,7 @@ std::optional<DialledBack> on_reached(HeadState& head, const net::PublicKey& nod
   head.cluster.deployments.forget_failures(node);
   if (head.cluster.members.set_unreachable(node, "")) {
     log(LogLevel::kInfo, "node " + head.cluster.members.name_of(node) + " can be reached now");
+    head.events.add(EventKind::kReachable, head.cluster.members.name_of(node), "");
   }
   return std::nullopt;
 }

@@ -32,7 +32,7 @@ std::optional<DialledBack> on_reached(HeadState& head, const net::PublicKey& nod
 std::optional<DialledBack> on_not_reached(HeadState& head, const net::PublicKey& node,
                                           const Status& why, bool was_connected);
 // Logs that the head cannot reach a member, and why.
-void say_unreachable(const HeadState& head, const net::PublicKey& node, const std::string& why);
+void say_unreachable(HeadState& head, const net::PublicKey& node, const std::string& why);
 // Called when the node's connection to the head has closed.
 void forget_hello(HeadState& head, const net::PublicKey& node);
 // Called regularly. Dials again the nodes whose dial was ended by a refusal, and stops dialling

@@ -53,6 +53,7 @@ void move_layers(HeadState& head, Deployment& deployment, bool grow) {
   if (deployment.life != DeploymentLife::kWaiting) {
     let_go(head, before, epoch, deployment);
     log(LogLevel::kWarning, "a model waits for a node: " + placed.message());
+    head.events.add(EventKind::kWaiting, deployment.manifest.name, placed.message());
     cluster.deployments.wait(deployment.id, monotonic_us());
   }
   deployment.lost_for = placed.message();
@@ -65,6 +66,7 @@ void recover(HeadState& head, std::uint64_t id, const std::string& lost, const s
   Deployment* deployment = head.cluster.deployments.find_id(id);
   if (deployment == nullptr) return;
   log(LogLevel::kInfo, "placing " + deployment->manifest.name + " anew: " + lost);
+  head.events.add(EventKind::kPlaced, deployment->manifest.name, lost);
   deployment->lost = lost;
   // From here on, nothing of the old epoch counts.
   head.setup->link->detach_engine(deployment->epoch);
@@ -80,6 +82,7 @@ void recover(HeadState& head, std::uint64_t id, const std::string& lost, const s
 void lose_node(HeadState& head, const net::PublicKey& key, const char* how, bool died) {
   const std::string name = head.cluster.members.name_of(key);
   log(LogLevel::kWarning, "node " + name + " is gone: " + how);
+  head.events.add(died ? EventKind::kLost : EventKind::kLeft, name, how);
   if (head.setup->jobs) {
     head.self->send(head.setup->jobs, halt_atom::value,
                     std::string(reinterpret_cast<const char*>(key.data()), key.size()));

@@ -35,7 +35,8 @@ struct CoordinatorSetup {
   // Shared with the jobs' actor; null if this process has no clients.
   std::shared_ptr<Owners> owners;
   net::Endpoint advertise;
-  std::string role = "head";  // what `status` says: "head" or "local"
+  std::filesystem::path events_file;  // where events are kept; empty: only in this process
+  std::string role = "head";          // what `status` says: "head" or "local"
   // How long a model that nobody uses stays loaded; absent means forever.
   std::optional<std::int64_t> keep_alive_us;
   bool works = true;  // whether this process holds layers

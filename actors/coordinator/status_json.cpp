@@ -24,7 +24,7 @@ std::string layers_of(const ClusterState& cluster, const net::PublicKey& node) {
 
 json node_json(const ClusterState& cluster, const NodeRecord& node) {
   return {{"name", node.name},
-          {"address", node.host.empty() ? "" : node.host + ":" + std::to_string(node.port)},
+          {"address", node.host.empty() ? "" : net::to_string({node.host, node.port})},
           {"state", node.state()},
           {"trouble", node.alive() ? node.unreachable : ""},
           {"layers", node.alive() ? layers_of(cluster, node.key) : ""},

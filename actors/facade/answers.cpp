@@ -98,6 +98,8 @@ Result<Answer> read_answer(const std::string& text) {
 template Result<ClusterStatus> read_answer(const std::string& text);
 template Result<Plan> read_answer(const std::string& text);
 template Result<UnloadedModel> read_answer(const std::string& text);
+template Result<DrainedNode> read_answer(const std::string& text);
+template Result<EventList> read_answer(const std::string& text);
 template Result<NewToken> read_answer(const std::string& text);
 template Result<KeyList> read_answer(const std::string& text);
 template Result<RevokedKey> read_answer(const std::string& text);

@@ -289,6 +289,19 @@ Result<UnloadedModel> Cluster::unload(const std::string& model, bool force) {
                 "the cluster has not loaded '" + model + "'; 'troupe ps' shows what it has");
 }
 
+Result<DrainedNode> Cluster::drain(const std::string& node, bool undo) {
+  actors::Manage ask = manage_of(actors::ManageKind::kDrain, node);
+  ask.force = undo;
+  TROUPE_ASSIGN_OR_RETURN(const std::string answer, ask_manager(*impl_, ask));
+  return actors::read_answer<DrainedNode>(answer);
+}
+
+Result<EventList> Cluster::events() {
+  TROUPE_ASSIGN_OR_RETURN(const std::string answer,
+                          ask_manager(*impl_, manage_of(actors::ManageKind::kEvents)));
+  return actors::read_answer<EventList>(answer);
+}
+
 Result<NewToken> Cluster::new_token(const TokenOptions& options) {
   actors::Manage ask = manage_of(actors::ManageKind::kKeyNew);
   const auto role = net::token_role(options.role);

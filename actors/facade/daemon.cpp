@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto kJoinPatience = 20s;
+constexpr auto kJoinPatience = 40s;
 
 std::string host_name() {
   char name[256] = {};
@@ -243,7 +243,7 @@ Result<ClusterAddress> make_link(const DaemonOptions& options, Daemon::Impl& dae
     transport.allowed = {{place.head, net::Role::kHead}};
   }
   transport.cluster = place.cluster;
-  daemon.process = actors::Process::make(nullptr);
+  TROUPE_ASSIGN_OR_RETURN(daemon.process, actors::Process::make(nullptr));
   TROUPE_ASSIGN_OR_RETURN(daemon.process->store, model::Store::open(daemon.home));
   daemon.process->link = actors::Link::with_sockets(transport);
   return place;
@@ -260,6 +260,7 @@ Status start_head(const DaemonOptions& options, const ClusterAddress& place, Dae
   setup.admission = place.admission;
   setup.advertise = advertised(options);
   setup.works = options.work;
+  setup.events_file = std::filesystem::path(daemon.home) / "events.jsonl";
   if (options.keep_alive_s >= 0) setup.keep_alive_us = options.keep_alive_s * 1'000'000;
   setup.on_stop = [&daemon] { daemon.ask_stop(Status::ok()); };
   actors::spawn_head(process, std::move(setup), journal);
@@ -277,7 +278,13 @@ Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::I
   setup.head_endpoint = place.endpoint;
   setup.token = place.token;
   setup.member = place.member;
-  setup.memory_bytes = options.memory_bytes != 0 ? options.memory_bytes : offered_memory();
+  if (options.memory_bytes != 0) {
+    setup.memory_bytes = options.memory_bytes;
+  } else {
+    MemoryOffer offer = memory_offer();
+    setup.memory_bytes = offer.bytes;
+    setup.memory_pool = std::move(offer.pool);
+  }
   setup.on_stop = [&daemon](const Status& why) { daemon.ask_stop(why); };
   daemon.moved_us = setup.moved_us;
   const actors::Member member = actors::spawn_member(*daemon.process, std::move(setup));

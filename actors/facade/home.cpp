@@ -5,8 +5,10 @@
 #include <thread>
 
 #include <nlohmann/json.hpp>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/facade/home.h>
@@ -131,7 +133,11 @@ std::string resolve_home(const std::string& home) {
   if (!home.empty()) return home;
   if (const char* set = std::getenv("TROUPE_HOME"); set != nullptr && *set != '\0') return set;
   const char* user = std::getenv("HOME");
-  return std::string(user != nullptr && *user != '\0' ? user : "/root") + "/.troupe";
+  if (user != nullptr && *user != '\0') return std::string(user) + "/.troupe";
+  // A service without HOME has the folder that its user has.
+  const passwd* entry = ::getpwuid(::geteuid());
+  const bool known = entry != nullptr && entry->pw_dir != nullptr && *entry->pw_dir != '\0';
+  return std::string(known ? entry->pw_dir : "") + "/.troupe";
 }
 
 Result<std::string> daemon_address(const std::string& home) {

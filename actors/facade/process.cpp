@@ -2,10 +2,21 @@
 #include <troupe/actors/facade/home.h>
 #include <troupe/actors/facade/process.h>
 #include <troupe/actors/troupe/daemon.h>
+#include <troupe/runtime/machine/cpu_claim.h>
+#include <troupe/runtime/machine/headroom.h>
 
 namespace troupe::actors {
+namespace {
 
-std::shared_ptr<Process> Process::make(caf::actor_system* system) {
+// What a process has at most beside the threads that compute: those of CAF, ZeroMQ and the actors
+// that have a thread of their own; and sockets, pipes and files.
+constexpr int kOwnThreads = 16;
+constexpr int kOwnDescriptors = 48;
+
+}  // namespace
+
+Result<std::shared_ptr<Process>> Process::make(caf::actor_system* system) {
+  TROUPE_RETURN_IF_ERROR(check_headroom({kOwnThreads, kOwnDescriptors}));
   std::shared_ptr<Process> process(new Process);
   if (system == nullptr) {
     process->config_ = std::make_unique<caf::actor_system_config>();
@@ -24,7 +35,7 @@ Result<std::shared_ptr<Process>> Process::open(const std::string& home, caf::act
   // A model that lies elsewhere needs no home. If the home is needed, the store says why there is
   // none.
   static_cast<void>(prepare_home(folder));
-  auto process = make(system);
+  TROUPE_ASSIGN_OR_RETURN(auto process, make(system));
   TROUPE_ASSIGN_OR_RETURN(process->store, model::Store::open(folder));
   return process;
 }
@@ -37,6 +48,8 @@ void Process::open_bulk() {
 }
 
 Status Process::open_device(int threads) {
+  const int computing = threads > 0 ? threads : usable_cpus();
+  TROUPE_RETURN_IF_ERROR(check_headroom({computing + kOwnThreads, 0}));
   DeviceOptions options;
   options.threads = threads;
   TROUPE_ASSIGN_OR_RETURN(device, spawn_device(system(), options));

@@ -21,7 +21,8 @@ class Process {
  public:
   // Makes a process with its own actor system (null `system`) or in the caller's, which must
   // outlive the process.
-  static std::shared_ptr<Process> make(caf::actor_system* system);
+  //   Errors: kResourceExhausted if there may not be enough threads or descriptors.
+  static Result<std::shared_ptr<Process>> make(caf::actor_system* system);
   // Does the same with the store of a home, which is made if it is absent. If it cannot be made,
   // the store gives the reason when something is to be written into it.
   static Result<std::shared_ptr<Process>> open(const std::string& home, caf::actor_system* system);
@@ -30,6 +31,7 @@ class Process {
   // Spawns the actor that moves weights over `link`.
   void open_bulk();
   // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU).
+  //   Errors: those of Device::create; kResourceExhausted if there may not be so many threads.
   Status open_device(int threads);
 
   caf::actor_system& system() { return *system_; }

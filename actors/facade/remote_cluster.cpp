@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <thread>
@@ -8,6 +9,7 @@
 #include <troupe/actors/facade/local_key.h>
 #include <troupe/actors/facade/remote_cluster.h>
 #include <troupe/actors/troupe/daemon.h>
+#include <troupe/runtime/log.h>
 
 namespace troupe::actors {
 namespace {
@@ -46,8 +48,27 @@ Result<HeadAddress> find_head(const ConnectOptions& options) {
   return head;
 }
 
+// Until when a client waits for a head: for one that nobody hears of, and for one that accepts the
+// connection and does not answer.
+struct Patience {
+  std::chrono::steady_clock::time_point absent, busy;
+};
+
+Status no_answer(const net::Endpoint& head, const ConnectOptions& options, bool reached) {
+  if (reached)
+    return Status(
+        Code::kUnavailable,
+        "the head at " + net::to_string(head) + " accepted the connection and did not " +
+            "answer within " + std::to_string(options.busy_timeout_ms) +
+            " ms: it is too busy, or it hangs; 'troupe doctor' on its machine tells more");
+  return Status(Code::kUnavailable,
+                "no head answered at " + net::to_string(head) + " within " +
+                    std::to_string(options.timeout_ms) +
+                    " ms; check the address, and that 'troupe start --head' runs there");
+}
+
 Result<service_actor> start_client(Process& process, const ConnectOptions& options,
-                                   const HeadAddress& head, std::chrono::milliseconds patience,
+                                   const HeadAddress& head, const Patience& patience,
                                    std::string* description) {
   ClientSetup client;
   client.token = head.token;
@@ -74,11 +95,13 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   process.link->attach(Room::kClient, handle);
   caf::anon_send(handle, join_atom::value);
   auto future = connected->get_future();
-  if (future.wait_for(patience) != std::future_status::ready) {
-    return Status(Code::kUnavailable,
-                  "no head answered at " + net::to_string(head.endpoint) + " within " +
-                      std::to_string(patience.count()) +
-                      " ms; check the address, and that 'troupe start --head' runs there");
+  if (future.wait_until(patience.absent) != std::future_status::ready) {
+    const bool reached = process.link->transport()->counters().reached > 0;
+    if (!reached) return no_answer(head.endpoint, options, reached);
+    log(LogLevel::kWarning, "the head at " + net::to_string(head.endpoint) +
+                                " accepts connections and is slow to answer: waiting on");
+    if (future.wait_until(patience.busy) != std::future_status::ready)
+      return no_answer(head.endpoint, options, reached);
   }
   const Result<std::string> name = future.get();
   if (!name) return name.status();
@@ -101,13 +124,14 @@ bool await_other_token(const ConnectOptions& options, const net::Token& refused,
 
 Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_system* system) {
   using namespace std::chrono;
-  const auto until = steady_clock::now() + milliseconds(options.timeout_ms);
+  const auto now = steady_clock::now();
+  const auto until = now + milliseconds(options.timeout_ms);
+  const Patience patience{until, std::max(until, now + milliseconds(options.busy_timeout_ms))};
   for (;;) {
     TROUPE_ASSIGN_OR_RETURN(const HeadAddress head, find_head(options));
     auto impl = std::make_unique<Cluster::Impl>();
     TROUPE_ASSIGN_OR_RETURN(impl->process, Process::open(options.home, system));
-    const auto left = duration_cast<milliseconds>(until - steady_clock::now());
-    auto service = start_client(*impl->process, options, head, left, &impl->description);
+    auto service = start_client(*impl->process, options, head, patience, &impl->description);
     if (service) {
       impl->service = *service;
       impl->bulk = impl->process->bulk;

@@ -15,15 +15,18 @@ enum class ManageKind : std::uint8_t {
   kKeyNew = 2,
   kKeyList = 3,
   kKeyRevoke = 4,
-  kStop = 5
+  kStop = 5,
+  kDrain = 6,
+  kEvents = 7
 };
 
 struct Manage {
   static constexpr MessageType kType = MessageType::kManage;
   std::uint64_t request = 0;
   std::uint8_t kind = 0;         // ManageKind
-  std::string subject;           // sha256 or name of a model; id or name of a key
-  bool force = false;            // for kUnload: even if requests are running; kStop: every daemon
+  std::string subject;           // sha256 or name of a model; id or name of a key; name of a node
+  bool force = false;            // for kUnload: even if requests are running; kStop: every daemon;
+                                 // kDrain: the node gets layers again
   std::uint8_t role = 0;         // for kKeyNew: net::Role of those whom the token lets in,
   std::uint32_t uses = 0;        // how often,
   std::uint64_t lifetime_s = 0;  // and for how long; 0 means forever

@@ -50,6 +50,9 @@ struct Hello {
   std::uint16_t port = 0;
   std::uint32_t threads = 0;
   std::uint64_t memory_bytes = 0;
+  // Nodes that name the same pool offer the same memory, each all of it: those of one machine that
+  // were not told how much is theirs. Empty if the memory is this node's alone.
+  std::string memory_pool;
   std::string isa;
   // Counts how often this process began to join. A node drops its stages before it begins, so that
   // the head forgets what it held; a Hello with the number of the last one only repeats it.
@@ -58,7 +61,7 @@ struct Hello {
   std::uint32_t arithmetic = kArithmeticVersion;
   template <class A>
   void serialize(A& a) {
-    a(role, name, host, port, threads, memory_bytes, isa, greeting, arithmetic);
+    a(role, name, host, port, threads, memory_bytes, memory_pool, isa, greeting, arithmetic);
   }
 };
 struct Welcome {

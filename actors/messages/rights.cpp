@@ -36,6 +36,8 @@ Reach reach_of(ManageKind kind, net::Role role) {
   switch (kind) {
     case ManageKind::kUnload:
     case ManageKind::kStop:
+    case ManageKind::kDrain:
+    case ManageKind::kEvents:
       return is_operator(role) ? Reach::kAll : Reach::kNothing;
     case ManageKind::kKeyNew:
     case ManageKind::kKeyList:

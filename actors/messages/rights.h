@@ -12,7 +12,7 @@
 //
 //   user      models, answers and jobs: its own
 //   server    a user whose requests are other people's (`troupe serve`)
-//   operator  everybody's jobs and models, and the cluster's end
+//   operator  everybody's jobs and models, the nodes, and the cluster's end
 //   admin     an operator who also manages keys; clients of the user who runs the head are admins
 
 namespace troupe::actors {

@@ -14,6 +14,8 @@ namespace {
 constexpr std::int64_t kAskAgainUs = 500'000;
 constexpr std::int64_t kLogWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
+// The same for a head that accepts the connection and is too busy to answer.
+constexpr std::int64_t kBusyPatienceUs = 30'000'000;
 // The limit on attempts that fail at once; with the pauses between them they take three seconds.
 constexpr int kQuickFailuresMax = 6;
 
@@ -67,6 +69,7 @@ void send_hello(Self self, const Setup& setup) {
   hello.port = setup->advertise.port;
   hello.threads = static_cast<std::uint32_t>(setup->threads);
   hello.memory_bytes = setup->memory_bytes;
+  hello.memory_pool = setup->memory_pool;
   hello.arithmetic = setup->arithmetic;
   hello.isa = setup->device ? std::string(kernels::isa_name(setup->isa)) : "";
   const Status sent = setup->link->send(setup->head, MessageType::kHello, hello);
@@ -271,10 +274,11 @@ void tick(Self self, const Setup& setup) {
       log(LogLevel::kWarning, "no answer yet from the head at " +
                                   net::to_string(setup->head_endpoint) + "; still trying");
     }
-    if (now - state.started_us > kJoinPatienceUs) {
+    const bool reached = !is_head(setup) && setup->link->transport()->counters().reached > 0;
+    if (now - state.started_us > (reached ? kBusyPatienceUs : kJoinPatienceUs)) {
       stop(self, setup,
            no_head("no head answered at " + net::to_string(setup->head_endpoint) + " for " +
-                   std::to_string(kJoinPatienceUs / 1'000'000) + " s" +
+                   std::to_string((now - state.started_us) / 1'000'000) + " s" +
                    (state.last_trouble ? "" : " (" + state.last_trouble.message() + ")")));
     }
   }

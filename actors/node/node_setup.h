@@ -37,6 +37,7 @@ struct NodeSetup {
   int threads = 0;
   kernels::Isa isa = kernels::Isa::kScalar;
   std::uint64_t memory_bytes = 0;
+  std::string memory_pool;                        // as Hello has it
   std::uint32_t arithmetic = kArithmeticVersion;  // tests have others
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
   // When the actor last ran, for watchdogs; microseconds of the monotonic clock.

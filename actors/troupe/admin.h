@@ -162,6 +162,23 @@ struct UnloadedModel {
   std::uint64_t deployments = 0;
 };
 
+// A node that is about to go.
+struct DrainedNode {
+  std::string node;
+  bool draining = false;           // false: it gets layers again
+  std::vector<std::string> moved;  // the models whose layers move from it
+};
+
+struct ClusterEvent {
+  std::int64_t unix_ms = 0;
+  std::string event;    // "joined", "lost" ...: docs/actors.md lists them
+  std::string subject;  // the name of a node or a model
+  std::string text;     // why; may be empty
+};
+struct EventList {
+  std::vector<ClusterEvent> events;  // oldest first
+};
+
 // What a new token should allow.
 struct TokenOptions {
   std::string role = "node";  // or "user", "server", "operator", "admin"

@@ -207,6 +207,26 @@ void visit_fields(Value& model, Visit&& visit) {
   visit("deployments", model.deployments);
 }
 
+template <FieldsOf<DrainedNode> Value, class Visit>
+void visit_fields(Value& drained, Visit&& visit) {
+  visit("node", drained.node);
+  visit("draining", drained.draining);
+  visit("moved", drained.moved);
+}
+
+template <FieldsOf<ClusterEvent> Value, class Visit>
+void visit_fields(Value& event, Visit&& visit) {
+  visit("unix_ms", event.unix_ms);
+  visit("event", event.event);
+  visit("subject", event.subject);
+  visit("text", event.text);
+}
+
+template <FieldsOf<EventList> Value, class Visit>
+void visit_fields(Value& list, Visit&& visit) {
+  visit("events", list.events);
+}
+
 template <FieldsOf<NewToken> Value, class Visit>
 void visit_fields(Value& token, Visit&& visit) {
   visit("id", token.id);

@@ -57,6 +57,39 @@ std::optional<std::uint64_t> group_memory(const fs::path& folder, bool v2) {
   return text ? bytes_of(*text) : std::nullopt;
 }
 
+// The number behind `key` in a file of lines "KEY NUMBER"; 0 if there is none.
+std::uint64_t value_of(std::string_view text, std::string_view key) {
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (line.size() > key.size() && line.starts_with(key) && line[key.size()] == ' ')
+      return bytes_of(line.substr(key.size() + 1)).value_or(0);
+  }
+  return 0;
+}
+
+// The bytes of a group that the kernel could not free by dropping cached files.
+std::uint64_t group_used(const fs::path& folder, bool v2) {
+  const auto all =
+      read_file(folder / (v2 ? "memory.current" : "memory.usage_in_bytes"), kSmallFileBytes);
+  const auto parts = read_file(folder / "memory.stat", kSmallFileBytes);
+  const std::uint64_t used = all ? bytes_of(*all).value_or(0) : 0;
+  const std::uint64_t cached =
+      parts ? value_of(*parts, v2 ? "inactive_file" : "total_inactive_file") : 0;
+  return used - std::min(used, cached);
+}
+
+void tighten_memory(const fs::path& folder, bool v2, CgroupLimits* limits) {
+  const auto limit = group_memory(folder, v2);
+  if (!limit) return;
+  tighten(limits->memory_bytes, limit);
+  const std::uint64_t left = *limit - std::min(*limit, group_used(folder, v2));
+  if (limits->memory_left_bytes && *limits->memory_left_bytes <= left) return;
+  limits->memory_left_bytes = left;
+  limits->memory_group = folder.string();
+}
+
 // The folder that holds the groups of a v1 controller: hierarchies are mounted under the names of
 // all their controllers, "cpu,cpuacct", and some systems have only a link for each of them.
 fs::path hierarchy(const fs::path& root, const std::string& controllers, const char* controller) {
@@ -100,9 +133,8 @@ CgroupLimits cgroup_limits(const fs::path& groups_file, const fs::path& root) {
               [&](const fs::path& folder) { tighten(limits.cpus, group_cpus(folder, v2)); });
     }
     if (v2 || names(controllers, "memory")) {
-      walk_up(
-          v2 ? root : hierarchy(root, controllers, "memory"), group,
-          [&](const fs::path& folder) { tighten(limits.memory_bytes, group_memory(folder, v2)); });
+      walk_up(v2 ? root : hierarchy(root, controllers, "memory"), group,
+              [&](const fs::path& folder) { tighten_memory(folder, v2, &limits); });
     }
   }
   return limits;

@@ -1,18 +1,25 @@
 #include <algorithm>
 #include <charconv>
+#include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/machine/cgroup.h>
 #include <troupe/runtime/machine/process_memory.h>
+#include <troupe/runtime/sha256.h>
 
 namespace troupe {
 namespace {
 
 constexpr std::size_t kSmallFileBytes = 1 << 16;
+// What is not offered: what this process needs beside layers, and a share for its neighbours.
+constexpr std::uint64_t kReserveBytes = 64 << 20;
+constexpr std::uint64_t kReserveShare = 16;
 
 // The number of a line "KEY:   NUMBER kB", in bytes; 0 if there is none.
 std::uint64_t bytes_of(std::string_view text, std::string_view key) {
@@ -29,6 +36,12 @@ std::uint64_t bytes_of(std::string_view text, std::string_view key) {
   return 0;
 }
 
+// Tells this machine, since it was started, from every other one; "" if the kernel does not say.
+std::string boot_id() {
+  const auto text = read_file("/proc/sys/kernel/random/boot_id", kSmallFileBytes);
+  return text ? text->substr(0, text->find('\n')) : "";
+}
+
 }  // namespace
 
 MachineMemory machine_memory() {
@@ -37,14 +50,45 @@ MachineMemory machine_memory() {
   return {bytes_of(*text, "MemTotal"), bytes_of(*text, "MemAvailable")};
 }
 
+std::optional<std::uint64_t> address_space_left() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  const auto text = read_file("/proc/self/status", kSmallFileBytes);
+  const std::uint64_t used = text ? bytes_of(*text, "VmSize") : 0;
+  return limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, used);
+}
+
+MemoryOffer memory_offer(const std::filesystem::path& groups, const std::filesystem::path& root) {
+  MachineMemory machine = machine_memory();
+  if (machine.total_bytes == 0) {  // without /proc
+    machine.total_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                          static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    machine.available_bytes = machine.total_bytes;
+  }
+  std::uint64_t left = machine.available_bytes;
+  std::string pool = boot_id();
+  const CgroupLimits limits = cgroup_limits(groups, root);
+  if (limits.memory_left_bytes && *limits.memory_left_bytes < left) {
+    left = *limits.memory_left_bytes;
+    // The path of a group in a container is the same in all containers: their namespaces differ.
+    std::error_code none;
+    pool +=
+        std::filesystem::read_symlink("/proc/self/ns/cgroup", none).string() + limits.memory_group;
+  }
+  if (const auto space = address_space_left()) {
+    // The model's file is mapped while its weights are packed beside it.
+    if (*space / 2 < left) {
+      left = *space / 2;
+      pool += "process " + std::to_string(::getpid());
+    }
+  }
+  const std::uint64_t reserve = kReserveBytes + left / kReserveShare;
+  return {left - std::min(left, reserve), sha256_hex(std::as_bytes(std::span(pool))).substr(0, 32)};
+}
+
 std::uint64_t offered_memory(const std::filesystem::path& groups,
                              const std::filesystem::path& root) {
-  std::uint64_t total = machine_memory().total_bytes;
-  if (total == 0) {  // without /proc
-    total = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-            static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  }
-  return std::min(total, cgroup_limits(groups, root).memory_bytes.value_or(total));
+  return memory_offer(groups, root).bytes;
 }
 
 std::uint64_t resident_bytes_max() {

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <string>
 
 // How much memory this machine has, how much of it this process may offer to a cluster, and how
 // much it has used. Any thread.
@@ -14,10 +16,24 @@ struct MachineMemory {
 // The values in /proc/meminfo; zeros if it cannot be read.
 MachineMemory machine_memory();
 
-// The memory for layers, keys and values that a process offers if it is not told another number:
-// all of the machine's, or what its control groups leave (cgroup.h) if that is less.
+// The memory for layers, keys and values that this process offers unless it is told another number.
+struct MemoryOffer {
+  std::uint64_t bytes = 0;
+  // Processes that name the same pool offer the same memory, each all of it: the machine's, or that
+  // of one control group. At most 64 characters.
+  std::string pool;
+};
+// What the machine, its control groups (cgroup.h) and the limits of this process (RLIMIT_AS) leave
+// at this moment, less a reserve for the process itself and for its neighbours.
+MemoryOffer memory_offer(const std::filesystem::path& groups = "/proc/self/cgroup",
+                         const std::filesystem::path& root = "/sys/fs/cgroup");
+// Its bytes alone.
 std::uint64_t offered_memory(const std::filesystem::path& groups = "/proc/self/cgroup",
                              const std::filesystem::path& root = "/sys/fs/cgroup");
+
+// The bytes of address space that RLIMIT_AS (`ulimit -v`) leaves this process; absent if it sets no
+// limit.
+std::optional<std::uint64_t> address_space_left();
 
 // The most memory that this process ever had resident (VmHWM).
 std::uint64_t resident_bytes_max();

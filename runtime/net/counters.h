@@ -18,7 +18,7 @@ struct AtomicCounters {
   std::array<Flow, kChannels> in, out;
   Counter rejected_header{0}, rejected_checksum{0}, rejected_sequence{0}, rejected_cluster{0};
   Counter rejected_version{0}, rejected_revoked{0}, refused_keys{0}, send_overflow{0};
-  Counter closed_unproven{0}, closed_silent{0}, paced{0};
+  Counter closed_unproven{0}, closed_silent{0}, paced{0}, reached{0};
   Counter activation_bytes_out{0}, bulk_bytes_out{0};
 
   static void add(Counter& counter, std::uint64_t value = 1) {
@@ -57,6 +57,7 @@ struct AtomicCounters {
     now.closed_unproven = closed_unproven;
     now.closed_silent = closed_silent;
     now.paced = paced;
+    now.reached = reached;
     now.send_overflow = send_overflow;
     now.activation_bytes_out = activation_bytes_out;
     now.bulk_bytes_out = bulk_bytes_out;

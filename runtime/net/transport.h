@@ -87,7 +87,8 @@ struct Counters {
   std::uint64_t refused_keys = 0;      // connections that ZAP refused
   std::uint64_t closed_unproven = 0;   // connections that ended before they had proved a key
   std::uint64_t closed_silent = 0;  // connections that we closed because they sent no valid frame
-  std::uint64_t paced = 0;  // handshakes that had to wait, because there were too many of one key
+  std::uint64_t paced = 0;    // handshakes that had to wait, because there were too many of one key
+  std::uint64_t reached = 0;  // our dials that a listener accepted, whatever came of them
   // Frames that did not fit into a full queue: the sender got an error.
   std::uint64_t send_overflow = 0;
   std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;  // payload bytes

@@ -149,6 +149,7 @@ class Proxy(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), ProxyHandler)
         self.asked = []  # first lines of requests
+        self.wants_password = False
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def url(self):
@@ -159,7 +160,19 @@ class Proxy(http.server.ThreadingHTTPServer):
 
 
 class ProxyHandler(http.server.BaseHTTPRequestHandler):
+    def refuses(self):
+        if not self.server.wants_password or "Proxy-Authorization" in self.headers:
+            return False
+        self.close_connection = True
+        self.send_response(407)
+        self.send_header("Proxy-Authenticate", "Basic")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return True
+
     def do_GET(self):  # noqa: N802
+        if self.refuses():
+            return
         self.server.asked.append(f"GET {self.path}")
         self.close_connection = True
         parts = urllib.parse.urlsplit(self.path)
@@ -172,6 +185,8 @@ class ProxyHandler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(part)
 
     def do_CONNECT(self):  # noqa: N802
+        if self.refuses():
+            return
         self.server.asked.append(f"CONNECT {self.path}")
         self.close_connection = True
         with socket.create_connection(("127.0.0.1", int(self.path.split(":")[1]))) as upstream:

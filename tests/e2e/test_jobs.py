@@ -161,15 +161,22 @@ def test_cancel(three, tmp_path):
     ({"activations": "f8"}, None, '"activations" is "f8", expected "f16" or "f32"'),
     ({"stop": "x"}, None, '"stop" is "x", expected a list of texts'),
     ({}, [], "it has no line with a prompt"),
-    ({}, [{"prompt": "a"}, {"text": "b"}], 'prompt 2: there is no field "text"'),
-    ({}, [{"prompt": "a", "prompt_ids": [1]}], "prompt 1: has several prompts"),
-    ({}, [[1]], "prompt 1: is not a JSON object"),
+    ({}, [{"prompt": "a"}, {"text": "b"}], 'line 2: there is no field "text"'),
+    ({}, [{"prompt": "a", "prompt_ids": [1]}], "line 1: has several prompts"),
+    ({}, [[1]], "line 1: is not a JSON object"),
 ])
 def test_what_cannot_be_a_job_is_said(three, tmp_path, change, lines, words):
     job = write_job(tmp_path / "job", [{"prompt": "Hello"}] if lines is None else lines, **change)
     outcome = three.place.troupe("submit", job, "--cluster", three.head.address)
     assert outcome.status in (1, 2), str(outcome)
     assert words in outcome.err, str(outcome)
+
+
+def test_errors_name_the_line_of_the_file(three, tmp_path):
+    job = write_job(tmp_path / "job", [{"prompt": "Hello"}])
+    (tmp_path / "job" / "prompts.jsonl").write_text('{"prompt": "a"}\n\n  \r\n{"prompt": "b"}\n\n{"text": "c"}\n')
+    outcome = three.place.troupe("submit", job, "--cluster", three.head.address)
+    assert outcome.status == 2 and 'line 6: there is no field "text"' in outcome.err, str(outcome)
 
 
 @pytest.mark.no_model

@@ -395,3 +395,20 @@ def test_proxies(place, server, flags, content):
     finally:
         proxy.shutdown()
         proxy.server_close()
+
+
+def test_a_proxy_that_wants_a_password(place, server, flags, content):
+    proxy = Proxy()
+    try:
+        proxy.wants_password = True
+        url = server.url(host="models.example")
+        place.env |= {"http_proxy": proxy.url(), "https_proxy": proxy.url(), "no_proxy": ""}
+        for address in (url, url.replace("http://", "https://")):
+            outcome = place.troupe("pull", address, "--name", "closed")
+            assert outcome.status == 1, str(outcome)
+            assert "the proxy before it wants a name and a password (407)" in outcome.err, str(outcome)
+        place.env["http_proxy"] = proxy.url().replace("http://", "http://me:secret@")
+        assert bytes_of(place.json("pull", url, *flags)) == content
+    finally:
+        proxy.shutdown()
+        proxy.server_close()

@@ -16,7 +16,7 @@ TOP = ("runtime", "model", "actors", "tools", "examples", "tests")
 # Every room, from the ground up. An entry without a slash at its end is a single header/source pair
 # that stands above or below the rest of its folder.
 ORDER = (
-    "runtime/", "runtime/machine/", "runtime/numerics/", "runtime/text/", "runtime/sha256",
+    "runtime/", "runtime/text/", "runtime/sha256", "runtime/machine/", "runtime/numerics/",
     "runtime/quant/",
     "runtime/kernels/", "runtime/kernels/vector/", "runtime/device/", "runtime/wire/",
     "runtime/net/", "runtime/net/sim/", "runtime/net/zmq/",

@@ -21,6 +21,8 @@ Action add_status(CLI::App& app);
 Action add_nodes(CLI::App& app);
 Action add_ps(CLI::App& app);
 Action add_unload(CLI::App& app);
+Action add_drain(CLI::App& app);
+Action add_events(CLI::App& app);
 Action add_key(CLI::App& app);
 Action add_submit(CLI::App& app);
 Action add_jobs(CLI::App& app);
@@ -67,6 +69,8 @@ inline constexpr Verb kVerbs[] = {
     {"nodes", "List the nodes of a cluster", add_nodes},
     {"ps", "List the models that a cluster has loaded", add_ps},
     {"unload", "Unload a model that a cluster has loaded", add_unload},
+    {"drain", "Move all layers from a node, so that it may go", add_drain},
+    {"events", "List what has happened to a cluster", add_events},
     {"plan", "Predict which node would get which layers, and the speed", add_plan},
     {"key", "Make, list and revoke the keys of a cluster", add_key},
     {"submit", "Submit a job: the prompts of a file, answered by a cluster", add_submit},

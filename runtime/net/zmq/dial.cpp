@@ -145,6 +145,7 @@ bool Dial::drain_monitor(std::int64_t now_us) {
     switch (event->event) {
       case ZMQ_EVENT_CONNECTED:
         tcp_connected_ = true;
+        shared_.counters.add(shared_.counters.reached);
         break;
       case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
         if (!connected(now_us)) return true;

@@ -106,6 +106,56 @@ TEST_CASE("cluster: a node that cannot be dialled is there, and gets no layers")
   CHECK(std::string(state.members.find(key(2))->state()) == "dead");
 }
 
+TEST_CASE("cluster: nodes that offer the same memory share it") {
+  Members members;
+  const auto pooled = [](const char* name, std::uint64_t mib, const std::string& pool) {
+    Hello out = hello_with(name, mib);
+    out.memory_pool = pool;
+    return out;
+  };
+  const auto offers = [&](std::uint8_t node) {
+    return members.find(key(node))->memory_bytes >> 20;
+  };
+  REQUIRE(members.join(key(1), pooled("a", 900, "machine"), true, 11, 0));
+  CHECK(offers(1) == 900);
+  REQUIRE(members.join(key(2), pooled("b", 600, "machine"), true, 22, 0));
+  REQUIRE(members.join(key(3), pooled("c", 800, "other"), true, 33, 0));
+  REQUIRE(members.join(key(4), pooled("d", 500, ""), true, 44, 0));
+  REQUIRE(members.join(key(5), pooled("e", 900, "machine"), /*works=*/false, 55, 0));
+  CHECK(offers(1) == 450);
+  CHECK(offers(2) == 300);
+  CHECK(offers(3) == 800);
+  CHECK(offers(4) == 500);
+  // Who joins again, dies or leaves gives its share back.
+  REQUIRE(members.join(key(2), pooled("b", 700, "machine"), true, 23, 0));
+  CHECK(offers(2) == 350);
+  REQUIRE(members.leave(key(2), NodeLife::kLeft));
+  CHECK(offers(1) == 900);
+  CHECK_FALSE(members.join(key(6), pooled("f", 1, "two\nlines"), true, 66, 0));
+}
+
+TEST_CASE("cluster: nodes that have long been gone are forgotten") {
+  Members members;
+  constexpr std::int64_t kMinuteUs = 60'000'000;
+  REQUIRE(members.join(key(200), hello("alive"), true, 1, 0));
+  for (std::uint8_t i = 0; i < 100; ++i) {
+    REQUIRE(members.join(key(i), hello("container"), true, 1, i));
+    REQUIRE(members.leave(key(i), NodeLife::kDead));
+  }
+  REQUIRE(members.heartbeat(key(200), 1, {}, 1000));
+  CHECK(members.all().size() == 101);
+  CHECK(members.tick(1000).empty());
+  CHECK(members.all().size() == 65);
+  CHECK(members.find(key(99)) != nullptr);
+  CHECK(members.find(key(35)) == nullptr);
+  for (std::int64_t now = 1000; now < 61 * kMinuteUs; now += 400'000) {
+    REQUIRE(members.heartbeat(key(200), 1, {}, now));
+    CHECK(members.tick(now).empty());
+  }
+  REQUIRE(members.all().size() == 1);
+  CHECK(members.all()[0]->key == key(200));
+}
+
 TEST_CASE("cluster: names that could not be shown or told apart in a list are refused") {
   for (const char* name : {"a", "a b/c", "\xc3\xa9"}) CHECK(check_node_name(name).is_ok());
   for (const char* name : {"a,b", "a\nb", "\xff"}) CHECK_FALSE(check_node_name(name).is_ok());

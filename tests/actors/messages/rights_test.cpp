@@ -43,11 +43,11 @@ TEST_CASE("rights: every ask by every role, own and other's") {
     CHECK(letters(kind) == expected);
   }
   CHECK(letters(static_cast<JobAskKind>(++number)) == "-------");
-  const std::pair<ManageKind, const char*> kManage[] = {{ManageKind::kUnload, "-----aa"},
-                                                        {ManageKind::kKeyNew, "------a"},
-                                                        {ManageKind::kKeyList, "------a"},
-                                                        {ManageKind::kKeyRevoke, "------a"},
-                                                        {ManageKind::kStop, "-----aa"}};
+  const std::pair<ManageKind, const char*> kManage[] = {
+      {ManageKind::kUnload, "-----aa"},  {ManageKind::kKeyNew, "------a"},
+      {ManageKind::kKeyList, "------a"}, {ManageKind::kKeyRevoke, "------a"},
+      {ManageKind::kStop, "-----aa"},    {ManageKind::kDrain, "-----aa"},
+      {ManageKind::kEvents, "-----aa"}};
   number = 0;
   for (const auto& [kind, expected] : kManage) {
     CHECK(static_cast<std::size_t>(kind) == ++number);

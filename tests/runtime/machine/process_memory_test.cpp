@@ -3,6 +3,7 @@
 #include <string>
 
 #include <catch2/catch.hpp>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <troupe/runtime/machine/process_memory.h>
@@ -18,22 +19,64 @@ TEST_CASE("the machine's memory and this process's part of it") {
   CHECK(resident_bytes_max() <= memory.total_bytes);
 }
 
-TEST_CASE("no more memory is offered than the control group leaves") {
-  const auto folder =
-      std::filesystem::temp_directory_path() / ("troupe-offered-" + std::to_string(getpid()));
-  std::filesystem::create_directories(folder / "sys" / "a");
-  std::ofstream(folder / "self") << "0::/a\n";
-  const auto offered = [&](const std::string& limit) {
-    std::ofstream(folder / "sys" / "a" / "memory.max") << limit;
-    return offered_memory(folder / "self", folder / "sys");
-  };
-  const std::uint64_t total = machine_memory().total_bytes;
-  CHECK(offered("max\n") == total);
-  CHECK(offered("268435456\n") == 256u << 20);
-  CHECK(offered(std::to_string(total + 4096)) == total);  // a limit above the machine's memory
-  CHECK(offered_memory("/nonexistent/self", "/nonexistent") == total);
-  CHECK(offered_memory() <= total);
-  std::filesystem::remove_all(folder);
+namespace {
+
+struct Group {
+  Group() {
+    folder =
+        std::filesystem::temp_directory_path() / ("troupe-offered-" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder / "sys" / "a");
+    write("self", "0::/a\n");
+  }
+  ~Group() { std::filesystem::remove_all(folder); }
+  void write(const std::string& file, const std::string& text) const {
+    std::ofstream(folder / file) << text;
+  }
+  MemoryOffer offer() const { return memory_offer(folder / "self", folder / "sys"); }
+  std::filesystem::path folder;
+};
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+}  // namespace
+
+TEST_CASE("no more memory is offered than the machine and the control group have left") {
+  const Group group;
+  const std::uint64_t available = machine_memory().available_bytes;
+  const MemoryOffer machine = group.offer();
+  CHECK(machine.bytes < available + available / 16);  // others take and give back all the time
+  CHECK(machine.bytes > available / 2);
+  group.write("sys/a/memory.max", "max\n");
+  CHECK(group.offer().pool == machine.pool);
+  group.write("sys/a/memory.max", std::to_string(1024 * kMiB));
+  const MemoryOffer limited = group.offer();
+  CHECK(limited.bytes == (1024 - 64 - 64) * kMiB);  // less 64 MiB, less a sixteenth
+  CHECK(limited.pool != machine.pool);
+  CHECK(limited.pool.size() <= 64);
+  // What is in use is not offered, but cached files are no use.
+  group.write("sys/a/memory.current", std::to_string(600 * kMiB));
+  group.write("sys/a/memory.stat", "anon 1\ninactive_file " + std::to_string(88 * kMiB) + "\n");
+  CHECK(group.offer().bytes == (512 - 64 - 32) * kMiB);
+  // A group that is almost full offers nothing.
+  group.write("sys/a/memory.current", std::to_string(1100 * kMiB));
+  CHECK(group.offer().bytes == 0);
+  group.write("sys/a/memory.max", std::to_string(machine_memory().total_bytes * 4));
+  CHECK(group.offer().pool == machine.pool);
+}
+
+TEST_CASE("no more memory is offered than the address space can hold") {
+  CHECK_FALSE(address_space_left().has_value());  // tests run without a limit
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  rlimit limit = before;
+  limit.rlim_cur = std::uint64_t{2} << 30;
+  REQUIRE(::setrlimit(RLIMIT_AS, &limit) == 0);
+  const auto left = address_space_left();
+  const std::uint64_t bytes = offered_memory();
+  REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
+  REQUIRE(left.has_value());
+  CHECK(*left < limit.rlim_cur);
+  CHECK(bytes < *left / 2);
 }
 
 }  // namespace troupe

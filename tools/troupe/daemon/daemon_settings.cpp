@@ -4,6 +4,7 @@
 #include <troupe/runtime/machine/cpu_claim.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
+#include <troupe/tools/troupe/daemon/free_ports.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/units.h>
@@ -77,7 +78,6 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   // An address that was remembered is not passed again as an option.
   if (settings.value("join").origin == Origin::kFallback) daemon.join.clear();
   daemon.threads = std::atoi(settings.text("threads").c_str());
-  daemon.memory_bytes = offered_memory();
   if (settings.given("memory")) {
     TROUPE_ASSIGN_OR_RETURN(daemon.memory_bytes, parse_bytes(settings.text("memory")));
   }
@@ -87,6 +87,9 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   } else if (!head.empty()) {
     TROUPE_ASSIGN_OR_RETURN(const net::Endpoint peer, net::parse_endpoint(head));
     if (auto own = own_address_towards(peer)) daemon.listen.host = *own;
+    // A head keeps its port, which others know; a node says where it is.
+    const auto free = first_free_ports(daemon.listen.host, daemon.listen.port, net::kChannels);
+    if (free) daemon.listen.port = *free;
   }
   if (settings.given("advertise")) {
     TROUPE_ASSIGN_OR_RETURN(daemon.advertise, endpoint(settings, "advertise"));
@@ -98,7 +101,7 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   computed("listen", net::to_string(daemon.listen));
   computed("advertise", net::to_string(daemon.advertise.value_or(daemon.listen)));
   computed("threads", std::to_string(usable_cpus()));
-  computed("memory", format_binary_bytes(daemon.memory_bytes));
+  computed("memory", format_binary_bytes(offered_memory()));
   return daemon;
 }
 

@@ -12,6 +12,13 @@ bool is_loopback(const std::string& address) {
   return address.rfind("127.", 0) == 0 || address == "::1";
 }
 
+// Addresses as text, without looking any name up.
+std::string numeric(const sockaddr* address, socklen_t length) {
+  char host[NI_MAXHOST];
+  const int failed = ::getnameinfo(address, length, host, sizeof host, nullptr, 0, NI_NUMERICHOST);
+  return failed == 0 ? host : "";
+}
+
 }  // namespace
 
 std::optional<std::string> own_address_towards(const net::Endpoint& peer) {
@@ -27,18 +34,28 @@ std::optional<std::string> own_address_towards(const net::Endpoint& peer) {
     if (fd < 0) continue;
     sockaddr_storage own{};
     socklen_t length = sizeof own;
-    char host[NI_MAXHOST];
     if (::connect(fd, at->ai_addr, at->ai_addrlen) == 0 &&
-        ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
-        ::getnameinfo(reinterpret_cast<sockaddr*>(&own), length, host, sizeof host, nullptr, 0,
-                      NI_NUMERICHOST) == 0) {
-      address = host;
+        ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0) {
+      const std::string host = numeric(reinterpret_cast<sockaddr*>(&own), length);
+      if (!host.empty()) address = host;
     }
     ::close(fd);
   }
   ::freeaddrinfo(found);
   if (address && is_loopback(*address)) return std::nullopt;
   return address;
+}
+
+bool is_only_here(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return is_loopback(host);
+  bool only = true;
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next)
+    only = only && is_loopback(numeric(at->ai_addr, at->ai_addrlen));
+  ::freeaddrinfo(found);
+  return only;
 }
 
 std::string own_address(const std::string& host) {

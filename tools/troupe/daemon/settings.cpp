@@ -128,8 +128,9 @@ const std::vector<Setting>& start_settings() {
       {"home", SettingKind::kText, "DIR", "",
        "Folder of the keys, the store and the journal [~/.troupe]"},
       {"listen", SettingKind::kText, "HOST:PORT", "",
-       "Listen here for control, and on the next two ports for tensors [127.0.0.1:7700; for a node "
-       "that joins a head on another machine, this machine's address there]"},
+       "Listen here for control, and on the next two ports for tensors [a head: 127.0.0.1:7700; a "
+       "node: the address from which it reaches its head, and the first three free ports from 7700 "
+       "on]"},
       {"advertise", SettingKind::kText, "HOST:PORT", "", "Address that others dial, if it differs"},
       {"name", SettingKind::kText, "NAME", "", "Name in the cluster [host name]"},
       {"threads", SettingKind::kThreads, "N", "", "Compute threads [every usable CPU]"},

@@ -105,6 +105,12 @@ Status refusal(const std::string& url, long status, bool had_token) {
                   said + (had_token ? "check that HF_TOKEN may read it"
                                     : "it may need a token: set HF_TOKEN for a hub"));
   }
+  if (status == 407) {
+    return Status(Code::kPermissionDenied,
+                  url +
+                      " cannot be had: the proxy before it wants a name and a password (407); "
+                      "give them in https_proxy and http_proxy, as http://NAME:PASSWORD@HOST:PORT");
+  }
   if (status == 404 || status == 410) {
     return Status(Code::kNotFound, said +
                                        "there is nothing at this address: check how it is "

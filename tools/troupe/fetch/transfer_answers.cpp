@@ -163,7 +163,10 @@ void Transfer::ended(Connection& connection, CURLcode code) {
     bytes_known_ = complete_ = dirty_ = true;
     return;
   }
-  if (code == CURLE_HTTP_RETURNED_ERROR && status >= 400) return refused(connection, status);
+  // A proxy's refusal of a tunnel is no error of HTTP to curl.
+  const bool is_answer =
+      code == CURLE_HTTP_RETURNED_ERROR || (code != CURLE_OK && !connection.accepted);
+  if (is_answer && status >= 400) return refused(connection, status);
   const std::string why = code == CURLE_OK ? "it ended early" : curl_easy_strerror(code);
   if (code == CURLE_FILESIZE_EXCEEDED) {
     return end_with(impossible_size(remote_.url));

@@ -208,8 +208,7 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
 }
 
 Status load_trainer(Job* job) {
-  const std::uint64_t available = std::min(offered_memory(), machine_memory().available_bytes);
-  TROUPE_RETURN_IF_ERROR(model::check_memory(job->memory, job->data.examples, available));
+  TROUPE_RETURN_IF_ERROR(model::check_memory(job->memory, job->data.examples, offered_memory()));
   TROUPE_ASSIGN_OR_RETURN(job->trainer, model::Trainer::create(*job->source, job->config,
                                                                *job->device, job->memory.options));
   return Status::ok();

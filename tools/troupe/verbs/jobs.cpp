@@ -1,6 +1,5 @@
 #include <chrono>
 #include <cstdio>
-#include <ctime>
 #include <memory>
 #include <thread>
 
@@ -14,6 +13,7 @@
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/terminal/signals.h>
+#include <troupe/tools/troupe/terminal/time_text.h>
 #include <troupe/tools/troupe/terminal/units.h>
 #include <troupe/tools/troupe/verbs.h>
 #include <troupe/tools/troupe/views/job_views.h>
@@ -32,15 +32,6 @@ struct JobsOptions {
   std::string cluster, id, output;
   bool follow = false;
 };
-
-std::string local_time(std::int64_t unix_ms) {
-  const std::time_t seconds = static_cast<std::time_t>(unix_ms / 1000);
-  std::tm parts{};
-  ::localtime_r(&seconds, &parts);
-  char text[64];
-  const std::size_t count = std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
-  return std::string(text, count);
-}
 
 Result<Cluster> connect(const JobsOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
@@ -79,8 +70,8 @@ int list(const JobsOptions& options) {
         job.waits_for.empty() ? job.error.message() : "waits for " + job.waits_for;
     rows.push_back({job.id, job.kind, job.state,
                     std::to_string(job.finished) + "/" + std::to_string(job.shards),
-                    local_time(job.submitted_unix_ms),
-                    job.ended_unix_ms ? local_time(*job.ended_unix_ms) : "-", why});
+                    time_text(job.submitted_unix_ms),
+                    job.ended_unix_ms ? time_text(*job.ended_unix_ms) : "-", why});
   }
   print_table(rows);
   return kExitOk;
@@ -119,7 +110,7 @@ int logs(const JobsOptions& options) {
       if (options.common.json) {
         all.push_back(tools::to_json(line));
       } else {
-        std::printf("%s  %s\n", local_time(line.unix_ms).c_str(), line.text.c_str());
+        std::printf("%s  %s\n", time_text(line.unix_ms).c_str(), line.text.c_str());
       }
     }
     std::fflush(stdout);

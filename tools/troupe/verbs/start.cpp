@@ -1,8 +1,11 @@
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -11,9 +14,11 @@
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/failpoint.h>
 #include <troupe/runtime/log.h>
+#include <troupe/tools/troupe/daemon/address_watch.h>
 #include <troupe/tools/troupe/daemon/background.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
 #include <troupe/tools/troupe/daemon/http_door.h>
+#include <troupe/tools/troupe/daemon/own_address.h>
 #include <troupe/tools/troupe/daemon/service_manager.h>
 #include <troupe/tools/troupe/daemon/slurm.h>
 #include <troupe/tools/troupe/options.h>
@@ -27,6 +32,8 @@ namespace {
 
 // If a daemon's node has not moved for this long, the watchdog is no longer told that all is well.
 constexpr int kStalledMs = 5000;
+// How often a node looks whether this machine still has its address.
+constexpr int kLookMs = 2000;
 
 struct StartOptions {
   CommonOptions common;
@@ -35,7 +42,7 @@ struct StartOptions {
   bool print_config = false;
 };
 
-Daemon* running = nullptr;  // for the signal handler
+std::atomic<Daemon*> running{nullptr};  // for the signal handler
 
 // What is printed when the daemon is ready; each line ends in a newline.
 struct Announcement {
@@ -43,7 +50,9 @@ struct Announcement {
   void say(const std::string& text) { err += "troupe: " + text + "\n"; }
 };
 
-Announcement announce(bool json, const DaemonOptions& started, const Daemon& daemon) {
+// `head` is where a node's head is.
+Announcement announce(bool json, const DaemonOptions& started, const Daemon& daemon,
+                      const std::optional<net::Endpoint>& head) {
   Announcement text;
   const std::string join = daemon.join_address();
   const net::Endpoint address = started.advertise.value_or(started.listen);
@@ -60,16 +69,21 @@ Announcement announce(bool json, const DaemonOptions& started, const Daemon& dae
   } else if (started.head) {
     text.out = "troupe start --join " + join + "\n";
   }
+  const bool only_here = is_only_here(address.host);
+  const std::string elsewhere = "start with --listen ADDRESS:" + std::to_string(address.port) +
+                                " (an address of this machine)";
   if (!started.head) {
     text.say("node " + daemon.name() + " is ready at " + net::to_string(address));
+    if (only_here && head && !is_only_here(head->host))
+      text.say("only this machine reaches " + address.host +
+               ", so other nodes cannot: " + elsewhere);
     return text;
   }
   text.say("head " + daemon.name() + " is ready at " + net::to_string(address) +
            "; the line on stdout makes another machine a node of it");
-  if (address.host.rfind("127.", 0) == 0 || address.host == "::1" || address.host == "localhost") {
-    text.say("only this machine reaches " + address.host + "; start with --listen ADDRESS:" +
-             std::to_string(address.port) + " (an address of this machine) to let others join");
-  }
+  if (only_here)
+    text.say("only this machine reaches " + address.host + "; " + elsewhere +
+             " to let others join");
   return text;
 }
 
@@ -95,19 +109,90 @@ int give_up(std::optional<Background>& background, const Status& why, bool json)
   return exit_status(why.code());
 }
 
-// Waits until the daemon is asked to stop or its cluster ends it.
-Status serve(Daemon& daemon, ServiceManager& manager) {
+// How a daemon's service ended: with an outcome, or because it must listen on another address.
+struct Served {
+  Status outcome;
+  std::optional<std::string> moved_to;
+};
+
+// Waits until the daemon is asked to stop, its cluster ends it, or its address is gone.
+Served serve(Daemon& daemon, ServiceManager& manager, AddressWatch* addresses) {
   manager.notify("READY=1\nMAINPID=" + std::to_string(::getpid()) + "\nSTATUS=" + daemon.name());
-  const int every_ms = manager.watchdog_ms().value_or(-1);
+  int every_ms = manager.watchdog_ms().value_or(-1);
+  if (addresses != nullptr && (every_ms < 0 || every_ms > kLookMs)) every_ms = kLookMs;
   for (;;) {
-    if (const auto outcome = daemon.wait_for(every_ms)) return *outcome;
+    if (const auto outcome = daemon.wait_for(every_ms)) return {*outcome, std::nullopt};
     if (daemon.stalled_ms() < kStalledMs) {
       manager.notify("WATCHDOG=1");
     } else {
       log(LogLevel::kError, "the daemon has not moved for " + std::to_string(daemon.stalled_ms()) +
                                 " ms: the watchdog is not told that all is well");
     }
+    if (addresses == nullptr) continue;
+    if (const auto now = addresses->moved()) return {Status(), now};
   }
+}
+
+// Starts the node anew on its new address, as often as it takes.
+Result<Daemon> start_again(const DaemonOptions& options, const SignalWatch& watch,
+                           ServiceManager& manager) {
+  for (;;) {
+    Result<Daemon> daemon = Daemon::start(options);
+    if (daemon || daemon.code() != Code::kUnavailable || watch.count() > 0) return daemon;
+    log(LogLevel::kWarning, daemon.message() + "; trying again");
+    manager.notify("WATCHDOG=1");
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
+  }
+}
+
+void ask_stop() {
+  if (Daemon* const daemon = running.load()) daemon->request_stop();
+}
+
+// Serves until the end, on one address after the other. `close_doors` is called before the daemon
+// ends for good.
+template <class CloseDoors>
+Status serve_everywhere(std::optional<Daemon> daemon, DaemonOptions options,
+                        std::optional<AddressWatch> addresses, const SignalWatch& watch,
+                        ServiceManager& manager, const CloseDoors& close_doors) {
+  for (;;) {
+    running = &*daemon;
+    if (watch.count() > 0) daemon->request_stop();  // it came while there was no daemon
+    const Served served = serve(*daemon, manager, addresses ? &*addresses : nullptr);
+    if (!served.moved_to) {
+      manager.notify("STOPPING=1");
+      close_doors();
+    }
+    running = nullptr;
+    daemon->stop();
+    daemon.reset();
+    if (!served.moved_to) return served.outcome;
+    log(LogLevel::kWarning, "this machine has no address " + options.listen.host +
+                                " any more: joining the cluster again from " + *served.moved_to);
+    options.listen.host = *served.moved_to;
+    Result<Daemon> again = start_again(options, watch, manager);
+    if (!again) {
+      close_doors();
+      return watch.count() > 0 ? Status() : again.status();
+    }
+    daemon.emplace(std::move(*again));
+  }
+}
+
+// Where the head of a node is; absent for a head.
+std::optional<net::Endpoint> head_of(const Settings& settings, const DaemonOptions& options) {
+  if (options.head) return std::nullopt;
+  const std::string join = settings.text("join");
+  const auto parsed = net::parse_endpoint(join.substr(join.rfind('@') + 1));
+  return parsed ? std::optional(*parsed) : std::nullopt;
+}
+
+// Watches the address of a node that was not told where to listen.
+std::optional<AddressWatch> watch_address(const Settings& settings, const DaemonOptions& options,
+                                          const std::optional<net::Endpoint>& head) {
+  const bool told = settings.given("listen") || settings.given("advertise");
+  if (!head || told || is_only_here(options.listen.host)) return std::nullopt;
+  return AddressWatch(options.listen.host, *head);
 }
 
 int run_daemon(const Settings& settings, const DaemonOptions& options,
@@ -126,27 +211,30 @@ int run_daemon(const Settings& settings, const DaemonOptions& options,
   Result<std::unique_ptr<HttpDoor>> http = HttpDoor::open(settings, options.home);
   if (!http) return give_up(background, http.status(), json);
   ServiceManager manager;
-  running = &*daemon;
   Status outcome;
   {
-    SignalWatch watch([] { running->request_stop(); });
+    SignalWatch watch(ask_stop);
     // In the foreground, SIGHUP means that the terminal is gone; in the background, that the log
     // was moved away.
     watch.take_hang_up(background ? reopen_log : nullptr);
-    Announcement text = announce(json, options, *daemon);
+    const std::optional<net::Endpoint> head = head_of(settings, options);
+    Announcement text = announce(json, options, *daemon, head);
     if (*http) text.say("serving at " + (*http)->url() + "/v1");
+    const auto close_doors = [&] {
+      if (leaves_token) remove_token(*task);
+      if (*http) (*http)->shut_down();
+      http->reset();
+    };
     if (tell(background, text, kExitOk)) {
-      outcome = serve(*daemon, manager);
+      outcome =
+          serve_everywhere(std::move(*daemon), options, watch_address(settings, options, head),
+                           watch, manager, close_doors);
     } else {
       outcome = Status(Code::kCancelled, "the process that started this daemon is gone: stopping");
+      close_doors();
+      daemon->stop();
     }
-    manager.notify("STOPPING=1");
-    if (leaves_token) remove_token(*task);
-    if (*http) (*http)->shut_down();
-    http->reset();
-    daemon->stop();
   }
-  running = nullptr;
   if (outcome) return kExitOk;
   say(outcome.message());
   return kExitFailure;
@@ -247,8 +335,10 @@ Action add_start(CLI::App& app) {
       "  troupe start --listen 192.168.1.5:7700        a head that other machines can join\n"
       "  troupe start --join TOKEN@192.168.1.5:7700    a node, on another machine\n"
       "  troupe start --daemon --memory 4GiB           in the background, with a bound\n"
-      "  troupe start --join TOKEN@127.0.0.1:7700 --listen 127.0.0.1:7710 --home /tmp/node2\n"
-      "                                                a second daemon on one machine");
+      "  troupe start --join TOKEN@127.0.0.1:7700 --home /tmp/node2\n"
+      "                                                a second daemon on one machine, on the "
+      "next\n"
+      "                                                three free ports");
   return [options] { return start(*options); };
 }
 

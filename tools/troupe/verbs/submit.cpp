@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <random>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -53,15 +55,31 @@ std::string beside(const std::string& file, const std::string& path) {
   return fs::absolute(fs::absolute(file).parent_path() / path).lexically_normal().string();
 }
 
+// The number, from 1, of the line of a file that holds a prompt, counted from 0: empty lines hold
+// none.
+std::size_t line_of_prompt(std::string_view jsonl, std::uint64_t prompt) {
+  std::size_t number = 0;
+  for (std::size_t at = 0; at < jsonl.size();) {
+    const std::size_t end = std::min(jsonl.find('\n', at), jsonl.size());
+    ++number;
+    if (jsonl.substr(at, end - at).find_first_not_of(" \t\r") != std::string_view::npos &&
+        prompt-- == 0)
+      break;
+    at = end + 1;
+  }
+  return number;
+}
+
 // Every line is checked here, so that a mistake is reported before anything is submitted.
 Status check_lines(const actors::GenerateSpec& spec, const std::vector<std::string>& shards,
-                   const std::string& input) {
+                   const std::string& input, std::string_view jsonl) {
   for (const std::string& shard : shards) {
     TROUPE_ASSIGN_OR_RETURN(const auto packed, actors::unpack_lines(shard));
     for (std::size_t i = 0; i < packed.lines.size(); ++i) {
       const auto line = actors::parse_generate_line(spec, packed.lines[i]);
       if (line) continue;
-      return wrong(input, "prompt " + std::to_string(packed.first + i + 1) + ": " + line.message());
+      return wrong(input, "line " + std::to_string(line_of_prompt(jsonl, packed.first + i)) + ": " +
+                              line.message());
     }
   }
   return Status::ok();
@@ -112,7 +130,7 @@ Result<Prepared> prepare(const SubmitOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::string lines, read_file(path, kInputBytesMax));
   prepared.request.shards = generate_shards(lines);
   if (prepared.request.shards.empty()) return wrong(path, "it has no line with a prompt");
-  TROUPE_RETURN_IF_ERROR(check_lines(*spec, prepared.request.shards, path));
+  TROUPE_RETURN_IF_ERROR(check_lines(*spec, prepared.request.shards, path, lines));
   prepared.spec = std::move(*spec);
   return prepared;
 }

@@ -1,0 +1,67 @@
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <troupe/actors/cluster_state/replacement.h>
+#include <troupe/actors/coordinator/draining.h>
+#include <troupe/actors/coordinator/recovery.h>
+#include <troupe/runtime/log.h>
+#include <troupe/runtime/text/utf8.h>
+
+namespace troupe::actors::coordinator {
+namespace {
+
+using nlohmann::json;
+
+const NodeRecord* find_named(const ClusterState& cluster, const std::string& name) {
+  for (const NodeRecord* node : cluster.members.all())
+    if (node->name == name) return node;
+  return nullptr;
+}
+
+// Whether all that lies on the node fits on the others: tried with a copy of what the head knows.
+Status check_room(const ClusterState& now, const NodeRecord& node,
+                  const std::vector<std::uint64_t>& deployments) {
+  ClusterState trial = now;
+  trial.members.set_draining(node.key, true);
+  for (const std::uint64_t id : deployments) {
+    const Status placed = place_again(trial, id);
+    if (placed) continue;
+    const std::string model = now.deployments.all().at(id).manifest.name;
+    return Status(placed.code(), "node " + node.name + " holds layers of " + model +
+                                     " that cannot go elsewhere: " + placed.message() +
+                                     "; start another node, or unload the model, and ask again");
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
+Result<json> drain(HeadState& head, const Manage& ask) {
+  const NodeRecord* node = find_named(head.cluster, ask.subject);
+  if (node == nullptr)
+    return Status(Code::kNotFound,
+                  "no node is named " + in_quotes(ask.subject) + "; `troupe nodes` lists them");
+  const std::string name = node->name;
+  if (!node->alive())
+    return Status(Code::kFailedPrecondition, "node " + name + " is not here: it holds no layers");
+  const bool undo = ask.force;
+  const std::vector<std::uint64_t> held =
+      undo ? std::vector<std::uint64_t>() : head.cluster.deployments.on_node(node->key);
+  TROUPE_RETURN_IF_ERROR(check_room(head.cluster, *node, held));
+  if (head.cluster.members.set_draining(node->key, !undo)) {
+    head.events.add(undo ? EventKind::kUndrained : EventKind::kDrained, name, "");
+    log(LogLevel::kInfo, "node " + name + (undo ? " gets layers again" : " is being drained"));
+  }
+  json moved = json::array();
+  for (const std::uint64_t id : held) {
+    const Deployment* deployment = head.cluster.deployments.find_id(id);
+    if (deployment == nullptr) continue;  // it has made room for the one before
+    moved.push_back(deployment->manifest.name);
+    recover(head, id, "node " + name + " is being drained", "");
+  }
+  return json{{"node", name}, {"draining", !undo}, {"moved", moved}};
+}
+
+}  // namespace troupe::actors::coordinator

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+#include <troupe/runtime/status.h>
+
+// Whether this process may have what it is about to need. Libraries that it is built on abort, or
+// wait for ever, if a thread cannot be started in the middle of their work; so this is asked
+// before.
+
+namespace troupe {
+
+struct Headroom {
+  int threads = 0;      // at once, with stacks of the usual size
+  int descriptors = 0;  // files and sockets
+};
+
+// Starts that many threads, which do nothing, and ends them: a few microseconds for each. Any
+// thread may ask. What others take at the same moment is not foreseen.
+//   Errors: kResourceExhausted, which names the limit that binds (`ulimit -u`, `ulimit -v`,
+//   `ulimit -n`, or the number of processes of a control group).
+Status check_headroom(const Headroom& needed);
+
+}  // namespace troupe

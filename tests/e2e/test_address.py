@@ -1,0 +1,87 @@
+"""Where daemons listen: ports and addresses that they choose themselves, that change, or are not there yet."""
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+import harness
+import namespaces
+
+REFUSAL = namespaces.refusal()
+on_machines = pytest.mark.skipif(REFUSAL is not None, reason=str(REFUSAL))
+NEW = "10.77.0.99"
+
+
+@pytest.fixture
+def network():
+    made = namespaces.Network(2)
+    yield made
+    made.close()
+
+
+def nodes(place, head):
+    return {node["name"]: node for node in place.json("nodes", "--cluster", head.address)["nodes"]}
+
+
+def start_without_listen(place, head, name, **more):
+    node = place.spawn("start", "--json", "--home", place.folder / name, "--name", name, "--threads", 1,
+                       "--join", head.join, stdout=subprocess.PIPE,
+                       stderr=open(place.folder / f"{name}.log", "wb"), **more)
+    return node, json.loads(node.stdout.readline())["ready"]["address"]
+
+
+@on_machines
+def test_a_node_follows_its_address(place, network):
+    """No --listen: the node takes the address from which it reaches its head, whatever it is by then."""
+    place.inside = network.inside(0)
+    head = place.start("head", "--head", "--no-work", host=network.host(0))
+    node, _ = start_without_listen(place, head, "node", inside=network.inside(1))
+    assert nodes(place, head)["node"]["address"].startswith(network.host(1) + ":")
+    name = f"troupe-{os.getpid()}-1"
+    namespaces.ip("-n", name, "addr", "del", f"{network.host(1)}/24", "dev", "eth0")
+    namespaces.ip("-n", name, "addr", "add", f"{NEW}/24", "dev", "eth0")
+    began = time.monotonic()
+    harness.wait_until("the node did not come back", lambda: (
+        nodes(place, head)["node"]["state"] == "ready"
+        and nodes(place, head)["node"]["address"].startswith(NEW + ":")), 40)
+    assert time.monotonic() - began < 30
+    assert node.poll() is None
+    outcome = place.troupe("run", harness.MODEL, "Once upon a time", "--raw", "-n", 4, "--cluster", head.address)
+    assert outcome.status == 0, str(outcome)
+    assert "joining the cluster again from " + NEW in (place.folder / "node.log").read_text()
+
+
+def test_nodes_of_one_machine_find_ports_of_their_own(place):
+    head = place.start("head", "--head")
+    addresses = [head.address] + [start_without_listen(place, head, name)[1] for name in ("first", "second")]
+    ports = sorted(int(address.rsplit(":", 1)[1]) for address in addresses)
+    assert all(after - before >= 3 for before, after in zip(ports, ports[1:])), addresses
+    assert {node["state"] for node in nodes(place, head).values()} == {"ready"}
+
+
+def test_nodes_of_one_machine_share_its_memory(place):
+    head = place.start("head", "--head", "--no-work")
+    node, _ = start_without_listen(place, head, "first")
+    alone = nodes(place, head)["first"]["memory_bytes"]
+    start_without_listen(place, head, "second")
+    place.start("third", "--join", head.join, "--memory", "1GiB")  # this much is its own
+    told = {name: entry["memory_bytes"] for name, entry in nodes(place, head).items()}
+    assert told["first"] == alone // 2 and 0.4 * alone < told["second"] <= 0.6 * alone, (alone, told)
+    assert told["third"] == 1 << 30
+    node.kill()
+    harness.wait_until("its share was not given back",
+                       lambda: nodes(place, head)["second"]["memory_bytes"] >= 2 * told["second"])
+
+
+def test_a_name_that_is_this_machine_alone_is_told(place):
+    """As Debian's 127.0.1.1, the address of a machine's own name."""
+    daemon = place.start("head", "--head", host="localhost")
+    assert "only this machine reaches localhost" in daemon.said()
+
+
+def test_an_address_that_is_not_there_yet_is_worth_another_try(place):
+    outcome = place.troupe("start", "--head", "--listen", "192.0.2.7:7700", "--home", place.folder / "late")
+    assert outcome.status == 1, str(outcome)  # a service manager tries again; 2 would end it
+    assert "no such address at this moment" in outcome.err

@@ -1,0 +1,73 @@
+"""Too few threads, too little address space, too few descriptors: an answer or an error in words, soon."""
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+import harness
+
+WORDS = ("run", harness.MODEL, "Hi", "--raw", "-n", 2, "--cluster", "none")
+NOBODY = 65534
+MIB = 1 << 20
+
+
+def check(outcome):
+    """Nothing hangs, nothing is killed by a signal, and a failure is told in a sentence."""
+    assert outcome.status in (0, 1), str(outcome)
+    assert outcome.seconds < 10, str(outcome)
+    assert outcome.status == 0 or "troupe: " in outcome.err, str(outcome)
+    for word in ("terminate called", "broken invariant"):
+        assert word not in outcome.err, str(outcome)
+
+
+@pytest.mark.parametrize("mib", [100, 200, 300, 400, 500, 650, 800, 1000, 2000])
+def test_little_address_space(alone, mib):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (mib * MIB, mib * MIB))
+
+    outcome = alone.troupe(*WORDS, preexec_fn=limit)
+    check(outcome)
+    assert (outcome.status == 0) == (mib >= 1000) or 500 <= mib < 1000, str(outcome)
+
+
+@pytest.fixture
+def nobodys():
+    """A folder of a user who has no other process, with the program and a model: root has no limit of threads."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="troupe-nobody-"))
+    for file, name in ((harness.TROUPE, "troupe"), (harness.MODEL, "model.gguf")):
+        shutil.copy(file, folder / name)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs the program as another user")
+@pytest.mark.parametrize("most", [1, 3, 6, 10, 14, 20, 60])
+def test_few_threads(nobodys, most):
+    def become_nobody():
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+    words = [nobodys / "troupe", "run", nobodys / "model.gguf", *WORDS[2:]]
+    env = {"HOME": str(nobodys), "TROUPE_HOME": str(nobodys / "home"), "PATH": os.environ["PATH"]}
+    began = time.monotonic()
+    done = subprocess.run([str(word) for word in words], env=env, cwd=nobodys, text=True, capture_output=True,
+                          stdin=subprocess.DEVNULL, timeout=30, check=False, preexec_fn=become_nobody)
+    outcome = harness.Outcome(words, done, time.monotonic() - began)
+    check(outcome)
+    assert outcome.status == (0 if most >= 60 else 1), str(outcome)
+
+
+@pytest.mark.parametrize("most", [12, 24, 40])
+def test_few_descriptors(alone, most):
+    outcome = alone.troupe(*WORDS, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+    check(outcome)
+    assert outcome.status == 1 and "ulimit -n" in outcome.err, str(outcome)
