@@ -171,7 +171,7 @@ struct DrainedNode {
 
 struct ClusterEvent {
   std::int64_t unix_ms = 0;
-  std::string event;    // "joined", "lost" ...: docs/actors.md lists them
+  std::string event;    // "joined", "lost" ...: docs/wire.md lists them
   std::string subject;  // the name of a node or a model
   std::string text;     // why; may be empty
 };
