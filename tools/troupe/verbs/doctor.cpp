@@ -13,6 +13,7 @@
 #include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/machine/cgroup.h>
 #include <troupe/runtime/machine/cpu_claim.h>
+#include <troupe/runtime/machine/headroom.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
@@ -26,6 +27,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint16_t kFirstPort = 7700;
+// What a daemon has beside the threads that compute.
+constexpr int kOtherThreads = 16, kOtherDescriptors = 48;
 
 // The result of one check: a line for people, a member for scripts, and what to do.
 struct Finding {
@@ -68,6 +71,7 @@ Finding memory_size() {
   const CgroupLimits limits = cgroup_limits();
   nlohmann::json value = {{"total_bytes", found.total_bytes},
                           {"available_bytes", found.available_bytes},
+                          {"offered_bytes", offered_memory()},
                           {"cgroup_bytes", nullptr},
                           {"cgroup_cpus", nullptr}};
   std::string text = format_bytes(found.available_bytes) + " free of " +
@@ -75,7 +79,8 @@ Finding memory_size() {
   if (limits.memory_bytes) value["cgroup_bytes"] = *limits.memory_bytes;
   if (limits.cpus) value["cgroup_cpus"] = *limits.cpus;
   text += (limits.memory_bytes ? format_bytes(*limits.memory_bytes) : "no memory limit") + ", " +
-          (limits.cpus ? format_number(*limits.cpus, 2) + " CPUs" : "no CPU limit");
+          (limits.cpus ? format_number(*limits.cpus, 2) + " CPUs" : "no CPU limit") +
+          "; a node offers " + format_bytes(offered_memory());
   const double granted = limits.cpus.value_or(usable_cpus());
   return {"memory", value, text,
           granted >= usable_cpus()
@@ -183,13 +188,18 @@ std::string limit_text(const std::optional<std::uint64_t>& limit) {
 
 Finding limits() {
   const auto files = soft_limit(RLIMIT_NOFILE), locked = soft_limit(RLIMIT_MEMLOCK);
-  nlohmann::json value = {{"nofile", nullptr}, {"memlock", nullptr}};
+  const auto space = soft_limit(RLIMIT_AS);
+  const Status room = check_headroom({usable_cpus() + kOtherThreads, kOtherDescriptors});
+  nlohmann::json value = {{"nofile", nullptr}, {"memlock", nullptr}, {"address_space", nullptr}};
+  if (space) value["address_space"] = *space;
   if (files) value["nofile"] = *files;
   if (locked) value["memlock"] = *locked;
-  return {
-      "limits", value,
-      "open files " + limit_text(files) + ", locked memory " + limit_text(locked) + " bytes",
-      files && *files < 1024 ? "a head of many nodes needs more open files: ulimit -n 4096" : ""};
+  return {"limits", value,
+          "open files " + limit_text(files) + ", locked memory " + limit_text(locked) +
+              " bytes, address space " + limit_text(space),
+          !room                    ? room.message()
+          : files && *files < 1024 ? "a head of many nodes needs more open files: ulimit -n 4096"
+                                   : ""};
 }
 
 Finding programs() {
