@@ -11,8 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kTokenLifeSeconds = 24 * 3600;
-constexpr std::int64_t kRenewBeforeSeconds = 3600;
+constexpr std::int64_t kJoinTokenSeconds = 3600;
 constexpr std::uint32_t kTokenUses = 1000;
 constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kFileBytesMax = 4u << 20;
@@ -26,18 +25,18 @@ std::array<std::uint8_t, 16> random_seed() {
   return seed;
 }
 
-void name_token(TokenRecord& record) {
-  record.key = net::enrolment_key_pair(record.token).public_key;
-  record.id = net::key_id(record.key);
+void name_token(const net::PublicKey& key, TokenRecord* record) {
+  record->key = key;
+  record->id = net::key_id(key);
 }
 
 TokenRecord fresh_token(std::uint64_t cluster, const net::PublicKey& head, std::int64_t now) {
   TokenRecord record;
-  record.token = {cluster, head, random_seed()};
+  record.token = net::Token{cluster, head, random_seed()};
   record.created_unix_s = now;
-  record.expires_unix_s = now + kTokenLifeSeconds;
+  record.expires_unix_s = now + kJoinTokenSeconds;
   record.uses_left = kTokenUses;
-  name_token(record);
+  name_token(net::enrolment_key_pair(*record.token).public_key, &record);
   return record;
 }
 
@@ -61,10 +60,17 @@ namespace {
 Result<TokenRecord> read_token(const std::filesystem::path& path, const json& object) {
   TokenRecord record;
   std::string text;
-  if (!object.is_object() || !read_field(object, "token", &text)) return bad_field(path, "token");
-  auto parsed = net::parse_token(text);
-  if (!parsed) return bad_field(path, "token");
-  record.token = *parsed;
+  if (!object.is_object()) return bad_field(path, "tokens");
+  if (read_field(object, "token_key", &text)) {
+    const auto key = net::key_from_z85(text);
+    if (!key) return bad_field(path, "token_key");
+    name_token(*key, &record);
+  } else {  // earlier releases kept the secret itself
+    if (!read_field(object, "token", &text)) return bad_field(path, "token");
+    const auto parsed = net::parse_token(text);
+    if (!parsed) return bad_field(path, "token");
+    name_token(net::enrolment_key_pair(*parsed).public_key, &record);
+  }
   if (!read_field(object, "token_expires", &record.expires_unix_s) ||
       !read_field(object, "token_uses_left", &record.uses_left)) {
     return bad_field(path, "token_expires");
@@ -80,12 +86,11 @@ Result<TokenRecord> read_token(const std::filesystem::path& path, const json& ob
   } else if (read_field(object, "token_nodes", &nodes) && !nodes) {
     record.role = net::Role::kClient;
   }
-  name_token(record);
   return record;
 }
 
 void write_token(const TokenRecord& record, json* object) {
-  (*object)["token"] = net::to_text(record.token);
+  (*object)["token_key"] = net::to_z85(record.key);
   (*object)["token_expires"] = record.expires_unix_s;
   (*object)["token_uses_left"] = record.uses_left;
   (*object)["token_created"] = record.created_unix_s;
@@ -136,8 +141,7 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
     TROUPE_ASSIGN_OR_RETURN(const json file, read_json_file(path, kFileBytesMax));
     if (!read_field(file, "cluster", &admission.cluster_)) return bad_field(path, "cluster");
     if (!read_field(file, "name", &admission.name_)) return bad_field(path, "name");
-    TROUPE_ASSIGN_OR_RETURN(TokenRecord join, read_token(path, file));
-    admission.tokens_.push_back(std::move(join));
+    TROUPE_RETURN_IF_ERROR(admission.read_tokens(file, now_unix_s));
     if (!file.contains("nodes") || !file["nodes"].is_array()) return bad_field(path, "nodes");
     for (const json& entry : file["nodes"]) {
       TROUPE_ASSIGN_OR_RETURN(MemberRecord member, read_member(path, entry));
@@ -148,22 +152,12 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
       if (!net::is_client(member.role)) return bad_field(path, "clients");
       admission.members_.push_back(std::move(member));
     }
-    for (const json& entry : list_in(file, "tokens")) {
-      TROUPE_ASSIGN_OR_RETURN(TokenRecord record, read_token(path, entry));
-      if (record.usable(now_unix_s) && record.token.head == head) {
-        admission.tokens_.push_back(std::move(record));
-      }
-    }
   } else {
     admission.cluster_ = net::random_u64();
     admission.name_ = cluster_name_of(admission.cluster_);
-    admission.tokens_.push_back(fresh_token(admission.cluster_, head, now_unix_s));
   }
-  TokenRecord& join = admission.tokens_.front();
-  if (join.token.head != head || join.uses_left == 0 ||
-      join.expires_unix_s < now_unix_s + kRenewBeforeSeconds) {
-    join = fresh_token(admission.cluster_, head, now_unix_s);
-  }
+  admission.tokens_.insert(admission.tokens_.begin(),
+                           fresh_token(admission.cluster_, head, now_unix_s));
   admission.local_ = fresh_token(admission.cluster_, head, now_unix_s);
   admission.local_.role = net::Role::kAdmin;
   admission.local_.expires_unix_s = 0;
@@ -171,15 +165,29 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
   return admission;
 }
 
+// Tokens that cannot let anybody in any more are left out, as are those of another head's key.
+Status Admission::read_tokens(const json& file, std::int64_t now_unix_s) {
+  std::string head;
+  if (read_field(file, "head", &head) && head != net::to_z85(head_)) return Status::ok();
+  json list = list_in(file, "tokens");
+  if (file.contains("token")) list.insert(list.begin(), file);  // an earlier release's join token
+  for (const json& entry : list) {
+    TROUPE_ASSIGN_OR_RETURN(TokenRecord record, read_token(path_, entry));
+    if (record.usable(now_unix_s) && tokens_.size() < kTokensMax)
+      tokens_.push_back(std::move(record));
+  }
+  return Status::ok();
+}
+
 Status Admission::save() const {
   json file;
   file["cluster"] = cluster_;
   file["name"] = name_;
-  write_token(tokens_.front(), &file);
+  file["head"] = net::to_z85(head_);
   file["tokens"] = json::array();
-  for (std::size_t i = 1; i < tokens_.size(); ++i) {
+  for (const TokenRecord& record : tokens_) {
     json object;
-    write_token(tokens_[i], &object);
+    write_token(record, &object);
     file["tokens"].push_back(std::move(object));
   }
   file["nodes"] = json::array();

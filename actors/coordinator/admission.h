@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
 
@@ -20,7 +22,9 @@ namespace troupe::actors {
 // An enrolment secret, with what it may enrol, until when, and how often.
 struct TokenRecord {
   std::string id;  // key_id of the enrolling key: people name the token by it; it is not a secret
-  net::Token token;
+  // The secret itself, which only the process that made the token knows: the file has the key
+  // alone.
+  std::optional<net::Token> token;
   net::PublicKey key{};                                 // the key with which a newcomer enrols
   net::Role role = net::Role::kNode;                    // the role of the newcomers that it lets in
   std::int64_t created_unix_s = 0, expires_unix_s = 0;  // 0 for expires: never
@@ -59,15 +63,15 @@ struct Revoked {
 
 class Admission {
  public:
-  // Reads HOME/head.json, or makes a new cluster. Renews the join token if it is about to expire,
-  // used up or revoked.
+  // Reads HOME/head.json, or makes a new cluster. Makes a new join token, for an hour; those of
+  // earlier starts go on until they expire.
   //   Errors: kBadData (the file cannot be understood).
   static Result<Admission> load_or_make(const std::filesystem::path& home,
                                         const net::PublicKey& head, std::int64_t now_unix_s);
 
   std::uint64_t cluster() const { return cluster_; }
   const std::string& cluster_name() const { return name_; }
-  // The token that `troupe start` prints.
+  // The token that `troupe start` prints; it has its secret.
   const TokenRecord& join_token() const { return tokens_.front(); }
   // The token for clients on this machine. It lives as long as the process.
   const TokenRecord& local_token() const { return local_; }
@@ -101,6 +105,7 @@ class Admission {
   Result<Revoked> revoke(const std::string& id_or_name);
 
  private:
+  Status read_tokens(const nlohmann::json& file, std::int64_t now_unix_s);
   Status save() const;
   Status check_fresh(const net::PublicKey& key) const;
   const MemberRecord* find_member(const net::PublicKey& key) const;

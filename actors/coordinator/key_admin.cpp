@@ -80,7 +80,7 @@ Result<json> new_token(HeadState& head, const Manage& ask) {
                           head.setup->admission->make_token(request, std::time(nullptr)));
   head.setup->link->transport()->allow(made.key, net::Role::kEnrol);
   json out = {{"id", made.id},
-              {"token", net::to_text(made.token) + "@" + net::to_string(head.setup->advertise)},
+              {"token", net::to_text(*made.token) + "@" + net::to_string(head.setup->advertise)},
               {"role", net::role_name(made.role)},
               {"uses", made.uses_left},
               {"expires_unix_s", nullptr}};

@@ -305,7 +305,7 @@ Status leave_local_key(const DaemonOptions& options, const actors::Admission& ad
                        Daemon::Impl& daemon) {
   const net::Endpoint local{is_any_address(options.listen.host) ? "127.0.0.1" : options.listen.host,
                             options.listen.port};
-  const std::string token = net::to_text(admission.local_token().token);
+  const std::string token = net::to_text(*admission.local_token().token);
   TROUPE_ASSIGN_OR_RETURN(daemon.local_key,
                           actors::LocalKey::publish(daemon.home, options.listen.port,
                                                     token + "@" + net::to_string(local) + "\n"));
@@ -326,7 +326,7 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   if (options.head) TROUPE_RETURN_IF_ERROR(start_head(options, place, *impl));
   TROUPE_RETURN_IF_ERROR(join(options, place, *impl));
   if (options.head) {
-    impl->join_address = net::to_text(place.admission->join_token().token) + "@" +
+    impl->join_address = net::to_text(*place.admission->join_token().token) + "@" +
                          net::to_string(advertised(options));
     TROUPE_RETURN_IF_ERROR(leave_local_key(options, *place.admission, *impl));
   }

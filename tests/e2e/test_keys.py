@@ -1,7 +1,9 @@
 """`troupe key`: tokens made, listed, used up and revoked; a node put out for good."""
 import json
+import pathlib
 import re
 import signal
+import subprocess
 import time
 
 import pytest
@@ -116,6 +118,43 @@ def test_the_list_holds_no_secret(place):
     assert re.search(r"\bnever\b", listed.out)
     roles = {m["name"]: m["role"] for m in keys(place, head)["members"] if m["role"] in ("head", "node")}
     assert roles == {"head": "head", "a": "node"}
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("how", ["file", "variable", "stdin", "flag"])
+def test_a_token_need_not_be_in_the_command_line(place, how):
+    head = place.start("head", "--head")
+    secret = head.join.partition("@")[0]
+    file = place.folder / "join"
+    file.write_text(f"\ntroupe start --join {head.join}\n")  # as the head prints it
+    words = {"file": ("--join-file", file), "variable": (), "stdin": ("--join", "-"), "flag": ("--join", head.join)}
+    env = {"TROUPE_JOIN_FILE": str(file)} if how == "variable" else {}
+    node = place.spawn("start", "--json", "--home", place.folder / "a", "--name", "a", "--threads", 1, *words[how],
+                       env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    node.stdin.write(file.read_bytes().lstrip())
+    node.stdin.close()
+    assert json.loads(node.stdout.readline())["ready"]["role"] == "node"
+    arguments = pathlib.Path(f"/proc/{node.pid}/cmdline").read_bytes().decode()
+    assert secret not in arguments, arguments
+    node.terminate()
+    said = node.stderr.read().decode()
+    assert ("every user of this machine could read the token" in said) == (how == "flag"), said
+    # A node that has joined needs neither its token nor the file again.
+    file.unlink()
+    if how in ("file", "variable"):
+        node.wait(10)
+        place.start("a", *words[how], env=env)
+        assert states(place, head)["a"] == "ready"
+
+
+@pytest.mark.no_model
+def test_files_without_a_token(place):
+    file = place.folder / "join"
+    file.write_text("hello\n")
+    check(place.troupe("start", "--join-file", file), 1, "holds no TOKEN@HOST:PORT")
+    check(place.troupe("start", "--join-file", place.folder / "absent"), 1, "absent")
+    check(place.troupe("start", "--join-file", file, "--join", "x@y:1"), 2, "give only one of them")
+    check(place.troupe("start", "--join", "-", input=""), 1, "stdin holds no TOKEN@HOST:PORT")
 
 
 @pytest.mark.no_model

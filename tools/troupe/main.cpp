@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <troupe/tools/troupe/daemon/join_source.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/verbs.h>
@@ -105,6 +106,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return usage_error(error.what(), is_verb(argv[1]) ? argv[1] : "", json);
   }
+  hide_tokens(argc, argv);
   for (const auto& [sub, action] : actions) {
     if (!sub->parsed()) continue;
     if (const std::string name = empty_option(*sub); !name.empty()) {

@@ -15,7 +15,7 @@ using namespace troupe::actors;
 namespace {
 
 net::PublicKey via(const TokenRecord& record) {
-  return net::enrolment_key_pair(record.token).public_key;
+  return net::enrolment_key_pair(record.token.value()).public_key;
 }
 
 }  // namespace
@@ -34,16 +34,34 @@ TEST_CASE("admission: a cluster is made once and found again, its file is privat
   REQUIRE(again);
   CHECK(again->cluster() == first->cluster());
   CHECK(again->cluster_name() == first->cluster_name());
-  CHECK(again->join_token().token.seed == first->join_token().token.seed);
-  REQUIRE(again->members().size() == 1);
+  // Each start makes a join token; the one before lets nodes in until its hour is over.
+  CHECK(again->join_token().id != first->join_token().id);
+  REQUIRE(again->tokens().size() == 2);
+  CHECK(again->tokens()[1].id == first->join_token().id);
+  CHECK_FALSE(again->tokens()[1].token.has_value());
+  CHECK(again
+            ->enrol(via(first->join_token()), net::make_key_pair().public_key, {}, net::Role::kNode,
+                    1002)
+            .is_ok());
+  CHECK(again->members().size() == 2);
   CHECK(again->members()[0].key == node);
   CHECK(again->members()[0].token == first->join_token().id);
   // The local clients' token lives as long as the process.
-  CHECK(again->local_token().token.seed != first->local_token().token.seed);
-  // A token that is about to expire is replaced.
-  auto later = Admission::load_or_make(home.path, head, 1000 + 23 * 3600 + 1);
+  CHECK(again->local_token().id != first->local_token().id);
+  auto later = Admission::load_or_make(home.path, head, 1001 + 3601);
   REQUIRE(later);
-  CHECK(later->join_token().token.seed != first->join_token().token.seed);
+  CHECK(later->tokens().size() == 1);
+  // The file has no secret: nobody who reads it can join.
+  const auto kept = read_file(home.path / "head.json", 1 << 20);
+  REQUIRE(kept);
+  const std::string secret = net::to_text(*later->join_token().token);
+  CHECK(kept->find(secret) == std::string::npos);
+  CHECK(kept->find("trp-") == std::string::npos);
+  CHECK(kept->find(net::to_z85(later->join_token().key)) != std::string::npos);
+  // Another key of the head is another door: the tokens of the old one end.
+  auto rotated = Admission::load_or_make(home.path, net::make_key_pair().public_key, 1001 + 3602);
+  REQUIRE(rotated);
+  CHECK(rotated->tokens().size() == 1);
 }
 
 TEST_CASE("admission: tokens expire, count their uses and keep to their roles") {
@@ -81,7 +99,7 @@ TEST_CASE("admission: tokens expire, count their uses and keep to their roles") 
   const auto used_up = node_by(join, fresh());
   CHECK(used_up.code() == Code::kPermissionDenied);
   CHECK(used_up.message().find("used up") != std::string::npos);
-  CHECK(node_by(join, fresh(), 25 * 3600).message().find("expired") != std::string::npos);
+  CHECK(node_by(join, fresh(), 3601).message().find("expired") != std::string::npos);
   // It leaves the list of keys that may connect, once.
   CHECK(admission->end_tokens(10) == std::vector<net::PublicKey>{join});
   CHECK(admission->end_tokens(11).empty());
@@ -167,9 +185,10 @@ TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
   {  // A restart of the head forgets nothing.
     auto again = Admission::load_or_make(home.path, head, 12);
     REQUIRE(again);
-    REQUIRE(again->tokens().size() == 2);
-    CHECK(again->tokens()[1].uses_left == 1);
-    CHECK(again->tokens()[1].role == net::Role::kNode);
+    REQUIRE(again->tokens().size() == 3);  // its own join token, the one before, and this one
+    CHECK(again->tokens()[2].id == made->id);
+    CHECK(again->tokens()[2].uses_left == 1);
+    CHECK(again->tokens()[2].role == net::Role::kNode);
   }
   CHECK(admission->enrol(made->key, fresh(), {}, net::Role::kNode, 71).message().find("expired") !=
         std::string::npos);
@@ -254,5 +273,7 @@ TEST_CASE("admission: what an earlier release wrote is read") {
   REQUIRE(admission);
   REQUIRE(admission->members().size() == 1);
   CHECK(admission->members()[0].key == node);
-  CHECK(admission->join_token().uses_left == 5);
+  REQUIRE(admission->tokens().size() == 2);
+  CHECK(admission->tokens()[1].uses_left == 5);
+  CHECK(admission->tokens()[1].key == net::enrolment_key_pair(token).public_key);
 }

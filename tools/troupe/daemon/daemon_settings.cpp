@@ -5,6 +5,7 @@
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
 #include <troupe/tools/troupe/daemon/free_ports.h>
+#include <troupe/tools/troupe/daemon/join_source.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/units.h>
@@ -22,10 +23,11 @@ Status wrong_value(const Settings& settings, const std::string& key, const std::
 }
 
 Status check_words(const Settings& settings) {
-  if (settings.is_on("head") && settings.given("join")) {
+  const bool joins = settings.given("join") || settings.given("join-file");
+  if (settings.is_on("head") && joins) {
     return usage("--head makes a new cluster and --join enters one: give only one of them");
   }
-  if (settings.is_on("no-work") && settings.given("join")) {
+  if (settings.is_on("no-work") && joins) {
     return usage("--no-work is for a head; a node that does no work has nothing to do");
   }
   if (settings.text("device") != "cpu") {
@@ -67,6 +69,7 @@ Result<std::string> head_address(Settings& settings) {
 }  // namespace
 
 Result<DaemonOptions> daemon_options(Settings& settings) {
+  TROUPE_RETURN_IF_ERROR(find_join(&settings));
   TROUPE_RETURN_IF_ERROR(check_words(settings));
   DaemonOptions daemon;
   daemon.home = settings.text("home");

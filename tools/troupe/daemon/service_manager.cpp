@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -52,6 +53,13 @@ void ServiceManager::notify(const std::string& lines) {
     complain(std::strerror(errno));
   }
   ::close(fd);
+}
+
+bool goes_to_journal(int descriptor) {
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0) return false;
+  return variable("JOURNAL_STREAM") ==
+         std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino);
 }
 
 }  // namespace troupe::tools

@@ -125,6 +125,8 @@ const std::vector<Setting>& start_settings() {
       {"no-work", SettingKind::kSwitch, "", "false", "Be a head that holds no layers itself"},
       {"join", SettingKind::kText, "TOKEN@HOST:PORT", "",
        "Be a node of the cluster that printed this"},
+      {"join-file", SettingKind::kText, "FILE", "",
+       "Read what --join would take from a file, so that nobody sees it in the command line"},
       {"home", SettingKind::kText, "DIR", "",
        "Folder of the keys, the store and the journal [~/.troupe]"},
       {"listen", SettingKind::kText, "HOST:PORT", "",
@@ -239,6 +241,9 @@ Result<Settings> Settings::collect(const std::map<std::string, std::string>& fla
   settings.values_["home"].text = home();
   settings.exclude("head", "join");
   settings.exclude("no-work", "join");
+  settings.exclude("head", "join-file");
+  settings.exclude("no-work", "join-file");
+  settings.exclude("join", "join-file");
   return settings;
 }
 

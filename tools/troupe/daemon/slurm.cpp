@@ -64,7 +64,7 @@ Result<std::optional<SlurmTask>> slurm_task(Settings& settings) {
   if (!settings.given("token-file")) {
     return wrong_usage("--slurm needs --token-file FILE, a path that every task can read");
   }
-  if (settings.given("join") || settings.is_on("head")) {
+  if (settings.given("join") || settings.given("join-file") || settings.is_on("head")) {
     return wrong_usage("--slurm decides which task is the head: leave out --head and --join");
   }
   task.id =

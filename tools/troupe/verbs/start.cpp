@@ -66,7 +66,7 @@ Announcement announce(bool json, const DaemonOptions& started, const Daemon& dae
                                 {"pid", ::getpid()}}}}
                    .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
                "\n";
-  } else if (started.head) {
+  } else if (started.head && !goes_to_journal(STDOUT_FILENO)) {
     text.out = "troupe start --join " + join + "\n";
   }
   const bool only_here = is_only_here(address.host);
@@ -80,7 +80,8 @@ Announcement announce(bool json, const DaemonOptions& started, const Daemon& dae
     return text;
   }
   text.say("head " + daemon.name() + " is ready at " + net::to_string(address) +
-           "; the line on stdout makes another machine a node of it");
+           (text.out.empty() ? "; 'troupe key new' on this machine prints what a node joins with"
+                             : "; the line on stdout makes another machine a node of it"));
   if (only_here)
     text.say("only this machine reaches " + address.host + "; " + elsewhere +
              " to let others join");
