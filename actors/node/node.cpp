@@ -1,3 +1,5 @@
+#include <utility>
+
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/enrolment.h>
 #include <troupe/actors/node/membership.h>
@@ -76,9 +78,19 @@ void send_hello(Self self, const Setup& setup) {
   if (!sent) self->state.last_trouble = sent;
 }
 
+// A node without its head hears nobody else: some of those that it was told to hear may have been
+// revoked in the meantime. The head says anew whom to hear, with each deployment.
+void forget_peers(Self self, const Setup& setup) {
+  net::Transport* transport = setup->link->transport();
+  for (const net::PublicKey& key : std::exchange(self->state.allowed_peers, {})) {
+    if (transport != nullptr) transport->revoke(key);
+  }
+}
+
 // Begins to join. Nothing that the node held before counts any more.
 void greet(Self self, const Setup& setup) {
   drop_all_stages(self, setup);
+  forget_peers(self, setup);
   self->state.phase = Phase::kGreeting;
   ++self->state.greeting;
   send_hello(self, setup);
@@ -148,7 +160,7 @@ namespace {
 
 // ---- frames and events -----------------------------------------------------------------------
 
-void on_allow(Self, const Setup& setup, const AllowPeers& allow) {
+void on_allow(Self self, const Setup& setup, const AllowPeers& allow) {
   if (net::Transport* transport = setup->link->transport()) {
     for (const PeerAddress& peer : allow.peers) {
       const net::Role role = static_cast<net::Role>(peer.role);
@@ -157,6 +169,8 @@ void on_allow(Self, const Setup& setup, const AllowPeers& allow) {
       if (peer.key != setup->link->self() &&
           (role == net::Role::kNode || role == net::Role::kClient)) {
         transport->allow(peer.key, role);
+        // The head's own process hears those whom the head enrolled, whatever its node is told.
+        if (!is_head(setup)) self->state.allowed_peers.insert(peer.key);
       }
     }
   }
@@ -165,11 +179,12 @@ void on_allow(Self, const Setup& setup, const AllowPeers& allow) {
   if (!sent) log(LogLevel::kWarning, "cannot acknowledge peers: " + sent.message());
 }
 
-void on_forget(Self, const Setup& setup, const ForgetPeers& forget) {
+void on_forget(Self self, const Setup& setup, const ForgetPeers& forget) {
   net::Transport* transport = setup->link->transport();
   for (const net::PublicKey& key : forget.keys) {
     if (transport == nullptr || key == setup->head || key == setup->link->self()) continue;
     transport->revoke(key);
+    self->state.allowed_peers.erase(key);
     log(LogLevel::kDebug, "the key " + net::to_z85(key) + " is no longer allowed");
   }
 }
@@ -239,6 +254,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   } else if (event.kind == PeerEvent::Kind::kDisconnected) {
     state.last_trouble = event.why;
     if (state.ever_joined) {
+      forget_peers(self, setup);
       log(LogLevel::kWarning, "lost the head: " + event.why.message() + "; trying again");
       if (is_final(event.why)) stop(self, setup, event.why);
     } else if (event.why.code() == Code::kPermissionDenied && setup->token && !state.enrolled) {

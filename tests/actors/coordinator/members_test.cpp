@@ -13,6 +13,7 @@
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/runtime/wire/codec.h>
+#include <troupe/tests/actors/coordinator/bare_head.h>
 #include <troupe/tests/actors/temporary_home.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
@@ -20,6 +21,7 @@
 
 using namespace troupe;
 using namespace troupe::actors;
+using namespace troupe::actors::test;
 using namespace std::chrono_literals;
 using net::Channel;
 
@@ -55,37 +57,6 @@ struct Head {
   net::Endpoint at;
   Result<Daemon> daemon = start_head(home, &at);
 };
-
-// A bare transport with a head's key, which lets newcomers connect and answers nothing by itself.
-struct BareHead : net::test::Peer {
-  explicit BareHead(std::uint16_t version = wire::kProtocolVersion) : Peer(options_of(version)) {
-    transport->allow(net::enrolment_key_pair(token).public_key, net::Role::kEnrol);
-  }
-  static net::test::PeerOptions options_of(std::uint16_t version) {
-    net::test::PeerOptions options;
-    options.version = version;
-    return options;
-  }
-  // The setup of a node that joins this head.
-  DaemonOptions joining(const TemporaryHome& home) const {
-    DaemonOptions node;
-    node.home = home.path;
-    node.join = join;
-    node.listen = net::test::free_endpoint();
-    return node;
-  }
-
-  const net::Token token{77, key, {1, 2, 3}};
-  const std::string join = net::to_text(token) + "@" + net::to_string(endpoint);
-};
-
-template <class Message>
-net::OutFrame frame_of(MessageType type, const Message& message) {
-  net::OutFrame frame;
-  frame.header.type = static_cast<std::uint16_t>(type);
-  frame.body = wire::encode(message);
-  return frame;
-}
 
 // Writes its own frames: it enrols, joins and sends heartbeats, whatever the answers are.
 struct Stubborn : net::test::Peer {
@@ -178,7 +149,7 @@ TEST_CASE(
   Stubborn node(head.join_token(), head.at);
   node.enter();
   for (std::size_t greetings = 2; greetings <= 4; ++greetings) {
-    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, "", 1});
+    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, "", "", 1});
     REQUIRE(node.wait([&] { return node.count(MessageType::kWelcome) == greetings; }));
   }
   CHECK(node.count(MessageType::kRefused) == 0);
@@ -217,7 +188,7 @@ TEST_CASE("membership: within a second of its revocation nothing that a node say
   // From here on the node gets no acknowledgement, no refusal and no welcome.
   for (int i = 0; i < 25; ++i) {
     node.say(MessageType::kHeartbeat, Heartbeat{++beats, {}, {}});
-    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, "", 2});
+    node.say(MessageType::kHello, Hello{1, "stubborn", "", 0, 1, 1, "", "", 2});
     std::this_thread::sleep_for(20ms);
   }
   node.wait([&] {
