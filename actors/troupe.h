@@ -24,6 +24,8 @@ namespace troupe {
 struct LocalOptions {
   std::string home;  // "": TROUPE_HOME, else ~/.troupe
   int threads = 0;   // 0: every CPU that this process may use
+  // What computes the layers: "" or "cpu", or a GPU such as "cuda:0". The bits are the same.
+  std::string device = {};
 };
 
 struct ConnectOptions {

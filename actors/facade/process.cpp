@@ -35,9 +35,10 @@ void Process::open_bulk() {
   link->attach(Room::kBulk, bulk);
 }
 
-Status Process::open_device(int threads) {
+Status Process::open_device(int threads, const std::string& accelerator) {
   DeviceOptions options;
   options.threads = threads;
+  options.accelerator = accelerator;
   TROUPE_ASSIGN_OR_RETURN(device, spawn_device(system(), options));
   track(device.actor);
   return Status::ok();

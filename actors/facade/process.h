@@ -28,8 +28,9 @@ class Process {
 
   // Spawns the actor that moves weights over `link`.
   void open_bulk();
-  // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU).
-  Status open_device(int threads);
+  // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU), or
+  // on the GPU that `accelerator` names ("cuda:0"; "": none).
+  Status open_device(int threads, const std::string& accelerator = "");
 
   caf::actor_system& system() { return *system_; }
   std::shared_ptr<Link> link;

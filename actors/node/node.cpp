@@ -68,7 +68,7 @@ void send_hello(Self self, const Setup& setup) {
   hello.threads = static_cast<std::uint32_t>(setup->threads);
   hello.memory_bytes = setup->memory_bytes;
   hello.arithmetic = setup->arithmetic;
-  hello.isa = setup->device ? std::string(kernels::isa_name(setup->isa)) : "";
+  hello.isa = setup->device ? setup->isa : "";
   const Status sent = setup->link->send(setup->head, MessageType::kHello, hello);
   if (!sent) self->state.last_trouble = sent;
 }

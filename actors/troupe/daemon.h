@@ -22,6 +22,9 @@ struct DaemonOptions {
   // TOKEN@HOST:PORT, of a node; "": the cluster that this home joined before.
   std::string join;
   int threads = 0;
+  // What computes the layers: "" or "cpu", or a GPU such as "cuda:0", which has its failures end a
+  // node's daemon.
+  std::string device = {};
   // For layers, keys and values; 0: the machine's, or what its control group leaves.
   std::uint64_t memory_bytes = 0;
   // A head's: how long a model stays loaded after its last request; -1: for ever.
