@@ -25,6 +25,9 @@ namespace troupe {
 struct LocalOptions {
   std::string home;  // if "", TROUPE_HOME, else ~/.troupe
   int threads = 0;   // 0 means every CPU that this process may use
+  // The device that computes the layers: "" or "cpu", or a GPU such as "cuda:0". The bits are the
+  // same.
+  std::string device = {};
 };
 
 struct ConnectOptions {

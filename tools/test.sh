@@ -86,6 +86,11 @@ step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
 step "check mutations" python3 tools/dev/mutations.py --check
 step "check scripts" check_scripts
+# All architectures take minutes of nvcc.
+cuda_architectures=()
+[ "$deep" = no ] || cuda_architectures=(80 86 89 90a 100)
+step "check the GPU's kernels" python3 tools/dev/check_cuda.py "${cuda_architectures[@]}"
+echo "   $(tail -n 1 "$log")"
 # The release build and its tests. What quickstart.sh has built is not built again.
 step "build (test)" build_preset test release
 step "fetch the model" build/release/troupe pull smollm2-135m

@@ -280,12 +280,16 @@ Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::I
   setup.member = place.member;
   if (options.memory_bytes != 0) {
     setup.memory_bytes = options.memory_bytes;
+  } else if (daemon.process->device.memory_bytes) {
+    setup.memory_bytes = *daemon.process->device.memory_bytes;  // a GPU's is its own
   } else {
     MemoryOffer offer = memory_offer();
     setup.memory_bytes = offer.bytes;
     setup.memory_pool = std::move(offer.pool);
   }
   setup.on_stop = [&daemon](const Status& why) { daemon.ask_stop(why); };
+  // A head that has a GPU itself lives on without it.
+  if (!options.head) setup.on_broken = setup.on_stop;
   daemon.moved_us = setup.moved_us;
   const actors::Member member = actors::spawn_member(*daemon.process, std::move(setup));
   daemon.node = member.node;
@@ -321,7 +325,8 @@ Result<Daemon> Daemon::start(const DaemonOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(impl->lock, actors::lock_home(impl->home));
   impl->stop_event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   TROUPE_ASSIGN_OR_RETURN(const ClusterAddress place, make_link(options, *impl));
-  if (options.work) TROUPE_RETURN_IF_ERROR(impl->process->open_device(options.threads));
+  if (options.work)
+    TROUPE_RETURN_IF_ERROR(impl->process->open_device(options.threads, options.device));
   impl->process->open_bulk();
   if (options.head) TROUPE_RETURN_IF_ERROR(start_head(options, place, *impl));
   TROUPE_RETURN_IF_ERROR(join(options, place, *impl));

@@ -9,7 +9,7 @@ namespace {
 Result<service_actor> start_local(Process& process, const LocalOptions& options,
                                   task_actor* tasks) {
   process.link = Link::loopback();
-  TROUPE_RETURN_IF_ERROR(process.open_device(options.threads));
+  TROUPE_RETURN_IF_ERROR(process.open_device(options.threads, options.device));
   process.open_bulk();
   CoordinatorSetup head;
   head.role = "local";
@@ -18,7 +18,7 @@ Result<service_actor> start_local(Process& process, const LocalOptions& options,
   NodeSetup node;
   node.name = "local";
   node.head = process.link->self();
-  node.memory_bytes = offered_memory();
+  node.memory_bytes = process.device.memory_bytes.value_or(offered_memory());
   node.on_stop = [](const Status&) {};
   const Member member = spawn_member(process, std::move(node));
   caf::anon_send(member.node, join_atom::value);

@@ -47,11 +47,12 @@ void Process::open_bulk() {
   link->attach(Room::kBulk, bulk);
 }
 
-Status Process::open_device(int threads) {
+Status Process::open_device(int threads, const std::string& accelerator) {
   const int computing = threads > 0 ? threads : usable_cpus();
   TROUPE_RETURN_IF_ERROR(check_headroom({computing + kOwnThreads, 0}));
   DeviceOptions options;
   options.threads = threads;
+  options.accelerator = accelerator;
   TROUPE_ASSIGN_OR_RETURN(device, spawn_device(system(), options));
   track(device.actor);
   return Status::ok();

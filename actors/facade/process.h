@@ -30,9 +30,10 @@ class Process {
 
   // Spawns the actor that moves weights over `link`.
   void open_bulk();
-  // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU).
+  // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU), or
+  // on the GPU that `accelerator` names ("cuda:0"; "" for none).
   //   Errors: those of Device::create; kResourceExhausted if there may not be so many threads.
-  Status open_device(int threads);
+  Status open_device(int threads, const std::string& accelerator = "");
 
   caf::actor_system& system() { return *system_; }
   std::shared_ptr<Link> link;

@@ -13,18 +13,25 @@ using Made = std::shared_ptr<std::promise<Result<DeviceHandle>>>;
 
 device_actor::behavior_type device_behavior(device_actor::stateful_pointer<DeviceState> self,
                                             DeviceOptions options, Made made) {
-  auto device = Device::create(options);
-  if (!device) {
-    made->set_value(device.status());
+  const auto fail = [&](const Status& status) -> device_actor::behavior_type {
+    made->set_value(status);
     self->quit();
     return {[](const DeviceJobPtr&) {}};
-  }
+  };
+  auto device = Device::create(options);
+  if (!device) return fail(device.status());
   self->state.device = std::move(*device);
   self->state.device->pool().adopt_caller();  // this thread does nothing else
   DeviceHandle handle;
   handle.actor = self;
   handle.threads = self->state.device->threads();
-  handle.isa = self->state.device->kernels().isa;
+  handle.isa = kernels::isa_name(self->state.device->kernels().isa);
+  if (Accelerator* accelerator = self->state.device->accelerator()) {
+    const Result<std::uint64_t> free_bytes = accelerator->free_bytes();
+    if (!free_bytes) return fail(free_bytes.status());
+    handle.isa = "cuda " + accelerator->architecture();
+    handle.memory_bytes = *free_bytes - *free_bytes / 16;  // the rest is to work in
+  }
   made->set_value(std::move(handle));
   return {[self](const DeviceJobPtr& job) { (*job)(*self->state.device); }};
 }

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <string>
+
 #include <troupe/actors/actors.h>
 
 // The device's thread as an actor: it runs jobs one after the other, in the order in which they
@@ -13,7 +17,8 @@ namespace troupe::actors {
 struct DeviceHandle {
   device_actor actor;
   int threads = 0;
-  kernels::Isa isa = kernels::Isa::kScalar;
+  std::string isa;  // of its kernels: "avx512", or "cuda sm_90" of an accelerator
+  std::optional<std::uint64_t> memory_bytes;  // what is free on its accelerator, if it has one
 };
 Result<DeviceHandle> spawn_device(caf::actor_system& system, const DeviceOptions& options);
 

@@ -137,8 +137,9 @@ void on_measure(Self self, const Setup& setup, Measure order) {
         options.kv_type = kv_type_of(asked->kv);
         options.chunk_rows = std::clamp<std::size_t>(asked->chunk_rows, 1, 512);
         // Measuring may briefly take all the memory that is offered: less data would fit into
-        // caches that the layers themselves will not fit.
-        options.bytes_max = std::min<std::uint64_t>(setup->memory_bytes, 128 << 20);
+        // caches that the layers themselves will not fit. Those of GPUs are larger.
+        const std::uint64_t enough = device.accelerator() != nullptr ? 1 << 30 : 128 << 20;
+        options.bytes_max = std::min<std::uint64_t>(setup->memory_bytes, enough);
         return model::measure_layers(source->header(), config, device, options);
       };
       const auto cost = measure();

@@ -73,7 +73,7 @@ void send_hello(Self self, const Setup& setup) {
   hello.memory_bytes = setup->memory_bytes;
   hello.memory_pool = setup->memory_pool;
   hello.arithmetic = setup->arithmetic;
-  hello.isa = setup->device ? std::string(kernels::isa_name(setup->isa)) : "";
+  hello.isa = setup->device ? setup->isa : "";
   const Status sent = setup->link->send(setup->head, MessageType::kHello, hello);
   if (!sent) self->state.last_trouble = sent;
 }

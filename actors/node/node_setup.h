@@ -35,7 +35,7 @@ struct NodeSetup {
   StageLoader load = model::Stage::load;
   task_actor tasks;  // null if this program registers no kinds of jobs
   int threads = 0;
-  kernels::Isa isa = kernels::Isa::kScalar;
+  std::string isa;  // of the device's kernels
   std::uint64_t memory_bytes = 0;
   std::string memory_pool;                        // as Hello has it
   std::uint32_t arithmetic = kArithmeticVersion;  // tests have others
@@ -48,6 +48,9 @@ struct NodeSetup {
   std::function<void(Result<std::string> name)> on_joined;
   // Called when the cluster ends this daemon; the Status is ok if the daemon was asked to stop.
   std::function<void(Status)> on_stop;
+  // Called on the device's thread when its accelerator has failed for good: this process is to end,
+  // as if it had been killed. Null: the steps that it computes fail.
+  std::function<void(Status)> on_broken;
 };
 
 }  // namespace troupe::actors

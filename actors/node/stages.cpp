@@ -73,6 +73,7 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   worker.link = setup->link;
   worker.counters = here.counters;
   worker.over = here.over;
+  worker.on_broken = setup->on_broken;
   setup->link->attach_worker(epoch, make_worker(std::move(worker)));
   send_heartbeat(self, setup);
   tell_loaded(setup, epoch, here);

@@ -183,15 +183,25 @@ Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output)
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;
 }
 
+bool takes_best(const WorkerSetup& setup, const StepSegment& segment) {
+  return setup.stage->prefers_best() && segment.sampling.wants_best();
+}
+
 Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::StepOutput& output) {
   StepDone done;
-  std::size_t row = 0;
+  std::size_t row = 0, best = 0;
   const std::size_t vocabulary = setup.stage->config().vocabulary;
   for (std::size_t i = 0; i < job.step.segments.size(); ++i) {
     const StepSegment& segment = job.step.segments[i];
     if (!segment.sample) continue;
-    const std::span<const float> logits(output.logits.data() + row++ * vocabulary, vocabulary);
     const std::uint32_t position = segment.position + segment.count;
+    if (takes_best(setup, segment)) {
+      TROUPE_ASSIGN_OR_RETURN(const model::TokenId token,
+                              model::sample_best(output.best[best++], position));
+      done.tokens.push_back({segment.request, position, token, {}});
+      continue;
+    }
+    const std::span<const float> logits(output.logits.data() + row++ * vocabulary, vocabulary);
     Result<model::TokenId> token =
         model::sample(logits, segment.sampling, position, job.logs[i], segment.prompt);
     if (!token) return token.status();
@@ -218,7 +228,9 @@ Status run_step(const WorkerSetup& setup, StepJob& job) {
     const StepSegment& s = job.step.segments[i];
     const bool logits = last && s.sample;
     segments.push_back({job.sequences[i].get(), s.position, s.count,
-                        logits ? model::LogitRows::kLast : model::LogitRows::kNone});
+                        !logits                ? model::LogitRows::kNone
+                        : takes_best(setup, s) ? model::LogitRows::kBest
+                                               : model::LogitRows::kLast});
     rows += s.count;
   }
   model::StepOutput output;
@@ -255,7 +267,7 @@ std::uint64_t kv_bytes(const std::vector<std::shared_ptr<model::KvSequence>>& se
 
 // Runs on the device's thread; the frame came at `came_us`.
 void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame,
-               std::int64_t came_us) {
+               std::int64_t came_us, const Device& device) {
   const std::int64_t begun_us = monotonic_us();
   Result<Step> step = decode_body<Step>(*setup.link, *frame);
   if (!step) return;
@@ -272,6 +284,9 @@ void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& fra
               state.take_dropped()};
   const std::uint64_t before = kv_bytes(job.sequences);
   const Status ran = run_step(setup, job);
+  const bool broken =
+      !ran && device.accelerator() != nullptr && !device.accelerator()->health().is_ok();
+  if (broken && setup.on_broken) return setup.on_broken(ran);
   if (!ran) fail_step(setup, frame->header.step, job.step, ran);
   setup.counters->kv_bytes += kv_bytes(job.sequences) - before - kv_bytes(job.dropped);
 }
@@ -283,8 +298,8 @@ FrameTaker make_worker(WorkerSetup worker) {
   const auto state = std::make_shared<WorkerState>(setup->stage);
   return [setup, state](const FramePtr& frame) {
     const std::int64_t came_us = monotonic_us();
-    caf::anon_send(setup->device, std::make_shared<const DeviceJob>([=](Device&) {
-                     if (!*setup->over) take_step(*setup, *state, frame, came_us);
+    caf::anon_send(setup->device, std::make_shared<const DeviceJob>([=](Device& device) {
+                     if (!*setup->over) take_step(*setup, *state, frame, came_us, device);
                    }));
   };
 }

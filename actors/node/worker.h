@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -32,6 +33,9 @@ struct WorkerSetup {
   std::shared_ptr<StageCounters> counters;
   // Set when the epoch has ended: nothing is computed any more.
   std::shared_ptr<const std::atomic<bool>> over = std::make_shared<const std::atomic<bool>>(false);
+  // Called on the device's thread when its accelerator has failed for good. The step is then not
+  // answered: the node leaves, and the engine has it computed elsewhere. Null: the step fails.
+  std::function<void(const Status& why)> on_broken;
 };
 // Returns what takes the stage's steps, for Link::attach_worker.
 FrameTaker make_worker(WorkerSetup setup);

@@ -22,8 +22,11 @@ struct DaemonOptions {
   // For a node, TOKEN@HOST:PORT; "" means the cluster that this home joined before.
   std::string join;
   int threads = 0;
-  // The memory for layers, keys and values; 0 means the machine's, or what its control group
-  // leaves.
+  // The device that computes the layers: "" or "cpu", or a GPU such as "cuda:0", whose failure ends
+  // a node's daemon.
+  std::string device = {};
+  // The memory for layers, keys and values; 0 means what the machine and its control group have
+  // left (or a GPU), shared with the other nodes of this machine.
   std::uint64_t memory_bytes = 0;
   // For a head, how long a model stays loaded after its last request; -1 means forever.
   std::int64_t keep_alive_s = 300;

@@ -39,6 +39,10 @@ struct SamplingParams {
   bool has_penalties() const {
     return repeat_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f;
   }
+  // Says whether the id of the largest logit is the answer, whatever the other logits are.
+  bool wants_best() const {
+    return temperature == 0.0f && !has_penalties() && logprobs == 0 && logit_bias.empty();
+  }
   template <class Archive>
   void serialize(Archive& archive) {
     archive(temperature, top_p, seed, choice, top_k, min_p, typical, repeat_penalty,

@@ -128,4 +128,9 @@ Result<TokenId> sample(std::span<const float> logits, const SamplingParams& para
   return draw_from_nucleus(logits, weights, peak.value, params, u);
 }
 
+Result<TokenId> sample_best(const BestLogit& best, std::uint64_t position) {
+  if (best.is_nan || best.id < 0) return bad_logits("a logit is not a number", position);
+  return TokenId{best.id};
+}
+
 }  // namespace troupe::model

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <troupe/model/sampling/params.h>
+#include <troupe/runtime/accelerator.h>
 
 // Chooses a token from logits. A pure function: the draw depends on (seed, choice, absolute
 // position) only, so the same request gives the same text on any machine, beside any other
@@ -36,5 +37,9 @@ namespace troupe::model {
 Result<TokenId> sample(std::span<const float> logits, const SamplingParams& params,
                        std::uint64_t position, std::span<const TokenId> log = {},
                        std::size_t prompt_tokens = 0);
+
+// The same for params that want the best token, which a stage has found.
+//   Errors: kBadData if a logit is NaN.
+Result<TokenId> sample_best(const BestLogit& best, std::uint64_t position);
 
 }  // namespace troupe::model

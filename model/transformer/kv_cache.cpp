@@ -12,18 +12,21 @@ using kernels::kKeyBlock;
 using kernels::kPageKeys;
 
 KvPool::KvPool(kernels::KvType type, std::size_t layers, std::size_t kv_heads, std::size_t head_dim,
-               std::uint64_t bytes_max)
+               std::uint64_t bytes_max, std::unique_ptr<BlockMemory> memory)
     : type_(type),
       layers_(layers),
       kv_heads_(kv_heads),
       head_dim_(head_dim),
       page_bytes_((kernels::kv_page_bytes(type, kv_heads, head_dim) + 63) / 64 * 64),
-      bytes_max_(bytes_max) {}
+      bytes_max_(bytes_max),
+      memory_(std::move(memory)) {}
 
 std::byte* KvPool::take() {
   const std::uint64_t after = bytes_.fetch_add(block_bytes()) + block_bytes();
   if (bytes_max_ == 0 || after <= bytes_max_) {
-    if (void* block = std::aligned_alloc(64, block_bytes())) {
+    if (memory_ != nullptr) {
+      if (std::byte* block = memory_->take()) return block;
+    } else if (void* block = std::aligned_alloc(64, block_bytes())) {
       std::memset(block, 0, block_bytes());
       return static_cast<std::byte*>(block);
     }
@@ -33,11 +36,12 @@ std::byte* KvPool::take() {
 }
 
 void KvPool::give_back(std::byte* block) {
-  std::free(block);
+  memory_ != nullptr ? memory_->give_back(block) : std::free(block);
   bytes_.fetch_sub(block_bytes());
 }
 
 void KvPool::forget_keys(std::byte* page, std::size_t key) const {
+  if (memory_ != nullptr) return;  // an accelerator's kernels look at written keys only
   const std::size_t element = type_ == kernels::KvType::kF16 ? 2 : 4;
   const std::size_t head_bytes = kPageKeys * head_dim_ * element;
   for (std::size_t head = 0; head < kv_heads_; ++head) {

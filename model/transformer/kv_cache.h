@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <troupe/model/transformer/kv_sequence.h>
@@ -16,13 +17,23 @@
 
 namespace troupe::model {
 
+// Where the blocks of a pool lie, if that is not the host's memory. Any thread may call it.
+class BlockMemory {
+ public:
+  virtual ~BlockMemory() = default;
+  // Returns a block, or nullptr if there is none left. Nobody reads what is not written.
+  virtual std::byte* take() = 0;
+  virtual void give_back(std::byte* block) = 0;
+};
+
 // Hands out the blocks of a stage and bounds their memory. It outlives the stage and its sequences.
 class KvPool {
  public:
   // bytes_max == 0 means that there is no bound.
+  // `memory` gives the blocks; without it they lie on the host.
   KvPool(kernels::KvType type, std::size_t layers, std::size_t kv_heads, std::size_t head_dim,
-         std::uint64_t bytes_max);
-  // Returns a zeroed block, 64-byte aligned, or nullptr if memory is short.
+         std::uint64_t bytes_max, std::unique_ptr<BlockMemory> memory = nullptr);
+  // Returns a block (on the host, a zeroed one), 64-byte aligned, or nullptr if memory is short.
   std::byte* take();
   void give_back(std::byte* block);
 
@@ -32,14 +43,15 @@ class KvPool {
   std::size_t block_bytes() const { return layers_ * page_bytes_; }
   std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   std::uint64_t bytes_max() const { return bytes_max_; }
-  // Zeroes keys [key, kPageKeys) of one layer's page.
+  // Zeroes keys [key, kPageKeys) of one layer's page on the host.
   void forget_keys(std::byte* page, std::size_t key) const;
 
  private:
   const kernels::KvType type_;
   const std::size_t layers_, kv_heads_, head_dim_, page_bytes_;
   const std::uint64_t bytes_max_;
-  std::atomic<std::uint64_t> bytes_{0};  // of the blocks that are handed out
+  const std::unique_ptr<BlockMemory> memory_;  // null: the host's
+  std::atomic<std::uint64_t> bytes_{0};        // of the blocks that are handed out
 };
 
 class PagedKvSequence final : public KvSequence {
@@ -60,6 +72,8 @@ class PagedKvSequence final : public KvSequence {
   std::size_t reserved() const { return reserved_; }
   void cancel();
   void commit() { length_ += reserved_, reserved_ = 0; }
+  // Returns the blocks, which hold a page of every layer each; reserved positions included.
+  std::span<std::byte* const> blocks() const { return blocks_; }
   // Returns the pages of one layer (counted from the stage's first), reserved positions included.
   const std::byte* const* pages(std::size_t layer) const { return pages_[layer].data(); }
   std::byte* page(std::size_t layer, std::size_t position) {

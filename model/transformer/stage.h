@@ -10,8 +10,8 @@
 #include <troupe/model/config/layer_range.h>
 #include <troupe/model/config/model_config.h>
 #include <troupe/model/source/tensor_source.h>
-#include <troupe/model/tokenizer/token_id.h>
 #include <troupe/model/transformer/kv_sequence.h>
+#include <troupe/model/transformer/step_input.h>
 #include <troupe/runtime/device/device.h>
 
 // A stage: layers [a, b) of a model on one device. With a == 0 it has the embeddings, and with b ==
@@ -45,35 +45,14 @@ struct StageOptions {
   std::vector<std::shared_ptr<const Stage>> siblings = {};
 };
 
-// The rows of a segment whose logits a decoder computes. An encoder computes one row of logits for
-// a sequence, unless kNone.
-enum class LogitRows : std::uint8_t { kNone, kLast, kAll };
-
-// A run of consecutive positions of one sequence, as the caller of forward() gives it.
-struct Segment {
-  KvSequence* sequence = nullptr;
-  std::size_t position = 0;  // of the first row; must equal sequence->length()
-  std::size_t count = 0;     // number of rows, at least 1
-  LogitRows logits = LogitRows::kNone;
-};
-
-struct StepInput {
-  std::span<const Segment> segments;   // the step's rows are theirs in order, B in all
-  std::span<const TokenId> token_ids;  // first stage: (B)
-  std::span<const float> hidden;       // other stages: (B,C)
-  // First stage of a model with token types: (B), or empty if all are 0.
-  std::span<const std::uint8_t> token_types = {};
-};
-struct StepOutput {
-  std::vector<float> hidden;  // (B,C); empty in a last stage that computes logits
-  std::vector<float> logits;  // last stage: (rows asked for, config.outputs()), in row order
-};
-
 class Stage {
  public:
   // Loads and packs the layers, except what siblings have.
+  // A device with an accelerator computes there, with the same bits.
   //   Errors: kBadData (missing tensor, wrong shape or type, NaN scale), kInvalidArgument (range
-  //   outside the model), each naming tensor and value.
+  //   outside the model), each naming tensor and value; kFailedPrecondition if the device's
+  //   accelerator lacks something that the model needs; kResourceExhausted if the model does not
+  //   fit into its memory.
   static Result<std::unique_ptr<Stage>> load(const TensorSource& source, const ModelConfig& config,
                                              LayerRange range, Device& device,
                                              const StageOptions& options);
@@ -81,12 +60,15 @@ class Stage {
   virtual const ModelConfig& config() const = 0;
   virtual LayerRange range() const = 0;
   virtual bool f16_activations() const { return false; }
+  // Says whether the logits lie elsewhere, so that kBest is cheaper than fetching them.
+  virtual bool prefers_best() const { return false; }
   virtual std::uint64_t weights_bytes() const = 0;  // as packed, shared ones included
   virtual const StageWeights& weights() const = 0;
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
   // Runs the layers on every row, and appends the rows' keys and values to their sequences.
   //   Errors: kInvalidArgument if a token id or a position does not fit; kResourceExhausted if
-  //   memory for keys and values is short. After an error, nothing has been appended.
+  //   memory for keys and values is short; kUnavailable if the device has failed. After an error,
+  //   nothing has been appended.
   virtual Status forward(const StepInput& input, StepOutput* output) = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <troupe/model/transformer/expert_plan.h>
 #include <troupe/model/transformer/kv_cache.h>
 #include <troupe/model/transformer/rope_table.h>
+#include <troupe/model/transformer/step_checks.h>
 #include <troupe/model/transformer/weights.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 
@@ -28,13 +29,6 @@
 // channels of a head, F of channels of the feed-forward network.
 
 namespace troupe::model {
-
-// A Segment of the step's input once it is checked: its pages, and where its rows lie in the step.
-struct SegmentRows {
-  PagedKvSequence* sequence = nullptr;
-  std::size_t position = 0, count = 0;
-  std::size_t first_row = 0;  // in the step
-};
 
 // Rows in f32, plus their int8 quantization for quantized weights.
 struct RowBuffer {

@@ -89,8 +89,40 @@ std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_byt
   return out;
 }
 
+// Packs pieces of a matrix and copies each to the accelerator.
+Status pack_there(const TensorSpec& spec, quant::Type type, std::span<const std::byte> bytes,
+                  Accelerator& accelerator, kernels::PackedMatrix* out) {
+  constexpr std::size_t kPieceBytes = std::size_t{8} << 20;
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes,
+                          quant::row_bytes(*quant::find(type), spec.columns));
+  if (row_bytes == 0 || bytes.size() != spec.rows * row_bytes)
+    return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
+                         std::to_string(spec.rows * row_bytes));
+  const std::size_t piece =
+      std::max<std::size_t>(kPieceBytes / row_bytes / kernels::kGroupRows, 1) * kernels::kGroupRows;
+  for (std::size_t row = 0; row < spec.rows; row += piece) {
+    const std::size_t count = std::min(piece, spec.rows - row);
+    TROUPE_ASSIGN_OR_RETURN(const kernels::PackedMatrix packed,
+                            kernels::pack(type, bytes.data() + row * row_bytes, count * row_bytes,
+                                          count, spec.columns, row));
+    if (row == 0) {
+      out->type = packed.type;
+      out->rows = spec.rows;
+      out->columns = spec.columns;
+      out->groups = (spec.rows + kernels::kGroupRows - 1) / kernels::kGroupRows;
+      out->group_bytes = packed.group_bytes;
+      TROUPE_ASSIGN_OR_RETURN(out->data, accelerator.allocate(out->groups * out->group_bytes));
+    }
+    TROUPE_RETURN_IF_ERROR(
+        accelerator.upload(packed.data.data(), packed.groups * packed.group_bytes,
+                           out->data.data() + row / kernels::kGroupRows * packed.group_bytes));
+  }
+  return Status::ok();
+}
+
 Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
-                   std::span<const std::byte> bytes, kernels::PackedMatrix* out) {
+                   std::span<const std::byte> bytes, Accelerator* accelerator,
+                   kernels::PackedMatrix* out) {
   std::vector<std::byte> turned;
   if (spec.whole != 0 || transposed) {
     TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes,
@@ -106,28 +138,32 @@ Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
       bytes = bytes.subspan(spec.first * row_bytes, spec.rows * row_bytes);
     }
   }
+  if (accelerator != nullptr)
+    return pack_there(spec, type, bytes, *accelerator, out).with_context("tensor " + spec.name);
   auto packed = kernels::pack(type, bytes.data(), bytes.size(), spec.rows, spec.columns);
   if (!packed.is_ok()) return packed.status().with_context("tensor " + spec.name);
   *out = std::move(*packed);
   return Status::ok();
 }
 
-Status read_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
+Status read_tensor(const TensorSource& source, const TensorSpec& spec, Accelerator* accelerator,
+                   Weight* weight) {
   TROUPE_ASSIGN_OR_RETURN(const TensorInfo* info, find_tensor(source.header(), spec));
   TROUPE_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, source.bytes(spec.name));
   if (spec.rows == 0) {
     TROUPE_RETURN_IF_ERROR(load_vector(spec, info->type, bytes, &weight->vector));
   } else {
     TROUPE_RETURN_IF_ERROR(load_matrix(spec, info->type, is_transposed(source.header(), spec.name),
-                                       bytes, &weight->matrix));
+                                       bytes, accelerator, &weight->matrix));
   }
   source.drop(spec.name);
   return Status::ok();
 }
 
 // Names the file in the message if the error is about its content.
-Status load_tensor(const TensorSource& source, const TensorSpec& spec, Weight* weight) {
-  const Status status = read_tensor(source, spec, weight);
+Status load_tensor(const TensorSource& source, const TensorSpec& spec, Accelerator* accelerator,
+                   Weight* weight) {
+  const Status status = read_tensor(source, spec, accelerator, weight);
   return status.code() == Code::kBadData ? status.with_context(source.where(spec.name)) : status;
 }
 
@@ -178,7 +214,8 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
 Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
                                                    const ModelConfig& config, LayerRange range,
                                                    ThreadPool& pool,
-                                                   std::span<const StageWeights* const> siblings) {
+                                                   std::span<const StageWeights* const> siblings,
+                                                   Accelerator* accelerator) {
   const std::vector<TensorSpec> specs = stage_tensors(config, range);
   auto weights = std::make_unique<StageWeights>();
   weights->range = range;
@@ -204,7 +241,7 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
   if (!order.empty())
     pool.run([&](int) {
       for (std::size_t i; (i = next.fetch_add(1)) < order.size();)
-        outcomes[order[i]] = load_tensor(source, specs[order[i]], targets[order[i]]);
+        outcomes[order[i]] = load_tensor(source, specs[order[i]], accelerator, targets[order[i]]);
     });
   for (Status& outcome : outcomes) TROUPE_RETURN_IF_ERROR(outcome);
   const std::string rope_name =

@@ -63,12 +63,15 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config);
 
 // Checks that each tensor of a stage is present, with the right shape and type and finite scales,
 // packs it on the threads of `pool`, and drops its file pages. A tensor that one of `siblings` (of
-// the same model) has is shared with it instead.
+// the same model) has is shared with it instead. With an accelerator, matrices are copied there in
+// pieces as they are packed, so that the host holds one piece a thread.
 //   Errors: kBadData naming tensor and value (if several tensors are bad, the first in the order of
-//   stage_tensors); kNotFound if a part of the model is not on this machine.
+//   stage_tensors); kNotFound if a part of the model is not on this machine; those of the
+//   accelerator.
 Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
                                                    const ModelConfig& config, LayerRange range,
                                                    ThreadPool& pool,
-                                                   std::span<const StageWeights* const> siblings);
+                                                   std::span<const StageWeights* const> siblings,
+                                                   Accelerator* accelerator = nullptr);
 
 }  // namespace troupe::model

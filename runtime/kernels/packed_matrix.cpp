@@ -10,7 +10,7 @@ namespace troupe::kernels {
 static_assert(kGroupRows == quant::kPackRows);
 
 Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::size_t bytes,
-                          std::size_t rows, std::size_t columns) {
+                          std::size_t rows, std::size_t columns, std::size_t first_row) {
   const quant::Format* format = quant::find(type);
   if (format == nullptr) {
     return Status(Code::kBadData, "weights of type " +
@@ -47,8 +47,8 @@ Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::siz
     if (!target->pack_group(group_rows.data(), columns,
                             packed.data.data() + group * packed.group_bytes)) {
       return Status(Code::kBadData, "a " + std::string(format->name) + " weight in rows " +
-                                        std::to_string(group * kGroupRows) + " to " +
-                                        std::to_string(group * kGroupRows + kGroupRows - 1) +
+                                        std::to_string(first_row + group * kGroupRows) + " to " +
+                                        std::to_string(first_row + (group + 1) * kGroupRows - 1) +
                                         " is not a finite number; take another file of the model");
     }
   }
@@ -57,6 +57,7 @@ Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::siz
 
 void unpack_row(const PackedMatrix& w, std::size_t row, float* out) {
   TROUPE_CHECK(row < w.rows, "row " + std::to_string(row) + " of " + std::to_string(w.rows));
+  TROUPE_CHECK(w.data.on_host(), "the CPU cannot read an accelerator's weights");
   quant::find(w.type)->unpack_row(w.data.data() + row / kGroupRows * w.group_bytes, w.columns,
                                   row % kGroupRows, out);
 }

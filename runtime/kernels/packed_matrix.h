@@ -24,10 +24,11 @@ struct PackedMatrix {
   AlignedBuffer data;
 };
 // Packs rows [row_begin, row_end) of `file_rows` (rows consecutive, as in the file).
+// `first_row` is what messages count rows from, if these are not the first of their matrix.
 //   Errors: kBadData when columns does not fit the format or `bytes` is not rows * row_bytes.
 Result<PackedMatrix> pack(quant::Type type, const std::byte* file_rows, std::size_t bytes,
-                          std::size_t rows, std::size_t columns);
-// out (columns) f32 = row `row` of w, exact.
+                          std::size_t rows, std::size_t columns, std::size_t first_row = 0);
+// out (columns) f32 = row `row` of w, exact. w lies on the host.
 void unpack_row(const PackedMatrix& w, std::size_t row, float* out);
 
 }  // namespace troupe::kernels

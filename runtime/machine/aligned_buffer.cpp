@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 
 #include <troupe/runtime/machine/aligned_buffer.h>
 #include <troupe/runtime/machine/memory_arena.h>
@@ -6,10 +7,16 @@
 
 namespace troupe {
 
-AlignedBuffer::AlignedBuffer(std::size_t bytes) : data_(arena_allocate(bytes), Free{bytes}) {
+AlignedBuffer::AlignedBuffer(std::size_t bytes)
+    : data_(arena_allocate(bytes), Free{bytes, nullptr}) {
   TROUPE_CHECK(data_ != nullptr, "no memory for a buffer of " + std::to_string(bytes) + " bytes");
 }
 
-void AlignedBuffer::Free::operator()(std::byte* p) const { arena_free(p, bytes); }
+AlignedBuffer::AlignedBuffer(std::byte* memory, std::size_t bytes, Release release)
+    : data_(memory, Free{bytes, std::move(release)}) {}
+
+void AlignedBuffer::Free::operator()(std::byte* p) const {
+  release != nullptr ? release(p) : arena_free(p, bytes);
+}
 
 }  // namespace troupe

@@ -147,10 +147,22 @@ def test_doctor(alone):
     assert found["memory_bandwidth_bytes_s"] > 1e8
     assert isinstance(found["missing"], list)
     assert isinstance(found["gpu"]["devices"], list)
+    cuda = found["gpu"]["cuda"]
+    assert bool(cuda["usable"]) == (cuda["why_off"] is None)
     assert found["huge_pages"]["page_bytes"] >= 4096
     assert found["limits"]["nofile"] > 0 and "memlock" in found["limits"]
     assert found["python3"]["found"], "it runs this test"
     assert alone.troupe("doctor").out.startswith("cpu ")
+
+
+@pytest.mark.no_model
+def test_a_gpu_that_is_not_there_is_refused_in_words(alone):
+    why = alone.json("doctor")["gpu"]["cuda"]["why_off"] or "there is no GPU cuda:99"
+    for verb in (["run", "nothing", "hello", "--cluster", "none"], ["bench", "nothing"]):
+        wrong = alone.troupe(*verb, "--device", "gpu")
+        assert wrong.status == 2 and "such as cuda:0" in wrong.err
+    missing = alone.troupe("bench", "nothing", "--device", "cuda:99")
+    assert missing.status != 0 and why in missing.err
 
 
 @pytest.mark.no_model

@@ -19,7 +19,7 @@ def main():
     fix = "--fix" in sys.argv[1:]
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", *FOLDERS],
                             cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-    files = [f for f in listed.splitlines() if f.endswith((".h", ".cpp")) and (ROOT / f).exists()]
+    files = [f for f in listed.splitlines() if f.endswith((".h", ".cpp", ".cu")) and (ROOT / f).exists()]
 
     style = (ROOT / ".clang-format").read_bytes()
     seen = set(SEEN.read_text().split()) if SEEN.exists() else set()

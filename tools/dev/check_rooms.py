@@ -18,7 +18,9 @@ TOP = ("runtime", "model", "actors", "tools", "examples", "tests")
 ORDER = (
     "runtime/", "runtime/text/", "runtime/sha256", "runtime/machine/", "runtime/numerics/",
     "runtime/quant/",
-    "runtime/kernels/", "runtime/kernels/vector/", "runtime/device/", "runtime/wire/",
+    "runtime/kernels/", "runtime/kernels/vector/", "runtime/accelerator",
+    "runtime/cuda/compiled", "runtime/cuda/emulated", "runtime/cuda/gpu",
+    "runtime/cuda/kernels/", "runtime/cuda/", "runtime/device/", "runtime/wire/",
     "runtime/net/", "runtime/net/sim/", "runtime/net/zmq/",
     "model/config/", "model/text/", "model/files/", "model/families/", "model/source/",
     "model/tokenizer/", "model/jinja/", "model/chat/", "model/sampling/", "model/planning/",
@@ -53,6 +55,10 @@ ROOMS = {
     r"utf8proc\.h": ("model/",),
     r"(CLI|spdlog|curl|toml\+\+)/": ("tools/troupe/",),
 }
+# What only the sources for nvcc, and their tests, may say.
+CUDA_PLACES = ("runtime/cuda/", "tests/runtime/cuda/")
+CUDA_WORDS = re.compile(r"\bcuda[A-Z]\w*|\b__(global|device|shared|host|CUDACC\w*|CUDA_ARCH)__|"
+                        r"\b(blockIdx|threadIdx|blockDim|gridDim|GPU_SHARED|TROUPE_CUDA_SIDE)\b|<<<")
 # The facade's header must not include any of these, not even through another header.
 FACADE = "actors/troupe.h"
 FACADE_FREE_OF = re.compile(r"(caf|zmq|cereal|hwy|cuda|boost|nlohmann)")
@@ -154,6 +160,9 @@ def complaints_of(name, text):
     for i, line in enumerate(text.splitlines(), 1):
         if len(line) > 100:
             yield f"line {i} has {len(line)} columns, more than 100"
+        word = None if name.startswith(CUDA_PLACES) else CUDA_WORDS.search(line)
+        if word:
+            yield f"line {i} says {word[0]}, which only {' and '.join(CUDA_PLACES)} may"
         if re.search(r"\b(TODO|FIXME|XXX)\b", line):
             yield f"line {i} leaves work undone: a known limit goes into ARCHITECTURE.md"
     for quote, header in INCLUDE.findall(text):

@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 
+from kernel_mutations import KERNEL_MUTATIONS
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRATCH = ROOT / "build" / "mutations"
 TREE = SCRATCH / "tree"
@@ -62,11 +64,13 @@ MUTATIONS = {
   }).detach();
   const JobRecord job{1, ask.id, "", "", ask.shards, ask.shards, 0, 0, JobLife::kDone, 0, 0, ""};""",
         "troupe", "test_jobs.py::test_commit_comes_before_acknowledgement", {}),
+    **KERNEL_MUTATIONS,
 }
 
 
 def run(command, **more):
     return subprocess.run([str(word) for word in command], check=False, text=True,
+                          errors="replace",  # a failing test may print any bytes
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
 
 

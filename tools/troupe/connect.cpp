@@ -18,15 +18,19 @@ Result<std::string> choose_cluster(const std::string& home, const std::string& f
   return std::string();
 }
 
-Result<OpenCluster> open_cluster(const std::string& home, const std::string& flag, int threads) {
+Result<OpenCluster> open_cluster(const std::string& home, const std::string& flag, int threads,
+                                 const std::string& device) {
   TROUPE_ASSIGN_OR_RETURN(const std::string address, choose_cluster(home, flag));
   if (!address.empty()) {
+    if (!device.empty())
+      return Status(Code::kInvalidArgument, "--device is of this process, but the cluster at " +
+                                                address + " was to be used; add --cluster none");
     TROUPE_ASSIGN_OR_RETURN(Cluster cluster, Cluster::connect({home, address}));
     say("using " + cluster.description());
     return OpenCluster{std::move(cluster), true};
   }
-  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, Cluster::local({home, threads}));
-  say("using " + cluster.description());
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, Cluster::local({home, threads, device}));
+  say("using " + cluster.description() + (device.empty() ? "" : ", " + device));
   return OpenCluster{std::move(cluster), false};
 }
 

@@ -8,14 +8,15 @@ namespace troupe::tools {
 Result<LocalModel> load_local_model(const std::string& home, const std::string& name,
                                     const LocalModelOptions& options) {
   LocalModel loaded;
+  DeviceOptions device;
+  device.threads = options.threads;
+  device.accelerator = options.device;
+  TROUPE_ASSIGN_OR_RETURN(loaded.device, Device::create(device));
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
   TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path, model_file(*store, home, name));
   TROUPE_ASSIGN_OR_RETURN(loaded.source, model::open_model(path.string()));
   TROUPE_ASSIGN_OR_RETURN(const model::ModelConfig config,
                           model::config_from_gguf(loaded.source->header()));
-  DeviceOptions device;
-  device.threads = options.threads;
-  TROUPE_ASSIGN_OR_RETURN(loaded.device, Device::create(device));
   TROUPE_ASSIGN_OR_RETURN(
       loaded.stage, model::Stage::load(*loaded.source, config, {0, config.layers}, *loaded.device,
                                        {options.kv_type, 0, options.f16_activations}));

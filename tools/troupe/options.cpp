@@ -1,6 +1,7 @@
 #include <charconv>
 #include <map>
 
+#include <troupe/runtime/device/device.h>
 #include <troupe/tools/troupe/options.h>
 
 namespace troupe::tools {
@@ -57,6 +58,16 @@ void add_activations_option(CLI::App& app, bool& f16) {
          "nodes send [f32]")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->type_name("TYPE");
+}
+
+void add_device_option(CLI::App& app, std::string& device) {
+  app.add_option("--device", device,
+                 "What computes in this process: cpu, or a GPU such as cuda:0 [cpu]")
+      ->type_name("DEVICE")
+      ->check([](const std::string& text) {
+        const auto gpu = gpu_of(text);
+        return gpu.is_ok() ? std::string() : gpu.message();
+      });
 }
 
 void add_cluster_option(CLI::App& app, std::string& cluster) {

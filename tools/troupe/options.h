@@ -27,6 +27,7 @@ void add_common_options(CLI::App& app, CommonOptions& options);
 void add_model_argument(CLI::App& app, std::string& model);
 void add_kv_option(CLI::App& app, std::optional<kernels::KvType>& kv_type);
 void add_activations_option(CLI::App& app, bool& f16);
+void add_device_option(CLI::App& app, std::string& device);
 void add_cluster_option(CLI::App& app, std::string& cluster);
 
 }  // namespace troupe::tools

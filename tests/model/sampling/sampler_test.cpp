@@ -188,3 +188,23 @@ TEST_CASE("choices of one seed are drawn apart") {
   for (int i = 0; i < 200; ++i) equal += *sample(logits, first, i) == *sample(logits, second, i);
   CHECK(equal < 20);
 }
+
+TEST_CASE("the best token that a stage found is taken when nothing else can change the choice") {
+  SamplingParams greedy;
+  CHECK(greedy.wants_best());
+  for (const auto change : {+[](SamplingParams& p) { p.temperature = 0.5f; },
+                            +[](SamplingParams& p) { p.repeat_penalty = 1.1f; },
+                            +[](SamplingParams& p) { p.presence_penalty = 0.1f; },
+                            +[](SamplingParams& p) { p.frequency_penalty = 0.1f; },
+                            +[](SamplingParams& p) { p.logprobs = 1; },
+                            +[](SamplingParams& p) {
+                              p.logit_bias = {{3, 1.0f}};
+                            }}) {
+    SamplingParams other;
+    change(other);
+    CHECK_FALSE(other.wants_best());
+  }
+  CHECK(*sample_best({17, 3.5f, false}, 9) == 17);
+  CHECK(sample_best({17, 3.5f, true}, 9).code() == Code::kBadData);
+  CHECK(sample_best({}, 9).code() == Code::kBadData);
+}

@@ -109,10 +109,10 @@ inline Model random_model(const ModelConfig& config, quant::Type layers, quant::
                           std::uint64_t columns) {
     model.source.add(name, type, {rows, columns}, random_tensor(type, rows * columns, random));
   };
-  const auto norm = [&](const std::string& name) {
-    std::vector<float> weight(C);
+  const auto norm = [&](const std::string& name, std::uint64_t width) {
+    std::vector<float> weight(width);
     for (float& w : weight) w = 1.0f + static_cast<float>(random() % 256) / 1024.0f;
-    model.source.add(name, quant::Type::kF32, {C}, bytes_of(weight));
+    model.source.add(name, quant::Type::kF32, {width}, bytes_of(weight));
   };
   const auto linear = [&](const std::string& name, quant::Type type, std::uint64_t rows,
                           std::uint64_t columns, bool bias) {
@@ -124,17 +124,21 @@ inline Model random_model(const ModelConfig& config, quant::Type layers, quant::
   matrix("token_embd.weight", ends, V, C);
   for (std::size_t layer = 0; layer < config.layers; ++layer) {
     const std::string prefix = "blk." + std::to_string(layer) + ".";
-    norm(prefix + "attn_norm.weight");
+    norm(prefix + "attn_norm.weight", C);
+    if (config.head_norm) {
+      norm(prefix + "attn_q_norm.weight", config.head_dim);
+      norm(prefix + "attn_k_norm.weight", config.head_dim);
+    }
     linear(prefix + "attn_q", layers, Q, C, config.qkv_bias);
     linear(prefix + "attn_k", layers, K, C, config.qkv_bias);
     linear(prefix + "attn_v", layers, K, C, config.qkv_bias);
     linear(prefix + "attn_output", layers, C, Q, config.attn_output_bias);
-    norm(prefix + "ffn_norm.weight");
+    norm(prefix + "ffn_norm.weight", C);
     linear(prefix + "ffn_gate", layers, F, C, config.ffn_bias);
     linear(prefix + "ffn_up", layers, F, C, config.ffn_bias);
     linear(prefix + "ffn_down", down.value_or(layers), C, F, config.ffn_bias);
   }
-  norm("output_norm.weight");
+  norm("output_norm.weight", C);
   if (!config.tied_embedding) matrix("output.weight", ends, V, C);
   return model;
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include <troupe/runtime/device/device.h>
 #include <troupe/runtime/machine/cpu_claim.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
@@ -30,10 +31,8 @@ Status check_words(const Settings& settings) {
   if (settings.is_on("no-work") && joins) {
     return usage("--no-work is for a head; a node that does no work has nothing to do");
   }
-  if (settings.text("device") != "cpu") {
-    return wrong_value(
-        settings, "device",
-        "takes cpu, the only device of this release, not '" + settings.text("device") + "'");
+  if (const auto gpu = gpu_of(settings.text("device")); !gpu) {
+    return wrong_value(settings, "device", "is wrong: " + gpu.message());
   }
   if (!is_log_level(settings.text("log"))) {
     return wrong_value(
@@ -81,6 +80,7 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   // An address that was remembered is not passed again as an option.
   if (settings.value("join").origin == Origin::kFallback) daemon.join.clear();
   daemon.threads = std::atoi(settings.text("threads").c_str());
+  daemon.device = settings.text("device");
   if (settings.given("memory")) {
     TROUPE_ASSIGN_OR_RETURN(daemon.memory_bytes, parse_bytes(settings.text("memory")));
   }

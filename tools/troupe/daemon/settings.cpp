@@ -139,7 +139,8 @@ const std::vector<Setting>& start_settings() {
       {"memory", SettingKind::kBytes, "SIZE", "",
        "Memory for layers and their keys and values, e.g. 4GiB "
        "[all of this machine's, or what its control group leaves]"},
-      {"device", SettingKind::kText, "DEVICE", "cpu", "The device that computes: cpu"},
+      {"device", SettingKind::kText, "DEVICE", "cpu",
+       "The device that computes: cpu, or a GPU such as cuda:0"},
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",
        "How long a model stays loaded after its last request: 5m, 0, forever (for a head)"},
       {"http", SettingKind::kText, "HOST:PORT", "",

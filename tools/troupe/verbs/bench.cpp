@@ -22,7 +22,7 @@ namespace {
 
 struct BenchOptions {
   CommonOptions common;
-  std::string model, cluster, layers;
+  std::string model, cluster, layers, device;
   int threads = 0;
   std::optional<kernels::KvType> kv_type;
   bool f16_activations = false, replicas = false;
@@ -65,10 +65,10 @@ Result<Figures> measure_process(const BenchOptions& options) {
   if (options.replicas)
     return Status(Code::kInvalidArgument, "--replicas needs a cluster; name it with --cluster");
   TROUPE_ASSIGN_OR_RETURN(const auto sizes, parse_batches(options.batch));
-  TROUPE_ASSIGN_OR_RETURN(
-      const LocalModel loaded,
-      load_local_model(options.common.home, options.model,
-                       {options.threads, options.kv_type, options.f16_activations}));
+  TROUPE_ASSIGN_OR_RETURN(const LocalModel loaded,
+                          load_local_model(options.common.home, options.model,
+                                           {options.threads, options.kv_type,
+                                            options.f16_activations, options.device}));
   Figures figures;
   TROUPE_ASSIGN_OR_RETURN(figures.one, model::run_bench(*loaded.stage, options.prompt,
                                                         options.decode, options.repeats));
@@ -76,11 +76,17 @@ Result<Figures> measure_process(const BenchOptions& options) {
                                                                   options.decode, options.repeats));
   figures.isa = kernels::isa_name(loaded.device->kernels().isa);
   figures.where = std::to_string(loaded.device->threads()) + " threads";
+  if (const Accelerator* accelerator = loaded.device->accelerator()) {
+    figures.isa = accelerator->architecture();
+    figures.where = accelerator->name();
+  }
   figures.resident_bytes = resident_bytes_max();
   return figures;
 }
 
 Result<Figures> measure_cluster(const BenchOptions& options) {
+  if (!options.device.empty())
+    return Status(Code::kInvalidArgument, "--device is of this process, not of a cluster");
   if (options.threads != 0)
     return Status(Code::kInvalidArgument,
                   "--threads is for this process; a cluster's daemons have their own (troupe start "
@@ -171,6 +177,7 @@ Action add_bench(CLI::App& app) {
   app.add_option("--batch", options->batch,
                  "Also decode these numbers of sequences at once, e.g. 1,4,16")
       ->type_name("N,...");
+  add_device_option(app, options->device);
   add_kv_option(app, options->kv_type);
   add_activations_option(app, options->f16_activations);
   app.add_flag("--replicas", options->replicas,

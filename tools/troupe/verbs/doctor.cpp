@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/runtime/cuda/cuda.h>
 #include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/machine/cgroup.h>
 #include <troupe/runtime/machine/cpu_claim.h>
@@ -102,11 +103,29 @@ Finding gpu() {
             (one.memory_bytes ? " with " + format_bytes(*one.memory_bytes) : "");
   }
   const std::string driver = gpu_driver();
-  text = text.empty() ? "none of NVIDIA's" : text + " (not used: this version computes on CPUs)";
+  text = text.empty() ? "none of NVIDIA's" : text;
   if (!driver.empty()) text += ", driver " + driver;
+  const cuda::Report report = cuda::report();
+  nlohmann::json usable = nlohmann::json::array();
+  for (const cuda::CardReport& card : report.cards) {
+    usable.push_back({{"name", card.name},
+                      {"architecture", card.architecture},
+                      {"memory_bytes", card.memory_bytes},
+                      {"processors", card.processors}});
+    text += "; cuda:" + std::to_string(usable.size() - 1) + " is " + card.name + " (" +
+            card.architecture + ", " + format_bytes(card.memory_bytes) + ")";
+  }
+  text += report.usable.is_ok() ? "; CUDA " + report.runtime + " on a driver for " + report.driver
+                                : "; CUDA is off: " + report.usable.message();
   return {
       "gpu",
-      {{"devices", list}, {"driver", driver.empty() ? nlohmann::json() : nlohmann::json(driver)}},
+      {{"devices", list},
+       {"driver", driver.empty() ? nlohmann::json() : nlohmann::json(driver)},
+       {"cuda",
+        {{"usable", usable},
+         {"runtime", report.runtime.empty() ? nlohmann::json() : nlohmann::json(report.runtime)},
+         {"why_off",
+          report.usable.is_ok() ? nlohmann::json() : nlohmann::json(report.usable.message())}}}},
       text,
       driver.empty() || !list.empty()
           ? ""

@@ -27,7 +27,7 @@ namespace {
 
 struct RunOptions {
   CommonOptions common;
-  std::string cluster, model, prompt, prompt_ids, answer_ids, layers, resume, trace;
+  std::string cluster, device, model, prompt, prompt_ids, answer_ids, layers, resume, trace;
   std::size_t from = 0;
   bool has_prompt = false, has_ids = false;
   int threads = 0;
@@ -285,7 +285,7 @@ int run(RunOptions& options) {
   if (!model) return fail(model.status(), json);
   options.request.model = *model;
   draw_seed(options);
-  Result<OpenCluster> open = open_cluster(home, options.cluster, options.threads);
+  Result<OpenCluster> open = open_cluster(home, options.cluster, options.threads, options.device);
   if (!open) return fail(open.status(), json);
   SignalWatch watch;
   if (options.has_prompt || options.has_ids) return answer_once(open->cluster, options, watch);
@@ -347,6 +347,7 @@ void add_generation_options(CLI::App& app, RunOptions& options) {
   app.add_option("-c,--context", request.context,
                  "Positions that prompt and answer may take [the model's limit]")
       ->check(whole_number(1, 1 << 24));
+  add_device_option(app, options.device);
   add_kv_option(app, options.request.kv_type);
   add_activations_option(app, options.request.f16_activations);
   app.add_option("--layers", options.layers,

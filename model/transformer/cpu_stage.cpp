@@ -1,30 +1,30 @@
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <set>
 
-#include <troupe/model/families/family.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/block.h>
-#include <troupe/model/transformer/stage.h>
+#include <troupe/model/transformer/cpu_stage.h>
+#include <troupe/model/transformer/step_checks.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 
 namespace troupe::model {
 namespace {
 
-bool all_finite(std::span<const float> values) {
-  unsigned found = 0;
-  for (const float value : values)
-    found |= (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) == 0x7f800000u;
-  return found == 0;
+BestLogit best_logit(std::span<const float> logits) {
+  BestLogit best;
+  for (std::size_t id = 0; id < logits.size(); ++id) {
+    best.is_nan |= logits[id] != logits[id];
+    if (best.id >= 0 ? !(logits[id] > best.value) : logits[id] != logits[id]) continue;
+    best.id = static_cast<std::int32_t>(id);
+    best.value = logits[id];
+  }
+  return best;
 }
 
-Status invalid(const std::string& what) { return Status(Code::kInvalidArgument, what); }
-
-class TransformerStage final : public Stage {
+class CpuStage final : public Stage {
  public:
-  TransformerStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
-                   kernels::KvType kv_type, const StageOptions& options)
+  CpuStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
+           kernels::KvType kv_type, const StageOptions& options)
       : config_(config),
         weights_(std::move(weights)),
         device_(device),
@@ -32,6 +32,9 @@ class TransformerStage final : public Stage {
                                           config.head_dim, options.kv_bytes_max)),
         step_(config_, *weights_, device, kv_type) {
     step_.f16_activations = options.f16_activations;
+    for (const auto& layer : weights_->layers)
+      for (const Weight& weight : layer)
+        TROUPE_CHECK(weight.matrix.data.on_host(), "the CPU cannot read an accelerator's weights");
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -44,8 +47,8 @@ class TransformerStage final : public Stage {
   }
 
   Status forward(const StepInput& input, StepOutput* output) override {
-    TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input));
-    TROUPE_RETURN_IF_ERROR(reserve(input));
+    TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input, config_, weights_->range));
+    TROUPE_RETURN_IF_ERROR(reserve_pages(input, *kv_pool_, &step_.segments));
     run(input, rows, output);
     for (const SegmentRows& segment : step_.segments) segment.sequence->commit();
     return Status::ok();
@@ -55,110 +58,10 @@ class TransformerStage final : public Stage {
   bool is_first() const { return weights_->range.begin == 0; }
   bool is_last() const { return weights_->range.end == config_.layers; }
 
-  // Checks everything about the given values, and returns the number of rows.
-  Result<std::size_t> check_rows(const StepInput& input) const {
-    std::size_t rows = 0;
-    for (const Segment& segment : input.segments) {
-      if (segment.count == 0) return invalid("a segment of a step has no rows");
-      if (segment.position >= config_.context_max ||
-          segment.count > config_.context_max - segment.position)
-        return invalid("positions " + std::to_string(segment.position) + " to " +
-                       std::to_string(segment.position + segment.count - 1) +
-                       " do not fit into the model's context of " +
-                       std::to_string(config_.context_max) + "; shorten the prompt");
-      if (!config_.causal && segment.position != 0)
-        return invalid("an encoder reads a text in one piece, but a segment begins at position " +
-                       std::to_string(segment.position));
-      rows += segment.count;
-    }
-    if (rows == 0) return invalid("a step has no rows");
-    if (is_first()) {
-      if (input.token_ids.size() != rows)
-        return invalid("a step of " + std::to_string(rows) + " rows came with " +
-                       std::to_string(input.token_ids.size()) + " token ids");
-      for (const TokenId id : input.token_ids)
-        if (id < 0 || static_cast<std::size_t>(id) >= config_.vocabulary)
-          return invalid("token id " + std::to_string(id) + " is not in the vocabulary of " +
-                         std::to_string(config_.vocabulary));
-      TROUPE_RETURN_IF_ERROR(check_token_types(input.token_types, rows));
-    } else {
-      if (input.hidden.size() != rows * config_.channels)
-        return invalid("a step of " + std::to_string(rows) + " rows came with " +
-                       std::to_string(input.hidden.size()) + " hidden values instead of " +
-                       std::to_string(rows * config_.channels));
-      if (!all_finite(input.hidden)) return invalid("the hidden states of a step hold a NaN");
-    }
-    return rows;
-  }
-
-  Status check_token_types(std::span<const std::uint8_t> types, std::size_t rows) const {
-    if (!types.empty() && types.size() != rows)
-      return invalid("a step of " + std::to_string(rows) + " rows came with " +
-                     std::to_string(types.size()) + " token types");
-    for (const std::uint8_t type : types)
-      if (type >= config_.token_types)
-        return invalid("token type " + std::to_string(type) + " is not one of the model's " +
-                       std::to_string(config_.token_types));
-    return Status::ok();
-  }
-
-  // Fills step_.segments and takes the pages for every sequence. If that fails for one, it takes
-  // none.
-  Status reserve(const StepInput& input) {
-    std::vector<SegmentRows>& segments = step_.segments;
-    segments.clear();
-    Status failed;
-    std::size_t row = 0;
-    for (const Segment& segment : input.segments) {
-      auto* sequence = dynamic_cast<PagedKvSequence*>(segment.sequence);
-      if (sequence == nullptr || sequence->pool() != kv_pool_.get()) {
-        failed = invalid("a sequence of a step belongs to another stage");
-      } else if (sequence->reserved() != 0) {
-        failed = invalid("a sequence occurs twice in a step");
-      } else if (sequence->length() != segment.position) {
-        failed = invalid("a segment begins at position " + std::to_string(segment.position) +
-                         ", but its sequence has " + std::to_string(sequence->length()));
-      } else if (!sequence->reserve(segment.count)) {
-        failed = Status(Code::kResourceExhausted,
-                        "no memory for the keys and values of " + std::to_string(segment.count) +
-                            " more positions (" + std::to_string(kv_pool_->bytes()) +
-                            " bytes are in use, the limit is " +
-                            (kv_pool_->bytes_max() == 0 ? "the machine's memory"
-                                                        : std::to_string(kv_pool_->bytes_max())) +
-                            "); end other requests or shorten the prompt");
-      }
-      if (!failed.is_ok()) {
-        for (const SegmentRows& reserved : segments) reserved.sequence->cancel();
-        return failed;
-      }
-      segments.push_back({sequence, segment.position, segment.count, row});
-      row += segment.count;
-    }
-    return Status::ok();
-  }
-
-  // Collects the rows whose logits are asked for. For an encoder with a head, that is the first row
-  // of a sequence.
-  void gather_logit_rows(const StepInput& input) {
-    logit_rows_.clear();
-    if (!is_last()) return;
-    std::size_t row = 0;
-    for (const Segment& segment : input.segments) {
-      row += segment.count;
-      if (!config_.causal) {
-        if (config_.labels > 0 && segment.logits != LogitRows::kNone)
-          logit_rows_.push_back(row - segment.count);
-        continue;
-      }
-      const std::size_t wanted = segment.logits == LogitRows::kAll    ? segment.count
-                                 : segment.logits == LogitRows::kLast ? 1
-                                                                      : 0;
-      for (std::size_t i = row - wanted; i < row; ++i) logit_rows_.push_back(i);
-    }
-  }
-
   void run(const StepInput& input, std::size_t rows, StepOutput* output) {
-    gather_logit_rows(input);
+    plan_logits(input, config_, weights_->range, &plan_);
+    logit_rows_ = plan_.rows;
+    logit_rows_.insert(logit_rows_.end(), plan_.best.begin(), plan_.best.end());
     std::size_t keys = 0;
     for (const SegmentRows& segment : step_.segments)
       keys = std::max(keys, segment.position + segment.count);
@@ -181,6 +84,11 @@ class TransformerStage final : public Stage {
     });
     if (gives_hidden)
       std::memcpy(output->hidden.data(), step_.x, output->hidden.size() * sizeof(float));
+    output->best.clear();
+    const std::size_t columns = config_.outputs(), kept = plan_.rows.size() * columns;
+    for (std::size_t i = 0; i < plan_.best.size(); ++i)
+      output->best.push_back(best_logit({logits + kept + i * columns, columns}));
+    output->logits.resize(kept);
   }
 
   // x = E[token] (+ T[type]) (+ P[position]), normed if the model does so.
@@ -268,46 +176,22 @@ class TransformerStage final : public Stage {
   Device& device_;
   const std::shared_ptr<KvPool> kv_pool_;
   StepContext step_;
-  std::vector<std::size_t> logit_rows_;
+  LogitPlan plan_;
+  std::vector<std::size_t> logit_rows_;  // the plan's rows, then those whose best id is wanted
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Stage>> Stage::load(const TensorSource& source, const ModelConfig& config,
+Result<std::unique_ptr<Stage>> load_on_cpu(const TensorSource& source, const ModelConfig& config,
                                            LayerRange range, Device& device,
                                            const StageOptions& options) {
-  if (find_family(config.family) == nullptr)
-    return invalid("there is no model family \"" + config.family + "\"");
-  if (range.begin >= range.end || range.end > config.layers)
-    return invalid("layers " + to_string(range) + " are not in the model, which has layers 0-" +
-                   std::to_string(config.layers - 1));
   std::vector<const StageWeights*> siblings;
   for (const auto& sibling : options.siblings) siblings.push_back(&sibling->weights());
   TROUPE_ASSIGN_OR_RETURN(auto weights,
                           load_weights(source, config, range, device.pool(), siblings));
   const kernels::KvType kv_type = options.kv_type.value_or(default_kv_type(source.header()));
   return std::unique_ptr<Stage>(
-      std::make_unique<TransformerStage>(config, std::move(weights), device, kv_type, options));
-}
-
-std::uint64_t weights_bytes(std::span<const Stage* const> stages) {
-  std::uint64_t bytes = 0;
-  std::set<const std::byte*> seen;
-  const auto look = [&](const Weight& weight) {
-    const AlignedBuffer& data = weight.matrix.data;
-    if (data.bytes() != 0 && !seen.insert(data.data()).second) bytes -= data.bytes();
-  };
-  for (const Stage* stage : stages) {
-    bytes += stage->weights_bytes();
-    for (const auto& layer : stage->weights().layers) {
-      for (const Weight& weight : layer) look(weight);
-    }
-    for (const auto& layer : stage->weights().experts)
-      for (const auto& expert : layer)
-        for (const Weight& weight : expert) look(weight);
-    for (const Weight& weight : stage->weights().ends) look(weight);
-  }
-  return bytes;
+      std::make_unique<CpuStage>(config, std::move(weights), device, kv_type, options));
 }
 
 }  // namespace troupe::model

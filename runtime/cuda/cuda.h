@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <troupe/runtime/accelerator.h>
+
+// The door to NVIDIA's GPUs. A build with the CUDA toolkit opens them (cuda.cu); one without it
+// says so (none.cpp). CMake chooses; callers see no difference but the answer.
+
+namespace troupe::cuda {
+
+// One GPU as the driver describes it.
+struct CardReport {
+  std::string name;          // such as "NVIDIA H200"
+  std::string architecture;  // such as "sm_90"
+  std::uint64_t memory_bytes = 0;
+  int processors = 0;  // streaming multiprocessors
+};
+
+struct Report {
+  std::vector<CardReport> cards;
+  std::string driver, runtime;  // versions, such as "13.0"; empty if unknown
+  // Why no GPU can be used, in a sentence that says what to do; ok if there is one.
+  Status usable;
+};
+
+// Asks the driver. Any thread may call it.
+Report report();
+
+// Opens GPU `index`, as CUDA_VISIBLE_DEVICES counts them.
+//   Errors: kFailedPrecondition if this build or this machine has no CUDA; kNotFound if there is no
+//   such GPU; kUnavailable if it fails.
+Result<std::unique_ptr<Accelerator>> open(int index);
+
+}  // namespace troupe::cuda

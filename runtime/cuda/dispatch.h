@@ -1,0 +1,134 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include <troupe/runtime/accelerator.h>
+#include <troupe/runtime/cuda/kernels/products.h>
+
+// Which kernel multiplies a matrix of which format, for how many rows.
+
+namespace troupe::cuda::TROUPE_CUDA_SIDE {
+
+template <class L>
+struct BlockFormat {
+  using Layout = L;
+  using Reader = BlockReader<L>;
+};
+template <class F>
+struct PlainFormat {
+  using Values = F;
+  using Reader = PlainReader<F>;
+};
+
+// Calls body(BlockFormat<Layout>{}) or body(PlainFormat<Values>{}) for a format with kernels.
+template <class Body>
+void with_format(quant::Type type, Body body) {
+  switch (type) {
+    case quant::Type::kF32:
+      return body(PlainFormat<F32Values>{});
+    case quant::Type::kF16:
+      return body(PlainFormat<F16Values>{});
+    case quant::Type::kBF16:
+      return body(PlainFormat<BF16Values>{});
+    case quant::Type::kQ4_0:
+      return body(BlockFormat<quant::Q4_0Layout>{});
+    case quant::Type::kQ4_1:
+      return body(BlockFormat<quant::Q4_1Layout>{});
+    case quant::Type::kQ5_0:
+      return body(BlockFormat<quant::Q5_0Layout>{});
+    case quant::Type::kQ5_1:
+      return body(BlockFormat<quant::Q5_1Layout>{});
+    case quant::Type::kQ8_0:
+      return body(BlockFormat<quant::Q8_0Layout>{});
+    case quant::Type::kQ4_K:
+      return body(BlockFormat<quant::Q4_KLayout>{});
+    case quant::Type::kQ5_K:
+      return body(BlockFormat<quant::Q5_KLayout>{});
+    case quant::Type::kQ6_K:
+      return body(BlockFormat<quant::Q6_KLayout>{});
+    default:  // formats that the packer reads into another one
+      TROUPE_CHECK(false,
+                   "no packed matrix has the type " + std::to_string(static_cast<int>(type)));
+  }
+}
+
+inline unsigned groups_of(const ProductArgs& args) {
+  unsigned groups = 0;
+  for (int i = 0; i < args.count; ++i)
+    groups += static_cast<unsigned>((args.matrices[i].rows + 15) / 16);
+  return groups;
+}
+inline unsigned rounded_up(std::size_t count, std::size_t unit) {
+  return static_cast<unsigned>((count + unit - 1) / unit);
+}
+
+template <class L>
+void launch_blocks(Stream stream, const ProductArgs& args) {
+  const unsigned groups = groups_of(args);
+  const auto decode = [&](auto kernel) {
+    launch(stream, kernel, dim3(groups), kDecodeThreads, args);
+  };
+  if (args.batch == 1) return decode(decode_product<L, 1>);
+  if (args.batch == 2) return decode(decode_product<L, 2>);
+  if (args.batch <= 4) return decode(decode_product<L, 4>);
+  if (args.batch <= 8) return decode(decode_product<L, 8>);
+  launch(stream, prompt_product<L, kPromptTiles>,
+         dim3(rounded_up(groups, kPromptThreads / kWarp),
+              rounded_up(static_cast<std::size_t>(args.batch), 8 * kPromptTiles)),
+         kPromptThreads, args);
+}
+
+// Multiplies args.matrices, which all have this format.
+inline void launch_product(Stream stream, quant::Type type, const ProductArgs& args) {
+  with_format(type, [&](auto format) {
+    using Format = decltype(format);
+    if constexpr (requires { typename Format::Layout; }) {
+      launch_blocks<typename Format::Layout>(stream, args);
+    } else {
+      launch(stream, plain_product<typename Format::Values>,
+             dim3(groups_of(args), rounded_up(static_cast<std::size_t>(args.batch), kPlainColumns)),
+             kPlainThreads, args);
+    }
+  });
+}
+
+// x[i] = row tokens[i] of the matrix.
+inline void launch_gather(Stream stream, const DeviceMatrix& matrix, const int* tokens,
+                          std::size_t count, float* x) {
+  with_format(matrix.type, [&](auto format) {
+    launch(stream, gather_rows<typename decltype(format)::Reader>,
+           dim3(static_cast<unsigned>(count)), kGatherThreads,
+           reinterpret_cast<const unsigned char*>(matrix.data), matrix.group_bytes,
+           static_cast<int>(matrix.columns), tokens, x);
+  });
+}
+
+// A product of a step: a matrix, its bias and its output.
+struct StepProduct {
+  const DeviceMatrix* matrix;
+  const float* bias;
+  float* out;
+};
+
+// Multiplies rows that `common` describes with each matrix: one launch for each format among them.
+inline void launch_products(Stream stream, ProductArgs common, std::vector<StepProduct> products) {
+  while (!products.empty()) {
+    const quant::Type type = products.front().matrix->type;
+    ProductArgs args = common;
+    args.columns = static_cast<int>(products.front().matrix->columns);
+    for (const StepProduct& product : products)
+      if (product.matrix->type == type)
+        args.matrices[args.count++] = {reinterpret_cast<const unsigned char*>(product.matrix->data),
+                                       product.matrix->group_bytes,
+                                       static_cast<int>(product.matrix->rows), product.bias,
+                                       product.out};
+    launch_product(stream, type, args);
+    products.erase(std::remove_if(products.begin(), products.end(),
+                                  [&](const StepProduct& p) { return p.matrix->type == type; }),
+                   products.end());
+  }
+}
+
+}  // namespace troupe::cuda::TROUPE_CUDA_SIDE

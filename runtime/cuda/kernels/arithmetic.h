@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <troupe/runtime/cuda/gpu.h>
+
+// Functions of single numbers and of one warp that the kernels share. Each follows the CPU's
+// operation by operation (runtime/numerics, runtime/kernels/scalar.cpp): the bits are the same.
+
+namespace troupe::cuda::TROUPE_CUDA_SIDE {
+
+constexpr unsigned kWarp = 32, kWholeWarp = ~0u;
+
+template <class T>
+__device__ inline T load(const unsigned char* at) {
+  return *reinterpret_cast<const T*>(at);
+}
+
+__device__ inline float minus_infinity() { return as_float(0xff800000u); }
+__device__ inline float not_a_number() { return as_float(0x7fc00000u); }
+
+// troupe::exp_bits.
+__device__ inline float exp_same(float x) {
+  float v = -87.0f > x ? -87.0f : x;
+  v = 88.0f < v ? 88.0f : v;
+  const float shifted = fma(v, 1.44269504f, 12582912.0f);
+  const float k = shifted - 12582912.0f;
+  const float r = fma(k, -1.42860677e-6f, fma(k, -0.693145752f, v));
+  float p = fma(1.9875691e-4f, r, 1.3981999e-3f);
+  p = fma(p, r, 8.3334519e-3f);
+  p = fma(p, r, 4.1665795e-2f);
+  p = fma(p, r, 1.6666665e-1f);
+  p = fma(p, r, 5.0000001e-1f);
+  p = fma(p, r * r, r) + 1.0f;
+  return p * as_float((as_bits(shifted) - 0x4b400000u + 127u) << 23);
+}
+
+// troupe::f32_to_f16, down to the payload of a NaN, which the hardware's conversion drops.
+__device__ inline std::uint16_t to_half(float value) {
+  const std::uint32_t bits = as_bits(value), magnitude = bits & 0x7fffffffu;
+  const auto sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000u);
+  if (magnitude > 0x7f800000u)
+    return static_cast<std::uint16_t>(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));
+  if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
+  if (magnitude < 0x33000000u) return sign;
+  std::uint32_t half, rest, tie;
+  if (magnitude < 0x38800000u) {
+    const std::uint32_t shift = 126 - (magnitude >> 23);
+    const std::uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
+    half = mantissa >> shift;
+    rest = mantissa & ((1u << shift) - 1);
+    tie = 1u << (shift - 1);
+  } else {
+    half = (magnitude - 0x38000000u) >> 13;
+    rest = magnitude & 0x1fffu;
+    tie = 0x1000u;
+  }
+  if (rest > tie || (rest == tie && (half & 1u) != 0)) ++half;
+  return static_cast<std::uint16_t>(sign | half);
+}
+
+__device__ inline float from_bfloat(std::uint16_t bits) {
+  return as_float(static_cast<std::uint32_t>(bits) << 16);
+}
+
+// The sum of 16 partial sums, which lanes i and i + 16 of a warp both hold as partial sum i, by the
+// lane rule's tree. Every lane gets it: a + b and b + a are the same number.
+__device__ inline float tree_sum(float partial) {
+  for (int apart = 8; apart > 0; apart /= 2) partial += __shfl_xor_sync(kWholeWarp, partial, apart);
+  return partial;
+}
+
+__device__ inline int warp_sum(int value, int lanes) {
+  for (int apart = lanes / 2; apart > 0; apart /= 2)
+    value += __shfl_xor_sync(kWholeWarp, value, apart);
+  return value;
+}
+
+}  // namespace troupe::cuda::TROUPE_CUDA_SIDE

@@ -1,0 +1,55 @@
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/runtime/device/device.h>
+#include <troupe/tests/runtime/cuda/emulated_card.h>
+
+using namespace troupe;
+
+TEST_CASE("cuda: uploads of any size arrive whole, from several threads at once") {
+  const auto card = test::make_emulated_card();
+  // Around the pieces of the ring of pinned memory.
+  const std::size_t piece = std::size_t{4} << 20;
+  std::vector<std::size_t> sizes{0, 1, 4097, piece - 1, piece, piece + 1, 3 * piece + 5};
+  std::vector<std::vector<std::byte>> sent, came(sizes.size());
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    sent.emplace_back(sizes[i]);
+    for (std::size_t at = 0; at < sizes[i]; ++at)
+      sent[i][at] = static_cast<std::byte>(at * 7 + at / 4096 + i);
+  }
+  std::vector<Status> outcomes(sizes.size());
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    threads.emplace_back([&, i] {
+      outcomes[i] = [&]() -> Status {
+        TROUPE_ASSIGN_OR_RETURN(AlignedBuffer memory, card->allocate(sizes[i]));
+        TROUPE_CHECK(!memory.on_host() && memory.bytes() == sizes[i], "what was allocated");
+        TROUPE_RETURN_IF_ERROR(card->upload(sent[i].data(), sizes[i], memory.data()));
+        came[i].resize(sizes[i]);
+        return card->download(memory.data(), sizes[i], came[i].data());
+      }();
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    INFO(sizes[i] << " bytes: " << outcomes[i].message());
+    CHECK(outcomes[i].is_ok());
+    CHECK((came[i] == sent[i]));
+  }
+}
+
+TEST_CASE("cuda: memory of a card is freed with its last handle, even after the accelerator") {
+  const std::size_t before = test::used_card_memory();
+  AlignedBuffer kept;
+  {
+    const auto card = test::make_emulated_card();
+    auto memory = card->allocate(1000);
+    REQUIRE(memory);
+    kept = memory->share();
+    CHECK(test::used_card_memory() == before + 1000);
+  }
+  CHECK(test::used_card_memory() == before + 1000);
+  kept = AlignedBuffer();
+  CHECK(test::used_card_memory() == before);
+}
