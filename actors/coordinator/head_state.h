@@ -44,10 +44,11 @@ struct RunningEngine {
   std::shared_ptr<EngineCounters> counters;
   std::uint64_t epoch = 0;  // of the placement that the engine knows
   std::size_t context_max = 0;
-  std::uint64_t submitted = 0;   // requests that were sent to it
-  std::uint64_t idle_after = 0;  // it had nothing to do after this number of requests
-  std::uint64_t awaited = 0;     // opens from which no request has come yet
-  std::int64_t used_us = 0;      // when it was last opened, asked, or had answered
+  std::uint64_t positions_max = 0;  // as the engine was told last
+  std::uint64_t submitted = 0;      // requests that were sent to it
+  std::uint64_t idle_after = 0;     // it had nothing to do after this number of requests
+  std::uint64_t awaited = 0;        // opens from which no request has come yet
+  std::int64_t used_us = 0;         // when it was last opened, asked, or had answered
 
   bool idle() const { return submitted == idle_after; }
   // Opens whose requests are still expected.

@@ -20,6 +20,8 @@
 
 namespace troupe::actors {
 
+class EngineState;
+
 struct CoordinatorSetup {
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
@@ -40,6 +42,8 @@ struct CoordinatorSetup {
   bool works = true;              // this process holds layers
   bool measures = true;           // before layers are placed; if false, threads decide
   std::function<void()> on_stop;  // a client asked this daemon to stop
+  // Tests look at what each deployment's engine decides (EngineSetup::watch). May be empty.
+  std::function<void(const EngineState&)> watch_engine;
 };
 
 }  // namespace troupe::actors

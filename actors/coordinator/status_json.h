@@ -18,6 +18,10 @@ struct DeploymentUse {
   std::uint64_t running = 0, queued = 0;          // requests: being answered; waiting
   std::uint64_t requests = 0, tokens = 0;         // since it was loaded
   std::uint64_t credits = 0, credits_in_use = 0;  // steps on its path
+  // Blocks of keys and values; positions of prompts that were looked up among them, and found;
+  // requests that gave way to older ones.
+  std::uint64_t blocks_in_use = 0, blocks_idle = 0, blocks_max = 0;
+  std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
   bool busy = false;
   std::optional<std::int64_t> left_s;  // until it is unloaded; absent: busy, or forever
 };

@@ -27,6 +27,7 @@ inline constexpr std::size_t kClusterSlots = 4;
 struct Answering {
   JobTask task;
   GenerateSpec spec;
+  std::string owner;               // of the job: its lines share keys and values with the owner's
   std::uint64_t first = 0;         // number of its first line
   std::vector<std::string> ids;    // of the lines, as JSON
   std::vector<std::string> lines;  // of the output; "" while they wait

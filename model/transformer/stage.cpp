@@ -6,6 +6,7 @@
 #include <troupe/model/families/family.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/block.h>
+#include <troupe/model/transformer/numbered_blocks.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 
@@ -30,6 +31,7 @@ class TransformerStage final : public Stage {
         device_(device),
         kv_pool_(std::make_shared<KvPool>(kv_type, weights_->layers.size(), config.kv_heads,
                                           config.head_dim, options.kv_bytes_max)),
+        numbered_(kv_pool_),
         step_(config_, *weights_, device, kv_type) {
     step_.f16_activations = options.f16_activations;
   }
@@ -42,6 +44,19 @@ class TransformerStage final : public Stage {
   std::unique_ptr<KvSequence> new_sequence() const override {
     return std::make_unique<PagedKvSequence>(kv_pool_);
   }
+  Result<std::unique_ptr<KvSequence>> begin_sequence(std::size_t length,
+                                                     std::span<const BlockNumber> blocks) override {
+    TROUPE_ASSIGN_OR_RETURN(auto sequence, numbered_.begin(length, blocks));
+    return std::unique_ptr<KvSequence>(std::move(sequence));
+  }
+  Status add_blocks(KvSequence& sequence, std::span<const BlockNumber> blocks) override {
+    auto* paged = dynamic_cast<PagedKvSequence*>(&sequence);
+    if (paged == nullptr || paged->pool() != kv_pool_.get() || !paged->is_given())
+      return invalid("a sequence that has no numbered blocks of this stage is given some");
+    return numbered_.add(*paged, blocks);
+  }
+  void free_blocks(std::span<const BlockNumber> blocks) override { numbered_.free(blocks); }
+  std::uint64_t kv_bytes() const override { return kv_pool_->bytes(); }
 
   Status forward(const StepInput& input, StepOutput* output) override {
     TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input));
@@ -118,7 +133,12 @@ class TransformerStage final : public Stage {
       } else if (sequence->length() != segment.position) {
         failed = invalid("a segment begins at position " + std::to_string(segment.position) +
                          ", but its sequence has " + std::to_string(sequence->length()));
-      } else if (!sequence->reserve(segment.count)) {
+      } else if (!sequence->reserve(segment.count) && sequence->is_given()) {
+        failed = Status(Code::kFailedPrecondition,
+                        "a segment of a step ends at position " +
+                            std::to_string(segment.position + segment.count) +
+                            ", beyond the blocks that its sequence was given");
+      } else if (sequence->reserved() != segment.count) {
         failed = Status(Code::kResourceExhausted,
                         "no memory for the keys and values of " + std::to_string(segment.count) +
                             " more positions (" + std::to_string(kv_pool_->bytes()) +
@@ -267,6 +287,7 @@ class TransformerStage final : public Stage {
   const std::unique_ptr<StageWeights> weights_;
   Device& device_;
   const std::shared_ptr<KvPool> kv_pool_;
+  NumberedBlocks numbered_;
   StepContext step_;
   std::vector<std::size_t> logit_rows_;
 };

@@ -33,7 +33,7 @@ namespace troupe::wire {
 
 constexpr std::uint32_t kMagic = 0x31505254;  // "TRP1" read little-endian
 // Raised with every change of what bodies say: nodes of two versions tell each other so in words.
-constexpr std::uint16_t kProtocolVersion = 5;
+constexpr std::uint16_t kProtocolVersion = 6;
 // A frame of this type says only "this is the version that I speak", to a peer whose frames are of
 // another one. Magic, version and type lie where they lie in every version.
 constexpr std::uint16_t kVersionNotice = 0;
