@@ -56,8 +56,14 @@ struct DeploymentStatus {
   std::uint64_t running = 0, queued = 0;          // requests
   std::uint64_t requests = 0, tokens = 0;         // since it was loaded
   std::uint64_t credits = 0, credits_in_use = 0;  // steps that may be under way, and that are
-  std::optional<std::int64_t> keep_alive_s;       // absent: for ever
-  std::optional<std::int64_t> unload_in_s;        // absent: busy, or never
+  // Blocks of 64 positions that hold keys and values: of answers, kept for later ones, and of how
+  // many there is room for (0: not known).
+  std::uint64_t blocks_in_use = 0, blocks_idle = 0, blocks_max = 0;
+  // Positions that were looked up among the blocks before they were computed, and those that were
+  // there; requests that gave way to older ones while memory was short.
+  std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
+  std::optional<std::int64_t> keep_alive_s;  // absent: for ever
+  std::optional<std::int64_t> unload_in_s;   // absent: busy, or never
 };
 
 struct ChannelCounters {

@@ -54,6 +54,10 @@ struct GenerateRequest {
   // Ask the first deployment of the model, not one of the replicas that a cluster makes where a
   // model fits several times, and make none.
   bool no_replicas = false;
+  // Keys and values of prompts are shared among the requests of one asker that have the same salt:
+  // a prompt that begins as an earlier one did is computed from where they differ. The answers are
+  // the same with and without.
+  std::string cache_salt;
   int deadline_ms = 0;  // of the whole call; 0: ten minutes
   // Asked a few times a second while the answer is awaited, on the calling thread: true ends it,
   // also before its first token. May be empty.
@@ -111,6 +115,8 @@ struct GenerateResult {
   // 0: not known, as the rate of an answer of one token, or all of one that was cancelled before
   // it.
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
+  // Tokens of the prompt whose keys and values were there from earlier requests of the same asker.
+  std::size_t cached_tokens = 0;
   std::vector<StageReport> nodes;
   std::string left_out;  // which nodes of the cluster took no part, and why; "" if there are none
   // When the head was lost on the way: by this id, the answer can be resumed (Cluster::resume).
