@@ -176,7 +176,11 @@ class EngineState {
     std::vector<std::uint64_t> closed;
     std::vector<BlockNumber> freed;
   };
-  enum class Start { kStarted, kWaitsForOthersRows, kWaitsForMemory };
+  // A prompt, or an answer that is replayed, which can have rows now.
+  struct Prompt {
+    Running* running = nullptr;
+    std::size_t left = 0;  // rows that it still needs
+  };
   // Crashes in a row after which a request is suspected of causing them.
   static constexpr std::size_t kCrashesMax = 2;
   // Whether a request of a step has ended, or was preempted, since the step was sent.
@@ -189,8 +193,17 @@ class EngineState {
   // next_step() in its parts (plan_step.cpp). These rows go into the step; the last known one has
   // its token sampled.
   void add_rows(Running& running, std::size_t count, Step* step);
-  // Finds the shared prefix of a request, and gives it the blocks of its ids.
-  Start start(Running& running);
+  // The blocks that a request takes when it begins with this prefix, idle ones of it included.
+  static std::uint64_t room_to_start(const Running& running, const SharedPrefix& prefix);
+  // The blocks that requests that have begun need for the ids that they have and one block more.
+  std::uint64_t needed_soon() const;
+  // Gives a request that has not begun its shared prefix. False if it has to wait: for memory, or
+  // for what another one computes.
+  bool start(Running& running);
+  // Whether a request that goes first will compute this block of the other one's ids, too.
+  bool will_compute(const Running& older, const Running& running, std::size_t block) const;
+  // In the order of age. Whoever waits for memory ends the list.
+  std::vector<Prompt> prompts_to_compute();
   // Gives a request the blocks for positions [0, end), if need be those of younger requests that
   // have no rows in `step`. Returns how many positions it has blocks for then.
   std::size_t make_room(Running& running, std::size_t end, const Step& step);
@@ -205,7 +218,7 @@ class EngineState {
   // One row for each request that waits for its next token and has a block for it, but only for a
   // share of the requests, so that every stage has a step of its own to work on.
   void add_decode_rows(Step* step);
-  // Rows of prompts, and of answers that are replayed, the oldest request first. The rest of a
+  // Rows of prompts, and of answers that are replayed (prompt_rows.h says whose). The rest of a
   // prompt follows in the next step, which does not wait for this one.
   void add_prompt_rows(Step* step);
   PlannedStep seal(Step step);

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include <troupe/actors/engine/engine_state.h>
+#include <troupe/actors/engine/prompt_rows.h>
 
 // How EngineState plans a step: whose rows go into it, and in which blocks they lie.
 
@@ -103,27 +104,72 @@ std::size_t EngineState::make_room(Running& running, std::size_t end, const Step
   return std::min(end, running.blocks.blocks.size() * kBlockPositions);
 }
 
-EngineState::Start EngineState::start(Running& running) {
-  const SharedPrefix prefix = table_.find(running.blocks, running.log);
-  if (prefix.computing) return Start::kWaitsForOthersRows;
-  std::uint64_t needed = blocks_of(running.log.size() + 1) - prefix.blocks.size();
-  bool alone = true;
+std::uint64_t EngineState::room_to_start(const Running& running, const SharedPrefix& prefix) {
+  return blocks_of(running.log.size() + 1) - prefix.blocks.size() + prefix.idle;
+}
+
+std::uint64_t EngineState::needed_soon() const {
+  std::uint64_t needed = 0;
   for (const auto& [id, other] : requests_) {
     if (!other.begun) continue;
-    alone = false;
     // What it needs for the ids that it has and for a block of its answer.
     const std::size_t most = std::min(other.prompt + other.request.max_tokens,
                                       std::max(other.request.context, other.log.size()));
     const std::size_t soon = blocks_of(std::min(other.log.size() + 1 + kBlockPositions, most));
     needed += soon - std::min(soon, other.blocks.blocks.size());
   }
-  if (!alone && needed + prefix.idle > table_.available()) return Start::kWaitsForMemory;
+  return needed;
+}
+
+bool EngineState::start(Running& running) {
+  const SharedPrefix prefix = table_.find(running.blocks, running.log);
+  if (prefix.computing) return false;
+  const std::uint64_t needed = room_to_start(running, prefix) + needed_soon();
+  if (begun() > 0 && needed > table_.available()) return false;
   table_.share(running.blocks, prefix);
   running.sent = prefix.blocks.size() * kBlockPositions;
   if (!running.cached) running.cached = std::min(running.sent, running.prompt);
   block_counters_.queried += running.log.size() - 1;
   block_counters_.found += running.sent;
-  return Start::kStarted;
+  return true;
+}
+
+bool EngineState::will_compute(const Running& older, const Running& running,
+                               std::size_t block) const {
+  const std::size_t end = (block + 1) * kBlockPositions;
+  if (older.blocks.is_private || older.log.size() < end || running.log.size() <= end) return false;
+  const bool is_public = block < older.blocks.public_blocks;
+  if (is_public != (block < running.blocks.public_blocks)) return false;
+  if (!is_public && *older.blocks.domain != *running.blocks.domain) return false;
+  const auto stop = running.log.begin() + static_cast<std::ptrdiff_t>(end);
+  return std::equal(running.log.begin(), stop, older.log.begin());
+}
+
+std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
+  std::vector<Prompt> prompts;
+  std::uint64_t promised = needed_soon();
+  bool alone = begun() == 0;
+  for (auto& [id, running] : requests_) {
+    if (running.decoding() || running.waiting || !may_start(running)) continue;
+    if (running.begun) {
+      if (running.sent < running.log.size()) {
+        prompts.push_back({&running, running.log.size() - running.sent});
+      }
+      continue;
+    }
+    const SharedPrefix prefix = table_.find(running.blocks, running.log);
+    // What another request computes, or is about to, is waited for.
+    const auto is_ahead = [&](const Prompt& older) {
+      return will_compute(*older.running, running, prefix.blocks.size());
+    };
+    if (prefix.computing || std::any_of(prompts.begin(), prompts.end(), is_ahead)) continue;
+    // No request overtakes one that waits for memory, which would then wait for ever.
+    promised += room_to_start(running, prefix);
+    if (!alone && promised > table_.available()) break;
+    alone = false;
+    prompts.push_back({&running, running.log.size() - prefix.blocks.size() * kBlockPositions});
+  }
+  return prompts;
 }
 
 void EngineState::add_decode_rows(Step* step) {
@@ -157,22 +203,20 @@ void EngineState::add_decode_rows(Step* step) {
 }
 
 void EngineState::add_prompt_rows(Step* step) {
-  std::size_t budget = std::min(limits_.chunk_rows, limits_.rows_max - step->token_ids.size());
-  for (auto& [id, running] : requests_) {
-    if (budget == 0) break;
-    if (running.decoding() || running.waiting || !may_start(running)) continue;
-    if (!running.begun) {
-      const Start started = start(running);
-      if (started == Start::kWaitsForOthersRows) continue;
-      // No request overtakes one that waits for memory, which would then wait for ever.
-      if (started == Start::kWaitsForMemory) break;
-    }
-    const std::size_t wanted = std::min(running.log.size(), running.sent + budget);
+  const std::size_t budget =
+      std::min(limits_.chunk_rows, limits_.rows_max - step->token_ids.size());
+  if (budget == 0) return;
+  const std::vector<Prompt> prompts = prompts_to_compute();
+  std::vector<std::size_t> left;
+  for (const Prompt& prompt : prompts) left.push_back(prompt.left);
+  const std::vector<std::size_t> rows = share_prompt_rows(left, budget);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    Running& running = *prompts[i].running;
+    if (rows[i] == 0) continue;
+    if (!running.begun && !(may_start(running) && start(running))) continue;
+    const std::size_t wanted = std::min(running.log.size(), running.sent + rows[i]);
     const std::size_t end = make_room(running, wanted, *step);
-    if (end <= running.sent) continue;
-    const std::size_t count = end - running.sent;
-    add_rows(running, count, step);
-    budget -= count;
+    if (end > running.sent) add_rows(running, end - running.sent, step);
   }
 }
 

@@ -200,6 +200,33 @@ TEST_CASE("engine: an older request takes the block of the youngest, which is co
   CHECK(begins[3] == 1 + state.block_counters().preemptions);
 }
 
+TEST_CASE("engine: a short prompt does not wait behind a long one, which goes on") {
+  EngineLimits wide = limits(1);
+  wide.chunk_rows = 32;
+  wide.context_max = 4000;
+  EngineState state(wide, std::make_shared<LetterTokenizer>());
+  REQUIRE(state.admit(request(1, 2000, 5), 0).is_ok());
+  std::map<std::uint64_t, std::size_t> rows;
+  std::map<std::uint64_t, int> first;  // the step that brought the first token
+  for (int i = 1; i <= 200; ++i) {
+    if (i == 5) {
+      EngineRequest brief = request(2, 40, 5);
+      brief.prompt[0] = 2;
+      REQUIRE(state.admit(std::move(brief), 0).is_ok());
+    }
+    const auto step = state.next_step();
+    if (!step) break;
+    for (const StepSegment& s : step->step.segments) rows[s.request] += s.count;
+    if (i == 6) CHECK(rows[1] >= 4 * 32 + 2 * 16);
+    for (const auto& event : state.on_done(step->id, answer(step->step, letter_at), i)) {
+      if (event.token) first.emplace(event.request, i);
+    }
+  }
+  CHECK(first[2] <= 8);
+  CHECK(first[1] <= 2000 / 32 + 4);
+  CHECK(state.active() == 0);
+}
+
 TEST_CASE("engine: what a failed step said besides its rows is said again") {
   EngineState state(limits(1), std::make_shared<LetterTokenizer>());
   REQUIRE(state.admit(request(1, 3, 30), 0).is_ok());
