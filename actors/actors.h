@@ -114,6 +114,7 @@ using loaded_atom = caf::atom_constant<caf::atom("loaded")>;
 using idle_atom = caf::atom_constant<caf::atom("idle")>;
 using halt_atom = caf::atom_constant<caf::atom("halt")>;
 using resume_atom = caf::atom_constant<caf::atom("resume")>;
+using resize_atom = caf::atom_constant<caf::atom("resize")>;
 using service_atom = caf::atom_constant<caf::atom("service")>;
 using join_atom = caf::atom_constant<caf::atom("join")>;
 
@@ -156,7 +157,8 @@ using engine_actor = caf::typed_actor<
     // A stage is lost (the argument names the worker that crashed, or is ""): the engine sends
     // nothing until the layers lie elsewhere, and then replays.
     caf::reacts_to<halt_atom, std::string>, caf::reacts_to<resume_atom, EnginePlacementPtr>,
-    caf::reacts_to<ReadPromptPtr>>;
+    // The nodes have memory for this number of positions from now on; 0: not known.
+    caf::reacts_to<resize_atom, std::uint64_t>, caf::reacts_to<ReadPromptPtr>>;
 
 // Turns an engine's long prompts into token ids, each for a context of the given number of
 // positions. Detached, because it computes.

@@ -100,6 +100,8 @@ export TROUPE_TEST_MODEL
 if [ "$deep" = yes ]; then
   step "tests under asan-ubsan" test_under_asan
   step "tests under tsan" test_under_tsan
+  step "tests of answers that are preempted" env TROUPE_SHARING_ROUNDS=200 \
+    build/release/actors_tests "sharing: requests that are preempted at any time have the same bits"
   step "tests without each safeguard" python3 tools/dev/mutations.py
 fi
 if [ "$fuzz" = yes ]; then

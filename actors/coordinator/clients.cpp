@@ -71,7 +71,8 @@ void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
       LogLevel::kDebug, number,
       "is request " + std::to_string(ours->request) + " of client " + net::key_id(frame.peer));
   ours->request = number;
-  submit(head, ours, client.session, head.owners->of(frame.peer));
+  ours->owner = head.owners->of(frame.peer);
+  submit(head, ours, client.session, ours->owner);
 }
 
 void on_cancel(HeadState& head, const net::InFrame& frame, const Cancel& message) {

@@ -6,6 +6,7 @@
 #include <troupe/actors/coordinator/coordinator.h>
 #include <troupe/actors/coordinator/copies.h>
 #include <troupe/actors/coordinator/deploy.h>
+#include <troupe/actors/coordinator/engines.h>
 #include <troupe/actors/coordinator/head_state.h>
 #include <troupe/actors/coordinator/keep_alive.h>
 #include <troupe/actors/coordinator/key_admin.h>
@@ -69,6 +70,7 @@ void on_tick(HeadState& head) {
   check_lost(head);
   check_copies(head);
   check_measurements(head);
+  share_memory(head);
   release_unused(head);
   release_doubled(head);
   drop_revoked(head, monotonic_us());
@@ -127,7 +129,7 @@ coordinator_actor::behavior_type coordinator_behavior(
         return promise;
       },
       [&head](submit_atom, const SubmitPtr& request, const token_sink& sink) {
-        submit(head, request, sink, "");
+        submit(head, request, sink, request->owner);
       },
       [&head](cancel_atom, std::uint64_t request) { cancel(head, request); },
       [&head](status_atom) { return status_text(head); },

@@ -138,9 +138,10 @@ Status run_engine(HeadState& head, const Deployment& deployment, DeploymentRun& 
     engine.epoch = deployment.epoch;
     for (std::size_t i = 0; i < opens; ++i) engine.opened(now);
     head.setup->link->attach_engine(deployment.epoch, engine.actor);
+    EnginePlacement placement = engine_placement(head, deployment, engine.context_max);
+    engine.positions_max = placement.limits.positions_max;
     head.self->send(engine.actor, resume_atom::value,
-                    std::make_shared<const EnginePlacement>(
-                        engine_placement(head, deployment, engine.context_max)));
+                    std::make_shared<const EnginePlacement>(std::move(placement)));
     return Status::ok();
   }
   TROUPE_ASSIGN_OR_RETURN(EngineSetup setup, make_engine_setup(head, deployment));
@@ -149,6 +150,7 @@ Status run_engine(HeadState& head, const Deployment& deployment, DeploymentRun& 
   RunningEngine engine;
   engine.epoch = deployment.epoch;
   engine.context_max = setup.placement.limits.context_max;
+  engine.positions_max = setup.placement.limits.positions_max;
   engine.counters = setup.counters;
   engine.used_us = now;
   engine.awaited = opens;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include <troupe/actors/cluster_state/placement.h>
 #include <troupe/actors/coordinator/engines.h>
@@ -72,7 +73,18 @@ Result<EngineSetup> make_engine_setup(const HeadState& head, const Deployment& d
   TROUPE_ASSIGN_OR_RETURN(engine.tokenizer, model::open_tokenizer(header, config.vocabulary));
   engine.chat_template = chat_template_of(header);
   engine.link = head.setup->link;
+  engine.watch = head.setup->watch_engine;
   return engine;
+}
+
+void share_memory(HeadState& head) {
+  for (const auto& [id, deployment] : head.cluster.deployments.all()) {
+    RunningEngine* engine = head.engine_of(id);
+    if (engine == nullptr || !head.is_serving(deployment)) continue;
+    const std::uint64_t positions = positions_max(head.cluster, deployment);
+    if (positions == std::exchange(engine->positions_max, positions)) continue;
+    head.self->send(engine->actor, resize_atom::value, positions);
+  }
 }
 
 }  // namespace troupe::actors::coordinator

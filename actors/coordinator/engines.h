@@ -16,4 +16,7 @@ EnginePlacement engine_placement(const HeadState& head, const Deployment& deploy
 //   Errors: those of the model's header (its tokenizer, its shape).
 Result<EngineSetup> make_engine_setup(const HeadState& head, const Deployment& deployment);
 
+// Tells engines how much memory their deployments have now: other models come and go.
+void share_memory(HeadState& head);
+
 }  // namespace troupe::actors::coordinator

@@ -45,10 +45,11 @@ struct RunningEngine {
   std::shared_ptr<EngineCounters> counters;
   std::uint64_t epoch = 0;  // the epoch of the placement that the engine knows
   std::size_t context_max = 0;
-  std::uint64_t submitted = 0;   // the number of requests that were sent to the engine
-  std::uint64_t idle_after = 0;  // the engine had nothing to do after this number of requests
-  std::uint64_t awaited = 0;     // opens whose requests have not come yet
-  std::int64_t used_us = 0;      // when it was last opened, asked or idle again
+  std::uint64_t positions_max = 0;  // as the engine was told last
+  std::uint64_t submitted = 0;      // the number of requests that were sent to the engine
+  std::uint64_t idle_after = 0;     // the engine had nothing to do after this number of requests
+  std::uint64_t awaited = 0;        // opens whose requests have not come yet
+  std::int64_t used_us = 0;         // when it was last opened, asked or idle again
 
   bool idle() const { return submitted == idle_after; }
   // The number of opens whose requests are still expected.

@@ -57,6 +57,12 @@ std::map<std::uint64_t, DeploymentUse> uses_of(const HeadState& head) {
     use.tokens = engine.counters->tokens;
     use.credits = engine.counters->credits;
     use.credits_in_use = engine.counters->credits_in_use;
+    use.blocks_in_use = engine.counters->blocks_in_use;
+    use.blocks_idle = engine.counters->blocks_idle;
+    use.blocks_max = engine.counters->blocks_max;
+    use.prefix_queried = engine.counters->prefix_queried;
+    use.prefix_found = engine.counters->prefix_found;
+    use.preemptions = engine.counters->preemptions;
     if (const auto left = left_us(head, id, engine)) {
       use.left_s = (*left + 999'999) / 1'000'000;
     }

@@ -20,6 +20,8 @@
 
 namespace troupe::actors {
 
+class EngineState;
+
 struct CoordinatorSetup {
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
@@ -43,6 +45,8 @@ struct CoordinatorSetup {
   // Whether layers are measured before they are placed; if not, thread counts decide.
   bool measures = true;
   std::function<void()> on_stop;  // called when a client asks this daemon to stop
+  // Tests look at what each deployment's engine decides (EngineSetup::watch). May be empty.
+  std::function<void(const EngineState&)> watch_engine;
 };
 
 }  // namespace troupe::actors

@@ -81,6 +81,12 @@ json deployment_json(const ClusterState& cluster, const Deployment& deployment,
               {"tokens", use.tokens},
               {"credits", use.credits},
               {"credits_in_use", use.credits_in_use},
+              {"blocks_in_use", use.blocks_in_use},
+              {"blocks_idle", use.blocks_idle},
+              {"blocks_max", use.blocks_max},
+              {"prefix_queried", use.prefix_queried},
+              {"prefix_found", use.prefix_found},
+              {"preemptions", use.preemptions},
               {"keep_alive_s", nullptr},  // null means forever
               {"unload_in_s", nullptr}};  // null while it works, or if it stays forever
   if (kv_type) out["kv"] = *kv_type == kernels::KvType::kF16 ? "f16" : "f32";

@@ -19,6 +19,10 @@ struct DeploymentUse {
   std::uint64_t requests = 0, tokens = 0;  // since the model was loaded
   // The number of steps that may be on the path, and that are.
   std::uint64_t credits = 0, credits_in_use = 0;
+  // Blocks of keys and values; positions of prompts that were looked up among them, and those that
+  // were found; requests that gave way to older ones.
+  std::uint64_t blocks_in_use = 0, blocks_idle = 0, blocks_max = 0;
+  std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
   bool busy = false;
   // The time until it is unloaded; absent if it is busy or stays forever.
   std::optional<std::int64_t> left_s;

@@ -65,6 +65,19 @@ void publish(Self self, const Setup& setup, std::vector<EngineEvent> events) {
   }
 }
 
+void count(EngineCounters& counters, const EngineState& state, std::size_t unread) {
+  counters.running = state.active() - state.waiting();
+  counters.queued = state.waiting() + unread;
+  counters.credits = state.limits().steps_in_flight_max;
+  counters.credits_in_use = state.steps_in_flight();
+  counters.blocks_in_use = state.blocks().in_use();
+  counters.blocks_idle = state.blocks().idle();
+  counters.blocks_max = state.blocks().limits().blocks_max;
+  counters.prefix_queried = state.block_counters().queried;
+  counters.prefix_found = state.block_counters().found;
+  counters.preemptions = state.block_counters().preemptions;
+}
+
 // Sends steps while there are credits. A step for which there is no connection is lost with it: the
 // coordinator sees that, too, and has everything replayed. One that cannot be sent for another
 // reason (the stage is so far behind that its queue is full) ends its requests.
@@ -83,10 +96,8 @@ void drive(Self self, const Setup& setup) {
     failed.outcome = sent.with_context("the first stage does not keep up");
     publish(self, setup, state.on_failed(planned->id, failed));
   }
-  setup->counters->running = state.active() - state.waiting();
-  setup->counters->queued = state.waiting() + self->state.unread.size();
-  setup->counters->credits = at.limits.steps_in_flight_max;
-  setup->counters->credits_in_use = state.steps_in_flight();
+  count(*setup->counters, state, self->state.unread.size());
+  if (setup->watch) setup->watch(state);
   if (state.idle() && self->state.unread.empty() && setup->coordinator &&
       self->state.told_idle != self->state.submitted) {
     self->state.told_idle = self->state.submitted;
@@ -126,6 +137,9 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
   request.stop = submit.stop;
   request.ignore_end = submit.ignore_end;
   request.context = submit.context;
+  request.owner = submit.owner + "\n" + submit.asker;
+  request.salt = submit.cache_salt;
+  request.public_ids = submit.public_ids;
   request.deadline_us = begin_us + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000
                                                            : kDefaultDeadlineUs);
   if (submit.arithmetic != 0 && submit.arithmetic != kArithmeticVersion) {
@@ -218,7 +232,7 @@ void on_frame(Self self, const Setup& setup, const net::InFrame& frame) {
   } else {
     const auto failed = decode_body<StepFailed>(*setup->link, frame);
     if (failed && failed->outcome.status().code() == Code::kFailedPrecondition &&
-        setup->coordinator) {
+        setup->coordinator && !state.was_overtaken(frame.header.step)) {
       // A step before it was lost with a connection: the stages begin anew.
       self->send(setup->coordinator, halt_atom::value, setup->deployment, frame.header.epoch,
                  failed->outcome.text);
@@ -272,6 +286,10 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
       [self, setup](resume_atom, const EnginePlacementPtr& placement) {
         self->state.placement = *placement;
         self->state.state->resume(placement->limits);
+        drive(self, setup);
+      },
+      [self, setup](resize_atom, std::uint64_t positions_max) {
+        self->state.state->resize(positions_max);
         drive(self, setup);
       },
       [self, setup](tick_atom) {

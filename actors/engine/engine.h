@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 
 #include <troupe/actors/actors.h>
@@ -22,6 +23,10 @@ struct EngineCounters {
   std::atomic<std::uint64_t> tokens{0};              // of answers
   // Steps that may be under way at once on the path, and that are.
   std::atomic<std::uint64_t> credits{0}, credits_in_use{0};
+  // Blocks of the block table that sequences have, idle ones, and how many there may be (0: no
+  // bound); positions that were looked up in it and found; requests that gave way.
+  std::atomic<std::uint64_t> blocks_in_use{0}, blocks_idle{0}, blocks_max{0};
+  std::atomic<std::uint64_t> prefix_queried{0}, prefix_found{0}, preemptions{0};
 };
 
 // What all engines of a head did when nodes were lost; it outlives each of them.
@@ -45,6 +50,8 @@ struct EngineSetup {
   std::shared_ptr<EngineCounters> counters = std::make_shared<EngineCounters>();
   std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
   coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom)
+  // Looks at the decider after each change, on the engine's thread: tests do. May be empty.
+  std::function<void(const EngineState&)> watch;
 };
 engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);
 

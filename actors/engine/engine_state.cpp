@@ -1,7 +1,7 @@
 #include <algorithm>
+#include <utility>
 
 #include <troupe/actors/engine/engine_state.h>
-#include <troupe/runtime/kernels/kernels.h>
 
 namespace troupe::actors {
 namespace {
@@ -13,23 +13,18 @@ Status check_id(model::TokenId id, std::size_t vocabulary) {
                                             std::to_string(vocabulary) + " tokens");
 }
 
-// What a request may take, in the pages that stages take.
+// What a request may take in all, in whole blocks.
 std::uint64_t positions_of(const EngineRequest& request) {
   const std::uint64_t most = std::min<std::uint64_t>(
       request.context, std::uint64_t{request.prompt.size()} + request.max_tokens);
-  return (most + kernels::kPageKeys - 1) / kernels::kPageKeys * kernels::kPageKeys;
+  return blocks_of(most) * kBlockPositions;
 }
 
 }  // namespace
 
-std::uint64_t EngineState::Running::positions() const { return positions_of(request); }
-
-std::uint64_t EngineState::positions_taken() const {
-  std::uint64_t taken = 0;
-  for (const auto& [id, running] : requests_) {
-    if (running.sent > 0) taken += running.positions();
-  }
-  return taken;
+BlockLimits EngineState::block_limits(const EngineLimits& limits) {
+  // Where the memory is not known, as many idle blocks are kept as one sequence can have.
+  return {limits.positions_max / kBlockPositions, blocks_of(limits.context_max)};
 }
 
 Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) const {
@@ -113,10 +108,17 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   }
   AnswerText text(request.stop);
   TROUPE_RETURN_IF_ERROR(read_answer(request, &text));
-  std::vector<model::TokenId> answer = std::move(request.answer);
-  const std::size_t resumed = answer.size();
-  requests_.emplace(id, Running{std::move(request), std::move(answer), resumed, 0, false,
-                                std::move(text), now_us});
+  std::vector<model::TokenId> log = std::exchange(request.prompt, {});
+  const std::size_t prompt = log.size(), resumed = request.answer.size();
+  log.insert(log.end(), request.answer.begin(), request.answer.end());
+  request.answer = {};
+  BlockSequence blocks;
+  blocks.domain = std::make_shared<const BlockDomain>(BlockDomain{request.owner, request.salt});
+  if (request.salt.empty()) {
+    blocks.public_blocks = std::min(request.public_ids, prompt) / kBlockPositions;
+  }
+  requests_.emplace(id, Running{std::move(request), std::move(log), prompt, resumed,
+                                std::move(text), now_us, std::move(blocks)});
   turn_.push_back(id);
   return Status::ok();
 }
@@ -127,101 +129,17 @@ std::vector<EngineEvent> EngineState::cancel(std::uint64_t request) {
   return events;
 }
 
-void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
-  const std::size_t prompt = running.request.prompt.size();
-  StepSegment segment;
-  segment.request = running.request.id;
-  segment.position = static_cast<std::uint32_t>(running.sent);
-  segment.count = static_cast<std::uint32_t>(count);
-  segment.prompt = static_cast<std::uint32_t>(prompt);
-  segment.sample = running.sent + count == running.length();
-  segment.sampling = running.request.sampling;
-  for (std::size_t i = running.sent; i < running.sent + count; ++i) {
-    step->token_ids.push_back(i < prompt ? running.request.prompt[i] : running.answer[i - prompt]);
-  }
-  step->segments.push_back(segment);
-  running.sent += count;
-  running.waiting = segment.sample;
-}
-
-void EngineState::add_decode_rows(Step* step) {
-  std::size_t decoding = 0, ready = 0;
-  bool prompts = false;
-  for (const auto& [id, running] : requests_) {
-    decoding += running.decoding();
-    ready += running.decoding() && !running.waiting;
-    prompts = prompts || (!running.decoding() && !running.waiting && may_start(running));
-  }
-  std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
-  share = std::min(share, limits_.rows_max);
-  // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
-  // as many weights.
-  if (!prompts && ready < share && in_flight_.size() >= limits_.stages) return;
-  for (std::size_t i = 0, n = turn_.size(); i < n && step->token_ids.size() < share; ++i) {
-    const std::uint64_t id = turn_.front();
-    turn_.pop_front();
-    turn_.push_back(id);
-    Running& running = requests_.at(id);
-    if (running.decoding() && !running.waiting) add_rows(running, 1, step);
-  }
-}
-
-void EngineState::add_prompt_rows(std::uint64_t positions_taken, Step* step) {
-  std::size_t budget = std::min(limits_.chunk_rows, limits_.rows_max - step->token_ids.size());
-  for (auto& [id, running] : requests_) {
-    if (budget == 0) break;
-    if (running.decoding() || running.waiting || !may_start(running)) continue;
-    if (running.sent == 0 && limits_.positions_max != 0) {
-      // No request overtakes one that waits for memory, which would then wait for ever. A request
-      // that is alone starts in any case: where nodes were lost, there may be less memory than it
-      // was admitted with.
-      const std::uint64_t wanted = positions_taken + running.positions();
-      if (positions_taken > 0 && wanted > limits_.positions_max) break;
-      positions_taken = wanted;
-    }
-    const std::size_t count = std::min(budget, running.length() - running.sent);
-    if (count == 0) continue;
-    add_rows(running, count, step);
-    budget -= count;
-  }
-}
-
-PlannedStep EngineState::seal(Step step) {
-  step.closed = std::move(closed_);
-  closed_.clear();
-  PlannedStep planned{next_step_++, std::move(step)};
-  std::vector<std::uint64_t>& computed = in_flight_[planned.id];
-  for (const StepSegment& segment : planned.step.segments) computed.push_back(segment.request);
-  return planned;
-}
-
-std::optional<PlannedStep> EngineState::next_step() {
-  if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
-  const std::uint64_t taken = positions_taken();
-  Step step;
-  add_decode_rows(&step);
-  add_prompt_rows(taken, &step);
-  if (step.segments.empty() && closed_.empty()) return std::nullopt;
-  return seal(std::move(step));
-}
-
-// Suspects go one at a time: whoever is computed when a worker crashes is then known.
-bool EngineState::may_start(const Running& running) const {
-  if (!running.suspect() || running.sent > 0) return true;
-  return std::none_of(requests_.begin(), requests_.end(), [](const auto& entry) {
-    return entry.second.suspect() && entry.second.sent > 0;
-  });
-}
-
 void EngineState::accept(const SampledToken& token, std::int64_t now_us,
                          std::vector<EngineEvent>* events) {
   const auto found = requests_.find(token.request);
   if (found == requests_.end()) return;  // ended meanwhile
   Running& running = found->second;
-  if (!running.waiting || token.position != running.length()) return;  // counted already
+  // Counted already. (What a request waits for may come from a step that went out before it was
+  // preempted: it is the same token.)
+  if (!running.waiting || token.position != running.log.size()) return;
   running.waiting = false;
   running.crashes.clear();
-  running.answer.push_back(token.token);
+  running.log.push_back(token.token);
   running.last_us = now_us;
   if (running.first_us == 0) running.first_us = now_us;
 
@@ -235,11 +153,11 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
     }
     text = running.text.push(*piece);
   }
-  Token out{token.request, static_cast<std::uint32_t>(running.answer.size() - 1), token.token,
+  Token out{token.request, static_cast<std::uint32_t>(running.answered() - 1), token.token,
             std::move(text), token.logprobs};
   const bool stopped = is_end || running.text.stopped();
-  const bool full = running.answer.size() >= running.request.max_tokens ||
-                    running.length() >= running.request.context;
+  const bool full = running.answered() >= running.request.max_tokens ||
+                    running.log.size() >= running.request.context;
   if (stopped || full) out.text += running.text.finish();
   events->push_back({token.request, std::move(out), std::nullopt});
   if (stopped || full) end(token.request, stopped ? "stop" : "length", Status::ok(), events);
@@ -248,39 +166,65 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
 std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone& done,
                                               std::int64_t now_us) {
   std::vector<EngineEvent> events;
-  if (in_flight_.erase(step) == 0) return events;
+  const auto sent = in_flight_.extract(step);
+  if (sent.empty()) return events;
+  table_.fill(sent.mapped().filled);
   for (const SampledToken& token : done.tokens) accept(token, now_us, &events);
   return events;
 }
 
+bool EngineState::is_stale(const InFlight& sent) const {
+  return std::any_of(sent.rows.begin(), sent.rows.end(), [&](const InFlight::Rows& rows) {
+    const auto found = requests_.find(rows.request);
+    return found == requests_.end() || found->second.run != rows.run;
+  });
+}
+
+bool EngineState::was_overtaken(std::uint64_t step) const {
+  const auto sent = in_flight_.find(step);
+  return sent != in_flight_.end() && step < failed_before_ && is_stale(sent->second);
+}
+
 std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFailed& failed) {
   std::vector<EngineEvent> events;
-  if (in_flight_.erase(step) == 0) return events;
+  const auto sent = in_flight_.extract(step);
+  if (sent.empty()) return events;
   const Status why = failed.outcome.status();
-  for (const std::uint64_t request : failed.requests) end(request, "error", why, &events);
+  const bool overtaken =
+      why.code() == Code::kFailedPrecondition && step < failed_before_ && is_stale(sent.mapped());
+  failed_before_ = next_step_;
+  if (overtaken) {
+    for (const std::uint64_t request : failed.requests) preempt(request);
+  } else if (!failed.no_memory || !give_way(failed.requests)) {
+    for (const std::uint64_t request : failed.requests) end(request, "error", why, &events);
+  }
+  // Stages after the one that failed have not heard what the step said besides its rows.
+  for (const std::uint64_t request : sent.mapped().closed) {
+    const auto found = requests_.find(request);
+    if (found == requests_.end() || !found->second.begun) closed_.push_back(request);
+  }
+  table_.tell_freed_again(sent.mapped().freed);
   return events;
 }
 
 void EngineState::replay() {
   in_flight_.clear();
   closed_.clear();
-  for (auto& [id, running] : requests_) {
-    running.sent = 0;
-    running.waiting = false;
-  }
+  for (auto& [id, running] : requests_) take_blocks_away(running);
+  table_.clear();
 }
 
 std::vector<EngineEvent> EngineState::halt(const std::string& crashed) {
   std::vector<EngineEvent> events;
   std::set<std::uint64_t> suspects;
   for (const auto& [id, running] : requests_) {
-    replays_ += running.sent > 0;
-    replayed_tokens_ += running.sent;
+    replays_ += running.begun;
+    replayed_tokens_ += running.computed();
   }
   if (!crashed.empty()) {
     std::set<std::uint64_t> computed;
-    for (const auto& [step, requests] : in_flight_) {
-      computed.insert(requests.begin(), requests.end());
+    for (const auto& [step, sent] : in_flight_) {
+      for (const InFlight::Rows& rows : sent.rows) computed.insert(rows.request);
     }
     for (const std::uint64_t id : computed) {
       const auto found = requests_.find(id);
@@ -306,7 +250,14 @@ std::vector<EngineEvent> EngineState::halt(const std::string& crashed) {
 
 void EngineState::resume(const EngineLimits& limits) {
   limits_ = limits;
+  table_.resize(block_limits(limits));
   halted_ = false;
+}
+
+void EngineState::resize(std::uint64_t positions_max) {
+  limits_.positions_max = positions_max;
+  table_.resize(block_limits(limits_));
+  keep_within_limits();
 }
 
 std::vector<EngineEvent> EngineState::fail_all(const Status& why) {
@@ -314,6 +265,7 @@ std::vector<EngineEvent> EngineState::fail_all(const Status& why) {
   in_flight_.clear();
   while (!requests_.empty()) end(requests_.begin()->first, "error", why, &events);
   closed_.clear();
+  table_.clear();
   return events;
 }
 
@@ -348,15 +300,18 @@ Finished EngineState::finish(Running& running, std::string reason, const Status&
   if (running.first_us > running.begin_us) {
     const double wait = seconds(running.begin_us, running.first_us);
     out.ttft_ms = wait * 1e3;
-    out.prompt_tok_s = static_cast<double>(running.request.prompt.size() + running.resumed) / wait;
+    out.prompt_tok_s = static_cast<double>(running.prompt + running.resumed) / wait;
   }
-  const std::size_t written = running.answer.size() - running.resumed;
+  const std::size_t written = running.answered() - running.resumed;
   if (written > 1 && running.last_us > running.first_us) {
     out.decode_tok_s =
         static_cast<double>(written - 1) / seconds(running.first_us, running.last_us);
   }
-  out.prompt_ids = std::move(running.request.prompt);
-  out.token_ids = std::move(running.answer);
+  out.cached_tokens = static_cast<std::uint32_t>(running.cached.value_or(0));
+  out.token_ids.assign(running.log.begin() + static_cast<std::ptrdiff_t>(running.prompt),
+                       running.log.end());
+  running.log.resize(running.prompt);
+  out.prompt_ids = std::move(running.log);
   return out;
 }
 
@@ -364,16 +319,16 @@ void EngineState::end(std::uint64_t id, std::string reason, const Status& error,
                       std::vector<EngineEvent>* events) {
   const auto found = requests_.find(id);
   if (found == requests_.end()) return;
-  if (found->second.sent > 0) closed_.push_back(id);
+  if (found->second.begun) closed_.push_back(id);
+  table_.release(found->second.blocks);
   events->push_back({id, std::nullopt, finish(found->second, std::move(reason), error)});
   requests_.erase(found);
   turn_.erase(std::find(turn_.begin(), turn_.end(), id));
 }
 
 std::size_t EngineState::waiting() const {
-  return static_cast<std::size_t>(
-      std::count_if(requests_.begin(), requests_.end(),
-                    [](const auto& entry) { return entry.second.sent == 0; }));
+  return static_cast<std::size_t>(std::count_if(
+      requests_.begin(), requests_.end(), [](const auto& entry) { return !entry.second.begun; }));
 }
 
 }  // namespace troupe::actors

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <troupe/actors/engine/answer_text.h>
+#include <troupe/actors/engine/block_table.h>
 #include <troupe/actors/messages/requests.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/tokenizer/tokenizer.h>
@@ -17,7 +18,14 @@
 
 // The engine's decider: which rows go into the next step, what a step's result means for each
 // request, when an answer ends. Pure: no actor, clock or socket; time comes as an argument.
-// The token log of a request is the only truth: a token counts once, at its position.
+// The token log of a request is the only truth: a token counts once, at its position. So what the
+// stages hold of a request may be taken away at any time (it is preempted): the log goes through
+// them again, and the answer goes on with the same tokens.
+//
+// Memory is taken block by block. A request starts when there is room for the ids that it has, the
+// blocks that it shares left out, and one block for each request that has started. When memory is
+// short later, the youngest request gives way to an older one, and waits for its turn again. So the
+// oldest always goes on.
 
 namespace troupe::actors {
 
@@ -28,7 +36,7 @@ struct EngineLimits {
   std::size_t chunk_rows = 128;         // prompt rows of a step
   std::size_t context_max = 0;          // positions of a sequence
   std::size_t requests_max = 256;       // admitted at once
-  // Positions of all sequences together that the nodes have memory for; 0: no bound.
+  // Positions that the nodes have memory for, in sequences and idle blocks; 0: no bound.
   std::uint64_t positions_max = 0;
 };
 
@@ -42,6 +50,18 @@ struct EngineRequest {
   bool ignore_end = false;       // the model's end tokens are tokens like others
   std::size_t context = 0;       // 0: the limit
   std::int64_t deadline_us = 0;  // absolute, of the caller's clock
+  // Its blocks are shared with requests of the same owner and salt, and those that lie within the
+  // first `public_ids` ids of the prompt with everyone, unless it has a salt.
+  std::string owner = {}, salt = {};
+  std::size_t public_ids = 0;
+};
+
+// What an engine's block table did so far.
+struct BlockCounters {
+  std::uint64_t queried = 0, found = 0;  // positions that were looked up; that were there
+  std::uint64_t preemptions = 0;
+  std::uint64_t preempted_positions = 0;  // computed ones that were given up, unless idle blocks
+                                          // are found again
 };
 
 // A token to show, or the end of an answer.
@@ -59,12 +79,12 @@ struct PlannedStep {
 class EngineState {
  public:
   EngineState(EngineLimits limits, std::shared_ptr<const model::Tokenizer> tokenizer)
-      : limits_(limits), tokenizer_(std::move(tokenizer)) {}
+      : limits_(limits), tokenizer_(std::move(tokenizer)), table_(block_limits(limits)) {}
 
   // Whether one more request may come, beside those admitted and `others`, whose prompts are still
   // being read. kResourceExhausted if not.
   Status check_room(std::size_t others) const;
-  // A request waits while those before it may take the memory that it may take.
+  // A request waits while those before it hold the memory that it needs.
   //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
   // answer that has ended already), kResourceExhausted (too many requests; one that may take more
   // positions than there is memory for).
@@ -75,7 +95,13 @@ class EngineState {
   std::optional<PlannedStep> next_step();
   // A step came back; unknown ids (an earlier try) are ignored.
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
+  // The requests of the step end. If a stage had no memory for their blocks, they are computed
+  // again within what there was, as long as somebody else has blocks to give; if the step was
+  // overtaken, those that go on are computed again, too.
   std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed);
+  // Whether a step was under way when an earlier one failed, with rows that go on after the rows of
+  // that one: a stage cannot have a place for them.
+  bool was_overtaken(std::uint64_t step) const;
   // The stages have lost every sequence: steps under way no longer count, and the log of each
   // request goes through the stages again from position 0, in chunks as a prompt does. What was
   // said stays said, and the answers go on with the same tokens.
@@ -88,6 +114,11 @@ class EngineState {
   std::vector<EngineEvent> halt(const std::string& crashed);
   // The layers lie on stages again, which hold no sequence.
   void resume(const EngineLimits& limits);
+  // The nodes have memory for so many positions from now on; 0: no bound.
+  void resize(std::uint64_t positions_max);
+  // Takes a request's blocks away; it waits for its turn and is computed again. False if it had not
+  // started.
+  bool preempt(std::uint64_t request);
   // Ends everything: a stage is gone.
   std::vector<EngineEvent> fail_all(const Status& why);
   std::vector<EngineEvent> expire(std::int64_t now_us);
@@ -96,47 +127,100 @@ class EngineState {
   // Of the active ones, those of which no step has gone out yet.
   std::size_t waiting() const;
   std::size_t steps_in_flight() const { return in_flight_.size(); }
-  bool idle() const { return requests_.empty() && in_flight_.empty() && closed_.empty(); }
+  bool idle() const {
+    return requests_.empty() && in_flight_.empty() && closed_.empty() && !table_.has_freed();
+  }
   bool halted() const { return halted_; }
+  const EngineLimits& limits() const { return limits_; }
   // Requests that were computed again from their first position, each time counted.
   std::uint64_t replays() const { return replays_; }
   // Positions of theirs that steps had carried already, and carry again.
   std::uint64_t replayed_tokens() const { return replayed_tokens_; }
+  const BlockTable& blocks() const { return table_; }
+  const BlockCounters& block_counters() const { return block_counters_; }
+  // The invariants of the block table and of what the requests have of it. For tests.
+  Status check() const;
 
  private:
   struct Running {
-    EngineRequest request;
-    std::vector<model::TokenId> answer;  // the token log
-    std::size_t resumed = 0;             // how many of them the request brought
-    std::size_t sent = 0;                // positions that steps have carried so far
-    bool waiting = false;                // a sampling step is in flight
+    EngineRequest request;            // without its prompt and answer
+    std::vector<model::TokenId> log;  // the token log: the prompt, then the accepted answer
+    std::size_t prompt = 0;           // ids of the prompt
+    std::size_t resumed = 0;          // ids of the answer that the request brought
     AnswerText text;
-    std::int64_t begin_us = 0, first_us = 0, last_us = 0;
+    std::int64_t begin_us = 0;
+    BlockSequence blocks = {};
+    std::uint64_t run = 0;  // how often its blocks were taken away
+    bool begun = false;     // the stages have, or will have with the next step, a sequence
+    std::size_t sent = 0;   // positions that steps have carried so far, or that were shared
+    std::size_t told = 0;   // blocks whose numbers the stages know
+    bool waiting = false;   // a sampling step is in flight
+    std::optional<std::size_t> cached = {};  // ids of the prompt that were shared at first
+    std::int64_t first_us = 0, last_us = 0;
     std::vector<std::string> crashes = {};  // of workers that computed it, since its newest token
-    std::size_t length() const { return request.prompt.size() + answer.size(); }
+    std::size_t answered() const { return log.size() - prompt; }
     // All but the newest token has been through: what is left goes a row a step.
-    bool decoding() const { return !answer.empty() && sent + 1 >= length(); }
+    bool decoding() const { return begun && answered() > 0 && sent + 1 >= log.size(); }
+    bool ready() const { return decoding() && !waiting; }  // for a row
     bool suspect() const { return crashes.size() >= kCrashesMax; }
-    // Positions that it may take, in whole pages.
-    std::uint64_t positions() const;
+    // Positions that were computed for it, by the sequence that it has now.
+    std::size_t computed() const { return sent - blocks.shared * kBlockPositions; }
+  };
+  // What a step was sent with, to be known again when it comes back.
+  struct InFlight {
+    struct Rows {
+      std::uint64_t request = 0, run = 0;
+    };
+    std::vector<Rows> rows;
+    std::vector<FilledBlock> filled;
+    std::vector<std::uint64_t> closed;
+    std::vector<BlockNumber> freed;
+  };
+  // A prompt, or an answer that is replayed, which can have rows now.
+  struct Prompt {
+    Running* running = nullptr;
+    std::size_t left = 0;  // rows that it still needs
   };
   // Crashes in a row after which a request is suspected of causing them.
   static constexpr std::size_t kCrashesMax = 2;
+  // Whether a request of a step has ended, or was preempted, since the step was sent.
+  bool is_stale(const InFlight& sent) const;
+  static BlockLimits block_limits(const EngineLimits& limits);
   bool may_start(const Running& running) const;
-  // Of requests that have started, the positions that they may take.
-  std::uint64_t positions_taken() const;
   // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
   Status read_answer(const EngineRequest& request, AnswerText* text) const;
   void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
-  // next_step() in its parts. These rows go into the step; the last known one has its token
-  // sampled.
+  // next_step() in its parts (plan_step.cpp). These rows go into the step; the last known one has
+  // its token sampled.
   void add_rows(Running& running, std::size_t count, Step* step);
-  // One row for each request that waits for its next token, but only for a share of the requests,
-  // so that every stage has a step of its own to work on.
+  // The blocks that a request takes when it begins with this prefix, idle ones of it included.
+  static std::uint64_t room_to_start(const Running& running, const SharedPrefix& prefix);
+  // The blocks that requests that have begun need for the ids that they have and one block more.
+  std::uint64_t needed_soon() const;
+  // Gives a request that has not begun its shared prefix. False if it has to wait: for memory, or
+  // for what another one computes.
+  bool start(Running& running);
+  // Whether a request that goes first will compute this block of the other one's ids, too.
+  bool will_compute(const Running& older, const Running& running, std::size_t block) const;
+  // In the order of age. Whoever waits for memory ends the list.
+  std::vector<Prompt> prompts_to_compute();
+  // Gives a request the blocks for positions [0, end), if need be those of younger requests that
+  // have no rows in `step`. Returns how many positions it has blocks for then.
+  std::size_t make_room(Running& running, std::size_t end, const Step& step);
+  void take_blocks_away(Running& running);
+  // The youngest request that has begun, is younger than `id` and has no rows in `step`; or null.
+  Running* youngest_after(std::uint64_t id, const Step& step);
+  std::size_t begun() const;
+  // While requests hold more memory than there is, the youngest gives way, but for the last one.
+  void keep_within_limits();
+  // A stage had no memory for the blocks of these requests. False if there is nothing to give up.
+  bool give_way(const std::vector<std::uint64_t>& requests);
+  // One row for each request that waits for its next token and has a block for it, but only for a
+  // share of the requests, so that every stage has a step of its own to work on.
   void add_decode_rows(Step* step);
-  // Rows of prompts, and of answers that are replayed, the oldest request first. The rest of a
+  // Rows of prompts, and of answers that are replayed (prompt_rows.h says whose). The rest of a
   // prompt follows in the next step, which does not wait for this one.
-  void add_prompt_rows(std::uint64_t positions_taken, Step* step);
+  void add_prompt_rows(Step* step);
   PlannedStep seal(Step step);
   static Finished finish(Running& running, std::string reason, const Status& error);
   void end(std::uint64_t id, std::string reason, const Status& error,
@@ -146,10 +230,14 @@ class EngineState {
   std::shared_ptr<const model::Tokenizer> tokenizer_;
   std::map<std::uint64_t, Running> requests_;
   std::deque<std::uint64_t> turn_;  // admission order, rotated as decode rows are handed out
-  std::map<std::uint64_t, std::vector<std::uint64_t>> in_flight_;  // step -> its requests
-  std::vector<std::uint64_t> closed_;  // requests whose KV the stages may drop
+  BlockTable table_;
+  std::map<std::uint64_t, InFlight> in_flight_;  // by step
+  std::vector<std::uint64_t> closed_;            // requests whose sequences the stages may end
+  std::vector<FilledBlock> filling_;             // by the step that is being planned
+  BlockCounters block_counters_;
   std::uint64_t next_step_ = 1;
   std::uint64_t replays_ = 0, replayed_tokens_ = 0;
+  std::uint64_t failed_before_ = 0;  // a step failed when those before this one were under way
   bool halted_ = false;
 };
 

@@ -15,6 +15,7 @@ std::size_t bytes_of(const GenerateRequest& request) {
     bytes += message.role.size() + message.content.size();
   }
   for (const std::string& stop : request.stop) bytes += stop.size();
+  bytes += request.cache_salt.size();
   return bytes;
 }
 
@@ -50,6 +51,7 @@ std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_
   submit->stop = request.stop;
   submit->ignore_end = request.ignore_end;
   submit->trace = request.trace;
+  submit->cache_salt = request.cache_salt;
   submit->context = request.context;
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms > 0 ? request.deadline_ms
                                                                            : kDefaultDeadlineMs);
@@ -91,6 +93,7 @@ Result<GenerateResult> make_result(const Finished& finished, const ModelReady& r
   result.prompt_tok_s = finished.prompt_tok_s;
   result.decode_tok_s = finished.decode_tok_s;
   result.ttft_ms = finished.ttft_ms;
+  result.cached_tokens = finished.cached_tokens;
   for (const auto& stage : ready.stages) result.nodes.push_back({stage.node, stage.layers});
   result.left_out = ready.left_out;
   if (finished.trace.request != 0) result.trace = make_trace(finished.trace);

@@ -281,6 +281,15 @@ Error read_add_generation_prompt(const json& value, const std::string& name, Gen
   return read_flag(value, name, &ask->add_generation_prompt);
 }
 
+Error read_cache_salt(const json& value, const std::string& name, GenerationAsk* ask) {
+  if (!value.is_string()) return wrong_type(value, name, "a text");
+  ask->cache_salt = value.get<std::string>();
+  if (!ask->cache_salt.empty() && ask->cache_salt.size() <= kSaltBytesMax) return std::nullopt;
+  return bad_request(name + " has " + std::to_string(ask->cache_salt.size()) +
+                         " bytes, expected 1 to " + std::to_string(kSaltBytesMax),
+                     name, "invalid_value");
+}
+
 Error read_template_kwargs(const json& value, const std::string& name, GenerationAsk* ask) {
   if (!value.is_object()) return wrong_type(value, name, "an object");
   if (!value.empty()) ask->variables_json = value.dump();
@@ -371,6 +380,7 @@ constexpr std::array kRows = {
     FieldRow{"top_logprobs", kYes, kNo, read_top_logprobs},
     FieldRow{"echo", kNo, kYes, read_echo},
     FieldRow{"ignore_eos", kYes, kYes, read_ignore_eos},
+    FieldRow{"cache_salt", kYes, kYes, read_cache_salt},
     FieldRow{"add_generation_prompt", kYes, kNo, read_add_generation_prompt},
     FieldRow{"chat_template_kwargs", kYes, kNo, read_template_kwargs},
 

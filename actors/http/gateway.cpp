@@ -93,7 +93,7 @@ struct GatewayShell {
 using Self = gateway_actor::stateful_pointer<GatewayShell>;
 
 void end(Self self, const SharedPtr& shared, std::uint64_t id, std::string reason,
-         const Status& error, std::uint64_t tokens) {
+         const Status& error, std::uint64_t tokens, std::uint64_t cached_tokens = 0) {
   self->state.running.erase(id);
   AnswerEvent event;
   event.answer = id;
@@ -101,6 +101,7 @@ void end(Self self, const SharedPtr& shared, std::uint64_t id, std::string reaso
   event.finish_reason = std::move(reason);
   event.error = error;
   event.tokens = tokens;
+  event.cached_tokens = cached_tokens;
   shared->push(std::move(event));
 }
 
@@ -119,6 +120,9 @@ std::shared_ptr<const actors::Submit> make_submit(const Running& running,
   submit->sampling = request.sampling;
   submit->stop = request.stop;
   submit->ignore_end = request.ignore_end;
+  submit->asker = request.asker;
+  submit->cache_salt = request.cache_salt;
+  submit->public_ids = static_cast<std::uint32_t>(request.public_ids);
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms);
   return submit;
 }
@@ -205,7 +209,7 @@ void on_finished(Self self, const SharedPtr& shared, const actors::Finished& fin
     return ask(self, shared, finished.request, false);
   }
   const std::size_t tokens = std::max(finished.token_ids.size(), running.ids.size());
-  end(self, shared, finished.request, finished.finish_reason, why, tokens);
+  end(self, shared, finished.request, finished.finish_reason, why, tokens, finished.cached_tokens);
 }
 
 void on_service(Self self, const SharedPtr& shared, const actors::service_actor& service) {

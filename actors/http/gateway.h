@@ -27,6 +27,10 @@ struct AnswerRequest {
   model::SamplingParams sampling;
   std::vector<std::string> stop;
   bool ignore_end = false;
+  // Keys and values are shared among requests of one asker with one salt, and among all as far as a
+  // prompt begins with `public_ids` ids that are no secret.
+  std::string asker, cache_salt;
+  std::size_t public_ids = 0;
   int deadline_ms = 0;
 };
 
@@ -42,7 +46,8 @@ struct AnswerEvent {
   // An end:
   std::string finish_reason;  // "stop", "length", "cancelled" or "error"
   Status error;
-  std::uint64_t tokens = 0;  // that the answer has, the end token included
+  std::uint64_t tokens = 0;         // that the answer has, the end token included
+  std::uint64_t cached_tokens = 0;  // of the prompt, that had been computed before
 };
 
 class Gateway {

@@ -114,6 +114,9 @@ AnswerRequest Generation::request_of(const Choice& choice) const {
   }
   request.stop = ask.stop;
   request.ignore_end = ask.ignore_end;
+  request.asker = key_;
+  request.cache_salt = ask.cache_salt;
+  request.public_ids = prepared_->public_ids[choice.prompt];
   request.deadline_ms = service_.options.limits.answer_ms;
   return request;
 }
@@ -282,6 +285,7 @@ void Generation::on_end(Choice& choice, const AnswerEvent& event) {
   --service_.answers_of_key[key_];
   choice.answer = 0;
   choice.tokens = event.tokens;
+  choice.cached_tokens = event.cached_tokens;
   count(choice, event.finish_reason);
   note_end(service_);
   if (event.finish_reason != "stop" && event.finish_reason != "length") {
@@ -334,6 +338,14 @@ Usage Generation::usage() const {
   Usage usage;
   for (const auto& prompt : prepared_->prompts) usage.prompt_tokens += prompt.size();
   for (const Choice& choice : choices_) usage.completion_tokens += choice.tokens;
+  // The choices of a prompt share what the first of them computes.
+  for (std::size_t prompt = 0; prompt < prepared_->prompts.size(); ++prompt) {
+    std::uint64_t cached = prepared_->prompts[prompt].size();
+    for (const Choice& choice : choices_) {
+      if (choice.prompt == prompt) cached = std::min(cached, choice.cached_tokens);
+    }
+    usage.cached_tokens += cached;
+  }
   return usage;
 }
 

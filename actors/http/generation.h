@@ -26,6 +26,7 @@ struct PreparedAsk {
   GenerationAsk ask;
   ServedModelPtr model;
   std::vector<std::vector<model::TokenId>> prompts;
+  std::vector<std::size_t> public_ids;    // of each prompt, from its beginning
   std::vector<std::string> prompt_texts;  // for echo
 };
 
@@ -58,6 +59,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::vector<model::TokenId> ids;
     bool ended = false;
     std::uint64_t tokens = 0, counted_tokens = 0;
+    std::uint64_t cached_tokens = 0;         // of its prompt
     std::int64_t first_us = 0, last_us = 0;  // when its first and latest token came
     // What the connection has been told.
     std::string text, finish_reason;

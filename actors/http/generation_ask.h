@@ -34,12 +34,14 @@ struct GenerationAsk {
   bool ignore_end = false;
   bool add_generation_prompt = true;
   std::vector<std::string> stop;
+  std::string cache_salt;          // "" for none
   model::SamplingParams sampling;  // without seed, choice and logprobs
 };
 
 // Bounds beyond which a request makes no sense.
 constexpr std::size_t kChoicesMax = 128;  // n times the number of prompts
 constexpr std::size_t kStopsMax = 16, kStopBytesMax = 1024;
+constexpr std::size_t kSaltBytesMax = 256;
 constexpr std::size_t kMessagesMax = 10'000;
 constexpr std::size_t kPromptsMax = 128;
 constexpr std::size_t kTokensMax = std::size_t{1} << 24;  // n * max_tokens

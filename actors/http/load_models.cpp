@@ -2,15 +2,18 @@
 
 #include <troupe/actors/facade/cluster_impl.h>
 #include <troupe/actors/http/load_models.h>
+#include <troupe/actors/http/public_prompts.h>
 
 namespace troupe::http {
 
 Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedModel>& wanted,
-                   ServedModels* models) {
+                   const std::vector<std::string>& shared_prompts, ServedModels* models) {
   model::Store& store = *cluster.impl().process->store;
   for (const ServedModel& one : wanted) {
-    TROUPE_ASSIGN_OR_RETURN(ServedModelPtr card, read_card(store, one, models->all().size()));
-    TROUPE_RETURN_IF_ERROR(models->add(card));
+    TROUPE_ASSIGN_OR_RETURN(const ServedModelPtr read, read_card(store, one, models->all().size()));
+    ServedModelCard card = *read;
+    TROUPE_ASSIGN_OR_RETURN(card.public_prompts, public_prompts(card, shared_prompts));
+    TROUPE_RETURN_IF_ERROR(models->add(std::make_shared<const ServedModelCard>(std::move(card))));
   }
   for (const ServedModelPtr& card : models->all()) {
     TROUPE_RETURN_IF_ERROR(gateway.open(card->source));

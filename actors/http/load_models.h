@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include <troupe/actors/http/gateway.h>
@@ -9,9 +10,10 @@
 
 namespace troupe::http {
 
-//   Errors: those of read_card, ServedModels::add and Gateway::open; kResourceExhausted if a later
-//   model took the place of an earlier one.
+// Every model is asked with the same shared prompts.
+//   Errors: those of read_card, public_prompts, ServedModels::add and Gateway::open;
+//   kResourceExhausted if a later model took the place of an earlier one.
 Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedModel>& wanted,
-                   ServedModels* models);
+                   const std::vector<std::string>& shared_prompts, ServedModels* models);
 
 }  // namespace troupe::http

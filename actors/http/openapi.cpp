@@ -85,6 +85,8 @@ const json& field_schemas() {
         {"top_logprobs", whole(0, 20)},
         {"echo", flag()},
         {"ignore_eos", flag()},
+        {"cache_salt",
+         nullable({{"type", "string"}, {"minLength", 1}, {"maxLength", kSaltBytesMax / 4}})},
         {"add_generation_prompt", flag()},
         {"chat_template_kwargs", nullable({{"type", "object"}})},
     };

@@ -159,6 +159,9 @@ std::optional<ApiError> prepare(const ServedModels& models, AskKind kind, const 
       if (Error error = read_prompt(*prepared->model, form, ask.echo, prepared)) return error;
     }
   }
+  for (const auto& ids : prepared->prompts) {
+    prepared->public_ids.push_back(public_ids(*prepared->model, ids));
+  }
   if (Error error = check_sampling(*prepared)) return error;
   return check_lengths(prepared);
 }

@@ -61,6 +61,19 @@ Result<ServedModelPtr> read_card(model::Store& store, const ServedModel& served,
   return ServedModelPtr(std::move(card));
 }
 
+std::size_t common_prefix(std::span<const model::TokenId> a, std::span<const model::TokenId> b) {
+  const auto [end, other] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return static_cast<std::size_t>(end - a.begin());
+}
+
+std::size_t public_ids(const ServedModelCard& model, std::span<const model::TokenId> prompt) {
+  std::size_t most = 0;
+  for (const auto& known : model.public_prompts) {
+    most = std::max(most, common_prefix(prompt, known));
+  }
+  return most;
+}
+
 Status ServedModels::add(ServedModelPtr card) {
   if (!is_plain_id(card->id)) {
     return Status(Code::kInvalidArgument,

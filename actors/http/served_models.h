@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,12 +28,18 @@ struct ServedModelCard {
   std::size_t context_max = 0;  // positions that prompt and answer may take
   std::shared_ptr<const model::Tokenizer> tokenizer;
   std::shared_ptr<const model::ChatTemplate> chat_template;  // null: the model has none
+  std::vector<std::vector<model::TokenId>> public_prompts;   // public_prompts.h
 };
 using ServedModelPtr = std::shared_ptr<const ServedModelCard>;
 
 // Reads the header of the model's file, and hashes the file if that was not done before.
 //   Errors: those of Store::resolve and open_model; kFailedPrecondition for an encoder.
 Result<ServedModelPtr> read_card(model::Store& store, const ServedModel& served, std::size_t index);
+
+// The number of ids with which both begin.
+std::size_t common_prefix(std::span<const model::TokenId> a, std::span<const model::TokenId> b);
+// The number of leading ids of a prompt that are no secret.
+std::size_t public_ids(const ServedModelCard& model, std::span<const model::TokenId> prompt);
 
 class ServedModels {
  public:

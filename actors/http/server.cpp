@@ -341,7 +341,8 @@ Result<std::unique_ptr<Server>> Server::start(Cluster& cluster, const ServeOptio
   if (impl->keys || impl->tls) impl->on_thread([impl] { impl->watch_files(); });
   impl->thread = std::thread([impl] { impl->io.run(); });
   ServedModels models;
-  TROUPE_RETURN_IF_ERROR(load_models(cluster, *impl->gateway, options.models, &models));
+  TROUPE_RETURN_IF_ERROR(
+      load_models(cluster, *impl->gateway, options.models, options.shared_prompts, &models));
   std::vector<std::string> hashes;
   for (const ServedModelPtr& model : models.all()) {
     impl->ids.push_back(model->id);

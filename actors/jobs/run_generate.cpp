@@ -63,6 +63,7 @@ void submit_lines(Self self, const Setup& setup, std::uint64_t attempt, const Mo
     auto submit = std::make_shared<Submit>(std::move(line->submit));
     submit->request = next_request_id();
     submit->deployment = ready.deployment;
+    submit->owner = one.owner;
     submit->deadline_ms = kLineDeadlineMs;
     self->state.requests[submit->request] = {attempt, i};
     self->send(self->state.service, submit_atom::value, SubmitPtr(std::move(submit)), one.sink);
@@ -83,9 +84,12 @@ void begin_answering(Self self, const Setup& setup, const JobTask& task) {
     return parse_generate_spec(text);
   }();
   if (!spec) return fail(self, setup, task.attempt, spec.status());
+  const auto record = setup->journal->job_number(task.job);
+  if (!record) return fail(self, setup, task.attempt, record.status());
   Answering& one = self->state.answering[task.attempt];
   one.task = task;
   one.spec = *spec;
+  one.owner = record->owner;
   const std::uint64_t attempt = task.attempt;
   const auto refused = [self, setup, attempt](const Status& why) {
     stop_answering(self, attempt);

@@ -28,6 +28,7 @@ inline constexpr std::size_t kClusterSlots = 4;
 struct Answering {
   JobTask task;
   GenerateSpec spec;
+  std::string owner;               // the job's: its lines share keys and values with the owner's
   std::uint64_t first = 0;         // the number of its first line
   std::vector<std::string> ids;    // one for each line, as JSON
   std::vector<std::string> lines;  // of the output; "" while they are awaited

@@ -44,6 +44,11 @@ UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
 ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE streams ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 PRAGMA user_version = 2;
+)",
+    // Submit has got three more fields at its end: two empty texts and a number.
+    R"(
+UPDATE streams SET submit = CAST(submit || x'000000000000000000000000' AS BLOB);
+PRAGMA user_version = 3;
 )"};
 constexpr std::int64_t kSchema = std::size(kSteps);
 

@@ -122,10 +122,18 @@ struct Submit {
   // The arithmetic version by which answer_ids were computed; 0 if they are the asker's own. The
   // engine ends an answer of another version than its own, with the text of answer_ids.
   std::uint32_t arithmetic = 0;
+  // Keys and values are shared among requests of one asker with one salt, and among all requests as
+  // far as a prompt begins with `public_ids` ids that are no secret (not if it has a salt). The
+  // asker is whom the client asks for, by a name of the client's own; "" is the client itself.
+  std::string asker, cache_salt;
+  std::uint32_t public_ids = 0;
+  // The identity of the client. The head fills it in; it does not travel.
+  std::string owner = {};
   template <class A>
   void serialize(A& a) {
     a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,
-      sampling, stop, ignore_end, context, deadline_ms, stream, trace, arithmetic);
+      sampling, stop, ignore_end, context, deadline_ms, stream, trace, arithmetic, asker,
+      cache_salt, public_ids);
   }
 };
 struct Cancel {
@@ -167,10 +175,11 @@ struct Finished {
   std::vector<model::TokenId> token_ids;
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   RequestTrace trace;
+  std::uint32_t cached_tokens = 0;  // ids of the prompt that had been computed before
   template <class A>
   void serialize(A& a) {
     a(request, finish_reason, outcome, text, prompt_ids, token_ids, prompt_tok_s, decode_tok_s,
-      ttft_ms, trace);
+      ttft_ms, trace, cached_tokens);
   }
 };
 // The end of a request that failed before it had a token.

@@ -14,33 +14,47 @@
 // ... -> last stage -> engine. The frame's header has the epoch and the step id. The payload holds
 // the hidden states, f32 (or f16 if the deployment rounds to it) little-endian (rows, C), rows in
 // segment order; stage 0 computes from the token ids instead. The ids travel with the step to the
-// last stage, which keeps a log of them for penalties: a sequence that starts again at position 0
-// brings its whole log again. A stage derives every shape from its own model.
+// last stage, which keeps a log of them for penalties. A stage derives every shape from its own
+// model.
+//
+// Keys and values lie in numbered blocks of kernels::kPageKeys positions, which the engine's block
+// table hands out (actors/engine/block_table.h). A stage does what a step says, in this order: it
+// ends the sequences of `closed`, gives the memory of `freed` back, and takes the blocks of each
+// segment. A number that is taken anew means a zeroed block, whatever lay there before.
 
 namespace troupe::actors {
 
 struct StepSegment {
   std::uint64_t request = 0;
-  std::uint32_t position = 0;  // absolute, of the first row; 0 starts the sequence again
+  std::uint32_t position = 0;  // absolute, of the first row
   std::uint32_t count = 0;     // number of rows
   std::uint32_t prompt = 0;    // positions of the prompt; those from here on are the answer's
   bool sample = false;         // choose the token that follows the last row
   model::SamplingParams sampling;
+  // The sequence begins anew. If `position` is not 0, it is a multiple of kPageKeys, and the first
+  // blocks hold the keys and values of the positions before it: nobody writes these any more.
+  bool begins = false;
+  // The numbers of the blocks that the rows need: of all blocks of the sequence if it begins, else
+  // of those that come after the ones that it has. All but those before `position` are taken anew.
+  std::vector<std::uint32_t> blocks = {};
+  // Of a sequence that begins at a shared position and has penalties: the ids before `position`.
+  std::vector<model::TokenId> history = {};
   template <class A>
   void serialize(A& a) {
-    a(request, position, count, prompt, sample, sampling);
+    a(request, position, count, prompt, sample, sampling, begins, blocks, history);
   }
 };
 struct Step {
   static constexpr MessageType kType = MessageType::kStep;
   std::vector<StepSegment> segments;
   std::vector<model::TokenId> token_ids;  // one a row
-  std::vector<std::uint64_t> closed;      // requests whose KV cache may be freed
+  std::vector<std::uint64_t> closed;      // requests whose sequences end
+  std::vector<std::uint32_t> freed;       // blocks whose memory may be given back
   bool trace = false;                     // each stage should add how long it took
   std::vector<StageTime> times;           // of the stages that have run the step
   template <class A>
   void serialize(A& a) {
-    a(segments, token_ids, closed, trace, times);
+    a(segments, token_ids, closed, freed, trace, times);
   }
 };
 
@@ -64,14 +78,16 @@ struct StepDone {
     a(tokens, times);
   }
 };
-// A stage could not run the step: the requests in it end, the deployment continues.
+// A stage could not run the step: the requests in it end, the deployment continues. Where memory
+// was short for their blocks, the engine goes on with fewer.
 struct StepFailed {
   static constexpr MessageType kType = MessageType::kStepFailed;
   std::vector<std::uint64_t> requests;
   Outcome outcome;
+  bool no_memory = false;  // the machine has less than the engine was told
   template <class A>
   void serialize(A& a) {
-    a(requests, outcome);
+    a(requests, outcome, no_memory);
   }
 };
 

@@ -13,7 +13,48 @@
 
 namespace troupe::actors {
 
+Status WorkerState::begin(const StepSegment& segment, Entry* entry) {
+  const std::size_t shared = segment.position;
+  const bool logs = segment.sampling.has_penalties();
+  if (segment.history.size() != (logs ? shared : 0)) {
+    return Status(Code::kBadData, "a sequence begins at position " + std::to_string(shared) +
+                                      " with " + std::to_string(segment.history.size()) +
+                                      " earlier token ids");
+  }
+  auto begun = stage_->begin_sequence(shared, segment.blocks);
+  if (begun.code() == Code::kInvalidArgument) return Status(Code::kBadData, begun.message());
+  TROUPE_RETURN_IF_ERROR(begun.status());
+  *entry = {std::move(*begun), shared, segment.history};
+  return Status::ok();
+}
+
+Result<std::shared_ptr<model::KvSequence>> WorkerState::admit(const StepSegment& segment,
+                                                              std::span<const model::TokenId> ids) {
+  if (segment.begins) {
+    Entry entry;
+    TROUPE_RETURN_IF_ERROR(begin(segment, &entry));
+    sequences_[segment.request] = std::move(entry);
+  }
+  const auto found = sequences_.find(segment.request);
+  if (found == sequences_.end() || found->second.next_position != segment.position) {
+    const std::size_t expected = found == sequences_.end() ? 0 : found->second.next_position;
+    return Status(Code::kFailedPrecondition, "a step continues request " +
+                                                 std::to_string(segment.request) + " at position " +
+                                                 std::to_string(segment.position) +
+                                                 ", this stage is at " + std::to_string(expected));
+  }
+  Entry& entry = found->second;
+  if (!segment.begins && !segment.blocks.empty()) {
+    TROUPE_RETURN_IF_ERROR(stage_->add_blocks(*entry.sequence, segment.blocks));
+  }
+  entry.next_position += segment.count;
+  if (segment.sampling.has_penalties()) entry.log.insert(entry.log.end(), ids.begin(), ids.end());
+  return entry.sequence;
+}
+
 Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const Step& step) {
+  for (const std::uint64_t request : step.closed) sequences_.erase(request);
+  stage_->free_blocks(step.freed);
   std::vector<std::shared_ptr<model::KvSequence>> handles;
   std::size_t rows = 0;
   for (const StepSegment& segment : step.segments) rows += segment.count;
@@ -21,31 +62,14 @@ Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const
     return Status(Code::kBadData, "a step has " + std::to_string(step.token_ids.size()) +
                                       " token ids for " + std::to_string(rows) + " rows");
   }
-  std::size_t row = 0;
+  std::span<const model::TokenId> ids(step.token_ids);
   for (const StepSegment& segment : step.segments) {
     if (segment.count == 0) {
       return Status(Code::kBadData, "a step has a segment without rows");
     }
-    Entry& entry = sequences_[segment.request];
-    if (segment.position == 0) {
-      if (entry.sequence) dropped_.push_back(std::move(entry.sequence));
-      entry = {stage_->new_sequence(), 0, {}};
-    }
-    if (!entry.sequence || entry.next_position != segment.position) {
-      const std::size_t expected = entry.next_position;
-      if (!entry.sequence) sequences_.erase(segment.request);
-      return Status(Code::kFailedPrecondition,
-                    "a step continues request " + std::to_string(segment.request) +
-                        " at position " + std::to_string(segment.position) + ", this stage is at " +
-                        std::to_string(expected));
-    }
-    entry.next_position += segment.count;
-    if (segment.sampling.has_penalties()) {
-      const auto ids = step.token_ids.begin() + static_cast<std::ptrdiff_t>(row);
-      entry.log.insert(entry.log.end(), ids, ids + segment.count);
-    }
-    row += segment.count;
-    handles.push_back(entry.sequence);
+    TROUPE_ASSIGN_OR_RETURN(auto sequence, admit(segment, ids.first(segment.count)));
+    ids = ids.subspan(segment.count);
+    handles.push_back(std::move(sequence));
   }
   return handles;
 }
@@ -62,19 +86,6 @@ Result<std::vector<model::TokenId>> WorkerState::log(std::uint64_t request, std:
   return std::vector<model::TokenId>(begin, begin + static_cast<std::ptrdiff_t>(end));
 }
 
-void WorkerState::close(const std::vector<std::uint64_t>& requests) {
-  for (const std::uint64_t request : requests) {
-    const auto found = sequences_.find(request);
-    if (found == sequences_.end()) continue;
-    dropped_.push_back(std::move(found->second.sequence));
-    sequences_.erase(found);
-  }
-}
-
-std::vector<std::shared_ptr<model::KvSequence>> WorkerState::take_dropped() {
-  return std::exchange(dropped_, {});
-}
-
 namespace {
 
 // Everything that is needed to run one step.
@@ -84,7 +95,6 @@ struct StepJob {
   std::int64_t came_us = 0, begun_us = 0;
   std::vector<std::shared_ptr<model::KvSequence>> sequences;
   std::vector<std::vector<model::TokenId>> logs;  // one a segment; empty without penalties
-  std::vector<std::shared_ptr<model::KvSequence>> dropped;
 };
 
 using Logs = std::vector<std::vector<model::TokenId>>;
@@ -124,11 +134,12 @@ void note_time(const WorkerSetup& setup, const StepJob& job, std::vector<StageTi
   }
 }
 
-void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step,
-               const Status& why) {
+void fail_step(const WorkerSetup& setup, std::uint64_t step_id, const Step& step, const Status& why,
+               bool no_memory = false) {
   StepFailed failed;
   for (const StepSegment& segment : step.segments) failed.requests.push_back(segment.request);
   failed.outcome = why;
+  failed.no_memory = no_memory;
   for (const std::uint64_t request : failed.requests) {
     log_request(LogLevel::kInfo, request,
                 "failed at " + place_of(setup, step_id) + ": " + why.message());
@@ -259,12 +270,6 @@ Status run_step(const WorkerSetup& setup, StepJob& job) {
   return last ? sample_and_answer(setup, job, output) : pass_on(setup, job, std::move(output));
 }
 
-std::uint64_t kv_bytes(const std::vector<std::shared_ptr<model::KvSequence>>& sequences) {
-  std::uint64_t bytes = 0;
-  for (const auto& sequence : sequences) bytes += sequence->bytes();
-  return bytes;
-}
-
 // Runs on the device's thread; the frame came at `came_us`.
 void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame,
                std::int64_t came_us, const Device& device) {
@@ -273,22 +278,17 @@ void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& fra
   if (!step) return;
   auto sequences = state.admit(*step);
   auto logs = sequences ? logs_of(state, *step) : Result<Logs>(sequences.status());
-  state.close(step->closed);
-  if (!logs) return fail_step(setup, frame->header.step, *step, logs.status());
-  StepJob job{frame,
-              std::move(*step),
-              came_us,
-              begun_us,
-              std::move(*sequences),
-              std::move(*logs),
-              state.take_dropped()};
-  const std::uint64_t before = kv_bytes(job.sequences);
+  setup.counters->kv_bytes = setup.stage->kv_bytes();
+  if (!logs) {
+    return fail_step(setup, frame->header.step, *step, logs.status(),
+                     logs.code() == Code::kResourceExhausted);
+  }
+  StepJob job{frame, std::move(*step), came_us, begun_us, std::move(*sequences), std::move(*logs)};
   const Status ran = run_step(setup, job);
   const bool broken =
       !ran && device.accelerator() != nullptr && !device.accelerator()->health().is_ok();
   if (broken && setup.on_broken) return setup.on_broken(ran);
   if (!ran) fail_step(setup, frame->header.step, job.step, ran);
-  setup.counters->kv_bytes += kv_bytes(job.sequences) - before - kv_bytes(job.dropped);
 }
 
 }  // namespace

@@ -2,8 +2,11 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/link.h>
@@ -44,20 +47,18 @@ FrameTaker make_worker(WorkerSetup setup);
 class WorkerState {
  public:
   explicit WorkerState(std::shared_ptr<model::Stage> stage) : stage_(std::move(stage)) {}
-  // Finds or makes the sequences of a step's segments, in order. The returned handles keep them
-  // alive until the job has run.
-  //   Errors: kFailedPrecondition (a position does not follow), kBadData (the numbers of rows and
-  //   token ids differ)
+  // Does what a step says besides its rows, in the order of messages/step.h: ends sequences, gives
+  // blocks back, begins sequences and takes their blocks. Returns the sequences of its segments, in
+  // order; the handles keep them alive until the job has run.
+  //   Errors: kFailedPrecondition (a position does not follow; a shared block is not there),
+  //   kBadData (the numbers of rows, token ids and blocks do not go together), kResourceExhausted
+  //   (memory)
   Result<std::vector<std::shared_ptr<model::KvSequence>>> admit(const Step& step);
   // The tokens of a request up to `end`, prompt and answer, as the steps brought them; penalties
-  // need them. A replay loses nothing: a sequence that starts again at position 0 brings all of its
-  // tokens again.
+  // need them. A replay loses nothing: a sequence that begins anew brings all of its tokens again.
   //   Errors: kFailedPrecondition (the log lacks the tokens of a step that sampled without
   //   penalties)
   Result<std::vector<model::TokenId>> log(std::uint64_t request, std::size_t end) const;
-  void close(const std::vector<std::uint64_t>& requests);
-  // The sequences that were closed or replaced since the last call; the caller frees them.
-  std::vector<std::shared_ptr<model::KvSequence>> take_dropped();
   std::size_t sequences() const { return sequences_.size(); }
 
  private:
@@ -66,9 +67,12 @@ class WorkerState {
     std::size_t next_position = 0;    // after every step that was admitted
     std::vector<model::TokenId> log;  // tokens before next_position, if penalties need them
   };
+  Status begin(const StepSegment& segment, Entry* entry);
+  // Brings a segment's sequence to where its rows can be computed.
+  Result<std::shared_ptr<model::KvSequence>> admit(const StepSegment& segment,
+                                                   std::span<const model::TokenId> ids);
   std::shared_ptr<model::Stage> stage_;
   std::map<std::uint64_t, Entry> sequences_;
-  std::vector<std::shared_ptr<model::KvSequence>> dropped_;
 };
 
 }  // namespace troupe::actors

@@ -57,6 +57,12 @@ struct DeploymentStatus {
   std::uint64_t requests = 0, tokens = 0;  // since it was loaded
   // The steps that may be under way, and those that are.
   std::uint64_t credits = 0, credits_in_use = 0;
+  // Blocks of 64 positions with keys and values: those of answers, those kept for later answers,
+  // and the number for which there is room (0 if it is not known).
+  std::uint64_t blocks_in_use = 0, blocks_idle = 0, blocks_max = 0;
+  // Positions that were looked up among the blocks before they were computed, and those that were
+  // there; requests that gave way to older ones while memory was short.
+  std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
   std::optional<std::int64_t> keep_alive_s;  // absent means forever
   std::optional<std::int64_t> unload_in_s;   // absent if it is busy or stays forever
 };

@@ -71,6 +71,12 @@ void visit_fields(Value& deployment, Visit&& visit) {
   visit("tokens", deployment.tokens);
   visit("credits", deployment.credits);
   visit("credits_in_use", deployment.credits_in_use);
+  visit("blocks_in_use", deployment.blocks_in_use);
+  visit("blocks_idle", deployment.blocks_idle);
+  visit("blocks_max", deployment.blocks_max);
+  visit("prefix_queried", deployment.prefix_queried);
+  visit("prefix_found", deployment.prefix_found);
+  visit("preemptions", deployment.preemptions);
   visit("keep_alive_s", deployment.keep_alive_s);
   visit("unload_in_s", deployment.unload_in_s);
 }

@@ -56,6 +56,10 @@ struct GenerateRequest {
   // Ask the first deployment of the model, not one of the replicas that a cluster makes if a model
   // fits several times, and make no replica.
   bool no_replicas = false;
+  // Keys and values of prompts are shared among the requests of one client that have the same salt:
+  // a prompt that begins as an earlier one did is computed from where they differ. The answers are
+  // the same with and without.
+  std::string cache_salt;
   int deadline_ms = 0;  // of the whole call; 0 means ten minutes
   // Called a few times a second on the calling thread while the answer is awaited. If it returns
   // true, the answer ends, even before its first token. May be empty.
@@ -113,6 +117,8 @@ struct GenerateResult {
   // 0 if not known, such as the rate of an answer of one token, or all rates of an answer that was
   // cancelled before its first token.
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
+  // Tokens of the prompt whose keys and values were there from earlier requests of the same asker.
+  std::size_t cached_tokens = 0;
   std::vector<StageReport> nodes;
   std::string left_out;  // which nodes of the cluster took no part, and why; "" if there are none
   // If the head was lost meanwhile: the id by which the answer can be resumed (Cluster::resume).

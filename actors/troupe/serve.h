@@ -48,8 +48,11 @@ struct ServeOptions {
   // Pages that may call the server, as "https://example.org"; without any, none may.
   std::vector<std::string> allowed_origins;
   std::string tls_cert, tls_key;  // PEM files, both or none; read again when they change
-  bool resume = true;             // streams that broke may be resumed for ten minutes
-  bool access_log = true;         // a line for each request, without prompt text, by runtime/log.h
+  // System prompts that are no secret: their keys and values are shared among all keys, where
+  // others are shared among the requests of one key only.
+  std::vector<std::string> shared_prompts;
+  bool resume = true;      // streams that broke may be resumed for ten minutes
+  bool access_log = true;  // a line for each request, without prompt text, by runtime/log.h
   ServeLimits limits;
 };
 

@@ -6,6 +6,7 @@
 
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/accelerated_stage.h>
+#include <troupe/model/transformer/paged_stage.h>
 #include <troupe/model/transformer/rope_table.h>
 #include <troupe/model/transformer/step_checks.h>
 #include <troupe/model/transformer/weights.h>
@@ -101,14 +102,14 @@ DeviceMatrix matrix_of(const Weight& weight) {
   return {matrix.data.data(), matrix.type, matrix.rows, matrix.columns, matrix.group_bytes};
 }
 
-class AcceleratedStage final : public Stage {
+class AcceleratedStage final : public PagedStage {
  public:
   AcceleratedStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
                    std::shared_ptr<KvPool> pool, bool f16_activations)
-      : config_(config),
+      : PagedStage(std::move(pool)),
+        config_(config),
         weights_(std::move(weights)),
         accelerator_(*device.accelerator()),
-        kv_pool_(std::move(pool)),
         f16_activations_(f16_activations),
         rope_(rope_frequencies(config_, weights_->ends[kRopeFactors].vector),
               config_.rope_magnitude) {}
@@ -138,13 +139,10 @@ class AcceleratedStage final : public Stage {
   bool prefers_best() const override { return true; }
   std::uint64_t weights_bytes() const override { return weights_->bytes; }
   const StageWeights& weights() const override { return *weights_; }
-  std::unique_ptr<KvSequence> new_sequence() const override {
-    return std::make_unique<PagedKvSequence>(kv_pool_);
-  }
 
   Status forward(const StepInput& input, StepOutput* output) override {
     TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input, config_, weights_->range));
-    TROUPE_RETURN_IF_ERROR(reserve_pages(input, *kv_pool_, &segments_));
+    TROUPE_RETURN_IF_ERROR(reserve_pages(input, pool(), &segments_));
     const Status ran = run(input, rows, output);
     for (const SegmentRows& segment : segments_)
       ran.is_ok() ? segment.sequence->commit() : segment.sequence->cancel();
@@ -197,8 +195,8 @@ class AcceleratedStage final : public Stage {
                                 : 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
     shape.rope_interleaved = config_.rope_interleaved;
     shape.f16_activations = f16_activations_;
-    shape.kv_type = kv_pool_->type();
-    shape.page_bytes = kv_pool_->page_bytes();
+    shape.kv_type = pool().type();
+    shape.page_bytes = pool().page_bytes();
     return shape;
   }
 
@@ -247,7 +245,6 @@ class AcceleratedStage final : public Stage {
   const ModelConfig config_;
   const std::unique_ptr<StageWeights> weights_;
   Accelerator& accelerator_;
-  const std::shared_ptr<KvPool> kv_pool_;
   const bool f16_activations_;
   RopeTable rope_;
   DeviceVectors vectors_;

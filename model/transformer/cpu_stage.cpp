@@ -4,6 +4,7 @@
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/block.h>
 #include <troupe/model/transformer/cpu_stage.h>
+#include <troupe/model/transformer/paged_stage.h>
 #include <troupe/model/transformer/step_checks.h>
 #include <troupe/runtime/machine/aligned_buffer.h>
 
@@ -21,15 +22,15 @@ BestLogit best_logit(std::span<const float> logits) {
   return best;
 }
 
-class CpuStage final : public Stage {
+class CpuStage final : public PagedStage {
  public:
   CpuStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
            kernels::KvType kv_type, const StageOptions& options)
-      : config_(config),
+      : PagedStage(std::make_shared<KvPool>(kv_type, weights->layers.size(), config.kv_heads,
+                                            config.head_dim, options.kv_bytes_max)),
+        config_(config),
         weights_(std::move(weights)),
         device_(device),
-        kv_pool_(std::make_shared<KvPool>(kv_type, weights_->layers.size(), config.kv_heads,
-                                          config.head_dim, options.kv_bytes_max)),
         step_(config_, *weights_, device, kv_type) {
     step_.f16_activations = options.f16_activations;
     for (const auto& layer : weights_->layers)
@@ -42,13 +43,10 @@ class CpuStage final : public Stage {
   bool f16_activations() const override { return step_.f16_activations; }
   std::uint64_t weights_bytes() const override { return weights_->bytes; }
   const StageWeights& weights() const override { return *weights_; }
-  std::unique_ptr<KvSequence> new_sequence() const override {
-    return std::make_unique<PagedKvSequence>(kv_pool_);
-  }
 
   Status forward(const StepInput& input, StepOutput* output) override {
     TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input, config_, weights_->range));
-    TROUPE_RETURN_IF_ERROR(reserve_pages(input, *kv_pool_, &step_.segments));
+    TROUPE_RETURN_IF_ERROR(reserve_pages(input, pool(), &step_.segments));
     run(input, rows, output);
     for (const SegmentRows& segment : step_.segments) segment.sequence->commit();
     return Status::ok();
@@ -174,7 +172,6 @@ class CpuStage final : public Stage {
   const ModelConfig config_;
   const std::unique_ptr<StageWeights> weights_;
   Device& device_;
-  const std::shared_ptr<KvPool> kv_pool_;
   StepContext step_;
   LogitPlan plan_;
   std::vector<std::size_t> logit_rows_;  // the plan's rows, then those whose best id is wanted

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -57,12 +58,32 @@ void KvPool::forget_keys(std::byte* page, std::size_t key) const {
   }
 }
 
+KvBlock take_shared(const std::shared_ptr<KvPool>& pool) {
+  std::byte* block = pool->take();
+  if (block == nullptr) return nullptr;
+  return KvBlock(block, [pool](std::byte* taken) { pool->give_back(taken); });
+}
+
 PagedKvSequence::PagedKvSequence(std::shared_ptr<KvPool> pool)
     : pool_(std::move(pool)), pages_(pool_->layers()) {}
 
 PagedKvSequence::~PagedKvSequence() { drop_blocks(0); }
 
+void PagedKvSequence::append(KvBlock block, bool full) {
+  TROUPE_CHECK(reserved_ == 0, "a block comes inside a step");
+  TROUPE_CHECK(given_.size() == blocks_.size(), "a sequence with blocks of its own is given one");
+  blocks_.push_back(block.get());
+  for (std::size_t layer = 0; layer < pages_.size(); ++layer)
+    pages_[layer].push_back(block.get() + layer * pool_->page_bytes());
+  given_.push_back(std::move(block));
+  if (!full) return;
+  TROUPE_CHECK(full_ + 1 == given_.size() && length_ == full_ * kPageKeys,
+               "a full block comes after others");
+  length_ = ++full_ * kPageKeys;
+}
+
 void PagedKvSequence::drop_blocks(std::size_t keep) {
+  if (is_given()) return;
   while (blocks_.size() > keep) {
     pool_->give_back(blocks_.back());
     blocks_.pop_back();
@@ -73,16 +94,20 @@ void PagedKvSequence::drop_blocks(std::size_t keep) {
 void PagedKvSequence::truncate(std::size_t length) {
   TROUPE_CHECK(reserved_ == 0, "truncate inside a step");
   if (length >= length_) return;
-  length_ = length;
+  TROUPE_CHECK(length >= full_ * kPageKeys, "a sequence forgets positions of shared blocks");
+  const std::size_t end = std::exchange(length_, length);
   drop_blocks((length + kPageKeys - 1) / kPageKeys);
-  if (length % kPageKeys != 0)
+  // The rest of a page, and the further pages of a sequence that keeps the blocks it was given.
+  const std::size_t last = std::min(end, blocks_.size() * kPageKeys);
+  for (std::size_t key = length; key < last; key += kPageKeys - key % kPageKeys)
     for (std::size_t layer = 0; layer < pool_->layers(); ++layer)
-      pool_->forget_keys(page(layer, length), length % kPageKeys);
+      pool_->forget_keys(page(layer, key), key % kPageKeys);
 }
 
 bool PagedKvSequence::reserve(std::size_t count) {
   TROUPE_CHECK(reserved_ == 0, "a second reservation of " + std::to_string(count));
   const std::size_t had = blocks_.size();
+  if (is_given() && had * kPageKeys < length_ + count) return false;
   while (blocks_.size() * kPageKeys < length_ + count) {
     std::byte* block = pool_->take();
     if (block == nullptr) {

@@ -54,6 +54,13 @@ class KvPool {
   std::atomic<std::uint64_t> bytes_{0};        // of the blocks that are handed out
 };
 
+// A block that several sequences and a table of numbers may hold; the last one gives it back.
+using KvBlock = std::shared_ptr<std::byte>;
+// A zeroed block, or null if memory is short.
+KvBlock take_shared(const std::shared_ptr<KvPool>& pool);
+
+// Either takes its blocks from the pool itself, as positions are reserved, or is given all of them
+// by append().
 class PagedKvSequence final : public KvSequence {
  public:
   explicit PagedKvSequence(std::shared_ptr<KvPool> pool);
@@ -66,9 +73,14 @@ class PagedKvSequence final : public KvSequence {
   std::uint64_t bytes() const override { return blocks_.size() * pool_->block_bytes(); }
 
   const KvPool* pool() const { return pool_.get(); }
+  // Appends a block. A full one, which has been computed already and which others may hold, is
+  // never written: full ones come first, and the sequence begins after them.
+  void append(KvBlock block, bool full);
   // Takes the pages for `count` more positions. Returns false and changes nothing if memory is
-  // short. Between reserve and commit or cancel, reserved() is `count`.
+  // short, or if the sequence was given too few blocks. Between reserve and commit or cancel,
+  // reserved() is `count`.
   bool reserve(std::size_t count);
+  bool is_given() const { return !given_.empty(); }
   std::size_t reserved() const { return reserved_; }
   void cancel();
   void commit() { length_ += reserved_, reserved_ = 0; }
@@ -86,6 +98,8 @@ class PagedKvSequence final : public KvSequence {
   std::shared_ptr<KvPool> pool_;
   std::size_t length_ = 0, reserved_ = 0;
   std::vector<std::byte*> blocks_;
+  std::vector<KvBlock> given_;                        // holds blocks_, if they were given
+  std::size_t full_ = 0;                              // of them, which are not written
   std::vector<std::vector<const std::byte*>> pages_;  // [layer][page]
 };
 

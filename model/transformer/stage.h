@@ -65,6 +65,21 @@ class Stage {
   virtual std::uint64_t weights_bytes() const = 0;  // as packed, shared ones included
   virtual const StageWeights& weights() const = 0;
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
+  // Sequences in numbered blocks, whose numbers the caller hands out and shares among them. The
+  // first `length` positions of a new one, in whole pages, lie in the first of `blocks`, which were
+  // written by earlier sequences and are written no more; the other numbers are taken anew: they
+  // mean zeroed blocks from now on.
+  //   Errors: kInvalidArgument (`length` is not a multiple of kPageKeys, or no block is left
+  //   to write to), kFailedPrecondition (the stage does not hold a block that should hold
+  //   positions), kResourceExhausted (memory is short).
+  virtual Result<std::unique_ptr<KvSequence>> begin_sequence(
+      std::size_t length, std::span<const BlockNumber> blocks) = 0;
+  // Appends blocks that are taken anew to a sequence of begin_sequence().
+  //   Errors: kInvalidArgument (another sequence), kResourceExhausted.
+  virtual Status add_blocks(KvSequence& sequence, std::span<const BlockNumber> blocks) = 0;
+  // Gives the memory of these numbers back; unknown ones are none.
+  virtual void free_blocks(std::span<const BlockNumber> blocks) = 0;
+  virtual std::uint64_t kv_bytes() const = 0;  // of all sequences and numbered blocks
   // Runs the layers on every row, and appends the rows' keys and values to their sequences.
   //   Errors: kInvalidArgument if a token id or a position does not fit; kResourceExhausted if
   //   memory for keys and values is short; kUnavailable if the device has failed. After an error,

@@ -87,7 +87,12 @@ Status reserve_pages(const StepInput& input, const KvPool& pool,
     } else if (sequence->length() != segment.position) {
       failed = invalid("a segment begins at position " + std::to_string(segment.position) +
                        ", but its sequence has " + std::to_string(sequence->length()));
-    } else if (!sequence->reserve(segment.count)) {
+    } else if (!sequence->reserve(segment.count) && sequence->is_given()) {
+      failed =
+          Status(Code::kFailedPrecondition, "a segment of a step ends at position " +
+                                                std::to_string(segment.position + segment.count) +
+                                                ", beyond the blocks that its sequence was given");
+    } else if (sequence->reserved() != segment.count) {
       failed = Status(
           Code::kResourceExhausted,
           "no memory for the keys and values of " + std::to_string(segment.count) +

@@ -14,7 +14,7 @@ import harness
 def test_run_prints_the_object(alone):
     answer = alone.json("run", harness.MODEL, "The capital of France is", "--raw", "-n", 30)
     assert set(answer) == {"text", "token_ids", "prompt_token_ids", "finish_reason",
-                           "prompt_tok_s", "decode_tok_s", "ttft_ms", "nodes"}
+                           "cached_tokens", "prompt_tok_s", "decode_tok_s", "ttft_ms", "nodes"}
     assert answer["prompt_token_ids"] == [504, 3575, 282, 4649, 314]
     assert " Paris" in answer["text"]
     assert answer["prompt_tok_s"] > 0 and answer["decode_tok_s"] > 0 and answer["ttft_ms"] > 0

@@ -51,10 +51,45 @@ MUTATIONS = {
         "    if (fd < 0 && end_connection(fd, cookie)) {",
         "runtime_tests", "hostile: a connection that proves its key and is silent is closed", {}),
     "credits": (
-        "actors/engine/engine_state.cpp",
+        "actors/engine/plan_step.cpp",
         "if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;",
         "if (halted_) return std::nullopt;",
         "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "block owners": (
+        "actors/engine/block_table.cpp",
+        "return a == b || (a && b && *a == *b);",
+        "return a == b || (a && b);",
+        "actors_tests", "sharing: other owners share nothing but what is public", {}),
+    "block ids": (
+        "actors/engine/block_table.cpp",
+        "std::equal(here.begin(), here.end(), block.ids.begin(), block.ids.end())) {",
+        "here.size() == block.ids.size()) {",
+        "actors_tests", "blocks: ids are compared, not only hashed", {}),
+    "ready blocks": (
+        "actors/engine/block_table.cpp",
+        "if (!blocks_[number].ready) {",
+        "if (!blocks_[number].allocated) {",
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "stale blocks": (
+        "actors/engine/block_table.cpp",
+        "if (block.allocated && block.taken == one.taken) block.ready = true;",
+        "if (block.allocated) block.ready = true;",
+        "actors_tests",
+        "blocks: one that is being computed is waited for, until it is ready or given up", {}),
+    "zeroed blocks": (
+        "model/transformer/kv_cache.cpp",
+        "      std::memset(block, 0, block_bytes());\n",
+        "",
+        "model_tests", "pages come zeroed and what is forgotten is zero again", {}),
+    "closed sequences": (
+        "actors/node/worker.cpp",
+        """  for (const std::uint64_t request : step.closed) sequences_.erase(request);
+  stage_->free_blocks(step.freed);
+  std::vector<std::shared_ptr<model::KvSequence>> handles;
+""",
+        """  std::vector<std::shared_ptr<model::KvSequence>> handles;
+""",
+        "actors_tests", "worker: a sequence begins at a shared position with what sampling looks at", {}),
     "commit": (
         "actors/jobs/client_queries.cpp",
         "TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->receive(piece, unix_ms()));",

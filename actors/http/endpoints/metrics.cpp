@@ -18,16 +18,29 @@ std::string model_label(const Service& service, const DeploymentStatus& deployme
 
 void write_cluster(const Service& service, std::string* out) {
   const ClusterStatus status = service.watch->status();
-  const auto gauge = [&](const char* name, const char* help, auto member) {
-    write_family(name, "gauge", help, out);
+  const auto family = [&](const char* type, const char* name, const char* help, auto member) {
+    write_family(name, type, help, out);
     for (const DeploymentStatus& one : status.deployments) {
       write_sample(name, model_label(service, one), static_cast<double>(one.*member), out);
     }
   };
-  gauge("troupe_requests_running", "Answers of which steps are computed",
-        &DeploymentStatus::running);
-  gauge("troupe_requests_waiting", "Answers whose first step has not begun",
-        &DeploymentStatus::queued);
+  family("gauge", "troupe_requests_running", "Answers of which steps are computed",
+         &DeploymentStatus::running);
+  family("gauge", "troupe_requests_waiting", "Answers whose first step has not begun",
+         &DeploymentStatus::queued);
+  family("gauge", "troupe_kv_blocks_in_use", "Blocks of 64 positions that answers have",
+         &DeploymentStatus::blocks_in_use);
+  family("gauge", "troupe_kv_blocks_idle", "Blocks that are kept for later prompts",
+         &DeploymentStatus::blocks_idle);
+  family("gauge", "troupe_kv_blocks_max", "Blocks that there is memory for; 0: not known",
+         &DeploymentStatus::blocks_max);
+  family("counter", "troupe_prefix_queried_tokens_total",
+         "Tokens that were looked up among the blocks", &DeploymentStatus::prefix_queried);
+  family("counter", "troupe_prefix_found_tokens_total", "Tokens that were found there",
+         &DeploymentStatus::prefix_found);
+  family("counter", "troupe_preemptions_total",
+         "Answers that gave way to older ones while memory was short",
+         &DeploymentStatus::preemptions);
   write_family("troupe_kv_bytes", "gauge", "Memory of keys and values", out);
   for (const NodeStatus& node : status.nodes) {
     std::string labels;

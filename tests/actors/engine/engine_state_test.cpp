@@ -31,6 +31,10 @@ EngineRequest request(std::uint64_t id, std::size_t prompt, std::uint32_t max_to
   return out;
 }
 
+model::TokenId letter_at(std::uint32_t position) {
+  return static_cast<model::TokenId>(position % 26);
+}
+
 // What the last stage would answer: the token at a position is a function of the position.
 StepDone answer(const Step& step, model::TokenId (*token_at)(std::uint32_t)) {
   StepDone done;
@@ -111,32 +115,138 @@ TEST_CASE("engine: the end token ends the answer, is in the ids and not in the t
   CHECK(state.idle());
 }
 
-TEST_CASE("engine: requests wait for the memory of those before them, and none is overtaken") {
+TEST_CASE("engine: requests wait for memory in their order, and the youngest gives way") {
   EngineLimits bounded = limits(1);
-  bounded.positions_max = 128;  // two pages
+  bounded.positions_max = 128;  // two blocks
   EngineState state(bounded, std::make_shared<LetterTokenizer>());
-  REQUIRE(state.admit(request(1, 4, 20), 0).is_ok());
-  REQUIRE(state.admit(request(2, 4, 90), 0).is_ok());  // two pages: it waits for the first
-  REQUIRE(state.admit(request(3, 4, 20), 0).is_ok());  // would fit beside the first
-  const auto letter = [](std::uint32_t) -> model::TokenId { return 7; };
+  REQUIRE(state.admit(request(1, 4, 90), 0).is_ok());  // needs both in the end
+  REQUIRE(state.admit(request(2, 70, 5), 0).is_ok());  // needs both at once: it waits
+  REQUIRE(state.admit(request(3, 4, 20), 0).is_ok());  // would fit, but overtakes nobody
+  const auto letter = [](std::uint32_t position) -> model::TokenId { return position % 26; };
   std::vector<std::uint64_t> ended;
   for (int i = 0; i < 300 && ended.size() < 3; ++i) {
     while (auto step = state.next_step()) {
-      std::set<std::uint64_t> here;
-      for (const StepSegment& segment : step->step.segments) here.insert(segment.request);
-      CHECK(here.size() <= 1);
+      CHECK(state.check().is_ok());
       for (auto& event : state.on_done(step->id, answer(step->step, letter), 1)) {
         if (event.finished) ended.push_back(event.request);
       }
     }
   }
   CHECK(ended == std::vector<std::uint64_t>{1, 2, 3});
+  CHECK(state.block_counters().preemptions == 0);
+
+  // Both fit at first, until the older one needs a second block.
+  bounded.requests_max = 8;
+  EngineState grows(bounded, std::make_shared<LetterTokenizer>());
+  REQUIRE(grows.admit(request(4, 60, 40), 0).is_ok());
+  const auto first = grows.next_step();
+  REQUIRE(first);
+  REQUIRE(grows.preempt(4));
+  CHECK_FALSE(grows.preempt(4));
+  CHECK_FALSE(grows.preempt(5));
+  REQUIRE(grows.admit(request(5, 4, 30), 0).is_ok());
+  std::map<std::uint64_t, std::string> said;
+  const auto work = [&](const PlannedStep& step) {
+    for (auto& event : grows.on_done(step.id, answer(step.step, letter), 1)) {
+      if (event.token) said[event.request] += event.token->text;
+    }
+  };
+  work(*first);  // what was sent before does not count, or counts once
+  for (int i = 0; i < 300 && grows.active() > 0; ++i) {
+    while (auto step = grows.next_step()) work(*step);
+  }
+  std::string expected;
+  for (std::uint32_t p = 60; p < 100; ++p) expected += static_cast<char>('a' + letter(p));
+  CHECK(said[4] == expected);
+  CHECK(said[5].size() == 30);
   bounded.positions_max = 64;
   EngineState full(bounded, std::make_shared<LetterTokenizer>());
   const Status refused = full.admit(request(1, 4, 90), 0);
   CHECK(refused.code() == Code::kResourceExhausted);
   CHECK_THAT(refused.message(), Catch::Contains("128 positions") && Catch::Contains("64;"));
   CHECK(full.admit(request(2, 4, 20), 0).is_ok());
+}
+
+TEST_CASE("engine: an older request takes the block of the youngest, which is computed again") {
+  EngineLimits bounded = limits(1);
+  bounded.chunk_rows = 64;
+  bounded.positions_max = 4 * 64;
+  EngineState state(bounded, std::make_shared<LetterTokenizer>());
+  EngineRequest one = request(1, 60, 40), two = request(2, 60, 40), three = request(3, 60, 10);
+  // Different prompts, so that nothing is shared.
+  two.prompt[0] = 2;
+  three.prompt[0] = 3;
+  for (EngineRequest* each : {&one, &two, &three}) REQUIRE(state.admit(*each, 0).is_ok());
+  std::map<std::uint64_t, std::size_t> begins;
+  std::map<std::uint64_t, std::uint32_t> tokens;
+  for (int i = 0; i < 400 && state.active() > 0; ++i) {
+    while (auto step = state.next_step()) {
+      CHECK(state.check().is_ok());
+      CHECK(state.blocks().in_use() <= 4);
+      for (const StepSegment& segment : step->step.segments)
+        begins[segment.request] += segment.begins;
+      for (auto& event : state.on_done(step->id, answer(step->step, letter_at), 1)) {
+        if (!event.token) continue;
+        CHECK(event.token->index == tokens[event.request]++);
+      }
+    }
+  }
+  CHECK(state.active() == 0);
+  CHECK(tokens[1] == 40);
+  CHECK(tokens[2] == 40);
+  CHECK(tokens[3] == 10);
+  CHECK(begins[1] == 1);
+  CHECK(begins[2] == 1);
+  CHECK(begins[3] == 1 + state.block_counters().preemptions);
+}
+
+TEST_CASE("engine: a short prompt does not wait behind a long one, which goes on") {
+  EngineLimits wide = limits(1);
+  wide.chunk_rows = 32;
+  wide.context_max = 4000;
+  EngineState state(wide, std::make_shared<LetterTokenizer>());
+  REQUIRE(state.admit(request(1, 2000, 5), 0).is_ok());
+  std::map<std::uint64_t, std::size_t> rows;
+  std::map<std::uint64_t, int> first;  // the step that brought the first token
+  for (int i = 1; i <= 200; ++i) {
+    if (i == 5) {
+      EngineRequest brief = request(2, 40, 5);
+      brief.prompt[0] = 2;
+      REQUIRE(state.admit(std::move(brief), 0).is_ok());
+    }
+    const auto step = state.next_step();
+    if (!step) break;
+    for (const StepSegment& s : step->step.segments) rows[s.request] += s.count;
+    if (i == 6) CHECK(rows[1] >= 4 * 32 + 2 * 16);
+    for (const auto& event : state.on_done(step->id, answer(step->step, letter_at), i)) {
+      if (event.token) first.emplace(event.request, i);
+    }
+  }
+  CHECK(first[2] <= 8);
+  CHECK(first[1] <= 2000 / 32 + 4);
+  CHECK(state.active() == 0);
+}
+
+TEST_CASE("engine: what a failed step said besides its rows is said again") {
+  EngineState state(limits(1), std::make_shared<LetterTokenizer>());
+  REQUIRE(state.admit(request(1, 3, 30), 0).is_ok());
+  REQUIRE(state.admit(request(2, 4, 30), 0).is_ok());
+  const auto begun = state.next_step();
+  REQUIRE(begun);
+  REQUIRE(state.on_done(begun->id, answer(begun->step, letter_at), 1).size() == 2);
+  state.cancel(1);
+  const auto lost = state.next_step();
+  REQUIRE(lost);
+  CHECK(lost->step.closed == std::vector<std::uint64_t>{1});
+  REQUIRE(lost->step.freed.size() == 1);
+  StepFailed failed;
+  failed.requests = {2};
+  failed.outcome = Status(Code::kInternal, "a stage between failed");
+  REQUIRE(state.on_failed(lost->id, failed).size() == 1);
+  const auto next = state.next_step();
+  REQUIRE(next);
+  CHECK(next->step.closed == std::vector<std::uint64_t>{2, 1});
+  CHECK(next->step.freed.size() == 2);
 }
 
 TEST_CASE("engine: a measurement goes on after the model's end") {

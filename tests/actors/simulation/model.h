@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/transformer/stage.h>
 #include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/kernels/kv_page.h>
 #include <troupe/tests/model/files/gguf_files.h>
 
 // Computes in a simulated cluster in place of the transformer: a stage whose hidden states are a
@@ -39,15 +42,26 @@ inline Alive& alive() {
   return count;
 }
 
+// What each layer of a stage has seen after each position of a block: a hash of all positions so
+// far. Empty where nothing was written yet.
+struct SimBlock {
+  std::array<std::vector<std::uint64_t>, kernels::kPageKeys> seen;
+};
+
 class SimSequence final : public model::KvSequence {
  public:
-  explicit SimSequence(std::size_t layers) : seen(layers, 0) { ++alive().sequences; }
+  explicit SimSequence(std::size_t length) : positions(length) { ++alive().sequences; }
   ~SimSequence() override { --alive().sequences; }
   std::size_t length() const override { return positions; }
   void truncate(std::size_t) override {}
-  std::uint64_t bytes() const override { return positions * 8 * seen.size(); }
+  std::uint64_t bytes() const override { return positions * 8; }
+  // What was seen at a position; null beyond the blocks.
+  std::vector<std::uint64_t>* at(std::size_t position) {
+    const std::size_t index = position / kernels::kPageKeys;
+    return index < blocks.size() ? &blocks[index]->seen[position % kernels::kPageKeys] : nullptr;
+  }
 
-  std::vector<std::uint64_t> seen;  // one hash a layer, of all positions so far
+  std::vector<std::shared_ptr<SimBlock>> blocks;
   std::size_t positions = 0;
 };
 
@@ -89,8 +103,31 @@ class SimStage final : public model::Stage {
   std::uint64_t weights_bytes() const override { return 1000 * (range_.end - range_.begin); }
   const model::StageWeights& weights() const override { return weights_; }
   std::unique_ptr<model::KvSequence> new_sequence() const override {
-    return std::make_unique<SimSequence>(range_.end - range_.begin);
+    TROUPE_CHECK(false, "a worker's sequences lie in numbered blocks");
   }
+  Result<std::unique_ptr<model::KvSequence>> begin_sequence(
+      std::size_t length, std::span<const model::BlockNumber> blocks) override {
+    auto sequence = std::make_unique<SimSequence>(length);
+    const std::size_t shared = length / kernels::kPageKeys;
+    for (const model::BlockNumber number : blocks.first(shared)) {
+      const auto found = blocks_.find(number);
+      if (found == blocks_.end()) {
+        return Status(Code::kFailedPrecondition, "a shared block is not there");
+      }
+      sequence->blocks.push_back(found->second);
+    }
+    take(*sequence, blocks.subspan(shared));
+    return std::unique_ptr<model::KvSequence>(std::move(sequence));
+  }
+  Status add_blocks(model::KvSequence& sequence,
+                    std::span<const model::BlockNumber> blocks) override {
+    take(static_cast<SimSequence&>(sequence), blocks);
+    return Status::ok();
+  }
+  void free_blocks(std::span<const model::BlockNumber> blocks) override {
+    for (const model::BlockNumber number : blocks) blocks_.erase(number);
+  }
+  std::uint64_t kv_bytes() const override { return blocks_.size() * 1000; }
 
   Status forward(const model::StepInput& input, model::StepOutput* output) override {
     const std::size_t width = config_.channels;
@@ -107,8 +144,7 @@ class SimStage final : public model::Stage {
       for (std::size_t i = 0; i < segment.count; ++i, ++row) {
         value = range_.begin == 0 ? static_cast<std::uint64_t>(input.token_ids[row])
                                   : read(input.hidden.subspan(row * width, width));
-        value = through_layers(sequence.seen, range_.begin, value);
-        ++sequence.positions;
+        TROUPE_ASSIGN_OR_RETURN(value, see(sequence, value));
         if (!last) write(value, width, &output->hidden);
       }
       if (last && segment.logits == model::LogitRows::kLast) {
@@ -120,6 +156,23 @@ class SimStage final : public model::Stage {
   }
 
  private:
+  void take(SimSequence& sequence, std::span<const model::BlockNumber> blocks) {
+    for (const model::BlockNumber number : blocks) {
+      sequence.blocks.push_back(blocks_[number] = std::make_shared<SimBlock>());
+    }
+  }
+  // Passes the sequence's next position through the layers, from what its blocks hold.
+  Result<std::uint64_t> see(SimSequence& sequence, std::uint64_t value) {
+    const std::size_t position = sequence.positions++;
+    std::vector<std::uint64_t>* here = sequence.at(position);
+    if (here == nullptr || !here->empty()) {
+      return Status(Code::kInternal, "a position has no room in its sequence's blocks");
+    }
+    *here = position == 0 ? std::vector<std::uint64_t>(range_.end - range_.begin, 0)
+                          : *sequence.at(position - 1);
+    if (here->empty()) return Status(Code::kInternal, "a shared block is not full");
+    return through_layers(*here, range_.begin, value);
+  }
   // Writes a hash as four floats of 16 bits each.
   static void write(std::uint64_t value, std::size_t width, std::vector<float>* out) {
     for (std::size_t i = 0; i < width; ++i) {
@@ -137,6 +190,7 @@ class SimStage final : public model::Stage {
   const model::ModelConfig config_;
   const model::LayerRange range_;
   const model::StageWeights weights_;
+  std::map<model::BlockNumber, std::shared_ptr<SimBlock>> blocks_;
 };
 
 // The right answer to a prompt, computed without a cluster.

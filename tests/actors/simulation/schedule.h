@@ -21,8 +21,9 @@ struct Happened {
   std::uint64_t forged = 0, stale_frames = 0, replays = 0, replacements = 0, quarantined = 0;
   std::uint64_t rejected_checksum = 0, rejected_sequence = 0, rejected_revoked = 0;
   std::uint64_t requests = 0, complete = 0, errors = 0, orphans = 0, tokens = 0, fetched = 0;
-  std::uint64_t deaf = 0;         // daemons that were reached before they listened
-  std::uint64_t credits_met = 0;  // how often all credits of a path were in use
+  std::uint64_t shared = 0, preempted = 0;  // positions that were found; requests that gave way
+  std::uint64_t deaf = 0;                   // daemons that were reached before they listened
+  std::uint64_t credits_met = 0;            // how often all credits of a path were in use
 };
 
 class Schedule {
@@ -36,11 +37,13 @@ class Schedule {
         quiet_(draw(8) == 0),
         head_works_(draw(6) == 0),
         real_fetch_(draw(24) == 0),
+        short_of_memory_(draw(10) == 0),
         world_(common, network_options(), job_us(), real_fetch_) {}
 
   // Says what did not hold; empty if all held.
   std::string run() {
     watch_frames();
+    if (short_of_memory_) world_.memory_bytes = kModelBytes + draw(40'000);
     // A host behind a firewall: it dials, but nobody can dial it.
     if (!quiet_ && draw(5) == 0) world_.network.wall_in(1 + draw(nodes_));
     world_.start_head(head_works_, deaf_us());
@@ -49,7 +52,7 @@ class Schedule {
     const std::size_t clients = 1 + draw(2);
     for (std::size_t i = 0; i < clients; ++i) world_.start_client(kFirstClient + i);
     std::size_t faults = quiet_ ? 0 : 1 + draw(5);
-    std::size_t requests = 1 + draw(6);
+    std::size_t requests = (short_of_memory_ ? 4 : 1) + draw(6);
     pass(100'000);
     while (faults + requests > 0) {
       if (draw(faults + requests) < requests) {
@@ -77,6 +80,8 @@ class Schedule {
 
  private:
   static constexpr net::SimHost kFirstClient = 20, kProbe = 30;
+  // What one node needs for all layers, and keys and values of kContext positions.
+  static constexpr std::uint64_t kModelBytes = 245'000;
 
   std::uint64_t draw(std::uint64_t below) { return random_() % below; }
   net::SimOptions network_options() {
@@ -108,6 +113,7 @@ class Schedule {
       if (!stream->wrong.empty()) return stream->wrong;
     }
     const net::SimFaults& faults = world_.network.faults();
+    if (!world_.engine_trouble.empty()) return world_.engine_trouble;
     if (faults.damaged_taken != 0) return "a damaged frame was taken";
     if (faults.repeated_taken != 0) return "a frame was taken twice";
     return "";
@@ -167,8 +173,22 @@ class Schedule {
     stream->name = static_cast<int>(streams_.size()) + 1;
     stream->prompt.resize(1 + draw(draw(4) == 0 ? 200 : 20));
     for (model::TokenId& id : stream->prompt) id = static_cast<model::TokenId>(draw(kEnd));
+    if (draw(3) != 0) {  // as other prompts, of this client and of others
+      const std::uint64_t which = draw(2), length = 50 + draw(200);
+      std::vector<model::TokenId> begin(length);
+      for (std::uint64_t i = 0; i < length; ++i) {
+        begin[i] = static_cast<model::TokenId>(mix(which, i) % kEnd);
+      }
+      stream->prompt.insert(stream->prompt.begin(), begin.begin(), begin.end());
+    }
     stream->max_tokens = 1 + static_cast<std::uint32_t>(draw(60));
     stream->sampling.temperature = 0;
+    if (short_of_memory_) {  // answers that outgrow what there was when they began
+      stream->max_tokens = 60 + static_cast<std::uint32_t>(draw(130));
+      stream->max_tokens = std::min(stream->max_tokens,
+                                    static_cast<std::uint32_t>(kContext - stream->prompt.size()));
+      stream->sampling.logit_bias = {{kEnd, -100.0f}};
+    }
     if (draw(3) == 0) {
       stream->sampling.temperature = 0.8f;
       stream->sampling.seed = draw(1000);
@@ -439,6 +459,10 @@ class Schedule {
       if (!world_.kill(host)) complain("actors of h" + std::to_string(host) + " were left over");
     }
     happened_.network += world_.network.faults();
+    for (const auto& [engine, counters] : world_.block_counters) {
+      happened_.shared += counters.found;
+      happened_.preempted += counters.preemptions;
+    }
     happened_.replacements += epochs_.size() > 1 ? epochs_.size() - 1 : 0;
     for (const StreamPtr& stream : streams_) {
       happened_.complete += stream->complete;
@@ -461,7 +485,7 @@ class Schedule {
   Happened& happened_;
   Common& common_;
   std::size_t nodes_;
-  const bool quiet_, head_works_, real_fetch_;
+  const bool quiet_, head_works_, real_fetch_, short_of_memory_;
   World world_;
   std::multimap<std::int64_t, std::function<void()>> later_;
   std::vector<StreamPtr> streams_;

@@ -57,11 +57,12 @@ void print(const Happened& h) {
             << h.joins << " revocations " << h.revocations << " deaf starts " << h.deaf
             << "\nreplacements " << h.replacements << " replays " << h.replays << " quarantined "
             << h.quarantined << " credits met " << h.credits_met << " forged " << h.forged
-            << " stale frames " << h.stale_frames << " weights fetched " << h.fetched << "\nframes "
-            << h.network.frames << " lost " << h.network.lost << " held " << h.network.held
-            << " duplicated " << h.network.duplicated << " replayed " << h.network.replayed
-            << " reordered " << h.network.reordered << " damaged " << h.network.damaged
-            << " broken " << h.network.broken << " timed out " << h.network.timed_out << " refused "
+            << " positions shared " << h.shared << " preempted " << h.preempted << " stale frames "
+            << h.stale_frames << " weights fetched " << h.fetched << "\nframes " << h.network.frames
+            << " lost " << h.network.lost << " held " << h.network.held << " duplicated "
+            << h.network.duplicated << " replayed " << h.network.replayed << " reordered "
+            << h.network.reordered << " damaged " << h.network.damaged << " broken "
+            << h.network.broken << " timed out " << h.network.timed_out << " refused "
             << h.network.refused << " walled " << h.network.walled << "\nrejected: checksum "
             << h.rejected_checksum << " sequence " << h.rejected_sequence << " revoked "
             << h.rejected_revoked << "\n";
@@ -110,6 +111,8 @@ void run_part(std::uint64_t first, std::uint64_t step) {
                                     happened.deaf,
                                     happened.replacements,
                                     happened.replays,
+                                    happened.shared,
+                                    happened.preempted,
                                     happened.forged,
                                     happened.stale_frames,
                                     happened.credits_met,

@@ -14,6 +14,7 @@
 #include <troupe/actors/bulk/bulk.h>
 #include <troupe/actors/coordinator/admission.h>
 #include <troupe/actors/coordinator/coordinator.h>
+#include <troupe/actors/engine/engine_state.h>
 #include <troupe/actors/facade/client.h>
 #include <troupe/actors/node/node.h>
 #include <troupe/runtime/clock.h>
@@ -212,6 +213,11 @@ class World {
     setup.works = works;
     setup.measures = false;  // computing layers costs nothing here
     setup.first_epoch = static_cast<std::uint64_t>(now_us_);
+    setup.watch_engine = [this](const EngineState& engine) {
+      const Status holds = engine.check();
+      if (!holds && engine_trouble.empty()) engine_trouble = holds.message();
+      block_counters[&engine] = engine.block_counters();
+    };
     process.coordinator = process.track(spawn_coordinator(*process.system, std::move(setup)));
     later.attach(Room::kCoordinator, process.coordinator);
     start_node_actor(process, 0, store, works, later);
@@ -367,7 +373,7 @@ class World {
     }
     setup.load = SimStage::load;
     setup.threads = 1 + static_cast<int>(host % 3);
-    setup.memory_bytes = 1u << 30;
+    setup.memory_bytes = memory_bytes;
     setup.arithmetic = arithmetic;
     setup.bulk_bytes_in = bytes_;
     setup.on_joined = [this, host](const Result<std::string>& name) {
@@ -416,6 +422,9 @@ class World {
   VirtualClock clock_;
 
  public:
+  std::uint64_t memory_bytes = 1u << 30;  // of each node that starts
+  std::string engine_trouble;             // the first broken invariant of a block table
+  std::map<const EngineState*, BlockCounters> block_counters;
   net::SimNetwork network;
   std::shared_ptr<Admission> admission;
   std::map<net::SimHost, std::unique_ptr<Process>> processes;

@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include <troupe/model/transformer/kv_cache.h>
+#include <troupe/model/transformer/numbered_blocks.h>
 #include <troupe/runtime/kernels/table.h>
 
 using namespace troupe;
@@ -90,4 +90,64 @@ TEST_CASE("a limit refuses whole reservations and counts what is given back") {
   REQUIRE(a.reserve(1));
   a.cancel();
   REQUIRE(a.length() == 64);
+}
+
+TEST_CASE("numbered blocks are shared, come zeroed, and outlive their number") {
+  const auto pool = std::make_shared<KvPool>(kernels::KvType::kF32, kLayers, kHeads, kHeadDim, 0);
+  NumberedBlocks blocks(pool);
+  const std::vector<BlockNumber> numbers = {7, 3, 9};
+  auto first = blocks.begin(0, numbers);
+  REQUIRE(first);
+  CHECK((*first)->length() == 0);
+  CHECK_FALSE((*first)->reserve(193));  // beyond what it was given
+  REQUIRE((*first)->reserve(150));
+  write_keys(**first, *pool, 0, 150);
+  (*first)->commit();
+  const std::size_t written = bytes_in_use(**first, *pool, 3);
+
+  auto second = blocks.begin(128, std::vector<BlockNumber>{7, 3, 4});
+  REQUIRE(second);
+  CHECK((*second)->length() == 128);
+  CHECK((*second)->pages(0)[1] == (*first)->pages(0)[1]);
+  CHECK(pool->bytes() == 4 * pool->block_bytes());
+  REQUIRE((*second)->reserve(10));
+  write_keys(**second, *pool, 128, 138);
+  (*second)->commit();
+  (*second)->truncate(130);  // its own block only
+  const std::size_t per_key = written / 150;
+  CHECK(bytes_in_use(**second, *pool, 3) == 130 * per_key);
+  CHECK(bytes_in_use(**first, *pool, 3) == written);
+  REQUIRE((*second)->reserve(62));
+  (*second)->cancel();
+  REQUIRE(blocks.add(**second, std::vector<BlockNumber>{5}).is_ok());
+  REQUIRE((*second)->reserve(126));
+  write_keys(**second, *pool, 130, 256);
+  (*second)->commit();
+  (*second)->truncate(128);
+  CHECK(bytes_in_use(**second, *pool, 4) == 128 * per_key);
+
+  // A number that is taken anew is another block; what sequences have stays as it is.
+  auto third = blocks.begin(0, std::vector<BlockNumber>{7});
+  REQUIRE(third);
+  CHECK(bytes_in_use(**third, *pool, 1) == 0);
+  CHECK((*third)->pages(0)[0] != (*first)->pages(0)[0]);
+  CHECK(bytes_in_use(**first, *pool, 3) == written);
+  blocks.free(std::vector<BlockNumber>{7, 3, 9, 100});
+  CHECK(blocks.size() == 2);
+  CHECK(blocks.begin(64, std::vector<BlockNumber>{3, 8}).code() == Code::kFailedPrecondition);
+  CHECK(blocks.begin(64, std::vector<BlockNumber>{4}).code() == Code::kInvalidArgument);
+  CHECK(blocks.begin(10, std::vector<BlockNumber>{4, 5}).code() == Code::kInvalidArgument);
+  first->reset();
+  second->reset();
+  third->reset();
+  blocks.free(std::vector<BlockNumber>{4, 5});
+  CHECK(pool->bytes() == 0);
+
+  const auto small = std::make_shared<KvPool>(kernels::KvType::kF32, kLayers, kHeads, kHeadDim,
+                                              2 * pool->block_bytes());
+  NumberedBlocks bounded(small);
+  const auto refused = bounded.begin(0, numbers);
+  CHECK(refused.code() == Code::kResourceExhausted);
+  bounded.free(numbers);
+  CHECK(small->bytes() == 0);
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <set>
@@ -35,6 +36,8 @@ class Bench {
     request.f16_activations = options_.f16_activations;
     request.no_replicas = !options_.replicas;
     request.ignore_end = true;
+    // Every prompt is computed, whatever the cluster computed before.
+    request.cache_salt = "bench " + std::to_string(began_) + " " + std::to_string(++asked_);
     request.max_tokens = static_cast<int>(tokens);
     for (std::size_t i = 0; i < prompt; ++i)
       request.prompt_ids.push_back(model::bench_token(i + salt, options_.vocabulary));
@@ -95,6 +98,8 @@ class Bench {
  private:
   Cluster& cluster_;
   const ClusterBenchOptions& options_;
+  const std::int64_t began_ = Clock::now().time_since_epoch().count();
+  std::atomic<std::uint64_t> asked_{0};
 };
 
 // Adds what the status says about the nodes that hold the stages.

@@ -150,6 +150,7 @@ nlohmann::json result_json(const GenerateResult& result) {
                            {"token_ids", result.token_ids},
                            {"prompt_token_ids", result.prompt_token_ids},
                            {"finish_reason", result.finish_reason},
+                           {"cached_tokens", result.cached_tokens},
                            {"prompt_tok_s", known(result.prompt_tok_s)},
                            {"decode_tok_s", known(result.decode_tok_s)},
                            {"ttft_ms", known(result.ttft_ms)},
@@ -394,8 +395,9 @@ Action add_run(CLI::App& app) {
       "  troupe run smollm2-135m --cluster 127.0.0.1:7700 --layers 0-9,10-19,20-29 \"Hello\"\n"
       "\n"
       "--json prints "
-      "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"prompt_tok_s\",\n"
-      "\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}. finish_reason is stop, "
+      "{\"text\",\"token_ids\",\"prompt_token_ids\",\"finish_reason\",\"cached_tokens\",\n"
+      "\"prompt_tok_s\",\"decode_tok_s\",\"ttft_ms\",\"nodes\":[{\"name\",\"layers\"}]}. "
+      "finish_reason is stop, "
       "length,\n"
       "cancelled (by Ctrl-C) or error (then with \"error\", and exit status 1). A rate that is "
       "not\n"

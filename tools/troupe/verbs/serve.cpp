@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -19,7 +20,7 @@ struct ServeVerbOptions {
   CommonOptions common;
   std::string cluster;
   int threads = 0;
-  std::vector<std::string> models, aliases;
+  std::vector<std::string> models, aliases, shared_prompts;
   ServeOptions serve;
 };
 
@@ -57,6 +58,17 @@ Result<std::vector<ServedModel>> served_models(const ServeVerbOptions& options, 
   return served;
 }
 
+// The texts of --shared-prompt, without the line feed that ends a file.
+Result<std::vector<std::string>> read_shared_prompts(const std::vector<std::string>& files) {
+  std::vector<std::string> texts;
+  for (const std::string& file : files) {
+    TROUPE_ASSIGN_OR_RETURN(std::string text, read_file(file, std::size_t{8} << 20));
+    if (text.ends_with('\n')) text.pop_back();
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
 void announce(const HttpServer& server, bool json) {
   if (json) {
     print_json(
@@ -84,6 +96,9 @@ int serve(ServeVerbOptions& options) {
   Result<std::vector<ServedModel>> models = served_models(options, !address->empty());
   if (!models) return fail(models.status(), json);
   options.serve.models = *models;
+  Result<std::vector<std::string>> shared = read_shared_prompts(options.shared_prompts);
+  if (!shared) return fail(shared.status(), json);
+  options.serve.shared_prompts = std::move(*shared);
   SignalWatch watch;
   watch.take_hang_up(nullptr);
   Result<OpenCluster> open = open_cluster(options.common.home, options.cluster, options.threads);
@@ -107,6 +122,11 @@ void add_server_options(CLI::App& app, ServeVerbOptions& options) {
       ->type_name("NAME=MODEL");
   app.add_option("--api-key-file", serve.api_key_file,
                  "Require an API key from this file; `troupe key new --api` adds keys to it")
+      ->type_name("FILE");
+  app.add_option("--shared-prompt", options.shared_prompts,
+                 "A system prompt that is no secret: compute it once for all keys; can be given "
+                 "again")
+      ->allow_extra_args(false)
       ->type_name("FILE");
   app.add_flag("--open", serve.open, "Listen beyond this machine without API keys");
   app.add_option("--allowed-host", serve.allowed_hosts,

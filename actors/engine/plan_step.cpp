@@ -1,0 +1,275 @@
+#include <algorithm>
+
+#include <troupe/actors/engine/engine_state.h>
+#include <troupe/actors/engine/prompt_rows.h>
+
+// How EngineState plans a step: whose rows go into it, and in which blocks they lie.
+
+namespace troupe::actors {
+namespace {
+
+bool has_rows_of(const Step& step, std::uint64_t request) {
+  return std::any_of(step.segments.begin(), step.segments.end(),
+                     [&](const StepSegment& segment) { return segment.request == request; });
+}
+
+}  // namespace
+
+void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
+  const std::size_t end = running.sent + count;
+  const auto ids_begin = running.log.begin() + static_cast<std::ptrdiff_t>(running.sent);
+  StepSegment segment;
+  segment.request = running.request.id;
+  segment.position = static_cast<std::uint32_t>(running.sent);
+  segment.count = static_cast<std::uint32_t>(count);
+  segment.prompt = static_cast<std::uint32_t>(running.prompt);
+  segment.sample = end == running.log.size();
+  segment.sampling = running.request.sampling;
+  segment.begins = !running.begun;
+  if (segment.begins && segment.sampling.has_penalties()) {
+    segment.history.assign(running.log.begin(), ids_begin);
+  }
+  segment.blocks.assign(running.blocks.blocks.begin() +
+                            static_cast<std::ptrdiff_t>(segment.begins ? 0 : running.told),
+                        running.blocks.blocks.end());
+  step->token_ids.insert(step->token_ids.end(), ids_begin,
+                         ids_begin + static_cast<std::ptrdiff_t>(count));
+  table_.enter(running.blocks, running.log);
+  for (const FilledBlock& filled : table_.filled_by(running.blocks, running.sent, end)) {
+    filling_.push_back(filled);
+  }
+  step->segments.push_back(std::move(segment));
+  running.begun = true;
+  running.told = running.blocks.blocks.size();
+  running.sent = end;
+  running.waiting = step->segments.back().sample;
+}
+
+std::size_t EngineState::begun() const { return requests_.size() - waiting(); }
+
+EngineState::Running* EngineState::youngest_after(std::uint64_t id, const Step& step) {
+  for (auto at = requests_.rbegin(); at != requests_.rend() && at->first > id; ++at) {
+    if (at->second.begun && !has_rows_of(step, at->first)) return &at->second;
+  }
+  return nullptr;
+}
+
+void EngineState::take_blocks_away(Running& running) {
+  table_.release(running.blocks);
+  running.begun = running.waiting = false;
+  running.sent = running.told = 0;
+  ++running.run;
+}
+
+bool EngineState::preempt(std::uint64_t request) {
+  const auto found = requests_.find(request);
+  if (found == requests_.end() || !found->second.begun) return false;
+  ++block_counters_.preemptions;
+  block_counters_.preempted_positions += found->second.computed();
+  take_blocks_away(found->second);
+  closed_.push_back(request);
+  return true;
+}
+
+void EngineState::keep_within_limits() {
+  while (table_.is_over() && begun() > 1) {
+    preempt(youngest_after(0, Step{})->request.id);
+  }
+}
+
+bool EngineState::give_way(const std::vector<std::uint64_t>& requests) {
+  const std::uint64_t held = table_.in_use() + table_.idle();
+  if (held < 2 || (begun() < 2 && table_.idle() == 0)) return false;
+  for (const std::uint64_t request : requests) preempt(request);
+  // One block less than what did not fit: a machine that has less yet says so again.
+  resize((held - 1) * kBlockPositions);
+  return true;
+}
+
+std::size_t EngineState::make_room(Running& running, std::size_t end, const Step& step) {
+  const std::size_t wanted =
+      blocks_of(end) - std::min(blocks_of(end), running.blocks.blocks.size());
+  while (table_.available() < wanted) {
+    const Running* victim = youngest_after(running.request.id, step);
+    if (victim == nullptr) break;
+    preempt(victim->request.id);
+  }
+  // Whoever is alone goes on in any case: where nodes were lost, there may be less memory than it
+  // was admitted with.
+  const bool alone = begun() == (running.begun ? 1u : 0u);
+  const std::size_t count =
+      alone ? wanted
+            : static_cast<std::size_t>(std::min<std::uint64_t>(wanted, table_.available()));
+  TROUPE_CHECK(table_.take(running.blocks, count, alone), "blocks that are there cannot be taken");
+  return std::min(end, running.blocks.blocks.size() * kBlockPositions);
+}
+
+std::uint64_t EngineState::room_to_start(const Running& running, const SharedPrefix& prefix) {
+  return blocks_of(running.log.size() + 1) - prefix.blocks.size() + prefix.idle;
+}
+
+std::uint64_t EngineState::needed_soon() const {
+  std::uint64_t needed = 0;
+  for (const auto& [id, other] : requests_) {
+    if (!other.begun) continue;
+    // What it needs for the ids that it has and for a block of its answer.
+    const std::size_t most = std::min(other.prompt + other.request.max_tokens,
+                                      std::max(other.request.context, other.log.size()));
+    const std::size_t soon = blocks_of(std::min(other.log.size() + 1 + kBlockPositions, most));
+    needed += soon - std::min(soon, other.blocks.blocks.size());
+  }
+  return needed;
+}
+
+bool EngineState::start(Running& running) {
+  const SharedPrefix prefix = table_.find(running.blocks, running.log);
+  if (prefix.computing) return false;
+  const std::uint64_t needed = room_to_start(running, prefix) + needed_soon();
+  if (begun() > 0 && needed > table_.available()) return false;
+  table_.share(running.blocks, prefix);
+  running.sent = prefix.blocks.size() * kBlockPositions;
+  if (!running.cached) running.cached = std::min(running.sent, running.prompt);
+  block_counters_.queried += running.log.size() - 1;
+  block_counters_.found += running.sent;
+  return true;
+}
+
+bool EngineState::will_compute(const Running& older, const Running& running,
+                               std::size_t block) const {
+  const std::size_t end = (block + 1) * kBlockPositions;
+  if (older.blocks.is_private || older.log.size() < end || running.log.size() <= end) return false;
+  const bool is_public = block < older.blocks.public_blocks;
+  if (is_public != (block < running.blocks.public_blocks)) return false;
+  if (!is_public && *older.blocks.domain != *running.blocks.domain) return false;
+  const auto stop = running.log.begin() + static_cast<std::ptrdiff_t>(end);
+  return std::equal(running.log.begin(), stop, older.log.begin());
+}
+
+std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
+  std::vector<Prompt> prompts;
+  std::uint64_t promised = needed_soon();
+  bool alone = begun() == 0;
+  for (auto& [id, running] : requests_) {
+    if (running.decoding() || running.waiting || !may_start(running)) continue;
+    if (running.begun) {
+      if (running.sent < running.log.size()) {
+        prompts.push_back({&running, running.log.size() - running.sent});
+      }
+      continue;
+    }
+    const SharedPrefix prefix = table_.find(running.blocks, running.log);
+    // What another request computes, or is about to, is waited for.
+    const auto is_ahead = [&](const Prompt& older) {
+      return will_compute(*older.running, running, prefix.blocks.size());
+    };
+    if (prefix.computing || std::any_of(prompts.begin(), prompts.end(), is_ahead)) continue;
+    // No request overtakes one that waits for memory, which would then wait for ever.
+    promised += room_to_start(running, prefix);
+    if (!alone && promised > table_.available()) break;
+    alone = false;
+    prompts.push_back({&running, running.log.size() - prefix.blocks.size() * kBlockPositions});
+  }
+  return prompts;
+}
+
+void EngineState::add_decode_rows(Step* step) {
+  // The oldest first, and before any row is in the step: a block that is taken away may be given to
+  // another request in the same step.
+  for (auto& [id, running] : requests_) {
+    if (running.ready()) make_room(running, running.sent + 1, *step);
+  }
+  const auto has_block = [](const Running& running) {
+    return running.sent < running.blocks.blocks.size() * kBlockPositions;
+  };
+  std::size_t decoding = 0, ready = 0;
+  bool prompts = false;
+  for (const auto& [id, running] : requests_) {
+    decoding += running.decoding();
+    ready += running.ready() && has_block(running);
+    prompts = prompts || (!running.decoding() && !running.waiting && may_start(running));
+  }
+  std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
+  share = std::min(share, limits_.rows_max);
+  // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
+  // as many weights.
+  if (!prompts && ready < share && in_flight_.size() >= limits_.stages) return;
+  for (std::size_t i = 0, n = turn_.size(); i < n && step->token_ids.size() < share; ++i) {
+    const std::uint64_t id = turn_.front();
+    turn_.pop_front();
+    turn_.push_back(id);
+    Running& running = requests_.at(id);
+    if (running.ready() && has_block(running)) add_rows(running, 1, step);
+  }
+}
+
+void EngineState::add_prompt_rows(Step* step) {
+  const std::size_t budget =
+      std::min(limits_.chunk_rows, limits_.rows_max - step->token_ids.size());
+  if (budget == 0) return;
+  const std::vector<Prompt> prompts = prompts_to_compute();
+  std::vector<std::size_t> left;
+  for (const Prompt& prompt : prompts) left.push_back(prompt.left);
+  const std::vector<std::size_t> rows = share_prompt_rows(left, budget);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    Running& running = *prompts[i].running;
+    if (rows[i] == 0) continue;
+    if (!running.begun && !(may_start(running) && start(running))) continue;
+    const std::size_t wanted = std::min(running.log.size(), running.sent + rows[i]);
+    const std::size_t end = make_room(running, wanted, *step);
+    if (end > running.sent) add_rows(running, end - running.sent, step);
+  }
+}
+
+PlannedStep EngineState::seal(Step step) {
+  step.closed = std::move(closed_);
+  closed_.clear();
+  step.freed = table_.take_freed();
+  PlannedStep planned{next_step_++, std::move(step)};
+  InFlight& sent = in_flight_[planned.id];
+  for (const StepSegment& segment : planned.step.segments) {
+    sent.rows.push_back({segment.request, requests_.at(segment.request).run});
+  }
+  sent.filled = std::move(filling_);
+  filling_.clear();
+  sent.closed = planned.step.closed;
+  sent.freed = planned.step.freed;
+  return planned;
+}
+
+std::optional<PlannedStep> EngineState::next_step() {
+  if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
+  Step step;
+  add_decode_rows(&step);
+  add_prompt_rows(&step);
+  if (step.segments.empty() && closed_.empty() && !table_.has_freed()) return std::nullopt;
+  return seal(std::move(step));
+}
+
+// Suspects go one at a time: whoever is computed when a worker crashes is then known.
+bool EngineState::may_start(const Running& running) const {
+  if (!running.suspect() || running.begun) return true;
+  return std::none_of(requests_.begin(), requests_.end(), [](const auto& entry) {
+    return entry.second.suspect() && entry.second.begun;
+  });
+}
+
+Status EngineState::check() const {
+  std::vector<const BlockSequence*> sequences;
+  for (const auto& [id, running] : requests_) {
+    const std::string name = "request " + std::to_string(id);
+    if (!running.begun) {
+      if (running.blocks.blocks.empty() && running.sent == 0) continue;
+      return Status(Code::kInternal, name + " has blocks and no sequence");
+    }
+    if (running.sent > running.blocks.blocks.size() * kBlockPositions) {
+      return Status(Code::kInternal, name + " has rows without a block");
+    }
+    if (running.sent < running.blocks.shared * kBlockPositions) {
+      return Status(Code::kInternal, name + " writes into its shared blocks");
+    }
+    sequences.push_back(&running.blocks);
+  }
+  return table_.check(sequences);
+}
+
+}  // namespace troupe::actors

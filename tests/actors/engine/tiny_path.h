@@ -1,0 +1,134 @@
+#pragma once
+
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <troupe/actors/engine/engine_state.h>
+#include <troupe/actors/node/worker.h>
+#include <troupe/model/sampling/logprobs.h>
+#include <troupe/model/sampling/sampler.h>
+#include <troupe/tests/model/tokenizer/letter_tokenizer.h>
+#include <troupe/tests/model/transformer/memory_model.h>
+
+// A tiny model as the only stage of an engine's decider, without actors: what a worker does with a
+// step, and what the events say of each request.
+
+namespace troupe::actors {
+
+struct TinyPath {
+  TinyPath() : device(model::test::make_device(1)) {
+    config = model::test::odd_config();
+    config.vocabulary = 97;  // the letter tokenizer's end token is out of reach
+    model.emplace(model::test::random_model(config, quant::Type::kQ4_1, quant::Type::kF32));
+    lose_everything();
+  }
+  // What the stage says if it has no memory for the step's blocks, or no place for its rows.
+  std::optional<StepFailed> admit(const Step& step) {
+    auto admitted = worker->admit(step);
+    if (admitted) {
+      sequences = std::move(*admitted);
+      return std::nullopt;
+    }
+    INFO(admitted.message());
+    ++failed;
+    StepFailed out;
+    for (const StepSegment& segment : step.segments) out.requests.push_back(segment.request);
+    out.outcome = admitted.status();
+    out.no_memory = admitted.code() == Code::kResourceExhausted;
+    return out;
+  }
+  StepDone run(const Step& step) {
+    const auto refused = admit(step);
+    INFO((refused ? refused->outcome.text : ""));
+    REQUIRE_FALSE(refused);
+    return compute(step);
+  }
+  // The rows of the step that was admitted last.
+  StepDone compute(const Step& step) {
+    std::vector<model::Segment> segments;
+    for (std::size_t i = 0; i < step.segments.size(); ++i) {
+      const StepSegment& s = step.segments[i];
+      segments.push_back({sequences[i].get(), s.position, s.count,
+                          s.sample ? model::LogitRows::kLast : model::LogitRows::kNone});
+      rows += s.count;
+    }
+    model::StepInput input;
+    input.segments = segments;
+    input.token_ids = step.token_ids;
+    model::StepOutput output;
+    if (!segments.empty()) REQUIRE(stage->forward(input, &output).is_ok());
+    StepDone done;
+    for (std::size_t i = 0, row = 0; i < step.segments.size(); ++i) {
+      const StepSegment& s = step.segments[i];
+      if (!s.sample) continue;
+      const std::uint32_t position = s.position + s.count;
+      const std::span<const float> logits(output.logits.data() + row++ * config.vocabulary,
+                                          config.vocabulary);
+      const auto log = worker->log(s.request, position);
+      REQUIRE(log.is_ok() == s.sampling.has_penalties());
+      const auto token = model::sample(logits, s.sampling, position,
+                                       log ? *log : std::vector<model::TokenId>(), s.prompt);
+      REQUIRE(token.is_ok());
+      SampledToken sampled{s.request, position, *token, {}};
+      if (s.sampling.logprobs > 0) {
+        sampled.logprobs = model::log_probabilities(logits, *token, s.sampling.logprobs);
+      }
+      done.tokens.push_back(std::move(sampled));
+    }
+    return done;
+  }
+  // As when the layers are loaded anew on another node.
+  void lose_everything(std::size_t blocks_max = 0) {
+    model::StageOptions options;
+    options.kv_bytes_max =
+        blocks_max * config.layers *
+        kernels::kv_page_bytes(kernels::KvType::kF32, config.kv_heads, config.head_dim);
+    options.kv_type = kernels::KvType::kF32;
+    sequences.clear();
+    worker.reset();
+    stage = model::test::load_stage(model->source, config, {0, config.layers}, *device, options);
+    worker.emplace(stage);
+  }
+
+  std::unique_ptr<Device> device;
+  model::ModelConfig config;
+  std::optional<model::test::Model> model;
+  std::shared_ptr<model::Stage> stage;
+  std::optional<WorkerState> worker;
+  std::vector<std::shared_ptr<model::KvSequence>> sequences;  // of the step
+  std::size_t rows = 0;                                       // that were computed
+  std::size_t failed = 0;                                     // steps without memory
+};
+
+// What was said of a request.
+struct ToldAnswer {
+  std::vector<model::TokenId> ids;  // of the events
+  std::vector<std::uint32_t> indices;
+  std::vector<model::TokenLogprob> logprobs;
+  std::string text;
+  std::optional<Finished> finished;
+};
+
+inline void note_events(const std::vector<EngineEvent>& events,
+                        std::map<std::uint64_t, ToldAnswer>* seen) {
+  for (const EngineEvent& event : events) {
+    ToldAnswer& one = (*seen)[event.request];
+    if (event.token) {
+      one.ids.push_back(event.token->id);
+      one.indices.push_back(event.token->index);
+      one.logprobs.insert(one.logprobs.end(), event.token->logprobs.begin(),
+                          event.token->logprobs.end());
+      one.text += event.token->text;
+    }
+    if (event.finished) one.finished = event.finished;
+  }
+}
+
+}  // namespace troupe::actors

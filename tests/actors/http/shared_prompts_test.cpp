@@ -1,0 +1,116 @@
+#include <fstream>
+
+#include <sys/stat.h>
+
+#include "tiny_server.h"
+
+// What a server says of prompts that were computed before, and who may find them.
+
+using namespace troupe;
+using namespace troupe::http::test;
+using nlohmann::json;
+
+namespace {
+
+// A character is a token; a block has 64.
+const std::string kSystem(150, 's');
+
+json asked(const std::string& question, const json& more = json::object()) {
+  json body = {
+      {"model", "tiny"},
+      {"messages",
+       {{{"role", "system"}, {"content", kSystem}}, {{"role", "user"}, {"content", question}}}},
+      {"max_tokens", 6},
+      {"ignore_eos", true},
+      {"temperature", 0}};
+  body.update(more);
+  return body;
+}
+
+json ask_for(TinyServer& tiny, const json& body, const std::string& key = "") {
+  const std::string header = key.empty() ? "" : "Authorization: Bearer " + key + "\r\n";
+  const Answer answer = ask(tiny.port(), post("/v1/chat/completions", body.dump(), header));
+  INFO(answer.body);
+  REQUIRE(answer.status == 200);
+  return answer.json();
+}
+
+int cached(const json& answer) {
+  return answer["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>();
+}
+
+// Keys "one" and "two" in a file; the hashes are their SHA-256.
+std::string key_file(const std::filesystem::path& folder) {
+  const std::string file = (folder / "keys").string();
+  std::ofstream(file)
+      << "one sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed role=api\n"
+         "two sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3 role=api\n";
+  ::chmod(file.c_str(), 0600);
+  return file;
+}
+
+}  // namespace
+
+TEST_CASE("http server: usage says what had been computed before, and the text is the same") {
+  TinyServer tiny;
+  const json cold = ask_for(tiny, asked("Why?"));
+  CHECK(cached(cold) == 0);
+  const json warm = ask_for(tiny, asked("Why?"));
+  CHECK(cached(warm) == 128);
+  CHECK(warm["choices"] == cold["choices"]);
+  CHECK(cached(ask_for(tiny, asked("Who?"))) == 128);
+  CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "a"}}))) == 0);
+  CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "a"}}))) == 128);
+  CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "b"}}))) == 0);
+  // Several answers to one prompt: it counts once, and the first one computes it.
+  CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "c"}, {"n", 4}}))) == 0);
+  CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "c"}, {"n", 4}}))) == 128);
+  const auto status = tiny.cluster().status();
+  REQUIRE(status);
+  const DeploymentStatus& deployment = status->deployments.at(0);
+  CHECK(deployment.blocks_in_use == 0);
+  CHECK(deployment.blocks_idle >= 8);
+  CHECK(deployment.blocks_max > deployment.blocks_idle);
+  CHECK(deployment.prefix_found >= 128 * 7);
+  CHECK(deployment.prefix_queried > deployment.prefix_found);
+  CHECK(deployment.preemptions == 0);
+}
+
+TEST_CASE("http server: keys share nothing but what --shared-prompt names") {
+  TemporaryFolder folder;
+  const std::string keys = key_file(folder.path);
+  {
+    TinyServer tiny([&](ServeOptions& options) { options.api_key_file = keys; });
+    CHECK(cached(ask_for(tiny, asked("Why?"), "one")) == 0);
+    CHECK(cached(ask_for(tiny, asked("Why?"), "one")) == 128);
+    CHECK(cached(ask_for(tiny, asked("Why?"), "two")) == 0);
+  }
+  TinyServer tiny([&](ServeOptions& options) {
+    options.api_key_file = keys;
+    options.shared_prompts = {kSystem};
+  });
+  CHECK(cached(ask_for(tiny, asked("Why?"), "one")) == 0);
+  CHECK(cached(ask_for(tiny, asked("Who?"), "two")) == 128);
+  CHECK(cached(ask_for(tiny, asked("Who?", {{"cache_salt", "a"}}), "two")) == 0);
+  // What follows the system prompt is its key's own.
+  const std::string question(100, 'q');
+  CHECK(cached(ask_for(tiny, asked(question), "one")) == 128);
+  CHECK(cached(ask_for(tiny, asked(question), "two")) == 128);
+  CHECK(cached(ask_for(tiny, asked(question), "two")) == 256);
+}
+
+TEST_CASE("http server: a shared prompt that cannot be used is refused before it listens") {
+  TemporaryFolder folder;
+  auto cluster = Cluster::local({folder.path / "home", 1});
+  REQUIRE(cluster);
+  ServeOptions options;
+  options.port = 0;
+  options.models = {{write_tiny_model(folder.path).string(), "tiny"}};
+  for (const std::string& text : {std::string(), std::string(3000, 'x')}) {
+    options.shared_prompts = {text};
+    const auto served = cluster->serve(options);
+    REQUIRE_FALSE(served);
+    CHECK(served.code() == Code::kInvalidArgument);
+    CHECK(served.message().find("shared prompt") != std::string::npos);
+  }
+}

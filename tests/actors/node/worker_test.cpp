@@ -1,0 +1,84 @@
+#include "../engine/tiny_path.h"
+
+// What a stage's worker takes from a step, and what it refuses.
+
+using namespace troupe;
+using namespace troupe::actors;
+
+namespace {
+
+// The rows of one request, whose sequence begins with them.
+Step step_of(std::uint64_t request, std::uint32_t position, std::uint32_t count,
+             std::vector<std::uint32_t> blocks) {
+  Step step;
+  step.segments.push_back({request, position, count, 1, false, {}, true, std::move(blocks)});
+  step.token_ids.assign(count, 1);
+  return step;
+}
+
+}  // namespace
+
+TEST_CASE("worker: a sequence begins at a shared position with what sampling looks at") {
+  TinyPath path;
+  path.run(step_of(1, 0, 70, {0, 1}));
+  Step step = step_of(2, 64, 2, {0, 2});
+  StepSegment& segment = step.segments[0];
+  segment.sample = true;
+  segment.sampling.presence_penalty = 0.5f;
+  CHECK(path.worker->admit(step).code() == Code::kBadData);  // without the ids before
+  segment.history.assign(64, 1);
+  REQUIRE(path.run(step).tokens.size() == 1);
+  CHECK(path.worker->log(2, 66)->size() == 66);
+  CHECK(path.worker->sequences() == 2);
+  Step end;
+  end.closed = {1, 2};
+  end.freed = {0, 1, 2};
+  path.run(end);
+  CHECK(path.worker->sequences() == 0);
+  CHECK(path.stage->kv_bytes() == 0);
+}
+
+TEST_CASE("worker: a step ends sequences and frees blocks before it takes others") {
+  TinyPath path;
+  path.run(step_of(1, 0, 3, {0}));
+  // Request 1 was preempted, its block went to request 2, and it begins again.
+  Step step = step_of(2, 0, 2, {0});
+  step.segments.push_back({1, 0, 3, 1, false, {}, true, {1}});
+  step.token_ids.resize(5, 1);
+  step.closed = {1};
+  step.freed = {0};
+  path.run(step);
+  CHECK(path.worker->sequences() == 2);
+  Step more;
+  more.segments.push_back({1, 3, 1, 1, false, {}});
+  more.segments.push_back({2, 2, 63, 1, false, {}, false, {5}});
+  more.token_ids.assign(64, 1);
+  path.run(more);
+}
+
+TEST_CASE("worker: what does not go together is refused") {
+  TinyPath path;
+  const auto code_of = [&](const Step& step) { return path.worker->admit(step).code(); };
+  CHECK(code_of(step_of(1, 64, 1, {0, 1})) == Code::kFailedPrecondition);  // nobody wrote block 0
+  CHECK(code_of(step_of(1, 10, 1, {0})) == Code::kBadData);
+  CHECK(code_of(step_of(1, 64, 1, {0})) == Code::kBadData);
+  CHECK(code_of(step_of(1, 0, 1, {})) == Code::kBadData);
+  CHECK(code_of(step_of(1, 0, 0, {0})) == Code::kBadData);
+  Step rows = step_of(1, 0, 2, {0});
+  rows.token_ids.pop_back();
+  CHECK(code_of(rows) == Code::kBadData);
+  Step unknown = step_of(1, 5, 1, {});
+  unknown.segments[0].begins = false;
+  CHECK(code_of(unknown) == Code::kFailedPrecondition);
+  CHECK(path.worker->sequences() == 0);
+  // Rows beyond the blocks: the stage says so, and nothing is written.
+  const auto admitted = path.worker->admit(step_of(1, 0, 65, {0}));
+  REQUIRE(admitted);
+  const std::vector<model::Segment> segments = {{(*admitted)[0].get(), 0, 65}};
+  const std::vector<model::TokenId> ids(65, 1);
+  model::StepInput input;
+  input.segments = segments;
+  input.token_ids = ids;
+  model::StepOutput output;
+  CHECK(path.stage->forward(input, &output).code() == Code::kFailedPrecondition);
+}
