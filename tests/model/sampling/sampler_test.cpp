@@ -197,7 +197,9 @@ TEST_CASE("the best token that a stage found is taken when nothing else can chan
                             +[](SamplingParams& p) { p.presence_penalty = 0.1f; },
                             +[](SamplingParams& p) { p.frequency_penalty = 0.1f; },
                             +[](SamplingParams& p) { p.logprobs = 1; },
-                            +[](SamplingParams& p) { p.logit_bias = {{3, 1.0f}}; }}) {
+                            +[](SamplingParams& p) {
+                              p.logit_bias = {{3, 1.0f}};
+                            }}) {
     SamplingParams other;
     change(other);
     CHECK_FALSE(other.wants_best());
