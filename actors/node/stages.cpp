@@ -73,7 +73,13 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   worker.link = setup->link;
   worker.counters = here.counters;
   worker.over = here.over;
-  worker.on_broken = setup->on_broken;
+  if (setup->on_broken) {
+    const auto me = caf::actor_cast<caf::strong_actor_ptr>(self);
+    worker.on_broken = [setup, me](const Status& why) {
+      caf::anon_send(caf::actor_cast<node_actor>(me), stop_atom::value, why.message());
+      setup->on_broken(why);
+    };
+  }
   setup->link->attach_worker(epoch, make_worker(std::move(worker)));
   send_heartbeat(self, setup);
   tell_loaded(setup, epoch, here);

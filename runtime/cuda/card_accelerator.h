@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -36,10 +37,23 @@ class CardAccelerator final : public Accelerator {
                                                 std::span<const DeviceLayer> layers,
                                                 const DeviceEnds& ends) override {
     TROUPE_RETURN_IF_ERROR(card_->enter());
+    TROUPE_RETURN_IF_ERROR(check_formats({ends.embedding, ends.output}));
+    for (const DeviceLayer& layer : layers)
+      TROUPE_RETURN_IF_ERROR(check_formats(
+          {layer.q, layer.k, layer.v, layer.attention_out, layer.gate, layer.up, layer.down}));
     return std::unique_ptr<StageProgram>(std::make_unique<Program>(card_, shape, layers, ends));
   }
 
  private:
+  Status check_formats(std::initializer_list<DeviceMatrix> matrices) const {
+    for (const DeviceMatrix& matrix : matrices)
+      if (matrix.rows != 0 && !has_kernels(matrix.type))
+        return Status(Code::kFailedPrecondition, "GPUs have no kernels for weights of the type " +
+                                                     std::string(quant::find(matrix.type)->name) +
+                                                     " yet; use --device cpu");
+    return Status::ok();
+  }
+
   const std::shared_ptr<Card> card_;
   const std::string architecture_;
 };

@@ -22,36 +22,52 @@ struct PlainFormat {
   using Reader = PlainReader<F>;
 };
 
-// Calls body(BlockFormat<Layout>{}) or body(PlainFormat<Values>{}) for a format with kernels.
+// Calls body(BlockFormat<Layout>{}) or body(PlainFormat<Values>{}) for a format with kernels, and
+// returns false for others.
 template <class Body>
-void with_format(quant::Type type, Body body) {
+bool with_format(quant::Type type, Body body) {
   switch (type) {
     case quant::Type::kF32:
-      return body(PlainFormat<F32Values>{});
+      body(PlainFormat<F32Values>{});
+      return true;
     case quant::Type::kF16:
-      return body(PlainFormat<F16Values>{});
+      body(PlainFormat<F16Values>{});
+      return true;
     case quant::Type::kBF16:
-      return body(PlainFormat<BF16Values>{});
+      body(PlainFormat<BF16Values>{});
+      return true;
     case quant::Type::kQ4_0:
-      return body(BlockFormat<quant::Q4_0Layout>{});
+      body(BlockFormat<quant::Q4_0Layout>{});
+      return true;
     case quant::Type::kQ4_1:
-      return body(BlockFormat<quant::Q4_1Layout>{});
+      body(BlockFormat<quant::Q4_1Layout>{});
+      return true;
     case quant::Type::kQ5_0:
-      return body(BlockFormat<quant::Q5_0Layout>{});
+      body(BlockFormat<quant::Q5_0Layout>{});
+      return true;
     case quant::Type::kQ5_1:
-      return body(BlockFormat<quant::Q5_1Layout>{});
+      body(BlockFormat<quant::Q5_1Layout>{});
+      return true;
     case quant::Type::kQ8_0:
-      return body(BlockFormat<quant::Q8_0Layout>{});
+      body(BlockFormat<quant::Q8_0Layout>{});
+      return true;
     case quant::Type::kQ4_K:
-      return body(BlockFormat<quant::Q4_KLayout>{});
+      body(BlockFormat<quant::Q4_KLayout>{});
+      return true;
     case quant::Type::kQ5_K:
-      return body(BlockFormat<quant::Q5_KLayout>{});
+      body(BlockFormat<quant::Q5_KLayout>{});
+      return true;
     case quant::Type::kQ6_K:
-      return body(BlockFormat<quant::Q6_KLayout>{});
-    default:  // formats that the packer reads into another one
-      TROUPE_CHECK(false,
-                   "no packed matrix has the type " + std::to_string(static_cast<int>(type)));
+      body(BlockFormat<quant::Q6_KLayout>{});
+      return true;
+    default:
+      return false;
   }
+}
+
+// Says whether matrices of this format can be multiplied.
+inline bool has_kernels(quant::Type type) {
+  return with_format(type, [](auto) {});
 }
 
 inline unsigned groups_of(const ProductArgs& args) {
@@ -80,9 +96,9 @@ void launch_blocks(Stream stream, const ProductArgs& args) {
          kPromptThreads, args);
 }
 
-// Multiplies args.matrices, which all have this format.
+// Multiplies args.matrices, which all have this format. It has kernels.
 inline void launch_product(Stream stream, quant::Type type, const ProductArgs& args) {
-  with_format(type, [&](auto format) {
+  const bool known = with_format(type, [&](auto format) {
     using Format = decltype(format);
     if constexpr (requires { typename Format::Layout; }) {
       launch_blocks<typename Format::Layout>(stream, args);
@@ -92,17 +108,19 @@ inline void launch_product(Stream stream, quant::Type type, const ProductArgs& a
              kPlainThreads, args);
     }
   });
+  TROUPE_CHECK(known, "a format without kernels was let in");
 }
 
 // x[i] = row tokens[i] of the matrix.
 inline void launch_gather(Stream stream, const DeviceMatrix& matrix, const int* tokens,
                           std::size_t count, float* x) {
-  with_format(matrix.type, [&](auto format) {
+  const bool known = with_format(matrix.type, [&](auto format) {
     launch(stream, gather_rows<typename decltype(format)::Reader>,
            dim3(static_cast<unsigned>(count)), kGatherThreads,
            reinterpret_cast<const unsigned char*>(matrix.data), matrix.group_bytes,
            static_cast<int>(matrix.columns), tokens, x);
   });
+  TROUPE_CHECK(known, "a format without kernels was let in");
 }
 
 // A product of a step: a matrix, its bias and its output.

@@ -249,7 +249,7 @@ class World {
     process.link->attach(Room::kBulk, process.bulk);
     ClientSetup setup;
     setup.link = process.link;
-    setup.token = admission->local_token().token;
+    setup.token = *admission->local_token().token;
     setup.identity = identity;
     setup.head = endpoint(0);
     setup.bulk = process.bulk;

@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/families/read_config.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/transformer/accelerated_stage.h>
 #include <troupe/model/transformer/weights.h>
 #include <troupe/tests/model/transformer/memory_model.h>
@@ -368,4 +371,30 @@ TEST_CASE("cuda: stages of one model on a card share what they have in common") 
           whole->weights().layers[1][kQ].matrix.data.data());
   const Stage* both[] = {whole.get(), part.get()};
   REQUIRE(weights_bytes(both) < whole->weights_bytes() + part->weights_bytes());
+}
+
+// Minutes on the emulation: by its name only.
+TEST_CASE("cuda: the real model gives the CPU's bits", "[.]") {
+  const char* path = std::getenv("TROUPE_TEST_MODEL");
+  if (path == nullptr) {
+    WARN("skipped: TROUPE_TEST_MODEL is not set");
+    return;
+  }
+  const std::size_t had = troupe::test::set_card_memory(std::size_t{1} << 30);
+  const auto source = open_model(path);
+  REQUIRE(source.is_ok());
+  const auto config = config_from_gguf((*source)->header());
+  REQUIRE(config.is_ok());
+  const auto ids = random_ids(11, config->vocabulary, 7);
+  const StageOptions options{kernels::KvType::kF16, std::uint64_t{8} << 20};
+  std::vector<float> logits[2];
+  const auto cpu = make_device(2), gpu = make_gpu();
+  Device* const devices[] = {cpu.get(), gpu.get()};
+  for (int i = 0; i < 2; ++i) {
+    std::vector<std::unique_ptr<Stage>> stages;
+    stages.push_back(load_stage(**source, *config, {0, config->layers}, *devices[i], options));
+    logits[i] = all_logits(stages, ids, i == 0 ? 11 : 10);  // a prompt, then one token
+  }
+  REQUIRE(logits[0] == logits[1]);
+  troupe::test::set_card_memory(had);
 }

@@ -53,3 +53,19 @@ TEST_CASE("cuda: memory of a card is freed with its last handle, even after the 
   kept = AlignedBuffer();
   CHECK(test::used_card_memory() == before);
 }
+
+TEST_CASE("cuda: weights without kernels are refused by the format's name") {
+  const auto card = test::make_emulated_card();
+  for (const quant::Format& format : quant::formats()) {
+    DeviceEnds ends;
+    ends.output = {nullptr, format.type, 16, 256, 0};
+    CHECK(card->program({.heads = 1, .head_dim = 32}, {}, ends).is_ok());
+  }
+  for (const quant::Format& format : quant::file_formats()) {  // they are packed as others
+    DeviceEnds ends;
+    ends.embedding = {nullptr, format.type, 16, 256, 0};
+    const auto refused = card->program({.heads = 1, .head_dim = 32}, {}, ends);
+    CHECK(refused.code() == Code::kFailedPrecondition);
+    CHECK(refused.message().find(format.name) != std::string::npos);
+  }
+}
