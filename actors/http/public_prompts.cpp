@@ -32,13 +32,14 @@ Result<std::vector<Ids>> public_prompts(const ServedModelCard& model,
     if (text.empty()) return refused(model, "it is empty");
     model::EncodeOptions options;
     options.tokens_max = model.context_max;
-    TROUPE_ASSIGN_OR_RETURN(Ids plain, model.tokenizer->encode(text, options));
-    if (plain.size() >= model.context_max) {
-      return refused(model, "it has " + std::to_string(plain.size()) +
-                                " tokens, and the model's context " +
-                                std::to_string(model.context_max));
+    auto plain = model.tokenizer->encode(text, options);
+    if (plain.code() == Code::kResourceExhausted || (plain && plain->size() >= model.context_max)) {
+      return refused(model, "its " + std::to_string(text.size()) +
+                                " bytes leave no room in the context of " +
+                                std::to_string(model.context_max) + " tokens");
     }
-    prompts.push_back(std::move(plain));
+    if (!plain) return plain.status();
+    prompts.push_back(std::move(*plain));
     if (!model.chat_template) continue;
     // Two questions have nothing in common but what the system message makes of the prompt.
     TROUPE_ASSIGN_OR_RETURN(Ids one, chat_ids(model, text, "a"));

@@ -59,7 +59,7 @@ MUTATIONS = {
         "actors/engine/block_table.cpp",
         "return a == b || (a && b && *a == *b);",
         "return a == b || (a && b);",
-        "actors_tests", "sharing: other owners share nothing but what is public", {}),
+        "actors_tests", "blocks: ids are compared, not only hashed", {}),
     "block ids": (
         "actors/engine/block_table.cpp",
         "std::equal(here.begin(), here.end(), block.ids.begin(), block.ids.end())) {",
@@ -69,7 +69,8 @@ MUTATIONS = {
         "actors/engine/block_table.cpp",
         "if (!blocks_[number].ready) {",
         "if (!blocks_[number].allocated) {",
-        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+        "actors_tests",
+        "blocks: one that is being computed is waited for, until it is ready or given up", {}),
     "stale blocks": (
         "actors/engine/block_table.cpp",
         "if (block.allocated && block.taken == one.taken) block.ready = true;",

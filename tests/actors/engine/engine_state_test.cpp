@@ -413,7 +413,8 @@ TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes 
   const auto first = state.next_step();
   REQUIRE(first);
   CHECK(first->step.segments.front().position == 0);
-  CHECK(first->step.segments.front().count == 8);
+  CHECK(first->step.segments.front().count == 7);
+  CHECK(first->step.segments.back().request == 3);  // a short prompt has the eighth row
   CHECK(first->step.token_ids[0] == 1);
   for (auto& event : state.on_done(first->id, answer(first->step, letter), 2)) {
     REQUIRE(event.token);

@@ -166,11 +166,12 @@ class SimStage final : public model::Stage {
     const std::size_t position = sequence.positions++;
     std::vector<std::uint64_t>* here = sequence.at(position);
     if (here == nullptr || !here->empty()) {
-      return Status(Code::kInternal, "a position has no room in its sequence's blocks");
+      return Status(Code::kInternal, "simulated stage: no room in the blocks");
     }
     *here = position == 0 ? std::vector<std::uint64_t>(range_.end - range_.begin, 0)
                           : *sequence.at(position - 1);
-    if (here->empty()) return Status(Code::kInternal, "a shared block is not full");
+    if (here->empty())
+      return Status(Code::kInternal, "simulated stage: a shared block is not full");
     return through_layers(*here, range_.begin, value);
   }
   // Writes a hash as four floats of 16 bits each.

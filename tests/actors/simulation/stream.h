@@ -47,6 +47,7 @@ struct Stream {
     if (finished.finish_reason == "error") {
       error = finished.outcome.text;
       if (error.empty()) complain("it ended with an error without words");
+      if (error.find("simulated stage:") != std::string::npos) complain(error);
       return;
     }
     complete = true;
