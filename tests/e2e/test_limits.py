@@ -32,7 +32,7 @@ def test_little_address_space(alone, mib):
 
     outcome = alone.troupe(*WORDS, preexec_fn=limit)
     check(outcome)
-    assert (outcome.status == 0) == (mib >= 1000) or 500 <= mib < 1000, str(outcome)
+    assert outcome.status == (0 if mib >= 2000 else 1) or 500 <= mib < 2000, str(outcome)
 
 
 @pytest.fixture
