@@ -10,7 +10,7 @@ PROMPT = "Once upon a time"
 
 def entry(place, head, name):
     nodes = place.json("nodes", "--cluster", head.address)["nodes"]
-    return next(node for node in nodes if node["name"] == name)
+    return next((node for node in nodes if node["name"] == name), {"state": "absent"})
 
 
 def events_of(place, head):
