@@ -208,7 +208,10 @@ class AcceleratedStage final : public PagedStage {
     for (const SegmentRows& segment : segments_) {
       rope_.grow(segment.position + segment.count);
       const auto first_block = static_cast<std::uint32_t>(blocks_.size());
-      const std::span<std::byte* const> blocks = segment.sequence->blocks();
+      // A sequence may have blocks for positions that are still to come.
+      const std::size_t used =
+          (segment.position + segment.count + kernels::kPageKeys - 1) / kernels::kPageKeys;
+      const std::span<std::byte* const> blocks = segment.sequence->blocks().first(used);
       blocks_.insert(blocks_.end(), blocks.begin(), blocks.end());
       for (std::size_t i = 0; i < segment.count; ++i) {
         const std::size_t row = segment.first_row + i, position = segment.position + i;
