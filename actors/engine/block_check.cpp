@@ -89,6 +89,10 @@ Status BlockTable::check(std::span<const BlockSequence* const> sequences) const 
   if (idle != idle_count_ || indexed != index_.size()) {
     return Status(Code::kInternal, "the block table counts its blocks wrongly");
   }
+  if (idle > limits_.idle_max) {
+    return Status(Code::kInternal, std::to_string(idle) + " blocks are idle, of " +
+                                       std::to_string(limits_.idle_max) + " that may be");
+  }
   // A sequence that is alone may go beyond the limit.
   if (limits_.blocks_max != 0 && sequences.size() > 1 && is_over()) {
     return Status(Code::kInternal, std::to_string(in_use()) + " blocks are in use, of " +

@@ -51,8 +51,8 @@ void add_hashes(BlockSequence& sequence, Ids ids, std::size_t count) {
 void BlockTable::resize(BlockLimits limits) {
   limits_ = limits;
   const auto is_beyond = [&] {
-    return limits_.blocks_max != 0 ? allocated() > limits_.blocks_max
-                                   : idle_count_ > limits_.idle_max;
+    return idle_count_ > limits_.idle_max ||
+           (limits_.blocks_max != 0 && allocated() > limits_.blocks_max);
   };
   while (is_beyond() && drop_least_used()) {
   }

@@ -68,8 +68,8 @@ struct FilledBlock {
 };
 
 struct BlockLimits {
-  std::uint64_t blocks_max = 0;  // of all sequences and idle ones together; 0: no bound
-  std::uint64_t idle_max = 0;    // where there is no bound, the idle blocks that are kept
+  std::uint64_t blocks_max = 0;         // of all sequences and idle ones together; 0: no bound
+  std::uint64_t idle_max = UINT64_MAX;  // of the idle ones alone
 };
 
 class BlockTable {

@@ -23,8 +23,12 @@ std::uint64_t positions_of(const EngineRequest& request) {
 }  // namespace
 
 BlockLimits EngineState::block_limits(const EngineLimits& limits) {
-  // Where the memory is not known, as many idle blocks are kept as one sequence can have.
-  return {limits.positions_max / kBlockPositions, blocks_of(limits.context_max)};
+  // A node offers all of its machine's memory unless it is told otherwise, and what is only kept
+  // must not drive out everything else there. So idle blocks have a quarter of it, or room for one
+  // whole sequence if that is no more than half. Where the memory is not known, it is the latter.
+  const std::uint64_t most = limits.positions_max / kBlockPositions;
+  const std::uint64_t whole = blocks_of(limits.context_max);
+  return {most, most == 0 ? whole : std::max(most / 4, std::min(whole, most / 2))};
 }
 
 Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) const {

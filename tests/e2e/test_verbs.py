@@ -251,8 +251,9 @@ def test_interrupted_before_its_first_token(tmp_path):
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 for i in range(8)]
         time.sleep(1)
-        asked = cluster.place.spawn(*words, "Hi", "-n", 4, stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE)
+        # A short prompt would pass them.
+        asked = cluster.place.spawn(*words, *harness.ids_flag(ids[8:]), "-n", 4,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         time.sleep(0.5)
         began = time.monotonic()
         asked.send_signal(signal.SIGINT)

@@ -57,7 +57,7 @@ struct Disarm {
 }  // namespace
 
 TEST_CASE("blocks: full ones are found by their ids from position 0 on, the last row's never") {
-  BlockTable table({8, 0});
+  BlockTable table({8});
   BlockSequence first = sequence_of("a");
   compute(table, first, ids_of({1, 2, 3}, 10));
   CHECK(shared(table, ids_of({1, 2, 3}, 10)) == 3);
@@ -81,7 +81,7 @@ TEST_CASE("blocks: full ones are found by their ids from position 0 on, the last
 }
 
 TEST_CASE("blocks: only requests of one owner with one salt share them, but for public ones") {
-  BlockTable table({16, 0});
+  BlockTable table({16});
   BlockSequence mine = sequence_of("a", "s");
   const Ids ids = ids_of({1, 2, 3}, 1);
   compute(table, mine, ids);
@@ -105,7 +105,7 @@ TEST_CASE("blocks: ids are compared, not only hashed") {
   const Disarm disarm;
   arm_failpoint("engine.block_table.collide", 1,
                 [] { return Status(Code::kInternal, "all hashes are one"); });
-  BlockTable table({16, 0});
+  BlockTable table({16});
   BlockSequence first = sequence_of("a"), second = sequence_of("b");
   compute(table, first, ids_of({1, 2}, 1));
   compute(table, second, ids_of({1, 2}, 1));
@@ -120,7 +120,7 @@ TEST_CASE("blocks: ids are compared, not only hashed") {
 }
 
 TEST_CASE("blocks: one that is being computed is waited for, until it is ready or given up") {
-  BlockTable table({16, 0});
+  BlockTable table({16});
   const Ids ids = ids_of({1, 2}, 1);
   BlockSequence writer = sequence_of("a"), reader = sequence_of("a"), other = sequence_of("b");
   REQUIRE(table.take(writer, 1, false));
@@ -149,7 +149,7 @@ TEST_CASE("blocks: one that is being computed is waited for, until it is ready o
 }
 
 TEST_CASE("blocks: what two sequences computed at once has one place in the index") {
-  BlockTable table({16, 0});
+  BlockTable table({16});
   BlockSequence a = sequence_of("a"), b = sequence_of("a");
   const Ids ids = ids_of({1, 2, 3}, 1);
   for (BlockSequence* one : {&a, &b}) REQUIRE(table.take(*one, 4, false));
@@ -164,7 +164,7 @@ TEST_CASE("blocks: what two sequences computed at once has one place in the inde
 }
 
 TEST_CASE("blocks: the least used idle ones go first, and those that others follow last") {
-  BlockTable table({6, 0});
+  BlockTable table({6});
   BlockSequence one = sequence_of("a"), two = sequence_of("a"), three = sequence_of("a");
   compute(table, one, ids_of({1, 2}, 0));
   compute(table, two, ids_of({3, 4}, 0));
@@ -190,12 +190,12 @@ TEST_CASE("blocks: the least used idle ones go first, and those that others foll
   check(table, {&three});
 }
 
-TEST_CASE("blocks: a smaller limit drops idle ones, and no limit keeps some") {
-  BlockTable table({8, 0});
+TEST_CASE("blocks: a smaller limit drops idle ones, and they have a limit of their own") {
+  BlockTable table({8});
   BlockSequence one = sequence_of("a");
   compute(table, one, ids_of({1, 2, 3, 4}, 0));
   table.release(one);
-  table.resize({2, 0});
+  table.resize({2});
   CHECK(table.idle() == 2);
   CHECK(shared(table, ids_of({1, 2, 3}, 1)) == 2);
   const auto freed = table.take_freed();
@@ -204,6 +204,10 @@ TEST_CASE("blocks: a smaller limit drops idle ones, and no limit keeps some") {
   table.tell_freed_again(freed);
   CHECK(table.take_freed() == freed);
   table.resize({0, 1});
+  CHECK(table.idle() == 1);
+  BlockSequence other = sequence_of("b");
+  compute(table, other, ids_of({5, 6, 7}, 0));
+  table.release(other);
   CHECK(table.idle() == 1);
   CHECK(table.available() > 1000);
   check(table, {});
@@ -214,7 +218,7 @@ namespace {
 // Any order of everything that can happen, with a copy of what the stages would hold.
 class RandomUse {
  public:
-  explicit RandomUse(std::uint64_t seed) : random_(seed), table_({12, 0}), held_(6) {
+  explicit RandomUse(std::uint64_t seed) : random_(seed), table_({12}), held_(6) {
     for (Held& held : held_) renew(held);
   }
   void run(int steps) {
