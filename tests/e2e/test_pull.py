@@ -404,7 +404,7 @@ def test_a_proxy_that_wants_a_password(place, server, flags, content):
         url = server.url(host="models.example")
         place.env |= {"http_proxy": proxy.url(), "https_proxy": proxy.url(), "no_proxy": ""}
         for address in (url, url.replace("http://", "https://")):
-            outcome = place.troupe("pull", address, "--name", "closed")
+            outcome = place.troupe("pull", address, *flags)
             assert outcome.status == 1, str(outcome)
             assert "the proxy before it wants a name and a password (407)" in outcome.err, str(outcome)
         place.env["http_proxy"] = proxy.url().replace("http://", "http://me:secret@")
