@@ -59,6 +59,11 @@ void begin_allowing(HeadState& head, const Deployment& deployment) {
   for (const net::PublicKey& source : deployment.sources) {
     if (source != head.own_key()) allow.peers.push_back(address_of(head, source));
   }
+  // Nodes without layers of this deployment may have weights for it on their disks.
+  for (const NodeRecord* node : head.cluster.members.all()) {
+    if (!node->alive() || node->key == head.own_key() || deployment.on(node->key)) continue;
+    send(head, node->key, MessageType::kAllowPeers, allow, deployment.epoch);
+  }
   for (const StagePlan& stage : deployment.stages) {
     send(head, stage.node, MessageType::kAllowPeers, allow, deployment.epoch);
   }

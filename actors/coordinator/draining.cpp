@@ -30,8 +30,7 @@ Status check_room(const ClusterState& now, const NodeRecord& node,
     if (placed) continue;
     const std::string model = now.deployments.all().at(id).manifest.name;
     return Status(placed.code(), "node " + node.name + " holds layers of " + model +
-                                     " that cannot go elsewhere: " + placed.message() +
-                                     "; start another node, or unload the model, and ask again");
+                                     " that cannot go elsewhere: " + placed.message());
   }
   return Status::ok();
 }
@@ -61,7 +60,8 @@ Result<json> drain(HeadState& head, const Manage& ask) {
     moved.push_back(deployment->manifest.name);
     recover(head, id, "node " + name + " is being drained", "");
   }
-  return json{{"node", name}, {"draining", !undo}, {"moved", moved}};
+  const bool is_head = node->key == head.own_key();
+  return json{{"node", name}, {"draining", !undo}, {"moved", moved}, {"is_head", is_head}};
 }
 
 }  // namespace troupe::actors::coordinator

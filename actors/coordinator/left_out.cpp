@@ -11,6 +11,8 @@ std::string left_out_text(const HeadState& head, const Deployment* deployment) {
     if (!node->alive() || !node->works) continue;
     if (!node->unreachable.empty()) {
       add(*node, "the head cannot reach it (" + node->unreachable + ")");
+    } else if (node->draining) {
+      add(*node, "it is being drained; 'troupe drain " + node->name + " --undo' ends that");
     } else if (deployment != nullptr) {
       const auto found = deployment->cut_off.find(node->key);
       if (found != deployment->cut_off.end()) add(*node, found->second);

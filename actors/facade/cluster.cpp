@@ -82,6 +82,7 @@ namespace {
 struct Asked {
   GenerateRequest model;  // names the model and its split
   actors::Submit submit;
+  bool continues = false;  // the answer has begun: it may go on with any split
 };
 
 struct Outcome {
@@ -90,14 +91,28 @@ struct Outcome {
   std::int64_t open_us = 0, total_us = 0;  // until the model was open; until the end
 };
 
+// Opens the model. The split that was asked for may need nodes that are gone by now: an answer that
+// has begun then goes on with any other, which gives the same text.
+Result<actors::ReadyPtr> open_for(Cluster::Impl& impl, Asked& asked) {
+  const auto open = [&]() -> Result<actors::ReadyPtr> {
+    TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model,
+                            actors::describe_model(*impl.process->store, asked.model, impl.bulk));
+    return actors::open_model(impl, model);
+  };
+  auto ready = open();
+  const bool unfit =
+      ready.code() == Code::kInvalidArgument || ready.code() == Code::kResourceExhausted;
+  if (ready || !unfit || !asked.continues || asked.model.layers.empty()) return ready;
+  asked.model.layers.clear();
+  return open();
+}
+
 // Tries to get the answer over one connection, continuing from what is known of it. An error other
 // than kDeadlineExceeded means that the request was not submitted.
-Result<Outcome> attempt(Cluster::Impl& impl, const Asked& asked,
+Result<Outcome> attempt(Cluster::Impl& impl, Asked& asked,
                         const std::shared_ptr<Progress>& progress) {
   const std::int64_t began_us = monotonic_us();
-  TROUPE_ASSIGN_OR_RETURN(const actors::OpenPtr model,
-                          actors::describe_model(*impl.process->store, asked.model, impl.bulk));
-  TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, actors::open_model(impl, model));
+  TROUPE_ASSIGN_OR_RETURN(const actors::ReadyPtr ready, open_for(impl, asked));
   const std::int64_t open_us = monotonic_us() - began_us;
   auto submit = std::make_shared<actors::Submit>(asked.submit);
   submit->request = actors::next_request_id();
@@ -159,7 +174,7 @@ Result<GenerateResult> cut_off(const Status& why, const std::string& stream,
   return result;
 }
 
-Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
+Result<GenerateResult> have_answer(Cluster::Impl& impl, Asked asked,
                                    const std::shared_ptr<Progress>& progress) {
   std::shared_ptr<Cluster> again = actors::connection_of(impl);
   bool open = false;  // whether the head knows the answer by its id
@@ -178,6 +193,7 @@ Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
       return open ? cut_off(why, asked.submit.stream, *progress) : Result<GenerateResult>(why);
     }
     again = *connected;
+    asked.continues = asked.continues || open;
   }
 }
 
@@ -186,7 +202,7 @@ Result<GenerateResult> have_answer(Cluster::Impl& impl, const Asked& asked,
 Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
                                          const TokenCallback& on_token) {
   TROUPE_RETURN_IF_ERROR(actors::check_request(request));
-  Asked asked{request, *actors::make_submit(request, 0)};
+  Asked asked{request, *actors::make_submit(request, 0), false};
   if (!impl_->local) asked.submit.stream = actors::drawn_id();
   const auto progress = std::make_shared<Progress>();
   progress->ids = request.answer_ids;
@@ -219,6 +235,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
   asked.model.context = known.open.context;
   TROUPE_ASSIGN_OR_RETURN(asked.model.layers, actors::layer_ranges_of(known.open));
   asked.submit = known.submit;
+  asked.continues = true;
   const auto progress = std::make_shared<Progress>();
   progress->ids = told_before(known, from);
   progress->told_from = from;

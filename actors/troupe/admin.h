@@ -173,6 +173,7 @@ struct DrainedNode {
   std::string node;
   bool draining = false;           // false: it gets layers again
   std::vector<std::string> moved;  // the models whose layers move from it
+  bool is_head = false;            // it holds no layers then, but the cluster needs it
 };
 
 struct ClusterEvent {

@@ -218,6 +218,7 @@ void visit_fields(Value& drained, Visit&& visit) {
   visit("node", drained.node);
   visit("draining", drained.draining);
   visit("moved", drained.moved);
+  visit("is_head", drained.is_head);
 }
 
 template <FieldsOf<ClusterEvent> Value, class Visit>

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -17,7 +18,7 @@ namespace troupe {
 namespace {
 
 // What the allocator and the libraries want beside the stacks of threads.
-constexpr std::uint64_t kSpareBytes = 64 << 20;
+constexpr std::uint64_t kSpareBytes = 128 << 20;
 
 void* wait_for_end(void* end) {
   static_cast<std::latch*>(end)->wait();
@@ -81,6 +82,8 @@ Status check_descriptors(int wanted) {
 }  // namespace
 
 Status check_headroom(const Headroom& needed) {
+  // By default each thread reserves address space for a heap of its own.
+  if (address_space_left()) ::mallopt(M_ARENA_MAX, 1);
   TROUPE_RETURN_IF_ERROR(check_descriptors(needed.descriptors));
   return check_threads(needed.threads);
 }

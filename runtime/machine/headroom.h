@@ -15,7 +15,8 @@ struct Headroom {
   int descriptors = 0;  // files and sockets
 };
 
-// Starts that many threads, which do nothing, and ends them: a few microseconds for each. Any
+// If the address space is limited, the threads of this process share one heap from now on. Starts
+// that many threads, which do nothing, and ends them: a few microseconds for each. Any
 // thread may ask. What others take at the same moment is not foreseen.
 //   Errors: kResourceExhausted, which names the limit that binds (`ulimit -u`, `ulimit -v`,
 //   `ulimit -n`, or the number of processes of a control group).

@@ -61,6 +61,16 @@ def test_nodes_of_one_machine_find_ports_of_their_own(place):
     assert {node["state"] for node in nodes(place, head).values()} == {"ready"}
 
 
+def test_nodes_that_start_together_find_ports_of_their_own(place):
+    head = place.start("head", "--head")
+    started = [place.spawn("start", "--json", "--home", place.folder / f"n{i}", "--name", f"n{i}", "--threads", 1,
+                           "--join", head.join, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+               for i in range(4)]
+    addresses = [json.loads(node.stdout.readline() or "{}").get("ready", {}).get("address") for node in started]
+    assert None not in addresses and len(set(addresses)) == 4, addresses
+    harness.wait_until("not all joined", lambda: len(nodes(place, head)) == 5)
+
+
 def test_nodes_of_one_machine_share_its_memory(place):
     head = place.start("head", "--head", "--no-work")
     node, _ = start_without_listen(place, head, "first")

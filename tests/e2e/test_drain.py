@@ -1,4 +1,5 @@
 """`troupe drain`: layers and answers move to other nodes, and then the node may go."""
+import subprocess
 import threading
 
 import pytest
@@ -55,18 +56,48 @@ def test_a_node_whose_layers_fit_nowhere_stays(place):
     assert place.troupe(*words).status == 0
     refused = place.troupe("drain", "only", "--cluster", head.address)
     assert refused.status == 1, str(refused)
-    assert "node only holds layers of" in refused.err and "start another node" in refused.err
+    assert "node only holds layers of" in refused.err and "start one with" in refused.err
     assert entry(place, head, "only")["state"] == "ready"
     assert place.troupe(*words).status == 0
     missing = place.troupe("drain", "nobody", "--cluster", head.address)
     assert missing.status == 1 and "no node is named 'nobody'" in missing.err
 
 
+def test_an_answer_with_a_split_goes_on_without_it(place):
+    """--layers was for two nodes; one is drained, and the head is killed under the answer."""
+    head = place.start("head", "--head")
+    node = place.start("node", "--join", head.join)
+    words = ("run", harness.MODEL, PROMPT, "--raw", "-n", 250, "--cluster", head.address)
+    alone = place.troupe(*words)
+    process = place.spawn(*words, "--layers", "0-14,15-29", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    begun = process.stdout.read1(16)
+    assert place.troupe("drain", "node", "--cluster", head.address).status == 0
+    assert node.stop() == 0
+    head.kill()
+    place.start("head", "--head", port=head.port)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0 and (begun + out).decode() == alone.out, err.decode()
+
+
+@pytest.mark.no_model
+def test_drains_outlive_the_head(place):
+    head = place.start("head", "--head", "--no-work")
+    node = place.start("node", "--join", head.join)
+    assert place.troupe("drain", "node", "--cluster", head.address).status == 0
+    head.stop()
+    head = place.start("head", "--head", "--no-work", port=head.port)
+    harness.wait_until("it did not come back", lambda: entry(place, head, "node")["state"] == "draining")
+    node.stop()
+    place.start("node", "--join", head.join, port=node.port)
+    harness.wait_until("it is not used again", lambda: entry(place, head, "node")["state"] == "ready")
+    assert ("undrained", "node") in events_of(place, head)
+
+
 @pytest.mark.no_model
 def test_undo_and_events_through_a_restart_of_the_head(place):
     head = place.start("head", "--head", "--no-work")
     place.start("node", "--join", head.join)
-    assert place.json("drain", "node", "--cluster", head.address) == {"node": "node", "draining": True, "moved": []}
+    assert place.json("drain", "node", "--cluster", head.address) == {"node": "node", "draining": True, "moved": [], "is_head": False}
     undone = place.troupe("drain", "node", "--undo", "--cluster", head.address)
     assert undone.status == 0 and "gets layers again" in undone.out, str(undone)
     assert entry(place, head, "node")["state"] == "ready"

@@ -17,7 +17,9 @@ def test_every_verb_takes_any_part(alone, parts, tmp_path):
     for part in parts:
         mine = alone.json("show", part)
         assert mine.pop("path") == str(part)
-        assert mine == {key: value for key, value in shown.items() if key != "path"}
+        # What the machine has free changes from one moment to the next.
+        assert mine.keys() == shown.keys() - {"path"}
+        assert all(mine[key] == shown[key] for key in mine if key != "offered_bytes")
     words = ("Once upon a time", "--raw", "-n", 12)
     expected = alone.json("run", harness.MODEL, *words)
     assert alone.json("run", parts[1], *words)["token_ids"] == expected["token_ids"]

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -60,7 +61,12 @@ int drain(const DrainOptions& options) {
   if (options.common.json) {
     print_json(to_json(*drained));
   } else if (drained->draining) {
-    std::printf("node %s holds no layers: it may go\n", drained->node.c_str());
+    std::string moved;
+    for (const std::string& model : drained->moved) moved += (moved.empty() ? "" : ", ") + model;
+    if (!moved.empty()) say("other nodes have taken over the layers of " + moved);
+    std::printf(
+        "node %s holds no layers: %s\n", drained->node.c_str(),
+        drained->is_head ? "but it is the head, without which the cluster stops" : "it may go");
   } else {
     std::printf("node %s gets layers again\n", drained->node.c_str());
   }
@@ -83,7 +89,8 @@ Action add_drain(CLI::App& app) {
       "Examples:\n"
       "  troupe drain node2 && ssh node2 troupe stop\n"
       "  troupe drain node2 --undo\n"
-      "  troupe drain node2 --json          {\"node\",\"draining\",\"moved\":[models]}");
+      "  troupe drain node2 --json          "
+      "{\"node\",\"draining\",\"moved\":[models],\"is_head\"}");
   return [options] { return drain(*options); };
 }
 

@@ -17,6 +17,7 @@
 #include <troupe/tools/troupe/daemon/address_watch.h>
 #include <troupe/tools/troupe/daemon/background.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
+#include <troupe/tools/troupe/daemon/free_ports.h>
 #include <troupe/tools/troupe/daemon/http_door.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
 #include <troupe/tools/troupe/daemon/service_manager.h>
@@ -34,6 +35,7 @@ namespace {
 constexpr int kStalledMs = 5000;
 // How often a node looks whether this machine still has its address.
 constexpr int kLookMs = 2000;
+constexpr int kPortTries = 30;
 
 struct StartOptions {
   CommonOptions common;
@@ -196,13 +198,28 @@ std::optional<AddressWatch> watch_address(const Settings& settings, const Daemon
   return AddressWatch(options.listen.host, *head);
 }
 
-int run_daemon(const Settings& settings, const DaemonOptions& options,
+// Starts the daemon. A node that was not told where to listen looks for other ports if somebody
+// takes those that were free: several of them may be started at the same time.
+Result<Daemon> start_somewhere(const Settings& settings, DaemonOptions* options) {
+  for (int tries = 0;; ++tries) {
+    Result<Daemon> daemon = Daemon::start(*options);
+    const bool taken = daemon.code() == Code::kAlreadyExists &&
+                       daemon.message().find("the port is in use") != std::string::npos;
+    if (!taken || options->head || settings.given("listen") || tries == kPortTries) return daemon;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10 + ::getpid() % 50));
+    const auto free = first_free_ports(options->listen.host, options->listen.port, net::kChannels);
+    if (!free) return daemon;
+    options->listen.port = *free;
+  }
+}
+
+int run_daemon(const Settings& settings, DaemonOptions options,
                const std::optional<SlurmTask>& task, std::optional<Background>& background,
                bool json) {
   const Status armed = arm_failpoint_from_environment();
   if (!armed) return give_up(background, armed, json);
   // Until the daemon is ready, Ctrl-C ends the process at once, as it does by default.
-  Result<Daemon> daemon = Daemon::start(options);
+  Result<Daemon> daemon = start_somewhere(settings, &options);
   if (!daemon) return give_up(background, daemon.status(), json);
   const bool leaves_token = task && options.head;
   if (leaves_token) {
