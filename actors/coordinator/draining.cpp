@@ -30,7 +30,10 @@ Status check_room(const ClusterState& now, const NodeRecord& node,
     if (placed) continue;
     const std::string model = now.deployments.all().at(id).manifest.name;
     return Status(placed.code(), "node " + node.name + " holds layers of " + model +
-                                     " that cannot go elsewhere: " + placed.message());
+                                     " that cannot go elsewhere: " + placed.message() +
+                                     (placed.code() == Code::kUnavailable
+                                          ? "; start another node, or unload the model"
+                                          : ""));
   }
   return Status::ok();
 }

@@ -10,6 +10,8 @@ namespace {
 // The number of processes of one key (enrolling machines, restarts) whose sequence numbers are
 // remembered on each channel.
 constexpr std::size_t kSendersMax = 32;
+// The number of revoked keys whose sequence numbers are kept.
+constexpr std::size_t kForgottenMax = 1024;
 
 }  // namespace
 
@@ -50,7 +52,14 @@ void Gate::reject(AtomicCounters::Counter& counter, const PublicKey& peer, const
   log(LogLevel::kWarning, "dropped a frame from " + to_z85(peer) + ": " + why);
 }
 
-void Gate::forget(const PublicKey& peer) { peers_.erase(peer); }
+void Gate::forget(const PublicKey& peer) {
+  if (!peers_.contains(peer)) return;
+  forgotten_.push_back(peer);
+  if (forgotten_.size() <= kForgottenMax) return;
+  const PublicKey oldest = forgotten_.front();
+  forgotten_.pop_front();
+  if (!allowed_.role(oldest)) peers_.erase(oldest);
+}
 
 bool Gate::new_sequence(const PublicKey& peer, const wire::Header& header, Channel channel) {
   auto& senders = peers_[peer].senders[static_cast<std::size_t>(channel)];

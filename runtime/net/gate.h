@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -47,6 +48,8 @@ class Gate {
   // dropped. If it is dropped because of its protocol version, `other_version` gets a sentence that
   // says so.
   std::optional<InFrame> admit(const Source& source, const RawFrame& raw, Status* other_version);
+  // A key was revoked. What was seen of it is kept for a while, since it may be allowed again: its
+  // frames must not be taken twice then. Of revoked keys, the last ones alone are kept.
   void forget(const PublicKey& peer);
   void reject(AtomicCounters::Counter& counter, const PublicKey& peer, const std::string& why);
 
@@ -68,6 +71,7 @@ class Gate {
   std::uint64_t cluster_ = 0;
   std::uint64_t uses_ = 0;
   std::unordered_map<PublicKey, PeerState, KeyHash> peers_;
+  std::deque<PublicKey> forgotten_;  // in the order in which they were revoked
 };
 
 }  // namespace troupe::net

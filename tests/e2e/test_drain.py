@@ -56,7 +56,7 @@ def test_a_node_whose_layers_fit_nowhere_stays(place):
     assert place.troupe(*words).status == 0
     refused = place.troupe("drain", "only", "--cluster", head.address)
     assert refused.status == 1, str(refused)
-    assert "node only holds layers of" in refused.err and "start one with" in refused.err
+    assert "node only holds layers of" in refused.err and "start another node" in refused.err
     assert entry(place, head, "only")["state"] == "ready"
     assert place.troupe(*words).status == 0
     missing = place.troupe("drain", "nobody", "--cluster", head.address)
