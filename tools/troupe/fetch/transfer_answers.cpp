@@ -150,7 +150,9 @@ void Transfer::ask_for_restart(const std::string& why) {
 }
 
 void Transfer::ended(Connection& connection, CURLcode code) {
-  const long status = connection.headers.status;
+  long status = connection.headers.status, tunnel = 0;
+  curl_easy_getinfo(connection.handle.get(), CURLINFO_HTTP_CONNECTCODE, &tunnel);
+  if (status < 400 && tunnel >= 400) status = tunnel;  // a proxy's refusal has no headers for us
   const bool had_no_body = code == CURLE_OK && !connection.accepted && !ending_ && !restart_;
   if (had_no_body && accept(connection) && bytes_known_ && plan_.bytes() == 0) {
     connection.satisfied = true;
