@@ -65,10 +65,10 @@ struct DeviceStepRow {
   std::int32_t token = 0;         // of a first stage
 };
 
-// One step, in host memory. Nothing of it is kept when run() has returned.
+// One step, in host memory. run() keeps nothing of it.
 struct DeviceStep {
   std::span<const DeviceStepRow> rows;    // (B)
-  std::span<std::byte* const> blocks;     // on the accelerator, zeroed or written; by sequence
+  std::span<std::byte* const> blocks;     // on the accelerator, sequence by sequence
   std::span<const float> cos_sin;         // (B, rotary_dim / 2, 2)
   std::span<const float> hidden;          // (B, C) if the stage has no embedding
   std::span<const std::uint32_t> logits;  // rows whose logits are wanted...
@@ -108,16 +108,21 @@ class Accelerator {
   // Says why no job can run any more, or ok. Nothing but a new process clears such a failure.
   virtual Status health() const = 0;
 
-  // The calls below may come from any thread.
+  // Any thread may make the calls above and below. Those below fail with kUnavailable if the
+  // accelerator has failed, now or before.
   virtual Result<std::uint64_t> free_bytes() = 0;
-  //   Errors: kResourceExhausted if memory is short, kUnavailable if the accelerator has failed.
+  // Takes uninitialised memory, which only the accelerator can read.
+  //   Errors: kResourceExhausted if memory is short.
   virtual Result<AlignedBuffer> allocate(std::size_t bytes) = 0;
-  // Copies through a bounded ring of pinned memory, and returns when `from` may be changed.
+  // Copies host memory to the accelerator through a bounded ring of pinned memory. When it returns,
+  // the copy is done.
   virtual Status upload(const void* from, std::size_t bytes, std::byte* to) = 0;
+  // Copies an accelerator's memory to the host. When it returns, the copy is done.
   virtual Status download(const std::byte* from, std::size_t bytes, void* to) = 0;
 
-  // Prepares the walk over these layers. What the references point to outlives the program, and so
+  // Prepares a program for these layers. The weights that they point to outlive the program, and so
   // does the accelerator.
+  //   Errors: kFailedPrecondition if it has no kernels for the format of a matrix.
   virtual Result<std::unique_ptr<StageProgram>> program(const StageShape& shape,
                                                         std::span<const DeviceLayer> layers,
                                                         const DeviceEnds& ends) = 0;

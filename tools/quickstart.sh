@@ -12,7 +12,7 @@ model=smollm2-135m
 
 step "install Debian packages" install_packages "${build_packages[@]}"
 # The program alone: examples, benches and tests are built by tools/test.sh.
-step "build the program (about four minutes on two cores, once)" build_preset release release troupe_cli
+step "build the program (several minutes on two cores, once)" build_preset release release troupe_cli
 step "fetch $model" "$troupe" pull "$model"
 "$troupe" doctor || true
 exec python3 tools/dev/three_daemons.py "$troupe" "$model"

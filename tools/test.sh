@@ -90,7 +90,7 @@ step "check scripts" check_scripts
 cuda_architectures=()
 [ "$deep" = no ] || cuda_architectures=(80 86 89 90a 100)
 step "check the GPU's kernels" python3 tools/dev/check_cuda.py "${cuda_architectures[@]}"
-echo "   $(tail -n 1 "$log")"
+echo "   $(tail -n 1 "$log_folder/check_the_GPU_s_kernels.log")"
 # The release build and its tests. What quickstart.sh has built is not built again.
 step "build (test)" build_preset test release
 step "fetch the model" build/release/troupe pull smollm2-135m

@@ -200,6 +200,15 @@ void Members::add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes) {
   if (found != nodes_.end()) found->second.copied_bytes += bytes;
 }
 
+const NodeRecord* Members::find_named(const std::string& name) const {
+  const NodeRecord* found = nullptr;
+  for (const net::PublicKey& key : order_) {
+    const NodeRecord& node = nodes_.at(key);
+    if (node.name == name && (found == nullptr || !found->alive())) found = &node;
+  }
+  return found;
+}
+
 const NodeRecord* Members::find(const net::PublicKey& key) const {
   const auto found = nodes_.find(key);
   return found == nodes_.end() ? nullptr : &found->second;

@@ -78,6 +78,8 @@ class Members {
   bool set_draining(const net::PublicKey& key, bool draining);
   void add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes);
 
+  // Returns the node of this name that is alive, else the last one that had it, else nullptr.
+  const NodeRecord* find_named(const std::string& name) const;
   // Returns nullptr if no node ever had this key.
   const NodeRecord* find(const net::PublicKey& key) const;
   bool is_alive(const net::PublicKey& key) const;

@@ -77,16 +77,17 @@ Result<PlacementPreview> preview_placement(const ClusterState& state, const Depl
 }
 
 std::uint64_t positions_max(const ClusterState& state, const Deployment& deployment) {
-  std::uint64_t least = 0;
+  if (deployment.stages.empty()) return 0;
+  std::uint64_t least = UINT64_MAX;
   for (const StagePlan& stage : deployment.stages) {
     const NodeRecord* record = state.members.find(stage.node);
     if (record == nullptr) return 0;
-    const std::uint64_t here =
+    const auto here =
         deployment.need.positions_in(stage.layers, free_bytes(state, *record, deployment));
-    if (here == 0) return 0;
-    least = least == 0 ? here : std::min(least, here);
+    if (!here) return 0;
+    least = std::min(least, *here);
   }
-  return least;
+  return std::max(least, deployment.need.page_positions);
 }
 
 Result<std::vector<StagePlan>> share_out(const ClusterState& state, const Workers& workers,

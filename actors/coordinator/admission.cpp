@@ -110,6 +110,7 @@ Result<MemberRecord> read_member(const std::filesystem::path& path, const json& 
     read_field(entry, "token", &member.token);
     read_field(entry, "since", &member.since_unix_s);
     read_field(entry, "revoked", &member.revoked);
+    read_field(entry, "drained", &member.drained);
     std::string role;
     if (read_field(entry, "role", &role)) {
       const auto known = net::token_role(role);
@@ -199,7 +200,8 @@ Status Admission::save() const {
                     {"role", net::role_name(member.role)},
                     {"token", member.token},
                     {"since", member.since_unix_s},
-                    {"revoked", member.revoked}});
+                    {"revoked", member.revoked},
+                    {"drained", member.drained}});
   }
   return write_file_atomically(
       path_, file.dump(2, ' ', false, json::error_handler_t::replace) + "\n", 0600);
@@ -282,7 +284,12 @@ Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicK
   --record.uses_left;
   record.used_unix_s = now_unix_s;
   const net::PublicKey& member = node ? key : identity;
-  members_.push_back({net::key_id(member), member, record.role, "", record.id, now_unix_s, false});
+  members_.push_back({.id = net::key_id(member),
+                      .key = member,
+                      .role = record.role,
+                      .name = "",
+                      .token = record.id,
+                      .since_unix_s = now_unix_s});
   TROUPE_RETURN_IF_ERROR(save());
   return record.role;
 }
@@ -310,6 +317,20 @@ Status Admission::rename(const net::PublicKey& key, const std::string& name) {
   return Status::ok();
 }
 
+Status Admission::set_drained(const net::PublicKey& key, std::uint64_t incarnation) {
+  for (MemberRecord& member : members_) {
+    if (member.key != key || member.drained == incarnation) continue;
+    member.drained = incarnation;
+    return save();
+  }
+  return Status::ok();
+}
+
+bool Admission::is_drained(const net::PublicKey& key, std::uint64_t incarnation) const {
+  const MemberRecord* member = find_member(key);
+  return member != nullptr && incarnation != 0 && member->drained == incarnation;
+}
+
 Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int64_t now_unix_s) {
   const bool member = request.role == net::Role::kNode || net::is_client(request.role);
   if (request.uses == 0 || !member || request.lifetime_s < 0) {
@@ -334,6 +355,10 @@ Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int6
 }
 
 Result<Revoked> Admission::revoke(const std::string& id_or_name) {
+  // Clients have no names: an empty one would mean any of them.
+  if (id_or_name.empty())
+    return Status(Code::kInvalidArgument,
+                  "no token, node or client is named; 'troupe key ls' shows their ids and names");
   for (TokenRecord& record : tokens_) {
     if (record.id != id_or_name || record.uses_left == 0) continue;
     const Revoked revoked{record.key, std::nullopt,

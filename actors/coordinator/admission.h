@@ -45,6 +45,9 @@ struct MemberRecord {
   std::string token;  // id of the token that enrolled it; empty if that is not known
   std::int64_t since_unix_s = 0;
   bool revoked = false;
+  // The incarnation of the node's process that is being drained; 0 if none is. A process that is
+  // started anew has another.
+  std::uint64_t drained = 0;
 };
 
 // What a new token should allow.
@@ -96,12 +99,16 @@ class Admission {
   std::vector<net::PublicKey> end_tokens(std::int64_t now_unix_s);
   // Records that the node of `key` now has this name.
   Status rename(const net::PublicKey& key, const std::string& name);
+  // Records that this process of a node is being drained (`incarnation` 0: that none is), for a
+  // head that is started again. A key that is no member's is passed over: the head's own node.
+  Status set_drained(const net::PublicKey& key, std::uint64_t incarnation);
+  bool is_drained(const net::PublicKey& key, std::uint64_t incarnation) const;
   // Makes a token and saves it.
   //   Errors: kInvalidArgument (no use, no role), kResourceExhausted (too many tokens).
   Result<TokenRecord> make_token(const TokenRequest& request, std::int64_t now_unix_s);
   // Revokes a token by its id, or a node or client by its name or id: its key can neither enrol nor
   // join again.
-  //   Errors: kNotFound, kInvalidArgument (several have this name; the text has their ids).
+  //   Errors: kNotFound, kInvalidArgument (no name, or several have it; the text has their ids).
   Result<Revoked> revoke(const std::string& id_or_name);
 
  private:

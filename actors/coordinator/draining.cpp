@@ -1,3 +1,4 @@
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,6 @@ namespace troupe::actors::coordinator {
 namespace {
 
 using nlohmann::json;
-
-const NodeRecord* find_named(const ClusterState& cluster, const std::string& name) {
-  for (const NodeRecord* node : cluster.members.all())
-    if (node->name == name) return node;
-  return nullptr;
-}
 
 // Whether all that lies on the node fits on the others: tried with a copy of what the head knows.
 Status check_room(const ClusterState& now, const NodeRecord& node,
@@ -41,7 +36,7 @@ Status check_room(const ClusterState& now, const NodeRecord& node,
 }  // namespace
 
 Result<json> drain(HeadState& head, const Manage& ask) {
-  const NodeRecord* node = find_named(head.cluster, ask.subject);
+  const NodeRecord* node = head.cluster.members.find_named(ask.subject);
   if (node == nullptr)
     return Status(Code::kNotFound,
                   "no node is named " + in_quotes(ask.subject) + "; `troupe nodes` lists them");
@@ -52,15 +47,19 @@ Result<json> drain(HeadState& head, const Manage& ask) {
   const std::vector<std::uint64_t> held =
       undo ? std::vector<std::uint64_t>() : head.cluster.deployments.on_node(node->key);
   TROUPE_RETURN_IF_ERROR(check_room(head.cluster, *node, held));
+  if (head.setup->admission) {
+    TROUPE_RETURN_IF_ERROR(
+        head.setup->admission->set_drained(node->key, undo ? 0 : node->incarnation));
+  }
   if (head.cluster.members.set_draining(node->key, !undo)) {
     head.events.add(undo ? EventKind::kUndrained : EventKind::kDrained, name, "");
     log(LogLevel::kInfo, "node " + name + (undo ? " gets layers again" : " is being drained"));
   }
-  json moved = json::array();
+  std::set<std::string> moved;  // several deployments may be replicas of one model
   for (const std::uint64_t id : held) {
     const Deployment* deployment = head.cluster.deployments.find_id(id);
     if (deployment == nullptr) continue;  // it has made room for the one before
-    moved.push_back(deployment->manifest.name);
+    moved.insert(deployment->manifest.name);
     recover(head, id, "node " + name + " is being drained", "");
   }
   const bool is_head = node->key == head.own_key();

@@ -104,16 +104,6 @@ void EventLog::add(EventKind kind, const std::string& subject, const std::string
   if (!file_.empty()) append(event);
 }
 
-bool EventLog::is_drained(const std::string& node) const {
-  const std::string drained = event_name(EventKind::kDrained);
-  for (auto event = events_.rbegin(); event != events_.rend(); ++event) {
-    if (event->subject != node) continue;
-    if (event->kind == drained) return true;
-    if (event->kind == event_name(EventKind::kUndrained)) return false;
-  }
-  return false;
-}
-
 void EventLog::append(const Event& event) {
   if (lines_ >= kLinesMax) return write_all();
   const std::string line = line_of(event);

@@ -43,9 +43,6 @@ class EventLog {
   explicit EventLog(std::filesystem::path file);
 
   void add(EventKind kind, const std::string& subject, const std::string& text);
-  // Whether the last word about the node is that it is being drained: a head that was started again
-  // goes by it.
-  bool is_drained(const std::string& node) const;
   // The last kKept, oldest first.
   const std::deque<Event>& all() const { return events_; }
 

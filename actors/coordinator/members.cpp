@@ -177,7 +177,7 @@ void admit_node(HeadState& head, const DialledBack& node) {
   ClusterState& cluster = head.cluster;
   const NodeRecord* before = cluster.members.find(key);
   const bool back = before != nullptr && before->alive() && before->incarnation == incarnation;
-  const bool known = before != nullptr, was_draining = known && before->draining;
+  const bool was_draining = before != nullptr && before->draining;
   const bool moved =
       before != nullptr && (before->host != hello.host || before->port != hello.port);
   const bool works = key != head.own_key() || head.setup->works;
@@ -185,13 +185,14 @@ void admit_node(HeadState& head, const DialledBack& node) {
   if (!name) return refuse_node(head, key, hello, name.status());
   cluster.members.set_unreachable(key, unreachable);
   if (head.setup->admission) {
-    const Status saved = head.setup->admission->rename(key, *name);
+    Admission& admission = *head.setup->admission;
+    const Status saved = admission.rename(key, *name);
     if (!saved) log(LogLevel::kWarning, "cannot record a node's name: " + saved.message());
+    // What an earlier run of this head drained stays so.
+    if (admission.is_drained(key, incarnation)) cluster.members.set_draining(key, true);
   }
   log(LogLevel::kInfo, "node " + *name + " joined");
   head.events.add(EventKind::kJoined, *name, net::to_string({hello.host, hello.port}));
-  // What an earlier run of this head drained stays so; a node that was started anew is used again.
-  if (!known && head.events.is_drained(*name)) cluster.members.set_draining(key, true);
   if (was_draining && !cluster.members.find(key)->draining)
     head.events.add(EventKind::kUndrained, *name, "it was started anew");
   if (!unreachable.empty()) say_unreachable(head, key, unreachable);

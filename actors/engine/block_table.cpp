@@ -54,7 +54,7 @@ void BlockTable::resize(BlockLimits limits) {
     return idle_count_ > limits_.idle_max ||
            (limits_.blocks_max != 0 && allocated() > limits_.blocks_max);
   };
-  while (is_beyond() && drop_least_used()) {
+  while (is_beyond() && drop_least_recently_used()) {
   }
 }
 
@@ -123,14 +123,16 @@ std::uint64_t BlockTable::available() const {
 }
 
 BlockNumber BlockTable::allocate() {
-  if (limits_.blocks_max != 0 && allocated() >= limits_.blocks_max) (void)drop_least_used();
+  if (limits_.blocks_max != 0 && allocated() >= limits_.blocks_max) {
+    (void)drop_least_recently_used();  // without one, the sequence goes beyond the limit
+  }
   BlockNumber number = static_cast<BlockNumber>(blocks_.size());
   if (free_.empty()) {
     blocks_.emplace_back();
   } else {
     number = *free_.begin();
     free_.erase(free_.begin());
-    freed_.erase(number);  // whoever gets it anew is told so
+    freed_.erase(number);  // a stage gives its memory back when the block is taken anew
   }
   Block& block = blocks_[number];
   block = Block{};
@@ -214,7 +216,7 @@ void BlockTable::make_free(BlockNumber number) {
   freed_.insert(number);
 }
 
-bool BlockTable::drop_least_used() {
+bool BlockTable::drop_least_recently_used() {
   if (idle_leaves_.empty()) return false;
   const BlockNumber number = idle_leaves_.begin()->second;
   idle_leaves_.erase(idle_leaves_.begin());
@@ -228,7 +230,8 @@ void BlockTable::release(BlockSequence& sequence) {
   for (auto at = sequence.blocks.rbegin(); at != sequence.blocks.rend(); ++at) {
     Block& block = blocks_[*at];
     if (--block.users > 0) continue;
-    block.ready&& block.indexed ? make_idle(*at) : make_free(*at);
+    const bool may_be_found = block.ready && block.indexed;
+    may_be_found ? make_idle(*at) : make_free(*at);
   }
   sequence.blocks.clear();
   sequence.shared = sequence.indexed = 0;

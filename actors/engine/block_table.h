@@ -16,16 +16,16 @@
 
 // The block table of a deployment: which blocks of kPageKeys positions hold the keys and values of
 // which sequence. The engine owns it; the stages keep one block of memory for each number and obey.
-// A full block is found again by everything that its bits depend on: the ids from position 0 on,
-// which are compared, not only hashed, and what separates askers. The rest (weights, arithmetic,
-// the type of keys and values, rounding) is one for the whole deployment, whose table this is; a
-// new placement begins with an empty one. Pure.
+// A full block is found again by the ids from position 0 on, which are compared, not only hashed,
+// and by the domain that separates askers. Everything else that its bits depend on (weights,
+// arithmetic, the type of keys and values, rounding) is the same in the whole deployment, which has
+// this one table; a new placement begins with an empty table. Pure.
 //
 // A block is
 //   free       nobody's; the stages may give its memory back
 //   computing  one sequence's, which writes it
 //   ready      full, and in the index: sequences share it, and nobody writes it any more
-//   idle       ready, and in no sequence: kept until its room is needed, the least used first
+//   idle       ready, and in no sequence: kept until its room is needed (least recently used first)
 
 namespace troupe::actors {
 
@@ -144,7 +144,7 @@ class BlockTable {
   void make_idle(BlockNumber number);
   void take_out(BlockNumber number);  // of the index
   void make_free(BlockNumber number);
-  bool drop_least_used();
+  bool drop_least_recently_used();
   Status check_sequence(const BlockSequence& sequence, std::vector<std::uint32_t>* users,
                         std::vector<std::uint32_t>* writers) const;
   Status check_block(BlockNumber number, std::uint32_t users, std::uint32_t writers) const;

@@ -137,6 +137,7 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
   request.stop = submit.stop;
   request.ignore_end = submit.ignore_end;
   request.context = submit.context;
+  // The owner is a Z85 text, without line feeds: no asker can pass for one of another client.
   request.owner = submit.owner + "\n" + submit.asker;
   request.salt = submit.cache_salt;
   request.public_ids = submit.public_ids;

@@ -191,11 +191,10 @@ bool EngineState::was_overtaken(std::uint64_t step) const {
 
 std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFailed& failed) {
   std::vector<EngineEvent> events;
+  const Status why = failed.outcome.status();
+  const bool overtaken = why.code() == Code::kFailedPrecondition && was_overtaken(step);
   const auto sent = in_flight_.extract(step);
   if (sent.empty()) return events;
-  const Status why = failed.outcome.status();
-  const bool overtaken =
-      why.code() == Code::kFailedPrecondition && step < failed_before_ && is_stale(sent.mapped());
   failed_before_ = next_step_;
   if (overtaken) {
     for (const std::uint64_t request : failed.requests) preempt(request);

@@ -60,8 +60,8 @@ struct EngineRequest {
 struct BlockCounters {
   std::uint64_t queried = 0, found = 0;  // positions that were looked up; that were there
   std::uint64_t preemptions = 0;
-  std::uint64_t preempted_positions = 0;  // computed ones that were given up, unless idle blocks
-                                          // are found again
+  // Positions that requests which gave way had computed. Those in idle blocks may be found again.
+  std::uint64_t preempted_positions = 0;
 };
 
 // A token to show, or the end of an answer.
@@ -95,12 +95,12 @@ class EngineState {
   std::optional<PlannedStep> next_step();
   // A step came back; unknown ids (an earlier try) are ignored.
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
-  // The requests of the step end. If a stage had no memory for their blocks, they are computed
-  // again within what there was, as long as somebody else has blocks to give; if the step was
-  // overtaken, those that go on are computed again, too.
+  // The requests of the step end, with two exceptions. If a stage had no memory for their blocks,
+  // they are computed again within the memory that there was, as long as another request or an idle
+  // block can make room. If the step was overtaken, those that go on are computed again.
   std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed);
-  // Whether a step was under way when an earlier one failed, with rows that go on after the rows of
-  // that one: a stage cannot have a place for them.
+  // Whether a step was under way when an earlier one failed, and some of its requests have ended or
+  // given way since: the stages may have no place for its rows.
   bool was_overtaken(std::uint64_t step) const;
   // The stages have lost every sequence: steps under way no longer count, and the log of each
   // request goes through the stages again from position 0, in chunks as a prompt does. What was
@@ -200,9 +200,9 @@ class EngineState {
   // Gives a request that has not begun its shared prefix. False if it has to wait: for memory, or
   // for what another one computes.
   bool start(Running& running);
-  // Whether a request that goes first will compute this block of the other one's ids, too.
+  // Whether `older`, which goes first, will compute a block that `running` needs and may share.
   bool will_compute(const Running& older, const Running& running, std::size_t block) const;
-  // In the order of age. Whoever waits for memory ends the list.
+  // The oldest first. The list ends before the first request that must wait for memory.
   std::vector<Prompt> prompts_to_compute();
   // Gives a request the blocks for positions [0, end), if need be those of younger requests that
   // have no rows in `step`. Returns how many positions it has blocks for then.

@@ -94,8 +94,8 @@ std::size_t EngineState::make_room(Running& running, std::size_t end, const Step
     if (victim == nullptr) break;
     preempt(victim->request.id);
   }
-  // Whoever is alone goes on in any case: where nodes were lost, there may be less memory than it
-  // was admitted with.
+  // A request that is alone goes on in any case: after nodes were lost, there may be less memory
+  // than when it was admitted.
   const bool alone = begun() == (running.begun ? 1u : 0u);
   const std::size_t count =
       alone ? wanted
@@ -112,7 +112,7 @@ std::uint64_t EngineState::needed_soon() const {
   std::uint64_t needed = 0;
   for (const auto& [id, other] : requests_) {
     if (!other.begun) continue;
-    // What it needs for the ids that it has and for a block of its answer.
+    // Its ids, the next one, and a block more, but never more than the whole request may have.
     const std::size_t most = std::min(other.prompt + other.request.max_tokens,
                                       std::max(other.request.context, other.log.size()));
     const std::size_t soon = blocks_of(std::min(other.log.size() + 1 + kBlockPositions, most));
@@ -158,7 +158,7 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
       continue;
     }
     const SharedPrefix prefix = table_.find(running.blocks, running.log);
-    // What another request computes, or is about to, is waited for.
+    // A request waits for a block that another one computes, or is about to compute.
     const auto is_ahead = [&](const Prompt& older) {
       return will_compute(*older.running, running, prefix.blocks.size());
     };

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <numeric>
 
 #include <troupe/actors/engine/prompt_rows.h>
 

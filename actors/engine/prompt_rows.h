@@ -8,11 +8,11 @@
 
 namespace troupe::actors {
 
-// Shares `budget` rows among prompts that have so many left, the oldest first. The oldest goes on
-// with all of them, so that it is answered soon, but for up to half of them that short prompts
-// behind it get: those with at most a quarter of what it has left, the shortest first. What is left
-// goes to the others in the order of age. Returns the rows of each; their sum is `budget` unless
-// all get what they have left.
+// Shares `budget` rows among prompts, which are given by the number of rows that each still needs,
+// the oldest first. Short prompts, with at most a quarter of what the oldest one needs, get up to
+// half of the rows, the shortest first. The other rows go to the prompts in the order of age, so
+// that the oldest is answered soon. Returns the rows of each; their sum is `budget`, or less if all
+// get what they need.
 std::vector<std::size_t> share_prompt_rows(std::span<const std::size_t> left, std::size_t budget);
 
 }  // namespace troupe::actors

@@ -33,6 +33,19 @@ std::size_t message_end(const std::vector<std::string>& shards, std::size_t firs
   return end;
 }
 
+// Calls `take` with each line, without its end, and whether it holds a prompt: empty lines do not.
+// Stops when `take` returns false.
+template <class Take>
+void each_line(std::string_view jsonl, Take take) {
+  for (std::size_t at = 0; at < jsonl.size();) {
+    const std::size_t end = std::min(jsonl.find('\n', at), jsonl.size());
+    std::string_view line = jsonl.substr(at, end - at);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!take(line, line.find_first_not_of(" \t") != std::string_view::npos)) return;
+    at = end + 1;
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> generate_shards(std::string_view jsonl) {
@@ -44,19 +57,25 @@ std::vector<std::string> generate_shards(std::string_view jsonl) {
     lines.clear();
     bytes = 0;
   };
-  for (std::size_t at = 0; at < jsonl.size();) {
-    const std::size_t end = std::min(jsonl.find('\n', at), jsonl.size());
-    std::string line(jsonl.substr(at, end - at));
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    at = end + 1;
-    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+  each_line(jsonl, [&](std::string_view line, bool holds_prompt) {
+    if (!holds_prompt) return true;
     if (lines.size() == kLinesOfShard || bytes + line.size() > kLinesBytes) close();
     bytes += line.size();
-    lines.push_back(std::move(line));
+    lines.emplace_back(line);
     ++count;
-  }
+    return true;
+  });
   close();
   return shards;
+}
+
+std::size_t line_of_prompt(std::string_view jsonl, std::uint64_t prompt) {
+  std::size_t number = 0;
+  each_line(jsonl, [&](std::string_view, bool holds_prompt) {
+    ++number;
+    return !holds_prompt || prompt-- != 0;
+  });
+  return number;
 }
 
 namespace {

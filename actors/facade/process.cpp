@@ -6,17 +6,9 @@
 #include <troupe/runtime/machine/headroom.h>
 
 namespace troupe::actors {
-namespace {
-
-// What a process has at most beside the threads that compute: those of CAF, ZeroMQ and the actors
-// that have a thread of their own; and sockets, pipes and files.
-constexpr int kOwnThreads = 16;
-constexpr int kOwnDescriptors = 48;
-
-}  // namespace
 
 Result<std::shared_ptr<Process>> Process::make(caf::actor_system* system) {
-  TROUPE_RETURN_IF_ERROR(check_headroom({kOwnThreads, kOwnDescriptors}));
+  TROUPE_RETURN_IF_ERROR(check_headroom(kProcessHeadroom));
   std::shared_ptr<Process> process(new Process);
   if (system == nullptr) {
     process->config_ = std::make_unique<caf::actor_system_config>();
@@ -49,7 +41,7 @@ void Process::open_bulk() {
 
 Status Process::open_device(int threads, const std::string& accelerator) {
   const int computing = threads > 0 ? threads : usable_cpus();
-  TROUPE_RETURN_IF_ERROR(check_headroom({computing + kOwnThreads, 0}));
+  TROUPE_RETURN_IF_ERROR(check_headroom({computing + kProcessHeadroom.threads, 0}));
   DeviceOptions options;
   options.threads = threads;
   options.accelerator = accelerator;

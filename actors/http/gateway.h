@@ -27,8 +27,7 @@ struct AnswerRequest {
   model::SamplingParams sampling;
   std::vector<std::string> stop;
   bool ignore_end = false;
-  // Keys and values are shared among requests of one asker with one salt, and among all as far as a
-  // prompt begins with `public_ids` ids that are no secret.
+  // As in Submit: who shares keys and values with whom.
   std::string asker, cache_salt;
   std::size_t public_ids = 0;
   int deadline_ms = 0;

@@ -7,7 +7,7 @@
 namespace troupe::http {
 
 Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedModel>& wanted,
-                   const std::vector<std::string>& shared_prompts, ServedModels* models) {
+                   const std::vector<SharedPrompt>& shared_prompts, ServedModels* models) {
   model::Store& store = *cluster.impl().process->store;
   for (const ServedModel& one : wanted) {
     TROUPE_ASSIGN_OR_RETURN(const ServedModelPtr read, read_card(store, one, models->all().size()));

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include <troupe/actors/http/gateway.h>
@@ -10,10 +9,10 @@
 
 namespace troupe::http {
 
-// Every model is asked with the same shared prompts.
+// The shared prompts are those of every model.
 //   Errors: those of read_card, public_prompts, ServedModels::add and Gateway::open;
 //   kResourceExhausted if a later model took the place of an earlier one.
 Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedModel>& wanted,
-                   const std::vector<std::string>& shared_prompts, ServedModels* models);
+                   const std::vector<SharedPrompt>& shared_prompts, ServedModels* models);
 
 }  // namespace troupe::http

@@ -122,9 +122,9 @@ struct Submit {
   // The arithmetic version by which answer_ids were computed; 0 if they are the asker's own. The
   // engine ends an answer of another version than its own, with the text of answer_ids.
   std::uint32_t arithmetic = 0;
-  // Keys and values are shared among requests of one asker with one salt, and among all requests as
-  // far as a prompt begins with `public_ids` ids that are no secret (not if it has a salt). The
-  // asker is whom the client asks for, by a name of the client's own; "" is the client itself.
+  // Keys and values are shared among the requests of one asker with one salt. Those of the first
+  // `public_ids` ids of the prompt, which are no secret, are shared among all requests without a
+  // salt. A client that asks for several users names each in `asker`; "" is the client itself.
   std::string asker, cache_salt;
   std::uint32_t public_ids = 0;
   // The identity of the client. The head fills it in; it does not travel.

@@ -34,8 +34,8 @@ struct StepSegment {
   // The sequence begins anew. If `position` is not 0, it is a multiple of kPageKeys, and the first
   // blocks hold the keys and values of the positions before it: nobody writes these any more.
   bool begins = false;
-  // The numbers of the blocks that the rows need: of all blocks of the sequence if it begins, else
-  // of those that come after the ones that it has. All but those before `position` are taken anew.
+  // The numbers of all blocks of the sequence if it begins, else of those that are added to it.
+  // The blocks from `position` on are taken anew.
   std::vector<std::uint32_t> blocks = {};
   // Of a sequence that begins at a shared position and has penalties: the ids before `position`.
   std::vector<model::TokenId> history = {};
@@ -78,8 +78,8 @@ struct StepDone {
     a(tokens, times);
   }
 };
-// A stage could not run the step: the requests in it end, the deployment continues. Where memory
-// was short for their blocks, the engine goes on with fewer.
+// A stage could not run the step: the requests in it end, the deployment continues. If memory was
+// short for their blocks, the engine computes them again with fewer blocks.
 struct StepFailed {
   static constexpr MessageType kType = MessageType::kStepFailed;
   std::vector<std::uint64_t> requests;

@@ -37,8 +37,10 @@ class Daemon {
  public:
   // Returns when ready: a head listens; a node has enrolled and was welcomed by its head.
   //   Errors: kAlreadyExists (port in use, or a daemon of this home runs already),
-  //   kPermissionDenied (token refused), kUnavailable (no head there), kInvalidArgument (also if
-  //   the home of a node is given to a head, or the reverse).
+  //   kPermissionDenied (token refused), kUnavailable (no head there, or this machine does not have
+  //   the address at this moment), kResourceExhausted (too few threads, descriptors or too little
+  //   address space), kInvalidArgument (also if the home of a node is given to a head, or the
+  //   reverse).
   static Result<Daemon> start(const DaemonOptions& options);
   Daemon(Daemon&&) noexcept;
   Daemon& operator=(Daemon&&) noexcept;

@@ -70,5 +70,8 @@ using JobMerge =
 
 // Packs the lines of a JSONL file into shards of a "generate" job; leaves out empty lines.
 std::vector<std::string> generate_shards(std::string_view jsonl);
+// Returns the number, from 1, of the line that holds prompt `prompt`, counted from 0 as shards
+// count them; the number of lines if there are fewer prompts. Pure.
+std::size_t line_of_prompt(std::string_view jsonl, std::uint64_t prompt);
 
 }  // namespace troupe

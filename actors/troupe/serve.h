@@ -20,6 +20,13 @@ struct ServedModel {
   std::string id;     // the name in requests; if "", its name in the store, else its file's stem
 };
 
+// A system prompt that is no secret: its keys and values are shared among all API keys, where
+// others are shared among the requests of one key only.
+struct SharedPrompt {
+  std::string text;                      // UTF-8, not empty, shorter than the context of each model
+  std::string name = "a shared prompt";  // how messages call it
+};
+
 // Limits on what clients may use. A request beyond one of them is refused with a status.
 struct ServeLimits {
   std::size_t connections = 4096;
@@ -48,9 +55,7 @@ struct ServeOptions {
   // Pages that may call the server, as "https://example.org"; without any, none may.
   std::vector<std::string> allowed_origins;
   std::string tls_cert, tls_key;  // PEM files, both or none; read again when they change
-  // System prompts that are no secret: their keys and values are shared among all keys, where
-  // others are shared among the requests of one key only.
-  std::vector<std::string> shared_prompts;
+  std::vector<SharedPrompt> shared_prompts;
   bool resume = true;      // streams that broke may be resumed for ten minutes
   bool access_log = true;  // a line for each request, without prompt text, by runtime/log.h
   ServeLimits limits;

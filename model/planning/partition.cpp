@@ -73,8 +73,9 @@ std::uint64_t MemoryNeed::of(LayerRange range) const {
   return range.begin == 0 && range.end == layers.size() ? bytes - shared : bytes;
 }
 
-std::uint64_t MemoryNeed::positions_in(LayerRange range, std::uint64_t memory) const {
-  if (layers.empty() || page_bytes == 0 || range.begin >= range.end) return 0;
+std::optional<std::uint64_t> MemoryNeed::positions_in(LayerRange range,
+                                                      std::uint64_t memory) const {
+  if (layers.empty() || page_bytes == 0 || range.begin >= range.end) return std::nullopt;
   const std::uint64_t page = (range.end - range.begin) * page_bytes;
   const std::uint64_t weights = of(range) - page * pages;
   return (memory - std::min(memory, weights)) / page * page_positions;

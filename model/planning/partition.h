@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,8 +38,8 @@ struct MemoryNeed {
   std::uint64_t page_bytes = 0, pages = 0, page_positions = 0;
   std::uint64_t of(LayerRange range) const;
   // Returns the number of positions whose keys and values fit beside the weights of a range, in
-  // whole pages; 0 if that is not known.
-  std::uint64_t positions_in(LayerRange range, std::uint64_t memory) const;
+  // whole pages; nothing if that is not known.
+  std::optional<std::uint64_t> positions_in(LayerRange range, std::uint64_t memory) const;
   // Says what of() counts: "keys and values of 4096 positions".
   std::string kv_text() const;
 };

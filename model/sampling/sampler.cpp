@@ -12,11 +12,12 @@
 
 // With S and w as weights.h defines them:
 //   u   = Philox of (seed, choice, position), a multiple of 2^-53 in [0, 1)
-//   no token cut off: the chunk, then the id in it, at which the running sum in id order exceeds u
-//   S only top_p < 1:   ids in the total order until their running sum N reaches top_p S, the one
-//   that
-//         reaches it included; then the id at which the running sum exceeds u N
-//   other steps:      filters.cpp
+//   no token cut off    the chunk, then the id in it, at which the running sum in id order
+//                       exceeds u S
+//   only top_p < 1      ids in the total order until their running sum N reaches top_p S, the
+//                       one that reaches it included; then the id at which the running sum
+//                       exceeds u N
+//   other steps         filters.cpp
 // If rounding leaves no such id, the last id with w > 0 is taken.
 
 namespace troupe::model {

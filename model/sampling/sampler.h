@@ -38,8 +38,9 @@ Result<TokenId> sample(std::span<const float> logits, const SamplingParams& para
                        std::uint64_t position, std::span<const TokenId> log = {},
                        std::size_t prompt_tokens = 0);
 
-// The same for params that want the best token, which a stage has found.
-//   Errors: kBadData if a logit is NaN.
+// Returns what sample() returns for params that want the best token (wants_best), from the best id
+// that a stage has found. `position` is for the error.
+//   Errors: kBadData if a logit is NaN, or if there are no logits.
 Result<TokenId> sample_best(const BestLogit& best, std::uint64_t position);
 
 }  // namespace troupe::model

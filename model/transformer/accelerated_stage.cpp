@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/accelerated_stage.h>
@@ -66,7 +68,8 @@ Result<std::shared_ptr<KvPool>> make_pool(const ModelConfig& config, LayerRange 
                                   std::make_unique<BlockArena>(std::move(memory), block));
 }
 
-// Copies of the stage's vectors on the accelerator, one after the other.
+// The stage's vectors on the accelerator, in one piece of memory: add() each, open(), put() each,
+// then upload().
 class DeviceVectors {
  public:
   void add(const Weight& weight) {
@@ -77,8 +80,8 @@ class DeviceVectors {
     host_.reserve(sizes_);
     return Status::ok();
   }
-  // Returns where the vector will lie; null if it is empty. After open(), once for each that was
-  // added.
+  // Returns where the vector will lie, or null if it is empty. Called after open(), once for each
+  // vector that was added.
   const float* put(const Weight& weight) {
     if (weight.vector.empty()) return nullptr;
     const std::size_t at = host_.size();
@@ -106,15 +109,13 @@ class AcceleratedStage final : public PagedStage {
  public:
   AcceleratedStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
                    std::shared_ptr<KvPool> pool, bool f16_activations)
-      : PagedStage(std::move(pool)),
-        config_(config),
-        weights_(std::move(weights)),
+      : PagedStage(config, std::move(weights), std::move(pool)),
         accelerator_(*device.accelerator()),
         f16_activations_(f16_activations),
         rope_(rope_frequencies(config_, weights_->ends[kRopeFactors].vector),
               config_.rope_magnitude) {}
 
-  // Brings what else the layers need to the accelerator.
+  // Copies the vectors to the accelerator, which has the matrices, and prepares the program.
   Status open() {
     for (const auto& layer : weights_->layers)
       for (const Weight& weight : layer) vectors_.add(weight);
@@ -133,12 +134,8 @@ class AcceleratedStage final : public PagedStage {
     return Status::ok();
   }
 
-  const ModelConfig& config() const override { return config_; }
-  LayerRange range() const override { return weights_->range; }
   bool f16_activations() const override { return f16_activations_; }
   bool prefers_best() const override { return true; }
-  std::uint64_t weights_bytes() const override { return weights_->bytes; }
-  const StageWeights& weights() const override { return *weights_; }
 
   Status forward(const StepInput& input, StepOutput* output) override {
     TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input, config_, weights_->range));
@@ -150,9 +147,6 @@ class AcceleratedStage final : public PagedStage {
   }
 
  private:
-  bool is_first() const { return weights_->range.begin == 0; }
-  bool is_last() const { return weights_->range.end == config_.layers; }
-
   DeviceLayer layer_of(std::size_t index) {
     auto& slots = weights_->layers[index];
     const std::size_t number = weights_->range.begin + index;
@@ -245,8 +239,6 @@ class AcceleratedStage final : public PagedStage {
     return program_->run(step, results);
   }
 
-  const ModelConfig config_;
-  const std::unique_ptr<StageWeights> weights_;
   Accelerator& accelerator_;
   const bool f16_activations_;
   RopeTable rope_;
@@ -281,7 +273,8 @@ Status check_accelerated(const ModelConfig& config) {
       {config.logit_divisor != 1.0f, "divided logits"},
       {!config.causal, "encoders"},
       {config.experts > 0, "mixtures of experts"},
-      {config.head_dim > 256 || config.head_dim % 2 != 0, "heads of more than 256 channels"},
+      {config.head_dim > 256, "heads of more than 256 channels"},
+      {config.head_dim % 2 != 0, "heads of an odd number of channels"},
   };
   for (const auto& option : options)
     if (option.wanted)

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/block.h>
@@ -25,24 +27,17 @@ BestLogit best_logit(std::span<const float> logits) {
 class CpuStage final : public PagedStage {
  public:
   CpuStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
-           kernels::KvType kv_type, const StageOptions& options)
-      : PagedStage(std::make_shared<KvPool>(kv_type, weights->layers.size(), config.kv_heads,
-                                            config.head_dim, options.kv_bytes_max)),
-        config_(config),
-        weights_(std::move(weights)),
+           std::shared_ptr<KvPool> kv_pool, bool f16_activations)
+      : PagedStage(config, std::move(weights), std::move(kv_pool)),
         device_(device),
-        step_(config_, *weights_, device, kv_type) {
-    step_.f16_activations = options.f16_activations;
+        step_(config_, *weights_, device, pool().type()) {
+    step_.f16_activations = f16_activations;
     for (const auto& layer : weights_->layers)
       for (const Weight& weight : layer)
         TROUPE_CHECK(weight.matrix.data.on_host(), "the CPU cannot read an accelerator's weights");
   }
 
-  const ModelConfig& config() const override { return config_; }
-  LayerRange range() const override { return weights_->range; }
   bool f16_activations() const override { return step_.f16_activations; }
-  std::uint64_t weights_bytes() const override { return weights_->bytes; }
-  const StageWeights& weights() const override { return *weights_; }
 
   Status forward(const StepInput& input, StepOutput* output) override {
     TROUPE_ASSIGN_OR_RETURN(const std::size_t rows, check_rows(input, config_, weights_->range));
@@ -53,9 +48,6 @@ class CpuStage final : public PagedStage {
   }
 
  private:
-  bool is_first() const { return weights_->range.begin == 0; }
-  bool is_last() const { return weights_->range.end == config_.layers; }
-
   void run(const StepInput& input, std::size_t rows, StepOutput* output) {
     plan_logits(input, config_, weights_->range, &plan_);
     logit_rows_ = plan_.rows;
@@ -169,8 +161,6 @@ class CpuStage final : public PagedStage {
                    split(ends[kClassifier].matrix.groups, thread, step_.threads));
   }
 
-  const ModelConfig config_;
-  const std::unique_ptr<StageWeights> weights_;
   Device& device_;
   StepContext step_;
   LogitPlan plan_;
@@ -187,8 +177,10 @@ Result<std::unique_ptr<Stage>> load_on_cpu(const TensorSource& source, const Mod
   TROUPE_ASSIGN_OR_RETURN(auto weights,
                           load_weights(source, config, range, device.pool(), siblings));
   const kernels::KvType kv_type = options.kv_type.value_or(default_kv_type(source.header()));
-  return std::unique_ptr<Stage>(
-      std::make_unique<CpuStage>(config, std::move(weights), device, kv_type, options));
+  auto pool = std::make_shared<KvPool>(kv_type, range.end - range.begin, config.kv_heads,
+                                       config.head_dim, options.kv_bytes_max);
+  return std::unique_ptr<Stage>(std::make_unique<CpuStage>(
+      config, std::move(weights), device, std::move(pool), options.f16_activations));
 }
 
 }  // namespace troupe::model

@@ -42,7 +42,7 @@ void KvPool::give_back(std::byte* block) {
 }
 
 void KvPool::forget_keys(std::byte* page, std::size_t key) const {
-  if (memory_ != nullptr) return;  // an accelerator's kernels look at written keys only
+  if (memory_ != nullptr) return;  // an accelerator's kernels use written keys only
   const std::size_t element = type_ == kernels::KvType::kF16 ? 2 : 4;
   const std::size_t head_bytes = kPageKeys * head_dim_ * element;
   for (std::size_t head = 0; head < kv_heads_; ++head) {

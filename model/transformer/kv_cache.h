@@ -11,9 +11,10 @@
 #include <troupe/runtime/kernels/kv_page.h>
 
 // The keys and values of sequences in pages of kernels::kPageKeys positions. One block of memory
-// holds a page of every layer of the stage. A block is zeroed when it is taken, and positions that
-// a sequence forgets are zeroed again, because kernels rely on unwritten lanes being zero. A
-// sequence belongs to the owner of its stage. Another thread may only drop it.
+// holds a page of every layer of the stage. On the host, a block is zeroed when it is taken, and
+// positions that a sequence forgets are zeroed again, because the CPU's kernels rely on unwritten
+// lanes being zero. An accelerator's kernels do not use what was never written. A sequence belongs
+// to the owner of its stage. Another thread may only drop it.
 
 namespace troupe::model {
 
@@ -21,7 +22,7 @@ namespace troupe::model {
 class BlockMemory {
  public:
   virtual ~BlockMemory() = default;
-  // Returns a block, or nullptr if there is none left. Nobody reads what is not written.
+  // Returns a block, or nullptr if there is none left. What it holds at first does not matter.
   virtual std::byte* take() = 0;
   virtual void give_back(std::byte* block) = 0;
 };
@@ -29,8 +30,8 @@ class BlockMemory {
 // Hands out the blocks of a stage and bounds their memory. It outlives the stage and its sequences.
 class KvPool {
  public:
-  // bytes_max == 0 means that there is no bound.
-  // `memory` gives the blocks; without it they lie on the host.
+  // `bytes_max` bounds the blocks that are handed out at one time; 0 means that there is no bound.
+  // `memory` gives the blocks; without it, they lie on the host.
   KvPool(kernels::KvType type, std::size_t layers, std::size_t kv_heads, std::size_t head_dim,
          std::uint64_t bytes_max, std::unique_ptr<BlockMemory> memory = nullptr);
   // Returns a block (on the host, a zeroed one), 64-byte aligned, or nullptr if memory is short.
@@ -56,7 +57,7 @@ class KvPool {
 
 // A block that several sequences and a table of numbers may hold; the last one gives it back.
 using KvBlock = std::shared_ptr<std::byte>;
-// A zeroed block, or null if memory is short.
+// Takes a block from the pool (on the host, a zeroed one). Returns null if memory is short.
 KvBlock take_shared(const std::shared_ptr<KvPool>& pool);
 
 // Either takes its blocks from the pool itself, as positions are reserved, or is given all of them

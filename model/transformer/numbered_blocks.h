@@ -29,7 +29,7 @@ class NumberedBlocks {
   // Appends blocks that are taken anew.
   //   Errors: kResourceExhausted.
   Status add(PagedKvSequence& sequence, std::span<const BlockNumber> blocks);
-  // Gives the memory of these numbers back. Those that are not there stay so.
+  // Gives the memory of these numbers back. Numbers without memory are ignored.
   void free(std::span<const BlockNumber> blocks);
   std::size_t size() const { return blocks_.size(); }
 

@@ -7,14 +7,20 @@
 #include <troupe/model/transformer/kv_cache.h>
 #include <troupe/model/transformer/numbered_blocks.h>
 #include <troupe/model/transformer/stage.h>
+#include <troupe/model/transformer/weights.h>
 
-// The sequences of a stage whose keys and values lie in the blocks of a KvPool, wherever the memory
-// of that is. One thread at a time, as the stage itself.
+// What the stages of every device have in common: a model's weights for a range of layers, and
+// sequences whose keys and values lie in the blocks of a KvPool, wherever the pool has its memory.
+// One thread at a time uses it, as it uses the stage.
 
 namespace troupe::model {
 
 class PagedStage : public Stage {
  public:
+  const ModelConfig& config() const override { return config_; }
+  LayerRange range() const override { return weights_->range; }
+  std::uint64_t weights_bytes() const override { return weights_->bytes; }
+  const StageWeights& weights() const override { return *weights_; }
   std::unique_ptr<KvSequence> new_sequence() const override {
     return std::make_unique<PagedKvSequence>(kv_pool_);
   }
@@ -25,9 +31,18 @@ class PagedStage : public Stage {
   std::uint64_t kv_bytes() const override { return kv_pool_->bytes(); }
 
  protected:
-  explicit PagedStage(std::shared_ptr<KvPool> pool)
-      : kv_pool_(std::move(pool)), numbered_(kv_pool_) {}
+  PagedStage(const ModelConfig& config, std::unique_ptr<StageWeights> weights,
+             std::shared_ptr<KvPool> pool)
+      : config_(config),
+        weights_(std::move(weights)),
+        kv_pool_(std::move(pool)),
+        numbered_(kv_pool_) {}
+  bool is_first() const { return weights_->range.begin == 0; }
+  bool is_last() const { return weights_->range.end == config_.layers; }
   KvPool& pool() const { return *kv_pool_; }
+
+  const ModelConfig config_;
+  const std::unique_ptr<StageWeights> weights_;
 
  private:
   const std::shared_ptr<KvPool> kv_pool_;

@@ -48,7 +48,7 @@ struct StageOptions {
 class Stage {
  public:
   // Loads and packs the layers, except what siblings have.
-  // A device with an accelerator computes there, with the same bits.
+  // If the device has an accelerator, that computes the layers, with the same bits.
   //   Errors: kBadData (missing tensor, wrong shape or type, NaN scale), kInvalidArgument (range
   //   outside the model), each naming tensor and value; kFailedPrecondition if the device's
   //   accelerator lacks something that the model needs; kResourceExhausted if the model does not
@@ -60,7 +60,7 @@ class Stage {
   virtual const ModelConfig& config() const = 0;
   virtual LayerRange range() const = 0;
   virtual bool f16_activations() const { return false; }
-  // Says whether the logits lie elsewhere, so that kBest is cheaper than fetching them.
+  // Says whether kBest is cheaper than fetching the logits, because these lie on an accelerator.
   virtual bool prefers_best() const { return false; }
   virtual std::uint64_t weights_bytes() const = 0;  // as packed, shared ones included
   virtual const StageWeights& weights() const = 0;
@@ -68,7 +68,7 @@ class Stage {
   // Sequences in numbered blocks, whose numbers the caller hands out and shares among them. The
   // first `length` positions of a new one, in whole pages, lie in the first of `blocks`, which were
   // written by earlier sequences and are written no more; the other numbers are taken anew: they
-  // mean zeroed blocks from now on.
+  // mean other blocks from now on, in which nothing is written.
   //   Errors: kInvalidArgument (`length` is not a multiple of kPageKeys, or no block is left
   //   to write to), kFailedPrecondition (the stage does not hold a block that should hold
   //   positions), kResourceExhausted (memory is short).
@@ -77,13 +77,13 @@ class Stage {
   // Appends blocks that are taken anew to a sequence of begin_sequence().
   //   Errors: kInvalidArgument (another sequence), kResourceExhausted.
   virtual Status add_blocks(KvSequence& sequence, std::span<const BlockNumber> blocks) = 0;
-  // Gives the memory of these numbers back; unknown ones are none.
+  // Gives the memory of these numbers back. Numbers without memory are ignored.
   virtual void free_blocks(std::span<const BlockNumber> blocks) = 0;
   virtual std::uint64_t kv_bytes() const = 0;  // of all sequences and numbered blocks
   // Runs the layers on every row, and appends the rows' keys and values to their sequences.
-  //   Errors: kInvalidArgument if a token id or a position does not fit; kResourceExhausted if
-  //   memory for keys and values is short; kUnavailable if the device has failed. After an error,
-  //   nothing has been appended.
+  //   Errors: kInvalidArgument if a token id or a position does not fit; kFailedPrecondition if a
+  //   sequence has too few numbered blocks; kResourceExhausted if memory is short; kUnavailable if
+  //   the device has failed. After an error, nothing has been appended.
   virtual Status forward(const StepInput& input, StepOutput* output) = 0;
 };
 

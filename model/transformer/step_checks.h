@@ -26,7 +26,8 @@ Result<std::size_t> check_rows(const StepInput& input, const ModelConfig& config
 
 // Fills `segments` and takes the pages for every sequence. If that fails for one, it takes none.
 //   Errors: kInvalidArgument if a sequence does not fit its segment, or is not of `pool`;
-//   kResourceExhausted if memory is short.
+//   kFailedPrecondition if a sequence of numbered blocks was given too few; kResourceExhausted if
+//   memory is short.
 Status reserve_pages(const StepInput& input, const KvPool& pool,
                      std::vector<SegmentRows>* segments);
 

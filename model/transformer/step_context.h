@@ -18,12 +18,10 @@
 // threads of the pool run the same code (SPMD). Memory is sized between steps, never inside one.
 //
 // A step runs in one of two orders, chosen by the number of rows. Both give the same bits:
-//   by groups   few rows: each phase splits the row groups of a weight matrix over the threads,
-//   with
-//               a barrier between phases, because reading the weights is what costs
-//   by rows     many rows: a thread takes a tile of rows through a whole layer alone, in memory
-//   that
-//               fits its cache; there is one barrier a layer, for the keys and values
+//   by groups   few rows: each phase splits the row groups of a weight matrix over the
+//               threads, with a barrier between phases, because reading the weights is what costs
+//   by rows     many rows: a thread takes a tile of rows through a whole layer alone, in
+//               memory that fits its cache; there is one barrier a layer, for keys and values
 //
 // B is the number of rows of the step, C of channels, H of heads, K of key/value heads, D of
 // channels of a head, F of channels of the feed-forward network.

@@ -89,15 +89,17 @@ std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_byt
   return out;
 }
 
-// Packs pieces of a matrix and copies each to the accelerator.
+// Packs a matrix piece by piece and copies each piece to the accelerator, so that the host holds
+// one packed piece at a time.
 Status pack_there(const TensorSpec& spec, quant::Type type, std::span<const std::byte> bytes,
                   Accelerator& accelerator, kernels::PackedMatrix* out) {
   constexpr std::size_t kPieceBytes = std::size_t{8} << 20;
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes,
                           quant::row_bytes(*quant::find(type), spec.columns));
   if (row_bytes == 0 || bytes.size() != spec.rows * row_bytes)
-    return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
-                         std::to_string(spec.rows * row_bytes));
+    return Status(Code::kBadData, "it has " + std::to_string(bytes.size()) + " bytes instead of " +
+                                      std::to_string(spec.rows * row_bytes) +
+                                      "; take another file of the model");
   const std::size_t piece =
       std::max<std::size_t>(kPieceBytes / row_bytes / kernels::kGroupRows, 1) * kernels::kGroupRows;
   for (std::size_t row = 0; row < spec.rows; row += piece) {

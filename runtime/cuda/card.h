@@ -10,12 +10,12 @@
 #include <troupe/runtime/accelerator.h>
 #include <troupe/runtime/cuda/gpu.h>
 
-// A card's memory and its one stream: what Accelerator asks for, but for the walk over layers
+// A card's memory and its one stream: all that Accelerator asks for except the walk over the layers
 // (program.h). The same code runs on a GPU and on the emulation.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 
-// Pinned host memory, which grows and is kept.
+// Pinned host memory, which grows on demand and is freed at the end. One thread at a time uses it.
 class PinnedMemory {
  public:
   PinnedMemory() = default;
@@ -37,7 +37,7 @@ class PinnedMemory {
   std::size_t bytes_ = 0;
 };
 
-// Of one card, and of everything that lies on it. Any thread may use it.
+// One card, which everything that lies on it keeps open. Any thread may use it.
 class Card {
  public:
   Card(int index, std::string name) : index_(index), name_(std::move(name)) {}
@@ -53,7 +53,7 @@ class Card {
     open_ = true;
     return Status::ok();
   }
-  // Every use begins here: a thread of its own has no current device yet.
+  // Every use begins here, because CUDA's current device is one of the calling thread.
   Status enter() {
     TROUPE_RETURN_IF_ERROR(health());
     return check(use_device(index_), "it was chosen");
@@ -65,9 +65,11 @@ class Card {
   Stream stream() const { return stream_; }
   const std::string& name() const { return name_; }
 
-  // What an error means. One that only a new process clears is kept for health().
+  // Says what an error means. `when` ends the sentence "the GPU failed when ...". An error that
+  // only a new process clears is kept for health().
   Status check(Error error, const std::string& when) const {
     if (error == 0) return Status::ok();
+    static_cast<void>(last_error());  // else finish() would report this error again
     if (is_out_of_memory(error))
       return Status(Code::kResourceExhausted,
                     "the GPU " + name_ + " ran out of memory when " + when +
@@ -80,7 +82,8 @@ class Card {
     return failed;
   }
 
-  // Waits for everything that was asked of the stream.
+  // Waits for everything that was asked of the stream. It reports what failed on the way, launches
+  // included, which return no error themselves.
   Status finish(const std::string& when) {
     TROUPE_RETURN_IF_ERROR(check(last_error(), when));
     return check(wait_for(stream_), when);
@@ -120,7 +123,7 @@ class Card {
   PinnedMemory staging_;
 };
 
-// Memory on the card, which keeps the card open.
+// Takes memory on the card. The memory keeps the card open.
 inline Result<AlignedBuffer> allocate_on(const std::shared_ptr<Card>& card, std::size_t bytes) {
   TROUPE_RETURN_IF_ERROR(card->enter());
   std::byte* memory = nullptr;

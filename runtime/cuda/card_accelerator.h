@@ -7,7 +7,7 @@
 
 #include <troupe/runtime/cuda/program.h>
 
-// A card as an Accelerator.
+// A card as an Accelerator. cuda.cu makes it for a GPU, and tests for the emulation.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 

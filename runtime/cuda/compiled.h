@@ -42,8 +42,8 @@ __device__ inline void mma_s8(int (&d)[4], const std::uint32_t (&a)[4],
 }
 
 // The calls of the runtime. An Error of 0 is success; no call throws or ends the program. Copies
-// and zeroing are asynchronous: they are ordered by the stream, and their host memory must stay
-// until the stream was waited for.
+// are asynchronous: the stream orders them, and their host memory must stay until the stream was
+// waited for.
 using Error = int;
 using Stream = cudaStream_t;
 
@@ -64,22 +64,19 @@ inline Error make_stream(Stream* stream) {
 }
 inline void end_stream(Stream stream) { static_cast<void>(cudaStreamDestroy(stream)); }
 inline Error wait_for(Stream stream) { return cudaStreamSynchronize(stream); }
+// Returns the last error of this thread's calls, returned before or not, and forgets it unless it
+// is sticky.
 inline Error last_error() { return cudaGetLastError(); }
 inline Error memory_of(std::size_t* free_bytes, std::size_t* all_bytes) {
   return cudaMemGetInfo(free_bytes, all_bytes);
 }
 inline Error allocate(std::byte** memory, std::size_t bytes) {
-  const Error error = cudaMalloc(reinterpret_cast<void**>(memory), bytes);
-  if (is_out_of_memory(error))
-    static_cast<void>(cudaGetLastError());  // forget it: it is not sticky
-  return error;
+  return cudaMalloc(reinterpret_cast<void**>(memory), bytes);
 }
 inline void release(std::byte* memory) { static_cast<void>(cudaFree(memory)); }
 // Host memory that copies read and write directly.
 inline Error allocate_pinned(std::byte** memory, std::size_t bytes) {
-  const Error error = cudaMallocHost(reinterpret_cast<void**>(memory), bytes);
-  if (is_out_of_memory(error)) static_cast<void>(cudaGetLastError());
-  return error;
+  return cudaMallocHost(reinterpret_cast<void**>(memory), bytes);
 }
 inline void release_pinned(std::byte* memory) { static_cast<void>(cudaFreeHost(memory)); }
 inline Error copy_in(Stream stream, void* to, const void* from, std::size_t bytes) {

@@ -1,3 +1,7 @@
+#include <memory>
+#include <string>
+#include <utility>
+
 #include <troupe/runtime/cuda/card_accelerator.h>
 #include <troupe/runtime/cuda/cuda.h>
 

@@ -7,8 +7,8 @@
 
 #include <troupe/runtime/accelerator.h>
 
-// The door to NVIDIA's GPUs. A build with the CUDA toolkit opens them (cuda.cu); one without it
-// says so (none.cpp). CMake chooses; callers see no difference but the answer.
+// The door to NVIDIA's GPUs. A build with the CUDA toolkit opens them (cuda.cu). One without it
+// answers that it has none (none.cpp). CMake chooses, and callers need not know which it is.
 
 namespace troupe::cuda {
 
@@ -27,12 +27,12 @@ struct Report {
   Status usable;
 };
 
-// Asks the driver. Any thread may call it.
+// Asks the driver which GPUs there are. It opens none. Any thread may call it.
 Report report();
 
 // Opens GPU `index`, as CUDA_VISIBLE_DEVICES counts them.
 //   Errors: kFailedPrecondition if this build or this machine has no CUDA; kNotFound if there is no
-//   such GPU; kUnavailable if it fails.
+//   such GPU; kResourceExhausted if its memory is short; kUnavailable if it fails.
 Result<std::unique_ptr<Accelerator>> open(int index);
 
 }  // namespace troupe::cuda

@@ -297,6 +297,8 @@ inline std::uint32_t as_bits(float value) {
   std::memcpy(&bits, &value, 4);
   return bits;
 }
+// What the hardware's conversion gives. It is written apart from runtime/numerics/half.cpp, with
+// which a test compares it.
 inline float from_half(std::uint16_t bits) {
   const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = bits >> 10 & 31u;
   const std::uint32_t rest = bits & 1023u;
@@ -327,7 +329,7 @@ inline void mma_s8(int (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t
 using Error = int;
 struct Stream {};
 
-// The emulation's memory and the next error to report, so that tests can make a card full or break
+// The emulation's memory and the error that it will report, so that tests can fill a card or break
 // it.
 struct EmulatedCard {
   std::size_t all_bytes = std::size_t{256} << 20;
@@ -352,7 +354,13 @@ inline bool is_out_of_memory(Error error) { return error == kOutOfMemory; }
 inline Error use_device(int) { return 0; }
 inline Error make_stream(Stream*) { return 0; }
 inline void end_stream(Stream) {}
-inline Error last_error() { return 0; }
+// The error that a call of this thread returned last. As in the CUDA runtime, it stays until
+// last_error() returns it.
+inline Error& kept_error() {
+  static thread_local Error error = 0;
+  return error;
+}
+inline Error last_error() { return std::exchange(kept_error(), 0); }
 inline Error wait_for(Stream) {
   EmulatedCard& card = emulated_card();
   if (card.fails == 0 || card.waits == 0) return card.fails;
@@ -368,10 +376,10 @@ inline Error memory_of(std::size_t* free_bytes, std::size_t* all_bytes) {
 constexpr std::size_t kFrontBytes = 64;
 inline Error allocate(std::byte** memory, std::size_t bytes) {
   EmulatedCard& card = emulated_card();
-  if (bytes > card.all_bytes - card.used_bytes) return kOutOfMemory;
+  if (bytes > card.all_bytes - card.used_bytes) return kept_error() = kOutOfMemory;
   const std::size_t whole = (bytes + kFrontBytes + 63) / 64 * 64;
   auto* at = static_cast<std::byte*>(std::aligned_alloc(64, whole));
-  if (at == nullptr) return kOutOfMemory;
+  if (at == nullptr) return kept_error() = kOutOfMemory;
   std::memcpy(at, &bytes, sizeof(bytes));
   std::memset(at + kFrontBytes, 0xff, bytes);
   card.used_bytes += bytes;
@@ -387,7 +395,8 @@ inline void release(std::byte* memory) {
 }
 inline Error allocate_pinned(std::byte** memory, std::size_t bytes) {
   *memory = static_cast<std::byte*>(std::malloc(bytes));
-  return *memory == nullptr ? kOutOfMemory : 0;
+  if (*memory == nullptr) return kept_error() = kOutOfMemory;
+  return 0;
 }
 inline void release_pinned(std::byte* memory) { std::free(memory); }
 inline Error copy_in(Stream, void* to, const void* from, std::size_t bytes) {

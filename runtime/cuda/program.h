@@ -1,10 +1,14 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <numeric>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -35,6 +39,8 @@
 // bucket; blocks of threads without keys do nothing.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
+
+static_assert(std::size_t{kPage} == kernels::kPageKeys);
 
 class Program final : public StageProgram {
  public:
@@ -113,7 +119,7 @@ class Program final : public StageProgram {
     best_ = layout.take<Best>(step.best.size());
   }
 
-  // Takes the memory for a step: the largest that there was stays.
+  // Takes the memory for a step. What the largest step so far needed is kept.
   Status reserve(const DeviceStep& step) {
     rows_ = step.rows.size();
     std::size_t keys = 0;

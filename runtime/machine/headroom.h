@@ -14,6 +14,9 @@ struct Headroom {
   int threads = 0;      // at once, with stacks of the usual size
   int descriptors = 0;  // files and sockets
 };
+// What a process with actors has at most beside the threads that compute: the threads of CAF, of
+// ZeroMQ and of actors that have one of their own; sockets, pipes and files.
+inline constexpr Headroom kProcessHeadroom{16, 48};
 
 // If the address space is limited, the threads of this process share one heap from now on. Starts
 // that many threads, which do nothing, and ends them: a few microseconds for each. Any

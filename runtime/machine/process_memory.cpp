@@ -75,21 +75,16 @@ MemoryOffer memory_offer(const std::filesystem::path& groups, const std::filesys
     pool +=
         std::filesystem::read_symlink("/proc/self/ns/cgroup", none).string() + limits.memory_group;
   }
-  if (const auto space = address_space_left()) {
-    // The model's file is mapped while its weights are packed beside it.
-    if (*space / 2 < left) {
-      left = *space / 2;
-      pool += "process " + std::to_string(::getpid());
-    }
+  // The model's file is mapped while its weights are packed beside it.
+  if (const auto space = address_space_left(); space && *space / 2 < left) {
+    left = *space / 2;
+    pool += "process " + std::to_string(::getpid());
   }
   const std::uint64_t reserve = kReserveBytes + left / kReserveShare;
   return {left - std::min(left, reserve), sha256_hex(std::as_bytes(std::span(pool))).substr(0, 32)};
 }
 
-std::uint64_t offered_memory(const std::filesystem::path& groups,
-                             const std::filesystem::path& root) {
-  return memory_offer(groups, root).bytes;
-}
+std::uint64_t offered_memory() { return memory_offer().bytes; }
 
 std::uint64_t resident_bytes_max() {
   const auto text = read_file("/proc/self/status", kSmallFileBytes);

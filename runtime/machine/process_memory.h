@@ -28,8 +28,7 @@ struct MemoryOffer {
 MemoryOffer memory_offer(const std::filesystem::path& groups = "/proc/self/cgroup",
                          const std::filesystem::path& root = "/sys/fs/cgroup");
 // Its bytes alone.
-std::uint64_t offered_memory(const std::filesystem::path& groups = "/proc/self/cgroup",
-                             const std::filesystem::path& root = "/sys/fs/cgroup");
+std::uint64_t offered_memory();
 
 // The bytes of address space that RLIMIT_AS (`ulimit -v`) leaves this process; absent if it sets no
 // limit.

@@ -54,6 +54,7 @@ void Gate::reject(AtomicCounters::Counter& counter, const PublicKey& peer, const
 
 void Gate::forget(const PublicKey& peer) {
   if (!peers_.contains(peer)) return;
+  std::erase(forgotten_, peer);  // revoked before: from now on it is the last one
   forgotten_.push_back(peer);
   if (forgotten_.size() <= kForgottenMax) return;
   const PublicKey oldest = forgotten_.front();
@@ -88,7 +89,7 @@ std::optional<InFrame> Gate::admit(const Source& source, const RawFrame& raw,
   std::optional<Role> role = allowed_.role(source.peer);
   if (!role) role = source.role_unlisted;
   if (!role) {
-    // Everything about a revoked key is forgotten, even when its frames were last logged.
+    // Of a revoked key nothing is recorded, not even when its frames were last logged.
     counters_.add(counters_.rejected_revoked);
     return std::nullopt;
   }

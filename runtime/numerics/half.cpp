@@ -1,31 +1,12 @@
 #include <bit>
 
 #include <troupe/runtime/numerics/half.h>
+#include <troupe/runtime/numerics/half_bits.h>
 
 namespace troupe {
 
 std::uint16_t f32_to_f16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
-  const std::uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u)  // NaN: made quiet, the payload's top bits kept, as F16C does
-    return static_cast<std::uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
-  if (magnitude >= 0x477ff000u) return sign | 0x7c00u;  // 65520 and above round to infinity
-  if (magnitude < 0x33000000u) return sign;             // under 2^-25 rounds to zero
-  std::uint32_t half, rest, tie;
-  if (magnitude < 0x38800000u) {  // subnormal: units of 2^-24
-    const std::uint32_t shift = 126 - (magnitude >> 23);
-    const std::uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
-    half = mantissa >> shift;
-    rest = mantissa & ((1u << shift) - 1);
-    tie = 1u << (shift - 1);
-  } else {
-    half = (magnitude - 0x38000000u) >> 13;
-    rest = magnitude & 0x1fffu;
-    tie = 0x1000u;
-  }
-  if (rest > tie || (rest == tie && (half & 1u))) ++half;  // a carry into the exponent is right
-  return static_cast<std::uint16_t>(sign | half);
+  return f16_from_f32_bits(std::bit_cast<std::uint32_t>(value));
 }
 
 float f16_to_f32(std::uint16_t bits) {

@@ -86,6 +86,10 @@ class Place:
         assert len(lines) == 1, f"one object was expected on stdout: {outcome}"
         return json.loads(lines[0])
 
+    def nodes(self, head):
+        """By name, the nodes of a head's cluster as `troupe nodes` tells them."""
+        return {node["name"]: node for node in self.json("nodes", "--cluster", head.address)["nodes"]}
+
     def spawn(self, *words, env=None, inside=None, **more):
         """Starts the program and returns its Popen; close() ends it."""
         more.setdefault("stdin", subprocess.DEVNULL)
@@ -135,6 +139,12 @@ class Daemon:
 
     def alive(self):
         return self.process.poll() is None
+
+    def memory_bytes(self, field="VmRSS"):
+        """What /proc says of the process's memory."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith(field + ":")]
+        return int(line.split()[1]) * 1024
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

@@ -3,7 +3,8 @@
 `Network(count)` makes `count` namespaces with the addresses 10.77.0.1 and on. A daemon or client runs
 in one through `inside(i)`, words before its command. `pull(i)` takes the cable out, `plug(i)` puts it
 back, `deaf(i, j)` lets nothing from machine i reach machine j any more, one way only; `hears(i, j)`
-mends it. Needs root; `refusal()` says why it cannot be had.
+mends it. `move(i, address)` gives machine i another address. Needs root; `refusal()` says why it cannot
+be had.
 """
 import os
 import re
@@ -82,6 +83,10 @@ class Network:
 
     def hears(self, i, j):
         ip("-n", f"{self.prefix}-{i}", "neigh", "del", self.host(j), "dev", "eth0")
+
+    def move(self, i, address):
+        for verb, host in (("del", self.host(i)), ("add", address)):
+            ip("-n", f"{self.prefix}-{i}", "addr", verb, f"{host}/24", "dev", "eth0")
 
     def close(self):
         for name in self.names:

@@ -1,6 +1,5 @@
 """Where daemons listen: ports and addresses that they choose themselves, that change, or are not there yet."""
 import json
-import os
 import subprocess
 import time
 
@@ -21,15 +20,21 @@ def network():
     made.close()
 
 
-def nodes(place, head):
-    return {node["name"]: node for node in place.json("nodes", "--cluster", head.address)["nodes"]}
+def spawn_without_listen(place, head, name, **more):
+    with open(place.folder / f"{name}.log", "wb") as log:
+        return place.spawn("start", "--json", "--home", place.folder / name, "--name", name, "--threads", 1,
+                           "--join", head.join, stdout=subprocess.PIPE, stderr=log, **more)
+
+
+def ready_address(node):
+    line = node.stdout.readline()
+    assert line, f"it was not ready: {' '.join(node.args)}"
+    return json.loads(line)["ready"]["address"]
 
 
 def start_without_listen(place, head, name, **more):
-    node = place.spawn("start", "--json", "--home", place.folder / name, "--name", name, "--threads", 1,
-                       "--join", head.join, stdout=subprocess.PIPE,
-                       stderr=open(place.folder / f"{name}.log", "wb"), **more)
-    return node, json.loads(node.stdout.readline())["ready"]["address"]
+    node = spawn_without_listen(place, head, name, **more)
+    return node, ready_address(node)
 
 
 @on_machines
@@ -38,14 +43,12 @@ def test_a_node_follows_its_address(place, network):
     place.inside = network.inside(0)
     head = place.start("head", "--head", "--no-work", host=network.host(0))
     node, _ = start_without_listen(place, head, "node", inside=network.inside(1))
-    assert nodes(place, head)["node"]["address"].startswith(network.host(1) + ":")
-    name = f"troupe-{os.getpid()}-1"
-    namespaces.ip("-n", name, "addr", "del", f"{network.host(1)}/24", "dev", "eth0")
-    namespaces.ip("-n", name, "addr", "add", f"{NEW}/24", "dev", "eth0")
+    assert place.nodes(head)["node"]["address"].startswith(network.host(1) + ":")
+    network.move(1, NEW)
     began = time.monotonic()
     harness.wait_until("the node did not come back", lambda: (
-        nodes(place, head)["node"]["state"] == "ready"
-        and nodes(place, head)["node"]["address"].startswith(NEW + ":")), 40)
+        place.nodes(head)["node"]["state"] == "ready"
+        and place.nodes(head)["node"]["address"].startswith(NEW + ":")), 40)
     assert time.monotonic() - began < 30
     assert node.poll() is None
     outcome = place.troupe("run", harness.MODEL, "Once upon a time", "--raw", "-n", 4, "--cluster", head.address)
@@ -58,31 +61,29 @@ def test_nodes_of_one_machine_find_ports_of_their_own(place):
     addresses = [head.address] + [start_without_listen(place, head, name)[1] for name in ("first", "second")]
     ports = sorted(int(address.rsplit(":", 1)[1]) for address in addresses)
     assert all(after - before >= 3 for before, after in zip(ports, ports[1:])), addresses
-    assert {node["state"] for node in nodes(place, head).values()} == {"ready"}
+    assert {node["state"] for node in place.nodes(head).values()} == {"ready"}
 
 
 def test_nodes_that_start_together_find_ports_of_their_own(place):
     head = place.start("head", "--head")
-    started = [place.spawn("start", "--json", "--home", place.folder / f"n{i}", "--name", f"n{i}", "--threads", 1,
-                           "--join", head.join, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-               for i in range(4)]
-    addresses = [json.loads(node.stdout.readline() or "{}").get("ready", {}).get("address") for node in started]
-    assert None not in addresses and len(set(addresses)) == 4, addresses
-    harness.wait_until("not all joined", lambda: len(nodes(place, head)) == 5)
+    started = [spawn_without_listen(place, head, f"n{i}") for i in range(4)]
+    addresses = [ready_address(node) for node in started]
+    assert len(set(addresses)) == 4, addresses
+    harness.wait_until("not all joined", lambda: len(place.nodes(head)) == 5)
 
 
 def test_nodes_of_one_machine_share_its_memory(place):
     head = place.start("head", "--head", "--no-work")
     node, _ = start_without_listen(place, head, "first")
-    alone = nodes(place, head)["first"]["memory_bytes"]
+    alone = place.nodes(head)["first"]["memory_bytes"]
     start_without_listen(place, head, "second")
     place.start("third", "--join", head.join, "--memory", "1GiB")  # this much is its own
-    told = {name: entry["memory_bytes"] for name, entry in nodes(place, head).items()}
+    told = {name: entry["memory_bytes"] for name, entry in place.nodes(head).items()}
     assert told["first"] == alone // 2 and 0.4 * alone < told["second"] <= 0.6 * alone, (alone, told)
     assert told["third"] == 1 << 30
     node.kill()
     harness.wait_until("its share was not given back",
-                       lambda: nodes(place, head)["second"]["memory_bytes"] >= 2 * told["second"])
+                       lambda: place.nodes(head)["second"]["memory_bytes"] >= 2 * told["second"])
 
 
 def test_a_name_that_is_this_machine_alone_is_told(place):

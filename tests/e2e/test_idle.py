@@ -32,12 +32,6 @@ print((cpu() - before) / 1e9 / %d)
 WAKE_SECONDS = 20e-6  # on a machine at rest
 
 
-def resident_bytes(daemon):
-    with open(f"/proc/{daemon.process.pid}/status") as status:
-        line = [line for line in status if line.startswith("VmRSS")][0]
-    return int(line.split()[1]) * 1024
-
-
 def measure(daemons, record_property):
     """A busy host takes 100 us and more from whoever wakes up, and calls it ours: that is taken off."""
     before, began = [cpu_and_wakes(daemon) for daemon in daemons], time.monotonic()
@@ -50,7 +44,7 @@ def measure(daemons, record_property):
         wakes = (wakes_after - wakes) / seconds
         seen = (cpu_after - cpu) / seconds
         share = seen - wakes * max(0, wake - WAKE_SECONDS)
-        memory = resident_bytes(daemon)
+        memory = daemon.memory_bytes()
         record_property(daemon.name, {"cpu": seen, "wakes": wakes, "wake_s": wake,
                                       "memory_bytes": memory})
         print(f"{daemon.name}: {100 * seen:.2f} % of a core in {wakes:.0f} wakes a second, of "

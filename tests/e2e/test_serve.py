@@ -313,6 +313,25 @@ def test_bad_usage(place, words, why):
     assert why in outcome.err
 
 
+@pytest.mark.no_model
+def test_bad_shared_prompt_files(place, tmp_path):
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * ((8 << 20) + 1))
+    for file in (tmp_path / "missing", tmp_path, large):
+        outcome = place.troupe("serve", "any-model", "--shared-prompt", file)
+        assert outcome.status == 2
+        assert "--shared-prompt" in outcome.err and str(file) in outcome.err
+
+
+def test_shared_prompts_that_no_model_can_use(place, tmp_path):
+    file = tmp_path / "prompt"
+    for text in (b"", b"\xff\xfe", b"word " * 100_000):
+        file.write_bytes(text)
+        outcome = place.troupe("serve", harness.MODEL, "--port", 0, "--shared-prompt", file)
+        assert outcome.status == 2
+        assert f"--shared-prompt {file} cannot be used with the model" in outcome.err
+
+
 def test_a_head_serves(place):
     port = harness.free_port()
     head = place.start("head", "--head", "--http", f"127.0.0.1:{port}", "--http-models", harness.MODEL)

@@ -95,19 +95,13 @@ def ports_of(daemon):
     return [daemon.port + i for i in range(3)]
 
 
-def resident_bytes(daemon):
-    with open(f"/proc/{daemon.process.pid}/status") as status:
-        line = [line for line in status if line.startswith("VmRSS")][0]
-    return int(line.split()[1]) * 1024
-
-
 def test_strangers_while_a_node_joins(place):
     import zmq.utils.monitor  # noqa: F401  (used by Stranger)
     head = place.start("head", "--head")
     first = place.start("first", "--join", head.join)
     token, _, _ = head.join.partition("@")
     head_key = z85.encode(token_bytes(token)[8:40])
-    before = {daemon.name: resident_bytes(daemon) for daemon in (head, first)}
+    before = {daemon.name: daemon.memory_bytes() for daemon in (head, first)}
     context = zmq.Context()
     strangers = []
     for port in ports_of(head) + ports_of(first):
@@ -138,7 +132,7 @@ def test_strangers_while_a_node_joins(place):
     assert len({node["state"] for node in status["nodes"]}) == 1, "all are as the head is"
     assert status["counters"]["refused_keys"] > 0, "the head counted whom it refused"
     for daemon in (head, first):
-        grown = resident_bytes(daemon) - before[daemon.name]
+        grown = daemon.memory_bytes() - before[daemon.name]
         assert grown < 64 << 20, f"{daemon.name} grew by {grown} bytes"
 
 

@@ -11,11 +11,6 @@ from net_proxy import Proxy
 PROMPT = "Once upon a time"
 
 
-def entry(place, head, name):
-    nodes = place.json("nodes", "--cluster", head.address)["nodes"]
-    return next(node for node in nodes if node["name"] == name)
-
-
 @pytest.fixture
 def shut(place):
     """A head and a node that work, and a node of which the others have an address where nobody listens."""
@@ -28,7 +23,7 @@ def shut(place):
 
 def test_a_node_that_cannot_be_dialled_gets_no_layers(place, shut):
     head, _, port = shut
-    told = entry(place, head, "shut")
+    told = place.nodes(head)["shut"]
     assert told["state"] == "unreachable"
     assert f"nobody listens at 127.0.0.1:{port}" in told["trouble"]
     listed = place.troupe("nodes", "--cluster", head.address)
@@ -54,11 +49,11 @@ def test_a_node_that_cannot_be_dialled_gets_no_layers(place, shut):
 
 def test_it_is_used_when_it_can_be_reached(place, shut):
     head, node, port = shut
-    assert entry(place, head, "shut")["state"] == "unreachable"
+    assert place.nodes(head)["shut"]["state"] == "unreachable"
     with contextlib.closing(Proxy(port, node.port)):
         harness.wait_until("it was not dialled again",
-                           lambda: entry(place, head, "shut")["state"] == "ready", 15)
-        assert entry(place, head, "shut")["trouble"] == ""
+                           lambda: place.nodes(head)["shut"]["state"] == "ready", 15)
+        assert place.nodes(head)["shut"]["trouble"] == ""
         answer = place.json("run", harness.MODEL, PROMPT, "--raw", "-n", 2, "--layers",
                             "0-9,10-19,20-29", "--cluster", head.address)
         assert "shut" in [stage["name"] for stage in answer["nodes"]]

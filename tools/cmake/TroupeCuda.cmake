@@ -1,5 +1,6 @@
 # The room runtime/cuda: with nvcc of CUDA 13 its real half, else none.cpp, which says that the
-# program was built without CUDA. Nothing else of the build asks which.
+# program was built without CUDA. Nothing else of the build asks which. A build with sanitizers or
+# for fuzzing takes none.cpp whatever TROUPE_CUDA says: its tests use the emulation.
 set(TROUPE_CUDA AUTO CACHE STRING "Use GPUs by CUDA: AUTO (if nvcc is found), ON or OFF")
 set_property(CACHE TROUPE_CUDA PROPERTY STRINGS AUTO ON OFF)
 # The architectures that the kernels are compiled for; other GPUs compile the PTX when they start.

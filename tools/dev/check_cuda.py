@@ -4,10 +4,11 @@
     tools/dev/check_cuda.py              for sm_90a
     tools/dev/check_cuda.py 80 86 100    for these architectures
 
-In the PTX, each operation on f32 is rounded to nearest and alone (.rn): nothing was contracted,
-approximated or flushed to zero (a minimum or maximum rounds nothing), there is no other floating-point type, and no atomic operation. Of
-each kernel, ptxas reports no spilled register. Where there is no nvcc of CUDA 13, it says so; the
-kernels' twins on the emulation are tested everywhere.
+In the PTX, each arithmetic operation on floats is on f32 and says that it rounds to nearest (.rn),
+so ptxas may contract none with another. Nothing is approximated or flushed to zero, and there is no
+atomic operation. (A minimum or maximum rounds nothing and is not looked at.) For each kernel, ptxas
+reports no spilled register and at most REGISTERS_MAX. Without nvcc of CUDA 13 it says so and
+succeeds: the tests on the emulation run everywhere.
 """
 import os
 import pathlib
@@ -22,7 +23,7 @@ ROOM = ROOT / "runtime" / "cuda"
 ARITHMETIC = re.compile(
     r"\s(add|sub|mul|fma|mad|div|sqrt|rcp|rsqrt|ex2|lg2|sin|cos|tanh)((?:\.\w+)*)"
     r"\.(f32|f64|f16|f16x2|bf16|bf16x2|tf32)\b")
-REGISTERS_MAX = 168  # 384 threads of a block then have all of them
+REGISTERS_MAX = 168  # the 65,536 registers of a multiprocessor then serve 384 threads
 
 
 def find_nvcc():
@@ -48,7 +49,8 @@ def ptx_complaints(text):
 
 
 def ptxas_complaints(text):
-    """What ptxas -v says of each kernel: (complaint or None, registers)."""
+    """Yields (complaint or None, registers) for what ptxas -v says of each kernel. A complaint about
+    spills comes with 0 registers."""
     name = "?"
     for line in text.splitlines():
         entry = re.search(r"Compiling entry function '(\w+)'", line)
@@ -66,7 +68,7 @@ def ptxas_complaints(text):
 
 
 def compile_for(nvcc, architecture, folder):
-    """The PTX and what ptxas said."""
+    """Returns the PTX and what ptxas said."""
     include = folder / "include"
     include.mkdir(exist_ok=True)
     if not (include / "troupe").exists():
@@ -90,7 +92,7 @@ def main():
               "emulation")
         return 0
     architectures = sys.argv[1:] or ["90a"]
-    failures, most, kernels, operations = [], 0, 0, 0
+    failures, most, seen = [], 0, []
     with tempfile.TemporaryDirectory() as folder:
         for architecture in architectures:
             ptx, said = compile_for(nvcc, architecture, pathlib.Path(folder))
@@ -100,12 +102,14 @@ def main():
             most = max([most] + [count for _, count in found])
             kernels = sum(1 for _, count in found if count)
             operations = len(re.findall(ARITHMETIC, ptx))
-    if kernels == 0 or operations == 0:
-        failures.append("nothing was found to check: have nvcc's words changed?")
+            seen.append(f"sm_{architecture}: {kernels} kernels, {operations} operations on f32 in "
+                        "the PTX")
+            if kernels == 0 or operations == 0:
+                failures.append(f"sm_{architecture}: nothing was found to check: have nvcc's words "
+                                "changed?")
     for line in failures[:50]:
         print(line)
-    print(f"CUDA room: compiled for sm_{', sm_'.join(architectures)}: {kernels} kernels, "
-          f"{operations} operations on f32 in the PTX, at most {most} registers, "
+    print(f"CUDA room: compiled for {'; '.join(seen)}; at most {most} registers, "
           f"{len(failures)} complaints")
     return 1 if failures else 0
 

@@ -1,5 +1,5 @@
-"""Faults put into the GPU's kernels, each of which the tests on the emulation must notice. Read by
-mutations.py; a row is what a row there is."""
+"""Faults put into the GPU's kernels, each of which the tests on the emulation must notice.
+mutations.py reads them; a row here is a row there."""
 
 ATTENTION = "cuda: attention has the oracle's bits"
 BEST = "cuda: the best id is the first of the largest logits"
@@ -27,7 +27,8 @@ KERNEL_MUTATIONS = {
     "kernel: no barrier behind a head's query": row(
         "attention.h", "q[c] = from[c];\n    __syncthreads();", "q[c] = from[c];", ATTENTION),
     "kernel: no barrier before the next head's total": row(
-        "attention.h", "= sum / total[0];\n    }\n    __syncthreads();", "= sum / total[0];\n    }", ATTENTION),
+        "attention.h", "= sum / total[0];\n    }\n    __syncthreads();", "= sum / total[0];\n    }",
+        ATTENTION),
     "kernel: a value's page for the next key": row(
         "attention.h", "* kPage + j % kPage) * D + c;", "* kPage + (j + 1) % kPage) * D + c;",
         ATTENTION),
@@ -90,11 +91,13 @@ KERNEL_MUTATIONS = {
         "float acc[kPlainColumns] = {};\n    acc[0] = part < 1 ? total : 0.0f;", LONG),
     "kernel: rows 8 apart are swapped": row(
         "weights.h", "a[2] = load<std::uint32_t>(at + 256);\n    a[3] = load<std::uint32_t>(at + 288);",
-        "a[3] = load<std::uint32_t>(at + 256);\n    a[2] = load<std::uint32_t>(at + 288);", PRODUCTS),
+        "a[3] = load<std::uint32_t>(at + 256);\n    a[2] = load<std::uint32_t>(at + 288);",
+        PRODUCTS),
     "kernel: the fifth bit of the other half": row(
         "weights.h", "*high |= (bits >> (p + 4) &", "*high |= (bits >> p &", PRODUCTS),
     "kernel: ties go to the higher id": row(
-        "best.h", "(b.value == a.value && b.id < a.id)", "(b.value == a.value && b.id > a.id)", BEST),
+        "best.h", "(b.value == a.value && b.id < a.id)", "(b.value == a.value && b.id > a.id)",
+        BEST),
     "kernel: the last warp's best is left out": row(
         "best.h", "i < static_cast<int>(blockDim.x / kWarp); ++i)",
         "i < static_cast<int>(blockDim.x / kWarp) - 1; ++i)", BEST),

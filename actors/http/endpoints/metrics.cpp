@@ -32,7 +32,8 @@ void write_cluster(const Service& service, std::string* out) {
          &DeploymentStatus::blocks_in_use);
   family("gauge", "troupe_kv_blocks_idle", "Blocks that are kept for later prompts",
          &DeploymentStatus::blocks_idle);
-  family("gauge", "troupe_kv_blocks_max", "Blocks that there is memory for; 0: not known",
+  family("gauge", "troupe_kv_blocks_max",
+         "Blocks that there is memory for, or 0 if that is not known",
          &DeploymentStatus::blocks_max);
   family("counter", "troupe_prefix_queried_tokens_total",
          "Tokens that were looked up among the blocks", &DeploymentStatus::prefix_queried);

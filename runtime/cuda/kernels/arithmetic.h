@@ -4,9 +4,11 @@
 #include <cstdint>
 
 #include <troupe/runtime/cuda/gpu.h>
+#include <troupe/runtime/numerics/half_bits.h>
 
-// Functions of single numbers and of one warp that the kernels share. Each follows the CPU's
-// operation by operation (runtime/numerics, runtime/kernels/scalar.cpp): the bits are the same.
+// Functions of single numbers and of one warp that the kernels share. Each is the CPU's own
+// function or follows it operation by operation (runtime/numerics, runtime/kernels/scalar.cpp), so
+// the bits are the same.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 
@@ -36,29 +38,8 @@ __device__ inline float exp_same(float x) {
   return p * as_float((as_bits(shifted) - 0x4b400000u + 127u) << 23);
 }
 
-// troupe::f32_to_f16, down to the payload of a NaN, which the hardware's conversion drops.
-__device__ inline std::uint16_t to_half(float value) {
-  const std::uint32_t bits = as_bits(value), magnitude = bits & 0x7fffffffu;
-  const auto sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000u);
-  if (magnitude > 0x7f800000u)
-    return static_cast<std::uint16_t>(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));
-  if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
-  if (magnitude < 0x33000000u) return sign;
-  std::uint32_t half, rest, tie;
-  if (magnitude < 0x38800000u) {
-    const std::uint32_t shift = 126 - (magnitude >> 23);
-    const std::uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u;
-    half = mantissa >> shift;
-    rest = mantissa & ((1u << shift) - 1);
-    tie = 1u << (shift - 1);
-  } else {
-    half = (magnitude - 0x38000000u) >> 13;
-    rest = magnitude & 0x1fffu;
-    tie = 0x1000u;
-  }
-  if (rest > tie || (rest == tie && (half & 1u) != 0)) ++half;
-  return static_cast<std::uint16_t>(sign | half);
-}
+// troupe::f32_to_f16. The hardware's conversion would drop the payload of a NaN.
+__device__ inline std::uint16_t to_half(float value) { return f16_from_f32_bits(as_bits(value)); }
 
 __device__ inline float from_bfloat(std::uint16_t bits) {
   return as_float(static_cast<std::uint32_t>(bits) << 16);

@@ -109,7 +109,8 @@ void Dial::connect(std::int64_t now_us) {
 
 Status Dial::open_socket() {
   TROUPE_ASSIGN_OR_RETURN(Socket socket, Socket::open(shared_.context, ZMQ_DEALER));
-  set_channel_options(socket, order_.channel, shared_.options.handshake_timeout_ms);
+  // Our own timeout comes first and knows why: ZeroMQ's looks like a listener that hung up.
+  set_channel_options(socket, order_.channel, 2 * shared_.options.handshake_timeout_ms);
   socket.set(ZMQ_CONNECT_TIMEOUT, shared_.options.handshake_timeout_ms);
   socket.set(ZMQ_RECONNECT_IVL, -1);  // every attempt has a socket of its own
   socket.set(ZMQ_IMMEDIATE, 1);

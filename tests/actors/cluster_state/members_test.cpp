@@ -134,6 +134,38 @@ TEST_CASE("cluster: nodes that offer the same memory share it") {
   CHECK_FALSE(members.join(key(6), pooled("f", 1, "two\nlines"), true, 66, 0));
 }
 
+TEST_CASE("cluster: a name means the node that is alive, else the last one that had it") {
+  Members members;
+  CHECK(members.find_named("box") == nullptr);
+  REQUIRE(members.join(key(1), hello("box"), true, 11, 0));
+  REQUIRE(members.leave(key(1), NodeLife::kDead));
+  CHECK(members.find_named("box")->key == key(1));
+  REQUIRE(members.join(key(2), hello("box"), true, 22, 0));
+  CHECK(members.find_named("box")->key == key(2));
+  REQUIRE(members.join(key(3), hello("box"), true, 33, 0));  // it gets another name
+  REQUIRE(members.leave(key(3), NodeLife::kLeft));
+  CHECK(members.find_named("box")->key == key(2));
+  REQUIRE(members.leave(key(2), NodeLife::kDead));
+  CHECK(members.find_named("box")->key == key(2));
+}
+
+TEST_CASE("cluster: draining lasts as long as the node's process, and keeps layers away") {
+  Members members;
+  REQUIRE(members.join(key(1), hello("a"), true, 11, 0));
+  CHECK(members.set_draining(key(1), true));
+  CHECK_FALSE(members.set_draining(key(1), true));
+  CHECK_FALSE(members.set_draining(key(9), true));
+  CHECK(members.workers().empty());
+  CHECK(std::string(members.find(key(1))->state()) == "draining");
+  REQUIRE(members.leave(key(1), NodeLife::kDead));
+  REQUIRE(members.join(key(1), hello("a"), true, 11, 1));  // the same process, after a cut
+  CHECK(members.workers().empty());
+  REQUIRE(members.leave(key(1), NodeLife::kLeft));
+  REQUIRE(members.join(key(1), hello("a"), true, 12, 2));
+  CHECK(members.workers().size() == 1);
+  CHECK(std::string(members.find(key(1))->state()) == "ready");
+}
+
 TEST_CASE("cluster: nodes that have long been gone are forgotten") {
   Members members;
   constexpr std::int64_t kMinuteUs = 60'000'000;

@@ -114,3 +114,29 @@ TEST_CASE("cluster: layers go where there is memory, and an error says what is s
   state.deployments.erase(*second);
   CHECK(place_model(state, spec(10, {}, need)));
 }
+
+TEST_CASE("cluster: a node without any room is not one without a bound") {
+  ClusterState state(100);
+  Hello pooled = hello_with("a", 20);
+  pooled.memory_pool = "machine";
+  REQUIRE(state.join(key(1), pooled, true, 11, 0));
+  model::MemoryNeed need = layers_of_a_mib(10);
+  const auto unknown = place_model(state, spec(10, {}, need));
+  REQUIRE(unknown);
+  CHECK(positions_max(state, *state.deployments.find_epoch(*unknown)) == 0);
+  state.deployments.erase(*unknown);
+  need.page_bytes = 64 << 10;  // a layer's page; half of each layer's MiB
+  need.pages = 8;
+  need.page_positions = 64;
+  const auto epoch = place_model(state, spec(10, {}, need));
+  REQUIRE(epoch);
+  const Deployment& deployment = *state.deployments.find_epoch(*epoch);
+  // The 15 MiB beside the weights hold 24 pages of ten layers.
+  CHECK(positions_max(state, deployment) == 24 * 64);
+  // Four more nodes of its machine leave it 4 MiB, less than its weights.
+  for (std::uint8_t n = 2; n <= 5; ++n) {
+    pooled.name = "node-" + std::to_string(n);
+    REQUIRE(state.join(key(n), pooled, true, 11 * n, 0));
+  }
+  CHECK(positions_max(state, deployment) == 64);
+}

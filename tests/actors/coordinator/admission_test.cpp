@@ -130,6 +130,8 @@ TEST_CASE("admission: a client is enrolled once, with the role of its token, and
   const auto allowed = admission->allowed();
   CHECK(std::count(allowed.begin(), allowed.end(),
                    std::pair<net::PublicKey, net::Role>(me, net::Role::kEnrol)) == 1);
+  CHECK(admission->revoke("").code() == Code::kInvalidArgument);  // a client has no name
+  REQUIRE(enter(me, me));
   const auto revoked = admission->revoke(net::key_id(me));
   REQUIRE(revoked);
   CHECK(revoked->member == net::Role::kOperator);
@@ -253,6 +255,27 @@ TEST_CASE("admission: a revoked node is out for good, also after a restart") {
     REQUIRE(admission);
   }
   CHECK(admission->revoke("box"));  // the one node that is left with this name
+}
+
+TEST_CASE("admission: which process of a node is being drained outlives the head") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto admission = Admission::load_or_make(home.path, head, 0);
+  REQUIRE(admission);
+  const net::PublicKey node = net::make_key_pair().public_key;
+  REQUIRE(admission->enrol(admission->join_token().key, node, {}, net::Role::kNode, 1).is_ok());
+  CHECK_FALSE(admission->is_drained(node, 7));
+  const std::uint64_t process = 0xfedcba9876543210;  // all 64 bits are kept
+  REQUIRE(admission->set_drained(node, process).is_ok());
+  REQUIRE(admission->set_drained(head, 5).is_ok());  // no member: passed over
+  admission = Admission::load_or_make(home.path, head, 2);
+  REQUIRE(admission);
+  CHECK(admission->is_drained(node, process));
+  CHECK_FALSE(admission->is_drained(node, process + 1));  // it was started anew
+  CHECK_FALSE(admission->is_drained(node, 0));
+  CHECK_FALSE(admission->is_drained(head, 5));
+  REQUIRE(admission->set_drained(node, 0).is_ok());
+  CHECK_FALSE(admission->is_drained(node, process));
 }
 
 TEST_CASE("admission: what an earlier release wrote is read") {

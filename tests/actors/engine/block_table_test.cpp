@@ -163,7 +163,7 @@ TEST_CASE("blocks: what two sequences computed at once has one place in the inde
   check(table, {&a});
 }
 
-TEST_CASE("blocks: the least used idle ones go first, and those that others follow last") {
+TEST_CASE("blocks: the least recently used idle ones go first, and those that others follow last") {
   BlockTable table({6});
   BlockSequence one = sequence_of("a"), two = sequence_of("a"), three = sequence_of("a");
   compute(table, one, ids_of({1, 2}, 0));

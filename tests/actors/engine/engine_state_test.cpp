@@ -59,9 +59,8 @@ TEST_CASE("engine: a prompt goes in chunks, several in flight, then one row a to
   CHECK(steps[2].step.segments[0].position == 16);
   CHECK(steps[2].step.segments[0].count == 4);
   CHECK(steps[2].step.segments[0].sample);
-  const auto letter = [](std::uint32_t position) -> model::TokenId { return position % 26; };
   for (const auto& step : steps) {
-    const auto events = state.on_done(step.id, answer(step.step, letter), 1000);
+    const auto events = state.on_done(step.id, answer(step.step, letter_at), 1000);
     CHECK(events.size() == (step.id == steps[2].id ? 1u : 0u));
   }
   const auto next = state.next_step();
@@ -122,12 +121,11 @@ TEST_CASE("engine: requests wait for memory in their order, and the youngest giv
   REQUIRE(state.admit(request(1, 4, 90), 0).is_ok());  // needs both in the end
   REQUIRE(state.admit(request(2, 70, 5), 0).is_ok());  // needs both at once: it waits
   REQUIRE(state.admit(request(3, 4, 20), 0).is_ok());  // would fit, but overtakes nobody
-  const auto letter = [](std::uint32_t position) -> model::TokenId { return position % 26; };
   std::vector<std::uint64_t> ended;
   for (int i = 0; i < 300 && ended.size() < 3; ++i) {
     while (auto step = state.next_step()) {
       CHECK(state.check().is_ok());
-      for (auto& event : state.on_done(step->id, answer(step->step, letter), 1)) {
+      for (auto& event : state.on_done(step->id, answer(step->step, letter_at), 1)) {
         if (event.finished) ended.push_back(event.request);
       }
     }
@@ -147,7 +145,7 @@ TEST_CASE("engine: requests wait for memory in their order, and the youngest giv
   REQUIRE(grows.admit(request(5, 4, 30), 0).is_ok());
   std::map<std::uint64_t, std::string> said;
   const auto work = [&](const PlannedStep& step) {
-    for (auto& event : grows.on_done(step.id, answer(step.step, letter), 1)) {
+    for (auto& event : grows.on_done(step.id, answer(step.step, letter_at), 1)) {
       if (event.token) said[event.request] += event.token->text;
     }
   };
@@ -156,7 +154,7 @@ TEST_CASE("engine: requests wait for memory in their order, and the youngest giv
     while (auto step = grows.next_step()) work(*step);
   }
   std::string expected;
-  for (std::uint32_t p = 60; p < 100; ++p) expected += static_cast<char>('a' + letter(p));
+  for (std::uint32_t p = 60; p < 100; ++p) expected += static_cast<char>('a' + letter_at(p));
   CHECK(said[4] == expected);
   CHECK(said[5].size() == 30);
   bounded.positions_max = 64;
@@ -269,7 +267,6 @@ TEST_CASE("engine: a measurement goes on after the model's end") {
 }
 
 TEST_CASE("engine: length and context end an answer") {
-  const auto letter = [](std::uint32_t position) -> model::TokenId { return position % 26; };
   EngineState state(limits(1), std::make_shared<LetterTokenizer>());
   EngineRequest small = request(1, 6, 50);
   small.context = 8;
@@ -278,7 +275,7 @@ TEST_CASE("engine: length and context end an answer") {
   while (!finished) {
     const auto step = state.next_step();
     REQUIRE(step);
-    for (auto& e : state.on_done(step->id, answer(step->step, letter), 1)) {
+    for (auto& e : state.on_done(step->id, answer(step->step, letter_at), 1)) {
       if (e.finished) finished = e.finished;
     }
   }
@@ -312,7 +309,6 @@ TEST_CASE("engine: never half a character") {
 }
 
 TEST_CASE("engine: many requests share steps, nobody starves, refusals are early") {
-  const auto letter = [](std::uint32_t position) -> model::TokenId { return position % 26; };
   EngineState state(limits(2), std::make_shared<LetterTokenizer>());
   for (std::uint64_t id = 1; id <= 4; ++id) REQUIRE(state.admit(request(id, 3, 10), 0).is_ok());
   CHECK(state.admit(request(5, 3, 10), 0).code() == Code::kResourceExhausted);
@@ -324,7 +320,7 @@ TEST_CASE("engine: many requests share steps, nobody starves, refusals are early
     REQUIRE_FALSE(path.empty());
     const PlannedStep step = path.front();
     path.pop_front();
-    for (const auto& e : state.on_done(step.id, answer(step.step, letter), i)) {
+    for (const auto& e : state.on_done(step.id, answer(step.step, letter_at), i)) {
       tokens[e.request] += e.token.has_value();
     }
   }
@@ -368,8 +364,6 @@ TEST_CASE("engine: failure, cancelling and deadlines end requests and free their
 
 namespace {
 
-model::TokenId letter(std::uint32_t position) { return position % 26; }
-
 // Answers every step that can be sent, `times` rounds of them; what was said of each request.
 std::map<std::uint64_t, std::string> work(EngineState& state, int times) {
   std::map<std::uint64_t, std::string> said;
@@ -377,7 +371,7 @@ std::map<std::uint64_t, std::string> work(EngineState& state, int times) {
     std::vector<PlannedStep> steps;
     while (auto step = state.next_step()) steps.push_back(*step);
     for (const PlannedStep& step : steps) {
-      for (const auto& event : state.on_done(step.id, answer(step.step, letter), 1000 + i)) {
+      for (const auto& event : state.on_done(step.id, answer(step.step, letter_at), 1000 + i)) {
         if (event.token) said[event.request] += event.token->text;
       }
     }
@@ -408,7 +402,7 @@ TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes 
   CHECK_FALSE(state.next_step());
   REQUIRE(state.admit(request(3, 1, 2), 0).is_ok());  // waits for the stages
   CHECK_FALSE(state.next_step());
-  CHECK(state.on_done(lost->id, answer(lost->step, letter), 1).empty());
+  CHECK(state.on_done(lost->id, answer(lost->step, letter_at), 1).empty());
   state.resume(limits(3));
   const auto first = state.next_step();
   REQUIRE(first);
@@ -416,7 +410,7 @@ TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes 
   CHECK(first->step.segments.front().count == 7);
   CHECK(first->step.segments.back().request == 3);  // a short prompt has the eighth row
   CHECK(first->step.token_ids[0] == 1);
-  for (auto& event : state.on_done(first->id, answer(first->step, letter), 2)) {
+  for (auto& event : state.on_done(first->id, answer(first->step, letter_at), 2)) {
     REQUIRE(event.token);
     said[event.request] += event.token->text;
   }
@@ -424,7 +418,7 @@ TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes 
   const auto expected = [](std::uint32_t from, std::uint32_t count) {
     std::string text;
     for (std::uint32_t p = from; p < from + count; ++p) {
-      text += static_cast<char>('a' + letter(p));
+      text += static_cast<char>('a' + letter_at(p));
     }
     return text;
   };
@@ -473,7 +467,7 @@ TEST_CASE("engine: of several suspects each goes alone, until a token clears it 
   CHECK(requests_of(step->step) == std::set<std::uint64_t>{1, 4});
   CHECK_FALSE(state.next_step());
   // A token clears the first; the second crashes a third worker.
-  REQUIRE(state.on_done(step->id, answer(step->step, letter), 2).size() == 2);
+  REQUIRE(state.on_done(step->id, answer(step->step, letter_at), 2).size() == 2);
   bool second = false;
   while (const auto next = state.next_step()) {
     second |= requests_of(next->step).contains(2);

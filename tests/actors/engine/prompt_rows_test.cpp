@@ -1,5 +1,6 @@
-#include <numeric>
+#include <algorithm>
 #include <random>
+#include <vector>
 
 #include <catch2/catch.hpp>
 

@@ -15,13 +15,7 @@ constexpr std::uint32_t kTokens = 64;
 
 using Path = TinyPath;
 
-EngineLimits limits() {
-  EngineLimits out;
-  out.rows_max = 64;
-  out.chunk_rows = 8;
-  out.context_max = 200;
-  return out;
-}
+EngineLimits limits() { return {.rows_max = 64, .chunk_rows = 8, .context_max = 200}; }
 
 EngineRequest request(std::uint64_t id) {
   EngineRequest out;
@@ -117,12 +111,7 @@ TEST_CASE("replay: requests under way go on with the same tokens on new stages")
     CHECK(first->step.segments[0].position == 0);
     CHECK(first->step.segments[0].count == 8);
     note_events(engine.on_done(first->id, path.run(first->step), 101), &seen);
-    for (auto& [id, rest] : run_all(engine, path)) {
-      ToldAnswer& one = seen[id];
-      one.ids.insert(one.ids.end(), rest.ids.begin(), rest.ids.end());
-      one.text += rest.text;
-      one.finished = rest.finished;
-    }
+    for (const auto& [id, rest] : run_all(engine, path)) seen[id].append(rest);
     for (const auto& [id, one] : whole) {
       CHECK(seen[id].ids == one.ids);  // none lost, none twice
       CHECK(seen[id].text == one.text);

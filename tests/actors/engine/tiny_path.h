@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -84,12 +85,16 @@ struct TinyPath {
     }
     return done;
   }
-  // As when the layers are loaded anew on another node.
+  // The memory of one block in all layers.
+  std::uint64_t block_bytes() const {
+    return config.layers *
+           kernels::kv_page_bytes(kernels::KvType::kF32, config.kv_heads, config.head_dim);
+  }
+  // Does what loading the layers on another node does: the stage holds nothing. It has memory for
+  // this number of blocks; 0 means no bound.
   void lose_everything(std::size_t blocks_max = 0) {
     model::StageOptions options;
-    options.kv_bytes_max =
-        blocks_max * config.layers *
-        kernels::kv_page_bytes(kernels::KvType::kF32, config.kv_heads, config.head_dim);
+    options.kv_bytes_max = blocks_max * block_bytes();
     options.kv_type = kernels::KvType::kF32;
     sequences.clear();
     worker.reset();
@@ -114,6 +119,15 @@ struct ToldAnswer {
   std::vector<model::TokenLogprob> logprobs;
   std::string text;
   std::optional<Finished> finished;
+
+  // Adds what was said of the same request afterwards.
+  void append(const ToldAnswer& rest) {
+    ids.insert(ids.end(), rest.ids.begin(), rest.ids.end());
+    indices.insert(indices.end(), rest.indices.begin(), rest.indices.end());
+    logprobs.insert(logprobs.end(), rest.logprobs.begin(), rest.logprobs.end());
+    text += rest.text;
+    finished = rest.finished;
+  }
 };
 
 inline void note_events(const std::vector<EngineEvent>& events,

@@ -1,6 +1,9 @@
 #include <chrono>
 #include <fstream>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <sys/stat.h>
 
@@ -94,7 +97,7 @@ TEST_CASE("http server: keys share nothing but what --shared-prompt names") {
   }
   TinyServer tiny([&](ServeOptions& options) {
     options.api_key_file = keys;
-    options.shared_prompts = {kSystem};
+    options.shared_prompts.push_back({kSystem});
   });
   CHECK(cached(ask_for(tiny, asked("Why?"), "one")) == 0);
   CHECK(cached(ask_for(tiny, asked("Who?"), "two")) == 128);
@@ -113,11 +116,20 @@ TEST_CASE("http server: a shared prompt that cannot be used is refused before it
   ServeOptions options;
   options.port = 0;
   options.models = {{write_tiny_model(folder.path).string(), "tiny"}};
-  for (const std::string& text : {std::string(), std::string(3000, 'x')}) {
-    options.shared_prompts = {text};
+  const std::vector<std::pair<std::string, std::string>> refused = {
+      {"", "it is empty"},
+      {std::string(3000, 'x'), "its 3000 bytes leave no room"},
+      {"\xff", "the text is not UTF-8: byte 0"},
+  };
+  for (const auto& [text, why] : refused) {
+    options.shared_prompts = {SharedPrompt{text}};
     const auto served = cluster->serve(options);
     REQUIRE_FALSE(served);
     CHECK(served.code() == Code::kInvalidArgument);
     CHECK(served.message().find("shared prompt") != std::string::npos);
+    CHECK(served.message().find(why) != std::string::npos);
+    options.shared_prompts[0].name = "greeting.txt";
+    CHECK(cluster->serve(options).message().rfind(
+              "greeting.txt cannot be used with the model tiny: " + why, 0) == 0);
   }
 }

@@ -68,6 +68,10 @@ TEST_CASE("generate jobs: lines are packed into shards and come out in order") {
     }
   }
   CHECK(index == 21);
+  CHECK(line_of_prompt(text, 0) == 1);
+  CHECK(line_of_prompt(text, 7) == 15);  // an empty line follows each
+  CHECK(line_of_prompt(text, 20) == 41);
+  CHECK(line_of_prompt("\r\n \t\na\n", 0) == 3);
   CHECK(generate_shards("\n \n").empty());
   CHECK(generate_shards("{\"prompt\":\"" + std::string(300'000, 'x') + "\"}\n{}\n").size() == 2);
   for (const char* bad : {"", "x", "1", "-1\na\n", "1\na", "99999999999999999999\na\n"}) {

@@ -1,9 +1,15 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <random>
 #include <set>
 #include <sstream>
+#include <string>
 
+#include "frame_watch.h"
+#include "happened.h"
 #include "stream.h"
 
 // A schedule: a cluster, requests and faults, all drawn from one seed, and the checks of what must
@@ -12,19 +18,6 @@
 // error in words; the cluster serves again once the network is whole; nothing is left over.
 
 namespace troupe::actors::simulation {
-
-// Counts the events of schedules, so that a test can prove that each kind happened.
-struct Happened {
-  net::SimFaults network;
-  std::uint64_t kills = 0, restarts = 0, head_kills = 0, freezes = 0, cuts = 0, one_way_cuts = 0;
-  std::uint64_t breaks = 0, leaves = 0, joins = 0, revocations = 0, client_kills = 0;
-  std::uint64_t forged = 0, stale_frames = 0, replays = 0, replacements = 0, quarantined = 0;
-  std::uint64_t rejected_checksum = 0, rejected_sequence = 0, rejected_revoked = 0;
-  std::uint64_t requests = 0, complete = 0, errors = 0, orphans = 0, tokens = 0, fetched = 0;
-  std::uint64_t shared = 0, preempted = 0;  // positions that were found; requests that gave way
-  std::uint64_t deaf = 0;                   // daemons that were reached before they listened
-  std::uint64_t credits_met = 0;            // how often all credits of a path were in use
-};
 
 class Schedule {
  public:
@@ -38,11 +31,11 @@ class Schedule {
         head_works_(draw(6) == 0),
         real_fetch_(draw(24) == 0),
         short_of_memory_(draw(10) == 0),
-        world_(common, network_options(), job_us(), real_fetch_) {}
+        world_(common, network_options(), job_us(), real_fetch_),
+        frames_(world_, head_works_, happened_) {}
 
   // Says what did not hold; empty if all held.
   std::string run() {
-    watch_frames();
     if (short_of_memory_) world_.memory_bytes = kModelBytes + draw(40'000);
     // A host behind a firewall: it dials, but nobody can dial it.
     if (!quiet_ && draw(5) == 0) world_.network.wall_in(1 + draw(nodes_));
@@ -112,6 +105,7 @@ class Schedule {
     for (const StreamPtr& stream : streams_) {
       if (!stream->wrong.empty()) return stream->wrong;
     }
+    if (!frames_.wrong().empty()) return frames_.wrong();
     const net::SimFaults& faults = world_.network.faults();
     if (!world_.engine_trouble.empty()) return world_.engine_trouble;
     if (faults.damaged_taken != 0) return "a damaged frame was taken";
@@ -329,73 +323,37 @@ class Schedule {
   // nobody checked the epoch: they belong to the newest step and the right position, but are wrong.
   void forge() {
     const net::SimHost host = some_node();
-    if (!world_.runs(host) || epoch_ == 0) return;
-    const std::uint64_t old = over_.empty() ? *epochs_.begin() - 1 : *over_.rbegin();
+    const auto old = frames_.old_epoch();
+    if (!world_.runs(host) || !old) return;
+    const Step& newest = frames_.newest();
+    const std::uint64_t newest_id = frames_.newest_id();
     StepDone lies;
-    for (const StepSegment& segment : newest_.segments) {
+    for (const StepSegment& segment : newest.segments) {
       const std::uint32_t position = segment.position + segment.count;
       for (model::TokenId id = 0; id < 3; ++id) {
         lies.tokens.push_back({segment.request, position + static_cast<std::uint32_t>(id), id, {}});
       }
     }
     Link& link = *world_.at(host).link;
-    for (std::uint64_t step = newest_id_ < 3 ? 1 : newest_id_ - 2; step <= newest_id_ + 1; ++step) {
-      const Status sent = link.send(world_.head_key(), MessageType::kStepDone, lies, old, step);
+    for (std::uint64_t step = newest_id < 3 ? 1 : newest_id - 2; step <= newest_id + 1; ++step) {
+      const Status sent = link.send(world_.head_key(), MessageType::kStepDone, lies, *old, step);
       happened_.forged += sent.is_ok();
     }
     // The other nodes get rows that belong nowhere.
-    Step rows = newest_;
+    Step rows = newest;
     rows.closed.clear();
-    for (const StepSegment& segment : newest_.segments) rows.closed.push_back(segment.request);
+    for (const StepSegment& segment : newest.segments) rows.closed.push_back(segment.request);
     for (net::SimHost other = 1; other <= nodes_; ++other) {
       if (other == host) continue;
       const Status sent =
-          link.send(World::key_of(other), MessageType::kStep, rows, old, newest_id_ + 1);
+          link.send(World::key_of(other), MessageType::kStep, rows, *old, newest_id + 1);
       happened_.forged += sent.is_ok();
     }
     tell("h" + std::to_string(host) + " says steps of an old epoch");
   }
 
-  // ---- what must hold ----
+  // ---- the end ----
 
-  void watch_frames() {
-    world_.network.on_sent = [this](net::SimHost from, net::SimHost to,
-                                    const net::OutFrame& frame) {
-      const auto type = static_cast<MessageType>(frame.header.type);
-      if (from != 0) return;
-      if (type == MessageType::kLoadStage && world_.network.is_walled_in(to)) {
-        complain("h" + std::to_string(to) + " gets layers, though nobody can dial it");
-      }
-      if (type == MessageType::kUnloadStage) over_.insert(frame.header.epoch);
-      if (type == MessageType::kLoadStage) {
-        epoch_ = std::max(epoch_, frame.header.epoch);
-        epochs_.insert(frame.header.epoch);
-        ++paths_[frame.header.epoch].stages;
-      }
-      if (type != MessageType::kStep || head_works_) return;
-      Path& path = paths_[frame.header.epoch];
-      const std::uint64_t under_way = ++path.sent - path.back;
-      if (under_way > path.stages + 1) {
-        complain(std::to_string(under_way) + " steps are under way on a path of " +
-                 std::to_string(path.stages) + " stages");
-      }
-      happened_.credits_met += under_way == path.stages + 1;
-      if (const auto step = wire::decode<Step>(std::span<const std::byte>(frame.body))) {
-        if (!step->segments.empty()) newest_ = *step;
-        for (const StepSegment& segment : step->segments) {
-          if (segment.position == 0) happened_.replays += !begun_.insert(segment.request).second;
-        }
-      }
-      newest_id_ = std::max(newest_id_, frame.header.step);
-    };
-    world_.network.on_admitted = [this](net::SimHost, net::SimHost to, const net::InFrame& frame) {
-      const auto type = static_cast<MessageType>(frame.header.type);
-      if (to != 0 || (type != MessageType::kStepDone && type != MessageType::kStepFailed)) return;
-      const auto path = paths_.find(frame.header.epoch);
-      // A frame that is forged under an epoch that is over changes nothing.
-      if (path != paths_.end()) ++path->second.back;
-    };
-  }
   // Repairs everything that was broken, and brings every node back.
   void make_whole() {
     later_.clear();
@@ -463,7 +421,7 @@ class Schedule {
       happened_.shared += counters.found;
       happened_.preempted += counters.preemptions;
     }
-    happened_.replacements += epochs_.size() > 1 ? epochs_.size() - 1 : 0;
+    happened_.replacements += frames_.epochs() > 1 ? frames_.epochs() - 1 : 0;
     for (const StreamPtr& stream : streams_) {
       happened_.complete += stream->complete;
       happened_.orphans += stream->orphan;
@@ -476,10 +434,6 @@ class Schedule {
     happened_.fetched += real_fetch_;
   }
 
-  struct Path {
-    std::size_t stages = 0;
-    std::uint64_t sent = 0, back = 0;
-  };
   const std::uint64_t seed_;
   std::mt19937_64 random_;
   Happened& happened_;
@@ -487,15 +441,10 @@ class Schedule {
   std::size_t nodes_;
   const bool quiet_, head_works_, real_fetch_, short_of_memory_;
   World world_;
+  FrameWatch frames_;
   std::multimap<std::int64_t, std::function<void()>> later_;
   std::vector<StreamPtr> streams_;
   std::set<net::SimHost> revoked_;
-  std::map<std::uint64_t, Path> paths_;
-  std::set<std::uint64_t> epochs_;
-  std::set<std::uint64_t> over_;  // epochs that the head has told nodes to let go
-  std::uint64_t epoch_ = 0, newest_id_ = 0;
-  Step newest_;
-  std::set<std::uint64_t> begun_;  // requests whose first row was sent
   std::string wrong_;
   std::ostringstream story_;
 };

@@ -6,6 +6,7 @@
 
 #include <troupe/runtime/log.h>
 
+#include "happened.h"
 #include "schedule.h"
 
 // The whole protocol under seeded faults, on virtual time: simulation/world.h says what is real.

@@ -262,7 +262,8 @@ TEST_CASE("cuda: what a GPU does not compute is refused in words when the stage 
       {[](ModelConfig& c) { c.logit_divisor = 2.0f; }, "divided logits"},
       {[](ModelConfig& c) { c.causal = false; }, "encoders"},
       {[](ModelConfig& c) { c.experts = 4; }, "mixtures of experts"},
-      {[](ModelConfig& c) { c.head_dim = 512; }, "heads"},
+      {[](ModelConfig& c) { c.head_dim = 512; }, "more than 256 channels"},
+      {[](ModelConfig& c) { c.head_dim = 33; }, "odd number of channels"},
   };
   const Model model = random_model(small_config(), Type::kQ8_0, Type::kQ8_0);
   for (const auto& one : cases) {

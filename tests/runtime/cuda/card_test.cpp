@@ -1,3 +1,4 @@
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -52,6 +53,20 @@ TEST_CASE("cuda: memory of a card is freed with its last handle, even after the 
   CHECK(test::used_card_memory() == before + 1000);
   kept = AlignedBuffer();
   CHECK(test::used_card_memory() == before);
+}
+
+TEST_CASE("cuda: an allocation that fails does not fail the calls after it") {
+  const auto card = test::make_emulated_card();
+  auto memory = card->allocate(64);
+  REQUIRE(memory);
+  const std::size_t had = test::set_card_memory(test::used_card_memory());
+  const Status full = card->allocate(1).status();
+  CHECK(full.code() == Code::kResourceExhausted);
+  CHECK(full.message().find("cuda:0") != std::string::npos);
+  const std::byte one{1};
+  CHECK(card->upload(&one, 1, memory->data()).is_ok());
+  CHECK(card->health().is_ok());
+  test::set_card_memory(had);
 }
 
 TEST_CASE("cuda: weights without kernels are refused by the format's name") {

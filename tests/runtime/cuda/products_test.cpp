@@ -21,7 +21,7 @@ struct Case {
     REQUIRE(result);
     packed = std::move(*result);
     x = random_floats(random, batch * columns);
-    // A row of zeros and a tiny one, whose blocks have the scale 0.
+    // A row of zeros, whose blocks have the scale 0.
     if (batch > 2) std::fill_n(x.begin() + static_cast<std::ptrdiff_t>(columns), columns, 0.0f);
     kernels::QuantizedBuffer quantized(batch, columns);
     if (kernels::wants_quantized(type))

@@ -52,8 +52,10 @@ Status find_join(Settings* settings) {
     std::getline(std::cin, line);
     return take(settings, line, "stdin");
   }
-  if (join.origin == Origin::kFlag && join.from.rfind("--", 0) == 0 && join.text.find('@') > 0 &&
-      join.text.find('@') != std::string::npos)
+  // Values that Troupe itself set count as flags, but do not stand in the command line.
+  const bool in_command_line = join.origin == Origin::kFlag && join.from == "--join";
+  const std::size_t at = join.text.find('@');
+  if (in_command_line && at != std::string::npos && at > 0)
     say("every user of this machine could read the token in the command line; --join-file FILE, "
         "--join - (a line on stdin) and TROUPE_JOIN_FILE keep it secret");
   return Status::ok();

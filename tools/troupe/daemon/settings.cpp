@@ -138,7 +138,7 @@ const std::vector<Setting>& start_settings() {
       {"threads", SettingKind::kThreads, "N", "", "Compute threads [every usable CPU]"},
       {"memory", SettingKind::kBytes, "SIZE", "",
        "Memory for layers and their keys and values, e.g. 4GiB "
-       "[all of this machine's, or what its control group leaves]"},
+       "[what this machine and its control group have left, shared by the nodes of the machine]"},
       {"device", SettingKind::kText, "DEVICE", "cpu",
        "The device that computes: cpu, or a GPU such as cuda:0"},
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",

@@ -28,8 +28,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint16_t kFirstPort = 7700;
-// What a daemon has beside the threads that compute.
-constexpr int kOtherThreads = 16, kOtherDescriptors = 48;
 
 // The result of one check: a line for people, a member for scripts, and what to do.
 struct Finding {
@@ -208,7 +206,8 @@ std::string limit_text(const std::optional<std::uint64_t>& limit) {
 Finding limits() {
   const auto files = soft_limit(RLIMIT_NOFILE), locked = soft_limit(RLIMIT_MEMLOCK);
   const auto space = soft_limit(RLIMIT_AS);
-  const Status room = check_headroom({usable_cpus() + kOtherThreads, kOtherDescriptors});
+  const Status room =
+      check_headroom({usable_cpus() + kProcessHeadroom.threads, kProcessHeadroom.descriptors});
   nlohmann::json value = {{"nofile", nullptr}, {"memlock", nullptr}, {"address_space", nullptr}};
   if (space) value["address_space"] = *space;
   if (files) value["nofile"] = *files;

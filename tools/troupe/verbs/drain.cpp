@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -35,8 +36,11 @@ Status await_empty(Cluster& cluster, const DrainedNode& drained) {
     bool holds = false, serves = true;
     for (const NodeStatus& node : status.nodes)
       holds = holds || (node.name == drained.node && node.weights_bytes > 0);
-    for (const DeploymentStatus& deployment : status.deployments)
-      serves = serves && deployment.state == "ready";
+    for (const DeploymentStatus& deployment : status.deployments) {
+      const auto& moved = drained.moved;
+      if (std::find(moved.begin(), moved.end(), deployment.model) != moved.end())
+        serves = serves && deployment.state == "ready";
+    }
     if (!holds && serves) return Status::ok();
     if (std::chrono::steady_clock::now() >= until)
       return Status(Code::kDeadlineExceeded,

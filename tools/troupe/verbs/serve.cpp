@@ -58,15 +58,17 @@ Result<std::vector<ServedModel>> served_models(const ServeVerbOptions& options, 
   return served;
 }
 
-// The texts of --shared-prompt, without the line feed that ends a file.
-Result<std::vector<std::string>> read_shared_prompts(const std::vector<std::string>& files) {
-  std::vector<std::string> texts;
+// Reads the files of --shared-prompt. The line feed that ends a file is not part of its prompt.
+//   Errors: kInvalidArgument names the option and the file.
+Result<std::vector<SharedPrompt>> read_shared_prompts(const std::vector<std::string>& files) {
+  std::vector<SharedPrompt> prompts;
   for (const std::string& file : files) {
-    TROUPE_ASSIGN_OR_RETURN(std::string text, read_file(file, std::size_t{8} << 20));
-    if (text.ends_with('\n')) text.pop_back();
-    texts.push_back(std::move(text));
+    Result<std::string> text = read_file(file, std::size_t{8} << 20);
+    if (!text) return Status(Code::kInvalidArgument, "--shared-prompt: " + text.message());
+    if (text->ends_with('\n')) text->pop_back();
+    prompts.push_back({std::move(*text), "--shared-prompt " + file});
   }
-  return texts;
+  return prompts;
 }
 
 void announce(const HttpServer& server, bool json) {
@@ -91,14 +93,15 @@ void serve_until_signal(HttpServer& server, SignalWatch& watch) {
 int serve(ServeVerbOptions& options) {
   const bool json = options.common.json;
   set_up_logging(LogLevel::kInfo, options.common.verbose);
+  // The files come first: a model may have to be fetched.
+  Result<std::vector<SharedPrompt>> shared = read_shared_prompts(options.shared_prompts);
+  if (!shared) return fail(shared.status(), json);
+  options.serve.shared_prompts = std::move(*shared);
   const Result<std::string> address = choose_cluster(options.common.home, options.cluster);
   if (!address) return fail(address.status(), json);
   Result<std::vector<ServedModel>> models = served_models(options, !address->empty());
   if (!models) return fail(models.status(), json);
   options.serve.models = *models;
-  Result<std::vector<std::string>> shared = read_shared_prompts(options.shared_prompts);
-  if (!shared) return fail(shared.status(), json);
-  options.serve.shared_prompts = std::move(*shared);
   SignalWatch watch;
   watch.take_hang_up(nullptr);
   Result<OpenCluster> open = open_cluster(options.common.home, options.cluster, options.threads);

@@ -35,6 +35,7 @@ namespace {
 constexpr int kStalledMs = 5000;
 // How often a node looks whether this machine still has its address.
 constexpr int kLookMs = 2000;
+// How often a node looks for other ports if somebody takes those that were free.
 constexpr int kPortTries = 30;
 
 struct StartOptions {
@@ -56,7 +57,9 @@ struct Announcement {
 Announcement announce(bool json, const DaemonOptions& started, const Daemon& daemon,
                       const std::optional<net::Endpoint>& head) {
   Announcement text;
-  const std::string join = daemon.join_address();
+  // Other users may read systemd's journal: a token does not go there.
+  const bool is_read = goes_to_journal(STDOUT_FILENO);
+  const std::string join = is_read ? "" : daemon.join_address();
   const net::Endpoint address = started.advertise.value_or(started.listen);
   if (json) {
     text.out = nlohmann::json{{"ready",
@@ -68,7 +71,7 @@ Announcement announce(bool json, const DaemonOptions& started, const Daemon& dae
                                 {"pid", ::getpid()}}}}
                    .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
                "\n";
-  } else if (started.head && !goes_to_journal(STDOUT_FILENO)) {
+  } else if (started.head && !is_read) {
     text.out = "troupe start --join " + join + "\n";
   }
   const bool only_here = is_only_here(address.host);
@@ -82,8 +85,8 @@ Announcement announce(bool json, const DaemonOptions& started, const Daemon& dae
     return text;
   }
   text.say("head " + daemon.name() + " is ready at " + net::to_string(address) +
-           (text.out.empty() ? "; 'troupe key new' on this machine prints what a node joins with"
-                             : "; the line on stdout makes another machine a node of it"));
+           (is_read ? "; 'troupe key new' as this user prints what a node joins with"
+                    : "; the line on stdout makes another machine a node of it"));
   if (only_here)
     text.say("only this machine reaches " + address.host + "; " + elsewhere +
              " to let others join");
@@ -136,11 +139,27 @@ Served serve(Daemon& daemon, ServiceManager& manager, AddressWatch* addresses) {
   }
 }
 
+// Starts the daemon. A node that was not told where to listen looks for other ports if somebody
+// takes those that were free: several of them may be started at the same time.
+Result<Daemon> start_somewhere(const Settings& settings, DaemonOptions* options) {
+  for (int tries = 0;; ++tries) {
+    Result<Daemon> daemon = Daemon::start(*options);
+    // A daemon that runs on this home already is the other thing that may exist.
+    const bool taken =
+        daemon.code() == Code::kAlreadyExists && !daemon_address(options->home).is_ok();
+    if (!taken || options->head || settings.given("listen") || tries == kPortTries) return daemon;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10 + ::getpid() % 50));
+    const auto free = first_free_ports(options->listen.host, options->listen.port, net::kChannels);
+    if (!free) return daemon;
+    options->listen.port = *free;
+  }
+}
+
 // Starts the node anew on its new address, as often as it takes.
-Result<Daemon> start_again(const DaemonOptions& options, const SignalWatch& watch,
-                           ServiceManager& manager) {
+Result<Daemon> start_again(const Settings& settings, DaemonOptions* options,
+                           const SignalWatch& watch, ServiceManager& manager) {
   for (;;) {
-    Result<Daemon> daemon = Daemon::start(options);
+    Result<Daemon> daemon = start_somewhere(settings, options);
     if (daemon || daemon.code() != Code::kUnavailable || watch.count() > 0) return daemon;
     log(LogLevel::kWarning, daemon.message() + "; trying again");
     manager.notify("WATCHDOG=1");
@@ -155,9 +174,10 @@ void ask_stop() {
 // Serves until the end, on one address after the other. `close_doors` is called before the daemon
 // ends for good.
 template <class CloseDoors>
-Status serve_everywhere(std::optional<Daemon> daemon, DaemonOptions options,
-                        std::optional<AddressWatch> addresses, const SignalWatch& watch,
-                        ServiceManager& manager, const CloseDoors& close_doors) {
+Status serve_everywhere(const Settings& settings, std::optional<Daemon> daemon,
+                        DaemonOptions options, std::optional<AddressWatch> addresses,
+                        const SignalWatch& watch, ServiceManager& manager,
+                        const CloseDoors& close_doors) {
   for (;;) {
     running = &*daemon;
     if (watch.count() > 0) daemon->request_stop();  // it came while there was no daemon
@@ -173,7 +193,7 @@ Status serve_everywhere(std::optional<Daemon> daemon, DaemonOptions options,
     log(LogLevel::kWarning, "this machine has no address " + options.listen.host +
                                 " any more: joining the cluster again from " + *served.moved_to);
     options.listen.host = *served.moved_to;
-    Result<Daemon> again = start_again(options, watch, manager);
+    Result<Daemon> again = start_again(settings, &options, watch, manager);
     if (!again) {
       close_doors();
       return watch.count() > 0 ? Status() : again.status();
@@ -196,21 +216,6 @@ std::optional<AddressWatch> watch_address(const Settings& settings, const Daemon
   const bool told = settings.given("listen") || settings.given("advertise");
   if (!head || told || is_only_here(options.listen.host)) return std::nullopt;
   return AddressWatch(options.listen.host, *head);
-}
-
-// Starts the daemon. A node that was not told where to listen looks for other ports if somebody
-// takes those that were free: several of them may be started at the same time.
-Result<Daemon> start_somewhere(const Settings& settings, DaemonOptions* options) {
-  for (int tries = 0;; ++tries) {
-    Result<Daemon> daemon = Daemon::start(*options);
-    const bool taken = daemon.code() == Code::kAlreadyExists &&
-                       daemon.message().find("the port is in use") != std::string::npos;
-    if (!taken || options->head || settings.given("listen") || tries == kPortTries) return daemon;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10 + ::getpid() % 50));
-    const auto free = first_free_ports(options->listen.host, options->listen.port, net::kChannels);
-    if (!free) return daemon;
-    options->listen.port = *free;
-  }
 }
 
 int run_daemon(const Settings& settings, DaemonOptions options,
@@ -245,8 +250,8 @@ int run_daemon(const Settings& settings, DaemonOptions options,
     };
     if (tell(background, text, kExitOk)) {
       outcome =
-          serve_everywhere(std::move(*daemon), options, watch_address(settings, options, head),
-                           watch, manager, close_doors);
+          serve_everywhere(settings, std::move(*daemon), options,
+                           watch_address(settings, options, head), watch, manager, close_doors);
     } else {
       outcome = Status(Code::kCancelled, "the process that started this daemon is gone: stopping");
       close_doors();

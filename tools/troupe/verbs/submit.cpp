@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -53,21 +52,6 @@ Result<std::string> take_text(json& object, const std::string& file, const char*
 std::string beside(const std::string& file, const std::string& path) {
   if (path.empty()) return path;
   return fs::absolute(fs::absolute(file).parent_path() / path).lexically_normal().string();
-}
-
-// The number, from 1, of the line of a file that holds a prompt, counted from 0: empty lines hold
-// none.
-std::size_t line_of_prompt(std::string_view jsonl, std::uint64_t prompt) {
-  std::size_t number = 0;
-  for (std::size_t at = 0; at < jsonl.size();) {
-    const std::size_t end = std::min(jsonl.find('\n', at), jsonl.size());
-    ++number;
-    if (jsonl.substr(at, end - at).find_first_not_of(" \t\r") != std::string_view::npos &&
-        prompt-- == 0)
-      break;
-    at = end + 1;
-  }
-  return number;
 }
 
 // Every line is checked here, so that a mistake is reported before anything is submitted.
