@@ -10,10 +10,15 @@ and the list of nodes must be what they were after the first minute. The size of
 checked: it grows with each job that has ended. Prints one JSON object; exit status 1 if anything fell
 short.
 
+With --rolling N nothing goes wrong, but all daemons are restarted in turn, N times, as an operator does it:
+a node is drained, stopped and started again, and the head stopped and started again, under eight streams
+and a job.
+
   TROUPE_TEST_MODEL=$(troupe pull smollm2-135m) tools/bench/soak.py --minutes 10 --seed 1
 """
 import argparse
 import contextlib
+import itertools
 import json
 import pathlib
 import random
@@ -30,6 +35,7 @@ from streams import SPECS, Expected, Stream  # noqa: E402
 
 NODES = 3
 STREAMS = 4
+STREAMS_ROLLING = 8
 TOKENS = 80
 JOB_LINES = 6
 JOB_TOKENS = 24
@@ -42,7 +48,7 @@ ANSWER_SECONDS = 120
 
 
 class Soak:
-    def __init__(self, folder, seed, network):
+    def __init__(self, folder, seed, network, streams=STREAMS):
         self.rng = random.Random(seed)
         (folder / "alone").mkdir()
         alone = harness.Place(folder / "alone")
@@ -55,6 +61,7 @@ class Soak:
         self.network = network
         self.cluster = harness.Cluster(folder / "cluster", NODES, network=network)
         self.folder = folder
+        self.streams = streams
         self.over = threading.Event()
         self.lock = threading.Lock()
         self.open = []  # streams under way
@@ -174,6 +181,18 @@ class Soak:
         fault(index)
         time.sleep(2 + 4 * self.rng.random())
 
+    def restart(self, index):
+        """As an operator restarts a daemon, until the cluster is whole again."""
+        self.faults.append(f"restart {index}")
+        print(f"{time.strftime('%H:%M:%S')} {self.faults[-1]}", file=sys.stderr)
+        if index:
+            self.drain(index)
+        else:
+            self.cluster.head.stop()
+            self.start_again(0)
+        if self.seconds_until_back() is None:
+            self.complain(f"not all nodes came back after {self.faults[-1]}")
+
     # ---- measuring ----------------------------------------------------------------------------
 
     def ready(self):
@@ -199,23 +218,42 @@ class Soak:
             "nodes_listed": len(self.cluster.status()["nodes"]),
         }
 
-    def run(self, seconds):
-        threads = [threading.Thread(target=self.ask, args=(i,)) for i in range(STREAMS)]
+    def result(self, short, **more):
+        return {"faults": len(self.faults), "answers": self.answers, "jobs": self.jobs,
+                "answers_with_a_pause": self.answered_late, **more, "fell_short": short}
+
+    @contextlib.contextmanager
+    def loaded(self):
+        """Streams and jobs run inside; afterwards those that are under way have come to their end."""
+        threads = [threading.Thread(target=self.ask, args=(i,)) for i in range(self.streams)]
         threads.append(threading.Thread(target=self.work))
         for thread in threads:
             thread.start()
-        began = time.monotonic()
-        settle = min(SETTLE_SECONDS, seconds / 4)
-        while time.monotonic() < began + settle:
-            self.strike()
-        self.seconds_until_back()
-        before = self.state()
-        while time.monotonic() < began + seconds:
-            self.strike()
-        back = self.seconds_until_back()
-        self.over.set()
-        for thread in threads:
-            thread.join()
+        try:
+            yield
+        finally:
+            self.over.set()
+            for thread in threads:
+                thread.join()
+
+    def run_rolling(self, rounds):
+        with self.loaded():
+            for _, index in itertools.product(range(rounds), [*range(1, NODES + 1), 0]):
+                time.sleep(3)
+                self.restart(index)
+        return self.result(self.wrong)
+
+    def run(self, seconds):
+        with self.loaded():
+            began = time.monotonic()
+            settle = min(SETTLE_SECONDS, seconds / 4)
+            while time.monotonic() < began + settle:
+                self.strike()
+            self.seconds_until_back()
+            before = self.state()
+            while time.monotonic() < began + seconds:
+                self.strike()
+            back = self.seconds_until_back()
         time.sleep(3)
         after = self.state()
         short = list(self.wrong)
@@ -227,15 +265,14 @@ class Soak:
             short.append("descriptors grew")
         if after["nodes_listed"] > before["nodes_listed"]:
             short.append("dead nodes pile up")
-        return {"faults": len(self.faults), "answers": self.answers, "jobs": self.jobs,
-                "answers_with_a_pause": self.answered_late, "back_s": back and round(back, 1),
-                "before": before, "after": after, "fell_short": short}
+        return self.result(short, back_s=back and round(back, 1), before=before, after=after)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rolling", type=int, metavar="N", help="restart all daemons in turn, N times")
     options = parser.parse_args()
     if not harness.MODEL:
         parser.error("TROUPE_TEST_MODEL is not set")
@@ -243,9 +280,10 @@ def main():
         network = None
         if namespaces.refusal() is None:
             network = stack.enter_context(contextlib.closing(namespaces.Network(NODES + 1)))
-        soak = Soak(pathlib.Path(folder), options.seed, network)
+        soak = Soak(pathlib.Path(folder), options.seed, network,
+                    STREAMS_ROLLING if options.rolling else STREAMS)
         try:
-            found = soak.run(60 * options.minutes)
+            found = soak.run_rolling(options.rolling) if options.rolling else soak.run(60 * options.minutes)
         finally:
             soak.over.set()
             soak.cluster.close()

@@ -64,9 +64,9 @@ int relay(int fd, pid_t child, const std::string& home) {
     return kExitFailure;
   }
   const std::string out = said.value("out", ""), err = said.value("err", "");
+  std::fwrite(err.data(), 1, err.size(), stderr);
   std::fwrite(out.data(), 1, out.size(), stdout);
   std::fflush(stdout);
-  std::fwrite(err.data(), 1, err.size(), stderr);
   return said.value("status", kExitFailure);
 }
 

@@ -100,9 +100,10 @@ bool tell(std::optional<Background>& background, const Announcement& text, int s
     std::fwrite(text.err.data(), 1, text.err.size(), stderr);  // the log
     return background->report(text.out, text.err, status);
   }
+  // Whoever waits for the line on stdout finds the rest said.
+  std::fwrite(text.err.data(), 1, text.err.size(), stderr);
   std::fwrite(text.out.data(), 1, text.out.size(), stdout);
   std::fflush(stdout);
-  std::fwrite(text.err.data(), 1, text.err.size(), stderr);
   return true;
 }
 
