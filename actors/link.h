@@ -12,7 +12,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/messages/types.h>
 #include <troupe/runtime/log.h>
-#include <troupe/runtime/wire/codec.h>
+#include <troupe/runtime/wire/encode.h>
 
 // Turns frames into mail and mail into frames. Each process has one link. It owns the transport (or
 // none, if everything is in this process) and knows which actor takes which frames. A frame to our

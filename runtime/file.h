@@ -38,6 +38,9 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+// More than any file of /proc or /sys that is read here holds.
+constexpr std::size_t kSystemFileBytesMax = std::size_t{1} << 16;
+
 // Reads the whole file.
 //   Errors: kResourceExhausted (it is larger than `bytes_max`).
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max);

@@ -2,7 +2,7 @@
 #include <troupe/actors/jobs/job_id.h>
 #include <troupe/actors/journal/journal_actor.h>
 #include <troupe/runtime/log.h>
-#include <troupe/runtime/wire/codec.h>
+#include <troupe/runtime/wire/encode.h>
 
 namespace troupe::actors::coordinator {
 namespace {

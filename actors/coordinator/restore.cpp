@@ -4,7 +4,7 @@
 #include <troupe/actors/coordinator/placed_models.h>
 #include <troupe/actors/coordinator/restore.h>
 #include <troupe/runtime/log.h>
-#include <troupe/runtime/wire/codec.h>
+#include <troupe/runtime/wire/encode.h>
 
 namespace troupe::actors::coordinator {
 namespace {

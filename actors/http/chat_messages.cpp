@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 using Error = std::optional<ApiError>;
 
-constexpr std::size_t kNameBytesMax = 64;
+constexpr std::size_t kAuthorBytesMax = 64;
 
 ApiError wrong(const std::string& where, const std::string& what, const char* code) {
   return bad_request(where + " " + what, where, code);
@@ -89,7 +89,7 @@ Error read_name(const json& value, const std::string& where, std::string* name) 
            c == '-';
   };
   if (value.is_string()) *name = value.get<std::string>();
-  const bool fits = value.is_string() && !name->empty() && name->size() <= kNameBytesMax &&
+  const bool fits = value.is_string() && !name->empty() && name->size() <= kAuthorBytesMax &&
                     std::all_of(name->begin(), name->end(), plain);
   if (fits) return std::nullopt;
   return wrong(where + ".name", "must be 1 to 64 letters, digits, underscores and hyphens",

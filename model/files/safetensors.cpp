@@ -22,7 +22,7 @@ constexpr JsonLimits kHeaderLimits{std::size_t{32} << 20, 8};
 constexpr JsonLimits kIndexLimits{
     .bytes_max = std::size_t{32} << 20, .depth_max = 8, .python = true};
 constexpr std::size_t kDimensionsMax = 8;
-constexpr std::uint64_t kElementsMax = std::uint64_t{1} << 60;
+constexpr std::uint64_t kShapeElementsMax = std::uint64_t{1} << 60;
 constexpr std::size_t kShardsMax = 4096;
 
 struct DType {
@@ -93,7 +93,7 @@ Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
   TROUPE_ASSIGN_OR_RETURN(out.shape, read_integers(entry, "shape", tensor, what));
   std::uint64_t elements = 1;
   for (const std::uint64_t size : out.shape) {
-    if (size > kElementsMax || (elements != 0 && size > kElementsMax / elements))
+    if (size > kShapeElementsMax || (elements != 0 && size > kShapeElementsMax / elements))
       return malformed(what, "a dimension of " + tensor + " is " + std::to_string(size) +
                                  ", which makes it too large to be real");
     elements *= size;

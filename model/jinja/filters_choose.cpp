@@ -93,13 +93,13 @@ Result<Value> select(const Use& use) {
   });
 }
 
-constexpr Row kFilters[] = {
+constexpr Row kChoosingFilters[] = {
     {"map", "*", map},           {"select", "*", select},     {"reject", "*", select},
     {"selectattr", "*", select}, {"rejectattr", "*", select},
 };
 
 }  // namespace
 
-std::span<const Row> choosing_filters() { return kFilters; }
+std::span<const Row> choosing_filters() { return kChoosingFilters; }
 
 }  // namespace troupe::model::jinja

@@ -218,7 +218,7 @@ Result<Value> group(const Use& use) {
   return counted(use.budget, use.line, std::move(out));
 }
 
-constexpr Row kFilters[] = {
+constexpr Row kItemFilters[] = {
     {"list", "", to_list},
     {"join", "d attribute", join_items},
     {"first", "", first},
@@ -237,6 +237,6 @@ constexpr Row kFilters[] = {
 
 }  // namespace
 
-std::span<const Row> item_filters() { return kFilters; }
+std::span<const Row> item_filters() { return kItemFilters; }
 
 }  // namespace troupe::model::jinja

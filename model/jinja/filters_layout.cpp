@@ -174,7 +174,7 @@ Result<Value> pretty_print(const Use& use) {
   return counted(use.budget, use.line, std::move(*text));
 }
 
-constexpr Row kFilters[] = {
+constexpr Row kLayoutFilters[] = {
     {"center", "width", center},
     {"truncate", "length killwords end leeway", truncate},
     {"wordwrap", "width break_long_words wrapstring break_on_hyphens", wrap_words},
@@ -183,6 +183,6 @@ constexpr Row kFilters[] = {
 
 }  // namespace
 
-std::span<const Row> layout_filters() { return kFilters; }
+std::span<const Row> layout_filters() { return kLayoutFilters; }
 
 }  // namespace troupe::model::jinja

@@ -241,7 +241,7 @@ Result<Value> round_number(const Use& use) {
   return Value((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
 }
 
-constexpr Row kFilters[] = {
+constexpr Row kValueFilters[] = {
     {"default", "default_value boolean", fall_back},
     {"d", "default_value boolean", fall_back},
     {"length", "", length},
@@ -258,6 +258,6 @@ constexpr Row kFilters[] = {
 
 }  // namespace
 
-std::span<const Row> value_filters() { return kFilters; }
+std::span<const Row> value_filters() { return kValueFilters; }
 
 }  // namespace troupe::model::jinja

@@ -117,7 +117,7 @@ Result<Value> file_size(const Use& use) {
   return Value(number + name + (binary ? "iB" : "B"));
 }
 
-constexpr Row kFilters[] = {
+constexpr Row kWebFilters[] = {
     {"striptags", "", strip_tags},
     {"urlencode", "", url_encode},
     {"xmlattr", "autospace", xml_attributes},
@@ -126,6 +126,6 @@ constexpr Row kFilters[] = {
 
 }  // namespace
 
-std::span<const Row> web_filters() { return kFilters; }
+std::span<const Row> web_filters() { return kWebFilters; }
 
 }  // namespace troupe::model::jinja

@@ -12,7 +12,7 @@ namespace {
 bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
 }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 // Letters beyond ASCII may be in names; the parser's callers find out which names there are.
 bool is_name_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
@@ -176,11 +176,12 @@ class Lexer {
       }
       if (c == '\'' || c == '"') {
         TROUPE_RETURN_IF_ERROR(lex_string());
-      } else if (is_digit(c)) {
+      } else if (is_ascii_digit(c)) {
         lex_number();
       } else if (is_name_start(c)) {
         std::size_t end = at_;
-        while (end < source_.size() && (is_name_start(source_[end]) || is_digit(source_[end]))) {
+        while (end < source_.size() &&
+               (is_name_start(source_[end]) || is_ascii_digit(source_[end]))) {
           ++end;
         }
         tokens_.push_back({TokenKind::kName, source_.substr(at_, end - at_), line_});
@@ -216,7 +217,7 @@ class Lexer {
     std::size_t end = at_;
     std::string digits;
     const auto take_digits = [&] {
-      while (end < source_.size() && (is_digit(source_[end]) || source_[end] == '_')) {
+      while (end < source_.size() && (is_ascii_digit(source_[end]) || source_[end] == '_')) {
         if (source_[end] != '_') digits += source_[end];
         ++end;
       }
@@ -224,7 +225,7 @@ class Lexer {
     take_digits();
     TokenKind kind = TokenKind::kInteger;
     if (!after_dot && end + 1 < source_.size() && source_[end] == '.' &&
-        is_digit(source_[end + 1])) {
+        is_ascii_digit(source_[end + 1])) {
       kind = TokenKind::kReal;
       digits += source_[end++];
       take_digits();
@@ -232,7 +233,7 @@ class Lexer {
     if (!after_dot && end + 1 < source_.size() && (source_[end] == 'e' || source_[end] == 'E')) {
       const bool is_signed = source_[end + 1] == '-' || source_[end + 1] == '+';
       const std::size_t first = end + (is_signed ? 2 : 1);
-      if (first < source_.size() && is_digit(source_[first])) {
+      if (first < source_.size() && is_ascii_digit(source_[first])) {
         kind = TokenKind::kReal;
         digits.append(source_, end, first - end);
         end = first;

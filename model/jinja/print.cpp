@@ -12,7 +12,7 @@
 namespace troupe::model::jinja {
 namespace {
 
-constexpr int kDepthMax = 260;
+constexpr int kPrintedDepthMax = 260;
 
 Status too_large() {
   return Status(Code::kResourceExhausted,
@@ -117,7 +117,7 @@ class Printer {
       : json_(json), bytes_max_(bytes_max), ascii_(ascii) {}
 
   Status print(const Value& value, int depth) {
-    if (depth > kDepthMax || out_.size() > bytes_max_) return too_large();
+    if (depth > kPrintedDepthMax || out_.size() > bytes_max_) return too_large();
     if (const auto* string = value.text()) {
       const bool markup = string->markup && json_ == nullptr;
       out_ += markup ? "Markup(" + quoted(string->text) + ")" : quoted(string->text);

@@ -9,7 +9,7 @@
 namespace troupe::model::jinja {
 namespace {
 
-constexpr int kDepthMax = 260;
+constexpr int kNestedMax = 260;
 
 bool equal_at(const Value& a, const Value& b, int depth);
 
@@ -24,7 +24,7 @@ bool equal_lists(const Value& a, const Value& b, int depth) {
 }
 
 bool equal_at(const Value& a, const Value& b, int depth) {
-  if (depth > kDepthMax) return false;
+  if (depth > kNestedMax) return false;
   if (const int order = compare_numbers(a, b); order != 2) return order == 0;
   if (a.data.index() != b.data.index()) return false;
   if (a.string() != nullptr) return *a.string() == *b.string();

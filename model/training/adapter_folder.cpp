@@ -26,12 +26,12 @@ using nlohmann::ordered_json;
 constexpr const char* kConfigName = "adapter_config.json";
 constexpr const char* kWeightsName = "adapter_model.safetensors";
 constexpr const char* kLabelsName = "labels.json";
-constexpr const char* kPrefix = "base_model.model.";
+constexpr const char* kModulePrefix = "base_model.model.";
 constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
 constexpr std::uint64_t kRankMax = 1 << 16;
 
 std::string module_name(const ModelConfig& config, const TensorSpec& spec) {
-  return kPrefix + hf_module(config, spec);
+  return kModulePrefix + hf_module(config, spec);
 }
 
 // The two tensors of an adapter.
@@ -55,7 +55,7 @@ std::vector<HfTensor> trained_tensors(const ModelConfig& config, const Parameter
   std::vector<HfTensor> found;
   for (HfTensor& tensor : hf_tensors(config, parameters)) {
     if (!tensor.parts.front()->trained) continue;
-    tensor.name = kPrefix + tensor.name;
+    tensor.name = kModulePrefix + tensor.name;
     found.push_back(std::move(tensor));
   }
   return found;
@@ -109,7 +109,7 @@ std::string config_text(const AdapterFolder& about, const ModelConfig& config,
   return out.dump(2) + "\n";
 }
 
-Status bad(const fs::path& path, const std::string& what) {
+Status bad_adapter(const fs::path& path, const std::string& what) {
   return Status(Code::kBadData, path.string() + ": " + what);
 }
 
@@ -125,38 +125,41 @@ Result<nlohmann::json> read_json(const fs::path& path) {
 Status check_config(const fs::path& path, const nlohmann::json& config) {
   std::string kind;
   if (!read_field(config, "peft_type", &kind) || kind != "LORA")
-    return bad(path, "the field \"peft_type\" is not \"LORA\", the one kind that is supported");
+    return bad_adapter(path,
+                       "the field \"peft_type\" is not \"LORA\", the one kind that is supported");
   for (const char* field : {"use_dora", "fan_in_fan_out", "lora_bias"})
     if (config.contains(field) && config[field].is_boolean() && config[field].get<bool>())
-      return bad(path, "the field \"" + std::string(field) +
-                           "\" is true, which this version does not compute");
+      return bad_adapter(path, "the field \"" + std::string(field) +
+                                   "\" is true, which this version does not compute");
   for (const char* field :
        {"rank_pattern", "alpha_pattern", "layer_replication", "trainable_token_indices"})
     if (config.contains(field) && !config[field].empty())
-      return bad(path, "the field \"" + std::string(field) +
-                           "\" is not empty, which this version does not support");
+      return bad_adapter(path, "the field \"" + std::string(field) +
+                                   "\" is not empty, which this version does not support");
   // These kinds of initial values change the model's own weights, too.
   std::string start;
   read_field(config, "init_lora_weights", &start);
   for (const char* changing : {"pissa", "olora", "corda", "loftq"}) {
     if (!start.starts_with(changing)) continue;
-    return bad(path, "the field \"init_lora_weights\" is " + in_quotes(start, 40) +
-                         ", so the adapter belongs to weights that PEFT has changed; have PEFT "
-                         "convert it to a plain one");
+    return bad_adapter(path,
+                       "the field \"init_lora_weights\" is " + in_quotes(start, 40) +
+                           ", so the adapter belongs to weights that PEFT has changed; have PEFT "
+                           "convert it to a plain one");
   }
   if (config.contains("bias") && config["bias"] != "none")
-    return bad(path, "the field \"bias\" is not \"none\"; trained biases are not supported");
+    return bad_adapter(path,
+                       "the field \"bias\" is not \"none\"; trained biases are not supported");
   return Status::ok();
 }
 
 Result<float> scale_of(const fs::path& path, const nlohmann::json& config) {
   LoraOptions options;
   if (!read_field(config, "r", &options.rank) || options.rank == 0 || options.rank > kRankMax)
-    return bad(path, "the field \"r\" is not a rank from 1 to " + std::to_string(kRankMax));
+    return bad_adapter(path, "the field \"r\" is not a rank from 1 to " + std::to_string(kRankMax));
   if (!read_field(config, "lora_alpha", &options.alpha) || options.alpha == 0.0)
-    return bad(path, "the field \"lora_alpha\" is not a number other than 0");
+    return bad_adapter(path, "the field \"lora_alpha\" is not a number other than 0");
   if (config.contains("use_rslora") && !read_field(config, "use_rslora", &options.rank_stabilized))
-    return bad(path, "the field \"use_rslora\" is neither true nor false");
+    return bad_adapter(path, "the field \"use_rslora\" is neither true nor false");
   return options.scale();
 }
 
@@ -227,7 +230,7 @@ Result<std::string> write_adapter_folder(const fs::path& folder, const AdapterFo
 
 Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
   TROUPE_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_file(folder / kWeightsName));
-  const SafetensorsTensor* found = file.find(std::string(kPrefix) + "classifier.weight");
+  const SafetensorsTensor* found = file.find(std::string(kModulePrefix) + "classifier.weight");
   std::vector<std::string> labels;
   if (found == nullptr || found->shape.empty()) return labels;
   std::error_code error;
@@ -236,9 +239,9 @@ Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
     for (const nlohmann::json& name : names)
       if (name.is_string()) labels.push_back(name.get<std::string>());
     if (labels.size() == found->shape[0]) return labels;
-    return bad(folder / kLabelsName, "it names " + std::to_string(labels.size()) +
-                                         " labels, but the classifier has " +
-                                         std::to_string(found->shape[0]));
+    return bad_adapter(folder / kLabelsName, "it names " + std::to_string(labels.size()) +
+                                                 " labels, but the classifier has " +
+                                                 std::to_string(found->shape[0]));
   }
   for (std::size_t i = 0; i < found->shape[0]; ++i) labels.push_back("LABEL_" + std::to_string(i));
   return labels;
@@ -248,7 +251,7 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
                            Parameters& parameters) {
   const fs::path config_path = folder / kConfigName;
   TROUPE_ASSIGN_OR_RETURN(const nlohmann::json fields, read_json(config_path));
-  if (!fields.is_object()) return bad(config_path, "the text is no JSON object");
+  if (!fields.is_object()) return bad_adapter(config_path, "the text is no JSON object");
   TROUPE_RETURN_IF_ERROR(check_config(config_path, fields));
   TROUPE_ASSIGN_OR_RETURN(const float scale, scale_of(config_path, fields));
   const fs::path path = folder / kWeightsName;
@@ -263,11 +266,12 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
     if (a == nullptr && b == nullptr) continue;
     if (a == nullptr || b == nullptr || a->shape.size() != 2 || a->shape[0] == 0 ||
         a->shape[0] > kRankMax)
-      return bad(path, module + " needs a matrix lora_A and a matrix lora_B");
+      return bad_adapter(path, module + " needs a matrix lora_A and a matrix lora_B");
     if (spec.whole != 0)
-      return bad(path, module +
-                           " is stored together with others, and such a matrix cannot have an "
-                           "adapter yet");
+      return bad_adapter(path,
+                         module +
+                             " is stored together with others, and such a matrix cannot have an "
+                             "adapter yet");
     auto adapter = std::make_unique<Adapter>(spec, static_cast<std::size_t>(a->shape[0]), scale);
     const auto [place_a, place_b] = tensors_of(config, spec, *adapter);
     const Status status_a = take_over(file, *a, place_a);
@@ -278,7 +282,7 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
     taken.insert({a->name, b->name});
   }
   for (const HfTensor& tensor : hf_tensors(config, parameters)) {
-    const SafetensorsTensor* found = file.find(kPrefix + tensor.name);
+    const SafetensorsTensor* found = file.find(kModulePrefix + tensor.name);
     if (found == nullptr) continue;
     const Status status = take_over(file, *found, tensor);
     if (!status) return status.with_context(path.string());
@@ -286,8 +290,8 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
   }
   for (const SafetensorsTensor& tensor : file.tensors())
     if (!taken.contains(tensor.name))
-      return bad(path, "the model has no place for the tensor " + tensor.name +
-                           "; the adapter was trained on another model");
+      return bad_adapter(path, "the model has no place for the tensor " + tensor.name +
+                                   "; the adapter was trained on another model");
   return Status::ok();
 }
 

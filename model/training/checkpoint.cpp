@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kPrefix = "checkpoint-";
+constexpr std::string_view kFolderPrefix = "checkpoint-";
 constexpr const char* kStateName = "state.safetensors";
 constexpr const char* kManifestName = "manifest.json";
 constexpr std::size_t kManifestBytesMax = std::size_t{1} << 20;
@@ -54,8 +54,8 @@ std::map<std::uint64_t, fs::path> checkpoints_in(const fs::path& folder) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
-    const std::string_view number =
-        std::string_view(name).substr(name.starts_with(kPrefix) ? kPrefix.size() : name.size());
+    const std::string_view number = std::string_view(name).substr(
+        name.starts_with(kFolderPrefix) ? kFolderPrefix.size() : name.size());
     if (number.empty() || number.size() > 18 ||
         number.find_first_not_of("0123456789") != number.npos)
       continue;
@@ -134,7 +134,7 @@ Status restore(const fs::path& checkpoint, const Manifest& manifest, Trainer& tr
 
 Status save_checkpoint(const fs::path& folder, const CheckpointState& state, Trainer& trainer,
                        std::size_t keep) {
-  const fs::path checkpoint = folder / (std::string(kPrefix) + std::to_string(state.step));
+  const fs::path checkpoint = folder / (std::string(kFolderPrefix) + std::to_string(state.step));
   std::error_code error;
   // A manifest of an earlier attempt must not vouch for what comes now.
   fs::remove(checkpoint / kManifestName, error);
@@ -199,7 +199,7 @@ Result<std::optional<CheckpointState>> load_checkpoint(const fs::path& folder,
 }
 
 Status load_checkpoint_of_step(const fs::path& folder, std::uint64_t step, Trainer& trainer) {
-  const fs::path checkpoint = folder / (std::string(kPrefix) + std::to_string(step));
+  const fs::path checkpoint = folder / (std::string(kFolderPrefix) + std::to_string(step));
   TROUPE_ASSIGN_OR_RETURN(const Manifest manifest, read_manifest(checkpoint));
   TROUPE_RETURN_IF_ERROR(check_state(checkpoint, manifest));
   return restore(checkpoint, manifest, trainer);

@@ -13,9 +13,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr JsonLimits kRowLimits = {std::size_t{64} << 20, 64};
+constexpr JsonLimits kFieldsLimits = {std::size_t{64} << 20, 64};
 
-Status bad(const std::filesystem::path& path, const std::string& what) {
+Status bad_data(const std::filesystem::path& path, const std::string& what) {
   return Status(Code::kBadData, path.string() + " " + what);
 }
 
@@ -37,7 +37,7 @@ std::string missing(const json& row, const std::string& field) {
 void read_json_line(std::string_view line, std::size_t number, const DataFields& fields,
                     DataRows* out) {
   const auto drop = [&](std::string why) { out->dropped.push_back({number, std::move(why)}); };
-  const Result<json> row = parse_json(line, "the line", kRowLimits);
+  const Result<json> row = parse_json(line, "the line", kFieldsLimits);
   if (!row) return drop("it is not JSON (" + row.message() + ")");
   if (!row->is_object()) return drop("it is JSON, but no object");
   DataRow read{number, {}, {}};
@@ -106,9 +106,9 @@ Status read_csv(std::string_view text, const std::filesystem::path& path, const 
   for (const auto& [index, name] : {std::pair{text_column, fields.text},
                                     std::pair{fields.with_labels ? label_column : 0, fields.label}})
     if (index == header.size())
-      return bad(path, "has no column " + in_quotes(name) +
-                           " in its first line; name the columns with --text-field and "
-                           "--label-field");
+      return bad_data(path, "has no column " + in_quotes(name) +
+                                " in its first line; name the columns with --text-field and "
+                                "--label-field");
   while (at < text.size()) {
     const std::size_t number = line;
     std::vector<std::string> record = read_record(text, &at, &line);
@@ -129,9 +129,9 @@ Status read_csv(std::string_view text, const std::filesystem::path& path, const 
 Result<DataRows> read_data_rows(const std::filesystem::path& path, const DataFields& fields) {
   TROUPE_ASSIGN_OR_RETURN(std::string text, read_file(path, kDataBytesMax));
   if (const std::size_t valid = utf8_valid_prefix(text); valid != text.size())
-    return bad(path, "is not UTF-8 at byte " + std::to_string(valid));
+    return bad_data(path, "is not UTF-8 at byte " + std::to_string(valid));
   if (text.find_first_not_of(" \t\r\n") == text.npos)
-    return bad(path, "is empty; give a file with rows to train on");
+    return bad_data(path, "is empty; give a file with rows to train on");
   DataRows out;
   const std::string ending = path.extension().string();
   if (ending == ".jsonl" || ending == ".ndjson") {
@@ -139,7 +139,8 @@ Result<DataRows> read_data_rows(const std::filesystem::path& path, const DataFie
   } else if (ending == ".csv") {
     TROUPE_RETURN_IF_ERROR(read_csv(text, path, fields, &out));
   } else if (fields.with_labels) {
-    return bad(path, "is plain text, which has no labels; give a file that ends in .jsonl or .csv");
+    return bad_data(path,
+                    "is plain text, which has no labels; give a file that ends in .jsonl or .csv");
   } else {
     out.rows.push_back({1, std::move(text), {}});
   }
@@ -148,7 +149,7 @@ Result<DataRows> read_data_rows(const std::filesystem::path& path, const DataFie
         out.dropped.empty()
             ? ""
             : ": of line " + std::to_string(out.dropped[0].line) + ", " + out.dropped[0].why;
-    return bad(path, "has no row that can be trained on" + first);
+    return bad_data(path, "has no row that can be trained on" + first);
   }
   return out;
 }

@@ -11,7 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kSmallFileBytes = 1 << 16;
 // v1 writes a number near 2^63 if there is no limit.
 constexpr std::uint64_t kNoLimitBytes = std::uint64_t{1} << 60;
 
@@ -42,18 +41,18 @@ void tighten(std::optional<T>& limit, const std::optional<T>& other) {
 // What one group's own files grant.
 std::optional<double> group_cpus(const fs::path& folder, bool v2) {
   if (v2) {
-    const auto text = read_file(folder / "cpu.max", kSmallFileBytes);
+    const auto text = read_file(folder / "cpu.max", kSystemFileBytesMax);
     return text ? share_of(*text) : std::nullopt;
   }
-  const auto quota = read_file(folder / "cpu.cfs_quota_us", kSmallFileBytes);
-  const auto period = read_file(folder / "cpu.cfs_period_us", kSmallFileBytes);
+  const auto quota = read_file(folder / "cpu.cfs_quota_us", kSystemFileBytesMax);
+  const auto period = read_file(folder / "cpu.cfs_period_us", kSystemFileBytesMax);
   if (!quota || !period) return std::nullopt;
   return share_of(quota->substr(0, quota->find('\n')) + " " + *period);
 }
 
 std::optional<std::uint64_t> group_memory(const fs::path& folder, bool v2) {
   const auto text =
-      read_file(folder / (v2 ? "memory.max" : "memory.limit_in_bytes"), kSmallFileBytes);
+      read_file(folder / (v2 ? "memory.max" : "memory.limit_in_bytes"), kSystemFileBytesMax);
   return text ? bytes_of(*text) : std::nullopt;
 }
 
@@ -72,8 +71,8 @@ std::uint64_t value_of(std::string_view text, std::string_view key) {
 // The bytes of a group that the kernel could not free by dropping cached files.
 std::uint64_t group_used(const fs::path& folder, bool v2) {
   const auto all =
-      read_file(folder / (v2 ? "memory.current" : "memory.usage_in_bytes"), kSmallFileBytes);
-  const auto parts = read_file(folder / "memory.stat", kSmallFileBytes);
+      read_file(folder / (v2 ? "memory.current" : "memory.usage_in_bytes"), kSystemFileBytesMax);
+  const auto parts = read_file(folder / "memory.stat", kSystemFileBytesMax);
   const std::uint64_t used = all ? bytes_of(*all).value_or(0) : 0;
   const std::uint64_t cached =
       parts ? value_of(*parts, v2 ? "inactive_file" : "total_inactive_file") : 0;
@@ -117,7 +116,7 @@ void walk_up(const fs::path& top, fs::path group, Read read) {
 
 CgroupLimits cgroup_limits(const fs::path& groups_file, const fs::path& root) {
   CgroupLimits limits;
-  const auto groups = read_file(groups_file, kSmallFileBytes);
+  const auto groups = read_file(groups_file, kSystemFileBytesMax);
   if (!groups) return limits;
   for (std::size_t begin = 0; begin < groups->size();) {
     const std::size_t end = std::min(groups->find('\n', begin), groups->size());

@@ -6,19 +6,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <troupe/runtime/file.h>
 #include <troupe/runtime/machine/cgroup.h>
 #include <troupe/runtime/machine/cpu_claim.h>
 
 namespace troupe {
 namespace {
 
-constexpr std::size_t kSmallFileBytes = 1 << 16;
-
 // The lowest CPU number in "0,32" or "0-1": the first hyper-thread of this CPU's core.
 int first_sibling(int cpu) {
   const auto text = read_file(
       "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list",
-      kSmallFileBytes);
+      kSystemFileBytesMax);
   int first = cpu;
   if (text) std::from_chars(text->data(), text->data() + text->size(), first);
   return first;

@@ -16,7 +16,6 @@
 namespace troupe {
 namespace {
 
-constexpr std::size_t kSmallFileBytes = 1 << 16;
 // What is not offered: what this process needs beside layers, and a share for its neighbours.
 constexpr std::uint64_t kReserveBytes = 64 << 20;
 constexpr std::uint64_t kReserveShare = 16;
@@ -38,14 +37,14 @@ std::uint64_t bytes_of(std::string_view text, std::string_view key) {
 
 // Tells this machine, since it was started, from every other one; "" if the kernel does not say.
 std::string boot_id() {
-  const auto text = read_file("/proc/sys/kernel/random/boot_id", kSmallFileBytes);
+  const auto text = read_file("/proc/sys/kernel/random/boot_id", kSystemFileBytesMax);
   return text ? text->substr(0, text->find('\n')) : "";
 }
 
 }  // namespace
 
 MachineMemory machine_memory() {
-  const auto text = read_file("/proc/meminfo", kSmallFileBytes);
+  const auto text = read_file("/proc/meminfo", kSystemFileBytesMax);
   if (!text) return {};
   return {bytes_of(*text, "MemTotal"), bytes_of(*text, "MemAvailable")};
 }
@@ -53,7 +52,7 @@ MachineMemory machine_memory() {
 std::optional<std::uint64_t> address_space_left() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
-  const auto text = read_file("/proc/self/status", kSmallFileBytes);
+  const auto text = read_file("/proc/self/status", kSystemFileBytesMax);
   const std::uint64_t used = text ? bytes_of(*text, "VmSize") : 0;
   return limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, used);
 }
@@ -87,7 +86,7 @@ MemoryOffer memory_offer(const std::filesystem::path& groups, const std::filesys
 std::uint64_t offered_memory() { return memory_offer().bytes; }
 
 std::uint64_t resident_bytes_max() {
-  const auto text = read_file("/proc/self/status", kSmallFileBytes);
+  const auto text = read_file("/proc/self/status", kSystemFileBytesMax);
   return text ? bytes_of(*text, "VmHWM") : 0;
 }
 

@@ -14,10 +14,11 @@
 #include <cereal/cereal.hpp>
 
 #include <troupe/runtime/status.h>
+#include <troupe/runtime/wire/encode.h>
 
-// encode(message) / decode<Message>(bytes): bodies of frames through cereal with a bounded archive.
-// A message is a struct of numbers, bools, enums, strings, std::vector, std::array, std::optional
-// and such structs, with
+// What encode(message) and decode<Message>(bytes) do: bodies of frames through cereal with a
+// bounded archive. A message is a struct of numbers, bools, enums, strings, std::vector,
+// std::array, std::optional and such structs, with
 //   `template <class Archive> void serialize(Archive& archive) { archive(a, b, ...); }`.
 // No pointers, no polymorphism, and none of cereal's own container loaders: they resize before they
 // read. Pure.
@@ -212,7 +213,6 @@ void load(Decoder& archive, std::optional<T>& value) {
   if (present) archive.leave();
 }
 
-// Returns the bytes of a message.
 template <class T>
 std::vector<std::byte> encode(const T& message) {
   std::vector<std::byte> out;
@@ -221,8 +221,6 @@ std::vector<std::byte> encode(const T& message) {
   return out;
 }
 
-// Errors: kBadData (truncated, a count too large, a bool that is neither 0 nor 1, nested too
-// deeply, bytes left over).
 template <class T>
 Result<T> decode(std::span<const std::byte> bytes) {
   T message{};

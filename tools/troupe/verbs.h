@@ -2,9 +2,9 @@
 
 #include <functional>
 
-// The verbs of the command. Each has one file, and a declaration and a row of kVerbs here. main.cpp
-// gives every verb a subcommand; the verb adds its options and returns the function that runs once
-// they are parsed.
+// The verbs of the command. Each has one file, and a declaration and a row of kVerbs here.
+// command_line.cpp gives every verb a subcommand; the verb adds its options and returns the
+// function that runs once they are parsed.
 
 namespace CLI {
 class App;
