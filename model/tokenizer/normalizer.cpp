@@ -160,6 +160,21 @@ Normalizer bert_normalizer(BertNormalization options) {
   };
 }
 
+Normalizer charsmap_normalizer(Charsmap map) {
+  return [map = std::make_shared<const Charsmap>(std::move(map))](std::string* text) {
+    *text = map->by_graphemes(*text);
+    return Status::ok();
+  };
+}
+
+Normalizer charsmap_normalizer(Charsmap map, AddedTokens kept) {
+  return [map = std::make_shared<const Charsmap>(std::move(map)),
+          kept = std::make_shared<const AddedTokens>(std::move(kept))](std::string* text) {
+    *text = map->by_longest(*text, *kept);
+    return Status::ok();
+  };
+}
+
 Normalizer sentence_normalizer(bool remove_extra_spaces, bool add_prefix) {
   return [=](std::string* text) {
     if (remove_extra_spaces) *text = with_single_spaces(*text);

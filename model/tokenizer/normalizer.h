@@ -6,6 +6,8 @@
 
 #include <troupe/model/text/regex.h>
 #include <troupe/model/text/unicode.h>
+#include <troupe/model/tokenizer/added_tokens.h>
+#include <troupe/model/tokenizer/charsmap.h>
 #include <troupe/runtime/status.h>
 
 // Changes to a text before it is cut into words. Pure functions; any thread may call them.
@@ -30,6 +32,11 @@ struct BertNormalization {
   bool lower_case = true;
 };
 Normalizer bert_normalizer(BertNormalization options);
+
+// Replaces characters as Hugging Face's tokenizers do it with a SentencePiece model's map.
+Normalizer charsmap_normalizer(Charsmap map);
+// Replaces characters as SentencePiece itself does it. The tokens of `kept` stay as they are.
+Normalizer charsmap_normalizer(Charsmap map, AddedTokens kept);
 
 // SentencePiece's normalizer. If asked for, it removes white space at the ends and makes runs of it
 // one space, and it puts a space in front. Then it writes U+2581 for every space.

@@ -85,6 +85,7 @@ constexpr Row kRows[] = {
     {"gigachat", {kGpt2}},
     {"mellum", {kGpt2}},
     {"modern-bert", {kGpt2}},
+    {"roberta-bpe", {kGpt2}},
     {"smollm", {R"(\p{N})", kGpt2}},
     {"starcoder", {R"(\p{N})", kGpt2}},
     {"refact", {R"(\p{N})", kGpt2}},

@@ -10,6 +10,8 @@
 #include <troupe/model/tokenizer/bpe_model.h>
 #include <troupe/model/tokenizer/pre_tokenizer_families.h>
 #include <troupe/model/tokenizer/tokenizer_gguf.h>
+#include <troupe/model/tokenizer/tokenizer_gguf_keys.h>
+#include <troupe/model/tokenizer/tokenizer_gguf_sentences.h>
 #include <troupe/model/tokenizer/tokenizer_json.h>
 #include <troupe/model/tokenizer/tokenizer_parts.h>
 #include <troupe/model/tokenizer/word_piece.h>
@@ -18,141 +20,6 @@
 
 namespace troupe::model {
 namespace {
-
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
-
-Status bad(const std::string& sentence) {
-  return Status(Code::kBadData, sentence + "; take another file of the model");
-}
-
-template <class T>
-Result<const T*> array_of(const GgufHeader& header, std::string_view key) {
-  const auto entry = header.metadata.find(key);
-  if (entry == header.metadata.end()) {
-    return bad("the metadata key " + in_quotes(key) + " is missing");
-  }
-  const T* values = std::get_if<T>(&entry->second);
-  if (values == nullptr) {
-    return bad("the metadata value of " + in_quotes(key) + " is not an array of the expected type");
-  }
-  return values;
-}
-
-// Says whether the header lacks an array or has one without elements, of whatever type.
-bool is_empty_array(const GgufHeader& header, std::string_view key) {
-  const auto entry = header.metadata.find(key);
-  if (entry == header.metadata.end()) return true;
-  const auto* strings = std::get_if<std::vector<std::string>>(&entry->second);
-  const auto* integers = std::get_if<std::vector<std::int64_t>>(&entry->second);
-  const auto* reals = std::get_if<std::vector<double>>(&entry->second);
-  return (strings != nullptr && strings->empty()) || (integers != nullptr && integers->empty()) ||
-         (reals != nullptr && reals->empty());
-}
-
-struct Tokens {
-  const std::vector<std::string>* texts = nullptr;
-  std::vector<TokenType> types;
-  std::size_t size() const { return types.size(); }
-};
-
-// Fills `types`, which has one entry a token, if the header says what they are.
-Status load_types(const GgufHeader& header, std::vector<TokenType>* types) {
-  if (!header.metadata.contains("tokenizer.ggml.token_type")) return Status::ok();
-  TROUPE_ASSIGN_OR_RETURN(const auto* numbers,
-                          array_of<std::vector<std::int64_t>>(header, "tokenizer.ggml.token_type"));
-  if (numbers->size() != types->size()) {
-    return bad("tokenizer.ggml.token_type has " + std::to_string(numbers->size()) +
-               " entries, tokenizer.ggml.tokens " + std::to_string(types->size()));
-  }
-  for (std::size_t i = 0; i < numbers->size(); ++i) {
-    const std::int64_t number = (*numbers)[i];
-    if (number < 0 || number > 6) {
-      return bad("tokenizer.ggml.token_type of token " + std::to_string(i) + " is " +
-                 std::to_string(number) + ", expected 0 to 6");
-    }
-    // 0 means "undefined", which other programs treat as plain text.
-    (*types)[i] = number == 0 ? TokenType::kNormal : static_cast<TokenType>(number);
-  }
-  return Status::ok();
-}
-
-Result<Tokens> load_tokens(const GgufHeader& header) {
-  Tokens tokens;
-  TROUPE_ASSIGN_OR_RETURN(tokens.texts,
-                          array_of<std::vector<std::string>>(header, "tokenizer.ggml.tokens"));
-  const std::size_t count = tokens.texts->size();
-  if (count == 0 || count > Vocabulary::kTokensMax) {
-    return bad("tokenizer.ggml.tokens has " + std::to_string(count) + " tokens, expected 1 to " +
-               std::to_string(Vocabulary::kTokensMax));
-  }
-  tokens.types.assign(count, TokenType::kNormal);
-  TROUPE_RETURN_IF_ERROR(load_types(header, &tokens.types));
-  // Some converters call the end marks of a chat plain tokens. Then a template could not write them
-  // and an answer would go on after them.
-  for (std::size_t i = 0; i < count; ++i) {
-    if (tokens.types[i] != TokenType::kByte && is_end_markup((*tokens.texts)[i])) {
-      tokens.types[i] = TokenType::kControl;
-    }
-  }
-  return tokens;
-}
-
-// Reads the id of a special token. Converters write "there is none" as -1 in some type, or as an id
-// that no token has: such an id leaves `id` as it was, as in llama.cpp.
-Status load_id(const GgufHeader& header, std::string_view key, std::size_t tokens, TokenId* id) {
-  const auto entry = header.metadata.find(key);
-  if (entry == header.metadata.end()) return Status::ok();
-  // A negative value of any type becomes a large one here.
-  const std::optional<std::uint64_t> value = std::visit(
-      [](const auto& given) -> std::optional<std::uint64_t> {
-        using Given = std::decay_t<decltype(given)>;
-        if constexpr (std::is_integral_v<Given> && !std::is_same_v<Given, bool>) {
-          return static_cast<std::uint64_t>(given);
-        }
-        return std::nullopt;
-      },
-      entry->second);
-  if (!value) return bad("the metadata value of " + in_quotes(key) + " is not an integer");
-  if (*value < tokens) *id = static_cast<TokenId>(*value);
-  return Status::ok();
-}
-
-Status load_flag(const GgufHeader& header, std::string_view key, bool* flag) {
-  const auto entry = header.metadata.find(key);
-  if (entry == header.metadata.end()) return Status::ok();
-  if (const bool* value = std::get_if<bool>(&entry->second)) {
-    *flag = *value;
-    return Status::ok();
-  }
-  const Result<std::uint64_t> number = header.u64(key);  // some converters write 0 and 1
-  if (!number.is_ok() || *number > 1) {
-    return bad("the metadata value of " + in_quotes(key) + " is neither a bool nor 0 or 1");
-  }
-  *flag = *number == 1;
-  return Status::ok();
-}
-
-// Loads BOS, EOS and the other ends, and what goes around a text.
-Status load_ids(const GgufHeader& header, bool add_bos, TokenizerParts* parts) {
-  const std::size_t count = parts->vocabulary.size();
-  TokenId eot = -1, eom = -1;
-  bool add_eos = false;
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.bos_token_id", count, &parts->bos));
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eos_token_id", count, &parts->eos));
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.padding_token_id", count, &parts->pad));
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eot_token_id", count, &eot));
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.eom_token_id", count, &eom));
-  TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_bos_token", &add_bos));
-  TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_eos_token", &add_eos));
-  if (add_bos && parts->bos >= 0) parts->before = {parts->bos};
-  if (add_eos && parts->eos >= 0) parts->after = {parts->eos};
-  parts->ends = {eot, eom};
-  return Status::ok();
-}
-
-bool is_markup(TokenType type) {
-  return type == TokenType::kControl || type == TokenType::kUnknown;
-}
 
 // tokenizer.ggml.model = gpt2
 Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
@@ -169,12 +36,12 @@ Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
   TROUPE_ASSIGN_OR_RETURN(PreTokenizer family, find_pre_tokenizer(pre));
   parts.normalizers = std::move(family.normalizers);
   parts.cuts = std::move(family.cuts);
-  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
+  TROUPE_ASSIGN_OR_RETURN(const GgufTokens tokens, load_token_texts(header));
   static const std::vector<std::string> kNoMerges;
   const std::vector<std::string>* lines = &kNoMerges;  // as a vocabulary of single bytes has
-  if (!is_empty_array(header, "tokenizer.ggml.merges")) {
+  if (!is_empty_token_array(header, "tokenizer.ggml.merges")) {
     TROUPE_ASSIGN_OR_RETURN(lines,
-                            array_of<std::vector<std::string>>(header, "tokenizer.ggml.merges"));
+                            token_array<std::vector<std::string>>(header, "tokenizer.ggml.merges"));
   }
   parts.vocabulary.reserve(tokens.size());
   std::string piece;
@@ -198,8 +65,8 @@ Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
     const std::string_view merge = (*lines)[rank];
     const std::size_t space = merge.find(' ', 1);
     if (merge.size() < 3 || space == std::string_view::npos || space + 1 == merge.size()) {
-      return bad("merge " + std::to_string(rank) + " of tokenizer.ggml.merges is " +
-                 in_quotes(merge) + ", expected two parts with a space between them");
+      return bad_token_key("merge " + std::to_string(rank) + " of tokenizer.ggml.merges is " +
+                           in_quotes(merge) + ", expected two parts with a space between them");
     }
     merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
@@ -210,70 +77,7 @@ Result<TokenizerParts> byte_level_parts(const GgufHeader& header) {
   TROUPE_RETURN_IF_ERROR(
       model->load_merges(merges, /*parts_may_be_unknown=*/true, "tokenizer.ggml.merges"));
   parts.model = std::move(model);
-  TROUPE_RETURN_IF_ERROR(load_ids(header, family.adds_bos, &parts));
-  return parts;
-}
-
-// tokenizer.ggml.model = llama
-Result<TokenizerParts> sentence_parts(const GgufHeader& header) {
-  TokenizerParts parts;
-  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
-  // Without scores all tokens are equally likely, and pieces merge from the left.
-  const std::vector<double> no_scores(tokens.size(), 0.0);
-  const std::vector<double>* scores = &no_scores;
-  if (!is_empty_array(header, "tokenizer.ggml.scores")) {
-    TROUPE_ASSIGN_OR_RETURN(scores, array_of<std::vector<double>>(header, "tokenizer.ggml.scores"));
-  }
-  if (scores->size() != tokens.size()) {
-    return bad("tokenizer.ggml.scores has " + std::to_string(scores->size()) +
-               " entries, tokenizer.ggml.tokens " + std::to_string(tokens.size()));
-  }
-  const auto nan = std::find_if(scores->begin(), scores->end(), [](double x) { return x != x; });
-  if (nan != scores->end()) {
-    return bad("tokenizer.ggml.scores of token " + std::to_string(nan - scores->begin()) +
-               " is not a number");
-  }
-  BpeModel::Options options;
-  options.fuse_unknown = true;
-  AddedTokens frozen;
-  std::vector<bool> merges(tokens.size()), unused(tokens.size());
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const std::string& text = (*tokens.texts)[i];
-    const auto id = static_cast<TokenId>(i);
-    const TokenType type = tokens.types[i];
-    std::string piece = text;
-    merges[i] = type == TokenType::kNormal || type == TokenType::kUnused;
-    unused[i] = type == TokenType::kUnused;
-    if (type == TokenType::kByte) {
-      const int byte = fallback_byte(text);
-      if (byte < 0) {
-        return bad("tokenizer.ggml.tokens has the byte token " + in_quotes(text) + " as token " +
-                   std::to_string(i) + ", expected one such as <0x0A>");
-      }
-      piece = std::string(1, static_cast<char>(byte));
-      options.byte_fallback = true;
-    } else if (is_markup(type)) {
-      parts.added.add({text, id, /*special=*/true});
-      if (type == TokenType::kUnknown) options.unknown = id;
-    } else {
-      if (type == TokenType::kUserDefined) frozen.add({text, id, /*special=*/false});
-      TROUPE_RETURN_IF_ERROR(replace_normalizer(std::string(kSpaceMark), " ")(&piece));
-    }
-    parts.vocabulary.add(type, piece);
-  }
-  TROUPE_RETURN_IF_ERROR(
-      load_id(header, "tokenizer.ggml.unknown_token_id", tokens.size(), &options.unknown));
-  bool add_prefix = true, remove_extra = false;
-  TROUPE_RETURN_IF_ERROR(load_flag(header, "tokenizer.ggml.add_space_prefix", &add_prefix));
-  TROUPE_RETURN_IF_ERROR(
-      load_flag(header, "tokenizer.ggml.remove_extra_whitespaces", &remove_extra));
-  parts.normalizers = {sentence_normalizer(remove_extra, add_prefix)};
-  parts.drops_first_space = add_prefix;
-  auto model = std::make_unique<BpeModel>(options, *tokens.texts);
-  model->load_scores(*scores, merges, unused);
-  model->set_frozen(std::move(frozen));
-  parts.model = std::move(model);
-  TROUPE_RETURN_IF_ERROR(load_ids(header, /*add_bos=*/true, &parts));
+  TROUPE_RETURN_IF_ERROR(load_special_tokens(header, family.adds_bos, /*add_eos=*/false, &parts));
   return parts;
 }
 
@@ -285,7 +89,7 @@ struct WordPieceMarks {
   std::string_view mark;
 };
 
-WordPieceMarks marks_of(const Tokens& tokens) {
+WordPieceMarks marks_of(const GgufTokens& tokens) {
   const auto any_begins = [&](std::string_view prefix) {
     return std::any_of(tokens.texts->begin(), tokens.texts->end(), [&](const std::string& text) {
       return text.starts_with(prefix) && text.size() > prefix.size();
@@ -300,7 +104,7 @@ struct WordPieceIds {
   TokenId unknown = -1, cls = -1, sep = -1;
 };
 
-Result<WordPieceIds> word_piece_ids(const GgufHeader& header, const Tokens& tokens) {
+Result<WordPieceIds> word_piece_ids(const GgufHeader& header, const GgufTokens& tokens) {
   WordPieceIds ids;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const std::string_view text = (*tokens.texts)[i];
@@ -310,12 +114,13 @@ Result<WordPieceIds> word_piece_ids(const GgufHeader& header, const Tokens& toke
     if (text == "[SEP]") ids.sep = id;
   }
   const std::size_t count = tokens.size();
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.unknown_token_id", count, &ids.unknown));
-  TROUPE_RETURN_IF_ERROR(load_id(header, "tokenizer.ggml.cls_token_id", count, &ids.cls));
+  TROUPE_RETURN_IF_ERROR(
+      load_token_id(header, "tokenizer.ggml.unknown_token_id", count, &ids.unknown));
+  TROUPE_RETURN_IF_ERROR(load_token_id(header, "tokenizer.ggml.cls_token_id", count, &ids.cls));
   // The first key is misspelt in the files.
   for (const std::string_view key :
        {"tokenizer.ggml.seperator_token_id", "tokenizer.ggml.separator_token_id"}) {
-    TROUPE_RETURN_IF_ERROR(load_id(header, key, count, &ids.sep));
+    TROUPE_RETURN_IF_ERROR(load_token_id(header, key, count, &ids.sep));
   }
   return ids;
 }
@@ -328,7 +133,7 @@ bool has_capital(std::string_view text) {
 // has no capital letter A to Z.
 Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
   TokenizerParts parts;
-  TROUPE_ASSIGN_OR_RETURN(const Tokens tokens, load_tokens(header));
+  TROUPE_ASSIGN_OR_RETURN(const GgufTokens tokens, load_token_texts(header));
   const WordPieceMarks marks = marks_of(tokens);
   TROUPE_ASSIGN_OR_RETURN(const WordPieceIds ids, word_piece_ids(header, tokens));
   WordPieceModel::Options options;
@@ -360,7 +165,7 @@ Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
   parts.cuts = {bert_cut()};
   parts.model = std::move(model);
   parts.drops_first_space = true;
-  TROUPE_RETURN_IF_ERROR(load_ids(header, /*add_bos=*/false, &parts));
+  TROUPE_RETURN_IF_ERROR(load_special_tokens(header, /*add_bos=*/false, /*add_eos=*/false, &parts));
   parts.before.clear();
   parts.after.clear();
   if (ids.cls >= 0) parts.before = {ids.cls};
@@ -383,7 +188,7 @@ Result<TokenizerParts> parts_from(const GgufHeader& header) {
     for (const std::string_view key :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
       TokenId end = -1;
-      TROUPE_RETURN_IF_ERROR(load_id(header, key, parts.vocabulary.size(), &end));
+      TROUPE_RETURN_IF_ERROR(load_token_id(header, key, parts.vocabulary.size(), &end));
       parts.ends.push_back(end);
     }
     const std::vector<TokenId> ends = end_token_ids(header, 0);
@@ -395,13 +200,14 @@ Result<TokenizerParts> parts_from(const GgufHeader& header) {
   Load load = nullptr;
   if (kind == "gpt2") load = byte_level_parts;
   if (kind == "llama") load = sentence_parts;
+  if (kind == "t5") load = unigram_parts;
   if (kind == "bert") load = word_piece_parts;
   if (load == nullptr) {
     return Status(
         Code::kBadData,
         "tokenizer.ggml.model is " + in_quotes(kind) +
-            ", which is not supported; 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE) "
-            "and 'bert' (WordPiece) are");
+            ", which is not supported; 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE), "
+            "'t5' (SentencePiece's unigram model) and 'bert' (WordPiece) are");
   }
   return load(header);
 }

@@ -14,7 +14,8 @@
 namespace troupe::model {
 
 // Makes the tokenizer. tokenizer.ggml.model is gpt2 (byte-level BPE with the pre-tokenizer that
-// tokenizer.ggml.pre names), llama (SentencePiece's BPE) or bert (WordPiece).
+// tokenizer.ggml.pre names), llama (SentencePiece's BPE), t5 (its unigram model) or bert
+// (WordPiece).
 //   Errors: kBadData naming the key and the value.
 Result<std::shared_ptr<const Tokenizer>> tokenizer_from_gguf(const GgufHeader& header);
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -9,6 +10,8 @@
 #include <troupe/model/tokenizer/tokenizer_json.h>
 #include <troupe/model/tokenizer/tokenizer_json_steps.h>
 #include <troupe/model/tokenizer/tokenizer_json_tokens.h>
+#include <troupe/model/tokenizer/unigram.h>
+#include <troupe/model/tokenizer/vocabulary.h>
 #include <troupe/model/tokenizer/word_piece.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
@@ -94,6 +97,45 @@ Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model,
     const auto id = static_cast<TokenId>(i);
     made->add_start(text, id);
     if (text.starts_with(prefix)) made->add_continuation(text.substr(prefix.size()), id);
+  }
+  return std::unique_ptr<const WordModel>(std::move(made));
+}
+
+// The tokens that a text never has: what a chat template or a post_processor writes.
+std::set<std::string_view> markup_of(const TokenTable& table) {
+  std::set<std::string_view> markup;
+  for (const NamedToken& added : table.added())
+    if (added.token.special) markup.insert(added.token.text);
+  for (const std::string& text : table.texts())
+    if (is_end_markup(text)) markup.insert(text);
+  return markup;
+}
+
+// Markup is looked for before the text is cut into words. In tokenizers a text that is normalized
+// to the markup's letters has the token too; here and in SentencePiece it stays plain text.
+Result<std::unique_ptr<const WordModel>> read_unigram(const json& model, const TokenTable& table,
+                                                      const std::vector<double>& scores) {
+  constexpr double kUnknownPenalty = 10.0;
+  UnigramModel::Options options;
+  TROUPE_ASSIGN_OR_RETURN(options.byte_fallback,
+                          json_flag(model, "byte_fallback", false, "'model'"));
+  const json& unknown = json_field(model, "unk_id");
+  if (unknown.is_null())
+    return bad_tokenizer(
+        "'model' has no 'unk_id', so that a text with a character without a token has no ids");
+  TROUPE_ASSIGN_OR_RETURN(options.unknown, json_token_id(unknown, "'unk_id'"));
+  if (static_cast<std::size_t>(options.unknown) >= scores.size())
+    return bad_tokenizer("the 'unk_id' " + std::to_string(options.unknown) + " is none of the " +
+                         std::to_string(scores.size()) + " tokens");
+  options.unknown_score = *std::min_element(scores.begin(), scores.end()) - kUnknownPenalty;
+  auto made = std::make_unique<UnigramModel>(options);
+  const std::set<std::string_view> markup = markup_of(table);
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const std::string& text = table.texts()[i];
+    const auto id = static_cast<TokenId>(i);
+    if (const int byte = fallback_byte(text); byte >= 0)
+      made->set_byte(static_cast<unsigned char>(byte), id);
+    if (!text.empty() && !markup.contains(text)) made->add(text, id, scores[i]);
   }
   return std::unique_ptr<const WordModel>(std::move(made));
 }
@@ -267,21 +309,27 @@ Status fill_added(const TokenTable& table, TokenizerParts* parts) {
   return Status::ok();
 }
 
+// Returns the type of the model; "" if it is none that is known.
+std::string model_type(const json& model) {
+  const json& type = json_field(model, "type");
+  if (type.is_string()) return type.get<std::string>();
+  if (model.contains("merges")) return "BPE";  // as old files have it
+  return json_field(model, "vocab").is_array() ? "Unigram" : "";
+}
+
 Result<std::unique_ptr<const WordModel>> read_model(const json& model, const TokenTable& table,
+                                                    const std::vector<double>& scores,
                                                     bool byte_level) {
-  std::string type = json_field(model, "type").is_string()
-                         ? json_field(model, "type").get<std::string>()
-                         : std::string();
-  if (type.empty() && model.contains("merges")) type = "BPE";  // as old files have it
+  const std::string type = model_type(model);
   if (type == "BPE") return read_bpe(model, table, byte_level);
-  if (type != "WordPiece") {
+  if (type != "WordPiece" && type != "Unigram") {
     return bad_tokenizer("the model has the type " + in_quotes(type) +
-                         ", which is not supported; BPE and WordPiece are");
+                         ", which is not supported; BPE, WordPiece and Unigram are");
   }
   if (byte_level) {
-    return bad_tokenizer("the pre_tokenizer ByteLevel with WordPiece is not supported");
+    return bad_tokenizer("the pre_tokenizer ByteLevel with " + type + " is not supported");
   }
-  return read_word_piece(model, table);
+  return type == "Unigram" ? read_unigram(model, table, scores) : read_word_piece(model, table);
 }
 
 }  // namespace
@@ -299,14 +347,19 @@ Result<TokenizerParts> json_parts(const TokenizerFiles& files) {
   if (!model.is_object()) return bad_tokenizer("there is no object 'model'");
   TokenizerParts parts;
   TokenTable table;
-  TROUPE_RETURN_IF_ERROR(table.read_vocabulary(json_field(model, "vocab")));
+  std::vector<double> scores;  // of a Unigram model
+  if (model_type(model) == "Unigram") {
+    TROUPE_RETURN_IF_ERROR(table.read_scored_vocabulary(json_field(model, "vocab"), &scores));
+  } else {
+    TROUPE_RETURN_IF_ERROR(table.read_vocabulary(json_field(model, "vocab")));
+  }
   TROUPE_RETURN_IF_ERROR(table.read_added(json_field(file, "added_tokens")));
   TROUPE_ASSIGN_OR_RETURN(const json merged, add_folder_tokens(config, special, added, &table));
   TROUPE_RETURN_IF_ERROR(
       read_normalizers(normalizer_step(file, config, files.config_json), &parts.normalizers));
   bool byte_level = false;
   TROUPE_RETURN_IF_ERROR(read_cuts(json_field(file, "pre_tokenizer"), &parts.cuts, &byte_level));
-  TROUPE_ASSIGN_OR_RETURN(parts.model, read_model(model, table, byte_level));
+  TROUPE_ASSIGN_OR_RETURN(parts.model, read_model(model, table, scores, byte_level));
   TROUPE_ASSIGN_OR_RETURN(const PieceRules rules, read_decoder(json_field(file, "decoder")));
   fill_vocabulary(table, rules, &parts);
   TROUPE_RETURN_IF_ERROR(fill_added(table, &parts));

@@ -1,6 +1,10 @@
+#include <optional>
+
 #include <troupe/model/text/regex.h>
+#include <troupe/model/tokenizer/charsmap.h>
 #include <troupe/model/tokenizer/tokenizer_json_steps.h>
 #include <troupe/model/tokenizer/vocabulary.h>
+#include <troupe/runtime/text/base64.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -75,6 +79,20 @@ Status add_bert_normalizer(const json& step, const std::string& where,
   return Status::ok();
 }
 
+Status add_charsmap(const json& step, const std::string& what, std::vector<Normalizer>* out) {
+  constexpr const char* kField = "precompiled_charsmap";
+  const auto found = step.find(kField);
+  if (found != step.end() && found->is_null()) return Status::ok();  // a model without rules
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, json_string(step, kField, what));
+  if (text.empty()) return Status::ok();
+  const std::optional<std::string> bytes = from_base64(text);
+  if (!bytes) return bad_tokenizer(what + " has a '" + kField + "' that is not base64");
+  Result<Charsmap> map = Charsmap::parse(*bytes);
+  if (!map.is_ok()) return bad_tokenizer(what + ": " + map.message());
+  out->push_back(charsmap_normalizer(std::move(*map)));
+  return Status::ok();
+}
+
 Status add_normalizer(const json& step, int depth, std::vector<Normalizer>* out) {
   const std::string where = "a normalizer";
   TROUPE_ASSIGN_OR_RETURN(const std::string type, type_of(step, where));
@@ -106,6 +124,8 @@ Status add_normalizer(const json& step, int depth, std::vector<Normalizer>* out)
   } else if (type == "Prepend") {
     TROUPE_ASSIGN_OR_RETURN(std::string text, json_string(step, "prepend", what));
     out->push_back(prepend_normalizer(std::move(text)));
+  } else if (type == "Precompiled") {
+    TROUPE_RETURN_IF_ERROR(add_charsmap(step, what, out));
   } else if (type == "Replace") {
     TROUPE_ASSIGN_OR_RETURN(Pattern pattern, pattern_of(step, what));
     TROUPE_ASSIGN_OR_RETURN(std::string content, json_string(step, "content", what));

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <utility>
 
 #include <troupe/model/tokenizer/tokenizer_json_steps.h>
@@ -74,6 +75,26 @@ Status TokenTable::read_vocabulary(const json& vocabulary) {
     ids_.emplace(text, id);
   }
   vocabulary_size_ = vocabulary.size();
+  return Status::ok();
+}
+
+Status TokenTable::read_scored_vocabulary(const json& vocabulary, std::vector<double>* scores) {
+  if (!vocabulary.is_array() || vocabulary.empty())
+    return bad_tokenizer("'model' has no list 'vocab' with tokens in it");
+  if (vocabulary.size() > Vocabulary::kTokensMax)
+    return bad_tokenizer("'vocab' has " + std::to_string(vocabulary.size()) + " tokens, expected " +
+                         std::to_string(Vocabulary::kTokensMax) + " at most");
+  for (const json& one : vocabulary) {
+    const bool pair = one.is_array() && one.size() == 2 && one[0].is_string() && one[1].is_number();
+    if (!pair || !std::isfinite(one[1].get<double>()))
+      return bad_tokenizer("token " + std::to_string(texts_.size()) + " of 'vocab' is " +
+                           in_quotes(one.dump(-1, ' ', false, json::error_handler_t::replace), 40) +
+                           ", expected a text and a score");
+    texts_.push_back(one[0].get<std::string>());
+    scores->push_back(one[1].get<double>());
+    ids_.insert_or_assign(texts_.back(), static_cast<TokenId>(texts_.size() - 1));
+  }
+  vocabulary_size_ = texts_.size();
   return Status::ok();
 }
 

@@ -35,6 +35,10 @@ class TokenTable {
   // Reads "vocab" of the model, an object of texts and ids.
   //   Errors: kBadData names the token.
   Status read_vocabulary(const nlohmann::json& vocabulary);
+  // Reads "vocab" of a Unigram model, a list of pairs of a text and a score, whose places are ids.
+  // scores: one for each token.
+  //   Errors: kBadData names the token.
+  Status read_scored_vocabulary(const nlohmann::json& vocabulary, std::vector<double>* scores);
   // Reads "added_tokens" of tokenizer.json, which may be null.
   Status read_added(const nlohmann::json& list);
 

@@ -191,7 +191,7 @@ TEST_CASE("a wrong key-value is named with its file and value") {
       {set("llama.rope.dimension_count", u32{15}), {"rotary dimension 15"}},
       {set("llama.rope.dimension_count", u32{1000}), {"rotary dimension 1000"}},
       {set("llama.rope.scaling.type", std::string("yarn")), {"llama.rope.scaling.factor"}},
-      {set("tokenizer.ggml.model", std::string("t5")), {"tokenizer.ggml.model", "'t5'"}},
+      {set("tokenizer.ggml.model", std::string("rwkv")), {"tokenizer.ggml.model", "'rwkv'"}},
       {set("tokenizer.ggml.pre", std::string("klingon")), {"tokenizer.ggml.pre", "'klingon'"}},
       {erase("tokenizer.ggml.tokens"), {"'tokenizer.ggml.tokens'", "missing"}},
       {set("tokenizer.ggml.tokens", std::vector<std::int64_t>{1}), {"'tokenizer.ggml.tokens'"}},

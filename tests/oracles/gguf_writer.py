@@ -1,7 +1,7 @@
 """Writes the metadata of a GGUF file without tensors. Source: the GGUF specification."""
 import struct
 
-UINT32, FLOAT32, BOOL, STRING, ARRAY, INT32 = 4, 6, 7, 8, 9, 5
+UINT8, UINT32, FLOAT32, BOOL, STRING, ARRAY, INT32 = 0, 4, 6, 7, 8, 9, 5
 
 
 def text(value):
@@ -12,7 +12,7 @@ def text(value):
 def scalar(kind, value):
     if kind == STRING:
         return text(value)
-    return struct.pack({UINT32: "<I", INT32: "<i", FLOAT32: "<f", BOOL: "<?"}[kind], value)
+    return struct.pack({UINT8: "<B", UINT32: "<I", INT32: "<i", FLOAT32: "<f", BOOL: "<?"}[kind], value)
 
 
 def write(path, entries):

@@ -1,12 +1,15 @@
 """Seeds for the fuzzers of model files (run_fuzzers.py): small whole models of every family, weight
 format and tokenizer, so that mutated files get past the first checks.
 """
+import base64
 import json
 import pathlib
 import random
 import struct
 
-TINY = pathlib.Path(__file__).resolve().parents[2] / "tests/data/golden/tiny"
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "tests/data/golden"
+TINY = GOLDEN / "tiny"
+CHARSMAP = base64.b64decode(json.loads((GOLDEN / "unigram.json").read_text())["charsmap"])
 U16, U32, I32, F32, BOOL, STRING, ARRAY = 2, 4, 5, 6, 7, 8, 9
 # number: (elements of a block, its bytes, where its f16 scales lie)
 FORMATS = {0: (1, 4, ()), 1: (1, 2, ()), 30: (1, 2, ()), 2: (32, 18, (0,)), 3: (32, 20, (0, 2)),
@@ -130,6 +133,14 @@ WORD_PIECES = [("tokenizer.ggml.model", STRING, "bert"),
                ("tokenizer.ggml.token_type", I32, [3, 2, 3, 3, 1, 1, 1, 1]),
                ("tokenizer.ggml.cls_token_id", U32, 2),
                ("tokenizer.ggml.seperator_token_id", U32, 3)]
+UNIGRAM = [("tokenizer.ggml.model", STRING, "t5"),
+           ("tokenizer.ggml.tokens", STRING,
+            ["<pad>", "</s>", "<unk>", "<0x0A>", "\u2581", "H", "He", "<x>"]),
+           ("tokenizer.ggml.scores", F32, [0, 0, 0, 0, -1, -2, -3, 0]),
+           ("tokenizer.ggml.token_type", I32, [3, 3, 2, 6, 1, 1, 1, 4]),
+           ("tokenizer.ggml.precompiled_charsmap", I32, list(CHARSMAP)),
+           ("tokenizer.ggml.add_space_prefix", BOOL, True),
+           ("tokenizer.ggml.remove_extra_whitespaces", BOOL, True)]
 SCALING = [("llama.rope.scaling.type", STRING, "linear"), ("llama.rope.scaling.factor", F32, 2.0),
            ("llama.rope.freq_base", F32, 1e5), ("llama.attention.sliding_window", U32, 3)]
 SPLIT = [("split.no", U16, 0), ("split.count", U16, 1), ("split.tensors.count", I32, 12)]
@@ -142,7 +153,7 @@ def ggufs():
                   channels=256 if FORMATS[kind][0] == 256 else 32)
              for i, kind in enumerate(FORMATS)]
     seeds += [gguf(arch, 8, tokenizers[3]) for arch in ("mistral", "qwen2", "qwen3", "gpt2")]
-    return seeds + [gguf("bert", 1, WORD_PIECES), gguf("llama", 2, SENTENCE, SCALING),
+    return seeds + [gguf("bert", 1, WORD_PIECES), gguf("bert", 0, UNIGRAM), gguf("llama", 2, SENTENCE, SCALING),
                     gguf("llama", 8, (), SPLIT)]
 
 
@@ -181,12 +192,16 @@ def tokenizers():
     word_piece = {"type": "WordPiece", "vocab": {"[UNK]": 0, "<s>": 1, "hello": 2, "##x": 3},
                   "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                   "max_input_chars_per_word": 20}
+    unigram = {"type": "Unigram", "unk_id": 0, "byte_fallback": True, "vocab": [
+        ["<unk>", 0.0], ["<s>", 0.0], ["\u2581", -1.5], ["H", -2.0], ["He", -3], ["<0x0A>", -4.0]]}
     normalizers = [{"type": "NFC"}, {"type": "NFKD"}, {"type": "Lowercase"},
                    {"type": "StripAccents"}, {"type": "Strip", "strip_left": True,
                                               "strip_right": True},
                    {"type": "Prepend", "prepend": "\u2581"},
                    {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "},
                    {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+                   {"type": "Precompiled",
+                    "precompiled_charsmap": base64.b64encode(CHARSMAP).decode()},
                    {"type": "BertNormalizer", "lowercase": True, "clean_text": True,
                     "handle_chinese_chars": True, "strip_accents": None}]
     cuts = [{"type": "Split", "pattern": {"Regex": "\\p{L}+|[^\\s\\d]"}, "behavior": behavior,
@@ -212,6 +227,8 @@ def tokenizers():
         normalizers[5], normalizers[7]]}, decoder=decoders),
         tokenizer_json(fallback, pre_tokenizer=cuts[-1],
                        decoder={"type": "Metaspace", "replacement": "\u2581"}),
+        tokenizer_json(unigram, normalizer=normalizers[8], pre_tokenizer=cuts[-1],
+                       decoder=decoders),
         tokenizer_json(word_piece, normalizer=normalizers[-1], pre_tokenizer=cuts[8],
                        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True})]
     return seeds

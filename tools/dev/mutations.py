@@ -77,6 +77,11 @@ MUTATIONS = {
         "if (block.allocated) block.ready = true;",
         "actors_tests",
         "blocks: one that is being computed is waited for, until it is ready or given up", {}),
+    "markup of a unigram model": (
+        "model/tokenizer/tokenizer_json.cpp",
+        "!text.empty() && !markup.contains(text)",
+        "!text.empty()",
+        "model_tests", "text that looks like the markup of a unigram tokenizer is no markup", {}),
     "zeroed blocks": (
         "model/transformer/kv_cache.cpp",
         "      std::memset(block, 0, block_bytes());\n",

@@ -104,10 +104,10 @@ TEST_CASE("markup in what a user wrote is plain text") {
 
 TEST_CASE("what tokenizer.json asks for and nobody knows is named") {
   json file = sentence_file();
-  file["model"]["type"] = "Unigram";
+  file["model"]["type"] = "WordLevel";
   CHECK(refusal(file) ==
-        "tokenizer.json: the model has the type 'Unigram', which is not supported; BPE and "
-        "WordPiece are");
+        "tokenizer.json: the model has the type 'WordLevel', which is not supported; BPE, "
+        "WordPiece and Unigram are");
   file = sentence_file();
   file["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
   CHECK(refusal(file) ==
@@ -120,9 +120,8 @@ TEST_CASE("what tokenizer.json asks for and nobody knows is named") {
   file["pre_tokenizer"]["pattern"] = {{"Regex", "(a"}};
   CHECK(refusal(file).find("'(a' cannot be used") != std::string::npos);
   file = sentence_file();
-  file["normalizer"] = {{"type", "Precompiled"}};
-  CHECK(refusal(file) ==
-        "tokenizer.json: a normalizer has the type 'Precompiled', which is not supported");
+  file["normalizer"] = {{"type", "Nmt"}};
+  CHECK(refusal(file) == "tokenizer.json: a normalizer has the type 'Nmt', which is not supported");
   file = sentence_file();
   file["decoder"] = {{"type", "CTC"}};
   CHECK(refusal(file) == "tokenizer.json: a decoder has the type 'CTC', which is not supported");

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <troupe/model/tokenizer/added_tokens.h>
+#include <troupe/runtime/status.h>
+
+// The table of characters and what they become that SentencePiece compiles into its models: NFKC
+// and a few rules more, or none. Immutable; any thread may use one.
+//
+// bytes:  size of the trie in bytes, u32 | trie, u32 each | texts, each with a zero after it
+//         (all little-endian)
+// The trie is a double array of Darts-clone. A unit has its label in bits 0 to 7 (31: it is a
+// value, the place of a text), says in bit 8 whether a key ends here, and leads in bits 10 to 30,
+// times 256 if bit 9 is set, to the units of the next byte.
+// Source: SentencePiece's normalizer.cc; darts-clone's darts.h.
+
+namespace troupe::model {
+
+class Charsmap {
+ public:
+  // Errors: kBadData saying what the bytes are not.
+  static Result<Charsmap> parse(std::string_view bytes);
+
+  // As SentencePiece does it: at each place, the longest key is replaced. The tokens of `kept` stay
+  // as they are.
+  std::string by_longest(std::string_view text, const AddedTokens& kept) const;
+  // As Hugging Face's tokenizers do it: a user's character of less than six bytes, of however many
+  // code points, is replaced as a whole by what its shortest key becomes; otherwise each of its
+  // code points is.
+  std::string by_graphemes(std::string_view text) const;
+
+ private:
+  struct Match {
+    std::size_t bytes = 0;
+    std::string_view text;
+  };
+  Charsmap(std::vector<std::uint32_t> units, std::string texts)
+      : units_(std::move(units)), texts_(std::move(texts)) {}
+  // Returns the shortest or the longest key that `text` begins with.
+  std::optional<Match> find(std::string_view text, bool longest) const;
+
+  std::vector<std::uint32_t> units_;
+  std::string texts_;
+};
+
+}  // namespace troupe::model
