@@ -27,8 +27,10 @@ test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3
 # folder.
 python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 [ "$fuzz" = no ] || test_packages+=(clang libclang-rt-14-dev)
-# Clients of `troupe serve`, with the packages that they need.
+# Clients of `troupe serve` with the packages that they need, and what makes requests from its
+# description.
 client_packages=(openai==3.57.0)
+checker_packages=(schemathesis==4.32.5)
 # The fuzzers of files that a model brings; --deep adds those of the wire and of short texts.
 file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
@@ -41,12 +43,14 @@ install_python_packages() {
     "${python_packages[@]}" && echo "${python_packages[*]}" >"$folder/installed"
 }
 
-install_clients() {
-  local folder=$root/build/clients
-  [ "$(cat "$folder/installed" 2>/dev/null)" = "${client_packages[*]}" ] && return 0
+# install_into FOLDER PACKAGE...: these packages and those that they need, in a folder of the build.
+install_into() {
+  local folder=$root/build/$1
+  shift
+  [ "$(cat "$folder/installed" 2>/dev/null)" = "$*" ] && return 0
   rm -rf "$folder"
-  /usr/bin/python3 -m pip install --quiet --only-binary :all: --target "$folder" \
-    "${client_packages[@]}" && echo "${client_packages[*]}" >"$folder/installed"
+  /usr/bin/python3 -m pip install --quiet --prefer-binary --target "$folder" "$@" &&
+    echo "$*" >"$folder/installed"
 }
 
 check_scripts() {
@@ -81,7 +85,10 @@ build_fuzzers() {
 
 step "install Debian packages" install_packages "${build_packages[@]}" "${test_packages[@]}"
 step "install Python packages" install_python_packages
-step "install clients of the API" install_clients
+step "install clients of the API" install_into clients "${client_packages[@]}"
+step "install what checks the API" install_into schemathesis "${checker_packages[@]}"
+# Requests for each endpoint: over 10,000 in all.
+[ "$deep" = no ] || export TROUPE_API_CASES=1200
 step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
 step "check mutations" python3 tools/dev/mutations.py --check

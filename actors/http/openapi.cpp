@@ -80,6 +80,7 @@ const json& field_schemas() {
         {"presence_penalty", number(-2, 2)},
         {"frequency_penalty", number(-2, 2)},
         {"logit_bias", nullable({{"type", "object"},
+                                 {"propertyNames", {{"pattern", "^[0-9]{1,9}$"}}},
                                  {"additionalProperties",
                                   {{"type", "number"}, {"minimum", -100}, {"maximum", 100}}}})},
         {"top_logprobs", whole(0, 20)},

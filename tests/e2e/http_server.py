@@ -12,6 +12,7 @@ import pytest
 import harness
 
 CLIENTS = pathlib.Path(os.environ.get("TROUPE_PYTHON_CLIENTS", harness.ROOT / "build" / "clients"))
+SCRIPTS = pathlib.Path(__file__).parent / "clients"
 
 
 def import_client(name):
@@ -19,6 +20,16 @@ def import_client(name):
     if str(CLIENTS) not in sys.path:
         sys.path.insert(0, str(CLIENTS))
     return pytest.importorskip(name, reason=f"{name} is not in {CLIENTS}; tools/test.sh puts it there")
+
+
+def run_client(package, *words, folder=CLIENTS, env=None, timeout=300):
+    """Runs Python with the packages of a folder of the build, in a process of its own: many clients
+    bring versions of what pytest uses, too. Skips where tools/test.sh did not put the package."""
+    if not (folder / package).exists():
+        pytest.skip(f"{package} is not in {folder}; tools/test.sh puts it there")
+    return subprocess.run([sys.executable, *map(str, words)], text=True, capture_output=True,
+                          timeout=timeout, check=False,
+                          env={**os.environ, "PYTHONPATH": str(folder), **(env or {})})
 
 
 class Server:

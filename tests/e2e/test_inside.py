@@ -1,50 +1,15 @@
 """What a model makes of texts, without running it: render, detokenize; chats of folders."""
 import json
 import re
-import shutil
 
 import pytest
 
 import harness
+from tiny_folder import CHAT, TINY, Folder
 
-TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny" / "llama"
 TEMPLATES = harness.ROOT / "tests" / "data" / "templates"
-CHAT = ("{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>' }}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
 MESSAGES = [{"role": "system", "content": "Be <|im_end|> brief."},
             {"role": "user", "content": "Hello, 2 < 3?"}]
-SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<pad>"]
-
-
-def byte_level_tokenizer():
-    """A tokenizer.json of the model's 128 tokens: the characters of ASCII that are seen, space,
-    newline, special tokens, and words that no text gives."""
-    vocabulary = {chr(c): c - 33 for c in range(33, 127)} | {"Ġ": 94, "Ċ": 95}
-    vocabulary |= {f"word{i}": i for i in range(96 + len(SPECIAL), 128)}
-    added = [{"id": 96 + i, "content": text, "special": True, "normalized": False,
-              "single_word": False, "lstrip": False, "rstrip": False}
-             for i, text in enumerate(SPECIAL)]
-    return {"added_tokens": added, "normalizer": None, "post_processor": None,
-            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
-            "decoder": {"type": "ByteLevel"},
-            "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}
-
-
-class Folder:
-    """A copy of the tiny llama with a tokenizer; `config` is its tokenizer_config.json."""
-
-    def __init__(self, path, config=None, **files):
-        self.path = path
-        shutil.copytree(TINY, path)
-        self.write("tokenizer.json", byte_level_tokenizer())
-        if config is not None:
-            self.write("tokenizer_config.json", config)
-        for name, content in files.items():
-            self.write(name.replace("__", "."), content)
-
-    def write(self, name, content):
-        text = content if isinstance(content, str) else json.dumps(content)
-        (self.path / name).write_text(text, encoding="utf-8")
 
 
 def written(folder, name, value):
