@@ -9,7 +9,7 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::string_view kGpt2 =
+constexpr std::string_view kByteLevelWords =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 // A piece of a word and whether it is a delimiter.
@@ -180,7 +180,7 @@ Cut metaspace_cut(std::string replacement, PrependScheme scheme, bool split) {
 
 Cut byte_level_cut(bool add_prefix_space, bool use_regex) {
   Cut at_words;
-  if (use_regex) at_words = split_cut(own_regex(kGpt2), SplitBehavior::kIsolated, false);
+  if (use_regex) at_words = split_cut(own_regex(kByteLevelWords), SplitBehavior::kIsolated, false);
   return [=](WordList* words) {
     for (std::string_view& word : words->words) {
       if (!add_prefix_space || word.starts_with(' ')) continue;

@@ -3,11 +3,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <filesystem>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,11 +38,24 @@ inline bool ports_free(std::uint16_t port) {
   return free;
 }
 
+// Keeps three ports for this process until it ends, against tests that run at the same time.
+// Returns false if another process keeps them.
+inline bool keep_ports(std::uint16_t port) {
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("troupe-test-ports-" + std::to_string(::getuid()));
+  std::filesystem::create_directory(folder);
+  const int file =
+      ::open((folder / std::to_string(port)).c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0 && ::flock(file, LOCK_EX | LOCK_NB) == 0) return true;  // closed by the exit
+  ::close(file);
+  return false;
+}
+
 // Three free ports in a row on the loopback address, below the range of outgoing connections.
 inline Endpoint free_endpoint() {
   for (;;) {
-    const auto port = static_cast<std::uint16_t>(10000 + random_u64() % 20000);
-    if (ports_free(port)) return {"127.0.0.1", port};
+    const auto port = static_cast<std::uint16_t>(10000 + 3 * (random_u64() % 6000));
+    if (keep_ports(port) && ports_free(port)) return {"127.0.0.1", port};
   }
 }
 
