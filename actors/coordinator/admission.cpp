@@ -13,7 +13,7 @@ using nlohmann::json;
 
 constexpr std::int64_t kJoinTokenSeconds = 3600;
 constexpr std::uint32_t kTokenUses = 1000;
-constexpr std::size_t kTokensMax = 1000;
+constexpr std::size_t kTokenRecordsMax = 1000;
 constexpr std::size_t kFileBytesMax = 4u << 20;
 
 std::array<std::uint8_t, 16> random_seed() {
@@ -174,7 +174,7 @@ Status Admission::read_tokens(const json& file, std::int64_t now_unix_s) {
   if (file.contains("token")) list.insert(list.begin(), file);  // an earlier release's join token
   for (const json& entry : list) {
     TROUPE_ASSIGN_OR_RETURN(TokenRecord record, read_token(path_, entry));
-    if (record.usable(now_unix_s) && tokens_.size() < kTokensMax)
+    if (record.usable(now_unix_s) && tokens_.size() < kTokenRecordsMax)
       tokens_.push_back(std::move(record));
   }
   return Status::ok();
@@ -340,9 +340,9 @@ Result<TokenRecord> Admission::make_token(const TokenRequest& request, std::int6
   std::erase_if(tokens_, [&](const TokenRecord& record) {
     return &record != &tokens_.front() && !record.usable(now_unix_s);
   });
-  if (tokens_.size() >= kTokensMax) {
+  if (tokens_.size() >= kTokenRecordsMax) {
     return Status(Code::kResourceExhausted,
-                  "there are " + std::to_string(kTokensMax) +
+                  "there are " + std::to_string(kTokenRecordsMax) +
                       " tokens already; revoke some (troupe key ls, troupe key revoke ID)");
   }
   TokenRecord record = fresh_token(cluster_, head_, now_unix_s);

@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kFileBytesMax = 8u << 20;
+constexpr std::size_t kEventsBytesMax = 8u << 20;
 constexpr std::size_t kTextBytesMax = 500;
 // The file grows to so many lines before the old ones go.
 constexpr std::size_t kLinesMax = 2 * EventLog::kKept;
@@ -81,7 +81,7 @@ const char* event_name(EventKind kind) {
 }
 
 EventLog::EventLog(std::filesystem::path file) : file_(std::move(file)) {
-  const auto text = read_file(file_, kFileBytesMax);
+  const auto text = read_file(file_, kEventsBytesMax);
   if (!text) return;  // there is none yet
   const std::string_view all = *text;
   for (std::size_t at = 0; at < all.size(); ++lines_) {

@@ -69,6 +69,11 @@ LONG_BECAUSE = "// Longer than 500 lines: "
 FUNCTION_LINES_MAX = 70
 # A longer function says why in a comment just above it or inside it.
 LONG_FUNCTION_BECAUSE = "// Longer than 70 lines: "
+# Folders whose files are compiled one by one.
+COMPILED_ALONE = ("tests/", "examples/", "tools/bench/", "model/families/", "runtime/kernels/", "runtime/quant/",
+                  "runtime/numerics/", "runtime/cuda/")
+ANONYMOUS_NAME = re.compile(r"(?:constexpr|const|thread_local)\b[^=({;]*?\b(k[A-Z]\w*)\b|"
+                            r"(?:struct|class|enum class) (\w+)\b[^;]*\{")
 
 
 def sources():
@@ -224,12 +229,34 @@ def facade_complaints(texts):
                 todo.append(header[len("troupe/"):])
 
 
+def name_complaints(texts):
+    """Constants and types of anonymous namespaces that two files of one folder share: the folder's
+    files are compiled together (troupe_compile_together in tools/cmake/TroupeBuild.cmake)."""
+    seen = {}
+    for name, text in sorted(texts.items()):
+        folder = name.rsplit("/", 1)[0] + "/"
+        if not name.endswith(".cpp") or folder.startswith(COMPILED_ALONE):
+            continue
+        anonymous = False
+        for line in text.splitlines():
+            if line in ("namespace {", "}  // namespace"):
+                anonymous = line == "namespace {"
+            found = ANONYMOUS_NAME.match(line) if anonymous else None
+            if found is None:
+                continue
+            item = found.group(1) or found.group(2)
+            other = seen.setdefault((folder, item), name)
+            if other != name:
+                yield f"{name}: {item} is also a name in {other}, and they may be compiled together"
+
+
 def main():
     texts = dict(sources())
     found = [f"{name}: {complaint}" for name, text in sorted(texts.items())
              for complaint in complaints_of(name, text)]
     found += facade_complaints(texts)
     found += circle_complaints(texts)
+    found += name_complaints(texts)
     if not texts:
         found = ["no source was found: is this the whole tree?"]
     for line in found:

@@ -11,7 +11,7 @@
 namespace troupe::tools {
 namespace {
 
-constexpr std::size_t kFileBytesMax = 65536;
+constexpr std::size_t kJoinFileBytesMax = 65536;
 constexpr const char* kBlanks = " \t\r\n";
 
 // The last word of the first line that is not empty; "" if there is none.
@@ -41,7 +41,7 @@ Status find_join(Settings* settings) {
                   "--join and --join-file both say which cluster to enter: give only one of them");
   if (settings->given("join-file")) {
     const std::string path = settings->text("join-file");
-    const Result<std::string> text = read_file(path, kFileBytesMax);
+    const Result<std::string> text = read_file(path, kJoinFileBytesMax);
     if (text) return take(settings, *text, path);
     // A node that has joined needs no token: the file may be gone.
     TROUPE_ASSIGN_OR_RETURN(const std::string joined, joined_head(settings->text("home")));

@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = 120s;  // until others have loaded what the node held
+constexpr auto kDrainPatience = 120s;  // until others have loaded what the node held
 constexpr auto kLookEvery = 200ms;
 
 struct DrainOptions {
@@ -30,7 +30,7 @@ struct DrainOptions {
 
 // Waits until nothing lies on the node any more, and all that moved from it serves again.
 Status await_empty(Cluster& cluster, const DrainedNode& drained) {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
+  const auto until = std::chrono::steady_clock::now() + kDrainPatience;
   for (;;) {
     TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
     bool holds = false, serves = true;
@@ -45,7 +45,7 @@ Status await_empty(Cluster& cluster, const DrainedNode& drained) {
     if (std::chrono::steady_clock::now() >= until)
       return Status(Code::kDeadlineExceeded,
                     "node " + drained.node + " gets no layers any more, but what it held is not " +
-                        "loaded elsewhere after " + std::to_string(kPatience.count()) +
+                        "loaded elsewhere after " + std::to_string(kDrainPatience.count()) +
                         " s; `troupe status` shows what is under way");
     std::this_thread::sleep_for(kLookEvery);
   }
