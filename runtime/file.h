@@ -38,7 +38,7 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// More than any file of /proc or /sys that is read here holds.
+// A bound for read_file() that no file of /proc and /sys reaches of those that Troupe reads.
 constexpr std::size_t kSystemFileBytesMax = std::size_t{1} << 16;
 
 // Reads the whole file.

@@ -34,22 +34,14 @@ checker_packages=(schemathesis==4.32.5)
 # The fuzzers of files that a model brings; --deep adds those of the wire and of short texts.
 file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
-# This needs no virtual environment: the packages depend on no others, and lie beside the builds.
-install_python_packages() {
-  local folder=$root/build/python
-  [ "$(cat "$folder/installed" 2>/dev/null)" = "${python_packages[*]}" ] && return 0
-  rm -rf "$folder"
-  /usr/bin/python3 -m pip install --quiet --no-deps --only-binary :all: --target "$folder" \
-    "${python_packages[@]}" && echo "${python_packages[*]}" >"$folder/installed"
-}
-
-# install_into FOLDER PACKAGE...: these packages and those that they need, in a folder of the build.
+# install_into FOLDER [OPTION]... PACKAGE...: Python packages in a folder of the build; no virtual
+# environment is needed. None is built here: an archive that is built runs what it brings.
 install_into() {
   local folder=$root/build/$1
   shift
   [ "$(cat "$folder/installed" 2>/dev/null)" = "$*" ] && return 0
   rm -rf "$folder"
-  /usr/bin/python3 -m pip install --quiet --prefer-binary --target "$folder" "$@" &&
+  /usr/bin/python3 -m pip install --quiet --only-binary :all: --target "$folder" "$@" &&
     echo "$*" >"$folder/installed"
 }
 
@@ -84,7 +76,7 @@ build_fuzzers() {
 }
 
 step "install Debian packages" install_packages "${build_packages[@]}" "${test_packages[@]}"
-step "install Python packages" install_python_packages
+step "install Python packages" install_into python --no-deps "${python_packages[@]}"
 step "install clients of the API" install_into clients "${client_packages[@]}"
 step "install what checks the API" install_into schemathesis "${checker_packages[@]}"
 # Requests for each endpoint: over 10,000 in all.

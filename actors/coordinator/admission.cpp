@@ -180,7 +180,7 @@ Status Admission::read_tokens(const json& file, std::int64_t now_unix_s) {
   return Status::ok();
 }
 
-Status Admission::save() const {
+Status Admission::save() {
   json file;
   file["cluster"] = cluster_;
   file["name"] = name_;
@@ -203,8 +203,16 @@ Status Admission::save() const {
                     {"revoked", member.revoked},
                     {"drained", member.drained}});
   }
-  return write_file_atomically(
+  const Status written = write_file_atomically(
       path_, file.dump(2, ' ', false, json::error_handler_t::replace) + "\n", 0600);
+  if (written) {
+    saved_tokens_ = tokens_;
+    saved_members_ = members_;
+  } else {
+    tokens_ = saved_tokens_;
+    members_ = saved_members_;
+  }
+  return written;
 }
 
 bool Admission::is_revoked(const net::PublicKey& key) const {

@@ -64,6 +64,7 @@ struct Revoked {
   std::string text;                 // a sentence for people
 };
 
+// A change that cannot be saved is an error and has not happened.
 class Admission {
  public:
   // Reads HOME/head.json, or makes a new cluster. Makes a new join token, for an hour; those of
@@ -113,7 +114,8 @@ class Admission {
 
  private:
   Status read_tokens(const nlohmann::json& file, std::int64_t now_unix_s);
-  Status save() const;
+  // Writes the file. If that fails, the tokens and members are again those that were saved last.
+  Status save();
   Status check_fresh(const net::PublicKey& key) const;
   const MemberRecord* find_member(const net::PublicKey& key) const;
   std::filesystem::path path_;
@@ -123,6 +125,9 @@ class Admission {
   TokenRecord local_;
   std::vector<TokenRecord> tokens_;  // never empty: the join token comes first
   std::vector<MemberRecord> members_;
+  // As they are in the file.
+  std::vector<TokenRecord> saved_tokens_;
+  std::vector<MemberRecord> saved_members_;
 };
 
 // The file that marks a home as that of a head.

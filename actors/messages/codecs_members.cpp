@@ -7,10 +7,6 @@
 
 // The encoded form of the messages of members: who joins, what they load, hold, measure and fetch.
 
-#define TROUPE_MESSAGE(Message)                                    \
-  template std::vector<std::byte> encode<Message>(const Message&); \
-  template Result<Message> decode<Message>(std::span<const std::byte>);
-
 namespace troupe::wire {
 
 TROUPE_MESSAGE(actors::Serving)

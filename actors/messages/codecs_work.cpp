@@ -6,10 +6,6 @@
 
 // The encoded form of the messages of work: what is asked for, steps and jobs.
 
-#define TROUPE_MESSAGE(Message)                                    \
-  template std::vector<std::byte> encode<Message>(const Message&); \
-  template Result<Message> decode<Message>(std::span<const std::byte>);
-
 namespace troupe::wire {
 
 TROUPE_MESSAGE(actors::JobAsk)

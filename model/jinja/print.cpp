@@ -12,8 +12,6 @@
 namespace troupe::model::jinja {
 namespace {
 
-constexpr int kPrintedDepthMax = 260;
-
 Status too_large() {
   return Status(Code::kResourceExhausted,
                 "a value is too large or too deeply nested to be printed");
@@ -117,7 +115,7 @@ class Printer {
       : json_(json), bytes_max_(bytes_max), ascii_(ascii) {}
 
   Status print(const Value& value, int depth) {
-    if (depth > kPrintedDepthMax || out_.size() > bytes_max_) return too_large();
+    if (depth > kNestedMax || out_.size() > bytes_max_) return too_large();
     if (const auto* string = value.text()) {
       const bool markup = string->markup && json_ == nullptr;
       out_ += markup ? "Markup(" + quoted(string->text) + ")" : quoted(string->text);

@@ -9,8 +9,6 @@
 namespace troupe::model::jinja {
 namespace {
 
-constexpr int kNestedMax = 260;
-
 bool equal_at(const Value& a, const Value& b, int depth);
 
 bool equal_lists(const Value& a, const Value& b, int depth) {

@@ -103,6 +103,10 @@ struct Callable {
   std::shared_ptr<const BoundMethod> method;  // null: a macro or a builtin
 };
 
+// How deep a value may be nested when it is compared or printed: deeper than the language can build
+// one (kDepthMax of evaluator.h).
+constexpr int kNestedMax = 260;
+
 struct Value {
   std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const Text>,
                std::shared_ptr<const Nested<List>>, std::shared_ptr<const Nested<Dict>>, Namespace*,

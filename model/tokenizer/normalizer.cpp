@@ -9,8 +9,6 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
-
 // Rules that make a text grow much further than this are hostile.
 constexpr std::size_t kGrowthMax = 64;
 constexpr std::size_t kGrowthFree = 1 << 20;

@@ -38,8 +38,11 @@ Normalizer charsmap_normalizer(Charsmap map);
 // Replaces characters as SentencePiece itself does it. The tokens of `kept` stay as they are.
 Normalizer charsmap_normalizer(Charsmap map, AddedTokens kept);
 
+// What SentencePiece writes for a space, U+2581.
+inline constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
+
 // SentencePiece's normalizer. If asked for, it removes white space at the ends and makes runs of it
-// one space, and it puts a space in front. Then it writes U+2581 for every space.
+// one space, and it puts a space in front. Then it writes kSpaceMark for every space.
 Normalizer sentence_normalizer(bool remove_extra_spaces, bool add_prefix);
 
 // Applies the normalizers in order.

@@ -8,6 +8,7 @@
 
 #include <troupe/model/files/header_keys.h>
 #include <troupe/model/tokenizer/bpe_model.h>
+#include <troupe/model/tokenizer/normalizer.h>
 #include <troupe/model/tokenizer/pre_tokenizer_families.h>
 #include <troupe/model/tokenizer/tokenizer_gguf.h>
 #include <troupe/model/tokenizer/tokenizer_gguf_keys.h>

@@ -16,8 +16,6 @@
 
 namespace troupe::model {
 
-inline constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581, before words
-
 // Returns kBadData with this sentence and what to do.
 Status bad_token_key(const std::string& sentence);
 

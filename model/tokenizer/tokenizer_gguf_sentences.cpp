@@ -6,6 +6,7 @@
 
 #include <troupe/model/tokenizer/bpe_model.h>
 #include <troupe/model/tokenizer/charsmap.h>
+#include <troupe/model/tokenizer/normalizer.h>
 #include <troupe/model/tokenizer/tokenizer_gguf_keys.h>
 #include <troupe/model/tokenizer/tokenizer_gguf_sentences.h>
 #include <troupe/model/tokenizer/unigram.h>
@@ -80,6 +81,7 @@ class UnigramScores {
  private:
   const GgufTokens& tokens_;
   const std::vector<double>& scores_;
+  // SentencePiece begins so: its largest score is the smallest positive float if all are negative.
   float least_ = std::numeric_limits<float>::max(), most_ = std::numeric_limits<float>::min();
 };
 

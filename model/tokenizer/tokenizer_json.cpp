@@ -122,7 +122,7 @@ Result<std::unique_ptr<const WordModel>> read_unigram(const json& model, const T
   const json& unknown = json_field(model, "unk_id");
   if (unknown.is_null())
     return bad_tokenizer(
-        "'model' has no 'unk_id', so that a text with a character without a token has no ids");
+        "'model' has no 'unk_id', the token for characters that have none of their own");
   TROUPE_ASSIGN_OR_RETURN(options.unknown, json_token_id(unknown, "'unk_id'"));
   if (static_cast<std::size_t>(options.unknown) >= scores.size())
     return bad_tokenizer("the 'unk_id' " + std::to_string(options.unknown) + " is none of the " +

@@ -13,11 +13,16 @@ void UnigramModel::add(std::string_view text, TokenId id, double score) {
   longest_ = std::max(longest_, text.size());
 }
 
-// The first of several best ways stays.
+// The first of several best ways stays. With single precision, the sums are compared and kept as
+// SentencePiece's types have it: `sum` comes as f64 for a token and rounded for an unknown
+// character, and what is kept is rounded.
 void UnigramModel::reach(double sum, std::size_t begin, TokenId id, Step* step) const {
   if (step->id >= 0 && !(sum > step->sum)) return;
-  *step = {begin, id,
-           options_.single_precision ? static_cast<double>(static_cast<float>(sum)) : sum};
+  *step = {begin, id, kept(sum)};
+}
+
+double UnigramModel::kept(double sum) const {
+  return options_.single_precision ? static_cast<double>(static_cast<float>(sum)) : sum;
 }
 
 void UnigramModel::encode(std::string_view word, std::vector<TokenId>* ids) const {
@@ -32,10 +37,7 @@ void UnigramModel::encode(std::string_view word, std::vector<TokenId>* ids) cons
       is_token |= bytes == character;
     });
     if (!is_token) {
-      const double sum = options_.unknown_score + before;
-      const double rounded = static_cast<double>(static_cast<float>(sum));
-      reach(options_.single_precision ? rounded : sum, at, options_.unknown,
-            &steps[at + character]);
+      reach(kept(options_.unknown_score + before), at, options_.unknown, &steps[at + character]);
     }
     at += character;
   }

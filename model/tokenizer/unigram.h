@@ -43,6 +43,7 @@ class UnigramModel final : public WordModel {
     double sum = 0.0;
   };
   void reach(double sum, std::size_t begin, TokenId id, Step* step) const;
+  double kept(double sum) const;  // rounded, with single precision
   void append_unknown(std::string_view text, std::vector<TokenId>* ids) const;
   bool has_all_bytes() const;
 

@@ -5,6 +5,7 @@
 
 #include <troupe/model/chat/prompt.h>
 #include <troupe/model/training/chat_rows.h>
+#include <troupe/model/training/text_limits.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
@@ -14,7 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr JsonLimits kRowLimits = {std::size_t{64} << 20, 64};
 constexpr std::string_view kAssistant = "assistant";
 
 Status row_error(const std::string& why) { return Status(Code::kBadData, why); }
@@ -102,7 +102,7 @@ Result<ChatRow> preference_of(const json& row) {
 }
 
 Result<json> object_of(std::string_view line) {
-  Result<json> row = parse_json(line, "the line", kRowLimits);
+  Result<json> row = parse_json(line, "the line", kTextLimits);
   if (!row) return row_error("it is not JSON (" + row.message() + ")");
   if (!row->is_object()) return row_error("it is JSON, but no object");
   return row;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <troupe/model/training/data_rows.h>
+#include <troupe/model/training/text_limits.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
@@ -12,8 +13,6 @@ namespace troupe::model {
 namespace {
 
 using nlohmann::json;
-
-constexpr JsonLimits kFieldsLimits = {std::size_t{64} << 20, 64};
 
 Status bad_data(const std::filesystem::path& path, const std::string& what) {
   return Status(Code::kBadData, path.string() + " " + what);
@@ -37,7 +36,7 @@ std::string missing(const json& row, const std::string& field) {
 void read_json_line(std::string_view line, std::size_t number, const DataFields& fields,
                     DataRows* out) {
   const auto drop = [&](std::string why) { out->dropped.push_back({number, std::move(why)}); };
-  const Result<json> row = parse_json(line, "the line", kFieldsLimits);
+  const Result<json> row = parse_json(line, "the line", kTextLimits);
   if (!row) return drop("it is not JSON (" + row.message() + ")");
   if (!row->is_object()) return drop("it is JSON, but no object");
   DataRow read{number, {}, {}};

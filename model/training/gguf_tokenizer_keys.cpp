@@ -11,14 +11,13 @@
 #include <troupe/model/tokenizer/pre_tokenizer_families.h>
 #include <troupe/model/tokenizer/vocabulary.h>
 #include <troupe/model/training/gguf_tokenizer_keys.h>
+#include <troupe/model/training/text_limits.h>
 #include <troupe/runtime/text/bounded_json.h>
 
 namespace troupe::model {
 namespace {
 
 using nlohmann::json;
-
-constexpr JsonLimits kTokenizerLimits = {std::size_t{64} << 20, 64};
 
 // A type as tokenizer.ggml.token_type has it.
 constexpr std::int64_t number_of(TokenType type) { return static_cast<std::int64_t>(type); }
@@ -162,7 +161,7 @@ Status add_gguf_tokenizer(const GgufHeader& folder, std::size_t vocabulary, Gguf
   if (!folder.metadata.contains(header_keys::kTokenizerJson))
     return cannot("there is none, only other tokenizer files");
   TROUPE_ASSIGN_OR_RETURN(const std::string text, folder.string(header_keys::kTokenizerJson));
-  TROUPE_ASSIGN_OR_RETURN(const json file, parse_json(text, "tokenizer.json", kTokenizerLimits));
+  TROUPE_ASSIGN_OR_RETURN(const json file, parse_json(text, "tokenizer.json", kTextLimits));
   try {
     return add_all(folder, file, vocabulary, out);
   } catch (const json::exception& error) {

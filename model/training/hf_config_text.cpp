@@ -5,6 +5,7 @@
 #include <troupe/model/families/family.h>
 #include <troupe/model/files/header_keys.h>
 #include <troupe/model/training/hf_config_text.h>
+#include <troupe/model/training/text_limits.h>
 #include <troupe/model/training/trainable.h>
 #include <troupe/runtime/text/bounded_json.h>
 
@@ -12,8 +13,6 @@ namespace troupe::model {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr JsonLimits kConfigLimits = {std::size_t{64} << 20, 64};
 
 const char* architecture_of(const std::string& type, bool labels) {
   if (type == "mistral") return "MistralForCausalLM";
@@ -113,7 +112,7 @@ Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& 
   TROUPE_RETURN_IF_ERROR(check_trainable(config));
   ordered_json out;
   if (const auto text = text_at(header, header_keys::kConfigJson)) {
-    TROUPE_ASSIGN_OR_RETURN(out, parse_ordered_json(*text, "config.json", kConfigLimits));
+    TROUPE_ASSIGN_OR_RETURN(out, parse_ordered_json(*text, "config.json", kTextLimits));
   } else {
     if (config.rope_factors)
       return Status(Code::kFailedPrecondition,
@@ -144,7 +143,7 @@ Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& 
 std::vector<std::string> label_names(const GgufHeader& header) {
   const auto text = text_at(header, header_keys::kConfigJson);
   if (!text) return {};
-  const Result<ordered_json> config = parse_ordered_json(*text, "config.json", kConfigLimits);
+  const Result<ordered_json> config = parse_ordered_json(*text, "config.json", kTextLimits);
   if (!config || !config->is_object()) return {};
   const auto names = config->find("id2label");
   if (names == config->end() || !names->is_object()) return {};

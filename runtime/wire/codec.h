@@ -232,6 +232,12 @@ Result<T> decode(std::span<const std::byte> bytes) {
 
 }  // namespace troupe::wire
 
+// Compiles encode() and decode() for a message; to be written in the namespace troupe::wire, in one
+// .cpp file.
+#define TROUPE_MESSAGE(Message)                                    \
+  template std::vector<std::byte> encode<Message>(const Message&); \
+  template Result<Message> decode<Message>(std::span<const std::byte>);
+
 CEREAL_REGISTER_ARCHIVE(troupe::wire::Encoder)
 CEREAL_REGISTER_ARCHIVE(troupe::wire::Decoder)
 CEREAL_SETUP_ARCHIVE_TRAITS(troupe::wire::Decoder, troupe::wire::Encoder)

@@ -6,9 +6,10 @@
 
 #include <troupe/runtime/status.h>
 
-// A message's bytes, and the message that bytes hold. The functions are declared here and defined
-// in codec.h, whose templates take seconds to compile for each message. They are compiled once, in
-// actors/messages/codecs_*.cpp: a message that is missing there does not link.
+// Turns a message into bytes and back. The functions are declared here and defined in codec.h,
+// whose templates take seconds to compile for each message. So each message is compiled in one
+// file, by TROUPE_MESSAGE (codec.h); a program with one that is compiled nowhere does not link.
+// Pure.
 
 namespace troupe::wire {
 

@@ -167,6 +167,7 @@ def test_revoking_a_token(place):
     assert states(place, head)["a"] == "ready", "who came by it stays"
     check(place.troupe("key", "revoke", made["id"], "--cluster", head.address), 1, made["id"])
     check(place.troupe("key", "revoke", "nobody", "--cluster", head.address), 1, "nobody")
+    check(place.troupe("key", "revoke", "", "--cluster", head.address), 2, "no token, node or client is named")
 
 
 @pytest.mark.no_model

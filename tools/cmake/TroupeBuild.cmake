@@ -48,11 +48,12 @@ function(troupe_room name)
   add_library(troupe::${name} ALIAS troupe_${name})
 endfunction()
 
-# Compiles the .cpp files of one folder together, BATCH at a time: their headers (CAF, CLI11, JSON) cost
-# more than their own lines. Files in SKIP, and folders that are not named in FOLDERS, stay alone.
-# Names in the anonymous namespaces of one folder therefore differ. The debug and sanitizer presets
-# switch this off, so that every file is also seen to include what it uses.
-option(TROUPE_UNITY "Compile the files of heavy folders together" ON)
+# Compiles the .cpp files of each folder in FOLDERS together, BATCH at a time: their headers cost more
+# than their own lines. Files in SKIP, and files with compile options of their own, stay alone. Names in
+# the anonymous namespaces of one folder therefore differ, which tools/dev/check_rooms.py checks for
+# constants and types. The debug and sanitizer presets switch this off, so that every file is also seen
+# to include what it uses.
+option(TROUPE_UNITY "Compile the files of a folder together" ON)
 function(troupe_compile_together target)
   cmake_parse_arguments(TOGETHER "" "BATCH" "FOLDERS;SKIP" ${ARGN})
   if(NOT TROUPE_UNITY)

@@ -72,8 +72,8 @@ LONG_FUNCTION_BECAUSE = "// Longer than 70 lines: "
 # Folders whose files are compiled one by one.
 COMPILED_ALONE = ("tests/", "examples/", "tools/bench/", "model/families/", "runtime/kernels/", "runtime/quant/",
                   "runtime/numerics/", "runtime/cuda/")
-ANONYMOUS_NAME = re.compile(r"(?:constexpr|const|thread_local)\b[^=({;]*?\b(k[A-Z]\w*)\b|"
-                            r"(?:struct|class|enum class) (\w+)\b[^;]*\{")
+SHARED_NAME = re.compile(r"(?:inline )?(?:constexpr|const|thread_local)\b[^=({;]*?\b(k[A-Z]\w*)\b|"
+                         r"(?:struct|class|enum class) (\w+)\b[^;]*\{")
 
 
 def sources():
@@ -230,23 +230,24 @@ def facade_complaints(texts):
 
 
 def name_complaints(texts):
-    """Constants and types of anonymous namespaces that two files of one folder share: the folder's
-    files are compiled together (troupe_compile_together in tools/cmake/TroupeBuild.cmake)."""
+    """Constants and types of an anonymous namespace that another file of the folder has, too, or that
+    one of its headers declares: the folder's files are compiled together (troupe_compile_together in
+    tools/cmake/TroupeBuild.cmake)."""
     seen = {}
-    for name, text in sorted(texts.items()):
-        folder = name.rsplit("/", 1)[0] + "/"
-        if not name.endswith(".cpp") or folder.startswith(COMPILED_ALONE):
+    for name, text in sorted(texts.items(), key=lambda one: (not one[0].endswith(".h"), one[0])):
+        folder, is_header = name.rsplit("/", 1)[0] + "/", name.endswith(".h")
+        if not name.endswith((".h", ".cpp")) or folder.startswith(COMPILED_ALONE):
             continue
         anonymous = False
         for line in text.splitlines():
             if line in ("namespace {", "}  // namespace"):
                 anonymous = line == "namespace {"
-            found = ANONYMOUS_NAME.match(line) if anonymous else None
+            found = SHARED_NAME.match(line) if anonymous or is_header else None
             if found is None:
                 continue
             item = found.group(1) or found.group(2)
             other = seen.setdefault((folder, item), name)
-            if other != name:
+            if other != name and not is_header:
                 yield f"{name}: {item} is also a name in {other}, and they may be compiled together"
 
 

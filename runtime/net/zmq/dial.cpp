@@ -17,7 +17,6 @@ constexpr int kDroppedMax = 3;
 // delays the handshake (ZapServer).
 constexpr std::int64_t kPacedUs = 500'000;
 constexpr int kReceiveMax = 64;
-constexpr int kSendMax = 64;
 
 // The pause, plus up to a quarter, so that many nodes do not come back at the same moment.
 std::int64_t with_jitter_us(int backoff_ms) {
@@ -249,7 +248,7 @@ bool Dial::send() {
   if (outlet_->queue.empty()) return false;
   const std::size_t before = outlet_->queue.size();
   // The monitor reports a connection that is gone.
-  (void)flush(socket_, *outlet_, nullptr, kSendMax, shared_.counters);
+  (void)flush(socket_, *outlet_, nullptr, shared_.counters);
   return outlet_->queue.size() != before;
 }
 

@@ -20,7 +20,6 @@ namespace {
 int receive_max(Channel channel) {
   return channel == Channel::kControl ? 256 : channel == Channel::kBulk ? 8 : 64;
 }
-constexpr int kSendWaitingMax = 64;
 // A routing id that the ROUTER made itself: a zero byte and a number of four bytes.
 constexpr std::size_t kRoutingIdBytes = 5;
 // ZMQ_ZAP_ENFORCE_DOMAIN, which zmq.h shows only to users of draft options: without a handler,
@@ -323,8 +322,7 @@ bool Listener::send_waiting() {
     if (found == connections_.end()) continue;
     Connection& connection = found->second;
     const std::size_t before = connection.outlet->queue.size();
-    const Flushed flushed =
-        flush(socket_, *connection.outlet, &id, kSendWaitingMax, shared_.counters);
+    const Flushed flushed = flush(socket_, *connection.outlet, &id, shared_.counters);
     any |= connection.outlet->queue.size() != before;
     if (flushed == Flushed::kBlocked) {
       again.push_back(std::move(id));

@@ -22,9 +22,10 @@ Message payload_part(const Payload& payload) {
 
 }  // namespace
 
-Flushed flush(Socket& socket, Outlet& outlet, const std::string* routing_id, int frames_max,
+Flushed flush(Socket& socket, Outlet& outlet, const std::string* routing_id,
               AtomicCounters& counters) {
-  for (int i = 0; i < frames_max && !outlet.queue.empty(); ++i) {
+  constexpr int kFramesMax = 64;
+  for (int i = 0; i < kFramesMax && !outlet.queue.empty(); ++i) {
     SealedFrame& frame = outlet.queue.front();
     const bool has_payload = !frame.payload.data.empty();
     const bool has_body = has_payload || !frame.body.empty();

@@ -37,9 +37,9 @@ struct Outlet {
 using OutletPtr = std::shared_ptr<Outlet>;
 
 enum class Flushed { kAll, kBlocked, kGone };
-// Gives at most `frames_max` of the outlet's frames to the socket, with `routing_id` if the socket
-// is a ROUTER. Returns kGone if the connection no longer exists.
-Flushed flush(Socket& socket, Outlet& outlet, const std::string* routing_id, int frames_max,
+// Gives the outlet's frames to the socket, 64 at most, so that other outlets get their turn; with
+// `routing_id` if the socket is a ROUTER. Returns kGone if the connection no longer exists.
+Flushed flush(Socket& socket, Outlet& outlet, const std::string* routing_id,
               AtomicCounters& counters);
 
 // Finds the outlet for a peer. Any thread. A dial is known here from dial() to disconnect(), or

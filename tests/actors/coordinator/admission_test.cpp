@@ -278,6 +278,35 @@ TEST_CASE("admission: which process of a node is being drained outlives the head
   CHECK_FALSE(admission->is_drained(node, process));
 }
 
+TEST_CASE("admission: what cannot be saved has not happened") {
+  TemporaryHome home;
+  const net::PublicKey head = net::make_key_pair().public_key;
+  auto admission = Admission::load_or_make(home.path, head, 0);
+  REQUIRE(admission);
+  const net::PublicKey node = net::make_key_pair().public_key;
+  const net::PublicKey other = net::make_key_pair().public_key;
+  const net::PublicKey door = admission->join_token().key;
+  REQUIRE(admission->enrol(door, node, {}, net::Role::kNode, 1).is_ok());
+  const std::uint32_t uses = admission->join_token().uses_left;
+  std::filesystem::remove_all(home.path);
+  for (int i = 0; i < 2; ++i) {  // asking again does not help
+    CHECK_FALSE(admission->enrol(door, other, {}, net::Role::kNode, 1).is_ok());
+    CHECK_FALSE(admission->set_drained(node, 7).is_ok());
+    CHECK_FALSE(admission->rename(node, "box").is_ok());
+    CHECK_FALSE(admission->revoke(net::key_id(node)).is_ok());
+    CHECK_FALSE(admission->make_token({}, 1).is_ok());
+  }
+  CHECK(admission->join_token().uses_left == uses);
+  CHECK(admission->tokens().size() == 1);
+  CHECK(admission->members().size() == 1);
+  CHECK(admission->members()[0].name.empty());
+  CHECK_FALSE(admission->is_drained(node, 7));
+  CHECK_FALSE(admission->is_revoked(node));
+  std::filesystem::create_directories(home.path);
+  CHECK(admission->revoke(net::key_id(node)).is_ok());
+  CHECK(admission->is_revoked(node));
+}
+
 TEST_CASE("admission: what an earlier release wrote is read") {
   TemporaryHome home;
   const net::PublicKey head = net::make_key_pair().public_key,

@@ -62,6 +62,17 @@ Result<std::shared_ptr<const Tokenizer>> tokenizer_of(const json& tokenizer) {
   return tokenizer_from_json(files);
 }
 
+void check_ids(const Result<std::shared_ptr<const Tokenizer>>& tokenizer, const json& recorded,
+               bool special, bool markup) {
+  INFO(tokenizer.message());
+  REQUIRE(tokenizer.is_ok());
+  REQUIRE(recorded.size() > 100);
+  for (const auto& [text, ids] : recorded.items()) {
+    INFO(text);
+    CHECK(json(encode(**tokenizer, text, special, markup)) == ids);
+  }
+}
+
 Status status_of(const json& tokenizer) { return tokenizer_of(tokenizer).status(); }
 
 }  // namespace
@@ -69,26 +80,14 @@ Status status_of(const json& tokenizer) { return tokenizer_of(tokenizer).status(
 TEST_CASE("a unigram tokenizer of a GGUF file gives SentencePiece's ids") {
   const json recorded = golden();
   const auto tokenizer = tokenizer_from_gguf(header_of(recorded));
-  INFO(tokenizer.message());
-  REQUIRE(tokenizer.is_ok());
-  REQUIRE(recorded["sentencepiece"].size() > 100);
-  for (const auto& [text, ids] : recorded["sentencepiece"].items()) {
-    INFO(text);
-    CHECK(json(encode(**tokenizer, text, false, false)) == ids);
-  }
+  check_ids(tokenizer, recorded["sentencepiece"], /*special=*/false, /*markup=*/false);
   CHECK(encode(**tokenizer, "", true, true) == std::vector<TokenId>{2});
 }
 
 TEST_CASE("a unigram tokenizer of a folder gives the ids of tokenizers") {
   const json recorded = golden();
-  const auto tokenizer = tokenizer_of(recorded["tokenizer"]);
-  INFO(tokenizer.message());
-  REQUIRE(tokenizer.is_ok());
-  REQUIRE(recorded["tokenizers"].size() > 100);
-  for (const auto& [text, ids] : recorded["tokenizers"].items()) {
-    INFO(text);
-    CHECK(json(encode(**tokenizer, text, true, true)) == ids);
-  }
+  check_ids(tokenizer_of(recorded["tokenizer"]), recorded["tokenizers"], /*special=*/true,
+            /*markup=*/true);
 }
 
 TEST_CASE("text that looks like the markup of a unigram tokenizer is no markup") {

@@ -43,7 +43,7 @@ TEST_CASE("address: whether this machine has it") {
   CHECK_FALSE(is_only_here("192.0.2.7"));
 }
 
-TEST_CASE("address: a node moves when its address is gone twice, and another leads to its head") {
+TEST_CASE("address: a node stays if its address is there, or if no other one leads to its head") {
   AddressWatch stays("127.0.0.1", {"192.0.2.1", 7700});
   for (int i = 0; i < 4; ++i) CHECK_FALSE(stays.moved());
   // No address but loopback leads to a head on this machine: there is nowhere to move to.
