@@ -35,6 +35,7 @@ struct ConnectOptions {
   // "HOST:PORT" of a head on this machine whose client key this user can read, or
   // "TOKEN@HOST:PORT" (the key is enrolled on first use).
   std::string cluster;
+  // How long a head, or its key, is waited for: it may be restarting.
   int timeout_ms = 5000;
   // The same for a head that accepts the connection and is too busy to answer.
   int busy_timeout_ms = 30000;

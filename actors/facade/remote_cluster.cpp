@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
+#include <optional>
 #include <thread>
 
 #include <troupe/actors/facade/client.h>
@@ -14,7 +15,7 @@
 namespace troupe::actors {
 namespace {
 
-// The pause with which a client whose key was refused looks for a newer key.
+// The pause with which a client that has no key, or a refused one, looks for a newer key.
 constexpr std::chrono::milliseconds kLookAgain{100};
 
 struct HeadAddress {
@@ -109,15 +110,19 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   return service_actor(handle);
 }
 
-// Waits for a token other than the refused one. Returns false if none comes in time.
-bool await_other_token(const ConnectOptions& options, const net::Token& refused,
-                       std::chrono::steady_clock::time_point until) {
-  while (std::chrono::steady_clock::now() < until) {
-    const auto head = find_head(options);
-    if (head && head->token.seed != refused.seed) return true;
+// Finds the head, and looks again until `until` if there is no key, or only that of `refused`:
+// while a head restarts, its old key is gone or worthless, and the new one is written when it is
+// ready.
+Result<HeadAddress> await_head(const ConnectOptions& options,
+                               const std::optional<net::Token>& refused,
+                               std::chrono::steady_clock::time_point until) {
+  for (;;) {
+    Result<HeadAddress> head = find_head(options);
+    const bool waits =
+        head ? refused && head->token.seed == refused->seed : head.code() == Code::kUnavailable;
+    if (!waits || std::chrono::steady_clock::now() >= until) return head;
     std::this_thread::sleep_for(kLookAgain);
   }
-  return false;
 }
 
 }  // namespace
@@ -127,8 +132,11 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
   const auto now = steady_clock::now();
   const auto until = now + milliseconds(options.timeout_ms);
   const Patience patience{until, std::max(until, now + milliseconds(options.busy_timeout_ms))};
+  std::optional<net::Token> refused;
+  Status refusal;
   for (;;) {
-    TROUPE_ASSIGN_OR_RETURN(const HeadAddress head, find_head(options));
+    TROUPE_ASSIGN_OR_RETURN(const HeadAddress head, await_head(options, refused, until));
+    if (refused && head.token.seed == refused->seed) return refusal;
     auto impl = std::make_unique<Cluster::Impl>();
     TROUPE_ASSIGN_OR_RETURN(impl->process, Process::open(options.home, system));
     auto service = start_client(*impl->process, options, head, patience, &impl->description);
@@ -139,9 +147,10 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
       impl->options = options;
       return Cluster(std::move(impl));
     }
-    // A restarted head makes another key, and writes it when the head is ready.
-    const bool refused = service.code() == Code::kPermissionDenied && head.from_file;
-    if (!refused || !await_other_token(options, head.token, until)) return service.status();
+    const bool stale = service.code() == Code::kPermissionDenied && head.from_file;
+    if (!stale) return service.status();
+    refused = head.token;
+    refusal = service.status();
   }
 }
 

@@ -77,11 +77,13 @@ def test_the_message_says_what_was_looked_for(place):
     assert "--home DIR" in outcome.err
 
 
-def test_a_client_that_starts_while_its_head_restarts(place):
-    """It has read the key of the head that was killed; the new head has another."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_client_that_starts_while_its_head_restarts(place, how):
+    """It reads the key of the head that was killed, or none, since a head that ends takes its key away;
+    the new head has another."""
     for _ in range(int(os.environ.get("TROUPE_FAULT_ROUNDS", "2"))):
         head = place.start("head", "--head", "--no-work")
-        head.process.send_signal(signal.SIGKILL)
+        head.process.send_signal(how)
         head.process.wait()
         outcome = []
         client = threading.Thread(target=lambda: outcome.append(
