@@ -28,7 +28,9 @@ GenerateOutcomePtr outcome(const Result<GenerateResult>& result) {
 }
 
 // Stands between the engine and the caller's actor, once for each request.
-struct RelayShell {};
+struct RelayShell {
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;  // which the first token brings
+};
 actors::token_sink::behavior_type relay_behavior(
     actors::token_sink::stateful_pointer<RelayShell> self, token_receiver receiver,
     actors::ReadyPtr ready) {
@@ -37,11 +39,16 @@ actors::token_sink::behavior_type relay_behavior(
   self->set_down_handler([self](const caf::down_msg&) { self->quit(); });
   return {
       [=](const actors::TokenPtr& token) {
+        if (!token->prompt_logprobs.empty()) self->state.prompt_logprobs = token->prompt_logprobs;
         self->send(receiver, std::make_shared<const TokenEvent>(TokenEvent{
                                  token->id, token->text, token->index, token->logprobs}));
       },
       [=](const actors::FinishedPtr& finished) {
-        self->send(receiver, outcome(actors::make_result(*finished, *ready)));
+        auto result = actors::make_result(*finished, *ready);
+        if (result && result->prompt_logprobs.empty()) {
+          result->prompt_logprobs = std::move(self->state.prompt_logprobs);
+        }
+        self->send(receiver, outcome(result));
         self->quit();
       },
   };

@@ -28,9 +28,13 @@ test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3
 python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 [ "$fuzz" = no ] || test_packages+=(clang libclang-rt-14-dev)
 # Clients of `troupe serve` with the packages that they need, and what makes requests from its
-# description.
-client_packages=(openai==3.57.0)
+# description. Larger clients are for --deep.
+client_packages=(openai==3.57.0 langchain-openai==1.7.4)
 checker_packages=(schemathesis==4.32.5)
+litellm_packages=(litellm==1.110.2)
+# Three of what lm-eval needs exist as source only; for all else, see install_into.
+lm_eval_packages=(--no-binary "sqlitedict,rouge-score,word2number" sqlitedict==2.1.0 rouge-score==0.1.2
+  word2number==1.1 'lm-eval[api]==0.4.13' transformers)
 # The fuzzers of files that a model brings; --deep adds those of the wire and of short texts.
 file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
@@ -79,8 +83,11 @@ step "install Debian packages" install_packages "${build_packages[@]}" "${test_p
 step "install Python packages" install_into python --no-deps "${python_packages[@]}"
 step "install clients of the API" install_into clients "${client_packages[@]}"
 step "install what checks the API" install_into schemathesis "${checker_packages[@]}"
-# Requests for each endpoint: over 10,000 in all.
-[ "$deep" = no ] || export TROUPE_API_CASES=1200
+if [ "$deep" = yes ]; then
+  step "install litellm" install_into litellm "${litellm_packages[@]}"
+  step "install lm-eval" install_into lm-eval "${lm_eval_packages[@]}"
+  export TROUPE_API_CASES=1200  # of each endpoint, over 10,000 in all
+fi
 step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py
 step "check mutations" python3 tools/dev/mutations.py --check

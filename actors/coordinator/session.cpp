@@ -62,11 +62,21 @@ void end_session(Self self, const Status& why) {
   self->quit();
 }
 
+// How many of the waiting tokens go into one frame. One that brings the log-probabilities of a
+// prompt, which may be many, is the last in its frame.
+std::size_t tokens_of_frame(const std::deque<Token>& tokens) {
+  std::size_t count = 0;
+  while (count < std::min(tokens.size(), kTokensMax)) {
+    if (!tokens[count++].prompt_logprobs.empty()) break;
+  }
+  return count;
+}
+
 // Sends the events that have come. If the queue is full, it tries again later.
 Status send_waiting(SessionShell& state, const Setup& setup) {
   while (!state.tokens.empty()) {
-    const auto count = static_cast<std::ptrdiff_t>(std::min(state.tokens.size(), kTokensMax));
-    const auto end = state.tokens.begin() + count;
+    const auto count = tokens_of_frame(state.tokens);
+    const auto end = state.tokens.begin() + static_cast<std::ptrdiff_t>(count);
     const Tokens frame{{state.tokens.begin(), end}};
     TROUPE_RETURN_IF_ERROR(setup.link->send(setup.client, MessageType::kTokens, frame));
     state.tokens.erase(state.tokens.begin(), end);

@@ -84,7 +84,7 @@ void count(EngineCounters& counters, const EngineState& state, std::size_t unrea
 void drive(Self self, const Setup& setup) {
   EngineState& state = *self->state.state;
   const EnginePlacement& at = self->state.placement;
-  while (auto planned = state.next_step()) {
+  while (auto planned = state.next_step(monotonic_us())) {
     self->state.traces.sent(*planned, at.epoch, monotonic_us());
     const Status sent =
         setup->link->send(at.first_stage, MessageType::kStep, planned->step, at.epoch, planned->id);
@@ -141,6 +141,7 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
   request.owner = submit.owner + "\n" + submit.asker;
   request.salt = submit.cache_salt;
   request.public_ids = submit.public_ids;
+  request.prompt_logprobs = submit.prompt_logprobs;
   request.deadline_us = begin_us + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000
                                                            : kDefaultDeadlineUs);
   if (submit.arithmetic != 0 && submit.arithmetic != kArithmeticVersion) {

@@ -32,7 +32,7 @@ BlockLimits EngineState::block_limits(const EngineLimits& limits) {
 }
 
 Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) const {
-  if (request.answer.size() >= request.max_tokens) {
+  if (!request.answer.empty() && request.answer.size() >= request.max_tokens) {
     return Status(Code::kInvalidArgument,
                   "the answer so far has " + std::to_string(request.answer.size()) +
                       " tokens, of max_tokens " + std::to_string(request.max_tokens) +
@@ -55,6 +55,31 @@ Status EngineState::read_answer(const EngineRequest& request, AnswerText* text) 
   return Status::ok();
 }
 
+Status EngineState::check_prompt_logprobs(const EngineRequest& request) const {
+  const std::size_t count = request.prompt_logprobs;
+  if (count == 0 && request.max_tokens == 0) {
+    return Status(Code::kInvalidArgument, "max_tokens is 0; ask for at least one token");
+  }
+  if (count > model::SamplingParams::kLogprobsMax) {
+    return Status(Code::kInvalidArgument,
+                  "prompt_logprobs is " + std::to_string(count) + ", at most " +
+                      std::to_string(model::SamplingParams::kLogprobsMax) + " are reported");
+  }
+  if (request.max_tokens == 0 && request.prompt.size() < 2) {
+    return Status(Code::kInvalidArgument,
+                  "max_tokens is 0, and the prompt has one token, before which there is nothing: "
+                  "there is nothing to compute");
+  }
+  if (count > 0 && (count + 1) * (request.prompt.size() - 1) > kPromptLogprobsMax) {
+    return Status(Code::kInvalidArgument,
+                  "the log-probabilities of " + std::to_string(request.prompt.size()) +
+                      " tokens, each beside those of " + std::to_string(count) +
+                      " likely ones, are more than the " + std::to_string(kPromptLogprobsMax) +
+                      " of one request; ask for fewer likely ones or shorten the prompt");
+  }
+  return Status::ok();
+}
+
 Status EngineState::check_room(std::size_t others) const {
   if (requests_.size() + others < limits_.requests_max) return Status::ok();
   return Status(Code::kResourceExhausted, "the engine already serves " +
@@ -70,9 +95,7 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   for (const model::TokenId id : request.prompt) {
     TROUPE_RETURN_IF_ERROR(check_id(id, tokenizer_->vocabulary()));
   }
-  if (request.max_tokens == 0) {
-    return Status(Code::kInvalidArgument, "max_tokens is 0; ask for at least one token");
-  }
+  TROUPE_RETURN_IF_ERROR(check_prompt_logprobs(request));
   if (request.context > limits_.context_max) {
     return Status(Code::kInvalidArgument, "a context of " + std::to_string(request.context) +
                                               " positions is more than the model's " +
@@ -80,7 +103,7 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   }
   if (request.context == 0) request.context = limits_.context_max;
   const std::size_t length = request.prompt.size() + request.answer.size();
-  if (length >= request.context) {
+  if (length + (request.max_tokens == 0 ? 0 : 1) > request.context) {
     return Status(
         Code::kInvalidArgument,
         std::string(request.answer.empty() ? "the prompt has " : "prompt and answer so far have ") +
@@ -141,6 +164,10 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
   // Counted already. (What a request waits for may come from a step that went out before it was
   // preempted: it is the same token.)
   if (!running.waiting || token.position != running.log.size()) return;
+  if (running.scores.size() < running.scored()) {  // their step was lost: computed again
+    preempt(token.request);
+    return;
+  }
   running.waiting = false;
   running.crashes.clear();
   running.log.push_back(token.token);
@@ -159,6 +186,8 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
   }
   Token out{token.request, static_cast<std::uint32_t>(running.answered() - 1), token.token,
             std::move(text), token.logprobs};
+  out.prompt_logprobs = std::exchange(running.scores, {});
+  running.request.prompt_logprobs = 0;  // told once
   const bool stopped = is_end || running.text.stopped();
   const bool full = running.answered() >= running.request.max_tokens ||
                     running.log.size() >= running.request.context;
@@ -167,12 +196,35 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
   if (stopped || full) end(token.request, stopped ? "stop" : "length", Status::ok(), events);
 }
 
+void EngineState::accept_scores(const ScoredPrompt& scored, std::int64_t now_us,
+                                std::vector<EngineEvent>* events) {
+  const auto found = requests_.find(scored.request);
+  if (found == requests_.end()) return;  // ended meanwhile
+  Running& running = found->second;
+  if (scored.position > running.scores.size() + 1) {  // the step before it was lost
+    preempt(scored.request);
+    return;
+  }
+  // The score of an id counts once, at its position, whichever step brought it.
+  for (std::size_t i = 0; i < scored.logprobs.size(); ++i) {
+    const bool is_next = scored.position + i == running.scores.size() + 1;
+    if (is_next && running.scores.size() < running.scored()) {
+      running.scores.push_back(scored.logprobs[i]);
+    }
+  }
+  if (running.request.max_tokens == 0 && running.scores.size() == running.scored()) {
+    running.first_us = running.last_us = now_us;
+    end(scored.request, "length", Status::ok(), events);
+  }
+}
+
 std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone& done,
                                               std::int64_t now_us) {
   std::vector<EngineEvent> events;
   const auto sent = in_flight_.extract(step);
   if (sent.empty()) return events;
   table_.fill(sent.mapped().filled);
+  for (const ScoredPrompt& scored : done.scored) accept_scores(scored, now_us, &events);
   for (const SampledToken& token : done.tokens) accept(token, now_us, &events);
   return events;
 }
@@ -309,6 +361,15 @@ Finished EngineState::finish(Running& running, std::string reason, const Status&
   if (written > 1 && running.last_us > running.first_us) {
     out.decode_tok_s =
         static_cast<double>(written - 1) / seconds(running.first_us, running.last_us);
+  }
+  if (running.started_us != 0) {
+    out.queue_ms = seconds(running.begin_us, running.started_us) * 1e3;
+    if (running.first_us != 0) {
+      out.prefill_ms = seconds(running.started_us, running.first_us) * 1e3;
+    }
+  }
+  if (running.scored() > 0 && running.scores.size() == running.scored()) {
+    out.prompt_logprobs = std::move(running.scores);
   }
   out.cached_tokens = static_cast<std::uint32_t>(running.cached.value_or(0));
   out.token_ids.assign(running.log.begin() + static_cast<std::ptrdiff_t>(running.prompt),

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -54,7 +56,13 @@ struct EngineRequest {
   // first `public_ids` ids of the prompt with everyone, unless it has a salt.
   std::string owner = {}, salt = {};
   std::size_t public_ids = 0;
+  // If not 0, every id of the prompt but the first is scored: the first event has its
+  // log-probability, beside those of this number of likeliest ids. Then max_tokens may be 0.
+  std::uint32_t prompt_logprobs = 0;
 };
+
+// The logits that the last stage may hold at once to score prompts.
+constexpr std::size_t kScoredLogitsMax = std::size_t{1} << 24;
 
 // What an engine's block table did so far.
 struct BlockCounters {
@@ -86,13 +94,14 @@ class EngineState {
   Status check_room(std::size_t others) const;
   // A request waits while those before it hold the memory that it needs.
   //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
-  // answer that has ended already), kResourceExhausted (too many requests; one that may take more
-  // positions than there is memory for).
+  // answer that has ended already, too many log-probabilities, nothing to compute),
+  // kResourceExhausted (too many requests; one that may take more positions than there is memory
+  // for).
   Status admit(EngineRequest request, std::int64_t now_us);
   // Ends a request whose asker went away or wants no more of it: it is "cancelled".
   std::vector<EngineEvent> cancel(std::uint64_t request);
   // The next step, while there is a credit and something to do.
-  std::optional<PlannedStep> next_step();
+  std::optional<PlannedStep> next_step(std::int64_t now_us = 0);
   // A step came back; unknown ids (an earlier try) are ignored.
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
   // The requests of the step end, with two exceptions. If a stage had no memory for their blocks,
@@ -150,15 +159,27 @@ class EngineState {
     AnswerText text;
     std::int64_t begin_us = 0;
     BlockSequence blocks = {};
+    // Of the ids of the prompt from the second on, as far as they are known.
+    std::vector<std::vector<model::TokenLogprob>> scores = {};
     std::uint64_t run = 0;  // how often its blocks were taken away
     bool begun = false;     // the stages have, or will have with the next step, a sequence
     std::size_t sent = 0;   // positions that steps have carried so far, or that were shared
     std::size_t told = 0;   // blocks whose numbers the stages know
     bool waiting = false;   // a sampling step is in flight
     std::optional<std::size_t> cached = {};  // ids of the prompt that were shared at first
-    std::int64_t first_us = 0, last_us = 0;
-    std::vector<std::string> crashes = {};  // of workers that computed it, since its newest token
+    std::int64_t started_us = 0;             // when the first step with its rows was sent
+    std::int64_t first_us = 0, last_us = 0;  // of its tokens, or when its prompt was scored
+    std::vector<std::string> crashes = {};   // of workers that computed it, since its newest token
     std::size_t answered() const { return log.size() - prompt; }
+    // How many scores are to come in all.
+    std::size_t scored() const { return request.prompt_logprobs == 0 ? 0 : prompt - 1; }
+    // Positions that are computed: the last one only if it has a token sampled.
+    std::size_t wanted() const { return log.size() - (request.max_tokens == 0 ? 1 : 0); }
+    // The ids of which blocks may be found. Rows that are still to be scored must be computed.
+    std::span<const model::TokenId> findable() const {
+      const std::size_t most = scores.size() < scored() ? scores.size() + 1 : log.size();
+      return std::span(log).first(most);
+    }
     // All but the newest token has been through: what is left goes a row a step.
     bool decoding() const { return begun && answered() > 0 && sent + 1 >= log.size(); }
     bool ready() const { return decoding() && !waiting; }  // for a row
@@ -190,9 +211,13 @@ class EngineState {
   // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
   Status read_answer(const EngineRequest& request, AnswerText* text) const;
   void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
+  void accept_scores(const ScoredPrompt& scored, std::int64_t now_us,
+                     std::vector<EngineEvent>* events);
+  Status check_prompt_logprobs(const EngineRequest& request) const;
   // next_step() in its parts (plan_step.cpp). These rows go into the step; the last known one has
   // its token sampled.
   void add_rows(Running& running, std::size_t count, Step* step);
+  static void score_rows(const Running& running, StepSegment* segment);
   // The blocks that a request takes when it begins with this prefix, idle ones of it included.
   static std::uint64_t room_to_start(const Running& running, const SharedPrefix& prefix);
   // The blocks that requests that have begun need for the ids that they have and one block more.
@@ -221,7 +246,7 @@ class EngineState {
   // Rows of prompts, and of answers that are replayed (prompt_rows.h says whose). The rest of a
   // prompt follows in the next step, which does not wait for this one.
   void add_prompt_rows(Step* step);
-  PlannedStep seal(Step step);
+  PlannedStep seal(Step step, std::int64_t now_us);
   static Finished finish(Running& running, std::string reason, const Status& error);
   void end(std::uint64_t id, std::string reason, const Status& error,
            std::vector<EngineEvent>* events);

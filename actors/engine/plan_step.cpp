@@ -15,6 +15,18 @@ bool has_rows_of(const Step& step, std::uint64_t request) {
 
 }  // namespace
 
+// Says which rows of a segment are scored: those before an id of the prompt that has no score yet.
+void EngineState::score_rows(const Running& running, StepSegment* segment) {
+  const std::size_t begin = std::max<std::size_t>(segment->position, running.scores.size());
+  const std::size_t end =
+      std::min<std::size_t>(segment->position + segment->count, running.scored());
+  if (begin >= end) return;
+  segment->scored_begin = static_cast<std::uint32_t>(begin - segment->position);
+  segment->scored_end = static_cast<std::uint32_t>(end - segment->position);
+  segment->scored_top = running.request.prompt_logprobs;
+  segment->next = running.log[end];
+}
+
 void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
   const std::size_t end = running.sent + count;
   const auto ids_begin = running.log.begin() + static_cast<std::ptrdiff_t>(running.sent);
@@ -23,7 +35,7 @@ void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
   segment.position = static_cast<std::uint32_t>(running.sent);
   segment.count = static_cast<std::uint32_t>(count);
   segment.prompt = static_cast<std::uint32_t>(running.prompt);
-  segment.sample = end == running.log.size();
+  segment.sample = end == running.log.size() && running.request.max_tokens > 0;
   segment.sampling = running.request.sampling;
   segment.begins = !running.begun;
   if (segment.begins && segment.sampling.has_penalties()) {
@@ -32,6 +44,7 @@ void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
   segment.blocks.assign(running.blocks.blocks.begin() +
                             static_cast<std::ptrdiff_t>(segment.begins ? 0 : running.told),
                         running.blocks.blocks.end());
+  score_rows(running, &segment);
   step->token_ids.insert(step->token_ids.end(), ids_begin,
                          ids_begin + static_cast<std::ptrdiff_t>(count));
   table_.enter(running.blocks, running.log);
@@ -122,7 +135,7 @@ std::uint64_t EngineState::needed_soon() const {
 }
 
 bool EngineState::start(Running& running) {
-  const SharedPrefix prefix = table_.find(running.blocks, running.log);
+  const SharedPrefix prefix = table_.find(running.blocks, running.findable());
   if (prefix.computing) return false;
   const std::uint64_t needed = room_to_start(running, prefix) + needed_soon();
   if (begun() > 0 && needed > table_.available()) return false;
@@ -137,7 +150,9 @@ bool EngineState::start(Running& running) {
 bool EngineState::will_compute(const Running& older, const Running& running,
                                std::size_t block) const {
   const std::size_t end = (block + 1) * kBlockPositions;
-  if (older.blocks.is_private || older.log.size() < end || running.log.size() <= end) return false;
+  if (older.blocks.is_private || older.log.size() < end || running.findable().size() <= end) {
+    return false;
+  }
   const bool is_public = block < older.blocks.public_blocks;
   if (is_public != (block < running.blocks.public_blocks)) return false;
   if (!is_public && *older.blocks.domain != *running.blocks.domain) return false;
@@ -152,12 +167,12 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
   for (auto& [id, running] : requests_) {
     if (running.decoding() || running.waiting || !may_start(running)) continue;
     if (running.begun) {
-      if (running.sent < running.log.size()) {
-        prompts.push_back({&running, running.log.size() - running.sent});
+      if (running.sent < running.wanted()) {
+        prompts.push_back({&running, running.wanted() - running.sent});
       }
       continue;
     }
-    const SharedPrefix prefix = table_.find(running.blocks, running.log);
+    const SharedPrefix prefix = table_.find(running.blocks, running.findable());
     // A request waits for a block that another one computes, or is about to compute.
     const auto is_ahead = [&](const Prompt& older) {
       return will_compute(*older.running, running, prefix.blocks.size());
@@ -167,7 +182,7 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
     promised += room_to_start(running, prefix);
     if (!alone && promised > table_.available()) break;
     alone = false;
-    prompts.push_back({&running, running.log.size() - prefix.blocks.size() * kBlockPositions});
+    prompts.push_back({&running, running.wanted() - prefix.blocks.size() * kBlockPositions});
   }
   return prompts;
 }
@@ -209,25 +224,32 @@ void EngineState::add_prompt_rows(Step* step) {
   const std::vector<Prompt> prompts = prompts_to_compute();
   std::vector<std::size_t> left;
   for (const Prompt& prompt : prompts) left.push_back(prompt.left);
-  const std::vector<std::size_t> rows = share_prompt_rows(left, budget);
+  std::vector<std::size_t> rows = share_prompt_rows(left, budget);
+  std::size_t scored_left = std::max<std::size_t>(1, kScoredLogitsMax / tokenizer_->vocabulary());
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     Running& running = *prompts[i].running;
+    const bool is_scored = running.scores.size() < running.scored();
+    if (is_scored) rows[i] = std::min(rows[i], scored_left);
     if (rows[i] == 0) continue;
     if (!running.begun && !(may_start(running) && start(running))) continue;
-    const std::size_t wanted = std::min(running.log.size(), running.sent + rows[i]);
+    const std::size_t wanted = std::min(running.wanted(), running.sent + rows[i]);
     const std::size_t end = make_room(running, wanted, *step);
-    if (end > running.sent) add_rows(running, end - running.sent, step);
+    if (end <= running.sent) continue;
+    if (is_scored) scored_left -= end - running.sent;
+    add_rows(running, end - running.sent, step);
   }
 }
 
-PlannedStep EngineState::seal(Step step) {
+PlannedStep EngineState::seal(Step step, std::int64_t now_us) {
   step.closed = std::move(closed_);
   closed_.clear();
   step.freed = table_.take_freed();
   PlannedStep planned{next_step_++, std::move(step)};
   InFlight& sent = in_flight_[planned.id];
   for (const StepSegment& segment : planned.step.segments) {
-    sent.rows.push_back({segment.request, requests_.at(segment.request).run});
+    Running& running = requests_.at(segment.request);
+    sent.rows.push_back({segment.request, running.run});
+    if (running.started_us == 0) running.started_us = now_us;
   }
   sent.filled = std::move(filling_);
   filling_.clear();
@@ -236,13 +258,13 @@ PlannedStep EngineState::seal(Step step) {
   return planned;
 }
 
-std::optional<PlannedStep> EngineState::next_step() {
+std::optional<PlannedStep> EngineState::next_step(std::int64_t now_us) {
   if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
   Step step;
   add_decode_rows(&step);
   add_prompt_rows(&step);
   if (step.segments.empty() && closed_.empty() && !table_.has_freed()) return std::nullopt;
-  return seal(std::move(step));
+  return seal(std::move(step), now_us);
 }
 
 // Suspects go one at a time: whoever is computed when a worker crashes is then known.

@@ -23,7 +23,8 @@ constexpr auto kHeadPatience = 30s;  // the time for a lost head to come back
 // What is known of an answer, over all connections that delivered parts of it.
 struct Progress {
   std::vector<model::TokenId> ids;
-  std::string text;           // the text of the events that came
+  std::string text;  // the text of the events that came
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;  // which the first event brings
   std::size_t told_from = 0;  // events before this index are not passed on
   TokenCallback on_token;
   bool cancelled = false;
@@ -44,6 +45,7 @@ actors::token_sink::behavior_type sink_behavior(
   return {
       [self, setup](const actors::TokenPtr& token) {
         Progress& progress = *setup->progress;
+        if (!token->prompt_logprobs.empty()) progress.prompt_logprobs = token->prompt_logprobs;
         // Events that came before the head was lost come again.
         if (progress.cancelled || token->index != progress.ids.size()) return;
         progress.ids.push_back(token->id);
@@ -121,6 +123,7 @@ Result<Outcome> attempt(Cluster::Impl& impl, Asked& asked,
   if (progress->ids.size() > submit->answer_ids.size() + 1) {
     submit->answer_ids.assign(progress->ids.begin(), progress->ids.end() - 1);
   }
+  if (!progress->prompt_logprobs.empty()) submit->prompt_logprobs = 0;  // they are there
   // A head that was replaced by a release of another arithmetic version ends the answer.
   if (progress->arithmetic == 0 || progress->ids.empty()) progress->arithmetic = ready->arithmetic;
   if (progress->arithmetic != ready->arithmetic) {
@@ -151,8 +154,11 @@ Result<Outcome> attempt(Cluster::Impl& impl, Asked& asked,
   return Outcome{future.get(), ready, open_us, monotonic_us() - began_us};
 }
 
-Result<GenerateResult> result_of(const Outcome& outcome) {
+Result<GenerateResult> result_of(const Outcome& outcome, const Progress& progress) {
   auto result = actors::make_result(*outcome.finished, *outcome.ready);
+  if (result && result->prompt_logprobs.empty()) {
+    result->prompt_logprobs = progress.prompt_logprobs;
+  }
   if (result && result->trace) {
     result->trace->open_us = outcome.open_us;
     result->trace->total_us = outcome.total_us;
@@ -185,7 +191,7 @@ Result<GenerateResult> have_answer(Cluster::Impl& impl, Asked asked,
     open = open || outcome.is_ok();
     const bool lost = !impl.local && why.code() == Code::kUnavailable && actors::is_lost(now);
     if (!lost) {
-      return outcome ? result_of(*outcome) : Result<GenerateResult>(why);
+      return outcome ? result_of(*outcome, *progress) : Result<GenerateResult>(why);
     }
     // The head may be started again: the answer then continues from where it was.
     auto connected = actors::reconnect(impl, kHeadPatience);

@@ -22,7 +22,7 @@ std::size_t bytes_of(const GenerateRequest& request) {
 }  // namespace
 
 Status check_request(const GenerateRequest& request) {
-  if (request.max_tokens < 1) {
+  if (request.max_tokens < (request.prompt_logprobs > 0 ? 0 : 1)) {
     return Status(Code::kInvalidArgument, "max_tokens is " + std::to_string(request.max_tokens) +
                                               "; ask for at least one token");
   }
@@ -52,6 +52,7 @@ std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_
   submit->ignore_end = request.ignore_end;
   submit->trace = request.trace;
   submit->cache_salt = request.cache_salt;
+  submit->prompt_logprobs = request.prompt_logprobs;
   submit->context = request.context;
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms > 0 ? request.deadline_ms
                                                                            : kDefaultDeadlineMs);
@@ -94,6 +95,7 @@ Result<GenerateResult> make_result(const Finished& finished, const ModelReady& r
   result.decode_tok_s = finished.decode_tok_s;
   result.ttft_ms = finished.ttft_ms;
   result.cached_tokens = finished.cached_tokens;
+  result.prompt_logprobs = finished.prompt_logprobs;
   for (const auto& stage : ready.stages) result.nodes.push_back({stage.node, stage.layers});
   result.left_out = ready.left_out;
   if (finished.trace.request != 0) result.trace = make_trace(finished.trace);

@@ -3,6 +3,7 @@
 
 #include <troupe/actors/http/answer_json.h>
 #include <troupe/actors/http/json_text.h>
+#include <troupe/actors/http/text_offsets.h>
 
 namespace troupe::http {
 namespace {
@@ -47,37 +48,51 @@ const char* chunk_object(AskKind kind) {
 
 }  // namespace
 
-std::size_t count_characters(std::string_view bytes) {
-  return static_cast<std::size_t>(std::count_if(bytes.begin(), bytes.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
-
 void LogprobList::add(const model::Tokenizer& tokenizer,
                       const std::vector<model::TokenLogprob>& logprobs, std::size_t text_offset) {
   if (logprobs.empty()) return;
+  if (kind_ == AskKind::kCompletion) {
+    return add_to_columns(tokenizer, logprobs[0].id, logprobs, text_offset);
+  }
+  entries_ += count_++ > 0 ? ",{" : "{";
+  append_token(bytes_of(tokenizer, logprobs[0].id), logprobs[0].logprob, &entries_);
+  entries_ += ",\"top_logprobs\":[";
+  for (std::size_t i = 1; i < logprobs.size(); ++i) {
+    entries_ += i == 1 ? "{" : ",{";
+    append_token(bytes_of(tokenizer, logprobs[i].id), logprobs[i].logprob, &entries_);
+    entries_ += '}';
+  }
+  entries_ += "]}";
+}
+
+void LogprobList::add_prompt(const model::Tokenizer& tokenizer,
+                             const std::vector<model::TokenId>& ids, std::string_view text,
+                             const std::vector<std::vector<model::TokenLogprob>>& scores,
+                             std::size_t top) {
+  const std::vector<std::size_t> offsets = text_offsets(tokenizer, ids, text);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    std::span<const model::TokenLogprob> known;
+    if (i > 0 && i - 1 < scores.size()) known = scores[i - 1];
+    add_to_columns(tokenizer, ids[i], known.first(std::min(known.size(), top + 1)), offsets[i]);
+  }
+}
+
+void LogprobList::add_to_columns(const model::Tokenizer& tokenizer, model::TokenId id,
+                                 std::span<const model::TokenLogprob> logprobs,
+                                 std::size_t text_offset) {
   const char* const comma = count_++ > 0 ? "," : "";
-  const std::string bytes = bytes_of(tokenizer, logprobs[0].id);
-  if (kind_ == AskKind::kChat) {
-    entries_ += comma;
-    entries_ += '{';
-    append_token(bytes, logprobs[0].logprob, &entries_);
-    entries_ += ",\"top_logprobs\":[";
-    for (std::size_t i = 1; i < logprobs.size(); ++i) {
-      entries_ += i == 1 ? "{" : ",{";
-      append_token(bytes_of(tokenizer, logprobs[i].id), logprobs[i].logprob, &entries_);
-      entries_ += '}';
-    }
-    entries_ += "]}";
+  tokens_ += comma;
+  append_json_string(bytes_of(tokenizer, id), &tokens_);
+  offsets_ += comma + std::to_string(text_offset);
+  logprobs_ += comma;
+  tops_ += comma;
+  if (logprobs.empty()) {
+    logprobs_ += "null";
+    tops_ += "null";
     return;
   }
-  tokens_ += comma;
-  append_json_string(bytes, &tokens_);
-  logprobs_ += comma;
   append_json_float(logprobs[0].logprob, &logprobs_);
-  offsets_ += comma + std::to_string(text_offset);
   // The likeliest tokens by their texts: of several with one text, the likeliest.
-  tops_ += comma;
   tops_ += '{';
   std::set<std::string> seen;
   for (std::size_t i = 1; i < logprobs.size(); ++i) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,11 +36,19 @@ class LogprobList {
   // text before it.
   void add(const model::Tokenizer& tokenizer, const std::vector<model::TokenLogprob>& logprobs,
            std::size_t text_offset);
+  // Of completions: the tokens of a prompt, of which the first has nothing before it. `scores` has
+  // those from the second token on, each as in add() and cut to `top` likeliest ones.
+  void add_prompt(const model::Tokenizer& tokenizer, const std::vector<model::TokenId>& ids,
+                  std::string_view text,
+                  const std::vector<std::vector<model::TokenLogprob>>& scores, std::size_t top);
   bool empty() const { return count_ == 0; }
   std::string json() const;
   void clear();
 
  private:
+  // A token without a log-probability if `logprobs` is empty.
+  void add_to_columns(const model::Tokenizer& tokenizer, model::TokenId id,
+                      std::span<const model::TokenLogprob> logprobs, std::size_t text_offset);
   AskKind kind_;
   std::size_t count_ = 0;
   std::string entries_;                             // chat
@@ -63,8 +72,5 @@ std::string chunk_json(const AnswerHead& head, const ChoiceJson& choice, bool be
                        bool null_usage);
 // The chunk without choices before the end of a stream.
 std::string usage_chunk_json(const AnswerHead& head, const Usage& usage);
-
-// The number of characters that begin in `bytes`.
-std::size_t count_characters(std::string_view bytes);
 
 }  // namespace troupe::http

@@ -230,8 +230,11 @@ void Connection::begin_events(const std::vector<Header>& headers) {
 
 void Connection::write_events(std::string_view events) {
   if (phase_ != Phase::kAnswering || !events_ || complete_ || events.empty()) return;
-  // A single piece may be larger: the whole stream, for a client that takes it up again.
-  if (unsent() > host_.limits.stream_buffer_bytes) return cut();
+  // A single piece may be larger: the whole stream, for a client that takes it up again, or the
+  // log-probabilities of a prompt. A client gets the time to read it.
+  if (unsent() == 0) large_bytes_ = 0;
+  if (unsent() > host_.limits.stream_buffer_bytes + large_bytes_) return cut();
+  if (events.size() > host_.limits.stream_buffer_bytes) large_bytes_ += events.size();
   if (!chunked_) return send(std::string(events));
   char size[32];
   const int digits = std::snprintf(size, sizeof size, "%zx\r\n", events.size());

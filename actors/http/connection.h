@@ -99,6 +99,7 @@ class Connection : public Responder, public std::enable_shared_from_this<Connect
   std::function<void()> gone_;
   std::string pending_, sending_;
   std::size_t sent_ = 0;          // of sending_
+  std::size_t large_bytes_ = 0;   // of large pieces that may be unsent
   std::size_t answer_bytes_ = 0;  // written for the exchange
   std::size_t reserved_ = 0;      // bytes of the body
   int status_ = 0;                // of the answer

@@ -93,7 +93,7 @@ struct GatewayShell {
 using Self = gateway_actor::stateful_pointer<GatewayShell>;
 
 void end(Self self, const SharedPtr& shared, std::uint64_t id, std::string reason,
-         const Status& error, std::uint64_t tokens, std::uint64_t cached_tokens = 0) {
+         const Status& error, std::uint64_t tokens, const actors::Finished* finished = nullptr) {
   self->state.running.erase(id);
   AnswerEvent event;
   event.answer = id;
@@ -101,7 +101,12 @@ void end(Self self, const SharedPtr& shared, std::uint64_t id, std::string reaso
   event.finish_reason = std::move(reason);
   event.error = error;
   event.tokens = tokens;
-  event.cached_tokens = cached_tokens;
+  if (finished != nullptr) {
+    event.cached_tokens = finished->cached_tokens;
+    event.queue_ms = finished->queue_ms;
+    event.prefill_ms = finished->prefill_ms;
+    event.prompt_logprobs = finished->prompt_logprobs;
+  }
   shared->push(std::move(event));
 }
 
@@ -123,6 +128,7 @@ std::shared_ptr<const actors::Submit> make_submit(const Running& running,
   submit->asker = request.asker;
   submit->cache_salt = request.cache_salt;
   submit->public_ids = static_cast<std::uint32_t>(request.public_ids);
+  submit->prompt_logprobs = running.ids.empty() ? request.prompt_logprobs : 0;
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms);
   return submit;
 }
@@ -186,6 +192,7 @@ void on_token(Self self, const SharedPtr& shared, const actors::Token& token) {
   event.id = token.id;
   event.text = token.text;
   event.logprobs = token.logprobs;
+  event.prompt_logprobs = token.prompt_logprobs;
   shared->push(std::move(event));
 }
 
@@ -209,7 +216,7 @@ void on_finished(Self self, const SharedPtr& shared, const actors::Finished& fin
     return ask(self, shared, finished.request, false);
   }
   const std::size_t tokens = std::max(finished.token_ids.size(), running.ids.size());
-  end(self, shared, finished.request, finished.finish_reason, why, tokens, finished.cached_tokens);
+  end(self, shared, finished.request, finished.finish_reason, why, tokens, &finished);
 }
 
 void on_service(Self self, const SharedPtr& shared, const actors::service_actor& service) {

@@ -30,6 +30,8 @@ struct AnswerRequest {
   // As in Submit: who shares keys and values with whom.
   std::string asker, cache_salt;
   std::size_t public_ids = 0;
+  // As in Submit. An answer that goes on after answer_ids does not tell of its prompt again.
+  std::uint32_t prompt_logprobs = 0;
   int deadline_ms = 0;
 };
 
@@ -42,11 +44,14 @@ struct AnswerEvent {
   model::TokenId id = 0;
   std::string text;
   std::vector<model::TokenLogprob> logprobs;
+  // Of the first token, or of the end if there is no token: as in Token.
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;
   // An end:
   std::string finish_reason;  // "stop", "length", "cancelled" or "error"
   Status error;
-  std::uint64_t tokens = 0;         // that the answer has, the end token included
-  std::uint64_t cached_tokens = 0;  // of the prompt, that had been computed before
+  std::uint64_t tokens = 0;             // that the answer has, the end token included
+  std::uint64_t cached_tokens = 0;      // of the prompt, that had been computed before
+  double queue_ms = 0, prefill_ms = 0;  // as in Finished
 };
 
 class Gateway {

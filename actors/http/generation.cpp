@@ -4,6 +4,7 @@
 #include <troupe/actors/http/api_error.h>
 #include <troupe/actors/http/generation.h>
 #include <troupe/actors/http/random_id.h>
+#include <troupe/actors/http/text_offsets.h>
 #include <troupe/runtime/clock.h>
 
 namespace troupe::http {
@@ -90,7 +91,7 @@ void Generation::reset_view() {
     choice.text = prepared_->ask.echo ? prepared_->prompt_texts[choice.prompt] : std::string();
     choice.characters = count_characters(choice.text);
     choice.logprobs.clear();
-    choice.begun = false;
+    choice.begun = choice.echoed = false;
   }
   committed_ = false;
   events_ = 0;
@@ -107,11 +108,8 @@ AnswerRequest Generation::request_of(const Choice& choice) const {
   request.sampling = ask.sampling;
   request.sampling.seed = head_.seed;
   request.sampling.choice = static_cast<std::uint32_t>(choice.index % ask.n);
-  // The engine reports the token's own log-probability only beside those of likely ones.
-  if (ask.logprobs) {
-    request.sampling.logprobs =
-        static_cast<std::uint32_t>(std::max<std::size_t>(1, ask.top_logprobs.value_or(0)));
-  }
+  if (ask.logprobs) request.sampling.logprobs = ask.reported();
+  if (ask.scores_prompt()) request.prompt_logprobs = ask.reported();
   request.stop = ask.stop;
   request.ignore_end = ask.ignore_end;
   request.asker = key_;
@@ -133,19 +131,16 @@ void Generation::start() {
   accepted_us_ = monotonic_us();
   counters().prompt_tokens += usage().prompt_tokens;
   service_.limits.pay_tokens(key_, usage().prompt_tokens, accepted_us_);
-  if (*prepared_->ask.max_tokens == 0) {
-    if (streams()) commit();
-    for (Choice& choice : choices_) {
-      choice.ended = true;
-      if (streams()) write_chunk(choice, choice.text, "length");
-      choice.finish_reason = "length";
-    }
-    complete();
-    return flush();
+  if (is_kept() && service_.options.resume) service_.streams[head_.id] = shared_from_this();
+  for (Choice& choice : choices_) {
+    if (is_computed(choice)) ask_for(choice);
   }
-  for (Choice& choice : choices_) ask_for(choice);
-  if (!streams()) return;
-  if (service_.options.resume) service_.streams[head_.id] = shared_from_this();
+  for (Choice& choice : choices_) {
+    if (!is_computed(choice)) end_at_once(choice);
+  }
+  if (all_ended()) complete();
+  flush();
+  if (all_ended() || !streams()) return;
   service_.after(kCommitMs, [weak = weak_from_this()] {
     const auto waiting = weak.lock();
     if (!waiting || !waiting->exchange_ || waiting->committed_) return;
@@ -159,6 +154,25 @@ void Generation::ask_for(Choice& choice) {
   service_.answers[choice.answer] = shared_from_this();
   ++service_.answers_of_key[key_];
   rests_since_us_ = 0;
+}
+
+bool Generation::is_computed(const Choice& choice) const {
+  const GenerationAsk& ask = prepared_->ask;
+  // The first token of a prompt has no log-probability.
+  return *ask.max_tokens > 0 ||
+         (ask.scores_prompt() && prepared_->prompts[choice.prompt].size() > 1);
+}
+
+void Generation::end_at_once(Choice& choice) {
+  AnswerEvent event;
+  event.answer = choice.index;
+  event.ended = true;
+  event.finish_reason = "length";
+  choice.ended = true;
+  ++counters().answers[event.finish_reason];
+  if (streams()) commit();
+  keep(choice, event);
+  show_end(choice, event);
 }
 
 void Generation::take_up(const ExchangePtr& exchange, std::uint64_t from) {
@@ -179,7 +193,7 @@ void Generation::take_up(const ExchangePtr& exchange, std::uint64_t from) {
   for (const AnswerEvent& event : record_) {
     Choice& choice = choices_[event.answer];
     if (event.ended) {
-      show_end(choice, event.finish_reason);
+      show_end(choice, event);
     } else {
       show_token(choice, event);
     }
@@ -201,7 +215,8 @@ void Generation::commit() {
   out_ += kComment;
   const GenerationAsk& ask = prepared_->ask;
   for (Choice& choice : choices_) {
-    if (ask.echo && !choice.text.empty() && *ask.max_tokens > 0) {
+    if (ask.scores_prompt()) continue;  // it comes with the first token
+    if (ask.echo && !choice.text.empty()) {
       write_chunk(choice, choice.text, "");
     } else if (ask.kind == AskKind::kChat) {
       write_chunk(choice, "", "");
@@ -234,13 +249,16 @@ void Generation::on_event(const AnswerEvent& event) {
   if (event.ended) return on_end(*found, event);
   measure(*found, event.index);
   found->ids.push_back(event.id);
-  if (streams()) {
-    commit();
-    AnswerEvent kept = event;
-    kept.answer = found->index;
-    record_.push_back(std::move(kept));
-  }
+  if (streams()) commit();
+  keep(*found, event);
   show_token(*found, event);
+}
+
+// Notes what a stream is told, for a client that comes back.
+void Generation::keep(const Choice& choice, const AnswerEvent& event) {
+  if (!is_kept()) return;
+  record_.push_back(event);
+  record_.back().answer = choice.index;
 }
 
 void Generation::measure(Choice& choice, std::uint64_t index) {
@@ -262,22 +280,34 @@ void Generation::measure(Choice& choice, std::uint64_t index) {
 void Generation::show_token(Choice& choice, const AnswerEvent& event) {
   const GenerationAsk& ask = prepared_->ask;
   const model::Tokenizer& tokenizer = *prepared_->model->tokenizer;
+  show_prompt(choice, event);
   const bool is_end = !ask.ignore_end && tokenizer.is_end(event.id);
-  if (ask.logprobs && !is_end) {
+  // Programs that score texts count on an entry for every token of a completion.
+  if (ask.logprobs && (!is_end || ask.kind == AskKind::kCompletion)) {
     std::vector<model::TokenLogprob> shown = event.logprobs;
     shown.resize(std::min(shown.size(), ask.top_logprobs.value_or(0) + 1));
     choice.logprobs.add(tokenizer, shown, choice.characters);
     const Result<std::string> piece = tokenizer.piece(event.id, true);
-    if (piece) choice.characters += count_characters(*piece);
+    if (piece && !is_end) choice.characters += count_characters(*piece);
   }
   choice.text += event.text;
   if (!streams()) return;
   if (!event.text.empty() || !choice.logprobs.empty()) write_chunk(choice, event.text, "");
 }
 
-void Generation::show_end(Choice& choice, const std::string& finish_reason) {
-  choice.finish_reason = finish_reason;
-  if (streams()) write_chunk(choice, "", finish_reason);
+void Generation::show_prompt(Choice& choice, const AnswerEvent& event) {
+  const GenerationAsk& ask = prepared_->ask;
+  if (!ask.scores_prompt() || choice.echoed) return;
+  choice.echoed = true;
+  choice.logprobs.add_prompt(*prepared_->model->tokenizer, prepared_->prompts[choice.prompt],
+                             choice.text, event.prompt_logprobs, ask.top_logprobs.value_or(0));
+  if (streams()) write_chunk(choice, choice.text, "");
+}
+
+void Generation::show_end(Choice& choice, const AnswerEvent& event) {
+  show_prompt(choice, event);
+  choice.finish_reason = event.finish_reason;
+  if (streams()) write_chunk(choice, "", event.finish_reason);
 }
 
 void Generation::on_end(Choice& choice, const AnswerEvent& event) {
@@ -287,18 +317,16 @@ void Generation::on_end(Choice& choice, const AnswerEvent& event) {
   choice.tokens = event.tokens;
   choice.cached_tokens = event.cached_tokens;
   count(choice, event.finish_reason);
+  if (event.queue_ms > 0) counters().queue.add(event.queue_ms * 1e-3);
+  if (event.prefill_ms > 0) counters().prefill.add(event.prefill_ms * 1e-3);
   note_end(service_);
   if (event.finish_reason != "stop" && event.finish_reason != "length") {
     return fail(event.error ? Status(Code::kCancelled, "the answer was cancelled") : event.error);
   }
   choice.ended = true;
-  if (streams()) {
-    commit();
-    AnswerEvent kept = event;
-    kept.answer = choice.index;
-    record_.push_back(std::move(kept));
-  }
-  show_end(choice, event.finish_reason);
+  if (streams()) commit();
+  keep(choice, event);
+  show_end(choice, event);
   if (all_ended()) complete();
 }
 

@@ -66,16 +66,23 @@ class Generation : public std::enable_shared_from_this<Generation> {
     LogprobList logprobs;
     std::size_t characters = 0;  // before the next token
     bool begun = false;          // its first chunk was written
+    bool echoed = false;         // the prompt with its log-probabilities was shown
   };
 
   void start();
   void ask_for(Choice& choice);
+  // Whether there is something to compute: no token may be asked for.
+  bool is_computed(const Choice& choice) const;
+  void end_at_once(Choice& choice);
   AnswerRequest request_of(const Choice& choice) const;
   void reset_view();
   void listen_to(const ExchangePtr& exchange);
   void measure(Choice& choice, std::uint64_t index);
+  void keep(const Choice& choice, const AnswerEvent& event);
   void show_token(Choice& choice, const AnswerEvent& event);
-  void show_end(Choice& choice, const std::string& finish_reason);
+  void show_end(Choice& choice, const AnswerEvent& event);
+  // Before the first token, or the end: the prompt, where it comes with log-probabilities.
+  void show_prompt(Choice& choice, const AnswerEvent& event);
   void on_end(Choice& choice, const AnswerEvent& event);
   // The head of the stream, once it is clear that the answer begins.
   void commit();
@@ -95,6 +102,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void count(Choice& choice, const std::string& finish_reason);
   Usage usage() const;
   bool streams() const { return prepared_->ask.stream; }
+  // The log-probabilities of a prompt are too many to be kept for a client that may come back.
+  bool is_kept() const { return streams() && !prepared_->ask.scores_prompt(); }
   bool all_ended() const;
   bool has_failed() const { return !failure_.is_ok(); }
 

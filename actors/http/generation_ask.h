@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -36,6 +37,13 @@ struct GenerationAsk {
   std::vector<std::string> stop;
   std::string cache_salt;          // "" for none
   model::SamplingParams sampling;  // without seed, choice and logprobs
+
+  // Whether the tokens of the prompt come with their log-probabilities.
+  bool scores_prompt() const { return echo && logprobs; }
+  // How many likely tokens the engine reports beside each token. It says nothing of a token alone.
+  std::uint32_t reported() const {
+    return static_cast<std::uint32_t>(std::max<std::size_t>(1, top_logprobs.value_or(0)));
+  }
 };
 
 // Bounds beyond which a request makes no sense.
@@ -45,5 +53,6 @@ constexpr std::size_t kSaltBytesMax = 256;
 constexpr std::size_t kMessagesMax = 10'000;
 constexpr std::size_t kPromptsMax = 128;
 constexpr std::size_t kTokensMax = std::size_t{1} << 24;  // n * max_tokens
+constexpr std::size_t kScoresMax = std::size_t{1} << 20;  // log-probabilities of prompts, in all
 
 }  // namespace troupe::http

@@ -112,6 +112,10 @@ void Metrics::write(std::string* out) const {
       (counters.*member).write(name, labels_of(key), out);
     }
   };
+  histogram("troupe_queue_seconds", "Until the first step with tokens of the prompt",
+            &AnswerCounters::queue);
+  histogram("troupe_prefill_seconds", "From the first step to the first token",
+            &AnswerCounters::prefill);
   histogram("troupe_time_to_first_token_seconds", "From acceptance to the first token",
             &AnswerCounters::first_token);
   histogram("troupe_time_between_tokens_seconds", "Between two tokens of one answer",

@@ -31,7 +31,7 @@ class Histogram {
 struct AnswerCounters {
   std::map<std::string, std::uint64_t> answers;  // by finish reason
   std::uint64_t prompt_tokens = 0, completion_tokens = 0;
-  Histogram first_token, between_tokens, decode, whole;
+  Histogram queue, prefill, first_token, between_tokens, decode, whole;
 };
 
 class Metrics {

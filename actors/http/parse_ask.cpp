@@ -77,10 +77,6 @@ Error check_together(GenerationAsk* ask) {
     return bad_request("stream_options is for streams: set stream to true", "stream_options",
                        "invalid_value");
   }
-  if (ask->echo && ask->logprobs) {
-    return bad_request("echo together with logprobs is not supported", "echo",
-                       "unsupported_parameter");
-  }
   return std::nullopt;
 }
 

@@ -2,6 +2,7 @@
 
 #include <troupe/actors/http/parse_ask.h>
 #include <troupe/actors/http/prepare.h>
+#include <troupe/actors/messages/requests.h>
 #include <troupe/model/chat/prompt.h>
 #include <troupe/model/tokenizer/detokenizer.h>
 #include <troupe/runtime/text/utf8.h>
@@ -20,14 +21,20 @@ ApiError with_param(const Status& status, const char* param) {
   return error;
 }
 
+// How the message begins that says so: clients know an overlong prompt by these words of OpenAI.
+std::string longest_context(std::uint64_t tokens) {
+  return "This model's maximum context length is " + std::to_string(tokens) + " tokens";
+}
+
 // Gives a text up that is far too long for the model, as soon as that is known.
 Error encode(const ServedModelCard& model, const std::string& text, model::EncodeOptions options,
              const char* param, std::vector<model::TokenId>* ids) {
   options.tokens_max = model::countable_tokens(model.context_max);
   auto encoded = model.tokenizer->encode(text, options);
   if (encoded.code() == Code::kResourceExhausted) {
-    return bad_request(model::far_too_long(text.size(), model.context_max).message(), param,
-                       "context_length_exceeded");
+    return bad_request(longest_context(model.context_max) + ", and " +
+                           model::far_too_long(text.size(), model.context_max).message(),
+                       param, "context_length_exceeded");
   }
   if (!encoded) return with_param(encoded.status(), param);
   *ids = std::move(*encoded);
@@ -73,9 +80,9 @@ Error read_prompt(const ServedModelCard& model, const PromptForm& form, bool ech
 
 ApiError too_long(std::uint64_t context, std::uint64_t prompt, std::uint64_t answer,
                   const char* param) {
-  std::string message = "this model's context is " + std::to_string(context) +
-                        " tokens, and the request takes " + std::to_string(prompt + answer) + " (" +
-                        std::to_string(prompt) + " in the prompt, " + std::to_string(answer) +
+  std::string message = longest_context(context) + ", and the request takes " +
+                        std::to_string(prompt + answer) + " (" + std::to_string(prompt) +
+                        " in the prompt, " + std::to_string(answer) +
                         " for the answer); shorten the prompt or ask for fewer tokens";
   return bad_request(std::move(message), param, "context_length_exceeded");
 }
@@ -102,6 +109,30 @@ Error check_lengths(PreparedAsk* prepared) {
     return too_long(context, longest, *ask.max_tokens, param);
   }
   return std::nullopt;
+}
+
+// Scores are kept until the prompt is computed, and then written as one answer.
+Error check_scores(const PreparedAsk& prepared) {
+  const GenerationAsk& ask = prepared.ask;
+  if (!ask.scores_prompt()) return std::nullopt;
+  const std::size_t each = ask.reported() + 1;
+  std::size_t all = 0;
+  for (const auto& ids : prepared.prompts) {
+    if (each * (ids.size() - 1) > actors::kPromptLogprobsMax) {
+      return bad_request("echo with logprobs would report " +
+                             std::to_string(each * (ids.size() - 1)) +
+                             " log-probabilities of a prompt, more than " +
+                             std::to_string(actors::kPromptLogprobsMax) +
+                             "; ask for fewer logprobs or shorten the prompt",
+                         "logprobs", "invalid_value");
+    }
+    all += ask.n * each * ids.size();
+  }
+  if (all <= kScoresMax) return std::nullopt;
+  return bad_request("echo with logprobs would report " + std::to_string(all) +
+                         " log-probabilities of the prompts, more than " +
+                         std::to_string(kScoresMax) + "; send fewer prompts in one request",
+                     "logprobs", "invalid_value");
 }
 
 Error check_sampling(const PreparedAsk& prepared) {
@@ -163,7 +194,8 @@ std::optional<ApiError> prepare(const ServedModels& models, AskKind kind, const 
     prepared->public_ids.push_back(public_ids(*prepared->model, ids));
   }
   if (Error error = check_sampling(*prepared)) return error;
-  return check_lengths(prepared);
+  if (Error error = check_lengths(prepared)) return error;
+  return check_scores(*prepared);
 }
 
 }  // namespace troupe::http

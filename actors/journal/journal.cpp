@@ -49,6 +49,11 @@ PRAGMA user_version = 2;
     R"(
 UPDATE streams SET submit = CAST(submit || x'000000000000000000000000' AS BLOB);
 PRAGMA user_version = 3;
+)",
+    // Submit has got a number at its end.
+    R"(
+UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
+PRAGMA user_version = 4;
 )"};
 constexpr std::int64_t kSchema = std::size(kSteps);
 

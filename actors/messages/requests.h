@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -99,6 +100,10 @@ struct ChatTurn {
     a(role, content);
   }
 };
+// The log-probabilities that one request may ask for, of all ids of its prompt together: they
+// travel in one message, and an engine keeps them until the prompt is computed.
+constexpr std::size_t kPromptLogprobsMax = std::size_t{1} << 18;
+
 struct Submit {
   static constexpr MessageType kType = MessageType::kSubmit;
   std::uint64_t request = 0;
@@ -127,13 +132,16 @@ struct Submit {
   // salt. A client that asks for several users names each in `asker`; "" is the client itself.
   std::string asker, cache_salt;
   std::uint32_t public_ids = 0;
+  // If not 0: the answer begins with the log-probability of every id of the prompt but the first,
+  // beside those of this number of likeliest ids. max_tokens may then be 0.
+  std::uint32_t prompt_logprobs = 0;
   // The identity of the client. The head fills it in; it does not travel.
   std::string owner = {};
   template <class A>
   void serialize(A& a) {
     a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,
       sampling, stop, ignore_end, context, deadline_ms, stream, trace, arithmetic, asker,
-      cache_salt, public_ids);
+      cache_salt, public_ids, prompt_logprobs);
   }
 };
 struct Cancel {
@@ -151,9 +159,12 @@ struct Token {
   std::string text;
   std::vector<model::TokenLogprob>
       logprobs;  // this token's, then the likeliest; empty if not asked
+  // The first token of an answer brings what Submit.prompt_logprobs asked for: of each id of the
+  // prompt from the second on, its own log-probability and then those of the likeliest.
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs = {};
   template <class A>
   void serialize(A& a) {
-    a(request, index, id, text, logprobs);
+    a(request, index, id, text, logprobs, prompt_logprobs);
   }
 };
 // Tokens of any of one client's requests, sent together.
@@ -176,10 +187,15 @@ struct Finished {
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   RequestTrace trace;
   std::uint32_t cached_tokens = 0;  // ids of the prompt that had been computed before
+  // Until the first step with its rows was sent, and from there to the first token. 0 if it did not
+  // come that far.
+  double queue_ms = 0, prefill_ms = 0;
+  // As in Token, if the answer ends without a token.
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs = {};
   template <class A>
   void serialize(A& a) {
     a(request, finish_reason, outcome, text, prompt_ids, token_ids, prompt_tok_s, decode_tok_s,
-      ttft_ms, trace, cached_tokens);
+      ttft_ms, trace, cached_tokens, queue_ms, prefill_ms, prompt_logprobs);
   }
 };
 // The end of a request that failed before it had a token.

@@ -39,9 +39,15 @@ struct StepSegment {
   std::vector<std::uint32_t> blocks = {};
   // Of a sequence that begins at a shared position and has penalties: the ids before `position`.
   std::vector<model::TokenId> history = {};
+  // Rows [scored_begin, scored_end), counted from the segment's first, are scored: ScoredPrompt
+  // says how likely the model finds the id that follows each of them, and which `scored_top` ids it
+  // finds likeliest there. After the segment's last row that is the id `next`.
+  std::uint32_t scored_begin = 0, scored_end = 0, scored_top = 0;
+  model::TokenId next = 0;
   template <class A>
   void serialize(A& a) {
-    a(request, position, count, prompt, sample, sampling, begins, blocks, history);
+    a(request, position, count, prompt, sample, sampling, begins, blocks, history, scored_begin,
+      scored_end, scored_top, next);
   }
 };
 struct Step {
@@ -69,13 +75,25 @@ struct SampledToken {
     a(request, position, token, logprobs);
   }
 };
+// What the scored rows of a segment say of the ids that follow them.
+struct ScoredPrompt {
+  std::uint64_t request = 0;
+  std::uint32_t position = 0;  // absolute, of the first of these ids
+  // Of each id its own log-probability, then those of the likeliest ids there.
+  std::vector<std::vector<model::TokenLogprob>> logprobs;
+  template <class A>
+  void serialize(A& a) {
+    a(request, position, logprobs);
+  }
+};
 struct StepDone {
   static constexpr MessageType kType = MessageType::kStepDone;
   std::vector<SampledToken> tokens;
+  std::vector<ScoredPrompt> scored;
   std::vector<StageTime> times;  // of every stage, if the step is traced
   template <class A>
   void serialize(A& a) {
-    a(tokens, times);
+    a(tokens, scored, times);
   }
 };
 // A stage could not run the step: the requests in it end, the deployment continues. If memory was

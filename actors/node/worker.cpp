@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <troupe/actors/messages/request_log.h>
+#include <troupe/actors/node/scored_rows.h>
 #include <troupe/actors/node/worker.h>
 #include <troupe/model/sampling/logprobs.h>
 #include <troupe/model/sampling/sampler.h>
@@ -67,6 +68,8 @@ Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const
     if (segment.count == 0) {
       return Status(Code::kBadData, "a step has a segment without rows");
     }
+    TROUPE_RETURN_IF_ERROR(
+        check_scored(segment, ids.first(segment.count), stage_->config().vocabulary));
     TROUPE_ASSIGN_OR_RETURN(auto sequence, admit(segment, ids.first(segment.count)));
     ids = ids.subspan(segment.count);
     handles.push_back(std::move(sequence));
@@ -194,33 +197,58 @@ Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output)
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;
 }
 
-bool takes_best(const WorkerSetup& setup, const StepSegment& segment) {
-  return setup.stage->prefers_best() && segment.sampling.wants_best();
+// Which logits of a segment the last stage computes.
+model::LogitRows logits_of(const WorkerSetup& setup, const StepSegment& segment) {
+  if (is_scored(segment)) return model::LogitRows::kAll;
+  if (!segment.sample) return model::LogitRows::kNone;
+  const bool best = setup.stage->prefers_best() && segment.sampling.wants_best();
+  return best ? model::LogitRows::kBest : model::LogitRows::kLast;
 }
 
-Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::StepOutput& output) {
+// Chooses the token that follows a segment from the logits of its last row.
+Result<SampledToken> sample_token(const StepSegment& segment, std::span<const float> logits,
+                                  const std::vector<model::TokenId>& log) {
+  const std::uint32_t position = segment.position + segment.count;
+  TROUPE_ASSIGN_OR_RETURN(const model::TokenId token,
+                          model::sample(logits, segment.sampling, position, log, segment.prompt));
+  SampledToken sampled{segment.request, position, token, {}};
+  if (segment.sampling.logprobs > 0) {
+    sampled.logprobs = model::log_probabilities(logits, token, segment.sampling.logprobs);
+  }
+  return sampled;
+}
+
+Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::StepOutput& output,
+                         ThreadPool& pool) {
   StepDone done;
-  std::size_t row = 0, best = 0;
+  std::size_t best = 0;
   const std::size_t vocabulary = setup.stage->config().vocabulary;
+  std::span<const float> logits(output.logits);
+  std::span<const model::TokenId> ids(job.step.token_ids);
   for (std::size_t i = 0; i < job.step.segments.size(); ++i) {
     const StepSegment& segment = job.step.segments[i];
-    if (!segment.sample) continue;
-    const std::uint32_t position = segment.position + segment.count;
-    if (takes_best(setup, segment)) {
+    const model::LogitRows wanted = logits_of(setup, segment);
+    const auto own_ids = ids.first(segment.count);
+    ids = ids.subspan(segment.count);
+    if (wanted == model::LogitRows::kBest) {
+      const std::uint32_t position = segment.position + segment.count;
       TROUPE_ASSIGN_OR_RETURN(const model::TokenId token,
                               model::sample_best(output.best[best++], position));
       done.tokens.push_back({segment.request, position, token, {}});
-      continue;
     }
-    const std::span<const float> logits(output.logits.data() + row++ * vocabulary, vocabulary);
-    Result<model::TokenId> token =
-        model::sample(logits, segment.sampling, position, job.logs[i], segment.prompt);
-    if (!token) return token.status();
-    SampledToken sampled{segment.request, position, *token, {}};
-    if (segment.sampling.logprobs > 0) {
-      sampled.logprobs = model::log_probabilities(logits, *token, segment.sampling.logprobs);
+    const std::size_t rows = wanted == model::LogitRows::kAll    ? segment.count
+                             : wanted == model::LogitRows::kLast ? 1
+                                                                 : 0;
+    const auto own_logits = logits.first(rows * vocabulary);
+    logits = logits.subspan(rows * vocabulary);
+    if (is_scored(segment)) {
+      TROUPE_ASSIGN_OR_RETURN(auto scored, score_rows(segment, own_ids, own_logits, pool));
+      done.scored.push_back(std::move(scored));
     }
-    done.tokens.push_back(std::move(sampled));
+    if (rows == 0 || !segment.sample) continue;
+    TROUPE_ASSIGN_OR_RETURN(auto token,
+                            sample_token(segment, own_logits.last(vocabulary), job.logs[i]));
+    done.tokens.push_back(std::move(token));
   }
   done.times = std::move(job.step.times);
   note_time(setup, job, &done.times);
@@ -229,7 +257,7 @@ Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::St
   return sent.code() == Code::kUnavailable ? Status::ok() : sent;  // as in pass_on
 }
 
-Status run_step(const WorkerSetup& setup, StepJob& job) {
+Status run_step(const WorkerSetup& setup, StepJob& job, ThreadPool& pool) {
   const model::ModelConfig& config = setup.stage->config();
   const bool first = setup.stage->range().begin == 0;
   const bool last = setup.stage->range().end == config.layers;
@@ -237,11 +265,8 @@ Status run_step(const WorkerSetup& setup, StepJob& job) {
   std::size_t rows = 0;
   for (std::size_t i = 0; i < job.step.segments.size(); ++i) {
     const StepSegment& s = job.step.segments[i];
-    const bool logits = last && s.sample;
     segments.push_back({job.sequences[i].get(), s.position, s.count,
-                        !logits                ? model::LogitRows::kNone
-                        : takes_best(setup, s) ? model::LogitRows::kBest
-                                               : model::LogitRows::kLast});
+                        last ? logits_of(setup, s) : model::LogitRows::kNone});
     rows += s.count;
   }
   model::StepOutput output;
@@ -267,12 +292,13 @@ Status run_step(const WorkerSetup& setup, StepJob& job) {
     setup.counters->steps += 1;
     setup.counters->positions += rows;
   }
-  return last ? sample_and_answer(setup, job, output) : pass_on(setup, job, std::move(output));
+  return last ? sample_and_answer(setup, job, output, pool)
+              : pass_on(setup, job, std::move(output));
 }
 
 // Runs on the device's thread; the frame came at `came_us`.
 void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& frame,
-               std::int64_t came_us, const Device& device) {
+               std::int64_t came_us, Device& device) {
   const std::int64_t begun_us = monotonic_us();
   Result<Step> step = decode_body<Step>(*setup.link, *frame);
   if (!step) return;
@@ -284,7 +310,7 @@ void take_step(const WorkerSetup& setup, WorkerState& state, const FramePtr& fra
                      logs.code() == Code::kResourceExhausted);
   }
   StepJob job{frame, std::move(*step), came_us, begun_us, std::move(*sequences), std::move(*logs)};
-  const Status ran = run_step(setup, job);
+  const Status ran = run_step(setup, job, device.pool());
   const bool broken =
       !ran && device.accelerator() != nullptr && !device.accelerator()->health().is_ok();
   if (broken && setup.on_broken) return setup.on_broken(ran);

@@ -34,7 +34,7 @@ struct GenerateRequest {
   // result. The events begin with the first new token, whose index is the number of earlier ones.
   std::vector<model::TokenId> answer_ids;
 
-  int max_tokens = 256;  // >= 1
+  int max_tokens = 256;  // >= 1, or 0 (see prompt_logprobs)
   model::SamplingParams sampling;
   std::vector<std::string> stop;  // the text ends before the first of these
   bool trace = false;             // the result must say where the time went
@@ -60,6 +60,10 @@ struct GenerateRequest {
   // a prompt that begins as an earlier one did is computed from where they differ. The answers are
   // the same with and without.
   std::string cache_salt;
+  // If not 0: the result has the log-probability of every token of the prompt but the first, beside
+  // those of this number of likeliest tokens (at most 20). max_tokens may then be 0: the prompt is
+  // only scored.
+  std::uint32_t prompt_logprobs = 0;
   int deadline_ms = 0;  // of the whole call; 0 means ten minutes
   // Called a few times a second on the calling thread while the answer is awaited. If it returns
   // true, the answer ends, even before its first token. May be empty.
@@ -119,6 +123,9 @@ struct GenerateResult {
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   // Tokens of the prompt whose keys and values were there from earlier requests of the same asker.
   std::size_t cached_tokens = 0;
+  // What GenerateRequest::prompt_logprobs asks for: of each token of the prompt from the second on,
+  // its own log-probability, then those of the likeliest tokens there.
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;
   std::vector<StageReport> nodes;
   std::string left_out;  // which nodes of the cluster took no part, and why; "" if there are none
   // If the head was lost meanwhile: the id by which the answer can be resumed (Cluster::resume).

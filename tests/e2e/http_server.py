@@ -22,13 +22,13 @@ def import_client(name):
     return pytest.importorskip(name, reason=f"{name} is not in {CLIENTS}; tools/test.sh puts it there")
 
 
-def run_client(package, *words, folder=CLIENTS, env=None, timeout=300):
+def run_client(package, *words, folder=CLIENTS, env=None, timeout=300, cwd=None):
     """Runs Python with the packages of a folder of the build, in a process of its own: many clients
     bring versions of what pytest uses, too. Skips where tools/test.sh did not put the package."""
     if not (folder / package).exists():
         pytest.skip(f"{package} is not in {folder}; tools/test.sh puts it there")
     return subprocess.run([sys.executable, *map(str, words)], text=True, capture_output=True,
-                          timeout=timeout, check=False,
+                          timeout=timeout, check=False, cwd=cwd,
                           env={**os.environ, "PYTHONPATH": str(folder), **(env or {})})
 
 

@@ -33,7 +33,7 @@ def test_requests_made_from_the_description(place, tmp_path):
         "-H", f"Authorization: Bearer {key}", "--request-timeout", 60, folder=CHECKERS,
         env={"SCHEMATHESIS_HOOKS": "openapi_hooks", "NO_COLOR": "1",
              "PYTHONPATH": f"{CHECKERS}{os.pathsep}{http_server.SCRIPTS}"},
-        timeout=60 if CASES < 100 else 1800)
+        timeout=60 if CASES < 100 else 1800, cwd=tmp_path)
     print("\n".join(re.findall(r"^.*\bgenerated\b.*$", ran.stdout, re.MULTILINE)))
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
     assert server.ask("GET", "/health")[0] == 200

@@ -334,14 +334,27 @@ def test_shared_prompts_that_no_model_can_use(place, tmp_path):
 
 def test_a_head_serves(place):
     port = harness.free_port()
-    head = place.start("head", "--head", "--http", f"127.0.0.1:{port}", "--http-models", harness.MODEL)
+    keys = place.folder / "keys"
+    one, two = (place.json("key", "new", "--api", name, "--api-key-file", keys)["key"]
+                for name in ("one", "two"))
+    system = "You are the helper of a shop that sells boats. " * 20
+    (place.folder / "prompt").write_text(system + "\n")
+    head = place.start("head", "--head", "--http", f"127.0.0.1:{port}", "--http-models", harness.MODEL,
+                       "--http-api-key-file", keys, "--http-shared-prompts", place.folder / "prompt")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    connection.request("GET", "/v1/models")
+    connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {one}"})
     models = json.loads(connection.getresponse().read())["data"]
-    connection.request("POST", CHAT, json.dumps({**chat("Hi", 4), "model": models[0]["id"]}),
-                       {"Content-Type": "application/json"})
-    answer = json.loads(connection.getresponse().read())
-    assert answer["usage"]["completion_tokens"] == 4
+
+    def usage(key, text):
+        body = {**chat(text, 4), "model": models[0]["id"]}
+        body["messages"].insert(0, {"role": "system", "content": system})
+        connection.request("POST", CHAT, json.dumps(body), {"Content-Type": "application/json",
+                                                            "Authorization": f"Bearer {key}"})
+        return json.loads(connection.getresponse().read())["usage"]
+
+    assert usage(one, "Hi")["completion_tokens"] == 4
+    # Another key finds what the first one's request has computed of the prompt that is no secret.
+    assert usage(two, "Who are you?")["prompt_tokens_details"]["cached_tokens"] >= 128
     connection.close()
     assert head.stop(35) == 0
 
@@ -351,6 +364,9 @@ def test_a_head_serves(place):
     (("--http", "127.0.0.1:1"), "--http-models"),
     (("--http-models", "x"), "--http"),
     (("--http", "nowhere", "--http-models", "x"), "--http"),
+    (("--http-shared-prompts", "x"), "give --http too"),
+    (("--http", "127.0.0.1:1", "--http-models", "x", "--http-shared-prompts", "/no/such/file"),
+     "--http-shared-prompts: "),
 ])
 def test_a_head_says_what_it_lacks_to_serve(place, flags, why):
     outcome = place.troupe("start", "--head", *flags)

@@ -158,7 +158,8 @@ def test_doctor(alone):
 @pytest.mark.no_model
 def test_a_gpu_that_is_not_there_is_refused_in_words(alone):
     why = alone.json("doctor")["gpu"]["cuda"]["why_off"] or "there is no GPU cuda:99"
-    for verb in (["run", "nothing", "hello", "--cluster", "none"], ["bench", "nothing"]):
+    for verb in (["run", "nothing", "hello", "--cluster", "none"], ["bench", "nothing"],
+                 ["serve", "nothing", "--cluster", "none"]):
         wrong = alone.troupe(*verb, "--device", "gpu")
         assert wrong.status == 2 and "such as cuda:0" in wrong.err
     missing = alone.troupe("bench", "nothing", "--device", "cuda:99")

@@ -19,8 +19,10 @@ def byte_level_tokenizer():
               "single_word": False, "lstrip": False, "rstrip": False}
              for i, text in enumerate(SPECIAL)]
     return {"added_tokens": added, "normalizer": None, "post_processor": None,
-            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
-            "decoder": {"type": "ByteLevel"},
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                              "use_regex": True},
+            "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
+                        "use_regex": True},
             "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}
 
 

@@ -170,21 +170,24 @@ class Soak:
         time.sleep(CABLE_SECONDS)
         self.network.plug(index)
 
+    def begin_fault(self, name):
+        self.faults.append(name)
+        memory = " ".join(str(self.daemon(i).memory_bytes("RssAnon") >> 20) for i in range(NODES + 1))
+        print(f"{time.strftime('%H:%M:%S')} {name} (MiB {memory})", file=sys.stderr)
+
     def strike(self):
         """One fault, and a pause; the head is struck as often as each node."""
         kinds = [(self.kill, 0), (self.freeze, 0), (self.freeze_client, 0), (self.kill, 1),
                  (self.freeze, 1), (self.drain, 1)] + ([(self.cut_off, 1)] if self.network else [])
         fault, first = self.rng.choice(kinds)
         index = self.rng.randrange(1, NODES + 1) if first else 0
-        self.faults.append(f"{fault.__name__} {index}")
-        print(f"{time.strftime('%H:%M:%S')} {self.faults[-1]}", file=sys.stderr)
+        self.begin_fault(f"{fault.__name__} {index}")
         fault(index)
         time.sleep(2 + 4 * self.rng.random())
 
     def restart(self, index):
         """As an operator restarts a daemon, until the cluster is whole again."""
-        self.faults.append(f"restart {index}")
-        print(f"{time.strftime('%H:%M:%S')} {self.faults[-1]}", file=sys.stderr)
+        self.begin_fault(f"restart {index}")
         if index:
             self.drain(index)
         else:

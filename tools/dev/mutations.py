@@ -55,6 +55,17 @@ MUTATIONS = {
         "if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;",
         "if (halted_) return std::nullopt;",
         "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "rows that are scored": (
+        "actors/engine/engine_state.h",
+        "scores.size() < scored() ? scores.size() + 1 : log.size();",
+        "log.size();",
+        "actors_tests", "scoring: a prompt that was computed before is computed again, and says the same",
+        {}),
+    "ids that are scored": (
+        "actors/node/scored_rows.cpp",
+        "if (id >= 0 && static_cast<std::size_t>(id) < vocabulary) continue;",
+        "if (id < 0 || static_cast<std::size_t>(id) <= vocabulary) continue;",
+        "actors_tests", "worker: what does not go together is refused", {}),
     "block owners": (
         "actors/engine/block_table.cpp",
         "return a == b || (a && b && *a == *b);",

@@ -12,6 +12,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/engine/engine_state.h>
+#include <troupe/actors/node/scored_rows.h>
 #include <troupe/actors/node/worker.h>
 #include <troupe/model/sampling/logprobs.h>
 #include <troupe/model/sampling/sampler.h>
@@ -57,7 +58,9 @@ struct TinyPath {
     for (std::size_t i = 0; i < step.segments.size(); ++i) {
       const StepSegment& s = step.segments[i];
       segments.push_back({sequences[i].get(), s.position, s.count,
-                          s.sample ? model::LogitRows::kLast : model::LogitRows::kNone});
+                          is_scored(s) ? model::LogitRows::kAll
+                          : s.sample   ? model::LogitRows::kLast
+                                       : model::LogitRows::kNone});
       rows += s.count;
     }
     model::StepInput input;
@@ -66,8 +69,20 @@ struct TinyPath {
     model::StepOutput output;
     if (!segments.empty()) REQUIRE(stage->forward(input, &output).is_ok());
     StepDone done;
+    std::span<const model::TokenId> ids(step.token_ids);
     for (std::size_t i = 0, row = 0; i < step.segments.size(); ++i) {
       const StepSegment& s = step.segments[i];
+      const auto own_ids = ids.first(s.count);
+      ids = ids.subspan(s.count);
+      if (is_scored(s)) {
+        const std::span<const float> all(output.logits.data() + row * config.vocabulary,
+                                         s.count * config.vocabulary);
+        auto scored = score_rows(s, own_ids, all, device->pool());
+        REQUIRE(scored.is_ok());
+        scored_rows += scored->logprobs.size();
+        done.scored.push_back(std::move(*scored));
+        row += s.count - s.sample;  // the last row is sampled from below
+      }
       if (!s.sample) continue;
       const std::uint32_t position = s.position + s.count;
       const std::span<const float> logits(output.logits.data() + row++ * config.vocabulary,
@@ -108,7 +123,7 @@ struct TinyPath {
   std::shared_ptr<model::Stage> stage;
   std::optional<WorkerState> worker;
   std::vector<std::shared_ptr<model::KvSequence>> sequences;  // of the step
-  std::size_t rows = 0;                                       // that were computed
+  std::size_t rows = 0, scored_rows = 0;                      // that were computed; scored
   std::size_t failed = 0;                                     // steps without memory
 };
 
@@ -117,6 +132,7 @@ struct ToldAnswer {
   std::vector<model::TokenId> ids;  // of the events
   std::vector<std::uint32_t> indices;
   std::vector<model::TokenLogprob> logprobs;
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;
   std::string text;
   std::optional<Finished> finished;
 
@@ -140,8 +156,15 @@ inline void note_events(const std::vector<EngineEvent>& events,
       one.logprobs.insert(one.logprobs.end(), event.token->logprobs.begin(),
                           event.token->logprobs.end());
       one.text += event.token->text;
+      if (!event.token->prompt_logprobs.empty()) {
+        one.prompt_logprobs = event.token->prompt_logprobs;
+      }
     }
-    if (event.finished) one.finished = event.finished;
+    if (!event.finished) continue;
+    one.finished = event.finished;
+    if (!event.finished->prompt_logprobs.empty()) {
+      one.prompt_logprobs = event.finished->prompt_logprobs;
+    }
   }
 }
 

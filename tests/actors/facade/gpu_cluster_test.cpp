@@ -26,7 +26,10 @@ GenerateRequest tiny_request(const std::string& model, int choice) {
     request.sampling.seed = 7;
   }
   if (choice == 4) request.sampling.repeat_penalty = 1.3f;
-  if (choice == 5) request.sampling = {.logprobs = 3};
+  if (choice == 5) {
+    request.sampling = {.logprobs = 3};
+    request.prompt_logprobs = 2;
+  }
   return request;
 }
 
@@ -61,7 +64,12 @@ TEST_CASE("cuda: an answer is the CPU's, greedy and sampled") {
     CHECK(gpu[i].token_ids.size() == 40);
     CHECK(gpu[i].token_ids == cpu[i].token_ids);
     CHECK(gpu[i].text == cpu[i].text);
+    REQUIRE(gpu[i].prompt_logprobs.size() == cpu[i].prompt_logprobs.size());
+    for (std::size_t j = 0; j < cpu[i].prompt_logprobs.size(); ++j) {
+      CHECK(gpu[i].prompt_logprobs[j][0].logprob == cpu[i].prompt_logprobs[j][0].logprob);
+    }
   }
+  CHECK(cpu[5].prompt_logprobs.size() == 42);
 }
 
 TEST_CASE("cuda: a GPU that is not there ends the opening of a cluster in words") {

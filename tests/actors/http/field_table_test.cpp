@@ -250,7 +250,6 @@ TEST_CASE("http fields: what does not fit together is refused") {
   CHECK(refused(AskKind::kCompletion, {{"n", 65}, {"prompt", {"a", "b"}}}) == "n");
   CHECK(refused(AskKind::kChat, {{"stream_options", {{"include_usage", true}}}}) ==
         "stream_options");
-  CHECK(refused(AskKind::kCompletion, {{"echo", true}, {"logprobs", 1}}) == "echo");
 }
 
 TEST_CASE("http fields: a body that is no sane JSON object is refused") {

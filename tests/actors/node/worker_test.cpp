@@ -71,6 +71,19 @@ TEST_CASE("worker: what does not go together is refused") {
   unknown.segments[0].begins = false;
   CHECK(code_of(unknown) == Code::kFailedPrecondition);
   CHECK(path.worker->sequences() == 0);
+  // Scores of rows that are not there, of too many ids, or of ids that are none.
+  Step scored = step_of(1, 0, 2, {0});
+  scored.segments[0].scored_end = 3;
+  CHECK(code_of(scored) == Code::kBadData);
+  scored.segments[0].scored_end = 2;
+  scored.segments[0].scored_top = 21;
+  CHECK(code_of(scored) == Code::kBadData);
+  scored.segments[0].scored_top = 1;
+  for (const model::TokenId id : {-1, 97}) {
+    scored.segments[0].next = id;
+    CHECK(code_of(scored) == Code::kBadData);
+  }
+  CHECK(path.worker->sequences() == 0);
   // Rows beyond the blocks: the stage says so, and nothing is written.
   const auto admitted = path.worker->admit(step_of(1, 0, 65, {0}));
   REQUIRE(admitted);

@@ -148,6 +148,8 @@ const std::vector<Setting>& start_settings() {
       {"http-models", SettingKind::kText, "MODEL,...", "", "With --http: the models to serve"},
       {"http-api-key-file", SettingKind::kText, "FILE", "",
        "With --http: require an API key from this file"},
+      {"http-shared-prompts", SettingKind::kText, "FILE,...", "",
+       "With --http: system prompts that are no secret, each computed once for all keys"},
       {"slurm", SettingKind::kSwitch, "", "false",
        "Under srun: task 0 is the head, the others join it with --token-file"},
       {"token-file", SettingKind::kText, "FILE", "",

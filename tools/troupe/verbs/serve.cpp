@@ -4,10 +4,10 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <troupe/runtime/file.h>
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
+#include <troupe/tools/troupe/shared_prompts.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/terminal/signals.h>
@@ -18,7 +18,7 @@ namespace {
 
 struct ServeVerbOptions {
   CommonOptions common;
-  std::string cluster;
+  std::string cluster, device;
   int threads = 0;
   std::vector<std::string> models, aliases, shared_prompts;
   ServeOptions serve;
@@ -58,19 +58,6 @@ Result<std::vector<ServedModel>> served_models(const ServeVerbOptions& options, 
   return served;
 }
 
-// Reads the files of --shared-prompt. The line feed that ends a file is not part of its prompt.
-//   Errors: kInvalidArgument names the option and the file.
-Result<std::vector<SharedPrompt>> read_shared_prompts(const std::vector<std::string>& files) {
-  std::vector<SharedPrompt> prompts;
-  for (const std::string& file : files) {
-    Result<std::string> text = read_file(file, std::size_t{8} << 20);
-    if (!text) return Status(Code::kInvalidArgument, "--shared-prompt: " + text.message());
-    if (text->ends_with('\n')) text->pop_back();
-    prompts.push_back({std::move(*text), "--shared-prompt " + file});
-  }
-  return prompts;
-}
-
 void announce(const HttpServer& server, bool json) {
   if (json) {
     print_json(
@@ -94,7 +81,8 @@ int serve(ServeVerbOptions& options) {
   const bool json = options.common.json;
   set_up_logging(LogLevel::kInfo, options.common.verbose);
   // The files come first: a model may have to be fetched.
-  Result<std::vector<SharedPrompt>> shared = read_shared_prompts(options.shared_prompts);
+  Result<std::vector<SharedPrompt>> shared =
+      read_shared_prompts(options.shared_prompts, "--shared-prompt");
   if (!shared) return fail(shared.status(), json);
   options.serve.shared_prompts = std::move(*shared);
   const Result<std::string> address = choose_cluster(options.common.home, options.cluster);
@@ -104,7 +92,8 @@ int serve(ServeVerbOptions& options) {
   options.serve.models = *models;
   SignalWatch watch;
   watch.take_hang_up(nullptr);
-  Result<OpenCluster> open = open_cluster(options.common.home, options.cluster, options.threads);
+  Result<OpenCluster> open =
+      open_cluster(options.common.home, options.cluster, options.threads, options.device);
   if (!open) return fail(open.status(), json);
   Result<HttpServer> server = open->cluster.serve(options.serve);
   if (!server) return fail(server.status(), json);
@@ -162,6 +151,7 @@ Action add_serve(CLI::App& app) {
   add_server_options(app, *options);
   app.add_option("-t,--threads", options->threads, "Threads of this process [every usable CPU]")
       ->check(whole_number(1, 1024));
+  add_device_option(app, options->device);
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
