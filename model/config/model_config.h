@@ -23,10 +23,12 @@ enum class NormKind : std::uint8_t { kRms, kLayer };
 enum class FeedForward : std::uint8_t {
   kGatedSilu,     // W_down (silu(W_gate x) * W_up x)
   kGatedGelu,     // the same with gelu by tanh
+  kGatedGeluErf,  // the same with gelu by erf
   kGatedClamped,  // W_down (g sigmoid(1.702 g) * (u + 1)), g = W_gate x and u = W_up x within 7
   kGeluTanh,      // W_down gelu(W_up x), gelu by tanh
   kGeluErf,       // the same, gelu by erf
 };
+enum class PoolerKind : std::uint8_t { kTanh, kRelu, kGeluErf };
 enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3, kYarn };
 
 struct ModelConfig {
@@ -61,8 +63,10 @@ struct ModelConfig {
 
   // What a layer is made of.
   NormKind norm = NormKind::kRms;
+  bool norm_bias = true;      // of a layer norm
   bool post_norm = false;     // x = norm(x + f(x)) instead of x + f(norm(x))
   bool input_norms = true;    // false: x + f(x), if post_norm is false too
+  bool first_norm = true;     // false: attention of the model's first layer takes x as it is
   bool output_norms = false;  // x + norm(f(..)) instead of x + f(..)
   float norm_offset = 0.0f;   // is added to the norm weights that the file holds
   FeedForward feed_forward = FeedForward::kGatedSilu;
@@ -72,9 +76,14 @@ struct ModelConfig {
   bool qk_norm = false;        // q and k are RMS-normed as wholes before the rotation
   bool fused_qkv = false;      // one tensor, attn_qkv, holds the rows of q, k and v
   bool fused_gate_up = false;  // one tensor, ffn_up, holds the rows of the gate, then those of up
-  // From layer window_begin on, row p sees itself and the window - 1 positions before it. 0 means
-  // that it sees all positions before it, as it does in every window_period-th layer.
+  // From layer window_begin on, row p sees itself and the window - 1 positions before it, and in an
+  // encoder as many behind it. 0 means that it sees all positions, as it does in every
+  // window_period-th layer: the last of each period, or its first.
   std::size_t window = 0, window_begin = 0, window_period = 0;
+  bool window_opens_full = false;
+  // Each head adds a value to the score of a key, which depends on how far away the key is. There
+  // is one for each of so many buckets of distances, the same in all layers; 0: none.
+  std::size_t relative_buckets = 0;
   float attention_scale = 0.0f;            // multiplies scores; 0: 1 / sqrt(head_dim)
   float attention_cap = 0.0f;              // scores become cap * tanh(score / cap); 0: they stay
   float residual_scale = 1.0f;             // multiplies f(..) before it is added to x
@@ -82,15 +91,20 @@ struct ModelConfig {
   std::string ffn_norm_name = "ffn_norm";  // of the norm before the feed-forward network
 
   // What comes before the layers and after them.
-  bool learned_positions = false;  // a row of position_embd is added to the embedding
+  bool learned_positions = false;   // a row of position_embd is added to the embedding
+  std::size_t position_offset = 0;  // the row of position 0; the rows before it are not used
   bool embedding_norm = false;
   float embedding_scale = 1.0f;  // multiplies the embedding
   float logit_divisor = 1.0f;    // divides the logits
   float logit_cap = 0.0f;        // logits become cap * tanh(logit / cap); 0: they stay
   std::size_t token_types = 0;   // rows of token_types, one of which is added; 0: none
   bool causal = true;            // false: an encoder, every row sees the whole sequence
-  bool pooler = false;           // encoder: tanh(W x_0 + b) of the first row
-  std::size_t labels = 0;        // the logits of a classification head; 0: none
+  bool pooler = false;           // encoder: tanh(W x_0 + b) of the first row, which the head reads
+  PoolerKind pooler_kind = PoolerKind::kTanh;
+  bool pooler_bias = true;
+  bool pooler_norm = false;  // its result is normed
+  bool pooler_mean = false;  // it takes the mean of all rows instead of the first
+  std::size_t labels = 0;    // the logits of a classification head; 0: none
 
   // A mixture of experts: a row goes through experts_used of so many gated networks of
   // expert_channels each, which its router chooses. 0 experts: one network of ffn_channels, which
@@ -103,13 +117,14 @@ struct ModelConfig {
 
   bool gated() const {
     return feed_forward == FeedForward::kGatedSilu || feed_forward == FeedForward::kGatedGelu ||
-           feed_forward == FeedForward::kGatedClamped;
+           feed_forward == FeedForward::kGatedGeluErf || feed_forward == FeedForward::kGatedClamped;
   }
   // Says whether the window applies to a layer, and whether the layer rotates q and k. Layers count
   // from the model's first.
   bool has_window(std::size_t layer) const {
+    const std::size_t place = window_opens_full ? layer : layer + 1;
     return window != 0 && layer >= window_begin &&
-           (window_period == 0 || (layer + 1) % window_period != 0);
+           (window_period == 0 || place % window_period != 0);
   }
   bool rotates(std::size_t layer) const {
     return rotary_dim != 0 && (unrotated_period == 0 || (layer + 1) % unrotated_period != 0);

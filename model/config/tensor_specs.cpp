@@ -30,7 +30,13 @@ class Specs {
   }
   void norm(std::size_t slot, const std::string& name, const ModelConfig& config) {
     norm_weight(slot, name, config.channels, config);
-    if (config.norm == NormKind::kLayer) vector(slot + 1, name + ".bias", config.channels);
+    if (config.norm == NormKind::kLayer && config.norm_bias)
+      vector(slot + 1, name + ".bias", config.channels);
+  }
+  void positions(const ModelConfig& config) {
+    matrix(kPositionEmbedding, "position_embd", config.context_max, config.channels);
+    if (config.position_offset > 0)
+      part_of(1, config.position_offset, config.position_offset + config.context_max);
   }
   // Says that the last `count` specs are the rows from `first` on of a tensor of `whole` rows.
   void part_of(std::size_t count, std::size_t first, std::size_t whole) {
@@ -121,7 +127,7 @@ void add_feed_forward(const ModelConfig& config, Specs* specs) {
 
 void add_layer(const ModelConfig& config, std::size_t layer, std::vector<TensorSpec>* out) {
   Specs specs(out, "blk." + std::to_string(layer) + ".", layer);
-  if (config.post_norm || config.input_norms)
+  if (config.post_norm || (config.input_norms && (layer > 0 || config.first_norm)))
     specs.norm(kAttnNorm, config.post_norm ? "attn_output_norm" : "attn_norm", config);
   add_qkv(config, &specs);
   if (config.head_norm || config.qk_norm) {
@@ -153,8 +159,7 @@ std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange rang
   Specs ends(&out, "", kNoLayer);
   if (first || (last && config.causal && config.tied_embedding))
     ends.matrix(kTokenEmbedding, "token_embd", config.vocabulary, config.channels);
-  if (first && config.learned_positions)
-    ends.matrix(kPositionEmbedding, "position_embd", config.context_max, config.channels);
+  if (first && config.learned_positions) ends.positions(config);
   if (first && config.token_types > 0)
     ends.matrix(kTypeEmbedding, "token_types", config.token_types, config.channels);
   if (first && config.embedding_norm) ends.norm(kEmbeddingNorm, "token_embd_norm", config);
@@ -162,9 +167,12 @@ std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange rang
   if (last && config.causal && !config.tied_embedding)
     ends.matrix(kOutput, "output", config.vocabulary, config.channels);
   if (last && config.pooler)
-    ends.linear(kPooler, "cls", config.channels, config.channels, /*bias=*/true);
+    ends.linear(kPooler, "cls", config.channels, config.channels, config.pooler_bias);
+  if (last && config.pooler && config.pooler_norm) ends.norm(kPoolerNorm, "cls.norm", config);
   if (last && config.labels > 0)
     ends.linear(kClassifier, "cls.output", config.labels, config.channels, /*bias=*/true);
+  if (config.relative_buckets > 0)
+    ends.matrix(kRelativeBias, "enc.attn_rel_b", config.relative_buckets, config.heads);
   if (config.rope_factors || config.rope_short_factors)
     ends.vector(kRopeFactors,
                 config.rope_factors ? "rope_freqs.weight" : "rope_factors_short.weight",

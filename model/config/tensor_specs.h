@@ -68,9 +68,12 @@ enum End : std::size_t {
   kOutput,
   kPooler,
   kPoolerBias,
+  kPoolerNorm,
+  kPoolerNormBias,
   kClassifier,
   kClassifierBias,
   kRopeFactors,
+  kRelativeBias,  // (buckets, heads)
   kEnds
 };
 

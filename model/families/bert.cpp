@@ -1,4 +1,5 @@
 #include <troupe/model/families/read.h>
+#include <troupe/model/files/header_keys.h>
 
 // BERT: an encoder. Embeddings of token, position and segment are added and normed; every row sees
 // the whole sequence; the norms come after the residual sums; GELU by erf, biases everywhere. The
@@ -7,38 +8,6 @@
 
 namespace troupe::model {
 namespace {
-
-Result<ModelConfig> read_gguf(const GgufHeader& header) {
-  const HeaderReader read(header, "bert");
-  ModelConfig config;
-  TROUPE_RETURN_IF_ERROR(read.sizes(&config));
-  TROUPE_RETURN_IF_ERROR(read.layer_norm(&config));
-  config.post_norm = true;
-  config.feed_forward = FeedForward::kGeluErf;
-  config.qkv_bias = config.attn_output_bias = config.ffn_bias = true;
-  config.learned_positions = true;
-  config.embedding_norm = true;
-  config.causal = false;
-  if (const TensorInfo* types = header.tensor("token_types.weight"); types != nullptr)
-    config.token_types = types->shape.front();
-  config.pooler = header.tensor("cls.weight") != nullptr;
-  if (const TensorInfo* labels = header.tensor("cls.output.weight"); labels != nullptr) {
-    if (!config.pooler) return unsupported("a classification head without a pooler");
-    config.labels = labels->shape.front();
-  }
-  return config;
-}
-
-Status metadata(const HfConfig& config, GgufMetadata* out) {
-  TROUPE_RETURN_IF_ERROR(config.expect("hidden_act", {"gelu"}));
-  TROUPE_RETURN_IF_ERROR(config.expect("position_embedding_type", {"absolute"}));
-  TROUPE_ASSIGN_OR_RETURN(const bool decoder, config.boolean("is_decoder", false));
-  if (decoder) return config.bad("the field \"is_decoder\" is true: only encoders can be run");
-  TROUPE_RETURN_IF_ERROR(hf_plain_sizes(config, "bert", {}, /*head_dim=*/0, out));
-  TROUPE_ASSIGN_OR_RETURN((*out)["bert.attention.layer_norm_epsilon"],
-                          hf_epsilon(config, "layer_norm_eps", 1e-12));
-  return Status::ok();
-}
 
 constexpr HfName kNames[] = {
     {"embeddings.word_embeddings.weight", "token_embd.weight"},
@@ -69,13 +38,89 @@ constexpr HfName kNames[] = {
     {"encoder.layer.*.attention.output.LayerNorm.beta", "blk.*.attn_output_norm.bias"},
     {"encoder.layer.*.output.LayerNorm.gamma", "blk.*.layer_output_norm.weight"},
     {"encoder.layer.*.output.LayerNorm.beta", "blk.*.layer_output_norm.bias"},
-    {"pooler.dense.weight", "cls.weight"},
-    {"pooler.dense.bias", "cls.bias"},
+    // Checkpoints of descendants whose head has a dense layer of its own often have the pooler too,
+    // which it does not read.
+    {"pooler.dense.weight", "cls.weight", /*transposed=*/false, /*spare=*/true},
+    {"pooler.dense.bias", "cls.bias", /*transposed=*/false, /*spare=*/true},
     {"classifier.weight", "cls.output.weight"},
     {"classifier.bias", "cls.output.bias"},
 };
 
+Result<ModelConfig> read_gguf(const GgufHeader& header) {
+  ModelConfig config;
+  TROUPE_RETURN_IF_ERROR(HeaderReader(header, "bert").bert(&config));
+  // Of the models that GGUF files call a BERT, only DistilBERT has no segments. Its head is
+  // another.
+  if (config.token_types == 0) config.pooler_kind = PoolerKind::kRelu;
+  return config;
+}
+
+Status metadata(const HfConfig& config, GgufMetadata* out) {
+  return hf_bert(config, "bert", /*padding=*/false, out);
+}
+
 }  // namespace
+
+Status HeaderReader::encoder_head(ModelConfig* config) const {
+  config->causal = false;
+  config->pooler = header_.tensor("cls.weight") != nullptr;
+  config->pooler_bias = header_.tensor("cls.bias") != nullptr;
+  config->pooler_norm = header_.tensor("cls.norm.weight") != nullptr;
+  TROUPE_ASSIGN_OR_RETURN(config->pooler_mean, flag(header_keys::kPoolerMean, false));
+  if (header_.metadata.contains(header_keys::kPoolerActivation)) {
+    TROUPE_ASSIGN_OR_RETURN(const std::string kind, header_.string(header_keys::kPoolerActivation));
+    if (kind != "relu" && kind != "gelu") return unsupported("a pooler with " + kind);
+    config->pooler_kind = kind == "relu" ? PoolerKind::kRelu : PoolerKind::kGeluErf;
+  }
+  if (const TensorInfo* labels = header_.tensor("cls.output.weight"); labels != nullptr) {
+    if (!config->pooler) return unsupported("a classification head without a pooler");
+    config->labels = labels->shape.front();
+  }
+  return Status::ok();
+}
+
+Status HeaderReader::bert(ModelConfig* config) const {
+  TROUPE_RETURN_IF_ERROR(sizes(config));
+  TROUPE_RETURN_IF_ERROR(layer_norm(config));
+  config->post_norm = true;
+  config->feed_forward = FeedForward::kGeluErf;
+  config->qkv_bias = config->attn_output_bias = config->ffn_bias = true;
+  config->learned_positions = true;
+  if (header_.metadata.contains(header_keys::kPositionOffset)) {
+    TROUPE_ASSIGN_OR_RETURN(config->position_offset, header_.u64(header_keys::kPositionOffset));
+  }
+  config->embedding_norm = true;
+  if (const TensorInfo* types = header_.tensor("token_types.weight"); types != nullptr)
+    config->token_types = types->shape.front();
+  return encoder_head(config);
+}
+
+Status hf_bert(const HfConfig& config, const std::string& arch, bool padding, GgufMetadata* out) {
+  TROUPE_RETURN_IF_ERROR(config.expect("hidden_act", {"gelu"}));
+  TROUPE_RETURN_IF_ERROR(config.expect("position_embedding_type", {"absolute"}));
+  TROUPE_ASSIGN_OR_RETURN(const bool decoder, config.boolean("is_decoder", false));
+  if (decoder) return config.bad("the field \"is_decoder\" is true: only encoders can be run");
+  TROUPE_RETURN_IF_ERROR(hf_plain_sizes(config, arch, {}, /*head_dim=*/0, out));
+  TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".attention.layer_norm_epsilon"],
+                          hf_epsilon(config, "layer_norm_eps", 1e-12));
+  if (!padding) return Status::ok();
+  constexpr const char* kContext = "max_position_embeddings";
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t rows, config.size(kContext, kContextMax));
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t pad, config.u64("pad_token_id", 1));
+  if (pad + 1 >= rows)
+    return config.bad("the field \"" + std::string(kContext) + "\" is " + std::to_string(rows) +
+                      ", which leaves no position after those up to \"pad_token_id\", " +
+                      std::to_string(pad));
+  (*out)[std::string(header_keys::kPositionOffset)] = pad + 1;
+  (*out)[arch + ".context_length"] = rows - pad - 1;
+  return Status::ok();
+}
+
+std::vector<HfName> bert_names_with(std::initializer_list<HfName> own) {
+  std::vector<HfName> names(own);
+  names.insert(names.end(), std::begin(kNames), std::end(kNames));
+  return names;
+}
 
 const Family kBertFamily{"bert", read_gguf, {"bert", "bert.", metadata, kNames}};
 

@@ -20,6 +20,7 @@ namespace troupe::model {
 struct HfName {
   std::string_view hf, gguf;
   bool transposed = false;  // the Hugging Face file stores it as (inputs, outputs)
+  bool spare = false;       // it is left out if another tensor has the same name in GGUF
 };
 
 // What a family's Hugging Face folders look like.
@@ -51,6 +52,12 @@ extern const Family kQwen2Family;
 extern const Family kQwen3Family;
 extern const Family kGpt2Family;
 extern const Family kBertFamily;
+extern const Family kRobertaFamily;
+extern const Family kXlmRobertaFamily;
+extern const Family kCamembertFamily;
+extern const Family kDistilBertFamily;
+extern const Family kMpnetFamily;
+extern const Family kModernBertFamily;
 extern const Family kGemma2Family;
 extern const Family kGemma3Family;
 extern const Family kPhi3Family;

@@ -31,6 +31,11 @@ class HeaderReader {
   // Reads what Llama's descendants share: sizes, RMS norm, rotary positions, and a gated
   // feed-forward network with SiLU.
   Status decoder(ModelConfig* config, bool interleaved) const;
+  // Reads what BERT and its descendants share: sizes, layer norms after the sums, GELU by erf,
+  // biases everywhere, learned positions, and the pooler and head that the tensors show.
+  Status bert(ModelConfig* config) const;
+  // Reads which head an encoder has.
+  Status encoder_head(ModelConfig* config) const;
   // Reads the window, and which layers have it. `period` applies if the file does not say it: every
   // such layer has none; 0: all from the first with a window have it.
   Status window(ModelConfig* config, std::uint64_t period = 0) const;
@@ -122,6 +127,15 @@ Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t 
 // Makes the same for Qwen's models: if "use_sliding_window" is true, the layers from
 // "max_window_layers" on have the window.
 Status hf_qwen_window(const HfConfig& config, const std::string& arch, GgufMetadata* out);
+
+// Makes the metadata that HeaderReader::bert reads, for families whose config.json has BERT's
+// fields. `padding` is true if the rows of the position embedding up to that of "pad_token_id" are
+// not used, as in RoBERTa.
+Status hf_bert(const HfConfig& config, const std::string& arch, bool padding, GgufMetadata* out);
+
+// The tensor names of BERT after `own`. The first name that fits a tensor counts, also where
+// tensors are written.
+std::vector<HfName> bert_names_with(std::initializer_list<HfName> own);
 
 // The tensor names that Llama and its descendants share.
 extern const std::span<const HfName> kLlamaNames;

@@ -5,11 +5,12 @@
 namespace troupe::model {
 
 std::span<const Family> families() {
-  static const std::array table{kLlamaFamily, kMistralFamily, kQwen2Family,    kQwen3Family,
-                                kGpt2Family,  kBertFamily,    kGemma2Family,   kGemma3Family,
-                                kPhi3Family,  kOlmo2Family,   kSmolLm3Family,  kGraniteFamily,
-                                kGlm4Family,  kMixtralFamily, kQwen2MoeFamily, kQwen3MoeFamily,
-                                kGptOssFamily};
+  static const std::array table{
+      kLlamaFamily,      kMistralFamily, kQwen2Family,     kQwen3Family,      kGpt2Family,
+      kBertFamily,       kGemma2Family,  kGemma3Family,    kPhi3Family,       kOlmo2Family,
+      kSmolLm3Family,    kGraniteFamily, kGlm4Family,      kMixtralFamily,    kQwen2MoeFamily,
+      kQwen3MoeFamily,   kGptOssFamily,  kRobertaFamily,   kXlmRobertaFamily, kCamembertFamily,
+      kDistilBertFamily, kMpnetFamily,   kModernBertFamily};
   return table;
 }
 

@@ -30,6 +30,12 @@ inline constexpr std::string_view kAttentionBias = "troupe.attention_bias";
 inline constexpr std::string_view kFeedForwardBias = "troupe.feed_forward_bias";
 // A number that is added to every norm weight.
 inline constexpr std::string_view kNormOffset = "troupe.norm_offset";
+// An integer: the row of the position embedding that belongs to position 0.
+inline constexpr std::string_view kPositionOffset = "troupe.position_offset";
+// A string: what the pooler of an encoder does to its rows, "relu" or "gelu" instead of tanh. A
+// bool: whether it takes the mean of all rows, instead of the first row.
+inline constexpr std::string_view kPoolerActivation = "troupe.pooler_activation";
+inline constexpr std::string_view kPoolerMean = "troupe.pooler_mean";
 // An array of integers: the token ids at which config.json says that generation ends.
 inline constexpr std::string_view kEndTokenIds = "troupe.end_token_ids";
 

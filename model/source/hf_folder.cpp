@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include <troupe/model/families/family.h>
@@ -59,6 +60,7 @@ bool is_foreign(std::string_view name, const HfFolder& hf) {
 struct Chosen {
   std::map<std::string, const SafetensorsTensor*> tensors;
   std::vector<std::string> transposed;  // sorted
+  std::set<std::string> spare;          // those that give way to another of their name
 };
 
 // Takes away what files with a head, or with more than a text model, put before a name.
@@ -85,12 +87,19 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
                       what + " has the dtype " + tensor.dtype + ", expected F32, F16 or BF16");
       if (tensor.shape.empty() || tensor.bytes == 0)
         return Status(Code::kBadData, what + " holds no vector or matrix");
+      is_known = true;
       const auto [place, is_new] = chosen.tensors.emplace(gguf, &tensor);
-      if (!is_new)
+      if (is_new) {
+        if (known.spare) chosen.spare.insert(gguf);
+      } else if (known.spare) {
+        break;
+      } else if (chosen.spare.erase(gguf) > 0) {
+        place->second = &tensor;
+      } else {
         return Status(Code::kBadData,
                       what + " is there twice, also as " + in_quotes(place->second->name));
+      }
       if (known.transposed) chosen.transposed.push_back(gguf);
-      is_known = true;
       break;
     }
     if (!is_known && is_foreign(name, hf))
@@ -229,7 +238,9 @@ Status check_layers(const HfConfig& config, const GgufHeader& header) {
     if (!tensor.name.starts_with(kLayer)) continue;
     layers = std::max<std::uint64_t>(layers, std::stoul(tensor.name.substr(kLayer.size())) + 1);
   }
-  const char* field = config.has("n_layer") ? "n_layer" : "num_hidden_layers";
+  const char* const field = config.has("n_layer")    ? "n_layer"
+                            : config.has("n_layers") ? "n_layers"
+                                                     : "num_hidden_layers";
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t wanted, config.u64(field));
   if (layers == 0 || layers == wanted)
     return Status::ok();  // without any layer, later checks say more

@@ -122,6 +122,7 @@ class Backward : public LayerView {
         team.training.silu_mul_backward(gate, keep.up + at, dh, gate, dh, keep.up + at, count);
         break;
       case FeedForward::kGatedGelu:
+      case FeedForward::kGatedGeluErf:
       case FeedForward::kGatedClamped:
         break;  // check_trainable refuses it
       case FeedForward::kGeluTanh:

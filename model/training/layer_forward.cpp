@@ -113,6 +113,7 @@ class Forward : public LayerView {
         team.kernels.silu_mul(work.h + at, keep.up + at, count);
         break;
       case FeedForward::kGatedGelu:
+      case FeedForward::kGatedGeluErf:
       case FeedForward::kGatedClamped:
         break;  // check_trainable refuses it
       case FeedForward::kGeluTanh:

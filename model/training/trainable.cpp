@@ -5,8 +5,10 @@ namespace troupe::model {
 Status check_trainable(const ModelConfig& config) {
   const ModelConfig plain;
   const bool same_layers = config.feed_forward != FeedForward::kGatedGelu && config.input_norms &&
-                           config.experts == 0 && !config.output_changes() && !config.qk_norm &&
-                           !config.fused_gate_up && config.norm_offset == plain.norm_offset &&
+                           config.feed_forward != FeedForward::kGatedGeluErf &&
+                           (config.causal || config.family == "bert") && config.experts == 0 &&
+                           !config.output_changes() && !config.qk_norm && !config.fused_gate_up &&
+                           config.norm_offset == plain.norm_offset &&
                            config.attention_cap == plain.attention_cap &&
                            config.attention_scale == plain.attention_scale;
   const bool same_positions = config.window_period == 0 && config.unrotated_period == 0 &&

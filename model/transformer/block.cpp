@@ -18,9 +18,9 @@
 // add_mixture.
 //
 // If the ModelConfig says post_norm, n is x itself, and both sums are normed: x = norm(x + ...)
-// (finish_rows). Without input_norms n is x, too. If output_changes, Wo a and Wd g are normed or
-// scaled before they are added. The ModelConfig also says which norm, activation and biases there
-// are.
+// (finish_rows). Where a sublayer has no norm, n is x, too. If output_changes, Wo a and Wd g are
+// normed or scaled before they are added. The ModelConfig also says which norm, activation and
+// biases there are.
 //
 // Two orders run these steps and give the same bits: layer_by_groups for few rows, where all
 // threads share each step, and run_by_rows for many rows, where a thread takes its rows through all
@@ -160,7 +160,7 @@ class Layers {
                            std::size_t end, const RowBuffer& room) {
     RowBuffer input = room;
     float* x = step_.x + first * channels_;
-    if (config_.post_norm || !config_.input_norms) {
+    if (config_.post_norm || norm.vector.empty()) {
       input.values = x;
     } else {
       step_.norm(norm, x, begin, end, input.values);

@@ -65,6 +65,7 @@ class CpuStage final : public PagedStage {
     device_.pool().run([&](int thread) {
       if (is_first()) embed(input, thread);
       run_layers(step_, thread);
+      if (is_last() && !config_.causal && !config_.post_norm) norm_rows(thread);
       if (logit_rows_.empty()) return;
       if (config_.causal) {
         compute_logits(logits, thread);
@@ -111,6 +112,13 @@ class CpuStage final : public PagedStage {
     device_.pool().barrier(thread);
   }
 
+  // Norms what an encoder's last layer gives.
+  void norm_rows(int thread) {
+    const IndexRange mine = step_.rows_of(thread);
+    step_.norm(weights_->ends[kOutputNorm], step_.x, mine.begin, mine.end, step_.x);
+    device_.pool().barrier(thread);
+  }
+
   void compute_logits(float* logits, int thread) {
     const RowBuffer& input = step_.logit_input;
     const IndexRange mine = split(logit_rows_.size(), thread, step_.threads);
@@ -139,22 +147,45 @@ class CpuStage final : public PagedStage {
     for (std::size_t i = 0; i < count; ++i) logits[i] *= config_.logit_cap;
   }
 
-  // logits = Wc tanh(Wp x_0 + bp) + bc, where x_0 is the first row of a sequence.
+  // Writes what the pooler takes of the sequence whose first row is `row`: that row, or the mean of
+  // all rows, added in their order.
+  void take_rows(std::size_t row, float* out) const {
+    const std::size_t channels = config_.channels;
+    const float* x = step_.x + row * channels;
+    std::copy(x, x + channels, out);
+    if (!config_.pooler_mean) return;
+    const auto segment = std::find_if(step_.segments.begin(), step_.segments.end(),
+                                      [&](const SegmentRows& one) { return one.first_row == row; });
+    for (std::size_t i = 1; i < segment->count; ++i)
+      for (std::size_t c = 0; c < channels; ++c) out[c] += x[i * channels + c];
+    const auto count = static_cast<float>(segment->count);
+    for (std::size_t c = 0; c < channels; ++c) out[c] /= count;
+  }
+
+  void activate_pooled(float* rows, std::size_t count) const {
+    const std::size_t values = count * config_.channels;
+    if (config_.pooler_kind == PoolerKind::kTanh) step_.kernels.tanh(rows, rows, values);
+    if (config_.pooler_kind == PoolerKind::kGeluErf) step_.kernels.gelu_erf(rows, values);
+    if (config_.pooler_kind == PoolerKind::kRelu)
+      for (std::size_t i = 0; i < values; ++i) rows[i] = std::max(rows[i], 0.0f);
+    if (config_.pooler_norm) step_.norm(weights_->ends[kPoolerNorm], rows, 0, count, rows);
+  }
+
+  // logits = Wc f(Wp x_0 + bp) + bc, where x_0 is the first row of a sequence and f the pooler's
+  // activation, normed if the model does so.
   void classify(float* logits, int thread) {
     const auto& ends = weights_->ends;
     const std::size_t channels = config_.channels, count = logit_rows_.size();
     const IndexRange mine = split(count, thread, step_.threads);
     const RowBuffer &input = step_.logit_input, &pooled = step_.pooled;
     for (std::size_t i = mine.begin; i < mine.end; ++i)
-      std::memcpy(input.values + i * channels, step_.x + logit_rows_[i] * channels,
-                  channels * sizeof(float));
+      take_rows(logit_rows_[i], input.values + i * channels);
     step_.quantize(input.values, channels, mine.begin, mine.end, input);
     device_.pool().barrier(thread);
     step_.multiply(input, channels, count, {{&ends[kPooler], &ends[kPoolerBias], pooled.values}},
                    split(ends[kPooler].matrix.groups, thread, step_.threads));
     device_.pool().barrier(thread);
-    float* rows = pooled.values + mine.begin * channels;
-    step_.kernels.tanh(rows, rows, (mine.end - mine.begin) * channels);
+    activate_pooled(pooled.values + mine.begin * channels, mine.end - mine.begin);
     step_.quantize(pooled.values, channels, mine.begin, mine.end, pooled);
     device_.pool().barrier(thread);
     step_.multiply(pooled, channels, count, {{&ends[kClassifier], &ends[kClassifierBias], logits}},

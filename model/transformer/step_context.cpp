@@ -46,11 +46,13 @@ StepContext::StepContext(const ModelConfig& c, const StageWeights& w, Device& de
       threads(device.threads()),
       rope(rope_frequencies(c, w.ends[kRopeFactors].vector), c.rope_magnitude),
       window_rope(window_rope_frequencies(c)),
+      relative_bias(c, w.ends[kRelativeBias].matrix),
       own(static_cast<std::size_t>(threads)),
       gathered(own.size()),
       plans(own.size()),
       attention_scratch(own.size()),
       attention_pieces(own.size()),
+      no_bias_(c.norm_bias ? 0 : c.channels),
       tiles_taken_(w.layers.size() + 1) {}
 
 std::byte* StepContext::take(std::size_t bytes) {
@@ -187,7 +189,8 @@ void StepContext::norm(const Weight& weight, const float* from, std::size_t begi
                      out);
   } else {
     const Weight& bias = *(&weight + 1);  // in the slot after it
-    kernels.layer_norm(from, weight.vector.data(), bias.vector.data(), config.norm_epsilon,
+    kernels.layer_norm(from, weight.vector.data(),
+                       config.norm_bias ? bias.vector.data() : no_bias_.data(), config.norm_epsilon,
                        config.channels, begin, end, out);
   }
 }
@@ -307,6 +310,8 @@ void StepContext::attend(std::size_t layer, const AttentionPiece& piece, std::si
                    ? config.attention_scale
                    : 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   args.cap = config.attention_cap;
+  args.relative = relative_bias.values();
+  args.relative_reach = relative_bias.reach();
   if (config.attention_sinks) args.sinks = weights.layers[layer][kSinks].vector.data();
   args.position = piece.segment->position + piece.row_begin;
   if (config.has_window(weights.range.begin + layer)) args.window = config.window;
@@ -350,6 +355,11 @@ void StepContext::activate(const RowBuffer& rows_of_gate, float* rows_of_up, std
         break;
       case FeedForward::kGatedGelu: {
         kernels.gelu_tanh(gate, end - begin);
+        for (std::size_t c = 0; c < end - begin; ++c) gate[c] *= up[c];
+        break;
+      }
+      case FeedForward::kGatedGeluErf: {
+        kernels.gelu_erf(gate, end - begin);
         for (std::size_t c = 0; c < end - begin; ++c) gate[c] *= up[c];
         break;
       }

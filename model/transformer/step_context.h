@@ -8,6 +8,7 @@
 
 #include <troupe/model/transformer/expert_plan.h>
 #include <troupe/model/transformer/kv_cache.h>
+#include <troupe/model/transformer/relative_bias.h>
 #include <troupe/model/transformer/rope_table.h>
 #include <troupe/model/transformer/step_checks.h>
 #include <troupe/model/transformer/weights.h>
@@ -89,6 +90,7 @@ struct StepContext {
   const int threads;
   RopeTable rope;
   RopeTable window_rope;         // of the layers with a window, if they have a base of their own
+  RelativeBias relative_bias;    // empty if the model has none
   bool f16_activations = false;  // x is rounded to f16 after every layer
 
   std::vector<SegmentRows> segments;
@@ -167,6 +169,7 @@ struct StepContext {
 
   std::byte* take(std::size_t bytes);
 
+  const std::vector<float> no_bias_;  // (C) zeros, for norms without a bias
   AlignedBuffer memory_;
   std::byte* base_ = nullptr;  // of memory_, or null while sizes are added up
   std::size_t used_ = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include <troupe/runtime/kernels/activations.h>
@@ -38,8 +39,30 @@ struct AttentionArgs {
   const float* sinks = nullptr;
   std::size_t position = 0;  // absolute position of row 0; row r sees keys [lo, position + r]
   std::size_t window = 0;    // 0: lo = 0; else lo = max(0, position + r + 1 - window)
-  // Not 0: every row sees keys [0, bidirectional_keys) instead, as in an encoder; then window is 0.
+  // Not 0: there are so many keys, and row r also sees those after it, as in an encoder: all, or
+  // the window - 1 next ones.
   std::size_t bidirectional_keys = 0;
+  // Not null: (heads, 2 * relative_reach + 1), what is added to a scaled and capped score: of key j
+  // and row r that at relative_reach + (j - (position + r)), the distance clamped to the reach.
+  const float* relative = nullptr;
+  std::size_t relative_reach = 0;
+
+  // The keys that row r sees are [first_key(r), last_key(r)].
+  std::size_t first_key(std::size_t row) const {
+    return window != 0 && position + row + 1 > window ? position + row + 1 - window : 0;
+  }
+  std::size_t last_key(std::size_t row) const {
+    if (bidirectional_keys == 0) return position + row;
+    const std::size_t next = position + row + window;  // the first key behind the window
+    return window == 0 || next > bidirectional_keys ? bidirectional_keys - 1 : next - 1;
+  }
+  // What is added to the score of `key`. It lies beside those of the other keys within the reach.
+  float relative_bias(std::size_t head, std::size_t row, std::size_t key) const {
+    const std::size_t at = position + row;
+    const std::size_t place = key >= at ? relative_reach + std::min(key - at, relative_reach)
+                                        : relative_reach - std::min(at - key, relative_reach);
+    return relative[head * (2 * relative_reach + 1) + place];
+  }
 };
 
 struct Kernels {
@@ -71,7 +94,8 @@ struct Kernels {
   void (*kv_write)(const float* k, const float* v, std::byte* page, KvType type,
                    std::size_t kv_heads, std::size_t head_dim, std::size_t key_in_page);
   // Rows [row_begin, row_end) of heads [head_begin, head_end). scratch: attention_scratch_floats.
-  //   score_j = (q . k_j in channel order, cut at kSumColumns) * scale, capped; softmax over j with
+  //   score_j = (q . k_j in channel order, cut at kSumColumns) * scale, capped, plus what
+  //   args.relative adds; softmax over j with
   //   16 partial sums by absolute key position; out = sum of p_j v_j in key order, cut at kSumKeys,
   //   divided by the sum last.
   void (*attention)(const AttentionArgs& args, std::size_t head_begin, std::size_t head_end,

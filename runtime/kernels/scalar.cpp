@@ -277,15 +277,14 @@ float score_of(const AttentionArgs& args, std::size_t kv_head, std::size_t j, co
 
 void attention_row(const AttentionArgs& args, std::size_t head, std::size_t row, float* scores) {
   const std::size_t kv_head = head / (args.heads / args.kv_heads);
-  const std::size_t last =
-      args.bidirectional_keys != 0 ? args.bidirectional_keys - 1 : args.position + row;
-  const std::size_t first = args.window != 0 && last + 1 > args.window ? last + 1 - args.window : 0;
+  const std::size_t first = args.first_key(row), last = args.last_key(row);
   const float* q = args.q + row * args.q_stride + head * args.head_dim;
   float largest =
       args.sinks != nullptr ? args.sinks[head] : -std::numeric_limits<float>::infinity();
   for (std::size_t j = first; j <= last; ++j) {
     scores[j - first] = score_of(args, kv_head, j, q) * args.scale;
     if (args.cap != 0.0f) scores[j - first] = args.cap * tanh_bits(scores[j - first] / args.cap);
+    if (args.relative != nullptr) scores[j - first] += args.relative_bias(head, row, j);
     largest = scores[j - first] > largest ? scores[j - first] : largest;
   }
   float partial[16] = {};

@@ -21,7 +21,8 @@ from conversion import ModelBase, ModelType, get_model_architecture, get_model_c
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "data" / "golden"
 FOLDERS = ["gemma2", "gemma3", "phi3", "phi3_long", "olmo2", "smollm3", "granite", "glm4",
-           "llama_biased", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss"]
+           "llama_biased", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "roberta", "xlm_roberta", "distilbert",
+           "modernbert"]
 
 
 def convert(name, scratch):

@@ -5,7 +5,8 @@
 Needs transformers 5.24.0 and torch 2.15.0, which no test needs: the folders are committed. Every
 model is random, small and stressed: heads whose width does not follow from the channels, windows
 shorter than the prompt, norm weights and biases that are not trivial, an inner width over 256 in
-most. expected.safetensors has the input ids (2,12) and PyTorch's logits of them in f32.
+most. expected.safetensors has the input ids (2,12) and PyTorch's logits of them in f32; of encoders,
+it has two texts with their mask, what the last layer gives (2,T,C), and the logits (2,L).
 """
 import json
 import pathlib
@@ -72,6 +73,24 @@ for layered in ("smollm3", "olmo2", "granite"):
                                                             rope_theta=10000.0))
 
 
+ENCODER = dict(vocab_size=96, hidden_size=32, intermediate_size=264, num_hidden_layers=2,
+               num_attention_heads=4, max_position_embeddings=64, pad_token_id=1, bos_token_id=0,
+               eos_token_id=2, num_labels=3)
+ENCODERS = {
+    "roberta": ("Roberta", dict(ENCODER, type_vocab_size=1, layer_norm_eps=1e-5)),
+    "xlm_roberta": ("XLMRoberta", dict(ENCODER, type_vocab_size=2, intermediate_size=40)),
+    "distilbert": ("DistilBert", dict(vocab_size=96, dim=32, hidden_dim=264, n_layers=2, n_heads=4,
+                                      max_position_embeddings=64, num_labels=3)),
+    # Distances in all buckets.
+    "mpnet": ("MPNet", dict(ENCODER, max_position_embeddings=152, intermediate_size=72)),
+    # Four layers: with and without windows, which are shorter than the texts.
+    "modernbert": ("ModernBert", dict(ENCODER, num_hidden_layers=4, intermediate_size=72,
+                                      local_attention=8, global_attn_every_n_layers=3,
+                                      classifier_pooling="mean", cls_token_id=0, sep_token_id=2,
+                                      reference_compile=False, layer_norm_eps=1e-5)),
+}
+
+
 def randomize(model, generator):
     for name, value in model.named_parameters():
         noise = torch.randn(value.shape, generator=generator)
@@ -105,5 +124,34 @@ def make(family):
           json.loads((folder / "config.json").read_text()).get("rope_parameters"))
 
 
-for chosen in sys.argv[1:] or FAMILIES:
-    make(chosen)
+def make_encoder(family):
+    name, sizes = ENCODERS[family]
+    config = getattr(transformers, name + "Config")(**sizes)
+    config._attn_implementation = "eager"
+    generator = torch.Generator().manual_seed(sum(map(ord, family)))
+    kind = getattr(transformers, name + "ForSequenceClassification")
+    model = kind(config).float().eval()
+    randomize(model, generator)
+    count = sizes["max_position_embeddings"] - 4
+    ids = torch.randint(3, sizes["vocab_size"], (2, count), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, 17:] = 0
+    ids[1, 17:] = config.pad_token_id
+    expected = {"input_ids": ids, "attention_mask": mask}
+    with torch.no_grad():
+        expected["hidden"] = model.base_model(ids, attention_mask=mask)[0].contiguous()
+        expected["logits"] = model(ids, attention_mask=mask).logits.contiguous()
+        if family == "modernbert":
+            config.classifier_pooling = model.config.classifier_pooling = "cls"
+            expected["logits_cls"] = model(ids, attention_mask=mask).logits.contiguous()
+            config.classifier_pooling = model.config.classifier_pooling = "mean"
+    folder = TINY / family
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    save_file(expected, folder / "expected.safetensors")
+    print(family, sum(path.stat().st_size for path in folder.iterdir()), "bytes, logits",
+          expected["logits"].tolist())
+
+
+for chosen in sys.argv[1:] or [*FAMILIES, *ENCODERS]:
+    (make_encoder if chosen in ENCODERS else make)(chosen)

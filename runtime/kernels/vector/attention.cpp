@@ -37,6 +37,8 @@ struct Tile {
   float* total[kAttentionTile];
   float sum[kAttentionTile];  // of the probabilities
   const float* sink[kAttentionTile];
+  std::size_t head[kAttentionTile];
+  std::size_t row[kAttentionTile];
 };
 
 template <std::size_t kBytes>
@@ -172,6 +174,12 @@ HWY_NOINLINE void cap_scores(float* scores, std::size_t first, std::size_t last,
   for (std::size_t j = first / 16 * 16; j < (last / 16 + 1) * 16; j += kLanes)
     hn::StoreU(hn::Mul(caps, tanh_lanes(hn::Div(hn::LoadU(kFloat, scores + j), caps))), kFloat,
                scores + j);
+}
+
+// Adds to the scores of vector v what depends on the keys' distances.
+HWY_NOINLINE void add_relative(const AttentionArgs& args, const Tile& tile, std::size_t v) {
+  for (std::size_t key = tile.first[v]; key <= tile.last[v]; ++key)
+    tile.scores[v][key - tile.base] += args.relative_bias(tile.head[v], tile.row[v], key);
 }
 
 // scores -> exp(score - largest), 0 for keys that are not seen in the first and last block of 16;
@@ -316,6 +324,7 @@ void run_tile(const AttentionArgs& args, std::size_t kv_head, Tile& tile) {
   for (std::size_t v = 0; v < V; ++v) {
     if (args.cap != 0.0f)
       cap_scores(tile.scores[v], tile.first[v] - tile.base, tile.last[v] - tile.base, args.cap);
+    if (args.relative != nullptr) add_relative(args, tile, v);
     tile.sum[v] =
         softmax(tile.scores[v], tile.first[v] - tile.base, tile.last[v] - tile.base, tile.sink[v]);
     std::fill_n(tile.part[v], padded(args.head_dim, 16), 0.0f);
@@ -386,10 +395,10 @@ void attention(const AttentionArgs& args, std::size_t head_begin, std::size_t he
         tile.sink[v] = args.sinks != nullptr ? args.sinks + its_head : nullptr;
         tile.q[v] = args.q + row * args.q_stride + channel;
         tile.out[v] = args.out + row * args.out_stride + channel;
-        tile.last[v] =
-            args.bidirectional_keys != 0 ? args.bidirectional_keys - 1 : args.position + row;
-        tile.first[v] =
-            args.window != 0 && tile.last[v] + 1 > args.window ? tile.last[v] + 1 - args.window : 0;
+        tile.head[v] = its_head;
+        tile.row[v] = row;
+        tile.last[v] = args.last_key(row);
+        tile.first[v] = args.first_key(row);
       }
       tile.base = tile.first[0] / kPageKeys * kPageKeys;  // rows ascend, and so do first keys
       for (std::size_t v = 0; v < tile.count; ++v) {

@@ -195,12 +195,13 @@ void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_
 
 void attention_row(const float* q, const float* k, const float* v, std::size_t head_dim,
                    std::size_t first, std::size_t last, float scale, float cap, const float* sink,
-                   float* out) {
+                   float* out, const float* relative) {
   std::vector<float> p(last + 1);
   float largest = sink != nullptr ? *sink : -std::numeric_limits<float>::infinity();
   for (std::size_t j = first; j <= last; ++j) {
     p[j] = cut_dot(q, k + j * head_dim, head_dim) * scale;
     if (cap != 0.0f) p[j] = cap * tanh_bits(p[j] / cap);
+    if (relative != nullptr) p[j] += relative[j];
     largest = std::fmax(largest, p[j]);
   }
   float partial[16] = {};

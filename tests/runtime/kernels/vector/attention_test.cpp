@@ -271,4 +271,52 @@ TEST_CASE("attention is near the double result") {
   }
 }
 
+TEST_CASE("a window to both sides and values for distances give the reference's attention") {
+  Random random(27);
+  constexpr std::size_t kReach = 9;
+  for (const Shape& shape : kShapes)
+    for (const auto& [keys, window] : {std::pair<std::size_t, std::size_t>{1, 1},
+                                       {17, 1},
+                                       {64, 5},
+                                       {330, 40},
+                                       {330, 300},
+                                       {70, 0}}) {
+      const Sequence sequence(random, table(Isa::kScalar), shape, keys);
+      const std::size_t width = shape.heads * shape.head_dim;
+      const std::vector<float> relative = random_floats(random, shape.heads * (2 * kReach + 1));
+      std::vector<float> expected(keys * width), added(keys);
+      for (std::size_t row = 0; row < keys; ++row)
+        for (std::size_t head = 0; head < shape.heads; ++head) {
+          const std::size_t kv = head / (shape.heads / shape.kv_heads) * keys * shape.head_dim;
+          const std::size_t at = row * width + head * shape.head_dim;
+          const std::size_t first = window != 0 && row + 1 > window ? row + 1 - window : 0;
+          const std::size_t last = window == 0 ? keys - 1 : std::min(keys, row + window) - 1;
+          for (std::size_t j = 0; j < keys; ++j) {
+            const std::size_t apart = std::min(kReach, j > row ? j - row : row - j);
+            added[j] =
+                relative[head * (2 * kReach + 1) + (j > row ? kReach + apart : kReach - apart)];
+          }
+          reference::attention_row(&sequence.q[at], &sequence.k[kv], &sequence.v[kv],
+                                   shape.head_dim, first, last, 0.125f, 0.0f, nullptr,
+                                   &expected[at], added.data());
+        }
+      for (const Isa isa : supported_isas()) {
+        INFO(isa_name(isa) << " heads " << shape.heads << "/" << shape.kv_heads << " keys " << keys
+                           << " window " << window);
+        std::vector<float> out(keys * width);
+        const std::size_t cut = keys / 3;
+        for (const auto& [begin, end] :
+             {std::pair<std::size_t, std::size_t>{0, cut}, {cut, keys}}) {
+          AttentionArgs args = sequence.args(begin, window, &out[begin * width]);
+          args.bidirectional_keys = keys;
+          args.relative = relative.data();
+          args.relative_reach = kReach;
+          std::vector<float> scratch(attention_scratch_floats(args, end - begin, keys));
+          table(isa).attention(args, 0, shape.heads, 0, end - begin, scratch.data());
+        }
+        CHECK(same_bits(out.data(), expected.data(), out.size()));
+      }
+    }
+}
+
 }  // namespace troupe::kernels
