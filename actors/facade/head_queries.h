@@ -24,7 +24,7 @@ struct HeadAnswer {
   std::string text, data;
 };
 JobAsk job_ask(JobAskKind kind, const std::string& id, std::uint64_t number = 0);
-// Asks, and if the head was lost, repeats the question over a new connection (for half a minute).
+// Asks, and if the head was lost, repeats the question over a new connection (see RepeatClock).
 Result<HeadAnswer> ask_head(Cluster::Impl& impl, const JobAsk& message);
 // Asks the head for the cluster's status. Blocks for up to 5 s.
 //   Errors: kUnavailable if no answer comes; kPermissionDenied in a program that is not a client.
@@ -32,19 +32,40 @@ Result<ClusterStatus> ask_status(Cluster::Impl& impl);
 // Errors: kNotFound (no answer with this id is open).
 Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);
 
-inline constexpr std::chrono::seconds kRepeatPatience{30};
+// Decides how long a question is repeated whose head is lost again and again: until the head has
+// been away for kRepeatPatience, or for so long has not lived through the question.
+class RepeatClock {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::seconds kRepeatPatience{30};
+  // A head that was lost no sooner than this after the question was there in the meantime.
+  static constexpr std::chrono::seconds kHeld{2};
+
+  explicit RepeatClock(Time began) : since_(began) {}
+  // A call that began at `called` has ended now because the head was lost.
+  bool may_repeat(Time called, Time now) {
+    if (now - called >= kHeld) since_ = now;
+    return now - since_ <= kRepeatPatience;
+  }
+
+ private:
+  Time since_;
+};
+
 // Calls `call` with the present connection, and again with a new one if the head was lost.
 template <class Call>
 auto patiently(Cluster::Impl& impl, Call call) {
-  const auto began = std::chrono::steady_clock::now();
+  using Clock = std::chrono::steady_clock;
+  RepeatClock clock(Clock::now());
   auto again = connection_of(impl);
   for (;;) {
     Cluster::Impl& now = again ? again->impl() : impl;
+    const auto called = Clock::now();
     auto answer = call(now);
     const bool lost = !answer && answer.code() == Code::kUnavailable && !impl.local;
     if (!lost || !is_lost(now)) return answer;
-    if (std::chrono::steady_clock::now() - began > kRepeatPatience) return answer;
-    auto connected = reconnect(impl, kRepeatPatience);
+    if (!clock.may_repeat(called, Clock::now())) return answer;
+    auto connected = reconnect(impl, RepeatClock::kRepeatPatience);
     if (!connected) return answer;
     again = *connected;
   }
