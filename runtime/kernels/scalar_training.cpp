@@ -46,7 +46,7 @@ void weight_gradient(const float* panels, std::size_t columns, const float* dy, 
   }
 }
 
-float tree_sum(float* partial) {
+float sum_by_tree(float* partial) {
   for (std::size_t apart = 8; apart > 0; apart /= 2)
     for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
   return partial[0];
@@ -102,7 +102,7 @@ void row_probabilities(const AttentionBackwardArgs& args, std::size_t head, std:
   }
   for (std::size_t c = 0; c < args.head_dim; ++c)
     products[c % 16] = std::fma(args.dout[at + c], args.out[at + c], products[c % 16]);
-  const float total = tree_sum(partial), d = tree_sum(products);
+  const float total = sum_by_tree(partial), d = sum_by_tree(products);
   for (std::size_t j = first; j <= last; ++j) {
     p[j] = p[j] / total;
     ds[j] = p[j] * (ds[j] - d) * args.scale;

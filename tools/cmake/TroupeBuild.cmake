@@ -8,6 +8,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # 105651 and 107852).
   target_compile_options(troupe_flags INTERFACE -Wno-restrict -Wno-stringop-overflow
     -Wno-maybe-uninitialized)
+  # It collects its garbage less often: a few per cent of the time for a fifth more memory.
+  target_compile_options(troupe_flags INTERFACE
+    "SHELL:--param ggc-min-expand=200" "SHELL:--param ggc-min-heapsize=500000")
 endif()
 if(TROUPE_SANITIZE)
   # A finding ends the program: UBSan would otherwise print a line and let the test pass.
@@ -79,6 +82,34 @@ function(troupe_compile_together target)
     # file for a header.
     target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
   endif()
+endfunction()
+
+# Compiles the vector kernels SOURCES, paths below the top of the tree, BATCH at a time: Highway's headers,
+# which are parsed once for each target, cost more than most of the kernels. Files are alone under the same
+# conditions as those of troupe_compile_together.
+function(troupe_compile_kernels_together target)
+  cmake_parse_arguments(TOGETHER "" "BATCH" "SOURCES" ${ARGN})
+  if(NOT TROUPE_UNITY)
+    return()
+  endif()
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/kernel_groups)
+  while(TOGETHER_SOURCES)
+    list(SUBLIST TOGETHER_SOURCES 0 ${TOGETHER_BATCH} batch)
+    list(REMOVE_ITEM TOGETHER_SOURCES ${batch})
+    list(GET batch 0 first)
+    cmake_path(GET first STEM name)
+    set(name from_${name}.cpp)
+    set(text "#define TROUPE_KERNEL_GROUP\n#undef HWY_TARGET_INCLUDE\n")
+    string(APPEND text "#define HWY_TARGET_INCLUDE <${name}>\n")
+    string(APPEND text "#include <troupe/runtime/kernels/vector/foreach_target.h>\n")
+    foreach(source IN LISTS batch)
+      string(APPEND text "#include <troupe/${source}>\n")
+      set_source_files_properties(${PROJECT_SOURCE_DIR}/${source} PROPERTIES HEADER_FILE_ONLY ON)
+    endforeach()
+    file(CONFIGURE OUTPUT ${folder}/${name} CONTENT "${text}" @ONLY)
+    target_sources(${target} PRIVATE ${folder}/${name})
+  endwhile()
+  target_include_directories(${target} PRIVATE ${folder})
 endfunction()
 
 # For targets without hot loops: LEVEL (-Og, -O1, -O2) instead of -O3 in a release build, and

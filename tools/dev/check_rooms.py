@@ -70,8 +70,7 @@ FUNCTION_LINES_MAX = 70
 # A longer function says why in a comment just above it or inside it.
 LONG_FUNCTION_BECAUSE = "// Longer than 70 lines: "
 # Folders whose files are compiled one by one.
-COMPILED_ALONE = ("tests/", "examples/", "tools/bench/", "model/families/", "runtime/kernels/", "runtime/quant/",
-                  "runtime/numerics/", "runtime/cuda/")
+COMPILED_ALONE = ("tests/", "examples/", "tools/bench/", "model/families/", "runtime/cuda/")
 SHARED_NAME = re.compile(r"(?:inline )?(?:constexpr|const|thread_local)\b[^=({;]*?\b(k[A-Z]\w*)\b|"
                          r"(?:struct|class|enum class) (\w+)\b[^;]*\{")
 

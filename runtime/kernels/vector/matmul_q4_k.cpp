@@ -3,8 +3,10 @@
 
 #include <troupe/runtime/kernels/targets.h>
 
+#ifndef TROUPE_KERNEL_GROUP
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE <troupe/runtime/kernels/vector/matmul_q4_k.cpp>
+#endif
 #include <troupe/runtime/kernels/vector/foreach_target.h>
 
 #if TROUPE_VECTOR_TARGET

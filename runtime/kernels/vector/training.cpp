@@ -12,8 +12,10 @@
 #include <troupe/runtime/kernels/training.h>
 #include <troupe/runtime/kernels/training_targets.h>
 
+#ifndef TROUPE_KERNEL_GROUP
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE <troupe/runtime/kernels/vector/training.cpp>
+#endif
 #include <troupe/runtime/kernels/vector/foreach_target.h>
 
 #if TROUPE_VECTOR_TARGET
