@@ -52,10 +52,14 @@ EnginePlacement engine_placement(const HeadState& head, const Deployment& deploy
   placement.limits.stages = stages;
   placement.limits.steps_in_flight_max = stages + 1;
   placement.limits.rows_max = 512;
+  placement.limits.speculation = head.setup->speculation;
   std::uint32_t threads = 1;
   for (const StagePlan& stage : deployment.stages) {
     const NodeRecord* node = head.cluster.members.find(stage.node);
-    if (node != nullptr) threads = std::max(threads, node->threads);
+    if (node == nullptr) continue;
+    threads = std::max(threads, node->threads);
+    // A GPU replays steps of one row as they were recorded, and keeps their logits to itself.
+    if (node->isa.starts_with("cuda")) placement.limits.speculation = Speculation::kOff;
   }
   placement.limits.chunk_rows = model::prompt_chunk_rows(stages, threads);
   placement.limits.context_max = context_max;

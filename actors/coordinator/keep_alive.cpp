@@ -63,6 +63,8 @@ std::map<std::uint64_t, DeploymentUse> uses_of(const HeadState& head) {
     use.prefix_queried = engine.counters->prefix_queried;
     use.prefix_found = engine.counters->prefix_found;
     use.preemptions = engine.counters->preemptions;
+    use.drafted = engine.counters->drafted;
+    use.accepted = engine.counters->accepted;
     if (const auto left = left_us(head, id, engine)) {
       use.left_s = (*left + 999'999) / 1'000'000;
     }

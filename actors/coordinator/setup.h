@@ -11,6 +11,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/cluster_state/owners.h>
 #include <troupe/actors/coordinator/admission.h>
+#include <troupe/actors/engine/drafts.h>
 #include <troupe/actors/journal/journal.h>
 #include <troupe/actors/link.h>
 #include <troupe/model/store/store.h>
@@ -44,6 +45,7 @@ struct CoordinatorSetup {
   bool works = true;  // whether this process holds layers
   // Whether layers are measured before they are placed; if not, thread counts decide.
   bool measures = true;
+  Speculation speculation = Speculation::kWhenItPays;  // of engines whose stages are CPUs
   std::function<void()> on_stop;  // called when a client asks this daemon to stop
   // Tests look at what each deployment's engine decides (EngineSetup::watch). May be empty.
   std::function<void(const EngineState&)> watch_engine;

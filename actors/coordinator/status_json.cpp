@@ -87,6 +87,8 @@ json deployment_json(const ClusterState& cluster, const Deployment& deployment,
               {"prefix_queried", use.prefix_queried},
               {"prefix_found", use.prefix_found},
               {"preemptions", use.preemptions},
+              {"drafted", use.drafted},
+              {"accepted", use.accepted},
               {"keep_alive_s", nullptr},  // null means forever
               {"unload_in_s", nullptr}};  // null while it works, or if it stays forever
   if (kv_type) out["kv"] = *kv_type == kernels::KvType::kF16 ? "f16" : "f32";

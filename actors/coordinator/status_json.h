@@ -23,6 +23,7 @@ struct DeploymentUse {
   // were found; requests that gave way to older ones.
   std::uint64_t blocks_in_use = 0, blocks_idle = 0, blocks_max = 0;
   std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
+  std::uint64_t drafted = 0, accepted = 0;  // tokens that were drafted, and those that came true
   bool busy = false;
   // The time until it is unloaded; absent if it is busy or stays forever.
   std::optional<std::int64_t> left_s;

@@ -13,6 +13,12 @@ Status broken(BlockNumber number, const std::string& what) {
 
 }  // namespace
 
+std::size_t BlockTable::ready_end(const BlockSequence& sequence) const {
+  std::size_t end = sequence.blocks.size();
+  while (end > 0 && !blocks_[sequence.blocks[end - 1]].ready) --end;
+  return end * kBlockPositions;
+}
+
 Status BlockTable::check_sequence(const BlockSequence& sequence, std::vector<std::uint32_t>* users,
                                   std::vector<std::uint32_t>* writers) const {
   for (std::size_t index = 0; index < sequence.blocks.size(); ++index) {

@@ -116,6 +116,8 @@ class BlockTable {
   std::uint64_t idle() const { return idle_count_; }
   const BlockLimits& limits() const { return limits_; }
 
+  // The position after the last ready block of a sequence; for tests.
+  std::size_t ready_end(const BlockSequence& sequence) const;
   // What must hold at any time, given all sequences that have blocks: no block is written by two or
   // written while it is shared, none is lost, none is shared across domains, the counts agree.
   //   Errors: kInternal, in words.

@@ -76,6 +76,8 @@ void count(EngineCounters& counters, const EngineState& state, std::size_t unrea
   counters.prefix_queried = state.block_counters().queried;
   counters.prefix_found = state.block_counters().found;
   counters.preemptions = state.block_counters().preemptions;
+  counters.drafted = state.draft_counters().drafted;
+  counters.accepted = state.draft_counters().accepted;
 }
 
 // Sends steps while there are credits. A step for which there is no connection is lost with it: the
@@ -142,6 +144,7 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
   request.salt = submit.cache_salt;
   request.public_ids = submit.public_ids;
   request.prompt_logprobs = submit.prompt_logprobs;
+  request.speculates = !submit.no_speculation;
   request.deadline_us = begin_us + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000
                                                            : kDefaultDeadlineUs);
   if (submit.arithmetic != 0 && submit.arithmetic != kArithmeticVersion) {

@@ -27,6 +27,7 @@ struct EngineCounters {
   // bound); positions that were looked up in it and found; requests that gave way.
   std::atomic<std::uint64_t> blocks_in_use{0}, blocks_idle{0}, blocks_max{0};
   std::atomic<std::uint64_t> prefix_queried{0}, prefix_found{0}, preemptions{0};
+  std::atomic<std::uint64_t> drafted{0}, accepted{0};  // ids that were drafted; that came true
 };
 
 // What all engines of a head did when nodes were lost; it outlives each of them.

@@ -156,21 +156,44 @@ std::vector<EngineEvent> EngineState::cancel(std::uint64_t request) {
   return events;
 }
 
-void EngineState::accept(const SampledToken& token, std::int64_t now_us,
-                         std::vector<EngineEvent>* events) {
-  const auto found = requests_.find(token.request);
+void EngineState::accept_all(std::uint64_t step, const InFlight& sent,
+                             std::span<const SampledToken> tokens, std::int64_t now_us,
+                             std::vector<EngineEvent>* events) {
+  const auto found = requests_.find(tokens.front().request);
   if (found == requests_.end()) return;  // ended meanwhile
   Running& running = found->second;
-  // Counted already. (What a request waits for may come from a step that went out before it was
-  // preempted: it is the same token.)
-  if (!running.waiting || token.position != running.log.size()) return;
+  // What a request waits for may come from a step that went out before it was preempted: it is the
+  // same token. Only those of the newest step have the drafted rows behind them.
+  if (!running.waiting) return;
+  const bool newest = running.asked == step;
+  const std::size_t drafted = running.drafted, before = running.log.size();
+  for (const SampledToken& token : tokens) {
+    if (token.position != running.log.size()) continue;  // counted already
+    if (newest && running.log.size() > before) {
+      if (running.drafted == 0) break;
+      accept_drafted_row(running);
+    }
+    if (!accept(token, now_us, events)) return;
+  }
+  if (running.log.size() == before) return;
+  if (newest && drafted > 0) {
+    running.drafts.note(running.matched, drafted, drafted - running.drafted, sent.rows.size(),
+                        draft_costs_);
+  }
+  running.drafted = 0;
+}
+
+bool EngineState::accept(const SampledToken& token, std::int64_t now_us,
+                         std::vector<EngineEvent>* events) {
+  Running& running = requests_.at(token.request);
   if (running.scores.size() < running.scored()) {  // their step was lost: computed again
     preempt(token.request);
-    return;
+    return false;
   }
   running.waiting = false;
   running.crashes.clear();
   running.log.push_back(token.token);
+  running.drafts.note_token();
   running.last_us = now_us;
   if (running.first_us == 0) running.first_us = now_us;
 
@@ -180,7 +203,7 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
     Result<std::string> piece = tokenizer_->piece(token.token, false);
     if (!piece) {
       end(token.request, "error", piece.status(), events);
-      return;
+      return false;
     }
     text = running.text.push(*piece);
   }
@@ -193,7 +216,9 @@ void EngineState::accept(const SampledToken& token, std::int64_t now_us,
                     running.log.size() >= running.request.context;
   if (stopped || full) out.text += running.text.finish();
   events->push_back({token.request, std::move(out), std::nullopt});
-  if (stopped || full) end(token.request, stopped ? "stop" : "length", Status::ok(), events);
+  if (!stopped && !full) return true;
+  end(token.request, stopped ? "stop" : "length", Status::ok(), events);
+  return false;
 }
 
 void EngineState::accept_scores(const ScoredPrompt& scored, std::int64_t now_us,
@@ -224,8 +249,17 @@ std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone
   const auto sent = in_flight_.extract(step);
   if (sent.empty()) return events;
   table_.fill(sent.mapped().filled);
+  note_costs(sent.mapped(), now_us);
   for (const ScoredPrompt& scored : done.scored) accept_scores(scored, now_us, &events);
-  for (const SampledToken& token : done.tokens) accept(token, now_us, &events);
+  std::span<const SampledToken> left(done.tokens);
+  while (!left.empty()) {
+    const auto next = std::find_if(left.begin(), left.end(), [&](const SampledToken& token) {
+      return token.request != left.front().request;
+    });
+    const auto count = static_cast<std::size_t>(next - left.begin());
+    accept_all(step, sent.mapped(), left.first(count), now_us, &events);
+    left = left.subspan(count);
+  }
   return events;
 }
 
@@ -250,7 +284,8 @@ std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFa
   failed_before_ = next_step_;
   if (overtaken) {
     for (const std::uint64_t request : failed.requests) preempt(request);
-  } else if (!failed.no_memory || !give_way(failed.requests)) {
+  } else if (!(failed.no_memory && give_way(failed.requests)) &&
+             !compute_without_drafts(sent.mapped(), failed.requests)) {
     for (const std::uint64_t request : failed.requests) end(request, "error", why, &events);
   }
   // Stages after the one that failed have not heard what the step said besides its rows.
@@ -306,6 +341,7 @@ std::vector<EngineEvent> EngineState::halt(const std::string& crashed) {
 void EngineState::resume(const EngineLimits& limits) {
   limits_ = limits;
   table_.resize(block_limits(limits));
+  draft_costs_ = {};
   halted_ = false;
 }
 

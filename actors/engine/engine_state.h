@@ -13,6 +13,7 @@
 
 #include <troupe/actors/engine/answer_text.h>
 #include <troupe/actors/engine/block_table.h>
+#include <troupe/actors/engine/drafts.h>
 #include <troupe/actors/messages/requests.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/tokenizer/tokenizer.h>
@@ -40,6 +41,7 @@ struct EngineLimits {
   std::size_t requests_max = 256;       // admitted at once
   // Positions that the nodes have memory for, in sequences and idle blocks; 0: no bound.
   std::uint64_t positions_max = 0;
+  Speculation speculation = Speculation::kOff;
 };
 
 struct EngineRequest {
@@ -59,6 +61,7 @@ struct EngineRequest {
   // If not 0, every id of the prompt but the first is scored: the first event has its
   // log-probability, beside those of this number of likeliest ids. Then max_tokens may be 0.
   std::uint32_t prompt_logprobs = 0;
+  bool speculates = true;  // as far as the engine does
 };
 
 // The logits that the last stage may hold at once to score prompts.
@@ -70,6 +73,11 @@ struct BlockCounters {
   std::uint64_t preemptions = 0;
   // Positions that requests which gave way had computed. Those in idle blocks may be found again.
   std::uint64_t preempted_positions = 0;
+};
+
+// Ids that were drafted so far, and those that came true.
+struct DraftCounters {
+  std::uint64_t drafted = 0, accepted = 0;
 };
 
 // A token to show, or the end of an answer.
@@ -104,9 +112,10 @@ class EngineState {
   std::optional<PlannedStep> next_step(std::int64_t now_us = 0);
   // A step came back; unknown ids (an earlier try) are ignored.
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
-  // The requests of the step end, with two exceptions. If a stage had no memory for their blocks,
+  // The requests of the step end, with three exceptions. If a stage had no memory for their blocks,
   // they are computed again within the memory that there was, as long as another request or an idle
-  // block can make room. If the step was overtaken, those that go on are computed again.
+  // block can make room. If the step was overtaken, those that go on are computed again. If it had
+  // drafted rows, they are computed again without.
   std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed);
   // Whether a step was under way when an earlier one failed, and some of its requests have ended or
   // given way since: the stages may have no place for its rows.
@@ -147,6 +156,7 @@ class EngineState {
   std::uint64_t replayed_tokens() const { return replayed_tokens_; }
   const BlockTable& blocks() const { return table_; }
   const BlockCounters& block_counters() const { return block_counters_; }
+  const DraftCounters& draft_counters() const { return draft_counters_; }
   // The invariants of the block table and of what the requests have of it. For tests.
   Status check() const;
 
@@ -161,11 +171,18 @@ class EngineState {
     BlockSequence blocks = {};
     // Of the ids of the prompt from the second on, as far as they are known.
     std::vector<std::vector<model::TokenLogprob>> scores = {};
-    std::uint64_t run = 0;  // how often its blocks were taken away
-    bool begun = false;     // the stages have, or will have with the next step, a sequence
-    std::size_t sent = 0;   // positions that steps have carried so far, or that were shared
-    std::size_t told = 0;   // blocks whose numbers the stages know
-    bool waiting = false;   // a sampling step is in flight
+    std::uint64_t run = 0;   // how often its blocks were taken away
+    bool begun = false;      // the stages have, or will have with the next step, a sequence
+    std::size_t sent = 0;    // positions that steps have carried so far, or that were shared
+    std::size_t told = 0;    // blocks whose numbers the stages know
+    std::uint32_t turn = 0;  // segments that steps have carried
+    bool waiting = false;    // a sampling step is in flight
+    // Rows of the newest sampling step behind `sent`, whose ids were drafted: none of them counts
+    // before its id has come true.
+    std::size_t drafted = 0;
+    std::uint64_t asked = 0;  // the newest sampling step
+    std::size_t matched = 0;  // Draft::matched of its draft
+    DraftHistory drafts = {};
     std::optional<std::size_t> cached = {};  // ids of the prompt that were shared at first
     std::int64_t started_us = 0;             // when the first step with its rows was sent
     std::int64_t first_us = 0, last_us = 0;  // of its tokens, or when its prompt was scored
@@ -191,8 +208,11 @@ class EngineState {
   struct InFlight {
     struct Rows {
       std::uint64_t request = 0, run = 0;
+      std::size_t drafted = 0;  // of them, how many ids were drafted
     };
     std::vector<Rows> rows;
+    // When it was sent, if it has no rows but those of answers and no other step was under way.
+    std::optional<std::int64_t> timed_from_us = {};
     std::vector<FilledBlock> filled;
     std::vector<std::uint64_t> closed;
     std::vector<BlockNumber> freed;
@@ -210,13 +230,25 @@ class EngineState {
   bool may_start(const Running& running) const;
   // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
   Status read_answer(const EngineRequest& request, AnswerText* text) const;
-  void accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
+  // What a step brings of one request.
+  void accept_all(std::uint64_t step, const InFlight& sent, std::span<const SampledToken> tokens,
+                  std::int64_t now_us, std::vector<EngineEvent>* events);
+  // False if the request has ended by it or is computed again.
+  bool accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
   void accept_scores(const ScoredPrompt& scored, std::int64_t now_us,
                      std::vector<EngineEvent>* events);
   Status check_prompt_logprobs(const EngineRequest& request) const;
-  // next_step() in its parts (plan_step.cpp). These rows go into the step; the last known one has
-  // its token sampled.
-  void add_rows(Running& running, std::size_t count, Step* step);
+  // Speculation (speculate.cpp). The ids to try after a request's newest token, `most` at most; of
+  // `requests` that have rows in the step.
+  Draft draft_for(Running& running, std::size_t requests, std::size_t most);
+  // The first of the drafted rows has come true.
+  void accept_drafted_row(Running& running);
+  void note_costs(const InFlight& sent, std::int64_t now_us);
+  // Whether a step that failed had drafted rows: its requests are then computed without.
+  bool compute_without_drafts(const InFlight& sent, const std::vector<std::uint64_t>& requests);
+  // next_step() in its parts (plan_step.cpp). These rows go into the step, and then those of the
+  // draft; the last known one has its token sampled.
+  void add_rows(Running& running, std::size_t count, Step* step, const Draft& draft = {});
   static void score_rows(const Running& running, StepSegment* segment);
   // The blocks that a request takes when it begins with this prefix, idle ones of it included.
   static std::uint64_t room_to_start(const Running& running, const SharedPrefix& prefix);
@@ -260,6 +292,8 @@ class EngineState {
   std::vector<std::uint64_t> closed_;            // requests whose sequences the stages may end
   std::vector<FilledBlock> filling_;             // by the step that is being planned
   BlockCounters block_counters_;
+  DraftCounters draft_counters_;
+  DraftCosts draft_costs_;
   std::uint64_t next_step_ = 1;
   std::uint64_t replays_ = 0, replayed_tokens_ = 0;
   std::uint64_t failed_before_ = 0;  // a step failed when those before this one were under way

@@ -27,13 +27,15 @@ void EngineState::score_rows(const Running& running, StepSegment* segment) {
   segment->next = running.log[end];
 }
 
-void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
+void EngineState::add_rows(Running& running, std::size_t count, Step* step, const Draft& draft) {
   const std::size_t end = running.sent + count;
   const auto ids_begin = running.log.begin() + static_cast<std::ptrdiff_t>(running.sent);
   StepSegment segment;
   segment.request = running.request.id;
   segment.position = static_cast<std::uint32_t>(running.sent);
-  segment.count = static_cast<std::uint32_t>(count);
+  segment.count = static_cast<std::uint32_t>(count + draft.ids.size());
+  segment.drafted = static_cast<std::uint32_t>(draft.ids.size());
+  segment.turn = running.turn++;
   segment.prompt = static_cast<std::uint32_t>(running.prompt);
   segment.sample = end == running.log.size() && running.request.max_tokens > 0;
   segment.sampling = running.request.sampling;
@@ -47,6 +49,7 @@ void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
   score_rows(running, &segment);
   step->token_ids.insert(step->token_ids.end(), ids_begin,
                          ids_begin + static_cast<std::ptrdiff_t>(count));
+  step->token_ids.insert(step->token_ids.end(), draft.ids.begin(), draft.ids.end());
   table_.enter(running.blocks, running.log);
   for (const FilledBlock& filled : table_.filled_by(running.blocks, running.sent, end)) {
     filling_.push_back(filled);
@@ -56,6 +59,10 @@ void EngineState::add_rows(Running& running, std::size_t count, Step* step) {
   running.told = running.blocks.blocks.size();
   running.sent = end;
   running.waiting = step->segments.back().sample;
+  running.drafted = draft.ids.size();
+  running.matched = draft.matched;
+  if (running.waiting) running.asked = next_step_;
+  draft_counters_.drafted += running.drafted;
 }
 
 std::size_t EngineState::begun() const { return requests_.size() - waiting(); }
@@ -70,7 +77,8 @@ EngineState::Running* EngineState::youngest_after(std::uint64_t id, const Step& 
 void EngineState::take_blocks_away(Running& running) {
   table_.release(running.blocks);
   running.begun = running.waiting = false;
-  running.sent = running.told = 0;
+  running.sent = running.told = running.drafted = 0;
+  running.turn = 0;
   ++running.run;
 }
 
@@ -208,12 +216,17 @@ void EngineState::add_decode_rows(Step* step) {
   // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
   // as many weights.
   if (!prompts && ready < share && in_flight_.size() >= limits_.stages) return;
-  for (std::size_t i = 0, n = turn_.size(); i < n && step->token_ids.size() < share; ++i) {
+  const std::size_t requests = std::min(ready, share);
+  std::size_t drafts = prompts || decoding > kDraftRequestsMax ? 0 : kDraftIdsMax;
+  for (std::size_t i = 0, n = turn_.size(); i < n && step->segments.size() < share; ++i) {
     const std::uint64_t id = turn_.front();
     turn_.pop_front();
     turn_.push_back(id);
     Running& running = requests_.at(id);
-    if (running.ready() && has_block(running)) add_rows(running, 1, step);
+    if (!running.ready() || !has_block(running)) continue;
+    const Draft draft = draft_for(running, requests, drafts);
+    drafts -= draft.ids.size();
+    add_rows(running, 1, step, draft);
   }
 }
 
@@ -245,12 +258,16 @@ PlannedStep EngineState::seal(Step step, std::int64_t now_us) {
   closed_.clear();
   step.freed = table_.take_freed();
   PlannedStep planned{next_step_++, std::move(step)};
+  const bool alone = in_flight_.empty();
   InFlight& sent = in_flight_[planned.id];
+  bool answers = true;
   for (const StepSegment& segment : planned.step.segments) {
     Running& running = requests_.at(segment.request);
-    sent.rows.push_back({segment.request, running.run});
+    sent.rows.push_back({segment.request, running.run, segment.drafted});
+    answers = answers && segment.sample && segment.count == segment.drafted + 1;
     if (running.started_us == 0) running.started_us = now_us;
   }
+  if (alone && answers && !sent.rows.empty()) sent.timed_from_us = now_us;
   sent.filled = std::move(filling_);
   filling_.clear();
   sent.closed = planned.step.closed;
@@ -283,11 +300,17 @@ Status EngineState::check() const {
       if (running.blocks.blocks.empty() && running.sent == 0) continue;
       return Status(Code::kInternal, name + " has blocks and no sequence");
     }
-    if (running.sent > running.blocks.blocks.size() * kBlockPositions) {
+    if (running.drafted > 0 && !running.waiting) {
+      return Status(Code::kInternal, name + " has drafted rows that no step brings");
+    }
+    if (running.sent + running.drafted > running.blocks.blocks.size() * kBlockPositions) {
       return Status(Code::kInternal, name + " has rows without a block");
     }
     if (running.sent < running.blocks.shared * kBlockPositions) {
       return Status(Code::kInternal, name + " writes into its shared blocks");
+    }
+    if (table_.ready_end(running.blocks) > running.sent) {
+      return Status(Code::kInternal, name + " has drafted rows in a block that others may share");
     }
     sequences.push_back(&running.blocks);
   }

@@ -262,6 +262,7 @@ Status start_head(const DaemonOptions& options, const ClusterAddress& place, Dae
   setup.works = options.work;
   setup.events_file = std::filesystem::path(daemon.home) / "events.jsonl";
   if (options.keep_alive_s >= 0) setup.keep_alive_us = options.keep_alive_s * 1'000'000;
+  if (!options.speculation) setup.speculation = actors::Speculation::kOff;
   setup.on_stop = [&daemon] { daemon.ask_stop(Status::ok()); };
   actors::spawn_head(process, std::move(setup), journal);
   return Status::ok();

@@ -53,6 +53,7 @@ std::shared_ptr<Submit> make_submit(const GenerateRequest& request, std::uint64_
   submit->trace = request.trace;
   submit->cache_salt = request.cache_salt;
   submit->prompt_logprobs = request.prompt_logprobs;
+  submit->no_speculation = !request.speculation;
   submit->context = request.context;
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms > 0 ? request.deadline_ms
                                                                            : kDefaultDeadlineMs);

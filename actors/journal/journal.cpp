@@ -54,6 +54,11 @@ PRAGMA user_version = 3;
     R"(
 UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
 PRAGMA user_version = 4;
+)",
+    // And a flag after it.
+    R"(
+UPDATE streams SET submit = CAST(submit || x'00' AS BLOB);
+PRAGMA user_version = 5;
 )"};
 constexpr std::int64_t kSchema = std::size(kSteps);
 

@@ -135,13 +135,14 @@ struct Submit {
   // If not 0: the answer begins with the log-probability of every id of the prompt but the first,
   // beside those of this number of likeliest ids. max_tokens may then be 0.
   std::uint32_t prompt_logprobs = 0;
+  bool no_speculation = false;  // a token a step: for measurements
   // The identity of the client. The head fills it in; it does not travel.
   std::string owner = {};
   template <class A>
   void serialize(A& a) {
     a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,
       sampling, stop, ignore_end, context, deadline_ms, stream, trace, arithmetic, asker,
-      cache_salt, public_ids, prompt_logprobs);
+      cache_salt, public_ids, prompt_logprobs, no_speculation);
   }
 };
 struct Cancel {

@@ -44,10 +44,16 @@ struct StepSegment {
   // finds likeliest there. After the segment's last row that is the id `next`.
   std::uint32_t scored_begin = 0, scored_end = 0, scored_top = 0;
   model::TokenId next = 0;
+  // The ids of this number of last rows are drafted. With them, a token is chosen after the last
+  // row before them and after each of them, for as long as the token is the next row's id. The next
+  // step of the request says by its `position` how many of them came true: a stage forgets the
+  // rows from there on. That no step was lost in between is seen by `turn`, the number of segments
+  // that the sequence had before this one.
+  std::uint32_t drafted = 0, turn = 0;
   template <class A>
   void serialize(A& a) {
     a(request, position, count, prompt, sample, sampling, begins, blocks, history, scored_begin,
-      scored_end, scored_top, next);
+      scored_end, scored_top, next, drafted, turn);
   }
 };
 struct Step {
@@ -88,7 +94,7 @@ struct ScoredPrompt {
 };
 struct StepDone {
   static constexpr MessageType kType = MessageType::kStepDone;
-  std::vector<SampledToken> tokens;
+  std::vector<SampledToken> tokens;  // several of a request are in order
   std::vector<ScoredPrompt> scored;
   std::vector<StageTime> times;  // of every stage, if the step is traced
   template <class A>

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include <troupe/actors/messages/request_log.h>
+#include <troupe/actors/node/sampled_rows.h>
 #include <troupe/actors/node/scored_rows.h>
 #include <troupe/actors/node/worker.h>
-#include <troupe/model/sampling/logprobs.h>
 #include <troupe/model/sampling/sampler.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
@@ -25,8 +25,14 @@ Status WorkerState::begin(const StepSegment& segment, Entry* entry) {
   auto begun = stage_->begin_sequence(shared, segment.blocks);
   if (begun.code() == Code::kInvalidArgument) return Status(Code::kBadData, begun.message());
   TROUPE_RETURN_IF_ERROR(begun.status());
-  *entry = {std::move(*begun), shared, segment.history};
+  *entry = {std::move(*begun), shared, segment.history, shared, 0};
   return Status::ok();
+}
+
+bool WorkerState::Entry::is_followed_by(const StepSegment& segment) const {
+  if (accepted == next_position) return segment.position == next_position;
+  // Some of its last rows may be wrong: the step that follows knows which.
+  return segment.turn == turns && segment.position >= accepted && segment.position <= next_position;
 }
 
 Result<std::shared_ptr<model::KvSequence>> WorkerState::admit(const StepSegment& segment,
@@ -37,7 +43,8 @@ Result<std::shared_ptr<model::KvSequence>> WorkerState::admit(const StepSegment&
     sequences_[segment.request] = std::move(entry);
   }
   const auto found = sequences_.find(segment.request);
-  if (found == sequences_.end() || found->second.next_position != segment.position) {
+  const bool follows = found != sequences_.end() && found->second.is_followed_by(segment);
+  if (!follows) {
     const std::size_t expected = found == sequences_.end() ? 0 : found->second.next_position;
     return Status(Code::kFailedPrecondition, "a step continues request " +
                                                  std::to_string(segment.request) + " at position " +
@@ -45,10 +52,16 @@ Result<std::shared_ptr<model::KvSequence>> WorkerState::admit(const StepSegment&
                                                  ", this stage is at " + std::to_string(expected));
   }
   Entry& entry = found->second;
+  if (segment.position < entry.next_position) {
+    entry.sequence->truncate(segment.position);
+    entry.log.resize(std::min<std::size_t>(entry.log.size(), segment.position));
+  }
   if (!segment.begins && !segment.blocks.empty()) {
     TROUPE_RETURN_IF_ERROR(stage_->add_blocks(*entry.sequence, segment.blocks));
   }
-  entry.next_position += segment.count;
+  ++entry.turns;
+  entry.next_position = segment.position + segment.count;
+  entry.accepted = entry.next_position - segment.drafted;
   if (segment.sampling.has_penalties()) entry.log.insert(entry.log.end(), ids.begin(), ids.end());
   return entry.sequence;
 }
@@ -68,6 +81,7 @@ Result<std::vector<std::shared_ptr<model::KvSequence>>> WorkerState::admit(const
     if (segment.count == 0) {
       return Status(Code::kBadData, "a step has a segment without rows");
     }
+    TROUPE_RETURN_IF_ERROR(check_drafted(segment));
     TROUPE_RETURN_IF_ERROR(
         check_scored(segment, ids.first(segment.count), stage_->config().vocabulary));
     TROUPE_ASSIGN_OR_RETURN(auto sequence, admit(segment, ids.first(segment.count)));
@@ -199,23 +213,10 @@ Status pass_on(const WorkerSetup& setup, StepJob& job, model::StepOutput output)
 
 // Which logits of a segment the last stage computes.
 model::LogitRows logits_of(const WorkerSetup& setup, const StepSegment& segment) {
-  if (is_scored(segment)) return model::LogitRows::kAll;
+  if (is_scored(segment) || segment.drafted > 0) return model::LogitRows::kAll;
   if (!segment.sample) return model::LogitRows::kNone;
   const bool best = setup.stage->prefers_best() && segment.sampling.wants_best();
   return best ? model::LogitRows::kBest : model::LogitRows::kLast;
-}
-
-// Chooses the token that follows a segment from the logits of its last row.
-Result<SampledToken> sample_token(const StepSegment& segment, std::span<const float> logits,
-                                  const std::vector<model::TokenId>& log) {
-  const std::uint32_t position = segment.position + segment.count;
-  TROUPE_ASSIGN_OR_RETURN(const model::TokenId token,
-                          model::sample(logits, segment.sampling, position, log, segment.prompt));
-  SampledToken sampled{segment.request, position, token, {}};
-  if (segment.sampling.logprobs > 0) {
-    sampled.logprobs = model::log_probabilities(logits, token, segment.sampling.logprobs);
-  }
-  return sampled;
 }
 
 Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::StepOutput& output,
@@ -246,9 +247,8 @@ Status sample_and_answer(const WorkerSetup& setup, StepJob& job, const model::St
       done.scored.push_back(std::move(scored));
     }
     if (rows == 0 || !segment.sample) continue;
-    TROUPE_ASSIGN_OR_RETURN(auto token,
-                            sample_token(segment, own_logits.last(vocabulary), job.logs[i]));
-    done.tokens.push_back(std::move(token));
+    const auto sampled = own_logits.last((std::size_t{segment.drafted} + 1) * vocabulary);
+    TROUPE_RETURN_IF_ERROR(sample_rows(segment, own_ids, sampled, job.logs[i], &done.tokens));
   }
   done.times = std::move(job.step.times);
   note_time(setup, job, &done.times);

@@ -50,6 +50,7 @@ class WorkerState {
   // Does what a step says besides its rows, in the order of messages/step.h: ends sequences, gives
   // blocks back, begins sequences and takes their blocks. Returns the sequences of its segments, in
   // order; the handles keep them alive until the job has run.
+  // Rows of drafted ids that did not come true are forgotten: a step goes on before them.
   //   Errors: kFailedPrecondition (a position does not follow; a shared block is not there),
   //   kBadData (the numbers of rows, token ids and blocks do not go together), kResourceExhausted
   //   (memory)
@@ -66,6 +67,9 @@ class WorkerState {
     std::shared_ptr<model::KvSequence> sequence;
     std::size_t next_position = 0;    // after every step that was admitted
     std::vector<model::TokenId> log;  // tokens before next_position, if penalties need them
+    std::size_t accepted = 0;         // positions before which no id is drafted
+    std::uint32_t turns = 0;          // segments that were admitted
+    bool is_followed_by(const StepSegment& segment) const;
   };
   Status begin(const StepSegment& segment, Entry* entry);
   // Brings a segment's sequence to where its rows can be computed.

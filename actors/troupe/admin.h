@@ -63,6 +63,8 @@ struct DeploymentStatus {
   // Positions that were looked up among the blocks before they were computed, and those that were
   // there; requests that gave way to older ones while memory was short.
   std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
+  // Tokens of answers that were drafted before they were computed, and those that came true.
+  std::uint64_t drafted = 0, accepted = 0;
   std::optional<std::int64_t> keep_alive_s;  // absent means forever
   std::optional<std::int64_t> unload_in_s;   // absent if it is busy or stays forever
 };

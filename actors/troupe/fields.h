@@ -77,6 +77,8 @@ void visit_fields(Value& deployment, Visit&& visit) {
   visit("prefix_queried", deployment.prefix_queried);
   visit("prefix_found", deployment.prefix_found);
   visit("preemptions", deployment.preemptions);
+  visit("drafted", deployment.drafted);
+  visit("accepted", deployment.accepted);
   visit("keep_alive_s", deployment.keep_alive_s);
   visit("unload_in_s", deployment.unload_in_s);
 }

@@ -64,6 +64,9 @@ struct GenerateRequest {
   // those of this number of likeliest tokens (at most 20). max_tokens may then be 0: the prompt is
   // only scored.
   std::uint32_t prompt_logprobs = 0;
+  // What the answer may say next is drafted, and computed in one step with the token before it. The
+  // answer is the same with and without.
+  bool speculation = true;
   int deadline_ms = 0;  // of the whole call; 0 means ten minutes
   // Called a few times a second on the calling thread while the answer is awaited. If it returns
   // true, the answer ends, even before its first token. May be empty.

@@ -36,7 +36,7 @@ def expected(alone, gpl_ids):
         if (index, sampling) not in made:
             made[index, sampling] = alone.json(
                 "run", harness.MODEL, *harness.ids_flag(prompt(gpl_ids, index)), "-n", TOKENS,
-                "-t", 1, *sampling)["token_ids"]
+                "-t", 1, "--no-speculation", *sampling)["token_ids"]
         return made[index, sampling]
 
     return answer
@@ -137,6 +137,27 @@ def together(cluster, expected, gpl_ids, layers, at_once):
         time.sleep(1)
         steps = cluster.status()["nodes"][0]["steps"] - before
         assert steps < len(todo) * TOKENS, "requests do not share steps"
+
+
+@pytest.mark.parametrize("layers", ["0-29", "0-9,10-19,20-29"])
+@pytest.mark.parametrize("sampling", [(), SEEDED, ("--presence-penalty", "0.3")])
+def test_drafts_change_no_token(three, alone, gpl_ids, layers, sampling):
+    """A passage, its beginning once more: the answer quotes it, and most drafts come true."""
+    words = (*harness.ids_flag(gpl_ids[:150] + gpl_ids[:100]), "-n", 40, "--logprobs", 2, *sampling)
+    expected = alone.json("run", harness.MODEL, *words, "--no-speculation")
+    three.run(*harness.ids_flag(gpl_ids[:8]), "-n", 1, "--layers", layers)  # loads
+
+    def drafted():
+        return sum(one["drafted"] for one in three.status()["deployments"])
+
+    before = drafted()
+    got = three.run(*words, "--layers", layers)
+    assert got["token_ids"] == expected["token_ids"]
+    assert got["logprobs"] == expected["logprobs"]
+    assert drafted() > before
+    before = drafted()
+    assert three.run(*words, "--layers", layers, "--no-speculation")["logprobs"] == got["logprobs"]
+    assert drafted() == before
 
 
 @pytest.mark.parametrize("layers", ["0-29", "0-14,15-29", "0-3,4-6,7-29"])

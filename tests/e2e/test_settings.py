@@ -45,7 +45,7 @@ def test_flags_before_variables_before_the_file(place, key, flag, variable, line
     assert settings(place, *base, env={name: ""})[key] == (by_file, f"{home}/config.toml:2")
 
 
-@pytest.mark.parametrize("key", ["head", "no-work", "daemon"])
+@pytest.mark.parametrize("key", ["head", "no-work", "no-speculation", "daemon"])
 def test_switches(place, key):
     file = place.folder / "settings.toml"
     file.write_text(f"{key} = true\n")

@@ -10,7 +10,8 @@ import pytest
 import harness
 from test_bad_input import check
 
-WORDS = ("run", harness.MODEL, "The capital of France is Paris. " * 40, "--raw", "-n", 24)
+WORDS = ("run", harness.MODEL, "The capital of France is Paris. " * 40, "--raw", "-n", 24,
+         "--no-speculation")
 
 
 def events_of(path):

@@ -27,7 +27,8 @@ CROSSINGS = {1: 0, 2: 2, 3: 3}
 def token_us(cluster, stages, tokens):
     """Of a token after the first, in an answer alone."""
     answer = cluster.run("The history of Rome begins", "--raw", "-n", tokens, "--layers",
-                         STAGES[stages], "--temperature", "1.2", "--seed", "5")
+                         STAGES[stages], "--temperature", "1.2", "--seed", "5",
+                         "--no-speculation")
     names = [node["name"] for node in answer["nodes"]]
     if len(set(names)) != stages or names[0] != "head":
         raise RuntimeError(f"{stages} stages were to begin at the head, but lie on {names}")

@@ -61,6 +61,34 @@ MUTATIONS = {
         "log.size();",
         "actors_tests", "scoring: a prompt that was computed before is computed again, and says the same",
         {}),
+    "rejected rows": (
+        "actors/node/worker.cpp",
+        "entry.log.resize(std::min<std::size_t>(entry.log.size(), segment.position));",
+        "",
+        "actors_tests", "speculation: tokens and log-probabilities have the bits that they have without",
+        {}),
+    "rejected keys": (
+        "model/transformer/kv_cache.cpp",
+        "pool_->forget_keys(page(layer, key), key % kPageKeys);",
+        "(void)page(layer, key);",
+        "actors_tests", "speculation: nothing of a rejected row stays in the keys and values", {}),
+    "drafted blocks": (
+        "actors/engine/plan_step.cpp",
+        "table_.filled_by(running.blocks, running.sent, end)) {",
+        "table_.filled_by(running.blocks, running.sent, end + draft.ids.size())) {",
+        "actors_tests", "speculation: tokens and log-probabilities have the bits that they have without",
+        {}),
+    "drafted ids": (
+        "actors/node/sampled_rows.cpp",
+        "if (end < ids.size() && ids[end] != token) break;",
+        "if (end >= ids.size()) break;",
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "steps between drafts": (
+        "actors/node/worker.cpp",
+        "return segment.turn == turns && segment.position >= accepted",
+        "return segment.position >= accepted",
+        "actors_tests", "worker: rows of drafted ids are forgotten from where the next step goes on",
+        {}),
     "ids that are scored": (
         "actors/node/scored_rows.cpp",
         "if (id >= 0 && static_cast<std::size_t>(id) < vocabulary) continue;",

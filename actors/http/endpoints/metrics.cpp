@@ -42,6 +42,10 @@ void write_cluster(const Service& service, std::string* out) {
   family("counter", "troupe_preemptions_total",
          "Answers that gave way to older ones while memory was short",
          &DeploymentStatus::preemptions);
+  family("counter", "troupe_drafted_tokens_total",
+         "Tokens that were drafted before they were computed", &DeploymentStatus::drafted);
+  family("counter", "troupe_accepted_tokens_total", "Drafted tokens that came true",
+         &DeploymentStatus::accepted);
   write_family("troupe_kv_bytes", "gauge", "Memory of keys and values", out);
   for (const NodeStatus& node : status.nodes) {
     std::string labels;

@@ -12,10 +12,10 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/engine/engine_state.h>
+#include <troupe/actors/node/sampled_rows.h>
 #include <troupe/actors/node/scored_rows.h>
 #include <troupe/actors/node/worker.h>
 #include <troupe/model/sampling/logprobs.h>
-#include <troupe/model/sampling/sampler.h>
 #include <troupe/tests/model/tokenizer/letter_tokenizer.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
@@ -58,9 +58,9 @@ struct TinyPath {
     for (std::size_t i = 0; i < step.segments.size(); ++i) {
       const StepSegment& s = step.segments[i];
       segments.push_back({sequences[i].get(), s.position, s.count,
-                          is_scored(s) ? model::LogitRows::kAll
-                          : s.sample   ? model::LogitRows::kLast
-                                       : model::LogitRows::kNone});
+                          is_scored(s) || s.drafted > 0 ? model::LogitRows::kAll
+                          : s.sample                    ? model::LogitRows::kLast
+                                                        : model::LogitRows::kNone});
       rows += s.count;
     }
     model::StepInput input;
@@ -81,22 +81,18 @@ struct TinyPath {
         REQUIRE(scored.is_ok());
         scored_rows += scored->logprobs.size();
         done.scored.push_back(std::move(*scored));
-        row += s.count - s.sample;  // the last row is sampled from below
+        row += s.count - (s.sample ? s.drafted + 1 : 0);  // the last rows are sampled from below
       }
       if (!s.sample) continue;
-      const std::uint32_t position = s.position + s.count;
-      const std::span<const float> logits(output.logits.data() + row++ * config.vocabulary,
-                                          config.vocabulary);
-      const auto log = worker->log(s.request, position);
+      const std::size_t sampled = s.drafted + 1;
+      const std::span<const float> logits(output.logits.data() + row * config.vocabulary,
+                                          sampled * config.vocabulary);
+      row += sampled;
+      const auto log = worker->log(s.request, s.position + s.count);
       REQUIRE(log.is_ok() == s.sampling.has_penalties());
-      const auto token = model::sample(logits, s.sampling, position,
-                                       log ? *log : std::vector<model::TokenId>(), s.prompt);
-      REQUIRE(token.is_ok());
-      SampledToken sampled{s.request, position, *token, {}};
-      if (s.sampling.logprobs > 0) {
-        sampled.logprobs = model::log_probabilities(logits, *token, s.sampling.logprobs);
-      }
-      done.tokens.push_back(std::move(sampled));
+      REQUIRE(
+          sample_rows(s, own_ids, logits, log ? *log : std::vector<model::TokenId>(), &done.tokens)
+              .is_ok());
     }
     return done;
   }

@@ -68,7 +68,7 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   Step step;
   model::SamplingParams sampling{0.5f, 0.9f, 42, 3, 40, 0.1f, 0.9f, 1.1f, 0.5f, -0.5f, 5};
   sampling.logit_bias = {{7, 1.5f}, {9, -2.0f}};
-  step.segments.push_back({1, 2, 3, 2, true, sampling, true, {4, 5}, {6, 7}, 1, 3, 5, 9});
+  step.segments.push_back({1, 2, 3, 2, true, sampling, true, {4, 5}, {6, 7}, 1, 3, 5, 9, 2, 6});
   step.token_ids = {1, 2, 3};
   step.closed = {8};
   step.freed = {9, 10};
@@ -80,9 +80,9 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(StepFailed{{1, 2}, {3, "why"}, true});
   check_message(OpenModel{1, "ab", true, manifest, {0, 10}, {10, 20}, 2, true, 512});
   check_message(ModelReady{1, {}, 9, {{"a", "0-9"}}, 9, "c, which b cannot reach"});
-  check_message(Submit{1,    9,    "hi",      {{"user", "x"}}, {1, 2}, {3}, "s",
-                       true, 5,    {1, 1, 1}, {"a"},           true,   9,   8,
-                       "id", true, 1,         "key",           "salt", 64,  5});
+  check_message(Submit{
+      1,    9,    "hi", {{"user", "x"}}, {1, 2}, {3}, "s", true, 5, {1, 1, 1}, {"a"}, true, 9, 8,
+      "id", true, 1,    "key",           "salt", 64,  5,   true});
   check_message(Tokens{{{1, 2, 3, "x", {}}, {4, 0, 5, "", {}, {{{3, -0.5f}}}}}});
   Measure measure{7, true, manifest, 1, 32, 2304, {PeerAddress{}}, {PeerAddress{}}};
   check_message(measure);

@@ -95,3 +95,47 @@ TEST_CASE("worker: what does not go together is refused") {
   model::StepOutput output;
   CHECK(path.stage->forward(input, &output).code() == Code::kFailedPrecondition);
 }
+
+TEST_CASE("worker: rows of drafted ids are forgotten from where the next step goes on") {
+  TinyPath path;
+  const auto decode = [](std::uint32_t position, std::uint32_t drafted, std::uint32_t turn) {
+    Step step;
+    step.segments.push_back({1, position, 1 + drafted, 1, true});
+    step.segments[0].sampling.presence_penalty = 0.5f;
+    step.segments[0].drafted = drafted;
+    step.segments[0].turn = turn;
+    for (std::uint32_t i = 0; i <= drafted; ++i) {
+      step.token_ids.push_back(static_cast<model::TokenId>(position + i));
+    }
+    return step;
+  };
+  Step begin = decode(0, 0, 0);
+  begin.segments[0].begins = true;
+  begin.segments[0].blocks = {0};
+  path.run(begin);
+  path.run(decode(1, 5, 1));
+  CHECK(path.worker->log(1, 7).is_ok());
+  CHECK(path.sequences[0]->length() == 7);
+  // Its own row is not a drafted one, and rows that were not sent are not there.
+  CHECK(path.worker->admit(decode(1, 0, 2)).code() == Code::kFailedPrecondition);
+  CHECK(path.worker->admit(decode(8, 0, 2)).code() == Code::kFailedPrecondition);
+  // A step in between was lost: nobody knows which rows are right.
+  CHECK(path.worker->admit(decode(4, 0, 3)).code() == Code::kFailedPrecondition);
+  CHECK(path.worker->admit(decode(7, 0, 3)).code() == Code::kFailedPrecondition);
+  CHECK(path.sequences[0]->length() == 7);
+  path.run(decode(4, 2, 2));
+  CHECK(path.sequences[0]->length() == 7);
+  path.run(decode(7, 0, 3));
+  CHECK(path.sequences[0]->length() == 8);
+  CHECK(path.worker->log(1, 9).code() == Code::kFailedPrecondition);
+  CHECK(*path.worker->log(1, 8) == std::vector<model::TokenId>{0, 1, 2, 3, 4, 5, 6, 7});
+  CHECK(path.worker->admit(decode(7, 0, 4)).code() == Code::kFailedPrecondition);
+  // What does not go together.
+  Step all = decode(8, 2, 4);
+  all.segments[0].drafted = 3;
+  CHECK(path.worker->admit(all).code() == Code::kBadData);
+  Step silent = decode(8, 2, 4);
+  silent.segments[0].sample = false;
+  CHECK(path.worker->admit(silent).code() == Code::kBadData);
+  path.run(decode(8, 2, 4));
+}

@@ -17,6 +17,7 @@ struct Happened {
   std::uint64_t rejected_checksum = 0, rejected_sequence = 0, rejected_revoked = 0;
   std::uint64_t requests = 0, complete = 0, errors = 0, orphans = 0, tokens = 0, fetched = 0;
   std::uint64_t shared = 0, preempted = 0;  // positions that were found; requests that gave way
+  std::uint64_t drafted = 0, accepted = 0;  // ids that were drafted; that came true
   std::uint64_t deaf = 0;                   // daemons that were reached before they listened
   std::uint64_t credits_met = 0;            // how often all credits of a path were in use
 };

@@ -53,7 +53,9 @@ class SimSequence final : public model::KvSequence {
   explicit SimSequence(std::size_t length) : positions(length) { ++alive().sequences; }
   ~SimSequence() override { --alive().sequences; }
   std::size_t length() const override { return positions; }
-  void truncate(std::size_t) override {}
+  void truncate(std::size_t length) override {
+    for (; positions > length; --positions) at(positions - 1)->clear();
+  }
   std::uint64_t bytes() const override { return positions * 8; }
   // What was seen at a position; null beyond the blocks.
   std::vector<std::uint64_t>* at(std::size_t position) {
@@ -146,8 +148,9 @@ class SimStage final : public model::Stage {
                                   : read(input.hidden.subspan(row * width, width));
         TROUPE_ASSIGN_OR_RETURN(value, see(sequence, value));
         if (!last) write(value, width, &output->hidden);
-      }
-      if (last && segment.logits == model::LogitRows::kLast) {
+        const bool wanted = segment.logits == model::LogitRows::kAll ||
+                            (segment.logits == model::LogitRows::kLast && i + 1 == segment.count);
+        if (!last || !wanted) continue;
         const std::vector<float> logits = logits_of(value);
         output->logits.insert(output->logits.end(), logits.begin(), logits.end());
       }

@@ -36,6 +36,9 @@ class Schedule {
 
   // Says what did not hold; empty if all held.
   std::string run() {
+    constexpr Speculation kSpeculations[] = {Speculation::kOff, Speculation::kWhenItPays,
+                                             Speculation::kAlways, Speculation::kAlways};
+    world_.speculation = kSpeculations[draw(std::size(kSpeculations))];
     if (short_of_memory_) world_.memory_bytes = kModelBytes + draw(40'000);
     // A host behind a firewall: it dials, but nobody can dial it.
     if (!quiet_ && draw(5) == 0) world_.network.wall_in(1 + draw(nodes_));
@@ -190,6 +193,10 @@ class Schedule {
     if (draw(3) == 0) {
       stream->sampling.repeat_penalty = 1.3f;
       stream->sampling.presence_penalty = 0.4f;
+    }
+    // Answers of few words repeat themselves, so that drafts come true.
+    if (draw(2) == 0) {
+      for (model::TokenId id = 3; id < kEnd; ++id) stream->sampling.logit_bias.push_back({id, -60});
     }
     stream->traced = draw(4) == 0;
     stream->right = right_answer(stream->prompt, stream->max_tokens, stream->sampling);
@@ -420,6 +427,10 @@ class Schedule {
     for (const auto& [engine, counters] : world_.block_counters) {
       happened_.shared += counters.found;
       happened_.preempted += counters.preemptions;
+    }
+    for (const auto& [engine, counters] : world_.draft_counters) {
+      happened_.drafted += counters.drafted;
+      happened_.accepted += counters.accepted;
     }
     happened_.replacements += frames_.epochs() > 1 ? frames_.epochs() - 1 : 0;
     for (const StreamPtr& stream : streams_) {

@@ -58,9 +58,10 @@ void print(const Happened& h) {
             << h.joins << " revocations " << h.revocations << " deaf starts " << h.deaf
             << "\nreplacements " << h.replacements << " replays " << h.replays << " quarantined "
             << h.quarantined << " credits met " << h.credits_met << " forged " << h.forged
-            << " positions shared " << h.shared << " preempted " << h.preempted << " stale frames "
-            << h.stale_frames << " weights fetched " << h.fetched << "\nframes " << h.network.frames
-            << " lost " << h.network.lost << " held " << h.network.held << " duplicated "
+            << " positions shared " << h.shared << " preempted " << h.preempted << " drafted "
+            << h.drafted << " accepted " << h.accepted << " stale frames " << h.stale_frames
+            << " weights fetched " << h.fetched << "\nframes " << h.network.frames << " lost "
+            << h.network.lost << " held " << h.network.held << " duplicated "
             << h.network.duplicated << " replayed " << h.network.replayed << " reordered "
             << h.network.reordered << " damaged " << h.network.damaged << " broken "
             << h.network.broken << " timed out " << h.network.timed_out << " refused "
@@ -114,6 +115,8 @@ void run_part(std::uint64_t first, std::uint64_t step) {
                                     happened.replays,
                                     happened.shared,
                                     happened.preempted,
+                                    happened.drafted,
+                                    happened.accepted,
                                     happened.forged,
                                     happened.stale_frames,
                                     happened.credits_met,

@@ -66,7 +66,7 @@ struct Stream {
       for (const StageTime& stage : step.stages) in_stages += stage.queue_us + stage.compute_us;
       const bool fits = step.sent_us + in_stages <= step.done_us && step.done_us <= trace.engine_us;
       if (!fits || step.lost != step.stages.empty()) return complain("its trace does not add up");
-      answered += !step.lost;
+      if (!step.lost) answered += step.rows;
     }
     if (answered < tokens) complain("its trace lacks steps");
   }

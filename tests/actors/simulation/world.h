@@ -212,11 +212,13 @@ class World {
     setup.advertise = endpoint(0);
     setup.works = works;
     setup.measures = false;  // computing layers costs nothing here
+    setup.speculation = speculation;
     setup.first_epoch = static_cast<std::uint64_t>(now_us_);
     setup.watch_engine = [this](const EngineState& engine) {
       const Status holds = engine.check();
       if (!holds && engine_trouble.empty()) engine_trouble = holds.message();
       block_counters[&engine] = engine.block_counters();
+      draft_counters[&engine] = engine.draft_counters();
     };
     process.coordinator = process.track(spawn_coordinator(*process.system, std::move(setup)));
     later.attach(Room::kCoordinator, process.coordinator);
@@ -425,6 +427,8 @@ class World {
   std::uint64_t memory_bytes = 1u << 30;  // of each node that starts
   std::string engine_trouble;             // the first broken invariant of a block table
   std::map<const EngineState*, BlockCounters> block_counters;
+  std::map<const EngineState*, DraftCounters> draft_counters;
+  Speculation speculation = Speculation::kWhenItPays;
   net::SimNetwork network;
   std::shared_ptr<Admission> admission;
   std::map<net::SimHost, std::unique_ptr<Process>> processes;

@@ -75,6 +75,7 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   daemon.name = settings.text("name");
   daemon.join = settings.text("join");
   daemon.work = !settings.is_on("no-work");
+  daemon.speculation = !settings.is_on("no-speculation");
   TROUPE_ASSIGN_OR_RETURN(const std::string head, head_address(settings));
   daemon.head = head.empty();
   // An address that was remembered is not passed again as an option.

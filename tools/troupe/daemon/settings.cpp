@@ -143,6 +143,8 @@ const std::vector<Setting>& start_settings() {
        "The device that computes: cpu, or a GPU such as cuda:0"},
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",
        "How long a model stays loaded after its last request: 5m, 0, forever (for a head)"},
+      {"no-speculation", SettingKind::kSwitch, "", "false",
+       "For a head: compute one token of an answer a step, and draft none"},
       {"http", SettingKind::kText, "HOST:PORT", "",
        "For a head: also answer HTTP requests in OpenAI's form here (see `troupe serve`)"},
       {"http-models", SettingKind::kText, "MODEL,...", "", "With --http: the models to serve"},

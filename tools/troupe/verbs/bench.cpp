@@ -25,7 +25,7 @@ struct BenchOptions {
   std::string model, cluster, layers, device;
   int threads = 0;
   std::optional<kernels::KvType> kv_type;
-  bool f16_activations = false, replicas = false;
+  bool f16_activations = false, replicas = false, speculation = false;
   std::size_t prompt = 512, decode = 64, repeats = 3;
   std::string batch;
 };
@@ -64,6 +64,8 @@ Result<Figures> measure_process(const BenchOptions& options) {
     return Status(Code::kInvalidArgument, "--layers needs a cluster; name it with --cluster");
   if (options.replicas)
     return Status(Code::kInvalidArgument, "--replicas needs a cluster; name it with --cluster");
+  if (options.speculation)
+    return Status(Code::kInvalidArgument, "--speculation needs a cluster; name it with --cluster");
   TROUPE_ASSIGN_OR_RETURN(const auto sizes, parse_batches(options.batch));
   TROUPE_ASSIGN_OR_RETURN(const LocalModel loaded,
                           load_local_model(options.common.home, options.model,
@@ -108,6 +110,7 @@ Result<Figures> measure_cluster(const BenchOptions& options) {
   ask.kv_type = options.kv_type;
   ask.f16_activations = options.f16_activations;
   ask.replicas = options.replicas;
+  ask.speculation = options.speculation;
   ask.prompt = options.prompt;
   ask.decode = options.decode;
   ask.repeats = options.repeats;
@@ -183,6 +186,9 @@ Action add_bench(CLI::App& app) {
   app.add_flag("--replicas", options->replicas,
                "Of a cluster: let replicas of the model take part in --batch (they are made when a "
                "model is busy and fits on nodes that have nothing of it)");
+  app.add_flag("--speculation", options->speculation,
+               "Of a cluster: draft tokens, as `run` does (the answers of a measurement repeat "
+               "themselves, so that it would measure these texts)");
   app.add_option("--cluster", options->cluster,
                  "Measure this cluster, [TOKEN@]HOST:PORT of its head, not this process")
       ->type_name("ADDRESS");

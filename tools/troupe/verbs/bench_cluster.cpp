@@ -35,6 +35,7 @@ class Bench {
     request.kv_type = options_.kv_type;
     request.f16_activations = options_.f16_activations;
     request.no_replicas = !options_.replicas;
+    request.speculation = options_.speculation;
     request.ignore_end = true;
     // Every prompt is computed, whatever the cluster computed before.
     request.cache_salt = "bench " + std::to_string(began_) + " " + std::to_string(++asked_);

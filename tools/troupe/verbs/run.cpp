@@ -348,6 +348,9 @@ void add_generation_options(CLI::App& app, RunOptions& options) {
   app.add_option("-c,--context", request.context,
                  "Positions that prompt and answer may take [the model's limit]")
       ->check(whole_number(1, 1 << 24));
+  app.add_flag_callback(
+      "--no-speculation", [&request] { request.speculation = false; },
+      "Compute one token a step, and draft none; the text is the same");
   add_device_option(app, options.device);
   add_kv_option(app, options.request.kv_type);
   add_activations_option(app, options.request.f16_activations);
