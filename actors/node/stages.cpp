@@ -1,6 +1,7 @@
 #include <troupe/actors/node/shell.h>
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/read_config.h>
+#include <troupe/model/transformer/weights.h>
 
 namespace troupe::actors::node {
 namespace {
@@ -85,6 +86,12 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   tell_loaded(setup, epoch, here);
 }
 
+// Says what the stage has in another format than the file, because that costs memory and accuracy.
+void tell_changes(const model::Stage& stage, const std::string& name) {
+  const std::string changes = model::changes_text(stage.weights());
+  if (!changes.empty()) log(LogLevel::kWarning, name + ": " + changes);
+}
+
 // Loads the parts, which have been fetched, on the device's thread.
 void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
   StageHere& here = self->state.stages.at(epoch);
@@ -111,6 +118,7 @@ void load_stage(Self self, const Setup& setup, std::uint64_t epoch) {
         result->epoch = order->epoch;
         if (loaded) {
           result->stage = std::move(*loaded);
+          tell_changes(*result->stage, order->manifest.name);
         } else {
           result->status = loaded.status();
         }
@@ -170,7 +178,7 @@ void fetch_layers(const Setup& setup, const model::Manifest& manifest, model::La
       TROUPE_RETURN_IF_ERROR(status);
       TROUPE_ASSIGN_OR_RETURN(const auto source, setup->store->source(manifest));
       TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-      return setup->store->missing(manifest, model::tensors_of(config, layers));
+      return setup->store->missing(manifest, model::tensors_of(source->header(), config, layers));
     }();
     if (!missing) return done(missing.status(), header_bytes);
     fetch_blobs(setup, sources, *missing, background,

@@ -1,4 +1,5 @@
 #include <charconv>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -9,6 +10,7 @@
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/family.h>
 #include <troupe/model/families/read_config.h>
+#include <troupe/model/files/weight_scales.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -144,6 +146,7 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
     known.insert(std::move(spec.name));
   for (const TensorInfo& tensor : header.tensors) {
     if (known.contains(tensor.name)) continue;
+    if (known.contains(std::string(scaled_name(tensor.name)))) continue;
     if (tensor.name == "output.weight" && config.tied_embedding) continue;  // a copy of it
     if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // repeats the rotary base
     if (tensor.name == "rope_factors_long.weight" && config.rope_short_factors)
@@ -193,6 +196,15 @@ kernels::KvType default_kv_type(const GgufHeader& header) {
         tensor.type != quant::Type::kF32)
       return kernels::KvType::kF16;
   return kernels::KvType::kF32;
+}
+
+std::vector<std::string> tensors_of(const GgufHeader& header, const ModelConfig& config,
+                                    LayerRange range) {
+  std::vector<std::string> names = tensors_of(config, range);
+  const std::set<std::string, std::less<>> known(names.begin(), names.end());
+  for (const TensorInfo& tensor : header.tensors)
+    if (known.contains(scaled_name(tensor.name))) names.push_back(tensor.name);
+  return names;
 }
 
 std::uint64_t tensor_bytes_of(const GgufHeader& header, const ModelConfig& config,

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include <troupe/model/config/layer_range.h>
 #include <troupe/model/config/model_config.h>
@@ -19,6 +21,11 @@ Result<ModelConfig> config_from_gguf(const GgufHeader& header);
 // Returns f32 if every matrix of the model's layers is F32, else f16. It is the same for all stages
 // of a model.
 kernels::KvType default_kv_type(const GgufHeader& header);
+
+// Returns the names of the tensors that a stage of `range` needs of this file, each once, so that a
+// node can fetch only these: tensors_of(config, range) and their scales.
+std::vector<std::string> tensors_of(const GgufHeader& header, const ModelConfig& config,
+                                    LayerRange range);
 
 // Returns the number of bytes that the tensors of a stage of `range` have in the file, or in the
 // format that they are read into.

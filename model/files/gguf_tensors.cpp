@@ -21,7 +21,7 @@ std::string type_name(std::uint32_t type) {
       {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},
       {22, "IQ2_S"},  {23, "IQ4_XS"},  {24, "I8"},    {25, "I16"},    {26, "I32"},
       {27, "I64"},    {28, "F64"},     {29, "IQ1_M"}, {30, "BF16"},   {34, "TQ1_0"},
-      {35, "TQ2_0"},  {39, "MXFP4"}};
+      {35, "TQ2_0"},  {39, "MXFP4"},   {40, "NVFP4"}};
   for (const auto& [id, name] : kNames) {
     if (id == type) return std::string(name);
   }
@@ -78,6 +78,7 @@ Status check_types(const GgufCursor& cursor, const std::vector<RawGgufTensor>& t
   std::string supported;
   for (const std::span<const quant::Format> formats : {quant::formats(), quant::file_formats()})
     for (const quant::Format& format : formats) {
+      if (format.repack_scaled != nullptr) continue;  // GGUF has no such format
       if (!supported.empty()) supported += ", ";
       supported += format.name;
     }

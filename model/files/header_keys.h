@@ -28,6 +28,9 @@ inline constexpr std::string_view kRopeWholePairs = "troupe.rope.whole_pairs";
 // Bools: whether q, k, v and the attention's output have biases, and the feed-forward network.
 inline constexpr std::string_view kAttentionBias = "troupe.attention_bias";
 inline constexpr std::string_view kFeedForwardBias = "troupe.feed_forward_bias";
+// An array of two integers: how many rows and columns of a matrix share a scale, where the shapes
+// of the matrix and of its scales leave that open (files/weight_scales.h).
+inline constexpr std::string_view kScaleBlock = "troupe.scale_block";
 // A number that is added to every norm weight.
 inline constexpr std::string_view kNormOffset = "troupe.norm_offset";
 // An integer: the row of the position embedding that belongs to position 0.

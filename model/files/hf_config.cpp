@@ -163,6 +163,14 @@ Result<std::vector<std::string>> HfConfig::strings(std::string_view field) const
   return values;
 }
 
+std::vector<std::string> HfConfig::fields_of(std::string_view field) const {
+  std::vector<std::string> names;
+  const json* object = json_->find(field);
+  if (object == nullptr || !object->is_object()) return names;
+  for (const auto& [name, value] : object->items()) names.push_back(name);
+  return names;
+}
+
 Result<std::vector<double>> HfConfig::numbers(std::string_view field) const {
   std::vector<double> values;
   const json* list = json_->find(field);

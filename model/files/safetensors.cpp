@@ -31,11 +31,22 @@ struct DType {
   std::optional<quant::Type> type;
 };
 constexpr DType kDTypes[] = {
-    {"F32", 4, quant::Type::kF32}, {"F16", 2, quant::Type::kF16}, {"BF16", 2, quant::Type::kBF16},
-    {"F64", 8, std::nullopt},      {"I64", 8, std::nullopt},      {"U64", 8, std::nullopt},
-    {"I32", 4, std::nullopt},      {"U32", 4, std::nullopt},      {"I16", 2, std::nullopt},
-    {"U16", 2, std::nullopt},      {"I8", 1, std::nullopt},       {"U8", 1, std::nullopt},
-    {"BOOL", 1, std::nullopt},     {"F8_E4M3", 1, std::nullopt},  {"F8_E5M2", 1, std::nullopt},
+    {"F32", 4, quant::Type::kF32},
+    {"F16", 2, quant::Type::kF16},
+    {"BF16", 2, quant::Type::kBF16},
+    {"F64", 8, std::nullopt},
+    {"I64", 8, std::nullopt},
+    {"U64", 8, std::nullopt},
+    {"I32", 4, std::nullopt},
+    {"U32", 4, std::nullopt},
+    {"I16", 2, std::nullopt},
+    {"U16", 2, std::nullopt},
+    {"I8", 1, std::nullopt},
+    {"U8", 1, std::nullopt},
+    {"BOOL", 1, std::nullopt},
+    {"F8_E8M0", 1, std::nullopt},
+    {"F8_E4M3", 1, quant::Type::kF8_E4M3},
+    {"F8_E5M2", 1, quant::Type::kF8_E5M2},
 };
 
 Status bad(const std::string& what, const std::string& sentence) {

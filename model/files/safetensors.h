@@ -27,8 +27,9 @@ namespace troupe::model {
 
 struct SafetensorsTensor {
   std::string name;
-  std::string dtype;                // as the file spells it: "F32", "BF16", "I64" ...
-  std::optional<quant::Type> type;  // set for the dtypes of weights: F32, F16, BF16
+  std::string dtype;  // as the file spells it: "F32", "BF16", "I64" ...
+  // Set for the dtypes of weights: F32, F16, BF16, F8_E4M3, F8_E5M2.
+  std::optional<quant::Type> type;
   std::vector<std::uint64_t> shape;
   std::uint64_t offset = 0;  // from the start of the file
   std::uint64_t bytes = 0;

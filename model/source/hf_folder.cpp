@@ -7,7 +7,9 @@
 #include <troupe/model/files/gguf_writer.h>
 #include <troupe/model/files/header_keys.h>
 #include <troupe/model/files/safetensors.h>
+#include <troupe/model/files/weight_scales.h>
 #include <troupe/model/source/hf_folder.h>
+#include <troupe/model/source/hf_quantization.h>
 #include <troupe/model/source/laid_out_model.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/text/utf8.h>
@@ -72,21 +74,42 @@ std::string_view without_prefix(std::string_view name, const HfFolder& hf) {
   return name;
 }
 
+// Takes away what makes a name that of a matrix's scales. Returns false if it is none.
+bool is_scale_of(std::string_view* name) {
+  for (const std::string_view suffix : kHfScaleSuffixes) {
+    if (!name->ends_with(suffix)) continue;
+    const std::string_view weight = name->substr(0, name->size() - suffix.size());
+    if (!weight.ends_with(".weight")) continue;
+    *name = weight;
+    return true;
+  }
+  return false;
+}
+
+Status check_chosen(const SafetensorsTensor& tensor, bool is_scale, const std::string& what) {
+  if (!tensor.type || (is_scale && tensor.dtype.starts_with("F8")))
+    return Status(Code::kBadData, what + " has the dtype " + tensor.dtype + ", expected F32, F16" +
+                                      (is_scale ? " or BF16" : ", BF16, F8_E4M3 or F8_E5M2"));
+  // The scale of a whole matrix is often no vector, but a number.
+  if ((tensor.shape.empty() && !is_scale) || tensor.bytes == 0)
+    return Status(Code::kBadData, what + " holds no vector or matrix");
+  return Status::ok();
+}
+
 Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
                               const std::string& folder) {
   Chosen chosen;
   for (const SafetensorsTensor& tensor : files.tensors()) {
     const std::string_view name = without_prefix(tensor.name, hf);
-    bool is_known = false;
+    std::string_view weight = name;
+    const bool is_scale = is_scale_of(&weight);
+    bool is_known = is_activation_scale(name);
     for (const HfName& known : hf.names) {
-      const std::string gguf = renamed(name, known.hf, known.gguf);
+      std::string gguf = renamed(weight, known.hf, known.gguf);
       if (gguf.empty()) continue;
+      if (is_scale) gguf = scale_name(gguf);
       const std::string what = folder + ": tensor " + in_quotes(tensor.name);
-      if (!tensor.type)
-        return Status(Code::kBadData,
-                      what + " has the dtype " + tensor.dtype + ", expected F32, F16 or BF16");
-      if (tensor.shape.empty() || tensor.bytes == 0)
-        return Status(Code::kBadData, what + " holds no vector or matrix");
+      TROUPE_RETURN_IF_ERROR(check_chosen(tensor, is_scale, what));
       is_known = true;
       const auto [place, is_new] = chosen.tensors.emplace(gguf, &tensor);
       if (is_new) {
@@ -99,7 +122,7 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
         return Status(Code::kBadData,
                       what + " is there twice, also as " + in_quotes(place->second->name));
       }
-      if (known.transposed) chosen.transposed.push_back(gguf);
+      if (known.transposed && !is_scale) chosen.transposed.push_back(gguf);
       break;
     }
     if (!is_known && is_foreign(name, hf))
@@ -110,6 +133,19 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
   }
   std::sort(chosen.transposed.begin(), chosen.transposed.end());
   return chosen;
+}
+
+// A matrix of a quantized folder whose scales are lost would be read as something else.
+Status check_scales(const Chosen& chosen, const std::string& folder) {
+  for (const auto& [name, tensor] : chosen.tensors)
+    if (tensor->dtype.starts_with("F8") && tensor->shape.size() > 1 &&
+        !chosen.tensors.contains(scale_name(name)))
+      return Status(Code::kBadData, folder + ": tensor " + in_quotes(tensor->name) + " is " +
+                                        tensor->dtype + ", but its scales (" +
+                                        in_quotes(tensor->name + "_scale") +
+                                        " or \"..._scale_inv\") are missing; take the folder from "
+                                        "where it is whole");
+  return Status::ok();
 }
 
 class FolderModel final : public LaidOutModel {
@@ -139,7 +175,7 @@ class FolderModel final : public LaidOutModel {
   FolderModel(Safetensors files, std::string folder)
       : files_(std::move(files)), folder_(std::move(folder)) {}
   void choose_head(Chosen* chosen, GgufMetadata* metadata) const;
-  Status make_header(const HfFolder& hf, GgufMetadata metadata);
+  Status make_header(const HfFolder& hf, const HfQuantization& quantization, GgufMetadata metadata);
   std::span<const std::byte> bytes_of(const TensorInfo& tensor) const override {
     return files_.bytes(*tensors_.find(tensor.name)->second);
   }
@@ -158,13 +194,18 @@ void FolderModel::choose_head(Chosen* chosen, GgufMetadata* metadata) const {
   const auto head = chosen->tensors.find("output.weight");
   if (head == chosen->tensors.end()) return;
   const auto embedding = chosen->tensors.find("token_embd.weight");
+  const auto scales = chosen->tensors.find(scale_name("output.weight"));
   if (embedding == chosen->tensors.end()) {
     chosen->tensors["token_embd.weight"] = head->second;
+    if (scales != chosen->tensors.end())
+      chosen->tensors[scale_name("token_embd.weight")] = scales->second;
     chosen->tensors.erase("output.weight");
+    chosen->tensors.erase(scale_name("output.weight"));
     return;
   }
   const auto one = files_.bytes(*head->second), other = files_.bytes(*embedding->second);
-  const bool same = head->second->type == embedding->second->type &&
+  const bool same = scales == chosen->tensors.end() &&
+                    head->second->type == embedding->second->type &&
                     head->second->shape == embedding->second->shape &&
                     std::equal(one.begin(), one.end(), other.begin(), other.end());
   files_.drop(*head->second);
@@ -176,8 +217,12 @@ void FolderModel::choose_head(Chosen* chosen, GgufMetadata* metadata) const {
   }
 }
 
-Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
+Status FolderModel::make_header(const HfFolder& hf, const HfQuantization& quantization,
+                                GgufMetadata metadata) {
   TROUPE_ASSIGN_OR_RETURN(Chosen chosen, choose_tensors(files_, hf, folder_));
+  if (quantization.is_quantized) TROUPE_RETURN_IF_ERROR(check_scales(chosen, folder_));
+  if (!quantization.block.empty())
+    metadata[std::string(header_keys::kScaleBlock)] = quantization.block;
   choose_head(&chosen, &metadata);
   if (!chosen.transposed.empty())
     metadata[std::string(header_keys::kTransposed)] = chosen.transposed;
@@ -185,6 +230,7 @@ Status FolderModel::make_header(const HfFolder& hf, GgufMetadata metadata) {
   for (const auto& [name, tensor] : chosen.tensors) {
     tensors_[name] = tensor;
     tensors.push_back({name, *tensor->type, tensor->shape, 0, tensor->bytes});
+    if (tensor->shape.empty()) tensors.back().shape = {1};
   }
   std::string text = write_gguf_header(metadata, &tensors);
   const std::uint64_t bytes =
@@ -215,19 +261,6 @@ Status check_vocabulary(const HfConfig& config, const GgufHeader& header) {
   return config.bad("the field \"vocab_size\" is " + std::to_string(wanted) +
                     ", but the embedding has " + std::to_string(embedding->shape.front()) +
                     " rows; the files are not of one model: take the folder from one source");
-}
-
-// Quantized weights have names and dtypes of their own. Without this check the message would be
-// that some tensor is missing.
-Status refuse_quantized(const HfConfig& config) {
-  constexpr const char* kField = "quantization_config";
-  if (!config.has(kField)) return Status::ok();
-  const Result<std::string> method = config.string(std::string(kField) + ".quant_method", "");
-  return config.bad("the field \"" + std::string(kField) +
-                    "\" says that the weights are quantized" +
-                    (method && !method->empty() ? " by " + in_quotes(*method, 40) : "") +
-                    "; quantized folders are not supported: take the folder of the model as it was "
-                    "before, or a GGUF file of it");
 }
 
 // Compares the number of layers in the weights with the number in config.json.
@@ -270,7 +303,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
     return config.bad("the field \"model_type\" is " + in_quotes(type, 40) +
                       "; this version can run " + known);
   }
-  TROUPE_RETURN_IF_ERROR(refuse_quantized(whole));
+  TROUPE_ASSIGN_OR_RETURN(const HfQuantization quantization, read_quantization(whole));
   GgufMetadata metadata;
   metadata["general.architecture"] = std::string(family->name);
   TROUPE_RETURN_IF_ERROR(family->hf.metadata(config, &metadata));
@@ -284,7 +317,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   }
   TROUPE_ASSIGN_OR_RETURN(Safetensors files, Safetensors::open_folder(folder));
   std::unique_ptr<FolderModel> model(new FolderModel(std::move(files), folder.string()));
-  TROUPE_RETURN_IF_ERROR(model->make_header(family->hf, std::move(metadata)));
+  TROUPE_RETURN_IF_ERROR(model->make_header(family->hf, quantization, std::move(metadata)));
   TROUPE_RETURN_IF_ERROR(check_vocabulary(config, model->header()));
   TROUPE_RETURN_IF_ERROR(check_layers(config, model->header()));
   return std::unique_ptr<WholeModel>(std::move(model));

@@ -49,7 +49,8 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
                                  ? nullptr
                                  : question.header->tensor(spec.name);
     if (info != nullptr && info->type != quant::Type::kF32) {
-      weights += info->bytes * spec.rows / (spec.whole != 0 ? spec.whole : spec.rows);
+      weights += quant::packed_bytes(*quant::find(info->type), info->bytes) * spec.rows /
+                 (spec.whole != 0 ? spec.whole : spec.rows);
       const std::uint64_t rows =
           spec.layer == kNoLayer ? std::min<std::uint64_t>(spec.rows, kVocabularyBlock) : spec.rows;
       copied = std::max<std::uint64_t>(copied, padded(rows) * spec.columns);

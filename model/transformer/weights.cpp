@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <optional>
 
 #include <troupe/model/files/header_keys.h>
+#include <troupe/model/files/weight_scales.h>
 #include <troupe/model/transformer/weights.h>
 
 namespace troupe::model {
@@ -54,6 +57,13 @@ Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec
   if ((is_vector || transposed) && format->block_elements != 1)
     return bad(spec, "has the type " + std::string(format->name) +
                          ", but must be one of single values, such as F32");
+  if (format->repack_scaled == nullptr && format->packed_type == format->type) return info;
+  TROUPE_ASSIGN_OR_RETURN(const MatrixScales scales, find_scales(header, *info));
+  const bool is_one = scales.grid.rows == 1 && scales.grid.columns == 1;
+  if (scales.tensor != nullptr && (is_vector || (transposed && !is_one)))
+    return bad(spec, "has scales, which " +
+                         std::string(is_vector ? "vectors" : "matrices that are stored turned") +
+                         " cannot have; take another file of the model");
   return info;
 }
 
@@ -92,7 +102,8 @@ std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_byt
 // Packs a matrix piece by piece and copies each piece to the accelerator, so that the host holds
 // one packed piece at a time.
 Status pack_there(const TensorSpec& spec, quant::Type type, std::span<const std::byte> bytes,
-                  Accelerator& accelerator, kernels::PackedMatrix* out) {
+                  const quant::ScaleGrid* scales, Accelerator& accelerator,
+                  kernels::PackedMatrix* out) {
   constexpr std::size_t kPieceBytes = std::size_t{8} << 20;
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes,
                           quant::row_bytes(*quant::find(type), spec.columns));
@@ -106,7 +117,9 @@ Status pack_there(const TensorSpec& spec, quant::Type type, std::span<const std:
     const std::size_t count = std::min(piece, spec.rows - row);
     TROUPE_ASSIGN_OR_RETURN(const kernels::PackedMatrix packed,
                             kernels::pack(type, bytes.data() + row * row_bytes, count * row_bytes,
-                                          count, spec.columns, row));
+                                          count, spec.columns, row, scales));
+    out->file_type = packed.file_type;
+    out->read_error = std::max(out->read_error, packed.read_error);
     if (row == 0) {
       out->type = packed.type;
       out->rows = spec.rows;
@@ -123,8 +136,8 @@ Status pack_there(const TensorSpec& spec, quant::Type type, std::span<const std:
 }
 
 Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
-                   std::span<const std::byte> bytes, Accelerator* accelerator,
-                   kernels::PackedMatrix* out) {
+                   std::span<const std::byte> bytes, const quant::ScaleGrid* scales,
+                   Accelerator* accelerator, kernels::PackedMatrix* out) {
   std::vector<std::byte> turned;
   if (spec.whole != 0 || transposed) {
     TROUPE_ASSIGN_OR_RETURN(const std::uint64_t row_bytes,
@@ -141,11 +154,27 @@ Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
     }
   }
   if (accelerator != nullptr)
-    return pack_there(spec, type, bytes, *accelerator, out).with_context("tensor " + spec.name);
-  auto packed = kernels::pack(type, bytes.data(), bytes.size(), spec.rows, spec.columns);
+    return pack_there(spec, type, bytes, scales, *accelerator, out)
+        .with_context("tensor " + spec.name);
+  auto packed = kernels::pack(type, bytes.data(), bytes.size(), spec.rows, spec.columns, 0, scales);
   if (!packed.is_ok()) return packed.status().with_context("tensor " + spec.name);
   *out = std::move(*packed);
   return Status::ok();
+}
+
+// Reads the scales of a matrix, if they are a tensor of their own, for the rows of `spec`.
+Result<std::optional<quant::ScaleGrid>> scales_of(const TensorSource& source,
+                                                  const TensorSpec& spec, const TensorInfo& info) {
+  std::optional<quant::ScaleGrid> grid;
+  if (quant::find(info.type)->repack_scaled == nullptr) return grid;
+  TROUPE_ASSIGN_OR_RETURN(const MatrixScales scales, find_scales(source.header(), info));
+  if (scales.tensor == nullptr) return grid;
+  TROUPE_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
+                          source.bytes(scales.tensor->name));
+  TROUPE_ASSIGN_OR_RETURN(grid, read_scales(scales, bytes));
+  grid->first_row = spec.first;
+  source.drop(scales.tensor->name);
+  return grid;
 }
 
 Status read_tensor(const TensorSource& source, const TensorSpec& spec, Accelerator* accelerator,
@@ -155,8 +184,11 @@ Status read_tensor(const TensorSource& source, const TensorSpec& spec, Accelerat
   if (spec.rows == 0) {
     TROUPE_RETURN_IF_ERROR(load_vector(spec, info->type, bytes, &weight->vector));
   } else {
+    TROUPE_ASSIGN_OR_RETURN(const std::optional<quant::ScaleGrid> scales,
+                            scales_of(source, spec, *info));
     TROUPE_RETURN_IF_ERROR(load_matrix(spec, info->type, is_transposed(source.header(), spec.name),
-                                       bytes, accelerator, &weight->matrix));
+                                       bytes, scales ? &*scales : nullptr, accelerator,
+                                       &weight->matrix));
   }
   source.drop(spec.name);
   return Status::ok();
@@ -179,7 +211,36 @@ Status check_rope_factors(const Weight& factors, const std::string& name) {
   return Status::ok();
 }
 
+// Adds a matrix that was packed just now to the changes of its format, if it has another one now.
+void add_change(const kernels::PackedMatrix& matrix, std::vector<FormatChange>* changes) {
+  if (matrix.rows == 0 || matrix.file_type == matrix.type) return;
+  const auto same = [&](const FormatChange& one) { return one.from == matrix.file_type; };
+  auto change = std::find_if(changes->begin(), changes->end(), same);
+  if (change == changes->end())
+    change = changes->insert(change, FormatChange{matrix.file_type, matrix.type});
+  const quant::Format &from = *quant::find(matrix.file_type), &to = *quant::find(matrix.type);
+  const std::uint64_t elements = std::uint64_t{matrix.rows} * matrix.columns;
+  change->file_bytes += elements / from.block_elements * from.block_bytes;
+  change->bytes += elements / to.block_elements * to.block_bytes;
+  change->error = std::max(change->error, matrix.read_error);
+}
+
 }  // namespace
+
+std::string changes_text(const StageWeights& weights) {
+  std::string text;
+  for (const FormatChange& change : weights.changes) {
+    char numbers[160];
+    std::snprintf(numbers, sizeof numbers,
+                  " in memory (%.1f MB of the file take %.1f MB), by which no weight changes by "
+                  "more than %.2g",
+                  static_cast<double>(change.file_bytes) / 1e6,
+                  static_cast<double>(change.bytes) / 1e6, static_cast<double>(change.error));
+    text += (text.empty() ? "" : "; ") + std::string(quant::find(change.from)->name) + " becomes " +
+            std::string(quant::find(change.to)->name) + numbers;
+  }
+  return text;
+}
 
 Weight Weight::share() const {
   Weight same;
@@ -250,6 +311,7 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
       config.rope_short_factors ? "rope_factors_short.weight" : "rope_freqs.weight";
   const Status factors = check_rope_factors(weights->ends[kRopeFactors], rope_name);
   if (!factors.is_ok()) return factors.with_context(source.where(rope_name));
+  for (const std::size_t i : order) add_change(targets[i]->matrix, &weights->changes);
   for (const Weight* weight : targets) {
     weights->bytes += weight->matrix.data.bytes() + weight->vector.size() * sizeof(float);
     if (!weight->vector.empty()) continue;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <troupe/model/config/tensor_specs.h>
@@ -25,6 +26,13 @@ struct Weight {
   Weight share() const;
 };
 
+// What reading matrices of a format without kernels into another format did to a stage.
+struct FormatChange {
+  quant::Type from, to;
+  std::uint64_t file_bytes = 0, bytes = 0;  // of the matrices, before and after
+  float error = 0;                          // the largest change of a weight
+};
+
 // A kind of rows of activations that matrices multiply.
 struct RowKind {
   std::size_t columns = 0;
@@ -40,6 +48,7 @@ struct StageWeights {
   bool any_quantized = false;            // some matrix multiplies quantized rows
   std::vector<RowKind> rows_multiplied;  // the kinds that its matrices multiply
   std::uint64_t bytes = 0;               // all weights as packed
+  std::vector<FormatChange> changes;     // of the weights that no sibling had
 
   // Returns the place of the weight of `spec`, which is of this stage.
   Weight& at(const TensorSpec& spec);
@@ -55,6 +64,10 @@ struct StageWeights {
     return ends[config.tied_embedding ? kTokenEmbedding : kOutput];
   }
 };
+
+// Says in a sentence what was read into another format, with the bytes that this takes and the
+// largest change of a weight; "" if nothing was.
+std::string changes_text(const StageWeights& weights);
 
 // Checks that the header has each tensor of the model, with the right shape and a type that can be
 // computed with. Values are not read.

@@ -47,10 +47,15 @@ struct Format {
 
   // The format that the kernels compute with: the format itself, or the one that it is read into.
   // Then repack writes `blocks` blocks in that format, as a file would hold them, and the functions
-  // below are null. What is lost is the rounding to 8 bits of a block's largest value, or nothing
-  // if a block is integers with one scale.
+  // below are null. A weight changes by at most `read_error` of the largest magnitude in its block
+  // of that format, unless scales are so small that f16 has few bits for them.
   Type packed_type;
+  float read_error;
   void (*repack)(const std::byte* in, std::size_t blocks, std::byte* out);
+  // For formats whose scales are a tensor of their own (ScaleGrid), else null: repacks a row, whose
+  // weight k is multiplied by scales[k / scale_columns] in f32, and rounded once.
+  void (*repack_scaled)(const std::byte* in, std::size_t columns, const float* scales,
+                        std::size_t scale_columns, std::byte* out);
 
   // Packing for the kernels: kPackRows rows interleaved, in the layout that the format's source
   // file draws. `columns` is a multiple of block_elements.

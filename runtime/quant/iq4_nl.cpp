@@ -13,6 +13,7 @@ struct Iq4Nl : ScaledIntegers<Iq4Nl> {
   static constexpr Type kType = Type::kIQ4_NL;
   static constexpr std::string_view kName = "IQ4_NL";
   static constexpr std::uint32_t kElements = 32, kFileBytes = 18;
+  static constexpr float kReadError = 0;  // the scale is an f16
 
   static void integers(const std::byte* in, float* scales, std::int8_t* q) {
     scales[0] = f16_to_f32(load<std::uint16_t>(in));

@@ -16,6 +16,7 @@ struct Mxfp4 : ScaledIntegers<Mxfp4> {
   static constexpr Type kType = Type::kMXFP4;
   static constexpr std::string_view kName = "MXFP4";
   static constexpr std::uint32_t kElements = 32, kFileBytes = 17;
+  static constexpr float kReadError = 0;  // the scale is a power of two
 
   // The scale of Q8_0 is an f16. A scale below 2^-24 becomes 2^-24 or 0, which changes weights by
   // less than 1e-6; one above 2^15 becomes infinite, and the packer refuses the matrix.

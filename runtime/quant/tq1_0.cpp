@@ -16,6 +16,7 @@ struct Tq1_0 : ScaledIntegers<Tq1_0> {
   static constexpr Type kType = Type::kTQ1_0;
   static constexpr std::string_view kName = "TQ1_0";
   static constexpr std::uint32_t kElements = 256, kFileBytes = 54;
+  static constexpr float kReadError = 0;  // the scale is an f16
 
   static std::int8_t digit(std::byte packed, std::size_t n) {
     constexpr unsigned kPowers[] = {1, 3, 9, 27, 81};

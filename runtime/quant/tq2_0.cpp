@@ -13,6 +13,7 @@ struct Tq2_0 : ScaledIntegers<Tq2_0> {
   static constexpr Type kType = Type::kTQ2_0;
   static constexpr std::string_view kName = "TQ2_0";
   static constexpr std::uint32_t kElements = 256, kFileBytes = 66;
+  static constexpr float kReadError = 0;  // the scale is an f16
 
   static void integers(const std::byte* in, float* scales, std::int8_t* q) {
     std::fill_n(scales, kElements / 32, f16_to_f32(load<std::uint16_t>(in + 64)));

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.no_model
 U32, F32, BOOL, STRING, ARRAY, I32 = 4, 6, 7, 8, 9, 5
 TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny"
 CHANNELS, INNER, LAYERS, TOKENS = 32, 64, 2, 259
-IQ2_XXS, TQ2_0 = 16, 35  # both have 66 bytes for 256 weights
+Q8_K, IQ2_XXS, TQ2_0 = 15, 16, 35  # the latter two have 66 bytes for 256 weights
 
 
 def text(value):
@@ -101,8 +101,8 @@ def wrong_files():
             yield one(f"without {name}", name, lambda _, w, name=name: w.pop(name))
         yield one(f"{name} of another shape", name, lambda _, w, name=name: w.update(
             {name: (0, tuple(2 * size for size in w[name][1]))}))
-        yield one(f"{name} of another type", "IQ2_XXS", lambda _, w, name=name: w.update(
-            {name: (IQ2_XXS, w[name][1][:-1] + (256,))}))
+        yield one(f"{name} of another type", "Q8_K", lambda _, w, name=name: w.update(
+            {name: (Q8_K, w[name][1][:-1] + (256,))}))
     needed = ["general.architecture", "llama.block_count", "llama.context_length",
               "llama.embedding_length", "llama.feed_forward_length",
               "llama.attention.head_count", "llama.attention.layer_norm_rms_epsilon",
@@ -171,12 +171,29 @@ def test_weights_that_become_another_format(place):
     for layer in range(LAYERS):
         for name in ("ffn_gate", "ffn_up"):
             weights[f"blk.{layer}.{name}.weight"] = (0, (inner, CHANNELS))
-        weights[f"blk.{layer}.ffn_down.weight"] = (TQ2_0, (CHANNELS, inner))
-    path = write(place.folder / "ternary.gguf", entries, weights)
-    shown = place.json("show", path)
-    assert shown["formats"]["TQ2_0"] == LAYERS * CHANNELS * inner
-    assert shown["grows_bytes"] == LAYERS * CHANNELS * (inner // 32 * 34 - 66)
-    assert "TQ2_0 becomes Q8_0 in memory" in place.troupe("show", path).out
+    for kind, name, loss in [(TQ2_0, "TQ2_0", "loses nothing"),
+                             (IQ2_XXS, "IQ2_XXS", "by at most 0.05 % of the largest of 32")]:
+        for layer in range(LAYERS):
+            weights[f"blk.{layer}.ffn_down.weight"] = (kind, (CHANNELS, inner))
+        path = write(place.folder / "small.gguf", entries, weights)
+        shown = place.json("show", path)
+        assert shown["formats"][name] == LAYERS * CHANNELS * inner
+        assert shown["becomes"] == {name: "Q8_0"}
+        assert shown["grows_bytes"] == LAYERS * CHANNELS * (inner // 32 * 34 - 66)
+        said = place.troupe("show", path).out
+        assert f"{name} becomes Q8_0 in memory" in said and loss in said
+
+
+def test_a_folder_of_8_bit_floats(place):
+    shown = place.json("show", TINY / "llama_fp8")
+    assert shown["becomes"] == {"F8_E4M3": "BF16"}
+    assert shown["grows_bytes"] == shown["formats"]["F8_E4M3"]
+    assert "F32" not in shown["formats"]
+    assert "F8_E4M3 becomes BF16 in memory" in place.troupe("show", TINY / "llama_fp8").out
+    ran = place.troupe("run", TINY / "llama_fp8", "--prompt-ids", "5,6,7", "--max-tokens", 2)
+    assert ran.status == 0, str(ran)
+    assert "F8_E4M3 becomes BF16 in memory (0.2 MB of the file take 0.4 MB)" in ran.err
+    assert "no weight changes by more than" in ran.err
 
 
 def test_files_with_one_thing_wrong(place):

@@ -6,12 +6,14 @@
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/files/gguf_writer.h>
+#include <troupe/model/source/hf_quantization.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace troupe::model;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto config = HfConfig::parse(text, "config.json");
   if (!config) return 0;
+  (void)read_quantization(*config);
   for (const Family& family : families()) {
     GgufMetadata metadata;
     metadata["general.architecture"] = std::string(family.name);

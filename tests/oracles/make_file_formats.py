@@ -14,7 +14,9 @@ from gguf import GGMLQuantizationType, quants
 GOLDEN = pathlib.Path(__file__).parent.parent / "data" / "golden"
 # Where the f16 scales of a block lie, and how large they are.
 SCALES = {"Q2_K": [(80, .01), (82, .01)], "Q3_K": [(108, .01)], "IQ4_NL": [(0, .01)],
-          "IQ4_XS": [(0, .01)], "TQ1_0": [(52, .05)], "TQ2_0": [(64, .05)], "MXFP4": []}
+          "IQ4_XS": [(0, .01)], "TQ1_0": [(52, .05)], "TQ2_0": [(64, .05)], "MXFP4": [],
+          "IQ1_S": [(0, .05)], "IQ1_M": [], "IQ2_XXS": [(0, .01)], "IQ2_XS": [(0, .01)],
+          "IQ2_S": [(0, .01)], "IQ3_XXS": [(0, .01)], "IQ3_S": [(0, .01)]}
 random = np.random.default_rng(7)
 
 
@@ -37,12 +39,22 @@ def ternary(raw):
             block[48 + i] = packed_digits(digits[240 + i::4])
 
 
+def iq1_m_scales(raw):
+    """The scale of IQ1_M, whose 16 bits lie on top of four words."""
+    bits = (random.uniform(0.2, 1, len(raw)) * .05).astype(np.float16).view(np.uint16)
+    for i in range(4):
+        high = (bits >> (4 * i) & 15).astype(np.uint8)
+        raw[:, 49 + 2 * i] = raw[:, 49 + 2 * i] & 15 | high << 4
+
+
 def blocks_of(name):
     elements, size = gguf.GGML_QUANT_SIZES[GGMLQuantizationType[name]]
-    count = 4096 // elements // (2 if elements == 32 else 1)
+    count = 4096 // elements // (2 if elements == 32 or name[:3] in ("IQ1", "IQ2", "IQ3") else 1)
     raw = random.integers(0, 256, (count, size), dtype=np.uint8)
     if name == "TQ1_0":
         ternary(raw)
+    if name == "IQ1_M":
+        iq1_m_scales(raw)
     if name == "MXFP4":
         raw[:, 0] = random.integers(112, 130, count)
     for at, scale in SCALES[name]:

@@ -14,7 +14,12 @@ U16, U32, I32, F32, BOOL, STRING, ARRAY = 2, 4, 5, 6, 7, 8, 9
 # number: (elements of a block, its bytes, where its f16 scales lie)
 FORMATS = {0: (1, 4, ()), 1: (1, 2, ()), 30: (1, 2, ()), 2: (32, 18, (0,)), 3: (32, 20, (0, 2)),
            6: (32, 22, (0,)), 7: (32, 24, (0, 2)), 8: (32, 34, (0,)), 12: (256, 144, (0, 2)),
-           13: (256, 176, (0, 2)), 14: (256, 210, (208,))}
+           13: (256, 176, (0, 2)), 14: (256, 210, (208,)),
+           # Those that are read into others; the last two have scales in tensors of their own.
+           10: (256, 84, (80, 82)), 11: (256, 110, (108,)), 16: (256, 66, (0,)),
+           17: (256, 74, (0,)), 18: (256, 98, (0,)), 19: (256, 50, (0,)), 20: (32, 18, (0,)),
+           21: (256, 110, (0,)), 22: (256, 82, (0,)), 23: (256, 136, (0,)), 29: (256, 56, ()),
+           34: (256, 54, (52,)), 35: (256, 66, (64,)), 1000: (1, 1, ()), 1001: (1, 1, ())}
 
 
 def gguf_string(text):
@@ -37,6 +42,8 @@ def entry(key, kind, content):
 def weights(kind, elements, chance):
     """Random weights near 0; if a format's blocks do not fit a matrix, it is F32."""
     block, size, scales = FORMATS[kind]
+    if size == 1:
+        return bytes(chance.randrange(0x40) for _ in range(elements))
     if block == 1:
         bits = [struct.pack("<f", chance.uniform(-0.5, 0.5)) for _ in range(elements)]
         if kind == 1:
@@ -59,6 +66,8 @@ def gguf(arch, kind=0, tokenizer=(), more=(), channels=32, vocabulary=12):
     def matrix(name, rows, columns, bias=False):
         fits = columns % FORMATS[kind][0] == 0
         tensors.append((name + ".weight", (columns, rows), kind if fits else 0))
+        if kind >= 1000:
+            tensors.append((name + ".weight_scale", (1, rows), 0))
         if bias:
             vector(name + ".bias", rows)
 
@@ -172,7 +181,7 @@ def safetensors_seeds():
         content = path.read_bytes()
         size, = struct.unpack("<Q", content[:8])
         names = list(json.loads(content[8:8 + size]))[:40]
-        for dtype, bytes_each in (("F32", 4), ("BF16", 2), ("I64", 8)):
+        for dtype, bytes_each in (("F32", 4), ("BF16", 2), ("I64", 8), ("F8_E4M3", 1)):
             seeds.append(safetensors([n for n in names if n[0] != "_"], dtype, bytes_each))
     return seeds
 
@@ -243,7 +252,13 @@ def configs():
                     {"rope_parameters": None, "rope_theta": 1e4,
                      "rope_scaling": {"type": "linear", "factor": 2.0}},
                     {"eos_token_id": [1, 2], "sliding_window": 4, "use_sliding_window": True,
-                     "layer_types": ["full_attention", "sliding_attention"]}):
+                     "layer_types": ["full_attention", "sliding_attention"]},
+                    {"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}},
+                    {"quantization_config": {
+                        "quant_method": "compressed-tensors", "format": "float-quantized",
+                        "transform_config": {}, "sparsity_config": {"format": "dense"},
+                        "config_groups": {"group_0": {"weights": {
+                            "type": "float", "num_bits": 8, "block_structure": "128x128"}}}}}):
         seeds.append(json.dumps({**llama, **changes}).encode())
     return seeds
 

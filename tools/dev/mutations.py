@@ -25,6 +25,28 @@ SIMULATION = "simulation: 10000 seeded schedules of faults (odd seeds)"
 # (without the room; for `troupe` itself, the file and the name of a test of tests/e2e that needs no
 # model), and environment variables for the test. There is a row for each line of defence.
 MUTATIONS = {
+    "scales of a part's own rows": (
+        "runtime/quant/scale_grid.h",
+        "const std::size_t at = first_row + row;",
+        "const std::size_t at = row;",
+        "model_tests",
+        "matrices of 8-bit floats have the values that transformers and PyTorch give them", {}),
+    "scales that are lost": (
+        "model/source/hf_folder.cpp",
+        "if (quantization.is_quantized) TROUPE_RETURN_IF_ERROR(check_scales(chosen, folder_));",
+        "",
+        "model_tests", "8-bit floats that have lost their scales are refused", {}),
+    "scales travel with their weights": (
+        "model/families/read_config.cpp",
+        "if (known.contains(scaled_name(tensor.name))) names.push_back(tensor.name);",
+        "if (known.contains(tensor.name)) continue;",
+        "model_tests", "a folder's layers can be fetched as blobs and give the same bits", {}),
+    "signs of IQ2": (
+        "runtime/quant/iq_grids.h",
+        "static_cast<unsigned>(std::popcount(seven) & 1) << 7;",
+        "static_cast<unsigned>(std::popcount(seven) & 0) << 7;",
+        "runtime_tests",
+        "formats that are read into Q8_0 have the recorded values, before and after", {}),
     "epoch": (
         "actors/link.cpp",
         "const auto found = workers_.find(epoch);",

@@ -1,5 +1,7 @@
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/source/open_model.h>
+#include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/log.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/models.h>
 
@@ -20,6 +22,8 @@ Result<LocalModel> load_local_model(const std::string& home, const std::string& 
   TROUPE_ASSIGN_OR_RETURN(
       loaded.stage, model::Stage::load(*loaded.source, config, {0, config.layers}, *loaded.device,
                                        {options.kv_type, 0, options.f16_activations}));
+  const std::string changes = model::changes_text(loaded.stage->weights());
+  if (!changes.empty()) log(LogLevel::kWarning, name + ": " + changes);
   return loaded;
 }
 

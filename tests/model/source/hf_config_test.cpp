@@ -242,7 +242,7 @@ TEST_CASE("a config.json that cannot be run is refused with file, field and valu
       {"llama", "rope_scaling", json{{"rope_type", "linear"}, {"factor", 2.0}},
        "\"rope_scaling\" and \"rope_parameters\" contradict"},
       {"llama", "quantization_config", json{{"quant_method", "gptq"}, {"bits", 4}},
-       "quantized by 'gptq'; quantized folders are not supported"},
+       "quantized by 'gptq' as numbers of 4 bits, which this version cannot read"},
       {"llama", "quantization_config", json::object(), "\"quantization_config\""},
       {"mistral", "sliding_window", 0, "\"sliding_window\" is 0"},
       {"gpt2", "activation_function", "swish", "'swish'"},

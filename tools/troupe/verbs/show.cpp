@@ -13,6 +13,7 @@
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/files/header_keys.h>
+#include <troupe/model/files/weight_scales.h>
 #include <troupe/model/planning/memory_need.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
@@ -39,8 +40,9 @@ struct Description {
   std::uint64_t active_parameters = 0;           // without the experts that a row does not use
   std::map<std::string, std::uint64_t> formats;  // parameters by the format's name
   std::string tokenizer;                         // "" if the model has none
-  std::string read_into;  // "Q2_K, Q3_K": formats that become Q8_0 in memory; "" if there are none
-  std::uint64_t grows_bytes = 0;  // the memory that these take beyond their size in the file
+  // Formats that become another one in memory, and what each takes beyond its size in the file.
+  std::map<const quant::Format*, std::uint64_t> changed;
+  std::uint64_t grows_bytes = 0;  // all of these together
   std::string kv_type;
   model::ModelConfig config;
   Status chat;                // if not ok, the reason why a chat with the model is refused
@@ -106,14 +108,15 @@ Result<Description> describe(const ShowOptions& options) {
   out.sha256 = manifest.model;
   out.bytes = manifest.file_bytes;
   for (const model::TensorInfo& tensor : source->header().tensors) {
+    if (!model::scaled_name(tensor.name).empty()) continue;  // no parameters, but their scales
     std::uint64_t elements = 1;
     for (const std::uint64_t size : tensor.shape) elements *= size;
     out.parameters += elements;
     const quant::Format& format = *quant::find(tensor.type);
     if (format.packed_type != format.type) {
-      if (!out.formats.contains(std::string(format.name)))
-        out.read_into += (out.read_into.empty() ? "" : ", ") + std::string(format.name);
-      out.grows_bytes += quant::packed_bytes(format, tensor.bytes) - tensor.bytes;
+      const std::uint64_t grows = quant::packed_bytes(format, tensor.bytes) - tensor.bytes;
+      out.changed[&format] += grows;
+      out.grows_bytes += grows;
     }
     out.formats[std::string(format.name)] += elements;
   }
@@ -140,6 +143,9 @@ void print_json_of(const Description& model) {
   const model::ModelConfig& c = model.config;
   nlohmann::json formats = nlohmann::json::object();
   for (const auto& [name, parameters] : model.formats) formats[name] = parameters;
+  nlohmann::json becomes = nlohmann::json::object();
+  for (const auto& [format, grows] : model.changed)
+    becomes[std::string(format->name)] = quant::find(format->packed_type)->name;
   print_json(
       {{"family", c.family},
        {"path", model.path},
@@ -150,6 +156,7 @@ void print_json_of(const Description& model) {
        {"experts", c.experts},
        {"experts_used", c.experts_used},
        {"formats", formats},
+       {"becomes", becomes},
        {"grows_bytes", model.grows_bytes},
        {"layers", c.layers},
        {"channels", c.channels},
@@ -168,6 +175,20 @@ void print_json_of(const Description& model) {
        {"offered_bytes", model.offered_bytes},
        {"fits", model.fits()},
        {"runs", verdict(model)}});
+}
+
+// Says what a format becomes in memory, and what that costs.
+std::string change_text(const quant::Format& format, std::uint64_t grows_bytes) {
+  const quant::Format& to = *quant::find(format.packed_type);
+  const std::string text = std::string(format.name) + " becomes " + std::string(to.name) +
+                           " in memory, which takes " + format_bytes(grows_bytes) +
+                           " more than the file";
+  if (format.read_error == 0) return text + " and loses nothing";
+  const std::string most = format_number(100.0 * static_cast<double>(format.read_error), 2) + " %";
+  return text + " and changes a weight by at most " + most +
+         (to.block_elements > 1
+              ? " of the largest of " + std::to_string(to.block_elements) + " weights"
+              : "");
 }
 
 void print_text_of(const Description& model) {
@@ -193,9 +214,7 @@ void print_text_of(const Description& model) {
     formats += (formats.empty() ? "" : ", ") + name + " " + format_number(share, 1) + " %";
   }
   row("formats", formats);
-  if (!model.read_into.empty())
-    row("", model.read_into + " becomes Q8_0 in memory, which takes " +
-                format_bytes(model.grows_bytes) + " more than the file");
+  for (const auto& [format, grows] : model.changed) row("", change_text(*format, grows));
   row("layers", std::to_string(c.layers) + " of " + std::to_string(c.channels) +
                     " channels, feed-forward " + std::to_string(c.ffn_channels));
   row("attention", std::to_string(c.heads) + " heads and " + std::to_string(c.kv_heads) +
@@ -238,8 +257,8 @@ Action add_show(CLI::App& app) {
       "  troupe show ./folder --json   {\"family\",\"path\",\"sha256\",\"bytes\",\"parameters\",\n"
       "                            \"active_parameters\",\"experts\",\"experts_used\",\n"
       "                            "
-      "\"formats\":{NAME:PARAMETERS},\"grows_bytes\",\"layers\",\"channels\","
-      "\"ffn_channels\",\n"
+      "\"formats\":{NAME:PARAMETERS},\"becomes\":{NAME:NAME},\"grows_bytes\",\"layers\",\n"
+      "                            \"channels\",\"ffn_channels\",\n"
       "                            \"heads\",\"kv_heads\",\"head_dim\",\"vocabulary\",\"context\","
       "\"window\",\n"
       "                            \"labels\",\"kv\",\"tokenizer\",\"chat\",\"need_bytes\",\n"

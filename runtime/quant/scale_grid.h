@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+// The scales of a matrix that are a tensor of their own: one for each block of it. Plain values.
+
+namespace troupe::quant {
+
+struct ScaleGrid {
+  std::vector<float> values;  // (matrices, rows, columns) of the grid, row-major
+  std::size_t rows = 1, columns = 1;
+  // The weights that a scale is for; the last blocks of a row or a column may be smaller.
+  std::size_t block_rows = 1, block_columns = 1;
+  std::size_t matrix_rows = 1;  // of each of the matrices, which are stacked
+  std::size_t first_row = 0;    // of the stack: where the caller's row 0 is
+
+  // Returns the scales of the caller's row `row`, a scale for each block_columns weights.
+  const float* row(std::size_t row) const {
+    const std::size_t at = first_row + row;
+    return values.data() + (at / matrix_rows * rows + at % matrix_rows / block_rows) * columns;
+  }
+};
+
+}  // namespace troupe::quant
