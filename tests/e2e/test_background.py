@@ -137,6 +137,21 @@ def test_hang_up_opens_the_log_anew(place, detached):
     assert (home / "log.3").read_text() == moved
 
 
+def test_a_log_that_grows_is_moved_aside(place, detached):
+    outcome = detached("head", "--no-work", "--listen", f"127.0.0.1:{harness.free_port()}")
+    assert outcome.status == 0, str(outcome)
+    home = place.folder / "head"
+    for _ in range(2):  # the older log is replaced
+        with open(home / "log", "ab") as log:
+            log.write(b"x" * (17 << 20))
+        harness.wait_until("the log is not moved aside",
+                           lambda: (home / "log").stat().st_size < 1000, 30)
+    assert "it had grown" in (home / "log").read_text()
+    assert sorted(path.name for path in home.glob("log*")) == ["log", "log.1"]
+    assert (home / "log").stat().st_mode & 0o777 == 0o600
+    assert place.troupe("stop", "--home", home).status == 0
+
+
 def test_hang_up_ends_a_daemon_in_the_foreground(place):
     """As SIGTERM does: it says goodbye, and its files are gone."""
     head = place.start("head", "--head", "--no-work")

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 namespace troupe::tools {
 namespace {
 
-// A log that grew beyond this is moved aside at the next start; one older log is kept.
+// A log that grew beyond this is moved aside; one older log is kept.
 constexpr std::uintmax_t kLogBytesMax = 16u << 20;
 
 // A signal handler can reach only static objects.
@@ -34,6 +35,15 @@ Result<int> open_log(const std::string& path) {
   return Status(Code::kPermissionDenied, "cannot open the daemon's log " + path + ": " +
                                              std::strerror(errno) +
                                              "; change its owner, or choose another --home");
+}
+
+void open_log_anew(std::string_view said) noexcept {
+  const int fd = open_for_append(log_path);
+  if (fd < 0) return;
+  ::dup2(fd, STDOUT_FILENO);
+  ::dup2(fd, STDERR_FILENO);
+  if (fd > STDERR_FILENO) ::close(fd);
+  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, said.data(), said.size());
 }
 
 std::string how_it_ended(pid_t child) {
@@ -74,14 +84,20 @@ int relay(int fd, pid_t child, const std::string& home) {
 
 std::string log_file(const std::string& home) { return home + "/log"; }
 
-void reopen_log() noexcept {
-  const int fd = open_for_append(log_path);
-  if (fd < 0) return;
-  ::dup2(fd, STDOUT_FILENO);
-  ::dup2(fd, STDERR_FILENO);
-  if (fd > STDERR_FILENO) ::close(fd);
-  constexpr std::string_view kSaid = "troupe: the log was opened anew (SIGHUP)\n";
-  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kSaid.data(), kSaid.size());
+void reopen_log() noexcept { open_log_anew("troupe: the log was opened anew (SIGHUP)\n"); }
+
+bool has_log_file() noexcept { return log_path[0] != '\0'; }
+
+void limit_log() noexcept {
+  struct stat info {};
+  if (!has_log_file() || ::fstat(STDERR_FILENO, &info) != 0 ||
+      static_cast<std::uintmax_t>(info.st_size) <= kLogBytesMax) {
+    return;
+  }
+  char older[sizeof log_path + 2];
+  std::snprintf(older, sizeof older, "%s.1", log_path);
+  if (::rename(log_path, older) != 0) return;
+  open_log_anew("troupe: the log was opened anew: it had grown, and its name is now log.1\n");
 }
 
 Result<Background> Background::detach(const std::string& home) {

@@ -39,5 +39,10 @@ std::string log_file(const std::string& home);
 // away. Says so in the new log. Async-signal-safe. If the new log cannot be opened, the old one is
 // kept.
 void reopen_log() noexcept;
+// True in the process of detach(), whose log is log_file().
+bool has_log_file() noexcept;
+// Moves the log to its name and ".1", where an older one is replaced, and opens a new one, if it
+// has grown beyond 16 MiB. Called from time to time in the process of detach().
+void limit_log() noexcept;
 
 }  // namespace troupe::tools

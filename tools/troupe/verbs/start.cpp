@@ -126,9 +126,11 @@ struct Served {
 Served serve(Daemon& daemon, ServiceManager& manager, AddressWatch* addresses) {
   manager.notify("READY=1\nMAINPID=" + std::to_string(::getpid()) + "\nSTATUS=" + daemon.name());
   int every_ms = manager.watchdog_ms().value_or(-1);
-  if (addresses != nullptr && (every_ms < 0 || every_ms > kLookMs)) every_ms = kLookMs;
+  const bool looks = addresses != nullptr || has_log_file();
+  if (looks && (every_ms < 0 || every_ms > kLookMs)) every_ms = kLookMs;
   for (;;) {
     if (const auto outcome = daemon.wait_for(every_ms)) return {*outcome, std::nullopt};
+    limit_log();
     if (daemon.stalled_ms() < kStalledMs) {
       manager.notify("WATCHDOG=1");
     } else {

@@ -127,6 +127,25 @@ TEST_CASE("simulated network: death, refusal and damage", "[sim_network]") {
   CHECK(a.losses.size() > losses);
 }
 
+TEST_CASE("simulated network: what a cut held back comes before what was said later",
+          "[sim_network]") {
+  SimNetwork network({}, 0);
+  SimPeer a(network, 0), b(network, 1);
+  b.transport->allow(a.key, Role::kNode);
+  a.transport->dial(b.key, b.at, Channel::kControl);
+  network.advance(100'000);
+  network.cut(0, 1);
+  REQUIRE(a.say(b, 1).is_ok());
+  network.advance(200'000);      // held back
+  REQUIRE(a.say(b, 2).is_ok());  // on its way when the cut ends
+  network.freeze(1);
+  network.heal(0, 1);
+  network.advance(300'000);
+  network.thaw(1);
+  network.advance(400'000);
+  CHECK(b.steps == up_to(2));
+}
+
 TEST_CASE("simulated network: who is frozen hears everything later", "[sim_network]") {
   SimNetwork network({}, 0);
   SimPeer a(network, 0), b(network, 1);
