@@ -10,8 +10,8 @@ import pytest
 import harness
 from test_bad_input import check
 
-WORDS = ("run", harness.MODEL, "The capital of France is Paris. " * 40, "--raw", "-n", 24,
-         "--no-speculation")
+WORDS = ("run", harness.MODEL, "The capital of France is Paris. " * 40, "--raw",
+         "--no-speculation", "-n", 24)
 
 
 def events_of(path):
