@@ -60,6 +60,21 @@ bool with_format(quant::Type type, Body body) {
     case quant::Type::kQ6_K:
       body(BlockFormat<quant::Q6_KLayout>{});
       return true;
+    case quant::Type::kQ2_K:
+      body(BlockFormat<quant::Q2_KLayout>{});
+      return true;
+    case quant::Type::kQ3_K:
+      body(BlockFormat<quant::Q3_KLayout>{});
+      return true;
+    case quant::Type::kIQ4_XS:
+      body(BlockFormat<quant::IQ4_XSLayout>{});
+      return true;
+    case quant::Type::kIQ4_NL:
+      body(BlockFormat<quant::IQ4_NLLayout>{});
+      return true;
+    case quant::Type::kMXFP4:
+      body(BlockFormat<quant::MXFP4Layout>{});
+      return true;
     default:
       return false;
   }

@@ -19,9 +19,10 @@
 //
 //   1  float products and attention scores are one chain over all columns or channels
 //   2  they are cut at kernels::kSumColumns (kernels.h)
+//   3  Q2_K, Q3_K, IQ4_XS and MXFP4 are multiplied as they are, no longer as Q8_0
 
 namespace troupe {
 
-constexpr std::uint32_t kArithmeticVersion = 2;
+constexpr std::uint32_t kArithmeticVersion = 3;
 
 }  // namespace troupe

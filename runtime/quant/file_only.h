@@ -15,7 +15,7 @@
 // reads one block of a file; everything else follows. For this folder only.
 //
 // Why Q8_0 and not F16, which would lose less: people choose these formats because memory is short,
-// and F16 takes 1.9 times as much of it and of its bandwidth. They keep 1 to 5 bits of a weight, so
+// and F16 takes 1.9 times as much of it and of its bandwidth. They keep 1 to 4 bits of a weight, so
 // that the model has lost far more already than the at most 0.4 % of a block's largest weight that
 // Q8_0 loses. Where a block of 32 is integers with one scale, Q8_0 loses as little as F16 would.
 
@@ -48,23 +48,9 @@ inline void write_q8(float scale, const std::int8_t* q, std::byte* out) {
   std::memcpy(out + 2, q, kQ8Elements);
 }
 
-// The 16 values of the formats IQ4_NL and IQ4_XS.
-constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                        1,    13,   25,  38,  53,  69,  89,  113};
-
 // out[i] = scale * q[i] for eight weights.
 inline void scale_values(float scale, const std::int8_t* q, float* out) {
   for (std::size_t i = 0; i < 8; ++i) out[i] = scale * static_cast<float>(q[i]);
-}
-
-// Looks 32 numbers of 4 bits up in a table: byte j of 16 holds number j in its low nibble and
-// number 16 + j in its high nibble.
-inline void look_up(const std::int8_t (&table)[16], const std::byte* in, std::int8_t* q) {
-  for (std::size_t j = 0; j < 16; ++j) {
-    const auto byte = std::to_integer<unsigned>(in[j]);
-    q[j] = table[byte & 15u];
-    q[16 + j] = table[byte >> 4];
-  }
 }
 
 template <class F>

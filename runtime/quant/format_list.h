@@ -16,26 +16,26 @@
   ROW(q8_0, kQ8_0, 8)             \
   ROW(q4_k, kQ4_K, 12)            \
   ROW(q5_k, kQ5_K, 13)            \
-  ROW(q6_k, kQ6_K, 14)
+  ROW(q6_k, kQ6_K, 14)            \
+  ROW(q2_k, kQ2_K, 10)            \
+  ROW(q3_k, kQ3_K, 11)            \
+  ROW(iq4_nl, kIQ4_NL, 20)        \
+  ROW(iq4_xs, kIQ4_XS, 23)        \
+  ROW(mxfp4, kMXFP4, 39)
 
 // Formats that are read into another one when weights are packed; they have no kernels. A row's
 // NAME_format() (runtime/quant/NAME.cpp) says into which. The numbers from 1000 on are our own:
 // GGUF has no such formats, but the header that is made for a folder may
 // (model/source/hf_folder.h).
 #define TROUPE_FILE_FORMATS(ROW) \
-  ROW(q2_k, kQ2_K, 10)           \
-  ROW(q3_k, kQ3_K, 11)           \
   ROW(iq2_xxs, kIQ2_XXS, 16)     \
   ROW(iq2_xs, kIQ2_XS, 17)       \
   ROW(iq3_xxs, kIQ3_XXS, 18)     \
   ROW(iq1_s, kIQ1_S, 19)         \
-  ROW(iq4_nl, kIQ4_NL, 20)       \
   ROW(iq3_s, kIQ3_S, 21)         \
   ROW(iq2_s, kIQ2_S, 22)         \
-  ROW(iq4_xs, kIQ4_XS, 23)       \
   ROW(iq1_m, kIQ1_M, 29)         \
   ROW(tq1_0, kTQ1_0, 34)         \
   ROW(tq2_0, kTQ2_0, 35)         \
-  ROW(mxfp4, kMXFP4, 39)         \
   ROW(f8_e4m3, kF8_E4M3, 1000)   \
   ROW(f8_e5m2, kF8_E5M2, 1001)

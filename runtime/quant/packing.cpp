@@ -19,14 +19,22 @@ void read_six_bit_scales(const std::uint8_t* in, Numbers* out) {
 
 }  // namespace
 
-void read_scales(const FileBlock& block, std::size_t words, Numbers* out) {
-  if (words == 3) {
-    read_six_bit_scales(block.scales, out);
-    out->m = -out->m;
-    return;
+void read_scales(const FileBlock& block, Scales kind, Numbers* out) {
+  const std::uint8_t* in = block.scales;
+  if (kind == Scales::kNone) return;
+  if (kind == Scales::kSixBits) read_six_bit_scales(in, out);
+  if (kind == Scales::kSixBits || kind == Scales::kNibbles) out->m = -out->m;
+  if (kind == Scales::kSixBits) return;
+  for (std::size_t j = 0; j < 16; ++j) {
+    int scale = 0;
+    if (kind == Scales::kBytes) scale = static_cast<std::int8_t>(in[j]);
+    if (kind == Scales::kRunBytes) scale = static_cast<std::int8_t>(in[j / 2]);
+    if (kind == Scales::kNibbles) scale = in[j] & 15;
+    if (kind == Scales::kNibbles) out->offsets[j] = static_cast<std::int16_t>(in[j] >> 4);
+    if (kind == Scales::kSixLess32)
+      scale = ((in[j % 8] >> j / 8 * 4 & 15) | (in[8 + j % 4] >> j / 4 * 2 & 3) << 4) - 32;
+    out->scales[j] = static_cast<std::int16_t>(scale);
   }
-  for (std::size_t j = 0; j < 4 * words; ++j)
-    out->scales[j] = static_cast<std::int8_t>(block.scales[j]);
 }
 
 void to_values(const Numbers& numbers, std::size_t elements, bool has_m, float* out) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstring>
 
 #include <troupe/runtime/numerics/half.h>
@@ -14,10 +15,15 @@ namespace troupe::quant {
 
 // One block of one row: the fields as the file has them, in no format's order.
 struct FileBlock {
-  std::uint16_t d = 0, m = 0;               // f16 bits
+  std::uint16_t d = 0, m = 0;               // f16 bits; with kByteD, d is e
   std::uint8_t q[kBlockElementsMax];        // the stored integers; Q8_0's as their bytes
   std::uint8_t scales[4 * kScaleWordsMax];  // of a superblock
 };
+
+// 2^(e - 128), also where that is a subnormal number.
+inline float power_of_two(std::uint32_t e) {
+  return std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+}
 
 // Low nibbles, then high nibbles, of kCount bytes: 2 * kCount integers.
 template <std::size_t kCount>
@@ -46,6 +52,16 @@ template <std::size_t kBits>
 void write_run(const std::uint8_t* q, std::byte* run, std::size_t row) {
   if constexpr (kBits == 8) {
     for (std::size_t p = 0; p < 8; ++p) std::memcpy(run + 64 * p + 4 * row, q + 4 * p, 4);
+  } else if constexpr (kBits < 4) {
+    std::uint32_t low[2] = {}, third = 0;
+    for (std::size_t p = 0; p < 8; ++p) {
+      const std::uint32_t four = load_four(q + 4 * p);
+      low[p % 2] |= (four & 0x03030303u) << 2 * (p / 2);
+      third |= (four >> 2 & 0x01010101u) << p;
+    }
+    store(run + 4 * row, low[0]);
+    store(run + 64 + 4 * row, low[1]);
+    if (kBits == 3) store(run + 128 + 4 * row, third);
   } else {
     for (std::size_t p = 0; p < 4; ++p) {
       const std::uint32_t low = load_four(q + 4 * p), high = load_four(q + 16 + 4 * p);
@@ -68,6 +84,9 @@ void read_run(const std::byte* run, std::size_t row, std::uint8_t* q) {
     std::uint32_t four;
     if constexpr (kBits == 8) {
       four = load_four(run + 64 * p + 4 * row);
+    } else if constexpr (kBits < 4) {
+      four = load_four(run + 64 * (p % 2) + 4 * row) >> 2 * (p / 2) & 0x03030303u;
+      if (kBits == 3) four |= (load_four(run + 128 + 4 * row) >> p & 0x01010101u) << 2;
     } else {
       four = load_four(run + 64 * (p % 4) + 4 * row) >> p / 4 * 4 & 0x0f0f0f0fu;
       if constexpr (kBits > 4) {
@@ -80,9 +99,8 @@ void read_run(const std::byte* run, std::size_t row, std::uint8_t* q) {
   }
 }
 
-// Takes the scale bytes of a superblock apart: 3 words are the six-bit scales and offsets of Q4_K
-// and Q5_K (m is then subtracted), 4 are i8 scales. None: nothing to do.
-void read_scales(const FileBlock& block, std::size_t words, Numbers* out);
+// Takes the scale bytes of a superblock apart. If they have offsets, m is subtracted.
+void read_scales(const FileBlock& block, Scales kind, Numbers* out);
 
 // out[0, elements) = the exact values of a block.
 void to_values(const Numbers& numbers, std::size_t elements, bool has_m, float* out);
@@ -97,15 +115,13 @@ struct Quantized {
   static constexpr std::size_t kElements = Layout::kElements;
 
   static void to_numbers(const FileBlock& block, Numbers* out) {
-    out->d = f16_to_f32(block.d);
+    out->d = Layout::kByteD ? power_of_two(block.d) : f16_to_f32(block.d);
     out->m = f16_to_f32(block.m);
     for (std::size_t k = 0; k < kElements; ++k) {
-      const int stored =
-          Layout::kBits == 8 ? static_cast<std::int8_t>(block.q[k]) : int{block.q[k]};
-      out->q[k] = static_cast<std::int16_t>(stored - Layout::kOffset);
+      out->q[k] = static_cast<std::int16_t>(code_value<Layout>(block.q[k]) - Layout::kOffset);
     }
     out->scales[0] = out->scales[1] = out->offsets[0] = out->offsets[1] = 1;
-    read_scales(block, Layout::kScaleWords, out);
+    read_scales(block, Layout::kScales, out);
   }
 
   static void dequantize(const std::byte* in, std::size_t blocks, float* out) {
@@ -126,13 +142,15 @@ struct Quantized {
     const std::size_t blocks = columns / kElements;
     bool finite = true;
     for (std::size_t b = 0; b < blocks; ++b) {
-      if (!Layout::kHasM && !(Layout::kPaired && b % 2 == 1))
+      if (!Layout::kHasM && b % Layout::kChunkBlocks == 0)
         std::memset(group + Layout::d_at(b), 0, 64);  // what no scale fills
       for (std::size_t row = 0; row < kPackRows; ++row) {
         const std::byte zeros[Traits::kFileBytes] = {};
         FileBlock block;
         Traits::read(rows[row] ? rows[row] + b * Traits::kFileBytes : zeros, &block);
-        finite &= f16_is_finite(block.d) && f16_is_finite(block.m);
+        // What is 2^120 or more may overflow when it is multiplied.
+        finite &= Layout::kByteD ? block.d < 120 + 128 : f16_is_finite(block.d);
+        finite &= f16_is_finite(block.m);
         write_block(block, group, b, row);
       }
     }
@@ -141,7 +159,11 @@ struct Quantized {
 
   static void write_block(const FileBlock& block, std::byte* group, std::size_t b,
                           std::size_t row) {
-    store(group + Layout::d_at(b) + 2 * row, block.d);
+    if (Layout::kByteD) {
+      store(group + Layout::d_at(b) + row, static_cast<std::uint8_t>(block.d));
+    } else {
+      store(group + Layout::d_at(b) + 2 * row, block.d);
+    }
     if (Layout::kHasM) store(group + Layout::m_at(b) + 2 * row, block.m);
     for (std::size_t word = 0; word < Layout::kScaleWords; ++word)
       std::memcpy(group + Layout::scales_at(b) + 64 * word + 4 * row, block.scales + 4 * word, 4);
@@ -151,7 +173,8 @@ struct Quantized {
 
   static void read_numbers(const std::byte* group, std::size_t b, std::size_t row, Numbers* out) {
     FileBlock block;
-    block.d = load<std::uint16_t>(group + Layout::d_at(b) + 2 * row);
+    block.d = Layout::kByteD ? load<std::uint8_t>(group + Layout::d_at(b) + row)
+                             : load<std::uint16_t>(group + Layout::d_at(b) + 2 * row);
     if (Layout::kHasM) block.m = load<std::uint16_t>(group + Layout::m_at(b) + 2 * row);
     for (std::size_t word = 0; word < Layout::kScaleWords; ++word)
       std::memcpy(block.scales + 4 * word, group + Layout::scales_at(b) + 64 * word + 4 * row, 4);

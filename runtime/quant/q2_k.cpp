@@ -1,37 +1,48 @@
-#include <troupe/runtime/quant/file_only.h>
+#include <troupe/runtime/quant/packing.h>
 
-// Q2_K: superblocks of 256 weights, w = d * scale * q - m * offset with q in 0..3 and a scale and
-// an offset in 0..15 for every 16 of them.
+// Q2_K: superblocks of 256 weights in sixteen sub-blocks j of 16, w = d * scale[j] * q - m *
+// offset[j]; q in 0..3, scales and offsets in 0..15.
 //
 // A superblock in a file, 84 bytes:
-//   0   16 bytes: byte s holds the scale of part s in its low nibble, the offset in its high one
-//   16  64 bytes: bits 2j of byte 32h + i are q[128h + 32j + i]
+//   0   16 bytes: byte j holds scale[j] in its low and offset[j] in its high nibble
+//   16  64 bytes: bits 2i of byte 32h + l are q[128h + 32i + l]
 //   80  f16 d, f16 m
+//
+// Packed group, 16 rows of `columns` k (layout.h): one chunk of 1344 bytes a superblock:
+//   0    f16 d[16 rows]
+//   32   f16 m[16 rows]
+//   64   scales and offsets, as in the file, u32 [4 words][16 rows]
+//   320  8 runs of 128 bytes of two bits [2 p][16 rows][4 j]
+//
+// An output with the activation superblocks (q_a, d_a), in k order, from acc = 0; all integers are
+// exact in 32 bits:
+//   isum = sum over j of scale[j] * (sum over sub-block j of q * q_a)
+//   ioff = sum over j of offset[j] * (sum over sub-block j of q_a)
+//   acc  = fma(f32(d) * d_a, f32(isum), acc)
+//   acc  = fma(-f32(m) * d_a, f32(ioff), acc)
 
 namespace troupe::quant {
 namespace {
 
-struct Q2_K : RoundedValues<Q2_K> {
+struct Q2_K {
+  using Layout = Q2_KLayout;
   static constexpr Type kType = Type::kQ2_K;
   static constexpr std::string_view kName = "Q2_K";
-  static constexpr std::uint32_t kElements = 256, kFileBytes = 84;
+  static constexpr std::uint32_t kFileBytes = 84;
 
-  static void dequantize(const std::byte* in, float* out) {
-    const float d = f16_to_f32(load<std::uint16_t>(in + 80));
-    const float m = f16_to_f32(load<std::uint16_t>(in + 82));
-    for (std::size_t k = 0; k < kElements; ++k) {
-      const auto scales = std::to_integer<unsigned>(in[k / 16]);
+  static void read(const std::byte* in, FileBlock* out) {
+    std::memcpy(out->scales, in, 16);
+    out->d = load<std::uint16_t>(in + 80);
+    out->m = load<std::uint16_t>(in + 82);
+    for (std::size_t k = 0; k < 256; ++k) {
       const auto byte = std::to_integer<unsigned>(in[16 + k / 128 * 32 + k % 32]);
-      const unsigned q = byte >> (2 * (k % 128 / 32)) & 3u;
-      const float scale = d * static_cast<float>(scales & 15u);
-      const float offset = m * static_cast<float>(scales >> 4);
-      out[k] = scale * static_cast<float>(q) - offset;
+      out->q[k] = static_cast<std::uint8_t>(byte >> (k % 128 / 32 * 2) & 3u);
     }
   }
 };
 
 }  // namespace
 
-Format q2_k_format() { return file_only_format<Q2_K>(); }
+Format q2_k_format() { return Quantized<Q2_K>::format(); }
 
 }  // namespace troupe::quant

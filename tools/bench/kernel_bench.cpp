@@ -334,8 +334,10 @@ int main(int argc, char** argv) {
         quant::Type::kQ8_0, quant::Type::kF16, quant::Type::kBF16, quant::Type::kF32})
     bench.matmul(type, 1536, 576, 60);
   bench.matmul(quant::Type::kQ8_0, 49152, 576, 1);
-  for (const quant::Type type : {quant::Type::kQ4_0, quant::Type::kQ8_0, quant::Type::kQ4_K,
-                                 quant::Type::kQ5_K, quant::Type::kQ6_K})
+  for (const quant::Type type :
+       {quant::Type::kQ4_0, quant::Type::kQ8_0, quant::Type::kQ2_K, quant::Type::kQ3_K,
+        quant::Type::kQ4_K, quant::Type::kQ5_K, quant::Type::kQ6_K, quant::Type::kIQ4_NL,
+        quant::Type::kIQ4_XS, quant::Type::kMXFP4})
     bench.matmul(type, 2048, 2048, 16);
   bench.attention(0, 512, 1);
   bench.attention(127, 1, 1);

@@ -4,7 +4,8 @@
 usage: peer_llamacpp.py bench MODEL.gguf [--threads N] [--prompt N] [--decode N] [--batch 4,16] [--repeats N]
                        [--rpc HOST:PORT,HOST:PORT]
        peer_llamacpp.py rpc-worker PORT [--threads N]      of its RPC backend, on loopback, until it is ended
-       peer_llamacpp.py quantize IN.gguf OUT.gguf Q4_0|Q4_1|Q5_0|Q5_1|Q8_0|F16|Q4_K_S|Q5_K_S|Q6_K
+       peer_llamacpp.py quantize IN.gguf OUT.gguf Q4_0|Q4_1|Q5_0|Q5_1|Q8_0|F16|Q2_K_S|Q3_K_S|
+                       Q4_K_S|Q5_K_S|Q6_K|IQ4_NL|IQ4_XS
 
 bench prints one JSON object with the keys of `troupe bench --json`. Set-up, once (minutes): name the
 instruction set, because a virtual machine may advertise one that it does not allow:
@@ -25,7 +26,7 @@ import time
 import llama_cpp as llama
 
 TYPES = {"Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "F16": 1, "Q4_K_S": 14, "Q5_K_S": 16,
-         "Q6_K": 18}
+         "Q6_K": 18, "Q2_K_S": 21, "Q3_K_S": 11, "IQ4_NL": 25, "IQ4_XS": 30}
 WARM_UP = 16  # positions of a batch that are not measured
 
 
@@ -149,7 +150,7 @@ def main():
         source, target, kind = options.files
         params = llama.llama_model_quantize_default_params()
         params.allow_requantize, params.ftype = True, TYPES[kind]
-        params.pure = kind.endswith("K_S") or kind == "Q6_K"
+        params.pure = kind.endswith("K_S") or kind in ("Q6_K", "IQ4_NL", "IQ4_XS")
         raise SystemExit(llama.llama_model_quantize(source.encode(), target.encode(),
                                                     ctypes.byref(params)))
     params = llama.llama_model_default_params()

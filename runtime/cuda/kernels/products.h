@@ -85,8 +85,7 @@ __device__ inline Term term_of(const unsigned char* group, int b, int row, const
                                std::size_t block, int isum, int ioff) {
   const float d = scale_of<L>(x, block);
   Term term;
-  term.product = {from_half(load<std::uint16_t>(group + L::d_at(b) + 2 * row)) * d,
-                  static_cast<float>(isum)};
+  term.product = {block_scale<L>(group, b, row) * d, static_cast<float>(isum)};
   if constexpr (L::kHasM) {
     const float m = from_half(load<std::uint16_t>(group + L::m_at(b) + 2 * row));
     if constexpr (L::kScaleWords == 0) {
@@ -113,15 +112,18 @@ struct IntegerSums {
 // Adds what does not need the weights' integers: isum -= kOffset * (the activations' sums), and
 // ioff = offsets * sums.
 template <class L>
-__device__ inline void add_offsets(const RowScales<static_cast<int>(L::kScaleWords)>& scales,
-                                   const RowBlocks& x, std::size_t block, IntegerSums* sums) {
+__device__ inline void add_offsets(const RowScales<L>& scales, const RowBlocks& x,
+                                   std::size_t block, IntegerSums* sums) {
   if constexpr (L::kScaleWords == 0) {
     if constexpr (L::kOffset != 0) sums->isum -= L::kOffset * x.sum[block];
   } else {
     const std::int16_t* of_16 = x.super_sums + block * 16;
     for (int j = 0; j < 8; ++j) {
-      if constexpr (L::kScaleWords == 3)
+      if constexpr (L::kHasM && !L::kHalfScales)
         sums->ioff += scales.offset(j) * (of_16[2 * j] + of_16[2 * j + 1]);
+      if constexpr (L::kHasM && L::kHalfScales)
+        sums->ioff += scales.half_offset(2 * j) * of_16[2 * j] +
+                      scales.half_offset(2 * j + 1) * of_16[2 * j + 1];
       if constexpr (L::kOffset != 0)
         sums->isum -= L::kOffset * (scales.half_scale(2 * j) * of_16[2 * j] +
                                     scales.half_scale(2 * j + 1) * of_16[2 * j + 1]);
@@ -151,19 +153,19 @@ __device__ inline int column_sum(const unsigned char* group, int b, const std::i
   } else {  // a lane: 2 x 4 k of 2 rows
     const int p = lane / 8, first_row = lane % 8 * 2;
     int s[2] = {0, 0};
-    RowScales<static_cast<int>(L::kScaleWords)> scales[2];
+    RowScales<L> scales[2];
     for (int i = 0; i < 2; ++i) scales[i].read(group + L::scales_at(b), first_row + i);
     for (int u = 0; u < static_cast<int>(L::kRuns); ++u) {
       const unsigned char* run = group + L::run_at(b, u);
       const auto* x = reinterpret_cast<const std::uint32_t*>(q + 32 * u);
-      const uint2 v = load<uint2>(run + 8 * lane);
+      const uint2 v = load<uint2>(run + word_at<L>(p) + 4 * first_row);
       for (int i = 0; i < 2; ++i) {
         std::uint32_t low, high;
         unpack_words<L>(run, first_row + i, p, i == 0 ? v.x : v.y, &low, &high);
         if constexpr (L::kScaleWords == 0) s[i] = dot4(low, x[p], dot4(high, x[p + 4], s[i]));
-        if constexpr (L::kScaleWords == 3)
+        if constexpr (L::kScaleWords != 0 && !L::kHalfScales)
           s[i] += scales[i].scale(u) * dot4(low, x[p], dot4(high, x[p + 4], 0));
-        if constexpr (L::kScaleWords == 4)
+        if constexpr (L::kHalfScales)
           s[i] += scales[i].half_scale(2 * u) * dot4(low, x[p], 0) +
                   scales[i].half_scale(2 * u + 1) * dot4(high, x[p + 4], 0);
       }
@@ -185,7 +187,7 @@ __device__ inline void tile_sums(const unsigned char* group, int b, const Produc
   constexpr int kElements = static_cast<int>(L::kElements);
   const int blocks = args.columns / kElements;
   const std::int8_t* quants = quants_of<L>(args.blocks);
-  RowScales<static_cast<int>(L::kScaleWords)> scales[2];
+  RowScales<L> scales[2];
   scales[0].read(group + L::scales_at(b), r);
   scales[1].read(group + L::scales_at(b), r + 8);
   for (int u = 0; u < static_cast<int>(L::kRuns); ++u) {
@@ -201,7 +203,7 @@ __device__ inline void tile_sums(const unsigned char* group, int b, const Produc
         x[1] = load<std::uint32_t>(from + 16);
       }
       int s[4] = {0, 0, 0, 0};
-      if constexpr (L::kScaleWords == 4) {  // the halves of a run have scales of their own
+      if constexpr (L::kHalfScales) {  // the halves of a run have scales of their own
         int upper[4] = {0, 0, 0, 0};
         const std::uint32_t first_half[4] = {a[0], a[1], 0, 0}, second_half[4] = {0, 0, a[2], a[3]};
         mma_s8(s, first_half, x);
@@ -212,7 +214,7 @@ __device__ inline void tile_sums(const unsigned char* group, int b, const Produc
       } else {
         mma_s8(s, a, x);
         for (int i = 0; i < 4; ++i)
-          sums[n][i].isum += L::kScaleWords == 3 ? scales[i / 2].scale(u) * s[i] : s[i];
+          sums[n][i].isum += L::kScaleWords != 0 ? scales[i / 2].scale(u) * s[i] : s[i];
       }
     }
   }
@@ -253,7 +255,7 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_product(ProductArgs arg
         int row;
         IntegerSums sums;
         sums.isum = column_sum<L>(group, b, quants_of<L>(args.blocks) + b * L::kElements, &row);
-        RowScales<static_cast<int>(L::kScaleWords)> scales;
+        RowScales<L> scales;
         scales.read(group + L::scales_at(b), row);
         add_offsets<L>(scales, args.blocks, b, &sums);
         if ((lane & (L::kBits == 8 ? 4 : 8)) == 0)

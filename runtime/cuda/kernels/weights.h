@@ -9,17 +9,19 @@
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 
-// The scales of one row of a superblock. kWords is 3 for six-bit scales and offsets of 32 weights,
-// 4 for i8 scales of 16, and 0 for a block of 32, which has neither.
-template <int kWords>
+// The scales of one row of a superblock (quant::Scales).
+template <class L>
 struct RowScales {
+  static constexpr int kWords = static_cast<int>(L::kScaleWords);
   std::uint32_t words[kWords == 0 ? 1 : kWords];
 
   __device__ void read(const unsigned char* scales, int row) {
     for (int i = 0; i < kWords; ++i) words[i] = load<std::uint32_t>(scales + 64 * i + 4 * row);
   }
+  __device__ unsigned byte(int j) const { return words[j / 4] >> 8 * (j % 4) & 0xffu; }
   // Of run j of 32 weights.
   __device__ int scale(int j) const {
+    if constexpr (L::kScales == quant::Scales::kRunBytes) return static_cast<std::int8_t>(byte(j));
     const int shift = 8 * (j % 4);
     if (j < 4) return static_cast<int>(words[0] >> shift & 63u);
     return static_cast<int>((words[2] >> shift & 15u) | (words[0] >> (shift + 6) & 3u) << 4);
@@ -31,17 +33,73 @@ struct RowScales {
   }
   // Of half-run j of 16 weights.
   __device__ int half_scale(int j) const {
-    return static_cast<std::int8_t>(words[j / 4] >> 8 * (j % 4));
+    if constexpr (L::kScales == quant::Scales::kSixLess32) {
+      return static_cast<int>((byte(j % 8) >> j / 8 * 4 & 15u) | (byte(8 + j % 4) >> j / 4 * 2 & 3u)
+                                                                     << 4) -
+             32;
+    } else if constexpr (L::kScales == quant::Scales::kNibbles) {
+      return static_cast<int>(byte(j) & 15u);
+    } else {
+      return static_cast<std::int8_t>(byte(j));
+    }
   }
+  __device__ int half_offset(int j) const { return static_cast<int>(byte(j) >> 4); }
 };
 
+// Looks the numbers 0 to 15 in every byte of a word up in the layout's table.
+template <class L>
+__device__ inline std::uint32_t look_up(std::uint32_t numbers) {
+  constexpr std::uint64_t kLow = quant::kCodeWords<L::kCodes>[0];
+  constexpr std::uint64_t kHigh = quant::kCodeWords<L::kCodes>[1];
+  std::uint32_t out = 0;
+  for (int shift = 0; shift < 32; shift += 8) {
+    const std::uint32_t number = numbers >> shift & 15u;
+    const std::uint64_t word = number < 8 ? kLow : kHigh;
+    out |= (static_cast<std::uint32_t>(word >> 8 * (number & 7u)) & 0xffu) << shift;
+  }
+  return out;
+}
+
+// The scale d of a block of one row.
+template <class L>
+__device__ inline float block_scale(const unsigned char* group, int block, int row) {
+  if constexpr (L::kByteD) {  // as power_of_two in quant/packing.h
+    const std::uint32_t e = group[L::d_at(block) + row];
+    const std::uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
+    return load<float>(reinterpret_cast<const unsigned char*>(&bits));
+  } else {
+    return from_half(load<std::uint16_t>(group + L::d_at(block) + 2 * row));
+  }
+}
+
+// Where the word that holds both words of four weights p and p + 4 of row 0 lies in a run.
+template <class L>
+__device__ inline int word_at(int p) {
+  return L::kBits < 4 ? 64 * (p % 2) : 64 * p;
+}
+
 // Word p of four weights of one row of a run, k = 4p to 4p + 3 (p < 4), and its partner 16 further
-// on, from the word that holds both nibbles.
+// on, from the word that holds both: the integers that are multiplied.
 template <class L>
 __device__ inline void unpack_words(const unsigned char* run, int row, int p, std::uint32_t both,
                                     std::uint32_t* low, std::uint32_t* high) {
+  if constexpr (L::kBits < 4) {
+    *low = both >> p / 2 * 2 & 0x03030303u;
+    *high = both >> (p / 2 * 2 + 4) & 0x03030303u;
+    if constexpr (L::kBits == 3) {
+      const auto bits = load<std::uint32_t>(run + 128 + 4 * row);
+      const std::uint32_t upper = bits >> 4;
+      *low |= (bits >> p & quant::kHighMask<3>) << 2;
+      *high |= (upper >> p & quant::kHighMask<3>) << 2;
+    }
+    return;
+  }
   *low = both & 0x0f0f0f0fu;
   *high = both >> 4 & 0x0f0f0f0fu;
+  if constexpr (L::kCodes != quant::Codes::kIntegers) {
+    *low = look_up<L>(*low);
+    *high = look_up<L>(*high);
+  }
   if constexpr (L::kBits == 5) {
     const auto bits = load<std::uint32_t>(run + 256 + 4 * row);
     *low |= (bits >> p & quant::kHighMask<5>) << 4;
@@ -56,7 +114,7 @@ __device__ inline void unpack_words(const unsigned char* run, int row, int p, st
 // The A operand of one run: rows r and r + 8, words t and t + 4.
 template <class L>
 __device__ inline void load_operand(const unsigned char* run, int r, int t, std::uint32_t (&a)[4]) {
-  const unsigned char* at = run + 64 * t + 4 * r;
+  const unsigned char* at = run + (L::kBits == 8 ? 64 * t : word_at<L>(t)) + 4 * r;
   const auto first = load<std::uint32_t>(at), second = load<std::uint32_t>(at + 32);
   if constexpr (L::kBits == 8) {
     a[0] = first;
@@ -82,20 +140,23 @@ __device__ inline float weight_at(const unsigned char* group, int k, int row) {
   } else {
     const int p = in_run % 16 / 4, shift = 8 * (in_run % 4);
     std::uint32_t low, high;
-    unpack_words<L>(run, row, p, load<std::uint32_t>(run + 64 * p + 4 * row), &low, &high);
-    q = static_cast<int>((in_run < 16 ? low : high) >> shift & 0xffu);
+    unpack_words<L>(run, row, p, load<std::uint32_t>(run + word_at<L>(p) + 4 * row), &low, &high);
+    const auto byte = static_cast<std::uint8_t>((in_run < 16 ? low : high) >> shift & 0xffu);
+    q = L::kMathBits == 8 ? static_cast<std::int8_t>(byte) : static_cast<int>(byte);
   }
-  const float d = from_half(load<std::uint16_t>(group + L::d_at(block) + 2 * row));
+  const float d = block_scale<L>(group, block, row);
   float scale = d, offset = 0.0f;
   if constexpr (L::kHasM) offset = from_half(load<std::uint16_t>(group + L::m_at(block) + 2 * row));
   if constexpr (L::kScaleWords != 0) {
-    RowScales<static_cast<int>(L::kScaleWords)> scales;
+    RowScales<L> scales;
     scales.read(group + L::scales_at(block), row);
-    if constexpr (L::kScaleWords == 3) {
-      scale = d * static_cast<float>(scales.scale(run_index));
-      offset = -offset * static_cast<float>(scales.offset(run_index));
-    } else {
+    if constexpr (L::kHalfScales) {
       scale = d * static_cast<float>(scales.half_scale(in_block / 16));
+      if constexpr (L::kHasM)
+        offset = -offset * static_cast<float>(scales.half_offset(in_block / 16));
+    } else {
+      scale = d * static_cast<float>(scales.scale(run_index));
+      if constexpr (L::kHasM) offset = -offset * static_cast<float>(scales.offset(run_index));
     }
   }
   const float value = scale * static_cast<float>(q - L::kOffset);

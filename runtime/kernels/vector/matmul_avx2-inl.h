@@ -14,27 +14,31 @@ HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
 // Columns of a tile: as many as keep their sums in sixteen registers.
-template <std::size_t kBits>
-constexpr std::size_t kTileColumns = kBits == 8 ? 4 : 3;
+template <class Layout>
+constexpr std::size_t kTileColumns = Layout::kMathBits == 8 ? 4 : 3;
 
 // What the products of stored integers exceed those of the weights by, times the sum of the
 // activations, because of the target's instructions.
-template <std::size_t kBits>
+template <class Layout>
 constexpr int kRunOffset = 0;
 
 // From so many columns on, a group's integers are taken apart once for all tiles: with five and six
 // bits that is a third of a tile's operations. With four it is a seventh, and nothing is gained.
-template <std::size_t kBits>
-constexpr std::size_t kExpandColumns = kBits == 5 || kBits == 6 ? 12 : SIZE_MAX;
+template <class Layout>
+constexpr std::size_t kExpandColumns =
+    Layout::kBits == 3 || Layout::kBits == 5 || Layout::kBits == 6 ||
+            Layout::kCodes != quant::Codes::kIntegers
+        ? 12
+        : SIZE_MAX;
 
-// Pairs that 16 bits hold: |pair| <= 2 * (2^bits - 1) * 127, which is 3810 for four bits, 7874 for
-// five, 16002 for six; |w| * sign(a, w) of signed bytes is 2 * 128 * 127 = 32512 at most, as a is
-// never -128.
-template <std::size_t kBits>
-constexpr std::size_t kPairsThatFit = kBits == 4   ? 8
-                                      : kBits == 5 ? 4
-                                      : kBits == 6 ? 2
-                                                   : 1;
+// Pairs that 16 bits hold: |pair| <= 2 * (2^bits - 1) * 127, which is 1778 for three bits, 3810 for
+// four, 7874 for five, 16002 for six; |w| * sign(a, w) of signed bytes is 2 * 128 * 127 = 32512 at
+// most, as a is never -128. Halves of a run with scales of their own have four pairs.
+template <class Layout>
+constexpr std::size_t kPairsThatFit = Layout::kMathBits <= 4   ? 8 / kScales<Layout>
+                                      : Layout::kMathBits == 5 ? 4
+                                      : Layout::kMathBits == 6 ? 2
+                                                               : 1;
 
 // Pins the order of integer additions: GCC would gather all products of a block first and spill
 // them, at half the speed.
@@ -58,17 +62,18 @@ HWY_INLINE Ints unit_scale() { return Ints{_mm256_set1_epi16(1)}; }
 // isum[part][c] += the products of a run with 32 activations of each of C columns, `a` and every
 // `stride` bytes, times the run's kScales scales, which are byte_scale or unit_scale. An
 // expanded run has a byte for each integer (expand_run). Fetches `ahead` meanwhile.
-template <std::size_t kBits, bool kScaled, bool kExpanded, std::size_t C>
+template <class Layout, bool kScaled, bool kExpanded, std::size_t C>
 HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t stride,
                         const Ints (*scales)[kParts], Ints (&isum)[kParts][C], StreamPart ahead) {
+  constexpr std::size_t kBits = Layout::kMathBits;
   __m256i narrow[kParts][C];
 #pragma GCC unroll 8
   for (std::size_t p = 0; p < 8; ++p) {
-    constexpr std::size_t kFit = kPairsThatFit<kBits>;
+    constexpr std::size_t kFit = kPairsThatFit<Layout>;
     __m256i weights[kParts], magnitude[kParts];
     ahead.piece(p);
     for (std::size_t h = 0; h < kParts; ++h) {
-      weights[h] = run_piece < kExpanded ? 8 : kBits > (run, p, h).raw;
+      weights[h] = integers_of<Layout, kExpanded>(run, p, h).raw;
       magnitude[h] = kBits == 8 ? _mm256_abs_epi8(weights[h]) : weights[h];
     }
     for (std::size_t c = 0; c < C; ++c) {
@@ -80,7 +85,7 @@ HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a, std::size_t 
         if (kFit > 1) in_this_order(narrow[h][c]);
         if (p % kFit != kFit - 1) continue;
         const __m256i wide =
-            _mm256_madd_epi16(narrow[h][c], scales[kScales<kBits> == 2 ? p / 4 : 0][h].raw);
+            _mm256_madd_epi16(narrow[h][c], scales[kScales<Layout> == 2 ? p / 4 : 0][h].raw);
         isum[h][c].raw = _mm256_add_epi32(isum[h][c].raw, wide);
         in_this_order(isum[h][c].raw);
       }

@@ -14,16 +14,16 @@
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
-template <std::size_t kBits>
+template <class Layout>
 constexpr std::size_t kTileColumns = 8;
 
 // dpbusd takes the signed bytes of eight bits as w + 128.
-template <std::size_t kBits>
-constexpr int kRunOffset = kBits == 8 ? 128 : 0;
+template <class Layout>
+constexpr int kRunOffset = Layout::kMathBits == 8 ? 128 : 0;
 
 // Eight columns share the work of taking integers apart, which is a tenth of a tile's: runs are not
 // expanded.
-template <std::size_t kBits>
+template <class Layout>
 constexpr std::size_t kExpandColumns = SIZE_MAX;
 
 HWY_INLINE Ints pair_products(Ints a, Ints b) { return Ints{_mm512_madd_epi16(a.raw, b.raw)}; }
@@ -46,18 +46,18 @@ HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) {
 HWY_INLINE Ints unit_scale() { return Ints{_mm512_set1_epi32(1)}; }
 
 // As on AVX2. Without kScaled the sums begin in isum itself, so that dpbusd adds to them.
-template <std::size_t kBits, bool kScaled, bool kExpanded, std::size_t C>
+template <class Layout, bool kScaled, bool kExpanded, std::size_t C>
 TROUPE_RUN_TARGET HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a,
                                           std::size_t stride, const Ints (*scales)[kParts],
                                           Ints (&isum)[kParts][C], StreamPart ahead) {
-  constexpr std::size_t kScaledPieces = 8 / kScales<kBits>;
+  constexpr std::size_t kScaledPieces = 8 / kScales<Layout>;
   const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
   __m512i sums[C];
 #pragma GCC unroll 8
   for (std::size_t p = 0; p < 8; ++p) {
-    __m512i weights = run_piece < kExpanded ? 8 : kBits > (run, p, 0).raw;
+    __m512i weights = integers_of<Layout, kExpanded>(run, p, 0).raw;
     ahead.piece(p);
-    if (kBits == 8) weights = _mm512_xor_si512(weights, sign);  // w + 128
+    if (Layout::kMathBits == 8) weights = _mm512_xor_si512(weights, sign);  // w + 128
     for (std::size_t c = 0; c < C; ++c) {
       const __m512i four = _mm512_set1_epi32(load_four(a + c * stride + 4 * p));
       if (!kScaled) {
@@ -68,7 +68,7 @@ TROUPE_RUN_TARGET HWY_INLINE void add_run(const std::byte* run, const std::int8_
       sums[c] = _mm512_dpbusd_epi32(first ? _mm512_setzero_si512() : sums[c], weights, four);
       if (p % kScaledPieces == kScaledPieces - 1) {
         const __m512i scaled =
-            _mm512_mullo_epi32(sums[c], scales[kScales<kBits> == 2 ? p / 4 : 0][0].raw);
+            _mm512_mullo_epi32(sums[c], scales[kScales<Layout> == 2 ? p / 4 : 0][0].raw);
         isum[0][c].raw = _mm512_add_epi32(isum[0][c].raw, scaled);
       }
     }

@@ -53,21 +53,41 @@ HWY_INLINE std::int32_t load_four(const void* from) {
   return four;
 }
 
-// Scales of a run of a superblock: six bits have one for each half of it.
-template <std::size_t kBits>
-constexpr std::size_t kScales = kBits == 6 ? 2 : 1;
+// Scales of a run of a superblock: some formats have one for each half of it.
+template <class Layout>
+constexpr std::size_t kScales = Layout::kHalfScales ? 2 : 1;
 
-// Piece p of a run (quant/layout.h), part `h` of its rows: the stored integers of k = 4p .. 4p + 3
-// as the bytes of each row's lane. p is a constant once loops are unrolled.
-template <std::size_t kBits>
+// Looks the numbers 0 to 15 in every byte up in a layout's table.
+template <class Layout>
+HWY_INLINE Ints look_up(Ints numbers) {
+  const hn::Repartition<std::uint64_t, IntTag> words;
+  const hn::Repartition<std::uint8_t, IntTag> bytes;
+  const auto table = hn::BitCast(bytes, hn::LoadDup128(words, quant::kCodeWords<Layout::kCodes>));
+  return hn::BitCast(kInt, hn::TableLookupBytes(table, hn::BitCast(bytes, numbers)));
+}
+
+// Piece p of a run (quant/layout.h), part `h` of its rows: the integers of k = 4p .. 4p + 3 that
+// are multiplied, as the bytes of each row's lane. p is a constant once loops are unrolled.
+template <class Layout>
 HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
+  constexpr std::size_t kBits = Layout::kBits;
   const std::byte* at = run + 4 * kLanes * h;
   if constexpr (kBits == 8) {
     return load_ints(at + 64 * p);
+  } else if constexpr (kBits < 4) {
+    const Ints two = hn::Set(kInt, 0x03030303), third = hn::Set(kInt, 0x04040404);
+    const Ints low = hn::And(
+        hn::ShiftRightSame(load_ints(at + 64 * (p % 2)), static_cast<int>(2 * (p / 2))), two);
+    if constexpr (kBits == 2) return low;
+    Ints high = load_ints(at + 128);
+    if (p < 2) high = hn::ShiftLeftSame(high, static_cast<int>(2 - p));
+    if (p > 2) high = hn::ShiftRightSame(high, static_cast<int>(p - 2));
+    return hn::Or(low, hn::And(high, third));
   } else {
     Ints low = load_ints(at + 64 * (p % 4));
     if (p >= 4) low = hn::ShiftRight<4>(low);
     low = hn::And(low, hn::Set(kInt, 0x0f0f0f0f));
+    if constexpr (Layout::kCodes != quant::Codes::kIntegers) return look_up<Layout>(low);
     if constexpr (kBits == 4) return low;
     constexpr std::size_t kPieces = quant::kHighPieces<kBits>;
     constexpr auto kMask = static_cast<std::int32_t>(quant::kHighMask<kBits> << 4);
@@ -76,6 +96,16 @@ HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
     if (shift < 4) high = hn::ShiftLeftSame(high, static_cast<int>(4 - shift));
     if (shift > 4) high = hn::ShiftRightSame(high, static_cast<int>(shift - 4));
     return hn::Or(low, hn::And(high, hn::Set(kInt, kMask)));
+  }
+}
+
+// The same of a run whose integers may be taken apart already, into a byte each (expand_run).
+template <class Layout, bool kExpanded>
+HWY_INLINE Ints integers_of(const std::byte* run, std::size_t p, std::size_t h) {
+  if constexpr (kExpanded) {
+    return load_ints(run + 64 * p + 4 * kLanes * h);
+  } else {
+    return run_piece<Layout>(run, p, h);
   }
 }
 

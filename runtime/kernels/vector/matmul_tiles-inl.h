@@ -22,21 +22,33 @@ namespace troupe::kernels::HWY_NAMESPACE {
 
 // An expanded run is a run of eight bits (quant/layout.h).
 constexpr std::size_t kExpandedBytes = 512;
-template <std::size_t kBits>
+template <class Layout>
 HWY_INLINE void expand_run(const std::byte* run, std::byte* out) {
 #pragma GCC unroll 8
   for (std::size_t p = 0; p < 8; ++p)
     for (std::size_t h = 0; h < kParts; ++h)
-      hn::Store(run_piece<kBits>(run, p, h), kInt,
+      hn::Store(run_piece<Layout>(run, p, h), kInt,
                 reinterpret_cast<std::int32_t*>(out + 64 * p + 4 * kLanes * h));
 }
 
+// 2^(e - 128) of kLanes bytes e, as power_of_two in quant/packing.h.
+HWY_INLINE Floats load_powers(const std::byte* from) {
+  const hn::Rebind<std::uint8_t, IntTag> bytes;
+  const Ints e = hn::PromoteTo(kInt, hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(from)));
+  const Ints small = hn::Set(kInt, 0x00200000), one = hn::Set(kInt, 1);
+  const auto is_small = hn::Lt(e, hn::Set(kInt, 2));
+  const Ints subnormal = hn::IfThenElse(hn::Eq(e, one), hn::Add(small, small), small);
+  return hn::BitCast(kFloat,
+                     hn::IfThenElse(is_small, subnormal, hn::ShiftLeft<23>(hn::Sub(e, one))));
+}
+
 // acc = fma(scale * d, f32(isum), acc) for both parts and all columns.
-template <std::size_t C>
+template <bool kByteD = false, std::size_t C>
 HWY_INLINE void add_scaled(const std::byte* scales, const float (&d)[C],
                            const Ints (&isum)[kParts][C], Floats (&sums)[kParts][C]) {
   for (std::size_t h = 0; h < kParts; ++h) {
-    const Floats scale = load_f16(scales + 2 * kLanes * h);
+    const Floats scale =
+        kByteD ? load_powers(scales + kLanes * h) : load_f16(scales + 2 * kLanes * h);
     for (std::size_t c = 0; c < C; ++c)
       sums[h][c] = hn::MulAdd(hn::Mul(scale, hn::Set(kFloat, d[c])),
                               hn::ConvertTo(kFloat, isum[h][c]), sums[h][c]);
@@ -79,7 +91,7 @@ template <class Layout_>
 struct BlockSums {
   using Layout = Layout_;
   static constexpr std::size_t kStep = 16;  // blocks whose corrections are made together
-  static constexpr int kOffset = Layout::kOffset + kRunOffset<Layout::kBits>;
+  static constexpr int kOffset = Layout::kOffset + kRunOffset<Layout>;
 
   // -kOffset times the sums of the activations of `count` <= kStep blocks.
   static HWY_INLINE void corrections(const std::int32_t* sums, std::size_t count,
@@ -114,12 +126,12 @@ struct BlockSums {
       for (std::size_t h = 0; h < kParts; ++h)
         for (std::size_t c = 0; c < C; ++c)
           isum[h][c] = kOffset == 0 ? hn::Zero(kInt) : hn::Set(kInt, correction[c][step]);
-      add_run<Layout::kBits, false, kExpanded>(range.run<Layout, kExpanded>(block, 0),
-                                               x.q + block * kBlock, columns, scales, isum,
-                                               kExpanded ? StreamPart{} : stream.part(block));
+      add_run<Layout, false, kExpanded>(range.run<Layout, kExpanded>(block, 0),
+                                        x.q + block * kBlock, columns, scales, isum,
+                                        kExpanded ? StreamPart{} : stream.part(block));
       float d[C];
       for (std::size_t c = 0; c < C; ++c) d[c] = x.d[c * blocks + block];
-      add_scaled(range.group + Layout::d_at(block), d, isum, sums);
+      add_scaled<Layout::kByteD>(range.group + Layout::d_at(block), d, isum, sums);
       if (!Layout::kHasM) continue;
       for (std::size_t h = 0; h < kParts; ++h) {
         const Floats m = load_f16(range.group + Layout::m_at(block) + 2 * kLanes * h);
@@ -134,9 +146,31 @@ struct BlockSums {
 template <class Layout>
 struct SuperScales {
   static constexpr std::size_t kPairs = kSuperblock / (2 * kSumElements);
-  static constexpr std::size_t kRunScales = kScales<Layout::kBits>;
+  static constexpr std::size_t kRunScales = kScales<Layout>;
   Ints scales[kRunScales * Layout::kRuns][kParts];
   Ints pairs[kPairs][kParts];  // what multiplies the sums of activations, two in a lane
+
+  // As read_scales in quant/packing.cpp, four bytes at a time: byte j % 4 of word j / 4 is of
+  // sub-block j.
+  static HWY_INLINE void read_half_scales(const Ints (&word)[Layout::kScaleWords], Ints (&scale)[4],
+                                          Ints (&multiplied)[4]) {
+    const Ints low = hn::Set(kInt, 0x0f0f0f0f), two = hn::Set(kInt, 0x03030303);
+    for (std::size_t i = 0; i < 4; ++i) {
+      if constexpr (Layout::kScales == quant::Scales::kSixLess32) {
+        const hn::Repartition<std::int8_t, IntTag> bytes;
+        const Ints nibbles = hn::And(i < 2 ? word[i] : hn::ShiftRight<4>(word[i - 2]), low);
+        const Ints high = hn::And(hn::ShiftRightSame(word[2], static_cast<int>(2 * i)), two);
+        const Ints six = hn::Or(nibbles, hn::ShiftLeft<4>(high));
+        scale[i] = hn::BitCast(kInt, hn::Sub(hn::BitCast(bytes, six), hn::Set(bytes, 32)));
+      } else if constexpr (Layout::kScales == quant::Scales::kNibbles) {
+        scale[i] = hn::And(word[i], low);
+      } else {
+        scale[i] = word[i];
+      }
+      multiplied[i] = scale[i];
+      if constexpr (Layout::kHasM) multiplied[i] = hn::And(hn::ShiftRight<4>(word[i]), low);
+    }
+  }
 
   // `words`: the scale bytes, four in a lane.
   explicit HWY_INLINE SuperScales(const std::byte* words) {
@@ -144,12 +178,20 @@ struct SuperScales {
       Ints word[Layout::kScaleWords];
       for (std::size_t i = 0; i < Layout::kScaleWords; ++i)
         word[i] = load_ints(words + 64 * i + 4 * kLanes * h);
-      if constexpr (Layout::kScaleWords == 4) {
+      if constexpr (Layout::kHalfScales) {
+        Ints four[4], multiplied[4];  // the scales, and what multiplies sums: the same or offsets
+        read_half_scales(word, four, multiplied);
 #pragma GCC unroll 8
         for (std::size_t i = 0; i < kPairs; ++i) {
-          scales[2 * i][h] = byte_scale(word[i / 2], i % 2 * 2);
-          scales[2 * i + 1][h] = byte_scale(word[i / 2], i % 2 * 2 + 1);
-          pairs[i][h] = byte_pair(word[i / 2], i % 2 * 2, i % 2 * 2 + 1);
+          scales[2 * i][h] = byte_scale(four[i / 2], i % 2 * 2);
+          scales[2 * i + 1][h] = byte_scale(four[i / 2], i % 2 * 2 + 1);
+          pairs[i][h] = byte_pair(multiplied[i / 2], i % 2 * 2, i % 2 * 2 + 1);
+        }
+      } else if constexpr (Layout::kScales == quant::Scales::kRunBytes) {
+#pragma GCC unroll 8
+        for (std::size_t i = 0; i < kPairs; ++i) {
+          scales[i][h] = byte_scale(word[i / 4], i % 4);
+          pairs[i][h] = byte_pair(word[i / 4], i % 4, i % 4);
         }
       } else {  // as read_six_bit_scales in quant/packing.cpp, four bytes at a time
         const Ints six = hn::Set(kInt, 0x3f3f3f3f), four = hn::Set(kInt, 0x0f0f0f0f);
@@ -174,6 +216,7 @@ template <class Layout_>
 struct SuperblockSums {
   using Layout = Layout_;
   using Scales = SuperScales<Layout>;
+  static constexpr int kOffset = Layout::kOffset + kRunOffset<Layout>;
 
   // total[part][c] = the sum over sub-blocks of a scale or offset times the sum of activations.
   template <std::size_t C>
@@ -200,14 +243,15 @@ struct SuperblockSums {
       float d[C];
       for (std::size_t c = 0; c < C; ++c) d[c] = x.super_d[c * blocks + block];
       Ints total[kParts][C], isum[kParts][C];
-      add_sums(scales, x.super_sums + block * (kSuperblock / kSumElements), columns / kSumElements,
-               total);
+      if constexpr (kOffset != 0 || Layout::kHasM)
+        add_sums(scales, x.super_sums + block * (kSuperblock / kSumElements),
+                 columns / kSumElements, total);
       for (std::size_t h = 0; h < kParts; ++h)
         for (std::size_t c = 0; c < C; ++c)
-          isum[h][c] = Layout::kOffset == 0 ? hn::Zero(kInt)
-                                            : hn::Mul(total[h][c], hn::Set(kInt, -Layout::kOffset));
+          isum[h][c] =
+              kOffset == 0 ? hn::Zero(kInt) : hn::Mul(total[h][c], hn::Set(kInt, -kOffset));
       for (std::size_t run = 0; run < Layout::kRuns; ++run) {
-        add_run<Layout::kBits, true, kExpanded>(
+        add_run<Layout, true, kExpanded>(
             range.run<Layout, kExpanded>(block, run),
             x.super_q + block * kSuperblock + run * kBlock, columns,
             scales.scales + run * Scales::kRunScales, isum,
@@ -225,7 +269,7 @@ struct SuperblockSums {
 template <class Sums>
 struct IntegerTile {
   static constexpr std::size_t kGroups = 1;
-  static constexpr std::size_t kColumns = kTileColumns<Sums::Layout::kBits>;
+  static constexpr std::size_t kColumns = kTileColumns<typename Sums::Layout>;
   static constexpr std::size_t kElementBytes = 1;
   const PackedMatrix& w;
   const std::byte* group;
@@ -247,7 +291,7 @@ struct IntegerTile {
 // column.
 template <class Sums>
 struct ExpandedTile {
-  static constexpr std::size_t kColumns = kTileColumns<Sums::Layout::kBits>;
+  static constexpr std::size_t kColumns = kTileColumns<typename Sums::Layout>;
   BlockRange range;
   const Activations& x;
   float* column_sums;
@@ -286,9 +330,8 @@ void run_expanded(const PackedMatrix& w, const Activations& all, std::size_t gro
         const BlockRange range{packed, begin, blocks - begin < piece ? blocks : begin + piece,
                                expanded};
         for (std::size_t i = 0; i < (range.end - begin) * Layout::kRuns; ++i)
-          expand_run<Layout::kBits>(
-              packed + Layout::run_at(begin + i / Layout::kRuns, i % Layout::kRuns),
-              expanded + i * kExpandedBytes);
+          expand_run<Layout>(packed + Layout::run_at(begin + i / Layout::kRuns, i % Layout::kRuns),
+                             expanded + i * kExpandedBytes);
         const Tile tile{range, x, sums};
         for (std::size_t column = 0; column < columns;)
           column += run_columns(tile, columns - column, column, {});
@@ -306,7 +349,7 @@ template <class Layout>
 void integer_matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                     std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
   using Sums = std::conditional_t<Layout::kRuns == 1, BlockSums<Layout>, SuperblockSums<Layout>>;
-  if (x.rows >= kExpandColumns<Layout::kBits>) {
+  if (x.rows >= kExpandColumns<Layout>) {
     run_expanded<Sums>(w, x, group_begin, group_end, out, out_stride, accumulate);
   } else {
     run_tiles<IntegerTile<Sums>>(w, x, group_begin, group_end, out, out_stride, accumulate);

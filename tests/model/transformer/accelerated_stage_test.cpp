@@ -71,8 +71,8 @@ TEST_CASE("cuda: a stage of every weight format gives the CPU's bits") {
     require_same(random_model(config, format.type, format.type), 7, {}, {1, 4});
   }
   for (const quant::Format& format : quant::file_formats()) {
-    // Random bytes are not numbers in the other formats of blocks of 32.
-    if (format.type != Type::kIQ4_NL) continue;
+    // Of others, the random bytes have no scale where random_model puts one.
+    if (format.type != Type::kIQ2_XXS) continue;
     INFO(format.name);
     const auto gpu = make_gpu(), cpu = make_device(1);
     const Model model = random_model(config, format.type, Type::kQ8_0);

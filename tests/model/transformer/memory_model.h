@@ -79,10 +79,24 @@ inline std::vector<std::byte> random_tensor(quant::Type type, std::uint64_t elem
         break;
       }
       case quant::Type::kQ8_0:
+      case quant::Type::kIQ4_NL:
         put_f16(at, scale / 128.0f);
+        break;
+      case quant::Type::kMXFP4:  // 12 times 2^-7 is the largest weight
+        bytes[at] = static_cast<std::byte>(121 - random() % 3);
         break;
       case quant::Type::kQ6_K:
         put_f16(at + 208, scale / 4096.0f);
+        break;
+      case quant::Type::kIQ4_XS:
+        put_f16(at, scale / 4096.0f);
+        break;
+      case quant::Type::kQ3_K:
+        put_f16(at + 108, scale / 128.0f);
+        break;
+      case quant::Type::kQ2_K:  // offsets take away what the quants have on average
+        put_f16(at + 80, scale / 32.0f);
+        put_f16(at + 82, scale * 1.5f / 32.0f);
         break;
       case quant::Type::kQ4_K:
       case quant::Type::kQ5_K:  // scales and offsets are 32 in the middle

@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 #include <sodium.h>
@@ -135,8 +138,10 @@ TEST_CASE("every weight format gives the same bits everywhere") {
         }
       }
   };
+  std::string first_formats;  // their hash; the later formats have one of their own
   for (const quant::Format& format : quant::formats()) {
     INFO(format.name);
+    if (format.type == Type::kQ2_K) first_formats = sha256(std::exchange(everything, {}));
     // A file that mixes formats needs both quantizations, each for some matrices: only the
     // feed-forward network is as wide as a superblock here, as in small real models.
     config.channels = 96;
@@ -151,7 +156,8 @@ TEST_CASE("every weight format gives the same bits everywhere") {
     check(random_model(config, format.type, Type::kQ4_0, 1, Type::kQ5_1));
     config.heads = 6;
   }
-  REQUIRE(sha256(everything) == "17a2559cbb6b2c6412f5cf5b85199ff0b9fb7e3b645429a655b438e220caea72");
+  CHECK(first_formats == "17a2559cbb6b2c6412f5cf5b85199ff0b9fb7e3b645429a655b438e220caea72");
+  CHECK(sha256(everything) == "a49acced4530bbf2fd2e6ce95bb6d9d6fb8e8a869814b2c9929b4ab27739681f");
 }
 
 TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {

@@ -33,6 +33,13 @@ inline std::vector<float> random_floats(Random& random, std::size_t count, float
   return values;
 }
 
+// Where the scale d lies in a block of a file; an m follows it.
+inline std::size_t scale_place(quant::Type type) {
+  if (type == quant::Type::kQ2_K) return 80;
+  if (type == quant::Type::kQ3_K) return 108;
+  return type == quant::Type::kQ6_K ? 208 : 0;
+}
+
 // File bytes of `rows` rows: any quants, scales that a model could have.
 inline std::vector<std::byte> random_rows(Random& random, quant::Type type, std::size_t rows,
                                           std::size_t columns) {
@@ -51,8 +58,12 @@ inline std::vector<std::byte> random_rows(Random& random, quant::Type type, std:
     if (type == quant::Type::kBF16)
       std::memcpy(&bytes[at], reinterpret_cast<const char*>(&value) + 2, 2);
     if (format.block_elements == 1 && type != quant::Type::kF16) continue;
-    put_f16(type == quant::Type::kQ6_K ? 208 : 0);
-    if (format.has_m) put_f16(2);
+    if (type == quant::Type::kMXFP4) {
+      bytes[at] = static_cast<std::byte>(112 + any_byte(random) % 16);
+      continue;
+    }
+    put_f16(scale_place(type));
+    if (format.has_m) put_f16(scale_place(type) + 2);
   }
   return bytes;
 }

@@ -41,8 +41,24 @@ struct Block {
   std::int32_t q[256], scale[16], offset[16];
 };
 
+constexpr std::int32_t kIq4[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
+
+// The blocks whose numbers of four bits stand for those of a table.
+void read_table_block(quant::Type type, const std::byte* in, Block* out) {
+  const bool is_mxfp4 = type == quant::Type::kMXFP4;
+  static constexpr std::int32_t kE2m1[] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  out->d = is_mxfp4 ? std::ldexp(1.0f, load<std::uint8_t>(in) - 128)
+                    : f16_to_f32(load<std::uint16_t>(in));
+  for (std::size_t k = 0; k < 32; ++k) {
+    const auto byte = load<std::uint8_t>(in + (is_mxfp4 ? 1 : 2) + k % 16);
+    out->q[k] = (is_mxfp4 ? kE2m1 : kIq4)[k < 16 ? byte & 15 : byte >> 4];
+  }
+}
+
 void read_small_block(quant::Type type, const std::byte* in, Block* out) {
   using quant::Type;
+  if (type == Type::kIQ4_NL || type == Type::kMXFP4) return read_table_block(type, in, out);
   const bool has_m = type == Type::kQ4_1 || type == Type::kQ5_1;
   const bool fifth = type == Type::kQ5_0 || type == Type::kQ5_1;
   const std::byte* bits = in + (has_m ? 4 : 2);
@@ -61,6 +77,38 @@ void read_small_block(quant::Type type, const std::byte* in, Block* out) {
   }
 }
 
+void read_small_superblock(quant::Type type, const std::byte* in, Block* out) {
+  const auto byte = [&](std::size_t at) { return std::int32_t{load<std::uint8_t>(in + at)}; };
+  const bool is_q2 = type == quant::Type::kQ2_K, is_q3 = type == quant::Type::kQ3_K;
+  out->d = f16_to_f32(load<std::uint16_t>(in + (is_q2 ? 80 : is_q3 ? 108 : 0)));
+  if (is_q2) out->m = -f16_to_f32(load<std::uint16_t>(in + 82));
+  for (std::size_t j = 0; j < 16; ++j) {
+    if (is_q2) {
+      out->scale[j] = byte(j) & 15;
+      out->offset[j] = byte(j) >> 4;
+    } else if (is_q3) {
+      const std::int32_t low = j < 8 ? byte(96 + j) & 15 : byte(96 + j - 8) >> 4;
+      out->scale[j] = low + 16 * (byte(104 + j % 4) >> 2 * (j / 4) & 3) - 32;
+    } else {
+      const std::size_t b = j / 2;
+      const std::int32_t low = b % 2 == 0 ? byte(4 + b / 2) & 15 : byte(4 + b / 2) >> 4;
+      out->scale[j] = low + 16 * (byte(2 + b / 4) >> 2 * (b % 4) & 3) - 32;
+    }
+  }
+  for (std::size_t k = 0; k < 256; ++k) {
+    const std::size_t half = k / 128, part = k % 128 / 32, l = k % 32;
+    if (is_q2) {
+      out->q[k] = byte(16 + 32 * half + l) >> 2 * part & 3;
+    } else if (is_q3) {
+      const std::int32_t third = byte(l) >> (k / 32) & 1;
+      out->q[k] = (byte(32 + 32 * half + l) >> 2 * part & 3) - (third != 0 ? 0 : 4);
+    } else {
+      const std::int32_t both = byte(8 + 16 * (k / 32) + k % 16);
+      out->q[k] = kIq4[l < 16 ? both & 15 : both >> 4];
+    }
+  }
+}
+
 void read_superblock(quant::Type type, const std::byte* in, Block* out) {
   const auto byte = [&](std::size_t at) { return std::int32_t{load<std::uint8_t>(in + at)}; };
   if (type == quant::Type::kQ6_K) {
@@ -74,6 +122,8 @@ void read_superblock(quant::Type type, const std::byte* in, Block* out) {
     }
     return;
   }
+  if (type == quant::Type::kQ2_K || type == quant::Type::kQ3_K || type == quant::Type::kIQ4_XS)
+    return read_small_superblock(type, in, out);
   TROUPE_CHECK(type == quant::Type::kQ4_K || type == quant::Type::kQ5_K,
                std::to_string(static_cast<int>(type)));
   const bool fifth = type == quant::Type::kQ5_K;
@@ -137,7 +187,8 @@ float dot(quant::Type type, const std::byte* file_row, std::size_t columns, cons
   const bool super = format.activations == quant::ActivationKind::kSuperblocks;
   const std::size_t elements = super ? kSuperblock : kBlock;
   const bool has_m = type == quant::Type::kQ4_1 || type == quant::Type::kQ5_1 ||
-                     type == quant::Type::kQ4_K || type == quant::Type::kQ5_K;
+                     type == quant::Type::kQ4_K || type == quant::Type::kQ5_K ||
+                     type == quant::Type::kQ2_K;
   std::vector<std::int8_t> q(elements);
   for (std::size_t block = 0; block < blocks; ++block) {
     float d = 0.0f;

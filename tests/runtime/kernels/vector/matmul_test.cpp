@@ -183,16 +183,26 @@ TEST_CASE("matmul works through more columns than one pass holds") {
 
 namespace {
 
-// 16 rows of one block: every quant made of bytes `quant`, every scale the largest, or of Q6_K the
-// byte `scale`.
+// 16 rows of one block: every quant made of bytes `quant`, every scale the largest, or of formats
+// whose scales have a sign the byte `scale`.
 std::vector<std::byte> extreme_rows(const quant::Format& format, int quant, int scale) {
   const std::uint16_t one = f32_to_f16(1.0f);
   std::vector<std::byte> block(format.block_bytes, static_cast<std::byte>(quant));
-  const bool last = format.type == quant::Type::kQ6_K;
-  std::memcpy(&block[last ? 208 : 0], &one, 2);
-  if (format.has_m) std::memcpy(&block[2], &one, 2);
-  if (last) std::fill_n(&block[192], 16, static_cast<std::byte>(scale));
-  if (format.block_elements == 256 && !last) std::fill_n(&block[4], 12, std::byte{0xff});
+  using quant::Type;
+  const std::size_t d = scale_place(format.type);
+  if (format.type == Type::kMXFP4) {
+    block[0] = std::byte{128};
+  } else {
+    std::memcpy(&block[d], &one, 2);
+  }
+  if (format.has_m) std::memcpy(&block[d + 2], &one, 2);
+  const auto byte = static_cast<std::byte>(scale == 0x7f ? 0xff : 0x00);
+  if (format.type == Type::kQ6_K) std::fill_n(&block[192], 16, static_cast<std::byte>(scale));
+  if (format.type == Type::kQ3_K) std::fill_n(&block[96], 12, byte);
+  if (format.type == Type::kIQ4_XS) std::fill_n(&block[2], 6, byte);
+  if (format.type == Type::kQ2_K) std::fill_n(&block[0], 16, std::byte{0xff});
+  if (format.type == Type::kQ4_K || format.type == Type::kQ5_K)
+    std::fill_n(&block[4], 12, std::byte{0xff});
   std::vector<std::byte> file;
   for (std::size_t row = 0; row < 16; ++row) file.insert(file.end(), block.begin(), block.end());
   return file;
