@@ -295,10 +295,10 @@ def test_tls_and_a_certificate_that_changes(place, tmp_path):
 def test_no_prompt_in_logs_and_no_lines_from_outside(server):
     server.ask("POST", CHAT, chat("xyzzy-planted", 2))
     server.ask("GET", "/a%0atroupe:%20forged", headers={"X-Request-Id": "good-id"})
+    harness.wait_until("the request is not logged", lambda: "good-id" in server.said(), 10)
     said = server.said()
     assert "xyzzy-planted" not in said
     assert "\ntroupe: forged" not in said
-    assert "good-id" in said
 
 
 @pytest.mark.parametrize("words, why", [
