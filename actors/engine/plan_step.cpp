@@ -182,8 +182,8 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
     }
     const SharedPrefix prefix = table_.find(running.blocks, running.findable());
     // A request waits for a block that another one computes, or is about to compute.
-    const auto is_ahead = [&](const Prompt& older) {
-      return will_compute(*older.running, running, prefix.blocks.size());
+    const auto is_ahead = [&, &request = running](const Prompt& older) {
+      return will_compute(*older.running, request, prefix.blocks.size());
     };
     if (prefix.computing || std::any_of(prompts.begin(), prompts.end(), is_ahead)) continue;
     // No request overtakes one that waits for memory, which would then wait for ever.
