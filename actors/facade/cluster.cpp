@@ -18,7 +18,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto kPlanPatience = 60s;  // every node is measured
-constexpr auto kHeadPatience = 30s;  // the time for a lost head to come back
 
 // What is known of an answer, over all connections that delivered parts of it.
 struct Progress {
@@ -194,7 +193,7 @@ Result<GenerateResult> have_answer(Cluster::Impl& impl, Asked asked,
       return outcome ? result_of(*outcome, *progress) : Result<GenerateResult>(why);
     }
     // The head may be started again: the answer then continues from where it was.
-    auto connected = actors::reconnect(impl, kHeadPatience);
+    auto connected = actors::reconnect(impl, actors::RepeatClock::kRepeatPatience);
     if (!connected) {
       return open ? cut_off(why, asked.submit.stream, *progress) : Result<GenerateResult>(why);
     }

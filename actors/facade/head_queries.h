@@ -33,7 +33,7 @@ Result<ClusterStatus> ask_status(Cluster::Impl& impl);
 Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);
 
 // Decides how long a question is repeated whose head is lost again and again: until the head has
-// been away for kRepeatPatience, or for so long has not lived through the question.
+// been away for kRepeatPatience. A head that is lost as soon as it is asked counts as away.
 class RepeatClock {
  public:
   using Time = std::chrono::steady_clock::time_point;

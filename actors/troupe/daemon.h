@@ -30,8 +30,8 @@ struct DaemonOptions {
   std::uint64_t memory_bytes = 0;
   // For a head, how long a model stays loaded after its last request; -1 means forever.
   std::int64_t keep_alive_s = 300;
-  bool speculation =
-      true;  // for a head: whether answers are drafted (GenerateRequest::speculation)
+  // For a head: whether answers are drafted (GenerateRequest::speculation).
+  bool speculation = true;
 };
 
 // A daemon inside this process: what `troupe start` runs.

@@ -30,9 +30,10 @@ std::uint64_t stated_block(const GgufHeader& header, std::size_t place) {
   return static_cast<std::uint64_t>((*block)[place]);
 }
 
-// Returns how many of `count` rows or columns share one of `scales` scales.
+// Returns how many of `count` rows or columns share one of `scales` scales, if they can.
 std::optional<std::size_t> block_of(std::uint64_t count, std::uint64_t scales,
                                     std::uint64_t stated) {
+  if (scales == 0) return std::nullopt;
   if (stated != 0 && (count - 1) / stated + 1 == scales) return stated;
   if (count % scales == 0) return count / scales;
   return std::nullopt;

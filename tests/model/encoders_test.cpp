@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include <catch2/catch.hpp>
 
@@ -10,6 +9,7 @@
 #include <troupe/model/training/trainable.h>
 #include <troupe/model/transformer/relative_bias.h>
 #include <troupe/model/transformer/stage.h>
+#include <troupe/tests/model/files/read_tensor.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
 using namespace troupe;
@@ -21,15 +21,6 @@ namespace {
 
 const std::string kGolden = TROUPE_TEST_DATA "/golden/";
 using Texts = std::vector<std::vector<TokenId>>;
-
-template <class T>
-std::vector<T> read(const Safetensors& file, const std::string& name) {
-  const SafetensorsTensor* tensor = file.find(name);
-  REQUIRE(tensor != nullptr);
-  std::vector<T> values(tensor->bytes / sizeof(T));
-  std::memcpy(values.data(), file.bytes(*tensor).data(), tensor->bytes);
-  return values;
-}
 
 // A model, and what PyTorch makes of two texts with it (make_tiny_models.py).
 struct Encoder {
@@ -43,8 +34,8 @@ struct Encoder {
     INFO(made.message());
     REQUIRE(made.is_ok());
     config = *made;
-    const auto ids = read<std::int64_t>(expected, "input_ids");
-    const auto mask = read<std::int64_t>(expected, "attention_mask");
+    const auto ids = read_tensor<std::int64_t>(expected, "input_ids");
+    const auto mask = read_tensor<std::int64_t>(expected, "attention_mask");
     width = ids.size() / 2;
     for (std::size_t text = 0; text < 2; ++text) {
       texts.emplace_back();
@@ -54,7 +45,7 @@ struct Encoder {
   }
   // PyTorch's rows of the last layer, without those of the padding.
   std::vector<float> hidden() const {
-    const auto all = read<float>(expected, "hidden");
+    const auto all = read_tensor<float>(expected, "hidden");
     std::vector<float> rows;
     for (std::size_t text = 0; text < 2; ++text) {
       const auto begin = all.begin() + static_cast<std::ptrdiff_t>(text * width * config.channels);
@@ -114,7 +105,7 @@ void compare(const Encoder& tiny) {
   ModelConfig bare = tiny.config;
   bare.labels = 0;
   REQUIRE(tiny.config.labels == 3);
-  const auto logits = read<float>(tiny.expected, "logits");
+  const auto logits = read_tensor<float>(tiny.expected, "logits");
   for (const auto isa : isas()) {
     INFO(kernels::isa_name(isa));
     const auto device = make_device(2, isa);
@@ -152,7 +143,7 @@ TEST_CASE("a ModernBERT's head reads the first row if its folder says so") {
   first.pooler_mean = false;
   const auto device = make_device(2);
   CHECK(worst_difference(run(load(tiny, first, *device, {{0, 4}}), tiny.texts).logits,
-                         read<float>(tiny.expected, "logits_cls")) < 2e-5);
+                         read_tensor<float>(tiny.expected, "logits_cls")) < 2e-5);
 }
 
 TEST_CASE("bits of every encoder do not depend on threads, company, targets or stages") {

@@ -10,6 +10,7 @@
 #include <troupe/model/files/safetensors.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/transformer/stage.h>
+#include <troupe/tests/model/files/read_tensor.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
 using namespace troupe;
@@ -31,15 +32,6 @@ const std::vector<std::pair<std::string, std::string>> kDecoders{
     {"mixtral", "mixtral"}, {"qwen2_moe", "qwen2moe"}, {"qwen3_moe", "qwen3moe"},
 };
 
-template <class T>
-std::vector<T> read(const Safetensors& file, const std::string& name) {
-  const SafetensorsTensor* tensor = file.find(name);
-  REQUIRE(tensor != nullptr);
-  std::vector<T> values(tensor->bytes / sizeof(T));
-  std::memcpy(values.data(), file.bytes(*tensor).data(), tensor->bytes);
-  return values;
-}
-
 struct Tiny {
   explicit Tiny(const std::string& family) : Tiny(family, family) {}
   Tiny(const std::string& folder, const std::string& family)
@@ -53,9 +45,9 @@ struct Tiny {
     REQUIRE(read_config.is_ok());
     config = *read_config;
     REQUIRE(config.family == family);
-    for (const std::int64_t id : read<std::int64_t>(expected, "input_ids"))
+    for (const std::int64_t id : read_tensor<std::int64_t>(expected, "input_ids"))
       ids.push_back(static_cast<TokenId>(id));
-    logits = read<float>(expected, "logits");
+    logits = read_tensor<float>(expected, "logits");
   }
   std::vector<TokenId> row(std::size_t index) const {
     return {ids.begin() + static_cast<std::ptrdiff_t>(index * 12),
@@ -112,7 +104,7 @@ std::vector<float> classify(const std::vector<std::unique_ptr<Stage>>& stages,
 
 // The texts of the recorded BERT input, without their padding.
 std::vector<std::vector<TokenId>> bert_texts(const Tiny& tiny) {
-  const auto mask = read<std::int64_t>(tiny.expected, "attention_mask");
+  const auto mask = read_tensor<std::int64_t>(tiny.expected, "attention_mask");
   std::vector<std::vector<TokenId>> texts{tiny.row(0), tiny.row(1)};
   for (std::size_t row = 0; row < 2; ++row)
     texts[row].resize(static_cast<std::size_t>(
@@ -150,7 +142,7 @@ TEST_CASE("tiny decoders of every family give PyTorch's logits and loss") {
         }
       }
       if (tiny.expected.find("loss") != nullptr)
-        CHECK(loss == Approx(read<float>(tiny.expected, "loss")[0]).epsilon(1e-6));
+        CHECK(loss == Approx(read_tensor<float>(tiny.expected, "loss")[0]).epsilon(1e-6));
       // With a cache in half precision the logits are near, not equal.
       const auto f16 = tiny.load(*device, whole, {kernels::KvType::kF16, 0});
       const auto near = all_logits(f16, tiny.row(0), 12);
@@ -287,8 +279,8 @@ TEST_CASE("tiny decoders from GGUF files give PyTorch's logits") {
     REQUIRE(config.is_ok());
     const auto expected = Safetensors::open_file(kTiny + name + "/expected.safetensors");
     REQUIRE(expected.is_ok());
-    const auto logits = read<float>(*expected, "logits");
-    const auto ids = read<std::int64_t>(*expected, "input_ids");
+    const auto logits = read_tensor<float>(*expected, "logits");
+    const auto ids = read_tensor<std::int64_t>(*expected, "input_ids");
     const std::size_t count = 12 * config->vocabulary, layers = config->layers;
     std::vector<float> first;
     for (const auto isa : isas())

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <random>
 
 #include "tiny_path.h"
@@ -73,20 +74,7 @@ Scores by_hand(TinyPath& path, const std::vector<model::TokenId>& prompt) {
 }
 
 void require_same(const Scores& got, const Scores& expected) {
-  REQUIRE(got.size() == expected.size());
-  bool same = true;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    REQUIRE(got[i].size() == expected[i].size());
-    for (std::size_t j = 0; j < got[i].size(); ++j) {
-      same = same && got[i][j].id == expected[i][j].id &&
-             std::memcmp(&got[i][j].logprob, &expected[i][j].logprob, 4) == 0;
-    }
-  }
-  CHECK(same);
-}
-
-EngineState new_engine(const EngineLimits& limits) {
-  return {limits, std::make_shared<LetterTokenizer>()};
+  CHECK(std::equal(got.begin(), got.end(), expected.begin(), expected.end(), same_bits));
 }
 
 }  // namespace

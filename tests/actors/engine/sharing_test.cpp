@@ -74,26 +74,6 @@ std::map<std::uint64_t, ToldAnswer> run_engine(EngineState& engine, TinyPath& pa
   return told;
 }
 
-EngineState new_engine(const EngineLimits& limits) {
-  return {limits, std::make_shared<LetterTokenizer>()};
-}
-
-void require_same(const ToldAnswer& got, const ToldAnswer& expected) {
-  REQUIRE(got.finished);
-  REQUIRE(expected.finished);
-  CHECK(got.ids == expected.ids);
-  CHECK(got.text == expected.text);
-  CHECK(got.finished->text == expected.finished->text);
-  CHECK(got.finished->finish_reason == expected.finished->finish_reason);
-  REQUIRE(got.logprobs.size() == expected.logprobs.size());
-  bool same = true;
-  for (std::size_t i = 0; i < got.logprobs.size(); ++i) {
-    same = same && got.logprobs[i].id == expected.logprobs[i].id &&
-           std::memcmp(&got.logprobs[i].logprob, &expected.logprobs[i].logprob, 4) == 0;
-  }
-  CHECK(same);
-}
-
 // Of each kind of request. TROUPE_SHARING_ROUNDS=N runs more.
 int rounds() {
   const char* text = std::getenv("TROUPE_SHARING_ROUNDS");

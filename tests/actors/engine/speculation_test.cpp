@@ -176,24 +176,6 @@ Course run_course(TinyStages& stages, const EngineLimits& limits,
   return course;
 }
 
-void require_equal(const ToldAnswer& got, const ToldAnswer& expected) {
-  REQUIRE(got.finished);
-  REQUIRE(expected.finished);
-  CHECK(got.ids == expected.ids);
-  CHECK(got.indices == expected.indices);
-  CHECK(got.text == expected.text);
-  CHECK(got.finished->text == expected.finished->text);
-  CHECK(got.finished->token_ids == expected.finished->token_ids);
-  CHECK(got.finished->finish_reason == expected.finished->finish_reason);
-  REQUIRE(got.logprobs.size() == expected.logprobs.size());
-  bool same = true;
-  for (std::size_t i = 0; i < got.logprobs.size(); ++i) {
-    same = same && got.logprobs[i].id == expected.logprobs[i].id &&
-           std::memcmp(&got.logprobs[i].logprob, &expected.logprobs[i].logprob, 4) == 0;
-  }
-  CHECK(same);
-}
-
 // TROUPE_SPECULATION_ROUNDS=N runs more.
 int combinations() {
   const char* text = std::getenv("TROUPE_SPECULATION_ROUNDS");
@@ -237,7 +219,7 @@ TEST_CASE("speculation: tokens and log-probabilities have the bits that they hav
     auto course = run_course(stages, limits, requests, &random, preempt_one_in, lost_at);
     for (const EngineRequest& request : requests) {
       INFO("request " << request.id);
-      require_equal(course.told[request.id], expected[{kind, request.id}]);
+      require_same(course.told[request.id], expected[{kind, request.id}]);
     }
     drafts.drafted += course.drafts.drafted;
     drafts.accepted += course.drafts.accepted;
@@ -333,7 +315,7 @@ TEST_CASE("speculation: blocks of an answer are found by others as if it had had
     EngineState cold(speaking_limits(Speculation::kOff), std::make_shared<LetterTokenizer>());
     REQUIRE(cold.admit(second, 0).is_ok());
     finish(cold);
-    require_equal(warm, told[2]);
+    require_same(warm, told[2]);
   }
 }
 
@@ -394,7 +376,7 @@ TEST_CASE("speculation: a step that fails with drafts is computed without") {
     note_events(engine.on_done(step->id, std::get<StepDone>(stages.run(step->step)), i), &told);
   }
   CHECK(failures == 1);
-  require_equal(told[1], expected.told.at(1));
+  require_same(told[1], expected.told.at(1));
   // Without drafts, a failure is one.
   REQUIRE(engine.admit(spoken(2, {}), 0).is_ok());
   const auto step = engine.next_step(600);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -123,6 +124,10 @@ struct TinyPath {
   std::size_t failed = 0;                                     // steps without memory
 };
 
+inline EngineState new_engine(const EngineLimits& limits) {
+  return {limits, std::make_shared<LetterTokenizer>()};
+}
+
 // What was said of a request.
 struct ToldAnswer {
   std::vector<model::TokenId> ids;  // of the events
@@ -141,6 +146,27 @@ struct ToldAnswer {
     finished = rest.finished;
   }
 };
+
+// Whether two lists have the same tokens, and log-probabilities of the same bits.
+inline bool same_bits(const std::vector<model::TokenLogprob>& a,
+                      const std::vector<model::TokenLogprob>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
+    return one.id == other.id && std::memcmp(&one.logprob, &other.logprob, sizeof one.logprob) == 0;
+  });
+}
+
+// Both have ended, with the same tokens, text and log-probabilities.
+inline void require_same(const ToldAnswer& got, const ToldAnswer& expected) {
+  REQUIRE(got.finished);
+  REQUIRE(expected.finished);
+  CHECK(got.ids == expected.ids);
+  CHECK(got.indices == expected.indices);
+  CHECK(got.text == expected.text);
+  CHECK(got.finished->text == expected.finished->text);
+  CHECK(got.finished->token_ids == expected.finished->token_ids);
+  CHECK(got.finished->finish_reason == expected.finished->finish_reason);
+  CHECK(same_bits(got.logprobs, expected.logprobs));
+}
 
 inline void note_events(const std::vector<EngineEvent>& events,
                         std::map<std::uint64_t, ToldAnswer>* seen) {

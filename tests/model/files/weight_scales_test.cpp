@@ -148,8 +148,15 @@ TEST_CASE("scales that fit no matrix are refused") {
     return found.is_ok() ? std::string("ok") : found.message();
   };
   const auto f8 = quant::Type::kF8_E4M3, f32 = quant::Type::kF32;
-  for (const std::vector<std::uint64_t>& shape :
-       {std::vector<std::uint64_t>{7, 3}, {199}, {2}, {300}, {1, 299}, {2, 3, 1}, {201, 1}})
+  for (const std::vector<std::uint64_t>& shape : {std::vector<std::uint64_t>{7, 3},
+                                                  {199},
+                                                  {2},
+                                                  {300},
+                                                  {1, 299},
+                                                  {2, 3, 1},
+                                                  {201, 1},
+                                                  {0, 3},
+                                                  {2, 0}})
     CHECK_THAT(message(header_of(f8, {200, 300}, f32, shape)),
                Contains("'a.weight_scale' has the shape") && Contains("200x300"));
   CHECK_THAT(message(header_of(f8, {2, 200, 300}, f32, {3, 2, 3})), Contains("2x200x300"));

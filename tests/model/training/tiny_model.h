@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,19 +11,11 @@
 #include <troupe/model/files/safetensors.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/training/network.h>
+#include <troupe/tests/model/files/read_tensor.h>
 
 // The recorded tiny models of tests/data/golden, and examples made of their inputs.
 
 namespace troupe::model::test {
-
-template <class T>
-std::vector<T> read_tensor(const Safetensors& file, const std::string& name) {
-  const SafetensorsTensor* tensor = file.find(name);
-  REQUIRE(tensor != nullptr);
-  std::vector<T> values(tensor->bytes / sizeof(T));
-  std::memcpy(values.data(), file.bytes(*tensor).data(), tensor->bytes);
-  return values;
-}
 
 // Every position but the last predicts the next token.
 inline Example next_token_example(std::vector<TokenId> ids) {

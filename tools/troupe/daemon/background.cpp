@@ -97,7 +97,8 @@ void limit_log() noexcept {
   char older[sizeof log_path + 2];
   std::snprintf(older, sizeof older, "%s.1", log_path);
   if (::rename(log_path, older) != 0) return;
-  open_log_anew("troupe: the log was opened anew: it had grown, and its name is now log.1\n");
+  open_log_anew(
+      "troupe: the log was opened anew: it had grown, and what came before is in log.1\n");
 }
 
 Result<Background> Background::detach(const std::string& home) {
