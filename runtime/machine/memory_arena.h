@@ -11,8 +11,8 @@ namespace troupe {
 
 // Returns 64-byte aligned, uninitialised memory, or nullptr if there is none.
 std::byte* arena_allocate(std::size_t bytes);
-// Gives a piece of `bytes` back. A chunk returns to the system when all of its pieces were given
-// back.
+// Gives a piece of `bytes` back. A huge page returns to the system when all pieces on it were given
+// back, however small they are.
 void arena_free(std::byte* piece, std::size_t bytes);
 
 }  // namespace troupe

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -67,6 +68,33 @@ TEST_CASE("matrices of a few MiB take little more than their bytes") {
     CHECK(taken < count * bytes + (std::size_t{8} << 20));
   }
 }
+
+TEST_CASE("small matrices give their pages back though others of the chunk stay") {
+  constexpr std::size_t kBytes = 300'000, kCount = 400;
+  std::vector<AlignedBuffer> buffers;
+  const std::size_t before = resident_bytes();
+  for (std::size_t i = 0; i < kCount; ++i) {
+    buffers.emplace_back(kBytes);
+    std::memset(buffers.back().data(), 1, kBytes);
+  }
+  const std::size_t full = resident_bytes() - before;
+  // Three of four stretches of forty matrices go, in any order.
+  std::vector<std::size_t> leaving;
+  for (std::size_t i = 0; i < kCount; ++i)
+    if (i / 40 % 4 != 0) leaving.push_back(i);
+  std::mt19937 random(7);
+  std::shuffle(leaving.begin(), leaving.end(), random);
+  for (const std::size_t i : leaving) buffers[i] = AlignedBuffer();
+  const std::size_t left = resident_bytes() - before;
+  const std::size_t stay = (kCount - leaving.size()) * kBytes;
+  INFO(full << " bytes before, " << left << " after, of which " << stay << " are needed");
+  CHECK(full > kCount * kBytes / 2);
+  CHECK(left < stay + (std::size_t{16} << 20));
+  std::size_t wrong = 0;
+  for (const AlignedBuffer& buffer : buffers)
+    for (std::size_t at = 0; at < buffer.bytes(); ++at) wrong += buffer.data()[at] != std::byte{1};
+  CHECK(wrong == 0);
+}
 #endif
 
 TEST_CASE("a piece that came back is handed out again") {
@@ -98,6 +126,15 @@ TEST_CASE("buffers come and go on several threads") {
     });
   for (std::thread& thread : threads) thread.join();
   CHECK(wrong == std::vector<int>(4));
+}
+
+TEST_CASE("gaps that touch are one gap") {
+  std::vector<AlignedBuffer> buffers;
+  for (int i = 0; i < 5; ++i) buffers.emplace_back(64'000);
+  const std::byte* const second = buffers[1].data();
+  for (const std::size_t i : {1u, 3u, 2u}) buffers[i] = AlignedBuffer();
+  const AlignedBuffer large(3 * 64'000);
+  CHECK(large.data() == second);
 }
 
 }  // namespace troupe::kernels
