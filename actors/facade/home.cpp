@@ -63,6 +63,11 @@ Status prepare_home(const std::string& home) {
 Result<FileLock> lock_home(const std::string& home) {
   TROUPE_RETURN_IF_ERROR(prepare_home(home));
   auto lock = FileLock::try_acquire(lock_file(home));
+  // A command that looks whether a daemon runs takes the lock for a moment.
+  for (int i = 0; i < 20 && lock.code() == Code::kAlreadyExists; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    lock = FileLock::try_acquire(lock_file(home));
+  }
   if (lock.code() != Code::kAlreadyExists) return lock;
   return Status(Code::kAlreadyExists, "a daemon runs on the home " + home +
                                           " already; stop it with 'troupe stop', or give this "
@@ -129,6 +134,15 @@ Result<net::KeyPair> client_identity(const std::string& home) {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+// A daemon that was killed is started again within a second by its parent or by systemd.
+constexpr std::chrono::milliseconds kReturnPatience = 3s;
+// A head reads its journal before it is there, and a node waits for its head.
+constexpr std::chrono::milliseconds kStartPatience = 15s;
+
+}  // namespace
+
 std::string resolve_home(const std::string& home) {
   if (!home.empty()) return home;
   if (const char* set = std::getenv("TROUPE_HOME"); set != nullptr && *set != '\0') return set;
@@ -143,6 +157,30 @@ std::string resolve_home(const std::string& home) {
 Result<std::string> daemon_address(const std::string& home) {
   TROUPE_ASSIGN_OR_RETURN(const actors::RunFile run, actors::read_run_file(resolve_home(home)));
   return run.head;
+}
+
+Result<std::string> await_daemon_address(const std::string& given_home) {
+  const std::string home = resolve_home(given_home);
+  std::error_code error;
+  const auto began = std::chrono::steady_clock::now();
+  bool told = false;
+  while (true) {
+    Result<std::string> address = daemon_address(home);
+    if (address.is_ok() || address.code() != Code::kNotFound) return address;
+    const bool file = std::filesystem::exists(actors::run_file(home), error);
+    const bool locked =
+        std::filesystem::exists(actors::lock_file(home), error) &&
+        FileLock::try_acquire(actors::lock_file(home)).code() == Code::kAlreadyExists;
+    // A daemon that ends well removes the file; one that starts writes it when it has joined.
+    const auto patience = locked ? kStartPatience : file ? kReturnPatience : 0ms;
+    if (std::chrono::steady_clock::now() - began >= patience) return address;
+    if (!std::exchange(told, true)) {
+      log(LogLevel::kWarning, "the daemon of the home " + home +
+                                  (locked ? " is starting" : " was killed and may come back") +
+                                  ": waiting for it");
+    }
+    std::this_thread::sleep_for(50ms);
+  }
 }
 
 Result<std::string> joined_head(const std::string& home) {

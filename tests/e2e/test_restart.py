@@ -3,6 +3,7 @@
 A node says Hello until it is welcomed, and a head opens its sockets when it listens. strace holds up
 every fsync of the head, as a slow disk does; without strace the restarts are plain ones.
 """
+import json
 import os
 import shutil
 import subprocess
@@ -52,3 +53,29 @@ def test_every_node_comes_back(place, fsync_ms):
     print(f"fsync + {fsync_ms} ms, {NODES} nodes, {RESTARTS} restarts: "
           f"all back within {max(took):.1f} s")
     assert all(node.alive() for node in nodes)
+
+
+def test_a_command_of_the_home_waits_for_its_head(place):
+    """It names no cluster: the daemon of its home was killed, and is started again meanwhile."""
+    head = place.start("head", "--head", "--no-work")
+    head.kill()
+    asked = place.spawn("nodes", "--json", "--home", head.home, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE)
+    time.sleep(1)
+    place.start("head", "--head", "--no-work", port=head.port)
+    out, said = asked.communicate(timeout=20)
+    assert asked.returncode == 0, said
+    assert b"was killed and may come back" in said
+    assert [node["name"] for node in json.loads(out)["nodes"]] == ["head"]
+
+
+def test_a_daemon_that_does_not_come_back_is_not_waited_for_long(place):
+    head = place.start("head", "--head", "--no-work")
+    head.kill()
+    outcome = place.troupe("nodes", "--home", head.home)
+    assert outcome.status == 1 and "no daemon runs on the home" in outcome.err, str(outcome)
+    assert 2.5 < outcome.seconds < 6, str(outcome)
+    stopped = place.start("other", "--head", "--no-work")
+    assert stopped.stop() == 0
+    outcome = place.troupe("nodes", "--home", stopped.home)
+    assert outcome.status == 1 and outcome.seconds < 2, str(outcome)

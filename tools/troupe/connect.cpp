@@ -13,7 +13,7 @@ Result<std::string> choose_cluster(const std::string& home, const std::string& f
   }
   if (address == "none") return std::string();
   if (!address.empty()) return address;
-  Result<std::string> daemon = daemon_address(home);
+  Result<std::string> daemon = await_daemon_address(home);
   if (daemon.is_ok() || daemon.code() != Code::kNotFound) return daemon;
   return std::string();
 }
