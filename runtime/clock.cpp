@@ -19,6 +19,11 @@ std::int64_t monotonic_us() {
   return duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
+std::int64_t unix_now_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
 VirtualClock::VirtualClock(std::int64_t now_us) {
   const std::int64_t before = virtual_us.exchange(now_us);
   TROUPE_CHECK(before == kReal, "there are two virtual clocks");

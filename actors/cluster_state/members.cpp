@@ -14,6 +14,8 @@ constexpr std::int64_t kStallUs = 600'000;
 // Nodes that are gone are listed for this long, and this many of them.
 constexpr std::int64_t kGoneUs = 3'600'000'000;
 constexpr std::size_t kGoneMax = 64;
+// A node says no more than this about its machine.
+constexpr std::size_t kTroublesMax = 8, kTroubleBytesMax = 400, kProgramBytesMax = 64;
 
 }  // namespace
 
@@ -104,6 +106,7 @@ Result<std::string> Members::join(const net::PublicKey& key, const Hello& hello,
   record.memory_pool = hello.memory_pool;
   record.incarnation = incarnation;
   record.greeting = hello.greeting;
+  record.program = plain_line(hello.program, kProgramBytesMax);
   record.works = works;
   record.heard_us = now_us;
   share_pools();
@@ -137,7 +140,16 @@ bool Members::heartbeat(const net::PublicKey& key, std::uint64_t incarnation, co
   found->second.heard_us = now_us;
   found->second.life = NodeLife::kReady;
   found->second.stats = beat.stats;
+  found->second.troubles.clear();
+  for (const std::string& trouble : beat.troubles) {
+    if (found->second.troubles.size() == kTroublesMax) break;
+    found->second.troubles.push_back(plain_line(trouble, kTroubleBytesMax));
+  }
   return true;
+}
+
+void Members::set_clock_ahead(const net::PublicKey& key, std::int64_t ms) {
+  if (const auto found = nodes_.find(key); found != nodes_.end()) found->second.clock_ahead_ms = ms;
 }
 
 bool Members::leave(const net::PublicKey& key, NodeLife life) {

@@ -32,6 +32,9 @@ struct NodeRecord {
   bool works = true;           // false for a head that holds no layers
   bool draining = false;       // whether it is about to go, so that it gets no layers
   std::string unreachable;  // why the head cannot dial it, so that it gets no layers; "" if it can
+  std::string program;      // the version of Troupe that it runs
+  std::vector<std::string> troubles;  // of its machine, as its last heartbeat has them
+  std::int64_t clock_ahead_ms = 0;    // of the head's clock
   NodeLife life = NodeLife::kReady;
   std::int64_t heard_us = 0;
   NodeStats stats;
@@ -65,6 +68,8 @@ class Members {
   // again.
   bool heartbeat(const net::PublicKey& key, std::uint64_t incarnation, const Heartbeat& beat,
                  std::int64_t now_us);
+  // Records by how much the node's clock is ahead of the head's.
+  void set_clock_ahead(const net::PublicKey& key, std::int64_t ms);
   // The node's connection closed, or the node left. Returns false if it was gone already.
   bool leave(const net::PublicKey& key, NodeLife life);
   // Checks the leases and returns the nodes that have died since the last call. Forgets nodes that

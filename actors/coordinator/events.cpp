@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <string_view>
 #include <utility>
 
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include <troupe/actors/coordinator/events.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/text/bounded_json.h>
@@ -22,11 +22,6 @@ constexpr std::size_t kEventsBytesMax = 8u << 20;
 constexpr std::size_t kTextBytesMax = 500;
 // The file grows to so many lines before the old ones go.
 constexpr std::size_t kLinesMax = 2 * EventLog::kKept;
-
-std::int64_t now_unix_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
 
 std::string line_of(const Event& event) {
   return json{{"unix_ms", event.unix_ms},
@@ -94,7 +89,7 @@ EventLog::EventLog(std::filesystem::path file) : file_(std::move(file)) {
 }
 
 void EventLog::add(EventKind kind, const std::string& subject, const std::string& text) {
-  Event event{now_unix_ms(), event_name(kind), subject, text};
+  Event event{unix_now_ms(), event_name(kind), subject, text};
   if (event.text.size() > kTextBytesMax) {
     event.text.resize(kTextBytesMax);
     event.text.resize(utf8_valid_prefix(event.text));

@@ -118,6 +118,7 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
 void on_heartbeat(HeadState& head, const net::InFrame& frame, const Heartbeat& beat) {
   if (head.cluster.members.heartbeat(frame.peer, frame.header.incarnation, beat, monotonic_us())) {
     send(head, frame.peer, MessageType::kHeartbeatAck, HeartbeatAck{beat.count});
+    head.cluster.members.set_clock_ahead(frame.peer, beat.unix_ms - unix_now_ms());
     // The node holds stages that nobody needs any more: it is told to drop them.
     for (const std::uint64_t epoch : beat.epochs) {
       if (head.cluster.deployments.wants(frame.peer, epoch)) continue;

@@ -1,13 +1,18 @@
 #include <algorithm>
+#include <cstdlib>
 
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/coordinator/status_json.h>
+#include <troupe/runtime/version.h>
 
 namespace troupe::actors {
 namespace {
 
 using nlohmann::json;
+
+// Heartbeats arrive within a second, and clocks that NTP sets agree within less.
+constexpr std::int64_t kClockMsMax = 30'000;
 
 // The layers of every stage that a node holds or will hold, such as "0-9", or "0-9,0-29" with two
 // models.
@@ -22,11 +27,32 @@ std::string layers_of(const ClusterState& cluster, const net::PublicKey& node) {
   return text;
 }
 
+// What people should know about a node: its machine, its clock, its program.
+std::vector<std::string> troubles_of(const NodeRecord& node) {
+  std::vector<std::string> out = node.troubles;
+  if (std::abs(node.clock_ahead_ms) > kClockMsMax) {
+    out.push_back("its clock is " + std::to_string(std::abs(node.clock_ahead_ms) / 1000) + " s " +
+                  (node.clock_ahead_ms > 0 ? "ahead of" : "behind") +
+                  " the head's, and tokens expire by the head's: let NTP set both (timedatectl "
+                  "set-ntp true)");
+  }
+  if (node.program != program_version()) {
+    out.push_back("it runs Troupe " +
+                  (node.program.empty() ? "of an unknown version" : node.program) + ", the head " +
+                  program_version() +
+                  ": they understand each other, but install one "
+                  "version everywhere");
+  }
+  return out;
+}
+
 json node_json(const ClusterState& cluster, const NodeRecord& node) {
   return {{"name", node.name},
           {"address", node.host.empty() ? "" : net::to_string({node.host, node.port})},
           {"state", node.state()},
           {"trouble", node.alive() ? node.unreachable : ""},
+          {"troubles", node.alive() ? troubles_of(node) : std::vector<std::string>()},
+          {"program", node.program},
           {"layers", node.alive() ? layers_of(cluster, node.key) : ""},
           {"weights_bytes", node.stats.weights_bytes},
           {"kv_bytes", node.stats.kv_bytes},

@@ -35,6 +35,10 @@ Member spawn_member(Process& process, NodeSetup setup) {
   setup.threads = process.device.threads;
   setup.isa = process.device.isa;
   setup.tasks = member.tasks;
+  const auto board = std::make_shared<TroubleBoard>();
+  setup.troubles = board;
+  process.track(spawn_trouble_watch(process.system(), setup.home,
+                                    process.device.actor ? process.device.threads : 0, board));
   setup.bulk_bytes_in = process.bulk_bytes_in;
   setup.on_joined = [joined = member.joined](Result<std::string> name) {
     joined->set_value(std::move(name));

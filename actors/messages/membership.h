@@ -59,9 +59,11 @@ struct Hello {
   std::uint32_t greeting = 0;
   // The version of the sender's arithmetic; the head admits only nodes of its own.
   std::uint32_t arithmetic = kArithmeticVersion;
+  std::string program;  // the version of Troupe that it runs, such as "0.1.0", for people
   template <class A>
   void serialize(A& a) {
-    a(role, name, host, port, threads, memory_bytes, memory_pool, isa, greeting, arithmetic);
+    a(role, name, host, port, threads, memory_bytes, memory_pool, isa, greeting, arithmetic,
+      program);
   }
 };
 struct Welcome {
@@ -112,9 +114,11 @@ struct Heartbeat {
   NodeStats stats;
   // The epochs whose stages the node holds. The head answers those that are over with UnloadStage.
   std::vector<std::uint64_t> epochs;
+  std::int64_t unix_ms = 0;           // the node's clock
+  std::vector<std::string> troubles;  // of its machine, each a sentence for people
   template <class A>
   void serialize(A& a) {
-    a(count, stats, epochs);
+    a(count, stats, epochs, unix_ms, troubles);
   }
 };
 struct HeartbeatAck {

@@ -6,6 +6,7 @@
 #include <troupe/actors/node/node.h>
 #include <troupe/actors/node/shell.h>
 #include <troupe/runtime/machine/process_memory.h>
+#include <troupe/runtime/version.h>
 
 namespace troupe::actors {
 namespace node {
@@ -74,6 +75,7 @@ void send_hello(Self self, const Setup& setup) {
   hello.memory_pool = setup->memory_pool;
   hello.arithmetic = setup->arithmetic;
   hello.isa = setup->device ? setup->isa : "";
+  hello.program = program_version();
   const Status sent = setup->link->send(setup->head, MessageType::kHello, hello);
   if (!sent) self->state.last_trouble = sent;
 }
@@ -150,7 +152,8 @@ NodeStats stats(const NodeShell& state, const Setup& setup) {
 void send_heartbeat(Self self, const Setup& setup) {
   NodeShell& state = self->state;
   if (state.phase != Phase::kMember) return;
-  Heartbeat beat{++state.beats, stats(state, setup), {}};
+  Heartbeat beat{++state.beats, stats(state, setup), {}, unix_now_ms(), {}};
+  if (setup->troubles) beat.troubles = setup->troubles->all();
   for (const auto& [epoch, here] : state.stages) beat.epochs.push_back(epoch);
   const Status sent = setup->link->send(setup->head, MessageType::kHeartbeat, beat);
   if (!sent) state.last_trouble = sent;

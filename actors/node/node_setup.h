@@ -8,6 +8,7 @@
 
 #include <troupe/actors/actors.h>
 #include <troupe/actors/link.h>
+#include <troupe/actors/node/trouble_watch.h>
 #include <troupe/model/store/store.h>
 #include <troupe/runtime/numerics/arithmetic_version.h>
 
@@ -40,6 +41,7 @@ struct NodeSetup {
   std::string memory_pool;                        // as Hello has it
   std::uint32_t arithmetic = kArithmeticVersion;  // tests have others
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
+  std::shared_ptr<const TroubleBoard> troubles;  // of this machine; null: nobody looks
   // When the actor last ran, for watchdogs; microseconds of the monotonic clock.
   std::shared_ptr<std::atomic<std::int64_t>> moved_us =
       std::make_shared<std::atomic<std::int64_t>>(0);

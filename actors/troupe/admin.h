@@ -23,6 +23,9 @@ struct NodeStatus {
   // "ready", "suspect", "unreachable" (it is there, but cannot be dialled), "dead" or "left".
   std::string state;
   std::string trouble;  // why it is unreachable; "" if it is not
+  // What else is wrong with its machine, clock or version: sentences that say what to do.
+  std::vector<std::string> troubles;
+  std::string program;  // the version of Troupe that it runs
   std::string layers;   // "0-9", or "0-9,0-29" with two models; "" if none
   std::string isa;      // of its kernels
   bool works = false;   // it may hold layers

@@ -21,6 +21,8 @@ void visit_fields(Value& node, Visit&& visit) {
   visit("address", node.address);
   visit("state", node.state);
   visit("trouble", node.trouble);
+  visit("troubles", node.troubles);
+  visit("program", node.program);
   visit("layers", node.layers);
   visit("isa", node.isa);
   visit("works", node.works);

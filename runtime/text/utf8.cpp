@@ -76,9 +76,9 @@ void append_utf8(char32_t code_point, std::string* out) {
   }
 }
 
-std::string in_quotes(std::string_view text, std::size_t bytes_max) {
+std::string plain_line(std::string_view text, std::size_t bytes_max) {
   static constexpr char kHex[] = "0123456789abcdef";
-  std::string out = "'";
+  std::string out;
   std::size_t at = 0;
   while (at < text.size()) {
     const Utf8Char next = utf8_char(text.substr(at));
@@ -100,7 +100,11 @@ std::string in_quotes(std::string_view text, std::size_t bytes_max) {
     }
     at += next.bytes;
   }
-  return out + "'";
+  return out;
+}
+
+std::string in_quotes(std::string_view text, std::size_t bytes_max) {
+  return "'" + plain_line(text, bytes_max) + "'";
 }
 
 }  // namespace troupe

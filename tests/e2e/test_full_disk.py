@@ -65,3 +65,24 @@ def test_a_full_disk_while_copies_are_made(tmp_path, small_disk):
                    lambda: all(stage["disks"] >= 2 for stage in stages(cluster)), timeout=40)
     finally:
         cluster.close()
+
+
+def test_people_are_told_of_a_disk_that_is_nearly_full(tmp_path, small_disk):
+    """`status`, `nodes` and `doctor` name the node, its folder and what helps; then they are silent again."""
+    resize = small_disk("node-1", 300)
+    cluster = harness.Cluster(tmp_path, 1)
+    try:
+        def troubles():
+            return cluster.place.nodes(cluster.head)["node-1"]["troubles"]
+        wait_until("the head does not know", troubles)
+        assert [text for text in troubles() if str(tmp_path / "node-1") in text and "nearly full" in text]
+        said = cluster.place.troupe("status", "--cluster", cluster.head.address).out
+        assert "node node-1: the disk of" in said, said
+        found = cluster.place.json("doctor", "--home", cluster.head.home)
+        assert found["cluster"]["answers"] and found["cluster"]["nodes"] == 2
+        assert any(text.startswith("node node-1: the disk of") for text in found["missing"]), found
+        assert "is nearly full" in cluster.nodes[0].said()
+        resize(4000)
+        wait_until("the head still tells of it", lambda: not troubles())
+    finally:
+        cluster.close()

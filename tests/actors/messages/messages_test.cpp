@@ -52,10 +52,10 @@ TEST_CASE("messages: the split that is asked for goes in and comes out, or is no
 TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(Enrol{{1, 2, 3}, {4, 5}, 1, "box", {6, 7}, {8}});
   check_message(Enrolled{{4}, 77, "calm-opera"});
-  check_message(Hello{1, "box", "10.0.0.1", 7700, 8, 1u << 30, "pool", "avx2", 3, 9});
+  check_message(Hello{1, "box", "10.0.0.1", 7700, 8, 1u << 30, "pool", "avx2", 3, 9, "0.1"});
   check_message(Welcome{"box", "calm-opera", 200, 2000, 3});
   check_message(Refused{{3, "no"}, true});
-  check_message(Heartbeat{5, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {10, 11}});
+  check_message(Heartbeat{5, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {10, 11}, 1234, {"a disk", "a clock"}});
   check_message(AllowPeers{9, {{{1}, 1, "a", "h", 7}, {{2}, 2, "", "", 0}}});
   model::Manifest manifest{"ab", "m", 10, {"cd", 4}, {{"t", 4, {"ef", 6}}}};
   check_message(LoadStage{9, manifest, 0, 10, {{1}, 1, "a", "h", 7}, true, {{1}, {2}}});

@@ -31,7 +31,7 @@ constexpr std::uint16_t kFirstPort = 7700;
 
 // The result of one check: a line for people, a member for scripts, and what to do.
 struct Finding {
-  const char* key;
+  const char* key;  // null: a further advice of the finding before
   nlohmann::json value;
   std::string text;
   std::string advice;  // "" if all is well
@@ -237,26 +237,72 @@ Finding daemon(const std::string& given_home) {
   const Result<std::string> address = daemon_address(given_home);
   nlohmann::json value;
   if (address) value = *address;
-  return {"daemon", value, address ? "runs at " + *address : "none runs on this home", ""};
+  return {"daemon", value, address ? "its head is at " + *address : "none runs on this home", ""};
+}
+
+// What is wrong with a node, as its cluster knows it: sentences that begin with its name.
+std::vector<std::string> troubles_of(const NodeStatus& node) {
+  std::vector<std::string> out;
+  const std::string name = "node " + node.name + ": ";
+  if (!node.trouble.empty()) out.push_back(name + "the head cannot reach it: " + node.trouble);
+  for (const std::string& trouble : node.troubles) out.push_back(name + trouble);
+  return out;
+}
+
+// The cluster to which this home's daemon belongs, if one runs: whether it answers, and what is
+// wrong with its nodes. One finding for each trouble, so that each is told to the end.
+std::vector<Finding> cluster(const std::string& given_home) {
+  const Result<std::string> address = daemon_address(given_home);
+  if (!address) return {};
+  const auto answer = [&]() -> Result<ClusterStatus> {
+    TROUPE_ASSIGN_OR_RETURN(Cluster connected,
+                            Cluster::connect({resolve_home(given_home), *address}));
+    return connected.status();
+  }();
+  if (!answer) {
+    // A node's user need not be a client of its cluster.
+    const bool stranger = answer.code() == Code::kPermissionDenied;
+    return {{"cluster",
+             {{"answers", false}},
+             stranger ? "this user is no client of it" : "does not answer",
+             stranger ? "" : answer.message()}};
+  }
+  std::vector<std::string> troubles;
+  std::size_t alive = 0;
+  for (const NodeStatus& node : answer->nodes) {
+    if (node.state != "dead" && node.state != "left") ++alive;
+    for (std::string& trouble : troubles_of(node)) troubles.push_back(std::move(trouble));
+  }
+  const std::string size = std::to_string(alive) + (alive == 1 ? " node, " : " nodes, ");
+  std::vector<Finding> findings = {{"cluster",
+                                    {{"answers", true}, {"nodes", alive}, {"troubles", troubles}},
+                                    answer->cluster + ", " + size +
+                                        std::to_string(troubles.size()) +
+                                        (troubles.size() == 1 ? " trouble" : " troubles"),
+                                    ""}};
+  for (std::string& trouble : troubles) findings.push_back({nullptr, {}, "", std::move(trouble)});
+  return findings;
 }
 
 int examine(const CommonOptions& common) {
   set_up_logging(LogLevel::kWarning, common.verbose);
-  const std::vector<Finding> findings = {cpu(),
-                                         isa(),
-                                         memory_size(),
-                                         bandwidth(),
-                                         gpu(),
-                                         huge_page_use(),
-                                         limits(),
-                                         ports(),
-                                         home(resolve_home(common.home)),
-                                         programs(),
-                                         daemon(common.home)};
+  std::vector<Finding> findings = {cpu(),
+                                   isa(),
+                                   memory_size(),
+                                   bandwidth(),
+                                   gpu(),
+                                   huge_page_use(),
+                                   limits(),
+                                   ports(),
+                                   home(resolve_home(common.home)),
+                                   programs(),
+                                   daemon(common.home)};
+  for (Finding& finding : cluster(common.home)) findings.push_back(std::move(finding));
   nlohmann::json object = nlohmann::json::object(), missing = nlohmann::json::array();
   for (const Finding& finding : findings) {
-    object[finding.key] = finding.value;
     if (!finding.advice.empty()) missing.push_back(finding.advice);
+    if (finding.key == nullptr) continue;  // a further advice of the one before
+    object[finding.key] = finding.value;
     if (!common.json) std::printf("%-26s%s\n", finding.key, finding.text.c_str());
   }
   object["missing"] = missing;
@@ -285,7 +331,7 @@ Action add_doctor(CLI::App& app) {
       "  troupe doctor --json      "
       "{\"cpu\",\"isa\",\"memory\",\"memory_bandwidth_bytes_s\",\"gpu\",\n"
       "                            \"huge_pages\",\"limits\",\"ports\",\"home\",\"python3\",\n"
-      "                            \"daemon\",\"missing\":[...]}");
+      "                            \"daemon\",\"cluster\",\"missing\":[...]}");
   return [common] { return examine(*common); };
 }
 

@@ -51,9 +51,13 @@ void print_nodes(const ClusterStatus& status) {
   }
   print_table(rows);
   for (const NodeStatus& node : status.nodes) {
-    if (node.trouble.empty()) continue;
-    std::printf("node %s gets no layers: the head cannot reach it: %s\n", node.name.c_str(),
-                node.trouble.c_str());
+    if (!node.trouble.empty()) {
+      std::printf("node %s gets no layers: the head cannot reach it: %s\n", node.name.c_str(),
+                  node.trouble.c_str());
+    }
+    for (const std::string& trouble : node.troubles) {
+      std::printf("node %s: %s\n", node.name.c_str(), trouble.c_str());
+    }
   }
 }
 

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <caf/all.hpp>
+
+#include <troupe/actors/actors.h>
+
+// Looks every few seconds whether the machine of a node is in trouble (runtime/machine/troubles.h),
+// on a thread of its own, since a disk that does not answer must not hold up a heartbeat. The
+// node's heartbeats carry what it found.
+
+namespace troupe::actors {
+
+// What was found last. Any thread.
+class TroubleBoard {
+ public:
+  std::vector<std::string> all() const;
+  // Replaces what was found; news are told in the log.
+  void set(std::vector<std::string> troubles);
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> troubles_;
+};
+
+using watch_actor = caf::typed_actor<caf::reacts_to<tick_atom>>;
+
+// `home` is the node's, `threads` those that compute (0: it does not compute).
+watch_actor spawn_trouble_watch(caf::actor_system& system, std::filesystem::path home, int threads,
+                                std::shared_ptr<TroubleBoard> board);
+
+}  // namespace troupe::actors

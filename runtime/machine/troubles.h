@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+// What is wrong, or soon will be, with the machine that a daemon runs on: a disk that is nearly
+// full, limits that bind. One sentence for each, with what to do. Called by what watches over a
+// node (actors/node/trouble_watch.h).
+
+namespace troupe {
+
+// What is read off the machine; an absent value could not be read, or has no limit.
+struct MachineReading {
+  std::filesystem::path home;
+  std::optional<std::uint64_t> disk_free_bytes;  // of the home's disk, for this user
+  std::optional<std::uint64_t> memory_free_bytes;
+  std::string memory_group;            // whose limit leaves so little; "" if it is the machine
+  std::optional<double> cpus_granted;  // by control groups
+  int threads = 0;                     // that compute
+  std::optional<std::uint64_t> descriptors, descriptors_max;
+};
+
+// Takes microseconds to a millisecond, more if the home's disk does not answer. Any thread.
+MachineReading read_machine(const std::filesystem::path& home, int threads);
+
+// The sentences, at most one for each of disk, memory, CPUs and descriptors. Pure.
+std::vector<std::string> troubles_of(const MachineReading& reading);
+
+}  // namespace troupe

@@ -1,0 +1,7 @@
+#include <troupe/runtime/version.h>
+
+namespace troupe {
+
+const char* program_version() { return TROUPE_VERSION; }
+
+}  // namespace troupe
