@@ -146,6 +146,7 @@ std::string answer_json(const AnswerHead& head, const std::vector<ChoiceJson>& c
 std::string chunk_json(const AnswerHead& head, const ChoiceJson& choice, bool begins,
                        bool null_usage) {
   std::string out;
+  out.reserve(320 + choice.text.size() + choice.logprobs.size());
   append_head(head, chunk_object(head.kind), &out);
   if (begins) out += ",\"seed\":" + std::to_string(head.seed);
   out += ",\"choices\":[{\"index\":" + std::to_string(choice.index);

@@ -267,6 +267,16 @@ void Connection::send(std::string bytes) {
   if (!writing_) write_some();
 }
 
+// Most events of a stream go at once, without a timer and a turn of the event loop. What does not,
+// and what fails, is left to the usual way.
+bool Connection::write_at_once() {
+  if (tls_ || complete_ || phase_ != Phase::kAnswering) return false;
+  ErrorCode error;
+  sent_ +=
+      socket_.write_some(asio::buffer(sending_.data() + sent_, sending_.size() - sent_), error);
+  return !error && sent_ == sending_.size();
+}
+
 void Connection::write_some() {
   if (sent_ == sending_.size()) {
     sending_.swap(pending_);
@@ -277,6 +287,7 @@ void Connection::write_some() {
     if (complete_) all_written();
     return;
   }
+  if (write_at_once()) return;
   writing_ = true;
   // Of a request's phases only the write has a deadline of its own while an answer is sent.
   if (phase_ != Phase::kReading) wait(Waiting::kWrite, host_.limits.write_ms);

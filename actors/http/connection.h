@@ -74,6 +74,7 @@ class Connection : public Responder, public std::enable_shared_from_this<Connect
   void refuse(int status, const std::string& message);
   void send(std::string bytes);
   void write_some();
+  bool write_at_once();
   void on_written(const boost::system::error_code& error, std::size_t bytes);
   void all_written();
   void linger();

@@ -9,6 +9,11 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
+bool is_plain(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\';
+}
+
 void append_escaped(char c, std::string* out) {
   static constexpr char kDigits[] = "0123456789abcdef";
   switch (c) {
@@ -39,13 +44,13 @@ void append_escaped(char c, std::string* out) {
 void append_json_string(std::string_view text, std::string* out) {
   *out += '"';
   for (std::size_t i = 0; i < text.size();) {
+    const std::size_t begin = i;
+    while (i < text.size() && is_plain(text[i])) ++i;
+    out->append(text, begin, i - begin);
+    if (i == text.size()) break;
     const char c = text[i];
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || c == '"' || c == '\\' || byte == 0x7F) {
+    if (static_cast<unsigned char>(c) < 0x80) {
       append_escaped(c, out);
-      ++i;
-    } else if (byte < 0x80) {
-      *out += c;
       ++i;
     } else {
       const Utf8Char next = utf8_char(text.substr(i));

@@ -6,6 +6,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <pthread.h>
 
 #include <troupe/actors/http/access.h>
 #include <troupe/actors/http/connection.h>
@@ -340,6 +341,7 @@ Result<std::unique_ptr<Server>> Server::start(Cluster& cluster, const ServeOptio
   });
   if (impl->keys || impl->tls) impl->on_thread([impl] { impl->watch_files(); });
   impl->thread = std::thread([impl] { impl->io.run(); });
+  pthread_setname_np(impl->thread.native_handle(), "troupe-http");
   ServedModels models;
   TROUPE_RETURN_IF_ERROR(
       load_models(cluster, *impl->gateway, options.models, options.shared_prompts, &models));

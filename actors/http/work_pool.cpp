@@ -1,9 +1,14 @@
+#include <pthread.h>
+
 #include <troupe/actors/http/work_pool.h>
 
 namespace troupe::http {
 
 WorkPool::WorkPool(std::size_t threads, std::size_t queue_max) : queue_max_(queue_max) {
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  for (std::size_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] { run(); });
+    pthread_setname_np(threads_.back().native_handle(), "troupe-prepare");
+  }
 }
 
 WorkPool::~WorkPool() {
