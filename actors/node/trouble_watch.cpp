@@ -4,18 +4,23 @@
 
 #include <troupe/actors/node/trouble_watch.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/machine/troubles.h>
 
 namespace troupe::actors {
 namespace {
 
 constexpr std::chrono::seconds kLookAgain{10};
+// Freed memory is given back after so many looks.
+constexpr int kLooksUntilTrim = 3;
 
 watch_actor::behavior_type behavior(watch_actor::pointer self, const std::filesystem::path& home,
                                     int threads, const std::shared_ptr<TroubleBoard>& board) {
   self->send(self, tick_atom::value);
-  return {[self, home, threads, board](tick_atom) {
+  const auto looks = std::make_shared<int>(0);
+  return {[self, home, threads, board, looks](tick_atom) {
     board->set(troubles_of(read_machine(home, threads)));
+    if (++*looks % kLooksUntilTrim == 0) give_back_free_memory();
     self->delayed_send(self, kLookAgain, tick_atom::value);
   }};
 }

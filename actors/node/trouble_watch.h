@@ -12,7 +12,8 @@
 
 // Looks every few seconds whether the machine of a node is in trouble (runtime/machine/troubles.h),
 // on a thread of its own, since a disk that does not answer must not hold up a heartbeat. The
-// node's heartbeats carry what it found.
+// node's heartbeats carry what it found. Also has freed memory of the heap given back to the
+// system.
 
 namespace troupe::actors {
 

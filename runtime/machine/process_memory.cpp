@@ -7,6 +7,9 @@
 
 #include <sys/resource.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/machine/cgroup.h>
@@ -88,6 +91,12 @@ std::uint64_t offered_memory() { return memory_offer().bytes; }
 std::uint64_t resident_bytes_max() {
   const auto text = read_file("/proc/self/status", kSystemFileBytesMax);
   return text ? bytes_of(*text, "VmHWM") : 0;
+}
+
+void give_back_free_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
 }
 
 }  // namespace troupe

@@ -34,6 +34,11 @@ std::uint64_t offered_memory();
 // limit.
 std::optional<std::uint64_t> address_space_left();
 
+// Gives freed memory of the heap back to the system, where the C library keeps it: a daemon that
+// was busy once would look busy for ever. Takes about a millisecond, during which others wait to
+// allocate.
+void give_back_free_memory();
+
 // The most memory that this process ever had resident (VmHWM).
 std::uint64_t resident_bytes_max();
 

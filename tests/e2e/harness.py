@@ -34,6 +34,13 @@ def free_port():
     return port
 
 
+def has_bytes(file, seconds):
+    """Waits until the file can be read, or has ended. (Unlike select, poll takes any descriptor.)"""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(1000 * seconds))
+
+
 class Outcome:
     """How one command ended."""
 
@@ -126,8 +133,7 @@ class Daemon:
             self.process = place.spawn(
                 "start", "--json", "--home", self.home, "--name", name, "--threads", threads,
                 "--listen", self.address, *flags, env=env, inside=inside, stdout=subprocess.PIPE, stderr=log)
-        readable, _, _ = select.select([self.process.stdout], [], [], READY_SECONDS)
-        line = self.process.stdout.readline() if readable else b""
+        line = self.process.stdout.readline() if has_bytes(self.process.stdout, READY_SECONDS) else b""
         if not line:
             self.process.kill()
             raise AssertionError(f"daemon {name} was not ready: {self.said()[-2000:]}")

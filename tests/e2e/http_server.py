@@ -3,7 +3,6 @@ import http.client
 import json
 import os
 import pathlib
-import select
 import subprocess
 import sys
 
@@ -41,8 +40,8 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = place.spawn("serve", *models, "--json", "--port", 0, *words, env=env,
                                        stdout=subprocess.PIPE, stderr=log)
-        readable, _, _ = select.select([self.process.stdout], [], [], harness.READY_SECONDS)
-        line = self.process.stdout.readline() if readable else b""
+        ready = harness.has_bytes(self.process.stdout, harness.READY_SECONDS)
+        line = self.process.stdout.readline() if ready else b""
         assert line, f"the server was not ready: {self.said()[-2000:]}"
         self.ready = json.loads(line)["ready"]
         self.url = self.ready["url"]

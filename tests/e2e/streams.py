@@ -49,6 +49,8 @@ class Stream:
         assert not self.reader.is_alive(), f"{self.spec} has not ended; so far: {self.text[-200:]}"
         self.err = self.process.stderr.read().decode(errors="replace")
         self.status = self.process.wait(10)
+        self.process.stdout.close()  # a run of an hour has thousands of streams
+        self.process.stderr.close()
         return self
 
     def longest_gap(self):
