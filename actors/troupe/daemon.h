@@ -34,7 +34,10 @@ struct DaemonOptions {
   bool speculation = true;
 };
 
-// A daemon inside this process: what `troupe start` runs.
+// A daemon inside this process: what `troupe start` runs. The command has a process above its
+// daemon that starts it again if it aborts (SECURITY.md says what a peer can still do to ZeroMQ's
+// sockets); a program that embeds a daemon has none, and must be started again by its own means.
+// A head's jobs and answers then go on from its journal.
 class Daemon {
  public:
   // Returns when ready: a head listens; a node has enrolled and was welcomed by its head.

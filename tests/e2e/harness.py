@@ -66,7 +66,9 @@ class Place:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("TROUPE_")}
+        # A test may run below a service of systemd, which is not the parent of its daemons.
+        self.env = {k: v for k, v in os.environ.items()
+                    if not k.startswith("TROUPE_") and k not in ("INVOCATION_ID", "NOTIFY_SOCKET")}
         runtime = self.folder / "run"
         runtime.mkdir(mode=0o700, exist_ok=True)
         self.env["XDG_RUNTIME_DIR"] = str(runtime)
@@ -139,6 +141,8 @@ class Daemon:
             raise AssertionError(f"daemon {name} was not ready: {self.said()[-2000:]}")
         self.ready = json.loads(line)["ready"]
         self.join = self.ready["join"]
+        # `process` is the daemon's parent, which passes on what ends a daemon and dies with it.
+        self.pid = self.ready["pid"]
 
     def said(self):
         return self.log.read_text(errors="replace")
@@ -148,12 +152,16 @@ class Daemon:
 
     def memory_bytes(self, field="VmRSS"):
         """What /proc says of the process's memory."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         [line] = [line for line in status.splitlines() if line.startswith(field + ":")]
         return int(line.split()[1]) * 1024
 
+    def signal(self, number):
+        os.kill(self.pid, number)
+
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
+        if self.alive():
+            self.signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self, patience=8):

@@ -1,5 +1,4 @@
 """A head that is too busy to answer is waited for, as long as it accepts the connection."""
-import os
 import signal
 import subprocess
 import threading
@@ -10,7 +9,7 @@ import harness
 
 def test_commands_wait_for_a_head_that_is_slow(place):
     head = place.start("head", "--head")
-    os.kill(head.process.pid, signal.SIGSTOP)
+    head.signal(signal.SIGSTOP)
     try:
         outcomes = []
         commands = [threading.Thread(target=lambda: outcomes.append(
@@ -19,7 +18,7 @@ def test_commands_wait_for_a_head_that_is_slow(place):
             command.start()
         time.sleep(8)  # longer than commands wait for a head of which they hear nothing
     finally:
-        os.kill(head.process.pid, signal.SIGCONT)
+        head.signal(signal.SIGCONT)
     for command in commands:
         command.join()
     assert [outcome.status for outcome in outcomes] == [0, 0, 0], [str(one) for one in outcomes]

@@ -108,7 +108,7 @@ def freeze(cluster, expected, victim):
     batch = Batch(cluster, TOKENS, "--layers", THIRDS)
     batch.wait_for_text(300)
     node = cluster.nodes[victim]
-    node.process.send_signal(signal.SIGSTOP)
+    node.signal(signal.SIGSTOP)
     try:
         assert batch.open() > 0
         # One that comes in the meantime waits, and is served.
@@ -116,7 +116,7 @@ def freeze(cluster, expected, victim):
                                                         "--layers", THIRDS))
         wait_until("the lease did not run out", lambda: state_of(cluster, node.name) == "dead")
     finally:
-        node.process.send_signal(signal.SIGCONT)
+        node.signal(signal.SIGCONT)
     assert late.end().status == 0, late.err
     assert expected.differing_bytes(SPECS[0], TOKENS, late.text) == 0, late.text
     expected.check(batch)
@@ -314,10 +314,10 @@ def test_a_process_that_was_stopped_goes_on(cluster, what):
     for _ in range(max(1, ROUNDS // 2)):
         process = cluster.place.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         begun = process.stdout.read1(4096)
-        stopped = process if what == "client" else cluster.head.process
-        stopped.send_signal(signal.SIGSTOP)
+        stopped = process.pid if what == "client" else cluster.head.pid
+        os.kill(stopped, signal.SIGSTOP)
         time.sleep(9)
-        stopped.send_signal(signal.SIGCONT)
+        os.kill(stopped, signal.SIGCONT)
         rest, err = process.communicate(timeout=120)
         assert process.returncode == 0, err[-2000:]
         assert (begun + rest).decode(errors="replace") == whole.out

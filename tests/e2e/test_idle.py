@@ -16,7 +16,7 @@ MEMORY_MAX = 60 << 20
 
 def cpu_and_wakes(daemon):
     """Of all its threads: seconds, exact (`stat` counts the ticks that met one running), and wakes."""
-    tasks = pathlib.Path(f"/proc/{daemon.process.pid}/task")
+    tasks = pathlib.Path(f"/proc/{daemon.pid}/task")
     stats = [(task / "schedstat").read_text().split() for task in tasks.iterdir()]
     return sum(int(s[0]) for s in stats) / 1e9, sum(int(s[2]) for s in stats)
 

@@ -199,11 +199,11 @@ def test_a_revoked_node_that_says_on_is_not_heard(place):
     """Frozen while it is revoked, it wakes up with its connections open and goes on talking."""
     head = place.start("head", "--head")
     node = place.start("a", "--join", head.join)
-    node.process.send_signal(signal.SIGSTOP)
+    node.signal(signal.SIGSTOP)
     assert place.troupe("key", "revoke", "a", "--cluster", head.address).status == 0
     time.sleep(1)
     before = place.json("status", "--cluster", head.address)["counters"]["rejected_revoked"]
-    node.process.send_signal(signal.SIGCONT)
+    node.signal(signal.SIGCONT)
     deadline = time.monotonic() + 10
     while node.alive():
         assert time.monotonic() < deadline

@@ -83,7 +83,7 @@ def test_a_client_that_starts_while_its_head_restarts(place, how):
     the new head has another."""
     for _ in range(int(os.environ.get("TROUPE_FAULT_ROUNDS", "2"))):
         head = place.start("head", "--head", "--no-work")
-        head.process.send_signal(how)
+        head.signal(how)
         head.process.wait()
         outcome = []
         client = threading.Thread(target=lambda: outcome.append(

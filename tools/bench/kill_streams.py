@@ -64,10 +64,10 @@ def strike(cluster, rng, kind):
         def back():
             cluster.nodes[index] = cluster.place.start(victim.name, port=victim.port)
     elif kind == "stop":
-        victim.process.send_signal(signal.SIGSTOP)
+        victim.signal(signal.SIGSTOP)
 
         def back():
-            victim.process.send_signal(signal.SIGCONT)
+            victim.signal(signal.SIGCONT)
             wait_for_all(cluster)
     elif kind == "partition":
         cluster.network.pull(index + 1)

@@ -100,7 +100,7 @@ class Proxy:
 
 
 def pin(daemon, cpu):
-    for task in os.listdir(f"/proc/{daemon.process.pid}/task"):
+    for task in os.listdir(f"/proc/{daemon.pid}/task"):
         os.sched_setaffinity(int(task), {cpu})
 
 
@@ -144,7 +144,7 @@ def check(config, model, repeats):
             pin(head, cpus[0])
             pin(node, cpus[1])
             if "share" in config:
-                quota = Quota(node.process.pid, config["share"])
+                quota = Quota(node.pid, config["share"])
             at = ("--cluster", head.address)
             plan = place.json("plan", model, *at)
             predicted = plan["prediction"]

@@ -143,9 +143,9 @@ class Soak:
         self.start_again(index)
 
     def freeze(self, index):
-        self.daemon(index).process.send_signal(signal.SIGSTOP)
+        self.daemon(index).signal(signal.SIGSTOP)
         time.sleep(FREEZE_SECONDS)
-        self.daemon(index).process.send_signal(signal.SIGCONT)
+        self.daemon(index).signal(signal.SIGCONT)
 
     def freeze_client(self, _):
         with self.lock:
@@ -221,7 +221,7 @@ class Soak:
         return {
             "rss_anon": [one.memory_bytes("RssAnon") for one in daemons],
             "own_bytes": [self.own_bytes(one) for one in daemons],
-            "descriptors_max": max(len(list(pathlib.Path(f"/proc/{one.process.pid}/fd").iterdir()))
+            "descriptors_max": max(len(list(pathlib.Path(f"/proc/{one.pid}/fd").iterdir()))
                                    for one in daemons),
             "journal_bytes": sum(path.stat().st_size for path in home.glob("journal.db*")),
             "nodes_listed": len(self.cluster.status()["nodes"]),

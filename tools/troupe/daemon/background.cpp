@@ -86,6 +86,10 @@ std::string log_file(const std::string& home) { return home + "/log"; }
 
 void reopen_log() noexcept { open_log_anew("troupe: the log was opened anew (SIGHUP)\n"); }
 
+void follow_log() noexcept {
+  if (has_log_file()) open_log_anew("");
+}
+
 bool has_log_file() noexcept { return log_path[0] != '\0'; }
 
 void limit_log() noexcept {
@@ -144,8 +148,11 @@ Background::Background(Background&& other) noexcept
   other.pipe_ = -1;
 }
 
-Background::~Background() {
+Background::~Background() { leave_report(); }
+
+void Background::leave_report() noexcept {
   if (pipe_ >= 0) ::close(pipe_);
+  pipe_ = -1;
 }
 
 bool Background::report(const std::string& out, const std::string& err, int status) {

@@ -14,7 +14,8 @@ namespace troupe::tools {
 class Background {
  public:
   // Forks. In the parent, `parent_status` is the exit status for the process, and what the child
-  // reported has been printed. In the child, `parent_status` is absent. `home` is absolute and
+  // reported has been printed. In the child, `parent_status` is absent. (The child becomes the
+  // daemon, or the process above it: parent.h.) `home` is absolute and
   // exists.
   //   Errors: kUnavailable (no fork), kPermissionDenied (the log cannot be opened).
   static Result<Background> detach(const std::string& home);
@@ -26,6 +27,8 @@ class Background {
   // Called once by the child, with what the parent must print on stdout and on stderr, and its exit
   // status. Returns false if the parent is gone, which means that whoever started us has given up.
   bool report(const std::string& out, const std::string& err, int status);
+  // Called by a process that has left the report to a child of its own: report() then says nothing.
+  void leave_report() noexcept;
 
  private:
   Background() = default;
@@ -39,6 +42,9 @@ std::string log_file(const std::string& home);
 // away. Says so in the new log. Async-signal-safe. If the new log cannot be opened, the old one is
 // kept.
 void reopen_log() noexcept;
+// Goes on in the file that has the log's name now, if another process has moved the log away.
+// Does nothing if this process has no log file.
+void follow_log() noexcept;
 // True in the process of detach(), whose log is log_file().
 bool has_log_file() noexcept;
 // Moves the log to its name and ".1", where an older one is replaced, and opens a new one, if it

@@ -1,6 +1,7 @@
 #pragma once
 
-// SIGINT, SIGTERM and SIGHUP. No other part of Troupe handles signals. There is at most one watch
+// SIGINT, SIGTERM and SIGHUP. No other part of Troupe handles signals, except the
+// process above a daemon, which passes them on (daemon/parent.h). There is at most one watch
 // at a time, on the main thread.
 
 namespace troupe::tools {

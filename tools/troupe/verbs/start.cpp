@@ -20,6 +20,7 @@
 #include <troupe/tools/troupe/daemon/free_ports.h>
 #include <troupe/tools/troupe/daemon/http_door.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
+#include <troupe/tools/troupe/daemon/parent.h>
 #include <troupe/tools/troupe/daemon/service_manager.h>
 #include <troupe/tools/troupe/daemon/slurm.h>
 #include <troupe/tools/troupe/options.h>
@@ -53,14 +54,19 @@ struct Announcement {
   void say(const std::string& text) { err += "troupe: " + text + "\n"; }
 };
 
-// `head` is where a node's head is.
-Announcement announce(bool json, const DaemonOptions& started, const Daemon& daemon,
+// `head` is where a node's head is. The line on stdout is printed once: a daemon that was started
+// `again` has nothing to add, and the first token lets nodes in until it expires.
+Announcement announce(bool json, bool again, const DaemonOptions& started, const Daemon& daemon,
                       const std::optional<net::Endpoint>& head) {
   Announcement text;
   // Other users may read systemd's journal: a token does not go there.
   const bool is_read = goes_to_journal(STDOUT_FILENO);
   const std::string join = is_read ? "" : daemon.join_address();
   const net::Endpoint address = started.advertise.value_or(started.listen);
+  if (again) {
+    text.say(daemon.name() + " is ready again at " + net::to_string(address));
+    return text;
+  }
   if (json) {
     text.out = nlohmann::json{{"ready",
                                {{"name", daemon.name()},
@@ -186,6 +192,7 @@ Status serve_everywhere(const Settings& settings, std::optional<Daemon> daemon,
     if (watch.count() > 0) daemon->request_stop();  // it came while there was no daemon
     const Served served = serve(*daemon, manager, addresses ? &*addresses : nullptr);
     if (!served.moved_to) {
+      tell_parent_stopping();
       manager.notify("STOPPING=1");
       close_doors();
     }
@@ -223,7 +230,7 @@ std::optional<AddressWatch> watch_address(const Settings& settings, const Daemon
 
 int run_daemon(const Settings& settings, DaemonOptions options,
                const std::optional<SlurmTask>& task, std::optional<Background>& background,
-               bool json) {
+               bool again, bool json) {
   const Status armed = arm_failpoint_from_environment();
   if (!armed) return give_up(background, armed, json);
   // Until the daemon is ready, Ctrl-C ends the process at once, as it does by default.
@@ -244,7 +251,7 @@ int run_daemon(const Settings& settings, DaemonOptions options,
     // was moved away.
     watch.take_hang_up(background ? reopen_log : nullptr);
     const std::optional<net::Endpoint> head = head_of(settings, options);
-    Announcement text = announce(json, options, *daemon, head);
+    Announcement text = announce(json, again, options, *daemon, head);
     if (*http) text.say("serving at " + (*http)->url() + "/v1");
     const auto close_doors = [&] {
       if (leaves_token) remove_token(*task);
@@ -252,6 +259,7 @@ int run_daemon(const Settings& settings, DaemonOptions options,
       http->reset();
     };
     if (tell(background, text, kExitOk)) {
+      tell_parent_ready();
       outcome =
           serve_everywhere(settings, std::move(*daemon), options,
                            watch_address(settings, options, head), watch, manager, close_doors);
@@ -300,6 +308,7 @@ int start(const StartOptions& options) {
   const Status http = HttpDoor::check(*settings, prepared->head);
   if (!http) return fail(http, json);
   if (options.print_config) return print_config(*settings, json);
+  const bool managed = has_service_manager();
   std::optional<Background> background;
   if (settings->is_on("daemon")) {
     const Status home = actors::prepare_home(prepared->home);
@@ -309,6 +318,13 @@ int start(const StartOptions& options) {
     if (detached->parent_status()) return *detached->parent_status();
     background.emplace(std::move(*detached));
   }
+  bool again = false;
+  if (!managed) {
+    const Result<Adopted> adopted = adopt(background);
+    if (!adopted) return give_up(background, adopted.status(), json);
+    if (adopted->parent_status) return *adopted->parent_status;
+    again = adopted->again;
+  }
   const bool level_given = settings->given("log");
   set_up_logging(LogLevel::kInfo, options.common.verbose,
                  level_given ? settings->text("log") : std::string());
@@ -316,7 +332,7 @@ int start(const StartOptions& options) {
     log(LogLevel::kInfo,
         "this home is a node of " + settings->text("join").substr(1) + ": joining it again");
   }
-  return run_daemon(*settings, *prepared, *task, background, json);
+  return run_daemon(*settings, *prepared, *task, background, again, json);
 }
 
 void add_setting(CLI::App& app, const Setting& setting,
@@ -352,7 +368,9 @@ Action add_start(CLI::App& app) {
   app.footer(
       "Runs in the foreground until Ctrl-C, SIGTERM, SIGHUP or `troupe stop`; with --daemon, runs\n"
       "in the background, where SIGHUP opens HOME/log anew. When it is ready, a head prints one\n"
-      "line on stdout: the command that makes another machine a node. A setting may also be a\n"
+      "line on stdout: the command that makes another machine a node. If the daemon aborts, the\n"
+      "process above it starts it again, at most five times within a minute (under systemd, the\n"
+      "unit does), and jobs and answers go on; SIGKILL ends it for good. A setting may also be a\n"
       "variable (--keep-alive: TROUPE_KEEP_ALIVE) or a line of the file; flags take precedence\n"
       "over variables, and variables over the file.\n"
       "\n"
