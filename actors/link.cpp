@@ -1,6 +1,15 @@
+#include <algorithm>
+
 #include <troupe/actors/link.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors {
+namespace {
+
+// What one connection of a client may send on the control channel.
+constexpr net::Pace kClientFrames{10'000, 2'000};
+
+}  // namespace
 
 std::uint64_t next_request_id() {
   static std::atomic<std::uint64_t> next{1};
@@ -69,8 +78,8 @@ Link::~Link() { close(); }
 void Link::close() {
   std::unique_ptr<net::Transport> transport;
   std::map<Room, link_user> rooms;
-  std::map<std::uint64_t, std::shared_ptr<const FrameTaker>> workers;
-  std::map<std::uint64_t, frame_sink> engines;
+  std::map<std::uint64_t, WorkerRoute> workers;
+  std::map<std::uint64_t, EngineRoute> engines;
   {
     std::lock_guard lock(mutex_);
     rooms.swap(rooms_);
@@ -129,17 +138,18 @@ void Link::attach(Room room, link_user user) {
   std::lock_guard lock(mutex_);
   rooms_.insert_or_assign(room, std::move(user));
 }
-void Link::attach_worker(std::uint64_t epoch, FrameTaker worker) {
+void Link::attach_worker(std::uint64_t epoch, const net::PublicKey& from, FrameTaker worker) {
   std::lock_guard lock(mutex_);
-  workers_.insert_or_assign(epoch, std::make_shared<const FrameTaker>(std::move(worker)));
+  workers_.insert_or_assign(
+      epoch, WorkerRoute{from, std::make_shared<const FrameTaker>(std::move(worker))});
 }
-void Link::attach_worker(std::uint64_t epoch, frame_sink worker) {
-  attach_worker(epoch,
+void Link::attach_worker(std::uint64_t epoch, const net::PublicKey& from, frame_sink worker) {
+  attach_worker(epoch, from,
                 FrameTaker([worker](const FramePtr& frame) { caf::anon_send(worker, frame); }));
 }
-void Link::attach_engine(std::uint64_t epoch, frame_sink engine) {
+void Link::attach_engine(std::uint64_t epoch, PathPeers path, frame_sink engine) {
   std::lock_guard lock(mutex_);
-  engines_.insert_or_assign(epoch, std::move(engine));
+  engines_.insert_or_assign(epoch, EngineRoute{std::move(path), std::move(engine)});
 }
 void Link::detach_worker(std::uint64_t epoch) {
   std::lock_guard lock(mutex_);
@@ -163,6 +173,8 @@ LinkCounters Link::counters() const {
     if (transport_) counters.transport = transport_->counters();
   }
   counters.stale_frames = stale_;
+  counters.strange_frames = strange_;
+  counters.hasty_frames = hasty_;
   counters.wrong_role_frames = wrong_role_;
   counters.unknown_frames = unknown_;
   counters.undecodable_frames = undecodable_;
@@ -247,6 +259,69 @@ void Link::tell_wrong_role(const net::InFrame& frame, const char* message) {
   if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
 }
 
+// A step must come from the stage before, a result from the last one, a failure from any: a node
+// that has no part in a deployment, or another part, must not speak for those that have.
+void Link::deliver_step(const FramePtr& mail, MessageType type) {
+  const std::uint64_t epoch = mail->header.epoch;
+  std::shared_ptr<const FrameTaker> worker;
+  frame_sink engine;
+  {
+    std::lock_guard lock(mutex_);
+    if (type == MessageType::kStep) {
+      const auto found = workers_.find(epoch);
+      if (found == workers_.end()) {
+        ++stale_;
+        return;
+      }
+      if (found->second.from == mail->peer) worker = found->second.taker;
+    } else {
+      const auto found = engines_.find(epoch);
+      if (found == engines_.end()) {
+        ++stale_;
+        return;
+      }
+      const PathPeers& path = found->second.path;
+      const bool may =
+          type == MessageType::kStepDone
+              ? path.last == mail->peer
+              : std::find(path.stages.begin(), path.stages.end(), mail->peer) != path.stages.end();
+      if (may) engine = found->second.engine;
+    }
+  }
+  if (worker) {
+    (*worker)(mail);
+  } else if (engine) {
+    caf::anon_send(engine, mail);
+  } else if (++strange_ == 1) {
+    log(LogLevel::kWarning, "dropped a step of the peer " + net::key_id(mail->peer) +
+                                ", which has no such place in epoch " + std::to_string(epoch) +
+                                "; more are counted (strange_frames)");
+  }
+}
+
+// A client's frames are mail for the head, which other clients wait for.
+bool Link::is_hasty(const net::InFrame& frame) {
+  if (!net::is_client(frame.role) || frame.channel != net::Channel::kControl) return false;
+  const std::int64_t now_us = monotonic_us();
+  bool tell = false;
+  {
+    std::lock_guard lock(pace_mutex_);
+    if (client_pace_.admit(frame.peer, kClientFrames, now_us)) return false;
+    tell = now_us - told_hasty_us_ > 1'000'000;
+    if (tell) told_hasty_us_ = now_us;
+  }
+  ++hasty_;
+  if (!tell) return true;
+  const Status slower(Code::kResourceExhausted,
+                      "this client sends more than " + std::to_string(kClientFrames.a_second) +
+                          " messages a second to the head; send fewer, or share the work among "
+                          "several clients");
+  log(LogLevel::kWarning, "client " + net::key_id(frame.peer) + ": " + slower.message());
+  const Status sent = answer(frame, MessageType::kRefused, Refused{slower, false});
+  if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
+  return true;
+}
+
 void Link::deliver(net::InFrame frame) {
   const MessageRow* row = find_message(frame.header.type);
   if (row == nullptr) {
@@ -264,29 +339,11 @@ void Link::deliver(net::InFrame frame) {
     }
     return;
   }
-  const std::uint64_t epoch = frame.header.epoch;
+  if (is_hasty(frame)) return;
   auto mail = std::make_shared<const net::InFrame>(std::move(frame));
-  const bool step = row->type == MessageType::kStep;
-  if (step || row->type == MessageType::kStepDone || row->type == MessageType::kStepFailed) {
-    std::shared_ptr<const FrameTaker> worker;
-    frame_sink engine;
-    {
-      std::lock_guard lock(mutex_);
-      if (const auto found = workers_.find(epoch); step && found != workers_.end()) {
-        worker = found->second;
-      }
-      if (const auto found = engines_.find(epoch); !step && found != engines_.end()) {
-        engine = found->second;
-      }
-    }
-    if (worker) {
-      (*worker)(FramePtr(std::move(mail)));
-    } else if (engine) {
-      caf::anon_send(engine, FramePtr(std::move(mail)));
-    } else {
-      ++stale_;
-    }
-    return;
+  if (row->type == MessageType::kStep || row->type == MessageType::kStepDone ||
+      row->type == MessageType::kStepFailed) {
+    return deliver_step(mail, row->type);
   }
   // A head's answer to a Hello goes to the node if this process is a daemon, and otherwise to the
   // client.

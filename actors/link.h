@@ -12,6 +12,7 @@
 #include <troupe/actors/actors.h>
 #include <troupe/actors/messages/types.h>
 #include <troupe/runtime/log.h>
+#include <troupe/runtime/net/key_pace.h>
 #include <troupe/runtime/wire/encode.h>
 
 // Turns frames into mail and mail into frames. Each process has one link. It owns the transport (or
@@ -27,6 +28,8 @@ enum class Room { kNode, kCoordinator, kClient, kBulk, kJobs, kTasks };
 struct LinkCounters {
   net::Counters transport;
   std::uint64_t stale_frames = 0;       // of an epoch that this process does not serve
+  std::uint64_t strange_frames = 0;     // of a peer that has no such place in its deployment's path
+  std::uint64_t hasty_frames = 0;       // of a client that sends more in a second than it may
   std::uint64_t wrong_role_frames = 0;  // the sender's role may not send it, or not on this channel
   std::uint64_t unknown_frames = 0;     // of a type that does not exist
   std::uint64_t undecodable_frames = 0;  // the body does not fit its type
@@ -37,6 +40,13 @@ using TransportMaker = std::function<Result<std::unique_ptr<net::Transport>>(
     const net::TransportOptions&, net::Handlers)>;
 // Takes a frame on the thread that brings it, and passes it on without blocking.
 using FrameTaker = std::function<void(const FramePtr&)>;
+
+// The peers that may send an engine something: results come from the last stage, and failures from
+// any.
+struct PathPeers {
+  net::PublicKey last{};
+  std::vector<net::PublicKey> stages;
+};
 
 class Link : public std::enable_shared_from_this<Link> {
  public:
@@ -83,10 +93,11 @@ class Link : public std::enable_shared_from_this<Link> {
   void disconnect(const net::PublicKey& peer);
 
   void attach(Room room, link_user user);
-  // Delivers steps of `epoch` to `worker`, and results and failures of `epoch` to `engine`.
-  void attach_worker(std::uint64_t epoch, FrameTaker worker);
-  void attach_worker(std::uint64_t epoch, frame_sink worker);
-  void attach_engine(std::uint64_t epoch, frame_sink engine);
+  // Delivers steps of `epoch` that come from the peer `from`, the stage before, to `worker`; and
+  // results and failures of `epoch` that come from the peers of `path` to `engine`.
+  void attach_worker(std::uint64_t epoch, const net::PublicKey& from, FrameTaker worker);
+  void attach_worker(std::uint64_t epoch, const net::PublicKey& from, frame_sink worker);
+  void attach_engine(std::uint64_t epoch, PathPeers path, frame_sink engine);
   void detach_worker(std::uint64_t epoch);
   void detach_engine(std::uint64_t epoch);
 
@@ -100,6 +111,8 @@ class Link : public std::enable_shared_from_this<Link> {
  private:
   Link() = default;
   void deliver(net::InFrame frame);
+  void deliver_step(const FramePtr& mail, MessageType type);
+  bool is_hasty(const net::InFrame& frame);
   void tell_wrong_port(const net::InFrame& frame);
   void tell_wrong_role(const net::InFrame& frame, const char* message);
   void deliver(PeerEvent event);
@@ -113,8 +126,20 @@ class Link : public std::enable_shared_from_this<Link> {
   mutable std::shared_mutex transport_mutex_;  // shared while the transport is used
   mutable std::mutex mutex_;                   // guards the routes
   std::map<Room, link_user> rooms_;
-  std::map<std::uint64_t, std::shared_ptr<const FrameTaker>> workers_;
-  std::map<std::uint64_t, frame_sink> engines_;
+  struct WorkerRoute {
+    net::PublicKey from{};
+    std::shared_ptr<const FrameTaker> taker;
+  };
+  struct EngineRoute {
+    PathPeers path;
+    frame_sink engine;
+  };
+  std::map<std::uint64_t, WorkerRoute> workers_;
+  std::map<std::uint64_t, EngineRoute> engines_;
+  net::KeyPace client_pace_;        // guarded by pace_mutex_, like the next
+  std::int64_t told_hasty_us_ = 0;  // when a client was told last
+  std::mutex pace_mutex_;
+  std::atomic<std::uint64_t> strange_{0}, hasty_{0};
   std::atomic<std::uint64_t> stale_{0}, wrong_role_{0}, unknown_{0}, undecodable_{0};
 };
 

@@ -85,6 +85,7 @@ void order_loading(HeadState& head, const Deployment& deployment) {
     load.layer_end = static_cast<std::uint32_t>(stage.layers.end);
     load.kv = deployment.kv;
     load.arithmetic = deployment.arithmetic;
+    load.previous = i == 0 ? head.own_key() : deployment.stages[i - 1].node;
     load.last = i + 1 == count;
     load.next = address_of(head, load.last ? head.own_key() : deployment.stages[i + 1].node);
     load.sources = sources_of(head, deployment, stage.layers, stage.node);
@@ -131,6 +132,12 @@ void check_orders(HeadState& head) {
 
 namespace {
 
+PathPeers path_of(const Deployment& deployment) {
+  PathPeers path{deployment.stages.back().node, {}};
+  for (const StagePlan& stage : deployment.stages) path.stages.push_back(stage.node);
+  return path;
+}
+
 // Starts the deployment's engine, or tells the engine where the layers lie now. `opens` is the
 // number of requests that are about to come.
 Status run_engine(HeadState& head, const Deployment& deployment, DeploymentRun& run,
@@ -142,7 +149,7 @@ Status run_engine(HeadState& head, const Deployment& deployment, DeploymentRun& 
     RunningEngine& engine = *run.engine;
     engine.epoch = deployment.epoch;
     for (std::size_t i = 0; i < opens; ++i) engine.opened(now);
-    head.setup->link->attach_engine(deployment.epoch, engine.actor);
+    head.setup->link->attach_engine(deployment.epoch, path_of(deployment), engine.actor);
     EnginePlacement placement = engine_placement(head, deployment, engine.context_max);
     engine.positions_max = placement.limits.positions_max;
     head.self->send(engine.actor, resume_atom::value,
@@ -160,7 +167,7 @@ Status run_engine(HeadState& head, const Deployment& deployment, DeploymentRun& 
   engine.used_us = now;
   engine.awaited = opens;
   engine.actor = spawn_engine(head.self->system(), std::move(setup));
-  head.setup->link->attach_engine(deployment.epoch, engine.actor);
+  head.setup->link->attach_engine(deployment.epoch, path_of(deployment), engine.actor);
   run.engine = std::move(engine);
   return Status::ok();
 }

@@ -72,7 +72,8 @@ struct LoadStage {
   std::uint64_t epoch = 0;
   model::Manifest manifest;
   std::uint32_t layer_begin = 0, layer_end = 0;
-  PeerAddress next;  // the next stage; for the last stage the head, which gets its tokens
+  net::PublicKey previous{};  // the stage before; for the first stage the head
+  PeerAddress next;           // the next stage; for the last stage the head, which gets its tokens
   bool last = false;
   // The peers that hold the model's parts: those with an address are dialled, the others dial.
   std::vector<PeerAddress> sources;
@@ -80,7 +81,7 @@ struct LoadStage {
   std::uint32_t arithmetic = kArithmeticVersion;  // of the deployment; a node has it or refuses
   template <class A>
   void serialize(A& a) {
-    a(epoch, manifest, layer_begin, layer_end, next, last, sources, kv, arithmetic);
+    a(epoch, manifest, layer_begin, layer_end, previous, next, last, sources, kv, arithmetic);
   }
 };
 // Head to node: keep the tensors of these layers on disk, too, so that after the death of any one

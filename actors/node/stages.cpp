@@ -81,7 +81,7 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
       setup->on_broken(why);
     };
   }
-  setup->link->attach_worker(epoch, make_worker(std::move(worker)));
+  setup->link->attach_worker(epoch, here.order.previous, make_worker(std::move(worker)));
   send_heartbeat(self, setup);
   tell_loaded(setup, epoch, here);
 }

@@ -48,6 +48,9 @@ struct InFrame {
   Channel channel;
   wire::Header header;
   std::vector<std::byte> body;
+  // The address from which the peer is connected, of a frame on the control channel; "" of a peer
+  // that we dialled.
+  std::string address = {};
   Payload payload;  // aligned to 64 bytes if it has fewer than 64 KiB
 };
 

@@ -82,6 +82,52 @@ TEST_CASE("link: who may not say a message, or says it on another channel, is no
   CHECK(wrong > 300);
 }
 
+TEST_CASE("link: steps come from the stage before, results from the last, failures from the path") {
+  caf::actor_system_config config;
+  caf::actor_system system(config);
+  Peers peers;
+  const auto sink =
+      system.spawn([]() -> frame_sink::behavior_type { return {[](const FramePtr&) {}}; });
+  // Roles 0 and 1 may send steps: the head and one node. Epoch 3 is what say() names.
+  const net::PublicKey head = Peers::key_of(0), node = Peers::key_of(1);
+  const auto strange = [&](std::size_t who, MessageType type) {
+    const std::uint64_t before = peers.link->counters().strange_frames;
+    return peers.say(who, net::Channel::kActivations, static_cast<std::uint16_t>(type))
+               .strange_frames > before;
+  };
+  peers.link->attach_worker(3, head, sink);
+  CHECK_FALSE(strange(0, MessageType::kStep));
+  CHECK(strange(1, MessageType::kStep));
+  peers.link->attach_engine(3, {node, {node}}, sink);
+  CHECK(strange(0, MessageType::kStepDone));
+  CHECK_FALSE(strange(1, MessageType::kStepDone));
+  CHECK(strange(0, MessageType::kStepFailed));
+  CHECK_FALSE(strange(1, MessageType::kStepFailed));
+  // A stage in the middle may report a failure, and nothing else.
+  peers.link->attach_engine(3, {head, {node, head}}, sink);
+  CHECK_FALSE(strange(1, MessageType::kStepFailed));
+  CHECK(strange(1, MessageType::kStepDone));
+  CHECK(peers.link->counters().stale_frames == 0);
+  peers.link->close();
+}
+
+TEST_CASE("link: a client that sends too much is told, and the others are heard") {
+  Peers peers;
+  constexpr auto kQuery = static_cast<std::uint16_t>(MessageType::kStatusQuery);
+  LinkCounters counters;
+  for (int i = 0; i < 200'000 && counters.hasty_frames == 0; ++i) {
+    net::OutFrame frame;
+    frame.header.type = kQuery;
+    REQUIRE(peers.transports[2]->send({1}, net::Channel::kControl, std::move(frame)).is_ok());
+    peers.network.advance(peers.now += 10);
+    counters = peers.link->counters();
+  }
+  CHECK(counters.hasty_frames > 0);
+  const std::uint64_t hasty = counters.hasty_frames;
+  counters = peers.say(6, net::Channel::kControl, kQuery);  // an admin
+  CHECK(counters.hasty_frames == hasty);
+}
+
 TEST_CASE("link: a room that is attached before the sockets open hears the first frame") {
   caf::actor_system_config config;
   caf::actor_system system(config);

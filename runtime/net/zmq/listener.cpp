@@ -271,7 +271,12 @@ void Listener::take(const std::string& id) {
   } else {
     outlet = std::make_shared<Outlet>(source.peer, channel_, frame->header.incarnation);
     outlet->connected = true;
-    connections_.emplace(id, Connection{outlet, std::string(user), fd});
+    const char* from =
+        channel_ == Channel::kControl ? parts_.part[0].property("Peer-Address") : nullptr;
+    known = connections_
+                .emplace(id, Connection{outlet, std::string(user), fd, from != nullptr ? from : "",
+                                        false})
+                .first;
     ids_.emplace(outlet.get(), id);
     drain_monitor();  // its arrival may not have been handled yet
     spoke(fd);
@@ -286,6 +291,7 @@ void Listener::take(const std::string& id) {
     forgotten_ = shared_.directory.forgotten();
     shared_.directory.spoke(outlet);
   }
+  frame->address = known->second.address;
   shared_.deliver(std::move(*frame));
 }
 

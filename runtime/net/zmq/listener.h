@@ -51,7 +51,8 @@ class Listener {
     std::string user;  // the authenticated user; with another user, the same routing id is another
                        // connection
     int fd = -1;
-    bool waits = false;  // it is listed in waiting_
+    std::string address;  // the peer's, on the control channel
+    bool waits = false;   // it is listed in waiting_
   };
 
   // A TCP connection that was accepted.

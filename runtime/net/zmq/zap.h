@@ -8,7 +8,7 @@
 
 #include <troupe/runtime/net/allow_list.h>
 #include <troupe/runtime/net/counters.h>
-#include <troupe/runtime/net/zmq/admission_pace.h>
+#include <troupe/runtime/net/key_pace.h>
 #include <troupe/runtime/net/zmq/socket.h>
 
 // ZeroMQ's authentication protocol (RFC 27), which asks the allow-list once for each handshake. A
@@ -47,7 +47,7 @@ class ZapServer {
   void warn(std::int64_t now_us, const std::string& line);
 
   Socket socket_;
-  AdmissionPace pace_;
+  KeyPace pace_;
   std::deque<Question> held_;  // in the order in which they came
   std::int64_t look_us_ = 0;   // when the held questions are checked again
   std::uint64_t connections_ = 0;

@@ -96,8 +96,8 @@ struct Fixture {
     setup.tokenizer = std::move(tokenizer);
     setup.link = link;
     engine = spawn_engine(system, std::move(setup));
-    link->attach_worker(kEpoch, worker);
-    link->attach_engine(kEpoch, engine);
+    link->attach_worker(kEpoch, link->self(), worker);
+    link->attach_engine(kEpoch, {link->self(), {link->self()}}, engine);
   }
   ~Fixture() {
     link->close();
@@ -269,8 +269,8 @@ TEST_CASE("engine actor: a halted engine replays under the new epoch, and the ol
 
   const auto anew = std::make_shared<FakeStage>();
   const frame_sink worker = f.system.spawn(fake_stage, f.link, Fixture::kEpoch + 1, anew);
-  f.link->attach_worker(Fixture::kEpoch + 1, worker);
-  f.link->attach_engine(Fixture::kEpoch + 1, f.engine);
+  f.link->attach_worker(Fixture::kEpoch + 1, f.link->self(), worker);
+  f.link->attach_engine(Fixture::kEpoch + 1, {f.link->self(), {f.link->self()}}, f.engine);
   auto placement = std::make_shared<EnginePlacement>();
   placement->epoch = Fixture::kEpoch + 1;
   placement->first_stage = f.link->self();

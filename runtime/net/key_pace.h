@@ -6,31 +6,32 @@
 
 #include <troupe/runtime/net/allow_list.h>
 
-// Limits how fast one key may open connections, with a token bucket for each key. An honest process
-// opens a few when it starts; one that opens thousands wants to exhaust something. Pure: the time
-// is an argument.
+// Limits how fast one key may do something, such as opening connections, with a token bucket for
+// each key. An honest process opens a few when it starts; one that opens thousands wants to exhaust
+// something. Pure: the time is an argument.
 
-namespace troupe::net::zmq {
+namespace troupe::net {
 
 struct Pace {
-  std::int64_t burst = 0;     // connections that may be opened at once
-  std::int64_t a_second = 0;  // connections per second in the long run
+  std::int64_t burst = 0;     // the number at once
+  std::int64_t a_second = 0;  // the number per second in the long run
 };
-// Many commands share one door key and start at once; any other key belongs to one process.
+// For connections: many commands share one door key and start at once; any other key belongs to one
+// process.
 constexpr Pace kDoorPace{400, 5};
 constexpr Pace kMemberPace{64, 1};
 constexpr Pace pace_of(Role role) { return role == Role::kEnrol ? kDoorPace : kMemberPace; }
 
-class AdmissionPace {
+class KeyPace {
  public:
-  // Counts a connection of the key and returns true, if the key may open one now.
+  // Counts one for the key and returns true, if the key may do it now.
   bool admit(const PublicKey& key, const Pace& pace, std::int64_t now_us);
   std::size_t size() const { return buckets_.size(); }
 
  private:
   struct Bucket {
     Pace pace;
-    std::int64_t millionths = 0;  // of a connection that the key may open
+    std::int64_t millionths = 0;  // of one that the key may do
     std::int64_t at_us = 0;
     void fill(std::int64_t now_us);
   };
@@ -41,4 +42,4 @@ class AdmissionPace {
   std::size_t sweep_at_ = 1024;
 };
 
-}  // namespace troupe::net::zmq
+}  // namespace troupe::net

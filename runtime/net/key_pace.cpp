@@ -1,15 +1,15 @@
 #include <algorithm>
 
-#include <troupe/runtime/net/zmq/admission_pace.h>
+#include <troupe/runtime/net/key_pace.h>
 
-namespace troupe::net::zmq {
+namespace troupe::net {
 namespace {
 
 constexpr std::int64_t kOne = 1'000'000;  // millionths of a connection; microseconds of a second
 
 }  // namespace
 
-void AdmissionPace::Bucket::fill(std::int64_t now_us) {
+void KeyPace::Bucket::fill(std::int64_t now_us) {
   const std::int64_t room = pace.burst * kOne - millionths;
   const std::int64_t elapsed_us = std::max<std::int64_t>(0, now_us - at_us);
   const bool full = elapsed_us >= room / pace.a_second + 1;
@@ -17,7 +17,7 @@ void AdmissionPace::Bucket::fill(std::int64_t now_us) {
   at_us = now_us;
 }
 
-bool AdmissionPace::admit(const PublicKey& key, const Pace& pace, std::int64_t now_us) {
+bool KeyPace::admit(const PublicKey& key, const Pace& pace, std::int64_t now_us) {
   if (buckets_.size() >= sweep_at_) sweep(now_us);
   Bucket& bucket = buckets_.try_emplace(key, Bucket{pace, pace.burst * kOne, now_us}).first->second;
   bucket.pace = pace;
@@ -27,7 +27,7 @@ bool AdmissionPace::admit(const PublicKey& key, const Pace& pace, std::int64_t n
   return true;
 }
 
-void AdmissionPace::sweep(std::int64_t now_us) {
+void KeyPace::sweep(std::int64_t now_us) {
   for (auto& [key, bucket] : buckets_) bucket.fill(now_us);
   std::erase_if(buckets_, [](const auto& entry) {
     return entry.second.millionths >= entry.second.pace.burst * kOne;
@@ -35,4 +35,4 @@ void AdmissionPace::sweep(std::int64_t now_us) {
   sweep_at_ = std::max<std::size_t>(1024, 2 * buckets_.size());
 }
 
-}  // namespace troupe::net::zmq
+}  // namespace troupe::net

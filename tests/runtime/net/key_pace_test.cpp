@@ -1,13 +1,12 @@
 #include <catch2/catch.hpp>
 
-#include <troupe/runtime/net/zmq/admission_pace.h>
+#include <troupe/runtime/net/key_pace.h>
 
 using namespace troupe::net;
-using namespace troupe::net::zmq;
 
 namespace {
 
-std::size_t admitted(AdmissionPace& pace, const PublicKey& key, Role role, std::int64_t now_us) {
+std::size_t admitted(KeyPace& pace, const PublicKey& key, Role role, std::int64_t now_us) {
   std::size_t count = 0;
   while (pace.admit(key, pace_of(role), now_us)) ++count;
   return count;
@@ -15,8 +14,8 @@ std::size_t admitted(AdmissionPace& pace, const PublicKey& key, Role role, std::
 
 }  // namespace
 
-TEST_CASE("admission pace: a burst at once, then so many a second", "[admission-pace]") {
-  AdmissionPace pace;
+TEST_CASE("key pace: a burst at once, then so many a second", "[key-pace]") {
+  KeyPace pace;
   const PublicKey one{1}, other{2};
   CHECK(admitted(pace, one, Role::kNode, 0) == 64);
   CHECK(admitted(pace, one, Role::kNode, 999'999) == 0);
@@ -29,8 +28,8 @@ TEST_CASE("admission pace: a burst at once, then so many a second", "[admission-
   CHECK(admitted(pace, one, Role::kNode, 0) == 0);
 }
 
-TEST_CASE("admission pace: keys at rest are forgotten", "[admission-pace]") {
-  AdmissionPace pace;
+TEST_CASE("key pace: keys at rest are forgotten", "[key-pace]") {
+  KeyPace pace;
   for (std::uint32_t i = 0; i < 100'000; ++i) {
     PublicKey key{};
     for (std::size_t j = 0; j < 4; ++j) key[j] = static_cast<std::uint8_t>(i >> (8 * j));
