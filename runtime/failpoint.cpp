@@ -14,6 +14,12 @@
 namespace troupe {
 namespace {
 
+#ifdef TROUPE_WITH_TESTS
+constexpr bool kWithTests = true;
+#else
+constexpr bool kWithTests = false;
+#endif
+
 struct Armed {
   int left = 1;
   FailAction action;
@@ -86,7 +92,12 @@ Status arm_failpoint_from(const std::string& text) {
 
 Status arm_failpoint_from_environment() {
   const char* text = std::getenv("TROUPE_FAILPOINT");
-  return text == nullptr ? Status::ok() : arm_failpoint_from(text);
+  if (text == nullptr) return Status::ok();
+  if (!kWithTests && ::geteuid() != 0) {
+    return Status(Code::kPermissionDenied,
+                  "TROUPE_FAILPOINT is for tests: only root may set it for a release; unset it");
+  }
+  return arm_failpoint_from(text);
 }
 
 }  // namespace troupe

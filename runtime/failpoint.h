@@ -28,7 +28,8 @@ void disarm_failpoints();
 Status arm_failpoint_from(const std::string& text);
 // Does the same with the text of the variable TROUPE_FAILPOINT, for tests of the command, and
 // nothing if the variable is not set.
-//   Errors: those of arm_failpoint_from.
+//   Errors: those of arm_failpoint_from; kPermissionDenied in a build without tests, unless root
+//   asks.
 Status arm_failpoint_from_environment();
 
 }  // namespace troupe

@@ -16,6 +16,10 @@ constexpr std::chrono::milliseconds kTick{500};
 constexpr std::int64_t kPatienceUs = 10'000'000;  // the time for a source to come, or for a chunk
 constexpr std::int64_t kStallUs = 3'000'000;      // the time for one source if there are others
 constexpr std::size_t kBackgroundWindow = 4;
+// While others wait, a fetch must bring this many bytes in each turn, or the next one gets its
+// turn. (Two chunks in a second; the slowest networks that are worth fetching from bring that.)
+constexpr std::int64_t kTurnUs = 1'000'000;
+constexpr std::uint64_t kTurnBytesMin = 2 * FetchPlan::kChunkBytes;
 
 // The address of a blob's bytes in memory, and what keeps them there.
 struct Place {
@@ -48,6 +52,9 @@ struct Fetch {
   Status trouble;                                   // the fault of the last blob that was wrong
   std::uint64_t bytes = 0;
   std::int64_t last_progress_us = 0;
+  std::int64_t turn_us = 0;      // when its turn began,
+  std::uint64_t turn_bytes = 0;  // and `bytes` then
+  std::int64_t idle_us = 0;      // its turns that ended without a byte, since it had one
 };
 
 struct BulkShell {
@@ -180,7 +187,8 @@ void drive(Self self, const Setup& setup) {
 void start_next(Self self, const Setup& setup) {
   if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
-  fetch.last_progress_us = monotonic_us();
+  fetch.turn_us = fetch.last_progress_us = monotonic_us();
+  fetch.turn_bytes = fetch.bytes;
   fetch.plan = FetchPlan(fetch.request->background ? kBackgroundWindow : FetchPlan::kWindow);
   for (const model::BlobRef& blob : fetch.request->blobs) {
     if (!setup->store->has_blob(blob.sha256)) fetch.plan.add(blob);
@@ -227,6 +235,7 @@ void on_chunk(Self self, const Setup& setup, const net::InFrame& frame, const Bl
   fetch.bytes += bytes;
   if (!fetch.request->background) *setup->bytes_in += bytes;
   fetch.last_progress_us = fetch.heard_us[frame.peer] = monotonic_us();
+  fetch.idle_us = 0;
   if (fetch.plan.on_chunk(frame.peer, chunk.sha256, chunk.offset)) {
     commit(fetch, frame.peer, chunk.sha256);
   }
@@ -243,12 +252,39 @@ void on_missing(Self self, const Setup& setup, const net::InFrame& frame,
   drive(self, setup);
 }
 
+// Gives the next fetch its turn if the front one is too slow: whoever names a source that sends
+// nothing, or a byte now and then, must not hold up what others load. Its partial blobs stay on the
+// disk.
+bool pass_turn(BulkShell& shell) {
+  auto& fetches = shell.fetches;
+  Fetch& fetch = fetches.front();
+  const std::int64_t now = monotonic_us();
+  const bool others = fetches.size() > 1 && !fetches[1].request->background;
+  if (!others || fetch.request->background || now - fetch.turn_us < kTurnUs) return false;
+  const std::uint64_t brought = fetch.bytes - fetch.turn_bytes;
+  if (brought >= kTurnBytesMin) {
+    fetch.turn_us = now;
+    fetch.turn_bytes = fetch.bytes;
+    return false;
+  }
+  fetch.idle_us = brought > 0 ? 0 : fetch.idle_us + (now - fetch.turn_us);
+  Fetch slow = std::move(fetch);
+  fetches.pop_front();
+  slow.incoming.clear();
+  slow.plan = FetchPlan();
+  slow.lost.clear();
+  const auto place = std::find_if(fetches.begin(), fetches.end(),
+                                  [](const Fetch& one) { return one.request->background; });
+  fetches.insert(place, std::move(slow));
+  return true;
+}
+
 // Drops a source that is silent while another one could send instead.
 void check_stalls(Self self, const Setup& setup) {
   if (self->state.fetches.empty()) return;
   Fetch& fetch = self->state.fetches.front();
   const std::int64_t now = monotonic_us();
-  if (now - fetch.last_progress_us > kPatienceUs) {
+  if (now - fetch.last_progress_us + fetch.idle_us > kPatienceUs) {
     return finish(self, setup,
                   Status(Code::kDeadlineExceeded,
                          "no part of the model's weights arrived for 10 s; check that the "
@@ -265,6 +301,7 @@ void check_stalls(Self self, const Setup& setup) {
         [&](const auto& one) { return one != source && usable(self->state, fetch, one); });
     if (other && now - heard > kStallUs) lose_for(fetch, source);
   }
+  if (pass_turn(self->state)) return start_next(self, setup);
   drive(self, setup);
 }
 

@@ -11,8 +11,9 @@
 // Weights by content hash. Serves blobs of the store and parts of exported model files, chunk by
 // chunk, to every peer that may ask. Fetches what a stage lacks from all sources at once, with a
 // window of chunks for each; if a source fails (it is lost, stalls, lacks the blob or sends a wrong
-// one), another is asked. Background fetches wait for all others and let them pass. Detached: it
-// blocks on files. `bytes_in` counts the bytes of all fetches but those in the background.
+// one), another is asked. Fetches take turns if they are slow. Background fetches wait for all
+// others and let them pass. Detached: it blocks on files. `bytes_in` counts the bytes of all
+// fetches but those in the background.
 
 namespace troupe::actors {
 

@@ -1,9 +1,13 @@
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <troupe/model/store/blob_seal.h>
@@ -116,7 +120,55 @@ class Writer final : public BlobWriter {
   bool committed_ = false;
 };
 
+Status check_room(const std::filesystem::path& root, const BlobRef& blob, std::uint64_t missing) {
+  struct statvfs disk {};
+  if (missing == 0 || ::statvfs(root.c_str(), &disk) != 0) return Status::ok();
+  const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  const std::uint64_t kept =
+      std::min<std::uint64_t>(kFreeBytesMin, std::uint64_t{disk.f_blocks} * disk.f_frsize / 20);
+  if (free >= kept && free - kept >= missing) return Status::ok();
+  return Status(Code::kResourceExhausted,
+                "the disk of " + root.string() + " has " + std::to_string(free >> 20) +
+                    " MiB of free space; blob " + blob.sha256 + " takes " +
+                    std::to_string(missing >> 20) + " MiB more, and " + std::to_string(kept >> 20) +
+                    " MiB stay free: make room ('troupe rm' removes models)");
+}
+
+constexpr std::chrono::hours kPartialAge{72};
+
+// When the file, or anything in the folder, was written last.
+std::filesystem::file_time_type written_last(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  auto last = fs::last_write_time(path, error);
+  if (!fs::is_directory(fs::symlink_status(path, error))) return last;
+  for (const auto& entry : fs::recursive_directory_iterator(path, error)) {
+    last = std::max(last, entry.last_write_time(error));
+  }
+  return last;
+}
+
 }  // namespace
+
+void sweep_partial_files(const std::filesystem::path& root) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const auto oldest = fs::file_time_type::clock::now() - kPartialAge;
+  std::vector<fs::path> old;
+  for (const auto& entry : fs::directory_iterator(root / "partial", error)) {
+    if (written_last(entry.path()) < oldest) old.push_back(entry.path());
+  }
+  for (const fs::path& path : old) {
+    // A lock is as old as its writer; the file that it guards is written all the time.
+    fs::path lock_path = path;
+    if (path.extension() != ".lock") lock_path += ".lock";
+    const bool guarded = fs::exists(lock_path, error);
+    const auto lock = guarded ? FileLock::try_acquire(lock_path) : Result<FileLock>(FileLock());
+    if (!lock) continue;
+    fs::remove_all(path, error);
+    if (path.extension() != ".lock" && guarded) fs::remove(lock_path, error);
+  }
+}
 
 Result<std::unique_ptr<BlobWriter>> open_blob_writer(const std::filesystem::path& root,
                                                      const BlobRef& blob) {
@@ -131,6 +183,7 @@ Result<std::unique_ptr<BlobWriter>> open_blob_writer(const std::filesystem::path
   if (!lock.is_ok()) return lock.status();
   auto writer = std::make_unique<Writer>(root, blob, std::move(*lock));
   TROUPE_RETURN_IF_ERROR(writer->open());
+  TROUPE_RETURN_IF_ERROR(check_room(root, blob, blob.bytes - writer->received()));
   return std::unique_ptr<BlobWriter>(std::move(writer));
 }
 

@@ -72,6 +72,7 @@ Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
                                  "TROUPE_HOME) that can be written");
     }
   }
+  if (store->writable_) sweep_partial_files(root);
   return store;
 }
 

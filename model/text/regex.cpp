@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <pcre2.h>
+#include <time.h>
 
 #include <troupe/model/text/regex.h>
 #include <troupe/model/text/regex_translation.h>
@@ -17,6 +18,16 @@ constexpr std::size_t kPatternBytesMax = 1 << 16;
 // The most steps of one search with a foreign pattern. A sane pattern takes a few steps a
 // character.
 constexpr std::uint32_t kForeignStepsMax = 10'000'000;
+// The CPU time that a foreign pattern may take for one text, whatever the number of searches. It is
+// looked at after so many of them.
+constexpr std::int64_t kForeignMsMax = 3'000;
+constexpr std::size_t kLookEvery = 64;
+
+std::int64_t thread_cpu_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
 
 template <class T, void (*free)(T*)>
 struct Free {
@@ -77,8 +88,15 @@ Status Regex::find_all(std::string_view text, std::vector<TextSpan>* matches) co
   pcre2_set_match_limit(context.get(), compiled_->foreign
                                            ? kForeignStepsMax
                                            : std::numeric_limits<std::uint32_t>::max());
+  const std::int64_t until_ms = compiled_->foreign ? thread_cpu_ms() + kForeignMsMax : 0;
   std::size_t at = 0;
-  while (at < text.size()) {
+  for (std::size_t searches = 1; at < text.size(); ++searches) {
+    if (compiled_->foreign && searches % kLookEvery == 0 && thread_cpu_ms() > until_ms) {
+      return Status(Code::kResourceExhausted,
+                    "cannot split a text of " + std::to_string(text.size()) +
+                        " bytes into words: the regular expression of the model's tokenizer takes "
+                        "too long");
+    }
     const int found =
         pcre2_match(compiled_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
                     at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, match.get(), context.get());

@@ -403,3 +403,35 @@ TEST_CASE("the catalogue names the default model") {
   CHECK(manifest->name == "smollm2-135m");
   CHECK(manifest->tensors.size() == 272);
 }
+
+TEST_CASE(
+    "store: what interrupted transfers left is swept after some days, but not under a writer") {
+  const Home home;
+  const fs::path partial = home.path / "store" / "partial";
+  const std::string old(64, 'a'), recent(64, 'b'), held(64, 'c');
+  for (const std::string& name : {old, recent, held}) std::ofstream(partial / name) << "some bytes";
+  std::ofstream(partial / (old + ".lock"));
+  fs::create_directories(partial / "folder" / "below");
+  const auto writer = home.store->begin_blob({held, 100});
+  REQUIRE(writer);
+  const auto long_ago = fs::file_time_type::clock::now() - std::chrono::hours(24 * 30);
+  for (const std::string& name : {old, old + ".lock", held, held + ".lock",
+                                  std::string("folder/below"), std::string("folder")}) {
+    fs::last_write_time(partial / name, long_ago);
+  }
+  REQUIRE(Store::open(home.path));
+  CHECK(!fs::exists(partial / old));
+  CHECK(!fs::exists(partial / (old + ".lock")));
+  CHECK(!fs::exists(partial / "folder"));
+  CHECK(fs::exists(partial / recent));
+  CHECK(fs::exists(partial / held));
+  CHECK(fs::exists(partial / (held + ".lock")));
+}
+
+TEST_CASE("store: a blob for which the disk has no room is refused before a byte of it comes") {
+  const Home home;
+  const auto writer = home.store->begin_blob({std::string(64, 'a'), std::uint64_t{1} << 60});
+  CHECK(writer.code() == Code::kResourceExhausted);
+  CHECK(writer.message().find("free space") != std::string::npos);
+  CHECK(home.store->begin_blob({std::string(64, 'b'), 100}));
+}

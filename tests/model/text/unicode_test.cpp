@@ -58,6 +58,18 @@ TEST_CASE("a foreign pattern cannot take for ever") {
   }
 }
 
+TEST_CASE("a foreign pattern cannot take for ever in many searches either") {
+  // Each run of letters takes some milliseconds, which is within the bound of one search.
+  const auto regex = Regex::compile("(a+)+b|a+", true);
+  REQUIRE(regex.is_ok());
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += std::string(18, 'a') + "c";
+  std::vector<TextSpan> matches;
+  const auto refused = regex->find_all(text, &matches);
+  CHECK(refused.code() == Code::kResourceExhausted);
+  CHECK(refused.message().find("takes too long") != std::string::npos);
+}
+
 // "x{1,3}+" is greedy again and again there, not possessive, and \h is a hexadecimal digit.
 TEST_CASE("a foreign pattern means what Oniguruma means by it") {
   for (const auto& [pattern, text, end] :
