@@ -91,6 +91,55 @@ Result<std::string> one_blob(Query& query, const char* what) {
 
 }  // namespace
 
+namespace {
+
+// The bytes of an owner's jobs; SQLite knows the length of a value without reading it.
+Result<std::uint64_t> bytes_of_owner(Database& db, const std::string& owner) {
+  Query query(db,
+              "SELECT (SELECT ifnull(sum(length(spec) + length(result)), 0) FROM jobs WHERE owner"
+              " = ?1) + (SELECT ifnull(sum(length(input) + ifnull(length(output), 0)), 0) FROM"
+              " shards WHERE job IN (SELECT number FROM jobs WHERE owner = ?1))");
+  query.text(owner);
+  const bool found = query.next();
+  const auto bytes = found ? static_cast<std::uint64_t>(query.number_at(0)) : 0;
+  TROUPE_RETURN_IF_ERROR(query.status());
+  return bytes;
+}
+
+}  // namespace
+
+Status Journal::make_room_for(const JobPiece& piece) {
+  if (piece.owner_bytes_max == UINT64_MAX) return Status::ok();
+  std::uint64_t adds = piece.spec.size();
+  for (const std::string& input : piece.inputs) adds += input.size();
+  for (bool added_up = false;; added_up = true) {
+    auto known = owner_bytes_.find(piece.owner);
+    if (known == owner_bytes_.end() || added_up) {
+      TROUPE_ASSIGN_OR_RETURN(const std::uint64_t have, bytes_of_owner(*db_, piece.owner));
+      if (owner_bytes_.size() >= 4096) owner_bytes_.clear();
+      known = owner_bytes_.insert_or_assign(piece.owner, have).first;
+      added_up = true;
+    }
+    if (adds <= piece.owner_bytes_max && known->second <= piece.owner_bytes_max - adds) {
+      known->second += adds;
+      return Status::ok();
+    }
+    // A piece that is sent again is counted twice: only what was just added up counts against it.
+    if (!added_up) continue;
+    TROUPE_RETURN_IF_ERROR(Query(*db_,
+                                 "DELETE FROM jobs WHERE number = (SELECT min(number) FROM jobs"
+                                 " WHERE owner = ? AND life >= 2)")
+                               .text(piece.owner)
+                               .run());
+    if (db_->changes() == 0) break;
+  }
+  return Status(Code::kResourceExhausted,
+                "the jobs of this client that have not ended take what it may have in the head's "
+                "journal (" +
+                    std::to_string(piece.owner_bytes_max >> 20) +
+                    " MiB); submit again when one has ended, or cancel one");
+}
+
 Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
   if (piece.shards == 0 || piece.shards > kShardsMax || piece.first > piece.shards ||
       piece.inputs.size() > piece.shards - piece.first) {
@@ -109,8 +158,11 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
                   "the id '" + piece.id + "' is that of another job; choose one of its own");
   }
   if (known && known->life != JobLife::kReceiving) return known;
-  TROUPE_RETURN_IF_ERROR(transact("receive", [&] {
+  // What ended jobs took, and outputs, is added up anew for each job.
+  if (!known) owner_bytes_.erase(piece.owner);
+  const Status stored = transact("receive", [&] {
     if (!known) TROUPE_RETURN_IF_ERROR(forget_old(*db_, now_ms));
+    TROUPE_RETURN_IF_ERROR(make_room_for(piece));
     TROUPE_RETURN_IF_ERROR(
         Query(*db_,
               "INSERT OR IGNORE INTO jobs(id, owner, kind, spec, shards, life, submitted_ms,"
@@ -144,7 +196,11 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
     return write_line(*db_, known->number, now_ms,
                       "submitted: " + piece.kind + ", " + std::to_string(piece.shards) +
                           (piece.shards == 1 ? " shard" : " shards"));
-  }));
+  });
+  if (!stored) {
+    owner_bytes_.erase(piece.owner);
+    return stored;
+  }
   return known;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -58,6 +59,8 @@ struct JobPiece {
   std::string id, owner, kind, spec;
   std::uint32_t shards = 0, first = 0;
   std::vector<std::string> inputs;
+  // What the owner's jobs may take in the journal, with their outputs and results.
+  std::uint64_t owner_bytes_max = UINT64_MAX;
 };
 
 struct JobLine {
@@ -104,7 +107,9 @@ class Journal {
 
   // Stores shards. Returns the job's record, whose life is kRunning (or later) when all shards are
   // there. A shard or a job that is there already changes nothing.
-  //   Errors: kAlreadyExists (the id belongs to another job), kInvalidArgument (shard numbers).
+  // If the owner's jobs would take more than it may, its oldest ended jobs are deleted first.
+  //   Errors: kAlreadyExists (the id belongs to another job), kInvalidArgument (shard numbers),
+  //   kResourceExhausted (the owner's jobs that have not ended take all that it may).
   Result<JobRecord> receive(const JobPiece& piece, std::int64_t now_ms);
   // All jobs, by number. receive() deletes ended jobs beyond the newest kEndedJobsMax.
   Result<std::vector<JobRecord>> jobs();
@@ -140,7 +145,8 @@ class Journal {
   Result<std::vector<PlacedModel>> models();
   // All models that were ever placed, as (sha256, encoded manifest).
   Result<std::vector<std::pair<std::string, std::string>>> manifests();
-  // Stores an open stream, and keeps only the newest kStreamsMax.
+  // Stores an open stream, and keeps only the newest kOwnerStreamsMax of its owner, and
+  // kStreamsMax of all.
   //   Errors: kAlreadyExists (the id belongs to another owner's stream).
   Status save_stream(const StreamRecord& stream, std::int64_t now_ms);
   // Appends tokens of a stream's answer, from the one with this index on. A stream that is gone
@@ -152,7 +158,8 @@ class Journal {
   static Status no_stream(const std::string& id);      // as no_job
 
   static constexpr std::size_t kEndedJobsMax = 1000;
-  static constexpr std::size_t kStreamsMax = 1024;
+  static constexpr std::size_t kStreamsMax = 4096;
+  static constexpr std::size_t kOwnerStreamsMax = 1024;  // of one owner
 
  private:
   Journal() = default;
@@ -161,8 +168,12 @@ class Journal {
   // Runs `body` in a transaction, which is committed if it returns ok. `call` names the failpoints.
   Status transact(const char* call, const std::function<Status()>& body);
 
+  // Makes room for `bytes` more of this owner's jobs.
+  Status make_room_for(const JobPiece& piece);
+
   std::mutex mutex_;
   std::unique_ptr<Database> db_;
+  std::map<std::string, std::uint64_t> owner_bytes_;  // by owner, as far as it was added up
 };
 
 }  // namespace troupe::actors

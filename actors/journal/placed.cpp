@@ -112,6 +112,13 @@ Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
                                               "' belongs to another client's answer; choose "
                                               "another id");
     }
+    // One owner's streams do not push out those of others.
+    TROUPE_RETURN_IF_ERROR(Query(*db_,
+                                 "DELETE FROM streams WHERE id IN (SELECT id FROM streams WHERE"
+                                 " owner = ? ORDER BY at_ms DESC LIMIT -1 OFFSET ?)")
+                               .text(stream.owner)
+                               .number(std::uint64_t{kOwnerStreamsMax})
+                               .run());
     return Query(*db_,
                  "DELETE FROM streams WHERE id IN"
                  " (SELECT id FROM streams ORDER BY at_ms DESC LIMIT -1 OFFSET ?)")

@@ -297,3 +297,46 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
   REQUIRE(journal->forget_stream("s", "me"));
   CHECK(journal->stream("s").code() == Code::kNotFound);
 }
+
+TEST_CASE("journal: one owner's jobs take only so much, and its ended jobs make room") {
+  TemporaryFile file;
+  const auto journal = open(file);
+  const auto job = [&](const std::string& id, const std::string& owner, std::size_t bytes) {
+    JobPiece one = piece(id);
+    one.owner = owner;
+    one.inputs = {std::string(bytes, 'x')};
+    one.owner_bytes_max = 1'000'000;
+    return journal->receive(one, 5);
+  };
+  const auto first = job("first", "a", 600'000);
+  REQUIRE(first);
+  const auto refused = job("second", "a", 600'000);
+  CHECK(refused.code() == Code::kResourceExhausted);
+  CHECK(refused.message().find("have not ended") != std::string::npos);
+  CHECK(journal->job("second").code() == Code::kNotFound);
+  CHECK(job("other", "b", 900'000));  // another owner does not notice
+  CHECK(job("first", "a", 600'000));  // a piece that is sent again is no second one
+  CHECK(job("small", "a", 300'000));
+  REQUIRE(journal->end_job(first->number, JobLife::kCancelled, "", 6));
+  CHECK(job("second", "a", 600'000));
+  CHECK(journal->job("first").code() == Code::kNotFound);
+  CHECK(journal->job("small"));
+  CHECK(job("huge", "a", 2'000'000).code() == Code::kResourceExhausted);
+}
+
+TEST_CASE("journal: one owner's streams do not push out another's") {
+  const auto journal = std::move(*Journal::in_memory());
+  const auto save = [&](const std::string& id, const std::string& owner, std::int64_t at_ms) {
+    StreamRecord stream;
+    stream.id = id;
+    stream.owner = owner;
+    return journal->save_stream(stream, at_ms);
+  };
+  REQUIRE(save("mine", "a", 1).is_ok());
+  for (std::size_t i = 0; i < Journal::kOwnerStreamsMax + 10; ++i) {
+    REQUIRE(save("theirs " + std::to_string(i), "b", static_cast<std::int64_t>(10 + i)).is_ok());
+  }
+  CHECK(journal->stream("mine"));
+  CHECK(journal->stream("theirs 9").code() == Code::kNotFound);
+  CHECK(journal->stream("theirs 10"));
+}
