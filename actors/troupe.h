@@ -136,6 +136,9 @@ class Cluster {
   Result<NewToken> new_token(const TokenOptions& options);
   Result<KeyList> keys();
   Result<RevokedKey> revoke_key(const std::string& id_or_name);
+  // Lets a newcomer in that a head with DaemonOptions::approve has turned away, when it comes
+  // again.
+  Result<ApprovedKey> approve_key(const std::string& id_or_name);
   // Ends the daemon to which we are connected, or with `everywhere` its whole cluster.
   Status stop(bool everywhere);
   // The name that the command shows on stderr: "this process", or "cluster of NAME at HOST:PORT".

@@ -252,9 +252,44 @@ Status Admission::check_fresh(const net::PublicKey& key) const {
                 "--home makes a new key");
 }
 
+Status Admission::check_approved(const WaitingRecord& newcomer) {
+  if (!asks_approval_) return Status::ok();
+  const auto known = std::find_if(waiting_.begin(), waiting_.end(), [&](const WaitingRecord& one) {
+    return one.key == newcomer.key;
+  });
+  const bool approved = known != waiting_.end() && known->approved;
+  if (known != waiting_.end()) waiting_.erase(known);
+  if (approved) return Status::ok();
+  waiting_.push_back(newcomer);
+  if (waiting_.size() > kWaitingMax) waiting_.erase(waiting_.begin());
+  return Status(Code::kPermissionDenied,
+                "this cluster's admin lets newcomers in: ask for 'troupe key approve " +
+                    newcomer.id + "' on the head's machine, then start again");
+}
+
+Result<WaitingRecord> Admission::approve(const std::string& id_or_name) {
+  std::vector<WaitingRecord*> meant;
+  for (WaitingRecord& one : waiting_) {
+    if (!one.approved && !id_or_name.empty() && (one.id == id_or_name || one.name == id_or_name))
+      meant.push_back(&one);
+  }
+  if (meant.empty()) {
+    return Status(Code::kNotFound, "no newcomer '" + id_or_name +
+                                       "' waits for approval; 'troupe key ls' shows those that do");
+  }
+  if (meant.size() > 1) {
+    std::string ids;
+    for (const WaitingRecord* one : meant) ids += (ids.empty() ? "" : ", ") + one->id;
+    return Status(Code::kInvalidArgument, "several newcomers call themselves '" + id_or_name +
+                                              "': give one of the ids " + ids);
+  }
+  meant.front()->approved = true;
+  return *meant.front();
+}
+
 Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicKey& key,
                                    const net::PublicKey& identity, net::Role role,
-                                   std::int64_t now_unix_s) {
+                                   std::int64_t now_unix_s, const std::string& name) {
   const auto refused = [](const std::string& why) { return Status(Code::kPermissionDenied, why); };
   const bool node = role == net::Role::kNode;
   if (!node && role != net::Role::kClient) {
@@ -289,9 +324,11 @@ Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicK
   if (known != nullptr && known->role == record.role) return known->role;
   TROUPE_RETURN_IF_ERROR(check_fresh(node ? key : identity));
   if (record.uses_left == 0) return refused(std::string("this token is used up") + anew);
+  const net::PublicKey& member = node ? key : identity;
+  TROUPE_RETURN_IF_ERROR(check_approved(
+      {net::key_id(member), member, record.role, name, record.id, now_unix_s, false}));
   --record.uses_left;
   record.used_unix_s = now_unix_s;
-  const net::PublicKey& member = node ? key : identity;
   members_.push_back({.id = net::key_id(member),
                       .key = member,
                       .role = record.role,

@@ -57,6 +57,17 @@ struct TokenRequest {
   std::int64_t lifetime_s = 24 * 3600;  // 0: forever
 };
 
+// A newcomer with a valid token that waits until an admin lets it in, or was told to come again.
+struct WaitingRecord {
+  std::string id;  // key_id
+  net::PublicKey key{};
+  net::Role role = net::Role::kNode;
+  std::string name;  // that it gave itself
+  std::string token;
+  std::int64_t since_unix_s = 0;
+  bool approved = false;
+};
+
 // What was revoked: a token, a node or a client.
 struct Revoked {
   net::PublicKey key{};
@@ -91,10 +102,22 @@ class Admission {
   // `via` allows it: a token, or the identity of a client that was enrolled before. A new member
   // counts as one use of its token and is remembered. Returns the role that `key` has now: a new
   // key gets the token's role, and a known one keeps its own.
+  // `name` is what the newcomer calls itself.
   //   Errors: kPermissionDenied (the token has expired, is used up, is not for this role, or was
-  //   revoked; the key was revoked, or is known in another role); the text says which.
+  //   revoked; the key was revoked, or is known in another role; or it waits for approval); the
+  //   text says which.
   Result<net::Role> enrol(const net::PublicKey& via, const net::PublicKey& key,
-                          const net::PublicKey& identity, net::Role role, std::int64_t now_unix_s);
+                          const net::PublicKey& identity, net::Role role, std::int64_t now_unix_s,
+                          const std::string& name = "");
+  // From now on, a newcomer with a valid token waits until approve() names it. Clients of the
+  // head's own user do not.
+  void ask_approval() { asks_approval_ = true; }
+  // The newcomers that wait, the last kWaitingMax; they are forgotten when the process ends.
+  const std::vector<WaitingRecord>& waiting() const { return waiting_; }
+  // Lets a newcomer that waits in, by its name or id, when it comes again.
+  //   Errors: kNotFound, kInvalidArgument (several have the name; the text has their ids).
+  Result<WaitingRecord> approve(const std::string& id_or_name);
+  static constexpr std::size_t kWaitingMax = 256;
   // Ends tokens that are used up or have expired, some seconds after their last use: their keys may
   // no longer connect. Returns the keys of the tokens that this call ended.
   std::vector<net::PublicKey> end_tokens(std::int64_t now_unix_s);
@@ -117,6 +140,7 @@ class Admission {
   // Writes the file. If that fails, the tokens and members are again those that were saved last.
   Status save();
   Status check_fresh(const net::PublicKey& key) const;
+  Status check_approved(const WaitingRecord& newcomer);
   const MemberRecord* find_member(const net::PublicKey& key) const;
   std::filesystem::path path_;
   std::uint64_t cluster_ = 0;
@@ -125,6 +149,8 @@ class Admission {
   TokenRecord local_;
   std::vector<TokenRecord> tokens_;  // never empty: the join token comes first
   std::vector<MemberRecord> members_;
+  bool asks_approval_ = false;
+  std::vector<WaitingRecord> waiting_;
   // As they are in the file.
   std::vector<TokenRecord> saved_tokens_;
   std::vector<MemberRecord> saved_members_;

@@ -1,5 +1,6 @@
 #include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/clients.h>
+#include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/keep_alive.h>
 #include <troupe/actors/coordinator/key_admin.h>
 #include <troupe/actors/coordinator/opening.h>
@@ -55,11 +56,51 @@ void stop_cluster(HeadState& head, bool everywhere) {
   if (head.setup->on_stop) head.setup->on_stop();
 }
 
+// Counts an open for its owner until it is answered, which the result stands for.
+//   Errors: kResourceExhausted (the owner has too many under way already).
+Result<std::shared_ptr<void>> hold_open(HeadState& head, const net::InFrame& frame,
+                                        const OpenModel& open) {
+  const std::string owner = head.owners->of(frame.peer);
+  const Budget budget = budget_of(frame.role);
+  std::set<std::string> models{open.model};
+  for (const auto& [number, opening] : head.openings) {
+    if (head.owners->of(opening.by) == owner) models.insert(opening.open.model);
+  }
+  if (models.size() > budget.models) {
+    return Status(Code::kResourceExhausted,
+                  "this client brings " + std::to_string(budget.models) +
+                      " other models to the cluster at this moment; wait until they are there");
+  }
+  const auto one = head.opens.take(owner, 1, budget.opens);
+  const auto bytes = head.opens_bytes.take(owner, frame.body.size(), budget.opens_bytes);
+  if (one && bytes) {
+    return std::static_pointer_cast<void>(
+        std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(one, bytes));
+  }
+  return Status(Code::kResourceExhausted,
+                "this client waits for " + std::to_string(head.opens.count(owner)) +
+                    " models already, which is as much as it may; ask again when one is ready");
+}
+
+// The answers of an owner that have not ended, over all of its connections.
+std::size_t requests_of(const HeadState& head, const net::PublicKey& connection) {
+  const auto identity = net::key_from_z85(head.owners->of(connection));
+  std::size_t count = 0;
+  for (const net::PublicKey& key : head.owners->connections_of(identity ? *identity : connection)) {
+    const auto client = head.clients.find(key);
+    if (client != head.clients.end()) count += client->second.names->size();
+  }
+  return count;
+}
+
 void on_open(HeadState& head, const net::InFrame& frame, OpenModel open) {
-  const auto reply = [&head, peer = frame.peer, request = open.request](ModelReady ready) {
+  const auto held = hold_open(head, frame, open);
+  const auto reply = [&head, peer = frame.peer, request = open.request,
+                      held = held ? *held : nullptr](ModelReady ready) {
     ready.request = request;
     send(head, peer, MessageType::kModelReady, ready);
   };
+  if (!held) return reply(refusal(head, held.status()));
   open_model(head, std::move(open), frame.peer, reply);
 }
 
@@ -72,6 +113,14 @@ void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
       "is request " + std::to_string(ours->request) + " of client " + net::key_id(frame.peer));
   ours->request = number;
   ours->owner = head.owners->of(frame.peer);
+  const std::size_t most = budget_of(frame.role).requests;
+  if (requests_of(head, frame.peer) > most) {
+    const Status many(Code::kResourceExhausted, "this client has " + std::to_string(most) +
+                                                    " answers under way already; ask again when "
+                                                    "one has ended");
+    return head.self->send(client.session,
+                           std::make_shared<const Finished>(failed_request(number, many)));
+  }
   submit(head, ours, client.session, ours->owner);
 }
 
@@ -84,7 +133,7 @@ void on_status_query(HeadState& head, const net::InFrame& frame, const StatusQue
 }
 
 void on_manage(HeadState& head, const net::InFrame& frame, const Manage& ask) {
-  const Managed answer = manage(head, ask, frame.role);
+  const Managed answer = manage(head, ask, asking_of(frame));
   send(head, frame.peer, MessageType::kManaged, answer);
   const bool stop = static_cast<ManageKind>(ask.kind) == ManageKind::kStop;
   if (stop && answer.outcome.is_ok()) stop_cluster(head, ask.force);

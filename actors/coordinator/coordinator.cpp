@@ -1,6 +1,7 @@
 #include <chrono>
 #include <utility>
 
+#include <troupe/actors/coordinator/audited.h>
 #include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/clients.h>
 #include <troupe/actors/coordinator/coordinator.h>
@@ -114,6 +115,10 @@ coordinator_actor::behavior_type coordinator_behavior(
   head.cluster = ClusterState(head.setup->first_epoch, head.own_key());
   if (!head.setup->events_file.empty()) head.events = EventLog(head.setup->events_file);
   head.events.add(EventKind::kStarted, "the head", "");
+  if (!head.setup->audit_file.empty()) {
+    head.audit = AuditLog(head.setup->audit_file, head.setup->audit_also_logs);
+    audit(head, AuditKind::kStarted, audit_entry(head, {head.own_key(), net::Role::kHead, ""}, ""));
+  }
   begin_restoring(head);
   self->delayed_send(self, kTick, tick_atom::value);
   self->set_exit_handler([&head, self](caf::exit_msg& message) {
@@ -134,7 +139,8 @@ coordinator_actor::behavior_type coordinator_behavior(
       [&head](cancel_atom, std::uint64_t request) { cancel(head, request); },
       [&head](status_atom) { return status_text(head); },
       [&head](manage_atom, const ManagePtr& ask) {
-        return std::make_shared<const Managed>(manage(head, *ask, net::Role::kAdmin));
+        return std::make_shared<const Managed>(
+            manage(head, *ask, {head.own_key(), net::Role::kAdmin, ""}));
       },
       [&head, self](job_atom, const JobAskPtr& ask) {
         return self->delegate(head.setup->jobs, job_atom::value, ask);

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include <troupe/actors/actors.h>
+#include <troupe/actors/cluster_state/budgets.h>
 #include <troupe/actors/cluster_state/cluster_state.h>
 #include <troupe/actors/cluster_state/owners.h>
+#include <troupe/actors/coordinator/audit.h>
 #include <troupe/actors/coordinator/events.h>
 #include <troupe/actors/coordinator/session.h>
 #include <troupe/actors/coordinator/setup.h>
@@ -30,6 +32,8 @@ using Reply = std::function<void(const ModelReady&)>;
 struct Client {
   token_sink session;
   bool local = false;  // it belongs to the head's own user
+  net::Role role = net::Role::kClient;
+  std::string address;  // from which it was connected when it said Hello
   // The time by which a client that enrolled must say Hello; absent once it has.
   std::optional<std::int64_t> hello_until_us;
   std::shared_ptr<RequestNames> names = std::make_shared<RequestNames>();
@@ -106,6 +110,7 @@ struct Opening {
   std::vector<Reply> replies;
   Instead instead;
   bool measured = false;  // the nodes have been asked what the model's layers would cost
+  net::PublicKey by{};    // the process that asked
 };
 
 // Nodes that are asked what a model's layers would cost them. Only one measurement runs at a time,
@@ -138,6 +143,8 @@ struct HeadState {
   std::shared_ptr<const CoordinatorSetup> setup;
   ClusterState cluster{1};
   EventLog events;
+  AuditLog audit;
+  std::set<net::PublicKey> audited;             // identities that have connected in this run
   std::map<std::uint64_t, DeploymentRun> runs;  // by the deployment's id
   std::map<net::PublicKey, StageConnection> connections;
   // Nodes that said Hello and are being dialled back before they are welcomed (reach.h).
@@ -153,6 +160,8 @@ struct HeadState {
 
   std::map<net::PublicKey, Client> clients;
   std::shared_ptr<Owners> owners;  // the identities behind the clients' connections
+  OwnerCounts opens, opens_bytes;  // of clients, until they have their answers
+  net::KeyPace enrolments;         // by door key
   // Revoked nodes, and when their frames are dropped.
   std::map<net::PublicKey, std::int64_t> revoking;
 

@@ -130,6 +130,13 @@ json list_keys(HeadState& head) {
                                                           : "away"},
                               {"token", member.token}});
   }
+  for (const WaitingRecord& newcomer : admission.waiting()) {
+    out["members"].push_back({{"id", newcomer.id},
+                              {"role", net::role_name(newcomer.role)},
+                              {"name", newcomer.name},
+                              {"state", newcomer.approved ? "approved" : "waits for approval"},
+                              {"token", newcomer.token}});
+  }
   for (const auto& [key, client] : head.clients) {
     if (!client.local) continue;
     out["members"].push_back({{"id", net::key_id(key)},
@@ -164,6 +171,15 @@ Result<json> revoke(HeadState& head, const Manage& ask) {
   return json{{"revoked", net::key_id(revoked.key)}, {"text", revoked.text}};
 }
 
+Result<json> approve(HeadState& head, const Manage& ask) {
+  TROUPE_ASSIGN_OR_RETURN(const WaitingRecord approved,
+                          head.setup->admission->approve(ask.subject));
+  return json{{"approved", approved.id},
+              {"text", std::string(net::role_name(approved.role)) + " " +
+                           (approved.name.empty() ? approved.id : approved.name) +
+                           " is let in when it comes again"}};
+}
+
 Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
   const auto kind = static_cast<ManageKind>(ask.kind);
   if (reach_of(kind, role) != Reach::kAll) {
@@ -190,6 +206,8 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
       return list_keys(head);
     case ManageKind::kKeyRevoke:
       return revoke(head, ask);
+    case ManageKind::kKeyApprove:
+      return approve(head, ask);
     default:
       return Status(Code::kInvalidArgument,
                     "the head does not know what it is asked to do; run "
@@ -199,8 +217,46 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
 
 }  // namespace
 
-Managed manage(HeadState& head, const Manage& ask, net::Role role) {
-  const Result<json> result = answer(head, ask, role);
+namespace {
+
+// What an administrator did, or was refused.
+void audit_managed(HeadState& head, const Manage& ask, const Asking& asking,
+                   const Result<json>& result) {
+  const auto write = [&](AuditKind kind, std::string subject, std::string text = "") {
+    audit(head, kind, audit_entry(head, asking, std::move(subject), std::move(text)));
+  };
+  if (result.code() == Code::kPermissionDenied) {
+    return write(AuditKind::kRefused, ask.subject, result.message());
+  }
+  if (!result) return;
+  const json& done = *result;
+  switch (static_cast<ManageKind>(ask.kind)) {
+    case ManageKind::kUnload:
+      return write(AuditKind::kUnloaded, done.value("unloaded", ""));
+    case ManageKind::kKeyNew:
+      return write(AuditKind::kTokenMade, done.value("id", ""),
+                   "for the role " + done.value("role", "") + ", uses " +
+                       std::to_string(done.value("uses", 0)));
+    case ManageKind::kKeyRevoke:
+      return write(AuditKind::kRevoked, done.value("revoked", ""), done.value("text", ""));
+    case ManageKind::kStop:
+      return write(AuditKind::kStopped, ask.force ? "the cluster" : "the head");
+    case ManageKind::kDrain:
+      return write(AuditKind::kDrained, done.value("node", ""),
+                   ask.force ? "it gets layers again" : "");
+    case ManageKind::kKeyApprove:
+      return write(AuditKind::kApproved, done.value("approved", ""), done.value("text", ""));
+    case ManageKind::kKeyList:
+    case ManageKind::kEvents:
+      return;
+  }
+}
+
+}  // namespace
+
+Managed manage(HeadState& head, const Manage& ask, const Asking& asking) {
+  const Result<json> result = answer(head, ask, asking.role);
+  audit_managed(head, ask, asking, result);
   Managed managed;
   managed.request = ask.request;
   managed.outcome = result.status();
@@ -212,6 +268,9 @@ void end_tokens(HeadState& head) {
   if (!head.setup->admission) return;
   for (const net::PublicKey& key : head.setup->admission->end_tokens(std::time(nullptr))) {
     log(LogLevel::kInfo, "token " + net::key_id(key) + " has ended");
+    AuditEntry ended;
+    ended.token = net::key_id(key);
+    audit(head, AuditKind::kTokenEnded, ended);
     head.setup->link->transport()->revoke(key);
   }
 }

@@ -2,14 +2,15 @@
 
 #include <cstdint>
 
+#include <troupe/actors/coordinator/audited.h>
 #include <troupe/actors/coordinator/head_state.h>
 
 // What administrators ask for: to unload models, and to make, list and revoke keys.
 
 namespace troupe::actors::coordinator {
 
-// Answers what a client of this role asks.
-Managed manage(HeadState& head, const Manage& ask, net::Role role);
+// Answers what a client asks, as far as its role reaches.
+Managed manage(HeadState& head, const Manage& ask, const Asking& asking);
 // Removes tokens that have expired or are used up from the list of keys that may connect.
 void end_tokens(HeadState& head);
 // Tells a node that its key was revoked.

@@ -1,5 +1,6 @@
 #include <ctime>
 
+#include <troupe/actors/coordinator/audited.h>
 #include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/copies.h>
 #include <troupe/actors/coordinator/deploy.h>
@@ -30,6 +31,9 @@ Welcome welcome_of(const HeadState& head, const Hello& hello) {
 void refuse_node(HeadState& head, const net::PublicKey& node, const Hello& hello,
                  const Status& why) {
   log(LogLevel::kWarning, "refused the node " + in_quotes(hello.name) + ": " + why.message());
+  audit(head, AuditKind::kRefused,
+        audit_entry(head, {node, net::Role::kNode, net::to_string({hello.host, hello.port})},
+                    hello.name, why.message()));
   send(head, node, MessageType::kRefused, Refused{why, false});
 }
 
@@ -56,7 +60,10 @@ void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
     return send(head, frame.peer, MessageType::kRefused, refused);
   }
   if (client) {
-    client_of(head, frame.peer).hello_until_us.reset();
+    Client& here = client_of(head, frame.peer);
+    here.hello_until_us.reset();
+    here.role = frame.role;
+    here.address = frame.address;
     return send(head, frame.peer, MessageType::kWelcome, welcome_of(head, hello));
   }
   if (head.setup->admission && head.setup->admission->is_revoked(frame.peer)) {
@@ -83,18 +90,25 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
   const EnrolmentPlace place{head.setup->admission->cluster(), frame.peer,
                              frame.header.incarnation};
   const bool local = frame.peer == head.setup->admission->local_token().key;
+  const std::size_t members = head.setup->admission->members().size();
   const Result<net::Role> allowed = [&]() -> Result<net::Role> {
+    if (!head.enrolments.admit(frame.peer, kEnrolments, monotonic_us())) {
+      return Status(Code::kResourceExhausted,
+                    "too many enrol by this token at the same time; try again in a minute");
+    }
     TROUPE_RETURN_IF_ERROR(check_enrol(place, head.setup->link->identity(), enrol));
     if (role == net::Role::kClient) {
       TROUPE_RETURN_IF_ERROR(check_connections(head, enrol.identity, local));
     }
     return head.setup->admission->enrol(frame.peer, enrol.key, enrol.identity, role,
-                                        std::time(nullptr));
+                                        std::time(nullptr), enrol.name);
   }();
   Status sent;
   if (allowed) {
     net::Transport* transport = head.setup->link->transport();
     transport->allow(enrol.key, *allowed);
+    audit_enrolled(head, frame, role == net::Role::kClient ? enrol.identity : enrol.key, *allowed,
+                   enrol.name, head.setup->admission->members().size() > members);
     if (net::is_client(*allowed)) {
       head.owners->set(enrol.key, enrol.identity);
       // From now on the identity is a door of its own.
@@ -109,6 +123,14 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
     sent = head.setup->link->answer(frame, MessageType::kEnrolled, enrolled);
   } else {
     log(LogLevel::kWarning, "refused to enrol \"" + enrol.name + "\": " + allowed.message());
+    AuditEntry refused_one;
+    refused_one.key = net::key_id(role == net::Role::kClient ? enrol.identity : enrol.key);
+    refused_one.role = net::role_name(role);
+    refused_one.token = net::key_id(frame.peer);
+    refused_one.address = frame.address;
+    refused_one.subject = enrol.name;
+    refused_one.text = allowed.message();
+    audit(head, AuditKind::kRefused, refused_one);
     const Refused refused{allowed.status(), false};
     sent = head.setup->link->answer(frame, MessageType::kRefused, refused);
   }
@@ -194,6 +216,9 @@ void admit_node(HeadState& head, const DialledBack& node) {
   }
   log(LogLevel::kInfo, "node " + *name + " joined");
   head.events.add(EventKind::kJoined, *name, net::to_string({hello.host, hello.port}));
+  audit(
+      head, AuditKind::kJoined,
+      audit_entry(head, {key, net::Role::kNode, net::to_string({hello.host, hello.port})}, *name));
   if (was_draining && !cluster.members.find(key)->draining)
     head.events.add(EventKind::kUndrained, *name, "it was started anew");
   if (!unreachable.empty()) say_unreachable(head, key, unreachable);

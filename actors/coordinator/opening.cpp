@@ -2,6 +2,7 @@
 
 #include <troupe/actors/cluster_state/placement.h>
 #include <troupe/actors/cluster_state/replacement.h>
+#include <troupe/actors/coordinator/audited.h>
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/deployment_spec.h>
 #include <troupe/actors/coordinator/keep_alive.h>
@@ -14,6 +15,8 @@ namespace troupe::actors::coordinator {
 namespace {
 
 constexpr std::size_t kWaitingMax = 1024;  // opens that wait for one deployment
+// A header holds the vocabulary and the list of tensors: 10 to 30 MB in the largest known models.
+constexpr std::uint64_t kHeaderBytesMax = 256u << 20;
 // The longest time for which a first answer waits for measurements. Most nodes take a second; nodes
 // on one host take theirs one after the other.
 constexpr std::int64_t kMeasurePatienceUs = 5'000'000;
@@ -69,6 +72,16 @@ bool measure_before_placing(HeadState& head, Opening& opening) {
   return config && measure_first(head, opening.open, *config, kMeasurePatienceUs, false, again);
 }
 
+// Who opened the model, as the audit log names it. (A client that is gone by now is known by its
+// key alone.)
+Asking asking_for(const HeadState& head, const Opening& opening) {
+  if (opening.by == head.own_key()) return {opening.by, net::Role::kAdmin, ""};
+  const auto client = head.clients.find(opening.by);
+  const bool known = client != head.clients.end();
+  return {opening.by, known ? client->second.role : net::Role::kClient,
+          known ? client->second.address : "unknown"};
+}
+
 // Makes a deployment. Another split of the model that nobody uses is ended, once it is certain that
 // the new one can be placed.
 void make_deployment(HeadState& head, const Opening& opening) {
@@ -78,6 +91,9 @@ void make_deployment(HeadState& head, const Opening& opening) {
   for (const std::uint64_t id : others) {
     end_deployment(head, id, Status(Code::kCancelled, "the model was placed anew; ask again"));
   }
+  audit(head, AuditKind::kDeployed,
+        audit_entry(head, asking_for(head, opening), opening.open.manifest.name,
+                    "sha256:" + opening.open.model));
   auto& waiting = head.runs[*planned].waiting;
   waiting.insert(waiting.end(), opening.replies.begin(), opening.replies.end());
   begin_allowing(head, head.cluster.deployments.at(*planned));
@@ -209,7 +225,7 @@ void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Rep
   if (found != nullptr) {
     if (open.has_manifest) add_source(head, *found, from);
     open.manifest = found->manifest;
-    return find_or_make(head, {std::move(open), ranges, {}, {std::move(reply)}, {}});
+    return find_or_make(head, {std::move(open), ranges, {}, {std::move(reply)}, {}, false, from});
   }
   std::vector<net::PublicKey> sources;
   if (open.has_manifest) sources.push_back(from);
@@ -217,8 +233,8 @@ void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Rep
   if (!complete) return refuse(complete);
   const bool have_header = offer_own_copy(head, open.manifest, sources);
   const std::uint64_t number = head.next_opening++;
-  head.openings[number] = {
-      std::move(open), ranges, sources, {std::move(reply)}, std::move(instead)};
+  head.openings[number] = {std::move(open),    ranges, sources, {std::move(reply)},
+                           std::move(instead), false,  from};
   if (have_header) {
     head.self->send(head.self, loaded_atom::value, number, std::make_shared<const Status>());
   } else {
@@ -237,6 +253,12 @@ void on_header(HeadState& head, std::uint64_t number, const Status& status) {
 Status check_brought(HeadState& head, const OpenModel& open) {
   if (open.manifest.model != open.model) {
     return Status(Code::kInvalidArgument, "the manifest is of another model");
+  }
+  if (open.manifest.header.bytes > kHeaderBytesMax) {
+    return Status(Code::kInvalidArgument,
+                  "the model's header has " + std::to_string(open.manifest.header.bytes) +
+                      " bytes, of at most " + std::to_string(kHeaderBytesMax) +
+                      ": this is no model that Troupe can run");
   }
   const model::Manifest* known = known_manifest(head, open.model);
   if (known == nullptr || same_content(*known, open.manifest)) return Status::ok();

@@ -29,6 +29,11 @@ std::uint64_t RequestNames::ours(std::uint64_t theirs) const {
   return 0;
 }
 
+std::size_t RequestNames::size() const {
+  std::lock_guard lock(mutex_);
+  return theirs_.size();
+}
+
 void RequestNames::erase(std::uint64_t ours) {
   std::lock_guard lock(mutex_);
   theirs_.erase(ours);

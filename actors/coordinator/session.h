@@ -19,6 +19,7 @@ class RequestNames {
   std::uint64_t theirs(std::uint64_t ours) const;  // 0 if the number is not known
   std::uint64_t ours(std::uint64_t theirs) const;  // 0 if the number is not known
   void erase(std::uint64_t ours);
+  std::size_t size() const;
 
  private:
   mutable std::mutex mutex_;

@@ -39,6 +39,8 @@ struct CoordinatorSetup {
   std::shared_ptr<Owners> owners;
   net::Endpoint advertise;
   std::filesystem::path events_file;  // where events are kept; empty: only in this process
+  std::filesystem::path audit_file;   // the audit log; empty: there is none
+  bool audit_also_logs = false;       // what goes into the audit log is logged, too
   std::string role = "head";          // what `status` says: "head" or "local"
   // How long a model that nobody uses stays loaded; absent means forever.
   std::optional<std::int64_t> keep_alive_us;

@@ -103,6 +103,7 @@ template Result<EventList> read_answer(const std::string& text);
 template Result<NewToken> read_answer(const std::string& text);
 template Result<KeyList> read_answer(const std::string& text);
 template Result<RevokedKey> read_answer(const std::string& text);
+template Result<ApprovedKey> read_answer(const std::string& text);
 template Result<JobLog> read_answer(const std::string& text);
 
 Result<JobStatus> read_job(const std::string& text) {

@@ -352,6 +352,13 @@ Result<RevokedKey> Cluster::revoke_key(const std::string& id_or_name) {
   return actors::read_answer<RevokedKey>(answer);
 }
 
+Result<ApprovedKey> Cluster::approve_key(const std::string& id_or_name) {
+  TROUPE_ASSIGN_OR_RETURN(
+      const std::string answer,
+      ask_manager(*impl_, manage_of(actors::ManageKind::kKeyApprove, id_or_name)));
+  return actors::read_answer<ApprovedKey>(answer);
+}
+
 Status Cluster::stop(bool everywhere) {
   if (impl_->local) {
     return Status(Code::kFailedPrecondition, "this process is no daemon; there is nothing to stop");

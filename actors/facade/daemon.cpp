@@ -234,6 +234,7 @@ Result<ClusterAddress> make_link(const DaemonOptions& options, Daemon::Impl& dae
         auto made, actors::Admission::load_or_make(daemon.home, transport.identity.public_key,
                                                    std::time(nullptr)));
     place.admission = std::make_shared<actors::Admission>(std::move(made));
+    if (options.approve) place.admission->ask_approval();
     place.head = transport.identity.public_key;
     place.endpoint = advertised(options);
     place.cluster = place.admission->cluster();
@@ -261,6 +262,8 @@ Status start_head(const DaemonOptions& options, const ClusterAddress& place, Dae
   setup.advertise = advertised(options);
   setup.works = options.work;
   setup.events_file = std::filesystem::path(daemon.home) / "events.jsonl";
+  setup.audit_file = std::filesystem::path(daemon.home) / "audit.log";
+  setup.audit_also_logs = options.audit_also_logs;
   if (options.keep_alive_s >= 0) setup.keep_alive_us = options.keep_alive_s * 1'000'000;
   if (!options.speculation) setup.speculation = actors::Speculation::kOff;
   setup.on_stop = [&daemon] { daemon.ask_stop(Status::ok()); };

@@ -17,14 +17,16 @@ enum class ManageKind : std::uint8_t {
   kKeyRevoke = 4,
   kStop = 5,
   kDrain = 6,
-  kEvents = 7
+  kEvents = 7,
+  kKeyApprove = 8
 };
 
 struct Manage {
   static constexpr MessageType kType = MessageType::kManage;
   std::uint64_t request = 0;
   std::uint8_t kind = 0;         // ManageKind
-  std::string subject;           // sha256 or name of a model; id or name of a key; name of a node
+  std::string subject;           // sha256 or name of a model; id or name of a key or newcomer;
+                                 // name of a node
   bool force = false;            // for kUnload: even if requests are running; kStop: every daemon;
                                  // kDrain: the node gets layers again
   std::uint8_t role = 0;         // for kKeyNew: net::Role of those whom the token lets in,

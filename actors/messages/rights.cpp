@@ -42,6 +42,7 @@ Reach reach_of(ManageKind kind, net::Role role) {
     case ManageKind::kKeyNew:
     case ManageKind::kKeyList:
     case ManageKind::kKeyRevoke:
+    case ManageKind::kKeyApprove:
       return role == net::Role::kAdmin ? Reach::kAll : Reach::kNothing;
   }
   return Reach::kNothing;

@@ -229,5 +229,9 @@ struct RevokedKey {
   std::string id;
   std::string text;  // a sentence for people
 };
+struct ApprovedKey {
+  std::string id;
+  std::string text;  // a sentence for people
+};
 
 }  // namespace troupe

@@ -32,6 +32,11 @@ struct DaemonOptions {
   std::int64_t keep_alive_s = 300;
   // For a head: whether answers are drafted (GenerateRequest::speculation).
   bool speculation = true;
+  // For a head: what goes into HOME/audit.log is logged, too. Under systemd the log is its journal.
+  bool audit_also_logs = false;
+  // For a head: whoever comes with a valid token waits until an admin approves it
+  // (Cluster::approve_key).
+  bool approve = false;
 };
 
 // A daemon inside this process: what `troupe start` runs. The command has a process above its

@@ -279,6 +279,12 @@ void visit_fields(Value& key, Visit&& visit) {
   visit("text", key.text);
 }
 
+template <FieldsOf<ApprovedKey> Value, class Visit>
+void visit_fields(Value& key, Visit&& visit) {
+  visit("approved", key.id);
+  visit("text", key.text);
+}
+
 // Visits all fields except `spec`, which is JSON itself, `waits_for`, which most jobs lack, and
 // `error`.
 template <FieldsOf<JobStatus> Value, class Visit>

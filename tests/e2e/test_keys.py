@@ -261,3 +261,22 @@ def test_wrong_words(place, words, said):
 @pytest.mark.no_model
 def test_without_a_cluster(place):
     check(place.troupe("key", "ls"), 1, "troupe start")
+
+
+@pytest.mark.no_model
+def test_newcomers_wait_for_approval(place):
+    head = place.start("head", "--head", "--approve")
+    at = ("--cluster", head.address)
+    join_fails(place, "a", head.join, "troupe key approve")
+    [waiting] = [m for m in keys(place, head)["members"] if m["state"] == "waits for approval"]
+    assert waiting["name"] == "a" and waiting["role"] == "node"
+    join_fails(place, "a", head.join, waiting["id"])
+    check(place.troupe("key", "approve", "b", *at), 1, "no newcomer 'b' waits")
+    said = place.troupe("key", "approve", "a", *at)
+    assert said.status == 0 and "is let in when it comes again" in said.out, str(said)
+    place.start("a", "--join", head.join)
+    assert states(place, head)["a"] == "ready"
+    assert not [m for m in keys(place, head)["members"] if "approv" in m["state"]]
+    check(place.troupe("start", "--join", head.join, "--approve"), 2, "--approve is for a head")
+    audit = (head.home / "audit.log").read_text()
+    assert '"what":"approved"' in audit and audit.count('"what":"refused"') == 2

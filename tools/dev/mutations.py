@@ -52,6 +52,22 @@ MUTATIONS = {
         "const auto found = workers_.find(epoch);",
         "const auto found = workers_.empty() ? workers_.end() : std::prev(workers_.end());",
         "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "place in the path": (
+        "actors/link.cpp",
+        "if (found->second.from == mail->peer) worker = found->second.taker;",
+        "worker = found->second.taker;",
+        "actors_tests",
+        "link: steps come from the stage before, results from the last, failures from the path", {}),
+    "jobs of one owner": (
+        "actors/journal/jobs.cpp",
+        "TROUPE_RETURN_IF_ERROR(make_room_for(piece));",
+        "",
+        "actors_tests", "journal: one owner's jobs take only so much, and its ended jobs make room", {}),
+    "approval": (
+        "actors/coordinator/admission.cpp",
+        "if (!asks_approval_) return Status::ok();",
+        "return Status::ok();",
+        "actors_tests", "admission: a newcomer waits until it is approved, if the head was asked to", {}),
     "checksum": (
         "runtime/wire/frame.cpp",
         "if (checksum(header_bytes.first(kChecksumOffset), body, payload) != header.checksum) {",

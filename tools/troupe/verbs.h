@@ -72,7 +72,7 @@ inline constexpr Verb kVerbs[] = {
     {"drain", "Move all layers from a node, so that it may go", add_drain},
     {"events", "List what has happened to a cluster", add_events},
     {"plan", "Predict which node would get which layers, and the speed", add_plan},
-    {"key", "Make, list and revoke the keys of a cluster", add_key},
+    {"key", "Make, list, approve and revoke the keys of a cluster", add_key},
     {"submit", "Submit a job: the prompts of a file, answered by a cluster", add_submit},
     {"jobs", "List the jobs of a cluster", add_jobs},
     {"wait", "Wait for a job, and print its result", add_wait},

@@ -329,3 +329,41 @@ TEST_CASE("admission: what an earlier release wrote is read") {
   CHECK(admission->tokens()[1].uses_left == 5);
   CHECK(admission->tokens()[1].key == net::enrolment_key_pair(token).public_key);
 }
+
+TEST_CASE("admission: a newcomer waits until it is approved, if the head was asked to") {
+  TemporaryHome home;
+  auto admission = Admission::load_or_make(home.path, net::make_key_pair().public_key, 0);
+  REQUIRE(admission);
+  const auto early = net::make_key_pair().public_key, late = net::make_key_pair().public_key;
+  const net::PublicKey join = via(admission->join_token());
+  REQUIRE(admission->enrol(join, early, {}, net::Role::kNode, 1, "early"));
+  admission->ask_approval();
+  const auto come = [&](const net::PublicKey& key, const std::string& name) {
+    return admission->enrol(join, key, {}, net::Role::kNode, 2, name);
+  };
+  CHECK(come(early, "early"));  // it is a member
+  const auto uses = admission->join_token().uses_left;
+  const auto refused = come(late, "late");
+  CHECK(refused.code() == Code::kPermissionDenied);
+  CHECK(refused.message().find("key approve " + net::key_id(late)) != std::string::npos);
+  CHECK(come(late, "late").code() == Code::kPermissionDenied);
+  REQUIRE(admission->waiting().size() == 1);
+  CHECK(admission->join_token().uses_left == uses);
+  CHECK(admission->approve("nobody").code() == Code::kNotFound);
+  CHECK(admission->approve("").code() == Code::kNotFound);
+  CHECK(come(net::make_key_pair().public_key, "late").code() == Code::kPermissionDenied);
+  CHECK(admission->approve("late").code() == Code::kInvalidArgument);
+  REQUIRE(admission->approve(net::key_id(late)));
+  CHECK(come(late, "late"));
+  CHECK(admission->join_token().uses_left == uses - 1);
+  CHECK(admission->waiting().size() == 1);
+  CHECK(come(late, "late"));  // now it is a member
+  // Clients of the head's own user do not wait.
+  CHECK(admission->enrol(via(admission->local_token()), net::make_key_pair().public_key,
+                         net::make_key_pair().public_key, net::Role::kClient, 3));
+  // Whoever asks in great number pushes out others that wait, and nothing else.
+  for (std::size_t i = 0; i < 2 * Admission::kWaitingMax; ++i) {
+    CHECK_FALSE(come(net::make_key_pair().public_key, "many"));
+  }
+  CHECK(admission->waiting().size() == Admission::kWaitingMax);
+}

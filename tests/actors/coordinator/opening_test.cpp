@@ -75,6 +75,10 @@ TEST_CASE("opening: a manifest that differs from what the head knows is refused"
   tampered[5].tensors[1].name = "c";
   tampered[6].tensors.pop_back();
   tampered[7].file_bytes = 99;
+  // A header of a size that no model has is not fetched.
+  model::Manifest endless = right;
+  endless.header.bytes = std::uint64_t{1} << 40;
+  CHECK(bring(endless) == Code::kInvalidArgument);
   for (const bool own : {false, true}) {
     (own ? head.own_manifests : head.manifests)["m"] = right;
     model::Manifest renamed = right;

@@ -47,7 +47,7 @@ TEST_CASE("rights: every ask by every role, own and other's") {
       {ManageKind::kUnload, "-----aa"},  {ManageKind::kKeyNew, "------a"},
       {ManageKind::kKeyList, "------a"}, {ManageKind::kKeyRevoke, "------a"},
       {ManageKind::kStop, "-----aa"},    {ManageKind::kDrain, "-----aa"},
-      {ManageKind::kEvents, "-----aa"}};
+      {ManageKind::kEvents, "-----aa"},  {ManageKind::kKeyApprove, "------a"}};
   number = 0;
   for (const auto& [kind, expected] : kManage) {
     CHECK(static_cast<std::size_t>(kind) == ++number);

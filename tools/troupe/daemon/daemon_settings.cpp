@@ -31,6 +31,9 @@ Status check_words(const Settings& settings) {
   if (settings.is_on("no-work") && joins) {
     return usage("--no-work is for a head; a node that does no work has nothing to do");
   }
+  if (settings.is_on("approve") && joins) {
+    return usage("--approve is for a head, which lets newcomers in; a node lets nobody in");
+  }
   if (const auto gpu = gpu_of(settings.text("device")); !gpu) {
     return wrong_value(settings, "device", "is wrong: " + gpu.message());
   }
@@ -75,6 +78,7 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   daemon.name = settings.text("name");
   daemon.join = settings.text("join");
   daemon.work = !settings.is_on("no-work");
+  daemon.approve = settings.is_on("approve");
   daemon.speculation = !settings.is_on("no-speculation");
   TROUPE_ASSIGN_OR_RETURN(const std::string head, head_address(settings));
   daemon.head = head.empty();

@@ -123,6 +123,8 @@ const std::vector<Setting>& start_settings() {
       {"head", SettingKind::kSwitch, "", "false",
        "Be the head of a new cluster (the default without --join, if the home has joined none)"},
       {"no-work", SettingKind::kSwitch, "", "false", "Be a head that holds no layers itself"},
+      {"approve", SettingKind::kSwitch, "", "false",
+       "For a head: newcomers with a token also wait for `troupe key approve NAME`"},
       {"join", SettingKind::kText, "TOKEN@HOST:PORT", "",
        "Be a node of the cluster that printed this"},
       {"join-file", SettingKind::kText, "FILE", "",

@@ -107,6 +107,18 @@ int revoke_key(const KeyOptions& options) {
   return kExitOk;
 }
 
+int approve_key(const KeyOptions& options) {
+  const Result<ApprovedKey> approved =
+      ask_head(options, [&](Cluster& cluster) { return cluster.approve_key(options.subject); });
+  if (!approved) return fail(approved.status(), options.common.json);
+  if (options.common.json) {
+    print_json(to_json(*approved));
+  } else {
+    std::printf("%s\n", approved->text.c_str());
+  }
+  return kExitOk;
+}
+
 void add_key_options(CLI::App& app, KeyOptions& options) {
   add_cluster_option(app, options.cluster);
   add_common_options(app, options.common);
@@ -146,6 +158,18 @@ Action add_key(CLI::App& app) {
       ->type_name("");
   add_key_options(*revoke, *options);
   revoke->footer("Examples:\n  troupe key revoke node-2\n  troupe key revoke 1f00ba12");
+  CLI::App* approve =
+      app.add_subcommand("approve", "Let in a newcomer that waits (troupe start --head --approve)");
+  approve
+      ->add_option("NEWCOMER", options->subject,
+                   "The id that the newcomer was told, or the name that it gave itself")
+      ->required()
+      ->type_name("");
+  add_key_options(*approve, *options);
+  approve->footer(
+      "The newcomer is let in when it comes again, within its token's time.\n"
+      "\n"
+      "Examples:\n  troupe key approve 1f00ba12\n  troupe key approve node-2");
   app.footer(
       "Keys are managed by admins: the user who started the head, on its machine, and clients\n"
       "that joined with a token of the role admin. A token is shown only once, when it is made.\n"
@@ -154,10 +178,11 @@ Action add_key(CLI::App& app) {
       "  troupe key new --expires 1h      a token for one more node\n"
       "  troupe key ls                    what may join, and what has joined\n"
       "  troupe key revoke node-2         its frames are dropped, its layers go elsewhere");
-  return [options, make, list] {
-    return make->parsed()   ? make_key(*options)
-           : list->parsed() ? list_keys(*options)
-                            : revoke_key(*options);
+  return [options, make, list, approve] {
+    return make->parsed()      ? make_key(*options)
+           : list->parsed()    ? list_keys(*options)
+           : approve->parsed() ? approve_key(*options)
+                               : revoke_key(*options);
   };
 }
 

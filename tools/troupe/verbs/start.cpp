@@ -309,6 +309,7 @@ int start(const StartOptions& options) {
   if (!http) return fail(http, json);
   if (options.print_config) return print_config(*settings, json);
   const bool managed = has_service_manager();
+  prepared->audit_also_logs = managed;
   std::optional<Background> background;
   if (settings->is_on("daemon")) {
     const Status home = actors::prepare_home(prepared->home);

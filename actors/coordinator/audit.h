@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+// Who came in, was refused or put out, and who changed the cluster: by key, token and address. It
+// is for the people who must find out later what happened, and nothing is decided by it. No secret
+// is in it: keys and tokens are named by their ids. One thread at a time.
+
+namespace troupe::actors {
+
+enum class AuditKind : std::uint8_t {
+  kStarted,     // the head
+  kEnrolled,    // a node or client came in by a token
+  kCame,        // a client that was enrolled before connected, for the first time in this run
+  kJoined,      // a node was welcomed
+  kRefused,     // somebody was turned away, or asked for what its role may not
+  kApproved,    // somebody who waited was let in
+  kTokenMade,   // a token
+  kTokenEnded,  // a token that expired or is used up
+  kRevoked,     // a token, node or client
+  kDeployed,    // a model's layers were placed for a client
+  kUnloaded,    // a model, by a client
+  kDrained,     // a node, or no longer
+  kStopped,     // the head or the cluster, by a client
+};
+const char* audit_name(AuditKind kind);
+
+struct AuditEntry {
+  std::string key;      // key_id of the process that did it or that it was done to
+  std::string role;     // of that key
+  std::string token;    // id of the token by which it came, if that is known
+  std::string address;  // from which it is connected
+  std::string subject;  // a name, a model, or another key's id
+  std::string text;     // the reason; may be empty
+};
+
+class AuditLog {
+ public:
+  // The file is moved to its name and ".1", where an older one is replaced, before it grows beyond
+  // this.
+  static constexpr std::size_t kFileBytesMax = 1u << 20;
+  // What others can cause at will (everything but kApproved, kTokenMade, kRevoked, kUnloaded,
+  // kDrained, kStopped) is written at most so often: this many at once, then one a second. The next
+  // entry says how many were left out.
+  static constexpr std::int64_t kBurst = 600;
+
+  // Nothing is kept.
+  AuditLog() = default;
+  // One JSON object a line in the file (mode 0600), and in the log, too, if it `also_logs`: under
+  // systemd the log is its journal. A file that cannot be written is told in the log, once.
+  AuditLog(std::filesystem::path file, bool also_logs);
+
+  // `now_us` is monotonic; the line has the time of day.
+  void add(AuditKind kind, const AuditEntry& entry, std::int64_t now_us);
+
+ private:
+  bool may_write(AuditKind kind, std::int64_t now_us);
+  void append(const std::string& line);
+
+  std::filesystem::path file_;
+  bool also_logs_ = false;
+  bool told_ = false;
+  std::int64_t millionths_ = kBurst * 1'000'000;  // of an entry that may be written
+  std::int64_t filled_us_ = 0;
+  std::uint64_t left_out_ = 0;
+};
+
+}  // namespace troupe::actors

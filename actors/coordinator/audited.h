@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+#include <troupe/actors/coordinator/head_state.h>
+
+// What the head's actor writes into its audit log (audit.h).
+
+namespace troupe::actors::coordinator {
+
+// The process that asks for something, as the audit log names it.
+struct Asking {
+  net::PublicKey key{};  // of the connection
+  net::Role role = net::Role::kAdmin;
+  std::string address;  // from which it is connected; "" is this process itself
+};
+Asking asking_of(const net::InFrame& frame);
+
+// Its identity, role, token and address, with what it is about.
+AuditEntry audit_entry(const HeadState& head, const Asking& asking, std::string subject,
+                       std::string text = "");
+void audit(HeadState& head, AuditKind kind, const AuditEntry& entry);
+
+// A newcomer was let in, or a client that was enrolled before has connected; `identity` is that of
+// the client, or the node's key. A connection of an identity that was seen before in this run is
+// not written again.
+void audit_enrolled(HeadState& head, const net::InFrame& frame, const net::PublicKey& identity,
+                    net::Role role, const std::string& name, bool is_new);
+
+}  // namespace troupe::actors::coordinator
