@@ -1,0 +1,65 @@
+#include <catch2/catch.hpp>
+
+#include <troupe/model/store/model_id.h>
+#include <troupe/runtime/sha256.h>
+
+using namespace troupe;
+using namespace troupe::model;
+
+namespace {
+
+BlobRef blob(std::string_view text) {
+  return {sha256_hex(std::as_bytes(std::span(text.data(), text.size()))), text.size()};
+}
+
+Manifest two_tensors() {
+  Manifest manifest;
+  manifest.model = "the hash of a file is not in it";
+  manifest.name = "nor is a name";
+  manifest.header = blob("header");
+  manifest.tensors = {{"a", 64, blob(std::string(32, 'x'))}, {"b\u00e9", 128, blob("")}};
+  return manifest;
+}
+
+}  // namespace
+
+// The expected ids were computed with Python's hashlib and struct.
+TEST_CASE("model id: known vectors") {
+  Manifest empty;
+  empty.header = blob("");
+  CHECK(*model_id(empty) == "e3f4bfa792916e9589900d1fff5c9cd01fffbf816deacaf6b0f3d44e62073677");
+  CHECK(*model_id(two_tensors()) ==
+        "facbffcdf4618d0ff992f9612aaa343e254f627a601e70490209f6dca4221d6f");
+}
+
+TEST_CASE("model id: whatever a process computes with changes it, names for people do not") {
+  const Manifest right = two_tensors();
+  const std::string id = *model_id(right);
+  Manifest renamed = right;
+  renamed.name = "another";
+  renamed.model = std::string(64, 'f');
+  CHECK(*model_id(renamed) == id);
+  std::vector<Manifest> others(8, right);
+  others[0].header = blob("another header");
+  others[1].header.bytes += 1;
+  others[2].tensors[0].blob = blob(std::string(32, 'y'));
+  others[3].tensors[0].blob.bytes = 31;
+  others[4].tensors[1].offset = 127;
+  others[5].tensors[1].name = "b";
+  others[6].tensors.pop_back();
+  others[7].tensors.push_back({"c", 200, blob("c")});
+  for (const Manifest& other : others) CHECK(*model_id(other) != id);
+  // A byte that moves from a name into the next field is another model, too.
+  Manifest moved = right;
+  moved.tensors[0].name = "a@";
+  CHECK(*model_id(moved) != id);
+}
+
+TEST_CASE("model id: what is no manifest has none") {
+  Manifest wrong = two_tensors();
+  wrong.header.sha256 = "short";
+  CHECK(model_id(wrong).code() == Code::kBadData);
+  wrong = two_tensors();
+  std::swap(wrong.tensors[0], wrong.tensors[1]);
+  CHECK(model_id(wrong).code() == Code::kBadData);
+}
