@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <troupe/model/files/peft_config.h>
 #include <troupe/model/files/safetensors.h>
 #include <troupe/model/files/safetensors_writer.h>
 #include <troupe/model/training/adapter_folder.h>
@@ -23,15 +24,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr const char* kConfigName = "adapter_config.json";
-constexpr const char* kWeightsName = "adapter_model.safetensors";
 constexpr const char* kLabelsName = "labels.json";
-constexpr const char* kModulePrefix = "base_model.model.";
-constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
-constexpr std::uint64_t kRankMax = 1 << 16;
 
 std::string module_name(const ModelConfig& config, const TensorSpec& spec) {
-  return kModulePrefix + hf_module(config, spec);
+  return kPeftModulePrefix + hf_module(config, spec);
 }
 
 // The two tensors of an adapter.
@@ -55,7 +51,7 @@ std::vector<HfTensor> trained_tensors(const ModelConfig& config, const Parameter
   std::vector<HfTensor> found;
   for (HfTensor& tensor : hf_tensors(config, parameters)) {
     if (!tensor.parts.front()->trained) continue;
-    tensor.name = kModulePrefix + tensor.name;
+    tensor.name = kPeftModulePrefix + tensor.name;
     found.push_back(std::move(tensor));
   }
   return found;
@@ -113,70 +109,6 @@ Status bad_adapter(const fs::path& path, const std::string& what) {
   return Status(Code::kBadData, path.string() + ": " + what);
 }
 
-// Reads a JSON file that somebody else may have written.
-Result<nlohmann::json> read_json(const fs::path& path) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kConfigBytesMax));
-  JsonLimits limits;
-  limits.bytes_max = kConfigBytesMax;
-  return parse_json(text, path.string(), limits);
-}
-
-// Refuses what changes the mathematics and is not computed here.
-Status check_config(const fs::path& path, const nlohmann::json& config) {
-  std::string kind;
-  if (!read_field(config, "peft_type", &kind) || kind != "LORA")
-    return bad_adapter(path,
-                       "the field \"peft_type\" is not \"LORA\", the one kind that is supported");
-  for (const char* field : {"use_dora", "fan_in_fan_out", "lora_bias"})
-    if (config.contains(field) && config[field].is_boolean() && config[field].get<bool>())
-      return bad_adapter(path, "the field \"" + std::string(field) +
-                                   "\" is true, which this version does not compute");
-  for (const char* field :
-       {"rank_pattern", "alpha_pattern", "layer_replication", "trainable_token_indices"})
-    if (config.contains(field) && !config[field].empty())
-      return bad_adapter(path, "the field \"" + std::string(field) +
-                                   "\" is not empty, which this version does not support");
-  // These kinds of initial values change the model's own weights, too.
-  std::string start;
-  read_field(config, "init_lora_weights", &start);
-  for (const char* changing : {"pissa", "olora", "corda", "loftq"}) {
-    if (!start.starts_with(changing)) continue;
-    return bad_adapter(path,
-                       "the field \"init_lora_weights\" is " + in_quotes(start, 40) +
-                           ", so the adapter belongs to weights that PEFT has changed; have PEFT "
-                           "convert it to a plain one");
-  }
-  if (config.contains("bias") && config["bias"] != "none")
-    return bad_adapter(path,
-                       "the field \"bias\" is not \"none\"; trained biases are not supported");
-  return Status::ok();
-}
-
-Result<float> scale_of(const fs::path& path, const nlohmann::json& config) {
-  LoraOptions options;
-  if (!read_field(config, "r", &options.rank) || options.rank == 0 || options.rank > kRankMax)
-    return bad_adapter(path, "the field \"r\" is not a rank from 1 to " + std::to_string(kRankMax));
-  if (!read_field(config, "lora_alpha", &options.alpha) || options.alpha == 0.0)
-    return bad_adapter(path, "the field \"lora_alpha\" is not a number other than 0");
-  if (config.contains("use_rslora") && !read_field(config, "use_rslora", &options.rank_stabilized))
-    return bad_adapter(path, "the field \"use_rslora\" is neither true nor false");
-  return options.scale();
-}
-
-// A tensor's values as f32.
-Result<std::vector<float>> values_of(const Safetensors& file, const SafetensorsTensor& tensor) {
-  if (!tensor.type)
-    return Status(Code::kBadData, tensor.name + " has the type " + tensor.dtype +
-                                      ", which is none of F32, F16 and BF16");
-  const quant::Format* format = quant::find(*tensor.type);
-  std::size_t count = 1;
-  for (const std::uint64_t size : tensor.shape) count *= size;
-  std::vector<float> values(count);
-  format->dequantize(file.bytes(tensor).data(), count / format->block_elements, values.data());
-  file.drop(tensor);
-  return values;
-}
-
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
   std::string text;
   for (const std::uint64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
@@ -190,7 +122,7 @@ Status take_over(const Safetensors& file, const SafetensorsTensor& from, const H
                                       ", but for this model it has to be " +
                                       shape_text(place.shape) +
                                       "; the adapter was trained on another model");
-  TROUPE_ASSIGN_OR_RETURN(const std::vector<float> values, values_of(file, from));
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<float> values, read_peft_values(file, from));
   set_hf_values(place, values, [](const Parameter& parameter) {
     return const_cast<Parameter&>(parameter).values();
   });
@@ -207,7 +139,7 @@ Result<std::string> write_adapter_folder(const fs::path& folder, const AdapterFo
     return Status(Code::kUnavailable,
                   "cannot make the folder " + folder.string() + ": " + error.message());
   TROUPE_RETURN_IF_ERROR(
-      write_file_atomically(folder / kConfigName, config_text(about, config, parameters)));
+      write_file_atomically(folder / kPeftConfigName, config_text(about, config, parameters)));
   if (!about.labels.empty())
     TROUPE_RETURN_IF_ERROR(
         write_file_atomically(folder / kLabelsName, nlohmann::json(about.labels).dump() + "\n"));
@@ -222,20 +154,21 @@ Result<std::string> write_adapter_folder(const fs::path& folder, const AdapterFo
             [](const HfTensor& a, const HfTensor& b) { return a.name < b.name; });
   std::vector<TensorToWrite> heads;
   for (const HfTensor& tensor : tensors) heads.push_back({tensor.name, tensor.shape});
-  return write_safetensors(folder / kWeightsName, heads, [&](std::size_t index) {
+  return write_safetensors(folder / kPeftWeightsName, heads, [&](std::size_t index) {
     return hf_values(tensors[index],
                      [](const Parameter& parameter) { return parameter.stored_values(); });
   });
 }
 
 Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
-  TROUPE_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_file(folder / kWeightsName));
-  const SafetensorsTensor* found = file.find(std::string(kModulePrefix) + "classifier.weight");
+  TROUPE_ASSIGN_OR_RETURN(const Safetensors file,
+                          Safetensors::open_file(folder / kPeftWeightsName));
+  const SafetensorsTensor* found = file.find(std::string(kPeftModulePrefix) + "classifier.weight");
   std::vector<std::string> labels;
   if (found == nullptr || found->shape.empty()) return labels;
   std::error_code error;
   if (fs::is_regular_file(folder / kLabelsName, error)) {
-    TROUPE_ASSIGN_OR_RETURN(const nlohmann::json names, read_json(folder / kLabelsName));
+    TROUPE_ASSIGN_OR_RETURN(const nlohmann::json names, read_peft_json(folder / kLabelsName));
     for (const nlohmann::json& name : names)
       if (name.is_string()) labels.push_back(name.get<std::string>());
     if (labels.size() == found->shape[0]) return labels;
@@ -249,12 +182,8 @@ Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
 
 Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
                            Parameters& parameters) {
-  const fs::path config_path = folder / kConfigName;
-  TROUPE_ASSIGN_OR_RETURN(const nlohmann::json fields, read_json(config_path));
-  if (!fields.is_object()) return bad_adapter(config_path, "the text is no JSON object");
-  TROUPE_RETURN_IF_ERROR(check_config(config_path, fields));
-  TROUPE_ASSIGN_OR_RETURN(const float scale, scale_of(config_path, fields));
-  const fs::path path = folder / kWeightsName;
+  TROUPE_ASSIGN_OR_RETURN(const float scale, read_peft_scale(folder));
+  const fs::path path = folder / kPeftWeightsName;
   TROUPE_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open_file(path));
   std::set<std::string> taken;
   for (const Parameter& parameter : parameters.all()) {
@@ -265,7 +194,7 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
     const SafetensorsTensor* b = file.find(module + ".lora_B.weight");
     if (a == nullptr && b == nullptr) continue;
     if (a == nullptr || b == nullptr || a->shape.size() != 2 || a->shape[0] == 0 ||
-        a->shape[0] > kRankMax)
+        a->shape[0] > kPeftRankMax)
       return bad_adapter(path, module + " needs a matrix lora_A and a matrix lora_B");
     if (spec.whole != 0)
       return bad_adapter(path,
@@ -282,7 +211,7 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
     taken.insert({a->name, b->name});
   }
   for (const HfTensor& tensor : hf_tensors(config, parameters)) {
-    const SafetensorsTensor* found = file.find(kModulePrefix + tensor.name);
+    const SafetensorsTensor* found = file.find(kPeftModulePrefix + tensor.name);
     if (found == nullptr) continue;
     const Status status = take_over(file, *found, tensor);
     if (!status) return status.with_context(path.string());

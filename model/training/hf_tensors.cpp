@@ -9,38 +9,13 @@
 namespace troupe::model {
 namespace {
 
-// The name of a layer's tensor as a pattern: the number of the layer becomes '*'.
-std::string pattern_of(const TensorSpec& spec) {
-  if (spec.layer == kNoLayer) return spec.name;
-  const std::string prefix = "blk." + std::to_string(spec.layer) + ".";
-  return "blk.*." + spec.name.substr(prefix.size());
-}
-
-const HfName* find_name(const HfFolder& hf, const TensorSpec& spec) {
-  const std::string pattern = pattern_of(spec);
-  for (const HfName& name : hf.names)
-    if (name.gguf == pattern) return &name;
-  return nullptr;
-}
-
-// The head's own tensors stand beside the model's, without the prefix.
-std::string full_name(const HfFolder& hf, const HfName& name, const TensorSpec& spec) {
-  std::string out(name.hf);
-  if (const std::size_t star = out.find('*'); star != out.npos)
-    out.replace(star, 1, std::to_string(spec.layer));
-  const bool is_head =
-      spec.layer == kNoLayer &&
-      (spec.slot == kOutput || spec.slot == kClassifier || spec.slot == kClassifierBias);
-  return is_head ? out : std::string(hf.prefix) + out;
-}
-
 // The parameter's row that is stored as `row`.
 std::size_t stored_row(const HfTensor& tensor, std::size_t row) {
   if (tensor.head_dim == 0) return row;
+  if (!tensor.to_neighbours) return neighbour_row(row, tensor.head_dim, tensor.rotary_dim);
   const std::size_t in_head = row % tensor.head_dim, half = tensor.rotary_dim / 2;
   if (in_head >= tensor.rotary_dim) return row;
-  if (tensor.to_neighbours) return row - in_head + in_head / 2 + in_head % 2 * half;
-  return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+  return row - in_head + in_head / 2 + in_head % 2 * half;
 }
 
 std::size_t values_of(const HfTensor& tensor) {
@@ -68,24 +43,8 @@ void for_each_value(const HfTensor& tensor, const Parameter& part, Body body) {
 
 }  // namespace
 
-std::string hf_name(const ModelConfig& config, const TensorSpec& spec) {
-  const HfFolder& hf = find_family(config.family)->hf;
-  const HfName* name = find_name(hf, spec);
-  TROUPE_CHECK(name != nullptr, spec.name);
-  return full_name(hf, *name, spec);
-}
-
-std::string hf_module(const ModelConfig& config, const TensorSpec& spec) {
-  constexpr std::string_view kEnding = ".weight";
-  const std::string name = hf_name(config, spec);
-  TROUPE_CHECK(name.ends_with(kEnding), name);
-  return name.substr(0, name.size() - kEnding.size());
-}
-
 void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* tensor) {
-  const bool turned = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK ||
-                                                 spec.slot == kQBias || spec.slot == kKBias);
-  if (config.rotary_dim == 0 || !config.rope_interleaved || !turned) return;
+  if (!has_neighbour_rows(config, spec)) return;
   tensor->head_dim = config.head_dim;
   tensor->rotary_dim = config.rotary_dim;
 }
@@ -95,9 +54,9 @@ std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& pa
   std::map<std::string, HfTensor> tensors;
   for (const Parameter& parameter : parameters.all()) {
     const TensorSpec& spec = parameter.spec;
-    const HfName* name = find_name(hf, spec);
+    const HfName* name = find_hf_name(hf, spec);
     TROUPE_CHECK(name != nullptr, spec.name);
-    HfTensor& tensor = tensors[full_name(hf, *name, spec)];
+    HfTensor& tensor = tensors[full_hf_name(hf, *name, spec)];
     tensor.parts.push_back(&parameter);
     tensor.transposed = name->transposed && spec.rows != 0;
     const std::size_t rows = spec.whole != 0  ? spec.whole

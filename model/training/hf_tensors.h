@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <troupe/model/families/hf_names.h>
 #include <troupe/model/training/parameters.h>
 
 // How the parameters of a model lie in a Hugging Face folder: names, shapes, row-major order, fused
@@ -29,10 +30,6 @@ struct HfTensor {
 // Returns the tensors of the model's folder, sorted by name.
 std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& parameters);
 
-// The name of a tensor in the model's folder, such as model.layers.0.self_attn.q_proj.weight.
-std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
-// The name of a matrix's module: hf_name without ".weight" at its end.
-std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
 // Sets tensor->head_dim and rotary_dim if the rows of `spec` are rotated pairs of neighbours.
 void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* tensor);
 

@@ -1,0 +1,61 @@
+#include <string>
+#include <string_view>
+
+#include <troupe/model/families/hf_names.h>
+
+namespace troupe::model {
+namespace {
+
+// The name of a layer's tensor as a pattern: the number of the layer becomes '*'.
+std::string pattern_of(const TensorSpec& spec) {
+  if (spec.layer == kNoLayer) return spec.name;
+  const std::string prefix = "blk." + std::to_string(spec.layer) + ".";
+  return "blk.*." + spec.name.substr(prefix.size());
+}
+
+}  // namespace
+
+const HfName* find_hf_name(const HfFolder& hf, const TensorSpec& spec) {
+  const std::string pattern = pattern_of(spec);
+  for (const HfName& name : hf.names)
+    if (name.gguf == pattern) return &name;
+  return nullptr;
+}
+
+std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpec& spec) {
+  std::string out(name.hf);
+  if (const std::size_t star = out.find('*'); star != out.npos)
+    out.replace(star, 1, std::to_string(spec.layer));
+  const bool is_head =
+      spec.layer == kNoLayer &&
+      (spec.slot == kOutput || spec.slot == kClassifier || spec.slot == kClassifierBias);
+  return is_head ? out : std::string(hf.prefix) + out;
+}
+
+std::string hf_name(const ModelConfig& config, const TensorSpec& spec) {
+  const HfFolder& hf = find_family(config.family)->hf;
+  const HfName* name = find_hf_name(hf, spec);
+  TROUPE_CHECK(name != nullptr, spec.name);
+  return full_hf_name(hf, *name, spec);
+}
+
+std::string hf_module(const ModelConfig& config, const TensorSpec& spec) {
+  constexpr std::string_view kEnding = ".weight";
+  const std::string name = hf_name(config, spec);
+  TROUPE_CHECK(name.ends_with(kEnding), name);
+  return name.substr(0, name.size() - kEnding.size());
+}
+
+bool has_neighbour_rows(const ModelConfig& config, const TensorSpec& spec) {
+  const bool turned = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK ||
+                                                 spec.slot == kQBias || spec.slot == kKBias);
+  return config.rotary_dim != 0 && config.rope_interleaved && turned;
+}
+
+std::size_t neighbour_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim) {
+  const std::size_t in_head = row % head_dim, half = rotary_dim / 2;
+  if (in_head >= rotary_dim) return row;
+  return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+}
+
+}  // namespace troupe::model

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <troupe/model/config/tensor_specs.h>
+#include <troupe/model/families/family.h>
+
+// What the tensors of a model are called in its Hugging Face folder, and the order of their rows
+// there. Pure.
+
+namespace troupe::model {
+
+// The name of a tensor in a family's folders; nullptr if these have none such.
+const HfName* find_hf_name(const HfFolder& hf, const TensorSpec& spec);
+// The whole of that name. The head's own tensors stand beside the model's, without the prefix.
+std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpec& spec);
+
+// The name of a tensor in the model's folder, such as model.layers.0.self_attn.q_proj.weight.
+std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
+// The name of a matrix's module: hf_name without ".weight" at its end.
+std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
+
+// Whether the rotated pairs of the tensor's rows are neighbours, as in GGUF files of the llama
+// family. In a folder they are half of the rotary dimension apart.
+bool has_neighbour_rows(const ModelConfig& config, const TensorSpec& spec);
+// For such a tensor: the row that a folder stores as `row`.
+std::size_t neighbour_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim);
+
+}  // namespace troupe::model
