@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ constexpr std::size_t kExpertsMax = 1024;                     // of a layer...
 constexpr std::size_t kAllExpertsMax = std::size_t{1} << 17;  // ...and of all layers
 constexpr std::size_t kVocabularyMax = std::size_t{1} << 24;
 constexpr std::size_t kContextMax = std::size_t{1} << 20;  // RoPE angles stay below 2^20
+
+constexpr std::size_t kAdapterRankMax = 2048;  // of an adapter beside weights
 
 enum class NormKind : std::uint8_t { kRms, kLayer };
 enum class FeedForward : std::uint8_t {
@@ -114,6 +117,11 @@ struct ModelConfig {
   bool shared_expert = false;       // it is weighted by the sigmoid of a row of its own
   bool experts_apart = false;       // each expert's matrices are tensors of their own
   bool expert_bias = false;         // of the router's rows, and of the experts' matrices
+
+  // Low-rank adapters beside matrices of the layers: y = W x + bias + adapter_scale * B (A x). The
+  // rank of each, by the matrix's name.
+  std::map<std::string, std::size_t> adapter_ranks;
+  float adapter_scale = 0.0f;
 
   bool gated() const {
     return feed_forward == FeedForward::kGatedSilu || feed_forward == FeedForward::kGatedGelu ||

@@ -150,11 +150,32 @@ void add_layer(const ModelConfig& config, std::size_t layer, std::vector<TensorS
   if (config.output_norms) specs.norm(kFfnPostNorm, "post_ffw_norm", config);
 }
 
+// Appends the adapters of the specs from `first` on.
+void add_adapters(const ModelConfig& config, std::size_t first, std::vector<TensorSpec>* out) {
+  if (config.adapter_ranks.empty()) return;
+  for (std::size_t i = first, count = out->size(); i < count; ++i) {
+    const TensorSpec matrix = (*out)[i];
+    const auto rank = config.adapter_ranks.find(matrix.name);
+    if (rank == config.adapter_ranks.end() || matrix.rows == 0 || matrix.whole != 0) continue;
+    TensorSpec a{adapter_a_name(matrix.name), rank->second, matrix.columns, matrix.slot,
+                 matrix.layer};
+    a.adapter = AdapterPart::kA;
+    TensorSpec b{adapter_b_name(matrix.name), matrix.rows, rank->second, matrix.slot, matrix.layer};
+    b.adapter = AdapterPart::kB;
+    out->push_back(std::move(a));
+    out->push_back(std::move(b));
+  }
+}
+
 }  // namespace
 
 std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange range) {
   std::vector<TensorSpec> out;
-  for (std::size_t layer = range.begin; layer < range.end; ++layer) add_layer(config, layer, &out);
+  for (std::size_t layer = range.begin; layer < range.end; ++layer) {
+    const std::size_t first = out.size();
+    add_layer(config, layer, &out);
+    add_adapters(config, first, &out);
+  }
   const bool first = range.begin == 0, last = range.end == config.layers;
   Specs ends(&out, "", kNoLayer);
   if (first || (last && config.causal && config.tied_embedding))

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,14 @@ enum End : std::size_t {
 constexpr std::size_t kNoLayer = static_cast<std::size_t>(-1);
 constexpr std::size_t kNoExpert = static_cast<std::size_t>(-1);
 
+// What a tensor is of a matrix that has an adapter.
+enum class AdapterPart : std::uint8_t { kNone, kA, kB };
+// What stands behind the matrix's name: A is (rank, inputs), B is (outputs, rank).
+inline constexpr const char* kAdapterA = ".lora_a";
+inline constexpr const char* kAdapterB = ".lora_b";
+inline std::string adapter_a_name(const std::string& matrix) { return matrix + kAdapterA; }
+inline std::string adapter_b_name(const std::string& matrix) { return matrix + kAdapterB; }
+
 // A tensor that a stage needs, or some rows of it. rows == 0 means a vector of `columns` values (a
 // norm weight or a bias).
 struct TensorSpec {
@@ -94,6 +103,7 @@ struct TensorSpec {
   // The expert that it belongs to. With `stacked` experts the tensor has the shape (stacked, rows,
   // columns), and it is one of the fused tensors too.
   std::size_t expert = kNoExpert, stacked = 0;
+  AdapterPart adapter = AdapterPart::kNone;  // of the matrix in `slot`
 };
 
 // Returns every tensor of a stage: those of its layers in order, then those of the ends it has.

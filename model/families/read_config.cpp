@@ -1,4 +1,5 @@
 #include <charconv>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <set>
@@ -10,6 +11,7 @@
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/family.h>
 #include <troupe/model/families/read_config.h>
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/files/weight_scales.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -164,6 +166,26 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
   return Status::ok();
 }
 
+// Reads which matrices have an adapter. Shapes are checked when weights are loaded.
+Status read_adapters(const GgufHeader& header, ModelConfig* config) {
+  if (!header.metadata.contains(header_keys::kAdapterScale)) return Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(const double scale, header.f64(header_keys::kAdapterScale));
+  if (!(std::abs(scale) <= 1e6))
+    return bad("the scale of the model's adapter " + std::to_string(scale) +
+               " is not in [-1e6, 1e6]");
+  config->adapter_scale = static_cast<float>(scale);
+  constexpr std::string_view kEnding = kAdapterA;
+  for (const TensorInfo& tensor : header.tensors) {
+    if (!tensor.name.ends_with(kEnding)) continue;
+    if (tensor.shape.size() != 2 || tensor.shape[0] > kAdapterRankMax)
+      return bad("tensor " + in_quotes(tensor.name) + " is no adapter of a rank up to " +
+                 std::to_string(kAdapterRankMax));
+    config->adapter_ranks[tensor.name.substr(0, tensor.name.size() - kEnding.size())] =
+        tensor.shape[0];
+  }
+  return Status::ok();
+}
+
 Result<ModelConfig> read_config(const GgufHeader& header) {
   TROUPE_ASSIGN_OR_RETURN(const std::string name, header.string("general.architecture"));
   const Family* family = find_family(name);
@@ -178,6 +200,7 @@ Result<ModelConfig> read_config(const GgufHeader& header) {
   }
   TROUPE_ASSIGN_OR_RETURN(ModelConfig config, family->read_gguf(header));
   TROUPE_RETURN_IF_ERROR(check_config(config));
+  TROUPE_RETURN_IF_ERROR(read_adapters(header, &config));
   TROUPE_RETURN_IF_ERROR(check_tensors(header, config));
   return config;
 }

@@ -39,6 +39,9 @@ inline constexpr std::string_view kPositionOffset = "troupe.position_offset";
 // bool: whether it takes the mean of all rows, instead of the first row.
 inline constexpr std::string_view kPoolerActivation = "troupe.pooler_activation";
 inline constexpr std::string_view kPoolerMean = "troupe.pooler_mean";
+// A number: what the low-rank adapters beside the matrices are multiplied by
+// (source/adapted_model.h).
+inline constexpr std::string_view kAdapterScale = "troupe.adapter.scale";
 // An array of integers: the token ids at which config.json says that generation ends.
 inline constexpr std::string_view kEndTokenIds = "troupe.end_token_ids";
 

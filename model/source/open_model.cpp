@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <troupe/model/files/gguf_reader.h>
+#include <troupe/model/source/adapted_model.h>
 #include <troupe/model/source/gguf_split.h>
 #include <troupe/model/source/hf_folder.h>
 #include <troupe/model/source/open_model.h>
@@ -75,11 +76,25 @@ Result<std::unique_ptr<TensorSource>> open_gguf(const std::string& path) {
 
 Result<std::unique_ptr<WholeModel>> open_model(const std::string& path) {
   std::error_code error;
+  if (is_adapted_model(path)) {
+    TROUPE_ASSIGN_OR_RETURN(const AdaptedPair pair, read_adapted_pair(path));
+    TROUPE_RETURN_IF_ERROR(adapter_files(pair.adapter).status());
+    TROUPE_ASSIGN_OR_RETURN(auto base, open_model(pair.base.string()));
+    return add_adapter(std::move(base), pair.adapter, path);
+  }
   return std::filesystem::is_directory(path, error) ? open_hf_folder(path) : open_gguf_file(path);
 }
 
 Result<std::vector<std::filesystem::path>> model_files(const std::filesystem::path& path) {
   std::error_code error;
+  if (is_adapted_model(path)) {
+    TROUPE_ASSIGN_OR_RETURN(const AdaptedPair pair, read_adapted_pair(path));
+    TROUPE_ASSIGN_OR_RETURN(auto files, model_files(pair.base));
+    TROUPE_ASSIGN_OR_RETURN(const auto adapter, adapter_files(pair.adapter));
+    files.insert(files.end(), adapter.begin(), adapter.end());
+    files.push_back(path / kAdaptedName);
+    return files;
+  }
   if (std::filesystem::is_directory(path, error)) return hf_folder_files(path);
   return gguf_files(path);
 }

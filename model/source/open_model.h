@@ -8,7 +8,8 @@
 #include <troupe/model/source/tensor_source.h>
 
 // Opens a model of any form that this version reads: a GGUF file, a GGUF model in several parts
-// (gguf_split.h), or a folder with config.json and safetensors (hf_folder.h).
+// (gguf_split.h), a folder with config.json and safetensors (hf_folder.h), or one of these with an
+// adapter (adapted_model.h).
 
 namespace troupe::model {
 

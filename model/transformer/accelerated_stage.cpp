@@ -273,6 +273,7 @@ Status check_accelerated(const ModelConfig& config) {
       {config.logit_divisor != 1.0f, "divided logits"},
       {!config.causal, "encoders"},
       {config.experts > 0, "mixtures of experts"},
+      {!config.adapter_ranks.empty(), "adapters"},
       {config.head_dim > 256, "heads of more than 256 channels"},
       {config.head_dim % 2 != 0, "heads of an odd number of channels"},
   };

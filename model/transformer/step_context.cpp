@@ -22,6 +22,9 @@ constexpr std::size_t kTileRows = 32;
 // The most rows of one call to the attention kernel, which bounds its scratch memory.
 constexpr std::size_t kAttentionRows = 32;
 
+// The values of A x that lie on the stack at once: some rows even of the highest rank (2048).
+constexpr std::size_t kAdapterFloats = 16384;
+
 // Keys are rounded up, so that a growing sequence does not resize the scratch memory at every
 // token.
 std::size_t round_up(std::size_t value, std::size_t unit) {
@@ -238,6 +241,25 @@ void StepContext::multiply(const RowBuffer& input, std::size_t columns, std::siz
       put_bias(product, count, begin * kernels::kGroupRows,
                std::min(end * kernels::kGroupRows, w.rows));
     kernels.matmul(w, activations, begin, end, product.out, w.rows, product.accumulate || biased);
+    if (product.weight->adapter != nullptr)
+      add_adapter(*product.weight->adapter, activations, {begin, end}, product.out);
+  }
+}
+
+// out += B (scale * A x) in the row groups of the range. Each thread forms A x for itself, since
+// that is little work. A row's bits do not depend on the rows beside it.
+void StepContext::add_adapter(const AdapterWeights& adapter, const kernels::Activations& x,
+                              IndexRange groups, float* out) const {
+  float low[kAdapterFloats];
+  const kernels::PackedMatrix &a = adapter.a.matrix, &b = adapter.b.matrix;
+  const std::size_t rows_max = kAdapterFloats / a.rows;
+  for (std::size_t row = 0; row < x.rows; row += rows_max) {
+    const std::size_t count = std::min(rows_max, x.rows - row);
+    kernels.matmul(a, {count, x.columns, x.x + row * x.columns, {}}, 0, a.groups, low, a.rows,
+                   /*accumulate=*/false);
+    for (std::size_t i = 0; i < count * a.rows; ++i) low[i] *= config.adapter_scale;
+    kernels.matmul(b, {count, a.rows, low, {}}, groups.begin, groups.end, out + row * b.rows,
+                   b.rows, /*accumulate=*/true);
   }
 }
 

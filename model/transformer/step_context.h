@@ -159,6 +159,8 @@ struct StepContext {
 
  private:
   Workspace make_workspace(std::size_t rows);
+  void add_adapter(const AdapterWeights& adapter, const kernels::Activations& x, IndexRange groups,
+                   float* out) const;
   RowBuffer make_rows(std::size_t rows, std::size_t columns);
   template <class T>
   T* make(std::size_t count);

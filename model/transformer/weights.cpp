@@ -257,6 +257,10 @@ Weight Weight::share() const {
 Weight& StageWeights::at(const TensorSpec& spec) {
   if (spec.layer == kNoLayer) return ends[spec.slot];
   const std::size_t layer = spec.layer - range.begin;
+  if (spec.adapter != AdapterPart::kNone) {
+    AdapterWeights& adapter = adapters[layer][spec.slot];
+    return spec.adapter == AdapterPart::kA ? adapter.a : adapter.b;
+  }
   return spec.expert == kNoExpert ? layers[layer][spec.slot]
                                   : experts[layer][spec.expert][spec.slot];
 }
@@ -264,6 +268,7 @@ Weight& StageWeights::at(const TensorSpec& spec) {
 const Weight* StageWeights::find(const TensorSpec& spec) const {
   const bool end = spec.layer == kNoLayer;
   if (!end && (spec.layer < range.begin || spec.layer >= range.end)) return nullptr;
+  if (spec.adapter != AdapterPart::kNone && adapters.empty()) return nullptr;
   const Weight& weight = const_cast<StageWeights*>(this)->at(spec);
   return weight.empty() ? nullptr : &weight;
 }
@@ -284,6 +289,7 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
   weights->range = range;
   weights->layers.resize(range.end - range.begin);
   weights->experts.resize(config.experts > 0 ? weights->layers.size() : 0);
+  weights->adapters.resize(config.adapter_ranks.empty() ? 0 : weights->layers.size());
   for (auto& layer : weights->experts)
     layer = std::vector<std::array<Weight, kExpertSlots>>(config.experts);
   std::vector<Weight*> targets;
@@ -311,6 +317,10 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
       config.rope_short_factors ? "rope_factors_short.weight" : "rope_freqs.weight";
   const Status factors = check_rope_factors(weights->ends[kRopeFactors], rope_name);
   if (!factors.is_ok()) return factors.with_context(source.where(rope_name));
+  for (std::size_t layer = 0; layer < weights->adapters.size(); ++layer)
+    for (std::size_t slot = 0; slot < kSlots; ++slot)
+      if (const AdapterWeights& adapter = weights->adapters[layer][slot]; !adapter.b.empty())
+        weights->layers[layer][slot].adapter = &adapter;
   for (const std::size_t i : order) add_change(targets[i]->matrix, &weights->changes);
   for (const Weight* weight : targets) {
     weights->bytes += weight->matrix.data.bytes() + weight->vector.size() * sizeof(float);

@@ -18,12 +18,21 @@
 
 namespace troupe::model {
 
+struct AdapterWeights;
+
 struct Weight {
   kernels::PackedMatrix matrix;  // the values, if the weight is a matrix
   std::vector<float> vector;     // the values, if it is a norm weight or a bias
+  // What is added to the products of a matrix of this stage; nullptr: nothing.
+  const AdapterWeights* adapter = nullptr;
   bool empty() const { return matrix.rows == 0 && vector.empty(); }
   // Returns the same weight without copying its matrix.
   Weight share() const;
+};
+
+// The adapter of a matrix, in f32: A (rank, inputs) and B (outputs, rank).
+struct AdapterWeights {
+  Weight a, b;
 };
 
 // What reading matrices of a format without kernels into another format did to a stage.
@@ -44,11 +53,16 @@ struct StageWeights {
   LayerRange range;
   std::vector<std::array<Weight, kSlots>> layers;  // [layer - range.begin][Slot]
   std::vector<std::vector<std::array<Weight, kExpertSlots>>> experts;  // [layer][expert]; or empty
+  std::vector<std::array<AdapterWeights, kSlots>> adapters;            // [layer][Slot]; or empty
   std::array<Weight, kEnds> ends;        // filled in the first and the last stage
   bool any_quantized = false;            // some matrix multiplies quantized rows
   std::vector<RowKind> rows_multiplied;  // the kinds that its matrices multiply
   std::uint64_t bytes = 0;               // all weights as packed
   std::vector<FormatChange> changes;     // of the weights that no sibling had
+
+  StageWeights() = default;
+  StageWeights(const StageWeights&) = delete;  // weights point to their adapters
+  StageWeights& operator=(const StageWeights&) = delete;
 
   // Returns the place of the weight of `spec`, which is of this stage.
   Weight& at(const TensorSpec& spec);

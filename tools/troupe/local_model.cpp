@@ -15,7 +15,10 @@ Result<LocalModel> load_local_model(const std::string& home, const std::string& 
   device.accelerator = options.device;
   TROUPE_ASSIGN_OR_RETURN(loaded.device, Device::create(device));
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
-  TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path, model_file(*store, home, name));
+  TROUPE_ASSIGN_OR_RETURN(std::filesystem::path path, model_file(*store, home, name));
+  if (!options.adapter.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(path, adapted_model(*store, home, path.string(), options.adapter));
+  }
   TROUPE_ASSIGN_OR_RETURN(loaded.source, model::open_model(path.string()));
   TROUPE_ASSIGN_OR_RETURN(const model::ModelConfig config,
                           model::config_from_gguf(loaded.source->header()));

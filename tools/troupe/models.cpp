@@ -1,6 +1,8 @@
 #include <system_error>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/model/source/adapted_model.h>
+#include <troupe/model/source/open_model.h>
 #include <troupe/model/store/catalogue.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
@@ -38,6 +40,18 @@ Result<std::string> prepare_model(model::Store& store, const std::string& home,
   if (!path) return path.status();
   if (is_in_store(store, name) || has_prefix(name, "sha256:")) return name;
   return fs::absolute(*path).string();
+}
+
+Result<std::string> adapted_model(model::Store& store, const std::string& home,
+                                  const std::string& ready, const std::string& adapter) {
+  const Result<fs::path> base = store.resolve(ready);
+  if (!base) return base.status().with_context("an adapter needs its model on this machine");
+  TROUPE_ASSIGN_OR_RETURN(
+      const fs::path folder,
+      model::write_adapted_model(fs::path(resolve_home(home)) / "adapted", *base, adapter));
+  // Opening it says whether the two fit, before anything is loaded.
+  TROUPE_RETURN_IF_ERROR(model::open_model(folder.string()).status());
+  return folder.string();
 }
 
 Result<fs::path> model_file(model::Store& store, const std::string& home, const std::string& name) {

@@ -22,4 +22,10 @@ Result<std::string> prepare_model(model::Store& store, const std::string& home,
 Result<std::filesystem::path> model_file(model::Store& store, const std::string& home,
                                          const std::string& name);
 
+// The path of MODEL with the adapter in the folder `adapter` beside it, as one model: what to pass
+// on instead of `ready`, which prepare_model returned. It is checked that the two fit.
+//   Errors: kInvalidArgument if this machine does not have the model, or the adapter does not fit.
+Result<std::string> adapted_model(model::Store& store, const std::string& home,
+                                  const std::string& ready, const std::string& adapter);
+
 }  // namespace troupe::tools

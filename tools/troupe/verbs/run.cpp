@@ -27,7 +27,8 @@ namespace {
 
 struct RunOptions {
   CommonOptions common;
-  std::string cluster, device, model, prompt, prompt_ids, answer_ids, layers, resume, trace;
+  std::string cluster, device, model, prompt, prompt_ids, answer_ids, layers, resume, trace,
+      adapter;
   std::size_t from = 0;
   bool has_prompt = false, has_ids = false;
   int threads = 0;
@@ -284,6 +285,10 @@ int run(RunOptions& options) {
   if (!store) return fail(store.status(), json);
   Result<std::string> model = prepare_model(**store, home, options.model, !address->empty());
   if (!model) return fail(model.status(), json);
+  if (!options.adapter.empty()) {
+    model = adapted_model(**store, home, *model, options.adapter);
+    if (!model) return fail(model.status(), json);
+  }
   options.request.model = *model;
   draw_seed(options);
   Result<OpenCluster> open = open_cluster(home, options.cluster, options.threads, options.device);
@@ -351,6 +356,9 @@ void add_generation_options(CLI::App& app, RunOptions& options) {
   app.add_flag_callback(
       "--no-speculation", [&request] { request.speculation = false; },
       "Compute one token a step, and draft none; the text is the same");
+  app.add_option("--adapter", options.adapter,
+                 "The folder of a LoRA adapter to compute beside the model's weights")
+      ->type_name("DIR");
   add_device_option(app, options.device);
   add_kv_option(app, options.request.kv_type);
   add_activations_option(app, options.request.f16_activations);
