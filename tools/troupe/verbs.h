@@ -44,6 +44,7 @@ Action add_logits(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_finetune(CLI::App& app);
 Action add_classify(CLI::App& app);
+Action add_eval(CLI::App& app);
 Action add_export(CLI::App& app);
 Action add_plan(CLI::App& app);
 
@@ -58,6 +59,7 @@ inline constexpr Verb kVerbs[] = {
     {"serve", "Answer HTTP requests in OpenAI's form", add_serve},
     {"finetune", "Train a model on texts of your own", add_finetune},
     {"classify", "Label texts with a trained classifier", add_classify},
+    {"eval", "Measure how well a model does on data", add_eval},
     {"export", "Write a model as a folder or a GGUF file, with an adapter merged", add_export},
     {"pull", "Fetch a model into the store", add_pull},
     {"ls", "List the models in the store and in the catalogue", add_ls},

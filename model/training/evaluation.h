@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <troupe/model/tokenizer/tokenizer.h>
+#include <troupe/model/training/data_rows.h>
+#include <troupe/model/training/example.h>
+#include <troupe/model/transformer/stage.h>
+
+// How well a model does on data: what `troupe eval` measures. The model computes as it does when it
+// answers, in the formats of its file. Sums are in double precision in the order of the data, so
+// that they do not depend on threads.
+
+namespace troupe::model {
+
+// Sums over tokens that were predicted.
+struct TokenScore {
+  double nll = 0.0;  // of -log p(token)
+  std::size_t tokens = 0;
+  std::size_t hits = 0;   // where the token has the largest logit
+  std::size_t bytes = 0;  // of the text that these tokens stand for
+
+  void add(const TokenScore& other);
+  double loss() const { return nll / static_cast<double>(tokens); }
+  // 0 if the tokens stand for no text.
+  double bits_per_byte() const;
+};
+
+// Scores the targets of an example of a decoder.
+//   Errors: those of Stage::forward.
+Result<TokenScore> score_example(Stage& whole_model, const Example& example,
+                                 const Tokenizer& tokenizer);
+
+// The outcomes of a classifier, counted by label and answer.
+class Confusion {
+ public:
+  explicit Confusion(std::size_t labels) : counts_(labels, std::vector<std::size_t>(labels)) {}
+  void add(std::size_t label, std::size_t answer) { ++counts_[label][answer]; }
+
+  // [label][answer]
+  const std::vector<std::vector<std::size_t>>& counts() const { return counts_; }
+  std::size_t rows() const;
+  std::size_t right() const;
+  std::size_t rows_of(std::size_t label) const;     // with this label
+  std::size_t answers_of(std::size_t label) const;  // with this answer
+  // Of one label. Where nothing is there to divide by, the value is 0, as scikit-learn has it.
+  double precision(std::size_t label) const;
+  double recall(std::size_t label) const;
+  double f1(std::size_t label) const;
+  // The mean of f1 over the labels that occur as a label or as an answer.
+  double macro_f1() const;
+
+ private:
+  std::vector<std::vector<std::size_t>> counts_;
+};
+
+// A question with several answers to choose from, one of which is right.
+struct ChoiceRow {
+  std::size_t line = 0;
+  std::string prompt;
+  std::vector<std::string> choices;  // at least two
+  std::size_t answer = 0;            // counted from 0
+};
+struct ChoiceRows {
+  std::vector<ChoiceRow> rows;
+  std::vector<DroppedRow> dropped;
+};
+
+// Reads JSON lines with `prompt`, a text, `choices`, a list of texts, and `answer`, which is the
+// number of a choice, counted from 0, or its letter (A is the first).
+//   Errors: as read_data_rows.
+Result<ChoiceRows> read_choice_rows(const std::filesystem::path& path);
+
+// The prompt with one choice behind it, as an example in which the choice alone is predicted: the
+// tokens from the first on in which the whole text and the prompt alone differ.
+//   Errors: kBadData if the choice adds no token, or there is no token before it.
+Result<Example> choice_example(const ChoiceRow& row, std::size_t choice,
+                               const Tokenizer& tokenizer);
+
+}  // namespace troupe::model
