@@ -23,7 +23,7 @@ std::optional<std::string> text_of(const json& row, const std::string& field) {
   const auto found = row.find(field);
   if (found == row.end()) return std::nullopt;
   if (found->is_string()) return found->get<std::string>();
-  if (found->is_number_integer() || found->is_boolean()) return found->dump();
+  if (found->is_number() || found->is_boolean()) return found->dump();
   return std::nullopt;
 }
 

@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -37,6 +40,15 @@ std::vector<std::size_t> shuffled(std::size_t count, std::uint64_t seed, std::ui
     std::swap(order[i - 1], order[static_cast<std::size_t>(draw * static_cast<double>(i))]);
   }
   return order;
+}
+
+// The finite number that a whole text is; nothing if it is none.
+std::optional<float> finite_number(const std::string& text) {
+  double value = 0.0;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, value);
+  if (read.ec != std::errc() || read.ptr != end || !(std::abs(value) <= 1e30)) return std::nullopt;
+  return static_cast<float>(value);
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -138,6 +150,80 @@ Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& to
     return Status(Code::kBadData, "no row is left to train on: all " +
                                       std::to_string(rows.rows.size()) + " were left out");
   return dataset;
+}
+
+Result<Dataset> regression_dataset(const DataRows& rows, const Tokenizer& tokenizer,
+                                   const DatasetOptions& options, const std::string& name) {
+  Dataset dataset;
+  dataset.dropped = rows.dropped;
+  dataset.labels = {name};
+  for (const DataRow& row : rows.rows) {
+    bool truncated = false;
+    Example example;
+    const std::optional<float> value = finite_number(row.label);
+    if (!value) {
+      dataset.dropped.push_back({row.line, in_quotes(row.label, 40) + " is no number"});
+      continue;
+    }
+    example.value = *value;
+    TROUPE_ASSIGN_OR_RETURN(example.ids, encode_text(row.text, tokenizer, options, &truncated));
+    if (example.ids.empty() || (truncated && options.truncation == Truncation::kDrop)) {
+      dataset.dropped.push_back(
+          {row.line, truncated
+                         ? "it is longer than " + std::to_string(options.length_max) + " tokens"
+                         : "it has no tokens"});
+      continue;
+    }
+    dataset.truncated += truncated ? 1 : 0;
+    dataset.examples.push_back(std::move(example));
+  }
+  if (dataset.examples.empty())
+    return Status(
+        Code::kBadData,
+        "no row has a text and a number" +
+            (dataset.dropped.empty() ? std::string()
+                                     : ": of line " + std::to_string(dataset.dropped[0].line) +
+                                           ", " + dataset.dropped[0].why));
+  return dataset;
+}
+
+Result<std::vector<float>> class_weights(const std::string& text, const Dataset& dataset) {
+  const auto bad = [](const std::string& what) {
+    return Status(Code::kInvalidArgument, "--class-weights: " + what);
+  };
+  std::vector<float> weights;
+  if (text.empty()) return weights;
+  const std::size_t classes = dataset.labels.size();
+  if (text == "balanced") {
+    std::vector<std::size_t> counts(classes);
+    for (const Example& example : dataset.examples) ++counts[example.label];
+    for (std::size_t i = 0; i < classes; ++i) {
+      if (counts[i] == 0)
+        return bad("no example that is trained has the label " + in_quotes(dataset.labels[i], 40) +
+                   ", so its weight cannot be balanced");
+      weights.push_back(
+          static_cast<float>(static_cast<double>(dataset.examples.size()) /
+                             (static_cast<double>(classes) * static_cast<double>(counts[i]))));
+    }
+    return weights;
+  }
+  weights.assign(classes, 1.0f);
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::string part = text.substr(at, end - at);
+    at = end + 1;
+    const std::size_t equals = part.rfind('=');
+    const std::optional<float> weight =
+        equals == part.npos ? std::nullopt : finite_number(part.substr(equals + 1));
+    if (!weight || !(*weight > 0.0f))
+      return bad(in_quotes(part, 60) + " is not NAME=WEIGHT with a weight above 0");
+    const auto label =
+        std::find(dataset.labels.begin(), dataset.labels.end(), part.substr(0, equals));
+    if (label == dataset.labels.end())
+      return bad(in_quotes(part.substr(0, equals), 40) + " is none of " + listed(dataset.labels));
+    weights[static_cast<std::size_t>(label - dataset.labels.begin())] = *weight;
+  }
+  return weights;
 }
 
 std::vector<std::size_t> epoch_order(std::size_t count, bool is_shuffled, std::uint64_t seed,

@@ -41,6 +41,18 @@ Result<Dataset> language_dataset(const DataRows& rows, const Tokenizer& tokenize
 Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                        const DatasetOptions& options,
                                        std::vector<std::string> labels = {});
+// Texts with numbers for a regression; `name` is what the number is called. Rows without a number
+// are left out.
+//   Errors: as above; kBadData if no row is left.
+Result<Dataset> regression_dataset(const DataRows& rows, const Tokenizer& tokenizer,
+                                   const DatasetOptions& options, const std::string& name);
+
+// What the classes' losses are multiplied by: "" for nothing, "balanced" for the number of examples
+// divided by the number of classes and of the class's examples (as scikit-learn has it), or
+// "NAME=WEIGHT,..." where a class that is not named has 1.
+//   Errors: kInvalidArgument naming the part that is wrong, or a class without an example.
+Result<std::vector<float>> class_weights(const std::string& text, const Dataset& dataset);
+
 // The ids of a text as an encoder reads it: markup of special tokens around it, cut to length_max
 // with its last token kept.
 Result<std::vector<TokenId>> encode_text(const std::string& text, const Tokenizer& tokenizer,

@@ -20,6 +20,8 @@ struct Example {
   std::vector<TokenId> targets;
   // Of a classifier: the number of the label.
   std::size_t label = 0;
+  // Of a regression: what the model's one output shall be.
+  float value = 0.0f;
   // What the losses of its positions are multiplied by, and so its part of the gradients.
   float weight = 1.0f;
 };

@@ -162,7 +162,7 @@ Result<FinetuneResult> finetune(Trainer& trainer, const std::vector<Example>& ex
 
 Result<EvaluationEvent> evaluate(Trainer& trainer, const std::vector<Example>& examples,
                                  std::size_t batch_size) {
-  double loss = 0.0;
+  double loss = 0.0, divisor = 0.0;
   std::size_t targets = 0, hits = 0;
   const std::size_t step = batch_size * trainer.group();
   for (std::size_t begin = 0; begin < examples.size(); begin += step) {
@@ -170,11 +170,12 @@ Result<EvaluationEvent> evaluate(Trainer& trainer, const std::vector<Example>& e
     TROUPE_ASSIGN_OR_RETURN(const StepReport report,
                             trainer.evaluate(std::span(examples).subspan(begin, count)));
     loss += report.loss_sum;
+    divisor += report.divisor;
     targets += report.targets;
     hits += report.hits;
   }
   EvaluationEvent event;
-  event.loss = loss / static_cast<double>(targets);
+  event.loss = loss / divisor;
   event.accuracy = static_cast<double>(hits) / static_cast<double>(targets);
   return event;
 }

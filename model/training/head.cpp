@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <vector>
 
 #include <troupe/model/training/head.h>
 #include <troupe/runtime/kernels/column_sums.h>
@@ -181,6 +183,53 @@ class LogitRow {
   const std::size_t row_, outputs_;
 };
 
+// Adds up 16 partial sums in one fixed order.
+float sum_of(float (&partial)[16]) {
+  for (std::size_t apart = 8; apart > 0; apart /= 2)
+    for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
+  return partial[0];
+}
+
+// loss.h's formula, where log p_c = d_c - log(sum of exp(d)), d_c = x_c - largest. The gradient of
+// x_k is p_k (own + even W) - even w_k, less `own` at the target, with own = (1 - s) w_y, even =
+// s / C and W the sum of all w.
+class SmoothedRow {
+ public:
+  SmoothedRow(const HeadStep& step, const LogitRow& logits, std::size_t target)
+      : weights_(step.loss.class_weights),
+        even_(step.loss.label_smoothing / static_cast<float>(step.config.outputs())),
+        own_((1.0f - step.loss.label_smoothing) * weight(target)) {
+    // A block has a multiple of 16 columns, but for the last one.
+    float all[16] = {}, partial[16] = {};
+    logits.for_each([&](std::size_t first, std::size_t columns, const float* d) {
+      for (std::size_t i = 0; i < columns; ++i) {
+        all[i % 16] += weight(first + i);
+        partial[i % 16] += weight(first + i) * d[i];
+      }
+    });
+    all_ = sum_of(all);
+    weighted_ = sum_of(partial);
+  }
+
+  float loss(float distance, float log_sum) const {
+    return own_ * (log_sum - distance) + even_ * (all_ * log_sum - weighted_);
+  }
+  // Turns the row's probabilities into the gradient.
+  void gradient(const LogitRow& logits, std::size_t target) const {
+    logits.for_each([&](std::size_t first, std::size_t columns, float* p) {
+      for (std::size_t i = 0; i < columns; ++i)
+        p[i] = p[i] * (own_ + even_ * all_) - even_ * weight(first + i);
+    });
+    logits.at(target) -= own_;
+  }
+
+ private:
+  float weight(std::size_t index) const { return weights_.empty() ? 1.0f : weights_[index]; }
+  const std::vector<float>& weights_;
+  const float even_, own_;
+  float all_ = 0.0f, weighted_ = 0.0f;
+};
+
 // loss = log(sum of exp(x - largest)) - (x[target] - largest), where the sum has 16 partial sums.
 void row_cross_entropy(HeadStep& step, std::size_t row, bool gradients) {
   const LogitRow logits(step, row);
@@ -192,29 +241,47 @@ void row_cross_entropy(HeadStep& step, std::size_t row, bool gradients) {
       if (x[i] > largest) largest = x[i], choice = first + i;
   });
   const float distance = logits.at(target) - largest;
-  float partial[16] = {};
   logits.for_each([&](std::size_t, std::size_t columns, float* x) {
     for (std::size_t i = 0; i < columns; ++i) x[i] -= largest;
+  });
+  std::optional<SmoothedRow> smoothed;
+  if (step.loss.label_smoothing != 0.0f || !step.loss.class_weights.empty())
+    smoothed.emplace(step, logits, target);
+  float partial[16] = {};
+  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
     step.team.kernels.exp(x, x, columns);
     const std::size_t whole = columns / 16 * 16;
     for (std::size_t i = 0; i < whole; i += 16)
       for (std::size_t lane = 0; lane < 16; ++lane) partial[lane] += x[i + lane];
     for (std::size_t i = whole; i < columns; ++i) partial[i - whole] += x[i];
   });
-  for (std::size_t apart = 8; apart > 0; apart /= 2)
-    for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
+  const float sum = sum_of(partial), log_sum = log_bits(sum);
   const float weight = step.batch.weights[row];
-  step.memory.losses[row] = weight * (log_bits(partial[0]) - distance);
+  step.memory.losses[row] =
+      weight * (smoothed ? smoothed->loss(distance, log_sum) : log_sum - distance);
   step.memory.hits[row] = choice == target ? 1 : 0;
   if (!gradients) return;
   logits.for_each([&](std::size_t, std::size_t columns, float* x) {
-    for (std::size_t i = 0; i < columns; ++i) x[i] = x[i] / partial[0];
+    for (std::size_t i = 0; i < columns; ++i) x[i] = x[i] / sum;
   });
-  logits.at(target) -= 1.0f;
+  if (smoothed) {
+    smoothed->gradient(logits, target);
+  } else {
+    logits.at(target) -= 1.0f;
+  }
   if (weight == 1.0f) return;
   logits.for_each([&](std::size_t, std::size_t columns, float* x) {
     for (std::size_t i = 0; i < columns; ++i) x[i] *= weight;
   });
+}
+
+// loss = (x - value)^2, whose gradient is 2 (x - value).
+void row_squares(HeadStep& step, std::size_t row, bool gradients) {
+  float& x = LogitRow(step, row).at(0);
+  const float distance = x - step.batch.values[row], weight = step.batch.weights[row];
+  step.memory.losses[row] = weight * (distance * distance);
+  step.memory.hits[row] = 0;
+  if (gradients) x = weight * (2.0f * distance);
 }
 
 }  // namespace
@@ -227,9 +294,15 @@ void head_forward(HeadStep& step, const float* x, int thread) {
   }
 }
 
-void cross_entropy(HeadStep& step, bool gradients, int thread) {
+void row_losses(HeadStep& step, bool gradients, int thread) {
   const IndexRange mine = step.team.share(step.batch.target_rows.size(), thread);
-  for (std::size_t row = mine.begin; row < mine.end; ++row) row_cross_entropy(step, row, gradients);
+  for (std::size_t row = mine.begin; row < mine.end; ++row) {
+    if (step.loss.kind == LossKind::kSquares) {
+      row_squares(step, row, gradients);
+    } else {
+      row_cross_entropy(step, row, gradients);
+    }
+  }
   step.team.barrier(thread);
 }
 

@@ -3,11 +3,12 @@
 #include <cstddef>
 #include <vector>
 
+#include <troupe/model/training/loss.h>
 #include <troupe/model/training/micro_batch.h>
 #include <troupe/model/training/team.h>
 
 // What comes after the layers: the final norm and the output matrix of a decoder, or the pooler and
-// the classifier of an encoder, with cross-entropy. Forward and backward are one call, because the
+// the classifier of an encoder, with the loss. Forward and backward are one call, because the
 // gradient of the logits takes their place in memory.
 
 namespace troupe::model {
@@ -28,6 +29,7 @@ struct HeadStep {
   Parameters& parameters;
   Team& team;
   const MicroBatch& batch;
+  const LossOptions& loss;
   HeadMemory memory;
 };
 
@@ -35,8 +37,8 @@ struct HeadStep {
 // encoder with a classifier. Called by every thread.
 void head_forward(HeadStep& step, const float* x, int thread);
 // Computes memory.losses and memory.hits from the logits and, if `gradients`, puts their gradient
-// in the place of the logits: softmax, minus 1 at the target.
-void cross_entropy(HeadStep& step, bool gradients, int thread);
+// in the place of the logits: softmax, minus 1 at the target, of plain cross-entropy.
+void row_losses(HeadStep& step, bool gradients, int thread);
 // From the gradient of the logits: adds to the head's gradients, and writes dx, the gradient of x.
 void head_backward(HeadStep& step, float* dx, int thread);
 

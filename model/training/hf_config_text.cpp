@@ -135,7 +135,7 @@ Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& 
     }
     out["id2label"] = names;
     out["label2id"] = numbers;
-    out["problem_type"] = "single_label_classification";
+    out["problem_type"] = labels.size() == 1 ? "regression" : "single_label_classification";
   }
   return out.dump(2) + "\n";
 }

@@ -55,6 +55,7 @@ MicroBatch::MicroBatch(std::span<const Example> batch, std::size_t begin, std::s
       target_rows.push_back(rows + position);
       targets.push_back(config.causal ? static_cast<std::size_t>(example.targets[position])
                                       : example.label);
+      values.push_back(example.value);
       weights.push_back(example.weight);
     }
     rows += example.ids.size();

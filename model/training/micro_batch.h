@@ -38,6 +38,7 @@ struct MicroBatch {
   std::vector<std::size_t> positions;    // (T): in the example
   std::vector<std::size_t> target_rows;  // rows with a target, or the first rows
   std::vector<std::size_t> targets;      // of these rows: token ids or labels
+  std::vector<float> values;             // of these rows: Example::value
   std::vector<float> weights;            // of these rows: Example::weight
 };
 

@@ -124,6 +124,10 @@ BatchSums Network::run(std::span<const Example> batch, Pass pass, const Wanted& 
                     embeds ? embedding_gradients.data() + first_row * config_.channels : nullptr);
     first_row += micro.rows;
     sums.targets += micro.target_rows.size();
+    for (const std::size_t target : micro.targets)
+      sums.divisor += options_.loss.class_weights.empty()
+                          ? 1.0
+                          : static_cast<double>(options_.loss.class_weights[target]);
     if (wanted.logits != nullptr) *wanted.logits = dense_logits(micro);
     if (pass == Pass::kLogits) continue;
     loss.add(micro.supervised, head_step_->memory.losses);
@@ -212,8 +216,8 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
   layer_step_ = std::make_unique<LayerStep>(
       LayerStep{config_, parameters_, team_, rope_, micro, memory_.work, memory_.page_offsets,
                 memory_.page_bytes, first_trained_layer(), trains_embeddings()});
-  head_step_ =
-      std::make_unique<HeadStep>(HeadStep{config_, parameters_, team_, micro, memory_.head});
+  head_step_ = std::make_unique<HeadStep>(
+      HeadStep{config_, parameters_, team_, micro, options_.loss, memory_.head});
   team_.reserve(config_, micro.rows, micro.longest, shape.rank,
                 parameters_.quantized_floats_max(kVocabularyBlock));
 }
@@ -229,7 +233,7 @@ void Network::run_micro_batch(const MicroBatch& micro, Pass pass, float* embeddi
     }
     if (config_.outputs() != 0) head_forward(head, memory_.result, thread);
     if (pass == Pass::kLogits) return;
-    cross_entropy(head, pass == Pass::kGradients, thread);
+    row_losses(head, pass == Pass::kGradients, thread);
     if (pass == Pass::kLoss) return;
     head_backward(head, memory_.dx, thread);
     const std::size_t last = step.trains_embeddings ? 0 : step.first_trained;

@@ -24,12 +24,14 @@ struct NetworkOptions {
   bool checkpointing = false;
   // Matrices stay in the formats of the file; only adapters can be trained beside them.
   bool keeps_formats = false;
+  LossOptions loss;
 };
 
 // Sums over the supervised positions of a batch.
 struct BatchSums {
   double loss = 0.0;
   std::size_t targets = 0;  // the number of these positions
+  double divisor = 0.0;     // what the loss is divided by: `targets`, or the sum of class weights
   std::size_t hits = 0;     // where the target has the largest logit
 };
 

@@ -16,10 +16,35 @@ Status invalid(const std::string& what) { return Status(Code::kInvalidArgument, 
 StepReport report_of(const BatchSums& sums) {
   StepReport report;
   report.loss_sum = sums.loss;
-  report.loss = sums.loss / static_cast<double>(sums.targets);
+  report.divisor = sums.divisor;
+  report.loss = sums.loss / sums.divisor;
   report.targets = sums.targets;
   report.hits = sums.hits;
   return report;
+}
+
+// Says whether the loss fits the model's head.
+Status check_loss(const ModelConfig& config, const TrainerOptions& options) {
+  const LossOptions& loss = options.network.loss;
+  const std::size_t labels = options.labels != 0 ? options.labels : config.labels;
+  const std::size_t outputs = config.causal ? config.vocabulary : labels;
+  const bool is_plain = loss.label_smoothing == 0.0f && loss.class_weights.empty();
+  if (!(loss.label_smoothing >= 0.0f && loss.label_smoothing < 1.0f))
+    return invalid("the label smoothing is " + std::to_string(loss.label_smoothing) +
+                   ", which is not in [0, 1)");
+  if (!loss.class_weights.empty() && loss.class_weights.size() != outputs)
+    return invalid("there are " + std::to_string(loss.class_weights.size()) +
+                   " class weights for " + std::to_string(outputs) + " classes");
+  for (const float weight : loss.class_weights)
+    if (!(weight > 0.0f && weight <= 1e6f))
+      return invalid("the class weight " + std::to_string(weight) + " is not in (0, 1e6]");
+  if (loss.kind == LossKind::kSquares && (config.causal || outputs != 1 || !is_plain))
+    return invalid(
+        "a number is trained on an encoder with one output, without label smoothing and class "
+        "weights");
+  if (options.preference_beta != 0.0 && !is_plain)
+    return invalid("preferences have no label smoothing and no class weights");
+  return Status::ok();
 }
 
 // A new head: the classifier's weights are drawn as sin(n) / 50 for n = 1, 2, ..., its bias is 0.
@@ -55,6 +80,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
     return invalid(
         "preferences are trained into adapters of a decoder, whose own weights are the reference; "
         "give --lora-rank");
+  TROUPE_RETURN_IF_ERROR(check_loss(config, options));
   ModelConfig trained = config;
   const bool is_new = options.labels != 0 && options.labels != config.labels;
   if (is_new) trained.labels = 0;
@@ -90,7 +116,8 @@ StepReport Trainer::compute_preference(std::span<const Example> batch, bool grad
   StepReport report;
   report.targets = batch.size() / 2;
   report.loss_sum = sums.loss;
-  report.loss = sums.loss / static_cast<double>(report.targets);
+  report.divisor = static_cast<double>(report.targets);
+  report.loss = sums.loss / report.divisor;
   report.hits = sums.hits;
   return report;
 }
@@ -99,9 +126,8 @@ Result<StepReport> Trainer::step(std::span<const Example> batch, double learning
   TROUPE_RETURN_IF_ERROR(network_->check(batch));
   StepReport report = compute(batch, /*gradients=*/true);
   if (!std::isfinite(report.loss)) return report;
-  const UpdateReport update =
-      optimizer_.update(network_->parameters().trained(), static_cast<double>(report.targets),
-                        learning_rate, device_.pool());
+  const UpdateReport update = optimizer_.update(network_->parameters().trained(), report.divisor,
+                                                learning_rate, device_.pool());
   report.gradient_norm = update.gradient_norm;
   report.applied = update.applied;
   return report;

@@ -34,6 +34,7 @@ struct StepReport {
   double gradient_norm = 0.0;  // before clipping
   double loss_sum = 0.0;
   std::size_t targets = 0, hits = 0;  // positions, or pairs
+  double divisor = 0.0;               // of loss_sum: `targets`, or the sum of class weights
   // False if the loss or the gradients are not finite: the step was skipped, and nothing changed.
   bool applied = false;
 };

@@ -298,3 +298,50 @@ def test_preferences_are_learned(alone, tmp_path):
     assert said[-1]["validation_accuracy"] == 1.0 and said[-1]["steps"] == 18
     done = alone.troupe("finetune", model, "--data", data, "--task", "dpo", "-o", tmp_path / "x")
     assert done.status != 0 and "give --lora-rank" in done.err
+
+
+def test_losses_can_be_smoothed_and_weighted(alone, tmp_path):
+    model = encoder(tmp_path / "model")
+    data = labelled(tmp_path / "data.jsonl", 48)
+    plain = finetune(alone, model, "--data", data, "--task", "classify", "-o", tmp_path / "plain")
+
+    def other(name, *flags):
+        return finetune(alone, model, "--data", data, "--task", "classify",
+                        "-o", tmp_path / name, *flags)
+
+    hashes = {plain[-1]["weights_sha256"]}
+    for name, flags in (("smooth", ["--label-smoothing", 0.2]),
+                        ("weighted", ["--class-weights", "late=3"])):
+        made = [other(f"{name}{i}", *flags, *more)[-1]["weights_sha256"] for i, more in
+                enumerate((["--threads", 1], ["--threads", 3, "--micro-batch", 5]))]
+        assert made[0] == made[1]
+        hashes.add(made[0])
+    assert len(hashes) == 3
+    # Two labels of the same number of rows: balanced weights are 1.
+    assert other("balanced", "--class-weights", "balanced")[0]["loss"] == plain[0]["loss"]
+    for flags, why in ((["--class-weights", "never=2"], "is none of 'early', 'late'"),
+                       (["--class-weights", "late=0"], "a weight above 0"),
+                       (["--class-weights", "late"], "not NAME=WEIGHT")):
+        done = alone.troupe("finetune", model, "--data", data, "--task", "classify",
+                            "-o", tmp_path / "x", *flags)
+        assert done.status == 2 and why in done.err and not (tmp_path / "x").exists()
+
+
+def test_numbers_are_learned(alone, tmp_path):
+    model, out = encoder(tmp_path / "model"), tmp_path / "out"
+    draw = random.Random(7)
+    words = [[draw.choice("aeiouxyz") for _ in range(6)] for _ in range(120)]
+    rows = [{"text": " ".join(letters), "score": sum(one in "aeiou" for one in letters) / 6}
+            for letters in words] + [{"text": "a", "score": "much"}]
+    data = lines(tmp_path / "data.jsonl", rows)
+    said = finetune(alone, model, "--data", data, "--task", "regress", "--label-field", "score",
+                    "--epochs", 30, "--lr", "1e-3", "-o", out)
+    losses = [one["loss"] for one in said if "loss" in one]
+    assert losses[-1] < 0.03 < losses[0]
+    low, high = (alone.json("classify", out, text) for text in ("x y z x y z", "a e i o u a"))
+    assert low["name"] == "score" and low["value"] < 0.4 < 0.6 < high["value"]
+    done = alone.troupe("eval", out, "--data", data, "--task", "classify")
+    assert done.status != 0 and "gives a number" in done.err
+    done = alone.troupe("finetune", model, "--data", data, "--task", "regress", "--label-field",
+                        "score", "--label-smoothing", 0.1, "-o", tmp_path / "x")
+    assert done.status == 2 and "no labels to smooth" in done.err

@@ -3,7 +3,7 @@
 namespace troupe::tools {
 
 void fill_defaults(FinetuneOptions* options) {
-  const bool classify = options->task == "classify";
+  const bool classify = trains_encoder(*options);
   if (options->learning_rate == 0.0) options->learning_rate = classify ? 1e-4 : 2e-5;
   if (options->batch_size == 0) options->batch_size = classify ? 32 : 8;
   if (options->length_max == 0) options->length_max = classify ? 128 : 512;

@@ -19,7 +19,9 @@ struct FinetuneOptions {
   std::string text_field = "text", label_field = "label";
   double learning_rate = 0.0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double clip_norm = -1.0;
-  double beta = 0.1;              // for dpo
+  double beta = 0.1;  // for dpo
+  double label_smoothing = 0.0;
+  std::string class_weights;
   double validation_split = 0.0;  // the part of the rows that is kept for validation
   std::uint64_t patience = 0;
   std::optional<std::size_t> shown;  // --show: the number of examples to print instead of training
@@ -32,6 +34,11 @@ struct FinetuneOptions {
   bool rank_stabilized = false;
   bool drops_last = false, decays_vectors = false, checkpointing = false;
 };
+
+// Whether the task trains an encoder with a head on its pooler.
+inline bool trains_encoder(const FinetuneOptions& options) {
+  return options.task == "classify" || options.task == "regress";
+}
 
 // Fills in the defaults of each task where the options leave them open (docs/training.md).
 void fill_defaults(FinetuneOptions* options);

@@ -32,8 +32,7 @@ Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) 
                                                               : model::read_chat_rows(path));
     return rows;
   }
-  const model::DataFields fields{options.text_field, options.label_field,
-                                 options.task == "classify"};
+  const model::DataFields fields{options.text_field, options.label_field, trains_encoder(options)};
   TROUPE_ASSIGN_OR_RETURN(rows.texts, model::read_data_rows(path, fields));
   return rows;
 }
@@ -59,6 +58,8 @@ Result<model::Dataset> make_dataset(const FinetuneOptions& options, const Job& j
                                       kTruncations.at(options.truncate)};
   if (options.task == "classify")
     return model::classification_dataset(rows.texts, *job.tokenizer, dataset, labels);
+  if (options.task == "regress")
+    return model::regression_dataset(rows.texts, *job.tokenizer, dataset, options.label_field);
   if (options.task == "lm") return model::language_dataset(rows.texts, *job.tokenizer, dataset);
   TROUPE_ASSIGN_OR_RETURN(const std::string source,
                           model::chat_source(job.source->header(), /*with_tools=*/false));
@@ -127,17 +128,31 @@ Status read_data(const FinetuneOptions& options, Job* job) {
 
 model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job& job) {
   model::TrainerOptions trainer;
-  trainer.network = {options.micro_batch, options.checkpointing};
+  trainer.network.micro_batch = options.micro_batch;
+  trainer.network.checkpointing = options.checkpointing;
   trainer.optimizer.beta1 = options.beta1;
   trainer.optimizer.beta2 = options.beta2;
   trainer.optimizer.epsilon = options.epsilon;
   trainer.optimizer.weight_decay = options.weight_decay;
   trainer.optimizer.decays_vectors = options.decays_vectors;
   trainer.optimizer.clip_norm = options.clip_norm;
+  trainer.network.loss.label_smoothing = static_cast<float>(options.label_smoothing);
+  trainer.network.loss.class_weights = job.class_weights;
+  if (options.task == "regress") trainer.network.loss.kind = model::LossKind::kSquares;
   trainer.labels = job.data.labels.size();
   trainer.lora = lora_options(options);
   trainer.preference_beta = options.task == "dpo" ? options.beta : 0.0;
   return trainer;
+}
+
+Status check_loss_options(const FinetuneOptions& options) {
+  if (!options.class_weights.empty() && options.task != "classify")
+    return Status(Code::kInvalidArgument, "--class-weights are for --task classify");
+  if (options.label_smoothing != 0.0 && (options.task == "dpo" || options.task == "regress"))
+    return Status(Code::kInvalidArgument,
+                  "--label-smoothing is for lm, chat and classify; --task " + options.task +
+                      " has no labels to smooth");
+  return Status::ok();
 }
 
 // What must be the same if a run is to be continued. Threads, micro-batches and checkpointing are
@@ -172,6 +187,8 @@ model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
           {"validation-split", number(options.validation_split)},
           {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
           {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
+          {"label-smoothing", number(options.label_smoothing)},
+          {"class-weights", options.class_weights},
           {"patience", std::to_string(options.patience)},
           {"rslora", options.rank_stabilized ? "yes" : "no"}};
 }
@@ -186,15 +203,18 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(job.source, model::open_model(path.string()));
   const model::GgufHeader& header = job.source->header();
   TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
-  if (job.config.causal == (options.task == "classify"))
-    return Status(Code::kInvalidArgument,
-                  job.config.causal
-                      ? "the model is a decoder (" + job.config.family +
-                            "); --task classify is for encoders such as BERT"
-                      : "the model is an encoder (" + job.config.family + "); use --task classify");
+  TROUPE_RETURN_IF_ERROR(check_loss_options(options));
+  if (job.config.causal == trains_encoder(options))
+    return Status(Code::kInvalidArgument, job.config.causal
+                                              ? "the model is a decoder (" + job.config.family +
+                                                    "); --task " + options.task +
+                                                    " is for encoders such as BERT"
+                                              : "the model is an encoder (" + job.config.family +
+                                                    "); use --task classify or --task regress");
   if (!model::has_tokenizer(header)) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(job.tokenizer, model::open_tokenizer(header, job.config.vocabulary));
   TROUPE_RETURN_IF_ERROR(read_data(options, &job));
+  TROUPE_ASSIGN_OR_RETURN(job.class_weights, model::class_weights(options.class_weights, job.data));
   TROUPE_ASSIGN_OR_RETURN(job.data_sha256, sha256_of_file(options.data));
   TROUPE_ASSIGN_OR_RETURN(job.texts, model::folder_texts(header, job.config, job.data.labels));
   TROUPE_ASSIGN_OR_RETURN(job.device, Device::create({.threads = options.threads}));

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <troupe/model/source/tensor_source.h>
 #include <troupe/model/training/finetune.h>
@@ -19,6 +20,7 @@ struct Job {
   model::ModelConfig config;
   std::shared_ptr<const model::Tokenizer> tokenizer;
   model::Dataset data, validation;
+  std::vector<float> class_weights;
   std::string data_sha256;
   model::FolderTexts texts;
   model::MemoryQuestion memory;  // what the run will need memory for

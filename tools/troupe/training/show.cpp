@@ -41,7 +41,11 @@ Status show_examples(const Job& job, std::size_t count, bool json) {
     if (json) {
       nlohmann::json object = {{"ids", example.ids}};
       if (has_label) {
-        object["label"] = job.data.labels[example.label];
+        if (job.data.labels.size() == 1) {
+          object["value"] = example.value;
+        } else {
+          object["label"] = job.data.labels[example.label];
+        }
       } else {
         object["targets"] = example.targets;
       }
@@ -50,8 +54,13 @@ Status show_examples(const Job& job, std::size_t count, bool json) {
     }
     TROUPE_ASSIGN_OR_RETURN(const std::string text,
                             marked_text(job, example, ::isatty(STDOUT_FILENO) == 1));
-    std::printf("%s%s\n", text.c_str(),
-                has_label ? ("\t" + job.data.labels[example.label]).c_str() : "");
+    std::string label;
+    if (job.data.labels.size() == 1) {
+      label = "\t" + format_number(static_cast<double>(example.value), 4);
+    } else if (has_label) {
+      label = "\t" + job.data.labels[example.label];
+    }
+    std::printf("%s%s\n", text.c_str(), label.c_str());
   }
   return Status::ok();
 }

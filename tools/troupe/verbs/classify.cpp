@@ -115,7 +115,7 @@ class Classifier {
     return made;
   }
 
-  // {"label", "probability", "probabilities"}
+  // {"label", "probability", "probabilities"}, or of a regression {"name", "value"}
   Result<nlohmann::ordered_json> classify(const Row& row) {
     bool truncated = false;
     TROUPE_ASSIGN_OR_RETURN(const std::vector<model::TokenId> ids,
@@ -123,6 +123,8 @@ class Classifier {
     if (ids.empty()) return Status(Code::kInvalidArgument, "a text has no tokens");
     TROUPE_ASSIGN_OR_RETURN(const std::vector<float> logits,
                             model::sequence_logits(*model_.stage, ids, {}, ids.size()));
+    if (logits.size() == 1)  // a regression
+      return nlohmann::ordered_json{{"name", labels_[0]}, {"value", logits[0]}};
     const std::vector<double> all = probabilities(logits);
     const auto best =
         static_cast<std::size_t>(std::max_element(all.begin(), all.end()) - all.begin());
@@ -145,6 +147,14 @@ Result<int> classify_rows(const ClassifyOptions& options) {
   std::size_t with_label = 0, right = 0;
   for (const Row& row : rows) {
     TROUPE_ASSIGN_OR_RETURN(const nlohmann::ordered_json answer, classifier.classify(row));
+    if (answer.contains("value")) {
+      if (options.common.json) {
+        print_json(nlohmann::json(answer));
+      } else {
+        std::printf("%.6g\n", answer["value"].get<double>());
+      }
+      continue;
+    }
     const auto label = answer["label"].get<std::string>();
     with_label += row.label.empty() ? 0 : 1;
     right += !row.label.empty() && row.label == label ? 1 : 0;

@@ -56,13 +56,16 @@ Result<int> train(const FinetuneOptions& options) {
   auto line = std::make_unique<ProgressLine>(options.common.json);
   run.on_step = [&](const model::StepEvent& event) { line->show(event); };
   run.on_evaluation = [&](const model::EvaluationEvent& event) {
-    if (options.common.json)
-      return print_json({{"step", event.step},
-                         {"validation_loss", event.loss},
-                         {"validation_accuracy", event.accuracy}});
+    if (options.common.json) {
+      nlohmann::json line_of = {{"step", event.step}, {"validation_loss", event.loss}};
+      if (options.task != "regress") line_of["validation_accuracy"] = event.accuracy;
+      return print_json(line_of);
+    }
     say("after step " + std::to_string(event.step) + ": validation loss " +
-        format_number(event.loss, 4) + ", accuracy " + format_number(100 * event.accuracy, 1) +
-        " %");
+        format_number(event.loss, 4) +
+        (options.task == "regress"
+             ? ""
+             : ", accuracy " + format_number(100 * event.accuracy, 1) + " %"));
   };
   run.on_note = [](const std::string& text) { say(text); };
   run.should_stop = [&] { return watch.count() > 0; };
@@ -84,7 +87,7 @@ Result<int> train(const FinetuneOptions& options) {
   }
   if (!job.validation.examples.empty()) {
     summary["validation_loss"] = result.evaluation.loss;
-    summary["validation_accuracy"] = result.evaluation.accuracy;
+    if (options.task != "regress") summary["validation_accuracy"] = result.evaluation.accuracy;
   }
   if (options.common.json) {
     print_json(summary);
@@ -117,15 +120,15 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option(
          "--task", options.task,
          "lm: predict the next token of texts; chat: the assistant's messages; classify: texts "
-         "with labels; dpo: of two answers, prefer the chosen one")
-      ->check(CLI::IsMember({"lm", "chat", "classify", "dpo"}))
+         "with labels; regress: texts with numbers; dpo: of two answers, prefer the chosen one")
+      ->check(CLI::IsMember({"lm", "chat", "classify", "regress", "dpo"}))
       ->capture_default_str();
   app.add_option("--text-field", options.text_field, "Field of a row's text")
       ->capture_default_str();
   app.add_option("--label-field", options.label_field, "Field of a row's label")
       ->capture_default_str();
   app.add_option("--max-length", options.length_max,
-                 "Tokens of an example [lm, chat, dpo: 512, classify: 128]")
+                 "Tokens of an example [lm, chat, dpo: 512, classify, regress: 128]")
       ->check(whole_number(2, 1 << 20));
   app.add_option("--truncate", options.truncate,
                  "Which end of a longer text is cut off, or drop the row")
@@ -145,13 +148,12 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--max-steps", options.steps_max, "Number of steps, which overrides the epochs")
       ->check(whole_number(1, UINT64_MAX / 2));
   app.add_option("--batch-size", options.batch_size,
-                 "Examples in a step, in all; dpo: pairs [lm, chat, dpo: 8, classify: 32]")
+                 "Examples in a step, in all; dpo: pairs [lm, chat, dpo: 8, others: 32]")
       ->check(whole_number(1, 1 << 20));
   app.add_option("--micro-batch", options.micro_batch,
                  "Examples in memory at once; changes no bit of the result [all]")
       ->check(whole_number(1, 1 << 20));
-  app.add_option("--lr", options.learning_rate,
-                 "Learning rate [lm, chat, dpo: 2e-5, classify: 1e-4]")
+  app.add_option("--lr", options.learning_rate, "Learning rate [lm, chat, dpo: 2e-5, others: 1e-4]")
       ->check(CLI::PositiveNumber);
   app.add_option("--schedule", options.schedule, "How the learning rate falls")
       ->check(CLI::IsMember({"constant", "linear", "cosine"}))
@@ -175,6 +177,12 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--beta", options.beta, "dpo: how close the model stays to the original")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--label-smoothing", options.label_smoothing,
+                 "lm, chat, classify: the part of each target that is spread over all classes")
+      ->check(CLI::Range(0.0, 0.999));
+  app.add_option("--class-weights", options.class_weights,
+                 "classify: balanced, or what a label's losses are multiplied by: NAME=2,OTHER=0.5")
+      ->type_name("WEIGHTS");
   app.add_option("--clip-norm", options.clip_norm,
                  "Largest norm of the gradients; 0 means no limit [1]")
       ->check(CLI::NonNegativeNumber);
