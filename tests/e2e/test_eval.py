@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+import harness
 from test_finetune import LETTERS, TINY, decoder, encoder, finetune, labelled, lines, pairs_of_words
 
 pytestmark = pytest.mark.no_model
@@ -119,3 +120,20 @@ def test_an_adapter_that_does_not_fit_is_refused(alone, tmp_path):
                          (tmp_path, "has no adapter_config.json")):
         done = alone.troupe("run", model, "abc", "--adapter", adapter)
         assert done.status != 0 and why in done.err and not done.out
+
+
+def test_a_cluster_keeps_answers_with_and_without_an_adapter_apart(tmp_path):
+    cluster = harness.Cluster(tmp_path, 2)
+    try:
+        words = ("run", TINY / "llama", "--prompt-ids", "9,8,7,6", "-n", 20)
+        adapter = ("--adapter", TINY.parent / "lora" / "llama")
+        alone = {flags: cluster.place.json(*words, *flags, "--cluster", "none")["token_ids"]
+                 for flags in ((), adapter)}
+        assert alone[()] != alone[adapter]
+        for flags in ((), adapter, (), adapter):
+            shared = cluster.place.json(*words, *flags, "--cluster", cluster.head.address,
+                                        "--layers", "0,1")
+            assert shared["token_ids"] == alone[flags]
+            assert len(shared["nodes"]) == 2
+    finally:
+        cluster.close()

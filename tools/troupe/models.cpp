@@ -51,7 +51,7 @@ Result<std::string> adapted_model(model::Store& store, const std::string& home,
       model::write_adapted_model(fs::path(resolve_home(home)) / "adapted", *base, adapter));
   // Opening it says whether the two fit, before anything is loaded.
   TROUPE_RETURN_IF_ERROR(model::open_model(folder.string()).status());
-  return folder.string();
+  return fs::absolute(folder).string();
 }
 
 Result<fs::path> model_file(model::Store& store, const std::string& home, const std::string& name) {

@@ -266,6 +266,10 @@ int run(RunOptions& options) {
                  "--trace is for an answer from its beginning, not for one that is resumed"),
           options.common.json);
     }
+    if (!options.adapter.empty())
+      return fail(Status(Code::kInvalidArgument,
+                         "--resume continues an answer as it was asked for: give no --adapter"),
+                  options.common.json);
     if (options.model.empty()) return resume(options);
     return fail(Status(Code::kInvalidArgument,
                        "--resume continues an answer as it was asked for: give no MODEL"),
