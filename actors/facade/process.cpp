@@ -29,6 +29,7 @@ Result<std::shared_ptr<Process>> Process::open(const std::string& home, caf::act
   static_cast<void>(prepare_home(folder));
   TROUPE_ASSIGN_OR_RETURN(auto process, make(system));
   TROUPE_ASSIGN_OR_RETURN(process->store, model::Store::open(folder));
+  process->home = folder;
   return process;
 }
 

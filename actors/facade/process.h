@@ -38,6 +38,7 @@ class Process {
   caf::actor_system& system() { return *system_; }
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
+  std::string home;     // the folder of open(), "" if there is none
   bulk_actor bulk;      // set by open_bulk()
   DeviceHandle device;  // set by open_device(); before that it has no actor
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in =

@@ -3,7 +3,9 @@
 
 #include <troupe/actors/http/api_error.h>
 #include <troupe/actors/http/generation.h>
+#include <troupe/actors/http/generation_room.h>
 #include <troupe/actors/http/random_id.h>
+#include <troupe/actors/http/stored_stream.h>
 #include <troupe/actors/http/text_offsets.h>
 #include <troupe/runtime/clock.h>
 
@@ -14,68 +16,33 @@ namespace {
 constexpr int kCommitMs = 25;
 constexpr const char* kComment = ": the answer is on its way\n\n";
 
-bool has_room(Service& service, const Exchange& exchange, std::size_t choices) {
-  const ServeLimits& limits = service.options.limits;
-  if (service.draining) {
-    exchange.responder->respond(
-        error_response(overloaded("the server is shutting down; ask another one", 5)));
-    return false;
-  }
-  if (choices > std::min(limits.answers, limits.answers_per_key)) {
-    exchange.responder->respond(error_response(
-        bad_request("the request asks for more answers than the server computes at once", "n",
-                    "invalid_value")));
-    return false;
-  }
-  // A place is free when an answer has ended.
-  const double wait_s = std::clamp(service.between_answers_s, 1.0, 60.0);
-  if (service.answers.size() + choices > limits.answers) {
-    exchange.responder->respond(error_response(
-        overloaded("the server computes as many answers as it may; try again later", wait_s)));
-    return false;
-  }
-  if (service.answers_of_key[exchange.key] + choices > limits.answers_per_key) {
-    ApiError error = overloaded("this key has as many answers under way as it may", wait_s);
-    error.status = 429;
-    error.type = "requests";
-    error.code = "rate_limit_exceeded";
-    exchange.responder->respond(error_response(error));
-    return false;
-  }
-  return true;
-}
-
-// The usual time between the ends of two answers, of which the last ones count most.
-void note_end(Service& service) {
-  const std::int64_t now_us = monotonic_us();
-  if (service.answer_ended_us != 0) {
-    const double took_s = static_cast<double>(now_us - service.answer_ended_us) * 1e-6;
-    service.between_answers_s += 0.1 * (took_s - service.between_answers_s);
-  }
-  service.answer_ended_us = now_us;
-}
-
 }  // namespace
 
 void Generation::begin(Service& service, const ExchangePtr& exchange,
                        std::shared_ptr<const PreparedAsk> prepared) {
   if (!has_room(service, *exchange, prepared->ask.n * prepared->prompts.size())) return;
-  std::make_shared<Generation>(service, exchange, std::move(prepared))->start();
+  const GenerationAsk& ask = prepared->ask;
+  AnswerHead head;
+  head.kind = ask.kind;
+  head.id = (ask.kind == AskKind::kChat ? "chatcmpl-" : "cmpl-") + random_id();
+  head.created_s = static_cast<std::int64_t>(std::time(nullptr));
+  head.model = prepared->model->id;
+  head.fingerprint = prepared->model->fingerprint;
+  head.seed = ask.seed ? *ask.seed : random_seed();
+  std::make_shared<Generation>(service, exchange, exchange->key, std::move(head),
+                               std::move(prepared))
+      ->start();
 }
 
-Generation::Generation(Service& service, ExchangePtr exchange,
-                       std::shared_ptr<const PreparedAsk> prepared)
+Generation::Generation(Service& service, ExchangePtr exchange, const std::string& key,
+                       AnswerHead head, std::shared_ptr<const PreparedAsk> prepared)
     : service_(service),
       exchange_(std::move(exchange)),
-      key_(exchange_->key),
-      prepared_(std::move(prepared)) {
+      key_(key),
+      owner_(service.owner_of(key)),
+      prepared_(std::move(prepared)),
+      head_(std::move(head)) {
   const GenerationAsk& ask = prepared_->ask;
-  head_.kind = ask.kind;
-  head_.id = (ask.kind == AskKind::kChat ? "chatcmpl-" : "cmpl-") + random_id();
-  head_.created_s = static_cast<std::int64_t>(std::time(nullptr));
-  head_.model = prepared_->model->id;
-  head_.fingerprint = prepared_->model->fingerprint;
-  head_.seed = ask.seed ? *ask.seed : random_seed();
   for (std::size_t i = 0; i < ask.n * prepared_->prompts.size(); ++i) {
     Choice choice(ask.kind);
     choice.index = i;
@@ -92,9 +59,9 @@ void Generation::reset_view() {
     choice.characters = count_characters(choice.text);
     choice.logprobs.clear();
     choice.begun = choice.echoed = false;
+    choice.events = choice.skipped = 0;
   }
   committed_ = false;
-  events_ = 0;
   out_.clear();
 }
 
@@ -131,7 +98,14 @@ void Generation::start() {
   accepted_us_ = monotonic_us();
   counters().prompt_tokens += usage().prompt_tokens;
   service_.limits.pay_tokens(key_, usage().prompt_tokens, accepted_us_);
-  if (is_kept() && service_.options.resume) service_.streams[head_.id] = shared_from_this();
+  if (is_kept()) {
+    service_.streams[head_.id] = shared_from_this();
+    // A client that knows the stream's id may come back after this process was killed.
+    saved_ = !service_.keeper->has_file();
+    if (!saved_) {
+      service_.keeper->begin({head_.id, owner_, encode_ask(head_, *prepared_), 0, {}});
+    }
+  }
   for (Choice& choice : choices_) {
     if (is_computed(choice)) ask_for(choice);
   }
@@ -153,6 +127,8 @@ void Generation::ask_for(Choice& choice) {
   choice.answer = service_.gateway->start(request_of(choice));
   service_.answers[choice.answer] = shared_from_this();
   ++service_.answers_of_key[key_];
+  choice.last_us = 0;
+  if (rests_since_us_ != 0 && is_kept()) service_.keeper->rest(head_.id, 0);
   rests_since_us_ = 0;
 }
 
@@ -175,44 +151,11 @@ void Generation::end_at_once(Choice& choice) {
   show_end(choice, event);
 }
 
-void Generation::take_up(const ExchangePtr& exchange, std::uint64_t from) {
-  std::size_t waiting = 0;
-  for (const Choice& choice : choices_) waiting += !choice.ended && choice.answer == 0;
-  if (has_failed()) waiting = 0;
-  if (waiting > 0 && !has_room(service_, *exchange, waiting)) return;
-  if (exchange_) {
-    const auto before = exchange_->responder;
-    before->on_gone({});
-    exchange_.reset();
-    before->cut();
-  }
-  reset_view();
-  skipped_ = from;
-  listen_to(exchange);
-  commit();
-  for (const AnswerEvent& event : record_) {
-    Choice& choice = choices_[event.answer];
-    if (event.ended) {
-      show_end(choice, event);
-    } else {
-      show_token(choice, event);
-    }
-  }
-  if (complete_ || has_failed()) {
-    write_rest_of_stream();
-  } else {
-    for (Choice& choice : choices_) {
-      if (!choice.ended && choice.answer == 0) ask_for(choice);
-    }
-  }
-  flush();
-}
-
 void Generation::commit() {
   if (committed_ || !exchange_) return;
   committed_ = true;
   exchange_->responder->begin_events({});
-  out_ += kComment;
+  write_comment();
   const GenerationAsk& ask = prepared_->ask;
   for (Choice& choice : choices_) {
     if (ask.scores_prompt()) continue;  // it comes with the first token
@@ -234,11 +177,16 @@ void Generation::comment_later() {
                    if (!silent || !silent->exchange_ || silent->exchange_ != exchange.lock())
                      return;
                    if (monotonic_us() - silent->written_us_ >= std::int64_t{every_ms} * 900) {
-                     silent->out_ += kComment;
-                     silent->flush();
+                     silent->write_comment();
                    }
                    if (silent->exchange_) silent->comment_later();
                  });
+}
+
+// At once: it says nothing that has to be in the file before.
+void Generation::write_comment() {
+  written_us_ = monotonic_us();
+  exchange_->responder->write_events(kComment);
 }
 
 void Generation::on_event(const AnswerEvent& event) {
@@ -254,13 +202,6 @@ void Generation::on_event(const AnswerEvent& event) {
   show_token(*found, event);
 }
 
-// Notes what a stream is told, for a client that comes back.
-void Generation::keep(const Choice& choice, const AnswerEvent& event) {
-  if (!is_kept()) return;
-  record_.push_back(event);
-  record_.back().answer = choice.index;
-}
-
 void Generation::measure(Choice& choice, std::uint64_t index) {
   const std::int64_t now_us = monotonic_us();
   const auto seconds = [&](std::int64_t since_us) {
@@ -268,8 +209,8 @@ void Generation::measure(Choice& choice, std::uint64_t index) {
   };
   if (choice.first_us == 0) {
     choice.first_us = now_us;
-    counters().first_token.add(seconds(accepted_us_));
-  } else {
+    if (accepted_us_ != 0) counters().first_token.add(seconds(accepted_us_));
+  } else if (choice.last_us != 0) {  // else it was not computed meanwhile
     counters().between_tokens.add(seconds(choice.last_us));
   }
   choice.last_us = now_us;
@@ -340,17 +281,27 @@ void Generation::write_chunk(Choice& choice, std::string_view text,
   ChoiceJson json{choice.index, text, "", finish_reason};
   if (!choice.logprobs.empty()) json.logprobs = choice.logprobs.json();
   choice.logprobs.clear();
-  write_event(chunk_json(head_, json, !choice.begun, prepared_->ask.include_usage));
+  write_event(choice, chunk_json(head_, json, !choice.begun, prepared_->ask.include_usage));
   choice.begun = true;
 }
 
-void Generation::write_event(const std::string& json) {
-  if (++events_ <= skipped_ || !exchange_) return;
-  out_ += "id: " + head_.id + ":" + std::to_string(events_) + "\ndata: " + json + "\n\n";
+void Generation::write_event(Choice& choice, const std::string& json) {
+  if (++choice.events > choice.skipped) write_numbered(json);
+}
+
+// The id of an event says what the client has with it.
+void Generation::write_numbered(const std::string& json) {
+  if (!exchange_) return;
+  out_ += "id: " + head_.id;
+  for (const Choice& choice : choices_) {
+    out_ += choice.index == 0 ? ':' : '.';
+    out_ += std::to_string(std::max(choice.events, choice.skipped));
+  }
+  out_ += "\ndata: " + json + "\n\n";
 }
 
 void Generation::flush() {
-  if (!exchange_ || out_.empty()) return;
+  if (!exchange_ || out_.empty() || !saved_) return;
   written_us_ = monotonic_us();
   const auto responder = exchange_->responder;
   const bool last = complete_ || has_failed();
@@ -379,8 +330,12 @@ Usage Generation::usage() const {
 
 // What ends a stream: it is complete, or has failed.
 void Generation::write_rest_of_stream() {
-  if (has_failed()) return write_event(error_json(api_error(failure_)));
-  if (prepared_->ask.include_usage) write_event(usage_chunk_json(head_, usage()));
+  // It is no part of the answer, and has the id of the event before it: where that may go on, it
+  // does so after the latter.
+  if (has_failed()) return write_numbered(error_json(api_error(failure_)));
+  if (prepared_->ask.include_usage) {
+    write_event(choices_.back(), usage_chunk_json(head_, usage()));
+  }
   out_ += "data: [DONE]\n\n";
 }
 
@@ -404,6 +359,14 @@ void Generation::complete() {
 void Generation::fail(const Status& why) {
   cancel_rest();
   failure_ = why;
+  saved_ = true;
+  if (is_kept() && why.code() != Code::kUnavailable) {
+    AnswerEvent failed;
+    failed.ended = true;
+    failed.finish_reason = "error";
+    failed.error = why;
+    service_.keeper->say(head_.id, failed);
+  }
   if (!exchange_) return;
   if (committed_) {
     write_rest_of_stream();
@@ -411,21 +374,22 @@ void Generation::fail(const Status& why) {
   }
   const auto responder = exchange_->responder;
   let_go();
-  service_.streams.erase(head_.id);
+  forget_stream(service_, head_.id);
   responder->respond(error_response(api_error(why)));
 }
 
 void Generation::abandon(const Status& why) {
   if (complete_ || has_failed()) return;
   const auto self = shared_from_this();
-  service_.streams.erase(head_.id);
   fail(why);
 }
 
 void Generation::client_gone() {
+  const auto self = shared_from_this();
   exchange_.reset();
   out_.clear();
   cancel_rest();
+  if (!committed_) forget_stream(service_, head_.id);  // nobody knows its id
 }
 
 void Generation::cancel_rest() {
@@ -441,7 +405,10 @@ void Generation::cancel_rest() {
   rest();
 }
 
-void Generation::rest() { rests_since_us_ = monotonic_us(); }
+void Generation::rest() {
+  rests_since_us_ = monotonic_us();
+  if (is_kept()) service_.keeper->rest(head_.id, unix_ms());
+}
 
 // The connection is done with this request.
 void Generation::let_go() {
@@ -459,7 +426,8 @@ void Generation::count(Choice& choice, const std::string& finish_reason) {
   ++counted.answers[finish_reason];
   counted.completion_tokens += choice.tokens - choice.counted_tokens;
   choice.counted_tokens = choice.tokens;
-  if (choice.first_us == 0) return;
+  // Of a stream that was taken up, the time in which nobody computed it says nothing.
+  if (choice.last_us == 0 || accepted_us_ == 0) return;
   const auto seconds = [](std::int64_t us) { return static_cast<double>(us) * 1e-6; };
   counted.decode.add(seconds(choice.last_us - choice.first_us));
   counted.whole.add(seconds(choice.last_us - accepted_us_));

@@ -10,9 +10,9 @@
 #include <troupe/actors/http/answer_json.h>
 #include <troupe/actors/http/exchange.h>
 #include <troupe/actors/http/gateway.h>
-#include <troupe/actors/http/generation_ask.h>
-#include <troupe/actors/http/served_models.h>
+#include <troupe/actors/http/prepared_ask.h>
 #include <troupe/actors/http/service.h>
+#include <troupe/actors/http/stream_position.h>
 
 // One generating request from its acceptance to its answer: it has several choices where n or the
 // number of prompts asks for them. A stream that breaks stops computing, and can be taken up again:
@@ -21,33 +21,36 @@
 
 namespace troupe::http {
 
-// What the pool made of a request's body.
-struct PreparedAsk {
-  GenerationAsk ask;
-  ServedModelPtr model;
-  std::vector<std::vector<model::TokenId>> prompts;
-  std::vector<std::size_t> public_ids;    // of each prompt, from its beginning
-  std::vector<std::string> prompt_texts;  // for echo
-};
-
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
   // Accepts the request and asks for its answers, or answers that the server is full.
   static void begin(Service& service, const ExchangePtr& exchange,
                     std::shared_ptr<const PreparedAsk> prepared);
 
-  Generation(Service& service, ExchangePtr exchange, std::shared_ptr<const PreparedAsk> prepared);
+  // Makes a stream of an earlier process, which rests since `rested_us`. `said` is what is known of
+  // it.
+  static void restore(Service& service, AnswerHead head,
+                      std::shared_ptr<const PreparedAsk> prepared, const std::string& key,
+                      const std::vector<AnswerEvent>& said, std::int64_t rested_us);
+
+  // `exchange` is null if nobody reads the answer.
+  Generation(Service& service, ExchangePtr exchange, const std::string& key, AnswerHead head,
+             std::shared_ptr<const PreparedAsk> prepared);
   // A token or the end of one of its choices. What it adds to a stream is sent by flush().
   void on_event(const AnswerEvent& event);
   void flush();
   // Ends it with an error, and asks for no more.
   void abandon(const Status& why);
-  // Sends the events of a stream after the first `from` to another connection, and goes on where
-  // it was. A connection that still has the stream is cut.
-  void take_up(const ExchangePtr& exchange, std::uint64_t from);
+  // Sends the events of a stream after those in `from` to another connection, and goes on where it
+  // was. A connection that still has the stream is cut. `from` has a number for each choice.
+  void take_up(const ExchangePtr& exchange, const StreamPosition& from);
+  // The stream is in the file: from now on a client that has its id can take it up.
+  void on_saved();
 
   const std::string& id() const { return head_.id; }
   const std::string& key() const { return key_; }
+  const std::string& owner() const { return owner_; }
+  std::size_t choices() const { return choices_.size(); }
   // Since when it computes nothing; 0 while it does.
   std::int64_t rests_since_us() const { return rests_since_us_; }
 
@@ -67,6 +70,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::size_t characters = 0;  // before the next token
     bool begun = false;          // its first chunk was written
     bool echoed = false;         // the prompt with its log-probabilities was shown
+    // Of this connection: the events so far, of which the first `skipped` were not sent.
+    std::uint64_t events = 0, skipped = 0;
   };
 
   void start();
@@ -88,7 +93,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void commit();
   void comment_later();
   void write_chunk(Choice& choice, std::string_view text, const std::string& finish_reason);
-  void write_event(const std::string& json);
+  void write_event(Choice& choice, const std::string& json);
+  void write_numbered(const std::string& json);
+  void write_comment();
   void write_rest_of_stream();
   void fail(const Status& why);
   void complete();
@@ -103,23 +110,25 @@ class Generation : public std::enable_shared_from_this<Generation> {
   Usage usage() const;
   bool streams() const { return prepared_->ask.stream; }
   // The log-probabilities of a prompt are too many to be kept for a client that may come back.
-  bool is_kept() const { return streams() && !prepared_->ask.scores_prompt(); }
+  bool is_kept() const {
+    return streams() && !prepared_->ask.scores_prompt() && service_.options.resume;
+  }
   bool all_ended() const;
   bool has_failed() const { return !failure_.is_ok(); }
 
   Service& service_;
   ExchangePtr exchange_;  // null while nobody reads the answer
-  std::string key_;
+  std::string key_, owner_;
   std::shared_ptr<const PreparedAsk> prepared_;
   AnswerHead head_;
   std::vector<Choice> choices_;
   // Of a stream: its tokens and ends in the order in which they were told; `answer` is the choice.
   std::vector<AnswerEvent> record_;
-  Status failure_;                          // why the answer ended without being complete
-  bool complete_ = false;                   // every choice has ended well
-  bool committed_ = false;                  // the stream's head was sent to this connection
-  std::string out_;                         // events that flush() sends
-  std::uint64_t events_ = 0, skipped_ = 0;  // of this connection: counted, and not sent
+  Status failure_;          // why the answer ended without being complete
+  bool complete_ = false;   // every choice has ended well
+  bool committed_ = false;  // the stream's head was sent to this connection
+  bool saved_ = true;       // events may be sent
+  std::string out_;         // events that flush() sends
   std::int64_t accepted_us_ = 0, written_us_ = 0, rests_since_us_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 #include <pthread.h>
 
+#include <troupe/actors/facade/cluster_impl.h>
 #include <troupe/actors/http/access.h>
 #include <troupe/actors/http/connection.h>
 #include <troupe/actors/http/generation.h>
@@ -28,7 +29,7 @@ using Tcp = asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kPoolThreads = 2, kPoolQueueMax = 512;
-constexpr int kFilesEveryMs = 500, kSweepEveryMs = 5000;
+constexpr int kFilesEveryMs = 500, kSweepEveryMs = 5000, kScrubEveryMs = 60'000;
 
 Status check_options(const ServeOptions& options) {
   if (options.models.empty()) {
@@ -45,6 +46,20 @@ Status check_options(const ServeOptions& options) {
                       "`troupe key new --api`), or say that this is meant (--open)");
   }
   return Status::ok();
+}
+
+// Where the streams of the server at this address are, for the server that is started there next.
+// Without a home, or while another server has the file, they are in memory alone.
+std::unique_ptr<actors::StreamFile> open_streams(const ServeOptions& options,
+                                                 const std::string& home) {
+  if (!options.resume || home.empty()) return nullptr;
+  const std::filesystem::path file = std::filesystem::path(home) / "streams" /
+                                     (options.host + "-" + std::to_string(options.port) + ".db");
+  auto opened = actors::StreamFile::open(file);
+  if (opened) return std::move(*opened);
+  log(LogLevel::kWarning,
+      "streams cannot be taken up after a restart of this server: " + opened.message());
+  return nullptr;
 }
 
 bool is_usual_method(const std::string& method) {
@@ -82,6 +97,7 @@ struct Server::Impl {
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   Tcp::acceptor acceptor{io};
   Tcp::endpoint address;
+  std::unique_ptr<StreamKeeper> keeper;
   std::unique_ptr<WorkPool> pool;
   std::unique_ptr<Gateway> gateway;
   std::unique_ptr<ClusterWatch> watch;
@@ -96,6 +112,7 @@ struct Server::Impl {
   void on_request(const ExchangePtr& exchange);
   void on_end(const Exchange& exchange, int status, std::size_t bytes);
   void on_events();
+  void on_saved(const std::vector<std::string>& streams);
   void watch_files();
   void sweep();
   void abandon_all(const Status& why);
@@ -256,6 +273,15 @@ void Server::Impl::on_events() {
   for (const auto& generation : touched) generation->flush();
 }
 
+void Server::Impl::on_saved(const std::vector<std::string>& streams) {
+  for (const std::string& id : streams) {
+    const auto found = service.streams.find(id);
+    if (found == service.streams.end()) continue;
+    const std::shared_ptr<Generation> stream = found->second;
+    stream->on_saved();
+  }
+}
+
 void Server::Impl::watch_files() {
   service.after(kFilesEveryMs, [this] {
     const bool taken = pool->submit([this, seen = stamps] {
@@ -287,7 +313,8 @@ void Server::Impl::take(const ChangedFiles& changed) {
 
 void Server::Impl::sweep() {
   sweep_streams(service, monotonic_us());
-  service.after(kSweepEveryMs, [this] { sweep(); });
+  const int every_ms = std::clamp(options.limits.stream_rest_ms / 4, 50, kSweepEveryMs);
+  service.after(every_ms, [this] { sweep(); });
 }
 
 void Server::Impl::abandon_all(const Status& why) {
@@ -296,16 +323,23 @@ void Server::Impl::abandon_all(const Status& why) {
   for (const auto& generation : open) generation->abandon(why);
 }
 
+// Also those of a name that has another key now.
 void Server::Impl::drop_removed_keys() {
-  std::erase_if(service.streams,
-                [this](const auto& entry) { return keys->named(entry.second->key()) == nullptr; });
+  const auto is_removed = [this](const Generation& stream) {
+    return service.owner_of(stream.key()) != stream.owner();
+  };
+  std::vector<std::string> forgotten;
+  for (const auto& [id, stream] : service.streams) {
+    if (is_removed(*stream)) forgotten.push_back(id);
+  }
   std::set<std::shared_ptr<Generation>> removed;
   for (const auto& [answer, generation] : service.answers) {
-    if (keys->named(generation->key()) == nullptr) removed.insert(generation);
+    if (is_removed(*generation)) removed.insert(generation);
   }
   for (const auto& generation : removed) {
     generation->abandon(Status(Code::kPermissionDenied, "the API key was removed"));
   }
+  for (const std::string& id : forgotten) forget_stream(service, id);
 }
 
 Server::Server() : impl_(std::make_unique<Impl>()) {}
@@ -316,6 +350,10 @@ Result<std::unique_ptr<Server>> Server::start(Cluster& cluster, const ServeOptio
   Impl* impl = server->impl_.get();
   impl->options = options;
   impl->service.options = options;
+  impl->service.owner_of = [impl](const std::string& name) {
+    const ApiKey* key = impl->keys ? impl->keys->named(name) : nullptr;
+    return name + " " + (key != nullptr ? key->sha256 : std::string());
+  };
   const ChangedFiles files = read_changed_files(options, {});
   if (files.keys && !*files.keys) return files.keys->status();
   if (files.tls && !*files.tls) return files.tls->status();
@@ -325,6 +363,19 @@ Result<std::unique_ptr<Server>> Server::start(Cluster& cluster, const ServeOptio
   impl->pool = std::make_unique<WorkPool>(kPoolThreads, kPoolQueueMax);
   impl->gateway = std::make_unique<Gateway>(
       cluster, [impl] { impl->on_thread([impl] { impl->on_events(); }); });
+  impl->keeper = std::make_unique<StreamKeeper>(
+      open_streams(options, cluster.impl().process->home),
+      std::min(kScrubEveryMs, options.limits.stream_rest_ms),
+      [impl](const std::vector<std::string>& streams) {
+        impl->on_thread([impl, streams] { impl->on_saved(streams); });
+      });
+  std::vector<actors::StoredStream> stored;
+  if (impl->keeper->has_file()) {
+    auto loaded = impl->keeper->load();
+    if (!loaded) return loaded.status();
+    stored = std::move(*loaded);
+  }
+  impl->service.keeper = impl->keeper.get();
   impl->service.pool = impl->pool.get();
   impl->service.gateway = impl->gateway.get();
   impl->service.post = [impl](std::function<void()> work) { impl->on_thread(std::move(work)); };
@@ -353,8 +404,9 @@ Result<std::unique_ptr<Server>> Server::start(Cluster& cluster, const ServeOptio
   impl->watch = std::make_unique<ClusterWatch>([impl] { return impl->gateway->status(); },
                                                [impl] { impl->gateway->keep_models(); }, hashes);
   std::promise<void> ready;
-  impl->on_thread([impl, &ready, &models] {
+  impl->on_thread([impl, &ready, &models, &stored] {
     impl->service.models = std::move(models);
+    restore_streams(impl->service, stored);
     impl->service.watch = impl->watch.get();
     impl->service.loading = false;
     ready.set_value();
@@ -382,6 +434,7 @@ Server::~Server() {
   impl->gateway.reset();
   impl->service.answers.clear();
   impl->service.streams.clear();
+  impl->keeper.reset();
 }
 
 std::uint16_t Server::port() const { return impl_->address.port(); }

@@ -5,6 +5,10 @@
 
 namespace troupe::http {
 
+void forget_stream(Service& service, const std::string& id) {
+  if (service.streams.erase(id) > 0) service.keeper->forget(id);
+}
+
 std::string why_not_ready(const Service& service) {
   if (service.loading) return "the server is loading its models";
   if (service.draining) return "the server is shutting down";

@@ -15,6 +15,7 @@
 #include <troupe/actors/http/metrics.h>
 #include <troupe/actors/http/rate_limit.h>
 #include <troupe/actors/http/served_models.h>
+#include <troupe/actors/http/stream_keeper.h>
 #include <troupe/actors/http/work_pool.h>
 #include <troupe/actors/troupe/serve.h>
 
@@ -39,13 +40,19 @@ struct Service {
   // Answers under way, by the gateway's number.
   std::map<std::uint64_t, std::shared_ptr<Generation>> answers;
   std::map<std::string, std::size_t> answers_of_key;
-  // Streams that may be taken up (streams.h), by their ids.
+  // Streams that may be taken up (streams.h), by their ids; and what writes them to their file.
   std::map<std::string, std::shared_ptr<Generation>> streams;
+  StreamKeeper* keeper = nullptr;
+  // The name of a key and its hash: a name may get another key.
+  std::function<std::string(const std::string& key)> owner_of;
   // For Retry-After: when the last answer ended, and the usual time between two ends.
   std::int64_t answer_ended_us = 0;
   double between_answers_s = 1;
   bool loading = true, draining = false;
 };
+
+// A stream that is not there is forgotten already.
+void forget_stream(Service& service, const std::string& id);
 
 // Why no answer can be had now, in a sentence; "" if the server is ready.
 std::string why_not_ready(const Service& service);

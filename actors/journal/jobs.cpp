@@ -160,7 +160,7 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
   if (known && known->life != JobLife::kReceiving) return known;
   // What ended jobs took, and outputs, is added up anew for each job.
   if (!known) owner_bytes_.erase(piece.owner);
-  const Status stored = transact("receive", [&] {
+  const Status stored = db_->transact("receive", [&] {
     if (!known) TROUPE_RETURN_IF_ERROR(forget_old(*db_, now_ms));
     TROUPE_RETURN_IF_ERROR(make_room_for(piece));
     TROUPE_RETURN_IF_ERROR(
@@ -270,7 +270,7 @@ Result<bool> Journal::finish_shard(std::uint64_t job, std::uint32_t shard,
                                    std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   bool counts = false;
-  TROUPE_RETURN_IF_ERROR(transact("finish_shard", [&] {
+  TROUPE_RETURN_IF_ERROR(db_->transact("finish_shard", [&] {
     TROUPE_ASSIGN_OR_RETURN(const bool running, is_running(*db_, job));
     if (!running) return Status::ok();
     TROUPE_RETURN_IF_ERROR(
@@ -291,7 +291,7 @@ Result<bool> Journal::merge(std::uint64_t job, std::uint32_t from, std::uint32_t
                             const std::string& result, bool ends, std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   bool counts = false;
-  TROUPE_RETURN_IF_ERROR(transact("merge", [&] {
+  TROUPE_RETURN_IF_ERROR(db_->transact("merge", [&] {
     TROUPE_RETURN_IF_ERROR(Query(*db_,
                                  "UPDATE jobs SET result = ?, merged = ? WHERE number = ? AND"
                                  " merged = ? AND life = 1")
@@ -310,7 +310,7 @@ Result<bool> Journal::end_job(std::uint64_t job, JobLife life, const std::string
                               std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
   bool counts = false;
-  TROUPE_RETURN_IF_ERROR(transact("end_job", [&] {
+  TROUPE_RETURN_IF_ERROR(db_->transact("end_job", [&] {
     TROUPE_ASSIGN_OR_RETURN(counts, is_running(*db_, job));
     return counts ? write_life(*db_, job, life, error, now_ms) : Status::ok();
   }));
@@ -319,7 +319,7 @@ Result<bool> Journal::end_job(std::uint64_t job, JobLife life, const std::string
 
 Status Journal::add_line(std::uint64_t job, const std::string& line, std::int64_t now_ms) {
   std::lock_guard lock(mutex_);
-  return transact("add_line", [&] { return write_line(*db_, job, now_ms, line); });
+  return db_->transact("add_line", [&] { return write_line(*db_, job, now_ms, line); });
 }
 
 Result<std::vector<JobLine>> Journal::lines(std::uint64_t job, std::uint64_t after) {

@@ -1,12 +1,7 @@
 #include <algorithm>
-#include <iterator>
-
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <troupe/actors/journal/database.h>
 #include <troupe/actors/journal/journal.h>
-#include <troupe/runtime/failpoint.h>
 
 namespace troupe::actors {
 namespace {
@@ -60,7 +55,6 @@ PRAGMA user_version = 4;
 UPDATE streams SET submit = CAST(submit || x'00' AS BLOB);
 PRAGMA user_version = 5;
 )"};
-constexpr std::int64_t kSchema = std::size(kSteps);
 
 }  // namespace
 
@@ -85,10 +79,7 @@ Journal::~Journal() = default;
 const std::string& Journal::name() const { return db_->file(); }
 
 Result<std::unique_ptr<Journal>> Journal::open(const std::filesystem::path& file) {
-  // Prompts must not be readable by other users of this machine. SQLite gives its log the same
-  // mode.
-  const int made = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (made >= 0) ::close(made);
+  make_private_file(file);
   return make(file.string());
 }
 
@@ -97,83 +88,20 @@ Result<std::unique_ptr<Journal>> Journal::in_memory() { return make(":memory:");
 Result<std::unique_ptr<Journal>> Journal::make(const std::string& file) {
   std::unique_ptr<Journal> journal(new Journal);
   TROUPE_ASSIGN_OR_RETURN(journal->db_, Database::open(file));
-  TROUPE_RETURN_IF_ERROR(journal->set_up());
+  TROUPE_RETURN_IF_ERROR(journal->db_->set_up(kSteps));
   return journal;
 }
 
-Status Journal::set_up() {
-  // Only one process uses the file, so that the log's index needs no shared memory.
-  TROUPE_RETURN_IF_ERROR(
-      db_->run("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
-               "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"));
-  std::int64_t schema = 0;
-  {
-    Query query(*db_, "PRAGMA user_version");
-    if (query.next()) schema = query.number_at(0);
-    TROUPE_RETURN_IF_ERROR(query.status());
-  }
-  if (schema > kSchema) {
-    return Status(Code::kFailedPrecondition,
-                  "the journal " + db_->file() + " was written by a newer Troupe (its schema is " +
-                      std::to_string(schema) + ", this program knows " + std::to_string(kSchema) +
-                      "); start that release, or move the file away");
-  }
-  {
-    Query query(*db_, "PRAGMA quick_check(1)");
-    std::string found;
-    if (query.next()) found = query.bytes_at(0);
-    TROUPE_RETURN_IF_ERROR(query.status());
-    if (found != "ok") {
-      return Status(Code::kBadData, "the journal " + db_->file() + " is damaged (" + found +
-                                        "); move it away, with what lies beside it under the same "
-                                        "name, and start again: its jobs are lost");
-    }
-  }
-  if (schema == kSchema) return Status::ok();
-  return transact("set_up", [&] {
-    for (std::int64_t from = schema; from < kSchema; ++from) {
-      TROUPE_RETURN_IF_ERROR(db_->run(kSteps[from]));
-    }
-    return Status::ok();
-  });
-}
-
-Status Journal::transact(const char* call, const std::function<Status()>& body) {
-  TROUPE_RETURN_IF_ERROR(db_->run("BEGIN IMMEDIATE"));
-  Status done = body();
-  struct Committing {
-    const char* call;
-    Status status;
-  } committing{call, Status::ok()};
-  if (done) done = failpoint("journal", call, "before_commit");
-  if (done) {
-    // SQLite calls this in the middle of its commit, before anything is written.
-    ::sqlite3_commit_hook(
-        db_->handle(),
-        [](void* out) -> int {
-          auto& now = *static_cast<Committing*>(out);
-          now.status = failpoint("journal", now.call, "in_commit");
-          return now.status ? 0 : 1;
-        },
-        &committing);
-    const Status committed = db_->run("COMMIT");
-    ::sqlite3_commit_hook(db_->handle(), nullptr, nullptr);
-    if (committed) return failpoint("journal", call, "after_commit");
-    done = committing.status ? committed : committing.status;
-  }
-  // A commit that failed may have rolled back already.
-  if (::sqlite3_get_autocommit(db_->handle()) == 0) {
-    const Status undone = db_->run("ROLLBACK");
-    if (!undone) return undone;
-  }
-  return done;
+Status Journal::scrub() {
+  std::lock_guard lock(mutex_);
+  return db_->scrub();
 }
 
 Result<std::uint64_t> Journal::reserve(const std::string& counter, std::uint64_t count,
                                        std::uint64_t floor) {
   std::lock_guard lock(mutex_);
   std::uint64_t first = floor;
-  TROUPE_RETURN_IF_ERROR(transact("reserve", [&] {
+  TROUPE_RETURN_IF_ERROR(db_->transact("reserve", [&] {
     {
       Query query(*db_, "SELECT next FROM counters WHERE name = ?");
       query.text(counter);

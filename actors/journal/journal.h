@@ -86,6 +86,16 @@ struct StreamRecord {
   std::uint32_t arithmetic = kArithmeticVersion;  // the version by which the tokens were computed
 };
 
+// What happens to a stream: it begins, gets tokens of its answer (from the one with the index
+// `first` on), or is over.
+struct StreamUpdate {
+  std::string id, owner;
+  std::optional<StreamRecord> begins = std::nullopt;
+  std::uint32_t first = 0;
+  std::vector<std::int32_t> tokens = {};
+  bool ends = false;
+};
+
 class Journal {
  public:
   // Opens the file, and makes it if it is absent.
@@ -102,6 +112,9 @@ class Journal {
   // `floor`.
   Result<std::uint64_t> reserve(const std::string& counter, std::uint64_t count,
                                 std::uint64_t floor);
+
+  // Takes the last traces of what was deleted off the disk (Database::scrub).
+  Status scrub();
 
   // journal/jobs.cpp
 
@@ -145,12 +158,14 @@ class Journal {
   Result<std::vector<PlacedModel>> models();
   // All models that were ever placed, as (sha256, encoded manifest).
   Result<std::vector<std::pair<std::string, std::string>>> manifests();
-  // Stores an open stream, and keeps only the newest kOwnerStreamsMax of its owner, and
-  // kStreamsMax of all.
-  //   Errors: kAlreadyExists (the id belongs to another owner's stream).
+  // Applies updates, in their order, in one transaction, and keeps only the newest kOwnerStreamsMax
+  // streams of an owner, and kStreamsMax of all. Returns for each whether it took effect:
+  // kAlreadyExists for one that begins with an id that belongs to another owner's stream. Tokens
+  // that are there stay, and a stream that is gone stays gone.
+  Result<std::vector<Status>> update_streams(const std::vector<StreamUpdate>& updates,
+                                             std::int64_t now_ms);
+  // The same for one update.
   Status save_stream(const StreamRecord& stream, std::int64_t now_ms);
-  // Appends tokens of a stream's answer, from the one with this index on. A stream that is gone
-  // stays gone.
   Status add_tokens(const std::string& id, const std::string& owner, std::uint32_t index,
                     const std::vector<std::int32_t>& tokens);
   Status forget_stream(const std::string& id, const std::string& owner);
@@ -164,9 +179,8 @@ class Journal {
  private:
   Journal() = default;
   static Result<std::unique_ptr<Journal>> make(const std::string& file);
-  Status set_up();
-  // Runs `body` in a transaction, which is committed if it returns ok. `call` names the failpoints.
-  Status transact(const char* call, const std::function<Status()>& body);
+  Status begin_stream(const StreamRecord& stream, std::int64_t now_ms);
+  Status append_tokens(const StreamUpdate& update);
 
   // Makes room for `bytes` more of this owner's jobs.
   Status make_room_for(const JobPiece& piece);

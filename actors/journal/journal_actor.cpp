@@ -1,33 +1,107 @@
+#include <algorithm>
 #include <chrono>
 #include <deque>
+#include <vector>
 
 #include <troupe/actors/journal/journal_actor.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors {
+
+// Mail from a stream to the journal's actor.
+struct StreamChange {
+  StreamUpdate update;
+  // Called when a stream that begins is in the journal, or with the reason why it is not; on the
+  // journal's thread. May be empty.
+  std::function<void(const Status&)> saved = {};
+};
+using StreamChangePtr = std::shared_ptr<const StreamChange>;
+
+}  // namespace troupe::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StreamChangePtr)
+
+namespace troupe::actors {
 namespace {
 
-constexpr std::chrono::milliseconds kTokensEvery{500};
+using Clock = std::chrono::steady_clock;
+
+// How often a stream hands its tokens to the journal's actor, which must be woken for it; and how
+// often that writes the news of all streams.
+constexpr std::chrono::milliseconds kTokensEvery{300}, kNewsEvery{200};
 constexpr std::size_t kTokensAtOnce = 256;
+constexpr std::chrono::seconds kScrubEvery{60};
 
 std::int64_t unix_ms() {
   using namespace std::chrono;
   return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
 }
 
-struct WriterShell {};
-
-journal_actor::behavior_type writer_behavior(journal_actor::stateful_pointer<WriterShell>,
-                                             std::shared_ptr<Journal> journal) {
-  return {[journal](const JournalWorkPtr& work) { (*work)(*journal); }};
-}
-
-void write(const journal_actor& journal, JournalWork work) {
-  caf::anon_send(journal, std::make_shared<const JournalWork>(std::move(work)));
-}
-
 void complain(const Status& status) {
   if (!status) log(LogLevel::kError, status.message());
+}
+
+// What spawn_journal() makes; others see of it a journal_actor.
+using writer_actor =
+    journal_actor::extend<caf::reacts_to<StreamChangePtr>, caf::reacts_to<tick_atom>>;
+
+struct WriterShell {
+  std::vector<StreamChangePtr> news;
+  bool begun = false;            // one of them begins a stream: a tick is in the mailbox
+  Clock::time_point write_at{};  // not before, unless a stream begins
+  Clock::time_point ticks_at{};  // when the next delayed tick comes
+  Clock::time_point scrub_at = Clock::now() + kScrubEvery;
+};
+using Writer = writer_actor::stateful_pointer<WriterShell>;
+
+void tick_at(Writer self, Clock::time_point when) {
+  if (self->state.ticks_at > Clock::now() && self->state.ticks_at <= when) return;
+  self->state.ticks_at = when;
+  const auto pause = std::max(Clock::duration::zero(), when - Clock::now());
+  self->delayed_send(self, std::chrono::ceil<std::chrono::milliseconds>(pause), tick_atom::value);
+}
+
+void write_news(Writer self, Journal& journal) {
+  const std::vector<StreamChangePtr> news = std::move(self->state.news);
+  self->state.news.clear();
+  self->state.begun = false;
+  std::vector<StreamUpdate> updates;
+  for (const StreamChangePtr& change : news) updates.push_back(change->update);
+  const Result<std::vector<Status>> written = journal.update_streams(updates, unix_ms());
+  complain(written.status());
+  for (std::size_t i = 0; i < news.size(); ++i) {
+    if (news[i]->saved) news[i]->saved(written ? (*written)[i] : written.status());
+  }
+  self->state.write_at = Clock::now() + kNewsEvery;
+}
+
+void on_tick(Writer self, Journal& journal) {
+  WriterShell& state = self->state;
+  const auto now = Clock::now();
+  if (!state.news.empty() && (state.begun || now >= state.write_at)) write_news(self, journal);
+  if (now >= state.scrub_at) {
+    complain(journal.scrub());
+    state.scrub_at = now + kScrubEvery;
+  }
+  tick_at(self, state.news.empty() ? state.scrub_at : state.write_at);
+}
+
+void on_change(Writer self, const StreamChangePtr& change) {
+  WriterShell& state = self->state;
+  state.news.push_back(change);
+  if (!change->update.begins) return tick_at(self, state.write_at);
+  // The tick comes after the others that begin now, which are in the mailbox already.
+  if (!state.begun) self->send(self, tick_atom::value);
+  state.begun = true;
+}
+
+writer_actor::behavior_type writer_behavior(Writer self, std::shared_ptr<Journal> journal) {
+  tick_at(self, self->state.scrub_at);
+  return {
+      [journal](const JournalWorkPtr& work) { (*work)(*journal); },
+      [self](const StreamChangePtr& change) { on_change(self, change); },
+      [self, journal](tick_atom) { on_tick(self, *journal); },
+  };
 }
 
 using stream_actor =
@@ -37,16 +111,24 @@ struct StreamShell {
   bool written = false;
   std::deque<TokenPtr> held_tokens;
   FinishedPtr held_end;
-  std::vector<std::int32_t> tokens;  // not in the journal yet
+  std::vector<std::int32_t> tokens;  // that the journal's actor does not have yet
   std::uint32_t first = 0;           // the index of the first of them
 };
 using Self = stream_actor::stateful_pointer<StreamShell>;
 
 struct StreamSetup {
-  journal_actor journal;
+  writer_actor journal;
   StreamRecord record;
   token_sink sink;
 };
+
+void write(const StreamSetup& setup, StreamUpdate update,
+           std::function<void(const Status&)> saved = {}) {
+  update.id = setup.record.id;
+  update.owner = setup.record.owner;
+  caf::anon_send(setup.journal, StreamChangePtr(std::make_shared<const StreamChange>(
+                                    StreamChange{std::move(update), std::move(saved)})));
+}
 
 void write_tokens(Self self, const StreamSetup& setup) {
   std::vector<std::int32_t> tokens = std::move(self->state.tokens);
@@ -54,18 +136,14 @@ void write_tokens(Self self, const StreamSetup& setup) {
   if (tokens.empty()) return;
   const std::uint32_t first = self->state.first;
   self->state.first += static_cast<std::uint32_t>(tokens.size());
-  write(setup.journal,
-        [id = setup.record.id, owner = setup.record.owner, first, tokens = std::move(tokens)](
-            Journal& journal) { complain(journal.add_tokens(id, owner, first, tokens)); });
+  write(setup, {.first = first, .tokens = std::move(tokens)});
 }
 
 void tell_end(Self self, const StreamSetup& setup, const FinishedPtr& finished) {
   self->send(setup.sink, finished);
   // A failed request may be submitted again, also by its id; a complete one may not.
   if (finished->outcome.is_ok()) {
-    write(setup.journal, [id = setup.record.id, owner = setup.record.owner](Journal& journal) {
-      complain(journal.forget_stream(id, owner));
-    });
+    write(setup, {.ends = true});
   } else {
     write_tokens(self, setup);
   }
@@ -80,9 +158,9 @@ stream_actor::behavior_type stream_behavior(Self self, std::shared_ptr<const Str
     self->quit();
   });
   const auto me = caf::actor_cast<caf::strong_actor_ptr>(self);
-  write(setup->journal, [setup, me](Journal& journal) {
-    auto saved = std::make_shared<const Status>(journal.save_stream(setup->record, unix_ms()));
-    caf::anon_send(caf::actor_cast<stream_actor>(me), loaded_atom::value, StatusPtr(saved));
+  write(*setup, {.begins = setup->record}, [me](const Status& saved) {
+    caf::anon_send(caf::actor_cast<stream_actor>(me), loaded_atom::value,
+                   StatusPtr(std::make_shared<const Status>(saved)));
   });
   self->state.first = static_cast<std::uint32_t>(setup->record.tokens.size());
   self->delayed_send(self, kTokensEvery, tick_atom::value);
@@ -128,11 +206,11 @@ journal_actor spawn_journal(caf::actor_system& system, std::shared_ptr<Journal> 
   return system.spawn<caf::detached>(writer_behavior, std::move(journal));
 }
 
-token_sink spawn_stream(caf::actor_system& system, journal_actor journal, StreamRecord record,
-                        token_sink sink) {
-  return system.spawn(stream_behavior,
-                      std::make_shared<const StreamSetup>(
-                          StreamSetup{std::move(journal), std::move(record), std::move(sink)}));
+token_sink spawn_stream(caf::actor_system& system, const journal_actor& journal,
+                        StreamRecord record, token_sink sink) {
+  return system.spawn(stream_behavior, std::make_shared<const StreamSetup>(
+                                           StreamSetup{caf::actor_cast<writer_actor>(journal),
+                                                       std::move(record), std::move(sink)}));
 }
 
 }  // namespace troupe::actors

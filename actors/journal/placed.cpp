@@ -27,7 +27,7 @@ std::vector<std::int32_t> tokens_of(const std::string& bytes) {
 
 Status Journal::save_model(const PlacedModel& placed) {
   std::lock_guard lock(mutex_);
-  return transact("save_model", [&] {
+  return db_->transact("save_model", [&] {
     TROUPE_RETURN_IF_ERROR(
         Query(*db_, "INSERT OR IGNORE INTO manifests(model, manifest) VALUES(?, ?)")
             .text(placed.model)
@@ -51,8 +51,9 @@ Status Journal::save_model(const PlacedModel& placed) {
 
 Status Journal::forget_model(std::uint64_t id) {
   std::lock_guard lock(mutex_);
-  return transact("forget_model",
-                  [&] { return Query(*db_, "DELETE FROM models WHERE id = ?").number(id).run(); });
+  return db_->transact("forget_model", [&] {
+    return Query(*db_, "DELETE FROM models WHERE id = ?").number(id).run();
+  });
 }
 
 Result<std::vector<PlacedModel>> Journal::models() {
@@ -88,69 +89,99 @@ Result<std::vector<std::pair<std::string, std::string>>> Journal::manifests() {
   return all;
 }
 
-Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
-  std::lock_guard lock(mutex_);
+Status Journal::begin_stream(const StreamRecord& stream, std::int64_t now_ms) {
   const std::string tokens = bytes_of(stream.tokens);
-  return transact("save_stream", [&] {
-    TROUPE_RETURN_IF_ERROR(Query(*db_, "DELETE FROM streams WHERE id = ? AND owner = ?")
-                               .text(stream.id)
-                               .text(stream.owner)
-                               .run());
-    TROUPE_RETURN_IF_ERROR(Query(*db_,
-                                 "INSERT OR IGNORE INTO streams(id, owner, at_ms, open, submit,"
-                                 " tokens, arithmetic) VALUES(?, ?, ?, ?, ?, ?, ?)")
-                               .text(stream.id)
-                               .text(stream.owner)
-                               .number(now_ms)
-                               .bytes(stream.open)
-                               .bytes(stream.submit)
-                               .bytes(tokens)
-                               .number(std::uint64_t{stream.arithmetic})
-                               .run());
-    if (db_->changes() != 1) {
-      return Status(Code::kAlreadyExists, "the id '" + stream.id +
-                                              "' belongs to another client's answer; choose "
-                                              "another id");
+  TROUPE_RETURN_IF_ERROR(Query(*db_, "DELETE FROM streams WHERE id = ? AND owner = ?")
+                             .text(stream.id)
+                             .text(stream.owner)
+                             .run());
+  return Query(*db_,
+               "INSERT OR IGNORE INTO streams(id, owner, at_ms, open, submit,"
+               " tokens, arithmetic) VALUES(?, ?, ?, ?, ?, ?, ?)")
+      .text(stream.id)
+      .text(stream.owner)
+      .number(now_ms)
+      .bytes(stream.open)
+      .bytes(stream.submit)
+      .bytes(tokens)
+      .number(std::uint64_t{stream.arithmetic})
+      .run();
+}
+
+Status Journal::append_tokens(const StreamUpdate& update) {
+  std::string have;
+  {
+    Query query(*db_, "SELECT tokens FROM streams WHERE id = ? AND owner = ?");
+    query.text(update.id).text(update.owner);
+    if (!query.next()) return query.status();
+    have = query.bytes_at(0);
+  }
+  // Tokens that are there stay: a resumed stream repeats what it sent before.
+  const std::size_t known = have.size() / sizeof(std::int32_t);
+  if (update.first > known || update.first + update.tokens.size() <= known) return Status::ok();
+  have += bytes_of({update.tokens.begin() + static_cast<std::ptrdiff_t>(known - update.first),
+                    update.tokens.end()});
+  return Query(*db_, "UPDATE streams SET tokens = ? WHERE id = ?")
+      .bytes(have)
+      .text(update.id)
+      .run();
+}
+
+Result<std::vector<Status>> Journal::update_streams(const std::vector<StreamUpdate>& updates,
+                                                    std::int64_t now_ms) {
+  std::lock_guard lock(mutex_);
+  std::vector<Status> outcomes(updates.size());
+  TROUPE_RETURN_IF_ERROR(db_->transact("update_streams", [&] {
+    bool begun = false;
+    for (std::size_t i = 0; i < updates.size(); ++i) {
+      const StreamUpdate& update = updates[i];
+      if (update.begins) {
+        begun = true;
+        TROUPE_RETURN_IF_ERROR(begin_stream(*update.begins, now_ms));
+        if (db_->changes() != 1) {
+          outcomes[i] = Status(
+              Code::kAlreadyExists,
+              "the id '" + update.id + "' belongs to another client's answer; choose another id");
+        }
+        // One owner's streams do not push out those of others.
+        TROUPE_RETURN_IF_ERROR(Query(*db_,
+                                     "DELETE FROM streams WHERE id IN (SELECT id FROM streams"
+                                     " WHERE owner = ? ORDER BY at_ms DESC LIMIT -1 OFFSET ?)")
+                                   .text(update.begins->owner)
+                                   .number(std::uint64_t{kOwnerStreamsMax})
+                                   .run());
+      }
+      if (!update.tokens.empty()) TROUPE_RETURN_IF_ERROR(append_tokens(update));
+      if (!update.ends) continue;
+      TROUPE_RETURN_IF_ERROR(Query(*db_, "DELETE FROM streams WHERE id = ? AND owner = ?")
+                                 .text(update.id)
+                                 .text(update.owner)
+                                 .run());
     }
-    // One owner's streams do not push out those of others.
-    TROUPE_RETURN_IF_ERROR(Query(*db_,
-                                 "DELETE FROM streams WHERE id IN (SELECT id FROM streams WHERE"
-                                 " owner = ? ORDER BY at_ms DESC LIMIT -1 OFFSET ?)")
-                               .text(stream.owner)
-                               .number(std::uint64_t{kOwnerStreamsMax})
-                               .run());
+    if (!begun) return Status::ok();
     return Query(*db_,
                  "DELETE FROM streams WHERE id IN"
                  " (SELECT id FROM streams ORDER BY at_ms DESC LIMIT -1 OFFSET ?)")
         .number(std::uint64_t{kStreamsMax})
         .run();
-  });
+  }));
+  return outcomes;
+}
+
+Status Journal::save_stream(const StreamRecord& stream, std::int64_t now_ms) {
+  TROUPE_ASSIGN_OR_RETURN(
+      const std::vector<Status> saved,
+      update_streams({{.id = stream.id, .owner = stream.owner, .begins = stream}}, now_ms));
+  return saved.front();
 }
 
 Status Journal::add_tokens(const std::string& id, const std::string& owner, std::uint32_t index,
                            const std::vector<std::int32_t>& tokens) {
-  std::lock_guard lock(mutex_);
-  return transact("add_tokens", [&] {
-    std::string have;
-    {
-      Query query(*db_, "SELECT tokens FROM streams WHERE id = ? AND owner = ?");
-      query.text(id).text(owner);
-      if (!query.next()) return query.status();
-      have = query.bytes_at(0);
-    }
-    // Tokens that are there stay: a resumed stream repeats what it sent before.
-    const std::size_t known = have.size() / sizeof(std::int32_t);
-    if (index > known || index + tokens.size() <= known) return Status::ok();
-    have += bytes_of({tokens.begin() + static_cast<std::ptrdiff_t>(known - index), tokens.end()});
-    return Query(*db_, "UPDATE streams SET tokens = ? WHERE id = ?").bytes(have).text(id).run();
-  });
+  return update_streams({{.id = id, .owner = owner, .first = index, .tokens = tokens}}, 0).status();
 }
 
 Status Journal::forget_stream(const std::string& id, const std::string& owner) {
-  std::lock_guard lock(mutex_);
-  return transact("forget_stream", [&] {
-    return Query(*db_, "DELETE FROM streams WHERE id = ? AND owner = ?").text(id).text(owner).run();
-  });
+  return update_streams({{.id = id, .owner = owner, .ends = true}}, 0).status();
 }
 
 Result<StreamRecord> Journal::stream(const std::string& id) {

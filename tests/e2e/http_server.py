@@ -34,11 +34,11 @@ def run_client(package, *words, folder=CLIENTS, env=None, timeout=300, cwd=None)
 class Server:
     """One `troupe serve`, ready when the constructor returns."""
 
-    def __init__(self, place, *words, models=("--alias", f"smol={harness.MODEL}"), env=None):
+    def __init__(self, place, *words, models=("--alias", f"smol={harness.MODEL}"), env=None, port=0):
         self.place = place
         self.log = place.folder / "serve.log"
         with open(self.log, "ab") as log:
-            self.process = place.spawn("serve", *models, "--json", "--port", 0, *words, env=env,
+            self.process = place.spawn("serve", *models, "--json", "--port", port, *words, env=env,
                                        stdout=subprocess.PIPE, stderr=log)
         ready = harness.has_bytes(self.process.stdout, harness.READY_SECONDS)
         line = self.process.stdout.readline() if ready else b""

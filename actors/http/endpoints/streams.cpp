@@ -1,9 +1,8 @@
-#include <charconv>
-
 #include <troupe/actors/http/api_error.h>
 #include <troupe/actors/http/endpoints.h>
 #include <troupe/actors/http/routes.h>
 #include <troupe/actors/http/service.h>
+#include <troupe/actors/http/stream_position.h>
 #include <troupe/actors/http/streams.h>
 
 namespace troupe::http {
@@ -17,13 +16,12 @@ void get_stream(Service& service, const ExchangePtr& exchange) {
   EventId id;
   id.stream = std::string(path_id(*exchange->route, request.path));
   const std::string from = request.parameter("from");
-  const auto read = std::from_chars(from.data(), from.data() + from.size(), id.number);
-  bool good = from.empty() || (read.ec == std::errc() && read.ptr == from.data() + from.size());
+  bool good = from.empty() || read_position(from, &id.position);
   const std::string_view last = request.header("Last-Event-ID");
   if (from.empty() && !last.empty()) {
     EventId named;
     good = read_event_id(last, &named) && named.stream == id.stream;
-    id.number = named.number;
+    id.position = named.position;
   }
   if (!good) {
     return exchange->responder->respond(error_response(

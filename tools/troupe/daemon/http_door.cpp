@@ -4,6 +4,8 @@
 
 #include <troupe/runtime/net/transport.h>
 #include <troupe/tools/troupe/daemon/http_door.h>
+#include <troupe/tools/troupe/descriptor_limit.h>
+#include <troupe/tools/troupe/keep_streams.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/shared_prompts.h>
 
@@ -11,7 +13,8 @@ namespace troupe::tools {
 namespace {
 
 // What `--http` alone gives a meaning.
-constexpr const char* kForServers[] = {"http-models", "http-api-key-file", "http-shared-prompts"};
+constexpr const char* kForServers[] = {"http-models", "http-api-key-file", "http-shared-prompts",
+                                       "http-keep-streams"};
 
 // The models of "a,b".
 Result<std::vector<ServedModel>> served_models(const std::string& list, const std::string& home) {
@@ -46,6 +49,9 @@ Status HttpDoor::check(const Settings& settings, bool head) {
   }
   const auto shared = shared_prompts(settings);
   if (!shared) return shared.status();
+  ServeOptions kept;
+  TROUPE_RETURN_IF_ERROR(
+      keep_streams(settings.text("http-keep-streams"), "--http-keep-streams", &kept));
   const Result<net::Endpoint> where = net::parse_endpoint(settings.text("http"));
   return where ? Status::ok() : where.status().with_context("--http");
 }
@@ -53,11 +59,14 @@ Status HttpDoor::check(const Settings& settings, bool head) {
 Result<std::unique_ptr<HttpDoor>> HttpDoor::open(const Settings& settings,
                                                  const std::string& home) {
   if (!settings.given("http")) return std::unique_ptr<HttpDoor>();
+  raise_descriptor_limit();
   TROUPE_ASSIGN_OR_RETURN(const net::Endpoint where, net::parse_endpoint(settings.text("http")));
   ServeOptions options;
   options.host = where.host;
   options.port = where.port;
   options.api_key_file = settings.text("http-api-key-file");
+  TROUPE_RETURN_IF_ERROR(
+      keep_streams(settings.text("http-keep-streams"), "--http-keep-streams", &options));
   TROUPE_ASSIGN_OR_RETURN(options.shared_prompts, shared_prompts(settings));
   TROUPE_ASSIGN_OR_RETURN(options.models, served_models(settings.text("http-models"), home));
   TROUPE_ASSIGN_OR_RETURN(const std::string address, daemon_address(home));

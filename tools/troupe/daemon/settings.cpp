@@ -154,6 +154,9 @@ const std::vector<Setting>& start_settings() {
        "With --http: require an API key from this file"},
       {"http-shared-prompts", SettingKind::kText, "FILE,...", "",
        "With --http: system prompts that are no secret, each computed once for all keys"},
+      {"http-keep-streams", SettingKind::kDuration, "TIME", "10m",
+       "With --http: how long a stream that ended or broke may be taken up again; 0: never, and no "
+       "prompt is on the disk"},
       {"slurm", SettingKind::kSwitch, "", "false",
        "Under srun: task 0 is the head, the others join it with --token-file"},
       {"token-file", SettingKind::kText, "FILE", "",

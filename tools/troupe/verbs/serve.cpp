@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <troupe/tools/troupe/connect.h>
+#include <troupe/tools/troupe/descriptor_limit.h>
+#include <troupe/tools/troupe/keep_streams.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/shared_prompts.h>
@@ -21,6 +23,7 @@ struct ServeVerbOptions {
   std::string cluster, device;
   int threads = 0;
   std::vector<std::string> models, aliases, shared_prompts;
+  std::string keep_streams = "10m";
   ServeOptions serve;
 };
 
@@ -80,6 +83,9 @@ void serve_until_signal(HttpServer& server, SignalWatch& watch) {
 int serve(ServeVerbOptions& options) {
   const bool json = options.common.json;
   set_up_logging(LogLevel::kInfo, options.common.verbose);
+  raise_descriptor_limit();
+  const Status kept = keep_streams(options.keep_streams, "--keep-streams", &options.serve);
+  if (!kept) return fail(kept, json);
   // The files come first: a model may have to be fetched.
   Result<std::vector<SharedPrompt>> shared =
       read_shared_prompts(options.shared_prompts, "--shared-prompt");
@@ -133,9 +139,16 @@ void add_server_options(CLI::App& app, ServeVerbOptions& options) {
       ->type_name("FILE");
   app.add_option("--tls-key", serve.tls_key, "The private key of the certificate (PEM)")
       ->type_name("FILE");
+  auto* const keep =
+      app.add_option("--keep-streams", options.keep_streams,
+                     "How long a stream that ended or broke may be taken up again, also after this "
+                     "server was killed and started again")
+          ->capture_default_str()
+          ->type_name("TIME");
   app.add_flag_callback(
-      "--no-resume", [&serve] { serve.resume = false; },
-      "Forget a stream when its connection breaks");
+         "--no-resume", [&options] { options.keep_streams = "0"; },
+         "Forget a stream when its connection breaks, and write no prompt to the disk")
+      ->excludes(keep);
   app.add_flag_callback(
       "--no-access-log", [&serve] { serve.access_log = false; },
       "Do not log a line for each request");

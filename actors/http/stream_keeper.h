@@ -1,0 +1,70 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <troupe/actors/http/gateway.h>
+#include <troupe/actors/journal/stream_file.h>
+
+// Writes what streams say to their file, on a thread of its own, so that the HTTP thread never
+// waits for the disk. The news of all streams are one transaction, at most five a second; streams
+// that begin are written at once, together with those that begin meanwhile. What is not written
+// when the process is killed is computed again. Any thread may call.
+
+namespace troupe::http {
+
+// Unix time.
+std::int64_t unix_ms();
+
+class StreamKeeper {
+ public:
+  // `saved` is called on the keeper's thread with the ids of streams that have begun and are in the
+  // file now (or cannot be: then a line in the log says so, and their answers go on). The log of
+  // the file is emptied every `scrub_ms` at most. Without a file nothing is written, and streams
+  // are saved at once.
+  StreamKeeper(std::unique_ptr<actors::StreamFile> file, int scrub_ms,
+               std::function<void(const std::vector<std::string>& ids)> saved);
+  ~StreamKeeper();  // writes what there is
+  bool has_file() const { return file_ != nullptr; }
+  // What an earlier process left in the file. Before anything begins.
+  Result<std::vector<actors::StoredStream>> load() { return file_->load(); }
+
+  void begin(actors::StoredStream stream);
+  // AnswerEvent::answer is the number of the choice.
+  void say(const std::string& id, const AnswerEvent& event);
+  // Since when nobody computes it, Unix time; 0 when somebody does again.
+  void rest(const std::string& id, std::int64_t rested_ms);
+  void forget(const std::string& id);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool has_news() const {
+    return !said_.empty() || !news_.rests.empty() || !news_.forgotten.empty();
+  }
+  bool is_due(Clock::time_point now) const;
+  void run();
+  // Takes what there is to write, the events encoded by the caller's thread.
+  void write(std::unique_lock<std::mutex>& lock);
+
+  std::unique_ptr<actors::StreamFile> file_;
+  const std::chrono::milliseconds scrub_every_;
+  std::function<void(const std::vector<std::string>& ids)> saved_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Of a stream that is in memory in any case: no more than what the service holds of it.
+  std::map<std::string, std::vector<AnswerEvent>> said_;
+  actors::StreamNews news_;  // without `said`
+  Clock::time_point write_at_{}, scrub_at_{};
+  bool failed_ = false, ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace troupe::http

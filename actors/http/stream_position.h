@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// Where a client is in a stream, as the ids of events say it. Pure.
+
+namespace troupe::http {
+
+// How many events a client has of each choice. The events of one choice come in the same order
+// whenever they are computed, while those of different choices may overtake each other.
+using StreamPosition = std::vector<std::uint64_t>;
+
+// Reads "17", or "5.7.6" of three choices. False if `text` is no position.
+bool read_position(std::string_view text, StreamPosition* position);
+
+struct EventId {
+  std::string stream;
+  StreamPosition position;  // with this event
+};
+// Reads "chatcmpl-...:17". False if `text` is no event's id.
+bool read_event_id(std::string_view text, EventId* id);
+
+}  // namespace troupe::http
