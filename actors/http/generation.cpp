@@ -20,8 +20,9 @@ constexpr const char* kComment = ": the answer is on its way\n\n";
 
 void Generation::begin(Service& service, const ExchangePtr& exchange,
                        std::shared_ptr<const PreparedAsk> prepared) {
-  if (!has_room(service, *exchange, prepared->ask.n * prepared->prompts.size())) return;
   const GenerationAsk& ask = prepared->ask;
+  const std::uint64_t who = name_of_request(exchange->key, *prepared);
+  if (!has_room(service, *exchange, ask.n * prepared->prompts.size(), who)) return;
   AnswerHead head;
   head.kind = ask.kind;
   head.id = (ask.kind == AskKind::kChat ? "chatcmpl-" : "cmpl-") + random_id();

@@ -1,3 +1,5 @@
+#include <functional>
+
 #include <troupe/actors/http/generation.h>
 #include <troupe/actors/http/generation_room.h>
 #include <troupe/runtime/clock.h>
@@ -25,7 +27,8 @@ void Generation::take_up(const ExchangePtr& exchange, const StreamPosition& from
   std::size_t waiting = 0;
   for (const Choice& choice : choices_) waiting += !choice.ended && choice.answer == 0;
   if (has_failed()) waiting = 0;
-  if (waiting > 0 && !has_room(service_, *exchange, waiting)) return;
+  const std::uint64_t who = std::hash<std::string>()(head_.id);
+  if (waiting > 0 && !has_room(service_, *exchange, waiting, who)) return;
   if (exchange_) {
     const auto before = exchange_->responder;
     before->on_gone({});

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 
 #include <troupe/actors/http/api_error.h>
 #include <troupe/actors/http/generation_room.h>
@@ -6,7 +7,26 @@
 
 namespace troupe::http {
 
-bool has_room(Service& service, const Exchange& exchange, std::size_t choices) {
+namespace {
+
+// The part of all places that is kept for askers who come back as they were told.
+constexpr std::size_t kKeptPart = 8;
+
+}  // namespace
+
+std::uint64_t name_of_request(const std::string& key, const PreparedAsk& prepared) {
+  std::uint64_t hash = std::hash<std::string>()(key);
+  const auto mix = [&hash](std::uint64_t value) { hash = (hash ^ value) * 0x100000001b3; };
+  for (const auto& prompt : prepared.prompts) {
+    mix(prompt.size());
+    for (const model::TokenId id : prompt) mix(static_cast<std::uint32_t>(id));
+  }
+  mix(prepared.ask.n);
+  mix(*prepared.ask.max_tokens);
+  return hash;
+}
+
+bool has_room(Service& service, const Exchange& exchange, std::size_t choices, std::uint64_t who) {
   const ServeLimits& limits = service.options.limits;
   if (service.draining) {
     exchange.responder->respond(
@@ -20,12 +40,17 @@ bool has_room(Service& service, const Exchange& exchange, std::size_t choices) {
     return false;
   }
   // A place is free when an answer has ended.
-  const double wait_s = std::clamp(service.between_answers_s, 1.0, 60.0);
-  if (service.answers.size() + choices > limits.answers) {
+  const std::int64_t now_us = monotonic_us();
+  const bool back = service.promises.comes_back(who, now_us);
+  const std::size_t kept =
+      back ? 0 : std::min(limits.answers / kKeptPart, service.promises.kept(now_us));
+  if (service.answers.size() + choices > limits.answers - kept) {
+    const double wait_s = service.promises.promise_s(who, back, service.between_answers_s, now_us);
     exchange.responder->respond(error_response(
         overloaded("the server computes as many answers as it may; try again later", wait_s)));
     return false;
   }
+  const double wait_s = std::clamp(service.between_answers_s, 1.0, 60.0);
   if (service.answers_of_key[exchange.key] + choices > limits.answers_per_key) {
     ApiError error = overloaded("this key has as many answers under way as it may", wait_s);
     error.status = 429;

@@ -13,6 +13,7 @@
 #include <troupe/actors/http/exchange.h>
 #include <troupe/actors/http/gateway.h>
 #include <troupe/actors/http/metrics.h>
+#include <troupe/actors/http/promised_places.h>
 #include <troupe/actors/http/rate_limit.h>
 #include <troupe/actors/http/served_models.h>
 #include <troupe/actors/http/stream_keeper.h>
@@ -48,6 +49,7 @@ struct Service {
   // For Retry-After: when the last answer ended, and the usual time between two ends.
   std::int64_t answer_ended_us = 0;
   double between_answers_s = 1;
+  PromisedPlaces promises;
   bool loading = true, draining = false;
 };
 
