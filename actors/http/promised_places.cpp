@@ -28,7 +28,8 @@ void PromisedPlaces::lapse(std::int64_t now_us) {
 double PromisedPlaces::promise_s(std::uint64_t who, bool back, double between_s,
                                  std::int64_t now_us) {
   lapse(now_us);
-  const double each_s = between_s * std::max(returning_, kLeastReturning);
+  // Half of the places go to them, so that hardly any is missing when one comes back.
+  const double each_s = 2 * between_s * std::max(returning_, kLeastReturning);
   const std::int64_t soonest_us = now_us + to_us(kShortest);
   const std::int64_t turn_us =
       std::clamp(last_due_us_ + to_us(each_s), soonest_us, now_us + to_us(kLongest));
