@@ -2,11 +2,16 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <troupe/runtime/numerics/half.h>
 #include <troupe/runtime/quant/bytes.h>
 #include <troupe/runtime/quant/encode.h>
+#include <troupe/runtime/quant/encode_k.h>
+#include <troupe/runtime/quant/layout.h>
 
 namespace troupe::quant {
 namespace {
@@ -27,8 +32,8 @@ void put_nibbles(const std::uint8_t* q, std::byte* out) {
     out[j] = static_cast<std::byte>(q[j] | q[j + kBlock / 2] << 4);
 }
 
-std::uint8_t nibble(double value) {
-  return static_cast<std::uint8_t>(std::clamp(std::trunc(value), 0.0, 15.0));
+std::uint8_t nibble(float value) {
+  return static_cast<std::uint8_t>(std::clamp(std::trunc(value), 0.0f, 15.0f));
 }
 
 bool put_q8_0(const float* x, std::byte* out) {
@@ -45,9 +50,9 @@ bool put_q4_0(const float* x, std::byte* out) {
   for (std::size_t i = 0; i < kBlock; ++i)
     if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
   const float d = extreme / -8.0f;
-  const double id = static_cast<double>(inverse(d));
+  const float id = inverse(d);
   std::uint8_t q[kBlock];
-  for (std::size_t i = 0; i < kBlock; ++i) q[i] = nibble(static_cast<double>(x[i]) * id + 8.5);
+  for (std::size_t i = 0; i < kBlock; ++i) q[i] = nibble(x[i] * id + 8.5f);
   put_nibbles(q, out + 2);
   return put_half(d, out);
 }
@@ -55,36 +60,130 @@ bool put_q4_0(const float* x, std::byte* out) {
 bool put_q4_1(const float* x, std::byte* out) {
   const auto [least, most] = std::minmax_element(x, x + kBlock);
   const float d = (*most - *least) / 15.0f;
-  const double id = static_cast<double>(inverse(d)), low = static_cast<double>(*least);
+  const float id = inverse(d), low = *least;
   std::uint8_t q[kBlock];
-  for (std::size_t i = 0; i < kBlock; ++i)
-    q[i] = nibble((static_cast<double>(x[i]) - low) * id + 0.5);
+  for (std::size_t i = 0; i < kBlock; ++i) q[i] = nibble((x[i] - low) * id + 0.5f);
   put_nibbles(q, out + 4);
   return put_half(d, out) && put_half(*least, out + 2);
 }
 
+std::uint8_t five_bits(float value) {
+  return static_cast<std::uint8_t>(std::clamp(std::trunc(value), 0.0f, 31.0f));
+}
+
+// The fifth bits, and the nibbles behind them.
+void put_five_bits(const std::uint8_t* q, std::byte* out) {
+  std::uint32_t fifth = 0;
+  std::uint8_t low[kBlock];
+  for (std::size_t j = 0; j < kBlock; ++j) {
+    fifth |= static_cast<std::uint32_t>(q[j] >> 4) << j;
+    low[j] = q[j] & 15u;
+  }
+  store(out, fifth);
+  put_nibbles(low, out + 4);
+}
+
+bool put_q5_0(const float* x, std::byte* out) {
+  float extreme = 0.0f;
+  for (std::size_t i = 0; i < kBlock; ++i)
+    if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
+  const float d = extreme / -16.0f;
+  const float id = inverse(d);
+  std::uint8_t q[kBlock];
+  for (std::size_t i = 0; i < kBlock; ++i) q[i] = five_bits(x[i] * id + 16.5f);
+  put_five_bits(q, out + 2);
+  return put_half(d, out);
+}
+
+bool put_q5_1(const float* x, std::byte* out) {
+  const auto [least, most] = std::minmax_element(x, x + kBlock);
+  const float d = (*most - *least) / 31.0f;
+  const float id = inverse(d), low = *least;
+  std::uint8_t q[kBlock];
+  for (std::size_t i = 0; i < kBlock; ++i) q[i] = five_bits((x[i] - low) * id + 0.5f);
+  put_five_bits(q, out + 4);
+  return put_half(d, out) && put_half(*least, out + 2);
+}
+
+// floor(log2(x)) of a logarithm that is rounded to f32 first, as the package computes it: just
+// below a power of two it becomes that power.
+int rounded_log2(float x) {
+  int exponent = 0;
+  const double half = std::frexp(static_cast<double>(x), &exponent);  // in [0.5, 1)
+  constexpr double kLog2E = 1.4426950408889634;
+  const auto above = static_cast<float>(exponent);  // of the power of two above x
+  const float next = std::nextafter(above, -std::numeric_limits<float>::infinity());
+  const double gap = (static_cast<double>(above) - static_cast<double>(next)) / 2.0;
+  const bool becomes_it = exponent != 0 && (1.0 - half) * kLog2E < gap;
+  return becomes_it ? exponent : exponent - 1;
+}
+
+bool put_mxfp4(const float* x, std::byte* out) {
+  float largest = 0.0f;
+  for (std::size_t i = 0; i < kBlock; ++i) largest = std::max(largest, std::abs(x[i]));
+  const int exponent = largest > 0.0f ? rounded_log2(largest) - 2 + 127 : 0;
+  if (exponent < 0) return put_mxfp4(std::vector<float>(kBlock).data(), out);  // all but zeros
+  // Numbers of the table are twice what they stand for.
+  const auto d = static_cast<float>(std::ldexp(1.0, exponent - 128));
+  std::uint8_t q[kBlock];
+  for (std::size_t i = 0; i < kBlock; ++i) {
+    float least = std::numeric_limits<float>::infinity();
+    for (unsigned code = 0; code < 16; ++code) {
+      const float off = std::abs(
+          d * static_cast<float>(code_value<MXFP4Layout>(code) - MXFP4Layout::kOffset) - x[i]);
+      if (off >= least) continue;
+      least = off;
+      q[i] = static_cast<std::uint8_t>(code);
+    }
+  }
+  out[0] = static_cast<std::byte>(exponent);
+  put_nibbles(q, out + 1);
+  return true;
+}
+
+bool put_bf16(const float* x, std::byte* out) {
+  const auto bits = load<std::uint32_t>(reinterpret_cast<const std::byte*>(x));
+  const auto rounded = static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+  store(out, rounded);
+  return (rounded & 0x7f80u) != 0x7f80u;
+}
+
+bool put_f16(const float* x, std::byte* out) { return put_half(*x, out); }
+
+bool put_f32(const float* x, std::byte* out) {
+  store(out, *x);
+  return true;
+}
+
+// Writes a block of a format.
+using Put = bool (*)(const float* x, std::byte* out);
+constexpr std::pair<Type, Put> kPuts[] = {
+    {Type::kF32, put_f32},       {Type::kF16, put_f16},   {Type::kBF16, put_bf16},
+    {Type::kQ8_0, put_q8_0},     {Type::kQ4_0, put_q4_0}, {Type::kQ4_1, put_q4_1},
+    {Type::kQ5_0, put_q5_0},     {Type::kQ5_1, put_q5_1}, {Type::kMXFP4, put_mxfp4},
+    {Type::kQ2_K, put_q2_k},     {Type::kQ3_K, put_q3_k}, {Type::kQ4_K, put_q4_k},
+    {Type::kQ5_K, put_q5_k},     {Type::kQ6_K, put_q6_k}, {Type::kIQ4_NL, put_iq4_nl},
+    {Type::kIQ4_XS, put_iq4_xs},
+};
+
+Put find_put(Type type) {
+  for (const std::pair<Type, Put>& one : kPuts)
+    if (one.first == type) return one.second;
+  return nullptr;
+}
+
 }  // namespace
 
-bool can_encode(Type type) {
-  return type == Type::kF32 || type == Type::kF16 || type == Type::kQ8_0 || type == Type::kQ4_0 ||
-         type == Type::kQ4_1;
-}
+bool can_encode(Type type) { return find_put(type) != nullptr; }
 
 bool encode(Type type, const float* values, std::size_t count, std::byte* out) {
   if (!std::all_of(values, values + count, [](float x) { return std::isfinite(x); })) return false;
   const Format& format = *find(type);
-  TROUPE_CHECK(can_encode(type) && count % format.block_elements == 0, std::to_string(count));
-  if (type == Type::kF32) {
-    std::memcpy(out, values, count * sizeof(float));
-    return true;
-  }
+  const Put put = find_put(type);
+  TROUPE_CHECK(put != nullptr && count % format.block_elements == 0, std::to_string(count));
   bool fits = true;
-  for (std::size_t i = 0; i < count; i += format.block_elements, out += format.block_bytes) {
-    if (type == Type::kF16) fits &= put_half(values[i], out);
-    if (type == Type::kQ8_0) fits &= put_q8_0(values + i, out);
-    if (type == Type::kQ4_0) fits &= put_q4_0(values + i, out);
-    if (type == Type::kQ4_1) fits &= put_q4_1(values + i, out);
-  }
+  for (std::size_t i = 0; i < count; i += format.block_elements, out += format.block_bytes)
+    fits &= put(values + i, out);
   return fits;
 }
 

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -36,7 +37,7 @@ std::vector<float> input() {
 
 TEST_CASE("encode gives the bytes that the gguf package gives") {
   const std::vector<float> values = input();
-  for (const Type type : {Type::kQ4_0, Type::kQ4_1, Type::kQ8_0}) {
+  for (const Type type : {Type::kQ4_0, Type::kQ4_1, Type::kQ5_0, Type::kQ5_1, Type::kQ8_0}) {
     const Format& format = *find(type);
     INFO(format.name);
     const std::string expected = golden("quantize." + std::string(format.name));
@@ -46,10 +47,54 @@ TEST_CASE("encode gives the bytes that the gguf package gives") {
   }
 }
 
+// The figures are those of llama.cpp's ggml_quantize_chunk, without an importance matrix, on the
+// same values.
+TEST_CASE("formats whose scales are searched for lose no more than llama.cpp's") {
+  const std::vector<float> values = input();
+  const std::pair<Type, double> others[] = {
+      {Type::kQ2_K, 0.288305},    {Type::kQ3_K, 0.148036},  {Type::kQ4_K, 0.0697053},
+      {Type::kQ5_K, 0.0355393},   {Type::kQ6_K, 0.0173406}, {Type::kIQ4_NL, 0.0747056},
+      {Type::kIQ4_XS, 0.0753243}, {Type::kMXFP4, 0.115239},
+  };
+  for (const std::pair<Type, double>& other : others) {
+    const Format& format = *find(other.first);
+    INFO(format.name);
+    const std::size_t blocks = values.size() / format.block_elements;
+    std::vector<std::byte> out(blocks * format.block_bytes);
+    REQUIRE(encode(format.type, values.data(), values.size(), out.data()));
+    std::vector<float> back(values.size());
+    format.dequantize(out.data(), blocks, back.data());
+    double sum = 0.0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double off = static_cast<double>(back[i]) - static_cast<double>(values[i]);
+      sum += off * off;
+    }
+    CHECK(std::sqrt(sum / static_cast<double>(values.size())) < 1.02 * other.second);
+  }
+}
+
+// An exponent is the logarithm's after it was rounded to f32, as the package has it.
+TEST_CASE("MXFP4 takes the exponent that the gguf package takes") {
+  const auto exponent = [](float largest) {
+    std::vector<float> values(32, 0.0f);
+    values[5] = largest;
+    std::byte out[17];
+    REQUIRE(encode(Type::kMXFP4, values.data(), 32, out));
+    return static_cast<int>(out[0]);
+  };
+  CHECK(exponent(1.0f) == 125);
+  CHECK(exponent(1.9999f) == 125);
+  CHECK(exponent(std::nextafter(1.0f, 0.0f)) == 124);    // log2 is -8.6e-8, which f32 has
+  CHECK(exponent(std::nextafter(0.25f, 0.0f)) == 123);   // log2 becomes -2
+  CHECK(exponent(std::nextafter(256.0f, 0.0f)) == 133);  // log2 becomes 8
+  CHECK(exponent(0.0f) == 0);
+}
+
 TEST_CASE("what a format cannot hold is said, and zeros are zeros") {
   std::vector<float> values(32, 0.0f), back(32, 1.0f);
   std::byte out[32 * sizeof(float)];
-  for (const Type type : {Type::kF32, Type::kF16, Type::kQ8_0, Type::kQ4_0, Type::kQ4_1}) {
+  for (const Type type :
+       {Type::kF32, Type::kF16, Type::kQ8_0, Type::kQ4_0, Type::kQ4_1, Type::kQ5_0, Type::kQ5_1}) {
     REQUIRE(can_encode(type));
     REQUIRE(encode(type, values.data(), 32, out));
     const Format& format = *find(type);
