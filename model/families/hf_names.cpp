@@ -6,11 +6,17 @@
 namespace troupe::model {
 namespace {
 
-// The name of a layer's tensor as a pattern: the number of the layer becomes '*'.
+// The name of a layer's tensor as a pattern: the number of the layer becomes '*', and that of an
+// expert whose matrices are tensors of their own.
 std::string pattern_of(const TensorSpec& spec) {
   if (spec.layer == kNoLayer) return spec.name;
   const std::string prefix = "blk." + std::to_string(spec.layer) + ".";
-  return "blk.*." + spec.name.substr(prefix.size());
+  std::string rest = spec.name.substr(prefix.size());
+  if (spec.expert != kNoExpert && spec.stacked == 0) {
+    const std::string number = "." + std::to_string(spec.expert) + ".";
+    rest.replace(rest.rfind(number), number.size(), ".*.");
+  }
+  return "blk.*." + rest;
 }
 
 }  // namespace
@@ -26,6 +32,8 @@ std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpe
   std::string out(name.hf);
   if (const std::size_t star = out.find('*'); star != out.npos)
     out.replace(star, 1, std::to_string(spec.layer));
+  if (const std::size_t star = out.find('*'); star != out.npos)
+    out.replace(star, 1, std::to_string(spec.expert));
   const bool is_head =
       spec.layer == kNoLayer &&
       (spec.slot == kOutput || spec.slot == kClassifier || spec.slot == kClassifierBias);
@@ -37,6 +45,11 @@ std::string hf_name(const ModelConfig& config, const TensorSpec& spec) {
   const HfName* name = find_hf_name(hf, spec);
   TROUPE_CHECK(name != nullptr, spec.name);
   return full_hf_name(hf, *name, spec);
+}
+
+bool hf_is_transposed(const ModelConfig& config, const TensorSpec& spec) {
+  const HfName* name = find_hf_name(find_family(config.family)->hf, spec);
+  return name != nullptr && name->transposed;
 }
 
 std::string hf_module(const ModelConfig& config, const TensorSpec& spec) {

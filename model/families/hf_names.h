@@ -18,6 +18,8 @@ std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpe
 
 // The name of a tensor in the model's folder, such as model.layers.0.self_attn.q_proj.weight.
 std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
+// Says whether the folder stores the matrix as (inputs, outputs).
+bool hf_is_transposed(const ModelConfig& config, const TensorSpec& spec);
 // The name of a matrix's module: hf_name without ".weight" at its end.
 std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
 

@@ -2,6 +2,7 @@
 
 #include <troupe/model/files/new_file.h>
 #include <troupe/model/files/safetensors_writer.h>
+#include <troupe/runtime/quant/encode.h>
 
 namespace troupe::model {
 namespace {
@@ -16,9 +17,10 @@ std::string header_of(std::span<const TensorToWrite> tensors) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   std::uint64_t at = 0;
   for (const TensorToWrite& tensor : tensors) {
-    const std::uint64_t bytes = count_of(tensor) * sizeof(float);
-    header[tensor.name] = {
-        {"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {at, at + bytes}}};
+    const std::uint64_t bytes = count_of(tensor) * quant::find(tensor.type)->block_bytes;
+    header[tensor.name] = {{"dtype", quant::find(tensor.type)->name},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {at, at + bytes}}};
     at += bytes;
   }
   header["__metadata__"] = {{"format", "pt"}};  // transformers asks for it
@@ -38,9 +40,18 @@ Result<std::string> write_safetensors(const std::filesystem::path& path,
   const std::string header = header_of(tensors);
   TROUPE_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(header))));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const std::vector<float> floats = values(i);
+    TROUPE_ASSIGN_OR_RETURN(const std::vector<float> floats, values(i));
     TROUPE_CHECK(floats.size() == count_of(tensors[i]), tensors[i].name);
-    TROUPE_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(floats))));
+    if (tensors[i].type == quant::Type::kF32) {
+      TROUPE_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(floats))));
+      continue;
+    }
+    std::vector<std::byte> bytes(floats.size() * quant::find(tensors[i].type)->block_bytes);
+    if (!quant::encode(tensors[i].type, floats.data(), floats.size(), bytes.data()))
+      return Status(Code::kInvalidArgument, "the tensor " + tensors[i].name + " has a value that " +
+                                                std::string(quant::find(tensors[i].type)->name) +
+                                                " cannot hold; take --type F32");
+    TROUPE_RETURN_IF_ERROR(file.write(bytes));
   }
   TROUPE_RETURN_IF_ERROR(file.finish());
   return file.hash();

@@ -35,7 +35,8 @@ std::string architecture(const ModelConfig& config) {
 }
 
 bool is_dropped(std::string_view key) {
-  return key.starts_with("troupe.") || key.starts_with("split.");
+  // The new file has an alignment of its own.
+  return key.starts_with("troupe.") || key.starts_with("split.") || key == "general.alignment";
 }
 
 // The tensors of the file under their GGUF names. The rows of q and k of llama's family lie as

@@ -140,6 +140,25 @@ Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& 
   return out.dump(2) + "\n";
 }
 
+Result<std::string> converted_config_text(const GgufHeader& header, const ModelConfig& config,
+                                          std::string_view dtype) {
+  ordered_json out;
+  const auto text = text_at(header, header_keys::kConfigJson);
+  if (text) {
+    TROUPE_ASSIGN_OR_RETURN(out, parse_ordered_json(*text, "config.json", kTextLimits));
+    // Only the text model of one that also sees pictures is written.
+    if (const auto inner = out.find("text_config"); inner != out.end() && inner->is_object())
+      out = ordered_json(*inner);
+  } else {
+    TROUPE_ASSIGN_OR_RETURN(const std::string made, hf_config_text(header, config, {}));
+    TROUPE_ASSIGN_OR_RETURN(out, parse_ordered_json(made, "config.json", kTextLimits));
+  }
+  out.erase("quantization_config");
+  out.erase("torch_dtype");
+  out["dtype"] = dtype == "F16" ? "float16" : dtype == "BF16" ? "bfloat16" : "float32";
+  return out.dump(2) + "\n";
+}
+
 std::vector<std::string> label_names(const GgufHeader& header) {
   const auto text = text_at(header, header_keys::kConfigJson);
   if (!text) return {};

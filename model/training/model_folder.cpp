@@ -11,29 +11,46 @@
 
 namespace troupe::model {
 
+namespace {
+
+// Adds what is not config.json.
+Status add_tokenizer_texts(const GgufHeader& header, FolderTexts* texts) {
+  const bool is_folder = header.metadata.contains(header_keys::kConfigJson);
+  if (!is_folder && header.metadata.contains("tokenizer.ggml.model")) {
+    TROUPE_ASSIGN_OR_RETURN(TokenizerTexts made, gguf_tokenizer_texts(header));
+    texts->files.emplace_back("tokenizer.json", std::move(made.tokenizer_json));
+    texts->files.emplace_back("tokenizer_config.json", std::move(made.tokenizer_config_json));
+    texts->files.emplace_back("generation_config.json", std::move(made.generation_config_json));
+  }
+  for (const FolderText& one : kFolderTexts) {
+    if (one.key == header_keys::kConfigJson || !header.metadata.contains(one.key)) continue;
+    TROUPE_ASSIGN_OR_RETURN(std::string text, header.string(one.key));
+    texts->files.emplace_back(one.file, std::move(text));
+  }
+  return Status::ok();
+}
+
+}  // namespace
+
 Result<FolderTexts> folder_texts(const GgufHeader& header, const ModelConfig& config,
                                  const std::vector<std::string>& labels) {
   FolderTexts texts;
   TROUPE_ASSIGN_OR_RETURN(std::string config_text, hf_config_text(header, config, labels));
   texts.files.emplace_back("config.json", std::move(config_text));
-  const bool is_folder = header.metadata.contains(header_keys::kConfigJson);
-  if (!is_folder && header.metadata.contains("tokenizer.ggml.model")) {
-    TROUPE_ASSIGN_OR_RETURN(TokenizerTexts made, gguf_tokenizer_texts(header));
-    texts.files.emplace_back("tokenizer.json", std::move(made.tokenizer_json));
-    texts.files.emplace_back("tokenizer_config.json", std::move(made.tokenizer_config_json));
-    texts.files.emplace_back("generation_config.json", std::move(made.generation_config_json));
-  }
-  for (const FolderText& one : kFolderTexts) {
-    if (one.key == header_keys::kConfigJson || !header.metadata.contains(one.key)) continue;
-    TROUPE_ASSIGN_OR_RETURN(std::string text, header.string(one.key));
-    texts.files.emplace_back(one.file, std::move(text));
-  }
+  TROUPE_RETURN_IF_ERROR(add_tokenizer_texts(header, &texts));
   return texts;
 }
 
-Result<std::string> write_model_folder(const std::filesystem::path& folder,
-                                       const FolderTexts& texts, const ModelConfig& config,
-                                       const Parameters& parameters) {
+Result<FolderTexts> converted_texts(const GgufHeader& header, const ModelConfig& config,
+                                    std::string_view dtype) {
+  FolderTexts texts;
+  TROUPE_ASSIGN_OR_RETURN(std::string config_text, converted_config_text(header, config, dtype));
+  texts.files.emplace_back("config.json", std::move(config_text));
+  TROUPE_RETURN_IF_ERROR(add_tokenizer_texts(header, &texts));
+  return texts;
+}
+
+Status write_folder_texts(const std::filesystem::path& folder, const FolderTexts& texts) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
@@ -41,13 +58,21 @@ Result<std::string> write_model_folder(const std::filesystem::path& folder,
                   "cannot make the folder " + folder.string() + ": " + error.message());
   for (const auto& [name, text] : texts.files)
     TROUPE_RETURN_IF_ERROR(write_file_atomically(folder / name, text));
+  return Status::ok();
+}
+
+Result<std::string> write_model_folder(const std::filesystem::path& folder,
+                                       const FolderTexts& texts, const ModelConfig& config,
+                                       const Parameters& parameters) {
+  TROUPE_RETURN_IF_ERROR(write_folder_texts(folder, texts));
   const std::vector<HfTensor> tensors = hf_tensors(config, parameters);
   std::vector<TensorToWrite> heads;
   for (const HfTensor& tensor : tensors) heads.push_back({tensor.name, tensor.shape});
-  return write_safetensors(folder / "model.safetensors", heads, [&](std::size_t index) {
-    return hf_values(tensors[index],
-                     [](const Parameter& parameter) { return parameter.stored_values(); });
-  });
+  return write_safetensors(
+      folder / "model.safetensors", heads, [&](std::size_t index) -> Result<std::vector<float>> {
+        return hf_values(tensors[index],
+                         [](const Parameter& parameter) { return parameter.stored_values(); });
+      });
 }
 
 }  // namespace troupe::model

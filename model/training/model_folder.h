@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <troupe/model/training/parameters.h>
@@ -21,6 +22,15 @@ struct FolderTexts {
 // Errors: as hf_config_text and gguf_tokenizer_texts.
 Result<FolderTexts> folder_texts(const GgufHeader& header, const ModelConfig& config,
                                  const std::vector<std::string>& labels);
+
+// The texts of a folder whose weights have the dtype `dtype` ("BF16") and are otherwise those of
+// the model. A folder's config.json stays as it is but for that, so any family can be written.
+//   Errors: as folder_texts.
+Result<FolderTexts> converted_texts(const GgufHeader& header, const ModelConfig& config,
+                                    std::string_view dtype);
+// Makes the folder and writes the texts.
+//   Errors: what the system says.
+Status write_folder_texts(const std::filesystem::path& folder, const FolderTexts& texts);
 
 // Writes the texts and the weights. model.safetensors comes last, so that a folder that has one is
 // whole. Returns the SHA-256 of model.safetensors.

@@ -25,6 +25,7 @@ ORDER = (
     "model/config/", "model/text/", "model/files/", "model/families/", "model/source/",
     "model/tokenizer/", "model/jinja/", "model/chat/", "model/sampling/", "model/planning/",
     "model/store/", "model/transformer/", "model/local/", "model/training/",
+    "model/convert/",
     # The public door: plain values and the declarations of Cluster and Daemon, which facade/
     # defines; jobs/ takes its callers' functions as these values.
     "actors/troupe/", "actors/troupe",

@@ -46,6 +46,7 @@ Action add_finetune(CLI::App& app);
 Action add_classify(CLI::App& app);
 Action add_eval(CLI::App& app);
 Action add_export(CLI::App& app);
+Action add_convert(CLI::App& app);
 Action add_plan(CLI::App& app);
 
 struct Verb {
@@ -61,6 +62,7 @@ inline constexpr Verb kVerbs[] = {
     {"classify", "Label texts with a trained classifier", add_classify},
     {"eval", "Measure how well a model does on data", add_eval},
     {"export", "Write a model as a folder or a GGUF file, with an adapter merged", add_export},
+    {"convert", "Write a model as GGUF or safetensors, in another format", add_convert},
     {"pull", "Fetch a model into the store", add_pull},
     {"ls", "List the models in the store and in the catalogue", add_ls},
     {"rm", "Remove a model from the store", add_rm},
