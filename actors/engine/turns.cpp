@@ -109,9 +109,6 @@ void EngineState::make_way() {
 
 bool EngineState::may_add_prompts() const {
   if (!step_costs_.is_known()) return true;
-  // Where a whole chunk takes no longer than any step may, nobody has to wait for another one.
-  const double chunk_us = step_costs_.of_prompt_row().of(0, limits_.chunk_rows);
-  if (chunk_us <= step_costs_.prompt_budget_us(1, 0)) return true;
   const bool answers = std::any_of(requests_.begin(), requests_.end(),
                                    [](const auto& entry) { return entry.second.decoding(); });
   const auto has_prompts = [](const auto& entry) { return entry.second.costs.prompts > 0; };
