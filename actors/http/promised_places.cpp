@@ -5,7 +5,7 @@
 namespace troupe::http {
 namespace {
 
-constexpr std::size_t kPromisesMax = 4096;
+constexpr std::size_t kPromisesMax = 16'384;
 constexpr double kShortest = 1, kLongest = 60;  // seconds
 constexpr double kLeastReturning = 0.02;
 constexpr std::int64_t kEarlyUs = 50'000, kGraceUs = 2'000'000;
