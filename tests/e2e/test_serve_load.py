@@ -295,18 +295,18 @@ def test_ready_follows_the_cluster_and_not_the_load(tmp_path):
         assert statuses == {200} and set(texts) == {want}
         stream = Events(server, chat("Tell a very long story.", 300))
         stream.read(3)
-        node = cluster.nodes[0].process
-        node.send_signal(signal.SIGSTOP)
+        node = cluster.nodes[0]
+        node.signal(signal.SIGSTOP)
         began = time.monotonic()
         harness.wait_until("a stage stands still, and the server is ready", lambda: ready(server) == 503, 8)
         seconds = time.monotonic() - began
         assert server.ask("GET", "/health")[0] == 200
-        node.send_signal(signal.SIGCONT)
+        node.signal(signal.SIGCONT)
         harness.wait_until("the stage goes on, and the server is not ready", lambda: ready(server) == 200, 30)
         stream.read()
         assert stream.done
         assert seconds < 4.5, seconds
     finally:
         for node in cluster.nodes:
-            node.process.send_signal(signal.SIGCONT)
+            node.signal(signal.SIGCONT)
         cluster.close()

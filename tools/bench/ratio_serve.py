@@ -98,7 +98,7 @@ class Servers:
                                   threads=[threads] * (nodes + 1), head_flags=flags)
         self.clusters.append(cluster)
         wait_for(f"http://127.0.0.1:{http}/ready", cluster.head.process, "the head")
-        return http, cluster.head.process.pid
+        return http, cluster.head.pid
 
     def theirs(self):
         options = self.options

@@ -258,8 +258,8 @@ int run_daemon(const Settings& settings, DaemonOptions options,
       if (*http) (*http)->shut_down();
       http->reset();
     };
+    tell_parent_ready();  // before anyone else hears of it
     if (tell(background, text, kExitOk)) {
-      tell_parent_ready();
       outcome =
           serve_everywhere(settings, std::move(*daemon), options,
                            watch_address(settings, options, head), watch, manager, close_doors);
