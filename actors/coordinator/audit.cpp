@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include <fcntl.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include <troupe/actors/coordinator/audit.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -98,10 +98,7 @@ bool AuditLog::may_write(AuditKind kind, std::int64_t now_us) {
 
 void AuditLog::add(AuditKind kind, const AuditEntry& entry, std::int64_t now_us) {
   if (file_.empty() || !may_write(kind, now_us)) return;
-  using namespace std::chrono;
-  nlohmann::json line = {
-      {"unix_ms", duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count()},
-      {"what", audit_name(kind)}};
+  nlohmann::json line = {{"unix_ms", unix_now_ms()}, {"what", audit_name(kind)}};
   const std::pair<const char*, const std::string&> fields[] = {
       {"key", entry.key},         {"role", entry.role},       {"token", entry.token},
       {"address", entry.address}, {"subject", entry.subject}, {"text", entry.text}};

@@ -408,7 +408,7 @@ void Generation::cancel_rest() {
 
 void Generation::rest() {
   rests_since_us_ = monotonic_us();
-  if (is_kept()) service_.keeper->rest(head_.id, unix_ms());
+  if (is_kept()) service_.keeper->rest(head_.id, unix_now_ms());
 }
 
 // The connection is done with this request.

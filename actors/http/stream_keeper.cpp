@@ -3,6 +3,7 @@
 
 #include <troupe/actors/http/stored_stream.h>
 #include <troupe/actors/http/stream_keeper.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::http {
@@ -12,11 +13,6 @@ constexpr std::chrono::milliseconds kWriteEvery{200};
 constexpr std::chrono::milliseconds kTryAgain{5000};
 
 }  // namespace
-
-std::int64_t unix_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
 
 StreamKeeper::StreamKeeper(std::unique_ptr<actors::StreamFile> file, int scrub_ms,
                            std::function<void(const std::vector<std::string>& ids)> saved)

@@ -21,9 +21,6 @@
 
 namespace troupe::http {
 
-// Unix time.
-std::int64_t unix_ms();
-
 class StreamKeeper {
  public:
   // `saved` is called on the keeper's thread with the ids of streams that have begun and are in the

@@ -64,7 +64,7 @@ void take_up_stream(Service& service, const ExchangePtr& exchange, const EventId
 }
 
 void restore_streams(Service& service, const std::vector<actors::StoredStream>& stored) {
-  const std::int64_t now_ms = unix_ms();
+  const std::int64_t now_ms = unix_now_ms();
   std::size_t count = 0;
   for (const actors::StoredStream& stream : stored) {
     const Status restored = restore_stream(service, stream, now_ms);

@@ -3,6 +3,7 @@
 #include <troupe/actors/cluster_state/budgets.h>
 #include <troupe/actors/jobs/job_id.h>
 #include <troupe/actors/jobs/shell.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/numerics/arithmetic_version.h>
 
 namespace troupe::actors {
@@ -82,7 +83,7 @@ Result<json> submit(Self self, const Setup& setup, const JobAsk& ask, const Aske
   JobPiece piece{ask.id, asker.owner, ask.job_kind, ask.spec, ask.shards, 0, ask.inputs};
   if (!asker.owner.empty()) piece.owner_bytes_max = budget_of(asker.role).job_bytes;
   piece.first = static_cast<std::uint32_t>(std::min<std::uint64_t>(ask.number, UINT32_MAX));
-  TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->receive(piece, unix_ms()));
+  TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->receive(piece, unix_now_ms()));
   if (job.life == JobLife::kRunning && !self->state.state->has(job.number)) {
     TROUPE_ASSIGN_OR_RETURN(const auto finished, setup->journal->finished_shards(job.number));
     self->state.state->add(job, finished, job.kind != kGenerateKind);

@@ -4,6 +4,7 @@
 #include <troupe/actors/jobs/jobs_actor.h>
 #include <troupe/actors/jobs/shell.h>
 #include <troupe/actors/message_handlers.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors {
 namespace jobs {
@@ -35,11 +36,6 @@ void restore(Self self, const Setup& setup) {
 
 }  // namespace
 
-std::int64_t unix_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
-
 void drive(Self self, const Setup& setup) {
   if (!self->state.service) return;
   for (const JobTask& task : self->state.state->assign(monotonic_us())) {
@@ -53,7 +49,8 @@ void drive(Self self, const Setup& setup) {
 
 Result<bool> end_job(Self self, const Setup& setup, std::uint64_t job, JobLife life,
                      const std::string& error) {
-  TROUPE_ASSIGN_OR_RETURN(const bool counts, setup->journal->end_job(job, life, error, unix_ms()));
+  TROUPE_ASSIGN_OR_RETURN(const bool counts,
+                          setup->journal->end_job(job, life, error, unix_now_ms()));
   for (const JobTask& task : self->state.state->end(job)) stop_answering(self, task.attempt);
   return counts;
 }
@@ -66,7 +63,7 @@ void finish(Self self, const Setup& setup, std::uint64_t attempt, const std::str
   const std::uint64_t job = task->job;
   const bool ends = state.ends_with(*task);
   const auto committed =
-      setup->journal->finish_shard(job, task->from, output, line, ends, unix_ms());
+      setup->journal->finish_shard(job, task->from, output, line, ends, unix_now_ms());
   if (!committed) return fail(self, setup, attempt, committed.status());
   state.done(attempt);
   if (ends) state.end(job);
@@ -79,7 +76,8 @@ void finish_merge(Self self, const Setup& setup, std::uint64_t attempt, const st
   if (task == nullptr) return;
   const std::uint64_t job = task->job;
   const bool ends = state.ends_with(*task);
-  const auto committed = setup->journal->merge(job, task->from, task->to, result, ends, unix_ms());
+  const auto committed =
+      setup->journal->merge(job, task->from, task->to, result, ends, unix_now_ms());
   if (!committed) return fail(self, setup, attempt, committed.status());
   state.done(attempt);
   if (ends) state.end(job);
@@ -96,7 +94,7 @@ void set_back(Self self, const Setup& setup, const JobState::Setback& setback,
   }
   const std::string what = task.merge ? "merging" : "shard " + std::to_string(task.from);
   const Status written =
-      setup->journal->add_line(task.job, what + " is tried again: " + why, unix_ms());
+      setup->journal->add_line(task.job, what + " is tried again: " + why, unix_now_ms());
   if (!written) log(LogLevel::kWarning, written.message());
 }
 
@@ -126,7 +124,7 @@ jobs_actor::behavior_type behavior(Self self, Setup setup) {
   const auto first = setup->journal->reserve("runs", 1, 1);
   if (!first) log(LogLevel::kError, first.message());
   self->state.state = std::make_unique<JobState>(
-      first ? *first << 32 : static_cast<std::uint64_t>(unix_ms()) << 20);
+      first ? *first << 32 : static_cast<std::uint64_t>(unix_now_ms()) << 20);
   self->state.state->set_worker(kCluster, {kGenerateKind}, kClusterSlots);
   restore(self, setup);
   self->delayed_send(self, kTick, tick_atom::value);

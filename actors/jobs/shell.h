@@ -45,8 +45,6 @@ struct Shell {
 using Self = jobs_actor::stateful_pointer<Shell>;
 using Setup = std::shared_ptr<const JobsSetup>;
 
-std::int64_t unix_ms();
-
 // jobs_actor.cpp
 
 // Gives waiting tasks to workers with free slots.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <troupe/actors/journal/journal_actor.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors {
@@ -31,11 +32,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kTokensEvery{300}, kNewsEvery{200};
 constexpr std::size_t kTokensAtOnce = 256;
 constexpr std::chrono::seconds kScrubEvery{60};
-
-std::int64_t unix_ms() {
-  using namespace std::chrono;
-  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
 
 void complain(const Status& status) {
   if (!status) log(LogLevel::kError, status.message());
@@ -67,7 +63,7 @@ void write_news(Writer self, Journal& journal) {
   self->state.begun = false;
   std::vector<StreamUpdate> updates;
   for (const StreamChangePtr& change : news) updates.push_back(change->update);
-  const Result<std::vector<Status>> written = journal.update_streams(updates, unix_ms());
+  const Result<std::vector<Status>> written = journal.update_streams(updates, unix_now_ms());
   complain(written.status());
   for (std::size_t i = 0; i < news.size(); ++i) {
     if (news[i]->saved) news[i]->saved(written ? (*written)[i] : written.status());

@@ -5,7 +5,6 @@
 #include <troupe/actors/node/trouble_watch.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/machine/process_memory.h>
-#include <troupe/runtime/machine/troubles.h>
 
 namespace troupe::actors {
 namespace {
@@ -29,21 +28,20 @@ watch_actor::behavior_type behavior(watch_actor::pointer self, const std::filesy
 
 std::vector<std::string> TroubleBoard::all() const {
   const std::lock_guard lock(mutex_);
-  return troubles_;
+  std::vector<std::string> texts;
+  for (const Trouble& trouble : troubles_) texts.push_back(trouble.text);
+  return texts;
 }
 
-void TroubleBoard::set(std::vector<std::string> troubles) {
-  const std::vector<std::string> before = all();
-  // The first words say which kind of trouble it is; the figures in it change from time to time.
-  const auto kind = [](const std::string& trouble) { return trouble.substr(0, 12); };
-  for (const std::string& trouble : troubles) {
-    const bool known = std::any_of(before.begin(), before.end(), [&](const std::string& old) {
-      return kind(old) == kind(trouble);
-    });
-    if (!known) log(LogLevel::kWarning, trouble);
-  }
+void TroubleBoard::set(const std::vector<Trouble>& troubles) {
   const std::lock_guard lock(mutex_);
-  troubles_ = std::move(troubles);
+  for (const Trouble& trouble : troubles) {
+    const bool known = std::any_of(troubles_.begin(), troubles_.end(), [&](const Trouble& old) {
+      return old.kind == trouble.kind;  // the figures in it change from time to time
+    });
+    if (!known) log(LogLevel::kWarning, trouble.text);
+  }
+  troubles_ = troubles;
 }
 
 watch_actor spawn_trouble_watch(caf::actor_system& system, std::filesystem::path home, int threads,

@@ -9,6 +9,7 @@
 #include <caf/all.hpp>
 
 #include <troupe/actors/actors.h>
+#include <troupe/runtime/machine/troubles.h>
 
 // Looks every few seconds whether the machine of a node is in trouble (runtime/machine/troubles.h),
 // on a thread of its own, since a disk that does not answer must not hold up a heartbeat. The
@@ -20,13 +21,13 @@ namespace troupe::actors {
 // What was found last. Any thread.
 class TroubleBoard {
  public:
-  std::vector<std::string> all() const;
+  std::vector<std::string> all() const;  // the sentences
   // Replaces what was found; news are told in the log.
-  void set(std::vector<std::string> troubles);
+  void set(const std::vector<Trouble>& troubles);
 
  private:
   mutable std::mutex mutex_;
-  std::vector<std::string> troubles_;
+  std::vector<Trouble> troubles_;
 };
 
 using watch_actor = caf::typed_actor<caf::reacts_to<tick_atom>>;

@@ -140,9 +140,7 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
     if (is_apart) one.info.shape.insert(one.info.shape.begin(), config.experts);
     // Vectors, and what llama-quantize leaves alone, are F32.
     one.info.type = quant::Type::kF32;
-    const bool rotates = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK ||
-                                                    spec.slot == kQBias || spec.slot == kKBias);
-    if (rotates && spec.expert == kNoExpert) {
+    if (has_rotated_rows(spec) && spec.expert == kNoExpert) {
       one.plan.head_dim = config.head_dim;
       one.plan.rotary_dim = config.rotary_dim;
       one.plan.to_neighbours = true;

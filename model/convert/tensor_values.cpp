@@ -1,4 +1,5 @@
 #include <troupe/model/convert/tensor_values.h>
+#include <troupe/model/families/hf_names.h>
 #include <troupe/model/files/weight_scales.h>
 
 namespace troupe::model {
@@ -7,10 +8,8 @@ namespace {
 // The row in the model that becomes row `row`.
 std::size_t source_row(const TensorPlan& plan, std::size_t row) {
   if (plan.head_dim == 0) return row;
-  const std::size_t in_head = row % plan.head_dim, half = plan.rotary_dim / 2;
-  if (in_head >= plan.rotary_dim) return row;
-  if (plan.to_neighbours) return row - in_head + in_head / 2 + in_head % 2 * half;
-  return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+  return plan.to_neighbours ? folder_row(row, plan.head_dim, plan.rotary_dim)
+                            : neighbour_row(row, plan.head_dim, plan.rotary_dim);
 }
 
 }  // namespace

@@ -59,16 +59,25 @@ std::string hf_module(const ModelConfig& config, const TensorSpec& spec) {
   return name.substr(0, name.size() - kEnding.size());
 }
 
+bool has_rotated_rows(const TensorSpec& spec) {
+  return spec.layer != kNoLayer &&
+         (spec.slot == kQ || spec.slot == kK || spec.slot == kQBias || spec.slot == kKBias);
+}
+
 bool has_neighbour_rows(const ModelConfig& config, const TensorSpec& spec) {
-  const bool turned = spec.layer != kNoLayer && (spec.slot == kQ || spec.slot == kK ||
-                                                 spec.slot == kQBias || spec.slot == kKBias);
-  return config.rotary_dim != 0 && config.rope_interleaved && turned;
+  return config.rotary_dim != 0 && config.rope_interleaved && has_rotated_rows(spec);
 }
 
 std::size_t neighbour_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim) {
   const std::size_t in_head = row % head_dim, half = rotary_dim / 2;
   if (in_head >= rotary_dim) return row;
   return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+}
+
+std::size_t folder_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim) {
+  const std::size_t in_head = row % head_dim, half = rotary_dim / 2;
+  if (in_head >= rotary_dim) return row;
+  return row - in_head + in_head / 2 + in_head % 2 * half;
 }
 
 }  // namespace troupe::model

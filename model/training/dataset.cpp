@@ -116,6 +116,27 @@ Result<std::vector<TokenId>> encode_text(const std::string& text, const Tokenize
   return ids;
 }
 
+namespace {
+
+// Adds `example`, which has its target, with the ids of the row's text, or the reason why the row
+// is left out.
+Status add_row(const DataRow& row, const Tokenizer& tokenizer, const DatasetOptions& options,
+               Example example, Dataset* dataset) {
+  bool truncated = false;
+  TROUPE_ASSIGN_OR_RETURN(example.ids, encode_text(row.text, tokenizer, options, &truncated));
+  if (example.ids.empty() || (truncated && options.truncation == Truncation::kDrop)) {
+    dataset->dropped.push_back(
+        {row.line, truncated ? "it is longer than " + std::to_string(options.length_max) + " tokens"
+                             : "it has no tokens"});
+    return Status::ok();
+  }
+  dataset->truncated += truncated ? 1 : 0;
+  dataset->examples.push_back(std::move(example));
+  return Status::ok();
+}
+
+}  // namespace
+
 Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                        const DatasetOptions& options,
                                        std::vector<std::string> labels) {
@@ -132,19 +153,9 @@ Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& to
       return Status(Code::kBadData, "line " + std::to_string(row.line) + " has the label " +
                                         in_quotes(row.label, 40) + ", which is none of " +
                                         listed(dataset.labels));
-    bool truncated = false;
     Example example;
-    TROUPE_ASSIGN_OR_RETURN(example.ids, encode_text(row.text, tokenizer, options, &truncated));
-    if (example.ids.empty() || (truncated && options.truncation == Truncation::kDrop)) {
-      dataset.dropped.push_back(
-          {row.line, truncated
-                         ? "it is longer than " + std::to_string(options.length_max) + " tokens"
-                         : "it has no tokens"});
-      continue;
-    }
-    dataset.truncated += truncated ? 1 : 0;
     example.label = static_cast<std::size_t>(label - dataset.labels.begin());
-    dataset.examples.push_back(std::move(example));
+    TROUPE_RETURN_IF_ERROR(add_row(row, tokenizer, options, std::move(example), &dataset));
   }
   if (dataset.examples.empty())
     return Status(Code::kBadData, "no row is left to train on: all " +
@@ -158,24 +169,14 @@ Result<Dataset> regression_dataset(const DataRows& rows, const Tokenizer& tokeni
   dataset.dropped = rows.dropped;
   dataset.labels = {name};
   for (const DataRow& row : rows.rows) {
-    bool truncated = false;
-    Example example;
     const std::optional<float> value = finite_number(row.label);
     if (!value) {
       dataset.dropped.push_back({row.line, in_quotes(row.label, 40) + " is no number"});
       continue;
     }
+    Example example;
     example.value = *value;
-    TROUPE_ASSIGN_OR_RETURN(example.ids, encode_text(row.text, tokenizer, options, &truncated));
-    if (example.ids.empty() || (truncated && options.truncation == Truncation::kDrop)) {
-      dataset.dropped.push_back(
-          {row.line, truncated
-                         ? "it is longer than " + std::to_string(options.length_max) + " tokens"
-                         : "it has no tokens"});
-      continue;
-    }
-    dataset.truncated += truncated ? 1 : 0;
-    dataset.examples.push_back(std::move(example));
+    TROUPE_RETURN_IF_ERROR(add_row(row, tokenizer, options, std::move(example), &dataset));
   }
   if (dataset.examples.empty())
     return Status(

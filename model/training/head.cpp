@@ -11,12 +11,13 @@
 namespace troupe::model {
 namespace {
 
-// Calls body(first column, columns, block of logits) for each block.
+// Calls body(first column, columns, block of logits) for each block. A classifier's logits are one.
 template <class Body>
 void for_each_block(const HeadStep& step, std::size_t outputs, Body body) {
   const std::size_t rows = step.batch.target_rows.size();
-  for (std::size_t first = 0; first < outputs; first += kVocabularyBlock)
-    body(first, std::min(kVocabularyBlock, outputs - first), step.memory.logits + first * rows);
+  const std::size_t block = step.config.causal ? kVocabularyBlock : outputs;
+  for (std::size_t first = 0; first < outputs; first += block)
+    body(first, std::min(block, outputs - first), step.memory.logits + first * rows);
 }
 
 class Decoder {

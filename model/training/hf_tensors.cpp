@@ -12,10 +12,8 @@ namespace {
 // The parameter's row that is stored as `row`.
 std::size_t stored_row(const HfTensor& tensor, std::size_t row) {
   if (tensor.head_dim == 0) return row;
-  if (!tensor.to_neighbours) return neighbour_row(row, tensor.head_dim, tensor.rotary_dim);
-  const std::size_t in_head = row % tensor.head_dim, half = tensor.rotary_dim / 2;
-  if (in_head >= tensor.rotary_dim) return row;
-  return row - in_head + in_head / 2 + in_head % 2 * half;
+  return tensor.to_neighbours ? folder_row(row, tensor.head_dim, tensor.rotary_dim)
+                              : neighbour_row(row, tensor.head_dim, tensor.rotary_dim);
 }
 
 std::size_t values_of(const HfTensor& tensor) {

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 #include <system_error>
+#include <utility>
 
 #include <sys/resource.h>
 
@@ -60,16 +61,19 @@ MachineReading read_machine(const fs::path& home, int threads) {
   return reading;
 }
 
-std::vector<std::string> troubles_of(const MachineReading& reading) {
-  std::vector<std::string> out;
+std::vector<Trouble> troubles_of(const MachineReading& reading) {
+  std::vector<Trouble> out;
+  const auto add = [&out](TroubleKind kind, std::string text) {
+    out.push_back({kind, std::move(text)});
+  };
   if (reading.disk_free_bytes && *reading.disk_free_bytes < kDiskLow) {
-    out.push_back("the disk of " + reading.home.string() + " is nearly full (" +
-                  megabytes(*reading.disk_free_bytes) +
-                  " are free): `troupe rm` removes models that are not needed");
+    add(TroubleKind::kDisk, "the disk of " + reading.home.string() + " is nearly full (" +
+                                megabytes(*reading.disk_free_bytes) +
+                                " are free): `troupe rm` removes models that are not needed");
   }
   if (reading.memory_free_bytes && *reading.memory_free_bytes < kMemoryLow) {
     const std::string left = megabytes(*reading.memory_free_bytes);
-    out.push_back(
+    add(TroubleKind::kMemory,
         reading.memory_group.empty()
             ? "this machine has only " + left +
                   " of memory left: end other programs, or give the node less with --memory"
@@ -79,17 +83,19 @@ std::vector<std::string> troubles_of(const MachineReading& reading) {
   if (reading.cpus_granted && *reading.cpus_granted < kCpuShareLow * reading.threads) {
     char granted[32];
     std::snprintf(granted, sizeof granted, "%.2f", *reading.cpus_granted);
-    out.push_back("control groups grant " + std::string(granted) + " CPUs to " +
-                  std::to_string(reading.threads) +
-                  " threads, which wait for each other: start it with --threads " +
-                  std::to_string(std::max(1, static_cast<int>(*reading.cpus_granted))));
+    add(TroubleKind::kCpus,
+        "control groups grant " + std::string(granted) + " CPUs to " +
+            std::to_string(reading.threads) +
+            " threads, which wait for each other: start it with --threads " +
+            std::to_string(std::max(1, static_cast<int>(*reading.cpus_granted))));
   }
   if (reading.descriptors && reading.descriptors_max &&
       static_cast<double>(*reading.descriptors) >
           kDescriptorsHigh * static_cast<double>(*reading.descriptors_max)) {
-    out.push_back("of " + std::to_string(*reading.descriptors_max) + " files and sockets " +
-                  std::to_string(*reading.descriptors) +
-                  " are open: raise the limit (ulimit -n, or LimitNOFILE in the unit)");
+    add(TroubleKind::kDescriptors,
+        "of " + std::to_string(*reading.descriptors_max) + " files and sockets " +
+            std::to_string(*reading.descriptors) +
+            " are open: raise the limit (ulimit -n, or LimitNOFILE in the unit)");
   }
   return out;
 }

@@ -26,7 +26,12 @@ struct MachineReading {
 // Takes microseconds to a millisecond, more if the home's disk does not answer. Any thread.
 MachineReading read_machine(const std::filesystem::path& home, int threads);
 
-// The sentences, at most one for each of disk, memory, CPUs and descriptors. Pure.
-std::vector<std::string> troubles_of(const MachineReading& reading);
+enum class TroubleKind : std::uint8_t { kDisk, kMemory, kCpus, kDescriptors };
+struct Trouble {
+  TroubleKind kind;
+  std::string text;  // a sentence
+};
+// At most one of each kind. Pure.
+std::vector<Trouble> troubles_of(const MachineReading& reading);
 
 }  // namespace troupe

@@ -32,10 +32,6 @@ void put_nibbles(const std::uint8_t* q, std::byte* out) {
     out[j] = static_cast<std::byte>(q[j] | q[j + kBlock / 2] << 4);
 }
 
-std::uint8_t nibble(float value) {
-  return static_cast<std::uint8_t>(std::clamp(std::trunc(value), 0.0f, 15.0f));
-}
-
 bool put_q8_0(const float* x, std::byte* out) {
   float largest = 0.0f;
   for (std::size_t i = 0; i < kBlock; ++i) largest = std::max(largest, std::abs(x[i]));
@@ -43,32 +39,6 @@ bool put_q8_0(const float* x, std::byte* out) {
   for (std::size_t i = 0; i < kBlock; ++i)
     out[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(x[i] * id)));
   return put_half(d, out);
-}
-
-bool put_q4_0(const float* x, std::byte* out) {
-  float extreme = 0.0f;
-  for (std::size_t i = 0; i < kBlock; ++i)
-    if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
-  const float d = extreme / -8.0f;
-  const float id = inverse(d);
-  std::uint8_t q[kBlock];
-  for (std::size_t i = 0; i < kBlock; ++i) q[i] = nibble(x[i] * id + 8.5f);
-  put_nibbles(q, out + 2);
-  return put_half(d, out);
-}
-
-bool put_q4_1(const float* x, std::byte* out) {
-  const auto [least, most] = std::minmax_element(x, x + kBlock);
-  const float d = (*most - *least) / 15.0f;
-  const float id = inverse(d), low = *least;
-  std::uint8_t q[kBlock];
-  for (std::size_t i = 0; i < kBlock; ++i) q[i] = nibble((x[i] - low) * id + 0.5f);
-  put_nibbles(q, out + 4);
-  return put_half(d, out) && put_half(*least, out + 2);
-}
-
-std::uint8_t five_bits(float value) {
-  return static_cast<std::uint8_t>(std::clamp(std::trunc(value), 0.0f, 31.0f));
 }
 
 // The fifth bits, and the nibbles behind them.
@@ -83,26 +53,58 @@ void put_five_bits(const std::uint8_t* q, std::byte* out) {
   put_nibbles(low, out + 4);
 }
 
-bool put_q5_0(const float* x, std::byte* out) {
+// The level of a value of a format with the levels 0 to `most`.
+std::uint8_t level(float value, float most) {
+  return static_cast<std::uint8_t>(std::clamp(std::trunc(value), 0.0f, most));
+}
+
+// Levels about zero: the value that is furthest from it has the lowest one. Returns the scale.
+float levels_about_zero(const float* x, float half, std::uint8_t* q) {
   float extreme = 0.0f;
   for (std::size_t i = 0; i < kBlock; ++i)
     if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
-  const float d = extreme / -16.0f;
-  const float id = inverse(d);
+  const float d = extreme / -half, id = inverse(d);
+  for (std::size_t i = 0; i < kBlock; ++i) q[i] = level(x[i] * id + (half + 0.5f), 2 * half - 1);
+  return d;
+}
+
+// Levels from the least value to the largest one. Returns the scale.
+float levels_from_least(const float* x, float most, std::uint8_t* q, float* low) {
+  const auto [least, largest] = std::minmax_element(x, x + kBlock);
+  const float d = (*largest - *least) / most, id = inverse(d);
+  *low = *least;
+  for (std::size_t i = 0; i < kBlock; ++i) q[i] = level((x[i] - *low) * id + 0.5f, most);
+  return d;
+}
+
+bool put_q4_0(const float* x, std::byte* out) {
   std::uint8_t q[kBlock];
-  for (std::size_t i = 0; i < kBlock; ++i) q[i] = five_bits(x[i] * id + 16.5f);
+  const float d = levels_about_zero(x, 8.0f, q);
+  put_nibbles(q, out + 2);
+  return put_half(d, out);
+}
+
+bool put_q4_1(const float* x, std::byte* out) {
+  std::uint8_t q[kBlock];
+  float low = 0.0f;
+  const float d = levels_from_least(x, 15.0f, q, &low);
+  put_nibbles(q, out + 4);
+  return put_half(d, out) && put_half(low, out + 2);
+}
+
+bool put_q5_0(const float* x, std::byte* out) {
+  std::uint8_t q[kBlock];
+  const float d = levels_about_zero(x, 16.0f, q);
   put_five_bits(q, out + 2);
   return put_half(d, out);
 }
 
 bool put_q5_1(const float* x, std::byte* out) {
-  const auto [least, most] = std::minmax_element(x, x + kBlock);
-  const float d = (*most - *least) / 31.0f;
-  const float id = inverse(d), low = *least;
   std::uint8_t q[kBlock];
-  for (std::size_t i = 0; i < kBlock; ++i) q[i] = five_bits((x[i] - low) * id + 0.5f);
+  float low = 0.0f;
+  const float d = levels_from_least(x, 31.0f, q, &low);
   put_five_bits(q, out + 4);
-  return put_half(d, out) && put_half(*least, out + 2);
+  return put_half(d, out) && put_half(low, out + 2);
 }
 
 // floor(log2(x)) of a logarithm that is rounded to f32 first, as the package computes it: just

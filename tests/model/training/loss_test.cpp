@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -50,6 +51,37 @@ const float* bias_gradient(Trainer& trainer) {
 }
 
 }  // namespace
+
+TEST_CASE("a classifier may have more labels than a block of a vocabulary") {
+  constexpr std::size_t kLabels = 2050;
+  const TinyModel tiny("bert");
+  const auto device = training_device(2);
+  std::vector<float> bias(kLabels);
+  double sum = 0.0;
+  for (std::size_t i = 0; i < kLabels; ++i) {
+    bias[i] = static_cast<float>(i % 7) * 0.25f;
+    sum += std::exp(static_cast<double>(bias[i]));
+  }
+  const std::vector<std::size_t> targets = {0, 2047, 2049};
+  std::vector<Example> batch = examples(tiny, targets.size());
+  double loss = 0.0;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    batch[i].label = targets[i];
+    loss += std::log(sum) - static_cast<double>(bias[targets[i]]);
+  }
+  const auto trainer = classifier(tiny, *device, kLabels, {});
+  set_logits(*trainer, bias);
+  const BatchSums sums = trainer->network().gradients(batch);
+  CHECK(sums.loss == Approx(loss).epsilon(1e-5));
+  const float* gradient = bias_gradient(*trainer);
+  for (const std::size_t k :
+       {std::size_t{0}, std::size_t{1}, std::size_t{2047}, std::size_t{2048}, std::size_t{2049}}) {
+    const bool is_target = std::find(targets.begin(), targets.end(), k) != targets.end();
+    const double expected =
+        3.0 * std::exp(static_cast<double>(bias[k])) / sum - (is_target ? 1.0 : 0.0);
+    CHECK(static_cast<double>(gradient[k]) == Approx(expected).epsilon(1e-4).margin(1e-7));
+  }
+}
 
 TEST_CASE("label smoothing and class weights give PyTorch's losses and gradients") {
   const TinyModel tiny("bert");

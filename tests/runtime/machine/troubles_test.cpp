@@ -35,35 +35,35 @@ TEST_CASE("troubles: each limit that binds is a sentence with what to do") {
     reading.disk_free_bytes = (1u << 30) - 1;
     const auto found = troubles_of(reading);
     REQUIRE(found.size() == 1);
-    CHECK_THAT(found[0],
+    CHECK_THAT(found[0].text,
                Contains("the disk of /home/ada/.troupe is nearly full (1073 MB are free)"));
-    CHECK_THAT(found[0], Contains("`troupe rm`"));
+    CHECK_THAT(found[0].text, Contains("`troupe rm`"));
   }
   SECTION("memory, of the machine or of a group") {
     MachineReading reading = sound();
     reading.memory_free_bytes = 100'000'000;
     auto found = troubles_of(reading);
     REQUIRE(found.size() == 1);
-    CHECK_THAT(found[0], Contains("this machine has only 100 MB of memory left"));
+    CHECK_THAT(found[0].text, Contains("this machine has only 100 MB of memory left"));
     reading.memory_group = "/slurm/job_7";
     found = troubles_of(reading);
     REQUIRE(found.size() == 1);
-    CHECK_THAT(found[0], Contains("the control group /slurm/job_7 leaves only 100 MB"));
+    CHECK_THAT(found[0].text, Contains("the control group /slurm/job_7 leaves only 100 MB"));
   }
   SECTION("a CPU quota below the number of threads") {
     MachineReading reading = sound();
     reading.cpus_granted = 1.5;
     const auto found = troubles_of(reading);
     REQUIRE(found.size() == 1);
-    CHECK_THAT(found[0], Contains("grant 1.50 CPUs to 4 threads"));
-    CHECK_THAT(found[0], Contains("--threads 1"));
+    CHECK_THAT(found[0].text, Contains("grant 1.50 CPUs to 4 threads"));
+    CHECK_THAT(found[0].text, Contains("--threads 1"));
   }
   SECTION("open files") {
     MachineReading reading = sound();
     reading.descriptors = 900;
     const auto found = troubles_of(reading);
     REQUIRE(found.size() == 1);
-    CHECK_THAT(found[0], Contains("of 1024 files and sockets 900 are open"));
+    CHECK_THAT(found[0].text, Contains("of 1024 files and sockets 900 are open"));
   }
 }
 

@@ -14,6 +14,7 @@
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/training/dropped_rows.h>
 #include <troupe/tools/troupe/training/job.h>
 
 namespace troupe::tools {
@@ -77,11 +78,7 @@ void report_dataset(const model::Dataset& data, const std::string& path) {
                      std::to_string(tokens) + " tokens";
   if (data.truncated != 0) text += ", " + std::to_string(data.truncated) + " of them cut";
   say(text);
-  constexpr std::size_t kNamed = 5;
-  for (std::size_t i = 0; i < data.dropped.size() && i < kNamed; ++i)
-    say("line " + std::to_string(data.dropped[i].line) + " was left out: " + data.dropped[i].why);
-  if (data.dropped.size() > kNamed)
-    say(std::to_string(data.dropped.size() - kNamed) + " more lines were left out");
+  say_dropped(data.dropped);
 }
 
 model::LoraOptions lora_options(const FinetuneOptions& options) {

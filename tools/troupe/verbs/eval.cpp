@@ -17,6 +17,7 @@
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
+#include <troupe/tools/troupe/training/dropped_rows.h>
 #include <troupe/tools/troupe/verbs.h>
 
 namespace troupe::tools {
@@ -33,14 +34,6 @@ struct EvalOptions {
 };
 
 std::string four_digits(double value) { return format_number(value, 4); }
-
-void say_dropped(const std::vector<model::DroppedRow>& dropped) {
-  constexpr std::size_t kNamed = 5;
-  for (std::size_t i = 0; i < dropped.size() && i < kNamed; ++i)
-    say("line " + std::to_string(dropped[i].line) + " was left out: " + dropped[i].why);
-  if (dropped.size() > kNamed)
-    say(std::to_string(dropped.size() - kNamed) + " more lines were left out");
-}
 
 // One evaluation: the model, and what the data are made of.
 class Evaluation {

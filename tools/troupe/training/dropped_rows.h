@@ -1,0 +1,14 @@
+#pragma once
+
+#include <vector>
+
+#include <troupe/model/training/data_rows.h>
+
+// Rows of data that cannot be used, for people.
+
+namespace troupe::tools {
+
+// Names the first of them on stderr, with the reasons, and says how many more there are.
+void say_dropped(const std::vector<model::DroppedRow>& dropped);
+
+}  // namespace troupe::tools
