@@ -175,10 +175,10 @@ MUTATIONS = {
         "actors_tests", "worker: a sequence begins at a shared position with what sampling looks at", {}),
     "commit": (
         "actors/jobs/client_queries.cpp",
-        "TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->receive(piece, unix_ms()));",
+        "TROUPE_ASSIGN_OR_RETURN(const JobRecord job, setup->journal->receive(piece, unix_now_ms()));",
         """std::thread([journal = setup->journal, piece] {
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    (void)journal->receive(piece, unix_ms());
+    (void)journal->receive(piece, unix_now_ms());
   }).detach();
   const JobRecord job{1, ask.id, "", "", ask.shards, ask.shards, 0, 0, JobLife::kDone, 0, 0, ""};""",
         "troupe", "test_jobs.py::test_commit_comes_before_acknowledgement", {}),
