@@ -5,6 +5,7 @@
 
 #include <troupe/runtime/sha256.h>
 #include <troupe/runtime/text/ascii.h>
+#include <troupe/runtime/version.h>
 #include <troupe/tools/troupe/fetch/http.h>
 
 namespace troupe::tools {
@@ -79,7 +80,8 @@ CurlHandle prepare_request(const std::string& url, const std::string& bearer,
   curl_easy_setopt(handle, CURLOPT_MAXREDIRS, 10L);
   curl_easy_setopt(handle, CURLOPT_FAILONERROR, 1L);
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(handle, CURLOPT_USERAGENT, "troupe/" TROUPE_VERSION);
+  const std::string agent = std::string("troupe/") + program_version();  // libcurl copies it.
+  curl_easy_setopt(handle, CURLOPT_USERAGENT, agent.c_str());
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, connect_seconds);
   curl_easy_setopt(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's own answer
   curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, on_header);

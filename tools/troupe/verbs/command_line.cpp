@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <troupe/runtime/version.h>
 #include <troupe/tools/troupe/daemon/join_source.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
@@ -68,7 +69,7 @@ int usage_error(std::string message, const std::string& verb, bool json) {
 
 int run_command(int argc, char** argv) {
   CLI::App app{"Troupe runs transformer models across the machines that you have.", "troupe"};
-  app.set_version_flag("--version", std::string("troupe ") + TROUPE_VERSION);
+  app.set_version_flag("--version", std::string("troupe ") + program_version());
   app.footer(kFooter);
   app.get_formatter()->column_width(32);
   app.require_subcommand(1);
