@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <troupe/actors/coordinator/client_records.h>
 #include <troupe/actors/coordinator/clients.h>
 #include <troupe/actors/coordinator/deploy.h>
@@ -8,6 +10,7 @@
 #include <troupe/actors/coordinator/placed_models.h>
 #include <troupe/actors/coordinator/plan_model.h>
 #include <troupe/actors/coordinator/status_json.h>
+#include <troupe/actors/engine/fair_shares.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/request_log.h>
 
@@ -121,6 +124,7 @@ void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
     return head.self->send(client.session,
                            std::make_shared<const Finished>(failed_request(number, many)));
   }
+  ours->priority = std::clamp(ours->priority, -kPriorityMost, kPriorityMost);
   submit(head, ours, client.session, ours->owner);
 }
 

@@ -107,9 +107,17 @@ void drive(Self self, const Setup& setup) {
   }
 }
 
-void refuse(Self self, const token_sink& sink, const Submit& submit, const Status& why) {
+void refuse(Self self, const token_sink& sink, const Submit& submit, const Status& why,
+            std::int64_t retry_after_us = 0) {
   log_request(LogLevel::kInfo, submit.request, "refused: " + why.message());
-  self->send(sink, std::make_shared<const Finished>(failed_request(submit.request, why)));
+  Finished finished = failed_request(submit.request, why);
+  finished.retry_after_ms = static_cast<std::uint32_t>((retry_after_us + 999) / 1000);
+  self->send(sink, std::make_shared<const Finished>(std::move(finished)));
+}
+
+// Refuses a request for which there is no place now.
+void refuse_for_now(Self self, const token_sink& sink, const Submit& submit, const Status& why) {
+  refuse(self, sink, submit, why, self->state.state->wait_for_place_us(monotonic_us()));
 }
 
 // Ends an answer that another arithmetic version began, with what is known of its text.
@@ -145,10 +153,18 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
   request.public_ids = submit.public_ids;
   request.prompt_logprobs = submit.prompt_logprobs;
   request.speculates = !submit.no_speculation;
+  request.weight = submit.weight;
+  request.priority = submit.priority;
   request.deadline_us = begin_us + (submit.deadline_ms > 0 ? std::int64_t{submit.deadline_ms} * 1000
                                                            : kDefaultDeadlineUs);
   if (submit.arithmetic != 0 && submit.arithmetic != kArithmeticVersion) {
     end_other_arithmetic(self, setup, submit, std::move(request), sink);
+    return drive(self, setup);
+  }
+  Status room = self->state.state->check_room(0);
+  if (room) room = self->state.state->check_share(request.owner, request.priority);
+  if (!room) {
+    refuse_for_now(self, sink, submit, room);
     return drive(self, setup);
   }
   const Status admitted = self->state.state->admit(std::move(request), begin_us);
@@ -179,7 +195,7 @@ void submit(Self self, const Setup& setup, const SubmitPtr& submit, const token_
     return admit(self, setup, *submit, sink, now, read_prompt(*submit, reading, context));
   }
   const Status room = engine.state->check_room(engine.unread.size());
-  if (!room) return refuse(self, sink, *submit, room);
+  if (!room) return refuse_for_now(self, sink, *submit, room);
   if (!engine.unread.emplace(submit->request, Unread{submit, sink, now}).second) {
     return refuse(self, sink, *submit,
                   Status(Code::kInvalidArgument,

@@ -89,6 +89,7 @@ Status EngineState::check_room(std::size_t others) const {
 
 Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   TROUPE_RETURN_IF_ERROR(check_room(0));
+  TROUPE_RETURN_IF_ERROR(check_share(request.owner, request.priority));
   if (request.prompt.empty()) {
     return Status(Code::kInvalidArgument, "the prompt has no tokens; give at least one");
   }
@@ -144,8 +145,10 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   if (request.salt.empty()) {
     blocks.public_blocks = std::min(request.public_ids, prompt) / kBlockPositions;
   }
+  std::string asker = asker_of(request.owner, request.priority);
+  shares_.begin(asker, request.weight);
   requests_.emplace(id, Running{std::move(request), std::move(log), prompt, resumed,
-                                std::move(text), now_us, std::move(blocks)});
+                                std::move(text), now_us, std::move(blocks), std::move(asker)});
   turn_.push_back(id);
   return Status::ok();
 }
@@ -193,6 +196,7 @@ bool EngineState::accept(const SampledToken& token, std::int64_t now_us,
   running.waiting = false;
   running.crashes.clear();
   running.log.push_back(token.token);
+  shares_.charge(running.asker, 1);
   running.drafts.note_token();
   running.last_us = now_us;
   if (running.first_us == 0) running.first_us = now_us;
@@ -249,7 +253,12 @@ std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone
   const auto sent = in_flight_.extract(step);
   if (sent.empty()) return events;
   table_.fill(sent.mapped().filled);
-  note_costs(sent.mapped(), now_us);
+  note_draft_costs(sent.mapped(), now_us);
+  // A step that waited behind another one took what it came later. On several stages that is the
+  // slowest one's part of its path.
+  const auto behind = static_cast<std::int64_t>(limits_.stages) * (now_us - last_done_us_);
+  step_costs_.note(sent.mapped().costs, std::min(now_us - sent.mapped().sent_us, behind));
+  last_done_us_ = now_us;
   for (const ScoredPrompt& scored : done.scored) accept_scores(scored, now_us, &events);
   std::span<const SampledToken> left(done.tokens);
   while (!left.empty()) {
@@ -260,6 +269,7 @@ std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone
     accept_all(step, sent.mapped(), left.first(count), now_us, &events);
     left = left.subspan(count);
   }
+  note_ends(events, now_us);
   return events;
 }
 
@@ -342,6 +352,7 @@ void EngineState::resume(const EngineLimits& limits) {
   limits_ = limits;
   table_.resize(block_limits(limits));
   draft_costs_ = {};
+  step_costs_ = {};
   halted_ = false;
 }
 
@@ -421,6 +432,7 @@ void EngineState::end(std::uint64_t id, std::string reason, const Status& error,
   if (found == requests_.end()) return;
   if (found->second.begun) closed_.push_back(id);
   table_.release(found->second.blocks);
+  shares_.end(found->second.asker);
   events->push_back({id, std::nullopt, finish(found->second, std::move(reason), error)});
   requests_.erase(found);
   turn_.erase(std::find(turn_.begin(), turn_.end(), id));

@@ -14,6 +14,8 @@
 #include <troupe/actors/engine/answer_text.h>
 #include <troupe/actors/engine/block_table.h>
 #include <troupe/actors/engine/drafts.h>
+#include <troupe/actors/engine/fair_shares.h>
+#include <troupe/actors/engine/step_costs.h>
 #include <troupe/actors/messages/requests.h>
 #include <troupe/actors/messages/step.h>
 #include <troupe/model/tokenizer/tokenizer.h>
@@ -26,9 +28,11 @@
 // them again, and the answer goes on with the same tokens.
 //
 // Memory is taken block by block. A request starts when there is room for the ids that it has, the
-// blocks that it shares left out, and one block for each request that has started. When memory is
-// short later, the youngest request gives way to an older one, and waits for its turn again. So the
-// oldest always goes on.
+// blocks that it shares left out, and one block for each request that has started. Those of the
+// smallest priority number start first, and among them those of the asker who had least for its
+// weight (fair_shares.h), the oldest first. When memory is short later, requests of a greater
+// number give way, and then the youngest, and wait for their turn again: so the oldest of the first
+// ones always goes on. A request that waits for memory takes it from those of a greater number.
 
 namespace troupe::actors {
 
@@ -62,6 +66,9 @@ struct EngineRequest {
   // log-probability, beside those of this number of likeliest ids. Then max_tokens may be 0.
   std::uint32_t prompt_logprobs = 0;
   bool speculates = true;  // as far as the engine does
+  // fair_shares.h: the share of the owner's requests, and which requests go first.
+  std::uint32_t weight = 1;
+  std::int32_t priority = 0;
 };
 
 // The logits that the last stage may hold at once to score prompts.
@@ -100,6 +107,12 @@ class EngineState {
   // Whether one more request may come, beside those admitted and `others`, whose prompts are still
   // being read. kResourceExhausted if not.
   Status check_room(std::size_t others) const;
+  // The last eighth of the places is for askers who have no more than half of all.
+  // kResourceExhausted for another one's request.
+  Status check_share(const std::string& owner, std::int32_t priority) const;
+  // For one that was refused: how long until there is a place for it, by the pace at which requests
+  // ended so far. Who is refused next is told of the place after that.
+  std::int64_t wait_for_place_us(std::int64_t now_us);
   // A request waits while those before it hold the memory that it needs.
   //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
   // answer that has ended already, too many log-probabilities, nothing to compute),
@@ -157,6 +170,7 @@ class EngineState {
   const BlockTable& blocks() const { return table_; }
   const BlockCounters& block_counters() const { return block_counters_; }
   const DraftCounters& draft_counters() const { return draft_counters_; }
+  const FairShares& shares() const { return shares_; }
   // The invariants of the block table and of what the requests have of it. For tests.
   Status check() const;
 
@@ -169,6 +183,8 @@ class EngineState {
     AnswerText text;
     std::int64_t begin_us = 0;
     BlockSequence blocks = {};
+    std::string asker = {};   // asker_of
+    std::size_t charged = 0;  // rows of its prompt that the asker was charged with
     // Of the ids of the prompt from the second on, as far as they are known.
     std::vector<std::vector<model::TokenLogprob>> scores = {};
     std::uint64_t run = 0;   // how often its blocks were taken away
@@ -213,6 +229,8 @@ class EngineState {
     std::vector<Rows> rows;
     // When it was sent, if it has no rows but those of answers and no other step was under way.
     std::optional<std::int64_t> timed_from_us = {};
+    std::int64_t sent_us = 0;
+    StepRows costs = {};
     std::vector<FilledBlock> filled;
     std::vector<std::uint64_t> closed;
     std::vector<BlockNumber> freed;
@@ -220,7 +238,8 @@ class EngineState {
   // A prompt, or an answer that is replayed, which can have rows now.
   struct Prompt {
     Running* running = nullptr;
-    std::size_t left = 0;  // rows that it still needs
+    std::size_t left = 0;   // rows that it still needs
+    std::size_t first = 0;  // the position of the first of them
   };
   // Crashes in a row after which a request is suspected of causing them.
   static constexpr std::size_t kCrashesMax = 2;
@@ -243,7 +262,7 @@ class EngineState {
   Draft draft_for(Running& running, std::size_t requests, std::size_t most);
   // The first of the drafted rows has come true.
   void accept_drafted_row(Running& running);
-  void note_costs(const InFlight& sent, std::int64_t now_us);
+  void note_draft_costs(const InFlight& sent, std::int64_t now_us);
   // Whether a step that failed had drafted rows: its requests are then computed without.
   bool compute_without_drafts(const InFlight& sent, const std::vector<std::uint64_t>& requests);
   // next_step() in its parts (plan_step.cpp). These rows go into the step, and then those of the
@@ -259,16 +278,35 @@ class EngineState {
   bool start(Running& running);
   // Whether `older`, which goes first, will compute a block that `running` needs and may share.
   bool will_compute(const Running& older, const Running& running, std::size_t block) const;
-  // The oldest first. The list ends before the first request that must wait for memory.
+  // Turns (turns.cpp). Whose share a request takes: its owner's, for people's requests or jobs, as
+  // a job costs nobody what he could ask for himself.
+  static std::string asker_of(const std::string& owner, std::int32_t priority);
+  // Whether a request keeps its memory when the other one's is needed.
+  static bool keeps_memory(const Running& one, const Running& other);
+  // Tokens that a request will still cost its asker, as far as can be said.
+  double expected_cost(const Running& running) const;
+  // The requests that have rows of prompts, or will, in the order of their turns: by priority;
+  // those that have begun first; then by what their askers had.
+  std::vector<Running*> in_turn();
+  // Takes memory from requests of a greater priority number for those that wait for it.
+  void make_way();
+  void note_ends(const std::vector<EngineEvent>& events, std::int64_t now_us);
+  // The list, in the order of turns, ends before the first request that must wait for memory.
   std::vector<Prompt> prompts_to_compute();
-  // Gives a request the blocks for positions [0, end), if need be those of younger requests that
-  // have no rows in `step`. Returns how many positions it has blocks for then.
+  // Whether rows of prompts may go into the next step: beside answers, as many steps as there are
+  // stages have some at a time, so that an answer's token meets them once on each stage.
+  bool may_add_prompts() const;
+  // Answers under way a step, and how deep they are.
+  StepRows answer_rows() const;
+  // Gives a request the blocks for positions [0, end), if need be those of requests that keep
+  // theirs less and have no rows in `step`. Returns how many positions it has blocks for then.
   std::size_t make_room(Running& running, std::size_t end, const Step& step);
   void take_blocks_away(Running& running);
-  // The youngest request that has begun, is younger than `id` and has no rows in `step`; or null.
-  Running* youngest_after(std::uint64_t id, const Step& step);
+  // The last one to keep its memory of those that have begun, keep it less than `running` (null:
+  // any) and have no rows in `step`; or null.
+  Running* first_to_give_way(const Running* running, const Step& step);
   std::size_t begun() const;
-  // While requests hold more memory than there is, the youngest gives way, but for the last one.
+  // While requests hold more memory than there is, one gives way, but for the last one.
   void keep_within_limits();
   // A stage had no memory for the blocks of these requests. False if there is nothing to give up.
   bool give_way(const std::vector<std::uint64_t>& requests);
@@ -294,6 +332,13 @@ class EngineState {
   BlockCounters block_counters_;
   DraftCounters draft_counters_;
   DraftCosts draft_costs_;
+  StepCosts step_costs_;
+  std::int64_t last_done_us_ = 0;  // when a step came back last
+  FairShares shares_;
+  double usual_tokens_ = 128;  // of an answer
+  // When a request ended last, the usual time between two ends, and up to when places are promised.
+  std::int64_t ended_us_ = 0, promised_us_ = 0;
+  double between_ends_us_ = 1e6;
   std::uint64_t next_step_ = 1;
   std::uint64_t replays_ = 0, replayed_tokens_ = 0;
   std::uint64_t failed_before_ = 0;  // a step failed when those before this one were under way

@@ -8,6 +8,9 @@
 namespace troupe::actors {
 namespace {
 
+// Rows of prompts beside answers, before any step has shown what they cost.
+constexpr std::size_t kUnmeasuredRows = 32;
+
 bool has_rows_of(const Step& step, std::uint64_t request) {
   return std::any_of(step.segments.begin(), step.segments.end(),
                      [&](const StepSegment& segment) { return segment.request == request; });
@@ -61,17 +64,25 @@ void EngineState::add_rows(Running& running, std::size_t count, Step* step, cons
   running.waiting = step->segments.back().sample;
   running.drafted = draft.ids.size();
   running.matched = draft.matched;
+  if (const std::size_t rows = std::min(end, running.prompt); rows > running.charged) {
+    const std::size_t known = std::max(running.charged, end - count);
+    if (rows > known) shares_.charge(running.asker, rows - known);
+    running.charged = rows;
+  }
   if (running.waiting) running.asked = next_step_;
   draft_counters_.drafted += running.drafted;
 }
 
 std::size_t EngineState::begun() const { return requests_.size() - waiting(); }
 
-EngineState::Running* EngineState::youngest_after(std::uint64_t id, const Step& step) {
-  for (auto at = requests_.rbegin(); at != requests_.rend() && at->first > id; ++at) {
-    if (at->second.begun && !has_rows_of(step, at->first)) return &at->second;
+EngineState::Running* EngineState::first_to_give_way(const Running* running, const Step& step) {
+  Running* found = nullptr;
+  for (auto& [id, other] : requests_) {
+    if (!other.begun || has_rows_of(step, id)) continue;
+    if (running != nullptr && !keeps_memory(*running, other)) continue;
+    if (found == nullptr || keeps_memory(*found, other)) found = &other;
   }
-  return nullptr;
+  return found;
 }
 
 void EngineState::take_blocks_away(Running& running) {
@@ -94,7 +105,7 @@ bool EngineState::preempt(std::uint64_t request) {
 
 void EngineState::keep_within_limits() {
   while (table_.is_over() && begun() > 1) {
-    preempt(youngest_after(0, Step{})->request.id);
+    preempt(first_to_give_way(nullptr, Step{})->request.id);
   }
 }
 
@@ -111,7 +122,7 @@ std::size_t EngineState::make_room(Running& running, std::size_t end, const Step
   const std::size_t wanted =
       blocks_of(end) - std::min(blocks_of(end), running.blocks.blocks.size());
   while (table_.available() < wanted) {
-    const Running* victim = youngest_after(running.request.id, step);
+    const Running* victim = first_to_give_way(&running, step);
     if (victim == nullptr) break;
     preempt(victim->request.id);
   }
@@ -172,25 +183,26 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
   std::vector<Prompt> prompts;
   std::uint64_t promised = needed_soon();
   bool alone = begun() == 0;
-  for (auto& [id, running] : requests_) {
-    if (running.decoding() || running.waiting || !may_start(running)) continue;
+  for (Running* next : in_turn()) {
+    Running& running = *next;
     if (running.begun) {
       if (running.sent < running.wanted()) {
-        prompts.push_back({&running, running.wanted() - running.sent});
+        prompts.push_back({&running, running.wanted() - running.sent, running.sent});
       }
       continue;
     }
     const SharedPrefix prefix = table_.find(running.blocks, running.findable());
     // A request waits for a block that another one computes, or is about to compute.
-    const auto is_ahead = [&, &request = running](const Prompt& older) {
-      return will_compute(*older.running, request, prefix.blocks.size());
+    const auto is_ahead = [&](const Prompt& older) {
+      return will_compute(*older.running, running, prefix.blocks.size());
     };
     if (prefix.computing || std::any_of(prompts.begin(), prompts.end(), is_ahead)) continue;
     // No request overtakes one that waits for memory, which would then wait for ever.
     promised += room_to_start(running, prefix);
     if (!alone && promised > table_.available()) break;
     alone = false;
-    prompts.push_back({&running, running.wanted() - prefix.blocks.size() * kBlockPositions});
+    const std::size_t shared = prefix.blocks.size() * kBlockPositions;
+    prompts.push_back({&running, running.wanted() - shared, shared});
   }
   return prompts;
 }
@@ -215,7 +227,8 @@ void EngineState::add_decode_rows(Step* step) {
   share = std::min(share, limits_.rows_max);
   // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
   // as many weights.
-  if (!prompts && ready < share && in_flight_.size() >= limits_.stages) return;
+  if (!(prompts && may_add_prompts()) && ready < share && in_flight_.size() >= limits_.stages)
+    return;
   const std::size_t requests = std::min(ready, share);
   std::size_t drafts = prompts || decoding > kDraftRequestsMax ? 0 : kDraftIdsMax;
   for (std::size_t i = 0, n = turn_.size(); i < n && step->segments.size() < share; ++i) {
@@ -231,13 +244,23 @@ void EngineState::add_decode_rows(Step* step) {
 }
 
 void EngineState::add_prompt_rows(Step* step) {
-  const std::size_t budget =
-      std::min(limits_.chunk_rows, limits_.rows_max - step->token_ids.size());
-  if (budget == 0) return;
+  PromptBudget budget;
+  budget.rows = std::min(limits_.chunk_rows, limits_.rows_max - step->token_ids.size());
+  if (budget.rows == 0 || !may_add_prompts()) return;
   const std::vector<Prompt> prompts = prompts_to_compute();
-  std::vector<std::size_t> left;
-  for (const Prompt& prompt : prompts) left.push_back(prompt.left);
-  std::vector<std::size_t> rows = share_prompt_rows(left, budget);
+  if (prompts.empty()) return;
+  const StepRows answers = answer_rows();
+  PromptRowCost costs;  // as long as nothing was measured, all rows count the same
+  if (step_costs_.is_known()) {
+    costs = step_costs_.of_prompt_row();
+    budget.cost = step_costs_.prompt_budget_us(answers.answers, answers.answers_depth);
+  } else {
+    if (answers.answers > 0) budget.rows = std::min(budget.rows, kUnmeasuredRows);
+    budget.cost = static_cast<double>(budget.rows);
+  }
+  std::vector<PromptLeft> left;
+  for (const Prompt& prompt : prompts) left.push_back({prompt.left, prompt.first});
+  std::vector<std::size_t> rows = share_prompt_rows(left, budget, costs);
   std::size_t scored_left = std::max<std::size_t>(1, kScoredLogitsMax / tokenizer_->vocabulary());
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     Running& running = *prompts[i].running;
@@ -260,14 +283,22 @@ PlannedStep EngineState::seal(Step step, std::int64_t now_us) {
   PlannedStep planned{next_step_++, std::move(step)};
   const bool alone = in_flight_.empty();
   InFlight& sent = in_flight_[planned.id];
+  sent.sent_us = now_us;
   bool answers = true;
+  std::size_t drafted = 0;
   for (const StepSegment& segment : planned.step.segments) {
     Running& running = requests_.at(segment.request);
     sent.rows.push_back({segment.request, running.run, segment.drafted});
     answers = answers && segment.sample && segment.count == segment.drafted + 1;
+    drafted += segment.drafted;
+    const double depth = segment.count * (segment.position + (segment.count - 1) / 2.0);
+    const bool is_answer = segment.count == 1 && segment.position >= segment.prompt;
+    (is_answer ? sent.costs.answers : sent.costs.prompts) += segment.count;
+    (is_answer ? sent.costs.answers_depth : sent.costs.prompts_depth) += depth;
     if (running.started_us == 0) running.started_us = now_us;
   }
   if (alone && answers && !sent.rows.empty()) sent.timed_from_us = now_us;
+  if (drafted > 0) sent.costs = {};  // what their rows cost is drafts.h's
   sent.filled = std::move(filling_);
   filling_.clear();
   sent.closed = planned.step.closed;
@@ -278,6 +309,7 @@ PlannedStep EngineState::seal(Step step, std::int64_t now_us) {
 std::optional<PlannedStep> EngineState::next_step(std::int64_t now_us) {
   if (halted_ || in_flight_.size() >= limits_.steps_in_flight_max) return std::nullopt;
   Step step;
+  make_way();
   add_decode_rows(&step);
   add_prompt_rows(&step);
   if (step.segments.empty() && closed_.empty() && !table_.has_freed()) return std::nullopt;

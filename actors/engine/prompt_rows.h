@@ -4,15 +4,27 @@
 #include <span>
 #include <vector>
 
+#include <troupe/actors/engine/step_costs.h>
+
 // Which prompts get the rows of a step. Pure; called by EngineState.
 
 namespace troupe::actors {
 
-// Shares `budget` rows among prompts, which are given by the number of rows that each still needs,
-// the oldest first. Short prompts, with at most a quarter of what the oldest one needs, get up to
-// half of the rows, the shortest first. The other rows go to the prompts in the order of age, so
-// that the oldest is answered soon. Returns the rows of each; their sum is `budget`, or less if all
-// get what they need.
-std::vector<std::size_t> share_prompt_rows(std::span<const std::size_t> left, std::size_t budget);
+// A prompt that needs `left` rows more, the first of them at `position`.
+struct PromptLeft {
+  std::size_t left = 0, position = 0;
+};
+// What prompts may take of a step. One row goes even if it costs more.
+struct PromptBudget {
+  std::size_t rows = 0;
+  double cost = 0;
+};
+
+// Shares a budget among prompts, which are given in the order of their turns. Short prompts, which
+// cost at most a quarter of what the first one needs, get up to half of the budget, the shortest
+// first. The rest goes to the prompts in their order, so that the first is answered soon. Returns
+// the rows of each.
+std::vector<std::size_t> share_prompt_rows(std::span<const PromptLeft> prompts, PromptBudget budget,
+                                           const PromptRowCost& costs);
 
 }  // namespace troupe::actors

@@ -39,7 +39,7 @@ void EngineState::accept_drafted_row(Running& running) {
   table_.fill(table_.filled_by(running.blocks, running.sent - 1, running.sent));
 }
 
-void EngineState::note_costs(const InFlight& sent, std::int64_t now_us) {
+void EngineState::note_draft_costs(const InFlight& sent, std::int64_t now_us) {
   // Another step that was sent meanwhile may have had to be computed first by a stage.
   if (!sent.timed_from_us || !in_flight_.empty()) return;
   std::size_t drafted = 0;

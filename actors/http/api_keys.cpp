@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include <troupe/actors/engine/fair_shares.h>
 #include <troupe/actors/http/api_keys.h>
 #include <troupe/actors/http/random_id.h>
 #include <troupe/runtime/file.h>
@@ -44,12 +45,24 @@ bool read_number(std::string_view text, std::uint64_t* out) {
   return error == std::errc() && end == text.data() + text.size() && *out > 0;
 }
 
+template <class Number>
+bool read_within(std::string_view text, Number least, Number most, Number* out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
+  return error == std::errc() && end == text.data() + text.size() && *out >= least && *out <= most;
+}
+
 bool read_setting(std::string_view word, ApiKey* key) {
   const std::size_t equals = std::min(word.find('='), word.size());
   const std::string_view name = word.substr(0, equals);
   const std::string_view value = word.substr(std::min(equals + 1, word.size()));
   if (name == "requests_per_minute") return read_number(value, &key->requests_per_minute);
   if (name == "tokens_per_minute") return read_number(value, &key->tokens_per_minute);
+  if (name == "weight") {
+    return read_within<std::uint32_t>(value, 1, actors::kWeightMax, &key->weight);
+  }
+  if (name == "priority") {
+    return read_within(value, -actors::kPriorityMost, actors::kPriorityMost, &key->priority);
+  }
   if (name != "role") return false;
   for (const RoleName& role : kRoles) {
     if (value != role.name) continue;
@@ -80,8 +93,8 @@ Result<ApiKey> read_line(const std::string& name, std::istringstream& words,
     if (!read_setting(word, &key)) {
       return Status(Code::kBadData,
                     where + in_quotes(word) +
-                        " is none of role=api|metrics|admin, requests_per_minute=N and "
-                        "tokens_per_minute=N");
+                        " is none of role=api|metrics|admin, requests_per_minute=N, "
+                        "tokens_per_minute=N, weight=N (1 to 100) and priority=N (-9 to 9)");
     }
   }
   return key;
@@ -98,6 +111,8 @@ std::string line_of(const ApiKey& key) {
   if (key.tokens_per_minute > 0) {
     line += " tokens_per_minute=" + std::to_string(key.tokens_per_minute);
   }
+  if (key.weight != 1) line += " weight=" + std::to_string(key.weight);
+  if (key.priority != 0) line += " priority=" + std::to_string(key.priority);
   return line + "\n";
 }
 

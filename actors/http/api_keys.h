@@ -15,6 +15,7 @@
 // line, in words between spaces; `#` begins a comment:
 //
 //   NAME sha256:HEX [role=api|metrics|admin] [requests_per_minute=N] [tokens_per_minute=N]
+//                   [weight=N] [priority=N]
 //
 // HEX is the SHA-256 of the key, which has 256 random bits, so that the file gives none away.
 // Pure but for the file.
@@ -25,6 +26,10 @@ struct ApiKey {
   std::string name, sha256;
   Role role = Role::kApi;
   std::uint64_t requests_per_minute = 0, tokens_per_minute = 0;  // 0: no limit
+  // While others ask, too, the key has tokens in proportion to its weight, from 1 to 100.
+  std::uint32_t weight = 1;
+  // The smallest number, from -9 to 9, that a request may have as its priority.
+  std::int32_t priority = 0;
 };
 
 class ApiKeys {

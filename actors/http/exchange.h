@@ -39,8 +39,10 @@ struct Route;  // routes.h
 struct Exchange {
   Request request;
   const Route* route = nullptr;
-  std::string peer;             // the client's address
-  std::string key;              // the name of its API key; "" if the server asks for none
+  std::string peer;          // the client's address
+  std::string key;           // the name of its API key; "" if the server asks for none
+  std::uint32_t weight = 1;  // of the key (api_keys.h), as far as an answer is computed with it
+  std::int32_t priority_least = -9;
   std::string request_id;       // given by the client, or drawn
   std::vector<Header> headers;  // that every answer gets
   std::shared_ptr<Responder> responder;

@@ -124,6 +124,18 @@ Error read_seed(const json& value, const std::string& name, GenerationAsk* ask) 
   return std::nullopt;
 }
 
+// As in vLLM, a smaller number goes first.
+Error read_priority(const json& value, const std::string& name, GenerationAsk* ask) {
+  const std::string expected = "a whole number from -9 to 9, of which smaller ones go first";
+  if (!value.is_number()) return wrong_type(value, name, expected);
+  const json least = -9, most = 9;
+  if (!value.is_number_integer() || value < least || value > most) {
+    return out_of_range(value, name, expected);
+  }
+  ask->priority = value.get<std::int32_t>();
+  return std::nullopt;
+}
+
 Error read_max_tokens(const json& value, const std::string& name, GenerationAsk* ask) {
   std::uint64_t tokens = 0;
   const std::uint64_t least = ask->kind == AskKind::kCompletion ? 0 : 1;
@@ -381,6 +393,7 @@ constexpr std::array kRows = {
     FieldRow{"echo", kNo, kYes, read_echo},
     FieldRow{"ignore_eos", kYes, kYes, read_ignore_eos},
     FieldRow{"cache_salt", kYes, kYes, read_cache_salt},
+    FieldRow{"priority", kYes, kYes, read_priority},
     FieldRow{"add_generation_prompt", kYes, kNo, read_add_generation_prompt},
     FieldRow{"chat_template_kwargs", kYes, kNo, read_template_kwargs},
 

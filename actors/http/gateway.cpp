@@ -105,6 +105,7 @@ void end(Self self, const SharedPtr& shared, std::uint64_t id, std::string reaso
     event.cached_tokens = finished->cached_tokens;
     event.queue_ms = finished->queue_ms;
     event.prefill_ms = finished->prefill_ms;
+    event.retry_after_ms = finished->retry_after_ms;
     event.prompt_logprobs = finished->prompt_logprobs;
   }
   shared->push(std::move(event));
@@ -129,6 +130,8 @@ std::shared_ptr<const actors::Submit> make_submit(const Running& running,
   submit->cache_salt = request.cache_salt;
   submit->public_ids = static_cast<std::uint32_t>(request.public_ids);
   submit->prompt_logprobs = running.ids.empty() ? request.prompt_logprobs : 0;
+  submit->weight = request.weight;
+  submit->priority = request.priority;
   submit->deadline_ms = static_cast<std::uint32_t>(request.deadline_ms);
   return submit;
 }

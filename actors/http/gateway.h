@@ -33,6 +33,8 @@ struct AnswerRequest {
   // As in Submit. An answer that goes on after answer_ids does not tell of its prompt again.
   std::uint32_t prompt_logprobs = 0;
   int deadline_ms = 0;
+  std::uint32_t weight = 1;  // as in Submit
+  std::int32_t priority = 0;
 };
 
 // A token of an answer, or its end.
@@ -52,6 +54,7 @@ struct AnswerEvent {
   std::uint64_t tokens = 0;             // that the answer has, the end token included
   std::uint64_t cached_tokens = 0;      // of the prompt, that had been computed before
   double queue_ms = 0, prefill_ms = 0;  // as in Finished
+  std::uint32_t retry_after_ms = 0;     // as in Finished
 };
 
 class Gateway {

@@ -83,11 +83,15 @@ AnswerRequest Generation::request_of(const Choice& choice) const {
   request.asker = key_;
   request.cache_salt = ask.cache_salt;
   request.public_ids = prepared_->public_ids[choice.prompt];
+  request.weight = weight_;
+  request.priority = std::max(ask.priority, priority_least_);
   request.deadline_ms = service_.options.limits.answer_ms;
   return request;
 }
 
 void Generation::listen_to(const ExchangePtr& exchange) {
+  weight_ = exchange->weight;
+  priority_least_ = exchange->priority_least;
   exchange_ = exchange;
   exchange_->responder->on_gone([weak = weak_from_this()] {
     if (const auto gone = weak.lock()) gone->client_gone();
@@ -263,6 +267,7 @@ void Generation::on_end(Choice& choice, const AnswerEvent& event) {
   if (event.prefill_ms > 0) counters().prefill.add(event.prefill_ms * 1e-3);
   note_end(service_);
   if (event.finish_reason != "stop" && event.finish_reason != "length") {
+    retry_after_ms_ = event.retry_after_ms;
     return fail(event.error ? Status(Code::kCancelled, "the answer was cancelled") : event.error);
   }
   choice.ended = true;
@@ -376,7 +381,14 @@ void Generation::fail(const Status& why) {
   const auto responder = exchange_->responder;
   let_go();
   forget_stream(service_, head_.id);
-  responder->respond(error_response(api_error(why)));
+  ApiError error = api_error(why);
+  if (retry_after_ms_ > 0) {  // the engine's queue is full
+    error.status = 429;
+    error.type = "requests";
+    error.code = "rate_limit_exceeded";
+    error.retry_after_s = retry_after_ms_ * 1e-3;
+  }
+  responder->respond(error_response(error));
 }
 
 void Generation::abandon(const Status& why) {

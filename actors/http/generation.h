@@ -119,6 +119,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
   Service& service_;
   ExchangePtr exchange_;  // null while nobody reads the answer
   std::string key_, owner_;
+  std::uint32_t weight_ = 1;
+  std::int32_t priority_least_ = -9;
+  std::uint32_t retry_after_ms_ = 0;  // of an answer that was refused
   std::shared_ptr<const PreparedAsk> prepared_;
   AnswerHead head_;
   std::vector<Choice> choices_;

@@ -36,6 +36,7 @@ struct GenerationAsk {
   bool add_generation_prompt = true;
   std::vector<std::string> stop;
   std::string cache_salt;          // "" for none
+  std::int32_t priority = 0;       // a request of a smaller number goes first
   model::SamplingParams sampling;  // without seed, choice and logprobs
 
   // Whether the tokens of the prompt come with their log-probabilities.

@@ -46,8 +46,11 @@ bool has_room(Service& service, const Exchange& exchange, std::size_t choices, s
       back ? 0 : std::min(limits.answers / kKeptPart, service.promises.kept(now_us));
   if (service.answers.size() + choices > limits.answers - kept) {
     const double wait_s = service.promises.promise_s(who, back, service.between_answers_s, now_us);
-    exchange.responder->respond(error_response(
-        overloaded("the server computes as many answers as it may; try again later", wait_s)));
+    ApiError error =
+        overloaded("the server computes as many answers as it may; try again later", wait_s);
+    error.status = 429;
+    error.type = "requests";
+    exchange.responder->respond(error_response(error));
     return false;
   }
   const double wait_s = std::clamp(service.between_answers_s, 1.0, 60.0);

@@ -88,6 +88,7 @@ const json& field_schemas() {
         {"ignore_eos", flag()},
         {"cache_salt",
          nullable({{"type", "string"}, {"minLength", 1}, {"maxLength", kSaltBytesMax / 4}})},
+        {"priority", whole(-9, 9)},
         {"add_generation_prompt", flag()},
         {"chat_template_kwargs", nullable({{"type", "object"}})},
     };

@@ -230,6 +230,10 @@ std::optional<Response> Server::Impl::admit(Exchange& exchange) {
     if (const auto error = check_content_type(request)) return error_response(*error);
   }
   const ApiKey* key = keys ? keys->named(exchange.key) : nullptr;
+  if (key != nullptr) {
+    exchange.weight = key->weight;
+    exchange.priority_least = key->priority;
+  }
   if (posts && key != nullptr) {
     if (const auto refusal = service.limits.admit(*key, monotonic_us())) {
       return error_response(beyond_limit(*key, *refusal));

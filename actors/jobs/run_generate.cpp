@@ -1,5 +1,6 @@
 #include <numeric>
 
+#include <troupe/actors/engine/fair_shares.h>
 #include <troupe/actors/jobs/shell.h>
 
 // Runs the kind `generate`: a shard's lines become requests of the model's deployment. They share
@@ -64,6 +65,7 @@ void submit_lines(Self self, const Setup& setup, std::uint64_t attempt, const Mo
     submit->request = next_request_id();
     submit->deployment = ready.deployment;
     submit->owner = one.owner;
+    submit->priority = kJobPriority;
     submit->deadline_ms = kLineDeadlineMs;
     self->state.requests[submit->request] = {attempt, i};
     self->send(self->state.service, submit_atom::value, SubmitPtr(std::move(submit)), one.sink);

@@ -136,13 +136,17 @@ struct Submit {
   // beside those of this number of likeliest ids. max_tokens may then be 0.
   std::uint32_t prompt_logprobs = 0;
   bool no_speculation = false;  // a token a step: for measurements
+  // How large the asker's share of the deployment is beside those of others, from 1 to 100, and
+  // which requests go first: those of a smaller number, from -9 to 9. Jobs have 10.
+  std::uint32_t weight = 1;
+  std::int32_t priority = 0;
   // The identity of the client. The head fills it in; it does not travel.
   std::string owner = {};
   template <class A>
   void serialize(A& a) {
     a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,
       sampling, stop, ignore_end, context, deadline_ms, stream, trace, arithmetic, asker,
-      cache_salt, public_ids, prompt_logprobs, no_speculation);
+      cache_salt, public_ids, prompt_logprobs, no_speculation, weight, priority);
   }
 };
 struct Cancel {
@@ -193,10 +197,13 @@ struct Finished {
   double queue_ms = 0, prefill_ms = 0;
   // As in Token, if the answer ends without a token.
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs = {};
+  // Of a request that was refused because there is no place for it: when there is one, as far as
+  // can be foreseen. 0: not known, or it is not a matter of time.
+  std::uint32_t retry_after_ms = 0;
   template <class A>
   void serialize(A& a) {
     a(request, finish_reason, outcome, text, prompt_ids, token_ids, prompt_tok_s, decode_tok_s,
-      ttft_ms, trace, cached_tokens, queue_ms, prefill_ms, prompt_logprobs);
+      ttft_ms, trace, cached_tokens, queue_ms, prefill_ms, prompt_logprobs, retry_after_ms);
   }
 };
 // The end of a request that failed before it had a token.

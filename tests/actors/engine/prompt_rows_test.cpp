@@ -12,7 +12,12 @@ namespace {
 
 using Rows = std::vector<std::size_t>;
 
-Rows shares(const Rows& left, std::size_t budget) { return share_prompt_rows(left, budget); }
+// As long as nothing is known of costs, every row costs the same.
+Rows shares(const Rows& left, std::size_t budget) {
+  std::vector<PromptLeft> prompts;
+  for (const std::size_t rows : left) prompts.push_back({rows, 0});
+  return share_prompt_rows(prompts, {budget, static_cast<double>(budget)}, {});
+}
 
 }  // namespace
 
@@ -48,4 +53,20 @@ TEST_CASE("prompt rows: no row is lost, and the oldest has at least half") {
     REQUIRE(sum == std::min(budget, all));
     REQUIRE(rows[0] >= std::min(left[0], budget - budget / 2));
   }
+}
+
+TEST_CASE("prompt rows: a budget of time has fewer rows the deeper they lie") {
+  const PromptRowCost cost{100, 0.1};  // us
+  const auto rows_of = [&](const std::vector<PromptLeft>& prompts, double us) {
+    return share_prompt_rows(prompts, {128, us}, cost);
+  };
+  CHECK(rows_of({{8000, 0}}, 5000) == Rows{48});
+  CHECK(rows_of({{4000, 4000}}, 5000) == Rows{9});
+  CHECK(rows_of({{1000, 7000}}, 5000) == Rows{6});
+  CHECK(rows_of({{1000, 7000}}, 500) == Rows{1});  // it goes on in any case
+  CHECK(rows_of({{3, 7997}}, 5000) == Rows{3});
+  CHECK(rows_of({{8000, 0}}, 1e9) == Rows{128});
+  // A short prompt has half of the time, which is more than half of the rows.
+  CHECK(rows_of({{4000, 4000}, {40, 0}}, 10'000) == Rows{11, 40});
+  CHECK(rows_of({{4000, 4000}, {40, 0}}, 4000) == Rows{4, 19});
 }

@@ -26,6 +26,15 @@ void add_api_key_options(CLI::App& make, ApiKeyOptions& options) {
                   "How many tokens of prompts and answers the key may use in a minute [any number]")
       ->check(whole_number(1, 1'000'000'000))
       ->type_name("N");
+  make.add_option("--weight", options.weight,
+                  "How large the key's share is beside those of other keys: 1 to 100 [1]")
+      ->check(whole_number(1, 100))
+      ->type_name("N");
+  make.add_option("--priority", options.priority,
+                  "The smallest number, which goes first, that the key's requests may have as "
+                  "their priority: -9 to 9 [0]")
+      ->check(CLI::Range(-9, 9))
+      ->type_name("N");
 }
 
 int make_api_key(const ApiKeyOptions& options, bool json) {
@@ -41,6 +50,8 @@ int make_api_key(const ApiKeyOptions& options, bool json) {
                                          : http::Role::kApi;
   key.requests_per_minute = options.requests_per_minute;
   key.tokens_per_minute = options.tokens_per_minute;
+  key.weight = options.weight;
+  key.priority = options.priority;
   const Result<std::string> made = http::add_api_key(options.file, key);
   if (!made) return fail(made.status(), json);
   if (json) {

@@ -13,6 +13,8 @@ namespace troupe::tools {
 struct ApiKeyOptions {
   std::string name, file, role = "api";
   std::uint64_t requests_per_minute = 0, tokens_per_minute = 0;
+  std::uint32_t weight = 1;
+  std::int32_t priority = 0;
   bool wanted() const { return !name.empty() || !file.empty(); }
 };
 

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+
+// Whose turn it is: shares of a deployment's tokens between those who ask, by their weights. A
+// share that is not used goes to the others, and nobody saves up turns while nothing is asked.
+// Pure; called by EngineState.
+
+namespace troupe::actors {
+
+constexpr std::uint32_t kWeightMax = 100;
+// A request of a smaller number goes first. People's requests have numbers from -9 to 9.
+constexpr std::int32_t kPriorityMost = 9, kJobPriority = 10;
+
+class FairShares {
+ public:
+  // One more request of an asker is there, or one less. The newest request's weight counts.
+  void begin(const std::string& asker, std::uint32_t weight);
+  void end(const std::string& asker);
+  // Rows of an asker's prompts or tokens of its answers were computed.
+  void charge(const std::string& asker, std::size_t tokens);
+
+  // What an asker had in all for its weight, with `more` tokens: the asker of the smallest number
+  // is the next. 0 for one who has no request.
+  double had(const std::string& asker, double more = 0) const;
+  // Requests of an asker that are there.
+  std::size_t requests(const std::string& asker) const;
+  // Askers that are remembered.
+  std::size_t size() const { return askers_.size(); }
+
+ private:
+  struct Asker {
+    double had = 0;  // tokens by weight
+    std::uint32_t weight = 1;
+    std::size_t requests = 0;
+  };
+  // The least of those who have requests; or `otherwise`.
+  double least(double otherwise) const;
+  std::map<std::string, Asker> askers_;
+};
+
+}  // namespace troupe::actors
