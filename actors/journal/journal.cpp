@@ -54,6 +54,11 @@ PRAGMA user_version = 4;
     R"(
 UPDATE streams SET submit = CAST(submit || x'00' AS BLOB);
 PRAGMA user_version = 5;
+)",
+    // And a weight and a priority: 1 and 0 for those that had none.
+    R"(
+UPDATE streams SET submit = CAST(submit || x'0100000000000000' AS BLOB);
+PRAGMA user_version = 6;
 )"};
 
 }  // namespace

@@ -39,7 +39,7 @@ constexpr MessageRow kRows[] = {
     {MessageType::kProbeAnswer, "probe_answer", Channel::kActivations, kHead | kNode},
     {MessageType::kStep, "step", Channel::kActivations, kHead | kNode},
     {MessageType::kStepDone, "step_done", Channel::kActivations, kHead | kNode},
-    {MessageType::kStepFailed, "step_failed", Channel::kActivations, kHead | kNode},
+    {MessageType::kStepFailed, "step_failed", Channel::kControl, kHead | kNode},
     {MessageType::kOpenModel, "open_model", Channel::kControl, kClient},
     {MessageType::kModelReady, "model_ready", Channel::kControl, kHead},
     {MessageType::kSubmit, "submit", Channel::kControl, kClient},

@@ -197,7 +197,7 @@ TEST_CASE("journal: a damaged file, and one of a newer release, are said in one 
     bytes.close();
     const auto journal = Journal::open(file.path);
     CHECK(journal.code() == Code::kFailedPrecondition);
-    CHECK(journal.message().find("newer Troupe (its schema is 9, this program knows 5)") !=
+    CHECK(journal.message().find("newer Troupe (its schema is 9, this program knows 6)") !=
           std::string::npos);
   }
   SECTION("a folder that cannot be written") {
@@ -225,14 +225,14 @@ TEST_CASE(
     CHECK(journal->stream("s")->arithmetic == kArithmeticVersion);
   }
   {
-    // What schema 1 had: none of the columns, and Submit without its last six fields.
+    // What schema 1 had: none of the columns, and Submit without its last eight fields.
     auto database = Database::open(file.path.string());
     REQUIRE(database);
     REQUIRE((*database)->run(
         "ALTER TABLE streams DROP COLUMN arithmetic;"
         "ALTER TABLE streams DROP COLUMN owner;"
         "ALTER TABLE jobs DROP COLUMN owner;"
-        "UPDATE streams SET submit = CAST(substr(submit, 1, length(submit) - 21) AS BLOB);"
+        "UPDATE streams SET submit = CAST(substr(submit, 1, length(submit) - 29) AS BLOB);"
         "PRAGMA user_version = 1;"));
   }
   for (int run = 0; run < 2; ++run) {  // migrated once, then opened as it is

@@ -17,6 +17,8 @@ struct Stream {
   std::vector<model::TokenId> prompt, right;
   std::uint32_t max_tokens = 1;
   model::SamplingParams sampling;
+  std::uint32_t weight = 1;
+  std::int32_t priority = 0;
   bool traced = false;  // it asks for a trace
   std::size_t tokens = 0;
   bool over = false;      // its end was reported
@@ -127,6 +129,8 @@ inline void ask(World& world, Process& process, const StreamPtr& stream) {
   submit->sampling = stream->sampling;
   submit->deadline_ms = 60'000;
   submit->trace = stream->traced;
+  submit->weight = stream->weight;
+  submit->priority = stream->priority;
   process.track(process.system->spawn(asker, &process, OpenPtr(open), submit, stream));
 }
 
