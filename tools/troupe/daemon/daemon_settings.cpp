@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include <troupe/runtime/device/device.h>
 #include <troupe/runtime/machine/cpu_claim.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
+#include <troupe/tools/troupe/daemon/device_nodes.h>
 #include <troupe/tools/troupe/daemon/free_ports.h>
 #include <troupe/tools/troupe/daemon/join_source.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
@@ -34,8 +34,8 @@ Status check_words(const Settings& settings) {
   if (settings.is_on("approve") && joins) {
     return usage("--approve is for a head, which lets newcomers in; a node lets nobody in");
   }
-  if (const auto gpu = gpu_of(settings.text("device")); !gpu) {
-    return wrong_value(settings, "device", "is wrong: " + gpu.message());
+  if (const auto shares = share_devices(settings.text("device"), false); !shares) {
+    return wrong_value(settings, "device", "is wrong: " + shares.message());
   }
   if (!is_log_level(settings.text("log"))) {
     return wrong_value(
@@ -85,7 +85,10 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   // An address that was remembered is not passed again as an option.
   if (settings.value("join").origin == Origin::kFallback) daemon.join.clear();
   daemon.threads = std::atoi(settings.text("threads").c_str());
-  daemon.device = settings.text("device");
+  TROUPE_ASSIGN_OR_RETURN(const DeviceShares shares,
+                          share_devices(settings.text("device"), daemon.head));
+  daemon.device = shares.own;
+  if (!shares.works) daemon.work = false;
   if (settings.given("memory")) {
     TROUPE_ASSIGN_OR_RETURN(daemon.memory_bytes, parse_bytes(settings.text("memory")));
   }

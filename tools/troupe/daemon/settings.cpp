@@ -141,8 +141,10 @@ const std::vector<Setting>& start_settings() {
       {"memory", SettingKind::kBytes, "SIZE", "",
        "Memory for layers and their keys and values, e.g. 4GiB "
        "[what this machine and its control group have left, shared by the nodes of the machine]"},
-      {"device", SettingKind::kText, "DEVICE", "cpu",
-       "The device that computes: cpu, or a GPU such as cuda:0"},
+      {"device", SettingKind::kText, "DEVICE,...", "cpu",
+       "What computes: cpu, a GPU such as cuda:0, or a list such as cuda:0,cpu; beside a head or a "
+       "CPU, "
+       "each GPU is a node and a process of its own"},
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",
        "How long a model stays loaded after its last request: 5m, 0, forever (for a head)"},
       {"no-speculation", SettingKind::kSwitch, "", "false",

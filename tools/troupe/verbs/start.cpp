@@ -17,6 +17,7 @@
 #include <troupe/tools/troupe/daemon/address_watch.h>
 #include <troupe/tools/troupe/daemon/background.h>
 #include <troupe/tools/troupe/daemon/daemon_settings.h>
+#include <troupe/tools/troupe/daemon/device_nodes.h>
 #include <troupe/tools/troupe/daemon/free_ports.h>
 #include <troupe/tools/troupe/daemon/http_door.h>
 #include <troupe/tools/troupe/daemon/own_address.h>
@@ -228,6 +229,34 @@ std::optional<AddressWatch> watch_address(const Settings& settings, const Daemon
   return AddressWatch(options.listen.host, *head);
 }
 
+// The GPUs of a daemon that runs, each of which is to be a node of its own.
+std::vector<DeviceNode> device_nodes(const Settings& settings, const DaemonOptions& options,
+                                     const Daemon& daemon) {
+  std::vector<DeviceNode> nodes;
+  const auto shares = share_devices(settings.text("device"), options.head);
+  if (!shares) return nodes;
+  const std::filesystem::path home = resolve_home(options.home);
+  for (const std::string& device : shares->nodes) {
+    DeviceNode node;
+    node.device = device;
+    std::string folder = device;
+    std::erase(folder, ':');
+    node.name = daemon.name() + "-" + folder;
+    node.home = home / "devices" / folder;
+    node.store = std::filesystem::absolute(home / "store");
+    node.join = options.head ? daemon.join_address() : options.join;
+    node.threads = options.threads;
+    node.log_level = settings.text("log");
+    if (settings.given("listen")) {
+      node.listen_from = {options.listen.host,
+                          static_cast<std::uint16_t>(options.listen.port + net::kChannels)};
+    }
+    if (options.advertise) node.advertise_host = options.advertise->host;
+    nodes.push_back(std::move(node));
+  }
+  return nodes;
+}
+
 int run_daemon(const Settings& settings, DaemonOptions options,
                const std::optional<SlurmTask>& task, std::optional<Background>& background,
                bool again, bool json) {
@@ -241,6 +270,8 @@ int run_daemon(const Settings& settings, DaemonOptions options,
     const Status written = write_token(*task, options.home, daemon->join_address());
     if (!written) return give_up(background, written, json);
   }
+  auto gpus = DeviceNodes::start(device_nodes(settings, options, *daemon));
+  if (!gpus) return give_up(background, gpus.status(), json);
   Result<std::unique_ptr<HttpDoor>> http = HttpDoor::open(settings, options.home);
   if (!http) return give_up(background, http.status(), json);
   ServiceManager manager;
@@ -257,6 +288,7 @@ int run_daemon(const Settings& settings, DaemonOptions options,
       if (leaves_token) remove_token(*task);
       if (*http) (*http)->shut_down();
       http->reset();
+      gpus->reset();
     };
     tell_parent_ready();  // before anyone else hears of it
     if (tell(background, text, kExitOk)) {
@@ -320,7 +352,7 @@ int start(const StartOptions& options) {
     background.emplace(std::move(*detached));
   }
   bool again = false;
-  if (!managed) {
+  if (!managed && !is_device_node()) {
     const Result<Adopted> adopted = adopt(background);
     if (!adopted) return give_up(background, adopted.status(), json);
     if (adopted->parent_status) return *adopted->parent_status;
