@@ -31,8 +31,9 @@
 // blocks that it shares left out, and one block for each request that has started. Those of the
 // smallest priority number start first, and among them those of the asker who had least for its
 // weight (fair_shares.h), the oldest first. When memory is short later, requests of a greater
-// number give way, and then the youngest, and wait for their turn again: so the oldest of the first
-// ones always goes on. A request that waits for memory takes it from those of a greater number.
+// number give way, and then those that began last, and wait for their turn again: so the one of the
+// first that began first always goes on. A request that waits for memory takes it from those of a
+// greater number.
 
 namespace troupe::actors {
 
@@ -187,7 +188,9 @@ class EngineState {
     std::size_t charged = 0;  // rows of its prompt that the asker was charged with
     // Of the ids of the prompt from the second on, as far as they are known.
     std::vector<std::vector<model::TokenLogprob>> scores = {};
-    std::uint64_t run = 0;   // how often its blocks were taken away
+    std::uint64_t run = 0;  // how often its blocks were taken away
+    // Which one it was of those that began; of one that has not, or has given way, later than all.
+    std::uint64_t place = ~std::uint64_t{0};
     bool begun = false;      // the stages have, or will have with the next step, a sequence
     std::size_t sent = 0;    // positions that steps have carried so far, or that were shared
     std::size_t told = 0;    // blocks whose numbers the stages know
@@ -340,6 +343,7 @@ class EngineState {
   std::int64_t ended_us_ = 0, promised_us_ = 0;
   double between_ends_us_ = 1e6;
   std::uint64_t next_step_ = 1;
+  std::uint64_t next_place_ = 0;
   std::uint64_t replays_ = 0, replayed_tokens_ = 0;
   std::uint64_t failed_before_ = 0;  // a step failed when those before this one were under way
   bool halted_ = false;

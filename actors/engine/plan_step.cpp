@@ -90,6 +90,7 @@ void EngineState::take_blocks_away(Running& running) {
   running.begun = running.waiting = false;
   running.sent = running.told = running.drafted = 0;
   running.turn = 0;
+  running.place = ~std::uint64_t{0};
   ++running.run;
 }
 
@@ -159,6 +160,7 @@ bool EngineState::start(Running& running) {
   const std::uint64_t needed = room_to_start(running, prefix) + needed_soon();
   if (begun() > 0 && needed > table_.available()) return false;
   table_.share(running.blocks, prefix);
+  running.place = next_place_++;
   running.sent = prefix.blocks.size() * kBlockPositions;
   if (!running.cached) running.cached = std::min(running.sent, running.prompt);
   block_counters_.queried += running.log.size() - 1;
@@ -208,7 +210,7 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
 }
 
 void EngineState::add_decode_rows(Step* step) {
-  // The oldest first, and before any row is in the step: a block that is taken away may be given to
+  // Before any row is in the step: a block that is taken away may be given to
   // another request in the same step.
   for (auto& [id, running] : requests_) {
     if (running.ready()) make_room(running, running.sent + 1, *step);

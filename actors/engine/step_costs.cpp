@@ -14,7 +14,7 @@ constexpr double kOutlier = 4;
 
 // An answer's tokens may come at 1 / (1 + this) of their pace while a prompt is computed; the
 // prompt then has more than half of the time.
-constexpr double kPromptPart = 1.5;
+constexpr double kPromptPart = 1.7;
 constexpr double kPromptLeastUs = 10'000;
 // Without answers, only a request that comes next has to wait for a step that has begun.
 constexpr double kPromptAloneUs = 60'000;

@@ -33,6 +33,7 @@ bool EngineState::keeps_memory(const Running& one, const Running& other) {
   if (one.request.priority != other.request.priority) {
     return one.request.priority < other.request.priority;
   }
+  if (one.place != other.place) return one.place < other.place;
   return one.request.id < other.request.id;
 }
 

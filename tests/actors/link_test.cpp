@@ -93,8 +93,7 @@ TEST_CASE("link: steps come from the stage before, results from the last, failur
   const auto strange = [&](std::size_t who, MessageType type) {
     const std::uint64_t before = peers.link->counters().strange_frames;
     const auto number = static_cast<std::uint16_t>(type);
-    return peers.say(who, find_message(number)->channel, number)
-               .strange_frames > before;
+    return peers.say(who, find_message(number)->channel, number).strange_frames > before;
   };
   peers.link->attach_worker(3, head, sink);
   CHECK_FALSE(strange(0, MessageType::kStep));
@@ -104,8 +103,8 @@ TEST_CASE("link: steps come from the stage before, results from the last, failur
   CHECK_FALSE(strange(1, MessageType::kStepDone));
   CHECK(strange(0, MessageType::kStepFailed));
   CHECK_FALSE(strange(1, MessageType::kStepFailed));
-  // A stage in the middle may report a failure, and nothing else. It has a connection of activations
-  // to the next stage alone, but one of control to the head.
+  // A stage in the middle may report a failure, and nothing else. It has a connection of
+  // activations to the next stage alone, but one of control to the head.
   CHECK(find_message(static_cast<std::uint16_t>(MessageType::kStepFailed))->channel ==
         net::Channel::kControl);
   peers.link->attach_engine(3, {head, {node, head}}, sink);

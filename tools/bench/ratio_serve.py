@@ -81,7 +81,7 @@ class Servers:
 
     def ours_alone(self):
         port = harness.free_port()
-        shared = ["--shared-prompt", self.options.system] if self.options.system else []
+        shared = ["--shared-prompt", self.options.system] if getattr(self.options, "system", "") else []
         process = self.spawn("ours", [self.options.troupe, "serve", self.options.model, "--port", port, "-t", self.options.threads, "--no-access-log",
                                       "--cluster", "none", *shared])
         wait_for(f"http://127.0.0.1:{port}/ready", process, "troupe serve")

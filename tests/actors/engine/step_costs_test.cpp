@@ -26,7 +26,7 @@ TEST_CASE("step costs: what rows and depths cost is learned from whole steps") {
   REQUIRE(costs.is_known());
   CHECK(costs.of_prompt_row().row == Approx(400).epsilon(0.15));
   CHECK(costs.of_prompt_row().depth == Approx(0.1).epsilon(0.15));
-  CHECK(costs.prompt_budget_us(15, 7500) == Approx(1.5 * 8500).epsilon(0.15));
+  CHECK(costs.prompt_budget_us(15, 7500) == Approx(1.7 * 8500).epsilon(0.15));
   CHECK(costs.prompt_budget_us(0, 0) > costs.prompt_budget_us(1, 100));
 }
 

@@ -132,6 +132,33 @@ TEST_CASE("turns: weights hold with any number of places and lengths of answers"
   }
 }
 
+TEST_CASE("turns: weights hold where answers outgrow the memory that they began with") {
+  EngineLimits limits = limits_of_four();
+  limits.context_max = 1000;
+  limits.positions_max = 4 * 960;
+  Load load(limits);
+  std::uint64_t id = 0, seen = 0;
+  const auto admit = [&](const std::string& owner) {
+    EngineRequest next = of(++id, owner, owner == "light" ? 1 : 3);
+    next.max_tokens = 900;
+    load.admit(next);
+  };
+  // All start at once, and those of the light key have the smaller numbers.
+  for (const char* owner : {"light", "heavy"}) {
+    for (int i = 0; i < 8; ++i) admit(owner);
+  }
+  const auto all = [&] { return load.tokens["light"] + load.tokens["heavy"]; };
+  while (all() < 20'000) {
+    REQUIRE(load.step());
+    for (; seen < load.ended.size(); ++seen) admit(load.owners[load.ended[seen]]);
+  }
+  CHECK(load.engine.block_counters().preemptions > 0);
+  const double light = static_cast<double>(load.tokens["light"]);
+  const double heavy = static_cast<double>(load.tokens["heavy"]);
+  CAPTURE(light, heavy);
+  CHECK(heavy / light == Approx(3).epsilon(0.1));
+}
+
 TEST_CASE("turns: a job gives its memory to people who come, and goes on with the same bits") {
   Load load(limits_of_four());
   std::vector<EngineRequest> requests;
