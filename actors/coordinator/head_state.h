@@ -119,6 +119,8 @@ struct Measurement {
   Measure order;
   bool begun = false;
   std::set<net::PublicKey> allowing, awaited;
+  // How each awaited node had joined when it was told: incarnation and greeting (NodeRecord).
+  std::map<net::PublicKey, std::pair<std::uint64_t, std::uint32_t>> told;
   std::set<net::PublicKey> unasked;  // awaited nodes that must follow another node on their host
   // Each is called once, on the actor's thread, when all nodes have answered or the time is over.
   struct Waiter {

@@ -63,6 +63,23 @@ void ask_next(HeadState& head, Measurement& measurement) {
   }
 }
 
+AllowPeers allow_of(const HeadState& head, const Measurement& measurement) {
+  AllowPeers allow;
+  allow.epoch = measurement.order.number;
+  for (const net::PublicKey& key : measurement.awaited) {
+    allow.peers.push_back(address_of(head, key));
+  }
+  return allow;
+}
+
+void tell(HeadState& head, Measurement& measurement, const net::PublicKey& key,
+          const AllowPeers& allow) {
+  if (const NodeRecord* record = head.cluster.members.find(key)) {
+    measurement.told[key] = {record->incarnation, record->greeting};
+  }
+  send(head, key, MessageType::kAllowPeers, allow);
+}
+
 // Begins the oldest measurement that has not begun, unless one is under way.
 void begin_next(HeadState& head) {
   Measurement* next = nullptr;
@@ -73,14 +90,8 @@ void begin_next(HeadState& head) {
   if (next == nullptr) return;
   next->begun = true;
   next->until_us = monotonic_us() + kLateUs;
-  AllowPeers allow;
-  allow.epoch = next->order.number;
-  for (const net::PublicKey& key : next->awaited) {
-    allow.peers.push_back(address_of(head, key));
-  }
-  for (const net::PublicKey& key : next->awaited) {
-    send(head, key, MessageType::kAllowPeers, allow);
-  }
+  const AllowPeers allow = allow_of(head, *next);
+  for (const net::PublicKey& key : next->awaited) tell(head, *next, key, allow);
 }
 
 }  // namespace
@@ -151,6 +162,17 @@ void on_measured(HeadState& head, const net::PublicKey& node, const Measured& me
   for (const auto& waiter : done.mapped().waiters) waiter.then();
 }
 
+std::vector<net::PublicKey> joined_anew(const Measurement& measurement, const Members& members) {
+  std::vector<net::PublicKey> anew;
+  for (const net::PublicKey& key : measurement.awaited) {
+    const NodeRecord* record = members.find(key);
+    const auto told = measurement.told.find(key);
+    if (record == nullptr || !record->alive() || told == measurement.told.end()) continue;
+    if (told->second != std::pair(record->incarnation, record->greeting)) anew.push_back(key);
+  }
+  return anew;
+}
+
 void check_measurements(HeadState& head) {
   const std::int64_t now = monotonic_us();
   std::vector<std::function<void()>> due;
@@ -161,6 +183,11 @@ void check_measurements(HeadState& head) {
       measurement.awaited.erase(key);
       measurement.allowing.erase(key);
       measurement.unasked.erase(key);
+    }
+    for (const net::PublicKey& key : joined_anew(measurement, head.cluster.members)) {
+      measurement.allowing.insert(key);
+      measurement.unasked.insert(key);
+      tell(head, measurement, key, allow_of(head, measurement));
     }
     ask_next(head, measurement);
     const bool over =

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include <troupe/actors/coordinator/head_state.h>
 #include <troupe/model/config/model_config.h>
@@ -19,7 +20,11 @@ bool measure_first(HeadState& head, const OpenModel& open, const model::ModelCon
 // Takes a node's answer. Returns false if no measurement has that number.
 bool on_measuring_allowed(HeadState& head, const net::PublicKey& node, std::uint64_t number);
 void on_measured(HeadState& head, const net::PublicKey& node, const Measured& measured);
-// Continues with the measurements whose time is over, or whose nodes are gone.
+// The awaited nodes of a measurement that were told and have joined anew since: a daemon that was
+// started again, or has lost its connection, knows nothing of it. Pure.
+std::vector<net::PublicKey> joined_anew(const Measurement& measurement, const Members& members);
+// Tells nodes that have joined anew once more. Continues with the measurements whose time is over,
+// or whose nodes are gone.
 void check_measurements(HeadState& head);
 
 }  // namespace troupe::actors::coordinator
