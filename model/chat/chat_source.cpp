@@ -43,7 +43,9 @@ Result<std::string> choose(const json& list, bool with_tools, const std::string&
 // Returns "chat_template" of a JSON file, or "" if it has none.
 Result<std::string> from_json(const std::string& text, bool with_tools, const std::string& file) {
   TROUPE_ASSIGN_OR_RETURN(const json object, parse_json(text, file, kLimits));
-  if (!object.is_object()) return Status(Code::kBadData, file + ": the text is no object");
+  if (!object.is_object())
+    return Status(Code::kBadData,
+                  file + ": the text is no object; take the file from where the model is from");
   const auto found = object.find("chat_template");
   if (found == object.end() || found->is_null()) return std::string();
   if (found->is_string()) return found->get<std::string>();

@@ -41,7 +41,9 @@ Result<bool> HeaderReader::flag(std::string_view whole_key, bool fallback) const
 }
 
 Status unsupported(const std::string& what) {
-  return Status(Code::kBadData, "the model uses " + what + ", which this version cannot run yet");
+  return Status(Code::kBadData, "the model uses " + what +
+                                    ", which this version cannot run yet; take another model, or a "
+                                    "newer version of Troupe");
 }
 
 Status HeaderReader::sizes(ModelConfig* config) const {

@@ -186,7 +186,29 @@ Status read_adapters(const GgufHeader& header, ModelConfig* config) {
   return Status::ok();
 }
 
+// Refuses GGUF files that go with a model and are none.
+Status check_is_model(const GgufHeader& header) {
+  const Result<std::string> type = header.string("general.type");
+  const Result<std::string> name = header.string("general.architecture");
+  if (type && *type == "adapter")
+    return Status(Code::kBadData,
+                  "'general.type' is 'adapter': the file is an adapter for a model, not a model; "
+                  "take the adapter in PEFT's files (adapter_config.json with "
+                  "adapter_model.safetensors), and run its model with --adapter FOLDER");
+  if ((type && *type == "imatrix") || (name && *name == "imatrix"))
+    return Status(Code::kBadData,
+                  "'general.type' is 'imatrix': the file says how important a model's weights are, "
+                  "for llama-quantize; give the model's own file");
+  if ((type && *type == "mmproj") || (name && *name == "clip"))
+    return Status(Code::kBadData,
+                  "the file (its architecture is " + in_quotes(name ? *name : "", 40) +
+                      ") projects pictures or sounds for a model (an mmproj file); this version "
+                      "can run the model's own file, on texts: give that");
+  return Status::ok();
+}
+
 Result<ModelConfig> read_config(const GgufHeader& header) {
+  TROUPE_RETURN_IF_ERROR(check_is_model(header));
   TROUPE_ASSIGN_OR_RETURN(const std::string name, header.string("general.architecture"));
   const Family* family = find_family(name);
   if (family == nullptr) {
@@ -196,7 +218,8 @@ Result<ModelConfig> read_config(const GgufHeader& header) {
       known += f.name;
     }
     return Status(Code::kBadData, "the model's architecture " + in_quotes(name, 40) +
-                                      " is not one that this version can run (" + known + ")");
+                                      " is not one that this version can run (" + known +
+                                      "); take another model, or a newer version of Troupe");
   }
   TROUPE_ASSIGN_OR_RETURN(ModelConfig config, family->read_gguf(header));
   TROUPE_RETURN_IF_ERROR(check_config(config));

@@ -59,7 +59,9 @@ Result<std::uint64_t> GgufHeader::u64(std::string_view key) const {
               return Status(Code::kBadData,
                             "the metadata value of " + in_quotes(key) + " differs from layer to " +
                                 "layer (" + std::to_string(value.front()) + " and " +
-                                std::to_string(other) + "), which this version cannot run yet");
+                                std::to_string(other) +
+                                "), which this version cannot run yet; take another model, or a "
+                                "newer version of Troupe");
           }
           return static_cast<std::uint64_t>(value.front());
         } else {

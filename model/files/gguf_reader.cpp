@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <bit>
 #include <string_view>
 #include <utility>
 
 #include <troupe/model/files/gguf_reader.h>
 #include <troupe/model/files/gguf_tensors.h>
+#include <troupe/runtime/text/known_files.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -13,8 +15,9 @@ static_assert(std::endian::native == std::endian::little, "GGUF fields are read 
 
 constexpr std::uint64_t kAlignmentMax = std::uint64_t{1} << 20;
 
-Status read_fixed_part(GgufCursor* cursor, std::uint64_t file_bytes, GgufHeader* header,
-                       std::uint64_t* tensors, std::uint64_t* entries) {
+Status read_fixed_part(GgufCursor* cursor, std::span<const std::byte> bytes,
+                       std::uint64_t file_bytes, GgufHeader* header, std::uint64_t* tensors,
+                       std::uint64_t* entries) {
   char magic[4] = {};
   if (cursor->left() < sizeof magic) {
     return cursor->bad("is not a GGUF file: it has only " + std::to_string(file_bytes) +
@@ -22,15 +25,23 @@ Status read_fixed_part(GgufCursor* cursor, std::uint64_t file_bytes, GgufHeader*
   }
   TROUPE_RETURN_IF_ERROR(cursor->read("the magic", &magic));
   if (std::string_view(magic, 4) != "GGUF") {
+    constexpr std::size_t kBeginBytes = 256;
+    const std::span<const std::byte> begin =
+        bytes.first(std::min<std::size_t>(bytes.size(), kBeginBytes));
+    const std::string known =
+        describe_known_file({reinterpret_cast<const char*>(begin.data()), begin.size()});
+    if (!known.empty()) return cursor->bad(known);
     return cursor->bad("is not a GGUF file: it begins with " +
-                       in_quotes(std::string_view(magic, 4)) + ", expected 'GGUF'");
+                       in_quotes(std::string_view(magic, 4)) +
+                       ", expected 'GGUF'; give a GGUF file, or a folder with config.json and "
+                       "model.safetensors");
   }
   TROUPE_RETURN_IF_ERROR(cursor->read("the version", &header->version));
   if (header->version != 2 && header->version != 3) {
     const bool swapped = (header->version & 0xffff) == 0 && header->version != 0;
     return cursor->bad(swapped ? "is a big-endian GGUF file; convert it to little-endian"
                                : "has the GGUF version " + std::to_string(header->version) +
-                                     "; versions 2 and 3 can be read");
+                                     "; take a file of version 2 or 3, which can be read");
   }
   TROUPE_RETURN_IF_ERROR(cursor->read("the tensor count", tensors));
   TROUPE_RETURN_IF_ERROR(cursor->read("the metadata count", entries));
@@ -71,7 +82,7 @@ Result<GgufHeader> parse_gguf(std::span<const std::byte> bytes, std::uint64_t fi
   header.what = what;
   std::uint64_t tensor_count = 0, entry_count = 0;
   TROUPE_RETURN_IF_ERROR(
-      read_fixed_part(&cursor, file_bytes, &header, &tensor_count, &entry_count));
+      read_fixed_part(&cursor, bytes, file_bytes, &header, &tensor_count, &entry_count));
   TROUPE_RETURN_IF_ERROR(read_gguf_metadata(&cursor, entry_count, &header, places));
   TROUPE_ASSIGN_OR_RETURN(header.alignment, alignment_of(cursor, header));
   const std::uint64_t alignment = header.alignment;

@@ -34,6 +34,8 @@ struct HfConfig::Json {
 };
 
 namespace {
+constexpr const char* kAdvice =
+    "; correct it, or take the file from where the model's weights are from";
 constexpr JsonLimits kLimits = {.bytes_max = std::size_t{4} << 20, .depth_max = 64, .python = true};
 }  // namespace
 
@@ -41,7 +43,7 @@ Result<HfConfig> HfConfig::parse(std::string_view text, const std::string& what)
   TROUPE_ASSIGN_OR_RETURN(json value, parse_json(text, what, kLimits));
   HfConfig config;
   config.what_ = what;
-  if (!value.is_object()) return config.bad("is not a JSON object");
+  if (!value.is_object()) return config.bad(std::string("is not a JSON object") + kAdvice);
   config.json_ = std::make_shared<const Json>(Json{std::move(value)});
   return config;
 }
@@ -53,10 +55,11 @@ Status HfConfig::bad(const std::string& sentence) const {
 Status HfConfig::wrong(std::string_view field, const std::string& expected) const {
   const json* value = json_->find_any(field);
   if (value == nullptr)
-    return bad("the field \"" + std::string(field) + "\" is missing, expected " + expected);
+    return bad("the field \"" + std::string(field) + "\" is missing, expected " + expected +
+               kAdvice);
   return bad("the field \"" + std::string(field) + "\" is " +
              in_quotes(value->dump(-1, ' ', false, json::error_handler_t::replace)) +
-             ", expected " + expected);
+             ", expected " + expected + kAdvice);
 }
 
 bool HfConfig::has(std::string_view field) const { return json_->find(field) != nullptr; }

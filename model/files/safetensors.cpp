@@ -7,6 +7,7 @@
 
 #include <troupe/model/files/safetensors.h>
 #include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/known_files.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe::model {
@@ -98,7 +99,8 @@ Result<SafetensorsTensor> read_entry(const std::string& name, const json& entry,
   if (known == nullptr)
     return bad(what, tensor + " has the dtype " +
                          (dtype == entry.end() ? "none" : short_text(*dtype)) +
-                         ", which this version does not know");
+                         ", which this version does not know; take the weights in F32, F16, BF16, "
+                         "F8_E4M3 or F8_E5M2, or a GGUF file of the model");
   out.dtype = known->name;
   out.type = known->type;
   TROUPE_ASSIGN_OR_RETURN(out.shape, read_integers(entry, "shape", tensor, what));
@@ -149,7 +151,9 @@ Status check_layout(std::vector<SafetensorsTensor>* tensors, std::uint64_t data_
 Result<std::set<std::string>> shards_of(const json& index, const std::string& what) {
   const auto map = index.is_object() ? index.find("weight_map") : index.end();
   if (!index.is_object() || map == index.end() || !map->is_object() || map->empty())
-    return bad(what, "has no \"weight_map\" that says which tensor lies in which file");
+    return bad(what,
+               "has no \"weight_map\" that says which tensor lies in which file; take the "
+               "file from where the weights are from");
   std::set<std::string> files;
   for (const auto& [tensor, file] : map->items()) {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
@@ -157,7 +161,8 @@ Result<std::set<std::string>> shards_of(const json& index, const std::string& wh
                        name.find('\0') == name.npos;
     if (!plain || !name.ends_with(".safetensors"))
       return bad(what, "the file of tensor " + in_quotes(tensor) + " is " + short_text(file) +
-                           ", expected the name of a .safetensors file in the same folder");
+                           ", expected the name of a .safetensors file in the same folder; take "
+                           "the file from where the weights are from");
     files.insert(name);
     if (files.size() > kShardsMax)
       return bad(what, "lists more than " + std::to_string(kShardsMax) + " files");
@@ -167,6 +172,35 @@ Result<std::set<std::string>> shards_of(const json& index, const std::string& wh
 
 constexpr const char* kSingleName = "model.safetensors";
 constexpr const char* kIndexName = "model.safetensors.index.json";
+
+// Says what is in a folder instead of weights that can be read, and what to do.
+Status no_weights(const fs::path& folder) {
+  std::set<std::string> shards, alone, others;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const auto ends = [&](const char* with) { return name.ends_with(with); };
+    if (ends(".safetensors")) (name.find("-of-") != name.npos ? shards : alone).insert(name);
+    if (ends(".bin") || ends(".h5") || ends(".msgpack") || ends(".onnx") || ends(".pth") ||
+        ends(".pt") || ends(".ckpt") || ends(".npz"))
+      others.insert(name);
+  }
+  const std::string begin = folder.string() + " has neither " + kSingleName + " nor " + kIndexName;
+  std::string more = "; give a folder in which one of them lies, or a GGUF file";
+  if (!shards.empty()) {
+    more = ", but " + *shards.begin() +
+           "; take the index, and the other files that it names, from where this one is from";
+  } else if (!alone.empty()) {
+    more = ", but " + *alone.begin() +
+           "; if its tensors have the names that transformers gives them, rename it to " +
+           kSingleName;
+  } else if (!others.empty()) {
+    more = ", but " + *others.begin() +
+           ", which Troupe cannot read; convert it: load the folder with transformers "
+           "(from_pretrained) and save it (save_pretrained), or take a GGUF file of the model";
+  }
+  return Status(Code::kNotFound, begin + more);
+}
 
 Result<json> read_index(const fs::path& path) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kIndexLimits.bytes_max));
@@ -184,6 +218,13 @@ Result<std::vector<SafetensorsTensor>> parse_safetensors_header(std::span<const 
     return malformed(
         what, "is no safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
   std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+  if (header_bytes > bytes.size() - sizeof header_bytes) {
+    constexpr std::size_t kBeginBytes = 256;
+    const std::string known =
+        describe_known_file({reinterpret_cast<const char*>(bytes.data()),
+                             std::min<std::size_t>(bytes.size(), kBeginBytes)});
+    if (!known.empty() && bytes[sizeof header_bytes] != std::byte{'{'}) return bad(what, known);
+  }
   if (header_bytes > bytes.size() - sizeof header_bytes)
     return malformed(what, "is no safetensors file or is cut off: its header should have " +
                                std::to_string(header_bytes) + " bytes, the file has " +
@@ -241,15 +282,18 @@ Result<std::vector<fs::path>> safetensors_files(const fs::path& folder) {
   if (fs::is_regular_file(folder / kSingleName, error))
     return std::vector<fs::path>{folder / kSingleName};
   const fs::path index_path = folder / kIndexName;
-  if (!fs::is_regular_file(index_path, error))
-    return Status(Code::kNotFound, folder.string() + " has neither " + kSingleName + " nor " +
-                                       kIndexName +
-                                       "; weights in other formats have to be converted first");
+  if (!fs::is_regular_file(index_path, error)) return no_weights(folder);
   TROUPE_ASSIGN_OR_RETURN(const json index, read_index(index_path));
   TROUPE_ASSIGN_OR_RETURN(const std::set<std::string> shards,
                           shards_of(index, index_path.string()));
   std::vector<fs::path> files{index_path};
-  for (const std::string& shard : shards) files.push_back(folder / shard);
+  for (const std::string& shard : shards) {
+    files.push_back(folder / shard);
+    if (fs::exists(files.back(), error)) continue;
+    return Status(Code::kNotFound, folder.string() + " has no " + shard + ", which its " +
+                                       kIndexName +
+                                       " names; take this file from where the others are from");
+  }
   return files;
 }
 

@@ -23,6 +23,20 @@ constexpr std::size_t kTextBytesMax = std::size_t{64} << 20;
 constexpr const char* kConfigName = "config.json";
 
 Status no_config(const fs::path& folder) {
+  std::error_code error;
+  if (fs::exists(folder / "adapter_config.json", error))
+    return Status(Code::kNotFound, folder.string() +
+                                       " has no config.json: it is an adapter; run the model that "
+                                       "it was trained for with --adapter " +
+                                       folder.string());
+  std::set<std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.path().extension() == ".gguf") files.insert(entry.path().filename().string());
+  if (!files.empty())
+    return Status(Code::kNotFound,
+                  folder.string() + " has no config.json, but " + *files.begin() +
+                      (files.size() > 1 ? " and other GGUF files" : "") +
+                      "; give the path of the file: " + (folder / *files.begin()).string());
   return Status(Code::kNotFound, folder.string() + " has no config.json; give a GGUF file, or a " +
                                      "folder with config.json and model.safetensors");
 }
@@ -86,10 +100,25 @@ bool is_scale_of(std::string_view* name) {
   return false;
 }
 
+// Says what a tensor that the family has no use for tells of the weights, and what to do.
+std::string foreign_advice(std::string_view name) {
+  for (const char* suffix : {".qweight", ".qzeros", ".g_idx"})
+    if (name.ends_with(suffix))
+      return "the weights are quantized by GPTQ or AWQ, which this version cannot read: take the "
+             "folder of the model as it was before, or a GGUF file of it";
+  if (name.find(".lora_") != name.npos)
+    return "it is a part of an adapter: merge it into the weights (PEFT's merge_and_unload), or "
+           "give the adapter's folder with --adapter";
+  return "the weights are of another kind of model: take a folder whose config.json fits its "
+         "weights, or a GGUF file of the model";
+}
+
 Status check_chosen(const SafetensorsTensor& tensor, bool is_scale, const std::string& what) {
   if (!tensor.type || (is_scale && tensor.dtype.starts_with("F8")))
     return Status(Code::kBadData, what + " has the dtype " + tensor.dtype + ", expected F32, F16" +
-                                      (is_scale ? " or BF16" : ", BF16, F8_E4M3 or F8_E5M2"));
+                                      (is_scale ? " or BF16" : ", BF16, F8_E4M3 or F8_E5M2") +
+                                      "; take the folder of the model as it was before it was "
+                                      "quantized, or a GGUF file of it");
   // The scale of a whole matrix is often no vector, but a number.
   if ((tensor.shape.empty() && !is_scale) || tensor.bytes == 0)
     return Status(Code::kBadData, what + " holds no vector or matrix");
@@ -126,10 +155,10 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
       break;
     }
     if (!is_known && is_foreign(name, hf))
-      return Status(Code::kBadData,
-                    folder + ": tensor " + in_quotes(tensor.name) +
-                        " is nothing that the model_type of config.json computes with; the weights "
-                        "are of another kind of model (adapters and mixtures are not known)");
+      return Status(Code::kBadData, folder + ": tensor " + in_quotes(tensor.name) +
+                                        " is nothing that the model_type of config.json computes "
+                                        "with; " +
+                                        foreign_advice(name));
   }
   std::sort(chosen.transposed.begin(), chosen.transposed.end());
   return chosen;

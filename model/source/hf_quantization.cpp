@@ -8,6 +8,7 @@ namespace troupe::model {
 namespace {
 
 const std::string kQuantization = "quantization_config";
+const std::string kMlxField = "quantization";  // as Apple's MLX writes it
 
 // Reports a method by what config.json calls it, and by `more` of it.
 Status cannot_read(const HfConfig& config, const std::string& field, const std::string& method,
@@ -78,6 +79,10 @@ Result<HfQuantization> read_quantization(const HfConfig& config) {
   HfQuantization out;
   // The latter is what compressed-tensors once called it.
   const std::string field = config.has(kQuantization) ? kQuantization : "compression_config";
+  if (!config.has(field) && config.has(kMlxField + ".bits")) {
+    TROUPE_ASSIGN_OR_RETURN(const std::uint64_t bits, config.u64(kMlxField + ".bits"));
+    return cannot_read(config, kMlxField, "MLX", "numbers of " + std::to_string(bits) + " bits");
+  }
   if (!config.has(field)) return out;
   out.is_quantized = true;
   TROUPE_ASSIGN_OR_RETURN(std::string method, config.string(field + ".quant_method", ""));

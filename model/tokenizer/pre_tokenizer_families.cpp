@@ -133,8 +133,11 @@ Result<const Row*> find_row(std::string_view name) {
     if (!known.empty()) known += ", ";
     known += row.name;
   }
-  return Status(Code::kBadData, "tokenizer.ggml.pre is " + in_quotes(name) +
-                                    ", a pre-tokenizer that is not known; known are " + known);
+  return Status(Code::kBadData,
+                "tokenizer.ggml.pre is " + in_quotes(name) +
+                    ", a pre-tokenizer that is not known; take the folder of the model with "
+                    "its tokenizer.json, or a newer version of Troupe (known are " +
+                    known + ")");
 }
 
 }  // namespace

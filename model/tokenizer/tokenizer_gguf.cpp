@@ -208,7 +208,8 @@ Result<TokenizerParts> parts_from(const GgufHeader& header) {
         Code::kBadData,
         "tokenizer.ggml.model is " + in_quotes(kind) +
             ", which is not supported; 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE), "
-            "'t5' (SentencePiece's unigram model) and 'bert' (WordPiece) are");
+            "'t5' (SentencePiece's unigram model) and 'bert' (WordPiece) are: take a file of the "
+            "model with one of them, or a newer version of Troupe");
   }
   return load(header);
 }

@@ -211,7 +211,9 @@ Status read_post_processor(const json& step, const TokenTable& table, bool* foun
 Result<json> read_object(std::string_view text, const std::string& file) {
   if (text.empty()) return json::object();
   TROUPE_ASSIGN_OR_RETURN(json object, parse_json(text, file, kLimits));
-  if (!object.is_object()) return Status(Code::kBadData, file + ": the text is no object");
+  if (!object.is_object())
+    return Status(Code::kBadData,
+                  file + ": the text is no object; take the file from where the model is from");
   return object;
 }
 

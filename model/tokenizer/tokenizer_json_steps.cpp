@@ -293,7 +293,9 @@ void clean_up(std::string* piece) {
 }  // namespace
 
 Status bad_tokenizer(const std::string& what) {
-  return Status(Code::kBadData, "tokenizer.json: " + what);
+  return Status(Code::kBadData, "tokenizer.json: " + what +
+                                    "; take the tokenizer.json of the model's makers, a GGUF file "
+                                    "of the model, or a newer version of Troupe");
 }
 
 Result<bool> json_flag(const json& object, const char* field, bool fallback,

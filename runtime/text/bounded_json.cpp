@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/known_files.h>
 #include <troupe/runtime/text/utf8.h>
 
 namespace troupe {
@@ -144,6 +145,10 @@ Status check_json(std::string_view text, const std::string& what, const JsonLimi
   Watch watch;
   json::sax_parse(text.begin(), text.end(), &watch);
   if (watch.out_of_range) return bad("holds a number that is out of range" + advice);
+  const std::string known = watch.broken ? describe_known_file(text.substr(0, 256)) : "";
+  // A text that begins as JSON does is described by where it is none.
+  if (!known.empty() && text.find_first_of("{[") > text.find_first_not_of(" \t\r\n"))
+    return bad(known);
   if (watch.broken) return bad("is not JSON at byte " + std::to_string(watch.error_byte) + advice);
   if (!watch.repeated.empty() && !limits.python)
     return bad("has the key " + in_quotes(watch.repeated) + " twice" + advice);

@@ -180,10 +180,12 @@ TEST_CASE("huge counts and lengths in a GGUF file are refused before memory is t
 
 TEST_CASE("what is not a GGUF file is said to be none") {
   CHECK(message_of("") == "model.gguf: is not a GGUF file: it has only 0 bytes; fetch it again");
-  CHECK(message_of("PK\x03\x04 and more") ==
-        "model.gguf: is not a GGUF file: it begins with 'PK\\x03\\x04', expected 'GGUF'");
+  CHECK(message_of("PK\x03\x04 and more").find("model.gguf: is a zip file, as PyTorch") == 0);
+  CHECK(message_of("\x7f\x45LF and more") ==
+        "model.gguf: is not a GGUF file: it begins with '\\x7fELF', expected 'GGUF'; give a GGUF "
+        "file, or a folder with config.json and model.safetensors");
   CHECK(message_of(GgufBuilder().head(0, 0, 1).bytes()) ==
-        "model.gguf: has the GGUF version 1; versions 2 and 3 can be read");
+        "model.gguf: has the GGUF version 1; take a file of version 2 or 3, which can be read");
   CHECK(message_of(GgufBuilder().head(0, 0, 0x03000000).bytes()) ==
         "model.gguf: is a big-endian GGUF file; convert it to little-endian");
 }

@@ -50,6 +50,8 @@ TEST_CASE("a model file that is missing, foreign or a folder is named") {
   CHECK(open_gguf(std::filesystem::temp_directory_path().string()).code() == Code::kBadData);
   const std::string path = write("troupe_tensor_source_test.txt", "just some text");
   CHECK(open_gguf(path).message() ==
-        path + ": is not a GGUF file: it begins with 'just', expected 'GGUF'");
+        path +
+            ": is not a GGUF file: it begins with 'just', expected 'GGUF'; give a GGUF file, or a "
+            "folder with config.json and model.safetensors");
   std::filesystem::remove(path);
 }

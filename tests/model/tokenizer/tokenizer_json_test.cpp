@@ -50,11 +50,13 @@ std::shared_ptr<const Tokenizer> load(const json& file, const std::string& confi
   return *tokenizer;
 }
 
+// The reason, without what can be done about it, which is the same for all.
 std::string refusal(const json& file) {
   const auto tokenizer = tokenizer_from_json({file.dump()});
   REQUIRE_FALSE(tokenizer.is_ok());
   CHECK(tokenizer.code() == Code::kBadData);
-  return tokenizer.message();
+  const std::size_t advice = tokenizer.message().find("; take the tokenizer.json of the model's");
+  return tokenizer.message().substr(0, advice);
 }
 
 }  // namespace

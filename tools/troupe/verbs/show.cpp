@@ -1,15 +1,19 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/chat/chat_template.h>
+#include <troupe/model/chat/prompt.h>
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/files/header_keys.h>
@@ -20,6 +24,7 @@
 #include <troupe/model/transformer/weights.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/quant/format.h>
+#include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
@@ -31,7 +36,13 @@ namespace {
 
 struct ShowOptions {
   CommonOptions common;
-  std::string model;
+  std::string model, cluster;
+};
+
+// The memory of one node of the cluster that is in use.
+struct NodeMemory {
+  std::string name;
+  std::uint64_t free_bytes = 0;  // offered, and not taken by other models
 };
 
 struct Description {
@@ -40,6 +51,7 @@ struct Description {
   std::uint64_t active_parameters = 0;           // without the experts that a row does not use
   std::map<std::string, std::uint64_t> formats;  // parameters by the format's name
   std::string tokenizer;                         // "" if the model has none
+  std::string other_tokenizer;  // then a file of one that Troupe does not read, or ""
   // Formats that become another one in memory, and what each takes beyond its size in the file.
   std::map<const quant::Format*, std::uint64_t> changed;
   std::uint64_t grows_bytes = 0;  // all of these together
@@ -49,6 +61,12 @@ struct Description {
   std::size_t positions = 0;  // the number of positions whose keys and values `need_bytes` counts
   std::uint64_t need_bytes = 0, offered_bytes = 0;
   bool fits() const { return need_bytes <= offered_bytes; }
+  std::optional<std::vector<NodeMemory>> nodes;  // of the cluster, if there is one
+  std::uint64_t free_bytes() const {
+    std::uint64_t sum = 0;
+    for (const NodeMemory& node : *nodes) sum += node.free_bytes;
+    return sum;
+  }
 };
 
 // The number of positions that a placement plans for, unless the model has fewer.
@@ -72,20 +90,46 @@ std::uint64_t idle_parameters(const model::ModelConfig& config) {
   return config.experts == 0 ? 0 : all / config.experts * (config.experts - config.experts_used);
 }
 
-Status check_chat(const model::GgufHeader& header) {
+// Renders a conversation of one message, since a template can name a filter or a function that
+// nobody has, which no reader of it sees.
+Status check_chat(const model::GgufHeader& header, const model::Tokenizer& tokenizer) {
   if (!model::has_tokenizer(header)) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(const std::string source, model::chat_source(header, false));
   if (source.empty())
     return Status(Code::kFailedPrecondition, "the model has no chat template; run it with --raw");
-  const auto parsed = model::ChatTemplate::parse(source);
-  return parsed ? Status::ok() : parsed.status().with_context("the chat template");
+  TROUPE_ASSIGN_OR_RETURN(const auto parsed, model::ChatTemplate::parse(source));
+  model::ChatContext context = model::chat_context(tokenizer);
+  context.now = model::local_time();
+  return parsed->render_marked({{"user", "Hello"}}, context).status();
+}
+
+// Returns the name of a tokenizer's file in the model's folder that Troupe does not read.
+std::string find_other_tokenizer(const std::filesystem::path& folder) {
+  std::error_code error;
+  for (const char* name : {"tokenizer.model", "tekken.json", "spiece.model",
+                           "sentencepiece.bpe.model", "vocab.json", "vocab.txt"})
+    if (std::filesystem::is_regular_file(folder / name, error)) return name;
+  return "";
+}
+
+Result<std::vector<NodeMemory>> memory_of_nodes(const ShowOptions& options) {
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
+  TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
+  std::vector<NodeMemory> nodes;
+  for (const NodeStatus& node : status.nodes) {
+    if (!node.works || node.state != "ready") continue;
+    const std::uint64_t taken = node.weights_bytes + node.kv_bytes;
+    nodes.push_back({node.name, node.memory_bytes - std::min(taken, node.memory_bytes)});
+  }
+  return nodes;
 }
 
 // Checks everything that running the model would check, except the values of its weights.
 Status check_runs(const model::GgufHeader& header, Description* out) {
   TROUPE_RETURN_IF_ERROR(model::check_tensors(header, out->config));
-  TROUPE_RETURN_IF_ERROR(model::open_tokenizer(header, out->config.vocabulary).status());
-  out->chat = out->config.causal ? check_chat(header) : Status::ok();
+  TROUPE_ASSIGN_OR_RETURN(const auto tokenizer,
+                          model::open_tokenizer(header, out->config.vocabulary));
+  out->chat = out->config.causal ? check_chat(header, *tokenizer) : Status::ok();
   out->positions = std::min(kPositions, out->config.context_max);
   const model::MemoryNeed need =
       model::memory_need(header, out->config, std::nullopt, out->positions);
@@ -95,6 +139,8 @@ Status check_runs(const model::GgufHeader& header, Description* out) {
 }
 
 Result<Description> describe(const ShowOptions& options) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string address,
+                          choose_cluster(options.common.home, options.cluster));
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(options.common.home));
   TROUPE_ASSIGN_OR_RETURN(const std::filesystem::path path,
                           model_file(*store, options.common.home, options.model));
@@ -103,7 +149,13 @@ Result<Description> describe(const ShowOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(out.config, model::config_from_gguf(source->header()));
   TROUPE_ASSIGN_OR_RETURN(const model::Manifest manifest, store->manifest(path));
   const Status runs = check_runs(source->header(), &out);
-  if (!runs.is_ok()) return runs.with_context(path.string());
+  if (!runs.is_ok()) {
+    // Some of these sentences begin with the file already.
+    return runs.message().starts_with(path.string()) ? runs : runs.with_context(path.string());
+  }
+  if (!address.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(out.nodes, memory_of_nodes(options));
+  }
   out.path = path.string();
   out.sha256 = manifest.model;
   out.bytes = manifest.file_bytes;
@@ -122,19 +174,42 @@ Result<Description> describe(const ShowOptions& options) {
   }
   out.active_parameters = out.parameters - idle_parameters(out.config);
   out.tokenizer = tokenizer_of(source->header());
+  if (out.tokenizer.empty()) out.other_tokenizer = find_other_tokenizer(path);
   out.kv_type = model::default_kv_type(source->header()) == kernels::KvType::kF32 ? "f32" : "f16";
   return out;
 }
 
-// Says in one sentence whether the model runs on this machine, and how.
-std::string verdict(const Description& model) {
+// Says what the cluster lacks, or "" if the model fits.
+std::string lack_of_memory(const Description& model) {
+  if (model.nodes) {
+    if (model.need_bytes <= model.free_bytes()) return "";
+    return "no: it needs " + format_bytes(model.need_bytes) + ", and the " +
+           std::to_string(model.nodes->size()) + " nodes of the cluster have " +
+           format_bytes(model.free_bytes()) +
+           " free together; add a node, unload another model (troupe ps), or take a smaller file";
+  }
   if (!model.fits())
     return "not on this machine alone: it needs " + format_bytes(model.need_bytes) +
            ", and this machine offers " + format_bytes(model.offered_bytes) +
            "; spread it over more nodes (troupe plan)";
+  return "";
+}
+
+// Says in one sentence whether the model runs here, and how.
+std::string verdict(const Description& model) {
+  if (const std::string lack = lack_of_memory(model); !lack.empty()) return lack;
   if (!model.config.causal)
-    return model.config.labels > 0 ? "yes: troupe classify" : "no: it has no classification head";
-  if (model.tokenizer.empty()) return "yes, on token ids: it has no tokenizer";
+    return model.config.labels > 0 ? "yes: troupe classify"
+                                   : "no: it has no classification head; train one with troupe "
+                                     "finetune --task classify";
+  if (!model.other_tokenizer.empty())
+    return "yes, on token ids (--prompt-ids): it has no tokenizer.json, but " +
+           model.other_tokenizer +
+           ", which Troupe does not read; put the model's tokenizer.json into the folder, or make "
+           "it with transformers (AutoTokenizer.from_pretrained, then save_pretrained)";
+  if (model.tokenizer.empty())
+    return "yes, on token ids (--prompt-ids): it has no tokenizer; put its tokenizer.json into "
+           "the folder, or take a file that has one";
   if (!model.chat.is_ok()) return "yes, with --raw: " + model.chat.message();
   return "yes, with its chat template";
 }
@@ -146,6 +221,12 @@ void print_json_of(const Description& model) {
   nlohmann::json becomes = nlohmann::json::object();
   for (const auto& [format, grows] : model.changed)
     becomes[std::string(format->name)] = quant::find(format->packed_type)->name;
+  nlohmann::json nodes;
+  if (model.nodes) {
+    nodes = nlohmann::json::array();
+    for (const NodeMemory& node : *model.nodes)
+      nodes.push_back({{"name", node.name}, {"free_bytes", node.free_bytes}});
+  }
   print_json(
       {{"family", c.family},
        {"path", model.path},
@@ -173,7 +254,8 @@ void print_json_of(const Description& model) {
        {"chat", model.config.causal && model.chat.is_ok()},
        {"need_bytes", model.need_bytes},
        {"offered_bytes", model.offered_bytes},
-       {"fits", model.fits()},
+       {"fits", model.nodes ? model.need_bytes <= model.free_bytes() : model.fits()},
+       {"nodes", nodes},
        {"runs", verdict(model)}});
 }
 
@@ -227,6 +309,12 @@ void print_text_of(const Description& model) {
   row("memory", format_bytes(model.need_bytes) + " with keys and values of " +
                     std::to_string(model.positions) + " positions; this machine offers " +
                     format_bytes(model.offered_bytes));
+  if (model.nodes) {
+    std::string free;
+    for (const NodeMemory& node : *model.nodes)
+      free += (free.empty() ? "" : ", ") + node.name + " " + format_bytes(node.free_bytes);
+    row("nodes", "free memory: " + (free.empty() ? "no node is ready" : free));
+  }
   row("runs", verdict(model));
 }
 
@@ -247,10 +335,12 @@ int show(const ShowOptions& options) {
 Action add_show(CLI::App& app) {
   auto options = std::make_shared<ShowOptions>();
   add_model_argument(app, options->model);
+  add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "Says whether the model runs on this machine, or else the one thing that is missing,\n"
-      "without reading its weights. The file is hashed the first time.\n"
+      "Says whether the model runs on this machine, or on the nodes of the cluster if there is\n"
+      "one, or else the one thing that is missing, without reading its weights. The file is\n"
+      "hashed the first time.\n"
       "\n"
       "Examples:\n"
       "  troupe show smollm2-135m\n"
@@ -262,7 +352,9 @@ Action add_show(CLI::App& app) {
       "                            \"heads\",\"kv_heads\",\"head_dim\",\"vocabulary\",\"context\","
       "\"window\",\n"
       "                            \"labels\",\"kv\",\"tokenizer\",\"chat\",\"need_bytes\",\n"
-      "                            \"offered_bytes\",\"fits\",\"runs\"}");
+      "                            "
+      "\"offered_bytes\",\"fits\",\"nodes\":[{\"name\",\"free_bytes\"}] or null,\n"
+      "                            \"runs\"}");
   return [options] { return show(*options); };
 }
 
