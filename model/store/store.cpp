@@ -156,7 +156,8 @@ Result<fs::path> Store::resolve(const std::string& model) const {
     return Status(Code::kNotFound, "there is no model " + model + " in the store " +
                                        root_.string() + "; 'troupe ls' lists what is there");
   }
-  if (auto entry = read_entry(root_, model)) {
+  const CatalogueEntry* const known = find_in_catalogue(model);
+  if (auto entry = read_entry(root_, known != nullptr ? store_name(*known) : model)) {
     if (intact(*entry)) return entry->path;
     return Status(Code::kNotFound, "the file of the model " + in_quotes(model) +
                                        " in the store was changed or cut off and is removed; "
@@ -169,7 +170,7 @@ Result<fs::path> Store::resolve(const std::string& model) const {
     return fs::path(model);
   }
   const std::string what_to_do =
-      find_in_catalogue(model) != nullptr
+      known != nullptr
           ? "fetch it with 'troupe pull " + model + "'"
           : "give the path of a GGUF file, a name that 'troupe ls' lists, or 'troupe pull' one of "
             "the catalogue";

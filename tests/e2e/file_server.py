@@ -25,6 +25,7 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.files = {}        # path -> bytes, as the content is served
         self.listings = {}     # path -> body, as it is
         self.redirects = {}    # path -> address
+        self.refused = {}      # path -> (status for those without a token, status for those with one)
         self.linked = None     # X-Linked-Etag of redirections
         self.ranges_on = True  # False: Range is not heeded
         self.length_on = True  # False: no Content-Length
@@ -65,8 +66,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.asked.append((self.path, self.headers.get("Authorization")))
             server.requests.append(dict(self.headers))
         self.close_connection = True
+        refused = server.refused.get(self.path, (0, 0))[self.headers.get("Authorization") is not None]
         if server.silent:
             time.sleep(60)
+        elif refused:
+            self.send_error(refused)
         elif self.path in server.redirects:
             self.send_response(302)
             self.send_header("Location", server.redirects[self.path])

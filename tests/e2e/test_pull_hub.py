@@ -125,7 +125,8 @@ def test_hub(place, hub, content):
     place.env["HF_TOKEN"] = "secret"
     pulled = place.json("pull", "hf://someone/small-GGUF:q4/model.gguf", "--connections", 1)
     assert pulled["name"] == "model" and bytes_of(pulled) == content
-    assert hub.asked == [(TREE, "Bearer secret"),
+    assert hub.asked == [("/api/models/someone/small-GGUF", "Bearer secret"),
+                         (TREE, "Bearer secret"),
                          ("/someone/small-GGUF/resolve/main/q4/model.gguf", "Bearer secret")]
 
 

@@ -47,6 +47,12 @@ MUTATIONS = {
         "static_cast<unsigned>(std::popcount(seven) & 0) << 7;",
         "runtime_tests",
         "formats that are read into Q8_0 have the recorded values, before and after", {}),
+    "what a hub stated before": (
+        "tools/troupe/fetch/pull.cpp",
+        "if (!unchanged && !accepted) return unchanged;",
+        "",
+        "troupe", "test_pull_catalogue.py::test_a_file_that_changed_is_refused_until_it_is_accepted",
+        {}),
     "epoch": (
         "actors/link.cpp",
         "const auto found = workers_.find(epoch);",

@@ -32,12 +32,15 @@ Result<std::shared_ptr<model::Store>> open_store(const std::string& home) {
 Result<std::string> prepare_model(model::Store& store, const std::string& home,
                                   const std::string& name, bool remote) {
   if (remote && has_prefix(name, "sha256:")) return name;  // the cluster may have what we lack
+  const model::CatalogueEntry* const known = model::find_in_catalogue(name);
+  const std::string called = known != nullptr ? model::store_name(*known) : name;
   Result<fs::path> path = store.resolve(name);
-  if (path.code() == Code::kNotFound && model::find_in_catalogue(name) != nullptr) {
+  if (path.code() == Code::kNotFound && known != nullptr) {
     TROUPE_ASSIGN_OR_RETURN(const Pulled pulled, pull(store, home, {name, "", std::nullopt}));
-    return name;
+    return called;
   }
   if (!path) return path.status();
+  if (known != nullptr && is_in_store(store, called)) return called;
   if (is_in_store(store, name) || has_prefix(name, "sha256:")) return name;
   return fs::absolute(*path).string();
 }

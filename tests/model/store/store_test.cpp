@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <random>
+#include <set>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -383,6 +384,22 @@ TEST_CASE("several processes share one store") {
     CHECK(content_of(home.store->blob_path(sha256_of(content))) == content);
   }
   CHECK(fs::is_empty(home.path / "store" / "partial"));
+}
+
+TEST_CASE("the catalogue states of models on a hub nothing that was not computed") {
+  std::set<std::string> names;
+  for (const CatalogueEntry& entry : catalogue()) {
+    INFO(entry.name);
+    CHECK(is_model_name(store_name(entry)));
+    CHECK(names.insert(store_name(entry)).second);
+    const bool on_hub = entry.source.starts_with("hf://");
+    CHECK(entry.sha256.empty() == on_hub);
+    CHECK((entry.bytes == 0) == on_hub);
+    CHECK(find_in_catalogue(entry.name) == &entry);
+    CHECK(find_in_catalogue(store_name(entry)) == &entry);
+  }
+  REQUIRE(find_in_catalogue("qwen3:0.6b") != nullptr);
+  CHECK(store_name(*find_in_catalogue("qwen3:0.6b")) == "qwen3-0.6b");
 }
 
 TEST_CASE("the catalogue names the default model") {

@@ -34,6 +34,9 @@ struct RemoteFile {
   std::uint64_t bytes = 0;            // 0 if not known
   std::string bearer = {};            // "", or a token for the server of `url` alone
   std::string model = {};  // the model to which it belongs, shown if it is left unfinished
+  // For a file of a hub, else "": its place ("hf://USER/REPO/PATH"), and the hash that the hub
+  // states, "sha256:HEX" or, for small texts, "git:HEX".
+  std::string place = {}, stated = {};
 };
 struct FetchLimits {
   long timeout_seconds = 60;  // a server that sends nothing for so long is given up

@@ -6,6 +6,7 @@
 
 #include <troupe/runtime/sha256.h>
 #include <troupe/runtime/text/bounded_json.h>
+#include <troupe/runtime/text/utf8.h>
 #include <troupe/tools/troupe/fetch/hub.h>
 #include <troupe/tools/troupe/fetch/hub_files.h>
 
@@ -92,9 +93,69 @@ Result<std::vector<ListedFile>> parse_listing(const std::string& text, const std
       const auto oid = entry["lfs"]["oid"].get<std::string>();
       if (is_sha256_hex(oid)) file.sha256 = oid;
     }
+    if (entry.contains("oid") && entry["oid"].is_string()) {
+      const auto oid = entry["oid"].get<std::string>();
+      const bool is_hex =
+          oid.size() <= 64 && std::all_of(oid.begin(), oid.end(),
+                                          [](unsigned char c) { return std::isxdigit(c) != 0; });
+      if (is_hex) file.git = oid;
+    }
     files.push_back(std::move(file));
   }
   return files;
+}
+
+// What the hub says of a repository as a whole.
+struct Description {
+  std::string license;
+  bool gated = false;
+};
+
+Result<Description> parse_description(const std::string& text, const std::string& from) {
+  const auto parsed =
+      parse_json(text, "the description", {kListingBytesMax, 32, "try again", /*python=*/true});
+  if (!parsed || !parsed->is_object())
+    return Status(Code::kBadData, from + " did not answer with a description: is it a hub?");
+  constexpr std::size_t kLicenseBytesMax = 100;
+  Description out;
+  const auto license_of = [&](const nlohmann::json& value) {
+    if (value.is_string() && out.license.empty())
+      out.license = plain_line(value.get<std::string>(), kLicenseBytesMax);
+  };
+  const auto card = parsed->find("cardData");
+  if (card != parsed->end() && card->is_object()) {
+    // "other" says nothing, and then the name says more.
+    if (card->contains("license_name")) license_of((*card)["license_name"]);
+    if (card->contains("license")) license_of((*card)["license"]);
+  }
+  constexpr std::string_view kTag = "license:";
+  const auto tags = parsed->find("tags");
+  if (tags != parsed->end() && tags->is_array())
+    for (const auto& tag : *tags)
+      if (tag.is_string() && tag.get<std::string>().starts_with(kTag))
+        license_of(tag.get<std::string>().substr(kTag.size()));
+  // false, or how people are let in: "auto" or "manual".
+  const auto gated = parsed->find("gated");
+  out.gated = gated != parsed->end() && (gated->is_string() || *gated == true);
+  return out;
+}
+
+// Asks for what the hub says of the repository. A hub that has no such page states nothing.
+Result<Description> describe(const std::string& hub, const std::string& repository,
+                             const FetchLimits& limits) {
+  const std::string url = hub + "/api/models/" + repository;
+  const Result<std::string> text = fetch_text(url, token_for(url), kListingBytesMax, limits);
+  if (text.code() == Code::kNotFound) return Description{};
+  if (text.code() == Code::kPermissionDenied)
+    return Status(
+        Code::kPermissionDenied,
+        "hf://" + repository +
+            " cannot be seen: there is no such repository, or it is "
+            "private; check how it is spelt, or set HF_TOKEN to a token of an account that "
+            "may read it (" +
+            text.message() + ")");
+  if (!text) return text.status();
+  return parse_description(*text, url);
 }
 
 // Escapes a path of the repository for an address.
@@ -121,6 +182,24 @@ std::string token_for(const std::string& url) {
   return token;
 }
 
+std::string as_hub_address(const std::string& source) {
+  for (const std::string scheme : {"https://", ""}) {
+    for (const std::string host : {"huggingface.co/", "www.huggingface.co/", "hf.co/"}) {
+      if (!source.starts_with(scheme + host)) continue;
+      const std::string rest = source.substr(scheme.size() + host.size());
+      const std::size_t slash = rest.find('/');
+      const std::size_t second = slash == rest.npos ? rest.npos : rest.find('/', slash + 1);
+      const std::string repository = rest.substr(0, second);
+      if (second == rest.npos) return kHubPrefix + repository;
+      // The page of a file, or of the list of files.
+      const std::string page = rest.substr(second), file = "/blob/main/";
+      if (page.starts_with(file)) return kHubPrefix + repository + ":" + page.substr(file.size());
+      if (page == "/" || page == "/tree/main") return kHubPrefix + repository;
+    }
+  }
+  return source;
+}
+
 Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limits) {
   TROUPE_ASSIGN_OR_RETURN(const Reference reference, parse(hf_url));
   TROUPE_ASSIGN_OR_RETURN(const std::string hub, endpoint());
@@ -128,10 +207,14 @@ Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limit
       hub + "/api/models/" + reference.repository + "/tree/main?recursive=true";
   const std::string files_url = hub + "/" + reference.repository + "/resolve/main/";
   const std::string where = "hf://" + reference.repository;
+  TROUPE_ASSIGN_OR_RETURN(const Description described, describe(hub, reference.repository, limits));
   TROUPE_ASSIGN_OR_RETURN(const std::string text, fetch_text(listing_url, token_for(listing_url),
                                                              kListingBytesMax, limits));
   TROUPE_ASSIGN_OR_RETURN(const auto listed, parse_listing(text, listing_url));
   HubModel model;
+  model.license = described.license;
+  model.gated = described.gated;
+  model.page = hub + "/" + reference.repository;
   std::vector<ListedFile> chosen;
   model.folder = reference.choice == kFolderWord ||
                  (reference.choice.empty() && !has_gguf(listed) && has_folder(listed));
@@ -152,6 +235,10 @@ Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limit
     const std::string url = files_url + escape_path(file.path);
     model.files.push_back({url, std::filesystem::path(file.path).filename().string(), file.sha256,
                            file.bytes, token_for(url)});
+    RemoteFile& added = model.files.back();
+    added.place = where + "/" + file.path;
+    if (file.sha256) added.stated = "sha256:" + *file.sha256;
+    if (!file.sha256 && !file.git.empty()) added.stated = "git:" + file.git;
   }
   return model;
 }

@@ -14,7 +14,15 @@ struct HubModel {
   std::string name;               // of the file without its extension, or of the repository
   std::vector<RemoteFile> files;  // the names are those inside the model's folder
   bool folder = false;            // config.json and safetensors, not GGUF
+  std::string license;            // as the hub states it; "" if it does not
+  bool gated = false;             // files are given only to who has agreed to its terms
+  std::string page;               // the address of the repository's page, for people
 };
+
+// Returns `source` as hf://... if it is one of the ways in which people write a repository of the
+// hub: hf://USER/REPO, hf.co/USER/REPO:CHOICE, huggingface.co/USER/REPO, or the address of its page
+// or of a file's page. Any other text is returned as it is.
+std::string as_hub_address(const std::string& source);
 
 // Asks the hub which files the repository has, and chooses those that are meant.
 //   hf://USER/REPO:FILE          the GGUF file with this path, with all its parts

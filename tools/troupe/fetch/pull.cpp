@@ -9,6 +9,7 @@
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
+#include <troupe/tools/troupe/fetch/pins.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/terminal/output.h>
 
@@ -199,6 +200,14 @@ Result<model::ModelEntry> fetch_and_import(model::Store& store, const fs::path& 
   return import_one(store, source, fetched.path, fetched.promised_sha256);
 }
 
+// Removes the files of a model whose name another one has got.
+Status forget_replaced(model::Store& store, const model::ModelEntry& old) {
+  // The store removes models by their names.
+  TROUPE_ASSIGN_OR_RETURN(const model::ModelEntry named,
+                          store.name_model(old, old.sha256.substr(0, 32) + ".replaced"));
+  return store.remove(named).status();
+}
+
 }  // namespace
 
 fs::path partial_folder(const std::string& home) {
@@ -223,14 +232,25 @@ Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequ
     return Status(named.code(), named.message() + ": give it one with --name");
   }
   TROUPE_ASSIGN_OR_RETURN(const FileLock lock, lock_store(home));
+  const fs::path place = resolve_home(home);
+  const Status unchanged = source.from_hub ? check_pins(place, source) : Status::ok();
+  const bool accepted = unchanged.code() == Code::kFailedPrecondition && request.accept_change;
+  if (!unchanged && !accepted) return unchanged;
   std::optional<model::ModelEntry> namesake, same;
   for (model::ModelEntry& entry : store.list()) {
     if (!store.intact(entry)) continue;
     if (entry.name == source.name) namesake = entry;
     if (is_what_source_has(entry, source) && (!same || entry.name == source.name)) same = entry;
   }
-  if (same && same->name == source.name) return Pulled{*same, false};
-  if (namesake) {
+  // The texts of a model of several files are known by their sizes alone, which may be the same.
+  if (accepted && source.several) same.reset();
+  if (same && same->name == source.name) {
+    if (source.from_hub) TROUPE_RETURN_IF_ERROR(remember_pins(place, source, same->sha256));
+    return Pulled{*same, false, source.license};
+  }
+  const bool replaces = namesake && request.accept_change && source.from_hub &&
+                        is_pinned_model(place, source, namesake->sha256);
+  if (namesake && !replaces) {
     return Status(Code::kAlreadyExists,
                   "the store has another model, or one that may be another, by the name of " +
                       source.name +
@@ -240,11 +260,23 @@ Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequ
   }
   if (same) {
     TROUPE_ASSIGN_OR_RETURN(model::ModelEntry entry, store.name_model(*same, source.name));
-    return Pulled{std::move(entry), false};
+    if (source.from_hub) TROUPE_RETURN_IF_ERROR(remember_pins(place, source, entry.sha256));
+    if (replaces) TROUPE_RETURN_IF_ERROR(forget_replaced(store, *namesake));
+    return Pulled{std::move(entry), false, source.license};
   }
-  TROUPE_ASSIGN_OR_RETURN(model::ModelEntry entry,
-                          fetch_and_import(store, resolve_home(home), request.limits, source));
-  return Pulled{std::move(entry), true};
+  if (source.from_hub)
+    say("licence, as the hub states it: " +
+        (source.license.empty() ? "none is stated; see " + source.page : source.license));
+  const Result<model::ModelEntry> entry = fetch_and_import(store, place, request.limits, source);
+  if (entry.code() == Code::kPermissionDenied && source.gated)
+    return Status(Code::kPermissionDenied,
+                  source.address + " is gated: agree to its terms at " + source.page +
+                      " with an account of the hub, and set HF_TOKEN to a token of this account (" +
+                      entry.message() + ")");
+  if (!entry) return entry.status();
+  if (source.from_hub) TROUPE_RETURN_IF_ERROR(remember_pins(place, source, entry->sha256));
+  if (replaces) TROUPE_RETURN_IF_ERROR(forget_replaced(store, *namesake));
+  return Pulled{*entry, true, source.license};
 }
 
 }  // namespace troupe::tools

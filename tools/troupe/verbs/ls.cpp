@@ -50,6 +50,7 @@ std::string text_of(const Shared& shared, const model::ModelEntry& entry) {
 }
 
 bool is_entry_of(const model::ModelEntry& have, const model::CatalogueEntry& known) {
+  if (known.sha256.empty()) return have.name == model::store_name(known);
   return have.files.empty() ? have.sha256 == known.sha256
                             : model::listing_sha256(have.files) == known.sha256;
 }
@@ -85,16 +86,17 @@ int list(const CommonOptions& common) {
         {entry.name, format_bytes(entry.bytes), text_of(shared, entry), entry.path.string()});
   }
   for (const model::CatalogueEntry& entry : model::catalogue()) {
-    known.push_back({{"name", entry.name},
-                     {"source", entry.source},
-                     {"sha256", entry.sha256},
-                     {"bytes", entry.bytes},
-                     {"about", entry.about}});
+    known.push_back(
+        {{"name", entry.name},
+         {"source", entry.source},
+         {"sha256", entry.sha256.empty() ? nlohmann::json() : nlohmann::json(entry.sha256)},
+         {"bytes", entry.bytes == 0 ? nlohmann::json() : nlohmann::json(entry.bytes)},
+         {"about", entry.about}});
     const bool here = std::any_of(entries.begin(), entries.end(),
                                   [&](const auto& have) { return is_entry_of(have, entry); });
     if (!here) {
-      rows.push_back(
-          {entry.name, format_bytes(entry.bytes), "-", "not here: troupe pull " + entry.name});
+      rows.push_back({entry.name, entry.bytes == 0 ? "-" : format_bytes(entry.bytes), "-",
+                      "not here: troupe pull " + entry.name});
     }
   }
   nlohmann::json begun = nlohmann::json::array();

