@@ -53,6 +53,11 @@ MUTATIONS = {
         "",
         "troupe", "test_pull_catalogue.py::test_a_file_that_changed_is_refused_until_it_is_accepted",
         {}),
+    "links out of another program's folder": (
+        "tools/troupe/fetch/found_models.cpp",
+        "if (ends.first != outer.end()) return false;",
+        "",
+        "troupe", "test_ls_found.py::test_a_link_that_leads_outside", {}),
     "epoch": (
         "actors/link.cpp",
         "const auto found = workers_.find(epoch);",

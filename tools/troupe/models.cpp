@@ -4,6 +4,7 @@
 #include <troupe/model/source/adapted_model.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/store/catalogue.h>
+#include <troupe/tools/troupe/fetch/found_models.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
 
@@ -38,6 +39,9 @@ Result<std::string> prepare_model(model::Store& store, const std::string& home,
   if (path.code() == Code::kNotFound && known != nullptr) {
     TROUPE_ASSIGN_OR_RETURN(const Pulled pulled, pull(store, home, {name, "", std::nullopt}));
     return called;
+  }
+  if (path.code() == Code::kNotFound && is_found_name(name)) {
+    path = resolve_found(name, found_places());
   }
   if (!path) return path.status();
   if (known != nullptr && is_in_store(store, called)) return called;

@@ -6,6 +6,8 @@
 
 #include <troupe/actors/troupe.h>
 #include <troupe/model/store/catalogue.h>
+#include <troupe/runtime/text/utf8.h>
+#include <troupe/tools/troupe/fetch/found_models.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
 #include <troupe/tools/troupe/fetch/pull.h>
 #include <troupe/tools/troupe/models.h>
@@ -117,24 +119,62 @@ int list(const CommonOptions& common) {
   return kExitOk;
 }
 
+// Lists what other programs have fetched.
+int list_found(const CommonOptions& common) {
+  const std::vector<FoundPlace> places = found_places();
+  nlohmann::json models = nlohmann::json::array(), folders = nlohmann::json::array();
+  std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "WHERE"}};
+  for (const FoundPlace& place : places)
+    folders.push_back({{"program", place.program}, {"path", place.folder.string()}});
+  constexpr std::size_t kShownBytesMax = 300;
+  for (const FoundModel& model : find_models(places)) {
+    const bool usable = model.trouble.empty();
+    models.push_back({{"name", model.name},
+                      {"path", model.path.string()},
+                      {"bytes", model.bytes},
+                      {"trouble", usable ? nlohmann::json() : nlohmann::json(model.trouble)}});
+    rows.push_back({plain_line(model.name, kShownBytesMax), format_bytes(model.bytes),
+                    usable ? plain_line(model.path.string(), kShownBytesMax)
+                           : "cannot be used: " + plain_line(model.trouble, 2 * kShownBytesMax)});
+  }
+  if (common.json) {
+    print_json({{"found", models}, {"folders", folders}});
+  } else {
+    print_table(rows);
+  }
+  std::string looked;
+  for (const FoundPlace& place : places)
+    looked += (looked.empty() ? "" : ", ") + place.folder.string();
+  say(looked.empty() ? "no folder of Ollama, LM Studio, llama.cpp or the Hugging Face hub was found"
+                     : "looked into " + looked);
+  return kExitOk;
+}
+
 }  // namespace
 
 Action add_ls(CLI::App& app) {
   auto common = std::make_shared<CommonOptions>();
+  auto found = std::make_shared<bool>(false);
+  app.add_flag("--found", *found, "List models that other programs have fetched");
   add_common_options(app, *common);
   app.footer(
       "SHARED says how much of a model's files other models also have, and which models these\n"
       "are; `troupe rm` leaves such files. Unfinished transfers of `troupe pull` are listed on\n"
       "stderr.\n"
+      "--found lists what Ollama, LM Studio, llama.cpp and Hugging Face's programs have fetched.\n"
+      "Such a name can be given wherever a model is asked for; the file is used where it lies.\n"
       "\n"
       "Examples:\n"
       "  troupe ls\n"
+      "  troupe ls --found         then, e.g., troupe run ollama:llama3.2:1b \"Hello\"\n"
       "  troupe ls --json          {\"models\":[{\"name\",\"sha256\",\"bytes\",\"shared_bytes\",\n"
       "                            \"shared_with\":[...],\"path\"}],\"catalogue\":[{\"name\",\n"
       "                            \"source\",\"sha256\",\"bytes\",\"about\"}],\n"
       "                            \"unfinished\":[{\"name\",\"bytes\",\"received_bytes\",\n"
-      "                            \"path\"}]}");
-  return [common] { return list(*common); };
+      "                            \"path\"}]}\n"
+      "  troupe ls --found --json  {\"found\":[{\"name\",\"path\",\"bytes\",\"trouble\"}],\n"
+      "                            \"folders\":[{\"program\",\"path\"}]}");
+  return [common, found] { return *found ? list_found(*common) : list(*common); };
 }
 
 }  // namespace troupe::tools

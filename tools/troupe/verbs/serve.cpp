@@ -6,6 +6,7 @@
 
 #include <troupe/tools/troupe/connect.h>
 #include <troupe/tools/troupe/descriptor_limit.h>
+#include <troupe/tools/troupe/fetch/found_models.h>
 #include <troupe/tools/troupe/keep_streams.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -55,6 +56,8 @@ Result<std::vector<ServedModel>> served_models(const ServeVerbOptions& options, 
   }
   TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(options.common.home));
   for (ServedModel& one : served) {
+    // The names of other programs' files are often hashes.
+    if (one.id.empty() && is_found_name(one.model)) one.id = one.model;
     TROUPE_ASSIGN_OR_RETURN(one.model,
                             prepare_model(*store, options.common.home, one.model, remote));
   }
