@@ -127,17 +127,11 @@ constexpr Row kRows[] = {
 };
 
 Result<const Row*> find_row(std::string_view name) {
-  std::string known;
-  for (const Row& row : kRows) {
+  for (const Row& row : kRows)
     if (row.name == name) return &row;
-    if (!known.empty()) known += ", ";
-    known += row.name;
-  }
-  return Status(Code::kBadData,
-                "tokenizer.ggml.pre is " + in_quotes(name) +
-                    ", a pre-tokenizer that is not known; take the folder of the model with "
-                    "its tokenizer.json, or a newer version of Troupe (known are " +
-                    known + ")");
+  return Status(Code::kBadData, "tokenizer.ggml.pre is " + in_quotes(name) +
+                                    ", a pre-tokenizer that is not known; take the folder of the "
+                                    "model with its tokenizer.json, or a newer version of Troupe");
 }
 
 }  // namespace

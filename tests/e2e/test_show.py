@@ -150,6 +150,32 @@ def test_a_file_that_runs(place):
     assert "yes, with its chat template" in place.troupe("show", path).out
 
 
+def test_the_memory_of_a_clusters_nodes(place):
+    path = write(place.folder / "whole.gguf", metadata(), tensors())
+    head = place.start("head", "--memory", "300MiB")
+    place.start("second", "--join", head.join, "--memory", "200MiB")
+    shown = place.json("show", path, "--cluster", head.address)
+    assert shown["nodes"] == [{"name": "head", "free_bytes": 300 << 20},
+                              {"name": "second", "free_bytes": 200 << 20}]
+    assert shown["fits"] and shown["runs"] == "yes, with its chat template"
+    assert place.json("show", path)["nodes"] is None
+    entries = metadata()
+    entries["llama.context_length"] = (U32, 4096)
+    entries["llama.attention.head_count_kv"] = (U32, 4)
+    entries["llama.attention.key_length"] = entries["llama.attention.value_length"] = (U32, 4096)
+    weights = tensors()
+    for layer in range(LAYERS):
+        for name in ("attn_q", "attn_k", "attn_v"):
+            weights[f"blk.{layer}.{name}.weight"] = (0, (4 * 4096, CHANNELS))
+        weights[f"blk.{layer}.attn_output.weight"] = (0, (CHANNELS, 4 * 4096))
+    path = write(place.folder / "large.gguf", entries, weights)
+    outcome = place.troupe("show", path, "--cluster", head.address)
+    assert outcome.status == 0 and "no: it needs" in outcome.out, str(outcome)
+    assert "the 2 nodes of the cluster have" in outcome.out and "add a node" in outcome.out
+    shown = place.json("show", path, "--cluster", head.address)
+    assert not shown["fits"] and shown["need_bytes"] > 500 << 20
+
+
 def test_files_that_run_in_another_way(place):
     entries = metadata()
     entries["tokenizer.chat_template"] = (STRING, "{% include 'x' %}")

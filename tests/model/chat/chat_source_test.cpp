@@ -69,6 +69,7 @@ TEST_CASE("what is wrong with a chat template's file is said") {
   CHECK(source({{kConfig, R"({"chat_template": [{"name": "default"}]})"}}).message() ==
         "tokenizer_config.json: \"chat_template\" has an entry that is no object of a name and a "
         "template");
-  CHECK(source({{kOld, "[]"}}).message() == "chat_template.json: the text is no object");
+  CHECK(source({{kOld, "[]"}}).message() ==
+        "chat_template.json: the text is no object; take the file from where the model is from");
   CHECK(source({{kOld, "{"}}).code() == Code::kBadData);
 }

@@ -254,7 +254,7 @@ TEST_CASE("damaged tokenizer metadata is named") {
   toy.pre = "klingon";
   CHECK(
       message(toy).starts_with("toy: tokenizer.ggml.pre is 'klingon', a pre-tokenizer that is not "
-                               "known; known are gpt-2, "));
+                               "known; take the folder of the model "));
   toy = Toy();
   toy.merges.push_back("nospace");
   CHECK(
