@@ -49,6 +49,7 @@ std::uint64_t bytes_in(quant::Type type, std::uint64_t values) {
 struct Planned {
   TensorInfo info;
   TensorPlan plan;
+  std::vector<float> values = {};  // F32, if the model has no such tensor
 };
 
 Status does_not_fit(const std::string& tensor, quant::Type type) {
@@ -113,6 +114,11 @@ std::vector<Planned> all_tensors(const WholeModel& source) {
 std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig& config) {
   const GgufHeader& header = source.header();
   std::vector<Planned> planned;
+  if (std::vector<float> factors = llama3_rope_factors(config); !factors.empty()) {
+    const std::string name = "rope_freqs.weight";
+    const TensorInfo info{name, quant::Type::kF32, {factors.size()}, 0, 0};
+    planned.push_back({info, {name, info.shape, {}}, std::move(factors)});
+  }
   std::map<std::string, std::size_t> places;
   std::set<std::string> seen;
   for (const TensorSpec& spec : stage_tensors(config, {0, config.layers})) {
@@ -151,6 +157,11 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
   return planned;
 }
 
+// The scaling that the new file's keys should say: Llama 3's is a tensor there.
+RopeScaling scaling_of(const ModelConfig& model) {
+  return model.rope_scaling == RopeScaling::kLlama3 ? RopeScaling::kNone : model.rope_scaling;
+}
+
 // Names what differs between the model and what the new header says, or "".
 std::string difference(const ModelConfig& model, const ModelConfig& made) {
   const std::pair<const char*, bool> parts[] = {
@@ -159,8 +170,9 @@ std::string difference(const ModelConfig& model, const ModelConfig& made) {
                         model.kv_heads != made.kv_heads || model.head_dim != made.head_dim ||
                         model.vocabulary != made.vocabulary},
       {"the scaling of rotary frequencies",
-       model.rope_scaling != made.rope_scaling || model.rope_divisors != made.rope_divisors ||
-           model.rope_factor != made.rope_factor || model.rope_magnitude != made.rope_magnitude ||
+       scaling_of(model) != made.rope_scaling || model.rope_divisors != made.rope_divisors ||
+           (model.rope_factor != made.rope_factor && !made.rope_factors) ||
+           model.rope_magnitude != made.rope_magnitude ||
            model.rope_whole_pairs != made.rope_whole_pairs},
       {"the rotation of q and k", model.rotary_dim != made.rotary_dim ||
                                       model.rope_theta != made.rope_theta ||
@@ -255,12 +267,16 @@ Result<Converted> convert_to_gguf(const WholeModel& source, const ModelConfig& c
   for (std::size_t i = 0; i < infos.size(); ++i) {
     const std::vector<std::byte> gap(infos[i].offset - out.bytes);
     TROUPE_RETURN_IF_ERROR(file.write(gap));
+    out.bytes = infos[i].offset + infos[i].bytes;
+    if (!planned[i].values.empty()) {
+      TROUPE_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(planned[i].values))));
+      continue;
+    }
     const TensorInfo* had = source.header().tensor(planned[i].plan.parts.front());
     const bool is_same = planned[i].plan.is_copy() && had->type == infos[i].type;
     TROUPE_RETURN_IF_ERROR(is_same
                                ? copy_tensor(source, had->name, &file)
                                : write_tensor(source, planned[i], pool, &file, &out.requantized));
-    out.bytes = infos[i].offset + infos[i].bytes;
   }
   TROUPE_RETURN_IF_ERROR(file.finish());
   out.sha256 = file.hash();

@@ -8,6 +8,7 @@
 #include <troupe/model/training/gguf_export.h>
 #include <troupe/model/training/gguf_tokenizer_keys.h>
 #include <troupe/model/training/hf_tensors.h>
+#include <troupe/model/transformer/rope_table.h>
 #include <troupe/runtime/quant/encode.h>
 
 namespace troupe::model {
@@ -71,6 +72,18 @@ quant::Type type_of(const HfTensor& tensor, quant::Type wanted) {
 
 }  // namespace
 
+std::vector<float> llama3_rope_factors(const ModelConfig& config) {
+  std::vector<float> factors;
+  if (config.rope_scaling != RopeScaling::kLlama3) return factors;
+  ModelConfig plain = config;
+  plain.rope_scaling = RopeScaling::kNone;
+  const std::vector<double> whole = rope_frequencies(plain, {});
+  const std::vector<double> scaled = rope_frequencies(config, {});
+  for (std::size_t i = 0; i < whole.size(); ++i)
+    factors.push_back(static_cast<float>(whole[i] / scaled[i]));
+  return factors;
+}
+
 Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig& config,
                                      quant::Type type) {
   GgufMetadata out;
@@ -87,10 +100,10 @@ Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig
     return Status(Code::kFailedPrecondition,
                   "the tokenizer of an encoder's folder cannot be written as GGUF yet; export a "
                   "Hugging Face folder instead");
+  // GGUF has a tensor for what config.json says in the manner of llama3.
   if (config.rope_scaling == RopeScaling::kLlama3)
-    return Status(Code::kFailedPrecondition,
-                  "the folder's config.json scales rotary frequencies in the manner of llama3, "
-                  "which cannot be written as GGUF yet; export a Hugging Face folder instead");
+    std::erase_if(
+        out, [&](const auto& entry) { return entry.first.starts_with(renamed + "rope.scaling."); });
   if (!out.contains("general.name")) out["general.name"] = std::string("troupe");
   out[renamed + "vocab_size"] = static_cast<std::uint32_t>(config.vocabulary);
   if (config.rotary_dim != 0)
@@ -103,7 +116,8 @@ Result<std::string> write_gguf(const std::filesystem::path& path, const GgufMeta
                                const ModelConfig& config, const Parameters& parameters,
                                quant::Type type) {
   std::map<std::string, HfTensor> tensors = tensors_of(config, parameters);
-  const std::vector<float>& factors = parameters.weights().ends[kRopeFactors].vector;
+  const std::vector<float>& stored = parameters.weights().ends[kRopeFactors].vector;
+  const std::vector<float> factors = stored.empty() ? llama3_rope_factors(config) : stored;
   std::vector<TensorInfo> infos;
   for (const auto& [name, tensor] : tensors) {
     const quant::Type stored = type_of(tensor, type);

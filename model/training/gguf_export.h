@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <troupe/model/training/parameters.h>
 
@@ -15,6 +16,10 @@ namespace troupe::model {
 //   Errors: as add_gguf_tokenizer; kFailedPrecondition if GGUF cannot express the model.
 Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig& config,
                                      quant::Type type);
+
+// Returns what divides each rotary frequency if config.json scales them in the manner of llama3,
+// else nothing. In a GGUF file, these are the tensor rope_freqs.weight.
+std::vector<float> llama3_rope_factors(const ModelConfig& config);
 
 // Writes the file, its vectors in F32 and its matrices in `type` (quant::can_encode). A matrix
 // whose columns the format does not divide becomes F16. Returns the SHA-256 of the file.

@@ -5,6 +5,8 @@ convert_hf_to_gguf.py of llama.cpp.
 """
 import array
 import json
+import math
+import shutil
 import struct
 import sys
 
@@ -177,3 +179,44 @@ def test_values_are_what_the_package_reads(place):
     assert shown["parameters"] == sum(values.size for values in tensors.values())
     assert shown["layers"] == 2 and shown["head_dim"] == 24
     assert array.array("f", reader.tensors[0].data.tobytes())
+
+
+def llama3_factors(rope, dim):
+    """LlamaModel.generate_extra_tensors: what divides each rotary frequency."""
+    factors = []
+    for pair in range(dim // 2):
+        frequency = 1 / rope["rope_theta"] ** (2 * pair / dim)
+        wave, old = 2 * math.pi / frequency, rope["original_max_position_embeddings"]
+        if wave < old / rope["high_freq_factor"]:
+            factors.append(1.0)
+        elif wave > old / rope["low_freq_factor"]:
+            factors.append(rope["factor"])
+        else:
+            smooth = ((old / wave - rope["low_freq_factor"])
+                      / (rope["high_freq_factor"] - rope["low_freq_factor"]))
+            factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+    return factors
+
+
+@pytest.mark.parametrize("factor, original", [(8.0, 16), (32.0, 24), (1.5, 60)])
+def test_llama3_scaling_becomes_a_tensor(place, factor, original):
+    folder, path = place.folder / "llama3", place.folder / "llama3.gguf"
+    shutil.copytree(TINY / "llama", folder)
+    rope = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": factor, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": original}
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "rope_parameters": rope}))
+    made = place.json("convert", folder, "--to", "gguf", "--type", "F32", "-o", path)
+    reader = gguf.GGUFReader(path)
+    assert reader.tensors[0].name == "rope_freqs.weight" and made["bytes"] == path.stat().st_size
+    expected = numpy.array(llama3_factors(rope, config["head_dim"]), "<f4")
+    assert len(set(expected.tolist())) > 1
+    # 2e-6: what f32 rounds on the way of the factors that lie between.
+    assert numpy.allclose(reader.tensors[0].data, expected, rtol=2e-6, atol=0)
+    assert not any(".rope.scaling." in key for key in reader.fields)
+    ids = test_folders.tensors(TINY / "llama" / "expected.safetensors")["input_ids"][1][:12]
+    mine = test_folders.logits(place, folder, ids)[1]
+    # 1e-5: the factors are f32 in a file, and doubles in a folder.
+    assert test_folders.worst(test_folders.logits(place, path, ids)[1], mine) < 1e-5
+    (folder / "config.json").write_text(json.dumps(config))
+    assert test_folders.worst(test_folders.logits(place, folder, ids)[1], mine) > 1e-3
