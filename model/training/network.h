@@ -41,6 +41,7 @@ class Network {
           const NetworkOptions& options);
 
   const ModelConfig& config() const { return config_; }
+  const LossOptions& loss_options() const { return options_.loss; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
 

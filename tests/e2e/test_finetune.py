@@ -14,6 +14,7 @@ TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CHAT = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}")
+EVENTS = "events.out.tfevents.troupe"
 pytestmark = pytest.mark.no_model
 
 
@@ -77,6 +78,26 @@ def finetune(place, *arguments):
     return [json.loads(line) for line in done.out.splitlines()]
 
 
+def scalars(folder):
+    """What tensorboard reads from the folder's event file: {tag: [(step, value)]}."""
+    where = harness.ROOT / "build" / "tensorboard"
+    if not (where / "tensorboard").is_dir():
+        pytest.skip(f"tensorboard is not in {where}; tools/test.sh puts it there")
+    script = (
+        "import json, sys\n"
+        "from tensorboard.backend.event_processing import event_file_loader\n"
+        "read = {}\n"
+        "for event in event_file_loader.LegacyEventFileLoader(sys.argv[1]).Load():\n"
+        "    for value in event.summary.value:\n"
+        "        read.setdefault(value.tag, []).append((event.step, value.simple_value))\n"
+        "print(json.dumps(read))\n")
+    done = subprocess.run(["/usr/bin/python3", "-c", script, str(folder / EVENTS)],
+                          env={**os.environ, "PYTHONPATH": str(where)}, capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_a_classifier_is_trained_and_used(alone, tmp_path):
     model = encoder(tmp_path / "model")
     train, test = labelled(tmp_path / "train.jsonl", 200), labelled(tmp_path / "t.jsonl", 50, 2)
@@ -88,7 +109,7 @@ def test_a_classifier_is_trained_and_used(alone, tmp_path):
     assert steps[-1]["loss"] < steps[0]["loss"] / 3
     assert said[-1]["validation_accuracy"] > 0.95
     assert sorted(path.name for path in out.iterdir()) == [
-        "config.json", "model.safetensors", "tokenizer.json"]
+        "config.json", EVENTS, "model.safetensors", "tokenizer.json"]
     answer = alone.json("classify", out, "a b c d")
     assert answer["label"] == "early" and answer["probability"] > 0.9
     assert abs(sum(answer["probabilities"].values()) - 1) < 1e-9
@@ -151,6 +172,30 @@ def test_a_killed_run_goes_on_to_the_same_weights(alone, tmp_path):
         assert resumed.status == 0, (failpoint, resumed.err)
         end = json.loads(resumed.out.splitlines()[-1])
         assert end["weights_sha256"] == straight["weights_sha256"], failpoint
+
+
+def test_tensorboard_reads_each_step_once_after_a_kill(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    data = lines(tmp_path / "data.jsonl", [{"text": LETTERS[i:] + LETTERS[:i]} for i in range(13)])
+    flags = ["--data", data, "--validation", data, "--eval-every", 3, "--epochs", 3, "--batch-size",
+             4, "--lr", "1e-3", "--schedule", "linear", "--save-every", 5, "-o", tmp_path / "out"]
+    # Two of the steps after the checkpoint of step 5 are in the file when the process dies.
+    alone.env["TROUPE_FAILPOINT"] = "training.events.write:12"
+    assert alone.troupe("finetune", model, *flags).status == -signal.SIGKILL
+    del alone.env["TROUPE_FAILPOINT"]
+    assert [step for step, _ in scalars(tmp_path / "out")["train/loss"]] == list(range(1, 9))
+    said = finetune(alone, model, *flags)
+    read = scalars(tmp_path / "out")
+    assert {tag: [step for step, _ in values] for tag, values in read.items()} == {
+        "validation/loss": [3, 6, 9, 12], "validation/accuracy": [3, 6, 9, 12],
+        **{f"train/{name}": list(range(1, 13)) for name in
+           ("loss", "gradient_norm", "learning_rate", "tokens_per_second")}}
+    told = {one["step"]: one for one in said if "lr" in one}
+    assert sorted(told) == list(range(6, 13))
+    for tag, field in (("train/loss", "loss"), ("train/learning_rate", "lr"),
+                       ("train/gradient_norm", "gradient_norm")):
+        assert {step: value for step, value in read[tag] if step in told} == {
+            step: pytest.approx(one[field], rel=1e-6) for step, one in told.items()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -226,7 +271,7 @@ def test_an_adapter_is_trained_merged_and_exported(alone, tmp_path):
     steps = [one["loss"] for one in said if "loss" in one]
     assert steps[-1] < steps[0] / 2
     assert sorted(path.name for path in (tmp_path / "adapter0").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors"]
+        "adapter_config.json", "adapter_model.safetensors", EVENTS]
     merged, gguf = tmp_path / "merged", tmp_path / "merged.gguf"
     alone.json("export", model, "--adapter", tmp_path / "adapter0", "-o", merged)
     alone.json("export", merged, "-o", gguf, "--type", "F32")

@@ -182,6 +182,11 @@ MUTATIONS = {
   }).detach();
   const JobRecord job{1, ask.id, "", "", ask.shards, ask.shards, 0, 0, JobLife::kDone, 0, 0, ""};""",
         "troupe", "test_jobs.py::test_commit_comes_before_acknowledgement", {}),
+    "events of a run that goes on": (
+        "model/training/finetune.cpp",
+        "EventFile::open(options_.events, state_.event_bytes)",
+        "EventFile::open(options_.events, UINT64_MAX)",
+        "model_tests", "the event file of a run that goes on has each step once", {}),
     **KERNEL_MUTATIONS,
 }
 

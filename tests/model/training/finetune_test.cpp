@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/training/event_file.h>
 #include <troupe/model/training/finetune.h>
 #include <troupe/runtime/failpoint.h>
 #include <troupe/tests/model/training/scratch_folder.h>
@@ -104,6 +105,44 @@ TEST_CASE("only so many checkpoints stay, and a damaged one is passed over") {
   CHECK_THAT(notes[0], Contains("checkpoint-12") && Contains("damaged"));
   CHECK_THAT(notes[1], Contains("from step 10"));
   CHECK(run.weights() == expected);
+}
+
+TEST_CASE("the event file of a run that goes on has each step once") {
+  TinyRun straight;
+  straight.options.events = straight.scratch.path() / kEventFileName;
+  straight.validation.assign(straight.examples.begin(), straight.examples.begin() + 2);
+  straight.options.evaluate_every = 5;
+  REQUIRE(straight.run().is_ok());
+  const std::uintmax_t bytes = fs::file_size(straight.options.events);
+  TinyRun run;
+  run.options.events = run.scratch.path() / kEventFileName;
+  run.options.evaluate_every = 5;
+  run.validation = straight.validation;
+  run.options.save_every = 5;
+  // The file is ahead of the checkpoint of step 5 when the run ends.
+  run.options.on_step = [&](const StepEvent& event) {
+    if (event.step == 8)
+      arm_failpoint("training.events.write", 1,
+                    [] { return Status(Code::kResourceExhausted, "the disk is full"); });
+  };
+  const auto failed = run.run();
+  disarm_failpoints();
+  REQUIRE_FALSE(failed.is_ok());
+  CHECK_THAT(failed.message(), Contains("the disk is full"));
+  run.options.on_step = nullptr;
+  REQUIRE(run.run().is_ok());
+  CHECK(fs::file_size(run.options.events) == bytes);
+  // Once more, from the last step: nothing is left to do or to write.
+  run.options.save_every = 12;
+  REQUIRE(run.run().is_ok());
+  REQUIRE(run.run().is_ok());
+  CHECK(fs::file_size(run.options.events) == bytes);
+  std::vector<std::string> notes;
+  run.options.on_note = [&](const std::string& note) { notes.push_back(note); };
+  fs::remove(run.options.events);
+  REQUIRE(run.run().is_ok());
+  REQUIRE(notes.size() == 2);
+  CHECK_THAT(notes[1], Contains("has lost the records of steps before 13"));
 }
 
 TEST_CASE("a checkpoint of another run is refused with the fields that differ") {

@@ -10,6 +10,7 @@
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/training/adapter_folder.h>
 #include <troupe/model/training/chat_rows.h>
+#include <troupe/model/training/event_file.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/models.h>
@@ -245,6 +246,7 @@ model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& jo
   run.run.drops_last = options.drops_last;
   run.run.schedule = {kSchedules.at(options.schedule), options.learning_rate, options.warmup, 0};
   run.folder = options.output;
+  run.events = run.folder / model::kEventFileName;
   run.save_every = options.save_every;
   run.keep = options.keep;
   run.evaluate_every = options.evaluate_every;
