@@ -187,6 +187,10 @@ MUTATIONS = {
         "EventFile::open(options_.events, state_.event_bytes)",
         "EventFile::open(options_.events, UINT64_MAX)",
         "model_tests", "the event file of a run that goes on has each step once", {}),
+    "the tokenizer of a run that goes on": (
+        "tools/troupe/training/job.cpp",
+        'identity.emplace_back("tokenizer"', 'if (false) identity.emplace_back("tokenizer"',
+        "troupe", "test_train.py::test_first_weights_are_those_of_the_seed", {}),
     **KERNEL_MUTATIONS,
 }
 

@@ -7,14 +7,16 @@
 
 #include <troupe/tools/troupe/options.h>
 
-// The options of `troupe finetune`. Plain values.
+// The options of `troupe finetune` and `troupe train`. Plain values.
 
 namespace troupe::tools {
 
-// The command line of `troupe finetune`.
+// The command line.
 struct FinetuneOptions {
   CommonOptions common;
-  std::string model, data, validation, task = "lm", output;
+  std::string model;
+  std::string model_file;  // of `train`, which has no model
+  std::string data, validation, task = "lm", output;
   std::string schedule = "constant", order = "shuffled", truncate = "right", resume = "auto";
   std::string text_field = "text", label_field = "label";
   double learning_rate = 0.0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;

@@ -6,17 +6,20 @@
 
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/families/read_config.h>
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/training/adapter_folder.h>
 #include <troupe/model/training/chat_rows.h>
 #include <troupe/model/training/event_file.h>
+#include <troupe/model/training/new_model.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/training/dropped_rows.h>
 #include <troupe/tools/troupe/training/job.h>
+#include <troupe/tools/troupe/training/model_file.h>
 
 namespace troupe::tools {
 namespace {
@@ -157,38 +160,62 @@ Status check_loss_options(const FinetuneOptions& options) {
 // not part of it.
 model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   const auto number = [](double value) { return nlohmann::json(value).dump(); };
-  return {{"weights", job.trainer->parameters().sha256()},
-          {"data", job.data_sha256},
-          {"text-field", options.text_field},
-          {"label-field", options.label_field},
-          {"task", options.task},
-          {"lr", number(options.learning_rate)},
-          {"epochs", std::to_string(options.epochs)},
-          {"max-steps", std::to_string(options.steps_max)},
-          {"batch-size", std::to_string(options.batch_size)},
-          {"max-length", std::to_string(options.length_max)},
-          {"seed", std::to_string(options.seed)},
-          {"order", options.order},
-          {"drop-last", options.drops_last ? "yes" : "no"},
-          {"truncate", options.truncate},
-          {"schedule", options.schedule},
-          {"warmup", std::to_string(options.warmup)},
-          {"weight-decay", number(options.weight_decay)},
-          {"decay-all", options.decays_vectors ? "yes" : "no"},
-          {"beta1", number(options.beta1)},
-          {"beta2", number(options.beta2)},
-          {"epsilon", number(options.epsilon)},
-          {"clip-norm", number(options.clip_norm)},
-          {"lora-rank", std::to_string(options.lora_rank)},
-          {"lora-alpha", number(options.lora_alpha)},
-          {"lora-targets", options.lora_targets},
-          {"validation-split", number(options.validation_split)},
-          {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
-          {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
-          {"label-smoothing", number(options.label_smoothing)},
-          {"class-weights", options.class_weights},
-          {"patience", std::to_string(options.patience)},
-          {"rslora", options.rank_stabilized ? "yes" : "no"}};
+  model::RunIdentity identity = {
+      {"weights", job.trainer->parameters().sha256()},
+      {"data", job.data_sha256},
+      {"text-field", options.text_field},
+      {"label-field", options.label_field},
+      {"task", options.task},
+      {"lr", number(options.learning_rate)},
+      {"epochs", std::to_string(options.epochs)},
+      {"max-steps", std::to_string(options.steps_max)},
+      {"batch-size", std::to_string(options.batch_size)},
+      {"max-length", std::to_string(options.length_max)},
+      {"seed", std::to_string(options.seed)},
+      {"order", options.order},
+      {"drop-last", options.drops_last ? "yes" : "no"},
+      {"truncate", options.truncate},
+      {"schedule", options.schedule},
+      {"warmup", std::to_string(options.warmup)},
+      {"weight-decay", number(options.weight_decay)},
+      {"decay-all", options.decays_vectors ? "yes" : "no"},
+      {"beta1", number(options.beta1)},
+      {"beta2", number(options.beta2)},
+      {"epsilon", number(options.epsilon)},
+      {"clip-norm", number(options.clip_norm)},
+      {"lora-rank", std::to_string(options.lora_rank)},
+      {"lora-alpha", number(options.lora_alpha)},
+      {"lora-targets", options.lora_targets},
+      {"validation-split", number(options.validation_split)},
+      {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
+      {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
+      {"label-smoothing", number(options.label_smoothing)},
+      {"class-weights", options.class_weights},
+      {"patience", std::to_string(options.patience)},
+      {"rslora", options.rank_stabilized ? "yes" : "no"}};
+  if (!options.model_file.empty()) {
+    const auto text = job.source->header().string(model::header_keys::kTokenizerJson);
+    if (text) identity.emplace_back("tokenizer", sha256_hex(std::as_bytes(std::span(*text))));
+  }
+  return identity;
+}
+
+Result<std::unique_ptr<model::TensorSource>> make_model(const FinetuneOptions& options,
+                                                        model::Store& store) {
+  if (options.task == "dpo")
+    return Status(Code::kInvalidArgument,
+                  "a new model has no preferences yet; train it with --task lm or chat, then "
+                  "`troupe finetune` its folder with --task dpo");
+  TROUPE_ASSIGN_OR_RETURN(model::NewModelOptions made, read_model_file(options.model_file));
+  std::error_code error;
+  if (!std::filesystem::exists(made.tokenizer, error)) {
+    // Then it is the name of a model.
+    const auto found = model_file(store, options.common.home, made.tokenizer.string());
+    if (!found) return found.status().with_context(options.model_file + ": tokenizer");
+    made.tokenizer = *found;
+  }
+  auto source = model::new_model(made);
+  return source ? std::move(source) : source.status().with_context(options.model_file);
 }
 
 }  // namespace
@@ -197,8 +224,12 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
   Job job;
   const std::string& home = options.common.home;
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
-  TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(*store, home, options.model));
-  TROUPE_ASSIGN_OR_RETURN(job.source, model::open_model(path.string()));
+  if (options.model_file.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(*store, home, options.model));
+    TROUPE_ASSIGN_OR_RETURN(job.source, model::open_model(path.string()));
+  } else {
+    TROUPE_ASSIGN_OR_RETURN(job.source, make_model(options, *store));
+  }
   const model::GgufHeader& header = job.source->header();
   TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
   TROUPE_RETURN_IF_ERROR(check_loss_options(options));

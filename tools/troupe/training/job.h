@@ -10,13 +10,13 @@
 #include <troupe/model/training/model_folder.h>
 #include <troupe/tools/troupe/training/finetune_options.h>
 
-// What a run of `troupe finetune` needs, made from its options: the model, the examples, the
-// trainer. Called by the verb only.
+// What a run of `troupe finetune` or `troupe train` needs, made from its options: the model, the
+// examples, the trainer. Called by run_training only.
 
 namespace troupe::tools {
 
 struct Job {
-  std::unique_ptr<model::WholeModel> source;
+  std::unique_ptr<model::TensorSource> source;
   model::ModelConfig config;
   std::shared_ptr<const model::Tokenizer> tokenizer;
   model::Dataset data, validation;
