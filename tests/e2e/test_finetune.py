@@ -390,3 +390,33 @@ def test_numbers_are_learned(alone, tmp_path):
     done = alone.troupe("finetune", model, "--data", data, "--task", "regress", "--label-field",
                         "score", "--label-smoothing", 0.1, "-o", tmp_path / "x")
     assert done.status == 2 and "no labels to smooth" in done.err
+
+
+def test_texts_that_belong_together_become_similar(alone, tmp_path):
+    model, out = encoder(tmp_path / "model"), tmp_path / "out"
+    draw = random.Random(9)
+
+    def words(pair):
+        return " ".join(pair + [draw.choice(pair) for _ in range(draw.randint(0, 9))])
+
+    # A text belongs to one of its own two letters; the negative has one of them.
+    rows = [{"anchor": words([a, b]), "positive": words([b, a]), "negative": words([a, c])}
+            for a, b, c in (draw.sample(LETTERS, 3) for _ in range(160))]
+    data = lines(tmp_path / "pairs.jsonl", rows + [{"anchor": "a"}])
+    flags = ["--data", data, "--task", "embed", "--validation-split", 0.2, "--epochs", 12, "--lr",
+             "2e-3", "--batch-size", 8]
+    hashes = set()
+    for micro_batch in (24, 12, 6, 3):
+        said = finetune(alone, model, *flags, "--micro-batch", micro_batch, "-o",
+                        f"{out}{micro_batch}", "--threads", 1 + micro_batch % 2)
+        hashes.add(said[-1]["weights_sha256"])
+    assert len(hashes) == 1
+    losses = [one["loss"] for one in said if "loss" in one]
+    assert losses[-1] < losses[0] / 3 and said[-1]["validation_accuracy"] > 0.8
+    assert json.loads((tmp_path / "out3" / "modules.json").read_text())[1]["path"] == "1_Pooling"
+    for more, why in ((["--lora-rank", 2], "trains every weight"),
+                      (["--label-smoothing", 0.1], "no labels to smooth")):
+        done = alone.troupe("finetune", model, *flags, "-o", tmp_path / "x", *more)
+        assert done.status == 2 and why in done.err and not (tmp_path / "x").exists()
+    done = alone.troupe("finetune", decoder(tmp_path / "decoder"), *flags, "-o", tmp_path / "x")
+    assert done.status == 2 and "is for encoders" in done.err

@@ -191,6 +191,10 @@ MUTATIONS = {
         "tools/troupe/training/job.cpp",
         'identity.emplace_back("tokenizer"', 'if (false) identity.emplace_back("tokenizer"',
         "troupe", "test_train.py::test_first_weights_are_those_of_the_seed", {}),
+    "gradients of a micro-batch's own embeddings": (
+        "model/training/network.cpp",
+        "wanted.dpooled + begin * config_.channels", "wanted.dpooled",
+        "model_tests", "the weights of embeddings do not depend on micro-batches or threads", {}),
     **KERNEL_MUTATIONS,
 }
 

@@ -21,7 +21,8 @@ struct FinetuneOptions {
   std::string text_field = "text", label_field = "label";
   double learning_rate = 0.0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double clip_norm = -1.0;
-  double beta = 0.1;  // for dpo
+  double beta = 0.1;         // for dpo
+  double temperature = 0.0;  // for embed; 0: its default
   double label_smoothing = 0.0;
   std::string class_weights;
   double validation_split = 0.0;  // the part of the rows that is kept for validation
@@ -37,9 +38,9 @@ struct FinetuneOptions {
   bool drops_last = false, decays_vectors = false, checkpointing = false;
 };
 
-// Whether the task trains an encoder with a head on its pooler.
+// Whether the task trains an encoder.
 inline bool trains_encoder(const FinetuneOptions& options) {
-  return options.task == "classify" || options.task == "regress";
+  return options.task == "classify" || options.task == "regress" || options.task == "embed";
 }
 
 // Fills in the defaults of each task where the options leave them open (docs/training.md).

@@ -13,6 +13,7 @@
 #include <troupe/model/training/chat_rows.h>
 #include <troupe/model/training/event_file.h>
 #include <troupe/model/training/new_model.h>
+#include <troupe/model/training/pair_rows.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/models.h>
@@ -24,10 +25,11 @@
 namespace troupe::tools {
 namespace {
 
-// The rows of a file: either texts or chats.
+// The rows of a file: texts, chats or pairs.
 struct Rows {
   model::DataRows texts;
   model::ChatRows chats;
+  model::PairRows pairs;
 };
 
 Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) {
@@ -35,6 +37,10 @@ Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) 
   if (options.task == "chat" || options.task == "dpo") {
     TROUPE_ASSIGN_OR_RETURN(rows.chats, options.task == "dpo" ? model::read_preference_rows(path)
                                                               : model::read_chat_rows(path));
+    return rows;
+  }
+  if (options.task == "embed") {
+    TROUPE_ASSIGN_OR_RETURN(rows.pairs, model::read_pair_rows(path));
     return rows;
   }
   const model::DataFields fields{options.text_field, options.label_field, trains_encoder(options)};
@@ -65,6 +71,7 @@ Result<model::Dataset> make_dataset(const FinetuneOptions& options, const Job& j
     return model::classification_dataset(rows.texts, *job.tokenizer, dataset, labels);
   if (options.task == "regress")
     return model::regression_dataset(rows.texts, *job.tokenizer, dataset, options.label_field);
+  if (options.task == "embed") return model::pair_dataset(rows.pairs, *job.tokenizer, dataset);
   if (options.task == "lm") return model::language_dataset(rows.texts, *job.tokenizer, dataset);
   TROUPE_ASSIGN_OR_RETURN(const std::string source,
                           model::chat_source(job.source->header(), /*with_tools=*/false));
@@ -110,16 +117,25 @@ Status read_data(const FinetuneOptions& options, Job* job) {
   if (options.validation_split > 0.0) {
     validation.texts.rows = take_out(options, &rows.texts.rows);
     validation.chats.rows = take_out(options, &rows.chats.rows);
+    validation.pairs.rows = take_out(options, &rows.pairs.rows);
+    validation.pairs.negatives = rows.pairs.negatives;
   } else if (!options.validation.empty()) {
     TROUPE_ASSIGN_OR_RETURN(validation, read_rows(options, options.validation));
   }
+  job->negatives = rows.pairs.negatives;
   auto data = make_dataset(options, *job, rows, labels);
   if (!data) return data.status().with_context(options.data);
   job->data = std::move(*data);
   report_dataset(job->data, options.data);
-  if (validation.texts.rows.empty() && validation.chats.rows.empty()) return Status::ok();
+  if (validation.texts.rows.empty() && validation.chats.rows.empty() &&
+      validation.pairs.rows.empty())
+    return Status::ok();
   const std::string name =
       options.validation.empty() ? options.data + " (validation)" : options.validation;
+  if (validation.pairs.negatives != job->negatives)
+    return Status(Code::kBadData, name + " has " + std::to_string(validation.pairs.negatives) +
+                                      " negatives in a row, but " + options.data + " has " +
+                                      std::to_string(job->negatives));
   data = make_dataset(options, *job, validation, job->data.labels);
   if (!data) return data.status().with_context(name);
   job->validation = std::move(*data);
@@ -140,6 +156,8 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
   trainer.network.loss.label_smoothing = static_cast<float>(options.label_smoothing);
   trainer.network.loss.class_weights = job.class_weights;
   if (options.task == "regress") trainer.network.loss.kind = model::LossKind::kSquares;
+  if (options.task == "embed") trainer.network.loss.kind = model::LossKind::kPooled;
+  trainer.contrastive = {options.temperature, job.negatives};
   trainer.labels = job.data.labels.size();
   trainer.lora = lora_options(options);
   trainer.preference_beta = options.task == "dpo" ? options.beta : 0.0;
@@ -149,7 +167,12 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
 Status check_loss_options(const FinetuneOptions& options) {
   if (!options.class_weights.empty() && options.task != "classify")
     return Status(Code::kInvalidArgument, "--class-weights are for --task classify");
-  if (options.label_smoothing != 0.0 && (options.task == "dpo" || options.task == "regress"))
+  if (options.lora_rank != 0 && options.task == "embed")
+    return Status(Code::kInvalidArgument,
+                  "--task embed trains every weight; leave out --lora-rank");
+  const bool has_labels =
+      options.task != "dpo" && options.task != "regress" && options.task != "embed";
+  if (options.label_smoothing != 0.0 && !has_labels)
     return Status(Code::kInvalidArgument,
                   "--label-smoothing is for lm, chat and classify; --task " + options.task +
                       " has no labels to smooth");
@@ -189,6 +212,7 @@ model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
       {"validation-split", number(options.validation_split)},
       {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
       {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
+      {"temperature", number(options.task == "embed" ? options.temperature : 0.0)},
       {"label-smoothing", number(options.label_smoothing)},
       {"class-weights", options.class_weights},
       {"patience", std::to_string(options.patience)},
@@ -220,6 +244,10 @@ Result<std::unique_ptr<model::TensorSource>> make_model(const FinetuneOptions& o
 
 }  // namespace
 
+std::size_t examples_of_row(const FinetuneOptions& options, const Job& job) {
+  return options.task == "dpo" ? 2 : options.task == "embed" ? 2 + job.negatives : 1;
+}
+
 Result<Job> prepare_job(const FinetuneOptions& options) {
   Job job;
   const std::string& home = options.common.home;
@@ -239,18 +267,21 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
                                                     "); --task " + options.task +
                                                     " is for encoders such as BERT"
                                               : "the model is an encoder (" + job.config.family +
-                                                    "); use --task classify or --task regress");
+                                                    "); use --task classify, regress or embed");
   if (!model::has_tokenizer(header)) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(job.tokenizer, model::open_tokenizer(header, job.config.vocabulary));
   TROUPE_RETURN_IF_ERROR(read_data(options, &job));
   TROUPE_ASSIGN_OR_RETURN(job.class_weights, model::class_weights(options.class_weights, job.data));
   TROUPE_ASSIGN_OR_RETURN(job.data_sha256, sha256_of_file(options.data));
   TROUPE_ASSIGN_OR_RETURN(job.texts, model::folder_texts(header, job.config, job.data.labels));
+  if (options.task == "embed")
+    model::add_embedding_texts(job.config, options.length_max, &job.texts);
   TROUPE_ASSIGN_OR_RETURN(job.device, Device::create({.threads = options.threads}));
   job.memory.config = job.config;
   if (!job.data.labels.empty()) job.memory.config.labels = job.data.labels.size();
   job.memory.options = trainer_options(options, job);
-  job.memory.batch_size = options.batch_size * (options.task == "dpo" ? 2 : 1);
+  if (options.task == "embed") job.memory.config.labels = 0;
+  job.memory.batch_size = options.batch_size * examples_of_row(options, job);
   job.memory.threads = job.device->threads();
   job.memory.header = &job.source->header();
   return job;

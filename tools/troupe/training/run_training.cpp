@@ -31,7 +31,7 @@ Status check_validation(const FinetuneOptions& options) {
 Result<int> show_run(const FinetuneOptions& options, const Job& job) {
   TROUPE_ASSIGN_OR_RETURN(const model::MemoryPlan memory,
                           model::plan_memory(job.memory, job.data.examples));
-  const model::RunPlan plan(job.data.examples.size() / (options.task == "dpo" ? 2 : 1),
+  const model::RunPlan plan(job.data.examples.size() / examples_of_row(options, job),
                             run_options(options, job).run);
   if (options.common.json) {
     print_json({{"steps", plan.steps()},

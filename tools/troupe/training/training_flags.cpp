@@ -15,15 +15,16 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option(
          "--task", options.task,
          "lm: predict the next token of texts; chat: the assistant's messages; classify: texts "
-         "with labels; regress: texts with numbers; dpo: of two answers, prefer the chosen one")
-      ->check(CLI::IsMember({"lm", "chat", "classify", "regress", "dpo"}))
+         "with labels; regress: texts with numbers; embed: texts and what belongs to them; dpo: of "
+         "two answers, prefer the chosen one")
+      ->check(CLI::IsMember({"lm", "chat", "classify", "regress", "embed", "dpo"}))
       ->capture_default_str();
   app.add_option("--text-field", options.text_field, "Field of a row's text")
       ->capture_default_str();
   app.add_option("--label-field", options.label_field, "Field of a row's label")
       ->capture_default_str();
   app.add_option("--max-length", options.length_max,
-                 "Tokens of an example [lm, chat, dpo: 512, classify, regress: 128]")
+                 "Tokens of an example [lm, chat, dpo: 512, others: 128]")
       ->check(whole_number(2, 1 << 20));
   app.add_option("--truncate", options.truncate,
                  "Which end of a longer text is cut off, or drop the row")
@@ -43,13 +44,13 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--max-steps", options.steps_max, "Number of steps, which overrides the epochs")
       ->check(whole_number(1, UINT64_MAX / 2));
   app.add_option("--batch-size", options.batch_size,
-                 "Examples in a step, in all; dpo: pairs [lm, chat, dpo: 8, others: 32]")
+                 "Examples in a step, in all; dpo, embed: rows [lm, chat, dpo: 8, others: 32]")
       ->check(whole_number(1, 1 << 20));
   app.add_option("--micro-batch", options.micro_batch,
                  "Examples in memory at once; changes no bit of the result [all]")
       ->check(whole_number(1, 1 << 20));
   app.add_option("--lr", options.learning_rate,
-                 "Learning rate [lm, chat, dpo: 2e-5, others: 1e-4, train: 5e-4]")
+                 "Learning rate [lm, chat, dpo: 2e-5, embed: 5e-5, others: 1e-4; train: 5e-4]")
       ->check(CLI::PositiveNumber);
   app.add_option("--schedule", options.schedule, "How the learning rate falls")
       ->check(CLI::IsMember({"constant", "linear", "cosine"}))
@@ -73,6 +74,9 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--beta", options.beta, "dpo: how close the model stays to the original")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--temperature", options.temperature,
+                 "embed: what the cosines of texts are divided by [0.05]")
+      ->check(CLI::Range(1e-4, 100.0));
   app.add_option("--label-smoothing", options.label_smoothing,
                  "lm, chat, classify: the part of each target that is spread over all classes")
       ->check(CLI::Range(0.0, 0.999));
