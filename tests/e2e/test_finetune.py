@@ -420,3 +420,21 @@ def test_texts_that_belong_together_become_similar(alone, tmp_path):
         assert done.status == 2 and why in done.err and not (tmp_path / "x").exists()
     done = alone.troupe("finetune", decoder(tmp_path / "decoder"), *flags, "-o", tmp_path / "x")
     assert done.status == 2 and "is for encoders" in done.err
+
+
+def test_an_adapter_beside_quantized_weights_says_what_int8_changes(alone, tmp_path):
+    model, quantized = decoder(tmp_path / "model"), tmp_path / "q.gguf"
+    alone.json("export", model, "-o", quantized, "--type", "Q8_0")
+    data = pairs_of_words(tmp_path / "data.jsonl", 100)
+    flags = ["--data", data, "--task", "chat", "--lora-rank", 4, "--lr", "1e-2"]
+    end = finetune(alone, quantized, *flags, "-o", tmp_path / "q")[-1]
+    assert end["loss_as_trained"] != end["loss_as_run"]
+    assert end["loss_as_run"] == pytest.approx(end["loss_as_trained"], rel=0.02)
+    told = alone.json("eval", quantized, "--data", lines(tmp_path / "first.jsonl", [
+        json.loads(line) for line in data.read_text().splitlines()[:64]]), "--task", "chat",
+        "--adapter", tmp_path / "q")
+    assert told["loss"] == end["loss_as_run"]
+    said = alone.troupe("finetune", quantized, *flags, "--validation", data, "-o", tmp_path / "v")
+    assert "rounds activations to int8" in said.err and "over 64 examples the loss is" in said.err
+    # Beside f32 weights nothing is rounded.
+    assert "loss_as_run" not in finetune(alone, model, *flags, "-o", tmp_path / "f")[-1]

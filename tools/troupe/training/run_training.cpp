@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -7,6 +8,7 @@
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/terminal/signals.h>
+#include <troupe/tools/troupe/training/adapter_losses.h>
 #include <troupe/tools/troupe/training/job.h>
 #include <troupe/tools/troupe/training/progress_line.h>
 #include <troupe/tools/troupe/training/run_training.h>
@@ -45,6 +47,14 @@ Result<int> show_run(const FinetuneOptions& options, const Job& job) {
   return kExitOk;
 }
 
+std::string losses_text(const AdapterLosses& losses) {
+  const double change = losses.run - losses.trained;
+  return "`troupe run` rounds activations to int8 beside the model's quantized weights: over " +
+         std::to_string(losses.examples) + " examples the loss is " + format_number(losses.run, 4) +
+         " instead of " + format_number(losses.trained, 4) + " (" + (change < 0 ? "" : "+") +
+         format_number(change, 4) + ")";
+}
+
 Result<int> train(const FinetuneOptions& options) {
   TROUPE_RETURN_IF_ERROR(check_validation(options));
   TROUPE_ASSIGN_OR_RETURN(Job job, prepare_job(options));
@@ -81,6 +91,11 @@ Result<int> train(const FinetuneOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::string sha256, write_result(options, job));
   nlohmann::json summary = {
       {"steps", result.steps}, {"output", options.output}, {"weights_sha256", sha256}};
+  TROUPE_ASSIGN_OR_RETURN(const std::optional<AdapterLosses> losses, measure_adapter(options, job));
+  if (losses) {
+    summary["loss_as_trained"] = losses->trained;
+    summary["loss_as_run"] = losses->run;
+  }
   if (options.patience != 0) {
     summary["best_step"] = result.evaluation.step;
     summary["stopped_early"] = result.stopped_early;
@@ -94,6 +109,7 @@ Result<int> train(const FinetuneOptions& options) {
   } else {
     std::printf("%s\n", options.output.c_str());
     say("trained " + std::to_string(result.steps) + " steps; weights " + sha256);
+    if (losses) say(losses_text(*losses));
   }
   return kExitOk;
 }
