@@ -98,6 +98,8 @@ class Run {
     for (const std::size_t index : plan_.batch(state_.step))
       for (std::size_t i = index * group; i < (index + 1) * group; ++i) {
         batch.push_back(examples_[i]);
+        batch.back().number = i;
+        batch.back().epoch = plan_.epoch_of(state_.step);
         event.tokens += examples_[i].ids.size();
       }
     event.epoch = plan_.epoch_of(state_.step);

@@ -221,6 +221,7 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
   shape.backward = pass == Pass::kGradients;
   shape.keeps = shape.backward && !options_.checkpointing;
   shape.rank = parameters_.rank_max();
+  shape.drops = shape.backward && options_.dropout.rate > 0.0;
   const std::size_t bytes = lay_out_step(config_, micro, shape, nullptr, &memory_) * sizeof(float);
   if (bytes > buffer_.bytes()) {
     buffer_ = {};
@@ -229,7 +230,8 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
   lay_out_step(config_, micro, shape, reinterpret_cast<float*>(buffer_.data()), &memory_);
   layer_step_ = std::make_unique<LayerStep>(
       LayerStep{config_, parameters_, team_, rope_, micro, memory_.work, memory_.page_offsets,
-                memory_.page_bytes, first_trained_layer(), trains_embeddings()});
+                memory_.page_bytes, first_trained_layer(), trains_embeddings(),
+                shape.drops ? &options_.dropout : nullptr});
   head_step_ = std::make_unique<HeadStep>(
       HeadStep{config_, parameters_, team_, micro, options_.loss, memory_.head});
   team_.reserve(config_, micro.rows, micro.longest, shape.rank,

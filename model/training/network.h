@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <troupe/model/training/dropout.h>
 #include <troupe/model/training/embedding_gradient.h>
 #include <troupe/model/training/head.h>
 #include <troupe/model/training/layer.h>
@@ -25,6 +26,7 @@ struct NetworkOptions {
   // Matrices stay in the formats of the file; only adapters can be trained beside them.
   bool keeps_formats = false;
   LossOptions loss;
+  DropoutOptions dropout;  // of what adapters read, where gradients are computed
 };
 
 // Sums over the supervised positions of a batch.

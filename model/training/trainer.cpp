@@ -96,6 +96,11 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
     return invalid(
         "preferences are trained into adapters of a decoder, whose own weights are the reference; "
         "give --lora-rank");
+  if (!(options.lora.dropout >= 0.0 && options.lora.dropout < 1.0))
+    return invalid("the dropout of adapters is " + std::to_string(options.lora.dropout) +
+                   ", which is not in [0, 1)");
+  if (options.preference_beta != 0.0 && options.lora.dropout != 0.0)
+    return invalid("preferences compare two passes, which dropout would make different");
   TROUPE_RETURN_IF_ERROR(check_loss(config, options));
   ModelConfig trained = config;
   const bool is_new = options.labels != 0 && options.labels != config.labels;
@@ -105,6 +110,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
   if (is_new) make_classifier(&trained, weights.get(), options.labels);
   NetworkOptions network_options = options.network;
   network_options.keeps_formats = options.lora.rank != 0;
+  if (options.lora.rank != 0) network_options.dropout = {options.lora.dropout, options.lora.seed};
   auto network = std::make_unique<Network>(trained, std::move(weights), device, network_options);
   if (pools) freeze_head(network->parameters());
   if (options.lora.rank != 0)

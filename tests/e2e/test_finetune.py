@@ -438,3 +438,26 @@ def test_an_adapter_beside_quantized_weights_says_what_int8_changes(alone, tmp_p
     assert "rounds activations to int8" in said.err and "over 64 examples the loss is" in said.err
     # Beside f32 weights nothing is rounded.
     assert "loss_as_run" not in finetune(alone, model, *flags, "-o", tmp_path / "f")[-1]
+
+
+def test_dropout_of_adapters_is_drawn_by_example_and_epoch(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    data = pairs_of_words(tmp_path / "data.jsonl")
+    flags = ["--data", data, "--task", "chat", "--epochs", 4, "--lr", "1e-2", "--lora-rank", 4,
+             "--save-every", 4]
+    hashes = [finetune(alone, model, *flags, "--lora-dropout", rate, "-o", tmp_path / str(i),
+                       *more)[-1]["weights_sha256"]
+              for i, (rate, more) in enumerate(((0.2, ["--threads", 1]), (0, []),
+                                                (0.2, ["--threads", 3, "--micro-batch", 3])))]
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert json.loads((tmp_path / "0" / "adapter_config.json").read_text())["lora_dropout"] == 0.2
+    alone.env["TROUPE_FAILPOINT"] = "training.checkpoint.manifest:3"
+    resumed = tmp_path / "resumed"
+    killed = alone.troupe("finetune", model, *flags, "--lora-dropout", 0.2, "-o", resumed)
+    del alone.env["TROUPE_FAILPOINT"]
+    assert killed.status == -signal.SIGKILL
+    end = finetune(alone, model, *flags, "--lora-dropout", 0.2, "-o", resumed)[-1]
+    assert end["weights_sha256"] == hashes[0]
+    done = alone.troupe("finetune", model, "--data", data, "--lora-dropout", 0.2, "-o",
+                        tmp_path / "x")
+    assert done.status == 2 and "give --lora-rank" in done.err

@@ -191,6 +191,10 @@ MUTATIONS = {
         "tools/troupe/training/job.cpp",
         'identity.emplace_back("tokenizer"', 'if (false) identity.emplace_back("tokenizer"',
         "troupe", "test_train.py::test_first_weights_are_those_of_the_seed", {}),
+    "dropout of an example's own epoch": (
+        "model/training/finetune.cpp",
+        "batch.back().epoch = plan_.epoch_of(state_.step);", "batch.back().epoch = 0;",
+        "model_tests", "dropout of a run is drawn anew in each epoch", {}),
     "gradients of a micro-batch's own embeddings": (
         "model/training/network.cpp",
         "wanted.dpooled + begin * config_.channels", "wanted.dpooled",

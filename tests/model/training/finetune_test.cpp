@@ -307,3 +307,22 @@ TEST_CASE("the best checkpoint stays when later ones push older ones out") {
   CHECK(found == std::set<std::string>{"checkpoint-" + std::to_string(result->steps),
                                        "checkpoint-" + std::to_string(result->evaluation.step)});
 }
+
+TEST_CASE("dropout of a run is drawn anew in each epoch") {
+  TinyRun run;
+  run.options.run.batch_size = 10;
+  run.options.run.shuffled = false;
+  run.options.run.schedule.learning_rate = 1e-30;  // the weights stay: only dropout differs
+  TrainerOptions options;
+  options.lora.rank = 4;
+  options.lora.dropout = 0.5;
+  auto made = Trainer::create(*run.tiny.source, run.tiny.config, *run.device, options);
+  REQUIRE(made.is_ok());
+  for (const auto& adapter : (*made)->parameters().adapters())
+    for (std::size_t row = 0; row < adapter->up.spec.rows; ++row)
+      adapter->b(row, 0) = row % 2 == 0 ? 0.5f : -0.5f;
+  std::set<double> losses;
+  run.options.on_step = [&](const StepEvent& event) { losses.insert(event.report.loss); };
+  REQUIRE(finetune(**made, run.examples, {}, run.options).is_ok());
+  CHECK(losses.size() == 3);
+}

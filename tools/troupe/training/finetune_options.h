@@ -32,7 +32,7 @@ struct FinetuneOptions {
   std::size_t batch_size = 0, micro_batch = 0, length_max = 0, keep = 2;
   int threads = 0;
   std::size_t lora_rank = 0;  // 0 means that every weight is trained
-  double lora_alpha = 0.0;
+  double lora_alpha = 0.0, lora_dropout = 0.0;
   std::string lora_targets = "all-linear";
   bool rank_stabilized = false;
   bool drops_last = false, decays_vectors = false, checkpointing = false;

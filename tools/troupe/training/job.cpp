@@ -98,6 +98,7 @@ model::LoraOptions lora_options(const FinetuneOptions& options) {
   lora.alpha = options.lora_alpha;
   lora.rank_stabilized = options.rank_stabilized;
   lora.seed = options.seed;
+  lora.dropout = options.lora_dropout;
   lora.targets.clear();
   for (std::size_t at = 0; at <= options.lora_targets.size();) {
     const std::size_t end =
@@ -167,6 +168,13 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
 Status check_loss_options(const FinetuneOptions& options) {
   if (!options.class_weights.empty() && options.task != "classify")
     return Status(Code::kInvalidArgument, "--class-weights are for --task classify");
+  if (options.lora_dropout != 0.0 && options.lora_rank == 0)
+    return Status(Code::kInvalidArgument, "--lora-dropout is for adapters; give --lora-rank");
+  if (options.lora_dropout != 0.0 && options.task == "dpo")
+    return Status(
+        Code::kInvalidArgument,
+        "--task dpo compares two passes, which --lora-dropout would make different; leave "
+        "it out");
   if (options.lora_rank != 0 && options.task == "embed")
     return Status(Code::kInvalidArgument,
                   "--task embed trains every weight; leave out --lora-rank");
@@ -209,6 +217,7 @@ model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
       {"lora-rank", std::to_string(options.lora_rank)},
       {"lora-alpha", number(options.lora_alpha)},
       {"lora-targets", options.lora_targets},
+      {"lora-dropout", number(options.lora_dropout)},
       {"validation-split", number(options.validation_split)},
       {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
       {"beta", number(options.task == "dpo" ? options.beta : 0.0)},

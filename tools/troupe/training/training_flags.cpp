@@ -96,6 +96,9 @@ void add_lora_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option("--lora-alpha", options.lora_alpha,
                  "What an adapter is multiplied by, times the rank [twice the rank]")
       ->check(CLI::PositiveNumber);
+  app.add_option("--lora-dropout", options.lora_dropout,
+                 "The part of what an adapter reads that becomes 0 in each step [0]")
+      ->check(CLI::Range(0.0, 0.999));
   app.add_option("--lora-targets", options.lora_targets,
                  "Matrices that get an adapter: q, k, v, o, gate, up, down, or their names in the "
                  "model's folder, with commas between them")
