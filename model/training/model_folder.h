@@ -28,7 +28,7 @@ Result<FolderTexts> folder_texts(const GgufHeader& header, const ModelConfig& co
 //   Errors: as folder_texts.
 Result<FolderTexts> converted_texts(const GgufHeader& header, const ModelConfig& config,
                                     std::string_view dtype);
-// Adds the files from which sentence-transformers sees that a text's embedding is the mean of its
+// Adds the files in which sentence-transformers keeps that a text's embedding is the mean of its
 // rows, normed, and that longer texts are cut to `length_max` tokens.
 void add_embedding_texts(const ModelConfig& config, std::size_t length_max, FolderTexts* texts);
 
