@@ -31,6 +31,8 @@ python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 # description. Larger clients are for --deep.
 client_packages=(openai==3.57.0 langchain-openai==1.7.4)
 checker_packages=(schemathesis==4.32.5)
+# What reads the event files of training: of tensorboard, its reader needs these two and numpy.
+tensorboard_packages=(tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
 litellm_packages=(litellm==1.110.2)
 # Three of what lm-eval needs exist as source only; for all else, see install_into.
 lm_eval_packages=(--no-binary "sqlitedict,rouge-score,word2number" sqlitedict==2.1.0 rouge-score==0.1.2
@@ -83,6 +85,7 @@ step "install Debian packages" install_packages "${build_packages[@]}" "${test_p
 step "install Python packages" install_into python --no-deps "${python_packages[@]}"
 step "install clients of the API" install_into clients "${client_packages[@]}"
 step "install what checks the API" install_into schemathesis "${checker_packages[@]}"
+step "install tensorboard" install_into tensorboard --no-deps "${tensorboard_packages[@]}"
 if [ "$deep" = yes ]; then
   step "install litellm" install_into litellm "${litellm_packages[@]}"
   step "install lm-eval" install_into lm-eval "${lm_eval_packages[@]}"

@@ -84,6 +84,10 @@ Result<Manifest> read_manifest(const fs::path& checkpoint) {
     return bad_field(path, "best_loss");
   if (!read_field(object, "evaluations_since_best", &manifest.state.evaluations_since_best))
     return bad_field(path, "evaluations_since_best");
+  // Older checkpoints have none.
+  if (object.contains("event_bytes") &&
+      !read_field(object, "event_bytes", &manifest.state.event_bytes))
+    return bad_field(path, "event_bytes");
   if (!read_field(object, "updates", &manifest.updates)) return bad_field(path, "updates");
   if (!read_field(object, "state_sha256", &manifest.sha256)) return bad_field(path, "state_sha256");
   if (!read_field(object, "run", &manifest.state.identity)) return bad_field(path, "run");
@@ -157,6 +161,7 @@ Status save_checkpoint(const fs::path& folder, const CheckpointState& state, Tra
                                            {"best_step", state.best_step},
                                            {"best_loss", state.best_loss},
                                            {"evaluations_since_best", state.evaluations_since_best},
+                                           {"event_bytes", state.event_bytes},
                                            {"state_sha256", sha256},
                                            {"run", state.identity}};
   TROUPE_RETURN_IF_ERROR(

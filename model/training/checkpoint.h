@@ -26,6 +26,7 @@ struct CheckpointState {
   std::uint64_t best_step = 0;
   double best_loss = 0.0;
   std::uint64_t evaluations_since_best = 0;
+  std::uint64_t event_bytes = 0;  // of TensorBoard's file: what the run had written
   RunIdentity identity;
 };
 

@@ -24,6 +24,8 @@ struct Example {
   float value = 0.0f;
   // What the losses of its positions are multiplied by, and so its part of the gradients.
   float weight = 1.0f;
+  // Which example of the data it is, and in which epoch: what dropout is drawn by.
+  std::uint64_t number = 0, epoch = 0;
 };
 
 }  // namespace troupe::model

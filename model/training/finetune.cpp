@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include <troupe/model/training/event_file.h>
 #include <troupe/model/training/finetune.h>
 
 namespace troupe::model {
@@ -29,6 +30,7 @@ class Run {
                         std::to_string(options_.run.batch_size) +
                         "; give more of them, a smaller batch, or leave out --drop-last");
     if (options_.resumes) TROUPE_RETURN_IF_ERROR(resume());
+    if (!options_.events.empty()) TROUPE_RETURN_IF_ERROR(open_events());
     while (state_.step < plan_.steps() && !is_exhausted()) {
       TROUPE_RETURN_IF_ERROR(step());
       const bool last = state_.step == plan_.steps();
@@ -64,6 +66,30 @@ class Run {
     return Status::ok();
   }
 
+  Status open_events() {
+    TROUPE_ASSIGN_OR_RETURN(events_, EventFile::open(options_.events, state_.event_bytes));
+    if (events_.bytes() < state_.event_bytes)
+      note(options_.events.string() + " has lost the records of steps before " +
+           std::to_string(state_.step + 1) + "; the others follow");
+    resumed_step_ = state_.step;
+    return Status::ok();
+  }
+
+  Status write_events(std::uint64_t step, std::span<const EventValue> values) {
+    if (!events_.is_open()) return Status::ok();
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return events_.write(step, values, std::chrono::duration<double>(now).count());
+  }
+
+  Status write_step_events(const StepEvent& event) {
+    const EventValue values[] = {
+        {"train/loss", event.report.loss},
+        {"train/gradient_norm", event.report.gradient_norm},
+        {"train/learning_rate", event.learning_rate},
+        {"train/tokens_per_second", static_cast<double>(event.tokens) / event.seconds}};
+    return write_events(event.step, values);
+  }
+
   Status step() {
     const auto begin = std::chrono::steady_clock::now();
     std::vector<Example> batch;
@@ -72,6 +98,8 @@ class Run {
     for (const std::size_t index : plan_.batch(state_.step))
       for (std::size_t i = index * group; i < (index + 1) * group; ++i) {
         batch.push_back(examples_[i]);
+        batch.back().number = i;
+        batch.back().epoch = plan_.epoch_of(state_.step);
         event.tokens += examples_[i].ids.size();
       }
     event.epoch = plan_.epoch_of(state_.step);
@@ -84,6 +112,7 @@ class Run {
     result_.last = event.report;
     state_.skipped_in_row = event.report.applied ? 0 : state_.skipped_in_row + 1;
     if (options_.on_step) options_.on_step(event);
+    TROUPE_RETURN_IF_ERROR(write_step_events(event));
     return event.report.applied ? Status::ok() : skipped();
   }
 
@@ -100,7 +129,13 @@ class Run {
                                       ". Try a smaller --lr, or clip gradients with --clip-norm");
   }
 
-  Status save() { return save_checkpoint(options_.folder, state_, trainer_, options_.keep); }
+  Status save() {
+    if (events_.is_open()) {
+      TROUPE_RETURN_IF_ERROR(events_.sync());
+      state_.event_bytes = events_.bytes();
+    }
+    return save_checkpoint(options_.folder, state_, trainer_, options_.keep);
+  }
 
   bool is_exhausted() const {
     return options_.patience != 0 && state_.evaluations_since_best >= options_.patience;
@@ -113,6 +148,13 @@ class Run {
                             evaluate(trainer_, validation_, options_.run.batch_size));
     result_.evaluation.step = state_.step;
     if (options_.on_evaluation) options_.on_evaluation(result_.evaluation);
+    // The checkpoint that a run goes on from was written after this step's evaluation.
+    if (state_.step != resumed_step_) {
+      std::vector<EventValue> values = {{"validation/loss", result_.evaluation.loss}};
+      if (trainer_.network().loss_options().kind != LossKind::kSquares)
+        values.push_back({"validation/accuracy", result_.evaluation.accuracy});
+      TROUPE_RETURN_IF_ERROR(write_events(state_.step, values));
+    }
     if (options_.patience == 0) return false;
     const double loss = result_.evaluation.loss;
     if (!std::isfinite(loss) || (state_.best_step != 0 && !(loss < state_.best_loss))) {
@@ -149,6 +191,8 @@ class Run {
   const FinetuneOptions& options_;
   RunPlan plan_;
   CheckpointState state_;
+  EventFile events_;
+  std::uint64_t resumed_step_ = 0;
   FinetuneResult result_;
 };
 

@@ -34,6 +34,8 @@ struct EvaluationEvent {
 struct FinetuneOptions {
   RunOptions run;
   std::filesystem::path folder;  // of the checkpoints
+  // TensorBoard's file of losses, norms and rates (event_file.h); empty: none is written.
+  std::filesystem::path events;
   std::uint64_t save_every = 0;  // steps between checkpoints; 0: only when the run is interrupted
   std::size_t keep = 2;          // checkpoints that stay
   std::uint64_t evaluate_every = 0;  // steps between evaluations; 0: only at the end
@@ -60,7 +62,7 @@ struct FinetuneResult {
 // Runs all steps. `validation` may be empty.
 //   Errors: kFailedPrecondition if the folder has a checkpoint of another run; kBadData if the loss
 //   or the gradients are not finite in three steps in a row: names the last good checkpoint; what
-//   save_checkpoint returns.
+//   save_checkpoint and EventFile return.
 Result<FinetuneResult> finetune(Trainer& trainer, const std::vector<Example>& examples,
                                 const std::vector<Example>& validation,
                                 const FinetuneOptions& options);

@@ -307,6 +307,36 @@ void row_losses(HeadStep& step, bool gradients, int thread) {
   step.team.barrier(thread);
 }
 
+void pool_forward(HeadStep& step, const float* x, int thread) {
+  const std::size_t channels = step.config.channels;
+  const IndexRange mine = step.team.share(step.batch.examples.size(), thread);
+  std::vector<double> sum(channels);
+  for (std::size_t e = mine.begin; e < mine.end; ++e) {
+    const ExampleRows& rows = step.batch.examples[e];
+    std::fill(sum.begin(), sum.end(), 0.0);
+    for (std::size_t row = rows.first_row; row < rows.first_row + rows.count; ++row)
+      for (std::size_t c = 0; c < channels; ++c)
+        sum[c] += static_cast<double>(x[row * channels + c]);
+    for (std::size_t c = 0; c < channels; ++c)
+      step.memory.x[e * channels + c] =
+          static_cast<float>(sum[c] / static_cast<double>(rows.count));
+  }
+  step.team.barrier(thread);
+}
+
+void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread) {
+  const std::size_t channels = step.config.channels;
+  const IndexRange mine = step.team.share(step.batch.examples.size(), thread);
+  for (std::size_t e = mine.begin; e < mine.end; ++e) {
+    const ExampleRows& rows = step.batch.examples[e];
+    const auto count = static_cast<float>(rows.count);
+    for (std::size_t row = rows.first_row; row < rows.first_row + rows.count; ++row)
+      for (std::size_t c = 0; c < channels; ++c)
+        dx[row * channels + c] = dpooled[e * channels + c] / count;
+  }
+  step.team.barrier(thread);
+}
+
 void head_backward(HeadStep& step, float* dx, int thread) {
   if (step.config.causal) {
     Decoder(step, thread).backward(dx);

@@ -39,6 +39,10 @@ void head_forward(HeadStep& step, const float* x, int thread);
 // Computes memory.losses and memory.hits from the logits and, if `gradients`, puts their gradient
 // in the place of the logits: softmax, minus 1 at the target, of plain cross-entropy.
 void row_losses(HeadStep& step, bool gradients, int thread);
+// Instead of these: memory.x (examples, C) = the mean of each example's rows of x (T,C), and the
+// way back, from the means' gradient to dx (T,C).
+void pool_forward(HeadStep& step, const float* x, int thread);
+void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread);
 // From the gradient of the logits: adds to the head's gradients, and writes dx, the gradient of x.
 void head_backward(HeadStep& step, float* dx, int thread);
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <vector>
 
+#include <troupe/model/training/dropout.h>
 #include <troupe/model/training/micro_batch.h>
 #include <troupe/model/training/team.h>
 #include <troupe/model/transformer/rope_table.h>
@@ -48,6 +49,7 @@ struct LayerWorkspace {
   float *mean = nullptr, *inverse = nullptr;  // (T * max(H, 1)): statistics of norms
   float *low = nullptr, *dlow = nullptr;      // (T, largest rank): scale * A x of an adapter, and
                                               // its gradient times the scale
+  float* dropped = nullptr;  // (T, most inputs of a matrix): what an adapter reads, with dropout
 };
 
 // Whether `layer` computes only the first row of each example.
@@ -73,6 +75,8 @@ struct LayerStep {
   // no embedding is trained.
   std::size_t first_trained = 0;
   bool trains_embeddings = true;
+  // Of what adapters read; nullptr: none.
+  const DropoutOptions* dropout = nullptr;
 
   // Whether the gradient of the layer's input is needed.
   bool needs_input_gradient(std::size_t layer) const {

@@ -43,10 +43,11 @@ class Backward : public LayerView {
     }
     for (const auto& [slot, dy] : slots)
       if (Adapter* low_rank = adapter(slot); low_rank != nullptr)
-        adapter_gradients(*low_rank, x, dy, part);
+        adapter_gradients(*low_rank, adapter_input(slot, x), dy, part);
   }
 
-  // dB = dy (outer) (scale A x), dA^T = x (outer) (scale B^T dy), summed over the rows.
+  // dB = dy (outer) (scale A x), dA^T = x (outer) (scale B^T dy), summed over the rows, where x is
+  // what the adapter reads.
   void adapter_gradients(Adapter& low_rank, RowsOfFloats x, RowsOfFloats dy, const SumPart& part) {
     const std::size_t rank = low_rank.rank();
     team.multiply_narrow(thread, low_rank.down.weight->matrix, low_rank.scale, x, work.low);

@@ -21,7 +21,8 @@ void LayerView::multiply(std::size_t slot, RowsOfFloats x, float* out, bool accu
   team.multiply(thread, weight(slot), &weight(slot + 1), x, out, accumulate);
   const Adapter* low_rank = adapter(slot);
   if (low_rank == nullptr) return;
-  team.multiply_narrow(thread, low_rank->down.weight->matrix, low_rank->scale, x, work.low);
+  team.multiply_narrow(thread, low_rank->down.weight->matrix, low_rank->scale,
+                       adapter_input(slot, x), work.low);
   team.multiply(thread, *low_rank->up.weight, nullptr, {work.low, x.rows, low_rank->rank()}, out,
                 /*accumulate=*/true);
 }
@@ -31,8 +32,34 @@ void LayerView::multiply_back(std::size_t slot, RowsOfFloats dy, float* dx, bool
   const Adapter* low_rank = adapter(slot);
   if (low_rank == nullptr) return;
   team.multiply_narrow(thread, low_rank->up.weight->matrix, low_rank->scale, dy, work.dlow);
-  team.multiply(thread, *low_rank->down.weight, nullptr, {work.dlow, dy.rows, low_rank->rank()}, dx,
-                /*accumulate=*/true);
+  const RowsOfFloats low{work.dlow, dy.rows, low_rank->rank()};
+  if (step.dropout == nullptr) {
+    team.multiply(thread, *low_rank->down.weight, nullptr, low, dx, /*accumulate=*/true);
+    return;
+  }
+  team.multiply(thread, *low_rank->down.weight, nullptr, low, work.dropped);
+  drop(slot, {work.dropped, dy.rows, low_rank->down.spec.rows}, /*accumulate=*/true, dx);
+}
+
+RowsOfFloats LayerView::adapter_input(std::size_t slot, RowsOfFloats x) const {
+  if (step.dropout == nullptr) return x;
+  drop(slot, x, /*accumulate=*/false, work.dropped);
+  return {work.dropped, x.rows, x.columns};
+}
+
+void LayerView::drop(std::size_t slot, RowsOfFloats x, bool accumulate, float* out) const {
+  const IndexRange mine = team.share(x.rows, thread);
+  for (std::size_t row = mine.begin; row < mine.end; ++row) {
+    // Rows are all of the micro-batch, or the first ones of its examples.
+    const bool is_all = x.rows == batch.rows;
+    const Example& example = *batch.examples[is_all ? batch.example_of[row] : row].example;
+    const DropoutRow at{example.epoch, example.number,
+                        static_cast<std::uint32_t>(layer * kSlots + slot),
+                        static_cast<std::uint32_t>(is_all ? batch.positions[row] : 0)};
+    const std::size_t first = row * x.columns;
+    drop_row(*step.dropout, at, x.values + first, x.columns, accumulate, out + first);
+  }
+  team.barrier(thread);
 }
 
 void LayerView::gather_first(const float* from, float* to) const {

@@ -36,6 +36,10 @@ class LayerView {
   void multiply(std::size_t slot, RowsOfFloats x, float* out, bool accumulate = false) const;
   // dx = the gradient of x from that of the output, or dx += it.
   void multiply_back(std::size_t slot, RowsOfFloats dy, float* dx, bool accumulate) const;
+  // What the adapter of a slot reads of x: x itself or, in training with dropout, work.dropped.
+  RowsOfFloats adapter_input(std::size_t slot, RowsOfFloats x) const;
+  // out = x with the dropout of a slot's input, or out += it. With a barrier.
+  void drop(std::size_t slot, RowsOfFloats x, bool accumulate, float* out) const;
   // out = norm(x) for this thread's share of `count` rows. No barrier.
   void norm_share(std::size_t slot, const float* x, std::size_t count, float* out) const;
   void norm(std::size_t slot, const float* x, std::size_t count, float* out) const {

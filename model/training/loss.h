@@ -10,6 +10,8 @@ namespace troupe::model {
 enum class LossKind : std::uint8_t {
   kCrossEntropy,  // -log p(target)
   kSquares,       // (output - Example::value)^2 of a head with one output
+  // None: the caller has a loss of the means of each example's last rows (Network::pooled).
+  kPooled,
 };
 
 // Cross-entropy of a row with the target y and C classes of weights w (1 if there are none):

@@ -74,7 +74,8 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
   const std::size_t micro_batch = question.options.network.micro_batch == 0
                                       ? batch.size()
                                       : question.options.network.micro_batch;
-  StepShape shape{true, !question.options.network.checkpointing, lora.rank};
+  const StepShape shape{true, !question.options.network.checkpointing, lora.rank,
+                        lora.dropout > 0.0};
   std::size_t activations = 0, depth = 1, scratch = 0, rows = 0;
   for (std::size_t begin = 0; begin < batch.size(); begin += micro_batch) {
     const MicroBatch micro(batch, begin, std::min(batch.size(), begin + micro_batch), config, plan);

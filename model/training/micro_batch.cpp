@@ -51,6 +51,7 @@ MicroBatch::MicroBatch(std::span<const Example> batch, std::size_t begin, std::s
     examples.push_back({&example, rows, example.ids.size()});
     for (std::size_t position = 0; position < example.ids.size(); ++position) {
       positions.push_back(position);
+      example_of.push_back(i - begin);
       if (!is_supervised(example, position, config.causal)) continue;
       target_rows.push_back(rows + position);
       targets.push_back(config.causal ? static_cast<std::size_t>(example.targets[position])

@@ -36,6 +36,7 @@ struct MicroBatch {
   std::size_t longest = 0;  // of the examples
   SumPart all, first, supervised;
   std::vector<std::size_t> positions;    // (T): in the example
+  std::vector<std::size_t> example_of;   // (T): index in `examples`
   std::vector<std::size_t> target_rows;  // rows with a target, or the first rows
   std::vector<std::size_t> targets;      // of these rows: token ids or labels
   std::vector<float> values;             // of these rows: Example::value

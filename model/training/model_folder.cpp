@@ -1,6 +1,8 @@
 #include <system_error>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include <troupe/model/files/safetensors_writer.h>
 #include <troupe/model/source/hf_folder.h>
 #include <troupe/model/training/gguf_tokenizer_text.h>
@@ -50,14 +52,36 @@ Result<FolderTexts> converted_texts(const GgufHeader& header, const ModelConfig&
   return texts;
 }
 
+void add_embedding_texts(const ModelConfig& config, std::size_t length_max, FolderTexts* texts) {
+  using nlohmann::ordered_json;
+  const auto add = [&](const char* name, const ordered_json& content) {
+    texts->files.emplace_back(name, content.dump(2) + "\n");
+  };
+  auto modules = ordered_json::array();
+  const std::pair<const char*, const char*> kinds[] = {
+      {"", "Transformer"}, {"1_Pooling", "Pooling"}, {"2_Normalize", "Normalize"}};
+  for (const auto& [path, kind] : kinds)
+    modules.push_back({{"idx", modules.size()},
+                       {"name", std::to_string(modules.size())},
+                       {"path", path},
+                       {"type", "sentence_transformers.models." + std::string(kind)}});
+  add("modules.json", modules);
+  add("sentence_bert_config.json", {{"max_seq_length", length_max}, {"do_lower_case", false}});
+  add("1_Pooling/config.json", {{"word_embedding_dimension", config.channels},
+                                {"pooling_mode_cls_token", false},
+                                {"pooling_mode_mean_tokens", true}});
+}
+
 Status write_folder_texts(const std::filesystem::path& folder, const FolderTexts& texts) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
     return Status(Code::kUnavailable,
                   "cannot make the folder " + folder.string() + ": " + error.message());
-  for (const auto& [name, text] : texts.files)
+  for (const auto& [name, text] : texts.files) {
+    std::filesystem::create_directories((folder / name).parent_path(), error);
     TROUPE_RETURN_IF_ERROR(write_file_atomically(folder / name, text));
+  }
   return Status::ok();
 }
 

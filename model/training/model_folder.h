@@ -16,7 +16,7 @@ namespace troupe::model {
 // The texts of the folder, made before training begins, so that a model that cannot be saved is
 // refused at once.
 struct FolderTexts {
-  std::vector<std::pair<std::string, std::string>> files;  // name and content
+  std::vector<std::pair<std::string, std::string>> files;  // path in the folder, and content
 };
 
 // Errors: as hf_config_text and gguf_tokenizer_texts.
@@ -28,6 +28,10 @@ Result<FolderTexts> folder_texts(const GgufHeader& header, const ModelConfig& co
 //   Errors: as folder_texts.
 Result<FolderTexts> converted_texts(const GgufHeader& header, const ModelConfig& config,
                                     std::string_view dtype);
+// Adds the files in which sentence-transformers keeps that a text's embedding is the mean of its
+// rows, normed, and that longer texts are cut to `length_max` tokens.
+void add_embedding_texts(const ModelConfig& config, std::size_t length_max, FolderTexts* texts);
+
 // Makes the folder and writes the texts.
 //   Errors: what the system says.
 Status write_folder_texts(const std::filesystem::path& folder, const FolderTexts& texts);

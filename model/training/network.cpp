@@ -68,7 +68,7 @@ Status Network::check(std::span<const Example> batch) const {
       if (type >= config_.token_types)
         return bad("has the token type " + std::to_string(type) + ", but the model has " +
                    std::to_string(config_.token_types));
-    if (!config_.causal && example.label >= config_.labels)
+    if (!config_.causal && !pools() && example.label >= config_.labels)
       return bad("has label " + std::to_string(example.label) + ", but the model has " +
                  std::to_string(config_.labels) + " labels");
   }
@@ -88,6 +88,16 @@ std::vector<double> Network::example_losses(std::span<const Example> batch) {
   std::vector<double> losses;
   run(batch, Pass::kLoss, {nullptr, &losses});
   return losses;
+}
+
+std::vector<float> Network::pooled(std::span<const Example> batch) {
+  std::vector<float> means;
+  run(batch, Pass::kLoss, {nullptr, nullptr, &means});
+  return means;
+}
+
+void Network::pooled_gradients(std::span<const Example> batch, std::span<const float> dpooled) {
+  run(batch, Pass::kGradients, {nullptr, nullptr, nullptr, dpooled.data()});
 }
 
 std::vector<float> Network::logits(std::span<const Example> batch) {
@@ -121,6 +131,7 @@ BatchSums Network::run(std::span<const Example> batch, Pass pass, const Wanted& 
       for (Parameter* parameter : parameters_.trained()) parameter->reserve(depth);
     }
     run_micro_batch(micro, pass,
+                    wanted.dpooled == nullptr ? nullptr : wanted.dpooled + begin * config_.channels,
                     embeds ? embedding_gradients.data() + first_row * config_.channels : nullptr);
     first_row += micro.rows;
     sums.targets += micro.target_rows.size();
@@ -129,7 +140,10 @@ BatchSums Network::run(std::span<const Example> batch, Pass pass, const Wanted& 
                           ? 1.0
                           : static_cast<double>(options_.loss.class_weights[target]);
     if (wanted.logits != nullptr) *wanted.logits = dense_logits(micro);
-    if (pass == Pass::kLogits) continue;
+    if (wanted.pooled != nullptr)
+      wanted.pooled->insert(wanted.pooled->end(), memory_.head.x,
+                            memory_.head.x + micro.examples.size() * config_.channels);
+    if (pass == Pass::kLogits || pools()) continue;
     loss.add(micro.supervised, head_step_->memory.losses);
     if (wanted.example_losses != nullptr) add_example_losses(micro, wanted.example_losses);
     for (std::size_t i = 0; i < micro.target_rows.size(); ++i)
@@ -207,6 +221,7 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
   shape.backward = pass == Pass::kGradients;
   shape.keeps = shape.backward && !options_.checkpointing;
   shape.rank = parameters_.rank_max();
+  shape.drops = shape.backward && options_.dropout.rate > 0.0;
   const std::size_t bytes = lay_out_step(config_, micro, shape, nullptr, &memory_) * sizeof(float);
   if (bytes > buffer_.bytes()) {
     buffer_ = {};
@@ -215,27 +230,38 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
   lay_out_step(config_, micro, shape, reinterpret_cast<float*>(buffer_.data()), &memory_);
   layer_step_ = std::make_unique<LayerStep>(
       LayerStep{config_, parameters_, team_, rope_, micro, memory_.work, memory_.page_offsets,
-                memory_.page_bytes, first_trained_layer(), trains_embeddings()});
+                memory_.page_bytes, first_trained_layer(), trains_embeddings(),
+                shape.drops ? &options_.dropout : nullptr});
   head_step_ = std::make_unique<HeadStep>(
       HeadStep{config_, parameters_, team_, micro, options_.loss, memory_.head});
   team_.reserve(config_, micro.rows, micro.longest, shape.rank,
                 parameters_.quantized_floats_max(kVocabularyBlock));
 }
 
-void Network::run_micro_batch(const MicroBatch& micro, Pass pass, float* embedding_gradients) {
-  LayerStep& step = *layer_step_;
+void Network::run_head(Pass pass, const float* dpooled, int thread) {
   HeadStep& head = *head_step_;
+  if (pools()) {
+    pool_forward(head, memory_.result, thread);
+    if (pass == Pass::kGradients) pool_backward(head, dpooled, memory_.dx, thread);
+    return;
+  }
+  if (config_.outputs() != 0) head_forward(head, memory_.result, thread);
+  if (pass == Pass::kLogits) return;
+  row_losses(head, pass == Pass::kGradients, thread);
+  if (pass == Pass::kGradients) head_backward(head, memory_.dx, thread);
+}
+
+void Network::run_micro_batch(const MicroBatch& micro, Pass pass, const float* dpooled,
+                              float* embedding_gradients) {
+  LayerStep& step = *layer_step_;
   team_.pool.run([&](int thread) {
     embed(micro, memory_.activations[0].x, thread);
     for (std::size_t layer = 0; layer < config_.layers; ++layer) {
       float* out = layer + 1 < config_.layers ? memory_.activations[layer + 1].x : memory_.result;
       layer_forward(step, layer, memory_.activations[layer], out, thread);
     }
-    if (config_.outputs() != 0) head_forward(head, memory_.result, thread);
-    if (pass == Pass::kLogits) return;
-    row_losses(head, pass == Pass::kGradients, thread);
-    if (pass == Pass::kLoss) return;
-    head_backward(head, memory_.dx, thread);
+    run_head(pass, dpooled, thread);
+    if (pass != Pass::kGradients) return;
     const std::size_t last = step.trains_embeddings ? 0 : step.first_trained;
     for (std::size_t layer = config_.layers; layer-- > last;) {
       if (options_.checkpointing)

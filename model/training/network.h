@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <troupe/model/training/dropout.h>
 #include <troupe/model/training/embedding_gradient.h>
 #include <troupe/model/training/head.h>
 #include <troupe/model/training/layer.h>
@@ -25,6 +26,7 @@ struct NetworkOptions {
   // Matrices stay in the formats of the file; only adapters can be trained beside them.
   bool keeps_formats = false;
   LossOptions loss;
+  DropoutOptions dropout;  // of what adapters read, where gradients are computed
 };
 
 // Sums over the supervised positions of a batch.
@@ -41,6 +43,7 @@ class Network {
           const NetworkOptions& options);
 
   const ModelConfig& config() const { return config_; }
+  const LossOptions& loss_options() const { return options_.loss; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
 
@@ -53,6 +56,12 @@ class Network {
   BatchSums loss(std::span<const Example> batch);
   // Computes the loss of each example: the sum over its supervised positions, in double precision.
   std::vector<double> example_losses(std::span<const Example> batch);
+  // Of an encoder whose loss is LossKind::kPooled: the means of the last layer's rows of each
+  // example, (examples, C).
+  std::vector<float> pooled(std::span<const Example> batch);
+  // Computes, in each parameter's gradient[0], the gradients of a sum whose gradient with respect
+  // to pooled(batch) is `dpooled`.
+  void pooled_gradients(std::span<const Example> batch, std::span<const float> dpooled);
   // Returns the logits of the target rows, (rows, config.outputs()), of examples that fit into one
   // micro-batch.
   std::vector<float> logits(std::span<const Example> batch);
@@ -65,6 +74,8 @@ class Network {
   struct Wanted {
     std::vector<float>* logits = nullptr;
     std::vector<double>* example_losses = nullptr;
+    std::vector<float>* pooled = nullptr;
+    const float* dpooled = nullptr;  // what pooled_gradients is given
   };
 
   BatchSums run(std::span<const Example> batch, Pass pass, const Wanted& wanted);
@@ -75,7 +86,11 @@ class Network {
   std::size_t first_trained_layer();
   void add_embedding_gradients(std::span<const Example> batch, std::span<const float> gradients);
   void lay_out(const MicroBatch& micro, Pass pass);
-  void run_micro_batch(const MicroBatch& micro, Pass pass, float* embedding_gradients);
+  void run_micro_batch(const MicroBatch& micro, Pass pass, const float* dpooled,
+                       float* embedding_gradients);
+  // The loss of a micro-batch and its gradient, from the layers' result to dx.
+  void run_head(Pass pass, const float* dpooled, int thread);
+  bool pools() const { return options_.loss.kind == LossKind::kPooled; }
   void embed(const MicroBatch& micro, float* x, int thread);
   void embed_backward(const MicroBatch& micro, float* dx, float* out, int thread);
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -88,6 +89,8 @@ class Layout {
     work.h = take(rows_ * config_.ffn_channels);
     work.dmiddle = take(rows_ * channels_);
     work.low = take(rows_ * shape_.rank);
+    if (shape_.drops)
+      work.dropped = take(rows_ * std::max({channels_, width_, config_.ffn_channels}));
     HeadMemory& head = memory_.head;
     head.x = take(targets * channels_);
     head.normed = take(targets * channels_);

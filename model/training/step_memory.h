@@ -17,6 +17,7 @@ struct StepShape {
   // Each layer keeps what its backward pass needs; else only its input, and all share the rest.
   bool keeps = false;
   std::size_t rank = 0;  // the largest of the adapters
+  bool drops = false;    // what adapters read has dropout
 };
 
 struct StepMemory {

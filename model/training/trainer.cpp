@@ -42,9 +42,24 @@ Status check_loss(const ModelConfig& config, const TrainerOptions& options) {
     return invalid(
         "a number is trained on an encoder with one output, without label smoothing and class "
         "weights");
+  if (loss.kind == LossKind::kPooled && (config.causal || options.lora.rank != 0 || !is_plain))
+    return invalid(
+        "embeddings are trained on all weights of an encoder, without adapters, label smoothing "
+        "and class weights");
+  if (loss.kind == LossKind::kPooled && !(options.contrastive.temperature > 0.0))
+    return invalid("the temperature of embeddings is " +
+                   std::to_string(options.contrastive.temperature) + ", which is not above 0");
   if (options.preference_beta != 0.0 && !is_plain)
     return invalid("preferences have no label smoothing and no class weights");
   return Status::ok();
+}
+
+// Of the ends, an encoder's mean reads nothing that comes after the layers.
+void freeze_head(Parameters& parameters) {
+  for (const std::size_t slot :
+       {kPooler, kPoolerBias, kPoolerNorm, kPoolerNormBias, kClassifier, kClassifierBias})
+    if (Parameter* found = parameters.find(kNoLayer, slot); found != nullptr)
+      found->trained = false;
 }
 
 // A new head: the classifier's weights are drawn as sin(n) / 50 for n = 1, 2, ..., its bias is 0.
@@ -70,26 +85,34 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
   if (config.causal && options.labels != 0)
     return invalid("the model is a decoder (" + config.family +
                    "); labels are trained on an encoder, such as BERT");
-  if (!config.causal && config.labels == 0 && options.labels == 0)
+  const bool pools = options.network.loss.kind == LossKind::kPooled;
+  if (!config.causal && !pools && config.labels == 0 && options.labels == 0)
     return invalid(
         "the model is an encoder without a classification head; say how many labels it "
         "shall have");
-  if (!config.causal && !config.pooler)
+  if (!config.causal && !pools && !config.pooler)
     return invalid("the model has no pooler, which a classification head reads");
   if (options.preference_beta != 0.0 && (options.lora.rank == 0 || !config.causal))
     return invalid(
         "preferences are trained into adapters of a decoder, whose own weights are the reference; "
         "give --lora-rank");
+  if (!(options.lora.dropout >= 0.0 && options.lora.dropout < 1.0))
+    return invalid("the dropout of adapters is " + std::to_string(options.lora.dropout) +
+                   ", which is not in [0, 1)");
+  if (options.preference_beta != 0.0 && options.lora.dropout != 0.0)
+    return invalid("preferences compare two passes, which dropout would make different");
   TROUPE_RETURN_IF_ERROR(check_loss(config, options));
   ModelConfig trained = config;
   const bool is_new = options.labels != 0 && options.labels != config.labels;
-  if (is_new) trained.labels = 0;
+  if (is_new || pools) trained.labels = 0;
   TROUPE_ASSIGN_OR_RETURN(auto weights,
                           load_weights(source, trained, {0, config.layers}, device.pool(), {}));
   if (is_new) make_classifier(&trained, weights.get(), options.labels);
   NetworkOptions network_options = options.network;
   network_options.keeps_formats = options.lora.rank != 0;
+  if (options.lora.rank != 0) network_options.dropout = {options.lora.dropout, options.lora.seed};
   auto network = std::make_unique<Network>(trained, std::move(weights), device, network_options);
+  if (pools) freeze_head(network->parameters());
   if (options.lora.rank != 0)
     TROUPE_RETURN_IF_ERROR(add_lora(network->config(), options.lora, network->parameters()));
   return std::unique_ptr<Trainer>(new Trainer(std::move(network), device, options));
@@ -98,6 +121,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
 // The loss, and with `gradients` their sums in the parameters.
 StepReport Trainer::compute(std::span<const Example> batch, bool gradients) {
   if (preference_beta_ != 0.0) return compute_preference(batch, gradients);
+  if (pools()) return compute_contrast(batch, gradients);
   return report_of(gradients ? network_->gradients(batch) : network_->loss(batch));
 }
 
@@ -122,8 +146,31 @@ StepReport Trainer::compute_preference(std::span<const Example> batch, bool grad
   return report;
 }
 
-Result<StepReport> Trainer::step(std::span<const Example> batch, double learning_rate) {
+// Embeds the whole batch, and runs it again with the gradient of each embedding.
+StepReport Trainer::compute_contrast(std::span<const Example> batch, bool gradients) {
+  const std::vector<float> pooled = network_->pooled(batch);
+  const ContrastiveLoss sums =
+      contrastive_loss(pooled, config().channels, contrastive_, device_.pool());
+  if (gradients) network_->pooled_gradients(batch, sums.gradients);
+  StepReport report;
+  report.targets = batch.size() / contrastive_.group();
+  report.loss_sum = sums.loss;
+  report.divisor = static_cast<double>(report.targets);
+  report.loss = sums.loss / report.divisor;
+  report.hits = sums.hits;
+  return report;
+}
+
+// Whether the examples are whole groups.
+Status Trainer::check(std::span<const Example> batch) const {
   TROUPE_RETURN_IF_ERROR(network_->check(batch));
+  if (batch.size() % group() == 0) return Status::ok();
+  return invalid(std::to_string(batch.size()) + " examples are no groups of " +
+                 std::to_string(group()));
+}
+
+Result<StepReport> Trainer::step(std::span<const Example> batch, double learning_rate) {
+  TROUPE_RETURN_IF_ERROR(check(batch));
   StepReport report = compute(batch, /*gradients=*/true);
   if (!std::isfinite(report.loss)) return report;
   const UpdateReport update = optimizer_.update(network_->parameters().trained(), report.divisor,
@@ -134,7 +181,7 @@ Result<StepReport> Trainer::step(std::span<const Example> batch, double learning
 }
 
 Result<StepReport> Trainer::evaluate(std::span<const Example> batch) {
-  TROUPE_RETURN_IF_ERROR(network_->check(batch));
+  TROUPE_RETURN_IF_ERROR(check(batch));
   return compute(batch, /*gradients=*/false);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <troupe/model/source/tensor_source.h>
+#include <troupe/model/training/contrastive.h>
 #include <troupe/model/training/lora.h>
 #include <troupe/model/training/network.h>
 #include <troupe/model/training/optimizer.h>
@@ -27,13 +28,16 @@ struct TrainerOptions {
   // direct preference optimization with this beta (preference.h). The reference is the model
   // without its adapters, so there must be some.
   double preference_beta = 0.0;
+  // Of an encoder whose loss is LossKind::kPooled: the examples are groups of texts whose means are
+  // told apart over the global batch (contrastive.h). Its pooler and head are not trained.
+  ContrastiveOptions contrastive;
 };
 
 struct StepReport {
-  double loss = 0.0;           // mean over the supervised positions, or over the pairs
+  double loss = 0.0;           // mean over the supervised positions, the pairs or the anchors
   double gradient_norm = 0.0;  // before clipping
   double loss_sum = 0.0;
-  std::size_t targets = 0, hits = 0;  // positions, or pairs
+  std::size_t targets = 0, hits = 0;  // positions, pairs or anchors
   double divisor = 0.0;               // of loss_sum: `targets`, or the sum of class weights
   // False if the loss or the gradients are not finite: the step was skipped, and nothing changed.
   bool applied = false;
@@ -53,8 +57,11 @@ class Trainer {
   // The loss of a batch, in micro-batches. `applied` stays false.
   Result<StepReport> evaluate(std::span<const Example> batch);
 
-  // The examples that belong together in a batch: 2 if they are pairs, else 1.
-  std::size_t group() const { return preference_beta_ != 0.0 ? 2 : 1; }
+  // The examples that belong together in a batch: the two of a preference, or an anchor with its
+  // positive and negatives; else 1.
+  std::size_t group() const {
+    return pools() ? contrastive_.group() : preference_beta_ != 0.0 ? 2 : 1;
+  }
 
   Network& network() { return *network_; }
   const ModelConfig& config() const { return network_->config(); }
@@ -66,14 +73,19 @@ class Trainer {
       : network_(std::move(network)),
         device_(device),
         optimizer_(options.optimizer),
-        preference_beta_(options.preference_beta) {}
+        preference_beta_(options.preference_beta),
+        contrastive_(options.contrastive) {}
+  Status check(std::span<const Example> batch) const;
   StepReport compute(std::span<const Example> batch, bool gradients);
   StepReport compute_preference(std::span<const Example> batch, bool gradients);
+  StepReport compute_contrast(std::span<const Example> batch, bool gradients);
+  bool pools() const { return network_->loss_options().kind == LossKind::kPooled; }
 
   std::unique_ptr<Network> network_;
   Device& device_;
   Optimizer optimizer_;
   const double preference_beta_;
+  const ContrastiveOptions contrastive_;
 };
 
 }  // namespace troupe::model

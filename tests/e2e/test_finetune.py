@@ -14,6 +14,7 @@ TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CHAT = ("{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}")
+EVENTS = "events.out.tfevents.troupe"
 pytestmark = pytest.mark.no_model
 
 
@@ -77,6 +78,26 @@ def finetune(place, *arguments):
     return [json.loads(line) for line in done.out.splitlines()]
 
 
+def scalars(folder):
+    """What tensorboard reads from the folder's event file: {tag: [(step, value)]}."""
+    where = harness.ROOT / "build" / "tensorboard"
+    if not (where / "tensorboard").is_dir():
+        pytest.skip(f"tensorboard is not in {where}; tools/test.sh puts it there")
+    script = (
+        "import json, sys\n"
+        "from tensorboard.backend.event_processing import event_file_loader\n"
+        "read = {}\n"
+        "for event in event_file_loader.LegacyEventFileLoader(sys.argv[1]).Load():\n"
+        "    for value in event.summary.value:\n"
+        "        read.setdefault(value.tag, []).append((event.step, value.simple_value))\n"
+        "print(json.dumps(read))\n")
+    done = subprocess.run(["/usr/bin/python3", "-c", script, str(folder / EVENTS)],
+                          env={**os.environ, "PYTHONPATH": str(where)}, capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_a_classifier_is_trained_and_used(alone, tmp_path):
     model = encoder(tmp_path / "model")
     train, test = labelled(tmp_path / "train.jsonl", 200), labelled(tmp_path / "t.jsonl", 50, 2)
@@ -88,7 +109,7 @@ def test_a_classifier_is_trained_and_used(alone, tmp_path):
     assert steps[-1]["loss"] < steps[0]["loss"] / 3
     assert said[-1]["validation_accuracy"] > 0.95
     assert sorted(path.name for path in out.iterdir()) == [
-        "config.json", "model.safetensors", "tokenizer.json"]
+        "config.json", EVENTS, "model.safetensors", "tokenizer.json"]
     answer = alone.json("classify", out, "a b c d")
     assert answer["label"] == "early" and answer["probability"] > 0.9
     assert abs(sum(answer["probabilities"].values()) - 1) < 1e-9
@@ -151,6 +172,30 @@ def test_a_killed_run_goes_on_to_the_same_weights(alone, tmp_path):
         assert resumed.status == 0, (failpoint, resumed.err)
         end = json.loads(resumed.out.splitlines()[-1])
         assert end["weights_sha256"] == straight["weights_sha256"], failpoint
+
+
+def test_tensorboard_reads_each_step_once_after_a_kill(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    data = lines(tmp_path / "data.jsonl", [{"text": LETTERS[i:] + LETTERS[:i]} for i in range(13)])
+    flags = ["--data", data, "--validation", data, "--eval-every", 3, "--epochs", 3, "--batch-size",
+             4, "--lr", "1e-3", "--schedule", "linear", "--save-every", 5, "-o", tmp_path / "out"]
+    # Two of the steps after the checkpoint of step 5 are in the file when the process dies.
+    alone.env["TROUPE_FAILPOINT"] = "training.events.write:12"
+    assert alone.troupe("finetune", model, *flags).status == -signal.SIGKILL
+    del alone.env["TROUPE_FAILPOINT"]
+    assert [step for step, _ in scalars(tmp_path / "out")["train/loss"]] == list(range(1, 9))
+    said = finetune(alone, model, *flags)
+    read = scalars(tmp_path / "out")
+    assert {tag: [step for step, _ in values] for tag, values in read.items()} == {
+        "validation/loss": [3, 6, 9, 12], "validation/accuracy": [3, 6, 9, 12],
+        **{f"train/{name}": list(range(1, 13)) for name in
+           ("loss", "gradient_norm", "learning_rate", "tokens_per_second")}}
+    told = {one["step"]: one for one in said if "lr" in one}
+    assert sorted(told) == list(range(6, 13))
+    for tag, field in (("train/loss", "loss"), ("train/learning_rate", "lr"),
+                       ("train/gradient_norm", "gradient_norm")):
+        assert {step: value for step, value in read[tag] if step in told} == {
+            step: pytest.approx(one[field], rel=1e-6) for step, one in told.items()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -226,7 +271,7 @@ def test_an_adapter_is_trained_merged_and_exported(alone, tmp_path):
     steps = [one["loss"] for one in said if "loss" in one]
     assert steps[-1] < steps[0] / 2
     assert sorted(path.name for path in (tmp_path / "adapter0").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors"]
+        "adapter_config.json", "adapter_model.safetensors", EVENTS]
     merged, gguf = tmp_path / "merged", tmp_path / "merged.gguf"
     alone.json("export", model, "--adapter", tmp_path / "adapter0", "-o", merged)
     alone.json("export", merged, "-o", gguf, "--type", "F32")
@@ -345,3 +390,74 @@ def test_numbers_are_learned(alone, tmp_path):
     done = alone.troupe("finetune", model, "--data", data, "--task", "regress", "--label-field",
                         "score", "--label-smoothing", 0.1, "-o", tmp_path / "x")
     assert done.status == 2 and "no labels to smooth" in done.err
+
+
+def test_texts_that_belong_together_become_similar(alone, tmp_path):
+    model, out = encoder(tmp_path / "model"), tmp_path / "out"
+    draw = random.Random(9)
+
+    def words(pair):
+        return " ".join(pair + [draw.choice(pair) for _ in range(draw.randint(0, 9))])
+
+    # A text belongs to one of its own two letters; the negative has one of them.
+    rows = [{"anchor": words([a, b]), "positive": words([b, a]), "negative": words([a, c])}
+            for a, b, c in (draw.sample(LETTERS, 3) for _ in range(160))]
+    data = lines(tmp_path / "pairs.jsonl", rows + [{"anchor": "a"}])
+    flags = ["--data", data, "--task", "embed", "--validation-split", 0.2, "--epochs", 12, "--lr",
+             "2e-3", "--batch-size", 8]
+    hashes = set()
+    for micro_batch in (24, 12, 6, 3):
+        said = finetune(alone, model, *flags, "--micro-batch", micro_batch, "-o",
+                        f"{out}{micro_batch}", "--threads", 1 + micro_batch % 2)
+        hashes.add(said[-1]["weights_sha256"])
+    assert len(hashes) == 1
+    losses = [one["loss"] for one in said if "loss" in one]
+    assert losses[-1] < losses[0] / 3 and said[-1]["validation_accuracy"] > 0.8
+    assert json.loads((tmp_path / "out3" / "modules.json").read_text())[1]["path"] == "1_Pooling"
+    for more, why in ((["--lora-rank", 2], "trains every weight"),
+                      (["--label-smoothing", 0.1], "no labels to smooth")):
+        done = alone.troupe("finetune", model, *flags, "-o", tmp_path / "x", *more)
+        assert done.status == 2 and why in done.err and not (tmp_path / "x").exists()
+    done = alone.troupe("finetune", decoder(tmp_path / "decoder"), *flags, "-o", tmp_path / "x")
+    assert done.status == 2 and "is for encoders" in done.err
+
+
+def test_an_adapter_beside_quantized_weights_says_what_int8_changes(alone, tmp_path):
+    model, quantized = decoder(tmp_path / "model"), tmp_path / "q.gguf"
+    alone.json("export", model, "-o", quantized, "--type", "Q8_0")
+    data = pairs_of_words(tmp_path / "data.jsonl", 100)
+    flags = ["--data", data, "--task", "chat", "--lora-rank", 4, "--lr", "1e-2"]
+    end = finetune(alone, quantized, *flags, "-o", tmp_path / "q")[-1]
+    assert end["loss_as_trained"] != end["loss_as_run"]
+    assert end["loss_as_run"] == pytest.approx(end["loss_as_trained"], rel=0.02)
+    told = alone.json("eval", quantized, "--data", lines(tmp_path / "first.jsonl", [
+        json.loads(line) for line in data.read_text().splitlines()[:64]]), "--task", "chat",
+        "--adapter", tmp_path / "q")
+    assert told["loss"] == end["loss_as_run"]
+    said = alone.troupe("finetune", quantized, *flags, "--validation", data, "-o", tmp_path / "v")
+    assert "rounds activations to int8" in said.err and "over 64 examples the loss is" in said.err
+    # Beside f32 weights nothing is rounded.
+    assert "loss_as_run" not in finetune(alone, model, *flags, "-o", tmp_path / "f")[-1]
+
+
+def test_dropout_of_adapters_is_drawn_by_example_and_epoch(alone, tmp_path):
+    model = decoder(tmp_path / "model")
+    data = pairs_of_words(tmp_path / "data.jsonl")
+    flags = ["--data", data, "--task", "chat", "--epochs", 4, "--lr", "1e-2", "--lora-rank", 4,
+             "--save-every", 4]
+    hashes = [finetune(alone, model, *flags, "--lora-dropout", rate, "-o", tmp_path / str(i),
+                       *more)[-1]["weights_sha256"]
+              for i, (rate, more) in enumerate(((0.2, ["--threads", 1]), (0, []),
+                                                (0.2, ["--threads", 3, "--micro-batch", 3])))]
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert json.loads((tmp_path / "0" / "adapter_config.json").read_text())["lora_dropout"] == 0.2
+    alone.env["TROUPE_FAILPOINT"] = "training.checkpoint.manifest:3"
+    resumed = tmp_path / "resumed"
+    killed = alone.troupe("finetune", model, *flags, "--lora-dropout", 0.2, "-o", resumed)
+    del alone.env["TROUPE_FAILPOINT"]
+    assert killed.status == -signal.SIGKILL
+    end = finetune(alone, model, *flags, "--lora-dropout", 0.2, "-o", resumed)[-1]
+    assert end["weights_sha256"] == hashes[0]
+    done = alone.troupe("finetune", model, "--data", data, "--lora-dropout", 0.2, "-o",
+                        tmp_path / "x")
+    assert done.status == 2 and "give --lora-rank" in done.err

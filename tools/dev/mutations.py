@@ -193,6 +193,23 @@ MUTATIONS = {
   }).detach();
   const JobRecord job{1, ask.id, "", "", ask.shards, ask.shards, 0, 0, JobLife::kDone, 0, 0, ""};""",
         "troupe", "test_jobs.py::test_commit_comes_before_acknowledgement", {}),
+    "events of a run that goes on": (
+        "model/training/finetune.cpp",
+        "EventFile::open(options_.events, state_.event_bytes)",
+        "EventFile::open(options_.events, UINT64_MAX)",
+        "model_tests", "the event file of a run that goes on has each step once", {}),
+    "the tokenizer of a run that goes on": (
+        "tools/troupe/training/job.cpp",
+        'identity.emplace_back("tokenizer"', 'if (false) identity.emplace_back("tokenizer"',
+        "troupe", "test_train.py::test_first_weights_are_those_of_the_seed", {}),
+    "dropout of an example's own epoch": (
+        "model/training/finetune.cpp",
+        "batch.back().epoch = plan_.epoch_of(state_.step);", "batch.back().epoch = 0;",
+        "model_tests", "dropout of a run is drawn anew in each epoch", {}),
+    "gradients of a micro-batch's own embeddings": (
+        "model/training/network.cpp",
+        "wanted.dpooled + begin * config_.channels", "wanted.dpooled",
+        "model_tests", "the weights of embeddings do not depend on micro-batches or threads", {}),
     **KERNEL_MUTATIONS,
 }
 

@@ -43,6 +43,7 @@ Action add_perplexity(CLI::App& app);
 Action add_logits(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_finetune(CLI::App& app);
+Action add_train(CLI::App& app);
 Action add_classify(CLI::App& app);
 Action add_eval(CLI::App& app);
 Action add_export(CLI::App& app);
@@ -59,6 +60,7 @@ inline constexpr Verb kVerbs[] = {
     {"run", "Answer a prompt, or chat", add_run},
     {"serve", "Answer HTTP requests in OpenAI's form", add_serve},
     {"finetune", "Train a model on texts of your own", add_finetune},
+    {"train", "Train a new model from nothing", add_train},
     {"classify", "Label texts with a trained classifier", add_classify},
     {"eval", "Measure how well a model does on data", add_eval},
     {"export", "Write a model as a folder or a GGUF file, with an adapter merged", add_export},

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <troupe/model/training/event_file.h>
 #include <troupe/model/training/finetune.h>
 #include <troupe/runtime/failpoint.h>
 #include <troupe/tests/model/training/scratch_folder.h>
@@ -104,6 +105,44 @@ TEST_CASE("only so many checkpoints stay, and a damaged one is passed over") {
   CHECK_THAT(notes[0], Contains("checkpoint-12") && Contains("damaged"));
   CHECK_THAT(notes[1], Contains("from step 10"));
   CHECK(run.weights() == expected);
+}
+
+TEST_CASE("the event file of a run that goes on has each step once") {
+  TinyRun straight;
+  straight.options.events = straight.scratch.path() / kEventFileName;
+  straight.validation.assign(straight.examples.begin(), straight.examples.begin() + 2);
+  straight.options.evaluate_every = 5;
+  REQUIRE(straight.run().is_ok());
+  const std::uintmax_t bytes = fs::file_size(straight.options.events);
+  TinyRun run;
+  run.options.events = run.scratch.path() / kEventFileName;
+  run.options.evaluate_every = 5;
+  run.validation = straight.validation;
+  run.options.save_every = 5;
+  // The file is ahead of the checkpoint of step 5 when the run ends.
+  run.options.on_step = [&](const StepEvent& event) {
+    if (event.step == 8)
+      arm_failpoint("training.events.write", 1,
+                    [] { return Status(Code::kResourceExhausted, "the disk is full"); });
+  };
+  const auto failed = run.run();
+  disarm_failpoints();
+  REQUIRE_FALSE(failed.is_ok());
+  CHECK_THAT(failed.message(), Contains("the disk is full"));
+  run.options.on_step = nullptr;
+  REQUIRE(run.run().is_ok());
+  CHECK(fs::file_size(run.options.events) == bytes);
+  // Once more, from the last step: nothing is left to do or to write.
+  run.options.save_every = 12;
+  REQUIRE(run.run().is_ok());
+  REQUIRE(run.run().is_ok());
+  CHECK(fs::file_size(run.options.events) == bytes);
+  std::vector<std::string> notes;
+  run.options.on_note = [&](const std::string& note) { notes.push_back(note); };
+  fs::remove(run.options.events);
+  REQUIRE(run.run().is_ok());
+  REQUIRE(notes.size() == 2);
+  CHECK_THAT(notes[1], Contains("has lost the records of steps before 13"));
 }
 
 TEST_CASE("a checkpoint of another run is refused with the fields that differ") {
@@ -267,4 +306,23 @@ TEST_CASE("the best checkpoint stays when later ones push older ones out") {
     found.insert(entry.path().filename().string());
   CHECK(found == std::set<std::string>{"checkpoint-" + std::to_string(result->steps),
                                        "checkpoint-" + std::to_string(result->evaluation.step)});
+}
+
+TEST_CASE("dropout of a run is drawn anew in each epoch") {
+  TinyRun run;
+  run.options.run.batch_size = 10;
+  run.options.run.shuffled = false;
+  run.options.run.schedule.learning_rate = 1e-30;  // the weights stay: only dropout differs
+  TrainerOptions options;
+  options.lora.rank = 4;
+  options.lora.dropout = 0.5;
+  auto made = Trainer::create(*run.tiny.source, run.tiny.config, *run.device, options);
+  REQUIRE(made.is_ok());
+  for (const auto& adapter : (*made)->parameters().adapters())
+    for (std::size_t row = 0; row < adapter->up.spec.rows; ++row)
+      adapter->b(row, 0) = row % 2 == 0 ? 0.5f : -0.5f;
+  std::set<double> losses;
+  run.options.on_step = [&](const StepEvent& event) { losses.insert(event.report.loss); };
+  REQUIRE(finetune(**made, run.examples, {}, run.options).is_ok());
+  CHECK(losses.size() == 3);
 }

@@ -6,24 +6,30 @@
 
 #include <troupe/model/chat/chat_source.h>
 #include <troupe/model/families/read_config.h>
+#include <troupe/model/files/header_keys.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/training/adapter_folder.h>
 #include <troupe/model/training/chat_rows.h>
+#include <troupe/model/training/event_file.h>
+#include <troupe/model/training/new_model.h>
+#include <troupe/model/training/pair_rows.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/training/dropped_rows.h>
 #include <troupe/tools/troupe/training/job.h>
+#include <troupe/tools/troupe/training/model_file.h>
 
 namespace troupe::tools {
 namespace {
 
-// The rows of a file: either texts or chats.
+// The rows of a file: texts, chats or pairs.
 struct Rows {
   model::DataRows texts;
   model::ChatRows chats;
+  model::PairRows pairs;
 };
 
 Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) {
@@ -31,6 +37,10 @@ Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) 
   if (options.task == "chat" || options.task == "dpo") {
     TROUPE_ASSIGN_OR_RETURN(rows.chats, options.task == "dpo" ? model::read_preference_rows(path)
                                                               : model::read_chat_rows(path));
+    return rows;
+  }
+  if (options.task == "embed") {
+    TROUPE_ASSIGN_OR_RETURN(rows.pairs, model::read_pair_rows(path));
     return rows;
   }
   const model::DataFields fields{options.text_field, options.label_field, trains_encoder(options)};
@@ -61,6 +71,7 @@ Result<model::Dataset> make_dataset(const FinetuneOptions& options, const Job& j
     return model::classification_dataset(rows.texts, *job.tokenizer, dataset, labels);
   if (options.task == "regress")
     return model::regression_dataset(rows.texts, *job.tokenizer, dataset, options.label_field);
+  if (options.task == "embed") return model::pair_dataset(rows.pairs, *job.tokenizer, dataset);
   if (options.task == "lm") return model::language_dataset(rows.texts, *job.tokenizer, dataset);
   TROUPE_ASSIGN_OR_RETURN(const std::string source,
                           model::chat_source(job.source->header(), /*with_tools=*/false));
@@ -87,6 +98,7 @@ model::LoraOptions lora_options(const FinetuneOptions& options) {
   lora.alpha = options.lora_alpha;
   lora.rank_stabilized = options.rank_stabilized;
   lora.seed = options.seed;
+  lora.dropout = options.lora_dropout;
   lora.targets.clear();
   for (std::size_t at = 0; at <= options.lora_targets.size();) {
     const std::size_t end =
@@ -106,16 +118,25 @@ Status read_data(const FinetuneOptions& options, Job* job) {
   if (options.validation_split > 0.0) {
     validation.texts.rows = take_out(options, &rows.texts.rows);
     validation.chats.rows = take_out(options, &rows.chats.rows);
+    validation.pairs.rows = take_out(options, &rows.pairs.rows);
+    validation.pairs.negatives = rows.pairs.negatives;
   } else if (!options.validation.empty()) {
     TROUPE_ASSIGN_OR_RETURN(validation, read_rows(options, options.validation));
   }
+  job->negatives = rows.pairs.negatives;
   auto data = make_dataset(options, *job, rows, labels);
   if (!data) return data.status().with_context(options.data);
   job->data = std::move(*data);
   report_dataset(job->data, options.data);
-  if (validation.texts.rows.empty() && validation.chats.rows.empty()) return Status::ok();
+  if (validation.texts.rows.empty() && validation.chats.rows.empty() &&
+      validation.pairs.rows.empty())
+    return Status::ok();
   const std::string name =
       options.validation.empty() ? options.data + " (validation)" : options.validation;
+  if (validation.pairs.negatives != job->negatives)
+    return Status(Code::kBadData, name + " has " + std::to_string(validation.pairs.negatives) +
+                                      " negatives in a row, but " + options.data + " has " +
+                                      std::to_string(job->negatives));
   data = make_dataset(options, *job, validation, job->data.labels);
   if (!data) return data.status().with_context(name);
   job->validation = std::move(*data);
@@ -136,6 +157,8 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
   trainer.network.loss.label_smoothing = static_cast<float>(options.label_smoothing);
   trainer.network.loss.class_weights = job.class_weights;
   if (options.task == "regress") trainer.network.loss.kind = model::LossKind::kSquares;
+  if (options.task == "embed") trainer.network.loss.kind = model::LossKind::kPooled;
+  trainer.contrastive = {options.temperature, job.negatives};
   trainer.labels = job.data.labels.size();
   trainer.lora = lora_options(options);
   trainer.preference_beta = options.task == "dpo" ? options.beta : 0.0;
@@ -145,7 +168,19 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
 Status check_loss_options(const FinetuneOptions& options) {
   if (!options.class_weights.empty() && options.task != "classify")
     return Status(Code::kInvalidArgument, "--class-weights are for --task classify");
-  if (options.label_smoothing != 0.0 && (options.task == "dpo" || options.task == "regress"))
+  if (options.lora_dropout != 0.0 && options.lora_rank == 0)
+    return Status(Code::kInvalidArgument, "--lora-dropout is for adapters; give --lora-rank");
+  if (options.lora_dropout != 0.0 && options.task == "dpo")
+    return Status(
+        Code::kInvalidArgument,
+        "--task dpo compares two passes, which --lora-dropout would make different; leave "
+        "it out");
+  if (options.lora_rank != 0 && options.task == "embed")
+    return Status(Code::kInvalidArgument,
+                  "--task embed trains every weight; leave out --lora-rank");
+  const bool has_labels =
+      options.task != "dpo" && options.task != "regress" && options.task != "embed";
+  if (options.label_smoothing != 0.0 && !has_labels)
     return Status(Code::kInvalidArgument,
                   "--label-smoothing is for lm, chat and classify; --task " + options.task +
                       " has no labels to smooth");
@@ -156,48 +191,82 @@ Status check_loss_options(const FinetuneOptions& options) {
 // not part of it.
 model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   const auto number = [](double value) { return nlohmann::json(value).dump(); };
-  return {{"weights", job.trainer->parameters().sha256()},
-          {"data", job.data_sha256},
-          {"text-field", options.text_field},
-          {"label-field", options.label_field},
-          {"task", options.task},
-          {"lr", number(options.learning_rate)},
-          {"epochs", std::to_string(options.epochs)},
-          {"max-steps", std::to_string(options.steps_max)},
-          {"batch-size", std::to_string(options.batch_size)},
-          {"max-length", std::to_string(options.length_max)},
-          {"seed", std::to_string(options.seed)},
-          {"order", options.order},
-          {"drop-last", options.drops_last ? "yes" : "no"},
-          {"truncate", options.truncate},
-          {"schedule", options.schedule},
-          {"warmup", std::to_string(options.warmup)},
-          {"weight-decay", number(options.weight_decay)},
-          {"decay-all", options.decays_vectors ? "yes" : "no"},
-          {"beta1", number(options.beta1)},
-          {"beta2", number(options.beta2)},
-          {"epsilon", number(options.epsilon)},
-          {"clip-norm", number(options.clip_norm)},
-          {"lora-rank", std::to_string(options.lora_rank)},
-          {"lora-alpha", number(options.lora_alpha)},
-          {"lora-targets", options.lora_targets},
-          {"validation-split", number(options.validation_split)},
-          {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
-          {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
-          {"label-smoothing", number(options.label_smoothing)},
-          {"class-weights", options.class_weights},
-          {"patience", std::to_string(options.patience)},
-          {"rslora", options.rank_stabilized ? "yes" : "no"}};
+  model::RunIdentity identity = {
+      {"weights", job.trainer->parameters().sha256()},
+      {"data", job.data_sha256},
+      {"text-field", options.text_field},
+      {"label-field", options.label_field},
+      {"task", options.task},
+      {"lr", number(options.learning_rate)},
+      {"epochs", std::to_string(options.epochs)},
+      {"max-steps", std::to_string(options.steps_max)},
+      {"batch-size", std::to_string(options.batch_size)},
+      {"max-length", std::to_string(options.length_max)},
+      {"seed", std::to_string(options.seed)},
+      {"order", options.order},
+      {"drop-last", options.drops_last ? "yes" : "no"},
+      {"truncate", options.truncate},
+      {"schedule", options.schedule},
+      {"warmup", std::to_string(options.warmup)},
+      {"weight-decay", number(options.weight_decay)},
+      {"decay-all", options.decays_vectors ? "yes" : "no"},
+      {"beta1", number(options.beta1)},
+      {"beta2", number(options.beta2)},
+      {"epsilon", number(options.epsilon)},
+      {"clip-norm", number(options.clip_norm)},
+      {"lora-rank", std::to_string(options.lora_rank)},
+      {"lora-alpha", number(options.lora_alpha)},
+      {"lora-targets", options.lora_targets},
+      {"lora-dropout", number(options.lora_dropout)},
+      {"validation-split", number(options.validation_split)},
+      {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
+      {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
+      {"temperature", number(options.task == "embed" ? options.temperature : 0.0)},
+      {"label-smoothing", number(options.label_smoothing)},
+      {"class-weights", options.class_weights},
+      {"patience", std::to_string(options.patience)},
+      {"rslora", options.rank_stabilized ? "yes" : "no"}};
+  if (!options.model_file.empty()) {
+    const auto text = job.source->header().string(model::header_keys::kTokenizerJson);
+    if (text) identity.emplace_back("tokenizer", sha256_hex(std::as_bytes(std::span(*text))));
+  }
+  return identity;
+}
+
+Result<std::unique_ptr<model::TensorSource>> make_model(const FinetuneOptions& options,
+                                                        model::Store& store) {
+  if (options.task == "dpo")
+    return Status(Code::kInvalidArgument,
+                  "a new model has no preferences yet; train it with --task lm or chat, then "
+                  "`troupe finetune` its folder with --task dpo");
+  TROUPE_ASSIGN_OR_RETURN(model::NewModelOptions made, read_model_file(options.model_file));
+  std::error_code error;
+  if (!std::filesystem::exists(made.tokenizer, error)) {
+    // Then it is the name of a model.
+    const auto found = model_file(store, options.common.home, made.tokenizer.string());
+    if (!found) return found.status().with_context(options.model_file + ": tokenizer");
+    made.tokenizer = *found;
+  }
+  auto source = model::new_model(made);
+  return source ? std::move(source) : source.status().with_context(options.model_file);
 }
 
 }  // namespace
+
+std::size_t examples_of_row(const FinetuneOptions& options, const Job& job) {
+  return options.task == "dpo" ? 2 : options.task == "embed" ? 2 + job.negatives : 1;
+}
 
 Result<Job> prepare_job(const FinetuneOptions& options) {
   Job job;
   const std::string& home = options.common.home;
   TROUPE_ASSIGN_OR_RETURN(std::shared_ptr<model::Store> store, open_store(home));
-  TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(*store, home, options.model));
-  TROUPE_ASSIGN_OR_RETURN(job.source, model::open_model(path.string()));
+  if (options.model_file.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(*store, home, options.model));
+    TROUPE_ASSIGN_OR_RETURN(job.source, model::open_model(path.string()));
+  } else {
+    TROUPE_ASSIGN_OR_RETURN(job.source, make_model(options, *store));
+  }
   const model::GgufHeader& header = job.source->header();
   TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
   TROUPE_RETURN_IF_ERROR(check_loss_options(options));
@@ -207,18 +276,21 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
                                                     "); --task " + options.task +
                                                     " is for encoders such as BERT"
                                               : "the model is an encoder (" + job.config.family +
-                                                    "); use --task classify or --task regress");
+                                                    "); use --task classify, regress or embed");
   if (!model::has_tokenizer(header)) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(job.tokenizer, model::open_tokenizer(header, job.config.vocabulary));
   TROUPE_RETURN_IF_ERROR(read_data(options, &job));
   TROUPE_ASSIGN_OR_RETURN(job.class_weights, model::class_weights(options.class_weights, job.data));
   TROUPE_ASSIGN_OR_RETURN(job.data_sha256, sha256_of_file(options.data));
   TROUPE_ASSIGN_OR_RETURN(job.texts, model::folder_texts(header, job.config, job.data.labels));
+  if (options.task == "embed")
+    model::add_embedding_texts(job.config, options.length_max, &job.texts);
   TROUPE_ASSIGN_OR_RETURN(job.device, Device::create({.threads = options.threads}));
   job.memory.config = job.config;
   if (!job.data.labels.empty()) job.memory.config.labels = job.data.labels.size();
   job.memory.options = trainer_options(options, job);
-  job.memory.batch_size = options.batch_size * (options.task == "dpo" ? 2 : 1);
+  if (options.task == "embed") job.memory.config.labels = 0;
+  job.memory.batch_size = options.batch_size * examples_of_row(options, job);
   job.memory.threads = job.device->threads();
   job.memory.header = &job.source->header();
   return job;
@@ -245,6 +317,7 @@ model::FinetuneOptions run_options(const FinetuneOptions& options, const Job& jo
   run.run.drops_last = options.drops_last;
   run.run.schedule = {kSchedules.at(options.schedule), options.learning_rate, options.warmup, 0};
   run.folder = options.output;
+  run.events = run.folder / model::kEventFileName;
   run.save_every = options.save_every;
   run.keep = options.keep;
   run.evaluate_every = options.evaluate_every;

@@ -10,16 +10,17 @@
 #include <troupe/model/training/model_folder.h>
 #include <troupe/tools/troupe/training/finetune_options.h>
 
-// What a run of `troupe finetune` needs, made from its options: the model, the examples, the
-// trainer. Called by the verb only.
+// What a run of `troupe finetune` or `troupe train` needs, made from its options: the model, the
+// examples, the trainer. Called by run_training only.
 
 namespace troupe::tools {
 
 struct Job {
-  std::unique_ptr<model::WholeModel> source;
+  std::unique_ptr<model::TensorSource> source;
   model::ModelConfig config;
   std::shared_ptr<const model::Tokenizer> tokenizer;
   model::Dataset data, validation;
+  std::size_t negatives = 0;  // of pairs: of each row
   std::vector<float> class_weights;
   std::string data_sha256;
   model::FolderTexts texts;
@@ -27,6 +28,9 @@ struct Job {
   std::unique_ptr<Device> device;
   std::unique_ptr<model::Trainer> trainer;  // destroyed before the device on which it runs
 };
+
+// The examples that a row of the data becomes.
+std::size_t examples_of_row(const FinetuneOptions& options, const Job& job);
 
 // Opens the model and the data, and says on stderr what it read. Loads no weights.
 //   Errors: the options ask for something that the model or the data do not have, in whole

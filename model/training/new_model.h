@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+#include <troupe/model/config/model_config.h>
+#include <troupe/model/source/tensor_source.h>
+
+// A model that does not exist yet: its sizes, and weights that are drawn when they are asked for.
+// Its header is that of a Hugging Face folder (source/hf_folder.h), with the texts of another
+// model's tokenizer. Called by whoever trains from scratch.
+
+namespace troupe::model {
+
+struct NewModelOptions {
+  // The family and the sizes. What a family has none of is not read; a vocabulary of 0 is that of
+  // the tokenizer.
+  ModelConfig config;
+  // A folder with tokenizer.json, or a GGUF file, whose weights are not read.
+  std::filesystem::path tokenizer;
+  std::uint64_t seed = 0;
+  double deviation = 0.02;  // of the matrices' values
+};
+
+// Makes the header and checks it. A value of a matrix depends on (seed, the tensor's GGUF name, the
+// value's place in it) alone: it is the sum of four uniform draws, whose distribution is almost
+// normal, with mean 0 and `deviation`, and ends at 3.46 deviations. Of the matrices whose results
+// are added to the residual stream of a model that norms its layers' inputs, the deviation is
+// divided by sqrt(2 * layers). Norm weights are 1, biases 0.
+// Source: Radford et al. 2019, section 2.3.
+//   Errors: kInvalidArgument if the family cannot be trained, or the tokenizer has more tokens than
+//   the vocabulary; kFailedPrecondition if there is no tokenizer; those of its files.
+Result<std::unique_ptr<TensorSource>> new_model(const NewModelOptions& options);
+
+}  // namespace troupe::model

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+// CRC-32C (Castagnoli), the checksum of TFRecord files. Made for small records: it takes a byte at
+// a time from a table. Pure. Source: RFC 3720, appendix B.4, which has the test's vectors.
+
+namespace troupe {
+
+std::uint32_t crc32c(std::span<const std::byte> bytes);
+
+}  // namespace troupe

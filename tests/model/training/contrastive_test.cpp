@@ -1,0 +1,158 @@
+#include <cmath>
+#include <cstring>
+#include <fstream>
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include <troupe/model/training/contrastive.h>
+#include <troupe/model/training/trainer.h>
+#include <troupe/tests/model/training/tiny_model.h>
+
+using namespace troupe;
+using namespace troupe::model;
+using namespace troupe::model::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+TrainerOptions embedding_options(std::size_t negatives, std::size_t micro_batch = 0) {
+  TrainerOptions options;
+  options.network.loss.kind = LossKind::kPooled;
+  options.network.micro_batch = micro_batch;
+  options.contrastive = {0.1, negatives};
+  return options;
+}
+
+std::unique_ptr<Trainer> embedder(const TinyModel& tiny, Device& device,
+                                  const TrainerOptions& options) {
+  auto trainer = Trainer::create(*tiny.source, tiny.config, device, options);
+  INFO(trainer.message());
+  REQUIRE(trainer.is_ok());
+  return std::move(*trainer);
+}
+
+// Texts of 3 to 40 tokens.
+std::vector<Example> texts(std::size_t count) {
+  std::vector<Example> out(count);
+  for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t at = 0; at < 3 + i * i * 7 % 38; ++at)
+      out[i].ids.push_back(static_cast<TokenId>((i * 31 + at * at * 3 + 5) % 120));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the loss of embeddings and its gradient are PyTorch's") {
+  const auto golden =
+      nlohmann::json::parse(std::ifstream(TROUPE_TEST_DATA "/golden/contrastive.json"));
+  const std::size_t channels = golden["channels"];
+  for (const int threads : {1, 3}) {
+    const auto device = training_device(threads);
+    for (const auto& one : golden["cases"]) {
+      INFO(one["negatives"] << " " << one["temperature"]);
+      std::vector<float> pooled;
+      for (const auto& row : one["pooled"])
+        for (const float value : row) pooled.push_back(value);
+      const ContrastiveOptions options{one["temperature"], one["negatives"]};
+      const ContrastiveLoss loss = contrastive_loss(pooled, channels, options, device->pool());
+      const auto anchors = static_cast<double>(pooled.size() / channels / options.group());
+      CHECK(loss.loss / anchors == Approx(one["loss"].get<double>()).epsilon(1e-5));
+      CHECK(loss.hits == one["hits"]);
+      double error = 0.0, norm = 0.0;
+      std::size_t at = 0;
+      for (const auto& row : one["gradient"])
+        for (const double expected : row) {
+          const double got = static_cast<double>(loss.gradients[at++]) / anchors;
+          error += (got - expected) * (got - expected);
+          norm += expected * expected;
+        }
+      REQUIRE(at == loss.gradients.size());
+      CHECK(std::sqrt(error) < 1e-5 * std::sqrt(norm));
+    }
+  }
+}
+
+TEST_CASE("embeddings have the gradients that finite differences have") {
+  const TinyModel tiny("bert");
+  const auto device = training_device(2);
+  const auto trainer = embedder(tiny, *device, embedding_options(1));
+  const std::vector<Example> batch = texts(12);
+  Network& network = trainer->network();
+  const auto loss_now = [&] {
+    return contrastive_loss(network.pooled(batch), tiny.config.channels, {0.1, 1}, device->pool());
+  };
+  network.pooled_gradients(batch, loss_now().gradients);
+  for (const auto& [layer, slot] : {std::pair<std::size_t, std::size_t>{0, kQ},
+                                    {1, kDown},
+                                    {1, kFfnNorm},
+                                    {kNoLayer, kTokenEmbedding},
+                                    {kNoLayer, kEmbeddingNormBias}}) {
+    Parameter& parameter = *trainer->parameters().trained(layer, slot);
+    INFO(parameter.spec.name);
+    // Along the gradient itself, the loss changes by its squared norm.
+    const std::vector<float> gradient(parameter.gradient_values(),
+                                      parameter.gradient_values() + parameter.floats);
+    const std::vector<float> before(parameter.values(), parameter.values() + parameter.floats);
+    double norm = 0.0;
+    for (const float value : gradient)
+      norm += static_cast<double>(value) * static_cast<double>(value);
+    REQUIRE(norm > 0.0);
+    const double step = 1e-3 / std::sqrt(norm);
+    double losses[2];
+    for (const int side : {0, 1}) {
+      for (std::size_t i = 0; i < parameter.floats; ++i)
+        parameter.values()[i] =
+            before[i] + static_cast<float>(side == 0 ? -step : step) * gradient[i];
+      losses[side] = loss_now().loss;
+    }
+    std::copy(before.begin(), before.end(), parameter.values());
+    // f32 passes: a change of the loss of 1e-3 has about three digits.
+    CHECK((losses[1] - losses[0]) / (2 * step) == Approx(norm).epsilon(0.02));
+  }
+}
+
+TEST_CASE("the weights of embeddings do not depend on micro-batches or threads") {
+  const TinyModel tiny("bert");
+  std::vector<std::string> hashes;
+  const std::vector<Example> batch = texts(24);  // 8 anchors with a positive and a negative
+  for (const std::size_t micro_batch : {24u, 12u, 6u, 3u, 1u, 5u}) {
+    const auto device = training_device(micro_batch == 6 ? 3 : 1);
+    TrainerOptions options = embedding_options(1, micro_batch);
+    options.network.checkpointing = micro_batch == 12;
+    const auto trainer = embedder(tiny, *device, options);
+    CHECK(trainer->group() == 3);
+    double first = 0.0, last = 0.0;
+    for (int step = 0; step < 12; ++step) {
+      const auto report = trainer->step(batch, 3e-3);
+      REQUIRE(report.is_ok());
+      CHECK(report->applied);
+      CHECK(report->targets == 8);
+      if (step == 0) first = report->loss;
+      last = report->loss;
+    }
+    CHECK(last < first / 3);
+    const auto evaluated = trainer->evaluate(batch);
+    REQUIRE(evaluated.is_ok());
+    CHECK(evaluated->hits == 8);
+    hashes.push_back(trainer->parameters().sha256());
+  }
+  for (const std::string& hash : hashes) CHECK(hash == hashes[0]);
+}
+
+TEST_CASE("what embeddings cannot be trained on is said") {
+  const TinyModel bert("bert"), llama("llama");
+  const auto device = training_device(1);
+  auto refused = Trainer::create(*llama.source, llama.config, *device, embedding_options(0));
+  REQUIRE_FALSE(refused.is_ok());
+  CHECK_THAT(refused.message(), Contains("weights of an encoder"));
+  TrainerOptions options = embedding_options(0);
+  options.lora.rank = 4;
+  refused = Trainer::create(*bert.source, bert.config, *device, options);
+  REQUIRE_FALSE(refused.is_ok());
+  CHECK_THAT(refused.message(), Contains("without adapters"));
+  const auto trainer = embedder(bert, *device, embedding_options(1));
+  const auto report = trainer->step(texts(4), 1e-3);
+  REQUIRE_FALSE(report.is_ok());
+  CHECK_THAT(report.message(), Contains("4 examples are no groups of 3"));
+}

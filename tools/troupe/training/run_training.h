@@ -1,0 +1,13 @@
+#pragma once
+
+#include <troupe/tools/troupe/training/finetune_options.h>
+
+// Runs `troupe finetune` and `troupe train` once their flags are read: trains, or shows what it
+// would do, and writes the result. Main thread only.
+
+namespace troupe::tools {
+
+// Returns the exit status.
+int run_training(FinetuneOptions options);
+
+}  // namespace troupe::tools
