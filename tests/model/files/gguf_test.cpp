@@ -310,7 +310,7 @@ TEST_CASE("an array with one value for each layer is that value if all are equal
   CHECK(*value({0, 0}) == 0);
   CHECK(value({2, 3}).message() ==
         "the metadata value of 'k' differs from layer to layer (2 and 3), which this version "
-        "cannot run yet");
+        "cannot run yet; take another model, or a newer version of Troupe");
   CHECK(value({}).code() == Code::kBadData);
   CHECK(value({-1, -1}).code() == Code::kBadData);
 }
