@@ -2,7 +2,6 @@
 the thing and says what to do, and calls no sound file damaged."""
 import json
 import os
-import random
 import re
 
 import pytest
@@ -12,7 +11,7 @@ import wrong_models
 pytestmark = pytest.mark.no_model
 
 # TROUPE_WRONG_SEEDS: the seeds to try, one for each whole run of the table.
-SEEDS = os.environ.get("TROUPE_WRONG_SEEDS", str(random.randrange(10**6))).split(",")
+SEEDS = os.environ.get("TROUPE_WRONG_SEEDS", "1").split(",")
 ADVICE = re.compile(r"\b(take|use|give|put|convert|rename|run|merge|spread|leave|set|update|train|"
                     r"correct|unpack|repair|this version can run)\b|--raw|--prompt-ids")
 UNTRUE = ("damaged", "again", "corrupt", "cut off")

@@ -143,7 +143,7 @@ def gguf_cases(chance):
         yield one(f"RoPE scaling {kind}", [kind], put("ARCH.rope.scaling.type", STRING, kind))
     yield one("an odd rotary dimension", ["rotary dimension 7"],
               put("ARCH.rope.dimension_count", U32, 7))
-    yield one("no heads that divide", ["head_count", "7"], put("ARCH.attention.head_count", U32, 7))
+    yield one("no heads that divide", ["head", "7"], put("ARCH.attention.head_count", U32, 7))
     yield one("more layers than the file has", ["blk."], put("ARCH.block_count", U32, 9))
     yield one("fewer layers than the file has", ["blk.1"], put("ARCH.block_count", U32, 1))
     for model in ("plamo2", "rwkv", "t5x"):
