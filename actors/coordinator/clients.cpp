@@ -125,6 +125,12 @@ void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
                            std::make_shared<const Finished>(failed_request(number, many)));
   }
   ours->priority = std::clamp(ours->priority, -kPriorityMost, kPriorityMost);
+  if (frame.role == net::Role::kClient) {
+    // A user is one asker of the usual weight, who may let others go first.
+    ours->asker.clear();
+    ours->weight = 1;
+    ours->priority = std::max(ours->priority, 0);
+  }
   submit(head, ours, client.session, ours->owner);
 }
 

@@ -226,12 +226,17 @@ bool BlockTable::drop_least_recently_used() {
 }
 
 void BlockTable::release(BlockSequence& sequence) {
+  // If the word that a step was computed is lost, a block may be ready behind one that is not. It
+  // would follow a number that soon is another block's.
+  std::size_t ready = 0;
+  while (ready < sequence.blocks.size() && blocks_[sequence.blocks[ready]].ready) ++ready;
   // From the end, so that a block goes before the one that it follows.
-  for (auto at = sequence.blocks.rbegin(); at != sequence.blocks.rend(); ++at) {
-    Block& block = blocks_[*at];
+  for (std::size_t index = sequence.blocks.size(); index-- > 0;) {
+    const BlockNumber number = sequence.blocks[index];
+    Block& block = blocks_[number];
     if (--block.users > 0) continue;
-    const bool may_be_found = block.ready && block.indexed;
-    may_be_found ? make_idle(*at) : make_free(*at);
+    const bool may_be_found = index < ready && block.indexed;
+    may_be_found ? make_idle(number) : make_free(number);
   }
   sequence.blocks.clear();
   sequence.shared = sequence.indexed = 0;

@@ -162,7 +162,8 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
     return drive(self, setup);
   }
   Status room = self->state.state->check_room(0);
-  if (room) room = self->state.state->check_share(request.owner, request.priority);
+  if (room && request.answer.empty())
+    room = self->state.state->check_share(request.owner, request.priority);
   if (!room) {
     refuse_for_now(self, sink, submit, room);
     return drive(self, setup);

@@ -89,7 +89,10 @@ Status EngineState::check_room(std::size_t others) const {
 
 Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   TROUPE_RETURN_IF_ERROR(check_room(0));
-  TROUPE_RETURN_IF_ERROR(check_share(request.owner, request.priority));
+  // One that goes on had its place before.
+  if (request.answer.empty()) {
+    TROUPE_RETURN_IF_ERROR(check_share(request.owner, request.priority));
+  }
   if (request.prompt.empty()) {
     return Status(Code::kInvalidArgument, "the prompt has no tokens; give at least one");
   }
@@ -121,6 +124,8 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   for (const std::string& stop : request.stop) {
     if (stop.empty()) return Status(Code::kInvalidArgument, "a stop string is empty");
   }
+  // An idle time says nothing of the pace at which requests end.
+  if (requests_.empty()) ended_us_ = now_us;
   const std::uint64_t id = request.id;
   if (requests_.contains(id)) {
     return Status(Code::kInvalidArgument, "request " + std::to_string(id) + " runs already");

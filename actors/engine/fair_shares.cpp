@@ -42,12 +42,13 @@ void FairShares::end(const std::string& name) {
     return entry.second.requests == 0 && entry.second.had <= now;
   });
   if (askers_.size() <= kAskersMax) return;
-  auto oldest = askers_.end();
+  auto least_served = askers_.end();
   for (auto at = askers_.begin(); at != askers_.end(); ++at) {
     if (at->second.requests > 0) continue;
-    if (oldest == askers_.end() || at->second.had < oldest->second.had) oldest = at;
+    if (least_served == askers_.end() || at->second.had < least_served->second.had)
+      least_served = at;
   }
-  if (oldest != askers_.end()) askers_.erase(oldest);
+  if (least_served != askers_.end()) askers_.erase(least_served);
 }
 
 void FairShares::charge(const std::string& name, std::size_t tokens) {

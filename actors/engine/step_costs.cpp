@@ -17,7 +17,7 @@ constexpr double kOutlier = 4;
 constexpr double kPromptPart = 1.7;
 constexpr double kPromptLeastUs = 10'000;
 // Without answers, only a request that comes next has to wait for a step that has begun.
-constexpr double kPromptAloneUs = 60'000;
+constexpr double kPromptAloneUs = 60'000, kPromptAloneTimes = 4;
 
 }  // namespace
 
@@ -102,7 +102,8 @@ void StepCosts::note(const StepRows& rows, std::int64_t us) {
     if (!answers_.is_known()) return;
     taken = std::max(taken - answers_.of(answers), taken / 8);
   }
-  prompts_.note({number(rows.prompts), rows.prompts_depth, 0}, taken);
+  // Beside answers, what a step costs in any case is theirs already.
+  prompts_.note({number(rows.prompts), rows.prompts_depth, rows.answers == 0 ? 1.0 : 0.0}, taken);
 }
 
 PromptRowCost StepCosts::of_prompt_row() const {
@@ -110,7 +111,8 @@ PromptRowCost StepCosts::of_prompt_row() const {
 }
 
 double StepCosts::prompt_budget_us(std::size_t answers, double answers_depth) const {
-  if (answers == 0) return kPromptAloneUs;
+  // Much more than what a step costs in any case, or most of the time would go to reading weights.
+  if (answers == 0) return std::max(kPromptAloneUs, kPromptAloneTimes * prompts_.coefficients()[2]);
   const double alone_us = answers_.of({1, static_cast<double>(answers), answers_depth});
   return std::max(kPromptLeastUs, kPromptPart * alone_us);
 }

@@ -120,7 +120,7 @@ Status check_memory(const MemoryQuestion& question, const std::vector<Example>& 
   suggest("--micro-batch 1");
   other.options.network.checkpointing = true;
   suggest("--micro-batch 1 --checkpointing");
-  if (question.options.lora.rank == 0) {
+  if (question.options.lora.rank == 0 && question.may_adapt) {
     other.options.lora.rank = 8;
     other.options.network = question.options.network;
     suggest("--lora-rank 8");

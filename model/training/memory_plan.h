@@ -27,6 +27,7 @@ struct MemoryQuestion {
   int threads = 1;
   // Of the model's file: with adapters, matrices stay in its formats. Null: all are f32.
   const GgufHeader* header = nullptr;
+  bool may_adapt = true;  // false: the run cannot have adapters, so they are no help
 };
 
 // The memory for batches of the longest of `examples`.

@@ -82,6 +82,23 @@ def test_a_head_survives_its_only_gpu_and_does_not_outlive_itself(place, model):
     assert sorted(nodes) == ["head", "head-cuda0"]
     assert answer(place, model, head) == answer(place, model, None)
     assert (head.home / "devices" / "cuda0" / "store").is_symlink()
+    first = pid_of(head)
+    os.kill(first, signal.SIGKILL)
+    harness.wait_until("the GPU's node is there again",
+                       lambda: "head-cuda0" in members(place, head) and pid_of(head) != first)
+    assert answer(place, model, head) == answer(place, model, None)
+    # The daemon aborts, and its GPU cannot be used then: the head is there, and the GPU comes later.
+    devices = head.home / "devices"
+    devices.rename(head.home / "away")
+    devices.write_text("")
+    before = head.pid
+    head.signal(signal.SIGABRT)
+    harness.wait_until("the head is there again", lambda: int((head.home / "daemon.pid").read_text()) != before)
+    assert place.json("nodes", "--cluster", head.address)["nodes"]
+    devices.unlink()
+    (head.home / "away").rename(devices)
+    harness.wait_until("the GPU is there again", lambda: "head-cuda0" in members(place, head))
+    head.pid = int((head.home / "daemon.pid").read_text())
     pid = pid_of(head)
     head.kill()
     harness.wait_until("the GPU's process dies with its daemon", lambda: not os.path.exists(f"/proc/{pid}"))
@@ -108,7 +125,7 @@ def test_a_node_brings_its_gpu_with_the_same_token(place, model):
 
 @pytest.mark.parametrize("devices, words", [
     ("cuda:7,cpu", "there is one emulated GPU, cuda:0"), ("cuda:0,cuda:0", "names cuda:0 twice"),
-    ("cuda:0,gpu", "gpu"), ("cpu,,cuda:0", "")])
+    ("cuda:0,gpu", "is no device; choose cpu, or a GPU such as cuda:0"), ("cpu,,cuda:0", "has an empty name between commas")])
 def test_devices_that_cannot_be(place, devices, words):
     refused = place.troupe("start", "--head", "--home", place.folder / "h", "--listen",
                            f"127.0.0.1:{harness.free_port()}", "--device", devices)

@@ -290,11 +290,13 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_product(ProductArgs arg
 }
 
 constexpr int kPromptThreads = 128, kPromptTiles = 4;
+// Blocks that a multiprocessor holds at least: with four of them, sm_100 spills.
+constexpr int kPromptBlocks = 3;
 
 // For any batch. A warp has a group of 16 outputs and 8 N rows of activations. Grid (groups of all
 // matrices / warps, batch / 8 N), rounded up.
 template <class L, int N>
-__global__ void __launch_bounds__(kPromptThreads) prompt_product(ProductArgs args) {
+__global__ void __launch_bounds__(kPromptThreads, kPromptBlocks) prompt_product(ProductArgs args) {
   const int warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp, r = lane / 4, t = lane % 4;
   const GroupOfMatrix at = find_group(
       args, static_cast<int>(blockIdx.x) * warps + static_cast<int>(threadIdx.x / kWarp));

@@ -148,6 +148,26 @@ TEST_CASE("blocks: one that is being computed is waited for, until it is ready o
   check(table, {&reader});
 }
 
+TEST_CASE("blocks: one that is ready behind one that is not is kept by nobody") {
+  BlockTable table({8});
+  BlockSequence sequence = sequence_of("a");
+  const Ids ids = ids_of({1, 2, 3}, 10);
+  REQUIRE(table.take(sequence, 4, false));
+  table.enter(sequence, ids);
+  // The word that the second block was computed is lost.
+  table.fill(table.filled_by(sequence, 0, kBlockPositions));
+  table.fill(table.filled_by(sequence, 2 * kBlockPositions, ids.size()));
+  check(table, {&sequence});
+  table.release(sequence);
+  check(table, {});
+  CHECK(table.idle() == 1);
+  // Another one takes the number that the lost block had: the third one does not follow it.
+  BlockSequence other = sequence_of("a");
+  compute(table, other, ids_of({1, 7, 3}, 10));
+  check(table, {&other});
+  CHECK(shared(table, ids) == 1);
+}
+
 TEST_CASE("blocks: what two sequences computed at once has one place in the index") {
   BlockTable table({16});
   BlockSequence a = sequence_of("a"), b = sequence_of("a");

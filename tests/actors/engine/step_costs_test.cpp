@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -28,6 +29,25 @@ TEST_CASE("step costs: what rows and depths cost is learned from whole steps") {
   CHECK(costs.of_prompt_row().depth == Approx(0.1).epsilon(0.15));
   CHECK(costs.prompt_budget_us(15, 7500) == Approx(1.7 * 8500).epsilon(0.15));
   CHECK(costs.prompt_budget_us(0, 0) > costs.prompt_budget_us(1, 100));
+}
+
+TEST_CASE("step costs: a step's fixed cost does not shrink the steps of prompts") {
+  // As of a model of gigabytes: each step reads all weights, however few rows it has.
+  constexpr double kFixedUs = 160'000, kRowUs = 10'000;
+  StepCosts costs;
+  std::size_t rows = 256, computed = 0;
+  double us = 0;
+  for (int step = 0; step < 60; ++step) {
+    const double taken = kFixedUs + kRowUs * static_cast<double>(rows);
+    costs.note({0, rows, 0, static_cast<double>(rows * 100)}, static_cast<std::int64_t>(taken));
+    us += taken;
+    computed += rows;
+    rows = std::clamp<std::size_t>(costs.of_prompt_row().fitting(100, costs.prompt_budget_us(0, 0)),
+                                   1, 256);
+  }
+  CAPTURE(rows);
+  const double whole_chunks = 256 / (kFixedUs + kRowUs * 256);
+  CHECK(static_cast<double>(computed) / us > 0.75 * whole_chunks);
 }
 
 TEST_CASE("step costs: a step that was held up changes little, one that took no time nothing") {

@@ -71,5 +71,7 @@ TEST_CASE("flags that save memory are predicted to, and named when a run does no
   CHECK_THAT(check_memory(asked, batch, one - 1).message(),
              Contains("--micro-batch 1 --checkpointing would need"));
   CHECK_THAT(check_memory(asked, batch, least - 1).message(), Contains("--lora-rank 8"));
+  asked.may_adapt = false;
+  CHECK_THAT(check_memory(asked, batch, least - 1).message(), !Contains("--lora-rank"));
   CHECK_THAT(check_memory(asked, batch, 1000).message(), Contains("a smaller model"));
 }

@@ -87,6 +87,13 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   daemon.threads = std::atoi(settings.text("threads").c_str());
   TROUPE_ASSIGN_OR_RETURN(const DeviceShares shares,
                           share_devices(settings.text("device"), daemon.head));
+  if (daemon.approve && !shares.nodes.empty()) {
+    return usage(
+        "--approve lets in nobody by himself, and so not the node of a GPU beside the head; start "
+        "it "
+        "as a node with a home of its own (troupe start --join ... --device " +
+        shares.nodes.front() + "), and approve it");
+  }
   daemon.device = shares.own;
   if (!shares.works) daemon.work = false;
   if (settings.given("memory")) {

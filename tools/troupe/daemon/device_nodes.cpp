@@ -3,13 +3,16 @@
 #include <cerrno>
 #include <condition_variable>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <future>
 #include <string_view>
+#include <utility>
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -133,10 +136,13 @@ Result<DeviceShares> share_devices(const std::string& list, bool head) {
   for (std::size_t begin = 0; begin <= list.size();) {
     const std::size_t end = std::min(list.find(',', begin), list.size());
     const std::string device = list.substr(begin, end - begin);
+    if (device.empty() && !list.empty()) {
+      return Status(Code::kInvalidArgument, "it has an empty name between commas");
+    }
     TROUPE_ASSIGN_OR_RETURN(const auto gpu, gpu_of(device));
     const std::string name = gpu ? "cuda:" + std::to_string(*gpu) : "cpu";
     if (std::find(devices.begin(), devices.end(), name) != devices.end()) {
-      return Status(Code::kInvalidArgument, "names " + name + " twice");
+      return Status(Code::kInvalidArgument, "it names " + name + " twice");
     }
     devices.push_back(name);
     begin = end + 1;
@@ -168,9 +174,14 @@ struct DeviceNodes::Child {
       std::string said;
       if (begun) {
         said = listen();
-        while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+        // Its number is given to no other process until it is taken below, under the lock.
+        siginfo_t info;
+        while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) < 0 &&
+               errno == EINTR) {
+        }
       }
       std::unique_lock lock(mutex);
+      if (begun) ::waitpid(pid, &status, 0);
       pid = -1;
       if (!ready_told) {
         ready_told = true;
@@ -191,6 +202,11 @@ struct DeviceNodes::Child {
     }
   }
 
+  // The first start may fail, too, and is tried again.
+  void need_not_be_ready() {
+    ready_told = true;
+    ready.set_value(Status::ok());
+  }
   void end() {
     {
       std::lock_guard lock(mutex);
@@ -212,8 +228,8 @@ struct DeviceNodes::Child {
  private:
   Status begin() {
     TROUPE_RETURN_IF_ERROR(prepare(node));
-    Pipe in, out;
-    if (in.ends[0] < 0 || out.ends[0] < 0) {
+    Pipe in, out, err;
+    if (in.ends[0] < 0 || out.ends[0] < 0 || err.ends[0] < 0) {
       return Status(Code::kUnavailable, std::string("cannot make a pipe: ") + std::strerror(errno));
     }
     std::vector<std::string> words = command_of(node), variables = environment_of_node();
@@ -223,6 +239,7 @@ struct DeviceNodes::Child {
     ::posix_spawnattr_init(&attributes);
     ::posix_spawn_file_actions_adddup2(&actions, in.ends[0], STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, out.ends[1], STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, err.ends[1], STDERR_FILENO);
     ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
     sigset_t none, all;
     ::sigemptyset(&none);
@@ -253,48 +270,64 @@ struct DeviceNodes::Child {
     if (::write(in.ends[1], line.data(), line.size()) < 0) {
       log(LogLevel::kWarning, "the node of " + node.device + " does not take its token");
     }
-    stdout_of_child = out.ends[0];
-    out.ends[0] = -1;
+    stdout_of_child = std::exchange(out.ends[0], -1);
+    stderr_of_child = std::exchange(err.ends[0], -1);
     return Status::ok();
   }
 
-  // Reads what the process says on stdout until it has closed it. The first line says that the node
-  // is ready, or why it is not.
+  // Reads what the process says until it has closed both streams. On stdout, the first line says
+  // that the node is ready, or why it is not. What is on stderr goes to the daemon's, wherever that
+  // leads by then: a log that is moved away is opened anew by the daemon alone.
   std::string listen() {
     std::string said;
+    std::array<pollfd, 2> streams = {{{stdout_of_child, POLLIN, 0}, {stderr_of_child, POLLIN, 0}}};
     std::array<char, 4096> buffer{};
-    for (;;) {
-      const ssize_t n = ::read(stdout_of_child, buffer.data(), buffer.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) break;
-      if (said.size() < kSaidMax) said.append(buffer.data(), static_cast<std::size_t>(n));
-      const std::size_t end = said.find('\n');
-      const bool is_ready = end != std::string::npos && said.rfind("{\"ready\"", 0) == 0;
-      std::lock_guard lock(mutex);
-      if (is_ready && !ready_told) {
-        ready_told = true;
-        ready.set_value(Status::ok());
+    while (streams[0].fd >= 0 || streams[1].fd >= 0) {
+      if (::poll(streams.data(), streams.size(), -1) < 0 && errno != EINTR) break;
+      for (pollfd& stream : streams) {
+        if (stream.fd < 0 || stream.revents == 0) continue;
+        const ssize_t n = ::read(stream.fd, buffer.data(), buffer.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+          ::close(std::exchange(stream.fd, -1));
+        } else if (&stream == &streams[1]) {
+          std::fwrite(buffer.data(), 1, static_cast<std::size_t>(n), stderr);
+        } else if (said.size() < kSaidMax) {
+          said.append(buffer.data(), static_cast<std::size_t>(n));
+          note_ready(said);
+        }
       }
     }
-    ::close(stdout_of_child);
+    for (const pollfd& stream : streams) {
+      if (stream.fd >= 0) ::close(stream.fd);
+    }
     return said.substr(0, said.find('\n'));
+  }
+
+  void note_ready(const std::string& said) {
+    if (said.find('\n') == std::string::npos || said.rfind("{\"ready\"", 0) != 0) return;
+    std::lock_guard lock(mutex);
+    if (ready_told) return;
+    ready_told = true;
+    ready.set_value(Status::ok());
   }
 
   std::mutex mutex;
   std::condition_variable wake;
   pid_t pid = -1;
   bool over = false, ready_told = false;
-  int stdout_of_child = -1;
+  int stdout_of_child = -1, stderr_of_child = -1;
 };
 
 DeviceNodes::DeviceNodes() = default;
 
-Result<std::unique_ptr<DeviceNodes>> DeviceNodes::start(std::vector<DeviceNode> nodes) {
+Result<std::unique_ptr<DeviceNodes>> DeviceNodes::start(std::vector<DeviceNode> nodes, bool again) {
   std::unique_ptr<DeviceNodes> all(new DeviceNodes);
   std::vector<std::future<Status>> ready;
   for (DeviceNode& node : nodes) {
     all->children_.push_back(std::make_unique<Child>(std::move(node)));
     Child* const child = all->children_.back().get();
+    if (again) child->need_not_be_ready();
     ready.push_back(child->ready.get_future());
     child->thread = std::thread([child] {
       child->run();

@@ -50,9 +50,10 @@ struct DeviceNode {
 // because it was told to by the head.
 class DeviceNodes {
  public:
-  // Starts all of them, and returns when each is a member of the cluster.
+  // Starts all of them, and returns when each is a member of the cluster. `again`: for a daemon
+  // that takes the place of one that aborted, which waits for no GPU, and is not kept away by one.
   //   Errors: what the first one that could not start said; kDeadlineExceeded.
-  static Result<std::unique_ptr<DeviceNodes>> start(std::vector<DeviceNode> nodes);
+  static Result<std::unique_ptr<DeviceNodes>> start(std::vector<DeviceNode> nodes, bool again);
   // Ends them: they leave the cluster, and are killed if that takes over five seconds.
   ~DeviceNodes();
 
@@ -63,8 +64,8 @@ class DeviceNodes {
   std::vector<std::unique_ptr<Child>> children_;
 };
 
-// Called first by a process that DeviceNodes may have started: true if so. It then dies with the
-// process that started it.
+// True if DeviceNodes started this process, which from the first call on dies with the process that
+// started it.
 bool is_device_node();
 
 }  // namespace troupe::tools

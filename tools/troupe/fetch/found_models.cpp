@@ -51,7 +51,10 @@ void walk(const fs::path& folder,
     if (seen == kEntriesMax) break;
     if (at.depth() >= kDepthMax) at.disable_recursion_pending();
     std::error_code ignored;
-    if (!at->is_directory(ignored)) files.push_back(at->path());
+    // Nothing that would be waited for, such as a pipe; of links, is_file_within decides.
+    if (at->is_regular_file(ignored) || !fs::exists(at->status(ignored))) {
+      files.push_back(at->path());
+    }
     at.increment(error);
   }
   std::sort(files.begin(), files.end());
@@ -60,7 +63,7 @@ void walk(const fs::path& folder,
 
 bool is_gguf_name(const std::string& name) { return to_lower(name).ends_with(".gguf"); }
 
-// The number of a part in NAME-00002-of-00003.gguf, or 1.
+// The number of a part in NAME-00002-of-00003.gguf, or "".
 std::string part_of(const std::string& name) {
   constexpr std::size_t kTail = std::string_view("-00001-of-00003.gguf").size();
   if (name.size() <= kTail) return "";
@@ -85,7 +88,10 @@ void add_gguf(const fs::path& file, const std::string& name, const fs::path& roo
     constexpr std::size_t kTail = std::string_view("-00001-of-00003.gguf").size();
     const std::string stem = name.substr(0, name.size() - kTail);
     for (FoundModel& one : *found)
-      if (one.name.starts_with(stem + "-00001-of-")) one.bytes += model.bytes;
+      if (one.name.starts_with(stem + "-00001-of-")) {
+        one.bytes += model.bytes;
+        if (one.trouble.empty()) one.trouble = model.trouble;
+      }
     return;
   }
   found->push_back(std::move(model));
@@ -178,7 +184,18 @@ void add_folder(const fs::path& folder, const std::string& name, const fs::path&
     const std::string file = entry.path().filename().string();
     std::uint64_t bytes = 0;
     const bool is_weights = file.ends_with(".safetensors");
-    if (!is_weights && !file.ends_with(".json")) continue;
+    std::error_code ignored;
+    if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) {
+      // Named templates lie one level down.
+      for (const auto& inner : fs::directory_iterator(entry.path(), ignored)) {
+        std::uint64_t inner_bytes = 0;
+        if (inner.is_directory(ignored) || is_file_within(inner.path(), root, &inner_bytes))
+          continue;
+        model.trouble = "its file " + file + "/" + inner.path().filename().string() +
+                        " is missing, or lies outside " + root.string();
+      }
+      continue;
+    }
     if (!is_file_within(entry.path(), root, &bytes))
       model.trouble = "its file " + file + " is missing, or lies outside " + root.string();
     has_weights = has_weights || is_weights;
@@ -213,7 +230,10 @@ std::vector<FoundModel> find_hub_cache(const fs::path& root) {
     const std::size_t dashes = name.find("--");
     if (dashes != name.npos) name.replace(dashes, 2, "/");
     constexpr std::size_t kRevisionBytesMax = 256;
-    Result<std::string> revision = read_file(repository / "refs" / "main", kRevisionBytesMax);
+    std::error_code ignored;
+    const fs::path main = repository / "refs" / "main";
+    if (!fs::is_regular_file(main, ignored)) continue;
+    Result<std::string> revision = read_file(main, kRevisionBytesMax);
     if (!revision) continue;  // only other revisions were asked for
     while (!revision->empty() && revision->back() == '\n') revision->pop_back();
     const bool is_plain =

@@ -57,7 +57,7 @@ Status check_pins(const std::filesystem::path& home, const Source& source) {
     if (pin == pins.end() || pin->second.stated.empty() || pin->second.stated == file.stated)
       continue;
     return Status(Code::kFailedPrecondition,
-                  file.place + " has changed: it was " + pin->second.stated +
+                  plain_line(file.place, 300) + " has changed: it was " + pin->second.stated +
                       " when it was first pulled, and the hub now " +
                       (file.stated.empty() ? "states no hash" : "has " + file.stated) +
                       "; if you trust the new one, pull it with --accept-change");

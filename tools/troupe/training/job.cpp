@@ -293,6 +293,7 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
   job.memory.batch_size = options.batch_size * examples_of_row(options, job);
   job.memory.threads = job.device->threads();
   job.memory.header = &job.source->header();
+  job.memory.may_adapt = options.task != "embed" && options.model_file.empty();
   return job;
 }
 

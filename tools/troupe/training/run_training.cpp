@@ -91,10 +91,14 @@ Result<int> train(const FinetuneOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::string sha256, write_result(options, job));
   nlohmann::json summary = {
       {"steps", result.steps}, {"output", options.output}, {"weights_sha256", sha256}};
-  TROUPE_ASSIGN_OR_RETURN(const std::optional<AdapterLosses> losses, measure_adapter(options, job));
-  if (losses) {
-    summary["loss_as_trained"] = losses->trained;
-    summary["loss_as_run"] = losses->run;
+  // The adapter is written: what can go wrong from here on is no failure of the training.
+  const Result<std::optional<AdapterLosses>> losses = measure_adapter(options, job);
+  if (!losses) {
+    say("the adapter is written, but what rounding to int8 makes of it could not be measured: " +
+        losses.message());
+  } else if (*losses) {
+    summary["loss_as_trained"] = (*losses)->trained;
+    summary["loss_as_run"] = (*losses)->run;
   }
   if (options.patience != 0) {
     summary["best_step"] = result.evaluation.step;
@@ -109,7 +113,7 @@ Result<int> train(const FinetuneOptions& options) {
   } else {
     std::printf("%s\n", options.output.c_str());
     say("trained " + std::to_string(result.steps) + " steps; weights " + sha256);
-    if (losses) say(losses_text(*losses));
+    if (losses && *losses) say(losses_text(**losses));
   }
   return kExitOk;
 }

@@ -248,8 +248,10 @@ std::vector<DeviceNode> device_nodes(const Settings& settings, const DaemonOptio
     node.threads = options.threads;
     node.log_level = settings.text("log");
     if (settings.given("listen")) {
-      node.listen_from = {options.listen.host,
-                          static_cast<std::uint16_t>(options.listen.port + net::kChannels)};
+      // Behind the daemon's ports, and those of the GPUs before it.
+      const std::size_t before = nodes.size() + 1;
+      node.listen_from = {options.listen.host, static_cast<std::uint16_t>(options.listen.port +
+                                                                          before * net::kChannels)};
     }
     if (options.advertise) node.advertise_host = options.advertise->host;
     nodes.push_back(std::move(node));
@@ -265,13 +267,13 @@ int run_daemon(const Settings& settings, DaemonOptions options,
   // Until the daemon is ready, Ctrl-C ends the process at once, as it does by default.
   Result<Daemon> daemon = start_somewhere(settings, &options);
   if (!daemon) return give_up(background, daemon.status(), json);
+  auto gpus = DeviceNodes::start(device_nodes(settings, options, *daemon), again);
+  if (!gpus) return give_up(background, gpus.status(), json);
   const bool leaves_token = task && options.head;
   if (leaves_token) {
     const Status written = write_token(*task, options.home, daemon->join_address());
     if (!written) return give_up(background, written, json);
   }
-  auto gpus = DeviceNodes::start(device_nodes(settings, options, *daemon));
-  if (!gpus) return give_up(background, gpus.status(), json);
   Result<std::unique_ptr<HttpDoor>> http = HttpDoor::open(settings, options.home);
   if (!http) return give_up(background, http.status(), json);
   ServiceManager manager;

@@ -33,8 +33,11 @@ TEST_CASE("device nodes: a node that was given GPUs alone computes on the first 
 }
 
 TEST_CASE("device nodes: what cannot be is refused by name") {
-  CHECK(share_devices("cuda:0,cuda:0", true).message() == "names cuda:0 twice");
-  CHECK(share_devices("cpu,", true).message() == "names cpu twice");
+  CHECK(share_devices("cuda:0,cuda:0", true).message() == "it names cuda:0 twice");
+  for (const char* list : {"cpu,", ",cuda:0", "cpu,,cuda:0"}) {
+    INFO(list);
+    CHECK(share_devices(list, true).message() == "it has an empty name between commas");
+  }
   for (const char* list : {"gpu", "cuda:", "cuda:-1", "cuda:0;cpu", "cuda:0,tpu"}) {
     INFO(list);
     CHECK(share_devices(list, false).code() == Code::kInvalidArgument);
