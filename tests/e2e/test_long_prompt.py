@@ -11,7 +11,7 @@ def test_a_prompt_far_too_long_holds_up_no_other_answer(tmp_path):
     try:
         at = ("--cluster", cluster.head.address)
         cluster.run("hi", "-n", 1)
-        stream = Stream(cluster.place, SPECS[1], 1000, at)
+        stream = Stream(cluster.place, SPECS[1], 6000, at)
         harness.wait_until("the stream does not begin", lambda: len(stream.text) > 30)
         for megabytes, words in ((12, "the context only"), (20, "a request may have")):
             prompt = "a" * (megabytes * 1_000_000)
@@ -21,7 +21,8 @@ def test_a_prompt_far_too_long_holds_up_no_other_answer(tmp_path):
             assert words in outcome.err, outcome.err[:2000]
             assert "frame" not in outcome.err
         assert stream.process.poll() is None, "the stream was too short to show anything"
-        stream.end(120)
+        stream.process.terminate()  # long enough for any machine, and not waited for
+        stream.end()
         assert stream.longest_gap() < GAP_SECONDS
     finally:
         cluster.close()
