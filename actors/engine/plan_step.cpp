@@ -253,7 +253,10 @@ void EngineState::add_prompt_rows(Step* step) {
   if (prompts.empty()) return;
   const StepRows answers = answer_rows();
   PromptRowCost costs;  // as long as nothing was measured, all rows count the same
-  if (step_costs_.is_known()) {
+  if (limits_.stages > 1) {
+    // Chunks of a path are short already, so that its stages work at the same time.
+    budget.cost = static_cast<double>(budget.rows);
+  } else if (step_costs_.is_known()) {
     costs = step_costs_.of_prompt_row();
     budget.cost = step_costs_.prompt_budget_us(answers.answers, answers.answers_depth);
   } else {

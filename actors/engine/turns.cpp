@@ -109,7 +109,7 @@ void EngineState::make_way() {
 }
 
 bool EngineState::may_add_prompts() const {
-  if (!step_costs_.is_known()) return true;
+  if (!step_costs_.is_known() || limits_.stages > 1) return true;
   // Where a whole chunk takes no longer than any step may, nobody has to wait for another one.
   const double chunk_us = step_costs_.of_prompt_row().of(0, limits_.chunk_rows);
   if (chunk_us <= step_costs_.prompt_budget_us(1, 0)) return true;

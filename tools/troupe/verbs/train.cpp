@@ -30,7 +30,7 @@ Action add_train(CLI::App& app) {
       "Other keys: vocabulary, head_dim, rope_theta, window, norm_epsilon, tied_embedding,\n"
       "token_types, deviation.\n"
       "\n"
-      "Example:\n"
+      "Examples:\n"
       "  troupe train --config model.toml --data notes.txt --task lm --epochs 3 -o small\n"
       "  troupe run ./small \"Hello\"");
   return [options] { return run_training(*options); };
