@@ -126,8 +126,9 @@ void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
   }
   ours->priority = std::clamp(ours->priority, -kPriorityMost, kPriorityMost);
   if (frame.role == net::Role::kClient) {
-    // A user is one asker of the usual weight, who may let others go first.
-    ours->asker.clear();
+    // A user has one share of the usual weight, however many askers he names, and may let others
+    // go first. (The askers still find each their own blocks alone.)
+    ours->sharer = ours->owner;
     ours->weight = 1;
     ours->priority = std::max(ours->priority, 0);
   }

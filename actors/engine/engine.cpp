@@ -149,6 +149,7 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
   request.context = submit.context;
   // The owner is a Z85 text, without line feeds: no asker can pass for one of another client.
   request.owner = submit.owner + "\n" + submit.asker;
+  request.sharer = submit.sharer;
   request.salt = submit.cache_salt;
   request.public_ids = submit.public_ids;
   request.prompt_logprobs = submit.prompt_logprobs;
@@ -162,8 +163,7 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
     return drive(self, setup);
   }
   Status room = self->state.state->check_room(0);
-  if (room && request.answer.empty())
-    room = self->state.state->check_share(request.owner, request.priority);
+  if (room) room = self->state.state->check_share(request);
   if (!room) {
     refuse_for_now(self, sink, submit, room);
     return drive(self, setup);

@@ -89,10 +89,7 @@ Status EngineState::check_room(std::size_t others) const {
 
 Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   TROUPE_RETURN_IF_ERROR(check_room(0));
-  // One that goes on had its place before.
-  if (request.answer.empty()) {
-    TROUPE_RETURN_IF_ERROR(check_share(request.owner, request.priority));
-  }
+  TROUPE_RETURN_IF_ERROR(check_share(request));
   if (request.prompt.empty()) {
     return Status(Code::kInvalidArgument, "the prompt has no tokens; give at least one");
   }
@@ -150,7 +147,7 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   if (request.salt.empty()) {
     blocks.public_blocks = std::min(request.public_ids, prompt) / kBlockPositions;
   }
-  std::string asker = asker_of(request.owner, request.priority);
+  std::string asker = asker_of(request);
   shares_.begin(asker, request.weight);
   requests_.emplace(id, Running{std::move(request), std::move(log), prompt, resumed,
                                 std::move(text), now_us, std::move(blocks), std::move(asker)});

@@ -62,6 +62,7 @@ struct EngineRequest {
   // Its blocks are shared with requests of the same owner and salt, and those that lie within the
   // first `public_ids` ids of the prompt with everyone, unless it has a salt.
   std::string owner = {}, salt = {};
+  std::string sharer = {};  // whose share it takes; "": the owner's
   std::size_t public_ids = 0;
   // If not 0, every id of the prompt but the first is scored: the first event has its
   // log-probability, beside those of this number of likeliest ids. Then max_tokens may be 0.
@@ -110,7 +111,8 @@ class EngineState {
   Status check_room(std::size_t others) const;
   // The last eighth of the places is for askers who have no more than half of all.
   // kResourceExhausted for another one's request.
-  Status check_share(const std::string& owner, std::int32_t priority) const;
+  // An answer that goes on has its place.
+  Status check_share(const EngineRequest& request) const;
   // For one that was refused: how long until there is a place for it, by the pace at which requests
   // ended so far. Who is refused next is told of the place after that.
   std::int64_t wait_for_place_us(std::int64_t now_us);
@@ -283,7 +285,9 @@ class EngineState {
   bool will_compute(const Running& older, const Running& running, std::size_t block) const;
   // Turns (turns.cpp). Whose share a request takes: its owner's, for people's requests or jobs, as
   // a job costs nobody what he could ask for himself.
-  static std::string asker_of(const std::string& owner, std::int32_t priority);
+  static std::string asker_of(const EngineRequest& request);
+  // Whether the time that prompts take of a step is bounded.
+  bool times_prompts() const;
   // Whether a request keeps its memory when the other one's is needed.
   static bool keeps_memory(const Running& one, const Running& other);
   // Tokens that a request will still cost its asker, as far as can be said.

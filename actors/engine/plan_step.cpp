@@ -252,15 +252,13 @@ void EngineState::add_prompt_rows(Step* step) {
   const std::vector<Prompt> prompts = prompts_to_compute();
   if (prompts.empty()) return;
   const StepRows answers = answer_rows();
-  PromptRowCost costs;  // as long as nothing was measured, all rows count the same
-  if (limits_.stages > 1) {
-    // Chunks of a path are short already, so that its stages work at the same time.
-    budget.cost = static_cast<double>(budget.rows);
-  } else if (step_costs_.is_known()) {
+  PromptRowCost costs;  // without a time, all rows count the same
+  if (times_prompts()) {
     costs = step_costs_.of_prompt_row();
     budget.cost = step_costs_.prompt_budget_us(answers.answers, answers.answers_depth);
   } else {
-    if (answers.answers > 0) budget.rows = std::min(budget.rows, kUnmeasuredRows);
+    const bool unmeasured = limits_.stages == 1;
+    if (unmeasured && answers.answers > 0) budget.rows = std::min(budget.rows, kUnmeasuredRows);
     budget.cost = static_cast<double>(budget.rows);
   }
   std::vector<PromptLeft> left;

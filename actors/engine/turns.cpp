@@ -15,14 +15,16 @@ constexpr std::int64_t kWaitLeastUs = 1'000'000, kWaitMostUs = 300'000'000;
 
 }  // namespace
 
-std::string EngineState::asker_of(const std::string& owner, std::int32_t priority) {
-  return (priority >= kJobPriority ? "job " : "") + owner;
+std::string EngineState::asker_of(const EngineRequest& request) {
+  return (request.priority >= kJobPriority ? "job " : "") +
+         (request.sharer.empty() ? request.owner : request.sharer);
 }
 
-Status EngineState::check_share(const std::string& owner, std::int32_t priority) const {
+Status EngineState::check_share(const EngineRequest& request) const {
+  if (!request.answer.empty()) return Status::ok();  // it goes on, and had its place before
   const std::size_t most = limits_.requests_max;
   const bool is_scarce = requests_.size() >= most - most / 8;
-  if (!is_scarce || shares_.requests(asker_of(owner, priority)) <= most / 2) return Status::ok();
+  if (!is_scarce || shares_.requests(asker_of(request)) <= most / 2) return Status::ok();
   return Status(Code::kResourceExhausted,
                 "the requests of one asker have more than half of the " + std::to_string(most) +
                     " places of the engine, and the last ones are for others; try again when some "
@@ -108,8 +110,11 @@ void EngineState::make_way() {
   }
 }
 
+// Chunks of a path of several stages are short already, so that its stages work at the same time.
+bool EngineState::times_prompts() const { return limits_.stages == 1 && step_costs_.is_known(); }
+
 bool EngineState::may_add_prompts() const {
-  if (!step_costs_.is_known() || limits_.stages > 1) return true;
+  if (!times_prompts()) return true;
   // Where a whole chunk takes no longer than any step may, nobody has to wait for another one.
   const double chunk_us = step_costs_.of_prompt_row().of(0, limits_.chunk_rows);
   if (chunk_us <= step_costs_.prompt_budget_us(1, 0)) return true;

@@ -142,6 +142,8 @@ struct Submit {
   std::int32_t priority = 0;
   // The identity of the client. The head fills it in; it does not travel.
   std::string owner = {};
+  // Whose share of the deployment the request takes; "": the asker's of this owner. As `owner`.
+  std::string sharer = {};
   template <class A>
   void serialize(A& a) {
     a(request, deployment, prompt, messages, prompt_ids, answer_ids, system, raw, max_tokens,

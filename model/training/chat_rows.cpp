@@ -214,17 +214,9 @@ bool cut(const DatasetOptions& options, Example* example, bool* truncated) {
 
 Result<ChatRows> read_rows(const std::filesystem::path& path,
                            Result<ChatRow> (*read)(const json& row)) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kDataBytesMax));
-  if (const std::size_t valid = utf8_valid_prefix(text); valid != text.size())
-    return Status(Code::kBadData, path.string() + " is not UTF-8 at byte " + std::to_string(valid));
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_data_text(path));
   ChatRows out;
-  std::size_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view line = std::string_view(text).substr(at, end - at);
-    ++number;
-    at = end + 1;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+  for (const auto& [number, line] : lines_of(text)) {
     const Result<json> object = object_of(line);
     Result<ChatRow> row = object ? read(*object) : Result<ChatRow>(object.status());
     if (row) {
@@ -236,10 +228,7 @@ Result<ChatRows> read_rows(const std::filesystem::path& path,
   }
   if (!out.rows.empty()) return out;
   return Status(Code::kBadData,
-                path.string() + " has no chat that can be trained on" +
-                    (out.dropped.empty() ? "; it is empty"
-                                         : ": of line " + std::to_string(out.dropped[0].line) +
-                                               ", " + out.dropped[0].why));
+                path.string() + " has no chat that can be trained on" + why_none(out.dropped));
 }
 
 // The examples of a row, cut to size: one, or the two of a preference.

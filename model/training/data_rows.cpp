@@ -52,14 +52,8 @@ void read_json_line(std::string_view line, std::size_t number, const DataFields&
 }
 
 void read_json_lines(std::string_view text, const DataFields& fields, DataRows* out) {
-  std::size_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view line = text.substr(at, end - at);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    ++number;
-    if (line.find_first_not_of(" \t") != line.npos) read_json_line(line, number, fields, out);
-    at = end + 1;
+  for (const NumberedLine& line : lines_of(text)) {
+    read_json_line(line.text, line.number, fields, out);
   }
 }
 
@@ -125,10 +119,35 @@ Status read_csv(std::string_view text, const std::filesystem::path& path, const 
 
 }  // namespace
 
-Result<DataRows> read_data_rows(const std::filesystem::path& path, const DataFields& fields) {
-  TROUPE_ASSIGN_OR_RETURN(std::string text, read_file(path, kDataBytesMax));
+Result<std::string> read_data_text(const std::filesystem::path& path) {
+  constexpr std::size_t kBytesMax = std::size_t{1} << 32;
+  TROUPE_ASSIGN_OR_RETURN(std::string text, read_file(path, kBytesMax));
   if (const std::size_t valid = utf8_valid_prefix(text); valid != text.size())
     return bad_data(path, "is not UTF-8 at byte " + std::to_string(valid));
+  return text;
+}
+
+std::vector<NumberedLine> lines_of(std::string_view text) {
+  std::vector<NumberedLine> lines;
+  std::size_t number = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view line = text.substr(at, end - at);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    ++number;
+    at = end + 1;
+    if (line.find_first_not_of(" \t\r") != line.npos) lines.push_back({number, line});
+  }
+  return lines;
+}
+
+std::string why_none(const std::vector<DroppedRow>& dropped) {
+  if (dropped.empty()) return "; it is empty";
+  return ": of line " + std::to_string(dropped[0].line) + ", " + dropped[0].why;
+}
+
+Result<DataRows> read_data_rows(const std::filesystem::path& path, const DataFields& fields) {
+  TROUPE_ASSIGN_OR_RETURN(std::string text, read_data_text(path));
   if (text.find_first_not_of(" \t\r\n") == text.npos)
     return bad_data(path, "is empty; give a file with rows to train on");
   DataRows out;

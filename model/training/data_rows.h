@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <troupe/runtime/status.h>
@@ -33,7 +34,19 @@ struct DataRows {
   std::vector<DroppedRow> dropped;
 };
 
-constexpr std::size_t kDataBytesMax = std::size_t{1} << 32;
+// Reads a file of at most 4 GiB, as all readers of rows do.
+//   Errors: kNotFound; kBadData if it is not UTF-8, naming the byte.
+Result<std::string> read_data_text(const std::filesystem::path& path);
+
+// A line that is not blank, without its end.
+struct NumberedLine {
+  std::size_t number = 0;  // in the file, from 1
+  std::string_view text;   // of the file's text
+};
+std::vector<NumberedLine> lines_of(std::string_view text);
+
+// Why a file has no row that can be used, to follow "no row": of the first one that was left out.
+std::string why_none(const std::vector<DroppedRow>& dropped);
 
 // Reads all rows. A plain text file is one row; with labels it is refused, as it has none.
 //   Errors: kNotFound; kBadData if the file is not UTF-8, is empty, or holds no row that can be

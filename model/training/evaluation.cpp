@@ -156,28 +156,17 @@ double Confusion::macro_f1() const {
 }
 
 Result<ChoiceRows> read_choice_rows(const std::filesystem::path& path) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kDataBytesMax));
-  const auto bad = [&](const std::string& what) {
-    return Status(Code::kBadData, path.string() + " " + what);
-  };
-  if (const std::size_t valid = utf8_valid_prefix(text); valid != text.size())
-    return bad("is not UTF-8 at byte " + std::to_string(valid));
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_data_text(path));
   ChoiceRows out;
-  std::size_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view line = std::string_view(text).substr(at, end - at);
-    at = end + 1;
-    ++number;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+  for (const auto& [number, line] : lines_of(text)) {
     std::string why = read_choice_line(line, number, &out.rows);
     if (!why.empty()) out.dropped.push_back({number, std::move(why)});
   }
   if (!out.rows.empty()) return out;
-  return bad(out.dropped.empty()
-                 ? "is empty; give a file with rows"
-                 : "has no row that can be used: of line " + std::to_string(out.dropped[0].line) +
-                       ", " + out.dropped[0].why);
+  return Status(Code::kBadData,
+                path.string() + (out.dropped.empty()
+                                     ? " is empty; give a file with rows"
+                                     : " has no row that can be used" + why_none(out.dropped)));
 }
 
 Result<Example> choice_example(const ChoiceRow& row, std::size_t choice,

@@ -45,15 +45,9 @@ Result<PairRow> pair_of(std::string_view line, std::size_t number) {
 }  // namespace
 
 Result<PairRows> read_pair_rows(const std::filesystem::path& path) {
-  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kDataBytesMax));
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, read_data_text(path));
   PairRows out;
-  std::size_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view line = std::string_view(text).substr(at, end - at);
-    ++number;
-    at = end + 1;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+  for (const auto& [number, line] : lines_of(text)) {
     Result<PairRow> row = pair_of(line, number);
     if (!row) {
       out.dropped.push_back({number, row.message()});
@@ -62,19 +56,16 @@ Result<PairRows> read_pair_rows(const std::filesystem::path& path) {
     const std::size_t negatives = row->texts.size() - 2;
     if (out.rows.empty()) out.negatives = negatives;
     if (negatives != out.negatives) {
-      out.dropped.push_back(
-          {number, "it has " + std::to_string(negatives) + " negatives, but line " +
-                       std::to_string(out.rows[0].line) + " has " + std::to_string(out.negatives)});
+      out.dropped.push_back({number, "the number of its negatives is " + std::to_string(negatives) +
+                                         ", but that of line " + std::to_string(out.rows[0].line) +
+                                         " is " + std::to_string(out.negatives)});
       continue;
     }
     out.rows.push_back(std::move(*row));
   }
   if (!out.rows.empty()) return out;
   return Status(Code::kBadData,
-                path.string() + " has no pair that can be trained on" +
-                    (out.dropped.empty() ? "; it is empty"
-                                         : ": of line " + std::to_string(out.dropped[0].line) +
-                                               ", " + out.dropped[0].why));
+                path.string() + " has no pair that can be trained on" + why_none(out.dropped));
 }
 
 Result<Dataset> pair_dataset(const PairRows& rows, const Tokenizer& tokenizer,

@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+import gguf_file
 import tiny_folder
 import wrong_models
 from file_server import FileServer
@@ -28,7 +29,7 @@ def resolve(file, repository=REPOSITORY):
 
 def model_file(name="a model"):
     """A small GGUF file; another name makes another hash."""
-    file = wrong_models.Gguf((wrong_models.TINY_GGUF / "granite.gguf").read_bytes())
+    file = gguf_file.EditableGguf((wrong_models.TINY_GGUF / "granite.gguf").read_bytes())
     file.keys["general.name"] = [wrong_models.STRING, name]
     return file.written()
 

@@ -13,12 +13,10 @@ import typing
 
 import harness
 import tiny_folder
+from gguf_file import ARRAY, I32, STRING, U16, U32, EditableGguf
 
 GOLDEN = harness.ROOT / "tests" / "data" / "golden"
 TINY, TINY_GGUF = GOLDEN / "tiny", GOLDEN / "tiny_gguf"
-U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
-LETTERS = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32: "f", BOOL: "?", U64: "Q",
-           I64: "q", F64: "d"}
 CAUSAL = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "glm4", "granite", "olmo2",
           "phi3", "smollm3", "qwen2_moe", "qwen3_moe", "mixtral"]
 ENCODERS = ["bert", "distilbert", "roberta", "modernbert", "mpnet"]
@@ -34,75 +32,9 @@ class Case:
 
 # ---------------------------------------------------------------- GGUF files
 
-class Gguf:
-    """A GGUF file as key-values (`keys`: key -> [type, value]) and `tensors` (name -> [shape, type,
-    bytes]), which can be changed and written again."""
-
-    def __init__(self, content):
-        self.content, self.at = content, 8
-        count, entries = self.take("Q"), self.take("Q")
-        self.keys = {}
-        for _ in range(entries):
-            key, kind = self.text(), self.take("I")
-            self.keys[key] = [kind, self.value(kind)]
-        found = []
-        for _ in range(count):
-            name = self.text()
-            shape = [self.take("Q") for _ in range(self.take("I"))]
-            found.append((name, shape, self.take("I"), self.take("Q")))
-        data = -(-self.at // 32) * 32
-        ends = [*(one[3] for one in found[1:]), len(content) - data]
-        self.tensors = {name: [shape, kind, content[data + at:data + end]]
-                        for (name, shape, kind, at), end in zip(found, ends)}
-
-    def take(self, letter):
-        value, = struct.unpack_from("<" + letter, self.content, self.at)
-        self.at += struct.calcsize("<" + letter)
-        return value
-
-    def text(self):
-        size = self.take("Q")
-        self.at += size
-        return self.content[self.at - size:self.at].decode(errors="surrogateescape")
-
-    def value(self, kind):
-        if kind == STRING:
-            return self.text()
-        if kind != ARRAY:
-            return self.take(LETTERS[kind])
-        inner, count = self.take("I"), self.take("Q")
-        return [inner, [self.value(inner) for _ in range(count)]]
-
-    def written(self, version=3):
-        def text(value):
-            data = value.encode(errors="surrogateescape")
-            return struct.pack("<Q", len(data)) + data
-
-        def scalar(kind, value):
-            if kind == STRING:
-                return text(value)
-            if kind == ARRAY:
-                return struct.pack("<IQ", value[0], len(value[1])) + b"".join(
-                    scalar(value[0], one) for one in value[1])
-            return struct.pack("<" + LETTERS[kind], value)
-
-        out = b"GGUF" + struct.pack("<IQQ", version, len(self.tensors), len(self.keys))
-        for key, (kind, value) in self.keys.items():
-            out += text(key) + struct.pack("<I", kind) + scalar(kind, value)
-        at = 0
-        for name, (shape, kind, content) in self.tensors.items():
-            out += text(name) + struct.pack("<I", len(shape))
-            out += b"".join(struct.pack("<Q", size) for size in shape)
-            out += struct.pack("<IQ", kind, at)
-            at += -(-len(content) // 32) * 32
-        out += bytes(-len(out) % 32)
-        return out + b"".join(content + bytes(-len(content) % 32)
-                              for _, _, content in self.tensors.values())
-
-
 def gguf_of(family, change, version=3):
     def build(folder):
-        file = Gguf((TINY_GGUF / f"{family}.gguf").read_bytes())
+        file = EditableGguf((TINY_GGUF / f"{family}.gguf").read_bytes())
         if change is not None:
             change(file)
         path = folder / "model.gguf"
@@ -119,7 +51,7 @@ def gguf_cases(chance):
         return Case(f"GGUF of {family}: {name}", gguf_of(family, change), said, **more)
 
     def arch_of(family):
-        return Gguf((TINY_GGUF / f"{family}.gguf").read_bytes()).keys["general.architecture"][1]
+        return EditableGguf((TINY_GGUF / f"{family}.gguf").read_bytes()).keys["general.architecture"][1]
 
     def put(key, kind, value):
         def change(file):

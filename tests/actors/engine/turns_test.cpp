@@ -159,6 +159,22 @@ TEST_CASE("turns: weights hold where answers outgrow the memory that they began 
   CHECK(heavy / light == Approx(3).epsilon(0.1));
 }
 
+TEST_CASE("turns: one who names many askers has one share") {
+  Load load(limits_of_four());
+  std::uint64_t id = 0;
+  for (int i = 0; i < 16; ++i) {
+    EngineRequest many = of(++id, "many\n" + std::to_string(i), 1);
+    many.sharer = "many";
+    load.admit(many);
+    load.owners[id] = "many";
+    load.admit(of(++id, "one\n", 1));
+  }
+  while (load.tokens["one\n"] < 700 && load.step()) {
+  }
+  CHECK(load.tokens["many"] == Approx(700).epsilon(0.15));
+  load.run_to_the_end();
+}
+
 TEST_CASE("turns: a job gives its memory to people who come, and goes on with the same bits") {
   Load load(limits_of_four());
   std::vector<EngineRequest> requests;

@@ -24,14 +24,6 @@ TrainerOptions embedding_options(std::size_t negatives, std::size_t micro_batch 
   return options;
 }
 
-std::unique_ptr<Trainer> embedder(const TinyModel& tiny, Device& device,
-                                  const TrainerOptions& options) {
-  auto trainer = Trainer::create(*tiny.source, tiny.config, device, options);
-  INFO(trainer.message());
-  REQUIRE(trainer.is_ok());
-  return std::move(*trainer);
-}
-
 // Texts of 3 to 40 tokens.
 std::vector<Example> texts(std::size_t count) {
   std::vector<Example> out(count);
@@ -76,7 +68,7 @@ TEST_CASE("the loss of embeddings and its gradient are PyTorch's") {
 TEST_CASE("embeddings have the gradients that finite differences have") {
   const TinyModel tiny("bert");
   const auto device = training_device(2);
-  const auto trainer = embedder(tiny, *device, embedding_options(1));
+  const auto trainer = trainer_of(tiny, *device, embedding_options(1));
   const std::vector<Example> batch = texts(12);
   Network& network = trainer->network();
   const auto loss_now = [&] {
@@ -120,7 +112,7 @@ TEST_CASE("the weights of embeddings do not depend on micro-batches or threads")
     const auto device = training_device(micro_batch == 6 ? 3 : 1);
     TrainerOptions options = embedding_options(1, micro_batch);
     options.network.checkpointing = micro_batch == 12;
-    const auto trainer = embedder(tiny, *device, options);
+    const auto trainer = trainer_of(tiny, *device, options);
     CHECK(trainer->group() == 3);
     double first = 0.0, last = 0.0;
     for (int step = 0; step < 12; ++step) {
@@ -151,7 +143,7 @@ TEST_CASE("what embeddings cannot be trained on is said") {
   refused = Trainer::create(*bert.source, bert.config, *device, options);
   REQUIRE_FALSE(refused.is_ok());
   CHECK_THAT(refused.message(), Contains("without adapters"));
-  const auto trainer = embedder(bert, *device, embedding_options(1));
+  const auto trainer = trainer_of(bert, *device, embedding_options(1));
   const auto report = trainer->step(texts(4), 1e-3);
   REQUIRE_FALSE(report.is_ok());
   CHECK_THAT(report.message(), Contains("4 examples are no groups of 3"));

@@ -25,16 +25,14 @@ TrainerOptions with_dropout(double rate, std::size_t micro_batch = 0) {
 
 std::unique_ptr<Trainer> adapted(const TinyModel& tiny, Device& device,
                                  const TrainerOptions& options) {
-  auto trainer = Trainer::create(*tiny.source, tiny.config, device, options);
-  INFO(trainer.message());
-  REQUIRE(trainer.is_ok());
+  auto trainer = trainer_of(tiny, device, options);
   // B is something else than zero, as after some steps.
   int n = 0;
-  for (const auto& adapter : (*trainer)->parameters().adapters())
+  for (const auto& adapter : trainer->parameters().adapters())
     for (std::size_t row = 0; row < adapter->up.spec.rows; ++row)
       for (std::size_t i = 0; i < adapter->rank(); ++i)
         adapter->b(row, i) = static_cast<float>(0.1 * std::sin(++n));
-  return std::move(*trainer);
+  return trainer;
 }
 
 // Texts of several lengths, numbered as a run numbers them.

@@ -34,14 +34,6 @@ LoraOptions lora(std::size_t rank, std::vector<std::string> targets) {
   return options;
 }
 
-std::unique_ptr<Trainer> trainer_of(const TinyModel& tiny, Device& device,
-                                    TrainerOptions options = {}) {
-  auto trainer = Trainer::create(*tiny.source, tiny.config, device, options);
-  INFO(trainer.message());
-  REQUIRE(trainer.is_ok());
-  return std::move(*trainer);
-}
-
 std::vector<float> logits_of(Trainer& trainer, std::vector<TokenId> ids) {
   Example example;
   example.targets.assign(ids.size(), 0);

@@ -25,10 +25,7 @@ std::unique_ptr<Trainer> classifier(const TinyModel& tiny, Device& device, std::
   options.labels = labels;
   options.network.micro_batch = micro_batch;
   options.network.loss = loss;
-  auto trainer = Trainer::create(*tiny.source, tiny.config, device, options);
-  INFO(trainer.message());
-  REQUIRE(trainer.is_ok());
-  return std::move(*trainer);
+  return trainer_of(tiny, device, options);
 }
 
 // Gives every example the logits `bias`: the matrix of the head becomes zero.

@@ -28,7 +28,7 @@ no
   CHECK(rows->rows[1].texts == std::vector<std::string>{"e", "f", "g", "h"});
   REQUIRE(rows->dropped.size() == 6);
   CHECK(rows->dropped[0].line == 4);
-  CHECK(rows->dropped[0].why == "it has 1 negatives, but line 1 has 2");
+  CHECK(rows->dropped[0].why == "the number of its negatives is 1, but that of line 1 is 2");
   CHECK(rows->dropped[1].why == "its field 'positive' is no text");
   CHECK(rows->dropped[2].why == "it has no field 'anchor'");
   CHECK_THAT(rows->dropped[3].why, Contains("neither a text nor a list"));
@@ -38,4 +38,7 @@ no
   const auto empty = read_pair_rows(scratch.write("empty.jsonl", "\n{}\n"));
   REQUIRE_FALSE(empty.is_ok());
   CHECK_THAT(empty.message(), Contains("no pair that can be trained on: of line 2"));
+  const auto latin = read_pair_rows(scratch.write("latin.jsonl", "{\"anchor\": \"\xe9\"}\n"));
+  REQUIRE_FALSE(latin.is_ok());
+  CHECK_THAT(latin.message(), Contains("is not UTF-8 at byte 12"));
 }

@@ -11,6 +11,7 @@
 #include <troupe/model/files/safetensors.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/training/network.h>
+#include <troupe/model/training/trainer.h>
 #include <troupe/tests/model/files/read_tensor.h>
 
 // The recorded tiny models of tests/data/golden, and examples made of their inputs.
@@ -79,6 +80,14 @@ inline std::unique_ptr<Device> training_device(int threads, std::optional<kernel
   auto device = Device::create(options);
   REQUIRE(device.is_ok());
   return std::move(*device);
+}
+
+inline std::unique_ptr<Trainer> trainer_of(const TinyModel& tiny, Device& device,
+                                           const TrainerOptions& options = {}) {
+  auto trainer = Trainer::create(*tiny.source, tiny.config, device, options);
+  INFO(trainer.message());
+  REQUIRE(trainer.is_ok());
+  return std::move(*trainer);
 }
 
 }  // namespace troupe::model::test

@@ -89,9 +89,8 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
                           share_devices(settings.text("device"), daemon.head));
   if (daemon.approve && !shares.nodes.empty()) {
     return usage(
-        "--approve lets in nobody by himself, and so not the node of a GPU beside the head; start "
-        "it "
-        "as a node with a home of its own (troupe start --join ... --device " +
+        "with --approve, every node waits for an admin, and the node of a GPU beside the head must "
+        "not; start it as a node with a home of its own (troupe start --join ... --device " +
         shares.nodes.front() + "), and approve it");
   }
   daemon.device = shares.own;
