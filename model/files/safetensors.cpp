@@ -223,12 +223,13 @@ Result<std::vector<SafetensorsTensor>> parse_safetensors_header(std::span<const 
     const std::string known =
         describe_known_file({reinterpret_cast<const char*>(bytes.data()),
                              std::min<std::size_t>(bytes.size(), kBeginBytes)});
-    if (!known.empty() && bytes[sizeof header_bytes] != std::byte{'{'}) return bad(what, known);
-  }
-  if (header_bytes > bytes.size() - sizeof header_bytes)
+    const bool has_json =
+        bytes.size() > sizeof header_bytes && bytes[sizeof header_bytes] == std::byte{'{'};
+    if (!known.empty() && !has_json) return bad(what, known);
     return malformed(what, "is no safetensors file or is cut off: its header should have " +
                                std::to_string(header_bytes) + " bytes, the file has " +
                                std::to_string(file_bytes));
+  }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + sizeof header_bytes,
                               header_bytes);
   TROUPE_ASSIGN_OR_RETURN(const json header,

@@ -2,6 +2,8 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <span>
+#include <vector>
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
@@ -84,6 +86,17 @@ TEST_CASE("every truncation of a safetensors file is refused") {
     REQUIRE_THAT(cut.message(), Contains("x.safetensors"));
   }
   CHECK_THAT(parse(kGood + "y").message(), Contains("which has 33 bytes"));
+}
+
+TEST_CASE("the beginning of another file is refused at any length") {
+  const std::string page = "\n<html><head><title>Not found</title></head></html>";
+  for (std::size_t bytes = 0; bytes <= page.size(); ++bytes) {
+    // Its own memory, so that a sanitizer sees a read behind it.
+    const std::vector<char> exact(page.begin(), page.begin() + static_cast<std::ptrdiff_t>(bytes));
+    REQUIRE(
+        parse_safetensors_header(std::as_bytes(std::span(exact)), bytes, "x.safetensors").code() ==
+        Code::kBadData);
+  }
 }
 
 TEST_CASE("no flipped byte of a safetensors header crashes") {
