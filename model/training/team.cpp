@@ -11,7 +11,7 @@ namespace troupe::model {
 namespace {
 
 // Groups of W^T that are made at once. They should fit the second-level cache.
-constexpr std::size_t kTransposedGroups = 2;
+constexpr std::size_t kTransposedGroups = 4;
 
 void grow(AlignedBuffer* buffer, std::size_t floats) {
   if (buffer->bytes() < floats * sizeof(float)) *buffer = AlignedBuffer(floats * sizeof(float));
@@ -29,7 +29,7 @@ std::size_t thread_scratch(const ModelConfig& config, std::size_t rows, std::siz
   args.heads = config.heads;
   args.kv_heads = config.kv_heads;
   args.head_dim = config.head_dim;
-  return std::max({rows * kernels::kGroupRows, config.channels,
+  return std::max({rows * kernels::kGradientOutputs, config.channels,
                    kernels::attention_backward_scratch_floats(longest, config.head_dim),
                    kernels::attention_scratch_floats(args, longest, longest)});
 }

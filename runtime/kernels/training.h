@@ -35,6 +35,9 @@ struct AttentionBackwardArgs {
   bool bidirectional = false;  // every row sees all T keys
 };
 
+// The outputs that weight_gradient takes at once.
+constexpr std::size_t kGradientOutputs = 64;
+
 struct TrainingKernels {
   Isa isa;
   std::size_t panel_columns;  // of the panels that pack_panels makes
@@ -45,7 +48,7 @@ struct TrainingKernels {
   // dW = sum over rows of dy[row] (outer) x[row], for groups [group_begin, group_end) of dW.
   //   panels   all panels of x (rows, columns); dy (rows, outputs) dense
   //   sum      the shape of the sum. Its stack lies as a PackedMatrix of kF32: (outputs, columns).
-  //   scratch  rows * 16 floats
+  //   scratch  rows * kGradientOutputs floats
   void (*weight_gradient)(const float* panels, std::size_t columns, const float* dy,
                           std::size_t rows, std::size_t outputs, const GradientSum& sum,
                           std::size_t group_begin, std::size_t group_end, float* scratch);

@@ -4,8 +4,8 @@
 usage: before_after.py OLD NEW MODEL.gguf... [--rounds 11] [--threads 2] [--prompt 512] [--decode 64]
 
 OLD and NEW are two programs `troupe`. For each model it prints new over old for the prompt and for
-decoding, with the smallest and the largest ratio. On a machine with other work run it under
-`chrt -r 20`.
+decoding, with the smallest and the largest ratio, and the best run of NEW over the best of OLD, which
+what else happens on the machine moves less. On a machine with other work run it under `chrt -r 20`.
 """
 import argparse
 import json
@@ -25,9 +25,11 @@ def bench(troupe, model, options):
     return answer["prompt_tok_s_median"], answer["decode_tok_s_median"]
 
 
-def summary(name, ratios):
-    middle = statistics.median(ratios)
-    return f"{name} {middle:.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+def summary(name, pairs):
+    ratios = [new / old for old, new in pairs]
+    best = max(new for _, new in pairs) / max(old for old, _ in pairs)
+    return (f"{name} {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}), "
+            f"best over best {best:.3f}")
 
 
 def main():
@@ -44,9 +46,10 @@ def main():
             order = (options.old, options.new) if i % 2 == 0 else (options.new, options.old)
             seen = {troupe: bench(troupe, model, options) for troupe in order}
             old, new = seen[options.old], seen[options.new]
-            prompt.append(new[0] / old[0])
-            decode.append(new[1] / old[1])
-        print(os.path.basename(model), summary("prompt", prompt), summary("decode", decode), flush=True)
+            prompt.append((old[0], new[0]))
+            decode.append((old[1], new[1]))
+        print(f"{os.path.basename(model)}: {summary('prompt', prompt)}; {summary('decode', decode)}",
+              flush=True)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,8 @@ HWY_INLINE Ints integers_of(const std::byte* run, std::size_t p, std::size_t h) 
 }
 
 // A tile: has kGroups, the groups that it takes, kColumns, the most columns, kElementBytes of an
-// activation, members w, group (packed bytes), x (Activations) and output, and
+// activation, kFetchesInFront (see kStreamTiles), members w, group (packed bytes), x (Activations)
+// and output, and
 //   template <std::size_t C> void run(std::size_t first_column, Stream) const
 // The sizes that are compiled are kColumns and the powers of two under it.
 constexpr std::size_t smaller_tile(std::size_t columns) {
@@ -175,8 +176,9 @@ HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size
   return 0;
 }
 
-// Up to so many tiles, each fetches its part of the next group's weights run by run; more of them
-// would fetch less than a line with each run, and do it in front.
+// Up to so many tiles, each fetches its part of the next group's weights run by run. More of them
+// would fetch less than a line with each run, and do it in front, if the tile says so: floats have
+// more bytes than that, and a burst in front of each tile costs them a tenth.
 constexpr std::size_t kStreamTiles = 4;
 
 HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, std::size_t groups,
@@ -210,7 +212,7 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
         stream = {tile.group + tile_bytes, last ? 0 : tile_bytes / tiles, false};
       }
       for (std::size_t column = begin; column < end; stream.from += stream.bytes) {
-        const bool in_front = tiles > kStreamTiles;
+        const bool in_front = Tile::kFetchesInFront && tiles > kStreamTiles;
         if (in_front) stream.fetch(0);
         column += run_columns(tile, end - column, column, in_front ? Stream{} : stream);
       }

@@ -43,6 +43,7 @@ struct FloatTile {
   static constexpr std::size_t kGroups = kTileGroups;
   static constexpr std::size_t kColumns = kFloatColumns<kGroups>;
   static constexpr std::size_t kElementBytes = sizeof(float);
+  static constexpr bool kFetchesInFront = false;
   static constexpr std::size_t kVectors = kGroups * kParts;
   static constexpr std::size_t kLine = 64 / (kGroupRows * kWeightBytes<kType>);  // in k
   static_assert(kSumColumns % kLine == 0);

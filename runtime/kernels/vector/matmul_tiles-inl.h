@@ -271,6 +271,7 @@ struct IntegerTile {
   static constexpr std::size_t kGroups = 1;
   static constexpr std::size_t kColumns = kTileColumns<typename Sums::Layout>;
   static constexpr std::size_t kElementBytes = 1;
+  static constexpr bool kFetchesInFront = true;
   const PackedMatrix& w;
   const std::byte* group;
   const Activations& x;

@@ -41,17 +41,16 @@ struct B {
   std::size_t step;
 };
 
-// sums[i][p] += A (M rows) times B over `depth` values of k.
-template <std::size_t M>
-HWY_INLINE void add_products(A a, B b, std::size_t depth, Floats (&sums)[M][kParts]) {
+// sums[i][v] += A (M rows) times V vectors of columns of B, over `depth` values of k.
+template <std::size_t M, std::size_t V>
+HWY_INLINE void add_products(A a, B b, std::size_t depth, Floats (&sums)[M][V]) {
   const float* from = a.at;
   for (std::size_t k = 0; k < depth; ++k, from += a.step, b.at += b.step) {
-    Floats columns[kParts];
-    for (std::size_t p = 0; p < kParts; ++p) columns[p] = hn::LoadU(kFloat, b.at + p * kLanes);
+    Floats columns[V];
+    for (std::size_t v = 0; v < V; ++v) columns[v] = hn::LoadU(kFloat, b.at + v * kLanes);
     for (std::size_t i = 0; i < M; ++i) {
       const Floats value = hn::Set(kFloat, from[i * a.row]);
-      for (std::size_t p = 0; p < kParts; ++p)
-        sums[i][p] = hn::MulAdd(value, columns[p], sums[i][p]);
+      for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(value, columns[v], sums[i][v]);
     }
   }
 }
@@ -65,7 +64,7 @@ HWY_INLINE void product_tile(A a, B b, std::size_t depth, float* c, std::size_t 
     for (std::size_t p = 0; p < kParts; ++p)
       sums[i][p] =
           kPut == Put::kContinue ? hn::LoadU(kFloat, c + i * c_row + p * kLanes) : hn::Zero(kFloat);
-  add_products<M>(a, b, depth, sums);
+  add_products(a, b, depth, sums);
   for (std::size_t i = 0; i < M; ++i)
     for (std::size_t p = 0; p < kParts; ++p) {
       float* to = c + i * c_row + p * kLanes;
@@ -95,36 +94,48 @@ void cut_product(A a, B b, std::size_t rows, std::size_t depth, float* c, std::s
                                rows, std::min(kSumColumns, depth - k), c, c_row);
 }
 
-// One tile of a weight gradient: run_sum for kTileRows columns of x and 16 outputs.
+// Groups of outputs in a tile of a weight gradient: two where there are registers for their sums,
+// since each value of x is then loaded half as often.
+constexpr std::size_t kTileGroups = kParts == 1 ? 2 : 1;
+
+// One tile of a weight gradient: run_sum for kTileRows columns of x and kGroups * 16 outputs.
+// `dy`: (rows, kGroups * 16); `offset`: where the tile's first group lies, `apart` the others.
+template <std::size_t kGroups>
 HWY_INLINE void gradient_tile(const float* panel, const float* dy, const GradientSum& sum,
-                              std::size_t offset, std::size_t columns) {
-  constexpr std::size_t kFloats = kTileRows * 16;
-  alignas(64) float stack[kSumStackMax][kFloats];
+                              std::size_t offset, std::size_t apart, std::size_t columns) {
+  constexpr std::size_t kVectors = kGroups * kParts, kFloats = kTileRows * 16;
+  const auto at = [](std::size_t i, std::size_t v) {
+    return v / kParts * kFloats + i * 16 + v % kParts * kLanes;
+  };
+  alignas(64) float stack[kSumStackMax][kGroups * kFloats];
   std::size_t depth = sum.depth_in;
   for (std::size_t i = 0; i < kSumStackMax && i < depth; ++i)
-    std::memcpy(stack[i], sum.stack[i] + offset, columns * 16 * sizeof(float));
+    for (std::size_t g = 0; g < kGroups; ++g)
+      std::memcpy(stack[i] + g * kFloats, sum.stack[i] + offset + g * apart,
+                  columns * 16 * sizeof(float));
   for (const SumStep& step : sum.steps) {
-    Floats sums[kTileRows][kParts];
+    Floats sums[kTileRows][kVectors];
     for (std::size_t i = 0; i < kTileRows; ++i)
-      for (std::size_t p = 0; p < kParts; ++p) sums[i][p] = hn::Zero(kFloat);
-    add_products<kTileRows>({panel + step.begin * kTileRows, 1, kTileRows},
-                            {dy + step.begin * 16, 16}, step.end - step.begin, sums);
+      for (std::size_t v = 0; v < kVectors; ++v) sums[i][v] = hn::Zero(kFloat);
+    add_products({panel + step.begin * kTileRows, 1, kTileRows},
+                 {dy + step.begin * kGroups * 16, kGroups * 16}, step.end - step.begin, sums);
     float* to = stack[step.adds ? depth - 1 : depth];
     for (std::size_t i = 0; i < kTileRows; ++i)
-      for (std::size_t p = 0; p < kParts; ++p) {
-        float* at = to + i * 16 + p * kLanes;
-        if (step.adds) sums[i][p] = hn::Add(hn::Load(kFloat, at), sums[i][p]);
-        hn::Store(sums[i][p], kFloat, at);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        if (step.adds) sums[i][v] = hn::Add(hn::Load(kFloat, to + at(i, v)), sums[i][v]);
+        hn::Store(sums[i][v], kFloat, to + at(i, v));
       }
     depth += step.adds ? 0 : 1;
     for (std::uint32_t merge = 0; merge < step.merges; ++merge, --depth)
-      for (std::size_t i = 0; i < kFloats; i += kLanes)
+      for (std::size_t i = 0; i < kGroups * kFloats; i += kLanes)
         hn::Store(
             hn::Add(hn::Load(kFloat, stack[depth - 2] + i), hn::Load(kFloat, stack[depth - 1] + i)),
             kFloat, stack[depth - 2] + i);
   }
   for (std::size_t i = 0; i < kSumStackMax && i < depth; ++i)
-    std::memcpy(sum.stack[i] + offset, stack[i], columns * 16 * sizeof(float));
+    for (std::size_t g = 0; g < kGroups; ++g)
+      std::memcpy(sum.stack[i] + offset + g * apart, stack[i] + g * kFloats,
+                  columns * 16 * sizeof(float));
 }
 
 // A head's part of (T, H*D) rows as (T, padded D), with zeros behind the channels.
@@ -307,17 +318,45 @@ void pack_panels(const float* x, std::size_t rows, std::size_t columns, std::siz
   }
 }
 
+namespace {
+
+// Outputs [first, first + wide) of dy (rows, outputs) as (rows, wide), padded with zeros.
+void pack_outputs(const float* dy, std::size_t rows, std::size_t outputs, std::size_t first,
+                  std::size_t wide, float* out) {
+  const std::size_t present = std::min(wide, outputs - first);
+  for (std::size_t row = 0; row < rows; ++row, out += wide) {
+    std::memcpy(out, dy + row * outputs + first, present * sizeof(float));
+    std::fill(out + present, out + wide, 0.0f);
+  }
+}
+
+}  // namespace
+
+// A pass has kGradientOutputs outputs, whose gradients stay in the second-level cache while the
+// panels go by.
 void weight_gradient(const float* panels, std::size_t columns, const float* dy, std::size_t rows,
                      std::size_t outputs, const GradientSum& sum, std::size_t group_begin,
                      std::size_t group_end, float* scratch) {
-  for (std::size_t group = group_begin; group < group_end; ++group) {
-    const std::size_t first = group * 16, present = std::min<std::size_t>(16, outputs - first);
-    for (std::size_t row = 0; row < rows; ++row)
-      for (std::size_t i = 0; i < 16; ++i)
-        scratch[row * 16 + i] = i < present ? dy[row * outputs + first + i] : 0.0f;
-    for (std::size_t column = 0; column < columns; column += kTileRows)
-      gradient_tile(panels + column * rows, scratch, sum, (group * columns + column) * 16,
-                    std::min(kTileRows, columns - column));
+  constexpr std::size_t kPassGroups = kGradientOutputs / 16;
+  static_assert(kPassGroups % kTileGroups == 0);
+  const std::size_t apart = columns * 16;
+  for (std::size_t begin = group_begin; begin < group_end; begin += kPassGroups) {
+    const std::size_t end = std::min(group_end, begin + kPassGroups);
+    for (std::size_t group = begin; group < end; group += kTileGroups)
+      pack_outputs(dy, rows, outputs, group * 16, std::min(kTileGroups, end - group) * 16,
+                   scratch + (group - begin) * 16 * rows);
+    for (std::size_t column = 0; column < columns; column += kTileRows) {
+      const std::size_t present = std::min(kTileRows, columns - column);
+      for (std::size_t group = begin; group < end; group += kTileGroups) {
+        const float* packed = scratch + (group - begin) * 16 * rows;
+        const std::size_t offset = (group * columns + column) * 16;
+        if (group + kTileGroups <= end) {
+          gradient_tile<kTileGroups>(panels + column * rows, packed, sum, offset, apart, present);
+        } else {
+          gradient_tile<1>(panels + column * rows, packed, sum, offset, apart, present);
+        }
+      }
+    }
   }
 }
 

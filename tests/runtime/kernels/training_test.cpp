@@ -49,7 +49,8 @@ std::vector<float> weight_gradient(const TrainingKernels& kernels, const std::ve
                                    std::size_t outputs, bool in_two) {
   const std::size_t groups = (outputs + 15) / 16, size = groups * 16 * columns;
   const std::size_t panels = (columns + kernels.panel_columns - 1) / kernels.panel_columns;
-  std::vector<float> packed(panels * kernels.panel_columns * kRows), scratch(16 * kRows);
+  std::vector<float> packed(panels * kernels.panel_columns * kRows),
+      scratch(kGradientOutputs * kRows);
   std::vector<std::vector<float>> stack(kSumStackMax, std::vector<float>(size));
   // The first two slots make one micro-batch of 13 rows, the third another one.
   const auto run = [&](std::size_t first_row, std::size_t rows, std::span<const SumStep> steps,
@@ -197,8 +198,13 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 TEST_CASE("weight gradients are the oracle's sums, whole or in micro-batches") {
   Random random(1);
-  for (const auto& [columns, outputs] :
-       {std::pair<std::size_t, std::size_t>{1, 1}, {5, 17}, {6, 16}, {13, 40}, {64, 3}}) {
+  for (const auto& [columns, outputs] : {std::pair<std::size_t, std::size_t>{1, 1},
+                                         {5, 17},
+                                         {6, 16},
+                                         {13, 40},
+                                         {64, 3},
+                                         {24, 80},
+                                         {25, 145}}) {
     const auto x = random_floats(random, kRows * columns),
                dy = random_floats(random, kRows * outputs);
     for (const Isa isa : supported_isas())
