@@ -74,14 +74,26 @@ void row_gradient(const EmbeddingGradients& from, std::span<const Leaf> leaves,
   }
 }
 
+// Zeroes this thread's share of what the last batch left in the gradient.
+void clear(Parameter& table, int thread, int threads) {
+  auto* gradient = reinterpret_cast<float*>(table.gradient[0].data());
+  if (!table.is_looked_up) {
+    const IndexRange mine = split(table.floats, thread, threads);
+    return static_cast<void>(
+        std::memset(gradient + mine.begin, 0, (mine.end - mine.begin) * sizeof(float)));
+  }
+  const std::size_t floats = table.group_floats();
+  const IndexRange mine = split(table.gradient_groups.size(), thread, threads);
+  for (std::size_t i = mine.begin; i < mine.end; ++i)
+    std::memset(gradient + table.gradient_groups[i] * floats, 0, floats * sizeof(float));
+}
+
 }  // namespace
 
 void embedding_gradient(const EmbeddingGradients& from, EmbeddingTable which, bool add,
                         Parameter& table, ThreadPool& pool, int thread, int threads) {
   if (!add) {
-    const IndexRange mine = split(table.floats, thread, threads);
-    std::memset(reinterpret_cast<float*>(table.gradient[0].data()) + mine.begin, 0,
-                (mine.end - mine.begin) * sizeof(float));
+    clear(table, thread, threads);
     pool.barrier(thread);
   }
   std::vector<std::size_t> lengths;
@@ -92,6 +104,14 @@ void embedding_gradient(const EmbeddingGradients& from, EmbeddingTable which, bo
     while (end < found.size() && found[end].index == found[begin].index) ++end;
     if (found[begin].index % static_cast<std::size_t>(threads) == static_cast<std::size_t>(thread))
       row_gradient(from, leaves, std::span(found).subspan(begin, end - begin), add, table);
+  }
+  if (thread == 0 && table.is_looked_up) {
+    table.gradient_groups.clear();
+    for (const Occurrence& one : found) {
+      const std::size_t group = one.index / kernels::kGroupRows;
+      if (table.gradient_groups.empty() || table.gradient_groups.back() != group)
+        table.gradient_groups.push_back(group);
+    }
   }
   pool.barrier(thread);
 }

@@ -151,7 +151,7 @@ class Run {
     // The checkpoint that a run goes on from was written after this step's evaluation.
     if (state_.step != resumed_step_) {
       std::vector<EventValue> values = {{"validation/loss", result_.evaluation.loss}};
-      if (trainer_.network().loss_options().kind != LossKind::kSquares)
+      if (trainer_.loss_options().kind != LossKind::kSquares)
         values.push_back({"validation/accuracy", result_.evaluation.accuracy});
       TROUPE_RETURN_IF_ERROR(write_events(state_.step, values));
     }

@@ -24,6 +24,11 @@ struct HeadMemory {
   std::uint8_t* hits = nullptr;               // (S): 1 if the target has the largest logit
 };
 
+// Whether the head multiplies with the table of token embeddings.
+inline bool has_tied_head(const ModelConfig& config) {
+  return config.causal && config.tied_embedding;
+}
+
 struct HeadStep {
   const ModelConfig& config;
   Parameters& parameters;

@@ -35,7 +35,10 @@ Network::Network(const ModelConfig& config, std::unique_ptr<StageWeights> weight
       options_(options),
       parameters_(config, std::move(weights), device.pool(), options.keeps_formats),
       team_(device),
-      rope_(rope_frequencies(config, parameters_.weights().ends[kRopeFactors].vector)) {}
+      rope_(rope_frequencies(config, parameters_.weights().ends[kRopeFactors].vector)) {
+  if (Parameter* table = parameters_.find(kNoLayer, kTokenEmbedding); table != nullptr)
+    table->is_looked_up = !has_tied_head(config_);
+}
 
 Status Network::check(std::span<const Example> batch) const {
   bool is_supervised = !config_.causal;
@@ -190,7 +193,7 @@ void Network::add_embedding_gradients(std::span<const Example> batch,
       if (Parameter* found = parameters_.trained(kNoLayer, slot); found != nullptr)
         embedding_gradient(from, which, add, *found, team_.pool, thread, team_.threads);
     };
-    table(kTokenEmbedding, EmbeddingTable::kToken, config_.causal && config_.tied_embedding);
+    table(kTokenEmbedding, EmbeddingTable::kToken, has_tied_head(config_));
     table(kPositionEmbedding, EmbeddingTable::kPosition, false);
     table(kTypeEmbedding, EmbeddingTable::kType, false);
   });

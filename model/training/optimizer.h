@@ -3,11 +3,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include <troupe/model/training/parameter.h>
+#include <troupe/runtime/kernels/update.h>
 #include <troupe/runtime/machine/thread_pool.h>
 
-// The optimizers: from the sums that a batch left in the parameters' gradients to new weights.
+// The optimizers: from the sums that a batch left in the parameters' gradients to new weights. The
+// rows of a table that a batch does not read have a gradient of 0. Their update is put off until
+// they are read or caught up with, and has the same bits then: the optimizer remembers the learning
+// rates.
 
 namespace troupe::model {
 
@@ -36,19 +41,38 @@ class Optimizer {
   UpdateReport update(std::span<Parameter* const> parameters, double divisor, double learning_rate,
                       ThreadPool& pool);
 
+  // Makes up for the updates that groups of a table have missed, as if their gradients had been 0.
+  void catch_up(Parameter& table, std::span<const std::size_t> groups, ThreadPool& pool);
+  // The same for all groups of all tables.
+  void catch_up(std::span<Parameter* const> parameters, ThreadPool& pool);
+
   // Makes the memory of the optimizer's state, zeroed, if it is not there.
   void prepare(std::span<Parameter* const> parameters) const;
 
   const OptimizerOptions& options() const { return options_; }
   std::uint64_t steps() const { return steps_; }  // updates that were applied
-  void restore(std::uint64_t steps) { steps_ = steps; }
+  // No table may have anything to catch up with.
+  void restore(std::uint64_t steps) {
+    steps_ = caught_up_ = steps;
+    rates_.clear();
+  }
 
  private:
-  void update_range(Parameter& parameter, std::size_t begin, std::size_t end, float gradient_scale,
-                    double learning_rate) const;
+  // Values [begin, end) of a parameter, whose sums lie at `sums`, in update number `step`.
+  void update_range(Parameter& parameter, std::size_t begin, std::size_t end, const float* sums,
+                    float gradient_scale, std::uint64_t step, double learning_rate) const;
+  // Brings a group of a table to the state after update `step`.
+  void catch_up_group(Parameter& table, std::size_t group, std::uint64_t step) const;
+  bool decay_alone(Parameter& table, std::size_t group, std::uint64_t step) const;
+  kernels::AdamWStep adamw_step(const Parameter& parameter, std::uint64_t step,
+                                double learning_rate) const;
 
   const OptimizerOptions options_;
   std::uint64_t steps_ = 0;
+  // All groups of tables have had this many updates; the learning rates of those since then.
+  std::uint64_t caught_up_ = 0;
+  std::vector<double> rates_;
+  std::vector<float> zeros_;  // the gradient of a group that was not read
 };
 
 }  // namespace troupe::model

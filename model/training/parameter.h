@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/training/sum_plan.h>
@@ -23,6 +25,15 @@ struct Parameter {
   // micro-batches needs them (kernels::GradientSum).
   AlignedBuffer gradient[kernels::kSumStackMax];
   AlignedBuffer first_moment, second_moment;  // of AdamW; made when it runs first
+
+  // Whether it is a table of which a batch reads some rows and that has no other gradient. Then its
+  // groups of rows (kernels::kGroupRows each) are updated when they are read (Optimizer::catch_up).
+  bool is_looked_up = false;
+  // Of such a table: the groups that the last batch has read, in order. Others' gradients are 0.
+  std::vector<std::size_t> gradient_groups;
+  // Of such a table: the optimizer's updates that each group has had; empty: all have had all.
+  std::vector<std::uint64_t> group_updates;
+  std::size_t group_floats() const { return weight->matrix.columns * kernels::kGroupRows; }
 
   float* values();
   const float* stored_values() const;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -118,6 +119,19 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
   return std::unique_ptr<Trainer>(new Trainer(std::move(network), device, options));
 }
 
+// Brings the rows that the batch reads up to date.
+void Trainer::catch_up(std::span<const Example> batch) {
+  Parameter* table = network_->parameters().trained(kNoLayer, kTokenEmbedding);
+  if (table == nullptr || table->group_updates.empty()) return;
+  std::vector<std::size_t> groups;
+  for (const Example& example : batch)
+    for (const TokenId id : example.ids)
+      groups.push_back(static_cast<std::size_t>(id) / kernels::kGroupRows);
+  std::sort(groups.begin(), groups.end());
+  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
+  optimizer_.catch_up(*table, groups, device_.pool());
+}
+
 // The loss, and with `gradients` their sums in the parameters.
 StepReport Trainer::compute(std::span<const Example> batch, bool gradients) {
   if (preference_beta_ != 0.0) return compute_preference(batch, gradients);
@@ -171,6 +185,7 @@ Status Trainer::check(std::span<const Example> batch) const {
 
 Result<StepReport> Trainer::step(std::span<const Example> batch, double learning_rate) {
   TROUPE_RETURN_IF_ERROR(check(batch));
+  catch_up(batch);
   StepReport report = compute(batch, /*gradients=*/true);
   if (!std::isfinite(report.loss)) return report;
   const UpdateReport update = optimizer_.update(network_->parameters().trained(), report.divisor,
@@ -182,6 +197,7 @@ Result<StepReport> Trainer::step(std::span<const Example> batch, double learning
 
 Result<StepReport> Trainer::evaluate(std::span<const Example> batch) {
   TROUPE_RETURN_IF_ERROR(check(batch));
+  catch_up(batch);
   return compute(batch, /*gradients=*/false);
 }
 

@@ -63,9 +63,15 @@ class Trainer {
     return pools() ? contrastive_.group() : preference_beta_ != 0.0 ? 2 : 1;
   }
 
-  Network& network() { return *network_; }
+  // The network and its parameters after every step so far: this ends what the optimizer has put
+  // off (Optimizer::catch_up).
+  Network& network() {
+    optimizer_.catch_up(network_->parameters().trained(), device_.pool());
+    return *network_;
+  }
+  Parameters& parameters() { return network().parameters(); }
   const ModelConfig& config() const { return network_->config(); }
-  Parameters& parameters() { return network_->parameters(); }
+  const LossOptions& loss_options() const { return network_->loss_options(); }
   Optimizer& optimizer() { return optimizer_; }
 
  private:
@@ -76,6 +82,7 @@ class Trainer {
         preference_beta_(options.preference_beta),
         contrastive_(options.contrastive) {}
   Status check(std::span<const Example> batch) const;
+  void catch_up(std::span<const Example> batch);
   StepReport compute(std::span<const Example> batch, bool gradients);
   StepReport compute_preference(std::span<const Example> batch, bool gradients);
   StepReport compute_contrast(std::span<const Example> batch, bool gradients);

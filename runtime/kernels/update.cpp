@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include <troupe/runtime/kernels/update.h>
@@ -31,8 +32,9 @@ void sgd(const SgdStep& step, const float* sums, float* weights, float* buffer, 
   }
 }
 
-double sum_of_squares(const float* sums, std::size_t count) {
-  double partial[16] = {};
+void SquareSum::add(const float* sums, std::size_t count) {
+  double partial[16];
+  std::copy_n(partial_, 16, partial);
   const std::size_t whole = count / 16 * 16;
   for (std::size_t i = 0; i < whole; i += 16)
     for (std::size_t lane = 0; lane < 16; ++lane) {
@@ -43,6 +45,12 @@ double sum_of_squares(const float* sums, std::size_t count) {
     const auto g = static_cast<double>(sums[i]);
     partial[i - whole] += g * g;
   }
+  std::copy_n(partial, 16, partial_);
+}
+
+double SquareSum::total() const {
+  double partial[16];
+  std::copy_n(partial_, 16, partial);
   for (std::size_t apart = 8; apart > 0; apart /= 2)
     for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
   return partial[0];

@@ -33,7 +33,16 @@ struct SgdStep {
 };
 void sgd(const SgdStep& step, const float* sums, float* weights, float* buffer, std::size_t count);
 
-// The sum of sums[i]^2 in double precision, over 16 partial sums and the lane rule's tree.
-double sum_of_squares(const float* sums, std::size_t count);
+// The sum of values' squares in double precision, over 16 partial sums and the lane rule's tree.
+// Values that are 0 may be left out in whole sixteens: the sum has the same bits.
+class SquareSum {
+ public:
+  // Adds sums[0] to sums[count - 1]. `count` is a multiple of 16 but for the last call.
+  void add(const float* sums, std::size_t count);
+  double total() const;
+
+ private:
+  double partial_[16] = {};
+};
 
 }  // namespace troupe::kernels

@@ -206,6 +206,16 @@ MUTATIONS = {
         "model/training/finetune.cpp",
         "batch.back().epoch = plan_.epoch_of(state_.step);", "batch.back().epoch = 0;",
         "model_tests", "dropout of a run is drawn anew in each epoch", {}),
+    "updates that rows of a table have missed": (
+        "model/training/optimizer.cpp",
+        "if (updates >= step) return;",
+        "if (updates + 1 >= step) return;",
+        "model_tests", "rows that no batch reads are updated later to the same bits", {}),
+    "decay of rows that were never read": (
+        "model/training/optimizer.cpp",
+        "if (with.keep == 1.0f) continue;",
+        "if (with.keep <= 1.0f) continue;",
+        "model_tests", "rows that no batch reads are updated later to the same bits", {}),
     "gradients of a micro-batch's own embeddings": (
         "model/training/network.cpp",
         "wanted.dpooled + begin * config_.channels", "wanted.dpooled",

@@ -93,6 +93,12 @@ TEST_CASE("The sum of squares has sixteen partial sums and one tree") {
       partial[i % 16] += static_cast<double>(sums[i]) * static_cast<double>(sums[i]);
     for (std::size_t apart = 8; apart > 0; apart /= 2)
       for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
-    CHECK(kernels::sum_of_squares(sums.data(), count) == partial[0]);
+    kernels::SquareSum sum;
+    sum.add(sums.data(), count);
+    CHECK(sum.total() == partial[0]);
+    kernels::SquareSum pieces;
+    pieces.add(sums.data(), count / 32 * 16);
+    pieces.add(sums.data() + count / 32 * 16, count - count / 32 * 16);
+    CHECK(pieces.total() == partial[0]);
   }
 }
