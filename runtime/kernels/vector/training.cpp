@@ -30,15 +30,15 @@ namespace {
 constexpr std::size_t kTileRows = 12 / kParts;
 static_assert(kTileRows == (HWY_TARGET == HWY_AVX2 ? 6 : 12));
 
-// Where a matrix lies: element (i, k) of A at a + i * row + k * step, and sixteen columns of row k
-// of B at b + k * step.
+// Where a matrix lies: element (i, k) of A at a + i * row + k * step, and column j of row k of B at
+// b + k * step + j / 16 * apart + j % 16.
 struct A {
   const float* at;
   std::size_t row, step;
 };
 struct B {
   const float* at;
-  std::size_t step;
+  std::size_t step, apart = 16;
 };
 
 // sums[i][v] += A (M rows) times V vectors of columns of B, over `depth` values of k.
@@ -47,7 +47,8 @@ HWY_INLINE void add_products(A a, B b, std::size_t depth, Floats (&sums)[M][V]) 
   const float* from = a.at;
   for (std::size_t k = 0; k < depth; ++k, from += a.step, b.at += b.step) {
     Floats columns[V];
-    for (std::size_t v = 0; v < V; ++v) columns[v] = hn::LoadU(kFloat, b.at + v * kLanes);
+    for (std::size_t v = 0; v < V; ++v)
+      columns[v] = hn::LoadU(kFloat, b.at + v / kParts * b.apart + v % kParts * kLanes);
     for (std::size_t i = 0; i < M; ++i) {
       const Floats value = hn::Set(kFloat, from[i * a.row]);
       for (std::size_t v = 0; v < V; ++v) sums[i][v] = hn::MulAdd(value, columns[v], sums[i][v]);
@@ -55,48 +56,53 @@ HWY_INLINE void add_products(A a, B b, std::size_t depth, Floats (&sums)[M][V]) 
   }
 }
 
+// Groups of sixteen columns in a wide tile: two where there are registers for their sums, since
+// each value of A is then loaded half as often.
+constexpr std::size_t kTileGroups = kParts == 1 ? 2 : 1;
+
 enum class Put { kStore, kAdd, kContinue };  // C = AB, C += AB, or the chains of C go on
 
-template <Put kPut, std::size_t M>
+template <Put kPut, std::size_t M, std::size_t kGroups>
 HWY_INLINE void product_tile(A a, B b, std::size_t depth, float* c, std::size_t c_row) {
-  Floats sums[M][kParts];
+  constexpr std::size_t kVectors = kGroups * kParts;
+  Floats sums[M][kVectors];
   for (std::size_t i = 0; i < M; ++i)
-    for (std::size_t p = 0; p < kParts; ++p)
-      sums[i][p] =
-          kPut == Put::kContinue ? hn::LoadU(kFloat, c + i * c_row + p * kLanes) : hn::Zero(kFloat);
+    for (std::size_t v = 0; v < kVectors; ++v)
+      sums[i][v] =
+          kPut == Put::kContinue ? hn::LoadU(kFloat, c + i * c_row + v * kLanes) : hn::Zero(kFloat);
   add_products(a, b, depth, sums);
   for (std::size_t i = 0; i < M; ++i)
-    for (std::size_t p = 0; p < kParts; ++p) {
-      float* to = c + i * c_row + p * kLanes;
-      if (kPut == Put::kAdd) sums[i][p] = hn::Add(hn::LoadU(kFloat, to), sums[i][p]);
-      hn::StoreU(sums[i][p], kFloat, to);
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      float* to = c + i * c_row + v * kLanes;
+      if (kPut == Put::kAdd) sums[i][v] = hn::Add(hn::LoadU(kFloat, to), sums[i][v]);
+      hn::StoreU(sums[i][v], kFloat, to);
     }
 }
 
-// C (rows, 16) from A (rows, depth) and B (depth, 16).
-template <Put kPut>
+// C (rows, 16 * kGroups) from A (rows, depth) and B (depth, 16 * kGroups).
+template <Put kPut, std::size_t kGroups>
 void product_columns(A a, B b, std::size_t rows, std::size_t depth, float* c, std::size_t c_row) {
   std::size_t i = 0;
   for (; i + kTileRows <= rows; i += kTileRows)
-    product_tile<kPut, kTileRows>({a.at + i * a.row, a.row, a.step}, b, depth, c + i * c_row,
-                                  c_row);
+    product_tile<kPut, kTileRows, kGroups>({a.at + i * a.row, a.row, a.step}, b, depth,
+                                           c + i * c_row, c_row);
   for (; i + 2 <= rows; i += 2)
-    product_tile<kPut, 2>({a.at + i * a.row, a.row, a.step}, b, depth, c + i * c_row, c_row);
+    product_tile<kPut, 2, kGroups>({a.at + i * a.row, a.row, a.step}, b, depth, c + i * c_row,
+                                   c_row);
   if (i < rows)
-    product_tile<kPut, 1>({a.at + i * a.row, a.row, a.step}, b, depth, c + i * c_row, c_row);
+    product_tile<kPut, 1, kGroups>({a.at + i * a.row, a.row, a.step}, b, depth, c + i * c_row,
+                                   c_row);
 }
 
 // The same, cut at multiples of kSumColumns of k.
+template <std::size_t kGroups>
 void cut_product(A a, B b, std::size_t rows, std::size_t depth, float* c, std::size_t c_row) {
-  product_columns<Put::kStore>(a, b, rows, std::min(depth, kSumColumns), c, c_row);
+  product_columns<Put::kStore, kGroups>(a, b, rows, std::min(depth, kSumColumns), c, c_row);
   for (std::size_t k = kSumColumns; k < depth; k += kSumColumns)
-    product_columns<Put::kAdd>({a.at + k * a.step, a.row, a.step}, {b.at + k * b.step, b.step},
-                               rows, std::min(kSumColumns, depth - k), c, c_row);
+    product_columns<Put::kAdd, kGroups>({a.at + k * a.step, a.row, a.step},
+                                        {b.at + k * b.step, b.step, b.apart}, rows,
+                                        std::min(kSumColumns, depth - k), c, c_row);
 }
-
-// Groups of outputs in a tile of a weight gradient: two where there are registers for their sums,
-// since each value of x is then loaded half as often.
-constexpr std::size_t kTileGroups = kParts == 1 ? 2 : 1;
 
 // One tile of a weight gradient: run_sum for kTileRows columns of x and kGroups * 16 outputs.
 // `dy`: (rows, kGroups * 16); `offset`: where the tile's first group lies, `apart` the others.
@@ -251,36 +257,62 @@ struct HeadBackward {
     std::fill(gradients + last + 1, gradients + block_end, 0.0f);
   }
 
+  // Scores and dp of kGroups * 16 keys from `key` on, which lie in one page.
+  template <std::size_t kGroups>
+  void score(std::size_t row, std::size_t rows, std::size_t key) {
+    cut_product<kGroups>({q + row * padded_dim, padded_dim, 1}, {keys_t(key), 16, dim * kKeyBlock},
+                         rows, dim, p + key, padded_count);
+    cut_product<kGroups>({dout + row * padded_dim, padded_dim, 1},
+                         {values_t + key * dim, 16, dim * 16}, rows, dim, ds + key, padded_count);
+  }
+
+  // dq, dk and dv of kGroups * 16 channels from c on.
+  template <std::size_t kGroups>
+  void add_gradients(std::size_t row, std::size_t rows, BackwardKeys block, std::size_t c) {
+    for (std::size_t key = block.begin; key < block.end;) {
+      const std::size_t cut = std::min(block.end, (key / kSumKeys + 1) * kSumKeys);
+      const A a{ds + key, padded_count, 1};
+      const B b{keys + key * padded_dim + c, padded_dim};
+      if (key == block.begin) {
+        product_columns<Put::kStore, kGroups>(a, b, rows, cut - key, dq + c, padded_dim);
+      } else {
+        product_columns<Put::kAdd, kGroups>(a, b, rows, cut - key, dq + c, padded_dim);
+      }
+      key = cut;
+    }
+    const std::size_t keys_seen = block.end - block.begin;
+    const std::size_t to = block.begin * padded_dim + c;
+    product_columns<Put::kContinue, kGroups>({ds + block.begin, 1, padded_count},
+                                             {q + row * padded_dim + c, padded_dim}, keys_seen,
+                                             rows, dk + to, padded_dim);
+    product_columns<Put::kContinue, kGroups>({p + block.begin, 1, padded_count},
+                                             {dout + row * padded_dim + c, padded_dim}, keys_seen,
+                                             rows, dv + to, padded_dim);
+  }
+
   // Rows [row, row + rows), at most kBackwardRows.
   void run_rows(std::size_t row, std::size_t rows) {
+    constexpr std::size_t kWide = kTileGroups * 16;
+    static_assert(kPageKeys % kWide == 0);
     const BackwardKeys block = backward_keys(args, row);
-    for (std::size_t key = block.begin; key < block.end; key += 16) {
-      cut_product({q + row * padded_dim, padded_dim, 1}, {keys_t(key), 16}, rows, dim, p + key,
-                  padded_count);
-      cut_product({dout + row * padded_dim, padded_dim, 1}, {values_t + key * dim, 16}, rows, dim,
-                  ds + key, padded_count);
+    for (std::size_t key = block.begin; key < block.end;) {
+      const bool is_wide = key % kWide == 0 && key + kWide <= block.end;
+      if (is_wide) {
+        score<kTileGroups>(row, rows, key);
+      } else {
+        score<1>(row, rows, key);
+      }
+      key += is_wide ? kWide : 16;
     }
     for (std::size_t i = 0; i < rows; ++i) finish_row(row + i, i, block);
-    for (std::size_t c = 0; c < dim; c += 16) {
-      for (std::size_t key = block.begin; key < block.end;) {
-        const std::size_t cut = std::min(block.end, (key / kSumKeys + 1) * kSumKeys);
-        const A a{ds + key, padded_count, 1};
-        const B b{keys + key * padded_dim + c, padded_dim};
-        if (key == block.begin) {
-          product_columns<Put::kStore>(a, b, rows, cut - key, dq + c, padded_dim);
-        } else {
-          product_columns<Put::kAdd>(a, b, rows, cut - key, dq + c, padded_dim);
-        }
-        key = cut;
+    for (std::size_t c = 0; c < dim;) {
+      const bool is_wide = c + kWide <= padded_dim;
+      if (is_wide) {
+        add_gradients<kTileGroups>(row, rows, block, c);
+      } else {
+        add_gradients<1>(row, rows, block, c);
       }
-      const std::size_t keys_seen = block.end - block.begin;
-      const std::size_t to = block.begin * padded_dim + c;
-      product_columns<Put::kContinue>({ds + block.begin, 1, padded_count},
-                                      {q + row * padded_dim + c, padded_dim}, keys_seen, rows,
-                                      dk + to, padded_dim);
-      product_columns<Put::kContinue>({p + block.begin, 1, padded_count},
-                                      {dout + row * padded_dim + c, padded_dim}, keys_seen, rows,
-                                      dv + to, padded_dim);
+      c += is_wide ? kWide : 16;
     }
     for (std::size_t i = 0; i < rows; ++i)
       std::memcpy(args.dq + (row + i) * width + column, dq + i * padded_dim, dim * sizeof(float));
