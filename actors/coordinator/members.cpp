@@ -92,7 +92,7 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
   const bool local = frame.peer == head.setup->admission->local_token().key;
   const std::size_t members = head.setup->admission->members().size();
   const Result<net::Role> allowed = [&]() -> Result<net::Role> {
-    if (!head.enrolments.admit(frame.peer, kEnrolments, monotonic_us())) {
+    if (!local && !head.enrolments.admit(frame.peer, kEnrolments, monotonic_us())) {
       return Status(Code::kResourceExhausted,
                     "too many enrol by this token at the same time; try again in a minute");
     }

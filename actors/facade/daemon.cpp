@@ -239,6 +239,7 @@ Result<ClusterAddress> make_link(const DaemonOptions& options, Daemon::Impl& dae
     place.endpoint = advertised(options);
     place.cluster = place.admission->cluster();
     transport.allowed = place.admission->allowed();
+    transport.own_door = place.admission->local_token().key;
   } else {
     TROUPE_ASSIGN_OR_RETURN(place, find_head(options, daemon.home));
     transport.allowed = {{place.head, net::Role::kHead}};

@@ -1,14 +1,6 @@
-#include <cstring>
-
 #include <troupe/runtime/net/allow_list.h>
 
 namespace troupe::net {
-
-std::size_t KeyHash::operator()(const PublicKey& key) const {
-  std::size_t value;
-  std::memcpy(&value, key.data(), sizeof value);
-  return value;
-}
 
 void AllowList::allow(const PublicKey& key, Role role) {
   std::lock_guard lock(mutex_);

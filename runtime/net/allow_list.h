@@ -4,25 +4,29 @@
 #include <optional>
 #include <unordered_map>
 
+#include <troupe/runtime/net/key_pace.h>
 #include <troupe/runtime/net/keys.h>
 
 // Which keys may connect, and in which role. Any thread.
 
 namespace troupe::net {
 
-struct KeyHash {
-  std::size_t operator()(const PublicKey& key) const;
-};
-
 class AllowList {
  public:
   void allow(const PublicKey& key, Role role);
   void revoke(const PublicKey& key);
   std::optional<Role> role(const PublicKey& key) const;
+  // The door key of the user who runs this process. It must be set before others ask.
+  void set_own_door(const PublicKey& key) { own_door_ = key; }
+  // How fast a key of this role may open connections.
+  Pace pace(const PublicKey& key, Role role) const {
+    return own_door_ == key ? kOwnDoorPace : pace_of(role);
+  }
 
  private:
   mutable std::mutex mutex_;
   std::unordered_map<PublicKey, Role, KeyHash> roles_;
+  std::optional<PublicKey> own_door_;
 };
 
 }  // namespace troupe::net

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include <troupe/runtime/net/allow_list.h>
+#include <troupe/runtime/net/keys.h>
 
 // Limits how fast one key may do something, such as opening connections, with a token bucket for
 // each key. An honest process opens a few when it starts; one that opens thousands wants to exhaust
@@ -20,6 +20,9 @@ struct Pace {
 // process.
 constexpr Pace kDoorPace{400, 5};
 constexpr Pace kMemberPace{64, 1};
+// Whoever holds the door key of the daemon's own user can end the daemon anyway. His scripts may
+// call as many commands as they like; this bounds what the handshakes take of a CPU.
+constexpr Pace kOwnDoorPace{2'000, 200};
 constexpr Pace pace_of(Role role) { return role == Role::kEnrol ? kDoorPace : kMemberPace; }
 
 class KeyPace {

@@ -30,6 +30,12 @@ Status not_a_key_file(const std::filesystem::path& path) {
 
 }  // namespace
 
+std::size_t KeyHash::operator()(const PublicKey& key) const {
+  std::size_t value;
+  std::memcpy(&value, key.data(), sizeof value);
+  return value;
+}
+
 const char* role_name(Role role) {
   switch (role) {
     case Role::kHead:

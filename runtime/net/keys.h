@@ -16,6 +16,9 @@ namespace troupe::net {
 
 using PublicKey = std::array<std::uint8_t, 32>;
 using SecretKey = std::array<std::uint8_t, 32>;
+struct KeyHash {
+  std::size_t operator()(const PublicKey& key) const;
+};
 
 struct KeyPair {
   PublicKey public_key{};

@@ -28,6 +28,7 @@ struct Shared {
       : options(from), handlers(std::move(to)), gate(allowed, counters, from.version) {
     gate.set_cluster(from.cluster);
     for (const auto& [key, role] : from.allowed) allowed.allow(key, role);
+    if (from.own_door) allowed.set_own_door(*from.own_door);
   }
   const TransportOptions options;
   const Handlers handlers;

@@ -91,7 +91,7 @@ bool ZapServer::serve(const AllowList& allowed, AtomicCounters& counters, std::i
                        " is not allowed here");
       continue;
     }
-    question.pace = pace_of(*role);
+    question.pace = allowed.pace(question.key, *role);
     if (pace_.admit(question.key, question.pace, now_us)) {
       answer(question, kGranted);
       continue;

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include <troupe/runtime/net/allow_list.h>
 #include <troupe/runtime/net/key_pace.h>
 
 using namespace troupe::net;
@@ -26,6 +27,20 @@ TEST_CASE("key pace: a burst at once, then so many a second", "[key-pace]") {
   CHECK(admitted(pace, one, Role::kNode, 1'000'000'000'000) == 64);
   // A clock that steps back gives nothing.
   CHECK(admitted(pace, one, Role::kNode, 0) == 0);
+}
+
+TEST_CASE("key pace: the daemon's own user may call commands in a loop", "[key-pace]") {
+  KeyPace pace;
+  AllowList allowed;
+  const PublicKey own{1}, token{2};
+  allowed.allow(own, Role::kEnrol);
+  allowed.allow(token, Role::kEnrol);
+  allowed.set_own_door(own);
+  // Twenty times three hundred commands, one crowd every three seconds, as fast as they come.
+  for (std::int64_t crowd = 0; crowd < 20; ++crowd)
+    for (int i = 0; i < 300; ++i)
+      REQUIRE(pace.admit(own, allowed.pace(own, Role::kEnrol), crowd * 3'000'000));
+  CHECK(admitted(pace, token, Role::kEnrol, 60'000'000) == 400);
 }
 
 TEST_CASE("key pace: keys at rest are forgotten", "[key-pace]") {
