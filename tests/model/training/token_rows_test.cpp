@@ -114,7 +114,7 @@ TEST_CASE("rows of words that are too long are cut at a word, or dropped") {
     return data->examples[0].ids;
   };
   CHECK(ids(Truncation::kRight, 6) == std::vector<TokenId>{1, 'a', 'b', 'c', 2});
-  CHECK(ids(Truncation::kLeft, 6) == std::vector<TokenId>{1, 'd', 'e', 'f', 2});
+  CHECK(ids(Truncation::kLeft, 6) == std::vector<TokenId>{1, 'c', 'd', 'e', 'f', 2});
   CHECK(ids(Truncation::kRight, 3) == std::vector<TokenId>{1, 'a', 2});
   CHECK(ids(Truncation::kLeft, 3) == std::vector<TokenId>{1, 'f', 2});
   const auto dropped = token_dataset(rows, PairTokenizer(), {6, Truncation::kDrop}, labels);
