@@ -32,6 +32,12 @@ enum class FeedForward : std::uint8_t {
   kGeluErf,       // the same, gelu by erf
 };
 enum class PoolerKind : std::uint8_t { kTanh, kRelu, kGeluErf };
+// What the head of an encoder reads, and what it gives.
+enum class EncoderHead : std::uint8_t {
+  kSequence,  // the pooler's result: the logits of the labels, one row for a sequence
+  kToken,     // every row of the last layer: the logits of the labels
+  kMask,      // every row: the logits of the vocabulary, which only training computes
+};
 enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3, kYarn };
 
 struct ModelConfig {
@@ -108,6 +114,7 @@ struct ModelConfig {
   bool pooler_norm = false;  // its result is normed
   bool pooler_mean = false;  // it takes the mean of all rows instead of the first
   std::size_t labels = 0;    // the logits of a classification head; 0: none
+  EncoderHead head = EncoderHead::kSequence;
 
   // A mixture of experts: a row goes through experts_used of so many gated networks of
   // expert_channels each, which its router chooses. 0 experts: one network of ffn_channels, which
@@ -142,7 +149,11 @@ struct ModelConfig {
 
   // The number of logits in a row: V for a decoder, the labels for an encoder (0 if it has no
   // head).
-  std::size_t outputs() const { return causal ? vocabulary : labels; }
+  std::size_t outputs() const { return gives_tokens() ? vocabulary : labels; }
+  // Says whether the logits are those of the vocabulary.
+  bool gives_tokens() const { return causal || head == EncoderHead::kMask; }
+  // Says whether every row may have logits, not only one of each sequence.
+  bool has_row_logits() const { return causal || head != EncoderHead::kSequence; }
 };
 
 }  // namespace troupe::model

@@ -192,6 +192,11 @@ std::vector<TensorSpec> stage_tensors(const ModelConfig& config, LayerRange rang
   if (last && config.pooler && config.pooler_norm) ends.norm(kPoolerNorm, "cls.norm", config);
   if (last && config.labels > 0)
     ends.linear(kClassifier, "cls.output", config.labels, config.channels, /*bias=*/true);
+  if (last && config.head == EncoderHead::kMask) {
+    ends.linear(kMaskDense, "mask.dense", config.channels, config.channels, /*bias=*/true);
+    ends.norm(kMaskNorm, "mask.norm", config);
+    ends.vector(kMaskBias, "mask.bias", config.vocabulary);
+  }
   if (config.relative_buckets > 0)
     ends.matrix(kRelativeBias, "enc.attn_rel_b", config.relative_buckets, config.heads);
   if (config.rope_factors || config.rope_short_factors)

@@ -73,6 +73,11 @@ enum End : std::size_t {
   kPoolerNormBias,
   kClassifier,
   kClassifierBias,
+  kMaskDense,  // of EncoderHead::kMask: a dense layer, its norm, and a bias of each token
+  kMaskDenseBias,
+  kMaskNorm,
+  kMaskNormBias,
+  kMaskBias,
   kRopeFactors,
   kRelativeBias,  // (buckets, heads)
   kEnds

@@ -44,6 +44,15 @@ constexpr HfName kNames[] = {
     {"pooler.dense.bias", "cls.bias", /*transposed=*/false, /*spare=*/true},
     {"classifier.weight", "cls.output.weight"},
     {"classifier.bias", "cls.output.bias"},
+    // What finds masked tokens, which only training computes.
+    {"cls.predictions.transform.dense.weight", "mask.dense.weight"},
+    {"cls.predictions.transform.dense.bias", "mask.dense.bias"},
+    {"cls.predictions.transform.LayerNorm.weight", "mask.norm.weight"},
+    {"cls.predictions.transform.LayerNorm.bias", "mask.norm.bias"},
+    {"cls.predictions.bias", "mask.bias"},
+    {"cls.predictions.transform.LayerNorm.gamma", "mask.norm.weight"},
+    {"cls.predictions.transform.LayerNorm.beta", "mask.norm.bias"},
+    {"cls.predictions.decoder.bias", "mask.bias", /*transposed=*/false, /*spare=*/true},
 };
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {
@@ -73,7 +82,14 @@ Status HeaderReader::encoder_head(ModelConfig* config) const {
     config->pooler_kind = kind == "relu" ? PoolerKind::kRelu : PoolerKind::kGeluErf;
   }
   if (const TensorInfo* labels = header_.tensor("cls.output.weight"); labels != nullptr) {
-    if (!config->pooler) return unsupported("a classification head without a pooler");
+    if (header_.metadata.contains(header_keys::kEncoderHead)) {
+      TROUPE_ASSIGN_OR_RETURN(const std::string head, header_.string(header_keys::kEncoderHead));
+      if (head != "token") return unsupported("a classification head of " + head);
+      config->head = EncoderHead::kToken;
+      config->pooler = config->pooler_bias = config->pooler_norm = false;
+    } else if (!config->pooler) {
+      return unsupported("a classification head without a pooler");
+    }
     config->labels = labels->shape.front();
   }
   return Status::ok();
@@ -103,6 +119,7 @@ Status hf_bert(const HfConfig& config, const std::string& arch, bool padding, Gg
   TROUPE_RETURN_IF_ERROR(hf_plain_sizes(config, arch, {}, /*head_dim=*/0, out));
   TROUPE_ASSIGN_OR_RETURN((*out)[arch + ".attention.layer_norm_epsilon"],
                           hf_epsilon(config, "layer_norm_eps", 1e-12));
+  TROUPE_RETURN_IF_ERROR(hf_encoder_head(config, out));
   if (!padding) return Status::ok();
   constexpr const char* kContext = "max_position_embeddings";
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t rows, config.size(kContext, kContextMax));
@@ -113,6 +130,14 @@ Status hf_bert(const HfConfig& config, const std::string& arch, bool padding, Gg
                       std::to_string(pad));
   (*out)[std::string(header_keys::kPositionOffset)] = pad + 1;
   (*out)[arch + ".context_length"] = rows - pad - 1;
+  return Status::ok();
+}
+
+Status hf_encoder_head(const HfConfig& config, GgufMetadata* out) {
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<std::string> classes, config.strings("architectures"));
+  for (const std::string& name : classes)
+    if (name.ends_with("ForTokenClassification"))
+      (*out)[std::string(header_keys::kEncoderHead)] = std::string("token");
   return Status::ok();
 }
 

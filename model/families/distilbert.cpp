@@ -25,7 +25,7 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(hf_plain_sizes(config, kArch, fields, /*head_dim=*/0, out));
   (*out)["distilbert.attention.layer_norm_epsilon"] = 1e-12;
   (*out)[std::string(header_keys::kPoolerActivation)] = std::string("relu");
-  return Status::ok();
+  return hf_encoder_head(config, out);
 }
 
 const std::vector<HfName> kNames = bert_names_with({

@@ -36,7 +36,8 @@ std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpe
     out.replace(star, 1, std::to_string(spec.expert));
   const bool is_head =
       spec.layer == kNoLayer &&
-      (spec.slot == kOutput || spec.slot == kClassifier || spec.slot == kClassifierBias);
+      (spec.slot == kOutput || spec.slot == kClassifier || spec.slot == kClassifierBias ||
+       (spec.slot >= kMaskDense && spec.slot <= kMaskBias));
   return is_head ? out : std::string(hf.prefix) + out;
 }
 
@@ -57,6 +58,12 @@ std::string hf_module(const ModelConfig& config, const TensorSpec& spec) {
   const std::string name = hf_name(config, spec);
   TROUPE_CHECK(name.ends_with(kEnding), name);
   return name.substr(0, name.size() - kEnding.size());
+}
+
+std::string hf_bare_module(const ModelConfig& config, const TensorSpec& spec) {
+  const std::string name = hf_module(config, spec);
+  const std::string_view prefix = find_family(config.family)->hf.prefix;
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
 bool has_rotated_rows(const TensorSpec& spec) {

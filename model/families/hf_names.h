@@ -22,6 +22,8 @@ std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
 bool hf_is_transposed(const ModelConfig& config, const TensorSpec& spec);
 // The name of a matrix's module: hf_name without ".weight" at its end.
 std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
+// The same in a model without a head, whose names have no prefix: encoder.layer.0.output.dense.
+std::string hf_bare_module(const ModelConfig& config, const TensorSpec& spec);
 
 // Whether the tensor's rows are rotated: it is q or k, or the bias of one.
 bool has_rotated_rows(const TensorSpec& spec);

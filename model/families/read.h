@@ -132,6 +132,8 @@ Status hf_qwen_window(const HfConfig& config, const std::string& arch, GgufMetad
 // fields. `padding` is true if the rows of the position embedding up to that of "pad_token_id" are
 // not used, as in RoBERTa.
 Status hf_bert(const HfConfig& config, const std::string& arch, bool padding, GgufMetadata* out);
+// Writes down whether a folder's classification head reads every row, as "architectures" says.
+Status hf_encoder_head(const HfConfig& config, GgufMetadata* out);
 
 // The tensor names of BERT after `own`. The first name that fits a tensor counts, also where
 // tensors are written.

@@ -39,6 +39,8 @@ inline constexpr std::string_view kPositionOffset = "troupe.position_offset";
 // bool: whether it takes the mean of all rows, instead of the first row.
 inline constexpr std::string_view kPoolerActivation = "troupe.pooler_activation";
 inline constexpr std::string_view kPoolerMean = "troupe.pooler_mean";
+// A string: "token" if the classification head of an encoder reads every row, without a pooler.
+inline constexpr std::string_view kEncoderHead = "troupe.encoder_head";
 // A number: what the low-rank adapters beside the matrices are multiplied by
 // (source/adapted_model.h).
 inline constexpr std::string_view kAdapterScale = "troupe.adapter.scale";

@@ -33,9 +33,9 @@ struct Generation {
 Result<Generation> generate(Stage& whole_model, std::span<const TokenId> prompt,
                             const GenerateOptions& options);
 
-// Returns the logits of every position of `ids` in an empty context: (T,V), or (L) for a
-// classifier. `token_types` is as in StepInput. A step has `chunk` rows; the result does not depend
-// on it.
+// Returns the logits of every position of `ids` in an empty context: (T,V), (T,L) for a classifier
+// of tokens, or (L) for one of texts. `token_types` is as in StepInput. A step has `chunk` rows;
+// the result does not depend on it.
 //   Errors: kInvalidArgument if the stage is only a part of a model, there are no ids, they do not
 //   fit, or the model has no head.
 Result<std::vector<float>> sequence_logits(Stage& whole_model, std::span<const TokenId> ids,

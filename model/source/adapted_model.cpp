@@ -72,7 +72,10 @@ class AdapterReader {
  private:
   Status read_matrix(const TensorSpec& spec) {
     if (find_hf_name(find_family(config_.family)->hf, spec) == nullptr) return Status::ok();
-    const std::string module = kPeftModulePrefix + hf_module(config_, spec);
+    std::string module = kPeftModulePrefix + hf_module(config_, spec);
+    // An adapter of a model without a head has names without a prefix.
+    if (file_.find(module + ".lora_A.weight") == nullptr)
+      module = kPeftModulePrefix + hf_bare_module(config_, spec);
     const SafetensorsTensor* a = file_.find(module + ".lora_A.weight");
     const SafetensorsTensor* b = file_.find(module + ".lora_B.weight");
     if (a == nullptr && b == nullptr) return Status::ok();

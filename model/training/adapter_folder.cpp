@@ -26,14 +26,14 @@ using nlohmann::ordered_json;
 
 constexpr const char* kLabelsName = "labels.json";
 
-std::string module_name(const ModelConfig& config, const TensorSpec& spec) {
-  return kPeftModulePrefix + hf_module(config, spec);
+// What PEFT calls a module. An encoder's adapter without a head is that of a model without one.
+std::string module_name(const ModelConfig& config, const TensorSpec& spec, bool is_bare) {
+  return kPeftModulePrefix + (is_bare ? hf_bare_module(config, spec) : hf_module(config, spec));
 }
 
 // The two tensors of an adapter.
 std::pair<HfTensor, HfTensor> tensors_of(const ModelConfig& config, const TensorSpec& target,
-                                         const Adapter& adapter) {
-  const std::string module = module_name(config, target);
+                                         const Adapter& adapter, const std::string& module) {
   HfTensor a, b;
   a.name = module + ".lora_A.weight";
   a.shape = {adapter.rank(), adapter.down.spec.rows};
@@ -89,8 +89,12 @@ ordered_json target_modules(const ModelConfig& config, Parameters& parameters) {
 std::string config_text(const AdapterFolder& about, const ModelConfig& config,
                         Parameters& parameters) {
   const LoraOptions& options = about.options;
+  const char* task = !about.labels.empty()
+                         ? config.head == EncoderHead::kToken ? "TOKEN_CLS" : "SEQ_CLS"
+                     : config.causal ? "CAUSAL_LM"
+                                     : "FEATURE_EXTRACTION";
   ordered_json out = {{"peft_type", "LORA"},
-                      {"task_type", about.labels.empty() ? "CAUSAL_LM" : "SEQ_CLS"},
+                      {"task_type", task},
                       {"base_model_name_or_path", about.base},
                       {"inference_mode", true},
                       {"r", options.rank},
@@ -143,10 +147,12 @@ Result<std::string> write_adapter_folder(const fs::path& folder, const AdapterFo
   if (!about.labels.empty())
     TROUPE_RETURN_IF_ERROR(
         write_file_atomically(folder / kLabelsName, nlohmann::json(about.labels).dump() + "\n"));
+  const bool is_bare = !config.causal && about.labels.empty();
   std::vector<HfTensor> tensors = trained_tensors(config, parameters);
   for (const auto& adapter : parameters.adapters()) {
     const Parameter* target = parameters.find(adapter->layer, adapter->slot);
-    auto [a, b] = tensors_of(config, target->spec, *adapter);
+    auto [a, b] =
+        tensors_of(config, target->spec, *adapter, module_name(config, target->spec, is_bare));
     tensors.push_back(std::move(a));
     tensors.push_back(std::move(b));
   }
@@ -158,6 +164,13 @@ Result<std::string> write_adapter_folder(const fs::path& folder, const AdapterFo
     return hf_values(tensors[index],
                      [](const Parameter& parameter) { return parameter.stored_values(); });
   });
+}
+
+Result<EncoderHead> adapter_head(const fs::path& folder) {
+  TROUPE_ASSIGN_OR_RETURN(const nlohmann::json config, read_peft_json(folder / kPeftConfigName));
+  const auto task = config.find("task_type");
+  return task != config.end() && *task == "TOKEN_CLS" ? EncoderHead::kToken
+                                                      : EncoderHead::kSequence;
 }
 
 Result<std::vector<std::string>> adapter_labels(const fs::path& folder) {
@@ -189,7 +202,9 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
   for (const Parameter& parameter : parameters.all()) {
     const TensorSpec& spec = parameter.spec;
     if (spec.layer == kNoLayer || spec.rows == 0) continue;
-    const std::string module = module_name(config, spec);
+    std::string module = module_name(config, spec, /*is_bare=*/false);
+    if (file.find(module + ".lora_A.weight") == nullptr)
+      module = module_name(config, spec, /*is_bare=*/true);
     const SafetensorsTensor* a = file.find(module + ".lora_A.weight");
     const SafetensorsTensor* b = file.find(module + ".lora_B.weight");
     if (a == nullptr && b == nullptr) continue;
@@ -202,7 +217,7 @@ Status read_adapter_folder(const fs::path& folder, const ModelConfig& config,
                              " is stored together with others, and such a matrix cannot have an "
                              "adapter yet");
     auto adapter = std::make_unique<Adapter>(spec, static_cast<std::size_t>(a->shape[0]), scale);
-    const auto [place_a, place_b] = tensors_of(config, spec, *adapter);
+    const auto [place_a, place_b] = tensors_of(config, spec, *adapter, module);
     const Status status_a = take_over(file, *a, place_a);
     if (!status_a) return status_a.with_context(path.string());
     const Status status_b = take_over(file, *b, place_b);

@@ -34,6 +34,10 @@ Result<std::string> write_adapter_folder(const std::filesystem::path& folder,
 //   Errors: as below.
 Result<std::vector<std::string>> adapter_labels(const std::filesystem::path& folder);
 
+// What the head of an adapter with a classifier reads, from "task_type" of adapter_config.json.
+//   Errors: as below.
+Result<EncoderHead> adapter_head(const std::filesystem::path& folder);
+
 // Reads a folder, written here or by PEFT, adds its adapters to the parameters, and takes over a
 // classifier that it has.
 //   Errors: kNotFound; kBadData naming the tensor and its shape if it does not fit the model, or

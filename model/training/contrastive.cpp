@@ -130,6 +130,14 @@ class Contrast {
 
 }  // namespace
 
+std::uint64_t contrastive_bytes(std::size_t texts, std::size_t channels,
+                                const ContrastiveOptions& options) {
+  const std::uint64_t anchors = texts / options.group(), candidates = texts - anchors;
+  // Means and their gradients in single precision; units, norms and slopes in double precision.
+  return std::uint64_t{texts} * channels * (2 * sizeof(float) + sizeof(double)) +
+         texts * sizeof(double) + anchors * candidates * sizeof(double);
+}
+
 ContrastiveLoss contrastive_loss(std::span<const float> pooled, std::size_t channels,
                                  const ContrastiveOptions& options, ThreadPool& pool) {
   TROUPE_CHECK(pooled.size() % (channels * options.group()) == 0, std::to_string(pooled.size()));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -24,6 +25,10 @@ struct ContrastiveLoss {
   std::size_t hits = 0;          // anchors whose own positive is the most similar
   std::vector<float> gradients;  // (texts, channels): of the sum, with respect to `pooled`
 };
+
+// The bytes that contrastive_loss and its arguments take for this number of texts.
+std::uint64_t contrastive_bytes(std::size_t texts, std::size_t channels,
+                                const ContrastiveOptions& options);
 
 // loss = sum over anchors i of  log(sum over j of exp(s_ij)) - s_ii,  where j are the positives of
 // all groups and then the negatives of all groups, and s_ij = cosine(anchor i, j) / temperature.

@@ -197,13 +197,19 @@ Result<std::vector<float>> class_weights(const std::string& text, const Dataset&
   const std::size_t classes = dataset.labels.size();
   if (text == "balanced") {
     std::vector<std::size_t> counts(classes);
-    for (const Example& example : dataset.examples) ++counts[example.label];
+    std::size_t all = 0;
+    const auto count = [&](std::size_t label) { ++counts[label], ++all; };
+    for (const Example& example : dataset.examples) {
+      if (example.targets.empty()) count(example.label);
+      for (const TokenId target : example.targets)
+        if (target != kNoTarget) count(static_cast<std::size_t>(target));
+    }
     for (std::size_t i = 0; i < classes; ++i) {
       if (counts[i] == 0)
         return bad("no example that is trained has the label " + in_quotes(dataset.labels[i], 40) +
                    ", so its weight cannot be balanced");
       weights.push_back(
-          static_cast<float>(static_cast<double>(dataset.examples.size()) /
+          static_cast<float>(static_cast<double>(all) /
                              (static_cast<double>(classes) * static_cast<double>(counts[i]))));
     }
     return weights;

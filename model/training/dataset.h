@@ -47,9 +47,9 @@ Result<Dataset> classification_dataset(const DataRows& rows, const Tokenizer& to
 Result<Dataset> regression_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                    const DatasetOptions& options, const std::string& name);
 
-// What the classes' losses are multiplied by: "" for nothing, "balanced" for the number of examples
-// divided by the number of classes and of the class's examples (as scikit-learn has it), or
-// "NAME=WEIGHT,..." where a class that is not named has 1.
+// What the classes' losses are multiplied by: "" for nothing, "balanced" for the number of labels
+// in the data divided by the number of classes and that of the class's own (as scikit-learn has
+// it), or "NAME=WEIGHT,..." where a class that is not named has 1.
 //   Errors: kInvalidArgument naming the part that is wrong, or a class without an example.
 Result<std::vector<float>> class_weights(const std::string& text, const Dataset& dataset);
 

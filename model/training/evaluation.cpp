@@ -144,16 +144,39 @@ double Confusion::f1(std::size_t label) const {
   return ratio(2 * counts_[label][label], rows_of(label) + answers_of(label));
 }
 
-double Confusion::macro_f1() const {
+double Confusion::micro_f1(std::size_t outside) const {
+  std::size_t hits = 0, all = 0;
+  for (std::size_t label = 0; label < counts_.size(); ++label) {
+    if (label == outside) continue;
+    hits += counts_[label][label];
+    all += rows_of(label) + answers_of(label);
+  }
+  return ratio(2 * hits, all);
+}
+
+double Confusion::macro_f1(std::size_t outside) const {
   double sum = 0.0;
   std::size_t labels = 0;
   for (std::size_t label = 0; label < counts_.size(); ++label) {
+    if (label == outside) continue;
     if (rows_of(label) + answers_of(label) == 0) continue;
     sum += f1(label);
     ++labels;
   }
   return labels == 0 ? 0.0 : sum / static_cast<double>(labels);
 }
+
+void EntityScore::add(const std::vector<std::string>& labels,
+                      const std::vector<std::string>& answers) {
+  const std::vector<WordSpan> wanted = entities_of(labels), given = entities_of(answers);
+  entities += wanted.size();
+  found += given.size();
+  for (const WordSpan& span : given)
+    right += std::find(wanted.begin(), wanted.end(), span) != wanted.end() ? 1 : 0;
+}
+double EntityScore::precision() const { return ratio(right, found); }
+double EntityScore::recall() const { return ratio(right, entities); }
+double EntityScore::f1() const { return ratio(2 * right, entities + found); }
 
 Result<ChoiceRows> read_choice_rows(const std::filesystem::path& path) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_data_text(path));

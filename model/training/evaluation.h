@@ -8,6 +8,7 @@
 #include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/model/training/data_rows.h>
 #include <troupe/model/training/example.h>
+#include <troupe/model/training/token_rows.h>
 #include <troupe/model/transformer/stage.h>
 
 // How well a model does on data: what `troupe eval` measures. The model computes as it does when it
@@ -50,11 +51,26 @@ class Confusion {
   double precision(std::size_t label) const;
   double recall(std::size_t label) const;
   double f1(std::size_t label) const;
-  // The mean of f1 over the labels that occur as a label or as an answer.
-  double macro_f1() const;
+  // The mean of f1 over the labels that occur as a label or as an answer. `outside` is a label that
+  // does not count, as O of entities; kNoLabel: all count.
+  double macro_f1(std::size_t outside = kNoLabel) const;
+  // F1 of all labels together: their right answers, over the mean of their rows and their answers.
+  double micro_f1(std::size_t outside = kNoLabel) const;
+
+  static constexpr std::size_t kNoLabel = static_cast<std::size_t>(-1);
 
  private:
   std::vector<std::vector<std::size_t>> counts_;
+};
+
+// How many entities were found whole: the right words with the right label, as seqeval counts.
+struct EntityScore {
+  std::size_t entities = 0, found = 0, right = 0;
+  // Adds a text whose words have these labels, and got these answers.
+  void add(const std::vector<std::string>& labels, const std::vector<std::string>& answers);
+  double precision() const;
+  double recall() const;
+  double f1() const;
 };
 
 // A question with several answers to choose from, one of which is right.

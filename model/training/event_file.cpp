@@ -75,8 +75,9 @@ std::uint32_t masked_crc(std::span<const std::byte> bytes) {
   return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-// The bytes of whole records at the beginning.
-std::uint64_t whole_records(std::span<const std::byte> bytes) {
+// The bytes of whole records at the beginning; calls visit(message) for each of them.
+template <class Visit>
+std::uint64_t whole_records(std::span<const std::byte> bytes, Visit visit) {
   std::size_t at = 0;
   while (bytes.size() - at >= kHeadBytes + kTailBytes) {
     const std::byte* head = bytes.data() + at;
@@ -86,9 +87,26 @@ std::uint64_t whole_records(std::span<const std::byte> bytes) {
     if (read_little_endian(head + 8, 4) != masked_crc({head, 8}) ||
         read_little_endian(message + length, 4) != masked_crc({message, length}))
       break;
+    visit(std::string_view(reinterpret_cast<const char*>(message), length));
     at += kHeadBytes + length + kTailBytes;
   }
   return at;
+}
+
+// The step of an event, as event_of writes it: after the time, which is 9 bytes; 0 if there is
+// none.
+std::uint64_t step_of(std::string_view message) {
+  constexpr std::size_t kTimeBytes = 9;
+  constexpr char kTimeKey = 1 << 3 | kFixed64, kStepKey = 2 << 3 | kVarint;
+  if (message.starts_with(kTimeKey)) message.remove_prefix(std::min(kTimeBytes, message.size()));
+  if (!message.starts_with(kStepKey)) return 0;
+  std::uint64_t step = 0;
+  for (std::size_t i = 1; i < message.size() && i <= 10; ++i) {
+    const auto byte = static_cast<unsigned char>(message[i]);
+    step |= std::uint64_t{byte & 0x7fu} << 7 * (i - 1);
+    if (byte < 0x80) break;
+  }
+  return step;
 }
 
 }  // namespace
@@ -121,7 +139,8 @@ Result<EventFile> EventFile::open(const std::filesystem::path& path, std::uint64
     // The mapping is gone before the file shrinks.
     TROUPE_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(path));
     const auto bytes = mapped.bytes();
-    file.bytes_ = whole_records(bytes.first(std::min<std::uint64_t>(kept, bytes.size())));
+    file.bytes_ = whole_records(bytes.first(std::min<std::uint64_t>(kept, bytes.size())),
+                                [](std::string_view) {});
   }
   if (::ftruncate(file.descriptor_, static_cast<off_t>(file.bytes_)) != 0) return file.error("cut");
   if (::lseek(file.descriptor_, 0, SEEK_END) < 0) return file.error("open");
@@ -131,6 +150,21 @@ Result<EventFile> EventFile::open(const std::filesystem::path& path, std::uint64
     TROUPE_RETURN_IF_ERROR(file.write_record(event));
   }
   return file;
+}
+
+Result<LastSteps> EventFile::last_steps(const std::filesystem::path& path) {
+  LastSteps last;
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error) ||
+      std::filesystem::file_size(path, error) == 0)
+    return last;
+  TROUPE_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(path));
+  whole_records(mapped.bytes(), [&](std::string_view message) {
+    const bool validates = message.find("validation/") != message.npos;
+    std::uint64_t& step = validates ? last.validation : last.training;
+    step = std::max(step, step_of(message));
+  });
+  return last;
 }
 
 Status EventFile::write(std::uint64_t step, std::span<const EventValue> values, double wall_time) {

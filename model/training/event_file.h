@@ -29,6 +29,11 @@ struct EventValue {
   double value = 0.0;    // is written as a float
 };
 
+// The last steps that a file has values of; 0: none.
+struct LastSteps {
+  std::uint64_t training = 0, validation = 0;  // tags that begin with "train/", "validation/"
+};
+
 class EventFile {
  public:
   EventFile() = default;
@@ -41,6 +46,10 @@ class EventFile {
   // format.
   //   Errors: what the system says.
   static Result<EventFile> open(const std::filesystem::path& path, std::uint64_t kept);
+
+  // Reads the last steps of a file's whole records; a file that is not there has none.
+  //   Errors: what the system says.
+  static Result<LastSteps> last_steps(const std::filesystem::path& path);
 
   bool is_open() const { return descriptor_ >= 0; }
   // Writes the values of a step as one record. `wall_time` is in seconds since 1970.

@@ -16,9 +16,10 @@ constexpr TokenId kNoTarget = -1;
 struct Example {
   std::vector<TokenId> ids;         // at least one
   std::vector<std::uint8_t> types;  // token types of an encoder; empty: all are 0
-  // Of a language model: what position i shall predict, or kNoTarget where it is not trained.
+  // Of a model whose rows have logits: what position i shall predict, a token or the number of a
+  // label, or kNoTarget where it is not trained.
   std::vector<TokenId> targets;
-  // Of a classifier: the number of the label.
+  // Of a classifier of texts: the number of the label.
   std::size_t label = 0;
   // Of a regression: what the model's one output shall be.
   float value = 0.0f;

@@ -1,15 +1,21 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <system_error>
 #include <utility>
+
+#include <nlohmann/json.hpp>
 
 #include <troupe/model/training/event_file.h>
 #include <troupe/model/training/finetune.h>
+#include <troupe/runtime/file.h>
+#include <troupe/runtime/text/json_file.h>
 
 namespace troupe::model {
 namespace {
 
 constexpr std::uint64_t kSkippedMax = 3;  // steps in a row
+constexpr const char* kToldName = "steps_told.json";
 
 class Run {
  public:
@@ -48,6 +54,10 @@ class Run {
     }
     result_.steps = state_.step;
     result_.stopped_early = state_.step < plan_.steps();
+    if (!options_.events.empty()) {
+      std::error_code error;
+      std::filesystem::remove(options_.events.parent_path() / kToldName, error);
+    }
     TROUPE_RETURN_IF_ERROR(take_best());
     if (result_.evaluation.step == 0) TROUPE_RETURN_IF_ERROR(evaluate_now().status());
     return result_;
@@ -66,7 +76,31 @@ class Run {
     return Status::ok();
   }
 
+  // What the runs before this one have told of. The event file knows, but it is about to be cut, so
+  // that a small file keeps it until the run is over.
+  Status find_told() {
+    const std::filesystem::path path = options_.events.parent_path() / kToldName;
+    std::error_code error;
+    if (state_.step == 0) {
+      std::filesystem::remove(path, error);
+      return Status::ok();
+    }
+    TROUPE_ASSIGN_OR_RETURN(told_, EventFile::last_steps(options_.events));
+    if (std::filesystem::is_regular_file(path, error)) {
+      TROUPE_ASSIGN_OR_RETURN(const nlohmann::json before, read_json_file(path, 4096));
+      LastSteps told;
+      if (!read_field(before, "training", &told.training) ||
+          !read_field(before, "validation", &told.validation))
+        return bad_field(path, "training");
+      told_.training = std::max(told_.training, told.training);
+      told_.validation = std::max(told_.validation, told.validation);
+    }
+    const nlohmann::json now = {{"training", told_.training}, {"validation", told_.validation}};
+    return write_file_atomically(path, now.dump() + "\n");
+  }
+
   Status open_events() {
+    TROUPE_RETURN_IF_ERROR(find_told());
     TROUPE_ASSIGN_OR_RETURN(events_, EventFile::open(options_.events, state_.event_bytes));
     if (events_.bytes() < state_.event_bytes)
       note(options_.events.string() + " has lost the records of steps before " +
@@ -111,8 +145,10 @@ class Run {
     event.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     result_.last = event.report;
     state_.skipped_in_row = event.report.applied ? 0 : state_.skipped_in_row + 1;
-    if (options_.on_step) options_.on_step(event);
+    event.is_repeated = event.step <= told_.training;
+    // The record comes first: a step of which nothing is told is told of when the run goes on.
     TROUPE_RETURN_IF_ERROR(write_step_events(event));
+    if (options_.on_step) options_.on_step(event);
     return event.report.applied ? Status::ok() : skipped();
   }
 
@@ -147,7 +183,7 @@ class Run {
     TROUPE_ASSIGN_OR_RETURN(result_.evaluation,
                             evaluate(trainer_, validation_, options_.run.batch_size));
     result_.evaluation.step = state_.step;
-    if (options_.on_evaluation) options_.on_evaluation(result_.evaluation);
+    result_.evaluation.is_repeated = state_.step <= told_.validation;
     // The checkpoint that a run goes on from was written after this step's evaluation.
     if (state_.step != resumed_step_) {
       std::vector<EventValue> values = {{"validation/loss", result_.evaluation.loss}};
@@ -155,6 +191,7 @@ class Run {
         values.push_back({"validation/accuracy", result_.evaluation.accuracy});
       TROUPE_RETURN_IF_ERROR(write_events(state_.step, values));
     }
+    if (options_.on_evaluation) options_.on_evaluation(result_.evaluation);
     if (options_.patience == 0) return false;
     const double loss = result_.evaluation.loss;
     if (!std::isfinite(loss) || (state_.best_step != 0 && !(loss < state_.best_loss))) {
@@ -193,6 +230,7 @@ class Run {
   CheckpointState state_;
   EventFile events_;
   std::uint64_t resumed_step_ = 0;
+  LastSteps told_;  // what the run that this one goes on from has told of
   FinetuneResult result_;
 };
 

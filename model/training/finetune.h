@@ -24,11 +24,15 @@ struct StepEvent {
   StepReport report;
   std::size_t tokens = 0;  // of the batch
   double seconds = 0.0;    // that the step took
+  // The run that this one goes on from took the step, too, before it was killed: its event file has
+  // it.
+  bool is_repeated = false;
 };
 struct EvaluationEvent {
   std::uint64_t step = 0;
-  double loss = 0.0;      // mean over the supervised positions
-  double accuracy = 0.0;  // the part of them whose target has the largest logit
+  double loss = 0.0;         // mean over the supervised positions
+  double accuracy = 0.0;     // the part of them whose target has the largest logit
+  bool is_repeated = false;  // as StepEvent
 };
 
 struct FinetuneOptions {

@@ -1,23 +1,46 @@
 #include <algorithm>
+#include <array>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include <troupe/model/training/head.h>
 #include <troupe/runtime/kernels/column_sums.h>
 #include <troupe/runtime/kernels/norm_backward.h>
-#include <troupe/runtime/numerics/elementary.h>
 
 namespace troupe::model {
 namespace {
 
-// Calls body(first column, columns, block of logits) for each block. A classifier's logits are one.
-template <class Body>
-void for_each_block(const HeadStep& step, std::size_t outputs, Body body) {
-  const std::size_t rows = step.batch.target_rows.size();
-  const std::size_t block = step.config.causal ? kVocabularyBlock : outputs;
-  for (std::size_t first = 0; first < outputs; first += block)
-    body(first, std::min(block, outputs - first), step.memory.logits + first * rows);
+// memory.x = the target rows of x. No barrier: each thread takes its share of the rows.
+void gather(HeadStep& step, const float* x, int thread) {
+  const std::size_t channels = step.config.channels;
+  const IndexRange mine = step.team.share(step.batch.target_rows.size(), thread);
+  for (std::size_t i = mine.begin; i < mine.end; ++i)
+    std::copy_n(x + step.batch.target_rows[i] * channels, channels, step.memory.x + i * channels);
+}
+
+// dx (T,C) = the rows of `dtargets` at the target rows, and zero elsewhere.
+void scatter(HeadStep& step, const float* dtargets, float* dx, int thread) {
+  const std::size_t channels = step.config.channels;
+  const IndexRange mine = step.team.share(step.batch.rows, thread);
+  std::fill(dx + mine.begin * channels, dx + mine.end * channels, 0.0f);
+  step.team.barrier(thread);
+  const IndexRange targets = step.team.share(step.batch.target_rows.size(), thread);
+  for (std::size_t i = targets.begin; i < targets.end; ++i)
+    std::copy_n(dtargets + i * channels, channels, dx + step.batch.target_rows[i] * channels);
+  step.team.barrier(thread);
+}
+
+// The gradients of a matrix and its bias, which come one after the other, from their input x and
+// the gradient of their output.
+void linear_gradients(HeadStep& step, std::size_t slot, const float* x, RowsOfFloats dy,
+                      int thread) {
+  Team& team = step.team;
+  if (Parameter* matrix = step.parameters.trained(kNoLayer, slot); matrix != nullptr) {
+    team.pack_inputs(thread, {x, dy.rows, step.config.channels});
+    team.block_gradient(thread, *matrix, 0, dy, step.batch.supervised);
+  }
+  if (Parameter* bias = step.parameters.trained(kNoLayer, slot + 1); bias != nullptr)
+    team.bias_gradient(thread, *bias, 0, dy, step.batch.supervised);
 }
 
 class Decoder {
@@ -33,36 +56,29 @@ class Decoder {
         matrix_(step.parameters.weights().ends[slot_].matrix) {}
 
   void forward(const float* x) {
-    const IndexRange mine = team_.share(rows_, thread_);
-    for (std::size_t i = mine.begin; i < mine.end; ++i)
-      std::copy_n(x + step_.batch.target_rows[i] * channels_, channels_, memory_.x + i * channels_);
-    norm(mine);
+    gather(step_, x, thread_);
+    norm(team_.share(rows_, thread_));
     team_.barrier(thread_);
-    for_each_block(step_, matrix_.rows, [&](std::size_t first, std::size_t columns, float* logits) {
-      team_.multiply_block(thread_, matrix_, first, first + columns,
-                           {memory_.normed, rows_, channels_}, logits);
-    });
+    for_each_block(step_, memory_.logits,
+                   [&](std::size_t first, std::size_t columns, float* logits) {
+                     team_.multiply_block(thread_, matrix_, first, first + columns,
+                                          {memory_.normed, rows_, channels_}, logits);
+                   });
   }
 
   void backward(float* dx) {
     Parameter& parameter = *step_.parameters.find(kNoLayer, slot_);
     if (parameter.trained) team_.pack_inputs(thread_, {memory_.normed, rows_, channels_});
-    for_each_block(step_, matrix_.rows, [&](std::size_t first, std::size_t columns, float* logits) {
-      if (parameter.trained)
-        team_.block_gradient(thread_, parameter, first, {logits, rows_, columns},
-                             step_.batch.supervised);
-      team_.multiply_transposed(thread_, matrix_, first, first + columns, {logits, rows_, columns},
-                                memory_.dnormed, first != 0);
-    });
+    for_each_block(
+        step_, memory_.logits, [&](std::size_t first, std::size_t columns, float* logits) {
+          if (parameter.trained)
+            team_.block_gradient(thread_, parameter, first, {logits, rows_, columns},
+                                 step_.batch.supervised);
+          team_.multiply_transposed(thread_, matrix_, first, first + columns,
+                                    {logits, rows_, columns}, memory_.dnormed, first != 0);
+        });
     norm_backward();
-    const IndexRange mine = team_.share(step_.batch.rows, thread_);
-    std::fill(dx + mine.begin * channels_, dx + mine.end * channels_, 0.0f);
-    team_.barrier(thread_);
-    const IndexRange targets = team_.share(rows_, thread_);
-    for (std::size_t i = targets.begin; i < targets.end; ++i)
-      std::copy_n(memory_.dnormed + i * channels_, channels_,
-                  dx + step_.batch.target_rows[i] * channels_);
-    team_.barrier(thread_);
+    scatter(step_, memory_.dnormed, dx, thread_);
   }
 
  private:
@@ -118,6 +134,119 @@ class Decoder {
   const kernels::PackedMatrix& matrix_;
 };
 
+// What finds masked tokens: logits = E norm(gelu(W x + b)) + c, where E is the token embedding.
+// Source: Devlin et al. 2019; BertForMaskedLM of transformers.
+class MaskHead {
+ public:
+  MaskHead(HeadStep& step, int thread)
+      : step_(step),
+        team_(step.team),
+        memory_(step.memory),
+        ends_(step.parameters.weights().ends),
+        thread_(thread),
+        rows_(step.batch.target_rows.size()),
+        channels_(step.config.channels) {}
+
+  void forward(const float* x) {
+    gather(step_, x, thread_);
+    team_.barrier(thread_);
+    team_.multiply(thread_, ends_[kMaskDense], &ends_[kMaskDenseBias],
+                   {memory_.x, rows_, channels_}, memory_.dense);
+    const IndexRange mine = team_.share(rows_, thread_);
+    const std::size_t begin = mine.begin * channels_, count = mine.end * channels_ - begin;
+    std::copy_n(memory_.dense + begin, count, memory_.active + begin);
+    team_.kernels.gelu_erf(memory_.active + begin, count);
+    if (count > 0)
+      team_.kernels.layer_norm(memory_.active, gain(), ends_[kMaskNormBias].vector.data(),
+                               step_.config.norm_epsilon, channels_, mine.begin, mine.end,
+                               memory_.normed);
+    team_.barrier(thread_);
+    for_each_block(step_, memory_.logits,
+                   [&](std::size_t first, std::size_t columns, float* logits) {
+                     team_.multiply_block(thread_, embedding(), first, first + columns,
+                                          {memory_.normed, rows_, channels_}, logits);
+                     const float* bias = ends_[kMaskBias].vector.data() + first;
+                     for (std::size_t row = mine.begin; row < mine.end; ++row)
+                       for (std::size_t c = 0; c < columns; ++c)
+                         logits[row * columns + c] += bias[c];
+                   });
+    team_.barrier(thread_);
+  }
+
+  void backward(float* dx) {
+    Parameter* matrix = step_.parameters.trained(kNoLayer, kTokenEmbedding);
+    Parameter* bias = step_.parameters.trained(kNoLayer, kMaskBias);
+    if (matrix != nullptr) team_.pack_inputs(thread_, {memory_.normed, rows_, channels_});
+    for_each_block(
+        step_, memory_.logits, [&](std::size_t first, std::size_t columns, float* logits) {
+          const RowsOfFloats dlogits{logits, rows_, columns};
+          if (matrix != nullptr)
+            team_.block_gradient(thread_, *matrix, first, dlogits, step_.batch.supervised);
+          if (bias != nullptr)
+            team_.bias_gradient(thread_, *bias, first, dlogits, step_.batch.supervised);
+          team_.multiply_transposed(thread_, embedding(), first, first + columns, dlogits,
+                                    memory_.dnormed, first != 0);
+        });
+    norm_backward();
+    const IndexRange mine = team_.share(rows_, thread_);
+    const std::size_t begin = mine.begin * channels_, count = mine.end * channels_ - begin;
+    team_.training.gelu_erf_backward(memory_.dense + begin, memory_.normed + begin,
+                                     memory_.active + begin, memory_.dense + begin, count);
+    team_.barrier(thread_);
+    const RowsOfFloats ddense{memory_.dense, rows_, channels_};
+    linear_gradients(step_, kMaskDense, memory_.x, ddense, thread_);
+    team_.multiply_transposed(thread_, ends_[kMaskDense].matrix, ddense, memory_.dnormed, false);
+    scatter(step_, memory_.dnormed, dx, thread_);
+  }
+
+ private:
+  const kernels::PackedMatrix& embedding() const { return ends_[kTokenEmbedding].matrix; }
+  const float* gain() const { return ends_[kMaskNorm].vector.data(); }
+
+  // memory.normed = the gradient of memory.active, from memory.dnormed.
+  void norm_backward() {
+    const IndexRange mine = team_.share(rows_, thread_);
+    kernels::layer_norm_backward(memory_.active, gain(), memory_.dnormed, step_.config.norm_epsilon,
+                                 channels_, mine.begin, mine.end, false, memory_.mean,
+                                 memory_.inverse, memory_.normed);
+    team_.barrier(thread_);
+    const IndexRange blocks = team_.share((channels_ + 15) / 16, thread_);
+    const std::size_t begin = blocks.begin * 16, end = std::min(blocks.end * 16, channels_);
+    const SumPart& part = step_.batch.supervised;
+    if (Parameter* found = step_.parameters.trained(kNoLayer, kMaskNorm); found != nullptr)
+      kernels::normed_column_sums(memory_.dnormed, memory_.active, memory_.mean, memory_.inverse,
+                                  channels_, found->sum(part), begin, end);
+    if (Parameter* found = step_.parameters.trained(kNoLayer, kMaskNormBias); found != nullptr)
+      kernels::column_sums(memory_.dnormed, channels_, found->sum(part), begin, end);
+    team_.barrier(thread_);
+  }
+
+  HeadStep& step_;
+  Team& team_;
+  const HeadMemory& memory_;
+  const std::array<Weight, kEnds>& ends_;
+  const int thread_;
+  const std::size_t rows_, channels_;
+};
+
+// logits = Wc x + bc of each target row.
+void token_forward(HeadStep& step, const float* x, int thread) {
+  const auto& ends = step.parameters.weights().ends;
+  gather(step, x, thread);
+  step.team.barrier(thread);
+  step.team.multiply(thread, ends[kClassifier], &ends[kClassifierBias],
+                     {step.memory.x, step.batch.target_rows.size(), step.config.channels},
+                     step.memory.logits);
+}
+
+void token_backward(HeadStep& step, float* dx, int thread) {
+  const RowsOfFloats dlogits{step.memory.logits, step.batch.target_rows.size(), step.config.labels};
+  linear_gradients(step, kClassifier, step.memory.x, dlogits, thread);
+  step.team.multiply_transposed(thread, step.parameters.weights().ends[kClassifier].matrix, dlogits,
+                                step.memory.dnormed, false);
+  scatter(step, step.memory.dnormed, dx, thread);
+}
+
 // logits = Wc tanh(Wp x + bp) + bc, as TransformerStage::classify.
 void classifier_forward(HeadStep& step, const float* x, int thread) {
   const auto& ends = step.parameters.weights().ends;
@@ -139,172 +268,30 @@ void classifier_backward(HeadStep& step, float* dx, int thread) {
   const std::size_t rows = step.batch.target_rows.size(), channels = step.config.channels;
   const HeadMemory& memory = step.memory;
   Team& team = step.team;
-  Parameters& parameters = step.parameters;
   const RowsOfFloats dlogits{memory.logits, rows, step.config.labels};
-  const auto gradients = [&](std::size_t slot, const float* x, RowsOfFloats dy) {
-    if (Parameter* matrix = parameters.trained(kNoLayer, slot); matrix != nullptr) {
-      team.pack_inputs(thread, {x, rows, channels});
-      team.block_gradient(thread, *matrix, 0, dy, step.batch.supervised);
-    }
-    if (Parameter* bias = parameters.trained(kNoLayer, slot + 1); bias != nullptr)
-      team.bias_gradient(thread, *bias, dy, step.batch.supervised);
-  };
-  gradients(kClassifier, memory.normed, dlogits);
+  linear_gradients(step, kClassifier, memory.normed, dlogits, thread);
   team.multiply_transposed(thread, ends[kClassifier].matrix, dlogits, memory.dnormed, false);
   const IndexRange mine = team.share(rows * channels, thread);
   for (std::size_t i = mine.begin; i < mine.end; ++i)
     memory.dnormed[i] *= 1.0f - memory.normed[i] * memory.normed[i];
   team.barrier(thread);
-  gradients(kPooler, memory.x, {memory.dnormed, rows, channels});
+  linear_gradients(step, kPooler, memory.x, {memory.dnormed, rows, channels}, thread);
   team.multiply_transposed(thread, ends[kPooler].matrix, {memory.dnormed, rows, channels}, dx,
                            false);
-}
-
-// The logits of one row, which lie in blocks.
-class LogitRow {
- public:
-  LogitRow(const HeadStep& step, std::size_t row)
-      : step_(step), row_(row), outputs_(step.config.outputs()) {}
-  template <class Body>
-  void for_each(Body body) const {
-    for_each_block(step_, outputs_, [&](std::size_t first, std::size_t columns, float* logits) {
-      body(first, columns, logits + row_ * columns);
-    });
-  }
-  float& at(std::size_t index) const {
-    float* found = nullptr;
-    for_each([&](std::size_t first, std::size_t columns, float* logits) {
-      if (index >= first && index < first + columns) found = logits + (index - first);
-    });
-    return *found;
-  }
-
- private:
-  const HeadStep& step_;
-  const std::size_t row_, outputs_;
-};
-
-// Adds up 16 partial sums in one fixed order.
-float sum_of(float (&partial)[16]) {
-  for (std::size_t apart = 8; apart > 0; apart /= 2)
-    for (std::size_t i = 0; i < apart; ++i) partial[i] += partial[i + apart];
-  return partial[0];
-}
-
-// loss.h's formula, where log p_c = d_c - log(sum of exp(d)), d_c = x_c - largest. The gradient of
-// x_k is p_k (own + even W) - even w_k, less `own` at the target, with own = (1 - s) w_y, even =
-// s / C and W the sum of all w.
-class SmoothedRow {
- public:
-  SmoothedRow(const HeadStep& step, const LogitRow& logits, std::size_t target)
-      : weights_(step.loss.class_weights),
-        even_(step.loss.label_smoothing / static_cast<float>(step.config.outputs())),
-        own_((1.0f - step.loss.label_smoothing) * weight(target)) {
-    // A block has a multiple of 16 columns, but for the last one.
-    float all[16] = {}, partial[16] = {};
-    logits.for_each([&](std::size_t first, std::size_t columns, const float* d) {
-      for (std::size_t i = 0; i < columns; ++i) {
-        all[i % 16] += weight(first + i);
-        partial[i % 16] += weight(first + i) * d[i];
-      }
-    });
-    all_ = sum_of(all);
-    weighted_ = sum_of(partial);
-  }
-
-  float loss(float distance, float log_sum) const {
-    return own_ * (log_sum - distance) + even_ * (all_ * log_sum - weighted_);
-  }
-  // Turns the row's probabilities into the gradient.
-  void gradient(const LogitRow& logits, std::size_t target) const {
-    logits.for_each([&](std::size_t first, std::size_t columns, float* p) {
-      for (std::size_t i = 0; i < columns; ++i)
-        p[i] = p[i] * (own_ + even_ * all_) - even_ * weight(first + i);
-    });
-    logits.at(target) -= own_;
-  }
-
- private:
-  float weight(std::size_t index) const { return weights_.empty() ? 1.0f : weights_[index]; }
-  const std::vector<float>& weights_;
-  const float even_, own_;
-  float all_ = 0.0f, weighted_ = 0.0f;
-};
-
-// loss = log(sum of exp(x - largest)) - (x[target] - largest), where the sum has 16 partial sums.
-void row_cross_entropy(HeadStep& step, std::size_t row, bool gradients) {
-  const LogitRow logits(step, row);
-  const std::size_t target = step.batch.targets[row];
-  float largest = logits.at(0);
-  std::size_t choice = 0;
-  logits.for_each([&](std::size_t first, std::size_t columns, const float* x) {
-    for (std::size_t i = 0; i < columns; ++i)
-      if (x[i] > largest) largest = x[i], choice = first + i;
-  });
-  const float distance = logits.at(target) - largest;
-  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
-    for (std::size_t i = 0; i < columns; ++i) x[i] -= largest;
-  });
-  std::optional<SmoothedRow> smoothed;
-  if (step.loss.label_smoothing != 0.0f || !step.loss.class_weights.empty())
-    smoothed.emplace(step, logits, target);
-  float partial[16] = {};
-  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
-    step.team.kernels.exp(x, x, columns);
-    const std::size_t whole = columns / 16 * 16;
-    for (std::size_t i = 0; i < whole; i += 16)
-      for (std::size_t lane = 0; lane < 16; ++lane) partial[lane] += x[i + lane];
-    for (std::size_t i = whole; i < columns; ++i) partial[i - whole] += x[i];
-  });
-  const float sum = sum_of(partial), log_sum = log_bits(sum);
-  const float weight = step.batch.weights[row];
-  step.memory.losses[row] =
-      weight * (smoothed ? smoothed->loss(distance, log_sum) : log_sum - distance);
-  step.memory.hits[row] = choice == target ? 1 : 0;
-  if (!gradients) return;
-  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
-    for (std::size_t i = 0; i < columns; ++i) x[i] = x[i] / sum;
-  });
-  if (smoothed) {
-    smoothed->gradient(logits, target);
-  } else {
-    logits.at(target) -= 1.0f;
-  }
-  if (weight == 1.0f) return;
-  logits.for_each([&](std::size_t, std::size_t columns, float* x) {
-    for (std::size_t i = 0; i < columns; ++i) x[i] *= weight;
-  });
-}
-
-// loss = (x - value)^2, whose gradient is 2 (x - value).
-void row_squares(HeadStep& step, std::size_t row, bool gradients) {
-  float& x = LogitRow(step, row).at(0);
-  const float distance = x - step.batch.values[row], weight = step.batch.weights[row];
-  step.memory.losses[row] = weight * (distance * distance);
-  step.memory.hits[row] = 0;
-  if (gradients) x = weight * (2.0f * distance);
 }
 
 }  // namespace
 
 void head_forward(HeadStep& step, const float* x, int thread) {
-  if (step.config.causal) {
-    Decoder(step, thread).forward(x);
-  } else {
-    classifier_forward(step, x, thread);
+  if (step.config.causal) return Decoder(step, thread).forward(x);
+  switch (step.config.head) {
+    case EncoderHead::kSequence:
+      return classifier_forward(step, x, thread);
+    case EncoderHead::kToken:
+      return token_forward(step, x, thread);
+    case EncoderHead::kMask:
+      return MaskHead(step, thread).forward(x);
   }
-}
-
-void row_losses(HeadStep& step, bool gradients, int thread) {
-  const IndexRange mine = step.team.share(step.batch.target_rows.size(), thread);
-  for (std::size_t row = mine.begin; row < mine.end; ++row) {
-    if (step.loss.kind == LossKind::kSquares) {
-      row_squares(step, row, gradients);
-    } else {
-      row_cross_entropy(step, row, gradients);
-    }
-  }
-  step.team.barrier(thread);
 }
 
 void pool_forward(HeadStep& step, const float* x, int thread) {
@@ -338,10 +325,14 @@ void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread) 
 }
 
 void head_backward(HeadStep& step, float* dx, int thread) {
-  if (step.config.causal) {
-    Decoder(step, thread).backward(dx);
-  } else {
-    classifier_backward(step, dx, thread);
+  if (step.config.causal) return Decoder(step, thread).backward(dx);
+  switch (step.config.head) {
+    case EncoderHead::kSequence:
+      return classifier_backward(step, dx, thread);
+    case EncoderHead::kToken:
+      return token_backward(step, dx, thread);
+    case EncoderHead::kMask:
+      return MaskHead(step, thread).backward(dx);
   }
 }
 

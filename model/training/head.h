@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -7,9 +8,10 @@
 #include <troupe/model/training/micro_batch.h>
 #include <troupe/model/training/team.h>
 
-// What comes after the layers: the final norm and the output matrix of a decoder, or the pooler and
-// the classifier of an encoder, with the loss. Forward and backward are one call, because the
-// gradient of the logits takes their place in memory.
+// What comes after the layers: the final norm and the output matrix of a decoder; or the classifier
+// of an encoder, behind a pooler or for each row; or what finds masked tokens. The loss comes
+// between forward and backward (row_losses.h): the gradient of the logits takes their place in
+// memory.
 
 namespace troupe::model {
 
@@ -17,16 +19,22 @@ namespace troupe::model {
 struct HeadMemory {
   float* x = nullptr;                         // (S,C): the rows that the head reads
   float* normed = nullptr;                    // (S,C): after the norm, or of the pooler
-  float* logits = nullptr;                    // (S, outputs), in blocks of kVocabularyBlock columns
+  float* logits = nullptr;                    // (S, outputs), in blocks of logit_block columns
   float* dnormed = nullptr;                   // (S,C)
+  float *dense = nullptr, *active = nullptr;  // (S,C): of EncoderHead::kMask, around its activation
   float *mean = nullptr, *inverse = nullptr;  // (S)
   float* losses = nullptr;                    // (S): of each row
   std::uint8_t* hits = nullptr;               // (S): 1 if the target has the largest logit
 };
 
-// Whether the head multiplies with the table of token embeddings.
+// The columns of logits that lie together: those of a vocabulary are cut into blocks.
+inline std::size_t logit_block(const ModelConfig& config) {
+  return config.gives_tokens() ? kVocabularyBlock : config.labels;
+}
+// Whether the head multiplies with the table of token embeddings, whose gradient is then the sum of
+// both uses.
 inline bool has_tied_head(const ModelConfig& config) {
-  return config.causal && config.tied_embedding;
+  return config.gives_tokens() && config.tied_embedding;
 }
 
 struct HeadStep {
@@ -36,16 +44,26 @@ struct HeadStep {
   const MicroBatch& batch;
   const LossOptions& loss;
   HeadMemory memory;
+  // The teacher's logits of the target rows, in the same blocks, which row_losses uses up; nullptr:
+  // there is none.
+  float* teacher_logits = nullptr;
 };
 
-// Computes memory.logits from x, the layers' result: (T,C) of a decoder, (examples, C) of an
-// encoder with a classifier. Called by every thread.
+// Calls body(first column, columns, block of logits) for each block of `logits`, which lie as
+// memory.logits do.
+template <class Body>
+void for_each_block(const HeadStep& step, float* logits, Body body) {
+  const std::size_t rows = step.batch.target_rows.size(), outputs = step.config.outputs();
+  const std::size_t block = logit_block(step.config);
+  for (std::size_t first = 0; first < outputs; first += block)
+    body(first, std::min(block, outputs - first), logits + first * rows);
+}
+
+// Computes memory.logits from x, the layers' result: (T,C), or (examples, C) of a classifier of
+// texts. Called by every thread.
 void head_forward(HeadStep& step, const float* x, int thread);
-// Computes memory.losses and memory.hits from the logits and, if `gradients`, puts their gradient
-// in the place of the logits: softmax, minus 1 at the target, of plain cross-entropy.
-void row_losses(HeadStep& step, bool gradients, int thread);
-// Instead of these: memory.x (examples, C) = the mean of each example's rows of x (T,C), and the
-// way back, from the means' gradient to dx (T,C).
+// Instead of that, and of row_losses: memory.x (examples, C) = the mean of each example's rows of x
+// (T,C), and the way back, from the means' gradient to dx (T,C).
 void pool_forward(HeadStep& step, const float* x, int thread);
 void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread);
 // From the gradient of the logits: adds to the head's gradients, and writes dx, the gradient of x.

@@ -14,12 +14,16 @@ namespace {
 
 using nlohmann::ordered_json;
 
-const char* architecture_of(const std::string& type, bool labels) {
+const char* architecture_of(const std::string& type, EncoderHead head, bool labels) {
   if (type == "mistral") return "MistralForCausalLM";
   if (type == "qwen2") return "Qwen2ForCausalLM";
   if (type == "qwen3") return "Qwen3ForCausalLM";
   if (type == "gpt2") return "GPT2LMHeadModel";
-  if (type == "bert") return labels ? "BertForSequenceClassification" : "BertModel";
+  if (type == "bert" && head == EncoderHead::kMask) return "BertForMaskedLM";
+  if (type == "bert" && !labels) return "BertModel";
+  if (type == "bert")
+    return head == EncoderHead::kToken ? "BertForTokenClassification"
+                                       : "BertForSequenceClassification";
   return "LlamaForCausalLM";
 }
 
@@ -124,7 +128,7 @@ Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& 
     add_ids(header, &out);
   }
   const std::string type = out.value("model_type", "");
-  out["architectures"] = {architecture_of(type, !labels.empty())};
+  out["architectures"] = {architecture_of(type, config.head, !labels.empty())};
   out.erase("torch_dtype");
   out["dtype"] = "float32";
   if (!labels.empty()) {
@@ -136,7 +140,10 @@ Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& 
     out["id2label"] = names;
     out["label2id"] = numbers;
     out["problem_type"] = labels.size() == 1 ? "regression" : "single_label_classification";
+  } else if (config.head == EncoderHead::kMask) {
+    for (const char* field : {"id2label", "label2id"}) out.erase(field);
   }
+  if (config.head != EncoderHead::kSequence) out.erase("problem_type");
   return out.dump(2) + "\n";
 }
 

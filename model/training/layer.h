@@ -14,7 +14,7 @@
 // are computed anew.
 //
 // T is the number of rows, R of those that leave the layer: T, or one for each example in the last
-// layer of an encoder, whose head reads nothing else. C, H, K, D and F as in step_context.h.
+// layer of an encoder whose head reads nothing else. C, H, K, D and F as in step_context.h.
 
 namespace troupe::model {
 
@@ -54,7 +54,7 @@ struct LayerWorkspace {
 
 // Whether `layer` computes only the first row of each example.
 inline bool is_first_only(const ModelConfig& config, std::size_t layer) {
-  return !config.causal && config.labels > 0 && layer + 1 == config.layers;
+  return !config.has_row_logits() && config.labels > 0 && layer + 1 == config.layers;
 }
 // The number of rows that leave a layer.
 inline std::size_t rows_out(const ModelConfig& config, const MicroBatch& batch, std::size_t layer) {

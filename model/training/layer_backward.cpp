@@ -39,7 +39,7 @@ class Backward : public LayerView {
         is_packed = true;
         team.block_gradient(thread, *matrix, 0, dy, part);
       }
-      if (bias != nullptr) team.bias_gradient(thread, *bias, dy, part);
+      if (bias != nullptr) team.bias_gradient(thread, *bias, 0, dy, part);
     }
     for (const auto& [slot, dy] : slots)
       if (Adapter* low_rank = adapter(slot); low_rank != nullptr)

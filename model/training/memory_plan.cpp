@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -18,6 +19,21 @@ std::uint64_t floats_of(const TensorSpec& spec) {
   return spec.rows == 0 ? spec.columns : padded(spec.rows) * spec.columns;
 }
 
+// The bytes of a tensor in memory: in the format of its file, if there is a header and the format
+// is kept, else in f32. `copied` becomes the most floats that are copied of a matrix that is not
+// f32.
+std::uint64_t weight_bytes(const TensorSpec& spec, const GgufHeader* header,
+                           std::uint64_t* copied) {
+  const TensorInfo* info =
+      header == nullptr || !keeps_format(spec) ? nullptr : header->tensor(spec.name);
+  if (info == nullptr || info->type == quant::Type::kF32) return floats_of(spec) * sizeof(float);
+  const std::uint64_t rows =
+      spec.layer == kNoLayer ? std::min<std::uint64_t>(spec.rows, kVocabularyBlock) : spec.rows;
+  *copied = std::max<std::uint64_t>(*copied, padded(rows) * spec.columns);
+  return quant::packed_bytes(*quant::find(info->type), info->bytes) * spec.rows /
+         (spec.whole != 0 ? spec.whole : spec.rows);
+}
+
 // The examples that need the most memory together.
 std::vector<Example> longest_batch(const std::vector<Example>& examples, std::size_t count) {
   std::vector<const Example*> sorted;
@@ -29,6 +45,15 @@ std::vector<Example> longest_batch(const std::vector<Example>& examples, std::si
   std::vector<Example> batch;
   for (std::size_t i = 0; i < taken; ++i) batch.push_back(*sorted[i]);
   return batch;
+}
+
+// Gives an example as many targets as hiding tokens will, three standard deviations included.
+void expect_masks(double rate, Example* example) {
+  const auto length = static_cast<double>(example->ids.size());
+  const double most = rate * length + 3.0 * std::sqrt(length * rate * (1.0 - rate)) + 1.0;
+  example->targets.assign(example->ids.size(), kNoTarget);
+  std::fill_n(example->targets.begin(),
+              std::min(example->ids.size(), static_cast<std::size_t>(most)), TokenId{0});
 }
 
 std::string gigabytes(std::uint64_t bytes) {
@@ -45,18 +70,7 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
   const LoraOptions& lora = question.options.lora;
   std::uint64_t weights = 0, trained = 0, copied = 0;
   for (const TensorSpec& spec : stage_tensors(config, {0, config.layers})) {
-    const TensorInfo* info = question.header == nullptr || lora.rank == 0 || !keeps_format(spec)
-                                 ? nullptr
-                                 : question.header->tensor(spec.name);
-    if (info != nullptr && info->type != quant::Type::kF32) {
-      weights += quant::packed_bytes(*quant::find(info->type), info->bytes) * spec.rows /
-                 (spec.whole != 0 ? spec.whole : spec.rows);
-      const std::uint64_t rows =
-          spec.layer == kNoLayer ? std::min<std::uint64_t>(spec.rows, kVocabularyBlock) : spec.rows;
-      copied = std::max<std::uint64_t>(copied, padded(rows) * spec.columns);
-    } else {
-      weights += floats_of(spec) * sizeof(float);
-    }
+    weights += weight_bytes(spec, lora.rank == 0 ? nullptr : question.header, &copied);
     const bool is_head =
         spec.layer == kNoLayer && (spec.slot == kClassifier || spec.slot == kClassifierBias);
     if (lora.rank == 0 || is_head) trained += floats_of(spec);
@@ -69,14 +83,23 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
       trained += floats;
     }
   }
-  const std::vector<Example> batch = longest_batch(examples, question.batch_size);
+  std::vector<Example> batch = longest_batch(examples, question.batch_size);
+  if (config.head == EncoderHead::kMask)
+    for (Example& example : batch) expect_masks(question.options.masking.rate, &example);
   const BatchPlan plan(batch, config);
   const std::size_t micro_batch = question.options.network.micro_batch == 0
                                       ? batch.size()
                                       : question.options.network.micro_batch;
   const StepShape shape{true, !question.options.network.checkpointing, lora.rank,
                         lora.dropout > 0.0};
+  const TeacherOptions& teacher = question.options.teacher;
+  std::uint64_t taught_copied = 0;
+  MemoryPlan out;
+  if (teacher.source != nullptr)
+    for (const TensorSpec& spec : stage_tensors(teacher.config, {0, teacher.config.layers}))
+      out.teacher += weight_bytes(spec, &teacher.source->header(), &taught_copied);
   std::size_t activations = 0, depth = 1, scratch = 0, rows = 0;
+  std::size_t taught = 0, taught_scratch = 0;  // the same of the teacher
   for (std::size_t begin = 0; begin < batch.size(); begin += micro_batch) {
     const MicroBatch micro(batch, begin, std::min(batch.size(), begin + micro_batch), config, plan);
     StepMemory memory;
@@ -86,8 +109,13 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
     scratch = std::max(scratch, team_scratch_floats(config, question.threads, micro.rows,
                                                     micro.longest, lora.rank));
     rows += micro.rows;
+    if (teacher.source == nullptr) continue;
+    taught = std::max(taught, lay_out_step(teacher.config, micro, {}, nullptr, &memory));
+    taught_scratch = std::max(taught_scratch, team_scratch_floats(teacher.config, question.threads,
+                                                                  micro.rows, micro.longest, 0));
   }
-  MemoryPlan out;
+  if (teacher.source != nullptr)
+    out.teacher += (taught + taught_scratch + taught_copied) * sizeof(float);
   const bool is_adam = question.options.optimizer.kind == OptimizerKind::kAdamW;
   const bool has_momentum = is_adam || question.options.optimizer.momentum != 0.0;
   out.weights = weights;
@@ -95,6 +123,9 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
   out.optimizer = trained * ((is_adam ? 1 : 0) + (has_momentum ? 1 : 0)) * sizeof(float);
   out.activations = activations * sizeof(float);
   if (lora.rank == 0) out.activations += rows * config.channels * sizeof(float);  // embeddings'
+  if (question.options.network.loss.kind == LossKind::kPooled)
+    out.activations +=
+        contrastive_bytes(batch.size(), config.channels, question.options.contrastive);
   out.scratch = (scratch + copied) * sizeof(float);
   return out;
 }
@@ -102,7 +133,8 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
 std::string memory_text(const MemoryPlan& plan) {
   return gigabytes(plan.total()) + " GB: weights " + gigabytes(plan.weights) + ", gradients " +
          gigabytes(plan.gradients) + ", optimizer " + gigabytes(plan.optimizer) + ", activations " +
-         gigabytes(plan.activations) + ", scratch " + gigabytes(plan.scratch);
+         gigabytes(plan.activations) + ", scratch " + gigabytes(plan.scratch) +
+         (plan.teacher == 0 ? "" : ", teacher " + gigabytes(plan.teacher));
 }
 
 Status check_memory(const MemoryQuestion& question, const std::vector<Example>& examples,

@@ -17,7 +17,10 @@ struct MemoryPlan {
   std::uint64_t optimizer = 0;    // its state
   std::uint64_t activations = 0;  // of the largest micro-batch, its logits among them
   std::uint64_t scratch = 0;      // of the threads
-  std::uint64_t total() const { return weights + gradients + optimizer + activations + scratch; }
+  std::uint64_t teacher = 0;      // its weights, activations and scratch, if there is one
+  std::uint64_t total() const {
+    return weights + gradients + optimizer + activations + scratch + teacher;
+  }
 };
 
 struct MemoryQuestion {

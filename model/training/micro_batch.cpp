@@ -22,8 +22,8 @@ SumPlan plan_of(std::vector<Leaf> leaves, TakesPart takes_part) {
   return SumPlan(leaves);
 }
 
-bool is_supervised(const Example& example, std::size_t position, bool causal) {
-  if (!causal) return position == 0;
+bool is_supervised(const Example& example, std::size_t position, const ModelConfig& config) {
+  if (!config.has_row_logits()) return position == 0;
   return position < example.targets.size() && example.targets[position] != kNoTarget;
 }
 
@@ -34,11 +34,11 @@ BatchPlan::BatchPlan(std::span<const Example> batch, const ModelConfig& config)
       first_rows(plan_of(leaves_of(batch),
                          [](std::size_t, std::size_t position) { return position == 0; })),
       supervised(plan_of(leaves_of(batch), [&](std::size_t example, std::size_t position) {
-        return is_supervised(batch[example], position, config.causal);
+        return is_supervised(batch[example], position, config);
       })) {
   for (const Example& example : batch)
     for (std::size_t i = 0; i < example.ids.size(); ++i)
-      targets += is_supervised(example, i, config.causal) ? 1 : 0;
+      targets += is_supervised(example, i, config) ? 1 : 0;
 }
 
 MicroBatch::MicroBatch(std::span<const Example> batch, std::size_t begin, std::size_t end,
@@ -52,10 +52,11 @@ MicroBatch::MicroBatch(std::span<const Example> batch, std::size_t begin, std::s
     for (std::size_t position = 0; position < example.ids.size(); ++position) {
       positions.push_back(position);
       example_of.push_back(i - begin);
-      if (!is_supervised(example, position, config.causal)) continue;
+      if (!is_supervised(example, position, config)) continue;
       target_rows.push_back(rows + position);
-      targets.push_back(config.causal ? static_cast<std::size_t>(example.targets[position])
-                                      : example.label);
+      targets.push_back(config.has_row_logits()
+                            ? static_cast<std::size_t>(example.targets[position])
+                            : example.label);
       values.push_back(example.value);
       weights.push_back(example.weight);
     }

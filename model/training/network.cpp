@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <troupe/model/training/network.h>
+#include <troupe/model/training/row_losses.h>
 #include <troupe/runtime/kernels/column_sums.h>
 #include <troupe/runtime/kernels/norm_backward.h>
 
@@ -41,7 +42,8 @@ Network::Network(const ModelConfig& config, std::unique_ptr<StageWeights> weight
 }
 
 Status Network::check(std::span<const Example> batch) const {
-  bool is_supervised = !config_.causal;
+  const bool has_targets = config_.has_row_logits() && !pools();
+  bool is_supervised = !has_targets;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const Example& example = batch[i];
     const auto bad = [&](const std::string& what) {
@@ -56,14 +58,15 @@ Status Network::check(std::span<const Example> batch) const {
       if (id < 0 || static_cast<std::size_t>(id) >= config_.vocabulary)
         return bad("has the token id " + std::to_string(id) +
                    ", which is not in the vocabulary of " + std::to_string(config_.vocabulary));
-    if (config_.causal && example.targets.size() != example.ids.size())
+    if (has_targets && example.targets.size() != example.ids.size())
       return bad("has " + std::to_string(example.targets.size()) + " targets for " +
                  std::to_string(example.ids.size()) + " tokens");
     for (const TokenId id : example.targets) is_supervised |= id != kNoTarget;
     for (const TokenId id : example.targets)
-      if (id != kNoTarget && (id < 0 || static_cast<std::size_t>(id) >= config_.vocabulary))
-        return bad("has the target " + std::to_string(id) + ", which is not in the vocabulary of " +
-                   std::to_string(config_.vocabulary));
+      if (id != kNoTarget && (id < 0 || static_cast<std::size_t>(id) >= config_.outputs()))
+        return bad("has the target " + std::to_string(id) + ", but the model has " +
+                   std::to_string(config_.outputs()) +
+                   (config_.gives_tokens() ? " tokens" : " labels"));
     if (!example.types.empty() && example.types.size() != example.ids.size())
       return bad("has " + std::to_string(example.types.size()) + " token types for " +
                  std::to_string(example.ids.size()) + " tokens");
@@ -71,7 +74,7 @@ Status Network::check(std::span<const Example> batch) const {
       if (type >= config_.token_types)
         return bad("has the token type " + std::to_string(type) + ", but the model has " +
                    std::to_string(config_.token_types));
-    if (!config_.causal && !pools() && example.label >= config_.labels)
+    if (!config_.has_row_logits() && !pools() && example.label >= config_.labels)
       return bad("has label " + std::to_string(example.label) + ", but the model has " +
                  std::to_string(config_.labels) + " labels");
   }
@@ -133,6 +136,8 @@ BatchSums Network::run(std::span<const Example> batch, Pass pass, const Wanted& 
            micro.supervised.depth_in, micro.supervised.depth_out, std::size_t{1}});
       for (Parameter* parameter : parameters_.trained()) parameter->reserve(depth);
     }
+    if (teacher_ != nullptr && pass != Pass::kLogits && !pools())
+      head_step_->teacher_logits = teacher_->micro_logits(micro);
     run_micro_batch(micro, pass,
                     wanted.dpooled == nullptr ? nullptr : wanted.dpooled + begin * config_.channels,
                     embeds ? embedding_gradients.data() + first_row * config_.channels : nullptr);
@@ -161,10 +166,11 @@ void Network::add_example_losses(const MicroBatch& micro, std::vector<double>* l
   const float* row = head_step_->memory.losses;
   std::size_t at = 0;
   for (const ExampleRows& example : micro.examples) {
-    // Each example of an encoder has exactly one row, so that the two lists run side by side.
+    // Each example of a classifier of texts has exactly one row, so that the two lists run side by
+    // side.
     const auto is_own = [&](std::size_t i) {
-      return config_.causal ? micro.target_rows[i] < example.first_row + example.count
-                            : &example == &micro.examples[i];
+      return config_.has_row_logits() ? micro.target_rows[i] < example.first_row + example.count
+                                      : &example == &micro.examples[i];
     };
     double sum = 0.0;
     for (; at < micro.target_rows.size() && is_own(at); ++at) sum += static_cast<double>(row[at]);
@@ -176,8 +182,9 @@ void Network::add_example_losses(const MicroBatch& micro, std::vector<double>* l
 std::vector<float> Network::dense_logits(const MicroBatch& micro) const {
   const std::size_t rows = micro.target_rows.size(), outputs = config_.outputs();
   std::vector<float> logits(rows * outputs);
-  for (std::size_t first = 0; first < outputs; first += kVocabularyBlock) {
-    const std::size_t columns = std::min(kVocabularyBlock, outputs - first);
+  const std::size_t block = logit_block(config_);
+  for (std::size_t first = 0; first < outputs; first += block) {
+    const std::size_t columns = std::min(block, outputs - first);
     for (std::size_t row = 0; row < rows; ++row)
       std::copy_n(head_step_->memory.logits + first * rows + row * columns, columns,
                   logits.data() + row * outputs + first);
@@ -239,6 +246,12 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
       HeadStep{config_, parameters_, team_, micro, options_.loss, memory_.head});
   team_.reserve(config_, micro.rows, micro.longest, shape.rank,
                 parameters_.quantized_floats_max(kVocabularyBlock));
+}
+
+float* Network::micro_logits(const MicroBatch& micro) {
+  lay_out(micro, Pass::kLogits);
+  run_micro_batch(micro, Pass::kLogits, nullptr, nullptr);
+  return memory_.head.logits;
 }
 
 void Network::run_head(Pass pass, const float* dpooled, int thread) {

@@ -42,6 +42,10 @@ class Network {
   Network(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
           const NetworkOptions& options);
 
+  // From now on the loss has a part of `teacher` (loss.h), another network of the same vocabulary
+  // on the same device; nullptr: none. The teacher computes for this network alone.
+  void set_teacher(Network* teacher) { teacher_ = teacher; }
+
   const ModelConfig& config() const { return config_; }
   const LossOptions& loss_options() const { return options_.loss; }
   Parameters& parameters() { return parameters_; }
@@ -88,6 +92,8 @@ class Network {
   void lay_out(const MicroBatch& micro, Pass pass);
   void run_micro_batch(const MicroBatch& micro, Pass pass, const float* dpooled,
                        float* embedding_gradients);
+  // The logits of a micro-batch's target rows, in blocks, until the next call.
+  float* micro_logits(const MicroBatch& micro);
   // The loss of a micro-batch and its gradient, from the layers' result to dx.
   void run_head(Pass pass, const float* dpooled, int thread);
   bool pools() const { return options_.loss.kind == LossKind::kPooled; }
@@ -103,6 +109,7 @@ class Network {
   StepMemory memory_;  // of the micro-batch under way
   std::unique_ptr<LayerStep> layer_step_;
   std::unique_ptr<HeadStep> head_step_;
+  Network* teacher_ = nullptr;
 };
 
 }  // namespace troupe::model

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <mutex>
@@ -16,12 +15,12 @@
 #include <troupe/model/source/hf_folder.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/tokenizer/open_tokenizer.h>
+#include <troupe/model/training/first_values.h>
 #include <troupe/model/training/gguf_tokenizer_text.h>
 #include <troupe/model/training/hf_config_text.h>
 #include <troupe/model/training/new_model.h>
 #include <troupe/model/training/text_limits.h>
 #include <troupe/runtime/file.h>
-#include <troupe/runtime/numerics/philox.h>
 #include <troupe/runtime/text/bounded_json.h>
 #include <troupe/runtime/text/utf8.h>
 
@@ -31,25 +30,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kTokenizerBytesMax = std::size_t{64} << 20;
-
-// FNV-1a, which tells the draws of tensors apart.
-std::uint64_t hash_of(std::string_view name) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return hash;
-}
-
-// Four words of Philox at (seed, name, index): their sum less its mean has the deviation
-// 2^32 / sqrt(3). All of it but the last product is exact.
-float draw(std::uint64_t seed, std::uint64_t name, std::uint64_t index, double deviation) {
-  const auto low = [](std::uint64_t value) { return static_cast<std::uint32_t>(value); };
-  const auto high = [](std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); };
-  const std::array<std::uint32_t, 4> words =
-      philox4x32({low(index), high(index), low(name), high(name)}, {low(seed), high(seed)});
-  std::int64_t sum = -2 * std::int64_t{0xffffffff};
-  for (const std::uint32_t word : words) sum += word;
-  return static_cast<float>(static_cast<double>(sum) * (deviation * std::sqrt(3.0) * 0x1p-32));
-}
 
 class NewModel final : public TensorSource {
  public:
@@ -102,9 +82,7 @@ class NewModel final : public TensorSource {
     if (tensor.is_vector)
       return std::vector<float>(tensor.floats, name.ends_with(".weight") ? 1.0f : 0.0f);
     std::vector<float> values(tensor.floats);
-    const std::uint64_t hash = hash_of(name);
-    for (std::size_t i = 0; i < values.size(); ++i)
-      values[i] = draw(seed_, hash, i, tensor.deviation);
+    draw_first_values(seed_, name, tensor.deviation, values);
     return values;
   }
 

@@ -94,6 +94,10 @@ class Layout {
     HeadMemory& head = memory_.head;
     head.x = take(targets * channels_);
     head.normed = take(targets * channels_);
+    if (config_.head == EncoderHead::kMask) {
+      head.dense = take(targets * channels_);
+      head.active = take(targets * channels_);
+    }
     head.logits = take(targets * config_.outputs());
     head.losses = take(targets);
     head.hits = reinterpret_cast<std::uint8_t*>(take((targets + 3) / 4));

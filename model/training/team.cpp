@@ -184,9 +184,13 @@ void Team::block_gradient(int thread, Parameter& matrix, std::size_t first_row, 
   barrier(thread);
 }
 
-void Team::bias_gradient(int thread, Parameter& bias, RowsOfFloats dy, const SumPart& part) {
+void Team::bias_gradient(int thread, Parameter& bias, std::size_t first, RowsOfFloats dy,
+                         const SumPart& part) {
+  kernels::GradientSum sum = bias.sum(part);
+  for (float*& entry : sum.stack)
+    if (entry != nullptr) entry += first;
   const IndexRange blocks = share((dy.columns + 15) / 16, thread);
-  kernels::column_sums(dy.values, dy.columns, bias.sum(part), blocks.begin * 16,
+  kernels::column_sums(dy.values, dy.columns, sum, blocks.begin * 16,
                        std::min(blocks.end * 16, dy.columns));
   barrier(thread);
 }

@@ -57,8 +57,9 @@ class Team {
   // has columns, from the packed inputs and the gradient of the outputs.
   void block_gradient(int thread, Parameter& matrix, std::size_t first_row, RowsOfFloats dy,
                       const SumPart& part);
-  // The same for a bias.
-  void bias_gradient(int thread, Parameter& bias, RowsOfFloats dy, const SumPart& part);
+  // The same for the values of a bias from `first` on, a multiple of 16.
+  void bias_gradient(int thread, Parameter& bias, std::size_t first, RowsOfFloats dy,
+                     const SumPart& part);
 
   void barrier(int thread) const { pool.barrier(thread); }
   IndexRange share(std::size_t count, int thread) const { return split(count, thread, threads); }

@@ -2,12 +2,15 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <troupe/model/source/tensor_source.h>
 #include <troupe/model/training/contrastive.h>
 #include <troupe/model/training/lora.h>
+#include <troupe/model/training/masking.h>
 #include <troupe/model/training/network.h>
 #include <troupe/model/training/optimizer.h>
 
@@ -17,12 +20,23 @@
 
 namespace troupe::model {
 
+// Of a decoder: the model whose next-token distributions are learned, too (loss.h). Its weights
+// stay as they are, in the formats of its file.
+struct TeacherOptions {
+  const TensorSource* source = nullptr;  // nullptr: there is none
+  ModelConfig config;
+};
+
 struct TrainerOptions {
   NetworkOptions network;
   OptimizerOptions optimizer;
   // Of a classifier: the number of labels. The head's weights are made anew if the model has none,
-  // or one with another number; 0 keeps the model's own.
+  // or another one; 0 keeps the model's own.
   std::size_t labels = 0;
+  // Of an encoder: what its head shall read and give; nothing: the model's own.
+  std::optional<EncoderHead> head;
+  // Of EncoderHead::kMask: what is hidden of examples that have no targets.
+  MaskingOptions masking;
   LoraOptions lora;  // with a rank, adapters are trained instead of the model's own weights
   // Not 0: the examples are pairs, a chosen answer and a rejected one, and the loss is that of
   // direct preference optimization with this beta (preference.h). The reference is the model
@@ -31,7 +45,11 @@ struct TrainerOptions {
   // Of an encoder whose loss is LossKind::kPooled: the examples are groups of texts whose means are
   // told apart over the global batch (contrastive.h). Its pooler and head are not trained.
   ContrastiveOptions contrastive;
+  TeacherOptions teacher;
 };
+
+// What a model is made of once it has the head that the options ask for.
+ModelConfig trained_config(const ModelConfig& config, const TrainerOptions& options);
 
 struct StepReport {
   double loss = 0.0;           // mean over the supervised positions, the pairs or the anchors
@@ -70,6 +88,10 @@ class Trainer {
     return *network_;
   }
   Parameters& parameters() { return network().parameters(); }
+  // The SHA-256 of the teacher's weights; "none" without one.
+  std::string teacher_sha256() const {
+    return teacher_ == nullptr ? "none" : teacher_->parameters().sha256();
+  }
   const ModelConfig& config() const { return network_->config(); }
   const LossOptions& loss_options() const { return network_->loss_options(); }
   Optimizer& optimizer() { return optimizer_; }
@@ -80,19 +102,24 @@ class Trainer {
         device_(device),
         optimizer_(options.optimizer),
         preference_beta_(options.preference_beta),
-        contrastive_(options.contrastive) {}
+        contrastive_(options.contrastive),
+        masking_(options.masking) {}
   Status check(std::span<const Example> batch) const;
   void catch_up(std::span<const Example> batch);
+  // The batch as the network shall see it, in `own` if that is something else.
+  std::span<const Example> prepared(std::span<const Example> batch, MaskingUse use,
+                                    std::vector<Example>* own) const;
   StepReport compute(std::span<const Example> batch, bool gradients);
   StepReport compute_preference(std::span<const Example> batch, bool gradients);
   StepReport compute_contrast(std::span<const Example> batch, bool gradients);
   bool pools() const { return network_->loss_options().kind == LossKind::kPooled; }
 
-  std::unique_ptr<Network> network_;
+  std::unique_ptr<Network> network_, teacher_;
   Device& device_;
   Optimizer optimizer_;
   const double preference_beta_;
   const ContrastiveOptions contrastive_;
+  const MaskingOptions masking_;
 };
 
 }  // namespace troupe::model

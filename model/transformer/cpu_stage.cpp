@@ -69,6 +69,8 @@ class CpuStage final : public PagedStage {
       if (logit_rows_.empty()) return;
       if (config_.causal) {
         compute_logits(logits, thread);
+      } else if (config_.head == EncoderHead::kToken) {
+        classify_rows(logits, thread);
       } else {
         classify(logits, thread);
       }
@@ -189,6 +191,20 @@ class CpuStage final : public PagedStage {
     step_.quantize(pooled.values, channels, mine.begin, mine.end, pooled);
     device_.pool().barrier(thread);
     step_.multiply(pooled, channels, count, {{&ends[kClassifier], &ends[kClassifierBias], logits}},
+                   split(ends[kClassifier].matrix.groups, thread, step_.threads));
+  }
+
+  // logits = Wc x + bc for each row.
+  void classify_rows(float* logits, int thread) {
+    const auto& ends = weights_->ends;
+    const std::size_t channels = config_.channels, count = logit_rows_.size();
+    const IndexRange mine = split(count, thread, step_.threads);
+    const RowBuffer& input = step_.logit_input;
+    for (std::size_t i = mine.begin; i < mine.end; ++i)
+      std::copy_n(step_.x + logit_rows_[i] * channels, channels, input.values + i * channels);
+    step_.quantize(input.values, channels, mine.begin, mine.end, input);
+    device_.pool().barrier(thread);
+    step_.multiply(input, channels, count, {{&ends[kClassifier], &ends[kClassifierBias], logits}},
                    split(ends[kClassifier].matrix.groups, thread, step_.threads));
   }
 

@@ -119,11 +119,12 @@ void plan_logits(const StepInput& input, const ModelConfig& config, LayerRange r
   std::size_t row = 0;
   for (const Segment& segment : input.segments) {
     row += segment.count;
-    if (!config.causal) {
+    if (!config.has_row_logits()) {
       if (config.labels > 0 && segment.logits != LogitRows::kNone)
         plan->rows.push_back(row - segment.count);
       continue;
     }
+    if (config.labels == 0 && !config.causal) continue;
     if (segment.logits == LogitRows::kBest) plan->best.push_back(row - 1);
     const std::size_t wanted = segment.logits == LogitRows::kAll    ? segment.count
                                : segment.logits == LogitRows::kLast ? 1

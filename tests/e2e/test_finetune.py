@@ -191,7 +191,7 @@ def test_tensorboard_reads_each_step_once_after_a_kill(alone, tmp_path):
         **{f"train/{name}": list(range(1, 13)) for name in
            ("loss", "gradient_norm", "learning_rate", "tokens_per_second")}}
     told = {one["step"]: one for one in said if "lr" in one}
-    assert sorted(told) == list(range(6, 13))
+    assert sorted(told) == list(range(9, 13))  # the run before has told of the others
     for tag, field in (("train/loss", "loss"), ("train/learning_rate", "lr"),
                        ("train/gradient_norm", "gradient_norm")):
         assert {step: value for step, value in read[tag] if step in told} == {
@@ -414,10 +414,9 @@ def test_texts_that_belong_together_become_similar(alone, tmp_path):
     losses = [one["loss"] for one in said if "loss" in one]
     assert losses[-1] < losses[0] / 3 and said[-1]["validation_accuracy"] > 0.8
     assert json.loads((tmp_path / "out3" / "modules.json").read_text())[1]["path"] == "1_Pooling"
-    for more, why in ((["--lora-rank", 2], "trains every weight"),
-                      (["--label-smoothing", 0.1], "no labels to smooth")):
-        done = alone.troupe("finetune", model, *flags, "-o", tmp_path / "x", *more)
-        assert done.status == 2 and why in done.err and not (tmp_path / "x").exists()
+    done = alone.troupe("finetune", model, *flags, "-o", tmp_path / "x", "--label-smoothing", 0.1)
+    assert done.status == 2 and "no labels to smooth" in done.err
+    assert not (tmp_path / "x").exists()
     done = alone.troupe("finetune", decoder(tmp_path / "decoder"), *flags, "-o", tmp_path / "x")
     assert done.status == 2 and "is for encoders" in done.err
 

@@ -20,8 +20,12 @@ Result<LocalModel> load_local_model(const std::string& home, const std::string& 
     TROUPE_ASSIGN_OR_RETURN(path, adapted_model(*store, home, path.string(), options.adapter));
   }
   TROUPE_ASSIGN_OR_RETURN(loaded.source, model::open_model(path.string()));
-  TROUPE_ASSIGN_OR_RETURN(const model::ModelConfig config,
+  TROUPE_ASSIGN_OR_RETURN(model::ModelConfig config,
                           model::config_from_gguf(loaded.source->header()));
+  if (options.without_head) {
+    config.labels = 0;
+    config.head = model::EncoderHead::kSequence;
+  }
   TROUPE_ASSIGN_OR_RETURN(
       loaded.stage, model::Stage::load(*loaded.source, config, {0, config.layers}, *loaded.device,
                                        {options.kv_type, 0, options.f16_activations}));

@@ -20,8 +20,9 @@ struct LocalModelOptions {
   int threads = 0;                         // 0 means every usable CPU
   std::optional<kernels::KvType> kv_type;  // absent means the model's default
   bool f16_activations = false;
-  std::string device = {};   // "": the CPU; or a GPU such as "cuda:0"
-  std::string adapter = {};  // the folder of an adapter to compute beside the weights
+  std::string device = {};    // "": the CPU; or a GPU such as "cuda:0"
+  bool without_head = false;  // of an encoder: its last layer's rows are the result
+  std::string adapter = {};   // the folder of an adapter to compute beside the weights
 };
 // Loads MODEL as people write it (models.h). TROUPE_ISA is obeyed.
 Result<LocalModel> load_local_model(const std::string& home, const std::string& name,

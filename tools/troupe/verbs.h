@@ -45,6 +45,7 @@ Action add_bench(CLI::App& app);
 Action add_finetune(CLI::App& app);
 Action add_train(CLI::App& app);
 Action add_classify(CLI::App& app);
+Action add_embed(CLI::App& app);
 Action add_eval(CLI::App& app);
 Action add_export(CLI::App& app);
 Action add_convert(CLI::App& app);
@@ -62,6 +63,7 @@ inline constexpr Verb kVerbs[] = {
     {"finetune", "Train a model on texts of your own", add_finetune},
     {"train", "Train a new model from nothing", add_train},
     {"classify", "Label texts with a trained classifier", add_classify},
+    {"embed", "Print the embeddings of texts", add_embed},
     {"eval", "Measure how well a model does on data", add_eval},
     {"export", "Write a model as a folder or a GGUF file, with an adapter merged", add_export},
     {"convert", "Write a model as GGUF or safetensors, in another format", add_convert},

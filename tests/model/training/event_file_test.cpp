@@ -2,6 +2,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
@@ -100,4 +101,28 @@ TEST_CASE("events hold a loss that is not finite, and say why they cannot be wri
   const auto refused = EventFile::open(scratch.path(), 0);
   REQUIRE_FALSE(refused.is_ok());
   CHECK_THAT(refused.message(), Catch::Matchers::Contains(scratch.path().string()));
+}
+
+TEST_CASE("the last steps of an event file are read from its whole records") {
+  ScratchFolder scratch;
+  const auto path = scratch.path() / kEventFileName;
+  const auto last = [&] {
+    const auto found = EventFile::last_steps(path);
+    REQUIRE(found.is_ok());
+    return std::pair(found->training, found->validation);
+  };
+  CHECK(last() == std::pair<std::uint64_t, std::uint64_t>(0, 0));
+  {
+    EventFile file = opened(path, 0);
+    CHECK(last() == std::pair<std::uint64_t, std::uint64_t>(0, 0));
+    const EventValue loss[] = {{"validation/loss", 2.0}};
+    REQUIRE(file.write(5, loss, 1700000000.25).is_ok());
+    REQUIRE(write_step(file).is_ok());
+    CHECK(last() == std::pair<std::uint64_t, std::uint64_t>(300, 5));
+    REQUIRE(file.write(std::uint64_t{1} << 40, loss, 0.0).is_ok());
+    CHECK(last() == std::pair<std::uint64_t, std::uint64_t>(300, std::uint64_t{1} << 40));
+  }
+  // A record that was cut off does not count.
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
+  CHECK(last() == std::pair<std::uint64_t, std::uint64_t>(300, 5));
 }

@@ -27,8 +27,8 @@ bool has_blocks(const model::GgufHeader& header) {
 Result<std::optional<AdapterLosses>> measure_adapter(const FinetuneOptions& options,
                                                      const Job& job) {
   const bool is_plain = options.task == "lm" || options.task == "chat";
-  if (options.lora_rank == 0 || !is_plain || options.label_smoothing != 0.0 ||
-      !has_blocks(job.source->header()))
+  if (options.lora_rank == 0 || !is_plain || !options.teacher.empty() ||
+      options.label_smoothing != 0.0 || !has_blocks(job.source->header()))
     return std::optional<AdapterLosses>();
   const std::vector<model::Example>& from =
       job.validation.examples.empty() ? job.data.examples : job.validation.examples;

@@ -9,7 +9,8 @@ void fill_defaults(FinetuneOptions* options) {
   if (options->learning_rate == 0.0) options->learning_rate = rate;
   if (options->batch_size == 0) options->batch_size = classify ? 32 : 8;
   if (options->length_max == 0) options->length_max = classify ? 128 : 512;
-  if (options->temperature == 0.0) options->temperature = 0.05;
+  if (!options->teacher.empty() && options->teacher_ratio == 0.0) options->teacher_ratio = 0.5;
+  if (options->temperature == 0.0) options->temperature = options->teacher.empty() ? 0.05 : 2.0;
   if (options->clip_norm < 0.0) options->clip_norm = 1.0;
 }
 

@@ -21,9 +21,12 @@ struct FinetuneOptions {
   std::string text_field = "text", label_field = "label";
   double learning_rate = 0.0, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double clip_norm = -1.0;
-  double beta = 0.1;         // for dpo
-  double temperature = 0.0;  // for embed; 0: its default
+  double beta = 0.1;           // for dpo
+  double temperature = 0.0;    // for embed and a teacher; 0: its default
+  std::string teacher;         // the model that is learned from; "": none
+  double teacher_ratio = 0.0;  // its part of the loss; 0: the default
   double label_smoothing = 0.0;
+  double mask_rate = 0.15;  // for mlm
   std::string class_weights;
   double validation_split = 0.0;  // the part of the rows that is kept for validation
   std::uint64_t patience = 0;
@@ -40,7 +43,8 @@ struct FinetuneOptions {
 
 // Whether the task trains an encoder.
 inline bool trains_encoder(const FinetuneOptions& options) {
-  return options.task == "classify" || options.task == "regress" || options.task == "embed";
+  return options.task == "classify" || options.task == "regress" || options.task == "token" ||
+         options.task == "mlm" || options.task == "embed";
 }
 
 // Fills in the defaults of each task where the options leave them open (docs/training.md).

@@ -12,8 +12,11 @@
 #include <troupe/model/training/adapter_folder.h>
 #include <troupe/model/training/chat_rows.h>
 #include <troupe/model/training/event_file.h>
+#include <troupe/model/training/masking.h>
 #include <troupe/model/training/new_model.h>
 #include <troupe/model/training/pair_rows.h>
+#include <troupe/model/training/same_vocabulary.h>
+#include <troupe/model/training/token_rows.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/tools/troupe/models.h>
@@ -25,11 +28,15 @@
 namespace troupe::tools {
 namespace {
 
-// The rows of a file: texts, chats or pairs.
+// The rows of a file: texts, chats, pairs or words with labels.
 struct Rows {
   model::DataRows texts;
   model::ChatRows chats;
   model::PairRows pairs;
+  model::TokenRows tokens;
+  bool empty() const {
+    return texts.rows.empty() && chats.rows.empty() && pairs.rows.empty() && tokens.rows.empty();
+  }
 };
 
 Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) {
@@ -43,7 +50,14 @@ Result<Rows> read_rows(const FinetuneOptions& options, const std::string& path) 
     TROUPE_ASSIGN_OR_RETURN(rows.pairs, model::read_pair_rows(path));
     return rows;
   }
-  const model::DataFields fields{options.text_field, options.label_field, trains_encoder(options)};
+  if (options.task == "token") {
+    model::TokenFields fields{options.text_field, {}, /*needs_tags=*/true};
+    if (options.label_field != FinetuneOptions().label_field) fields.tags = options.label_field;
+    TROUPE_ASSIGN_OR_RETURN(rows.tokens, model::read_token_rows(path, fields));
+    return rows;
+  }
+  const bool with_labels = options.task == "classify" || options.task == "regress";
+  const model::DataFields fields{options.text_field, options.label_field, with_labels};
   TROUPE_ASSIGN_OR_RETURN(rows.texts, model::read_data_rows(path, fields));
   return rows;
 }
@@ -71,6 +85,10 @@ Result<model::Dataset> make_dataset(const FinetuneOptions& options, const Job& j
     return model::classification_dataset(rows.texts, *job.tokenizer, dataset, labels);
   if (options.task == "regress")
     return model::regression_dataset(rows.texts, *job.tokenizer, dataset, options.label_field);
+  if (options.task == "token")
+    return model::token_dataset(rows.tokens, *job.tokenizer, dataset, labels);
+  if (options.task == "mlm")
+    return model::masked_dataset(rows.texts, *job.tokenizer, dataset, job.masking);
   if (options.task == "embed") return model::pair_dataset(rows.pairs, *job.tokenizer, dataset);
   if (options.task == "lm") return model::language_dataset(rows.texts, *job.tokenizer, dataset);
   TROUPE_ASSIGN_OR_RETURN(const std::string source,
@@ -113,12 +131,15 @@ Status read_data(const FinetuneOptions& options, Job* job) {
   TROUPE_ASSIGN_OR_RETURN(Rows rows, read_rows(options, options.data));
   // The classifier gets all labels, whichever rows are drawn for validation.
   const std::vector<std::string> labels =
-      options.task == "classify" ? model::label_names_of(rows.texts) : std::vector<std::string>();
+      options.task == "classify" ? model::label_names_of(rows.texts)
+      : options.task == "token"  ? model::token_label_names(rows.tokens)
+                                 : std::vector<std::string>();
   Rows validation;
   if (options.validation_split > 0.0) {
     validation.texts.rows = take_out(options, &rows.texts.rows);
     validation.chats.rows = take_out(options, &rows.chats.rows);
     validation.pairs.rows = take_out(options, &rows.pairs.rows);
+    validation.tokens.rows = take_out(options, &rows.tokens.rows);
     validation.pairs.negatives = rows.pairs.negatives;
   } else if (!options.validation.empty()) {
     TROUPE_ASSIGN_OR_RETURN(validation, read_rows(options, options.validation));
@@ -128,9 +149,7 @@ Status read_data(const FinetuneOptions& options, Job* job) {
   if (!data) return data.status().with_context(options.data);
   job->data = std::move(*data);
   report_dataset(job->data, options.data);
-  if (validation.texts.rows.empty() && validation.chats.rows.empty() &&
-      validation.pairs.rows.empty())
-    return Status::ok();
+  if (validation.empty()) return Status::ok();
   const std::string name =
       options.validation.empty() ? options.data + " (validation)" : options.validation;
   if (validation.pairs.negatives != job->negatives)
@@ -158,32 +177,44 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
   trainer.network.loss.class_weights = job.class_weights;
   if (options.task == "regress") trainer.network.loss.kind = model::LossKind::kSquares;
   if (options.task == "embed") trainer.network.loss.kind = model::LossKind::kPooled;
+  if (job.teacher != nullptr) {
+    trainer.teacher = {job.teacher.get(), job.teacher_config};
+    trainer.network.loss.teacher_temperature = static_cast<float>(options.temperature);
+    trainer.network.loss.teacher_ratio = static_cast<float>(options.teacher_ratio);
+  }
   trainer.contrastive = {options.temperature, job.negatives};
   trainer.labels = job.data.labels.size();
+  if (options.task == "classify" || options.task == "regress")
+    trainer.head = model::EncoderHead::kSequence;
+  if (options.task == "token") trainer.head = model::EncoderHead::kToken;
+  if (options.task == "mlm") trainer.head = model::EncoderHead::kMask;
+  trainer.masking = job.masking;
   trainer.lora = lora_options(options);
   trainer.preference_beta = options.task == "dpo" ? options.beta : 0.0;
   return trainer;
 }
 
 Status check_loss_options(const FinetuneOptions& options) {
-  if (!options.class_weights.empty() && options.task != "classify")
-    return Status(Code::kInvalidArgument, "--class-weights are for --task classify");
+  if (!options.class_weights.empty() && options.task != "classify" && options.task != "token")
+    return Status(Code::kInvalidArgument, "--class-weights are for --task classify and token");
+  if (!options.teacher.empty() && options.task != "lm" && options.task != "chat")
+    return Status(Code::kInvalidArgument,
+                  "--teacher is for --task lm and chat, which predict next tokens");
+  if (options.teacher.empty() && options.teacher_ratio != 0.0)
+    return Status(Code::kInvalidArgument,
+                  "--kd-ratio is the part of a teacher in the loss; give --teacher");
   if (options.lora_dropout != 0.0 && options.lora_rank == 0)
     return Status(Code::kInvalidArgument, "--lora-dropout is for adapters; give --lora-rank");
-  if (options.lora_dropout != 0.0 && options.task == "dpo")
-    return Status(
-        Code::kInvalidArgument,
-        "--task dpo compares two passes, which --lora-dropout would make different; leave "
-        "it out");
-  if (options.lora_rank != 0 && options.task == "embed")
+  if (options.lora_dropout != 0.0 && (options.task == "dpo" || options.task == "embed"))
     return Status(Code::kInvalidArgument,
-                  "--task embed trains every weight; leave out --lora-rank");
+                  "--task " + options.task +
+                      " needs two passes, which --lora-dropout would make different; leave it out");
   const bool has_labels =
       options.task != "dpo" && options.task != "regress" && options.task != "embed";
   if (options.label_smoothing != 0.0 && !has_labels)
     return Status(Code::kInvalidArgument,
-                  "--label-smoothing is for lm, chat and classify; --task " + options.task +
-                      " has no labels to smooth");
+                  "--label-smoothing is for lm, chat, classify, token and mlm; --task " +
+                      options.task + " has no labels to smooth");
   return Status::ok();
 }
 
@@ -221,8 +252,12 @@ model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
       {"validation-split", number(options.validation_split)},
       {"eval-every", std::to_string(options.patience == 0 ? 0 : options.evaluate_every)},
       {"beta", number(options.task == "dpo" ? options.beta : 0.0)},
-      {"temperature", number(options.task == "embed" ? options.temperature : 0.0)},
+      {"temperature",
+       number(options.task == "embed" || job.teacher != nullptr ? options.temperature : 0.0)},
+      {"teacher", job.trainer->teacher_sha256()},
+      {"kd-ratio", job.teacher == nullptr ? "none" : number(options.teacher_ratio)},
       {"label-smoothing", number(options.label_smoothing)},
+      {"mlm-probability", options.task == "mlm" ? number(options.mask_rate) : "none"},
       {"class-weights", options.class_weights},
       {"patience", std::to_string(options.patience)},
       {"rslora", options.rank_stabilized ? "yes" : "no"}};
@@ -231,6 +266,18 @@ model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
     if (text) identity.emplace_back("tokenizer", sha256_hex(std::as_bytes(std::span(*text))));
   }
   return identity;
+}
+
+// Opens the model that is learned from, and says whether it has the model's vocabulary.
+Status open_teacher(const FinetuneOptions& options, model::Store& store, Job* job) {
+  TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(store, options.common.home, options.teacher));
+  TROUPE_ASSIGN_OR_RETURN(job->teacher, model::open_model(path.string()));
+  const model::GgufHeader& header = job->teacher->header();
+  TROUPE_ASSIGN_OR_RETURN(job->teacher_config, model::config_from_gguf(header));
+  if (!model::has_tokenizer(header)) return model::no_tokenizer();
+  TROUPE_ASSIGN_OR_RETURN(const auto tokenizer,
+                          model::open_tokenizer(header, job->teacher_config.vocabulary));
+  return model::check_same_vocabulary(*job->tokenizer, *tokenizer);
 }
 
 Result<std::unique_ptr<model::TensorSource>> make_model(const FinetuneOptions& options,
@@ -271,29 +318,37 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
   TROUPE_RETURN_IF_ERROR(check_loss_options(options));
   if (job.config.causal == trains_encoder(options))
-    return Status(Code::kInvalidArgument, job.config.causal
-                                              ? "the model is a decoder (" + job.config.family +
-                                                    "); --task " + options.task +
-                                                    " is for encoders such as BERT"
-                                              : "the model is an encoder (" + job.config.family +
-                                                    "); use --task classify, regress or embed");
+    return Status(Code::kInvalidArgument,
+                  job.config.causal
+                      ? "the model is a decoder (" + job.config.family + "); --task " +
+                            options.task + " is for encoders such as BERT"
+                      : "the model is an encoder (" + job.config.family +
+                            "); use --task classify, regress, token, mlm or embed");
   if (!model::has_tokenizer(header)) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(job.tokenizer, model::open_tokenizer(header, job.config.vocabulary));
+  if (!options.teacher.empty()) {
+    const Status opened = open_teacher(options, *store, &job);
+    if (!opened) return opened.with_context("--teacher " + options.teacher);
+  }
+  if (options.task == "mlm") {
+    TROUPE_ASSIGN_OR_RETURN(job.masking, model::masking_of(header, *job.tokenizer));
+    job.masking.rate = options.mask_rate;
+    job.masking.seed = options.seed;
+  }
   TROUPE_RETURN_IF_ERROR(read_data(options, &job));
   TROUPE_ASSIGN_OR_RETURN(job.class_weights, model::class_weights(options.class_weights, job.data));
   TROUPE_ASSIGN_OR_RETURN(job.data_sha256, sha256_of_file(options.data));
-  TROUPE_ASSIGN_OR_RETURN(job.texts, model::folder_texts(header, job.config, job.data.labels));
+  job.memory.options = trainer_options(options, job);
+  job.memory.config = model::trained_config(job.config, job.memory.options);
+  TROUPE_ASSIGN_OR_RETURN(job.texts,
+                          model::folder_texts(header, job.memory.config, job.data.labels));
   if (options.task == "embed")
     model::add_embedding_texts(job.config, options.length_max, &job.texts);
   TROUPE_ASSIGN_OR_RETURN(job.device, Device::create({.threads = options.threads}));
-  job.memory.config = job.config;
-  if (!job.data.labels.empty()) job.memory.config.labels = job.data.labels.size();
-  job.memory.options = trainer_options(options, job);
-  if (options.task == "embed") job.memory.config.labels = 0;
   job.memory.batch_size = options.batch_size * examples_of_row(options, job);
   job.memory.threads = job.device->threads();
   job.memory.header = &job.source->header();
-  job.memory.may_adapt = options.task != "embed" && options.model_file.empty();
+  job.memory.may_adapt = options.model_file.empty();
   return job;
 }
 

@@ -16,11 +16,12 @@
 namespace troupe::tools {
 
 struct Job {
-  std::unique_ptr<model::TensorSource> source;
-  model::ModelConfig config;
+  std::unique_ptr<model::TensorSource> source, teacher;
+  model::ModelConfig config, teacher_config;
   std::shared_ptr<const model::Tokenizer> tokenizer;
   model::Dataset data, validation;
-  std::size_t negatives = 0;  // of pairs: of each row
+  std::size_t negatives = 0;      // of pairs: of each row
+  model::MaskingOptions masking;  // of masked tokens
   std::vector<float> class_weights;
   std::string data_sha256;
   model::FolderTexts texts;

@@ -66,6 +66,7 @@ Result<int> train(const FinetuneOptions& options) {
   auto line = std::make_unique<ProgressLine>(options.common.json);
   run.on_step = [&](const model::StepEvent& event) { line->show(event); };
   run.on_evaluation = [&](const model::EvaluationEvent& event) {
+    if (options.common.json && event.is_repeated) return;
     if (options.common.json) {
       nlohmann::json line_of = {{"step", event.step}, {"validation_loss", event.loss}};
       if (options.task != "regress") line_of["validation_accuracy"] = event.accuracy;

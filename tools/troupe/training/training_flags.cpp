@@ -15,9 +15,10 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
   app.add_option(
          "--task", options.task,
          "lm: predict the next token of texts; chat: the assistant's messages; classify: texts "
-         "with labels; regress: texts with numbers; embed: texts and what belongs to them; dpo: of "
+         "with labels; token: words with labels; mlm: tokens that are hidden; regress: texts with "
+         "numbers; embed: texts and what belongs to them; dpo: of "
          "two answers, prefer the chosen one")
-      ->check(CLI::IsMember({"lm", "chat", "classify", "regress", "embed", "dpo"}))
+      ->check(CLI::IsMember({"lm", "chat", "classify", "token", "mlm", "regress", "embed", "dpo"}))
       ->capture_default_str();
   app.add_option("--text-field", options.text_field, "Field of a row's text")
       ->capture_default_str();
@@ -75,13 +76,27 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--temperature", options.temperature,
-                 "embed: what the cosines of texts are divided by [0.05]")
+                 "embed: what the cosines of texts are divided by [0.05]; with --teacher: what "
+                 "both models' logits are divided by [2]")
       ->check(CLI::Range(1e-4, 100.0));
+  app.add_option("--teacher", options.teacher,
+                 "lm, chat: a model of the same vocabulary, whose next-token distributions are "
+                 "learned, too")
+      ->type_name("MODEL");
+  app.add_option("--kd-ratio", options.teacher_ratio,
+                 "The part of the teacher in the loss; the rest is the data's [0.5]")
+      ->check(CLI::Range(0.0001, 1.0));
   app.add_option("--label-smoothing", options.label_smoothing,
-                 "lm, chat, classify: the part of each target that is spread over all classes")
+                 "lm, chat, classify, token, mlm: the part of each target that is spread over all "
+                 "classes")
       ->check(CLI::Range(0.0, 0.999));
-  app.add_option("--class-weights", options.class_weights,
-                 "classify: balanced, or what a label's losses are multiplied by: NAME=2,OTHER=0.5")
+  app.add_option("--mlm-probability", options.mask_rate,
+                 "mlm: the part of the tokens that is hidden")
+      ->check(CLI::Range(0.0001, 0.9999))
+      ->capture_default_str();
+  app.add_option(
+         "--class-weights", options.class_weights,
+         "classify, token: balanced, or what a label's losses are multiplied by: NAME=2,OTHER=0.5")
       ->type_name("WEIGHTS");
   app.add_option("--clip-norm", options.clip_norm,
                  "Largest norm of the gradients; 0 means no limit [1]")

@@ -11,18 +11,19 @@
 #include <troupe/runtime/numerics/elementary.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/options.h>
-#include <troupe/tools/troupe/terminal/input.h>
 #include <troupe/tools/troupe/terminal/logging.h>
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/verbs.h>
+#include <troupe/tools/troupe/verbs/classify_words.h>
+#include <troupe/tools/troupe/verbs/text_rows.h>
 
 namespace troupe::tools {
 namespace {
 
 struct ClassifyOptions {
   CommonOptions common;
-  std::string model, text, file, text_field = "text", label_field = "label";
-  bool has_text = false;
+  std::string model, label_field = "label";
+  TextInput input;
   std::size_t length_max = 128;
   int threads = 0;
 };
@@ -32,51 +33,25 @@ struct Row {
   std::string text, label;
 };
 
-// The lines of a text that are not empty.
-std::vector<Row> rows_of_lines(const std::string& text) {
-  std::vector<Row> rows;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string line = text.substr(at, end - at);
-    if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty()) rows.push_back({std::move(line), ""});
-    at = end + 1;
-  }
-  return rows;
-}
-
-bool has_ending(const std::string& path, std::string_view ending) {
-  return std::string_view(path).ends_with(ending);
-}
-
 Result<std::vector<Row>> read_rows(const ClassifyOptions& options) {
-  if (options.has_text == !options.file.empty())
-    return Status(Code::kInvalidArgument,
-                  "give a text as an argument or a file with -f, one of the two");
-  if (options.has_text && options.text != "-") return std::vector<Row>{{options.text, ""}};
-  if (options.has_text || options.file == "-") {
-    TROUPE_ASSIGN_OR_RETURN(const std::string text, read_stdin());
-    return rows_of_lines(text);
-  }
-  const bool rows_with_fields = has_ending(options.file, ".jsonl") ||
-                                has_ending(options.file, ".ndjson") ||
-                                has_ending(options.file, ".csv");
-  if (!rows_with_fields) {
-    TROUPE_ASSIGN_OR_RETURN(const std::string text, read_text(options.file));
-    return rows_of_lines(text);
+  std::vector<Row> rows;
+  if (!has_fields(options.input.file)) {
+    TROUPE_ASSIGN_OR_RETURN(std::vector<std::string> texts, read_texts(options.input));
+    for (std::string& text : texts) rows.push_back({std::move(text), ""});
+    return rows;
   }
   // Labels are read if every row has one: then the accuracy can be computed.
-  model::DataFields fields{options.text_field, options.label_field, /*with_labels=*/true};
-  Result<model::DataRows> read = model::read_data_rows(options.file, fields);
+  model::DataFields fields{options.input.text_field, options.label_field, /*with_labels=*/true};
+  Result<model::DataRows> read = model::read_data_rows(options.input.file, fields);
   if (!read || !read->dropped.empty()) {
     fields.with_labels = false;
-    read = model::read_data_rows(options.file, fields);
+    read = model::read_data_rows(options.input.file, fields);
   }
   if (!read) return read.status();
   if (!read->dropped.empty())
     return Status(Code::kBadData, "line " + std::to_string(read->dropped[0].line) + " of " +
-                                      options.file + " cannot be read: " + read->dropped[0].why);
-  std::vector<Row> rows;
+                                      options.input.file +
+                                      " cannot be read: " + read->dropped[0].why);
   for (model::DataRow& row : read->rows)
     rows.push_back({std::move(row.text), std::move(row.label)});
   return rows;
@@ -104,7 +79,7 @@ class Classifier {
     if (config.causal || config.labels == 0)
       return Status(Code::kInvalidArgument,
                     "the model has no classification head; train one with troupe finetune --task "
-                    "classify");
+                    "classify or --task token");
     const model::GgufHeader& header = made.model_.source->header();
     if (!model::has_tokenizer(header)) return model::no_tokenizer();
     TROUPE_ASSIGN_OR_RETURN(made.tokenizer_, model::open_tokenizer(header, config.vocabulary));
@@ -134,6 +109,12 @@ class Classifier {
         {"label", labels_[best]}, {"probability", all[best]}, {"probabilities", named}};
   }
 
+  bool labels_words() const { return model_.stage->config().head == model::EncoderHead::kToken; }
+  Result<WordLabels> label(const std::vector<model::TextWord>& words) {
+    return label_words(*model_.stage, *tokenizer_, words, dataset_.length_max);
+  }
+  const std::vector<std::string>& labels() const { return labels_; }
+
  private:
   LocalModel model_;
   std::shared_ptr<const model::Tokenizer> tokenizer_;
@@ -141,9 +122,62 @@ class Classifier {
   model::DatasetOptions dataset_;
 };
 
-Result<int> classify_rows(const ClassifyOptions& options) {
+// Says how many labels are as the rows have them, if they have any.
+void say_right(const ClassifyOptions& options, std::size_t right, std::size_t with_label) {
+  if (with_label == 0) return;
+  say(std::to_string(right) + " of " + std::to_string(with_label) +
+      " labels are as the file has them: accuracy " +
+      format_number(100.0 * static_cast<double>(right) / static_cast<double>(with_label), 1) +
+      " %");
+  if (options.common.json) print_json({{"right", right}, {"of", with_label}});
+}
+
+Result<model::TokenRows> read_words(const ClassifyOptions& options) {
+  model::TokenRows out;
+  if (options.input.file.ends_with(".jsonl") || options.input.file.ends_with(".ndjson")) {
+    model::TokenFields fields{options.input.text_field, {}, /*needs_tags=*/false};
+    if (options.label_field != ClassifyOptions().label_field) fields.tags = options.label_field;
+    TROUPE_ASSIGN_OR_RETURN(out, model::read_token_rows(options.input.file, fields));
+    if (out.dropped.empty()) return out;
+    return Status(Code::kBadData, "line " + std::to_string(out.dropped[0].line) + " of " +
+                                      options.input.file +
+                                      " cannot be read: " + out.dropped[0].why);
+  }
   TROUPE_ASSIGN_OR_RETURN(const std::vector<Row> rows, read_rows(options));
+  for (const Row& row : rows) {
+    out.rows.emplace_back();
+    out.rows.back().words = model::words_of(row.text);
+  }
+  return out;
+}
+
+// The words of each text, one text after the other.
+Result<int> classify_words(const ClassifyOptions& options, Classifier& classifier) {
+  TROUPE_ASSIGN_OR_RETURN(const model::TokenRows rows, read_words(options));
+  const std::vector<std::string>& names = classifier.labels();
+  std::size_t with_label = 0, right = 0;
+  bool is_first = true;
+  for (const model::TokenRow& row : rows.rows) {
+    TROUPE_ASSIGN_OR_RETURN(const WordLabels found, classifier.label(row.words));
+    if (!is_first && !options.common.json) std::printf("\n");
+    is_first = false;
+    print_words(row.words, found, names, options.common.json);
+    for (std::size_t i = 0; i < row.tags.size(); ++i) {
+      if (row.tags[i].empty() || found.labels[i] == WordLabels::kNoLabel) continue;
+      const std::string own = "LABEL_" + std::to_string(found.labels[i]);
+      ++with_label;
+      right += row.tags[i] == (row.is_numbered ? own : names[found.labels[i]]) ? 1 : 0;
+    }
+  }
+  say_right(options, right, with_label);
+  return kExitOk;
+}
+
+Result<int> classify_rows(const ClassifyOptions& options) {
+  TROUPE_RETURN_IF_ERROR(check_input(options.input));
   TROUPE_ASSIGN_OR_RETURN(Classifier classifier, Classifier::open(options));
+  if (classifier.labels_words()) return classify_words(options, classifier);
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<Row> rows, read_rows(options));
   std::size_t with_label = 0, right = 0;
   for (const Row& row : rows) {
     TROUPE_ASSIGN_OR_RETURN(const nlohmann::ordered_json answer, classifier.classify(row));
@@ -164,12 +198,7 @@ Result<int> classify_rows(const ClassifyOptions& options) {
       std::printf("%s\t%.4f\n", label.c_str(), answer["probability"].get<double>());
     }
   }
-  if (with_label == 0) return kExitOk;
-  say(std::to_string(right) + " of " + std::to_string(with_label) +
-      " labels are as the file has them: accuracy " +
-      format_number(100.0 * static_cast<double>(right) / static_cast<double>(with_label), 1) +
-      " %");
-  if (options.common.json) print_json({{"right", right}, {"of", with_label}});
+  say_right(options, right, with_label);
   return kExitOk;
 }
 
@@ -185,10 +214,11 @@ Action add_classify(CLI::App& app) {
   auto options = std::make_shared<ClassifyOptions>();
   add_model_argument(app, options->model);
   CLI::Option* text =
-      app.add_option("TEXT", options->text, "A text, or - for the lines of stdin")->type_name("");
-  app.add_option("-f,--file", options->file, "Texts: .jsonl, .csv, or lines; - for stdin")
+      app.add_option("TEXT", options->input.text, "A text, or - for the lines of stdin")
+          ->type_name("");
+  app.add_option("-f,--file", options->input.file, "Texts: .jsonl, .csv, or lines; - for stdin")
       ->type_name("FILE");
-  app.add_option("--text-field", options->text_field, "Field of a row's text")
+  app.add_option("--text-field", options->input.text_field, "Field of a row's text")
       ->capture_default_str();
   app.add_option("--label-field", options->label_field, "Field of a row's label")
       ->capture_default_str();
@@ -200,14 +230,16 @@ Action add_classify(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Prints the label of each text and its probability; with --json, prints an object for each\n"
-      "text with the probabilities of all labels. If the rows have labels, says how many labels\n"
-      "are right.\n"
+      "text with the probabilities of all labels. A model that labels words gives, for each text,\n"
+      "its entities, or else its words with their labels, and an empty line after the text. If\n"
+      "the rows have labels, says how many labels are right.\n"
       "\n"
       "Examples:\n"
       "  troupe classify ./classifier \"A game about trains\"\n"
-      "  troupe classify ./classifier -f test.jsonl --json");
+      "  troupe classify ./classifier -f test.jsonl --json\n"
+      "  troupe classify ./tagger \"Ada Lovelace lived in London\"");
   return [options, text] {
-    options->has_text = text->count() > 0;
+    options->input.has_text = text->count() > 0;
     return run_classify(*options);
   };
 }

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <span>
 
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,7 @@
 #include <troupe/model/training/chat_rows.h>
 #include <troupe/model/training/evaluation.h>
 #include <troupe/model/training/hf_config_text.h>
+#include <troupe/model/training/token_rows.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
@@ -43,6 +45,7 @@ class Evaluation {
   Result<int> run() {
     TROUPE_RETURN_IF_ERROR(open());
     if (options_.task == "classify") return classify();
+    if (options_.task == "token") return label_words();
     if (options_.task == "choice") return choose();
     return predict();
   }
@@ -54,16 +57,23 @@ class Evaluation {
     local.adapter = options_.adapter;
     TROUPE_ASSIGN_OR_RETURN(model_, load_local_model(options_.common.home, options_.model, local));
     const model::ModelConfig& config = model_.stage->config();
-    if (config.causal == (options_.task == "classify"))
+    const bool labels = options_.task == "classify" || options_.task == "token";
+    if (config.causal == labels)
       return Status(Code::kInvalidArgument,
-                    config.causal ? "the model is a decoder (" + config.family +
-                                        "); --task classify is for encoders such as BERT"
-                                  : "the model is an encoder (" + config.family +
-                                        "), which predicts no next token; use --task classify");
+                    config.causal
+                        ? "the model is a decoder (" + config.family + "); --task " +
+                              options_.task + " is for encoders such as BERT"
+                        : "the model is an encoder (" + config.family +
+                              "), which predicts no next token; use --task classify or token");
     if (!config.causal && config.labels == 0)
       return Status(Code::kInvalidArgument,
-                    "the model has no classification head; train one with troupe finetune --task "
-                    "classify");
+                    "the model has no classification head; train one with troupe finetune --task " +
+                        options_.task);
+    if (!config.causal && (config.head == model::EncoderHead::kToken) != (options_.task == "token"))
+      return Status(Code::kInvalidArgument,
+                    config.head == model::EncoderHead::kToken
+                        ? "the model labels words; use --task token"
+                        : "the model labels whole texts; use --task classify");
     if (config.labels == 1)
       return Status(Code::kInvalidArgument,
                     "the model gives a number, not a label; the loss of such a model is measured "
@@ -131,11 +141,99 @@ class Evaluation {
     return kExitOk;
   }
 
-  Result<int> classify() {
+  std::vector<std::string> label_names() const {
     std::vector<std::string> labels = model::label_names(model_.source->header());
-    const std::size_t count = model_.stage->config().labels;
-    for (std::size_t i = labels.size(); i < count; ++i)
+    for (std::size_t i = labels.size(); i < model_.stage->config().labels; ++i)
       labels.push_back("LABEL_" + std::to_string(i));  // the names that transformers uses
+    return labels;
+  }
+
+  // Labels of words: each counts by itself, and entities count as wholes.
+  Result<int> label_words() {
+    const std::vector<std::string> labels = label_names();
+    model::TokenFields fields{options_.text_field, {}, /*needs_tags=*/true};
+    if (options_.label_field != EvalOptions().label_field) fields.tags = options_.label_field;
+    TROUPE_ASSIGN_OR_RETURN(const auto rows, model::read_token_rows(options_.data, fields));
+    const Result<model::Dataset> data = model::token_dataset(rows, *tokenizer_, dataset_, labels);
+    if (!data) return data.status().with_context(options_.data);
+    say_dropped(data->dropped);
+    WordScores scores{model::Confusion(labels.size()), {}, 0.0, data->dropped.size()};
+    for (const model::Example& example : data->examples) {
+      TROUPE_ASSIGN_OR_RETURN(
+          const std::vector<float> logits,
+          model::sequence_logits(*model_.stage, example.ids, example.types, example.ids.size()));
+      std::vector<std::string> wanted, given;
+      for (std::size_t i = 0; i < example.ids.size(); ++i) {
+        const model::TokenId target = example.targets[i];
+        if (target == model::kNoTarget) continue;
+        const auto row = std::span(logits).subspan(i * labels.size(), labels.size());
+        scores.nll -= static_cast<double>(model::log_probability(row, target));
+        const auto best =
+            static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin());
+        scores.confusion.add(static_cast<std::size_t>(target), best);
+        wanted.push_back(labels[static_cast<std::size_t>(target)]);
+        given.push_back(labels[best]);
+      }
+      scores.entities.add(wanted, given);
+    }
+    show_words(scores, labels, data->examples.size());
+    return kExitOk;
+  }
+
+  struct WordScores {
+    model::Confusion confusion;
+    model::EntityScore entities;
+    double nll = 0.0;
+    std::size_t left_out = 0;
+  };
+
+  void show_words(const WordScores& scores, const std::vector<std::string>& labels,
+                  std::size_t examples) const {
+    const model::Confusion& confusion = scores.confusion;
+    const auto found = std::find(labels.begin(), labels.end(), "O");
+    const auto outside = found == labels.end() ? model::Confusion::kNoLabel
+                                               : static_cast<std::size_t>(found - labels.begin());
+    const bool has_entities = model::are_entity_labels(labels);
+    const model::EntityScore& entities = scores.entities;
+    const double loss = scores.nll / static_cast<double>(confusion.rows());
+    const double accuracy =
+        static_cast<double>(confusion.right()) / static_cast<double>(confusion.rows());
+    if (options_.common.json) {
+      ordered_json out = {{"task", options_.task},
+                          {"examples", examples},
+                          {"left_out", scores.left_out},
+                          {"words", confusion.rows()},
+                          {"loss", loss},
+                          {"right", confusion.right()},
+                          {"accuracy", accuracy},
+                          {"micro_f1", confusion.micro_f1(outside)},
+                          {"macro_f1", confusion.macro_f1(outside)}};
+      if (has_entities)
+        out["entities"] = {{"count", entities.entities},  {"found", entities.found},
+                           {"right", entities.right},     {"precision", entities.precision()},
+                           {"recall", entities.recall()}, {"f1", entities.f1()}};
+      out["labels"] = each_label(confusion, labels);
+      out["confusion"] = confusion.counts();
+      return print_json(nlohmann::json(out));
+    }
+    std::printf("loss         %s\n", four_digits(loss).c_str());
+    std::printf("accuracy     %s (%zu of %zu words)\n", four_digits(accuracy).c_str(),
+                confusion.right(), confusion.rows());
+    std::printf("micro F1     %s%s\n", four_digits(confusion.micro_f1(outside)).c_str(),
+                outside == model::Confusion::kNoLabel ? "" : ", without O");
+    std::printf("macro F1     %s%s\n", four_digits(confusion.macro_f1(outside)).c_str(),
+                outside == model::Confusion::kNoLabel ? "" : ", without O");
+    if (has_entities)
+      std::printf("entities F1  %s (%zu of %zu found whole, %zu answers)\n",
+                  four_digits(entities.f1()).c_str(), entities.right, entities.entities,
+                  entities.found);
+    std::printf("\n");
+    print_labels(confusion, labels);
+  }
+
+  Result<int> classify() {
+    const std::vector<std::string> labels = label_names();
+    const std::size_t count = labels.size();
     const model::DataFields fields{options_.text_field, options_.label_field, true};
     TROUPE_ASSIGN_OR_RETURN(const auto rows, model::read_data_rows(options_.data, fields));
     Result<model::Dataset> data =
@@ -157,10 +255,8 @@ class Evaluation {
     return kExitOk;
   }
 
-  void show(const model::Confusion& confusion, const std::vector<std::string>& labels, double loss,
-            std::size_t left_out) const {
-    const double accuracy =
-        static_cast<double>(confusion.right()) / static_cast<double>(confusion.rows());
+  static ordered_json each_label(const model::Confusion& confusion,
+                                 const std::vector<std::string>& labels) {
     ordered_json each = ordered_json::array();
     for (std::size_t i = 0; i < labels.size(); ++i)
       each.push_back({{"label", labels[i]},
@@ -168,22 +264,11 @@ class Evaluation {
                       {"precision", confusion.precision(i)},
                       {"recall", confusion.recall(i)},
                       {"f1", confusion.f1(i)}});
-    if (options_.common.json) {
-      print_json({{"task", options_.task},
-                  {"examples", confusion.rows()},
-                  {"left_out", left_out},
-                  {"loss", loss},
-                  {"right", confusion.right()},
-                  {"accuracy", accuracy},
-                  {"macro_f1", confusion.macro_f1()},
-                  {"labels", each},
-                  {"confusion", confusion.counts()}});
-      return;
-    }
-    std::printf("loss      %s\n", four_digits(loss).c_str());
-    std::printf("accuracy  %s (%zu of %zu)\n", four_digits(accuracy).c_str(), confusion.right(),
-                confusion.rows());
-    std::printf("macro F1  %s\n\n", four_digits(confusion.macro_f1()).c_str());
+    return each;
+  }
+
+  static void print_labels(const model::Confusion& confusion,
+                           const std::vector<std::string>& labels) {
     std::size_t width = 5;
     for (const std::string& label : labels) width = std::max(width, label.size());
     const int columns = static_cast<int>(width);
@@ -194,6 +279,29 @@ class Evaluation {
       for (const std::size_t answers : confusion.counts()[i]) std::printf(" %zu", answers);
       std::printf("\n");
     }
+  }
+
+  void show(const model::Confusion& confusion, const std::vector<std::string>& labels, double loss,
+            std::size_t left_out) const {
+    const double accuracy =
+        static_cast<double>(confusion.right()) / static_cast<double>(confusion.rows());
+    if (options_.common.json) {
+      print_json({{"task", options_.task},
+                  {"examples", confusion.rows()},
+                  {"left_out", left_out},
+                  {"loss", loss},
+                  {"right", confusion.right()},
+                  {"accuracy", accuracy},
+                  {"macro_f1", confusion.macro_f1()},
+                  {"labels", each_label(confusion, labels)},
+                  {"confusion", confusion.counts()}});
+      return;
+    }
+    std::printf("loss      %s\n", four_digits(loss).c_str());
+    std::printf("accuracy  %s (%zu of %zu)\n", four_digits(accuracy).c_str(), confusion.right(),
+                confusion.rows());
+    std::printf("macro F1  %s\n\n", four_digits(confusion.macro_f1()).c_str());
+    print_labels(confusion, labels);
   }
 
   // The choice that the model finds likeliest, as it is and for each of its bytes.
@@ -252,7 +360,9 @@ class Evaluation {
 int run_eval(EvalOptions options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   if (options.length_max == 0)
-    options.length_max = options.task == "classify" ? 128 : options.task == "choice" ? 4096 : 512;
+    options.length_max = options.task == "classify" || options.task == "token" ? 128
+                         : options.task == "choice"                            ? 4096
+                                                                               : 512;
   const Result<int> status = Evaluation(options).run();
   return status ? *status : fail(status.status(), options.common.json);
 }
@@ -267,15 +377,15 @@ Action add_eval(CLI::App& app) {
       ->type_name("FILE");
   app.add_option("--task", options->task,
                  "lm: the loss of texts; chat: of the assistant's messages; classify: labels; "
-                 "choice: the likeliest of several answers")
-      ->check(CLI::IsMember({"lm", "chat", "classify", "choice"}))
+                 "token: labels of words; choice: the likeliest of several answers")
+      ->check(CLI::IsMember({"lm", "chat", "classify", "token", "choice"}))
       ->capture_default_str();
   app.add_option("--text-field", options->text_field, "Field of a row's text")
       ->capture_default_str();
   app.add_option("--label-field", options->label_field, "Field of a row's label")
       ->capture_default_str();
   app.add_option("--max-length", options->length_max,
-                 "Tokens of an example [lm, chat: 512, classify: 128, choice: 4096]")
+                 "Tokens of an example [lm, chat: 512, classify, token: 128, choice: 4096]")
       ->check(whole_number(2, 1 << 20));
   app.add_option("--truncate", options->truncate,
                  "Which end of a longer text is cut off, or drop the row")
@@ -295,6 +405,7 @@ Action add_eval(CLI::App& app) {
       "Examples:\n"
       "  troupe eval smollm2-135m --data notes.txt\n"
       "  troupe eval ./classifier --data test.jsonl --task classify --json\n"
+      "  troupe eval ./tagger --data test.jsonl --task token\n"
       "  troupe eval smollm2-135m --data questions.jsonl --task choice");
   return [options] { return run_eval(*options); };
 }

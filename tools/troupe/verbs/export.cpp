@@ -40,6 +40,9 @@ Result<std::unique_ptr<model::Trainer>> load(const ExportOptions& options,
   // A trainer without adapter options holds every weight in f32, and these are exported.
   model::TrainerOptions trainer;
   trainer.labels = labels;
+  if (labels != 0) {
+    TROUPE_ASSIGN_OR_RETURN(trainer.head, model::adapter_head(options.adapter));
+  }
   TROUPE_ASSIGN_OR_RETURN(auto made, model::Trainer::create(source, config, device, trainer));
   if (options.adapter.empty()) return made;
   TROUPE_RETURN_IF_ERROR(

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+
+#include <troupe/model/source/tensor_source.h>
+#include <troupe/model/transformer/weights.h>
+
+// Heads that an encoder gets when training begins, because it has none or another one.
+
+namespace troupe::model {
+
+// A classifier of `labels` labels: its weights are drawn as sin(n) / 50 for n = 1, 2, ..., its bias
+// is 0.
+void make_classifier(ModelConfig* config, StageWeights* weights, std::size_t labels);
+
+// Whether a model's config.json lets the embedding be the output matrix, as it is without saying.
+bool ties_embedding(const GgufHeader& header);
+// Whether a model's file has all that finds masked tokens.
+bool has_mask_head(const GgufHeader& header);
+// Such a head: its dense layer is drawn with a deviation of 0.02, its norm changes nothing, and its
+// biases are 0.
+void make_mask_head(ModelConfig* config, StageWeights* weights);
+
+}  // namespace troupe::model

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <troupe/model/tokenizer/tokenizer.h>
+
+// Whether two models mean the same by their token ids, which distillation needs. Pure.
+
+namespace troupe::model {
+
+// Errors: kInvalidArgument naming the first token id whose text differs, or the two sizes.
+Status check_same_vocabulary(const Tokenizer& model, const Tokenizer& teacher);
+
+}  // namespace troupe::model
