@@ -258,7 +258,7 @@ Status check_brought(HeadState& head, const OpenModel& open) {
     return Status(Code::kInvalidArgument,
                   "the model's header has " + std::to_string(open.manifest.header.bytes) +
                       " bytes, of at most " + std::to_string(kHeaderBytesMax) +
-                      ": this is no model that Troupe can run");
+                      ": this is not a model that Troupe can run");
   }
   const model::Manifest* known = known_manifest(head, open.model);
   if (known == nullptr || same_content(*known, open.manifest)) return Status::ok();

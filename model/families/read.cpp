@@ -287,7 +287,7 @@ Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t 
       return config.bad("the field \"layer_types\" says " + in_quotes(types[layer]) +
                         " for layer " + std::to_string(layer) +
                         "; this version can run full_attention, then sliding_attention, with "
-                        "full_attention again in every so many layers");
+                        "full_attention again at a regular interval of layers");
     begin = pattern.begin;
     period = pattern.period;
     if (begin == types.size()) return Status::ok();

@@ -15,7 +15,7 @@ namespace troupe::model {
 
 struct DataFields {
   std::string text = "text", label = "label";
-  bool with_labels = false;  // a row without a label is no row
+  bool with_labels = false;  // a row without a label is not a row
 };
 
 struct DataRow {

@@ -13,7 +13,7 @@
 
 namespace troupe::model {
 
-// Of the target rows of a micro-batch: S of them.
+// The memory for the target rows of a micro-batch, of which there are S.
 struct HeadMemory {
   float* x = nullptr;                         // (S,C): the rows that the head reads
   float* normed = nullptr;                    // (S,C): after the norm, or of the pooler
@@ -44,8 +44,8 @@ void head_forward(HeadStep& step, const float* x, int thread);
 // Computes memory.losses and memory.hits from the logits and, if `gradients`, puts their gradient
 // in the place of the logits: softmax, minus 1 at the target, of plain cross-entropy.
 void row_losses(HeadStep& step, bool gradients, int thread);
-// Instead of these: memory.x (examples, C) = the mean of each example's rows of x (T,C), and the
-// way back, from the means' gradient to dx (T,C).
+// An encoder that pools uses these two instead. pool_forward computes memory.x (examples, C), the
+// mean of each example's rows of x (T,C); pool_backward turns the means' gradient into dx (T,C).
 void pool_forward(HeadStep& step, const float* x, int thread);
 void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread);
 // From the gradient of the logits: adds to the head's gradients, and writes dx, the gradient of x.

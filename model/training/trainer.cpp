@@ -55,7 +55,7 @@ Status check_loss(const ModelConfig& config, const TrainerOptions& options) {
   return Status::ok();
 }
 
-// Of the ends, an encoder's mean reads nothing that comes after the layers.
+// Freezes what comes after the layers, because an encoder whose rows are averaged does not read it.
 void freeze_head(Parameters& parameters) {
   for (const std::size_t slot :
        {kPooler, kPoolerBias, kPoolerNorm, kPoolerNormBias, kClassifier, kClassifierBias})
@@ -179,7 +179,7 @@ StepReport Trainer::compute_contrast(std::span<const Example> batch, bool gradie
 Status Trainer::check(std::span<const Example> batch) const {
   TROUPE_RETURN_IF_ERROR(network_->check(batch));
   if (batch.size() % group() == 0) return Status::ok();
-  return invalid(std::to_string(batch.size()) + " examples are no groups of " +
+  return invalid(std::to_string(batch.size()) + " examples are not groups of " +
                  std::to_string(group()));
 }
 

@@ -20,7 +20,7 @@ namespace troupe::model {
 struct TrainerOptions {
   NetworkOptions network;
   OptimizerOptions optimizer;
-  // Of a classifier: the number of labels. The head's weights are made anew if the model has none,
+  // The number of labels of a classifier. The head's weights are made anew if the model has none,
   // or one with another number; 0 keeps the model's own.
   std::size_t labels = 0;
   LoraOptions lora;  // with a rank, adapters are trained instead of the model's own weights

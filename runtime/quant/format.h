@@ -78,8 +78,8 @@ inline const Format* find(Type type) { return find(static_cast<std::uint32_t>(ty
 std::span<const Format> formats();
 std::span<const Format> file_formats();
 
-// Bytes of a row of `columns` elements; kBadData when columns is no multiple of the block, or the
-// product overflows 2^62.
+// Bytes of a row of `columns` elements; kBadData when columns is not a multiple of the block, or
+// the product overflows 2^62.
 Result<std::uint64_t> row_bytes(const Format& format, std::uint64_t columns);
 // Bytes that `bytes` bytes of a file take once they are packed.
 std::uint64_t packed_bytes(const Format& format, std::uint64_t bytes);

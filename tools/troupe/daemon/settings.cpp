@@ -155,7 +155,7 @@ const std::vector<Setting>& start_settings() {
       {"http-api-key-file", SettingKind::kText, "FILE", "",
        "With --http: require an API key from this file"},
       {"http-shared-prompts", SettingKind::kText, "FILE,...", "",
-       "With --http: system prompts that are no secret, each computed once for all keys"},
+       "With --http: system prompts that are not secret, each computed once for all keys"},
       {"http-keep-streams", SettingKind::kDuration, "TIME", "10m",
        "With --http: how long a stream that ended or broke may be taken up again; 0: never, and no "
        "prompt is on the disk"},

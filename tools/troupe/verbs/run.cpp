@@ -225,7 +225,7 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
     say(answer.error.message());
     if (!answer.stream.empty()) {
       say("`troupe run --resume " + answer.stream + " --from " +
-          std::to_string(answer.token_ids.size()) + "` continues it when the head is there again");
+          std::to_string(answer.token_ids.size()) + "` continues it when the head is back");
     }
     return result ? kExitFailure : exit_status(result.code());
   }

@@ -125,7 +125,7 @@ void add_server_options(CLI::App& app, ServeVerbOptions& options) {
                  "Require an API key from this file; `troupe key new --api` adds keys to it")
       ->type_name("FILE");
   app.add_option("--shared-prompt", options.shared_prompts,
-                 "A system prompt that is no secret: compute it once for all keys; can be given "
+                 "A system prompt that is not secret: compute it once for all keys; can be given "
                  "again")
       ->allow_extra_args(false)
       ->type_name("FILE");

@@ -158,7 +158,7 @@ int submit(const SubmitOptions& options) {
         "; give another --id to run it again");
   } else {
     say("submitted; `troupe wait " + *id +
-        (prepared->output.empty() ? "` prints the answers when they are there"
+        (prepared->output.empty() ? "` prints the answers when they are ready"
                                   : " --output " + prepared->output + "` writes the answers"));
   }
   return kExitOk;

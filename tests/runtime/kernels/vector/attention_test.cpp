@@ -120,7 +120,8 @@ TEST_CASE("attention equals the reference bit for bit, however rows and heads ar
       for (const Isa isa : supported_isas()) {
         INFO(isa_name(isa) << " heads " << shape.heads << "/" << shape.kv_heads << " head_dim "
                            << shape.head_dim << " window " << window);
-        // Chunks of positions; in each, rows and heads cut in two, as threads would.
+        // The positions come in chunks. In each, rows and heads are cut in two, as threads cut
+        // them.
         std::vector<float> out(keys * width);
         for (const auto& [begin, end] : {std::pair<std::size_t, std::size_t>{0, 1},
                                          {1, 18},
