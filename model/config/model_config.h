@@ -35,7 +35,7 @@ enum class PoolerKind : std::uint8_t { kTanh, kRelu, kGeluErf };
 enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3, kYarn };
 
 struct ModelConfig {
-  std::string family;        // a row of families/table.cpp: "llama"
+  std::string family;        // a row of families/family_list.h: "llama"
   std::size_t layers = 0;    // L
   std::size_t channels = 0;  // C
   std::size_t ffn_channels = 0;
