@@ -14,7 +14,7 @@
 namespace troupe::quant {
 
 // The numbers are GGUF's, so that a file's field is this enum after a look-up.
-#define TROUPE_FORMAT_ENUMERATOR(name, enumerator, number) enumerator = number,
+#define TROUPE_FORMAT_ENUMERATOR(name, title, number) k##title = number,
 enum class Type : std::uint32_t {
   TROUPE_QUANT_FORMATS(TROUPE_FORMAT_ENUMERATOR) TROUPE_FILE_FORMATS(TROUPE_FORMAT_ENUMERATOR)
 };
