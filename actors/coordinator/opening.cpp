@@ -10,6 +10,7 @@
 #include <troupe/actors/coordinator/opening.h>
 #include <troupe/actors/coordinator/recovery.h>
 #include <troupe/actors/coordinator/replicas.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors::coordinator {
 namespace {
