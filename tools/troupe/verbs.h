@@ -35,7 +35,7 @@ using Action = std::function<int()>;
   ROW(nodes, "List the nodes of a cluster")                                       \
   ROW(ps, "List the models that a cluster has loaded")                            \
   ROW(unload, "Unload a model that a cluster has loaded")                         \
-  ROW(drain, "Move all layers from a node, so that it may go")                    \
+  ROW(drain, "Move all layers from a node, so that it can be stopped")            \
   ROW(events, "List what has happened to a cluster")                              \
   ROW(plan, "Predict which node would get which layers, and the speed")           \
   ROW(key, "Make, list, approve and revoke the keys of a cluster")                \

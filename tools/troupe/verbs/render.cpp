@@ -170,7 +170,7 @@ Action add_render(CLI::App& app) {
                  "enable_thinking")
       ->type_name("FILE");
   app.add_flag("--no-generation-prompt", options->no_generation_prompt,
-               "End behind the last message, not where the model's answer begins");
+               "End after the last message, not where the model's answer begins");
   add_common_options(app, options->common);
   app.footer(
       "Prints the text that the model's chat template makes of the messages, which is the text\n"
