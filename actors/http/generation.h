@@ -70,7 +70,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::size_t characters = 0;  // before the next token
     bool begun = false;          // its first chunk was written
     bool echoed = false;         // the prompt with its log-probabilities was shown
-    // Of this connection: the events so far, of which the first `skipped` were not sent.
+    // The events so far, of which the first `skipped` were not sent to this connection.
     std::uint64_t events = 0, skipped = 0;
   };
 

@@ -90,7 +90,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
   if (!config.causal && !pools && config.labels == 0 && options.labels == 0)
     return invalid(
         "the model is an encoder without a classification head; say how many labels it "
-        "shall have");
+        "should have");
   if (!config.causal && !pools && !config.pooler)
     return invalid("the model has no pooler, which a classification head reads");
   if (options.preference_beta != 0.0 && (options.lora.rank == 0 || !config.causal))

@@ -81,7 +81,7 @@ struct ScaledIntegers {
   }
 };
 
-// Of any other format: F::dequantize reads a block as values.
+// For any other format: F::dequantize reads a block as values.
 template <class F>
 struct RoundedValues {
   static constexpr float kReadError = 0.5f / 126;

@@ -123,7 +123,7 @@ void draw_seed(RunOptions& options) {
   say("drawn with --seed " + std::to_string(sampling.seed));
 }
 
-// As JSON: [{"id","logprob","top":[{"id","logprob"},...]},...], with an entry for each token of the
+// Makes [{"id","logprob","top":[{"id","logprob"},...]},...], with an entry for each token of the
 // answer.
 nlohmann::json logprobs_json(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   nlohmann::json out = nlohmann::json::array();
@@ -162,7 +162,7 @@ nlohmann::json result_json(const GenerateResult& result) {
   return object;
 }
 
-// As text: "7042 -0.258 of 7042 -0.258, 260 -2.741", a line for each token of the answer.
+// Says a line for each token of the answer: "7042 -0.258 of 7042 -0.258, 260 -2.741".
 void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   const auto text = [](const model::TokenLogprob& one) {
     return std::to_string(one.id) + " " + format_number(one.logprob, 3);
