@@ -73,7 +73,7 @@ Status HeaderReader::sizes(ModelConfig* config) const {
   if (embedding == nullptr || embedding->shape.size() != 2)
     return Status(
         Code::kBadData,
-        "tensor token_embd.weight is missing or no matrix; take another file of the model");
+        "tensor token_embd.weight is missing or is not a matrix; take another file of the model");
   config->vocabulary = embedding->shape[0];
   TROUPE_ASSIGN_OR_RETURN(config->tied_embedding, flag(header_keys::kTiedEmbedding,
                                                        header_.tensor("output.weight") == nullptr));
