@@ -48,8 +48,8 @@ void row_losses(HeadStep& step, bool gradients, int thread);
 // mean of each example's rows of x (T,C); pool_backward turns the means' gradient into dx (T,C).
 void pool_forward(HeadStep& step, const float* x, int thread);
 void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread);
-// Adds to the head's gradients what the gradient of the logits makes of them, and writes dx, the
-// gradient of x.
+// Computes from the gradient of the logits the head's gradients, which it adds to what is there,
+// and dx, the gradient of x.
 void head_backward(HeadStep& step, float* dx, int thread);
 
 }  // namespace troupe::model
