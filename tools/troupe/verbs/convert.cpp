@@ -138,10 +138,9 @@ Action add_convert(CLI::App& app) {
   app.footer(
       "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4 have the bytes that the Python package gguf writes.\n"
       "K-quants and IQ4 are mixtures: each tensor gets the format that llama-quantize chooses.\n"
-      "Vectors stay F32, and a matrix whose rows are not whole blocks of a format gets another "
-      "one.\n"
-      "A file of the same name is replaced only when the new one is complete. Its bytes do not\n"
-      "depend on threads or the CPU.\n"
+      "Vectors stay F32, and a matrix whose rows are not whole blocks of a format gets\n"
+      "another. A file of the same name is replaced only when the new one is complete. Its\n"
+      "bytes do not depend on threads or the CPU.\n"
       "\n"
       "Examples:\n"
       "  troupe convert ./folder --to gguf --type Q4_K_M -o model-Q4_K_M.gguf\n"

@@ -290,9 +290,8 @@ Action add_eval(CLI::App& app) {
   app.footer(
       "Measures the model as `troupe run` uses it, with weights in the formats of its file. The\n"
       "numbers do not depend on threads. Rows of --task choice are JSON lines with \"prompt\",\n"
-      "\"choices\" and \"answer\", which is the number of the right choice, counted from 0, or "
-      "its\n"
-      "letter.\n"
+      "\"choices\" and \"answer\", which is the number of the right choice, counted from 0,\n"
+      "or its letter.\n"
       "\n"
       "Examples:\n"
       "  troupe eval smollm2-135m --data notes.txt\n"

@@ -48,9 +48,8 @@ Action add_events(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Lists the last 200 events, oldest first: nodes that joined, left, were lost, cannot be\n"
-      "reached or are drained, and models that were placed anew or wait for a node. The head "
-      "keeps\n"
-      "them in HOME/events.jsonl, even if it is restarted.\n"
+      "reached or are drained, and models that were placed anew or wait for a node. The head\n"
+      "keeps them in HOME/events.jsonl, even if it is restarted.\n"
       "\n"
       "Examples:\n"
       "  troupe events\n"

@@ -74,7 +74,7 @@ Action add_tokenize(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Prints the ids with commas between them, as `troupe run --prompt-ids` takes them. Every\n"
-      "byte of the text counts, including its last newline; markup such as <|im_end|> is one "
+      "byte of the text counts, including its last newline; markup such as <|im_end|> is one\n"
       "token.\n"
       "\n"
       "Examples:\n"
