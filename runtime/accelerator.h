@@ -37,7 +37,7 @@ struct DeviceLayer {
   const float *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
   const float* attention_out_bias = nullptr;
   const float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
-  std::size_t window = 0;  // a row sees so many positions, itself included; 0: all
+  std::size_t window = 0;  // the positions that a row sees, itself included; 0: all
   bool rotates = true;
 };
 

@@ -40,8 +40,8 @@ lm_eval_packages=(--no-binary "sqlitedict,rouge-score,word2number" sqlitedict==2
 # The fuzzers of files that a model brings; --deep adds those of the wire and of short texts.
 file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
-# install_into FOLDER [OPTION]... PACKAGE...: Python packages in a folder of the build; no virtual
-# environment is needed. None is built here: an archive that is built runs what it brings.
+# install_into FOLDER [OPTION]... PACKAGE... installs Python packages in a folder of the build; no
+# virtual environment is needed. No package is built here, because a build runs the package's code.
 install_into() {
   local folder=$root/build/$1
   shift

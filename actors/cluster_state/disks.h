@@ -25,7 +25,7 @@ class Disks {
                          model::LayerRange layers) const;
 
  private:
-  // By model and node: the layers.
+  // The layers that each node has on its disk, by model and node.
   std::map<std::string, std::map<net::PublicKey, std::set<std::size_t>>> layers_;
 };
 

@@ -7,8 +7,8 @@
 
 #include <troupe/runtime/net/keys.h>
 
-// Which identity stands behind a client's connection. Each connection has a key of its own, and
-// what it makes belongs to the identity that opened it. The head's actors share one object. Any
+// Knows which identity stands behind a client's connection. Each connection has a key of its own,
+// and what it makes belongs to the identity that opened it. The head's actors share one object. Any
 // thread.
 
 namespace troupe::actors {

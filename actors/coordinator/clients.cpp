@@ -13,6 +13,7 @@
 #include <troupe/actors/engine/fair_shares.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/request_log.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors::coordinator {
 

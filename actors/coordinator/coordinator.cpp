@@ -20,6 +20,7 @@
 #include <troupe/actors/coordinator/replicas.h>
 #include <troupe/actors/coordinator/restore.h>
 #include <troupe/actors/messages/lease.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors {
 namespace coordinator {

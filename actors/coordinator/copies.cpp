@@ -4,6 +4,7 @@
 #include <troupe/actors/coordinator/copies.h>
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/peers.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors::coordinator {
 namespace {

@@ -20,7 +20,7 @@ using nlohmann::json;
 
 constexpr std::size_t kEventsBytesMax = 8u << 20;
 constexpr std::size_t kTextBytesMax = 500;
-// The file grows to so many lines before the old ones go.
+// The file grows to this number of lines before the old ones are deleted.
 constexpr std::size_t kLinesMax = 2 * EventLog::kKept;
 
 std::string line_of(const Event& event) {

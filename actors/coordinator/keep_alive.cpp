@@ -2,6 +2,7 @@
 
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/keep_alive.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {

@@ -10,6 +10,7 @@
 #include <troupe/actors/coordinator/peers.h>
 #include <troupe/actors/coordinator/recovery.h>
 #include <troupe/actors/messages/rights.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors::coordinator {
 namespace {

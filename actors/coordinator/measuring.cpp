@@ -3,6 +3,7 @@
 
 #include <troupe/actors/coordinator/measuring.h>
 #include <troupe/actors/coordinator/peers.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {

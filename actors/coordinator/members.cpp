@@ -13,6 +13,7 @@
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/enrolment.h>
 #include <troupe/actors/messages/lease.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/text/utf8.h>
 

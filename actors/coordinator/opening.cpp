@@ -10,6 +10,7 @@
 #include <troupe/actors/coordinator/opening.h>
 #include <troupe/actors/coordinator/recovery.h>
 #include <troupe/actors/coordinator/replicas.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors::coordinator {
 namespace {
@@ -258,7 +259,7 @@ Status check_brought(HeadState& head, const OpenModel& open) {
     return Status(Code::kInvalidArgument,
                   "the model's header has " + std::to_string(open.manifest.header.bytes) +
                       " bytes, of at most " + std::to_string(kHeaderBytesMax) +
-                      ": this is no model that Troupe can run");
+                      ": this is not a model that Troupe can run");
   }
   const model::Manifest* known = known_manifest(head, open.model);
   if (known == nullptr || same_content(*known, open.manifest)) return Status::ok();

@@ -9,6 +9,7 @@
 #include <troupe/actors/coordinator/plan_text.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/planning/memory_need.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors::coordinator {
 namespace {

@@ -5,6 +5,7 @@
 #include <troupe/actors/coordinator/keep_alive.h>
 #include <troupe/actors/coordinator/peers.h>
 #include <troupe/actors/coordinator/recovery.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {

@@ -3,6 +3,7 @@
 #include <troupe/actors/cluster_state/replicas.h>
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/replicas.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 namespace troupe::actors::coordinator {

@@ -3,6 +3,7 @@
 #include <troupe/actors/coordinator/opening.h>
 #include <troupe/actors/coordinator/placed_models.h>
 #include <troupe/actors/coordinator/restore.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/wire/encode.h>
 

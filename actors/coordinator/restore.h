@@ -3,7 +3,7 @@
 #include <troupe/actors/coordinator/head_state.h>
 
 // Places the models again that an earlier run of this head had placed. The nodes come back by
-// themselves: they dial until the head is there again, and then join anew.
+// themselves: they dial until the head is back, and then join anew.
 
 namespace troupe::actors::coordinator {
 

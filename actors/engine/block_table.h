@@ -131,7 +131,7 @@ class BlockTable {
     bool allocated = false, ready = false, indexed = false;
     std::uint64_t taken = 0;  // when, and when it was last used, by clock_
     std::uint64_t used = 0;
-    // Of a block in the index:
+    // The rest is set if the block is in the index:
     std::uint64_t hash = 0;
     BlockNumber parent = kNone;
     std::shared_ptr<const BlockDomain> domain;  // null: everyone's

@@ -7,6 +7,7 @@
 #include <troupe/actors/engine/prompt_reader.h>
 #include <troupe/actors/engine/request_traces.h>
 #include <troupe/actors/messages/request_log.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 #include <troupe/runtime/numerics/arithmetic_version.h>
 

@@ -8,7 +8,6 @@
 #include <troupe/actors/engine/engine_state.h>
 #include <troupe/actors/link.h>
 #include <troupe/model/chat/chat_template.h>
-#include <troupe/runtime/clock.h>
 
 // A deployment's engine: prompts in, tokens out. Turns a Submit into token ids (chat template,
 // tokenizer), drives EngineState, sends its steps to the first stage and its events to the sinks.

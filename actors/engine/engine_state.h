@@ -148,7 +148,7 @@ class EngineState {
   std::vector<EngineEvent> halt(const std::string& crashed);
   // The layers lie on stages again, which hold no sequence.
   void resume(const EngineLimits& limits);
-  // The nodes have memory for so many positions from now on; 0: no bound.
+  // From now on the nodes have memory for this number of positions; 0: no bound.
   void resize(std::uint64_t positions_max);
   // Takes a request's blocks away; it waits for its turn and is computed again. False if it had not
   // started.

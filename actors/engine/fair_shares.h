@@ -17,14 +17,14 @@ constexpr std::int32_t kPriorityMost = 9, kJobPriority = 10;
 
 class FairShares {
  public:
-  // One more request of an asker is there, or one less. The newest request's weight counts.
+  // An asker has one request more, or one less. The newest request's weight counts.
   void begin(const std::string& asker, std::uint32_t weight);
   void end(const std::string& asker);
   // Rows of an asker's prompts or tokens of its answers were computed.
   void charge(const std::string& asker, std::size_t tokens);
 
   // What an asker had in all for its weight, with `more` tokens: the asker of the smallest number
-  // is the next. 0 for one who has no request.
+  // is the next. 0 for an asker that has no request.
   double had(const std::string& asker, double more = 0) const;
   // Requests of an asker that are there.
   std::size_t requests(const std::string& asker) const;

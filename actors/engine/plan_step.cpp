@@ -319,7 +319,7 @@ std::optional<PlannedStep> EngineState::next_step(std::int64_t now_us) {
   return seal(std::move(step), now_us);
 }
 
-// Suspects go one at a time: whoever is computed when a worker crashes is then known.
+// Suspects run one at a time, so that it is known which one was computed when a worker crashes.
 bool EngineState::may_start(const Running& running) const {
   if (!running.suspect() || running.begun) return true;
   return std::none_of(requests_.begin(), requests_.end(), [](const auto& entry) {

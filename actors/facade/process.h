@@ -32,7 +32,8 @@ class Process {
   void open_bulk();
   // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU), or
   // on the GPU that `accelerator` names ("cuda:0"; "" for none).
-  //   Errors: those of Device::create; kResourceExhausted if there may not be so many threads.
+  //   Errors: those of Device::create; kResourceExhausted if the system does not allow that number
+  //   of threads.
   Status open_device(int threads, const std::string& accelerator = "");
 
   caf::actor_system& system() { return *system_; }

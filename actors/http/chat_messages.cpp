@@ -40,7 +40,7 @@ Error read_role(const json& message, const std::string& where, std::string* role
 
 Error read_part(const json& part, const std::string& where, std::string* text) {
   if (!part.is_object() || !part.contains("type") || !part["type"].is_string()) {
-    return wrong(where, "is no content part, expected {\"type\": \"text\", \"text\": ...}",
+    return wrong(where, "is not a content part, expected {\"type\": \"text\", \"text\": ...}",
                  "invalid_value");
   }
   const std::string type = part["type"].get<std::string>();

@@ -46,7 +46,7 @@ void Progress::see_steps(const ClusterStatus& status, std::int64_t now_us) {
     busy = busy || one.credits_in_use > 0;
   }
   if (steps != steps_ || busy != busy_) {
-    // A time that was long enough to count as trouble is no measure of a step.
+    // A time that was long enough to count as trouble is not a measure of a step.
     const std::int64_t took_us = now_us - moved_us_;
     if (busy_ && busy && steps != steps_ && took_us < patience_us()) {
       longest_us_ = std::max(longest_us_, took_us);

@@ -185,7 +185,7 @@ void on_token(Self self, const SharedPtr& shared, const actors::Token& token) {
   const auto found = self->state.running.find(token.request);
   if (found == self->state.running.end()) return;
   Running& running = found->second;
-  // What came before the answer was asked for again comes again.
+  // After an answer was asked for again, the tokens that had come before come once more.
   if (running.cancelled || token.index != running.ids.size()) return;
   running.ids.push_back(token.id);
   running.tries = 0;
@@ -314,7 +314,7 @@ struct Gateway::Impl {
     while (!ended && std::chrono::steady_clock::now() - began < kHeadPatience) {
       const auto connected = actors::reconnect(*cluster, std::chrono::seconds(1));
       if (!connected) continue;
-      log(LogLevel::kInfo, "the head was lost, and is there again");
+      log(LogLevel::kInfo, "the head was lost, and is back");
       caf::anon_send(actor, actors::service_atom::value, (*connected)->impl().service);
       return;
     }

@@ -46,7 +46,7 @@ struct AnswerEvent {
   model::TokenId id = 0;
   std::string text;
   std::vector<model::TokenLogprob> logprobs;
-  // Of the first token, or of the end if there is no token: as in Token.
+  // As in Token: the first token brings it, or the end if there is no token.
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;
   // An end:
   std::string finish_reason;  // "stop", "length", "cancelled" or "error"

@@ -188,7 +188,7 @@ void Generation::comment_later() {
                  });
 }
 
-// At once: it says nothing that has to be in the file before.
+// Sends it at once, since it says nothing that has to be in the file first.
 void Generation::write_comment() {
   written_us_ = monotonic_us();
   exchange_->responder->write_events(kComment);
@@ -336,7 +336,7 @@ Usage Generation::usage() const {
 
 // What ends a stream: it is complete, or has failed.
 void Generation::write_rest_of_stream() {
-  // It is no part of the answer, and has the id of the event before it: where that may go on, it
+  // It is not part of the answer, and has the id of the event before it: where that may go on, it
   // does so after the latter.
   if (has_failed()) return write_numbered(error_json(api_error(failure_)));
   if (prepared_->ask.include_usage) {

@@ -70,7 +70,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::size_t characters = 0;  // before the next token
     bool begun = false;          // its first chunk was written
     bool echoed = false;         // the prompt with its log-probabilities was shown
-    // Of this connection: the events so far, of which the first `skipped` were not sent.
+    // The events so far, of which the first `skipped` were not sent to this connection.
     std::uint64_t events = 0, skipped = 0;
   };
 
@@ -125,7 +125,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::shared_ptr<const PreparedAsk> prepared_;
   AnswerHead head_;
   std::vector<Choice> choices_;
-  // Of a stream: its tokens and ends in the order in which they were told; `answer` is the choice.
+  // A stream's tokens and ends in the order in which they were told; `answer` is the choice.
   std::vector<AnswerEvent> record_;
   Status failure_;          // why the answer ended without being complete
   bool complete_ = false;   // every choice has ended well

@@ -89,7 +89,7 @@ void Metrics::write(std::string* out) const {
     add_label("key", key.second, &labels);
     return labels;
   };
-  write_family("troupe_answers_total", "counter", "Answers that have ended, by how", out);
+  write_family("troupe_answers_total", "counter", "Answers that have ended, by the reason", out);
   for (const auto& [key, counters] : answers_) {
     for (const auto& [reason, count] : counters.answers) {
       std::string labels = labels_of(key);

@@ -14,7 +14,7 @@ namespace troupe::http {
 
 class PromisedPlaces {
  public:
-  // How long an asker who is refused now should wait. `who` names the same request when it is
+  // How long an asker that is refused now should wait. `who` names the same request when it is
   // repeated, `back` says that it came back as it was told: it need not wait for its turn again.
   // `between_s` is the usual time between two places that become free.
   double promise_s(std::uint64_t who, bool back, double between_s, std::int64_t now_us);

@@ -7,7 +7,7 @@
 #include <troupe/model/tokenizer/token_id.h>
 #include <troupe/runtime/status.h>
 
-// Prompts that are no secret: requests of every key find the keys and values that a request of any
+// Prompts that are not secret: requests of every key find the keys and values that a request of any
 // key computed for them. load_models() asks for them once for each model. Pure.
 
 namespace troupe::http {

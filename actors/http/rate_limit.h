@@ -15,7 +15,7 @@ namespace troupe::http {
 
 class TokenBucket {
  public:
-  // `per_minute` above 0. It begins full.
+  // `per_minute` is above 0. The bucket begins full.
   TokenBucket(std::uint64_t per_minute, std::int64_t now_us);
   // Seconds until `cost` can be paid; 0 if it can be now.
   double wait_s(double cost, std::int64_t now_us) const;

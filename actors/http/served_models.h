@@ -38,7 +38,7 @@ Result<ServedModelPtr> read_card(model::Store& store, const ServedModel& served,
 
 // The number of ids with which both begin.
 std::size_t common_prefix(std::span<const model::TokenId> a, std::span<const model::TokenId> b);
-// The number of leading ids of a prompt that are no secret.
+// The number of leading ids of a prompt that are not secret.
 std::size_t public_ids(const ServedModelCard& model, std::span<const model::TokenId> prompt);
 
 class ServedModels {

@@ -130,7 +130,7 @@ Status Server::Impl::listen() {
   const auto ip = asio::ip::make_address(host_name, error);
   if (error) {
     return Status(Code::kInvalidArgument,
-                  "the host '" + options.host + "' is no address; give one of this machine");
+                  "the host '" + options.host + "' is not an address; give one of this machine");
   }
   address = Tcp::endpoint(ip, options.port);
   acceptor.open(address.protocol(), error);

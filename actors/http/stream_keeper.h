@@ -56,7 +56,8 @@ class StreamKeeper {
   std::function<void(const std::vector<std::string>& ids)> saved_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  // Of a stream that is in memory in any case: no more than what the service holds of it.
+  // What the streams have said and the file lacks. It is no more than what the service holds of
+  // them in memory in any case.
   std::map<std::string, std::vector<AnswerEvent>> said_;
   actors::StreamNews news_;  // without `said`
   Clock::time_point write_at_{}, scrub_at_{};

@@ -13,14 +13,14 @@ namespace troupe::http {
 // whenever they are computed, while those of different choices may overtake each other.
 using StreamPosition = std::vector<std::uint64_t>;
 
-// Reads "17", or "5.7.6" of three choices. False if `text` is no position.
+// Reads "17", or "5.7.6" for three choices. Returns false if `text` is not a position.
 bool read_position(std::string_view text, StreamPosition* position);
 
 struct EventId {
   std::string stream;
   StreamPosition position;  // with this event
 };
-// Reads "chatcmpl-...:17". False if `text` is no event's id.
+// Reads "chatcmpl-...:17". Returns false if `text` is not an event's id.
 bool read_event_id(std::string_view text, EventId* id);
 
 }  // namespace troupe::http

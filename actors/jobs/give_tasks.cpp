@@ -1,4 +1,5 @@
 #include <troupe/actors/jobs/shell.h>
+#include <troupe/runtime/clock.h>
 
 // Gives shards of the kinds that programs of the cluster register to their nodes, which are the
 // workers, named by their keys. A shard is sent as one message, and its result comes back as one.

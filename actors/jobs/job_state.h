@@ -47,7 +47,7 @@ class JobState {
   std::vector<JobTask> end(std::uint64_t job);
   bool has(std::uint64_t job) const { return jobs_.contains(job); }
 
-  // A worker is there, or takes other kinds than before.
+  // A worker has come, or takes other kinds than before.
   void set_worker(const std::string& name, std::set<std::string> kinds, std::size_t slots);
 
   // The consequence of a task that ended without a result.
@@ -78,7 +78,7 @@ class JobState {
 
   // The number of tasks under way.
   std::size_t running(std::uint64_t job) const;
-  // True if a worker that is there takes this kind.
+  // Returns true if one of the workers takes this kind.
   bool has_worker(const std::string& kind) const;
 
  private:

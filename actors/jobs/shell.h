@@ -10,7 +10,6 @@
 #include <troupe/actors/jobs/job_state.h>
 #include <troupe/actors/jobs/jobs_setup.h>
 #include <troupe/actors/messages/rights.h>
-#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 // What the files of the jobs actor share: its state, and the functions that each file offers the

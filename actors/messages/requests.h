@@ -128,7 +128,7 @@ struct Submit {
   // engine ends an answer of another version than its own, with the text of answer_ids.
   std::uint32_t arithmetic = 0;
   // Keys and values are shared among the requests of one asker with one salt. Those of the first
-  // `public_ids` ids of the prompt, which are no secret, are shared among all requests without a
+  // `public_ids` ids of the prompt, which are not secret, are shared among all requests without a
   // salt. A client that asks for several users names each in `asker`; "" is the client itself.
   std::string asker, cache_salt;
   std::uint32_t public_ids = 0;
@@ -199,8 +199,8 @@ struct Finished {
   double queue_ms = 0, prefill_ms = 0;
   // As in Token, if the answer ends without a token.
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs = {};
-  // Of a request that was refused because there is no place for it: when there is one, as far as
-  // can be foreseen. 0: not known, or it is not a matter of time.
+  // If the request was refused because there is no place for it: the time until there is one, as
+  // far as can be foreseen. 0: not known, or it is not a matter of time.
   std::uint32_t retry_after_ms = 0;
   template <class A>
   void serialize(A& a) {

@@ -37,7 +37,7 @@ struct StepSegment {
   // The numbers of all blocks of the sequence if it begins, else of those that are added to it.
   // The blocks from `position` on are taken anew.
   std::vector<std::uint32_t> blocks = {};
-  // Of a sequence that begins at a shared position and has penalties: the ids before `position`.
+  // The ids before `position`, if a sequence begins at a shared position and has penalties.
   std::vector<model::TokenId> history = {};
   // Rows [scored_begin, scored_end), counted from the segment's first, are scored: ScoredPrompt
   // says how likely the model finds the id that follows each of them, and which `scored_top` ids it

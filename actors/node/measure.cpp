@@ -7,6 +7,7 @@
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/local/bench.h>
 #include <troupe/model/local/measure_layers.h>
+#include <troupe/runtime/clock.h>
 
 // Measures what layers would cost here and what the connections to other nodes carry. A connection
 // is measured as a step uses it, from one device's thread to another's, through wire, threads and

@@ -5,6 +5,7 @@
 #include <troupe/actors/node/membership.h>
 #include <troupe/actors/node/node.h>
 #include <troupe/actors/node/shell.h>
+#include <troupe/runtime/clock.h>
 #include <troupe/runtime/machine/process_memory.h>
 #include <troupe/runtime/version.h>
 

@@ -7,7 +7,6 @@
 #include <troupe/actors/messages/lease.h>
 #include <troupe/actors/node/node_setup.h>
 #include <troupe/actors/node/worker.h>
-#include <troupe/runtime/clock.h>
 #include <troupe/runtime/log.h>
 
 // What the files of the node share: its state, and the functions that each file offers the others.

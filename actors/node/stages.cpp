@@ -2,6 +2,7 @@
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/read_config.h>
 #include <troupe/model/transformer/weights.h>
+#include <troupe/runtime/clock.h>
 
 namespace troupe::actors::node {
 namespace {

@@ -20,7 +20,7 @@ struct ServedModel {
   std::string id;     // the name in requests; if "", its name in the store, else its file's stem
 };
 
-// A system prompt that is no secret: its keys and values are shared among all API keys, where
+// A system prompt that is not secret: its keys and values are shared among all API keys, where
 // others are shared among the requests of one key only.
 struct SharedPrompt {
   std::string text;                      // UTF-8, not empty, shorter than the context of each model

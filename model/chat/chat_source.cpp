@@ -25,7 +25,7 @@ Result<std::string> choose(const json& list, bool with_tools, const std::string&
                        one.contains("template") && one["template"].is_string();
     if (!whole) {
       return Status(Code::kBadData,
-                    where + " has an entry that is no object of a name and a template");
+                    where + " has an entry that is not an object of a name and a template");
     }
     const std::string& name = one["name"].get_ref<const std::string&>();
     if (with_tools && name == kToolUse) return one["template"].get<std::string>();
@@ -45,7 +45,7 @@ Result<std::string> from_json(const std::string& text, bool with_tools, const st
   TROUPE_ASSIGN_OR_RETURN(const json object, parse_json(text, file, kLimits));
   if (!object.is_object())
     return Status(Code::kBadData,
-                  file + ": the text is no object; take the file from where the model is from");
+                  file + ": the text is not an object; take the file from where the model is from");
   const auto found = object.find("chat_template");
   if (found == object.end() || found->is_null()) return std::string();
   if (found->is_string()) return found->get<std::string>();

@@ -106,9 +106,10 @@ Result<Value> parse_value(std::string_view text, const std::string& what, bool l
   if (!read || reader.too_large()) {
     return Status(Code::kBadData, what + " has a number that is too large");
   }
-  if (list && reader.value().list() == nullptr) return Status(Code::kBadData, what + " is no list");
+  if (list && reader.value().list() == nullptr)
+    return Status(Code::kBadData, what + " is not a list");
   if (!list && reader.value().dict() == nullptr) {
-    return Status(Code::kBadData, what + " is no object");
+    return Status(Code::kBadData, what + " is not an object");
   }
   return reader.value();
 }
@@ -135,7 +136,7 @@ class JinjaTemplate final : public ChatTemplate {
     jinja::List list;
     for (const Value& message : *given.list()) {
       if (message.dict() == nullptr) {
-        return Status(Code::kBadData, "the list of messages has an entry that is no object");
+        return Status(Code::kBadData, "the list of messages has an entry that is not an object");
       }
       jinja::Dict dict;
       for (const auto& [key, value] : *message.dict()) {

@@ -42,7 +42,7 @@ Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer
 // Returns EncodeOptions::tokens_max for prompts of a model of this context. It is more than fit, so
 // that the length of a prompt that is a little too long can be told.
 std::size_t countable_tokens(std::size_t context);
-// Returns the error for a text of so many bytes that was given up: kInvalidArgument.
+// Returns the error for a text of this number of bytes that was given up: kInvalidArgument.
 Status far_too_long(std::size_t bytes, std::size_t context);
 
 }  // namespace troupe::model

@@ -41,7 +41,7 @@ enum class EncoderHead : std::uint8_t {
 enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3, kYarn };
 
 struct ModelConfig {
-  std::string family;        // a row of families/table.cpp: "llama"
+  std::string family;        // a row of families/family_list.h: "llama"
   std::size_t layers = 0;    // L
   std::size_t channels = 0;  // C
   std::size_t ffn_channels = 0;
@@ -91,7 +91,8 @@ struct ModelConfig {
   std::size_t window = 0, window_begin = 0, window_period = 0;
   bool window_opens_full = false;
   // Each head adds a value to the score of a key, which depends on how far away the key is. There
-  // is one for each of so many buckets of distances, the same in all layers; 0: none.
+  // is one for each bucket of distances, the same in all layers. This is the number of buckets; 0:
+  // nothing is added.
   std::size_t relative_buckets = 0;
   float attention_scale = 0.0f;            // multiplies scores; 0: 1 / sqrt(head_dim)
   float attention_cap = 0.0f;              // scores become cap * tanh(score / cap); 0: they stay
@@ -116,9 +117,9 @@ struct ModelConfig {
   std::size_t labels = 0;    // the logits of a classification head; 0: none
   EncoderHead head = EncoderHead::kSequence;
 
-  // A mixture of experts: a row goes through experts_used of so many gated networks of
-  // expert_channels each, which its router chooses. 0 experts: one network of ffn_channels, which
-  // is a mixture's shared expert, if there is one: all rows go through it too.
+  // A mixture of experts has `experts` gated networks of expert_channels each, and a row goes
+  // through the experts_used ones that its router chooses. 0 experts: one network of ffn_channels.
+  // In a mixture, that network is the shared expert, if there is one: all rows go through it too.
   std::size_t experts = 0, experts_used = 0, expert_channels = 0;
   bool expert_weights_norm = true;  // the weights of a row's experts add up to 1
   bool shared_expert = false;       // it is weighted by the sigmoid of a row of its own

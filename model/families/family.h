@@ -5,12 +5,13 @@
 #include <string_view>
 
 #include <troupe/model/config/model_config.h>
+#include <troupe/model/families/family_list.h>
 #include <troupe/model/files/gguf.h>
 #include <troupe/model/files/hf_config.h>
 
 // What differs between model families: how their configuration is read from a GGUF header and from
 // a Hugging Face config.json, and what their tensors are called in both. Each family has one file
-// and one row in table.cpp. All families compute with one block (transformer/block.cpp), whose
+// and one row in family_list.h. All families compute with one block (transformer/block.cpp), whose
 // options a family sets in its ModelConfig.
 
 namespace troupe::model {
@@ -46,28 +47,8 @@ std::span<const Family> families();
 // Finds a family by the "model_type" of config.json; nullptr if there is none.
 const Family* find_hf_family(std::string_view model_type);
 
-extern const Family kLlamaFamily;
-extern const Family kMistralFamily;
-extern const Family kQwen2Family;
-extern const Family kQwen3Family;
-extern const Family kGpt2Family;
-extern const Family kBertFamily;
-extern const Family kRobertaFamily;
-extern const Family kXlmRobertaFamily;
-extern const Family kCamembertFamily;
-extern const Family kDistilBertFamily;
-extern const Family kMpnetFamily;
-extern const Family kModernBertFamily;
-extern const Family kGemma2Family;
-extern const Family kGemma3Family;
-extern const Family kPhi3Family;
-extern const Family kOlmo2Family;
-extern const Family kSmolLm3Family;
-extern const Family kGraniteFamily;
-extern const Family kGlm4Family;
-extern const Family kMixtralFamily;
-extern const Family kQwen2MoeFamily;
-extern const Family kQwen3MoeFamily;
-extern const Family kGptOssFamily;
+#define TROUPE_DECLARE_FAMILY(name) extern const Family k##name##Family;
+TROUPE_FAMILIES(TROUPE_DECLARE_FAMILY)
+#undef TROUPE_DECLARE_FAMILY
 
 }  // namespace troupe::model

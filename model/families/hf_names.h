@@ -30,7 +30,7 @@ bool has_rotated_rows(const TensorSpec& spec);
 // Whether the rotated pairs of the tensor's rows are neighbours, as in GGUF files of the llama
 // family. In a folder they are half of the rotary dimension apart.
 bool has_neighbour_rows(const ModelConfig& config, const TensorSpec& spec);
-// For such a tensor: the row that a folder stores as `row`.
+// Returns the row of such a tensor that a folder stores as `row`.
 std::size_t neighbour_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim);
 // The other way round: the folder's row that such a tensor has as `row`.
 std::size_t folder_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim);

@@ -73,7 +73,7 @@ Status HeaderReader::sizes(ModelConfig* config) const {
   if (embedding == nullptr || embedding->shape.size() != 2)
     return Status(
         Code::kBadData,
-        "tensor token_embd.weight is missing or no matrix; take another file of the model");
+        "tensor token_embd.weight is missing or is not a matrix; take another file of the model");
   config->vocabulary = embedding->shape[0];
   TROUPE_ASSIGN_OR_RETURN(config->tied_embedding, flag(header_keys::kTiedEmbedding,
                                                        header_.tensor("output.weight") == nullptr));
@@ -287,7 +287,7 @@ Status hf_window(const HfConfig& config, const std::string& arch, std::uint64_t 
       return config.bad("the field \"layer_types\" says " + in_quotes(types[layer]) +
                         " for layer " + std::to_string(layer) +
                         "; this version can run full_attention, then sliding_attention, with "
-                        "full_attention again in every so many layers");
+                        "full_attention again at a regular interval of layers");
     begin = pattern.begin;
     period = pattern.period;
     if (begin == types.size()) return Status::ok();

@@ -102,7 +102,7 @@ Status check_config(const ModelConfig& config) {
   for (const auto& f : fields)
     if (f.value < 1 || f.value > f.most) return out_of_range(f.field, f.value, f.most);
   if (config.heads % config.kv_heads != 0)
-    return bad("the model's " + std::to_string(config.heads) + " heads are no multiple of its " +
+    return bad("the model's " + std::to_string(config.heads) + " heads are not a multiple of its " +
                std::to_string(config.kv_heads) + " key/value heads");
   if (config.heads * config.head_dim > kChannelsMax)
     return out_of_range("width of all heads", config.heads * config.head_dim, kChannelsMax);
@@ -178,7 +178,7 @@ Status read_adapters(const GgufHeader& header, ModelConfig* config) {
   for (const TensorInfo& tensor : header.tensors) {
     if (!tensor.name.ends_with(kEnding)) continue;
     if (tensor.shape.size() != 2 || tensor.shape[0] > kAdapterRankMax)
-      return bad("tensor " + in_quotes(tensor.name) + " is no adapter of a rank up to " +
+      return bad("tensor " + in_quotes(tensor.name) + " is not an adapter of a rank up to " +
                  std::to_string(kAdapterRankMax));
     config->adapter_ranks[tensor.name.substr(0, tensor.name.size() - kEnding.size())] =
         tensor.shape[0];

@@ -37,7 +37,7 @@ Status HeaderReader::rotary(ModelConfig* config, bool interleaved) const {
     const auto* divisors = std::get_if<std::vector<double>>(&found->second);
     if (divisors == nullptr)
       return Status(Code::kBadData,
-                    std::string(header_keys::kRopeDivisors) + " is no array of numbers");
+                    std::string(header_keys::kRopeDivisors) + " is not an array of numbers");
     config->rope_divisors = *divisors;
   }
   TROUPE_RETURN_IF_ERROR(scaling(config));

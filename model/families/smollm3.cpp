@@ -36,7 +36,7 @@ Status unrotated(const HfConfig& config, GgufMetadata* out) {
     if ((rotates[layer] == 0) != (period != 0 && (layer + 1) % period == 0))
       return config.bad("the field \"no_rope_layers\" says " + std::to_string(rotates[layer]) +
                         " for layer " + std::to_string(layer) +
-                        "; this version can run models in which every so many layers do not "
+                        "; this version can run models in which every n-th layer does not "
                         "rotate");
   (*out)[std::string(header_keys::kUnrotatedPeriod)] = period;
   return Status::ok();

@@ -5,12 +5,9 @@
 namespace troupe::model {
 
 std::span<const Family> families() {
-  static const std::array table{
-      kLlamaFamily,      kMistralFamily, kQwen2Family,     kQwen3Family,      kGpt2Family,
-      kBertFamily,       kGemma2Family,  kGemma3Family,    kPhi3Family,       kOlmo2Family,
-      kSmolLm3Family,    kGraniteFamily, kGlm4Family,      kMixtralFamily,    kQwen2MoeFamily,
-      kQwen3MoeFamily,   kGptOssFamily,  kRobertaFamily,   kXlmRobertaFamily, kCamembertFamily,
-      kDistilBertFamily, kMpnetFamily,   kModernBertFamily};
+#define TROUPE_FAMILY_ROW(name) k##name##Family,
+  static const std::array table{TROUPE_FAMILIES(TROUPE_FAMILY_ROW)};
+#undef TROUPE_FAMILY_ROW
   return table;
 }
 

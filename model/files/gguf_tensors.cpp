@@ -162,7 +162,7 @@ Status check_disjoint(const GgufCursor& cursor, const std::vector<TensorInfo>& t
   order.reserve(tensors.size());
   for (const TensorInfo& tensor : tensors) {
     if (!names.insert(tensor.name).second) {
-      return cursor.malformed("tensor " + in_quotes(tensor.name) + " is there twice");
+      return cursor.malformed("tensor " + in_quotes(tensor.name) + " appears twice");
     }
     order.push_back(&tensor);
   }

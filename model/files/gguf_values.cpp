@@ -268,7 +268,7 @@ Status read_gguf_metadata(GgufCursor* cursor, std::uint64_t count, GgufHeader* h
     std::optional<GgufValue> value;
     TROUPE_RETURN_IF_ERROR(read_value(cursor, type, "the value of " + in_quotes(key), &value));
     if (value && !header->metadata.try_emplace(key, std::move(*value)).second) {
-      return cursor->malformed("the metadata key " + in_quotes(key) + " is there twice");
+      return cursor->malformed("the metadata key " + in_quotes(key) + " appears twice");
     }
     if (places != nullptr) places->push_back({std::move(key), begin, cursor->at()});
   }

@@ -22,7 +22,7 @@ class HfConfig {
   static Result<HfConfig> parse(std::string_view text, const std::string& what);
 
   // Returns the inner object `field` as a config.json of its own.
-  //   Errors: kBadData if it is no object.
+  //   Errors: kBadData if it is not an object.
   Result<HfConfig> inner(std::string_view field) const;
   // Returns the same with these values for fields that are absent.
   HfConfig with_defaults(

@@ -76,7 +76,7 @@ Result<nlohmann::json> read_peft_json(const fs::path& path) {
 Result<float> read_peft_scale(const fs::path& folder) {
   const fs::path path = folder / kPeftConfigName;
   TROUPE_ASSIGN_OR_RETURN(const nlohmann::json fields, read_peft_json(path));
-  if (!fields.is_object()) return bad_config(path, "the text is no JSON object");
+  if (!fields.is_object()) return bad_config(path, "the text is not a JSON object");
   TROUPE_RETURN_IF_ERROR(check_config(path, fields));
   return scale_of(path, fields);
 }

@@ -216,7 +216,7 @@ Result<std::vector<SafetensorsTensor>> parse_safetensors_header(std::span<const 
   std::uint64_t header_bytes = 0;
   if (bytes.size() < sizeof header_bytes)
     return malformed(
-        what, "is no safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
+        what, "is not a safetensors file: it has only " + std::to_string(file_bytes) + " bytes");
   std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
   if (header_bytes > bytes.size() - sizeof header_bytes) {
     constexpr std::size_t kBeginBytes = 256;
@@ -226,7 +226,7 @@ Result<std::vector<SafetensorsTensor>> parse_safetensors_header(std::span<const 
     const bool has_json =
         bytes.size() > sizeof header_bytes && bytes[sizeof header_bytes] == std::byte{'{'};
     if (!known.empty() && !has_json) return bad(what, known);
-    return malformed(what, "is no safetensors file or is cut off: its header should have " +
+    return malformed(what, "is not a safetensors file or is cut off: its header should have " +
                                std::to_string(header_bytes) + " bytes, the file has " +
                                std::to_string(file_bytes));
   }

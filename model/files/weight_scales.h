@@ -42,7 +42,7 @@ struct MatrixScales {
 Result<MatrixScales> find_scales(const GgufHeader& header, const TensorInfo& matrix);
 
 // Returns the grid with the values, which are the bytes of scales.tensor.
-//   Errors: kBadData if a scale is no finite number.
+//   Errors: kBadData if a scale is not a finite number.
 Result<quant::ScaleGrid> read_scales(const MatrixScales& scales, std::span<const std::byte> bytes);
 
 }  // namespace troupe::model

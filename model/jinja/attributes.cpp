@@ -32,7 +32,7 @@ Value bound(const Value& object, std::string_view name) {
   return Value(std::move(callable));
 }
 
-// Returns what Python's getattr finds on values that are no dicts, or undefined.
+// Returns what Python's getattr finds on values that are not dicts, or undefined.
 Value plain_attribute(const Value& object, std::string_view name) {
   if (is_changing_method(object, name)) return Value();
   if (object.name_space() != nullptr) {

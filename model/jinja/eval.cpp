@@ -136,7 +136,7 @@ Status Evaluator::assign(int line, const Target& target, const Value& value) {
     const Value found = look_up(target.name);
     if (found.name_space() == nullptr) {
       return template_error(
-          line, in_quotes(target.name) + " is no namespace, so its attributes cannot be set");
+          line, in_quotes(target.name) + " is not a namespace, so its attributes cannot be set");
     }
     put(&found.name_space()->attributes, target.attribute, value);
     return Status::ok();

@@ -63,7 +63,7 @@ struct Wrapping {
 // Cuts a line into words and the white space between them, at hyphens too if asked for.
 Result<std::vector<std::string>> chunks_of(const std::string& line, bool hyphens) {
   static constexpr std::string_view kWhole = R"([\t\n\x0b\x0c\r ]+)";
-  // A letter is a word character that is no digit.
+  // A letter is a word character that is not a digit.
   static constexpr std::string_view kHyphens =
       R"([\t\n\x0b\x0c\r ]+|(?<=[\w!"'&.,?])-{2,}(?=\w))"
       R"(|[^\t\n\x0b\x0c\r ]+?(?:-(?:(?<=(?!\d)\w(?!\d)\w-)|(?<=(?!\d)\w-[\w!"'&.,?]-)))"

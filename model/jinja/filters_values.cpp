@@ -189,7 +189,7 @@ Result<Value> to_whole(const Use& use) {
   if (!read_number(use.input, &number) || std::isnan(number)) return fallback;
   if (std::isfinite(number)) return Value(BigInteger::from_double(number));
   if (use.input.string() != nullptr) return fallback;
-  return template_error(use.line, "infinity is no whole number");
+  return template_error(use.line, "infinity is not a whole number");
 }
 
 // Rounds a whole number to a power of ten, halves to even.

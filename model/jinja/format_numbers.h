@@ -22,7 +22,7 @@ struct FormatSpec {
   char type = '\0';
 };
 
-// Returns false if the text is no specification.
+// Returns false if the text is not a specification.
 bool parse_format_spec(std::string_view text, FormatSpec* out);
 
 // Returns the digits and signs of a number, without padding: the sign and prefix go to `lead`.

@@ -201,7 +201,7 @@ std::string_view type_name(const Value& value);
 bool truth(const Value& value);
 // Compares values; booleans, integers and floats compare as numbers.
 bool equal(const Value& a, const Value& b);
-// Returns -1, 0 or 1 for two numbers, exactly; 2 if one of them is no number or NaN.
+// Returns -1, 0 or 1 for two numbers, exactly; 2 if one of them is not a number or NaN.
 int compare_numbers(const Value& a, const Value& b);
 // Says whether a value may be a key of a dict.
 bool is_hashable(const Value& value);

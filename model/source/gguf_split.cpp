@@ -72,7 +72,7 @@ Result<Part> open_part(const fs::path& path) {
   for (const auto& [key, value] :
        {std::pair{kNumberKey, &part.number}, std::pair{kCountKey, &part.count}}) {
     const Result<std::uint64_t> number = part.header.u64(key);
-    if (!number.is_ok()) return bad(path, "is no part of a split model: " + number.message());
+    if (!number.is_ok()) return bad(path, "is not part of a split model: " + number.message());
     *value = *number;
   }
   return part;

@@ -149,16 +149,16 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
         place->second = &tensor;
       } else {
         return Status(Code::kBadData,
-                      what + " is there twice, also as " + in_quotes(place->second->name));
+                      what + " appears twice, also as " + in_quotes(place->second->name));
       }
       if (known.transposed && !is_scale) chosen.transposed.push_back(gguf);
       break;
     }
     if (!is_known && is_foreign(name, hf))
-      return Status(Code::kBadData, folder + ": tensor " + in_quotes(tensor.name) +
-                                        " is nothing that the model_type of config.json computes "
-                                        "with; " +
-                                        foreign_advice(name));
+      return Status(Code::kBadData,
+                    folder + ": tensor " + in_quotes(tensor.name) +
+                        " does not belong to a model of config.json's model_type; " +
+                        foreign_advice(name));
   }
   std::sort(chosen.transposed.begin(), chosen.transposed.end());
   return chosen;

@@ -50,7 +50,7 @@ Result<ModelEntry> Store::import_files(const fs::path& folder,
   if (expected_listing && listing != *expected_listing) {
     return Status(Code::kBadData, "the files of " + name + " have the listing " + listing +
                                       ", expected " + *expected_listing +
-                                      "; they are damaged or others");
+                                      "; they are damaged, or belong to another model");
   }
   // Read it as a model before the store takes any of its files.
   entry.path = path_of_files(root_, entry.files);

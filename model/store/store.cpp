@@ -59,7 +59,7 @@ Result<std::shared_ptr<Store>> Store::open(const fs::path& home) {
   std::error_code ignored;
   if (fs::exists(home, ignored) && !fs::is_directory(home, ignored)) {
     return Status(Code::kInvalidArgument,
-                  "the home " + home.string() + " is no folder; give another --home");
+                  "the home " + home.string() + " is not a folder; give another --home");
   }
   const std::shared_ptr<Store> store(new Store(root));
   for (const char* folder : {"blobs", "folders", "models", "manifests", "partial"}) {

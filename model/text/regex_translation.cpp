@@ -139,7 +139,7 @@ class Translator {
     if (accept("(")) return group(depth);
     if (accept("[")) return character_class(depth);
     if (starts("\\")) return escape();
-    // A brace that is no quantifier stands for itself.
+    // A brace that is not a quantifier stands for itself.
     if (accept("{")) return std::string("\\{");
     if (accept("}")) return std::string("\\}");
     if (accept("]")) return std::string("\\]");

@@ -77,7 +77,7 @@ Status BpeModel::load_merges(
       return Status(Code::kBadData, "merge " + std::to_string(rank) + " of " + std::string(what) +
                                         ", " + in_quotes(left) + " with " + in_quotes(right) +
                                         ", needs " + in_quotes(parts_.front()) +
-                                        ", which is no token of the vocabulary");
+                                        ", which is not a token of the vocabulary");
     }
     merges_->put(parts[0], parts[1], {static_cast<std::uint32_t>(rank), joined});
   }

@@ -29,15 +29,15 @@ class BpeModel final : public WordModel {
     bool fuse_unknown = false;   // neighbours without tokens become one unknown token
     TokenId unknown = -1;        // -1: characters without tokens are left out
   };
-  // `tokens` are in the order of their ids, as the file writes them ("" is no token). They must
+  // `tokens` are in the order of their ids, as the file writes them ("" is not a token). They must
   // outlive load_merges.
   BpeModel(Options options, const std::vector<std::string>& tokens);
   BpeModel(const BpeModel&) = delete;
   BpeModel& operator=(const BpeModel&) = delete;
 
-  // Loads merges in the order of their ranks. A part that is no token gets an id past the
+  // Loads merges in the order of their ranks. A part that is not a token gets an id past the
   // vocabulary if `parts_may_be_unknown`. `what` names the list in messages.
-  //   Errors: kBadData for a part that is no token.
+  //   Errors: kBadData for a part that is not a token.
   Status load_merges(const std::vector<std::pair<std::string_view, std::string_view>>& merges,
                      bool parts_may_be_unknown, std::string_view what);
   // Longer tokens are not made by scored merges, or not cut again. No trainer makes such tokens,
@@ -55,7 +55,7 @@ class BpeModel final : public WordModel {
   std::size_t fewest_tokens(std::size_t bytes) const override;
 
  private:
-  // Returns the id of a part of a merge: one past the vocabulary if the part is no token.
+  // Returns the id of a part of a merge: one past the vocabulary if the part is not a token.
   std::int32_t part_id(std::string_view text);
   void append_symbols(std::string_view word, std::vector<std::int32_t>* symbols) const;
   // Appends what stands for a character without a token. `pending` says that an unknown token comes

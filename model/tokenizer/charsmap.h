@@ -25,10 +25,10 @@ namespace troupe::model {
 
 class Charsmap {
  public:
-  // Errors: kBadData saying what the bytes are not.
+  // Errors: kBadData saying what is wrong with the bytes.
   static Result<Charsmap> parse(std::string_view bytes);
 
-  // As SentencePiece does it: at each place, the longest key is replaced. The tokens of `kept` stay
+  // Replaces the longest key at each place, as SentencePiece does. The tokens of `kept` stay
   // as they are.
   std::string by_longest(std::string_view text, const AddedTokens& kept) const;
   // As Hugging Face's tokenizers do it: a user's character of less than six bytes, of however many

@@ -46,7 +46,7 @@ Status add_charsmap(const GgufHeader& header, AddedTokens kept, TokenizerParts* 
   for (const std::int64_t value : *values) {
     if (value < -128 || value > 255)
       return bad_token_key("the metadata value of " + in_quotes(kKey) + " has the element " +
-                           std::to_string(value) + ", which is no byte");
+                           std::to_string(value) + ", which is not a byte");
     bytes += static_cast<char>(value);
   }
   Result<Charsmap> map = Charsmap::parse(bytes);

@@ -80,7 +80,7 @@ Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model,
   TROUPE_ASSIGN_OR_RETURN(const std::string unknown, json_string(model, "unk_token", "'model'"));
   options.unknown = table.find(unknown);
   if (options.unknown < 0) {
-    return bad_tokenizer("the unk_token " + in_quotes(unknown) + " is no token");
+    return bad_tokenizer("the unk_token " + in_quotes(unknown) + " is not a token");
   }
   TROUPE_ASSIGN_OR_RETURN(const std::string prefix,
                           json_string(model, "continuing_subword_prefix", "'model'"));
@@ -177,7 +177,7 @@ Status read_template(const json& step, const TokenTable& table, TokenizerParts* 
 Status read_post_processor(const json& step, const TokenTable& table, bool* found,
                            TokenizerParts* parts, int depth = 0) {
   if (step.is_null()) return Status::ok();
-  if (!step.is_object()) return bad_tokenizer("the post_processor is no object");
+  if (!step.is_object()) return bad_tokenizer("the post_processor is not an object");
   TROUPE_ASSIGN_OR_RETURN(const std::string type, json_string(step, "type", "the post_processor"));
   if (type == "ByteLevel") return Status::ok();
   if (type == "Sequence") {
@@ -213,7 +213,7 @@ Result<json> read_object(std::string_view text, const std::string& file) {
   TROUPE_ASSIGN_OR_RETURN(json object, parse_json(text, file, kLimits));
   if (!object.is_object())
     return Status(Code::kBadData,
-                  file + ": the text is no object; take the file from where the model is from");
+                  file + ": the text is not an object; take the file from where the model is from");
   return object;
 }
 

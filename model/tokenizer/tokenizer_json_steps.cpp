@@ -23,7 +23,7 @@ Result<const json*> list_of(const json& step, const char* field, const std::stri
 }
 
 Result<std::string> type_of(const json& step, const std::string& where) {
-  if (!step.is_object()) return bad_tokenizer(where + " is no object");
+  if (!step.is_object()) return bad_tokenizer(where + " is not an object");
   return json_string(step, "type", where);
 }
 
@@ -302,7 +302,8 @@ Result<bool> json_flag(const json& object, const char* field, bool fallback,
                        const std::string& where) {
   const auto found = object.find(field);
   if (found == object.end() || found->is_null()) return fallback;
-  if (!found->is_boolean()) return bad_tokenizer(where + " has a '" + field + "' that is no bool");
+  if (!found->is_boolean())
+    return bad_tokenizer(where + " has a '" + field + "' that is not a bool");
   return found->get<bool>();
 }
 

@@ -100,12 +100,12 @@ Status TokenTable::read_scored_vocabulary(const json& vocabulary, std::vector<do
 
 Status TokenTable::read_added(const json& list) {
   if (list.is_null()) return Status::ok();
-  if (!list.is_array()) return bad_tokenizer("'added_tokens' is no list");
+  if (!list.is_array()) return bad_tokenizer("'added_tokens' is not a list");
   const std::size_t most = texts_.size() + list.size() + kGapMax;
   std::map<TokenId, std::string> by_id;
   for (const json& one : list) {
     const std::string where = "an added token";
-    if (!one.is_object()) return bad_tokenizer(where + " is no object");
+    if (!one.is_object()) return bad_tokenizer(where + " is not an object");
     NamedToken added;
     TROUPE_ASSIGN_OR_RETURN(added.token.text, json_string(one, "content", where));
     const std::string what = "the added token " + in_quotes(added.token.text);
@@ -172,11 +172,11 @@ constexpr std::size_t kFolderTokensMax = 65536;
 
 Status bad_file(const std::string& what) { return Status(Code::kBadData, what); }
 
-// Reads "added_tokens_decoder", an object of ids and tokens. The tokens come in the order of their
-// ids, which say nothing else: a token without an id in tokenizer.json gets the next free one.
+// Reads "added_tokens_decoder", an object of ids and tokens. The ids only say in which
+// order the tokens come: a token without an id in tokenizer.json gets the next free one.
 Status add_decoder_tokens(const json& decoder, TokenTable* table) {
   if (!decoder.is_object()) {
-    return bad_file("tokenizer_config.json: '" + std::string(kDecoder) + "' is no object");
+    return bad_file("tokenizer_config.json: '" + std::string(kDecoder) + "' is not an object");
   }
   std::map<std::uint64_t, NamedToken> tokens;
   for (const auto& [key, value] : decoder.items()) {
@@ -185,12 +185,12 @@ Status add_decoder_tokens(const json& decoder, TokenTable* table) {
     std::uint64_t id = 0;
     const auto parsed = std::from_chars(key.data(), key.data() + key.size(), id);
     if (parsed.ec != std::errc() || parsed.ptr != key.data() + key.size()) {
-      return bad_file(what + " is no token id");
+      return bad_file(what + " is not a token id");
     }
     NamedToken& named = tokens[id];
     named.token.text = special_token_text(value);
     if (!value.is_object() || named.token.text.empty()) {
-      return bad_file(what + " is no object with a text 'content'");
+      return bad_file(what + " is not an object with a text 'content'");
     }
     TROUPE_RETURN_IF_ERROR(read_flags(value, /*special=*/false, what, &named));
   }

@@ -12,7 +12,7 @@
 namespace troupe::model {
 
 // SentencePiece's unigram model: every token has a score, and a word is cut so that the sum of the
-// scores is the largest one. A character that is no token of its own may also be unknown, at a
+// scores is the largest one. A character that is not a token of its own may also be unknown, at a
 // score below all others. Neighbouring unknown characters are one unknown token. Immutable once
 // filled; any thread may encode.
 // Source: Kudo 2018. The order of the search, which decides between equal sums, is that of

@@ -14,7 +14,7 @@ class WordModel {
   virtual ~WordModel() = default;
   // Appends the tokens of `word`, which is UTF-8.
   virtual void encode(std::string_view word, std::vector<TokenId>* ids) const = 0;
-  // Returns a number of tokens that no word of so many bytes stays below.
+  // Returns a lower bound of the number of tokens that a word of this number of bytes takes.
   virtual std::size_t fewest_tokens(std::size_t /*bytes*/) const { return 0; }
 };
 

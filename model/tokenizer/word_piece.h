@@ -12,7 +12,7 @@
 namespace troupe::model {
 
 // WordPiece: takes the longest token at the start of a word, then the longest continuation, and so
-// on. A word with a part that is no token becomes the unknown token. Immutable once filled; any
+// on. A word with a part that is not a token becomes the unknown token. Immutable once filled; any
 // thread may encode. Source: Wu et al. 2016; BERT's tokenization.py.
 class WordPieceModel final : public WordModel {
  public:

@@ -22,7 +22,7 @@ Status row_error(const std::string& why) { return Status(Code::kBadData, why); }
 Result<std::string> text_field(const json& object, const char* field) {
   const auto found = object.find(field);
   if (found == object.end()) return row_error("it has no field '" + std::string(field) + "'");
-  if (!found->is_string()) return row_error("its field '" + std::string(field) + "' is no text");
+  if (!found->is_string()) return row_error("its field '" + std::string(field) + "' is not text");
   return found->get<std::string>();
 }
 
@@ -36,10 +36,10 @@ std::string role_of(const std::string& name) {
 Result<std::vector<ChatMessage>> listed_messages(const json& list, const char* field,
                                                  const char* role, const char* content) {
   if (!list.is_array() || list.empty())
-    return row_error("its field '" + std::string(field) + "' is no list of messages");
+    return row_error("its field '" + std::string(field) + "' is not a list of messages");
   std::vector<ChatMessage> messages;
   for (const json& one : list) {
-    if (!one.is_object()) return row_error("one of its messages is no object");
+    if (!one.is_object()) return row_error("one of its messages is not an object");
     TROUPE_ASSIGN_OR_RETURN(const std::string name, text_field(one, role));
     TROUPE_ASSIGN_OR_RETURN(std::string text, text_field(one, content));
     messages.push_back({role_of(name), std::move(text)});

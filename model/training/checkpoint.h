@@ -21,7 +21,7 @@ using RunIdentity = std::vector<std::pair<std::string, std::string>>;
 struct CheckpointState {
   std::uint64_t step = 0;  // steps that were taken, skipped ones included
   std::uint64_t skipped_in_row = 0;
-  // Of early stopping: the step with the least validation loss and that loss; 0: there was none
+  // For early stopping: the step with the least validation loss, and that loss; 0: there was none
   // yet.
   std::uint64_t best_step = 0;
   double best_loss = 0.0;

@@ -77,7 +77,7 @@ class Contrast {
     for (std::size_t c = 0; c < channels_; ++c) unit[c] /= norms_[text];
   }
 
-  // Of an anchor: the loss, and in slopes_ the gradient of its cosines.
+  // Computes the loss of an anchor, and in slopes_ the gradient of its cosines.
   void compare(std::size_t anchor) {
     double* row = slopes_.data() + anchor * candidates_;
     const double* own = unit_of(anchor * group_);

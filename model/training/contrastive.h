@@ -9,8 +9,8 @@
 
 // The loss of embeddings that are told apart (InfoNCE): the texts of a global batch are groups of
 // an anchor, its positive and the same number of hard negatives, one after the other, and each
-// anchor shall be more similar to its own positive than to every other positive and negative of the
-// batch. Source: van den Oord et al. 2018, equation 4; in batches: Henderson et al. 2017.
+// anchor should be more similar to its own positive than to every other positive and negative of
+// the batch. Source: van den Oord et al. 2018, equation 4; in batches: Henderson et al. 2017.
 
 namespace troupe::model {
 

@@ -28,7 +28,7 @@ std::optional<std::string> text_of(const json& row, const std::string& field) {
 }
 
 std::string missing(const json& row, const std::string& field) {
-  return row.contains(field) ? "its field " + in_quotes(field) + " is no text"
+  return row.contains(field) ? "its field " + in_quotes(field) + " is not text"
                              : "it has no field " + in_quotes(field);
 }
 

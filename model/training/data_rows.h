@@ -15,7 +15,7 @@ namespace troupe::model {
 
 struct DataFields {
   std::string text = "text", label = "label";
-  bool with_labels = false;  // a row without a label is no row
+  bool with_labels = false;  // a row without a label is not a row
 };
 
 struct DataRow {
@@ -45,7 +45,7 @@ struct NumberedLine {
 };
 std::vector<NumberedLine> lines_of(std::string_view text);
 
-// Why a file has no row that can be used, to follow "no row": of the first one that was left out.
+// Returns why the first row that was left out cannot be used, to follow the words "no row".
 std::string why_none(const std::vector<DroppedRow>& dropped);
 
 // Reads all rows. A plain text file is one row; with labels it is refused, as it has none.

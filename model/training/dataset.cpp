@@ -171,7 +171,7 @@ Result<Dataset> regression_dataset(const DataRows& rows, const Tokenizer& tokeni
   for (const DataRow& row : rows.rows) {
     const std::optional<float> value = finite_number(row.label);
     if (!value) {
-      dataset.dropped.push_back({row.line, in_quotes(row.label, 40) + " is no number"});
+      dataset.dropped.push_back({row.line, in_quotes(row.label, 40) + " is not a number"});
       continue;
     }
     Example example;

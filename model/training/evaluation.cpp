@@ -51,10 +51,10 @@ std::string read_choice_line(std::string_view line, std::size_t number,
   read.prompt = (*row)["prompt"].get<std::string>();
   const auto choices = row->find("choices");
   if (choices == row->end() || !choices->is_array() || choices->size() < 2)
-    return "its field \"choices\" is no list of two or more texts";
+    return "its field \"choices\" is not a list of two or more texts";
   for (const nlohmann::json& choice : *choices) {
     if (!choice.is_string() || choice.get<std::string>().empty())
-      return "its field \"choices\" holds something that is no text";
+      return "its field \"choices\" holds something that is not text";
     read.choices.push_back(choice.get<std::string>());
   }
   read.answer = answer_of(*row, read.choices.size());

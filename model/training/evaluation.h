@@ -47,7 +47,7 @@ class Confusion {
   std::size_t right() const;
   std::size_t rows_of(std::size_t label) const;     // with this label
   std::size_t answers_of(std::size_t label) const;  // with this answer
-  // Of one label. Where nothing is there to divide by, the value is 0, as scikit-learn has it.
+  // These are for one label. If there is nothing to divide by, the value is 0, as in scikit-learn.
   double precision(std::size_t label) const;
   double recall(std::size_t label) const;
   double f1(std::size_t label) const;

@@ -16,12 +16,12 @@ constexpr TokenId kNoTarget = -1;
 struct Example {
   std::vector<TokenId> ids;         // at least one
   std::vector<std::uint8_t> types;  // token types of an encoder; empty: all are 0
-  // Of a model whose rows have logits: what position i shall predict, a token or the number of a
+  // For a model whose rows have logits: what position i should predict, a token or the number of a
   // label, or kNoTarget where it is not trained.
   std::vector<TokenId> targets;
-  // Of a classifier of texts: the number of the label.
+  // For a classifier of texts: the number of the label.
   std::size_t label = 0;
-  // Of a regression: what the model's one output shall be.
+  // For a regression: what the model's one output should be.
   float value = 0.0f;
   // What the losses of its positions are multiplied by, and so its part of the gradients.
   float weight = 1.0f;

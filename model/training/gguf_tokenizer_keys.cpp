@@ -141,7 +141,7 @@ Status add_all(const GgufHeader& folder, const json& file, std::size_t vocabular
                GgufMetadata* out) {
   if (!file.contains("model") || type_of(file["model"]) != "BPE" ||
       file["model"].value("byte_fallback", false))
-    return cannot("it is no byte-level BPE");
+    return cannot("it is not a byte-level BPE");
   TROUPE_ASSIGN_OR_RETURN(const std::string family, family_of(file));
   TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, open_tokenizer(folder, vocabulary));
   (*out)["tokenizer.ggml.model"] = std::string("gpt2");

@@ -247,7 +247,7 @@ void token_backward(HeadStep& step, float* dx, int thread) {
   scatter(step, step.memory.dnormed, dx, thread);
 }
 
-// logits = Wc tanh(Wp x + bp) + bc, as TransformerStage::classify.
+// logits = Wc tanh(Wp x + bp) + bc, as the CPU's stage computes them (transformer/cpu_stage.cpp).
 void classifier_forward(HeadStep& step, const float* x, int thread) {
   const auto& ends = step.parameters.weights().ends;
   const std::size_t rows = step.batch.target_rows.size(), channels = step.config.channels;

@@ -15,7 +15,7 @@
 
 namespace troupe::model {
 
-// Of the target rows of a micro-batch: S of them.
+// The memory for the target rows of a micro-batch, of which there are S.
 struct HeadMemory {
   float* x = nullptr;                         // (S,C): the rows that the head reads
   float* normed = nullptr;                    // (S,C): after the norm, or of the pooler
@@ -62,11 +62,12 @@ void for_each_block(const HeadStep& step, float* logits, Body body) {
 // Computes memory.logits from x, the layers' result: (T,C), or (examples, C) of a classifier of
 // texts. Called by every thread.
 void head_forward(HeadStep& step, const float* x, int thread);
-// Instead of that, and of row_losses: memory.x (examples, C) = the mean of each example's rows of x
-// (T,C), and the way back, from the means' gradient to dx (T,C).
+// An encoder that pools uses these two instead. pool_forward computes memory.x (examples, C), the
+// mean of each example's rows of x (T,C); pool_backward turns the means' gradient into dx (T,C).
 void pool_forward(HeadStep& step, const float* x, int thread);
 void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread);
-// From the gradient of the logits: adds to the head's gradients, and writes dx, the gradient of x.
+// Computes from the gradient of the logits the head's gradients, which it adds to what is there,
+// and dx, the gradient of x.
 void head_backward(HeadStep& step, float* dx, int thread);
 
 }  // namespace troupe::model

@@ -75,7 +75,7 @@ struct LayerStep {
   // no embedding is trained.
   std::size_t first_trained = 0;
   bool trains_embeddings = true;
-  // Of what adapters read; nullptr: none.
+  // The dropout of what adapters read; nullptr: none.
   const DropoutOptions* dropout = nullptr;
 
   // Whether the gradient of the layer's input is needed.

@@ -112,7 +112,8 @@ class Backward : public LayerView {
     norm_backward(kFfnNorm, keep.middle, work.dn, rows_out, part, true, dx);
   }
 
-  // From dh in work.h: h to keep.gate, its inputs' gradients to work.h and keep.up.
+  // Reads dh from work.h. Writes h to keep.gate, and the gradients of its inputs to work.h and
+  // keep.up.
   void activation_backward() {
     const IndexRange mine = team.share(rows_out, thread);
     const std::size_t at = mine.begin * config.ffn_channels;

@@ -19,7 +19,7 @@ struct LoraOptions {
   // attention.self.query); "all-linear" are all matrices of the layers.
   std::vector<std::string> targets = {"all-linear"};
   std::uint64_t seed = 0;
-  // In training: the part of what an adapter reads that becomes 0 (dropout.h). The seed draws it.
+  // In training, the part of an adapter's input that is set to 0 (dropout.h). The seed draws it.
   double dropout = 0.0;
 
   double alpha_value() const { return alpha != 0.0 ? alpha : 2.0 * static_cast<double>(rank); }

@@ -28,7 +28,7 @@ struct MemoryQuestion {
   TrainerOptions options;
   std::size_t batch_size = 1;
   int threads = 1;
-  // Of the model's file: with adapters, matrices stay in its formats. Null: all are f32.
+  // The header of the model's file: with adapters, matrices stay in its formats. Null: all are f32.
   const GgufHeader* header = nullptr;
   bool may_adapt = true;  // false: the run cannot have adapters, so they are no help
 };

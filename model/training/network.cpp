@@ -288,7 +288,8 @@ void Network::run_micro_batch(const MicroBatch& micro, Pass pass, const float* d
   });
 }
 
-// x = E[token] (+ T[type]) (+ P[position]), normed if the model does so, as in TransformerStage.
+// x = E[token] (+ T[type]) (+ P[position]), normed if the model does so, as in the CPU's stage
+// (transformer/cpu_stage.cpp).
 void Network::embed(const MicroBatch& micro, float* x, int thread) {
   const auto& ends = parameters_.weights().ends;
   const std::size_t channels = config_.channels;

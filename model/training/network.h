@@ -60,8 +60,8 @@ class Network {
   BatchSums loss(std::span<const Example> batch);
   // Computes the loss of each example: the sum over its supervised positions, in double precision.
   std::vector<double> example_losses(std::span<const Example> batch);
-  // Of an encoder whose loss is LossKind::kPooled: the means of the last layer's rows of each
-  // example, (examples, C).
+  // Returns, for an encoder whose loss is LossKind::kPooled, the means of the last layer's rows of
+  // each example, (examples, C).
   std::vector<float> pooled(std::span<const Example> batch);
   // Computes, in each parameter's gradient[0], the gradients of a sum whose gradient with respect
   // to pooled(batch) is `dpooled`.

@@ -20,7 +20,7 @@ Result<std::vector<std::string>> texts_of(const nlohmann::json& row) {
   for (const char* field : {anchor, "positive"}) {
     const auto found = row.find(field);
     if (found == row.end()) return bad_row("it has no field " + in_quotes(field));
-    if (!found->is_string()) return bad_row("its field " + in_quotes(field) + " is no text");
+    if (!found->is_string()) return bad_row("its field " + in_quotes(field) + " is not text");
     texts.push_back(found->get<std::string>());
   }
   const auto negatives = row.find("negative");

@@ -31,7 +31,7 @@ std::size_t thread_scratch(const ModelConfig& config, std::size_t rows, std::siz
   args.head_dim = config.head_dim;
   return std::max({rows * kernels::kGradientOutputs, config.channels,
                    kernels::attention_backward_scratch_floats(longest, config.head_dim),
-                   kernels::attention_scratch_floats(args, longest, longest)});
+                   kernels::attention_scratch_floats(args, longest)});
 }
 
 }  // namespace

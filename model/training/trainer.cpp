@@ -251,7 +251,7 @@ Status Trainer::check(std::span<const Example> batch) const {
     if (!taught) return taught.with_context("the teacher");
   }
   if (batch.size() % group() == 0) return Status::ok();
-  return invalid(std::to_string(batch.size()) + " examples are no groups of " +
+  return invalid(std::to_string(batch.size()) + " examples are not groups of " +
                  std::to_string(group()));
 }
 

@@ -30,10 +30,10 @@ struct TeacherOptions {
 struct TrainerOptions {
   NetworkOptions network;
   OptimizerOptions optimizer;
-  // Of a classifier: the number of labels. The head's weights are made anew if the model has none,
+  // The number of labels of a classifier. The head's weights are made anew if the model has none,
   // or another one; 0 keeps the model's own.
   std::size_t labels = 0;
-  // Of an encoder: what its head shall read and give; nothing: the model's own.
+  // Of an encoder: what its head should read and give; nothing: the model's own.
   std::optional<EncoderHead> head;
   // Of EncoderHead::kMask: what is hidden of examples that have no targets.
   MaskingOptions masking;

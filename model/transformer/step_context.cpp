@@ -131,8 +131,7 @@ void StepContext::prepare(std::size_t row_count, std::size_t keys, std::size_t l
   args.heads = config.heads;
   args.kv_heads = config.kv_heads;
   args.head_dim = config.head_dim;
-  const std::size_t scratch =
-      kernels::attention_scratch_floats(args, std::min(rows, kAttentionRows), round_up(keys, 1024));
+  const std::size_t scratch = kernels::attention_scratch_floats(args, round_up(keys, 1024));
 
   // Lay out twice: the first time only adds up the sizes.
   const auto lay_out = [&](std::byte* base) {

@@ -11,8 +11,10 @@
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 
+// A format as the kernels see it: its Layout, or the Values of weights without blocks; and the
+// Reader of its weights.
 template <class L>
-struct BlockFormat {
+struct DeviceFormat {
   using Layout = L;
   using Reader = BlockReader<L>;
 };
@@ -21,60 +23,23 @@ struct PlainFormat {
   using Values = F;
   using Reader = PlainReader<F>;
 };
+template <>
+struct DeviceFormat<quant::F32Layout> : PlainFormat<F32Values> {};
+template <>
+struct DeviceFormat<quant::F16Layout> : PlainFormat<F16Values> {};
+template <>
+struct DeviceFormat<quant::BF16Layout> : PlainFormat<BF16Values> {};
 
-// Calls body(BlockFormat<Layout>{}) or body(PlainFormat<Values>{}) for a format with kernels, and
-// returns false for others.
+// Calls body(DeviceFormat<Layout>{}) for a format with kernels, and returns false for others.
 template <class Body>
 bool with_format(quant::Type type, Body body) {
   switch (type) {
-    case quant::Type::kF32:
-      body(PlainFormat<F32Values>{});
-      return true;
-    case quant::Type::kF16:
-      body(PlainFormat<F16Values>{});
-      return true;
-    case quant::Type::kBF16:
-      body(PlainFormat<BF16Values>{});
-      return true;
-    case quant::Type::kQ4_0:
-      body(BlockFormat<quant::Q4_0Layout>{});
-      return true;
-    case quant::Type::kQ4_1:
-      body(BlockFormat<quant::Q4_1Layout>{});
-      return true;
-    case quant::Type::kQ5_0:
-      body(BlockFormat<quant::Q5_0Layout>{});
-      return true;
-    case quant::Type::kQ5_1:
-      body(BlockFormat<quant::Q5_1Layout>{});
-      return true;
-    case quant::Type::kQ8_0:
-      body(BlockFormat<quant::Q8_0Layout>{});
-      return true;
-    case quant::Type::kQ4_K:
-      body(BlockFormat<quant::Q4_KLayout>{});
-      return true;
-    case quant::Type::kQ5_K:
-      body(BlockFormat<quant::Q5_KLayout>{});
-      return true;
-    case quant::Type::kQ6_K:
-      body(BlockFormat<quant::Q6_KLayout>{});
-      return true;
-    case quant::Type::kQ2_K:
-      body(BlockFormat<quant::Q2_KLayout>{});
-      return true;
-    case quant::Type::kQ3_K:
-      body(BlockFormat<quant::Q3_KLayout>{});
-      return true;
-    case quant::Type::kIQ4_XS:
-      body(BlockFormat<quant::IQ4_XSLayout>{});
-      return true;
-    case quant::Type::kIQ4_NL:
-      body(BlockFormat<quant::IQ4_NLLayout>{});
-      return true;
-    case quant::Type::kMXFP4:
-      body(BlockFormat<quant::MXFP4Layout>{});
-      return true;
+#define TROUPE_FORMAT_CASE(name, title, number) \
+  case quant::Type::k##title:                   \
+    body(DeviceFormat<quant::title##Layout>{}); \
+    return true;
+    TROUPE_QUANT_FORMATS(TROUPE_FORMAT_CASE)
+#undef TROUPE_FORMAT_CASE
     default:
       return false;
   }

@@ -35,12 +35,12 @@ struct AttentionArgs {
   std::size_t heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1.0f;
   float cap = 0.0f;  // not 0: a scaled score s becomes cap * tanh(s / cap)
-  // Not null: (heads) a score of each head that takes part in its softmax, but has no value.
+  // Null, or (heads): for each head, a score that takes part in its softmax but has no value.
   const float* sinks = nullptr;
   std::size_t position = 0;  // absolute position of row 0; row r sees keys [lo, position + r]
   std::size_t window = 0;    // 0: lo = 0; else lo = max(0, position + r + 1 - window)
-  // Not 0: there are so many keys, and row r also sees those after it, as in an encoder: all, or
-  // the window - 1 next ones.
+  // If it is not 0, it is the number of keys, and row r also sees those after it, as in an encoder:
+  // all, or the window - 1 next ones.
   std::size_t bidirectional_keys = 0;
   // Not null: (heads, 2 * relative_reach + 1), what is added to a scaled and capped score: of key j
   // and row r that at relative_reach + (j - (position + r)), the distance clamped to the reach.

@@ -259,7 +259,7 @@ void kv_write(const float* k, const float* v, std::byte* page, KvType type, std:
   }
 }
 
-// q . the key at position j of kv_head.
+// Returns the dot product of q and the key at position j of kv_head.
 float score_of(const AttentionArgs& args, std::size_t kv_head, std::size_t j, const float* q) {
   float sum = 0.0f;
   for (std::size_t begin = 0; begin < args.head_dim; begin += kSumColumns) {

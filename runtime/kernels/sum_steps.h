@@ -6,7 +6,7 @@
 #include <span>
 
 // A sum over the rows of a training batch, as the steps of a stack machine. The shape of the sum is
-// planned once for a global batch (model/training/sum_shape.h); the steps of one micro-batch run
+// planned once for a global batch (model/training/sum_plan.h); the steps of one micro-batch run
 // its part of the plan, and what is unfinished after it stays on the stack in memory. Every kernel
 // that sums over rows runs the same steps, so that each of its outputs has the same shape. Pure.
 

@@ -14,9 +14,7 @@ const Kernels& table(Isa isa) {
   return scalar_table();
 }
 
-std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t rows,
-                                     std::size_t keys) {
-  (void)rows;  // tiles of a fixed size are worked off one after the other
+std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t keys) {
   return kAttentionTile * attention_tile_floats(keys, args.head_dim);
 }
 

@@ -12,7 +12,8 @@ namespace troupe::kernels {
 // The table of a supported target.
 const Kernels& table(Isa isa);
 
-// Floats of scratch that one call of `attention` needs for rows up to `rows` at `keys` keys.
-std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t rows, std::size_t keys);
+// Returns the number of floats of scratch that one call of `attention` needs for `keys` keys,
+// whatever its rows: tiles of a fixed size are computed one after the other.
+std::size_t attention_scratch_floats(const AttentionArgs& args, std::size_t keys);
 
 }  // namespace troupe::kernels

@@ -18,7 +18,7 @@ const Kernels& avx512_table();  // AVX-512 F, BW, DQ, VL and VNNI
 using MatmulFunction = void(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                             std::size_t group_end, float* out, std::size_t out_stride,
                             bool accumulate);
-#define TROUPE_DECLARE_MATMUL(name, enumerator, number) MatmulFunction matmul_##name;
+#define TROUPE_DECLARE_MATMUL(name, title, number) MatmulFunction matmul_##name;
 
 // The vector targets' kernels, in Highway's namespace of each target. Contracts: kernels.h.
 #define TROUPE_TARGET_KERNELS(NAMESPACE)                                                         \

@@ -9,7 +9,7 @@
 // The kernels of training that a CPU target has for itself: the backward passes of matrix products,
 // attention and activations. As in kernels.h, every target gives the same bits, and a kernel never
 // splits work, allocates or locks. What needs no wide vectors is in norm_backward.h,
-// column_sums.h and cross_entropy.h. Called by model/training.
+// column_sums.h and update.h. Called by model/training.
 //
 // The gradient of a product's input needs no kernel of its own: it is a product with the transposed
 // matrix (transposed.h), by Kernels::matmul.

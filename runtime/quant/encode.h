@@ -15,7 +15,7 @@ bool can_encode(Type type);
 // block depends on its values alone. For F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4 it gives
 // the bytes that the Python package `gguf` gives (tests/data/golden/quants.safetensors has some).
 // The K-quants and IQ4 search for the scales that leave the least squared error (encode_search.h).
-// Returns false if a value or a scale does not fit the format: it is no finite number, or it
+// Returns false if a value or a scale does not fit the format: it is not a finite number, or it
 // is too large for f16.
 bool encode(Type type, const float* values, std::size_t count, std::byte* out);
 

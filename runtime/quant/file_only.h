@@ -59,8 +59,9 @@ void dequantize_blocks(const std::byte* in, std::size_t blocks, float* out) {
     F::dequantize(in + i * F::kFileBytes, out + i * F::kElements);
 }
 
-// Of a format whose every 32 weights are integers of 8 bits with one scale: F::integers reads them
-// as kElements integers and kElements / 32 scales. What is lost is the rounding of scales to f16.
+// For a format in which every 32 weights are integers of 8 bits with one scale. F::integers reads
+// them as kElements integers and kElements / 32 scales. Only the rounding of scales to f16 loses
+// anything.
 template <class F>
 struct ScaledIntegers {
   static constexpr float kReadError = 0x1p-11f;
@@ -80,7 +81,7 @@ struct ScaledIntegers {
   }
 };
 
-// Of any other format: F::dequantize reads a block as values.
+// For any other format: F::dequantize reads a block as values.
 template <class F>
 struct RoundedValues {
   static constexpr float kReadError = 0.5f / 126;

@@ -14,7 +14,7 @@
 namespace troupe::quant {
 
 // The numbers are GGUF's, so that a file's field is this enum after a look-up.
-#define TROUPE_FORMAT_ENUMERATOR(name, enumerator, number) enumerator = number,
+#define TROUPE_FORMAT_ENUMERATOR(name, title, number) k##title = number,
 enum class Type : std::uint32_t {
   TROUPE_QUANT_FORMATS(TROUPE_FORMAT_ENUMERATOR) TROUPE_FILE_FORMATS(TROUPE_FORMAT_ENUMERATOR)
 };
@@ -78,8 +78,8 @@ inline const Format* find(Type type) { return find(static_cast<std::uint32_t>(ty
 std::span<const Format> formats();
 std::span<const Format> file_formats();
 
-// Bytes of a row of `columns` elements; kBadData when columns is no multiple of the block, or the
-// product overflows 2^62.
+// Bytes of a row of `columns` elements; kBadData when columns is not a multiple of the block, or
+// the product overflows 2^62.
 Result<std::uint64_t> row_bytes(const Format& format, std::uint64_t columns);
 // Bytes that `bytes` bytes of a file take once they are packed.
 std::uint64_t packed_bytes(const Format& format, std::uint64_t bytes);

@@ -5,13 +5,13 @@
 
 namespace troupe::quant {
 
-#define TROUPE_DECLARE_FORMAT(name, enumerator, number) Format name##_format();
+#define TROUPE_DECLARE_FORMAT(name, title, number) Format name##_format();
 TROUPE_QUANT_FORMATS(TROUPE_DECLARE_FORMAT)
 TROUPE_FILE_FORMATS(TROUPE_DECLARE_FORMAT)
 #undef TROUPE_DECLARE_FORMAT
 
 std::span<const Format> formats() {
-#define TROUPE_FORMAT_ROW(name, enumerator, number) name##_format(),
+#define TROUPE_FORMAT_ROW(name, title, number) name##_format(),
   static const std::array table = [] {
     std::array rows = {TROUPE_QUANT_FORMATS(TROUPE_FORMAT_ROW)};
     for (Format& row : rows) row.packed_type = row.type;
@@ -22,7 +22,7 @@ std::span<const Format> formats() {
 }
 
 std::span<const Format> file_formats() {
-#define TROUPE_FORMAT_ROW(name, enumerator, number) name##_format(),
+#define TROUPE_FORMAT_ROW(name, title, number) name##_format(),
   static const std::array table = {TROUPE_FILE_FORMATS(TROUPE_FORMAT_ROW)};
 #undef TROUPE_FORMAT_ROW
   return table;

@@ -109,6 +109,11 @@ constexpr std::size_t kHighPieces = kBits == 6 ? 4 : 8;
 template <std::size_t kBits>
 constexpr std::uint32_t kHighMask = kBits == 6 ? 0x03030303u : 0x01010101u;
 
+// Weights without blocks: single values, 16 rows interleaved (quant/f32.cpp and its like).
+struct F32Layout;
+struct F16Layout;
+struct BF16Layout;
+
 using Q4_0Layout = Layout<4, 8, false>;
 using Q4_1Layout = Layout<4, 0, true>;
 using Q5_0Layout = Layout<5, 16, false>;

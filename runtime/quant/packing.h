@@ -208,7 +208,7 @@ struct Quantized {
 };
 
 // Traits of a format without blocks: Bits, the unsigned integer that a weight fills; to_f32(Bits);
-// kExponent, the bits that are all set in what is no finite number; kType and kName.
+// kExponent, the bits that are all set in what is not a finite number; kType and kName.
 // Packed group: [columns k][16 rows] of Bits, padded with zeros to a multiple of 64 bytes.
 template <class Traits>
 struct Plain {

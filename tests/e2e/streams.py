@@ -58,7 +58,7 @@ class Stream:
 
 
 class Batch:
-    """Eight answers at once: some as text that streams, the others as an object with token ids."""
+    """Eight answers at once: some stream text, the others come as an object with token ids."""
 
     def __init__(self, cluster, tokens, *flags, objects=3, model=None):
         flags = ("--cluster", cluster.head.address, *flags)
@@ -81,7 +81,7 @@ class Batch:
         return sum(stream.process.poll() is None for stream in self.streams)
 
     def end(self):
-        """(spec, text bytes, object or None) of each, all ended well."""
+        """Returns (spec, text bytes, object or None) for each; all must have ended well."""
         results = []
         for stream in self.streams:
             stream.end()

@@ -181,7 +181,7 @@ class Manager:
         self.name = name
 
     def messages(self, seconds):
-        """Everything that comes within so many seconds."""
+        """Returns everything that comes within `seconds`."""
         until, got = time.monotonic() + seconds, []
         while (left := until - time.monotonic()) > 0:
             self.socket.settimeout(left)

@@ -25,7 +25,7 @@ def check(outcome, status, *words):
     for sign in ("Traceback", "terminate called", "what():", "Sanitizer", "broken invariant"):
         assert sign not in outcome.err, str(outcome)
     sentence = said[-1]
-    assert len(sentence) > 30, f"that is no sentence: {outcome}"
+    assert len(sentence) > 30, f"that is not a sentence: {outcome}"
     for word in words:
         assert word in sentence, f"{word!r} is not in {sentence!r}"
 

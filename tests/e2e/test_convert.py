@@ -30,7 +30,7 @@ def formats_in(path):
 
 
 def test_gguf_in_a_mixture_of_formats(alone, tmp_path):
-    """SmolLM2's rows of 576 are no multiple of 256: Q4_K_M has other formats for these."""
+    """SmolLM2's rows of 576 are not a multiple of 256: Q4_K_M has other formats for these."""
     one, two = tmp_path / "one.gguf", tmp_path / "two.gguf"
     made = alone.json("convert", harness.MODEL, "--to", "gguf", "--type", "Q4_K_M", "-o", one, "-t", 1)
     again = alone.json("convert", harness.MODEL, "--to", "gguf", "--type", "Q4_K_M", "-o", two, "-t", 2)

@@ -130,7 +130,7 @@ def test_texts_from_files(place, words, status, said, verb):
     paths["LATIN"].write_bytes(b"caf\xe9 au lait")
     paths["EMPTY"].write_bytes(b"")
     if verb == "tokenize" and words[1] == "EMPTY":
-        return  # no text is no token
+        return  # an empty text gives no token
     outcome = place.troupe(verb, harness.MODEL, *[paths.get(word, word) for word in words])
     assert outcome.status == status, str(outcome)
     lines = outcome.err.splitlines()

@@ -68,7 +68,7 @@ def test_a_gpu_that_is_killed_in_mid_answer(place, model):
         assert texts == [want[flags]]
         replays, before = place.json("status", "--cluster", head.address)["counters"]["replays"], replays
         assert replays > before, "the GPU was killed before or after the answer"
-        harness.wait_until("the GPU's node is there again",
+        harness.wait_until("the GPU's node is back",
                            lambda p=pid: "head-cuda0" in members(place, head) and pid_of(head) != p)
     assert head.alive() and "the node of cuda:0 has ended: starting it again" in head.said()
     pid = pid_of(head)
@@ -84,7 +84,7 @@ def test_a_head_survives_its_only_gpu_and_does_not_outlive_itself(place, model):
     assert (head.home / "devices" / "cuda0" / "store").is_symlink()
     first = pid_of(head)
     os.kill(first, signal.SIGKILL)
-    harness.wait_until("the GPU's node is there again",
+    harness.wait_until("the GPU's node is back",
                        lambda: "head-cuda0" in members(place, head) and pid_of(head) != first)
     assert answer(place, model, head) == answer(place, model, None)
     # The daemon aborts, and its GPU cannot be used then: the head is there, and the GPU comes later.
@@ -93,11 +93,11 @@ def test_a_head_survives_its_only_gpu_and_does_not_outlive_itself(place, model):
     devices.write_text("")
     before = head.pid
     head.signal(signal.SIGABRT)
-    harness.wait_until("the head is there again", lambda: int((head.home / "daemon.pid").read_text()) != before)
+    harness.wait_until("the head is back", lambda: int((head.home / "daemon.pid").read_text()) != before)
     assert place.json("nodes", "--cluster", head.address)["nodes"]
     devices.unlink()
     (head.home / "away").rename(devices)
-    harness.wait_until("the GPU is there again", lambda: "head-cuda0" in members(place, head))
+    harness.wait_until("the GPU is back", lambda: "head-cuda0" in members(place, head))
     head.pid = int((head.home / "daemon.pid").read_text())
     pid = pid_of(head)
     head.kill()

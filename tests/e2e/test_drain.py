@@ -1,4 +1,4 @@
-"""`troupe drain`: layers and answers move to other nodes, and then the node may go."""
+"""`troupe drain`: layers and answers move to other nodes, and then the node may be stopped."""
 import itertools
 import subprocess
 import threading
@@ -41,7 +41,7 @@ def test_answers_move_and_a_restart_brings_the_node_back(place):
         for name in ("one", "two"):
             drained = place.troupe("drain", name, "--cluster", head.address)
             assert drained.status == 0, str(drained)
-            assert f"node {name} holds no layers: it may go" in drained.out, str(drained)
+            assert f"node {name} holds no layers and may be stopped" in drained.out, str(drained)
             assert entry(place, head, name)["state"] == "draining"
             assert entry(place, head, name)["layers"] == ""
             assert nodes[name].stop() == 0

@@ -212,7 +212,7 @@ def test_weights_come_from_the_disks_of_those_who_are_left(tmp_path, expected):
         return all(stage["disks"] >= 2 for stage in stages(cluster))
 
     try:
-        cluster.run(PROMPT, "--raw", "-n", 1, "--layers", THIRDS)  # who has the file, and leaves
+        cluster.run(PROMPT, "--raw", "-n", 1, "--layers", THIRDS)  # this client has the file, and leaves
         wait_until("no copies were made", on_two_disks)
         assert all(node["copied_bytes"] > 0 for node in cluster.status()["nodes"])
         before = fetched()

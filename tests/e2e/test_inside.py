@@ -65,7 +65,7 @@ def test_a_chat_with_a_folder_needs_no_raw(place):
     before = place.json("tokenize", folder.path, text)["ids"]
     behind = place.json("tokenize", folder.path, " you<|im_end|><|im_start|>assistant\n")["ids"]
     typed = place.json("tokenize", folder.path, "<|im_end|>", "--no-special")["ids"]
-    assert len(typed) == len("<|im_end|>"), "what a user writes is no special token"
+    assert len(typed) == len("<|im_end|>"), "what a user writes is not a special token"
     assert answer["prompt_token_ids"] == before + typed + behind
     same = place.json("run", folder.path, "--prompt-ids", ",".join(map(str, before + typed + behind)),
                       "-n", 5)
@@ -178,7 +178,7 @@ USER = {"role": "user", "content": "Hi"}
 @pytest.mark.parametrize("message, said", [
     ("hi", "message 2 of 2: it is a JSON string, expected an object"),
     ({"content": "x"}, 'message 2 of 2: "role" is missing'),
-    ({"role": 3, "content": "x"}, 'message 2 of 2: "role" is no text'),
+    ({"role": 3, "content": "x"}, 'message 2 of 2: "role" is not text'),
     ({"role": "user"}, 'message 2 of 2: "content" is neither a text nor a list'),
     ({"role": "user", "content": 5}, '"content" is neither'),
     ({"role": "user", "content": {"text": "x"}}, '"content" is neither'),

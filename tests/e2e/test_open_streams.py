@@ -1,4 +1,4 @@
-"""The head is killed in the middle of answers: they go on with the same text when it is there again,
+"""The head is killed in the middle of answers: they go on with the same text when it is back,
 by themselves or by their ids, and no token comes twice."""
 import contextlib
 import re

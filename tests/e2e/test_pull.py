@@ -167,7 +167,7 @@ def test_a_server_without_ranges_begins_anew(place, server, flags, content):
 
 @pytest.mark.parametrize("etag", [None, '"one"'])
 def test_a_server_without_ranges_that_always_cuts(place, server, flags, content, etag):
-    """Bytes that come again are no progress: the tries are few, and nothing false is promised."""
+    """Bytes that come again are not progress: the tries are few, and nothing false is promised."""
     server.ranges_on, server.cuts, server.etag = False, 1000, etag
     cut = place.troupe("pull", server.url(), *flags)
     assert cut.status == 1 and len(server.ranges) <= 7, str(cut)

@@ -115,7 +115,7 @@ def test_a_cluster_of_unlike_nodes(tmp_path, expected, gpl_ids):
 
 
 def together(cluster, expected, gpl_ids, layers, at_once):
-    """Greedy and seeded requests, two of them long, so many at once; proves that they share steps."""
+    """Sends greedy and seeded requests together, two of them long; proves that they share steps."""
     todo = cases((*range(7), PROMPTS)) if at_once > 1 else cases((0, PROMPTS))
     for case in todo:
         expected(*case)

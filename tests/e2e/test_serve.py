@@ -353,7 +353,7 @@ def test_a_head_serves(place):
         return json.loads(connection.getresponse().read())["usage"]
 
     assert usage(one, "Hi")["completion_tokens"] == 4
-    # Another key finds what the first one's request has computed of the prompt that is no secret.
+    # A request of another key finds what the first request computed of the shared prompt.
     assert usage(two, "Who are you?")["prompt_tokens_details"]["cached_tokens"] >= 128
     connection.close()
     assert head.stop(35) == 0

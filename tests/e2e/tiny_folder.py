@@ -11,8 +11,8 @@ SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<pad>"]
 
 
 def byte_level_tokenizer():
-    """A tokenizer.json of the model's 128 tokens: the characters of ASCII that are seen, space,
-    newline, special tokens, and words that no text gives."""
+    """Makes a tokenizer.json of the model's 128 tokens: the printable characters of ASCII, space,
+    newline, special tokens, and words that no text becomes."""
     vocabulary = {chr(c): c - 33 for c in range(33, 127)} | {"Ġ": 94, "Ċ": 95}
     vocabulary |= {f"word{i}": i for i in range(96 + len(SPECIAL), 128)}
     added = [{"id": 96 + i, "content": text, "special": True, "normalized": False,

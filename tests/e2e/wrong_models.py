@@ -415,7 +415,7 @@ def tokenizer_cases(chance):
         yield one(f"tokenizer_config.json {json.dumps(wrong)[:40]}",
                   ["tokenizer_config.json", *said], both(
                       whole, with_file("tokenizer_config.json", wrong)), runs="yes, with --raw")
-    yield one("tokenizer_config.json is no object", ["tokenizer_config.json"], both(
+    yield one("tokenizer_config.json is not an object", ["tokenizer_config.json"], both(
         whole, with_file("tokenizer_config.json", "[]")))
 
 

@@ -256,7 +256,7 @@ TEST_CASE("a wrong tensor is named with its file") {
   check_cases(cases);
 }
 
-TEST_CASE("a weight that is no number is named with its tensor and file") {
+TEST_CASE("a weight that is not a number is named with its tensor and file") {
   std::vector<Case> cases;
   for (const double value : {kNan, kInf, -kInf}) {
     const auto number = static_cast<float>(value);

@@ -21,7 +21,7 @@ TEXT = ("The capital of France is a large city on the river Seine, known to peop
 
 
 def prompt_of(troupe, model, tokens):
-    """A text of exactly so many tokens."""
+    """Returns a text of exactly `tokens` tokens."""
     words = TEXT.split()
     for count in range(1, 4 * tokens + 1):
         text = " ".join(words[i % len(words)] for i in range(count))

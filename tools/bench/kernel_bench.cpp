@@ -197,7 +197,7 @@ class Bench {
                                 .head_dim = kHeadDim,
                                 .scale = 0.125f,
                                 .position = position};
-    std::vector<float> scratch(kernels::attention_scratch_floats(args, rows, keys));
+    std::vector<float> scratch(kernels::attention_scratch_floats(args, keys));
     const double seconds = best_seconds([&] {
       for (std::size_t copy = 0; copy < copies; ++copy) {
         args.pages = pages[copy].data();

@@ -83,8 +83,8 @@ def strike(cluster, rng, kind):
 
 
 def tokens_by(stream, answer, at):
-    """How many tokens of a stream that was open at `at` had been through the stages: its prompt,
-    and of the answer the share of its bytes that had come. None where it had ended or not begun."""
+    """Returns how many tokens of a stream that was open at `at` had been through the stages: its
+    prompt, and the share of its answer that had come, by bytes. None if it was not open."""
     came = max((n for when, n in zip(stream.times, stream.lengths) if when <= at), default=0)
     whole = len(answer["text"].encode())
     if not 0 < came < whole:

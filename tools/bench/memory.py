@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 SLACK = 64 << 20
-PAGE_KEYS = 64  # kernels::kPageKeys: keys and values are taken in pages of so many positions
+PAGE_KEYS = 64  # kernels::kPageKeys: keys and values are taken in pages of this number of positions
 
 
 def status_kib(pid, field):

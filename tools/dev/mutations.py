@@ -169,7 +169,7 @@ MUTATIONS = {
         "model/tokenizer/tokenizer_json.cpp",
         "!text.empty() && !markup.contains(text)",
         "!text.empty()",
-        "model_tests", "text that looks like the markup of a unigram tokenizer is no markup", {}),
+        "model_tests", "text that looks like the markup of a unigram tokenizer is not markup", {}),
     "zeroed blocks": (
         "model/transformer/kv_cache.cpp",
         "      std::memset(block, 0, block_bytes());\n",

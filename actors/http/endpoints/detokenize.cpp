@@ -35,8 +35,9 @@ Error detokenize(const ServedModels& models, const std::string& body, Response* 
     const bool whole =
         token.is_number_unsigned() && token.get<std::uint64_t>() < model->tokenizer->vocabulary();
     if (!whole) {
-      return bad_request("a token is no id below " + std::to_string(model->tokenizer->vocabulary()),
-                         "tokens", "invalid_value");
+      return bad_request(
+          "a token is not an id below " + std::to_string(model->tokenizer->vocabulary()), "tokens",
+          "invalid_value");
     }
     auto piece = detokenizer.push(token.get<model::TokenId>());
     if (!piece) return api_error(piece.status());

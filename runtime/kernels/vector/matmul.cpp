@@ -18,8 +18,8 @@ namespace troupe::kernels::HWY_NAMESPACE {
 void matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
             std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {
   switch (w.type) {
-#define TROUPE_MATMUL_CASE(name, enumerator, number) \
-  case quant::Type::enumerator:                      \
+#define TROUPE_MATMUL_CASE(name, title, number) \
+  case quant::Type::k##title:                   \
     return matmul_##name(w, x, group_begin, group_end, out, out_stride, accumulate);
     TROUPE_QUANT_FORMATS(TROUPE_MATMUL_CASE)
 #undef TROUPE_MATMUL_CASE

@@ -22,8 +22,9 @@ constexpr std::size_t kTileColumns = Layout::kMathBits == 8 ? 4 : 3;
 template <class Layout>
 constexpr int kRunOffset = 0;
 
-// From so many columns on, a group's integers are taken apart once for all tiles: with five and six
-// bits that is a third of a tile's operations. With four it is a seventh, and nothing is gained.
+// From this number of columns on, a group's integers are taken apart once for all tiles: with five
+// and six bits that saves a third of a tile's operations. With four it is a seventh, and nothing is
+// gained.
 template <class Layout>
 constexpr std::size_t kExpandColumns =
     Layout::kBits == 3 || Layout::kBits == 5 || Layout::kBits == 6 ||

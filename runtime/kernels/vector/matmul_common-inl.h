@@ -99,7 +99,7 @@ HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
   }
 }
 
-// The same of a run whose integers may be taken apart already, into a byte each (expand_run).
+// Does the same for a run whose integers may be taken apart already, into a byte each (expand_run).
 template <class Layout, bool kExpanded>
 HWY_INLINE Ints integers_of(const std::byte* run, std::size_t p, std::size_t h) {
   if constexpr (kExpanded) {
@@ -176,9 +176,10 @@ HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size
   return 0;
 }
 
-// Up to so many tiles, each fetches its part of the next group's weights run by run. More of them
-// would fetch less than a line with each run, and do it in front, if the tile says so: floats have
-// more bytes than that, and a burst in front of each tile costs them a tenth.
+// Up to this number of tiles, each fetches its part of the next group's weights run by run. With
+// more tiles, a run's part would be less than a cache line, so that a tile fetches before it
+// begins, if it says so: floats have more bytes than that, and a burst in front of each tile costs
+// them a tenth.
 constexpr std::size_t kStreamTiles = 4;
 
 HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, std::size_t groups,

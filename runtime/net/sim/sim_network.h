@@ -89,7 +89,7 @@ class SimNetwork {
 
   const SimFaults& faults() const { return faults_; }
 
-  // For tests: sees each frame on its way out, and each one that the receiver's gate has accepted.
+  // For tests. It sees each frame on its way out, and each one that the receiver's gate accepted.
   std::function<void(SimHost from, SimHost to, const OutFrame&)> on_sent;
   std::function<void(SimHost from, SimHost to, const InFrame&)> on_admitted;
 

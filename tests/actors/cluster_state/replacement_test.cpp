@@ -55,7 +55,7 @@ TEST_CASE("cluster: a spare takes the place of a lost node") {
   REQUIRE(state.members.leave(key(1), NodeLife::kDead));
   REQUIRE(place_again(state, id).is_ok());
   CHECK(layout(state, id) == "c:0-19 b:20-29");
-  // A node on which the deployment failed is no spare.
+  // A node on which the deployment failed is not a spare.
   REQUIRE(state.join(key(1), hello("a"), true, 11, 0));
   state.deployments.find_id(id)->unfit.insert(key(3));
   REQUIRE(place_again(state, id).is_ok());

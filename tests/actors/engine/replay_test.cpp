@@ -86,7 +86,7 @@ TEST_CASE("replay: requests under way go on with the same tokens on new stages")
   Path path;
   std::map<std::uint64_t, ToldAnswer> whole;
   for (const std::uint64_t id : {1u, 2u, 3u}) whole[id] = run_one(path, request(id));
-  // The stages are lost when so many steps are done: within prompts, between, near the end.
+  // The stages are lost after this number of steps: within prompts, between them, near the end.
   for (const int lost_after : {1, 4, 9, 30, 65}) {
     INFO("lost after " << lost_after << " steps");
     path.lose_everything();

@@ -91,7 +91,7 @@ struct TinyStages {
   }
 };
 
-// Of the answers: how their tokens are chosen, and whether they repeat themselves.
+// How the tokens of the answers are chosen, and whether the answers repeat themselves.
 struct Manner {
   bool sampled = false, penalties = false, stops = false, few_words = false;
 };

@@ -89,5 +89,5 @@ TEST_CASE("cluster: the program of a node is a client if a client's token let it
   REQUIRE(again);
   CHECK(again->status());
   CHECK(again->jobs());
-  CHECK(again->keys().code() == Code::kPermissionDenied);  // a user is no admin
+  CHECK(again->keys().code() == Code::kPermissionDenied);  // a user is not an admin
 }

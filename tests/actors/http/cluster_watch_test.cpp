@@ -41,7 +41,7 @@ TEST_CASE("http watch: a cluster is in trouble when steps stop, never because it
   CHECK(!progress.trouble().empty());
   progress.see(computing(100, true), {"m"}, 204 * kSecond);
   CHECK(progress.trouble().empty());
-  // The stall is no measure of a step: the next one is noticed as early.
+  // The stall is not a measure of a step: the next one is noticed as early.
   progress.see(computing(100, true), {"m"}, 208 * kSecond + kSecond / 2);
   CHECK(!progress.trouble().empty());
 }

@@ -256,7 +256,7 @@ TEST_CASE("http fields: what does not fit together is refused") {
         "stream_options");
 }
 
-TEST_CASE("http fields: a body that is no sane JSON object is refused") {
+TEST_CASE("http fields: a body that is not a sane JSON object is refused") {
   const auto refused = [](const std::string& body) {
     GenerationAsk ask;
     const auto error = parse_ask(AskKind::kChat, body, &ask);

@@ -372,7 +372,8 @@ TEST_CASE("kept streams: what was begun with other weights is not continued, and
     const auto events = sent_events(ask(server.port(), get("/v1/streams/" + id)).body);
     REQUIRE(events.size() >= 2);
     CHECK(events.back().data.find("was begun with other weights") != std::string::npos);
-    CHECK(events.back().id == events[events.size() - 2].id);  // the error is no event of the answer
+    CHECK(events.back().id ==
+          events[events.size() - 2].id);  // the error is not an event of the answer
   }
   // A model that is not served any more: nobody can have it.
   RestartedServer server(folder.path, [](ServeOptions& options) { options.models[0].id = "new"; });

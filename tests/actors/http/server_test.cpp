@@ -101,7 +101,7 @@ TEST_CASE("http server: answers a conversation, streamed or not, with the same t
   CHECK(usage["usage"] == object["usage"]);
   CHECK(json::parse(events[0])["choices"][0]["delta"]["role"] == "assistant");
   CHECK(json::parse(events[0])["usage"].is_null());
-  // Every event has an id but the last, which is no part of the answer.
+  // Every event has an id but the last, which is not part of the answer.
   CHECK(streamed.body.find("\nid: ") != std::string::npos);
 }
 

@@ -191,8 +191,8 @@ TEST_CASE("jobs: what is wrong with a shard itself ends its job at once") {
   state.set_worker("a", {"count"}, 1);
   const auto given = state.assign(0);
   const auto setback =
-      state.fail(given[0].attempt, Status(Code::kBadData, "line 3 is no number"), 0);
+      state.fail(given[0].attempt, Status(Code::kBadData, "line 3 is not a number"), 0);
   REQUIRE(setback);
   CHECK(setback->failed.code() == Code::kBadData);
-  CHECK(setback->failed.message() == "shard 0: line 3 is no number");
+  CHECK(setback->failed.message() == "shard 0: line 3 is not a number");
 }

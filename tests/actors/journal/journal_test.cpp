@@ -315,7 +315,7 @@ TEST_CASE("journal: one owner's jobs take only so much, and its ended jobs make 
   CHECK(refused.message().find("have not ended") != std::string::npos);
   CHECK(journal->job("second").code() == Code::kNotFound);
   CHECK(job("other", "b", 900'000));  // another owner does not notice
-  CHECK(job("first", "a", 600'000));  // a piece that is sent again is no second one
+  CHECK(job("first", "a", 600'000));  // a piece that is sent again is not a second one
   CHECK(job("small", "a", 300'000));
   REQUIRE(journal->end_job(first->number, JobLife::kCancelled, "", 6));
   CHECK(job("second", "a", 600'000));

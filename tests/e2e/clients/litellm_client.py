@@ -16,7 +16,7 @@ def usage(answer):
 
 whole = litellm.completion(**ASKED)
 chunks = list(litellm.completion(**ASKED, stream=True, stream_options={"include_usage": True}))
-# It counts the tokens of a stream again where no chunk without choices tells of them.
+# If no chunk without choices tells the number of tokens, litellm counts them again.
 built = litellm.stream_chunk_builder(chunks, messages=ASKED["messages"])
 scored = litellm.completion(**ASKED, logprobs=True, top_logprobs=2, n=2)
 text = litellm.text_completion(**SERVER, model="text-completion-openai/smol", prompt="The river",

@@ -1,4 +1,4 @@
-"""What schemathesis makes of /openapi.json, as far as it concerns the model that there is."""
+"""Adapts what schemathesis generates from /openapi.json to the one model that the server has."""
 import schemathesis
 
 # Tokens that a request may ask for, by the description.

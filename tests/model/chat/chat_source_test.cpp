@@ -66,10 +66,12 @@ TEST_CASE("what is wrong with a chat template's file is said") {
   CHECK(source({{kConfig, R"({"chat_template": 3})"}}).message() ==
         "tokenizer_config.json: \"chat_template\" is of type number, expected a string or a list "
         "of templates");
-  CHECK(source({{kConfig, R"({"chat_template": [{"name": "default"}]})"}}).message() ==
-        "tokenizer_config.json: \"chat_template\" has an entry that is no object of a name and a "
-        "template");
-  CHECK(source({{kOld, "[]"}}).message() ==
-        "chat_template.json: the text is no object; take the file from where the model is from");
+  CHECK(
+      source({{kConfig, R"({"chat_template": [{"name": "default"}]})"}}).message() ==
+      "tokenizer_config.json: \"chat_template\" has an entry that is not an object of a name and a "
+      "template");
+  CHECK(
+      source({{kOld, "[]"}}).message() ==
+      "chat_template.json: the text is not an object; take the file from where the model is from");
   CHECK(source({{kOld, "{"}}).code() == Code::kBadData);
 }

@@ -144,7 +144,7 @@ TEST_CASE("messages and tools may come as JSON, their fields in order") {
   CHECK(chat->text == R"(<t>{"name": "z", "a": 1.5}<a>user:xf)");
   REQUIRE(chat->foreign.size() == 2);
   CHECK(chat->foreign[0].begin == 3);
-  CHECK(render("{}", "").message() == "the list of messages is no list");
+  CHECK(render("{}", "").message() == "the list of messages is not a list");
   CHECK(render("[1]", "").code() == Code::kBadData);
   CHECK(render("[]", "{").code() == Code::kBadData);
   CHECK(render(("[" + repeated("9", 6000) + "]").c_str(), "").message() ==
@@ -177,7 +177,8 @@ TEST_CASE("a template finds what the context has") {
   CHECK((*parsed)->render_json("[]", context).message() ==
         "the object of variables sets 'messages', which is given apart from it");
   context.variables = "[]";
-  CHECK((*parsed)->render_json("[]", context).message() == "the object of variables is no object");
+  CHECK((*parsed)->render_json("[]", context).message() ==
+        "the object of variables is not an object");
   const std::tm now = local_time();
   CHECK(now.tm_year > 120);
 }
@@ -311,7 +312,7 @@ TEST_CASE("unknown and broken constructs name their line") {
       {"{{ [1, 2 }}", "line 1: a tag has no end '}}'"},
       {"{{ (1 + ) }}", "line 1: found ')' where an expression was expected"},
       {"{{ }}", "line 1: found '}}' where an expression was expected"},
-      {"{% set x.y = 1 %}", "line 1: 'x' is no namespace"},
+      {"{% set x.y = 1 %}", "line 1: 'x' is not a namespace"},
       {"{% for a, b in [[1]] %}{% endfor %}", "line 1: 2 names cannot take 1 values"},
       {"{{ range(1000000) }}", "line 1: a range of more than 100000 items"},
   };

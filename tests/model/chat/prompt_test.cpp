@@ -6,7 +6,7 @@
 using namespace troupe;
 using namespace troupe::model;
 
-TEST_CASE("a byte that is no text is counted in what was given, not in the filled template") {
+TEST_CASE("a byte that is not text is counted in what was given, not in the filled template") {
   const auto chat = *ChatTemplate::parse(
       "a long beginning: {% for m in messages %}{{ m.content }}"
       "{% endfor %}");

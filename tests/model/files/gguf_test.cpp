@@ -227,7 +227,7 @@ TEST_CASE("contradictions in a GGUF file are named") {
                        .tensor("same", {8}, kF32, 32)
                        .pad()
                        .raw(std::string(64, 'x'))
-                       .bytes()) == "model.gguf: tensor 'same' is there twice" + kDamaged);
+                       .bytes()) == "model.gguf: tensor 'same' appears twice" + kDamaged);
   const auto entry = [](const std::string& bytes) {
     return message_of(GgufBuilder().head(0, 1).bytes() + bytes);
   };
@@ -246,7 +246,7 @@ TEST_CASE("contradictions in a GGUF file are named") {
                        .head(0, 2)
                        .entry<std::uint8_t>("k", 0, 1)
                        .entry<std::uint8_t>("k", 0, 1)
-                       .bytes()) == "model.gguf: the metadata key 'k' is there twice" + kDamaged);
+                       .bytes()) == "model.gguf: the metadata key 'k' appears twice" + kDamaged);
 }
 
 TEST_CASE("what nobody reads may be in a header in any form") {

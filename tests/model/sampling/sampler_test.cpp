@@ -60,7 +60,7 @@ TEST_CASE("greedy takes the largest logit, the lower id of equals") {
   }
 }
 
-TEST_CASE("logits that are no numbers are an error") {
+TEST_CASE("logits that are not numbers are an error") {
   for (const std::size_t at : {0u, 5u, 16u, 39u}) {
     std::vector<float> logits(40, 1.0f);
     logits[at] = kNan;

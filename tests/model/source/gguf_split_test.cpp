@@ -182,7 +182,7 @@ TEST_CASE("parts that do not make a model are refused with the file and what to 
     refused(folder.write(part_name(1, 3), gguf_file(model.source, text, 0, tensors / 3)),
             Code::kBadData, part_name(1, 3), "'split.count' is not an integer");
   }
-  SECTION("one of them is no model for the store") {
+  SECTION("one of them is not a model for the store") {
     const auto store = *Store::open(folder.path / "home");
     const auto entry = store->import_model(paths[0], "part", std::nullopt);
     CHECK(entry.code() == Code::kBadData);

@@ -55,7 +55,7 @@ TEST_CASE("model id: whatever a process computes with changes it, names for peop
   CHECK(*model_id(moved) != id);
 }
 
-TEST_CASE("model id: what is no manifest has none") {
+TEST_CASE("model id: what is not a manifest has none") {
   Manifest wrong = two_tensors();
   wrong.header.sha256 = "short";
   CHECK(model_id(wrong).code() == Code::kBadData);

@@ -41,7 +41,7 @@ TEST_CASE("pre-tokenizers cut as their families do") {
   CHECK(words_of("deepseek-v3", "1234 a_b \xe4\xb8\x96x") ==
         Words{"123", "4", " a", "_b", " ", "\xe4\xb8\x96", "x"});
   CHECK(words_of("deepseek-coder", "a 12\nb!") == Words{"a", " ", "1", "2", "\n", "b", "!"});
-  // U+180E is no white space (since Unicode 6.3); U+0085 and U+3000 are.
+  // U+180E is not white space (since Unicode 6.3); U+0085 and U+3000 are.
   CHECK(words_of("gpt-2", "a\xe1\xa0\x8e") == Words{"a", "\xe1\xa0\x8e"});
   CHECK(words_of("gpt-2", "\xc2\x85 a") == Words{"\xc2\x85", " a"});
   CHECK(words_of("gpt-2", "!\xe1\xa0\x8e!") == Words{"!\xe1\xa0\x8e!"});

@@ -20,7 +20,7 @@ using troupe::test::GgufBuilder;
 
 namespace {
 
-// All 256 bytes, a few merges and special tokens: "abc" merges through "bc", which is no token.
+// All 256 bytes, a few merges and special tokens: "abc" merges through "bc", which is not a token.
 struct Toy {
   std::vector<std::string> tokens;
   std::vector<std::int32_t> types;
@@ -69,7 +69,7 @@ TEST_CASE("merges follow rank, then position, also through parts that are no tok
   const auto tokenizer = *Toy().load();
   const auto ids = [&](std::string_view text) { return *tokenizer->encode(text, {}); };
   CHECK(ids("abc") == std::vector<TokenId>{256});
-  CHECK(ids("bc") == std::vector<TokenId>{'b', 'c'});  // "bc" is no token: its bytes
+  CHECK(ids("bc") == std::vector<TokenId>{'b', 'c'});  // "bc" is not a token: its bytes
   CHECK(ids("aaaaa") == std::vector<TokenId>{257, 258});
   CHECK(ids("aaaa") == std::vector<TokenId>{257, 257});
   CHECK(ids("aaabc") == std::vector<TokenId>{257, 256});

@@ -94,7 +94,7 @@ TEST_CASE("markup in what a user wrote is plain text") {
   const std::string text = "<s>ab<s>ab<t>";
   CHECK(*tokenizer->encode(text, {}) == Ids{1, 5, 1, 5, 6});
   EncodeOptions options;
-  options.plain = {{5, 8}};  // "<s>" in the middle; "<t>" is no markup but a token of the text
+  options.plain = {{5, 8}};  // "<s>" in the middle; "<t>" is not markup but a token of the text
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 0, 5, 6});
   options.plain = {{7, 8}};  // touching a part of it is enough
   CHECK(*tokenizer->encode(text, options) == Ids{1, 5, 0, 5, 6});
@@ -129,7 +129,8 @@ TEST_CASE("what tokenizer.json asks for and nobody knows is named") {
   CHECK(refusal(file) == "tokenizer.json: a decoder has the type 'CTC', which is not supported");
   file = sentence_file();
   file["model"]["merges"] = {"a c"};
-  CHECK(refusal(file).find("needs 'ac', which is no token of the vocabulary") != std::string::npos);
+  CHECK(refusal(file).find("needs 'ac', which is not a token of the vocabulary") !=
+        std::string::npos);
   file["model"]["merges"] = {"abc"};
   CHECK(refusal(file) == "tokenizer.json: merge 0 is '\"abc\"', expected two parts");
   file = sentence_file();

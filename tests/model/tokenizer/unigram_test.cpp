@@ -90,7 +90,7 @@ TEST_CASE("a unigram tokenizer of a folder gives the ids of tokenizers") {
             /*markup=*/true);
 }
 
-TEST_CASE("text that looks like the markup of a unigram tokenizer is no markup") {
+TEST_CASE("text that looks like the markup of a unigram tokenizer is not markup") {
   const json recorded = golden();
   const auto folder = tokenizer_of(recorded["tokenizer"]);
   const auto file = tokenizer_from_gguf(header_of(recorded));

@@ -248,5 +248,5 @@ TEST_CASE("what embeddings cannot be trained on is said") {
   const auto trainer = trainer_of(bert, *device, embedding_options(1));
   const auto report = trainer->step(texts(4), 1e-3);
   REQUIRE_FALSE(report.is_ok());
-  CHECK_THAT(report.message(), Contains("4 examples are no groups of 3"));
+  CHECK_THAT(report.message(), Contains("4 examples are not groups of 3"));
 }

@@ -35,7 +35,7 @@ struct TinyRun {
     options.identity = {{"seed", "0"}, {"data", "abc"}};
   }
 
-  // Trains with a new trainer; its weights.
+  // Trains with a new trainer, whose weights are weights().
   Result<FinetuneResult> run() {
     auto made = Trainer::create(*tiny.source, tiny.config, *device, {});
     REQUIRE(made.is_ok());

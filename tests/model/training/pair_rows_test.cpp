@@ -29,7 +29,7 @@ no
   REQUIRE(rows->dropped.size() == 6);
   CHECK(rows->dropped[0].line == 4);
   CHECK(rows->dropped[0].why == "the number of its negatives is 1, but that of line 1 is 2");
-  CHECK(rows->dropped[1].why == "its field 'positive' is no text");
+  CHECK(rows->dropped[1].why == "its field 'positive' is not text");
   CHECK(rows->dropped[2].why == "it has no field 'anchor'");
   CHECK_THAT(rows->dropped[3].why, Contains("neither a text nor a list"));
   CHECK_THAT(rows->dropped[4].why, Contains("no object"));

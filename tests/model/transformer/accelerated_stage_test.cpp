@@ -71,7 +71,7 @@ TEST_CASE("cuda: a stage of every weight format gives the CPU's bits") {
     require_same(random_model(config, format.type, format.type), 7, {}, {1, 4});
   }
   for (const quant::Format& format : quant::file_formats()) {
-    // Of others, the random bytes have no scale where random_model puts one.
+    // In the other formats, the scale does not lie where random_model puts one.
     if (format.type != Type::kIQ2_XXS) continue;
     INFO(format.name);
     const auto gpu = make_gpu(), cpu = make_device(1);

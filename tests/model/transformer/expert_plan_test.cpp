@@ -67,7 +67,7 @@ TEST_CASE("a row's experts do not depend on the rows beside it") {
   }
 }
 
-TEST_CASE("logits that are no numbers choose some experts all the same") {
+TEST_CASE("logits that are not numbers choose some experts all the same") {
   ExpertPlan plan;
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float logits[] = {nan, 1, nan, 2};

@@ -117,7 +117,7 @@ struct SmallAttention {
     forward.scale = args.scale;
     forward.window = args.window;
     if (args.bidirectional) forward.bidirectional_keys = count;
-    std::vector<float> scratch(std::max(attention_scratch_floats(forward, count, count),
+    std::vector<float> scratch(std::max(attention_scratch_floats(forward, count),
                                         attention_backward_scratch_floats(count, args.head_dim)));
     table(isa).attention(forward, 0, args.heads, 0, count, scratch.data());
     dq.assign(count * width, 0.0f);

@@ -45,7 +45,7 @@ TEST_CASE("keys: z85 agrees with ZeroMQ's recorded pair and comes back", "[keys]
   }
 }
 
-TEST_CASE("keys: text that is no key is refused", "[keys]") {
+TEST_CASE("keys: text that is not a key is refused", "[keys]") {
   CHECK_FALSE(key_from_z85("").is_ok());
   CHECK_FALSE(key_from_z85(std::string(39, 'a')).is_ok());
   CHECK_FALSE(key_from_z85(std::string(41, 'a')).is_ok());

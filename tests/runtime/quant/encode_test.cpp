@@ -84,7 +84,7 @@ TEST_CASE("MXFP4 takes the exponent that the gguf package takes") {
   };
   CHECK(exponent(1.0f) == 125);
   CHECK(exponent(1.9999f) == 125);
-  CHECK(exponent(std::nextafter(1.0f, 0.0f)) == 124);    // log2 is -8.6e-8, which f32 has
+  CHECK(exponent(std::nextafter(1.0f, 0.0f)) == 124);    // log2 is -8.6e-8, not 0 in f32
   CHECK(exponent(std::nextafter(0.25f, 0.0f)) == 123);   // log2 becomes -2
   CHECK(exponent(std::nextafter(256.0f, 0.0f)) == 133);  // log2 becomes 8
   CHECK(exponent(0.0f) == 0);

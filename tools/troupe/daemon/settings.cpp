@@ -142,9 +142,8 @@ const std::vector<Setting>& start_settings() {
        "Memory for layers and their keys and values, e.g. 4GiB "
        "[what this machine and its control group have left, shared by the nodes of the machine]"},
       {"device", SettingKind::kText, "DEVICE,...", "cpu",
-       "What computes: cpu, a GPU such as cuda:0, or a list such as cuda:0,cpu; beside a head or a "
-       "CPU, "
-       "each GPU is a node and a process of its own"},
+       "What computes: cpu, a GPU such as cuda:0, or a list such as cuda:0,cpu; if the daemon is "
+       "a head or also uses its CPU, each GPU is a node and a process of its own"},
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",
        "How long a model stays loaded after its last request: 5m, 0, forever (for a head)"},
       {"no-speculation", SettingKind::kSwitch, "", "false",
@@ -155,10 +154,10 @@ const std::vector<Setting>& start_settings() {
       {"http-api-key-file", SettingKind::kText, "FILE", "",
        "With --http: require an API key from this file"},
       {"http-shared-prompts", SettingKind::kText, "FILE,...", "",
-       "With --http: system prompts that are no secret, each computed once for all keys"},
+       "With --http: system prompts that are not secret, each computed once for all keys"},
       {"http-keep-streams", SettingKind::kDuration, "TIME", "10m",
-       "With --http: how long a stream that ended or broke may be taken up again; 0: never, and no "
-       "prompt is on the disk"},
+       "With --http: how long a client may continue a stream that ended or broke; 0: never, and no "
+       "prompt is written to the disk"},
       {"slurm", SettingKind::kSwitch, "", "false",
        "Under srun: task 0 is the head, the others join it with --token-file"},
       {"token-file", SettingKind::kText, "FILE", "",

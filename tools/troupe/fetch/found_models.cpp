@@ -108,7 +108,8 @@ Result<Layers> read_layers(const fs::path& manifest) {
   const std::string what = manifest.string();
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(manifest, kManifestLimits.bytes_max));
   TROUPE_ASSIGN_OR_RETURN(const json value, parse_json(text, what, kManifestLimits));
-  const Status bad(Code::kBadData, what + " is no manifest of Ollama's; " + kManifestLimits.advice);
+  const Status bad(Code::kBadData,
+                   what + " is not a manifest of Ollama's; " + kManifestLimits.advice);
   if (!value.is_object() || !value.contains("layers") || !value["layers"].is_array()) return bad;
   constexpr std::string_view kHash = "sha256:";
   Layers layers;

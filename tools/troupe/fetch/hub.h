@@ -15,7 +15,7 @@ struct HubModel {
   std::vector<RemoteFile> files;  // the names are those inside the model's folder
   bool folder = false;            // config.json and safetensors, not GGUF
   std::string license;            // as the hub states it; "" if it does not
-  bool gated = false;             // files are given only to who has agreed to its terms
+  bool gated = false;             // files are given only to people who have agreed to its terms
   std::string page;               // the address of the repository's page, for people
 };
 

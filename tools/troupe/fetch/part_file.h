@@ -29,7 +29,7 @@ class PartFile {
 
   struct State {
     std::uint64_t bytes = 0;
-    std::string validator;  // the server's name of this content, for If-Range; "" if it gave none
+    std::string validator;  // the server's name for this content, for If-Range; "" if it gave none
     RangePlan plan;
   };
   // What an earlier transfer left; nullopt if there is nothing from which to continue.

@@ -12,8 +12,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr JsonLimits kLimits{std::size_t{16} << 20, 4,
-                             "remove the file, and what hubs have from now on is believed"};
+constexpr JsonLimits kLimits{
+    std::size_t{16} << 20, 4,
+    "remove the file; then the hashes that hubs state from now on are kept"};
 
 std::filesystem::path pins_path(const std::filesystem::path& home) {
   return home / "store" / "pins.json";

@@ -7,7 +7,7 @@ namespace troupe::tools {
 namespace {
 
 constexpr std::uint64_t kParallelBytesMin = 16u << 20;  // a smaller file takes one connection
-constexpr std::uint64_t kFruitBytes = 64u << 10;        // so many bytes count as progress
+constexpr std::uint64_t kFruitBytes = 64u << 10;        // the bytes that count as progress
 constexpr int kRestartsMax = 3;
 constexpr long kNoSuchRange = 416;
 

@@ -92,7 +92,7 @@ Result<int> train(const FinetuneOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const std::string sha256, write_result(options, job));
   nlohmann::json summary = {
       {"steps", result.steps}, {"output", options.output}, {"weights_sha256", sha256}};
-  // The adapter is written: what can go wrong from here on is no failure of the training.
+  // The adapter is written: what can go wrong from here on is not a failure of the training.
   const Result<std::optional<AdapterLosses>> losses = measure_adapter(options, job);
   if (!losses) {
     say("the adapter is written, but what rounding to int8 makes of it could not be measured: " +

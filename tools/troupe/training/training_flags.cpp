@@ -28,7 +28,7 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
                  "Tokens of an example [lm, chat, dpo: 512, others: 128]")
       ->check(whole_number(2, 1 << 20));
   app.add_option("--truncate", options.truncate,
-                 "Which end of a longer text is cut off, or drop the row")
+                 "The end at which a longer text is cut off, or drop: leave out its row")
       ->check(CLI::IsMember({"left", "right", "drop"}))
       ->capture_default_str();
   app.add_option("--order", options.order, "Order of the examples in an epoch")
@@ -112,7 +112,7 @@ void add_lora_options(CLI::App& app, FinetuneOptions& options) {
                  "What an adapter is multiplied by, times the rank [twice the rank]")
       ->check(CLI::PositiveNumber);
   app.add_option("--lora-dropout", options.lora_dropout,
-                 "The part of what an adapter reads that becomes 0 in each step [0]")
+                 "The part of an adapter's input that is set to 0 in each step [0]")
       ->check(CLI::Range(0.0, 0.999));
   app.add_option("--lora-targets", options.lora_targets,
                  "Matrices that get an adapter: q, k, v, o, gate, up, down, or their names in the "

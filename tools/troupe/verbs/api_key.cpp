@@ -27,12 +27,12 @@ void add_api_key_options(CLI::App& make, ApiKeyOptions& options) {
       ->check(whole_number(1, 1'000'000'000))
       ->type_name("N");
   make.add_option("--weight", options.weight,
-                  "How large the key's share is beside those of other keys: 1 to 100 [1]")
+                  "How large the key's share is compared with those of other keys: 1 to 100 [1]")
       ->check(whole_number(1, 100))
       ->type_name("N");
   make.add_option("--priority", options.priority,
-                  "The smallest number, which goes first, that the key's requests may have as "
-                  "their priority: -9 to 9 [0]")
+                  "The smallest priority number that the key's requests may have; smaller ones go "
+                  "first: -9 to 9 [0]")
       ->check(CLI::Range(-9, 9))
       ->type_name("N");
 }

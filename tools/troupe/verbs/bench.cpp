@@ -183,12 +183,14 @@ Action add_bench(CLI::App& app) {
   add_device_option(app, options->device);
   add_kv_option(app, options->kv_type);
   add_activations_option(app, options->f16_activations);
-  app.add_flag("--replicas", options->replicas,
-               "Of a cluster: let replicas of the model take part in --batch (they are made when a "
-               "model is busy and fits on nodes that have nothing of it)");
-  app.add_flag("--speculation", options->speculation,
-               "Of a cluster: draft tokens, as `run` does (the answers of a measurement repeat "
-               "themselves, so that it would measure these texts)");
+  app.add_flag(
+      "--replicas", options->replicas,
+      "With --cluster: let replicas of the model take part in --batch (they are made when a "
+      "model is busy and fits on nodes that hold none of its layers)");
+  app.add_flag(
+      "--speculation", options->speculation,
+      "With --cluster: draft tokens, as `run` does (off by default, because the answers of a "
+      "measurement repeat themselves more than others)");
   app.add_option("--cluster", options->cluster,
                  "Measure this cluster, [TOKEN@]HOST:PORT of its head, not this process")
       ->type_name("ADDRESS");
@@ -197,7 +199,7 @@ Action add_bench(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Measures this process, even if a daemon runs, unless --cluster names a cluster: then it\n"
-      "measures the nodes and the connections between them, as a client sees the tokens come.\n"
+      "measures the nodes and the connections between them, as a client that gets the tokens.\n"
       "TROUPE_ISA=scalar|avx2|avx512 selects the kernels of this process. --json prints\n"
       "{\"prompt_tok_s_median\",\"prompt_tok_s_best\",\"decode_tok_s_median\",\n"
       "\"decode_tok_s_best\",\"batch\":[{\"n\",\"decode_tok_s\"}],\"isa\",\"rss_bytes\"}.\n"

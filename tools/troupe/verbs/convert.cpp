@@ -137,10 +137,10 @@ Action add_convert(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4 have the bytes that the Python package gguf writes.\n"
-      "K-quants and IQ4 are mixtures: which tensor gets which format is what llama-quantize\n"
-      "chooses. Vectors stay F32, and a matrix whose rows a format does not divide gets another.\n"
-      "The new file replaces one of its name only when it is whole. Its bytes do not depend on\n"
-      "threads or the CPU.\n"
+      "K-quants and IQ4 are mixtures: each tensor gets the format that llama-quantize chooses.\n"
+      "Vectors stay F32, and a matrix whose rows are not whole blocks of a format gets\n"
+      "another. A file of the same name is replaced only when the new one is complete. Its\n"
+      "bytes do not depend on threads or the CPU.\n"
       "\n"
       "Examples:\n"
       "  troupe convert ./folder --to gguf --type Q4_K_M -o model-Q4_K_M.gguf\n"

@@ -64,7 +64,7 @@ Action add_detokenize(CLI::App& app) {
       ->required()
       ->type_name("IDS");
   app.add_flag("--no-special", options->no_special,
-               "Leave out special tokens, whose markup is shown otherwise");
+               "Leave out special tokens, which are otherwise shown as markup");
   add_common_options(app, options->common);
   app.footer(
       "Prints the text of the ids, without a newline that is not part of it: the inverse of\n"

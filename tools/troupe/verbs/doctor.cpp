@@ -264,7 +264,7 @@ std::vector<Finding> cluster(const std::string& given_home) {
     const bool stranger = answer.code() == Code::kPermissionDenied;
     return {{"cluster",
              {{"answers", false}},
-             stranger ? "this user is no client of it" : "does not answer",
+             stranger ? "this user is not a client of it" : "does not answer",
              stranger ? "" : answer.message()}};
   }
   std::vector<std::string> troubles;

@@ -68,9 +68,9 @@ int drain(const DrainOptions& options) {
     std::string moved;
     for (const std::string& model : drained->moved) moved += (moved.empty() ? "" : ", ") + model;
     if (!moved.empty()) say("other nodes have taken over the layers of " + moved);
-    std::printf(
-        "node %s holds no layers: %s\n", drained->node.c_str(),
-        drained->is_head ? "but it is the head, without which the cluster stops" : "it may go");
+    std::printf("node %s holds no layers%s\n", drained->node.c_str(),
+                drained->is_head ? ", but it is the head, without which the cluster stops"
+                                 : " and may be stopped");
   } else {
     std::printf("node %s gets layers again\n", drained->node.c_str());
   }
@@ -86,9 +86,9 @@ Action add_drain(CLI::App& app) {
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "The other nodes load what the node holds, and the answers under way go on there; it "
-      "returns\n"
-      "when the node may be stopped. A daemon that is started again gets layers without --undo.\n"
+      "The other nodes load what the node holds, and the answers under way go on there. The\n"
+      "command ends when the node may be stopped. A daemon that is started again gets layers\n"
+      "without --undo.\n"
       "\n"
       "Examples:\n"
       "  troupe drain node2 && ssh node2 troupe stop\n"

@@ -398,9 +398,10 @@ Action add_eval(CLI::App& app) {
       ->check(whole_number(1, 1024));
   add_common_options(app, options->common);
   app.footer(
-      "Measures a model as it answers, in the formats of its file. The numbers do not depend on\n"
-      "threads. Rows of --task choice are JSON lines with \"prompt\", \"choices\" and \"answer\",\n"
-      "the number of the right choice from 0, or its letter.\n"
+      "Measures the model as `troupe run` uses it, with weights in the formats of its file. The\n"
+      "numbers do not depend on threads. Rows of --task choice are JSON lines with \"prompt\",\n"
+      "\"choices\" and \"answer\", which is the number of the right choice, counted from 0,\n"
+      "or its letter.\n"
       "\n"
       "Examples:\n"
       "  troupe eval smollm2-135m --data notes.txt\n"

@@ -47,10 +47,9 @@ Action add_events(CLI::App& app) {
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);
   app.footer(
-      "The last 200 events, oldest first: nodes that joined, left, were lost, cannot be reached or "
-      "are\n"
-      "drained, and models that were placed anew or wait for a node. The head keeps them in\n"
-      "HOME/events.jsonl, through its restarts.\n"
+      "Lists the last 200 events, oldest first: nodes that joined, left, were lost, cannot be\n"
+      "reached or are drained, and models that were placed anew or wait for a node. The head\n"
+      "keeps them in HOME/events.jsonl, even if it is restarted.\n"
       "\n"
       "Examples:\n"
       "  troupe events\n"

@@ -240,7 +240,7 @@ Action add_cancel(CLI::App& app) {
   auto options = std::make_shared<JobsOptions>();
   add_job_options(app, options, true);
   app.footer(
-      "Work under way is dropped; results that are there stay in the journal. Cancelling a job\n"
+      "Work under way is dropped; finished results stay in the journal. Cancelling a job\n"
       "that is over changes nothing.\n"
       "\n"
       "Examples:\n"

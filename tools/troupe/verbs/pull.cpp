@@ -57,7 +57,7 @@ Action add_pull(CLI::App& app) {
                  "Name in the store [the catalogue's, the file's]");
   app.add_option("--sha256", options->sha256, "The hash that the file must have")->type_name("HEX");
   app.add_flag("--accept-change", options->request.accept_change,
-               "Take what the hub has now, though it had another file before");
+               "Take the file that the hub has now, even if it had another one before");
   app.add_option("--timeout", options->request.limits.timeout_seconds,
                  "Give up if no byte has come for this long")
       ->check(whole_number(1, 86400))
@@ -70,14 +70,14 @@ Action add_pull(CLI::App& app) {
       ->capture_default_str();
   add_common_options(app, options->common);
   app.footer(
-      "Prints where the model lies. Files that are there already are not fetched again. If a\n"
+      "Prints where the model lies. Files that the store has already are not fetched again. If a\n"
       "transfer is cut, the same command continues from where it ended, if the server supports\n"
       "ranges. hf://USER/REPO takes the only GGUF file of the repository (all of its parts), or,\n"
       "if there is none, config.json with safetensors and tokenizer, which :safetensors takes in\n"
       "any case. What the hub states (hash, size, licence) is kept: if a file has changed at the\n"
-      "next pull, the pull is refused unless --accept-change is given. HF_TOKEN is the token for "
-      "the hub and is sent to no other host; HF_ENDPOINT\n"
-      "names another hub. https_proxy, http_proxy and no_proxy are obeyed.\n"
+      "next pull, the pull is refused unless --accept-change is given. HF_TOKEN is the token for\n"
+      "the hub and is sent to no other host; HF_ENDPOINT names another hub. https_proxy,\n"
+      "http_proxy and no_proxy are obeyed.\n"
       "\n"
       "Examples:\n"
       "  troupe pull smollm2-135m\n"

@@ -166,11 +166,11 @@ Action add_render(CLI::App& app) {
   app.add_option("--tools", options->tools, "A JSON list of tools that the model may call")
       ->type_name("FILE");
   app.add_option("--variables", options->variables,
-                 "A JSON object of more names for the template, such as documents or "
+                 "A JSON object of more variables for the template, such as documents or "
                  "enable_thinking")
       ->type_name("FILE");
   app.add_flag("--no-generation-prompt", options->no_generation_prompt,
-               "End behind the last message, not where the model's answer begins");
+               "End after the last message, not where the model's answer begins");
   add_common_options(app, options->common);
   app.footer(
       "Prints the text that the model's chat template makes of the messages, which is the text\n"

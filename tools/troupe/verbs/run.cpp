@@ -123,7 +123,7 @@ void draw_seed(RunOptions& options) {
   say("drawn with --seed " + std::to_string(sampling.seed));
 }
 
-// As JSON: [{"id","logprob","top":[{"id","logprob"},...]},...], with an entry for each token of the
+// Makes [{"id","logprob","top":[{"id","logprob"},...]},...], with an entry for each token of the
 // answer.
 nlohmann::json logprobs_json(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   nlohmann::json out = nlohmann::json::array();
@@ -162,7 +162,7 @@ nlohmann::json result_json(const GenerateResult& result) {
   return object;
 }
 
-// As text: "7042 -0.258 of 7042 -0.258, 260 -2.741", a line for each token of the answer.
+// Says a line for each token of the answer: "7042 -0.258 of 7042 -0.258, 260 -2.741".
 void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   const auto text = [](const model::TokenLogprob& one) {
     return std::to_string(one.id) + " " + format_number(one.logprob, 3);
@@ -225,7 +225,7 @@ int answer_once(Cluster& cluster, const RunOptions& options, SignalWatch& watch)
     say(answer.error.message());
     if (!answer.stream.empty()) {
       say("`troupe run --resume " + answer.stream + " --from " +
-          std::to_string(answer.token_ids.size()) + "` continues it when the head is there again");
+          std::to_string(answer.token_ids.size()) + "` continues it when the head is back");
     }
     return result ? kExitFailure : exit_status(result.code());
   }
@@ -309,8 +309,9 @@ void add_sampling_options(CLI::App& app, RunOptions& options) {
   app.add_option("--top-k", sampling.top_k, "Draw from this many of the likeliest tokens [0: all]")
       ->check(whole_number(0, 1 << 24))
       ->type_name("N");
-  app.add_option("--min-p", sampling.min_p,
-                 "Draw from tokens with at least this part of the likeliest one's probability [0]");
+  app.add_option(
+      "--min-p", sampling.min_p,
+      "Draw from tokens with at least this fraction of the likeliest one's probability [0]");
   app.add_option(
       "--typical", sampling.typical,
       "Draw from the tokens of typical surprise whose probabilities sum to this [1: all]");
@@ -335,7 +336,7 @@ void add_generation_options(CLI::App& app, RunOptions& options) {
   GenerateRequest& request = options.request;
   app.add_flag("--raw", request.raw, "Continue the prompt as it is, without the chat template");
   app.add_option("--system", request.system, "A system message before the prompt");
-  app.add_option("-n,--max-tokens", request.max_tokens, "The most tokens to generate")
+  app.add_option("-n,--max-tokens", request.max_tokens, "The maximum number of tokens to generate")
       ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--temperature", request.sampling.temperature,
@@ -345,10 +346,11 @@ void add_generation_options(CLI::App& app, RunOptions& options) {
                  "Draw from the likeliest tokens whose probabilities sum to this")
       ->capture_default_str();
   add_sampling_options(app, options);
-  options.seed = app.add_option("--seed", request.sampling.seed,
-                                "The same seed gives the same text [drawn, and said on stderr]")
-                     ->check(whole_number(0, UINT64_MAX))
-                     ->type_name("N");
+  options.seed =
+      app.add_option("--seed", request.sampling.seed,
+                     "The same seed gives the same text [drawn at random, and shown on stderr]")
+          ->check(whole_number(0, UINT64_MAX))
+          ->type_name("N");
   app.add_option("--stop", request.stop, "End before this text; can be given again")
       ->allow_extra_args(false)
       ->type_name("TEXT");
@@ -384,7 +386,7 @@ Action add_run(CLI::App& app) {
   CLI::Option* ids = app.add_option("--prompt-ids", options->prompt_ids,
                                     "Token ids instead of text, e.g. 504,3575");
   app.add_option("--answer-ids", options->answer_ids,
-                 "Tokens of the answer so far, which continues after them");
+                 "Tokens of the answer so far; the answer continues after them");
   app.add_option("--resume", options->resume,
                  "Continue an answer that was open when its head was lost, by its id")
       ->type_name("ID");
@@ -392,7 +394,7 @@ Action add_run(CLI::App& app) {
       ->type_name("N");
   add_generation_options(app, *options);
   app.add_option("--trace", options->trace,
-                 "Write where the time went to this file, for chrome://tracing")
+                 "Write to this file where the time went, for chrome://tracing")
       ->type_name("FILE");
   add_cluster_option(app, options->cluster);
   add_common_options(app, options->common);

@@ -125,7 +125,7 @@ void add_server_options(CLI::App& app, ServeVerbOptions& options) {
                  "Require an API key from this file; `troupe key new --api` adds keys to it")
       ->type_name("FILE");
   app.add_option("--shared-prompt", options.shared_prompts,
-                 "A system prompt that is no secret: compute it once for all keys; can be given "
+                 "A system prompt that is not secret: compute it once for all keys; can be given "
                  "again")
       ->allow_extra_args(false)
       ->type_name("FILE");
@@ -144,7 +144,7 @@ void add_server_options(CLI::App& app, ServeVerbOptions& options) {
       ->type_name("FILE");
   auto* const keep =
       app.add_option("--keep-streams", options.keep_streams,
-                     "How long a stream that ended or broke may be taken up again, also after this "
+                     "How long a client may continue a stream that ended or broke, even after this "
                      "server was killed and started again")
           ->capture_default_str()
           ->type_name("TIME");
@@ -172,7 +172,7 @@ Action add_serve(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Answers OpenAI's API below /v1 (docs/api.md) until Ctrl-C, SIGTERM or SIGHUP; answers\n"
-      "under way may then end. Without a cluster, the models are computed in this process.\n"
+      "under way may then finish. Without a cluster, the models are computed in this process.\n"
       "\n"
       "Examples:\n"
       "  troupe serve smollm2-135m\n"

@@ -90,8 +90,8 @@ std::uint64_t idle_parameters(const model::ModelConfig& config) {
   return config.experts == 0 ? 0 : all / config.experts * (config.experts - config.experts_used);
 }
 
-// Renders a conversation of one message, since a template can name a filter or a function that
-// nobody has, which no reader of it sees.
+// Renders a conversation of one message, because parsing a template does not show that it names a
+// filter or a function that does not exist.
 Status check_chat(const model::GgufHeader& header, const model::Tokenizer& tokenizer) {
   if (!model::has_tokenizer(header)) return model::no_tokenizer();
   TROUPE_ASSIGN_OR_RETURN(const std::string source, model::chat_source(header, false));

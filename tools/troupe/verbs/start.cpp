@@ -404,7 +404,7 @@ Action add_start(CLI::App& app) {
       "Runs in the foreground until Ctrl-C, SIGTERM, SIGHUP or `troupe stop`; with --daemon, runs\n"
       "in the background, where SIGHUP opens HOME/log anew. When it is ready, a head prints one\n"
       "line on stdout: the command that makes another machine a node. If the daemon aborts, the\n"
-      "process above it starts it again, at most five times within a minute (under systemd, the\n"
+      "parent process starts it again, at most five times within a minute (under systemd, the\n"
       "unit does), and jobs and answers go on; SIGKILL ends it for good. A setting may also be a\n"
       "variable (--keep-alive: TROUPE_KEEP_ALIVE) or a line of the file; flags take precedence\n"
       "over variables, and variables over the file.\n"

@@ -158,7 +158,7 @@ int submit(const SubmitOptions& options) {
         "; give another --id to run it again");
   } else {
     say("submitted; `troupe wait " + *id +
-        (prepared->output.empty() ? "` prints the answers when they are there"
+        (prepared->output.empty() ? "` prints the answers when they are ready"
                                   : " --output " + prepared->output + "` writes the answers"));
   }
   return kExitOk;
@@ -170,7 +170,7 @@ Action add_submit(CLI::App& app) {
   auto options = std::make_shared<SubmitOptions>();
   app.add_option("FILE", options->file, "The job, a JSON object")->required()->type_name("");
   app.add_option("--id", options->id,
-                 "Its id; submitting it again under one id makes no second job [drawn]")
+                 "The job's id; submitting it again under the same id makes no second job [random]")
       ->type_name("ID");
   app.add_flag("--wait", options->wait, "Wait for the end, as `troupe wait` does");
   add_cluster_option(app, options->cluster);

@@ -68,13 +68,14 @@ Action add_tokenize(CLI::App& app) {
       ->required()
       ->type_name("");
   CLI::Option* text = app.add_option("TEXT", options->text, "Text, or - for stdin")->type_name("");
-  app.add_option("-f,--file", options->file, "The text of a file")->type_name("FILE");
+  app.add_option("-f,--file", options->file, "The file with the text")->type_name("FILE");
   app.add_flag("--no-special", options->no_special,
                "Add no BOS or EOS, and take the markup of special tokens as plain text");
   add_common_options(app, options->common);
   app.footer(
       "Prints the ids with commas between them, as `troupe run --prompt-ids` takes them. Every\n"
-      "byte of the text counts, also its last newline; markup such as <|im_end|> is one token.\n"
+      "byte of the text counts, including its last newline; markup such as <|im_end|> is one\n"
+      "token.\n"
       "\n"
       "Examples:\n"
       "  troupe tokenize smollm2-135m \"Hello world\"\n"

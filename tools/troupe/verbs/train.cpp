@@ -15,7 +15,7 @@ Action add_train(CLI::App& app) {
   add_step_options(app, *options);
   add_training_run_options(app, *options);
   app.footer(
-      "Trains a new model, whose first weights are drawn by the seed in the file, and writes a\n"
+      "Trains a new model, whose first weights are drawn with the seed in the file, and writes a\n"
       "Hugging Face folder that `troupe run` and `troupe classify` take as it is. The file, for\n"
       "instance:\n"
       "  family = \"llama\"         # or mistral, qwen2, qwen3, gpt2, bert\n"

@@ -120,7 +120,8 @@ TEST_CASE("attention equals the reference bit for bit, however rows and heads ar
       for (const Isa isa : supported_isas()) {
         INFO(isa_name(isa) << " heads " << shape.heads << "/" << shape.kv_heads << " head_dim "
                            << shape.head_dim << " window " << window);
-        // Chunks of positions; in each, rows and heads cut in two, as threads would.
+        // The positions come in chunks. In each, rows and heads are cut in two, as threads cut
+        // them.
         std::vector<float> out(keys * width);
         for (const auto& [begin, end] : {std::pair<std::size_t, std::size_t>{0, 1},
                                          {1, 18},
@@ -130,7 +131,7 @@ TEST_CASE("attention equals the reference bit for bit, however rows and heads ar
                                          {255, 257},
                                          {257, keys}}) {
           const AttentionArgs args = sequence.args(begin, window, &out[begin * width]);
-          std::vector<float> scratch(attention_scratch_floats(args, end - begin, end));
+          std::vector<float> scratch(attention_scratch_floats(args, end));
           const std::size_t rows = end - begin, half = rows / 2, head = (shape.heads + 1) / 2;
           table(isa).attention(args, 0, head, 0, half, scratch.data());
           table(isa).attention(args, head, shape.heads, 0, half, scratch.data());
@@ -156,7 +157,7 @@ TEST_CASE("scores over more than 256 channels are cut on every target") {
         for (const auto& [begin, end] :
              {std::pair<std::size_t, std::size_t>{0, 1}, {1, 3}, {3, 12}, {12, keys}}) {
           const AttentionArgs args = sequence.args(begin, 0, &out[begin * 3 * head_dim]);
-          std::vector<float> scratch(attention_scratch_floats(args, end - begin, end));
+          std::vector<float> scratch(attention_scratch_floats(args, end));
           const std::size_t rows = end - begin, half = rows / 2;
           table(isa).attention(args, 0, 3, 0, half, scratch.data());
           table(isa).attention(args, 0, 1, half, rows, scratch.data());
@@ -181,7 +182,7 @@ TEST_CASE("capped scores and sinks give the reference's attention bit for bit") 
         INFO(isa_name(isa) << " heads " << shape.heads << " keys " << keys);
         std::vector<float> out(expected.size());
         const AttentionArgs args = sequence.args(0, 40, out.data());
-        std::vector<float> scratch(attention_scratch_floats(args, keys, keys));
+        std::vector<float> scratch(attention_scratch_floats(args, keys));
         table(isa).attention(args, 0, shape.heads, 0, keys, scratch.data());
         CHECK(same_bits(out.data(), expected.data(), out.size()));
       }
@@ -212,7 +213,7 @@ TEST_CASE("bidirectional attention equals the reference bit for bit, however row
              {std::pair<std::size_t, std::size_t>{0, cut}, {cut, keys}}) {
           AttentionArgs args = sequence.args(begin, 0, &out[begin * width]);
           args.bidirectional_keys = keys;
-          std::vector<float> scratch(attention_scratch_floats(args, end - begin, keys));
+          std::vector<float> scratch(attention_scratch_floats(args, keys));
           table(isa).attention(args, 0, shape.heads, 0, end - begin, scratch.data());
         }
         CHECK(same_bits(out.data(), expected.data(), out.size()));
@@ -235,7 +236,7 @@ TEST_CASE("keys that are not seen do not matter, whatever they are") {
     INFO(isa_name(isa));
     std::vector<float> out(3 * 64 * 2);
     const AttentionArgs args = sequence.args(80, 30, out.data());
-    std::vector<float> scratch(attention_scratch_floats(args, 2, 82));
+    std::vector<float> scratch(attention_scratch_floats(args, 82));
     table(isa).attention(args, 0, 3, 0, 2, scratch.data());
     CHECK(same_bits(out.data(), &expected[80 * 3 * 64], out.size()));
   }
@@ -248,7 +249,7 @@ TEST_CASE("attention is near the double result") {
   const Sequence sequence(random, table(Isa::kScalar), shape, keys);
   std::vector<float> out(2 * 64);
   const AttentionArgs args = sequence.args(keys - 1, 0, out.data());
-  std::vector<float> scratch(attention_scratch_floats(args, 1, keys));
+  std::vector<float> scratch(attention_scratch_floats(args, keys));
   table(supported_isas().back()).attention(args, 0, 2, 0, 1, scratch.data());
   for (std::size_t head = 0; head < 2; ++head) {
     std::vector<double> p(keys);
@@ -311,7 +312,7 @@ TEST_CASE("a window to both sides and values for distances give the reference's 
           args.bidirectional_keys = keys;
           args.relative = relative.data();
           args.relative_reach = kReach;
-          std::vector<float> scratch(attention_scratch_floats(args, end - begin, keys));
+          std::vector<float> scratch(attention_scratch_floats(args, keys));
           table(isa).attention(args, 0, shape.heads, 0, end - begin, scratch.data());
         }
         CHECK(same_bits(out.data(), expected.data(), out.size()));

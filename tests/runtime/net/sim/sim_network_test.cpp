@@ -146,7 +146,7 @@ TEST_CASE("simulated network: what a cut held back comes before what was said la
   CHECK(b.steps == up_to(2));
 }
 
-TEST_CASE("simulated network: who is frozen hears everything later", "[sim_network]") {
+TEST_CASE("simulated network: a frozen process hears everything later", "[sim_network]") {
   SimNetwork network({}, 0);
   SimPeer a(network, 0), b(network, 1);
   b.transport->allow(a.key, Role::kNode);

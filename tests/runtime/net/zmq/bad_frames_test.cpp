@@ -86,7 +86,8 @@ void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
 }  // namespace
 
 TEST_CASE("bad input: a frame with any byte flipped", "[bad-input]") {
-  // Of the header, but for the version's two, which are an error of their own; body and payload.
+  // The bytes of the header, except the version's two, which are an error of their own, and those
+  // of the body and the payload.
   std::vector<std::pair<std::size_t, std::size_t>> places;
   for (std::size_t i = 72; i < wire::kHeaderBytes; ++i) places.emplace_back(0, i);
   for (std::size_t i = 6; i < 44; ++i) places.emplace_back(0, i);  // to the incarnation and on

@@ -475,7 +475,8 @@ TEST_CASE("transport: another protocol version is told so in words, by both side
   set_log_sink({});
 }
 
-TEST_CASE("transport: who is allowed from the start is let in at the first knock", "[transport]") {
+TEST_CASE("transport: a key that is allowed from the start is let in at the first knock",
+          "[transport]") {
   PeerOptions known;
   known.identity = make_key_pair();
   known.listen = false;
