@@ -36,6 +36,11 @@ MUTATIONS = {
         "if (quantization.is_quantized) TROUPE_RETURN_IF_ERROR(check_scales(chosen, folder_));",
         "",
         "model_tests", "8-bit floats that have lost their scales are refused", {}),
+    "terms that nobody accepted": (
+        "tools/troupe/fetch/pull.cpp",
+        "TROUPE_RETURN_IF_ERROR(ask_consent(source, request.accept_license));",
+        "",
+        "troupe", "test_pull_parts.py::test_terms_that_nobody_can_accept", {}),
     "scales travel with their weights": (
         "model/families/read_config.cpp",
         "if (known.contains(scaled_name(tensor.name))) names.push_back(tensor.name);",
