@@ -114,7 +114,8 @@ void add_mixture(const ModelConfig& config, std::size_t layer, Specs* specs,
 }
 
 void add_feed_forward(const ModelConfig& config, Specs* specs) {
-  const std::size_t channels = config.channels, ffn = config.ffn_channels;
+  const std::size_t channels = config.channels;
+  const std::size_t ffn = config.experts > 0 ? config.dense_channels : config.ffn_channels;
   if (config.gated()) {
     specs->linear(kGate, config.fused_gate_up ? "ffn_up" : "ffn_gate", ffn, channels,
                   config.ffn_bias);
@@ -142,7 +143,7 @@ void add_layer(const ModelConfig& config, std::size_t layer, std::vector<TensorS
   if (config.output_norms) specs.norm(kAttnPostNorm, "post_attention_norm", config);
   if (config.post_norm || config.input_norms)
     specs.norm(kFfnNorm, config.post_norm ? "layer_output_norm" : config.ffn_norm_name, config);
-  if (config.experts > 0) {
+  if (config.has_experts(layer)) {
     add_mixture(config, layer, &specs, out);
   } else {
     add_feed_forward(config, &specs);

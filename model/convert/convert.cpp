@@ -198,7 +198,9 @@ std::string difference(const ModelConfig& model, const ModelConfig& made) {
       {"the experts", model.experts != made.experts || model.experts_used != made.experts_used ||
                           model.expert_channels != made.expert_channels ||
                           model.expert_weights_norm != made.expert_weights_norm ||
-                          model.shared_expert != made.shared_expert},
+                          model.shared_expert != made.shared_expert ||
+                          model.dense_layers != made.dense_layers ||
+                          model.dense_channels != made.dense_channels},
       {"the output matrix", model.tied_embedding != made.tied_embedding},
   };
   for (const auto& [name, differs] : parts)

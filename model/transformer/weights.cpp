@@ -290,8 +290,9 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
   weights->layers.resize(range.end - range.begin);
   weights->experts.resize(config.experts > 0 ? weights->layers.size() : 0);
   weights->adapters.resize(config.adapter_ranks.empty() ? 0 : weights->layers.size());
-  for (auto& layer : weights->experts)
-    layer = std::vector<std::array<Weight, kExpertSlots>>(config.experts);
+  for (std::size_t layer = 0; layer < weights->experts.size(); ++layer)
+    if (config.has_experts(range.begin + layer))
+      weights->experts[layer] = std::vector<std::array<Weight, kExpertSlots>>(config.experts);
   std::vector<Weight*> targets;
   for (const TensorSpec& spec : specs) targets.push_back(&weights->at(spec));
   std::vector<std::size_t> order;

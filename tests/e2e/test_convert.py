@@ -10,6 +10,7 @@ import pytest
 import harness
 
 PACKAGES = pathlib.Path(os.environ.get("TROUPE_PYTHON_PACKAGES", harness.ROOT / "build" / "python"))
+TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny"
 PROMPT = ("--raw", "The capital of France is", "-n", 8, "--cluster", "none")
 # What the package gguf, which others wrote, finds in a file: the number of tensors of each format.
 COUNT = """
@@ -71,3 +72,17 @@ def test_a_file_is_not_converted_onto_itself(alone, tmp_path):
     outcome = alone.troupe("convert", own, "--to", "gguf", "--type", "Q8_0", "-o", own)
     assert outcome.status == 2 and "give another output" in outcome.err, str(outcome)
     assert own.stat().st_size == pathlib.Path(harness.MODEL).stat().st_size
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("family", ["qwen2_moe_dense", "qwen3_moe_dense"])
+def test_layers_without_experts(alone, tmp_path, family):
+    folder, made = TINY / family, tmp_path / "made.gguf"
+    alone.json("convert", folder, "--to", "gguf", "--type", "F32", "-o", made)
+    for path, out in ((folder, "one"), (made, "two")):
+        outcome = alone.troupe("logits", path, "--ids", "5,6,7,8,9", "-o", tmp_path / out)
+        assert outcome.status == 0, str(outcome)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    dense = {"qwen2_moe_dense": 2, "qwen3_moe_dense": 1}[family]
+    assert alone.json("show", made)["dense_layers"] == dense == alone.json("show", folder)["dense_layers"]
+    assert f"{dense} layer" in alone.troupe("show", folder).out
