@@ -117,6 +117,9 @@ struct ModelConfig {
   bool shared_expert = false;       // it is weighted by the sigmoid of a row of its own
   bool experts_apart = false;       // each expert's matrices are tensors of their own
   bool expert_bias = false;         // of the router's rows, and of the experts' matrices
+  // The rows of an expert's gate and those of its up matrix lie in turn in one tensor,
+  // ffn_gate_up_pairs, which is a folder's.
+  bool expert_pairs = false;
   // The layers of a mixture that have no experts but one network of dense_channels, from the
   // model's first on; layers beyond the list have experts.
   std::vector<bool> dense_layers;

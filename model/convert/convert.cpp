@@ -246,6 +246,11 @@ Result<Converted> convert_to_gguf(const WholeModel& source, const ModelConfig& c
   TROUPE_ASSIGN_OR_RETURN(GgufMetadata metadata,
                           export_metadata(source.header(), config, recipe.type));
   metadata["general.file_type"] = recipe.file_type;
+  if (config.expert_pairs)
+    return Status(Code::kFailedPrecondition,
+                  "the experts of a folder of " + config.family +
+                      ", whose gate and up matrices are one, cannot be converted yet; take a GGUF "
+                      "file of the model");
   std::vector<Planned> planned =
       is_folder(source) ? folder_tensors(source, config) : all_tensors(source);
   if (is_folder(source)) TROUPE_RETURN_IF_ERROR(settle(config, metadata, &planned));
@@ -287,6 +292,10 @@ Result<Converted> convert_to_gguf(const WholeModel& source, const ModelConfig& c
 
 Result<Converted> convert_to_folder(const WholeModel& source, const ModelConfig& config,
                                     quant::Type type, const std::filesystem::path& folder) {
+  if (config.attention_sinks)
+    return Status(Code::kFailedPrecondition, "models of the family " + config.family +
+                                                 " cannot be written as safetensors yet; take "
+                                                 "--to gguf with a GGUF file of the model");
   TROUPE_ASSIGN_OR_RETURN(const FolderTexts texts,
                           converted_texts(source.header(), config, quant::find(type)->name));
   std::map<std::string, TensorPlan> plans;  // by the name in the folder

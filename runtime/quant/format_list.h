@@ -27,15 +27,17 @@
 // NAME_format() (runtime/quant/NAME.cpp) says into which. The numbers from 1000 on are our own:
 // GGUF has no such formats, but the header that is made for a folder may
 // (model/source/hf_folder.h).
-#define TROUPE_FILE_FORMATS(ROW) \
-  ROW(iq2_xxs, kIQ2_XXS, 16)     \
-  ROW(iq2_xs, kIQ2_XS, 17)       \
-  ROW(iq3_xxs, kIQ3_XXS, 18)     \
-  ROW(iq1_s, kIQ1_S, 19)         \
-  ROW(iq3_s, kIQ3_S, 21)         \
-  ROW(iq2_s, kIQ2_S, 22)         \
-  ROW(iq1_m, kIQ1_M, 29)         \
-  ROW(tq1_0, kTQ1_0, 34)         \
-  ROW(tq2_0, kTQ2_0, 35)         \
-  ROW(f8_e4m3, kF8_E4M3, 1000)   \
-  ROW(f8_e5m2, kF8_E5M2, 1001)
+#define TROUPE_FILE_FORMATS(ROW)       \
+  ROW(iq2_xxs, kIQ2_XXS, 16)           \
+  ROW(iq2_xs, kIQ2_XS, 17)             \
+  ROW(iq3_xxs, kIQ3_XXS, 18)           \
+  ROW(iq1_s, kIQ1_S, 19)               \
+  ROW(iq3_s, kIQ3_S, 21)               \
+  ROW(iq2_s, kIQ2_S, 22)               \
+  ROW(iq1_m, kIQ1_M, 29)               \
+  ROW(tq1_0, kTQ1_0, 34)               \
+  ROW(tq2_0, kTQ2_0, 35)               \
+  ROW(f8_e4m3, kF8_E4M3, 1000)         \
+  ROW(f8_e5m2, kF8_E5M2, 1001)         \
+  ROW(mxfp4_split, kMXFP4_SPLIT, 1002) \
+  ROW(e8m0, kE8M0, 1003)

@@ -86,3 +86,13 @@ def test_layers_without_experts(alone, tmp_path, family):
     dense = {"qwen2_moe_dense": 2, "qwen3_moe_dense": 1}[family]
     assert alone.json("show", made)["dense_layers"] == dense == alone.json("show", folder)["dense_layers"]
     assert f"{dense} layer" in alone.troupe("show", folder).out
+
+
+@pytest.mark.no_model
+@pytest.mark.parametrize("words, said", [
+    (("--to", "gguf", "-o", "new.gguf"), "cannot be converted yet"),
+    (("--to", "safetensors", "-o", "new"), "cannot be written as safetensors yet")])
+def test_what_is_not_converted_yet(alone, tmp_path, words, said):
+    outcome = alone.troupe("convert", TINY / "gpt_oss_mxfp4", *words, cwd=tmp_path)
+    assert outcome.status == 1 and said in outcome.err, str(outcome)
+    assert not list(tmp_path.glob("new*"))

@@ -44,6 +44,7 @@ const std::vector<std::pair<std::string, std::string>> kDecoders{
     {"qwen3_moe", "qwen3moe"},
     {"qwen2_moe_dense", "qwen2moe"},
     {"qwen3_moe_dense", "qwen3moe"},
+    {"gpt_oss", "gpt-oss"},
 };
 
 struct Tiny {
