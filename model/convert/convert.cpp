@@ -109,6 +109,13 @@ std::vector<Planned> all_tensors(const WholeModel& source) {
   return planned;
 }
 
+// Encoders without a head often have a pooler, which nobody reads, and which llama.cpp would take
+// for a part of a head.
+bool is_written(const ModelConfig& config, const TensorSpec& spec) {
+  const bool is_pooler = spec.layer == kNoLayer && spec.slot >= kPooler && spec.slot < kClassifier;
+  return !is_pooler || config.labels > 0;
+}
+
 // What a folder has for a spec, under the name and in the shape of GGUF. Experts that are tensors
 // of their own are stacked.
 std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig& config) {
@@ -122,7 +129,7 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
   std::map<std::string, std::size_t> places;
   std::set<std::string> seen;
   for (const TensorSpec& spec : stage_tensors(config, {0, config.layers})) {
-    if (!seen.insert(spec.name).second) continue;
+    if (!seen.insert(spec.name).second || !is_written(config, spec)) continue;
     std::string name = spec.name;
     const bool is_apart = spec.expert != kNoExpert && spec.stacked == 0;
     if (is_apart) {
@@ -143,6 +150,11 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
     one.plan.offset = spec.offset;
     one.plan.turned = spec.rows != 0 && is_turned(header, spec.name);
     if (one.plan.turned) std::swap(one.info.shape[0], one.info.shape[1]);
+    // GGUF's position embeddings begin with position 0.
+    if (spec.layer == kNoLayer && spec.slot == kPositionEmbedding) {
+      one.plan.first_row = spec.first;
+      one.info.shape[0] = spec.rows;
+    }
     if (is_apart) one.info.shape.insert(one.info.shape.begin(), config.experts);
     // Vectors, and what llama-quantize leaves alone, are F32.
     one.info.type = quant::Type::kF32;
@@ -202,6 +214,16 @@ std::string difference(const ModelConfig& model, const ModelConfig& made) {
                           model.dense_layers != made.dense_layers ||
                           model.dense_channels != made.dense_channels},
       {"the output matrix", model.tied_embedding != made.tied_embedding},
+      {"positions and segments",
+       model.learned_positions != made.learned_positions ||
+           (model.learned_positions && model.context_max != made.context_max) ||
+           model.token_types != made.token_types ||
+           model.relative_buckets != made.relative_buckets},
+      {"the head",
+       model.labels != made.labels ||
+           (model.labels > 0 &&
+            (model.pooler_kind != made.pooler_kind || model.pooler_bias != made.pooler_bias ||
+             model.pooler_norm != made.pooler_norm || model.pooler_mean != made.pooler_mean))},
   };
   for (const auto& [name, differs] : parts)
     if (differs) return name;

@@ -136,7 +136,9 @@ Action add_convert(CLI::App& app) {
       ->check(whole_number(1, 1024));
   add_common_options(app, options->common);
   app.footer(
-      "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4 have the bytes that the Python package gguf writes.\n"
+      "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4, TQ1_0 and TQ2_0 have the bytes that the Python "
+      "package\n"
+      "gguf writes. TQ1_0 and TQ2_0 only suit models whose weights were trained to be ternary.\n"
       "K-quants and IQ4 are mixtures: which tensor gets which format is what llama-quantize\n"
       "chooses. Vectors stay F32, and a matrix whose rows a format does not divide gets another.\n"
       "The new file replaces one of its name only when it is whole. Its bytes do not depend on\n"
