@@ -125,6 +125,13 @@ struct ModelConfig {
   bool shared_expert = false;       // it is weighted by the sigmoid of a row of its own
   bool experts_apart = false;       // each expert's matrices are tensors of their own
   bool expert_bias = false;         // of the router's rows, and of the experts' matrices
+  // The rows of an expert's gate and those of its up matrix lie in turn in one tensor,
+  // ffn_gate_up_pairs, which is a folder's.
+  bool expert_pairs = false;
+  // The layers of a mixture that have no experts but one network of dense_channels, from the
+  // model's first on; layers beyond the list have experts.
+  std::vector<bool> dense_layers;
+  std::size_t dense_channels = 0;
 
   // Low-rank adapters beside matrices of the layers: y = W x + bias + adapter_scale * B (A x). The
   // rank of each, by the matrix's name.
@@ -144,6 +151,10 @@ struct ModelConfig {
   }
   bool rotates(std::size_t layer) const {
     return rotary_dim != 0 && (unrotated_period == 0 || (layer + 1) % unrotated_period != 0);
+  }
+  // Says whether a layer's feed-forward network is a mixture of experts.
+  bool has_experts(std::size_t layer) const {
+    return experts > 0 && (layer >= dense_layers.size() || !dense_layers[layer]);
   }
   // Says whether a sublayer's output is changed before it is added to x.
   bool output_changes() const { return output_norms || residual_scale != 1.0f; }

@@ -70,7 +70,7 @@ void add_qkv(const ModelConfig& config, Specs* specs) {
 }
 
 // The experts' matrices, which are tensors of their own ("ffn_gate.7") or stacked in one
-// ("ffn_gate_exps").
+// ("ffn_gate_exps"), or whose rows lie in turn there ("ffn_gate_up_pairs").
 void add_experts(const ModelConfig& config, std::size_t layer, std::vector<TensorSpec>* out) {
   const std::string prefix = "blk." + std::to_string(layer) + ".";
   const std::size_t channels = config.channels, width = config.expert_channels;
@@ -83,18 +83,20 @@ void add_experts(const ModelConfig& config, std::size_t layer, std::vector<Tenso
                {kExpertDown, "ffn_down", channels, width}};
   for (std::size_t expert = 0; expert < config.experts; ++expert)
     for (const auto& part : parts) {
+      const bool is_pair = config.expert_pairs && part.slot != kExpertDown;
       const std::string end = config.experts_apart ? "." + std::to_string(expert) : "_exps";
-      TensorSpec spec{prefix + part.name + end + ".weight", part.rows, part.columns, part.slot,
-                      layer};
+      const std::string name = is_pair ? "ffn_gate_up_pairs" : part.name + end;
+      TensorSpec spec{prefix + name + ".weight", part.rows, part.columns, part.slot, layer};
       spec.expert = expert;
       if (!config.experts_apart) {
         spec.stacked = config.experts;
-        spec.first = expert * part.rows;
-        spec.whole = config.experts * part.rows;
+        spec.step = is_pair ? 2 : 1;
+        spec.first = expert * part.rows * spec.step + (is_pair && part.slot == kExpertUp ? 1 : 0);
+        spec.whole = config.experts * part.rows * spec.step;
       }
       out->push_back(spec);
       if (!config.expert_bias) continue;
-      spec.name = prefix + part.name + end + ".bias";
+      spec.name = prefix + name + ".bias";
       spec.columns = std::exchange(spec.rows, 0);
       spec.slot = part.slot + 1;
       out->push_back(std::move(spec));
@@ -114,7 +116,8 @@ void add_mixture(const ModelConfig& config, std::size_t layer, Specs* specs,
 }
 
 void add_feed_forward(const ModelConfig& config, Specs* specs) {
-  const std::size_t channels = config.channels, ffn = config.ffn_channels;
+  const std::size_t channels = config.channels;
+  const std::size_t ffn = config.experts > 0 ? config.dense_channels : config.ffn_channels;
   if (config.gated()) {
     specs->linear(kGate, config.fused_gate_up ? "ffn_up" : "ffn_gate", ffn, channels,
                   config.ffn_bias);
@@ -142,7 +145,7 @@ void add_layer(const ModelConfig& config, std::size_t layer, std::vector<TensorS
   if (config.output_norms) specs.norm(kAttnPostNorm, "post_attention_norm", config);
   if (config.post_norm || config.input_norms)
     specs.norm(kFfnNorm, config.post_norm ? "layer_output_norm" : config.ffn_norm_name, config);
-  if (config.experts > 0) {
+  if (config.has_experts(layer)) {
     add_mixture(config, layer, &specs, out);
   } else {
     add_feed_forward(config, &specs);

@@ -109,6 +109,13 @@ std::vector<Planned> all_tensors(const WholeModel& source) {
   return planned;
 }
 
+// Encoders without a head often have a pooler, which nobody reads, and which llama.cpp would take
+// for a part of a head.
+bool is_written(const ModelConfig& config, const TensorSpec& spec) {
+  const bool is_pooler = spec.layer == kNoLayer && spec.slot >= kPooler && spec.slot < kClassifier;
+  return !is_pooler || config.labels > 0;
+}
+
 // What a folder has for a spec, under the name and in the shape of GGUF. Experts that are tensors
 // of their own are stacked.
 std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig& config) {
@@ -122,7 +129,7 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
   std::map<std::string, std::size_t> places;
   std::set<std::string> seen;
   for (const TensorSpec& spec : stage_tensors(config, {0, config.layers})) {
-    if (!seen.insert(spec.name).second) continue;
+    if (!seen.insert(spec.name).second || !is_written(config, spec)) continue;
     std::string name = spec.name;
     const bool is_apart = spec.expert != kNoExpert && spec.stacked == 0;
     if (is_apart) {
@@ -143,6 +150,11 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
     one.plan.offset = spec.offset;
     one.plan.turned = spec.rows != 0 && is_turned(header, spec.name);
     if (one.plan.turned) std::swap(one.info.shape[0], one.info.shape[1]);
+    // GGUF's position embeddings begin with position 0.
+    if (spec.layer == kNoLayer && spec.slot == kPositionEmbedding) {
+      one.plan.first_row = spec.first;
+      one.info.shape[0] = spec.rows;
+    }
     if (is_apart) one.info.shape.insert(one.info.shape.begin(), config.experts);
     // Vectors, and what llama-quantize leaves alone, are F32.
     one.info.type = quant::Type::kF32;
@@ -198,8 +210,20 @@ std::string difference(const ModelConfig& model, const ModelConfig& made) {
       {"the experts", model.experts != made.experts || model.experts_used != made.experts_used ||
                           model.expert_channels != made.expert_channels ||
                           model.expert_weights_norm != made.expert_weights_norm ||
-                          model.shared_expert != made.shared_expert},
+                          model.shared_expert != made.shared_expert ||
+                          model.dense_layers != made.dense_layers ||
+                          model.dense_channels != made.dense_channels},
       {"the output matrix", model.tied_embedding != made.tied_embedding},
+      {"positions and segments",
+       model.learned_positions != made.learned_positions ||
+           (model.learned_positions && model.context_max != made.context_max) ||
+           model.token_types != made.token_types ||
+           model.relative_buckets != made.relative_buckets},
+      {"the head",
+       model.labels != made.labels ||
+           (model.labels > 0 &&
+            (model.pooler_kind != made.pooler_kind || model.pooler_bias != made.pooler_bias ||
+             model.pooler_norm != made.pooler_norm || model.pooler_mean != made.pooler_mean))},
   };
   for (const auto& [name, differs] : parts)
     if (differs) return name;
@@ -244,6 +268,11 @@ Result<Converted> convert_to_gguf(const WholeModel& source, const ModelConfig& c
   TROUPE_ASSIGN_OR_RETURN(GgufMetadata metadata,
                           export_metadata(source.header(), config, recipe.type));
   metadata["general.file_type"] = recipe.file_type;
+  if (config.expert_pairs)
+    return Status(Code::kFailedPrecondition,
+                  "the experts of a folder of " + config.family +
+                      ", whose gate and up matrices are one, cannot be converted yet; take a GGUF "
+                      "file of the model");
   std::vector<Planned> planned =
       is_folder(source) ? folder_tensors(source, config) : all_tensors(source);
   if (is_folder(source)) TROUPE_RETURN_IF_ERROR(settle(config, metadata, &planned));
@@ -285,6 +314,10 @@ Result<Converted> convert_to_gguf(const WholeModel& source, const ModelConfig& c
 
 Result<Converted> convert_to_folder(const WholeModel& source, const ModelConfig& config,
                                     quant::Type type, const std::filesystem::path& folder) {
+  if (config.attention_sinks)
+    return Status(Code::kFailedPrecondition, "models of the family " + config.family +
+                                                 " cannot be written as safetensors yet; take "
+                                                 "--to gguf with a GGUF file of the model");
   TROUPE_ASSIGN_OR_RETURN(const FolderTexts texts,
                           converted_texts(source.header(), config, quant::find(type)->name));
   std::map<std::string, TensorPlan> plans;  // by the name in the folder

@@ -18,6 +18,7 @@ constexpr Recipe kRecipes[] = {
     {"Q3_K_L", Type::kQ3_K, 13},   {"Q4_K_S", Type::kQ4_K, 14},   {"Q4_K_M", Type::kQ4_K, 15},
     {"Q5_K_S", Type::kQ5_K, 16},   {"Q5_K_M", Type::kQ5_K, 17},   {"Q6_K", Type::kQ6_K, 18},
     {"IQ4_NL", Type::kIQ4_NL, 25}, {"IQ4_XS", Type::kIQ4_XS, 30}, {"MXFP4", Type::kMXFP4, 38},
+    {"TQ1_0", Type::kTQ1_0, 36},   {"TQ2_0", Type::kTQ2_0, 37},
 };
 
 std::uint32_t block_of(Type type) { return quant::find(type)->block_elements; }
@@ -47,7 +48,8 @@ Type fallback(Type type, std::uint64_t columns) {
   if (columns % block_of(type) == 0) return type;
   Type smaller = type;
   if (type == Type::kIQ4_XS) smaller = Type::kIQ4_NL;
-  if (type == Type::kQ2_K || type == Type::kQ3_K) smaller = Type::kQ4_0;
+  for (const Type few_bits : {Type::kQ2_K, Type::kQ3_K, Type::kTQ1_0, Type::kTQ2_0})
+    if (type == few_bits) smaller = Type::kQ4_0;
   if (type == Type::kQ4_K) smaller = Type::kQ5_0;
   if (type == Type::kQ5_K) smaller = Type::kQ5_1;
   if (type == Type::kQ6_K) smaller = Type::kQ8_0;
@@ -91,7 +93,7 @@ class Chooser {
     if (name == "output.weight" || (tied_ && is_embedding)) return output(tensor);
     if (is("MXFP4"))
       return tensor.shape.size() > 2 && tensor.shape.front() > 1 ? Type::kMXFP4 : Type::kQ8_0;
-    if (is_embedding) return recipe_.type;
+    if (is_embedding) return is("TQ1_0") || is("TQ2_0") ? Type::kQ4_K : recipe_.type;
     if (is_value(name)) return value();
     if (contains(name, "attn_k.weight")) return config_.experts == 8 ? Type::kQ8_0 : recipe_.type;
     if (contains(name, "attn_output.weight")) return attention_output();

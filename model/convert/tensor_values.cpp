@@ -48,6 +48,7 @@ Result<PlannedTensor> PlannedTensor::open(const TensorSource& source, const Tens
   PlannedTensor tensor(plan);
   for (const std::string& part : plan.parts) TROUPE_RETURN_IF_ERROR(tensor.add_part(source, part));
   for (const Part& part : tensor.parts_) tensor.rows_ += part.rows;
+  tensor.rows_ -= plan.first_row;
   tensor.columns_ = tensor.parts_.front().columns;
   if (!plan.turned) return tensor;
   const Part& part = tensor.parts_.front();
@@ -73,7 +74,7 @@ void PlannedTensor::read(std::size_t row, float* out) const {
     for (std::size_t column = 0; column < columns_; ++column)
       out[column] = whole_[column * rows_ + row];
   } else {
-    std::size_t at = source_row(*plan_, row);
+    std::size_t at = source_row(*plan_, row) + plan_->first_row;
     const Part* part = parts_.data();
     for (; at >= part->rows; ++part) at -= part->rows;
     part->read(at, out);

@@ -23,9 +23,12 @@ struct TensorPlan {
   // the model and become neighbours, or the other way round.
   std::size_t head_dim = 0, rotary_dim = 0;
   bool to_neighbours = false;
-  float offset = 0.0f;  // is added to every value
+  float offset = 0.0f;        // is added to every value
+  std::size_t first_row = 0;  // the part's rows before it are left out
 
-  bool is_copy() const { return parts.size() == 1 && !turned && head_dim == 0 && offset == 0.0f; }
+  bool is_copy() const {
+    return parts.size() == 1 && !turned && head_dim == 0 && offset == 0.0f && first_row == 0;
+  }
 };
 
 class PlannedTensor {

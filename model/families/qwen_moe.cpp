@@ -1,7 +1,11 @@
+#include <algorithm>
+
 #include <troupe/model/families/read.h>
+#include <troupe/model/files/header_keys.h>
 
 // The mixtures of experts of Qwen. Qwen2-MoE is Qwen2 with a shared expert; Qwen3-MoE is Qwen3,
-// and the weights of a row's experts add up to 1. Sources: Yang et al. 2024 and 2025.
+// and the weights of a row's experts add up to 1. In either, some layers may have no experts.
+// Sources: Yang et al. 2024 and 2025.
 
 namespace troupe::model {
 namespace {
@@ -29,14 +33,27 @@ Result<ModelConfig> read_qwen3_moe(const GgufHeader& header) {
   return config;
 }
 
+// Says which layers have no experts: those that "mlp_only_layers" lists, and all but every
+// "decoder_sparse_step"-th.
+Status dense_layers(const HfConfig& config, GgufMetadata* out) {
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t layers, config.size("num_hidden_layers", kLayersMax));
+  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t step, config.u64("decoder_sparse_step", 1));
+  if (step == 0) return config.bad("the field \"decoder_sparse_step\" is 0, expected 1 or more");
+  TROUPE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> listed,
+                          config.integers("mlp_only_layers"));
+  std::vector<std::int64_t> dense;
+  for (std::uint64_t layer = 0; layer < layers; ++layer) {
+    const auto number = static_cast<std::int64_t>(layer);
+    const bool is_listed = std::find(listed.begin(), listed.end(), number) != listed.end();
+    if (is_listed || (layer + 1) % step != 0) dense.push_back(number);
+  }
+  (*out)[std::string(header_keys::kDenseLayers)] = std::move(dense);
+  return Status::ok();
+}
+
 Status metadata(const HfConfig& config, const std::string& arch, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(config.expect("hidden_act", {"silu"}));
-  TROUPE_ASSIGN_OR_RETURN(const std::uint64_t step, config.u64("decoder_sparse_step", 1));
-  TROUPE_ASSIGN_OR_RETURN(const auto dense, config.integers("mlp_only_layers"));
-  if (step != 1 || !dense.empty())
-    return config.bad(
-        "the fields \"decoder_sparse_step\" and \"mlp_only_layers\" say that some layers have no "
-        "experts, which this version cannot run");
+  TROUPE_RETURN_IF_ERROR(dense_layers(config, out));
   TROUPE_RETURN_IF_ERROR(hf_sizes(config, arch, /*tied_by_default=*/false, out));
   HfMixture fields;
   if (!config.has(fields.experts)) fields.experts = "num_local_experts";

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -160,11 +162,45 @@ Status HeaderReader::mixture(ModelConfig* config, bool weights_norm) const {
                           u64("expert_feed_forward_length", config->ffn_channels));
   TROUPE_ASSIGN_OR_RETURN(config->expert_weights_norm,
                           flag(key("expert_weights_norm"), weights_norm));
-  config->experts_apart = header_.tensor("blk.0.ffn_gate.0.weight") != nullptr;
+  TROUPE_RETURN_IF_ERROR(dense_layers(config));
+  const auto first = std::find(config->dense_layers.begin(), config->dense_layers.end(), false);
+  const auto mixed = first == config->dense_layers.end() ? 0 : first - config->dense_layers.begin();
+  const std::string layer = "blk." + std::to_string(mixed) + ".";
+  config->experts_apart = header_.tensor(layer + "ffn_gate.0.weight") != nullptr;
   config->ffn_channels = config->expert_channels;
-  const TensorInfo* shared = header_.tensor("blk.0.ffn_up_shexp.weight");
+  const TensorInfo* shared = header_.tensor(layer + "ffn_up_shexp.weight");
   config->shared_expert = shared != nullptr;
   if (config->shared_expert) config->ffn_channels = shared->shape.front();
+  return Status::ok();
+}
+
+// A folder's header says which layers have no experts; in GGUF files, these have no router.
+Status HeaderReader::dense_layers(ModelConfig* config) const {
+  const std::size_t layers = std::min<std::size_t>(config->layers, kLayersMax);
+  std::vector<bool> dense(layers);
+  const auto found = header_.metadata.find(header_keys::kDenseLayers);
+  if (found != header_.metadata.end()) {
+    const auto* const listed = std::get_if<std::vector<std::int64_t>>(&found->second);
+    const auto is_layer = [&](std::int64_t one) {
+      return one >= 0 && static_cast<std::uint64_t>(one) < layers;
+    };
+    if (listed == nullptr || !std::all_of(listed->begin(), listed->end(), is_layer))
+      return Status(Code::kBadData, "the metadata value of " +
+                                        in_quotes(header_keys::kDenseLayers) +
+                                        " is no list of layers; take another file of the model");
+    for (const std::int64_t one : *listed) dense[static_cast<std::size_t>(one)] = true;
+  } else {
+    std::set<std::string_view> routers;
+    for (const TensorInfo& tensor : header_.tensors)
+      if (tensor.name.ends_with(".ffn_gate_inp.weight")) routers.insert(tensor.name);
+    for (std::size_t layer = 0; layer < layers; ++layer)
+      dense[layer] = !routers.contains("blk." + std::to_string(layer) + ".ffn_gate_inp.weight");
+    // Then the routers are missing, which whoever looks for the tensors says.
+    if (std::find(dense.begin(), dense.end(), false) == dense.end()) return Status::ok();
+  }
+  if (std::find(dense.begin(), dense.end(), true) == dense.end()) return Status::ok();
+  config->dense_layers = std::move(dense);
+  config->dense_channels = config->ffn_channels;
   return Status::ok();
 }
 

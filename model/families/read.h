@@ -70,6 +70,7 @@ class HeaderReader {
   Status llama3(ModelConfig* config) const;
   Status yarn(ModelConfig* config) const;
   Status short_context(ModelConfig* config) const;
+  Status dense_layers(ModelConfig* config) const;
   Status window_pattern(const std::string& name, const std::vector<std::int64_t>& slides,
                         ModelConfig* config) const;
   const GgufHeader& header_;

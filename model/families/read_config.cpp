@@ -115,6 +115,10 @@ Status check_config(const ModelConfig& config) {
     return out_of_range("number of experts of a row", config.experts_used, config.experts);
   if (config.experts > 0 && (config.expert_channels < 1 || config.expert_channels > kChannelsMax))
     return out_of_range("width of an expert", config.expert_channels, kChannelsMax);
+  if (!config.dense_layers.empty() &&
+      (config.dense_channels < 1 || config.dense_channels > kChannelsMax))
+    return out_of_range("feed-forward length of layers without experts", config.dense_channels,
+                        kChannelsMax);
   if (config.rotary_dim % 2 != 0 || config.rotary_dim > config.head_dim)
     return bad("the model's rotary dimension " + std::to_string(config.rotary_dim) +
                " is odd or larger than its head dimension " + std::to_string(config.head_dim));

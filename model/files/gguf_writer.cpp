@@ -91,7 +91,10 @@ GgufHeaderText narrow_gguf_text(const GgufMetadata& metadata) {
   text.entry_count = metadata.size();
   for (const auto& [key, value] : metadata) {
     put(key, &text.entries);
-    if (const auto* numbers = std::get_if<std::vector<std::int64_t>>(&value)) {
+    const auto* numbers = std::get_if<std::vector<std::int64_t>>(&value);
+    if (numbers != nullptr && key == "tokenizer.ggml.precompiled_charsmap") {
+      put_value(std::vector<std::uint8_t>(numbers->begin(), numbers->end()), &text.entries);
+    } else if (numbers != nullptr) {
       put_value(std::vector<std::int32_t>(numbers->begin(), numbers->end()), &text.entries);
     } else if (const auto* fractions = std::get_if<std::vector<double>>(&value)) {
       put_value(std::vector<float>(fractions->begin(), fractions->end()), &text.entries);

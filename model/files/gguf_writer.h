@@ -24,7 +24,7 @@ struct GgufHeaderText {
 // other fields of each tensor are given.
 std::string write_gguf_header(const GgufHeaderText& text, std::vector<TensorInfo>* tensors);
 // The key-values as llama.cpp expects them: whole numbers of 32 bits where they fit, floating-point
-// numbers and arrays of 32 bits.
+// numbers and arrays of 32 bits; the map of characters as bytes.
 GgufHeaderText narrow_gguf_text(const GgufMetadata& metadata);
 // Does the same for version 3 and alignment 32.
 std::string write_gguf_header(const GgufMetadata& metadata, std::vector<TensorInfo>* tensors);

@@ -31,6 +31,8 @@ inline constexpr std::string_view kFeedForwardBias = "troupe.feed_forward_bias";
 // An array of two integers: how many rows and columns of a matrix share a scale, where the shapes
 // of the matrix and of its scales leave that open (files/weight_scales.h).
 inline constexpr std::string_view kScaleBlock = "troupe.scale_block";
+// An array of integers: the layers of a mixture of experts that have none.
+inline constexpr std::string_view kDenseLayers = "troupe.dense_layers";
 // A number that is added to every norm weight.
 inline constexpr std::string_view kNormOffset = "troupe.norm_offset";
 // An integer: the row of the position embedding that belongs to position 0.

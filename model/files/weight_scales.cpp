@@ -61,9 +61,12 @@ Result<MatrixScales> find_scales(const GgufHeader& header, const TensorInfo& mat
                                (format ? std::string(format->name) : "of an unknown type") +
                                ", which have none");
   const quant::Format* scale_format = quant::find(tensor->type);
+  const bool is_split = matrix.type == quant::Type::kMXFP4_SPLIT;
   if (scale_format == nullptr || scale_format->block_elements != 1 ||
-      scale_format->packed_type != scale_format->type)
-    return misfit(*tensor, "holds scales, which must be F32, F16 or BF16");
+      (is_split ? tensor->type != quant::Type::kE8M0
+                : scale_format->packed_type != scale_format->type))
+    return misfit(*tensor, is_split ? "holds scales of MXFP4, which must be bytes (E8M0)"
+                                    : "holds scales, which must be F32, F16 or BF16");
   const std::vector<std::uint64_t>&whole = matrix.shape, &shape = tensor->shape;
   const std::size_t dims = whole.size();
   const std::uint64_t columns = whole.back(), rows = dims > 1 ? whole[dims - 2] : 1;
@@ -75,11 +78,11 @@ Result<MatrixScales> find_scales(const GgufHeader& header, const TensorInfo& mat
   grid.matrix_rows = rows;
   grid.block_rows = rows;
   grid.block_columns = columns;
-  if (values == 1) {
+  if (values == 1 && !is_split) {
     grid.matrix_rows = grid.block_rows = grid.block_columns = static_cast<std::size_t>(-1);
     return out;
   }
-  if (shape.size() == 1 && shape[0] == (matrices > 1 ? matrices : rows)) {
+  if (shape.size() == 1 && shape[0] == (matrices > 1 ? matrices : rows) && !is_split) {
     if (matrices == 1) grid.rows = rows, grid.block_rows = 1;
     return out;
   }
@@ -90,7 +93,9 @@ Result<MatrixScales> find_scales(const GgufHeader& header, const TensorInfo& mat
     grid.columns = shape[dims - 1];
     const auto block_rows = block_of(rows, grid.rows, stated_block(header, 0));
     const auto block_columns = block_of(columns, grid.columns, stated_block(header, 1));
-    if (block_rows && block_columns) {
+    const bool is_block =
+        !is_split || (block_rows == std::size_t{1} && block_columns == format->block_elements);
+    if (block_rows && block_columns && is_block) {
       grid.block_rows = *block_rows;
       grid.block_columns = *block_columns;
       return out;

@@ -8,7 +8,7 @@
 #include <troupe/model/files/gguf.h>
 #include <troupe/runtime/quant/scale_grid.h>
 
-// Scales that are a tensor of their own, beside a matrix of 8-bit floats:
+// Scales that are a tensor of their own, beside a matrix of 8-bit floats or of MXFP4_SPLIT:
 // "blk.0.attn_q.weight_scale" multiplies "blk.0.attn_q.weight". Its shape says which weights share
 // a scale:
 //

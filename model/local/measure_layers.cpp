@@ -241,8 +241,11 @@ Result<LayerCost> measure_layers(const GgufHeader& header, const ModelConfig& co
                                  Device& device, const LayerCostOptions& options) {
   const std::uint64_t bytes_max = options.bytes_max != 0 ? options.bytes_max : kBytesMax;
   const std::size_t middle = config.layers / 2;
-  const std::uint64_t layer_bytes =
-      std::max<std::uint64_t>(1, tensor_bytes_of(header, config, {middle, middle + 1}));
+  // If some layers have experts and others have none, a mean layer counts.
+  const LayerRange typical =
+      config.dense_layers.empty() ? LayerRange{middle, middle + 1} : LayerRange{0, config.layers};
+  const std::uint64_t layer_bytes = std::max<std::uint64_t>(
+      1, tensor_bytes_of(header, config, typical) / (typical.end - typical.begin));
   const std::uint64_t last_bytes =
       tensor_bytes_of(header, config, {config.layers - 1, config.layers});
   const std::uint64_t head_bytes = last_bytes - std::min(last_bytes, layer_bytes);

@@ -75,8 +75,9 @@ bool is_foreign(std::string_view name, const HfFolder& hf) {
 // The tensors of a folder that its family knows, by their GGUF names.
 struct Chosen {
   std::map<std::string, const SafetensorsTensor*> tensors;
-  std::vector<std::string> transposed;  // sorted
-  std::set<std::string> spare;          // those that give way to another of their name
+  std::map<std::string, quant::Type> formats;  // of tensors that the files call bytes
+  std::vector<std::string> transposed;         // sorted
+  std::set<std::string> spare;                 // those that give way to another of their name
 };
 
 // Takes away what files with a head, or with more than a text model, put before a name.
@@ -113,6 +114,34 @@ std::string foreign_advice(std::string_view name) {
          "weights, or a GGUF file of the model";
 }
 
+// Checks a tensor that the file calls bytes: one of blocks has their number and their bytes as its
+// last two sizes.
+Status check_bytes(const SafetensorsTensor& tensor, quant::Type type, const std::string& what) {
+  const quant::Format& format = *quant::find(type);
+  if (tensor.dtype != "U8" && !(tensor.dtype == "F8_E8M0" && format.block_elements == 1))
+    return Status(Code::kBadData, what + " has the dtype " + tensor.dtype +
+                                      ", expected U8; take the folder from where it is whole");
+  const bool is_blocks = format.block_elements > 1;
+  const std::size_t sizes = is_blocks ? 3 : 2;
+  if (tensor.shape.size() < sizes || tensor.bytes == 0 ||
+      (is_blocks && tensor.shape.back() != format.block_bytes))
+    return Status(Code::kBadData, what + " has a shape that is none of a tensor of " +
+                                      std::string(format.name) +
+                                      "; take the folder from where it is whole");
+  return Status::ok();
+}
+
+// The shape of the matrix that a tensor holds.
+std::vector<std::uint64_t> matrix_shape(const SafetensorsTensor& tensor,
+                                        const quant::Format& format) {
+  std::vector<std::uint64_t> shape = tensor.shape;
+  if (shape.empty()) shape = {1};
+  if (tensor.type || format.block_elements == 1) return shape;
+  shape.pop_back();
+  shape.back() *= format.block_elements;
+  return shape;
+}
+
 Status check_chosen(const SafetensorsTensor& tensor, bool is_scale, const std::string& what) {
   if (!tensor.type || (is_scale && tensor.dtype.starts_with("F8")))
     return Status(Code::kBadData, what + " has the dtype " + tensor.dtype + ", expected F32, F16" +
@@ -138,7 +167,9 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
       if (gguf.empty()) continue;
       if (is_scale) gguf = scale_name(gguf);
       const std::string what = folder + ": tensor " + in_quotes(tensor.name);
-      TROUPE_RETURN_IF_ERROR(check_chosen(tensor, is_scale, what));
+      TROUPE_RETURN_IF_ERROR(known.format ? check_bytes(tensor, *known.format, what)
+                                          : check_chosen(tensor, is_scale, what));
+      if (known.format) chosen.formats[gguf] = *known.format;
       is_known = true;
       const auto [place, is_new] = chosen.tensors.emplace(gguf, &tensor);
       if (is_new) {
@@ -173,6 +204,12 @@ Status check_scales(const Chosen& chosen, const std::string& folder) {
                                         tensor->dtype + ", but its scales (" +
                                         in_quotes(tensor->name + "_scale") +
                                         " or \"..._scale_inv\") are missing; take the folder from "
+                                        "where it is whole");
+  for (const auto& [name, format] : chosen.formats)
+    if (quant::find(format)->block_elements > 1 && !chosen.tensors.contains(scale_name(name)))
+      return Status(Code::kBadData, folder + ": tensor " +
+                                        in_quotes(chosen.tensors.at(name)->name) +
+                                        " has no scales (\"..._scales\"); take the folder from "
                                         "where it is whole");
   return Status::ok();
 }
@@ -249,7 +286,8 @@ void FolderModel::choose_head(Chosen* chosen, GgufMetadata* metadata) const {
 Status FolderModel::make_header(const HfFolder& hf, const HfQuantization& quantization,
                                 GgufMetadata metadata) {
   TROUPE_ASSIGN_OR_RETURN(Chosen chosen, choose_tensors(files_, hf, folder_));
-  if (quantization.is_quantized) TROUPE_RETURN_IF_ERROR(check_scales(chosen, folder_));
+  if (quantization.is_quantized || !chosen.formats.empty())
+    TROUPE_RETURN_IF_ERROR(check_scales(chosen, folder_));
   if (!quantization.block.empty())
     metadata[std::string(header_keys::kScaleBlock)] = quantization.block;
   choose_head(&chosen, &metadata);
@@ -258,8 +296,9 @@ Status FolderModel::make_header(const HfFolder& hf, const HfQuantization& quanti
   std::vector<TensorInfo> tensors;
   for (const auto& [name, tensor] : chosen.tensors) {
     tensors_[name] = tensor;
-    tensors.push_back({name, *tensor->type, tensor->shape, 0, tensor->bytes});
-    if (tensor->shape.empty()) tensors.back().shape = {1};
+    const auto format = chosen.formats.find(name);
+    const quant::Type type = format == chosen.formats.end() ? *tensor->type : format->second;
+    tensors.push_back({name, type, matrix_shape(*tensor, *quant::find(type)), 0, tensor->bytes});
   }
   std::string text = write_gguf_header(metadata, &tensors);
   const std::uint64_t bytes =

@@ -13,12 +13,12 @@ const std::string kMlxField = "quantization";  // as Apple's MLX writes it
 // Reports a method by what config.json calls it, and by `more` of it.
 Status cannot_read(const HfConfig& config, const std::string& field, const std::string& method,
                    const std::string& more) {
-  return config.bad("the field \"" + field + "\" says that the weights are quantized" +
-                    (method.empty() ? "" : " by " + in_quotes(method, 40)) +
-                    (more.empty() ? "" : " as " + more) +
-                    ", which this version cannot read; of quantized folders it reads FP8 (fp8, "
-                    "fbgemm_fp8, modelopt, compressed-tensors with float-quantized weights): take "
-                    "the folder of the model as it was before, or a GGUF file of it");
+  return config.bad(
+      "the field \"" + field + "\" says that the weights are quantized" +
+      (method.empty() ? "" : " by " + in_quotes(method, 40)) + (more.empty() ? "" : " as " + more) +
+      ", which this version cannot read; of quantized folders it reads FP8 (fp8, "
+      "fbgemm_fp8, modelopt, compressed-tensors with float-quantized weights) and "
+      "gpt-oss in MXFP4: take the folder of the model as it was before, or a GGUF file of it");
 }
 
 // Reads "block_structure", a list of two numbers, or "128x128" as older files have it.
@@ -91,7 +91,7 @@ Result<HfQuantization> read_quantization(const HfConfig& config) {
   } else if (method == "modelopt") {
     TROUPE_ASSIGN_OR_RETURN(const std::string kind, config.string(field + ".quant_algo", ""));
     if (!kind.starts_with("FP8")) return cannot_read(config, field, method, in_quotes(kind, 40));
-  } else if (method != "fp8" && method != "fbgemm_fp8") {
+  } else if (method != "fp8" && method != "fbgemm_fp8" && method != "mxfp4") {
     TROUPE_ASSIGN_OR_RETURN(const std::uint64_t bits, config.u64(field + ".bits", 0));
     return cannot_read(config, field, method,
                        bits != 0 ? "numbers of " + std::to_string(bits) + " bits" : "");

@@ -14,13 +14,13 @@ namespace troupe::model {
 inline constexpr std::string_view kHfScaleSuffixes[] = {"_scale_inv", "_scale"};
 
 struct HfQuantization {
-  bool is_quantized = false;  // matrices of 8-bit floats must have scales
+  bool is_quantized = false;  // matrices of 8-bit floats, or of MXFP4, must have scales
   // The rows and columns of a block that shares a scale; empty if config.json does not say.
   std::vector<std::int64_t> block;
 };
 
 // Reads the field "quantization_config". Weights of 8-bit floats can be read, by whatever method
-// they were made.
+// they were made, and those of MXFP4.
 //   Errors: kBadData naming a method that makes other weights.
 Result<HfQuantization> read_quantization(const HfConfig& config);
 

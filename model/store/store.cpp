@@ -202,7 +202,7 @@ Result<Manifest> Store::manifest(const fs::path& path) {
     if (entry.sha256 == manifest->model) manifest->name = entry.name;
   }
   for (const CatalogueEntry& entry : catalogue()) {
-    if (entry.sha256 == manifest->model) manifest->name = entry.name;
+    if (entry.sha256 == manifest->model) manifest->name = store_name(entry);
   }
   return std::move(*manifest);
 }

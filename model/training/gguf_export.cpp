@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <utility>
 #include <vector>
@@ -5,8 +6,10 @@
 #include <troupe/model/files/gguf_writer.h>
 #include <troupe/model/files/header_keys.h>
 #include <troupe/model/files/new_file.h>
+#include <troupe/model/training/gguf_encoder_tokenizer.h>
 #include <troupe/model/training/gguf_export.h>
 #include <troupe/model/training/gguf_tokenizer_keys.h>
+#include <troupe/model/training/hf_config_text.h>
 #include <troupe/model/training/hf_tensors.h>
 #include <troupe/model/transformer/rope_table.h>
 #include <troupe/runtime/quant/encode.h>
@@ -30,8 +33,10 @@ std::uint32_t file_type(quant::Type type) {
   }
 }
 
-// GGUF files of Mistral's models call themselves llama.
+// GGUF files of Mistral's models call themselves llama, and those of BERT's descendants bert.
 std::string architecture(const ModelConfig& config) {
+  for (const char* descendant : {"distilbert", "roberta", "xlm-roberta", "camembert"})
+    if (config.family == descendant) return "bert";
   return config.family == "mistral" ? "llama" : config.family;
 }
 
@@ -70,6 +75,18 @@ quant::Type type_of(const HfTensor& tensor, quant::Type wanted) {
   return fits ? wanted : quant::Type::kF16;
 }
 
+void add_encoder_keys(const GgufHeader& header, const ModelConfig& config,
+                      const std::string& prefix, GgufMetadata* out) {
+  (*out)[prefix + "attention.causal"] = false;
+  const auto types = static_cast<std::uint32_t>(std::max<std::size_t>(config.token_types, 1));
+  (*out)["tokenizer.ggml.token_type_count"] = types;
+  if (config.labels == 0) return;
+  constexpr std::uint32_t kRank = 4;  // llama.cpp's name of a classifier's way to pool
+  (*out)[prefix + "pooling_type"] = kRank;
+  if (std::vector<std::string> names = label_names(header); names.size() == config.labels)
+    (*out)[prefix + "classifier.output_labels"] = std::move(names);
+}
+
 }  // namespace
 
 std::vector<float> llama3_rope_factors(const ModelConfig& config) {
@@ -96,10 +113,10 @@ Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig
   out["general.file_type"] = file_type(type);
   out["general.quantization_version"] = std::uint32_t{2};
   if (!is_folder) return out;
-  if (!config.causal)
-    return Status(Code::kFailedPrecondition,
-                  "the tokenizer of an encoder's folder cannot be written as GGUF yet; export a "
-                  "Hugging Face folder instead");
+  if (config.relative_buckets > 0)
+    return Status(Code::kFailedPrecondition, "GGUF has no architecture for models of the family " +
+                                                 config.family +
+                                                 ": write a Hugging Face folder instead");
   // GGUF has a tensor for what config.json says in the manner of llama3.
   if (config.rope_scaling == RopeScaling::kLlama3)
     std::erase_if(
@@ -108,7 +125,12 @@ Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig
   out[renamed + "vocab_size"] = static_cast<std::uint32_t>(config.vocabulary);
   if (config.rotary_dim != 0)
     out[renamed + "rope.dimension_count"] = static_cast<std::uint32_t>(config.rotary_dim);
-  TROUPE_RETURN_IF_ERROR(add_gguf_tokenizer(header, config.vocabulary, &out));
+  if (config.causal) {
+    TROUPE_RETURN_IF_ERROR(add_gguf_tokenizer(header, config.vocabulary, &out));
+  } else {
+    add_encoder_keys(header, config, renamed, &out);
+    TROUPE_RETURN_IF_ERROR(add_gguf_encoder_tokenizer(header, config.vocabulary, &out));
+  }
   return out;
 }
 

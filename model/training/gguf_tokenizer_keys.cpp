@@ -90,8 +90,9 @@ std::vector<std::string> merges_of(const json& model) {
   return merges;
 }
 
-// The texts and types of all ids.
-Status add_tokens(const json& file, std::size_t vocabulary, GgufMetadata* out) {
+}  // namespace
+
+Status add_gguf_tokens(const json& file, std::size_t vocabulary, GgufMetadata* out) {
   std::vector<std::string> tokens(vocabulary);
   std::vector<std::int64_t> types(vocabulary, number_of(TokenType::kUnused));
   const auto put = [&](std::uint64_t id, std::string text, TokenType type) {
@@ -113,6 +114,19 @@ Status add_tokens(const json& file, std::size_t vocabulary, GgufMetadata* out) {
   (*out)["tokenizer.ggml.token_type"] = std::move(types);
   return Status::ok();
 }
+
+Status add_gguf_bpe(const json& file, std::size_t vocabulary, GgufMetadata* out) {
+  if (!file.contains("model") || type_of(file["model"]) != "BPE" ||
+      file["model"].value("byte_fallback", false))
+    return cannot("it is no byte-level BPE");
+  TROUPE_ASSIGN_OR_RETURN(const std::string family, family_of(file));
+  (*out)["tokenizer.ggml.model"] = std::string("gpt2");
+  (*out)["tokenizer.ggml.pre"] = family;
+  (*out)["tokenizer.ggml.merges"] = merges_of(file["model"]);
+  return add_gguf_tokens(file, vocabulary, out);
+}
+
+namespace {
 
 // The ids of the marks. GGUF can say that BOS goes before a text and EOS after it, nothing else.
 Status add_marks(const Tokenizer& tokenizer, GgufMetadata* out) {
@@ -139,15 +153,8 @@ Status add_marks(const Tokenizer& tokenizer, GgufMetadata* out) {
 
 Status add_all(const GgufHeader& folder, const json& file, std::size_t vocabulary,
                GgufMetadata* out) {
-  if (!file.contains("model") || type_of(file["model"]) != "BPE" ||
-      file["model"].value("byte_fallback", false))
-    return cannot("it is not a byte-level BPE");
-  TROUPE_ASSIGN_OR_RETURN(const std::string family, family_of(file));
+  TROUPE_RETURN_IF_ERROR(add_gguf_bpe(file, vocabulary, out));
   TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, open_tokenizer(folder, vocabulary));
-  (*out)["tokenizer.ggml.model"] = std::string("gpt2");
-  (*out)["tokenizer.ggml.pre"] = family;
-  (*out)["tokenizer.ggml.merges"] = merges_of(file["model"]);
-  TROUPE_RETURN_IF_ERROR(add_tokens(file, vocabulary, out));
   TROUPE_RETURN_IF_ERROR(add_marks(*tokenizer, out));
   TROUPE_ASSIGN_OR_RETURN(const std::string chat, chat_source(folder, /*with_tools=*/false));
   if (!chat.empty()) (*out)["tokenizer.chat_template"] = chat;

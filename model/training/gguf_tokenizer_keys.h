@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <troupe/model/files/gguf.h>
 
 // The tokenizer of a Hugging Face folder as the keys of a GGUF file, the other direction of
@@ -14,5 +16,13 @@ namespace troupe::model {
 //   Errors: kFailedPrecondition if the tokenizer is of a kind that cannot be written yet (anything
 //   but byte-level BPE, or a pre-tokenizer that GGUF has no name for).
 Status add_gguf_tokenizer(const GgufHeader& folder, std::size_t vocabulary, GgufMetadata* out);
+
+// The parts of it that the tokenizers of encoders share (gguf_encoder_tokenizer.h). `file` is
+// tokenizer.json.
+// Adds the texts and the types of all ids.
+//   Errors: kFailedPrecondition if there are more than rows. Throws what the JSON library throws.
+Status add_gguf_tokens(const nlohmann::json& file, std::size_t vocabulary, GgufMetadata* out);
+// Adds a byte-level BPE, but no ids of marks. The errors are those of both.
+Status add_gguf_bpe(const nlohmann::json& file, std::size_t vocabulary, GgufMetadata* out);
 
 }  // namespace troupe::model

@@ -14,8 +14,8 @@
 //   g = silu(Wg n) * (Wu n), or gelu(Wu n)          widen
 //   x = x + Wd g                                    project_down
 //
-// In a mixture of experts the last two lines are route, widen_mixture, narrow_mixture and
-// add_mixture.
+// In a layer that is a mixture of experts, the last two lines are route, widen_mixture,
+// narrow_mixture and add_mixture.
 //
 // If the ModelConfig says post_norm, n is x itself, and both sums are normed: x = norm(x + ...)
 // (finish_rows). Where a sublayer has no norm, n is x, too. If output_changes, Wo a and Wd g are
@@ -89,32 +89,49 @@ class Layers {
                    {output_product(layer, kAttnOut, range, workspace)}, groups);
   }
 
+  bool has_experts(std::size_t layer) const {
+    return config_.has_experts(step_.weights.range.begin + layer);
+  }
+  // The rows inside the network through which all rows of a layer go: g and Wu n, and their width.
+  struct InnerRows {
+    const RowBuffer& gate;
+    float* up;
+    std::size_t columns;
+  };
+  InnerRows inner_rows(std::size_t layer, const Workspace& workspace) const {
+    if (config_.experts > 0 && !has_experts(layer))
+      return {workspace.dense_gate, workspace.dense_up, config_.dense_channels};
+    return {workspace.gate, workspace.up, config_.ffn_channels};
+  }
+
   // g = silu(Wg n) * (Wu n), or gelu(Wu n). `units` counts in units of the row groups that make one
   // block of g.
   void widen(std::size_t layer, std::size_t count, const RowBuffer& normed,
              const Workspace& workspace, IndexRange units) {
+    const InnerRows inner = inner_rows(layer, workspace);
     const kernels::PackedMatrix& first = weight(layer, first_ffn_).matrix;
-    const IndexRange groups{unit_groups() * units.begin,
-                            std::min(unit_groups() * units.end, first.groups)};
-    step_.multiply(normed, channels_, count, {product(layer, first_ffn_, workspace.gate.values)},
+    const std::size_t unit = unit_groups(inner.columns);
+    const IndexRange groups{unit * units.begin, std::min(unit * units.end, first.groups)};
+    step_.multiply(normed, channels_, count, {product(layer, first_ffn_, inner.gate.values)},
                    groups);
     if (first_ffn_ == kGate)
-      step_.multiply(normed, channels_, count, {product(layer, kUp, workspace.up)}, groups);
-    step_.activate(workspace.gate, workspace.up, config_.ffn_channels, count,
-                   groups.begin * kernels::kGroupRows,
+      step_.multiply(normed, channels_, count, {product(layer, kUp, inner.up)}, groups);
+    step_.activate(inner.gate, inner.up, inner.columns, count, groups.begin * kernels::kGroupRows,
                    std::min(groups.end * kernels::kGroupRows, first.rows));
   }
-  std::size_t unit_groups() const {
-    return step_.activate_columns(config_.ffn_channels) / kernels::kGroupRows;
+  std::size_t unit_groups(std::size_t columns) const {
+    return step_.activate_columns(columns) / kernels::kGroupRows;
   }
   std::size_t ffn_units(std::size_t layer) const {
-    return (groups(layer, first_ffn_) + unit_groups() - 1) / unit_groups();
+    const std::size_t unit = unit_groups(inner_rows(layer, own_).columns);
+    return (groups(layer, first_ffn_) + unit - 1) / unit;
   }
 
   // x += Wd g
   void project_down(std::size_t layer, RowRange range, const Workspace& workspace,
                     IndexRange groups) {
-    step_.multiply(workspace.gate, config_.ffn_channels, range.count,
+    const InnerRows inner = inner_rows(layer, workspace);
+    step_.multiply(inner.gate, inner.columns, range.count,
                    {output_product(layer, kDown, range, workspace)}, groups);
   }
 
@@ -211,7 +228,7 @@ class Layers {
 
   void feed_forward_by_groups(std::size_t layer, RowRange all, const Workspace& shared) {
     const RowBuffer input = all_rows_input(weight(layer, kFfnNorm));
-    if (config_.experts == 0) {
+    if (!has_experts(layer)) {
       widen(layer, step_.rows, input, shared, my_groups(ffn_units(layer)));
       step_.pool.barrier(thread_);
       project_down(layer, all, shared, my_groups(groups(layer, kDown)));
@@ -288,7 +305,7 @@ class Layers {
     finish_rows(layer, kAttnNorm, tile, own_, 0);
     const RowBuffer input =
         sublayer_input(weight(layer, kFfnNorm), tile.first, 0, tile.count, own_.normed);
-    if (config_.experts == 0) {
+    if (!has_experts(layer)) {
       widen(layer, tile.count, input, own_, {0, ffn_units(layer)});
       project_down(layer, tile, own_, {0, groups(layer, kDown)});
     } else {

@@ -100,6 +100,10 @@ Workspace StepContext::make_workspace(std::size_t count) {
   if (config.output_changes() || config.experts > 0)
     out.output = make_floats(count * config.channels);
   if (config.experts == 0) return out;
+  if (config.dense_channels > 0) {
+    out.dense_gate = make_rows(count, config.dense_channels);
+    out.dense_up = make_floats(count * config.dense_channels);
+  }
   const std::size_t shares = count * config.experts_used;
   out.router = make_floats(count * config.experts);
   out.expert_gate = make_rows(shares, config.expert_channels);

@@ -37,10 +37,13 @@ struct RowBuffer {
 
 // The memory for the intermediate values of some rows.
 struct Workspace {
-  RowBuffer normed;         // (rows, C)
-  RowBuffer attended;       // (rows, H*D)
-  RowBuffer gate;           // (rows, F)
-  float* up = nullptr;      // (rows, F)
+  RowBuffer normed;     // (rows, C)
+  RowBuffer attended;   // (rows, H*D)
+  RowBuffer gate;       // (rows, F)
+  float* up = nullptr;  // (rows, F)
+  // The same for layers of a mixture that have no experts, whose F is another.
+  RowBuffer dense_gate;
+  float* dense_up = nullptr;
   float* k = nullptr;       // (rows, K*D)
   float* v = nullptr;       // (rows, K*D)
   float* output = nullptr;  // (rows, C): a sublayer's output, if it waits before it is added to x

@@ -40,10 +40,11 @@ Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec
   const bool is_vector = spec.rows == 0;
   const std::size_t whole = spec.whole != 0 ? spec.whole : is_vector ? spec.columns : spec.rows;
   std::vector<std::uint64_t> expected{whole};
-  if (spec.stacked != 0) expected = {spec.stacked, is_vector ? spec.columns : spec.rows};
+  if (spec.stacked != 0)
+    expected = {spec.stacked, (is_vector ? spec.columns : spec.rows) * spec.step};
   if (!is_vector) expected.push_back(spec.columns);
   const bool transposed = !is_vector && is_transposed(header, spec.name);
-  if (transposed) std::swap(expected[0], expected[1]);
+  if (transposed) std::swap(expected[expected.size() - 2], expected.back());
   // A matrix of one row may also be a vector.
   const bool is_row = spec.rows == 1 && info->shape == std::vector<std::uint64_t>{spec.columns};
   if (info->shape != expected && !is_row)
@@ -75,7 +76,10 @@ Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std
     return bad(spec, "has " + std::to_string(bytes.size()) + " bytes instead of " +
                          std::to_string(whole * format.block_bytes));
   out->resize(spec.columns);
-  format.dequantize(bytes.data() + spec.first * format.block_bytes, spec.columns, out->data());
+  const std::byte* const from = bytes.data() + spec.first * format.block_bytes;
+  if (spec.step == 1) format.dequantize(from, spec.columns, out->data());
+  for (std::size_t i = 0; spec.step != 1 && i < spec.columns; ++i)
+    format.dequantize(from + i * spec.step * format.block_bytes, 1, out->data() + i);
   if (spec.offset != 0.0f)
     for (float& value : *out) value += spec.offset;
   for (std::size_t i = 0; i < spec.columns; ++i)
@@ -85,17 +89,31 @@ Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std
   return Status::ok();
 }
 
-// Returns rows [spec.first, spec.first + spec.rows) of a tensor that the file has as (columns,
-// whole).
+// Returns the rows of `spec` from a tensor that the file has as (columns, whole), or as so many
+// stacked matrices, each of which is turned.
 std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_bytes,
                                  std::span<const std::byte> bytes) {
   const std::size_t whole = spec.whole != 0 ? spec.whole : spec.rows;
+  const std::size_t matrix_rows = spec.stacked != 0 ? whole / spec.stacked : whole;
+  const std::byte* const matrix =
+      bytes.data() + spec.first / matrix_rows * matrix_rows * spec.columns * element_bytes;
+  const std::size_t first = spec.first % matrix_rows;
   std::vector<std::byte> out(spec.rows * spec.columns * element_bytes);
   for (std::size_t row = 0; row < spec.rows; ++row)
     for (std::size_t column = 0; column < spec.columns; ++column)
       std::memcpy(out.data() + (row * spec.columns + column) * element_bytes,
-                  bytes.data() + (column * whole + spec.first + row) * element_bytes,
+                  matrix + (column * matrix_rows + first + row * spec.step) * element_bytes,
                   element_bytes);
+  return out;
+}
+
+// Returns every spec.step-th row of a tensor from spec.first on.
+std::vector<std::byte> take_rows(const TensorSpec& spec, std::size_t row_bytes,
+                                 std::span<const std::byte> bytes) {
+  std::vector<std::byte> out(spec.rows * row_bytes);
+  for (std::size_t row = 0; row < spec.rows; ++row)
+    std::memcpy(out.data() + row * row_bytes,
+                bytes.data() + (spec.first + row * spec.step) * row_bytes, row_bytes);
   return out;
 }
 
@@ -149,6 +167,9 @@ Status load_matrix(const TensorSpec& spec, quant::Type type, bool transposed,
     if (transposed) {
       turned = transpose(spec, quant::find(type)->block_bytes, bytes);
       bytes = turned;
+    } else if (spec.step != 1) {
+      turned = take_rows(spec, row_bytes, bytes);
+      bytes = turned;
     } else {
       bytes = bytes.subspan(spec.first * row_bytes, spec.rows * row_bytes);
     }
@@ -173,6 +194,7 @@ Result<std::optional<quant::ScaleGrid>> scales_of(const TensorSource& source,
                           source.bytes(scales.tensor->name));
   TROUPE_ASSIGN_OR_RETURN(grid, read_scales(scales, bytes));
   grid->first_row = spec.first;
+  grid->row_step = spec.step;
   source.drop(scales.tensor->name);
   return grid;
 }
@@ -290,8 +312,9 @@ Result<std::unique_ptr<StageWeights>> load_weights(const TensorSource& source,
   weights->layers.resize(range.end - range.begin);
   weights->experts.resize(config.experts > 0 ? weights->layers.size() : 0);
   weights->adapters.resize(config.adapter_ranks.empty() ? 0 : weights->layers.size());
-  for (auto& layer : weights->experts)
-    layer = std::vector<std::array<Weight, kExpertSlots>>(config.experts);
+  for (std::size_t layer = 0; layer < weights->experts.size(); ++layer)
+    if (config.has_experts(range.begin + layer))
+      weights->experts[layer] = std::vector<std::array<Weight, kExpertSlots>>(config.experts);
   std::vector<Weight*> targets;
   for (const TensorSpec& spec : specs) targets.push_back(&weights->at(spec));
   std::vector<std::size_t> order;

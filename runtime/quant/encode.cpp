@@ -17,6 +17,7 @@ namespace troupe::quant {
 namespace {
 
 constexpr std::size_t kBlock = 32;
+constexpr std::size_t kTernary = 256;  // weights in a block of TQ1_0 or TQ2_0
 
 bool put_half(float value, std::byte* out) {
   const std::uint16_t bits = f32_to_f16(value);
@@ -143,6 +144,42 @@ bool put_mxfp4(const float* x, std::byte* out) {
   return true;
 }
 
+// The 256 digits 0 to 2 of a block of ternary weights. Returns the scale.
+float ternary_digits(const float* x, std::uint8_t* q) {
+  float largest = 0.0f;
+  for (std::size_t i = 0; i < kTernary; ++i) largest = std::max(largest, std::abs(x[i]));
+  const float id = inverse(largest);
+  for (std::size_t i = 0; i < kTernary; ++i)
+    q[i] = static_cast<std::uint8_t>(static_cast<int>(std::round(x[i] * id)) + 1);
+  return largest;
+}
+
+// Packs `count` digits in base 3, which lie `stride` apart, as a fraction of 256 (tq1_0.cpp).
+std::byte digits_in_base_3(const std::uint8_t* q, std::size_t count, std::size_t stride) {
+  unsigned value = 0;
+  for (std::size_t n = 0; n < 5; ++n) value = value * 3 + (n < count ? q[n * stride] : 0u);
+  return static_cast<std::byte>((value * 256 + 242) / 243);
+}
+
+bool put_tq1_0(const float* x, std::byte* out) {
+  std::uint8_t q[kTernary];
+  const float d = ternary_digits(x, q);
+  for (std::size_t i = 0; i < 32; ++i) out[i] = digits_in_base_3(q + i, 5, 32);
+  for (std::size_t i = 0; i < 16; ++i) out[32 + i] = digits_in_base_3(q + 160 + i, 5, 16);
+  for (std::size_t i = 0; i < 4; ++i) out[48 + i] = digits_in_base_3(q + 240 + i, 4, 4);
+  return put_half(d, out + 52);
+}
+
+bool put_tq2_0(const float* x, std::byte* out) {
+  std::uint8_t q[kTernary];
+  const float d = ternary_digits(x, q);
+  for (std::size_t i = 0; i < 64; ++i) {
+    const std::uint8_t* const four = q + i / 32 * 128 + i % 32;
+    out[i] = static_cast<std::byte>(four[0] | four[32] << 2 | four[64] << 4 | four[96] << 6);
+  }
+  return put_half(d, out + 64);
+}
+
 bool put_bf16(const float* x, std::byte* out) {
   const auto bits = load<std::uint32_t>(reinterpret_cast<const std::byte*>(x));
   const auto rounded = static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
@@ -160,12 +197,12 @@ bool put_f32(const float* x, std::byte* out) {
 // Writes a block of a format.
 using Put = bool (*)(const float* x, std::byte* out);
 constexpr std::pair<Type, Put> kPuts[] = {
-    {Type::kF32, put_f32},       {Type::kF16, put_f16},   {Type::kBF16, put_bf16},
-    {Type::kQ8_0, put_q8_0},     {Type::kQ4_0, put_q4_0}, {Type::kQ4_1, put_q4_1},
-    {Type::kQ5_0, put_q5_0},     {Type::kQ5_1, put_q5_1}, {Type::kMXFP4, put_mxfp4},
-    {Type::kQ2_K, put_q2_k},     {Type::kQ3_K, put_q3_k}, {Type::kQ4_K, put_q4_k},
-    {Type::kQ5_K, put_q5_k},     {Type::kQ6_K, put_q6_k}, {Type::kIQ4_NL, put_iq4_nl},
-    {Type::kIQ4_XS, put_iq4_xs},
+    {Type::kF32, put_f32},       {Type::kF16, put_f16},     {Type::kBF16, put_bf16},
+    {Type::kQ8_0, put_q8_0},     {Type::kQ4_0, put_q4_0},   {Type::kQ4_1, put_q4_1},
+    {Type::kQ5_0, put_q5_0},     {Type::kQ5_1, put_q5_1},   {Type::kMXFP4, put_mxfp4},
+    {Type::kQ2_K, put_q2_k},     {Type::kQ3_K, put_q3_k},   {Type::kQ4_K, put_q4_k},
+    {Type::kQ5_K, put_q5_k},     {Type::kQ6_K, put_q6_k},   {Type::kIQ4_NL, put_iq4_nl},
+    {Type::kIQ4_XS, put_iq4_xs}, {Type::kTQ1_0, put_tq1_0}, {Type::kTQ2_0, put_tq2_0},
 };
 
 Put find_put(Type type) {

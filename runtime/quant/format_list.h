@@ -28,15 +28,17 @@
 // NAME_format() (runtime/quant/NAME.cpp) says into which. The numbers from 1000 on are our own:
 // GGUF has no such formats, but the header that is made for a folder may
 // (model/source/hf_folder.h).
-#define TROUPE_FILE_FORMATS(ROW) \
-  ROW(iq2_xxs, IQ2_XXS, 16)      \
-  ROW(iq2_xs, IQ2_XS, 17)        \
-  ROW(iq3_xxs, IQ3_XXS, 18)      \
-  ROW(iq1_s, IQ1_S, 19)          \
-  ROW(iq3_s, IQ3_S, 21)          \
-  ROW(iq2_s, IQ2_S, 22)          \
-  ROW(iq1_m, IQ1_M, 29)          \
-  ROW(tq1_0, TQ1_0, 34)          \
-  ROW(tq2_0, TQ2_0, 35)          \
-  ROW(f8_e4m3, F8_E4M3, 1000)    \
-  ROW(f8_e5m2, F8_E5M2, 1001)
+#define TROUPE_FILE_FORMATS(ROW)      \
+  ROW(iq2_xxs, IQ2_XXS, 16)           \
+  ROW(iq2_xs, IQ2_XS, 17)             \
+  ROW(iq3_xxs, IQ3_XXS, 18)           \
+  ROW(iq1_s, IQ1_S, 19)               \
+  ROW(iq3_s, IQ3_S, 21)               \
+  ROW(iq2_s, IQ2_S, 22)               \
+  ROW(iq1_m, IQ1_M, 29)               \
+  ROW(tq1_0, TQ1_0, 34)               \
+  ROW(tq2_0, TQ2_0, 35)               \
+  ROW(f8_e4m3, F8_E4M3, 1000)         \
+  ROW(f8_e5m2, F8_E5M2, 1001)         \
+  ROW(mxfp4_split, MXFP4_SPLIT, 1002) \
+  ROW(e8m0, E8M0, 1003)

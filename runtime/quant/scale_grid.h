@@ -14,10 +14,11 @@ struct ScaleGrid {
   std::size_t block_rows = 1, block_columns = 1;
   std::size_t matrix_rows = 1;  // of each of the matrices, which are stacked
   std::size_t first_row = 0;    // of the stack: where the caller's row 0 is
+  std::size_t row_step = 1;     // the caller's rows are every such row from there on
 
   // Returns the scales of the caller's row `row`, a scale for each block_columns weights.
   const float* row(std::size_t row) const {
-    const std::size_t at = first_row + row;
+    const std::size_t at = first_row + row * row_step;
     return values.data() + (at / matrix_rows * rows + at % matrix_rows / block_rows) * columns;
   }
 };

@@ -3,6 +3,7 @@ format and tokenizer, so that mutated files get past the first checks.
 """
 import base64
 import json
+import math
 import pathlib
 import random
 import struct
@@ -17,10 +18,13 @@ FORMATS = {0: (1, 4, ()), 1: (1, 2, ()), 30: (1, 2, ()), 2: (32, 18, (0,)), 3: (
            13: (256, 176, (0, 2)), 14: (256, 210, (208,)),
            10: (256, 84, (80, 82)), 11: (256, 110, (108,)), 20: (32, 18, (0,)),
            23: (256, 136, (0,)), 39: (32, 17, ()),
-           # Those that are read into others; the last two have scales in tensors of their own.
+           # Those that are read into others; the last four are a folder's, with scales in tensors
+           # of their own.
            16: (256, 66, (0,)), 17: (256, 74, (0,)), 18: (256, 98, (0,)), 19: (256, 50, (0,)),
            21: (256, 110, (0,)), 22: (256, 82, (0,)), 29: (256, 56, ()), 34: (256, 54, (52,)),
-           35: (256, 66, (64,)), 1000: (1, 1, ()), 1001: (1, 1, ())}
+           35: (256, 66, (64,)), 1000: (1, 1, ()), 1001: (1, 1, ()), 1002: (32, 16, ()),
+           1003: (1, 1, ())}
+MXFP4_SPLIT, E8M0 = 1002, 1003
 
 
 def gguf_string(text):
@@ -67,7 +71,9 @@ def gguf(arch, kind=0, tokenizer=(), more=(), channels=32, vocabulary=12):
     def matrix(name, rows, columns, bias=False):
         fits = columns % FORMATS[kind][0] == 0
         tensors.append((name + ".weight", (columns, rows), kind if fits else 0))
-        if kind >= 1000:
+        if kind == MXFP4_SPLIT:
+            tensors.append((name + ".weight_scale", (columns // 32, rows), E8M0))
+        elif kind >= 1000:
             tensors.append((name + ".weight_scale", (1, rows), 0))
         if bias:
             vector(name + ".bias", rows)
@@ -110,6 +116,59 @@ def gguf(arch, kind=0, tokenizer=(), more=(), channels=32, vocabulary=12):
                (f"{arch}.attention.key_length", U32, 16),
                (f"{arch}.attention.value_length", U32, 16),
                (f"{arch}.attention.{epsilon}", F32, 1e-5), *tokenizer, *more]
+    return gguf_file(entries, tensors, chance)
+
+
+def mixture(arch, kind=0, dense=(), entries=()):
+    """A mixture of three experts with two layers; those of `dense` have none."""
+    chance, channels, ffn, experts = random.Random(kind), 32, 32, 3
+    is_oss, tensors = arch == "gpt-oss", [("token_embd.weight", (channels, 12), 0),
+                                          ("output_norm.weight", (channels,), 0)]
+
+    def stack(name, rows):
+        tensors.append((name + ".weight", (32, rows, experts), kind))
+        if kind == MXFP4_SPLIT:
+            tensors.append((name + ".weight_scale", (1, rows, experts), E8M0))
+        if is_oss:
+            tensors.append((name + ".bias", (rows, experts), 0))
+
+    for layer in range(2):
+        block = f"blk.{layer}."
+        norm = "post_attention_norm" if is_oss else "ffn_norm"
+        tensors += [(f"{block}{one}.weight", (channels,), 0) for one in ("attn_norm", norm)]
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            tensors.append((f"{block}{part}.weight", (32, 32), 0))
+            if is_oss or (arch == "qwen2moe" and part != "attn_output"):
+                tensors.append((f"{block}{part}.bias", (32,), 0))
+        if arch == "qwen3moe":
+            tensors += [(f"{block}attn_{one}_norm.weight", (16,), 0) for one in "qk"]
+        if is_oss:
+            tensors += [(block + "attn_sinks.weight", (2,), 0),
+                        (block + "ffn_gate_inp.bias", (experts,), 0)]
+        if layer in dense:
+            tensors += [(f"{block}ffn_{one}.weight", (32, 32), 0) for one in ("gate", "up", "down")]
+            continue
+        tensors.append((block + "ffn_gate_inp.weight", (channels, experts), 0))
+        if arch == "qwen2moe":
+            tensors += [(f"{block}ffn_{one}_shexp.weight", (32, rows), 0) for one, rows in
+                        (("gate_inp", 1), ("gate", ffn), ("up", ffn), ("down", channels))]
+        if kind == MXFP4_SPLIT:
+            stack(block + "ffn_gate_up_pairs", 2 * ffn)
+        else:
+            stack(block + "ffn_gate_exps", ffn)
+            stack(block + "ffn_up_exps", ffn)
+        stack(block + "ffn_down_exps", channels)
+    numbers = {"block_count": 2, "context_length": 16, "embedding_length": channels,
+               "feed_forward_length": ffn, "expert_feed_forward_length": ffn, "expert_count": experts,
+               "expert_used_count": 2, "attention.head_count": 2, "attention.key_length": 16,
+               "attention.value_length": 16}
+    return gguf_file([("general.architecture", STRING, arch),
+                      *((f"{arch}.{key}", U32, number) for key, number in numbers.items()),
+                      (f"{arch}.attention.layer_norm_rms_epsilon", F32, 1e-5), *entries],
+                     tensors, chance)
+
+
+def gguf_file(entries, tensors, chance):
     out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(entries))
     out += b"".join(entry(*one) for one in entries)
     data = b""
@@ -117,7 +176,7 @@ def gguf(arch, kind=0, tokenizer=(), more=(), channels=32, vocabulary=12):
         out += gguf_string(name) + struct.pack("<I", len(shape))
         out += b"".join(struct.pack("<Q", size) for size in shape)
         out += struct.pack("<IQ", format_number, len(data))
-        elements = shape[0] * (shape[1] if len(shape) == 2 else 1)
+        elements = math.prod(shape)
         data += weights(format_number, elements, chance)
         data += bytes(-len(data) % 32)
     return out + bytes(-len(out) % 32) + data
@@ -163,6 +222,9 @@ def ggufs():
                   channels=256 if FORMATS[kind][0] == 256 else 32)
              for i, kind in enumerate(FORMATS)]
     seeds += [gguf(arch, 8, tokenizers[3]) for arch in ("mistral", "qwen2", "qwen3", "gpt2")]
+    seeds += [mixture("qwen3moe", 8, (0,)), mixture("qwen2moe", 0, (1,)),
+              mixture("qwen2moe", 2, (1,), [("troupe.dense_layers", I32, [1])]),
+              mixture("gpt-oss", 39), mixture("gpt-oss", MXFP4_SPLIT)]
     return seeds + [gguf("bert", 1, WORD_PIECES), gguf("bert", 0, UNIGRAM), gguf("llama", 2, SENTENCE, SCALING),
                     gguf("llama", 8, (), SPLIT)]
 
@@ -182,7 +244,7 @@ def safetensors_seeds():
         content = path.read_bytes()
         size, = struct.unpack("<Q", content[:8])
         names = list(json.loads(content[8:8 + size]))[:40]
-        for dtype, bytes_each in (("F32", 4), ("BF16", 2), ("I64", 8), ("F8_E4M3", 1)):
+        for dtype, bytes_each in (("F32", 4), ("BF16", 2), ("I64", 8), ("F8_E4M3", 1), ("U8", 1)):
             seeds.append(safetensors([n for n in names if n[0] != "_"], dtype, bytes_each))
     return seeds
 

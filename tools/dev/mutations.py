@@ -27,15 +27,20 @@ SIMULATION = "simulation: 10000 seeded schedules of faults (odd seeds)"
 MUTATIONS = {
     "scales of a part's own rows": (
         "runtime/quant/scale_grid.h",
-        "const std::size_t at = first_row + row;",
-        "const std::size_t at = row;",
+        "const std::size_t at = first_row + row * row_step;",
+        "const std::size_t at = row * row_step;",
         "model_tests",
         "matrices of 8-bit floats have the values that transformers and PyTorch give them", {}),
     "scales that are lost": (
         "model/source/hf_folder.cpp",
-        "if (quantization.is_quantized) TROUPE_RETURN_IF_ERROR(check_scales(chosen, folder_));",
-        "",
+        "if (quantization.is_quantized || !chosen.formats.empty())",
+        "if (false)",
         "model_tests", "8-bit floats that have lost their scales are refused", {}),
+    "terms that nobody accepted": (
+        "tools/troupe/fetch/pull.cpp",
+        "TROUPE_RETURN_IF_ERROR(ask_consent(source, request.accept_license));",
+        "",
+        "troupe", "test_pull_parts.py::test_terms_that_nobody_can_accept", {}),
     "scales travel with their weights": (
         "model/families/read_config.cpp",
         "if (known.contains(scaled_name(tensor.name))) names.push_back(tensor.name);",

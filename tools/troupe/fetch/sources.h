@@ -16,6 +16,7 @@ struct PullRequest {
   std::string name;                   // if "", that of the catalogue or of the file
   std::optional<std::string> sha256;  // must match; the catalogue has its own
   bool accept_change = false;         // takes what a hub has now, whatever it had before
+  bool accept_license = false;        // its terms are accepted, and nobody is asked
   FetchLimits limits = {};
 };
 
@@ -24,14 +25,15 @@ struct Source {
   std::string name;     // the model's name in the store
   // The files to fetch over HTTP; empty for pypi://.
   std::vector<RemoteFile> files;
-  std::string pypi;      // a pypi:// address, or ""
+  std::string pypi;      // a pypi:// address (fetch.h), or ""
   bool several = false;  // it is a folder, or a GGUF file in parts
   // The hash of the file, or of the listing of several (listing_sha256). Absent: unknown.
   std::optional<std::string> sha256;
   std::uint64_t bytes = 0;  // of all files together; 0 if not known
-  // Of a model of a hub (hub.h).
+  // Of a model of a hub (hub.h), or of the catalogue's terms; `page` says where they can be read.
   std::string license, page;
   bool gated = false, from_hub = false;
+  bool asks_consent = false;  // the license must be accepted before anything is fetched
 };
 
 // Contacts only the hub, and only for hf://.

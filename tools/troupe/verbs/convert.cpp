@@ -136,7 +136,8 @@ Action add_convert(CLI::App& app) {
       ->check(whole_number(1, 1024));
   add_common_options(app, options->common);
   app.footer(
-      "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and MXFP4 have the bytes that the Python package gguf writes.\n"
+      "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4, TQ1_0 and TQ2_0 have the bytes that the Python\n"
+      "package gguf writes. TQ1_0 and TQ2_0 only suit weights that were trained to be ternary.\n"
       "K-quants and IQ4 are mixtures: each tensor gets the format that llama-quantize chooses.\n"
       "Vectors stay F32, and a matrix whose rows are not whole blocks of a format gets\n"
       "another. A file of the same name is replaced only when the new one is complete. Its\n"

@@ -93,7 +93,8 @@ int list(const CommonOptions& common) {
          {"source", entry.source},
          {"sha256", entry.sha256.empty() ? nlohmann::json() : nlohmann::json(entry.sha256)},
          {"bytes", entry.bytes == 0 ? nlohmann::json() : nlohmann::json(entry.bytes)},
-         {"about", entry.about}});
+         {"about", entry.about},
+         {"terms", entry.terms.empty() ? nlohmann::json() : nlohmann::json(entry.terms)}});
     const bool here = std::any_of(entries.begin(), entries.end(),
                                   [&](const auto& have) { return is_entry_of(have, entry); });
     if (!here) {
@@ -169,7 +170,7 @@ Action add_ls(CLI::App& app) {
       "  troupe ls --found         then, e.g., troupe run ollama:llama3.2:1b \"Hello\"\n"
       "  troupe ls --json          {\"models\":[{\"name\",\"sha256\",\"bytes\",\"shared_bytes\",\n"
       "                            \"shared_with\":[...],\"path\"}],\"catalogue\":[{\"name\",\n"
-      "                            \"source\",\"sha256\",\"bytes\",\"about\"}],\n"
+      "                            \"source\",\"sha256\",\"bytes\",\"about\",\"terms\"}],\n"
       "                            \"unfinished\":[{\"name\",\"bytes\",\"received_bytes\",\n"
       "                            \"path\"}]}\n"
       "  troupe ls --found --json  {\"found\":[{\"name\",\"path\",\"bytes\",\"trouble\"}],\n"

