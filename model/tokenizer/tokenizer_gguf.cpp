@@ -158,7 +158,8 @@ Result<TokenizerParts> word_piece_parts(const GgufHeader& header) {
       model->add_continuation(text, id);
     }
     parts.vocabulary.add(tokens.types[i], (starts ? " " : "") + std::string(text));
-    capitals |= has_capital(text);
+    // Rows without a token have names such as [PAD30522], which say nothing about texts.
+    capitals |= tokens.types[i] != TokenType::kUnused && has_capital(text);
   }
   BertNormalization normalization;
   normalization.lower_case = normalization.strip_accents = !capitals;

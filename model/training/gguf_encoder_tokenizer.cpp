@@ -30,40 +30,45 @@ constexpr const char* kTokensKey = "tokenizer.ggml.tokens";
 constexpr const char* kTypesKey = "tokenizer.ggml.token_type";
 constexpr std::string_view kContinuation = "##";  // before the later pieces of a word
 
-// Texts whose ids show what a tokenizer does to a text.
+// Texts whose ids show what a tokenizer does to a text. They have no spaces at their ends, which
+// SentencePiece drops, but not every tokenizer.json that was made of its models.
 constexpr const char* kProbes[] = {"Hello world",
                                    "HELLO Größe ÀÉÎ ñandú İstanbul",
-                                   " leading and  double   spaces ",
-                                   "tabs\tand\nnewlines\r\n",
+                                   "some  double   spaces",
                                    "你好，世界 漢字かな交じり文 한국어",
                                    "ﬁne ½ ① ™ Ⅳ ａｂｃ",
                                    "don't stop-now 12,345.67! (ok?) a_b #tag @you",
-                                   "naïve café – “quotes” … x\u00a0y",
+                                   "naïve café – “quotes” …",
                                    "مرحبا بالعالم Привет мир שלום नमस्ते ไทย",
-                                   "e\u0301 \u0130 \U0001F600 \u200d\u00ad",
                                    "supercalifragilisticexpialidociousness",
                                    "x"};
+// The same for tokenizers without a map of characters: Python's `tokenizers` does not apply such a
+// map to what belongs to one character as SentencePiece does.
+constexpr const char* kProbesOfMarks[] = {"tabs\tand\nnew\r\nlines", "x\u00a0y",
+                                          "e\u0301 \u0130 \U0001F600 \u200d\u00ad"};
 
 Status no_gguf_for(const std::string& what) {
   return Status(Code::kFailedPrecondition, "the folder's tokenizer cannot be written as GGUF: " +
                                                what + "; convert the model to safetensors instead");
 }
 
-// Says whether both tokenizers give the same ids for every probe.
-bool agree(const Tokenizer& one, const Tokenizer& other) {
+bool same_ids(const Tokenizer& one, const Tokenizer& other, std::string_view text) {
   EncodeOptions options;
   options.parse_special = false;
-  return std::all_of(std::begin(kProbes), std::end(kProbes), [&](const char* text) {
-    const auto ours = one.encode(text, options), theirs = other.encode(text, options);
-    return ours.is_ok() && theirs.is_ok() && *ours == *theirs;
-  });
+  const auto ours = one.encode(text, options), theirs = other.encode(text, options);
+  return ours.is_ok() && theirs.is_ok() && *ours == *theirs;
 }
 
-bool reads_back(const GgufMetadata& keys, std::size_t vocabulary, const Tokenizer& wanted) {
+// Says whether the tokenizer of the new keys gives the ids of `wanted` for every probe.
+bool reads_back(const GgufMetadata& keys, std::size_t vocabulary, const Tokenizer& wanted,
+                bool has_charsmap) {
   GgufHeader made;
   made.metadata = keys;
   const auto tokenizer = open_tokenizer(made, vocabulary);
-  return tokenizer.is_ok() && agree(**tokenizer, wanted);
+  if (!tokenizer.is_ok()) return false;
+  const auto same = [&](const char* text) { return same_ids(**tokenizer, wanted, text); };
+  return std::all_of(std::begin(kProbes), std::end(kProbes), same) &&
+         (has_charsmap || std::all_of(std::begin(kProbesOfMarks), std::end(kProbesOfMarks), same));
 }
 
 const std::vector<std::string>& tokens_in(const GgufMetadata& keys) {
@@ -172,42 +177,19 @@ Status add_unigrams(const json& file, std::size_t vocabulary, GgufMetadata* out)
 
 // Chooses what a unigram model does to spaces: what gives the ids of `wanted`.
 bool choose_spaces(std::size_t vocabulary, const Tokenizer& wanted, GgufMetadata* out) {
+  const bool has_charsmap = out->contains("tokenizer.ggml.precompiled_charsmap");
   for (const bool adds : {true, false})
     for (const bool removes : {true, false}) {
       (*out)["tokenizer.ggml.add_space_prefix"] = adds;
       (*out)["tokenizer.ggml.remove_extra_whitespaces"] = removes;
-      if (reads_back(*out, vocabulary, wanted)) return true;
+      if (reads_back(*out, vocabulary, wanted, has_charsmap)) return true;
     }
   return false;
 }
 
-// Makes of the lines of vocab.txt what tokenizer.json would say.
-json json_of_lines(const std::string& text) {
-  json vocabulary = json::object(), added = json::array();
-  std::size_t id = 0;
-  for (std::size_t at = 0; at < text.size(); ++id) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string token = text.substr(at, end - at);
-    if (token.ends_with('\r')) token.pop_back();
-    for (const char* mark : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"})
-      if (token == mark) added.push_back({{"id", id}, {"content", token}, {"special", true}});
-    vocabulary[token] = id;
-    at = end + 1;
-  }
-  return {{"model", {{"type", "WordPiece"}, {"vocab", vocabulary}}}, {"added_tokens", added}};
-}
-
-Result<json> tokenizer_file(const GgufHeader& folder) {
-  if (folder.metadata.contains(header_keys::kTokenizerJson)) {
-    TROUPE_ASSIGN_OR_RETURN(const std::string text, folder.string(header_keys::kTokenizerJson));
-    return parse_json(text, "tokenizer.json", kTextLimits);
-  }
-  TROUPE_ASSIGN_OR_RETURN(const std::string lines, folder.string(header_keys::kVocabTxt));
-  return json_of_lines(lines);
-}
-
 Status add_encoder_parts(const GgufHeader& folder, std::size_t vocabulary, GgufMetadata* out) {
-  TROUPE_ASSIGN_OR_RETURN(const json file, tokenizer_file(folder));
+  TROUPE_ASSIGN_OR_RETURN(const std::string text, folder.string(header_keys::kTokenizerJson));
+  TROUPE_ASSIGN_OR_RETURN(const json file, parse_json(text, "tokenizer.json", kTextLimits));
   TROUPE_ASSIGN_OR_RETURN(const auto tokenizer, open_tokenizer(folder, vocabulary));
   TROUPE_ASSIGN_OR_RETURN(const TokensAround around, tokens_around(*tokenizer));
   if (around.before.size() != 1 || around.after.size() != 1)
@@ -221,8 +203,9 @@ Status add_encoder_parts(const GgufHeader& folder, std::size_t vocabulary, GgufM
     TROUPE_RETURN_IF_ERROR(add_gguf_bpe(file, vocabulary, out));
   }
   add_encoder_marks(around.before.front(), around.after.front(), *tokenizer, out);
-  const bool same = type == "Unigram" ? choose_spaces(vocabulary, *tokenizer, out)
-                                      : reads_back(*out, vocabulary, *tokenizer);
+  const bool same = type == "Unigram"
+                        ? choose_spaces(vocabulary, *tokenizer, out)
+                        : reads_back(*out, vocabulary, *tokenizer, /*has_charsmap=*/false);
   if (same) return Status::ok();
   return no_gguf_for(
       type == "WordPiece"

@@ -211,10 +211,12 @@ TEST_CASE("gpt-oss in MXFP4 from a folder has transformers' weights and PyTorch'
         if (cut) stages.push_back(load_stage(*source, config, {0, 1}, *device, options));
         stages.push_back(load_stage(*source, config, {cut ? 1u : 0u, 2}, *device, options));
         const auto ours = all_logits(stages, ids, cut ? 5 : 12);
-        double worst = 0;
-        for (std::size_t i = 0; i < ours.size(); ++i)
+        double worst = 0, largest = 0;
+        for (std::size_t i = 0; i < ours.size(); ++i) {
           worst = std::max<double>(worst, std::abs(ours[i] - logits[i]));
-        CHECK(worst < 5e-2);
+          largest = std::max<double>(largest, std::abs(logits[i]));
+        }
+        CHECK(worst < 5e-2 * largest);  // products take activations of 8 bits
         if (first.empty()) first = ours;
         CHECK(ours == first);
         CHECK_THAT(changes_text(stages.back()->weights()),
