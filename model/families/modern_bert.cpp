@@ -91,6 +91,12 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   TROUPE_RETURN_IF_ERROR(config.expect("hidden_activation", {"gelu", "silu"}));
   TROUPE_RETURN_IF_ERROR(config.expect("classifier_activation", {"gelu"}));
   TROUPE_RETURN_IF_ERROR(config.expect("classifier_pooling", {"cls", "mean"}));
+  GgufMetadata head;
+  TROUPE_RETURN_IF_ERROR(hf_encoder_head(config, &head));
+  if (!head.empty())
+    return config.bad(
+        "the field \"architectures\" names a model that labels words; of ModernBERT this version "
+        "can read those that label whole texts, and those without a head");
   TROUPE_RETURN_IF_ERROR(hf_plain_sizes(config, kArch, {}, /*head_dim=*/0, out));
   TROUPE_ASSIGN_OR_RETURN((*out)["modern-bert.attention.layer_norm_epsilon"],
                           hf_epsilon(config, "norm_eps", 1e-5));

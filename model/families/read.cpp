@@ -190,12 +190,15 @@ Status HeaderReader::dense_layers(ModelConfig* config) const {
                                         " is no list of layers; take another file of the model");
     for (const std::int64_t one : *listed) dense[static_cast<std::size_t>(one)] = true;
   } else {
-    std::set<std::string_view> routers;
-    for (const TensorInfo& tensor : header_.tensors)
-      if (tensor.name.ends_with(".ffn_gate_inp.weight")) routers.insert(tensor.name);
+    std::set<std::string_view> known;
+    for (const TensorInfo& tensor : header_.tensors) known.insert(tensor.name);
+    const auto has = [&](std::size_t layer, const char* name) {
+      return known.contains("blk." + std::to_string(layer) + name);
+    };
+    // A layer that has neither a router nor a plain matrix has lost its router: whoever looks for
+    // the tensors says so.
     for (std::size_t layer = 0; layer < layers; ++layer)
-      dense[layer] = !routers.contains("blk." + std::to_string(layer) + ".ffn_gate_inp.weight");
-    // Then the routers are missing, which whoever looks for the tensors says.
+      dense[layer] = !has(layer, ".ffn_gate_inp.weight") && has(layer, ".ffn_down.weight");
     if (std::find(dense.begin(), dense.end(), false) == dense.end()) return Status::ok();
   }
   if (std::find(dense.begin(), dense.end(), true) == dense.end()) return Status::ok();

@@ -199,7 +199,7 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
 Status check_scales(const Chosen& chosen, const std::string& folder) {
   for (const auto& [name, tensor] : chosen.tensors)
     if (tensor->dtype.starts_with("F8") && tensor->shape.size() > 1 &&
-        !chosen.tensors.contains(scale_name(name)))
+        !chosen.formats.contains(name) && !chosen.tensors.contains(scale_name(name)))
       return Status(Code::kBadData, folder + ": tensor " + in_quotes(tensor->name) + " is " +
                                         tensor->dtype + ", but its scales (" +
                                         in_quotes(tensor->name + "_scale") +
@@ -371,7 +371,9 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
     return config.bad("the field \"model_type\" is " + in_quotes(type, 40) +
                       "; this version can run " + known);
   }
-  TROUPE_ASSIGN_OR_RETURN(const HfQuantization quantization, read_quantization(whole));
+  const bool knows_mxfp4 = std::any_of(family->hf.names.begin(), family->hf.names.end(),
+                                       [](const HfName& name) { return name.format.has_value(); });
+  TROUPE_ASSIGN_OR_RETURN(const HfQuantization quantization, read_quantization(whole, knows_mxfp4));
   GgufMetadata metadata;
   metadata["general.architecture"] = std::string(family->name);
   TROUPE_RETURN_IF_ERROR(family->hf.metadata(config, &metadata));

@@ -75,7 +75,7 @@ Status read_compressed_tensors(const HfConfig& config, const std::string& field,
 
 }  // namespace
 
-Result<HfQuantization> read_quantization(const HfConfig& config) {
+Result<HfQuantization> read_quantization(const HfConfig& config, bool knows_mxfp4) {
   HfQuantization out;
   // The latter is what compressed-tensors once called it.
   const std::string field = config.has(kQuantization) ? kQuantization : "compression_config";
@@ -91,7 +91,7 @@ Result<HfQuantization> read_quantization(const HfConfig& config) {
   } else if (method == "modelopt") {
     TROUPE_ASSIGN_OR_RETURN(const std::string kind, config.string(field + ".quant_algo", ""));
     if (!kind.starts_with("FP8")) return cannot_read(config, field, method, in_quotes(kind, 40));
-  } else if (method != "fp8" && method != "fbgemm_fp8" && method != "mxfp4") {
+  } else if (method != "fp8" && method != "fbgemm_fp8" && !(method == "mxfp4" && knows_mxfp4)) {
     TROUPE_ASSIGN_OR_RETURN(const std::uint64_t bits, config.u64(field + ".bits", 0));
     return cannot_read(config, field, method,
                        bits != 0 ? "numbers of " + std::to_string(bits) + " bits" : "");

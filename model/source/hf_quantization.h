@@ -20,9 +20,9 @@ struct HfQuantization {
 };
 
 // Reads the field "quantization_config". Weights of 8-bit floats can be read, by whatever method
-// they were made, and those of MXFP4.
+// they were made, and those of MXFP4 if the family has them.
 //   Errors: kBadData naming a method that makes other weights.
-Result<HfQuantization> read_quantization(const HfConfig& config);
+Result<HfQuantization> read_quantization(const HfConfig& config, bool knows_mxfp4);
 
 // Says whether a tensor only serves to quantize activations, or keys and values, which this version
 // does not do.

@@ -75,7 +75,7 @@ quant::Type type_of(const HfTensor& tensor, quant::Type wanted) {
   return fits ? wanted : quant::Type::kF16;
 }
 
-void add_encoder_keys(const GgufHeader& header, const ModelConfig& config,
+void add_encoder_keys(std::vector<std::string> labels, const ModelConfig& config,
                       const std::string& prefix, GgufMetadata* out) {
   (*out)[prefix + "attention.causal"] = false;
   const auto types = static_cast<std::uint32_t>(std::max<std::size_t>(config.token_types, 1));
@@ -83,8 +83,8 @@ void add_encoder_keys(const GgufHeader& header, const ModelConfig& config,
   if (config.labels == 0) return;
   constexpr std::uint32_t kRank = 4;  // llama.cpp's name of a classifier's way to pool
   (*out)[prefix + "pooling_type"] = kRank;
-  if (std::vector<std::string> names = label_names(header); names.size() == config.labels)
-    (*out)[prefix + "classifier.output_labels"] = std::move(names);
+  if (labels.size() == config.labels)
+    (*out)[prefix + "classifier.output_labels"] = std::move(labels);
 }
 
 }  // namespace
@@ -102,7 +102,12 @@ std::vector<float> llama3_rope_factors(const ModelConfig& config) {
 }
 
 Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig& config,
-                                     quant::Type type) {
+                                     quant::Type type, std::vector<std::string> labels) {
+  if (config.head == EncoderHead::kToken)
+    return Status(Code::kFailedPrecondition,
+                  "GGUF has no key for a model that labels words; write a folder instead: give an "
+                  "output that does not end in .gguf, or --to safetensors");
+  if (labels.empty()) labels = label_names(header);
   GgufMetadata out;
   const bool is_folder = header.metadata.contains(header_keys::kConfigJson);
   const std::string prefix = config.family + ".", renamed = architecture(config) + ".";
@@ -128,7 +133,7 @@ Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig
   if (config.causal) {
     TROUPE_RETURN_IF_ERROR(add_gguf_tokenizer(header, config.vocabulary, &out));
   } else {
-    add_encoder_keys(header, config, renamed, &out);
+    add_encoder_keys(std::move(labels), config, renamed, &out);
     TROUPE_RETURN_IF_ERROR(add_gguf_encoder_tokenizer(header, config.vocabulary, &out));
   }
   return out;

@@ -13,9 +13,10 @@ namespace troupe::model {
 
 // The metadata of the exported file, from the header that the model came with: a GGUF file's own,
 // or one made of a folder's files. `type` is what the matrices are written as.
+// `labels` are the names of a classifier's labels; none: those that the header has.
 //   Errors: as add_gguf_tokenizer; kFailedPrecondition if GGUF cannot express the model.
 Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig& config,
-                                     quant::Type type);
+                                     quant::Type type, std::vector<std::string> labels = {});
 
 // Returns what divides each rotary frequency if config.json scales them in the manner of llama3,
 // else nothing. In a GGUF file, these are the tensor rope_freqs.weight.

@@ -83,7 +83,8 @@ Result<TokenId> mask_of(const GgufHeader& header, const Tokenizer& tokenizer) {
     TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids, tokenizer.encode(name, whole));
     if (ids.size() != 1) continue;
     TROUPE_ASSIGN_OR_RETURN(const std::string piece, tokenizer.piece(ids[0], true));
-    if (piece == name) return ids[0];
+    // Tokenizers of whole words put a space before it.
+    if (piece == name || piece == " " + name) return ids[0];
   }
   return TokenId{-1};
 }

@@ -158,9 +158,13 @@ bool Optimizer::decay_alone(Parameter& table, std::size_t group, std::uint64_t s
       !is_zero(table.second_moment, begin, floats))
     return false;
   float* weights = table.values() + begin;
+  const auto step_of = [&](std::uint64_t number) {
+    return adamw_step(table, number, rates_[number - 1 - caught_up_]);
+  };
+  for (std::uint64_t next = table.group_updates[group] + 1; next <= step; ++next)
+    if (!(step_of(next).epsilon > 0.0f)) return false;  // 0 / 0
   for (std::uint64_t next = table.group_updates[group] + 1; next <= step; ++next) {
-    const kernels::AdamWStep with = adamw_step(table, next, rates_[next - 1 - caught_up_]);
-    if (!(with.epsilon > 0.0f)) return false;  // 0 / 0
+    const kernels::AdamWStep with = step_of(next);
     if (with.keep == 1.0f) continue;
     for (std::size_t i = 0; i < floats; ++i) weights[i] *= with.keep;
   }

@@ -101,7 +101,8 @@ Result<TokenRow> row_of_tokens(const nlohmann::json& row, const TokenFields& fie
   const nlohmann::json& list = row["tokens"];
   if (!list.is_array()) return bad_token_row("its field 'tokens' is no list");
   for (const nlohmann::json& token : list) {
-    if (!token.is_string()) return bad_token_row("its field 'tokens' holds what is no text");
+    if (!token.is_string())
+      return bad_token_row("its field 'tokens' holds something that is not text");
     tokens.push_back(token.get<std::string>());
   }
   out.words = words_of(tokens);
@@ -125,7 +126,7 @@ Result<TokenRow> row_of_text(const nlohmann::json& row, const TokenFields& field
   if (text == row.end())
     return bad_token_row("it has neither a field 'tokens' nor a field " + in_quotes(fields.text));
   if (!text->is_string())
-    return bad_token_row("its field " + in_quotes(fields.text) + " is no text");
+    return bad_token_row("its field " + in_quotes(fields.text) + " is not text");
   const auto& content = text->get_ref<const std::string&>();
   out.words = words_of(content);
   const auto entities = row.find("entities");

@@ -209,6 +209,9 @@ def tensors_in(path):
     ("mpnet", None, "GGUF has no architecture for models of the family mpnet")])
 def test_encoders_that_gguf_cannot_express(alone, tmp_path, family, tokenizer, said):
     folder = encoder(tmp_path, family, tokenizer)
+    # Without this file, a BERT lower-cases whatever tokenizer.json says, as in transformers.
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     outcome = alone.troupe("convert", folder, "--to", "gguf", "-o", tmp_path / "made.gguf")
     assert outcome.status == 1 and said in outcome.err, str(outcome)
     assert not (tmp_path / "made.gguf").exists()

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto config = HfConfig::parse(text, "config.json");
   if (!config) return 0;
-  (void)read_quantization(*config);
+  for (const bool knows_mxfp4 : {false, true}) (void)read_quantization(*config, knows_mxfp4);
   for (const Family& family : families()) {
     GgufMetadata metadata;
     metadata["general.architecture"] = std::string(family.name);

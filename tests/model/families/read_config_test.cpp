@@ -98,7 +98,7 @@ TEST_CASE("every field is needed and bounded") {
       {"llama.attention.head_count", std::uint32_t{577},
        "no multiple of llama.attention.head_count"},
       {"llama.attention.head_count_kv", std::uint32_t{0}, "key/value heads"},
-      {"llama.attention.head_count_kv", std::uint32_t{2}, "no multiple"},
+      {"llama.attention.head_count_kv", std::uint32_t{2}, "not a multiple"},
       {"llama.attention.key_length", std::uint32_t{1u << 20}, "head dimension"},
       {"llama.attention.value_length", std::uint32_t{32}, "values of 32"},
       {"llama.context_length", std::uint32_t{0}, "context length"},

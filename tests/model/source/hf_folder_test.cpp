@@ -212,7 +212,7 @@ TEST_CASE("a folder without its parts, or with wrong tensors, is refused") {
              Contains("blk.0.attn_norm.weight is missing"));
   CHECK_THAT(weights({{"model.embed_tokens.weight", {128, 64}, values},
                       {"embed_tokens.weight", {128, 64}, values}}),
-             Contains("there twice"));
+             Contains("appears twice"));
   CHECK_THAT(weights({{"model.embed_tokens.weight", {128, 64}, values},
                       {"model.layers.0.mlp.gate.weight", {2, 64}, std::span(values).first(128)}}),
              Contains("model.layers.0.mlp.gate.weight") && Contains("another kind"));

@@ -165,7 +165,7 @@ TEST_CASE("a unigram model that is not whole is refused by name") {
   CHECK_THAT(status_of(changed).message(), Contains("ByteLevel with Unigram"));
   GgufHeader header = header_of(golden());
   header.metadata["tokenizer.ggml.precompiled_charsmap"] = std::vector<std::int64_t>{1, 2, 300};
-  CHECK_THAT(tokenizer_from_gguf(header).message(), Contains("no byte"));
+  CHECK_THAT(tokenizer_from_gguf(header).message(), Contains("is not a byte"));
 }
 
 TEST_CASE("a map of characters that is cut short or changed does no harm") {

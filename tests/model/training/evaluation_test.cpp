@@ -102,7 +102,7 @@ TEST_CASE("choices are read, and only their tokens are predicted") {
   REQUIRE(read->dropped.size() == 3);
   CHECK(read->dropped[0].line == 3);
   CHECK_THAT(read->dropped[0].why, Catch::Contains("from 0 to 1, nor its letter"));
-  CHECK_THAT(read->dropped[1].why, Catch::Contains("no list of two or more texts"));
+  CHECK_THAT(read->dropped[1].why, Catch::Contains("not a list of two or more texts"));
   CHECK_THAT(read->dropped[2].why, Catch::Contains("not JSON"));
   const auto example = choice_example(read->rows[0], 1, TwoBytes());
   REQUIRE(example.is_ok());

@@ -30,7 +30,7 @@ Status ask_consent(const Source& source, bool accepted) {
     return Status(Code::kFailedPrecondition, "nobody is here to accept the " + source.license +
                                                  " (" + source.page + ") for " + source.name +
                                                  ": read them, and if you do, give 'troupe pull " +
-                                                 source.name + " --accept-license'");
+                                                 source.asked + " --accept-license'");
   }
   std::fprintf(stderr, "Do you accept the %s? [y/N] ", source.license.c_str());
   const std::string answer = read_answer();

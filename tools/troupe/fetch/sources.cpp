@@ -67,7 +67,9 @@ Result<Source> find_source(const PullRequest& request) {
                                               "', expected 64 lower-case hex digits, as "
                                               "sha256sum prints them");
   }
-  const model::CatalogueEntry* const entry = model::find_in_catalogue(request.source);
+  const model::CatalogueEntry* entry = model::find_in_catalogue(request.source);
+  for (const model::CatalogueEntry& one : model::catalogue())  // an address does not pass its terms
+    if (entry == nullptr && !one.terms.empty() && request.source == one.source) entry = &one;
   const std::string address = as_hub_address(entry != nullptr ? entry->source : request.source);
   if (has_prefix(address, "hf://")) {
     TROUPE_ASSIGN_OR_RETURN(
@@ -79,6 +81,7 @@ Result<Source> find_source(const PullRequest& request) {
   Source source;
   source.address = address;
   source.name = request.name;
+  source.asked = request.source;
   source.sha256 = request.sha256;
   if (entry != nullptr) {
     if (source.name.empty()) source.name = model::store_name(*entry);

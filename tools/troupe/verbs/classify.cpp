@@ -84,6 +84,8 @@ class Classifier {
     if (!model::has_tokenizer(header)) return model::no_tokenizer();
     TROUPE_ASSIGN_OR_RETURN(made.tokenizer_, model::open_tokenizer(header, config.vocabulary));
     made.labels_ = model::label_names(header);
+    // A file may list more names than its head has outputs.
+    made.labels_.resize(std::min(made.labels_.size(), config.labels));
     for (std::size_t i = made.labels_.size(); i < config.labels; ++i)
       made.labels_.push_back("LABEL_" + std::to_string(i));  // the names that transformers uses
     made.dataset_.length_max = std::min(options.length_max, config.context_max);

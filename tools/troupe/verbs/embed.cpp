@@ -9,6 +9,7 @@
 #include <troupe/model/tokenizer/open_tokenizer.h>
 #include <troupe/model/training/dataset.h>
 #include <troupe/runtime/text/json_file.h>
+#include <troupe/runtime/text/utf8.h>
 #include <troupe/tools/troupe/local_model.h>
 #include <troupe/tools/troupe/options.h>
 #include <troupe/tools/troupe/terminal/logging.h>
@@ -43,15 +44,35 @@ Result<model::Pooling> pooling_of(const std::filesystem::path& path) {
     if (kind == "mean") return model::Pooling::kMean;
     if (kind == "cls") return model::Pooling::kFirst;
   } else {
-    bool mean = false, first = false;
-    read_field(config, "pooling_mode_mean_tokens", &mean);
-    read_field(config, "pooling_mode_cls_token", &first);
-    if (mean != first) return mean ? model::Pooling::kMean : model::Pooling::kFirst;
+    std::vector<std::string> kinds;  // those that are to be put side by side
+    for (const auto& [field, value] : config.items())
+      if (field.starts_with("pooling_mode_") && value.is_boolean() && value.get<bool>())
+        kinds.push_back(field);
+    if (kinds == std::vector<std::string>{"pooling_mode_mean_tokens"}) return model::Pooling::kMean;
+    if (kinds == std::vector<std::string>{"pooling_mode_cls_token"}) return model::Pooling::kFirst;
   }
   return Status(Code::kFailedPrecondition,
                 path.string() +
                     " asks for a pooling that is neither that of the mean nor that of "
                     "the first token; choose one with --pooling");
+}
+
+// Whether the modules of sentence-transformers end in a normalization. Others than the model, its
+// pooling and that would change the vectors.
+Result<bool> normalizes(const nlohmann::json& modules, const std::filesystem::path& path) {
+  bool found = false;
+  for (const nlohmann::json& module : modules) {
+    std::string type;
+    read_field(module, "type", &type);
+    const std::string name = type.substr(type.rfind('.') + 1);
+    found |= name == "Normalize";
+    if (name != "Transformer" && name != "Pooling" && name != "Normalize")
+      return Status(Code::kFailedPrecondition,
+                    path.string() + " names the module " + in_quotes(type, 80) +
+                        ", which this version cannot compute; it knows Transformer, Pooling and "
+                        "Normalize");
+  }
+  return found;
 }
 
 Result<EmbeddingFolder> read_folder(const EmbedOptions& options) {
@@ -64,7 +85,7 @@ Result<EmbeddingFolder> read_folder(const EmbedOptions& options) {
   if (has("modules.json")) {
     TROUPE_ASSIGN_OR_RETURN(const nlohmann::json modules,
                             read_json_file(folder / "modules.json", std::size_t{1} << 20));
-    out.options.normalizes = modules.dump().find("Normalize") != std::string::npos;
+    TROUPE_ASSIGN_OR_RETURN(out.options.normalizes, normalizes(modules, folder / "modules.json"));
   }
   if (has("sentence_bert_config.json")) {
     TROUPE_ASSIGN_OR_RETURN(

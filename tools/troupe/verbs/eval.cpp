@@ -143,6 +143,8 @@ class Evaluation {
 
   std::vector<std::string> label_names() const {
     std::vector<std::string> labels = model::label_names(model_.source->header());
+    // A file may list more names than its head has outputs.
+    labels.resize(std::min(labels.size(), model_.stage->config().labels));
     for (std::size_t i = labels.size(); i < model_.stage->config().labels; ++i)
       labels.push_back("LABEL_" + std::to_string(i));  // the names that transformers uses
     return labels;

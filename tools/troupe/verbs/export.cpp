@@ -10,6 +10,7 @@
 #include <troupe/model/training/gguf_export.h>
 #include <troupe/model/training/hf_config_text.h>
 #include <troupe/model/training/model_folder.h>
+#include <troupe/model/training/new_heads.h>
 #include <troupe/model/training/trainer.h>
 #include <troupe/tools/troupe/models.h>
 #include <troupe/tools/troupe/options.h>
@@ -42,6 +43,12 @@ Result<std::unique_ptr<model::Trainer>> load(const ExportOptions& options,
   trainer.labels = labels;
   if (labels != 0) {
     TROUPE_ASSIGN_OR_RETURN(trainer.head, model::adapter_head(options.adapter));
+  } else if (!config.causal && config.labels == 0) {  // it finds masked tokens, or has no head
+    if (model::has_mask_head(source.header())) {
+      trainer.head = model::EncoderHead::kMask;
+    } else {
+      trainer.network.loss.kind = model::LossKind::kPooled;
+    }
   }
   TROUPE_ASSIGN_OR_RETURN(auto made, model::Trainer::create(source, config, device, trainer));
   if (options.adapter.empty()) return made;
@@ -64,7 +71,7 @@ Result<std::string> write(const ExportOptions& options, const model::GgufHeader&
   }
   const quant::Type type = kTypes.at(options.type.empty() ? "F16" : options.type);
   TROUPE_ASSIGN_OR_RETURN(const model::GgufMetadata metadata,
-                          model::export_metadata(header, trainer.config(), type));
+                          model::export_metadata(header, trainer.config(), type, labels));
   return model::write_gguf(options.output, metadata, trainer.config(), trainer.parameters(), type);
 }
 

@@ -76,7 +76,7 @@ Status check_messages(const nlohmann::json& messages, const std::string& name) {
     }
     if (!message.contains("role") || !message["role"].is_string()) {
       return Status(Code::kBadData, where + "\"role\" is " +
-                                        (message.contains("role") ? "no text" : "missing") +
+                                        (message.contains("role") ? "not text" : "missing") +
                                         ", expected one such as \"user\"");
     }
     if (!content_fits(message)) {
