@@ -158,7 +158,7 @@ def test_terms_that_nobody_can_accept(place, index, verb):
     said = outcome.err.strip().splitlines()[-1]
     assert outcome.status == 1 and "nobody is here to accept" in said, str(outcome)
     assert "Gemma Terms of Use" in said and TERMS in said
-    assert "troupe pull gemma3-270m --accept-license" in said
+    assert f"troupe pull {verb[1]} --accept-license" in said
     assert index.asked == []
 
 
