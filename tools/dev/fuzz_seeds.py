@@ -24,7 +24,7 @@ FORMATS = {0: (1, 4, ()), 1: (1, 2, ()), 30: (1, 2, ()), 2: (32, 18, (0,)), 3: (
            21: (256, 110, (0,)), 22: (256, 82, (0,)), 29: (256, 56, ()), 34: (256, 54, (52,)),
            35: (256, 66, (64,)), 1000: (1, 1, ()), 1001: (1, 1, ()), 1002: (32, 16, ()),
            1003: (1, 1, ())}
-MXFP4_SPLIT, E8M0 = 1002, 1003
+MXFP4, MXFP4_SPLIT, E8M0 = 39, 1002, 1003
 
 
 def gguf_string(text):
@@ -56,6 +56,8 @@ def weights(kind, elements, chance):
         return b"".join(one[2:] if kind == 30 else one for one in bits)
     blocks = bytearray(chance.randbytes(elements // block * size))
     for at in range(0, len(blocks), size):
+        if kind == MXFP4:
+            blocks[at] = 124  # an exponent; large ones are refused
         for scale in scales:
             blocks[at + scale:at + scale + 2] = struct.pack("<e", 0.01)
     return bytes(blocks)
