@@ -51,16 +51,19 @@ FinishedPtr failed(std::uint64_t request, const Status& why) {
   return std::make_shared<const Finished>(failed_request(request, why));
 }
 
+// Of a head that had welcomed this client.
+Status lost_head(const Setup& setup, const Status& cause) {
+  if (cause.code() == Code::kPermissionDenied) return cause;
+  return Status(cause.code(), "lost the head at " + net::to_string(setup->head) + " (" +
+                                  cause.message() +
+                                  "); check that it runs ('troupe status'), then ask again");
+}
+
 // The head is gone: everything that waits for an answer from it fails.
 void lose(Self self, const Setup& setup, const Status& cause) {
   ClientShell& state = self->state;
   const bool was_there = state.phase == Phase::kConnected;
-  const Status why =
-      was_there && cause.code() != Code::kPermissionDenied
-          ? Status(cause.code(), "lost the head at " + net::to_string(setup->head) + " (" +
-                                     cause.message() +
-                                     "); check that it runs ('troupe status'), then ask again")
-          : cause;
+  const Status why = was_there ? lost_head(setup, cause) : cause;
   state.phase = Phase::kLost;
   state.lost = why;
   if (!state.reported) {
@@ -103,7 +106,9 @@ void send_hello_when_open(Self self, const Setup& setup) {
   hello.name = "client";
   const Status serving = send(setup, Serving{});
   const Status greeted = send(setup, hello);
-  if (!serving || !greeted) lose(self, setup, serving ? greeted : serving);
+  // A connection that broke since it opened is made again, and then tick() says Hello again.
+  for (const Status& sent : {serving, greeted})
+    if (!sent) log(LogLevel::kDebug, "cannot say Hello yet: " + sent.message());
 }
 
 void enter(const Setup& setup, const net::KeyPair& door) {
@@ -140,6 +145,8 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
       lose(self, setup, event.why);
     } else {
       state.lost = event.why;
+      if (event.channel == net::Channel::kControl) state.control_open = false;
+      if (event.channel == net::Channel::kBulk) state.bulk_open = false;
     }
     return;
   }
@@ -238,7 +245,8 @@ void submit(Self self, const Setup& setup, const SubmitPtr& request, const token
   }
   const Status sent = send(setup, *request);
   if (!sent) {
-    self->send(sink, failed(request->request, sent));
+    const bool gone = sent.code() == Code::kUnavailable;
+    self->send(sink, failed(request->request, gone ? lost_head(setup, sent) : sent));
     return;
   }
   self->state.sinks[request->request] = sink;
@@ -257,6 +265,7 @@ caf::typed_response_promise<std::shared_ptr<const Answer>> ask(Self self, const 
   Status sent = state.lost;
   if (state.phase == Phase::kConnected) {
     sent = send(setup, message);
+    if (sent.code() == Code::kUnavailable) sent = lost_head(setup, sent);
   } else if (sent) {
     sent = Status(Code::kUnavailable, "the head at " + net::to_string(setup->head) +
                                           " has not let this client in yet; ask again");

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <set>
 #include <vector>
 
 #include <troupe/actors/messages/lease.h>
+#include <troupe/actors/node/measured_costs.h>
 #include <troupe/actors/node/node_setup.h>
 #include <troupe/actors/node/worker.h>
 #include <troupe/runtime/log.h>
@@ -53,6 +55,7 @@ struct NodeShell {
   std::set<net::PublicKey> allowed_peers;    // whom the head allowed since the last greeting
   std::set<net::PublicKey> connected_peers;  // peers that we reached on the activations channel
   std::optional<Measuring> measuring;
+  std::shared_ptr<MeasuredCosts> measured;  // null until this node is asked to measure
   Status last_trouble;
 };
 using Self = node_actor::stateful_pointer<NodeShell>;

@@ -43,6 +43,45 @@ def test_plan_measures_predicts_and_is_kept(tmp_path, alone):
         cluster.close()
 
 
+def test_nothing_is_measured_again_after_a_restart(tmp_path):
+    """The figures are equal to the last digit, as those of two measurements never are."""
+    place = harness.Place(tmp_path)
+    head = place.start("head", "--head")
+    node = place.start("node", "--join", head.join)
+
+    def costs():
+        plan = place.json("plan", harness.MODEL, "--cluster", head.address)
+        return {node["name"]: node["cost"] for node in plan["nodes"]}
+
+    def wait_for_both():
+        until = time.monotonic() + 10
+        while True:
+            nodes = place.json("nodes", "--cluster", head.address)["nodes"]
+            if sum(one["state"] == "ready" for one in nodes) == 2:
+                return
+            assert time.monotonic() < until, nodes
+            time.sleep(0.05)
+
+    try:
+        before = costs()
+        assert set(before) == {"head", "node"}
+        head.kill()
+        head = place.start("head", "--head", port=head.port)
+        wait_for_both()
+        assert costs() == before
+        node.kill()
+        node = place.start("node", "--join", head.join)
+        wait_for_both()
+        assert costs() == before
+        # Other threads are another device.
+        node.kill()
+        node = place.start("node", "--join", head.join, threads=2)
+        wait_for_both()
+        assert costs()["node"] != before["node"]
+    finally:
+        place.close()
+
+
 def test_a_slow_node_gets_fewer_layers(tmp_path, alone):
     """Its kernels are plain C++: thirty times slower than vectors."""
     cluster = harness.Cluster(tmp_path, 1, envs=[None, {"TROUPE_ISA": "scalar"}])

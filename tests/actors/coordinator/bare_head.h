@@ -15,7 +15,9 @@ namespace troupe::actors::test {
 
 // A bare transport with a head's key, which lets newcomers connect and answers nothing by itself.
 struct BareHead : net::test::Peer {
-  explicit BareHead(std::uint16_t version = wire::kProtocolVersion) : Peer(options_of(version)) {
+  explicit BareHead(std::uint16_t version = wire::kProtocolVersion)
+      : BareHead(options_of(version)) {}
+  explicit BareHead(const net::test::PeerOptions& options) : Peer(options) {
     transport->allow(net::enrolment_key_pair(token).public_key, net::Role::kEnrol);
   }
   static net::test::PeerOptions options_of(std::uint16_t version) {

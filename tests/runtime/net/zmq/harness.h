@@ -92,7 +92,8 @@ struct PeerOptions {
   std::uint64_t cluster = 77;
   std::uint64_t incarnation = 0;  // drawn
   bool listen = true;
-  bool echo = false;  // answers every frame with its bytes, type + 1
+  std::optional<Endpoint> at;  // absent: a free one
+  bool echo = false;           // answers every frame with its bytes, type + 1
   std::size_t queue_frames = 4096;
   int handshake_timeout_ms = 1000;
   std::uint16_t version = wire::kProtocolVersion;
@@ -132,7 +133,7 @@ class Peer {
       record([&] { left.emplace_back(peer, channel); });
     };
     for (;;) {
-      if (options.listen) transport.listen = endpoint = free_endpoint();
+      if (options.listen) transport.listen = endpoint = options.at ? *options.at : free_endpoint();
       auto made = make_zmq_transport(transport, handlers);
       // Another process may have taken the ports since we looked.
       if (!made && made.code() == Code::kAlreadyExists) continue;
