@@ -14,6 +14,8 @@ namespace {
 constexpr std::chrono::milliseconds kTick{250};
 // An answer that has not come within this time is asked for again.
 constexpr std::int64_t kAskAgainUs = 500'000;
+// How often a client goes to the door before a refusal of its key is final.
+constexpr int kEntriesMax = 5;
 
 enum class Phase { kEnrolling, kConnecting, kConnected, kLost };
 
@@ -24,6 +26,7 @@ using Waiting = std::map<std::uint64_t, caf::typed_response_promise<std::shared_
 struct ClientShell {
   Phase phase = Phase::kEnrolling;
   bool by_identity = false;  // it connects with the identity as its door
+  int entered = 0;           // how often it went to the door
   bool control_open = false, bulk_open = false, reported = false;
   std::int64_t enrol_sent_us = 0, hello_sent_us = 0;
   std::uint64_t next = 1;
@@ -117,6 +120,17 @@ void enter(const Setup& setup, const net::KeyPair& door) {
   transport->dial(head(setup), setup->head, net::Channel::kControl, door);
 }
 
+// Goes to the door, for a first time or anew.
+void enter_from_outside(Self self, const Setup& setup) {
+  ClientShell& state = self->state;
+  ++state.entered;
+  state.phase = Phase::kEnrolling;
+  state.control_open = state.bulk_open = false;
+  state.enrol_sent_us = state.hello_sent_us = 0;
+  state.by_identity = setup->known;
+  enter(setup, setup->known ? setup->identity : net::enrolment_key_pair(setup->token));
+}
+
 void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   ClientShell& state = self->state;
   const bool open = event.kind == PeerEvent::Kind::kConnected;
@@ -132,11 +146,16 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
     return;
   }
   if (!open) {
-    // The head does not know our identity, or no longer knows it: the token may let it in.
     const bool refused = event.why.code() == Code::kPermissionDenied;
+    if (state.phase == Phase::kEnrolling && event.channel != net::Channel::kControl) return;
+    // The head does not know our identity, or no longer knows it: the token may let it in.
     if (state.phase == Phase::kEnrolling && state.by_identity && refused) {
       state.by_identity = false;
       return enter(setup, net::enrolment_key_pair(setup->token));
+    }
+    // The head forgets the key of a connection that breaks before its Welcome.
+    if (state.phase == Phase::kConnecting && refused && state.entered < kEntriesMax) {
+      return enter_from_outside(self, setup);
     }
     // While connecting, we try a head that is only slow again; a refusal is final.
     const bool final = event.why.code() == Code::kPermissionDenied ||
@@ -311,8 +330,7 @@ void drop_sink(Self self, const Setup& setup, const caf::actor_addr& gone) {
 void join(Self self, const Setup& setup) {
   net::Transport* transport = setup->link->transport();
   transport->allow(head(setup), net::Role::kHead);
-  self->state.by_identity = setup->known;
-  enter(setup, setup->known ? setup->identity : net::enrolment_key_pair(setup->token));
+  enter_from_outside(self, setup);
   self->delayed_send(self, kTick, tick_atom::value);
 }
 

@@ -68,6 +68,21 @@ MUTATIONS = {
         "const auto found = workers_.find(epoch);",
         "const auto found = workers_.empty() ? workers_.end() : std::prev(workers_.end());",
         "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "a Hello that is said again": (
+        "actors/node/node.cpp",
+        "state.phase == Phase::kGreeting && now - state.hello_sent_us > kAskAgainUs",
+        "state.phase == Phase::kGreeting && now < state.hello_sent_us",
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "nodes that nobody can dial": (
+        "actors/coordinator/members.cpp",
+        "dial_back(head, frame.peer, frame.header.incarnation, hello);",
+        'std::optional<std::string>("");',
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "clients that go to the door anew": (
+        "actors/facade/client.cpp",
+        "state.phase == Phase::kConnecting && refused && state.entered < kEntriesMax",
+        "state.phase == Phase::kConnecting && refused && state.entered < 1",
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
     "place in the path": (
         "actors/link.cpp",
         "if (found->second.from == mail->peer) worker = found->second.taker;",

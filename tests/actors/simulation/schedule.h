@@ -111,6 +111,8 @@ class Schedule {
     if (!frames_.wrong().empty()) return frames_.wrong();
     const net::SimFaults& faults = world_.network.faults();
     if (!world_.engine_trouble.empty()) return world_.engine_trouble;
+    // No fault is a reason to give up: the head's key is there, and the client's is never revoked.
+    if (!world_.refused_client.empty()) return "a client gave up: " + world_.refused_client;
     if (faults.damaged_taken != 0) return "a damaged frame was taken";
     if (faults.repeated_taken != 0) return "a frame was taken twice";
     return "";

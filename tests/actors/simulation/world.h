@@ -255,8 +255,9 @@ class World {
     setup.identity = identity;
     setup.head = endpoint(0);
     setup.bulk = process.bulk;
-    setup.on_connected = [&process](const Result<std::string>& name) {
+    setup.on_connected = [this, &process](const Result<std::string>& name) {
       (name ? process.connected : process.refused) = true;
+      if (!name && refused_client.empty()) refused_client = name.status().message();
     };
     process.client = process.track(spawn_client(*process.system, std::move(setup)));
     process.link->attach(Room::kClient, process.client);
@@ -425,6 +426,7 @@ class World {
 
  public:
   std::uint64_t memory_bytes = 1u << 30;  // of each node that starts
+  std::string refused_client;             // why the first client gave up before it was welcomed
   std::string engine_trouble;             // the first broken invariant of a block table
   std::map<const EngineState*, BlockCounters> block_counters;
   std::map<const EngineState*, DraftCounters> draft_counters;
