@@ -52,17 +52,20 @@ class Decoder {
         thread_(thread),
         rows_(step.batch.target_rows.size()),
         channels_(step.config.channels),
+        offset_(step.slice.begin * channels_),
         slot_(step.config.tied_embedding ? kTokenEmbedding : kOutput),
         matrix_(step.parameters.weights().ends[slot_].matrix) {}
 
   void forward(const float* x) {
-    gather(step_, x, thread_);
-    norm(team_.share(rows_, thread_));
-    team_.barrier(thread_);
+    if (step_.slice.begin == 0) {
+      gather(step_, x, thread_);
+      norm(team_.share(rows_, thread_));
+      team_.barrier(thread_);
+    }
+    const RowsOfFloats normed{memory_.normed + offset_, step_.rows(), channels_};
     for_each_block(step_, memory_.logits,
                    [&](std::size_t first, std::size_t columns, float* logits) {
-                     team_.multiply_block(thread_, matrix_, first, first + columns,
-                                          {memory_.normed, rows_, channels_}, logits);
+                     team_.multiply_block(thread_, matrix_, first, first + columns, normed, logits);
                    });
   }
 
@@ -71,12 +74,13 @@ class Decoder {
     if (parameter.trained) team_.pack_inputs(thread_, {memory_.normed, rows_, channels_});
     for_each_block(
         step_, memory_.logits, [&](std::size_t first, std::size_t columns, float* logits) {
+          const RowsOfFloats dlogits{logits, step_.rows(), columns};
           if (parameter.trained)
-            team_.block_gradient(thread_, parameter, first, {logits, rows_, columns},
-                                 step_.batch.supervised);
-          team_.multiply_transposed(thread_, matrix_, first, first + columns,
-                                    {logits, rows_, columns}, memory_.dnormed, first != 0);
+            team_.block_gradient(thread_, parameter, first, dlogits, step_.batch.supervised);
+          team_.multiply_transposed(thread_, matrix_, first, first + columns, dlogits,
+                                    memory_.dnormed + offset_, first != 0);
         });
+    if (step_.slice.end != rows_) return;
     norm_backward();
     scatter(step_, memory_.dnormed, dx, thread_);
   }
@@ -130,7 +134,9 @@ class Decoder {
   Team& team_;
   const HeadMemory& memory_;
   const int thread_;
-  const std::size_t rows_, channels_, slot_;
+  const std::size_t rows_, channels_;
+  const std::size_t offset_;  // of the slice's first row in the arrays of (S,C)
+  const std::size_t slot_;
   const kernels::PackedMatrix& matrix_;
 };
 

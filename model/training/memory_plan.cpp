@@ -90,9 +90,9 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
   const std::size_t micro_batch = question.options.network.micro_batch == 0
                                       ? batch.size()
                                       : question.options.network.micro_batch;
-  const StepShape shape{true, !question.options.network.checkpointing, lora.rank,
-                        lora.dropout > 0.0};
   const TeacherOptions& teacher = question.options.teacher;
+  const StepShape shape{true, !question.options.network.checkpointing, lora.rank,
+                        lora.dropout > 0.0, lora.rank == 0 || teacher.source != nullptr};
   std::uint64_t taught_copied = 0;
   MemoryPlan out;
   if (teacher.source != nullptr)

@@ -225,6 +225,12 @@ std::size_t Network::first_trained_layer() {
   return config_.layers;
 }
 
+bool Network::needs_all_logits(Pass pass) {
+  const std::size_t output = config_.tied_embedding ? kTokenEmbedding : kOutput;
+  return pass == Pass::kLogits || teacher_ != nullptr ||
+         (pass == Pass::kGradients && parameters_.trained(kNoLayer, output) != nullptr);
+}
+
 void Network::lay_out(const MicroBatch& micro, Pass pass) {
   rope_.grow(micro.longest);
   StepShape shape;
@@ -232,6 +238,7 @@ void Network::lay_out(const MicroBatch& micro, Pass pass) {
   shape.keeps = shape.backward && !options_.checkpointing;
   shape.rank = parameters_.rank_max();
   shape.drops = shape.backward && options_.dropout.rate > 0.0;
+  shape.needs_all_logits = needs_all_logits(pass);
   const std::size_t bytes = lay_out_step(config_, micro, shape, nullptr, &memory_) * sizeof(float);
   if (bytes > buffer_.bytes()) {
     buffer_ = {};
@@ -255,16 +262,24 @@ float* Network::micro_logits(const MicroBatch& micro) {
 }
 
 void Network::run_head(Pass pass, const float* dpooled, int thread) {
-  HeadStep& head = *head_step_;
+  HeadStep head = *head_step_;  // each thread walks over the slices
   if (pools()) {
     pool_forward(head, memory_.result, thread);
     if (pass == Pass::kGradients) pool_backward(head, dpooled, memory_.dx, thread);
     return;
   }
-  if (config_.outputs() != 0) head_forward(head, memory_.result, thread);
-  if (pass == Pass::kLogits) return;
-  row_losses(head, pass == Pass::kGradients, thread);
-  if (pass == Pass::kGradients) head_backward(head, memory_.dx, thread);
+  if (config_.outputs() == 0) return;
+  const std::size_t targets = head.batch.target_rows.size();
+  const std::size_t rows = slice_rows(config_, targets, needs_all_logits(pass));
+  std::size_t begin = 0;
+  do {  // once also if there is no target, so that dx becomes zero
+    head.slice = {begin, std::min(begin + rows, targets)};
+    head_forward(head, memory_.result, thread);
+    if (pass == Pass::kLogits) break;
+    row_losses(head, pass == Pass::kGradients, thread);
+    if (pass == Pass::kGradients) head_backward(head, memory_.dx, thread);
+    begin += rows;
+  } while (begin < targets);
 }
 
 void Network::run_micro_batch(const MicroBatch& micro, Pass pass, const float* dpooled,

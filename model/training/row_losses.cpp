@@ -13,7 +13,7 @@ class LogitRow {
  public:
   LogitRow(const HeadStep& step, std::size_t row) : LogitRow(step, row, step.memory.logits) {}
   LogitRow(const HeadStep& step, std::size_t row, float* logits)
-      : step_(step), row_(row), logits_(logits) {}
+      : step_(step), row_(row - step.slice.begin), logits_(logits) {}
   template <class Body>
   void for_each(Body body) const {
     for_each_block(step_, logits_, [&](std::size_t first, std::size_t columns, float* logits) {
@@ -22,7 +22,7 @@ class LogitRow {
   }
   // The row's part of the block that begins at column `first` and has so many columns.
   float* part(std::size_t first, std::size_t columns) const {
-    return logits_ + first * step_.batch.target_rows.size() + row_ * columns;
+    return logits_ + first * step_.rows() + row_ * columns;
   }
   float& at(std::size_t index) const {
     float* found = nullptr;
@@ -34,7 +34,7 @@ class LogitRow {
 
  private:
   const HeadStep& step_;
-  const std::size_t row_;
+  const std::size_t row_;  // in the slice
   float* const logits_;
 };
 
@@ -223,8 +223,9 @@ void row_squares(HeadStep& step, std::size_t row, bool gradients) {
 }  // namespace
 
 void row_losses(HeadStep& step, bool gradients, int thread) {
-  const IndexRange mine = step.team.share(step.batch.target_rows.size(), thread);
-  for (std::size_t row = mine.begin; row < mine.end; ++row) {
+  const IndexRange mine = step.team.share(step.rows(), thread);
+  for (std::size_t i = mine.begin; i < mine.end; ++i) {
+    const std::size_t row = step.slice.begin + i;
     if (step.loss.kind == LossKind::kSquares) {
       row_squares(step, row, gradients);
     } else {

@@ -7,9 +7,9 @@
 
 namespace troupe::model {
 
-// Computes memory.losses and memory.hits from the logits and, if `gradients`, puts their gradient
-// in the place of the logits: softmax, minus 1 at the target, of plain cross-entropy. The teacher's
-// logits are used up.
+// Computes memory.losses and memory.hits of the slice's rows from their logits and, if `gradients`,
+// puts their gradient in the place of the logits: softmax, minus 1 at the target, of plain
+// cross-entropy. The teacher's logits are used up.
 void row_losses(HeadStep& step, bool gradients, int thread);
 
 }  // namespace troupe::model

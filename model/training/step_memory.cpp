@@ -98,7 +98,7 @@ class Layout {
       head.dense = take(targets * channels_);
       head.active = take(targets * channels_);
     }
-    head.logits = take(targets * config_.outputs());
+    head.logits = take(slice_rows(config_, targets, shape_.needs_all_logits) * config_.outputs());
     head.losses = take(targets);
     head.hits = reinterpret_cast<std::uint8_t*>(take((targets + 3) / 4));
   }

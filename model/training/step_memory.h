@@ -16,8 +16,9 @@ struct StepShape {
   bool backward = false;  // there is a backward pass
   // Each layer keeps what its backward pass needs; else only its input, and all share the rest.
   bool keeps = false;
-  std::size_t rank = 0;  // the largest of the adapters
-  bool drops = false;    // what adapters read has dropout
+  std::size_t rank = 0;          // the largest of the adapters
+  bool drops = false;            // what adapters read has dropout
+  bool needs_all_logits = true;  // see slice_rows
 };
 
 struct StepMemory {

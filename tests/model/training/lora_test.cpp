@@ -9,6 +9,7 @@
 
 #include <troupe/model/training/adapter_folder.h>
 #include <troupe/model/training/gguf_export.h>
+#include <troupe/model/training/head.h>
 #include <troupe/model/training/trainer.h>
 #include <troupe/tests/model/training/scratch_folder.h>
 #include <troupe/tests/model/training/tiny_model.h>
@@ -137,6 +138,36 @@ TEST_CASE("adapters have the same bits for threads, micro-batches and targets") 
     compare(2, {}, 1, false);
     compare(4, {}, 2, true);
     compare(2, kernels::Isa::kScalar, 1, false);
+  }
+}
+
+TEST_CASE("logits that are computed in slices give the same bits") {
+  const TinyModel tiny("llama");
+  std::vector<Example> batch;
+  const std::size_t length = std::min<std::size_t>(tiny.config.context_max, 150);
+  for (std::size_t i = 0; i < 14; ++i) {
+    Example& example = batch.emplace_back();
+    for (std::size_t at = 0; at < length; ++at) {
+      example.ids.push_back(static_cast<TokenId>((7 * i + 3 * at) % tiny.config.vocabulary));
+      example.targets.push_back(static_cast<TokenId>((5 * i + at) % tiny.config.vocabulary));
+    }
+  }
+  REQUIRE(batch.size() * length > 2 * kSliceRows);
+  REQUIRE(2 * length < kSliceRows);
+  std::vector<double> losses;
+  std::string sha256;
+  for (const std::size_t micro_batch :
+       {0, 2}) {  // some slices of the batch, or one of a micro-batch
+    const auto device = training_device(2);
+    TrainerOptions options;
+    options.network.micro_batch = micro_batch;
+    options.lora = lora(4, {"q", "v"});
+    const auto trainer = trainer_of(tiny, *device, options);
+    for (int step = 0; step < 3; ++step) REQUIRE(trainer->step(batch, 1e-2)->applied);
+    const std::vector<double> now = trainer->network().example_losses(batch);
+    if (losses.empty()) losses = now, sha256 = trainer->parameters().sha256();
+    CHECK(now == losses);
+    CHECK(trainer->parameters().sha256() == sha256);
   }
 }
 
