@@ -23,7 +23,7 @@ std::shared_ptr<Link> Link::with_sockets(const net::TransportOptions& options,
   link->incarnation_ = options.incarnation;
   link->cluster_ = options.cluster;
   // The handlers hold a plain pointer to the link, which closes the transport, and joins its
-  // thread, before it goes.
+  // thread, before it is destroyed.
   Link* raw = link.get();
   net::Handlers handlers;
   handlers.on_frame = [raw](net::InFrame frame) { raw->deliver(std::move(frame)); };
@@ -227,8 +227,7 @@ Room room_of(MessageType type) {
 
 }  // namespace
 
-// A process that connects to our second or third port, because it was given a wrong one, would wait
-// in vain.
+// A process that was given our second or third port, which is wrong, would wait in vain.
 void Link::tell_wrong_port(const net::InFrame& frame) {
   const auto type = static_cast<MessageType>(frame.header.type);
   if (type != MessageType::kEnrol && type != MessageType::kHello) return;

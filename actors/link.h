@@ -35,7 +35,7 @@ struct LinkCounters {
   std::uint64_t undecodable_frames = 0;  // the body does not fit its type
 };
 
-// Makes the transport of a link; tests use others than ZeroMQ's.
+// Makes the transport of a link; tests use other transports than ZeroMQ's.
 using TransportMaker = std::function<Result<std::unique_ptr<net::Transport>>(
     const net::TransportOptions&, net::Handlers)>;
 // Takes a frame on the thread that brings it, and passes it on without blocking.

@@ -35,9 +35,9 @@ struct ConnectOptions {
   // "HOST:PORT" of a head on this machine whose client key this user can read, or
   // "TOKEN@HOST:PORT" (the key is enrolled on first use).
   std::string cluster;
-  // How long a head, or its key, is waited for: it may be restarting.
+  // How long to wait for a head, or for its key: the head may be restarting.
   int timeout_ms = 5000;
-  // The same for a head that accepts the connection and is too busy to answer.
+  // The same for a head that accepts the connection but is too busy to answer.
   int busy_timeout_ms = 30000;
 };
 
@@ -136,8 +136,8 @@ class Cluster {
   Result<NewToken> new_token(const TokenOptions& options);
   Result<KeyList> keys();
   Result<RevokedKey> revoke_key(const std::string& id_or_name);
-  // Lets a newcomer in that a head with DaemonOptions::approve has turned away, when it comes
-  // again.
+  // Approves a newcomer that a head with DaemonOptions::approve has turned away: it is let in when
+  // it comes again.
   Result<ApprovedKey> approve_key(const std::string& id_or_name);
   // Ends the daemon to which we are connected, or with `everywhere` its whole cluster.
   Status stop(bool everywhere);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{500};
 constexpr std::int64_t kPatienceUs = 10'000'000;  // the time for a source to come, or for a chunk
-constexpr std::int64_t kStallUs = 3'000'000;      // the time for one source if there are others
+constexpr std::int64_t kStallUs = 3'000'000;      // the time for a source if there are others
 constexpr std::size_t kBackgroundWindow = 4;
 // While others wait, a fetch must bring this many bytes in each turn, or the next one gets its
 // turn. (Two chunks in a second; the slowest networks that are worth fetching from bring that.)
@@ -252,9 +252,8 @@ void on_missing(Self self, const Setup& setup, const net::InFrame& frame,
   drive(self, setup);
 }
 
-// Gives the next fetch its turn if the front one is too slow: whoever names a source that sends
-// nothing, or a byte now and then, must not hold up what others load. Its partial blobs stay on the
-// disk.
+// Gives the next fetch its turn if the front one is too slow: a source that sends nothing, or a
+// byte now and then, must not hold up what others load. Its partial blobs stay on the disk.
 bool pass_turn(BulkShell& shell) {
   auto& fetches = shell.fetches;
   Fetch& fetch = fetches.front();

@@ -10,9 +10,9 @@
 #include <troupe/runtime/net/key_pace.h>
 #include <troupe/runtime/net/keys.h>
 
-// How much of a head one client identity may take, by its role. A bound is far above what an honest
-// program needs; it keeps one owner from taking what the others need. One thread at a time, except
-// that what take() returns may be released by any thread.
+// How much of a head's resources one client identity may take, by its role. The bounds are far
+// above what an honest program needs; they keep one owner from taking what the others need. One
+// thread at a time, except that what take() returns may be released by any thread.
 
 namespace troupe::actors {
 
@@ -45,7 +45,7 @@ constexpr net::Pace kEnrolments{2'000, 20};
 // What is counted for each owner while it is under way.
 class OwnerCounts {
  public:
-  // Adds `amount` to the owner's count and returns what takes it off again when the last copy goes.
+  // Adds `amount` to the owner's count, and returns a handle whose last copy subtracts it again.
   // Returns nullptr, and adds nothing, if the count would exceed `most`.
   std::shared_ptr<void> take(const std::string& owner, std::uint64_t amount, std::uint64_t most);
   std::uint64_t count(const std::string& owner) const;

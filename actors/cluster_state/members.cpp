@@ -14,7 +14,7 @@ constexpr std::int64_t kStallUs = 600'000;
 // Nodes that are gone are listed for this long, and this many of them.
 constexpr std::int64_t kGoneUs = 3'600'000'000;
 constexpr std::size_t kGoneMax = 64;
-// A node says no more than this about its machine.
+// A node's report on its machine may have this number of sentences and bytes.
 constexpr std::size_t kTroublesMax = 8, kTroubleBytesMax = 400, kProgramBytesMax = 64;
 
 }  // namespace

@@ -78,8 +78,8 @@ class Members {
   std::vector<net::PublicKey> tick(std::int64_t now_us);
   // Records why the head cannot dial the node, or "" if it can. Returns true if that is a change.
   bool set_unreachable(const net::PublicKey& key, const std::string& why);
-  // A node that is about to go gets no layers, until it does or starts anew. True if it was not so
-  // before.
+  // Marks a node that is about to go: it gets no layers until it has gone or starts anew. Returns
+  // true if that is a change.
   bool set_draining(const net::PublicKey& key, bool draining);
   void add_copied_bytes(const net::PublicKey& key, std::uint64_t bytes);
 

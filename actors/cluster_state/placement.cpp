@@ -114,7 +114,7 @@ Result<std::vector<StagePlan>> share_out(const ClusterState& state, const Worker
   }
   std::vector<StagePlan> stages;
   for (std::size_t i = 0; i < placed.size(); ++i) {
-    // It has no memory, or there are more nodes than layers.
+    // The node has no memory, or there are more nodes than layers.
     if (placed[i].begin == placed[i].end) continue;
     StagePlan stage;
     stage.node = workers[i]->key;

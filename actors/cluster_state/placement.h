@@ -23,7 +23,7 @@ namespace troupe::actors {
 Result<std::uint64_t> place_model(ClusterState& state, DeploymentSpec spec,
                                   std::set<std::uint64_t> instead_of = {});
 
-// What place_model() would do, and what it would be based on.
+// What place_model() would do, and the numbers behind it.
 struct PlacementPreview {
   Workers nodes;                          // the nodes that may be used, in order
   std::vector<std::uint64_t> memories;    // what each of them has left

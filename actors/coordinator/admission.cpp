@@ -241,7 +241,7 @@ const MemberRecord* Admission::find_member(const net::PublicKey& key) const {
   return found == members_.end() ? nullptr : &*found;
 }
 
-// A key that already serves as a door, a member or the head cannot take another part.
+// A key that already serves as a token, a member or the head cannot take another role.
 Status Admission::check_fresh(const net::PublicKey& key) const {
   const bool door = key == local_.key ||
                     std::any_of(tokens_.begin(), tokens_.end(),

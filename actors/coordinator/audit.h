@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <string>
 
-// Who came in, was refused or put out, and who changed the cluster: by key, token and address. It
-// is for the people who must find out later what happened, and nothing is decided by it. No secret
-// is in it: keys and tokens are named by their ids. One thread at a time.
+// The audit log: who came in, was refused or was excluded, and who changed the cluster, by key,
+// token and address. It is for the people who must find out later what happened; no decision
+// depends on it. No secret is in it: keys and tokens are named by their ids. One thread at a time.
 
 namespace troupe::actors {
 
@@ -41,15 +41,15 @@ class AuditLog {
   // The file is moved to its name and ".1", where an older one is replaced, before it grows beyond
   // this.
   static constexpr std::size_t kFileBytesMax = 1u << 20;
-  // What others can cause at will (everything but kApproved, kTokenMade, kRevoked, kUnloaded,
-  // kDrained, kStopped) is written at most so often: this many at once, then one a second. The next
-  // entry says how many were left out.
+  // Limits how often entries are written that others can cause at will (all but kApproved,
+  // kTokenMade, kRevoked, kUnloaded, kDrained, kStopped): this many at once, then one per second.
+  // The next entry says how many were left out.
   static constexpr std::int64_t kBurst = 600;
 
   // Nothing is kept.
   AuditLog() = default;
   // One JSON object a line in the file (mode 0600), and in the log, too, if it `also_logs`: under
-  // systemd the log is its journal. A file that cannot be written is told in the log, once.
+  // systemd the log is its journal. If the file cannot be written, the log says so, once.
   AuditLog(std::filesystem::path file, bool also_logs);
 
   // `now_us` is monotonic; the line has the time of day.

@@ -60,7 +60,8 @@ void stop_cluster(HeadState& head, bool everywhere) {
   if (head.setup->on_stop) head.setup->on_stop();
 }
 
-// Counts an open for its owner until it is answered, which the result stands for.
+// Counts an open for its owner for as long as the result lives, which is until the open is
+//   answered.
 //   Errors: kResourceExhausted (the owner has too many under way already).
 Result<std::shared_ptr<void>> hold_open(HeadState& head, const net::InFrame& frame,
                                         const OpenModel& open) {
@@ -82,8 +83,8 @@ Result<std::shared_ptr<void>> hold_open(HeadState& head, const net::InFrame& fra
         std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(one, bytes));
   }
   return Status(Code::kResourceExhausted,
-                "this client waits for " + std::to_string(head.opens.count(owner)) +
-                    " models already, which is as much as it may; ask again when one is ready");
+                "this client is waiting for " + std::to_string(head.opens.count(owner)) +
+                    " models already, which is the limit; ask again when one is ready");
 }
 
 // The answers of an owner that have not ended, over all of its connections.
@@ -127,8 +128,8 @@ void on_submit(HeadState& head, const net::InFrame& frame, Submit message) {
   }
   ours->priority = std::clamp(ours->priority, -kPriorityMost, kPriorityMost);
   if (frame.role == net::Role::kClient) {
-    // A user has one share of the usual weight, however many askers he names, and may let others
-    // go first. (The askers still find each their own blocks alone.)
+    // A user has one share of the usual weight, however many askers the user names, and may let
+    // others go first. (Each asker still finds only its own blocks.)
     ours->sharer = ours->owner;
     ours->weight = 1;
     ours->priority = std::max(ours->priority, 0);

@@ -27,7 +27,8 @@ namespace coordinator {
 namespace {
 
 constexpr std::chrono::microseconds kTick{100'000};
-// The pause while there is nothing to check but leases. Nodes at rest send heartbeats as rarely.
+// The pause while there is nothing to check but leases. Nodes at rest send heartbeats at the same
+// interval.
 constexpr std::chrono::microseconds kIdleTick{kRestingHeartbeatUs};
 
 bool is_at_rest(const HeadState& head) {

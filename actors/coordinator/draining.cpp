@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-// Whether all that lies on the node fits on the others: tried with a copy of what the head knows.
+// Checks with a copy of what the head knows whether everything on the node fits on the others.
 Status check_room(const ClusterState& now, const NodeRecord& node,
                   const std::vector<std::uint64_t>& deployments) {
   ClusterState trial = now;
@@ -25,7 +25,7 @@ Status check_room(const ClusterState& now, const NodeRecord& node,
     if (placed) continue;
     const std::string model = now.deployments.all().at(id).manifest.name;
     return Status(placed.code(), "node " + node.name + " holds layers of " + model +
-                                     " that cannot go elsewhere: " + placed.message() +
+                                     " that cannot be moved elsewhere: " + placed.message() +
                                      (placed.code() == Code::kUnavailable
                                           ? "; start another node, or unload the model"
                                           : ""));

@@ -39,7 +39,7 @@ class EventLog {
   // Events are kept in this process alone.
   EventLog() = default;
   // They are also kept in the file, one JSON object on each line, and read from it; lines that
-  // cannot be read are passed over. A file that cannot be written is told in the log, once.
+  // cannot be read are passed over. If the file cannot be written, the log says so, once.
   explicit EventLog(std::filesystem::path file);
 
   void add(EventKind kind, const std::string& subject, const std::string& text);

@@ -68,7 +68,8 @@ struct RunningEngine {
                                       std::int64_t now_us) const;
 };
 
-// When the copies of a deployment's layers are made. Before that, the nodes let each other in.
+// The time at which copies of a deployment's layers are made. Before that, the nodes let each other
+// in.
 struct CopiesDue {
   std::uint64_t epoch = 0;
   std::int64_t at_us = 0;
@@ -122,7 +123,8 @@ struct Measurement {
   // How each awaited node had joined when it was told: incarnation and greeting (NodeRecord).
   std::map<net::PublicKey, std::pair<std::uint64_t, std::uint32_t>> told;
   std::set<net::PublicKey> unasked;  // awaited nodes that must follow another node on their host
-  // Each is called once, on the actor's thread, when all nodes have answered or the time is over.
+  // Each callback is called once, on the actor's thread, when all nodes have answered or time is
+  // up.
   struct Waiter {
     std::int64_t until_us = 0;
     std::function<void()> then;

@@ -58,7 +58,7 @@ Result<json> unload(HeadState& head, const Manage& ask) {
   return json{{"unloaded", name}, {"sha256", sha256}, {"deployments", ids.size()}};
 }
 
-// The last ones: all that are kept may be more than a frame holds.
+// Only the last ones are sent, because all that are kept may not fit into a frame.
 json list_events(const EventLog& log) {
   const auto& events = log.all();
   json list = json::array();
@@ -210,9 +210,9 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
     case ManageKind::kKeyApprove:
       return approve(head, ask);
     default:
-      return Status(Code::kInvalidArgument,
-                    "the head does not know what it is asked to do; run "
-                    "the same release of Troupe everywhere");
+      return Status(
+          Code::kInvalidArgument,
+          "the head does not know this request; run the same release of Troupe everywhere");
   }
 }
 
@@ -220,7 +220,7 @@ Result<json> answer(HeadState& head, const Manage& ask, net::Role role) {
 
 namespace {
 
-// What an administrator did, or was refused.
+// Records what an administrator did, or was refused.
 void audit_managed(HeadState& head, const Manage& ask, const Asking& asking,
                    const Result<json>& result) {
   const auto write = [&](AuditKind kind, std::string subject, std::string text = "") {

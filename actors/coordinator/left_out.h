@@ -4,12 +4,12 @@
 
 #include <troupe/actors/coordinator/head_state.h>
 
-// Tells people about nodes that are members but get no layers.
+// Explains which nodes are members but get no layers, and why.
 
 namespace troupe::actors::coordinator {
 
-// A sentence that says why the deployment (any deployment, if null) does without some of the nodes
-// that are alive; "" if there are none.
+// Returns a sentence that says why the deployment (if null: any deployment) does without some of
+// the nodes that are alive; "" if it uses all of them.
 std::string left_out_text(const HeadState& head, const Deployment* deployment);
 
 }  // namespace troupe::actors::coordinator

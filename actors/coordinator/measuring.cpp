@@ -201,7 +201,7 @@ void check_measurements(HeadState& head) {
     it = over ? head.measurements.erase(it) : std::next(it);
   }
   begin_next(head);
-  // What is called here may begin another measurement.
+  // A callback may begin another measurement.
   for (const auto& then : due) then();
 }
 

@@ -20,8 +20,8 @@ bool measure_first(HeadState& head, const OpenModel& open, const model::ModelCon
 // Takes a node's answer. Returns false if no measurement has that number.
 bool on_measuring_allowed(HeadState& head, const net::PublicKey& node, std::uint64_t number);
 void on_measured(HeadState& head, const net::PublicKey& node, const Measured& measured);
-// The awaited nodes of a measurement that were told and have joined anew since: a daemon that was
-// started again, or has lost its connection, knows nothing of it. Pure.
+// Returns the awaited nodes that were told of a measurement but have joined anew since: a daemon
+// that was started again, or lost its connection, knows nothing of it. Pure.
 std::vector<net::PublicKey> joined_anew(const Measurement& measurement, const Members& members);
 // Tells nodes that have joined anew once more. Continues with the measurements whose time is over,
 // or whose nodes are gone.

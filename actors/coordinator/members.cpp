@@ -49,7 +49,7 @@ Status check_connections(const HeadState& head, const net::PublicKey& identity, 
   if (head.owners->connections_of(identity).size() < most) return Status::ok();
   return Status(Code::kResourceExhausted,
                 "this client has " + std::to_string(most) +
-                    " connections already; end some of them and ask again");
+                    " connections already; close some of them and ask again");
 }
 
 void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
@@ -95,7 +95,8 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
   const Result<net::Role> allowed = [&]() -> Result<net::Role> {
     if (!local && !head.enrolments.admit(frame.peer, kEnrolments, monotonic_us())) {
       return Status(Code::kResourceExhausted,
-                    "too many enrol by this token at the same time; try again in a minute");
+                    "too many processes are enrolling with this token at the same time; try again "
+                    "in a minute");
     }
     TROUPE_RETURN_IF_ERROR(check_enrol(place, head.setup->link->identity(), enrol));
     if (role == net::Role::kClient) {
@@ -112,7 +113,7 @@ void on_enrol(HeadState& head, const net::InFrame& frame, const Enrol& enrol) {
                    enrol.name, head.setup->admission->members().size() > members);
     if (net::is_client(*allowed)) {
       head.owners->set(enrol.key, enrol.identity);
-      // From now on the identity is a door of its own.
+      // From now on, the identity can enrol further connections itself.
       if (!local) transport->allow(enrol.identity, net::Role::kEnrol);
       const bool again = head.clients.contains(enrol.key);  // the answer was lost or late
       Client& client = client_of(head, enrol.key);

@@ -34,7 +34,7 @@ Status other_contents(const std::string& model) {
                     "one that counts");
 }
 
-// Plans a model in the place of other deployments. If memory is still short, unused deployments
+// Plans a model as if other deployments were gone. If memory is still short, unused deployments
 // make room, but none is ended for a model that would not fit even then.
 Result<std::uint64_t> plan_with_room(HeadState& head, const Opening& opening,
                                      const std::set<std::uint64_t>& instead_of) {
@@ -73,8 +73,8 @@ bool measure_before_placing(HeadState& head, Opening& opening) {
   return config && measure_first(head, opening.open, *config, kMeasurePatienceUs, false, again);
 }
 
-// Who opened the model, as the audit log names it. (A client that is gone by now is known by its
-// key alone.)
+// Returns the process that opened the model, as the audit log names it. (A client that has gone is
+// known by its key alone.)
 Asking asking_for(const HeadState& head, const Opening& opening) {
   if (opening.by == head.own_key()) return {opening.by, net::Role::kAdmin, ""};
   const auto client = head.clients.find(opening.by);
@@ -106,7 +106,7 @@ void move_if_better(HeadState& head, const Opening& opening, Deployment& deploym
   if (deployment.life == DeploymentLife::kWaiting && head.runs[deployment.id].has_new_source) {
     recover(head, deployment.id, deployment.lost, "");
   }
-  // A node came back or is new. It takes its share while the engine has nothing to do.
+  // A node has come back or is new. It takes its share while the engine has nothing to do.
   if (head.is_idle(deployment.id) && can_grow(head.cluster, deployment)) {
     recover(head, deployment.id, "more nodes can take its layers now", "", true);
   }

@@ -8,7 +8,7 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// An attempt ends within three seconds; this is the limit for one that reports nothing.
+// An attempt usually ends within three seconds; this is the limit for one that reports nothing.
 constexpr std::int64_t kDialBackUs = 5'000'000;
 // A refusal ends a dial for good, but the node may have learnt our key since: it is dialled again.
 constexpr std::int64_t kDialAgainUs = 10'000'000;
@@ -102,7 +102,8 @@ std::vector<DialledBack> check_reach(HeadState& head) {
   const std::int64_t now = monotonic_us();
   for (const auto& [key, joining] : head.joining) {
     if (now - joining.since_us <= kDialBackUs) continue;
-    late.push_back({key, joining.incarnation, joining.hello, "nothing was heard of the attempt"});
+    late.push_back(
+        {key, joining.incarnation, joining.hello, "the attempt did not report anything"});
   }
   for (const DialledBack& one : late) head.joining.erase(one.node);
   const bool again = now - head.dialled_again_us > kDialAgainUs;

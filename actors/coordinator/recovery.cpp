@@ -106,7 +106,7 @@ void on_stage_failed(HeadState& head, const net::PublicKey& node, const StageFai
   const std::string name = head.cluster.members.name_of(node);
   if (failed.blame == StageFailed::kStage) {
     const std::string why = "node " + name + " cannot load its layers: " + failed.outcome.text;
-    // At the first failure the client must be told, unless other nodes may have what this one
+    // The client must be told at the first failure, unless other nodes may have what this one
     // lacks: room on its disk, or memory.
     const bool elsewhere = failed.outcome.status().code() == Code::kResourceExhausted &&
                            has_other_workers(head.cluster, node, *deployment);

@@ -9,8 +9,8 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// One more replica is placed if each of a model's replicas has more requests than this number. Up
-// to this number, the steps of all requests together cost little more than the steps of one.
+// One more replica is placed if each of a model's replicas has more requests than this. Up to this
+// number, steps of all requests together cost little more than those of one.
 constexpr double kReplicaLoad = 2;
 // The pause after a replica that could not be brought to serve.
 constexpr std::int64_t kReplicaPauseUs = 30'000'000;

@@ -67,8 +67,8 @@ void end_session(Self self, const Status& why) {
   self->quit();
 }
 
-// How many of the waiting tokens go into one frame. One that brings the log-probabilities of a
-// prompt, which may be many, is the last in its frame.
+// Returns how many of the waiting tokens go into one frame. A token that brings the
+// log-probabilities of a prompt, of which there may be many, is the last in its frame.
 std::size_t tokens_of_frame(const std::deque<Token>& tokens) {
   std::size_t count = 0;
   while (count < std::min(tokens.size(), kTokensMax)) {

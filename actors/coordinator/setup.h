@@ -31,7 +31,8 @@ struct CoordinatorSetup {
   // Where deployments and streams are recorded; null in a process that is not a head.
   journal_actor journal;
   std::uint64_t first_epoch = 1;  // larger than any epoch of an earlier run
-  // What an earlier run of this head had placed, and the manifests that it knew, by model.
+  // The models that an earlier run of this head had placed, and the manifests that it knew, by
+  // model.
   std::vector<PlacedModel> placed;
   std::map<std::string, model::Manifest> manifests;
   std::shared_ptr<Admission> admission;  // null in a process without sockets
@@ -40,7 +41,7 @@ struct CoordinatorSetup {
   net::Endpoint advertise;
   std::filesystem::path events_file;  // where events are kept; empty: only in this process
   std::filesystem::path audit_file;   // the audit log; empty: there is none
-  bool audit_also_logs = false;       // what goes into the audit log is logged, too
+  bool audit_also_logs = false;       // entries of the audit log also go into the log
   std::string role = "head";          // what `status` says: "head" or "local"
   // How long a model that nobody uses stays loaded; absent means forever.
   std::optional<std::int64_t> keep_alive_us;

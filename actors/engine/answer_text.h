@@ -14,9 +14,10 @@ namespace troupe::actors {
 class AnswerText {
  public:
   explicit AnswerText(std::vector<std::string> stops) : stops_(std::move(stops)) {}
-  // Bytes of the next token -> text that may be shown now. Sets stopped() at a stop string.
+  // Takes the bytes of the next token, and returns the text that may be shown now. Sets stopped()
+  // at a stop string.
   std::string push(std::string_view bytes);
-  // What is still held back, at the end of the answer.
+  // Returns what is still held back when the answer ends.
   std::string finish();
   bool stopped() const { return stopped_; }
   const std::string& shown() const { return shown_; }

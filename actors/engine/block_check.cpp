@@ -28,7 +28,7 @@ Status BlockTable::check_sequence(const BlockSequence& sequence, std::vector<std
     }
     const Block& block = blocks_[number];
     ++(*users)[number];
-    // What a sequence did not find ready it writes, until it is ready.
+    // A sequence writes every block that it did not find ready, until the block is ready.
     (*writers)[number] += index >= sequence.shared && !block.ready;
     if (index < sequence.shared && !block.ready) {
       return broken(number, "is shared before it is ready");

@@ -226,11 +226,11 @@ bool BlockTable::drop_least_recently_used() {
 }
 
 void BlockTable::release(BlockSequence& sequence) {
-  // If the word that a step was computed is lost, a block may be ready behind one that is not. It
-  // would follow a number that soon is another block's.
+  // If the news that a step was computed is lost, a ready block may follow one that is not ready,
+  // whose number soon belongs to another block.
   std::size_t ready = 0;
   while (ready < sequence.blocks.size() && blocks_[sequence.blocks[ready]].ready) ++ready;
-  // From the end, so that a block goes before the one that it follows.
+  // Begin at the end, so that a block is dropped before the one that it follows.
   for (std::size_t index = sequence.blocks.size(); index-- > 0;) {
     const BlockNumber number = sequence.blocks[index];
     Block& block = blocks_[number];

@@ -54,14 +54,14 @@ struct BlockSequence {
   std::vector<std::uint64_t> hashes = {};  // of the chains up to each full block of its ids
 };
 
-// The blocks that a sequence could begin with.
+// The blocks with which a sequence could begin.
 struct SharedPrefix {
   std::vector<BlockNumber> blocks;
   std::size_t idle = 0;    // how many of them are in no sequence
   bool computing = false;  // the next block is being computed by another sequence
 };
 
-// A block that is full when the step that was sent has been computed.
+// A block that will be full once the step that was sent has been computed.
 struct FilledBlock {
   BlockNumber number = 0;
   std::uint64_t taken = 0;  // tells a block from a later one of this number
@@ -86,7 +86,7 @@ class BlockTable {
   SharedPrefix find(BlockSequence& sequence, std::span<const model::TokenId> ids) const;
   // Begins a sequence that has no block with what find() found since the last change.
   void share(BlockSequence& sequence, const SharedPrefix& prefix);
-  // How many blocks can be taken, idle ones included.
+  // The number of blocks that can be taken, including idle ones.
   std::uint64_t available() const;
   // Whether sequences hold more than the limit allows.
   bool is_over() const {
@@ -101,14 +101,14 @@ class BlockTable {
   // The blocks that positions [begin, end) make full.
   std::vector<FilledBlock> filled_by(const BlockSequence& sequence, std::size_t begin,
                                      std::size_t end) const;
-  // They have been computed: others may share them.
+  // Records that the blocks have been computed, so that others may share them.
   void fill(std::span<const FilledBlock> filled);
   // Ends a sequence. Its ready blocks are idle unless others have them; its other blocks are free.
   void release(BlockSequence& sequence);
 
-  // The blocks that became free since the last call and still are.
+  // Returns the blocks that became free since the last call and are still free.
   std::vector<BlockNumber> take_freed();
-  // The stages may not have been told of these.
+  // Records that the stages may not have been told about these blocks.
   void tell_freed_again(std::span<const BlockNumber> freed);
   bool has_freed() const { return !freed_.empty(); }
 

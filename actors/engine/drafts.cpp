@@ -16,8 +16,9 @@ constexpr std::size_t kLengths[] = {1, 3, kDraftIdsMax};
 constexpr std::array<double, 3> kRows = {0.25, 0.35, 0.35};
 std::size_t place_of(std::size_t drafted) { return drafted < 2 ? 0 : drafted < 4 ? 1 : 2; }
 
-// That an id comes true if 2, 3, 4 to 7, or more ids matched. In answers of SmolLM2 it was 0.31,
-// 0.33, 0.56 and 0.95 when they were drawn at 0.8, and 0.46, 0.65, 0.73 and 0.97 when not.
+// The probability that an id comes true if 2, 3, 4 to 7, or more ids matched. In answers of SmolLM2
+// it was 0.31, 0.33, 0.56 and 0.95 when they were drawn at 0.8, and 0.46, 0.65, 0.73 and 0.97 when
+// not.
 constexpr std::array<double, 4> kLikely = {0.3, 0.45, 0.7, 0.9};
 std::size_t kind_of(std::size_t matched) {
   return matched < 3 ? 0 : matched < 4 ? 1 : matched < 8 ? 2 : 3;
@@ -96,7 +97,7 @@ std::size_t DraftHistory::length(const Draft& draft, std::size_t requests,
 
 void DraftHistory::note_token() {
   saved_ = std::min(kSavedMax, saved_ + kSavedByToken);
-  // A kind that failed long ago is tried again some time.
+  // A kind that failed long ago is tried again at some point.
   for (std::size_t i = 0; i < likely_.size(); ++i) likely_[i] += (kLikely[i] - likely_[i]) / 256;
 }
 

@@ -41,14 +41,15 @@ struct Draft {
 // near to the end that fewer than `ids_max` ids follow it is taken for a loop, which goes on.
 Draft look_up_draft(std::span<const model::TokenId> log, std::size_t ids_max);
 
-// What drafted rows cost a deployment, as its steps show it.
+// What drafted rows cost a deployment, learnt from its steps.
 class DraftCosts {
  public:
   DraftCosts();
-  // A step with one row for each of `requests` answers, `drafted` rows more and nothing else took
-  // `us`, and no other step was under way.
+  // Records that a step took `us`. It had one row for each of `requests` answers and `drafted`
+  // further rows, and no other step was under way.
   void note(std::size_t requests, std::size_t drafted, std::int64_t us);
-  // By how much each of `drafted` rows lengthens a step, as a part of a step without them.
+  // Returns how much longer each of `drafted` rows makes a step, as a fraction of the time of a
+  // step without them.
   double of_row(std::size_t drafted) const;
 
  private:
@@ -61,14 +62,15 @@ class DraftCosts {
 class DraftHistory {
  public:
   DraftHistory();
-  // How many ids of a draft to try beside `requests` answers in all: the number that promises the
-  // most tokens in a time, by what rows cost and by how often drafts of this kind came true of
-  // late. A draft is paid for in advance, with time that earlier ones saved and with a small part
-  // of the time of each token: so an answer that does not repeat itself loses at most that part.
+  // Returns how many ids of a draft to try while `requests` answers are under way: the number that
+  // promises the most tokens per second, judging by what rows cost and by how often drafts of this
+  // kind came true lately. A draft is paid for in advance, with time that earlier ones saved and
+  // with a small part of the time of each token: so an answer that does not repeat itself loses at
+  // most that part.
   std::size_t length(const Draft& draft, std::size_t requests, const DraftCosts& costs) const;
-  // A token came, by a draft or not.
+  // Records that a token came, whether it was drafted or not.
   void note_token();
-  // A step had `drafted` ids of a draft, of which `accepted` came true.
+  // Records that a step had `drafted` ids of a draft, of which `accepted` came true.
   void note(std::size_t matched, std::size_t drafted, std::size_t accepted, std::size_t requests,
             const DraftCosts& costs);
 

@@ -4,12 +4,12 @@
 
 #include <troupe/actors/engine/engine_state.h>
 
-// An answer that an earlier run began and that this one cannot continue: what was said of it is
-// said, and then why it ends. Pure; called by the engine.
+// An answer that an earlier run began and that this one cannot continue: the text that is known is
+// sent again, and then the reason why the answer ends. Pure; called by the engine.
 
 namespace troupe::actors {
 
-// Why an answer that was begun under arithmetic version `begun` ends under version `ours`.
+// Returns why an answer that was begun under arithmetic version `begun` ends under version `ours`.
 Status other_arithmetic(std::uint32_t begun, std::uint32_t ours);
 
 // The events of such an answer: every token that `request` brings, with its text, then the end

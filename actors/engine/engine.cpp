@@ -18,7 +18,7 @@ namespace {
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::int64_t kDefaultDeadlineUs = 600'000'000;
 
-// A request whose prompt the prompt reader has.
+// A request whose prompt is being read by the prompt reader.
 struct Unread {
   SubmitPtr submit;
   token_sink sink;
@@ -81,9 +81,9 @@ void count(EngineCounters& counters, const EngineState& state, std::size_t unrea
   counters.accepted = state.draft_counters().accepted;
 }
 
-// Sends steps while there are credits. A step for which there is no connection is lost with it: the
-// coordinator sees that, too, and has everything replayed. One that cannot be sent for another
-// reason (the stage is so far behind that its queue is full) ends its requests.
+// Sends steps while there are credits. If the connection is gone, the step is lost with it: the
+// coordinator sees that, too, and has everything replayed. If a step cannot be sent for another
+// reason (the stage is so far behind that its queue is full), its requests end.
 void drive(Self self, const Setup& setup) {
   EngineState& state = *self->state.state;
   const EnginePlacement& at = self->state.placement;
@@ -121,7 +121,7 @@ void refuse_for_now(Self self, const token_sink& sink, const Submit& submit, con
   refuse(self, sink, submit, why, self->state.state->wait_for_place_us(monotonic_us()));
 }
 
-// Ends an answer that another arithmetic version began, with what is known of its text.
+// Sends what is known of an answer that another arithmetic version began, and ends it.
 void end_other_arithmetic(Self self, const Setup& setup, const Submit& submit,
                           EngineRequest request, const token_sink& sink) {
   auto events = ended_answer(std::move(request), *setup->tokenizer,
@@ -148,7 +148,8 @@ void admit(Self self, const Setup& setup, const Submit& submit, const token_sink
   request.stop = submit.stop;
   request.ignore_end = submit.ignore_end;
   request.context = submit.context;
-  // The owner is a Z85 text, without line feeds: no asker can pass for one of another client.
+  // The owner is a Z85 text, which has no line feeds, so that no asker can be mistaken for one of
+  // another client.
   request.owner = submit.owner + "\n" + submit.asker;
   request.sharer = submit.sharer;
   request.salt = submit.cache_salt;
@@ -208,7 +209,8 @@ void submit(Self self, const Setup& setup, const SubmitPtr& submit, const token_
   self->send(engine.reader, submit_atom::value, submit, std::uint64_t{context});
 }
 
-// Takes a request from those whose prompts are being read; nothing if it has ended already.
+// Removes and returns a request whose prompt is being read; returns nothing if it has ended
+// already.
 std::optional<Unread> take_unread(Self self, std::uint64_t request) {
   auto found = self->state.unread.extract(request);
   if (found.empty()) return std::nullopt;

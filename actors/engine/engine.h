@@ -20,10 +20,11 @@ namespace troupe::actors {
 struct EngineCounters {
   std::atomic<std::uint64_t> running{0}, queued{0};  // requests: with steps sent; waiting for that
   std::atomic<std::uint64_t> tokens{0};              // of answers
-  // Steps that may be under way at once on the path, and that are.
+  // The number of steps that may be under way at once on the path, and that are.
   std::atomic<std::uint64_t> credits{0}, credits_in_use{0};
-  // Blocks of the block table that sequences have, idle ones, and how many there may be (0: no
-  // bound); positions that were looked up in it and found; requests that gave way.
+  // Of the block table: the number of blocks in sequences, of idle blocks, and of blocks that there
+  // may be (0: no bound); the number of positions that were looked up and found; the number of
+  // requests that gave way.
   std::atomic<std::uint64_t> blocks_in_use{0}, blocks_idle{0}, blocks_max{0};
   std::atomic<std::uint64_t> prefix_queried{0}, prefix_found{0}, preemptions{0};
   std::atomic<std::uint64_t> drafted{0}, accepted{0};  // ids that were drafted; that came true
@@ -50,7 +51,7 @@ struct EngineSetup {
   std::shared_ptr<EngineCounters> counters = std::make_shared<EngineCounters>();
   std::shared_ptr<ReplayCounters> replay_counters = std::make_shared<ReplayCounters>();
   coordinator_actor coordinator;  // told when the engine has nothing to do (idle_atom)
-  // Looks at the decider after each change, on the engine's thread: tests do. May be empty.
+  // Called after each change of the decider, on the engine's thread, for tests. May be empty.
   std::function<void(const EngineState&)> watch;
 };
 engine_actor spawn_engine(caf::actor_system& system, EngineSetup setup);

@@ -13,7 +13,7 @@ Status check_id(model::TokenId id, std::size_t vocabulary) {
                                             std::to_string(vocabulary) + " tokens");
 }
 
-// What a request may take in all, in whole blocks.
+// The most positions that a request may take, in whole blocks.
 std::uint64_t positions_of(const EngineRequest& request) {
   const std::uint64_t most = std::min<std::uint64_t>(
       request.context, std::uint64_t{request.prompt.size()} + request.max_tokens);
@@ -23,9 +23,10 @@ std::uint64_t positions_of(const EngineRequest& request) {
 }  // namespace
 
 BlockLimits EngineState::block_limits(const EngineLimits& limits) {
-  // A node offers all of its machine's memory unless it is told otherwise, and what is only kept
-  // must not drive out everything else there. So idle blocks have a quarter of it, or room for one
-  // whole sequence if that is no more than half. Where the memory is not known, it is the latter.
+  // A node offers all of its machine's memory unless it is told otherwise, and blocks that are
+  // merely kept must not crowd out everything else there. So idle blocks get a quarter of it, or
+  // room for one whole sequence if that is no more than half. If the memory is not known, they get
+  // the latter.
   const std::uint64_t most = limits.positions_max / kBlockPositions;
   const std::uint64_t whole = blocks_of(limits.context_max);
   return {most, most == 0 ? whole : std::max(most / 4, std::min(whole, most / 2))};
@@ -121,7 +122,7 @@ Status EngineState::admit(EngineRequest request, std::int64_t now_us) {
   for (const std::string& stop : request.stop) {
     if (stop.empty()) return Status(Code::kInvalidArgument, "a stop string is empty");
   }
-  // An idle time says nothing of the pace at which requests end.
+  // Time in which nothing runs says nothing about the pace at which requests end.
   if (requests_.empty()) ended_us_ = now_us;
   const std::uint64_t id = request.id;
   if (requests_.contains(id)) {
@@ -167,8 +168,9 @@ void EngineState::accept_all(std::uint64_t step, const InFlight& sent,
   const auto found = requests_.find(tokens.front().request);
   if (found == requests_.end()) return;  // ended meanwhile
   Running& running = found->second;
-  // What a request waits for may come from a step that went out before it was preempted: it is the
-  // same token. Only those of the newest step have the drafted rows behind them.
+  // The token that a request waits for may come from a step that was sent before the request was
+  // preempted: it is the same token. Only the results of the newest step have drafted rows behind
+  // them.
   if (!running.waiting) return;
   const bool newest = running.asked == step;
   const std::size_t drafted = running.drafted, before = running.log.size();
@@ -256,8 +258,8 @@ std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone
   if (sent.empty()) return events;
   table_.fill(sent.mapped().filled);
   note_draft_costs(sent.mapped(), now_us);
-  // A step that waited behind another one took what it came later. On several stages that is the
-  // slowest one's part of its path.
+  // If a step waited behind another one, its cost is the time by which it came later. With several
+  // stages, that is the time of the slowest stage.
   const auto behind = static_cast<std::int64_t>(limits_.stages) * (now_us - last_done_us_);
   step_costs_.note(sent.mapped().costs, std::min(now_us - sent.mapped().sent_us, behind));
   last_done_us_ = now_us;
@@ -300,7 +302,7 @@ std::vector<EngineEvent> EngineState::on_failed(std::uint64_t step, const StepFa
              !compute_without_drafts(sent.mapped(), failed.requests)) {
     for (const std::uint64_t request : failed.requests) end(request, "error", why, &events);
   }
-  // Stages after the one that failed have not heard what the step said besides its rows.
+  // The stages after the one that failed have not received what the step said besides its rows.
   for (const std::uint64_t request : sent.mapped().closed) {
     const auto found = requests_.find(request);
     if (found == requests_.end() || !found->second.begun) closed_.push_back(request);

@@ -28,12 +28,12 @@
 // them again, and the answer goes on with the same tokens.
 //
 // Memory is taken block by block. A request starts when there is room for the ids that it has, the
-// blocks that it shares left out, and one block for each request that has started. Those of the
-// smallest priority number start first, and among them those of the asker who had least for its
-// weight (fair_shares.h), the oldest first. When memory is short later, requests of a greater
-// number give way, and then those that began last, and wait for their turn again: so the one of the
-// first that began first always goes on. A request that waits for memory takes it from those of a
-// greater number.
+// blocks that it shares left out, and one block for each request that has started. Requests with
+// the smallest priority number start first; among them, those of the asker that has had least for
+// its weight (fair_shares.h), the oldest first. If memory runs short later, requests with a greater
+// number give way first, and then those that began last; they wait for their turn again. So the
+// oldest request with the smallest number always goes on. A request that waits for memory takes it
+// from requests with a greater number.
 
 namespace troupe::actors {
 
@@ -59,8 +59,8 @@ struct EngineRequest {
   bool ignore_end = false;       // the model's end tokens are tokens like others
   std::size_t context = 0;       // 0: the limit
   std::int64_t deadline_us = 0;  // absolute, of the caller's clock
-  // Its blocks are shared with requests of the same owner and salt, and those that lie within the
-  // first `public_ids` ids of the prompt with everyone, unless it has a salt.
+  // Its blocks are shared with requests of the same owner and salt. If it has no salt, blocks
+  // within the first `public_ids` ids of the prompt are shared with everyone.
   std::string owner = {}, salt = {};
   std::string sharer = {};  // whose share it takes; "": the owner's
   std::size_t public_ids = 0;
@@ -76,15 +76,16 @@ struct EngineRequest {
 // The logits that the last stage may hold at once to score prompts.
 constexpr std::size_t kScoredLogitsMax = std::size_t{1} << 24;
 
-// What an engine's block table did so far.
+// What an engine's block table has done so far.
 struct BlockCounters {
   std::uint64_t queried = 0, found = 0;  // positions that were looked up; that were there
   std::uint64_t preemptions = 0;
-  // Positions that requests which gave way had computed. Those in idle blocks may be found again.
+  // Positions that had been computed for requests which then gave way. Those in idle blocks may be
+  // found again.
   std::uint64_t preempted_positions = 0;
 };
 
-// Ids that were drafted so far, and those that came true.
+// The number of ids that were drafted so far, and of those that came true.
 struct DraftCounters {
   std::uint64_t drafted = 0, accepted = 0;
 };
@@ -106,15 +107,16 @@ class EngineState {
   EngineState(EngineLimits limits, std::shared_ptr<const model::Tokenizer> tokenizer)
       : limits_(limits), tokenizer_(std::move(tokenizer)), table_(block_limits(limits)) {}
 
-  // Whether one more request may come, beside those admitted and `others`, whose prompts are still
-  // being read. kResourceExhausted if not.
+  // Checks that there is a place for one more request beside those admitted and `others`, whose
+  // prompts are still being read. kResourceExhausted if there is none.
   Status check_room(std::size_t others) const;
   // The last eighth of the places is for askers who have no more than half of all.
   // kResourceExhausted for another one's request.
   // An answer that goes on has its place.
   Status check_share(const EngineRequest& request) const;
-  // For one that was refused: how long until there is a place for it, by the pace at which requests
-  // ended so far. Who is refused next is told of the place after that.
+  // For a request that was refused: how long until there is a place for it, judging by the pace at
+  // which requests have ended so far. The next request that is refused is told about the place
+  // after that.
   std::int64_t wait_for_place_us(std::int64_t now_us);
   // A request waits while those before it hold the memory that it needs.
   //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
@@ -122,43 +124,44 @@ class EngineState {
   // kResourceExhausted (too many requests; one that may take more positions than there is memory
   // for).
   Status admit(EngineRequest request, std::int64_t now_us);
-  // Ends a request whose asker went away or wants no more of it: it is "cancelled".
+  // Ends a request as "cancelled", because its asker went away or wants no more of it.
   std::vector<EngineEvent> cancel(std::uint64_t request);
   // The next step, while there is a credit and something to do.
   std::optional<PlannedStep> next_step(std::int64_t now_us = 0);
-  // A step came back; unknown ids (an earlier try) are ignored.
+  // Takes the result of a step; unknown ids (an earlier try) are ignored.
   std::vector<EngineEvent> on_done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
-  // The requests of the step end, with three exceptions. If a stage had no memory for their blocks,
-  // they are computed again within the memory that there was, as long as another request or an idle
-  // block can make room. If the step was overtaken, those that go on are computed again. If it had
-  // drafted rows, they are computed again without.
+  // Takes the failure of a step. Its requests end, with three exceptions. If a stage had no memory
+  // for their blocks, they are computed again within the memory that there was, as long as another
+  // request or an idle block can make room. If the step was overtaken, those that go on are
+  // computed again. If it had drafted rows, they are computed again without.
   std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed);
   // Whether a step was under way when an earlier one failed, and some of its requests have ended or
   // given way since: the stages may have no place for its rows.
   bool was_overtaken(std::uint64_t step) const;
   // The stages have lost every sequence: steps under way no longer count, and the log of each
-  // request goes through the stages again from position 0, in chunks as a prompt does. What was
-  // said stays said, and the answers go on with the same tokens.
+  // request goes through the stages again from position 0, in chunks as a prompt does. Tokens that
+  // were sent stay valid, and the answers go on with the same tokens.
   void replay();
-  // The deployment lost a stage: nothing is sent until resume(), then everything is replayed.
-  // `crashed` names the worker that died, or is empty when none did (it left in peace, its
-  // connection broke). A request that was in the steps under way when two workers crashed, without
-  // a token in between, is a suspect. A single one ends with an error that says so; of several,
-  // each is computed while no other one is, until a token clears it or a third crash convicts it.
+  // Called when the deployment has lost a stage: nothing is sent until resume(), then everything is
+  // replayed. `crashed` names the worker that died, or is empty if none did (it left by itself, or
+  // its connection broke). A request that was in the steps under way when two workers crashed,
+  // without a token in between, is a suspect. A single suspect ends with an error that says so. If
+  // there are several, each is computed alone, until a token clears it or a third crash convicts
+  // it.
   std::vector<EngineEvent> halt(const std::string& crashed);
-  // The layers lie on stages again, which hold no sequence.
+  // Called when the layers lie on stages again, which hold no sequence.
   void resume(const EngineLimits& limits);
   // From now on the nodes have memory for this number of positions; 0: no bound.
   void resize(std::uint64_t positions_max);
   // Takes a request's blocks away; it waits for its turn and is computed again. False if it had not
   // started.
   bool preempt(std::uint64_t request);
-  // Ends everything: a stage is gone.
+  // Ends every request, because a stage is gone.
   std::vector<EngineEvent> fail_all(const Status& why);
   std::vector<EngineEvent> expire(std::int64_t now_us);
 
   std::size_t active() const { return requests_.size(); }
-  // Of the active ones, those of which no step has gone out yet.
+  // The number of active requests for which no step has been sent yet.
   std::size_t waiting() const;
   std::size_t steps_in_flight() const { return in_flight_.size(); }
   bool idle() const {
@@ -166,15 +169,15 @@ class EngineState {
   }
   bool halted() const { return halted_; }
   const EngineLimits& limits() const { return limits_; }
-  // Requests that were computed again from their first position, each time counted.
+  // The number of times that a request was computed again from its first position.
   std::uint64_t replays() const { return replays_; }
-  // Positions of theirs that steps had carried already, and carry again.
+  // The number of their positions that steps had carried already, and carry again.
   std::uint64_t replayed_tokens() const { return replayed_tokens_; }
   const BlockTable& blocks() const { return table_; }
   const BlockCounters& block_counters() const { return block_counters_; }
   const DraftCounters& draft_counters() const { return draft_counters_; }
   const FairShares& shares() const { return shares_; }
-  // The invariants of the block table and of what the requests have of it. For tests.
+  // Checks the invariants of the block table and of the blocks that requests hold. For tests.
   Status check() const;
 
  private:
@@ -188,10 +191,11 @@ class EngineState {
     BlockSequence blocks = {};
     std::string asker = {};   // asker_of
     std::size_t charged = 0;  // rows of its prompt that the asker was charged with
-    // Of the ids of the prompt from the second on, as far as they are known.
+    // The scores of the prompt's ids from the second on, as far as they are known.
     std::vector<std::vector<model::TokenLogprob>> scores = {};
     std::uint64_t run = 0;  // how often its blocks were taken away
-    // Which one it was of those that began; of one that has not, or has given way, later than all.
+    // The place in the order in which requests began. A request that has not begun, or has given
+    // way, comes after all others.
     std::uint64_t place = ~std::uint64_t{0};
     bool begun = false;      // the stages have, or will have with the next step, a sequence
     std::size_t sent = 0;    // positions that steps have carried so far, or that were shared
@@ -209,30 +213,31 @@ class EngineState {
     std::int64_t first_us = 0, last_us = 0;  // of its tokens, or when its prompt was scored
     std::vector<std::string> crashes = {};   // of workers that computed it, since its newest token
     std::size_t answered() const { return log.size() - prompt; }
-    // How many scores are to come in all.
+    // The total number of scores that are to come.
     std::size_t scored() const { return request.prompt_logprobs == 0 ? 0 : prompt - 1; }
-    // Positions that are computed: the last one only if it has a token sampled.
+    // The number of positions to compute. The last one counts only if a token is sampled there.
     std::size_t wanted() const { return log.size() - (request.max_tokens == 0 ? 1 : 0); }
-    // The ids of which blocks may be found. Rows that are still to be scored must be computed.
+    // The ids whose blocks may be looked up. Rows that are still to be scored must be computed.
     std::span<const model::TokenId> findable() const {
       const std::size_t most = scores.size() < scored() ? scores.size() + 1 : log.size();
       return std::span(log).first(most);
     }
-    // All but the newest token has been through: what is left goes a row a step.
+    // True if all tokens but the newest have been computed: from then on, each step has one row.
     bool decoding() const { return begun && answered() > 0 && sent + 1 >= log.size(); }
     bool ready() const { return decoding() && !waiting; }  // for a row
     bool suspect() const { return crashes.size() >= kCrashesMax; }
-    // Positions that were computed for it, by the sequence that it has now.
+    // The number of positions that were computed for it in its present sequence.
     std::size_t computed() const { return sent - blocks.shared * kBlockPositions; }
   };
-  // What a step was sent with, to be known again when it comes back.
+  // What was sent in a step, so that its result can be matched.
   struct InFlight {
     struct Rows {
       std::uint64_t request = 0, run = 0;
       std::size_t drafted = 0;  // of them, how many ids were drafted
     };
     std::vector<Rows> rows;
-    // When it was sent, if it has no rows but those of answers and no other step was under way.
+    // The time at which it was sent, if it has only rows of answers and no other step was under
+    // way.
     std::optional<std::int64_t> timed_from_us = {};
     std::int64_t sent_us = 0;
     StepRows costs = {};
@@ -240,7 +245,7 @@ class EngineState {
     std::vector<std::uint64_t> closed;
     std::vector<BlockNumber> freed;
   };
-  // A prompt, or an answer that is replayed, which can have rows now.
+  // A prompt, or an answer that is being replayed, that can have rows now.
   struct Prompt {
     Running* running = nullptr;
     std::size_t left = 0;   // rows that it still needs
@@ -248,13 +253,13 @@ class EngineState {
   };
   // Crashes in a row after which a request is suspected of causing them.
   static constexpr std::size_t kCrashesMax = 2;
-  // Whether a request of a step has ended, or was preempted, since the step was sent.
+  // True if a request of the step has ended, or was preempted, since the step was sent.
   bool is_stale(const InFlight& sent) const;
   static BlockLimits block_limits(const EngineLimits& limits);
   bool may_start(const Running& running) const;
-  // The text of the tokens that a request brings; kInvalidArgument when they end the answer.
+  // Returns the text of the tokens that a request brings; kInvalidArgument if they end the answer.
   Status read_answer(const EngineRequest& request, AnswerText* text) const;
-  // What a step brings of one request.
+  // Takes the result of a step for one request.
   void accept_all(std::uint64_t step, const InFlight& sent, std::span<const SampledToken> tokens,
                   std::int64_t now_us, std::vector<EngineEvent>* events);
   // False if the request has ended by it or is computed again.
@@ -262,19 +267,20 @@ class EngineState {
   void accept_scores(const ScoredPrompt& scored, std::int64_t now_us,
                      std::vector<EngineEvent>* events);
   Status check_prompt_logprobs(const EngineRequest& request) const;
-  // Speculation (speculate.cpp). The ids to try after a request's newest token, `most` at most; of
-  // `requests` that have rows in the step.
+  // Speculation (speculate.cpp). Returns at most `most` ids to try after a request's newest token,
+  // if `requests` requests have rows in the step.
   Draft draft_for(Running& running, std::size_t requests, std::size_t most);
-  // The first of the drafted rows has come true.
+  // Records that the first of the drafted rows has come true.
   void accept_drafted_row(Running& running);
   void note_draft_costs(const InFlight& sent, std::int64_t now_us);
-  // Whether a step that failed had drafted rows: its requests are then computed without.
+  // True if a step that failed had drafted rows: its requests are then computed without them.
   bool compute_without_drafts(const InFlight& sent, const std::vector<std::uint64_t>& requests);
   // next_step() in its parts (plan_step.cpp). These rows go into the step, and then those of the
   // draft; the last known one has its token sampled.
   void add_rows(Running& running, std::size_t count, Step* step, const Draft& draft = {});
   static void score_rows(const Running& running, StepSegment* segment);
-  // The blocks that a request takes when it begins with this prefix, idle ones of it included.
+  // The number of blocks that a request takes when it begins with this prefix, including the
+  // prefix's idle blocks.
   static std::uint64_t room_to_start(const Running& running, const SharedPrefix& prefix);
   // The blocks that requests that have begun need for the ids that they have and one block more.
   std::uint64_t needed_soon() const;
@@ -283,12 +289,13 @@ class EngineState {
   bool start(Running& running);
   // Whether `older`, which goes first, will compute a block that `running` needs and may share.
   bool will_compute(const Running& older, const Running& running, std::size_t block) const;
-  // Turns (turns.cpp). Whose share a request takes: its owner's, for people's requests or jobs, as
-  // a job costs nobody what he could ask for himself.
+  // Turns (turns.cpp). Returns the name under which a request's rows are charged. Its owner has
+  // one for requests and another one for jobs, so that a job takes nothing from the owner's share
+  // of requests.
   static std::string asker_of(const EngineRequest& request);
-  // Whether the time that prompts take of a step is bounded.
+  // True if there is a bound on the time that prompts may take in a step.
   bool times_prompts() const;
-  // Whether a request keeps its memory when the other one's is needed.
+  // True if `one` keeps its memory longer than `other` when memory is needed.
   static bool keeps_memory(const Running& one, const Running& other);
   // Tokens that a request will still cost its asker, as far as can be said.
   double expected_cost(const Running& running) const;
@@ -298,30 +305,35 @@ class EngineState {
   // Takes memory from requests of a greater priority number for those that wait for it.
   void make_way();
   void note_ends(const std::vector<EngineEvent>& events, std::int64_t now_us);
-  // The list, in the order of turns, ends before the first request that must wait for memory.
+  // Returns the list in the order of turns, which ends before the first request that must wait for
+  // memory.
   std::vector<Prompt> prompts_to_compute();
-  // Whether rows of prompts may go into the next step: beside answers, as many steps as there are
-  // stages have some at a time, so that an answer's token meets them once on each stage.
+  // True if rows of prompts may go into the next step. While there are answers, at most as many
+  // steps have some at a time as there are stages, so that an answer's token meets them once on
+  // each stage.
   bool may_add_prompts() const;
-  // Answers under way a step, and how deep they are.
+  // The number of answers under way per step, and how deep they are.
   StepRows answer_rows() const;
-  // Gives a request the blocks for positions [0, end), if need be those of requests that keep
-  // theirs less and have no rows in `step`. Returns how many positions it has blocks for then.
+  // Gives a request the blocks for positions [0, end). If necessary, takes them from requests that
+  // come after it in keeping memory and have no rows in `step`. Returns the number of positions for
+  // which it then has blocks.
   std::size_t make_room(Running& running, std::size_t end, const Step& step);
   void take_blocks_away(Running& running);
-  // The last one to keep its memory of those that have begun, keep it less than `running` (null:
-  // any) and have no rows in `step`; or null.
+  // Returns the request that must give up its memory first, among those that have begun, come after
+  // `running` in keeping memory (null: any) and have no rows in `step`; null if there is none.
   Running* first_to_give_way(const Running* running, const Step& step);
   std::size_t begun() const;
-  // While requests hold more memory than there is, one gives way, but for the last one.
+  // Makes requests give way, one after the other, while they hold more memory than there is. The
+  // last one stays.
   void keep_within_limits();
-  // A stage had no memory for the blocks of these requests. False if there is nothing to give up.
+  // Called if a stage had no memory for the blocks of these requests. False if there is nothing to
+  // give up.
   bool give_way(const std::vector<std::uint64_t>& requests);
-  // One row for each request that waits for its next token and has a block for it, but only for a
-  // share of the requests, so that every stage has a step of its own to work on.
+  // Adds one row for each request that waits for its next token and has a block for it, but only
+  // for a share of the requests, so that every stage has a step of its own to work on.
   void add_decode_rows(Step* step);
-  // Rows of prompts, and of answers that are replayed (prompt_rows.h says whose). The rest of a
-  // prompt follows in the next step, which does not wait for this one.
+  // Adds rows of prompts, and of answers that are being replayed (prompt_rows.h says whose). The
+  // rest of a prompt follows in the next step, which does not wait for this one.
   void add_prompt_rows(Step* step);
   PlannedStep seal(Step step, std::int64_t now_us);
   static Finished finish(Running& running, std::string reason, const Status& error);
@@ -343,7 +355,8 @@ class EngineState {
   std::int64_t last_done_us_ = 0;  // when a step came back last
   FairShares shares_;
   double usual_tokens_ = 128;  // of an answer
-  // When a request ended last, the usual time between two ends, and up to when places are promised.
+  // The time at which a request ended last, the usual time between two ends, and the time up to
+  // which places are promised.
   std::int64_t ended_us_ = 0, promised_us_ = 0;
   double between_ends_us_ = 1e6;
   std::uint64_t next_step_ = 1;

@@ -6,7 +6,7 @@
 namespace troupe::actors {
 namespace {
 
-constexpr std::size_t kAskersMax = 1024;  // of those who have requests there are fewer anyway
+constexpr std::size_t kAskersMax = 1024;  // there are fewer askers with requests anyway
 
 }  // namespace
 
@@ -25,7 +25,7 @@ void FairShares::begin(const std::string& name, std::uint32_t weight) {
   const double now = least(0);
   Asker& asker = askers_[name];
   asker.weight = std::clamp<std::uint32_t>(weight, 1, kWeightMax);
-  // Who asked for nothing has no claim to what the others had meanwhile; a debt stays.
+  // An asker that asked for nothing has no claim to what the others had meanwhile; a debt stays.
   if (asker.requests++ == 0) asker.had = std::max(asker.had, now);
 }
 
@@ -36,7 +36,7 @@ void FairShares::end(const std::string& name) {
   const bool idle = std::none_of(askers_.begin(), askers_.end(),
                                  [](const auto& entry) { return entry.second.requests > 0; });
   if (idle) return askers_.clear();
-  // Only who had more than the others is remembered.
+  // Only an asker that had more than the others is remembered.
   const double now = least(0);
   std::erase_if(askers_, [&](const auto& entry) {
     return entry.second.requests == 0 && entry.second.had <= now;

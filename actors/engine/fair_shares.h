@@ -17,18 +17,18 @@ constexpr std::int32_t kPriorityMost = 9, kJobPriority = 10;
 
 class FairShares {
  public:
-  // An asker has one request more, or one less. The newest request's weight counts.
+  // Records that an asker has one request more, or one less. The newest request's weight counts.
   void begin(const std::string& asker, std::uint32_t weight);
   void end(const std::string& asker);
-  // Rows of an asker's prompts or tokens of its answers were computed.
+  // Records that rows of an asker's prompts or tokens of its answers were computed.
   void charge(const std::string& asker, std::size_t tokens);
 
-  // What an asker had in all for its weight, with `more` tokens: the asker of the smallest number
-  // is the next. 0 for an asker that has no request.
+  // Returns what an asker will have had in relation to its weight if it gets `more` tokens: the
+  // asker with the smallest number is next. 0 for an asker that has no request.
   double had(const std::string& asker, double more = 0) const;
-  // Requests of an asker that are there.
+  // The number of requests that an asker has.
   std::size_t requests(const std::string& asker) const;
-  // Askers that are remembered.
+  // The number of askers that are remembered.
   std::size_t size() const { return askers_.size(); }
 
  private:
@@ -37,7 +37,7 @@ class FairShares {
     std::uint32_t weight = 1;
     std::size_t requests = 0;
   };
-  // The least of those who have requests; or `otherwise`.
+  // The least that any asker with requests has had; `otherwise` if there is none.
   double least(double otherwise) const;
   std::map<std::string, Asker> askers_;
 };

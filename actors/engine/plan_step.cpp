@@ -114,7 +114,7 @@ bool EngineState::give_way(const std::vector<std::uint64_t>& requests) {
   const std::uint64_t held = table_.in_use() + table_.idle();
   if (held < 2 || (begun() < 2 && table_.idle() == 0)) return false;
   for (const std::uint64_t request : requests) preempt(request);
-  // One block less than what did not fit: a machine that has less yet says so again.
+  // Assume one block less than what did not fit. If the machine has even less, it says so again.
   resize((held - 1) * kBlockPositions);
   return true;
 }
@@ -127,8 +127,8 @@ std::size_t EngineState::make_room(Running& running, std::size_t end, const Step
     if (victim == nullptr) break;
     preempt(victim->request.id);
   }
-  // A request that is alone goes on in any case: after nodes were lost, there may be less memory
-  // than when it was admitted.
+  // A request that is alone goes on in any case: if nodes were lost, there may be less memory than
+  // when it was admitted.
   const bool alone = begun() == (running.begun ? 1u : 0u);
   const std::size_t count =
       alone ? wanted
@@ -145,7 +145,8 @@ std::uint64_t EngineState::needed_soon() const {
   std::uint64_t needed = 0;
   for (const auto& [id, other] : requests_) {
     if (!other.begun) continue;
-    // Its ids, the next one, and a block more, but never more than the whole request may have.
+    // It needs blocks for its ids, for the next one, and one block more, but never more than the
+    // whole request may have.
     const std::size_t most = std::min(other.prompt + other.request.max_tokens,
                                       std::max(other.request.context, other.log.size()));
     const std::size_t soon = blocks_of(std::min(other.log.size() + 1 + kBlockPositions, most));
@@ -210,7 +211,7 @@ std::vector<EngineState::Prompt> EngineState::prompts_to_compute() {
 }
 
 void EngineState::add_decode_rows(Step* step) {
-  // Before any row is in the step: a block that is taken away may be given to
+  // This happens before any row is in the step, because a block that is taken away may be given to
   // another request in the same step.
   for (auto& [id, running] : requests_) {
     if (running.ready()) make_room(running, running.sent + 1, *step);
@@ -227,8 +228,8 @@ void EngineState::add_decode_rows(Step* step) {
   }
   std::size_t share = (decoding + limits_.stages - 1) / limits_.stages;
   share = std::min(share, limits_.rows_max);
-  // While every stage has a step, rows wait for the rest of their share: a step of few rows reads
-  // as many weights.
+  // While every stage has a step, rows wait for the rest of their share, because a step of few rows
+  // reads as many weights as one of many.
   if (!(prompts && may_add_prompts()) && ready < share && in_flight_.size() >= limits_.stages)
     return;
   const std::size_t requests = std::min(ready, share);
@@ -319,7 +320,7 @@ std::optional<PlannedStep> EngineState::next_step(std::int64_t now_us) {
   return seal(std::move(step), now_us);
 }
 
-// Suspects run one at a time, so that it is known which one was computed when a worker crashes.
+// Suspects run one at a time, so that a crash shows which one is to blame.
 bool EngineState::may_start(const Running& running) const {
   if (!running.suspect() || running.begun) return true;
   return std::none_of(requests_.begin(), requests_.end(), [](const auto& entry) {

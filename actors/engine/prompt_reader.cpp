@@ -8,7 +8,7 @@
 namespace troupe::actors {
 namespace {
 
-// The slowest tokenizers read a megabyte a second, and this in eight milliseconds.
+// The slowest tokenizers read a megabyte per second, and a text of this size in eight milliseconds.
 constexpr std::size_t kShortBytes = 8192;
 // A template does some work for each message, however short it is.
 constexpr std::size_t kShortMessages = 64;

@@ -11,7 +11,7 @@ std::vector<std::size_t> share_prompt_rows(std::span<const PromptLeft> prompts, 
     return costs.of(prompts[i].position, prompts[i].left);
   };
   budget.cost = std::max(budget.cost, costs.of(prompts[0].position, 1));
-  // Gives prompt i what it needs, as far as `from` has it.
+  // Gives prompt i the rows that it needs, as far as `from` still has them.
   const auto give = [&](std::size_t i, PromptBudget* from) {
     const std::size_t position = prompts[i].position + rows[i];
     const std::size_t more =

@@ -10,11 +10,11 @@
 
 namespace troupe::actors {
 
-// A prompt that needs `left` rows more, the first of them at `position`.
+// A prompt that needs `left` more rows, the first of them at `position`.
 struct PromptLeft {
   std::size_t left = 0, position = 0;
 };
-// What prompts may take of a step. One row goes even if it costs more.
+// How much of a step prompts may take. One row is allowed even if it costs more.
 struct PromptBudget {
   std::size_t rows = 0;
   double cost = 0;

@@ -7,23 +7,23 @@
 #include <troupe/actors/engine/engine_state.h>
 #include <troupe/actors/messages/trace.h>
 
-// Where the time of traced requests went, as their engine sees it. Pure; used by the engine's
-// actor.
+// Records where the time of traced requests went, as their engine sees it. Pure; used by the
+// engine's actor.
 
 namespace troupe::actors {
 
 class RequestTraces {
  public:
-  // Steps of one request that are kept; later ones are left out.
+  // The number of steps of a request that are kept; later ones are left out.
   static constexpr std::size_t kStepsMax = 10'000;
 
   void begin(std::uint64_t request, std::int64_t now_us);
-  // Before a step is sent: marks it when it has rows of a traced request.
+  // Called before a step is sent: marks the step if it has rows of a traced request.
   void sent(PlannedStep& planned, std::uint64_t epoch, std::int64_t now_us);
   void done(std::uint64_t step, const StepDone& done, std::int64_t now_us);
-  // Every step under way is lost.
+  // Records that every step under way is lost.
   void lost(std::int64_t now_us);
-  // The request has ended; an empty trace when it was not to be traced.
+  // Called when the request has ended; returns an empty trace if it was not to be traced.
   RequestTrace end(std::uint64_t request, std::int64_t now_us);
 
  private:

@@ -40,7 +40,7 @@ void EngineState::accept_drafted_row(Running& running) {
 }
 
 void EngineState::note_draft_costs(const InFlight& sent, std::int64_t now_us) {
-  // Another step that was sent meanwhile may have had to be computed first by a stage.
+  // A stage may first have had to compute another step that was sent meanwhile.
   if (!sent.timed_from_us || !in_flight_.empty()) return;
   std::size_t drafted = 0;
   for (const InFlight::Rows& rows : sent.rows) drafted += rows.drafted;

@@ -16,7 +16,7 @@ constexpr double kOutlier = 4;
 // prompt then has more than half of the time.
 constexpr double kPromptPart = 1.7;
 constexpr double kPromptLeastUs = 10'000;
-// Without answers, only a request that comes next has to wait for a step that has begun.
+// If there are no answers, only the next request to come has to wait for a step that has begun.
 constexpr double kPromptAloneUs = 60'000, kPromptAloneTimes = 4;
 
 }  // namespace
@@ -43,7 +43,7 @@ double LinearCost::of(const Features& features) const {
 }
 
 // Gaussian elimination of a damped, and therefore definite, system. A coefficient that would be
-// negative is left out, and the others are solved for once more.
+// negative is left out, and the system is solved again for the others.
 void LinearCost::solve() {
   std::array<bool, kFeatures> used{};
   for (std::size_t i = 0; i < kFeatures; ++i) used[i] = products_[i][i] > 0;
@@ -102,7 +102,7 @@ void StepCosts::note(const StepRows& rows, std::int64_t us) {
     if (!answers_.is_known()) return;
     taken = std::max(taken - answers_.of(answers), taken / 8);
   }
-  // Beside answers, what a step costs in any case is theirs already.
+  // If there are answers, the fixed cost of a step counts as theirs.
   prompts_.note({number(rows.prompts), rows.prompts_depth, rows.answers == 0 ? 1.0 : 0.0}, taken);
 }
 
@@ -111,7 +111,8 @@ PromptRowCost StepCosts::of_prompt_row() const {
 }
 
 double StepCosts::prompt_budget_us(std::size_t answers, double answers_depth) const {
-  // Much more than what a step costs in any case, or most of the time would go to reading weights.
+  // The budget is much more than the fixed cost of a step; otherwise most of the time would go into
+  // reading weights.
   if (answers == 0) return std::max(kPromptAloneUs, kPromptAloneTimes * prompts_.coefficients()[2]);
   const double alone_us = answers_.of({1, static_cast<double>(answers), answers_depth});
   return std::max(kPromptLeastUs, kPromptPart * alone_us);

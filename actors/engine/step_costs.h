@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// What the rows of a step cost a deployment, as its steps show it, and how much time prompts may
-// take of a step. A row costs more the deeper it lies, because attention reads every position
+// What the rows of a step cost a deployment, learnt from its steps, and how much of a step's time
+// prompts may take. A row costs more the deeper it lies, because attention reads every position
 // before it. Costs decide when a row is computed, and never what comes out. Pure: measured times
 // come as arguments. Called by EngineState.
 
@@ -17,8 +17,9 @@ struct StepRows {
   double answers_depth = 0, prompts_depth = 0;
 };
 
-// A cost that is a sum of up to three features, each times a coefficient that is not negative: the
-// least squares of relative errors, in which older samples count less and less.
+// A cost as a sum of up to three features, each multiplied by a coefficient that is not negative.
+// The coefficients are fitted by least squares of relative errors, in which older samples count
+// less and less.
 class LinearCost {
  public:
   static constexpr std::size_t kFeatures = 3;
@@ -42,20 +43,20 @@ class LinearCost {
 struct PromptRowCost {
   double row = 1, depth = 0;
   double of(std::size_t position, std::size_t count) const;
-  // How many rows from `position` on may be computed at this cost.
+  // Returns the number of rows from `position` on that may be computed at this cost.
   std::size_t fitting(std::size_t position, double cost) const;
 };
 
 class StepCosts {
  public:
-  // A step of these rows took `us` of the whole path, or of the part of it that was not shared with
-  // the step before it.
+  // Records that a step of these rows took `us` on the whole path, or on the part of it that it did
+  // not share with the step before.
   void note(const StepRows& rows, std::int64_t us);
   bool is_known() const { return prompts_.is_known(); }
-  // In us. To be asked only if is_known().
+  // In us. May be called only if is_known().
   PromptRowCost of_prompt_row() const;
-  // How long the rows of prompts of a step may take beside its rows of answers: so long that a
-  // prompt is not held up much, and so short that nobody who reads sees an answer stand still.
+  // How long the prompts' rows of a step may take beside the answers' rows: long enough that a
+  // prompt is not held up much, and short enough that no reader sees an answer stand still.
   double prompt_budget_us(std::size_t answers, double answers_depth) const;
 
  private:

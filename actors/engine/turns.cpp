@@ -21,12 +21,12 @@ std::string EngineState::asker_of(const EngineRequest& request) {
 }
 
 Status EngineState::check_share(const EngineRequest& request) const {
-  if (!request.answer.empty()) return Status::ok();  // it goes on, and had its place before
+  if (!request.answer.empty()) return Status::ok();  // it continues, and had a place before
   const std::size_t most = limits_.requests_max;
   const bool is_scarce = requests_.size() >= most - most / 8;
   if (!is_scarce || shares_.requests(asker_of(request)) <= most / 2) return Status::ok();
   return Status(Code::kResourceExhausted,
-                "the requests of one asker have more than half of the " + std::to_string(most) +
+                "the requests of one asker hold more than half of the " + std::to_string(most) +
                     " places of the engine, and the last ones are for others; try again when some "
                     "have ended");
 }
@@ -115,7 +115,7 @@ bool EngineState::times_prompts() const { return limits_.stages == 1 && step_cos
 
 bool EngineState::may_add_prompts() const {
   if (!times_prompts()) return true;
-  // Where a whole chunk takes no longer than any step may, nobody has to wait for another one.
+  // If a whole chunk takes no longer than any step may, no request has to wait for another one.
   const double chunk_us = step_costs_.of_prompt_row().of(0, limits_.chunk_rows);
   if (chunk_us <= step_costs_.prompt_budget_us(1, 0)) return true;
   const bool answers = std::any_of(requests_.begin(), requests_.end(),

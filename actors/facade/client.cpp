@@ -157,7 +157,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
     if (state.phase == Phase::kConnecting && refused && state.entered < kEntriesMax) {
       return enter_from_outside(self, setup);
     }
-    // While connecting, we try a head that is only slow again; a refusal is final.
+    // While connecting, we try again if the head is merely slow; a refusal is final.
     const bool final = event.why.code() == Code::kPermissionDenied ||
                        event.why.code() == Code::kFailedPrecondition;
     if (state.phase == Phase::kConnected || final) {
@@ -335,8 +335,8 @@ void join(Self self, const Setup& setup) {
 }
 
 void tick(Self self, const Setup& setup) {
-  // Either another client that enrols with the same key got our answer, or the head did not listen
-  // yet.
+  // Either another client that enrols with the same key got our answer, or the head was not
+  // listening yet.
   const ClientShell& state = self->state;
   const std::int64_t now = monotonic_us();
   if (state.phase == Phase::kEnrolling && state.enrol_sent_us != 0 &&

@@ -79,7 +79,7 @@ Result<Cluster> Cluster::connect(const ConnectOptions& options) {
 
 namespace {
 
-// What is asked for: the model and the request.
+// The model and the request that are asked for.
 struct Asked {
   GenerateRequest model;  // names the model and its split
   actors::Submit submit;

@@ -192,8 +192,8 @@ Status check(const DaemonOptions& options) {
 // run will use.
 Status begin_journal(const std::string& home, actors::Journal& journal,
                      actors::CoordinatorSetup* coordinator) {
-  // The reservation is committed before a frame carries any of the numbers, and no run uses up so
-  // many. Heads without a journal began their epochs with the time of day.
+  // The reservation is committed before a frame carries any of the numbers, and no run uses all of
+  // them. Earlier heads, which had no journal, began their epochs with the time of day.
   using namespace std::chrono;
   const auto wall = duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
   TROUPE_ASSIGN_OR_RETURN(
@@ -293,7 +293,7 @@ Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::I
     setup.memory_pool = std::move(offer.pool);
   }
   setup.on_stop = [&daemon](const Status& why) { daemon.ask_stop(why); };
-  // A head that has a GPU itself lives on without it.
+  // A head with a GPU of its own continues without it.
   if (!options.head) setup.on_broken = setup.on_stop;
   daemon.moved_us = setup.moved_us;
   const actors::Member member = actors::spawn_member(*daemon.process, std::move(setup));

@@ -63,7 +63,7 @@ Status prepare_home(const std::string& home) {
 Result<FileLock> lock_home(const std::string& home) {
   TROUPE_RETURN_IF_ERROR(prepare_home(home));
   auto lock = FileLock::try_acquire(lock_file(home));
-  // A command that looks whether a daemon runs takes the lock for a moment.
+  // A command that checks whether a daemon runs holds the lock for a moment.
   for (int i = 0; i < 20 && lock.code() == Code::kAlreadyExists; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     lock = FileLock::try_acquire(lock_file(home));
@@ -138,7 +138,7 @@ namespace {
 
 // A daemon that was killed is started again within a second by its parent or by systemd.
 constexpr std::chrono::milliseconds kReturnPatience = 3s;
-// A head reads its journal before it is there, and a node waits for its head.
+// A head reads its journal before it answers, and a node waits for its head.
 constexpr std::chrono::milliseconds kStartPatience = 15s;
 
 }  // namespace

@@ -24,8 +24,8 @@ Result<std::shared_ptr<Process>> Process::make(caf::actor_system* system) {
 
 Result<std::shared_ptr<Process>> Process::open(const std::string& home, caf::actor_system* system) {
   const std::string folder = resolve_home(home);
-  // A model that lies elsewhere needs no home. If the home is needed, the store says why there is
-  // none.
+  // A model that is not in the store needs no home. If a home is needed, the store says why there
+  // is none.
   static_cast<void>(prepare_home(folder));
   TROUPE_ASSIGN_OR_RETURN(auto process, make(system));
   TROUPE_ASSIGN_OR_RETURN(process->store, model::Store::open(folder));

@@ -49,8 +49,8 @@ Result<HeadAddress> find_head(const ConnectOptions& options) {
   return head;
 }
 
-// Until when a client waits for a head: for one that nobody hears of, and for one that accepts the
-// connection and does not answer.
+// The times until which a client waits: for a head that gives no sign of life, and for one that
+// accepts the connection but does not answer.
 struct Patience {
   std::chrono::steady_clock::time_point absent, busy;
 };
@@ -59,7 +59,7 @@ Status no_answer(const net::Endpoint& head, const ConnectOptions& options, bool 
   if (reached)
     return Status(
         Code::kUnavailable,
-        "the head at " + net::to_string(head) + " accepted the connection and did not " +
+        "the head at " + net::to_string(head) + " accepted the connection but did not " +
             "answer within " + std::to_string(options.busy_timeout_ms) +
             " ms: it is too busy, or it hangs; 'troupe doctor' on its machine tells more");
   return Status(Code::kUnavailable,
@@ -110,9 +110,8 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   return service_actor(handle);
 }
 
-// Finds the head, and looks again until `until` if there is no key, or only that of `refused`:
-// while a head restarts, its old key is gone or worthless, and the new one is written when it is
-// ready.
+// Finds the head, and tries again until `until` if there is no key, or only the refused one: while
+// a head restarts, its old key is gone or useless, and the new one is written when it is ready.
 Result<HeadAddress> await_head(const ConnectOptions& options,
                                const std::optional<net::Token>& refused,
                                std::chrono::steady_clock::time_point until) {

@@ -10,7 +10,8 @@
 #include <troupe/actors/http/routes.h>
 #include <troupe/actors/troupe/serve.h>
 
-// Who may ask what: the Host and Origin fields, keys, and the form of a body. Pure.
+// Decides who may ask for what, by the Host and Origin fields, keys, and the form of the body.
+// Pure.
 
 namespace troupe::http {
 
@@ -24,10 +25,10 @@ std::optional<ApiError> check_origin(const ServeOptions& options, const Request&
 // `keys` is null if the server asks for none. On success `name` is the key's.
 std::optional<ApiError> check_key(const ApiKeys* keys, const Request& request, Role route,
                                   std::string* name);
-// A body that is said to be something else than JSON is refused, so that no web form can send one.
+// Refuses a body that is declared as anything but JSON, so that no web form can send one.
 std::optional<ApiError> check_content_type(const Request& request);
 
-// What a page of an allowed origin may read; empty for others.
+// The fields that let a page of an allowed origin read the answer; empty for other origins.
 std::vector<Header> cors_headers(const ServeOptions& options, const Request& request);
 
 // The id that the client gave, if it is plain, or else a new one.

@@ -36,8 +36,8 @@ class LogprobList {
   // text before it.
   void add(const model::Tokenizer& tokenizer, const std::vector<model::TokenLogprob>& logprobs,
            std::size_t text_offset);
-  // Of completions: the tokens of a prompt, of which the first has nothing before it. `scores` has
-  // those from the second token on, each as in add() and cut to `top` likeliest ones.
+  // For completions: adds the tokens of a prompt, the first of which has nothing before it.
+  // `scores` has those from the second token on, each as in add() and cut to `top` likeliest ones.
   void add_prompt(const model::Tokenizer& tokenizer, const std::vector<model::TokenId>& ids,
                   std::string_view text,
                   const std::vector<std::vector<model::TokenLogprob>>& scores, std::size_t top);
@@ -46,7 +46,7 @@ class LogprobList {
   void clear();
 
  private:
-  // A token without a log-probability if `logprobs` is empty.
+  // Adds a token, without a log-probability if `logprobs` is empty.
   void add_to_columns(const model::Tokenizer& tokenizer, model::TokenId id,
                       std::span<const model::TokenLogprob> logprobs, std::size_t text_offset);
   AskKind kind_;
@@ -66,8 +66,8 @@ std::string usage_json(const Usage& usage);
 // The whole answer.
 std::string answer_json(const AnswerHead& head, const std::vector<ChoiceJson>& choices,
                         const Usage& usage);
-// A chunk of one choice. `begins`: it has the role, and tells the seed. `null_usage`: the stream
-// ends with a usage chunk, and clients expect the field in every one.
+// A chunk of one choice. `begins`: it has the role and the seed. `null_usage`: the stream ends with
+// a usage chunk, and clients expect the field in every one.
 std::string chunk_json(const AnswerHead& head, const ChoiceJson& choice, bool begins,
                        bool null_usage);
 // The chunk without choices before the end of a stream.

@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-// The body of a request: a number of bytes, or chunks (RFC 9112, section 7.1). What it makes of the
-// bytes does not depend on how they were cut. Extensions of chunks and trailers are passed over.
-// Pure; an object has one owner.
+// Reads the body of a request: a number of bytes, or chunks (RFC 9112, section 7.1). The result
+// does not depend on how the bytes were cut. Extensions of chunks, and trailers, are ignored. Pure;
+// an object has one owner.
 
 namespace troupe::http {
 
@@ -24,7 +24,7 @@ class BodyReader {
   bool done() const { return state_ == State::kDone; }
   // What is wrong with the chunks; null if nothing is.
   const char* error() const { return error_; }
-  // Bytes that the body has, or will have as far as is known.
+  // The number of bytes that the body has, or will have as far as is known.
   std::uint64_t bytes() const { return bytes_; }
 
  private:

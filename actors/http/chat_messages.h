@@ -7,7 +7,8 @@
 
 #include <troupe/actors/http/api_error.h>
 
-// The messages of a chat request, as a client sends them -> as templates read them. Pure.
+// Turns the messages of a chat request, as a client sends them, into those that templates read.
+// Pure.
 
 namespace troupe::http {
 

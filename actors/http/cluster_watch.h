@@ -11,8 +11,8 @@
 #include <troupe/actors/troupe/admin.h>
 #include <troupe/runtime/status.h>
 
-// Asks the cluster a few times a second how it is, on a thread of its own because that blocks.
-// /ready and /metrics read what it knows.
+// Asks the cluster for its state a few times a second, on a thread of its own, because that blocks.
+// /ready and /metrics read the latest answer.
 
 namespace troupe::http {
 
@@ -22,9 +22,9 @@ class Progress {
   // `models`: the SHA-256 of those that must be placed.
   void see(const Result<ClusterStatus>& status, const std::vector<std::string>& models,
            std::int64_t now_us);
-  // Why no answer can be had, in a sentence; "" if all is well. A cluster is never in trouble
-  // because it is busy: only if something runs and no step has ended for 3 s, or for four times
-  // the longest time between two steps that was seen before, whichever is longer.
+  // Says in a sentence why no answer can be had; "" if all is well. A cluster is never in trouble
+  // because it is busy: only if something runs and no step has ended for 3 s, or for four times the
+  // longest time between two steps that was seen before, whichever is longer.
   const std::string& trouble() const { return trouble_; }
 
  private:
@@ -34,7 +34,7 @@ class Progress {
   std::uint64_t steps_ = 0;
   bool busy_ = false;
   std::int64_t moved_us_ = 0;    // when a step ended, or work began
-  std::int64_t longest_us_ = 0;  // between two looks at which steps had ended
+  std::int64_t longest_us_ = 0;  // between two answers of the cluster in which steps had ended
 };
 
 class ClusterWatch {

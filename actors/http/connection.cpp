@@ -15,14 +15,14 @@ namespace {
 namespace asio = boost::asio;
 using ErrorCode = boost::system::error_code;
 
-// Bytes of later requests that are read while an answer is computed.
+// The number of bytes of later requests that are read while an answer is computed.
 constexpr std::size_t kEarlyMax = 64 * 1024;
 // How long a connection that is to be closed waits for the client to see the answer.
 constexpr int kLingerMs = 2000;
 constexpr int kSendBufferBytes = 64 * 1024;
 constexpr int kClientLeft = 499;
 
-// "Sun, 29 Nov 2026 08:49:53 GMT", made once a second.
+// Returns "Sun, 29 Nov 2026 08:49:53 GMT", which is made once a second.
 const std::string& http_date() {
   static thread_local std::time_t at = 0;
   static thread_local std::string text;
@@ -127,7 +127,7 @@ void Connection::advance() {
   }
 }
 
-// Refuses what need not be read to be refused.
+// Refuses a request whose body need not be read for that.
 bool Connection::check_head() {
   head_checked_ = true;
   exchange_ = std::make_shared<Exchange>();
@@ -136,7 +136,7 @@ bool Connection::check_head() {
   exchange_->began_us = monotonic_us();
   std::optional<Response> refusal = host_.on_head(*exchange_);
   if (!refusal && reader_.state() == RequestReader::State::kBody) {
-    // A body that comes in chunks may become as large as the largest.
+    // A body that comes in chunks counts as the largest body that is allowed.
     const std::size_t length = exchange_->request.count("Content-Length") > 0
                                    ? reader_.body_bytes()
                                    : host_.limits.body_bytes;
@@ -148,7 +148,7 @@ bool Connection::check_head() {
     }
   }
   if (!refusal) return true;
-  // What follows a body that was not read cannot be told from it.
+  // The bytes after a body that was not read cannot be told apart from it.
   close_after_ = close_after_ || reader_.state() != RequestReader::State::kDone ||
                  !exchange_->request.keep_alive;
   if (!close_after_) static_cast<void>(reader_.take());
@@ -267,8 +267,8 @@ void Connection::send(std::string bytes) {
   if (!writing_) write_some();
 }
 
-// Most events of a stream go at once, without a timer and a turn of the event loop. What does not,
-// and what fails, is left to the usual way.
+// Most events of a stream can be written at once, without a timer and a turn of the event loop. The
+// rest, and whatever fails, takes the usual path.
 bool Connection::write_at_once() {
   if (tls_ || complete_ || phase_ != Phase::kAnswering) return false;
   ErrorCode error;
@@ -320,7 +320,7 @@ void Connection::all_written() {
     reader_.push(early_);
     early_.clear();
   }
-  // A request may have come whole with the one before.
+  // The whole next request may have come with the one before.
   advance();
   read();
 }

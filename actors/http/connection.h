@@ -23,15 +23,16 @@
 
 namespace troupe::http {
 
-// What a connection asks of its server.
+// What a connection needs from its server.
 struct ConnectionHost {
   ServeLimits limits;
   // A header is complete: fills in the exchange, or gives the answer that refuses it before its
   // body is read.
   std::function<std::optional<Response>(Exchange&)> on_head;
-  // The request is complete: it is answered through exchange->responder.
+  // Called when the request is complete: it is answered through exchange->responder.
   std::function<void(const ExchangePtr&)> on_request;
-  // An answer has ended. `status` 499: the client went away, or was cut, before it was complete.
+  // Called when an answer has ended. `status` 499 means that the client went away, or was cut off,
+  // before the answer was complete.
   std::function<void(const Exchange&, int status, std::size_t bytes)> on_end;
   std::function<void()> on_closed;
   // Adds to the bytes of bodies that are being read; false if there would be too many.
@@ -48,9 +49,9 @@ class Connection : public Responder, public std::enable_shared_from_this<Connect
   void start();
   // Answers with `response`, without reading a request, and closes.
   void start_refusing(Response response);
-  // Ends it now: a request under way is gone.
+  // Ends the connection now; a request under way is lost.
   void close();
-  // No request is under way or being read.
+  // True if no request is under way or being read.
   bool is_idle() const;
   bool is_open() const { return phase_ != Phase::kClosed; }
 

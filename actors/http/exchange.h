@@ -19,18 +19,18 @@ class Responder {
  public:
   virtual ~Responder() = default;
   virtual void respond(Response response) = 0;
-  // The head of a stream of server-sent events, status 200.
+  // Sends the head of a stream of server-sent events, with status 200.
   virtual void begin_events(const std::vector<Header>& headers) = 0;
-  // Whole events. Nothing happens on a connection that is gone.
+  // Sends whole events. Does nothing if the connection is gone.
   virtual void write_events(std::string_view events) = 0;
-  // The stream is complete.
+  // Ends the stream, which is complete.
   virtual void end_events() = 0;
-  // The request's body is no longer held: others may be read.
+  // Says that the request's body is no longer held, so that others may be read.
   virtual void release_body() = 0;
   // Closes the connection, so that the client sees that the answer is not complete.
   virtual void cut() = 0;
-  // `gone` is called once if the client goes away, or is cut, before the answer is complete. An
-  // empty function forgets the one before.
+  // `gone` is called once if the client goes away, or is cut off, before the answer is complete. An
+  // empty function replaces the earlier one.
   virtual void on_gone(std::function<void()> gone) = 0;
 };
 

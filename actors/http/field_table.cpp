@@ -25,7 +25,7 @@ ApiError out_of_range(const json& value, const std::string& name, const std::str
                      "invalid_value");
 }
 
-// A whole number of the JSON text, not 4.0 and nothing beyond 64 bits.
+// Reads a number that the JSON text writes as a whole number of at most 64 bits; 4.0 is not one.
 Error read_whole(const json& value, const std::string& name, std::uint64_t least,
                  std::uint64_t most, std::uint64_t* out) {
   const std::string expected =
@@ -264,7 +264,7 @@ Error read_logit_bias(const json& value, const std::string& name, GenerationAsk*
   return std::nullopt;
 }
 
-// Chat: a switch, with top_logprobs beside it. Completions: the number itself.
+// For chats this is a switch, with top_logprobs beside it; for completions it is the number itself.
 Error read_logprobs(const json& value, const std::string& name, GenerationAsk* ask) {
   if (ask->kind == AskKind::kChat) return read_flag(value, name, &ask->logprobs);
   std::uint64_t count = 0;
@@ -308,7 +308,7 @@ Error read_template_kwargs(const json& value, const std::string& name, Generatio
   return std::nullopt;
 }
 
-// best_of is what n is, or else it would compute answers that nobody sees.
+// best_of must equal n, or it would compute answers that nobody sees.
 Error read_best_of(const json& value, const std::string& name, GenerationAsk*) {
   if (value == 1) return std::nullopt;
   return bad_request("best_of is not supported; ask for several answers with n", name,

@@ -9,8 +9,9 @@
 #include <troupe/actors/http/api_error.h>
 #include <troupe/actors/http/generation_ask.h>
 
-// Every field that a client may send to the generating endpoints, and what becomes of it. A field
-// without a row is refused by name. docs/api.md has the same rows; a test compares the two. Pure.
+// Every field that a client may send to the generating endpoints, and what the server does with it.
+// A field without a row is refused by name. docs/api.md has the same rows; a test compares the two.
+// Pure.
 
 namespace troupe::http {
 
@@ -28,7 +29,7 @@ using ReadField = std::optional<ApiError> (*)(const nlohmann::json& value, const
 struct FieldRow {
   const char* name;
   FieldUse chat, completion;
-  // kHonoured and kIgnored: reads, or checks, the value. Null for an ignored field of any value.
+  // For kHonoured and kIgnored: reads, or checks, the value. Null if any value is ignored.
   ReadField read;
 };
 

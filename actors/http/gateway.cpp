@@ -31,18 +31,19 @@ namespace {
 using gateway_actor =
     actors::token_sink::extend<caf::reacts_to<actors::submit_atom, AnswerStartPtr>,
                                caf::reacts_to<actors::cancel_atom, std::uint64_t>,
-                               // The connection to the head was made again, or could not be.
+                               // Says that the connection to the head was made again, or could not
+                               // be.
                                caf::reacts_to<actors::service_atom, actors::service_actor>,
                                caf::reacts_to<actors::fail_atom>,
                                // Use every model, so that none is unloaded.
                                caf::reacts_to<actors::open_atom>>;
 
-// How often an answer is asked for again without a new token in between.
+// The number of times that an answer is asked for again without a new token in between.
 constexpr int kTriesMax = 4;
-// How long a head that was lost is looked for.
+// How long to look for a head that was lost.
 constexpr std::chrono::seconds kHeadPatience{30};
 
-// A served model: how it is asked for the first time, and how once the cluster knows it.
+// A served model: how to ask for it the first time, and once the cluster knows it.
 struct OpenedModel {
   actors::OpenPtr first, again;
 };
@@ -77,7 +78,7 @@ struct Shared {
 };
 using SharedPtr = std::shared_ptr<Shared>;
 
-// What the actor knows of an answer under way.
+// What the actor knows about an answer under way.
 struct Running {
   std::shared_ptr<const AnswerStart> start;
   std::vector<model::TokenId> ids;  // accepted so far
@@ -118,7 +119,7 @@ std::shared_ptr<const actors::Submit> make_submit(const Running& running,
   submit->request = running.start->id;
   submit->deployment = deployment;
   submit->prompt_ids = request.prompt_ids;
-  // All but the newest: if that was the last one, its end is still to come.
+  // The newest token is left out: if it was the last one, the end of the answer is still to come.
   if (!running.ids.empty()) {
     submit->answer_ids.assign(running.ids.begin(), running.ids.end() - 1);
   }
@@ -185,7 +186,7 @@ void on_token(Self self, const SharedPtr& shared, const actors::Token& token) {
   const auto found = self->state.running.find(token.request);
   if (found == self->state.running.end()) return;
   Running& running = found->second;
-  // After an answer was asked for again, the tokens that had come before come once more.
+  // If an answer was asked for again, tokens that had come before come once more.
   if (running.cancelled || token.index != running.ids.size()) return;
   running.ids.push_back(token.id);
   running.tries = 0;
@@ -302,7 +303,7 @@ struct Gateway::Impl {
   std::mutex thread_mutex;
   std::atomic<bool> ended{false};
 
-  // Blocks, therefore on a thread of its own.
+  // This blocks, and therefore runs on a thread of its own.
   void find_head() {
     const std::shared_ptr<Cluster> again = actors::connection_of(*cluster);
     Cluster::Impl& now = again ? again->impl() : *cluster;

@@ -11,9 +11,9 @@
 #include <troupe/model/sampling/params.h>
 #include <troupe/runtime/status.h>
 
-// Between the HTTP threads and the cluster: requests go in without waiting, and the tokens of all
-// answers come out in batches. One actor takes the tokens of every request, so that what a step
-// brings wakes the HTTP thread once. The only part of the room that sees CAF.
+// Stands between the HTTP threads and the cluster: requests go in without waiting, and the tokens
+// of all answers come out in batches. One actor takes the tokens of every request, so that what a
+// step brings wakes the HTTP thread once. The only part of the room that sees CAF.
 
 namespace troupe::http {
 
@@ -21,13 +21,13 @@ namespace troupe::http {
 struct AnswerRequest {
   std::size_t model = 0;  // index in the list that open() got
   std::vector<model::TokenId> prompt_ids;
-  // Accepted before: the events begin with the token after them.
+  // Tokens that were accepted before: the events begin with the token after them.
   std::vector<model::TokenId> answer_ids;
   std::uint32_t max_tokens = 1;
   model::SamplingParams sampling;
   std::vector<std::string> stop;
   bool ignore_end = false;
-  // As in Submit: who shares keys and values with whom.
+  // As in Submit: these say which requests share keys and values.
   std::string asker, cache_salt;
   std::size_t public_ids = 0;
   // As in Submit. An answer that goes on after answer_ids does not tell of its prompt again.
@@ -59,7 +59,7 @@ struct AnswerEvent {
 
 class Gateway {
  public:
-  // `wake` is called on a thread of the actors' when there are events and there were none before.
+  // `wake` is called on an actor's thread when there are events and there were none before.
   Gateway(Cluster& cluster, std::function<void()> wake);
   ~Gateway();  // cancels what is under way
 
@@ -69,14 +69,14 @@ class Gateway {
 
   // Uses every model, so that the cluster keeps them, or loads them again. Never blocks.
   void keep_models();
-  // As Cluster::status, by the connection that there is now. Blocks for up to 5 s.
+  // Does what Cluster::status does, over the present connection. Blocks for up to 5 s.
   Result<ClusterStatus> status();
 
-  // Never blocks. The events of the answer carry the number that is returned.
+  // Asks for an answer. Never blocks. The events of the answer carry the number that is returned.
   std::uint64_t start(AnswerRequest request);
-  // The answer ends with "cancelled" if it is under way. Never blocks.
+  // Ends the answer with "cancelled" if it is under way. Never blocks.
   void cancel(std::uint64_t answer);
-  // The events since the last call, in order.
+  // Returns the events since the last call, in order.
   std::vector<AnswerEvent> take();
 
  private:

@@ -3,7 +3,8 @@
 #include <troupe/actors/http/generation_ask.h>
 #include <troupe/actors/http/service.h>
 
-// What the two generating endpoints do: prepare in the pool, then begin on the HTTP thread.
+// What the two generating endpoints share: they prepare in the pool, and then begin on the HTTP
+// thread.
 
 namespace troupe::http {
 

@@ -12,7 +12,7 @@
 namespace troupe::http {
 namespace {
 
-// How long a stream's head waits for a refusal of the engine's, which is then a status.
+// How long a stream's head waits in case the engine refuses: a refusal is then a status.
 constexpr int kCommitMs = 25;
 constexpr const char* kComment = ": the answer is on its way\n\n";
 
@@ -53,7 +53,7 @@ Generation::Generation(Service& service, ExchangePtr exchange, const std::string
   reset_view();
 }
 
-// What a connection has been told: nothing yet.
+// A connection has been told nothing yet.
 void Generation::reset_view() {
   for (Choice& choice : choices_) {
     choice.text = prepared_->ask.echo ? prepared_->prompt_texts[choice.prompt] : std::string();
@@ -215,7 +215,7 @@ void Generation::measure(Choice& choice, std::uint64_t index) {
   if (choice.first_us == 0) {
     choice.first_us = now_us;
     if (accepted_us_ != 0) counters().first_token.add(seconds(accepted_us_));
-  } else if (choice.last_us != 0) {  // else it was not computed meanwhile
+  } else if (choice.last_us != 0) {  // otherwise it was not computed meanwhile
     counters().between_tokens.add(seconds(choice.last_us));
   }
   choice.last_us = now_us;
@@ -295,7 +295,7 @@ void Generation::write_event(Choice& choice, const std::string& json) {
   if (++choice.events > choice.skipped) write_numbered(json);
 }
 
-// The id of an event says what the client has with it.
+// The id of an event says what the client has once it has the event.
 void Generation::write_numbered(const std::string& json) {
   if (!exchange_) return;
   out_ += "id: " + head_.id;
@@ -323,7 +323,7 @@ Usage Generation::usage() const {
   Usage usage;
   for (const auto& prompt : prepared_->prompts) usage.prompt_tokens += prompt.size();
   for (const Choice& choice : choices_) usage.completion_tokens += choice.tokens;
-  // The choices of a prompt share what the first of them computes.
+  // The choices of a prompt share what the first one computes.
   for (std::size_t prompt = 0; prompt < prepared_->prompts.size(); ++prompt) {
     std::uint64_t cached = prepared_->prompts[prompt].size();
     for (const Choice& choice : choices_) {
@@ -334,10 +334,10 @@ Usage Generation::usage() const {
   return usage;
 }
 
-// What ends a stream: it is complete, or has failed.
+// The last event of a stream, which is complete or has failed.
 void Generation::write_rest_of_stream() {
-  // It is not part of the answer, and has the id of the event before it: where that may go on, it
-  // does so after the latter.
+  // It is not part of the answer, and has the id of the event before it, after which the stream can
+  // be continued.
   if (has_failed()) return write_numbered(error_json(api_error(failure_)));
   if (prepared_->ask.include_usage) {
     write_event(choices_.back(), usage_chunk_json(head_, usage()));
@@ -439,7 +439,7 @@ void Generation::count(Choice& choice, const std::string& finish_reason) {
   ++counted.answers[finish_reason];
   counted.completion_tokens += choice.tokens - choice.counted_tokens;
   choice.counted_tokens = choice.tokens;
-  // Of a stream that was taken up, the time in which nobody computed it says nothing.
+  // For a stream that was taken up again, the time in which nobody computed it means nothing.
   if (choice.last_us == 0 || accepted_us_ == 0) return;
   const auto seconds = [](std::int64_t us) { return static_cast<double>(us) * 1e-6; };
   counted.decode.add(seconds(choice.last_us - choice.first_us));

@@ -14,10 +14,10 @@
 #include <troupe/actors/http/service.h>
 #include <troupe/actors/http/stream_position.h>
 
-// One generating request from its acceptance to its answer: it has several choices where n or the
-// number of prompts asks for them. A stream that breaks stops computing, and can be taken up again:
-// what it said is a function of its tokens, so that the same events come again. Lives on the HTTP
-// thread.
+// One generating request from its acceptance to its answer. It has several choices if n or the
+// number of prompts asks for them. If the connection of a stream breaks, the stream is no longer
+// computed, and can be taken up again: its events are a function of its tokens, so that the same
+// events come again. Lives on the HTTP thread.
 
 namespace troupe::http {
 
@@ -27,8 +27,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   static void begin(Service& service, const ExchangePtr& exchange,
                     std::shared_ptr<const PreparedAsk> prepared);
 
-  // Makes a stream of an earlier process, which rests since `rested_us`. `said` is what is known of
-  // it.
+  // Restores a stream of an earlier process, which has rested since `rested_us`. `said` is what is
+  // known of it.
   static void restore(Service& service, AnswerHead head,
                       std::shared_ptr<const PreparedAsk> prepared, const std::string& key,
                       const std::vector<AnswerEvent>& said, std::int64_t rested_us);
@@ -36,22 +36,22 @@ class Generation : public std::enable_shared_from_this<Generation> {
   // `exchange` is null if nobody reads the answer.
   Generation(Service& service, ExchangePtr exchange, const std::string& key, AnswerHead head,
              std::shared_ptr<const PreparedAsk> prepared);
-  // A token or the end of one of its choices. What it adds to a stream is sent by flush().
+  // Takes a token or the end of one of its choices. flush() sends what this adds to a stream.
   void on_event(const AnswerEvent& event);
   void flush();
-  // Ends it with an error, and asks for no more.
+  // Ends the request with an error, and asks for nothing more.
   void abandon(const Status& why);
-  // Sends the events of a stream after those in `from` to another connection, and goes on where it
-  // was. A connection that still has the stream is cut. `from` has a number for each choice.
+  // Sends the events of a stream that follow `from` to another connection, and continues the stream
+  // there. A connection that still has the stream is cut off. `from` has a number for each choice.
   void take_up(const ExchangePtr& exchange, const StreamPosition& from);
-  // The stream is in the file: from now on a client that has its id can take it up.
+  // Says that the stream is in the file: from now on, a client that has its id can take it up.
   void on_saved();
 
   const std::string& id() const { return head_.id; }
   const std::string& key() const { return key_; }
   const std::string& owner() const { return owner_; }
   std::size_t choices() const { return choices_.size(); }
-  // Since when it computes nothing; 0 while it does.
+  // The time since which nothing is computed; 0 while something is.
   std::int64_t rests_since_us() const { return rests_since_us_; }
 
  private:
@@ -64,19 +64,19 @@ class Generation : public std::enable_shared_from_this<Generation> {
     std::uint64_t tokens = 0, counted_tokens = 0;
     std::uint64_t cached_tokens = 0;         // of its prompt
     std::int64_t first_us = 0, last_us = 0;  // when its first and latest token came
-    // What the connection has been told.
+    // What has been sent to the connection.
     std::string text, finish_reason;
     LogprobList logprobs;
     std::size_t characters = 0;  // before the next token
     bool begun = false;          // its first chunk was written
     bool echoed = false;         // the prompt with its log-probabilities was shown
-    // The events so far, of which the first `skipped` were not sent to this connection.
+    // The number of events so far, of which the first `skipped` were not sent to this connection.
     std::uint64_t events = 0, skipped = 0;
   };
 
   void start();
   void ask_for(Choice& choice);
-  // Whether there is something to compute: no token may be asked for.
+  // False if no token is asked for, so that there may be nothing to compute.
   bool is_computed(const Choice& choice) const;
   void end_at_once(Choice& choice);
   AnswerRequest request_of(const Choice& choice) const;
@@ -86,10 +86,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void keep(const Choice& choice, const AnswerEvent& event);
   void show_token(Choice& choice, const AnswerEvent& event);
   void show_end(Choice& choice, const AnswerEvent& event);
-  // Before the first token, or the end: the prompt, where it comes with log-probabilities.
+  // Sends the prompt, if it comes with log-probabilities, before the first token or the end.
   void show_prompt(Choice& choice, const AnswerEvent& event);
   void on_end(Choice& choice, const AnswerEvent& event);
-  // The head of the stream, once it is clear that the answer begins.
+  // Sends the head of the stream, once it is clear that the answer begins.
   void commit();
   void comment_later();
   void write_chunk(Choice& choice, std::string_view text, const std::string& finish_reason);
@@ -100,7 +100,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void fail(const Status& why);
   void complete();
   void client_gone();
-  // Asks for no more of the answers that are under way.
+  // Cancels the answers that are under way.
   void cancel_rest();
   void rest();
   void let_go();
@@ -109,7 +109,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void count(Choice& choice, const std::string& finish_reason);
   Usage usage() const;
   bool streams() const { return prepared_->ask.stream; }
-  // The log-probabilities of a prompt are too many to be kept for a client that may come back.
+  // A prompt has too many log-probabilities to keep them for a client that may come back.
   bool is_kept() const {
     return streams() && !prepared_->ask.scores_prompt() && service_.options.resume;
   }
@@ -125,7 +125,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::shared_ptr<const PreparedAsk> prepared_;
   AnswerHead head_;
   std::vector<Choice> choices_;
-  // A stream's tokens and ends in the order in which they were told; `answer` is the choice.
+  // A stream's tokens and ends in the order in which they came; `answer` is the choice.
   std::vector<AnswerEvent> record_;
   Status failure_;          // why the answer ended without being complete
   bool complete_ = false;   // every choice has ended well

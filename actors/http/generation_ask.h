@@ -39,9 +39,10 @@ struct GenerationAsk {
   std::int32_t priority = 0;       // a request of a smaller number goes first
   model::SamplingParams sampling;  // without seed, choice and logprobs
 
-  // Whether the tokens of the prompt come with their log-probabilities.
+  // True if the tokens of the prompt come with their log-probabilities.
   bool scores_prompt() const { return echo && logprobs; }
-  // How many likely tokens the engine reports beside each token. It says nothing of a token alone.
+  // How many likely tokens the engine reports beside each token. It reports nothing about a token
+  // alone.
   std::uint32_t reported() const {
     return static_cast<std::uint32_t>(std::max<std::size_t>(1, top_logprobs.value_or(0)));
   }

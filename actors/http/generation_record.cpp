@@ -4,11 +4,12 @@
 #include <troupe/actors/http/generation_room.h>
 #include <troupe/runtime/clock.h>
 
-// What a stream has said: kept, taken up again by another connection, restored by another process.
+// Keeps what a stream has said, so that another connection can take it up, or another process
+// restore it.
 
 namespace troupe::http {
 
-// Notes what a stream is told, for a client that comes back.
+// Records what a stream is told, for a client that comes back.
 void Generation::keep(const Choice& choice, const AnswerEvent& event) {
   if (!is_kept()) return;
   record_.push_back(event);
@@ -22,7 +23,7 @@ void Generation::on_saved() {
 }
 
 void Generation::take_up(const ExchangePtr& exchange, const StreamPosition& from) {
-  // The cluster may be there again, or this process itself.
+  // The cluster, or this process, may be back.
   if (failure_.code() == Code::kUnavailable) failure_ = Status::ok();
   std::size_t waiting = 0;
   for (const Choice& choice : choices_) waiting += !choice.ended && choice.answer == 0;

@@ -9,7 +9,7 @@ namespace troupe::http {
 
 namespace {
 
-// The part of all places that is kept for askers who come back as they were told.
+// The fraction of all places that is kept for clients that come back when they were told to.
 constexpr std::size_t kKeptPart = 8;
 
 }  // namespace
@@ -47,7 +47,7 @@ bool has_room(Service& service, const Exchange& exchange, std::size_t choices, s
   if (service.answers.size() + choices > limits.answers - kept) {
     const double wait_s = service.promises.promise_s(who, back, service.between_answers_s, now_us);
     ApiError error =
-        overloaded("the server computes as many answers as it may; try again later", wait_s);
+        overloaded("the server is computing as many answers as it may; try again later", wait_s);
     error.status = 429;
     error.type = "requests";
     exchange.responder->respond(error_response(error));
@@ -65,7 +65,7 @@ bool has_room(Service& service, const Exchange& exchange, std::size_t choices, s
   return true;
 }
 
-// The usual time between the ends of two answers, of which the last ones count most.
+// The usual time between the ends of two answers; the latest count most.
 void note_end(Service& service) {
   const std::int64_t now_us = monotonic_us();
   if (service.answer_ended_us != 0) {

@@ -8,16 +8,16 @@
 #include <troupe/actors/http/prepared_ask.h>
 #include <troupe/actors/http/service.h>
 
-// Whether more answers may begin. HTTP thread.
+// Decides whether more answers may begin. HTTP thread.
 
 namespace troupe::http {
 
-// Names a request, so that it is known when it is repeated.
+// Names a request, so that it is recognized when it is repeated.
 std::uint64_t name_of_request(const std::string& key, const PreparedAsk& prepared);
-// Whether there is room for that many more answers; if not, the exchange is told why, and when to
-// repeat the request.
+// True if there is room for this number of answers more. If not, the exchange is told why, and when
+// to repeat the request.
 bool has_room(Service& service, const Exchange& exchange, std::size_t choices, std::uint64_t who);
-// An answer has ended: its place is free.
+// Called when an answer has ended, so that its place is free.
 void note_end(Service& service);
 
 }  // namespace troupe::http

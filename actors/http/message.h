@@ -42,9 +42,9 @@ struct Response {
 
 // "Not Found" for 404.
 std::string_view reason_phrase(int status);
-// Whether two field names or host names are equal in ASCII without regard to case.
+// True if two field names or host names are equal in ASCII, ignoring case.
 bool same_name(std::string_view a, std::string_view b);
-// False for a "%" that two hexadecimal digits do not follow.
+// False if a "%" is not followed by two hexadecimal digits.
 bool percent_decode(std::string_view text, std::string* out);
 
 }  // namespace troupe::http

@@ -106,7 +106,7 @@ json request_schema(AskKind kind) {
     } else if (use_of(row, kind) == FieldUse::kHonoured) {
       properties[name] = field_schemas().at(name);
     } else {
-      // Values that have an effect elsewhere are errors that name the field.
+      // Values that would have an effect with other servers are errors, which name the field.
       properties[name] = {{"type", "null"}};
     }
   }

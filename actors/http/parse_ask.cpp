@@ -48,7 +48,7 @@ Error missing(const char* name) {
   return bad_request(std::string(name) + " is missing", name, "missing_required_parameter");
 }
 
-// What the fields mean together.
+// Checks what the fields mean together.
 Error check_together(GenerationAsk* ask) {
   if (ask->model.empty()) return missing("model");
   if (ask->kind == AskKind::kChat && ask->messages_json.empty()) return missing("messages");

@@ -6,7 +6,7 @@
 #include <troupe/actors/http/api_error.h>
 #include <troupe/actors/http/generation_ask.h>
 
-// The body of a generating request -> what it asks for. Pure.
+// Turns the body of a generating request into plain values. Pure.
 
 namespace troupe::http {
 

@@ -21,12 +21,13 @@ ApiError with_param(const Status& status, const char* param) {
   return error;
 }
 
-// How the message begins that says so: clients know an overlong prompt by these words of OpenAI.
+// The message about a prompt that is too long begins with these words of OpenAI's, by which clients
+// recognize it.
 std::string longest_context(std::uint64_t tokens) {
   return "This model's maximum context length is " + std::to_string(tokens) + " tokens";
 }
 
-// Gives a text up that is far too long for the model, as soon as that is known.
+// Stops reading a text that is far too long for the model as soon as that is known.
 Error encode(const ServedModelCard& model, const std::string& text, model::EncodeOptions options,
              const char* param, std::vector<model::TokenId>* ids) {
   options.tokens_max = model::countable_tokens(model.context_max);

@@ -8,14 +8,15 @@
 #include <troupe/actors/http/generation.h>
 #include <troupe/actors/http/served_models.h>
 
-// From the body of a request to token ids that fit the model. Runs on a thread of the pool; pure.
+// Turns the body of a request into token ids that fit the model. Runs on a thread of the pool;
+// pure.
 
 namespace troupe::http {
 
 // Fills in `prepared`, with max_tokens set. Returns the error that the client gets, or nothing.
 std::optional<ApiError> prepare(const ServedModels& models, AskKind kind, const std::string& body,
                                 PreparedAsk* prepared);
-// The 404 of an id that no model has.
+// Returns the 404 for an id that no model has.
 ApiError unknown_model(const std::string& id);
 
 struct ChatPrompt {

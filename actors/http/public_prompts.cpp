@@ -50,7 +50,8 @@ Result<std::vector<Ids>> public_prompts(const ServedModelCard& model,
     TROUPE_ASSIGN_OR_RETURN(Ids plain, plain_ids(model, prompt));
     prompts.push_back(std::move(plain));
     if (!model.chat_template) continue;
-    // Chats with different questions begin alike only as far as the question has no influence.
+    // Chats with different questions begin alike up to the point where the question has an
+    // influence.
     TROUPE_ASSIGN_OR_RETURN(Ids one, chat_ids(model, prompt, "a"));
     TROUPE_ASSIGN_OR_RETURN(const Ids other, chat_ids(model, prompt, "Z"));
     one.resize(common_prefix(one, other));

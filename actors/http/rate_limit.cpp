@@ -37,7 +37,7 @@ RateLimits::Buckets& RateLimits::buckets_of(const ApiKey& key, std::int64_t now_
 std::optional<RateLimits::Refusal> RateLimits::admit(const ApiKey& key, std::int64_t now_us) {
   Buckets& buckets = buckets_of(key, now_us);
   const double requests_s = buckets.requests ? buckets.requests->wait_s(1, now_us) : 0;
-  // One token at least must be there; the rest of the request is paid for as it is computed.
+  // At least one token must be left; the rest of the request is paid for as it is computed.
   const double tokens_s = buckets.tokens ? buckets.tokens->wait_s(1, now_us) : 0;
   if (requests_s > 0 || tokens_s > 0) {
     return Refusal{tokens_s > requests_s, std::max(requests_s, tokens_s)};

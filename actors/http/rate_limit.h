@@ -7,8 +7,8 @@
 
 #include <troupe/actors/http/api_keys.h>
 
-// The limits of keys: token buckets that hold what a minute allows. Requests are paid for when
-// they come, tokens when they are computed, so that a bucket may be in debt. Pure: time is an
+// The limits of keys: token buckets that hold what is allowed in a minute. Requests are paid for
+// when they come, tokens when they are computed, so that a bucket may be in debt. Pure: time is an
 // argument.
 
 namespace troupe::http {

@@ -8,9 +8,9 @@
 #include <troupe/actors/http/message.h>
 #include <troupe/actors/troupe/serve.h>
 
-// Bytes of one connection -> HTTP/1.1 requests. Boost.Beast parses; what it lets pass and what
-// servers and proxies could understand differently (bare line feeds, folded lines, two lengths) is
-// refused here. Pure: it has no socket and no clock. An object has one owner.
+// Turns the bytes of one connection into HTTP/1.1 requests. Boost.Beast parses; whatever it lets
+// pass although servers and proxies could understand it differently (bare line feeds, folded lines,
+// two lengths) is refused here. Pure: it has no socket and no clock. An object has one owner.
 
 namespace troupe::http {
 
@@ -36,12 +36,12 @@ class RequestReader {
   State state() const;
   // Adds bytes. A request that follows the complete one stays unread until take().
   void push(std::string_view bytes);
-  // The request without its body. From kBody on.
+  // Returns the request without its body. Valid from kBody on.
   const Request& head() const;
-  // Bytes that the body has, or will have if it says so; for limits.
+  // The number of bytes that the body has, or will have if the header says so; for limits.
   std::size_t body_bytes() const;
   const ReadError& error() const;
-  // The complete request; begins with the next one, which may be complete too.
+  // Returns the complete request, and begins with the next one, which may be complete, too.
   Request take();
 
  private:

@@ -37,7 +37,7 @@ struct Route {
 
 std::span<const Route> routes();
 
-// What a request meets in the table.
+// What the table has for a request.
 struct RouteMatch {
   const Route* route = nullptr;  // of the path and method; a GET route answers HEAD too
   std::string allow;             // the methods of the path, "GET, HEAD, OPTIONS"; "": no such path

@@ -48,8 +48,8 @@ Status check_options(const ServeOptions& options) {
   return Status::ok();
 }
 
-// Where the streams of the server at this address are, for the server that is started there next.
-// Without a home, or while another server has the file, they are in memory alone.
+// Opens the file with the streams of the server at this address, which the next server at this
+// address reads. Without a home, or while another server has the file, streams are in memory only.
 std::unique_ptr<actors::StreamFile> open_streams(const ServeOptions& options,
                                                  const std::string& home) {
   if (!options.resume || home.empty()) return nullptr;
@@ -83,7 +83,7 @@ ApiError beyond_limit(const ApiKey& key, const RateLimits::Refusal& refusal) {
 struct Server::Impl {
   ServeOptions options;
   std::vector<std::string> ids;  // of the models
-  // What belongs to the HTTP thread comes before its io_context: connections that die with that
+  // The members of the HTTP thread come before its io_context, because connections that end with it
   // still count themselves out.
   ConnectionHost host;
   Service service;
@@ -299,7 +299,7 @@ void Server::Impl::watch_files() {
   });
 }
 
-// What cannot be read is said once, and the server goes on with what it has.
+// If a file cannot be read, the log says so once, and the server goes on with what it has.
 void Server::Impl::take(const ChangedFiles& changed) {
   stamps = changed.stamps;
   if (changed.keys && !*changed.keys) {
@@ -327,7 +327,7 @@ void Server::Impl::abandon_all(const Status& why) {
   for (const auto& generation : open) generation->abandon(why);
 }
 
-// Also those of a name that has another key now.
+// This includes the requests of a name that has another key now.
 void Server::Impl::drop_removed_keys() {
   const auto is_removed = [this](const Generation& stream) {
     return service.owner_of(stream.key()) != stream.owner();

@@ -17,7 +17,8 @@ std::string why_not_ready(const Service& service) {
 
 void run_in_pool(Service& service, const ExchangePtr& exchange,
                  std::function<std::function<void()>()> work) {
-  // What `work` holds must end on the HTTP thread: it may be the last reference to a connection.
+  // Whatever `work` holds must be destroyed on the HTTP thread, because it may be the last
+  // reference to a connection.
   const bool taken = service.pool->submit([&service, exchange, work = std::move(work)]() mutable {
     std::function<void()> then = work();
     service.post([exchange = std::move(exchange), work = std::move(work), then = std::move(then)] {

@@ -20,7 +20,7 @@
 #include <troupe/actors/http/work_pool.h>
 #include <troupe/actors/troupe/serve.h>
 
-// What the endpoints share. Used on the HTTP thread, but for what says otherwise.
+// What the endpoints share. Used on the HTTP thread, unless a comment says otherwise.
 
 namespace troupe::http {
 
@@ -44,7 +44,7 @@ struct Service {
   // Streams that may be taken up (streams.h), by their ids; and what writes them to their file.
   std::map<std::string, std::shared_ptr<Generation>> streams;
   StreamKeeper* keeper = nullptr;
-  // The name of a key and its hash: a name may get another key.
+  // The name of a key, and its hash, because a name may get another key.
   std::function<std::string(const std::string& key)> owner_of;
   // For Retry-After: when the last answer ended, and the usual time between two ends.
   std::int64_t answer_ended_us = 0;
@@ -53,18 +53,19 @@ struct Service {
   bool loading = true, draining = false;
 };
 
-// A stream that is not there is forgotten already.
+// A stream that is not in the map has been forgotten already.
 void forget_stream(Service& service, const std::string& id);
 
-// Why no answer can be had now, in a sentence; "" if the server is ready.
+// Says in a sentence why no answer can be had now; "" if the server is ready.
 std::string why_not_ready(const Service& service);
 
-// Answers with what `work` makes in the pool: an error, or the response that it fills in.
+// Runs `work` in the pool and answers with its result: an error, or the response that it fills in.
 void answer_in_pool(Service& service, const ExchangePtr& exchange,
                     std::function<std::optional<ApiError>(Response*)> work);
 
-// Hands `work` to the pool, or answers that the server is busy. `work` gives what is to be done on
-// the HTTP thread after it; it runs on a thread of the pool and must not touch the service's maps.
+// Hands `work` to the pool, or answers that the server is busy. `work` runs on a thread of the
+// pool, must not touch the service's maps, and returns what is to be done on the HTTP thread after
+// it.
 void run_in_pool(Service& service, const ExchangePtr& exchange,
                  std::function<std::function<void()>()> work);
 

@@ -7,8 +7,8 @@
 
 namespace troupe::http {
 
-// Rises with every change of the two structs below: a stream that another release wrote is
-// forgotten.
+// This number rises with every change of the two structs below; a stream that another release wrote
+// is forgotten.
 constexpr std::uint32_t kStoredForm = 1;
 
 struct StoredAsk {

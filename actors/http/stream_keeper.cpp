@@ -64,7 +64,7 @@ void StreamKeeper::forget(const std::string& id) {
   if (!file_) return;
   {
     const std::lock_guard lock(mutex_);
-    // What was never written need not be deleted.
+    // A stream that was never written need not be deleted.
     std::erase_if(news_.begun, [&](const auto& stream) { return stream.id == id; });
     said_.erase(id);
     news_.forgotten.push_back(id);
@@ -94,7 +94,7 @@ void StreamKeeper::write(std::unique_lock<std::mutex>& lock) {
   failed_ = !written;
   write_at_ = Clock::now() + (failed_ ? kTryAgain : kWriteEvery);
   if (written) return;
-  // What is to be forgotten must not stay.
+  // A stream that is to be forgotten must not stay in the file.
   news_.forgotten.insert(news_.forgotten.begin(), news.forgotten.begin(), news.forgotten.end());
 }
 

@@ -15,9 +15,9 @@
 #include <troupe/actors/journal/stream_file.h>
 
 // Writes what streams say to their file, on a thread of its own, so that the HTTP thread never
-// waits for the disk. The news of all streams are one transaction, at most five a second; streams
-// that begin are written at once, together with those that begin meanwhile. What is not written
-// when the process is killed is computed again. Any thread may call.
+// waits for the disk. The news of all streams go into one transaction, at most five times a second;
+// a stream that begins is written at once, together with others that begin meanwhile. Whatever was
+// not written when the process is killed is computed again. Any thread may call.
 
 namespace troupe::http {
 
@@ -31,13 +31,13 @@ class StreamKeeper {
                std::function<void(const std::vector<std::string>& ids)> saved);
   ~StreamKeeper();  // writes what there is
   bool has_file() const { return file_ != nullptr; }
-  // What an earlier process left in the file. Before anything begins.
+  // Returns what an earlier process left in the file. Called before anything begins.
   Result<std::vector<actors::StoredStream>> load() { return file_->load(); }
 
   void begin(actors::StoredStream stream);
   // AnswerEvent::answer is the number of the choice.
   void say(const std::string& id, const AnswerEvent& event);
-  // Since when nobody computes it, Unix time; 0 when somebody does again.
+  // Records the Unix time since which nobody computes the stream; 0 if it is computed again.
   void rest(const std::string& id, std::int64_t rested_ms);
   void forget(const std::string& id);
 
@@ -48,7 +48,7 @@ class StreamKeeper {
   }
   bool is_due(Clock::time_point now) const;
   void run();
-  // Takes what there is to write, the events encoded by the caller's thread.
+  // Takes what is to be written, with events that the caller's thread has encoded.
   void write(std::unique_lock<std::mutex>& lock);
 
   std::unique_ptr<actors::StreamFile> file_;
@@ -56,8 +56,7 @@ class StreamKeeper {
   std::function<void(const std::vector<std::string>& ids)> saved_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  // What the streams have said and the file lacks. It is no more than what the service holds of
-  // them in memory in any case.
+  // What the streams have said and the file lacks. The service holds as much in memory in any case.
   std::map<std::string, std::vector<AnswerEvent>> said_;
   actors::StreamNews news_;  // without `said`
   Clock::time_point write_at_{}, scrub_at_{};

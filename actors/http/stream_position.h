@@ -5,12 +5,12 @@
 #include <string_view>
 #include <vector>
 
-// Where a client is in a stream, as the ids of events say it. Pure.
+// How far a client has got in a stream, as the ids of events say. Pure.
 
 namespace troupe::http {
 
-// How many events a client has of each choice. The events of one choice come in the same order
-// whenever they are computed, while those of different choices may overtake each other.
+// The number of events of each choice that a client has. The events of one choice always come in
+// the same order, while those of different choices may overtake each other.
 using StreamPosition = std::vector<std::uint64_t>;
 
 // Reads "17", or "5.7.6" for three choices. Returns false if `text` is not a position.

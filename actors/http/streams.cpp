@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kKeptOfKey = 64;
 
-// What an earlier process knew of a stream, or why it is of no use any more.
+// Restores what an earlier process knew about a stream, or says why it is of no use any more.
 Status restore_stream(Service& service, const actors::StoredStream& stored, std::int64_t now_ms) {
   const std::string key = stored.owner.substr(0, stored.owner.find(' '));
   if (stored.owner != service.owner_of(key)) {
@@ -30,7 +30,7 @@ Status restore_stream(Service& service, const actors::StoredStream& stored, std:
     TROUPE_ASSIGN_OR_RETURN(const std::vector<AnswerEvent> events, decode_events(news));
     said.insert(said.end(), events.begin(), events.end());
   }
-  // One that was computed when the process ended rests from now on.
+  // A stream that was being computed when the process ended rests from now on.
   const std::int64_t rested_ms = stored.rested_ms == 0 ? now_ms : stored.rested_ms;
   if (stored.rested_ms == 0) service.keeper->rest(stored.id, rested_ms);
   const std::int64_t rested_us =
@@ -43,7 +43,7 @@ Status restore_stream(Service& service, const actors::StoredStream& stored, std:
 
 void take_up_stream(Service& service, const ExchangePtr& exchange, const EventId& id) {
   const auto found = service.streams.find(id.stream);
-  // Whether a stream of somebody else exists is nobody's business.
+  // The answer does not reveal whether somebody else has such a stream.
   if (found == service.streams.end() || found->second->key() != exchange->key) {
     ApiError error = bad_request("there is no stream " + in_quotes(id.stream) +
                                      " to take up: it is too old, or was never yours",
@@ -76,7 +76,8 @@ void restore_streams(Service& service, const std::vector<actors::StoredStream>& 
     }
   }
   if (count > 0) {
-    log(LogLevel::kInfo, std::to_string(count) + " streams of before the start may be taken up");
+    log(LogLevel::kInfo,
+        std::to_string(count) + " streams from before the start can be taken up again");
   }
   sweep_streams(service, monotonic_us());
 }

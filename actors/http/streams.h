@@ -8,8 +8,8 @@
 #include <troupe/actors/journal/stream_file.h>
 
 // Streams that can be taken up again, by the ids of their events: "chatcmpl-...:17". They are kept
-// while they run, and ten minutes after that; of each key the latest 64. They are in a file, too,
-// so that they outlive this process. Lives on the HTTP thread.
+// while they run and for ten minutes after that, but at most the latest 64 of each key. They are in
+// a file, too, so that they outlive this process. Lives on the HTTP thread.
 
 namespace troupe::http {
 

@@ -6,13 +6,13 @@
 namespace troupe::http {
 namespace {
 
-// How many bytes of `rest`, which follows the tokens before, are the token's.
+// Returns how many bytes of `rest`, the text after the earlier tokens, belong to the token.
 std::size_t bytes_of(const model::Tokenizer& tokenizer, model::TokenId id, std::string_view rest,
                      bool begins) {
   const auto piece = tokenizer.piece(id, /*with_special=*/true);
   if (!piece) return 0;
   if (rest.starts_with(*piece)) return piece->size();
-  // The first word of a text may stand for one with a space before it.
+  // The first token of a text may stand for a word with a space before it.
   const bool has_space = begins && piece->starts_with(' ');
   if (has_space && rest.starts_with(std::string_view(*piece).substr(1))) return piece->size() - 1;
   const auto plain = tokenizer.piece(id, /*with_special=*/false);

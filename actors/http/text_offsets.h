@@ -6,7 +6,7 @@
 
 #include <troupe/model/tokenizer/tokenizer.h>
 
-// Where the tokens of a prompt lie in its text, as the legacy endpoint tells it. Pure.
+// Finds out where the tokens of a prompt lie in its text, which the legacy endpoint reports. Pure.
 
 namespace troupe::http {
 

@@ -16,7 +16,8 @@ namespace troupe::http {
 
 using TlsContext = boost::asio::ssl::context;
 
-// Errors: kNotFound, and kBadData for files that hold no certificate chain or another one's key.
+// Errors: kNotFound, and kBadData if the files hold no certificate chain, or the key of another
+// one.
 Result<std::shared_ptr<TlsContext>> load_tls(const std::string& cert, const std::string& key);
 // Changes whenever one of the two files does.
 std::string stamp_of(const std::string& cert, const std::string& key);

@@ -130,8 +130,8 @@ Result<json> stream(const Setup& setup, const std::string& id, Reach reach, cons
   TROUPE_ASSIGN_OR_RETURN(stream.submit, wire::decode<Submit>(bytes_of(record.submit)));
   stream.tokens = record.tokens;
   if (record.arithmetic != kArithmeticVersion) {
-    // The answer can only be repeated as far as it came: the engine does so, and ends it with the
-    // reason.
+    // Only the part of the answer that was computed can be repeated: the engine does so, and ends
+    // the answer with the reason.
     stream.submit.arithmetic = record.arithmetic;
     stream.submit.answer_ids = record.tokens;
   }
@@ -172,7 +172,7 @@ Result<json> answer_about(Self self, const Setup& setup, const JobAsk& ask, cons
     }
     default:
       return Status(Code::kInvalidArgument,
-                    "the head does not know what it is asked of a job; run the same release of "
+                    "the head does not know this question about a job; run the same release of "
                     "Troupe everywhere");
   }
 }

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-// This many characters of a value are enough to show in a message.
+// The number of characters of a value that a message shows.
 std::string shown(const json& value) {
   std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (text.size() > 80) text = text.substr(0, 77) + "...";
@@ -25,7 +25,7 @@ Status wrong(const std::string& field, const json& value, const std::string& exp
                 "\"" + field + "\" is " + shown(value) + ", expected " + expected);
 }
 
-// Reads the members of one object. A member that was not asked for is an error, too.
+// Reads the members of one object. A member that no call has read is an error, too.
 class Reader {
  public:
   explicit Reader(const json& object) : object_(object) {}
@@ -146,7 +146,7 @@ std::string line_of(const json& object) {
 constexpr std::uint64_t kTokensMax = 1u << 24;
 constexpr std::uint32_t kDefaultTokens = 256;
 
-// The shortest decimal number that is read as this float, such as 0.7 and not 0.699999988.
+// Returns the shortest decimal number that reads back as this float: 0.7, not 0.699999988.
 double shortest(float value) {
   char digits[32];
   const auto written = std::to_chars(std::begin(digits), std::end(digits), value);

@@ -10,8 +10,8 @@ namespace troupe::actors {
 namespace jobs {
 namespace {
 
-// The pause while a task waits for its next attempt, and the pause otherwise, in case an event was
-// missed.
+// The pause between checks while a task waits for its next attempt, and otherwise, in case an event
+// was missed.
 constexpr std::chrono::milliseconds kTick{200}, kIdleTick{1000};
 
 // The jobs of an earlier run continue from where they were.

@@ -46,8 +46,8 @@ Result<std::string> compute(const RegisteredKind& kind, const JobTaskOrder& orde
   }
 }
 
-// Waits for room in a full queue. A head that takes nothing for the length of a lease has given
-// this node up, and gives the shard to another one.
+// Waits for room in a full queue. A head that takes nothing for the length of a lease considers
+// this node dead, and gives the shard to another one.
 void hand_in(const Setup& setup, const JobTaskDone& done) {
   const std::int64_t until = monotonic_us() + kDeadUs;
   for (;;) {

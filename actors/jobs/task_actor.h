@@ -8,8 +8,8 @@
 #include <troupe/actors/troupe/jobs.h>
 
 // A node's side of jobs: it maps and merges shards of the kinds that its program registers, one
-// after the other, as its head orders, and answers with the bytes or with the reason why there are
-// none. An exception of the user's function becomes an error of the shard.
+// after the other, as its head orders it, and answers with the bytes or with the reason why there
+// are none. An exception of the user's function becomes an error of the shard.
 
 namespace troupe::actors {
 

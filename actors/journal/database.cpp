@@ -108,7 +108,7 @@ Status Database::set_up(std::span<const char* const> steps) {
         if (change == SQLITE_DELETE) static_cast<Database*>(self)->deleted_ = true;
       },
       this);
-  // A process that was killed may have left a log with what it had deleted.
+  // A process that was killed may have left a log that still has deleted rows.
   deleted_ = true;
   return scrub();
 }
@@ -185,7 +185,7 @@ Query& Query::text(std::string_view value) {
 
 Query& Query::bytes(std::string_view value) {
   if (status_) {
-    // The blob of no bytes is empty, not NULL.
+    // A blob without bytes is empty, not NULL.
     const char* const data = value.empty() ? "" : value.data();
     check(::sqlite3_bind_blob64(statement_, ++bound_, data, value.size(), SQLITE_STATIC));
   }

@@ -33,7 +33,7 @@ class Database {
   // Runs `body` in a transaction, which is committed if it returns ok. Failpoints:
   // journal.CALL.before_commit, .in_commit and .after_commit.
   Status transact(const char* call, const std::function<Status()>& body);
-  // Empties the write-ahead log if a row was deleted since the last time: until then the log has
+  // Empties the write-ahead log if a row was deleted since the last call, because the log has
   // earlier versions of the pages. Callers do so about once a minute.
   Status scrub();
 

@@ -124,7 +124,8 @@ Status Journal::make_room_for(const JobPiece& piece) {
       known->second += adds;
       return Status::ok();
     }
-    // A piece that is sent again is counted twice: only what was just added up counts against it.
+    // A piece that is sent again is counted twice, so a job is refused only by a sum that was just
+    // added up.
     if (!added_up) continue;
     TROUPE_RETURN_IF_ERROR(Query(*db_,
                                  "DELETE FROM jobs WHERE number = (SELECT min(number) FROM jobs"
@@ -158,7 +159,7 @@ Result<JobRecord> Journal::receive(const JobPiece& piece, std::int64_t now_ms) {
                   "the id '" + piece.id + "' is that of another job; choose one of its own");
   }
   if (known && known->life != JobLife::kReceiving) return known;
-  // What ended jobs took, and outputs, is added up anew for each job.
+  // The bytes of ended jobs and of outputs are added up anew for each job.
   if (!known) owner_bytes_.erase(piece.owner);
   const Status stored = db_->transact("receive", [&] {
     if (!known) TROUPE_RETURN_IF_ERROR(forget_old(*db_, now_ms));

@@ -40,22 +40,22 @@ ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE streams ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 PRAGMA user_version = 2;
 )",
-    // Submit has got three more fields at its end: two empty texts and a number.
+    // Submit got three more fields at its end: two empty texts and a number.
     R"(
 UPDATE streams SET submit = CAST(submit || x'000000000000000000000000' AS BLOB);
 PRAGMA user_version = 3;
 )",
-    // Submit has got a number at its end.
+    // Submit got a number at its end.
     R"(
 UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
 PRAGMA user_version = 4;
 )",
-    // And a flag after it.
+    // Submit got a flag after that.
     R"(
 UPDATE streams SET submit = CAST(submit || x'00' AS BLOB);
 PRAGMA user_version = 5;
 )",
-    // And a weight and a priority: 1 and 0 for those that had none.
+    // Submit got a weight and a priority: 1 and 0 for those that had none.
     R"(
 UPDATE streams SET submit = CAST(submit || x'0100000000000000' AS BLOB);
 PRAGMA user_version = 6;

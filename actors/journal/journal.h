@@ -113,7 +113,7 @@ class Journal {
   Result<std::uint64_t> reserve(const std::string& counter, std::uint64_t count,
                                 std::uint64_t floor);
 
-  // Takes the last traces of what was deleted off the disk (Database::scrub).
+  // Removes the last traces of deleted rows from the disk (Database::scrub).
   Status scrub();
 
   // journal/jobs.cpp

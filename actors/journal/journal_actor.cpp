@@ -27,8 +27,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How often a stream hands its tokens to the journal's actor, which must be woken for it; and how
-// often that writes the news of all streams.
+// How often a stream hands its tokens to the journal's actor, which must be woken for that, and how
+// often the actor writes the news of all streams.
 constexpr std::chrono::milliseconds kTokensEvery{300}, kNewsEvery{200};
 constexpr std::size_t kTokensAtOnce = 256;
 constexpr std::chrono::seconds kScrubEvery{60};
@@ -37,7 +37,7 @@ void complain(const Status& status) {
   if (!status) log(LogLevel::kError, status.message());
 }
 
-// What spawn_journal() makes; others see of it a journal_actor.
+// The actor that spawn_journal() makes; others see it as a journal_actor.
 using writer_actor =
     journal_actor::extend<caf::reacts_to<StreamChangePtr>, caf::reacts_to<tick_atom>>;
 
@@ -86,7 +86,7 @@ void on_change(Writer self, const StreamChangePtr& change) {
   WriterShell& state = self->state;
   state.news.push_back(change);
   if (!change->update.begins) return tick_at(self, state.write_at);
-  // The tick comes after the others that begin now, which are in the mailbox already.
+  // The tick comes after the other streams that begin now, which are in the mailbox already.
   if (!state.begun) self->send(self, tick_atom::value);
   state.begun = true;
 }

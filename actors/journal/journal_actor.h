@@ -16,7 +16,7 @@
 namespace troupe::actors {
 
 // Runs the calls that it is given, one after the other, and writes what happens to streams.
-// Failures are logged. Once a minute it takes off the disk what is left of deleted rows.
+// Failures are logged. Once a minute it removes from the disk what is left of deleted rows.
 journal_actor spawn_journal(caf::actor_system& system, std::shared_ptr<Journal> journal);
 
 // Stands between an engine and the sink of a request that can be resumed. Holds the request's

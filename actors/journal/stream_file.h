@@ -28,7 +28,7 @@ struct StoredStream {
   std::vector<std::string> news;  // what it said, in the order of writing
 };
 
-// What has happened to streams since the last time.
+// What has happened to streams since the last write.
 struct StreamNews {
   std::vector<StoredStream> begun;
   std::vector<std::pair<std::string, std::string>> said;    // (id, news)
@@ -47,9 +47,10 @@ class StreamFile {
   const std::string& name() const;
 
   Result<std::vector<StoredStream>> load();
-  // One transaction, in the order of the fields. News of streams that are not there are left out.
+  // Writes all of it in one transaction, in the order of the fields. News of streams that are not
+  // in the file are left out.
   Status write(const StreamNews& news);
-  // Takes the last traces of what was forgotten off the disk (Database::scrub).
+  // Removes the last traces of forgotten streams from the disk (Database::scrub).
   Status scrub();
 
  private:

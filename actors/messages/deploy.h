@@ -85,7 +85,7 @@ struct LoadStage {
   }
 };
 // Head to node: keep the tensors of these layers on disk, too, so that after the death of any one
-// node no other needs to fetch anything. This happens in the background: loads go first.
+// node no other needs to fetch anything. This happens in the background, because loads go first.
 struct Prefetch {
   static constexpr MessageType kType = MessageType::kPrefetch;
   model::Manifest manifest;

@@ -20,7 +20,8 @@ struct EnrolmentPlace {
   std::uint64_t incarnation = 0;  // of the newcomer's process
 };
 
-// An Enrol of `key`, for a node, or of a client's connection that belongs to `identity`.
+// Makes an Enrol for the `key` of a node, or for the key of a client's connection that belongs to
+// `identity`.
 Enrol make_enrol(const EnrolmentPlace& place, const net::PublicKey& head, const net::KeyPair& key,
                  const net::KeyPair& identity, net::Role role, const std::string& name);
 //   Errors: kPermissionDenied (the newcomer does not have the secret half of a key that it names).

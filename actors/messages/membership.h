@@ -50,12 +50,12 @@ struct Hello {
   std::uint16_t port = 0;
   std::uint32_t threads = 0;
   std::uint64_t memory_bytes = 0;
-  // Nodes that name the same pool offer the same memory, each all of it: those of one machine that
-  // were not told how much is theirs. Empty if the memory is this node's alone.
+  // Nodes that name the same pool offer the same memory, each all of it: they are the nodes of one
+  // machine that were not told how much is theirs. Empty if the memory is this node's alone.
   std::string memory_pool;
   std::string isa;
-  // Counts how often this process began to join. A node drops its stages before it begins, so that
-  // the head forgets what it held; a Hello with the number of the last one only repeats it.
+  // Counts how often this process began to join. A node drops its stages before it begins, and the
+  // head forgets what the node held. A Hello with the number of the last one merely repeats it.
   std::uint32_t greeting = 0;
   // The version of the sender's arithmetic; the head admits only nodes of its own.
   std::uint32_t arithmetic = kArithmeticVersion;

@@ -132,17 +132,18 @@ struct Submit {
   // salt. A client that asks for several users names each in `asker`; "" is the client itself.
   std::string asker, cache_salt;
   std::uint32_t public_ids = 0;
-  // If not 0: the answer begins with the log-probability of every id of the prompt but the first,
-  // beside those of this number of likeliest ids. max_tokens may then be 0.
+  // If this is not 0, the answer begins with the log-probability of every id of the prompt but the
+  // first, beside those of this number of likeliest ids. max_tokens may then be 0.
   std::uint32_t prompt_logprobs = 0;
-  bool no_speculation = false;  // a token a step: for measurements
+  bool no_speculation = false;  // one token per step: for measurements
   // How large the asker's share of the deployment is beside those of others, from 1 to 100, and
   // which requests go first: those of a smaller number, from -9 to 9. Jobs have 10.
   std::uint32_t weight = 1;
   std::int32_t priority = 0;
   // The identity of the client. The head fills it in; it does not travel.
   std::string owner = {};
-  // Whose share of the deployment the request takes; "": the asker's of this owner. As `owner`.
+  // Whose share of the deployment the request takes; "" means the share of this owner's `asker`.
+  // Like `owner`, it does not travel.
   std::string sharer = {};
   template <class A>
   void serialize(A& a) {
@@ -197,7 +198,7 @@ struct Finished {
   // Until the first step with its rows was sent, and from there to the first token. 0 if it did not
   // come that far.
   double queue_ms = 0, prefill_ms = 0;
-  // As in Token, if the answer ends without a token.
+  // As in Token, for an answer that ends without a token.
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs = {};
   // If the request was refused because there is no place for it: the time until there is one, as
   // far as can be foreseen. 0: not known, or it is not a matter of time.

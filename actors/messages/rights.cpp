@@ -7,8 +7,8 @@ bool is_operator(net::Role role) {
   return role == net::Role::kOperator || role == net::Role::kAdmin;
 }
 
-// Operators reach everything, other clients only their own, and processes that are not clients
-// nothing.
+// Operators reach everything, other clients only what is their own, and processes that are not
+// clients reach nothing.
 Reach own_or_all(net::Role role) {
   if (is_operator(role)) return Reach::kAll;
   return net::is_client(role) ? Reach::kOwn : Reach::kNothing;

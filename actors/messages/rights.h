@@ -7,8 +7,8 @@
 #include <troupe/actors/messages/manage.h>
 #include <troupe/runtime/net/keys.h>
 
-// What a client's role may ask for, one decision for each ask: a new ask does not compile before
-// it has one. Which roles may send a message at all stands in types.cpp. Pure.
+// What each role of a client may ask for. Every kind of question has one decision, and a new kind
+// does not compile without one. types.cpp says which roles may send a message at all. Pure.
 //
 //   user      models, answers and jobs: its own
 //   server    a user whose requests are other people's (`troupe serve`)
@@ -30,7 +30,7 @@ struct Asker {
   std::string owner;  // the identity as Z85; "" is this process itself
   net::Role role = net::Role::kAdmin;
 };
-// Whether the asker may see or change a thing of this owner.
+// True if the asker may see or change something of this owner.
 inline bool reaches(Reach reach, const Asker& asker, const std::string& owner) {
   return reach == Reach::kAll || (reach == Reach::kOwn && asker.owner == owner);
 }

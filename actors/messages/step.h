@@ -18,9 +18,9 @@
 // model.
 //
 // Keys and values lie in numbered blocks of kernels::kPageKeys positions, which the engine's block
-// table hands out (actors/engine/block_table.h). A stage does what a step says, in this order: it
-// ends the sequences of `closed`, gives the memory of `freed` back, and takes the blocks of each
-// segment. A number that is taken anew means a zeroed block, whatever lay there before.
+// table hands out (actors/engine/block_table.h). A stage does what a step says in this order: it
+// ends the sequences of `closed`, gives back the memory of `freed`, and takes the blocks of each
+// segment. A number that is taken anew means a zeroed block, whatever the block held before.
 
 namespace troupe::actors {
 
@@ -37,7 +37,7 @@ struct StepSegment {
   // The numbers of all blocks of the sequence if it begins, else of those that are added to it.
   // The blocks from `position` on are taken anew.
   std::vector<std::uint32_t> blocks = {};
-  // The ids before `position`, if a sequence begins at a shared position and has penalties.
+  // The ids before `position`, if the sequence begins at a shared position and has penalties.
   std::vector<model::TokenId> history = {};
   // Rows [scored_begin, scored_end), counted from the segment's first, are scored: ScoredPrompt
   // says how likely the model finds the id that follows each of them, and which `scored_top` ids it
@@ -47,8 +47,8 @@ struct StepSegment {
   // The ids of this number of last rows are drafted. With them, a token is chosen after the last
   // row before them and after each of them, for as long as the token is the next row's id. The next
   // step of the request says by its `position` how many of them came true: a stage forgets the
-  // rows from there on. That no step was lost in between is seen by `turn`, the number of segments
-  // that the sequence had before this one.
+  // rows from there on. `turn`, the number of segments that the sequence had before this one, shows
+  // that no step was lost in between.
   std::uint32_t drafted = 0, turn = 0;
   template <class A>
   void serialize(A& a) {
@@ -81,7 +81,7 @@ struct SampledToken {
     a(request, position, token, logprobs);
   }
 };
-// What the scored rows of a segment say of the ids that follow them.
+// What the scored rows of a segment say about the ids that follow them.
 struct ScoredPrompt {
   std::uint64_t request = 0;
   std::uint32_t position = 0;  // absolute, of the first of these ids

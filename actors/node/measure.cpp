@@ -35,8 +35,8 @@ void answer(Self self, const Setup& setup) {
   self->state.measuring.reset();
 }
 
-// Sends from the device's thread, after a pause, as a stage does that has computed: threads that
-// sleep must be woken, as they would be for a step.
+// Sends from the device's thread, after a pause, as a stage does after it has computed: sleeping
+// threads must be woken, as they would be for a step.
 void send_from_device(const Setup& setup, const std::function<void()>& send, bool pause) {
   if (!setup->device) return send();
   const auto job = [send, pause](Device&) {
@@ -99,7 +99,7 @@ void end_connection(Self self, const Setup& setup) {
     const auto most = static_cast<double>(huge ? kHugeBytes : kLargeBytes);
     const double more_us = *std::min_element(huge ? large : small, rounds.end()) - *rounds.begin();
     if (more_us > 0 && most > hidden) measured.bytes_per_us = (most - hidden) / more_us;
-    // The time that the bytes of the small probes took counts as bandwidth, not as latency.
+    // The time for the bytes of the small probes counts as bandwidth, not as latency.
     if (measured.bytes_per_us > 0) {
       measured.latency_us = std::max(1.0, (round_us - hidden / measured.bytes_per_us) / 2);
     }
@@ -163,8 +163,8 @@ void on_measure(Self self, const Setup& setup, Measure order) {
         model::LayerCostOptions options;
         options.kv_type = kv_type_of(asked->kv);
         options.chunk_rows = std::clamp<std::size_t>(asked->chunk_rows, 1, 512);
-        // Measuring may briefly take all the memory that is offered: less data would fit into
-        // caches that the layers themselves will not fit. Those of GPUs are larger.
+        // Measuring may briefly take all the memory that is offered, because less data would fit
+        // into caches into which the layers themselves will not fit. The caches of GPUs are larger.
         const std::uint64_t enough = device.accelerator() != nullptr ? 1 << 30 : 128 << 20;
         options.bytes_max = std::min<std::uint64_t>(setup->memory_bytes, enough);
         return model::measure_layers(source->header(), config, device, options);

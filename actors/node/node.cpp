@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t kAskAgainUs = 500'000;
 constexpr std::int64_t kLogWaitingUs = 2'000'000;
 constexpr std::int64_t kJoinPatienceUs = 15'000'000;
-// The same for a head that accepts the connection and is too busy to answer.
+// The same for a head that accepts the connection but is too busy to answer.
 constexpr std::int64_t kBusyPatienceUs = 30'000'000;
 // The limit on attempts that fail at once; with the pauses between them they take three seconds.
 constexpr int kQuickFailuresMax = 6;
@@ -81,8 +81,8 @@ void send_hello(Self self, const Setup& setup) {
   if (!sent) self->state.last_trouble = sent;
 }
 
-// A node without its head hears nobody else: some of those that it was told to hear may have been
-// revoked in the meantime. The head says anew whom to hear, with each deployment.
+// A node that has lost its head listens to no other peer, because some peers may have been revoked
+// in the meantime. The head names the allowed peers anew with each deployment.
 void forget_peers(Self self, const Setup& setup) {
   net::Transport* transport = setup->link->transport();
   for (const net::PublicKey& key : std::exchange(self->state.allowed_peers, {})) {
@@ -173,7 +173,8 @@ void on_allow(Self self, const Setup& setup, const AllowPeers& allow) {
       if (peer.key != setup->link->self() &&
           (role == net::Role::kNode || role == net::Role::kClient)) {
         transport->allow(peer.key, role);
-        // The head's own process hears those whom the head enrolled, whatever its node is told.
+        // The head's own process listens to every key that the head enrolled, whatever its node is
+        // told.
         if (!is_head(setup)) self->state.allowed_peers.insert(peer.key);
       }
     }
@@ -233,8 +234,8 @@ Status no_head(const std::string& what) {
   return {Code::kUnavailable, what + "; check the address, and that 'troupe start' runs there"};
 }
 
-// Whether trying again would fail in the same way: the key was refused, or the protocol versions
-// differ.
+// True if trying again would fail in the same way, because the key was refused or the protocol
+// versions differ.
 bool is_final(const Status& why) {
   return why.code() == Code::kPermissionDenied || why.code() == Code::kFailedPrecondition;
 }

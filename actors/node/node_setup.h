@@ -50,8 +50,9 @@ struct NodeSetup {
   std::function<void(Result<std::string> name)> on_joined;
   // Called when the cluster ends this daemon; the Status is ok if the daemon was asked to stop.
   std::function<void(Status)> on_stop;
-  // Called on the device's thread when its accelerator has failed for good: this process is to end.
-  // The node has said goodbye, so that its layers go elsewhere at once. Null: its steps fail.
+  // Called on the device's thread when its accelerator has failed for good, so that this process
+  // must end. The node has said goodbye, so that its layers go elsewhere at once. Null: its steps
+  // fail.
   std::function<void(Status)> on_broken;
 };
 

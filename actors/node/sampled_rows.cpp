@@ -25,7 +25,7 @@ Status sample_rows(const StepSegment& segment, std::span<const model::TokenId> i
     const std::size_t end = segment.count - segment.drafted + i;  // of the rows that it looks at
     const std::uint32_t position = segment.position + static_cast<std::uint32_t>(end);
     const auto row = logits.subspan(i * vocabulary, vocabulary);
-    // The drafted ids in the log are those that came true.
+    // The drafted ids in the log are the ones that came true.
     const auto known = log.empty() ? log : log.first(position);
     TROUPE_ASSIGN_OR_RETURN(const model::TokenId token,
                             model::sample(row, segment.sampling, position, known, segment.prompt));

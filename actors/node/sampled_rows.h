@@ -7,13 +7,13 @@
 #include <troupe/actors/messages/step.h>
 #include <troupe/runtime/status.h>
 
-// The last stage chooses the tokens that follow the rows of a segment. Ids that were drafted are
-// rows like others: a token is chosen after each of them as it would be without drafts, and counts
-// only while the tokens before it are the drafted ones. The worker calls it on the device's thread.
+// The last stage chooses the tokens that follow the rows of a segment. Drafted ids are rows like
+// others: a token is chosen after each of them as it would be without drafts, and it counts only as
+// long as the tokens before it are the drafted ones. The worker calls it on the device's thread.
 
 namespace troupe::actors {
 
-// Whether the drafted rows of a segment go together with the others.
+// Checks that the drafted rows of a segment fit the others.
 //   Errors: kBadData.
 Status check_drafted(const StepSegment& segment);
 

@@ -8,7 +8,7 @@
 namespace troupe::actors {
 namespace {
 
-// The id that follows a row of the segment.
+// Returns the id that follows a row of the segment.
 model::TokenId id_after(const StepSegment& segment, std::span<const model::TokenId> ids,
                         std::size_t row) {
   return row + 1 < ids.size() ? ids[row + 1] : segment.next;

@@ -9,12 +9,12 @@
 #include <troupe/runtime/status.h>
 
 // The last stage reduces rows of logits to what the engine asked for: how likely the model finds
-// the ids of a prompt that are there already. So no row of logits leaves the process. The worker
-// calls it on the device's thread.
+// the ids that a prompt already has. So no row of logits leaves the process. The worker calls it on
+// the device's thread.
 
 namespace troupe::actors {
 
-// Whether a segment has rows to score.
+// True if a segment has rows to score.
 inline bool is_scored(const StepSegment& segment) {
   return segment.scored_begin < segment.scored_end;
 }

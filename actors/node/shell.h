@@ -30,7 +30,7 @@ struct StageHere {
   Status connection_trouble{Code::kUnavailable, "it does not answer"};
 };
 
-// What this node has been asked to measure. There is one at a time: the newest.
+// What this node has been asked to measure. There is one measurement at a time, the newest.
 struct Measuring {
   Measure order;  // its peers are those that are left; the last one is being measured
   Measured result;

@@ -87,7 +87,8 @@ void answer_loaded_when_ready(Self self, const Setup& setup, std::uint64_t epoch
   tell_loaded(setup, epoch, here);
 }
 
-// Says what the stage has in another format than the file, because that costs memory and accuracy.
+// Logs which weights the stage holds in another format than the file's, because that costs memory
+// and accuracy.
 void tell_changes(const model::Stage& stage, const std::string& name) {
   const std::string changes = model::changes_text(stage.weights());
   if (!changes.empty()) log(LogLevel::kWarning, name + ": " + changes);

@@ -10,7 +10,7 @@ namespace troupe::actors {
 namespace {
 
 constexpr std::chrono::seconds kLookAgain{10};
-// Freed memory is given back after this number of looks.
+// Freed memory is given back to the system after this number of checks.
 constexpr int kLooksUntilTrim = 3;
 
 watch_actor::behavior_type behavior(watch_actor::pointer self, const std::filesystem::path& home,

@@ -11,18 +11,18 @@
 #include <troupe/actors/actors.h>
 #include <troupe/runtime/machine/troubles.h>
 
-// Looks every few seconds whether the machine of a node is in trouble (runtime/machine/troubles.h),
-// on a thread of its own, since a disk that does not answer must not hold up a heartbeat. The
-// node's heartbeats carry what it found. Also has freed memory of the heap given back to the
-// system.
+// Checks every few seconds whether the machine of a node is in trouble
+// (runtime/machine/troubles.h), on a thread of its own, because a disk that does not answer must
+// not hold up a heartbeat. The node's heartbeats carry what it found. It also gives freed memory of
+// the heap back to the system.
 
 namespace troupe::actors {
 
-// What was found last. Any thread.
+// Returns what was found last. Any thread.
 class TroubleBoard {
  public:
   std::vector<std::string> all() const;  // the sentences
-  // Replaces what was found; news are told in the log.
+  // Replaces what was found, and logs what is new.
   void set(const std::vector<Trouble>& troubles);
 
  private:

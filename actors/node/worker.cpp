@@ -31,7 +31,7 @@ Status WorkerState::begin(const StepSegment& segment, Entry* entry) {
 
 bool WorkerState::Entry::is_followed_by(const StepSegment& segment) const {
   if (accepted == next_position) return segment.position == next_position;
-  // Some of its last rows may be wrong: the step that follows knows which.
+  // Some of its last rows may be wrong; the next step says which.
   return segment.turn == turns && segment.position >= accepted && segment.position <= next_position;
 }
 
@@ -116,7 +116,7 @@ struct StepJob {
 
 using Logs = std::vector<std::vector<model::TokenId>>;
 
-// The tokens that the sampling of each segment looks at.
+// The tokens that sampling considers for each segment.
 Result<Logs> logs_of(const WorkerState& state, const Step& step) {
   Logs logs(step.segments.size());
   for (std::size_t i = 0; i < logs.size(); ++i) {

@@ -40,7 +40,7 @@ struct WorkerSetup {
   // answered: the node leaves, and the engine has it computed elsewhere. Null: the step fails.
   std::function<void(const Status& why)> on_broken;
 };
-// Returns what takes the stage's steps, for Link::attach_worker.
+// Returns the function that takes the stage's steps, for Link::attach_worker.
 FrameTaker make_worker(WorkerSetup setup);
 
 // The sequences that a worker holds; decides whether a step may touch them. Pure.
@@ -50,7 +50,8 @@ class WorkerState {
   // Does what a step says besides its rows, in the order of messages/step.h: ends sequences, gives
   // blocks back, begins sequences and takes their blocks. Returns the sequences of its segments, in
   // order; the handles keep them alive until the job has run.
-  // Rows of drafted ids that did not come true are forgotten: a step goes on before them.
+  // Rows of drafted ids that did not come true are forgotten: the step continues from the position
+  //   before them.
   //   Errors: kFailedPrecondition (a position does not follow; a shared block is not there),
   //   kBadData (the numbers of rows, token ids and blocks do not go together), kResourceExhausted
   //   (memory)
@@ -72,7 +73,7 @@ class WorkerState {
     bool is_followed_by(const StepSegment& segment) const;
   };
   Status begin(const StepSegment& segment, Entry* entry);
-  // Brings a segment's sequence to where its rows can be computed.
+  // Prepares a segment's sequence so that its rows can be computed.
   Result<std::shared_ptr<model::KvSequence>> admit(const StepSegment& segment,
                                                    std::span<const model::TokenId> ids);
   std::shared_ptr<model::Stage> stage_;

@@ -32,17 +32,17 @@ struct DaemonOptions {
   std::int64_t keep_alive_s = 300;
   // For a head: whether answers are drafted (GenerateRequest::speculation).
   bool speculation = true;
-  // For a head: what goes into HOME/audit.log is logged, too. Under systemd the log is its journal.
+  // For a head: entries of HOME/audit.log also go into the log, which under systemd is its journal.
   bool audit_also_logs = false;
-  // For a head: whoever comes with a valid token waits until an admin approves it
+  // For a head: a newcomer with a valid token also needs an admin's approval
   // (Cluster::approve_key).
   bool approve = false;
 };
 
-// A daemon inside this process: what `troupe start` runs. The command has a process above its
-// daemon that starts it again if it aborts (SECURITY.md says what a peer can still do to ZeroMQ's
-// sockets); a program that embeds a daemon has none, and must be started again by its own means.
-// A head's jobs and answers then go on from its journal.
+// A daemon inside this process: what `troupe start` runs. The command has a parent process that
+// starts its daemon again if it aborts (SECURITY.md says what a peer can still do to ZeroMQ's
+// sockets). A program that embeds a daemon has no such parent, and must see to its own restart. A
+// head's jobs and answers then go on from its journal.
 class Daemon {
  public:
   // Returns when ready: a head listens; a node has enrolled and was welcomed by its head.

@@ -50,22 +50,22 @@ struct GenerateRequest {
   // The type in which keys and values are kept; if absent, f32 if the weights are F32, else f16.
   std::optional<kernels::KvType> kv_type;
   // Round hidden states to f16 after every layer, wherever the layer runs. This halves the bytes
-  // between nodes. The bits differ from those without it, but do not depend on the split of the
-  // layers.
+  // between nodes. The bits differ from those without rounding, but do not depend on the split of
+  // the layers.
   bool f16_activations = false;
   // Ask the first deployment of the model, not one of the replicas that a cluster makes if a model
   // fits several times, and make no replica.
   bool no_replicas = false;
   // Keys and values of prompts are shared among the requests of one client that have the same salt:
-  // a prompt that begins as an earlier one did is computed from where they differ. The answers are
-  // the same with and without.
+  // a prompt that begins like an earlier one is computed only from where they differ. The answers
+  // are the same with and without sharing.
   std::string cache_salt;
   // If not 0: the result has the log-probability of every token of the prompt but the first, beside
   // those of this number of likeliest tokens (at most 20). max_tokens may then be 0: the prompt is
   // only scored.
   std::uint32_t prompt_logprobs = 0;
-  // What the answer may say next is drafted, and computed in one step with the token before it. The
-  // answer is the same with and without.
+  // The next tokens of the answer are drafted, and computed in one step with the token before them.
+  // The answer is the same with and without drafts.
   bool speculation = true;
   int deadline_ms = 0;  // of the whole call; 0 means ten minutes
   // Called a few times a second on the calling thread while the answer is awaited. If it returns

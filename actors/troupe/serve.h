@@ -40,7 +40,7 @@ struct ServeLimits {
   int answer_ms = 600'000;  // from acceptance to the end of an answer
   int comment_ms = 5'000;   // a silent stream gets a comment this often
   int drain_ms = 30'000;    // the time that streams have to end after shut_down()
-  // How long a stream that ended or broke may be taken up; of one key at most the latest 64.
+  // How long a stream that ended or broke can be taken up; of each key, at most the latest 64.
   int stream_rest_ms = 600'000;
 };
 
@@ -58,8 +58,8 @@ struct ServeOptions {
   std::vector<std::string> allowed_origins;
   std::string tls_cert, tls_key;  // PEM files, both or none; read again when they change
   std::vector<SharedPrompt> shared_prompts;
-  // Whether streams may be taken up after they broke, also if this process was killed and is
-  // started again: they are then kept in a file below the home of the Cluster.
+  // If true, streams can be taken up after they broke, even if this process was killed and started
+  // again: they are kept in a file below the home of the Cluster.
   bool resume = true;
   bool access_log = true;  // a line for each request, without prompt text, by runtime/log.h
   ServeLimits limits;

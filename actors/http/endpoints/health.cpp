@@ -3,7 +3,7 @@
 
 namespace troupe::http {
 
-// The HTTP thread is alive; /ready says whether answers can be had.
+// Says that the HTTP thread is alive; /ready says whether answers can be had.
 void get_health(Service&, const ExchangePtr& exchange) {
   Response response;
   response.body = "{\"status\":\"ok\"}";

@@ -9,7 +9,7 @@
 namespace troupe::http {
 namespace {
 
-// The body of a chat request -> the prompt that it becomes. Nothing is computed.
+// Turns the body of a chat request into the prompt that it becomes. Nothing is computed.
 std::optional<ApiError> render(const ServedModels& models, const std::string& body,
                                Response* response) {
   GenerationAsk ask;

@@ -7,7 +7,8 @@
 
 namespace troupe::http {
 
-// The events after the one that `from` or Last-Event-ID names; all of them without either.
+// Answers with the events after the one that `from` or Last-Event-ID names; with all events if
+// neither is given.
 void get_stream(Service& service, const ExchangePtr& exchange) {
   const Request& request = exchange->request;
   if (request.method == "HEAD") {
