@@ -28,8 +28,8 @@ struct Prompt {
 ChatContext chat_context(const Tokenizer& tokenizer);
 
 // Returns the token ids of a prompt. `chat_template` is null if the model has none. `now` is the
-// local time for templates that write the date. A text that is far too long for a model of
-// `context` positions (0: no bound) is given up as soon as that is known.
+// local time for templates that write the date. Reading a text that is far too long for a model of
+// `context` positions (0: no bound) stops as soon as that is known.
 //   Errors: kInvalidArgument for no prompt, several kinds of it, or text that is not UTF-8,
 //   or far too long;
 //   kFailedPrecondition for a chat with a model that has no template (says to use raw); what the

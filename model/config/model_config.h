@@ -70,7 +70,7 @@ struct ModelConfig {
   double window_rope_theta = 0.0;     // the base of layers with a window, unscaled; 0: as others
   std::size_t unrotated_period = 0;  // every such layer does not rotate (the 4th, the 8th); 0: none
 
-  // What a layer is made of.
+  // The parts of a layer.
   NormKind norm = NormKind::kRms;
   bool norm_bias = true;      // of a layer norm
   bool post_norm = false;     // x = norm(x + f(x)) instead of x + f(norm(x))
@@ -91,8 +91,8 @@ struct ModelConfig {
   std::size_t window = 0, window_begin = 0, window_period = 0;
   bool window_opens_full = false;
   // Each head adds a value to the score of a key, which depends on how far away the key is. There
-  // is one for each bucket of distances, the same in all layers. This is the number of buckets; 0:
-  // nothing is added.
+  // is one value for each bucket of distances, the same in all layers. This is the number of
+  // buckets; 0 means that nothing is added.
   std::size_t relative_buckets = 0;
   float attention_scale = 0.0f;            // multiplies scores; 0: 1 / sqrt(head_dim)
   float attention_cap = 0.0f;              // scores become cap * tanh(score / cap); 0: they stay
@@ -125,11 +125,11 @@ struct ModelConfig {
   bool shared_expert = false;       // it is weighted by the sigmoid of a row of its own
   bool experts_apart = false;       // each expert's matrices are tensors of their own
   bool expert_bias = false;         // of the router's rows, and of the experts' matrices
-  // The rows of an expert's gate and those of its up matrix lie in turn in one tensor,
-  // ffn_gate_up_pairs, which is a folder's.
+  // The rows of an expert's gate and of its up matrix alternate in one tensor, ffn_gate_up_pairs,
+  // which only folders have.
   bool expert_pairs = false;
-  // The layers of a mixture that have no experts but one network of dense_channels, from the
-  // model's first on; layers beyond the list have experts.
+  // For each layer from the model's first on, whether it has one network of dense_channels instead
+  // of experts; layers beyond the list have experts.
   std::vector<bool> dense_layers;
   std::size_t dense_channels = 0;
 

@@ -86,9 +86,9 @@ enum End : std::size_t {
 constexpr std::size_t kNoLayer = static_cast<std::size_t>(-1);
 constexpr std::size_t kNoExpert = static_cast<std::size_t>(-1);
 
-// What a tensor is of a matrix that has an adapter.
+// Which part of an adapted matrix a tensor is.
 enum class AdapterPart : std::uint8_t { kNone, kA, kB };
-// What stands behind the matrix's name: A is (rank, inputs), B is (outputs, rank).
+// What follows the matrix's name: A is (rank, inputs), B is (outputs, rank).
 inline constexpr const char* kAdapterA = ".lora_a";
 inline constexpr const char* kAdapterB = ".lora_b";
 inline std::string adapter_a_name(const std::string& matrix) { return matrix + kAdapterA; }

@@ -101,7 +101,7 @@ Status copy_tensor(const WholeModel& source, const std::string& name, NewFile* f
   return Status::ok();
 }
 
-// The tensors of a GGUF file are taken as they are, also those that nobody computes with.
+// The tensors of a GGUF file are taken as they are, including those that nobody computes with.
 std::vector<Planned> all_tensors(const WholeModel& source) {
   std::vector<Planned> planned;
   for (const TensorInfo& tensor : source.header().tensors)
@@ -116,8 +116,8 @@ bool is_written(const ModelConfig& config, const TensorSpec& spec) {
   return !is_pooler || config.labels > 0;
 }
 
-// What a folder has for a spec, under the name and in the shape of GGUF. Experts that are tensors
-// of their own are stacked.
+// Returns what a folder has for a spec, under the name and in the shape of GGUF. Experts that are
+// tensors of their own are stacked.
 std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig& config) {
   const GgufHeader& header = source.header();
   std::vector<Planned> planned;
@@ -156,7 +156,7 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
       one.info.shape[0] = spec.rows;
     }
     if (is_apart) one.info.shape.insert(one.info.shape.begin(), config.experts);
-    // Vectors, and what llama-quantize leaves alone, are F32.
+    // Vectors, and the tensors that llama-quantize leaves alone, are F32.
     one.info.type = quant::Type::kF32;
     if (has_rotated_rows(spec) && spec.expert == kNoExpert) {
       one.plan.head_dim = config.head_dim;
@@ -169,7 +169,7 @@ std::vector<Planned> folder_tensors(const WholeModel& source, const ModelConfig&
   return planned;
 }
 
-// The scaling that the new file's keys should say: Llama 3's is a tensor there.
+// Returns the scaling that the new file's keys should state: Llama 3's is a tensor in GGUF.
 RopeScaling scaling_of(const ModelConfig& model) {
   return model.rope_scaling == RopeScaling::kLlama3 ? RopeScaling::kNone : model.rope_scaling;
 }

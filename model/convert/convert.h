@@ -11,7 +11,8 @@
 
 // Writes a model in another form: as one GGUF file or as a Hugging Face folder, in other formats.
 // Tensors are read and written a few rows at a time. The new file has its name only when it is
-// whole and on the disk. What a new file would say otherwise than the model is refused.
+// whole and on the disk. If the new file would state anything otherwise than the model does, the
+// conversion is refused.
 
 namespace troupe::model {
 
@@ -19,8 +20,8 @@ struct Converted {
   std::string sha256;  // of the GGUF file or of model.safetensors
   std::uint64_t bytes = 0;
   std::map<std::string, std::size_t> formats;  // number of tensors by the format's name
-  // Whether a tensor was quantized that had been quantized in another format before, which adds
-  // the error of both.
+  // True if a tensor that was quantized already was quantized in another format, which adds the
+  // errors of both.
   bool requantized = false;
 };
 

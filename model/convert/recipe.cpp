@@ -43,7 +43,7 @@ bool is_quantized(const TensorInfo& tensor) {
          name != "position_embd.weight" && name != "token_types.weight";
 }
 
-// What a format becomes in a matrix whose rows it does not divide.
+// Returns the format to take instead in a matrix whose rows the format does not divide.
 Type fallback(Type type, std::uint64_t columns) {
   if (columns % block_of(type) == 0) return type;
   Type smaller = type;
@@ -132,7 +132,7 @@ class Chooser {
   }
 
   Type down(const std::string& name) {
-    // Experts that are tensors of their own follow each other in no order of layers.
+    // Experts that are tensors of their own do not come in the order of layers.
     const int place = config_.experts > 1 ? layer_of(name) : down_;
     ++down_;
     const bool is_first_eighth = place < layers_ / 8;

@@ -26,8 +26,8 @@ std::span<const Recipe> recipes();
 // Q5_K mean their M.
 const Recipe* find_recipe(std::string_view name);
 
-// Returns the type of each tensor. `tensors` are all of the file's, under their GGUF names; their
-// own types are what tensors keep that are not quantized: vectors, norms, routers of experts.
+// Returns the type of each tensor. `tensors` are all of the file's, under their GGUF names; tensors
+// that are not quantized (vectors, norms, routers of experts) keep their own types.
 std::vector<quant::Type> choose_types(const Recipe& recipe, const ModelConfig& config,
                                       std::string_view architecture,
                                       std::span<const TensorInfo> tensors);

@@ -5,7 +5,7 @@
 namespace troupe::model {
 namespace {
 
-// The row in the model that becomes row `row`.
+// Returns the model's row that becomes row `row`.
 std::size_t source_row(const TensorPlan& plan, std::size_t row) {
   if (plan.head_dim == 0) return row;
   return plan.to_neighbours ? folder_row(row, plan.head_dim, plan.rotary_dim)
@@ -62,7 +62,7 @@ Result<PlannedTensor> PlannedTensor::open(const TensorSource& source, const Tens
 void PlannedTensor::Part::read(std::size_t row, float* out) const {
   const std::byte* from = bytes.data() + row * row_bytes;
   if (!scales) return format->dequantize(from, columns / format->block_elements, out);
-  // With scales a row is rounded once, into the format in which it would be computed with.
+  // A row with scales is rounded once, into the format with which it would be computed.
   const quant::Format& packed = *quant::find(format->packed_type);
   std::vector<std::byte> rounded(columns / packed.block_elements * packed.block_bytes);
   format->repack_scaled(from, columns, scales->row(row), scales->block_columns, rounded.data());

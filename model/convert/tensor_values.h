@@ -19,8 +19,8 @@ struct TensorPlan {
   std::vector<std::uint64_t> shape;  // there, row-major
   std::vector<std::string> parts;    // in the model; several are stacked
   bool turned = false;               // it is the transpose of its only part
-  // Not 0: each head of this many rows has `rotary_dim` rows whose pairs lie half of these apart in
-  // the model and become neighbours, or the other way round.
+  // If not 0, the number of rows of a head. Of these, `rotary_dim` rows are rotated in pairs, which
+  // lie half of that dimension apart in the model and become neighbours, or the other way round.
   std::size_t head_dim = 0, rotary_dim = 0;
   bool to_neighbours = false;
   float offset = 0.0f;        // is added to every value

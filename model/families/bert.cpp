@@ -31,20 +31,20 @@ constexpr HfName kNames[] = {
     {"encoder.layer.*.output.dense.bias", "blk.*.ffn_down.bias"},
     {"encoder.layer.*.output.LayerNorm.weight", "blk.*.layer_output_norm.weight"},
     {"encoder.layer.*.output.LayerNorm.bias", "blk.*.layer_output_norm.bias"},
-    // Checkpoints of the first years name the parts of a norm so.
+    // Checkpoints of the first years use these names for the parts of a norm.
     {"embeddings.LayerNorm.gamma", "token_embd_norm.weight"},
     {"embeddings.LayerNorm.beta", "token_embd_norm.bias"},
     {"encoder.layer.*.attention.output.LayerNorm.gamma", "blk.*.attn_output_norm.weight"},
     {"encoder.layer.*.attention.output.LayerNorm.beta", "blk.*.attn_output_norm.bias"},
     {"encoder.layer.*.output.LayerNorm.gamma", "blk.*.layer_output_norm.weight"},
     {"encoder.layer.*.output.LayerNorm.beta", "blk.*.layer_output_norm.bias"},
-    // Checkpoints of descendants whose head has a dense layer of its own often have the pooler too,
-    // which it does not read.
+    // Checkpoints of descendants whose head has a dense layer of its own often have the pooler,
+    // too, which that head does not read.
     {"pooler.dense.weight", "cls.weight", /*transposed=*/false, /*spare=*/true},
     {"pooler.dense.bias", "cls.bias", /*transposed=*/false, /*spare=*/true},
     {"classifier.weight", "cls.output.weight"},
     {"classifier.bias", "cls.output.bias"},
-    // What finds masked tokens, which only training computes.
+    // The layers that predict masked tokens, which only training computes.
     {"cls.predictions.transform.dense.weight", "mask.dense.weight"},
     {"cls.predictions.transform.dense.bias", "mask.dense.bias"},
     {"cls.predictions.transform.LayerNorm.weight", "mask.norm.weight"},
@@ -58,8 +58,8 @@ constexpr HfName kNames[] = {
 Result<ModelConfig> read_gguf(const GgufHeader& header) {
   ModelConfig config;
   TROUPE_RETURN_IF_ERROR(HeaderReader(header, "bert").bert(&config));
-  // Of the models that GGUF files call a BERT, only DistilBERT has no segments. Its head is
-  // another.
+  // Of the models that GGUF files call a BERT, only DistilBERT has no segments. Its head differs
+  // from BERT's.
   if (config.token_types == 0) config.pooler_kind = PoolerKind::kRelu;
   return config;
 }

@@ -23,8 +23,8 @@ struct HfName {
   std::string_view hf, gguf;
   bool transposed = false;  // the Hugging Face file stores it as (inputs, outputs)
   bool spare = false;       // it is left out if another tensor has the same name in GGUF
-  // The format of what the file calls bytes (U8). The last two sizes of a tensor of blocks are the
-  // number of blocks in a row and the bytes of one.
+  // The format of the values that the file calls bytes (U8). The last two sizes of a tensor of
+  // blocks are the number of blocks in a row and the bytes of one.
   std::optional<quant::Type> format = {};
 };
 

@@ -3,8 +3,8 @@
 #include <troupe/model/families/read.h>
 #include <troupe/model/files/header_keys.h>
 
-// Gemma 2 and 3: what a sublayer gives is normed before it is added, the embedding is scaled by the
-// square root of its width, and the feed-forward network is gated by GELU. Most layers see a
+// Gemma 2 and 3: the output of a sublayer is normed before it is added, the embedding is scaled by
+// the square root of its width, and the feed-forward network is gated by GELU. Most layers see a
 // window. Gemma 2 caps scores and logits; Gemma 3 norms each head of q and k instead, and its
 // layers with a window rotate by a base of their own. Hugging Face's files store norm weights less
 // one. Sources: Gemma Team 2024 and 2025.
@@ -12,11 +12,11 @@
 namespace troupe::model {
 namespace {
 
-// What the GGUF files of both leave to the program that reads them.
+// Constants that the GGUF files of both leave to the program that reads them.
 constexpr std::size_t kGemma2Period = 2, kGemma3Period = 6, kGemma2Window = 4096;
 constexpr double kGemma3WindowTheta = 10000.0;
-// The models of 27 billion parameters, known by their layers, scale scores by the width of a head
-// as it would follow from the channels.
+// The models of 27 billion parameters, which are recognized by their number of layers, scale scores
+// by the head width that would follow from the channels.
 constexpr std::size_t kGemma2Large = 46, kGemma3Large = 62;
 
 Result<ModelConfig> read_gemma(const HeaderReader& read, std::size_t period,
@@ -55,7 +55,7 @@ Result<ModelConfig> read_gemma3(const GgufHeader& header) {
 
 Status gemma_metadata(const HfConfig& given, const std::string& arch, std::uint64_t period,
                       GgufMetadata* out) {
-  // Folders of models that see pictures leave out what is the same in all.
+  // Folders of models that see pictures leave out fields that are the same in all of them.
   const HfConfig config = given.with_defaults({{"num_attention_heads", 8},
                                                {"num_key_value_heads", 4},
                                                {"max_position_embeddings", 131072}});
@@ -86,7 +86,7 @@ Status gemma3_metadata(const HfConfig& config, GgufMetadata* out) {
       config.has("sliding_window_pattern") ? "sliding_window_pattern" : "_sliding_window_pattern";
   TROUPE_ASSIGN_OR_RETURN(const std::uint64_t period, config.u64(pattern, kGemma3Period));
   TROUPE_RETURN_IF_ERROR(gemma_metadata(config, "gemma3", period, out));
-  // Folders made since 2025 have the two kinds of layers apart.
+  // Folders made since 2025 list the two kinds of layers separately.
   if (config.has("rope_parameters.full_attention")) {
     TROUPE_ASSIGN_OR_RETURN((*out)["gemma3.rope.freq_base_swa"],
                             config.number("rope_parameters.sliding_attention.rope_theta",

@@ -1,9 +1,9 @@
 #include <troupe/model/families/read.h>
 #include <troupe/model/files/header_keys.h>
 
-// GLM-4 (0414): Llama whose sublayers norm what they take and what they give, with biases on q, k
-// and v. A half of each head is rotated, in pairs of neighbours; the gate and what it is multiplied
-// with are one matrix. Source: GLM Team 2024.
+// GLM-4 (0414): Llama whose sublayers norm both their input and their output, with biases on q, k
+// and v. Half of each head is rotated, in pairs of neighbours; the gate matrix and the up matrix
+// are one. Source: GLM Team 2024.
 
 namespace troupe::model {
 namespace {

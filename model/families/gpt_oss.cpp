@@ -25,7 +25,8 @@ Result<ModelConfig> read_gguf(const GgufHeader& header) {
   config.qkv_bias = config.attn_output_bias = config.expert_bias = config.attention_sinks = true;
   config.ffn_norm_name = "post_attention_norm";
   config.expert_pairs = header.tensor("blk.0.ffn_gate_up_pairs.weight") != nullptr;
-  // GGUF files do not say it: its ramp ends between pairs ("truncate" of its config.json is false).
+  // GGUF files do not say that the ramp ends between pairs ("truncate" of its config.json is
+  // false).
   TROUPE_ASSIGN_OR_RETURN(config.rope_whole_pairs, read.flag(header_keys::kRopeWholePairs, false));
   return config;
 }
@@ -49,8 +50,8 @@ Status metadata(const HfConfig& config, GgufMetadata* out) {
   return hf_window(config, "gpt-oss", /*begin=*/0, out, kPeriod);
 }
 
-// An expert's gate and up matrix are one, with their rows in turn. OpenAI's files have them in
-// MXFP4; where transformers wrote them unquantized, they are (inputs, outputs).
+// An expert's gate and up matrix are one, with alternating rows. OpenAI's files have them in MXFP4;
+// where transformers wrote them unquantized, they are (inputs, outputs).
 const std::vector<HfName> kNames = llama_names_with({
     {"layers.*.post_attention_layernorm.weight", "blk.*.post_attention_norm.weight"},
     {"layers.*.self_attn.sinks", "blk.*.attn_sinks.weight"},

@@ -2,8 +2,8 @@
 
 #include <troupe/model/families/read.h>
 
-// Granite 3: Llama with four constants, which multiply the embedding, the scores and what each
-// sublayer gives, and divide the logits. Source: Granite Team 2024.
+// Granite 3: Llama with four constants, which multiply the embedding, the scores and the output of
+// each sublayer, and divide the logits. Source: Granite Team 2024.
 
 namespace troupe::model {
 namespace {

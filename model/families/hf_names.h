@@ -11,7 +11,7 @@
 
 namespace troupe::model {
 
-// The name of a tensor in a family's folders; nullptr if these have none such.
+// Returns the name of a tensor in a family's folders; nullptr if they have no such tensor.
 const HfName* find_hf_name(const HfFolder& hf, const TensorSpec& spec);
 // The whole of that name. The head's own tensors stand beside the model's, without the prefix.
 std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpec& spec);
@@ -22,7 +22,8 @@ std::string hf_name(const ModelConfig& config, const TensorSpec& spec);
 bool hf_is_transposed(const ModelConfig& config, const TensorSpec& spec);
 // The name of a matrix's module: hf_name without ".weight" at its end.
 std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
-// The same in a model without a head, whose names have no prefix: encoder.layer.0.output.dense.
+// Does the same for a model without a head, whose names have no prefix:
+// encoder.layer.0.output.dense.
 std::string hf_bare_module(const ModelConfig& config, const TensorSpec& spec);
 
 // Whether the tensor's rows are rotated: it is q or k, or the bias of one.

@@ -1,7 +1,7 @@
 #include <troupe/model/families/read.h>
 
 // Llama: pre-norm blocks of grouped-query attention with rotary positions, then a gated
-// feed-forward network. Some models have biases in the one or the other. Source: Touvron et al.
+// feed-forward network. Some models have biases in one or both of them. Source: Touvron et al.
 // 2023; scaled frequencies: Grattafiori et al. 2024. In GGUF, the rows of q and k are stored so
 // that the rotated pairs are neighbours; in Hugging Face's files the pairs are half a head apart.
 

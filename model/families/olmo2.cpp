@@ -1,6 +1,6 @@
 #include <troupe/model/families/read.h>
 
-// OLMo 2: Llama whose sublayers take x itself; what they give is normed before it is added. q and k
+// OLMo 2: Llama whose sublayers take x itself; their output is normed before it is added. q and k
 // are normed as wholes. Source: OLMo Team 2024, section 2.1.
 
 namespace troupe::model {

@@ -1,8 +1,8 @@
 #include <troupe/model/families/read.h>
 
-// Phi-3 and Phi-4: Llama whose q, k and v are one matrix, as are the gate and what it is multiplied
-// with. Some rotate a part of each head only, and some divide the frequencies by numbers of their
-// own ("longrope"). Sources: Abdin et al. 2024, Ding et al. 2024.
+// Phi-3 and Phi-4: Llama whose q, k and v are one matrix, as are the gate matrix and the up matrix.
+// Some rotate only a part of each head, and some divide the frequencies by numbers of their own
+// ("longrope"). Sources: Abdin et al. 2024, Ding et al. 2024.
 
 namespace troupe::model {
 namespace {

@@ -195,7 +195,7 @@ Status HeaderReader::dense_layers(ModelConfig* config) const {
     const auto has = [&](std::size_t layer, const char* name) {
       return known.contains("blk." + std::to_string(layer) + name);
     };
-    // A layer that has neither a router nor a plain matrix has lost its router: whoever looks for
+    // A layer with neither a router nor a plain matrix has lost its router; the code that looks for
     // the tensors says so.
     for (std::size_t layer = 0; layer < layers; ++layer)
       dense[layer] = !has(layer, ".ffn_gate_inp.weight") && has(layer, ".ffn_down.weight");

@@ -37,7 +37,8 @@ class HeaderReader {
   // Reads which head an encoder has.
   Status encoder_head(ModelConfig* config) const;
   // Reads the window, and which layers have it. `period` applies if the file does not say it: every
-  // such layer has none; 0: all from the first with a window have it.
+  // period-th layer has no window; 0 means that all layers from the first one with a window on have
+  // it.
   Status window(ModelConfig* config, std::uint64_t period = 0) const;
   // Reads which matrices have biases: as the folder says, or as the tensors of the first layer
   // show.
@@ -133,11 +134,11 @@ Status hf_qwen_window(const HfConfig& config, const std::string& arch, GgufMetad
 // fields. `padding` is true if the rows of the position embedding up to that of "pad_token_id" are
 // not used, as in RoBERTa.
 Status hf_bert(const HfConfig& config, const std::string& arch, bool padding, GgufMetadata* out);
-// Writes down whether a folder's classification head reads every row, as "architectures" says.
+// Records whether a folder's classification head reads every row, as "architectures" says.
 Status hf_encoder_head(const HfConfig& config, GgufMetadata* out);
 
-// The tensor names of BERT after `own`. The first name that fits a tensor counts, also where
-// tensors are written.
+// The tensor names of BERT after `own`. The first name that fits a tensor counts, also when tensors
+// are written.
 std::vector<HfName> bert_names_with(std::initializer_list<HfName> own);
 
 // The tensor names that Llama and its descendants share.

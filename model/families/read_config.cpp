@@ -145,7 +145,7 @@ std::optional<std::size_t> layer_of(std::string_view tensor) {
 }
 
 // Refuses a tensor that the computation would not use: leaving it out would change the answers
-// without a word. A missing tensor is found when weights are loaded.
+// silently. A missing tensor is found when weights are loaded.
 Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
   std::set<std::string> known;
   for (TensorSpec& spec : stage_tensors(config, {0, config.layers}))
@@ -190,7 +190,7 @@ Status read_adapters(const GgufHeader& header, ModelConfig* config) {
   return Status::ok();
 }
 
-// Refuses GGUF files that go with a model and are none.
+// Refuses GGUF files that accompany a model but are not one.
 Status check_is_model(const GgufHeader& header) {
   const Result<std::string> type = header.string("general.type");
   const Result<std::string> name = header.string("general.architecture");

@@ -49,7 +49,8 @@ Status HeaderReader::rotary(ModelConfig* config, bool interleaved) const {
 
 Status HeaderReader::scaling(ModelConfig* config) const {
   // Files made in 2023 have "rope.scale_linear". A factor without a type is linear, and a type
-  // without a factor leaves the frequencies as they are: so llama.cpp reads these keys.
+  // without a factor leaves the frequencies as they are. llama.cpp reads these keys in the same
+  // way.
   const char* const factor = has("rope.scale_linear") && !has("rope.scaling.factor")
                                  ? "rope.scale_linear"
                                  : "rope.scaling.factor";
@@ -155,7 +156,7 @@ std::string outer_rope_field(const RopeFields& fields, const std::string& field)
   return fields.config.has(inner) ? inner : field;
 }
 
-// Where no field says how long the first training's context was, it was the model's own.
+// If no field says how long the context of the first training was, it was the model's own.
 Status first_context(const RopeFields& fields, const std::string& scaling, GgufMetadata* out) {
   const HfConfig& config = fields.config;
   std::string context = outer_rope_field(fields, "original_max_position_embeddings");

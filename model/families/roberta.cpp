@@ -1,7 +1,7 @@
 #include <troupe/model/families/read.h>
 
-// RoBERTa, and what is built like it: XLM-RoBERTa and CamemBERT. They are BERT with positions that
-// are counted from the row after that of the padding token. GGUF files of them are those of a BERT,
+// RoBERTa, and what is built like it: XLM-RoBERTa and CamemBERT. They are BERT whose positions are
+// counted from the row after that of the padding token. Their GGUF files look like those of a BERT,
 // without the rows before. Sources: Liu et al. 2019; Conneau et al. 2020; Martin et al. 2020.
 
 namespace troupe::model {

@@ -51,7 +51,7 @@ struct GgufHeader {
 };
 
 // Says whether a tensor has a name that GGUF's writers give to parts of a model. Other tensors were
-// put in by somebody for another program, and nobody computes with them.
+// added for another program, and nobody computes with them.
 bool is_model_tensor(std::string_view name);
 
 }  // namespace troupe::model

@@ -48,7 +48,7 @@ std::string type_name(std::uint32_t type) {
       {35, "TQ2_0"},
       {39, "MXFP4"},
       {40, "NVFP4"},
-      // Types that llama.cpp once wrote and has given up.
+      // Types that llama.cpp once wrote and no longer supports.
       {4, "Q4_2"},
       {5, "Q4_3"},
       {31, "Q4_0_4_4"},

@@ -48,7 +48,7 @@ void put_value(const std::vector<T>& values, std::string* out) {
   for (const T& value : values) put(value, out);
 }
 
-// A value in 32 bits, if it is a number that fits; any other as it is.
+// Returns the value in 32 bits if it is a number that fits, and any other value unchanged.
 GgufValue narrowed(const GgufValue& value) {
   if (const auto* number = std::get_if<double>(&value)) return static_cast<float>(*number);
   if (const auto* number = std::get_if<std::uint64_t>(&value))

@@ -11,7 +11,7 @@
 
 namespace troupe::model {
 
-// What comes before the tensor table, with the key-values as the bytes that a file has.
+// What comes before the tensor table, with the key-values as the bytes of a file.
 struct GgufHeaderText {
   std::uint32_t version = 3;
   std::uint64_t alignment = 32;  // as the key-values say
@@ -19,7 +19,7 @@ struct GgufHeaderText {
   std::string entries;
 };
 
-// Returns the bytes before the first tensor's, padded to the alignment. It lays the tensors one
+// Returns the bytes before the first tensor's, padded to the alignment. It places the tensors one
 // after the other, each at a multiple of the alignment, and sets their offsets in the file. The
 // other fields of each tensor are given.
 std::string write_gguf_header(const GgufHeaderText& text, std::vector<TensorInfo>* tensors);

@@ -24,7 +24,7 @@ class HfConfig {
   // Returns the inner object `field` as a config.json of its own.
   //   Errors: kBadData if it is not an object.
   Result<HfConfig> inner(std::string_view field) const;
-  // Returns the same with these values for fields that are absent.
+  // Returns the same object, with these values for fields that are absent.
   HfConfig with_defaults(
       std::initializer_list<std::pair<std::string_view, std::uint64_t>> values) const;
 

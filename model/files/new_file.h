@@ -8,14 +8,15 @@
 #include <troupe/runtime/sha256.h>
 #include <troupe/runtime/status.h>
 
-// A large file that is written piece by piece under a temporary name and gets its own when it is
-// whole and on the disk. If it is given up before that, it goes away. One thread.
+// A large file that is written piece by piece under a temporary name, and gets its own name when it
+// is whole and on the disk. If the object is destroyed before that, the file is removed. One
+// thread.
 
 namespace troupe::model {
 
 class NewFile {
  public:
-  // `kind` names the places at which tests make it fail: files.KIND.write, files.KIND.rename.
+  // `kind` names the failpoints: files.KIND.write, files.KIND.rename.
   NewFile(const std::filesystem::path& path, const char* kind);
   ~NewFile();
   NewFile(const NewFile&) = delete;

@@ -19,7 +19,7 @@ Status bad_config(const fs::path& path, const std::string& what) {
   return Status(Code::kBadData, path.string() + ": " + what);
 }
 
-// Refuses what changes the mathematics and is not computed here.
+// Refuses settings that change the mathematics and that are not implemented here.
 Status check_config(const fs::path& path, const nlohmann::json& config) {
   std::string kind;
   if (!read_field(config, "peft_type", &kind) || kind != "LORA")

@@ -16,7 +16,7 @@ namespace troupe::model {
 
 inline constexpr const char* kPeftConfigName = "adapter_config.json";
 inline constexpr const char* kPeftWeightsName = "adapter_model.safetensors";
-// What comes before the names of a model's modules.
+// The prefix of the names of a model's modules.
 inline constexpr const char* kPeftModulePrefix = "base_model.model.";
 inline constexpr std::uint64_t kPeftRankMax = 1 << 16;
 
@@ -27,7 +27,7 @@ Result<nlohmann::json> read_peft_json(const std::filesystem::path& path);
 //   Errors: kNotFound; kBadData naming a field that asks for what this version cannot compute.
 Result<float> read_peft_scale(const std::filesystem::path& folder);
 
-// A tensor's values as f32, in the file's order.
+// Returns a tensor's values as f32, in the file's order.
 //   Errors: kBadData if its type is none of F32, F16 and BF16.
 Result<std::vector<float>> read_peft_values(const Safetensors& file,
                                             const SafetensorsTensor& tensor);

@@ -173,7 +173,7 @@ Result<std::set<std::string>> shards_of(const json& index, const std::string& wh
 constexpr const char* kSingleName = "model.safetensors";
 constexpr const char* kIndexName = "model.safetensors.index.json";
 
-// Says what is in a folder instead of weights that can be read, and what to do.
+// Says what a folder has instead of weights that can be read, and what to do.
 Status no_weights(const fs::path& folder) {
   std::set<std::string> shards, alone, others;
   std::error_code error;

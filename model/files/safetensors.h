@@ -57,9 +57,9 @@ class Safetensors {
   std::span<const std::byte> bytes(const SafetensorsTensor& tensor) const;
   // Returns the file that a tensor of this object is in.
   const std::filesystem::path& path(const SafetensorsTensor& tensor) const;
-  // Drops the file pages of a tensor.
+  // Drops the memory pages of a tensor.
   void drop(const SafetensorsTensor& tensor) const;
-  // Drops the pages of a part of what bytes() gave. Does nothing for other memory.
+  // Drops the memory pages of a part of what bytes() returned. Does nothing for other memory.
   void drop_range(std::span<const std::byte> range) const;
 
  private:

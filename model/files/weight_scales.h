@@ -32,7 +32,7 @@ std::string scale_name(std::string_view name);
 // Returns the name of the matrix that a tensor of this name has the scales of, or "".
 std::string_view scaled_name(std::string_view name);
 
-// How the weights of a matrix share its scales.
+// Says which weights of a matrix share a scale.
 struct MatrixScales {
   const TensorInfo* tensor = nullptr;  // in the header; nullptr if the matrix has no scales
   quant::ScaleGrid grid;               // without values

@@ -6,14 +6,14 @@
 #include <troupe/model/jinja/budget.h>
 #include <troupe/model/jinja/value.h>
 
-// Values gone through, searched and joined. Pure but for the budget; items are taken from
+// Iterates over values, searches them and joins them. Pure but for the budget; items are taken from
 // iterators.
 //   Errors: kBadData naming the line and the wrong type; kResourceExhausted from the budget.
 
 namespace troupe::model::jinja {
 
 Result<bool> contains(Budget* budget, int line, const Value& container, const Value& item);
-// Returns what a `for` goes through: items, keys or characters, and nothing for undefined. The
+// Returns what a `for` iterates over: items, keys or characters, and nothing for undefined. The
 // items of an iterator are taken from it.
 Result<List> iterate(Budget* budget, int line, const Value& value);
 // Returns a + b.

@@ -80,7 +80,7 @@ struct Macro {
   std::string name;
   std::vector<std::pair<std::string, ExpressionPtr>> parameters;  // default may be null
   Body body;
-  // Whether the body asks for further arguments, named ones, or the body of a call block.
+  // Whether the macro's body uses further arguments, named ones, or the body of a call block.
   bool uses_varargs = false, uses_kwargs = false, uses_caller = false;
 };
 

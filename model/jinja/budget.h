@@ -6,16 +6,17 @@
 
 namespace troupe::model::jinja {
 
-// What one rendering may use. A template comes with a model file, which anyone may have made.
+// Limits on what one rendering may use, because a template comes with a model file, which anyone
+// may have made.
 class Budget {
  public:
   static constexpr std::size_t kStepsMax = 1'000'000;
-  // The bytes of all values that are made or gone through, and of a single one.
+  // The bytes of all values that are made or read, and of a single one.
   static constexpr std::size_t kBytesMax = std::size_t{128} << 20;
   static constexpr std::size_t kTextBytesMax = std::size_t{16} << 20;
 
-  // Each takes from the budget: `step` steps, `take` the bytes of one value, `work` bytes that are
-  // gone through.
+  // Each takes from the budget: `step` takes steps, `take` the bytes of one value, `work` bytes
+  // that are read.
   //   Errors: kResourceExhausted, naming the line.
   Status step(int line, std::size_t count = 1);
   Status take(int line, std::size_t bytes);

@@ -76,7 +76,7 @@ Status take_search(Budget* budget, int line, std::string_view text, std::string_
 Result<Value> join(Budget* budget, int line, const List& items, const std::string& separator);
 // Returns the pairs (key, value).
 List dict_items(const Dict& dict);
-// Returns the text with & < > " ' escaped for HTML. What is markup already stays as it is.
+// Returns the text with & < > " ' escaped for HTML. Text that is markup already stays as it is.
 Result<Text> escaped(int line, const Value& value);
 
 }  // namespace troupe::model::jinja

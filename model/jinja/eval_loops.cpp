@@ -5,7 +5,7 @@
 #include <troupe/model/jinja/evaluator.h>
 #include <troupe/runtime/text/utf8.h>
 
-// Loops, and what a template finds as `loop` in them.
+// Loops, and the object `loop` that a template finds in them.
 
 namespace troupe::model::jinja {
 
@@ -81,7 +81,7 @@ Result<Flow> Evaluator::run_loop(const Statement& statement, const Value& value,
   // An iterator goes on after the items that the loop has taken.
   if (iterator != nullptr) iterator->at = begin + run.next;
   if (!flow.is_ok()) return flow;
-  // As in Jinja, the else belongs to a loop of which no turn came to its end.
+  // As in Jinja, the else runs if no turn of the loop came to its end.
   if (completed) return Flow::kNormal;
   const ScopeGuard guard(this, around);
   return execute(statement.otherwise);

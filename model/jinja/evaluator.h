@@ -21,7 +21,7 @@ constexpr int kDepthMax = 250;
 constexpr int kValueDepthMax = 220;
 constexpr std::int64_t kRangeMax = 100'000;
 
-// The names of a part of the template, which sees those of its parents.
+// The names of a part of the template, which also sees those of its parents.
 struct Scope {
   Names values;
   Scope* parent = nullptr;
@@ -83,8 +83,8 @@ class Evaluator {
 
   // --- loops ---
 
-  // A loop that runs: what it still has to go through. Items are taken one by one, because the
-  // condition of a later one may depend on what the body does with an earlier one.
+  // A running loop, with the items that are left. Items are taken one by one, because the condition
+  // of a later one may depend on what the body does with an earlier one.
   struct LoopRun {
     const Statement* statement = nullptr;
     Scope* around = nullptr;
@@ -129,7 +129,7 @@ class Evaluator {
 
   // --- calls ---
 
-  // `caller` is what a call block adds; null without one.
+  // `caller` is the macro that a call block adds; null without one.
   Result<Value> evaluate_call(const Expression& expression, const Value* caller = nullptr);
   Result<Value> call_value(int line, const std::string& name, const Value& function,
                            Arguments arguments);

@@ -9,7 +9,7 @@
 #include <troupe/model/jinja/tests.h>
 
 // The filters that apply a filter or a test to each item. As in Jinja, they return an iterator,
-// whose failures show only when it is gone through, and they take every false value as empty.
+// which fails only once its items are taken, and every false value counts as empty.
 
 namespace troupe::model::jinja {
 namespace {

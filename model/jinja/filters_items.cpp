@@ -7,7 +7,7 @@
 #include <troupe/model/jinja/filter_tables.h>
 #include <troupe/model/jinja/order.h>
 
-// Filters that go through the items of a value.
+// Filters that iterate over the items of a value.
 
 namespace troupe::model::jinja {
 namespace {

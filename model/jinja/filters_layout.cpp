@@ -85,7 +85,7 @@ Result<std::vector<std::string>> chunks_of(const std::string& line, bool hyphens
 
 bool is_blank(const std::string& text) { return all_characters(text, is_white_space); }
 
-// Takes from a word that is wider than a line what fits into the rest of this one.
+// Takes the part of a word that fits into the rest of this line, if the word is wider than a line.
 void break_word(const Wrapping& wrapping, std::vector<std::string>* chunks,
                 std::vector<std::string>* line, std::int64_t used) {
   std::string& word = chunks->back();

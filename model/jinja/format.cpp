@@ -41,7 +41,7 @@ class Output {
     out_.text += text;
     return Status::ok();
   }
-  // Appends what a value has become.
+  // Appends the text that a value has become.
   Status append_value(const Value& value, const std::string& text, bool foreign = false) {
     Text part{markup_ && !value.is_markup() ? escape_html(text) : text, {}, false};
     TROUPE_RETURN_IF_ERROR(budget_->take(line_, part.text.size()));

@@ -71,7 +71,7 @@ Result<std::string> without_entities(std::string_view text) {
   return out;
 }
 
-// Removes everything from `open` to `close`, as often as both are there.
+// Removes everything from `open` to `close`, as often as both occur.
 std::string without(std::string text, std::string_view open, std::string_view close) {
   std::string out;
   std::size_t at = 0;

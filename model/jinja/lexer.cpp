@@ -13,7 +13,7 @@ bool is_space(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
 }
 bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
-// Letters beyond ASCII may be in names; the parser's callers find out which names there are.
+// Names may have letters beyond ASCII; the parser's callers find out whether a name exists.
 bool is_name_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
          static_cast<unsigned char>(c) >= 0x80;

@@ -127,7 +127,7 @@ std::span<const Row> methods_of(const Value& object) {
   return {};
 }
 
-// Returns the same text as markup, and the texts of a sequence too.
+// Returns the same text as markup; does the same for the texts of a sequence.
 Value as_markup(const Value& value) {
   if (const Text* text = value.text()) return Value(Text{text->text, text->foreign, true});
   if (!value.is_indexed()) return value;

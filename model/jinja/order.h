@@ -3,7 +3,7 @@
 #include <troupe/model/jinja/budget.h>
 #include <troupe/model/jinja/value.h>
 
-// How values are ordered. Pure but for the budget.
+// Orders values. Pure but for the budget.
 
 namespace troupe::model::jinja {
 
@@ -18,7 +18,7 @@ Status compared(Budget* budget, int line, const Value& a, const Value& b);
 Value comparable(const Value& value, bool case_sensitive);
 
 struct SortOrder {
-  // What is compared: the items themselves if null, else the parts that a path names (path_of). A
+  // The parts that are compared, which a path names (path_of); if null, the items themselves. A
   // text may name several paths with commas between them.
   const Value* attribute = nullptr;
   bool reverse = false, case_sensitive = false;

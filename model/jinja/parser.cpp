@@ -306,8 +306,7 @@ Status Parser::parse_call_block(Statement* statement) {
 
 namespace {
 
-// Notes whether something asks for the further arguments of a macro, or for the body of its call
-// block.
+// Records whether a macro uses its further arguments, or the body of its call block.
 void find_uses(const Expression* expression, Macro* macro) {
   if (expression == nullptr) return;
   if (expression->kind == ExpressionKind::kName) {

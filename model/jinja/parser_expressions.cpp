@@ -361,7 +361,7 @@ ExpressionResult Parser::parse_filters(ExpressionPtr value) {
         TROUPE_ASSIGN_OR_RETURN(argument, parse_postfix(std::move(argument)));
         made->arguments.push_back(std::move(argument));
       }
-    } else if (accept_operator("(")) {  // what a filter returns may be called
+    } else if (accept_operator("(")) {  // the result of a filter may be called
       made->kind = ExpressionKind::kCall;
       TROUPE_RETURN_IF_ERROR(parse_arguments(made.get()));
     } else {

@@ -14,7 +14,7 @@
 namespace troupe::model::jinja {
 namespace {
 
-// A test without arguments that only looks at the value.
+// A test without arguments, which only inspects the value.
 struct Kind {
   std::string_view name;
   bool (*holds)(const Value&);
@@ -24,7 +24,7 @@ bool is_number(const Value& value) {
   double number = 0;
   return to_number(value, &number);
 }
-// Python's Sequence protocol as Jinja asks for it: a length and items.
+// Python's Sequence protocol as Jinja requires it: a length and items.
 bool is_sequence(const Value& value) {
   return value.string() != nullptr || value.is_indexed() || value.dict() != nullptr ||
          value.range() != nullptr || value.is_undefined();
@@ -74,7 +74,7 @@ Result<bool> is_cased(Budget* budget, int line, const std::string& name, const V
   return cased && (name == "lower" ? text == lower(text) : text == upper(text));
 }
 
-// The remainder of two numbers is zero.
+// Says whether one number divides the other without a remainder.
 Result<bool> divides(int line, const Value& input, const Value& other) {
   const auto a = whole_of(input), b = whole_of(other);
   if (!a || !b || b->is_zero()) return wrong_type(line, "the test 'divisibleby'", input);

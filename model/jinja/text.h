@@ -17,7 +17,7 @@ bool is_letter(std::string_view character);
 bool is_decimal(std::string_view character);  // a digit of any script
 bool is_digit(std::string_view character);    // str.isdigit: superscripts too
 bool is_numeric(std::string_view character);  // str.isnumeric: fractions and the like too
-// Says whether there are characters and all of them are of the kind.
+// Says whether the text is not empty and all of its characters are of the kind.
 bool all_characters(std::string_view text, bool (*kind)(std::string_view));
 // Says whether Python's repr of a string shows the character unescaped.
 bool is_printable(char32_t code_point);

@@ -47,9 +47,9 @@ struct Namespace;
 // How a sequence of values is named and printed.
 enum class Sequence : std::uint8_t { kList, kTuple, kDictKeys, kDictValues, kDictItems, kGroup };
 
-// A list or dict, how deep it is nested (itself included), and what it weighs. The evaluator
-// refuses deep values early, because they cannot be destroyed on a bounded stack, and heavy ones,
-// because parts that are shared many times make a small value take forever to print or compare.
+// A list or dict, its depth of nesting (itself included), and its weight. The evaluator refuses
+// deep values early, because they cannot be destroyed on a bounded stack, and heavy ones, because
+// parts that are shared many times make a small value take forever to print or compare.
 template <class T>
 struct Nested {
   T items;
@@ -71,7 +71,7 @@ struct Object {
   enum class Kind : std::uint8_t { kIterator, kCycler, kJoiner, kLoop };
   Kind kind = Kind::kIterator;
   std::string name;    // an iterator's type, as Python prints it
-  List items;          // what an iterator gives, a cycler repeats, or a loop goes through
+  List items;          // what an iterator gives, a cycler repeats, or a loop iterates over
   std::size_t at = 0;  // the next item; a loop's current one
   Status failed;       // what an iterator fails with after its items
   int depth = 1;
@@ -79,7 +79,8 @@ struct Object {
   bool foreign = false;
   // A joiner's separator, and a loop's last arguments of changed().
   Names state;
-  // A loop: how many recursive loops it is in, and the statement that loop(items) runs again.
+  // For a loop: the number of recursive loops around it, and the statement that loop(items) runs
+  // again.
   int level = 0;
   const Statement* recursive = nullptr;
   Scope* around = nullptr;
@@ -103,8 +104,8 @@ struct Callable {
   std::shared_ptr<const BoundMethod> method;  // null: a macro or a builtin
 };
 
-// How deep a value may be nested when it is compared or printed: deeper than the language can build
-// one (kDepthMax of evaluator.h).
+// The depth to which a value may be nested when it is compared or printed. The language cannot
+// build a deeper one (kDepthMax of evaluator.h).
 constexpr int kNestedMax = 260;
 
 struct Value {

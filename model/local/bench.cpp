@@ -26,8 +26,9 @@ Status check(const Stage& stage, std::size_t positions, std::size_t repeats) {
         Code::kInvalidArgument,
         "a measurement needs a whole model, but the stage has layers " + to_string(stage.range()));
   if (!config.causal)
-    return Status(Code::kInvalidArgument, "the model is an encoder (" + config.family +
-                                              "), which makes no tokens to be measured");
+    return Status(Code::kInvalidArgument,
+                  "the model is an encoder (" + config.family +
+                      "), which generates no tokens that could be measured");
   if (positions == 0 || repeats == 0)
     return Status(Code::kInvalidArgument,
                   "a measurement needs at least 1 prompt token, 1 decode step and 1 repeat");

@@ -5,8 +5,8 @@
 
 #include <troupe/model/transformer/stage.h>
 
-// The embedding of a text: one vector of what an encoder's last layer gives, as
-// sentence-transformers makes it. Blocks until it is done; a stage has one caller at a time.
+// The embedding of a text: one vector, made from the output of an encoder's last layer as
+// sentence-transformers does it. Blocks until it is done; a stage has one caller at a time.
 
 namespace troupe::model {
 

@@ -22,13 +22,13 @@ using Clock = std::chrono::steady_clock;
 // many layers as the model, up to this many bytes.
 constexpr std::uint64_t kBytesMax = std::uint64_t{128} << 20;
 constexpr double kWindowUs = 80'000, kRestingWindowUs = 40'000, kPromptWindowUs = 150'000;
-// The stage of few layers has a fifth of the layers of the stage of many.
+// The stage of few layers has a fifth as many layers as the stage of many.
 constexpr std::size_t kFewOf = 5;
 constexpr std::size_t kStepsMin = 12;
 // If steps are slow, kSlowSteps of them must be enough once kPatienceUs have passed.
 constexpr std::size_t kSlowSteps = 6;
 constexpr double kPatienceUs = 400'000;
-// After this time, caches that others use have lost everything.
+// After this time, caches that other programs use have lost everything.
 constexpr double kRestMaxUs = 20'000;
 
 // A source of every tensor of a header, all zeros; vectors (norms, frequency factors) are all ones.
@@ -86,7 +86,7 @@ class ZeroSource final : public TensorSource {
   const std::byte* zeros_ = nullptr;
 };
 
-// Returns the mean without outliers, in which something else had the CPU.
+// Returns the mean without outliers, during which something else had the CPU.
 double typical_us(const std::vector<double>& times) {
   const double most = 4 * median(times);
   double sum = 0, count = 0;
@@ -116,7 +116,7 @@ class Steps {
     const ModelConfig& config = stage_.config();
     ids_.assign(rows, 1);
     if (hidden_.size() < rows * config.channels || config.experts > 0) {
-      // Other rows in every step, and other rows beside each other, take other experts.
+      // The rows differ from step to step and from each other, so that they take different experts.
       hidden_.resize(std::max(hidden_.size(), rows * config.channels));
       ++steps_;
       for (std::size_t i = 0; i < hidden_.size(); ++i)

@@ -27,8 +27,8 @@ struct StepCost {
   }
 };
 
-// The times are those of threads that nothing stops. `share` is the part of the time that the quota
-// of a control group lets all of them run.
+// The times are those of threads that run without interruption. `share` is the part of the time
+// that the quota of a control group lets all of them run.
 struct LayerCost {
   StepCost many, few;        // `few` has 0 layers if only `many` was measured
   double prompt_row_us = 0;  // a layer's time for each row of a prompt of kCostPrompt positions

@@ -12,9 +12,9 @@
 
 namespace troupe::model {
 
-// Counts weights as they lie in the file (packed weights take as much), or in the format that they
-// are read into, and the keys and values of `context` positions in whole pages. Without `kv_type`,
-// their type is the model's default.
+// Counts weights as they lie in the file (packed weights take the same number of bytes), or in the
+// format into which they are read, and the keys and values of `context` positions in whole pages.
+// Without `kv_type`, their type is the model's default.
 MemoryNeed memory_need(const GgufHeader& header, const ModelConfig& config,
                        std::optional<kernels::KvType> kv_type, std::size_t context);
 

@@ -93,7 +93,7 @@ MemoryTexts memory_texts(std::uint64_t needed, std::uint64_t there) {
     for (; bytes >= 1024 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
     return unit;
   };
-  // The missing amount matters most: take a finer unit if it is small, but print no long numbers.
+  // The missing amount matters most: take a smaller unit if it is small, but print no long numbers.
   std::size_t unit = unit_of(needed);
   if (unit_of(needed - there) < unit) --unit;
   const std::uint64_t scale = std::uint64_t{1} << 10 * unit;
@@ -115,7 +115,8 @@ std::size_t reach(const MemoryNeed& need, std::size_t layers, std::size_t begin,
                   std::uint64_t memory) {
   std::size_t end = begin;
   while (end < layers && need.of({begin, end + 1}) <= memory) ++end;
-  // The whole model may fit although all but its last layer do not: what is shared counts once.
+  // The whole model may fit although all layers but the last do not, because a shared embedding
+  // counts once.
   if (end < layers && begin == 0 && need.of({0, layers}) <= memory) end = layers;
   return end;
 }

@@ -27,9 +27,9 @@ Result<std::vector<LayerRange>> split_layers(std::size_t layers,
 Status check_layer_ranges(std::span<const LayerRange> ranges, std::size_t layers,
                           std::size_t nodes);
 
-// How many bytes of a node's memory a model's layers take: each layer's weights, and its keys and
-// values for the context that is planned for. The first layer also counts the embedding, the last
-// one the output.
+// How many bytes of a node's memory a model's layers take: for each layer its weights, and its keys
+// and values for the planned context. The first layer also counts the embedding, the last one the
+// output.
 struct MemoryNeed {
   std::vector<std::uint64_t> layers;  // empty: not known, everything fits
   std::uint64_t shared = 0;           // counted twice if one node has the first and the last layer
@@ -53,9 +53,9 @@ Result<std::vector<LayerRange>> place_layers(const MemoryNeed& need, std::size_t
                                              std::span<const std::size_t> capacities,
                                              std::span<const std::uint64_t> memories);
 
-// What is needed, what is there and what is missing, for messages: "190.9 MiB", "50.0 MiB" and
-// "140.9 MiB". All three have one unit, and the last is the difference of the others as they are
-// printed; it is never less than what is missing. `there` must be less than `needed`.
+// The memory that is needed, that is there and that is missing, for messages: "190.9 MiB", "50.0
+// MiB" and "140.9 MiB". All three have one unit, and the last is the difference of the others as
+// they are printed; it is never less than what is missing. `there` must be less than `needed`.
 struct MemoryTexts {
   std::string needed, there, missing;
 };

@@ -17,9 +17,10 @@ constexpr double kStepUs = 80, kEngineStepUs = 100, kBytesPerUs = 200;
 constexpr double kWakeUs = 100;
 // The weight of a lone stream's time for a token, beside the times of streams together.
 constexpr double kLoneStream = 0.1;
-// A replica that gains less than this is not worth its memory.
+// A replica that gains less than this fraction is not worth its memory.
 constexpr double kReplicaGain = 1.1;
-// A node that has layers is left out only for a gain that a measurement can tell from chance.
+// A node that has layers is left out only for a gain that a measurement can distinguish from
+// chance.
 constexpr double kDropGain = 0.95;
 
 // Returns the cost of a step of `rows` sequences' rows, from the costs of one row and of kCostRows.
@@ -94,8 +95,8 @@ class Timing {
     const double layer = at_rows(step.row_us, step.rows_us, cost.prompt_row_us, rows);
     const double us = static_cast<double>(used_[i].layers) * layer;
     if (i + 1 != used_.size()) return us;
-    // The logits are not measured for many rows. A row among many is taken to cost as much more
-    // than in a layer as a single row does.
+    // The logits are not measured for many rows. Their cost for a row among many is assumed to be
+    // in the same proportion to a layer's as it is for a single row.
     const double head_of_many = cost.prompt_row_us * step.head_row_us / step.row_us;
     return us + at_rows(step.head_row_us, step.head_rows_us, head_of_many, rows);
   }
@@ -202,8 +203,8 @@ class Climb {
     return best;
   }
 
-  // Moves every layer of the node `gone` to where it costs least. Returns nothing if one fits
-  // nowhere.
+  // Moves every layer of the node `gone` to the node where it costs least. Returns nothing if a
+  // layer fits nowhere.
   std::vector<std::size_t> without(std::vector<std::size_t> counts, std::size_t gone) const {
     while (counts[gone] > 0) {
       --counts[gone];
@@ -253,7 +254,7 @@ double predict_streams(const PlanShape& shape, const PlanNodes& nodes,
 
 double predict_together(std::span<const Placement> all, std::size_t streams) {
   std::vector<std::size_t> share(all.size(), 0);
-  // For each replica, the time in which each of its streams would make a token with one more.
+  // For each replica, the time of a token of each of its streams if it had one stream more.
   std::vector<double> next_us;
   for (const Placement& one : all)
     next_us.push_back(Timing(one.shape, one.nodes, one.ranges).streams(1));

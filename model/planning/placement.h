@@ -9,7 +9,7 @@
 #include <troupe/model/planning/layer_cost.h>
 #include <troupe/model/planning/partition.h>
 
-// Decides which layers go where by what was measured, and predicts how fast that will be. Pure: the
+// Decides from measurements which layers go where, and predicts how fast that will be. Pure: the
 // same numbers give the same placement. Used by the coordinator.
 
 namespace troupe::model {

@@ -7,7 +7,8 @@
 #include <troupe/model/tokenizer/token_id.h>
 #include <troupe/runtime/status.h>
 
-// How a request wants its tokens chosen, as plain values. sampler.h says what each of them does.
+// How the tokens of a request are to be chosen, as plain values. sampler.h says what each of them
+// does.
 
 namespace troupe::model {
 

@@ -9,7 +9,8 @@
 
 // Chooses a token from logits. A pure function: the draw depends on (seed, choice, absolute
 // position) only, so the same request gives the same text on any machine, beside any other
-// requests, and after any replay. These are its steps, each on what the step before has left:
+// requests, and after any replay. These are its steps, each of which works on what the previous
+//   step has left:
 //   1. penalties:
 //      repetition r, for every token of the prompt and the answer: logit / r if the logit is above
 //      0, else logit * r;

@@ -82,8 +82,8 @@ std::uint32_t key_of(float logit) {
   return (bits >> 31) != 0 ? bits : ~bits & 0x7fffffffu;
 }
 
-// Radix passes are stable, and many times faster than comparisons if a flat distribution leaves
-// most of a large vocabulary.
+// Radix passes are stable, and many times faster than comparisons if a flat distribution keeps most
+// of a large vocabulary.
 void sort_candidates(std::vector<Candidate>* candidates) {
   constexpr std::size_t kFew = 512;
   if (candidates->size() < kFew) {

@@ -220,7 +220,7 @@ Result<fs::path> write_adapted_model(const fs::path& place, const fs::path& base
     return Status(Code::kUnavailable, "cannot make the folder " + folder.string() + ": " +
                                           error.message() +
                                           "; give a --home (or TROUPE_HOME) that can be written");
-  // What is there already is the same.
+  // A file that is there already has the same content.
   if (!is_adapted_model(folder))
     TROUPE_RETURN_IF_ERROR(write_file_atomically(folder / kAdaptedName, text));
   return folder;
@@ -234,7 +234,7 @@ Result<AdaptedPair> read_adapted_pair(const fs::path& folder) {
   if (!read_field(object, "adapter", &adapter)) return bad_field(folder / kAdaptedName, "adapter");
   if (is_adapted_model(base))
     return Status(Code::kInvalidArgument,
-                  base + " has an adapter already, and a model runs with one at a time");
+                  base + " has an adapter already, and a model runs with one adapter at a time");
   return AdaptedPair{base, adapter};
 }
 

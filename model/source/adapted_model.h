@@ -8,13 +8,13 @@
 #include <troupe/model/source/tensor_source.h>
 
 // A model with a low-rank adapter beside its matrices, as one model: the base's header and tensors
-// as they are, then the adapter's, under the matrices' names with ".lora_a" and ".lora_b" behind
-// them, in f32. So the pair has one hash, which is neither the base's nor another adapter's, and
-// whatever is known by a model's hash (deployments, shared prefixes, replicas, the journal) never
-// mixes answers with and without the adapter.
+// as they are, then the adapter's, under the matrices' names followed by ".lora_a" and ".lora_b",
+// in f32. So the pair has one hash, which is neither the base's nor another adapter's, and whatever
+// is known by a model's hash (deployments, shared prefixes, replicas, the journal) never mixes
+// answers with and without the adapter.
 //
-// The pair is written down as a folder with one small file, adapted.json, which names the base and
-// the adapter's folder (PEFT's files). Any thread may read.
+// The pair is stored as a folder with one small file, adapted.json, which names the base and the
+// adapter's folder (PEFT's files). Any thread may read.
 
 namespace troupe::model {
 
@@ -39,7 +39,7 @@ Result<AdaptedPair> read_adapted_pair(const std::filesystem::path& folder);
 
 // Puts the adapter in the folder `adapter` beside `base`. `what` names the pair in messages.
 //   Errors: kNotFound if the adapter has no files; kBadData naming tensor and shape if it does not
-//   fit the model, or what it asks for that is not computed beside weights.
+//   fit the model, or the setting that cannot be computed beside weights.
 Result<std::unique_ptr<WholeModel>> add_adapter(std::unique_ptr<WholeModel> base,
                                                 const std::filesystem::path& adapter,
                                                 const std::string& what);

@@ -47,7 +47,7 @@ std::optional<PartName> parse_part_name(const std::string& name) {
   const char* tail = name.data() + part.stem.size();
   std::from_chars(tail + 1, tail + 6, part.number);
   std::from_chars(tail + 10, tail + 15, part.count);
-  // Writing the name again must give the same: that checks every character of it.
+  // Writing the name again must give the same name, which checks every character of it.
   if (part.number < 1 || part.number > part.count) return std::nullopt;
   if (part_name(part.stem, part.number, part.count) != name) return std::nullopt;
   return part;
@@ -59,7 +59,7 @@ struct Part {
   MappedFile file;
   GgufHeader header;
   std::vector<GgufEntryPlace> entries;
-  std::uint64_t number = 0, count = 0;  // as its keys say; numbers begin at 0
+  std::uint64_t number = 0, count = 0;  // as its keys say; the first is 0
 };
 
 Result<Part> open_part(const fs::path& path) {

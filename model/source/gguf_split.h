@@ -18,7 +18,8 @@
 //
 // They are read as the file that they were cut from: the first part's key-values without these
 // three, then every tensor, part after part, each at a multiple of the alignment. All writers lay
-// out a file like this, so the parts have the content hash of the original: both are one model.
+// files out in this way, so the parts have the content hash of the original, and both are one
+// model.
 
 namespace troupe::model {
 
@@ -33,7 +34,7 @@ Result<std::unique_ptr<WholeModel>> open_gguf_split(const std::filesystem::path&
 
 // Returns the number of parts that a file's name says its model has; 1 if it is whole.
 std::uint64_t gguf_parts(const std::string& file_name);
-// Returns the files beside `path` that by their names are parts of the same model, or `path`
+// Returns the files beside `path` whose names say that they are parts of the same model, or `path`
 // itself.
 std::vector<std::filesystem::path> gguf_files(const std::filesystem::path& path);
 

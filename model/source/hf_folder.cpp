@@ -60,8 +60,8 @@ std::string renamed(std::string_view name, std::string_view from, std::string_vi
   }
 }
 
-// Says whether `name` is a tensor of the family's layers that the family has no use for: then the
-// layers are not what it computes. Buffers that some versions save do not count.
+// Says whether `name` is a tensor of a layer for which the family has no use: then the model has
+// other layers than the family computes. Buffers that some versions save do not count.
 bool is_foreign(std::string_view name, const HfFolder& hf) {
   for (const char* buffer : {".inv_freq", ".attn.bias", ".attn.masked_bias", "position_ids"})
     if (name.ends_with(buffer)) return false;
@@ -77,10 +77,10 @@ struct Chosen {
   std::map<std::string, const SafetensorsTensor*> tensors;
   std::map<std::string, quant::Type> formats;  // of tensors that the files call bytes
   std::vector<std::string> transposed;         // sorted
-  std::set<std::string> spare;                 // those that give way to another of their name
+  std::set<std::string> spare;                 // those that yield to another one of their name
 };
 
-// Takes away what files with a head, or with more than a text model, put before a name.
+// Removes the prefix that files with a head, or with more than a text model, put before a name.
 std::string_view without_prefix(std::string_view name, const HfFolder& hf) {
   constexpr std::string_view kText = "language_model.";
   if (name.starts_with(kText)) name.remove_prefix(kText.size());
@@ -89,7 +89,8 @@ std::string_view without_prefix(std::string_view name, const HfFolder& hf) {
   return name;
 }
 
-// Takes away what makes a name that of a matrix's scales. Returns false if it is none.
+// Removes the suffix that marks a name as that of a matrix's scales. Returns false if there is
+// none.
 bool is_scale_of(std::string_view* name) {
   for (const std::string_view suffix : kHfScaleSuffixes) {
     if (!name->ends_with(suffix)) continue;
@@ -101,7 +102,7 @@ bool is_scale_of(std::string_view* name) {
   return false;
 }
 
-// Says what a tensor that the family has no use for tells of the weights, and what to do.
+// Explains what a tensor for which the family has no use says about the weights, and what to do.
 std::string foreign_advice(std::string_view name) {
   for (const char* suffix : {".qweight", ".qzeros", ".g_idx"})
     if (name.ends_with(suffix))
@@ -114,8 +115,8 @@ std::string foreign_advice(std::string_view name) {
          "weights, or a GGUF file of the model";
 }
 
-// Checks a tensor that the file calls bytes: one of blocks has their number and their bytes as its
-// last two sizes.
+// Checks a tensor that the file calls bytes. If it consists of blocks, its last two sizes are the
+// number of blocks and the bytes of one.
 Status check_bytes(const SafetensorsTensor& tensor, quant::Type type, const std::string& what) {
   const quant::Format& format = *quant::find(type);
   if (tensor.dtype != "U8" && !(tensor.dtype == "F8_E8M0" && format.block_elements == 1))
@@ -148,7 +149,7 @@ Status check_chosen(const SafetensorsTensor& tensor, bool is_scale, const std::s
                                       (is_scale ? " or BF16" : ", BF16, F8_E4M3 or F8_E5M2") +
                                       "; take the folder of the model as it was before it was "
                                       "quantized, or a GGUF file of it");
-  // The scale of a whole matrix is often no vector, but a number.
+  // The scale of a whole matrix is often a number, not a vector.
   if ((tensor.shape.empty() && !is_scale) || tensor.bytes == 0)
     return Status(Code::kBadData, what + " holds no vector or matrix");
   return Status::ok();
@@ -195,7 +196,7 @@ Result<Chosen> choose_tensors(const Safetensors& files, const HfFolder& hf,
   return chosen;
 }
 
-// A matrix of a quantized folder whose scales are lost would be read as something else.
+// Without its scales, a matrix of a quantized folder would be read as something else.
 Status check_scales(const Chosen& chosen, const std::string& folder) {
   for (const auto& [name, tensor] : chosen.tensors)
     if (tensor->dtype.starts_with("F8") && tensor->shape.size() > 1 &&
@@ -356,7 +357,7 @@ Result<std::unique_ptr<WholeModel>> FolderModel::open(const fs::path& folder) {
   if (!text.is_ok()) return text.status();
   TROUPE_ASSIGN_OR_RETURN(const HfConfig whole,
                           HfConfig::parse(*text, (folder / kConfigName).string()));
-  // A model that also sees pictures has its text model inside, which is run alone.
+  // A model that also sees pictures contains a text model, which is run alone.
   constexpr const char* kTextModel = "text_config";
   HfConfig config = whole;
   if (whole.has(kTextModel)) {

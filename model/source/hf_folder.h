@@ -16,7 +16,7 @@
 
 namespace troupe::model {
 
-// A file of a folder whose text travels in the header, and the key that it travels under. A pulled
+// A file of a folder whose text travels in the header, and the key under which it does. A pulled
 // folder is flat: the files of inner folders lie beside the others there.
 struct FolderText {
   std::string_view file, key;

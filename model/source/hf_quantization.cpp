@@ -10,7 +10,7 @@ namespace {
 const std::string kQuantization = "quantization_config";
 const std::string kMlxField = "quantization";  // as Apple's MLX writes it
 
-// Reports a method by what config.json calls it, and by `more` of it.
+// Reports a method by its name in config.json, with `more` about it.
 Status cannot_read(const HfConfig& config, const std::string& field, const std::string& method,
                    const std::string& more) {
   return config.bad(
@@ -77,7 +77,7 @@ Status read_compressed_tensors(const HfConfig& config, const std::string& field,
 
 Result<HfQuantization> read_quantization(const HfConfig& config, bool knows_mxfp4) {
   HfQuantization out;
-  // The latter is what compressed-tensors once called it.
+  // The latter is the name that compressed-tensors once used.
   const std::string field = config.has(kQuantization) ? kQuantization : "compression_config";
   if (!config.has(field) && config.has(kMlxField + ".bits")) {
     TROUPE_ASSIGN_OR_RETURN(const std::uint64_t bits, config.u64(kMlxField + ".bits"));

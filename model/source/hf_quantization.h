@@ -24,8 +24,8 @@ struct HfQuantization {
 //   Errors: kBadData naming a method that makes other weights.
 Result<HfQuantization> read_quantization(const HfConfig& config, bool knows_mxfp4);
 
-// Says whether a tensor only serves to quantize activations, or keys and values, which this version
-// does not do.
+// Says whether a tensor is only there to quantize activations, or keys and values, which this
+// version does not do.
 bool is_activation_scale(std::string_view tensor);
 
 }  // namespace troupe::model

@@ -5,7 +5,7 @@
 
 // Tells whether a blob of the store still is what was written. A verified blob is sealed: its
 // modification time is set to a fixed one, and any later write changes that. So it is enough to
-// look at the file's metadata before each use, and a blob that was touched is hashed again.
+// check the file's metadata before each use; a blob that was touched is hashed again.
 
 namespace troupe::model {
 

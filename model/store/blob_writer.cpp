@@ -97,15 +97,13 @@ class Writer final : public BlobWriter {
     if (hash != blob_.sha256) {
       ::unlink(partial_.c_str());
       return Status(Code::kBadData, "blob " + blob_.sha256 +
-                                        " did not come as it should: it has the "
-                                        "sha256 " +
-                                        hash +
+                                        " arrived damaged: it has the sha256 " + hash +
                                         "; the file was changed where it came "
                                         "from, or damaged on the way; ask again");
     }
     TROUPE_RETURN_IF_ERROR(move_into_store(partial_, target_));
     committed_ = true;
-    // A process that still waits for this lock will find the blob.
+    // A process that is still waiting for this lock will find the blob.
     ::unlink(lock_path_.c_str());
     return Status::ok();
   }
@@ -136,7 +134,7 @@ Status check_room(const std::filesystem::path& root, const BlobRef& blob, std::u
 
 constexpr std::chrono::hours kPartialAge{72};
 
-// When the file, or anything in the folder, was written last.
+// Returns the time at which the file, or anything in the folder, was last written.
 std::filesystem::file_time_type written_last(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   std::error_code error;

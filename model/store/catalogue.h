@@ -5,8 +5,8 @@
 #include <string>
 
 // The catalogue: the models that `troupe pull` knows by name, and where they come from. A model is
-// one row of catalogue.cpp. Hash and size stand here only if they were computed from the file; of a
-// model on the hub, they are what the hub states when the model is pulled.
+// one row of catalogue.cpp. Hash and size are given here only if they were computed from the file;
+// for a model on the hub, they are what the hub states when the model is pulled.
 
 namespace troupe::model {
 

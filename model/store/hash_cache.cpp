@@ -97,7 +97,7 @@ Result<std::string> content_key(const std::filesystem::path& root,
                                 const std::filesystem::path& path) {
   TROUPE_ASSIGN_OR_RETURN(const std::vector<std::filesystem::path> files, model_files(path));
   // All blobs are sealed with one modification time, and a new blob can have the inode of one that
-  // is gone. So their metadata would not tell them apart.
+  // is gone. So their metadata could not distinguish them.
   if (const std::string listing = listing_of(root, path); !listing.empty()) {
     return "listing:" + listing + ":" +
            std::string(kFolderLayout.substr(0, kFolderLayout.size() - 1));

@@ -7,7 +7,7 @@
 #include <troupe/model/store/manifest.h>
 #include <troupe/runtime/status.h>
 
-// What a store remembers of the files that it has hashed, so that none is hashed twice:
+// What a store remembers about the files that it has hashed, so that none is hashed twice:
 //
 //   HOME/store/hashes.json              {"DEVICE:INODE:SIZE:MTIME_NS": "SHA256 of the file"}; for a
 //                                       folder {"folder:SHA256 of all its files' keys": ...}, for
@@ -20,7 +20,7 @@
 namespace troupe::model {
 
 // Returns the identity of the content of `path`: the listing for a model of several files in the
-// store at `root`, else what the file system says of the files.
+// store at `root`, otherwise what the file system says about the files.
 Result<std::string> content_key(const std::filesystem::path& root,
                                 const std::filesystem::path& path);
 

@@ -40,7 +40,7 @@ struct Manifest {
   }
 };
 
-// Whether both describe the same bytes; names for people do not count.
+// True if both describe the same bytes; names for people do not count.
 inline bool same_content(const Manifest& a, const Manifest& b) {
   const auto same_blob = [](const BlobRef& x, const BlobRef& y) {
     return x.sha256 == y.sha256 && x.bytes == y.bytes;

@@ -9,7 +9,7 @@
 #include <troupe/model/store/manifest.h>
 #include <troupe/runtime/status.h>
 
-// How the store remembers a model by name, and how it lays out a model of several files:
+// How the store remembers models by name, and how it lays out a model of several files:
 //
 //   models/<name>.json     {"sha256","bytes"}; for a model of several files also "files":
 //                          [{"name","sha256","bytes"},...]. sha256 is the model's identity

@@ -49,10 +49,10 @@ Result<std::string> model_id(const Manifest& manifest) {
   std::uint64_t last = 0;
   for (const Manifest::Tensor& tensor : manifest.tensors) {
     if (tensor.offset < last) {
-      return Status(Code::kBadData,
-                    "the tensor " + in_quotes(tensor.name) +
-                        " stands in the model's manifest after one that lies behind it in the "
-                        "file");
+      return Status(
+          Code::kBadData,
+          "the tensor " + in_quotes(tensor.name) +
+              " comes in the model's manifest after a tensor that follows it in the file");
     }
     last = tensor.offset;
     add_number(hash, tensor.name.size());

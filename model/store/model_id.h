@@ -5,10 +5,10 @@
 #include <troupe/model/store/manifest.h>
 #include <troupe/runtime/status.h>
 
-// The id of a model that its parts prove. A process that has the manifest computes the id from it,
-// and each part that arrives is held against its own hash, so that nobody can give another content
-// the same id. Names for people and the hash of the whole file are not in it: a file's hash can
-// only be checked by reading all of the file. docs/wire.md draws the bytes. Pure.
+// The id of a model, which its parts prove. A process that has the manifest computes the id from
+// it, and each part that arrives is checked against its own hash, so that nobody can give another
+// content the same id. Names for people and the hash of the whole file are not in it: a file's hash
+// can only be checked by reading all of the file. docs/wire.md draws the bytes. Pure.
 
 namespace troupe::model {
 

@@ -182,7 +182,7 @@ Result<fs::path> Store::resolve(const std::string& model) const {
 Result<Manifest> Store::manifest(const fs::path& path) {
   const std::lock_guard lock(mutex_);  // so that two threads do not hash the same file
   TROUPE_ASSIGN_OR_RETURN(const std::string key, content_key(root_, path));
-  // A blob's name is its hash. Any other file is identified by what the file system says of it.
+  // A blob's name is its hash. Any other file is identified by what the file system says about it.
   std::error_code ignored;
   const bool is_blob =
       fs::equivalent(path.parent_path(), root_ / "blobs", ignored) && has_blob(path.filename());

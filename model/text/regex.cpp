@@ -19,7 +19,7 @@ constexpr std::size_t kPatternBytesMax = 1 << 16;
 // character.
 constexpr std::uint32_t kForeignStepsMax = 10'000'000;
 // The CPU time that a foreign pattern may take for one text, whatever the number of searches. It is
-// looked at after every kLookEvery searches.
+// checked after every kLookEvery searches.
 constexpr std::int64_t kForeignMsMax = 3'000;
 constexpr std::size_t kLookEvery = 64;
 

@@ -7,10 +7,10 @@
 #include <troupe/model/text/text_span.h>
 #include <troupe/runtime/status.h>
 
-// Regular expressions of pre-tokenizers and normalizers. They run in PCRE2, but mean what the
-// tokenizers' own engines mean by them: \s is the property White_Space, and \w are Unicode's word
-// characters. The general categories are those of Unicode 16: Debian's PCRE2 knows Unicode 14, and
-// unicode_tables.h adds the characters that came later and says how they were found.
+// Regular expressions of pre-tokenizers and normalizers. They run in PCRE2, but have the meaning
+// that the tokenizers' own engines give them: \s is the property White_Space, and \w stands for
+// Unicode's word characters. The general categories are those of Unicode 16: Debian's PCRE2 knows
+// Unicode 14, and unicode_tables.h adds the later characters and says how they were found.
 // Immutable; any thread may match.
 
 namespace troupe::model {

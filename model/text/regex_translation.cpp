@@ -28,7 +28,7 @@ std::string ranges_text(std::span<const unicode::Range> ranges) {
 }
 
 // Returns the members of a class that stand for a general category: PCRE2's own, and those that are
-// newer. Returns "" for categories other than those that text is cut by.
+// newer. Returns "" for categories that are not used to cut text.
 std::string category_members(std::string_view name) {
   if (name == "L") return "\\p{L}" + ranges_text(unicode::kLettersOfLate);
   if (name == "Lu") return "\\p{Lu}" + ranges_text(unicode::kCapitalsOfLate);
@@ -119,7 +119,7 @@ class Translator {
     return true;
   }
 
-  // Everything up to a ')' or the end.
+  // Reads everything up to a ')' or the end.
   Result<std::string> alternatives(int depth) {
     if (depth > kNestingMax) return refuse("its groups are nested too deeply");
     std::string out;

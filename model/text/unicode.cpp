@@ -40,7 +40,8 @@ int combining_class(utf8proc_int32_t character) {
   return utf8proc_get_property(character)->combining_class;
 }
 
-// Brings each run of marks into canonical order: by combining class, equal classes as they stand.
+// Brings each run of marks into canonical order, by combining class; equal classes keep their
+// order.
 void reorder(std::vector<utf8proc_int32_t>* characters) {
   const auto end = characters->end();
   for (auto begin = characters->begin(); begin != end;) {

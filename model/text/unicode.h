@@ -6,8 +6,8 @@
 
 #include <troupe/runtime/text/utf8.h>
 
-// What tokenizers ask about characters, and Unicode's normal forms. Every text must be UTF-8
-// (utf8_valid_prefix). Pure. The time is linear in the text, except for the sort of a run of
+// What tokenizers need to know about characters, and Unicode's normal forms. Every text must be
+// UTF-8 (utf8_valid_prefix). Pure. The time is linear in the text, except for the sort of a run of
 // combining marks.
 // Source: Unicode 15, annex 15 (normal forms), through utf8proc; unicode_tables.h has what differs.
 
@@ -18,7 +18,7 @@ std::string normalize(std::string_view text, NormalForm form);
 
 // Lower-cases each character without context: a capital sigma always becomes U+03C3.
 std::string lower_case(std::string_view text);
-// Removes the non-spacing marks (category Mn). Decompose first to take accents from letters.
+// Removes the non-spacing marks (category Mn). Decompose first to remove accents from letters.
 std::string without_marks(std::string_view text);
 
 bool is_white_space(char32_t character);  // the property White_Space

@@ -5,12 +5,12 @@
 #include <iterator>
 
 // Where this system's Unicode tables differ from those of the tokenizers that models were trained
-// with, which keep the Unicode version that they were built with: 16 for general categories, older
+// with, which keep the Unicode version with which they were built: 16 for general categories, older
 // ones for BERT's steps. On Debian 12, PCRE2 knows Unicode 14 and utf8proc knows Unicode 15.
 //
 // The tables were recorded in November 2026 by asking the Python package tokenizers 0.21.4 about
 // every code point, and comparing the answers with those of PCRE2 10.42 and utf8proc 2.8. The code
-// that asked was not kept; tests/oracles/test_tokenizers.py compares both sides on random text of
+// that did so was not kept; tests/oracles/test_tokenizers.py compares both sides on random text of
 // all kinds. With a newer library some ranges are redundant, which does no harm.
 
 namespace troupe::model::unicode {

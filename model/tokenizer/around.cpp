@@ -6,7 +6,7 @@
 namespace troupe::model {
 
 Result<TokensAround> tokens_around(const Tokenizer& tokenizer) {
-  // An empty text would not tell what stands before it from what stands after it.
+  // With an empty text, what comes before it could not be told from what comes after it.
   TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> all, tokenizer.encode("a", {}));
   TROUPE_ASSIGN_OR_RETURN(const std::vector<TokenId> text,
                           tokenizer.encode("a", {.add_special = false}));

@@ -13,7 +13,7 @@ struct TokensAround {
   std::vector<TokenId> before, after;
 };
 
-// Pure. Errors: kFailedPrecondition if what is put around a text changes the text's own tokens.
+// Pure. Errors: kFailedPrecondition if the tokens around a text change the text's own tokens.
 Result<TokensAround> tokens_around(const Tokenizer& tokenizer);
 
 }  // namespace troupe::model

@@ -8,7 +8,7 @@
 namespace troupe::model {
 namespace {
 
-// Up to this number of symbols, looking through all pairs again after each join beats a heap.
+// Up to this number of symbols, searching all pairs again after each join is faster than a heap.
 constexpr std::size_t kScanMax = 32;
 
 std::size_t merge_by_scan(const MergeTable& merges, std::span<std::int32_t> symbols) {

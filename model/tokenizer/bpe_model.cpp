@@ -54,7 +54,7 @@ Status BpeModel::load_merges(
     const std::vector<std::pair<std::string_view, std::string_view>>& merges,
     bool parts_may_be_unknown, std::string_view what) {
   merges_.emplace(merges.size());
-  // Most vocabularies have the joined tokens in the order of the merges, so the token after the
+  // Most vocabularies list the joined tokens in the order of the merges, so the token after the
   // last one is tried before the index.
   const auto is_joined = [&](std::size_t id, std::string_view left, std::string_view right) {
     if (id >= count_) return false;
@@ -213,7 +213,7 @@ void BpeModel::encode(std::string_view word, std::vector<TokenId>* ids) const {
   if (!final) finish_symbols(begin, ids);
 }
 
-// Without a token for every byte, a stretch of any length may be left out or be one unknown token.
+// If not every byte has a token, a stretch of any length may be left out or be one unknown token.
 std::size_t BpeModel::fewest_tokens(std::size_t bytes) const {
   const bool all =
       std::all_of(bytes_.begin(), bytes_.end(), [](std::int32_t id) { return id >= 0; });

@@ -40,8 +40,8 @@ class BpeModel final : public WordModel {
   //   Errors: kBadData for a part that is not a token.
   Status load_merges(const std::vector<std::pair<std::string_view, std::string_view>>& merges,
                      bool parts_may_be_unknown, std::string_view what);
-  // Longer tokens are not made by scored merges, or not cut again. No trainer makes such tokens,
-  // and the time grows with the square and the cube of the length.
+  // Tokens that are longer than this are not made by scored merges, or are not cut again. No
+  // trainer makes such tokens, and the time grows with the square and the cube of the length.
   static constexpr std::size_t kScoredBytesMax = 256, kUnusedBytesMax = 64;
   // Loads SentencePiece's scores: two symbols merge if together they are a token, those with the
   // highest score first. merges[id] says that a merge may make the token, and unused[id] that the
@@ -58,8 +58,8 @@ class BpeModel final : public WordModel {
   // Returns the id of a part of a merge: one past the vocabulary if the part is not a token.
   std::int32_t part_id(std::string_view text);
   void append_symbols(std::string_view word, std::vector<std::int32_t>* symbols) const;
-  // Appends what stands for a character without a token. `pending` says that an unknown token comes
-  // before it.
+  // Appends the tokens that stand for a character without a token. `pending` says that an unknown
+  // token comes before it.
   void append_unknown(std::string_view text, bool* pending, std::vector<std::int32_t>* ids) const;
   // Says whether a symbol is a token that stays as it is. If one is not, finish_symbols makes
   // tokens of all symbols from `begin` on.

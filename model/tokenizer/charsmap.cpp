@@ -14,8 +14,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 constexpr std::uint32_t kValueBit = 1u << 31;
-// The longest text of Unicode's compatibility forms has 33 bytes. A map with much longer ones would
-// fill the memory.
+// The longest text of Unicode's compatibility forms has 33 bytes. A map with much longer texts
+// would exhaust the memory.
 constexpr std::size_t kTextBytesMax = 256;
 
 bool continues_character(std::string_view text, std::size_t at) {
@@ -30,7 +30,7 @@ Status bad_map(const std::string& what) {
   return Status(Code::kBadData, "the precompiled_charsmap " + what);
 }
 
-// Returns the bytes of the first user's character of `text`.
+// Returns the number of bytes of the first grapheme (a character as users see it) of `text`.
 std::size_t grapheme_bytes(std::string_view text) {
   utf8proc_int32_t state = 0;
   Utf8Char last = utf8_char(text);
@@ -72,7 +72,7 @@ Result<Charsmap> Charsmap::parse(std::string_view bytes) {
   return Charsmap(std::move(units), std::move(texts));
 }
 
-// A place outside the trie or its texts, or one inside of a character, matches nothing, so that
+// A place outside the trie or its texts, or in the middle of a character, matches nothing, so that
 // damaged units do no harm.
 std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool longest) const {
   std::optional<Match> found;

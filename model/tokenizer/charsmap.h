@@ -11,14 +11,14 @@
 #include <troupe/model/tokenizer/added_tokens.h>
 #include <troupe/runtime/status.h>
 
-// The table of characters and what they become that SentencePiece compiles into its models: NFKC
-// and a few rules more, or none. Immutable; any thread may use one.
+// The table that SentencePiece compiles into its models, of characters and what they become: NFKC
+// and a few more rules, or none. Immutable; any thread may use one.
 //
 // bytes:  size of the trie in bytes, u32 | trie, u32 each | texts, each with a zero after it
 //         (all little-endian)
-// The trie is a double array of Darts-clone. A unit has its label in bits 0 to 7 (31: it is a
-// value, the place of a text), says in bit 8 whether a key ends here, and leads in bits 10 to 30,
-// times 256 if bit 9 is set, to the units of the next byte.
+// The trie is a double array of Darts-clone. A unit has its label in bits 0 to 7 (if bit 31 is set,
+// it is a value, the place of a text). Bit 8 says whether a key ends here. Bits 10 to 30, times 256
+// if bit 9 is set, lead to the units of the next byte.
 // Source: SentencePiece's normalizer.cc; darts-clone's darts.h.
 
 namespace troupe::model {
@@ -31,9 +31,9 @@ class Charsmap {
   // Replaces the longest key at each place, as SentencePiece does. The tokens of `kept` stay
   // as they are.
   std::string by_longest(std::string_view text, const AddedTokens& kept) const;
-  // As Hugging Face's tokenizers do it: a user's character of less than six bytes, of however many
-  // code points, is replaced as a whole by what its shortest key becomes; otherwise each of its
-  // code points is.
+  // Does what Hugging Face's tokenizers do: a grapheme (a character as users see it) of less than
+  // six bytes is replaced as a whole by what its shortest key becomes; in a longer one, each code
+  // point is replaced.
   std::string by_graphemes(std::string_view text) const;
 
  private:

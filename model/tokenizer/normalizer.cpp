@@ -9,7 +9,7 @@
 namespace troupe::model {
 namespace {
 
-// Rules that make a text grow much further than this are hostile.
+// Rules that make a text grow beyond this are hostile.
 constexpr std::size_t kGrowthMax = 64;
 constexpr std::size_t kGrowthFree = 1 << 20;
 

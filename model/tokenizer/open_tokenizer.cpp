@@ -41,7 +41,8 @@ class IdTokenizer final : public Tokenizer {
 
 // A model often has more rows than its tokenizer has tokens, so that its matrices have an even
 // size: ids of such rows have no text. It may also have fewer, because tokens were added to the
-// tokenizer and not to the model. Such tokens never come, and a text that has one cannot be run.
+// tokenizer and not to the model. Such tokens are never generated, and a text that has one cannot
+// be run.
 class RowsTokenizer final : public Tokenizer {
  public:
   RowsTokenizer(std::shared_ptr<const Tokenizer> inner, std::size_t rows)

@@ -11,9 +11,8 @@
 #include <troupe/runtime/status.h>
 
 // How text is cut into words before a word model sees them: by a list of cuts, each applied to the
-// words that the cut before has left. GGUF files name a list (pre_tokenizer_families.h);
-// tokenizer.json has its own.
-// Immutable; any thread may cut.
+// words that the previous cut has left. GGUF files name a list (pre_tokenizer_families.h);
+// tokenizer.json has its own. Immutable; any thread may cut.
 
 namespace troupe::model {
 
@@ -33,7 +32,7 @@ enum class SplitBehavior : std::uint8_t {
   kMergedWithNext,
   kContiguous,
 };
-// Cuts at the matches of `regex`. If `inverted`, what lies between the matches is the delimiter.
+// Cuts at the matches of `regex`. If `inverted`, the text between the matches is the delimiter.
 Cut split_cut(Regex regex, SplitBehavior behavior, bool inverted);
 // Cuts at the bytes of `text`.
 Cut literal_cut(std::string text, SplitBehavior behavior, bool inverted);
@@ -49,8 +48,8 @@ Cut metaspace_cut(std::string replacement, PrependScheme scheme, bool split);
 // `add_prefix_space`.
 Cut byte_level_cut(bool add_prefix_space, bool use_regex);
 
-// Makes a cut of words that ByteLevel has written in its alphabet: each word is written so, cut,
-// and its pieces are brought back to bytes. A piece may end inside of a character.
+// Cuts words as ByteLevel writes them in its alphabet: each word is written in it and cut, and the
+// pieces are turned back into bytes. A piece may end in the middle of a character.
 Cut byte_alphabet_cut(Cut inner);
 
 // Applies the cuts in order.

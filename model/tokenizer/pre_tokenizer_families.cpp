@@ -30,13 +30,13 @@ constexpr std::string_view kGpt4o =
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3})"
     R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-// GPT-2's pattern without its last part: white space that it leaves is a word of its own.
+// GPT-2's pattern without its last part: the white space that remains is a word of its own.
 constexpr std::string_view kGpt2Words =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))";
 constexpr std::string_view kDeepseek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
     R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-// The letters with two cases, in the Unicode version that DeepSeek's tokenizer was made with.
+// The letters with two cases, in the Unicode version of DeepSeek's tokenizer.
 constexpr std::string_view kDeepseekLetters =
     R"(\s?[\x{41}-\x{5a}\x{61}-\x{7a}\x{b5}\x{c0}-\x{d6}\x{d8}-\x{f6}\x{f8}-\x{1ba})"
     R"(\x{1bc}-\x{1bf}\x{1c4}-\x{293}\x{295}-\x{2af}\x{370}-\x{373}\x{376}-\x{377})"
@@ -61,7 +61,7 @@ constexpr std::string_view kDeepseekScripts =
 
 struct Row {
   std::string_view name;
-  // They are applied in order, each to the pieces that the pattern before has left.
+  // They are applied in order, each to the pieces that the previous pattern has left.
   std::array<std::string_view, 6> patterns;
   bool whole_words = false;
   bool adds_bos = false;

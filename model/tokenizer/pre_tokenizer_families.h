@@ -19,8 +19,8 @@ struct PreTokenizer {
   bool adds_bos = false;     // the value of tokenizer.ggml.add_bos_token if the file has none
 };
 
-// The same as texts, for a file that another program reads. Each pattern cuts what the one before
-// has left.
+// The same as texts, for a file that another program reads. Each pattern cuts the pieces that the
+// previous one has left.
 struct PreTokenizerPatterns {
   std::vector<std::string_view> patterns;  // valid for good
   bool whole_words = false;

@@ -6,7 +6,7 @@
 #include <vector>
 
 // Finds all strings of a set that a text begins with, in the time that reading the longest of them
-// takes. For a word model that looks at every way to cut a word. Filled once; any thread may look.
+// takes. For a word model that considers every way to cut a word. Filled once; any thread may look.
 
 namespace troupe::model {
 

@@ -20,8 +20,8 @@ struct EncodeOptions {
   // Spans of the text, ascending, in which parse_special does not apply: what a user wrote, between
   // what a chat template wrote. Markup that touches a span is plain text.
   std::vector<TextSpan> plain = {};
-  // A text of more tokens is given up as soon as that is known, which takes no time for a text that
-  // is far too long; 0: no bound.
+  // Reading a text of more tokens stops as soon as that is known, which is at once for a text that
+  // is far too long; 0 means no bound.
   std::size_t tokens_max = 0;
 };
 

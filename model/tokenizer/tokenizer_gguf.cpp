@@ -100,7 +100,7 @@ WordPieceMarks marks_of(const GgufTokens& tokens) {
   return {at_start, at_start ? kSpaceMark : std::string_view("##")};
 }
 
-// The special tokens of WordPiece: by their texts, unless keys say otherwise.
+// Finds the special tokens of WordPiece by their texts, unless keys say otherwise.
 struct WordPieceIds {
   TokenId unknown = -1, cls = -1, sep = -1;
 };
@@ -229,7 +229,7 @@ std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabul
   if (found == header.metadata.end()) return ids;
   if (const auto* values = std::get_if<std::vector<std::int64_t>>(&found->second))
     for (const std::int64_t id : *values) {
-      // Some files say with -1 that there is none, and a token that has no row never comes.
+      // Some files say with -1 that there is none, and a token without a row is never generated.
       if (id < 0 || (vocabulary != 0 && static_cast<std::uint64_t>(id) >= vocabulary)) continue;
       if (id <= std::numeric_limits<TokenId>::max()) ids.push_back(static_cast<TokenId>(id));
     }

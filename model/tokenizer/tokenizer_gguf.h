@@ -21,7 +21,7 @@ Result<std::shared_ptr<const Tokenizer>> tokenizer_from_gguf(const GgufHeader& h
 
 // Returns the ids at which config.json says that generation ends; none if the header does not say.
 // `vocabulary` is the number of tokens, or 0 if it is not known. Ids outside it are left out,
-// because no token of them ever comes.
+// because they are never generated.
 std::vector<TokenId> end_token_ids(const GgufHeader& header, std::size_t vocabulary);
 
 }  // namespace troupe::model

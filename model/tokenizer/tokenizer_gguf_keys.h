@@ -52,8 +52,8 @@ Status load_token_id(const GgufHeader& header, std::string_view key, std::size_t
                      TokenId* id);
 // Leaves `flag` as it was if there is no such key.
 Status load_token_flag(const GgufHeader& header, std::string_view key, bool* flag);
-// Loads BOS, EOS and the other ends, and what goes around a text. The flags are what the kind of
-// tokenizer does if the header does not say it.
+// Loads BOS, EOS and the other ends, and the tokens that go around a text. The flags apply if the
+// header does not say what to do.
 Status load_special_tokens(const GgufHeader& header, bool add_bos, bool add_eos,
                            TokenizerParts* parts);
 

@@ -36,7 +36,7 @@ Status add_piece(const GgufTokens& tokens, TokenId id, TokenizerParts* parts) {
   return Status::ok();
 }
 
-// The map of characters of the header, if it has one.
+// Returns the header's map of characters, if it has one.
 Status add_charsmap(const GgufHeader& header, AddedTokens kept, TokenizerParts* parts) {
   constexpr std::string_view kKey = "tokenizer.ggml.precompiled_charsmap";
   if (is_empty_token_array(header, kKey)) return Status::ok();
@@ -55,7 +55,7 @@ Status add_charsmap(const GgufHeader& header, AddedTokens kept, TokenizerParts* 
   return Status::ok();
 }
 
-// The scores of a unigram model as SentencePiece computes them, in f32.
+// Makes the scores of a unigram model as SentencePiece computes them, in f32.
 class UnigramScores {
  public:
   UnigramScores(const GgufTokens& tokens, const std::vector<double>& scores)
@@ -70,7 +70,7 @@ class UnigramScores {
     constexpr float kUnknownPenalty = 10.0f;
     return static_cast<double>(least_ - kUnknownPenalty);
   }
-  // A user's token is nearly always worth more than what it consists of.
+  // A user-defined token is nearly always worth more than the tokens that it consists of.
   double of(std::size_t id) const {
     if (tokens_.types[id] != TokenType::kUserDefined)
       return static_cast<double>(static_cast<float>(scores_[id]));
@@ -81,7 +81,8 @@ class UnigramScores {
  private:
   const GgufTokens& tokens_;
   const std::vector<double>& scores_;
-  // SentencePiece begins so: its largest score is the smallest positive float if all are negative.
+  // SentencePiece begins in this way: its largest score is the smallest positive float if all
+  // scores are negative.
   float least_ = std::numeric_limits<float>::max(), most_ = std::numeric_limits<float>::min();
 };
 
@@ -125,7 +126,7 @@ Result<TokenizerParts> sentence_parts(const GgufHeader& header) {
   return parts;
 }
 
-// A key that is missing means what it means in llama.cpp.
+// A missing key means the same as in llama.cpp.
 Result<TokenizerParts> unigram_parts(const GgufHeader& header) {
   TokenizerParts parts;
   TROUPE_ASSIGN_OR_RETURN(const GgufTokens tokens, load_token_texts(header));

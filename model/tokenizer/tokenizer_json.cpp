@@ -101,7 +101,7 @@ Result<std::unique_ptr<const WordModel>> read_word_piece(const json& model,
   return std::unique_ptr<const WordModel>(std::move(made));
 }
 
-// The tokens that a text never has: what a chat template or a post_processor writes.
+// The tokens that a text never has, because only a chat template or a post_processor writes them.
 std::set<std::string_view> markup_of(const TokenTable& table) {
   std::set<std::string_view> markup;
   for (const NamedToken& added : table.added())
@@ -111,8 +111,9 @@ std::set<std::string_view> markup_of(const TokenTable& table) {
   return markup;
 }
 
-// Markup is looked for before the text is cut into words. In tokenizers a text that is normalized
-// to the markup's letters has the token too; here and in SentencePiece it stays plain text.
+// Markup is looked for before the text is cut into words. In the crate `tokenizers`, a text that
+// normalizing turns into the markup's letters becomes the token, too; here and in SentencePiece it
+// stays plain text.
 Result<std::unique_ptr<const WordModel>> read_unigram(const json& model, const TokenTable& table,
                                                       const std::vector<double>& scores) {
   constexpr double kUnknownPenalty = 10.0;
@@ -140,7 +141,8 @@ Result<std::unique_ptr<const WordModel>> read_unigram(const json& model, const T
   return std::unique_ptr<const WordModel>(std::move(made));
 }
 
-// Reads what goes around a text: [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": ...}, ...].
+// Reads the tokens that go around a text: [{"SpecialToken": {"id": "[CLS]"}}, {"Sequence": ...},
+// ...].
 Status read_template(const json& step, const TokenTable& table, TokenizerParts* parts) {
   const json& single = json_field(step, "single");
   if (!single.is_array()) return bad_tokenizer("the post_processor has no list 'single'");
@@ -173,7 +175,7 @@ Status read_template(const json& step, const TokenTable& table, TokenizerParts* 
   return Status::ok();
 }
 
-// Sets `found` if a step says what goes around a text.
+// Sets `found` if a step says which tokens go around a text.
 Status read_post_processor(const json& step, const TokenTable& table, bool* found,
                            TokenizerParts* parts, int depth = 0) {
   if (step.is_null()) return Status::ok();
@@ -253,8 +255,7 @@ void fill_vocabulary(const TokenTable& table, const PieceRules& rules, Tokenizer
 }
 
 // The tokenizer classes of transformers that take the flags of their BertNormalizer from
-// tokenizer_config.json. What tokenizer.json says about it was written by whichever version saved
-// it.
+// tokenizer_config.json. What tokenizer.json says about it depends on the version that saved it.
 bool has_bert_flags(const json& config, std::string_view config_json) {
   static constexpr std::string_view kClasses[] = {
       "Bert",        "DistilBert", "Electra",  "MPNet",  "MobileBert",
@@ -295,7 +296,8 @@ json normalizer_step(const json& file, const json& config, std::string_view conf
           {"lowercase", flag("do_lower_case", true)}};
 }
 
-// Splits the added tokens into those looked for in the text as it comes and in the normalized text.
+// Splits the added tokens into those that are looked for in the given text and those in the
+// normalized text.
 Status fill_added(const TokenTable& table, TokenizerParts* parts) {
   for (const NamedToken& added : table.added()) {
     AddedToken token = added.token;
@@ -375,9 +377,9 @@ Result<TokenizerParts> json_parts(const TokenizerFiles& files) {
   parts.pad = table.find(special_token_text(json_field(merged, "pad_token")));
   parts.ends.push_back(table.find(special_token_text(json_field(special, "eos_token"))));
   if (!around) {
-    // transformers 5 ignores these flags where there is a tokenizer.json. The versions that the
-    // models of such folders were trained with follow them, and so do the GGUF files that are made
-    // of the folders.
+    // transformers 5 ignores these flags where there is a tokenizer.json. The versions with which
+    // the models of such folders were trained follow them, and so do the GGUF files that are made
+    // from the folders.
     TROUPE_ASSIGN_OR_RETURN(const bool add_bos,
                             json_flag(config, "add_bos_token", false, "the config"));
     TROUPE_ASSIGN_OR_RETURN(const bool add_eos,

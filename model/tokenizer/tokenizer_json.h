@@ -7,7 +7,7 @@
 #include <troupe/model/tokenizer/tokenizer_parts.h>
 
 // Tokenizers of Hugging Face folders, from the texts of their files. A field or value that is not
-// known is an error, because half a tokenizer is none. Pure.
+// known is an error, because half a tokenizer is of no use. Pure.
 // Source: the serialized forms of the Rust crate `tokenizers`.
 
 namespace troupe::model {

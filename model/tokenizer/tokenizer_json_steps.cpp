@@ -161,7 +161,7 @@ Status add_metaspace(const json& step, const std::string& what, std::vector<Cut>
   return Status::ok();
 }
 
-// Makes the cut of one step that is no Sequence, ByteLevel or Metaspace.
+// Makes the cut of one step that is not a Sequence, ByteLevel or Metaspace.
 Result<Cut> plain_cut(const json& step, const std::string& type, const std::string& what) {
   if (type == "Split") {
     TROUPE_ASSIGN_OR_RETURN(Pattern pattern, pattern_of(step, what));

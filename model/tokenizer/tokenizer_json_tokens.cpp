@@ -172,8 +172,8 @@ constexpr std::size_t kFolderTokensMax = 65536;
 
 Status bad_file(const std::string& what) { return Status(Code::kBadData, what); }
 
-// Reads "added_tokens_decoder", an object of ids and tokens. The ids only say in which
-// order the tokens come: a token without an id in tokenizer.json gets the next free one.
+// Reads "added_tokens_decoder", an object of ids and tokens. The ids only give the order of the
+// tokens: a token without an id in tokenizer.json gets the next free one.
 Status add_decoder_tokens(const json& decoder, TokenTable* table) {
   if (!decoder.is_object()) {
     return bad_file("tokenizer_config.json: '" + std::string(kDecoder) + "' is not an object");

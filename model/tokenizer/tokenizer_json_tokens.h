@@ -12,8 +12,8 @@
 #include <troupe/model/tokenizer/token_id.h>
 #include <troupe/runtime/status.h>
 
-// The tokens of a Hugging Face folder: those of tokenizer.json, and those that only the files
-// around it name. For tokenizer_json.cpp. Pure.
+// The tokens of a Hugging Face folder: those of tokenizer.json, and those that only the other files
+// name. For tokenizer_json.cpp. Pure.
 // Source: AddedVocabulary of Hugging Face's tokenizers, and what transformers 5 adds to it
 // (tokenization_utils_base.py and tokenization_utils_tokenizers.py).
 
@@ -63,8 +63,8 @@ class TokenTable {
 };
 
 // Adds the tokens that tokenizer_config.json, special_tokens_map.json and added_tokens.json name.
-// An absent file is an empty object. Returns what `config` says after the special tokens map was
-// laid over it: the fields "bos_token" and so on.
+// An absent file is an empty object. Returns the fields of `config`, such as "bos_token", after the
+// special tokens map has replaced some of them.
 //   Errors: kBadData names the file and the field.
 Result<nlohmann::json> add_folder_tokens(const nlohmann::json& config,
                                          const nlohmann::json& special_tokens_map,

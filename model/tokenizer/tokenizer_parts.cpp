@@ -93,8 +93,8 @@ class PartsTokenizer final : public Tokenizer {
     }
     std::string normalized(raw);
     TROUPE_RETURN_IF_ERROR(normalize_text(parts_.normalizers, &normalized));
-    // Normalizing moves bytes, so spans do not apply any more. The whole stretch is plain if a part
-    // of it is.
+    // Normalizing moves bytes, so spans do not apply any more. The whole stretch is plain if any
+    // part of it is.
     const bool parse_special =
         options.parse_special &&
         std::none_of(options.plain.begin(), options.plain.end(), [&](const TextSpan& plain) {

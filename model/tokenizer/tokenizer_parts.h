@@ -11,8 +11,8 @@
 #include <troupe/model/tokenizer/vocabulary.h>
 #include <troupe/model/tokenizer/word_model.h>
 
-// What a tokenizer is made of, whichever file says so. tokenizer_gguf.cpp and tokenizer_json.cpp
-// fill the parts, and assemble() makes a Tokenizer of them.
+// The parts of a tokenizer, from whichever file they come. tokenizer_gguf.cpp and
+// tokenizer_json.cpp fill them in, and assemble() makes a Tokenizer of them.
 
 namespace troupe::model {
 

@@ -36,7 +36,8 @@ class UnigramModel final : public WordModel {
   std::size_t fewest_tokens(std::size_t bytes) const override;
 
  private:
-  // The best way to a place in the word: its last token, where that begins, and the sum of scores.
+  // The best cut up to a place in the word: its last token, where that token begins, and the sum of
+  // scores.
   struct Step {
     std::size_t begin = 0;
     TokenId id = -1;  // -1: no way is known

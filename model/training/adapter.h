@@ -7,8 +7,8 @@
 
 // A low-rank adapter beside a matrix W of a layer, which stays as it is:
 //   y = W x + bias + scale * B (A x)
-// A is (rank, inputs), B is (outputs, rank). B begins as zero, so that the model computes at first
-// what it computed without the adapter. Source: Hu et al. 2021, section 4.1.
+// A is (rank, inputs), B is (outputs, rank). B begins as zero, so that at first the model computes
+// the same as without the adapter. Source: Hu et al. 2021, section 4.1.
 
 namespace troupe::model {
 

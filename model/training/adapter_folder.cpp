@@ -26,7 +26,8 @@ using nlohmann::ordered_json;
 
 constexpr const char* kLabelsName = "labels.json";
 
-// What PEFT calls a module. An encoder's adapter without a head is that of a model without one.
+// Returns PEFT's name of a module. If an encoder's adapter has no head, the names are those of a
+// model without one.
 std::string module_name(const ModelConfig& config, const TensorSpec& spec, bool is_bare) {
   return kPeftModulePrefix + (is_bare ? hf_bare_module(config, spec) : hf_module(config, spec));
 }
@@ -119,7 +120,7 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return text;
 }
 
-// Copies a tensor of the file to where `place` says it belongs.
+// Copies a tensor of the file to the places that `place` gives.
 Status take_over(const Safetensors& file, const SafetensorsTensor& from, const HfTensor& place) {
   if (from.shape != place.shape)
     return Status(Code::kBadData, from.name + " is " + shape_text(from.shape) +

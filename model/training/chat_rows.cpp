@@ -72,7 +72,7 @@ Result<std::vector<ChatMessage>> messages_of(const json& row) {
       "it has none of the fields 'messages', 'conversations', 'prompt' and 'instruction'");
 }
 
-// A text as one message of `role`, or a list of messages.
+// Reads a text as one message of `role`, or a list of messages.
 Result<std::vector<ChatMessage>> text_or_messages(const json& row, const char* field,
                                                   const char* role) {
   if (row.contains(field) && row[field].is_array())
@@ -96,7 +96,7 @@ Result<ChatRow> preference_of(const json& row) {
     chat->insert(chat->end(), answer.begin(), answer.end());
     if (chat->back().role != kAssistant || chat->back().content.empty())
       return row_error("its field '" + std::string(field) +
-                       "' does not end with something that the assistant says");
+                       "' does not end with a message of the assistant");
   }
   return out;
 }
@@ -113,17 +113,17 @@ Result<ChatRow> chat_of(const json& row) {
   const bool answers = std::any_of(messages.begin(), messages.end(), [](const ChatMessage& one) {
     return one.role == kAssistant && !one.content.empty();
   });
-  if (!answers) return row_error("no message of the role 'assistant' says anything");
+  if (!answers) return row_error("no message of the role 'assistant' has any text");
   return ChatRow{0, std::move(messages), {}};
 }
 
-// One chat under way to an example.
+// A chat that is being made into an example.
 class ChatExample {
  public:
   ChatExample(const Tokenizer& tokenizer, const ChatTemplate& chat_template)
       : tokenizer_(tokenizer), template_(chat_template) {}
 
-  // With `last_only`, the last message alone is trained.
+  // With `last_only`, only the last message is trained.
   Result<Example> make(const std::vector<ChatMessage>& messages, bool last_only) {
     TROUPE_ASSIGN_OR_RETURN(Example example, whole(messages));
     for (std::size_t i = last_only ? messages.size() - 1 : 0; i < messages.size(); ++i) {
@@ -135,7 +135,7 @@ class ChatExample {
   }
 
  private:
-  // The ids of messages as the template writes them, without a prompt for an answer.
+  // Returns the ids of messages as the template writes them, without a prompt for an answer.
   Result<std::vector<TokenId>> ids_of(const std::vector<ChatMessage>& messages) const {
     ChatContext context = chat_context(tokenizer_);
     context.add_generation_prompt = false;
@@ -158,8 +158,8 @@ class ChatExample {
     return example;
   }
 
-  // Message `index` is trained: the tokens behind what the model is given to answer it, up to the
-  // end of the turn.
+  // Trains message `index`: the tokens from the end of the prompt that the model would be given, up
+  // to the end of the turn.
   Status add_answer(const std::vector<ChatMessage>& messages, std::size_t index,
                     Example* example) const {
     const auto at = messages.begin() + static_cast<std::ptrdiff_t>(index);
@@ -185,7 +185,7 @@ class ChatExample {
       }
     if (!begins({answered.begin(), answered.begin() + static_cast<std::ptrdiff_t>(end)}))
       return row_error("the chat template writes message " + std::to_string(index + 1) +
-                       " otherwise when more messages follow");
+                       " differently when more messages follow");
     for (std::size_t i = asked.size(); i < end; ++i) example->targets[i - 1] = example->ids[i];
     return Status::ok();
   }
@@ -231,7 +231,7 @@ Result<ChatRows> read_rows(const std::filesystem::path& path,
                 path.string() + " has no chat that can be trained on" + why_none(out.dropped));
 }
 
-// The examples of a row, cut to size: one, or the two of a preference.
+// Makes the examples of a row, cut to size: one, or the two of a preference.
 struct RowExamples {
   std::vector<Example> examples;
   bool truncated = false, is_too_long = false;

@@ -8,9 +8,8 @@
 #include <troupe/model/tokenizer/tokenizer.h>
 #include <troupe/model/training/dataset.h>
 
-// Chats to train on: rows of JSONL in the forms that people have them in, and the examples that
-// they become. What the assistant says is trained, with the token that ends its turn; everything
-// else is only read.
+// Chats to train on: rows of JSONL in the usual forms, and the examples that they become. What the
+// assistant says is trained, including the token that ends its turn; everything else is only read.
 
 namespace troupe::model {
 
@@ -38,9 +37,9 @@ Result<ChatRows> read_chat_rows(const std::filesystem::path& path);
 //   Errors: the same.
 Result<ChatRows> read_preference_rows(const std::filesystem::path& path);
 
-// Makes an example of each chat; of a preference two, the chosen one first, in which the last
-// answer alone is trained. Its ids are those of the chat's text as the template writes it, and up
-// to each answer they are the ids that `troupe run` gives the model to answer.
+// Makes an example of each chat, or two of a preference, the chosen one first, in which only the
+// last answer is trained. Its ids are those of the chat's text as the template writes it, and up to
+// each answer they are the ids that `troupe run` gives the model to answer.
 //   Errors: kFailedPrecondition if the model has no chat template, or one whose text of a chat does
 //   not begin with its text of the chat up to an answer, so that nothing says where answers begin;
 //   kBadData if no row is left.

@@ -24,7 +24,7 @@ constexpr const char* kStateName = "state.safetensors";
 constexpr const char* kManifestName = "manifest.json";
 constexpr std::size_t kManifestBytesMax = std::size_t{1} << 20;
 
-// One array of a parameter, in the layout that it has in memory.
+// One array of a parameter, in the layout of its memory.
 struct Array {
   std::string name;
   float* values;
@@ -48,7 +48,7 @@ std::vector<Array> arrays_of(Trainer& trainer) {
   return arrays;
 }
 
-// The checkpoints of a folder by their steps, damaged ones included.
+// Returns the checkpoints of a folder by their steps, including damaged ones.
 std::map<std::uint64_t, fs::path> checkpoints_in(const fs::path& folder) {
   std::map<std::uint64_t, fs::path> found;
   std::error_code error;
@@ -94,7 +94,7 @@ Result<Manifest> read_manifest(const fs::path& checkpoint) {
   return manifest;
 }
 
-// Whether the state file is the one that the manifest was written for.
+// Checks that the state file is the one for which the manifest was written.
 Status check_state(const fs::path& checkpoint, const Manifest& manifest) {
   TROUPE_ASSIGN_OR_RETURN(const std::string sha256, sha256_of_file(checkpoint / kStateName));
   if (sha256 == manifest.sha256) return Status::ok();
@@ -140,7 +140,7 @@ Status save_checkpoint(const fs::path& folder, const CheckpointState& state, Tra
                        std::size_t keep) {
   const fs::path checkpoint = folder / (std::string(kFolderPrefix) + std::to_string(state.step));
   std::error_code error;
-  // A manifest of an earlier attempt must not vouch for what comes now.
+  // A manifest of an earlier attempt must not vouch for this one's files.
   fs::remove(checkpoint / kManifestName, error);
   fs::create_directories(checkpoint, error);
   if (error)
@@ -171,7 +171,7 @@ Status save_checkpoint(const fs::path& folder, const CheckpointState& state, Tra
   old.erase(state.step);
   old.erase(state.best_step);
   while (old.size() + 1 > std::max<std::size_t>(1, keep)) {
-    // Without its manifest a checkpoint is none, whatever happens to the rest.
+    // Remove the manifest first: without it, the rest does not count as a checkpoint.
     fs::remove(old.begin()->second / kManifestName, error);
     fs::remove_all(old.begin()->second, error);
     old.erase(old.begin());

@@ -9,13 +9,14 @@
 #include <troupe/model/training/trainer.h>
 
 // Checkpoints of a run: FOLDER/checkpoint-STEP with state.safetensors (weights and the optimizer's
-// state) and, written last, manifest.json with the SHA-256 of the state. A checkpoint without a
-// manifest that fits is none. A checkpoint knows nothing of threads, micro-batches or workers.
+// state) and, written last, manifest.json with the SHA-256 of the state. A folder without a
+// matching manifest does not count as a checkpoint. A checkpoint has nothing to do with threads,
+// micro-batches or workers.
 
 namespace troupe::model {
 
-// What a run is: fields that must be the same when it goes on, in order. A later run with others is
-// another run.
+// What identifies a run: fields that must be the same when it is continued, in order. A run with
+// other fields is another run.
 using RunIdentity = std::vector<std::pair<std::string, std::string>>;
 
 struct CheckpointState {
@@ -26,17 +27,17 @@ struct CheckpointState {
   std::uint64_t best_step = 0;
   double best_loss = 0.0;
   std::uint64_t evaluations_since_best = 0;
-  std::uint64_t event_bytes = 0;  // of TensorBoard's file: what the run had written
+  std::uint64_t event_bytes = 0;  // of TensorBoard's file that the run had written
   RunIdentity identity;
 };
 
-// Writes a checkpoint, and removes the oldest ones beyond `keep`, but for that of state.best_step.
+// Writes a checkpoint, and removes the oldest ones beyond `keep`, except that of state.best_step.
 //   Errors: what the system says, such as a full disk; then the checkpoints before are untouched.
 Status save_checkpoint(const std::filesystem::path& folder, const CheckpointState& state,
                        Trainer& trainer, std::size_t keep);
 
-// Loads the newest checkpoint whose files are as its manifest says, or returns nothing if there is
-// none. Damaged ones are passed over, and named in `damaged`.
+// Loads the newest checkpoint whose files match its manifest, or returns nothing if there is none.
+// Damaged ones are skipped, and named in `damaged`.
 //   Errors: kFailedPrecondition if it is of another run: names the fields that differ.
 Result<std::optional<CheckpointState>> load_checkpoint(const std::filesystem::path& folder,
                                                        const RunIdentity& identity,

@@ -111,7 +111,7 @@ class Contrast {
       for (std::size_t anchor = 0; anchor < anchors_; ++anchor)
         add(slopes_[anchor * candidates_ + j], unit_of(anchor * group_));
     }
-    // Through x / |x|: the part along the unit changes nothing.
+    // Goes back through x / |x|: the component along the unit vector has no effect.
     const double* unit = unit_of(text);
     const double along = product(unit, sum.data());
     for (std::size_t c = 0; c < channels_; ++c)

@@ -7,10 +7,10 @@
 
 #include <troupe/runtime/machine/thread_pool.h>
 
-// The loss of embeddings that are told apart (InfoNCE): the texts of a global batch are groups of
-// an anchor, its positive and the same number of hard negatives, one after the other, and each
-// anchor should be more similar to its own positive than to every other positive and negative of
-// the batch. Source: van den Oord et al. 2018, equation 4; in batches: Henderson et al. 2017.
+// The contrastive loss of embeddings (InfoNCE): the texts of a global batch are groups of an
+// anchor, its positive and the same number of hard negatives, one after the other, and each anchor
+// should be more similar to its own positive than to every other positive and negative of the
+// batch. Source: van den Oord et al. 2018, equation 4; in batches: Henderson et al. 2017.
 
 namespace troupe::model {
 
@@ -26,7 +26,7 @@ struct ContrastiveLoss {
   std::vector<float> gradients;  // (texts, channels): of the sum, with respect to `pooled`
 };
 
-// The bytes that contrastive_loss and its arguments take for this number of texts.
+// Returns the bytes that contrastive_loss and its arguments take for this number of texts.
 std::uint64_t contrastive_bytes(std::size_t texts, std::size_t channels,
                                 const ContrastiveOptions& options);
 

@@ -18,7 +18,7 @@ Status bad_data(const std::filesystem::path& path, const std::string& what) {
   return Status(Code::kBadData, path.string() + " " + what);
 }
 
-// A text or a number of a row; nothing if the field is something else.
+// Returns a text or a number of a row; nothing if the field is something else.
 std::optional<std::string> text_of(const json& row, const std::string& field) {
   const auto found = row.find(field);
   if (found == row.end()) return std::nullopt;
@@ -57,8 +57,8 @@ void read_json_lines(std::string_view text, const DataFields& fields, DataRows* 
   }
 }
 
-// One record of CSV as RFC 4180 has it: fields in quotes may hold commas, newlines and doubled
-// quotes. `at` and `line` move to the next record.
+// Reads one record of CSV as RFC 4180 defines it: fields in quotes may contain commas, newlines and
+// doubled quotes. `at` and `line` move to the next record.
 std::vector<std::string> read_record(std::string_view text, std::size_t* at, std::size_t* line) {
   std::vector<std::string> fields(1);
   bool quoted = false;

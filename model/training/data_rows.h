@@ -8,8 +8,9 @@
 
 #include <troupe/runtime/status.h>
 
-// The rows of a training file: JSONL, CSV or plain text, told apart by the file's ending (.jsonl,
-// .ndjson, .csv; anything else is plain text). Rows that cannot be read are left out and named.
+// The rows of a training file: JSONL, CSV or plain text, distinguished by the file's ending
+// (.jsonl, .ndjson, .csv; anything else is plain text). Rows that cannot be read are left out and
+// named.
 
 namespace troupe::model {
 
@@ -48,7 +49,8 @@ std::vector<NumberedLine> lines_of(std::string_view text);
 // Returns why the first row that was left out cannot be used, to follow the words "no row".
 std::string why_none(const std::vector<DroppedRow>& dropped);
 
-// Reads all rows. A plain text file is one row; with labels it is refused, as it has none.
+// Reads all rows. A plain text file is one row; if labels are needed it is refused, because it has
+//   none.
 //   Errors: kNotFound; kBadData if the file is not UTF-8, is empty, or holds no row that can be
 //   used, each naming file, line and field.
 Result<DataRows> read_data_rows(const std::filesystem::path& path, const DataFields& fields);

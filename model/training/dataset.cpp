@@ -14,7 +14,7 @@
 namespace troupe::model {
 namespace {
 
-// What tells the draws of the order apart from other draws of the same seed.
+// A number that separates the draws of the order from other draws of the same seed.
 constexpr std::uint32_t kOrderChoice = 0x6f726472, kSplitChoice = 0x73706c74;
 
 void add_windows(std::span<const TokenId> ids, std::size_t length_max, Dataset* dataset) {
@@ -42,7 +42,7 @@ std::vector<std::size_t> shuffled(std::size_t count, std::uint64_t seed, std::ui
   return order;
 }
 
-// The finite number that a whole text is; nothing if it is none.
+// Returns the finite number for which the whole text stands; nothing if it is not a number.
 std::optional<float> finite_number(const std::string& text) {
   double value = 0.0;
   const char* const end = text.data() + text.size();
@@ -118,8 +118,8 @@ Result<std::vector<TokenId>> encode_text(const std::string& text, const Tokenize
 
 namespace {
 
-// Adds `example`, which has its target, with the ids of the row's text, or the reason why the row
-// is left out.
+// Adds `example`, which has its target already, with the ids of the row's text; or else the reason
+// why the row is left out.
 Status add_row(const DataRow& row, const Tokenizer& tokenizer, const DatasetOptions& options,
                Example example, Dataset* dataset) {
   bool truncated = false;

@@ -6,7 +6,7 @@
 namespace troupe::model {
 namespace {
 
-// What tells the draws of dropout apart from other draws of the same seed.
+// A number that separates the draws of dropout from other draws of the same seed.
 constexpr std::uint32_t kDropoutChoice = 0x64726f70;
 
 }  // namespace
@@ -23,7 +23,7 @@ void drop_row(const DropoutOptions& options, const DropoutRow& row, const float*
   const auto scale = static_cast<float>(1.0 / (1.0 - options.rate));
   std::array<std::uint32_t, 4> words{};
   for (std::size_t c = 0; c < channels; ++c) {
-    // A word for each channel: four of them a draw.
+    // There is a word for each channel, and a draw gives four of them.
     if (c % 4 == 0)
       words = philox4x32({static_cast<std::uint32_t>(c / 4), row.position,
                           row.matrix ^ high(row.example) << 16, low(row.example)},

@@ -3,10 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 
-// Dropout of what an adapter reads: a value becomes 0 with the probability `rate`, else it is
-// divided by 1 - rate. Which ones is a pure function of the seed, the epoch, the example's number
-// in the data, the matrix, the position and the channel, so that micro-batches, threads and a
-// resumed run draw the same. Source: Srivastava et al. 2014; before adapters: Hu et al. 2021.
+// Dropout of the input of an adapter: a value becomes 0 with the probability `rate`; otherwise it
+// is divided by 1 - rate. The choice is a pure function of the seed, the epoch, the example's
+// number in the data, the matrix, the position and the channel, so that micro-batches, threads and
+// a resumed run draw the same. Source: Srivastava et al. 2014; before adapters: Hu et al. 2021.
 
 namespace troupe::model {
 

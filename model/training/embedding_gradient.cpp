@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::size_t kWidth = 16;
 
-// One position: the index that occurs there, the leaf it lies in, and its row of the gradients.
+// One position: the index that occurs there, the leaf in which it lies, and its row of the
+// gradients.
 struct Occurrence {
   std::size_t index, leaf, row;
 };
@@ -74,7 +75,7 @@ void row_gradient(const EmbeddingGradients& from, std::span<const Leaf> leaves,
   }
 }
 
-// Zeroes this thread's share of what the last batch left in the gradient.
+// Zeroes this thread's share of the rows that the last batch wrote into the gradient.
 void clear(Parameter& table, int thread, int threads) {
   auto* gradient = reinterpret_cast<float*>(table.gradient[0].data());
   if (!table.is_looked_up) {

@@ -23,8 +23,9 @@ struct EmbeddingGradients {
 
 enum class EmbeddingTable { kToken, kPosition, kType };
 
-// Zeroes the gradient of `table` and writes the rows that occur; with `add`, adds the rows to what
-// is there (a tied matrix is the sum of its two uses). Called by every thread; ends with a barrier.
+// Zeroes the gradient of `table` and writes the rows that occur; with `add`, adds the rows to the
+// gradient instead (a tied matrix has the sum of its two uses). Called by every thread; ends with a
+// barrier.
 void embedding_gradient(const EmbeddingGradients& from, EmbeddingTable which, bool add,
                         Parameter& table, ThreadPool& pool, int thread, int threads);
 

@@ -27,7 +27,8 @@ double ratio(std::size_t part, std::size_t whole) {
   return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-// The number of a choice from what a row says; the number of choices if it names none of them.
+// Returns the number of the choice that a row names; the number of choices if it names none of
+// them.
 std::size_t answer_of(const nlohmann::json& row, std::size_t choices) {
   const auto found = row.find("answer");
   if (found == row.end()) return choices;

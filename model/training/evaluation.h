@@ -11,7 +11,7 @@
 #include <troupe/model/training/token_rows.h>
 #include <troupe/model/transformer/stage.h>
 
-// How well a model does on data: what `troupe eval` measures. The model computes as it does when it
+// Measures how well a model does on data, for `troupe eval`. The model computes as it does when it
 // answers, in the formats of its file. Sums are in double precision in the order of the data, so
 // that they do not depend on threads.
 
@@ -54,7 +54,8 @@ class Confusion {
   // The mean of f1 over the labels that occur as a label or as an answer. `outside` is a label that
   // does not count, as O of entities; kNoLabel: all count.
   double macro_f1(std::size_t outside = kNoLabel) const;
-  // F1 of all labels together: their right answers, over the mean of their rows and their answers.
+  // F1 of all labels together: the number of their right answers, divided by the mean of the
+  // numbers of their rows and their answers.
   double micro_f1(std::size_t outside = kNoLabel) const;
 
   static constexpr std::size_t kNoLabel = static_cast<std::size_t>(-1);
@@ -66,7 +67,7 @@ class Confusion {
 // How many entities were found whole: the right words with the right label, as seqeval counts.
 struct EntityScore {
   std::size_t entities = 0, found = 0, right = 0;
-  // Adds a text whose words have these labels, and got these answers.
+  // Adds a text whose words have these labels and got these answers.
   void add(const std::vector<std::string>& labels, const std::vector<std::string>& answers);
   double precision() const;
   double recall() const;
@@ -90,8 +91,8 @@ struct ChoiceRows {
 //   Errors: as read_data_rows.
 Result<ChoiceRows> read_choice_rows(const std::filesystem::path& path);
 
-// The prompt with one choice behind it, as an example in which the choice alone is predicted: the
-// tokens from the first on in which the whole text and the prompt alone differ.
+// Makes an example of the prompt followed by one choice, in which only the choice is predicted: the
+// tokens from the first one on in which the whole text differs from the prompt alone.
 //   Errors: kBadData if the choice adds no token, or there is no token before it.
 Result<Example> choice_example(const ChoiceRow& row, std::size_t choice,
                                const Tokenizer& tokenizer);

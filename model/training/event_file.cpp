@@ -75,7 +75,8 @@ std::uint32_t masked_crc(std::span<const std::byte> bytes) {
   return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-// The bytes of whole records at the beginning; calls visit(message) for each of them.
+// Returns the number of bytes of whole records at the beginning, and calls visit(message) for each
+// record.
 template <class Visit>
 std::uint64_t whole_records(std::span<const std::byte> bytes, Visit visit) {
   std::size_t at = 0;
@@ -93,7 +94,7 @@ std::uint64_t whole_records(std::span<const std::byte> bytes, Visit visit) {
   return at;
 }
 
-// The step of an event, as event_of writes it: after the time, which is 9 bytes; 0 if there is
+// Returns the step of an event, which event_of writes after the 9 bytes of the time; 0 if there is
 // none.
 std::uint64_t step_of(std::string_view message) {
   constexpr std::size_t kTimeBytes = 9;
@@ -136,7 +137,7 @@ Result<EventFile> EventFile::open(const std::filesystem::path& path, std::uint64
   EventFile file(path, ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
   if (file.descriptor_ < 0) return file.error("open");
   if (kept > 0) {
-    // The mapping is gone before the file shrinks.
+    // The mapping must end before the file shrinks.
     TROUPE_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::open(path));
     const auto bytes = mapped.bytes();
     file.bytes_ = whole_records(bytes.first(std::min<std::uint64_t>(kept, bytes.size())),

@@ -9,8 +9,8 @@
 #include <troupe/runtime/status.h>
 
 // A file of numbers over steps, as TensorBoard reads it: records of TensorFlow's Event messages.
-// A run that goes on from a checkpoint cuts the file where it was then, so that it has each step
-// once. One thread.
+// A run that continues from a checkpoint cuts the file off where it ended at that time, so that it
+// has each step once. One thread.
 //
 // A record (TFRecord):
 //   u64 length | u32 masked CRC-32C of the length | the message | u32 masked CRC-32C of the message
@@ -29,7 +29,7 @@ struct EventValue {
   double value = 0.0;    // is written as a float
 };
 
-// The last steps that a file has values of; 0: none.
+// The last steps of which a file has values; 0 means none.
 struct LastSteps {
   std::uint64_t training = 0, validation = 0;  // tags that begin with "train/", "validation/"
 };
@@ -41,9 +41,9 @@ class EventFile {
   EventFile& operator=(EventFile&& other) noexcept;
   ~EventFile();
 
-  // Opens the file, or makes it, and cuts it after the whole records of its first `kept` bytes:
-  // bytes() says how many there were. A file that then has no record begins with one that names the
-  // format.
+  // Opens the file, or makes it, and cuts it off after the whole records in its first `kept` bytes;
+  // bytes() says how many bytes they have. A file that then has no record begins with one that
+  // names the format.
   //   Errors: what the system says.
   static Result<EventFile> open(const std::filesystem::path& path, std::uint64_t kept);
 
@@ -55,9 +55,9 @@ class EventFile {
   // Writes the values of a step as one record. `wall_time` is in seconds since 1970.
   //   Errors: what the system says; kResourceExhausted if the disk is full.
   Status write(std::uint64_t step, std::span<const EventValue> values, double wall_time);
-  // Makes what was written survive the machine.
+  // Flushes the file to the disk, so that it survives a crash of the machine.
   Status sync();
-  // The length of the file, all of it whole records.
+  // The length of the file, which consists of whole records.
   std::uint64_t bytes() const { return bytes_; }
 
  private:

@@ -68,7 +68,7 @@ class Run {
     std::vector<std::string> damaged;
     TROUPE_ASSIGN_OR_RETURN(
         const auto found, load_checkpoint(options_.folder, options_.identity, trainer_, &damaged));
-    for (const std::string& one : damaged) note("passed over a damaged checkpoint: " + one);
+    for (const std::string& one : damaged) note("skipped a damaged checkpoint: " + one);
     if (!found) return Status::ok();
     state_ = *found;
     note("going on from step " + std::to_string(state_.step) + " of " +
@@ -76,8 +76,8 @@ class Run {
     return Status::ok();
   }
 
-  // What the runs before this one have told of. The event file knows, but it is about to be cut, so
-  // that a small file keeps it until the run is over.
+  // The steps that earlier runs have reported. The event file has them, but is about to be cut off,
+  // so a small file keeps them until the run is over.
   Status find_told() {
     const std::filesystem::path path = options_.events.parent_path() / kToldName;
     std::error_code error;
@@ -146,7 +146,7 @@ class Run {
     result_.last = event.report;
     state_.skipped_in_row = event.report.applied ? 0 : state_.skipped_in_row + 1;
     event.is_repeated = event.step <= told_.training;
-    // The record comes first: a step of which nothing is told is told of when the run goes on.
+    // The record comes first: a step that was not reported is reported when the run is continued.
     TROUPE_RETURN_IF_ERROR(write_step_events(event));
     if (options_.on_step) options_.on_step(event);
     return event.report.applied ? Status::ok() : skipped();
@@ -177,14 +177,14 @@ class Run {
     return options_.patience != 0 && state_.evaluations_since_best >= options_.patience;
   }
 
-  // Returns whether the validation loss is the least so far, and early stopping wants to know.
+  // Returns true if early stopping is on and the validation loss is the least so far.
   Result<bool> evaluate_now() {
     if (validation_.empty()) return false;
     TROUPE_ASSIGN_OR_RETURN(result_.evaluation,
                             evaluate(trainer_, validation_, options_.run.batch_size));
     result_.evaluation.step = state_.step;
     result_.evaluation.is_repeated = state_.step <= told_.validation;
-    // The checkpoint that a run goes on from was written after this step's evaluation.
+    // The checkpoint from which a run continues was written after this step's evaluation.
     if (state_.step != resumed_step_) {
       std::vector<EventValue> values = {{"validation/loss", result_.evaluation.loss}};
       if (trainer_.loss_options().kind != LossKind::kSquares)
@@ -204,7 +204,7 @@ class Run {
     return true;
   }
 
-  // Puts the weights of the best evaluation in the place of the last ones.
+  // Replaces the last weights by those of the best evaluation.
   Status take_best() {
     if (options_.patience == 0 || state_.best_step == 0) return Status::ok();
     if (state_.best_step != state_.step || result_.evaluation.step != state_.step) {
@@ -230,7 +230,7 @@ class Run {
   CheckpointState state_;
   EventFile events_;
   std::uint64_t resumed_step_ = 0;
-  LastSteps told_;  // what the run that this one goes on from has told of
+  LastSteps told_;  // the steps that the continued run has reported
   FinetuneResult result_;
 };
 

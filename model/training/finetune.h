@@ -24,8 +24,8 @@ struct StepEvent {
   StepReport report;
   std::size_t tokens = 0;  // of the batch
   double seconds = 0.0;    // that the step took
-  // The run that this one goes on from took the step, too, before it was killed: its event file has
-  // it.
+  // True if the run that this one continues took the step, too, before it was killed: its event
+  // file has it.
   bool is_repeated = false;
 };
 struct EvaluationEvent {
@@ -43,12 +43,12 @@ struct FinetuneOptions {
   std::uint64_t save_every = 0;  // steps between checkpoints; 0: only when the run is interrupted
   std::size_t keep = 2;          // checkpoints that stay
   std::uint64_t evaluate_every = 0;  // steps between evaluations; 0: only at the end
-  // Not 0: the run ends early when this number of evaluations in a row have not brought a smaller
-  // validation loss than the best one, and whenever it ends, its weights are those of the best
+  // If this is not 0, the run ends early after this number of evaluations in a row without a
+  // smaller validation loss than the best one. Its final weights are then always those of the best
   // evaluation.
   std::uint64_t patience = 0;
   bool resumes = true;   // goes on from the newest checkpoint, if there is one
-  RunIdentity identity;  // of the run: what must be the same when it goes on
+  RunIdentity identity;  // of the run: what must be the same when it is continued
   std::function<void(const StepEvent&)> on_step;
   std::function<void(const EvaluationEvent&)> on_evaluation;
   std::function<void(const std::string&)> on_note;  // what a person should know
@@ -71,7 +71,8 @@ Result<FinetuneResult> finetune(Trainer& trainer, const std::vector<Example>& ex
                                 const std::vector<Example>& validation,
                                 const FinetuneOptions& options);
 
-// The loss and accuracy of examples, in batches of `batch_size`; their sums are divided once.
+// Returns the loss and accuracy of examples, which are computed in batches of `batch_size`; their
+// sums are divided once.
 Result<EvaluationEvent> evaluate(Trainer& trainer, const std::vector<Example>& examples,
                                  std::size_t batch_size);
 

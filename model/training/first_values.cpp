@@ -7,15 +7,15 @@
 namespace troupe::model {
 namespace {
 
-// FNV-1a, which tells the draws of tensors apart.
+// FNV-1a, which separates the draws of tensors.
 std::uint64_t hash_of(std::string_view name) {
   std::uint64_t hash = 0xcbf29ce484222325u;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return hash;
 }
 
-// Four words of Philox at (seed, name, index): their sum less its mean has the deviation
-// 2^32 / sqrt(3). All of it but the last product is exact.
+// Draws four words of Philox at (seed, name, index). Their sum minus its mean has the deviation
+// 2^32 / sqrt(3). Everything but the last product is exact.
 float draw(std::uint64_t seed, std::uint64_t name, std::uint64_t index, double deviation) {
   const auto low = [](std::uint64_t value) { return static_cast<std::uint32_t>(value); };
   const auto high = [](std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); };

@@ -30,8 +30,8 @@ constexpr const char* kTokensKey = "tokenizer.ggml.tokens";
 constexpr const char* kTypesKey = "tokenizer.ggml.token_type";
 constexpr std::string_view kContinuation = "##";  // before the later pieces of a word
 
-// Texts whose ids show what a tokenizer does to a text. They have no spaces at their ends, which
-// SentencePiece drops, but not every tokenizer.json that was made of its models.
+// Texts whose ids show what a tokenizer does to a text. They have no spaces at their ends, because
+// SentencePiece drops those, but not every tokenizer.json that was made from its models does.
 constexpr const char* kProbes[] = {"Hello world",
                                    "HELLO Größe ÀÉÎ ñandú İstanbul",
                                    "some  double   spaces",
@@ -43,7 +43,7 @@ constexpr const char* kProbes[] = {"Hello world",
                                    "supercalifragilisticexpialidociousness",
                                    "x"};
 // The same for tokenizers without a map of characters: Python's `tokenizers` does not apply such a
-// map to what belongs to one character as SentencePiece does.
+// map to characters of several code points in the way that SentencePiece does.
 constexpr const char* kProbesOfMarks[] = {"tabs\tand\nnew\r\nlines", "x\u00a0y",
                                           "e\u0301 \u0130 \U0001F600 \u200d\u00ad"};
 
@@ -75,7 +75,7 @@ const std::vector<std::string>& tokens_in(const GgufMetadata& keys) {
   return std::get<std::vector<std::string>>(keys.find(kTokensKey)->second);
 }
 
-// The id of a token by its text, if it is markup.
+// Returns the id of the token with this text, if it is markup.
 std::optional<std::uint32_t> id_of(const GgufMetadata& keys,
                                    std::initializer_list<std::string_view> texts) {
   const auto& tokens = tokens_in(keys);
@@ -86,8 +86,8 @@ std::optional<std::uint32_t> id_of(const GgufMetadata& keys,
   return std::nullopt;
 }
 
-// The tokens that encoders know by their purpose. What comes before a text is both its beginning
-// and its class; "seperator" is how GGUF spells that key.
+// The tokens that encoders know by their purpose. The token before a text is both its beginning and
+// its class; "seperator" is GGUF's own spelling.
 void add_encoder_marks(TokenId before, TokenId after, const Tokenizer& tokenizer,
                        GgufMetadata* out) {
   for (const char* key : {"bos", "cls"})
@@ -128,7 +128,7 @@ Status add_word_pieces(const json& file, std::size_t vocabulary, GgufMetadata* o
   return Status::ok();
 }
 
-// The map of characters of a normalizer, or of one of its steps.
+// Returns the map of characters of a normalizer, or of one of its steps.
 Result<std::string> charsmap_of(const json& step) {
   if (!step.is_object()) return std::string();
   if (step.value("type", "") == "Precompiled") {
@@ -148,7 +148,7 @@ Status add_unigrams(const json& file, std::size_t vocabulary, GgufMetadata* out)
   const json& model = file["model"];
   if (model.value("byte_fallback", false)) return no_gguf_for("it falls back to bytes");
   const json& entries = model.at("vocab");
-  // As if the list of texts and scores were a vocabulary of texts and ids.
+  // Treats the list of texts and scores as a vocabulary of texts and ids.
   json plain = file;
   plain["model"]["vocab"] = json::object();
   std::vector<double> scores(vocabulary, -10000.0);
@@ -175,7 +175,7 @@ Status add_unigrams(const json& file, std::size_t vocabulary, GgufMetadata* out)
   return Status::ok();
 }
 
-// Chooses what a unigram model does to spaces: what gives the ids of `wanted`.
+// Chooses what a unigram model does to spaces, so that the ids are those of `wanted`.
 bool choose_spaces(std::size_t vocabulary, const Tokenizer& wanted, GgufMetadata* out) {
   const bool has_charsmap = out->contains("tokenizer.ggml.precompiled_charsmap");
   for (const bool adds : {true, false})

@@ -4,8 +4,8 @@
 
 #include <troupe/model/files/gguf.h>
 
-// The tokenizer of an encoder's folder as the keys of a GGUF file: WordPiece, byte-level BPE or a
-// unigram model, with one token before each text and one behind it.
+// Writes the tokenizer of an encoder's folder as the keys of a GGUF file: WordPiece, byte-level BPE
+// or a unigram model, with one token before each text and one after it.
 
 namespace troupe::model {
 

@@ -41,12 +41,12 @@ std::string architecture(const ModelConfig& config) {
 }
 
 bool is_dropped(std::string_view key) {
-  // The new file has an alignment of its own.
+  // The new file has its own alignment.
   return key.starts_with("troupe.") || key.starts_with("split.") || key == "general.alignment";
 }
 
-// The tensors of the file under their GGUF names. The rows of q and k of llama's family lie as
-// llama.cpp rotates them: pairs are neighbours.
+// Returns the tensors of the file under their GGUF names. The rows of q and k of llama's family are
+// in the order in which llama.cpp rotates them: pairs are neighbours.
 std::map<std::string, HfTensor> tensors_of(const ModelConfig& config,
                                            const Parameters& parameters) {
   std::map<std::string, HfTensor> tensors;
@@ -122,7 +122,7 @@ Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig
     return Status(Code::kFailedPrecondition, "GGUF has no architecture for models of the family " +
                                                  config.family +
                                                  ": write a Hugging Face folder instead");
-  // GGUF has a tensor for what config.json says in the manner of llama3.
+  // GGUF has a tensor where config.json says "llama3".
   if (config.rope_scaling == RopeScaling::kLlama3)
     std::erase_if(
         out, [&](const auto& entry) { return entry.first.starts_with(renamed + "rope.scaling."); });

@@ -6,14 +6,14 @@
 
 #include <troupe/model/training/parameters.h>
 
-// Writes a model as a GGUF file that other programs read: metadata, tokenizer, chat template and
-// ends of generation included.
+// Writes a model as a GGUF file that other programs can read, including metadata, tokenizer, chat
+// template and ends of generation.
 
 namespace troupe::model {
 
-// The metadata of the exported file, from the header that the model came with: a GGUF file's own,
-// or one made of a folder's files. `type` is what the matrices are written as.
-// `labels` are the names of a classifier's labels; none: those that the header has.
+// Returns the metadata of the exported file, made from the model's header: that of a GGUF file, or
+// one made of a folder's files. `type` is the format of the matrices. `labels` are the names of a
+// classifier's labels; if there are none, those of the header count.
 //   Errors: as add_gguf_tokenizer; kFailedPrecondition if GGUF cannot express the model.
 Result<GgufMetadata> export_metadata(const GgufHeader& header, const ModelConfig& config,
                                      quant::Type type, std::vector<std::string> labels = {});

@@ -34,12 +34,12 @@ std::string type_of(const json& step) {
              : "";
 }
 
-// The pattern of GPT-2, which a ByteLevel step with use_regex stands for.
+// The pattern of GPT-2, for which a ByteLevel step with use_regex stands.
 std::string gpt2_pattern() {
   return std::string(pre_tokenizer_patterns("gpt-2")->patterns.front());
 }
 
-// Adds the patterns of a pre-tokenizer's steps, or says which step has none.
+// Adds the patterns of a pre-tokenizer's steps, or says which step has no pattern.
 Status add_patterns(const json& step, std::vector<std::string>* patterns) {
   const std::string type = type_of(step);
   if (type == "Sequence") {
@@ -128,7 +128,7 @@ Status add_gguf_bpe(const json& file, std::size_t vocabulary, GgufMetadata* out)
 
 namespace {
 
-// The ids of the marks. GGUF can say that BOS goes before a text and EOS after it, nothing else.
+// Adds the ids of the marks. GGUF can only say that BOS goes before a text and EOS after it.
 Status add_marks(const Tokenizer& tokenizer, GgufMetadata* out) {
   const auto put = [&](const char* key, TokenId id) {
     if (id >= 0) (*out)[key] = static_cast<std::uint32_t>(id);

@@ -17,8 +17,8 @@
 namespace troupe::model {
 namespace {
 
-// Sorted objects: an ordered one looks for each new key among all that it has, which takes seconds
-// for a vocabulary.
+// These are sorted objects: an ordered one searches all of its keys for each new key, which takes
+// seconds for a vocabulary.
 using nlohmann::json;
 
 // A type as tokenizer.ggml.token_type has it.
@@ -44,7 +44,7 @@ json pre_tokenizer_json(const PreTokenizerPatterns& patterns) {
   return {{"type", "Sequence"}, {"pretokenizers", steps}};
 }
 
-// The merges whose parts and result are tokens: others can never apply.
+// Returns the merges whose parts and result are tokens, because others can never apply.
 json merges_json(const std::vector<std::string>& merges, const json& vocabulary) {
   auto out = json::array();
   for (const std::string& merge : merges) {

@@ -4,8 +4,8 @@
 
 #include <troupe/model/files/gguf.h>
 
-// The tokenizer of a GGUF file as Hugging Face's files, for the folder of a trained model. The
-// tokenizer that reads these files gives the same ids.
+// Writes the tokenizer of a GGUF file as Hugging Face's files, for the folder of a trained model.
+// The tokenizer that is read from these files gives the same ids.
 
 namespace troupe::model {
 

@@ -140,7 +140,8 @@ class Decoder {
   const kernels::PackedMatrix& matrix_;
 };
 
-// What finds masked tokens: logits = E norm(gelu(W x + b)) + c, where E is the token embedding.
+// The head that predicts masked tokens: logits = E norm(gelu(W x + b)) + c, where E is the token
+// embedding.
 // Source: Devlin et al. 2019; BertForMaskedLM of transformers.
 class MaskHead {
  public:

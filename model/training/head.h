@@ -8,10 +8,10 @@
 #include <troupe/model/training/micro_batch.h>
 #include <troupe/model/training/team.h>
 
-// What comes after the layers: the final norm and the output matrix of a decoder; or the classifier
-// of an encoder, behind a pooler or for each row; or what finds masked tokens. The loss comes
-// between forward and backward (row_losses.h): the gradient of the logits takes their place in
-// memory.
+// The head, which follows the layers: the final norm and the output matrix of a decoder; the
+// classifier of an encoder, after a pooler or for each row; or the head that predicts masked
+// tokens. The loss is computed between forward and backward (row_losses.h), and the gradient of the
+// logits replaces them in memory.
 
 namespace troupe::model {
 
@@ -28,11 +28,11 @@ struct HeadMemory {
   std::uint8_t* hits = nullptr;               // (S): 1 if the target has the largest logit
 };
 
-// The columns of logits that lie together: those of a vocabulary are cut into blocks.
+// The number of columns of logits that lie together: a vocabulary is cut into blocks.
 inline std::size_t logit_block(const ModelConfig& config) {
   return config.gives_tokens() ? kVocabularyBlock : config.labels;
 }
-// Whether the head multiplies with the table of token embeddings, whose gradient is then the sum of
+// True if the head multiplies by the table of token embeddings, whose gradient is then the sum of
 // both uses.
 inline bool has_tied_head(const ModelConfig& config) {
   return config.gives_tokens() && config.tied_embedding;
@@ -55,8 +55,8 @@ struct HeadStep {
   const MicroBatch& batch;
   const LossOptions& loss;
   HeadMemory memory;
-  // The teacher's logits of the target rows, in the same blocks, which row_losses uses up; nullptr:
-  // there is none.
+  // The teacher's logits of the target rows, in the same blocks, which row_losses overwrites;
+  // nullptr if there is no teacher.
   float* teacher_logits = nullptr;
   IndexRange slice{0, batch.target_rows.size()};  // the target rows whose logits are computed
 
@@ -77,12 +77,12 @@ void for_each_block(const HeadStep& step, float* logits, Body body) {
 // of texts. The slices come in order, each followed by its loss and its backward pass. Called by
 // every thread.
 void head_forward(HeadStep& step, const float* x, int thread);
-// An encoder that pools uses these two instead. pool_forward computes memory.x (examples, C), the
-// mean of each example's rows of x (T,C); pool_backward turns the means' gradient into dx (T,C).
+// Encoders that pool use these two instead. pool_forward computes memory.x (examples, C), the mean
+// of each example's rows of x (T,C); pool_backward turns the means' gradient into dx (T,C).
 void pool_forward(HeadStep& step, const float* x, int thread);
 void pool_backward(HeadStep& step, const float* dpooled, float* dx, int thread);
-// Computes from the gradient of the slice's logits the head's gradients, which it adds to what is
-// there, and with the last slice dx, the gradient of x.
+// Computes the head's gradients from the gradient of the slice's logits, and adds them to those
+// that are there; with the last slice it also computes dx, the gradient of x.
 void head_backward(HeadStep& step, float* dx, int thread);
 
 }  // namespace troupe::model

@@ -40,7 +40,7 @@ void add_rope(const ModelConfig& config, ordered_json* out) {
 }
 
 ordered_json llama_like(const ModelConfig& config) {
-  // GGUF files of Mistral's models call themselves llama; a window is what tells them apart.
+  // GGUF files of Mistral's models call themselves llama; only a window distinguishes them.
   const bool windowed = config.family == "llama" && config.window != 0;
   const std::string type =
       windowed ? "mistral" : std::string(find_family(config.family)->hf.model_type);
@@ -153,7 +153,7 @@ Result<std::string> converted_config_text(const GgufHeader& header, const ModelC
   const auto text = text_at(header, header_keys::kConfigJson);
   if (text) {
     TROUPE_ASSIGN_OR_RETURN(out, parse_ordered_json(*text, "config.json", kTextLimits));
-    // Only the text model of one that also sees pictures is written.
+    // If the model also sees pictures, only its text model is written.
     if (const auto inner = out.find("text_config"); inner != out.end() && inner->is_object())
       out = ordered_json(*inner);
   } else {

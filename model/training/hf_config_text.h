@@ -11,15 +11,15 @@
 
 namespace troupe::model {
 
-// Returns the text: the config.json that the model came with, changed where training changed the
-// model, or one made of the ModelConfig if it came as a GGUF file. `labels` are the names of a
+// Returns the text: the model's own config.json, changed where training changed the model, or one
+// made from the ModelConfig if the model came as a GGUF file. `labels` are the names of a
 // classifier's labels, or empty.
 //   Errors: kFailedPrecondition if config.json cannot express the model, or it cannot be trained.
 Result<std::string> hf_config_text(const GgufHeader& header, const ModelConfig& config,
                                    const std::vector<std::string>& labels);
 
 // Returns the text for the same model with weights of the dtype `dtype` ("F32", "F16", "BF16"):
-// config.json of a folder, of any family, or one that is made as above.
+// the config.json of a folder, of any family, or one that is made as above.
 //   Errors: as hf_config_text.
 Result<std::string> converted_config_text(const GgufHeader& header, const ModelConfig& config,
                                           std::string_view dtype);

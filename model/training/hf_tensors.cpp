@@ -9,7 +9,7 @@
 namespace troupe::model {
 namespace {
 
-// The parameter's row that is stored as `row`.
+// Returns the parameter's row that is stored as `row`.
 std::size_t stored_row(const HfTensor& tensor, std::size_t row) {
   if (tensor.head_dim == 0) return row;
   return tensor.to_neighbours ? folder_row(row, tensor.head_dim, tensor.rotary_dim)

@@ -10,9 +10,9 @@
 #include <troupe/model/families/hf_names.h>
 #include <troupe/model/training/parameters.h>
 
-// How the parameters of a model lie in a Hugging Face folder: names, shapes, row-major order, fused
-// and transposed matrices, and the order of rotated pairs (a GGUF file has neighbours, a folder
-// halves). For saving weights and for comparing gradients. Pure.
+// How a Hugging Face folder stores the parameters of a model: names, shapes, row-major order, fused
+// and transposed matrices, and the order of rotated pairs (neighbours in a GGUF file, halves in a
+// folder). For saving weights and for comparing gradients. Pure.
 
 namespace troupe::model {
 
@@ -21,8 +21,8 @@ struct HfTensor {
   std::vector<std::uint64_t> shape;
   std::vector<const Parameter*> parts;  // whose rows (a vector: values) follow each other
   bool transposed = false;              // stored as (inputs, outputs)
-  // Not 0: each head of this many rows, whose pairs are neighbours in the parameter, is stored with
-  // its pairs half of `rotary_dim` apart; with `to_neighbours` the other way round.
+  // If not 0, the number of rows of a head. Its pairs are neighbours in the parameter, and are
+  // stored half of `rotary_dim` apart; with `to_neighbours` it is the other way round.
   std::size_t head_dim = 0, rotary_dim = 0;
   bool to_neighbours = false;
 };
@@ -33,11 +33,12 @@ std::vector<HfTensor> hf_tensors(const ModelConfig& config, const Parameters& pa
 // Sets tensor->head_dim and rotary_dim if the rows of `spec` are rotated pairs of neighbours.
 void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* tensor);
 
-// Gives an array of a parameter in its packed layout: its values, or its gradient.
+// Returns an array of a parameter in its packed layout: its values, or its gradient.
 using ParameterArray = std::function<const float*(const Parameter&)>;
 // Returns the tensor's values as the file has them.
 std::vector<float> hf_values(const HfTensor& tensor, const ParameterArray& array);
-// The other way: puts what a file has into the parts' arrays. `values` has as many as the tensor.
+// The reverse: writes a file's values into the parts' arrays. There are as many `values` as the
+// tensor has.
 void set_hf_values(const HfTensor& tensor, std::span<const float> values,
                    const std::function<float*(const Parameter&)>& array);
 

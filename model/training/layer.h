@@ -10,15 +10,16 @@
 
 // One layer of a training step, forward and backward, for all rows of a micro-batch. The forward
 // pass has the bits of transformer/block.cpp: the same kernels, in the same order for each output.
-// It keeps what the backward pass cannot make again cheaply; norms, activations and probabilities
-// are computed anew.
+// It keeps whatever the backward pass cannot cheaply compute again; norms, activations and
+// probabilities are recomputed.
 //
-// T is the number of rows, R of those that leave the layer: T, or one for each example in the last
-// layer of an encoder whose head reads nothing else. C, H, K, D and F as in step_context.h.
+// T is the number of rows. R is the number of rows that leave the layer: T, or one for each example
+// in the last layer of an encoder whose head reads only that one. C, H, K, D and F as in
+// step_context.h.
 
 namespace troupe::model {
 
-// What a layer keeps of its forward pass.
+// What a layer keeps from its forward pass.
 struct LayerActivations {
   float* x = nullptr;      // (T,C): the input
   float* q = nullptr;      // (R,H*D): normed and rotated
@@ -26,7 +27,7 @@ struct LayerActivations {
   float* k_raw = nullptr;
   float* attended = nullptr;   // (R,H*D)
   float* middle = nullptr;     // (R,C): the sum after attention
-  float* gate = nullptr;       // (R,F): before the activation; without a gate, what it takes
+  float* gate = nullptr;       // (R,F): before the activation; without a gate, its input
   float* up = nullptr;         // (R,F), if there is a gate
   float* sum = nullptr;        // (R,C): the sum after the feed-forward network, with post_norm
   std::byte* pages = nullptr;  // the keys and values of all examples, f32
@@ -49,10 +50,10 @@ struct LayerWorkspace {
   float *mean = nullptr, *inverse = nullptr;  // (T * max(H, 1)): statistics of norms
   float *low = nullptr, *dlow = nullptr;      // (T, largest rank): scale * A x of an adapter, and
                                               // its gradient times the scale
-  float* dropped = nullptr;  // (T, most inputs of a matrix): what an adapter reads, with dropout
+  float* dropped = nullptr;  // (T, most inputs of a matrix): the input of an adapter, after dropout
 };
 
-// Whether `layer` computes only the first row of each example.
+// True if `layer` computes only the first row of each example.
 inline bool is_first_only(const ModelConfig& config, std::size_t layer) {
   return !config.has_row_logits() && config.labels > 0 && layer + 1 == config.layers;
 }
@@ -71,14 +72,14 @@ struct LayerStep {
   LayerWorkspace work;
   std::vector<std::vector<std::size_t>> page_offsets;  // [example][page], in bytes
   std::size_t page_bytes = 0;
-  // The first layer in which something is trained, or their number. The backward pass ends there if
-  // no embedding is trained.
+  // The first layer in which something is trained, or the number of layers. The backward pass ends
+  // there if no embedding is trained.
   std::size_t first_trained = 0;
   bool trains_embeddings = true;
-  // The dropout of what adapters read; nullptr: none.
+  // The dropout of the inputs of adapters; nullptr means none.
   const DropoutOptions* dropout = nullptr;
 
-  // Whether the gradient of the layer's input is needed.
+  // True if the gradient of the layer's input is needed.
   bool needs_input_gradient(std::size_t layer) const {
     return trains_embeddings || layer > first_trained;
   }
@@ -88,7 +89,7 @@ struct LayerStep {
 void layer_forward(LayerStep& step, std::size_t layer, const LayerActivations& keep, float* out,
                    int thread);
 // Adds to the gradients of the layer's parameters, and turns dx, the gradient of the output (R,C),
-// into that of the input (T,C). Uses up keep.gate and keep.up.
+// into that of the input (T,C). Overwrites keep.gate and keep.up.
 void layer_backward(LayerStep& step, std::size_t layer, const LayerActivations& keep, float* dx,
                     int thread);
 

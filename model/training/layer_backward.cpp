@@ -22,13 +22,13 @@ class Backward : public LayerView {
   }
 
  private:
-  // The gradient of a slot's output, for the gradients of its weights.
+  // Takes the gradient of a slot's output, for the gradients of its weights.
   struct SlotGradient {
     std::size_t slot;
     RowsOfFloats dy;
   };
 
-  // The gradients of what is trained of some slots that all take x.
+  // Computes the gradients of the trained weights in some slots that all take x.
   void weight_gradients(RowsOfFloats x, std::initializer_list<SlotGradient> slots,
                         const SumPart& part) {
     bool is_packed = false;
@@ -63,7 +63,7 @@ class Backward : public LayerView {
                      const SumPart& part, bool accumulate, float* dx) {
     const bool layer_norm = config.norm == NormKind::kLayer;
     const IndexRange mine = team.share(count, thread);
-    // The weights' gradients read dy, which dx may overwrite: statistics first.
+    // The weights' gradients read dy, which dx may overwrite; so the statistics come first.
     float* to = accumulate || dx != dy ? dx : work.dn;
     const float* gain = weight(slot).vector.data();
     if (layer_norm) {
@@ -88,7 +88,7 @@ class Backward : public LayerView {
     }
   }
 
-  // dx: the gradient of the sum after the network; becomes that of the sum after attention.
+  // dx is the gradient of the sum after the network, and becomes that of the sum after attention.
   void feed_forward(float* dx, const SumPart& part) {
     const std::size_t ffn = config.ffn_channels;
     multiply_back(kDown, {dx, rows_out, channels}, work.h, false);
@@ -137,7 +137,8 @@ class Backward : public LayerView {
     team.barrier(thread);
   }
 
-  // dx: the gradient of the sum after attention (R,C); becomes that of the layer's input (T,C).
+  // dx is the gradient of the sum after attention (R,C), and becomes that of the layer's input
+  // (T,C).
   void attention(float* dx, const SumPart& part) {
     multiply_back(kAttnOut, {dx, rows_out, channels}, work.da, false);
     weight_gradients({keep.attended, rows_out, width}, {{kAttnOut, {dx, rows_out, channels}}},
@@ -157,7 +158,8 @@ class Backward : public LayerView {
   }
 
   void input_gradient(float* dx) {
-    // The gradient of what q, k and v are made of. With first_only, q's part is for some rows.
+    // Computes the gradient of the input of q, k and v. With first_only, q's part concerns only
+    // some rows.
     const bool trains_norm =
         !config.post_norm && (trained(kAttnNorm) != nullptr || trained(kAttnNormBias) != nullptr);
     if (!step.needs_input_gradient(layer) && !trains_norm) return;
@@ -176,7 +178,7 @@ class Backward : public LayerView {
     team.barrier(thread);
   }
 
-  // to's first row of each example += from's row of the example.
+  // Adds from's row of each example to the example's first row in `to`.
   void scatter_add(const float* from, float* to) {
     const IndexRange mine = team.share(batch.examples.size(), thread);
     for (std::size_t e = mine.begin; e < mine.end; ++e)

@@ -46,7 +46,7 @@ class Forward : public LayerView {
     team.barrier(thread);
   }
 
-  // Norms and rotates the heads of a row in place; keeps in `raw` what the norm took.
+  // Norms and rotates the heads of a row in place; keeps the input of the norm in `raw`.
   void turn(float* heads, float* raw, std::size_t row, std::size_t norm_slot, std::size_t count,
             std::size_t position) {
     if (config.head_norm) {

@@ -50,7 +50,7 @@ RowsOfFloats LayerView::adapter_input(std::size_t slot, RowsOfFloats x) const {
 void LayerView::drop(std::size_t slot, RowsOfFloats x, bool accumulate, float* out) const {
   const IndexRange mine = team.share(x.rows, thread);
   for (std::size_t row = mine.begin; row < mine.end; ++row) {
-    // Rows are all of the micro-batch, or the first ones of its examples.
+    // The rows are all rows of the micro-batch, or the first rows of its examples.
     const bool is_all = x.rows == batch.rows;
     const Example& example = *batch.examples[is_all ? batch.example_of[row] : row].example;
     const DropoutRow at{example.epoch, example.number,

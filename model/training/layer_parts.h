@@ -36,7 +36,7 @@ class LayerView {
   void multiply(std::size_t slot, RowsOfFloats x, float* out, bool accumulate = false) const;
   // dx = the gradient of x from that of the output, or dx += it.
   void multiply_back(std::size_t slot, RowsOfFloats dy, float* dx, bool accumulate) const;
-  // What the adapter of a slot reads of x: x itself or, in training with dropout, work.dropped.
+  // Returns the input of a slot's adapter: x itself or, in training with dropout, work.dropped.
   RowsOfFloats adapter_input(std::size_t slot, RowsOfFloats x) const;
   // out = x with the dropout of a slot's input, or out += it. With a barrier.
   void drop(std::size_t slot, RowsOfFloats x, bool accumulate, float* out) const;
@@ -57,7 +57,7 @@ class LayerView {
   }
   std::size_t window() const { return layer >= config.window_begin ? config.window : 0; }
   float scale() const;
-  // What q, the residual stream and the feed-forward network are computed from.
+  // The inputs of q, the residual stream and the feed-forward network.
   const float* input_out() const { return first_only ? work.first : keep.x; }
   const float* normed_out() const {
     if (config.post_norm) return input_out();
@@ -66,7 +66,7 @@ class LayerView {
   const float* normed_all() const { return config.post_norm ? keep.x : work.normed; }
   // Makes these inputs from keep.x.
   void prepare_inputs() const;
-  // Makes and returns what the feed-forward network reads, from keep.middle.
+  // Makes the input of the feed-forward network from keep.middle, and returns it.
   const float* feed_forward_input() const;
 
   LayerStep& step;

@@ -15,7 +15,7 @@
 namespace troupe::model {
 namespace {
 
-// What tells the draws of adapters apart from other draws of the same seed.
+// A number that separates the draws of adapters from other draws of the same seed.
 constexpr std::uint32_t kLoraChoice = 0x6c6f7261;
 
 constexpr std::array<std::pair<std::size_t, std::string_view>, 7> kShortNames{{{kQ, "q"},

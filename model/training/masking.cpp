@@ -17,14 +17,14 @@
 namespace troupe::model {
 namespace {
 
-// What tells the draws of masks apart from other draws of the same seed.
+// A number that separates the draws of masks from other draws of the same seed.
 constexpr std::uint32_t kMaskChoice = 0x6d61736b, kValidationMaskChoice = 0x6d61736c;
 
 bool is_ordinary(TokenId id, const MaskingOptions& options) {
   return std::binary_search(options.ordinary.begin(), options.ordinary.end(), id);
 }
 
-// The words that decide about each position of an example.
+// Draws the words that decide about each position of an example.
 class MaskDraws {
  public:
   MaskDraws(const Example& example, const MaskingOptions& options, MaskingUse use)
@@ -47,7 +47,7 @@ class MaskDraws {
   std::array<std::uint32_t, 4> key_{};
 };
 
-// "mask_token" of a text of JSON, which is a text or an object with one.
+// Returns "mask_token" of a JSON text, which is a text or an object with one.
 std::optional<std::string> mask_named_in(const GgufHeader& header, std::string_view key) {
   if (!header.metadata.contains(key)) return std::nullopt;
   const Result<std::string> text = header.string(key);
@@ -65,7 +65,7 @@ std::optional<std::string> mask_named_in(const GgufHeader& header, std::string_v
   return found->get<std::string>();
 }
 
-// The id of the mask, or -1.
+// Returns the id of the mask, or -1.
 Result<TokenId> mask_of(const GgufHeader& header, const Tokenizer& tokenizer) {
   constexpr std::string_view kGgufMask = "tokenizer.ggml.mask_token_id";
   if (header.metadata.contains(kGgufMask)) {

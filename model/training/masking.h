@@ -9,7 +9,7 @@
 #include <troupe/model/training/dataset.h>
 #include <troupe/model/training/example.h>
 
-// Hides tokens of a text, so that an encoder learns to find them. Which ones is a pure function of
+// Hides tokens of a text, so that an encoder learns to find them. The choice is a pure function of
 // the seed, the epoch, the example's number in the data and the position, so that micro-batches,
 // threads and a resumed run hide the same. Special tokens are never hidden, and never stand for a
 // hidden one. Source: Devlin et al. 2019, section 3.1.
@@ -23,7 +23,7 @@ struct MaskingOptions {
   std::vector<TokenId> ordinary;  // the tokens that are not special, ascending
 };
 
-// What the tokens are hidden for: validation hides the same ones each time.
+// The purpose for which tokens are hidden: validation hides the same ones each time.
 enum class MaskingUse : std::uint8_t { kTraining, kValidation };
 
 // Returns the example with about `rate` of its tokens hidden, but at least one, and these as its
@@ -33,12 +33,13 @@ Example masked(const Example& example, const MaskingOptions& options, MaskingUse
 // Says whether masked() finds a token in these to hide.
 bool can_be_masked(const std::vector<TokenId>& ids, const MaskingOptions& options);
 
-// What a model's tokenizer says of these options: the mask and the tokens that are not special.
+// Takes the mask, and the tokens that are not special, from a model's tokenizer.
 //   Errors: kFailedPrecondition if it has no mask.
 Result<MaskingOptions> masking_of(const GgufHeader& header, const Tokenizer& tokenizer);
 
-// Texts for masked tokens: each row is cut into windows of length_max tokens, with what the
-// tokenizer puts around a text. The examples have no targets: masked() draws them anew each epoch.
+// Makes texts for masked tokens: each row is cut into windows of length_max tokens, including the
+// tokens that the tokenizer puts around a text. The examples have no targets: masked() draws them
+// anew each epoch.
 //   Errors: kBadData if no row has a token that can be hidden.
 Result<Dataset> masked_dataset(const DataRows& rows, const Tokenizer& tokenizer,
                                const DatasetOptions& options, const MaskingOptions& masking);

@@ -20,8 +20,8 @@ std::uint64_t floats_of(const TensorSpec& spec) {
 }
 
 // The bytes of a tensor in memory: in the format of its file, if there is a header and the format
-// is kept, else in f32. `copied` becomes the most floats that are copied of a matrix that is not
-// f32.
+// is kept, else in f32. `copied` becomes the largest number of floats into which a matrix that is
+// not f32 is copied.
 std::uint64_t weight_bytes(const TensorSpec& spec, const GgufHeader* header,
                            std::uint64_t* copied) {
   const TensorInfo* info =
@@ -47,7 +47,8 @@ std::vector<Example> longest_batch(const std::vector<Example>& examples, std::si
   return batch;
 }
 
-// Gives an example as many targets as hiding tokens will, three standard deviations included.
+// Gives an example as many targets as hiding tokens is likely to give it, with three standard
+// deviations added.
 void expect_masks(double rate, Example* example) {
   const auto length = static_cast<double>(example->ids.size());
   const double most = rate * length + 3.0 * std::sqrt(length * rate * (1.0 - rate)) + 1.0;

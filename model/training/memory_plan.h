@@ -33,16 +33,16 @@ struct MemoryQuestion {
   bool may_adapt = true;  // false: the run cannot have adapters, so they are no help
 };
 
-// The memory for batches of the longest of `examples`.
+// Returns the memory for batches of the longest of `examples`.
 //   Errors: as add_lora, for targets that the model does not have.
 Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
                                const std::vector<Example>& examples);
 
-// Says in one line what the memory is for: "2.2 GB: weights 0.5, ...".
+// Says in one line how the memory is used: "2.2 GB: weights 0.5, ...".
 std::string memory_text(const MemoryPlan& plan);
 
 // Returns kResourceExhausted if the run needs more than `available` bytes. The message says for
-// what, and which flags would make it fit, each with what it would need then.
+// what, and which flags would make it fit, with the memory that the run would then need.
 Status check_memory(const MemoryQuestion& question, const std::vector<Example>& examples,
                     std::uint64_t available);
 

@@ -11,7 +11,7 @@ std::vector<Leaf> leaves_of(std::span<const Example> batch) {
   return cut_leaves(lengths);
 }
 
-// The leaves with the rows that `takes_part(example, position)` names.
+// Returns the leaves with the rows for which `takes_part(example, position)` is true.
 template <class TakesPart>
 SumPlan plan_of(std::vector<Leaf> leaves, TakesPart takes_part) {
   for (Leaf& leaf : leaves) {

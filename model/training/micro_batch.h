@@ -23,7 +23,7 @@ struct BatchPlan {
   BatchPlan(std::span<const Example> batch, const ModelConfig& config);
   SumPlan rows;        // over all positions
   SumPlan first_rows;  // over the first position of each example
-  // Over the positions with a target; of a classifier of texts, over the first ones.
+  // Over the positions with a target, or over the first positions for a classifier of texts.
   SumPlan supervised;
   std::size_t targets = 0;  // the number of supervised positions
 };

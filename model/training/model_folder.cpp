@@ -15,7 +15,7 @@ namespace troupe::model {
 
 namespace {
 
-// Adds what is not config.json.
+// Adds the texts other than config.json.
 Status add_tokenizer_texts(const GgufHeader& header, FolderTexts* texts) {
   const bool is_folder = header.metadata.contains(header_keys::kConfigJson);
   if (!is_folder && header.metadata.contains("tokenizer.ggml.model")) {

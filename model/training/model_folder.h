@@ -13,7 +13,7 @@
 
 namespace troupe::model {
 
-// The texts of the folder, made before training begins, so that a model that cannot be saved is
+// Makes the texts of the folder before training begins, so that a model that cannot be saved is
 // refused at once.
 struct FolderTexts {
   std::vector<std::pair<std::string, std::string>> files;  // path in the folder, and content
@@ -23,13 +23,13 @@ struct FolderTexts {
 Result<FolderTexts> folder_texts(const GgufHeader& header, const ModelConfig& config,
                                  const std::vector<std::string>& labels);
 
-// The texts of a folder whose weights have the dtype `dtype` ("BF16") and are otherwise those of
-// the model. A folder's config.json stays as it is but for that, so any family can be written.
+// Makes the texts of a folder whose weights have the dtype `dtype` ("BF16") and are otherwise those
+// of the model. Nothing else in a folder's config.json changes, so any family can be written.
 //   Errors: as folder_texts.
 Result<FolderTexts> converted_texts(const GgufHeader& header, const ModelConfig& config,
                                     std::string_view dtype);
-// Adds the files in which sentence-transformers keeps that a text's embedding is the mean of its
-// rows, normed, and that longer texts are cut to `length_max` tokens.
+// Adds the files that tell sentence-transformers that a text's embedding is the normed mean of its
+// rows, and that longer texts are cut to `length_max` tokens.
 void add_embedding_texts(const ModelConfig& config, std::size_t length_max, FolderTexts* texts);
 
 // Makes the folder and writes the texts.

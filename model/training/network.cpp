@@ -10,7 +10,7 @@
 
 namespace troupe::model {
 
-// The loss's sum in the shape of every other one, in double precision.
+// The sum of the loss has the shape of every other sum, in double precision.
 struct Network::LossSum {
   double stack[kernels::kSumStackMax] = {};
   std::size_t depth = 0;

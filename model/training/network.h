@@ -20,13 +20,13 @@ namespace troupe::model {
 
 struct NetworkOptions {
   std::size_t micro_batch = 0;  // examples that are computed together; 0: all of a batch
-  // Keeps only the layers' inputs of the forward pass and runs each layer again when its backward
-  // pass comes: less memory, a third more time.
+  // Keeps only the layers' inputs from the forward pass, and runs each layer again before its
+  // backward pass: this takes less memory, and a third more time.
   bool checkpointing = false;
   // Matrices stay in the formats of the file; only adapters can be trained beside them.
   bool keeps_formats = false;
   LossOptions loss;
-  DropoutOptions dropout;  // of what adapters read, where gradients are computed
+  DropoutOptions dropout;  // of the inputs of adapters, where gradients are computed
 };
 
 // Sums over the supervised positions of a batch.
@@ -42,8 +42,8 @@ class Network {
   Network(const ModelConfig& config, std::unique_ptr<StageWeights> weights, Device& device,
           const NetworkOptions& options);
 
-  // From now on the loss has a part of `teacher` (loss.h), another network of the same vocabulary
-  // on the same device; nullptr: none. The teacher computes for this network alone.
+  // From now on, a part of the loss comes from `teacher` (loss.h), another network with the same
+  // vocabulary on the same device; nullptr means none. The teacher computes only for this network.
   void set_teacher(Network* teacher) { teacher_ = teacher; }
 
   const ModelConfig& config() const { return config_; }
@@ -60,7 +60,7 @@ class Network {
   BatchSums loss(std::span<const Example> batch);
   // Computes the loss of each example: the sum over its supervised positions, in double precision.
   std::vector<double> example_losses(std::span<const Example> batch);
-  // Returns, for an encoder whose loss is LossKind::kPooled, the means of the last layer's rows of
+  // For an encoder whose loss is LossKind::kPooled, returns the means of the last layer's rows of
   // each example, (examples, C).
   std::vector<float> pooled(std::span<const Example> batch);
   // Computes, in each parameter's gradient[0], the gradients of a sum whose gradient with respect
@@ -74,12 +74,12 @@ class Network {
   enum class Pass { kLogits, kLoss, kGradients };
   struct LossSum;
 
-  // What a pass gives besides the sums, if it is asked for.
+  // Optional results of a pass besides the sums.
   struct Wanted {
     std::vector<float>* logits = nullptr;
     std::vector<double>* example_losses = nullptr;
     std::vector<float>* pooled = nullptr;
-    const float* dpooled = nullptr;  // what pooled_gradients is given
+    const float* dpooled = nullptr;  // the argument of pooled_gradients
   };
 
   BatchSums run(std::span<const Example> batch, Pass pass, const Wanted& wanted);
@@ -96,7 +96,7 @@ class Network {
                        float* embedding_gradients);
   // The logits of a micro-batch's target rows, in blocks, until the next call.
   float* micro_logits(const MicroBatch& micro);
-  // The loss of a micro-batch and its gradient, from the layers' result to dx.
+  // Computes the loss of a micro-batch and its gradient, from the layers' result to dx.
   void run_head(Pass pass, const float* dpooled, int thread);
   bool pools() const { return options_.loss.kind == LossKind::kPooled; }
   void embed(const MicroBatch& micro, float* x, int thread);

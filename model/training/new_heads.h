@@ -5,7 +5,7 @@
 #include <troupe/model/source/tensor_source.h>
 #include <troupe/model/transformer/weights.h>
 
-// Heads that an encoder gets when training begins, because it has none or another one.
+// Heads that an encoder gets when training begins, because it has none, or one of another kind.
 
 namespace troupe::model {
 
@@ -13,9 +13,9 @@ namespace troupe::model {
 // is 0.
 void make_classifier(ModelConfig* config, StageWeights* weights, std::size_t labels);
 
-// Whether a model's config.json lets the embedding be the output matrix, as it is without saying.
+// True if a model's config.json makes the embedding the output matrix, which is the default.
 bool ties_embedding(const GgufHeader& header);
-// Whether a model's file has all that finds masked tokens.
+// True if a model's file has the whole head that predicts masked tokens.
 bool has_mask_head(const GgufHeader& header);
 // Such a head: its dense layer is drawn with a deviation of 0.02, its norm changes nothing, and its
 // biases are 0.

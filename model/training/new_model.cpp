@@ -60,7 +60,7 @@ class NewModel final : public TensorSource {
     return std::as_bytes(std::span(tensor.values));
   }
   std::string where(std::string_view) const override { return "the new model"; }
-  // Values that nobody uses any more are drawn again when they are asked for again.
+  // Values that are no longer in use are drawn again when they are needed again.
   void drop(std::string_view name) const override {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) return;
@@ -91,7 +91,7 @@ class NewModel final : public TensorSource {
   std::map<std::string, Tensor, std::less<>> tensors_;
 };
 
-// The texts of a tokenizer as a header has them, and the ids at which generation ends.
+// The texts of a tokenizer in the form that a header has, and the ids at which generation ends.
 Result<GgufMetadata> tokenizer_texts(const fs::path& path) {
   GgufMetadata texts;
   std::error_code error;
@@ -158,7 +158,7 @@ TensorInfo f32_tensor(const std::string& name, std::vector<std::uint64_t> shape)
   return info;
 }
 
-// The tensors from which the family's reader sees what the model has.
+// The tensors that show the family's reader what the model has.
 std::vector<TensorInfo> telling_tensors(const ModelConfig& config) {
   const std::uint64_t channels = config.channels;
   std::vector<TensorInfo> tensors = {

@@ -9,13 +9,13 @@
 
 // A model that does not exist yet: its sizes, and weights that are drawn when they are asked for.
 // Its header is that of a Hugging Face folder (source/hf_folder.h), with the texts of another
-// model's tokenizer. Called by whoever trains from scratch.
+// model's tokenizer. Used to train from scratch.
 
 namespace troupe::model {
 
 struct NewModelOptions {
-  // The family and the sizes. What a family has none of is not read; a vocabulary of 0 is that of
-  // the tokenizer.
+  // The family and the sizes. Sizes that a family does not have are not read; a vocabulary of 0
+  // means that of the tokenizer.
   ModelConfig config;
   // A folder with tokenizer.json, or a GGUF file, whose weights are not read.
   std::filesystem::path tokenizer;
@@ -25,9 +25,9 @@ struct NewModelOptions {
 
 // Makes the header and checks it. A value of a matrix depends on (seed, the tensor's GGUF name, the
 // value's place in it) alone: it is the sum of four uniform draws, whose distribution is almost
-// normal, with mean 0 and `deviation`, and ends at 3.46 deviations. Of the matrices whose results
-// are added to the residual stream of a model that norms its layers' inputs, the deviation is
-// divided by sqrt(2 * layers). Norm weights are 1, biases 0.
+// normal, with mean 0 and `deviation`, and ends at 3.46 deviations. If the model norms its layers'
+// inputs, the deviation is divided by sqrt(2 * layers) for matrices whose results are added to the
+// residual stream. Norm weights are 1, biases 0.
 // Source: Radford et al. 2019, section 2.3.
 //   Errors: kInvalidArgument if the family cannot be trained, or the tokenizer has more tokens than
 //   the vocabulary; kFailedPrecondition if there is no tokenizer; those of its files.

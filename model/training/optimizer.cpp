@@ -10,10 +10,11 @@
 namespace troupe::model {
 namespace {
 
-// Values that a thread updates at once. The norm is a sum over these pieces, in order.
+// The number of values that a thread updates at once. The norm is a sum over these pieces, in
+// order.
 constexpr std::size_t kPiece = 1 << 16;
 
-// So many learning rates are remembered before every table is caught up with.
+// The number of learning rates that are remembered before every table is brought up to date.
 constexpr std::size_t kRatesMax = 4096;
 
 struct Piece {
@@ -151,7 +152,7 @@ void Optimizer::catch_up_group(Parameter& table, std::size_t group, std::uint64_
   updates = step;
 }
 
-// Of a group that never had a gradient, AdamW's moments are 0 and stay so: only the decay acts.
+// The moments of a group that never had a gradient are 0 in AdamW and stay so: only the decay acts.
 bool Optimizer::decay_alone(Parameter& table, std::size_t group, std::uint64_t step) const {
   const std::size_t floats = table.group_floats(), begin = group * floats;
   if (options_.kind != OptimizerKind::kAdamW || !is_zero(table.first_moment, begin, floats) ||

@@ -9,10 +9,10 @@
 #include <troupe/runtime/kernels/update.h>
 #include <troupe/runtime/machine/thread_pool.h>
 
-// The optimizers: from the sums that a batch left in the parameters' gradients to new weights. The
-// rows of a table that a batch does not read have a gradient of 0. Their update is put off until
-// they are read or caught up with, and has the same bits then: the optimizer remembers the learning
-// rates.
+// The optimizers, which turn the sums in the parameters' gradients into new weights. Rows of a
+// table that a batch does not read have a gradient of 0. Their update is postponed until they are
+// read or brought up to date, and then has the same bits, because the optimizer remembers the
+// learning rates.
 
 namespace troupe::model {
 
@@ -41,9 +41,9 @@ class Optimizer {
   UpdateReport update(std::span<Parameter* const> parameters, double divisor, double learning_rate,
                       ThreadPool& pool);
 
-  // Makes up for the updates that groups of a table have missed, as if their gradients had been 0.
+  // Makes up for the updates that groups of a table have missed, in which their gradients were 0.
   void catch_up(Parameter& table, std::span<const std::size_t> groups, ThreadPool& pool);
-  // The same for all groups of all tables.
+  // Does the same for all groups of all tables.
   void catch_up(std::span<Parameter* const> parameters, ThreadPool& pool);
 
   // Makes the memory of the optimizer's state, zeroed, if it is not there.
@@ -51,7 +51,7 @@ class Optimizer {
 
   const OptimizerOptions& options() const { return options_; }
   std::uint64_t steps() const { return steps_; }  // updates that were applied
-  // No table may have anything to catch up with.
+  // Every table must be up to date.
   void restore(std::uint64_t steps) {
     steps_ = caught_up_ = steps;
     rates_.clear();

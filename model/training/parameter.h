@@ -26,12 +26,15 @@ struct Parameter {
   AlignedBuffer gradient[kernels::kSumStackMax];
   AlignedBuffer first_moment, second_moment;  // of AdamW; made when it runs first
 
-  // Whether it is a table of which a batch reads some rows and that has no other gradient. Then its
-  // groups of rows (kernels::kGroupRows each) are updated when they are read (Optimizer::catch_up).
+  // True if it is a table of which a batch reads some rows, and which has no other gradient. Its
+  // groups of rows (kernels::kGroupRows each) are then updated when they are read
+  // (Optimizer::catch_up).
   bool is_looked_up = false;
-  // Of such a table: the groups that the last batch has read, in order. Others' gradients are 0.
+  // For such a table: the groups that the last batch has read, in order. The gradients of other
+  // groups are 0.
   std::vector<std::size_t> gradient_groups;
-  // Of such a table: the optimizer's updates that each group has had; empty: all have had all.
+  // For such a table: the number of updates that each group has had; empty if all groups have had
+  // all updates.
   std::vector<std::uint64_t> group_updates;
   std::size_t group_floats() const { return weight->matrix.columns * kernels::kGroupRows; }
 

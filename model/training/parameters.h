@@ -14,14 +14,14 @@
 
 namespace troupe::model {
 
-// Whether Team multiplies by a tensor in any format: the matrices of the layers, the token
-// embedding and the output. Everything else is always f32.
+// True for tensors that may keep their format, because Team multiplies by any format: the matrices
+// of the layers, the token embedding and the output. Everything else is always f32.
 bool keeps_format(const TensorSpec& spec);
 
 class Parameters {
  public:
-  // Takes the weights of a whole model. Matrices become f32; with `keeps_formats` those that
-  // keeps_format() names stay as they are, and cannot be trained unless they are f32 already.
+  // Takes the weights of a whole model. Matrices become f32. With `keeps_formats`, those for which
+  // keeps_format() is true stay as they are, and cannot be trained unless they are f32 already.
   Parameters(const ModelConfig& config, std::unique_ptr<StageWeights> weights, ThreadPool& pool,
              bool keeps_formats = false);
 
@@ -48,7 +48,7 @@ class Parameters {
   const std::vector<std::unique_ptr<Adapter>>& adapters() const { return adapters_; }
   // The adapter of a layer's matrix; nullptr if it has none, or adapters are switched off.
   Adapter* adapter(std::size_t layer, std::size_t slot);
-  // Switched off, the model computes as if it had no adapters. Not inside a step.
+  // With adapters switched off, the model computes as if it had none. Not inside a step.
   void switch_adapters(bool on) { adapters_on_ = on; }
   // The number of values of the largest matrix that is not f32, or 0 if all are f32. Of the token
   // embedding and the output, only `block_rows` rows count, because they are used in such blocks.

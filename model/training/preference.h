@@ -13,7 +13,7 @@ namespace troupe::model {
 struct PreferenceLoss {
   double loss = 0.0;     // the sum over the pairs of -log sigmoid(margin)
   std::size_t hits = 0;  // pairs whose margin is positive
-  // For each example: what the gradient of its cross-entropy is multiplied by.
+  // For each example, the factor of the gradient of its cross-entropy.
   std::vector<float> weights;
 };
 

@@ -20,7 +20,7 @@ class LogitRow {
       body(first, columns, logits + row_ * columns);
     });
   }
-  // The row's part of the block that begins at column `first` and has so many columns.
+  // Returns the row's part of the block that begins at column `first` and has `columns` columns.
   float* part(std::size_t first, std::size_t columns) const {
     return logits_ + first * step_.rows() + row_ * columns;
   }
@@ -86,7 +86,7 @@ class SmoothedRow {
   float all_ = 0.0f, weighted_ = 0.0f;
 };
 
-// What a teacher adds to the loss of a row: r T^2 (sum of q (log q - log p)), where q is the
+// The part of a row's loss that a teacher adds: r T^2 (sum of q (log q - log p)), where q is the
 // teacher's distribution and p the model's, both at temperature T; and its gradient, r T (p - q).
 class TaughtRow {
  public:
@@ -126,7 +126,7 @@ class TaughtRow {
   }
 
   float loss() const { return loss_; }
-  // Puts the gradient in the place of the teacher's logits.
+  // Replaces the teacher's logits by the gradient.
   void gradient(const LogitRow& logits) {
     const float scale = step_.loss.teacher_ratio * temperature_;
     const auto sum_p = static_cast<float>(sum_p_), sum_q = static_cast<float>(sum_q_);
@@ -135,7 +135,7 @@ class TaughtRow {
       for (std::size_t i = 0; i < columns; ++i) q[i] = scale * (p_[i] / sum_p - q[i] / sum_q);
     });
   }
-  // x = (1 - r) x + the gradient, where x is that of the hard loss.
+  // x = (1 - r) x + the gradient, where x is the gradient of the hard loss.
   void mix(const LogitRow& gradients) const {
     const float own = 1.0f - step_.loss.teacher_ratio;
     gradients.for_each([&](std::size_t first, std::size_t columns, float* x) {

@@ -8,8 +8,8 @@
 namespace troupe::model {
 
 // Computes memory.losses and memory.hits of the slice's rows from their logits and, if `gradients`,
-// puts their gradient in the place of the logits: softmax, minus 1 at the target, of plain
-// cross-entropy. The teacher's logits are used up.
+// replaces the logits by their gradient; for plain cross-entropy that is the softmax, minus 1 at
+// the target. The teacher's logits are overwritten.
 void row_losses(HeadStep& step, bool gradients, int thread);
 
 }  // namespace troupe::model

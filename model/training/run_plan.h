@@ -6,8 +6,8 @@
 
 #include <troupe/model/training/schedule.h>
 
-// Which examples each step of a run takes. Everything follows from the number of the step, so that
-// a run goes on after a stop with the batches it would have had. Pure.
+// Decides which examples each step of a run takes. Everything follows from the number of the step,
+// so that a run that was stopped continues with the batches that it would have had. Pure.
 
 namespace troupe::model {
 

@@ -2,7 +2,7 @@
 
 #include <troupe/model/tokenizer/tokenizer.h>
 
-// Whether two models mean the same by their token ids, which distillation needs. Pure.
+// Checks that two models give their token ids the same meaning, which distillation needs. Pure.
 
 namespace troupe::model {
 

@@ -14,7 +14,8 @@ struct Schedule {
   std::uint64_t warmup = 0;  // steps in which the rate rises from 0
   std::uint64_t steps = 0;   // of the whole run; the rate falls to 0 by then
 
-  // The rate of step `step`, from 0. As transformers' get_*_schedule_with_warmup.
+  // Returns the rate of step `step`, counted from 0, as transformers' get_*_schedule_with_warmup
+  // does.
   double at(std::uint64_t step) const;
 };
 

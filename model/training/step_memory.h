@@ -7,17 +7,18 @@
 #include <troupe/model/training/layer.h>
 #include <troupe/model/training/micro_batch.h>
 
-// Where the arrays of a micro-batch's step lie in one piece of memory. The same function lays them
-// out and says beforehand how much memory they need.
+// Where the arrays of a micro-batch's step lie in one piece of memory. One function lays them out,
+// and says beforehand how much memory they need.
 
 namespace troupe::model {
 
 struct StepShape {
   bool backward = false;  // there is a backward pass
-  // Each layer keeps what its backward pass needs; else only its input, and all share the rest.
+  // If true, each layer keeps what its backward pass needs; otherwise it keeps only its input, and
+  // all layers share the rest.
   bool keeps = false;
   std::size_t rank = 0;          // the largest of the adapters
-  bool drops = false;            // what adapters read has dropout
+  bool drops = false;            // the inputs of adapters have dropout
   bool needs_all_logits = true;  // see slice_rows
 };
 
@@ -31,8 +32,8 @@ struct StepMemory {
   std::size_t page_bytes = 0;
 };
 
-// Lays out the arrays from `base` on, and returns the number of floats that they need. With a null
-// base nothing but this number is of use.
+// Lays out the arrays from `base` on, and returns the number of floats that they need. If `base` is
+// null, only this number is of use.
 std::size_t lay_out_step(const ModelConfig& config, const MicroBatch& micro, const StepShape& shape,
                          float* base, StepMemory* memory);
 

@@ -5,8 +5,8 @@
 namespace troupe::model {
 namespace {
 
-// The number of tree nodes that are complete after slot `slot` and have two children with leaves.
-// `next` is the next slot that has leaves, or kSumSlots.
+// Returns the number of tree nodes that are complete after slot `slot` and have two children with
+// leaves. `next` is the next slot that has leaves, or kSumSlots.
 std::uint32_t merges_after(std::size_t slot, std::size_t next, const bool (&present)[kSumSlots]) {
   std::uint32_t merges = 0;
   for (std::size_t width = 1; width < kSumSlots; width *= 2) {

@@ -24,8 +24,8 @@ struct Leaf {
   std::size_t rows = 0;  // that take part in a sum; a leaf without any takes no part
 };
 
-// Cuts examples of these lengths into leaves. An example lies in one slot, the one of its first
-// leaf: leaf j of N is in slot j * kSumSlots / N.
+// Cuts examples of these lengths into leaves. An example lies in one slot, that of its first leaf:
+// leaf j of N is in slot j * kSumSlots / N.
 std::vector<Leaf> cut_leaves(std::span<const std::size_t> lengths);
 
 // The part of a sum that one micro-batch computes.
@@ -35,7 +35,7 @@ struct SumPart {
   std::size_t depth_in = 0, depth_out = 0;
 
   kernels::GradientSum over(std::span<float* const> stack) const;
-  // The same for rows of which each is `times` rows.
+  // Does the same for rows each of which counts as `times` rows.
   SumPart repeated(std::size_t times) const;
 };
 

@@ -10,14 +10,14 @@
 namespace troupe::model {
 namespace {
 
-// Groups of W^T that are made at once. They should fit the second-level cache.
+// The number of groups of W^T that are made at once. They should fit into the second-level cache.
 constexpr std::size_t kTransposedGroups = 4;
 
 void grow(AlignedBuffer* buffer, std::size_t floats) {
   if (buffer->bytes() < floats * sizeof(float)) *buffer = AlignedBuffer(floats * sizeof(float));
 }
 
-// The widest rows that a product of the step takes or gives.
+// The width of the widest rows that a product of the step takes or gives.
 std::size_t widest_row(const ModelConfig& config, std::size_t rank) {
   return std::max({config.channels, config.heads * config.head_dim, config.ffn_channels,
                    config.labels, rank, std::min(config.outputs(), kVocabularyBlock)});

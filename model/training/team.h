@@ -34,7 +34,7 @@ class Team {
                std::size_t quantized_floats);
 
   // out = W x + bias, or out += W x + bias, as StepContext::multiply forms it. `bias` may be null
-  // or empty. A W that is not f32 is dequantized for the call; so in the calls below.
+  // or empty. A W that is not f32 is dequantized for the call, here and in the calls below.
   void multiply(int thread, const Weight& weight, const Weight* bias, RowsOfFloats x, float* out,
                 bool accumulate = false);
   // out (rows, row_end - row_begin) = rows [row_begin, row_end) of W times x. `row_begin` is a
@@ -53,8 +53,8 @@ class Team {
                        float* out);
   // Packs x for the weight gradients that follow, until the next call.
   void pack_inputs(int thread, RowsOfFloats x);
-  // Adds what `part` says to the gradients of rows of a matrix from `first_row` on, as many as dy
-  // has columns, from the packed inputs and the gradient of the outputs.
+  // Adds this micro-batch's part to the gradients of the rows of a matrix from `first_row` on, as
+  // many as dy has columns. It is computed from the packed inputs and the gradient of the outputs.
   void block_gradient(int thread, Parameter& matrix, std::size_t first_row, RowsOfFloats dy,
                       const SumPart& part);
   // The same for the values of a bias from `first` on, a multiple of 16.
@@ -74,8 +74,8 @@ class Team {
   static float* scratch_floats(AlignedBuffer& buffer) {
     return reinterpret_cast<float*>(buffer.data());
   }
-  // Rows [row_begin, row_end) of W as f32: W itself, or a copy of these rows that is good until the
-  // next call. `offset` says where they begin in what is returned.
+  // Returns rows [row_begin, row_end) of W as f32: W itself, or a copy of these rows that is valid
+  // until the next call. `offset` says where they begin in what is returned.
   const kernels::PackedMatrix& as_floats(int thread, const kernels::PackedMatrix& w,
                                          std::size_t row_begin, std::size_t row_end,
                                          std::size_t* offset);

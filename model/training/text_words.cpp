@@ -53,7 +53,7 @@ Result<WordIds> encode_words(const std::vector<TextWord>& words, std::size_t fir
   out.first = first;
   for (out.end = first; out.end < words.size(); ++out.end) {
     const TextWord& word = words[out.end];
-    // What tokenizers of bytes make of a word depends on the space before it.
+    // The tokens that a tokenizer of bytes makes of a word depend on the space before it.
     const bool has_space = out.end > 0 && words[out.end - 1].end != word.begin;
     EncodeOptions plain;
     plain.add_special = plain.parse_special = false;

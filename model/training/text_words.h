@@ -7,7 +7,7 @@
 
 #include <troupe/model/training/dataset.h>
 
-// The words of a text, as a classifier of tokens counts them, and the ids that a model reads of
+// The words of a text, as a classifier of tokens counts them, and the ids by which a model reads
 // them. Pure.
 
 namespace troupe::model {
@@ -22,20 +22,20 @@ struct TextWord {
 // Cuts a text where BERT's tokenizers do: at white space, and around each punctuation mark and each
 // ideograph.
 std::vector<TextWord> words_of(std::string_view text);
-// The words of a list of tokens, whose text has a space between one and the next.
+// Returns the words of a list of tokens, whose text has a space between one token and the next.
 std::vector<TextWord> words_of(const std::vector<std::string>& tokens);
 
 struct WordIds {
-  std::vector<TokenId> ids;  // with what the model's tokenizer puts around a text
-  // Of each word: the place of its first sub-word in `ids`, or kNoPlace.
+  std::vector<TokenId> ids;  // with the tokens that the model's tokenizer puts around a text
+  // For each word, the place of its first sub-word in `ids`, or kNoPlace.
   std::vector<std::size_t> places;
   std::size_t first = 0, end = 0;  // the words that were taken
   static constexpr std::size_t kNoPlace = static_cast<std::size_t>(-1);
 };
 
-// Encodes words from `first` on, each for itself (as transformers does with
-// is_split_into_words), until length_max tokens are full: a word is taken whole or not at all, but
-// one that alone is longer is cut. A word that gives no tokens has no place.
+// Encodes words from `first` on, each by itself (as transformers does with is_split_into_words),
+// until there are length_max tokens. A word is taken whole or not at all, unless it alone is longer
+// and is cut. A word that gives no tokens has no place.
 //   Errors: those of the tokenizer; kInvalidArgument if length_max leaves no room for a token.
 Result<WordIds> encode_words(const std::vector<TextWord>& words, std::size_t first,
                              const Tokenizer& tokenizer, std::size_t length_max);

@@ -147,12 +147,12 @@ Result<TokenRow> token_row_of(std::string_view line, const TokenFields& fields) 
   return row->contains("tokens") ? row_of_tokens(*row, fields) : row_of_text(*row, fields);
 }
 
-// "X" of "B-X" and "I-X"; "" of every other name.
+// Returns "X" for "B-X" and "I-X", and "" for every other name.
 std::string_view entity_of(std::string_view label) {
   return label.starts_with("B-") || label.starts_with("I-") ? label.substr(2) : std::string_view();
 }
 
-// The ids of a row, of which the first words or the last ones are taken if not all fit.
+// Returns the ids of a row; if not all words fit, the first or the last ones are taken.
 Result<WordIds> encode_row(const TokenRow& row, const Tokenizer& tokenizer,
                            const DatasetOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(WordIds all, encode_words(row.words, 0, tokenizer, options.length_max));

@@ -9,12 +9,12 @@
 #include <troupe/model/training/dataset.h>
 #include <troupe/model/training/text_words.h>
 
-// Texts whose words have labels: rows of JSONL, and the examples of a classifier of tokens that
-// they become. The first sub-word of a word has the word's label, the others are not trained.
+// Texts whose words have labels: rows of JSONL, and the examples for a classifier of tokens that
+// they become. The first sub-word of a word has the word's label; the others are not trained.
 
 namespace troupe::model {
 
-// What a row says of a word: the name of a label, or "" if the word is not trained.
+// What a row says about a word: the name of a label, or "" if the word is not trained.
 struct TokenRow {
   std::size_t line = 0;
   std::vector<TextWord> words;
@@ -29,7 +29,7 @@ struct TokenRows {
 struct TokenFields {
   std::string text = "text";
   std::string tags;        // "": `tags`, or else `ner_tags`
-  bool needs_tags = true;  // a row without tags is no row
+  bool needs_tags = true;  // a row without tags is left out
 };
 
 // Reads rows with
@@ -41,8 +41,8 @@ struct TokenFields {
 //   Errors: as read_data_rows; kBadData if some rows have numbers and others names.
 Result<TokenRows> read_token_rows(const std::filesystem::path& path, const TokenFields& fields);
 
-// The names of the rows' labels, sorted: of numbers LABEL_0 to the largest, of entities both B-X
-// and I-X of each label.
+// Returns the names of the rows' labels, sorted: for numbers, LABEL_0 to the largest; for entities,
+// both B-X and I-X of each label.
 std::vector<std::string> token_label_names(const TokenRows& rows);
 
 // Makes an example of each row. `labels` are the names in the order of their numbers.
@@ -58,10 +58,10 @@ struct WordSpan {
   bool operator==(const WordSpan&) const = default;
 };
 
-// Whether the names are those of entities: O, B-X, I-X.
+// True if the names are those of entities: O, B-X, I-X.
 bool are_entity_labels(const std::vector<std::string>& names);
-// The entities of a text whose words have these labels. B-X begins one; so does I-X where the word
-// before has no label of X, as in seqeval's default.
+// Returns the entities of a text whose words have these labels. B-X begins one; so does I-X where
+// the word before has no label of X, as in seqeval's default.
 std::vector<WordSpan> entities_of(const std::vector<std::string>& labels);
 
 }  // namespace troupe::model

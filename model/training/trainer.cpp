@@ -24,7 +24,7 @@ StepReport report_of(const BatchSums& sums) {
   return report;
 }
 
-// Says whether the loss fits the model's head.
+// Checks that the loss fits the model's head.
 Status check_loss(const ModelConfig& config, const TrainerOptions& options) {
   const LossOptions& loss = options.network.loss;
   const std::size_t outputs = trained_config(config, options).outputs();
@@ -55,7 +55,7 @@ Status check_loss(const ModelConfig& config, const TrainerOptions& options) {
   return Status::ok();
 }
 
-// Says whether the model can have the head that is asked for.
+// Checks that the model can have the head that is asked for.
 Status check_head(const GgufHeader& header, const ModelConfig& config,
                   const TrainerOptions& options) {
   if (config.causal) {
@@ -79,14 +79,14 @@ Status check_head(const GgufHeader& header, const ModelConfig& config,
   }
   if (trained.labels == 0)
     return invalid(
-        "the model is an encoder without a classification head; say how many labels it "
-        "shall have");
+        "the model is an encoder without a classification head; say how many labels it should "
+        "have");
   if (trained.head == EncoderHead::kSequence && !config.pooler)
     return invalid("the model has no pooler, which a classification head reads");
   return Status::ok();
 }
 
-// Says whether the teacher fits the model and the loss.
+// Checks that the teacher fits the model and the loss.
 Status check_teacher(const ModelConfig& config, const TrainerOptions& options) {
   if (options.teacher.source == nullptr) return Status::ok();
   const ModelConfig& teacher = options.teacher.config;
@@ -112,7 +112,7 @@ Status check_teacher(const ModelConfig& config, const TrainerOptions& options) {
   return Status::ok();
 }
 
-// The pooler and the classifier are not read by an encoder's mean, nor by the head that finds
+// The pooler and the classifier are not read by an encoder's mean, nor by the head that predicts
 // masked tokens.
 void freeze_head(Parameters& parameters) {
   for (const std::size_t slot :
@@ -131,7 +131,7 @@ ModelConfig trained_config(const ModelConfig& config, const TrainerOptions& opti
   if (options.labels != 0) trained.labels = options.labels;
   if (pools || trained.head == EncoderHead::kMask) trained.labels = 0;
   if (trained.head == EncoderHead::kMask) trained.tied_embedding = true;
-  // Such a model has no place for a pooler, which its head does not read.
+  // Such a model has no place for a pooler, because its head reads none.
   if (trained.head == EncoderHead::kToken)
     trained.pooler = trained.pooler_bias = trained.pooler_norm = false;
   return trained;
@@ -157,7 +157,7 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const TensorSource& source,
   const bool masks = trained.head == EncoderHead::kMask;
   const bool is_new = masks ? !has_mask_head(source.header())
                             : trained.labels != config.labels || trained.head != config.head;
-  ModelConfig stored = trained;  // what is read of the file
+  ModelConfig stored = trained;  // the part of the file that is read
   if (is_new) {
     stored.labels = 0;
     stored.head = EncoderHead::kSequence;
@@ -200,7 +200,7 @@ void Trainer::catch_up(std::span<const Example> batch) {
   optimizer_.catch_up(*table, groups, device_.pool());
 }
 
-// The loss, and with `gradients` their sums in the parameters.
+// Computes the loss, and with `gradients` also their sums in the parameters.
 StepReport Trainer::compute(std::span<const Example> batch, bool gradients) {
   if (preference_beta_ != 0.0) return compute_preference(batch, gradients);
   if (pools()) return compute_contrast(batch, gradients);
@@ -243,7 +243,7 @@ StepReport Trainer::compute_contrast(std::span<const Example> batch, bool gradie
   return report;
 }
 
-// Whether the examples are whole groups.
+// Checks that the examples are whole groups.
 Status Trainer::check(std::span<const Example> batch) const {
   TROUPE_RETURN_IF_ERROR(network_->check(batch));
   if (teacher_ != nullptr) {

@@ -20,8 +20,8 @@
 
 namespace troupe::model {
 
-// Of a decoder: the model whose next-token distributions are learned, too (loss.h). Its weights
-// stay as they are, in the formats of its file.
+// For a decoder: the model whose next-token distributions are learned, too (loss.h). Its weights do
+// not change, and keep the formats of its file.
 struct TeacherOptions {
   const TensorSource* source = nullptr;  // nullptr: there is none
   ModelConfig config;
@@ -33,22 +33,23 @@ struct TrainerOptions {
   // The number of labels of a classifier. The head's weights are made anew if the model has none,
   // or another one; 0 keeps the model's own.
   std::size_t labels = 0;
-  // Of an encoder: what its head should read and give; nothing: the model's own.
+  // For an encoder: what its head should read and give; if absent, the model's own head is used.
   std::optional<EncoderHead> head;
-  // Of EncoderHead::kMask: what is hidden of examples that have no targets.
+  // For EncoderHead::kMask: which tokens are hidden in examples that have no targets.
   MaskingOptions masking;
   LoraOptions lora;  // with a rank, adapters are trained instead of the model's own weights
-  // Not 0: the examples are pairs, a chosen answer and a rejected one, and the loss is that of
+  // If not 0, the examples are pairs of a chosen and a rejected answer, and the loss is that of
   // direct preference optimization with this beta (preference.h). The reference is the model
   // without its adapters, so there must be some.
   double preference_beta = 0.0;
-  // Of an encoder whose loss is LossKind::kPooled: the examples are groups of texts whose means are
-  // told apart over the global batch (contrastive.h). Its pooler and head are not trained.
+  // For an encoder whose loss is LossKind::kPooled: the examples are groups of texts, with a
+  // contrastive loss of their means over the global batch (contrastive.h). Its pooler and head are
+  // not trained.
   ContrastiveOptions contrastive;
   TeacherOptions teacher;
 };
 
-// What a model is made of once it has the head that the options ask for.
+// Returns the configuration of a model that has the head for which the options ask.
 ModelConfig trained_config(const ModelConfig& config, const TrainerOptions& options);
 
 struct StepReport {
@@ -69,20 +70,20 @@ class Trainer {
                                                  const ModelConfig& config, Device& device,
                                                  const TrainerOptions& options);
 
-  // One step on a global batch.
+  // Takes a step on a global batch.
   //   Errors: kInvalidArgument if an example does not fit the model, or nothing is supervised.
   Result<StepReport> step(std::span<const Example> batch, double learning_rate);
-  // The loss of a batch, in micro-batches. `applied` stays false.
+  // Computes the loss of a batch, in micro-batches. `applied` stays false.
   Result<StepReport> evaluate(std::span<const Example> batch);
 
-  // The examples that belong together in a batch: the two of a preference, or an anchor with its
-  // positive and negatives; else 1.
+  // The number of examples that belong together in a batch: the two of a preference, or an anchor
+  // with its positive and negatives; otherwise 1.
   std::size_t group() const {
     return pools() ? contrastive_.group() : preference_beta_ != 0.0 ? 2 : 1;
   }
 
-  // The network and its parameters after every step so far: this ends what the optimizer has put
-  // off (Optimizer::catch_up).
+  // The network and its parameters after every step so far: this call makes the updates that the
+  // optimizer has postponed (Optimizer::catch_up).
   Network& network() {
     optimizer_.catch_up(network_->parameters().trained(), device_.pool());
     return *network_;
@@ -106,7 +107,7 @@ class Trainer {
         masking_(options.masking) {}
   Status check(std::span<const Example> batch) const;
   void catch_up(std::span<const Example> batch);
-  // The batch as the network shall see it, in `own` if that is something else.
+  // Returns the batch as the network should see it, which lies in `own` if it differs from `batch`.
   std::span<const Example> prepared(std::span<const Example> batch, MaskingUse use,
                                     std::vector<Example>* own) const;
   StepReport compute(std::span<const Example> batch, bool gradients);

@@ -42,8 +42,8 @@ class BlockArena final : public BlockMemory {
   std::vector<std::byte*> free_;
 };
 
-// Takes memory for as many blocks as the bound allows. Without a bound, it is half of what is free,
-// but no more than eight whole contexts take.
+// Takes memory for as many blocks as the bound allows. Without a bound, takes half of the free
+// memory, but no more than eight whole contexts need.
 Result<std::shared_ptr<KvPool>> make_pool(const ModelConfig& config, LayerRange range,
                                           kernels::KvType type, const StageOptions& options,
                                           Accelerator& accelerator) {
@@ -244,7 +244,7 @@ class AcceleratedStage final : public PagedStage {
   RopeTable rope_;
   DeviceVectors vectors_;
   std::unique_ptr<StageProgram> program_;
-  // Of the step that runs.
+  // These belong to the running step.
   std::vector<SegmentRows> segments_;
   std::vector<DeviceStepRow> step_rows_;
   std::vector<std::byte*> blocks_;

@@ -6,8 +6,8 @@
 
 // A stage whose layers an accelerator computes (runtime/accelerator.h), with the bits of the CPU's
 // stage. Its weights and its keys and values lie on the accelerator; checks, the table of pages and
-// the rotations' table stay on the host. What an accelerator lacks is refused when the stage loads:
-// nothing falls back to the CPU inside a stage.
+// the rotations' table stay on the host. A model that needs something that the accelerator lacks is
+// refused when the stage loads: nothing falls back to the CPU inside a stage.
 
 namespace troupe::model {
 

@@ -92,7 +92,7 @@ class Layers {
   bool has_experts(std::size_t layer) const {
     return config_.has_experts(step_.weights.range.begin + layer);
   }
-  // The rows inside the network through which all rows of a layer go: g and Wu n, and their width.
+  // The rows inside the network that all rows of a layer pass through: g and Wu n, and their width.
   struct InnerRows {
     const RowBuffer& gate;
     float* up;
@@ -135,9 +135,9 @@ class Layers {
                    {output_product(layer, kDown, range, workspace)}, groups);
   }
 
-  // What the experts of a mixture make of the rows of `range`, from the rows of `normed`: the
-  // router's logits, the inner rows, the outer rows and their sum, in four phases. Between two,
-  // every thread that has a part of the rows must be done.
+  // Computes the rows of `range` through the experts of a mixture, from the rows of `normed`: the
+  // router's logits, the inner rows, the outer rows and their sum, in four phases. Between two
+  // phases, every thread that has a part of the rows must be done.
   void route(std::size_t layer, RowRange range, const RowBuffer& normed, const Workspace& workspace,
              TeamPart part) {
     const Weight& gate = weight(layer, kSharedGate);

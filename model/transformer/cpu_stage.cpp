@@ -114,7 +114,7 @@ class CpuStage final : public PagedStage {
     device_.pool().barrier(thread);
   }
 
-  // Norms what an encoder's last layer gives.
+  // Norms the output of an encoder's last layer.
   void norm_rows(int thread) {
     const IndexRange mine = step_.rows_of(thread);
     step_.norm(weights_->ends[kOutputNorm], step_.x, mine.begin, mine.end, step_.x);
@@ -139,7 +139,7 @@ class CpuStage final : public PagedStage {
       finish_logits(logits + row * config_.vocabulary + begin, end - begin);
   }
 
-  // logits = cap * tanh(logits / divisor / cap), as far as the model has these.
+  // logits = cap * tanh(logits / divisor / cap), if the model has a cap and a divisor.
   void finish_logits(float* logits, std::size_t count) const {
     if (config_.logit_divisor != 1.0f)
       for (std::size_t i = 0; i < count; ++i) logits[i] /= config_.logit_divisor;
@@ -149,8 +149,8 @@ class CpuStage final : public PagedStage {
     for (std::size_t i = 0; i < count; ++i) logits[i] *= config_.logit_cap;
   }
 
-  // Writes what the pooler takes of the sequence whose first row is `row`: that row, or the mean of
-  // all rows, added in their order.
+  // Writes the pooler's input for the sequence whose first row is `row`: that row, or the mean of
+  // all rows, which are added in order.
   void take_rows(std::size_t row, float* out) const {
     const std::size_t channels = config_.channels;
     const float* x = step_.x + row * channels;

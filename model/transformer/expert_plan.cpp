@@ -24,7 +24,7 @@ void ExpertPlan::choose_row(const ModelConfig& config, const float* logits, std:
   order.resize(config.experts);
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto kept = order.begin() + static_cast<std::ptrdiff_t>(used);
-  // A NaN counts as the least of all, so that there is an order.
+  // A NaN counts as the smallest number, so that there is an order.
   const auto value = [&](std::size_t e) {
     return logits[e] == logits[e] ? logits[e] : -std::numeric_limits<float>::infinity();
   };

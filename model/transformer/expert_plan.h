@@ -5,11 +5,12 @@
 
 #include <troupe/model/config/model_config.h>
 
-// Which experts of a mixture each row goes through. Pure.
+// Decides which experts of a mixture each row goes through. Pure.
 
 namespace troupe::model {
 
-// Which rows go through which experts, and how much each counts. Rows count from the workspace's.
+// Which rows go through which experts, and how much each counts. Rows are counted from the
+// workspace's first row.
 struct ExpertPlan {
   struct Share {
     std::size_t expert = 0, row = 0;

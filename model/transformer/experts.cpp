@@ -43,7 +43,7 @@ RowBuffer from_row(const RowBuffer& rows, std::size_t row, std::size_t columns) 
   return {rows.values + row * columns, rows.quantized.from(row * columns)};
 }
 
-// Returns the rows of an expert side by side: where they lie if they do so already, else copies.
+// Returns the rows of an expert side by side: in place if they lie so already, otherwise as copies.
 RowBuffer gathered(const ExpertPlan& plan, std::size_t expert, const RowBuffer& rows,
                    std::size_t columns, const RowBuffer& room) {
   const std::size_t first = plan.first[expert], count = plan.rows_of(expert);

@@ -6,9 +6,9 @@
 #include <troupe/model/transformer/step_context.h>
 
 // A mixture of experts: the feed-forward network of a layer is many small ones, of which each row
-// goes through a few. An expert sees its rows in the order of the step, and what a row's experts
-// give is added in the order of the experts, so that a row's bits do not depend on the other rows.
-// The layers' threads call these functions (block.cpp), each with its own part of the work.
+// goes through a few. An expert sees its rows in the order of the step, and the outputs of a row's
+// experts are added in the order of the experts, so that a row's bits do not depend on the other
+// rows. The layers' threads call these functions (block.cpp), each with its own part of the work.
 
 namespace troupe::model {
 
@@ -19,7 +19,7 @@ struct TeamPart {
 };
 
 // The shares' inner rows: g = silu(Wg n) * (Wu n) for this thread's part of every active expert's
-// channels. `normed` holds the rows that the plan's rows count from.
+// channels. `normed` holds the rows from which the plan's rows are counted.
 void widen_experts(const StepContext& step, std::size_t layer, const ExpertPlan& plan,
                    const RowBuffer& normed, const Workspace& workspace, TeamPart part);
 

@@ -97,7 +97,8 @@ void PagedKvSequence::truncate(std::size_t length) {
   TROUPE_CHECK(length >= full_ * kPageKeys, "a sequence forgets positions of shared blocks");
   const std::size_t end = std::exchange(length_, length);
   drop_blocks((length + kPageKeys - 1) / kPageKeys);
-  // The rest of a page, and the further pages of a sequence that keeps the blocks it was given.
+  // Zeroes the rest of a page, and the further pages of a sequence that keeps the blocks it was
+  // given.
   const std::size_t last = std::min(end, blocks_.size() * kPageKeys);
   for (std::size_t key = length; key < last; key += kPageKeys - key % kPageKeys)
     for (std::size_t layer = 0; layer < pool_->layers(); ++layer)

@@ -18,11 +18,11 @@
 
 namespace troupe::model {
 
-// Where the blocks of a pool lie, if that is not the host's memory. Any thread may call it.
+// The memory of the blocks of a pool, if it is not the host's. Any thread may call it.
 class BlockMemory {
  public:
   virtual ~BlockMemory() = default;
-  // Returns a block, or nullptr if there is none left. What it holds at first does not matter.
+  // Returns a block, or nullptr if there is none left. Its initial contents do not matter.
   virtual std::byte* take() = 0;
   virtual void give_back(std::byte* block) = 0;
 };
@@ -60,8 +60,8 @@ using KvBlock = std::shared_ptr<std::byte>;
 // Takes a block from the pool (on the host, a zeroed one). Returns null if memory is short.
 KvBlock take_shared(const std::shared_ptr<KvPool>& pool);
 
-// Either takes its blocks from the pool itself, as positions are reserved, or is given all of them
-// by append().
+// The pages of a sequence, which either takes its blocks from the pool itself as positions are
+// reserved, or is given all of them by append().
 class PagedKvSequence final : public KvSequence {
  public:
   explicit PagedKvSequence(std::shared_ptr<KvPool> pool);
@@ -74,8 +74,8 @@ class PagedKvSequence final : public KvSequence {
   std::uint64_t bytes() const override { return blocks_.size() * pool_->block_bytes(); }
 
   const KvPool* pool() const { return pool_.get(); }
-  // Appends a block. A full one, which has been computed already and which others may hold, is
-  // never written: full ones come first, and the sequence begins after them.
+  // Appends a block. A full block has been computed already, may be held by others, and is never
+  // written: full blocks come first, and the sequence begins after them.
   void append(KvBlock block, bool full);
   // Takes the pages for `count` more positions. Returns false and changes nothing if memory is
   // short, or if the sequence was given too few blocks. Between reserve and commit or cancel,

@@ -5,7 +5,7 @@
 
 namespace troupe::model {
 
-// The name of a block of kernels::kPageKeys positions, as the owner of the sequences gives it.
+// The name of a block of kernels::kPageKeys positions, given by the owner of the sequences.
 using BlockNumber = std::uint32_t;
 
 // The keys and values of one sequence in one stage. They lie in pages: its own, which are taken as

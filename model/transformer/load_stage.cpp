@@ -7,7 +7,8 @@
 #include <troupe/model/transformer/stage.h>
 #include <troupe/model/transformer/weights.h>
 
-// Which kind of stage computes on a device, and what the stages of a device have in common.
+// Chooses the kind of stage that computes on a device, and has what the stages of all devices have
+// in common.
 
 namespace troupe::model {
 

@@ -32,7 +32,7 @@ Result<std::unique_ptr<PagedKvSequence>> NumberedBlocks::begin(
 
 Status NumberedBlocks::add(PagedKvSequence& sequence, std::span<const BlockNumber> blocks) {
   for (const BlockNumber number : blocks) {
-    // The old one goes first, if nobody has it: its memory may be what is needed.
+    // The old block is freed first, if nobody holds it: its memory may be needed for the new one.
     blocks_.erase(number);
     KvBlock block = take_shared(pool_);
     if (!block) {

@@ -8,10 +8,11 @@
 #include <troupe/model/transformer/kv_cache.h>
 #include <troupe/runtime/status.h>
 
-// The blocks of a stage by number. Which numbers there are, who shares them and when they are taken
-// anew is decided elsewhere (actors/engine/block_table.h); here, a number has memory. Sequences
-// hold the memory of their blocks themselves, so that a number that is taken anew or given back too
-// early cannot touch what somebody computes with. One thread, that of the stage's owner.
+// The blocks of a stage by number. Which numbers there are, which sequences share them and when
+// they are taken anew is decided elsewhere (actors/engine/block_table.h); here, a number has
+// memory. Sequences hold the memory of their blocks themselves, so that a number that is taken anew
+// or given back too early cannot change memory that is in use. One thread, that of the stage's
+// owner.
 
 namespace troupe::model {
 
@@ -19,8 +20,8 @@ class NumberedBlocks {
  public:
   explicit NumberedBlocks(std::shared_ptr<KvPool> pool) : pool_(std::move(pool)) {}
 
-  // A sequence whose first `length` positions, in whole pages, lie in the first of `blocks`. The
-  // other blocks are taken anew.
+  // Makes a sequence whose first `length` positions, in whole pages, lie in the first of `blocks`.
+  // The other blocks are taken anew.
   //   Errors: kInvalidArgument (`length` is not a multiple of kPageKeys, or no block is left to
   //   write to), kFailedPrecondition (a block that should hold positions is not there),
   //   kResourceExhausted.

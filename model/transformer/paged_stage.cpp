@@ -12,7 +12,7 @@ Status PagedStage::add_blocks(KvSequence& sequence, std::span<const BlockNumber>
   auto* paged = dynamic_cast<PagedKvSequence*>(&sequence);
   if (paged == nullptr || paged->pool() != kv_pool_.get() || !paged->is_given())
     return Status(Code::kInvalidArgument,
-                  "a sequence that has no numbered blocks of this stage is given some");
+                  "a sequence that has no numbered blocks of this stage was given some");
   return numbered_.add(*paged, blocks);
 }
 

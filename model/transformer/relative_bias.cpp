@@ -7,9 +7,9 @@ namespace {
 
 constexpr std::size_t kReach = 128;  // from here on, all distances are in the last bucket
 
-// Whether distance >= near * (kReach / near)^(step / steps), without roots:
-// distance^steps * near^step >= near^steps * kReach^step. Both sides are equal only where all of
-// these are powers of two, which a long double holds exactly.
+// Says whether distance >= near * (kReach / near)^(step / steps), without roots: distance^steps *
+// near^step >= near^steps * kReach^step. Both sides are equal only where all of these are powers of
+// two, which a long double holds exactly.
 bool is_beyond(std::size_t distance, std::size_t near, std::size_t step, std::size_t steps) {
   long double left = 1.0L, right = 1.0L;
   for (std::size_t i = 0; i < steps; ++i) {

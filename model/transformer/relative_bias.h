@@ -6,8 +6,8 @@
 #include <troupe/model/config/model_config.h>
 #include <troupe/runtime/kernels/packed_matrix.h>
 
-// What each head adds to the score of a key for its distance from the row (ModelConfig's
-// relative_buckets), written out for every distance. Immutable; any thread may read.
+// The value that each head adds to the score of a key for its distance from the row (ModelConfig's
+// relative_buckets), for every distance. Immutable; any thread may read.
 // Source: Raffel et al. 2020, section 2.1; the buckets are those of transformers' MPNet
 // (modeling_mpnet.py, relative_position_bucket), which reach 128 positions.
 

@@ -10,7 +10,8 @@ namespace {
 
 constexpr double kTwoPi = 6.283185307179586;
 
-// Stretches long waves by the factor, leaves short ones, and blends the two for those between.
+// Stretches long waves by the factor, leaves short ones as they are, and blends the two for those
+// between.
 double llama3_scaled(double frequency, const ModelConfig& config) {
   const auto context = static_cast<double>(config.rope_context);
   const double wave = kTwoPi / frequency;
@@ -29,8 +30,8 @@ double pair_of_rotations(double rotations, const ModelConfig& config) {
          (2.0 * natural_log(config.rope_theta));
 }
 
-// Stretches the pairs that turn seldom by the factor, leaves those that turn often, and blends the
-// two along a ramp of pairs between.
+// Stretches the pairs that turn seldom by the factor, leaves those that turn often as they are, and
+// blends the two along a ramp of pairs between.
 class YarnRamp {
  public:
   explicit YarnRamp(const ModelConfig& config) : factor_(config.rope_factor) {

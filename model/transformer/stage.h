@@ -41,14 +41,15 @@ struct StageOptions {
   // f16, and the bits do not depend on where the layers are cut. Values beyond 65,504 become
   // infinite, and the next stage refuses them.
   bool f16_activations = false;
-  // Stages of the same model on the same device. What they have packed is shared, not read again.
+  // Stages of the same model on the same device. Weights that they have packed are shared, not read
+  // again.
   std::vector<std::shared_ptr<const Stage>> siblings = {};
 };
 
 class Stage {
  public:
-  // Loads and packs the layers, except what siblings have.
-  // If the device has an accelerator, that computes the layers, with the same bits.
+  // Loads and packs the layers, except those that siblings have. If the device has an accelerator,
+  // it computes the layers, with the same bits.
   //   Errors: kBadData (missing tensor, wrong shape or type, NaN scale), kInvalidArgument (range
   //   outside the model), each naming tensor and value; kFailedPrecondition if the device's
   //   accelerator lacks something that the model needs; kResourceExhausted if the model does not
@@ -66,9 +67,9 @@ class Stage {
   virtual const StageWeights& weights() const = 0;
   virtual std::unique_ptr<KvSequence> new_sequence() const = 0;
   // Sequences in numbered blocks, whose numbers the caller hands out and shares among them. The
-  // first `length` positions of a new one, in whole pages, lie in the first of `blocks`, which were
-  // written by earlier sequences and are written no more; the other numbers are taken anew: they
-  // mean other blocks from now on, in which nothing is written.
+  // first `length` positions of a new one, in whole pages, lie in the first of `blocks`, which
+  // earlier sequences wrote and nobody writes any more. The other numbers are taken anew: from now
+  // on they mean other blocks, which are empty.
   //   Errors: kInvalidArgument (`length` is not a multiple of kPageKeys, or no block is left
   //   to write to), kFailedPrecondition (the stage does not hold a block that should hold
   //   positions), kResourceExhausted (memory is short).

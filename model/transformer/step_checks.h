@@ -8,8 +8,8 @@
 #include <troupe/model/transformer/kv_cache.h>
 #include <troupe/model/transformer/step_input.h>
 
-// What every kind of stage does with the input of a step before it computes: checks the values,
-// takes the pages, and finds the rows whose logits are wanted.
+// The work that every kind of stage does on the input of a step before it computes: it checks the
+// values, takes the pages, and finds the rows whose logits are wanted.
 
 namespace troupe::model {
 

@@ -13,8 +13,8 @@ namespace {
 // Up to this number of rows, it is cheaper if every thread norms and quantizes all of them than if
 // the threads share them and meet at a barrier.
 constexpr std::size_t kRedundantRows = 2;
-// From this number of rows a thread on, a thread takes its rows through whole layers: each weight
-// it reads is then used often enough.
+// If there are at least this number of rows per thread, each thread takes its rows through whole
+// layers: each weight that it reads is then used often enough.
 constexpr std::size_t kRowsPerThreadMin = 12;
 // The rows of a tile. The workspace for them should fit a core's second-level cache; the weights
 // are read once for all of them.
@@ -25,8 +25,8 @@ constexpr std::size_t kAttentionRows = 32;
 // The values of A x that lie on the stack at once: some rows even of the highest rank (2048).
 constexpr std::size_t kAdapterFloats = 16384;
 
-// Keys are rounded up, so that a growing sequence does not resize the scratch memory at every
-// token.
+// The number of keys is rounded up, so that a growing sequence does not resize the scratch memory
+// at every token.
 std::size_t round_up(std::size_t value, std::size_t unit) {
   return (value + unit - 1) / unit * unit;
 }
@@ -249,7 +249,7 @@ void StepContext::multiply(const RowBuffer& input, std::size_t columns, std::siz
   }
 }
 
-// out += B (scale * A x) in the row groups of the range. Each thread forms A x for itself, since
+// out += B (scale * A x) in the row groups of the range. Each thread forms A x for itself, because
 // that is little work. A row's bits do not depend on the rows beside it.
 void StepContext::add_adapter(const AdapterWeights& adapter, const kernels::Activations& x,
                               IndexRange groups, float* out) const {

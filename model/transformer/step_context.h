@@ -20,7 +20,7 @@
 //
 // A step runs in one of two orders, chosen by the number of rows. Both give the same bits:
 //   by groups   few rows: each phase splits the row groups of a weight matrix over the
-//               threads, with a barrier between phases, because reading the weights is what costs
+//               threads, with a barrier between phases, because reading the weights takes the time
 //   by rows     many rows: a thread takes a tile of rows through a whole layer alone, in
 //               memory that fits its cache; there is one barrier a layer, for keys and values
 //
@@ -48,7 +48,7 @@ struct Workspace {
   float* v = nullptr;       // (rows, K*D)
   float* output = nullptr;  // (rows, C): a sublayer's output, if it waits before it is added to x
   // A mixture of E experts, of which a row goes through U, each of G channels: the router's logits,
-  // and what the experts make of each row. A shared expert uses gate and up.
+  // and the experts' rows. A shared expert uses gate and up.
   float* router = nullptr;        // (rows, E)
   RowBuffer expert_gate;          // (rows * U, G)
   float* expert_up = nullptr;     // (rows * U, G)
@@ -73,7 +73,7 @@ struct AttentionPiece {
 struct Product {
   const Weight* weight = nullptr;
   const Weight* bias = nullptr;  // a weight without values if there is no bias
-  float* out = nullptr;          // where the input's row 0 goes
+  float* out = nullptr;          // where the output of the input's row 0 goes
   bool accumulate = false;       // out += instead of out =
 };
 

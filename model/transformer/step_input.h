@@ -9,12 +9,12 @@
 #include <troupe/model/transformer/kv_sequence.h>
 #include <troupe/runtime/accelerator.h>
 
-// What a step through a stage begins with and what it gives: plain values (stage.h).
+// The input and the output of a step through a stage, as plain values (stage.h).
 
 namespace troupe::model {
 
-// The rows of a segment whose logits a decoder computes: with kBest, the caller gets only the id of
-// the largest logit of the last row, which saves a GPU's logits the way to the host. An encoder
+// The rows of a segment whose logits a decoder computes. With kBest, the caller gets only the id of
+// the largest logit of the last row, so that a GPU need not copy its logits to the host. An encoder
 // computes one row of logits for a sequence, unless kNone.
 enum class LogitRows : std::uint8_t { kNone, kLast, kAll, kBest };
 

@@ -62,9 +62,10 @@ Result<const TensorInfo*> find_tensor(const GgufHeader& header, const TensorSpec
   TROUPE_ASSIGN_OR_RETURN(const MatrixScales scales, find_scales(header, *info));
   const bool is_one = scales.grid.rows == 1 && scales.grid.columns == 1;
   if (scales.tensor != nullptr && (is_vector || (transposed && !is_one)))
-    return bad(spec, "has scales, which " +
-                         std::string(is_vector ? "vectors" : "matrices that are stored turned") +
-                         " cannot have; take another file of the model");
+    return bad(spec,
+               "has scales, which " +
+                   std::string(is_vector ? "vectors" : "matrices that are stored transposed") +
+                   " cannot have; take another file of the model");
   return info;
 }
 
@@ -89,8 +90,8 @@ Status load_vector(const TensorSpec& spec, quant::Type type, std::span<const std
   return Status::ok();
 }
 
-// Returns the rows of `spec` from a tensor that the file has as (columns, whole), or as so many
-// stacked matrices, each of which is turned.
+// Returns the rows of `spec` from a tensor that the file has as (columns, whole), or as stacked
+// matrices each of which is transposed.
 std::vector<std::byte> transpose(const TensorSpec& spec, std::size_t element_bytes,
                                  std::span<const std::byte> bytes) {
   const std::size_t whole = spec.whole != 0 ? spec.whole : spec.rows;
@@ -233,7 +234,7 @@ Status check_rope_factors(const Weight& factors, const std::string& name) {
   return Status::ok();
 }
 
-// Adds a matrix that was packed just now to the changes of its format, if it has another one now.
+// Adds a matrix that was just packed to the changes of formats, if its format is now another one.
 void add_change(const kernels::PackedMatrix& matrix, std::vector<FormatChange>* changes) {
   if (matrix.rows == 0 || matrix.file_type == matrix.type) return;
   const auto same = [&](const FormatChange& one) { return one.from == matrix.file_type; };

@@ -23,7 +23,7 @@ struct AdapterWeights;
 struct Weight {
   kernels::PackedMatrix matrix;  // the values, if the weight is a matrix
   std::vector<float> vector;     // the values, if it is a norm weight or a bias
-  // What is added to the products of a matrix of this stage; nullptr: nothing.
+  // The adapter that is added to the products of a matrix of this stage; nullptr if there is none.
   const AdapterWeights* adapter = nullptr;
   bool empty() const { return matrix.rows == 0 && vector.empty(); }
   // Returns the same weight without copying its matrix.
@@ -35,7 +35,7 @@ struct AdapterWeights {
   Weight a, b;
 };
 
-// What reading matrices of a format without kernels into another format did to a stage.
+// The effect on a stage of reading matrices of a format without kernels into another format.
 struct FormatChange {
   quant::Type from, to;
   std::uint64_t file_bytes = 0, bytes = 0;  // of the matrices, before and after
@@ -79,8 +79,8 @@ struct StageWeights {
   }
 };
 
-// Says in a sentence what was read into another format, with the bytes that this takes and the
-// largest change of a weight; "" if nothing was.
+// Says in a sentence which weights were read into another format, with their bytes and the largest
+// change of a weight; "" if none were.
 std::string changes_text(const StageWeights& weights);
 
 // Checks that the header has each tensor of the model, with the right shape and a type that can be
