@@ -11,8 +11,8 @@
 #include <troupe/runtime/quant/format.h>
 #include <troupe/runtime/status.h>
 
-// What Troupe asks of a device that computes beside the CPU, such as a GPU: memory, and whole
-// steps of a stage. No type of a GPU's library is seen here. The implementations are runtime/cuda
+// What Troupe needs from a device that computes beside the CPU, such as a GPU: memory, and whole
+// steps of a stage. No type of a GPU's library appears here. The implementations are runtime/cuda
 // and, in tests, the same sources on an emulation of CUDA's threads. Their bits are the CPU's
 // (kernels::Kernels): every sum has the order of the lane rule.
 //
@@ -41,8 +41,8 @@ struct DeviceLayer {
   bool rotates = true;
 };
 
-// What a first stage has before its layers, and a last stage after them. Matrices without rows
-// stand for none.
+// What a first stage has before its layers, and a last stage after them. A matrix without rows
+// means that there is none.
 struct DeviceEnds {
   DeviceMatrix embedding, output;
   const float* output_norm = nullptr;  // (C)
@@ -105,7 +105,7 @@ class Accelerator {
   virtual ~Accelerator() = default;
   virtual const std::string& name() const = 0;          // as --device spells it: "cuda:0"
   virtual const std::string& architecture() const = 0;  // such as "sm_90"
-  // Says why no job can run any more, or ok. Nothing but a new process clears such a failure.
+  // Says why no job can run any more, or ok. Only a new process clears such a failure.
   virtual Status health() const = 0;
 
   // Any thread may make the calls above and below. Those below fail with kUnavailable if the

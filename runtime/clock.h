@@ -9,11 +9,10 @@ namespace troupe {
 // Microseconds since some moment in the past.
 std::int64_t monotonic_us();
 
-// What the wall's clock shows, in milliseconds since 1970: for people, and to compare the clocks of
-// machines.
+// Wall-clock time in milliseconds since 1970, for people, and to compare the clocks of machines.
 std::int64_t unix_now_ms();
 
-// While an object lives, monotonic_us() returns its time, so that tests can simulate a cluster on
+// While an object exists, monotonic_us() returns its time, so that tests can simulate a cluster on
 // virtual time. Only one may live at a time, and threads that wait on the operating system do not
 // obey it.
 class VirtualClock {

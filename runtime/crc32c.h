@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <span>
 
-// CRC-32C (Castagnoli), the checksum of TFRecord files. Made for small records: it takes a byte at
-// a time from a table. Pure. Source: RFC 3720, appendix B.4, which has the test's vectors.
+// CRC-32C (Castagnoli), the checksum of TFRecord files. It is meant for small records, and looks up
+// a byte at a time in a table. Pure. Source: RFC 3720, appendix B.4, which has the test's vectors.
 
 namespace troupe {
 

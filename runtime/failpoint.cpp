@@ -81,8 +81,8 @@ Status arm_failpoint_from(const std::string& text) {
                                               "journal.receive.before_commit:3");
   }
   arm_failpoint(text.substr(0, colon), nth, [] {
-    // What was sent too early has then left the process, so that the process's death does not hide
-    // the mistake.
+    // By then, anything that was sent too early has left the process, so that the process's death
+    // does not hide the mistake.
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
     ::kill(::getpid(), SIGKILL);
     return Status::ok();

@@ -38,7 +38,7 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// A bound for read_file() that no file of /proc and /sys reaches of those that Troupe reads.
+// A bound for read_file(), which none of the files of /proc and /sys that Troupe reads will reach.
 constexpr std::size_t kSystemFileBytesMax = std::size_t{1} << 16;
 
 // Reads the whole file.

@@ -20,9 +20,9 @@ State& state() {
   return *instance;
 }
 
-// Returns the number of bytes of the character that begins `text` if it may be shown as it is, else
-// 0. It is as strict as utf8_char, which stands above this file, because control characters could
-// hide in overlong forms.
+// Returns the number of bytes of the first character of `text` if it may be shown as it is,
+// otherwise 0. It is as strict as utf8_char, which this file may not include, because control
+// characters could hide in overlong forms.
 std::size_t shown_bytes(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7F ? 1 : 0;

@@ -1,10 +1,10 @@
 #pragma once
 
-// Which release of Troupe this program was built from.
+// The release of Troupe from which this program was built.
 
 namespace troupe {
 
-// Such as "0.1.0". Any thread.
+// Returns the version, such as "0.1.0". Any thread.
 const char* program_version();
 
 }  // namespace troupe

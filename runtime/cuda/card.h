@@ -10,8 +10,8 @@
 #include <troupe/runtime/accelerator.h>
 #include <troupe/runtime/cuda/gpu.h>
 
-// A card's memory and its one stream: all that Accelerator asks for except the walk over the layers
-// (program.h). The same code runs on a GPU and on the emulation.
+// A card's memory and its one stream: everything that Accelerator requires except the walk over the
+// layers (program.h). The same code runs on a GPU and on the emulation.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 
@@ -37,7 +37,7 @@ class PinnedMemory {
   std::size_t bytes_ = 0;
 };
 
-// One card, which everything that lies on it keeps open. Any thread may use it.
+// One card, which stays open as long as anything lies on it. Any thread may use it.
 class Card {
  public:
   Card(int index, std::string name) : index_(index), name_(std::move(name)) {}
@@ -53,7 +53,7 @@ class Card {
     open_ = true;
     return Status::ok();
   }
-  // Every use begins here, because CUDA's current device is one of the calling thread.
+  // Every use begins here, because CUDA's current device belongs to the calling thread.
   Status enter() {
     TROUPE_RETURN_IF_ERROR(health());
     return check(use_device(index_), "it was chosen");
@@ -73,7 +73,7 @@ class Card {
     if (is_out_of_memory(error))
       return Status(Code::kResourceExhausted,
                     "the GPU " + name_ + " ran out of memory when " + when +
-                        "; end what else uses it, or choose a smaller model or context");
+                        "; end other programs that use it, or choose a smaller model or context");
     Status failed(Code::kUnavailable,
                   "the GPU " + name_ + " failed when " + when + ": " + describe(error) +
                       "; start the program again, and if it fails again, look at the system's log");
@@ -82,8 +82,8 @@ class Card {
     return failed;
   }
 
-  // Waits for everything that was asked of the stream. It reports what failed on the way, launches
-  // included, which return no error themselves.
+  // Waits until the stream has done all of its work. It reports any failure, including those of
+  // launches, which return no errors themselves.
   Status finish(const std::string& when) {
     TROUPE_RETURN_IF_ERROR(check(last_error(), when));
     return check(wait_for(stream_), when);

@@ -1,7 +1,7 @@
 #pragma once
 
-// nvcc's side of gpu.h: the instructions that C++ has no words for, and the calls of the CUDA
-// runtime that the accelerator makes. Included by gpu.h only.
+// nvcc's side of gpu.h: the instructions that C++ cannot express, and the calls of the CUDA runtime
+// that the accelerator makes. Included by gpu.h only.
 
 #include <cstddef>
 #include <cstdint>
@@ -51,7 +51,7 @@ inline std::string describe(Error error) {
   const auto code = static_cast<cudaError_t>(error);
   return std::string(cudaGetErrorString(code)) + " (" + cudaGetErrorName(code) + ")";
 }
-// Says whether nothing but the end of the process clears this error.
+// Says whether only the end of the process clears this error.
 inline bool is_sticky(Error error) {
   return error != cudaSuccess && error != cudaErrorMemoryAllocation &&
          error != cudaErrorInvalidValue;
@@ -64,8 +64,8 @@ inline Error make_stream(Stream* stream) {
 }
 inline void end_stream(Stream stream) { static_cast<void>(cudaStreamDestroy(stream)); }
 inline Error wait_for(Stream stream) { return cudaStreamSynchronize(stream); }
-// Returns the last error of this thread's calls, returned before or not, and forgets it unless it
-// is sticky.
+// Returns the last error of this thread's calls, whether or not it was returned before, and forgets
+// it unless it is sticky.
 inline Error last_error() { return cudaGetLastError(); }
 inline Error memory_of(std::size_t* free_bytes, std::size_t* all_bytes) {
   return cudaMemGetInfo(free_bytes, all_bytes);

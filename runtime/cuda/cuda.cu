@@ -19,7 +19,7 @@ std::string architecture_of(const cudaDeviceProp& card) {
 
 Status no_gpu(const std::string& what) { return Status(Code::kFailedPrecondition, what); }
 
-// The number of GPUs, or why none can be used.
+// Returns the number of GPUs, or why none can be used.
 Result<int> count_cards() {
   int driver = 0, runtime = 0, count = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)

@@ -7,8 +7,8 @@
 
 #include <troupe/runtime/accelerator.h>
 
-// The door to NVIDIA's GPUs. A build with the CUDA toolkit opens them (cuda.cu). One without it
-// answers that it has none (none.cpp). CMake chooses, and callers need not know which it is.
+// The door to NVIDIA's GPUs. A build with the CUDA toolkit opens them (cuda.cu); a build without it
+// answers that there are none (none.cpp). CMake chooses, and callers need not know which one it is.
 
 namespace troupe::cuda {
 
@@ -23,7 +23,7 @@ struct CardReport {
 struct Report {
   std::vector<CardReport> cards;
   std::string driver, runtime;  // versions, such as "13.0"; empty if unknown
-  // Why no GPU can be used, in a sentence that says what to do; ok if there is one.
+  // Says why no GPU can be used, in a sentence that says what to do; ok if there is one.
   Status usable;
 };
 

@@ -7,7 +7,7 @@
 #include <troupe/runtime/accelerator.h>
 #include <troupe/runtime/cuda/kernels/products.h>
 
-// Which kernel multiplies a matrix of which format, for how many rows.
+// Chooses the kernel that multiplies a matrix, by its format and the number of rows.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 

@@ -1,8 +1,8 @@
 #pragma once
 
 // The host compiler's side of gpu.h: CUDA's thread model on one host thread, for tests. A block's
-// threads are fibers, which run until they meet: at __syncthreads or in a warp-wide operation. What
-// a real GPU hides is made loud:
+// threads are fibers, which run until they meet: at __syncthreads or in a warp-wide operation. It
+// shows faults that a real GPU hides:
 //   order      schedule_seed() says which warps and blocks run ahead of which: run a test under
 //              several seeds, and a missing barrier or a race between blocks changes bits
 //   poison     shared and allocated memory begins as NaN and -1
@@ -78,7 +78,7 @@ inline unsigned& schedule_seed() {
 constexpr unsigned kLanes = 32;
 constexpr std::size_t kStackBytes = 64 << 10, kSharedBytes = 48 << 10;
 
-// What a lane brings to a warp-wide operation.
+// The words that a lane contributes to a warp-wide operation.
 struct Words {
   std::uint32_t w[6];
 };
@@ -89,7 +89,7 @@ struct Meeting {
   Words brought[kLanes], all[kLanes];
 };
 
-// A stack, on which the threads with one index run in block after block.
+// A stack, on which the threads with one index run, block after block.
 struct Fiber {
   ucontext_t begin;
   jmp_buf here;
@@ -172,7 +172,7 @@ inline void sync_block(unsigned line) {
   ++b.meetings;
 }
 
-// Every lane of `mask` brings words and sees everyone's.
+// Every lane of `mask` contributes words, and sees the words of all lanes.
 inline const Words* exchange(unsigned mask, const Words& mine, unsigned line) {
   Block& b = *block();
   const unsigned lane = b.self->index % kLanes;
@@ -191,7 +191,7 @@ inline const Words* exchange(unsigned mask, const Words& mine, unsigned line) {
   return meeting.all;
 }
 
-// What a fiber does for ever: the body of one block's thread after the other.
+// The endless loop of a fiber, which runs the body of one block's thread after the other.
 inline void enter() {
   for (;;) {
     (*block()->body)();
@@ -225,8 +225,8 @@ inline std::vector<unsigned> in_order(unsigned count, unsigned together, std::mt
   return order;
 }
 
-// The first in order that can go on does, always: a warp runs as far as it can before a later one
-// takes a step, which is what uncovers a missing barrier on either side of it.
+// The first thread in order that can continue always does: a warp runs as far as it can before a
+// later one takes a step, which uncovers a missing barrier on either side.
 inline void run_block(Block& b, std::mt19937& random) {
   b.threads.resize(b.count);
   b.warps.resize(b.count / kLanes);
@@ -297,8 +297,8 @@ inline std::uint32_t as_bits(float value) {
   std::memcpy(&bits, &value, 4);
   return bits;
 }
-// What the hardware's conversion gives. It is written apart from runtime/numerics/half.cpp, with
-// which a test compares it.
+// The result of the hardware's conversion. It is written independently of
+// runtime/numerics/half.cpp, with which a test compares it.
 inline float from_half(std::uint16_t bits) {
   const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = bits >> 10 & 31u;
   const std::uint32_t rest = bits & 1023u;

@@ -1,7 +1,7 @@
 #pragma once
 
-// One kernel source for two compilers. nvcc makes programs for a GPU of it (compiled.h); a host
-// compiler makes plain C++ that runs on an emulation of CUDA's threads (emulated.h), so that every
+// One kernel source for two compilers. nvcc compiles it for a GPU (compiled.h); a host compiler
+// compiles it as plain C++ that runs on an emulation of CUDA's threads (emulated.h), so that every
 // kernel is tested on machines without a GPU. Kernels use only blockIdx, threadIdx, blockDim,
 // __syncthreads, __syncwarp, __shfl_xor_sync, GPU_SHARED, and the functions that both headers
 // define. Both sides compute IEEE single precision without contraction (nvcc -fmad=false, g++

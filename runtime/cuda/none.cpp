@@ -1,6 +1,6 @@
 #include <troupe/runtime/cuda/cuda.h>
 
-// What a build without the CUDA toolkit answers.
+// The answers of a build without the CUDA toolkit.
 
 namespace troupe::cuda {
 namespace {

@@ -31,7 +31,7 @@
 //   swiglu_quantize     g = silu(g) * u
 //   products            x = x + Wd g
 //
-// What a row becomes does not depend on the other rows, so chunks and batches change no bit.
+// A row's results do not depend on the other rows, so chunks and batches change no bit.
 //
 // The launches of a small step are recorded when its shape comes for the second time, and played
 // from then on: everything that differs between steps of one shape lies in the step's parameters,
@@ -86,7 +86,7 @@ class Program final : public StageProgram {
     return step.logits.size() + step.best.size();
   }
 
-  // The table of blocks comes last: only as much of it is sent as the step has.
+  // The table of blocks comes last, and only the part that the step uses is sent.
   Parameters lay_out_parameters(const DeviceStep& step, Layout& layout) const {
     Parameters parameters;
     parameters.rows = layout.take<DeviceRow>(step.rows.size());
@@ -119,7 +119,7 @@ class Program final : public StageProgram {
     best_ = layout.take<Best>(step.best.size());
   }
 
-  // Takes the memory for a step. What the largest step so far needed is kept.
+  // Takes the memory for a step, and keeps as much as the largest step so far needed.
   Status reserve(const DeviceStep& step) {
     rows_ = step.rows.size();
     std::size_t keys = 0;
@@ -134,7 +134,7 @@ class Program final : public StageProgram {
       chunks_ = bucket;
       block_room_ = bucket_blocks;
     }
-    // Rows whose scores are there at once: what they take is bounded.
+    // The number of rows whose scores exist at one time, which bounds their memory.
     const std::size_t row_bytes =
         shape_.heads * chunks_ * (kKeysAtOnce + 1 + shape_.head_dim) * sizeof(float);
     attention_rows_ = std::clamp<std::size_t>(kAttentionBytes / row_bytes, 1, rows_);
@@ -175,7 +175,7 @@ class Program final : public StageProgram {
         reinterpret_cast<std::byte*>(host.blocks + step.blocks.size()) - pinned_.data());
     TROUPE_RETURN_IF_ERROR(card_->check(copy_in(stream(), work_.data(), pinned_.data(), sent),
                                         "a step was copied to it"));
-    // The layers change x in place, and the hidden states came for that.
+    // The layers change x in place, and the copied hidden states are x.
     if (ends_.embedding.rows == 0) x_ = on_card_.hidden;
     return Status::ok();
   }
@@ -356,7 +356,7 @@ class Program final : public StageProgram {
   RowNeeds normed_needs_, attended_needs_, gate_needs_, logit_needs_;
   std::size_t heads_at_once_ = 1;
 
-  // Of the step that runs.
+  // These belong to the running step.
   std::size_t rows_ = 0, chunks_ = 0, attention_rows_ = 0, parameter_bytes_ = 0;
   std::size_t block_room_ = 0;  // of the table of blocks
   bool records_ = false;

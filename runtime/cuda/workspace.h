@@ -7,11 +7,11 @@
 #include <troupe/runtime/cuda/kernels/rows.h>
 #include <troupe/runtime/quant/format.h>
 
-// The memory that a step works in on the card. It is sized between steps.
+// The memory on the card in which a step works. It is sized between steps.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 
-// Which blocks of rows some matrices multiply.
+// The kinds of blocks of rows that some matrices multiply.
 struct RowNeeds {
   bool blocks = false, superblocks = false;
   void add(const DeviceMatrix& matrix) {

@@ -18,7 +18,7 @@ Result<std::optional<int>> gpu_of(const std::string& name) {
                                                : std::from_chars_result{name.data(), {}};
   if (parsed.ptr != end || parsed.ec != std::errc() || index < 0)
     return Status(Code::kInvalidArgument,
-                  "\"" + name + "\" is no device; choose cpu, or a GPU such as cuda:0");
+                  "\"" + name + "\" is not a device; choose cpu, or a GPU such as cuda:0");
   return std::optional<int>(index);
 }
 

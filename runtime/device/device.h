@@ -27,7 +27,7 @@ Result<std::optional<int>> gpu_of(const std::string& name);
 
 class Device {
  public:
-  //   Errors: kInvalidArgument if an option cannot be; those of cuda::open.
+  //   Errors: kInvalidArgument if an option has an impossible value; those of cuda::open.
   static Result<std::unique_ptr<Device>> create(const DeviceOptions& options);
   // Makes a device of the CPU and this accelerator.
   static Result<std::unique_ptr<Device>> create(const DeviceOptions& options,
@@ -36,7 +36,7 @@ class Device {
   int threads() const { return pool_->threads(); }
   const kernels::Kernels& kernels() const { return *kernels_; }
   Accelerator* accelerator() const { return accelerator_.get(); }  // nullptr: it has none
-  // What computes the layers: "cpu", or the accelerator's name.
+  // The name of what computes the layers: "cpu", or the accelerator's name.
   std::string name() const { return accelerator_ ? accelerator_->name() : "cpu"; }
 
  private:

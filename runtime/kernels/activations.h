@@ -5,8 +5,8 @@
 
 #include <troupe/runtime/quant/format.h>
 
-// The rows that a weight matrix is multiplied with: f32, and int8 blocks of them for quantized
-// weights. Plain pointers; whoever makes one owns the memory (model/transformer/step_context.h).
+// The rows by which a weight matrix is multiplied: f32, and int8 blocks of them for quantized
+// weights. Plain pointers; the maker of one owns the memory (model/transformer/step_context.h).
 
 namespace troupe::kernels {
 
@@ -15,9 +15,9 @@ constexpr std::size_t kSuperblock = 256;  // or over 256, for K-quants
 constexpr std::size_t kSumElements = 16;  // whose quants are summed in a superblock
 
 // Activations of B rows for quantized weights: int8 blocks along K, of 32 or of 256 elements, or
-// both, as the weights ask for; the pointers of what nobody asks for are null. All row-major.
-//   d = amax/127, q = round-to-nearest-even(x * 127/amax) in [-127,127], over a block;
-//   a block with amax < 2^-100 is all zero
+// both, as the weights ask for; pointers that nobody needs are null. All row-major. d = amax/127, q
+//   = round-to-nearest-even(x * 127/amax) in [-127,127], over a block; a block with amax < 2^-100
+//   is all zero
 struct QuantizedRows {
   // Blocks of 32 (quant::ActivationKind::kBlocks).
   std::int8_t* q = nullptr;     // (B,K)
@@ -29,7 +29,7 @@ struct QuantizedRows {
   float* super_d = nullptr;            // (B,K/256)
   std::int16_t* super_sums = nullptr;  // (B,K/16): the sums of 16 q
 
-  // Where element `elements` lies, a multiple of the blocks that there are.
+  // Returns the same rows from element `elements` on, a multiple of the blocks that are present.
   QuantizedRows from(std::size_t elements) const {
     QuantizedRows out = *this;
     if (q) out.q += elements, out.d += elements / kBlock;
@@ -39,7 +39,7 @@ struct QuantizedRows {
     return out;
   }
 };
-// What rows `type` multiplies.
+// Returns the kind of rows that `type` multiplies.
 quant::ActivationKind activation_kind(quant::Type type);
 inline bool wants_quantized(quant::Type type) {
   return activation_kind(type) != quant::ActivationKind::kFloats;
@@ -50,7 +50,7 @@ struct Activations {
   const float* x = nullptr;           // (B,K), row stride `columns`; may be null if quantized only
   QuantizedRows quantized;            // what the weights ask for; null if f32 only
 
-  // Without the rows before `row`.
+  // Returns the activations without the rows before `row`.
   Activations from_row(std::size_t row) const {
     return {rows - row, columns, x ? x + row * columns : nullptr, quantized.from(row * columns)};
   }

@@ -42,8 +42,9 @@ struct AttentionArgs {
   // If it is not 0, it is the number of keys, and row r also sees those after it, as in an encoder:
   // all, or the window - 1 next ones.
   std::size_t bidirectional_keys = 0;
-  // Not null: (heads, 2 * relative_reach + 1), what is added to a scaled and capped score: of key j
-  // and row r that at relative_reach + (j - (position + r)), the distance clamped to the reach.
+  // If not null, (heads, 2 * relative_reach + 1) values that are added to scaled and capped scores:
+  // for key j and row r, the value at relative_reach + (j - (position + r)), where the distance is
+  // clamped to the reach.
   const float* relative = nullptr;
   std::size_t relative_reach = 0;
 
@@ -56,7 +57,8 @@ struct AttentionArgs {
     const std::size_t next = position + row + window;  // the first key behind the window
     return window == 0 || next > bidirectional_keys ? bidirectional_keys - 1 : next - 1;
   }
-  // What is added to the score of `key`. It lies beside those of the other keys within the reach.
+  // The value that is added to the score of `key`. It lies beside those of the other keys within
+  // the reach.
   float relative_bias(std::size_t head, std::size_t row, std::size_t key) const {
     const std::size_t at = position + row;
     const std::size_t place = key >= at ? relative_reach + std::min(key - at, relative_reach)

@@ -2,7 +2,7 @@
 
 #include <cstddef>
 
-// The pages that keys and values of a sequence lie in, and their layout.
+// The pages in which the keys and values of a sequence lie, and their layout.
 
 namespace troupe::kernels {
 

@@ -10,8 +10,8 @@
 namespace troupe::kernels {
 namespace {
 
-// Reads rows of a format without kernels into the format that stands for it, and measures what that
-// changes.
+// Reads rows of a format without kernels into the format that replaces it, and measures how much
+// that changes them.
 class Repacker {
  public:
   Repacker(const quant::Format& from, std::size_t columns, const quant::ScaleGrid* scales)

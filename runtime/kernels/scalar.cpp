@@ -28,8 +28,8 @@ float tree_sum(float* partial) {
   return partial[0];
 }
 
-// Quantizes one block of `elements` to q and gives d. Zeros and 0 for a block that is zero, zeros
-// and NaN for one that is not finite.
+// Quantizes one block of `elements` to q, and returns d. A block that is zero gives zeros and 0;
+// one that is not finite gives zeros and NaN.
 float quantize_block(const float* in, std::size_t elements, std::int8_t* q) {
   std::uint32_t amax_bits = 0;  // non-negative floats order as their bits; NaN is the greatest
   for (std::size_t j = 0; j < elements; ++j) {
@@ -74,7 +74,7 @@ void quantize_rows(const float* x, std::size_t columns, std::size_t row_begin, s
   }
 }
 
-// Rows of activations that a group's weights are taken apart for once.
+// The number of rows of activations for which a group's weights are unpacked once.
 constexpr std::size_t kTileRows = 16;
 
 // Each *_group adds the products of one packed group with x.rows <= kTileRows rows of activations

@@ -6,25 +6,25 @@
 #include <span>
 
 // A sum over the rows of a training batch, as the steps of a stack machine. The shape of the sum is
-// planned once for a global batch (model/training/sum_plan.h); the steps of one micro-batch run
-// its part of the plan, and what is unfinished after it stays on the stack in memory. Every kernel
-// that sums over rows runs the same steps, so that each of its outputs has the same shape. Pure.
+// planned once for a global batch (model/training/sum_plan.h). The steps of one micro-batch run its
+// part of the plan, and unfinished sums stay on the stack in memory. Every kernel that sums over
+// rows runs the same steps, so that each of its outputs has the same shape. Pure.
 
 namespace troupe::kernels {
 
 constexpr std::size_t kSumStackMax = 4;  // the most partial sums that a plan holds at once
 
-// A leaf, and what happens to its sum: one chain over rows [begin, end) from 0.
+// A leaf, whose sum is one chain over rows [begin, end) from 0, and what happens to that sum.
 struct SumStep {
   std::size_t begin = 0, end = 0;
-  bool adds = false;         // the leaf's sum is added to the top of the stack; else it is pushed
-  std::uint32_t merges = 0;  // then so often: the two at the top are replaced by their sum
+  bool adds = false;  // the leaf's sum is added to the top of the stack; otherwise it is pushed
+  std::uint32_t merges = 0;  // how often, after that, the two at the top are replaced by their sum
 };
 
 // The steps of one micro-batch over outputs that lie in memory as an array. stack[i] has room for a
-// partial sum of each output. Before the steps, stack[0] to stack[depth_in - 1] hold what earlier
-// micro-batches left; after them, stack[0] to stack[depth_out - 1] hold what this one leaves. The
-// last micro-batch of a batch leaves one: the result, in stack[0].
+// partial sum of each output. Before the steps, stack[0] to stack[depth_in - 1] hold the partial
+// sums that earlier micro-batches left; after them, stack[0] to stack[depth_out - 1] hold those
+// that this one leaves. The last micro-batch of a batch leaves one, the result, in stack[0].
 struct GradientSum {
   std::span<const SumStep> steps;
   std::size_t depth_in = 0, depth_out = 1;

@@ -2,7 +2,7 @@
 
 #include <troupe/runtime/kernels/kernels.h>
 
-// The targets' tables, and what they share. For the files of this folder only; everyone else asks
+// The targets' tables, and what they share. For the files of this folder only; all others use
 // kernels::table.
 
 namespace troupe::kernels {
@@ -51,7 +51,7 @@ TROUPE_TARGET_KERNELS(N_AVX3)
 
 // Query vectors (rows x heads of a key head) that one attention tile holds.
 constexpr std::size_t kAttentionTile = 6;
-// Floats of scratch that a tile holds per query vector: the scores of whole pages, and two rows of
+// The floats of scratch in a tile for each query vector: the scores of whole pages, and two rows of
 // channels.
 constexpr std::size_t padded(std::size_t count, std::size_t multiple) {
   return (count + multiple - 1) / multiple * multiple;

@@ -6,9 +6,9 @@
 #include <troupe/runtime/kernels/packed_matrix.h>
 #include <troupe/runtime/kernels/sum_steps.h>
 
-// The kernels of training that a CPU target has for itself: the backward passes of matrix products,
+// The training kernels that exist for each CPU target: the backward passes of matrix products,
 // attention and activations. As in kernels.h, every target gives the same bits, and a kernel never
-// splits work, allocates or locks. What needs no wide vectors is in norm_backward.h,
+// splits work, allocates or locks. Code that needs no wide vectors is in norm_backward.h,
 // column_sums.h and update.h. Called by model/training.
 //
 // The gradient of a product's input needs no kernel of its own: it is a product with the transposed
@@ -16,11 +16,11 @@
 
 namespace troupe::kernels {
 
-// The positions of one example in one layer. T is their number, R that of the rows that ask: the
-// first R of them. H, K and D as in kernels.h.
+// The positions of one example in one layer. T is their number; R is the number of query rows,
+// which are the first R of them. H, K and D as in kernels.h.
 struct AttentionBackwardArgs {
   const float* q = nullptr;     // (R, H*D): as the forward pass multiplied them
-  const float* out = nullptr;   // (R, H*D): what the forward pass gave
+  const float* out = nullptr;   // (R, H*D): the result of the forward pass
   const float* dout = nullptr;  // (R, H*D): the gradient of `out`
   float* dq = nullptr;          // (R, H*D)
   // (T, H*D): the gradients of keys and values, for each query head apart; the caller adds those of
@@ -35,7 +35,7 @@ struct AttentionBackwardArgs {
   bool bidirectional = false;  // every row sees all T keys
 };
 
-// The outputs that weight_gradient takes at once.
+// The number of outputs that weight_gradient takes at once.
 constexpr std::size_t kGradientOutputs = 64;
 
 struct TrainingKernels {
@@ -72,11 +72,12 @@ struct TrainingKernels {
                             std::size_t count);
 };
 
-// Rows that attention_backward takes at once, and rows after which its sums over rows are cut.
+// The number of rows that attention_backward takes at once, and the number after which its sums
+// over rows are cut.
 constexpr std::size_t kBackwardRows = 32;
 constexpr std::size_t kBackwardCut = 256;
-// The keys that the kBackwardRows rows from `row` on see, some of them only one or the other row:
-// the sums over keys and rows run over all of them, with a probability of 0 where one is not seen.
+// The keys that any of the kBackwardRows rows from `row` on sees. The sums over keys and rows run
+// over all of them, with a probability of 0 if a row does not see a key.
 struct BackwardKeys {
   std::size_t begin, end;  // `begin` is a multiple of 16
 };

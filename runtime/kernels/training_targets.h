@@ -3,7 +3,7 @@
 #include <troupe/runtime/kernels/training.h>
 
 // The targets' tables of training kernels, and the vector targets' kernels, in Highway's namespace
-// of each target. Contracts: training.h. For the files of this folder only; everyone else asks
+// of each target. Contracts: training.h. For the files of this folder only; all others use
 // kernels::training_table.
 
 namespace troupe::kernels {

@@ -5,7 +5,7 @@
 #include <troupe/runtime/kernels/packed_matrix.h>
 
 // Groups of a transposed or dequantized matrix, made when they are needed, so that no second copy
-// of the weights lies in memory: the backward pass of a product multiplies with W^T. Pure copying.
+// of the weights lies in memory: the backward pass of a product multiplies by W^T. Pure copying.
 
 namespace troupe::kernels {
 
@@ -15,8 +15,8 @@ namespace troupe::kernels {
 void transpose_groups(const PackedMatrix& w, std::size_t row_begin, std::size_t row_end,
                       std::size_t group_begin, std::size_t group_end, PackedMatrix* out);
 
-// out = groups [group_begin, group_end) of w as kF32, with room for at least these. A group of the
-// result lies where it lies in w, counted from `group_begin`.
+// out = groups [group_begin, group_end) of w as kF32, with room for at least these. Groups of the
+// result lie in the order of w, from `group_begin` on.
 void dequantize_groups(const PackedMatrix& w, std::size_t group_begin, std::size_t group_end,
                        float* out);
 

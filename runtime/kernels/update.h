@@ -2,15 +2,15 @@
 
 #include <cstddef>
 
-// What an optimizer does to arrays of parameters, element by element. Plain C++: every operation is
-// rounded once, so that every CPU gives the same bits. Any thread; ranges may be split anywhere,
-// but for the sum of squares, whose ranges make its shape.
+// The updates of an optimizer to arrays of parameters, element by element. Plain C++: every
+// operation is rounded once, so that every CPU gives the same bits. Any thread; ranges may be split
+// anywhere, except those of the sum of squares, which decide its shape.
 
 namespace troupe::kernels {
 
 // One step of AdamW for `count` values. The gradient is sums[i] * gradient_scale. The bias
 // correction of the second moment is folded into step_size and epsilon: what is the same for all
-// values is divided once, in double precision, and one division a value is left.
+// values is divided once, in double precision, so that only one division is left for each value.
 struct AdamWStep {
   float gradient_scale = 1.0f;  // clip / divisor
   float beta1 = 0.9f, beta2 = 0.999f;

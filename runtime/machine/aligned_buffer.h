@@ -26,7 +26,7 @@ class AlignedBuffer {
   std::byte* data() { return data_.get(); }
   const std::byte* data() const { return data_.get(); }
   std::size_t bytes() const { return data_ ? std::get_deleter<Free>(data_)->bytes : 0; }
-  // Says whether this process can read data(). Else it is an address on an accelerator.
+  // Says whether this process can read data(). If not, data() is an address on an accelerator.
   bool on_host() const { return !data_ || std::get_deleter<Free>(data_)->release == nullptr; }
 
  private:

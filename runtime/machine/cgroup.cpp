@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 // v1 writes a number near 2^63 if there is no limit.
 constexpr std::uint64_t kNoLimitBytes = std::uint64_t{1} << 60;
 
-// The CPU share that a quota file grants: v2 "QUOTA PERIOD" or "max PERIOD".
+// Returns the CPU share that a quota file grants: v2 "QUOTA PERIOD" or "max PERIOD".
 std::optional<double> share_of(std::string_view quota_and_period) {
   long long quota = 0, period = 0;
   const char* end = quota_and_period.data() + quota_and_period.size();
@@ -25,7 +25,7 @@ std::optional<double> share_of(std::string_view quota_and_period) {
   return static_cast<double>(quota) / static_cast<double>(period);
 }
 
-// The bytes that a limit file grants: a number, or "max" in v2.
+// Returns the bytes that a limit file grants: a number, or "max" in v2.
 std::optional<std::uint64_t> bytes_of(std::string_view text) {
   std::uint64_t bytes = 0;
   std::from_chars(text.data(), text.data() + text.size(), bytes);
@@ -38,7 +38,7 @@ void tighten(std::optional<T>& limit, const std::optional<T>& other) {
   if (other) limit = limit ? std::min(*limit, *other) : *other;
 }
 
-// What one group's own files grant.
+// Reads what one group's own files grant.
 std::optional<double> group_cpus(const fs::path& folder, bool v2) {
   if (v2) {
     const auto text = read_file(folder / "cpu.max", kSystemFileBytesMax);
@@ -56,7 +56,7 @@ std::optional<std::uint64_t> group_memory(const fs::path& folder, bool v2) {
   return text ? bytes_of(*text) : std::nullopt;
 }
 
-// The number behind `key` in a file of lines "KEY NUMBER"; 0 if there is none.
+// Returns the number after `key` in a file of lines "KEY NUMBER"; 0 if there is none.
 std::uint64_t value_of(std::string_view text, std::string_view key) {
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
@@ -68,7 +68,7 @@ std::uint64_t value_of(std::string_view text, std::string_view key) {
   return 0;
 }
 
-// The bytes of a group that the kernel could not free by dropping cached files.
+// Returns the bytes of a group that the kernel could not free by dropping cached files.
 std::uint64_t group_used(const fs::path& folder, bool v2) {
   const auto all =
       read_file(folder / (v2 ? "memory.current" : "memory.usage_in_bytes"), kSystemFileBytesMax);

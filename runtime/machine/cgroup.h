@@ -5,15 +5,15 @@
 #include <optional>
 #include <string>
 
-// Reads what this process's control groups allow it, in cgroup v1 and v2. Called where threads and
-// memory are counted. Any thread.
+// Reads what this process's control groups allow it, in cgroup v1 and v2. Used to count threads and
+// memory. Any thread.
 
 namespace troupe {
 
 struct CgroupLimits {  // an absent value means no limit
   std::optional<std::uint64_t> memory_bytes;
-  // What is left of the limit that leaves the least, and the group that has this limit. Cached
-  // files that the kernel would drop do not count as used.
+  // The bytes left under the tightest limit, and the group that has this limit. Cached files that
+  // the kernel would drop do not count as used.
   std::optional<std::uint64_t> memory_left_bytes;
   std::string memory_group;
   std::optional<double> cpus;  // CPU time per unit of time, such as 1.5

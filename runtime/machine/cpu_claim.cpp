@@ -13,7 +13,7 @@
 namespace troupe {
 namespace {
 
-// The lowest CPU number in "0,32" or "0-1": the first hyper-thread of this CPU's core.
+// Returns the lowest CPU number in "0,32" or "0-1": the first hyper-thread of this CPU's core.
 int first_sibling(int cpu) {
   const auto text = read_file(
       "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list",
@@ -43,7 +43,8 @@ std::vector<int> allowed_cpus() {
 
 int usable_cpus() {
   int cpus = static_cast<int>(allowed_cpus().size());
-  // A team that is larger than the quota would be throttled in the middle of a barrier: round down.
+  // Round down, because a team that is larger than the quota would be throttled in the middle of a
+  // barrier.
   if (const auto granted = cgroup_limits().cpus)
     cpus = std::min(cpus, static_cast<int>(std::min(*granted, 8192.0)));
   return std::max(cpus, 1);

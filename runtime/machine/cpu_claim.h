@@ -5,10 +5,10 @@
 
 #include <troupe/runtime/file.h>
 
-// Which CPUs a process may use, and which process may pin threads to them. Daemons of one user on
-// one host share a folder of lock files, one for each CPU. A thread is pinned only to a CPU whose
-// lock its pool holds, so that the pools do not all use the first cores. Used by ThreadPool. Any
-// thread.
+// Finds out which CPUs a process may use, and which process may pin threads to them. Daemons of one
+// user on one host share a folder of lock files, one for each CPU. A thread is pinned only to a CPU
+// whose lock its pool holds, so that the pools do not all use the first cores. Used by ThreadPool.
+// Any thread.
 
 namespace troupe {
 

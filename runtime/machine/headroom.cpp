@@ -17,7 +17,7 @@
 namespace troupe {
 namespace {
 
-// What the allocator and the libraries want beside the stacks of threads.
+// The address space that the allocator and the libraries need beside the stacks of threads.
 constexpr std::uint64_t kSpareBytes = 128 << 20;
 
 void* wait_for_end(void* end) {
@@ -25,7 +25,7 @@ void* wait_for_end(void* end) {
   return nullptr;
 }
 
-// Whether address space for `bytes` more can be had at this moment.
+// Says whether `bytes` more of address space can be had at this moment.
 bool can_map(std::uint64_t bytes) {
   void* at = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) return false;
@@ -52,7 +52,7 @@ Status check_threads(int wanted) {
     error = ::pthread_create(&thread, nullptr, wait_for_end, &end);
     if (error == 0) started.push_back(thread);
   }
-  // The stacks still lie there.
+  // The stacks still exist at this point.
   const bool spare = error != 0 || !address_space_left() || can_map(kSpareBytes);
   end.count_down();
   for (const pthread_t thread : started) ::pthread_join(thread, nullptr);

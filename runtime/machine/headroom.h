@@ -4,9 +4,9 @@
 
 #include <troupe/runtime/status.h>
 
-// Whether this process may have what it is about to need. Libraries that it is built on abort, or
-// wait for ever, if a thread cannot be started in the middle of their work; so this is asked
-// before.
+// Checks whether the limits of this process allow what it is about to need. The libraries below
+// abort, or wait forever, if a thread cannot be started in the middle of their work; so this is
+// checked before.
 
 namespace troupe {
 
@@ -14,13 +14,13 @@ struct Headroom {
   int threads = 0;      // at once, with stacks of the usual size
   int descriptors = 0;  // files and sockets
 };
-// What a process with actors has at most beside the threads that compute: the threads of CAF, of
+// The most that a process with actors needs beside the threads that compute: the threads of CAF, of
 // ZeroMQ and of actors that have one of their own; sockets, pipes and files.
 inline constexpr Headroom kProcessHeadroom{16, 48};
 
 // If the address space is limited, the threads of this process share one heap from now on. Starts
-// that many threads, which do nothing, and ends them: a few microseconds for each. Any
-// thread may ask. What others take at the same moment is not foreseen.
+// that many threads, which do nothing, and ends them: a few microseconds for each. Any thread may
+// call it. What other processes take at the same moment cannot be foreseen.
 //   Errors: kResourceExhausted, which names the limit that binds (`ulimit -u`, `ulimit -v`,
 //   `ulimit -n`, or the number of processes of a control group).
 Status check_headroom(const Headroom& needed);

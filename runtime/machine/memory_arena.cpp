@@ -42,8 +42,8 @@ void drop_pages(std::byte* from, std::byte* to) {
     madvise(from + (begin - reinterpret_cast<std::uintptr_t>(from)), end - begin, MADV_DONTNEED);
 }
 
-// Pieces are handed out from the front, and from the gaps that others left. Gaps that touch are
-// one.
+// Pieces are handed out from the front, and from the gaps that other pieces left. Adjacent gaps are
+// joined.
 class Chunk {
  public:
   explicit Chunk(std::byte* begin) : begin_(begin) {}
@@ -86,7 +86,7 @@ class Chunk {
       to += after->second;
       remove_gap(after->first, after->second);
     }
-    // What lies behind the last piece was never touched or was dropped before.
+    // The memory after the last piece was never touched, or was dropped before.
     const bool last = to == begin_ + used_;
     if (last) {
       used_ = static_cast<std::size_t>(from - begin_);
@@ -152,7 +152,7 @@ class Arena {
   std::map<std::byte*, Chunk> chunks_;  // by address
 };
 
-// There is one for the process, as with malloc. It is never destroyed, since buffers may outlive
+// There is one for the process, as with malloc. It is never destroyed, because buffers may outlive
 // any static object.
 Arena& arena() {
   static Arena* const instance = new Arena;

@@ -19,11 +19,12 @@
 namespace troupe {
 namespace {
 
-// What is not offered: what this process needs beside layers, and a share for its neighbours.
+// The part that is not offered: this process's own needs beside layers, and a share for its
+// neighbours.
 constexpr std::uint64_t kReserveBytes = 64 << 20;
 constexpr std::uint64_t kReserveShare = 16;
 
-// The number of a line "KEY:   NUMBER kB", in bytes; 0 if there is none.
+// Returns the number of a line "KEY:   NUMBER kB", in bytes; 0 if there is none.
 std::uint64_t bytes_of(std::string_view text, std::string_view key) {
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
@@ -38,7 +39,7 @@ std::uint64_t bytes_of(std::string_view text, std::string_view key) {
   return 0;
 }
 
-// Tells this machine, since it was started, from every other one; "" if the kernel does not say.
+// Returns a text that identifies this machine since its start; "" if the kernel does not say.
 std::string boot_id() {
   const auto text = read_file("/proc/sys/kernel/random/boot_id", kSystemFileBytesMax);
   return text ? text->substr(0, text->find('\n')) : "";

@@ -23,8 +23,8 @@ struct MemoryOffer {
   // of one control group. At most 64 characters.
   std::string pool;
 };
-// What the machine, its control groups (cgroup.h) and the limits of this process (RLIMIT_AS) leave
-// at this moment, less a reserve for the process itself and for its neighbours.
+// Returns what the machine, its control groups (cgroup.h) and the limits of this process
+// (RLIMIT_AS) leave at this moment, minus a reserve for the process itself and for its neighbours.
 MemoryOffer memory_offer(const std::filesystem::path& groups = "/proc/self/cgroup",
                          const std::filesystem::path& root = "/sys/fs/cgroup");
 // Its bytes alone.
@@ -34,9 +34,9 @@ std::uint64_t offered_memory();
 // limit.
 std::optional<std::uint64_t> address_space_left();
 
-// Gives freed memory of the heap back to the system, where the C library keeps it: a daemon that
-// was busy once would look busy for ever. Takes about a millisecond, during which others wait to
-// allocate.
+// Gives freed memory of the heap back to the system. The C library would keep it, so that a daemon
+// that was busy once would look busy forever. Takes about a millisecond, during which other threads
+// wait to allocate.
 void give_back_free_memory();
 
 // The most memory that this process ever had resident (VmHWM).

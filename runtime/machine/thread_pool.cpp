@@ -27,8 +27,8 @@ namespace {
 
 constexpr int kThreadsMax = 1024;
 
-// Rounding to nearest even, with subnormals: the mode for which the lane rule defines its bits.
-// Sets the mode and returns the previous one.
+// Sets the mode for which the lane rule defines its bits, rounding to nearest even with subnormals,
+// and returns the previous mode.
 #if defined(__SSE__)
 using FloatMode = unsigned;
 FloatMode set_float_mode() {
@@ -124,8 +124,8 @@ struct ThreadPool::Impl {
       phase.advance();
       return;
     }
-    // A thread that had to park shares its core with other programs. It spins less the next time,
-    // so that a crowded machine spends its time on work, and spins longer again when spinning
+    // A thread that had to park may share its core with other programs. It spins less the next
+    // time, so that a crowded machine spends its time on work, and spins longer again when spinning
     // succeeds.
     std::chrono::nanoseconds& spin = states[static_cast<std::size_t>(thread)].barrier_spin;
     const bool spun = phase.wait(before, spin);

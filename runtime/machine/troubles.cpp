@@ -15,10 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A model of some hundred megabytes, the journal and the log still fit.
+// With this much left, a model of some hundred megabytes, the journal and the log still fit.
 constexpr std::uint64_t kDiskLow = 1u << 30;
 constexpr std::uint64_t kMemoryLow = 256u << 20;
-// A group that grants 1.9 CPUs to two threads slows nobody down.
+// A group that grants 1.9 CPUs to two threads does not slow them down noticeably.
 constexpr double kCpuShareLow = 0.9;
 constexpr double kDescriptorsHigh = 0.8;
 

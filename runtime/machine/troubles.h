@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-// What is wrong, or soon will be, with the machine that a daemon runs on: a disk that is nearly
-// full, limits that bind. One sentence for each, with what to do. Called by what watches over a
-// node (actors/node/trouble_watch.h).
+// Finds out what is wrong, or soon will be, with the machine on which a daemon runs: a disk that is
+// nearly full, limits that bind. Each trouble is a sentence that says what to do. Called by
+// actors/node/trouble_watch.h.
 
 namespace troupe {
 
-// What is read off the machine; an absent value could not be read, or has no limit.
+// What the machine reports; an absent value could not be read, or has no limit.
 struct MachineReading {
   std::filesystem::path home;
   std::optional<std::uint64_t> disk_free_bytes;  // of the home's disk, for this user

@@ -18,7 +18,7 @@ class AllowList {
   std::optional<Role> role(const PublicKey& key) const;
   // The door key of the user who runs this process. It must be set before others ask.
   void set_own_door(const PublicKey& key) { own_door_ = key; }
-  // How fast a key of this role may open connections.
+  // Returns how fast a key of this role may open connections.
   Pace pace(const PublicKey& key, Role role) const {
     return own_door_ == key ? kOwnDoorPace : pace_of(role);
   }

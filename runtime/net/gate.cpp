@@ -89,7 +89,7 @@ std::optional<InFrame> Gate::admit(const Source& source, const RawFrame& raw,
   std::optional<Role> role = allowed_.role(source.peer);
   if (!role) role = source.role_unlisted;
   if (!role) {
-    // Of a revoked key nothing is recorded, not even when its frames were last logged.
+    // Nothing is recorded about a revoked key, not even when its frames were last logged.
     counters_.add(counters_.rejected_revoked);
     return std::nullopt;
   }

@@ -48,8 +48,9 @@ class Gate {
   // dropped. If it is dropped because of its protocol version, `other_version` gets a sentence that
   // says so.
   std::optional<InFrame> admit(const Source& source, const RawFrame& raw, Status* other_version);
-  // A key was revoked. What was seen of it is kept for a while, since it may be allowed again: its
-  // frames must not be taken twice then. Of revoked keys, the last ones alone are kept.
+  // Called when a key was revoked. The sequence numbers that were seen of it are kept for a while,
+  // because the key may be allowed again, and its frames must not be taken twice then. Only the
+  // most recently revoked keys are kept.
   void forget(const PublicKey& peer);
   void reject(AtomicCounters::Counter& counter, const PublicKey& peer, const std::string& why);
 

@@ -7,8 +7,8 @@
 #include <troupe/runtime/net/keys.h>
 
 // Limits how fast one key may do something, such as opening connections, with a token bucket for
-// each key. An honest process opens a few when it starts; one that opens thousands wants to exhaust
-// something. Pure: the time is an argument.
+// each key. An honest process opens a few connections when it starts; one that opens thousands
+// means to exhaust something. Pure: the time is an argument.
 
 namespace troupe::net {
 
@@ -20,14 +20,14 @@ struct Pace {
 // process.
 constexpr Pace kDoorPace{400, 5};
 constexpr Pace kMemberPace{64, 1};
-// Whoever holds the door key of the daemon's own user can end the daemon anyway. His scripts may
-// call as many commands as they like; this bounds what the handshakes take of a CPU.
+// A program with the door key of the daemon's own user can end the daemon anyway. The user's
+// scripts may call as many commands as they like; this limit bounds the CPU time of the handshakes.
 constexpr Pace kOwnDoorPace{2'000, 200};
 constexpr Pace pace_of(Role role) { return role == Role::kEnrol ? kDoorPace : kMemberPace; }
 
 class KeyPace {
  public:
-  // Counts one for the key and returns true, if the key may do it now.
+  // If the key may do it now, counts one for the key and returns true.
   bool admit(const PublicKey& key, const Pace& pace, std::int64_t now_us);
   std::size_t size() const { return buckets_.size(); }
 

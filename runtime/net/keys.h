@@ -26,7 +26,7 @@ struct KeyPair {
 };
 
 // kClient is a user. actors/messages/rights.h says what servers, operators and admins may do beyond
-// that. kEnrol is a door: a token's key, or a client's identity, which can only enrol.
+// that. kEnrol is a door key: that of a token, or a client's identity. It can only enrol.
 enum class Role : std::uint8_t {
   kHead = 0,
   kNode = 1,
@@ -41,8 +41,8 @@ constexpr bool is_client(Role role) {
   return role == Role::kClient || role == Role::kServer || role == Role::kOperator ||
          role == Role::kAdmin;
 }
-// The role with this name, if a token may be for it: node, user (or client), server, operator,
-// admin.
+// Returns the role with this name, if a token may be for it: node, user (or client), server,
+// operator, admin.
 std::optional<Role> token_role(const std::string& name);
 
 KeyPair make_key_pair();  // random

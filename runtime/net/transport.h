@@ -43,7 +43,7 @@ struct OutFrame {
 
 struct InFrame {
   PublicKey peer;  // authenticated, not claimed
-  Role role;       // of that key, as allowed now; of a dialled peer that is not
+  Role role;       // of that key, as allowed now; if it was dialled and is not
                    // listed: kHead on control, kNode on the other channels
   Channel channel;
   wire::Header header;
@@ -92,7 +92,7 @@ struct Counters {
   std::uint64_t closed_silent = 0;  // connections that we closed because they sent no valid frame
   std::uint64_t paced = 0;    // handshakes that had to wait, because there were too many of one key
   std::uint64_t reached = 0;  // our dials that a listener accepted, whatever came of them
-  // Frames that did not fit into a full queue: the sender got an error.
+  // Frames that did not fit into a full queue, whose sender got an error.
   std::uint64_t send_overflow = 0;
   std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;  // payload bytes
 };
@@ -109,7 +109,7 @@ struct TransportOptions {
   std::uint16_t version = wire::kProtocolVersion;  // tests have others
   int handshake_timeout_ms = 3000;
   std::size_t queue_frames = 4096;  // outgoing frames that may wait on each connection
-  // How long the thread looks for more work before it sleeps. 0 is fastest if cores are shared,
+  // How long the thread polls for more work before it sleeps. 0 is fastest if cores are shared,
   // because an I/O thread needs the core that would spin.
   int spin_us = 0;
 };

@@ -43,7 +43,7 @@ float tanh_bits(float x) {
   return std::copysign(1.0f - 2.0f / (exp_bits(a + a) + 1.0f), x);
 }
 
-// erf(x) = x P(x^2) / Q(x^2) on [-4, 4], beyond which it is 1 but for a rounding: the rational
+// erf(x) = x P(x^2) / Q(x^2) on [-4, 4], beyond which it is 1, apart from a rounding: the rational
 // function of these degrees with the least relative error (6.6e-8), fitted for this file.
 float erf_bits(float x) {
   float v = -4.0f > x ? -4.0f : x;  // these comparisons let NaN through, as maxps and minps do
@@ -71,8 +71,8 @@ float gelu_tanh_bits(float x) {
 
 float gelu_erf_bits(float x) { return 0.5f * x * (1.0f + erf_bits(x * 0.70710678f)); }
 
-// log(x) = e ln 2 + 2 atanh((m - 1) / (m + 1)), x = m * 2^e, m in [sqrt(1/2), sqrt(2)); in double,
-// so that the one rounding to float is all the error there is.
+// log(x) = e ln 2 + 2 atanh((m - 1) / (m + 1)), x = m * 2^e, m in [sqrt(1/2), sqrt(2)); in double
+// precision, so that the rounding to float is the only error.
 float log_bits(float x) {
   if (std::isnan(x) || x < 0.0f) return std::numeric_limits<float>::quiet_NaN();
   if (x == 0.0f) return -std::numeric_limits<float>::infinity();

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-// Little helpers for the formats' source files: unaligned reads and writes of file bytes. Files are
+// Small helpers for the formats' source files: unaligned reads and writes of file bytes. Files are
 // little-endian, as is every target that Troupe builds for.
 
 namespace troupe::quant {

@@ -4,8 +4,8 @@
 #include <troupe/runtime/quant/f8.h>
 
 // E8M0: the exponent of a power of two with the bias 127, and nothing else; 0xff is a NaN. Folders
-// have the scales of MXFP4 in it (mxfp4_split.cpp). Source: OCP Microscaling Formats 1.0, section
-// 5.4.1.
+// store the scales of MXFP4 in this format (mxfp4_split.cpp). Source: OCP Microscaling Formats 1.0,
+// section 5.4.1.
 
 namespace troupe::quant {
 namespace {

@@ -42,7 +42,7 @@ bool put_q8_0(const float* x, std::byte* out) {
   return put_half(d, out);
 }
 
-// The fifth bits, and the nibbles behind them.
+// Writes the fifth bits, and the nibbles after them.
 void put_five_bits(const std::uint8_t* q, std::byte* out) {
   std::uint32_t fifth = 0;
   std::uint8_t low[kBlock];
@@ -54,12 +54,13 @@ void put_five_bits(const std::uint8_t* q, std::byte* out) {
   put_nibbles(low, out + 4);
 }
 
-// The level of a value of a format with the levels 0 to `most`.
+// Returns the level of a value in a format with the levels 0 to `most`.
 std::uint8_t level(float value, float most) {
   return static_cast<std::uint8_t>(std::clamp(std::trunc(value), 0.0f, most));
 }
 
-// Levels about zero: the value that is furthest from it has the lowest one. Returns the scale.
+// Chooses levels around zero: the value furthest from zero gets the lowest level. Returns the
+// scale.
 float levels_about_zero(const float* x, float half, std::uint8_t* q) {
   float extreme = 0.0f;
   for (std::size_t i = 0; i < kBlock; ++i)
@@ -69,7 +70,7 @@ float levels_about_zero(const float* x, float half, std::uint8_t* q) {
   return d;
 }
 
-// Levels from the least value to the largest one. Returns the scale.
+// Chooses levels from the smallest value to the largest one. Returns the scale.
 float levels_from_least(const float* x, float most, std::uint8_t* q, float* low) {
   const auto [least, largest] = std::minmax_element(x, x + kBlock);
   const float d = (*largest - *least) / most, id = inverse(d);
@@ -126,7 +127,7 @@ bool put_mxfp4(const float* x, std::byte* out) {
   for (std::size_t i = 0; i < kBlock; ++i) largest = std::max(largest, std::abs(x[i]));
   const int exponent = largest > 0.0f ? rounded_log2(largest) - 2 + 127 : 0;
   if (exponent < 0) return put_mxfp4(std::vector<float>(kBlock).data(), out);  // all but zeros
-  // Numbers of the table are twice what they stand for.
+  // The numbers of the table are twice the values for which they stand.
   const auto d = static_cast<float>(std::ldexp(1.0, exponent - 128));
   std::uint8_t q[kBlock];
   for (std::size_t i = 0; i < kBlock; ++i) {
@@ -144,7 +145,7 @@ bool put_mxfp4(const float* x, std::byte* out) {
   return true;
 }
 
-// The 256 digits 0 to 2 of a block of ternary weights. Returns the scale.
+// Makes the 256 digits 0 to 2 of a block of ternary weights. Returns the scale.
 float ternary_digits(const float* x, std::uint8_t* q) {
   float largest = 0.0f;
   for (std::size_t i = 0; i < kTernary; ++i) largest = std::max(largest, std::abs(x[i]));

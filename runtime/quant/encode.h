@@ -4,12 +4,12 @@
 
 #include <troupe/runtime/quant/format.h>
 
-// From f32 values to the blocks of a file: for writing models. Any thread.
+// Turns f32 values into the blocks of a file, for writing models. Any thread.
 
 namespace troupe::quant {
 
-// Whether encode can write this format: all formats that have kernels (format_list.h), TQ1_0 and
-// TQ2_0.
+// Says whether encode can write this format: all formats that have kernels (format_list.h), TQ1_0
+// and TQ2_0.
 bool can_encode(Type type);
 
 // out = the `count` values as blocks of `type`. `count` is a multiple of the format's block. A

@@ -4,8 +4,8 @@
 
 // A superblock has scales in f16 and small integers, with which they are multiplied for each group
 // of its values. First each group gets the scale that suits it best. These are rounded to the small
-// integers, the f16 scales are set to what then leaves the least squared error, and the integers
-// beside the chosen ones are tried.
+// integers, the f16 scales are set to the values that then leave the least squared error, and the
+// integers next to the chosen ones are tried.
 
 namespace troupe::quant {
 namespace {
@@ -26,7 +26,7 @@ struct Scaled {
   int scales[kGroups] = {};
   int values[kSuperblock] = {};
 
-  // The squared error of a group with this scale, up to a constant.
+  // Returns the squared error of a group with this scale, up to a constant.
   static float error(const float* x, float scale) {
     float sum = 0.0f;
     const float inverse = scale == 0.0f ? 0.0f : 1.0f / scale;
@@ -125,7 +125,7 @@ struct Offset {
                      m * static_cast<float>(offsets[i / kGroup]));
   }
 
-  // Sets d and m to what leaves the least error with the integers as they are.
+  // Sets d and m to the values that leave the least error with the given integers.
   void fit_ends(const float* x) {
     double aa = 0.0, ab = 0.0, bb = 0.0, xa = 0.0, xb = 0.0;
     for (std::size_t i = 0; i < kSuperblock; ++i) {
@@ -169,7 +169,7 @@ struct Offset {
 
 std::byte byte_of(unsigned low, unsigned high) { return static_cast<std::byte>(low | high << 4); }
 
-// The 12 bytes of eight scales and eight offsets of 6 bits.
+// Writes the 12 bytes of eight scales and eight offsets of 6 bits.
 void put_six_bits(const int* scales, const int* offsets, std::byte* out) {
   for (std::size_t j = 0; j < 4; ++j) {
     const auto low_s = static_cast<unsigned>(scales[j]),

@@ -8,9 +8,9 @@
 
 #include <troupe/runtime/numerics/half.h>
 
-// How the scales of a quantized block are found: the ones with the least squared error among those
-// that were tried. All arithmetic is on f32 and double in a fixed order, without libm, so that the
-// same values always become the same bytes. For encode_*.cpp. Pure.
+// Finds the scales of a quantized block: those with the least squared error among the ones that
+// were tried. All arithmetic is on f32 and double in a fixed order, without libm, so that the same
+// values always become the same bytes. For encode_*.cpp. Pure.
 
 namespace troupe::quant {
 
@@ -26,7 +26,7 @@ inline int nearest_int(float x) {
   return (bits & 0x007fffff) - 0x00400000;
 }
 inline int nearest_between(float x, int low, int high) {
-  // The comparison is made on floats: x may be far outside of what an int holds.
+  // The comparison is made on floats, because x may be far outside the range of an int.
   return nearest_int(
       std::clamp(x, static_cast<float>(low) - 0.25f, static_cast<float>(high) + 0.25f));
 }
@@ -42,7 +42,7 @@ struct Integers {
   static unsigned code(int value) { return static_cast<unsigned>(value - kLow); }
 };
 
-// ...or for the numbers of the IQ4 formats.
+// ...or the numbers of the IQ4 formats.
 struct Iq4Numbers {
   static constexpr int kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                       1,    13,   25,  38,  53,  69,  89,  113};
@@ -72,7 +72,7 @@ float fit_scale(const float* x, std::size_t count) {
       xq += x[i] * q;
       qq += q * q;
     }
-    // The squared error that the best scale of these q leaves is sum(x^2) - xq^2 / qq.
+    // The squared error that the best scale for these q leaves is sum(x^2) - xq^2 / qq.
     if (qq <= 0.0f || xq * (xq / qq) <= best) return false;
     best = xq * (xq / qq);
     scale = xq / qq;
@@ -89,7 +89,7 @@ float fit_scale(const float* x, std::size_t count) {
   return scale;
 }
 
-// Scales d and m for x ~ d * q - m, with q in 0..high and m >= 0.
+// Returns the scales d and m for x ~ d * q - m, with q in 0..high and m >= 0.
 struct ScaleAndOffset {
   float d = 0.0f, m = 0.0f;
 };

@@ -9,12 +9,12 @@
 #include <troupe/runtime/quant/bytes.h>
 #include <troupe/runtime/quant/format.h>
 
-// What the formats of 8-bit floats share, which are read into BF16. Their scales, if they have any,
-// are a tensor of their own. For this folder only.
+// The code that the formats of 8-bit floats share. They are read into BF16. Their scales, if they
+// have any, are a tensor of their own. For this folder only.
 //
 // A weight is its value times its scale in f32, then rounded to BF16, as transformers and
-// compressed-tensors compute it. For scales of BF16, which are multiplied in BF16 by some of them,
-// that is the same, because an f32 holds the product exactly.
+// compressed-tensors compute it. Some of them multiply scales of BF16 in BF16; the result is the
+// same, because an f32 holds the product exactly.
 
 namespace troupe::quant {
 

@@ -11,21 +11,22 @@
 #include <troupe/runtime/quant/bytes.h>
 #include <troupe/runtime/quant/format.h>
 
-// What the formats share that are read into Q8_0 when weights are packed. A format says how it
-// reads one block of a file; everything else follows. For this folder only.
+// The code that the formats share which are read into Q8_0 when weights are packed. A format says
+// how it reads one block of a file; everything else follows. For this folder only.
 //
 // Why Q8_0 and not F16, which would lose less: people choose these formats because memory is short,
 // and F16 takes 1.9 times as much of it and of its bandwidth. They keep 1 to 4 bits of a weight, so
-// that the model has lost far more already than the at most 0.4 % of a block's largest weight that
-// Q8_0 loses. Where a block of 32 is integers with one scale, Q8_0 loses as little as F16 would.
+// that the model has already lost far more than Q8_0 loses, which is at most 0.4 % of a block's
+// largest weight. If a block of 32 consists of integers with one scale, Q8_0 loses as little as F16
+// would.
 
 namespace troupe::quant {
 
 // A block of Q8_0 in a file: f16 d, 32 x int8 q.
 constexpr std::size_t kQ8Elements = 32, kQ8Bytes = 34;
 
-// Writes 32 values as a block of Q8_0: d is the largest magnitude / 127. If a value is not a
-// finite number, d is infinite, so that the packer refuses the matrix. Values are rounded to
+// Writes 32 values as a block of Q8_0: d is the largest magnitude divided by 127. If a value is not
+// a finite number, d is infinite, so that the packer refuses the matrix. Values are rounded to
 // multiples of the d that is stored, so that they are off by half of it at most; encode.h divides
 // by the d before it is rounded to f16, as ggml does.
 inline void write_q8(const float* values, std::byte* out) {
@@ -59,9 +60,9 @@ void dequantize_blocks(const std::byte* in, std::size_t blocks, float* out) {
     F::dequantize(in + i * F::kFileBytes, out + i * F::kElements);
 }
 
-// For a format in which every 32 weights are integers of 8 bits with one scale. F::integers reads
-// them as kElements integers and kElements / 32 scales. Only the rounding of scales to f16 loses
-// anything.
+// For a format in which each 32 weights are 8-bit integers with one scale. F::integers reads them
+// as kElements integers and kElements / 32 scales. Nothing is lost but by rounding the scales to
+// f16.
 template <class F>
 struct ScaledIntegers {
   static constexpr float kReadError = 0x1p-11f;

@@ -20,7 +20,8 @@ enum class Type : std::uint32_t {
 };
 #undef TROUPE_FORMAT_ENUMERATOR
 
-// What a format's weights are multiplied with (kernels::QuantizedRows for the int8 ones).
+// The activations by which a format's weights are multiplied (kernels::QuantizedRows for the int8
+// ones).
 enum class ActivationKind : std::uint8_t { kFloats, kBlocks, kSuperblocks };
 
 constexpr std::size_t kBlockElementsMax = 256;
@@ -45,7 +46,7 @@ struct Format {
   // Oracle: the reference Python package `gguf`, through tests/data/golden/quants.safetensors.
   void (*dequantize)(const std::byte* in, std::size_t blocks, float* out);
 
-  // The format that the kernels compute with: the format itself, or the one that it is read into.
+  // The format with which the kernels compute: the format itself, or the one into which it is read.
   // Then repack writes `blocks` blocks in that format, as a file would hold them, and the functions
   // below are null. A weight changes by at most `read_error` of the largest magnitude in its block
   // of that format, unless scales are so small that f16 has few bits for them.
@@ -61,8 +62,8 @@ struct Format {
   // file draws. `columns` is a multiple of block_elements.
   // Bytes of a packed group, a multiple of 64.
   std::size_t (*packed_group_bytes)(std::size_t columns);
-  // Writes a whole group from kPackRows file rows; a null row is all zeros. False when a scale (or
-  // an unquantized weight) is not a finite number.
+  // Writes a whole group from kPackRows file rows; a null row is all zeros. Returns false if a
+  // scale (or an unquantized weight) is not a finite number.
   bool (*pack_group)(const std::byte* const* rows, std::size_t columns, std::byte* group);
   // out (columns) = row `row` in [0, kPackRows) of a packed group, exact.
   void (*unpack_row)(const std::byte* group, std::size_t columns, std::size_t row, float* out);

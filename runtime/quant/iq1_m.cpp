@@ -10,7 +10,7 @@
 //   32  16 bytes: byte j has the high 3 bits of index 2j and above them the sign of its delta, then
 //       those of 2j + 1
 //   48  4 x u16: the scales of four parts of 16, the first in the low bits, and on top four bits of
-//       the f16 d, of which the first word has the lowest
+//       the f16 d; the first word has the lowest of these
 
 namespace troupe::quant {
 namespace {

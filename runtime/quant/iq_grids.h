@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// The lattices of the formats IQ1, IQ2 and IQ3: a point is four or eight weights, of which a file
-// has the index, and for IQ2 and IQ3 a bit for the sign of each. For this folder only.
+// The lattices of the formats IQ1, IQ2 and IQ3: a point is four or eight weights. A file has its
+// index and, for IQ2 and IQ3, a bit for the sign of each weight. For this folder only.
 
 namespace troupe::quant {
 
@@ -14,11 +14,11 @@ extern const std::uint16_t kIq2XxsGrid[256], kIq2XsGrid[512], kIq2SGrid[1024];
 extern const std::uint16_t kIq3XxsGrid[256], kIq3SGrid[512];
 extern const std::uint16_t kIq1SGrid[2048];  // of IQ1_M, too
 
-// What the numbers in a point stand for.
+// The values for which the numbers in a point stand.
 constexpr std::int8_t kIq2Values[4] = {8, 25, 43, 0};  // no point has the fourth
 constexpr std::int8_t kIq3XxsValues[8] = {4, 12, 20, 28, 36, 44, 52, 62};
 
-// The eight signs that seven bits stand for: the eighth makes the number of minus signs even.
+// The eight signs for which seven bits stand: the eighth makes the number of minus signs even.
 constexpr unsigned even_signs(unsigned seven) {
   return seven | static_cast<unsigned>(std::popcount(seven) & 1) << 7;
 }
@@ -31,7 +31,7 @@ inline void read_iq2_point(std::uint16_t point, unsigned signs, std::int8_t* q) 
   }
 }
 
-// Reads the four values of a point of IQ3, which `values` gives a number of.
+// Reads the four values of a point of IQ3; `values` says for which value each number stands.
 template <class Values>
 void read_iq3_point(std::uint16_t point, unsigned signs, Values values, std::int8_t* q) {
   for (std::size_t i = 0; i < 4; ++i) {

@@ -34,9 +34,8 @@ namespace troupe::quant {
 // What the integers of a run stand for: integers themselves, or numbers of a table of 16 bytes.
 enum class Codes { kIntegers, kIq4, kE2m1 };
 
-// The tables, byte i in bits 8i of two words. kIq4: signed bytes, which no offset is taken from.
-// kE2m1: twice the numbers of four bits that E2M1 has, with kOffset 12 on top, so that none is
-// negative.
+// The tables, byte i in bits 8i of two words. kIq4: signed bytes without an offset. kE2m1: twice
+// the numbers of E2M1, plus kOffset 12, so that none is negative.
 template <Codes kCodes>
 alignas(16) inline constexpr std::uint64_t kCodeWords[2] = {0, 0};
 template <>
@@ -56,8 +55,8 @@ enum class Scales {
   kRunBytes,   // i8 scale[8], for each 32
 };
 
-// kOffset is what a stored integer, or a number of the table, exceeds the weight's by. With kByteD
-// the scale d is 2^(e - 128) with e in a byte, not an f16.
+// A stored integer, or a number of the table, is kOffset more than the weight's. With kByteD the
+// scale d is 2^(e - 128) with e in a byte, not an f16.
 template <std::size_t kBits_, int kOffset_, bool kHasM_, std::size_t kRuns_ = 1,
           Scales kScales_ = Scales::kNone, Codes kCodes_ = Codes::kIntegers, bool kByteD_ = false>
 struct Layout {
@@ -101,8 +100,9 @@ struct Layout {
 
 constexpr std::size_t kScaleWordsMax = 4;
 
-// The bits above a nibble (of three bits: above two), a u32 word of each row: how many pieces of
-// four weights share a word, and which bits of it are the first piece's. The next piece's are kBits
+// The bits above a nibble (for three bits: above two) lie in a u32 word of each row: these say how
+// many pieces of four weights share a word, and which bits are the first piece's. The next piece's
+// are kBits
 // - 4 further up.
 template <std::size_t kBits>
 constexpr std::size_t kHighPieces = kBits == 6 ? 4 : 8;
@@ -128,7 +128,7 @@ using IQ4_NLLayout = Layout<4, 0, false, 1, Scales::kNone, Codes::kIq4>;
 using IQ4_XSLayout = Layout<4, 0, false, 8, Scales::kRunBytes, Codes::kIq4>;
 using MXFP4Layout = Layout<4, 12, false, 1, Scales::kNone, Codes::kE2m1, true>;
 
-// The integer that is multiplied for a stored one.
+// Returns the integer that is multiplied for a stored one.
 template <class Layout>
 constexpr int code_value(unsigned stored) {
   if constexpr (Layout::kCodes == Codes::kIntegers) {

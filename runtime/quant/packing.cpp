@@ -3,7 +3,7 @@
 namespace troupe::quant {
 namespace {
 
-// The 6-bit scales and offsets of eight sub-blocks of 32, from Q4_K's and Q5_K's 12 bytes.
+// Reads the 6-bit scales and offsets of eight sub-blocks of 32 from the 12 bytes of Q4_K and Q5_K.
 void read_six_bit_scales(const std::uint8_t* in, Numbers* out) {
   // Sub-blocks 0..3 lie in the low six bits of bytes 0..3 (scales) and 4..7 (offsets); of 4..7 the
   // low four bits lie in bytes 8..11 and the high two on top of bytes 0..7.

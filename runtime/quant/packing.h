@@ -8,12 +8,13 @@
 #include <troupe/runtime/quant/format.h>
 #include <troupe/runtime/quant/layout.h>
 
-// What the formats' source files share: interleaving rows, and getting them back. A format says how
-// it reads one block of a file; everything else follows from its Layout. For this folder only.
+// The code that the formats' source files share: interleaving rows, and reading them back. A format
+// says how it reads one block of a file; everything else follows from its Layout. For this folder
+// only.
 
 namespace troupe::quant {
 
-// One block of one row: the fields as the file has them, in no format's order.
+// One block of one row: the fields of the file, in an order that no format has.
 struct FileBlock {
   std::uint16_t d = 0, m = 0;               // f16 bits; with kByteD, d is e
   std::uint8_t q[kBlockElementsMax];        // the stored integers; Q8_0's as their bytes
@@ -25,7 +26,7 @@ inline float power_of_two(std::uint32_t e) {
   return std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
 }
 
-// Low nibbles, then high nibbles, of kCount bytes: 2 * kCount integers.
+// Reads the low nibbles, then the high nibbles, of kCount bytes: 2 * kCount integers.
 template <std::size_t kCount>
 void read_nibbles(const std::byte* in, std::uint8_t* q) {
   for (std::size_t j = 0; j < kCount; ++j) {
@@ -47,7 +48,7 @@ std::uint32_t load_four(const Byte* from) {
   return four;
 }
 
-// Row `row` of a packed run (layout.h), from and to integers q[32].
+// Read and write row `row` of a packed run (layout.h) as integers q[32].
 template <std::size_t kBits>
 void write_run(const std::uint8_t* q, std::byte* run, std::size_t row) {
   if constexpr (kBits == 8) {
@@ -99,7 +100,7 @@ void read_run(const std::byte* run, std::size_t row, std::uint8_t* q) {
   }
 }
 
-// Takes the scale bytes of a superblock apart. If they have offsets, m is subtracted.
+// Unpacks the scale bytes of a superblock. If they have offsets, m is subtracted.
 void read_scales(const FileBlock& block, Scales kind, Numbers* out);
 
 // out[0, elements) = the exact values of a block.
@@ -143,12 +144,12 @@ struct Quantized {
     bool finite = true;
     for (std::size_t b = 0; b < blocks; ++b) {
       if (!Layout::kHasM && b % Layout::kChunkBlocks == 0)
-        std::memset(group + Layout::d_at(b), 0, 64);  // what no scale fills
+        std::memset(group + Layout::d_at(b), 0, 64);  // words that no scale fills
       for (std::size_t row = 0; row < kPackRows; ++row) {
         const std::byte zeros[Traits::kFileBytes] = {};
         FileBlock block;
         Traits::read(rows[row] ? rows[row] + b * Traits::kFileBytes : zeros, &block);
-        // What is 2^120 or more may overflow when it is multiplied.
+        // Values of 2^120 or more may overflow when they are multiplied.
         finite &= Layout::kByteD ? block.d < 120 + 128 : f16_is_finite(block.d);
         finite &= f16_is_finite(block.m);
         write_block(block, group, b, row);

@@ -1,7 +1,7 @@
 #include <troupe/runtime/quant/file_only.h>
 
-// TQ1_0: superblocks of 256 weights, w = d * (t - 1) with t in 0..2. A byte holds five of them as a
-// fraction: times 3^n, the next t is its whole part by thirds.
+// TQ1_0: superblocks of 256 weights, w = d * (t - 1) with t in 0..2. A byte holds five of them as
+// the digits of a fraction in base 3, the first digit first.
 //
 // A superblock in a file, 54 bytes:
 //   0    32 bytes: byte i holds t[32n + i], n in 0..4

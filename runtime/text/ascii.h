@@ -6,7 +6,7 @@
 
 namespace troupe {
 
-// Returns the text with A to Z as a to z. Other bytes, among them those of UTF-8, stay.
+// Returns the text with A to Z as a to z. Other bytes, including those of UTF-8, stay.
 inline std::string to_lower(std::string text) {
   for (char& c : text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');

@@ -14,7 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-// The index of the byte at which brackets are nested deeper than `depth_max`, or text.size().
+// Returns the index of the byte at which brackets are nested deeper than `depth_max`, or
+// text.size().
 std::size_t too_deep_at(std::string_view text, std::size_t depth_max) {
   std::size_t depth = 0;
   bool in_string = false;
@@ -146,7 +147,7 @@ Status check_json(std::string_view text, const std::string& what, const JsonLimi
   json::sax_parse(text.begin(), text.end(), &watch);
   if (watch.out_of_range) return bad("holds a number that is out of range" + advice);
   const std::string known = watch.broken ? describe_known_file(text.substr(0, 256)) : "";
-  // A text that begins as JSON does is described by where it is none.
+  // If a text begins like JSON, say where it stops being JSON.
   if (!known.empty() && text.find_first_of("{[") > text.find_first_not_of(" \t\r\n"))
     return bad(known);
   if (watch.broken) return bad("is not JSON at byte " + std::to_string(watch.error_byte) + advice);

@@ -9,8 +9,8 @@
 #include <troupe/runtime/status.h>
 
 // JSON that comes from outside: files of models, specifications of jobs, answers of a head. It is
-// parsed only after its size and depth were checked, since the library's dump() and copies recurse.
-// Pure.
+// parsed only after its size and depth were checked, because the library's dump() and copies
+// recurse. Pure.
 
 namespace troupe {
 
@@ -34,7 +34,7 @@ Result<nlohmann::json> parse_json(std::string_view text, const std::string& what
 // Does the same, but keeps the fields of objects in the order in which they were written.
 Result<nlohmann::ordered_json> parse_ordered_json(std::string_view text, const std::string& what,
                                                   const JsonLimits& limits);
-// Only checks a text, which is then read in another way.
+// Only checks a text, which is then read by other means.
 Status check_json(std::string_view text, const std::string& what, const JsonLimits& limits);
 // Only checks the depth of a text that need not be JSON, but is shown as JSON if it is.
 Status check_json_depth(std::string_view text, const std::string& what, const JsonLimits& limits);

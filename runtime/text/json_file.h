@@ -8,7 +8,7 @@
 #include <troupe/runtime/status.h>
 
 // JSON objects that Troupe itself keeps in files, such as a home's head.json and member.json. They
-// are still read with bounds, since a disk or an editor may have damaged them. Any thread.
+// are still read with bounds, because a disk or an editor may have damaged them. Any thread.
 
 namespace troupe {
 

@@ -42,7 +42,7 @@ Utf8Char utf8_char(std::string_view text) {
 std::size_t utf8_valid_prefix(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size()) {
-    // Skips eight ASCII bytes at a time, since most text is ASCII.
+    // Skips eight ASCII bytes at a time, because most text is ASCII.
     std::uint64_t word;
     while (text.size() - at >= sizeof word) {
       std::memcpy(&word, text.data() + at, sizeof word);

@@ -22,18 +22,19 @@ struct Utf8Char {
 // Reads the character at the start of `text`, which must not be empty.
 Utf8Char utf8_char(std::string_view text);
 
-// The index of the first byte that is not part of a whole character; text.size() if there is none.
+// Returns the index of the first byte that is not part of a whole character; text.size() if there
+// is none.
 std::size_t utf8_valid_prefix(std::string_view text);
 
 // Appends the bytes of `code_point`, a scalar value.
 void append_utf8(char32_t code_point, std::string* out);
 
-// `text` as it may be shown to a person, on one line: at most `bytes_max` bytes, and control or
-// invalid bytes as \xNN.
+// Returns `text` as it may be shown to a person, on one line: at most `bytes_max` bytes, and
+// control or invalid bytes as \xNN.
 std::string plain_line(std::string_view text, std::size_t bytes_max);
 
-// `text` between single quotes for a message to a person: at most `bytes_max` bytes, and control
-// or invalid bytes as \xNN.
+// Returns `text` between single quotes for a message to a person: at most `bytes_max` bytes, and
+// control or invalid bytes as \xNN.
 std::string in_quotes(std::string_view text, std::size_t bytes_max = 80);
 
 }  // namespace troupe

@@ -3,8 +3,8 @@
 #include <string>
 #include <string_view>
 
-// Bytes that arrive in pieces, passed on as whole UTF-8 characters. The engine and the command use
-// it to turn the bytes of tokens into text. Pure; an object has one owner.
+// Takes bytes that arrive in pieces, and passes on whole UTF-8 characters. The engine and the
+// command use it to turn the bytes of tokens into text. Pure; an object has one owner.
 
 namespace troupe {
 

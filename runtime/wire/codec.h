@@ -16,8 +16,8 @@
 #include <troupe/runtime/status.h>
 #include <troupe/runtime/wire/encode.h>
 
-// What encode(message) and decode<Message>(bytes) do: bodies of frames through cereal with a
-// bounded archive. A message is a struct of numbers, bools, enums, strings, std::vector,
+// Defines encode(message) and decode<Message>(bytes), which put the bodies of frames through cereal
+// with a bounded archive. A message is a struct of numbers, bools, enums, strings, std::vector,
 // std::array, std::optional and such structs, with
 //   `template <class Archive> void serialize(Archive& archive) { archive(a, b, ...); }`.
 // No pointers, no polymorphism, and none of cereal's own container loaders: they resize before they

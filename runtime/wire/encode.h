@@ -8,8 +8,8 @@
 
 // Turns a message into bytes and back. The functions are declared here and defined in codec.h,
 // whose templates take seconds to compile for each message. So each message is compiled in one
-// file, by TROUPE_MESSAGE (codec.h); a program with one that is compiled nowhere does not link.
-// Pure.
+// file, by TROUPE_MESSAGE (codec.h); if a message is compiled nowhere, programs that use it do not
+// link. Pure.
 
 namespace troupe::wire {
 

@@ -67,7 +67,7 @@ std::array<std::byte, kHeaderBytes> seal(Header header, std::span<const std::byt
 //   Errors: kFailedPrecondition (another version; the text names both), kBadData (anything else).
 Result<Header> parse_header(std::span<const std::byte> bytes,
                             std::uint16_t version = kProtocolVersion);
-// The type in a header whose magic is right, of whatever version; kVersionNotice for another
+// Returns the type in a header of any version whose magic is right; kVersionNotice for another
 // version.
 std::uint16_t type_of_any_version(std::span<const std::byte> bytes);
 // Checks the sizes and the checksum of a whole frame.

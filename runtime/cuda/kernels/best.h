@@ -2,8 +2,8 @@
 
 #include <troupe/runtime/cuda/kernels/arithmetic.h>
 
-// The id of the largest logit of each row: ties go to the lower id, and a NaN is reported. What is
-// compared has a total order, so the bits do not depend on how the ids are split.
+// The id of the largest logit of each row: ties go to the lower id, and a NaN is reported. The
+// comparison is a total order, so the bits do not depend on how the ids are split.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 

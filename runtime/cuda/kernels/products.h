@@ -4,7 +4,7 @@
 
 // Products of weight matrices with rows of activations, with the bits of kernels::Kernels::matmul:
 // the integers of a block are exact in any order, then one fused multiply-add a block (and one for
-// its offset), in the order of the blocks. How many rows there are decides which kernel runs, and
+// its offset), in the order of the blocks. The number of rows decides which kernel runs, and
 // changes no bit.
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
@@ -76,7 +76,7 @@ __device__ inline float scale_of(const RowBlocks& x, std::size_t block) {
   return L::kScaleWords == 0 ? x.d[block] : x.super_d[block];
 }
 
-// What one block adds to a sum: acc = fma(d, i, acc), then acc = fma(m, o, acc) if there is an m.
+// Adds one block to a sum: acc = fma(d, i, acc), then acc = fma(m, o, acc) if there is an m.
 struct Term {
   float2 product, offset;
 };
@@ -103,14 +103,14 @@ __device__ inline float add_term(const Term& term, float acc) {
   return acc;
 }
 
-// The sums of the integers of block b of one row, but for what the stored integers exceed the
-// weights by and for the sub-blocks' offsets.
+// The sums of the stored integers of block b of one row, before kOffset and the sub-blocks' offsets
+// are taken into account.
 struct IntegerSums {
   int isum = 0, ioff = 0;
 };
 
-// Adds what does not need the weights' integers: isum -= kOffset * (the activations' sums), and
-// ioff = offsets * sums.
+// Adds the terms that do not need the weights' integers: isum -= kOffset * (the activations' sums),
+// and ioff = offsets * sums.
 template <class L>
 __device__ inline void add_offsets(const RowScales<L>& scales, const RowBlocks& x,
                                    std::size_t block, IntegerSums* sums) {
@@ -143,7 +143,7 @@ __device__ inline int column_sum(const unsigned char* group, int b, const std::i
     const uint4 v = load<uint4>(group + L::run_at(b, 0) + 16 * lane);
     const std::uint32_t a = x[lane / 4];
     int s[4] = {dot4(v.x, a, 0), dot4(v.y, a, 0), dot4(v.z, a, 0), dot4(v.w, a, 0)};
-    const int t0 = up ? s[0] : s[2], t1 = up ? s[1] : s[3];  // what the other half sums up
+    const int t0 = up ? s[0] : s[2], t1 = up ? s[1] : s[3];  // the sums of the other half
     s[0] = (up ? s[2] : s[0]) + __shfl_xor_sync(kWholeWarp, t0, 16);
     s[1] = (up ? s[3] : s[1]) + __shfl_xor_sync(kWholeWarp, t1, 16);
     int isum = (up2 ? s[1] : s[0]) + __shfl_xor_sync(kWholeWarp, up2 ? s[0] : s[1], 8);
@@ -290,7 +290,7 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_product(ProductArgs arg
 }
 
 constexpr int kPromptThreads = 128, kPromptTiles = 4;
-// Blocks that a multiprocessor holds at least: with four of them, sm_100 spills.
+// The minimum number of blocks on a multiprocessor: with four of them, sm_100 spills.
 constexpr int kPromptBlocks = 3;
 
 // For any batch. A warp has a group of 16 outputs and 8 N rows of activations. Grid (groups of all

@@ -7,7 +7,7 @@
 
 namespace troupe::cuda::TROUPE_CUDA_SIDE {
 
-// kernels::QuantizedRows on the device; null pointers stand for what nobody asks for.
+// kernels::QuantizedRows on the device; pointers that nobody needs are null.
 struct RowBlocks {
   std::int8_t* q = nullptr;            // (B, K)
   float* d = nullptr;                  // (B, K / 32)

@@ -1,10 +1,10 @@
 // Attention of the vector targets. Compiled once for each target.
 //
 // The query vectors (rows x heads) that read one key head are taken up to six at a time, a tile, so
-// that a loaded key or value serves six of them. What a vector's sums do depends on its own keys
-// only: its scores are chains over channels, cut at kSumColumns, one key a lane; its softmax is a
-// pass of its own; its sum over values is a chain over its keys, cut at kSumKeys. A key that some
-// vectors of the tile do not see is added for the others alone.
+// that a loaded key or value serves six of them. A vector's sums depend on its own keys only: its
+// scores are chains over channels, cut at kSumColumns, one key a lane; its softmax is a pass of its
+// own; its sum over values is a chain over its keys, cut at kSumKeys. A key that some vectors of
+// the tile do not see is added only for the others.
 
 #include <algorithm>
 #include <cstring>
@@ -52,8 +52,8 @@ HWY_INLINE Floats load_kv(const std::byte* from) {
   }
 }
 
-// Key blocks that V vectors take side by side: enough chains to hide the latency of an FMA, few
-// enough to stay in registers. A divisor of the blocks of a page.
+// The number of key blocks that V vectors take side by side: enough chains to hide the latency of
+// an FMA, but few enough to stay in registers. It divides the number of blocks of a page.
 constexpr std::size_t blocks_for(std::size_t vectors) {
   return HWY_TARGET != HWY_AVX2 ? 4 : vectors == 1 ? 4 : vectors <= 3 ? 2 : 1;
 }
@@ -86,7 +86,7 @@ HWY_INLINE void score_channels(const std::byte* keys, const std::byte* ahead, st
   };
   for (std::size_t c = begin; c < end; ++c, keys += kKeyBlock * kBytes) {
     fetch<V>(ahead + c * kBlocks * kKeyBlock * kBytes, kBlocks * kKeyBlock * kBytes);
-    // Whichever there are fewer of stay in registers beside the sums.
+    // The smaller set of operands stays in registers beside the sums.
     if constexpr (V < kBlocks * kParts) {
       Floats value[V];
       for (std::size_t v = 0; v < V; ++v) value[v] = hn::Set(kFloat, q[v][c]);
@@ -144,7 +144,7 @@ HWY_INLINE const std::byte* page_keys(const AttentionArgs& args, std::size_t kv_
   return args.pages[key / kPageKeys] + block * args.head_dim * kKeyBlock * kBytes;
 }
 
-// The values of `key` and of the keys behind it in its page.
+// The values of `key` and of the later keys of its page.
 template <std::size_t kBytes>
 HWY_INLINE const std::byte* page_values(const AttentionArgs& args, std::size_t kv_head,
                                         std::size_t key) {
@@ -178,7 +178,7 @@ HWY_NOINLINE void cap_scores(float* scores, std::size_t first, std::size_t last,
                scores + j);
 }
 
-// Adds to the scores of vector v what depends on the keys' distances.
+// Adds the values that depend on the keys' distances to the scores of vector v.
 HWY_NOINLINE void add_relative(const AttentionArgs& args, const Tile& tile, std::size_t v) {
   for (std::size_t key = tile.first[v]; key <= tile.last[v]; ++key)
     tile.scores[v][key - tile.base] += args.relative_bias(tile.head[v], tile.row[v], key);
@@ -219,7 +219,7 @@ HWY_NOINLINE float softmax(float* scores, std::size_t first, std::size_t last, c
 }
 
 // part[v][c] += p[v][j] * values[j][c] for the keys j in [0, keys), C vectors of channels from c.
-// What lies `ahead` bytes behind each value is fetched.
+// The memory `ahead` bytes after each value is prefetched.
 template <std::size_t V, std::size_t C, std::size_t kBytes>
 HWY_INLINE void add_values_at(const std::byte* values, std::ptrdiff_t ahead, std::size_t keys,
                               std::size_t head_dim, const float* const* probabilities,
@@ -230,7 +230,7 @@ HWY_INLINE void add_values_at(const std::byte* values, std::ptrdiff_t ahead, std
   values += c * kBytes;
   for (std::size_t j = 0; j < keys; ++j, values += head_dim * kBytes) {
     fetch<V>(values + ahead, C * kLanes * kBytes);
-    // Whichever there are fewer of stay in registers beside the sums.
+    // The smaller set of operands stays in registers beside the sums.
     if constexpr (V < C) {
       Floats p[V];
       for (std::size_t v = 0; v < V; ++v) p[v] = hn::Set(kFloat, probabilities[v][at + j]);
@@ -282,7 +282,7 @@ HWY_INLINE void add_values(const std::byte* values, std::ptrdiff_t ahead, std::s
       }
 }
 
-// The keys [from, to) of a page that vector v sees, for it alone.
+// Adds the keys [from, to) of a page that only vector v sees.
 template <std::size_t kBytes>
 HWY_NOINLINE void add_for_one(const AttentionArgs& args, std::size_t kv_head, const Tile& tile,
                               std::size_t v, std::size_t from, std::size_t to) {
@@ -293,7 +293,7 @@ HWY_NOINLINE void add_for_one(const AttentionArgs& args, std::size_t kv_head, co
                           tile.scores + v, from - tile.base, tile.part + v);
 }
 
-// The values of keys [begin, end), all of one page, for the vectors that see them.
+// Adds the values of keys [begin, end), all of one page, for the vectors that see them.
 template <std::size_t V, std::size_t kBytes>
 void add_page(const AttentionArgs& args, std::size_t kv_head, Tile& tile, std::size_t begin,
               std::size_t end) {
@@ -353,7 +353,8 @@ void run_tile(const AttentionArgs& args, std::size_t kv_head, Tile& tile) {
   }
 }
 
-// Vectors of the next tile when `left` are left: one of the sizes of run_tile_of.
+// Returns the number of vectors of the next tile if `left` are left: one of the sizes of
+// run_tile_of.
 constexpr std::size_t tile_count(std::size_t left) {
   return left >= kAttentionTile ? kAttentionTile : left == 5 ? 3 : left;
 }

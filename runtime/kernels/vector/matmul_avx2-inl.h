@@ -7,24 +7,24 @@
 
 #include <troupe/runtime/kernels/vector/matmul_common-inl.h>
 
-// What a function that calls add_run must be compiled for, beyond the target.
+// The instructions for which a function that calls add_run must be compiled, beyond the target's.
 #define TROUPE_RUN_TARGET
 
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
-// Columns of a tile: as many as keep their sums in sixteen registers.
+// The number of columns of a tile, whose sums fit into sixteen registers.
 template <class Layout>
 constexpr std::size_t kTileColumns = Layout::kMathBits == 8 ? 4 : 3;
 
-// What the products of stored integers exceed those of the weights by, times the sum of the
-// activations, because of the target's instructions.
+// The amount by which the target's instructions make stored integers exceed the weights; the
+// products exceed by this times the sum of the activations.
 template <class Layout>
 constexpr int kRunOffset = 0;
 
-// From this number of columns on, a group's integers are taken apart once for all tiles: with five
-// and six bits that saves a third of a tile's operations. With four it is a seventh, and nothing is
-// gained.
+// From this number of columns on, a group's integers are unpacked once for all tiles: with five and
+// six bits that saves a third of a tile's operations. With four bits it would save a seventh, which
+// gains nothing.
 template <class Layout>
 constexpr std::size_t kExpandColumns =
     Layout::kBits == 3 || Layout::kBits == 5 || Layout::kBits == 6 ||
@@ -32,9 +32,10 @@ constexpr std::size_t kExpandColumns =
         ? 12
         : SIZE_MAX;
 
-// Pairs that 16 bits hold: |pair| <= 2 * (2^bits - 1) * 127, which is 1778 for three bits, 3810 for
-// four, 7874 for five, 16002 for six; |w| * sign(a, w) of signed bytes is 2 * 128 * 127 = 32512 at
-// most, as a is never -128. Halves of a run with scales of their own have four pairs.
+// Pairs of products, which 16 bits hold: |pair| <= 2 * (2^bits - 1) * 127, which is 1778 for three
+// bits, 3810 for four, 7874 for five, 16002 for six; |w| * sign(a, w) of signed bytes is 2 * 128 *
+// 127 = 32512 at most, as a is never -128. Halves of a run with scales of their own have four
+// pairs.
 template <class Layout>
 constexpr std::size_t kPairsThatFit = Layout::kMathBits <= 4   ? 8 / kScales<Layout>
                                       : Layout::kMathBits == 5 ? 4

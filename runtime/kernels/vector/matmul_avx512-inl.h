@@ -8,7 +8,7 @@
 #include <troupe/runtime/kernels/vector/matmul_common-inl.h>
 
 // Highway's AVX3 has no VNNI, and its AVX3_DL asks the compiler for AVX-VNNI, which CPUs with
-// AVX-512 VNNI may lack: the extension is named here, and isa_supported asks the CPU for it.
+// AVX-512 VNNI may lack: so the extension is named here, and isa_supported asks the CPU for it.
 #define TROUPE_RUN_TARGET __attribute__((target(HWY_TARGET_STR ",avx512vnni")))
 
 HWY_BEFORE_NAMESPACE();
@@ -21,8 +21,8 @@ constexpr std::size_t kTileColumns = 8;
 template <class Layout>
 constexpr int kRunOffset = Layout::kMathBits == 8 ? 128 : 0;
 
-// Eight columns share the work of taking integers apart, which is a tenth of a tile's: runs are not
-// expanded.
+// Eight columns share the work of unpacking integers, which is a tenth of a tile's work, so runs
+// are not expanded.
 template <class Layout>
 constexpr std::size_t kExpandColumns = SIZE_MAX;
 

@@ -1,4 +1,4 @@
-// What the tiles of every weight format share: where activations come from, where sums go, and the
+// The parts that the tiles of every weight format share: reading activations, storing sums, and the
 // loop over groups and columns. Re-included for each target.
 //
 // A tile is 16 packed rows (a group) times C rows of activations (its columns): C * 16 chains, one
@@ -19,7 +19,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace troupe::kernels::HWY_NAMESPACE {
 
-// Where the sums of one or more groups go: out + column * stride + row.
+// The destination of the sums of one or more groups: out + column * stride + row.
 struct Output {
   float* out;
   std::size_t stride;
@@ -99,7 +99,7 @@ HWY_INLINE Ints run_piece(const std::byte* run, std::size_t p, std::size_t h) {
   }
 }
 
-// Does the same for a run whose integers may be taken apart already, into a byte each (expand_run).
+// Does the same for a run whose integers may be unpacked already, into a byte each (expand_run).
 template <class Layout, bool kExpanded>
 HWY_INLINE Ints integers_of(const std::byte* run, std::size_t p, std::size_t h) {
   if constexpr (kExpanded) {
@@ -120,15 +120,16 @@ constexpr std::size_t smaller_tile(std::size_t columns) {
   return power;
 }
 
-// How far in front of a stream of weights that meets one tile the next ones are fetched: half of it
-// is as good from memory, and too near for the third level.
+// How far ahead weights are fetched if only one tile reads them. Half of this is as good from
+// memory, but too near for the third-level cache.
 constexpr std::size_t kStreamAhead = 8192;
-// How far in front they go on from the second level to the first.
+// How far ahead they are moved on from the second-level cache to the first.
 constexpr std::size_t kNearAhead = 768;
 
-// What is fetched into the second-level cache during one run: a line with each of its eight pieces,
-// and what is left over with the last. A burst of all is a quarter slower (docs/performance.md): it
-// takes the places for misses that the weights and activations of the run itself need.
+// The memory that is fetched into the second-level cache during one run: a line with each of its
+// eight pieces, and the rest with the last one. Fetching all of it at once is a quarter slower
+// (docs/performance.md), because it takes up the slots for cache misses that the weights and
+// activations of the run itself need.
 struct StreamPart {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;
@@ -156,17 +157,17 @@ struct Stream {
 
   HWY_INLINE void cut(std::size_t parts) { bytes = (bytes + parts - 1) / parts; }
   HWY_INLINE StreamPart part(std::size_t i) const { return {from + i * bytes, bytes, alone}; }
-  // All of a part at once.
+  // Fetches all of a part at once.
   HWY_INLINE void fetch(std::size_t i) const {
     for (std::size_t at = 0; at < bytes; at += 64) prefetch_second_level(from + i * bytes + at);
   }
 };
 
-// Runs a tile on as many of the `left` columns as it takes; gives their number.
+// Runs a tile on as many of the `left` columns as it takes, and returns their number.
 template <class Tile, std::size_t C = Tile::kColumns>
 HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size_t column,
                                    Stream stream) {
-  // Two halves go better than a full tile and a small rest.
+  // Two halves are faster than a full tile and a small rest.
   const bool halves = left > C && left <= 2 * smaller_tile(C);
   if (C == 1 || (left >= C && !halves)) {
     tile.template run<C>(column, stream);
@@ -177,8 +178,8 @@ HWY_INLINE std::size_t run_columns(const Tile& tile, std::size_t left, std::size
 }
 
 // Up to this number of tiles, each fetches its part of the next group's weights run by run. With
-// more tiles, a run's part would be less than a cache line, so that a tile fetches before it
-// begins, if it says so: floats have more bytes than that, and a burst in front of each tile costs
+// more tiles, a run's part would be less than a cache line, so that a tile fetches before it begins
+// if it has kFetchesInFront. Floats have more bytes than that, and a burst before each tile costs
 // them a tenth.
 constexpr std::size_t kStreamTiles = 4;
 
@@ -204,8 +205,8 @@ void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_be
     for (std::size_t group = group_begin; group < group_end; group += Tile::kGroups) {
       const Tile tile{w, w.data.data() + group * w.group_bytes, x,
                       output_of(w, group, Tile::kGroups, out, out_stride, accumulate)};
-      // The next weights come while these are used: the hardware's prefetcher forgets a stream that
-      // pauses, and follows none beyond a page.
+      // The next weights are fetched while these are used: the hardware's prefetcher forgets a
+      // stream that pauses, and does not follow one beyond a page.
       const std::size_t tiles = (end - begin + Tile::kColumns - 1) / Tile::kColumns;
       Stream stream{tile.group + kStreamAhead, tile_bytes, true};
       if (tiles > 1) {

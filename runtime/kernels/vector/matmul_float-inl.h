@@ -29,13 +29,13 @@ HWY_INLINE Floats load_weights(const std::byte* from) {
   }
 }
 
-// Columns by groups that lie side by side in a tile: as many chains as the registers hold, and more
-// than an FMA takes cycles times the FMAs of a cycle, because a chain waits for its last FMA.
+// Columns times groups that lie side by side in a tile: as many chains as the registers hold, and
+// more than the latency of an FMA times the FMAs per cycle, because a chain waits for its last FMA.
 template <std::size_t kGroups>
 constexpr std::size_t kFloatColumns = HWY_TARGET == HWY_AVX2 ? (kGroups == 1 ? 6 : 4 / kGroups)
                                                              : (kGroups <= 2 ? 12 : 16 / kGroups);
 
-// How far in front of each of the groups that lie side by side its next weights are fetched.
+// How far ahead the next weights are fetched in each of the groups that lie side by side.
 constexpr std::size_t kGroupAhead = 2048;
 
 template <quant::Type kType, std::size_t kTileGroups>
@@ -110,7 +110,7 @@ struct FloatTile {
   }
 };
 
-// As many groups at once as suit the number of columns, then the rest one by one.
+// Takes as many groups at once as suit the number of columns, then the rest one by one.
 template <quant::Type kType, std::size_t kGroups>
 void float_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                  std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {

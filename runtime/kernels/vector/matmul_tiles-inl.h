@@ -72,12 +72,12 @@ HWY_INLINE void clear(Ints (&sums)[kParts][C]) {
     for (std::size_t c = 0; c < C; ++c) sums[h][c] = hn::Zero(kInt);
 }
 
-// Blocks [begin, end) of a group, and where expanded runs of block `begin` and on lie, if they do.
+// Blocks [begin, end) of a group, and the expanded runs from block `begin` on, if there are any.
 struct BlockRange {
   const std::byte* group;
   std::size_t begin, end;
   const std::byte* expanded;
-  Stream stream = {};  // what is fetched meanwhile, evenly
+  Stream stream = {};  // memory that is fetched meanwhile, evenly
 
   template <class Layout, bool kExpanded>
   HWY_INLINE const std::byte* run(std::size_t block, std::size_t run) const {
@@ -142,13 +142,13 @@ struct BlockSums {
   }
 };
 
-// The scales of a superblock, as the lanes that they multiply: of a group's rows in `kParts` parts.
+// The scales of a superblock as the lanes that they multiply, for a group's rows in `kParts` parts.
 template <class Layout>
 struct SuperScales {
   static constexpr std::size_t kPairs = kSuperblock / (2 * kSumElements);
   static constexpr std::size_t kRunScales = kScales<Layout>;
   Ints scales[kRunScales * Layout::kRuns][kParts];
-  Ints pairs[kPairs][kParts];  // what multiplies the sums of activations, two in a lane
+  Ints pairs[kPairs][kParts];  // the factors of the sums of activations, two in a lane
 
   // As read_scales in quant/packing.cpp, four bytes at a time: byte j % 4 of word j / 4 is of
   // sub-block j.
@@ -172,14 +172,14 @@ struct SuperScales {
     }
   }
 
-  // `words`: the scale bytes, four in a lane.
+  // `words` holds the scale bytes, four in a lane.
   explicit HWY_INLINE SuperScales(const std::byte* words) {
     for (std::size_t h = 0; h < kParts; ++h) {
       Ints word[Layout::kScaleWords];
       for (std::size_t i = 0; i < Layout::kScaleWords; ++i)
         word[i] = load_ints(words + 64 * i + 4 * kLanes * h);
       if constexpr (Layout::kHalfScales) {
-        Ints four[4], multiplied[4];  // the scales, and what multiplies sums: the same or offsets
+        Ints four[4], multiplied[4];  // the scales, and the factors of sums: the same or offsets
         read_half_scales(word, four, multiplied);
 #pragma GCC unroll 8
         for (std::size_t i = 0; i < kPairs; ++i) {
@@ -309,8 +309,8 @@ struct ExpandedTile {
   }
 };
 
-// Many columns: each group is expanded piece by piece, and a piece multiplied with all columns of a
-// pass. An output's chain is the same.
+// If there are many columns, each group is expanded piece by piece, and a piece is multiplied with
+// all columns of a pass. An output's chain is the same.
 template <class Sums>
 void run_expanded(const PackedMatrix& w, const Activations& all, std::size_t group_begin,
                   std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {

@@ -40,8 +40,8 @@ HWY_INLINE void store_i8(const Ints (&q)[kBlockVectors], std::int8_t* to) {
 #endif
 }
 
-// What a block is multiplied with before it is rounded, and its d. 127 / amax is 0 for a block that
-// is all zero or not finite; d is then 0 or NaN.
+// The factor of a block before it is rounded, and its d. 127 / amax is 0 for a block that is all
+// zero or not finite; d is then 0 or NaN.
 struct BlockScale {
   float inverse, d;
 };

@@ -1,8 +1,8 @@
 // The training kernels of the vector targets. Compiled once for each target.
 //
 // All products here are made of one tile: kTileRows rows of A, broadcast, times sixteen columns of
-// B, one a lane, over k in order. As many chains as there are registers for hide the latency of an
-// FMA; a chain may pause in memory, which changes no bit.
+// B, one a lane, over k in order. There are as many chains as registers can hold, which hides the
+// latency of an FMA; a chain may pause in memory, which changes no bit.
 
 #include <algorithm>
 #include <cstring>
@@ -30,8 +30,8 @@ namespace {
 constexpr std::size_t kTileRows = 12 / kParts;
 static_assert(kTileRows == (HWY_TARGET == HWY_AVX2 ? 6 : 12));
 
-// Where a matrix lies: element (i, k) of A at a + i * row + k * step, and column j of row k of B at
-// b + k * step + j / 16 * apart + j % 16.
+// The places of matrices: element (i, k) of A at a + i * row + k * step, and column j of row k of B
+// at b + k * step + j / 16 * apart + j % 16.
 struct A {
   const float* at;
   std::size_t row, step;
@@ -56,8 +56,8 @@ HWY_INLINE void add_products(A a, B b, std::size_t depth, Floats (&sums)[M][V]) 
   }
 }
 
-// Groups of sixteen columns in a wide tile: two where there are registers for their sums, since
-// each value of A is then loaded half as often.
+// Groups of sixteen columns in a wide tile: two if there are registers for their sums, because each
+// value of A is then loaded half as often.
 constexpr std::size_t kTileGroups = kParts == 1 ? 2 : 1;
 
 enum class Put { kStore, kAdd, kContinue };  // C = AB, C += AB, or the chains of C go on
@@ -144,7 +144,7 @@ HWY_INLINE void gradient_tile(const float* panel, const float* dy, const Gradien
                   columns * 16 * sizeof(float));
 }
 
-// A head's part of (T, H*D) rows as (T, padded D), with zeros behind the channels.
+// Copies a head's part of (T, H*D) rows to (T, padded D), with zeros after the channels.
 void copy_head(const float* from, std::size_t width, std::size_t head_dim, std::size_t count,
                float* to) {
   const std::size_t padded_dim = (head_dim + 15) / 16 * 16;
@@ -154,7 +154,7 @@ void copy_head(const float* from, std::size_t width, std::size_t head_dim, std::
   }
 }
 
-// What attention_backward works with for one head; all of it lies in its scratch.
+// The arrays of attention_backward for one head, all of which lie in its scratch.
 struct HeadBackward {
   const AttentionBackwardArgs& args;
   const std::size_t head, dim, padded_dim, count, padded_count, width, column, kv_head;
@@ -365,7 +365,7 @@ void pack_outputs(const float* dy, std::size_t rows, std::size_t outputs, std::s
 }  // namespace
 
 // A pass has kGradientOutputs outputs, whose gradients stay in the second-level cache while the
-// panels go by.
+// panels are read.
 void weight_gradient(const float* panels, std::size_t columns, const float* dy, std::size_t rows,
                      std::size_t outputs, const GradientSum& sum, std::size_t group_begin,
                      std::size_t group_end, float* scratch) {

@@ -35,7 +35,7 @@ struct Frame {
 struct Connection;
 using ConnectionPtr = std::shared_ptr<Connection>;
 
-// The interface of the network to an end of a connection: the transport of one process.
+// The network's interface to an end of a connection, which is the transport of one process.
 class Station {
  public:
   virtual ~Station() = default;

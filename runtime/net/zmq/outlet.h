@@ -37,8 +37,8 @@ struct Outlet {
 using OutletPtr = std::shared_ptr<Outlet>;
 
 enum class Flushed { kAll, kBlocked, kGone };
-// Gives the outlet's frames to the socket, 64 at most, so that other outlets get their turn; with
-// `routing_id` if the socket is a ROUTER. Returns kGone if the connection no longer exists.
+// Gives at most 64 of the outlet's frames to the socket, so that other outlets get their turn;
+// `routing_id` is set if the socket is a ROUTER. Returns kGone if the connection no longer exists.
 Flushed flush(Socket& socket, Outlet& outlet, const std::string* routing_id,
               AtomicCounters& counters);
 
