@@ -1,10 +1,10 @@
-// The loss of a small batch, computed in four parts by four actors: what data-parallel training
-// begins with. An encoder (all-minilm-l6-v2), its pooler, and a linear classifier on top; the first
-// 32 rows of a JSONL file of {"text", "label"}.
+// Computes the loss of a small batch in four parts by four actors, as data-parallel training
+// begins. An encoder (all-minilm-l6-v2), its pooler, and a linear classifier on top; the first 32
+// rows of a JSONL file of {"text", "label"}.
 //   example_parallel_loss MODEL_FOLDER train.jsonl
 // Each part gives the sum of its rows' losses; sums are added in the order of the parts, and
-// divided once by the number of rows. So the bits do not depend on who computed what: they are
-// those of one actor that does all parts in turn.
+// divided once by the number of rows. So the bits do not depend on which actor computed which part:
+// they are those of one actor that does all parts in turn.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -34,7 +34,7 @@ struct Row {
   std::size_t label = 0;
 };
 
-// What all actors share; nobody changes it.
+// What all actors share; none of them changes it.
 struct Shared {
   std::unique_ptr<model::WholeModel> source;
   model::ModelConfig config;
@@ -105,7 +105,8 @@ double loss_of(const Shared& shared, const float* first_row, std::size_t label) 
   return std::log(total) - scores[label];
 }
 
-// An actor that computes parts: a part's number to that and the sum of the losses of its rows.
+// An actor that computes parts: it takes a part's number, and answers with the number and the sum
+// of the losses of its rows.
 using part_actor = caf::typed_actor<caf::replies_to<std::uint32_t>::with<std::uint32_t, double>>;
 struct PartState {
   std::unique_ptr<Device> device;
@@ -136,7 +137,7 @@ part_actor::behavior_type behavior(part_actor::stateful_pointer<PartState> self,
   }};
 }
 
-// The parts go to the actors in turn; the loss of all rows, or NaN.
+// Gives the parts to the actors in turn; returns the loss of all rows, or NaN.
 double mean_loss(caf::actor_system& system, const SharedPtr& shared, std::size_t actors) {
   std::vector<part_actor> team;
   for (std::size_t i = 0; i < actors; ++i) {

@@ -2,7 +2,8 @@
 //   example_word_count FILE...                                  in this process
 //   example_word_count --join TOKEN@HOST:PORT HOME HOST:PORT    be a node that counts (own address)
 //   example_word_count --cluster ADDRESS FILE...                hand the files in, print the counts
-// Shards are files; the head (`troupe start`) keeps shards and results, and knows no words.
+// Shards are files. The head (`troupe start`) keeps shards and results, and knows nothing about
+// words.
 #include <algorithm>
 #include <cctype>
 #include <cstdio>

@@ -23,21 +23,21 @@ esac
 
 test_packages=(catch2 clang-format shellcheck python3-pytest python3-zmq python3-jinja2
   python3-numpy python3-tqdm python3-yaml openssl dpkg-dev file iproute2 slurm-wlm munge)
-# Packages with which tokenizers are compared, and one that writes GGUF files; they lie in the build
+# Packages with which tokenizers are compared, and one that writes GGUF files. They are kept in the build
 # folder.
 python_packages=(tokenizers==0.21.4 sentencepiece==0.2.0 gguf==0.19.0)
 [ "$fuzz" = no ] || test_packages+=(clang libclang-rt-14-dev)
-# Clients of `troupe serve` with the packages that they need, and what makes requests from its
-# description. Larger clients are for --deep.
+# Clients of `troupe serve` with the packages that they need, and a program that makes requests from the
+# server's description. Larger clients are for --deep.
 client_packages=(openai==3.57.0 langchain-openai==1.7.4)
 checker_packages=(schemathesis==4.32.5)
-# What reads the event files of training: of tensorboard, its reader needs these two and numpy.
+# The reader of training's event files: the one of tensorboard needs these two and numpy.
 tensorboard_packages=(tensorboard==2.21.0 protobuf==7.36.2 absl-py==2.5.1)
 litellm_packages=(litellm==1.110.2)
-# Three of what lm-eval needs exist as source only; for all else, see install_into.
+# Three packages that lm-eval needs exist only as source; for everything else, see install_into.
 lm_eval_packages=(--no-binary "sqlitedict,rouge-score,word2number" sqlitedict==2.1.0 rouge-score==0.1.2
   word2number==1.1 'lm-eval[api]==0.4.13' transformers)
-# The fuzzers of files that a model brings; --deep adds those of the wire and of short texts.
+# The fuzzers of a model's files; --deep adds those of the wire and of short texts.
 file_fuzzers=(gguf_fuzz safetensors_fuzz tokenizer_json_fuzz chat_template_fuzz hf_config_fuzz)
 
 # install_into FOLDER [OPTION]... PACKAGE... installs Python packages in a folder of the build; no
@@ -76,7 +76,7 @@ test_under_tsan() {
       run_tests tsan -R '^(runtime|model):' -E '^runtime:(hostile|transport|bad input)')
 }
 
-# build_fuzzers NAME...: `troupe_fuzzers` is all of them.
+# build_fuzzers NAME...: `troupe_fuzzers` means all of them.
 build_fuzzers() {
   cmake --preset fuzz && cmake --build build/fuzz -j "${TROUPE_JOBS:-$(nproc)}" --target "$@"
 }
@@ -116,7 +116,7 @@ fi
 if [ "$fuzz" = yes ]; then
   [ "$deep" = no ] || file_fuzzers=()  # all of them
   step "build the fuzzers" build_fuzzers "${file_fuzzers[@]:-troupe_fuzzers}"
-  # A finding of a fuzzer does not keep the tests from running, and a failed test hides no finding.
+  # A finding of a fuzzer does not prevent the tests from running, and a failed test does not hide a finding.
   step "fuzzers, a minute each" \
     python3 tools/dev/run_fuzzers.py build/fuzz 60 "${file_fuzzers[@]}" || fuzz=failed
 fi

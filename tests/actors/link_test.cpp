@@ -5,8 +5,8 @@
 #include <troupe/actors/link.h>
 #include <troupe/runtime/net/sim/sim_network.h>
 
-// What the link drops before any actor sees it: frames whose sender may not send them, of epochs
-// that no actor serves, and of types that do not exist.
+// Tests which frames the link drops before any actor sees them: those that their sender may not
+// send, of epochs that no actor serves, and of types that do not exist.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -103,8 +103,8 @@ TEST_CASE("link: steps come from the stage before, results from the last, failur
   CHECK_FALSE(strange(1, MessageType::kStepDone));
   CHECK(strange(0, MessageType::kStepFailed));
   CHECK_FALSE(strange(1, MessageType::kStepFailed));
-  // A stage in the middle may report a failure, and nothing else. It has a connection of
-  // activations to the next stage alone, but one of control to the head.
+  // A stage in the middle may report a failure, and nothing else. Its only connection for
+  // activations leads to the next stage, but it has one for control to the head.
   CHECK(find_message(static_cast<std::uint16_t>(MessageType::kStepFailed))->channel ==
         net::Channel::kControl);
   peers.link->attach_engine(3, {head, {node, head}}, sink);
@@ -147,7 +147,7 @@ TEST_CASE("link: a room that is attached before the sockets open hears the first
   options.listen = net::Endpoint{"h0", 7700};
   options.allowed.emplace_back(Peers::key_of(1), net::Role::kNode);
   std::unique_ptr<net::Transport> node;
-  // The network is as quick as it can be: the frame is here before open_sockets() returns.
+  // The network is as fast as possible: the frame is here before open_sockets() returns.
   const auto link = Link::with_sockets(
       options,
       [&](const net::TransportOptions& with,

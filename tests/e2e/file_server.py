@@ -27,14 +27,14 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.redirects = {}    # path -> address
         self.refused = {}      # path -> (status for those without a token, status for those with one)
         self.linked = None     # X-Linked-Etag of redirections
-        self.ranges_on = True  # False: Range is not heeded
+        self.ranges_on = True  # False: Range is ignored
         self.length_on = True  # False: no Content-Length
         self.length_said = None  # what all answers claim that the file has
         self.cuts = 0          # the number of answers that end in the middle
         self.cut_bytes = None  # ... after this number of bytes
         self.busy = 0          # the number of answers that are 503
         self.rate = 0          # bytes per second and connection; 0: as fast as it goes
-        self.silent = False    # takes requests and says nothing
+        self.silent = False    # takes requests and does not answer
         self.first_slow = 0    # seconds that the first range of several waits
         self.lock = threading.Lock()
         self.asked = []        # (path, Authorization)

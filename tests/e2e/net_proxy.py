@@ -123,7 +123,7 @@ class Proxy:
             return
         self.connections += 1
         channel = CHANNELS[index]
-        # A machine behind a link that swallows everything does not answer a knock.
+        # A machine behind a link that swallows everything does not answer an attempt to connect.
         await self.passable(channel, "up")
         try:
             near, far = await asyncio.open_connection(self._target[0], self._target[1] + index)

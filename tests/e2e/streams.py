@@ -6,8 +6,8 @@ import time
 
 import harness
 
-# Greedy, seeded, with penalties, with a stop string that is held back again and again; raw text, so
-# that most go on to the end of their tokens.
+# The requests are greedy, seeded, with penalties, and with a stop string that is held back again and again;
+# they are raw text, so that most go on to the end of their tokens.
 SPECS = (
     ("Once upon a time", ()),
     ("The history of Rome begins", ("--temperature", "0.9", "--seed", "3")),

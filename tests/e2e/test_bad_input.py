@@ -381,7 +381,7 @@ def test_blobs_cut_under_a_node_that_serves_them(place):
     assert answer["token_ids"] == expected
     assert "was changed on this disk" in cut.said()
     assert cut.alive() and whole.alive(), cut.said()[-2000:]
-    assert "did not come as it should" not in whole.said()
+    assert "arrived damaged" not in whole.said()
 
 
 @pytest.mark.no_model

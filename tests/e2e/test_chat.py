@@ -70,11 +70,11 @@ def test_history_is_what_run_would_be_given(alone):
     outcome = alone.troupe("run", harness.MODEL, "--system", SYSTEM, "-n", 24, input=typed)
     assert outcome.status == 0
     assert outcome.out == "".join(answer + "\n" for answer in answers), str(outcome)
-    # A backslash at a line's end is the other way to write two lines.
+    # A backslash at the end of a line is the other way to write two lines.
     again = alone.troupe("run", harness.MODEL, "--system", SYSTEM, "-n", 24,
                          input=typed.replace('"""What is\nmy name?"""', "What is\\\nmy name?"))
     assert again.out == outcome.out
-    # After /clear the second question has no first one; the system message stays.
+    # After /clear, no earlier question comes before the second one; the system message stays.
     alone_text = alone.json("run", harness.MODEL, "--raw", "-n", 24,
                             rendered([("system", SYSTEM), ("user", questions[2])]))["text"]
     for word in ("/clear", "/reset"):

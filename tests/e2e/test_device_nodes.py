@@ -114,7 +114,7 @@ def test_a_node_brings_its_gpu_with_the_same_token(place, model):
     again = place.start("node", flags=("--device", "cpu,cuda:0"), port=node.port)
     assert sorted(members(place, head)) == ["head", "node", "node-cuda0"]
     again.stop()
-    # A token for one lets only the node in.
+    # A token for one use lets only the node in.
     single = place.json("key", "new", "--cluster", head.address)["token"]
     refused = place.troupe("start", "--home", place.folder / "other", "--name", "other", "--join", single,
                            "--device", "cpu,cuda:0", "--json")
@@ -125,7 +125,7 @@ def test_a_node_brings_its_gpu_with_the_same_token(place, model):
 
 @pytest.mark.parametrize("devices, words", [
     ("cuda:7,cpu", "there is one emulated GPU, cuda:0"), ("cuda:0,cuda:0", "names cuda:0 twice"),
-    ("cuda:0,gpu", "is no device; choose cpu, or a GPU such as cuda:0"), ("cpu,,cuda:0", "has an empty name between commas")])
+    ("cuda:0,gpu", "is not a device; choose cpu, or a GPU such as cuda:0"), ("cpu,,cuda:0", "has an empty name between commas")])
 def test_devices_that_cannot_be(place, devices, words):
     refused = place.troupe("start", "--head", "--home", place.folder / "h", "--listen",
                            f"127.0.0.1:{harness.free_port()}", "--device", devices)

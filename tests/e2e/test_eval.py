@@ -22,7 +22,7 @@ def test_the_loss_of_texts_is_that_of_the_trainer(alone, tmp_path):
     assert math.isclose(got["perplexity"], math.exp(got["loss"]), rel_tol=1e-9)
     assert math.isclose(got["bits_per_byte"], got["loss"] / math.log(2), rel_tol=1e-9)
     assert math.isclose(got["accuracy"], got["right"] / got["tokens"], rel_tol=1e-9)
-    # The trainer says the same of these weights before its first step changes them.
+    # The trainer measures the same loss with these weights before its first step changes them.
     step = finetune(alone, model, "--data", data, "--max-length", 16, "--batch-size", 18,
                     "--max-steps", 1, "-o", tmp_path / "out")[0]
     assert math.isclose(got["loss"], step["loss"], rel_tol=1e-6)
@@ -62,7 +62,7 @@ def test_choices_are_made_by_likelihood(alone, tmp_path):
              "--epochs", 40, "--lr", "1e-2", "-o", out)
     rows = [{"prompt": LETTERS[:i], "choices": ["zz", LETTERS[i:i + 2], "a"], "answer": 1}
             for i in range(3, 13)]
-    rows.append({"prompt": "abc", "choices": ["d", "e"], "answer": "B"})  # which it will miss
+    rows.append({"prompt": "abc", "choices": ["d", "e"], "answer": "B"})  # which it will get wrong
     rows.append({"prompt": "abc", "choices": ["d", "e"], "answer": "C"})
     data = lines(tmp_path / "choices.jsonl", rows)
     got = alone.json("eval", out, "--data", data, "--task", "choice")
@@ -107,7 +107,7 @@ def test_an_adapter_runs_beside_the_weights(alone, tmp_path):
     losses = [alone.json("eval", model, "--data", data, "--task", "chat", *flags)["loss"]
               for flags in ([], ["--adapter", adapter])]
     assert losses[1] < losses[0] / 2
-    # Quantized weights: the adapter is added to what they give.
+    # With quantized weights, the adapter is added to their products.
     alone.json("export", model, "-o", tmp_path / "q.gguf", "--type", "Q4_1")
     quantized = [alone.json("run", tmp_path / "q.gguf", *ask, "--adapter", adapter, "--threads",
                             threads)["token_ids"] for threads in (1, 3)]

@@ -25,7 +25,7 @@ THIRDS = "0-9,10-19,20-29"
 # Sampled text goes on where greedy text would end.
 LONG = ("--raw", "-n", 4000, "--temperature", "1.2", "--seed", "5")
 TOKENS = 100
-# Of each kind of fault; a longer run sets it, tools/bench/kill_streams.py measures.
+# The number of faults of each kind. A longer run sets it; tools/bench/kill_streams.py measures.
 ROUNDS = int(os.environ.get("TROUPE_FAULT_ROUNDS", "2"))
 
 
@@ -111,7 +111,7 @@ def freeze(cluster, expected, victim):
     node.signal(signal.SIGSTOP)
     try:
         assert batch.open() > 0
-        # One that comes in the meantime waits, and is served.
+        # A request that comes in the meantime waits, and is served.
         late = Stream(cluster.place, SPECS[0], TOKENS, ("--cluster", cluster.head.address,
                                                         "--layers", THIRDS))
         wait_until("the lease did not run out", lambda: state_of(cluster, node.name) == "dead")
@@ -224,7 +224,7 @@ def test_weights_come_from_the_disks_of_those_who_are_left(tmp_path, expected):
         assert set(layout(cluster)) == {"head", "node-1"}
         time.sleep(0.5)  # counters come with the heartbeats
         assert fetched() == {**before, "node-2": fetched()["node-2"]}
-        # A newcomer takes the place of the next that dies, from the disks of its peers.
+        # A newcomer replaces the next node that dies, with layers from the disks of its peers.
         wait_until("no copies were made", on_two_disks)
         cluster.nodes.append(cluster.place.start("node-3", "--join", cluster.head.join))
         batch = Batch(cluster, TOKENS, model="sha256:" + digest)

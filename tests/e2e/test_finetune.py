@@ -114,7 +114,7 @@ def test_a_classifier_is_trained_and_used(alone, tmp_path):
     assert answer["label"] == "early" and answer["probability"] > 0.9
     assert abs(sum(answer["probabilities"].values()) - 1) < 1e-9
     told = alone.troupe("classify", out, "-f", test)
-    assert "of 50 labels are as the file has them" in told.err
+    assert "of 50 labels equal those of the file" in told.err
     assert [line.split("\t")[0] for line in told.out.splitlines()].count("early") == 25
     piped = alone.troupe("classify", out, "-", input="x y z\n\na b\n")
     assert [line.split("\t")[0] for line in piped.out.splitlines()] == ["late", "early"]
@@ -191,7 +191,7 @@ def test_tensorboard_reads_each_step_once_after_a_kill(alone, tmp_path):
         **{f"train/{name}": list(range(1, 13)) for name in
            ("loss", "gradient_norm", "learning_rate", "tokens_per_second")}}
     told = {one["step"]: one for one in said if "lr" in one}
-    assert sorted(told) == list(range(9, 13))  # the run before has told of the others
+    assert sorted(told) == list(range(9, 13))  # the earlier run has reported the others
     for tag, field in (("train/loss", "loss"), ("train/learning_rate", "lr"),
                        ("train/gradient_norm", "gradient_norm")):
         assert {step: value for step, value in read[tag] if step in told} == {
@@ -211,13 +211,13 @@ def test_an_interrupted_run_saves_and_another_run_is_refused(alone, tmp_path, nu
         assert json.loads(run.stdout.readline())["applied"]
     run.send_signal(number)
     _, err = run.communicate(timeout=60)
-    assert run.returncode == 143 and "goes on from there" in err
+    assert run.returncode == 143 and "continues from there" in err
     assert len(list(out.glob("checkpoint-*/manifest.json"))) == 1
     other = alone.troupe("finetune", model, "--data", data, *flags, "--seed", 1)
     assert other.status == 1 and "seed (0 there, 1 now)" in other.err
     other = alone.troupe("finetune", model, "--data", data, *flags, "--label-field", "kind")
     assert other.status == 1 and "label-field (label there, kind now)" in other.err
-    # Another model in the same place, of which one weight differs.
+    # Put another model in the same place, which differs in one weight.
     weights = model / "model.safetensors"
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
@@ -362,7 +362,7 @@ def test_losses_can_be_smoothed_and_weighted(alone, tmp_path):
         assert made[0] == made[1]
         hashes.add(made[0])
     assert len(hashes) == 3
-    # Two labels of the same number of rows: balanced weights are 1.
+    # Two labels have the same number of rows, so balanced weights are 1.
     assert other("balanced", "--class-weights", "balanced")[0]["loss"] == plain[0]["loss"]
     for flags, why in ((["--class-weights", "never=2"], "is none of 'early', 'late'"),
                        (["--class-weights", "late=0"], "a weight above 0"),
@@ -435,7 +435,7 @@ def test_an_adapter_beside_quantized_weights_says_what_int8_changes(alone, tmp_p
     assert told["loss"] == end["loss_as_run"]
     said = alone.troupe("finetune", quantized, *flags, "--validation", data, "-o", tmp_path / "v")
     assert "rounds activations to int8" in said.err and "over 64 examples the loss is" in said.err
-    # Beside f32 weights nothing is rounded.
+    # With f32 weights, nothing is rounded.
     assert "loss_as_run" not in finetune(alone, model, *flags, "-o", tmp_path / "f")[-1]
 
 

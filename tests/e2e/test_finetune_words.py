@@ -102,7 +102,7 @@ def test_words_are_labelled(alone, tmp_path):
             for one in answer["entities"]] == [(2, 5, "a b", "EARLY"), (8, 9, "z", "LATE")]
     told = alone.troupe("classify", out, "-f", test)
     right = sum(got["confusion"][i][i] for i in range(len(NAMES)))
-    assert f"{right} of {got['words']} labels are as the file has them" in told.err
+    assert f"{right} of {got['words']} labels equal those of the file" in told.err
     lines_of = alone.troupe("classify", out, "-", input="m a b\nz\n").out.splitlines()
     assert [line.split("\t")[:2] for line in lines_of] == [["a b", "EARLY"], [""], ["z", "LATE"]]
     # A text longer than the model's context is read in parts, and every word gets a label.
@@ -127,7 +127,7 @@ def test_an_adapter_labels_words_once_it_is_merged(alone, tmp_path):
 
 def test_hidden_tokens_are_learned(alone, tmp_path):
     model, out = with_mask(tmp_path / "model"), tmp_path / "out"
-    # Each letter stands twice, so that a hidden one can be found.
+    # Each letter occurs twice, so that a hidden one can be found.
     draw = random.Random(4)
     data = lines(tmp_path / "data.jsonl", [
         {"text": " ".join(letter + " " + letter for letter in draw.choices(LETTERS, k=6))}
@@ -144,7 +144,7 @@ def test_hidden_tokens_are_learned(alone, tmp_path):
     assert losses[-1] < losses[0]
     config = json.loads((tmp_path / "out1" / "config.json").read_text())
     assert config["architectures"] == ["BertForMaskedLM"]
-    # A killed run hides the same tokens when it goes on.
+    # A killed run hides the same tokens when it is continued.
     alone.env["TROUPE_FAILPOINT"] = "training.events.write:19"
     again = [*flags, "--save-every", 7, "-o", tmp_path / "again"]
     assert alone.troupe("finetune", model, *again).status == -signal.SIGKILL

@@ -21,7 +21,8 @@ def cpu_and_wakes(daemon):
     return sum(int(s[0]) for s in stats) / 1e9, sum(int(s[2]) for s in stats)
 
 
-# What waking up and going to sleep again costs here, in seconds of CPU: a loop that does nothing else.
+# Measures the CPU seconds of waking up and going to sleep again on this machine, by a loop that does nothing
+# else.
 WAKES = """
 import time
 def cpu(): return int(open("/proc/self/schedstat").read().split()[0])

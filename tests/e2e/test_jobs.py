@@ -315,7 +315,7 @@ def test_a_head_finds_models_and_nodes_again(tmp_path):
         assert cluster.status()["deployments"][0]["epoch"] > epoch
         stages = {stage["node"]: stage["layers"]
                   for one in cluster.status()["deployments"] for stage in one["stages"]}
-        # In whichever order they joined again, each has the layers that lie on its disk.
+        # Whatever the order in which they joined again, each has the layers that lie on its disk.
         assert stages == {"head": "0-9", "node-1": "10-19", "node-2": "20-29"}
     finally:
         cluster.close()

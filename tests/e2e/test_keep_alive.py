@@ -51,7 +51,7 @@ def test_no_time_at_all_and_for_ever(place):
     head = place.start("head", "--head", "--keep-alive", "0")
     expected = ask(place, head)["token_ids"]
     wait_until(lambda: deployments(place, head) == [], 5)
-    # Two at once: neither pulls the model away under the other.
+    # Two run at once, and neither unloads the model that the other uses.
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(ask(place, head)["token_ids"]))
                for _ in range(3)]
@@ -72,7 +72,7 @@ def test_a_model_that_lost_a_node_stays_its_time_and_goes(place):
     node = place.start("node", "--join", head.join)
     expected = ask(place, head, "--layers", "0-14,15-29")["token_ids"]
     [loaded] = deployments(place, head)
-    # Whoever brought the model is gone: what the node held must lie on the head's disk, too.
+    # The client that brought the model is gone, so the node's layers must lie on the head's disk, too.
     wait_until(lambda: [stage["disks"] for stage in deployments(place, head)[0]["stages"]] == [2, 2])
     node.kill()
     wait_until(lambda: [d["state"] for d in deployments(place, head)] == ["ready"], 3)
@@ -207,7 +207,7 @@ def test_layers_go_where_there_is_memory(place):
     assert nodes["head"]["weights_bytes"] < 60 << 20
     first, last = map(int, layers["a"].split("-"))
     assert last == 29 and last - first >= 18, layers
-    # A person's split that does not fit.
+    # An explicit split does not fit.
     check(place.troupe("run", harness.MODEL, "hi", "--cluster", head.address, "--layers",
                        "0-19,20-29"), 1, "layers 0-19", "node head", "are missing", "--memory")
 
@@ -246,7 +246,7 @@ def test_a_model_that_nobody_uses_makes_room(place):
     """Where two models do not fit together, the one that is idle goes for the other."""
     tiny = harness.ROOT / "tests" / "data" / "golden" / "tiny" / "llama"
     words = ("--prompt-ids", "1,2,3", "-n", 2)
-    # Said rounded up to a tenth of a MiB, less than the second model takes.
+    # The figure is rounded up to a tenth of a MiB, and is less than the second model takes.
     large, small = needed_bytes(place, harness.MODEL, "hi"), needed_bytes(place, tiny, *words)
     assert 0.15 * (1 << 20) < small < large
     head = place.start("head", "--head", "--memory", int(large))

@@ -42,7 +42,7 @@ def test_a_token_for_one_node(place):
     assert token["uses_left"] == 0 and token["role"] == "node"
     [member] = [m for m in keys(place, head)["members"] if m["name"] == "a"]
     assert member["role"] == "node" and member["token"] == token["id"]
-    # A node of that token comes back without using it again, and by its home alone.
+    # A node that joined with that token comes back without using it again, with its home alone.
     assert states(place, head)["a"] == "ready"
 
 
@@ -82,7 +82,7 @@ def test_a_client_is_enrolled_once(place):
     for _ in range(3):
         assert place.troupe("nodes", "--cluster", token, env=me).status == 0
     check(place.troupe("nodes", "--cluster", token, env=other), 1, "used up", "troupe key new")
-    # Its identity lasts: also after the token has left the list, and after the head's restart.
+    # Its identity lasts, even after the token has left the list and the head was restarted.
     assert (place.folder / "me" / "keys" / "client.key").stat().st_mode & 0o777 == 0o600
     head.stop()
     head = place.start("head", "--head", port=head.port)
@@ -181,7 +181,7 @@ def test_a_revoked_node_is_out_for_good(place):
     assert a.process.wait(5) == 1, "the daemon ends and says why"
     assert "removed from the cluster" in a.said()
     assert states(place, head) == {"head": "ready", "a": "left", "b": "ready"}
-    # It cannot come back: not by its home, not with the token, not after the head's restart.
+    # It cannot come back: neither with its home, nor with the token, nor after the head's restart.
     join_fails(place, "a", "", "removed from the cluster")
     join_fails(place, "a", head.join, "revoked")
     before = head.join
@@ -209,7 +209,7 @@ def test_a_revoked_node_that_says_on_is_not_heard(place):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     status = place.json("status", "--cluster", head.address)
-    # What it still said (a heartbeat, its goodbye) was dropped, and nobody believes that it lives.
+    # What it still sent (a heartbeat, its goodbye) was dropped, and nobody believes that it is alive.
     assert status["counters"]["rejected_revoked"] >= before
     assert [n["state"] for n in status["nodes"] if n["name"] == "a"] == ["left"]
 

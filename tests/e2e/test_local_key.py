@@ -52,7 +52,7 @@ def test_a_key_that_is_gone_is_written_again(place):
         file.unlink()
     harness.wait_until("the key is not written again",
                        lambda: all(file.exists() for file in key_files(place, head)), 10)
-    # Without the run-time folder there is nowhere to write to: the head stays, and says so.
+    # Without the run-time folder there is nowhere to write: the head continues, and says so.
     shutil.rmtree(place.folder / "run")
     harness.wait_until("the head does not say so",
                        lambda: "programs of this user must name the home" in head.said(), 10)

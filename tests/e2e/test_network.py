@@ -111,7 +111,7 @@ def test_a_pulled_cable(machines, expected):
     used_again(machines, "node-1")
 
 
-# Who no longer hears whom: a node the head, the head a node, one node the other.
+# Which side no longer hears the other: a node the head, the head a node, or one node the other.
 @on_machines
 @pytest.mark.parametrize("speaker, listener", [(1, 0), (0, 1), (1, 2), (2, 1)])
 def test_a_link_that_carries_one_way_only(machines, expected, speaker, listener):
@@ -149,8 +149,8 @@ def test_connections_that_are_reset(proxied, expected):
     used_again(proxied, "node-1")
 
 
-# What CURVE authenticates and numbers cannot be changed, sent twice or sent again: the connection
-# falls, the answers go on.
+# Frames that CURVE authenticates and numbers cannot be changed, sent twice or sent again: the connection
+# breaks, and the answers go on.
 @pytest.mark.parametrize("fault", ["flip", "duplicate", "replay"])
 @pytest.mark.parametrize("channel, way", [("activations", "up"), ("control", "down")])
 def test_spoiled_bytes(tmp_path, expected, fault, channel, way):

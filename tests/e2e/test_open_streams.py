@@ -103,7 +103,7 @@ def test_an_answer_of_another_arithmetic_version_ends_in_words(cluster, expected
         assert len(so_far) >= 10
         whole = expected.answer(stream.spec, TOKENS)
         assert whole["text"].startswith(so_far) and so_far != whole["text"]
-    # Of what was told already, only the rest is shown.
+    # Only the rest is shown, not what was sent already.
     tail = cluster.place.troupe("run", "--resume", name, "--from", 5, *at)
     assert so_far.endswith(tail.out.removesuffix("\n")) and len(tail.out) < len(so_far)
 

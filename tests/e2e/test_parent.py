@@ -63,7 +63,7 @@ def test_a_daemon_that_aborts_is_started_again(place):
         assert json.loads((head.home / "daemon.json").read_text())["pid"] == head.pid
     assert crash(node, signal.SIGABRT) < 1
     harness.wait_until("the node is not back", lambda: is_ready(place, head, "node"))
-    # What lets nodes in was printed once, and still does.
+    # The token that lets nodes in was printed once, and is still valid.
     assert head.said().count("is ready again") == 3
     assert "was ended by SIGABRT: starting it again" in head.said()
     place.start("late", "--join", head.join)

@@ -32,7 +32,7 @@ def test_plan_measures_predicts_and_is_kept(tmp_path, alone):
         status = cluster.status()
         assert status["deployments"] == []
         assert all(node["weights_fetched_bytes"] < 10e6 for node in status["nodes"])
-        # What was measured is what places the layers.
+        # The measurements decide where the layers are placed.
         answer = cluster.run(PROMPT, "--raw", "-n", 8)
         expected = alone.json("run", harness.MODEL, PROMPT, "--raw", "-n", 8)
         assert answer["token_ids"] == expected["token_ids"]
@@ -114,7 +114,7 @@ def test_the_context_that_is_asked_for_is_what_layers_are_sized_for(place):
         words = (verb, harness.MODEL) + (() if verb == "plan" else (PROMPT, "-n", 4))
         assert "missing" in place.troupe(*words, *at).err
         place.json(*words, "-c", 512, *at)
-    # What nobody uses would make room, as it does for a run.
+    # A model that nobody uses would make room, as it does for a run.
     place.json("plan", harness.MODEL, "-c", 512, *at)
 
 

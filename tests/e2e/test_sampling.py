@@ -48,7 +48,7 @@ def test_a_bias_bans_and_forces(answer):
     banned = answer("-n", "8", "--logit-bias", f"{greedy[0]}=-1000")
     assert greedy[0] not in banned
     assert answer("-n", "3", "--logit-bias", "504=1000") == [504] * 3
-    # A later one of a token adds up.
+    # A second bias of a token is added to the first.
     assert answer("-n", "8", "--logit-bias", "504=1000", "--logit-bias", "504=-1000") == greedy
 
 

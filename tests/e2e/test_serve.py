@@ -124,7 +124,7 @@ def test_tokens_and_rendering(server):
     assert ids["count"] == len(ids["tokens"])
     back = server.json("POST", "/detokenize", {"model": "smol", "tokens": ids["tokens"]})
     assert back["prompt"] == "Hello world"
-    # Markup that a person writes is text: one token for "<|im_end|>" stands in what the template wrote.
+    # Markup that a person writes is text: the only token "<|im_end|>" is the one that the template wrote.
     plain = server.json("POST", "/tokenize", {"model": "smol", "messages": [
         {"role": "user", "content": "Hello <|im_end|>"}]})
     assert plain["tokens"] == rendered["prompt_token_ids"]
@@ -179,7 +179,7 @@ def test_keys_and_limits(place):
                               if not line.startswith("later ")) + "\n")
     time.sleep(1.5)
     assert status("/v1/models", later) == 401
-    # A bucket of 120 fills by two a second.
+    # A bucket of 120 fills by two per second.
     refusals = [server.ask("POST", "/tokenize", {"model": "smol", "prompt": "a"},
                            {"Authorization": "Bearer " + shop}) for _ in range(140)]
     limited = [headers for code, headers, _ in refusals if code == 429]
@@ -282,7 +282,7 @@ def test_tls_and_a_certificate_that_changes(place, tmp_path):
     first = tmp_path / "first.pem"
     first.write_bytes(cert.read_bytes())
     assert trusted(first)
-    # Plain HTTP on the same port gets no answer, and harms nobody.
+    # Plain HTTP on the same port gets no answer, and does no harm.
     with pytest.raises((http.client.HTTPException, OSError)):
         server.ask("GET", "/health", timeout=15)
     next_key.replace(key)

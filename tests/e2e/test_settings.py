@@ -41,7 +41,7 @@ def test_flags_before_variables_before_the_file(place, key, flag, variable, line
     assert settings(place, *base, env={name: variable})[key] == (value(variable), name)
     assert settings(place, *base, f"--{key}", flag, env={name: variable})[key] == (
         value(flag), f"--{key}")
-    # An empty variable is none.
+    # An empty variable counts as absent.
     assert settings(place, *base, env={name: ""})[key] == (by_file, f"{home}/config.toml:2")
 
 

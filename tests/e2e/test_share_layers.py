@@ -58,7 +58,7 @@ def test_a_hop_carries_one_hidden_state_a_position(three):
     answer = three.run(PROMPT, "--raw", "-n", 12, "--layers", THIRDS, "--no-speculation")
     time.sleep(1)
     after = {node["layers"]: node for node in three.status()["nodes"]}
-    # The last token that is made is not fed in again.
+    # The last token that is generated is not fed in again.
     positions = len(answer["prompt_token_ids"]) + len(answer["token_ids"]) - 1
     for layers in THIRDS.split(","):
         sent = after[layers]["hidden_bytes_out"] - before[layers]["hidden_bytes_out"]

@@ -17,7 +17,7 @@ def test_every_verb_takes_any_part(alone, parts, tmp_path):
     for part in parts:
         mine = alone.json("show", part)
         assert mine.pop("path") == str(part)
-        # What the machine has free changes from one moment to the next.
+        # The machine's free memory changes from one moment to the next.
         assert mine.keys() == shown.keys() - {"path"}
         assert all(mine[key] == shown[key] for key in mine if key != "offered_bytes")
     words = ("Once upon a time", "--raw", "-n", 12)

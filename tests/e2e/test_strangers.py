@@ -88,7 +88,7 @@ def throw_garbage(port, seed):
                 except OSError:
                     pass
         except OSError:
-            pass  # refused or reset: as it should be
+            pass  # refused or reset, as it should be
 
 
 def ports_of(daemon):
@@ -113,7 +113,7 @@ def test_strangers_while_a_node_joins(place):
                for port in ports_of(head) + ports_of(first)]
     for thread in garbage:
         thread.start()
-    # In the midst of it a legitimate node joins.
+    # A legitimate node joins in the middle of it.
     began = time.monotonic()
     second = place.start("second", "--join", head.join)
     assert time.monotonic() - began < 20

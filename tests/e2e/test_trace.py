@@ -56,8 +56,8 @@ def check_trace(path, stages):
     assert len(whole) == 1
     _, _, _, begin, end = whole[0]
     assert all(begin - 1 <= e[3] and e[4] <= end + 1 for e in events)
-    # Opening, the way to the engine and what the stages and the wire did are the whole time, but
-    # for what the engine itself took between an answer and the next step.
+    # Opening the model, the way to the engine, and the work of the stages and the wire add up to the whole
+    # time, except for the engine's own time between an answer and the next step.
     parts = [(e[3], e[4]) for e in events if e[2] not in (whole[0][2], "steps")]
     assert covered(parts) > 0.8 * (end - begin)
     computed = [(e[3], e[4]) for e in events if e[1].startswith("compute")]
@@ -100,7 +100,7 @@ def test_a_trace_of_three_daemons(tmp_path):
         number = re.search(r"\(request (\d+)\)", failed.err)
         assert number, str(failed)
         assert re.search(rf"\brequest={number[1]} refused: ", cluster.head.said())
-        # What frames and bytes went where, and the credits of the path.
+        # Which frames and bytes went where, and the credits of the path.
         status = cluster.status()
         channels = status["counters"]["channels"]
         assert set(channels) == {"control", "activations", "bulk"}

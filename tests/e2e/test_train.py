@@ -63,7 +63,7 @@ def test_first_weights_are_those_of_the_seed(alone, tmp_path):
         said = train(alone, "--config", config, "--data", data, "-o", tmp_path / str(i), *flags)
         hashes.append(said[-1]["weights_sha256"])
     assert hashes[0] == hashes[1] != hashes[2]
-    # A run goes on only with the model that it began with.
+    # A run continues only with the model with which it began.
     config = model_file(tmp_path / "0.toml", letters)
     flags = ["--data", data, "--save-every", 1, "-o", tmp_path / "saved"]
     train(alone, "--config", config, *flags)

@@ -9,7 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   troupe::http::GenerationAsk ask;
   const auto error = troupe::http::parse_ask(troupe::http::AskKind::kCompletion,
                                              {reinterpret_cast<const char*>(data), size}, &ask);
-  // What is wrong is an error of the client's, and its answer is no larger than a page.
+  // A fault counts as the client's error, and the answer is no larger than a page.
   if (error && (error->status != 400 || error->message.empty() ||
                 troupe::http::error_json(*error).size() > 100'000)) {
     std::abort();

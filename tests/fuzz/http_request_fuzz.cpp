@@ -1,4 +1,5 @@
-// Feeds any bytes as one connection's: requests are read or refused, however the bytes are cut.
+// Feeds any bytes as those of one connection: requests are read or refused, however the bytes are
+// cut.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -11,7 +12,7 @@ using State = RequestReader::State;
 
 namespace {
 
-// The requests that come of the bytes, as one text.
+// Returns the requests in the bytes as one text.
 std::string read(std::string_view bytes, std::size_t piece) {
   troupe::ServeLimits limits;
   limits.body_bytes = 4096;
@@ -32,7 +33,7 @@ std::string read(std::string_view bytes, std::size_t piece) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  // Where the network cuts the bytes changes nothing.
+  // The places where the network cuts the bytes make no difference.
   if (read(bytes, std::max<std::size_t>(size, 1)) != read(bytes, 1)) std::abort();
   return 0;
 }

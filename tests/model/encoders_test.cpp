@@ -22,7 +22,7 @@ namespace {
 const std::string kGolden = TROUPE_TEST_DATA "/golden/";
 using Texts = std::vector<std::vector<TokenId>>;
 
-// A model, and what PyTorch makes of two texts with it (make_tiny_models.py).
+// A model, and PyTorch's results for two texts (make_tiny_models.py).
 struct Encoder {
   Encoder(const std::string& path, const std::string& folder)
       : expected(*Safetensors::open_file(kGolden + "tiny/" + folder + "/expected.safetensors")) {
@@ -62,7 +62,7 @@ struct Encoder {
   Texts texts;
 };
 
-// What the last stage gives for whole texts in one step.
+// Returns the output of the last stage for whole texts in one step.
 StepOutput run(const std::vector<std::unique_ptr<Stage>>& stages, const Texts& texts) {
   StepOutput output;
   for (const auto& stage : stages) {

@@ -158,7 +158,7 @@ TEST_CASE("tiny decoders of every family give PyTorch's logits and loss") {
       }
       if (tiny.expected.find("loss") != nullptr)
         CHECK(loss == Approx(read_tensor<float>(tiny.expected, "loss")[0]).epsilon(1e-6));
-      // With a cache in half precision the logits are near, not equal.
+      // With a cache in half precision, the logits are close, but not equal.
       const auto f16 = tiny.load(*device, whole, {kernels::KvType::kF16, 0});
       const auto near = all_logits(f16, tiny.row(0), 12);
       CHECK(worst_difference(near, tiny.logits.data()) <
@@ -190,7 +190,7 @@ TEST_CASE("bits of every family do not depend on threads, chunks, targets or sta
   for (const auto& [folder, family] : kDecoders) {
     const Tiny tiny(folder, family);
     const std::size_t layers = tiny.config.layers, middle = layers / 2;
-    // All of the context.
+    // Take all of the context.
     const auto ids = random_ids(tiny.config.context_max, tiny.config.vocabulary, 5);
     const auto one = make_device(1, kernels::Isa::kScalar);
     const auto expected = all_logits(tiny.load(*one, {{0, layers}}), ids, ids.size());
@@ -253,7 +253,7 @@ TEST_CASE("an encoder refuses what it cannot read") {
   CHECK_THAT(step(2, 1, {}).message(), Contains("in one piece"));
 }
 
-// The same weights as a GGUF file would hold them: transposed back and in one piece.
+// The same weights in the form of a GGUF file: transposed back, and in one piece.
 TEST_CASE("GPT-2 from GGUF's order of weights gives the same bits as from a folder") {
   const Tiny tiny("gpt2");
   MemorySource gguf;
@@ -280,8 +280,8 @@ TEST_CASE("GPT-2 from GGUF's order of weights gives the same bits as from a fold
           all_logits(tiny.load(*device, {{0, 2}}), tiny.row(0), 12));
 }
 
-// llama.cpp's converter made the files of the same weights (make_tiny_gguf.py). Its order of the
-// rows of q and k, and the sums that follow from it, are others in some families.
+// llama.cpp's converter made the files of the same weights (make_tiny_gguf.py). In some families,
+// its order of the rows of q and k differs, and so do the sums that follow from it.
 TEST_CASE("tiny decoders from GGUF files give PyTorch's logits") {
   for (const char* name :
        {"gemma2", "gemma3", "phi3", "phi3_long", "olmo2", "smollm3", "granite", "glm4",

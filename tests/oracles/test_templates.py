@@ -272,6 +272,6 @@ def test_constructs():
 def test_failures():
     answers = compare([request(source, LONG) for source in BAD])
     assert [one for one in zip(BAD, answers) if "error" not in one[1]] == []
-    # The line is that of the construct.
+    # The error names the line of the construct.
     for source, answer in zip(BAD, ours([request("a\n\n" + source, LONG) for source in BAD])):
         assert answer["error"].startswith("the chat template, line 3:"), f"{source}: {answer}"

@@ -129,7 +129,7 @@ TEST_CASE("file: mappings", "[file]") {
   moved.drop_pages(100, 1);
   moved.drop_pages(9000, 1 << 20);
   CHECK(std::memcmp(moved.bytes().data(), content.data(), content.size()) == 0);
-  // The mapping stays what it was when the file is replaced.
+  // The mapping stays as it was when the file is replaced.
   REQUIRE(write_file_atomically(path, "short").is_ok());
   CHECK(std::memcmp(moved.bytes().data(), content.data(), content.size()) == 0);
   REQUIRE(write_file_atomically(path, "").is_ok());

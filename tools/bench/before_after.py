@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""The speed of one build of Troupe over another's: alternating, in one run, medians of the ratios.
+"""Compares the speed of two builds of Troupe: they alternate in one run, and the medians of the ratios are printed.
 
 usage: before_after.py OLD NEW MODEL.gguf... [--rounds 11] [--threads 2] [--prompt 512] [--decode 64]
 
 OLD and NEW are two programs `troupe`. For each model it prints new over old for the prompt and for
-decoding, with the smallest and the largest ratio, and the best run of NEW over the best of OLD, which
-what else happens on the machine moves less. On a machine with other work run it under `chrt -r 20`.
-"""
+decoding, with the smallest and the largest ratio, and the best run of NEW over the best of OLD, which other
+work on the machine affects less. On a machine with other work run it under `chrt -r 20`. """
 import argparse
 import json
 import os

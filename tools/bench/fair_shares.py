@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Two keys of weights 1 and 3 and a job behind them, with memory for a few of their requests.
+"""Measures how two keys of weights 1 and 3, and a job behind them, share a server with memory for a few requests.
 
 usage: fair_shares.py TROUPE MODEL.gguf [--each 8] [--tokens 300] [--seconds 30] [--fit 4] [--threads 2]
 
-A head with HTTP gets so much memory that about `fit` of the requests have room at the same time. Each key
-has `each` clients that ask one question after the other; a job generates from a file all the while. Counted
-over `seconds`: the tokens of each key, of the job, and the requests that gave way. Then the keys stop, the
-job ends, and every answer that was given is compared with what one process that has all memory says. Prints one
-JSON object. "ratio" is the tokens of the key of weight 3 over those of the other.
-"""
+A head with HTTP gets enough memory for about `fit` requests at the same time. Each key has `each` clients
+that ask one question after the other; a job generates from a file meanwhile. Counted over `seconds`: the
+tokens of each key, of the job, and the requests that gave way. Then the keys stop, the job ends, and every
+answer is compared with that of one process that has all the memory it needs. Prints one JSON object. "ratio"
+is the tokens of the key of weight 3 over those of the other. """
 import argparse
 import asyncio
 import json

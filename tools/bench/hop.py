@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a hop adds to a token: wire, encryption and actors together, on loopback.
+"""Measures what a hop adds to a token: wire, encryption and actors together, on loopback.
 
-Three daemons of one thread hold the layers of SmolLM2 on one, two and three stages; of one answer
-only one stage computes at a time, so that the work on a token is the same and what is left is the
-way. The token's id and hidden states cross between processes not at all on one stage (the head's
-own), twice on two (head, node, head) and three times on three. Rounds alternate; prints one JSON
+Three daemons of one thread hold the layers of SmolLM2 on one, two and three stages; with a single answer only
+one stage computes at a time, so that the work on a token is the same and the difference is the cost of the
+hops. The token's id and hidden states do not cross between processes with one stage (the head's own); they
+cross twice with two stages (head, node, head) and three times with three. Rounds alternate; prints one JSON
 object with the microseconds of a token and of a hop, each the median over the rounds.
 
   TROUPE_TEST_MODEL=$(troupe pull smollm2-135m) chrt -r 20 tools/bench/hop.py --rounds 7
@@ -25,13 +25,13 @@ CROSSINGS = {1: 0, 2: 2, 3: 3}
 
 
 def token_us(cluster, stages, tokens):
-    """Of a token after the first, in an answer alone."""
+    """Returns the microseconds of a token after the first, in an answer that runs alone."""
     answer = cluster.run("The history of Rome begins", "--raw", "-n", tokens, "--layers",
                          STAGES[stages], "--temperature", "1.2", "--seed", "5",
                          "--no-speculation")
     names = [node["name"] for node in answer["nodes"]]
     if len(set(names)) != stages or names[0] != "head":
-        raise RuntimeError(f"{stages} stages were to begin at the head, but lie on {names}")
+        raise RuntimeError(f"{stages} stages should begin at the head, but lie on {names}")
     return 1e6 / answer["decode_tok_s"]
 
 

@@ -1,4 +1,4 @@
-// Measures the kernels on the shapes of SmolLM2-135M, beside what the machine can do at most.
+// Measures the kernels on the shapes of SmolLM2-135M, and the limits of the machine for comparison.
 //   kernel_bench [ISA [THREADS [FILTER]]]     e.g. kernel_bench avx2 2 matmul
 // Every figure is the best of several runs. The weights of each measurement are many copies, larger
 // than the caches, as a model's are: figures of few columns include memory.
@@ -246,7 +246,7 @@ class Bench {
   }
 
  private:
-  // Random activations of some rows, quantized too.
+  // Random activations of some rows, also quantized.
   struct Rows {
     Rows(const kernels::Kernels& kernels, std::size_t rows, std::size_t columns)
         : x(random_floats(rows * columns)),

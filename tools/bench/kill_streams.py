@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills, freezes and cuts off workers under eight open answers, and says what that changed.
+"""Kills, freezes and cuts off workers under eight open answers, and reports what changed.
 
 Three daemons share the layers of SmolLM2; eight answers are open (greedy and drawn, with penalties
 and stop strings); at a seeded moment a worker gets SIGKILL, or SIGSTOP for longer than its lease,
@@ -28,7 +28,7 @@ from streams import Batch, Expected  # noqa: E402
 
 THIRDS = "0-9,10-19,20-29"
 PARTITION_SECONDS = 10
-# Until a fault is noticed: a closed connection says it, a lease of 2 s runs out.
+# The time until a fault is noticed: at once if a connection closes, otherwise when a lease of 2 s runs out.
 NOTICED_SECONDS = {"kill": 0.3, "stop": 2.2, "partition": 2.2}
 PLACED_SECONDS = 0.5
 
@@ -42,7 +42,7 @@ def wait_for_all(cluster):
 
 
 def prompt_rate(cluster, alone):
-    """Tokens/s at which the three read a prompt of 512 tokens, the median of three."""
+    """Returns the tokens/s at which the three nodes read a prompt of 512 tokens, the median of three runs."""
     ids = alone.json("tokenize", harness.MODEL, "-f", harness.GPL)["ids"]
     rates = []
     for i in range(3):
@@ -54,7 +54,7 @@ def prompt_rate(cluster, alone):
 
 
 def strike(cluster, rng, kind):
-    """The fault, and what brings the worker back when the answers have ended."""
+    """Causes the fault, and returns the function that brings the worker back when the answers have ended."""
     index = rng.randrange(len(cluster.nodes))
     victim = cluster.nodes[index]
     began = time.monotonic()
@@ -116,7 +116,7 @@ def one_round(cluster, expected, seed, kind, tokens, rate):
         "differing_bytes": sum(expected.differing_bytes(spec, tokens, text)
                                for spec, text, _ in results),
         "longest_gaps_ms": [round(gap * 1000) for gap in gaps],
-        # From the fault to the next byte of each stream that was open.
+        # The time from the fault to the next byte of each stream that was open.
         "silence_ms": [round(1000 * (next((t for t in stream.times if t > at), at) - at))
                        for stream in batch.streams],
         "replacements": after["replacements"] - before["replacements"],
@@ -129,7 +129,7 @@ def one_round(cluster, expected, seed, kind, tokens, rate):
 
 
 def rounds_of(folder, kinds, options, network=None):
-    """The rounds on one cluster, each shown on stderr as it ends."""
+    """Runs the rounds on one cluster, and shows each on stderr as it ends."""
     for name in ("alone", "cluster"):
         (folder / name).mkdir(parents=True)
     alone = harness.Place(folder / "alone")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Streams while long prompts come one after the other: how long the streams stand still, and who waits.
+"""Measures streams while long prompts come one after the other: how long the streams stand still, and which requests wait.
 
 usage: long_prompts.py TROUPE MODEL.gguf [--llama-server FILE] [--streams 15] [--prompt 8000] [--short 40]
          [--prompts 4] [--threads 2] [--context 8192] [--rest 10]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Resident memory of `troupe run MODEL` against what it must hold: weights, keys and values.
+"""Compares the resident memory of `troupe run MODEL` with what it must hold: weights, keys and values.
 
 usage: memory.py TROUPE MODEL [--prompt 200] [--tokens 56] [--threads N]
 
 The bound is the size of the model's file, the pages of keys and values of all positions, and 64 MiB
-for the program, its tokenizer and its buffers; at any moment, while the model is loaded, too. Exits
+for the program, its tokenizer and its buffers; it applies at any moment, including while the model is loaded. Exits
 with 1 above it. Prints one JSON object, sizes in bytes:
   {"model","formats","file","kv","positions","loaded","peak","bound","over_file_and_kv"}
 "loaded" is VmRSS at the first token, "peak" the largest VmHWM (the process's own, at its end).
@@ -21,7 +21,7 @@ PAGE_KEYS = 64  # kernels::kPageKeys: keys and values are taken in pages of this
 
 
 def status_kib(pid, field):
-    """A line of /proc/PID/status; 0 when the process is gone."""
+    """Returns the number in a line of /proc/PID/status; 0 if the process is gone."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
             for line in status:
@@ -39,7 +39,7 @@ def kv_bytes(shape, positions):
 
 
 def measure(troupe, model, prompt_ids, tokens, threads, env=None):
-    """VmRSS at the first token and the peak, both in bytes."""
+    """Returns VmRSS at the first token, and the peak, both in bytes."""
     command = [troupe, "run", model, "--prompt-ids", ",".join(map(str, prompt_ids)), "-n",
                str(tokens), "-t", str(threads)]
     loaded = peak = 0

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a server does with ten times the requests that it can answer.
+"""Shows what a server does with ten times the requests that it can answer.
 
 First 16 clients ask one question after the other (a closed loop): this is the capacity. Then requests come
-at ten times that rate, whether or not earlier ones were answered (an open loop), and one client asks beside
-them that waits as long as each refusal's Retry-After says before it asks again. The load comes from a
-process of its own, on the same machine: it takes CPU time from the server. Prompts are never the same.
+at ten times that rate, whether or not earlier ones were answered (an open loop), and beside them one client
+waits as long as each refusal's Retry-After says before it asks again. The load comes from a process of its
+own, on the same machine: it takes CPU time from the server. Prompts are never the same.
 
 Prints one JSON object: complete answers/s of both loops and their ratio; the statuses; how long refusals
 took (p99); memory (RssAnon + VmSwap) above that of the full server; and how long the obedient client
@@ -47,7 +47,7 @@ def request_bytes(text, tokens):
 
 
 async def ask(port, text, tokens):
-    """(status, seconds, Retry-After in seconds or None); status 0 if there was no answer."""
+    """Returns (status, seconds, Retry-After in seconds or None); the status is 0 if there was no answer."""
     began = time.monotonic()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -88,7 +88,7 @@ async def closed_loop(port, seconds, tokens):
 
 
 async def open_loop(port, fill, seconds, tokens, rate):
-    """What comes in `seconds` after the first `fill`, in which the server takes what it can hold."""
+    """Returns the answers of `seconds` seconds, after the first `fill` seconds in which the server fills up."""
     began, tasks, answers = time.monotonic(), set(), []
     result = {}
 
@@ -154,7 +154,7 @@ def measure(server, options):
     pid = server.process.pid
     in_process(closed_loop, (server.port, 3, options.tokens))  # warm
     capacity = in_process(closed_loop, (server.port, options.seconds, options.tokens))
-    # The full server: as many answers under way as it takes, which are ended after about this time.
+    # A full server has as many answers under way as it takes, which end after about this time.
     fill = 1.3 * ANSWERS / capacity
     full = []
     in_process(open_loop, (server.port, fill, 1, options.tokens, 3 * capacity),

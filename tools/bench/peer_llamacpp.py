@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""llama.cpp as a peer: the loop of its llama-bench, through the low-level Python binding.
+"""Measures llama.cpp for comparison: the loop of its llama-bench, through the low-level Python binding.
 
 usage: peer_llamacpp.py bench MODEL.gguf [--threads N] [--prompt N] [--decode N] [--batch 4,16] [--repeats N]
                        [--rpc HOST:PORT,HOST:PORT]
@@ -57,7 +57,7 @@ class Context:
         self.run(llama.llama_batch_get_one(array, len(ids)))
 
     def step(self, position):
-        """One row of every sequence."""
+        """Computes one row of every sequence."""
         batch = self.batch
         batch.n_tokens = self.sequences
         for i in range(self.sequences):

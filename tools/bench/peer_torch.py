@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch as a peer in training: one epoch of classification, or steps of a language model.
+"""Measures PyTorch in training for comparison: one epoch of classification, or steps of a language model.
 
 usage: peer_torch.py classify MINILM_FOLDER TRAIN.jsonl [--threads 2]   batches of 32 in the file's order
        peer_torch.py lm MODEL.gguf [--steps 4] [--lora-rank 8] [--checkpointing] [--threads 2]

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""What `troupe plan` predicts on unequal nodes, against what is then measured.
+"""Compares what `troupe plan` predicts on unequal nodes with what is then measured.
 
 usage: plan_check.py TROUPE MODEL.gguf [--config quota|memory|link] [--rounds 3] [--repeats 3]
 
-A head and a node of one thread each, on a CPU each, made unequal in three ways: a quota of half a CPU
-for the node; two fifths, with too little memory on the head for what it would take; and a way of 0.3
-MB/s between the two. `plan` speaks before any layer has been loaded; then the placement that it chose
-is measured, and the equal split. Each round has a new cluster. As root, on two CPUs with nothing else to
-do, with control groups version 1. Prints a JSON object for each round; then, for each configuration,
-the medians of predicted over measured and of measured over the equal split. Exit status 1 when a
-prediction is more than a fifth off, or when the placement is not 1.3 times as fast as the equal split
-(in tokens/s of eight streams).
+A head and a node of one thread each, on a CPU each, made unequal in three ways: a quota of half a CPU for the
+node; a quota of two fifths, and too little memory on the head for its share of layers; and a connection of
+0.3 MB/s between the two. `plan` predicts before any layer has been loaded; then the placement that it chose
+is measured, and the equal split. Each round has a new cluster. As root, on two CPUs with nothing else to do,
+with control groups version 1. Prints a JSON object for each round; then, for each configuration, the medians
+of predicted over measured and of measured over the equal split. Exit status 1 when a prediction is more than
+a fifth off, or when the placement is not 1.3 times as fast as the equal split (in tokens/s of eight streams).
 """
 import argparse
 import json
@@ -33,7 +32,7 @@ SHARES = 262144  # of what other work on the machine gets
 
 
 class Quota:
-    """A control group that leaves a process a share of one CPU, as containers do."""
+    """A control group that grants a process a share of one CPU, as containers do."""
 
     def __init__(self, pid, share):
         self.path = GROUPS / f"troupe-plan-{pid}"
@@ -53,7 +52,7 @@ class Quota:
 
 
 class Proxy:
-    """Passes three ports on; the second, for activations, carries `bytes_s` in each direction."""
+    """Forwards three ports; the second, for activations, carries `bytes_s` bytes per second in each direction."""
 
     def __init__(self, target, bytes_s):
         self.target, self.bytes_s = target, bytes_s
@@ -112,8 +111,8 @@ CONFIGS = {
 
 
 def wait_for_copies(place, at):
-    """Nodes fetch and verify spare copies of layers from a second after the first answer on; until
-    two seconds have passed without any."""
+    """Waits until nodes have fetched no spare copies of layers for two seconds; they begin a second after the
+    first answer."""
     copied, since = None, time.monotonic()
     time.sleep(1.5)
     while copied is None or time.monotonic() - since < 2:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Troupe's speed over llama.cpp's: alternating, two threads, the median of the rounds' ratios.
+"""Measures Troupe's speed over llama.cpp's: they alternate, with two threads, and the median of the rounds' ratios is printed.
 
 usage: ratio.py TROUPE PEER_PYTHON MODEL.gguf... [--rounds 3] [--batch 16] [--prompt 512] [--decode 64]
 
@@ -26,7 +26,7 @@ def ratio(pairs):
 
 
 def add_pairs(pairs, ours, theirs):
-    """What both measured of the same thing, by its name."""
+    """Returns the figures of both for the same quantity, by its name."""
     for name in ("prompt", "decode"):
         key = name + "_tok_s_median"
         pairs.setdefault(name, []).append((ours[key], theirs[key]))

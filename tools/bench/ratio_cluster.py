@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A cluster's speed over llama.cpp's RPC backend: two workers of one thread each on this machine.
+"""Measures a cluster's speed over that of llama.cpp's RPC backend: two workers of one thread each on this machine.
 
 usage: ratio_cluster.py TROUPE PEER_PYTHON MODEL.gguf... [--rounds 3] [--batch 8] [--prompt 512] [--decode 64]
 
@@ -7,9 +7,8 @@ Ours: a head and a node, both of one thread, with the layers that the head gives
 workers of one thread, and their client. Alternating, the median of the rounds' ratios. PEER_PYTHON is
 the interpreter that holds llama-cpp-python with its RPC backend (peer_llamacpp.py says how), built for
 the instruction set that TROUPE_ISA names. On a machine with other work run all of it under
-`chrt -r 20`. Also says what a hop adds to a token: half of what a hidden state takes from one device's
-thread to the other's and an empty answer back, as `troupe plan` measures it.
-"""
+`chrt -r 20`. Also prints what a hop adds to a token: half of the time that a hidden state takes from one
+device's thread to the other's, with an empty answer back, as `troupe plan` measures it. """
 import argparse
 import os
 import pathlib

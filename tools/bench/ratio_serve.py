@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`troupe serve` over llama-server: the same chats, in turn, both servers up all the while.
+"""Compares `troupe serve` with llama-server: the same chats in turn, while both servers are up.
 
 usage: ratio_serve.py TROUPE LLAMA_SERVER SERVE_LOAD MODEL.gguf [--clients 16] [--requests 64]
          [--words 100] [--tokens 64] [--threads 2] [--rounds 5] [--rpc PEER_PYTHON] [--slow-fsync MS]
@@ -47,7 +47,7 @@ int fdatasync(int fd) { return late("fdatasync", fd); }
 
 
 def wait_for(url, process, what, seconds=120):
-    """Until the server answers with 200."""
+    """Waits until the server answers with 200."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -63,7 +63,7 @@ def wait_for(url, process, what, seconds=120):
 
 
 class Servers:
-    """Everything that was started, ended by close()."""
+    """Everything that was started; close() ends it."""
 
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
@@ -146,7 +146,7 @@ def load(options, port, seed):
 
 
 def thread_seconds(pid):
-    """CPU seconds of each thread of a process, by its name."""
+    """Returns the CPU seconds of each thread of a process, by its name."""
     spent = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         name = (task / "comm").read_text().strip()
@@ -155,7 +155,7 @@ def thread_seconds(pid):
 
 
 def compare(options, servers, ports, pid):
-    """Rounds of both in turn: their figures, and what our threads spent for a token."""
+    """Runs rounds of both in turn; returns their figures, and the CPU time of our threads for a token."""
     seen = {name: [] for name in ports}
     spent = {}
     for name, port in ports.items():  # both are warm

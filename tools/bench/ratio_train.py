@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training: Troupe's speed and memory over PyTorch's, alternating, in one run.
+"""Measures training: Troupe's speed and memory over PyTorch's, alternating, in one run.
 
 usage: ratio_train.py TROUPE PYTHON MODEL.gguf [--kind full|lora|both] [--rounds 3] [--threads 2]
        ratio_train.py TROUPE PYTHON MINILM_FOLDER --kind classify
@@ -26,7 +26,7 @@ STEPS = 4
 
 
 def peak_of(process, peak):
-    """Watches a process's anonymous memory until it ends; in KiB."""
+    """Watches a process's anonymous memory, in KiB, until it ends."""
     while process.poll() is None:
         try:
             status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
@@ -39,7 +39,7 @@ def peak_of(process, peak):
 
 
 def run(words):
-    """A program's stdout, as JSON lines, and its peak of memory in MB."""
+    """Runs a program; returns its stdout, as JSON lines, and its peak of memory in MB."""
     process = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
     peak = [0]

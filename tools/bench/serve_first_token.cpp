@@ -1,8 +1,8 @@
-// What the HTTP server adds to the time of a first token: chats through the facade
+// Measures what the HTTP server adds to the time of a first token: chats through the facade
 // (Cluster::generate) and through HTTP, in turn, in one process with one model.
 //   serve_first_token MODEL.gguf [THREADS [ROUNDS [WORDS]]]
-// Every prompt has WORDS words and is drawn anew, so that none begins as another one did. Prints
-// the medians in milliseconds and the median of the rounds' differences.
+// Every prompt has WORDS words and is drawn anew, so that no two begin alike. Prints the medians in
+// milliseconds and the median of the rounds' differences.
 
 #include <algorithm>
 #include <chrono>
@@ -83,7 +83,7 @@ double through_http(std::uint16_t port, const std::string& prompt) {
   char bytes[4096];
   for (ssize_t got; (got = ::recv(socket, bytes, sizeof bytes, 0)) > 0;) {
     answer.append(bytes, static_cast<std::size_t>(got));
-    // The first chunk has the role alone, the second one begins with the first token.
+    // The first chunk has only the role; the second one begins with the first token.
     if (first == 0 && answer.find("\"delta\":{\"content\"") != std::string::npos)
       first = milliseconds_since(begin);
   }

@@ -3,10 +3,10 @@
 //   [--shared]
 //              [--key KEY] [--system FILE] [--rate R] [--json]
 // A prompt is W words and a question, drawn by (seed, number of the request): no prompt is repeated
-// unless --shared says so. Greedy, and every answer has T tokens. With --rate, requests begin R a
-// second whatever the server does (an open loop; N is then no limit). Prints one JSON object:
-// requests, tokens a second, seconds to the first token, between tokens and of refusals (median,
-// p95, p99), and statuses.
+// unless --shared says so. Greedy, and every answer has T tokens. With --rate, R requests begin
+// each second whatever the server does (an open loop, in which N is not a limit). Prints one JSON
+// object: requests, tokens a second, seconds to the first token, between tokens and of refusals
+// (median, p95, p99), and statuses.
 
 #include <algorithm>
 #include <chrono>
@@ -42,7 +42,7 @@ struct Options {
   std::string host, port, model, key, system;
   long clients = 1, requests = 16, tokens = 64, words = 40;
   unsigned long seed = 1;
-  double rate = 0;  // requests a second; 0: a closed loop
+  double rate = 0;  // requests per second; 0 means a closed loop
   bool shared = false;
 };
 
@@ -125,7 +125,7 @@ Stream begin(const Options& options, long number) {
   return stream;
 }
 
-// The number after `"name":` in a line, or -1.
+// Returns the number after `"name":` in a line, or -1.
 long number_after(std::string_view line, std::string_view name) {
   const size_t at = line.find(name);
   return at == line.npos ? -1 : std::strtol(line.data() + at + name.size(), nullptr, 10);
@@ -154,7 +154,7 @@ void read_line(std::string_view line, Stream& stream, Figures& figures) {
   stream.last = now;
 }
 
-// Whether the response goes on.
+// Returns true if more of the response is to come.
 bool read_some(Stream& stream, Figures& figures) {
   char bytes[kReadBytes];
   const ssize_t got = ::recv(stream.socket, bytes, sizeof bytes, 0);
@@ -227,7 +227,9 @@ std::string quantiles(std::vector<double> values) {
 
 Options read_options(int count, char** words) {
   if (count < 4)
-    fail("usage: serve_load HOST PORT MODEL [--clients N] ...; the file begins with all of it");
+    fail(
+        "usage: serve_load HOST PORT MODEL [--clients N] ...; the source file begins with the "
+        "whole usage");
   Options options;
   options.host = words[1], options.port = words[2], options.model = words[3];
   for (int i = 4; i < count; ++i) {

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A cluster in trouble for minutes on end: does everything come right, and is nothing left behind?
+"""Runs a cluster in trouble for minutes on end: does it recover from everything, and is nothing left behind?
 
 A head and three nodes answer streams, and do jobs, while faults come one after the other in seeded
 order: a daemon gets SIGKILL and is started again, is frozen for longer than its lease, is drained and
 restarted, or (as root, where each daemon has a network namespace) loses its cable for some seconds; a
 client is frozen, too. Every answer and every line of a job is compared with that of one process. At the
 end all nodes must be back within 8 s of the last fault and the pause after it, and memory (beside weights,
-keys and values), descriptors and the list of nodes must be what they were after the first minute. The size
-of the journal is told, not checked: it grows with each job that has ended. Prints one JSON object; exit
-status 1 if anything fell short.
+keys and values), descriptors and the list of nodes must be what they were after the first minute. The size of
+the journal is printed, but not checked, because it grows with each job that has ended. Prints one JSON
+object; exit status 1 if anything fell short.
 
 With --rolling N nothing goes wrong, but all daemons are restarted in turn, N times, as an operator does it:
 a node is drained, stopped and started again, and the head stopped and started again, under eight streams
@@ -81,7 +81,7 @@ class Soak:
     # ---- load ---------------------------------------------------------------------------------
 
     def ask(self, number):
-        """Streams, one after the other; each must end well, with the bytes of one process."""
+        """Runs streams one after the other; each must end well, with the bytes of one process."""
         rng = random.Random(f"stream {number}")
         while not self.over.is_set():
             spec = rng.choice(SPECS)
@@ -100,7 +100,7 @@ class Soak:
                 self.count("answered_late")
 
     def work(self):
-        """Jobs, one after the other; the output has every line once, with the right text."""
+        """Runs jobs one after the other; the output must have every line once, with the right text."""
         place, number = self.cluster.place, 0
         while not self.over.is_set():
             number += 1
@@ -175,7 +175,7 @@ class Soak:
         print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr)
 
     def strike(self):
-        """One fault, and a pause; the head is struck as often as each node."""
+        """Causes one fault, then pauses; the head is struck as often as each node."""
         kinds = [(self.kill, 0), (self.freeze, 0), (self.freeze_client, 0), (self.kill, 1),
                  (self.freeze, 1), (self.drain, 1)] + ([(self.cut_off, 1)] if self.network else [])
         fault, first = self.rng.choice(kinds)
@@ -185,7 +185,7 @@ class Soak:
         time.sleep(2 + 4 * self.rng.random())
 
     def restart(self, index):
-        """As an operator restarts a daemon, until the cluster is whole again."""
+        """Restarts a daemon as an operator does, and waits until the cluster is whole again."""
         self.begin_fault(f"restart {index}")
         if index:
             self.drain(index)
@@ -233,7 +233,7 @@ class Soak:
 
     @contextlib.contextmanager
     def loaded(self):
-        """Streams and jobs run inside; afterwards those that are under way have come to their end."""
+        """Streams and jobs run inside the block; at its end, those that are under way have ended."""
         threads = [threading.Thread(target=self.ask, args=(i,)) for i in range(self.streams)]
         threads.append(threading.Thread(target=self.work))
         for thread in threads:
@@ -273,7 +273,7 @@ class Soak:
         if after["descriptors_max"] > before["descriptors_max"] + 8:
             short.append("descriptors grew")
         if after["nodes_listed"] > before["nodes_listed"]:
-            short.append("dead nodes pile up")
+            short.append("dead nodes accumulate")
         return self.result(short, back_s=back and round(back, 1), before=before, after=after)
 
 

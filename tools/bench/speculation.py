@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Tokens per second of one stream with speculation over those without, on kinds of text.
+"""Compares the tokens per second of one stream with and without speculation, on several kinds of text.
 
 usage: speculation.py TROUPE MODEL [--rounds 5] [--tokens 128] [--threads N] [--kind KIND ...]
 
-"code" writes a class down once more, "rag" answers with a passage of its prompt, and both repeat
-what is there; "story" and "drawn" (temperature 1) do not. Each round runs every kind
-with and without, one after the other; the texts must be equal. Prints one JSON object:
+"code" repeats a class, and "rag" answers with a passage of its prompt, so both repeat earlier text; "story"
+and "drawn" (temperature 1) do not. Each round runs every kind with and without, one after the other; the
+texts must be equal. Prints one JSON object:
   {"model","tokens","threads","kinds":{KIND:{"with","without","ratio","worst"}}}
-with the medians of tokens/s, the median of the rounds' ratios, and the smallest of these.
+with the medians of tokens/s, the median of the rounds' ratios (with over without), and the smallest ratio.
 """
 import argparse
 import json

@@ -1,9 +1,9 @@
-# The room runtime/cuda: with nvcc of CUDA 13 its real half, else none.cpp, which says that the
-# program was built without CUDA. Nothing else of the build asks which. A build with sanitizers or
-# for fuzzing takes none.cpp whatever TROUPE_CUDA says: its tests use the emulation.
+# The room runtime/cuda: if there is nvcc of CUDA 13, the real half; otherwise none.cpp, which says that the
+# program was built without CUDA. Nothing else in the build depends on which one it is. A build with
+# sanitizers or for fuzzing takes none.cpp whatever TROUPE_CUDA says: its tests use the emulation.
 set(TROUPE_CUDA AUTO CACHE STRING "Use GPUs by CUDA: AUTO (if nvcc is found), ON or OFF")
 set_property(CACHE TROUPE_CUDA PROPERTY STRINGS AUTO ON OFF)
-# The architectures that the kernels are compiled for; other GPUs compile the PTX when they start.
+# The architectures for which the kernels are compiled; other GPUs compile the PTX when they start.
 set(TROUPE_CUDA_ARCHITECTURES "90a" CACHE STRING "GPU architectures to compile for, such as 90a;100")
 
 set(TROUPE_HAS_CUDA OFF)
@@ -49,6 +49,6 @@ function(troupe_add_cuda target)
     DEPENDS ${room}/cuda.cu ${room}/nvcc_flags VERBATIM COMMENT "Compiling the CUDA room")
   set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   target_sources(${target} PRIVATE ${object})
-  # What the CUDA runtime takes from the system.
+  # The system libraries that the CUDA runtime needs.
   target_link_libraries(${target} PRIVATE dl rt)
 endfunction()

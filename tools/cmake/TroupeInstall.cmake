@@ -4,7 +4,7 @@
 # pkg-config files: troupe, and troupe-model for these rooms alone.
 include(CMakePackageConfigHelpers)
 
-# All of the library to link; of its own dependencies CAF is linked but not on the include path.
+# The whole library to link; among its dependencies, CAF is linked, but is not on the include path.
 add_library(troupe_troupe INTERFACE)
 target_link_libraries(troupe_troupe INTERFACE troupe_model troupe_runtime
   $<LINK_ONLY:troupe_http> $<LINK_ONLY:troupe_actors>)

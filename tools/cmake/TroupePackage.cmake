@@ -1,6 +1,6 @@
 # `cmake --build build/release --target package`: a Debian package of what `cmake --install`
-# installs, so that a machine needs no compiler. What the program links to is found by
-# dpkg-shlibdeps; building against the library needs the development packages as well.
+# installs, so that a machine needs no compiler. dpkg-shlibdeps finds the libraries to which the program
+# links; building against the library needs the development packages as well.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME troupe)
 set(CPACK_PACKAGE_VENDOR Troupe)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compiles the GPU's kernels and proves, without a GPU, what their bits and speed rest on.
+"""Compiles the GPU's kernels and checks, without a GPU, what their bits and speed depend on.
 
     tools/dev/check_cuda.py              for sm_90a
     tools/dev/check_cuda.py 80 86 100    for these architectures
 
 In the PTX, each arithmetic operation on floats is on f32 and says that it rounds to nearest (.rn),
 so ptxas may contract none with another. Nothing is approximated or flushed to zero, and there is no
-atomic operation. (A minimum or maximum rounds nothing and is not looked at.) For each kernel, ptxas
+atomic operation. (A minimum or maximum rounds nothing and is not checked.) For each kernel, ptxas
 reports no spilled register and at most REGISTERS_MAX. Without nvcc of CUDA 13 it says so and
 succeeds: the tests on the emulation run everywhere.
 """
@@ -49,7 +49,7 @@ def ptx_complaints(text):
 
 
 def ptxas_complaints(text):
-    """Yields (complaint or None, registers) for what ptxas -v says of each kernel. A complaint about
+    """Yields (complaint or None, registers) for each kernel, from what ptxas -v prints. A complaint about
     spills comes with 0 registers."""
     name = "?"
     for line in text.splitlines():

@@ -2,10 +2,9 @@
 """Checks the rooms, the direction of includes, and the sizes of files and functions.
 
 A room is a folder of ORDER. A file may include files of its own room and of rooms that stand before
-it, so that no circle of rooms is possible. Inside a room and across it, no header/source pair
-includes another one in a circle. Each outside library is used in one place. Every include of our own
-headers reads <troupe/...>. Long files and functions have a reason beside them.
-"""
+it, so that no circle of rooms is possible. No header/source pairs include each other in a circle, whether
+inside a room or across rooms. Each outside library is used in one place. Every include of our own headers
+reads <troupe/...>. Long files and functions have a reason beside them. """
 import pathlib
 import re
 import subprocess
@@ -56,7 +55,7 @@ ROOMS = {
     r"utf8proc\.h": ("model/",),
     r"(CLI|spdlog|curl|toml\+\+)/": ("tools/troupe/",),
 }
-# What only the sources for nvcc, and their tests, may say.
+# Names that only the sources for nvcc, and their tests, may use.
 CUDA_PLACES = ("runtime/cuda/", "tests/runtime/cuda/")
 CUDA_WORDS = re.compile(r"\bcuda[A-Z]\w*|\b__(global|device|shared|host|CUDACC\w*|CUDA_ARCH)__|"
                         r"\b(blockIdx|threadIdx|blockDim|gridDim|GPU_SHARED|TROUPE_CUDA_SIDE)\b|<<<")
@@ -86,7 +85,7 @@ def sources():
 
 
 def room_of(name):
-    """The entry of ORDER that a file belongs to: its pair if that is named, else its folder."""
+    """Returns the entry of ORDER to which a file belongs: its pair if that is named, otherwise its folder."""
     pair = name.rsplit(".", 1)[0]
     fitting = [room for room in ORDER
                if (name.startswith(room) if room.endswith("/") else pair == room)]
@@ -94,7 +93,7 @@ def room_of(name):
 
 
 def is_repeated(name):
-    """Whether Highway includes this file once for every target, with guards of its own."""
+    """Returns True if Highway includes this file once for every target, with guards of its own."""
     return name.endswith(("-inl.h", "/foreach_target.h"))
 
 
@@ -117,12 +116,12 @@ def include_complaints(name, header):
 
 
 def pair_of(name):
-    """What a header and its source share: their path without the ending."""
+    """Returns what a header and its source share: their path without the ending."""
     return re.sub(r"(-inl)?\.(h|cpp|cu)$", "", name)
 
 
 def circle_complaints(texts):
-    """The circles between header/source pairs, each once, as the list of its pairs."""
+    """Returns the circles between header/source pairs, each once, as the list of its pairs."""
     arrows = {}
     for name, text in texts.items():
         if name.startswith("tests/"):
@@ -181,7 +180,7 @@ def complaints_of(name, text):
 
 
 def functions_of(lines):
-    """(first, last) line numbers from 0 of every function at namespace or class scope.
+    """Yields the line numbers (first, last), from 0, of every function at namespace or class scope.
 
     Relies on the format that check_format.py enforces: the body is indented deeper than the first
     line of the signature and the closing brace.
@@ -230,7 +229,7 @@ def facade_complaints(texts):
 
 
 def name_complaints(texts):
-    """Constants and types of an anonymous namespace that another file of the folder has, too, or that
+    """Finds constants and types of an anonymous namespace whose names another file of the folder has, too, or
     one of its headers declares: the folder's files are compiled together (troupe_compile_together in
     tools/cmake/TroupeBuild.cmake)."""
     seen = {}

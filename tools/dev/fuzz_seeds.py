@@ -18,8 +18,8 @@ FORMATS = {0: (1, 4, ()), 1: (1, 2, ()), 30: (1, 2, ()), 2: (32, 18, (0,)), 3: (
            13: (256, 176, (0, 2)), 14: (256, 210, (208,)),
            10: (256, 84, (80, 82)), 11: (256, 110, (108,)), 20: (32, 18, (0,)),
            23: (256, 136, (0,)), 39: (32, 17, ()),
-           # Those that are read into others; the last four are a folder's, with scales in tensors
-           # of their own.
+           # The formats that are read into others; the last four occur in folders, with scales in tensors of
+           # their own.
            16: (256, 66, (0,)), 17: (256, 74, (0,)), 18: (256, 98, (0,)), 19: (256, 50, (0,)),
            21: (256, 110, (0,)), 22: (256, 82, (0,)), 29: (256, 56, ()), 34: (256, 54, (52,)),
            35: (256, 66, (64,)), 1000: (1, 1, ()), 1001: (1, 1, ()), 1002: (32, 16, ()),
@@ -45,7 +45,7 @@ def entry(key, kind, content):
 
 
 def weights(kind, elements, chance):
-    """Random weights near 0; if a format's blocks do not fit a matrix, it is F32."""
+    """Makes random weights near 0; a matrix that a format's blocks do not fit is F32."""
     block, size, scales = FORMATS[kind]
     if size == 1:
         return bytes(chance.randrange(0x40) for _ in range(elements))
@@ -64,7 +64,7 @@ def weights(kind, elements, chance):
 
 
 def gguf(arch, kind=0, tokenizer=(), more=(), channels=32, vocabulary=12):
-    """A model of one layer with two heads of 16."""
+    """Makes a model of one layer with two heads of 16."""
     chance, tensors = random.Random(kind), []
 
     def vector(name, size):
@@ -122,7 +122,7 @@ def gguf(arch, kind=0, tokenizer=(), more=(), channels=32, vocabulary=12):
 
 
 def mixture(arch, kind=0, dense=(), entries=()):
-    """A mixture of three experts with two layers; those of `dense` have none."""
+    """Makes a mixture of three experts with two layers; those in `dense` have no experts."""
     chance, channels, ffn, experts = random.Random(kind), 32, 32, 3
     is_oss, tensors = arch == "gpt-oss", [("token_embd.weight", (channels, 12), 0),
                                           ("output_norm.weight", (channels,), 0)]

@@ -16,7 +16,7 @@ build_packages=(
 # One compiler cache serves every preset, because paths in the tree count as relative paths.
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 export CCACHE_SLOPPINESS=pch_defines,time_macros
-# A file that is not in the cache is then read once, not twice.
+# With this, a file that is not in the cache is read once, not twice.
 export CCACHE_DEPEND=1
 
 # show_progress LOG BEGAN: shows how far a step is, from the last "[17/230] Building x" of its log:

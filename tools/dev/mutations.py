@@ -287,7 +287,7 @@ def build(target):
 def passes_end_to_end(test, variables):
     known = {"TROUPE_BIN": str(BUILD / "troupe"), "TROUPE_BUILD_DIR": str(BUILD),
              "PYTHONDONTWRITEBYTECODE": "1"}
-    # Debian's python3 has Debian's pytest.
+    # Debian's pytest belongs to Debian's python3.
     done = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
                 TREE / "tests" / "e2e" / test], env={**os.environ, **known, **variables}, timeout=600)
     if done.returncode not in (0, 1):

@@ -1,4 +1,4 @@
-"""Free ports for daemons on loopback: each takes three in a row."""
+"""Finds free ports for daemons on loopback: each takes three in a row."""
 import socket
 
 PORTS_A_DAEMON = 3
@@ -15,7 +15,7 @@ def is_free(port):
 
 
 def first_free(candidates, daemons=1, spacing=10):
-    """The first candidate that has room for `daemons`, `spacing` ports apart; None if none has."""
+    """Returns the first candidate with room for `daemons` daemons, `spacing` ports apart; None if there is none."""
     for base in candidates:
         if all(is_free(base + spacing * daemon + i)
                for daemon in range(daemons) for i in range(PORTS_A_DAEMON)):

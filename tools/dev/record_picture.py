@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Pane:
-    """A shell in a pseudo-terminal of its own, with what it wrote and when."""
+    """A shell in a pseudo-terminal of its own; records what it wrote, and when."""
 
     def __init__(self, title, rows, env, folder, began):
         self.title, self.rows, self.began = title, rows, began
@@ -72,7 +72,7 @@ class Pane:
             time.sleep(KEY_SECONDS)
 
     def enter(self):
-        """The rest of the command's line; returns where its output begins."""
+        """Types the rest of the command's line; returns where its output begins."""
         time.sleep(0.2)
         mark = len(self.text)
         os.write(self.fd, b"\n")
@@ -142,7 +142,7 @@ class Stage:
 
 
 def three_nodes(stage):
-    """Three daemons are started, and answer."""
+    """Starts three daemons, which answer."""
     shell = stage.pane("three daemons on one machine, a third of the layers each", 34)
     for command in stage.starts():
         shell.do(command)
@@ -153,7 +153,7 @@ def three_nodes(stage):
 
 
 def killed_node(stage):
-    """One of three is killed in the middle of an answer, which goes on."""
+    """Kills one of three daemons in the middle of an answer, which goes on."""
     for command in stage.starts():
         subprocess.run(command, shell=True, cwd=stage.folder, env=stage.env, check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -3,9 +3,8 @@
 
 usage: run_fuzzers.py BUILD SECONDS [NAME...]     every one, or those named, e.g. gguf_fuzz
 
-Each begins with the seeds made here and the files in tests/fuzz/corpus/NAME, where the inputs of
-mended findings lie. A finding is an exit status of 1; its input and its log lie in BUILD/findings.
-"""
+Each begins with the seeds made here and the files in tests/fuzz/corpus/NAME, which has the inputs of findings
+that were fixed. A finding is an exit status of 1; its input and its log lie in BUILD/findings. """
 import concurrent.futures
 import os
 import pathlib
@@ -49,7 +48,7 @@ def run(fuzzer, seconds, findings):
                    "-max_len=131072", "-print_final_stats=1",
                    f"-artifact_prefix={findings / fuzzer.name}-", corpus]
         try:
-            # It watches its own time; this limit is for one that hangs all the same.
+            # A fuzzer limits its own time; this limit is for one that hangs.
             status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False,
                                     timeout=seconds + 120).returncode
         except subprocess.TimeoutExpired:
@@ -63,11 +62,11 @@ def run(fuzzer, seconds, findings):
     inputs = sorted(path for path in findings.glob(f"{fuzzer.name}-*")
                     if path.stat().st_mtime >= started)
     why = [i for i, line in enumerate(lines) if "ERROR: " in line or "runtime error: " in line]
-    told = [f"exit status {status} (all that it said: {log})"]
+    told = [f"exit status {status} (its whole output: {log})"]
     told += ["   | " + line for line in lines[why[0] if why else -12:][:12]]
     told += [f"   run it again: {fuzzer} {path}" for path in inputs]
     if inputs:
-        told += [f"   once mended: install -D {inputs[0]} -t tests/fuzz/corpus/{fuzzer.name}/"]
+        told += [f"       once it is fixed: install -D  {inputs[0]} -t tests/fuzz/corpus/{fuzzer.name}/"]
     return "\n".join(told), False
 
 

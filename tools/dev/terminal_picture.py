@@ -1,4 +1,4 @@
-"""Recorded terminals as one animated SVG: dark frames with the text as it came, in its own time.
+"""Draws recorded terminals as one animated SVG: dark frames in which the text appears when it came.
 
 A pane is {"title", "columns", "rows", "events": [[seconds, text], ...]}; all panes of a picture
 share one clock and lie one below the other. Every piece of text gets the moment at which it appeared
@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 CELL_WIDTH, LINE_HEIGHT, FONT_SIZE = 8.4, 19, 14
 MARGIN, TITLE_HEIGHT = 14, 26
-MOMENT = 1 / 40  # what changes within it, changes at once
+MOMENT = 1 / 40  # changes within this time appear at once
 CONTROL = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b\][^\x07]*\x07|\x1b[()=>].?|[\r\n\b\t\x07]")
 WORDS = re.compile(r"[^ ]+(?: [^ ]+)*")
 COLOURS = {31: "r", 32: "g", 33: "y", 34: "b", 36: "c", 90: "d"}
@@ -23,7 +23,7 @@ STYLE = """text{font:%dpx ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu San
 
 
 class Screen:
-    """What a terminal shows: text, line ends, the cursor's moves, erasing and colours; no more."""
+    """The state of a terminal: text, line ends, the cursor's moves, erasing and colours; nothing more."""
 
     def __init__(self, columns, rows):
         self.columns, self.rows = columns, rows
@@ -97,7 +97,7 @@ class Screen:
 
 
 def pieces(pane):
-    """(row, column, text, style, from, to) of all that was ever shown; `to` is None to the end."""
+    """Returns (row, column, text, style, from, to) for everything that was ever shown; `to` is None if it stayed to the end."""
     screen = Screen(pane["columns"], pane["rows"])
     since = [[0.0] * screen.columns for _ in range(screen.rows)]
     shown = [[None] * screen.columns for _ in range(screen.rows)]
@@ -128,8 +128,8 @@ def pieces(pane):
 
 
 def _joined(ended):
-    """Neighbours that came and went together are one piece; two blanks and more part it, since not
-    everybody draws several."""
+    """Joins neighbours that came and went together into one piece; two or more blanks divide it, because not
+    every viewer draws several."""
     runs = []
     for row, begin, end, column, (character, style) in sorted(
             ended, key=lambda one: (one[0], one[1], one[2] or 0, one[3])):

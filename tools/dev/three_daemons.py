@@ -24,7 +24,7 @@ HIDDEN_CHANNELS = 576  # of SmolLM2-135M; a hidden state is one f32 a channel
 
 
 class Failed(Exception):
-    """A sentence for the user."""
+    """Prints a sentence for the user."""
 
 
 def free_base_port():
@@ -104,7 +104,7 @@ class Demo:
         return self.run_json("plan", self.model, *split, "--cluster", cluster)["prediction"]
 
     def compare(self, cluster, predicted, *split):
-        """Shows the prediction beside what is measured."""
+        """Shows the prediction beside the measurement."""
         print("\n$ troupe bench   (a third of the layers each, beside what `troupe plan` predicted)")
         try:
             measured = self.run_json("bench", self.model, "--decode", "32", "--repeats", "1",
@@ -167,7 +167,7 @@ def main():
     program = os.path.relpath(sys.argv[1])
     print(f"  {program} run {sys.argv[2]}          a chat, in one process")
     print(f"  {program} start                    a head; it prints how another machine joins")
-    print(f"  {program} --help                   all there is; README.md tells more")
+    print(f"  {program} --help                   all commands; README.md tells more")
     return 0
 
 

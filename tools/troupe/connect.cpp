@@ -23,7 +23,7 @@ Result<OpenCluster> open_cluster(const std::string& home, const std::string& fla
   TROUPE_ASSIGN_OR_RETURN(const std::string address, choose_cluster(home, flag));
   if (!address.empty()) {
     if (!device.empty())
-      return Status(Code::kInvalidArgument, "--device is of this process, but the cluster at " +
+      return Status(Code::kInvalidArgument, "--device concerns this process, but the cluster at " +
                                                 address + " was to be used; add --cluster none");
     TROUPE_ASSIGN_OR_RETURN(Cluster cluster, Cluster::connect({home, address}));
     say("using " + cluster.description());

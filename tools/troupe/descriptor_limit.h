@@ -1,6 +1,6 @@
 #pragma once
 
-// How many descriptors this process may have open.
+// The number of descriptors that this process may have open.
 
 namespace troupe::tools {
 

@@ -32,7 +32,8 @@ Result<std::shared_ptr<model::Store>> open_store(const std::string& home) {
 
 Result<std::string> prepare_model(model::Store& store, const std::string& home,
                                   const std::string& name, bool remote) {
-  if (remote && has_prefix(name, "sha256:")) return name;  // the cluster may have what we lack
+  if (remote && has_prefix(name, "sha256:"))
+    return name;  // the cluster may have the model that we lack
   const model::CatalogueEntry* const known = model::find_in_catalogue(name);
   const std::string called = known != nullptr ? model::store_name(*known) : name;
   Result<fs::path> path = store.resolve(name);

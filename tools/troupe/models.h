@@ -19,12 +19,12 @@ Result<std::shared_ptr<model::Store>> open_store(const std::string& home);
 // because the cluster may have the model.
 Result<std::string> prepare_model(model::Store& store, const std::string& home,
                                   const std::string& name, bool remote);
-// The file itself, for verbs that compute in this process.
+// Returns the file itself, for verbs that compute in this process.
 Result<std::filesystem::path> model_file(model::Store& store, const std::string& home,
                                          const std::string& name);
 
-// The path of MODEL with the adapter in the folder `adapter` beside it, as one model: what to pass
-// on instead of `ready`, which prepare_model returned. It is checked that the two fit.
+// Returns the path of MODEL with the adapter in the folder `adapter`, as one model, to be passed on
+// instead of `ready`, which prepare_model returned. Checks that the two fit.
 //   Errors: kInvalidArgument if this machine does not have the model, or the adapter does not fit.
 Result<std::string> adapted_model(model::Store& store, const std::string& home,
                                   const std::string& ready, const std::string& adapter);

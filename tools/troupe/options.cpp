@@ -31,7 +31,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_flag("--json", options.json, "Print one JSON object on stdout, at the end");
   app.add_flag(
       "-v,--verbose", options.verbose,
-      "Say more on stderr; twice for more still (TROUPE_LOG=debug|info|warning|error|off)");
+      "Say more on stderr; give it twice for even more (TROUPE_LOG=debug|info|warning|error|off)");
 }
 
 void add_model_argument(CLI::App& app, std::string& model) {
@@ -54,8 +54,7 @@ void add_activations_option(CLI::App& app, bool& f16) {
   app.add_option_function<std::string>(
          "--activations", [&f16](const std::string& name) { f16 = name == "f16"; },
          "Hidden states between layers: f32, or f16, which rounds after every layer and halves "
-         "what "
-         "nodes send [f32]")
+         "what nodes send [f32]")
       ->check(CLI::IsMember({"f16", "f32"}))
       ->type_name("TYPE");
 }

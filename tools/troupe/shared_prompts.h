@@ -10,7 +10,8 @@
 
 namespace troupe::tools {
 
-// Reads the files that `option` names. The line feed that ends a file is not part of its prompt.
+// Reads the files that `option` names. The line feed at the end of a file is not part of its
+//   prompt.
 //   Errors: kInvalidArgument names the option and the file.
 Result<std::vector<SharedPrompt>> read_shared_prompts(const std::vector<std::string>& files,
                                                       const std::string& option);

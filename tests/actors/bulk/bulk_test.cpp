@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A fetch of blobs that are not here, from sources that never say anything, or of nothing.
+// A fetch of blobs that are not here from sources that never answer, or a fetch of no blobs.
 std::future<Status> fetch(const bulk_actor& bulk, std::vector<model::BlobRef> blobs) {
   const auto ended = std::make_shared<std::promise<Status>>();
   const auto request = std::make_shared<FetchRequest>();
@@ -38,7 +38,7 @@ TEST_CASE("bulk: a source that sends nothing does not hold up what others load")
   REQUIRE(honest.wait_for(6s) == std::future_status::ready);
   CHECK(honest.get().is_ok());
   CHECK(first.wait_for(0s) == std::future_status::timeout);
-  // Each still has its own patience.
+  // Each fetch still has its own time limit.
   CHECK(first.get().code() == Code::kDeadlineExceeded);
   CHECK(second.get().code() == Code::kDeadlineExceeded);
   caf::anon_send_exit(bulk, caf::exit_reason::user_shutdown);

@@ -126,7 +126,7 @@ TEST_CASE("cluster: nodes that offer the same memory share it") {
   CHECK(offers(2) == 300);
   CHECK(offers(3) == 800);
   CHECK(offers(4) == 500);
-  // Who joins again, dies or leaves gives its share back.
+  // A node that joins again, dies or leaves gives its share back.
   REQUIRE(members.join(key(2), pooled("b", 700, "machine"), true, 22, 0));
   CHECK(offers(2) == 350);
   REQUIRE(members.leave(key(2), NodeLife::kLeft));

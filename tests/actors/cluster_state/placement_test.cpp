@@ -49,7 +49,7 @@ TEST_CASE("cluster: layers are placed by what they cost if that is known for eve
   state.costs.set_layers("m", key(2), cost_of(200), 2000);
   state.costs.set_link(key(1), key(2), {100, 400});
   CHECK(layers_of_a() == "0-11");
-  // A placement can be previewed without being made, also on some of the nodes.
+  // A placement can be previewed without being made, even on only some of the nodes.
   const Deployment previewed(spec(30, {}, {}, 576));
   const auto preview = preview_placement(state, previewed, {"b"});
   REQUIRE(preview);

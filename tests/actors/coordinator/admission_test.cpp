@@ -34,7 +34,7 @@ TEST_CASE("admission: a cluster is made once and found again, its file is privat
   REQUIRE(again);
   CHECK(again->cluster() == first->cluster());
   CHECK(again->cluster_name() == first->cluster_name());
-  // Each start makes a join token; the one before lets nodes in until its hour is over.
+  // Each start makes a join token; the previous one lets nodes in until its hour is over.
   CHECK(again->join_token().id != first->join_token().id);
   REQUIRE(again->tokens().size() == 2);
   CHECK(again->tokens()[1].id == first->join_token().id);
@@ -58,7 +58,7 @@ TEST_CASE("admission: a cluster is made once and found again, its file is privat
   CHECK(kept->find(secret) == std::string::npos);
   CHECK(kept->find("trp-") == std::string::npos);
   CHECK(kept->find(net::to_z85(later->join_token().key)) != std::string::npos);
-  // Another key of the head is another door: the tokens of the old one end.
+  // If the head has another key, the tokens of the old key end.
   auto rotated = Admission::load_or_make(home.path, net::make_key_pair().public_key, 1001 + 3602);
   REQUIRE(rotated);
   CHECK(rotated->tokens().size() == 1);
@@ -121,7 +121,7 @@ TEST_CASE("admission: a client is enrolled once, with the role of its token, and
   REQUIRE(enter(made->key, me));
   CHECK(*enter(made->key, me) == net::Role::kOperator);  // no use more
   CHECK(enter(made->key, fresh()).message().find("used up") != std::string::npos);
-  // From now on its identity is its door, after a restart and without the token, too.
+  // From now on its identity lets it enrol, even after a restart and without the token.
   admission = Admission::load_or_make(home.path, head, 1000);
   REQUIRE(admission);
   REQUIRE(enter(me, me));
@@ -150,7 +150,8 @@ TEST_CASE("admission: a key that is known keeps its role") {
   REQUIRE((user && operators));
   REQUIRE(admission->enrol(join, node, {}, net::Role::kNode, 1));
   REQUIRE(admission->enrol(user->key, fresh(), client, net::Role::kClient, 1));
-  // A node's key as a client's connection or identity, a client's as a node, the head's, a token's.
+  // Try a node's key as a client's connection or identity, a client's key as a node, the head's
+  // key, and a token's.
   for (const net::PublicKey& taken : {node, client, head, join, user->key}) {
     for (const net::PublicKey& door : {user->key, admission->local_token().key}) {
       CHECK(admission->enrol(door, taken, fresh(), net::Role::kClient, 1).code() ==
@@ -187,7 +188,7 @@ TEST_CASE("admission: tokens are made, counted down, kept and revoked") {
   {  // A restart of the head forgets nothing.
     auto again = Admission::load_or_make(home.path, head, 12);
     REQUIRE(again);
-    REQUIRE(again->tokens().size() == 3);  // its own join token, the one before, and this one
+    REQUIRE(again->tokens().size() == 3);  // its own join token, the previous one, and this one
     CHECK(again->tokens()[2].id == made->id);
     CHECK(again->tokens()[2].uses_left == 1);
     CHECK(again->tokens()[2].role == net::Role::kNode);
@@ -267,7 +268,7 @@ TEST_CASE("admission: which process of a node is being drained outlives the head
   CHECK_FALSE(admission->is_drained(node, 7));
   const std::uint64_t process = 0xfedcba9876543210;  // all 64 bits are kept
   REQUIRE(admission->set_drained(node, process).is_ok());
-  REQUIRE(admission->set_drained(head, 5).is_ok());  // no member: passed over
+  REQUIRE(admission->set_drained(head, 5).is_ok());  // not a member: ignored
   admission = Admission::load_or_make(home.path, head, 2);
   REQUIRE(admission);
   CHECK(admission->is_drained(node, process));
@@ -361,7 +362,7 @@ TEST_CASE("admission: a newcomer waits until it is approved, if the head was ask
   // Clients of the head's own user do not wait.
   CHECK(admission->enrol(via(admission->local_token()), net::make_key_pair().public_key,
                          net::make_key_pair().public_key, net::Role::kClient, 3));
-  // Whoever asks in great number pushes out others that wait, and nothing else.
+  // Newcomers in great number push out others that wait, and nothing else.
   for (std::size_t i = 0; i < 2 * Admission::kWaitingMax; ++i) {
     CHECK_FALSE(come(net::make_key_pair().public_key, "many"));
   }

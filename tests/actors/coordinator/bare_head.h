@@ -9,7 +9,7 @@
 #include <troupe/tests/actors/temporary_home.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
-// A head of a test's own, which says what a real one would not.
+// A head made by a test, which sends what a real one would not.
 
 namespace troupe::actors::test {
 

@@ -21,7 +21,8 @@ TEST_CASE("measuring: nodes that have joined anew since they were told are told 
     measurement.told[key(i)] = {record->incarnation, record->greeting};
   }
   CHECK(joined_anew(measurement, cluster.members).empty());
-  // One was started again, one has only lost its connection, and one that has answered came back.
+  // One node was started again, one has only lost its connection, and one that has answered came
+  // back.
   for (const std::uint8_t i : {1, 2, 4}) REQUIRE(cluster.members.leave(key(i), NodeLife::kDead));
   REQUIRE(cluster.join(key(1), hello_with("a", 12), true, 9, 1));
   Hello again = hello_with("b", 12);
@@ -29,7 +30,7 @@ TEST_CASE("measuring: nodes that have joined anew since they were told are told 
   REQUIRE(cluster.join(key(2), again, true, 2, 1));
   REQUIRE(cluster.join(key(4), hello_with("d", 12), true, 9, 1));
   CHECK(joined_anew(measurement, cluster.members) == std::vector<net::PublicKey>{key(1), key(2)});
-  // One that is gone is not waited for, and one that was never told is told in its turn.
+  // A node that is gone is not awaited, and one that was never told is told in its turn.
   REQUIRE(cluster.members.leave(key(1), NodeLife::kDead));
   measurement.told.erase(key(2));
   CHECK(joined_anew(measurement, cluster.members).empty());

@@ -48,7 +48,7 @@ net::Token token_of(const std::string& line) {
 struct Head {
   Head() { REQUIRE(daemon); }
   net::Token join_token() const { return token_of(daemon->join_address()); }
-  // As the user who runs it.
+  // Connects as the user who runs it.
   Result<Cluster> connect() const {
     return Cluster::connect({home.path, net::to_string(at), 5000});
   }
@@ -153,7 +153,7 @@ TEST_CASE(
     REQUIRE(node.wait([&] { return node.count(MessageType::kWelcome) == greetings; }));
   }
   CHECK(node.count(MessageType::kRefused) == 0);
-  // Every heartbeat says what the node holds, and the order to drop that is repeated, too.
+  // Every heartbeat says what the node holds, and the order to drop it is repeated, too.
   node.say(MessageType::kHeartbeat, Heartbeat{1, {}, {77}});
   REQUIRE(node.wait([&] { return node.count(MessageType::kUnloadStage) == 1; }));
   node.say(MessageType::kHeartbeat, Heartbeat{2, {}, {77}});
@@ -223,7 +223,7 @@ namespace {
 
 constexpr std::uint16_t kOther = wire::kProtocolVersion + 1;
 
-// What both sides report when two versions meet, as seen from the second one.
+// Checks what both sides report when two versions meet, as seen from the second one.
 std::string versions(std::uint16_t theirs, std::uint16_t ours) {
   return "protocol version " + std::to_string(theirs) + ", this program version " +
          std::to_string(ours);
@@ -260,13 +260,13 @@ TEST_CASE("membership: a node and a client that find a head of another version s
 
 namespace {
 
-// What processes of two arithmetic versions report at a join.
+// Checks what processes of two arithmetic versions report at a join.
 std::string arithmetic_versions(std::uint32_t node, std::uint32_t cluster) {
   return "arithmetic version " + std::to_string(node) + ", its cluster by version " +
          std::to_string(cluster);
 }
 
-// What this process logs while it lives.
+// Records what this process logs while the object exists.
 struct Log {
   Log() {
     set_log_sink([this](LogLevel, std::string_view line) {
@@ -365,7 +365,7 @@ TEST_CASE("membership: a stranger cannot make another key a client", "[membershi
   thief.say(MessageType::kEnrol,
             make_enrol(place, thief.token.head, claimed, thief.keys, net::Role::kClient, "thief"));
   REQUIRE(thief.hear(MessageType::kRefused));
-  // The node is one still.
+  // The node is still a member.
   node.say(MessageType::kHeartbeat, Heartbeat{1, {}});
   CHECK(node.hear(MessageType::kHeartbeatAck));
 }
@@ -394,7 +394,7 @@ TEST_CASE("membership: a client sees its own jobs, and revoking it ends it", "[m
   CHECK(admin->jobs()->size() == 1);
   CHECK(me->unload("x", true).code() == Code::kPermissionDenied);
   CHECK(me->keys().code() == Code::kPermissionDenied);
-  // Its identity is its door now: the token is used up, and it comes back.
+  // Its identity lets it enrol now: the token is used up, and it comes back.
   auto again = Cluster::connect({mine.path, users, 5000});
   REQUIRE(again);
   CHECK(again->job("mine"));

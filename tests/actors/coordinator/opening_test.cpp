@@ -132,7 +132,7 @@ TEST_CASE("opening: the replica with the least to do serves, unless one is wante
   Opening alone = opening_of();
   alone.open.alone = true;
   CHECK(serving_for(head, alone, eldest, 1'000'000 + kOpenGraceUs) == &eldest);
-  CHECK_FALSE(wants_alone(opening_of({{0, 10}}), eldest));  // the split that it was asked for with
+  CHECK_FALSE(wants_alone(opening_of({{0, 10}}), eldest));  // the split with which it was asked for
   CHECK(wants_alone(opening_of({{0, 5}, {5, 10}}), eldest));
 }
 
@@ -163,7 +163,7 @@ TEST_CASE("opening: deployments that nobody uses make room, the longest unused o
   REQUIRE(add_waiting(head.runs[other], {Reply()}).is_ok());
   CHECK(head.in_use(other, 6'000));
   CHECK(head.unused(6'000) == std::set<std::uint64_t>{head.eldest});
-  // How long --keep-alive leaves it.
+  // The time for which --keep-alive keeps it loaded.
   CHECK(second.left_us(std::nullopt, 2'000) == std::nullopt);
   CHECK(second.left_us(10'000, 5'000) == std::int64_t{7'000});
   CHECK(second.left_us(10'000, 50'000) == std::int64_t{0});

@@ -13,7 +13,7 @@ namespace {
 
 using Ids = std::vector<model::TokenId>;
 
-// `blocks` blocks, each full of its own id, and `rest` more ids.
+// Returns the ids of `blocks` blocks, each full of its own id, and `rest` more ids.
 Ids ids_of(const std::vector<int>& blocks, std::size_t rest) {
   Ids ids;
   for (const int id : blocks) ids.insert(ids.end(), kBlockPositions, id);
@@ -33,7 +33,7 @@ void check(const BlockTable& table, const std::vector<const BlockSequence*>& seq
   REQUIRE(status.is_ok());
 }
 
-// Begins a sequence with what there is, takes the rest, and computes all of it.
+// Begins a sequence with the blocks that it can share, takes the rest, and computes all of it.
 void compute(BlockTable& table, BlockSequence& sequence, const Ids& ids) {
   table.share(sequence, table.find(sequence, ids));
   const std::size_t begin = sequence.blocks.size() * kBlockPositions;
@@ -42,7 +42,7 @@ void compute(BlockTable& table, BlockSequence& sequence, const Ids& ids) {
   table.fill(table.filled_by(sequence, begin, ids.size()));
 }
 
-// How many blocks a request would begin with.
+// Returns the number of blocks with which a request would begin.
 std::size_t shared(const BlockTable& table, const Ids& ids, const std::string& owner = "a",
                    const std::string& salt = "", std::size_t public_blocks = 0) {
   BlockSequence sequence = sequence_of(owner, salt);
@@ -133,7 +133,7 @@ TEST_CASE("blocks: one that is being computed is waited for, until it is ready o
   table.fill(filled);
   CHECK(table.find(reader, ids).blocks.size() == 1);
   CHECK_FALSE(table.find(reader, ids).computing);
-  // The second is given up before it is ready: what was sent for it no longer counts.
+  // The second one is given up before it is ready: what was sent for it no longer counts.
   REQUIRE(table.take(writer, 1, false));
   table.enter(writer, ids);
   const auto late = table.filled_by(writer, 64, 128);
@@ -154,7 +154,7 @@ TEST_CASE("blocks: one that is ready behind one that is not is kept by nobody") 
   const Ids ids = ids_of({1, 2, 3}, 10);
   REQUIRE(table.take(sequence, 4, false));
   table.enter(sequence, ids);
-  // The word that the second block was computed is lost.
+  // The news that the second block was computed is lost.
   table.fill(table.filled_by(sequence, 0, kBlockPositions));
   table.fill(table.filled_by(sequence, 2 * kBlockPositions, ids.size()));
   check(table, {&sequence});
@@ -192,7 +192,7 @@ TEST_CASE("blocks: the least recently used idle ones go first, and those that ot
   table.release(two);
   CHECK(table.idle() == 4);
   CHECK(table.available() == 6);
-  // It is used again: the other goes first.
+  // It is used again, so the other one is dropped first.
   table.share(one, table.find(one, ids_of({1, 2}, 1)));
   CHECK(one.blocks.size() == 2);
   CHECK(table.available() == 4);
@@ -235,7 +235,7 @@ TEST_CASE("blocks: a smaller limit drops idle ones, and they have a limit of the
 
 namespace {
 
-// Any order of everything that can happen, with a copy of what the stages would hold.
+// Runs everything that can happen in any order, with a copy of what the stages would hold.
 class RandomUse {
  public:
   explicit RandomUse(std::uint64_t seed) : random_(seed), table_({12}), held_(6) {
@@ -278,7 +278,7 @@ class RandomUse {
       table_.share(held.sequence, prefix);
       held.computed = prefix.blocks.size() * kBlockPositions;
       for (std::size_t i = 0; i < prefix.blocks.size(); ++i) {
-        // What the block holds is what this sequence would have computed.
+        // The block holds what this sequence would have computed.
         const Ids now(held.ids.begin(),
                       held.ids.begin() + static_cast<std::ptrdiff_t>((i + 1) * kBlockPositions));
         REQUIRE(memory_.at(prefix.blocks[i]) == now);
@@ -319,7 +319,7 @@ class RandomUse {
   std::mt19937_64 random_;
   BlockTable table_;
   std::vector<Held> held_;
-  std::map<BlockNumber, Ids> memory_;  // the ids up to the end of what a block holds
+  std::map<BlockNumber, Ids> memory_;  // the ids up to the end of a block's positions
   std::size_t shares_ = 0;
 };
 

@@ -2,7 +2,7 @@
 
 #include <troupe/actors/engine/drafts.h>
 
-// What is drafted, and how much of it is tried.
+// Tests what is drafted, and how much of it is tried.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -76,7 +76,7 @@ TEST_CASE("drafts: the length follows what rows cost and what came true") {
   CHECK(history.length(draft_of(16), 1, costs) == 7);
   CHECK(history.length(draft_of(16, 4), 1, costs) == 4);
   CHECK(history.length(draft_of(16, 0), 1, costs) == 0);
-  // Beside others, a token saves less of a step.
+  // Beside other answers, a token saves less of a step.
   CHECK(history.length(draft_of(16), 4, costs) == 0);
   CHECK(history.length(draft_of(16), 2, costs) > 0);
   note_row_cost(&costs, 60);  // a large model, whose weights are read once for all rows
@@ -85,7 +85,7 @@ TEST_CASE("drafts: the length follows what rows cost and what came true") {
   note_row_cost(&costs, 1200);
   CHECK(costs.of_row(1) > 1);
   CHECK(history.length(draft_of(16), 1, costs) == 0);
-  // What was measured is forgotten in time.
+  // Measurements are forgotten over time.
   for (int i = 0; i < 2000; ++i) costs.note(1, 0, 1000);
   CHECK(costs.of_row(1) == Approx(0.25).margin(0.05));
 }
@@ -134,6 +134,6 @@ TEST_CASE("drafts: a step that was held up changes little") {
   CHECK(costs.of_row(1) < 0.6);
   const double known = costs.of_row(1);
   costs.note(1, 0, 0);     // clocks may stand still
-  costs.note(2, 1, 5000);  // nothing is known of steps of two
+  costs.note(2, 1, 5000);  // nothing is known about steps of two
   CHECK(costs.of_row(1) == known);
 }

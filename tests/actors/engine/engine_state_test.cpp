@@ -35,7 +35,7 @@ model::TokenId letter_at(std::uint32_t position) {
   return static_cast<model::TokenId>(position % 26);
 }
 
-// What the last stage would answer: the token at a position is a function of the position.
+// Returns what the last stage would answer: the token at a position is a function of the position.
 StepDone answer(const Step& step, model::TokenId (*token_at)(std::uint32_t)) {
   StepDone done;
   for (const StepSegment& s : step.segments) {
@@ -364,7 +364,7 @@ TEST_CASE("engine: failure, cancelling and deadlines end requests and free their
 
 namespace {
 
-// Answers every step that can be sent, `times` rounds of them; what was said of each request.
+// Answers every step that can be sent, in `times` rounds; returns what was said about each request.
 std::map<std::uint64_t, std::string> work(EngineState& state, int times) {
   std::map<std::uint64_t, std::string> said;
   for (int i = 0; i < times; ++i) {
@@ -396,7 +396,7 @@ TEST_CASE("engine: a replay goes from position 0 in chunks, and the answer goes 
   REQUIRE(lost);
   CHECK(state.halt("b").empty());
   CHECK(state.replays() == 2);
-  // All but each one's newest token has been through, and what is in the lost step.
+  // All tokens have been through except each request's newest one, and those in the lost step.
   CHECK(state.replayed_tokens() ==
         20 + 3 + said[1].size() + said[2].size() - 2 + requests_of(lost->step).size());
   CHECK_FALSE(state.next_step());
@@ -437,7 +437,7 @@ TEST_CASE("engine: a request alone in the steps of two crashes is tried no more"
   CHECK(state.halt("c").empty());  // it was in no step then
   state.resume(limits(2));
   REQUIRE(state.next_step());
-  CHECK(state.halt("").empty());  // left in peace: no crash
+  CHECK(state.halt("").empty());  // it left by itself: no crash
   state.resume(limits(2));
   REQUIRE(state.next_step());
   const auto events = state.halt("d");

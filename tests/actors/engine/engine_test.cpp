@@ -51,7 +51,8 @@ token_sink::behavior_type sink(token_sink::pointer, std::shared_ptr<Seen> seen) 
   };
 }
 
-// Holds long texts back until the test lets them go; as a real one, it gives up what is too long.
+// Holds long texts back until the test lets them go; like a real one, it stops reading texts that
+// are too long.
 class HeldTokenizer : public LetterTokenizer {
  public:
   Result<std::vector<model::TokenId>> encode(std::string_view text,
@@ -195,7 +196,7 @@ TEST_CASE("engine actor: an answer of another arithmetic version ends with its t
   CHECK(end.prompt_ids == std::vector<model::TokenId>{0, 1, 2});
   CHECK(f.stage->steps.empty());  // nothing of it was computed
 
-  // Under its own version it goes on, and tells nothing twice.
+  // Under its own version, it goes on, and sends nothing twice.
   auto own = std::make_shared<Submit>(*message);
   own->request = 2;
   own->arithmetic = kArithmeticVersion;
@@ -251,7 +252,7 @@ TEST_CASE("engine actor: a halted engine replays under the new epoch, and the ol
   f.submit(1, to, 3);
   f.scheduler.run();
   REQUIRE(f.stage->steps.size() == 1);
-  // The coordinator's way: nothing of the old epoch is delivered, nothing is sent.
+  // This is what the coordinator does: nothing of the old epoch is delivered, and nothing is sent.
   f.link->detach_engine(Fixture::kEpoch);
   caf::anon_send(f.engine, halt_atom::value, std::string("b"));
   f.submit(2, to, 3);  // waits

@@ -12,7 +12,7 @@ namespace {
 
 using Rows = std::vector<std::size_t>;
 
-// As long as nothing is known of costs, every row costs the same.
+// As long as nothing is known about costs, every row costs the same.
 Rows shares(const Rows& left, std::size_t budget) {
   std::vector<PromptLeft> prompts;
   for (const std::size_t rows : left) prompts.push_back({rows, 0});

@@ -2,8 +2,8 @@
 
 #include "tiny_path.h"
 
-// What was accepted before goes through the stages again, and the answer goes on as if nothing had
-// happened: the engine's token log is all there is to know, for penalties too.
+// Accepted tokens go through the stages again, and the answer goes on as if nothing had happened:
+// the engine's token log is all that is needed, even for penalties.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -78,7 +78,7 @@ TEST_CASE("replay: an answer goes on after any of its tokens, penalties included
     CHECK(got.ids ==
           std::vector(whole.ids.begin() + static_cast<std::ptrdiff_t>(k), whole.ids.end()));
     CHECK(got.indices.front() == k);
-    CHECK(got.text == whole.text.substr(k));  // a letter a token
+    CHECK(got.text == whole.text.substr(k));  // a letter for each token
   }
 }
 
@@ -105,7 +105,7 @@ TEST_CASE("replay: requests under way go on with the same tokens on new stages")
     engine.replay();
     CHECK(engine.steps_in_flight() == 0);
     CHECK(engine.on_done(under_way->id, late, 100).empty());  // of the stages that are gone
-    // The log goes in chunks, not a row a step.
+    // The log goes in chunks, not in steps of one row.
     const auto first = engine.next_step();
     REQUIRE(first);
     CHECK(first->step.segments[0].position == 0);

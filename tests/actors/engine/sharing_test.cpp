@@ -24,7 +24,7 @@ EngineRequest asked(std::uint64_t id, Kind kind, const std::string& owner = "a")
   out.id = id;
   out.owner = owner;
   out.prompt = model::test::random_ids(kSystem, 97, 7);
-  // Prompts that differ in their last ids only, and one without a question of its own.
+  // Returns prompts that differ only in their last ids, and one without a question of its own.
   const auto tail = model::test::random_ids(id % 5 * 9, 97, static_cast<unsigned>(id % 5));
   out.prompt.insert(out.prompt.end(), tail.begin(), tail.end());
   out.max_tokens = 70;
@@ -74,7 +74,7 @@ std::map<std::uint64_t, ToldAnswer> run_engine(EngineState& engine, TinyPath& pa
   return told;
 }
 
-// Of each kind of request. TROUPE_SHARING_ROUNDS=N runs more.
+// The number of rounds for each kind of request. TROUPE_SHARING_ROUNDS=N runs more.
 int rounds() {
   const char* text = std::getenv("TROUPE_SHARING_ROUNDS");
   return text == nullptr ? 6 : std::atoi(text);
@@ -113,7 +113,8 @@ TEST_CASE("sharing: a prefix is computed once, and every answer has the bits tha
       rows += one.finished->prompt_ids.size() + one.ids.size() - 1 - (id == 1 ? 0 : 128);
     }
     CHECK(path.rows == rows);
-    // Once more: now the first one's are there too, whole blocks of its answer included.
+    // Run it once more: now the first one's blocks are there, too, including whole blocks of its
+    // answer.
     EngineRequest again = asked(1, kind);
     again.id = 7;
     REQUIRE(engine.admit(again, 0).is_ok());
@@ -177,7 +178,8 @@ TEST_CASE("sharing: requests that are preempted at any time have the same bits")
       INFO("kind " << static_cast<int>(kind) << " round " << round);
       EngineLimits limits = sharing_limits();
       limits.chunk_rows = 1 + random() % 130;
-      // Memory for one, two or all of them: requests evict what others left, and give way.
+      // There is memory for one, two or all of them: requests evict the blocks that others left,
+      // and give way.
       const std::uint64_t blocks[] = {5, 8, 0};
       limits.positions_max = blocks[round % 3] * kBlockPositions;
       limits.stages = 1 + random() % 3;
@@ -224,8 +226,8 @@ TEST_CASE("sharing: memory is taken block by block, and the youngest gives way w
   TinyPath path;
   const auto expected = alone(path, Kind::kSampled, 6);
   EngineLimits limits = sharing_limits();
-  // Six requests of four blocks each at the end, two of them shared: room for three at once, if
-  // nobody had to keep room for all of its answer.
+  // Six requests have four blocks each at the end, two of them shared: there is room for three at
+  // once if none has to reserve room for all of its answer.
   limits.positions_max = 7 * kBlockPositions;
   EngineState engine = new_engine(limits);
   for (std::uint64_t id = 1; id <= 6; ++id) {
@@ -277,7 +279,7 @@ TEST_CASE("sharing: a stage that has less memory than was planned costs no answe
     require_same(told[id], one);
   }
   CHECK(path.failed > 0);
-  // Alone, and still too large: it ends in words.
+  // A request that is alone and still too large ends with a sentence.
   path.lose_everything(2);
   EngineState small = new_engine(sharing_limits());
   REQUIRE(small.admit(asked(1, Kind::kSampled), 0).is_ok());

@@ -7,8 +7,8 @@
 #include "tiny_path.h"
 
 // Drafted rows change how many steps an answer takes. They may change no token and no bit of any
-// log-probability, and nothing of those that did not come true may stay: not in the keys and
-// values, not in the log that penalties look at, and not in the index of blocks.
+// log-probability, and rows that did not come true must leave nothing behind: not in the keys and
+// values, not in the log that penalties use, and not in the index of blocks.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -31,7 +31,7 @@ struct TinyStages {
       workers.emplace_back(parts[i]);
     }
   }
-  // What the engine hears of a step.
+  // What the engine is told about a step.
   std::variant<StepDone, StepFailed> run(const Step& step) {
     model::StepOutput output;
     for (std::size_t i = 0; i < stages; ++i) {
@@ -133,7 +133,8 @@ struct Course {
   std::size_t steps = 0;
 };
 
-// Runs requests to their ends. Now and then one is preempted, and the stages are lost, if asked.
+// Runs requests to their ends. If asked, now and then a request is preempted, or the stages are
+// lost.
 Course run_course(TinyStages& stages, const EngineLimits& limits,
                   const std::vector<EngineRequest>& requests, std::mt19937_64* random = nullptr,
                   std::uint64_t preempt_one_in = 0, int lost_at = 0) {
@@ -304,7 +305,7 @@ TEST_CASE("speculation: blocks of an answer are found by others as if it had had
     second.prompt = first.prompt;
     second.prompt.insert(second.prompt.end(), told[1].ids.begin(), told[1].ids.end());
     second.prompt.push_back(9);
-    // The block after the last common id differs: what was only drafted is not found.
+    // The block after the last common id differs: ids that were only drafted are not found.
     REQUIRE(engine.admit(second, 0).is_ok());
     finish(engine);
     const std::size_t whole = (first.prompt.size() + 89) / kBlockPositions * kBlockPositions;
@@ -377,7 +378,7 @@ TEST_CASE("speculation: a step that fails with drafts is computed without") {
   }
   CHECK(failures == 1);
   require_same(told[1], expected.told.at(1));
-  // Without drafts, a failure is one.
+  // Without drafts, a failure stays a failure.
   REQUIRE(engine.admit(spoken(2, {}), 0).is_ok());
   const auto step = engine.next_step(600);
   REQUIRE(step);

@@ -9,7 +9,8 @@
 using namespace troupe::actors;
 
 TEST_CASE("step costs: what rows and depths cost is learned from whole steps") {
-  // 4 ms a step of answers, 300 us a row of theirs; 400 us a row of a prompt, 0.1 us a position.
+  // A step of answers costs 4 ms, and each of its rows 300 us; a row of a prompt costs 400 us, and
+  // each position before it 0.1 us.
   StepCosts costs;
   CHECK_FALSE(costs.is_known());
   std::mt19937 random(5);
@@ -32,7 +33,8 @@ TEST_CASE("step costs: what rows and depths cost is learned from whole steps") {
 }
 
 TEST_CASE("step costs: a step's fixed cost does not shrink the steps of prompts") {
-  // As of a model of gigabytes: each step reads all weights, however few rows it has.
+  // These are the costs of a model of gigabytes: each step reads all weights, however few rows it
+  // has.
   constexpr double kFixedUs = 160'000, kRowUs = 10'000;
   StepCosts costs;
   std::size_t rows = 256, computed = 0;

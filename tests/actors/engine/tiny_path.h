@@ -20,8 +20,8 @@
 #include <troupe/tests/model/tokenizer/letter_tokenizer.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
-// A tiny model as the only stage of an engine's decider, without actors: what a worker does with a
-// step, and what the events say of each request.
+// A tiny model as the only stage of an engine's decider, without actors: it does with a step what a
+// worker does, and collects the events of each request.
 
 namespace troupe::actors {
 
@@ -32,7 +32,7 @@ struct TinyPath {
     model.emplace(model::test::random_model(config, quant::Type::kQ4_1, quant::Type::kF32));
     lose_everything();
   }
-  // What the stage says if it has no memory for the step's blocks, or no place for its rows.
+  // The stage's answer if it has no memory for the step's blocks, or no place for its rows.
   std::optional<StepFailed> admit(const Step& step) {
     auto admitted = worker->admit(step);
     if (admitted) {
@@ -128,7 +128,7 @@ inline EngineState new_engine(const EngineLimits& limits) {
   return {limits, std::make_shared<LetterTokenizer>()};
 }
 
-// What was said of a request.
+// What was said about a request.
 struct ToldAnswer {
   std::vector<model::TokenId> ids;  // of the events
   std::vector<std::uint32_t> indices;
@@ -137,7 +137,7 @@ struct ToldAnswer {
   std::string text;
   std::optional<Finished> finished;
 
-  // Adds what was said of the same request afterwards.
+  // Adds what was said about the same request later.
   void append(const ToldAnswer& rest) {
     ids.insert(ids.end(), rest.ids.begin(), rest.ids.end());
     indices.insert(indices.end(), rest.indices.begin(), rest.indices.end());
@@ -147,7 +147,7 @@ struct ToldAnswer {
   }
 };
 
-// Whether two lists have the same tokens, and log-probabilities of the same bits.
+// True if two lists have the same tokens, and log-probabilities with the same bits.
 inline bool same_bits(const std::vector<model::TokenLogprob>& a,
                       const std::vector<model::TokenLogprob>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
@@ -155,7 +155,7 @@ inline bool same_bits(const std::vector<model::TokenLogprob>& a,
   });
 }
 
-// Both have ended, with the same tokens, text and log-probabilities.
+// True if both have ended with the same tokens, text and log-probabilities.
 inline void require_same(const ToldAnswer& got, const ToldAnswer& expected) {
   REQUIRE(got.finished);
   REQUIRE(expected.finished);

@@ -2,8 +2,8 @@
 
 #include "tiny_path.h"
 
-// Whose turn it is: shares of keys by weight, jobs below people, and requests that ask for too
-// much. The order in which answers come may depend on it, and no bit of any.
+// Tests whose turn it is: shares of keys by weight, jobs after people, and requests that ask for
+// too much. The order in which answers come may depend on it, but no bit of any answer.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -91,7 +91,7 @@ TEST_CASE("turns: keys have tokens by their weights, a job what is left over, al
   for (std::uint64_t id = 11; id <= 20; ++id) requests.push_back(of(id, "heavy", 3));
   for (const EngineRequest& request : requests) load.admit(request);
   while (load.tokens["heavy"] < 900 && load.step()) {
-    // The job has nothing while people wait.
+    // The job gets nothing while people wait.
     CHECK(load.tokens["client"] == 0);
   }
   const double light = static_cast<double>(load.tokens["light"]);
@@ -188,8 +188,8 @@ TEST_CASE("turns: a job gives its memory to people who come, and goes on with th
   }
   load.step();
   CHECK(load.engine.block_counters().preemptions >= 2);
-  // One whose priority is smaller takes memory, too, and is answered before those that came
-  // earlier.
+  // A request with a smaller priority number takes memory, too, and is answered before earlier
+  // ones.
   requests.push_back(of(9, "person", 1, -3));
   requests.back().max_tokens = 80;
   load.admit(requests.back());
@@ -309,8 +309,8 @@ TEST_CASE("turns: the wait for a place follows the pace at which requests end") 
 }
 
 TEST_CASE("turns: beside answers, the rows of a prompt take a bounded time of a step") {
-  // Costs as of a small model on two cores: 4 ms a step of answers, 200 us a row of a prompt and
-  // 0.5 us more for each position before it.
+  // The costs of a small model on two cores: 4 ms for a step of answers, 200 us for a row of a
+  // prompt, and 0.5 us more for each position before it.
   EngineLimits limits = {
       .steps_in_flight_max = 2, .rows_max = 256, .chunk_rows = 128, .context_max = 8192};
   EngineState engine = new_engine(limits);
@@ -361,7 +361,7 @@ TEST_CASE("turns: beside answers, the rows of a prompt take a bounded time of a 
   std::int64_t began = now;
   while (!first.contains(100)) work();
   const std::int64_t alone = now - began;
-  // Beside 15 answers, of which a token takes 4.3 ms without.
+  // There are 15 answers, whose tokens take 4.3 ms without prompts.
   for (std::uint64_t id = 1; id <= 15; ++id) ask(id, 20, 4000);
   for (int i = 0; i < 100; ++i) work();
   longest = 0;

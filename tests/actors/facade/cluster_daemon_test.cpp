@@ -28,7 +28,7 @@ struct OtherUser {
   std::string before;
 };
 
-// Starts a daemon of this program on a port that is free.
+// Starts a daemon of this program on a free port.
 template <class Start>
 Result<Cluster> on_free_port(DaemonOptions options, Start start) {
   for (;;) {

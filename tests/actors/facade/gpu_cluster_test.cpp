@@ -82,7 +82,7 @@ TEST_CASE("cuda: a GPU that is not there ends the opening of a cluster in words"
 
 namespace {
 
-// A daemon on a port that is free.
+// Starts a daemon on a free port.
 Result<Daemon> daemon_on_free_port(DaemonOptions options) {
   for (;;) {
     options.listen = net::test::free_endpoint();

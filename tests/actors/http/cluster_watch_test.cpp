@@ -29,7 +29,7 @@ TEST_CASE("http watch: a cluster is in trouble when steps stop, never because it
   // Idle for long.
   progress.see(computing(0, false), {"m"}, 100 * kSecond);
   CHECK(progress.trouble().empty());
-  // Busy for long, and moving.
+  // It is busy for long, and makes progress.
   for (int i = 1; i < 100; ++i) {
     progress.see(computing(static_cast<std::uint64_t>(i), true), {"m"}, (100 + i) * kSecond);
     CHECK(progress.trouble().empty());
@@ -41,7 +41,7 @@ TEST_CASE("http watch: a cluster is in trouble when steps stop, never because it
   CHECK(!progress.trouble().empty());
   progress.see(computing(100, true), {"m"}, 204 * kSecond);
   CHECK(progress.trouble().empty());
-  // The stall is not a measure of a step: the next one is noticed as early.
+  // The stall does not count as the length of a step: the next one is noticed as early.
   progress.see(computing(100, true), {"m"}, 208 * kSecond + kSecond / 2);
   CHECK(!progress.trouble().empty());
 }

@@ -12,7 +12,7 @@
 
 #include "tiny_server.h"
 
-// Streams that outlive their server: it is started again with what its file has of them.
+// Streams that outlive their server, which is started again with what its file has of them.
 
 using namespace troupe;
 using namespace troupe::http::test;
@@ -86,7 +86,7 @@ std::vector<SentEvent> sent_events(const std::string& body) {
   return events;
 }
 
-// Of each choice its events in order, without their ids, and under -1 the others.
+// Returns for each choice its events in order, without their ids, and under -1 the other events.
 std::map<int, std::vector<std::string>> by_choice(const std::vector<SentEvent>& events) {
   std::map<int, std::vector<std::string>> all;
   for (const SentEvent& event : events) {
@@ -104,7 +104,7 @@ std::map<int, std::vector<std::string>> by_choice(const std::vector<SentEvent>& 
 std::string name_of(const SentEvent& event) { return event.id.substr(0, event.id.rfind(':')); }
 std::string position_of(const SentEvent& event) { return event.id.substr(event.id.rfind(':') + 1); }
 
-// Makes the file what it was after `count` events had been written, and the server was killed.
+// Restores the file as it was after `count` events had been written and the server was killed.
 void cut_news(const fs::path& file, std::size_t count) {
   std::vector<actors::StoredStream> stored;
   {
@@ -254,7 +254,7 @@ TEST_CASE("kept streams: only the key that asked takes one up, also by its name"
 TEST_CASE(
     "kept streams: prompts leave the disk with their records, and never come with --no-resume") {
   TemporaryFolder folder;
-  // Characters are tokens: what is looked for is the word itself, and its ids.
+  // Characters are tokens, so search for the word itself and for its ids.
   const std::string word = "xyzzyplanted";
   std::vector<std::int32_t> ids;
   for (const char c : word) ids.push_back(c - 30);
@@ -375,7 +375,7 @@ TEST_CASE("kept streams: what was begun with other weights is not continued, and
     CHECK(events.back().id ==
           events[events.size() - 2].id);  // the error is not an event of the answer
   }
-  // A model that is not served any more: nobody can have it.
+  // The model is not served any more, so nobody can have the stream.
   RestartedServer server(folder.path, [](ServeOptions& options) { options.models[0].id = "new"; });
   CHECK(ask(server.port(), get("/v1/streams/" + id)).status == 404);
 }

@@ -11,8 +11,8 @@ using namespace troupe::http;
 
 namespace {
 
-// A server with `places`, of which one becomes free every `between_us`, and askers that come ten
-// times as fast. Every `obey`-th waits as it was told, the others never come back.
+// A server with `places` places, one of which becomes free every `between_us`, and clients that
+// come ten times as fast. Every `obey`-th client waits as it was told; the others never come back.
 struct Crowd {
   PromisedPlaces promises;
   std::size_t places = 24, taken = 0;
@@ -75,7 +75,7 @@ TEST_CASE("promised places: whoever waits as told ends within five times the est
     std::sort(crowd.over_estimate.begin(), crowd.over_estimate.end());
     CHECK(crowd.over_estimate[crowd.over_estimate.size() * 99 / 100] < 5);
     CHECK(crowd.over_estimate[crowd.over_estimate.size() / 2] < 1.5);
-    // Nothing is lost by keeping places.
+    // Keeping places wastes none of them.
     CHECK(crowd.complete > 119 * 20 * 0.95);
   }
 }
@@ -94,7 +94,7 @@ TEST_CASE("promised places: a promise holds once, about when it is due, and laps
   CHECK(promises.kept(5'000'000) == 1);
   CHECK(promises.kept(7'000'000) == 0);
   CHECK(!promises.comes_back(9, 7'000'000));
-  // However many ask, the list is bounded, and so is the wait.
+  // However many clients ask, the list is bounded, and so is the wait.
   double longest_s = 0;
   for (std::uint64_t who = 100; who < 40'000; ++who) {
     longest_s = std::max(longest_s, promises.promise_s(who, false, 1, 8'000'000));

@@ -96,7 +96,7 @@ TEST_CASE("http request reader: what could be understood in two ways is refused"
     CHECK(whole.state() == State::kBad);
     CHECK(whole.error().status == one.status);
     CHECK(!whole.error().message.empty());
-    // However the bytes are cut.
+    // The result is the same however the bytes are cut.
     RequestReader drip((ServeLimits()));
     for (const char byte : one.bytes) drip.push({&byte, 1});
     CHECK(drip.state() == State::kBad);

@@ -92,7 +92,7 @@ TEST_CASE("scored prompts: their numbers are the bits that the facade gives") {
       likeliest = std::max(likeliest, one.get<float>());
     }
     CHECK(likeliest == all[i][1].logprob);
-    CHECK(lists["text_offset"][i + 1] == i + 1);  // a token a character
+    CHECK(lists["text_offset"][i + 1] == i + 1);  // each character is a token
   }
   for (std::size_t i = 0; i < 10; ++i) {
     CHECK(scored->prompt_logprobs[i][0].logprob == result->prompt_logprobs[i][0].logprob);

@@ -101,7 +101,7 @@ TEST_CASE("http server: answers a conversation, streamed or not, with the same t
   CHECK(usage["usage"] == object["usage"]);
   CHECK(json::parse(events[0])["choices"][0]["delta"]["role"] == "assistant");
   CHECK(json::parse(events[0])["usage"].is_null());
-  // Every event has an id but the last, which is not part of the answer.
+  // Every event has an id except the last one, which is not part of the answer.
   CHECK(streamed.body.find("\nid: ") != std::string::npos);
 }
 
@@ -240,7 +240,7 @@ TEST_CASE("http server: a client that goes away frees its rows, streaming or not
         CHECK(running(tiny.cluster()) == 3);
       }
       client.close();
-      // An early one may only now reach the engine.
+      // An early request may reach the engine only now.
       if (early) std::this_thread::sleep_for(std::chrono::milliseconds(300));
       CHECK(comes_to_rest(tiny.cluster()));
     }
@@ -252,7 +252,7 @@ TEST_CASE("http server: a reader that is too slow is cut, and nobody else") {
   Client slow(tiny.port(), 4096);
   slow.send(
       post(kChat, chat(2000, {{"stream", true}, {"logprobs", true}, {"top_logprobs", 20}}).dump()));
-  // It reads nothing; the kernel's own buffers have room for a part of the answer.
+  // The client reads nothing; the kernel's own buffers have room for a part of the answer.
   const Answer other = ask(tiny.port(), post(kChat, chat(30, {{"stream", true}}).dump()));
   CHECK(events_of(other.body).back() == "[DONE]");
   CHECK(comes_to_rest(tiny.cluster()));
@@ -475,7 +475,7 @@ TEST_CASE("http server: a stream that breaks at any event is taken up, to the sa
       const json expected = json::parse(whole[whole.size() - 2]);
       CHECK(last["choices"] == expected["choices"]);
       if (expected.contains("usage")) CHECK(last["usage"] == expected["usage"]);
-      // Once more, now that it is complete, and by the header that browsers send.
+      // Ask once more, now that it is complete, with the header that browsers send.
       const Answer again = ask(
           tiny.port(),
           post(kChat, body.dump(), "Last-Event-ID: " + id + ":" + std::to_string(from) + "\r\n"));

@@ -9,7 +9,8 @@
 
 #include "tiny_server.h"
 
-// What a server says of prompts that were computed before, and who may find them.
+// Tests what a server reports about prompts that were computed before, and which keys may find
+// them.
 
 using namespace troupe;
 using namespace troupe::http::test;
@@ -102,7 +103,7 @@ TEST_CASE("http server: keys share nothing but what --shared-prompt names") {
   CHECK(cached(ask_for(tiny, asked("Why?"), "one")) == 0);
   CHECK(cached(ask_for(tiny, asked("Who?"), "two")) == 128);
   CHECK(cached(ask_for(tiny, asked("Who?", {{"cache_salt", "a"}}), "two")) == 0);
-  // What follows the system prompt is its key's own.
+  // The text after the system prompt belongs to its key.
   const std::string question(100, 'q');
   CHECK(cached(ask_for(tiny, asked(question), "one")) == 128);
   CHECK(cached(ask_for(tiny, asked(question), "two")) == 128);

@@ -5,7 +5,7 @@
 
 #include "tiny_server.h"
 
-// Answers with drafts and without, through all actors, and what is counted of them.
+// Tests answers with drafts and without, through all actors, and what is counted.
 
 using namespace troupe;
 using namespace troupe::http::test;

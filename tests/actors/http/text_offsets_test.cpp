@@ -2,7 +2,7 @@
 
 #include <troupe/actors/http/text_offsets.h>
 
-// Where the tokens of a prompt lie in its text, for the ways in which tokenizers cut it.
+// Tests where the tokens of a prompt lie in its text, for the ways in which tokenizers cut it.
 
 using namespace troupe;
 

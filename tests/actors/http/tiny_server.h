@@ -126,7 +126,7 @@ struct Answer {
   int status = 0;  // 0: the connection was closed without one
   std::string head, body;
   nlohmann::json json() const { return nlohmann::json::parse(body); }
-  // The value of a header field, "" if it is absent.
+  // Returns the value of a header field; "" if it is absent.
   std::string header(const std::string& name) const {
     const std::size_t at = head.find("\r\n" + name + ": ");
     if (at == std::string::npos) return {};
@@ -138,7 +138,7 @@ struct Answer {
 // A connection to a server on this machine.
 class Client {
  public:
-  // `receive_bytes`: how much the kernel keeps for it that was not read; 0: as usual.
+  // `receive_bytes` is the number of unread bytes that the kernel keeps for it; 0 means as usual.
   explicit Client(std::uint16_t port, int receive_bytes = 0)
       : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
     if (receive_bytes > 0) {
@@ -181,7 +181,7 @@ class Client {
     }
     return true;
   }
-  // One response, whole: by its length, or by its chunks.
+  // Reads one whole response, by its length or by its chunks.
   Answer answer(bool head_only = false) {
     Answer answer;
     if (!read_until(

@@ -120,8 +120,8 @@ TEST_CASE("journal: a number is given once, over restarts") {
   CHECK(*open(file)->reserve("epochs", 1, 5000) == 5000);
 }
 
-// The whole promise: what was acknowledged is there, and anything else is there whole or not at
-// all.
+// This is the whole promise: whatever was acknowledged is there, and anything else is there
+// completely or not at all.
 TEST_CASE("journal: killed before, in and after a commit") {
   const auto [point, survives] = GENERATE(std::pair{"journal.receive.before_commit", false},
                                           std::pair{"journal.receive.in_commit", false},
@@ -135,7 +135,7 @@ TEST_CASE("journal: killed before, in and after a commit") {
     if (!journal) ::_exit(1);
     (void)arm_failpoint_from(std::string(point) + ":1");
     (void)(*journal)->receive(piece("b"), 2);
-    ::_exit(2);  // acknowledged though it should have died
+    ::_exit(2);  // acknowledged although it should have died
   }
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);

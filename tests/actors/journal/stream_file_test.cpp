@@ -35,7 +35,7 @@ std::unique_ptr<StreamFile> open_file(const StreamFolder& place) {
   return std::move(*file);
 }
 
-// Whether any file below a folder has these bytes.
+// True if any file below a folder has these bytes.
 bool is_anywhere(const std::filesystem::path& folder, const std::string& bytes) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;

@@ -18,7 +18,7 @@ using namespace troupe::actors;
 
 namespace {
 
-// Every truncation is refused, and what decodes encodes to the same bytes.
+// Every truncation is refused, and a message that decodes encodes to the same bytes.
 template <class Message>
 void check_message(const Message& message) {
   const std::vector<std::byte> bytes = wire::encode(message);

@@ -7,15 +7,15 @@ using namespace troupe;
 using namespace troupe::actors;
 using net::Role;
 
-// What a role may ask, for itself ("own") and for others. A row for each ask: an ask that is not
-// here fails, and one without a decision in rights.cpp does not compile.
+// What a role may ask, for itself ("own") and for others. There is a row for each kind of question:
+// a kind that is not here fails, and one without a decision in rights.cpp does not compile.
 
 namespace {
 
 constexpr Role kRoles[] = {Role::kHead,   Role::kNode,     Role::kEnrol, Role::kClient,
                            Role::kServer, Role::kOperator, Role::kAdmin};
 
-// A letter a role, in that order: '-' nothing, 'o' its own, 'a' all.
+// There is a letter for each role, in that order: '-' for nothing, 'o' for its own, 'a' for all.
 std::string letters(auto kind) {
   std::string all;
   for (const Role role : kRoles) {

@@ -12,7 +12,7 @@
 #include <troupe/actors/messages/membership.h>
 #include <troupe/tests/actors/coordinator/bare_head.h>
 
-// Whom a node hears, as its head says.
+// Tests which peers a node listens to, as its head says.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -79,7 +79,7 @@ TEST_CASE("membership: a node that joins anew hears nobody whom its head has not
   knock();
   CHECK(other.wait_connected(1));
 
-  // The head asks it to join again: whom it allowed before may have been revoked since.
+  // The head asks it to join again: peers that it allowed before may have been revoked since.
   say(greeting.peer, MessageType::kRefused,
       Refused{Status(Code::kFailedPrecondition, "its lease had ended"), true});
   std::size_t hellos = 2;

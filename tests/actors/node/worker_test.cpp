@@ -1,6 +1,6 @@
 #include "../engine/tiny_path.h"
 
-// What a stage's worker takes from a step, and what it refuses.
+// Tests what a stage's worker takes from a step, and what it refuses.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -71,7 +71,7 @@ TEST_CASE("worker: what does not go together is refused") {
   unknown.segments[0].begins = false;
   CHECK(code_of(unknown) == Code::kFailedPrecondition);
   CHECK(path.worker->sequences() == 0);
-  // Scores of rows that are not there, of too many ids, or of ids that are none.
+  // Refuse scores of rows that are not there, of too many ids, or of ids that do not exist.
   Step scored = step_of(1, 0, 2, {0});
   scored.segments[0].scored_end = 3;
   CHECK(code_of(scored) == Code::kBadData);
@@ -84,7 +84,7 @@ TEST_CASE("worker: what does not go together is refused") {
     CHECK(code_of(scored) == Code::kBadData);
   }
   CHECK(path.worker->sequences() == 0);
-  // Rows beyond the blocks: the stage says so, and nothing is written.
+  // If rows lie beyond the blocks, the stage says so, and nothing is written.
   const auto admitted = path.worker->admit(step_of(1, 0, 65, {0}));
   REQUIRE(admitted);
   const std::vector<model::Segment> segments = {{(*admitted)[0].get(), 0, 65}};
@@ -130,7 +130,7 @@ TEST_CASE("worker: rows of drafted ids are forgotten from where the next step go
   CHECK(path.worker->log(1, 9).code() == Code::kFailedPrecondition);
   CHECK(*path.worker->log(1, 8) == std::vector<model::TokenId>{0, 1, 2, 3, 4, 5, 6, 7});
   CHECK(path.worker->admit(decode(7, 0, 4)).code() == Code::kFailedPrecondition);
-  // What does not go together.
+  // Values that do not fit together.
   Step all = decode(8, 2, 4);
   all.segments[0].drafted = 3;
   CHECK(path.worker->admit(all).code() == Code::kBadData);

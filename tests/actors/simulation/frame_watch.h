@@ -16,7 +16,8 @@
 #include "world.h"
 
 // Watches the frames between a simulated head and its nodes, checks what must hold of them, and
-// remembers what a node of an old epoch could repeat. Every epoch has one path of stages.
+// remembers the frames that a node of an old epoch could repeat. Every epoch has one path of
+// stages.
 
 namespace troupe::actors::simulation {
 

@@ -57,7 +57,7 @@ class SimSequence final : public model::KvSequence {
     for (; positions > length; --positions) at(positions - 1)->clear();
   }
   std::uint64_t bytes() const override { return positions * 8; }
-  // What was seen at a position; null beyond the blocks.
+  // Returns what was seen at a position; null beyond the blocks.
   std::vector<std::uint64_t>* at(std::size_t position) {
     const std::size_t index = position / kernels::kPageKeys;
     return index < blocks.size() ? &blocks[index]->seen[position % kernels::kPageKeys] : nullptr;

@@ -76,7 +76,7 @@ class Schedule {
 
  private:
   static constexpr net::SimHost kFirstClient = 20, kProbe = 30;
-  // What one node needs for all layers, and keys and values of kContext positions.
+  // The memory that one node needs for all layers, and for keys and values of kContext positions.
   static constexpr std::uint64_t kModelBytes = 245'000;
 
   std::uint64_t draw(std::uint64_t below) { return random_() % below; }
@@ -120,7 +120,7 @@ class Schedule {
 
   // ---- time ----
 
-  // Lets time pass; what is due within it happens.
+  // Lets time pass, so that everything that is due within it happens.
   void pass(std::uint64_t us) {
     const std::int64_t until = world_.now_us() + static_cast<std::int64_t>(us);
     while (!later_.empty() && later_.begin()->first <= until) {

@@ -182,7 +182,7 @@ class World {
 
   bool runs(net::SimHost host) const { return processes.contains(host); }
   Process& at(net::SimHost host) { return *processes.at(host); }
-  // Kill -9. False if its actors could not end because they hold each other.
+  // Ends the process like kill -9. False if its actors could not end because they hold each other.
   bool kill(net::SimHost host) {
     const auto found = processes.extract(host);
     if (found.empty()) return true;
@@ -196,7 +196,7 @@ class World {
   void start_head(bool works, std::int64_t deaf_us = 0) {
     Process& process = make(0);
     const HearLater later(*this, 0, deaf_us);
-    // What it recorded before it died counts: its members may come back.
+    // Whatever it recorded before it died counts: its members may come back.
     net::TransportOptions options = transport_options(0, common_.head_identity);
     options.cluster = admission->cluster();
     options.allowed = admission->allowed();
@@ -418,7 +418,7 @@ class World {
   std::int64_t now_us_ = kBeginUs;
   std::uint64_t incarnations_ = 100, clients_ = 0;
   std::set<net::SimHost> members_;
-  // When the rooms of a host begin to listen, and how.
+  // The time at which the rooms of a host begin to listen, and how.
   std::multimap<net::SimHost, std::pair<std::int64_t, std::function<void()>>> deaf_;
   std::shared_ptr<std::atomic<std::uint64_t>> bytes_ =
       std::make_shared<std::atomic<std::uint64_t>>(0);

@@ -165,7 +165,7 @@ TEST_CASE("a template finds what the context has") {
   INFO(chat.message());
   REQUIRE(chat.is_ok());
   CHECK(chat->text == "<s><pad>False<d>x");
-  // Texts of the caller are no template, so their markup is plain text.
+  // Texts of the caller are not part of the template, so their markup is plain text.
   REQUIRE(chat->foreign.size() == 1);
   CHECK(chat->foreign[0].end == chat->text.size());
   context.now = std::tm{};

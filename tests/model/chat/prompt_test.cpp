@@ -51,7 +51,7 @@ TEST_CASE("a prompt is ids, raw text, or a chat that the template fills in") {
 }
 
 TEST_CASE("a text far too long is told so, and a template that takes too much is not") {
-  // Gives up what is too long, as the real ones do.
+  // Refuses texts that are too long, as the real ones do.
   class Bounded final : public LetterTokenizer {
     Result<std::vector<TokenId>> encode(std::string_view text,
                                         const EncodeOptions& options) const override {

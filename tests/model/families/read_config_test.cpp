@@ -125,8 +125,8 @@ TEST_CASE("rotary scaling is read and bounded") {
   GgufHeader header = llama_header();
   auto& m = header.metadata;
   m["llama.rope.scaling.type"] = std::string("linear");
-  CHECK(config_from_gguf(header)->rope_factor == 1.0);  // no factor scales nothing
-  m["llama.rope.scale_linear"] = 2.0f;                  // as files of 2023 have it
+  CHECK(config_from_gguf(header)->rope_factor == 1.0);  // without a factor, nothing is scaled
+  m["llama.rope.scale_linear"] = 2.0f;                  // the form in files of 2023
   CHECK(config_from_gguf(header)->rope_factor == 2.0);
   m.erase("llama.rope.scaling.type");
   CHECK(config_from_gguf(header)->rope_factor == 2.0);

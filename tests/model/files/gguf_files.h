@@ -16,7 +16,7 @@
 
 namespace troupe::model::test {
 
-// A folder that is removed at the end of its life.
+// A folder that is removed when the object is destroyed.
 struct TestFolder {
   TestFolder() {
     std::string pattern =

@@ -15,7 +15,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// A header of a matrix and its scales.
+// Makes a header with a matrix and its scales.
 GgufHeader header_of(quant::Type type, std::vector<std::uint64_t> shape, quant::Type scale_type,
                      std::vector<std::uint64_t> scale_shape,
                      std::vector<std::int64_t> block = {128, 128}) {
@@ -49,7 +49,7 @@ TEST_CASE("matrices of 8-bit floats have the values that transformers and PyTorc
     REQUIRE(grid.is_ok());
     const auto bytes = golden.bytes(tensor);
     std::vector<float> row(columns), value(columns);
-    // All rows, and some from the middle on.
+    // Read all rows, and some rows from the middle on.
     for (const std::size_t first : {std::size_t{0}, std::size_t{1}, rows / 2, rows - 1}) {
       grid->first_row = first;
       const auto packed = kernels::pack(*tensor.type, bytes.data() + first * columns,
@@ -139,7 +139,7 @@ TEST_CASE("the shape of scales says which weights share one") {
   CHECK(one.row(599) == one.values.data());
   auto turned = grid_of({200, 1000}, {});
   turned.values.resize(1);
-  CHECK(turned.row(999) == turned.values.data());  // of the same matrix turned
+  CHECK(turned.row(999) == turned.values.data());  // of the same matrix, transposed
 }
 
 TEST_CASE("scales that fit no matrix are refused") {
@@ -177,7 +177,7 @@ TEST_CASE("scales that fit no matrix are refused") {
              Contains("a NaN or an infinity at 1"));
   CHECK_THAT(read_scales(scales, std::as_bytes(std::span(values).first(1))).message(),
              Contains("4 bytes instead of 8"));
-  // A product that no BF16 holds.
+  // This product does not fit into a BF16.
   values = {1.0f, 3e38f};
   const auto grid = *read_scales(scales, std::as_bytes(std::span(values)));
   const std::byte sevens[4] = {std::byte{0x77}, std::byte{0x77}, std::byte{0x77}, std::byte{0x77}};

@@ -184,7 +184,7 @@ TEST_CASE("what is said of memory adds up") {
   CHECK(texts(300 * mib, 40 * mib) == "300.0 MiB - 40.0 MiB = 260.0 MiB");
   CHECK(texts(3 * gib, 2 * gib) == "3.0 GiB - 2.0 GiB = 1.0 GiB");
   CHECK(texts(3 * gib, 3 * gib - 80 * mib) == "3072.0 MiB - 2992.0 MiB = 80.0 MiB");
-  // What is needed is rounded up, what is there is rounded down.
+  // The need is rounded up, and the memory that is there is rounded down.
   CHECK(texts(3 * gib + 1, 3 * gib) == "3072.1 MiB - 3072.0 MiB = 0.1 MiB");
   // The texts add up for any numbers, and a node that offers the missing amount has enough.
   std::uint64_t state = 1;

@@ -88,10 +88,12 @@ TEST_CASE("plan: what a placement takes, by hand") {
   // The engine takes 100 us, and so does either stage to wake up.
   const double token_us = 2000 + 2000 + 500 + 300 + 2304.0 / 400 + 300;
   CHECK(found.decode_tok_s == Approx(1e6 / token_us));
-  // Two steps of four rows: the second stage takes 3,000 + 700 us for each, and what it receives.
+  // There are two steps of four rows: the second stage takes 3,000 + 700 us for each, plus the time
+  // to receive.
   const double step_us = 3700 + 80 + 4 * 2304.0 / 200;
   CHECK(found.streams_tok_s == Approx(8e6 / (2 * step_us)));
-  // 16 chunks of 32 rows, each 12.8 ms in either stage, which sends or receives it.
+  // There are 16 chunks of 32 rows, each of which takes 12.8 ms in either stage, which also sends
+  // or receives it.
   const double chunk_us = 32 * 20 * 20 + 80 + 32 * 2304.0 / 200, way_us = 32 * 2304.0 / 400;
   CHECK(found.prompt_tok_s == Approx(512e6 / (2 * chunk_us + 300 + way_us + 15 * chunk_us + 500)));
 }
@@ -124,7 +126,7 @@ TEST_CASE("plan: stages on one machine share its CPUs") {
   CHECK(together.streams_tok_s == Approx(8e6 / (2 * 2 * step_us)));
   CHECK(together.prompt_tok_s < 0.6 * apart.prompt_tok_s);
   CHECK(together.decode_tok_s == Approx(apart.decode_tok_s));
-  // With a CPU for each thread no stage waits.
+  // With a CPU for each thread, no stage waits.
   for (LayerCost& cost : nodes.costs) cost.host_cpus = 4;
   CHECK(predict(kShape, nodes, halves).prompt_tok_s == Approx(apart.prompt_tok_s));
 }

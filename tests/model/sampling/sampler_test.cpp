@@ -78,8 +78,8 @@ TEST_CASE("logits that are not numbers are an error") {
 }
 
 TEST_CASE("frequencies follow the probabilities") {
-  // Chi-squared against the definition in doubles. 60 draws-degrees at most; the limit is the
-  // 1 - 1e-6 quantile's upper bound d + 7 sqrt(2 d) + 20, and the seeds are fixed.
+  // Chi-squared against the definition in doubles. There are at most 60 degrees of freedom. The
+  // limit d + 7 sqrt(2 d) + 20 is above the 1 - 1e-6 quantile, and the seeds are fixed.
   constexpr int kDraws = 20000;
   for (const auto& [temperature, top_p] : std::vector<std::pair<float, float>>{
            {1.0f, 1.0f}, {0.5f, 1.0f}, {1.0f, 0.9f}, {2.0f, 0.5f}, {0.7f, 0.95f}, {1.0f, 0.01f}}) {
@@ -117,7 +117,7 @@ TEST_CASE("the nucleus is what the definition says") {
       for (const auto& [id, count] : counts) CHECK(expected.contains(id));
     }
   }
-  // Of two equal tokens on the edge the lower id is in. With top_p near 0 the choice is greedy.
+  // Of two equal tokens on the edge, the lower id is in. With top_p near 0 the choice is greedy.
   const std::vector<float> equals(8, 1.0f);
   for (int i = 0; i < 200; ++i) {
     CHECK(*sample(equals, {1.0f, 0.25f, 5}, i) <= 1);

@@ -15,7 +15,7 @@ using namespace troupe::model::test;
 using Catch::Matchers::Contains;
 using nlohmann::json;
 
-// What the config.json of a folder says, and how it is refused.
+// Tests what the config.json of a folder says, and how it is refused.
 
 TEST_CASE("the fields of config.json become the configuration") {
   const Folder llama("llama");
@@ -162,7 +162,7 @@ TEST_CASE("config.json may hold what Python's json writes") {
     REQUIRE(config.is_ok());
     CHECK(config->layers == 2);
   }
-  // The last of two keys counts, and a number that is needed must be one.
+  // The last of two equal keys counts, and a number that is needed must be a number.
   CHECK(opened(R"("rms_norm_eps":0.5,"rms_norm_eps":0.25)")->norm_epsilon == 0.25f);
   for (const char* value : {"NaN", "Infinity", "1e400"}) {
     CHECK_THAT(opened(std::string(R"("rms_norm_eps":)") + value).message(),

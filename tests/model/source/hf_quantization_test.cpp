@@ -127,7 +127,7 @@ TEST_CASE("scales count under every name that they have, and other scales do not
     *bytes = std::string(4, '\0');
   });
   CHECK_THAT(folder.open().message(), !Contains("input_scale"));
-  // By row, by tensor, by a list: all values are those of the first block.
+  // Whether scales are by row, by tensor or in a list, all values are those of the first block.
   for (const auto& shape : {json::array(), json{1}, json{136, 1}, json{136}}) {
     const Folder other("llama_fp8"), same("llama_fp8");
     const auto set = [](const Folder& to, const json& wanted, std::size_t count) {
@@ -157,7 +157,7 @@ TEST_CASE("8-bit floats that have lost their scales are refused") {
   without_scales(folder);
   CHECK_THAT(folder.open().message(),
              Contains("up_proj.weight' is F8_E4M3, but its scales") && Contains("are missing"));
-  // Without the field they may have been cast as they are.
+  // Without the field, the weights may have been cast without scales.
   CHECK(folder.open([](json& config) { config.erase("quantization_config"); }).is_ok());
   const Folder type("llama_fp8");
   rewrite(type, [](std::string* name, json* entry, std::string*) {
@@ -242,7 +242,7 @@ TEST_CASE("gpt-oss in MXFP4 from a folder has transformers' weights and PyTorch'
 
 namespace {
 
-// What keeps a folder from being loaded, or "ok".
+// Returns the reason why a folder cannot be loaded, or "ok".
 std::string trouble_of(const Folder& folder) {
   const auto source = open_model(folder.path.string());
   if (!source) return source.message();

@@ -10,7 +10,7 @@
 #include <troupe/runtime/file.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
-// Folders of models that also see pictures: their text part is run alone.
+// Tests folders of models that also see pictures, whose text part is run alone.
 
 using namespace troupe;
 using namespace troupe::model;
@@ -28,7 +28,8 @@ void write(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
-// The folder of the tiny model as if it could see, its tensors with `prefix` before their names.
+// Makes the folder of the tiny model as if it could see pictures: its tensors' names begin with
+// `prefix`.
 fs::path seeing_folder(const std::string& prefix) {
   const fs::path folder = fs::temp_directory_path() / ("seeing-" + std::to_string(prefix.size()));
   fs::create_directories(folder);
@@ -44,7 +45,7 @@ fs::path seeing_folder(const std::string& prefix) {
   const json plain = json::parse(file.substr(8, header_bytes));
   for (const auto& [name, value] : plain.items())
     header[name == "__metadata__" ? name : prefix + name.substr(std::strlen("model."))] = value;
-  // It sees with weights of its own, which are left out.
+  // The weights for pictures are left out.
   const std::size_t end = file.size() - 8 - header_bytes;
   header["vision_tower.embeddings.weight"] = {
       {"dtype", "F32"}, {"shape", {2, 2}}, {"data_offsets", {end, end + 16}}};

@@ -97,7 +97,7 @@ TEST_CASE("what is not the listing that was promised, or no model, leaves nothin
 TEST_CASE("files are shared, and removed with the last model that has them") {
   Home home;
   const auto first = home.store().import_files(home.bring("llama"), kNames, "one", std::nullopt);
-  // A model with the same weights and another text beside them.
+  // A model with the same weights, but another text beside them.
   const fs::path folder = home.bring("llama");
   std::ofstream(folder / "generation_config.json") << "{\"eos_token_id\": 7}";
   auto names = kNames;

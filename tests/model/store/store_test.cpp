@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A home that is removed at the end of its life.
+// A home that is removed when the object is destroyed.
 struct Home {
   Home() {
     std::string pattern = (fs::temp_directory_path() / "troupe_store_test.XXXXXX").string();
@@ -175,13 +175,13 @@ TEST_CASE("a manifest names every part, and is remembered") {
   for (const Manifest::Tensor& tensor : manifest->tensors) {
     CHECK(tensor.blob.sha256 == sha256_of(content.substr(tensor.offset, tensor.blob.bytes)));
   }
-  // Hashes are cached: a false entry is believed as long as the file is the same...
+  // Hashes are cached: a false entry counts as long as the file is the same...
   const fs::path memory = home.path / "store" / "manifests" / (manifest->model + ".json");
   std::string told = content_of(memory);
   told.replace(told.find(manifest->header.sha256), 64, std::string(64, 'e'));
   std::ofstream(memory) << told;
   CHECK(home.store->manifest(file)->header.sha256 == std::string(64, 'e'));
-  // ...and not when it has changed.
+  // ...but not when the file has changed.
   std::string changed = content;
   changed.back() = '!';
   home.write("tiny.gguf", changed);

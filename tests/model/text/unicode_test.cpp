@@ -70,7 +70,7 @@ TEST_CASE("a foreign pattern cannot take for ever in many searches either") {
   CHECK(refused.message().find("takes too long") != std::string::npos);
 }
 
-// "x{1,3}+" is greedy again and again there, not possessive, and \h is a hexadecimal digit.
+// There, "x{1,3}+" is repeated and greedy, not possessive, and \h is a hexadecimal digit.
 TEST_CASE("a foreign pattern means what Oniguruma means by it") {
   for (const auto& [pattern, text, end] :
        {std::tuple{"x{1,3}+", "xxxxx-", 5}, {"[[:alpha:]]+", "ab1", 2}, {"\\h+", "9fAg", 3}}) {

@@ -24,7 +24,7 @@ TEST_CASE("a model without a tokenizer takes and gives ids") {
   CHECK((*tokenizer)->eos() == 2);
   CHECK((*tokenizer)->bos() == -1);
   CHECK((*open_tokenizer({}, 5))->eos() == -1);
-  // An end without a row never comes.
+  // An end token without a row is never generated.
   header.metadata[std::string(header_keys::kEndTokenIds)] =
       std::vector<std::int64_t>{2, 100, 5000000000};
   CHECK((*open_tokenizer(header, 100))->end_tokens() == std::vector<TokenId>{2});

@@ -12,8 +12,8 @@ using namespace troupe;
 using namespace troupe::model;
 using nlohmann::json;
 
-// Folders whose files disagree or name tokens apart, with the ids that transformers 5 gives.
-// tests/oracles/make_tokenizer_files.py has made them.
+// Tests folders whose files disagree, or name tokens in other files, with the ids that transformers
+// 5 gives. tests/oracles/make_tokenizer_files.py made them.
 
 namespace {
 

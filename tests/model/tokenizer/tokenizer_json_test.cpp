@@ -50,7 +50,7 @@ std::shared_ptr<const Tokenizer> load(const json& file, const std::string& confi
   return *tokenizer;
 }
 
-// The reason, without what can be done about it, which is the same for all.
+// Returns the reason without the advice, which is the same for all.
 std::string refusal(const json& file) {
   const auto tokenizer = tokenizer_from_json({file.dump()});
   REQUIRE_FALSE(tokenizer.is_ok());
@@ -70,7 +70,7 @@ TEST_CASE("a tokenizer.json with byte fallback encodes and streams") {
   for (const TokenId id : ids) parts.push_back(*stream.push(id));
   CHECK(parts == std::vector<std::string>{"", "ab", " ", "", "\xc3\xa9"});
   CHECK(stream.finish().empty());
-  // Half a character at the end of an answer.
+  // An answer may end with half a character.
   CHECK(*stream.push(7) == "");
   CHECK(stream.finish() == "\xef\xbf\xbd");
   CHECK(stream.push(9).code() == Code::kInvalidArgument);

@@ -102,7 +102,7 @@ TEST_CASE("any text comes back from the real vocabulary") {
     const auto ids = tokenizer->encode(text, {});
     INFO(ids.message());
     REQUIRE(ids.is_ok());
-    // Remove the bytes that this vocabulary has no token for.
+    // Remove the bytes for which this vocabulary has no token.
     std::string expected = text;
     std::erase_if(expected, [](char byte) {
       return std::string_view("\x04\x06\x13\x14\x16\x1d\xf1\xf2").find(byte) !=
@@ -122,7 +122,7 @@ TEST_CASE("a text of too many tokens is given up") {
     while (text.size() < 12'000'000) text += piece;
     CHECK(tokenizer->encode(text, options).code() == Code::kResourceExhausted);
   }
-  // The bound itself is kept to the token.
+  // The bound is exact, to the token.
   const std::string text = "The bound is kept to the token.";
   const auto ids = tokenizer->encode(text, {});
   REQUIRE(ids);

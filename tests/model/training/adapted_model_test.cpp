@@ -55,7 +55,7 @@ std::vector<float> logits_of(const TensorSource& source, const ModelConfig& conf
   return *logits;
 }
 
-// A quantized file of the tiny llama, in which q and k lie as GGUF has them.
+// Makes a quantized file of the tiny llama, in which the rows of q and k have GGUF's order.
 std::string quantized(const TinyModel& tiny, const ScratchFolder& scratch) {
   const auto device = training_device(1);
   const auto trainer = Trainer::create(*tiny.source, tiny.config, *device, {});
@@ -139,7 +139,8 @@ TEST_CASE("a model with an adapter has a hash of its own") {
   INFO(with.message());
   REQUIRE(with.is_ok());
   CHECK(plain->model != with->model);
-  // An adapter of other values in the same place is another model, and the same pair the same one.
+  // An adapter with other values in the same place makes another model, and the same pair makes the
+  // same model.
   const std::filesystem::path copy = scratch.path() / "copy";
   std::filesystem::copy(kPeftAdapter, copy);
   const Adapted same = adapted(scratch, tiny.folder, copy.string());

@@ -37,7 +37,7 @@ constexpr const char* kTemplate =
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}$\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}";
 
-// The trained part of an example: '.' where a token has no target.
+// Returns the trained part of an example, with '.' for tokens without a target.
 std::string mask_of(const Example& example) {
   std::string mask;
   for (std::size_t i = 0; i < example.ids.size(); ++i)
@@ -142,7 +142,7 @@ TEST_CASE("a chat's ids up to an answer are those that the real model is given")
   for (const TokenId target : example.targets)
     if (target != kNoTarget) trained.push_back(target);
   CHECK((*tokenizer)->is_end(trained.back()));
-  // The markup that the assistant's text holds is plain text: one end of a turn alone.
+  // Markup in the assistant's text is plain text, so there is only one end of a turn.
   CHECK(std::count(trained.begin(), trained.end(), trained.back()) == 1);
 }
 
@@ -174,7 +174,7 @@ TEST_CASE("a preference is two chats, of which the last answer is trained") {
   CHECK(mask_of(data->examples[0]) == user + assistant + "bc$.");
   CHECK(mask_of(data->examples[1]) == user + assistant + "d$.");
   CHECK(mask_of(data->examples[2]) == user + assistant + "..." + user + assistant + "h$.");
-  // A pair that is too long is left out whole.
+  // A pair that is too long is left out as a whole.
   const auto cut =
       chat_dataset(*rows, LetterTokenizer(), chat_template->get(), {24, Truncation::kDrop});
   REQUIRE(cut.is_ok());

@@ -105,7 +105,7 @@ TEST_CASE("embeddings have the gradients that finite differences have") {
       losses[side] = loss_now().loss;
     }
     std::copy(before.begin(), before.end(), parameter.values());
-    // f32 passes: a change of the loss of 1e-3 has about three digits.
+    // The passes are in f32, so a change of the loss of 1e-3 has about three digits.
     CHECK((losses[1] - losses[0]) / (2 * step) == Approx(norm).epsilon(0.02));
   }
 }
@@ -147,7 +147,7 @@ TEST_CASE("an adapter of embeddings that PEFT wrote gives PEFT's embeddings and 
   std::vector<Example> batch;
   for (const auto& ids : golden["texts"])
     batch.emplace_back().ids = ids.get<std::vector<TokenId>>();
-  // As `troupe embed --adapter` computes.
+  // This is how `troupe embed --adapter` computes.
   auto base = open_model(bert.folder);
   REQUIRE(base.is_ok());
   const auto adapted = add_adapter(std::move(*base), folder, "the pair");
@@ -179,7 +179,7 @@ TEST_CASE("an adapter of embeddings that PEFT wrote gives PEFT's embeddings and 
     REQUIRE(report.is_ok());
     CHECK(report->loss == Approx(loss).epsilon(1e-3));
   }
-  // What is written is called as PEFT calls it.
+  // The written names are PEFT's.
   const ScratchFolder scratch;
   REQUIRE(write_adapter_folder(scratch.path(), {"bert", {}, {}}, trainer->config(),
                                trainer->parameters())

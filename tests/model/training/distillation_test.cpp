@@ -175,7 +175,7 @@ TEST_CASE("a teacher that does not fit is refused in words") {
   larger.config.vocabulary += 1;
   CHECK_THAT(refusal(pair.student, larger, options),
              Contains("vocabulary of 129 tokens, but the model has 128"));
-  // A text that the teacher cannot read.
+  // The teacher cannot read this text.
   TinyModel shorter("qwen2");
   shorter.config.context_max = 10;
   options.teacher = {shorter.source.get(), shorter.config};
@@ -196,7 +196,7 @@ TEST_CASE("a teacher is part of the predicted memory") {
   const auto taught = plan_memory(question, batch);
   REQUIRE((alone.is_ok() && taught.is_ok()));
   CHECK(alone->teacher == 0);
-  // Its weights alone are more than a hundred thousand values.
+  // Its weights alone have more than a hundred thousand values.
   CHECK(taught->teacher > 400'000);
   CHECK(taught->total() == alone->total() + taught->teacher);
   CHECK_THAT(memory_text(*taught), Contains("teacher"));

@@ -26,7 +26,7 @@ TrainerOptions with_dropout(double rate, std::size_t micro_batch = 0) {
 std::unique_ptr<Trainer> adapted(const TinyModel& tiny, Device& device,
                                  const TrainerOptions& options) {
   auto trainer = trainer_of(tiny, device, options);
-  // B is something else than zero, as after some steps.
+  // Make B different from zero, as it is after some steps.
   int n = 0;
   for (const auto& adapter : trainer->parameters().adapters())
     for (std::size_t row = 0; row < adapter->up.spec.rows; ++row)
@@ -74,7 +74,7 @@ TEST_CASE("dropout keeps the mean, and draws by epoch, example, matrix and posit
     const std::vector<float> values = dropped(0.25, other);
     std::size_t equal = 0;
     for (std::size_t i = 0; i < values.size(); ++i) equal += values[i] == first[i] ? 1 : 0;
-    CHECK(equal < 2700);  // two masks that know nothing of each other agree in 5 of 8 values
+    CHECK(equal < 2700);  // two independent masks agree in 5 of 8 values
   }
   std::vector<float> sum(4001, 2.0f), ones(4001, 1.0f);
   drop_row({0.25, 7}, {0, 5, 3, 2}, ones.data(), ones.size(), true, sum.data());
@@ -112,7 +112,8 @@ TEST_CASE("gradients through dropout are those of finite differences") {
             losses[side] = network.gradients(batch).loss;
           }
           std::copy(before.begin(), before.end(), parameter->values());
-          // Along the gradient the loss changes by its squared norm; f32 passes give three digits.
+          // Along the gradient, the loss changes by its squared norm; passes in f32 give three
+          // digits.
           CHECK((losses[1] - losses[0]) / (2 * step) == Approx(norm).epsilon(0.03));
         }
       }
@@ -144,7 +145,7 @@ TEST_CASE("dropout is the same for all micro-batches and threads, and not the sa
     CHECK(loss_in(*with, 0) == loss_in(*with, 0));
     CHECK(loss_in(*with, 0) != loss_in(*with, 1));
     CHECK(loss_in(*without, 0) == loss_in(*without, 1));
-    // Where nothing is trained, nothing is dropped.
+    // If nothing is trained, nothing is dropped.
     const std::vector<Example> batch = numbered(tiny, 8, 0);
     CHECK(with->evaluate(batch)->loss == without->evaluate(batch)->loss);
   }

@@ -13,7 +13,7 @@ using namespace troupe::model::test;
 
 namespace {
 
-// Every token is the text "ab", but 0, which is special.
+// Every token is the text "ab", except 0, which is special.
 class TwoBytes final : public Tokenizer {
  public:
   Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions&) const override {

@@ -16,7 +16,7 @@ using namespace troupe::model::test;
 
 namespace {
 
-// What tensorboard 2.21 writes for a file's version, and for step 300 of two values.
+// The bytes that tensorboard 2.21 writes for a file's version, and for two values of step 300.
 constexpr const char* kVersionRecord =
     "0f000000000000006d532b091a0d627261696e2e4576656e743a32fc985129";
 constexpr const char* kStepRecord =
@@ -72,11 +72,11 @@ TEST_CASE("events are cut where a checkpoint says, after whole records") {
     REQUIRE(write_step(file).is_ok());
   }
   CHECK(hex_of(path) == whole);
-  // A part of a record, as a killed process leaves it, does not count.
+  // A part of a record, which a killed process may leave, does not count.
   std::filesystem::resize_file(path, two + kStepBytes - 1);
   CHECK(opened(path, two + kStepBytes).bytes() == two);
   CHECK(hex_of(path) == version + step + step);
-  // Nor does a damaged one, nor what follows it.
+  // Neither does a damaged record, nor anything that follows it.
   {
     std::fstream change(path, std::ios::in | std::ios::out | std::ios::binary);
     change.seekp(kVersionBytes + 20);
@@ -84,7 +84,7 @@ TEST_CASE("events are cut where a checkpoint says, after whole records") {
   }
   CHECK(opened(path, two).bytes() == kVersionBytes);
   CHECK(hex_of(path) == version);
-  // What a file of another kind holds is replaced.
+  // The contents of a file of another kind are replaced.
   scratch.write(kEventFileName, std::string(100, '\xff'));
   CHECK(opened(path, 100).bytes() == kVersionBytes);
   CHECK(hex_of(path) == version);

@@ -132,7 +132,7 @@ TEST_CASE("the event file of a run that goes on has each step once") {
   run.options.on_step = nullptr;
   REQUIRE(run.run().is_ok());
   CHECK(fs::file_size(run.options.events) == bytes);
-  // Once more, from the last step: nothing is left to do or to write.
+  // Run once more from the last step: nothing is left to do or to write.
   run.options.save_every = 12;
   REQUIRE(run.run().is_ok());
   REQUIRE(run.run().is_ok());
@@ -232,7 +232,7 @@ TEST_CASE("examples that do not fit the model are refused by number and value") 
 
 namespace {
 
-// The examples with other continuations: what training learns makes their loss larger before long.
+// The same examples with other continuations, so that training soon makes their loss larger.
 std::vector<Example> contrary_examples() {
   std::vector<Example> examples = ten_examples();
   for (Example& example : examples)
@@ -277,7 +277,7 @@ TEST_CASE("a run stops early with the weights of its best evaluation, also when 
   REQUIRE(shorter.run().is_ok());
   CHECK(shorter.weights() == weights);
 
-  // A run that is stopped after its best step counts on from there.
+  // A run that was stopped after its best step continues to count from there.
   TinyRun resumed;
   early(&resumed);
   resumed.stop_after(best + 2);

@@ -60,7 +60,8 @@ void export_to(const std::filesystem::path& path, const TensorSource& source, De
   REQUIRE(written.is_ok());
 }
 
-// The header that hf_folder.h makes of a model's folder, after a change of its tokenizer.json.
+// Returns the header that hf_folder.h makes of a model's folder, after a change of its
+// tokenizer.json.
 template <class Change>
 GgufHeader folder_of(const GgufHeader& original, const ModelConfig& config, Change change) {
   const auto texts = folder_texts(original, config, {});
@@ -104,8 +105,8 @@ TEST_CASE("an exported GGUF file computes what the folder computes") {
     const auto source = opened(scratch.path() / "f32.gguf");
     const auto logits = logits_of(*source, *device, ids);
     REQUIRE(logits.size() == expected.size());
-    // Of llama's family the rows of q and k are turned, and the channels of a head are added in
-    // another order, so the last bits differ.
+    // In llama's family, the rows of q and k are reordered, so that the channels of a head are
+    // added in another order, and the last bits differ.
     const bool is_turned = family == "llama" || family == "mistral";
     for (std::size_t i = 0; i < logits.size(); ++i) {
       if (!is_turned) REQUIRE(logits[i] == expected[i]);
@@ -119,8 +120,8 @@ TEST_CASE("an exported GGUF file computes what the folder computes") {
   }
 }
 
-// A format of few bits moves every weight by up to half a step: of an eighth of the largest in 4
-// bits, of 1/127 in 8. The logits of these models are between -8 and 8.
+// A format of few bits moves every weight by up to half a step, which is an eighth of the largest
+// weight in 4 bits, and 1/127 of it in 8. The logits of these models are between -8 and 8.
 TEST_CASE("exported formats stay near the weights") {
   const auto device = training_device(2);
   const TinyModel tiny("llama");

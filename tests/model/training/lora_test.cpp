@@ -42,7 +42,7 @@ std::vector<float> logits_of(Trainer& trainer, std::vector<TokenId> ids) {
   return trainer.network().logits({&example, 1});
 }
 
-// Makes B something else than zero, as training would.
+// Makes B different from zero, as training would.
 void stir(Parameters& parameters) {
   int n = 0;
   for (const auto& adapter : parameters.adapters())

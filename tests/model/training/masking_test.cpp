@@ -88,12 +88,12 @@ TEST_CASE("what is hidden follows from seed, epoch, example and position alone")
   CHECK(hidden(masked(later, masking(), MaskingUse::kTraining)) != places);
   CHECK(hidden(masked(other, masking(), MaskingUse::kTraining)) != places);
   CHECK(hidden(masked(text, masking(0.15, 4), MaskingUse::kTraining)) != places);
-  // A longer text hides the same of its first tokens.
+  // In a longer text, the same of the first tokens are hidden.
   Example longer = text_of(260, 9);
   auto more = hidden(masked(longer, masking(), MaskingUse::kTraining));
   std::erase_if(more, [](std::size_t place) { return place > 200; });
   CHECK(more == places);
-  // Validation hides the same in every epoch, and not what the first epoch hides.
+  // Validation hides the same tokens in every epoch, but not those that the first epoch hides.
   const auto fixed = hidden(masked(text, masking(), MaskingUse::kValidation));
   CHECK(hidden(masked(later, masking(), MaskingUse::kValidation)) == fixed);
   CHECK(fixed != places);
@@ -153,6 +153,6 @@ TEST_CASE("the predicted memory has room for the logits of hidden tokens") {
   question.options.masking.rate = 0.9;
   const auto many = plan_memory(question, batch);
   REQUIRE((few.is_ok() && many.is_ok()));
-  // Half of the 248 positions more, each with 128 logits.
+  // There are half of the 248 positions more, each with 128 logits.
   CHECK(many->activations > few->activations + 100 * 128 * sizeof(float));
 }

@@ -23,7 +23,7 @@ using namespace troupe::model::test;
 
 namespace {
 
-// Logits of the folder's model for `ids`, of an F32 stage.
+// Returns the logits of the folder's model for `ids`, from an F32 stage.
 std::vector<float> folder_logits(const std::filesystem::path& folder, Device& device,
                                  const std::vector<TokenId>& ids) {
   const auto source = open_model(folder.string());

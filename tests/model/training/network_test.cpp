@@ -34,7 +34,7 @@ std::vector<kernels::Isa> supported_isas() {
   return isas;
 }
 
-// All gradients of a batch, one after the other, as the file has them.
+// Returns all gradients of a batch, one after the other, in the file's order.
 std::vector<float> all_gradients(Network& network, const std::vector<Example>& batch,
                                  double* loss) {
   *loss = network.gradients(batch).loss;
@@ -88,8 +88,8 @@ TEST_CASE("the loss and every gradient of the tiny models are the recorded ones"
       for (float& value : gradient) value /= static_cast<float>(targets);
       const auto expected = read_tensor<float>(tiny.expected, "grad." + tensor.name);
       REQUIRE(gradient.size() == expected.size());
-      // Without rotation, softmax takes no notice of a bias of keys: its gradient is rounding
-      // alone.
+      // Without rotation, a bias of keys does not affect the softmax, so its gradient is only
+      // rounding.
       if (tensor.name.find("key.bias") != tensor.name.npos) {
         for (const float value : gradient) CHECK(std::abs(value) < 1e-6f);
         for (const float value : expected) CHECK(std::abs(value) < 1e-6f);

@@ -15,7 +15,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// A folder with a tokenizer of letters, of which "<end>", 2, ends texts.
+// A folder with a tokenizer of letters, in which "<end>", 2, ends texts.
 struct Letters {
   Letters() {
     std::string vocabulary = R"("<pad>": 0, "<start>": 1, "<end>": 2)";
@@ -137,8 +137,8 @@ TEST_CASE("drawn weights have the deviation, depend on the tensor, and stay what
   CHECK(q != values_of(*source, "blk.1.attn_q.weight"));
   CHECK(q == values_of(*source, "blk.0.attn_q.weight"));
   for (const float value : values_of(*source, "blk.0.attn_norm.weight")) CHECK(value == 1.0f);
-  // What models are trained from must never change: the first values of this seed, from
-  // Random123's Philox with the counter (index, FNV-1a of the name) in Python.
+  // The first values of a seed must never change. These are from Random123's Philox with the
+  // counter (index, FNV-1a of the name) in Python.
   CHECK(q[0] == -0x1.56f6600000000p-2f);
   CHECK(q[1] == 0x1.24b0b20000000p+0f);
   options.seed = 6;

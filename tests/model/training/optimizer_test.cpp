@@ -25,7 +25,7 @@ std::vector<float> sines(double size, double phase) {
   return out;
 }
 
-// One vector of 37 weights as a model's only parameter would be.
+// One vector of 37 weights, like a model's only parameter.
 struct OneParameter {
   OneParameter() {
     weight.vector = sines(1.0, 0.1);

@@ -44,7 +44,7 @@ std::unique_ptr<Trainer> trainer_of(const TinyModel& tiny, Device& device, doubl
   return std::move(*trainer);
 }
 
-// Gives the trainer the adapters that PEFT wrote, in the place of its own.
+// Gives the trainer the adapters that PEFT wrote, instead of its own.
 void take_recorded_adapter(const TinyModel& tiny, Device& device, Trainer* trainer) {
   auto weights =
       load_weights(*tiny.source, tiny.config, {0, tiny.config.layers}, device.pool(), {});

@@ -12,8 +12,8 @@
 #include <troupe/tests/model/training/scratch_folder.h>
 #include <troupe/tests/model/training/tiny_model.h>
 
-// The heads that read every row: labels of tokens, and masked tokens. What transformers computes is
-// recorded by tests/oracles/make_head_goldens.py.
+// The heads that read every row: labels of tokens, and masked tokens.
+// tests/oracles/make_head_goldens.py records what transformers computes.
 
 using namespace troupe;
 using namespace troupe::model;
@@ -107,7 +107,7 @@ TEST_CASE("heads of every row have the losses, logits and gradients of transform
         for (float& value : gradient) value /= static_cast<float>(targets);
         const auto expected = read_tensor<float>(golden.tiny.expected, "grad." + tensor.name);
         ++compared;
-        // Softmax takes no notice of a bias of keys: its gradient is rounding alone.
+        // A bias of keys does not affect the softmax, so its gradient is only rounding.
         if (tensor.name.find("key.bias") == tensor.name.npos)
           CHECK(error_of(gradient, expected) < 1e-4);
       }
@@ -181,7 +181,7 @@ TEST_CASE("a model gets a head of every row that it did not have") {
       last = report->loss;
     }
     CHECK(last < 0.9 * first);
-    // The folder has the head, and is read again as what it is.
+    // The folder has the head, and is read as the same kind of model.
     const ScratchFolder scratch;
     const auto texts = folder_texts(
         bert.source->header(), trainer->config(),

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <string>
 
-// A folder that goes away with its object.
+// A folder that is removed when the object is destroyed.
 
 namespace troupe::model::test {
 

@@ -14,7 +14,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// A token for each two bytes of a word, between 1 and 2; '~' gives none.
+// There is a token for each two bytes of a word, and 1 and 2 around a text; '~' gives none.
 class PairTokenizer final : public Tokenizer {
  public:
   Result<std::vector<TokenId>> encode(std::string_view text,
@@ -91,7 +91,7 @@ TEST_CASE("labels may be numbers, whose names are those that transformers gives"
       read(folder, "{\"tokens\": [\"a\", \"b\", \"c\"], \"ner_tags\": [0, -100, 3]}\n");
   const auto labels = token_label_names(rows);
   CHECK(labels == std::vector<std::string>{"LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"});
-  // A model whose labels have names takes numbers, too.
+  // A model whose labels have names accepts numbers, too.
   const auto data = token_dataset(rows, PairTokenizer(), {}, {"w", "x", "y", "z"});
   REQUIRE(data.is_ok());
   CHECK(data->examples[0].targets == std::vector<TokenId>{kNoTarget, 0, kNoTarget, 3, kNoTarget});

@@ -61,7 +61,7 @@ TEST_CASE("fine-tuning the real model gives the recorded losses and gradient nor
 
 namespace {
 
-// The tiny batch with all ids moved, so that batches read different rows of the table.
+// Returns the tiny batch with all ids shifted, so that batches read different rows of the table.
 std::vector<Example> moved_batch(const TinyModel& tiny, std::size_t by) {
   std::vector<Example> batch = tiny.batch();
   const auto moved = [&](TokenId id) {
@@ -89,7 +89,8 @@ TEST_CASE("rows that no batch reads are updated later to the same bits") {
         Case{"qwen3", OptimizerKind::kAdamW, 0, 0.1}}) {
     INFO(one.family << ", momentum " << one.momentum << ", decay " << one.weight_decay);
     const TinyModel tiny(one.family);
-    // What is put off: nothing, what each step leaves until it has ended, or all until the end.
+    // Which updates are postponed: none, those that each step leaves until it has ended, or all
+    // until the end.
     enum class Later { kNever, kStep, kEnd };
     const auto train = [&](Later later, std::vector<double>* losses) {
       const auto device = training_device(2);

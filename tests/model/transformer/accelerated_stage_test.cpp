@@ -39,7 +39,7 @@ std::vector<std::unique_ptr<Stage>> stage_on(const Model& model, Device& device,
   return stages;
 }
 
-// Requires that the GPU's logits are the CPU's for these ids, whatever the chunks.
+// Requires that the GPU's logits equal the CPU's for these ids, whatever the chunks.
 void require_same(const Model& model, std::size_t count, const StageOptions& options,
                   std::initializer_list<std::size_t> chunks) {
   const auto ids = random_ids(count, model.config.vocabulary, 7);
@@ -159,8 +159,8 @@ TEST_CASE("cuda: layers on a GPU and layers on CPUs give the text of either alon
 
 namespace {
 
-// Answers of several sequences that share steps, with chunks of prompts among them, where one is
-// cut back and goes on otherwise. Returns the logits of the rows that asked for them.
+// Runs answers of several sequences that share steps with chunks of prompts; one sequence is cut
+// back and continues with other tokens. Returns the logits of the rows that asked for them.
 std::vector<float> batched(Stage& stage, bool alone) {
   const std::size_t V = stage.config().vocabulary;
   std::vector<std::unique_ptr<KvSequence>> sequences;
@@ -300,7 +300,7 @@ TEST_CASE("cuda: keys and values are bounded at load, and a full arena changes n
   REQUIRE(sequence->length() == 128);
   sequence->truncate(64);
   REQUIRE(feed(*other, 1, &output).is_ok());
-  // The blocks that came back hold old keys, which nobody sees.
+  // The returned blocks still hold old keys, which nothing uses.
   const auto on_cpu = stage_on(model, *cpu);
   const auto plain = on_cpu[0]->new_sequence();
   const Segment first{plain.get(), 0, 1, LogitRows::kLast};
@@ -323,7 +323,7 @@ TEST_CASE("cuda: a card that is too small says so and gives everything back") {
   const auto again = Stage::load(model.source, model.config, {0, 2}, *gpu, {});
   INFO(again.message());
   REQUIRE(again.is_ok());
-  // Memory that somebody else takes in the middle.
+  // Another program takes memory in the middle.
   const auto sequence = (*again)->new_sequence();
   const auto ids = random_ids(500, model.config.vocabulary, 7);
   troupe::test::set_card_memory(troupe::test::used_card_memory());
@@ -374,7 +374,7 @@ TEST_CASE("cuda: stages of one model on a card share what they have in common") 
   REQUIRE(weights_bytes(both) < whole->weights_bytes() + part->weights_bytes());
 }
 
-// Minutes on the emulation: by its name only.
+// This takes minutes on the emulation, and runs only by its name.
 TEST_CASE("cuda: the real model gives the CPU's bits", "[.]") {
   const char* path = std::getenv("TROUPE_TEST_MODEL");
   if (path == nullptr) {

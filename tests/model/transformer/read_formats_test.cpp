@@ -8,7 +8,7 @@
 #include <troupe/model/transformer/weights.h>
 #include <troupe/tests/model/transformer/memory_model.h>
 
-// Stages whose files have formats that are read into others.
+// Tests stages whose files have formats that are read into others.
 
 using namespace troupe;
 using namespace troupe::model;
@@ -25,7 +25,7 @@ ModelConfig config_of_256() {
   return config;
 }
 
-// Replaces the matrices ffn_down by recorded blocks of a format, or by the values of these.
+// Replaces the matrices ffn_down by recorded blocks of a format, or by their values.
 Model with_blocks(const Safetensors& golden, const quant::Format& format, bool as_values) {
   const ModelConfig config = config_of_256();
   Model model = random_model(config, quant::Type::kF32, quant::Type::kF32);

@@ -83,7 +83,7 @@ TEST_CASE("bits do not depend on threads, chunks, targets or stages") {
   for (const auto& [layers, ends] : types)
     for (const auto kv : {kernels::KvType::kF16, kernels::KvType::kF32}) {
       const Model model = random_model(odd_config(), layers, ends);
-      // Go once past the 256 keys at which attention cuts its sums, else past a page.
+      // Go past the 256 keys at which attention cuts its sums once, and otherwise past a page.
       const std::size_t count = layers == Type::kQ4_1 ? 270 : 80;
       const auto ids = random_ids(count, model.config.vocabulary, 7);
       const auto one = make_device(1, kernels::Isa::kScalar);
@@ -120,7 +120,7 @@ TEST_CASE("every weight format gives the same bits everywhere") {
   config.layers = 2;
   config.ffn_channels = 768;  // three superblocks for two and three threads
   const auto ids = random_ids(40, config.vocabulary, 7);
-  // One hash of all formats' logits, so that machines that never meet can be compared.
+  // One hash of all formats' logits, so that machines that are never connected can be compared.
   std::vector<float> everything;
   const auto check = [&](const Model& model) {
     const auto one = make_device(1, kernels::Isa::kScalar);
@@ -174,7 +174,7 @@ TEST_CASE("a stage shares what its siblings have packed, and reads the rest") {
                   [](const auto& tensor) { return !tensor.first.starts_with("blk.2."); });
     REQUIRE(try_load(model, *device).code() == Code::kNotFound);
     auto stages = load_split(model, {{0, 5}}, *device, shared);
-    // It has its own vectors (few bytes) and shares the matrices of its siblings.
+    // It has its own vectors (few bytes), and shares the matrices of its siblings.
     const Stage* const both[] = {shared.siblings[0].get(), shared.siblings[1].get()};
     const Stage* const all[] = {both[0], stages[0].get(), both[1]};
     const std::uint64_t apart = weights_bytes(both), whole = stages[0]->weights_bytes();

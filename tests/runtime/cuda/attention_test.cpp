@@ -40,7 +40,7 @@ struct Sequences {
       k_values.push_back(random_floats(random, count * shape.kv_heads * shape.head_dim));
       v_values.push_back(random_floats(random, count * shape.kv_heads * shape.head_dim));
     }
-    // Whatever nobody has written holds a NaN: it must not be used.
+    // Memory that nobody has written holds NaNs, and must not be used.
     std::vector<std::byte> memory(pages * 2 * block_bytes(shape), std::byte{0xff});
     std::vector<std::byte> page;
     for (std::size_t i = 0; i < keys.size(); ++i)
@@ -81,7 +81,7 @@ struct Sequences {
   std::unique_ptr<DeviceVector<unsigned char*>> blocks;
 };
 
-// One row of attention by the oracle.
+// Computes one row of attention by the oracle.
 std::vector<float> attend_row(const Sequences& all, std::size_t sequence, std::size_t position,
                               const float* q) {
   const Shape& shape = all.shape;
@@ -166,7 +166,7 @@ void check_attention(const Shape& shape, const std::vector<std::size_t>& keys,
     at.parts = parts.data();
     at.out = out.data();
     at.blocks = blocks.blocks();
-    // In two launches, as when memory does not hold the scores of all rows.
+    // Use two launches, as if memory could not hold the scores of all rows.
     at.first_row = 0;
     launch_attention(at, (rows.size() + 1) / 2, shape.type);
     at.first_row = static_cast<int>((rows.size() + 1) / 2);

@@ -11,7 +11,7 @@ using namespace troupe;
 
 TEST_CASE("cuda: uploads of any size arrive whole, from several threads at once") {
   const auto card = test::make_emulated_card();
-  // Around the pieces of the ring of pinned memory.
+  // Use sizes around the pieces of the ring of pinned memory.
   const std::size_t piece = std::size_t{4} << 20;
   std::vector<std::size_t> sizes{0, 1, 4097, piece - 1, piece, piece + 1, 3 * piece + 5};
   std::vector<std::vector<std::byte>> sent, came(sizes.size());
@@ -76,7 +76,7 @@ TEST_CASE("cuda: weights without kernels are refused by the format's name") {
     ends.output = {nullptr, format.type, 16, 256, 0};
     CHECK(card->program({.heads = 1, .head_dim = 32}, {}, ends).is_ok());
   }
-  for (const quant::Format& format : quant::file_formats()) {  // they are packed as others
+  for (const quant::Format& format : quant::file_formats()) {  // they are packed like others
     DeviceEnds ends;
     ends.embedding = {nullptr, format.type, 16, 256, 0};
     const auto refused = card->program({.heads = 1, .head_dim = 32}, {}, ends);

@@ -21,7 +21,7 @@ class DeviceVector {
     REQUIRE(allocate(&memory_, std::max<std::size_t>(count_, 1) * sizeof(T)) == 0);
     REQUIRE(copy_in(stream_, memory_, from.data(), count_ * sizeof(T)) == 0);
   }
-  // Of `count` values that nobody has written.
+  // Makes one of `count` values that nobody has written.
   explicit DeviceVector(std::size_t count) : count_(count) {
     REQUIRE(allocate(&memory_, std::max<std::size_t>(count_, 1) * sizeof(T)) == 0);
   }
@@ -70,7 +70,7 @@ struct DeviceRows {
     out.super_sums = super_sums.data();
     return out;
   }
-  // Requires that what lies here is what the CPU computed.
+  // Requires that the contents equal what the CPU computed.
   void require_same(const kernels::QuantizedBuffer& want) {
     REQUIRE(q.read() == want.q);
     REQUIRE(sum.read() == want.sum);

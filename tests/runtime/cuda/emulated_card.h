@@ -14,12 +14,12 @@ std::unique_ptr<Accelerator> make_emulated_card();
 
 // Sets the order in which the emulation runs warps and blocks (emulated.h).
 void set_schedule(unsigned seed);
-// Sets the memory that the card has, all of it; returns what it had.
+// Sets the total memory of the card, and returns the previous value.
 std::size_t set_card_memory(std::size_t bytes);
 std::size_t used_card_memory();
-// Has the card fail for good when it was waited for `waits` more times.
+// Makes the card fail for good after `waits` more waits.
 void break_card_after(std::size_t waits);
-// Makes it whole again; accelerators that saw the failure stay broken.
+// Repairs the card; accelerators that saw the failure stay broken.
 void mend_card();
 
 }  // namespace troupe::test

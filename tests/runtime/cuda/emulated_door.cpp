@@ -1,8 +1,8 @@
 #include <troupe/runtime/cuda/cuda.h>
 #include <troupe/tests/runtime/cuda/emulated_card.h>
 
-// The door of runtime/cuda for tests of programs: "cuda:0" is an emulated card. What links this
-// does not take the library's own door.
+// The door of runtime/cuda for tests of programs: "cuda:0" is an emulated card. A program that
+// links this does not use the library's own door.
 
 namespace troupe::cuda {
 

@@ -6,7 +6,8 @@
 
 #include <troupe/tests/runtime/cuda/cuda_fixture.h>
 
-// What the emulation makes loud. A kernel that must end the program runs in a child process.
+// Tests the faults that the emulation reveals. A kernel that must end the program runs in a child
+// process.
 
 using namespace troupe::cuda;
 
@@ -38,7 +39,8 @@ void too_much_shared(int* out) {
 void sound(int* out) {
   out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, static_cast<int>(threadIdx.x), 5);
 }
-// Thread i of a warp writes, its neighbour in the next warp reads, without a barrier between.
+// Thread i of a warp writes, and its neighbour in the next warp reads, without a barrier in
+// between.
 void racy(int* out) {
   GPU_SHARED(int, shared, 64);
   shared[threadIdx.x] = static_cast<int>(threadIdx.x);

@@ -81,7 +81,7 @@ TEST_CASE("cuda: products of every format and number of rows have the oracle's b
 }
 
 TEST_CASE("cuda: long rows have the oracle's bits") {
-  // More blocks than a tile of terms holds, more chunks than run side by side, and odd numbers.
+  // Use more blocks than a tile of terms holds, more chunks than run side by side, and odd numbers.
   for (const quant::Format& format : quant::formats())
     for (const std::size_t batch : {1u, 8u, 9u}) {
       const Case c(format.type, 17, format.block_elements == 256 ? 70 * 256 : 32 * 145, batch, 2);

@@ -12,8 +12,8 @@
 
 namespace troupe::kernels {
 
-// Slowest first. ThreadSanitizer looks at what threads share, which is the same on every target:
-// under it only the fastest.
+// Returns the targets, slowest first. ThreadSanitizer checks what threads share, which is the same
+// on every target, so it gets only the fastest.
 inline std::vector<Isa> supported_isas() {
   std::vector<Isa> isas;
   for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512})
@@ -33,14 +33,15 @@ inline std::vector<float> random_floats(Random& random, std::size_t count, float
   return values;
 }
 
-// Where the scale d lies in a block of a file; an m follows it.
+// Returns the place of the scale d in a block of a file; an m follows it.
 inline std::size_t scale_place(quant::Type type) {
   if (type == quant::Type::kQ2_K) return 80;
   if (type == quant::Type::kQ3_K) return 108;
   return type == quant::Type::kQ6_K ? 208 : 0;
 }
 
-// File bytes of `rows` rows: any quants, scales that a model could have.
+// Returns the file's bytes of `rows` rows, with any quants, and with scales that a model could
+// have.
 inline std::vector<std::byte> random_rows(Random& random, quant::Type type, std::size_t rows,
                                           std::size_t columns) {
   const quant::Format& format = *quant::find(type);
@@ -68,7 +69,7 @@ inline std::vector<std::byte> random_rows(Random& random, quant::Type type, std:
   return bytes;
 }
 
-// The columns that a matrix of this type can have instead of `columns`.
+// Returns the number of columns that a matrix of this type can have instead of `columns`.
 inline std::size_t fitting(quant::Type type, std::size_t columns) {
   const std::size_t block = quant::find(type)->block_elements;
   return (columns + block - 1) / block * block;

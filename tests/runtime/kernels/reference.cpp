@@ -34,8 +34,8 @@ float cut_dot(const float* a, const float* b, std::size_t count) {
   return total;
 }
 
-// The fields of a block of a file, read as plainly as can be: w = d * scale * q + m * offset, with
-// a scale and an offset for each 16 weights.
+// The fields of a block of a file, read as plainly as possible: w = d * scale * q + m * offset,
+// with a scale and an offset for each 16 weights.
 struct Block {
   float d = 0, m = 0;
   std::int32_t q[256], scale[16], offset[16];
@@ -44,7 +44,7 @@ struct Block {
 constexpr std::int32_t kIq4[] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                  1,    13,   25,  38,  53,  69,  89,  113};
 
-// The blocks whose numbers of four bits stand for those of a table.
+// Reads the blocks whose four-bit numbers stand for those of a table.
 void read_table_block(quant::Type type, const std::byte* in, Block* out) {
   const bool is_mxfp4 = type == quant::Type::kMXFP4;
   static constexpr std::int32_t kE2m1[] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
@@ -139,7 +139,7 @@ void read_superblock(quant::Type type, const std::byte* in, Block* out) {
   }
 }
 
-// d and q of one block of activations.
+// Computes d and q of one block of activations.
 void quantize_block(const float* x, std::size_t elements, std::int8_t* q, float* d) {
   float amax = 0.0f;
   bool finite = true;

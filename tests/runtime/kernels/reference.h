@@ -10,10 +10,11 @@
 
 namespace troupe::kernels::reference {
 
-// One row of `columns` floats into the blocks that `out` has memory for.
+// Quantizes one row of `columns` floats into the blocks for which `out` has memory.
 void quantize_row(const float* x, std::size_t columns, const QuantizedRows& out);
 
-// W[row] . x of one output: `file_row` as the file has it, x one row of activations.
+// Returns W[row] . x for one output: `file_row` has the bytes of the file, and x is one row of
+// activations.
 float dot(quant::Type type, const std::byte* file_row, std::size_t columns, const float* x);
 
 void rms_norm(const float* x, const float* weight, float eps, std::size_t channels, float* out);

@@ -43,7 +43,7 @@ constexpr std::size_t kRows = 18;
 
 float* floats(AlignedBuffer& buffer) { return reinterpret_cast<float*>(buffer.data()); }
 
-// dW of `outputs` x `columns` in the packed layout, in one piece or in two micro-batches.
+// Computes dW of `outputs` x `columns` in the packed layout, in one piece or in two micro-batches.
 std::vector<float> weight_gradient(const TrainingKernels& kernels, const std::vector<float>& x,
                                    const std::vector<float>& dy, std::size_t columns,
                                    std::size_t outputs, bool in_two) {
@@ -92,7 +92,7 @@ struct SmallAttention {
     args.bidirectional = bidirectional;
   }
 
-  // Runs forward and backward; q, k and v in, their gradients out.
+  // Runs forward and backward: takes q, k and v, and returns their gradients.
   void run(Isa isa) {
     const std::size_t count = args.count, pages_count = (count + kPageKeys - 1) / kPageKeys;
     const std::size_t bytes = kv_page_bytes(KvType::kF32, args.kv_heads, args.head_dim);
@@ -169,7 +169,8 @@ struct SmallAttention {
     return sum;
   }
 
-  // The largest distance of `gradient` from finite differences of the loss by `input`.
+  // Returns the largest difference between `gradient` and finite differences of the loss by
+  // `input`.
   double finite_difference_error(std::vector<float>& input, const std::vector<float>& gradient) {
     double worst = 0;
     for (std::size_t i = 0; i < input.size(); i += 1 + input.size() / 97) {
@@ -331,7 +332,7 @@ TEST_CASE("norms' gradients are those of finite differences") {
       x[i] = saved - 0x1p-9f;
       const double slope = (above - loss()) * 0x1p8;
       x[i] = saved;
-      REQUIRE(double{dx[i]} == Approx(1.0 + slope).margin(1e-4));  // it was added to the ones
+      REQUIRE(double{dx[i]} == Approx(1.0 + slope).margin(1e-4));  // it was added to ones
     }
     // The weight's gradient: column sums with the statistics that the rows left.
     std::vector<float> sums(48);

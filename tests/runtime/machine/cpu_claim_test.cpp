@@ -15,7 +15,7 @@ TEST_CASE("the affinity mask of the thread counts, as taskset sets it") {
   const std::vector<int> all = allowed_cpus();
   std::vector<int> seen;
   int usable = 0, threads = 0;
-  // A thread of its own: the mask of the others stays.
+  // Use a separate thread, so that the mask of the others stays.
   std::thread([&] {
     cpu_set_t one;
     CPU_ZERO(&one);

@@ -8,7 +8,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// The limit while this lives.
+// Sets a limit while the object exists.
 class Limited {
  public:
   Limited(__rlimit_resource which, rlim_t most) : which_(which) {

@@ -21,7 +21,7 @@ TEST_CASE("buffers of any size are aligned, apart from each other, and can be mo
     buffers.emplace_back(bytes);
   for (int i = 0; i < 400; ++i) {  // more than a chunk of the arena holds
     buffers.emplace_back(1 + random() % 200000);
-    if (i % 3 == 0) {  // something in between goes away
+    if (i % 3 == 0) {  // a piece in between is freed
       std::swap(buffers[random() % buffers.size()], buffers.back());
       buffers.pop_back();
     }
@@ -78,7 +78,7 @@ TEST_CASE("small matrices give their pages back though others of the chunk stay"
     std::memset(buffers.back().data(), 1, kBytes);
   }
   const std::size_t full = resident_bytes() - before;
-  // Three of four stretches of forty matrices go, in any order.
+  // Three of four stretches of forty matrices are freed, in any order.
   std::vector<std::size_t> leaving;
   for (std::size_t i = 0; i < kCount; ++i)
     if (i / 40 % 4 != 0) leaving.push_back(i);

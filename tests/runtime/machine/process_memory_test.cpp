@@ -44,7 +44,8 @@ TEST_CASE("no more memory is offered than the machine and the control group have
   const Group group;
   const std::uint64_t available = machine_memory().available_bytes;
   const MemoryOffer machine = group.offer();
-  CHECK(machine.bytes < available + available / 16);  // others take and give back all the time
+  CHECK(machine.bytes <
+        available + available / 16);  // other programs take and return memory all the time
   CHECK(machine.bytes > available / 2);
   group.write("sys/a/memory.max", "max\n");
   CHECK(group.offer().pool == machine.pool);
@@ -53,7 +54,7 @@ TEST_CASE("no more memory is offered than the machine and the control group have
   CHECK(limited.bytes == (1024 - 64 - 64) * kMiB);  // less 64 MiB, less a sixteenth
   CHECK(limited.pool != machine.pool);
   CHECK(limited.pool.size() <= 64);
-  // What is in use is not offered, but cached files are no use.
+  // Memory in use is not offered, but cached files do not count as used.
   group.write("sys/a/memory.current", std::to_string(600 * kMiB));
   group.write("sys/a/memory.stat", "anon 1\ninactive_file " + std::to_string(88 * kMiB) + "\n");
   CHECK(group.offer().bytes == (512 - 64 - 32) * kMiB);

@@ -154,8 +154,8 @@ TEST_CASE("a thread that waits long at a barrier parks") {
   CHECK(process_cpu_seconds() - before < 0.03);
 }
 
-// Pools that spin for whole time slices while the thread they wait for has no CPU would take
-// milliseconds a barrier, a hundred times what the work takes.
+// Pools that spin for whole time slices while the awaited thread has no CPU would take milliseconds
+// for each barrier, a hundred times as long as the work.
 TEST_CASE("four pools on the CPUs of one share them without collapsing") {
   constexpr int kPools = 4, kPhases = 1000;
   std::vector<std::unique_ptr<ThreadPool>> pools;

@@ -12,7 +12,7 @@ namespace {
 
 class GateOfOne {
  public:
-  // Whether a frame of the peer with this sequence number is taken.
+  // Returns true if a frame of the peer with this sequence number is accepted.
   bool takes(const PublicKey& peer, std::uint64_t sequence) {
     wire::Header header;
     header.type = 9;
@@ -79,7 +79,7 @@ TEST_CASE("gate: what is kept of revoked keys is bounded, and a key in use keeps
   }
   CHECK_FALSE(one.takes(used, 1));
   one.allowed.allow(first, Role::kNode);
-  CHECK(one.takes(first, 1));  // a thousand keys later nothing is known of it
+  CHECK(one.takes(first, 1));  // a thousand keys later, nothing is known about it
 }
 
 }  // namespace troupe::net

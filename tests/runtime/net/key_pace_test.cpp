@@ -21,7 +21,7 @@ TEST_CASE("key pace: a burst at once, then so many a second", "[key-pace]") {
   CHECK(admitted(pace, one, Role::kNode, 0) == 64);
   CHECK(admitted(pace, one, Role::kNode, 999'999) == 0);
   CHECK(admitted(pace, one, Role::kNode, 3'000'000) == 3);
-  // Another key does not notice, and three hundred commands of one door key start at once.
+  // Another key is not affected, and three hundred commands with one door key may start at once.
   CHECK(admitted(pace, other, Role::kEnrol, 3'000'000) >= 300);
   // The bucket is full again after a rest, and never fuller.
   CHECK(admitted(pace, one, Role::kNode, 1'000'000'000'000) == 64);
@@ -36,7 +36,7 @@ TEST_CASE("key pace: the daemon's own user may call commands in a loop", "[key-p
   allowed.allow(own, Role::kEnrol);
   allowed.allow(token, Role::kEnrol);
   allowed.set_own_door(own);
-  // Twenty times three hundred commands, one crowd every three seconds, as fast as they come.
+  // Three hundred commands start every three seconds, twenty times, as fast as they come.
   for (std::int64_t crowd = 0; crowd < 20; ++crowd)
     for (int i = 0; i < 300; ++i)
       REQUIRE(pace.admit(own, allowed.pace(own, Role::kEnrol), crowd * 3'000'000));

@@ -12,7 +12,7 @@ TEST_CASE("key proof: only the owner of a key proves it, to one verifier, for on
   CHECK_FALSE(proves_key(owner.public_key, verifier, other, proof));
   CHECK_FALSE(proves_key(owner.public_key, thief, statement, proof));
   CHECK_FALSE(proves_key(thief.public_key, verifier, statement, proof));
-  // A thief knows the public half only.
+  // A thief knows only the public half.
   const KeyPair claimed{owner.public_key, thief.secret_key};
   CHECK_FALSE(proves_key(owner.public_key, verifier, statement,
                          prove_key(claimed, verifier.public_key, statement)));

@@ -32,7 +32,7 @@ TEST_CASE("sequence window: agrees with a set, at random", "[sequence]") {
   for (int i = 0; i < 50000; ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     const std::uint64_t jump = state >> 33;
-    // Mostly close by, now and then far ahead or far behind.
+    // Numbers are mostly close by, and now and then far ahead or far behind.
     std::uint64_t s = newest + jump % 40;
     s = jump % 3 == 0 && newest > 1500 ? newest - jump % 1500 : s;
     s = jump % 997 == 0 ? newest + jump % 3000 : s;

@@ -12,7 +12,7 @@
 namespace troupe::kernels {
 namespace {
 
-// |got - exact| in units of the last place of the nearest float.
+// Returns |got - exact| in units of the last place of the nearest float.
 double ulps(float got, double exact) {
   const float nearest = static_cast<float>(exact);
   const double unit = std::nextafter(std::fabs(nearest), std::numeric_limits<float>::infinity()) -
@@ -20,7 +20,7 @@ double ulps(float got, double exact) {
   return std::fabs(got - exact) / unit;
 }
 
-// The value of f16 bits by its definition.
+// Returns the value of f16 bits by definition.
 double f16_value(std::uint16_t bits) {
   const int exponent = (bits >> 10) & 31, mantissa = bits & 1023;
   const double magnitude =
@@ -49,7 +49,7 @@ TEST_CASE("every f16 converts to the f32 of the same value and back") {
 }
 
 TEST_CASE("f32 rounds to the nearest f16, ties to even") {
-  // Between two neighbours: the middle, and the floats beside the middle.
+  // Between two neighbours, test the middle, and the floats next to the middle.
   for (std::uint16_t low = 0; low < 0x7bff; ++low) {
     const std::uint16_t high = low + 1;
     const float middle = static_cast<float>((f16_value(low) + f16_value(high)) / 2);
@@ -94,7 +94,7 @@ TEST_CASE("tanh_bits, erf_bits and the two forms of GELU are near the true value
       const auto f = static_cast<float>(y);
       const double by_erf = 0.5 * y * (1.0 + std::erf(y * std::sqrt(0.5)));
       const double u = std::sqrt(2.0 / std::acos(-1.0)) * (y + 0.044715 * y * y * y);
-      // 1 + erf is off by what erf is off, however small it gets.
+      // 1 + erf has the same absolute error as erf, however small it gets.
       REQUIRE(std::fabs(gelu_erf_bits(f) - by_erf) <= 0x1p-21 * d);
       REQUIRE(std::fabs(gelu_tanh_bits(f) - 0.5 * y * (1.0 + std::tanh(u))) <= 0x1p-21 * d);
     }

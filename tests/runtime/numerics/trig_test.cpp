@@ -7,7 +7,7 @@
 using troupe::power;
 using troupe::sin_cos;
 
-// Ours are within 1e-15; libm's, which stand for the truth here, within 1 ulp (1.1e-16).
+// Our results are within 1e-15; libm's, which count as the truth here, are within 1 ulp (1.1e-16).
 TEST_CASE("sin and cos agree with libm up to the largest angle") {
   double worst = 0;
   for (int i = -200000; i <= 200000; ++i) {

@@ -103,7 +103,7 @@ TEST_CASE("formats whose scales are searched for lose no more than llama.cpp's")
   }
 }
 
-// An exponent is the logarithm's after it was rounded to f32, as the package has it.
+// The exponent is that of the logarithm after rounding to f32, as in the package.
 TEST_CASE("MXFP4 takes the exponent that the gguf package takes") {
   const auto exponent = [](float largest) {
     std::vector<float> values(32, 0.0f);

@@ -27,7 +27,7 @@ wire::Header example() {
   return header;
 }
 
-// Whether the frame is taken for good, from its bytes alone.
+// Returns true if the frame is accepted as good, from its bytes alone.
 bool accepted(std::span<const std::byte> head, std::span<const std::byte> body,
               std::span<const std::byte> payload) {
   const auto header = wire::parse_header(head);

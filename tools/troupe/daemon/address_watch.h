@@ -10,16 +10,16 @@
 
 namespace troupe::tools {
 
-// Whether an interface of this machine has the address; a wildcard or a name counts as one that
-// has.
+// True if an interface of this machine has the address; a wildcard or a name counts as an address
+// that it has.
 bool has_address(const std::string& host);
 
 class AddressWatch {
  public:
   // `own` is the address on which the node listens, `head` where its head is.
   AddressWatch(std::string own, net::Endpoint head);
-  // To be asked every few seconds. The address from which the head is reached now, once the old one
-  // has been gone for two questions; else nothing.
+  // Called every few seconds. Returns the address from which the head is reached now, once the old
+  // one has been gone for two calls; otherwise nothing.
   std::optional<std::string> moved();
 
  private:

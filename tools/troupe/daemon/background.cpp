@@ -128,7 +128,7 @@ Result<Background> Background::detach(const std::string& home) {
   ::close(ends[0]);
   background.pipe_ = ends[1];
   ::setsid();
-  // The folder in which it was started may be unmounted one day.
+  // The folder in which it was started may be unmounted later.
   if (::chdir(home.c_str()) != 0) {
     return Status(Code::kPermissionDenied, "cannot enter " + home + ": " + std::strerror(errno));
   }

@@ -15,8 +15,7 @@ class Background {
  public:
   // Forks. In the parent, `parent_status` is the exit status for the process, and what the child
   // reported has been printed. In the child, `parent_status` is absent. (The child becomes the
-  // daemon, or the process above it: parent.h.) `home` is absolute and
-  // exists.
+  // daemon, or the daemon's parent: parent.h.) `home` is absolute and exists.
   //   Errors: kUnavailable (no fork), kPermissionDenied (the log cannot be opened).
   static Result<Background> detach(const std::string& home);
   Background(Background&& other) noexcept;
@@ -25,7 +24,8 @@ class Background {
 
   const std::optional<int>& parent_status() const { return parent_status_; }
   // Called once by the child, with what the parent must print on stdout and on stderr, and its exit
-  // status. Returns false if the parent is gone, which means that whoever started us has given up.
+  // status. Returns false if the parent is gone, which means that the program that started us has
+  // given up.
   bool report(const std::string& out, const std::string& err, int status);
   // Called by a process that has left the report to a child of its own: report() then says nothing.
   void leave_report() noexcept;
@@ -42,7 +42,7 @@ std::string log_file(const std::string& home);
 // away. Says so in the new log. Async-signal-safe. If the new log cannot be opened, the old one is
 // kept.
 void reopen_log() noexcept;
-// Goes on in the file that has the log's name now, if another process has moved the log away.
+// Continues in the file that now has the log's name, if another process has moved the log away.
 // Does nothing if this process has no log file.
 void follow_log() noexcept;
 // True in the process of detach(), whose log is log_file().

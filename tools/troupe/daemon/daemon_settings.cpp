@@ -104,7 +104,7 @@ Result<DaemonOptions> daemon_options(Settings& settings) {
   } else if (!head.empty()) {
     TROUPE_ASSIGN_OR_RETURN(const net::Endpoint peer, net::parse_endpoint(head));
     if (auto own = own_address_towards(peer)) daemon.listen.host = *own;
-    // A head keeps its port, which others know; a node says where it is.
+    // A head keeps its port, because others know it; a node reports its own.
     const auto free = first_free_ports(daemon.listen.host, daemon.listen.port, net::kChannels);
     if (free) daemon.listen.port = *free;
   }

@@ -33,8 +33,8 @@ constexpr const char* kParentVariable = "TROUPE_DEVICE_OF";  // the number of th
 constexpr std::chrono::seconds kReadyPatience{120}, kLeavePatience{5}, kLongPause{60};
 constexpr std::size_t kSaidMax = 1 << 16;
 
-// What a GPU's node takes from the environment: nothing that a setting or a service manager says to
-// the daemon is meant for it.
+// The environment of a GPU's node, without the variables by which settings or a service manager
+// address the daemon.
 bool is_inherited(std::string_view variable) {
   const auto begins = [&](std::string_view with) {
     return variable.substr(0, with.size()) == with;
@@ -81,7 +81,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   return pointers;
 }
 
-// A pipe whose ends are closed in a process that is run.
+// A pipe whose ends are closed in the programs that this process runs.
 struct Pipe {
   Pipe() {
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) ends = {-1, -1};
@@ -98,7 +98,7 @@ struct Pipe {
   std::array<int, 2> ends{};
 };
 
-// What a node that could not start said on stdout.
+// Returns what a node that could not start printed on stdout.
 Status reason_of(const DeviceNode& node, const std::string& said, int status) {
   const auto json = nlohmann::json::parse(said, nullptr, false);
   if (json.is_object() && json.contains("error") && json["error"].is_object()) {
@@ -161,8 +161,8 @@ Result<DeviceShares> share_devices(const std::string& list, bool head) {
   return shares;
 }
 
-// A thread a child: it starts the process, waits for its end, and starts it again. The process dies
-// with the thread that started it, so that thread stays.
+// There is a thread for each child, which starts the process, waits for its end, and starts it
+// again. The process dies with the thread that started it, so that thread stays.
 struct DeviceNodes::Child {
   explicit Child(DeviceNode what) : node(std::move(what)) {}
 
@@ -174,7 +174,7 @@ struct DeviceNodes::Child {
       std::string said;
       if (begun) {
         said = listen();
-        // Its number is given to no other process until it is taken below, under the lock.
+        // No other process gets its number before the status is taken below, under the lock.
         siginfo_t info;
         while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) < 0 &&
                errno == EINTR) {
@@ -265,7 +265,7 @@ struct DeviceNodes::Child {
       return Status(Code::kUnavailable,
                     std::string("cannot start a process: ") + std::strerror(error));
     }
-    // It fits into the pipe: nothing waits for a process that does not read.
+    // The token fits into the pipe, so nothing waits for a process that does not read.
     const std::string line = node.join + "\n";
     if (::write(in.ends[1], line.data(), line.size()) < 0) {
       log(LogLevel::kWarning, "the node of " + node.device + " does not take its token");
@@ -276,8 +276,8 @@ struct DeviceNodes::Child {
   }
 
   // Reads what the process says until it has closed both streams. On stdout, the first line says
-  // that the node is ready, or why it is not. What is on stderr goes to the daemon's, wherever that
-  // leads by then: a log that is moved away is opened anew by the daemon alone.
+  // that the node is ready, or why it is not. Its stderr is copied to the daemon's, wherever that
+  // leads by then, because only the daemon opens a log anew that was moved away.
   std::string listen() {
     std::string said;
     std::array<pollfd, 2> streams = {{{stdout_of_child, POLLIN, 0}, {stderr_of_child, POLLIN, 0}}};

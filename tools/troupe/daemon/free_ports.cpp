@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kTries = 100;
 
-// A socket that listens at the port, or -1.
+// Returns a socket that listens at the port, or -1.
 int listen_at(const std::string& host, int port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

@@ -12,11 +12,11 @@
 namespace troupe::tools {
 namespace {
 
-// What `--http` alone gives a meaning.
+// The settings that mean something only with `--http`.
 constexpr const char* kForServers[] = {"http-models", "http-api-key-file", "http-shared-prompts",
                                        "http-keep-streams"};
 
-// The models of "a,b".
+// Returns the models of "a,b".
 Result<std::vector<ServedModel>> served_models(const std::string& list, const std::string& home) {
   TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
   std::vector<ServedModel> models;

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kJoinFileBytesMax = 65536;
 constexpr const char* kBlanks = " \t\r\n";
 
-// The last word of the first line that is not empty; "" if there is none.
+// Returns the last word of the first line that is not empty; "" if there is none.
 std::string last_word(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(kBlanks);
   if (begin == std::string_view::npos) return "";
@@ -52,7 +52,7 @@ Status find_join(Settings* settings) {
     std::getline(std::cin, line);
     return take(settings, line, "stdin");
   }
-  // Values that Troupe itself set count as flags, but do not stand in the command line.
+  // Values that Troupe itself set count as flags, but are not in the command line.
   const bool in_command_line = join.origin == Origin::kFlag && join.from == "--join";
   const std::size_t at = join.text.find('@');
   if (in_command_line && at != std::string::npos && at > 0)

@@ -8,9 +8,9 @@
 
 namespace troupe::tools {
 
-// Puts what --join-file names, or the line on stdin for `--join -`, in the place of --join. The
-// text may be TOKEN@HOST:PORT or the whole command that the head printed. Warns if a token stood in
-// the command line.
+// Replaces --join by the contents of the file of --join-file, or by the line on stdin for `--join
+// -`. The text may be TOKEN@HOST:PORT or the whole command that the head printed. Warns if a token
+// was in the command line.
 //   Errors: kInvalidArgument (both are given), kNotFound and kPermissionDenied (the file), kBadData
 //   (it holds no TOKEN@HOST:PORT).
 Status find_join(Settings* settings);

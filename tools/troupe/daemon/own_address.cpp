@@ -12,7 +12,7 @@ bool is_loopback(const std::string& address) {
   return address.rfind("127.", 0) == 0 || address == "::1";
 }
 
-// Addresses as text, without looking any name up.
+// Returns addresses as text, without a look-up of names.
 std::string numeric(const sockaddr* address, socklen_t length) {
   char host[NI_MAXHOST];
   const int failed = ::getnameinfo(address, length, host, sizeof host, nullptr, 0, NI_NUMERICHOST);

@@ -9,12 +9,12 @@
 
 namespace troupe::tools {
 
-// The address from which `peer` is reached; nothing if it is a loopback address or unknown. No
-// packet is sent.
+// Returns the address from which `peer` is reached; nothing if it is a loopback address or unknown.
+// No packet is sent.
 std::optional<std::string> own_address_towards(const net::Endpoint& peer);
-// Whether every address of the host, which may be a name, is one that only this machine reaches.
+// True if only this machine can reach any address of the host, which may be a name.
 bool is_only_here(const std::string& host);
-// The address on the route to `host`, else that of the host name, else 127.0.0.1.
+// Returns the address on the route to `host`, otherwise that of the host name, otherwise 127.0.0.1.
 std::string own_address(const std::string& host);
 
 }  // namespace troupe::tools

@@ -21,7 +21,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kPause{100};  // after the first crash; each further one within a minute adds
 
-// What the daemon tells its parent, in memory that they share.
+// What the daemon tells its parent, in shared memory.
 enum class Stage : int { kStarting, kReady, kStopping };
 std::atomic<Stage>* shared_stage = nullptr;
 
@@ -57,10 +57,10 @@ void set_stage(Stage stage) noexcept {
   if (shared_stage != nullptr) shared_stage->store(stage);
 }
 
-// Ends this process as the daemon was ended, so that whoever waits for it sees the same.
+// Ends this process as the daemon was ended, so that a process that waits for it sees the same.
 [[noreturn]] void end_by(int number) {
   std::fflush(nullptr);
-  // The daemon's memory is worth a core file, the parent's is not.
+  // The daemon's memory is worth a core file; the parent's is not.
   ::prctl(PR_SET_DUMPABLE, 0);
   std::signal(number, SIG_DFL);
   sigset_t only;
@@ -74,7 +74,7 @@ void set_stage(Stage stage) noexcept {
 class Parent {
  public:
   Parent() : watched_(watched_signals()) {
-    // Ignored, which is inherited, it would take away how the daemon ended.
+    // If SIGCHLD were ignored, which is inherited, nobody would learn how the daemon ended.
     std::signal(SIGCHLD, SIG_DFL);
     ::prctl(PR_GET_NAME, name_);
     ::sigprocmask(SIG_BLOCK, &watched_, &before_);
@@ -158,7 +158,7 @@ std::optional<milliseconds> RestartBudget::crashed(Clock::time_point now) {
 bool has_service_manager() {
   if (!environment("NOTIFY_SOCKET").empty()) return true;
   if (environment("INVOCATION_ID").empty()) return false;
-  // The shells of a desktop may inherit INVOCATION_ID from the service that opened the terminal.
+  // A desktop's shells may inherit INVOCATION_ID from the service that opened the terminal.
   const std::string started = environment("SYSTEMD_EXEC_PID");
   return started.empty() || started == std::to_string(::getpid());
 }
@@ -180,8 +180,8 @@ Result<Adopted> adopt(std::optional<Background>& background) {
     set_stage(Stage::kStarting);
     TROUPE_ASSIGN_OR_RETURN(const bool is_daemon, parent.fork_daemon());
     if (is_daemon) return Adopted{std::nullopt, again};
-    // The end of the pipe says that the daemon is gone, so only the daemon may have it; a later one
-    // has nobody to report to.
+    // The closing of the pipe says that the daemon is gone, so only the daemon may have its end; a
+    // later daemon has nobody to report to.
     if (background) background->leave_report();
     const int status = parent.wait_for_end();
     follow_log();

@@ -10,17 +10,17 @@
 #include <troupe/runtime/status.h>
 #include <troupe/tools/troupe/daemon/background.h>
 
-// The process above a daemon, which starts it again if it aborts: `troupe start` forks, the child
-// is the daemon, and the parent does nothing but wait, pass on signals and count. It is forked
-// before any other thread exists. Where systemd is the parent, there is no other.
+// A daemon's parent process, which starts it again if it aborts: `troupe start` forks, the child is
+// the daemon, and the parent only waits, passes on signals and counts. It is forked before any
+// other thread exists. If systemd is the parent, there is no other one.
 
 namespace troupe::tools {
 
-// Whether an aborted daemon may be started again, and how long to wait first. Pure.
+// Decides whether an aborted daemon may be started again, and how long to wait first. Pure.
 class RestartBudget {
  public:
   using Clock = std::chrono::steady_clock;
-  // The number of crashes within a minute with the last of which the parent gives up.
+  // The number of crashes within a minute after which the parent gives up.
   static constexpr int kCrashesMax = 5;
   static constexpr std::chrono::seconds kWithin{60};
 
@@ -37,8 +37,8 @@ class RestartBudget {
 // (NOTIFY_SOCKET, or INVOCATION_ID without a SYSTEMD_EXEC_PID that names another process).
 bool has_service_manager();
 
-// True for the signals after which a daemon is started again: SIGABRT, SIGSEGV, SIGBUS. Not for
-// SIGKILL, by which people and the system end what must not come back.
+// True for the signals after which a daemon is started again: SIGABRT, SIGSEGV, SIGBUS. SIGKILL is
+// not one of them, because people and the system use it to end a process that must not come back.
 bool is_crash(int signal);
 
 // What each process is told by adopt().
@@ -47,14 +47,14 @@ struct Adopted {
   // daemon was ended by a signal, the parent ends by the same one and never returns. Absent in the
   // daemon.
   std::optional<int> parent_status;
-  // True in a daemon that takes the place of one that aborted.
+  // True in a daemon that replaces one that aborted.
   bool again = false;
 };
 
-// Forks the daemon, and stays above it. A daemon that aborts before it said that it is ready is not
-// started again, because the command failed. Every SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and
-// SIGUSR2 is passed on; SIGTSTP and SIGCONT stop and continue both. A daemon dies with its parent.
-// Main thread, before any other thread exists. `background`: the daemon's, if it has one.
+// Forks the daemon, and stays its parent. A daemon that aborts before it said that it is ready is
+// not started again, because the command failed. Every SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1
+// and SIGUSR2 is passed on; SIGTSTP and SIGCONT stop and continue both. A daemon dies with its
+// parent. Main thread, before any other thread exists. `background`: the daemon's, if it has one.
 //   Errors: kUnavailable (no fork).
 Result<Adopted> adopt(std::optional<Background>& background);
 

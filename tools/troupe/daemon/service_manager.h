@@ -25,8 +25,8 @@ class ServiceManager {
   bool complained_ = false;
 };
 
-// Whether what is written to the descriptor goes into systemd's journal (JOURNAL_STREAM), which
-// other users may read.
+// True if text written to the descriptor goes into systemd's journal (JOURNAL_STREAM), which other
+// users may read.
 bool goes_to_journal(int descriptor);
 
 }  // namespace troupe::tools

@@ -67,7 +67,7 @@ std::string known_keys() {
   return text;
 }
 
-// Returns the value as it stands in the file, on one line.
+// Returns the value as it is in the file, on one line.
 std::string source_of(const toml::node& node) {
   std::string text;
   if (const auto* s = node.as_string()) {
@@ -147,7 +147,7 @@ const std::vector<Setting>& start_settings() {
       {"keep-alive", SettingKind::kDuration, "TIME", "5m",
        "How long a model stays loaded after its last request: 5m, 0, forever (for a head)"},
       {"no-speculation", SettingKind::kSwitch, "", "false",
-       "For a head: compute one token of an answer a step, and draft none"},
+       "For a head: compute one token of an answer in each step, and draft none"},
       {"http", SettingKind::kText, "HOST:PORT", "",
        "For a head: also answer HTTP requests in OpenAI's form here (see `troupe serve`)"},
       {"http-models", SettingKind::kText, "MODEL,...", "", "With --http: the models to serve"},

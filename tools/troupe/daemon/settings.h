@@ -52,7 +52,7 @@ class Settings {
   bool is_on(const std::string& key) const { return text(key) == "true"; }
   // Sets a value as if it had been given; `from` says where.
   void set(const std::string& key, const std::string& text, const std::string& from);
-  // Sets a value that follows from other things than flags, variables and files. It is only shown.
+  // Sets a value that does not come from flags, variables and files. It is only shown.
   void show_as(const std::string& key, const std::string& text, const std::string& from);
 
   // {"listen":{"value":"127.0.0.1:7700","from":"default"},...}
@@ -63,7 +63,8 @@ class Settings {
  private:
   // `own` means the file of the home itself, which may be absent and cannot say where the home is.
   Status read_file(const std::string& path, bool own);
-  // Two settings exclude each other: the one whose origin counts less is dropped.
+  // Called for two settings that exclude each other: drops the one whose origin has the lower
+  // precedence.
   void exclude(const std::string& a, const std::string& b);
   std::map<std::string, SettingValue> values_;
 };

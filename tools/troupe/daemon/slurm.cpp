@@ -39,7 +39,7 @@ int number(const char* name, int otherwise) {
 
 Status wrong_usage(const std::string& message) { return {Code::kInvalidArgument, message}; }
 
-// Of "JOB.STEP TOKEN@HOST:PORT", returns the second word if the first is our step.
+// Returns the second word of "JOB.STEP TOKEN@HOST:PORT" if the first is our step.
 std::optional<std::string> join_in(const std::string& content, const std::string& id) {
   const std::size_t space = content.find(' ');
   if (space == std::string::npos || content.substr(0, space) != id) return std::nullopt;
@@ -122,7 +122,7 @@ Status write_token(const SlurmTask& task, const std::filesystem::path& home,
                   "the token file " + task.token_file +
                       " is a link; remove it, or choose another --token-file in a folder of yours");
   }
-  // As many machines as a job may have can ask; the token ends with the cluster.
+  // The token may be used by as many machines as a job may have; it ends with the cluster.
   constexpr int kMachinesMax = 1000;
   TROUPE_ASSIGN_OR_RETURN(const std::string address, daemon_address(home.string()));
   TROUPE_ASSIGN_OR_RETURN(Cluster head, Cluster::connect({home.string(), address}));

@@ -9,7 +9,8 @@
 namespace troupe::tools {
 namespace {
 
-// Reads a line of stdin and not a byte more: the rest is for whoever reads next. A signal ends it.
+// Reads a line of stdin and not a byte more, because the rest is for the next reader. A signal ends
+// it.
 std::string read_answer() {
   constexpr std::size_t kAnswerBytesMax = 64;
   std::string answer;

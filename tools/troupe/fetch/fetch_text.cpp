@@ -36,7 +36,7 @@ Result<std::string> fetch_text(const std::string& url, const std::string& bearer
     code = curl_easy_perform(curl.get());
   }
   if (code == CURLE_OK) return std::move(text.text);
-  long tunnel = 0;  // what a proxy said to our wish for a tunnel
+  long tunnel = 0;  // a proxy's answer to our request for a tunnel
   if (curl != nullptr) curl_easy_getinfo(curl.get(), CURLINFO_HTTP_CONNECTCODE, &tunnel);
   if (headers.status >= 400) return refusal(url, headers.status, !bearer.empty());
   if (tunnel >= 400) return refusal(url, tunnel, !bearer.empty());

@@ -28,7 +28,7 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// A regular file that is, links followed, within `folder`. Sets its size.
+// True for a regular file that, after links are followed, lies within `folder`. Sets its size.
 bool is_file_within(const fs::path& file, const fs::path& folder, std::uint64_t* bytes) {
   std::error_code error;
   const fs::path inner = fs::canonical(file, error);
@@ -51,7 +51,7 @@ void walk(const fs::path& folder,
     if (seen == kEntriesMax) break;
     if (at.depth() >= kDepthMax) at.disable_recursion_pending();
     std::error_code ignored;
-    // Nothing that would be waited for, such as a pipe; of links, is_file_within decides.
+    // Skips whatever would block, such as a pipe; is_file_within decides about links.
     if (at->is_regular_file(ignored) || !fs::exists(at->status(ignored))) {
       files.push_back(at->path());
     }
@@ -63,7 +63,7 @@ void walk(const fs::path& folder,
 
 bool is_gguf_name(const std::string& name) { return to_lower(name).ends_with(".gguf"); }
 
-// The number of a part in NAME-00002-of-00003.gguf, or "".
+// Returns the number of a part in NAME-00002-of-00003.gguf, or "".
 std::string part_of(const std::string& name) {
   constexpr std::size_t kTail = std::string_view("-00001-of-00003.gguf").size();
   if (name.size() <= kTail) return "";
@@ -71,12 +71,12 @@ std::string part_of(const std::string& name) {
   return tail[0] == '-' && tail.substr(6, 4) == "-of-" ? tail.substr(1, 5) : "";
 }
 
-// Files of other kinds that have the same ending: what projects pictures for a model.
+// True for other kinds of files with the same ending: those that project pictures for a model.
 bool is_projector(const std::string& name) {
   return to_lower(fs::path(name).filename().string()).find("mmproj") != std::string::npos;
 }
 
-// Adds a GGUF file, unless it is a later part, whose bytes are those of the model.
+// Adds a GGUF file, unless it is a later part, whose bytes count for the model of the first part.
 void add_gguf(const fs::path& file, const std::string& name, const fs::path& root,
               std::vector<FoundModel>* found) {
   if (!is_gguf_name(name) || is_projector(name)) return;
@@ -97,7 +97,7 @@ void add_gguf(const fs::path& file, const std::string& name, const fs::path& roo
   found->push_back(std::move(model));
 }
 
-// What a manifest of Ollama's says.
+// The contents of one of Ollama's manifests.
 struct Layers {
   std::vector<std::string> models;  // hashes
   std::uint64_t bytes = 0;
@@ -109,7 +109,7 @@ Result<Layers> read_layers(const fs::path& manifest) {
   TROUPE_ASSIGN_OR_RETURN(const std::string text, read_file(manifest, kManifestLimits.bytes_max));
   TROUPE_ASSIGN_OR_RETURN(const json value, parse_json(text, what, kManifestLimits));
   const Status bad(Code::kBadData,
-                   what + " is not a manifest of Ollama's; " + kManifestLimits.advice);
+                   what + " is not one of Ollama's manifests; " + kManifestLimits.advice);
   if (!value.is_object() || !value.contains("layers") || !value["layers"].is_array()) return bad;
   constexpr std::string_view kHash = "sha256:";
   Layers layers;
@@ -130,7 +130,7 @@ Result<Layers> read_layers(const fs::path& manifest) {
   return layers;
 }
 
-// Ollama's name of manifests/HOST/NAMESPACE/MODEL/TAG, or "" for another path.
+// Returns Ollama's name for manifests/HOST/NAMESPACE/MODEL/TAG, or "" for another path.
 std::string ollama_name(const std::string& within) {
   std::vector<std::string> parts;
   for (const fs::path& part : fs::path(within)) parts.push_back(part.string());
@@ -164,8 +164,8 @@ std::vector<FoundModel> find_ollama(const fs::path& root) {
                         "; fetch it again with Ollama";
       } else if (layers->has_adapter) {
         model.trouble =
-            "it is a model with an adapter of Ollama's, which Troupe cannot add; give "
-            "the model alone, " +
+            "it is a model with one of Ollama's adapters, which Troupe cannot add; give the model "
+            "alone, " +
             model.path.string();
       }
     }
@@ -215,7 +215,8 @@ std::vector<FoundModel> find_lm_studio(const fs::path& root) {
   return found;
 }
 
-// models--USER--REPO/snapshots/REVISION/..., of which refs/main names the newest revision.
+// The files lie in models--USER--REPO/snapshots/REVISION/..., and refs/main names the newest
+// revision.
 std::vector<FoundModel> find_hub_cache(const fs::path& root) {
   std::vector<FoundModel> found;
   constexpr std::string_view kPrefix = "models--";
@@ -235,7 +236,7 @@ std::vector<FoundModel> find_hub_cache(const fs::path& root) {
     const fs::path main = repository / "refs" / "main";
     if (!fs::is_regular_file(main, ignored)) continue;
     Result<std::string> revision = read_file(main, kRevisionBytesMax);
-    if (!revision) continue;  // only other revisions were asked for
+    if (!revision) continue;  // only other revisions were fetched
     while (!revision->empty() && revision->back() == '\n') revision->pop_back();
     const bool is_plain =
         !revision->empty() && std::all_of(revision->begin(), revision->end(), is_alphanumeric);
@@ -286,7 +287,7 @@ std::vector<FoundPlace> found_places() {
   };
   const std::string ollama = variable("OLLAMA_MODELS");
   add("ollama", ollama.empty() ? home / ".ollama" / "models" : fs::path(ollama));
-  // Where the service keeps its models that Ollama's own script installs.
+  // The folder of the service that Ollama's own script installs.
   if (ollama.empty()) add("ollama", "/usr/share/ollama/.ollama/models");
   add("lmstudio", home / ".lmstudio" / "models");
   add("lmstudio", home / ".cache" / "lm-studio" / "models");

@@ -9,9 +9,9 @@
 #include <troupe/runtime/status.h>
 
 // Models that other programs have fetched onto this machine, by names such as
-// "ollama:llama3.2:1b". They are read where they lie and never copied or changed, and they are
-// believed no more than any file: hashes in their names are not looked at, what Troupe reads of a
-// program's own files is bounded, and a model's files lie within the program's folder.
+// "ollama:llama3.2:1b". They are read in place and never copied or changed, and they are trusted no
+// more than any other file: hashes in their names do not count, only a bounded part of a program's
+// own files is read, and a model's files must lie within the program's folder.
 
 namespace troupe::tools {
 
@@ -21,7 +21,7 @@ struct FoundModel {
   std::string name;
   std::filesystem::path path;  // of the GGUF file (its first part) or the folder
   std::uint64_t bytes = 0;
-  std::string trouble;  // why it cannot be used; "" if it may be
+  std::string trouble;  // why it cannot be used; "" if it can
 };
 
 // A folder in which a program keeps its models.
@@ -40,7 +40,7 @@ std::vector<FoundModel> find_models(const std::vector<FoundPlace>& places);
 // Says whether `name` begins with one of the programs' names and a colon.
 bool is_found_name(const std::string& name);
 
-// Returns where the model `name` lies, for which is_found_name() holds. Ollama's tag may be left
+// Returns the path of the model `name`, for which is_found_name() holds. Ollama's tag may be left
 // out if it is "latest".
 //   Errors: kNotFound (says which models there are), kFailedPrecondition (it cannot be used; says
 //   why).

@@ -11,7 +11,7 @@
 namespace troupe::tools {
 namespace {
 
-// A number that does not fit into 64 bits becomes the largest that does.
+// A number that does not fit into 64 bits becomes the largest one that does.
 std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -110,7 +110,7 @@ Status refusal(const std::string& url, long status, bool had_token) {
   if (status == 407) {
     return Status(Code::kPermissionDenied,
                   url +
-                      " cannot be had: the proxy before it wants a name and a password (407); "
+                      " cannot be fetched: the proxy wants a name and a password (407); "
                       "give them in https_proxy and http_proxy, as http://NAME:PASSWORD@HOST:PORT");
   }
   if (status == 404 || status == 410) {

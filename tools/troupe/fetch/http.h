@@ -19,7 +19,7 @@ struct CurlDeleter {
 };
 using CurlHandle = std::unique_ptr<CURL, CurlDeleter>;
 
-// What the headers say about an answer. After redirections it is the last answer.
+// What the headers say about an answer. After redirections, that is the last answer.
 struct AnswerHeaders {
   long status = 0;
   std::optional<std::uint64_t> content_bytes;               // Content-Length
@@ -27,14 +27,13 @@ struct AnswerHeaders {
   std::string etag;                                         // as it was sent; "" if there was none
   std::string modified;                                     // Last-Modified
   std::string encoding;                                     // Content-Encoding
-  // A hub's X-Linked-Etag, if it is a SHA-256, from any answer on the way that came from the host
-  // that was asked first.
+  // A hub's X-Linked-Etag, if it is a SHA-256, from any answer of the host that was asked first.
   std::optional<std::string> linked_sha256;
   int answers = 0;
 
   // Takes one header line, or the status line that begins another answer.
   void take(std::string line);
-  // The value for If-Range: a strong ETag, else the date; "" if there is neither.
+  // Returns the value for If-Range: a strong ETag, otherwise the date; "" if there is neither.
   std::string validator() const;
 };
 

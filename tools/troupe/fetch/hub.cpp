@@ -50,7 +50,7 @@ Result<Reference> parse(const std::string& url) {
   return reference;
 }
 
-// http:// is allowed to this machine, since no other machine is on the way.
+// http:// is allowed to this machine, because no other machine is on the way.
 bool is_this_machine(const std::string& url) {
   if (url.find('@') != std::string::npos) return false;  // the text before the '@' is not a host
   for (const std::string host : {"http://127.0.0.1", "http://localhost"}) {
@@ -105,7 +105,7 @@ Result<std::vector<ListedFile>> parse_listing(const std::string& text, const std
   return files;
 }
 
-// What the hub says of a repository as a whole.
+// What the hub says about a repository as a whole.
 struct Description {
   std::string license;
   bool gated = false;
@@ -124,7 +124,7 @@ Result<Description> parse_description(const std::string& text, const std::string
   };
   const auto card = parsed->find("cardData");
   if (card != parsed->end() && card->is_object()) {
-    // "other" says nothing, and then the name says more.
+    // "other" says nothing; in that case the name says more.
     if (card->contains("license_name")) license_of((*card)["license_name"]);
     if (card->contains("license")) license_of((*card)["license"]);
   }
@@ -134,13 +134,13 @@ Result<Description> parse_description(const std::string& text, const std::string
     for (const auto& tag : *tags)
       if (tag.is_string() && tag.get<std::string>().starts_with(kTag))
         license_of(tag.get<std::string>().substr(kTag.size()));
-  // false, or how people are let in: "auto" or "manual".
+  // This is false, or says how access is granted: "auto" or "manual".
   const auto gated = parsed->find("gated");
   out.gated = gated != parsed->end() && (gated->is_string() || *gated == true);
   return out;
 }
 
-// Asks for what the hub says of the repository. A hub that has no such page states nothing.
+// Asks for the hub's description of the repository. A hub that has no such page states nothing.
 Result<Description> describe(const std::string& hub, const std::string& repository,
                              const FetchLimits& limits) {
   const std::string url = hub + "/api/models/" + repository;
@@ -191,7 +191,7 @@ std::string as_hub_address(const std::string& source) {
       const std::size_t second = slash == rest.npos ? rest.npos : rest.find('/', slash + 1);
       const std::string repository = rest.substr(0, second);
       if (second == rest.npos) return kHubPrefix + repository;
-      // The page of a file, or of the list of files.
+      // Returns the page of a file, or of the list of files.
       const std::string page = rest.substr(second), file = "/blob/main/";
       if (page.starts_with(file)) return kHubPrefix + repository + ":" + page.substr(file.size());
       if (page == "/" || page == "/tree/main") return kHubPrefix + repository;

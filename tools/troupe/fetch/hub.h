@@ -31,11 +31,11 @@ std::string as_hub_address(const std::string& source);
 //   hf://USER/REPO               the only GGUF file there is; without any, the folder's model
 //   Errors: kInvalidArgument (none of these; several files fit: names them; a hub over http:// that
 //   is not this machine), kNotFound (no such repository or file: says which there are),
-//   kPermissionDenied (needs HF_TOKEN), kUnavailable, kBadData (not what a hub answers, or a model
-//   with parts missing).
+//   kPermissionDenied (needs HF_TOKEN), kUnavailable, kBadData (the answer is not that of a hub, or
+//   parts of a model are missing).
 Result<HubModel> find_on_hub(const std::string& hf_url, const FetchLimits& limits);
 
-// HF_TOKEN if `url` is an address of the hub, else "".
+// Returns HF_TOKEN if `url` is an address of the hub, otherwise "".
 std::string token_for(const std::string& url);
 
 }  // namespace troupe::tools

@@ -37,7 +37,7 @@ PartName split_name(const std::string& stem) {
           static_cast<unsigned>(std::stoul(parts))};
 }
 
-// A model in parts, of which some may be missing.
+// A model in parts, some of which may be missing.
 struct Candidate {
   GgufChoice choice;
   std::map<unsigned, ListedFile> parts;

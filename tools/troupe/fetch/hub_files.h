@@ -7,7 +7,7 @@
 
 #include <troupe/runtime/status.h>
 
-// Which of a repository's files make up a model. Pure.
+// Chooses the files of a repository that make up a model. Pure.
 
 namespace troupe::tools {
 
@@ -15,7 +15,7 @@ struct ListedFile {
   std::string path;  // in the repository
   std::uint64_t bytes = 0;
   std::optional<std::string> sha256;
-  std::string git = {};  // the hash that Git has for it; "" if it is not stated
+  std::string git = {};  // Git's hash of it; "" if it is not stated
 };
 
 // A GGUF model: one file, or all parts of one (NAME-00001-of-00003.gguf), in order.

@@ -78,8 +78,8 @@ Status PartFile::failure(const std::string& doing, int error) const {
   return Status(Code::kResourceExhausted,
                 what + "its disk is full" +
                     (no_answer ? "" : " (" + format_bytes(space.available) + " are free)") +
-                    "; make room and give the same command, which goes on from here, or give a "
-                    "--home elsewhere");
+                    "; make room and run the same command again, which continues from here, or "
+                    "give another --home");
 }
 
 Result<PartFile> PartFile::open(const fs::path& path) {

@@ -11,9 +11,9 @@
 #include <troupe/runtime/status.h>
 #include <troupe/tools/troupe/fetch/range_plan.h>
 
-// A file that is being fetched, KEY.part, and beside it what a later process must know to continue:
-// KEY.json, {"bytes","validator","missing":[[begin,end],...],"model"}. The JSON never claims bytes
-// that are not on the disk. One owner at a time, which holds the lock on pulls.
+// A file that is being fetched, KEY.part, and beside it KEY.json, with what a later process must
+// know to continue: {"bytes","validator","missing":[[begin,end],...],"model"}. The JSON never
+// claims bytes that are not on the disk. One owner at a time, which holds the lock on pulls.
 
 namespace troupe::tools {
 
@@ -32,7 +32,7 @@ class PartFile {
     std::string validator;  // the server's name for this content, for If-Range; "" if it gave none
     RangePlan plan;
   };
-  // What an earlier transfer left; nullopt if there is nothing from which to continue.
+  // Returns what an earlier transfer left; nullopt if there is nothing from which to continue.
   std::optional<State> load() const;
   // Reserves room on the disk for the whole file.
   //   Errors: kResourceExhausted (says how much is free), kInternal.
@@ -53,10 +53,10 @@ class PartFile {
   int fd_ = -1;
 };
 
-// The path of the PartFile for `url`. The name follows from the address, so that a later process
-// finds what an earlier one began.
+// Returns the path of the PartFile for `url`. The name follows from the address, so that a later
+// process finds what an earlier one began.
 std::filesystem::path part_path(const std::filesystem::path& folder, const std::string& url);
-// The unfinished transfers in a folder, sorted by model.
+// Returns the unfinished transfers in a folder, sorted by model.
 struct Unfinished {
   std::filesystem::path path;
   std::string model;  // the name that it is to have; that of the file if this is not known

@@ -21,8 +21,8 @@ std::size_t terminal_columns() {
   return ::ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-// Returns "[#####     ] " in the room that is left beside `text`, or "" if that is too little to
-// show anything.
+// Returns "[#####     ] " in the room that is left beside `text`, or "" if there is too little
+// room.
 std::string bar(double share, std::size_t text_columns) {
   const std::size_t columns = terminal_columns();
   const std::size_t frame = 3, margin = 1;  // brackets and a blank; the last column stays free

@@ -21,8 +21,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `here` bytes of `total` (0 if not known) are on this disk. Call it often: it draws no more
-  // often than a reader can follow. A smaller `here` than before means that the transfer began
+  // Says that `here` bytes of `total` (0 if not known) are on this disk. Call it often: it draws no
+  // more often than a reader can follow. A smaller `here` than before means that the transfer began
   // anew.
   void show(std::uint64_t here, std::uint64_t total, Clock::time_point now = Clock::now());
 

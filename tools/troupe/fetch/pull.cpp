@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 constexpr auto kPartAgeMax = std::chrono::hours(24 * 14);
 
 // A folder below `parent` that is removed at the end. Folders that a killed process left there are
-// removed first (we hold the lock on the store, so nobody uses them), and so are old parts of which
-// nobody has made use.
+// removed first (we hold the lock on the store, so nobody uses them), and so are old parts that
+// nobody has used.
 class ScratchFolder {
  public:
   static Result<ScratchFolder> create(const fs::path& parent) {
@@ -57,8 +57,8 @@ class ScratchFolder {
   fs::path path_;
 };
 
-// A file of a model with several files is known by its hash, or by its size if the hub states no
-// hash.
+// A file of a model with several files is identified by its hash, or by its size if the hub states
+// no hash.
 bool same_files(const std::vector<RemoteFile>& files, const model::ModelEntry& entry) {
   if (files.size() != entry.files.size()) return false;
   return std::all_of(files.begin(), files.end(), [&](const RemoteFile& file) {
@@ -83,7 +83,7 @@ Status check_space(const fs::path& home, const std::string& name, std::uint64_t 
   return Status(Code::kResourceExhausted, "fetching " + name + " needs " + format_bytes(needed) +
                                               ", the disk of " + home.string() + " has " +
                                               format_bytes(space.available) +
-                                              " left: make room, or give a --home elsewhere");
+                                              " left: make room, or give another --home");
 }
 
 // Puts a file that a multi-file model needs into `folder` under its own name: if the store has it,
@@ -107,7 +107,8 @@ Status bring_file(const model::Store& store, const RemoteFile& remote, const Fet
                                         *promised + "; it is damaged or another file");
     }
   }
-  // It is only linked for now: if a transfer of the other files is cut, this file must not be lost.
+  // It is only linked for now: if the transfer of the other files is cut off, this file must not be
+  // lost.
   fs::create_symlink(fs::absolute(fetched.path), folder / remote.name, error);
   return error ? Status(Code::kInternal,
                         "cannot make a link in " + folder.string() + ": " + error.message())
@@ -163,10 +164,10 @@ Result<model::ModelEntry> import_one(model::Store& store, const Source& source,
   const std::uint64_t bytes = fs::file_size(file);
   if (source.bytes != 0 && bytes != source.bytes) {
     forget_part(file);
-    return Status(Code::kBadData, source.address + " has " + std::to_string(bytes) + " bytes, " +
-                                      std::to_string(source.bytes) +
-                                      " were promised: it was not taken; try again, or update "
-                                      "troupe");
+    return Status(Code::kBadData,
+                  source.address + " has " + std::to_string(bytes) + " bytes, " +
+                      std::to_string(source.bytes) +
+                      " were promised: it was not used; try again, or update troupe");
   }
   say("verifying " + format_bytes(bytes));
   Result<model::ModelEntry> entry =
@@ -211,7 +212,7 @@ Result<model::ModelEntry> fetch_and_import(model::Store& store, const fs::path& 
   return import_one(store, source, fetched.path, fetched.promised_sha256);
 }
 
-// Removes the files of a model whose name another one has got.
+// Removes the files of a model whose name another one now has.
 Status forget_replaced(model::Store& store, const model::ModelEntry& old) {
   // The store removes models by their names.
   TROUPE_ASSIGN_OR_RETURN(const model::ModelEntry named,
@@ -253,7 +254,7 @@ Result<Pulled> pull(model::Store& store, const std::string& home, const PullRequ
     if (entry.name == source.name) namesake = entry;
     if (is_what_source_has(entry, source) && (!same || entry.name == source.name)) same = entry;
   }
-  // The texts of a model of several files are known by their sizes alone, which may be the same.
+  // The texts of a model of several files are identified by their sizes alone, which may be equal.
   if (accepted && source.several) same.reset();
   if (same && same->name == source.name) {
     if (source.from_hub) TROUPE_RETURN_IF_ERROR(remember_pins(place, source, same->sha256));

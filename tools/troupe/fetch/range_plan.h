@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-// Which bytes of a file are still to be fetched, and which connection fetches which of them. Pure:
+// Decides which bytes of a file are still to be fetched, and which connection fetches them. Pure:
 // it uses no clock, network or disk. One owner.
 
 namespace troupe::tools {
@@ -19,9 +19,9 @@ struct ByteRange {
 
 class RangePlan {
  public:
-  // A plan of which no byte is here yet.
+  // Makes a plan of which no byte is here yet.
   explicit RangePlan(std::uint64_t bytes) : RangePlan(bytes, {{0, bytes}}) {}
-  // A plan of which everything but `missing` is here.
+  // Makes a plan of which everything but `missing` is here.
   RangePlan(std::uint64_t bytes, const std::vector<ByteRange>& missing);
   // True if `missing` can be what is left of a file of `bytes`: in order, without overlap, inside
   // the file.
@@ -32,11 +32,11 @@ class RangePlan {
   // half of the largest one under way, whose end then moves, if both halves have at least
   // `half_bytes_min`. Returns nullopt if there is nothing to do.
   std::optional<Piece> take(std::uint64_t half_bytes_min);
-  // What a piece under way still lacks. Its end can move while others are taken.
+  // Returns what a piece under way still lacks. Its end can move while others are taken.
   ByteRange rest(Piece piece) const { return pieces_[piece].range; }
-  // The first `bytes` of the rest of a piece have come; at most as many as it lacks.
+  // Records that the first `bytes` of the rest of a piece have come; at most as many as it lacks.
   void advance(Piece piece, std::uint64_t bytes);
-  // The piece's connection is gone: the rest is for another one.
+  // Records that the piece's connection is gone, so that another one fetches the rest.
   void give_back(Piece piece) { pieces_[piece].taken = false; }
 
   std::uint64_t bytes() const { return bytes_; }

@@ -113,7 +113,7 @@ Result<Source> find_source(const PullRequest& request) {
     while (path.back() == '/') path.pop_back();
     const std::filesystem::path last = std::filesystem::path(path).filename();
     source.name = source.several ? last.string() : last.stem().string();
-    // A part has its number behind the file's own name: model.gguf.part00.
+    // A part has its number after the file's own name: model.gguf.part00.
     if (is_pypi && pypi_parts(url).size() > 1) source.name = last.stem().stem().string();
   }
   if (is_pypi) {

@@ -15,8 +15,8 @@ struct PullRequest {
   std::string source;                 // a catalogue name, hf://, https:// or pypi://
   std::string name;                   // if "", that of the catalogue or of the file
   std::optional<std::string> sha256;  // must match; the catalogue has its own
-  bool accept_change = false;         // takes what a hub has now, whatever it had before
-  bool accept_license = false;        // its terms are accepted, and nobody is asked
+  bool accept_change = false;         // accepts what a hub has now, whatever it had before
+  bool accept_license = false;        // the terms are accepted, and nobody is asked
   FetchLimits limits = {};
 };
 
@@ -31,7 +31,8 @@ struct Source {
   // The hash of the file, or of the listing of several (listing_sha256). Absent: unknown.
   std::optional<std::string> sha256;
   std::uint64_t bytes = 0;  // of all files together; 0 if not known
-  // Of a model of a hub (hub.h), or of the catalogue's terms; `page` says where they can be read.
+  // The licence of a hub's model (hub.h), or the catalogue's terms; `page` says where they can be
+  // read.
   std::string license, page;
   bool gated = false, from_hub = false;
   bool asks_consent = false;  // the license must be accepted before anything is fetched

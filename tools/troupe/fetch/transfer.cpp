@@ -32,7 +32,7 @@ Transfer::Transfer(const RemoteFile& remote, PartFile part, const FetchLimits& l
   curl_multi_setopt(multi_.get(), CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
 }
 
-// An earlier process may have left bytes, if the server's validator or the hash can tell whether
+// Bytes of an earlier process can be used if the server's validator or the hash can tell whether
 // they fit.
 void Transfer::take_up_what_is_here() {
   const auto left = part_.load();
@@ -75,7 +75,7 @@ Result<FetchedFile> Transfer::run() {
   drop_all();
   if (dirty_) save();
   if (ending_) {
-    // Without a length, a transfer cannot be continued, and its bytes may have filled the disk.
+    // A transfer without a length cannot be continued, and its bytes may have filled the disk.
     if (!bytes_known_) forget_part(part_.path());
     return *ending_;
   }
@@ -171,7 +171,7 @@ void Transfer::drop_silent_ones() {
   }
 }
 
-// Begins again, with what was learnt about the server.
+// Begins again, knowing what was learnt about the server.
 void Transfer::restart() {
   drop_all();
   restart_ = false;
@@ -190,7 +190,7 @@ std::string Transfer::what_again_does() const {
   return whole_ ? "the server does not support ranges, so the same command begins anew: try again "
                   "over a "
                   "better connection, or from another server"
-                : "the same command goes on where it ended";
+                : "the same command continues from where it ended";
 }
 
 // A connection has failed and is dropped. It is tried again a little later; if that has not helped
@@ -200,7 +200,7 @@ void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
   ++fruitless_;
   fruit_bytes_ = 0;
   if (ending_) return;
-  if (!connections_.empty()) {  // the others go on: the server has enough with them
+  if (!connections_.empty()) {  // the others continue; they are enough for the server
     connections_max_ = connections_.size();
     return;
   }
@@ -213,7 +213,7 @@ void Transfer::failed(const std::string& how, Code code, long pause_seconds) {
       std::min<std::chrono::milliseconds>(kFirstPause * (1 << (fruitless_ - 1)), kLongestPause);
   if (pause_seconds > 0) {
     pause = std::chrono::seconds(std::min(pause_seconds, kPauseSecondsMax));
-    heard_ = Clock::now() + pause;  // the server asked for this silence
+    heard_ = Clock::now() + pause;  // the server asked for this pause
   }
   not_before_ = Clock::now() + pause;
   say(remote_.name + ": " + how + "; trying again after " +

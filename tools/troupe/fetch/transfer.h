@@ -84,8 +84,8 @@ class Transfer {
 
   RangePlan plan_;  // has kUnknownBytes until a server has said how many there are
   bool bytes_known_ = false;
-  bool complete_ = false;  // an answer of unknown length has come to its end
-  bool answered_ = false;  // this process has had an answer that fits
+  bool complete_ = false;  // an answer of unknown length has ended
+  bool answered_ = false;  // this process has had a suitable answer
   bool ranges_ = true;     // the server supports ranges, as far as we know
   bool whole_ = false;     // it sent the whole file when a part was asked for
   bool parallel_ = true;   // its answers agree with each other
@@ -95,8 +95,8 @@ class Transfer {
   bool restart_ = false;  // an answer asked for it; the loop does it
   int restarts_ = 0, fruitless_ = 0, failures_ = 0;
   // The largest number of bytes that were here at once, and how many of them came over a connection
-  // that was opened after the last failure. Bytes that come again after a new beginning are no
-  // progress, and bytes that were under way already do not show that trying again helps.
+  // that was opened after the last failure. Bytes that come again after a new beginning do not
+  // count as progress, and bytes that were already under way do not show that trying again helps.
   std::uint64_t furthest_bytes_ = 0, fruit_bytes_ = 0;
   bool dirty_ = false;  // more is here than was saved
   Clock::time_point not_before_{}, heard_{}, saved_{};

@@ -11,7 +11,7 @@ constexpr std::uint64_t kFruitBytes = 64u << 10;        // the bytes that count 
 constexpr int kRestartsMax = 3;
 constexpr long kNoSuchRange = 416;
 
-// True for a failure that trying again cannot mend.
+// True for a failure that trying again cannot cure.
 bool is_final(CURLcode code) {
   return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
          code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
@@ -86,7 +86,7 @@ bool Transfer::accept_range(Connection& connection) {
 bool Transfer::accept_whole(Connection& connection) {
   if (connections_.size() > 1) {
     ranges_ = false;
-    ask_for_restart("the server took ranges, and does not any more");
+    ask_for_restart("the server supported ranges, and does not any more");
     return false;
   }
   if (plan_.received() > 0) {
@@ -113,7 +113,7 @@ bool Transfer::accept_whole(Connection& connection) {
   return true;
 }
 
-// The server has said how long the file is, of which nothing is here yet.
+// Called when the server has said how long the file is, and nothing of it is here yet.
 bool Transfer::size_is(std::uint64_t bytes) {
   if (bytes >= kUnknownBytes) {
     end_with(impossible_size(remote_.url));
@@ -122,7 +122,7 @@ bool Transfer::size_is(std::uint64_t bytes) {
   if (remote_.bytes != 0 && bytes != remote_.bytes) {
     end_with(Status(Code::kBadData, remote_.url + " has " + std::to_string(bytes) + " bytes, " +
                                         std::to_string(remote_.bytes) +
-                                        " were promised: it was not taken; try again, or update "
+                                        " were promised: it was not used; try again, or update "
                                         "troupe"));
     return false;
   }
@@ -159,13 +159,13 @@ void Transfer::ended(Connection& connection, CURLcode code) {
   }
   if (ending_ || restart_ || connection.satisfied) return drop(connection);
   if (code == CURLE_OK && connection.accepted && !bytes_known_) {
-    // The length was not stated: this is the end, and only a hash can prove it.
+    // The length was not stated: this seems to be the end, but only a hash can prove it.
     drop(connection);
     plan_ = RangePlan(plan_.received(), {});
     bytes_known_ = complete_ = dirty_ = true;
     return;
   }
-  // A proxy's refusal of a tunnel is no error of HTTP to curl.
+  // To curl, a proxy's refusal of a tunnel is not an HTTP error.
   const bool is_answer =
       code == CURLE_HTTP_RETURNED_ERROR || (code != CURLE_OK && !connection.accepted);
   if (is_answer && status >= 400) return refused(connection, status);

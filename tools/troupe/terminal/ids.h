@@ -9,8 +9,7 @@
 
 namespace troupe::tools {
 
-// Errors: kInvalidArgument (says from where on the text cannot be read; `flag` is where it came
-// from).
+// Errors: kInvalidArgument (says where the text cannot be read; `flag` names its source).
 Result<std::vector<model::TokenId>> parse_ids(const std::string& text, const std::string& flag);
 
 }  // namespace troupe::tools

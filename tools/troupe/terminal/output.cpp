@@ -13,7 +13,7 @@ std::string without_secrets(std::string text) {
     at += kScheme.size();
     std::size_t end = std::min(text.find_first_of("/?# \t\n\"'", at), text.size());
     // A password may contain one of these characters unescaped. The result is not a valid address,
-    // but the password must still not be shown: behind a colon, everything up to the last '@'
+    // but the password must still not be shown: after a colon, everything up to the last '@'
     // counts.
     if (text.substr(at, end - at).find(':') != text.npos) {
       end = std::min(text.find_first_of(" \t\n\"'", at), text.size());

@@ -9,8 +9,8 @@
 
 #include <troupe/runtime/status.h>
 
-// What the command prints: results on stdout, all else on stderr, and with --json one JSON object
-// at the end. Main thread only, except for `say`.
+// What the command prints: results on stdout, everything else on stderr, and with --json one JSON
+// object at the end. Main thread only, except for `say`.
 
 namespace troupe::tools {
 

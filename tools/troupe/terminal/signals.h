@@ -1,8 +1,7 @@
 #pragma once
 
-// SIGINT, SIGTERM and SIGHUP. No other part of Troupe handles signals, except the
-// process above a daemon, which passes them on (daemon/parent.h). There is at most one watch
-// at a time, on the main thread.
+// SIGINT, SIGTERM and SIGHUP. No other part of Troupe handles signals, except a daemon's parent,
+// which passes them on (daemon/parent.h). There is at most one watch at a time, on the main thread.
 
 namespace troupe::tools {
 
@@ -23,8 +22,8 @@ class SignalWatch {
 
   // The number of signals since the last clear(). Any thread.
   int count() const;
-  // True if a SIGTERM has come: what continues after an interrupt should end. clear() does not
-  // forget it.
+  // True if a SIGTERM has come: then even what continues after an interrupt should end. clear()
+  // does not forget it.
   bool asked_to_end() const;
   void clear();
   // A descriptor for poll() that is readable if a signal has come since the last clear().

@@ -5,8 +5,8 @@
 
 #include <troupe/tools/troupe/training/job.h>
 
-// What `troupe run` makes of an adapter that was trained beside quantized weights: it rounds
-// activations to int8, which training does not. Called when the adapter's folder is written.
+// Measures how `troupe run` computes with an adapter that was trained beside quantized weights: it
+// rounds activations to int8, which training does not. Called when the adapter's folder is written.
 
 namespace troupe::tools {
 

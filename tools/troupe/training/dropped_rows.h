@@ -4,7 +4,7 @@
 
 #include <troupe/model/training/data_rows.h>
 
-// Rows of data that cannot be used, for people.
+// Tells people which rows of data cannot be used.
 
 namespace troupe::tools {
 

@@ -23,8 +23,8 @@ struct FinetuneOptions {
   double clip_norm = -1.0;
   double beta = 0.1;           // for dpo
   double temperature = 0.0;    // for embed and a teacher; 0: its default
-  std::string teacher;         // the model that is learned from; "": none
-  double teacher_ratio = 0.0;  // its part of the loss; 0: the default
+  std::string teacher;         // the teacher, whose model is learned from; "" means none
+  double teacher_ratio = 0.0;  // the teacher's part of the loss; 0 means the default
   double label_smoothing = 0.0;
   double mask_rate = 0.15;  // for mlm
   std::string class_weights;
@@ -41,7 +41,7 @@ struct FinetuneOptions {
   bool drops_last = false, decays_vectors = false, checkpointing = false;
 };
 
-// Whether the task trains an encoder.
+// True if the task trains an encoder.
 inline bool trains_encoder(const FinetuneOptions& options) {
   return options.task == "classify" || options.task == "regress" || options.task == "token" ||
          options.task == "mlm" || options.task == "embed";

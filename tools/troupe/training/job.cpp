@@ -218,8 +218,8 @@ Status check_loss_options(const FinetuneOptions& options) {
   return Status::ok();
 }
 
-// What must be the same if a run is to be continued. Threads, micro-batches and checkpointing are
-// not part of it.
+// The options that must be the same if a run is to be continued. Threads, micro-batches and
+// checkpointing are not part of them.
 model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   const auto number = [](double value) { return nlohmann::json(value).dump(); };
   model::RunIdentity identity = {
@@ -268,7 +268,7 @@ model::RunIdentity identity_of(const FinetuneOptions& options, const Job& job) {
   return identity;
 }
 
-// Opens the model that is learned from, and says whether it has the model's vocabulary.
+// Opens the teacher, and checks that it has the model's vocabulary.
 Status open_teacher(const FinetuneOptions& options, model::Store& store, Job* job) {
   TROUPE_ASSIGN_OR_RETURN(const auto path, model_file(store, options.common.home, options.teacher));
   TROUPE_ASSIGN_OR_RETURN(job->teacher, model::open_model(path.string()));
@@ -289,7 +289,7 @@ Result<std::unique_ptr<model::TensorSource>> make_model(const FinetuneOptions& o
   TROUPE_ASSIGN_OR_RETURN(model::NewModelOptions made, read_model_file(options.model_file));
   std::error_code error;
   if (!std::filesystem::exists(made.tokenizer, error)) {
-    // Then it is the name of a model.
+    // In that case it is the name of a model.
     const auto found = model_file(store, options.common.home, made.tokenizer.string());
     if (!found) return found.status().with_context(options.model_file + ": tokenizer");
     made.tokenizer = *found;

@@ -10,8 +10,8 @@
 #include <troupe/model/training/model_folder.h>
 #include <troupe/tools/troupe/training/finetune_options.h>
 
-// What a run of `troupe finetune` or `troupe train` needs, made from its options: the model, the
-// examples, the trainer. Called by run_training only.
+// The things that a run of `troupe finetune` or `troupe train` needs, made from its options: the
+// model, the examples, the trainer. Called by run_training only.
 
 namespace troupe::tools {
 
@@ -25,12 +25,12 @@ struct Job {
   std::vector<float> class_weights;
   std::string data_sha256;
   model::FolderTexts texts;
-  model::MemoryQuestion memory;  // what the run will need memory for
+  model::MemoryQuestion memory;  // the memory that the run will need
   std::unique_ptr<Device> device;
   std::unique_ptr<model::Trainer> trainer;  // destroyed before the device on which it runs
 };
 
-// The examples that a row of the data becomes.
+// The number of examples that a row of the data becomes.
 std::size_t examples_of_row(const FinetuneOptions& options, const Job& job);
 
 // Opens the model and the data, and says on stderr what it read. Loads no weights.

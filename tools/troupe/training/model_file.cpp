@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kModelFileBytesMax = std::size_t{1} << 20;
 
-// Which families have a key.
+// The families that have a key.
 enum class Has { kAll, kDecoders, kRotary, kMistral, kBert };
 
 struct Key {
@@ -111,7 +111,7 @@ class ModelFile {
     return Status::ok();
   }
 
-  // Refuses keys that the family does not have, which would else be left out without a word.
+  // Refuses keys that the family does not have, which would otherwise be ignored silently.
   Status check_keys(const std::string& family) const {
     std::vector<std::string> known;
     for (const Key& key : kKeys)

@@ -18,7 +18,7 @@ void ProgressLine::show(const model::StepEvent& event) {
   seconds_ += event.seconds;
   ++steps_;
   const double left = seconds_ / steps_ * static_cast<double>(event.steps - event.step);
-  if (json_ && event.is_repeated) return;  // the run before has printed the line
+  if (json_ && event.is_repeated) return;  // the earlier run has printed the line
   if (json_) {
     // A loss or norm that is not finite is written as null.
     print_json({{"step", event.step},

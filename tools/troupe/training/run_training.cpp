@@ -86,16 +86,16 @@ Result<int> train(const FinetuneOptions& options) {
   line.reset();
   if (result.stopped) {
     say("stopped after step " + std::to_string(result.steps) +
-        "; the same command goes on from there");
+        "; the same command continues from there");
     return watch.asked_to_end() ? kExitTerminated : kExitInterrupted;
   }
   TROUPE_ASSIGN_OR_RETURN(const std::string sha256, write_result(options, job));
   nlohmann::json summary = {
       {"steps", result.steps}, {"output", options.output}, {"weights_sha256", sha256}};
-  // The adapter is written: what can go wrong from here on is not a failure of the training.
+  // The adapter is written, so failures from here on are not failures of the training.
   const Result<std::optional<AdapterLosses>> losses = measure_adapter(options, job);
   if (!losses) {
-    say("the adapter is written, but what rounding to int8 makes of it could not be measured: " +
+    say("the adapter is written, but the effect of rounding to int8 could not be measured: " +
         losses.message());
   } else if (*losses) {
     summary["loss_as_trained"] = (*losses)->trained;

@@ -11,7 +11,7 @@
 namespace troupe::tools {
 namespace {
 
-// True if the token at a position is trained: of a decoder, an earlier position is to predict it.
+// True if the token at a position is trained. In a decoder, an earlier position predicts it.
 bool is_trained(const Job& job, const model::Example& example, std::size_t position) {
   if (!job.config.causal)
     return position < example.targets.size() && example.targets[position] != model::kNoTarget;

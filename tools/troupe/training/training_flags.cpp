@@ -16,8 +16,7 @@ void add_data_options(CLI::App& app, FinetuneOptions& options) {
          "--task", options.task,
          "lm: predict the next token of texts; chat: the assistant's messages; classify: texts "
          "with labels; token: words with labels; mlm: tokens that are hidden; regress: texts with "
-         "numbers; embed: texts and what belongs to them; dpo: of "
-         "two answers, prefer the chosen one")
+         "numbers; embed: texts that belong together; dpo: prefer the chosen one of two answers")
       ->check(CLI::IsMember({"lm", "chat", "classify", "token", "mlm", "regress", "embed", "dpo"}))
       ->capture_default_str();
   app.add_option("--text-field", options.text_field, "Field of a row's text")
@@ -76,8 +75,8 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--temperature", options.temperature,
-                 "embed: what the cosines of texts are divided by [0.05]; with --teacher: what "
-                 "both models' logits are divided by [2]")
+                 "embed: the divisor of the cosines of texts [0.05]; with --teacher: the divisor "
+                 "of both models' logits [2]")
       ->check(CLI::Range(1e-4, 100.0));
   app.add_option("--teacher", options.teacher,
                  "lm, chat: a model of the same vocabulary, whose next-token distributions are "
@@ -94,9 +93,8 @@ void add_step_options(CLI::App& app, FinetuneOptions& options) {
                  "mlm: the part of the tokens that is hidden")
       ->check(CLI::Range(0.0001, 0.9999))
       ->capture_default_str();
-  app.add_option(
-         "--class-weights", options.class_weights,
-         "classify, token: balanced, or what a label's losses are multiplied by: NAME=2,OTHER=0.5")
+  app.add_option("--class-weights", options.class_weights,
+                 "classify, token: balanced, or factors of the labels' losses: NAME=2,OTHER=0.5")
       ->type_name("WEIGHTS");
   app.add_option("--clip-norm", options.clip_norm,
                  "Largest norm of the gradients; 0 means no limit [1]")
@@ -109,7 +107,7 @@ void add_lora_options(CLI::App& app, FinetuneOptions& options) {
                  "Train low-rank adapters of this rank instead of the weights")
       ->check(whole_number(1, 1 << 16));
   app.add_option("--lora-alpha", options.lora_alpha,
-                 "What an adapter is multiplied by, times the rank [twice the rank]")
+                 "The factor of an adapter, times the rank [twice the rank]")
       ->check(CLI::PositiveNumber);
   app.add_option("--lora-dropout", options.lora_dropout,
                  "The part of an adapter's input that is set to 0 in each step [0]")

@@ -6,7 +6,7 @@
 
 namespace troupe::tools {
 
-// The data, the task, and what becomes of long texts.
+// The data, the task, and the treatment of long texts.
 void add_data_options(CLI::App& app, FinetuneOptions& options);
 // Batches, the learning rate, the loss and the optimizer.
 void add_step_options(CLI::App& app, FinetuneOptions& options);

@@ -13,7 +13,7 @@ void add_api_key_options(CLI::App& make, ApiKeyOptions& options) {
   make.add_option("--api", options.name,
                   "Make an API key of this name for `troupe serve` instead of a token")
       ->type_name("NAME");
-  make.add_option("--api-key-file", options.file, "The file that --api adds the key's hash to")
+  make.add_option("--api-key-file", options.file, "The file to which --api adds the key's hash")
       ->type_name("FILE");
   make.add_option("--api-role", options.role, "What the key may use: api, metrics or admin [api]")
       ->check(CLI::IsMember({"api", "metrics", "admin"}))

@@ -88,7 +88,7 @@ Result<Figures> measure_process(const BenchOptions& options) {
 
 Result<Figures> measure_cluster(const BenchOptions& options) {
   if (!options.device.empty())
-    return Status(Code::kInvalidArgument, "--device is of this process, not of a cluster");
+    return Status(Code::kInvalidArgument, "--device concerns this process, not a cluster");
   if (options.threads != 0)
     return Status(Code::kInvalidArgument,
                   "--threads is for this process; a cluster's daemons have their own (troupe start "

@@ -37,7 +37,7 @@ class Bench {
     request.no_replicas = !options_.replicas;
     request.speculation = options_.speculation;
     request.ignore_end = true;
-    // Every prompt is computed, whatever the cluster computed before.
+    // Every prompt is computed, even if the cluster has computed it before.
     request.cache_salt = "bench " + std::to_string(began_) + " " + std::to_string(++asked_);
     request.max_tokens = static_cast<int>(tokens);
     for (std::size_t i = 0; i < prompt; ++i)
@@ -124,7 +124,7 @@ Status describe_nodes(Cluster& cluster, ClusterBench* bench) {
   return Status::ok();
 }
 
-// The number of replicas; absent if one is being loaded.
+// Returns the number of replicas; nothing if one is being loaded.
 Result<std::optional<std::size_t>> replicas_ready(Cluster& cluster) {
   TROUPE_ASSIGN_OR_RETURN(const ClusterStatus status, cluster.status());
   for (const DeploymentStatus& one : status.deployments) {

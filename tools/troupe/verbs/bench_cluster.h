@@ -25,7 +25,7 @@ struct ClusterBenchOptions {
   std::vector<model::LayerRange> layers;
   std::optional<kernels::KvType> kv_type;
   bool f16_activations = false;
-  bool speculation = false;  // draft what the answers may say next
+  bool speculation = false;  // draft the next tokens of the answers
   bool replicas = false;     // use replicas: each batch is then measured twice, first to make them
   std::size_t vocabulary = 0;
   std::size_t prompt = 512, decode = 64, repeats = 3;

@@ -92,7 +92,7 @@ class Classifier {
     return made;
   }
 
-  // {"label", "probability", "probabilities"}, or of a regression {"name", "value"}
+  // {"label", "probability", "probabilities"}, or {"name", "value"} for a regression
   Result<nlohmann::ordered_json> classify(const Row& row) {
     bool truncated = false;
     TROUPE_ASSIGN_OR_RETURN(const std::vector<model::TokenId> ids,
@@ -124,11 +124,11 @@ class Classifier {
   model::DatasetOptions dataset_;
 };
 
-// Says how many labels are as the rows have them, if they have any.
+// Says how many labels equal those of the rows, if the rows have labels.
 void say_right(const ClassifyOptions& options, std::size_t right, std::size_t with_label) {
   if (with_label == 0) return;
   say(std::to_string(right) + " of " + std::to_string(with_label) +
-      " labels are as the file has them: accuracy " +
+      " labels equal those of the file: accuracy " +
       format_number(100.0 * static_cast<double>(right) / static_cast<double>(with_label), 1) +
       " %");
   if (options.common.json) print_json({{"right", right}, {"of", with_label}});

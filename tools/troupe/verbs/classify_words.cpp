@@ -21,7 +21,7 @@ double probability_of(std::span<const float> logits, std::size_t index) {
   return 1.0 / sum;
 }
 
-// The text of words, as far as they say what is between them: one space, or nothing.
+// Returns the text of words, which shows only whether a space or nothing was between them.
 std::string joined(const std::vector<model::TextWord>& words, std::size_t first,
                    std::size_t count) {
   std::string text;

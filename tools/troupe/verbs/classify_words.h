@@ -18,8 +18,8 @@ struct WordLabels {
   static constexpr std::size_t kNoLabel = static_cast<std::size_t>(-1);
 };
 
-// Labels the words of a text. A text that is longer than length_max tokens is read in parts, each
-// for itself.
+// Labels the words of a text. A text that is longer than length_max tokens is read in separate
+// parts.
 //   Errors: those of encode_words and of Stage::forward.
 Result<WordLabels> label_words(model::Stage& whole_model, const model::Tokenizer& tokenizer,
                                const std::vector<model::TextWord>& words, std::size_t length_max);

@@ -25,9 +25,8 @@ constexpr const char* kFooter =
     "  troupe start --join TOKEN@HOST:PORT              a node that shares the layers\n"
     "  troupe status                                    which node holds which layers\n"
     "\n"
-    "`troupe VERB --help` explains a verb. Results go to stdout, all else to stderr. The exit "
-    "status\n"
-    "is 0, 2 for wrong usage, 1 for any other failure, 130 if it was interrupted.";
+    "`troupe VERB --help` explains a verb. Results go to stdout, everything else to stderr. The\n"
+    "exit status is 0, 2 for wrong usage, 1 for any other failure, 130 if it was interrupted.";
 
 bool is_verb(const std::string& word) {
   for (const Verb& verb : kVerbs) {
@@ -36,8 +35,8 @@ bool is_verb(const std::string& word) {
   return false;
 }
 
-// An empty value is what "$UNSET" leaves behind; treating it as "not given" would do something
-// other than what was meant. Returns the name of such an option, or "".
+// An empty value is what "$UNSET" leaves behind; treating it as "not given" could do something that
+// was not meant. Returns the name of such an option, or "".
 std::string empty_option(const CLI::App& verb) {
   for (const CLI::Option* option : verb.get_options()) {
     const std::string name = option->get_name();

@@ -49,7 +49,7 @@ Result<const model::Recipe*> find_type(const ConvertOptions& options) {
   return recipe;
 }
 
-// Refuses to write over the model that is read, and over what is no file (a folder).
+// Refuses to overwrite the model that is read, and anything that is not a file (a folder).
 Status check_output(const ConvertOptions& options, const fs::path& input) {
   std::error_code error;
   const fs::path output(options.output);

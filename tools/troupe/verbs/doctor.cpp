@@ -31,7 +31,7 @@ constexpr std::uint16_t kFirstPort = 7700;
 
 // The result of one check: a line for people, a member for scripts, and what to do.
 struct Finding {
-  const char* key;  // null: a further advice of the finding before
+  const char* key;  // null if this is further advice on the previous finding
   nlohmann::json value;
   std::string text;
   std::string advice;  // "" if all is well
@@ -229,8 +229,8 @@ Finding programs() {
           : pip   ? "with pip"
                   : "without pip",
           pip ? ""
-              : "`troupe pull` of what lies in Python packages (the catalogue's models do) needs "
-                "pip: apt-get install python3-pip"};
+              : "`troupe pull` needs pip for models in Python packages (some of the catalogue's): "
+                "apt-get install python3-pip"};
 }
 
 Finding daemon(const std::string& given_home) {
@@ -240,7 +240,7 @@ Finding daemon(const std::string& given_home) {
   return {"daemon", value, address ? "its head is at " + *address : "none runs on this home", ""};
 }
 
-// What is wrong with a node, as its cluster knows it: sentences that begin with its name.
+// Returns what is wrong with a node, as its cluster knows it: sentences that begin with its name.
 std::vector<std::string> troubles_of(const NodeStatus& node) {
   std::vector<std::string> out;
   const std::string name = "node " + node.name + ": ";
@@ -249,8 +249,8 @@ std::vector<std::string> troubles_of(const NodeStatus& node) {
   return out;
 }
 
-// The cluster to which this home's daemon belongs, if one runs: whether it answers, and what is
-// wrong with its nodes. One finding for each trouble, so that each is told to the end.
+// Checks the cluster to which this home's daemon belongs, if one runs: whether it answers, and what
+// is wrong with its nodes. Each trouble is a finding of its own, so that none is cut short.
 std::vector<Finding> cluster(const std::string& given_home) {
   const Result<std::string> address = daemon_address(given_home);
   if (!address) return {};
@@ -301,7 +301,7 @@ int examine(const CommonOptions& common) {
   nlohmann::json object = nlohmann::json::object(), missing = nlohmann::json::array();
   for (const Finding& finding : findings) {
     if (!finding.advice.empty()) missing.push_back(finding.advice);
-    if (finding.key == nullptr) continue;  // a further advice of the one before
+    if (finding.key == nullptr) continue;  // further advice on the previous one
     object[finding.key] = finding.value;
     if (!common.json) std::printf("%-26s%s\n", finding.key, finding.text.c_str());
   }

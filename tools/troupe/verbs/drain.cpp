@@ -28,7 +28,7 @@ struct DrainOptions {
   bool undo = false;
 };
 
-// Waits until nothing lies on the node any more, and all that moved from it serves again.
+// Waits until nothing lies on the node any more, and everything that moved from it serves again.
 Status await_empty(Cluster& cluster, const DrainedNode& drained) {
   const auto until = std::chrono::steady_clock::now() + kDrainPatience;
   for (;;) {

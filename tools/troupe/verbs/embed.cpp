@@ -30,8 +30,8 @@ struct EmbedOptions {
   int threads = 0;
 };
 
-// How the model's folder says that texts become embeddings, in the files that sentence-transformers
-// writes.
+// How texts become embeddings, according to the files that sentence-transformers writes into the
+// model's folder.
 struct EmbeddingFolder {
   model::EmbeddingOptions options;
   std::size_t length_max = kLengthMax;
@@ -44,21 +44,20 @@ Result<model::Pooling> pooling_of(const std::filesystem::path& path) {
     if (kind == "mean") return model::Pooling::kMean;
     if (kind == "cls") return model::Pooling::kFirst;
   } else {
-    std::vector<std::string> kinds;  // those that are to be put side by side
+    std::vector<std::string> kinds;  // those whose results are concatenated
     for (const auto& [field, value] : config.items())
       if (field.starts_with("pooling_mode_") && value.is_boolean() && value.get<bool>())
         kinds.push_back(field);
     if (kinds == std::vector<std::string>{"pooling_mode_mean_tokens"}) return model::Pooling::kMean;
     if (kinds == std::vector<std::string>{"pooling_mode_cls_token"}) return model::Pooling::kFirst;
   }
-  return Status(Code::kFailedPrecondition,
-                path.string() +
-                    " asks for a pooling that is neither that of the mean nor that of "
-                    "the first token; choose one with --pooling");
+  return Status(Code::kFailedPrecondition, path.string() +
+                                               " asks for a pooling that is neither the mean nor "
+                                               "the first token; choose one with --pooling");
 }
 
-// Whether the modules of sentence-transformers end in a normalization. Others than the model, its
-// pooling and that would change the vectors.
+// Says whether the modules of sentence-transformers end in a normalization. Any modules other than
+// the model, its pooling and that would change the vectors.
 Result<bool> normalizes(const nlohmann::json& modules, const std::filesystem::path& path) {
   bool found = false;
   for (const nlohmann::json& module : modules) {
@@ -162,7 +161,7 @@ Action add_embed(CLI::App& app) {
                  "The folder of a LoRA adapter to compute beside the model's weights")
       ->type_name("DIR");
   app.add_option("--pooling", options->pooling,
-                 "What stands for a text: the mean of its rows, or its first row [what the "
+                 "The embedding of a text: the mean of its rows, or its first row [what the "
                  "model's folder says, or mean]")
       ->check(CLI::IsMember({"mean", "cls"}));
   app.add_option("--max-length", options->length_max,

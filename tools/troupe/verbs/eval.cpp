@@ -37,7 +37,7 @@ struct EvalOptions {
 
 std::string four_digits(double value) { return format_number(value, 4); }
 
-// One evaluation: the model, and what the data are made of.
+// One evaluation: the model, and what is needed to read the data.
 class Evaluation {
  public:
   explicit Evaluation(const EvalOptions& options) : options_(options) {}
@@ -106,7 +106,7 @@ class Evaluation {
     return model::chat_dataset(rows, *tokenizer_, chat_template.get(), dataset_);
   }
 
-  // The loss of the tokens of texts, or of the assistant's.
+  // Measures the loss of the tokens of texts, or of the assistant's messages.
   Result<int> predict() {
     Result<model::Dataset> data = texts();
     if (!data) return data.status().with_context(options_.data);
@@ -150,7 +150,7 @@ class Evaluation {
     return labels;
   }
 
-  // Labels of words: each counts by itself, and entities count as wholes.
+  // Evaluates labels of words: each counts by itself, and entities count as wholes.
   Result<int> label_words() {
     const std::vector<std::string> labels = label_names();
     model::TokenFields fields{options_.text_field, {}, /*needs_tags=*/true};
@@ -306,7 +306,7 @@ class Evaluation {
     print_labels(confusion, labels);
   }
 
-  // The choice that the model finds likeliest, as it is and for each of its bytes.
+  // Finds the choice that is likeliest for the model, in all and per byte.
   Result<int> choose() {
     TROUPE_ASSIGN_OR_RETURN(const model::ChoiceRows rows, model::read_choice_rows(options_.data));
     say_dropped(rows.dropped);

@@ -115,7 +115,7 @@ int logs(const JobsOptions& options) {
     }
     std::fflush(stdout);
     if (watch.count() > 0) return kExitInterrupted;
-    if (!log->lines.empty()) continue;  // there may be more lines than one answer holds
+    if (!log->lines.empty()) continue;  // there may be more lines than fit into one answer
     if (!options.follow || log->over) break;
     std::this_thread::sleep_for(300ms);
   }
@@ -133,8 +133,7 @@ void add_job_options(CLI::App& app, const std::shared_ptr<JobsOptions>& options,
   add_common_options(app, options->common);
 }
 
-// Delivers the result, complete and in place, or an error: there is never a part of it under its
-// name.
+// Delivers the complete result, or an error: a file of this name never holds only a part.
 Status give_result(const std::string& result, const std::string& output) {
   if (!output.empty()) return write_file_atomically(output, result);
   std::fwrite(result.data(), 1, result.size(), stdout);

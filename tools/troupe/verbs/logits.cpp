@@ -52,7 +52,7 @@ Status check_out(const LogitsOptions& options) {
                                             "; give another name for the results (--out)");
 }
 
-// The shape of the tensor that was written.
+// Returns the shape of the tensor that was written.
 Result<std::vector<std::uint64_t>> compute(const LogitsOptions& options) {
   TROUPE_ASSIGN_OR_RETURN(const auto ids, parse_ids(options.ids, "--ids"));
   TROUPE_ASSIGN_OR_RETURN(const auto types, token_types(options));

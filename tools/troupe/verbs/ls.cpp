@@ -57,12 +57,12 @@ bool is_entry_of(const model::ModelEntry& have, const model::CatalogueEntry& kno
                             : model::listing_sha256(have.files) == known.sha256;
 }
 
-// A home that is not there (yet) has no models, but one that cannot be read may have some.
+// A home that does not exist (yet) has no models, but one that cannot be read may have some.
 Status check_readable(const fs::path& home) {
   std::error_code error;
   const fs::directory_iterator models(home / "store" / "models", error);
   if (!error || error == std::errc::no_such_file_or_directory) return Status::ok();
-  return Status(Code::kPermissionDenied, "the home " + home.string() + " cannot be looked into (" +
+  return Status(Code::kPermissionDenied, "the home " + home.string() + " cannot be read (" +
                                              error.message() +
                                              "): give another --home, or change its permissions");
 }

@@ -11,7 +11,7 @@ namespace troupe::tools {
 
 std::string cpu_model();
 
-// The soft limit of a resource (such as RLIMIT_NOFILE); absent if unlimited.
+// Returns the soft limit of a resource (such as RLIMIT_NOFILE); absent if unlimited.
 std::optional<std::uint64_t> soft_limit(int resource);
 
 // The bytes per second that `threads` threads read from memory together. Takes about 0.3 s and 128

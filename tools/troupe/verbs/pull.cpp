@@ -57,7 +57,7 @@ Action add_pull(CLI::App& app) {
                  "Name in the store [the catalogue's, the file's]");
   app.add_option("--sha256", options->sha256, "The hash that the file must have")->type_name("HEX");
   app.add_flag("--accept-change", options->request.accept_change,
-               "Take the file that the hub has now, even if it had another one before");
+               "Accept the file that the hub has now, even if it had another one before");
   app.add_flag("--accept-license", options->request.accept_license,
                "Accept the terms of a model that asks for it, so that nobody is asked");
   app.add_option("--timeout", options->request.limits.timeout_seconds,
@@ -73,7 +73,8 @@ Action add_pull(CLI::App& app) {
   add_common_options(app, options->common);
   app.footer(
       "Prints where the model lies. Files that the store has already are not fetched again. If a\n"
-      "transfer is cut, the same command continues from where it ended, if the server supports\n"
+      "transfer is cut off, the same command continues from where it ended, if the server "
+      "supports\n"
       "ranges. hf://USER/REPO takes the only GGUF file of the repository (all of its parts), or,\n"
       "if there is none, config.json with safetensors and tokenizer, which :safetensors takes in\n"
       "any case. What the hub states (hash, size, licence) is kept: if a file has changed at the\n"
@@ -81,8 +82,8 @@ Action add_pull(CLI::App& app) {
       "the hub and is sent to no other host; HF_ENDPOINT names another hub. https_proxy,\n"
       "http_proxy and no_proxy are obeyed. A model with terms of its own (gemma3:270m) is fetched\n"
       "after you have accepted them: you are asked on a terminal, and a script gives\n"
-      "--accept-license. It comes in parts, and a cut transfer continues with the part that was "
-      "cut.\n"
+      "--accept-license. It comes in parts, and a transfer that was cut off continues with\n"
+      "the part that it had reached.\n"
       "\n"
       "Examples:\n"
       "  troupe pull smollm2-135m\n"

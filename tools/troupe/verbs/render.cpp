@@ -49,8 +49,8 @@ Result<JsonFile> read_json(const std::string& file, bool list) {
                                     ", expected " + (list ? "a list" : "an object"));
 }
 
-// The "content" that templates can use: a text, parts, or nothing if tools are called instead; for
-// a tool's answer also an object.
+// Checks that "content" is something that templates can use: a text, parts, or nothing if tools are
+// called instead; a tool's answer may also be an object.
 bool content_fits(const nlohmann::json& message) {
   const auto found = message.find("content");
   const std::string role = message["role"].get<std::string>();

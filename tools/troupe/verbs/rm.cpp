@@ -67,7 +67,7 @@ Status check_not_loaded(const std::string& home, const model::ModelEntry& entry)
   return Status::ok();
 }
 
-// Removes unfinished transfers of this name, and returns the number of bytes that this frees.
+// Removes unfinished transfers of this name, and returns the number of bytes that were freed.
 std::uint64_t remove_unfinished(const std::string& home, const std::string& name) {
   std::uint64_t freed = 0;
   for (const Unfinished& one : unfinished_in(partial_folder(home))) {

@@ -115,7 +115,8 @@ Status fill_request(RunOptions& options) {
   return Status::ok();
 }
 
-// Without --seed every run draws a new seed, and says how to get the same text again.
+// Without --seed, every run draws a new seed, and prints it, so that the same text can be had
+// again.
 void draw_seed(RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
   if (sampling.temperature == 0.0f || options.seed->count() > 0) return;
@@ -162,7 +163,7 @@ nlohmann::json result_json(const GenerateResult& result) {
   return object;
 }
 
-// Says a line for each token of the answer: "7042 -0.258 of 7042 -0.258, 260 -2.741".
+// Prints a line for each token of the answer: "7042 -0.258 of 7042 -0.258, 260 -2.741".
 void say_logprobs(const std::vector<std::vector<model::TokenLogprob>>& tokens) {
   const auto text = [](const model::TokenLogprob& one) {
     return std::to_string(one.id) + " " + format_number(one.logprob, 3);
@@ -361,7 +362,7 @@ void add_generation_options(CLI::App& app, RunOptions& options) {
       ->check(whole_number(1, 1 << 24));
   app.add_flag_callback(
       "--no-speculation", [&request] { request.speculation = false; },
-      "Compute one token a step, and draft none; the text is the same");
+      "Compute one token in each step, and draft none; the text is the same");
   app.add_option("--adapter", options.adapter,
                  "The folder of a LoRA adapter to compute beside the model's weights")
       ->type_name("DIR");
@@ -381,7 +382,7 @@ Action add_run(CLI::App& app) {
                  "folder, or sha256:HEX")
       ->type_name("");
   CLI::Option* prompt =
-      app.add_option("PROMPT", options->prompt, "Text, or - for stdin (less its last newline)")
+      app.add_option("PROMPT", options->prompt, "Text, or - for stdin (without its last newline)")
           ->type_name("");
   CLI::Option* ids = app.add_option("--prompt-ids", options->prompt_ids,
                                     "Token ids instead of text, e.g. 504,3575");

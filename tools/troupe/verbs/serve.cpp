@@ -75,11 +75,11 @@ void announce(const HttpServer& server, bool json) {
   say("serving " + ids + " at " + server.url() + "/v1");
 }
 
-// Waits for the first signal. Then open answers may end, unless a second signal comes.
+// Waits for the first signal. After it, open answers may end, unless a second signal comes.
 void serve_until_signal(HttpServer& server, SignalWatch& watch) {
   pollfd signal{watch.descriptor(), POLLIN, 0};
   while (watch.count() == 0) ::poll(&signal, 1, -1);
-  say("shutting down: answers under way may end first; press Ctrl-C again to cut them");
+  say("shutting down: answers under way may end first; press Ctrl-C again to cut them off");
   server.shut_down([&watch] { return watch.count() > 1; });
 }
 

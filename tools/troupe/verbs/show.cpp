@@ -51,8 +51,9 @@ struct Description {
   std::uint64_t active_parameters = 0;           // without the experts that a row does not use
   std::map<std::string, std::uint64_t> formats;  // parameters by the format's name
   std::string tokenizer;                         // "" if the model has none
-  std::string other_tokenizer;  // then a file of one that Troupe does not read, or ""
-  // Formats that become another one in memory, and what each takes beyond its size in the file.
+  std::string other_tokenizer;  // in that case, a tokenizer's file that Troupe does not read, or ""
+  // Formats that become another one in memory, and the bytes that each takes beyond its size in the
+  // file.
   std::map<const quant::Format*, std::uint64_t> changed;
   std::uint64_t grows_bytes = 0;  // all of these together
   std::string kv_type;

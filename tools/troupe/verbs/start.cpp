@@ -33,11 +33,11 @@
 namespace troupe::tools {
 namespace {
 
-// If a daemon's node has not moved for this long, the watchdog is no longer told that all is well.
+// If a daemon's node has not run for this long, the watchdog is no longer told that all is well.
 constexpr int kStalledMs = 5000;
-// How often a node looks whether this machine still has its address.
+// How often a node checks whether this machine still has its address.
 constexpr int kLookMs = 2000;
-// How often a node looks for other ports if somebody takes those that were free.
+// How often a node looks for other ports if another program takes those that were free.
 constexpr int kPortTries = 30;
 
 struct StartOptions {
@@ -55,8 +55,8 @@ struct Announcement {
   void say(const std::string& text) { err += "troupe: " + text + "\n"; }
 };
 
-// `head` is where a node's head is. The line on stdout is printed once: a daemon that was started
-// `again` has nothing to add, and the first token lets nodes in until it expires.
+// `head` is the address of a node's head. The line on stdout is printed once: a daemon that was
+// started `again` has nothing to add, and the first token lets nodes in until it expires.
 Announcement announce(bool json, bool again, const DaemonOptions& started, const Daemon& daemon,
                       const std::optional<net::Endpoint>& head) {
   Announcement text;
@@ -107,7 +107,7 @@ bool tell(std::optional<Background>& background, const Announcement& text, int s
     std::fwrite(text.err.data(), 1, text.err.size(), stderr);  // the log
     return background->report(text.out, text.err, status);
   }
-  // Whoever waits for the line on stdout finds the rest said.
+  // A program that waits for the line on stdout finds everything else printed already.
   std::fwrite(text.err.data(), 1, text.err.size(), stderr);
   std::fwrite(text.out.data(), 1, text.out.size(), stdout);
   std::fflush(stdout);
@@ -141,7 +141,8 @@ Served serve(Daemon& daemon, ServiceManager& manager, AddressWatch* addresses) {
     if (daemon.stalled_ms() < kStalledMs) {
       manager.notify("WATCHDOG=1");
     } else {
-      log(LogLevel::kError, "the daemon has not moved for " + std::to_string(daemon.stalled_ms()) +
+      log(LogLevel::kError, "the daemon has not responded for " +
+                                std::to_string(daemon.stalled_ms()) +
                                 " ms: the watchdog is not told that all is well");
     }
     if (addresses == nullptr) continue;
@@ -149,12 +150,12 @@ Served serve(Daemon& daemon, ServiceManager& manager, AddressWatch* addresses) {
   }
 }
 
-// Starts the daemon. A node that was not told where to listen looks for other ports if somebody
-// takes those that were free: several of them may be started at the same time.
+// Starts the daemon. A node that was not told where to listen looks for other ports if another
+// program takes those that were free, because several nodes may be started at the same time.
 Result<Daemon> start_somewhere(const Settings& settings, DaemonOptions* options) {
   for (int tries = 0;; ++tries) {
     Result<Daemon> daemon = Daemon::start(*options);
-    // A daemon that runs on this home already is the other thing that may exist.
+    // The other meaning of kAlreadyExists is that a daemon runs on this home.
     const bool taken =
         daemon.code() == Code::kAlreadyExists && !daemon_address(options->home).is_ok();
     if (!taken || options->head || settings.given("listen") || tries == kPortTries) return daemon;
@@ -165,7 +166,7 @@ Result<Daemon> start_somewhere(const Settings& settings, DaemonOptions* options)
   }
 }
 
-// Starts the node anew on its new address, as often as it takes.
+// Starts the node on its new address, and tries again until that succeeds.
 Result<Daemon> start_again(const Settings& settings, DaemonOptions* options,
                            const SignalWatch& watch, ServiceManager& manager) {
   for (;;) {
@@ -213,7 +214,7 @@ Status serve_everywhere(const Settings& settings, std::optional<Daemon> daemon,
   }
 }
 
-// Where the head of a node is; absent for a head.
+// Returns the address of a node's head; absent for a head.
 std::optional<net::Endpoint> head_of(const Settings& settings, const DaemonOptions& options) {
   if (options.head) return std::nullopt;
   const std::string join = settings.text("join");
@@ -229,7 +230,7 @@ std::optional<AddressWatch> watch_address(const Settings& settings, const Daemon
   return AddressWatch(options.listen.host, *head);
 }
 
-// The GPUs of a daemon that runs, each of which is to be a node of its own.
+// The GPUs of a running daemon, each of which becomes a node of its own.
 std::vector<DeviceNode> device_nodes(const Settings& settings, const DaemonOptions& options,
                                      const Daemon& daemon) {
   std::vector<DeviceNode> nodes;
@@ -248,7 +249,7 @@ std::vector<DeviceNode> device_nodes(const Settings& settings, const DaemonOptio
     node.threads = options.threads;
     node.log_level = settings.text("log");
     if (settings.given("listen")) {
-      // Behind the daemon's ports, and those of the GPUs before it.
+      // Its ports come after the daemon's, and those of the earlier GPUs.
       const std::size_t before = nodes.size() + 1;
       node.listen_from = {options.listen.host, static_cast<std::uint16_t>(options.listen.port +
                                                                           before * net::kChannels)};

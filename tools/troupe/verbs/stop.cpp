@@ -44,8 +44,8 @@ int stop(const StopOptions& options) {
   const Result<std::string> own = daemon_address(home);
   const std::string address = options.cluster.empty() && own ? *own : options.cluster;
   if (address.empty()) return fail(own.status(), options.common.json);
-  // This home's daemon may be a node, to which clients cannot connect: it is ended by its process
-  // id.
+  // This home's daemon may be a node, to which clients cannot connect; so it is ended by its
+  // process id.
   const bool by_process = options.cluster.empty() && !options.all;
   const Status stopped = by_process ? stop_daemon(home) : stop_at(home, address, options.all);
   if (!stopped) return fail(stopped, options.common.json);

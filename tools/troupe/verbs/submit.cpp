@@ -95,11 +95,11 @@ Result<Prepared> prepare(const SubmitOptions& options) {
   if (prepared.request.kind.empty()) prepared.request.kind = actors::kGenerateKind;
   if (prepared.request.kind != actors::kGenerateKind) {
     return wrong(file, "\"kind\" is \"" + prepared.request.kind +
-                           "\"; this command submits \"generate\", and a program that registers a "
-                           "kind of its own submits that (Cluster::submit)");
+                           "\"; this command only submits \"generate\"; a program that registers a "
+                           "kind of its own submits it itself (Cluster::submit)");
   }
   if (input.empty()) {
-    return wrong(file, "\"input\" is missing: name a JSONL file with a prompt a line");
+    return wrong(file, "\"input\" is missing: name a JSONL file with a prompt on each line");
   }
   auto spec = actors::read_generate_spec(object);
   if (!spec) return wrong(file, spec.message());
@@ -124,7 +124,7 @@ int submit(const SubmitOptions& options) {
   const bool as_json = options.common.json;
   Result<Prepared> prepared = prepare(options);
   if (!prepared) return fail(prepared.status(), as_json);
-  // This must not fail only after hours of work.
+  // Check this now, because it must not fail after hours of work.
   const bool writes = options.wait && !prepared->output.empty();
   const Status writable = writes ? check_writable(prepared->output) : Status::ok();
   if (!writable) return fail(wrong(options.file, "\"output\": " + writable.message()), as_json);
@@ -151,7 +151,7 @@ int submit(const SubmitOptions& options) {
     return kExitOk;
   }
   std::printf("%s\n", id->c_str());
-  // An id that exists already means that job.
+  // If the id exists already, it names that job.
   const Result<JobStatus> job = cluster->job(*id);
   if (!options.id.empty() && job && (job->state == "cancelled" || job->state == "failed")) {
     say("job " + *id + " was submitted before, and is " + job->state +

@@ -14,12 +14,12 @@ struct TextInput {
   bool has_text = false;  // an argument was given
 };
 
-// Says that exactly one of the two must be there.
+// Checks that exactly one of the two is given.
 //   Errors: kInvalidArgument.
 Status check_input(const TextInput& input);
 // Says whether the rows of a file have fields: .jsonl, .ndjson and .csv.
 bool has_fields(const std::string& path);
-// The lines of a text that are not empty.
+// Returns the lines of a text that are not empty.
 std::vector<std::string> lines_of_text(const std::string& text);
 // Reads the texts.
 //   Errors: as check_input; kBadData naming the first line that cannot be read.

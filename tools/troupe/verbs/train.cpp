@@ -8,7 +8,7 @@ namespace troupe::tools {
 
 Action add_train(CLI::App& app) {
   auto options = std::make_shared<FinetuneOptions>();
-  app.add_option("--config", options->model_file, "A TOML file that says what the model is made of")
+  app.add_option("--config", options->model_file, "A TOML file that describes the model")
       ->required()
       ->type_name("FILE");
   add_data_options(app, *options);

@@ -134,8 +134,8 @@ std::string chrome_trace(const AnswerTrace& trace, const std::string& title) {
   json out = {{"displayTimeUnit", "ms"}, {"traceEvents", rows.take()}};
   out["otherData"] = {{"request", trace.request},
                       {"wire",
-                       "what is left of a step's time without its stages' queue and "
-                       "compute, shared out evenly over the hops"}};
+                       "the part of a step's time that its stages' queue and compute leave, shared "
+                       "out evenly over the hops"}};
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 

@@ -13,7 +13,8 @@
 
 namespace troupe::tools {
 
-// Any value of troupe/fields.h, or an optional (null if absent), a vector or a map of such values.
+// Takes any value of troupe/fields.h, or an optional (null if absent), a vector or a map of such
+// values.
 struct ToJson {
   template <class T>
   nlohmann::json operator()(const std::optional<T>& value) const {

@@ -24,15 +24,15 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The member of `list` for which `is_same` holds; null if there is none.
+// Returns the member of `list` for which `is_same` holds; null if there is none.
 template <class Value, class IsSame>
 const Value* find_in(const std::vector<Value>& list, IsSame is_same) {
   const auto found = std::find_if(list.begin(), list.end(), is_same);
   return found != list.end() ? &*found : nullptr;
 }
 
-// How much a counter grew per second; "-" if its earlier value is unknown, or if it began again
-// from zero.
+// Returns how much a counter grew per second; "-" if its earlier value is unknown, or if it began
+// again from zero.
 template <class Value>
 std::string rate(const Value& now, const Value* before, std::uint64_t Value::*counter,
                  double seconds) {
@@ -62,7 +62,7 @@ class Screen {
     if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) size = {24, 80, 0, 0};
     std::string out = "\x1b[H";
     std::size_t begin = 0;
-    // The last line stays free: a line's end there would scroll.
+    // The last line stays free, because a line's end there would scroll.
     for (int row = 0; row + 1 < size.ws_row && begin < text.size(); ++row) {
       const std::size_t end = std::min(text.find('\n', begin), text.size());
       std::string_view line(text.data() + begin, std::min<std::size_t>(end - begin, size.ws_col));

@@ -63,7 +63,7 @@ struct Sequence {
             .position = position,
             .window = window};
   }
-  // The reference's rows of all positions.
+  // Returns the reference's rows of all positions.
   std::vector<float> expected(std::size_t window) const {
     const std::size_t width = shape.heads * shape.head_dim;
     std::vector<float> out(keys * width);
@@ -153,7 +153,8 @@ TEST_CASE("scores over more than 256 channels are cut on every target") {
       for (const Isa isa : supported_isas()) {
         INFO(isa_name(isa) << " head_dim " << head_dim);
         std::vector<float> out(expected.size());
-        // One row, two and many, all heads and two and one: tiles of every number of vectors.
+        // Use one row, two and many, and all heads, two and one, so that there are tiles of every
+        // number of vectors.
         for (const auto& [begin, end] :
              {std::pair<std::size_t, std::size_t>{0, 1}, {1, 3}, {3, 12}, {12, keys}}) {
           const AttentionArgs args = sequence.args(begin, 0, &out[begin * 3 * head_dim]);

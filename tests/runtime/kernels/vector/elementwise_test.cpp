@@ -28,7 +28,7 @@ TEST_CASE("rms_norm equals the reference bit for bit, in place too") {
     double square = 0;
     for (std::size_t c = 0; c < channels; ++c) square += static_cast<double>(x[c]) * x[c];
     const double inverse = 1.0 / std::sqrt(square / static_cast<double>(channels) + 1e-5);
-    // A handful of roundings, and a sum over at most 36 steps a lane.
+    // The tolerance covers a few roundings, and a sum over at most 36 steps per lane.
     for (std::size_t c = 0; c < channels; ++c)
       CHECK(expected[c] == Approx(x[c] * inverse * weight[c]).epsilon(64 * 0x1p-24).margin(1e-30));
   }

@@ -68,7 +68,7 @@ void compare_with_reference(Random& random, quant::Type type, std::size_t rows, 
                        << columns << " batch " << batch);
     const Kernels& kernels = table(isa);
     const Activations a = c.activations(kernels);
-    // What a thread computes may not depend on where the groups are cut.
+    // A thread's results must not depend on where the groups are cut.
     const std::size_t cut = c.packed.groups / 3;
     std::vector<float> out = before;
     kernels.matmul(c.packed, a, 0, cut, out.data(), stride, false);
@@ -116,8 +116,9 @@ TEST_CASE("products of float weights are cut at 256 columns on every target") {
   Random random(5);
   for (const quant::Type type : kFloatTypes)
     for (const std::size_t columns : {255, 256, 257, 512, 513, 8192}) {
-      // 150 rows are ten groups, the last one short: every number of groups side by side has a
-      // rest. The numbers of rows of activations are those of decoding, small tiles and tails.
+      // 150 rows are ten groups, the last of which is short, so that any number of groups side by
+      // side leaves a rest. The numbers of rows of activations are those of decoding, small tiles
+      // and tails.
       const std::size_t rows = columns == 8192 ? 37 : 150;
       for (const std::size_t batch : {1, 2, 3, 4, 5, 12, 13, 17, 25})
         if (columns < 8192 || batch == 1 || batch == 13)
@@ -183,8 +184,8 @@ TEST_CASE("matmul works through more columns than one pass holds") {
 
 namespace {
 
-// 16 rows of one block: every quant made of bytes `quant`, every scale the largest, or of formats
-// whose scales have a sign the byte `scale`.
+// Makes 16 rows of one block. Every quant consists of bytes `quant`; every scale is the largest
+// one, or the byte `scale` in formats whose scales have a sign.
 std::vector<std::byte> extreme_rows(const quant::Format& format, int quant, int scale) {
   const std::uint16_t one = f32_to_f16(1.0f);
   std::vector<std::byte> block(format.block_bytes, static_cast<std::byte>(quant));
@@ -219,7 +220,7 @@ TEST_CASE("integer sums are exact at the ends of their range") {
     return out;
   };
   constexpr std::size_t kBatch = 17;  // from 12 on, runs of five and six bits are expanded
-  // The largest quants against the largest activations of either sign: nothing may saturate.
+  // Multiply the largest quants by the largest activations of either sign: nothing may saturate.
   for (const quant::Format& format : quant::formats()) {
     if (!wants_quantized(format.type)) continue;
     const std::size_t columns = format.block_elements;
@@ -264,7 +265,7 @@ TEST_CASE("matmul is near the product in double") {
           // An int8 activation is off by half a step of amax / 127 at most, and amax < 5 here.
           rounding += std::fabs(w[k]) * 2.5 / 127;
         }
-        // A rounding of 2^-24 for each product, of sums that stay under the sum of magnitudes.
+        // Each product adds a rounding of 2^-24, of sums that stay below the sum of magnitudes.
         const double tolerance = static_cast<double>(columns) * 0x1p-24 * magnitude +
                                  (wants_quantized(type) ? rounding : 0.0);
         CHECK(std::fabs(out[b * 33 + r] - sum) <= tolerance);

@@ -2,7 +2,8 @@
 
 #include <troupe/runtime/net/sim/sim_network.h>
 
-// The simulated network keeps the promises of the transport, and has the faults that it claims.
+// Tests that the simulated network keeps the promises of the transport, and has the faults that it
+// claims.
 
 using namespace troupe;
 using namespace troupe::net;
@@ -62,7 +63,7 @@ TEST_CASE("simulated network: frames arrive once and in order, whatever is said 
   CHECK(b.steps == up_to(500));
   CHECK(b.transport->counters().rejected_sequence > 100);
   CHECK(network.faults().repeated_taken == 0);
-  // The answer takes the connection that it made.
+  // The answer uses the connection that the other side made.
   REQUIRE(b.say(a, 1).is_ok());
   network.advance(6'000'000);
   CHECK(a.steps == up_to(1));

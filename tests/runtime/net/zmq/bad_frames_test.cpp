@@ -10,8 +10,8 @@
 #include <troupe/runtime/log.h>
 #include <troupe/tests/runtime/net/zmq/raw_client.h>
 
-// Bad input over real sockets, a case each: only the peer that says it is dropped, a counter and
-// one line of the log tell of it, and it costs no memory to speak of.
+// Tests bad input over real sockets, one case each: only the peer that sends it is dropped, a
+// counter and one line of the log report it, and it costs hardly any memory.
 
 using namespace troupe;
 using namespace troupe::net;
@@ -19,7 +19,7 @@ using namespace troupe::net::test;
 
 namespace {
 
-// Collects what the library logs while it lives.
+// Collects what the library logs while the object exists.
 class Lines {
  public:
   Lines() {
@@ -55,8 +55,8 @@ void overwrite(RawParts& parts, std::size_t offset, T value) {
   std::memcpy(parts[0].data() + offset, &value, sizeof value);
 }
 
-// A listed peer says `count` bad frames of `make`'s, which are counted in `counter`, one line tells
-// of all of them, and both that peer and another are heard afterwards.
+// A listed peer sends `count` bad frames made by `make`. They are counted in `counter`, one line
+// reports all of them, and both that peer and another are heard afterwards.
 void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
                    const std::function<RawParts(std::size_t)>& make) {
   Peer server;
@@ -70,7 +70,7 @@ void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
   for (std::size_t i = 0; i < count; ++i) raw.send(make(i));
   REQUIRE(counted(server, counter, count));
   CHECK(server.transport->counters().*counter == count);
-  // A line a second, which names the peer.
+  // There is one line per second, which names the peer.
   const auto seconds =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - began);
   const std::size_t said = lines.with(to_z85(raw.keys.public_key));
@@ -86,8 +86,8 @@ void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
 }  // namespace
 
 TEST_CASE("bad input: a frame with any byte flipped", "[bad-input]") {
-  // The bytes of the header, except the version's two, which are an error of their own, and those
-  // of the body and the payload.
+  // Damage the bytes of the header, except the two of the version, which are another error, and
+  // those of the body and the payload.
   std::vector<std::pair<std::size_t, std::size_t>> places;
   for (std::size_t i = 72; i < wire::kHeaderBytes; ++i) places.emplace_back(0, i);
   for (std::size_t i = 6; i < 44; ++i) places.emplace_back(0, i);  // to the incarnation and on

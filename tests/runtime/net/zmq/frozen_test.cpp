@@ -8,16 +8,16 @@
 #include <troupe/tests/runtime/net/zmq/child.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
-// Processes that are stopped for some seconds (Ctrl-Z, a suspended laptop, a paused machine) and go
-// on: their peers have closed the connections, and more lies in their sockets than they can take at
-// once.
+// Tests processes that are stopped for some seconds (Ctrl-Z, a suspended laptop, a paused machine)
+// and continue: their peers have closed the connections, and more lies in their sockets than they
+// can take at once.
 
 using namespace troupe;
 using namespace troupe::net;
 using namespace troupe::net::test;
 using namespace std::chrono_literals;
 
-// Child: hears a stream on the control and the bulk channel.
+// The child receives a stream on the control and the bulk channel.
 TEST_CASE("frozen child: listens", "[.][frozen-child]") {
   const auto orders = ChildOrders::read();
   REQUIRE(orders.has_value());
@@ -52,7 +52,7 @@ TEST_CASE("transport: a process that was stopped in the middle of a stream goes 
     const auto until = std::chrono::steady_clock::now() + time;
     while (std::chrono::steady_clock::now() < until) {
       for (const PublicKey& key : keys) {
-        // What does not go is lost: the queue is full, or the connection is closed.
+        // Frames that cannot be sent are lost: the queue is full, or the connection is closed.
         (void)server.transport->send(key, Channel::kControl, frame_of(2, some_bytes(200)));
         (void)server.transport->send(key, Channel::kBulk, frame_of(2, {}, some_bytes(20'000)));
       }

@@ -16,11 +16,12 @@
 
 #include <troupe/runtime/net/transport.h>
 
-// What the transport's tests share: free ports, and a peer that records what its handlers see.
+// The parts that the transport's tests share: free ports, and a peer that records what its handlers
+// see.
 
 namespace troupe::net::test {
 
-// Whether all three ports of an endpoint can be bound at this moment.
+// Returns true if all three ports of an endpoint can be bound at this moment.
 inline bool ports_free(std::uint16_t port) {
   bool free = true;
   int fds[kChannels];

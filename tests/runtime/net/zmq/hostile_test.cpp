@@ -14,8 +14,9 @@
 #include <troupe/tests/runtime/net/zmq/child.h>
 #include <troupe/tests/runtime/net/zmq/raw_client.h>
 
-// Strangers, liars and the dead: garbage on the ports, wrong and unlisted keys, silent connections,
-// damaged and repeated frames of a peer that may connect, processes that are killed.
+// Tests strangers, liars and the dead: garbage on the ports, wrong and unlisted keys, silent
+// connections, damaged and repeated frames of a peer that may connect, and processes that are
+// killed.
 
 using namespace troupe;
 using namespace troupe::net;
@@ -67,7 +68,7 @@ TEST_CASE("hostile: damaged frames of a listed key are dropped and counted", "[h
   std::uint64_t sequence = 0, header_errors = 0, checksum_errors = 0;
   raw.send(raw_frame(++sequence));
   REQUIRE(server.wait_frames(1));
-  // One bit in every byte of the header, and some in body and payload.
+  // Flip one bit in every byte of the header, and some in body and payload.
   for (std::size_t i = 0; i < wire::kHeaderBytes; ++i) {
     RawParts parts = raw_frame(++sequence);
     parts[0][i] ^= std::byte{0x10};
@@ -90,7 +91,7 @@ TEST_CASE("hostile: damaged frames of a listed key are dropped and counted", "[h
   CHECK(header_errors > 0);
   CHECK(checksum_errors > 0);
 
-  // Too many parts, too few bytes, parts that are missing, no header at all, incarnations.
+  // Send too many parts, too few bytes, missing parts, no header at all, and wrong incarnations.
   RawParts parts = raw_frame(++sequence);
   parts.push_back(some_bytes(5));
   raw.send(parts);
@@ -148,7 +149,7 @@ TEST_CASE("hostile: parts over the bound and ids of one's own choosing", "[hosti
 
 namespace {
 
-// The numbers from which a process that never seeds rand() has its ROUTERs count connections.
+// The numbers from which the ROUTERs of a process that never seeds rand() count connections.
 std::vector<std::uint32_t> unseeded_starts(std::size_t count) {
   random_data data{};
   char state[128];
@@ -163,7 +164,7 @@ std::vector<std::uint32_t> unseeded_starts(std::size_t count) {
   return starts;
 }
 
-// A routing id as a ROUTER makes them.
+// Returns a routing id like those that a ROUTER makes.
 std::string router_id(std::uint32_t number) {
   std::string id(1, '\0');
   for (int shift = 24; shift >= 0; shift -= 8) id += static_cast<char>(number >> shift & 255);
@@ -172,7 +173,7 @@ std::string router_id(std::uint32_t number) {
 
 }  // namespace
 
-// Child: listens on TROUPE_CHILD_PORT + 3 until it is killed.
+// The child listens on TROUPE_CHILD_PORT + 3 until it is killed.
 TEST_CASE("hostile child: listens", "[.][hostile-child]") {
   const auto orders = ChildOrders::read();
   REQUIRE(orders.has_value());
@@ -275,7 +276,7 @@ TEST_CASE("hostile: a thousand silent connections", "[hostile]") {
   }
   CHECK(fds.size() > 900);
   check_still_serves(server);
-  // The server closes them: reading sees the end.
+  // The server closes them, so reading finds the end.
   pause_ms(1500);
   std::size_t ended = 0;
   for (const int fd : fds) {
@@ -288,7 +289,7 @@ TEST_CASE("hostile: a thousand silent connections", "[hostile]") {
   CHECK(ended == fds.size());
 }
 
-// Child: at most 100 descriptors, a listener on TROUPE_CHILD_PORT + 3, until it is killed.
+// The child has at most 100 descriptors, and listens on TROUPE_CHILD_PORT + 3 until it is killed.
 TEST_CASE("hostile child: few descriptors", "[.][hostile-child]") {
   const auto orders = ChildOrders::read();
   REQUIRE(orders.has_value());
@@ -332,7 +333,7 @@ TEST_CASE("hostile: a process that runs out of descriptors lives on", "[hostile]
   CHECK(end_child(pid));
 }
 
-// Child: dials all channels, says one frame on each, and waits to be killed.
+// The child dials all channels, sends one frame on each, and waits to be killed.
 TEST_CASE("hostile child: speaks and waits", "[.][hostile-child]") {
   const auto orders = ChildOrders::read();
   REQUIRE(orders.has_value());

@@ -9,15 +9,15 @@
 #include <troupe/tests/runtime/net/zmq/child.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
-// How long a question and its answer take between two processes on this machine, handler to
-// handler. Hidden, because it asserts no time: `runtime_tests "[net-latency]"`. The figures in
-// docs/wire.md come from here.
+// Measures how long a question and its answer take between two processes on this machine, from
+// handler to handler. Hidden, because it asserts no time: `runtime_tests "[net-latency]"`. The
+// figures in docs/wire.md come from here.
 
 using namespace troupe;
 using namespace troupe::net;
 using namespace troupe::net::test;
 
-// Child: answers every frame with its bytes.
+// The child answers every frame with its bytes.
 TEST_CASE("latency child: echoes", "[.][latency-child]") {
   const auto orders = ChildOrders::read();
   REQUIRE(orders.has_value());

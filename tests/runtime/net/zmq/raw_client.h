@@ -9,7 +9,7 @@
 
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
-// Peers that say what our own transport never would.
+// Peers that send what our own transport never would.
 
 namespace troupe::net::test {
 
@@ -38,7 +38,7 @@ inline int tcp_connect(int port) {
   return fd;
 }
 
-// A raw ZeroMQ client, to say what our own transport never would.
+// A raw ZeroMQ client, which sends what our own transport never would.
 class RawClient {
  public:
   explicit RawClient(int type = ZMQ_DEALER) : socket_(zmq_socket(context_, type)) {

@@ -8,7 +8,7 @@
 #include <troupe/runtime/log.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
-// What honest peers see of the transport: frames, connections, roles, bounds.
+// Tests the transport as honest peers see it: frames, connections, roles, bounds.
 
 using namespace troupe;
 using namespace troupe::net;
@@ -22,7 +22,7 @@ bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 
-// A plain TCP listener that never says a word.
+// A plain TCP listener that never sends anything.
 int listen_on(std::uint16_t port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -85,7 +85,7 @@ TEST_CASE("transport: frames keep their order and outlive the transport", "[tran
   {
     Peer server, client;
     server.transport->allow(client.key, Role::kNode);
-    // Sent before the handshake: they wait for it.
+    // These frames are sent before the handshake, and wait for it.
     client.transport->dial(server.key, server.endpoint, Channel::kActivations);
     for (std::uint16_t i = 0; i < 500; ++i) {
       REQUIRE(client.transport->send(server.key, Channel::kActivations, frame_of(i)).is_ok());
@@ -175,7 +175,7 @@ TEST_CASE("transport: another key can be shown for enrolment", "[transport]") {
   CHECK(head.frames[0].peer == enrolment.public_key);
   CHECK(head.frames[0].role == Role::kEnrol);
   CHECK(head.frames[0].header.cluster == 0);
-  // Two processes share the key: an answer can name the one that it is for.
+  // Two processes share the key, and an answer can name the one for which it is.
   for (std::uint16_t i = 0; i < 2; ++i) {
     OutFrame answer = frame_of(static_cast<std::uint16_t>(100 + i));
     answer.to_incarnation = head.frames[i].header.incarnation;
@@ -193,7 +193,7 @@ TEST_CASE("transport: another key can be shown for enrolment", "[transport]") {
   REQUIRE(newcomer.transport->send(head.key, Channel::kControl, frame_of(1)).is_ok());
   REQUIRE(head.wait_frames(3));
   CHECK(head.frames[2].peer == newcomer.key);
-  // The key has not left while another process still shows it.
+  // The key counts as connected while another process still shows it.
   CHECK(head.left.empty());
 }
 
@@ -273,7 +273,7 @@ TEST_CASE("transport: nobody there, then somebody: the dial goes on", "[transpor
   (*server)->allow(client_key, Role::kNode);
   REQUIRE(client.wait_connected());
   CHECK(client.transport->send(identity.public_key, Channel::kControl, frame_of(1)).is_ok());
-  // It goes away: the loss is told at once, and sending fails until it is back.
+  // The peer leaves: the loss is reported at once, and sending fails until it is back.
   const auto closing = std::chrono::steady_clock::now();
   const std::size_t before = client.losses.size();
   server->reset();
@@ -286,7 +286,7 @@ TEST_CASE("transport: nobody there, then somebody: the dial goes on", "[transpor
   CHECK(client.wait_connected(2));
 }
 
-// Somebody who accepts and says nothing: the handshake hangs for its whole time.
+// A listener accepts and sends nothing: the handshake hangs for its whole time.
 TEST_CASE("transport: waiting for a handshake costs no CPU", "[transport]") {
   const int silent = ::socket(AF_INET, SOCK_STREAM, 0);
   const Endpoint endpoint = free_endpoint();
@@ -307,7 +307,7 @@ TEST_CASE("transport: waiting for a handshake costs no CPU", "[transport]") {
   ::close(silent);
 }
 
-// What still happens to a socket that was closed is nobody's to hear, and must hold nobody up.
+// Events of a socket that was closed are not reported, and must not hold anything up.
 TEST_CASE("transport: who dials again does not wait for the next attempt", "[transport]") {
   const KeyPair identity = make_key_pair();
   Peer client;
@@ -331,7 +331,7 @@ TEST_CASE("transport: dials that are given up at any moment hold up no other", "
   server.transport->allow(client.key, Role::kNode);
   for (unsigned i = 0; i < 300; ++i) {
     const PublicKey nobody = make_key_pair().public_key;
-    // A handshake that fails, or no answer at all.
+    // Either the handshake fails, or there is no answer at all.
     const Endpoint endpoint = i % 2 == 0 ? server.endpoint : Endpoint{"127.0.0.1", 1};
     client.transport->dial(nobody, endpoint, Channel::kControl);
     std::this_thread::sleep_for(std::chrono::microseconds(i * 37 % 3000));
@@ -365,7 +365,7 @@ TEST_CASE("transport: a full queue is an error, not memory", "[transport]") {
   Peer client(small);
   Peer server;
   server.transport->allow(client.key, Role::kNode);
-  // Somebody listens there and says nothing: what is sent waits for the handshake.
+  // A listener there sends nothing: frames wait for the handshake.
   const PublicKey mute = make_key_pair().public_key;
   const Endpoint endpoint = free_endpoint();
   const int fd = listen_on(static_cast<std::uint16_t>(endpoint.port + 2));
@@ -383,7 +383,7 @@ TEST_CASE("transport: a full queue is an error, not memory", "[transport]") {
   CHECK(client.losses[0].why.message().find("prove to own the key") != std::string::npos);
   CHECK(client.transport->send(mute, Channel::kBulk, frame_of(1)).code() == Code::kUnavailable);
   ::close(fd);
-  // Larger than the channel's bound: the caller's mistake.
+  // A frame beyond the channel's bound is the caller's mistake.
   CHECK(client.transport
             ->send(server.key, Channel::kBulk,
                    frame_of(1, {}, some_bytes(wire::kBulkPayloadBytesMax + 1)))
@@ -417,7 +417,7 @@ TEST_CASE("transport: a receiver that does not read holds up its own channel onl
     client.transport->dial(key, *options.listen, channel);
   }
   REQUIRE(client.wait_connected(2));
-  // ZeroMQ and TCP hold some frames; then our queue fills; then the sender is told.
+  // ZeroMQ and TCP hold some frames, then our queue fills, and then the sender gets an error.
   int sent = 0;
   Status last;
   for (int i = 0; i < 1000 && last.is_ok(); ++i) {

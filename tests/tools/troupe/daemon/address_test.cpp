@@ -15,7 +15,7 @@
 namespace troupe::tools {
 namespace {
 
-// A listener on loopback while this lives; its port is the kernel's choice.
+// A listener on loopback while the object exists; the kernel chooses its port.
 struct Taken {
   Taken() {
     sockaddr_in address{};
@@ -46,7 +46,7 @@ TEST_CASE("address: whether this machine has it") {
 TEST_CASE("address: a node stays if its address is there, or if no other one leads to its head") {
   AddressWatch stays("127.0.0.1", {"192.0.2.1", 7700});
   for (int i = 0; i < 4; ++i) CHECK_FALSE(stays.moved());
-  // No address but loopback leads to a head on this machine: there is nowhere to move to.
+  // Only loopback leads to a head on this machine, so there is nowhere to move.
   AddressWatch lost("192.0.2.7", {"127.0.0.1", 7700});
   for (int i = 0; i < 4; ++i) CHECK_FALSE(lost.moved());
 }

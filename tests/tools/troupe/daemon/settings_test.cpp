@@ -14,7 +14,7 @@ using namespace troupe::tools;
 
 namespace {
 
-// A home of the test's own, and no variables of the settings but those that the test sets.
+// A home of the test's own, and no variables of settings except those that the test sets.
 struct Home {
   Home() {
     path = std::filesystem::temp_directory_path() / ("troupe-set-" + std::to_string(::getpid()));
@@ -113,7 +113,7 @@ TEST_CASE("settings: of two that exclude each other, the one of the later origin
   CHECK_FALSE(settings->is_on("head"));
   CHECK_FALSE(settings->given("head"));
   CHECK(settings->text("join") == "TOKEN@host:7700");
-  // Of the same origin: both stay, for a message that names them.
+  // If both have the same origin, both stay, for a message that names them.
   settings = home.collect({{"join", "TOKEN@host:7700"}, {"head", "true"}});
   REQUIRE(settings);
   CHECK(settings->is_on("head"));

@@ -32,7 +32,7 @@ TEST_CASE("a GGUF file is chosen by path, by quant, or because it is the only on
   CHECK(paths(tools::choose_gguf(some, "sub/a-q8_0.gguf", kWhere)->parts) ==
         std::vector<std::string>{"sub/a-q8_0.gguf"});
   CHECK(tools::choose_gguf(some, "Q8_0", kWhere)->name == "a-q8_0");
-  // As a word of its own before as a part of one.
+  // A word of its own counts more than a part of a word.
   CHECK(tools::choose_gguf(some, "q4_k", kWhere)->name == "a-Q4_K");
   CHECK(tools::choose_gguf(some, "Q4_K_M", kWhere)->name == "a-Q4_K_M");
   CHECK(tools::choose_gguf(some, "Q4", kWhere).code() == Code::kInvalidArgument);

@@ -10,7 +10,7 @@ TEST_CASE("output: passwords in addresses are not shown") {
   CHECK(without_secrets("http://me:secret@a and ftp://token@b/c") ==
         "http://***@a and ftp://***@b/c");
   CHECK(without_secrets("\"https://me:a@b@host\" is wrong") == "\"https://***@host\" is wrong");
-  // What should have been escaped.
+  // These characters should have been escaped.
   for (const char* password : {"se/cret", "/", "a?b", "a#b/c", "12/34", "a@b/c@d"}) {
     CHECK(without_secrets("https://me:" + std::string(password) + "@host/model.gguf is bad") ==
           "https://***@host/model.gguf is bad");

@@ -17,7 +17,7 @@ AnswerTrace example() {
   trace.open_us = 1000;
   trace.engine_us = 5000;
   trace.total_us = 6400;
-  // Two chunks of a prompt under way at once, then one position, then one that was lost.
+  // Two chunks of a prompt are under way at once; then come one position, and one that was lost.
   trace.steps.push_back({0, 128, 100, 1600, false, {{"a 0-9", 50, 450}, {"b 10-19", 10, 390}}});
   trace.steps.push_back({128, 40, 110, 2210, false, {{"a 0-9", 500, 300}, {"b 10-19", 0, 400}}});
   trace.steps.push_back({168, 1, 2300, 3000, false, {{"a 0-9", 0, 200}, {"b 10-19", 0, 200}}});
@@ -75,7 +75,7 @@ TEST_CASE("chrome trace: rows nest, and each step's parts are its whole") {
   CHECK(sums["positions 0-127"]["wire"] == Approx(600));
   CHECK(sums["positions 128-167"]["wire"] == Approx(2100 - 1200));
   CHECK(sums["position 168"]["wire"] == Approx(300));
-  CHECK(sums.count("position 169") == 0);  // lost: its time is nobody's
+  CHECK(sums.count("position 169") == 0);  // lost: its time belongs to no stage
   for (const char* stage : {"stage a 0-9", "stage b 10-19"}) {
     for (const char* row : {"wire", "queue", "compute"}) {
       INFO(stage << " " << row);
@@ -84,7 +84,7 @@ TEST_CASE("chrome trace: rows nest, and each step's parts are its whole") {
       }));
     }
   }
-  // The request's own row covers the whole call without a hole.
+  // The request's own row covers the whole call without a gap.
   double covered = 0;
   for (const Event& event : events) {
     if (event.group != "request" || event.row != "answer") continue;
