@@ -124,7 +124,8 @@ class Admission {
   // Records that the node of `key` now has this name.
   Status rename(const net::PublicKey& key, const std::string& name);
   // Records that this process of a node is being drained (`incarnation` 0: that none is), for a
-  // head that is started again. A key that is no member's is passed over: the head's own node.
+  // head that is started again. A key that is not a member's, such as that of the head's own node,
+  // is ignored.
   Status set_drained(const net::PublicKey& key, std::uint64_t incarnation);
   bool is_drained(const net::PublicKey& key, std::uint64_t incarnation) const;
   // Makes a token and saves it.

@@ -23,7 +23,7 @@ std::string cut_entry(std::string text) {
   return text;
 }
 
-// Whether only those who administer the cluster can cause it.
+// True if only administrators of the cluster can cause it.
 bool is_by_admins(AuditKind kind) {
   switch (kind) {
     case AuditKind::kApproved:

@@ -15,8 +15,8 @@ enum class AuditKind : std::uint8_t {
   kEnrolled,    // a node or client came in by a token
   kCame,        // a client that was enrolled before connected, for the first time in this run
   kJoined,      // a node was welcomed
-  kRefused,     // somebody was turned away, or asked for what its role may not
-  kApproved,    // somebody who waited was let in
+  kRefused,     // a process was turned away, or asked for something that its role may not have
+  kApproved,    // a newcomer that waited was let in
   kTokenMade,   // a token
   kTokenEnded,  // a token that expired or is used up
   kRevoked,     // a token, node or client

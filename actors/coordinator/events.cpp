@@ -32,7 +32,7 @@ std::string line_of(const Event& event) {
          "\n";
 }
 
-// Whether the line is an event, as line_of() writes it.
+// True if the line is an event, as line_of() writes it.
 bool read_line(std::string_view line, Event* event) {
   const auto parsed = parse_json(line, "an event", {4096, 2});
   if (!parsed || !parsed->is_object()) return false;

@@ -213,7 +213,7 @@ void admit_node(HeadState& head, const DialledBack& node) {
     Admission& admission = *head.setup->admission;
     const Status saved = admission.rename(key, *name);
     if (!saved) log(LogLevel::kWarning, "cannot record a node's name: " + saved.message());
-    // What an earlier run of this head drained stays so.
+    // A node that an earlier run of this head drained stays drained.
     if (admission.is_drained(key, incarnation)) cluster.members.set_draining(key, true);
   }
   log(LogLevel::kInfo, "node " + *name + " joined");

@@ -70,7 +70,7 @@ std::optional<std::string> dial_back(HeadState& head, const net::PublicKey& node
 std::optional<DialledBack> on_reached(HeadState& head, const net::PublicKey& node) {
   if (head.joining.contains(node)) return answered(head, node, "");
   if (!head.cluster.members.is_alive(node)) return std::nullopt;
-  // What failed for lack of a connection may work now.
+  // Orders that failed for lack of a connection may work now.
   head.cluster.deployments.forget_failures(node);
   if (head.cluster.members.set_unreachable(node, "")) {
     log(LogLevel::kInfo, "node " + head.cluster.members.name_of(node) + " can be reached now");

@@ -50,7 +50,8 @@ struct CoordinatorSetup {
   bool measures = true;
   Speculation speculation = Speculation::kWhenItPays;  // of engines whose stages are CPUs
   std::function<void()> on_stop;  // called when a client asks this daemon to stop
-  // Tests look at what each deployment's engine decides (EngineSetup::watch). May be empty.
+  // For tests: called with the decider of each deployment's engine (EngineSetup::watch). May be
+  // empty.
   std::function<void(const EngineState&)> watch_engine;
 };
 

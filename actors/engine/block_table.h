@@ -37,7 +37,7 @@ constexpr std::size_t blocks_of(std::size_t positions) {
   return (positions + kBlockPositions - 1) / kBlockPositions;
 }
 
-// Who may find a block: requests of the same owner with the same salt.
+// Which requests may find a block: those of the same owner with the same salt.
 struct BlockDomain {
   std::string owner, salt;
   bool operator==(const BlockDomain&) const = default;
@@ -88,7 +88,7 @@ class BlockTable {
   void share(BlockSequence& sequence, const SharedPrefix& prefix);
   // The number of blocks that can be taken, including idle ones.
   std::uint64_t available() const;
-  // Whether sequences hold more than the limit allows.
+  // True if sequences hold more than the limit allows.
   bool is_over() const {
     return limits_.blocks_max != 0 && allocated() - idle_count_ > limits_.blocks_max;
   }
@@ -118,8 +118,9 @@ class BlockTable {
 
   // The position after the last ready block of a sequence; for tests.
   std::size_t ready_end(const BlockSequence& sequence) const;
-  // What must hold at any time, given all sequences that have blocks: no block is written by two or
-  // written while it is shared, none is lost, none is shared across domains, the counts agree.
+  // Checks what must hold at any time, given all sequences that have blocks: no block is written by
+  // two or written while it is shared, none is lost, none is shared across domains, the counts
+  // agree.
   //   Errors: kInternal, in words.
   Status check(std::span<const BlockSequence* const> sequences) const;
 

@@ -10,9 +10,9 @@ constexpr std::size_t kMatchMin = 2, kMatchMax = 16;
 // The numbers of ids that are tried: with the row before them, 2, 4 and 8 rows.
 constexpr std::size_t kLengths[] = {1, 3, kDraftIdsMax};
 
-// What is expected of a machine before it has shown it. On Zen 4 with AVX2, the first row costs
-// SmolLM2 0.2 of a step, and each further one 0.4 to 0.6; with AVX-512, or in a larger model, it is
-// half of that or less.
+// The costs that are assumed before a machine has shown its own. On Zen 4 with AVX2, the first row
+// costs SmolLM2 0.2 of a step, and each further one 0.4 to 0.6; with AVX-512, or in a larger model,
+// it is half of that or less.
 constexpr std::array<double, 3> kRows = {0.25, 0.35, 0.35};
 std::size_t place_of(std::size_t drafted) { return drafted < 2 ? 0 : drafted < 4 ? 1 : 2; }
 
@@ -64,7 +64,7 @@ void DraftCosts::note(std::size_t requests, std::size_t drafted, std::int64_t us
     }
     // A single step that was held up says little.
     plain_us_ += (std::clamp(taken, plain_us_ / 2, plain_us_ * 2) - plain_us_) / 8;
-    // What was measured long ago is forgotten, so that rows that seemed dear are tried again.
+    // Old measurements are forgotten, so that rows that seemed expensive are tried again.
     for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i] += (kRows[i] - rows_[i]) / 512;
     return;
   }

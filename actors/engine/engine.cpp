@@ -121,7 +121,7 @@ void refuse_for_now(Self self, const token_sink& sink, const Submit& submit, con
   refuse(self, sink, submit, why, self->state.state->wait_for_place_us(monotonic_us()));
 }
 
-// Sends what is known of an answer that another arithmetic version began, and ends it.
+// Sends what is known about an answer that another arithmetic version began, and ends it.
 void end_other_arithmetic(Self self, const Setup& setup, const Submit& submit,
                           EngineRequest request, const token_sink& sink) {
   auto events = ended_answer(std::move(request), *setup->tokenizer,

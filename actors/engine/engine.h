@@ -16,7 +16,7 @@
 
 namespace troupe::actors {
 
-// What an engine does, for `status`; written by it alone, read by anyone.
+// The state of an engine for `status`; only the engine writes it, and any thread may read it.
 struct EngineCounters {
   std::atomic<std::uint64_t> running{0}, queued{0};  // requests: with steps sent; waiting for that
   std::atomic<std::uint64_t> tokens{0};              // of answers
@@ -30,7 +30,7 @@ struct EngineCounters {
   std::atomic<std::uint64_t> drafted{0}, accepted{0};  // ids that were drafted; that came true
 };
 
-// What all engines of a head did when nodes were lost; it outlives each of them.
+// Counts what all engines of a head did when nodes were lost. It outlives each of them.
 struct ReplayCounters {
   std::atomic<std::uint64_t> replays{0}, replayed_tokens{0}, quarantined{0};
 };

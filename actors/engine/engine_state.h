@@ -110,9 +110,8 @@ class EngineState {
   // Checks that there is a place for one more request beside those admitted and `others`, whose
   // prompts are still being read. kResourceExhausted if there is none.
   Status check_room(std::size_t others) const;
-  // The last eighth of the places is for askers who have no more than half of all.
-  // kResourceExhausted for another one's request.
-  // An answer that goes on has its place.
+  // The last eighth of the places is for askers that have no more than half of all.
+  // kResourceExhausted for requests of other askers. An answer that continues has a place already.
   Status check_share(const EngineRequest& request) const;
   // For a request that was refused: how long until there is a place for it, judging by the pace at
   // which requests have ended so far. The next request that is refused is told about the place
@@ -135,8 +134,8 @@ class EngineState {
   // request or an idle block can make room. If the step was overtaken, those that go on are
   // computed again. If it had drafted rows, they are computed again without.
   std::vector<EngineEvent> on_failed(std::uint64_t step, const StepFailed& failed);
-  // Whether a step was under way when an earlier one failed, and some of its requests have ended or
-  // given way since: the stages may have no place for its rows.
+  // True if a step was under way when an earlier one failed, and some of its requests have ended or
+  // given way since then: the stages may have no place for its rows.
   bool was_overtaken(std::uint64_t step) const;
   // The stages have lost every sequence: steps under way no longer count, and the log of each
   // request goes through the stages again from position 0, in chunks as a prompt does. Tokens that
@@ -287,7 +286,7 @@ class EngineState {
   // Gives a request that has not begun its shared prefix. False if it has to wait: for memory, or
   // for what another one computes.
   bool start(Running& running);
-  // Whether `older`, which goes first, will compute a block that `running` needs and may share.
+  // True if `older`, which goes first, will compute a block that `running` needs and may share.
   bool will_compute(const Running& older, const Running& running, std::size_t block) const;
   // Turns (turns.cpp). Returns the name under which a request's rows are charged. Its owner has
   // one for requests and another one for jobs, so that a job takes nothing from the owner's share

@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-// Whose turn it is: shares of a deployment's tokens between those who ask, by their weights. A
+// Decides whose turn it is: a deployment's tokens are shared between askers by their weights. A
 // share that is not used goes to the others, and nobody saves up turns while nothing is asked.
 // Pure; called by EngineState.
 

@@ -19,7 +19,7 @@ namespace {
 
 constexpr auto kPlanPatience = 60s;  // every node is measured
 
-// What is known of an answer, over all connections that delivered parts of it.
+// What is known about an answer, from all connections that delivered parts of it.
 struct Progress {
   std::vector<model::TokenId> ids;
   std::string text;  // the text of the events that came
@@ -108,8 +108,8 @@ Result<actors::ReadyPtr> open_for(Cluster::Impl& impl, Asked& asked) {
   return open();
 }
 
-// Tries to get the answer over one connection, continuing from what is known of it. An error other
-// than kDeadlineExceeded means that the request was not submitted.
+// Tries to get the answer over one connection, continuing from what is known about it. An error
+// other than kDeadlineExceeded means that the request was not submitted.
 Result<Outcome> attempt(Cluster::Impl& impl, Asked& asked,
                         const std::shared_ptr<Progress>& progress) {
   const std::int64_t began_us = monotonic_us();
@@ -361,7 +361,8 @@ Result<ApprovedKey> Cluster::approve_key(const std::string& id_or_name) {
 
 Status Cluster::stop(bool everywhere) {
   if (impl_->local) {
-    return Status(Code::kFailedPrecondition, "this process is no daemon; there is nothing to stop");
+    return Status(Code::kFailedPrecondition,
+                  "this process is not a daemon; there is nothing to stop");
   }
   actors::Manage ask = manage_of(actors::ManageKind::kStop);
   ask.force = everywhere;

@@ -11,8 +11,8 @@
 #include <troupe/actors/http/routes.h>
 #include <troupe/runtime/status.h>
 
-// The API keys of an HTTP server. They are no tokens of the cluster's wire. A file has one key a
-// line, in words between spaces; `#` begins a comment:
+// The API keys of an HTTP server. They have nothing to do with the cluster's own tokens. A file has
+// one key per line, in words separated by spaces; `#` begins a comment:
 //
 //   NAME sha256:HEX [role=api|metrics|admin] [requests_per_minute=N] [tokens_per_minute=N]
 //                   [weight=N] [priority=N]

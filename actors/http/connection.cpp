@@ -289,7 +289,7 @@ void Connection::write_some() {
   }
   if (write_at_once()) return;
   writing_ = true;
-  // Of a request's phases only the write has a deadline of its own while an answer is sent.
+  // While an answer is sent, only the write has a deadline of its own.
   if (phase_ != Phase::kReading) wait(Waiting::kWrite, host_.limits.write_ms);
   const auto done = [self = shared_from_this()](const ErrorCode& error, std::size_t bytes) {
     self->writing_ = false;

@@ -28,7 +28,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
                     std::shared_ptr<const PreparedAsk> prepared);
 
   // Restores a stream of an earlier process, which has rested since `rested_us`. `said` is what is
-  // known of it.
+  // known about it.
   static void restore(Service& service, AnswerHead head,
                       std::shared_ptr<const PreparedAsk> prepared, const std::string& key,
                       const std::vector<AnswerEvent>& said, std::int64_t rested_us);

@@ -70,7 +70,7 @@ void Generation::restore(Service& service, AnswerHead head,
       stream->failure_ = event.error;
       continue;
     }
-    // What does not follow is computed again.
+    // Tokens after a gap are computed again.
     if (choice.ended || (!event.ended && event.index != choice.ids.size())) continue;
     if (event.ended) {
       choice.ended = true;

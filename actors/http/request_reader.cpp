@@ -185,7 +185,7 @@ struct RequestReader::Impl {
     }
     const bool star = target == "*" && request.method == "OPTIONS";
     if (!star && (target.empty() || target[0] != '/')) {
-      fail(400, "the request's target is no path");
+      fail(400, "the request's target is not a path");
       return false;
     }
     target = target.substr(0, target.find('#'));

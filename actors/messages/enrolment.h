@@ -7,13 +7,13 @@
 #include <troupe/runtime/net/keys.h>
 #include <troupe/runtime/status.h>
 
-// How a newcomer shows that the keys that it enrols are its own. Without this, whoever has a token
-// could enrol a stranger's key, and change what the head knows about it. Pure.
+// How a newcomer shows that the keys that it enrols are its own. Without this, a process that has a
+// token could enrol a stranger's key, and change what the head knows about it. Pure.
 
 namespace troupe::actors {
 
-// What an enrolment is bound to: it is worth nothing in another cluster, through another door, or
-// from another process.
+// The context to which an enrolment is bound: it is worth nothing in another cluster, through
+// another door, or from another process.
 struct EnrolmentPlace {
   std::uint64_t cluster = 0;
   net::PublicKey door{};          // the key that the connection shows: a token's, or an identity

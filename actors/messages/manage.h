@@ -29,7 +29,7 @@ struct Manage {
                                  // name of a node
   bool force = false;            // for kUnload: even if requests are running; kStop: every daemon;
                                  // kDrain: the node gets layers again
-  std::uint8_t role = 0;         // for kKeyNew: net::Role of those whom the token lets in,
+  std::uint8_t role = 0;         // for kKeyNew: net::Role of the processes that the token lets in,
   std::uint32_t uses = 0;        // how often,
   std::uint64_t lifetime_s = 0;  // and for how long; 0 means forever
   template <class A>

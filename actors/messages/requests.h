@@ -195,8 +195,8 @@ struct Finished {
   double prompt_tok_s = 0, decode_tok_s = 0, ttft_ms = 0;
   RequestTrace trace;
   std::uint32_t cached_tokens = 0;  // ids of the prompt that had been computed before
-  // Until the first step with its rows was sent, and from there to the first token. 0 if it did not
-  // come that far.
+  // The time until the first step with its rows was sent, and from there to the first token. 0 if
+  // that did not happen.
   double queue_ms = 0, prefill_ms = 0;
   // As in Token, for an answer that ends without a token.
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs = {};

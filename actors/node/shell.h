@@ -52,7 +52,7 @@ struct NodeShell {
   std::uint32_t greeting = 0;  // the number of the last greeting
   int failures = 0;            // failed attempts to reach the head before this node joined
   bool ever_joined = false, logged_waiting = false, enrolled = false;
-  std::set<net::PublicKey> allowed_peers;    // whom the head allowed since the last greeting
+  std::set<net::PublicKey> allowed_peers;    // peers that the head allowed since the last greeting
   std::set<net::PublicKey> connected_peers;  // peers that we reached on the activations channel
   std::optional<Measuring> measuring;
   std::shared_ptr<MeasuredCosts> measured;  // null until this node is asked to measure

@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t kReconnectUs = 300'000;
 // A loaded stage that has not reached the next one after this time never will.
 constexpr std::int64_t kConnectPatienceUs = 5'000'000;
-// The head is told of a broken connection again after this time, until it has placed the layers
+// The head is told again about a broken connection after this time, until it has placed the layers
 // anew.
 constexpr std::int64_t kTellAgainUs = 2'000'000;
 

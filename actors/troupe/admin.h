@@ -126,7 +126,7 @@ struct ReplicatedSpeed {
 // The measured times of a stage with this number of layers, in microseconds.
 struct StageTimes {
   std::uint32_t layers = 0;
-  // Of a layer, in a step of one row, and in one of `rows` rows.
+  // The time of a layer, in a step of one row, and in one of `rows` rows.
   double layer_row_us = 0, layer_rows_us = 0;
   double head_row_us = 0, head_rows_us = 0;  // the time that the logits add to each
 };

@@ -91,7 +91,7 @@ std::string resolve_home(const std::string& home);
 //   Errors: kNotFound (no daemon runs on this home).
 Result<std::string> daemon_address(const std::string& home);
 // Does the same, but waits for a daemon that is starting (15 s at most), or was killed and may be
-// started again by whoever watches over it (3 s).
+// started again by its parent or by systemd (3 s).
 Result<std::string> await_daemon_address(const std::string& home);
 // Ends the daemon of this home, whether head or node, and waits until it has ended (5 s at most).
 //   Errors: kNotFound (none runs), kDeadlineExceeded, kPermissionDenied.

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-// What a transformer is made of, as plain values. families/read_config.h reads them from a model's
-// header and checks them; a stage computes what they say.
+// The configuration of a transformer, as plain values. families/read_config.h reads them from a
+// model's header and checks them; a stage computes what they say.
 
 namespace troupe::model {
 
@@ -32,7 +32,7 @@ enum class FeedForward : std::uint8_t {
   kGeluErf,       // the same, gelu by erf
 };
 enum class PoolerKind : std::uint8_t { kTanh, kRelu, kGeluErf };
-// What the head of an encoder reads, and what it gives.
+// The input and the output of an encoder's head.
 enum class EncoderHead : std::uint8_t {
   kSequence,  // the pooler's result: the logits of the labels, one row for a sequence
   kToken,     // every row of the last layer: the logits of the labels

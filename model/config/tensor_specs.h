@@ -8,7 +8,7 @@
 #include <troupe/model/config/layer_range.h>
 #include <troupe/model/config/model_config.h>
 
-// What the tensors of a model are called in GGUF, and their shapes, from its configuration. Pure.
+// The names of a model's tensors in GGUF, and their shapes, from its configuration. Pure.
 
 namespace troupe::model {
 

@@ -245,8 +245,7 @@ Status settle(const ModelConfig& config, const GgufMetadata& metadata,
   const std::string different = difference(config, made);
   if (!different.empty())
     return Status(Code::kFailedPrecondition, "a GGUF file of the family " + made.family +
-                                                 " cannot say what config.json says "
-                                                 "of " +
+                                                 " cannot express what config.json says about " +
                                                  different + "; convert it to safetensors instead");
   const bool permutes = made.rope_interleaved != config.rope_interleaved;
   if (permutes && config.fused_qkv)

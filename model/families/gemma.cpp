@@ -6,7 +6,7 @@
 // Gemma 2 and 3: the output of a sublayer is normed before it is added, the embedding is scaled by
 // the square root of its width, and the feed-forward network is gated by GELU. Most layers see a
 // window. Gemma 2 caps scores and logits; Gemma 3 norms each head of q and k instead, and its
-// layers with a window rotate by a base of their own. Hugging Face's files store norm weights less
+// layers with a window rotate by a base of their own. Hugging Face's files store norm weights minus
 // one. Sources: Gemma Team 2024 and 2025.
 
 namespace troupe::model {

@@ -6,14 +6,14 @@
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/family.h>
 
-// What the tensors of a model are called in its Hugging Face folder, and the order of their rows
-// there. Pure.
+// The names of a model's tensors in its Hugging Face folder, and the order of their rows there.
+// Pure.
 
 namespace troupe::model {
 
 // Returns the name of a tensor in a family's folders; nullptr if they have no such tensor.
 const HfName* find_hf_name(const HfFolder& hf, const TensorSpec& spec);
-// The whole of that name. The head's own tensors stand beside the model's, without the prefix.
+// Returns the whole name. The head's own tensors are beside the model's, without the prefix.
 std::string full_hf_name(const HfFolder& hf, const HfName& name, const TensorSpec& spec);
 
 // The name of a tensor in the model's folder, such as model.layers.0.self_attn.q_proj.weight.
@@ -26,9 +26,9 @@ std::string hf_module(const ModelConfig& config, const TensorSpec& spec);
 // encoder.layer.0.output.dense.
 std::string hf_bare_module(const ModelConfig& config, const TensorSpec& spec);
 
-// Whether the tensor's rows are rotated: it is q or k, or the bias of one.
+// Says whether the tensor's rows are rotated: it is q or k, or the bias of one.
 bool has_rotated_rows(const TensorSpec& spec);
-// Whether the rotated pairs of the tensor's rows are neighbours, as in GGUF files of the llama
+// Says whether the rotated pairs of the tensor's rows are neighbours, as in GGUF files of the llama
 // family. In a folder they are half of the rotary dimension apart.
 bool has_neighbour_rows(const ModelConfig& config, const TensorSpec& spec);
 // Returns the row of such a tensor that a folder stores as `row`.

@@ -61,7 +61,7 @@ Status HeaderReader::sizes(ModelConfig* config) const {
   if (!has("attention.key_length") && config->channels % config->heads != 0)
     return Status(Code::kBadData,
                   key("embedding_length") + " is " + std::to_string(config->channels) +
-                      ", no multiple of " + key("attention.head_count") + ", " +
+                      ", which is not a multiple of " + key("attention.head_count") + ", " +
                       std::to_string(config->heads) + "; take another file of the model");
   TROUPE_ASSIGN_OR_RETURN(config->head_dim,
                           u64("attention.key_length", config->channels / config->heads));
@@ -119,7 +119,7 @@ Status HeaderReader::window(ModelConfig* config, std::uint64_t period) const {
   return Status::ok();
 }
 
-// The pattern says of each layer whether it has the window.
+// The pattern says for each layer whether it has the window.
 Status HeaderReader::window_pattern(const std::string& name,
                                     const std::vector<std::int64_t>& slides,
                                     ModelConfig* config) const {
@@ -187,7 +187,7 @@ Status HeaderReader::dense_layers(ModelConfig* config) const {
     if (listed == nullptr || !std::all_of(listed->begin(), listed->end(), is_layer))
       return Status(Code::kBadData, "the metadata value of " +
                                         in_quotes(header_keys::kDenseLayers) +
-                                        " is no list of layers; take another file of the model");
+                                        " is not a list of layers; take another file of the model");
     for (const std::int64_t one : *listed) dense[static_cast<std::size_t>(one)] = true;
   } else {
     std::set<std::string_view> known;
@@ -240,8 +240,8 @@ Status hf_plain_sizes(const HfConfig& config, const std::string& arch, const HfS
                       " channels a head more than " + std::to_string(kChannelsMax) + " in all");
   if (head_dim > 0 || channels % heads == 0) return Status::ok();
   return config.bad("the field \"" + std::string(fields.channels) + "\" is " +
-                    std::to_string(channels) + ", no multiple of \"" + fields.heads + "\", " +
-                    std::to_string(heads));
+                    std::to_string(channels) + ", which is not a multiple of \"" + fields.heads +
+                    "\", " + std::to_string(heads));
 }
 
 Status hf_mixture(const HfConfig& config, const std::string& arch, const HfMixture& fields,
@@ -293,7 +293,8 @@ Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_de
                             config.size("num_key_value_heads", kChannelsMax));
     if (heads % kv_heads != 0)
       return config.bad("the field \"num_attention_heads\" is " + std::to_string(heads) +
-                        ", no multiple of \"num_key_value_heads\", " + std::to_string(kv_heads));
+                        ", which is not a multiple of \"num_key_value_heads\", " +
+                        std::to_string(kv_heads));
     (*out)[arch + ".attention.head_count_kv"] = kv_heads;
   }
   if (head_dim > 0) {

@@ -121,8 +121,8 @@ Status contradict(const HfConfig& config, const std::string& old, const std::str
                     "trained with");
 }
 
-// Folders made since 2025 have "rope_parameters". In older ones, the base and the rotated part
-// stand by themselves beside "rope_scaling". A folder that has both must say the same in both.
+// Folders made since 2025 have "rope_parameters". In older ones, the base and the rotated part are
+// fields of their own beside "rope_scaling". A folder that has both must say the same in both.
 Status check_rope_places(const RopeFields& fields) {
   const HfConfig& config = fields.config;
   const std::string old = "rope_scaling.", now = fields.place;
@@ -150,7 +150,7 @@ std::string rope_field(const RopeFields& fields, const std::string& field) {
                                                                       : "rope_scaling." + field;
 }
 
-// The same, for fields that may also stand by themselves.
+// Does the same for fields that may also be outside the object.
 std::string outer_rope_field(const RopeFields& fields, const std::string& field) {
   const std::string inner = rope_field(fields, field);
   return fields.config.has(inner) ? inner : field;

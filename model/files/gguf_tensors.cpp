@@ -140,7 +140,8 @@ Status place_tensor(const GgufCursor& cursor, RawGgufTensor&& raw, std::uint64_t
   }
   if (raw.offset % alignment != 0) {
     return cursor.malformed("the offset of " + tensor + " is " + std::to_string(raw.offset) +
-                            ", no multiple of the alignment " + std::to_string(alignment));
+                            ", which is not a multiple of the alignment " +
+                            std::to_string(alignment));
   }
   const std::uint64_t data_bytes = file_bytes - data_begin;
   if (raw.offset > data_bytes || bytes > data_bytes - raw.offset) {

@@ -48,7 +48,8 @@ class HfConfig {
   // Reads a list of strings; an absent field gives none.
   Result<std::vector<std::string>> strings(std::string_view field) const;
 
-  // Returns the names of the fields of the inner object `field`; none if it is absent or no object.
+  // Returns the names of the fields of the inner object `field`; none if it is absent or not an
+  // object.
   std::vector<std::string> fields_of(std::string_view field) const;
 
   // Reads a list of finite numbers; an absent field gives none.

@@ -65,7 +65,7 @@ struct Expression {
   ExpressionPtr star, double_star;  // may be null
 };
 
-// What a value is assigned to: a name, an attribute of a namespace, or, with parts, the items of a
+// The target of an assignment: a name, an attribute of a namespace, or, with parts, the items of a
 // sequence.
 struct Target {
   std::string name, attribute;

@@ -133,7 +133,7 @@ Status too_little_memory(const MemoryNeed& need, std::size_t layers,
   const std::uint64_t all = need.of({0, layers});
   std::uint64_t offered = 0;
   for (const std::uint64_t memory : memories) offered += memory;
-  // What the last node would need in addition to hold the rest.
+  // Returns what the last node would need in addition to hold the rest.
   std::size_t begin = 0;
   for (const std::uint64_t memory : memories.first(memories.size() - 1)) {
     begin = reach(need, layers, begin, memory);
@@ -181,7 +181,7 @@ Result<std::vector<LayerRange>> place_layers(const MemoryNeed& need, std::size_t
     const auto later = memories.subspan(i + 1);
     while (reach_of_all(need, layers, end, later) < layers) ++end;
     if (need.of({begin, end}) > memories[i])
-      end = layers;  // only the whole model fits (what is shared)
+      end = layers;  // only the whole model fits (a shared embedding counts once)
     ranges[i] = {begin, end};
     begin = end;
     weight -= capacities[i];

@@ -19,8 +19,8 @@ struct CatalogueEntry {
   std::string sha256;
   std::uint64_t bytes = 0;  // 0 for one on the hub
   std::string about;        // one line for people
-  // Set if whoever fetches the model must accept these terms first, else "": their name, and where
-  // they can be read. They were read where the model lies.
+  // The name of terms that must be accepted before the model is fetched, and where they can be
+  // read; otherwise "". They were read where the model lies.
   std::string terms = {}, terms_page = {};
 };
 

@@ -24,7 +24,7 @@ class BpeModel final : public WordModel {
  public:
   struct Options {
     bool byte_level = false;     // the symbols are bytes, else characters
-    bool whole_words = false;    // a word that is a token as it stands is taken without merging
+    bool whole_words = false;    // a word that is a token as a whole is taken without merging
     bool byte_fallback = false;  // a character without a token becomes the tokens of its bytes
     bool fuse_unknown = false;   // neighbours without tokens become one unknown token
     TokenId unknown = -1;        // -1: characters without tokens are left out

@@ -15,7 +15,7 @@ namespace troupe::model {
 struct PreTokenizer {
   std::vector<Normalizer> normalizers;
   std::vector<Cut> cuts;
-  bool whole_words = false;  // a word that is a token as it stands is taken without merging
+  bool whole_words = false;  // a word that is a token as a whole is taken without merging
   bool adds_bos = false;     // the value of tokenizer.ggml.add_bos_token if the file has none
 };
 

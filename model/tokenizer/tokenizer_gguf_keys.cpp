@@ -56,8 +56,8 @@ Result<GgufTokens> load_token_texts(const GgufHeader& header) {
   }
   tokens.types.assign(count, TokenType::kNormal);
   TROUPE_RETURN_IF_ERROR(load_types(header, &tokens.types));
-  // Some converters mark the end marks of a chat as plain tokens. Then a template could not write
-  // them, and an answer would continue after them.
+  // Some converters give the end marks of a chat the type of plain tokens. Then a template could
+  // not write them, and an answer would continue after them.
   for (std::size_t i = 0; i < count; ++i) {
     if (tokens.types[i] != TokenType::kByte && is_end_markup((*tokens.texts)[i])) {
       tokens.types[i] = TokenType::kControl;

@@ -19,7 +19,7 @@ struct TokenizerFiles {
   // add_bos_token, which counts if tokenizer.json does not say what goes around a text.
   std::string_view tokenizer_config_json = {};
   std::string_view special_tokens_map_json = {}, added_tokens_json = {};
-  std::string_view config_json = {};  // says of which family a tokenizer without a class is
+  std::string_view config_json = {};  // says to which family a tokenizer without a class belongs
 };
 
 // Errors: kBadData naming the file, the field and what is not known.

@@ -104,7 +104,7 @@ Result<ChatRow> preference_of(const json& row) {
 Result<json> object_of(std::string_view line) {
   Result<json> row = parse_json(line, "the line", kTextLimits);
   if (!row) return row_error("it is not JSON (" + row.message() + ")");
-  if (!row->is_object()) return row_error("it is JSON, but no object");
+  if (!row->is_object()) return row_error("it is JSON, but not an object");
   return row;
 }
 

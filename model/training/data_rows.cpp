@@ -38,7 +38,7 @@ void read_json_line(std::string_view line, std::size_t number, const DataFields&
   const auto drop = [&](std::string why) { out->dropped.push_back({number, std::move(why)}); };
   const Result<json> row = parse_json(line, "the line", kTextLimits);
   if (!row) return drop("it is not JSON (" + row.message() + ")");
-  if (!row->is_object()) return drop("it is JSON, but no object");
+  if (!row->is_object()) return drop("it is JSON, but not an object");
   DataRow read{number, {}, {}};
   const std::optional<std::string> text = text_of(*row, fields.text);
   if (!text) return drop(missing(*row, fields.text));

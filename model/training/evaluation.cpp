@@ -44,7 +44,7 @@ std::string read_choice_line(std::string_view line, std::size_t number,
                              std::vector<ChoiceRow>* rows) {
   const Result<nlohmann::json> row = parse_json(line, "the line", kTextLimits);
   if (!row) return "it is not JSON (" + row.message() + ")";
-  if (!row->is_object()) return "it is JSON, but no object";
+  if (!row->is_object()) return "it is JSON, but not an object";
   ChoiceRow read;
   read.line = number;
   if (!row->contains("prompt") || !(*row)["prompt"].is_string())

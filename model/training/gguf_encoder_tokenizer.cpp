@@ -133,7 +133,7 @@ Result<std::string> charsmap_of(const json& step) {
   if (!step.is_object()) return std::string();
   if (step.value("type", "") == "Precompiled") {
     const auto bytes = from_base64(step.at("precompiled_charsmap").get<std::string>());
-    if (!bytes) return no_gguf_for("its map of characters is no base64");
+    if (!bytes) return no_gguf_for("its map of characters is not base64");
     return *bytes;
   }
   if (step.contains("normalizers"))
@@ -209,8 +209,8 @@ Status add_encoder_parts(const GgufHeader& folder, std::size_t vocabulary, GgufM
   if (same) return Status::ok();
   return no_gguf_for(
       type == "WordPiece"
-          ? "GGUF has no key for what it does to capital letters and accents; whoever reads the "
-            "file lower-cases if no token has a capital letter, and this tokenizer differs"
+          ? "GGUF has no key for what it does to capital letters and accents; programs that read "
+            "the file lower-case if no token has a capital letter, and this tokenizer differs"
           : "GGUF has no keys for all that it does to a text before it cuts it");
 }
 

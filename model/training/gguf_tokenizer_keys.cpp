@@ -118,7 +118,7 @@ Status add_gguf_tokens(const json& file, std::size_t vocabulary, GgufMetadata* o
 Status add_gguf_bpe(const json& file, std::size_t vocabulary, GgufMetadata* out) {
   if (!file.contains("model") || type_of(file["model"]) != "BPE" ||
       file["model"].value("byte_fallback", false))
-    return cannot("it is no byte-level BPE");
+    return cannot("it is not a byte-level BPE");
   TROUPE_ASSIGN_OR_RETURN(const std::string family, family_of(file));
   (*out)["tokenizer.ggml.model"] = std::string("gpt2");
   (*out)["tokenizer.ggml.pre"] = family;

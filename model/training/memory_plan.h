@@ -30,7 +30,7 @@ struct MemoryQuestion {
   int threads = 1;
   // The header of the model's file: with adapters, matrices stay in its formats. Null: all are f32.
   const GgufHeader* header = nullptr;
-  bool may_adapt = true;  // false: the run cannot have adapters, so they are no help
+  bool may_adapt = true;  // false: the run cannot have adapters, so the advice leaves them out
 };
 
 // Returns the memory for batches of the longest of `examples`.

@@ -37,7 +37,7 @@ Result<std::vector<std::string>> texts_of(const nlohmann::json& row) {
 Result<PairRow> pair_of(std::string_view line, std::size_t number) {
   Result<nlohmann::json> row = parse_json(line, "the line", kTextLimits);
   if (!row) return bad_row("it is not JSON (" + row.message() + ")");
-  if (!row->is_object()) return bad_row("it is JSON, but no object");
+  if (!row->is_object()) return bad_row("it is JSON, but not an object");
   TROUPE_ASSIGN_OR_RETURN(std::vector<std::string> texts, texts_of(*row));
   return PairRow{number, std::move(texts)};
 }

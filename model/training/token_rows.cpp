@@ -69,7 +69,7 @@ Status mark_entity(std::size_t begin, std::size_t end, const std::string& label,
 }
 
 Status read_entities(const nlohmann::json& list, std::size_t characters, TokenRow* row) {
-  if (!list.is_array()) return bad_token_row("its field 'entities' is no list");
+  if (!list.is_array()) return bad_token_row("its field 'entities' is not a list");
   row->tags.assign(row->words.size(), kOutside);
   for (const nlohmann::json& entity : list) {
     const auto number = [&](const char* field) -> std::optional<std::size_t> {
@@ -80,7 +80,7 @@ Status read_entities(const nlohmann::json& list, std::size_t characters, TokenRo
     if (!entity.is_object())
       return bad_token_row(
           "its field 'entities' holds something that is "
-          "no object");
+          "not an object");
     const auto begin = number("start"), end = number("end");
     const auto label = entity.find("label");
     if (!begin || !end || label == entity.end() || !label->is_string() ||
@@ -99,7 +99,7 @@ Result<TokenRow> row_of_tokens(const nlohmann::json& row, const TokenFields& fie
   TokenRow out;
   std::vector<std::string> tokens;
   const nlohmann::json& list = row["tokens"];
-  if (!list.is_array()) return bad_token_row("its field 'tokens' is no list");
+  if (!list.is_array()) return bad_token_row("its field 'tokens' is not a list");
   for (const nlohmann::json& token : list) {
     if (!token.is_string())
       return bad_token_row("its field 'tokens' holds something that is not text");
@@ -115,7 +115,7 @@ Result<TokenRow> row_of_tokens(const nlohmann::json& row, const TokenFields& fie
     return bad_token_row("it has no field " +
                          (fields.tags.empty() ? "'tags' or 'ner_tags'" : in_quotes(field)));
   }
-  if (!tags->is_array()) return bad_token_row("its field " + in_quotes(field) + " is no list");
+  if (!tags->is_array()) return bad_token_row("its field " + in_quotes(field) + " is not a list");
   TROUPE_RETURN_IF_ERROR(read_tags(*tags, field, &out));
   return out;
 }
@@ -143,7 +143,7 @@ Result<TokenRow> row_of_text(const nlohmann::json& row, const TokenFields& field
 Result<TokenRow> token_row_of(std::string_view line, const TokenFields& fields) {
   const Result<nlohmann::json> row = parse_json(line, "the line", kTextLimits);
   if (!row) return bad_token_row("it is not JSON (" + row.message() + ")");
-  if (!row->is_object()) return bad_token_row("it is JSON, but no object");
+  if (!row->is_object()) return bad_token_row("it is JSON, but not an object");
   return row->contains("tokens") ? row_of_tokens(*row, fields) : row_of_text(*row, fields);
 }
 

@@ -54,7 +54,7 @@ std::string key_id(const PublicKey& key);
 std::uint64_t random_u64();  // never 0
 
 // Reads the key pair at `path`, or makes and stores one (0600).
-//   Errors: kPermissionDenied (others can read the file; the text says how to mend its mode).
+//   Errors: kPermissionDenied (others can read the file; the text says how to correct its mode).
 Result<KeyPair> load_or_make_key_pair(const std::filesystem::path& path);
 Result<KeyPair> load_key_pair(const std::filesystem::path& path);
 

@@ -13,7 +13,7 @@ import harness
 PACKAGES = pathlib.Path(os.environ.get("TROUPE_PYTHON_PACKAGES", harness.ROOT / "build" / "python"))
 TINY = harness.ROOT / "tests" / "data" / "golden" / "tiny"
 PROMPT = ("--raw", "The capital of France is", "-n", 8, "--cluster", "none")
-# What the package gguf, which others wrote, finds in a file: the number of tensors of each format.
+# Returns the number of tensors of each format in a file, as the independent package gguf finds them.
 COUNT = """
 import collections, json, sys
 sys.path.insert(0, sys.argv[1])

@@ -30,7 +30,7 @@ def test_a_model_goes_after_its_time_and_comes_back(place):
     assert loaded["keep_alive_s"] == 3 and 0 < loaded["unload_in_s"] <= 3 and not loaded["busy"]
     assert re.search(r"\b[123]s\b", place.troupe("ps", "--cluster", head.address).out)
     time.sleep(2)
-    again = ask(place, head)  # every request begins the time anew
+    again = ask(place, head)  # every request restarts the time
     asked = time.monotonic()
     assert again["token_ids"] == first["token_ids"]
     time.sleep(max(0, asked + 2 - time.monotonic()))

@@ -419,7 +419,7 @@ def tokenizer_cases(chance):
         whole, with_file("tokenizer_config.json", "[]")))
 
 
-# ---------------------------------------------------------------- files that are no models
+# ---------------------------------------------------------------- files that are not models
 
 def other_files(chance):
     def one(name, content, said, file="model.gguf"):

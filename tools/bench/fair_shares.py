@@ -4,10 +4,10 @@
 usage: fair_shares.py TROUPE MODEL.gguf [--each 8] [--tokens 300] [--seconds 30] [--fit 4] [--threads 2]
 
 A head with HTTP gets enough memory for about `fit` requests at the same time. Each key has `each` clients
-that ask one question after the other; a job generates from a file meanwhile. Counted over `seconds`: the
-tokens of each key, of the job, and the requests that gave way. Then the keys stop, the job ends, and every
-answer is compared with that of one process that has all the memory it needs. Prints one JSON object. "ratio"
-is the tokens of the key of weight 3 over those of the other. """
+that ask one question after the other; a job generates from a file meanwhile. For `seconds` seconds, it counts
+the tokens of each key and of the job, and the requests that gave way. Then the keys stop, the job ends, and
+every answer is compared with that of one process that has all the memory it needs. Prints one JSON object.
+"ratio" is the tokens of the key of weight 3 over those of the other. """
 import argparse
 import asyncio
 import json

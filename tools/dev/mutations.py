@@ -156,7 +156,7 @@ MUTATIONS = {
         "actors/node/worker.cpp",
         "return segment.turn == turns && segment.position >= accepted",
         "return segment.position >= accepted",
-        "actors_tests", "worker: rows of drafted ids are forgotten from where the next step goes on",
+        "actors_tests", "worker: the next step says which rows of drafted ids are forgotten",
         {}),
     "ids that are scored": (
         "actors/node/scored_rows.cpp",
@@ -178,13 +178,13 @@ MUTATIONS = {
         "if (!blocks_[number].ready) {",
         "if (!blocks_[number].allocated) {",
         "actors_tests",
-        "blocks: one that is being computed is waited for, until it is ready or given up", {}),
+        "blocks: a sequence waits for one that is being computed until it is ready or given up", {}),
     "stale blocks": (
         "actors/engine/block_table.cpp",
         "if (block.allocated && block.taken == one.taken) block.ready = true;",
         "if (block.allocated) block.ready = true;",
         "actors_tests",
-        "blocks: one that is being computed is waited for, until it is ready or given up", {}),
+        "blocks: a sequence waits for one that is being computed until it is ready or given up", {}),
     "markup of a unigram model": (
         "model/tokenizer/tokenizer_json.cpp",
         "!text.empty() && !markup.contains(text)",
@@ -311,7 +311,7 @@ def prove(name):
     build(binary)
     whole, said = passes(binary, test, variables)
     if not whole:
-        return f"'{test}' fails already with everything in place:\n{said[-2000:]}"
+        return f"'{test}' fails even with every safeguard in place:\n{said[-2000:]}"
     source = TREE / file
     text = source.read_text()
     source.write_text(text.replace(before, after))

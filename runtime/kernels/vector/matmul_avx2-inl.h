@@ -1,6 +1,6 @@
 // Products of runs (quant/layout.h) on AVX2: a vector of 32-bit lanes is eight rows. maddubs
-// multiplies unsigned by signed bytes and adds pairs in 16 bits with saturation; below is why it
-// never saturates.
+// multiplies unsigned by signed bytes and adds pairs in 16 bits with saturation. A comment below
+// says why it never saturates.
 
 #if !defined(TROUPE_KERNELS_MATMUL_AVX2_INL_H_)
 #define TROUPE_KERNELS_MATMUL_AVX2_INL_H_

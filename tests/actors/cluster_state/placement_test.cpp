@@ -45,7 +45,7 @@ TEST_CASE("cluster: layers are placed by what they cost if that is known for eve
     return model::to_string(layers);
   };
   state.costs.set_layers("m", key(1), cost_of(300), 1000);
-  CHECK(layers_of_a() == "0-14");  // nothing is known of b
+  CHECK(layers_of_a() == "0-14");  // nothing is known about b
   state.costs.set_layers("m", key(2), cost_of(200), 2000);
   state.costs.set_link(key(1), key(2), {100, 400});
   CHECK(layers_of_a() == "0-11");

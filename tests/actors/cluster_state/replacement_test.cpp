@@ -71,7 +71,7 @@ TEST_CASE("cluster: a node that another one cannot reach is left out until it jo
   REQUIRE(place_again(state, id).is_ok());
   CHECK(layout(state, id) == "a:0-14 c:15-29");
   CHECK_FALSE(can_grow(state, deployment));
-  deployment.unfit.clear();  // as when a client brings weights: that mends no connection
+  deployment.unfit.clear();  // as when a client brings weights, which repairs no connection
   CHECK_FALSE(can_grow(state, deployment));
   REQUIRE(state.members.leave(key(2), NodeLife::kDead));
   REQUIRE(state.join(key(2), hello("b"), true, 22, 0));

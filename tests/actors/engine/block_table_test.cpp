@@ -119,7 +119,7 @@ TEST_CASE("blocks: ids are compared, not only hashed") {
   check(table, {&second});
 }
 
-TEST_CASE("blocks: one that is being computed is waited for, until it is ready or given up") {
+TEST_CASE("blocks: a sequence waits for one that is being computed until it is ready or given up") {
   BlockTable table({16});
   const Ids ids = ids_of({1, 2}, 1);
   BlockSequence writer = sequence_of("a"), reader = sequence_of("a"), other = sequence_of("b");

@@ -72,7 +72,7 @@ TEST_CASE("http server: usage says what had been computed before, and the text i
   CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "c"}, {"n", 4}}))) == 0);
   CHECK(cached(ask_for(tiny, asked("Why?", {{"cache_salt", "c"}, {"n", 4}}))) == 128);
   DeploymentStatus deployment;
-  for (int i = 0; i < 100; ++i) {  // the engine counts after it has told of an answer's end
+  for (int i = 0; i < 100; ++i) {  // the engine counts after it has reported an answer's end
     const auto status = tiny.cluster().status();
     REQUIRE(status);
     deployment = status->deployments.at(0);

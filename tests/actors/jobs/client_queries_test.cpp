@@ -13,7 +13,7 @@ TEST_CASE("job queries: a deep specification is refused, and does no harm in a j
   auto made = Journal::in_memory();
   REQUIRE(made);
   const std::shared_ptr<Journal> journal = std::move(*made);
-  // An earlier release took it in.
+  // An earlier release accepted it.
   REQUIRE(journal->receive({"old", "", "upper", deep, 1, 0, {"x"}}, 1).is_ok());
   caf::actor_system_config config;
   caf::actor_system system(config);

@@ -96,7 +96,7 @@ TEST_CASE("worker: what does not go together is refused") {
   CHECK(path.stage->forward(input, &output).code() == Code::kFailedPrecondition);
 }
 
-TEST_CASE("worker: rows of drafted ids are forgotten from where the next step goes on") {
+TEST_CASE("worker: the next step says which rows of drafted ids are forgotten") {
   TinyPath path;
   const auto decode = [](std::uint32_t position, std::uint32_t drafted, std::uint32_t turn) {
     Step step;

@@ -204,7 +204,8 @@ TEST_CASE("contradictions in a GGUF file are named") {
   CHECK(tensors({8}, kF32, 0) ==
         "model.gguf: tensor 'second' at byte 128 overlaps tensor 'first'" + kDamaged);
   CHECK(tensors({8}, kF32, 36) ==
-        "model.gguf: the offset of tensor 'second' is 36, no multiple of the alignment 32" +
+        "model.gguf: the offset of tensor 'second' is 36, which is not a multiple of the alignment "
+        "32" +
             kDamaged);
   CHECK(tensors({}, kF32, 32) ==
         "model.gguf: tensor 'second' has 0 dimensions, expected 1 to 4" + kDamaged);

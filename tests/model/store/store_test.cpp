@@ -45,7 +45,8 @@ struct Home {
   std::shared_ptr<Store> store;
 };
 
-// Two tensors with the same content, one with another, a gap before the last.
+// Returns a file with two tensors of equal content, one of other content, and a gap before the last
+// one.
 std::string model_file() {
   GgufBuilder file;
   file.head(3, 1).entry("general.architecture", "llama");

@@ -87,7 +87,7 @@ TEST_CASE("rows that cannot be used are named, and files without any are refused
   REQUIRE(some->dropped.size() == 4);
   CHECK(some->dropped[0].line == 2);
   CHECK_THAT(some->dropped[1].why, Contains("no field 'label'"));
-  CHECK_THAT(some->dropped[2].why, Contains("no object"));
+  CHECK_THAT(some->dropped[2].why, Contains("not an object"));
   CHECK_THAT(some->dropped[3].why, Contains("'text' is not text"));
   const auto message = [&](const std::string& name, const std::string& content) {
     const auto rows = read_data_rows(folder.write(name, content), labelled);

@@ -88,7 +88,7 @@ TEST_CASE("what is hidden follows from seed, epoch, example and position alone")
   CHECK(hidden(masked(later, masking(), MaskingUse::kTraining)) != places);
   CHECK(hidden(masked(other, masking(), MaskingUse::kTraining)) != places);
   CHECK(hidden(masked(text, masking(0.15, 4), MaskingUse::kTraining)) != places);
-  // In a longer text, the same of the first tokens are hidden.
+  // In a longer text, the same ones among the first tokens are hidden.
   Example longer = text_of(260, 9);
   auto more = hidden(masked(longer, masking(), MaskingUse::kTraining));
   std::erase_if(more, [](std::size_t place) { return place > 200; });

@@ -32,7 +32,7 @@ no
   CHECK(rows->dropped[1].why == "its field 'positive' is not text");
   CHECK(rows->dropped[2].why == "it has no field 'anchor'");
   CHECK_THAT(rows->dropped[3].why, Contains("neither a text nor a list"));
-  CHECK_THAT(rows->dropped[4].why, Contains("no object"));
+  CHECK_THAT(rows->dropped[4].why, Contains("not an object"));
   CHECK_THAT(rows->dropped[5].why, Contains("not JSON"));
   CHECK(rows->dropped[5].line == 9);
   const auto empty = read_pair_rows(scratch.write("empty.jsonl", "\n{}\n"));

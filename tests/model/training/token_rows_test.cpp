@@ -149,7 +149,7 @@ TEST_CASE("rows of words that cannot be used are named with their reason") {
   const char* const reasons[] = {"it has 2 tokens, but 1 labels in 'tags'",
                                  "neither a name nor a number",
                                  "has both names and numbers",
-                                 "'tokens' is no list",
+                                 "'tokens' is not a list",
                                  "no field 'tags' or 'ner_tags'",
                                  "no field 'entities'",
                                  "begins or ends inside the word 'Ada'",
@@ -157,8 +157,8 @@ TEST_CASE("rows of words that cannot be used are named with their reason") {
                                  "is from 3 to 0",
                                  "overlaps another one",
                                  "holds no word",
-                                 "no object",
-                                 "no object",
+                                 "not an object",
+                                 "not an object",
                                  "it is not JSON"};
   REQUIRE(rows.dropped.size() == std::size(reasons));
   for (std::size_t i = 0; i < std::size(reasons); ++i) {

@@ -389,7 +389,7 @@ TEST_CASE("damaged models are refused with the tensor's name") {
                 [](const TensorInfo& t) { return t.name == "blk.3.ffn_up.weight"; });
   REQUIRE(try_load(model, *device).code() == Code::kBadData);
   REQUIRE_THAT(try_load(model, *device).message(), Contains("blk.3.ffn_up.weight is missing"));
-  REQUIRE(try_load(model, *device, {0, 3}).is_ok());  // a stage looks at its own layers only
+  REQUIRE(try_load(model, *device, {0, 3}).is_ok());  // a stage checks only its own layers
 
   const auto change = [&](const char* name, auto how) {
     Model changed = good;

@@ -51,7 +51,7 @@ TEST_CASE("no more memory is offered than the machine and the control group have
   CHECK(group.offer().pool == machine.pool);
   group.write("sys/a/memory.max", std::to_string(1024 * kMiB));
   const MemoryOffer limited = group.offer();
-  CHECK(limited.bytes == (1024 - 64 - 64) * kMiB);  // less 64 MiB, less a sixteenth
+  CHECK(limited.bytes == (1024 - 64 - 64) * kMiB);  // minus 64 MiB, minus a sixteenth
   CHECK(limited.pool != machine.pool);
   CHECK(limited.pool.size() <= 64);
   // Memory in use is not offered, but cached files do not count as used.

@@ -41,7 +41,7 @@ bool has_service_manager();
 // not one of them, because people and the system use it to end a process that must not come back.
 bool is_crash(int signal);
 
-// What each process is told by adopt().
+// The result of adopt() for each process.
 struct Adopted {
   // In the parent, the exit status for the process, once the daemon has ended for good. If the
   // daemon was ended by a signal, the parent ends by the same one and never returns. Absent in the

@@ -86,7 +86,8 @@ TEST_CASE("simulated network: a cut link keeps frames waiting, then the connecti
   CHECK(b.steps == up_to(1));
   network.cut(0, 1);
   REQUIRE(a.say(b, 2, Channel::kActivations).is_ok());
-  network.advance(6'000'000);  // b hears nothing for three seconds, and hangs up: a hears of that
+  network.advance(
+      6'000'000);  // b receives nothing for three seconds, and hangs up: a is told about that
   CHECK(a.losses.size() >= 1);
   CHECK(b.left == 1);
   CHECK(network.faults().timed_out == 1);
