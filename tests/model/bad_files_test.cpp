@@ -14,6 +14,7 @@
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/numerics/half.h>
 #include <troupe/tests/model/files/gguf_files.h>
+#include <troupe/tests/runtime/quant/scale_place.h>
 
 // The ways in which a model's files can be wrong, one row each. The answer must be one sentence
 // that names the file, the field and the value.
@@ -273,10 +274,7 @@ TEST_CASE("a weight that is not a number is named with its tensor and file") {
   const TestFolder folder;
   for (const quant::Format& format : quant::formats()) {
     if (format.block_elements == 1 || format.type == quant::Type::kMXFP4) continue;
-    const std::size_t scale = format.type == quant::Type::kQ6_K   ? 208
-                              : format.type == quant::Type::kQ3_K ? 108
-                              : format.type == quant::Type::kQ2_K ? 80
-                                                                  : 0;
+    const std::size_t scale = quant::scale_place(format.type);
     for (const std::size_t at : {scale, scale + (format.has_m ? 2 : 0)}) {
       Draft file = draft(format.type);
       auto& bytes = file.bytes["blk.4.ffn_up.weight"];

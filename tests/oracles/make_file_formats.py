@@ -1,5 +1,5 @@
-"""Makes tests/data/golden/file_formats.safetensors: blocks of the formats that are read into Q8_0, and
-their values by the Python package `gguf` 0.19.0.
+"""Makes tests/data/golden/file_formats.safetensors: blocks of the formats in SCALES, and their values by
+the Python package `gguf` 0.19.0.
 
     python3 tests/oracles/make_file_formats.py
 """

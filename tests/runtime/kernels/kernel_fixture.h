@@ -7,6 +7,7 @@
 #include <troupe/runtime/kernels/kernels.h>
 #include <troupe/runtime/kernels/table.h>
 #include <troupe/runtime/numerics/half.h>
+#include <troupe/tests/runtime/quant/scale_place.h>
 
 // What the kernel tests share: seeded data, file rows of any format, and the supported targets.
 
@@ -33,13 +34,6 @@ inline std::vector<float> random_floats(Random& random, std::size_t count, float
   return values;
 }
 
-// Returns the place of the scale d in a block of a file; an m follows it.
-inline std::size_t scale_place(quant::Type type) {
-  if (type == quant::Type::kQ2_K) return 80;
-  if (type == quant::Type::kQ3_K) return 108;
-  return type == quant::Type::kQ6_K ? 208 : 0;
-}
-
 // Returns the file's bytes of `rows` rows, with any quants, and with scales that a model could
 // have.
 inline std::vector<std::byte> random_rows(Random& random, quant::Type type, std::size_t rows,
@@ -63,8 +57,8 @@ inline std::vector<std::byte> random_rows(Random& random, quant::Type type, std:
       bytes[at] = static_cast<std::byte>(112 + any_byte(random) % 16);
       continue;
     }
-    put_f16(scale_place(type));
-    if (format.has_m) put_f16(scale_place(type) + 2);
+    put_f16(quant::scale_place(type));
+    if (format.has_m) put_f16(quant::scale_place(type) + 2);
   }
   return bytes;
 }

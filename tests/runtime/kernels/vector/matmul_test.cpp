@@ -190,7 +190,7 @@ std::vector<std::byte> extreme_rows(const quant::Format& format, int quant, int 
   const std::uint16_t one = f32_to_f16(1.0f);
   std::vector<std::byte> block(format.block_bytes, static_cast<std::byte>(quant));
   using quant::Type;
-  const std::size_t d = scale_place(format.type);
+  const std::size_t d = quant::scale_place(format.type);
   if (format.type == Type::kMXFP4) {
     block[0] = std::byte{128};
   } else {
