@@ -17,7 +17,7 @@ namespace troupe::actors {
 struct DeploymentUse {
   std::uint64_t running = 0, queued = 0;   // requests that are being answered, and those that wait
   std::uint64_t requests = 0, tokens = 0;  // since the model was loaded
-  // The number of steps that may be on the path, and that are.
+  // The number of steps that may be on the path at once, and of those that are on it now.
   std::uint64_t credits = 0, credits_in_use = 0;
   // Blocks of keys and values; positions of prompts that were looked up among them, and those that
   // were found; requests that gave way to older ones.

@@ -108,7 +108,8 @@ class BlockTable {
 
   // Returns the blocks that became free since the last call and are still free.
   std::vector<BlockNumber> take_freed();
-  // Records that the stages may not have been told about these blocks.
+  // Makes take_freed() return those of these blocks that are still free once more, because the
+  // stages may not have been told about them.
   void tell_freed_again(std::span<const BlockNumber> freed);
   bool has_freed() const { return !freed_.empty(); }
 

@@ -20,7 +20,7 @@ namespace troupe::actors {
 struct EngineCounters {
   std::atomic<std::uint64_t> running{0}, queued{0};  // requests: with steps sent; waiting for that
   std::atomic<std::uint64_t> tokens{0};              // of answers
-  // The number of steps that may be under way at once on the path, and that are.
+  // The number of steps that may be on the path at once, and of those that are on it now.
   std::atomic<std::uint64_t> credits{0}, credits_in_use{0};
   // Of the block table: the number of blocks in sequences, of idle blocks, and of blocks that there
   // may be (0: no bound); the number of positions that were looked up and found; the number of

@@ -123,7 +123,7 @@ constexpr std::size_t smaller_tile(std::size_t columns) {
 // How far ahead weights are fetched if only one tile reads them. Half of this is as good from
 // memory, but too near for the third-level cache.
 constexpr std::size_t kStreamAhead = 8192;
-// How far ahead they are moved on from the second-level cache to the first.
+// How far ahead weights are moved from the second-level cache to the first.
 constexpr std::size_t kNearAhead = 768;
 
 // The memory that is fetched into the second-level cache during one run: a line with each of its

@@ -10,8 +10,8 @@
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
 // Measures how long a question and its answer take between two processes on this machine, from
-// handler to handler. Hidden, because it asserts no time: `runtime_tests "[net-latency]"`. The
-// figures in docs/wire.md come from here.
+// handler to handler. Hidden, because no time makes it fail; `runtime_tests "[net-latency]"` runs
+// it. The figures in docs/wire.md come from here.
 
 using namespace troupe;
 using namespace troupe::net;
