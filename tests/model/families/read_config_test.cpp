@@ -96,7 +96,7 @@ TEST_CASE("every field is needed and bounded") {
       {"llama.feed_forward_length", std::uint64_t{1} << 40, "feed-forward"},
       {"llama.attention.head_count", std::uint32_t{0}, "head_count"},
       {"llama.attention.head_count", std::uint32_t{577},
-       "no multiple of llama.attention.head_count"},
+       "not a multiple of llama.attention.head_count"},
       {"llama.attention.head_count_kv", std::uint32_t{0}, "key/value heads"},
       {"llama.attention.head_count_kv", std::uint32_t{2}, "not a multiple"},
       {"llama.attention.key_length", std::uint32_t{1u << 20}, "head dimension"},

@@ -167,5 +167,5 @@ TEST_CASE("an adapter that does not fit is refused in words") {
   CHECK_THAT(refusal(bert.folder, TROUPE_TEST_DATA "/golden/lora/bert"),
              Catch::Contains("merge such an adapter with troupe export"));
   const Adapted pair = adapted(scratch, llama.folder, kPeftAdapter);
-  CHECK_THAT(refusal(pair.folder.string(), kPeftAdapter), Catch::Contains("one at a time"));
+  CHECK_THAT(refusal(pair.folder.string(), kPeftAdapter), Catch::Contains("one adapter at a time"));
 }
