@@ -20,6 +20,7 @@ std::shared_ptr<Link> Link::with_sockets(const net::TransportOptions& options,
                                          TransportMaker maker) {
   std::shared_ptr<Link> link(new Link);
   link->identity_ = options.identity;
+  link->head_ = options.identity.public_key;
   link->incarnation_ = options.incarnation;
   link->cluster_ = options.cluster;
   // The handlers hold a plain pointer to the link, which closes the transport, and joins its
@@ -68,6 +69,7 @@ net::Transport* Link::transport() const {
 std::shared_ptr<Link> Link::loopback() {
   std::shared_ptr<Link> link(new Link);
   link->identity_ = net::make_key_pair();
+  link->head_ = link->self();
   link->incarnation_ = net::random_u64();
   link->cluster_ = net::random_u64();
   return link;
@@ -160,6 +162,11 @@ void Link::detach_engine(std::uint64_t epoch) {
   engines_.erase(epoch);
 }
 
+void Link::set_head(const net::PublicKey& head) {
+  std::lock_guard lock(mutex_);
+  head_ = head;
+}
+
 void Link::set_cluster(std::uint64_t cluster) {
   cluster_ = cluster;
   std::shared_lock lock(transport_mutex_);
@@ -175,6 +182,7 @@ LinkCounters Link::counters() const {
   counters.stale_frames = stale_;
   counters.strange_frames = strange_;
   counters.hasty_frames = hasty_;
+  counters.foreign_orders = foreign_;
   counters.wrong_role_frames = wrong_role_;
   counters.unknown_frames = unknown_;
   counters.undecodable_frames = undecodable_;
@@ -321,6 +329,21 @@ bool Link::is_hasty(const net::InFrame& frame) {
   return true;
 }
 
+bool Link::is_foreign_order(const net::InFrame& frame, const MessageRow& row) {
+  if (row.scope != Scope::kOrder) return false;
+  {
+    std::lock_guard lock(mutex_);
+    if (frame.peer == head_) return false;
+  }
+  if (++foreign_ == 1) {
+    log(LogLevel::kWarning, std::string("dropped '") + row.name + "' of the peer " +
+                                net::key_id(frame.peer) +
+                                ", which is not the head of this process; more are counted "
+                                "(foreign_orders)");
+  }
+  return true;
+}
+
 void Link::deliver(net::InFrame frame) {
   const MessageRow* row = find_message(frame.header.type);
   if (row == nullptr) {
@@ -338,12 +361,9 @@ void Link::deliver(net::InFrame frame) {
     }
     return;
   }
-  if (is_hasty(frame)) return;
+  if (is_foreign_order(frame, *row) || is_hasty(frame)) return;
   auto mail = std::make_shared<const net::InFrame>(std::move(frame));
-  if (row->type == MessageType::kStep || row->type == MessageType::kStepDone ||
-      row->type == MessageType::kStepFailed) {
-    return deliver_step(mail, row->type);
-  }
+  if (row->scope == Scope::kPath) return deliver_step(mail, row->type);
   // A head's answer to a Hello goes to the node if this process is a daemon, and otherwise to the
   // client.
   Room room = room_of(row->type);

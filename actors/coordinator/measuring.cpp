@@ -144,6 +144,7 @@ bool on_measuring_allowed(HeadState& head, const net::PublicKey& node, std::uint
 void on_measured(HeadState& head, const net::PublicKey& node, const Measured& measured) {
   const auto found = head.measurements.find(measured.number);
   if (found == head.measurements.end()) return;  // the answer came too late
+  if (!found->second.awaited.contains(node)) return;
   ClusterState& cluster = head.cluster;
   const std::int64_t now = monotonic_us();
   for (const ConnectionMeasured& connection : measured.connections) {

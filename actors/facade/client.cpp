@@ -380,6 +380,7 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
 }  // namespace
 
 client_actor spawn_client(caf::actor_system& system, ClientSetup setup) {
+  setup.link->set_head(setup.token.head);
   return system.spawn(client_behavior, std::make_shared<const ClientSetup>(std::move(setup)));
 }
 

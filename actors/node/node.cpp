@@ -344,6 +344,7 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
 }  // namespace node
 
 node_actor spawn_node(caf::actor_system& system, NodeSetup setup) {
+  setup.link->set_head(setup.head);
   return system.spawn(node::node_behavior, std::make_shared<const NodeSetup>(std::move(setup)));
 }
 
