@@ -6,8 +6,8 @@
 namespace troupe::actors {
 namespace {
 
-// What one connection of a client may send on the control channel.
-constexpr net::Pace kClientFrames{10'000, 2'000};
+// What one peer may send. A bulk frame asks for 256 KiB or brings as much, unless a part is small.
+constexpr net::Pace kControlFrames{10'000, 2'000}, kBulkFrames{16'000, 8'000};
 
 }  // namespace
 
@@ -167,6 +167,11 @@ void Link::set_head(const net::PublicKey& head) {
   head_ = head;
 }
 
+net::PublicKey Link::head() const {
+  std::lock_guard lock(mutex_);
+  return head_;
+}
+
 void Link::set_cluster(std::uint64_t cluster) {
   cluster_ = cluster;
   std::shared_lock lock(transport_mutex_);
@@ -306,26 +311,38 @@ void Link::deliver_step(const FramePtr& mail, MessageType type) {
   }
 }
 
-// A client's frames are mail for the head, which other clients wait for.
+void Link::tell_hasty(const net::InFrame& frame, const net::Pace& pace) {
+  const std::string who = net::is_client(frame.role) ? "client" : "node";
+  const Status slower(Code::kResourceExhausted,
+                      "this " + who + " sends more than " + std::to_string(pace.a_second) +
+                          " messages a second on the " + net::channel_name(frame.channel) +
+                          " channel; send fewer, or share the work among several " + who + "s");
+  log(LogLevel::kWarning, who + " " + net::key_id(frame.peer) + ": " + slower.message());
+  // A node is not told: the answer would end its membership, and it is only rogue nodes that come
+  // here.
+  if (!net::is_client(frame.role)) return;
+  const Status sent = answer(frame, MessageType::kRefused, Refused{slower, false});
+  if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
+}
+
+// A frame is mail for an actor that others wait for. (Steps have credits, and those that nobody
+// expects are dropped before they are mail.)
 bool Link::is_hasty(const net::InFrame& frame) {
-  if (!net::is_client(frame.role) || frame.channel != net::Channel::kControl) return false;
+  const bool client = net::is_client(frame.role);
+  if ((!client && frame.role != net::Role::kNode) || frame.peer == self()) return false;
+  if (frame.channel == net::Channel::kActivations) return false;
+  const bool bulk = frame.channel == net::Channel::kBulk;
+  const net::Pace pace = bulk ? kBulkFrames : kControlFrames;
   const std::int64_t now_us = monotonic_us();
   bool tell = false;
   {
     std::lock_guard lock(pace_mutex_);
-    if (client_pace_.admit(frame.peer, kClientFrames, now_us)) return false;
+    if ((bulk ? bulk_pace_ : control_pace_).admit(frame.peer, pace, now_us)) return false;
     tell = now_us - told_hasty_us_ > 1'000'000;
     if (tell) told_hasty_us_ = now_us;
   }
   ++hasty_;
-  if (!tell) return true;
-  const Status slower(Code::kResourceExhausted,
-                      "this client sends more than " + std::to_string(kClientFrames.a_second) +
-                          " messages a second to the head; send fewer, or share the work among "
-                          "several clients");
-  log(LogLevel::kWarning, "client " + net::key_id(frame.peer) + ": " + slower.message());
-  const Status sent = answer(frame, MessageType::kRefused, Refused{slower, false});
-  if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
+  if (tell) tell_hasty(frame, pace);
   return true;
 }
 

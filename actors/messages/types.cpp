@@ -16,6 +16,7 @@ constexpr std::uint8_t kEnrolling = role_bit(net::Role::kEnrol);
 
 // There is no default: a message without a row is an error of the compiler.
 constexpr MessageRow row_of(MessageType type) {
+  // Longer than 70 lines: it is a table, which the switch makes complete.
   switch (type) {
     case MessageType::kEnrol:
       return {type, "enrol", Channel::kControl, kEnrolling, Scope::kSelf};
@@ -104,7 +105,7 @@ constexpr MessageRow row_of(MessageType type) {
     case MessageType::kServing:
       return {type, "serving", Channel::kBulk, kClient, Scope::kSelf};
     case MessageType::kFetchBlob:
-      return {type, "fetch_blob", Channel::kBulk, kHead | kNode, Scope::kShared};
+      return {type, "fetch_blob", Channel::kBulk, kHead | kNode, Scope::kOwn};
     case MessageType::kBlobChunk:
       return {type, "blob_chunk", Channel::kBulk, kHead | kNode | kClient, Scope::kOwn};
     case MessageType::kBlobMissing:

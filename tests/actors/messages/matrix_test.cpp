@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/bulk/fetch_plan.h>
+#include <troupe/actors/bulk/fetch_rights.h>
 #include <troupe/actors/coordinator/key_admin.h>
 #include <troupe/actors/coordinator/measuring.h>
 #include <troupe/actors/coordinator/members.h>
@@ -35,7 +36,7 @@ namespace {
 constexpr Role kRoles[] = {Role::kHead,   Role::kNode,     Role::kEnrol, Role::kClient,
                            Role::kServer, Role::kOperator, Role::kAdmin};
 
-// Row -> column -> cell, of the table whose first column has this title.
+// Row -> column -> cell.
 using Table = std::map<std::string, std::map<std::string, std::string>>;
 
 std::vector<std::string> cells_of(const std::string& line) {
@@ -49,7 +50,8 @@ std::vector<std::string> cells_of(const std::string& line) {
   return cells;
 }
 
-Table table_of(const std::string& title) {
+// The table whose first two columns have these titles.
+Table table_of(const std::string& title, const std::string& second = "head") {
   std::ifstream file(std::string(TROUPE_SOURCE_DIR) + "/docs/wire.md");
   REQUIRE(file);
   Table table;
@@ -62,7 +64,7 @@ Table table_of(const std::string& title) {
     const std::vector<std::string> cells = cells_of(line);
     if (columns.empty()) {
       columns = cells;
-    } else if (columns.front() == title && cells.front() != "---") {
+    } else if (columns.front() == title && columns.at(1) == second && cells.front() != "---") {
       REQUIRE(cells.size() == columns.size());
       REQUIRE(!table.contains(cells.front()));
       for (std::size_t i = 1; i < cells.size(); ++i) table[cells.front()][columns[i]] = cells[i];
@@ -121,7 +123,7 @@ net::InFrame frame_from(const net::PublicKey& peer, Role role, const Message& me
 }  // namespace
 
 TEST_CASE("matrix: the documented rights are those of the tables, for every message and ask") {
-  Table table = table_of("message");
+  Table table = table_of("message", "channel");
   CHECK(table.size() == message_rows().size());
   for (const MessageRow& row : message_rows()) {
     INFO(row.name);
@@ -187,9 +189,9 @@ struct Listener {
     return passed() != before;
   }
 
-  static constexpr Role kWho[] = {Role::kHead,   Role::kNode,     Role::kEnrol,
-                                  Role::kClient, Role::kServer,   Role::kOperator,
-                                  Role::kAdmin,  Role::kHead,     Role::kNode};
+  static constexpr Role kWho[] = {Role::kHead,   Role::kNode,   Role::kEnrol,
+                                  Role::kClient, Role::kServer, Role::kOperator,
+                                  Role::kAdmin,  Role::kHead,   Role::kNode};
   net::SimNetwork network;
   std::int64_t now = 0;
   std::shared_ptr<Link> link;
@@ -200,7 +202,7 @@ struct Listener {
 }  // namespace
 
 TEST_CASE("matrix: the link hears each message from the roles of the document, and no others") {
-  Table table = table_of("message");
+  Table table = table_of("message", "channel");
   Listener listener;
   for (const MessageRow& row : message_rows()) {
     for (std::size_t who = 0; who < std::size(kRoles); ++who) {
@@ -215,7 +217,7 @@ TEST_CASE("matrix: the link hears each message from the roles of the document, a
 }
 
 TEST_CASE("matrix: steps, results and failures count from the peer that has the place alone") {
-  Table table = table_of("message");
+  Table table = table_of("message", "channel");
   caf::actor_system_config config;
   caf::actor_system system(config);
   for (const MessageRow& row : message_rows()) {
@@ -349,7 +351,8 @@ bool another_ends_a_task() {
   std::string output;
   for (int i = 0; i < 2'000 && output.empty(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    output = jobs.journal->output(1, 0).value_or("");
+    const auto written = jobs.journal->output(1, 0);
+    if (written) output = *written;
   }
   return output != "right";
 }
@@ -371,7 +374,7 @@ bool reaches_another(const MessageRow& row) {
     case MessageType::kHello: {
       // Its name, in the hope that orders for it come to us.
       Head head;
-      REQUIRE(head.cluster.join(key(1), hello_with("another", 12), true, 10, 1));
+      REQUIRE(head.cluster.join(key(3), hello_with("another", 12), true, 10, 1));
       const NodeRecord* named = head.cluster.members.find_named("another");
       return named == nullptr || named->key != key(2);
     }
@@ -443,6 +446,14 @@ bool reaches_another(const MessageRow& row) {
       return plan.expects(key(1), ask->sha256, 0, 100) ||
              plan.claimed(key(1), ask->sha256) != nullptr;
     }
+    case MessageType::kFetchBlob: {
+      FetchRights rights;
+      rights.grant({"m", {{"part", 10}}, {key(2)}});
+      rights.grant({"n", {{"ours", 10}}, {key(1)}});
+      REQUIRE(rights.may(key(2), "part"));
+      REQUIRE(rights.may(key(1), "ours"));
+      return rights.may(key(1), "part");
+    }
     case MessageType::kSubmit: {
       // A stream's id is another's: what was kept of its answer stays, and ours is not kept.
       const auto journal = std::move(*Journal::in_memory());
@@ -498,7 +509,6 @@ bool reaches_another(const MessageRow& row) {
     case MessageType::kOpenModel:
     case MessageType::kStatusQuery:
     case MessageType::kPlanModel:
-    case MessageType::kFetchBlob:
       return false;
   }
   return true;
@@ -539,8 +549,8 @@ TEST_CASE("matrix: every job ask by every role, about its own job and about anot
           const auto encoded = wire::encode(message);
           return std::string(reinterpret_cast<const char*>(encoded.data()), encoded.size());
         };
-        REQUIRE(journal.save_stream({id, owner, bytes(OpenModel{}), bytes(Submit{}), {}}, 1)
-                    .is_ok());
+        REQUIRE(
+            journal.save_stream({id, owner, bytes(OpenModel{}), bytes(Submit{}), {}}, 1).is_ok());
       }
       const std::string cell = table[ask.name][net::role_name(role)];
       const JobReply mine = head.ask(role, kind, "own");
@@ -569,7 +579,7 @@ TEST_CASE("matrix: every management verb by every role") {
       Head head;
       Manage message;
       message.kind = ask.kind;
-      message.subject = "another";
+      message.subject = "nobody";
       const Managed answer = manage(head, message, {key(5), role, "address"});
       const bool denied = answer.outcome.status().code() == Code::kPermissionDenied;
       CHECK(denied == (table[ask.name][net::role_name(role)] == "-"));
