@@ -75,6 +75,14 @@ struct ExportedFile {
   model::Manifest manifest;
 };
 using ExportPtr = std::shared_ptr<const ExportedFile>;
+// These peers, and no others, may fetch these parts of a model. It replaces what was granted for
+// the model before; without peers, nothing is left of it.
+struct FetchGrant {
+  std::string model;
+  std::vector<model::BlobRef> parts;
+  std::vector<net::PublicKey> peers;
+};
+using GrantPtr = std::shared_ptr<const FetchGrant>;
 
 // The token ids of a prompt that the prompt reader has read, or the reason why there are none.
 struct ReadPrompt {
@@ -168,8 +176,10 @@ using prompt_reader_actor = caf::typed_actor<caf::reacts_to<submit_atom, SubmitP
 using device_actor = caf::typed_actor<caf::reacts_to<DeviceJobPtr>>;
 
 // Serves and fetches blobs. Detached, because it reads and writes files.
-using bulk_actor = link_user::extend<caf::reacts_to<FetchPtr>, caf::reacts_to<ExportPtr>,
-                                     caf::reacts_to<tick_atom>>;
+using bulk_actor =
+    link_user::extend<caf::reacts_to<FetchPtr>, caf::reacts_to<ExportPtr>, caf::reacts_to<GrantPtr>,
+                      // Nobody may fetch anything any more.
+                      caf::reacts_to<halt_atom>, caf::reacts_to<tick_atom>>;
 
 // A node's actor: membership on the node's side, and its stages.
 using node_actor = link_user::extend<caf::reacts_to<join_atom>, caf::reacts_to<tick_atom>,
@@ -229,3 +239,4 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::DeviceJobPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::StageResultPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::FetchPtr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::ExportPtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::actors::GrantPtr)

@@ -6,8 +6,8 @@
 namespace troupe::actors {
 namespace {
 
-// What one connection of a client may send on the control channel.
-constexpr net::Pace kClientFrames{10'000, 2'000};
+// What one peer may send. A bulk frame asks for 256 KiB or brings as much, unless a part is small.
+constexpr net::Pace kControlFrames{10'000, 2'000}, kBulkFrames{16'000, 8'000};
 
 }  // namespace
 
@@ -20,6 +20,7 @@ std::shared_ptr<Link> Link::with_sockets(const net::TransportOptions& options,
                                          TransportMaker maker) {
   std::shared_ptr<Link> link(new Link);
   link->identity_ = options.identity;
+  link->head_ = options.identity.public_key;
   link->incarnation_ = options.incarnation;
   link->cluster_ = options.cluster;
   // The handlers hold a plain pointer to the link, which closes the transport, and joins its
@@ -68,6 +69,7 @@ net::Transport* Link::transport() const {
 std::shared_ptr<Link> Link::loopback() {
   std::shared_ptr<Link> link(new Link);
   link->identity_ = net::make_key_pair();
+  link->head_ = link->self();
   link->incarnation_ = net::random_u64();
   link->cluster_ = net::random_u64();
   return link;
@@ -160,6 +162,16 @@ void Link::detach_engine(std::uint64_t epoch) {
   engines_.erase(epoch);
 }
 
+void Link::set_head(const net::PublicKey& head) {
+  std::lock_guard lock(mutex_);
+  head_ = head;
+}
+
+net::PublicKey Link::head() const {
+  std::lock_guard lock(mutex_);
+  return head_;
+}
+
 void Link::set_cluster(std::uint64_t cluster) {
   cluster_ = cluster;
   std::shared_lock lock(transport_mutex_);
@@ -175,6 +187,7 @@ LinkCounters Link::counters() const {
   counters.stale_frames = stale_;
   counters.strange_frames = strange_;
   counters.hasty_frames = hasty_;
+  counters.foreign_orders = foreign_;
   counters.wrong_role_frames = wrong_role_;
   counters.unknown_frames = unknown_;
   counters.undecodable_frames = undecodable_;
@@ -298,26 +311,53 @@ void Link::deliver_step(const FramePtr& mail, MessageType type) {
   }
 }
 
-// A client's frames are mail for the head, which other clients wait for.
+void Link::tell_hasty(const net::InFrame& frame, const net::Pace& pace) {
+  const std::string who = net::is_client(frame.role) ? "client" : "node";
+  const Status slower(Code::kResourceExhausted,
+                      "this " + who + " sends more than " + std::to_string(pace.a_second) +
+                          " messages a second on the " + net::channel_name(frame.channel) +
+                          " channel; send fewer, or share the work among several " + who + "s");
+  log(LogLevel::kWarning, who + " " + net::key_id(frame.peer) + ": " + slower.message());
+  // A node is not told: the answer would end its membership, and it is only rogue nodes that come
+  // here.
+  if (!net::is_client(frame.role)) return;
+  const Status sent = answer(frame, MessageType::kRefused, Refused{slower, false});
+  if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
+}
+
+// A frame is mail for an actor that others wait for. (Steps have credits, and those that nobody
+// expects are dropped before they are mail.)
 bool Link::is_hasty(const net::InFrame& frame) {
-  if (!net::is_client(frame.role) || frame.channel != net::Channel::kControl) return false;
+  const bool client = net::is_client(frame.role);
+  if ((!client && frame.role != net::Role::kNode) || frame.peer == self()) return false;
+  if (frame.channel == net::Channel::kActivations) return false;
+  const bool bulk = frame.channel == net::Channel::kBulk;
+  const net::Pace pace = bulk ? kBulkFrames : kControlFrames;
   const std::int64_t now_us = monotonic_us();
   bool tell = false;
   {
     std::lock_guard lock(pace_mutex_);
-    if (client_pace_.admit(frame.peer, kClientFrames, now_us)) return false;
+    if ((bulk ? bulk_pace_ : control_pace_).admit(frame.peer, pace, now_us)) return false;
     tell = now_us - told_hasty_us_ > 1'000'000;
     if (tell) told_hasty_us_ = now_us;
   }
   ++hasty_;
-  if (!tell) return true;
-  const Status slower(Code::kResourceExhausted,
-                      "this client sends more than " + std::to_string(kClientFrames.a_second) +
-                          " messages a second to the head; send fewer, or share the work among "
-                          "several clients");
-  log(LogLevel::kWarning, "client " + net::key_id(frame.peer) + ": " + slower.message());
-  const Status sent = answer(frame, MessageType::kRefused, Refused{slower, false});
-  if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
+  if (tell) tell_hasty(frame, pace);
+  return true;
+}
+
+bool Link::is_foreign_order(const net::InFrame& frame, const MessageRow& row) {
+  if (row.scope != Scope::kOrder) return false;
+  {
+    std::lock_guard lock(mutex_);
+    if (frame.peer == head_) return false;
+  }
+  if (++foreign_ == 1) {
+    log(LogLevel::kWarning, std::string("dropped '") + row.name + "' of the peer " +
+                                net::key_id(frame.peer) +
+                                ", which is not the head of this process; more are counted "
+                                "(foreign_orders)");
+  }
   return true;
 }
 
@@ -338,12 +378,9 @@ void Link::deliver(net::InFrame frame) {
     }
     return;
   }
-  if (is_hasty(frame)) return;
+  if (is_foreign_order(frame, *row) || is_hasty(frame)) return;
   auto mail = std::make_shared<const net::InFrame>(std::move(frame));
-  if (row->type == MessageType::kStep || row->type == MessageType::kStepDone ||
-      row->type == MessageType::kStepFailed) {
-    return deliver_step(mail, row->type);
-  }
+  if (row->scope == Scope::kPath) return deliver_step(mail, row->type);
   // A head's answer to a Hello goes to the node if this process is a daemon, and otherwise to the
   // client.
   Room room = room_of(row->type);

@@ -29,8 +29,9 @@ struct LinkCounters {
   net::Counters transport;
   std::uint64_t stale_frames = 0;       // of an epoch that this process does not serve
   std::uint64_t strange_frames = 0;     // of a peer that has no such place in its deployment's path
-  std::uint64_t hasty_frames = 0;       // of a client that sends more in a second than it may
+  std::uint64_t hasty_frames = 0;       // of a peer that sends more in a second than it may
   std::uint64_t wrong_role_frames = 0;  // the sender's role may not send it, or not on this channel
+  std::uint64_t foreign_orders = 0;     // of a head that is not the one of this process
   std::uint64_t unknown_frames = 0;     // of a type that does not exist
   std::uint64_t undecodable_frames = 0;  // the body does not fit its type
 };
@@ -101,6 +102,9 @@ class Link : public std::enable_shared_from_this<Link> {
   void detach_worker(std::uint64_t epoch);
   void detach_engine(std::uint64_t epoch);
 
+  // The head whose orders this process takes; until it is set, the process itself.
+  void set_head(const net::PublicKey& head);
+  net::PublicKey head() const;
   void set_cluster(std::uint64_t cluster);
   std::uint64_t cluster() const { return cluster_; }
   LinkCounters counters() const;
@@ -112,7 +116,9 @@ class Link : public std::enable_shared_from_this<Link> {
   Link() = default;
   void deliver(net::InFrame frame);
   void deliver_step(const FramePtr& mail, MessageType type);
+  bool is_foreign_order(const net::InFrame& frame, const MessageRow& row);
   bool is_hasty(const net::InFrame& frame);
+  void tell_hasty(const net::InFrame& frame, const net::Pace& pace);
   void tell_wrong_port(const net::InFrame& frame);
   void tell_wrong_role(const net::InFrame& frame, const char* message);
   void deliver(PeerEvent event);
@@ -124,7 +130,8 @@ class Link : public std::enable_shared_from_this<Link> {
   std::function<Result<std::unique_ptr<net::Transport>>()> make_transport_;
   std::unique_ptr<net::Transport> transport_;
   mutable std::shared_mutex transport_mutex_;  // shared while the transport is used
-  mutable std::mutex mutex_;                   // guards the routes
+  mutable std::mutex mutex_;                   // guards the routes and the head
+  net::PublicKey head_{};
   std::map<Room, link_user> rooms_;
   struct WorkerRoute {
     net::PublicKey from{};
@@ -136,10 +143,10 @@ class Link : public std::enable_shared_from_this<Link> {
   };
   std::map<std::uint64_t, WorkerRoute> workers_;
   std::map<std::uint64_t, EngineRoute> engines_;
-  net::KeyPace client_pace_;        // guarded by pace_mutex_, like the next
-  std::int64_t told_hasty_us_ = 0;  // when a client was told last
+  net::KeyPace control_pace_, bulk_pace_;  // guarded by pace_mutex_, like the next
+  std::int64_t told_hasty_us_ = 0;         // when a peer was told last
   std::mutex pace_mutex_;
-  std::atomic<std::uint64_t> strange_{0}, hasty_{0};
+  std::atomic<std::uint64_t> strange_{0}, hasty_{0}, foreign_{0};
   std::atomic<std::uint64_t> stale_{0}, wrong_role_{0}, unknown_{0}, undecodable_{0};
 };
 

@@ -93,11 +93,14 @@ Status arm_failpoint_from(const std::string& text) {
 Status arm_failpoint_from_environment() {
   const char* text = std::getenv("TROUPE_FAILPOINT");
   if (text == nullptr) return Status::ok();
-  if (!kWithTests && ::geteuid() != 0) {
-    return Status(Code::kPermissionDenied,
-                  "TROUPE_FAILPOINT is for tests: only root may set it for a release; unset it");
-  }
+  TROUPE_RETURN_IF_ERROR(may_arm_failpoint(kWithTests, ::geteuid()));
   return arm_failpoint_from(text);
+}
+
+Status may_arm_failpoint(bool with_tests, unsigned uid) {
+  if (with_tests || uid == 0) return Status::ok();
+  return Status(Code::kPermissionDenied,
+                "TROUPE_FAILPOINT is for tests: only root may set it for a release; unset it");
 }
 
 }  // namespace troupe

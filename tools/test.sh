@@ -90,6 +90,7 @@ if [ "$deep" = yes ]; then
   step "install litellm" install_into litellm "${litellm_packages[@]}"
   step "install lm-eval" install_into lm-eval "${lm_eval_packages[@]}"
   export TROUPE_API_CASES=1200  # of each endpoint, over 10,000 in all
+  export TROUPE_SIM_HOSTILE=10000
 fi
 step "check rooms and includes" python3 tools/dev/check_rooms.py
 step "check format" python3 tools/dev/check_format.py

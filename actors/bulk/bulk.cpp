@@ -2,6 +2,7 @@
 #include <utility>
 
 #include <troupe/actors/bulk/bulk.h>
+#include <troupe/actors/bulk/fetch_rights.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/model/source/open_model.h>
 #include <troupe/runtime/clock.h>
@@ -62,6 +63,7 @@ struct BulkShell {
   std::set<net::PublicKey> serving;  // peers to ask: those that we reached, or that sent kServing
   std::deque<Fetch> fetches;         // the front one is running
   bool ticking = false;              // while there are fetches
+  FetchRights rights;
 };
 using Self = bulk_actor::stateful_pointer<BulkShell>;
 using Setup = std::shared_ptr<const BulkSetup>;
@@ -83,9 +85,19 @@ void export_file(BulkShell& shell, const ExportedFile& exported) {
   for (const auto& tensor : exported.manifest.tensors) add(tensor.blob, tensor.offset);
 }
 
+// Whether the peer may have the blob. What it may not have looks absent, so that nobody learns what
+// lies here.
+bool may_fetch(const BulkShell& shell, const Setup& setup, const net::PublicKey& peer,
+               const std::string& sha256) {
+  return peer == setup->link->head() || shell.rights.may(peer, sha256);
+}
+
 // The bytes that a peer asked for. Blobs of the store are checked and copied each time: a blob that
 // was changed is not served, and a mapped one that is truncated would end this process.
-Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const FetchBlob& ask) {
+Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup,
+                              const net::PublicKey& peer, const FetchBlob& ask) {
+  const Status absent(Code::kNotFound, "blob " + ask.sha256.substr(0, 64) + " is not here");
+  if (!may_fetch(shell, setup, peer, ask.sha256)) return absent;
   if (ask.length > FetchPlan::kChunkBytes) {
     return Status(Code::kInvalidArgument, "more is asked for than goes into a chunk");
   }
@@ -97,8 +109,9 @@ Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const 
     }
     return net::Payload{keep, bytes.subspan(ask.offset, ask.length)};
   }
-  if (!is_sha256_hex(ask.sha256) || !setup->store || !setup->store->has_blob(ask.sha256)) {
-    return Status(Code::kNotFound, "blob " + ask.sha256.substr(0, 64) + " is not here");
+  if (!setup->serves_store || !is_sha256_hex(ask.sha256) || !setup->store ||
+      !setup->store->has_blob(ask.sha256)) {
+    return absent;
   }
   auto read = read_piece(setup->store->blob_path(ask.sha256), ask.offset, ask.length);
   if (!read) return read.status();
@@ -107,7 +120,7 @@ Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup, const 
 }
 
 void on_fetch_blob(Self self, const Setup& setup, const net::InFrame& frame, const FetchBlob& ask) {
-  const auto piece = piece_of(self->state, setup, ask);
+  const auto piece = piece_of(self->state, setup, frame.peer, ask);
   Status sent;
   if (!piece) {
     sent = setup->link->send(frame.peer, MessageType::kBlobMissing,
@@ -335,6 +348,8 @@ bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
       [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
       [self, setup](const FetchPtr& request) { add_fetch(self, setup, request); },
       [self](const ExportPtr& exported) { export_file(self->state, *exported); },
+      [self](const GrantPtr& grant) { self->state.rights.grant(*grant); },
+      [self](halt_atom) { self->state.rights.forget_all(); },
       [self, setup](tick_atom) {
         check_stalls(self, setup);
         self->state.ticking = !self->state.fetches.empty();

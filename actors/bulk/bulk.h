@@ -9,11 +9,11 @@
 #include <troupe/model/store/store.h>
 
 // Weights by content hash. Serves blobs of the store and parts of exported model files, chunk by
-// chunk, to every peer that may ask. Fetches what a stage lacks from all sources at once, with a
-// window of chunks for each; if a source fails (it is lost, stalls, lacks the blob or sends a wrong
-// one), another is asked. Fetches take turns if they are slow. Background fetches wait for all
-// others and let them pass. Detached: it blocks on files. `bytes_in` counts the bytes of all
-// fetches but those in the background.
+// chunk, to its head and to the peers that the head lets have them (fetch_rights.h). Fetches what a
+// stage lacks from all sources at once, with a window of chunks for each; if a source fails (it is
+// lost, stalls, lacks the blob or sends a wrong one), another is asked. Fetches take turns if they
+// are slow. Background fetches wait for all others and let them pass. Detached: it blocks on files.
+// `bytes_in` counts the bytes of all fetches but those in the background.
 
 namespace troupe::actors {
 
@@ -22,6 +22,8 @@ struct BulkSetup {
   std::shared_ptr<model::Store> store;
   std::shared_ptr<std::atomic<std::uint64_t>> bytes_in;
   bool detached = true;  // false in tests that schedule every actor themselves
+  // False in a client, which serves the files that it opened and nothing else of its store.
+  bool serves_store = true;
 };
 bulk_actor spawn_bulk(caf::actor_system& system, BulkSetup setup);
 

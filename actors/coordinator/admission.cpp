@@ -125,6 +125,13 @@ Result<MemberRecord> read_member(const std::filesystem::path& path, const json& 
   return member;
 }
 
+// Reads a newcomer that was approved and has not come since.
+Result<WaitingRecord> read_approved(const std::filesystem::path& path, const json& entry) {
+  TROUPE_ASSIGN_OR_RETURN(const MemberRecord newcomer, read_member(path, entry));
+  return WaitingRecord{newcomer.id,    newcomer.key,          newcomer.role, newcomer.name,
+                       newcomer.token, newcomer.since_unix_s, true};
+}
+
 json list_in(const json& file, const char* field) {
   const auto found = file.find(field);
   return found != file.end() && found->is_array() ? *found : json::array();
@@ -152,6 +159,10 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
       TROUPE_ASSIGN_OR_RETURN(MemberRecord member, read_member(path, entry));
       if (!net::is_client(member.role)) return bad_field(path, "clients");
       admission.members_.push_back(std::move(member));
+    }
+    for (const json& entry : list_in(file, "approved")) {
+      TROUPE_ASSIGN_OR_RETURN(WaitingRecord newcomer, read_approved(path, entry));
+      admission.waiting_.push_back(std::move(newcomer));
     }
   } else {
     admission.cluster_ = net::random_u64();
@@ -203,14 +214,25 @@ Status Admission::save() {
                     {"revoked", member.revoked},
                     {"drained", member.drained}});
   }
+  file["approved"] = json::array();
+  for (const WaitingRecord& one : waiting_) {
+    if (!one.approved) continue;
+    file["approved"].push_back({{"key", net::to_z85(one.key)},
+                                {"name", one.name},
+                                {"role", net::role_name(one.role)},
+                                {"token", one.token},
+                                {"since", one.since_unix_s}});
+  }
   const Status written = write_file_atomically(
       path_, file.dump(2, ' ', false, json::error_handler_t::replace) + "\n", 0600);
   if (written) {
     saved_tokens_ = tokens_;
     saved_members_ = members_;
+    saved_waiting_ = waiting_;
   } else {
     tokens_ = saved_tokens_;
     members_ = saved_members_;
+    waiting_ = saved_waiting_;
   }
   return written;
 }
@@ -261,7 +283,12 @@ Status Admission::check_approved(const WaitingRecord& newcomer) {
   if (known != waiting_.end()) waiting_.erase(known);
   if (approved) return Status::ok();
   waiting_.push_back(newcomer);
-  if (waiting_.size() > kWaitingMax) waiting_.erase(waiting_.begin());
+  if (waiting_.size() > kWaitingMax) {
+    // Those that are approved stay, however many others ask.
+    const auto oldest = std::find_if(waiting_.begin(), waiting_.end(),
+                                     [](const WaitingRecord& one) { return !one.approved; });
+    waiting_.erase(oldest);
+  }
   return Status(Code::kPermissionDenied,
                 "this cluster's admin lets newcomers in: ask for 'troupe key approve " +
                     newcomer.id + "' on the head's machine, then start again");
@@ -284,7 +311,9 @@ Result<WaitingRecord> Admission::approve(const std::string& id_or_name) {
                                               "': give one of the ids " + ids);
   }
   meant.front()->approved = true;
-  return *meant.front();
+  const WaitingRecord approved = *meant.front();
+  TROUPE_RETURN_IF_ERROR(save());
+  return approved;
 }
 
 Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicKey& key,

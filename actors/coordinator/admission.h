@@ -112,10 +112,12 @@ class Admission {
   // From now on, a newcomer with a valid token waits until approve() names it. Clients of the
   // head's own user do not.
   void ask_approval() { asks_approval_ = true; }
-  // The newcomers that wait, the last kWaitingMax; they are forgotten when the process ends.
+  // The newcomers that wait, the last kWaitingMax. Those that are approved are kept in the file;
+  // the others are forgotten when the process ends.
   const std::vector<WaitingRecord>& waiting() const { return waiting_; }
   // Lets a newcomer that waits in, by its name or id, when it comes again.
-  //   Errors: kNotFound, kInvalidArgument (several have the name; the text has their ids).
+  //   Errors: kNotFound, kInvalidArgument (several have the name; the text has their ids), and
+  //   those of the file.
   Result<WaitingRecord> approve(const std::string& id_or_name);
   static constexpr std::size_t kWaitingMax = 256;
   // Ends tokens that are used up or have expired, some seconds after their last use: their keys may
@@ -152,7 +154,8 @@ class Admission {
   std::vector<MemberRecord> members_;
   bool asks_approval_ = false;
   std::vector<WaitingRecord> waiting_;
-  // As they are in the file.
+  // As they were when the file was written.
+  std::vector<WaitingRecord> saved_waiting_;
   std::vector<TokenRecord> saved_tokens_;
   std::vector<MemberRecord> saved_members_;
 };

@@ -46,8 +46,8 @@ void check_copies(HeadState& head) {
     } else {
       // Nodes that joined after the deployment was placed fetch copies, too: they must be let in
       // first.
+      due.allowed = true;  // before the orders, which say who may fetch the copies
       begin_allowing(head, *deployment);
-      due.allowed = true;
       due.at_us = now + kCopiesAllowUs;
     }
   }

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include <troupe/actors/bulk/fetch_rights.h>
 #include <troupe/actors/coordinator/deploy.h>
 #include <troupe/actors/coordinator/engines.h>
 #include <troupe/actors/coordinator/left_out.h>
@@ -48,11 +49,37 @@ ModelReady ready_answer(const HeadState& head, const Deployment& deployment) {
   return ready;
 }
 
+namespace {
+
+// Tells every process that may have parts of the model who may fetch them.
+void grant_fetching(HeadState& head, const FetchGrant& grant) {
+  head.self->send(head.setup->bulk, std::make_shared<const FetchGrant>(grant));
+}
+
+// Nobody needs the model any more: nobody may fetch it.
+void end_fetching(HeadState& head, const std::string& model) {
+  for (const auto& [id, deployment] : head.cluster.deployments.all()) {
+    if (deployment.manifest.model == model) return;
+  }
+  grant_fetching(head, {model, {}, {}});
+  AllowPeers nobody;
+  nobody.manifest.model = model;
+  for (const NodeRecord* node : head.cluster.members.all()) {
+    if (!node->alive() || node->key == head.own_key()) continue;
+    send(head, node->key, MessageType::kAllowPeers, nobody);
+  }
+}
+
+}  // namespace
+
 // The peers are the nodes, which hand each other hidden states and fetch weights from each other,
 // and the processes that serve the weights.
 void begin_allowing(HeadState& head, const Deployment& deployment) {
   AllowPeers allow;
   allow.epoch = deployment.epoch;
+  allow.manifest = deployment.manifest;
+  allow.fetchers = fetchers_of(head, deployment.manifest.model);
+  grant_fetching(head, grant_of(allow.manifest, allow.fetchers));
   for (const NodeRecord* node : head.cluster.members.all()) {
     if (node->alive()) allow.peers.push_back(address_of(head, node->key));
   }
@@ -102,6 +129,8 @@ void begin_loading(HeadState& head, const Deployment& deployment) {
   // The processes that hold the weights dial the nodes, and we dial the first stage.
   ServePeers serve;
   serve.epoch = deployment.epoch;
+  serve.manifest = deployment.manifest;
+  serve.fetchers = fetchers_of(head, deployment.manifest.model);
   for (const StagePlan& stage : deployment.stages) {
     if (stage.node != me) serve.peers.push_back(address_of(head, stage.node));
   }
@@ -223,7 +252,9 @@ void end_deployment(HeadState& head, std::uint64_t id, const Status& why) {
   const Deployment* heir =
       others.empty() ? nullptr : head.cluster.deployments.find_id(others.front());
   if (heir != nullptr && id < heir->id && head.is_serving(*heir)) record_deployment(head, *heir);
+  const std::string model = deployment->manifest.model;
   head.cluster.deployments.erase(id);
+  end_fetching(head, model);
 }
 
 }  // namespace troupe::actors::coordinator

@@ -25,17 +25,23 @@ std::string text_of(const json& object) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+// Whether people call the model so: by its name, its id, or the hash of a file that lies here.
+bool is_called(const HeadState& head, const model::Manifest& manifest, const std::string& subject) {
+  if (subject == manifest.name || subject == "model:" + manifest.model) return true;
+  const auto& store = head.setup->store;
+  const std::string sha256 = store ? store->file_sha256(manifest.model) : "";
+  return !sha256.empty() && subject == "sha256:" + sha256;
+}
+
 Result<json> unload(HeadState& head, const Manage& ask) {
   std::vector<std::uint64_t> ids;
-  std::string name, sha256;
+  std::string name, model;
   std::uint64_t under_way = 0;
   for (const auto& [id, deployment] : head.cluster.deployments.all()) {
-    if (deployment.manifest.model != ask.subject && deployment.manifest.name != ask.subject) {
-      continue;
-    }
+    if (!is_called(head, deployment.manifest, ask.subject)) continue;
     ids.push_back(id);
     name = deployment.manifest.name;
-    sha256 = deployment.manifest.model;
+    model = deployment.manifest.model;
     const auto run = head.runs.find(id);
     if (run == head.runs.end()) continue;
     // True if opens wait because the deployment is being loaded or placed again.
@@ -55,7 +61,10 @@ Result<json> unload(HeadState& head, const Manage& ask) {
   for (const std::uint64_t id : ids) {
     end_deployment(head, id, Status(Code::kCancelled, "the model was unloaded (troupe unload)"));
   }
-  return json{{"unloaded", name}, {"sha256", sha256}, {"deployments", ids.size()}};
+  return json{{"unloaded", name},
+              {"model_id", model},
+              {"sha256", head.setup->store ? head.setup->store->file_sha256(model) : ""},
+              {"deployments", ids.size()}};
 }
 
 // Only the last ones are sent, because all that are kept may not fit into a frame.

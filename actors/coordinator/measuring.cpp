@@ -73,6 +73,16 @@ AllowPeers allow_of(const HeadState& head, const Measurement& measurement) {
   return allow;
 }
 
+// The nodes ask the head for the model's header, which is all that measuring needs.
+void grant_header(HeadState& head, const Measurement& measurement) {
+  const model::Manifest& manifest = measurement.order.manifest;
+  const std::set<net::PublicKey>& nodes = measurement.awaited;
+  head.self->send(
+      head.setup->bulk,
+      std::make_shared<const FetchGrant>(
+          FetchGrant{"header " + manifest.model, {manifest.header}, {nodes.begin(), nodes.end()}}));
+}
+
 void tell(HeadState& head, Measurement& measurement, const net::PublicKey& key,
           const AllowPeers& allow) {
   if (const NodeRecord* record = head.cluster.members.find(key)) {
@@ -91,6 +101,7 @@ void begin_next(HeadState& head) {
   if (next == nullptr) return;
   next->begun = true;
   next->until_us = monotonic_us() + kLateUs;
+  grant_header(head, *next);
   const AllowPeers allow = allow_of(head, *next);
   for (const net::PublicKey& key : next->awaited) tell(head, *next, key, allow);
 }
@@ -144,6 +155,7 @@ bool on_measuring_allowed(HeadState& head, const net::PublicKey& node, std::uint
 void on_measured(HeadState& head, const net::PublicKey& node, const Measured& measured) {
   const auto found = head.measurements.find(measured.number);
   if (found == head.measurements.end()) return;  // the answer came too late
+  if (!found->second.awaited.contains(node)) return;
   ClusterState& cluster = head.cluster;
   const std::int64_t now = monotonic_us();
   for (const ConnectionMeasured& connection : measured.connections) {

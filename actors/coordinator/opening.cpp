@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <string_view>
 
 #include <troupe/actors/cluster_state/placement.h>
 #include <troupe/actors/cluster_state/replacement.h>
@@ -10,7 +11,9 @@
 #include <troupe/actors/coordinator/opening.h>
 #include <troupe/actors/coordinator/recovery.h>
 #include <troupe/actors/coordinator/replicas.h>
+#include <troupe/model/store/model_id.h>
 #include <troupe/runtime/clock.h>
+#include <troupe/runtime/sha256.h>
 
 namespace troupe::actors::coordinator {
 namespace {
@@ -24,14 +27,6 @@ constexpr std::int64_t kMeasurePatienceUs = 5'000'000;
 
 void refuse_all(const HeadState& head, const Opening& opening, const Status& why) {
   for (const Reply& reply : opening.replies) reply(refusal(head, why));
-}
-
-Status other_contents(const std::string& model) {
-  return Status(Code::kFailedPrecondition,
-                "the cluster knows sha256:" + model +
-                    " with other contents than this file's: one of the two was tampered with; "
-                    "bring the true file into the head's own store (troupe pull), which is the "
-                    "one that counts");
 }
 
 // Plans a model as if other deployments were gone. If memory is still short, unused deployments
@@ -94,7 +89,7 @@ void make_deployment(HeadState& head, const Opening& opening) {
   }
   audit(head, AuditKind::kDeployed,
         audit_entry(head, asking_for(head, opening), opening.open.manifest.name,
-                    "sha256:" + opening.open.model));
+                    "model:" + opening.open.model));
   auto& waiting = head.runs[*planned].waiting;
   waiting.insert(waiting.end(), opening.replies.begin(), opening.replies.end());
   begin_allowing(head, head.cluster.deployments.at(*planned));
@@ -120,10 +115,6 @@ void find_or_make(HeadState& head, Opening opening) {
     if (!measure_before_placing(head, opening)) make_deployment(head, opening);
     return;
   }
-  // If two clients bring different files for one hash at the same time, the first one counts.
-  if (opening.open.has_manifest && !same_content(deployment->manifest, opening.open.manifest)) {
-    return refuse_all(head, opening, other_contents(opening.open.model));
-  }
   move_if_better(head, opening, *deployment);
   const std::int64_t now = monotonic_us();
   Deployment* here = serving_for(head, opening, *deployment, now);
@@ -140,8 +131,8 @@ void find_or_make(HeadState& head, Opening opening) {
   if (!wants_alone(opening, *deployment)) replicate_when_busy(head, *deployment);
 }
 
-// The manifest that counts for the head: that of the whole file in its own store, whose hash it has
-// verified, or else the one that was brought first. Returns nullptr if it knows none.
+// The manifest of the model: that of the whole file in the head's own store, or the one that was
+// brought first. Both prove the id. Returns nullptr if the head knows none.
 const model::Manifest* known_manifest(HeadState& head, const std::string& model) {
   if (const auto own = head.own_manifests.find(model); own != head.own_manifests.end()) {
     return &own->second;
@@ -157,13 +148,29 @@ const model::Manifest* known_manifest(HeadState& head, const std::string& model)
   return brought == head.manifests.end() ? nullptr : &brought->second;
 }
 
-// Fills in the manifest of a model that the head knows, if the client brought none.
+// The id of a file that this head's own store has. What other processes say of a file's hash does
+// not count, because nobody can check it by parts.
+Result<std::string> id_of_own_file(HeadState& head, const std::string& sha256) {
+  model::Store& store = *head.setup->store;
+  const auto path = store.resolve("sha256:" + sha256);
+  if (path) {
+    TROUPE_ASSIGN_OR_RETURN(const model::Manifest manifest, store.manifest(*path));
+    if (manifest.file_sha256 == sha256) return manifest.model;
+  }
+  return Status(Code::kNotFound,
+                "the head's own store does not have the file sha256:" + sha256.substr(0, 64) +
+                    "; give the model's name or path, so that this machine can "
+                    "serve it, or its id (model:HEX, as 'troupe ps' shows it)");
+}
+
+// Fills in the manifest of a model that the head knows, if the client brought none, and the
+// model's id.
 Status complete_from_store(HeadState& head, OpenModel* open) {
   if (open->has_manifest) return Status::ok();
   const model::Manifest* known = known_manifest(head, open->model);
   if (known == nullptr) {
     return Status(Code::kNotFound,
-                  "the cluster does not have the model sha256:" + open->model +
+                  "the cluster does not have the model model:" + open->model.substr(0, 64) +
                       "; give its name or path, so that this machine can serve it");
   }
   open->manifest = *known;
@@ -216,10 +223,8 @@ void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Rep
   const auto asked = layer_ranges_of(open);
   if (!asked) return refuse(asked.status());
   const std::vector<model::LayerRange>& ranges = *asked;
-  if (open.has_manifest) {
-    const Status same = check_brought(head, open);
-    if (!same) return refuse(same);
-  }
+  const Status named = name_model(head, &open);
+  if (!named) return refuse(named);
   // An existing deployment needs no file now, but may need it when its layers must move.
   Deployment* found =
       instead ? nullptr : head.cluster.deployments.find(open.model, ranges, open.kv);
@@ -251,19 +256,36 @@ void on_header(HeadState& head, std::uint64_t number, const Status& status) {
   find_or_make(head, std::move(found.mapped()));
 }
 
-Status check_brought(HeadState& head, const OpenModel& open) {
-  if (open.manifest.model != open.model) {
-    return Status(Code::kInvalidArgument, "the manifest is of another model");
+Status name_model(HeadState& head, OpenModel* open) {
+  constexpr std::string_view kId = "model:", kFile = "sha256:";
+  if (open->has_manifest) {
+    TROUPE_RETURN_IF_ERROR(model::prove(&open->manifest));
+    if (open->manifest.model != open->model) {
+      return Status(Code::kInvalidArgument, "the manifest is of another model");
+    }
+    if (open->manifest.header.bytes > kHeaderBytesMax) {
+      return Status(Code::kInvalidArgument,
+                    "the model's header has " + std::to_string(open->manifest.header.bytes) +
+                        " bytes, of at most " + std::to_string(kHeaderBytesMax) +
+                        ": this is not a model that Troupe can run");
+    }
+    return Status::ok();
   }
-  if (open.manifest.header.bytes > kHeaderBytesMax) {
-    return Status(Code::kInvalidArgument,
-                  "the model's header has " + std::to_string(open.manifest.header.bytes) +
-                      " bytes, of at most " + std::to_string(kHeaderBytesMax) +
-                      ": this is not a model that Troupe can run");
+  if (open->model.starts_with(kId)) open->model.erase(0, kId.size());
+  const bool is_file = open->model.starts_with(kFile);
+  if (is_file) open->model.erase(0, kFile.size());
+  // Jobs of earlier releases name the hash of a file without saying so.
+  const bool unknown = !is_file && is_sha256_hex(open->model) &&
+                       head.cluster.deployments.find(open->model, {}) == nullptr &&
+                       known_manifest(head, open->model) == nullptr;
+  if (!is_file && !unknown) return Status::ok();
+  const auto id = id_of_own_file(head, open->model);
+  if (id) {
+    open->model = *id;
+  } else if (is_file) {
+    return id.status();
   }
-  const model::Manifest* known = known_manifest(head, open.model);
-  if (known == nullptr || same_content(*known, open.manifest)) return Status::ok();
-  return other_contents(open.model);
+  return Status::ok();
 }
 
 std::set<std::uint64_t> other_splits(const HeadState& head, const std::string& model,

@@ -17,11 +17,12 @@ void open_model(HeadState& head, OpenModel open, const net::PublicKey& from, Rep
 // Called when the header that the opening of this number waited for has arrived, or cannot be had.
 void on_header(HeadState& head, std::uint64_t number, const Status& status);
 
-// Checks a manifest that a client brings: no client may put other weights, another template or
-// another tokenizer under a hash that the head knows already. The file in the head's own store
-// counts, or else the manifest that was brought first. Reads the store.
-//   Errors: kInvalidArgument (the manifest is of another model), kFailedPrecondition (it differs).
-Status check_brought(HeadState& head, const OpenModel& open);
+// Sets the id of the model that a client asks for (OpenModel::model has the forms). A manifest that
+// the client brings must prove the id: nobody can put other weights, another template or another
+// tokenizer under it. Reads the store.
+//   Errors: kBadData (the manifest does not prove it), kInvalidArgument (it is of another model),
+//   kNotFound (the head's own store has no file of this hash).
+Status name_model(HeadState& head, OpenModel* open);
 
 // ---- decisions, pure ---------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include <troupe/actors/cluster_state/replacement.h>
 #include <troupe/actors/coordinator/peers.h>
 
 namespace troupe::actors::coordinator {
@@ -22,6 +23,18 @@ PeerAddress address_of(const HeadState& head, const net::PublicKey& key) {
     address.role = static_cast<std::uint8_t>(net::Role::kClient);
   }
   return address;
+}
+
+std::vector<net::PublicKey> fetchers_of(const HeadState& head, const std::string& model) {
+  std::set<net::PublicKey> fetchers;
+  for (const auto& [id, deployment] : head.cluster.deployments.all()) {
+    if (deployment.manifest.model != model || deployment.life == DeploymentLife::kFailed) continue;
+    for (const StagePlan& stage : deployment.stages) fetchers.insert(stage.node);
+    const auto run = head.runs.find(id);
+    if (run == head.runs.end() || !run->second.copies || !run->second.copies->allowed) continue;
+    for (const auto& [node, layers] : wanted_copies(head.cluster, id)) fetchers.insert(node);
+  }
+  return {fetchers.begin(), fetchers.end()};
 }
 
 std::vector<PeerAddress> sources_of(const HeadState& head, const Deployment& deployment,

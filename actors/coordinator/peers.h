@@ -19,6 +19,10 @@ void send(const HeadState& head, const net::PublicKey& peer, MessageType type,
 
 PeerAddress address_of(const HeadState& head, const net::PublicKey& key);
 
+// The nodes that may fetch parts of a model: those with layers of it in any of its deployments, and
+// those that are to have copies.
+std::vector<net::PublicKey> fetchers_of(const HeadState& head, const std::string& model);
+
 // Nodes and clients that `node` can fetch these layers from: full copies first, then partial ones.
 std::vector<PeerAddress> sources_of(const HeadState& head, const Deployment& deployment,
                                     model::LayerRange layers, const net::PublicKey& node);

@@ -153,7 +153,8 @@ Result<std::string> plan_text(const HeadState& head, const Opening& opening, std
   deployment.instead_of = head.unused(monotonic_us());
   TROUPE_ASSIGN_OR_RETURN(const auto preview, preview_placement(cluster, deployment, nodes));
   json out = {{"model", deployment.manifest.name},
-              {"sha256", deployment.manifest.model},
+              {"model_id", deployment.manifest.model},
+              {"sha256", head.setup->store->file_sha256(deployment.manifest.model)},
               {"context", context},
               {"memory_bytes", deployment.need.of({0, config.layers})},
               {"stages", json::array()},

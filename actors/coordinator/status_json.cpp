@@ -92,7 +92,8 @@ json deployment_json(const ClusterState& cluster, const Deployment& deployment,
   const auto replica = std::find(alike.begin(), alike.end(), deployment.id);
   const auto kv_type = kv_type_of(deployment.kv);
   json out = {{"model", deployment.manifest.name},
-              {"sha256", deployment.manifest.model},
+              {"model_id", deployment.manifest.model},
+              {"sha256", setup.store ? setup.store->file_sha256(deployment.manifest.model) : ""},
               {"id", deployment.id},
               {"epoch", deployment.epoch},
               {"state", life_name(deployment.life)},

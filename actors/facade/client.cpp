@@ -1,6 +1,7 @@
 #include <map>
 #include <set>
 
+#include <troupe/actors/bulk/fetch_rights.h>
 #include <troupe/actors/facade/client.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/bulk.h>
@@ -187,8 +188,10 @@ void on_enrolled(Self self, const Setup& setup, const Enrolled& enrolled) {
   transport->dial(head(setup), setup->head, net::Channel::kBulk);
 }
 
-void on_serve_peers(Self, const Setup& setup, const ServePeers& serve) {
+void on_serve_peers(Self self, const Setup& setup, const ServePeers& serve) {
   net::Transport* transport = setup->link->transport();
+  self->send(setup->bulk,
+             std::make_shared<const FetchGrant>(grant_of(serve.manifest, serve.fetchers)));
   for (const PeerAddress& peer : serve.peers) {
     transport->allow(peer.key, net::Role::kNode);
     transport->dial(peer.key, {peer.host, peer.port}, net::Channel::kBulk);
@@ -380,6 +383,7 @@ client_actor::behavior_type client_behavior(Self self, Setup setup) {
 }  // namespace
 
 client_actor spawn_client(caf::actor_system& system, ClientSetup setup) {
+  setup.link->set_head(setup.token.head);
   return system.spawn(client_behavior, std::make_shared<const ClientSetup>(std::move(setup)));
 }
 

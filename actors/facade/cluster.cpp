@@ -234,7 +234,7 @@ Result<GenerateResult> Cluster::resume(const std::string& stream, std::size_t fr
                                        const TokenCallback& on_token) {
   TROUPE_ASSIGN_OR_RETURN(const actors::OpenStream known, actors::open_stream(*impl_, stream));
   Asked asked;
-  asked.model.model = "sha256:" + known.open.model;
+  asked.model.model = "model:" + known.open.model;
   asked.model.kv_type = actors::kv_type_of(known.open.kv);
   asked.model.f16_activations = actors::f16_activations_of(known.open.kv);
   asked.model.context = known.open.context;
@@ -299,9 +299,7 @@ Result<UnloadedModel> Cluster::unload(const std::string& model, bool force) {
   ask.force = force;
   if (path) {
     TROUPE_ASSIGN_OR_RETURN(const auto manifest, impl_->process->store->manifest(*path));
-    ask.subject = manifest.model;
-  } else if (model.rfind("sha256:", 0) == 0) {
-    ask.subject = model.substr(7);
+    ask.subject = "model:" + manifest.model;
   }
   const Result<std::string> answer = ask_manager(*impl_, ask);
   if (answer) return actors::read_answer<UnloadedModel>(*answer);

@@ -89,7 +89,7 @@ Result<actors::OpenPtr> load_model(Cluster::Impl& impl, const GenerateRequest& r
 }
 
 // The model is loaded first, so that the cluster has it when the client that brought it is gone.
-// The job then names the model by its hash.
+// The job then names the model by its id.
 Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) {
   TROUPE_ASSIGN_OR_RETURN(actors::GenerateSpec spec, actors::parse_generate_spec(text));
   GenerateRequest request;
@@ -101,7 +101,7 @@ Result<std::string> load_model_of(Cluster::Impl& impl, const std::string& text) 
   TROUPE_ASSIGN_OR_RETURN(
       const actors::OpenPtr open,
       actors::patiently(impl, [&](Cluster::Impl& now) { return load_model(now, request); }));
-  spec.open.model = open->model;
+  spec.open.model = open->has_manifest ? "model:" + open->model : open->model;
   if (open->has_manifest) spec.model_name = open->manifest.name;
   return actors::to_json(spec);
 }

@@ -14,6 +14,7 @@
 #include <troupe/actors/facade/daemon.h>
 #include <troupe/actors/facade/home.h>
 #include <troupe/actors/facade/local_key.h>
+#include <troupe/actors/facade/proved_models.h>
 #include <troupe/actors/facade/roles.h>
 #include <troupe/actors/journal/journal_actor.h>
 #include <troupe/actors/node/membership.h>
@@ -190,8 +191,9 @@ Status check(const DaemonOptions& options) {
 
 // Reads what an earlier run of this head left in its journal, and reserves the numbers that this
 // run will use.
-Status begin_journal(const std::string& home, actors::Journal& journal,
+Status begin_journal(const std::string& home, model::Store& store, actors::Journal& journal,
                      actors::CoordinatorSetup* coordinator) {
+  TROUPE_RETURN_IF_ERROR(actors::prove_models(home, store, journal));
   // The reservation is committed before a frame carries any of the numbers, and no run uses all of
   // them. Earlier heads, which had no journal, began their epochs with the time of day.
   using namespace std::chrono;
@@ -257,7 +259,7 @@ Status start_head(const DaemonOptions& options, const ClusterAddress& place, Dae
                           actors::Journal::open(std::filesystem::path(daemon.home) / "journal.db"));
   const std::shared_ptr<actors::Journal> journal = std::move(opened);
   actors::CoordinatorSetup setup;
-  TROUPE_RETURN_IF_ERROR(begin_journal(daemon.home, *journal, &setup));
+  TROUPE_RETURN_IF_ERROR(begin_journal(daemon.home, *process.store, *journal, &setup));
   setup.journal = process.track(actors::spawn_journal(process.system(), journal));
   setup.admission = place.admission;
   setup.advertise = advertised(options);

@@ -15,7 +15,7 @@ Result<OpenModel> describe_model(model::Store& store, const std::string& model,
                                  const bulk_actor& bulk) {
   if (model.empty()) {
     return Status(Code::kInvalidArgument,
-                  "the request names no model; give a name, a path or "
+                  "the request names no model; give a name, a path, model:HEX or "
                   "sha256:HEX");
   }
   OpenModel open;
@@ -30,8 +30,8 @@ Result<OpenModel> describe_model(model::Store& store, const std::string& model,
       caf::anon_send(
           bulk, std::make_shared<const ExportedFile>(ExportedFile{path->string(), open.manifest}));
     }
-  } else if (model.rfind("sha256:", 0) == 0) {
-    open.model = model.substr(7);  // the cluster may have it
+  } else if (model.rfind("model:", 0) == 0 || model.rfind("sha256:", 0) == 0) {
+    open.model = model;  // the cluster may have it, or the head's own store
   } else {
     return path.status();
   }

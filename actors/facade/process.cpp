@@ -35,8 +35,8 @@ Result<std::shared_ptr<Process>> Process::open(const std::string& home, caf::act
 
 Process::~Process() { close(); }
 
-void Process::open_bulk() {
-  bulk = track(spawn_bulk(system(), {link, store, bulk_bytes_in}));
+void Process::open_bulk(bool serves_store) {
+  bulk = track(spawn_bulk(system(), {link, store, bulk_bytes_in, true, serves_store}));
   link->attach(Room::kBulk, bulk);
 }
 

@@ -29,7 +29,8 @@ class Process {
   ~Process();
 
   // Spawns the actor that moves weights over `link`.
-  void open_bulk();
+  // A client serves the files that it opens, and nothing else of its store.
+  void open_bulk(bool serves_store = true);
   // Spawns the actor of the device that computes with `threads` threads (0: every usable CPU), or
   // on the GPU that `accelerator` names ("cuda:0"; "" for none).
   //   Errors: those of Device::create; kResourceExhausted if the system does not allow that number

@@ -83,7 +83,7 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   transport.cluster = client.token.cluster;
   transport.incarnation = net::random_u64();
   TROUPE_ASSIGN_OR_RETURN(process.link, Link::open(transport));
-  process.open_bulk();
+  process.open_bulk(false);
   client.link = process.link;
   client.bulk = process.bulk;
   const auto connected = std::make_shared<std::promise<Result<std::string>>>();

@@ -24,7 +24,7 @@ void Progress::see(const Result<ClusterStatus>& status, const std::vector<std::s
   for (const std::string& model : models) {
     const bool placed = std::any_of(
         status->deployments.begin(), status->deployments.end(),
-        [&](const DeploymentStatus& one) { return one.sha256 == model && one.state == "ready"; });
+        [&](const DeploymentStatus& one) { return one.model_id == model && one.state == "ready"; });
     if (placed) continue;
     trouble_ = "a model is not loaded: its layers are being placed, or wait for a node";
     return;

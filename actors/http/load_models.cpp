@@ -22,7 +22,7 @@ Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedM
   for (const ServedModelPtr& card : models->all()) {
     const bool loaded =
         std::any_of(status.deployments.begin(), status.deployments.end(),
-                    [&](const DeploymentStatus& one) { return one.sha256 == card->sha256; });
+                    [&](const DeploymentStatus& one) { return one.model_id == card->model_id; });
     if (loaded) continue;
     return Status(Code::kResourceExhausted,
                   "the models do not fit into memory together: " + card->id +

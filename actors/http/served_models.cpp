@@ -21,7 +21,7 @@ std::string default_id(const model::Store& store, const std::string& name,
   for (const model::ModelEntry& entry : store.list()) {
     if (entry.name == name) return name;
   }
-  if (name.rfind("sha256:", 0) == 0) return name;
+  if (name.rfind("sha256:", 0) == 0 || name.rfind("model:", 0) == 0) return name;
   return std::filesystem::is_directory(path) ? path.filename().string() : path.stem().string();
 }
 
@@ -54,9 +54,10 @@ Result<ServedModelPtr> read_card(model::Store& store, const ServedModel& served,
     TROUPE_ASSIGN_OR_RETURN(card->chat_template, model::ChatTemplate::parse(source));
   }
   TROUPE_ASSIGN_OR_RETURN(const model::Manifest manifest, store.manifest(path));
-  card->sha256 = manifest.model;
+  card->model_id = manifest.model;
+  card->sha256 = manifest.file_sha256;
   card->fingerprint =
-      "fp_" + manifest.model.substr(0, 16) + "_a" + std::to_string(kArithmeticVersion);
+      "fp_" + manifest.file_sha256.substr(0, 16) + "_a" + std::to_string(kArithmeticVersion);
   card->created_s = static_cast<std::int64_t>(std::time(nullptr));
   return ServedModelPtr(std::move(card));
 }

@@ -21,8 +21,9 @@ namespace troupe::http {
 struct ServedModelCard {
   std::size_t index = 0;    // of the gateway's list
   std::string id;           // what requests call it
-  std::string source;       // what the cluster opens: a path or sha256:HEX
-  std::string sha256;       // of its weights
+  std::string source;       // what the cluster opens: a path, model:HEX or sha256:HEX
+  std::string sha256;       // of its file
+  std::string model_id;     // which the cluster proves
   std::string fingerprint;  // weights and arithmetic: equal ones give equal bits
   std::int64_t created_s = 0;
   std::size_t context_max = 0;  // positions that prompt and answer may take

@@ -400,13 +400,13 @@ Result<std::unique_ptr<Server>> Server::start(Cluster& cluster, const ServeOptio
   ServedModels models;
   TROUPE_RETURN_IF_ERROR(
       load_models(cluster, *impl->gateway, options.models, options.shared_prompts, &models));
-  std::vector<std::string> hashes;
+  std::vector<std::string> ids;
   for (const ServedModelPtr& model : models.all()) {
     impl->ids.push_back(model->id);
-    hashes.push_back(model->sha256);
+    ids.push_back(model->model_id);
   }
   impl->watch = std::make_unique<ClusterWatch>([impl] { return impl->gateway->status(); },
-                                               [impl] { impl->gateway->keep_models(); }, hashes);
+                                               [impl] { impl->gateway->keep_models(); }, ids);
   std::promise<void> ready;
   impl->on_thread([impl, &ready, &models, &stored] {
     impl->service.models = std::move(models);

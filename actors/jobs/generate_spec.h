@@ -11,7 +11,7 @@
 // line ask for, and how an answer is written. Pure. Clients use it to check a job before they
 // submit it, and the head uses it in run_generate.cpp, which runs such jobs.
 //
-//   specification  {"model": sha256 of the model, "model_name"?, "layers"?, "kv"?, "activations"?,
+//   specification  {"model": "model:HEX", "model_name"?, "layers"?, "kv"?, "activations"?,
 //                  "max_tokens"?, "raw"?, "system"?, "stop"?: [text], "context"?, and the sampling
 //                  parameters by the names that `troupe run` has, "_" for "-"}
 //   line           {"prompt": text} or {"messages": [{"role","content"}]} or {"prompt_ids": [n]},

@@ -59,6 +59,11 @@ PRAGMA user_version = 5;
     R"(
 UPDATE streams SET submit = CAST(submit || x'0100000000000000' AS BLOB);
 PRAGMA user_version = 6;
+)",
+    // Models have ids that their manifests prove, where they had the hashes of their files. A head
+    // renames them when it starts (facade/daemon.cpp), because its store knows both.
+    R"(
+PRAGMA user_version = 7;
 )"};
 
 }  // namespace

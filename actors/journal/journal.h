@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <troupe/model/store/manifest.h>
 #include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/runtime/status.h>
 
@@ -72,7 +73,7 @@ struct JobLine {
 // A model that was placed.
 struct PlacedModel {
   std::uint64_t id = 0;  // the deployment's
-  std::string model;     // its sha256
+  std::string model;     // its id
   std::string manifest;  // encoded
   std::string open;      // an encoded OpenModel, without its manifest
   std::vector<std::string> nodes;
@@ -156,8 +157,11 @@ class Journal {
   Status save_model(const PlacedModel& placed);
   Status forget_model(std::uint64_t id);
   Result<std::vector<PlacedModel>> models();
-  // All models that were ever placed, as (sha256, encoded manifest).
+  // All models that were ever placed, as (id, encoded manifest).
   Result<std::vector<std::pair<std::string, std::string>>> manifests();
+  // Gives a model another id and manifest, wherever it is named: an earlier release knew it by the
+  // hash of its file. Without a manifest the model is forgotten, and is not placed again.
+  Status rename_model(const std::string& model, const std::optional<model::Manifest>& manifest);
   // Applies updates, in their order, in one transaction, and keeps only the newest kOwnerStreamsMax
   // streams of an owner, and kStreamsMax of all. Returns for each whether it took effect:
   // kAlreadyExists for one that begins with an id that belongs to another owner's stream. Tokens
@@ -179,6 +183,8 @@ class Journal {
  private:
   Journal() = default;
   static Result<std::unique_ptr<Journal>> make(const std::string& file);
+  // Renames the model in the encoded OpenModels of a table, in a transaction.
+  Status rename_opens(const char* table, const std::string& model, const std::string& id);
   Status begin_stream(const StreamRecord& stream, std::int64_t now_ms);
   Status append_tokens(const StreamUpdate& update);
 

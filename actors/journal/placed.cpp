@@ -3,6 +3,8 @@
 
 #include <troupe/actors/journal/database.h>
 #include <troupe/actors/journal/journal.h>
+#include <troupe/actors/messages/requests.h>
+#include <troupe/runtime/wire/codec.h>
 
 // The models that a head had placed, and the streams that were open when it ended.
 
@@ -21,6 +23,20 @@ std::vector<std::int32_t> tokens_of(const std::string& bytes) {
     std::memcpy(tokens.data(), bytes.data(), tokens.size() * sizeof(std::int32_t));
   }
   return tokens;
+}
+
+template <class Message>
+std::string encoded(const Message& message) {
+  const auto bytes = wire::encode(message);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// An encoded OpenModel that names another model.
+Result<std::string> renamed(const std::string& open, const std::string& model) {
+  TROUPE_ASSIGN_OR_RETURN(OpenModel message,
+                          wire::decode<OpenModel>(std::as_bytes(std::span<const char>(open))));
+  message.model = model;
+  return encoded(message);
 }
 
 }  // namespace
@@ -87,6 +103,49 @@ Result<std::vector<std::pair<std::string, std::string>>> Journal::manifests() {
   }
   TROUPE_RETURN_IF_ERROR(query.status());
   return all;
+}
+
+Status Journal::rename_opens(const char* table, const std::string& model, const std::string& id) {
+  std::vector<std::pair<std::string, std::string>> opens;
+  {
+    Query query(*db_, "SELECT id, open FROM ", table);
+    while (query.next()) {
+      std::string row = query.bytes_at(0);
+      opens.emplace_back(std::move(row), query.bytes_at(1));
+    }
+    TROUPE_RETURN_IF_ERROR(query.status());
+  }
+  const std::string update = "UPDATE " + std::string(table) + " SET open = ? WHERE id = ?";
+  for (const auto& [row, open] : opens) {
+    const auto before = wire::decode<OpenModel>(std::as_bytes(std::span<const char>(open)));
+    if (!before || before->model != model) continue;
+    TROUPE_ASSIGN_OR_RETURN(const std::string after, renamed(open, id));
+    TROUPE_RETURN_IF_ERROR(Query(*db_, update.c_str()).bytes(after).text(row).run());
+  }
+  return Status::ok();
+}
+
+Status Journal::rename_model(const std::string& model,
+                             const std::optional<model::Manifest>& manifest) {
+  std::lock_guard lock(mutex_);
+  return db_->transact("rename_model", [&] {
+    if (manifest) {
+      const std::string bytes = encoded(*manifest);
+      TROUPE_RETURN_IF_ERROR(
+          Query(*db_, "INSERT OR IGNORE INTO manifests(model, manifest) VALUES(?, ?)")
+              .text(manifest->model)
+              .bytes(bytes)
+              .run());
+      TROUPE_RETURN_IF_ERROR(rename_opens("models", model, manifest->model));
+      TROUPE_RETURN_IF_ERROR(rename_opens("streams", model, manifest->model));
+      TROUPE_RETURN_IF_ERROR(Query(*db_, "UPDATE models SET model = ? WHERE model = ?")
+                                 .text(manifest->model)
+                                 .text(model)
+                                 .run());
+    }
+    TROUPE_RETURN_IF_ERROR(Query(*db_, "DELETE FROM models WHERE model = ?").text(model).run());
+    return Query(*db_, "DELETE FROM manifests WHERE model = ?").text(model).run();
+  });
 }
 
 Status Journal::begin_stream(const StreamRecord& stream, std::int64_t now_ms) {

@@ -27,15 +27,18 @@ struct PeerAddress {
   }
 };
 
-// Head to node: let these peers connect to you. The head waits for the acknowledgement before it
-// tells a peer to dial, because a refusal is final for a ZeroMQ socket.
+// Head to node: let these peers connect to you, and let `fetchers`, and no others, fetch the parts
+// of this model from you. The head waits for the acknowledgement before it tells a peer to dial,
+// because a refusal is final for a ZeroMQ socket.
 struct AllowPeers {
   static constexpr MessageType kType = MessageType::kAllowPeers;
   std::uint64_t epoch = 0;
   std::vector<PeerAddress> peers;
+  model::Manifest manifest;  // of no model ("") if there is nothing to say about fetchers
+  std::vector<net::PublicKey> fetchers;
   template <class A>
   void serialize(A& a) {
-    a(epoch, peers);
+    a(epoch, peers, manifest, fetchers);
   }
 };
 struct PeersAllowed {
@@ -56,14 +59,16 @@ struct ForgetPeers {
   }
 };
 // Head to client: dial these peers on the bulk channel; they will ask for the model that you
-// opened.
+// opened. `fetchers`, and no others, may have its parts.
 struct ServePeers {
   static constexpr MessageType kType = MessageType::kServePeers;
   std::uint64_t epoch = 0;
   std::vector<PeerAddress> peers;
+  model::Manifest manifest;
+  std::vector<net::PublicKey> fetchers;
   template <class A>
   void serialize(A& a) {
-    a(epoch, peers);
+    a(epoch, peers, manifest, fetchers);
   }
 };
 

@@ -25,7 +25,8 @@ struct Manage {
   static constexpr MessageType kType = MessageType::kManage;
   std::uint64_t request = 0;
   std::uint8_t kind = 0;         // ManageKind
-  std::string subject;           // sha256 or name of a model; id or name of a key or newcomer;
+  std::string subject;           // model:HEX, sha256:HEX or name of a model; id or name of a key
+                                 // or newcomer;
                                  // name of a node
   bool force = false;            // for kUnload: even if requests are running; kStop: every daemon;
                                  // kDrain: the node gets layers again

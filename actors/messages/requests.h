@@ -38,7 +38,9 @@ inline bool f16_activations_of(std::uint8_t code) { return (code & kF16Activatio
 struct OpenModel {
   static constexpr MessageType kType = MessageType::kOpenModel;
   std::uint64_t request = 0;
-  std::string model;          // sha256 of the file; the manifest may be absent then
+  // The model's id, also as model:HEX. Without a manifest also sha256:HEX, the hash of a whole file
+  // in the head's own store.
+  std::string model;
   bool has_manifest = false;  // the client holds the file and serves its parts
   model::Manifest manifest;
   std::vector<std::uint32_t> layer_begins,

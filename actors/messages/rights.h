@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include <troupe/actors/messages/jobs.h>
@@ -8,7 +9,8 @@
 #include <troupe/runtime/net/keys.h>
 
 // What each role of a client may ask for. Every kind of question has one decision, and a new kind
-// does not compile without one. types.cpp says which roles may send a message at all. Pure.
+// does not compile without one. types.cpp says which roles may send a message at all. docs/wire.md
+// has both as tables, which a test reads. Pure.
 //
 //   user      models, answers and jobs: its own
 //   server    a user whose requests are other people's (`troupe serve`)
@@ -24,6 +26,14 @@ enum class Reach : std::uint8_t {
 };
 Reach reach_of(JobAskKind kind, net::Role role);
 Reach reach_of(ManageKind kind, net::Role role);
+
+// The asks that there are, as docs/wire.md names them.
+struct AskName {
+  std::uint8_t kind = 0;
+  const char* name = nullptr;
+};
+std::span<const AskName> job_asks();
+std::span<const AskName> manage_asks();
 
 // The process that asks.
 struct Asker {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include <troupe/actors/messages/types.h>
 
@@ -13,54 +14,125 @@ constexpr std::uint8_t kClient = role_bit(net::Role::kClient) | role_bit(net::Ro
                                  role_bit(net::Role::kOperator) | role_bit(net::Role::kAdmin);
 constexpr std::uint8_t kEnrolling = role_bit(net::Role::kEnrol);
 
-constexpr MessageRow kRows[] = {
-    {MessageType::kEnrol, "enrol", Channel::kControl, kEnrolling},
-    {MessageType::kEnrolled, "enrolled", Channel::kControl, kHead},
-    {MessageType::kHello, "hello", Channel::kControl, kHead | kNode | kClient},
-    {MessageType::kWelcome, "welcome", Channel::kControl, kHead},
-    {MessageType::kRefused, "refused", Channel::kControl, kHead},
-    {MessageType::kHeartbeat, "heartbeat", Channel::kControl, kHead | kNode},
-    {MessageType::kHeartbeatAck, "heartbeat_ack", Channel::kControl, kHead},
-    {MessageType::kLeave, "leave", Channel::kControl, kHead | kNode},
-    {MessageType::kStopDaemon, "stop_daemon", Channel::kControl, kHead},
-    {MessageType::kAllowPeers, "allow_peers", Channel::kControl, kHead},
-    {MessageType::kPeersAllowed, "peers_allowed", Channel::kControl, kHead | kNode},
-    {MessageType::kForgetPeers, "forget_peers", Channel::kControl, kHead},
-    {MessageType::kServePeers, "serve_peers", Channel::kControl, kHead},
-    {MessageType::kLoadStage, "load_stage", Channel::kControl, kHead},
-    {MessageType::kStageLoaded, "stage_loaded", Channel::kControl, kHead | kNode},
-    {MessageType::kStageFailed, "stage_failed", Channel::kControl, kHead | kNode},
-    {MessageType::kUnloadStage, "unload_stage", Channel::kControl, kHead},
-    {MessageType::kPrefetch, "prefetch", Channel::kControl, kHead},
-    {MessageType::kPrefetched, "prefetched", Channel::kControl, kHead | kNode},
-    {MessageType::kMeasure, "measure", Channel::kControl, kHead},
-    {MessageType::kMeasured, "measured", Channel::kControl, kHead | kNode},
-    {MessageType::kProbe, "probe", Channel::kActivations, kHead | kNode},
-    {MessageType::kProbeAnswer, "probe_answer", Channel::kActivations, kHead | kNode},
-    {MessageType::kStep, "step", Channel::kActivations, kHead | kNode},
-    {MessageType::kStepDone, "step_done", Channel::kActivations, kHead | kNode},
-    {MessageType::kStepFailed, "step_failed", Channel::kControl, kHead | kNode},
-    {MessageType::kOpenModel, "open_model", Channel::kControl, kClient},
-    {MessageType::kModelReady, "model_ready", Channel::kControl, kHead},
-    {MessageType::kSubmit, "submit", Channel::kControl, kClient},
-    {MessageType::kCancel, "cancel", Channel::kControl, kClient},
-    {MessageType::kTokens, "tokens", Channel::kControl, kHead},
-    {MessageType::kFinished, "finished", Channel::kControl, kHead},
-    {MessageType::kStatusQuery, "status_query", Channel::kControl, kClient},
-    {MessageType::kStatusReply, "status_reply", Channel::kControl, kHead},
-    {MessageType::kManage, "manage", Channel::kControl, kClient},
-    {MessageType::kManaged, "managed", Channel::kControl, kHead},
-    {MessageType::kJobAsk, "job_ask", Channel::kControl, kClient},
-    {MessageType::kJobReply, "job_reply", Channel::kControl, kHead},
-    {MessageType::kJobKinds, "job_kinds", Channel::kControl, kHead | kNode},
-    {MessageType::kJobTask, "job_task", Channel::kControl, kHead},
-    {MessageType::kJobTaskDone, "job_task_done", Channel::kControl, kHead | kNode},
-    {MessageType::kPlanModel, "plan_model", Channel::kControl, kClient},
-    {MessageType::kServing, "serving", Channel::kBulk, kClient},
-    {MessageType::kFetchBlob, "fetch_blob", Channel::kBulk, kHead | kNode},
-    {MessageType::kBlobChunk, "blob_chunk", Channel::kBulk, kHead | kNode | kClient},
-    {MessageType::kBlobMissing, "blob_missing", Channel::kBulk, kHead | kNode | kClient},
-};
+// There is no default: a message without a row is an error of the compiler.
+constexpr MessageRow row_of(MessageType type) {
+  // Longer than 70 lines: it is a table, which the switch makes complete.
+  switch (type) {
+    case MessageType::kEnrol:
+      return {type, "enrol", Channel::kControl, kEnrolling, Scope::kSelf};
+    case MessageType::kEnrolled:
+      return {type, "enrolled", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kHello:
+      return {type, "hello", Channel::kControl, kHead | kNode | kClient, Scope::kSelf};
+    case MessageType::kWelcome:
+      return {type, "welcome", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kRefused:
+      return {type, "refused", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kHeartbeat:
+      return {type, "heartbeat", Channel::kControl, kHead | kNode, Scope::kSelf};
+    case MessageType::kHeartbeatAck:
+      return {type, "heartbeat_ack", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kLeave:
+      return {type, "leave", Channel::kControl, kHead | kNode, Scope::kSelf};
+    case MessageType::kStopDaemon:
+      return {type, "stop_daemon", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kAllowPeers:
+      return {type, "allow_peers", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kPeersAllowed:
+      return {type, "peers_allowed", Channel::kControl, kHead | kNode, Scope::kOwn};
+    case MessageType::kForgetPeers:
+      return {type, "forget_peers", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kServePeers:
+      return {type, "serve_peers", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kLoadStage:
+      return {type, "load_stage", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kStageLoaded:
+      return {type, "stage_loaded", Channel::kControl, kHead | kNode, Scope::kOwn};
+    case MessageType::kStageFailed:
+      return {type, "stage_failed", Channel::kControl, kHead | kNode, Scope::kOwn};
+    case MessageType::kUnloadStage:
+      return {type, "unload_stage", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kPrefetch:
+      return {type, "prefetch", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kPrefetched:
+      return {type, "prefetched", Channel::kControl, kHead | kNode, Scope::kSelf};
+    case MessageType::kMeasure:
+      return {type, "measure", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kMeasured:
+      return {type, "measured", Channel::kControl, kHead | kNode, Scope::kOwn};
+    case MessageType::kProbe:
+      return {type, "probe", Channel::kActivations, kHead | kNode, Scope::kSelf};
+    case MessageType::kProbeAnswer:
+      return {type, "probe_answer", Channel::kActivations, kHead | kNode, Scope::kOwn};
+    case MessageType::kStep:
+      return {type, "step", Channel::kActivations, kHead | kNode, Scope::kPath};
+    case MessageType::kStepDone:
+      return {type, "step_done", Channel::kActivations, kHead | kNode, Scope::kPath};
+    case MessageType::kStepFailed:
+      return {type, "step_failed", Channel::kControl, kHead | kNode, Scope::kPath};
+    case MessageType::kOpenModel:
+      return {type, "open_model", Channel::kControl, kClient, Scope::kShared};
+    case MessageType::kModelReady:
+      return {type, "model_ready", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kSubmit:
+      return {type, "submit", Channel::kControl, kClient, Scope::kOwn};
+    case MessageType::kCancel:
+      return {type, "cancel", Channel::kControl, kClient, Scope::kOwn};
+    case MessageType::kTokens:
+      return {type, "tokens", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kFinished:
+      return {type, "finished", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kStatusQuery:
+      return {type, "status_query", Channel::kControl, kClient, Scope::kShared};
+    case MessageType::kStatusReply:
+      return {type, "status_reply", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kManage:
+      return {type, "manage", Channel::kControl, kClient, Scope::kAsk};
+    case MessageType::kManaged:
+      return {type, "managed", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kJobAsk:
+      return {type, "job_ask", Channel::kControl, kClient, Scope::kAsk};
+    case MessageType::kJobReply:
+      return {type, "job_reply", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kJobKinds:
+      return {type, "job_kinds", Channel::kControl, kHead | kNode, Scope::kSelf};
+    case MessageType::kJobTask:
+      return {type, "job_task", Channel::kControl, kHead, Scope::kOrder};
+    case MessageType::kJobTaskDone:
+      return {type, "job_task_done", Channel::kControl, kHead | kNode, Scope::kOwn};
+    case MessageType::kPlanModel:
+      return {type, "plan_model", Channel::kControl, kClient, Scope::kShared};
+    case MessageType::kServing:
+      return {type, "serving", Channel::kBulk, kClient, Scope::kSelf};
+    case MessageType::kFetchBlob:
+      return {type, "fetch_blob", Channel::kBulk, kHead | kNode, Scope::kOwn};
+    case MessageType::kBlobChunk:
+      return {type, "blob_chunk", Channel::kBulk, kHead | kNode | kClient, Scope::kOwn};
+    case MessageType::kBlobMissing:
+      return {type, "blob_missing", Channel::kBulk, kHead | kNode | kClient, Scope::kOwn};
+  }
+  return {type, nullptr, Channel::kControl, 0, Scope::kSelf};
+}
+
+constexpr std::uint16_t kNumbers = 128;  // every message has a smaller one
+
+constexpr std::size_t kRowCount = [] {
+  std::size_t count = 0;
+  for (std::uint16_t number = 0; number < kNumbers; ++number) {
+    if (row_of(static_cast<MessageType>(number)).name != nullptr) ++count;
+  }
+  return count;
+}();
+
+constexpr std::array<MessageRow, kRowCount> kRows = [] {
+  std::array<MessageRow, kRowCount> rows{};
+  std::size_t count = 0;
+  for (std::uint16_t number = 0; number < kNumbers; ++number) {
+    const MessageRow row = row_of(static_cast<MessageType>(number));
+    if (row.name != nullptr) rows[count++] = row;
+  }
+  return rows;
+}();
 
 }  // namespace
 

@@ -5,9 +5,11 @@
 
 #include <troupe/runtime/net/transport.h>
 
-// The number, name, channel and permitted senders of every message, one row each. The link drops a
-// frame whose type is unknown, that came on another channel, or whose sender's role may not send
-// it. The bodies are in the files beside this one, one file a subject.
+// The number, name, channel, permitted senders and scope of every message, one row each; a number
+// without a row does not compile. The link drops a frame whose type is unknown, that came on
+// another channel, whose sender's role may not send it, or that is outside of its scope as far as
+// the link can tell. docs/wire.md has the same table for people, and a test compares the two. The
+// bodies are in the files beside this one, one file a subject.
 
 namespace troupe::actors {
 
@@ -73,12 +75,24 @@ constexpr std::uint8_t role_bit(net::Role role) {
   return static_cast<std::uint8_t>(1u << static_cast<unsigned>(role));
 }
 
+// Whose things a message may concern.
+enum class Scope : std::uint8_t {
+  kOrder,   // what the receiver's own head tells it; nobody else is a head to it
+  kSelf,    // the sender's own membership, connection or disk: it has no field for another's
+  kPath,    // a deployment in which the sender has that place
+  kOwn,     // what the sender made, was given or was asked for; another's looks absent
+  kAsk,     // as rights.h decides about each ask
+  kShared,  // the models and the state of the cluster, which are everybody's
+};
+
 struct MessageRow {
   MessageType type;
   const char* name;
   net::Channel channel;
   std::uint8_t senders;  // role_bit of every role that may send it
+  Scope scope;
 };
+// In the order of their numbers.
 std::span<const MessageRow> message_rows();
 // Returns nullptr if there is no such message.
 const MessageRow* find_message(std::uint16_t type);

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include <troupe/actors/bulk/fetch_rights.h>
 #include <troupe/actors/message_handlers.h>
 #include <troupe/actors/messages/enrolment.h>
 #include <troupe/actors/node/membership.h>
@@ -88,6 +89,7 @@ void forget_peers(Self self, const Setup& setup) {
   for (const net::PublicKey& key : std::exchange(self->state.allowed_peers, {})) {
     if (transport != nullptr) transport->revoke(key);
   }
+  if (!is_head(setup)) self->send(setup->bulk, halt_atom::value);
 }
 
 // Begins to join. Nothing that the node held before counts any more.
@@ -178,6 +180,11 @@ void on_allow(Self self, const Setup& setup, const AllowPeers& allow) {
         if (!is_head(setup)) self->state.allowed_peers.insert(peer.key);
       }
     }
+  }
+  // (The head itself has let them fetch already.)
+  if (!allow.manifest.model.empty() && !is_head(setup)) {
+    self->send(setup->bulk,
+               std::make_shared<const FetchGrant>(grant_of(allow.manifest, allow.fetchers)));
   }
   const Status sent =
       setup->link->send(setup->head, MessageType::kPeersAllowed, PeersAllowed{allow.epoch});
@@ -344,6 +351,7 @@ node_actor::behavior_type node_behavior(Self self, Setup setup) {
 }  // namespace node
 
 node_actor spawn_node(caf::actor_system& system, NodeSetup setup) {
+  setup.link->set_head(setup.head);
   return system.spawn(node::node_behavior, std::make_shared<const NodeSetup>(std::move(setup)));
 }
 

@@ -1,6 +1,7 @@
 #include <troupe/actors/node/shell.h>
 #include <troupe/model/config/tensor_specs.h>
 #include <troupe/model/families/read_config.h>
+#include <troupe/model/store/model_id.h>
 #include <troupe/model/transformer/weights.h>
 #include <troupe/runtime/clock.h>
 
@@ -159,6 +160,10 @@ net::Endpoint endpoint_of(const Setup& setup, const PeerAddress& peer) {
 void fetch_header(const Setup& setup, const model::Manifest& manifest,
                   const std::vector<PeerAddress>& sources,
                   std::function<void(Status, std::uint64_t bytes)> done) {
+  // A head that was lied to, or lies, must not make this node keep parts under a wrong id.
+  model::Manifest proved = manifest;
+  const Status proof = model::prove(&proved);
+  if (!proof) return done(proof, 0);
   std::vector<model::BlobRef> header;
   if (!setup->store->whole_file(manifest.model) &&
       !setup->store->has_blob(manifest.header.sha256)) {

@@ -48,7 +48,9 @@ struct StageStatus {
 };
 
 struct DeploymentStatus {
-  std::string model, sha256;
+  std::string model;  // its name
+  std::string model_id;
+  std::string sha256;  // of its whole file, if the head's own store has it
   std::uint64_t id = 0, epoch = 0;
   std::string state;              // "placing", "loading", "ready", "waiting" or "failed"
   bool replica = false;           // not the first deployment of this model
@@ -152,7 +154,7 @@ struct PlanConnection {
   std::optional<double> bytes_per_s;  // absent if many bytes took no longer than few
 };
 struct Plan {
-  std::string model, sha256;
+  std::string model, model_id, sha256;  // as DeploymentStatus has them
   std::uint64_t context = 0, memory_bytes = 0;
   std::vector<PlannedStage> stages;
   std::vector<std::vector<PlannedStage>> replicas;  // the stages of each further replica
@@ -169,7 +171,7 @@ struct Plan {
 // ---- models and keys --------------------------------------------------------------------------
 
 struct UnloadedModel {
-  std::string name, sha256;
+  std::string name, model_id, sha256;  // as DeploymentStatus has them
   std::uint64_t deployments = 0;
 };
 

@@ -58,6 +58,7 @@ void visit_fields(Value& stage, Visit&& visit) {
 template <FieldsOf<DeploymentStatus> Value, class Visit>
 void visit_fields(Value& deployment, Visit&& visit) {
   visit("model", deployment.model);
+  visit("model_id", deployment.model_id);
   visit("sha256", deployment.sha256);
   visit("id", deployment.id);
   visit("epoch", deployment.epoch);
@@ -196,6 +197,7 @@ void visit_fields(Value& connection, Visit&& visit) {
 template <FieldsOf<Plan> Value, class Visit>
 void visit_fields(Value& plan, Visit&& visit) {
   visit("model", plan.model);
+  visit("model_id", plan.model_id);
   visit("sha256", plan.sha256);
   visit("context", plan.context);
   visit("memory_bytes", plan.memory_bytes);
@@ -213,6 +215,7 @@ void visit_fields(Value& plan, Visit&& visit) {
 template <FieldsOf<UnloadedModel> Value, class Visit>
 void visit_fields(Value& model, Visit&& visit) {
   visit("unloaded", model.name);
+  visit("model_id", model.model_id);
   visit("sha256", model.sha256);
   visit("deployments", model.deployments);
 }

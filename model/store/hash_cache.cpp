@@ -9,6 +9,7 @@
 #include <troupe/model/source/open_model.h>
 #include <troupe/model/store/hash_cache.h>
 #include <troupe/model/store/model_entries.h>
+#include <troupe/model/store/model_id.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
 #include <troupe/runtime/text/bounded_json.h>
@@ -42,23 +43,31 @@ json to_json(const Manifest& manifest) {
   for (const Manifest::Tensor& tensor : manifest.tensors) {
     tensors.push_back({tensor.name, tensor.offset, tensor.blob.bytes, tensor.blob.sha256});
   }
-  return {{"model", manifest.model},
+  return {{"model", manifest.file_sha256},
           {"file_bytes", manifest.file_bytes},
           {"header", {manifest.header.bytes, manifest.header.sha256}},
           {"tensors", std::move(tensors)}};
 }
 
+// Brings the tensors into the file's order, and sets the id that the parts prove.
+Status name_by_parts(Manifest* manifest) {
+  std::stable_sort(manifest->tensors.begin(), manifest->tensors.end(),
+                   [](const auto& a, const auto& b) { return a.offset < b.offset; });
+  TROUPE_ASSIGN_OR_RETURN(manifest->model, model_id(*manifest));
+  return Status::ok();
+}
+
 std::optional<Manifest> manifest_from(const json& value, const std::string& sha256) {
   try {
     Manifest manifest;
-    manifest.model = value.at("model");
+    manifest.file_sha256 = value.at("model");
     manifest.file_bytes = value.at("file_bytes");
     manifest.header = {value.at("header").at(1), value.at("header").at(0)};
     for (const json& tensor : value.at("tensors")) {
       manifest.tensors.push_back({tensor.at(0), tensor.at(1), BlobRef{tensor.at(3), tensor.at(2)}});
     }
-    if (manifest.model != sha256) return std::nullopt;
-    return manifest;
+    if (manifest.file_sha256 != sha256) return std::nullopt;
+    return name_by_parts(&manifest).is_ok() ? std::optional(std::move(manifest)) : std::nullopt;
   } catch (const json::exception&) {
     return std::nullopt;
   }
@@ -129,7 +138,7 @@ std::optional<Manifest> recall_manifest(const std::filesystem::path& root, const
 
 void remember_manifest(const std::filesystem::path& root, const std::string& key,
                        const Manifest& manifest) {
-  if (!write_file_atomically(manifest_path(root, manifest.model), to_json(manifest).dump())) {
+  if (!write_file_atomically(manifest_path(root, manifest.file_sha256), to_json(manifest).dump())) {
     return;
   }
   // Another process may be adding a key of its own, so read and write under a lock.
@@ -142,7 +151,7 @@ void remember_manifest(const std::filesystem::path& root, const std::string& key
   if (!lock.is_ok()) return;
   json hashes = read_json(root / "hashes.json", kHashesLimits);
   if (!hashes.is_object() || hashes.size() >= kKeysMax) hashes = json::object();
-  hashes[key] = manifest.model;
+  hashes[key] = manifest.file_sha256;
   const Status written = write_file_atomically(root / "hashes.json", hashes.dump(1));
   static_cast<void>(written);  // without the entry, the file will be hashed again
 }
@@ -172,7 +181,8 @@ Result<Manifest> hash_model_file(const std::filesystem::path& path) {
     at = tensor->offset + tensor->blob.bytes;
   }
   hash_range(*file, at, file->file_bytes() - at, &whole, nullptr);
-  manifest.model = whole.hex();
+  manifest.file_sha256 = whole.hex();
+  TROUPE_RETURN_IF_ERROR(name_by_parts(&manifest));
   return manifest;
 }
 

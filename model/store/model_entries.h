@@ -12,7 +12,7 @@
 // How the store remembers models by name, and how it lays out a model of several files:
 //
 //   models/<name>.json     {"sha256","bytes"}; for a model of several files also "files":
-//                          [{"name","sha256","bytes"},...]. sha256 is the model's identity
+//                          [{"name","sha256","bytes"},...]. sha256 is that of the whole file
 //   folders/<listing>/     for a model of several files: under each file's name a link to
 //                          ../../blobs/<sha256>. <listing> is listing_sha256() of the files
 //
@@ -27,7 +27,7 @@ struct ModelFile {
 };
 
 struct ModelEntry {
-  std::string name, sha256;           // sha256 is the model's identity (Manifest::model)
+  std::string name, sha256;           // sha256 is that of the whole file (Manifest::file_sha256)
   std::filesystem::path path;         // of the file, of the folder, or of the first part
   std::uint64_t bytes = 0;            // on the disk, all files together
   std::vector<ModelFile> files = {};  // empty if the model is one file

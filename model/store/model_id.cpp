@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -62,6 +63,26 @@ Result<std::string> model_id(const Manifest& manifest) {
     TROUPE_RETURN_IF_ERROR(add_hash(hash, tensor.blob.sha256));
   }
   return hash.hex();
+}
+
+Status prove(Manifest* manifest) {
+  TROUPE_ASSIGN_OR_RETURN(const std::string id, model_id(*manifest));
+  if (id != manifest->model) {
+    return Status(Code::kBadData,
+                  "the parts that were listed for the model model:" +
+                      manifest->model.substr(0, 64) + " are those of model:" + id +
+                      ": one of the two was tampered with, or comes from another release");
+  }
+  std::uint64_t end = manifest->header.bytes;
+  for (const Manifest::Tensor& tensor : manifest->tensors) {
+    if (tensor.blob.bytes > UINT64_MAX - tensor.offset) {
+      return Status(Code::kBadData,
+                    "the tensor " + in_quotes(tensor.name) + " lies beyond the end of every file");
+    }
+    end = std::max(end, tensor.offset + tensor.blob.bytes);
+  }
+  manifest->file_bytes = end;
+  return Status::ok();
 }
 
 }  // namespace troupe::model

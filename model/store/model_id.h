@@ -8,7 +8,8 @@
 // The id of a model, which its parts prove. A process that has the manifest computes the id from
 // it, and each part that arrives is checked against its own hash, so that nobody can give another
 // content the same id. Names for people and the hash of the whole file are not in it: a file's hash
-// can only be checked by reading all of the file. docs/wire.md draws the bytes. Pure.
+// can only be checked by reading all of the file. People write the id as model:HEX. docs/wire.md
+// draws the bytes. Pure.
 
 namespace troupe::model {
 
@@ -29,5 +30,11 @@ namespace troupe::model {
 //   Errors: kBadData if a hash is not one, or two tensors are not in the file's order (equal
 //   offsets are allowed for tensors without bytes).
 Result<std::string> model_id(const Manifest& manifest);
+
+// Checks a manifest that came from elsewhere: its parts must prove the id that it names, and no
+// part may lie beyond every file. Sets `file_bytes`, which the id does not prove, to the end of the
+// last part. The name remains a claim.
+//   Errors: kBadData.
+Status prove(Manifest* manifest);
 
 }  // namespace troupe::model

@@ -57,7 +57,7 @@ Result<ModelEntry> Store::import_files(const fs::path& folder,
   const bool is_folder = entry.path.filename() == listing;
   TROUPE_ASSIGN_OR_RETURN(const Manifest manifest,
                           hash_model_file(is_folder ? folder : folder / names.front()));
-  entry.sha256 = manifest.model;
+  entry.sha256 = manifest.file_sha256;
   for (const ModelFile& file : entry.files) {
     if (has_blob(file.blob.sha256)) continue;
     TROUPE_RETURN_IF_ERROR(move_into_store(folder / file.name, blob_path(file.blob.sha256)));

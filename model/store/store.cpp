@@ -108,19 +108,20 @@ Result<ModelEntry> Store::import_model(const fs::path& file, const std::string& 
   if (status.is_ok()) status = hashed.status();
   if (expected_sha256.has_value()) {
     // If the file is not a readable model, report the hash mismatch instead: it explains why.
-    Result<std::string> hash = hashed.is_ok() ? hashed->model : sha256_of_file(source);
+    Result<std::string> hash = hashed.is_ok() ? hashed->file_sha256 : sha256_of_file(source);
     if (hash.is_ok() && *hash != *expected_sha256) {
       status = Status(Code::kBadData, file.string() + " has the sha256 " + *hash + ", expected " +
                                           *expected_sha256 + "; it is damaged or another file");
     }
   }
-  if (status.is_ok() && !has_blob(hashed->model)) {
-    status = move_into_store(source, blob_path(hashed->model));
+  if (status.is_ok() && !has_blob(hashed->file_sha256)) {
+    status = move_into_store(source, blob_path(hashed->file_sha256));
   } else {
     fs::remove(source, error);
   }
   if (!status.is_ok()) return status;
-  const ModelEntry entry{name, hashed->model, blob_path(hashed->model), hashed->file_bytes};
+  const ModelEntry entry{name, hashed->file_sha256, blob_path(hashed->file_sha256),
+                         hashed->file_bytes};
   TROUPE_RETURN_IF_ERROR(write_entry(root_, entry));
   return entry;
 }
@@ -140,19 +141,16 @@ std::vector<ModelEntry> Store::list() const {
 }
 
 Result<fs::path> Store::resolve(const std::string& model) const {
-  constexpr std::string_view kHash = "sha256:";
-  if (model.starts_with(kHash)) {
-    const std::string sha256 = model.substr(kHash.size());
-    if (!is_sha256_hex(sha256)) {
+  for (const std::string_view kind : {"sha256:", "model:"}) {
+    if (!model.starts_with(kind)) continue;
+    const std::string hex = model.substr(kind.size());
+    if (!is_sha256_hex(hex)) {
       return Status(Code::kInvalidArgument,
                     in_quotes(model) +
-                        " is not a hash: 64 lower-case hex digits are expected after "
-                        "'sha256:'");
+                        " is not a hash: 64 lower-case hex digits are expected after '" +
+                        std::string(kind) + "'");
     }
-    if (has_blob(sha256)) return blob_path(sha256);
-    for (const ModelEntry& entry : list()) {
-      if (entry.sha256 == sha256 && intact(entry)) return entry.path;
-    }
+    if (const auto path = kind == "model:" ? whole_file(hex) : file_of(hex)) return *path;
     return Status(Code::kNotFound, "there is no model " + model + " in the store " +
                                        root_.string() + "; 'troupe ls' lists what is there");
   }
@@ -199,10 +197,10 @@ Result<Manifest> Store::manifest(const fs::path& path) {
   }
   manifest->name = path.filename().string();
   for (const ModelEntry& entry : list()) {
-    if (entry.sha256 == manifest->model) manifest->name = entry.name;
+    if (entry.sha256 == manifest->file_sha256) manifest->name = entry.name;
   }
   for (const CatalogueEntry& entry : catalogue()) {
-    if (entry.sha256 == manifest->model) manifest->name = store_name(entry);
+    if (entry.sha256 == manifest->file_sha256) manifest->name = store_name(entry);
   }
   return std::move(*manifest);
 }
@@ -212,18 +210,39 @@ void Store::adopt(const Manifest& manifest, const fs::path& path) {
   adopted_[manifest.model] = path;
 }
 
-std::optional<fs::path> Store::whole_file(const std::string& model_sha256) const {
-  if (has_blob(model_sha256)) return blob_path(model_sha256);
+std::optional<fs::path> Store::file_of(const std::string& sha256) const {
+  if (has_blob(sha256)) return blob_path(sha256);
+  for (const ModelEntry& entry : list()) {
+    if (!entry.files.empty() && entry.sha256 == sha256 && intact(entry)) return entry.path;
+  }
+  return std::nullopt;
+}
+
+std::string Store::file_sha256(const std::string& model) const {
+  const std::lock_guard lock(ids_mutex_);
+  const auto known = ids_.find(model);
+  if (known != ids_.end()) return known->second;
+  // Another process may have hashed a file since the last look.
+  std::error_code error;
+  for (const auto& item : fs::directory_iterator(root_ / "manifests", error)) {
+    const std::string sha256 = item.path().stem().string();
+    if (!known_files_.insert(sha256).second) continue;
+    if (const auto manifest = read_manifest(root_, sha256)) ids_[manifest->model] = sha256;
+  }
+  const auto found = ids_.find(model);
+  return found == ids_.end() ? "" : found->second;
+}
+
+std::optional<fs::path> Store::whole_file(const std::string& model) const {
+  const std::string sha256 = file_sha256(model);
+  if (!sha256.empty() && has_blob(sha256)) return blob_path(sha256);
   {
     const std::lock_guard lock(adopted_mutex_);
-    const auto found = adopted_.find(model_sha256);
+    const auto found = adopted_.find(model);
     std::error_code error;
     if (found != adopted_.end() && fs::exists(found->second, error)) return found->second;
   }
-  for (const ModelEntry& entry : list()) {
-    if (!entry.files.empty() && entry.sha256 == model_sha256 && intact(entry)) return entry.path;
-  }
-  return std::nullopt;
+  return sha256.empty() ? std::nullopt : file_of(sha256);
 }
 
 Result<std::unique_ptr<TensorSource>> Store::source(const Manifest& manifest) const {

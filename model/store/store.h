@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,8 +70,8 @@ class Store {
   // Forgets the name of a model, and removes the files that no other model has.
   //   Errors: kNotFound, kPermissionDenied.
   Result<Removed> remove(const ModelEntry& entry);
-  // Finds MODEL as people write it: a name in this store, a path, or sha256:HEX of a model in the
-  // store.
+  // Finds MODEL as people write it: a name in this store, a path, sha256:HEX (the hash of a whole
+  // file) or model:HEX (the id) of a model in the store.
   //   Errors: kNotFound says what was looked for and what to do.
   Result<std::filesystem::path> resolve(const std::string& model) const;
 
@@ -81,8 +82,11 @@ class Store {
   // Lets this process read the model of `manifest` from `path`, a file outside the store, as long
   // as this object lives. Nothing is written.
   void adopt(const Manifest& manifest, const std::filesystem::path& path);
-  // Returns where the whole file of a model can be read: a blob of the store, or an adopted path.
-  std::optional<std::filesystem::path> whole_file(const std::string& model_sha256) const;
+  // Returns where the whole file of the model with this id can be read: a file of the store whose
+  // hashes were computed here, or an adopted path.
+  std::optional<std::filesystem::path> whole_file(const std::string& model) const;
+  // Returns the hash of that file, or "" if it was not computed here.
+  std::string file_sha256(const std::string& model) const;
 
   // Opens the model's whole file if it is here (whole_file), else the parts of `manifest` that lie
   // in this store as blobs. Then bytes() of an absent part fails with kNotFound.
@@ -101,6 +105,13 @@ class Store {
   mutable std::mutex mutex_;
   mutable std::mutex adopted_mutex_;
   std::map<std::string, std::filesystem::path> adopted_;  // model -> file; guarded by its mutex
+  // Returns the path of the file with this hash, if it is here and unchanged.
+  std::optional<std::filesystem::path> file_of(const std::string& sha256) const;
+  // The hashes of the files whose manifests were computed here, by the ids that these prove, and
+  // the hashes that were looked at. Guarded by its mutex.
+  mutable std::mutex ids_mutex_;
+  mutable std::map<std::string, std::string> ids_;
+  mutable std::set<std::string> known_files_;
 };
 
 }  // namespace troupe::model

@@ -31,6 +31,7 @@ struct Peers {
                            net::Handlers handlers) -> Result<std::unique_ptr<net::Transport>> {
                          return network.open(0, with, std::move(handlers));
                        });
+    link->set_head(key_of(0));
     for (std::size_t i = 0; i < kPeers; ++i) {
       net::TransportOptions own;
       own.identity.public_key = key_of(i);
@@ -131,6 +132,32 @@ TEST_CASE("link: a client that sends too much is told, and the others are heard"
   const std::uint64_t hasty = counters.hasty_frames;
   counters = peers.say(6, net::Channel::kControl, kQuery);  // an admin
   CHECK(counters.hasty_frames == hasty);
+}
+
+TEST_CASE("link: a node that sends too much is not heard, and others are, as are steps") {
+  Peers peers;
+  constexpr auto kBeat = static_cast<std::uint16_t>(MessageType::kHeartbeat);
+  const auto flood = [&](std::uint16_t type, net::Channel channel, int most) {
+    const std::uint64_t before = peers.link->counters().hasty_frames;
+    for (int i = 0; i < most && peers.link->counters().hasty_frames == before; ++i) {
+      net::OutFrame frame;
+      frame.header.type = type;
+      frame.header.epoch = 3;
+      REQUIRE(peers.transports[1]->send({1}, channel, std::move(frame)).is_ok());
+      peers.network.advance(peers.now += 10);
+    }
+    peers.network.advance(peers.now += 1'000'000);  // what is still under way arrives
+    return peers.link->counters().hasty_frames - before;
+  };
+  CHECK(flood(kBeat, net::Channel::kControl, 200'000) > 0);
+  CHECK(flood(static_cast<std::uint16_t>(MessageType::kFetchBlob), net::Channel::kBulk, 200'000) >
+        0);
+  CHECK(flood(static_cast<std::uint16_t>(MessageType::kStep), net::Channel::kActivations, 30'000) ==
+        0);
+  const std::uint64_t hasty = peers.link->counters().hasty_frames;
+  CHECK(peers.say(0, net::Channel::kControl, kBeat).hasty_frames == hasty);  // the head
+  CHECK(peers.say(2, net::Channel::kControl, static_cast<std::uint16_t>(MessageType::kStatusQuery))
+            .hasty_frames == hasty);
 }
 
 TEST_CASE("link: a room that is attached before the sockets open hears the first frame") {

@@ -87,7 +87,7 @@ def test_secrets_are_nowhere(place):
                               for one in (head, node)).decode(),
              "logs": head.said() + node.said(), "audit": (head.home / "audit.log").read_text()}
     [deployed] = of(head, "deployed")
-    assert deployed["text"].startswith("sha256:") and deployed["role"] == "admin"
+    assert deployed["text"].startswith("model:") and deployed["role"] == "admin"
     for open_file in readable_by_others(place.folder):
         if open_file.stat().st_size < 1 << 20 and "store" not in open_file.parts:
             texts[str(open_file)] = open_file.read_bytes().decode(errors="replace")

@@ -4,9 +4,7 @@ Eight answers are open each time, greedy and drawn, with penalties and stop stri
 compared with one process by ==, and `status` shows that the fault happened.
 """
 import functools
-import hashlib
 import os
-import pathlib
 import random
 import select
 import signal
@@ -202,7 +200,6 @@ def stages(cluster):
 
 def test_weights_come_from_the_disks_of_those_who_are_left(tmp_path, expected):
     """Every layer lies on two disks; a kill fetches nothing, and a new node fetches from its peers."""
-    digest = hashlib.sha256(pathlib.Path(harness.MODEL).read_bytes()).hexdigest()
     cluster = harness.Cluster(tmp_path, 2)
 
     def fetched():
@@ -216,7 +213,8 @@ def test_weights_come_from_the_disks_of_those_who_are_left(tmp_path, expected):
         wait_until("no copies were made", on_two_disks)
         assert all(node["copied_bytes"] > 0 for node in cluster.status()["nodes"])
         before = fetched()
-        batch = Batch(cluster, TOKENS, "--layers", THIRDS, model="sha256:" + digest)
+        model = "model:" + cluster.status()["deployments"][0]["model_id"]
+        batch = Batch(cluster, TOKENS, "--layers", THIRDS, model=model)
         batch.wait_for_text(100)
         cluster.nodes[1].kill()
         assert batch.open() > 0
@@ -227,7 +225,7 @@ def test_weights_come_from_the_disks_of_those_who_are_left(tmp_path, expected):
         # A newcomer replaces the next node that dies, with layers from the disks of its peers.
         wait_until("no copies were made", on_two_disks)
         cluster.nodes.append(cluster.place.start("node-3", "--join", cluster.head.join))
-        batch = Batch(cluster, TOKENS, model="sha256:" + digest)
+        batch = Batch(cluster, TOKENS, model=model)
         batch.wait_for_text(100)
         cluster.nodes[0].kill()
         expected.check(batch)

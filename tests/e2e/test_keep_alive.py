@@ -103,7 +103,7 @@ def test_unload(place):
     ask(place, head)
     [loaded] = deployments(place, head)
     gone = place.json("unload", harness.MODEL, "--cluster", head.address)
-    assert gone["sha256"] == loaded["sha256"] and gone["deployments"] == 1
+    assert gone["model_id"] == loaded["model_id"] and gone["deployments"] == 1
     assert deployments(place, head) == []
     check(place.troupe("unload", harness.MODEL, "--cluster", head.address), 1,
           f"not loaded '{harness.MODEL}'")
@@ -111,7 +111,7 @@ def test_unload(place):
     by_name = place.troupe("unload", loaded["model"], "--cluster", head.address)
     assert by_name.status == 0, str(by_name)
     ask(place, head)
-    assert place.troupe("unload", "sha256:" + loaded["sha256"], "--cluster",
+    assert place.troupe("unload", "model:" + loaded["model_id"], "--cluster",
                         head.address).status == 0
     check(place.troupe("unload", "no-such-model", "--cluster", head.address), 1, "no-such-model")
 
@@ -254,9 +254,9 @@ def test_a_model_that_nobody_uses_makes_room(place):
     [loaded] = deployments(place, head)
     place.json("run", tiny, *words, "--cluster", head.address)
     [other] = deployments(place, head)
-    assert other["sha256"] != loaded["sha256"]
+    assert other["model_id"] != loaded["model_id"]
     assert ask(place, head)["token_ids"] == expected
-    assert [entry["sha256"] for entry in deployments(place, head)] == [loaded["sha256"]]
+    assert [entry["model_id"] for entry in deployments(place, head)] == [loaded["model_id"]]
 
 
 @pytest.mark.no_model

@@ -17,3 +17,11 @@ TEST_CASE("failpoint: the variable arms one for tests, and a wrong text is refus
   ::unsetenv("TROUPE_FAILPOINT");
   disarm_failpoints();
 }
+
+TEST_CASE("failpoint: a release takes none from outside, unless root asks") {
+  const Status refused = may_arm_failpoint(false, 1000);
+  CHECK(refused.code() == Code::kPermissionDenied);
+  CHECK(refused.message().find("TROUPE_FAILPOINT") != std::string::npos);
+  CHECK(may_arm_failpoint(false, 0).is_ok());
+  CHECK(may_arm_failpoint(true, 1000).is_ok());
+}

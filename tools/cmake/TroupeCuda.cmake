@@ -42,7 +42,7 @@ function(troupe_add_cuda target)
   # where one is assigned (2810). tools/dev/check_cuda.py compiles with the same flags.
   add_custom_command(OUTPUT ${object} DEPFILE ${CMAKE_BINARY_DIR}/cuda.d
     COMMAND ${TROUPE_NVCC} -optf ${room}/nvcc_flags ${targets}
-      -I${CMAKE_BINARY_DIR}/include -MD -MF ${CMAKE_BINARY_DIR}/cuda.d
+      -I${CMAKE_BINARY_DIR}/include -MD -MT ${object} -MF ${CMAKE_BINARY_DIR}/cuda.d
       -c ${room}/cuda.cu -o ${CMAKE_BINARY_DIR}/cuda_alone.o
     COMMAND ${CMAKE_LINKER} -r ${CMAKE_BINARY_DIR}/cuda_alone.o ${TROUPE_CUDART} -o ${object}
     COMMAND ${CMAKE_OBJCOPY} -w --localize-symbol=cuda* --localize-symbol=__cuda* ${object}

@@ -99,6 +99,35 @@ MUTATIONS = {
         "if (!asks_approval_) return Status::ok();",
         "return Status::ok();",
         "actors_tests", "admission: a newcomer waits until it is approved, if the head was asked to", {}),
+    "approval that outlives its head": (
+        "actors/coordinator/admission.cpp",
+        "admission.waiting_.push_back(std::move(newcomer));",
+        "",
+        "actors_tests", "admission: an approval outlives the head's process, and is used once", {}),
+    "parts of one's own models": (
+        "actors/bulk/bulk.cpp",
+        "return peer == setup->link->head() || shell.rights.may(peer, sha256);",
+        "return true;",
+        "actors_tests", "bulk: a node gets parts of its own deployments, and another's look absent",
+        {}),
+    "orders of another head": (
+        "actors/link.cpp",
+        "if (row.scope != Scope::kOrder) return false;",
+        "return false;",
+        "actors_tests",
+        "matrix: the link hears each message from the roles of the document, and no others", {}),
+    "ids that manifests prove": (
+        "model/store/model_id.cpp",
+        "if (id != manifest->model) {",
+        "if (false) {",
+        "actors_tests",
+        "opening: a manifest counts if it proves the id of the model that is asked for", {}),
+    "models of a journal": (
+        "actors/facade/proved_models.cpp",
+        "if (manifest->model == model && model::prove(&*manifest)) continue;",
+        "continue;",
+        "actors_tests", "proved models: what nothing proves is forgotten, and what is proved stays",
+        {}),
     "checksum": (
         "runtime/wire/frame.cpp",
         "if (checksum(header_bytes.first(kChecksumOffset), body, payload) != header.checksum) {",

@@ -32,8 +32,9 @@ Result<std::shared_ptr<model::Store>> open_store(const std::string& home) {
 
 Result<std::string> prepare_model(model::Store& store, const std::string& home,
                                   const std::string& name, bool remote) {
-  if (remote && has_prefix(name, "sha256:"))
-    return name;  // the cluster may have the model that we lack
+  // The cluster may have what we lack.
+  const bool is_hash = has_prefix(name, "sha256:") || has_prefix(name, "model:");
+  if (remote && is_hash) return name;
   const model::CatalogueEntry* const known = model::find_in_catalogue(name);
   const std::string called = known != nullptr ? model::store_name(*known) : name;
   Result<fs::path> path = store.resolve(name);
@@ -46,7 +47,7 @@ Result<std::string> prepare_model(model::Store& store, const std::string& home,
   }
   if (!path) return path.status();
   if (known != nullptr && is_in_store(store, called)) return called;
-  if (is_in_store(store, name) || has_prefix(name, "sha256:")) return name;
+  if (is_in_store(store, name) || is_hash) return name;
   return fs::absolute(*path).string();
 }
 

@@ -35,7 +35,8 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
 }
 
 void add_model_argument(CLI::App& app, std::string& model) {
-  app.add_option("MODEL", model, "A name, a path of a GGUF file or a folder, or sha256:HEX")
+  app.add_option("MODEL", model,
+                 "A name, a path of a GGUF file or a folder, model:HEX or sha256:HEX")
       ->required()
       ->type_name("");
 }

@@ -8,7 +8,7 @@ namespace {
 std::string model_label(const Service& service, const DeploymentStatus& deployment) {
   std::string name = deployment.model;
   for (const ServedModelPtr& model : service.models.all()) {
-    if (model->sha256 == deployment.sha256) name = model->id;
+    if (model->model_id == deployment.model_id) name = model->id;
   }
   std::string labels;
   add_label("model", name, &labels);

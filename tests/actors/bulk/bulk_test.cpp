@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 
 #include <troupe/actors/bulk/bulk.h>
+#include <troupe/runtime/sha256.h>
+#include <troupe/runtime/wire/codec.h>
 #include <troupe/tests/actors/temporary_home.h>
 
 using namespace troupe;
@@ -43,4 +45,94 @@ TEST_CASE("bulk: a source that sends nothing does not hold up what others load")
   CHECK(second.get().code() == Code::kDeadlineExceeded);
   caf::anon_send_exit(bulk, caf::exit_reason::user_shutdown);
   link->close();
+}
+
+namespace {
+
+// What a peer that is not the head gets for a blob: the type of the answer.
+struct Asking {
+  explicit Asking(bool serves_store) {
+    answers = system.spawn([this]() -> link_user::behavior_type {
+      return {[this](const FramePtr& frame) {
+                answer.set_value(static_cast<MessageType>(frame->header.type));
+              },
+              [](const PeerEventPtr&) {}};
+    });
+    link->attach(Room::kBulk, answers);
+    BulkSetup setup{link, *model::Store::open(home.path),
+                    std::make_shared<std::atomic<std::uint64_t>>(0)};
+    setup.serves_store = serves_store;
+    store = setup.store;
+    bulk = spawn_bulk(system, std::move(setup));
+  }
+  ~Asking() {
+    caf::anon_send_exit(bulk, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(answers, caf::exit_reason::user_shutdown);
+    link->close();
+  }
+  std::string keep(const std::string& text) {
+    const auto bytes = std::as_bytes(std::span<const char>(text));
+    const std::string sha256 = sha256_hex(bytes);
+    auto writer = store->begin_blob({sha256, text.size()});
+    REQUIRE(writer);
+    REQUIRE((*writer)->append(bytes).is_ok());
+    REQUIRE((*writer)->commit().is_ok());
+    return sha256;
+  }
+  // The answers go to this process, whose head is another.
+  MessageType ask(const std::string& sha256) {
+    answer = {};
+    net::InFrame frame;
+    frame.peer = link->self();
+    frame.role = net::Role::kNode;
+    frame.channel = net::Channel::kBulk;
+    frame.header.type = static_cast<std::uint16_t>(MessageType::kFetchBlob);
+    frame.body = wire::encode(FetchBlob{sha256, 0, 4});
+    auto told = answer.get_future();
+    caf::anon_send(bulk, std::make_shared<const net::InFrame>(std::move(frame)));
+    REQUIRE(told.wait_for(20s) == std::future_status::ready);
+    return told.get();
+  }
+  void grant(const std::string& model, std::vector<model::BlobRef> parts,
+             std::vector<net::PublicKey> peers) {
+    caf::anon_send(bulk, std::make_shared<const FetchGrant>(
+                             FetchGrant{model, std::move(parts), std::move(peers)}));
+  }
+
+  TemporaryHome home;
+  caf::actor_system_config config;
+  caf::actor_system system{config};
+  std::shared_ptr<Link> link = Link::loopback();
+  std::shared_ptr<model::Store> store;
+  link_user answers;
+  bulk_actor bulk;
+  std::promise<MessageType> answer;
+};
+
+}  // namespace
+
+TEST_CASE("bulk: a node gets parts of its own deployments, and another's look absent") {
+  Asking asking(true);
+  const net::PublicKey me = asking.link->self(), other{5};
+  const std::string mine = asking.keep("mine"), others = asking.keep("others");
+  // A head may fetch all, as this process may from itself.
+  CHECK(asking.ask(others) == MessageType::kBlobChunk);
+  asking.link->set_head(other);
+  // (Our own key counts as another's from here on.)
+  asking.grant("m", {{mine, 4}}, {me});
+  asking.grant("n", {{others, 4}}, {other});
+  CHECK(asking.ask(mine) == MessageType::kBlobChunk);
+  CHECK(asking.ask(others) == MessageType::kBlobMissing);
+  CHECK(asking.ask(std::string(64, 'a')) == MessageType::kBlobMissing);
+  asking.grant("m", {}, {});
+  CHECK(asking.ask(mine) == MessageType::kBlobMissing);
+  asking.grant("m", {{mine, 4}}, {me});
+  caf::anon_send(asking.bulk, halt_atom::value);
+  CHECK(asking.ask(mine) == MessageType::kBlobMissing);
+}
+
+TEST_CASE("bulk: a client serves what it opened, and nothing else of its store") {
+  Asking asking(false);
+  const std::string kept = asking.keep("kept");
+  CHECK(asking.ask(kept) == MessageType::kBlobMissing);
 }

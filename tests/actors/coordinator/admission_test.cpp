@@ -368,3 +368,51 @@ TEST_CASE("admission: a newcomer waits until it is approved, if the head was ask
   }
   CHECK(admission->waiting().size() == Admission::kWaitingMax);
 }
+
+TEST_CASE("admission: an approval outlives the head's process, and is used once") {
+  TemporaryHome home;
+  const auto head = net::make_key_pair().public_key, other = net::make_key_pair().public_key;
+  const auto node = net::make_key_pair().public_key, client = net::make_key_pair().public_key;
+  const auto start = [&] {
+    auto admission = Admission::load_or_make(home.path, head, 0);
+    REQUIRE(admission);
+    admission->ask_approval();
+    return std::move(*admission);
+  };
+  net::PublicKey join{}, users{};
+  const auto come = [&](Admission& admission, const net::PublicKey& key, const std::string& name) {
+    return admission.enrol(join, key, key, net::Role::kNode, 2, name).code();
+  };
+  {
+    Admission admission = start();
+    join = via(admission.join_token());
+    users = via(*admission.make_token({net::Role::kOperator, 1, 0}, 0));
+    CHECK(come(admission, node, "node") == Code::kPermissionDenied);
+    CHECK(come(admission, other, "other") == Code::kPermissionDenied);
+    CHECK(
+        admission.enrol(users, net::make_key_pair().public_key, client, net::Role::kClient, 2, "c")
+            .code() == Code::kPermissionDenied);
+    REQUIRE(admission.approve("node"));
+    REQUIRE(admission.approve("c"));
+    // Approved newcomers are not pushed out by others that ask.
+    for (std::size_t i = 0; i < 2 * Admission::kWaitingMax; ++i) {
+      CHECK(come(admission, net::make_key_pair().public_key, "many") == Code::kPermissionDenied);
+    }
+    CHECK(admission.waiting().size() == Admission::kWaitingMax);
+  }
+  {
+    Admission admission = start();
+    REQUIRE(admission.waiting().size() == 2);
+    CHECK(admission.waiting()[0].approved);
+    CHECK(admission.waiting()[1].role == net::Role::kOperator);
+    CHECK(come(admission, other, "other") == Code::kPermissionDenied);
+    CHECK(come(admission, node, "node") == Code::kOk);
+    const auto entered =
+        admission.enrol(users, net::make_key_pair().public_key, client, net::Role::kClient, 2, "c");
+    REQUIRE(entered);
+    CHECK(*entered == net::Role::kOperator);
+  }
+  Admission admission = start();
+  CHECK(admission.waiting().empty());
+  CHECK(come(admission, node, "node") == Code::kOk);  // it is a member
+}

@@ -3,7 +3,9 @@
 #include <troupe/actors/cluster_state/replicas.h>
 #include <troupe/actors/coordinator/opening.h>
 #include <troupe/actors/coordinator/replicas.h>
+#include <troupe/model/store/model_id.h>
 #include <troupe/tests/actors/cluster_state/cluster.h>
+#include <troupe/tests/actors/temporary_home.h>
 
 // The decisions of the head about deployments that it has, without actors: which one serves an
 // open, and which ones make room.
@@ -49,48 +51,81 @@ Opening opening_of(std::vector<model::LayerRange> ranges = {}) {
 
 }  // namespace
 
-TEST_CASE("opening: a manifest that differs from what the head knows is refused") {
+TEST_CASE("opening: a manifest counts if it proves the id of the model that is asked for") {
+  const auto hash = [](char c) { return std::string(64, c); };
   model::Manifest right;
-  right.model = "m";
   right.name = "right";
   right.file_bytes = 100;
-  right.header = {"h", 10};
-  right.tensors = {{"a", 10, {"t", 40}}, {"b", 50, {"u", 50}}};
+  right.header = {hash('a'), 10};
+  right.tensors = {{"a", 10, {hash('b'), 40}}, {"b", 50, {hash('c'), 50}}};
+  right.model = *model::model_id(right);
   HeadState head;
-  const auto bring = [&](const model::Manifest& manifest, const std::string& model = "m") {
-    OpenModel open;
-    open.model = model;
-    open.has_manifest = true;
-    open.manifest = manifest;
-    return check_brought(head, open).code();
+  OpenModel taken;
+  const auto bring = [&](const model::Manifest& manifest, const std::string& model) {
+    taken = OpenModel{};
+    taken.model = model;
+    taken.has_manifest = true;
+    taken.manifest = manifest;
+    return name_model(head, &taken).code();
   };
-  CHECK(bring(right) == Code::kOk);  // nobody knows it yet
-  CHECK(bring(right, "other") == Code::kInvalidArgument);
-  std::vector<model::Manifest> tampered(8, right);
-  tampered[0].header.sha256 = "template";
-  tampered[1].header.bytes = 11;
-  tampered[2].tensors[1].blob.sha256 = "weights";
+  CHECK(bring(right, right.model) == Code::kOk);
+  CHECK(bring(right, hash('d')) == Code::kInvalidArgument);
+  std::vector<model::Manifest> tampered(7, right);
+  tampered[0].header.sha256 = hash('e');  // a template
+  tampered[1].header.bytes = 9;
+  tampered[2].tensors[1].blob.sha256 = hash('f');  // weights
   tampered[3].tensors[1].blob.bytes = 49;
   tampered[4].tensors[1].offset = 51;
   tampered[5].tensors[1].name = "c";
   tampered[6].tensors.pop_back();
-  tampered[7].file_bytes = 99;
+  for (const model::Manifest& manifest : tampered) {
+    CHECK(bring(manifest, right.model) == Code::kBadData);
+  }
+  // What the id does not prove does not count: neither a size nor a name keeps others out.
+  model::Manifest claims = right;
+  claims.file_bytes = 7;
+  claims.name = "another name for people";
+  CHECK(bring(claims, right.model) == Code::kOk);
+  CHECK(taken.manifest.file_bytes == 100);
   // A header of a size that no model has is not fetched.
   model::Manifest endless = right;
+  endless.tensors.clear();
   endless.header.bytes = std::uint64_t{1} << 40;
-  CHECK(bring(endless) == Code::kInvalidArgument);
-  for (const bool own : {false, true}) {
-    (own ? head.own_manifests : head.manifests)["m"] = right;
-    model::Manifest renamed = right;
-    renamed.name = "another name for people";
-    CHECK(bring(renamed) == Code::kOk);
-    for (const model::Manifest& manifest : tampered) {
-      CHECK(bring(manifest) == Code::kFailedPrecondition);
-    }
-  }
-  // The head's own file counts, whatever a client brought before.
-  head.manifests["m"] = tampered[2];
-  CHECK(bring(right) == Code::kOk);
+  endless.model = *model::model_id(endless);
+  CHECK(bring(endless, endless.model) == Code::kInvalidArgument);
+}
+
+TEST_CASE("opening: a file's hash is looked up in the head's own store, an id everywhere") {
+  TemporaryHome home;
+  auto setup = std::make_shared<CoordinatorSetup>();
+  setup->store = *model::Store::open(home.path);
+  HeadState head;
+  head.setup = setup;
+  const auto name = [&](const std::string& model) -> Result<std::string> {
+    OpenModel open;
+    open.model = model;
+    TROUPE_RETURN_IF_ERROR(name_model(head, &open));
+    return open.model;
+  };
+  const std::string unknown(64, 'a');
+  CHECK(name("sha256:" + unknown).code() == Code::kNotFound);
+  CHECK(*name("model:" + unknown) == unknown);  // no manifest is known: that is refused later
+  CHECK(*name(unknown) == unknown);
+  const auto tiny = std::filesystem::path(TROUPE_TEST_DATA) / "golden" / "tiny" / "llama";
+  const auto folder = home.path / "store" / "partial" / "tiny";
+  const std::vector<std::string> files = {"config.json", "model.safetensors"};
+  std::filesystem::create_directory(folder);
+  for (const std::string& file : files) std::filesystem::copy_file(tiny / file, folder / file);
+  const auto entry = setup->store->import_files(folder, files, "t", std::nullopt);
+  INFO(entry.message());
+  REQUIRE(entry);
+  const std::string id = setup->store->manifest(entry->path)->model;
+  CHECK(*name("sha256:" + entry->sha256) == id);
+  CHECK(*name("model:" + id) == id);
+  CHECK(*name(id) == id);
+  CHECK(*name(entry->sha256) == id);  // as jobs of earlier releases have it
+  // What a client says of a file's hash gives it no name.
+  CHECK(name("sha256:" + id).code() == Code::kNotFound);
 }
 
 TEST_CASE("opening: a deployment serves once its engine knows where its layers lie") {

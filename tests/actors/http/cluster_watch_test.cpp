@@ -14,7 +14,7 @@ ClusterStatus computing(std::uint64_t steps, bool busy, const char* state = "rea
   status.nodes.resize(1);
   status.nodes[0].steps = steps;
   status.deployments.resize(1);
-  status.deployments[0].sha256 = "m";
+  status.deployments[0].model_id = "m";
   status.deployments[0].state = state;
   status.deployments[0].credits_in_use = busy ? 1 : 0;
   return status;

@@ -197,7 +197,7 @@ TEST_CASE("journal: a damaged file, and one of a newer release, are said in one 
     bytes.close();
     const auto journal = Journal::open(file.path);
     CHECK(journal.code() == Code::kFailedPrecondition);
-    CHECK(journal.message().find("newer Troupe (its schema is 9, this program knows 6)") !=
+    CHECK(journal.message().find("newer Troupe (its schema is 9, this program knows 7)") !=
           std::string::npos);
   }
   SECTION("a folder that cannot be written") {

@@ -56,8 +56,9 @@ TEST_CASE("messages: every body survives the wire and no truncation does") {
   check_message(Welcome{"box", "calm-opera", 200, 2000, 3});
   check_message(Refused{{3, "no"}, true});
   check_message(Heartbeat{5, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {10, 11}, 1234, {"a disk", "a clock"}});
-  check_message(AllowPeers{9, {{{1}, 1, "a", "h", 7}, {{2}, 2, "", "", 0}}});
   model::Manifest manifest{"ab", "m", 10, {"cd", 4}, {{"t", 4, {"ef", 6}}}};
+  check_message(AllowPeers{9, {{{1}, 1, "a", "h", 7}, {{2}, 2, "", "", 0}}, manifest, {{3}}});
+  check_message(ServePeers{9, {{{1}, 1, "a", "h", 7}}, manifest, {{3}, {4}}});
   check_message(LoadStage{9, manifest, 0, 10, {5}, {{1}, 1, "a", "h", 7}, true, {{1}, {2}}});
   check_message(StageFailed{9, {4, "why"}, StageFailed::kNext});
   check_message(UnloadStage{9, true});

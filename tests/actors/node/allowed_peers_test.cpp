@@ -74,7 +74,7 @@ TEST_CASE("membership: a node that joins anew hears nobody whom its head has not
   PeerAddress address;
   address.key = other.key;
   address.role = static_cast<std::uint8_t>(net::Role::kNode);
-  say(greeting.peer, MessageType::kAllowPeers, AllowPeers{1, {address}});
+  say(greeting.peer, MessageType::kAllowPeers, AllowPeers{1, {address}, {}, {}});
   nth(MessageType::kPeersAllowed, 1);
   knock();
   CHECK(other.wait_connected(1));
@@ -91,7 +91,7 @@ TEST_CASE("membership: a node that joins anew hears nobody whom its head has not
     });
   }));
   CHECK(other.connections.size() == 1);
-  say(greeting.peer, MessageType::kAllowPeers, AllowPeers{2, {address}});
+  say(greeting.peer, MessageType::kAllowPeers, AllowPeers{2, {address}, {}, {}});
   nth(MessageType::kPeersAllowed, 2);
   knock();
   CHECK(other.wait_connected(2));

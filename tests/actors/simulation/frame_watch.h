@@ -8,6 +8,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <troupe/actors/messages/step.h>
 #include <troupe/runtime/wire/codec.h>
@@ -30,9 +31,11 @@ class FrameWatch {
       : network_(world.network), head_works_(head_works), happened_(happened) {
     network_.on_sent = [this](net::SimHost from, net::SimHost to, const net::OutFrame& frame) {
       if (from == 0) on_sent_by_head(to, frame);
+      const bool weights = frame.header.type == static_cast<std::uint16_t>(MessageType::kBlobChunk);
+      if (weights && outsiders.contains(to)) complain("an outsider got weights");
     };
-    network_.on_admitted = [this](net::SimHost, net::SimHost to, const net::InFrame& frame) {
-      if (to == 0) on_admitted_by_head(frame);
+    network_.on_admitted = [this](net::SimHost from, net::SimHost to, const net::InFrame& frame) {
+      if (to == 0 && !outsiders.contains(from)) on_admitted_by_head(frame);
     };
   }
   ~FrameWatch() {
@@ -42,6 +45,16 @@ class FrameWatch {
   FrameWatch(const FrameWatch&) = delete;
   FrameWatch& operator=(const FrameWatch&) = delete;
 
+  // Hosts whose frames are lies: they count for nothing, and get no weights.
+  std::set<net::SimHost> outsiders;
+  // The epochs that are not over.
+  std::vector<std::uint64_t> epochs_now() const {
+    std::vector<std::uint64_t> now;
+    for (const std::uint64_t epoch : epochs_) {
+      if (!over_.contains(epoch)) now.push_back(epoch);
+    }
+    return now;
+  }
   // Says what did not hold; empty if all held.
   const std::string& wrong() const { return wrong_; }
   // An epoch that is over; none before the first placement.

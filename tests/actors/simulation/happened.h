@@ -18,8 +18,10 @@ struct Happened {
   std::uint64_t requests = 0, complete = 0, errors = 0, orphans = 0, tokens = 0, fetched = 0;
   std::uint64_t shared = 0, preempted = 0;  // positions that were found; requests that gave way
   std::uint64_t drafted = 0, accepted = 0;  // ids that were drafted; that came true
-  std::uint64_t deaf = 0;                   // daemons that were reached before they listened
-  std::uint64_t credits_met = 0;            // how often all credits of a path were in use
+  std::uint64_t attacks = 0, floods = 0, hostile_frames = 0;  // of members that mean harm
+  std::uint64_t strange_frames = 0, foreign_orders = 0, wrong_role_frames = 0, hasty_frames = 0;
+  std::uint64_t deaf = 0;         // daemons that were reached before they listened
+  std::uint64_t credits_met = 0;  // how often all credits of a path were in use
 };
 
 }  // namespace troupe::actors::simulation

@@ -10,6 +10,7 @@
 
 #include "frame_watch.h"
 #include "happened.h"
+#include "hostile.h"
 #include "stream.h"
 
 // A schedule: a cluster, requests and faults, all drawn from one seed, and the checks of what must
@@ -21,7 +22,8 @@ namespace troupe::actors::simulation {
 
 class Schedule {
  public:
-  Schedule(Common& common, std::uint64_t seed, Happened& happened)
+  // With `hostile`, members that mean harm take part until the network is made whole.
+  Schedule(Common& common, std::uint64_t seed, Happened& happened, bool hostile = false)
       : seed_(seed),
         random_(seed),
         happened_(happened),
@@ -32,7 +34,9 @@ class Schedule {
         real_fetch_(draw(24) == 0),
         short_of_memory_(draw(10) == 0),
         world_(common, network_options(), job_us(), real_fetch_),
-        frames_(world_, head_works_, happened_) {}
+        frames_(world_, head_works_, happened_) {
+    if (hostile) hostile_ = std::make_unique<Hostile>(world_, frames_, happened_, seed + 2);
+  }
 
   // Says what did not hold; empty if all held.
   std::string run() {
@@ -45,6 +49,7 @@ class Schedule {
     world_.start_head(head_works_, deaf_us());
     for (net::SimHost host = 1; host <= nodes_; ++host) world_.start_node(host, deaf_us());
     pass(400'000 + draw(600'000));
+    if (hostile_) hostile_->enter();
     const std::size_t clients = 1 + draw(2);
     for (std::size_t i = 0; i < clients; ++i) world_.start_client(kFirstClient + i);
     std::size_t faults = quiet_ ? 0 : 1 + draw(5);
@@ -54,9 +59,11 @@ class Schedule {
       if (draw(faults + requests) < requests) {
         --requests;
         new_request(kFirstClient + draw(clients));
+        attack();
         pass(draw(4) == 0 ? draw(1'500'000) : draw(80'000));
       } else {
         --faults;
+        attack();
         fault();
         pass(draw(3) == 0 ? draw(3'000'000) : draw(250'000));
       }
@@ -241,6 +248,9 @@ class Schedule {
         &Schedule::kill_rare, &Schedule::break_link, &Schedule::freeze,    &Schedule::one_more};
     (this->*kKinds[draw(std::size(kKinds))])();
   }
+  void attack() {
+    if (hostile_) tell("a hostile member: " + hostile_->attack(nodes_));
+  }
   void kill_node() {
     const net::SimHost host = some_node();
     if (!world_.runs(host)) return;
@@ -370,6 +380,13 @@ class Schedule {
   // Repairs everything that was broken, and brings every node back.
   void make_whole() {
     later_.clear();
+    if (hostile_) {
+      attack();
+      pass(200'000);
+      for (const net::SimHost host : {Hostile::kNode, Hostile::kClient}) collect(host);
+      const std::string lasting = hostile_->leave();
+      if (!lasting.empty()) complain(lasting);
+    }
     tell("the network is whole");
     world_.network.heal_all();
     world_.network.open_walls();
@@ -407,7 +424,7 @@ class Schedule {
     }
     auto ask = std::make_shared<Manage>();
     ask->kind = static_cast<std::uint8_t>(ManageKind::kUnload);
-    ask->subject = common_.file.manifest.model;
+    ask->subject = "model:" + common_.file.manifest.model;
     ask->force = true;
     caf::anon_send(world_.at(0).coordinator, manage_atom::value, ManagePtr(ask));
     for (int i = 0; i < 50 && alive().stages != 0; ++i) pass(200'000);
@@ -417,6 +434,10 @@ class Schedule {
     if (!world_.runs(host) || !world_.at(host).link) return;
     const LinkCounters counters = world_.at(host).link->counters();
     happened_.stale_frames += counters.stale_frames;
+    happened_.strange_frames += counters.strange_frames;
+    happened_.foreign_orders += counters.foreign_orders;
+    happened_.wrong_role_frames += counters.wrong_role_frames;
+    happened_.hasty_frames += counters.hasty_frames;
     happened_.rejected_checksum +=
         counters.transport.rejected_checksum + counters.transport.rejected_header;
     happened_.rejected_sequence += counters.transport.rejected_sequence;
@@ -459,6 +480,7 @@ class Schedule {
   const bool quiet_, head_works_, real_fetch_, short_of_memory_;
   World world_;
   FrameWatch frames_;
+  std::unique_ptr<Hostile> hostile_;
   std::multimap<std::int64_t, std::function<void()>> later_;
   std::vector<StreamPtr> streams_;
   std::set<net::SimHost> revoked_;

@@ -12,6 +12,7 @@
 // The whole protocol under seeded faults, on virtual time: simulation/world.h says what is real.
 //   TROUPE_SIM_SEED=N        runs one seed alone and tells what happened in it
 //   TROUPE_SIM_SCHEDULES=N   how many seeds each part runs
+//   TROUPE_SIM_HOSTILE=N     how many of them with hostile members
 
 using namespace troupe;
 using namespace troupe::actors::simulation;
@@ -19,6 +20,7 @@ using namespace troupe::actors::simulation;
 namespace {
 
 constexpr std::uint64_t kSchedules = 5'000;  // in each part
+constexpr std::uint64_t kHostileSchedules = 50;
 
 std::optional<std::uint64_t> number_from(const char* variable) {
   const char* text = std::getenv(variable);
@@ -67,7 +69,10 @@ void print(const Happened& h) {
             << h.network.broken << " timed out " << h.network.timed_out << " refused "
             << h.network.refused << " walled " << h.network.walled << "\nrejected: checksum "
             << h.rejected_checksum << " sequence " << h.rejected_sequence << " revoked "
-            << h.rejected_revoked << "\n";
+            << h.rejected_revoked << "\nattacks " << h.attacks << " floods " << h.floods
+            << " hostile frames " << h.hostile_frames << "; dropped: strange " << h.strange_frames
+            << " foreign orders " << h.foreign_orders << " wrong roles " << h.wrong_role_frames
+            << " hasty " << h.hasty_frames << "\n";
 }
 
 // Runs every `step`-th seed from `first`.
@@ -145,6 +150,38 @@ TEST_CASE("simulation: 10000 seeded schedules of faults (odd seeds)", "[simulati
 
 TEST_CASE("simulation: 10000 seeded schedules of faults (even seeds)", "[simulation]") {
   run_part(2, 2);
+}
+
+// Members that were let in and mean harm, outside of every path, beside all faults of above.
+TEST_CASE("simulation: hostile members outside the path change no answer and keep nobody waiting",
+          "[simulation]") {
+  Folder folder;
+  Common common(folder.path);
+  Happened happened;
+  const auto one = number_from("TROUPE_SIM_SEED");
+  const std::uint64_t count =
+      one ? 1 : number_from("TROUPE_SIM_HOSTILE").value_or(kHostileSchedules);
+  for (std::uint64_t i = 1; i <= count; ++i) {
+    const std::uint64_t seed = one.value_or(i);
+    if (one) tell_everything();
+    Schedule schedule(common, seed, happened, true);
+    const std::string wrong = schedule.run();
+    set_log_sink({});
+    INFO("seed " << seed << ": run it alone with TROUPE_SIM_SEED=" << seed << "\n"
+                 << schedule.story());
+    REQUIRE(wrong == "");
+  }
+  print(happened);
+  if (one) return;
+  for (const std::uint64_t met : {happened.attacks, happened.hostile_frames,
+                                  happened.strange_frames, happened.wrong_role_frames}) {
+    CHECK(met > count);
+  }
+  CHECK(happened.complete > happened.requests / 2);
+  if (count < 1'000) return;
+  CHECK(happened.floods > 0);
+  CHECK(happened.hasty_frames > happened.floods);
+  CHECK(happened.foreign_orders == 0);  // nobody but the head is one to any link
 }
 
 // A rolling upgrade that went half-way: a member comes back as a release of another arithmetic.

@@ -294,6 +294,7 @@ class World {
     run_jobs();
   }
 
+  static net::Endpoint endpoint(net::SimHost host) { return {"h" + std::to_string(host), kPort}; }
   Common& common() { return common_; }
   net::PublicKey head_key() const { return common_.head_identity.public_key; }
   // A host proves that its key is its own when it enrols.
@@ -330,7 +331,6 @@ class World {
     const net::SimHost host_;
     const std::int64_t deaf_us_;
   };
-  static net::Endpoint endpoint(net::SimHost host) { return {"h" + std::to_string(host), kPort}; }
   net::TransportOptions transport_options(net::SimHost host, const net::KeyPair& identity) {
     net::TransportOptions options;
     options.identity = identity;

@@ -55,6 +55,28 @@ TEST_CASE("model id: whatever a process computes with changes it, names for peop
   CHECK(*model_id(moved) != id);
 }
 
+TEST_CASE(
+    "model id: a manifest from elsewhere proves its id, and what the id does not say is set") {
+  Manifest right = two_tensors();
+  right.model = *model_id(right);
+  right.file_bytes = 1;  // a claim
+  REQUIRE(prove(&right).is_ok());
+  CHECK(right.file_bytes == 128);
+  Manifest claimed = right;
+  claimed.model = std::string(64, 'a');
+  CHECK(prove(&claimed).code() == Code::kBadData);
+  Manifest tampered = right;
+  tampered.tensors[0].blob = blob(std::string(32, 'y'));
+  const Status refused = prove(&tampered);
+  CHECK(refused.code() == Code::kBadData);
+  CHECK(refused.message().find("model:" + right.model) != std::string::npos);
+  Manifest endless = right;
+  endless.tensors[1].offset = UINT64_MAX;
+  endless.tensors[1].blob.bytes = 7;
+  endless.model = *model_id(endless);
+  CHECK(prove(&endless).code() == Code::kBadData);
+}
+
 TEST_CASE("model id: what is not a manifest has none") {
   Manifest wrong = two_tensors();
   wrong.header.sha256 = "short";

@@ -60,11 +60,12 @@ TEST_CASE("a folder is imported, found by name and hash, and read as the folder 
   REQUIRE(entry);
   const auto outside = home.store().manifest(kTiny / "llama");
   REQUIRE(outside);
-  CHECK(entry->sha256 == outside->model);
+  CHECK(entry->sha256 == outside->file_sha256);
   CHECK(fs::is_directory(entry->path));
   CHECK(*home.store().resolve("tiny") == entry->path);
   CHECK(*home.store().resolve("sha256:" + entry->sha256) == entry->path);
-  CHECK(home.store().whole_file(entry->sha256) == entry->path);
+  CHECK(home.store().whole_file(outside->model) == entry->path);
+  CHECK(*home.store().resolve("model:" + outside->model) == entry->path);
   const auto listed = home.store().list();
   REQUIRE(listed.size() == 1);
   CHECK(listed[0].files.size() == 2);
@@ -72,7 +73,8 @@ TEST_CASE("a folder is imported, found by name and hash, and read as the folder 
                                fs::file_size(kTiny / "llama/model.safetensors"));
   const auto inside = home.store().manifest(entry->path);
   REQUIRE(inside);
-  CHECK(inside->model == entry->sha256);
+  CHECK(inside->file_sha256 == entry->sha256);
+  CHECK(inside->model == outside->model);
   CHECK(inside->name == "tiny");
   REQUIRE(open_model(entry->path.string()));
 }

@@ -12,6 +12,7 @@
 
 #include <troupe/model/store/catalogue.h>
 #include <troupe/model/store/hash_cache.h>
+#include <troupe/model/store/model_id.h>
 #include <troupe/model/store/store.h>
 #include <troupe/runtime/file.h>
 #include <troupe/runtime/sha256.h>
@@ -118,6 +119,14 @@ TEST_CASE("a model is imported, listed and found by name, hash and path") {
   CHECK(home.store->list()[0].name == "tiny");
   CHECK(*home.store->resolve("tiny") == entry->path);
   CHECK(*home.store->resolve("sha256:" + sha256) == entry->path);
+  const std::string id = home.store->manifest(entry->path)->model;
+  CHECK(*home.store->resolve("model:" + id) == entry->path);
+  CHECK(home.store->file_sha256(id) == sha256);
+  // Another process finds it by what the first one remembered.
+  const auto another = *Store::open(home.path);
+  CHECK(another->whole_file(id) == entry->path);
+  CHECK(another->file_sha256(std::string(64, 'e')).empty());
+  CHECK_FALSE(another->whole_file(sha256));
   CHECK(*home.store->resolve(file.string()) == file);
   // Importing it again under a second name makes no second blob.
   REQUIRE(home.store->import_model(file, "also-tiny", std::nullopt));
@@ -154,6 +163,8 @@ TEST_CASE("what cannot be imported or found is said with what to do") {
   CHECK(home.store->resolve(home.path.string()).code() == Code::kNotFound);
   CHECK(home.store->resolve("sha256:" + wrong).code() == Code::kNotFound);
   CHECK(home.store->resolve("sha256:../../x").code() == Code::kInvalidArgument);
+  CHECK(home.store->resolve("model:" + wrong).code() == Code::kNotFound);
+  CHECK(home.store->resolve("model:../../x").code() == Code::kInvalidArgument);
   CHECK(home.store->resolve("../models/x").code() == Code::kNotFound);
   CHECK_FALSE(home.store->has_blob("../models/x"));
   CHECK(home.store->blob_path("../../x").parent_path() == home.path / "store" / "blobs");
@@ -168,7 +179,8 @@ TEST_CASE("a manifest names every part, and is remembered") {
   const auto manifest = home.store->manifest(file);
   INFO(manifest.message());
   REQUIRE(manifest.is_ok());
-  CHECK(manifest->model == sha256_of(content));
+  CHECK(manifest->file_sha256 == sha256_of(content));
+  CHECK(manifest->model == *model_id(*manifest));
   CHECK(manifest->name == "tiny.gguf");
   CHECK(manifest->file_bytes == content.size());
   CHECK(manifest->header.sha256 == sha256_of(content.substr(0, manifest->header.bytes)));
@@ -177,7 +189,7 @@ TEST_CASE("a manifest names every part, and is remembered") {
     CHECK(tensor.blob.sha256 == sha256_of(content.substr(tensor.offset, tensor.blob.bytes)));
   }
   // Hashes are cached: a false entry counts as long as the file is the same...
-  const fs::path memory = home.path / "store" / "manifests" / (manifest->model + ".json");
+  const fs::path memory = home.path / "store" / "manifests" / (manifest->file_sha256 + ".json");
   std::string told = content_of(memory);
   told.replace(told.find(manifest->header.sha256), 64, std::string(64, 'e'));
   std::ofstream(memory) << told;
@@ -188,13 +200,13 @@ TEST_CASE("a manifest names every part, and is remembered") {
   home.write("tiny.gguf", changed);
   const auto again = home.store->manifest(file);
   REQUIRE(again.is_ok());
-  CHECK(again->model == sha256_of(changed));
+  CHECK(again->file_sha256 == sha256_of(changed));
   CHECK(again->header.sha256 == manifest->header.sha256);
   // A damaged cache counts as absent.
   std::ofstream(home.path / "store" / "hashes.json") << "{\"x\": [[[";
-  CHECK(home.store->manifest(file)->model == sha256_of(changed));
-  std::ofstream(home.path / "store" / "manifests" / (again->model + ".json")) << "{}";
-  CHECK(home.store->manifest(file)->model == sha256_of(changed));
+  CHECK(home.store->manifest(file)->file_sha256 == sha256_of(changed));
+  std::ofstream(home.path / "store" / "manifests" / (again->file_sha256 + ".json")) << "{}";
+  CHECK(home.store->manifest(file)->file_sha256 == sha256_of(changed));
   CHECK(home.store->manifest(home.path / "absent").code() == Code::kNotFound);
 }
 
@@ -272,7 +284,9 @@ TEST_CASE("a model whose file was changed in the store is asked for again") {
   const auto entry =
       home.store->import_model(home.write("tiny.gguf", model_file()), "tiny", std::nullopt);
   REQUIRE(entry);
-  CHECK(home.store->manifest(entry->path)->model == entry->sha256);
+  const Manifest manifest = *home.store->manifest(entry->path);
+  CHECK(manifest.file_sha256 == entry->sha256);
+  CHECK(home.store->whole_file(manifest.model) == entry->path);
   fs::permissions(entry->path, fs::perms::owner_write, fs::perm_options::add);
   std::fstream file(entry->path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(-1, std::ios::end);
@@ -281,7 +295,7 @@ TEST_CASE("a model whose file was changed in the store is asked for again") {
   const auto resolved = home.store->resolve("tiny");
   CHECK(resolved.code() == Code::kNotFound);
   CHECK(resolved.message().find("pull") != std::string::npos);
-  CHECK_FALSE(home.store->whole_file(entry->sha256));
+  CHECK_FALSE(home.store->whole_file(manifest.model));
 }
 
 TEST_CASE("a home that cannot be written is one to read") {
@@ -416,7 +430,7 @@ TEST_CASE("the catalogue names the default model") {
   const Home home;
   const auto manifest = home.store->manifest(path);
   REQUIRE(manifest.is_ok());
-  CHECK(manifest->model == entry->sha256);
+  CHECK(manifest->file_sha256 == entry->sha256);
   CHECK(manifest->file_bytes == entry->bytes);
   CHECK(manifest->name == "smollm2-135m");
   CHECK(manifest->tensors.size() == 272);

@@ -166,7 +166,7 @@ Action add_plan(CLI::App& app) {
       "  troupe plan smollm2-135m --cluster 127.0.0.1:7700\n"
       "  troupe plan smollm2-135m --context 2048 --nodes a,b --json\n"
       "\n"
-      "--json prints {\"model\",\"sha256\",\"context\",\"memory_bytes\",\n"
+      "--json prints {\"model\",\"model_id\",\"sha256\",\"context\",\"memory_bytes\",\n"
       "\"stages\":[{\"node\",\"layers\",\"memory_bytes\"}],\"replicas\":[stages of each further "
       "replica],\n"
       "\"with_replicas\":{\"streams\",\"streams_tok_s\"} or null,\n"

@@ -47,7 +47,8 @@ Result<model::ModelEntry> find_entry(const model::Store& store, const std::strin
 
 // Checks that the daemon of this home, or the cluster that it belongs to, does not hold layers of
 // the model.
-Status check_not_loaded(const std::string& home, const model::ModelEntry& entry) {
+Status check_not_loaded(const std::string& home, model::Store& store,
+                        const model::ModelEntry& entry) {
   const Result<std::string> address = daemon_address(home);
   if (!address) return Status::ok();  // no daemon runs
   const std::string what_to_do = ": end it first ('troupe stop'), or give --force";
@@ -58,8 +59,11 @@ Status check_not_loaded(const std::string& home, const model::ModelEntry& entry)
   if (!cluster) return silent;
   const Result<ClusterStatus> status = cluster->status();
   if (!status) return silent;
+  // (Its hashes are remembered; a file that cannot be read is not loaded either.)
+  const Result<model::Manifest> manifest = store.manifest(entry.path);
+  if (!manifest) return Status::ok();
   for (const DeploymentStatus& deployment : status->deployments) {
-    if (deployment.sha256 != entry.sha256) continue;
+    if (deployment.model_id != manifest->model) continue;
     return Status(Code::kFailedPrecondition, "the cluster at " + *address + " has " + entry.name +
                                                  " loaded, and this home's daemon is part of it" +
                                                  what_to_do);
@@ -98,7 +102,7 @@ Result<model::Store::Removed> remove(const RmOptions& options) {
     return removed;
   }
   if (!entry) return entry.status();
-  if (!options.force) TROUPE_RETURN_IF_ERROR(check_not_loaded(home, *entry));
+  if (!options.force) TROUPE_RETURN_IF_ERROR(check_not_loaded(home, *store, *entry));
   TROUPE_ASSIGN_OR_RETURN(model::Store::Removed removed, store->remove(*entry));
   removed.freed_bytes += remove_unfinished(home, entry->name);
   return removed;

@@ -379,7 +379,7 @@ Action add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   app.add_option("MODEL", options->model,
                  "A name (`troupe ls`; fetched if it is not here), a path of a GGUF file or a "
-                 "folder, or sha256:HEX")
+                 "folder, model:HEX or sha256:HEX")
       ->type_name("");
   CLI::Option* prompt =
       app.add_option("PROMPT", options->prompt, "Text, or - for stdin (without its last newline)")

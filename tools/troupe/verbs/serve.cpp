@@ -161,8 +161,9 @@ void add_server_options(CLI::App& app, ServeVerbOptions& options) {
 
 Action add_serve(CLI::App& app) {
   auto options = std::make_shared<ServeVerbOptions>();
-  app.add_option("MODEL", options->models,
-                 "Names, paths of GGUF files or folders, or sha256:HEX; all of them are loaded")
+  app.add_option(
+         "MODEL", options->models,
+         "Names, paths of GGUF files or folders, model:HEX or sha256:HEX; all of them are loaded")
       ->type_name("");
   add_server_options(app, *options);
   app.add_option("-t,--threads", options->threads, "Threads of this process [every usable CPU]")

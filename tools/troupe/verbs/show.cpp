@@ -46,7 +46,7 @@ struct NodeMemory {
 };
 
 struct Description {
-  std::string path, sha256;
+  std::string path, model_id, sha256;
   std::uint64_t bytes = 0, parameters = 0;
   std::uint64_t active_parameters = 0;           // without the experts that a row does not use
   std::map<std::string, std::uint64_t> formats;  // parameters by the format's name
@@ -158,7 +158,8 @@ Result<Description> describe(const ShowOptions& options) {
     TROUPE_ASSIGN_OR_RETURN(out.nodes, memory_of_nodes(options));
   }
   out.path = path.string();
-  out.sha256 = manifest.model;
+  out.model_id = manifest.model;
+  out.sha256 = manifest.file_sha256;
   out.bytes = manifest.file_bytes;
   for (const model::TensorInfo& tensor : source->header().tensors) {
     if (!model::scaled_name(tensor.name).empty()) continue;  // no parameters, but their scales
@@ -231,6 +232,7 @@ void print_json_of(const Description& model) {
   print_json(
       {{"family", c.family},
        {"path", model.path},
+       {"model_id", model.model_id},
        {"sha256", model.sha256},
        {"bytes", model.bytes},
        {"parameters", model.parameters},
@@ -282,6 +284,7 @@ void print_text_of(const Description& model) {
   };
   row("family", c.family + (c.causal ? "" : ", an encoder"));
   row("file", model.path);
+  row("model id", model.model_id);
   row("sha256", model.sha256);
   row("size", format_bytes(model.bytes));
   std::string parameters =
@@ -350,7 +353,8 @@ Action add_show(CLI::App& app) {
       "\n"
       "Examples:\n"
       "  troupe show smollm2-135m\n"
-      "  troupe show ./folder --json   {\"family\",\"path\",\"sha256\",\"bytes\",\"parameters\",\n"
+      "  troupe show ./folder --json   "
+      "{\"family\",\"path\",\"model_id\",\"sha256\",\"bytes\",\"parameters\",\n"
       "                            "
       "\"active_parameters\",\"experts\",\"experts_used\",\"dense_layers\",\n"
       "                            "

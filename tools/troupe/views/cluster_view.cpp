@@ -67,7 +67,7 @@ void print_deployments(const ClusterStatus& status) {
     return;
   }
   std::vector<std::vector<std::string>> rows = {
-      {"MODEL", "STATE", "LAYERS", "WEIGHTS", "STAYS", "SHA256"}};
+      {"MODEL", "STATE", "LAYERS", "WEIGHTS", "STAYS", "MODEL ID"}};
   for (const DeploymentStatus& deployment : status.deployments) {
     std::string layers;
     std::uint64_t bytes = 0;
@@ -76,7 +76,7 @@ void print_deployments(const ClusterStatus& status) {
       bytes += stage.weights_bytes;
     }
     rows.push_back({name_of(deployment), deployment.state, layers, format_bytes(bytes),
-                    stay_of(deployment), deployment.sha256.substr(0, 12)});
+                    stay_of(deployment), deployment.model_id.substr(0, 12)});
   }
   print_table(rows);
 }

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+
+#include <troupe/actors/journal/journal.h>
+#include <troupe/model/store/store.h>
+
+// What a head that starts does with the models of its journal. Called before anything else reads
+// them.
+
+namespace troupe::actors {
+
+// Keeps the models whose manifests prove their ids. Releases before journal schema 7 knew models by
+// the hashes of their files: such a model gets its id if this head's own store has the file, and
+// what names it goes on. Any other is forgotten, and what names it ends in words when it is asked
+// for.
+//   Errors: kBadData (the journal is damaged), and those of the journal.
+Status prove_models(const std::string& home, model::Store& store, Journal& journal);
+
+}  // namespace troupe::actors
