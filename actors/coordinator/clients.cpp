@@ -39,12 +39,12 @@ void cancel(HeadState& head, std::uint64_t request) {
   }
 }
 
-std::string status_text(const HeadState& head) {
+std::string status_text(const HeadState& head, const std::string& client) {
   const ReplayCounters& engines = *head.replay_counters;
   const RecoveryCounters recovery{head.cluster.deployments.moves(), engines.replays,
                                   engines.replayed_tokens, engines.quarantined};
   return status_json(head.cluster, *head.setup, head.setup->link->counters(), uses_of(head),
-                     recovery);
+                     recovery, client);
 }
 
 namespace {
@@ -142,7 +142,8 @@ void on_cancel(HeadState& head, const net::InFrame& frame, const Cancel& message
 }
 
 void on_status_query(HeadState& head, const net::InFrame& frame, const StatusQuery& query) {
-  send(head, frame.peer, MessageType::kStatusReply, StatusReply{query.request, status_text(head)});
+  send(head, frame.peer, MessageType::kStatusReply,
+       StatusReply{query.request, status_text(head, head.owners->of(frame.peer))});
 }
 
 void on_manage(HeadState& head, const net::InFrame& frame, const Manage& ask) {

@@ -139,7 +139,7 @@ coordinator_actor::behavior_type coordinator_behavior(
         submit(head, request, sink, request->owner);
       },
       [&head](cancel_atom, std::uint64_t request) { cancel(head, request); },
-      [&head](status_atom) { return status_text(head); },
+      [&head](status_atom) { return status_text(head, ""); },
       [&head](manage_atom, const ManagePtr& ask) {
         return std::make_shared<const Managed>(
             manage(head, *ask, {head.own_key(), net::Role::kAdmin, ""}));

@@ -66,6 +66,7 @@ std::map<std::uint64_t, DeploymentUse> uses_of(const HeadState& head) {
     use.preemptions = engine.counters->preemptions;
     use.drafted = engine.counters->drafted;
     use.accepted = engine.counters->accepted;
+    use.askers = engine.counters->askers.get();
     if (const auto left = left_us(head, id, engine)) {
       use.left_s = (*left + 999'999) / 1'000'000;
     }

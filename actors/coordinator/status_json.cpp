@@ -77,8 +77,27 @@ json node_json(const ClusterState& cluster, const NodeRecord& node) {
           {"bytes_out", node.stats.bytes_out}};
 }
 
+// Those of the client; an owner is "IDENTITY\nASKER".
+json askers_json(const std::vector<NamedUse>& askers, const std::string& client) {
+  json out = json::array();
+  const std::string prefix = client + "\n";
+  for (const NamedUse& one : askers) {
+    if (!one.owner.starts_with(prefix)) continue;
+    out.push_back({{"asker", one.owner.substr(prefix.size())},
+                   {"blocks_in_use", one.use.blocks_in_use},
+                   {"blocks_idle", one.use.blocks_idle},
+                   {"prefix_queried", one.use.prefix_queried},
+                   {"prefix_found", one.use.prefix_found},
+                   {"preemptions", one.use.preemptions},
+                   {"drafted", one.use.drafted},
+                   {"accepted", one.use.accepted}});
+  }
+  return out;
+}
+
 json deployment_json(const ClusterState& cluster, const Deployment& deployment,
-                     const CoordinatorSetup& setup, const DeploymentUse& use) {
+                     const CoordinatorSetup& setup, const DeploymentUse& use,
+                     const std::string& client) {
   json stages = json::array();
   for (const StagePlan& stage : deployment.stages) {
     const NodeRecord* node = cluster.members.find(stage.node);
@@ -116,6 +135,7 @@ json deployment_json(const ClusterState& cluster, const Deployment& deployment,
               {"preemptions", use.preemptions},
               {"drafted", use.drafted},
               {"accepted", use.accepted},
+              {"askers", askers_json(use.askers, client)},
               {"keep_alive_s", nullptr},  // null means forever
               {"unload_in_s", nullptr}};  // null while it works, or if it stays forever
   if (kv_type) out["kv"] = *kv_type == kernels::KvType::kF16 ? "f16" : "f32";
@@ -129,7 +149,7 @@ json deployment_json(const ClusterState& cluster, const Deployment& deployment,
 std::string status_json(const ClusterState& cluster, const CoordinatorSetup& setup,
                         const LinkCounters& counters,
                         const std::map<std::uint64_t, DeploymentUse>& uses,
-                        const RecoveryCounters& recovery) {
+                        const RecoveryCounters& recovery, const std::string& client) {
   json out;
   out["role"] = setup.role;
   out["cluster"] = setup.admission ? setup.admission->cluster_name() : "";
@@ -140,7 +160,7 @@ std::string status_json(const ClusterState& cluster, const CoordinatorSetup& set
   for (const auto& [epoch, deployment] : cluster.deployments.all()) {
     const auto use = uses.find(epoch);
     out["deployments"].push_back(deployment_json(
-        cluster, deployment, setup, use != uses.end() ? use->second : DeploymentUse{}));
+        cluster, deployment, setup, use != uses.end() ? use->second : DeploymentUse{}, client));
   }
   const net::Counters& t = counters.transport;
   out["counters"] = {{"frames_in", t.frames_in},

@@ -4,9 +4,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <troupe/actors/cluster_state/cluster_state.h>
 #include <troupe/actors/coordinator/setup.h>
+#include <troupe/actors/engine/asker_use.h>
 #include <troupe/actors/link.h>
 
 // The answer to `troupe status --json`. Pure.
@@ -24,6 +26,7 @@ struct DeploymentUse {
   std::uint64_t blocks_in_use = 0, blocks_idle = 0, blocks_max = 0;
   std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
   std::uint64_t drafted = 0, accepted = 0;  // tokens that were drafted, and those that came true
+  std::vector<NamedUse> askers;             // of all clients
   bool busy = false;
   // The time until it is unloaded; absent if it is busy or stays forever.
   std::optional<std::int64_t> left_s;
@@ -36,9 +39,11 @@ struct RecoveryCounters {
   std::uint64_t quarantined = 0;      // requests that ended because workers crashed on them
 };
 
+// For the client of this identity (Z85; "" for this process): it sees its own askers only, as it
+// named them.
 std::string status_json(const ClusterState& cluster, const CoordinatorSetup& setup,
                         const LinkCounters& counters,
                         const std::map<std::uint64_t, DeploymentUse>& uses,
-                        const RecoveryCounters& recovery);
+                        const RecoveryCounters& recovery, const std::string& client);
 
 }  // namespace troupe::actors

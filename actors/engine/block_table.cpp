@@ -244,6 +244,14 @@ void BlockTable::release(BlockSequence& sequence) {
   resize(limits_);
 }
 
+std::map<std::string, std::uint64_t> BlockTable::idle_by_owner() const {
+  std::map<std::string, std::uint64_t> idle;
+  for (const Block& block : blocks_) {
+    if (block.allocated && block.users == 0 && block.domain) ++idle[block.domain->owner];
+  }
+  return idle;
+}
+
 std::vector<BlockNumber> BlockTable::take_freed() {
   std::vector<BlockNumber> freed(freed_.begin(), freed_.end());
   freed_.clear();

@@ -115,6 +115,8 @@ class BlockTable {
 
   std::uint64_t in_use() const { return allocated() - idle_count_; }
   std::uint64_t idle() const { return idle_count_; }
+  // The idle blocks that only requests of one owner can find, by owner.
+  std::map<std::string, std::uint64_t> idle_by_owner() const;
   const BlockLimits& limits() const { return limits_; }
 
   // The position after the last ready block of a sequence; for tests.

@@ -320,6 +320,7 @@ engine_actor::behavior_type engine_behavior(Self self, Setup setup) {
       [self, setup](tick_atom) {
         publish(self, setup, self->state.state->expire(monotonic_us()));
         drive(self, setup);
+        setup->counters->askers.set(self->state.state->asker_uses());
         self->delayed_send(self, kTick, tick_atom::value);
       },
   };

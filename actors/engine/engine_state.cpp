@@ -442,6 +442,22 @@ void EngineState::end(std::uint64_t id, std::string reason, const Status& error,
   turn_.erase(std::find(turn_.begin(), turn_.end(), id));
 }
 
+std::vector<NamedUse> EngineState::asker_uses() const {
+  std::map<std::string_view, std::set<BlockNumber>> held;
+  for (const auto& [id, running] : requests_) {
+    held[running.request.owner].insert(running.blocks.blocks.begin(), running.blocks.blocks.end());
+  }
+  const std::map<std::string, std::uint64_t> idle = table_.idle_by_owner();
+  std::vector<NamedUse> uses = asker_uses_.all();
+  for (NamedUse& one : uses) {
+    if (const auto at = held.find(one.owner); at != held.end()) {
+      one.use.blocks_in_use = at->second.size();
+    }
+    if (const auto at = idle.find(one.owner); at != idle.end()) one.use.blocks_idle = at->second;
+  }
+  return uses;
+}
+
 std::size_t EngineState::waiting() const {
   return static_cast<std::size_t>(std::count_if(
       requests_.begin(), requests_.end(), [](const auto& entry) { return !entry.second.begun; }));

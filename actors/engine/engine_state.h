@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <troupe/actors/engine/answer_text.h>
+#include <troupe/actors/engine/asker_use.h>
 #include <troupe/actors/engine/block_table.h>
 #include <troupe/actors/engine/drafts.h>
 #include <troupe/actors/engine/fair_shares.h>
@@ -175,6 +176,8 @@ class EngineState {
   const BlockTable& blocks() const { return table_; }
   const BlockCounters& block_counters() const { return block_counters_; }
   const DraftCounters& draft_counters() const { return draft_counters_; }
+  // Of the askers that were counted last. Looks at every block.
+  std::vector<NamedUse> asker_uses() const;
   const FairShares& shares() const { return shares_; }
   // Checks the invariants of the block table and of the blocks that requests hold. For tests.
   Status check() const;
@@ -349,6 +352,7 @@ class EngineState {
   std::vector<FilledBlock> filling_;             // by the step that is being planned
   BlockCounters block_counters_;
   DraftCounters draft_counters_;
+  AskerUses asker_uses_;
   DraftCosts draft_costs_;
   StepCosts step_costs_;
   std::int64_t last_done_us_ = 0;  // when a step came back last

@@ -70,7 +70,10 @@ void EngineState::add_rows(Running& running, std::size_t count, Step* step, cons
     running.charged = rows;
   }
   if (running.waiting) running.asked = next_step_;
-  draft_counters_.drafted += running.drafted;
+  if (running.drafted > 0) {
+    draft_counters_.drafted += running.drafted;
+    asker_uses_.of(running.request.owner).drafted += running.drafted;
+  }
 }
 
 std::size_t EngineState::begun() const { return requests_.size() - waiting(); }
@@ -98,6 +101,7 @@ bool EngineState::preempt(std::uint64_t request) {
   const auto found = requests_.find(request);
   if (found == requests_.end() || !found->second.begun) return false;
   ++block_counters_.preemptions;
+  ++asker_uses_.of(found->second.request.owner).preemptions;
   block_counters_.preempted_positions += found->second.computed();
   take_blocks_away(found->second);
   closed_.push_back(request);
@@ -166,6 +170,9 @@ bool EngineState::start(Running& running) {
   if (!running.cached) running.cached = std::min(running.sent, running.prompt);
   block_counters_.queried += running.log.size() - 1;
   block_counters_.found += running.sent;
+  AskerUse& use = asker_uses_.of(running.request.owner);
+  use.prefix_queried += running.log.size() - 1;
+  use.prefix_found += running.sent;
   return true;
 }
 

@@ -34,6 +34,7 @@ void EngineState::accept_drafted_row(Running& running) {
   ++running.sent;
   --running.drafted;
   ++draft_counters_.accepted;
+  ++asker_uses_.of(running.request.owner).accepted;
   if (running.sent % kBlockPositions != 0) return;
   table_.enter(running.blocks, running.log);
   table_.fill(table_.filled_by(running.blocks, running.sent - 1, running.sent));

@@ -47,6 +47,15 @@ struct StageStatus {
   std::uint64_t weights_bytes = 0;
 };
 
+// What one asker of this client (an HTTP server's key, by its name) has of a deployment, and had
+// since it was loaded. The numbers are those of DeploymentStatus.
+struct AskerStatus {
+  std::string asker;
+  std::uint64_t blocks_in_use = 0, blocks_idle = 0;
+  std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
+  std::uint64_t drafted = 0, accepted = 0;
+};
+
 struct DeploymentStatus {
   std::string model;  // its name
   std::string model_id;
@@ -70,6 +79,7 @@ struct DeploymentStatus {
   std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
   // Tokens of answers that were drafted before they were computed, and those that came true.
   std::uint64_t drafted = 0, accepted = 0;
+  std::vector<AskerStatus> askers;           // the 256 that asked last, of this client's
   std::optional<std::int64_t> keep_alive_s;  // absent means forever
   std::optional<std::int64_t> unload_in_s;   // absent if it is busy or stays forever
 };

@@ -55,6 +55,18 @@ void visit_fields(Value& stage, Visit&& visit) {
   visit("weights_bytes", stage.weights_bytes);
 }
 
+template <FieldsOf<AskerStatus> Value, class Visit>
+void visit_fields(Value& asker, Visit&& visit) {
+  visit("asker", asker.asker);
+  visit("blocks_in_use", asker.blocks_in_use);
+  visit("blocks_idle", asker.blocks_idle);
+  visit("prefix_queried", asker.prefix_queried);
+  visit("prefix_found", asker.prefix_found);
+  visit("preemptions", asker.preemptions);
+  visit("drafted", asker.drafted);
+  visit("accepted", asker.accepted);
+}
+
 template <FieldsOf<DeploymentStatus> Value, class Visit>
 void visit_fields(Value& deployment, Visit&& visit) {
   visit("model", deployment.model);
@@ -82,6 +94,7 @@ void visit_fields(Value& deployment, Visit&& visit) {
   visit("preemptions", deployment.preemptions);
   visit("drafted", deployment.drafted);
   visit("accepted", deployment.accepted);
+  visit("askers", deployment.askers);
   visit("keep_alive_s", deployment.keep_alive_s);
   visit("unload_in_s", deployment.unload_in_s);
 }

@@ -129,6 +129,26 @@ def test_bench(alone):
     assert forced["isa"] == "scalar"
 
 
+def test_bench_shared_prefix(alone):
+    result = alone.json("bench", harness.MODEL, "--threads", 2, "--shared-prefix", 200,
+                        "--requests", 3, "--decode", 4, "--repeats", 1)
+    assert {name: result[name] for name in ("requests", "prefix_tokens", "end_tokens",
+                                            "decode_tokens")} == {
+        "requests": 3, "prefix_tokens": 200, "end_tokens": 16, "decode_tokens": 4}
+    # Three blocks of 64 tokens, which the first request of three computes if nobody did.
+    assert result["cached_tokens"] == {"cold": 2 * 192, "warm": 3 * 192}
+    assert set(result["tok_s"]) == {"apart", "cold", "warm"}
+    assert all(rate > 0 for rate in result["tok_s"].values())
+    assert 0 < result["first_token_ms"]["warm"] < result["first_token_ms"]["cold"]
+    for *wrong, named in (("--shared-prefix", 0, "--shared-prefix"), ("--requests", 4, "--requests"),
+                          ("--shared-prefix", 64, "--batch", "1", "--batch"),
+                          ("--shared-prefix", 64, "--layers", "0-29", "--layers")):
+        outcome = alone.troupe("bench", harness.MODEL, *wrong)
+        assert outcome.status == 2 and named in outcome.err, str(outcome)
+    long = alone.troupe("bench", harness.MODEL, "--shared-prefix", 1 << 20, "--repeats", 1)
+    assert long.status == 2 and "context" in long.err, str(long)
+
+
 def test_perplexity(alone, golden):
     result = alone.json("perplexity", harness.MODEL, "-f", harness.GPL, "--window", 512,
                         "--windows", 4)

@@ -46,6 +46,30 @@ void write_cluster(const Service& service, std::string* out) {
          "Tokens that were drafted before they were computed", &DeploymentStatus::drafted);
   family("counter", "troupe_accepted_tokens_total", "Drafted tokens that came true",
          &DeploymentStatus::accepted);
+  const auto key_family = [&](const char* type, const char* name, const char* help, auto member) {
+    write_family(name, type, help, out);
+    for (const DeploymentStatus& one : status.deployments) {
+      for (const AskerStatus& asker : one.askers) {
+        std::string labels = model_label(service, one);
+        add_label("key", asker.asker, &labels);
+        write_sample(name, labels, static_cast<double>(asker.*member), out);
+      }
+    }
+  };
+  key_family("gauge", "troupe_key_kv_blocks_in_use", "Blocks that the answers of a key have",
+             &AskerStatus::blocks_in_use);
+  key_family("gauge", "troupe_key_kv_blocks_idle",
+             "Blocks that are kept for later prompts of a key alone", &AskerStatus::blocks_idle);
+  key_family("counter", "troupe_key_prefix_queried_tokens_total",
+             "Tokens of a key that were looked up among the blocks", &AskerStatus::prefix_queried);
+  key_family("counter", "troupe_key_prefix_found_tokens_total",
+             "Tokens of a key that were found there", &AskerStatus::prefix_found);
+  key_family("counter", "troupe_key_preemptions_total",
+             "Answers of a key that gave way while memory was short", &AskerStatus::preemptions);
+  key_family("counter", "troupe_key_drafted_tokens_total",
+             "Tokens of a key's answers that were drafted", &AskerStatus::drafted);
+  key_family("counter", "troupe_key_accepted_tokens_total",
+             "Drafted tokens of a key's answers that came true", &AskerStatus::accepted);
   write_family("troupe_kv_bytes", "gauge", "Memory of keys and values", out);
   for (const NodeStatus& node : status.nodes) {
     std::string labels;

@@ -315,3 +315,55 @@ TEST_CASE("sharing: a replay shares prefixes again") {
   }
   CHECK(path.rows == rows);
 }
+
+TEST_CASE("sharing: counts of askers are apart, and add up to those of all") {
+  TinyPath path;
+  EngineLimits limits;
+  limits.context_max = 512;
+  limits.positions_max = 8 * kBlockPositions;  // too little for all four
+  limits.speculation = Speculation::kAlways;
+  EngineState engine = new_engine(limits);
+  for (std::uint64_t id = 1; id <= 4; ++id) {
+    EngineRequest one;
+    one.id = id;
+    one.prompt.assign(130, 5);
+    one.owner = id % 2 == 0 ? "even" : "odd";
+    one.max_tokens = 200;
+    one.ignore_end = true;
+    REQUIRE(engine.admit(one, 0).is_ok());
+  }
+  // While they run: the blocks of each, those that two share counted once.
+  for (int step = 0; step < 12; ++step) {
+    auto planned = engine.next_step();
+    REQUIRE(planned);
+    engine.on_done(planned->id, path.run(planned->step), 0);
+  }
+  std::uint64_t held = 0;
+  for (const NamedUse& one : engine.asker_uses()) held += one.use.blocks_in_use;
+  CHECK(held == engine.blocks().in_use());
+  (void)run_engine(engine, path);
+  const std::vector<NamedUse> uses = engine.asker_uses();
+  REQUIRE(uses.size() == 2);
+  CHECK(uses[0].owner == "even");
+  CHECK(uses[1].owner == "odd");
+  AskerUse sum;
+  for (const auto& [owner, use] : uses) {
+    CHECK(use.blocks_in_use == 0);
+    CHECK(use.prefix_found >= 128);  // the second one's prompt
+    sum.prefix_queried += use.prefix_queried;
+    sum.prefix_found += use.prefix_found;
+    sum.preemptions += use.preemptions;
+    sum.drafted += use.drafted;
+    sum.accepted += use.accepted;
+    sum.blocks_idle += use.blocks_idle;
+  }
+  CHECK(sum.prefix_queried == engine.block_counters().queried);
+  CHECK(sum.prefix_found == engine.block_counters().found);
+  CHECK(sum.preemptions == engine.block_counters().preemptions);
+  CHECK(sum.preemptions > 0);
+  CHECK(sum.drafted == engine.draft_counters().drafted);
+  CHECK(sum.accepted == engine.draft_counters().accepted);
+  CHECK(sum.accepted > 0);
+  CHECK(sum.blocks_idle == engine.blocks().idle());
+  CHECK(sum.blocks_idle > 0);
+}

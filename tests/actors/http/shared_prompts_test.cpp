@@ -45,12 +45,14 @@ int cached(const json& answer) {
   return answer["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>();
 }
 
-// Keys "one" and "two" in a file; the hashes are their SHA-256.
+// Keys "one", "two" and "watch" in a file; the hashes are their SHA-256.
 std::string key_file(const std::filesystem::path& folder) {
   const std::string file = (folder / "keys").string();
   std::ofstream(file)
       << "one sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed role=api\n"
-         "two sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3 role=api\n";
+         "two sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3 role=api\n"
+         "watch sha256:baed831623943be39ebf0ef44ae1e9c8fc3eeab51b5f89c113ca410d76a34c1d "
+         "role=metrics\n";
   ::chmod(file.c_str(), 0600);
   return file;
 }
@@ -133,4 +135,47 @@ TEST_CASE("http server: a shared prompt that cannot be used is refused before it
     CHECK(cluster->serve(options).message().rfind(
               "greeting.txt cannot be used with the model tiny: " + why, 0) == 0);
   }
+}
+
+TEST_CASE("http server: metrics say by key what was looked up, found and kept") {
+  TemporaryFolder folder;
+  const std::string keys = key_file(folder.path);
+  TinyServer tiny([&](ServeOptions& options) { options.api_key_file = keys; });
+  CHECK(cached(ask_for(tiny, asked("Why?"), "one")) == 0);
+  CHECK(cached(ask_for(tiny, asked("Who?"), "one")) == 128);
+  CHECK(cached(ask_for(tiny, asked("Why?"), "two")) == 0);
+  const auto status = tiny.cluster().status();
+  REQUIRE(status);
+  const std::string deployment = std::to_string(status->deployments.at(0).id);
+  std::string metrics;
+  const auto value = [&](const std::string& name, const std::string& key) {
+    const std::string sample =
+        "\n" + name + "{model=\"tiny\",deployment=\"" + deployment + "\",key=\"" + key + "\"} ";
+    const std::size_t at = metrics.find(sample);
+    return at == std::string::npos ? -1 : std::stoi(metrics.substr(at + sample.size()));
+  };
+  for (int i = 0; i < 200; ++i) {  // the engine publishes a few times a second, as the server asks
+    const Answer answer = ask(tiny.port(),
+                              "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+                              "Authorization: Bearer watch\r\n\r\n");
+    INFO(answer.body);
+    REQUIRE(answer.status == 200);
+    metrics = answer.body;
+    if (value("troupe_key_kv_blocks_idle", "two") > 0) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  INFO(metrics);
+  const int one_queried = value("troupe_key_prefix_queried_tokens_total", "one");
+  const int two_queried = value("troupe_key_prefix_queried_tokens_total", "two");
+  CHECK(two_queried > 128);
+  CHECK(one_queried == 2 * two_queried);
+  CHECK(value("troupe_key_prefix_found_tokens_total", "one") == 128);
+  CHECK(value("troupe_key_prefix_found_tokens_total", "two") == 0);
+  CHECK(value("troupe_key_kv_blocks_in_use", "one") == 0);
+  CHECK(value("troupe_key_kv_blocks_idle", "one") == 2);  // what follows is not a whole block
+  CHECK(value("troupe_key_kv_blocks_idle", "two") == 2);
+  CHECK(value("troupe_key_preemptions_total", "one") == 0);
+  CHECK(value("troupe_key_drafted_tokens_total", "one") >=
+        value("troupe_key_accepted_tokens_total", "one"));
+  CHECK(value("troupe_key_accepted_tokens_total", "one") >= 0);
 }

@@ -16,6 +16,7 @@
 #include <troupe/tools/troupe/terminal/output.h>
 #include <troupe/tools/troupe/verbs.h>
 #include <troupe/tools/troupe/verbs/bench_cluster.h>
+#include <troupe/tools/troupe/verbs/bench_shared_prefix.h>
 
 namespace troupe::tools {
 namespace {
@@ -27,6 +28,7 @@ struct BenchOptions {
   std::optional<kernels::KvType> kv_type;
   bool f16_activations = false, replicas = false, speculation = false;
   std::size_t prompt = 512, decode = 64, repeats = 3;
+  std::size_t shared_prefix = 0, requests = 16;
   std::string batch;
 };
 
@@ -59,6 +61,15 @@ struct Figures {
   std::vector<StageReport> stages;  // only of a cluster
 };
 
+// The number of ids that prompts may have.
+Result<std::size_t> vocabulary_of(const model::Store& store, const std::string& name) {
+  const auto path = store.resolve(name);
+  if (!path) return std::size_t{256};  // every model that only the cluster has knows these
+  TROUPE_ASSIGN_OR_RETURN(const auto source, model::open_model(path->string()));
+  TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
+  return config.vocabulary;
+}
+
 Result<Figures> measure_process(const BenchOptions& options) {
   if (!options.layers.empty())
     return Status(Code::kInvalidArgument, "--layers needs a cluster; name it with --cluster");
@@ -86,24 +97,23 @@ Result<Figures> measure_process(const BenchOptions& options) {
   return figures;
 }
 
-Result<Figures> measure_cluster(const BenchOptions& options) {
+Status check_cluster_options(const BenchOptions& options) {
   if (!options.device.empty())
     return Status(Code::kInvalidArgument, "--device concerns this process, not a cluster");
   if (options.threads != 0)
     return Status(Code::kInvalidArgument,
                   "--threads is for this process; a cluster's daemons have their own (troupe start "
                   "--threads)");
+  return Status::ok();
+}
+
+Result<Figures> measure_cluster(const BenchOptions& options) {
+  TROUPE_RETURN_IF_ERROR(check_cluster_options(options));
   const std::string& home = options.common.home;
   ClusterBenchOptions ask;
   TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
   TROUPE_ASSIGN_OR_RETURN(ask.model, prepare_model(*store, home, options.model, true));
-  // Prompts that are given to the cluster alone must have these ids, too.
-  ask.vocabulary = 256;
-  if (const auto path = store->resolve(ask.model)) {
-    TROUPE_ASSIGN_OR_RETURN(const auto source, model::open_model(path->string()));
-    TROUPE_ASSIGN_OR_RETURN(const auto config, model::config_from_gguf(source->header()));
-    ask.vocabulary = config.vocabulary;
-  }
+  TROUPE_ASSIGN_OR_RETURN(ask.vocabulary, vocabulary_of(*store, ask.model));
   if (!options.layers.empty()) {
     TROUPE_ASSIGN_OR_RETURN(ask.layers, model::parse_layer_ranges(options.layers));
   }
@@ -141,9 +151,67 @@ nlohmann::json figures_json(const Figures& figures) {
   return object;
 }
 
+bool is_here(const BenchOptions& options) {
+  return options.cluster.empty() || options.cluster == "none";
+}
+
+Result<SharedPrefixBench> measure_shared_prefix(const BenchOptions& options) {
+  const bool here = is_here(options);
+  if (!here) TROUPE_RETURN_IF_ERROR(check_cluster_options(options));
+  if (here && !options.layers.empty())
+    return Status(Code::kInvalidArgument, "--layers needs a cluster; name it with --cluster");
+  const std::string& home = options.common.home;
+  TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
+  SharedPrefixOptions ask;
+  TROUPE_ASSIGN_OR_RETURN(ask.model, prepare_model(*store, home, options.model, !here));
+  TROUPE_ASSIGN_OR_RETURN(ask.vocabulary, vocabulary_of(*store, ask.model));
+  if (!options.layers.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(ask.layers, model::parse_layer_ranges(options.layers));
+  }
+  ask.kv_type = options.kv_type;
+  ask.f16_activations = options.f16_activations;
+  ask.speculation = options.speculation;
+  ask.prefix = options.shared_prefix;
+  ask.requests = options.requests;
+  ask.decode = options.decode;
+  ask.repeats = options.repeats;
+  TROUPE_ASSIGN_OR_RETURN(OpenCluster opened, open_cluster(home, here ? "none" : options.cluster,
+                                                           options.threads, options.device));
+  return bench_shared_prefix(opened.cluster, ask);
+}
+
+int run_shared_prefix(const BenchOptions& options) {
+  const Result<SharedPrefixBench> measured = measure_shared_prefix(options);
+  if (!measured) return fail(measured.status(), options.common.json);
+  if (options.common.json) {
+    print_json(
+        {{"requests", options.requests},
+         {"prefix_tokens", options.shared_prefix},
+         {"end_tokens", SharedPrefixBench::kEndTokens},
+         {"decode_tokens", options.decode},
+         {"first_token_ms", {{"cold", measured->cold_first_ms}, {"warm", measured->warm_first_ms}}},
+         {"tok_s",
+          {{"apart", measured->apart_tok_s},
+           {"cold", measured->cold_tok_s},
+           {"warm", measured->warm_tok_s}}},
+         {"cached_tokens", {{"cold", measured->cold_cached}, {"warm", measured->warm_cached}}}});
+    return kExitOk;
+  }
+  std::printf("one request, prefix of %zu tokens   first token %9.1f ms cold   %9.1f ms warm\n",
+              options.shared_prefix, measured->cold_first_ms, measured->warm_first_ms);
+  std::printf("%zu requests, %zu tokens each        %9.1f tokens/s apart, %.1f cold, %.1f warm\n",
+              options.requests, options.decode, measured->apart_tok_s, measured->cold_tok_s,
+              measured->warm_tok_s);
+  std::printf("tokens of their prompts that were there: %llu cold, %llu warm\n",
+              static_cast<unsigned long long>(measured->cold_cached),
+              static_cast<unsigned long long>(measured->warm_cached));
+  return kExitOk;
+}
+
 int run_bench_verb(const BenchOptions& options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
-  const bool here = options.cluster.empty() || options.cluster == "none";
+  if (options.shared_prefix > 0) return run_shared_prefix(options);
+  const bool here = is_here(options);
   const Result<Figures> measured = here ? measure_process(options) : measure_cluster(options);
   if (!measured) return fail(measured.status(), options.common.json);
   if (options.common.json) {
@@ -168,29 +236,39 @@ Action add_bench(CLI::App& app) {
   add_model_argument(app, options->model);
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
       ->check(whole_number(1, 1024));
-  app.add_option("--prompt", options->prompt, "Tokens of the prompt")
-      ->check(whole_number(1, 1 << 24))
-      ->capture_default_str();
+  CLI::Option* prompt = app.add_option("--prompt", options->prompt, "Tokens of the prompt")
+                            ->check(whole_number(1, 1 << 24))
+                            ->capture_default_str();
   app.add_option("--decode", options->decode, "Tokens generated after it")
       ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   app.add_option("--repeats", options->repeats, "Measurements, after a warm-up")
       ->check(whole_number(1, 1000))
       ->capture_default_str();
-  app.add_option("--batch", options->batch,
-                 "Also decode these numbers of sequences at once, e.g. 1,4,16")
-      ->type_name("N,...");
+  CLI::Option* batch = app.add_option("--batch", options->batch,
+                                      "Also decode these numbers of sequences at once, e.g. 1,4,16")
+                           ->type_name("N,...");
+  CLI::Option* shared =
+      app.add_option("--shared-prefix", options->shared_prefix,
+                     "Measure requests instead whose prompts begin with this number of equal "
+                     "tokens, and what they gain by that")
+          ->check(whole_number(1, 1 << 24))
+          ->excludes(prompt)
+          ->excludes(batch);
+  app.add_option("--requests", options->requests, "With --shared-prefix: requests at once")
+      ->check(whole_number(1, 128))
+      ->capture_default_str()
+      ->needs(shared);
   add_device_option(app, options->device);
   add_kv_option(app, options->kv_type);
   add_activations_option(app, options->f16_activations);
-  app.add_flag(
+  shared->excludes(app.add_flag(
       "--replicas", options->replicas,
       "With --cluster: let replicas of the model take part in --batch (they are made when a "
-      "model is busy and fits on nodes that hold none of its layers)");
-  app.add_flag(
-      "--speculation", options->speculation,
-      "With --cluster: draft tokens, as `run` does (off by default, because the answers of a "
-      "measurement repeat themselves more than others)");
+      "model is busy and fits on nodes that hold none of its layers)"));
+  app.add_flag("--speculation", options->speculation,
+               "With --cluster or --shared-prefix: draft tokens, as `run` does (off by default, "
+               "because the answers of a measurement repeat themselves more than others)");
   app.add_option("--cluster", options->cluster,
                  "Measure this cluster, [TOKEN@]HOST:PORT of its head, not this process")
       ->type_name("ADDRESS");
@@ -207,8 +285,15 @@ Action add_bench(CLI::App& app) {
       "was resident (for a cluster, that of its stages together, which are\n"
       "\"nodes\":[{\"name\",\"layers\"}]).\n"
       "\n"
+      "--shared-prefix measures a request alone whose prefix is new (cold) or has been computed\n"
+      "before (warm), and --requests of them at once, which may use each other's prefix or are\n"
+      "kept apart. Each prompt ends with 16 tokens of its own. Its --json is {\"requests\",\n"
+      "\"prefix_tokens\",\"end_tokens\",\"decode_tokens\",\"first_token_ms\":{\"cold\",\"warm\"},\n"
+      "\"tok_s\":{\"apart\",\"cold\",\"warm\"},\"cached_tokens\":{\"cold\",\"warm\"}}.\n"
+      "\n"
       "Examples:\n"
       "  troupe bench smollm2-135m\n"
+      "  troupe bench smollm2-135m --shared-prefix 1000 --requests 16 --decode 32\n"
       "  troupe bench smollm2-135m --threads 2 --batch 1,4,16 --repeats 3 --json\n"
       "  troupe bench smollm2-135m --batch 8 --cluster 127.0.0.1:7700");
   return [options] { return run_bench_verb(*options); };
