@@ -7,6 +7,7 @@ namespace troupe::actors {
 namespace {
 
 // What one peer may send. A bulk frame asks for 256 KiB or brings as much, unless a part is small.
+constexpr std::size_t kLargePayload = 64 << 10;
 constexpr net::Pace kControlFrames{10'000, 2'000}, kBulkFrames{16'000, 8'000};
 
 }  // namespace
@@ -318,9 +319,9 @@ void Link::tell_hasty(const net::InFrame& frame, const net::Pace& pace) {
                           " messages a second on the " + net::channel_name(frame.channel) +
                           " channel; send fewer, or share the work among several " + who + "s");
   log(LogLevel::kWarning, who + " " + net::key_id(frame.peer) + ": " + slower.message());
-  // A node is not told: the answer would end its membership, and it is only rogue nodes that come
-  // here.
-  if (!net::is_client(frame.role)) return;
+  // A node is not told, because the answer would end its membership, and it is only rogue nodes
+  // that come here. Nor is it told of weights: the answer would end all that a client waits for.
+  if (!net::is_client(frame.role) || frame.channel == net::Channel::kBulk) return;
   const Status sent = answer(frame, MessageType::kRefused, Refused{slower, false});
   if (!sent) log(LogLevel::kInfo, "cannot refuse a client: " + sent.message());
 }
@@ -332,6 +333,8 @@ bool Link::is_hasty(const net::InFrame& frame) {
   if ((!client && frame.role != net::Role::kNode) || frame.peer == self()) return false;
   if (frame.channel == net::Channel::kActivations) return false;
   const bool bulk = frame.channel == net::Channel::kBulk;
+  // The network bounds large frames, which are weights that this process has asked for.
+  if (bulk && frame.payload.data.size() >= kLargePayload) return false;
   const net::Pace pace = bulk ? kBulkFrames : kControlFrames;
   const std::int64_t now_us = monotonic_us();
   bool tell = false;

@@ -58,12 +58,23 @@ struct Fetch {
   std::int64_t idle_us = 0;      // its turns that ended without a byte, since it had one
 };
 
+// A grant comes by the control connection, and may be later than the first peer that uses it. An
+// ask of a peer that has no right yet is held for so long; then the blob looks absent.
+constexpr std::int64_t kGrantUs = 1'000'000;
+constexpr std::size_t kHeldMax = 1024;
+struct HeldAsk {
+  net::PublicKey peer{};
+  FetchBlob ask;
+  std::int64_t since_us = 0;
+};
+
 struct BulkShell {
   std::map<std::string, Place> exported;
   std::set<net::PublicKey> serving;  // peers to ask: those that we reached, or that sent kServing
   std::deque<Fetch> fetches;         // the front one is running
-  bool ticking = false;              // while there are fetches
+  bool ticking = false;              // while there are fetches, or asks that are held
   FetchRights rights;
+  std::deque<HeldAsk> held;  // the oldest first
 };
 using Self = bulk_actor::stateful_pointer<BulkShell>;
 using Setup = std::shared_ptr<const BulkSetup>;
@@ -119,17 +130,47 @@ Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup,
   return net::Payload{piece, *piece};
 }
 
-void on_fetch_blob(Self self, const Setup& setup, const net::InFrame& frame, const FetchBlob& ask) {
-  const auto piece = piece_of(self->state, setup, frame.peer, ask);
+void answer_ask(const BulkShell& shell, const Setup& setup, const net::PublicKey& peer,
+                const FetchBlob& ask) {
+  const auto piece = piece_of(shell, setup, peer, ask);
   Status sent;
   if (!piece) {
-    sent = setup->link->send(frame.peer, MessageType::kBlobMissing,
+    sent = setup->link->send(peer, MessageType::kBlobMissing,
                              BlobMissing{ask.sha256, piece.message()});
   } else {
-    sent = setup->link->send(frame.peer, MessageType::kBlobChunk, BlobChunk{ask.sha256, ask.offset},
-                             0, 0, *piece);
+    sent = setup->link->send(peer, MessageType::kBlobChunk, BlobChunk{ask.sha256, ask.offset}, 0, 0,
+                             *piece);
   }
   if (!sent) log(LogLevel::kWarning, "cannot send a part of a model: " + sent.message());
+}
+
+void tick_soon(Self self) {
+  if (!std::exchange(self->state.ticking, true)) {
+    self->delayed_send(self, kTick, tick_atom::value);
+  }
+}
+
+void on_fetch_blob(Self self, const Setup& setup, const net::InFrame& frame, const FetchBlob& ask) {
+  BulkShell& shell = self->state;
+  if (may_fetch(shell, setup, frame.peer, ask.sha256) || shell.held.size() >= kHeldMax) {
+    return answer_ask(shell, setup, frame.peer, ask);
+  }
+  shell.held.push_back({frame.peer, ask, monotonic_us()});
+  tick_soon(self);
+}
+
+// Answers the asks that may be answered now, and those that have waited for long enough.
+void check_held(BulkShell& shell, const Setup& setup) {
+  const std::int64_t now_us = monotonic_us();
+  std::deque<HeldAsk> still;
+  for (HeldAsk& one : shell.held) {
+    if (may_fetch(shell, setup, one.peer, one.ask.sha256) || now_us - one.since_us >= kGrantUs) {
+      answer_ask(shell, setup, one.peer, one.ask);
+    } else {
+      still.push_back(std::move(one));
+    }
+  }
+  shell.held = std::move(still);
 }
 
 // ---- fetching --------------------------------------------------------------------------------
@@ -225,9 +266,7 @@ void add_fetch(Self self, const Setup& setup, const FetchPtr& request) {
   Fetch fetch;
   fetch.request = request;
   fetches.insert(place, std::move(fetch));
-  if (!std::exchange(self->state.ticking, true)) {
-    self->delayed_send(self, kTick, tick_atom::value);
-  }
+  tick_soon(self);
   if (first) start_next(self, setup);
 }
 
@@ -348,11 +387,15 @@ bulk_actor::behavior_type bulk_behavior(Self self, Setup setup) {
       [self, setup](const PeerEventPtr& event) { on_peer(self, setup, *event); },
       [self, setup](const FetchPtr& request) { add_fetch(self, setup, request); },
       [self](const ExportPtr& exported) { export_file(self->state, *exported); },
-      [self](const GrantPtr& grant) { self->state.rights.grant(*grant); },
+      [self, setup](const GrantPtr& grant) {
+        self->state.rights.grant(*grant);
+        check_held(self->state, setup);
+      },
       [self](halt_atom) { self->state.rights.forget_all(); },
       [self, setup](tick_atom) {
         check_stalls(self, setup);
-        self->state.ticking = !self->state.fetches.empty();
+        check_held(self->state, setup);
+        self->state.ticking = !self->state.fetches.empty() || !self->state.held.empty();
         if (self->state.ticking) self->delayed_send(self, kTick, tick_atom::value);
       },
   };

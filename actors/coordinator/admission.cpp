@@ -275,19 +275,18 @@ Status Admission::check_fresh(const net::PublicKey& key) const {
 }
 
 Status Admission::check_approved(const WaitingRecord& newcomer) {
-  if (!asks_approval_) return Status::ok();
   const auto known = std::find_if(waiting_.begin(), waiting_.end(), [&](const WaitingRecord& one) {
     return one.key == newcomer.key;
   });
   const bool approved = known != waiting_.end() && known->approved;
   if (known != waiting_.end()) waiting_.erase(known);
-  if (approved) return Status::ok();
+  if (approved || !asks_approval_) return Status::ok();
   waiting_.push_back(newcomer);
   if (waiting_.size() > kWaitingMax) {
-    // Those that are approved stay, however many others ask.
-    const auto oldest = std::find_if(waiting_.begin(), waiting_.end(),
+    // Those that are approved stay, however many others ask, unless there is nobody else.
+    const auto oldest = std::find_if(waiting_.begin(), waiting_.end() - 1,
                                      [](const WaitingRecord& one) { return !one.approved; });
-    waiting_.erase(oldest);
+    waiting_.erase(oldest != waiting_.end() - 1 ? oldest : waiting_.begin());
   }
   return Status(Code::kPermissionDenied,
                 "this cluster's admin lets newcomers in: ask for 'troupe key approve " +

@@ -160,7 +160,7 @@ Result<std::string> id_of_own_file(HeadState& head, const std::string& sha256) {
   return Status(Code::kNotFound,
                 "the head's own store does not have the file sha256:" + sha256.substr(0, 64) +
                     "; give the model's name or path, so that this machine can "
-                    "serve it, or its id (model:HEX, as 'troupe ps' shows it)");
+                    "serve it, or its id (model:HEX, as 'troupe ps --json' shows it)");
 }
 
 // Fills in the manifest of a model that the head knows, if the client brought none, and the

@@ -29,7 +29,7 @@ struct EngineCounters {
   std::atomic<std::uint64_t> blocks_in_use{0}, blocks_idle{0}, blocks_max{0};
   std::atomic<std::uint64_t> prefix_queried{0}, prefix_found{0}, preemptions{0};
   std::atomic<std::uint64_t> drafted{0}, accepted{0};  // ids that were drafted; that came true
-  PublishedUses askers;  // a few times a second
+  PublishedUses askers;                                // a few times a second
 };
 
 // Counts what all engines of a head did when nodes were lost. It outlives each of them.

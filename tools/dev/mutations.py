@@ -96,7 +96,7 @@ MUTATIONS = {
         "actors_tests", "journal: one owner's jobs take only so much, and its ended jobs make room", {}),
     "approval": (
         "actors/coordinator/admission.cpp",
-        "if (!asks_approval_) return Status::ok();",
+        "if (approved || !asks_approval_) return Status::ok();",
         "return Status::ok();",
         "actors_tests", "admission: a newcomer waits until it is approved, if the head was asked to", {}),
     "approval that outlives its head": (

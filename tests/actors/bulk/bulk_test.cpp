@@ -80,7 +80,7 @@ struct Asking {
     return sha256;
   }
   // The answers go to this process, whose head is another.
-  MessageType ask(const std::string& sha256) {
+  std::future<MessageType> begin(const std::string& sha256) {
     answer = {};
     net::InFrame frame;
     frame.peer = link->self();
@@ -90,6 +90,10 @@ struct Asking {
     frame.body = wire::encode(FetchBlob{sha256, 0, 4});
     auto told = answer.get_future();
     caf::anon_send(bulk, std::make_shared<const net::InFrame>(std::move(frame)));
+    return told;
+  }
+  MessageType ask(const std::string& sha256) {
+    auto told = begin(sha256);
     REQUIRE(told.wait_for(20s) == std::future_status::ready);
     return told.get();
   }
@@ -129,6 +133,16 @@ TEST_CASE("bulk: a node gets parts of its own deployments, and another's look ab
   asking.grant("m", {{mine, 4}}, {me});
   caf::anon_send(asking.bulk, halt_atom::value);
   CHECK(asking.ask(mine) == MessageType::kBlobMissing);
+}
+
+TEST_CASE("bulk: an ask that comes before its right is answered when the right comes") {
+  Asking asking(true);
+  const std::string mine = asking.keep("mine");
+  asking.link->set_head(net::PublicKey{5});
+  auto told = asking.begin(mine);
+  asking.grant("m", {{mine, 4}}, {asking.link->self()});
+  REQUIRE(told.wait_for(20s) == std::future_status::ready);
+  CHECK(told.get() == MessageType::kBlobChunk);
 }
 
 TEST_CASE("bulk: a client serves what it opened, and nothing else of its store") {
