@@ -119,8 +119,8 @@ class Cluster {
   //   Errors: kResourceExhausted (memory; the text says how much is missing), kNotFound (a name),
   //   those of generate().
   Result<Plan> plan(const PlanRequest& request);
-  // Unloads a model: a name, a path, sha256:HEX, or the name that status() shows. `force` ends its
-  // requests.
+  // Unloads a model: a name, a path, model:HEX, sha256:HEX, or the name that status() shows.
+  // `force` ends its requests.
   //   Errors: kNotFound (not loaded), kFailedPrecondition (in use).
   Result<UnloadedModel> unload(const std::string& model, bool force);
   // Moves all layers from the node of this name to others, and gives it no more; the answers under

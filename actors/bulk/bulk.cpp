@@ -61,7 +61,7 @@ struct Fetch {
 // A grant comes by the control connection, and may be later than the first peer that uses it. An
 // ask of a peer that has no right yet is held for so long; then the blob looks absent.
 constexpr std::int64_t kGrantUs = 1'000'000;
-constexpr std::size_t kHeldMax = 1024;
+constexpr std::ptrdiff_t kHeldMax = 64;  // of one peer, which asks for a window of chunks at a time
 struct HeldAsk {
   net::PublicKey peer{};
   FetchBlob ask;
@@ -152,7 +152,11 @@ void tick_soon(Self self) {
 
 void on_fetch_blob(Self self, const Setup& setup, const net::InFrame& frame, const FetchBlob& ask) {
   BulkShell& shell = self->state;
-  if (may_fetch(shell, setup, frame.peer, ask.sha256) || shell.held.size() >= kHeldMax) {
+  const auto is_full = [&] {
+    return std::count_if(shell.held.begin(), shell.held.end(),
+                         [&](const HeldAsk& one) { return one.peer == frame.peer; }) >= kHeldMax;
+  };
+  if (may_fetch(shell, setup, frame.peer, ask.sha256) || is_full()) {
     return answer_ask(shell, setup, frame.peer, ask);
   }
   shell.held.push_back({frame.peer, ask, monotonic_us()});

@@ -232,9 +232,22 @@ Status Admission::save() {
   } else {
     tokens_ = saved_tokens_;
     members_ = saved_members_;
-    waiting_ = saved_waiting_;
+    restore_waiting();
   }
   return written;
+}
+
+// Those who have asked since then still wait.
+void Admission::restore_waiting() {
+  std::vector<WaitingRecord> now = std::exchange(waiting_, saved_waiting_);
+  for (WaitingRecord& one : now) {
+    if (std::any_of(waiting_.begin(), waiting_.end(),
+                    [&](const WaitingRecord& other) { return other.key == one.key; })) {
+      continue;
+    }
+    one.approved = false;
+    waiting_.push_back(std::move(one));
+  }
 }
 
 bool Admission::is_revoked(const net::PublicKey& key) const {

@@ -140,8 +140,10 @@ class Admission {
 
  private:
   Status read_tokens(const nlohmann::json& file, std::int64_t now_unix_s);
-  // Writes the file. If that fails, the tokens and members are again those that were saved last.
+  // Writes the file. If that fails, the tokens, members and approvals are again those that were
+  // saved last.
   Status save();
+  void restore_waiting();
   Status check_fresh(const net::PublicKey& key) const;
   Status check_approved(const WaitingRecord& newcomer);
   const MemberRecord* find_member(const net::PublicKey& key) const;

@@ -92,7 +92,7 @@ void begin_allowing(HeadState& head, const Deployment& deployment) {
     send(head, node->key, MessageType::kAllowPeers, allow, deployment.epoch);
   }
   for (const StagePlan& stage : deployment.stages) {
-    send(head, stage.node, MessageType::kAllowPeers, allow, deployment.epoch);
+    if (!stage.allowed) send(head, stage.node, MessageType::kAllowPeers, allow, deployment.epoch);
   }
   head.runs[deployment.id].ordered_us = monotonic_us();
 }

@@ -9,8 +9,6 @@
 namespace troupe::actors::coordinator {
 namespace {
 
-// Measurements older than this are made again; the old ones count until the new ones are there.
-constexpr std::int64_t kFreshUs = 600'000'000;
 // Nodes that have not answered after this time are not waited for; the next measurement begins.
 constexpr std::int64_t kLateUs = 20'000'000;
 // The number of connections that one node measures: to the nodes that joined after it, and to the
@@ -73,10 +71,10 @@ AllowPeers allow_of(const HeadState& head, const Measurement& measurement) {
   return allow;
 }
 
-// The nodes ask the head for the model's header, which is all that measuring needs.
-void grant_header(HeadState& head, const Measurement& measurement) {
-  const model::Manifest& manifest = measurement.order.manifest;
-  const std::set<net::PublicKey>& nodes = measurement.awaited;
+// Lets these nodes, and no others, ask the head for the model's header, which is all that measuring
+// needs.
+void grant_header(HeadState& head, const model::Manifest& manifest,
+                  const std::set<net::PublicKey>& nodes) {
   head.self->send(
       head.setup->bulk,
       std::make_shared<const FetchGrant>(
@@ -101,7 +99,7 @@ void begin_next(HeadState& head) {
   if (next == nullptr) return;
   next->begun = true;
   next->until_us = monotonic_us() + kLateUs;
-  grant_header(head, *next);
+  grant_header(head, next->order.manifest, next->awaited);
   const AllowPeers allow = allow_of(head, *next);
   for (const net::PublicKey& key : next->awaited) tell(head, *next, key, allow);
 }
@@ -120,7 +118,8 @@ bool measure_first(HeadState& head, const OpenModel& open, const model::ModelCon
     measurement.awaited.insert(node->key);
     if (!node->works) continue;
     ++workers;
-    fresh = fresh && cluster.costs.measured_since(open.manifest.model, node->key, now - kFreshUs);
+    fresh = fresh &&
+            cluster.costs.measured_since(open.manifest.model, node->key, now - kMeasuredFreshUs);
   }
   if (fresh || workers == 0 || (workers == 1 && !alone)) return false;
   for (auto& [number, running] : head.measurements) {
@@ -171,6 +170,7 @@ void on_measured(HeadState& head, const net::PublicKey& node, const Measured& me
   ask_next(head, found->second);
   if (!found->second.awaited.empty()) return;
   const auto done = head.measurements.extract(found);
+  grant_header(head, done.mapped().order.manifest, {});
   begin_next(head);
   for (const auto& waiter : done.mapped().waiters) waiter.then();
 }
@@ -210,6 +210,7 @@ void check_measurements(HeadState& head) {
       due.push_back(waiter.then);
       return true;
     });
+    if (over) grant_header(head, measurement.order.manifest, {});
     it = over ? head.measurements.erase(it) : std::next(it);
   }
   begin_next(head);

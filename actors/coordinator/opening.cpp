@@ -151,12 +151,7 @@ const model::Manifest* known_manifest(HeadState& head, const std::string& model)
 // The id of a file that this head's own store has. What other processes say of a file's hash does
 // not count, because nobody can check it by parts.
 Result<std::string> id_of_own_file(HeadState& head, const std::string& sha256) {
-  model::Store& store = *head.setup->store;
-  const auto path = store.resolve("sha256:" + sha256);
-  if (path) {
-    TROUPE_ASSIGN_OR_RETURN(const model::Manifest manifest, store.manifest(*path));
-    if (manifest.file_sha256 == sha256) return manifest.model;
-  }
+  if (const auto manifest = head.setup->store->manifest_of_file(sha256)) return manifest->model;
   return Status(Code::kNotFound,
                 "the head's own store does not have the file sha256:" + sha256.substr(0, 64) +
                     "; give the model's name or path, so that this machine can "
@@ -170,7 +165,7 @@ Status complete_from_store(HeadState& head, OpenModel* open) {
   const model::Manifest* known = known_manifest(head, open->model);
   if (known == nullptr) {
     return Status(Code::kNotFound,
-                  "the cluster does not have the model model:" + open->model.substr(0, 64) +
+                  "the cluster does not have model:" + open->model.substr(0, 64) +
                       "; give its name or path, so that this machine can serve it");
   }
   open->manifest = *known;

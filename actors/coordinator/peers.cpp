@@ -31,7 +31,9 @@ std::vector<net::PublicKey> fetchers_of(const HeadState& head, const std::string
     if (deployment.manifest.model != model || deployment.life == DeploymentLife::kFailed) continue;
     for (const StagePlan& stage : deployment.stages) fetchers.insert(stage.node);
     const auto run = head.runs.find(id);
-    if (run == head.runs.end() || !run->second.copies || !run->second.copies->allowed) continue;
+    if (run == head.runs.end() || !run->second.copies) continue;
+    const CopiesDue& copies = *run->second.copies;
+    if (copies.epoch != deployment.epoch || !copies.allowed) continue;
     for (const auto& [node, layers] : wanted_copies(head.cluster, id)) fetchers.insert(node);
   }
   return {fetchers.begin(), fetchers.end()};

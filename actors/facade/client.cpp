@@ -90,6 +90,12 @@ template <class Message>
 Status send(const Setup& setup, const Message& message) {
   return setup->link->send(head(setup), Message::kType, message);
 }
+// The same for what a user asks, who is told what to do if the connection is gone.
+template <class Message>
+Status send_asked(const Setup& setup, const Message& message) {
+  const Status sent = send(setup, message);
+  return sent.code() == Code::kUnavailable ? lost_head(setup, sent) : sent;
+}
 
 void send_enrol(Self self, const Setup& setup) {
   self->state.enrol_sent_us = monotonic_us();
@@ -265,10 +271,9 @@ void submit(Self self, const Setup& setup, const SubmitPtr& request, const token
     self->send(sink, failed(request->request, self->state.lost));
     return;
   }
-  const Status sent = send(setup, *request);
+  const Status sent = send_asked(setup, *request);
   if (!sent) {
-    const bool gone = sent.code() == Code::kUnavailable;
-    self->send(sink, failed(request->request, gone ? lost_head(setup, sent) : sent));
+    self->send(sink, failed(request->request, sent));
     return;
   }
   self->state.sinks[request->request] = sink;
@@ -286,8 +291,7 @@ caf::typed_response_promise<std::shared_ptr<const Answer>> ask(Self self, const 
   message.request = state.next++;
   Status sent = state.lost;
   if (state.phase == Phase::kConnected) {
-    sent = send(setup, message);
-    if (sent.code() == Code::kUnavailable) sent = lost_head(setup, sent);
+    sent = send_asked(setup, message);
   } else if (sent) {
     sent = Status(Code::kUnavailable, "the head at " + net::to_string(setup->head) +
                                           " has not let this client in yet; ask again");

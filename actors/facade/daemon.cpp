@@ -193,7 +193,7 @@ Status check(const DaemonOptions& options) {
 // run will use.
 Status begin_journal(const std::string& home, model::Store& store, actors::Journal& journal,
                      actors::CoordinatorSetup* coordinator) {
-  TROUPE_RETURN_IF_ERROR(actors::prove_models(home, store, journal));
+  TROUPE_ASSIGN_OR_RETURN(coordinator->manifests, actors::prove_models(home, store, journal));
   // The reservation is committed before a frame carries any of the numbers, and no run uses all of
   // them. Earlier heads, which had no journal, began their epochs with the time of day.
   using namespace std::chrono;
@@ -202,16 +202,6 @@ Status begin_journal(const std::string& home, model::Store& store, actors::Journ
       coordinator->first_epoch,
       journal.reserve("epochs", std::uint64_t{1} << 32, static_cast<std::uint64_t>(wall)));
   TROUPE_ASSIGN_OR_RETURN(coordinator->placed, journal.models());
-  TROUPE_ASSIGN_OR_RETURN(const auto manifests, journal.manifests());
-  for (const auto& [model, bytes] : manifests) {
-    auto manifest = wire::decode<model::Manifest>(std::as_bytes(std::span<const char>(bytes)));
-    if (!manifest) {
-      return Status(Code::kBadData, "the journal " + home + "/journal.db is damaged (model " +
-                                        model + ": " + manifest.message() +
-                                        "); move it away and start again: its jobs are lost");
-    }
-    coordinator->manifests[model] = std::move(*manifest);
-  }
   return Status::ok();
 }
 

@@ -8,20 +8,9 @@
 #include <troupe/runtime/wire/codec.h>
 
 namespace troupe::actors {
-namespace {
 
-// The manifest of the file with this hash, if the store has the file.
-std::optional<model::Manifest> of_own_file(model::Store& store, const std::string& sha256) {
-  const auto path = store.resolve("sha256:" + sha256);
-  if (!path) return std::nullopt;
-  auto manifest = store.manifest(*path);
-  if (!manifest || manifest->file_sha256 != sha256) return std::nullopt;
-  return std::move(*manifest);
-}
-
-}  // namespace
-
-Status prove_models(const std::string& home, model::Store& store, Journal& journal) {
+Result<ProvedModels> prove_models(const std::string& home, model::Store& store, Journal& journal) {
+  ProvedModels proved;
   TROUPE_ASSIGN_OR_RETURN(const auto manifests, journal.manifests());
   for (const auto& [model, bytes] : manifests) {
     auto manifest = wire::decode<model::Manifest>(std::as_bytes(std::span<const char>(bytes)));
@@ -30,11 +19,15 @@ Status prove_models(const std::string& home, model::Store& store, Journal& journ
                                         model + ": " + manifest.message() +
                                         "); move it away and start again: its jobs are lost");
     }
-    if (manifest->model == model && model::prove(&*manifest)) continue;
-    const std::optional<model::Manifest> own = of_own_file(store, model);
+    if (manifest->model == model && model::prove(&*manifest)) {
+      proved[model] = std::move(*manifest);
+      continue;
+    }
+    const std::optional<model::Manifest> own = store.manifest_of_file(model);
     TROUPE_RETURN_IF_ERROR(journal.rename_model(model, own));
     if (own) {
       log(LogLevel::kInfo, "the journal's model sha256:" + model + " is model:" + own->model);
+      proved[own->model] = *own;
     } else {
       log(LogLevel::kWarning,
           "forgot the model " + in_quotes(manifest->name) + " (" + model.substr(0, 64) +
@@ -42,7 +35,7 @@ Status prove_models(const std::string& home, model::Store& store, Journal& journ
               "not have its file; answers and jobs that wait for it end when they are asked for");
     }
   }
-  return Status::ok();
+  return proved;
 }
 
 }  // namespace troupe::actors

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 
 #include <troupe/actors/journal/journal.h>
@@ -13,8 +14,9 @@ namespace troupe::actors {
 // Keeps the models whose manifests prove their ids. Releases before journal schema 7 knew models by
 // the hashes of their files: such a model gets its id if this head's own store has the file, and
 // what names it goes on. Any other is forgotten, and what names it ends in words when it is asked
-// for.
+// for. Returns the manifests that are left, by id.
 //   Errors: kBadData (the journal is damaged), and those of the journal.
-Status prove_models(const std::string& home, model::Store& store, Journal& journal);
+using ProvedModels = std::map<std::string, model::Manifest>;
+Result<ProvedModels> prove_models(const std::string& home, model::Store& store, Journal& journal);
 
 }  // namespace troupe::actors

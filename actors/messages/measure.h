@@ -16,6 +16,9 @@
 
 namespace troupe::actors {
 
+// A head asks again for what was measured longer ago, and a node measures again.
+constexpr std::int64_t kMeasuredFreshUs = 600'000'000;
+
 struct Measure {
   static constexpr MessageType kType = MessageType::kMeasure;
   std::uint64_t number = 0;

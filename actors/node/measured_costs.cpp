@@ -50,7 +50,7 @@ std::optional<model::LayerCost> MeasuredCosts::find(const MeasuredWhat& what,
   std::lock_guard lock(mutex_);
   for (const MeasuredCost& one : list_.costs) {
     const std::int64_t age_us = now_us - one.at_us;
-    if (one.what == what && age_us >= 0 && age_us <= kGoodForUs) return one.cost;
+    if (one.what == what && age_us >= 0 && age_us <= kMeasuredFreshUs) return one.cost;
   }
   return std::nullopt;
 }

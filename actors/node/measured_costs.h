@@ -51,8 +51,6 @@ struct MeasuredCostList {
 // Any thread.
 class MeasuredCosts {
  public:
-  // Costs are good for as long as a head takes them to be fresh.
-  static constexpr std::int64_t kGoodForUs = 600'000'000;
   static constexpr std::size_t kModelsMax = 64;
 
   // Reads the file. One that is missing or damaged holds nothing; an empty path keeps all in

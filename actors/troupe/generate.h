@@ -20,8 +20,8 @@ namespace troupe {
 
 // One prompt and how to continue it.
 struct GenerateRequest {
-  // A name in the store, a path to a GGUF file or a Hugging Face folder, or sha256:HEX of a whole
-  // file.
+  // A name in the store, a path to a GGUF file or a Hugging Face folder, model:HEX (the model's
+  // id), or sha256:HEX (the hash of a whole file).
   std::string model;
   // The prompt: exactly one of these three is not empty.
   std::string prompt;                        // text; with the chat template as a user's message

@@ -15,9 +15,10 @@
 namespace troupe {
 
 struct ServedModel {
-  std::string model;  // a name in the store, a path to a file or folder, or sha256:HEX; it must be
-                      // on this machine, since the server tokenizes prompts itself
-  std::string id;     // the name in requests; if "", its name in the store, else its file's stem
+  // A name in the store, a path to a file or folder, model:HEX or sha256:HEX. It must be on this
+  // machine, since the server tokenizes prompts itself.
+  std::string model;
+  std::string id;  // the name in requests; if "", its name in the store, else its file's stem
 };
 
 // A system prompt that is not secret: its keys and values are shared among all API keys, where

@@ -218,6 +218,14 @@ std::optional<fs::path> Store::file_of(const std::string& sha256) const {
   return std::nullopt;
 }
 
+std::optional<Manifest> Store::manifest_of_file(const std::string& sha256) {
+  const auto path = resolve("sha256:" + sha256);
+  if (!path) return std::nullopt;
+  auto found = manifest(*path);
+  if (!found || found->file_sha256 != sha256) return std::nullopt;
+  return std::move(*found);
+}
+
 std::string Store::file_sha256(const std::string& model) const {
   const std::lock_guard lock(ids_mutex_);
   const auto known = ids_.find(model);

@@ -87,6 +87,8 @@ class Store {
   std::optional<std::filesystem::path> whole_file(const std::string& model) const;
   // Returns the hash of that file, or "" if it was not computed here.
   std::string file_sha256(const std::string& model) const;
+  // Returns the manifest of the file with this hash, if the store has the file.
+  std::optional<Manifest> manifest_of_file(const std::string& sha256);
 
   // Opens the model's whole file if it is here (whole_file), else the parts of `manifest` that lie
   // in this store as blobs. Then bytes() of an absent part fails with kNotFound.

@@ -53,7 +53,7 @@ class Decoder {
         rows_(step.batch.target_rows.size()),
         channels_(step.config.channels),
         offset_(step.slice.begin * channels_),
-        slot_(step.config.tied_embedding ? kTokenEmbedding : kOutput),
+        slot_(output_slot(step.config)),
         matrix_(step.parameters.weights().ends[slot_].matrix) {}
 
   void forward(const float* x) {

@@ -48,6 +48,11 @@ inline std::size_t slice_rows(const ModelConfig& config, std::size_t targets, bo
   return (targets + slices - 1) / slices;
 }
 
+// The slot of the matrix that turns a decoder's rows into logits.
+inline std::size_t output_slot(const ModelConfig& config) {
+  return config.tied_embedding ? kTokenEmbedding : kOutput;
+}
+
 struct HeadStep {
   const ModelConfig& config;
   Parameters& parameters;

@@ -226,9 +226,9 @@ std::size_t Network::first_trained_layer() {
 }
 
 bool Network::needs_all_logits(Pass pass) {
-  const std::size_t output = config_.tied_embedding ? kTokenEmbedding : kOutput;
   return pass == Pass::kLogits || teacher_ != nullptr ||
-         (pass == Pass::kGradients && parameters_.trained(kNoLayer, output) != nullptr);
+         (pass == Pass::kGradients &&
+          parameters_.trained(kNoLayer, output_slot(config_)) != nullptr);
 }
 
 void Network::lay_out(const MicroBatch& micro, Pass pass) {

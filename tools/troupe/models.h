@@ -7,8 +7,8 @@
 #include <troupe/model/store/store.h>
 
 // Turns MODEL as people write it into a file: a catalogue name (pulled if the store lacks it), a
-// path, sha256:HEX, or the name of a model that another program has fetched. Main thread only;
-// progress goes to stderr.
+// path, model:HEX, sha256:HEX, or the name of a model that another program has fetched. Main thread
+// only; progress goes to stderr.
 
 namespace troupe::tools {
 

@@ -15,6 +15,7 @@
 #include <troupe/model/store/model_id.h>
 #include <troupe/runtime/wire/codec.h>
 #include <troupe/tests/actors/coordinator/bare_head.h>
+#include <troupe/tests/actors/coordinator/real_head.h>
 #include <troupe/tests/actors/temporary_home.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
@@ -26,18 +27,6 @@ using namespace troupe::actors::test;
 using net::Channel;
 
 namespace {
-
-Result<Daemon> start_head(const TemporaryHome& home, net::Endpoint* at) {
-  for (;;) {
-    DaemonOptions options;
-    options.home = home.path;
-    options.head = true;
-    options.work = false;
-    options.listen = *at = net::test::free_endpoint();
-    auto daemon = Daemon::start(options);
-    if (daemon || daemon.code() != Code::kAlreadyExists) return daemon;
-  }
-}
 
 // A client that writes its own frames, and has the weights of whatever it names, but never serves
 // them.

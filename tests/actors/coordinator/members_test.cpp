@@ -14,6 +14,7 @@
 #include <troupe/runtime/numerics/arithmetic_version.h>
 #include <troupe/runtime/wire/codec.h>
 #include <troupe/tests/actors/coordinator/bare_head.h>
+#include <troupe/tests/actors/coordinator/real_head.h>
 #include <troupe/tests/actors/temporary_home.h>
 #include <troupe/tests/runtime/net/zmq/harness.h>
 
@@ -26,18 +27,6 @@ using namespace std::chrono_literals;
 using net::Channel;
 
 namespace {
-
-Result<Daemon> start_head(const TemporaryHome& home, net::Endpoint* at) {
-  for (;;) {
-    DaemonOptions options;
-    options.home = home.path;
-    options.head = true;
-    options.work = false;
-    options.listen = *at = net::test::free_endpoint();
-    auto daemon = Daemon::start(options);
-    if (daemon || daemon.code() != Code::kAlreadyExists) return daemon;
-  }
-}
 
 // The token of a line TOKEN@HOST:PORT.
 net::Token token_of(const std::string& line) {

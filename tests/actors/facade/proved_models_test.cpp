@@ -121,7 +121,7 @@ TEST_CASE("proved models: what nothing proves is forgotten, and what is proved s
 TEST_CASE("proved models: a journal that does not decode is refused") {
   Head head;
   REQUIRE(head.journal->save_model({1, "m", "not a manifest", "", {}}).is_ok());
-  const Status refused = prove_models("/home", *head.store, *head.journal);
+  const Status refused = prove_models("/home", *head.store, *head.journal).status();
   CHECK(refused.code() == Code::kBadData);
   CHECK(refused.message().find("/home/journal.db") != std::string::npos);
 }

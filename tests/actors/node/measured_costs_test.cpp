@@ -7,6 +7,7 @@
 #include <troupe/tests/actors/temporary_home.h>
 
 using namespace troupe;
+using namespace troupe::actors;
 using namespace troupe::actors::node;
 
 namespace {
@@ -49,8 +50,8 @@ TEST_CASE("measured costs: a node that is started again knows what it measured")
 TEST_CASE("measured costs: they are good for ten minutes, and the newest count") {
   MeasuredCosts costs{{}};
   costs.keep(kWhat, cost_of(1), kNow);
-  CHECK(row_us(costs, kWhat, kNow + MeasuredCosts::kGoodForUs) == 1.0);
-  CHECK(row_us(costs, kWhat, kNow + MeasuredCosts::kGoodForUs + 1) == std::nullopt);
+  CHECK(row_us(costs, kWhat, kNow + kMeasuredFreshUs) == 1.0);
+  CHECK(row_us(costs, kWhat, kNow + kMeasuredFreshUs + 1) == std::nullopt);
   CHECK(row_us(costs, kWhat, kNow - 1) == std::nullopt);  // the machine was started since
   costs.keep(kWhat, cost_of(2), kNow);
   CHECK(row_us(costs, kWhat) == 2.0);

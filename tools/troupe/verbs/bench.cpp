@@ -107,25 +107,33 @@ Status check_cluster_options(const BenchOptions& options) {
   return Status::ok();
 }
 
+// Sets what both measurements of a cluster have in their options. `brings`: the model is opened as
+// prepare_model says for a cluster.
+template <class Ask>
+Status fill_in(const BenchOptions& options, bool brings, Ask* ask) {
+  const std::string& home = options.common.home;
+  TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
+  TROUPE_ASSIGN_OR_RETURN(ask->model, prepare_model(*store, home, options.model, brings));
+  TROUPE_ASSIGN_OR_RETURN(ask->vocabulary, vocabulary_of(*store, ask->model));
+  if (!options.layers.empty()) {
+    TROUPE_ASSIGN_OR_RETURN(ask->layers, model::parse_layer_ranges(options.layers));
+  }
+  ask->kv_type = options.kv_type;
+  ask->f16_activations = options.f16_activations;
+  ask->speculation = options.speculation;
+  ask->decode = options.decode;
+  ask->repeats = options.repeats;
+  return Status::ok();
+}
+
 Result<Figures> measure_cluster(const BenchOptions& options) {
   TROUPE_RETURN_IF_ERROR(check_cluster_options(options));
-  const std::string& home = options.common.home;
   ClusterBenchOptions ask;
-  TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
-  TROUPE_ASSIGN_OR_RETURN(ask.model, prepare_model(*store, home, options.model, true));
-  TROUPE_ASSIGN_OR_RETURN(ask.vocabulary, vocabulary_of(*store, ask.model));
-  if (!options.layers.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(ask.layers, model::parse_layer_ranges(options.layers));
-  }
-  ask.kv_type = options.kv_type;
-  ask.f16_activations = options.f16_activations;
+  TROUPE_RETURN_IF_ERROR(fill_in(options, true, &ask));
   ask.replicas = options.replicas;
-  ask.speculation = options.speculation;
   ask.prompt = options.prompt;
-  ask.decode = options.decode;
-  ask.repeats = options.repeats;
   TROUPE_ASSIGN_OR_RETURN(ask.batches, parse_batches(options.batch));
-  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(home, options.cluster));
+  TROUPE_ASSIGN_OR_RETURN(Cluster cluster, connect_cluster(options.common.home, options.cluster));
   TROUPE_ASSIGN_OR_RETURN(const ClusterBench measured, bench_cluster(cluster, ask));
   Figures figures{measured.one, measured.batches,        measured.isa,
                   "",           measured.resident_bytes, measured.stages};
@@ -160,23 +168,13 @@ Result<SharedPrefixBench> measure_shared_prefix(const BenchOptions& options) {
   if (!here) TROUPE_RETURN_IF_ERROR(check_cluster_options(options));
   if (here && !options.layers.empty())
     return Status(Code::kInvalidArgument, "--layers needs a cluster; name it with --cluster");
-  const std::string& home = options.common.home;
-  TROUPE_ASSIGN_OR_RETURN(const auto store, open_store(home));
   SharedPrefixOptions ask;
-  TROUPE_ASSIGN_OR_RETURN(ask.model, prepare_model(*store, home, options.model, !here));
-  TROUPE_ASSIGN_OR_RETURN(ask.vocabulary, vocabulary_of(*store, ask.model));
-  if (!options.layers.empty()) {
-    TROUPE_ASSIGN_OR_RETURN(ask.layers, model::parse_layer_ranges(options.layers));
-  }
-  ask.kv_type = options.kv_type;
-  ask.f16_activations = options.f16_activations;
-  ask.speculation = options.speculation;
+  TROUPE_RETURN_IF_ERROR(fill_in(options, !here, &ask));
   ask.prefix = options.shared_prefix;
   ask.requests = options.requests;
-  ask.decode = options.decode;
-  ask.repeats = options.repeats;
-  TROUPE_ASSIGN_OR_RETURN(OpenCluster opened, open_cluster(home, here ? "none" : options.cluster,
-                                                           options.threads, options.device));
+  TROUPE_ASSIGN_OR_RETURN(OpenCluster opened,
+                          open_cluster(options.common.home, here ? "none" : options.cluster,
+                                       options.threads, options.device));
   return bench_shared_prefix(opened.cluster, ask);
 }
 

@@ -57,7 +57,7 @@ int detokenize(const DetokenizeOptions& options) {
 
 Action add_detokenize(CLI::App& app) {
   auto options = std::make_shared<DetokenizeOptions>();
-  app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
+  app.add_option("MODEL", options->model, "A name, a path, model:HEX or sha256:HEX")
       ->required()
       ->type_name("");
   app.add_option("--ids", options->ids, "Token ids with commas between them, or - for stdin")

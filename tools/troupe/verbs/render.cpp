@@ -152,7 +152,7 @@ int run(const RenderOptions& options) {
 
 Action add_render(CLI::App& app) {
   auto options = std::make_shared<RenderOptions>();
-  app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
+  app.add_option("MODEL", options->model, "A name, a path, model:HEX or sha256:HEX")
       ->required()
       ->type_name("");
   app.add_option("--messages", options->messages,

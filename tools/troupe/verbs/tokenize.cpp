@@ -64,7 +64,7 @@ int tokenize(const TokenizeOptions& options) {
 
 Action add_tokenize(CLI::App& app) {
   auto options = std::make_shared<TokenizeOptions>();
-  app.add_option("MODEL", options->model, "A name, a path, or sha256:HEX")
+  app.add_option("MODEL", options->model, "A name, a path, model:HEX or sha256:HEX")
       ->required()
       ->type_name("");
   CLI::Option* text = app.add_option("TEXT", options->text, "Text, or - for stdin")->type_name("");
