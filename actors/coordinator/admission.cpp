@@ -170,11 +170,15 @@ Result<Admission> Admission::load_or_make(const std::filesystem::path& home,
   }
   admission.tokens_.insert(admission.tokens_.begin(),
                            fresh_token(admission.cluster_, head, now_unix_s));
-  admission.local_ = fresh_token(admission.cluster_, head, now_unix_s);
-  admission.local_.role = net::Role::kAdmin;
-  admission.local_.expires_unix_s = 0;
+  admission.renew_local_token(now_unix_s);
   TROUPE_RETURN_IF_ERROR(admission.save());
   return admission;
+}
+
+void Admission::renew_local_token(std::int64_t now_unix_s) {
+  local_ = fresh_token(cluster_, head_, now_unix_s);
+  local_.role = net::Role::kAdmin;
+  local_.expires_unix_s = 0;
 }
 
 // Tokens that cannot let anybody in any more are left out, as are those of another head's key.

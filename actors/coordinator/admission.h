@@ -90,6 +90,8 @@ class Admission {
   const TokenRecord& join_token() const { return tokens_.front(); }
   // The token for clients on this machine. It lives as long as the process.
   const TokenRecord& local_token() const { return local_; }
+  // Makes that token anew, as each process does when it starts.
+  void renew_local_token(std::int64_t now_unix_s);
   // The join token comes first, then those of `troupe key new`.
   const std::vector<TokenRecord>& tokens() const { return tokens_; }
   // All nodes and clients that were ever enrolled, including revoked ones.

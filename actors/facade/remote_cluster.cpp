@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
-#include <optional>
 #include <thread>
 
 #include <troupe/actors/facade/client.h>
 #include <troupe/actors/facade/cluster_impl.h>
 #include <troupe/actors/facade/home.h>
+#include <troupe/actors/facade/key_search.h>
 #include <troupe/actors/facade/local_key.h>
 #include <troupe/actors/facade/remote_cluster.h>
 #include <troupe/actors/troupe/daemon.h>
@@ -110,20 +110,6 @@ Result<service_actor> start_client(Process& process, const ConnectOptions& optio
   return service_actor(handle);
 }
 
-// Finds the head, and tries again until `until` if there is no key, or only the refused one: while
-// a head restarts, its old key is gone or useless, and the new one is written when it is ready.
-Result<HeadAddress> await_head(const ConnectOptions& options,
-                               const std::optional<net::Token>& refused,
-                               std::chrono::steady_clock::time_point until) {
-  for (;;) {
-    Result<HeadAddress> head = find_head(options);
-    const bool waits =
-        head ? refused && head->token.seed == refused->seed : head.code() == Code::kUnavailable;
-    if (!waits || std::chrono::steady_clock::now() >= until) return head;
-    std::this_thread::sleep_for(kLookAgain);
-  }
-}
-
 }  // namespace
 
 Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_system* system) {
@@ -131,14 +117,24 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
   const auto now = steady_clock::now();
   const auto until = now + milliseconds(options.timeout_ms);
   const Patience patience{until, std::max(until, now + milliseconds(options.busy_timeout_ms))};
-  std::optional<net::Token> refused;
+  KeySearch search(duration_cast<microseconds>(until.time_since_epoch()).count());
   Status refusal;
   for (;;) {
-    TROUPE_ASSIGN_OR_RETURN(const HeadAddress head, await_head(options, refused, until));
-    if (refused && head.token.seed == refused->seed) return refusal;
+    const Result<HeadAddress> head = find_head(options);
+    const auto token = head ? Result<net::Token>(head->token) : head.status();
+    const auto at = duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
+    switch (search.next(token, at)) {
+      case KeySearch::Next::kLookAgain:
+        std::this_thread::sleep_for(kLookAgain);
+        continue;
+      case KeySearch::Next::kGiveUp:
+        return head ? refusal : head.status();
+      case KeySearch::Next::kTry:
+        break;
+    }
     auto impl = std::make_unique<Cluster::Impl>();
     TROUPE_ASSIGN_OR_RETURN(impl->process, Process::open(options.home, system));
-    auto service = start_client(*impl->process, options, head, patience, &impl->description);
+    auto service = start_client(*impl->process, options, *head, patience, &impl->description);
     if (service) {
       impl->service = *service;
       impl->bulk = impl->process->bulk;
@@ -146,9 +142,9 @@ Result<Cluster> make_client_cluster(const ConnectOptions& options, caf::actor_sy
       impl->options = options;
       return Cluster(std::move(impl));
     }
-    const bool stale = service.code() == Code::kPermissionDenied && head.from_file;
+    const bool stale = service.code() == Code::kPermissionDenied && head->from_file;
     if (!stale) return service.status();
-    refused = head.token;
+    search.refuse(head->token);
     refusal = service.status();
   }
 }

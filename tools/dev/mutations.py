@@ -83,6 +83,11 @@ MUTATIONS = {
         "state.phase == Phase::kConnecting && refused && state.entered < kEntriesMax",
         "state.phase == Phase::kConnecting && refused && state.entered < 1",
         "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
+    "keys of a head that restarts": (
+        "actors/facade/key_search.cpp",
+        "return now_us < until_us_ ? Next::kLookAgain : Next::kGiveUp;",
+        "return now_us > until_us_ ? Next::kLookAgain : Next::kGiveUp;",
+        "actors_tests", SIMULATION, {"TROUPE_SIM_SCHEDULES": "500"}),
     "place in the path": (
         "actors/link.cpp",
         "if (found->second.from == mail->peer) worker = found->second.taker;",

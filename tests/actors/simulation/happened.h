@@ -21,6 +21,7 @@ struct Happened {
   std::uint64_t attacks = 0, floods = 0, hostile_frames = 0;  // of members that mean harm
   std::uint64_t strange_frames = 0, foreign_orders = 0, wrong_role_frames = 0, hasty_frames = 0;
   std::uint64_t deaf = 0;         // daemons that were reached before they listened
+  std::uint64_t stale_keys = 0;   // clients that tried the key of a head that had ended
   std::uint64_t credits_met = 0;  // how often all credits of a path were in use
 };
 

@@ -82,7 +82,7 @@ class Schedule {
   std::string story() const { return story_.str(); }
 
  private:
-  static constexpr net::SimHost kFirstClient = 20, kProbe = 30;
+  static constexpr net::SimHost kFirstClient = 20, kHasty = 29, kProbe = 30;
   // The memory that one node needs for all layers, and for keys and values of kContext positions.
   static constexpr std::uint64_t kModelBytes = 245'000;
 
@@ -276,6 +276,8 @@ class Schedule {
     collect(0);
     if (!world_.kill(0)) complain("actors were left over when the head died");
     later(300'000 + draw(3'000'000), [this] { revive(0); });
+    // A command that begins now finds the key of the head that has just ended.
+    if (draw(2) == 0 && !world_.runs(kHasty)) new_request(kHasty);
   }
   void freeze() {
     const net::SimHost host = draw(5) == 0 ? kFirstClient : some_daemon();
@@ -470,6 +472,7 @@ class Schedule {
       happened_.quarantined += stream->error.find("crashed in a row") != std::string::npos;
     }
     happened_.fetched += real_fetch_;
+    happened_.stale_keys += world_.stale_keys;
   }
 
   const std::uint64_t seed_;

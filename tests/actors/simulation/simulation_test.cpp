@@ -58,15 +58,15 @@ void print(const Happened& h) {
             << h.client_kills << " freezes " << h.freezes << " cuts " << h.cuts << " one-way cuts "
             << h.one_way_cuts << " breaks " << h.breaks << " leaves " << h.leaves << " joins "
             << h.joins << " revocations " << h.revocations << " deaf starts " << h.deaf
-            << "\nreplacements " << h.replacements << " replays " << h.replays << " quarantined "
-            << h.quarantined << " credits met " << h.credits_met << " forged " << h.forged
-            << " positions shared " << h.shared << " preempted " << h.preempted << " drafted "
-            << h.drafted << " accepted " << h.accepted << " stale frames " << h.stale_frames
-            << " weights fetched " << h.fetched << "\nframes " << h.network.frames << " lost "
-            << h.network.lost << " held " << h.network.held << " duplicated "
-            << h.network.duplicated << " replayed " << h.network.replayed << " reordered "
-            << h.network.reordered << " damaged " << h.network.damaged << " broken "
-            << h.network.broken << " timed out " << h.network.timed_out << " refused "
+            << " stale keys " << h.stale_keys << "\nreplacements " << h.replacements << " replays "
+            << h.replays << " quarantined " << h.quarantined << " credits met " << h.credits_met
+            << " forged " << h.forged << " positions shared " << h.shared << " preempted "
+            << h.preempted << " drafted " << h.drafted << " accepted " << h.accepted
+            << " stale frames " << h.stale_frames << " weights fetched " << h.fetched << "\nframes "
+            << h.network.frames << " lost " << h.network.lost << " held " << h.network.held
+            << " duplicated " << h.network.duplicated << " replayed " << h.network.replayed
+            << " reordered " << h.network.reordered << " damaged " << h.network.damaged
+            << " broken " << h.network.broken << " timed out " << h.network.timed_out << " refused "
             << h.network.refused << " walled " << h.network.walled << "\nrejected: checksum "
             << h.rejected_checksum << " sequence " << h.rejected_sequence << " revoked "
             << h.rejected_revoked << "\nattacks " << h.attacks << " floods " << h.floods
@@ -116,6 +116,7 @@ void run_part(std::uint64_t first, std::uint64_t step) {
                                     happened.joins,
                                     happened.revocations,
                                     happened.deaf,
+                                    happened.stale_keys,
                                     happened.replacements,
                                     happened.replays,
                                     happened.shared,

@@ -97,8 +97,8 @@ inline caf::behavior asker(caf::event_based_actor* self, const Process* process,
     stream->on_finished(finished);
     self->quit();
   };
-  const service_actor service = process->client;
   const auto ask = [=] {
+    const service_actor service = process->client;
     self->request(service, caf::infinite, open_atom::value, open)
         .then(
             [=](const ReadyPtr& ready) {

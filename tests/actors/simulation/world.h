@@ -16,6 +16,7 @@
 #include <troupe/actors/coordinator/coordinator.h>
 #include <troupe/actors/engine/engine_state.h>
 #include <troupe/actors/facade/client.h>
+#include <troupe/actors/facade/key_search.h>
 #include <troupe/actors/node/node.h>
 #include <troupe/runtime/clock.h>
 #include <troupe/runtime/net/sim/sim_network.h>
@@ -154,6 +155,13 @@ struct Process {
   std::string why;         // why it told it
   bool connected = false;  // a client that was welcomed
   bool refused = false;    // a client that will not be
+  // For a client, as in remote_cluster.cpp: its search for a key, the key that it tries, the time
+  // at which it looks for another, and why the last one was refused.
+  std::optional<KeySearch> search;
+  std::optional<net::Token> tries;
+  std::int64_t patient_until_us = 0;
+  std::optional<std::int64_t> looks_at_us;
+  std::string refusal;
 };
 
 class World {
@@ -177,6 +185,8 @@ class World {
 
   static constexpr std::int64_t kBeginUs = 1'000'000'000;
   static constexpr std::uint16_t kPort = 7700;
+  // How long a client looks for a key that is not refused.
+  static constexpr std::int64_t kPatienceUs = 5'000'000;
   std::int64_t now_us() const { return now_us_; }
   std::uint64_t draw(std::uint64_t below) { return random_() % below; }
 
@@ -196,6 +206,10 @@ class World {
   void start_head(bool works, std::int64_t deaf_us = 0) {
     Process& process = make(0);
     const HearLater later(*this, 0, deaf_us);
+    // The key of the user's own programs lies there when the head is ready; until then, that of the
+    // process before does.
+    admission->renew_local_token(std::time(nullptr));
+    later.run([this] { local_key_ = admission->local_token().token; });
     // Whatever it recorded before it died counts: its members may come back.
     net::TransportOptions options = transport_options(0, common_.head_identity);
     options.cluster = admission->cluster();
@@ -241,27 +255,9 @@ class World {
 
   void start_client(net::SimHost host) {
     Process& process = make(host);
-    const net::KeyPair identity = identity_of(host + 1000 * ++clients_);
-    net::TransportOptions options = transport_options(host, identity);
-    options.listen.reset();
-    options.cluster = admission->cluster();
-    process.link = open(host, options);
-    process.bulk = process.track(
-        spawn_bulk(*process.system, {process.link, common_.store(host), bytes_, false}));
-    process.link->attach(Room::kBulk, process.bulk);
-    ClientSetup setup;
-    setup.link = process.link;
-    setup.token = *admission->local_token().token;
-    setup.identity = identity;
-    setup.head = endpoint(0);
-    setup.bulk = process.bulk;
-    setup.on_connected = [this, &process](const Result<std::string>& name) {
-      (name ? process.connected : process.refused) = true;
-      if (!name && refused_client.empty()) refused_client = name.status().message();
-    };
-    process.client = process.track(spawn_client(*process.system, std::move(setup)));
-    process.link->attach(Room::kClient, process.client);
-    caf::anon_send(process.client, join_atom::value);
+    process.patient_until_us = now_us_ + kPatienceUs;
+    process.search.emplace(process.patient_until_us);
+    look_for_key(host);
   }
 
   // Lets everything happen until `until_us`, or until `over`, which is called from time to time,
@@ -277,12 +273,15 @@ class World {
       for (const auto& [host, process] : processes) {
         if (network.is_frozen(host)) continue;
         next = std::min(next, process->next_us().value_or(until_us));
+        next = std::min(next, process->looks_at_us.value_or(until_us));
       }
       now_us_ = std::max(now_us_, next);
       clock_.set(now_us_);
       network.advance(now_us_);
       for (const auto& [host, process] : processes) {
-        if (!network.is_frozen(host)) process->advance(now_us_);
+        if (network.is_frozen(host)) continue;
+        process->advance(now_us_);
+        if (process->looks_at_us && *process->looks_at_us <= now_us_) look_for_key(host);
       }
       std::erase_if(deaf_, [&](const auto& entry) {
         if (now_us_ < entry.second.first) return false;
@@ -349,6 +348,66 @@ class World {
                              return network.open(host, with, std::move(handlers));
                            });
     return *link;
+  }
+  // Goes on with a client's search for the key of the head's own user.
+  void look_for_key(net::SimHost host) {
+    Process& process = at(host);
+    process.looks_at_us.reset();
+    const auto found = local_key_ ? Result<net::Token>(*local_key_)
+                                  : Result<net::Token>(Status(Code::kUnavailable, "no key"));
+    switch (process.search->next(found, now_us_)) {
+      case KeySearch::Next::kTry:
+        return connect(host, *found);
+      case KeySearch::Next::kLookAgain:
+        process.looks_at_us = now_us_ + 100'000;
+        return;
+      case KeySearch::Next::kGiveUp:
+        process.refused = true;
+        if (now_us_ < process.patient_until_us) gave_up(process.refusal);
+    }
+  }
+  void connect(net::SimHost host, const net::Token& token) {
+    Process& process = at(host);
+    if (process.link) {  // the connection with the key that was refused
+      process.link->close();
+      caf::anon_send_exit(process.client, caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(process.bulk, caf::exit_reason::user_shutdown);
+    }
+    const net::KeyPair identity = identity_of(host + 1000 * ++clients_);
+    net::TransportOptions options = transport_options(host, identity);
+    options.listen.reset();
+    options.cluster = admission->cluster();
+    process.link = open(host, options);
+    process.bulk = process.track(
+        spawn_bulk(*process.system, {process.link, common_.store(host), bytes_, false}));
+    process.link->attach(Room::kBulk, process.bulk);
+    process.tries = token;
+    ClientSetup setup;
+    setup.link = process.link;
+    setup.token = token;
+    setup.identity = identity;
+    setup.head = endpoint(0);
+    setup.bulk = process.bulk;
+    setup.on_connected = [this, &process](const Result<std::string>& name) {
+      if (name) {
+        process.connected = true;
+        return;
+      }
+      process.refusal = name.status().message();
+      const bool stale = name.code() == Code::kPermissionDenied &&
+                         process.tries->seed != admission->local_token().token->seed;
+      process.refused = !stale;
+      if (!stale) return gave_up(process.refusal);
+      ++stale_keys;
+      process.search->refuse(*process.tries);
+      process.looks_at_us = now_us_;
+    };
+    process.client = process.track(spawn_client(*process.system, std::move(setup)));
+    process.link->attach(Room::kClient, process.client);
+    caf::anon_send(process.client, join_atom::value);
+  }
+  void gave_up(const std::string& why) {
+    if (refused_client.empty()) refused_client = why;
   }
   std::shared_ptr<model::Store> fetching_store(net::SimHost host) {
     const auto path = common_.folder / "fetched" / std::to_string(host);
@@ -418,6 +477,8 @@ class World {
   std::int64_t now_us_ = kBeginUs;
   std::uint64_t incarnations_ = 100, clients_ = 0;
   std::set<net::SimHost> members_;
+  // The file with the key of the user's own programs, as the last head that was ready left it.
+  std::optional<net::Token> local_key_;
   // The time at which the rooms of a host begin to listen, and how.
   std::multimap<net::SimHost, std::pair<std::int64_t, std::function<void()>>> deaf_;
   std::shared_ptr<std::atomic<std::uint64_t>> bytes_ =
@@ -427,6 +488,7 @@ class World {
  public:
   std::uint64_t memory_bytes = 1u << 30;  // of each node that starts
   std::string refused_client;             // why the first client gave up before it was welcomed
+  std::size_t stale_keys = 0;             // clients that tried the key of a head that had ended
   std::string engine_trouble;             // the first broken invariant of a block table
   std::map<const EngineState*, BlockCounters> block_counters;
   std::map<const EngineState*, DraftCounters> draft_counters;
