@@ -194,27 +194,11 @@ model::TrainerOptions trainer_options(const FinetuneOptions& options, const Job&
   return trainer;
 }
 
-Status check_loss_options(const FinetuneOptions& options) {
-  if (!options.class_weights.empty() && options.task != "classify" && options.task != "token")
-    return Status(Code::kInvalidArgument, "--class-weights are for --task classify and token");
-  if (!options.teacher.empty() && options.task != "lm" && options.task != "chat")
-    return Status(Code::kInvalidArgument,
-                  "--teacher is for --task lm and chat, which predict next tokens");
-  if (options.teacher.empty() && options.teacher_ratio != 0.0)
-    return Status(Code::kInvalidArgument,
-                  "--kd-ratio is the part of a teacher in the loss; give --teacher");
-  if (options.lora_dropout != 0.0 && options.lora_rank == 0)
-    return Status(Code::kInvalidArgument, "--lora-dropout is for adapters; give --lora-rank");
+Status check_dropout(const FinetuneOptions& options) {
   if (options.lora_dropout != 0.0 && (options.task == "dpo" || options.task == "embed"))
     return Status(Code::kInvalidArgument,
                   "--task " + options.task +
                       " needs two passes, which --lora-dropout would make different; leave it out");
-  const bool has_labels =
-      options.task != "dpo" && options.task != "regress" && options.task != "embed";
-  if (options.label_smoothing != 0.0 && !has_labels)
-    return Status(Code::kInvalidArgument,
-                  "--label-smoothing is for lm, chat, classify, token and mlm; --task " +
-                      options.task + " has no labels to smooth");
   return Status::ok();
 }
 
@@ -316,7 +300,7 @@ Result<Job> prepare_job(const FinetuneOptions& options) {
   }
   const model::GgufHeader& header = job.source->header();
   TROUPE_ASSIGN_OR_RETURN(job.config, model::config_from_gguf(header));
-  TROUPE_RETURN_IF_ERROR(check_loss_options(options));
+  TROUPE_RETURN_IF_ERROR(check_dropout(options));
   if (job.config.causal == trains_encoder(options))
     return Status(Code::kInvalidArgument,
                   job.config.causal

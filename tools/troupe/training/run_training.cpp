@@ -10,6 +10,7 @@
 #include <troupe/tools/troupe/terminal/signals.h>
 #include <troupe/tools/troupe/training/adapter_losses.h>
 #include <troupe/tools/troupe/training/job.h>
+#include <troupe/tools/troupe/training/option_uses.h>
 #include <troupe/tools/troupe/training/progress_line.h>
 #include <troupe/tools/troupe/training/run_training.h>
 #include <troupe/tools/troupe/training/show.h>
@@ -55,8 +56,9 @@ std::string losses_text(const AdapterLosses& losses) {
          format_number(change, 4) + ")";
 }
 
-Result<int> train(const FinetuneOptions& options) {
+Result<int> train(const CLI::App& app, const FinetuneOptions& options) {
   TROUPE_RETURN_IF_ERROR(check_validation(options));
+  TROUPE_RETURN_IF_ERROR(check_option_uses(app, options));
   TROUPE_ASSIGN_OR_RETURN(Job job, prepare_job(options));
   if (options.shown) return show_run(options, job);
   TROUPE_RETURN_IF_ERROR(load_trainer(&job));
@@ -121,12 +123,12 @@ Result<int> train(const FinetuneOptions& options) {
 
 }  // namespace
 
-int run_training(FinetuneOptions options) {
+int run_training(const CLI::App& app, FinetuneOptions options) {
   set_up_logging(LogLevel::kWarning, options.common.verbose);
   const Status armed = arm_failpoint_from_environment();
   if (!armed) return fail(armed, options.common.json);
   fill_defaults(&options);
-  const Result<int> status = train(options);
+  const Result<int> status = train(app, options);
   return status ? *status : fail(status.status(), options.common.json);
 }
 

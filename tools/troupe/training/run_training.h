@@ -1,5 +1,7 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
+
 #include <troupe/tools/troupe/training/finetune_options.h>
 
 // Runs `troupe finetune` and `troupe train` once their flags are read: trains, or shows what it
@@ -7,7 +9,7 @@
 
 namespace troupe::tools {
 
-// Returns the exit status.
-int run_training(FinetuneOptions options);
+// `app` is the verb, parsed into `options`. Returns the exit status.
+int run_training(const CLI::App& app, FinetuneOptions options);
 
 }  // namespace troupe::tools

@@ -25,7 +25,7 @@ Action add_finetune(CLI::App& app) {
       "  troupe finetune ./minilm --data train.jsonl --task classify --epochs 3 -o classifier\n"
       "  troupe finetune smollm2-135m --data chats.jsonl --task chat --lora-rank 8 -o adapter\n"
       "  troupe run ./tuned \"Hello\"");
-  return [options] { return run_training(*options); };
+  return [options, &app] { return run_training(app, *options); };
 }
 
 }  // namespace troupe::tools

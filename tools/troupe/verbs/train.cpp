@@ -33,7 +33,7 @@ Action add_train(CLI::App& app) {
       "Examples:\n"
       "  troupe train --config model.toml --data notes.txt --task lm --epochs 3 -o small\n"
       "  troupe run ./small \"Hello\"");
-  return [options] { return run_training(*options); };
+  return [options, &app] { return run_training(app, *options); };
 }
 
 }  // namespace troupe::tools
