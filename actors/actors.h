@@ -75,8 +75,8 @@ struct ExportedFile {
   model::Manifest manifest;
 };
 using ExportPtr = std::shared_ptr<const ExportedFile>;
-// These peers, and no others, may fetch these parts of a model. It replaces what was granted for
-// the model before; without peers, nothing is left of it.
+// The peers that may fetch these parts of a model; no others may. A grant replaces the model's
+// earlier one. A grant without peers only takes the earlier one away.
 struct FetchGrant {
   std::string model;
   std::vector<model::BlobRef> parts;
@@ -96,7 +96,7 @@ using JournalWork = std::function<void(Journal&)>;
 using JournalWorkPtr = std::shared_ptr<const JournalWork>;
 using RegisteredKindPtr = std::shared_ptr<const struct RegisteredKind>;  // jobs/task_actor.h
 
-// The outcome for a stage's parts (fetched), or for the stage itself.
+// The outcome of fetching a stage's parts (if `fetched`), or of loading the stage.
 struct StageResult {
   std::uint64_t epoch = 0;
   Status status;

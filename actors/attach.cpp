@@ -29,13 +29,13 @@ GenerateOutcomePtr outcome(const Result<GenerateResult>& result) {
 
 // Stands between the engine and the caller's actor, once for each request.
 struct RelayShell {
-  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;  // which the first token brings
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;  // brought by the first token
 };
 actors::token_sink::behavior_type relay_behavior(
     actors::token_sink::stateful_pointer<RelayShell> self, token_receiver receiver,
     actors::ReadyPtr ready) {
   self->monitor(receiver);
-  // Our end tells the engine to cancel.
+  // When this actor ends, the engine cancels the request.
   self->set_down_handler([self](const caf::down_msg&) { self->quit(); });
   return {
       [=](const actors::TokenPtr& token) {

@@ -261,7 +261,8 @@ void Link::tell_wrong_port(const net::InFrame& frame) {
   if (!sent) log(LogLevel::kInfo, "cannot answer at the wrong port: " + sent.message());
 }
 
-// A client would wait for an answer in vain.
+// Tells a client that its role may not send the message: otherwise it would wait for an answer in
+// vain.
 void Link::tell_wrong_role(const net::InFrame& frame, const char* message) {
   const Status wrong(Code::kPermissionDenied,
                      std::string("a client of the role '") + net::role_name(frame.role) +

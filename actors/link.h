@@ -126,7 +126,7 @@ class Link : public std::enable_shared_from_this<Link> {
   net::KeyPair identity_;
   std::uint64_t incarnation_ = 0;
   std::atomic<std::uint64_t> cluster_{0};
-  // Empty when it was made.
+  // Empty once the transport has been made.
   std::function<Result<std::unique_ptr<net::Transport>>()> make_transport_;
   std::unique_ptr<net::Transport> transport_;
   mutable std::shared_mutex transport_mutex_;  // shared while the transport is used

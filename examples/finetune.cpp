@@ -1,5 +1,5 @@
-// Trains a classifier on a file of texts with labels and saves it as a folder, with the rooms below
-// the actors alone: it links troupe::model, and neither CAF nor ZeroMQ.
+// Trains a classifier on a file of texts with labels and saves it as a folder, using only the rooms
+// below the actors: it links troupe::model, and neither CAF nor ZeroMQ.
 //   example_finetune BERT_FOLDER train.jsonl OUTPUT_FOLDER
 #include <cstdio>
 

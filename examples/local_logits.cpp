@@ -1,4 +1,4 @@
-// Prints the five likeliest tokens after a text, with the rooms below the actors alone: it links
+// Prints the five likeliest tokens after a text, using only the rooms below the actors: it links
 // troupe::model (or `pkg-config troupe-model`), and neither CAF nor ZeroMQ.
 //   example_local_logits model.gguf "text"      also a Hugging Face folder with a tokenizer
 #include <algorithm>

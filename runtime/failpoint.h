@@ -31,7 +31,7 @@ Status arm_failpoint_from(const std::string& text);
 //   Errors: those of arm_failpoint_from; kPermissionDenied in a build without tests, unless root
 //   asks.
 Status arm_failpoint_from_environment();
-// Whether the user `uid` may arm a failpoint of a build with or without tests from outside.
+// Says whether the user `uid` may arm a failpoint from outside, in a build with or without tests.
 //   Errors: kPermissionDenied.
 Status may_arm_failpoint(bool with_tests, unsigned uid);
 

@@ -14,11 +14,12 @@ namespace troupe::actors {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{500};
-constexpr std::int64_t kPatienceUs = 10'000'000;  // the time for a source to come, or for a chunk
-constexpr std::int64_t kStallUs = 3'000'000;      // the time for a source if there are others
+constexpr std::int64_t kPatienceUs = 10'000'000;  // how long to wait for a source, or for a chunk
+constexpr std::int64_t kStallUs = 3'000'000;  // how long to wait for a source if there are others
 constexpr std::size_t kBackgroundWindow = 4;
-// While others wait, a fetch must bring this many bytes in each turn, or the next one gets its
-// turn. (Two chunks in a second; the slowest networks that are worth fetching from bring that.)
+// While other fetches wait, a fetch that does not bring this many bytes in its turn gives way to
+// the next one. (Two chunks in a second: the slowest networks that are worth fetching from bring
+// that.)
 constexpr std::int64_t kTurnUs = 1'000'000;
 constexpr std::uint64_t kTurnBytesMin = 2 * FetchPlan::kChunkBytes;
 
@@ -49,19 +50,21 @@ struct Fetch {
   FetchPlan plan;
   std::map<std::string, Incoming> incoming;  // claimed blobs
   std::set<net::PublicKey> lost;
-  std::map<net::PublicKey, std::int64_t> heard_us;  // the last chunk, or when nothing was due
-  Status trouble;                                   // the fault of the last blob that was wrong
+  std::map<net::PublicKey, std::int64_t> heard_us;  // when its last chunk came, or nothing was due
+  Status trouble;                                   // what was wrong with the last faulty blob
   std::uint64_t bytes = 0;
   std::int64_t last_progress_us = 0;
   std::int64_t turn_us = 0;      // when its turn began,
   std::uint64_t turn_bytes = 0;  // and `bytes` then
-  std::int64_t idle_us = 0;      // its turns that ended without a byte, since it had one
+  std::int64_t idle_us = 0;      // the time of its turns without a byte since its last byte
 };
 
-// A grant comes by the control connection, and may be later than the first peer that uses it. An
-// ask of a peer that has no right yet is held for so long; then the blob looks absent.
+// A grant comes over the control connection, and may arrive after the first request of a peer that
+// it admits. A request of a peer that has no right yet is held for this long; then the peer is told
+// that the blob is absent.
 constexpr std::int64_t kGrantUs = 1'000'000;
-constexpr std::ptrdiff_t kHeldMax = 64;  // of one peer, which asks for a window of chunks at a time
+constexpr std::ptrdiff_t kHeldMax =
+    64;  // for one peer, which asks for a window of chunks at a time
 struct HeldAsk {
   net::PublicKey peer{};
   FetchBlob ask;
@@ -96,8 +99,8 @@ void export_file(BulkShell& shell, const ExportedFile& exported) {
   for (const auto& tensor : exported.manifest.tensors) add(tensor.blob, tensor.offset);
 }
 
-// Whether the peer may have the blob. What it may not have looks absent, so that nobody learns what
-// lies here.
+// True if the peer may have the blob. Of any other blob it is told that it is absent, so that
+// nobody learns what lies here.
 bool may_fetch(const BulkShell& shell, const Setup& setup, const net::PublicKey& peer,
                const std::string& sha256) {
   return peer == setup->link->head() || shell.rights.may(peer, sha256);
@@ -110,7 +113,7 @@ Result<net::Payload> piece_of(const BulkShell& shell, const Setup& setup,
   const Status absent(Code::kNotFound, "blob " + ask.sha256.substr(0, 64) + " is not here");
   if (!may_fetch(shell, setup, peer, ask.sha256)) return absent;
   if (ask.length > FetchPlan::kChunkBytes) {
-    return Status(Code::kInvalidArgument, "more is asked for than goes into a chunk");
+    return Status(Code::kInvalidArgument, "the range asked for is longer than a chunk");
   }
   const auto found = shell.exported.find(ask.sha256);
   if (found != shell.exported.end()) {
@@ -309,7 +312,8 @@ void on_missing(Self self, const Setup& setup, const net::InFrame& frame,
 }
 
 // Gives the next fetch its turn if the front one is too slow: a source that sends nothing, or a
-// byte now and then, must not hold up what others load. Its partial blobs stay on the disk.
+// byte now and then, must not hold up what others load. The partial blobs of the slow fetch stay on
+// the disk.
 bool pass_turn(BulkShell& shell) {
   auto& fetches = shell.fetches;
   Fetch& fetch = fetches.front();
@@ -378,7 +382,7 @@ void on_peer(Self self, const Setup& setup, const PeerEvent& event) {
   if (event.kind == PeerEvent::Kind::kConnected) {
     shell.serving.insert(event.peer);  // we dialled this peer
   } else {
-    // If only an attempt to reach the peer failed, others follow.
+    // If only an attempt to reach the peer failed, further attempts follow.
     const bool served = shell.serving.erase(event.peer) != 0;
     if (served && !shell.fetches.empty()) lose_for(shell.fetches.front(), event.peer);
   }

@@ -9,11 +9,11 @@
 #include <troupe/model/store/store.h>
 
 // Weights by content hash. Serves blobs of the store and parts of exported model files, chunk by
-// chunk, to its head and to the peers that the head lets have them (fetch_rights.h). Fetches what a
-// stage lacks from all sources at once, with a window of chunks for each; if a source fails (it is
-// lost, stalls, lacks the blob or sends a wrong one), another is asked. Fetches take turns if they
-// are slow. Background fetches wait for all others and let them pass. Detached: it blocks on files.
-// `bytes_in` counts the bytes of all fetches but those in the background.
+// chunk, to its head and to the peers to which the head grants them (fetch_rights.h). Fetches what
+// a stage lacks from all sources at once, with a window of chunks for each; if a source fails (it
+// is lost, stalls, lacks the blob or sends a wrong one), another is asked. Fetches take turns if
+// they are slow. Background fetches wait for all others and let them pass. Detached: it blocks on
+// files. `bytes_in` counts the bytes of all fetches but those in the background.
 
 namespace troupe::actors {
 

@@ -7,8 +7,8 @@
 
 #include <troupe/actors/actors.h>
 
-// Which peers may fetch which blobs from this process, as its head says: the parts of the models
-// that the peer holds layers of, or is to have copies of. Pure.
+// Records which peers may fetch which blobs from this process, as its head says: a peer may fetch
+// the parts of the models of which it holds layers, or is to keep copies. Pure.
 
 namespace troupe::actors {
 

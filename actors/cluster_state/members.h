@@ -24,7 +24,7 @@ struct NodeRecord {
   std::string name, host, isa;
   std::uint16_t port = 0;
   std::uint32_t threads = 0;
-  std::uint64_t memory_bytes = 0;   // its share of what it said that it offers
+  std::uint64_t memory_bytes = 0;   // its share of the memory that it offers
   std::uint64_t offered_bytes = 0;  // what it said
   std::string memory_pool;          // as Hello has it
   std::uint64_t incarnation = 0;
@@ -33,7 +33,7 @@ struct NodeRecord {
   bool draining = false;       // whether it is about to go, so that it gets no layers
   std::string unreachable;  // why the head cannot dial it, so that it gets no layers; "" if it can
   std::string program;      // the version of Troupe that it runs
-  std::vector<std::string> troubles;  // of its machine, as its last heartbeat has them
+  std::vector<std::string> troubles;  // troubles of its machine, from its last heartbeat
   std::int64_t clock_ahead_ms = 0;    // of the head's clock
   NodeLife life = NodeLife::kReady;
   std::int64_t heard_us = 0;
@@ -74,7 +74,7 @@ class Members {
   bool leave(const net::PublicKey& key, NodeLife life);
   // Checks the leases and returns the nodes that have died since the last call. Forgets nodes that
   // have been gone for an hour, and all but the last 64 of them: each restart of a container
-  // without a home of its own is another node.
+  // without a home of its own counts as another node.
   std::vector<net::PublicKey> tick(std::int64_t now_us);
   // Records why the head cannot dial the node, or "" if it can. Returns true if that is a change.
   bool set_unreachable(const net::PublicKey& key, const std::string& why);

@@ -241,7 +241,7 @@ Status Admission::save() {
   return written;
 }
 
-// Those who have asked since then still wait.
+// Newcomers that have asked since then still wait.
 void Admission::restore_waiting() {
   std::vector<WaitingRecord> now = std::exchange(waiting_, saved_waiting_);
   for (WaitingRecord& one : now) {
@@ -300,7 +300,7 @@ Status Admission::check_approved(const WaitingRecord& newcomer) {
   if (approved || !asks_approval_) return Status::ok();
   waiting_.push_back(newcomer);
   if (waiting_.size() > kWaitingMax) {
-    // Those that are approved stay, however many others ask, unless there is nobody else.
+    // Approved newcomers stay, however many others ask, unless there are no others to remove.
     const auto oldest = std::find_if(waiting_.begin(), waiting_.end() - 1,
                                      [](const WaitingRecord& one) { return !one.approved; });
     waiting_.erase(oldest != waiting_.end() - 1 ? oldest : waiting_.begin());
@@ -385,7 +385,7 @@ Result<net::Role> Admission::enrol(const net::PublicKey& via, const net::PublicK
 }
 
 std::vector<net::PublicKey> Admission::end_tokens(std::int64_t now_unix_s) {
-  // The newcomer that used the token last may ask for its answer again.
+  // For this long, the newcomer that used the token last may ask for its answer again.
   constexpr std::int64_t kAnswerSeconds = 5;
   std::vector<net::PublicKey> ended;
   for (TokenRecord& record : tokens_) {

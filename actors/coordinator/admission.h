@@ -27,7 +27,7 @@ struct TokenRecord {
   std::optional<net::Token> token;
   net::PublicKey key{};                                 // the key with which a newcomer enrols
   net::Role role = net::Role::kNode;                    // the role of the newcomers that it lets in
-  std::int64_t created_unix_s = 0, expires_unix_s = 0;  // 0 for expires: never
+  std::int64_t created_unix_s = 0, expires_unix_s = 0;  // expires_unix_s 0: never
   std::uint32_t uses_left = 0;
   std::int64_t used_unix_s = 0;  // when it last let a newcomer in, as far as this process knows
   bool ended = false;            // it was removed from the list of keys that may connect
@@ -62,7 +62,7 @@ struct WaitingRecord {
   std::string id;  // key_id
   net::PublicKey key{};
   net::Role role = net::Role::kNode;
-  std::string name;  // that it gave itself
+  std::string name;  // the name that it gave itself
   std::string token;
   std::int64_t since_unix_s = 0;
   bool approved = false;
@@ -75,7 +75,7 @@ struct Revoked {
   std::string text;                 // a sentence for people
 };
 
-// A change that cannot be saved is an error and has not happened.
+// If a change cannot be saved, the call returns an error, and nothing has changed.
 class Admission {
  public:
   // Reads HOME/head.json, or makes a new cluster. Makes a new join token, for an hour; those of
@@ -117,7 +117,7 @@ class Admission {
   // The newcomers that wait, the last kWaitingMax. Those that are approved are kept in the file;
   // the others are forgotten when the process ends.
   const std::vector<WaitingRecord>& waiting() const { return waiting_; }
-  // Lets a newcomer that waits in, by its name or id, when it comes again.
+  // Approves a waiting newcomer by its name or id: it is let in when it comes again.
   //   Errors: kNotFound, kInvalidArgument (several have the name; the text has their ids), and
   //   those of the file.
   Result<WaitingRecord> approve(const std::string& id_or_name);

@@ -41,15 +41,16 @@ class AuditLog {
   // The file is moved to its name and ".1", where an older one is replaced, before it grows beyond
   // this.
   static constexpr std::size_t kFileBytesMax = 1u << 20;
-  // Limits how often entries are written that others can cause at will (all but kApproved,
-  // kTokenMade, kRevoked, kUnloaded, kDrained, kStopped): this many at once, then one per second.
-  // The next entry says how many were left out.
+  // The number of entries that others can cause at will (all but kApproved, kTokenMade, kRevoked,
+  // kUnloaded, kDrained, kStopped) is limited: this many at once, then one per second. The next
+  // entry says how many were left out.
   static constexpr std::int64_t kBurst = 600;
 
   // Nothing is kept.
   AuditLog() = default;
-  // One JSON object a line in the file (mode 0600), and in the log, too, if it `also_logs`: under
-  // systemd the log is its journal. If the file cannot be written, the log says so, once.
+  // One JSON object a line in the file (mode 0600), and also in the log if `also_logs` is set
+  // (under systemd, the log is systemd's journal). If the file cannot be written, the log says so,
+  // once.
   AuditLog(std::filesystem::path file, bool also_logs);
 
   // `now_us` is monotonic; the line has the time of day.
@@ -62,7 +63,7 @@ class AuditLog {
   std::filesystem::path file_;
   bool also_logs_ = false;
   bool told_ = false;
-  std::int64_t millionths_ = kBurst * 1'000'000;  // of an entry that may be written
+  std::int64_t millionths_ = kBurst * 1'000'000;  // of entries that may be written now
   std::int64_t filled_us_ = 0;
   std::uint64_t left_out_ = 0;
 };

@@ -16,7 +16,8 @@ struct Asking {
 };
 Asking asking_of(const net::InFrame& frame);
 
-// Its identity, role, token and address, with what it is about.
+// Makes an entry of the process's identity, role, token and address, and of what the entry is
+// about.
 AuditEntry audit_entry(const HeadState& head, const Asking& asking, std::string subject,
                        std::string text = "");
 void audit(HeadState& head, AuditKind kind, const AuditEntry& entry);

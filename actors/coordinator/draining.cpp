@@ -58,7 +58,7 @@ Result<json> drain(HeadState& head, const Manage& ask) {
   std::set<std::string> moved;  // several deployments may be replicas of one model
   for (const std::uint64_t id : held) {
     const Deployment* deployment = head.cluster.deployments.find_id(id);
-    if (deployment == nullptr) continue;  // it has made room for the one before
+    if (deployment == nullptr) continue;  // it was ended to make room for an earlier one
     moved.insert(deployment->manifest.name);
     recover(head, id, "node " + name + " is being drained", "");
   }

@@ -25,7 +25,8 @@ std::string text_of(const json& object) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-// Whether people call the model so: by its name, its id, or the hash of a file that lies here.
+// True if `subject` is one of the texts by which people name the model: its name, its id, or the
+// hash of a file that lies here.
 bool is_called(const HeadState& head, const model::Manifest& manifest, const std::string& subject) {
   if (subject == manifest.name || subject == "model:" + manifest.model) return true;
   const auto& store = head.setup->store;
@@ -292,7 +293,7 @@ void send_revoked(const HeadState& head, const net::PublicKey& key) {
              "new --home and a token that still holds make it a new member"),
       false};
   const Status sent = head.setup->link->send(key, MessageType::kRefused, refused);
-  if (!sent) log(LogLevel::kInfo, "a revoked node does not hear of it: " + sent.message());
+  if (!sent) log(LogLevel::kInfo, "cannot tell a node that it was revoked: " + sent.message());
 }
 
 void drop_revoked(HeadState& head, std::int64_t now_us) {

@@ -71,7 +71,8 @@ void on_hello(HeadState& head, const net::InFrame& frame, const Hello& hello) {
     return send_revoked(head, frame.peer);
   }
   if (head.cluster.members.has_greeted(frame.peer, frame.header.incarnation, hello.greeting)) {
-    // The node has not had its Welcome yet; what it was told since is kept.
+    // The node says this Hello again because it has no Welcome yet. What it was ordered to do since
+    // then stays valid.
     Welcome welcome = welcome_of(head, hello);
     welcome.name = head.cluster.members.name_of(frame.peer);
     return send(head, frame.peer, MessageType::kWelcome, welcome);

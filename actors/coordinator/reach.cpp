@@ -21,7 +21,8 @@ void dial(const HeadState& head, const net::PublicKey& node, const std::string& 
   head.setup->link->transport()->dial(node, {host, port}, net::Channel::kActivations);
 }
 
-// The Hello that waited has been answered.
+// Ends the wait of a node's Hello, and returns the Hello for the caller to answer; returns nothing
+// if none waits.
 std::optional<DialledBack> answered(HeadState& head, const net::PublicKey& node,
                                     const std::string& unreachable) {
   const auto joining = head.joining.extract(node);

@@ -93,7 +93,7 @@ void lose_node(HeadState& head, const net::PublicKey& key, const char* how, bool
   // closed just as its peer dies.
   for (const std::uint64_t id : head.cluster.deployments.on_node(key)) {
     const Deployment* deployment = head.cluster.deployments.find_id(id);
-    if (deployment == nullptr) continue;  // it has made room for the one before
+    if (deployment == nullptr) continue;  // it was ended to make room for an earlier one
     const std::string layers = layers_on(*deployment, key);
     recover(head, id, "node " + name + ", which held layers " + layers + ", is gone (" + how + ")",
             died ? name : "");
@@ -137,7 +137,7 @@ namespace {
 void check_waiting(HeadState& head, std::int64_t now) {
   for (const auto& [id, expired] : head.cluster.deployments.waiting(now)) {
     Deployment* deployment = head.cluster.deployments.find_id(id);
-    if (deployment == nullptr) continue;  // it has made room for the one before
+    if (deployment == nullptr) continue;  // it was ended to make room for an earlier one
     move_layers(head, *deployment, false);
     if (deployment->life != DeploymentLife::kWaiting || !expired) continue;
     end_deployment(

@@ -11,7 +11,8 @@ namespace {
 
 using nlohmann::json;
 
-// Heartbeats arrive within a second, and clocks that NTP sets agree within less.
+// A clock that differs by more is reported. Heartbeats arrive within a second, and clocks that NTP
+// sets differ by less than that.
 constexpr std::int64_t kClockMsMax = 30'000;
 
 // The layers of every stage that a node holds or will hold, such as "0-9", or "0-9,0-29" with two
@@ -77,7 +78,7 @@ json node_json(const ClusterState& cluster, const NodeRecord& node) {
           {"bytes_out", node.stats.bytes_out}};
 }
 
-// Those of the client; an owner is "IDENTITY\nASKER".
+// Lists only the client's own askers. An owner is "IDENTITY\nASKER".
 json askers_json(const std::vector<NamedUse>& askers, const std::string& client) {
   json out = json::array();
   const std::string prefix = client + "\n";

@@ -39,8 +39,8 @@ struct RecoveryCounters {
   std::uint64_t quarantined = 0;      // requests that ended because workers crashed on them
 };
 
-// For the client of this identity (Z85; "" for this process): it sees its own askers only, as it
-// named them.
+// Writes the answer for the client of this identity (Z85; "" for this process), which sees only its
+// own askers, by the names that it gave them.
 std::string status_json(const ClusterState& cluster, const CoordinatorSetup& setup,
                         const LinkCounters& counters,
                         const std::map<std::uint64_t, DeploymentUse>& uses,

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-// What each asker of a deployment has of it, for people who look: `status` and /metrics. Decides
-// nothing. The names are EngineRequest::owner.
+// How much of a deployment each asker uses, for people (`status` and /metrics): no decision depends
+// on it. The names are EngineRequest::owner.
 
 namespace troupe::actors {
 
@@ -39,7 +39,7 @@ class AskerUses {
  private:
   struct Asker {
     AskerUse use;
-    std::uint64_t counted = 0;  // when last, by clock_
+    std::uint64_t counted = 0;  // when it was counted last, by clock_
   };
   std::map<std::string, Asker> askers_;
   std::uint64_t clock_ = 0;

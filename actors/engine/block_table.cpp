@@ -29,7 +29,7 @@ std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
 
 std::uint64_t hash_of(std::uint64_t before, const std::shared_ptr<const BlockDomain>& domain,
                       Ids ids) {
-  // Tests force collisions: what a hash finds is compared.
+  // Tests force collisions of hashes, to show that the blocks that a hash finds are compared.
   if (!failpoint("engine", "block_table", "collide")) return 0;
   std::uint64_t hash = mixed(before, domain ? std::hash<std::string>{}(domain->owner) : 1);
   hash = mixed(hash, domain ? std::hash<std::string>{}(domain->salt) : 1);

@@ -92,8 +92,8 @@ class BlockTable {
   bool is_over() const {
     return limits_.blocks_max != 0 && allocated() - idle_count_ > limits_.blocks_max;
   }
-  // Appends `count` fresh blocks to a sequence. False, and nothing has changed, if there are not
-  // enough; with `beyond`, the limit does not count.
+  // Appends `count` fresh blocks to a sequence. Returns false, and changes nothing, if there are
+  // too few; with `beyond`, the limit does not count.
   bool take(BlockSequence& sequence, std::size_t count, bool beyond);
   // Puts the blocks whose ids are known by now into the index, so that others wait for them instead
   // of computing the same. Once another sequence has an equal block there, the rest stays private.
@@ -124,7 +124,7 @@ class BlockTable {
   // Checks what must hold at any time, given all sequences that have blocks: no block is written by
   // two or written while it is shared, none is lost, none is shared across domains, the counts
   // agree.
-  //   Errors: kInternal, in words.
+  //   Errors: kInternal, with a sentence that says what is wrong.
   Status check(std::span<const BlockSequence* const> sequences) const;
 
  private:
@@ -133,7 +133,7 @@ class BlockTable {
     std::uint32_t users = 0;     // sequences that have it
     std::uint32_t children = 0;  // blocks of the index that follow it
     bool allocated = false, ready = false, indexed = false;
-    std::uint64_t taken = 0;  // when, and when it was last used, by clock_
+    std::uint64_t taken = 0;  // when it was taken, and when it was last used, by clock_
     std::uint64_t used = 0;
     // The rest is set if the block is in the index:
     std::uint64_t hash = 0;
@@ -157,9 +157,9 @@ class BlockTable {
 
   BlockLimits limits_;
   std::vector<Block> blocks_;    // by number
-  std::set<BlockNumber> free_;   // of them; the lowest is taken first
+  std::set<BlockNumber> free_;   // the lowest is taken first
   std::set<BlockNumber> freed_;  // free ones of which the stages are still to be told
-  std::map<std::uint64_t, BlockNumber> idle_leaves_;  // by when they were used
+  std::map<std::uint64_t, BlockNumber> idle_leaves_;  // by the time of their last use
   std::unordered_multimap<std::uint64_t, BlockNumber> index_;
   std::uint64_t idle_count_ = 0, clock_ = 0;
 };

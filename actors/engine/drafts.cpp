@@ -62,7 +62,7 @@ void DraftCosts::note(std::size_t requests, std::size_t drafted, std::int64_t us
       plain_us_ = taken;
       return;
     }
-    // A single step that was held up says little.
+    // A single step that was held up must not distort the mean.
     plain_us_ += (std::clamp(taken, plain_us_ / 2, plain_us_ * 2) - plain_us_) / 8;
     // Old measurements are forgotten, so that rows that seemed expensive are tried again.
     for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i] += (kRows[i] - rows_[i]) / 512;
@@ -80,12 +80,12 @@ std::size_t DraftHistory::length(const Draft& draft, std::size_t requests,
                                  const DraftCosts& costs) const {
   const double likely = likely_[kind_of(draft.matched)];
   std::size_t best = 0;
-  double most = 1;  // tokens in the time of a step without drafts, as a part of those without
+  double most = 1;  // tokens per second, relative to a step without drafts
   for (const std::size_t wanted : kLengths) {
     const std::size_t count = std::min(wanted, draft.ids.size());
     const double cost = costs.of_row(count) * static_cast<double>(count);
     if (count <= best || cost > saved_) continue;
-    double expected = 0, all = 1;  // accepted ids; whether all up to here are
+    double expected = 0, all = 1;  // the ids that should be accepted; P(all so far are)
     for (std::size_t i = 0; i < count; ++i) expected += all *= likely;
     const double tokens = (1 + expected / static_cast<double>(requests)) / (1 + cost);
     if (tokens <= most) continue;

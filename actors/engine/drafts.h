@@ -10,8 +10,8 @@
 
 // Speculation: what an answer may say next, and how much of that is worth trying. Drafted ids are
 // rows of a step behind the row of the newest token. The last stage samples after each of them with
-// the function that samples always, and goes on while it draws the id that was drafted. So drafts
-// decide how many tokens a step brings, and never which. Pure; called by EngineState.
+// the same function as without drafts, and goes on while it draws the id that was drafted. So
+// drafts decide how many tokens a step brings, and never which. Pure; called by EngineState.
 //
 // Drafts are looked up in the request's own log: code, quotations and answers that are made from
 // the prompt repeat what is there. (A draft model would be another function that returns a Draft.)
@@ -25,15 +25,15 @@ enum class Speculation : std::uint8_t {
 };
 
 // The ids of one draft. A step of eight rows takes two to four times as long as one of a single row
-// (docs/performance.md); beyond that, rows cost what they can bring.
+// (docs/performance.md); beyond that, rows cost as much as they can gain.
 constexpr std::size_t kDraftIdsMax = 7;
 // With more answers under way than this, a step has so many rows already that the processor, not
-// reading the weights, takes the time: another row costs what it can bring.
+// reading the weights, takes the time: another row costs as much as it can gain.
 constexpr std::size_t kDraftRequestsMax = 4;
 
 struct Draft {
   std::vector<model::TokenId> ids;
-  std::size_t matched = 0;  // how many ids before them are the log's last ones
+  std::size_t matched = 0;  // the number of ids before them that equal the log's last ones
 };
 
 // The ids that followed the log's last ids where they occurred before: in the place where most of
@@ -53,7 +53,7 @@ class DraftCosts {
   double of_row(std::size_t drafted) const;
 
  private:
-  std::size_t requests_ = 0;    // of the steps that plain_us_ is from
+  std::size_t requests_ = 0;    // in the steps that plain_us_ was measured with
   double plain_us_ = 0;         // of a step without drafted rows; 0: not known
   std::array<double, 3> rows_;  // for one drafted row, two or three, more
 };
@@ -76,7 +76,7 @@ class DraftHistory {
 
  private:
   std::array<double, 4> likely_;  // that an id comes true, by how many ids matched
-  double saved_;                  // in steps without drafts
+  double saved_;                  // time, in units of a step without drafts
 };
 
 }  // namespace troupe::actors

@@ -258,8 +258,8 @@ std::vector<EngineEvent> EngineState::on_done(std::uint64_t step, const StepDone
   if (sent.empty()) return events;
   table_.fill(sent.mapped().filled);
   note_draft_costs(sent.mapped(), now_us);
-  // If a step waited behind another one, its cost is the time by which it came later. With several
-  // stages, that is the time of the slowest stage.
+  // If a step waited behind another one, its cost is the time from that step's result to its own.
+  // With several stages, that is the time of the slowest stage.
   const auto behind = static_cast<std::int64_t>(limits_.stages) * (now_us - last_done_us_);
   step_costs_.note(sent.mapped().costs, std::min(now_us - sent.mapped().sent_us, behind));
   last_done_us_ = now_us;

@@ -28,13 +28,13 @@
 // stages hold of a request may be taken away at any time (it is preempted): the log goes through
 // them again, and the answer goes on with the same tokens.
 //
-// Memory is taken block by block. A request starts when there is room for the ids that it has, the
-// blocks that it shares left out, and one block for each request that has started. Requests with
-// the smallest priority number start first; among them, those of the asker that has had least for
-// its weight (fair_shares.h), the oldest first. If memory runs short later, requests with a greater
-// number give way first, and then those that began last; they wait for their turn again. So the
-// oldest request with the smallest number always goes on. A request that waits for memory takes it
-// from requests with a greater number.
+// Memory is taken block by block. A request starts when there is room for the ids that it has, not
+// counting the blocks that it shares, and for one more block of each request that has started.
+// Requests with the smallest priority number start first; among them, those of the asker that has
+// had least in relation to its weight (fair_shares.h), the oldest first. If memory runs short
+// later, requests with a greater number give way first, and then those that began last; they wait
+// for their turn again. So the oldest request with the smallest number always goes on. A request
+// that waits for memory takes it from requests with a greater number.
 
 namespace troupe::actors {
 
@@ -68,7 +68,7 @@ struct EngineRequest {
   // If not 0, every id of the prompt but the first is scored: the first event has its
   // log-probability, beside those of this number of likeliest ids. Then max_tokens may be 0.
   std::uint32_t prompt_logprobs = 0;
-  bool speculates = true;  // as far as the engine does
+  bool speculates = true;  // if the engine speculates at all
   // fair_shares.h: the share of the owner's requests, and which requests go first.
   std::uint32_t weight = 1;
   std::int32_t priority = 0;
@@ -79,7 +79,7 @@ constexpr std::size_t kScoredLogitsMax = std::size_t{1} << 24;
 
 // What an engine's block table has done so far.
 struct BlockCounters {
-  std::uint64_t queried = 0, found = 0;  // positions that were looked up; that were there
+  std::uint64_t queried = 0, found = 0;  // positions that were looked up; those that were found
   std::uint64_t preemptions = 0;
   // Positions that had been computed for requests which then gave way. Those in idle blocks may be
   // found again.
@@ -213,7 +213,7 @@ class EngineState {
     std::optional<std::size_t> cached = {};  // ids of the prompt that were shared at first
     std::int64_t started_us = 0;             // when the first step with its rows was sent
     std::int64_t first_us = 0, last_us = 0;  // of its tokens, or when its prompt was scored
-    std::vector<std::string> crashes = {};   // of workers that computed it, since its newest token
+    std::vector<std::string> crashes = {};   // names of workers, since its newest token
     std::size_t answered() const { return log.size() - prompt; }
     // The total number of scores that are to come.
     std::size_t scored() const { return request.prompt_logprobs == 0 ? 0 : prompt - 1; }
@@ -264,7 +264,7 @@ class EngineState {
   // Takes the result of a step for one request.
   void accept_all(std::uint64_t step, const InFlight& sent, std::span<const SampledToken> tokens,
                   std::int64_t now_us, std::vector<EngineEvent>* events);
-  // False if the request has ended by it or is computed again.
+  // Returns false if the token ended the request, or if the request is computed again.
   bool accept(const SampledToken& token, std::int64_t now_us, std::vector<EngineEvent>* events);
   void accept_scores(const ScoredPrompt& scored, std::int64_t now_us,
                      std::vector<EngineEvent>* events);
@@ -277,8 +277,8 @@ class EngineState {
   void note_draft_costs(const InFlight& sent, std::int64_t now_us);
   // True if a step that failed had drafted rows: its requests are then computed without them.
   bool compute_without_drafts(const InFlight& sent, const std::vector<std::uint64_t>& requests);
-  // next_step() in its parts (plan_step.cpp). These rows go into the step, and then those of the
-  // draft; the last known one has its token sampled.
+  // The parts of next_step() (plan_step.cpp). Adds the request's next `count` rows to the step, and
+  // then those of the draft. A token is sampled after the last row whose id is known.
   void add_rows(Running& running, std::size_t count, Step* step, const Draft& draft = {});
   static void score_rows(const Running& running, StepSegment* segment);
   // The number of blocks that a request takes when it begins with this prefix, including the
@@ -286,8 +286,8 @@ class EngineState {
   static std::uint64_t room_to_start(const Running& running, const SharedPrefix& prefix);
   // The blocks that requests that have begun need for the ids that they have and one block more.
   std::uint64_t needed_soon() const;
-  // Gives a request that has not begun its shared prefix. False if it has to wait: for memory, or
-  // for what another one computes.
+  // Begins a request with its shared prefix. Returns false if it has to wait: for memory, or for a
+  // block that another request computes.
   bool start(Running& running);
   // True if `older`, which goes first, will compute a block that `running` needs and may share.
   bool will_compute(const Running& older, const Running& running, std::size_t block) const;

@@ -118,7 +118,8 @@ bool EngineState::give_way(const std::vector<std::uint64_t>& requests) {
   const std::uint64_t held = table_.in_use() + table_.idle();
   if (held < 2 || (begun() < 2 && table_.idle() == 0)) return false;
   for (const std::uint64_t request : requests) preempt(request);
-  // Assume one block less than what did not fit. If the machine has even less, it says so again.
+  // Assume one block less than what did not fit. If the machine has even less, the stage reports
+  // that again.
   resize((held - 1) * kBlockPositions);
   return true;
 }
@@ -309,7 +310,7 @@ PlannedStep EngineState::seal(Step step, std::int64_t now_us) {
     if (running.started_us == 0) running.started_us = now_us;
   }
   if (alone && answers && !sent.rows.empty()) sent.timed_from_us = now_us;
-  if (drafted > 0) sent.costs = {};  // what their rows cost is drafts.h's
+  if (drafted > 0) sent.costs = {};  // drafts.h learns what drafted rows cost
   sent.filled = std::move(filling_);
   filling_.clear();
   sent.closed = planned.step.closed;

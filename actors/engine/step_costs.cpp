@@ -7,9 +7,9 @@
 namespace troupe::actors {
 namespace {
 
-constexpr double kKept = 0.99;       // of a sample's weight, with each later one
-constexpr double kDamping = 1e-4;    // for features that vary only together
-constexpr std::size_t kTrusted = 8;  // samples, after which one alone says little
+constexpr double kKept = 0.99;     // the part of its weight that a sample keeps with each later one
+constexpr double kDamping = 1e-4;  // for features that vary only together
+constexpr std::size_t kTrusted = 8;  // after this number of samples, outliers are cut
 constexpr double kOutlier = 4;
 
 // An answer's tokens may come at 1 / (1 + this) of their pace while a prompt is computed; the

@@ -11,7 +11,8 @@
 
 namespace troupe::actors {
 
-// The rows of a step: of answers, one each; and of prompts. A depth is a sum of positions.
+// The rows of a step: those of answers, one for each, and those of prompts. A depth is a sum of
+// positions.
 struct StepRows {
   std::size_t answers = 0, prompts = 0;
   double answers_depth = 0, prompts_depth = 0;

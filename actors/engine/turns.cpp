@@ -9,7 +9,7 @@
 namespace troupe::actors {
 namespace {
 
-constexpr double kEndsAverage = 0.1;  // of a new sample
+constexpr double kEndsAverage = 0.1;  // the weight of a new sample
 constexpr double kBetweenEndsLeastUs = 1e3, kBetweenEndsMostUs = 6e7;
 constexpr std::int64_t kWaitLeastUs = 1'000'000, kWaitMostUs = 300'000'000;
 
@@ -95,7 +95,7 @@ std::vector<EngineState::Running*> EngineState::in_turn() {
 
 void EngineState::make_way() {
   if (waiting() == 0 || begun() == 0) return;
-  std::uint64_t promised = 0;  // to those that go before
+  std::uint64_t promised = 0;  // blocks, to requests that go before
   for (Running* next : in_turn()) {
     Running& running = *next;
     if (running.begun) continue;

@@ -15,7 +15,7 @@ namespace {
 constexpr std::chrono::milliseconds kTick{250};
 // An answer that has not come within this time is asked for again.
 constexpr std::int64_t kAskAgainUs = 500'000;
-// How often a client goes to the door before a refusal of its key is final.
+// How often a client enrols (enter()) before a refusal of its key is final.
 constexpr int kEntriesMax = 5;
 
 enum class Phase { kEnrolling, kConnecting, kConnected, kLost };
@@ -26,8 +26,8 @@ using Waiting = std::map<std::uint64_t, caf::typed_response_promise<std::shared_
 
 struct ClientShell {
   Phase phase = Phase::kEnrolling;
-  bool by_identity = false;  // it connects with the identity as its door
-  int entered = 0;           // how often it went to the door
+  bool by_identity = false;  // it enrols by its identity, not by the token
+  int entered = 0;           // how often it began to enrol
   bool control_open = false, bulk_open = false, reported = false;
   std::int64_t enrol_sent_us = 0, hello_sent_us = 0;
   std::uint64_t next = 1;
@@ -43,7 +43,7 @@ using Setup = std::shared_ptr<const ClientSetup>;
 
 const net::PublicKey& head(const Setup& setup) { return setup->token.head; }
 
-// An answer that says why there is no real one.
+// Makes an answer that only says why the question has failed.
 template <class Answer>
 std::shared_ptr<const Answer> failed(const Status& why) {
   auto answer = std::make_shared<Answer>();
@@ -55,7 +55,7 @@ FinishedPtr failed(std::uint64_t request, const Status& why) {
   return std::make_shared<const Finished>(failed_request(request, why));
 }
 
-// Of a head that had welcomed this client.
+// Returns the failure that says that a head that had welcomed this client is lost.
 Status lost_head(const Setup& setup, const Status& cause) {
   if (cause.code() == Code::kPermissionDenied) return cause;
   return Status(cause.code(), "lost the head at " + net::to_string(setup->head) + " (" +
@@ -127,7 +127,7 @@ void enter(const Setup& setup, const net::KeyPair& door) {
   transport->dial(head(setup), setup->head, net::Channel::kControl, door);
 }
 
-// Goes to the door, for a first time or anew.
+// Begins to enrol, for the first time or again.
 void enter_from_outside(Self self, const Setup& setup) {
   ClientShell& state = self->state;
   ++state.entered;

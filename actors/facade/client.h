@@ -16,7 +16,7 @@ struct ClientSetup {
   std::shared_ptr<Link> link;
   net::Token token;
   net::KeyPair identity;  // what the client makes belongs to this key
-  bool known = false;     // try the identity as the door before the token
+  bool known = false;     // try to enrol by the identity before the token
   net::Endpoint head;
   bulk_actor bulk;
   // Called once, with the name of the cluster that welcomed us, or with the reason why none did.

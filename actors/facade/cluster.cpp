@@ -23,7 +23,7 @@ constexpr auto kPlanPatience = 60s;  // every node is measured
 struct Progress {
   std::vector<model::TokenId> ids;
   std::string text;  // the text of the events that came
-  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;  // which the first event brings
+  std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;  // brought by the first event
   std::size_t told_from = 0;  // events before this index are not passed on
   TokenCallback on_token;
   bool cancelled = false;
@@ -217,8 +217,8 @@ Result<GenerateResult> Cluster::generate(const GenerateRequest& request,
 
 namespace {
 
-// The tokens of an open answer that are not passed on again: those that the request brought, or, if
-// they are more, those before `from`, as far as the journal has them, so that they are not computed
+// The tokens of an open answer that are not passed on again: those that the request brought, or
+// those before `from`, as far as the journal has them, whichever are more. They are not computed
 // twice. An answer of another arithmetic version is passed on from its beginning, because the head
 // only repeats it.
 std::vector<model::TokenId> told_before(const actors::OpenStream& known, std::size_t from) {

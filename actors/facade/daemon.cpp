@@ -278,7 +278,7 @@ Status join(const DaemonOptions& options, const ClusterAddress& place, Daemon::I
   if (options.memory_bytes != 0) {
     setup.memory_bytes = options.memory_bytes;
   } else if (daemon.process->device.memory_bytes) {
-    setup.memory_bytes = *daemon.process->device.memory_bytes;  // a GPU's is its own
+    setup.memory_bytes = *daemon.process->device.memory_bytes;  // a GPU has memory of its own
   } else {
     MemoryOffer offer = memory_offer();
     setup.memory_bytes = offer.bytes;

@@ -38,7 +38,8 @@ class RepeatClock {
  public:
   using Time = std::chrono::steady_clock::time_point;
   static constexpr std::chrono::seconds kRepeatPatience{30};
-  // A head that was lost no sooner than this after the question was there in the meantime.
+  // If a head answered a question for at least this long before it was lost, it had been there in
+  // the meantime.
   static constexpr std::chrono::seconds kHeld{2};
 
   explicit RepeatClock(Time began) : since_(began) {}

@@ -13,8 +13,9 @@ namespace troupe::actors {
 
 // Keeps the models whose manifests prove their ids. Releases before journal schema 7 knew models by
 // the hashes of their files: such a model gets its id if this head's own store has the file, and
-// what names it goes on. Any other is forgotten, and what names it ends in words when it is asked
-// for. Returns the manifests that are left, by id.
+// the jobs and answers that name it go on. Any other is forgotten; a job or answer that names it
+// ends, when it is asked for, with a sentence that says why. Returns the manifests that are left,
+// by id.
 //   Errors: kBadData (the journal is damaged), and those of the journal.
 using ProvedModels = std::map<std::string, model::Manifest>;
 Result<ProvedModels> prove_models(const std::string& home, model::Store& store, Journal& journal);

@@ -21,7 +21,7 @@ constexpr std::chrono::milliseconds kLookAgain{100};
 struct HeadAddress {
   net::Token token;
   net::Endpoint endpoint;
-  // The token was found in a file that a head of this user left on this machine.
+  // True if the token was found in a file that a head of this user left on this machine.
   bool from_file = false;
 };
 

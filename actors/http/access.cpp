@@ -70,7 +70,7 @@ std::optional<ApiError> check_host(const ServeOptions& options, std::string_view
 std::optional<ApiError> check_origin(const ServeOptions& options, const Request& request) {
   const std::string_view origin = request.header("Origin");
   if (request.count("Origin") == 0 || is_allowed_origin(options, origin)) return std::nullopt;
-  // A page that this server itself has shown.
+  // The origin of the pages that this server itself has sent.
   const std::string own =
       (options.tls_cert.empty() ? "http://" : "https://") + std::string(request.header("Host"));
   if (origin == own) return std::nullopt;

@@ -33,7 +33,7 @@ class BodyReader {
   bool read_size();
   State state_ = State::kDone;
   bool chunked_ = false;
-  std::uint64_t left_ = 0;   // of the body, or of the chunk
+  std::uint64_t left_ = 0;   // bytes to come, of the body or of the chunk
   std::uint64_t bytes_ = 0;  // of all chunks so far, with the present one
   std::string line_;         // as far as it has come, without its end
   bool carriage_return_ = false;

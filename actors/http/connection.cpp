@@ -127,7 +127,7 @@ void Connection::advance() {
   }
 }
 
-// Refuses a request whose body need not be read for that.
+// Refuses a request if that can be decided before its body is read.
 bool Connection::check_head() {
   head_checked_ = true;
   exchange_ = std::make_shared<Exchange>();

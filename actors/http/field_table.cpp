@@ -210,7 +210,7 @@ Error read_top_p(const json& value, const std::string& name, GenerationAsk* ask)
 }
 
 Error read_top_k(const json& value, const std::string& name, GenerationAsk* ask) {
-  if (value == -1) return std::nullopt;  // all tokens, as other servers have it
+  if (value == -1) return std::nullopt;  // -1 means all tokens, as in other servers
   std::uint64_t k = 0;
   Error error = read_whole(value, name, 0, 1u << 24, &k);
   ask->sampling.top_k = static_cast<std::uint32_t>(k);
@@ -308,7 +308,7 @@ Error read_template_kwargs(const json& value, const std::string& name, Generatio
   return std::nullopt;
 }
 
-// best_of must equal n, or it would compute answers that nobody sees.
+// best_of must equal n, or the server would compute answers that nobody sees.
 Error read_best_of(const json& value, const std::string& name, GenerationAsk*) {
   if (value == 1) return std::nullopt;
   return bad_request("best_of is not supported; ask for several answers with n", name,

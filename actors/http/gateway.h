@@ -19,7 +19,7 @@ namespace troupe::http {
 
 // One answer to compute. Its prompt is token ids, made once, so that every replay uses the same.
 struct AnswerRequest {
-  std::size_t model = 0;  // index in the list that open() got
+  std::size_t model = 0;  // the number of earlier calls of open()
   std::vector<model::TokenId> prompt_ids;
   // Tokens that were accepted before: the events begin with the token after them.
   std::vector<model::TokenId> answer_ids;

@@ -53,7 +53,7 @@ Generation::Generation(Service& service, ExchangePtr exchange, const std::string
   reset_view();
 }
 
-// A connection has been told nothing yet.
+// Begins for a connection that has been sent nothing yet.
 void Generation::reset_view() {
   for (Choice& choice : choices_) {
     choice.text = prepared_->ask.echo ? prepared_->prompt_texts[choice.prompt] : std::string();
@@ -105,7 +105,8 @@ void Generation::start() {
   service_.limits.pay_tokens(key_, usage().prompt_tokens, accepted_us_);
   if (is_kept()) {
     service_.streams[head_.id] = shared_from_this();
-    // A client that knows the stream's id may come back after this process was killed.
+    // A client that knows the stream's id may come back after this process was killed, so the
+    // stream must be in the file first.
     saved_ = !service_.keeper->has_file();
     if (!saved_) {
       service_.keeper->begin({head_.id, owner_, encode_ask(head_, *prepared_), 0, {}});
@@ -423,7 +424,7 @@ void Generation::rest() {
   if (is_kept()) service_.keeper->rest(head_.id, unix_now_ms());
 }
 
-// The connection is done with this request.
+// Detaches from the connection, which is done with this request.
 void Generation::let_go() {
   if (!exchange_) return;
   exchange_->responder->on_gone({});

@@ -105,11 +105,12 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void rest();
   void let_go();
   AnswerCounters& counters();
-  // Adds a choice that has ended, and the tokens that it had.
+  // Counts a choice that has ended, and its tokens.
   void count(Choice& choice, const std::string& finish_reason);
   Usage usage() const;
   bool streams() const { return prepared_->ask.stream; }
-  // A prompt has too many log-probabilities to keep them for a client that may come back.
+  // True if the stream is kept for a client that may come back. A scored prompt has too many
+  // log-probabilities for that.
   bool is_kept() const {
     return streams() && !prepared_->ask.scores_prompt() && service_.options.resume;
   }

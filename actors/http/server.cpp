@@ -83,8 +83,8 @@ ApiError beyond_limit(const ApiKey& key, const RateLimits::Refusal& refusal) {
 struct Server::Impl {
   ServeOptions options;
   std::vector<std::string> ids;  // of the models
-  // The members of the HTTP thread come before its io_context, because connections that end with it
-  // still count themselves out.
+  // The members of the HTTP thread come before its io_context, because connections that are
+  // destroyed with the io_context still change the server's counts.
   ConnectionHost host;
   Service service;
   std::shared_ptr<const ApiKeys> keys;  // null: none are asked for

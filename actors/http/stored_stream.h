@@ -19,7 +19,8 @@ std::string encode_ask(const AnswerHead& head, const PreparedAsk& prepared);
 Status decode_ask(const std::string& bytes, const ServedModels& models, AnswerHead* head,
                   PreparedAsk* prepared);
 
-// AnswerEvent::answer is the number of the choice. Without log-probabilities of prompts and times.
+// AnswerEvent::answer is the number of the choice. Log-probabilities of prompts, and times, are not
+// kept.
 std::string encode_events(const std::vector<AnswerEvent>& events);
 // Errors: kBadData.
 Result<std::vector<AnswerEvent>> decode_events(const std::string& bytes);

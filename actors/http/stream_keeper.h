@@ -29,7 +29,7 @@ class StreamKeeper {
   // are saved at once.
   StreamKeeper(std::unique_ptr<actors::StreamFile> file, int scrub_ms,
                std::function<void(const std::vector<std::string>& ids)> saved);
-  ~StreamKeeper();  // writes what there is
+  ~StreamKeeper();  // writes what is still to be written
   bool has_file() const { return file_ != nullptr; }
   // Returns what an earlier process left in the file. Called before anything begins.
   Result<std::vector<actors::StoredStream>> load() { return file_->load(); }

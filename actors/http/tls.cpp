@@ -36,7 +36,7 @@ Result<std::shared_ptr<TlsContext>> load_tls(const std::string& cert, const std:
                        error);
   context->use_certificate_chain_file(cert, error);
   if (error) return bad_file("certificate", cert, error);
-  // A password would have to be asked for on a terminal.
+  // There is no terminal on which OpenSSL could ask for a password.
   context->set_password_callback(
       [](std::size_t, TlsContext::password_purpose) { return std::string(); }, error);
   context->use_private_key_file(key, TlsContext::pem, error);

@@ -80,7 +80,7 @@ void on_kinds(Self self, const Setup& setup, const net::InFrame& frame, const Jo
 void on_task_done(Self self, const Setup& setup, const net::InFrame& frame,
                   const JobTaskDone& done) {
   const JobTask* task = self->state.state->task(done.attempt);
-  // It belongs to an earlier attempt.
+  // The answer belongs to an earlier attempt.
   if (task == nullptr || task->worker != worker_of(frame.peer)) return;
   if (!done.outcome.is_ok()) return fail(self, setup, done.attempt, done.outcome.status());
   if (task->merge) return finish_merge(self, setup, done.attempt, done.output);

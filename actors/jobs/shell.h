@@ -19,15 +19,15 @@ namespace troupe::actors::jobs {
 
 // The worker that answers prompts: the head itself, which has a deployment compute them.
 inline constexpr const char* kCluster = "the cluster";
-// The number of its shards under way, of a few lines each: enough to fill the steps of several
-// stages.
+// The number of shards that it works on at once. They have a few lines each, so that this many fill
+// the steps of several stages.
 inline constexpr std::size_t kClusterSlots = 4;
 
 // A shard of lines that is being answered.
 struct Answering {
   JobTask task;
   GenerateSpec spec;
-  std::string owner;               // the job's: its lines share keys and values with the owner's
+  std::string owner;               // of the job; its lines share keys and values with this owner's
   std::uint64_t first = 0;         // the number of its first line
   std::vector<std::string> ids;    // one for each line, as JSON
   std::vector<std::string> lines;  // of the output; "" while they are awaited

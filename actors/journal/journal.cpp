@@ -50,7 +50,7 @@ PRAGMA user_version = 3;
 UPDATE streams SET submit = CAST(submit || x'00000000' AS BLOB);
 PRAGMA user_version = 4;
 )",
-    // Submit got a flag after that.
+    // Submit got a flag at its end.
     R"(
 UPDATE streams SET submit = CAST(submit || x'00' AS BLOB);
 PRAGMA user_version = 5;
@@ -60,8 +60,8 @@ PRAGMA user_version = 5;
 UPDATE streams SET submit = CAST(submit || x'0100000000000000' AS BLOB);
 PRAGMA user_version = 6;
 )",
-    // Models have ids that their manifests prove, where they had the hashes of their files. A head
-    // renames them when it starts (facade/daemon.cpp), because its store knows both.
+    // Models have ids that their manifests prove; before, they had the hashes of their files. A
+    // head renames them when it starts (facade/daemon.cpp), because its store knows both.
     R"(
 PRAGMA user_version = 7;
 )"};

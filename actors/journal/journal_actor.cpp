@@ -148,7 +148,8 @@ void tell_end(Self self, const StreamSetup& setup, const FinishedPtr& finished) 
 
 stream_actor::behavior_type stream_behavior(Self self, std::shared_ptr<const StreamSetup> setup) {
   self->monitor(setup->sink);
-  // Our end tells the engine to cancel. A client that lost its connection may still resume.
+  // When this actor ends, the engine cancels the request. A client that lost its connection may
+  // still resume the answer.
   self->set_down_handler([self, setup](const caf::down_msg&) {
     write_tokens(self, *setup);
     self->quit();

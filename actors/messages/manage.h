@@ -24,15 +24,17 @@ enum class ManageKind : std::uint8_t {
 struct Manage {
   static constexpr MessageType kType = MessageType::kManage;
   std::uint64_t request = 0;
-  std::uint8_t kind = 0;         // ManageKind
-  std::string subject;           // model:HEX, sha256:HEX or name of a model; id or name of a key
-                                 // or newcomer;
-                                 // name of a node
-  bool force = false;            // for kUnload: even if requests are running; kStop: every daemon;
-                                 // kDrain: the node gets layers again
-  std::uint8_t role = 0;         // for kKeyNew: net::Role of the processes that the token lets in,
-  std::uint32_t uses = 0;        // how often,
-  std::uint64_t lifetime_s = 0;  // and for how long; 0 means forever
+  std::uint8_t kind = 0;  // ManageKind
+  // A model (model:HEX, sha256:HEX or its name), a key or newcomer (its id or name), or a node (its
+  // name).
+  std::string subject;
+  // kUnload: even if requests are running; kStop: every daemon; kDrain: the node gets layers again.
+  bool force = false;
+  // For kKeyNew: the net::Role of the processes that the token lets in, how often it does so, and
+  // for how long (0: forever).
+  std::uint8_t role = 0;
+  std::uint32_t uses = 0;
+  std::uint64_t lifetime_s = 0;
   template <class A>
   void serialize(A& a) {
     a(request, kind, subject, force, role, uses, lifetime_s);

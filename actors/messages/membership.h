@@ -20,7 +20,8 @@ namespace troupe::actors {
 struct Enrol {
   static constexpr MessageType kType = MessageType::kEnrol;
   net::PublicKey key{};  // the newcomer's own
-  // A client's, which lasts: `key` is that of one connection. A node is its own identity.
+  // The identity of a client, which lasts, while `key` is that of one connection. A node's key is
+  // its identity.
   net::PublicKey identity{};
   std::uint8_t role = 0;  // net::Role: kNode or kClient
   std::string name;
@@ -57,7 +58,8 @@ struct Hello {
   // Counts how often this process began to join. A node drops its stages before it begins, and the
   // head forgets what the node held. A Hello with the number of the last one merely repeats it.
   std::uint32_t greeting = 0;
-  // The version of the sender's arithmetic; the head admits only nodes of its own.
+  // The version of the sender's arithmetic; the head admits only nodes that compute by the same
+  // version.
   std::uint32_t arithmetic = kArithmeticVersion;
   std::string program;  // the version of Troupe that it runs, such as "0.1.0", for people
   template <class A>

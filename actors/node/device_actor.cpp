@@ -30,7 +30,7 @@ device_actor::behavior_type device_behavior(device_actor::stateful_pointer<Devic
     const Result<std::uint64_t> free_bytes = accelerator->free_bytes();
     if (!free_bytes) return fail(free_bytes.status());
     handle.isa = "cuda " + accelerator->architecture();
-    handle.memory_bytes = *free_bytes - *free_bytes / 16;  // the rest is to work in
+    handle.memory_bytes = *free_bytes - *free_bytes / 16;  // the rest is working memory
   }
   made->set_value(std::move(handle));
   return {[self](const DeviceJobPtr& job) { (*job)(*self->state.device); }};

@@ -28,7 +28,7 @@ struct NodeSetup {
   net::PublicKey head{};
   net::Endpoint head_endpoint;      // unused if the head is this process
   std::optional<net::Token> token;  // absent if the node is a member already
-  bool member = false;              // of the token's cluster: enrol only if the head refuses us
+  bool member = false;  // a member of the token's cluster: enrol only if the head refuses us
   std::shared_ptr<Link> link;
   std::shared_ptr<model::Store> store;
   bulk_actor bulk;
@@ -41,7 +41,8 @@ struct NodeSetup {
   std::string memory_pool;                        // as Hello has it
   std::uint32_t arithmetic = kArithmeticVersion;  // tests have others
   std::shared_ptr<std::atomic<std::uint64_t>> bulk_bytes_in;
-  std::shared_ptr<const TroubleBoard> troubles;  // of this machine; null: nobody looks
+  std::shared_ptr<const TroubleBoard>
+      troubles;  // what was found on this machine; null: nobody checks it
   // When the actor last ran, for watchdogs; microseconds of the monotonic clock.
   std::shared_ptr<std::atomic<std::int64_t>> moved_us =
       std::make_shared<std::atomic<std::int64_t>>(0);

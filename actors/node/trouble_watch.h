@@ -18,7 +18,7 @@
 
 namespace troupe::actors {
 
-// Returns what was found last. Any thread.
+// The troubles that were found last. Any thread may call.
 class TroubleBoard {
  public:
   std::vector<std::string> all() const;  // the sentences

@@ -132,7 +132,7 @@ struct EqualSplit {
   std::string layers;  // "0-14,15-29"
 };
 struct ReplicatedSpeed {
-  std::uint64_t streams = 0;  // distributed over all replicas
+  std::uint64_t streams = 0;  // their number; they are distributed over all replicas
   double streams_tok_s = 0;
 };
 // The measured times of a stage with this number of layers, in microseconds.

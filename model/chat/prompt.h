@@ -39,10 +39,11 @@ Result<std::vector<TokenId>> prompt_tokens(const Prompt& prompt, const Tokenizer
                                            const std::optional<std::tm>& now = {},
                                            std::size_t context = 0);
 
-// Returns EncodeOptions::tokens_max for prompts of a model of this context. It is more than fit, so
-// that the length of a prompt that is a little too long can be told.
+// Returns EncodeOptions::tokens_max for prompts of a model of this context. It allows more tokens
+// than fit, so that the length of a prompt that is a little too long can be told.
 std::size_t countable_tokens(std::size_t context);
-// Returns the error for a text of this number of bytes that was given up: kInvalidArgument.
+// Returns the error (kInvalidArgument) for a text of this number of bytes that was not read to its
+// end.
 Status far_too_long(std::size_t bytes, std::size_t context);
 
 }  // namespace troupe::model

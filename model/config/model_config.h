@@ -68,7 +68,7 @@ struct ModelConfig {
   std::vector<double> rope_divisors;  // of each pair, from config.json; empty: none
   double rope_magnitude = 1.0;        // multiplies the rotated pairs
   double window_rope_theta = 0.0;     // the base of layers with a window, unscaled; 0: as others
-  std::size_t unrotated_period = 0;  // every such layer does not rotate (the 4th, the 8th); 0: none
+  std::size_t unrotated_period = 0;   // 4: the 4th, the 8th ... layer does not rotate; 0: all do
 
   // The parts of a layer.
   NormKind norm = NormKind::kRms;

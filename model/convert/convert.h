@@ -11,7 +11,7 @@
 
 // Writes a model in another form: as one GGUF file or as a Hugging Face folder, in other formats.
 // Tensors are read and written a few rows at a time. The new file has its name only when it is
-// whole and on the disk. If the new file would state anything otherwise than the model does, the
+// whole and on the disk. If anything in the new file would differ from what the model states, the
 // conversion is refused.
 
 namespace troupe::model {

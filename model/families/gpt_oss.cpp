@@ -10,7 +10,7 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::uint64_t kPeriod = 2;  // what GGUF files leave to the program that reads them
+constexpr std::uint64_t kPeriod = 2;  // GGUF files do not state it
 constexpr std::uint64_t kHeadDim = 64;
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {

@@ -33,7 +33,7 @@ bool has_rotated_rows(const TensorSpec& spec);
 bool has_neighbour_rows(const ModelConfig& config, const TensorSpec& spec);
 // Returns the row of such a tensor that a folder stores as `row`.
 std::size_t neighbour_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim);
-// The other way round: the folder's row that such a tensor has as `row`.
+// Does the reverse: returns the folder's row that is row `row` of such a tensor.
 std::size_t folder_row(std::size_t row, std::size_t head_dim, std::size_t rotary_dim);
 
 }  // namespace troupe::model

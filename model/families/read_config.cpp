@@ -153,7 +153,8 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
   for (const TensorInfo& tensor : header.tensors) {
     if (known.contains(tensor.name)) continue;
     if (known.contains(std::string(scaled_name(tensor.name)))) continue;
-    if (tensor.name == "output.weight" && config.tied_embedding) continue;  // a copy of it
+    if (tensor.name == "output.weight" && config.tied_embedding)
+      continue;                                                    // a copy of the embedding
     if (tensor.name.ends_with(".attn_rot_embd.weight")) continue;  // repeats the rotary base
     if (tensor.name == "rope_factors_long.weight" && config.rope_short_factors)
       continue;  // for positions beyond the context
@@ -162,10 +163,10 @@ Status check_tensors(const GgufHeader& header, const ModelConfig& config) {
     if (layer.has_value() && *layer >= config.layers)
       return bad("tensor " + in_quotes(tensor.name) + " is of layer " + std::to_string(*layer) +
                  ", but the number of layers is " + std::to_string(config.layers));
-    return Status(Code::kBadData, "tensor " + in_quotes(tensor.name) + " is none that a " +
+    return Status(Code::kBadData, "tensor " + in_quotes(tensor.name) + " does not belong to a " +
                                       config.family +
-                                      " has in this version, which cannot run the model without "
-                                      "it; use another file or model");
+                                      " model as this version computes it, and leaving it out "
+                                      "would change the answers; use another file or model");
   }
   return Status::ok();
 }

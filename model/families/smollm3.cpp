@@ -6,7 +6,7 @@
 namespace troupe::model {
 namespace {
 
-constexpr std::uint64_t kUnrotated = 4;  // what GGUF files leave to the program that reads them
+constexpr std::uint64_t kUnrotated = 4;  // GGUF files do not state it
 
 Result<ModelConfig> read_gguf(const GgufHeader& header) {
   const HeaderReader read(header, "smollm3");

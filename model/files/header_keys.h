@@ -3,7 +3,7 @@
 #include <string_view>
 
 // The metadata keys of our own that travel in a GGUF header. A Hugging Face folder is read as one
-// GGUF file (source/hf_folder.h), and its header says in these keys what GGUF has no key for. The
+// GGUF file (source/hf_folder.h), and these keys of its header state what GGUF has no key for. The
 // header reaches every node that runs a part of the model, so a key never changes its name or its
 // meaning.
 
@@ -17,7 +17,7 @@ inline constexpr std::string_view kTransposed = "troupe.transposed";
 inline constexpr std::string_view kTiedEmbedding = "troupe.tied_embedding";
 // An integer: the first layer that has a sliding window.
 inline constexpr std::string_view kSlidingWindowBegin = "troupe.sliding_window_begin";
-// An integer: every such layer does not rotate q and k (the 4th, the 8th).
+// An integer n: every n-th layer does not rotate q and k.
 inline constexpr std::string_view kUnrotatedPeriod = "troupe.unrotated_period";
 // A number that multiplies the rotated pairs, and an array of numbers, each of which divides the
 // frequency of a pair.
@@ -31,7 +31,7 @@ inline constexpr std::string_view kFeedForwardBias = "troupe.feed_forward_bias";
 // An array of two integers: how many rows and columns of a matrix share a scale, where the shapes
 // of the matrix and of its scales leave that open (files/weight_scales.h).
 inline constexpr std::string_view kScaleBlock = "troupe.scale_block";
-// An array of integers: the layers of a mixture of experts that have none.
+// An array of integers: the layers of a mixture of experts that have no experts.
 inline constexpr std::string_view kDenseLayers = "troupe.dense_layers";
 // A number that is added to every norm weight.
 inline constexpr std::string_view kNormOffset = "troupe.norm_offset";

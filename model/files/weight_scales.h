@@ -29,7 +29,7 @@ inline constexpr std::string_view kScaleSuffix = "_scale";
 
 // Returns the name of the tensor that would have the scales of the matrix `name`.
 std::string scale_name(std::string_view name);
-// Returns the name of the matrix that a tensor of this name has the scales of, or "".
+// Returns the name of the matrix whose scales a tensor of this name holds, or "".
 std::string_view scaled_name(std::string_view name);
 
 // Says which weights of a matrix share a scale.

@@ -20,7 +20,8 @@ class BigInteger {
   BigInteger() = default;
   explicit BigInteger(std::int64_t value);
   // Reads digits with an optional sign.
-  //   Errors: nullopt if it is none, or has more than kWordsMax words.
+  //   Errors: nullopt if the text is not such a number, or if the number has more than kWordsMax
+  //   words.
   static std::optional<BigInteger> parse(std::string_view digits, int base = 10);
   // Returns the whole part of a finite number.
   static BigInteger from_double(double value);

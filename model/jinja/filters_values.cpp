@@ -118,7 +118,7 @@ bool without_underscores(std::string* text) {
   return true;
 }
 
-// Reads a text or number as a number, as Python's float() does; returns false if it is none.
+// Reads a text or number as a number, as Python's float() does; returns false if it cannot.
 bool read_number(const Value& input, double* number) {
   if (input.string() == nullptr) return to_number(input, number);
   std::string text = lower(strip(*input.string(), nullptr, Side::kBoth));

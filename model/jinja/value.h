@@ -128,7 +128,7 @@ struct Value {
   Value(Callable value) : data(std::move(value)) {}
   Value(Range value) : data(value) {}
   Value(std::shared_ptr<Object> value) : data(std::move(value)) {}
-  Value(const char*) = delete;  // would be a bool
+  Value(const char*) = delete;  // it would become a bool
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data); }
   bool is_none() const { return std::holds_alternative<None>(data); }
@@ -206,12 +206,12 @@ bool equal(const Value& a, const Value& b);
 int compare_numbers(const Value& a, const Value& b);
 // Says whether a value may be a key of a dict.
 bool is_hashable(const Value& value);
-// Reads a value as a number; returns false if it is none.
+// Reads a value as a number; returns false if it is not a number.
 bool to_number(const Value& value, double* out);
-// Reads a number without a fraction; returns false if `value` is none. Booleans are 0 and 1, as in
-// Python.
+// Reads a number without a fraction; returns false if `value` is something else. Booleans are 0 and
+// 1, as in Python.
 bool to_integer(const Value& value, std::int64_t* out);
-// Reads a number without a fraction, of any size; nullopt if `value` is none.
+// Reads a number without a fraction, of any size; nullopt if `value` is something else.
 std::optional<BigInteger> whole_of(const Value& value);
 // Returns nullptr if the key is absent.
 const Value* find(const Dict& dict, const Value& key);

@@ -158,7 +158,7 @@ class Steps {
       const double us = now_us() - begin_us;
       std::this_thread::sleep_for(
           std::chrono::duration<double, std::micro>(std::min(period_us - us, kRestMaxUs)));
-      if (i < 2) continue;  // memory is sized in these
+      if (i < 2) continue;  // the first steps allocate memory
       times[logits].push_back(us);
       sum += us;
     }

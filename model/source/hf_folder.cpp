@@ -126,7 +126,7 @@ Status check_bytes(const SafetensorsTensor& tensor, quant::Type type, const std:
   const std::size_t sizes = is_blocks ? 3 : 2;
   if (tensor.shape.size() < sizes || tensor.bytes == 0 ||
       (is_blocks && tensor.shape.back() != format.block_bytes))
-    return Status(Code::kBadData, what + " has a shape that is none of a tensor of " +
+    return Status(Code::kBadData, what + " has a shape that no tensor can have in the format " +
                                       std::string(format.name) +
                                       "; take the folder from where it is whole");
   return Status::ok();

@@ -20,7 +20,7 @@ struct CatalogueEntry {
   std::uint64_t bytes = 0;  // 0 for one on the hub
   std::string about;        // one line for people
   // The name of terms that must be accepted before the model is fetched, and where they can be
-  // read; otherwise "". They were read where the model lies.
+  // read; otherwise "". We read the terms on the model's page.
   std::string terms = {}, terms_page = {};
 };
 

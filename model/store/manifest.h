@@ -22,7 +22,7 @@ struct BlobRef {
 struct Manifest {
   std::string model;  // the id that the parts prove (model_id.h)
   std::string name;   // for people: the name in the catalogue or the store, or the file's name
-  std::uint64_t file_bytes = 0;  // from peers it counts as prove() computes it
+  std::uint64_t file_bytes = 0;  // in a peer's manifest, prove() sets it
   BlobRef header;                // the first header.bytes bytes of the file
   struct Tensor {
     std::string name;
@@ -34,8 +34,8 @@ struct Manifest {
     }
   };
   std::vector<Tensor> tensors;  // in the file's order
-  // Of the whole file, where this process computed it; "" elsewhere. It does not travel, because
-  // who has only parts cannot check it.
+  // The hash of the whole file if this process computed it, else "". It does not travel, because a
+  // process that has only parts cannot check it.
   std::string file_sha256 = {};
   template <class Archive>
   void serialize(Archive& archive) {

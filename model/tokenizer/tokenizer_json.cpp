@@ -313,7 +313,7 @@ Status fill_added(const TokenTable& table, TokenizerParts* parts) {
   return Status::ok();
 }
 
-// Returns the type of the model; "" if it is none that is known.
+// Returns the type of the model, or "" if the type is not known.
 std::string model_type(const json& model) {
   const json& type = json_field(model, "type");
   if (type.is_string()) return type.get<std::string>();

@@ -252,7 +252,8 @@ Status add_decoder(const json& step, int depth, PieceRules* rules) {
     TROUPE_ASSIGN_OR_RETURN(const std::string content, json_string(step, "content", what));
     const json stop = step.value("stop", json(0)), start = step.value("start", json(0));
     if (content != " " || stop != json(0) || (start != json(0) && start != json(1))) {
-      return bad_tokenizer(what + " is not the one that drops the first space, which is supported");
+      return bad_tokenizer(what +
+                           " does not drop just the first space, which is all that is supported");
     }
     rules->drops_first_space = start == json(1);
   } else if (type == "WordPiece") {

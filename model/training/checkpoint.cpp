@@ -84,7 +84,7 @@ Result<Manifest> read_manifest(const fs::path& checkpoint) {
     return bad_field(path, "best_loss");
   if (!read_field(object, "evaluations_since_best", &manifest.state.evaluations_since_best))
     return bad_field(path, "evaluations_since_best");
-  // Older checkpoints have none.
+  // Older checkpoints lack this field.
   if (object.contains("event_bytes") &&
       !read_field(object, "event_bytes", &manifest.state.event_bytes))
     return bad_field(path, "event_bytes");

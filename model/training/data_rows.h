@@ -16,7 +16,7 @@ namespace troupe::model {
 
 struct DataFields {
   std::string text = "text", label = "label";
-  bool with_labels = false;  // a row without a label is not a row
+  bool with_labels = false;  // a row without a label is left out
 };
 
 struct DataRow {

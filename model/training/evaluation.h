@@ -21,7 +21,7 @@ namespace troupe::model {
 struct TokenScore {
   double nll = 0.0;  // of -log p(token)
   std::size_t tokens = 0;
-  std::size_t hits = 0;   // where the token has the largest logit
+  std::size_t hits = 0;   // tokens that have the largest logit
   std::size_t bytes = 0;  // of the text that these tokens stand for
 
   void add(const TokenScore& other);

@@ -17,9 +17,8 @@ namespace troupe::model {
 //   but byte-level BPE, or a pre-tokenizer for which GGUF has no name).
 Status add_gguf_tokenizer(const GgufHeader& folder, std::size_t vocabulary, GgufMetadata* out);
 
-// The parts of it that the tokenizers of encoders share (gguf_encoder_tokenizer.h). `file` is
-// tokenizer.json.
-// Adds the texts and the types of all ids.
+// These functions are parts of it that the tokenizers of encoders share (gguf_encoder_tokenizer.h).
+// `file` is tokenizer.json. Adds the texts and the types of all ids.
 //   Errors: kFailedPrecondition if there are more than rows. It may throw the exceptions of the
 //   JSON library.
 Status add_gguf_tokens(const nlohmann::json& file, std::size_t vocabulary, GgufMetadata* out);

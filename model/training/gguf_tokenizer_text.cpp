@@ -17,8 +17,8 @@
 namespace troupe::model {
 namespace {
 
-// These are sorted objects: an ordered one searches all of its keys for each new key, which takes
-// seconds for a vocabulary.
+// These objects are sorted by their keys: an ordered_json would search all of its keys for each new
+// one, which takes seconds for a vocabulary.
 using nlohmann::json;
 
 // A type as tokenizer.ggml.token_type has it.

@@ -34,7 +34,7 @@ struct BatchSums {
   double loss = 0.0;
   std::size_t targets = 0;  // the number of these positions
   double divisor = 0.0;     // what the loss is divided by: `targets`, or the sum of class weights
-  std::size_t hits = 0;     // where the target has the largest logit
+  std::size_t hits = 0;     // targets that have the largest logit
 };
 
 class Network {

@@ -24,13 +24,14 @@ struct NewModelOptions {
 };
 
 // Makes the header and checks it. A value of a matrix depends on (seed, the tensor's GGUF name, the
-// value's place in it) alone: it is the sum of four uniform draws, whose distribution is almost
-// normal, with mean 0 and `deviation`, and ends at 3.46 deviations. If the model norms its layers'
-// inputs, the deviation is divided by sqrt(2 * layers) for matrices whose results are added to the
-// residual stream. Norm weights are 1, biases 0.
-// Source: Radford et al. 2019, section 2.3.
+// value's place in it) alone: it is the sum of four uniform draws, which is almost normally
+// distributed, with mean 0 and standard deviation `deviation`, and never more than 3.46 deviations
+// from 0. If the model norms its layers' inputs, the deviation is divided by sqrt(2 * layers) for
+// matrices whose results are added to the residual stream. Norm weights are 1, biases 0. Source:
+// Radford et al. 2019, section 2.3.
 //   Errors: kInvalidArgument if the family cannot be trained, or the tokenizer has more tokens than
-//   the vocabulary; kFailedPrecondition if there is no tokenizer; those of its files.
+//   the vocabulary; kFailedPrecondition if there is no tokenizer; the errors of reading the
+//   tokenizer's files.
 Result<std::unique_ptr<TensorSource>> new_model(const NewModelOptions& options);
 
 }  // namespace troupe::model

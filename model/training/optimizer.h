@@ -58,7 +58,8 @@ class Optimizer {
   }
 
  private:
-  // Values [begin, end) of a parameter, whose sums lie at `sums`, in update number `step`.
+  // Updates the values [begin, end) of a parameter, whose sums lie at `sums`; `step` is the number
+  // of the update.
   void update_range(Parameter& parameter, std::size_t begin, std::size_t end, const float* sums,
                     float gradient_scale, std::uint64_t step, double learning_rate) const;
   // Brings a group of a table to the state after update `step`.

@@ -18,13 +18,13 @@ struct TeamPart {
   int thread = 0;  // of the device, whose memory it uses
 };
 
-// The shares' inner rows: g = silu(Wg n) * (Wu n) for this thread's part of every active expert's
-// channels. `normed` holds the rows from which the plan's rows are counted.
+// Computes the shares' inner rows: g = silu(Wg n) * (Wu n) for this thread's part of every active
+// expert's channels. `normed` holds the rows from which the plan's rows are counted.
 void widen_experts(const StepContext& step, std::size_t layer, const ExpertPlan& plan,
                    const RowBuffer& normed, const Workspace& workspace, TeamPart part);
 
-// The shares' outer rows: Wd g for this thread's part of every active expert's channels. All inner
-// rows must be there.
+// Computes the shares' outer rows: Wd g for this thread's part of every active expert's channels.
+// All inner rows must be there.
 void narrow_experts(const StepContext& step, std::size_t layer, const ExpertPlan& plan,
                     const Workspace& workspace, TeamPart part);
 

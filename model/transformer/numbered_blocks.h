@@ -9,10 +9,10 @@
 #include <troupe/runtime/status.h>
 
 // The blocks of a stage by number. Which numbers there are, which sequences share them and when
-// they are taken anew is decided elsewhere (actors/engine/block_table.h); here, a number has
-// memory. Sequences hold the memory of their blocks themselves, so that a number that is taken anew
-// or given back too early cannot change memory that is in use. One thread, that of the stage's
-// owner.
+// they are taken anew is decided elsewhere (actors/engine/block_table.h); here, each number only
+// has its memory. Sequences hold the memory of their blocks themselves, so that a number that is
+// taken anew or given back too early cannot change memory that is in use. One thread, that of the
+// stage's owner.
 
 namespace troupe::model {
 

@@ -41,7 +41,7 @@ struct Workspace {
   RowBuffer attended;   // (rows, H*D)
   RowBuffer gate;       // (rows, F)
   float* up = nullptr;  // (rows, F)
-  // The same for layers of a mixture that have no experts, whose F is another.
+  // The same for layers of a mixture that have no experts: their F differs.
   RowBuffer dense_gate;
   float* dense_up = nullptr;
   float* k = nullptr;       // (rows, K*D)
@@ -92,7 +92,7 @@ struct StepContext {
   const kernels::KvType kv_type;
   const int threads;
   RopeTable rope;
-  RopeTable window_rope;         // of the layers with a window, if they have a base of their own
+  RopeTable window_rope;         // for layers with a sliding window, if their base differs
   RelativeBias relative_bias;    // empty if the model has none
   bool f16_activations = false;  // x is rounded to f16 after every layer
 

@@ -12,7 +12,7 @@ namespace troupe::kernels {
 
 constexpr std::size_t kBlock = 32;        // activations share a scale over 32 elements
 constexpr std::size_t kSuperblock = 256;  // or over 256, for K-quants
-constexpr std::size_t kSumElements = 16;  // whose quants are summed in a superblock
+constexpr std::size_t kSumElements = 16;  // the number of quants in one of a superblock's sums
 
 // Activations of B rows for quantized weights: int8 blocks along K, of 32 or of 256 elements, or
 // both, as the weights ask for; pointers that nobody needs are null. All row-major. d = amax/127, q

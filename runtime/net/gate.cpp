@@ -95,7 +95,7 @@ std::optional<InFrame> Gate::admit(const Source& source, const RawFrame& raw,
   }
   if (raw.parts == 0 || raw.parts > 3) {
     return drop(counters_.rejected_header,
-                "it has " + std::to_string(raw.parts) + " parts, 1 to 3 are a frame");
+                "it has " + std::to_string(raw.parts) + " parts, but a frame has 1 to 3");
   }
   const Result<wire::Header> header = wire::parse_header(raw.header, version_);
   if (header.code() == Code::kFailedPrecondition) {

@@ -11,7 +11,7 @@
 #include <troupe/runtime/quant/bytes.h>
 #include <troupe/runtime/quant/format.h>
 
-// The code that the formats share which are read into Q8_0 when weights are packed. A format says
+// The code shared by the formats that are read into Q8_0 when weights are packed. A format says
 // how it reads one block of a file; everything else follows. For this folder only.
 //
 // Why Q8_0 and not F16, which would lose less: people choose these formats because memory is short,

@@ -6,7 +6,7 @@
 // them.
 //
 // A superblock in a file, 56 bytes:
-//   0   32 bytes: of each eight weights, the low 8 bits of the index of a point
+//   0   32 bytes: for each eight weights, the low 8 bits of the index of a point
 //   32  16 bytes: byte j has the high 3 bits of index 2j and above them the sign of its delta, then
 //       those of 2j + 1
 //   48  4 x u16: the scales of four parts of 16, the first in the low bits, and on top four bits of

@@ -6,8 +6,8 @@
 //
 // A superblock in a file, 50 bytes:
 //   0   f16 d
-//   2   32 bytes: of each eight weights, the low 8 bits of the index of a point
-//   34  8 x u16: of each 32 weights, the high 3 bits of the four indices, the first in the lowest
+//   2   32 bytes: for each eight weights, the low 8 bits of the index of a point
+//   34  8 x u16: for each 32 weights, the high 3 bits of the four indices, the first in the lowest
 //       bits, the scale at bit 12, and the sign of delta on top
 
 namespace troupe::quant {

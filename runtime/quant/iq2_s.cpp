@@ -6,7 +6,7 @@
 //
 // A superblock in a file, 82 bytes:
 //   0   f16 d
-//   2   32 bytes: of each eight weights, the low 8 bits of the index of a point
+//   2   32 bytes: for each eight weights, the low 8 bits of the index of a point
 //   34  32 bytes: their signs
 //   66  8 bytes: bits 2j of byte b are the high bits of index 4b + j
 //   74  8 bytes: the scales of the parts 2j (low nibble) and 2j + 1 (high nibble)

@@ -6,7 +6,7 @@
 //
 // A superblock in a file, 74 bytes:
 //   0   f16 d
-//   2   32 x u16: of each eight weights, the index of a point in the low 9 bits, signs above them
+//   2   32 x u16: for each eight weights, the index of a point in the low 9 bits, signs above them
 //   66  8 bytes: the scales of the parts 2j (low nibble) and 2j + 1 (high nibble)
 
 namespace troupe::quant {

@@ -6,7 +6,7 @@
 //
 // A superblock in a file, 110 bytes:
 //   0    f16 d
-//   2    64 bytes: of each four weights, the low 8 bits of the index of a point
+//   2    64 bytes: for each four weights, the low 8 bits of the index of a point
 //   66   8 bytes: bit j of byte b is the ninth bit of index 8b + j
 //   74   32 bytes: bit j of byte i is the sign of weight 8i + j
 //   106  4 bytes: the scales of the parts 2j (low nibble) and 2j + 1 (high nibble)

@@ -6,8 +6,8 @@
 //
 // A superblock in a file, 98 bytes:
 //   0   f16 d
-//   2   64 bytes: of each four weights, the index of a point
-//   66  8 x u32: of each 32 weights, seven bits of signs for every eight of them, the first in the
+//   2   64 bytes: for each four weights, the index of a point
+//   66  8 x u32: for each 32 weights, seven bits of signs for every eight of them, the first in the
 //       low bits, and the scale on top
 
 namespace troupe::quant {

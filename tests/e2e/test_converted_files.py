@@ -99,7 +99,7 @@ def convert(family, path, arch=None, kind="f4", **more):
     return tensors
 
 
-# 2e-5 is for f32 sums in another order than PyTorch's.
+# The tolerance of 2e-5 is for f32 sums in another order than PyTorch's.
 def check_logits(place, family, path, near=2e-5):
     recorded = test_folders.tensors(TINY / family / "expected.safetensors")
     if family == "bert":
@@ -211,12 +211,12 @@ def test_llama3_scaling_becomes_a_tensor(place, factor, original):
     assert reader.tensors[0].name == "rope_freqs.weight" and made["bytes"] == path.stat().st_size
     expected = numpy.array(llama3_factors(rope, config["head_dim"]), "<f4")
     assert len(set(expected.tolist())) > 1
-    # 2e-6 is for the roundings to f32 of the factors in between.
+    # The tolerance of 2e-6 covers the roundings to f32 of the factors in between.
     assert numpy.allclose(reader.tensors[0].data, expected, rtol=2e-6, atol=0)
     assert not any(".rope.scaling." in key for key in reader.fields)
     ids = test_folders.tensors(TINY / "llama" / "expected.safetensors")["input_ids"][1][:12]
     mine = test_folders.logits(place, folder, ids)[1]
-    # 1e-5 is because the factors are f32 in a file, and doubles in a folder.
+    # The tolerance of 1e-5 is there because the factors are f32 in a file, and doubles in a folder.
     assert test_folders.worst(test_folders.logits(place, path, ids)[1], mine) < 1e-5
     (folder / "config.json").write_text(json.dumps(config))
     assert test_folders.worst(test_folders.logits(place, folder, ids)[1], mine) > 1e-3

@@ -87,7 +87,8 @@ def test_a_head_survives_its_only_gpu_and_does_not_outlive_itself(place, model):
     harness.wait_until("the GPU's node is back",
                        lambda: "head-cuda0" in members(place, head) and pid_of(head) != first)
     assert answer(place, model, head) == answer(place, model, None)
-    # The daemon aborts, and its GPU cannot be used then: the head is there, and the GPU comes later.
+    # The daemon aborts, and at its next start the GPU cannot be used yet: the head works at once, and the GPU's node
+    # joins later.
     devices = head.home / "devices"
     devices.rename(head.home / "away")
     devices.write_text("")

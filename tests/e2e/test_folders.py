@@ -51,7 +51,7 @@ def test_logits_of_a_decoder(place, family):
         mine = ids[row * 12:row * 12 + 12]
         shape, values = logits(place, TINY / family, mine)
         assert shape == [12, 128]
-        # 2e-5 is for f32 sums in another order than PyTorch's.
+        # The tolerance of 2e-5 is for f32 sums in another order than PyTorch's.
         assert worst(values, expected[row * 12 * 128:(row + 1) * 12 * 128]) < 2e-5
     for flags in (["--chunk", 1], ["--chunk", 7, "--threads", 3], ["--kv", "f32"]):
         assert logits(place, TINY / family, mine, *flags)[1] == values

@@ -189,7 +189,7 @@ def test_a_watch_shows_what_is_under_way(place):
     rows = re.findall(r"ready +([\d.]+) +(\d+) +(\d+) +(\d+) +(\S.*)", out)
     busy = [row for row in rows if row[1] == "1"]
     assert busy and busy[-1][4] == "in use", out[-2000:]
-    # A block shows the mean of a third of a second, the answer's own rate is a mean as well.
+    # A block shows the mean of a third of a second, and the answer's own rate is a mean, too.
     assert 0.2 < max(float(row[0]) for row in busy) / answer["decode_tok_s"] < 3, out[-2000:]
     assert rows[-1][1:4] == ("0", "0", "2") and rows[-1][4] != "in use"
 

@@ -39,7 +39,7 @@ def test_ranges_come_side_by_side_and_out_of_order(place, server, flags, content
     assert bytes_of(pulled) == content
     assert server.open_most == 4
     assert min(server.ranges) == 0 and len(set(server.ranges)) >= 4
-    # Parts of pieces that were taken over are sent twice: those that were on their way, and no more.
+    # If another connection takes over a piece, only the bytes that were on their way are sent twice.
     assert server.sent_bytes < len(content) + (32 << 20)
     assert all(ask.get("If-Range") == '"one"' for ask in server.requests[1:])
 

@@ -264,7 +264,7 @@ def test_the_encoder_of_the_catalogue(place):
         rows = array.array("f", content[len(content) - 4 * shape[0] * shape[1]:])
         mean = [sum(rows[c::384]) / len(ids) for c in range(384)]
         norm = math.sqrt(sum(value * value for value in mean))
-        # 2e-5: f32 sums in another order, and the record has six digits.
+        # The tolerance of 2e-5 is for f32 sums in another order, and for a record of six digits.
         worst = max(abs(value / norm - other) for value, other in zip(mean, sentence["embedding"]))
         assert worst < 2e-5, sentence["text"]
 

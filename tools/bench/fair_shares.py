@@ -28,7 +28,7 @@ POSITIONS = 64  # of a block
 
 
 async def ask(port, key, model, number, tokens, heard):
-    """The text of an answer; calls heard() at each token."""
+    """Returns the text of an answer; calls heard() at each token."""
     body = json.dumps({"model": model, "prompt": f"Story {number}. Once upon a time", "max_tokens": tokens,
                        "temperature": 0.9, "seed": number, "stream": True, "ignore_eos": True}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)

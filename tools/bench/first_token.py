@@ -33,7 +33,7 @@ def prompt_of(troupe, model, tokens):
 
 
 def run(command):
-    """Seconds to the first byte on stdout, and of CPU in all."""
+    """Returns the seconds to the first byte on stdout, and those of CPU in all."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)

@@ -93,7 +93,7 @@ def tokens_by(stream, answer, at):
 
 
 def one_round(cluster, expected, seed, kind, tokens, rate):
-    rng = random.Random(f"{seed} {kind}")  # a string is mixed, small numbers begin alike
+    rng = random.Random(f"{seed} {kind}")  # a text is hashed first; small numbers would draw alike
     before = cluster.status()["counters"]
     batch = Batch(cluster, tokens, "--layers", THIRDS, objects=0)
     batch.wait_for_text(rng.randrange(1, 10 * tokens))

@@ -28,7 +28,7 @@ import harness  # noqa: E402  (after the path is set)
 
 GROUPS = pathlib.Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 25000  # a quarter of the usual one: answers last many of them
-SHARES = 262144  # of what other work on the machine gets
+SHARES = 262144  # far more than other work on the machine has
 
 
 class Quota:
@@ -40,7 +40,7 @@ class Quota:
         (self.path / "cpu.cfs_period_us").write_text(str(PERIOD_US))
         (self.path / "cpu.cfs_quota_us").write_text(str(int(PERIOD_US * share)))
         (self.path / "cpu.shares").write_text(str(SHARES))
-        # A quota is of ordinary threads.
+        # A quota applies to ordinary threads only, and this run may be of another class.
         for task in os.listdir(f"/proc/{pid}/task"):
             os.sched_setscheduler(int(task), os.SCHED_OTHER, os.sched_param(0))
         (self.path / "cgroup.procs").write_text(str(pid))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whether the keys of a server learn anything of each other through the blocks that it shares.
+"""Tests whether the keys of a server learn anything of each other through the blocks that it shares.
 
 usage: planted_codes.py TROUPE MODEL.gguf [--sessions 1000] [--keys 8] [--probes 1000] [--memory 183MiB]
                         [--together 4] [--threads 2] [--seed 1]
@@ -82,7 +82,7 @@ class Asker:
         return json.loads(self.open(path, body).read())
 
     def first_token(self, ids):
-        """(seconds to the first event, cached tokens) of a prompt of token ids."""
+        """Returns (seconds to the first event, cached tokens) of a prompt of token ids."""
         began = time.perf_counter()
         answer = self.open("/v1/completions", {"prompt": ids, "max_tokens": 1, "stream": True, "ignore_eos": True,
                                                "temperature": 0, "stream_options": {"include_usage": True}})
@@ -150,7 +150,7 @@ def planted(head, sessions, together, seed):
 
 
 def auc(known, unknown):
-    """The part of all pairs in which the known one is smaller; equal ones count half."""
+    """Returns the part of all pairs in which the known one is smaller; equal ones count half."""
     ranked = sorted([(value, 0) for value in known] + [(value, 1) for value in unknown])
     wins = at = seen = 0.0
     while at < len(ranked):

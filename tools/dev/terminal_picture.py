@@ -1,4 +1,4 @@
-"""Draws recorded terminals as one animated SVG: dark frames in which the text appears when it came.
+"""Draws recorded terminals as one animated SVG: dark frames in which each text appears at the time at which it came.
 
 A pane is {"title", "columns", "rows", "events": [[seconds, text], ...]}; all panes of a picture
 share one clock and lie one below the other. Every piece of text gets the moment at which it appeared

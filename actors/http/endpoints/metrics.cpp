@@ -24,7 +24,7 @@ void write_cluster(const Service& service, std::string* out) {
       write_sample(name, model_label(service, one), static_cast<double>(one.*member), out);
     }
   };
-  family("gauge", "troupe_requests_running", "Answers of which steps are computed",
+  family("gauge", "troupe_requests_running", "Answers whose steps are being computed",
          &DeploymentStatus::running);
   family("gauge", "troupe_requests_waiting", "Answers whose first step has not begun",
          &DeploymentStatus::queued);
@@ -70,7 +70,7 @@ void write_cluster(const Service& service, std::string* out) {
              "Tokens of a key's answers that were drafted", &AskerStatus::drafted);
   key_family("counter", "troupe_key_accepted_tokens_total",
              "Drafted tokens of a key's answers that came true", &AskerStatus::accepted);
-  write_family("troupe_kv_bytes", "gauge", "Memory of keys and values", out);
+  write_family("troupe_kv_bytes", "gauge", "Bytes of memory that keys and values take", out);
   for (const NodeStatus& node : status.nodes) {
     std::string labels;
     add_label("node", node.name, &labels);

@@ -144,7 +144,7 @@ HWY_INLINE const std::byte* page_keys(const AttentionArgs& args, std::size_t kv_
   return args.pages[key / kPageKeys] + block * args.head_dim * kKeyBlock * kBytes;
 }
 
-// The values of `key` and of the later keys of its page.
+// Returns the address of the value vectors of `key` and of the later keys of its page.
 template <std::size_t kBytes>
 HWY_INLINE const std::byte* page_values(const AttentionArgs& args, std::size_t kv_head,
                                         std::size_t key) {

@@ -133,7 +133,7 @@ constexpr std::size_t kNearAhead = 768;
 struct StreamPart {
   const std::byte* from = nullptr;
   std::size_t bytes = 0;
-  bool alone = false;  // as of Stream: what is kNearAhead goes on to the first level
+  bool alone = false;  // as in Stream; if so, the memory kNearAhead goes on to the first level
 
   HWY_INLINE void piece(std::size_t p) const {
     constexpr std::size_t kLine = 64, kLast = 7;

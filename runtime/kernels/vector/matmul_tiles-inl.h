@@ -77,7 +77,7 @@ struct BlockRange {
   const std::byte* group;
   std::size_t begin, end;
   const std::byte* expanded;
-  Stream stream = {};  // memory that is fetched meanwhile, evenly
+  Stream stream = {};  // memory to prefetch, a part beside each block
 
   template <class Layout, bool kExpanded>
   HWY_INLINE const std::byte* run(std::size_t block, std::size_t run) const {

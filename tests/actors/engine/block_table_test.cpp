@@ -13,7 +13,7 @@ namespace {
 
 using Ids = std::vector<model::TokenId>;
 
-// Returns the ids of `blocks` blocks, each full of its own id, and `rest` more ids.
+// For each entry of `blocks`, returns a block full of that id; then `rest` times the id 0.
 Ids ids_of(const std::vector<int>& blocks, std::size_t rest) {
   Ids ids;
   for (const int id : blocks) ids.insert(ids.end(), kBlockPositions, id);

@@ -24,7 +24,7 @@ EngineRequest asked(std::uint64_t id, Kind kind, const std::string& owner = "a")
   out.id = id;
   out.owner = owner;
   out.prompt = model::test::random_ids(kSystem, 97, 7);
-  // Returns prompts that differ only in their last ids, and one without a question of its own.
+  // The prompts differ only in their last ids; every fifth is the common part alone.
   const auto tail = model::test::random_ids(id % 5 * 9, 97, static_cast<unsigned>(id % 5));
   out.prompt.insert(out.prompt.end(), tail.begin(), tail.end());
   out.max_tokens = 70;

@@ -247,7 +247,7 @@ TEST_CASE("speculation: an answer that repeats itself takes fewer steps, another
     without.speculates = false;
     CHECK(run_course(stages, speaking_limits(speculation), {without}).steps == 92);
   }
-  // Drawn from all words alike.
+  // This request draws from all words alike.
   EngineRequest random = spoken(1, {});
   random.sampling.temperature = 50.0f;
   stages.lose_everything();

@@ -332,7 +332,7 @@ TEST_CASE("kept streams: answers go on while the file cannot be written") {
   REQUIRE(answer.status == 200);
   const auto events = sent_events(answer.body);
   CHECK(events.back().data == "data: [DONE]");
-  // This process has it still.
+  // This process still has the stream.
   const Answer again = ask(server.port(), get("/v1/streams/" + name_of(events[0])));
   CHECK(sent_events(again.body).size() == events.size());
 }

@@ -18,8 +18,8 @@
 #include <troupe/tests/actors/cluster_state/cluster.h>
 #include <troupe/tests/actors/messages/wire_tables.h>
 
-// What a process does with messages and asks about another's things, and that it is what
-// docs/wire.md says.
+// Tests that what a process does with messages and asks about another's things is what docs/wire.md
+// says.
 
 using namespace troupe;
 using namespace troupe::actors;
@@ -156,7 +156,7 @@ bool reaches_another(const MessageRow& row) {
       return check_enrol(place, head, enrol).is_ok();
     }
     case MessageType::kHello: {
-      // Its name, in the hope that orders for it come to us.
+      // We claim its name, in the hope that orders for it come to us.
       Head head;
       REQUIRE(head.cluster.join(key(3), hello_with("another", 12), true, 10, 1));
       const NodeRecord* named = head.cluster.members.find_named("another");
@@ -258,8 +258,8 @@ bool reaches_another(const MessageRow& row) {
     case MessageType::kJobTaskDone:
       return another_ends_a_task();
     // A probe is answered where it came from; an answer counts for the connection that is being
-    // measured (node/measure.cpp). A client that serves is asked by those alone whom the head told
-    // so.
+    // measured (node/measure.cpp). Only the nodes that the head told about a client that serves ask
+    // it.
     case MessageType::kProbe:
     case MessageType::kProbeAnswer:
     case MessageType::kServing:

@@ -6,7 +6,7 @@
 #include <troupe/tests/actors/messages/wire_tables.h>
 
 // Every message and every ask, by every role: what docs/wire.md says is what the tables say, and
-// what the link does. What is another's has matrix_others_test.cpp.
+// what the link does. matrix_others_test.cpp tests what concerns another's things.
 
 using namespace troupe;
 using namespace troupe::actors;

@@ -68,7 +68,7 @@ class Hostile {
            std::uint64_t step = 0) {
     happened_.hostile_frames += link.send(to, Message::kType, message, epoch, step).is_ok();
   }
-  // Everybody whom the hostile node can reach, it dials.
+  // The hostile node dials everybody whom it can reach.
   void dial(std::size_t nodes) {
     for (net::SimHost host = 1; host <= nodes; ++host) {
       for (const auto channel : {net::Channel::kActivations, net::Channel::kBulk}) {
@@ -174,7 +174,7 @@ class Hostile {
     }
     return "asks for every part of the model";
   }
-  // With the join token alone: other members' keys, and other roles.
+  // With the join token alone, asks for other members' keys, and for other roles.
   std::string change_roles(std::size_t nodes) {
     if (!world_.runs(0)) return "nothing: there is no head";
     const net::Token& token = *world_.admission->join_token().token;
@@ -205,7 +205,7 @@ class Hostile {
     enrol(own, own, net::Role::kAdmin);
     return "claims keys and roles of others";
   }
-  // Whoever is no head gives no orders, and a client does not speak as a node.
+  // Gives orders without being a head, and speaks as a node without being one.
   std::string give_orders(std::size_t nodes) {
     dial(nodes);
     for (net::SimHost host = 0; host <= nodes; ++host) {

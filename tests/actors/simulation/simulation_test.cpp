@@ -153,7 +153,8 @@ TEST_CASE("simulation: 10000 seeded schedules of faults (even seeds)", "[simulat
   run_part(2, 2);
 }
 
-// Members that were let in and mean harm, outside of every path, beside all faults of above.
+// Runs schedules in which members that were let in, but are on no path, mean harm, beside all the
+// faults above.
 TEST_CASE("simulation: hostile members outside the path change no answer and keep nobody waiting",
           "[simulation]") {
   Folder folder;
@@ -193,7 +194,7 @@ TEST_CASE("simulation: a node of another arithmetic version is refused, others d
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     INFO("seed " << seed);
     World world(common, {.seed = seed}, 2'000, false);
-    std::size_t orders = 0;  // to the third node, of layers
+    std::size_t orders = 0;  // orders of layers to the third node
     world.network.on_admitted = [&](net::SimHost, net::SimHost to, const net::InFrame& frame) {
       orders += to == 3 && frame.header.type ==
                                static_cast<std::uint16_t>(troupe::actors::MessageType::kLoadStage);

@@ -32,7 +32,7 @@ TEST_CASE("the fields of config.json become the configuration") {
   CHECK(plain->norm_epsilon == 1e-6f);
   CHECK_FALSE(plain->rope_interleaved);
   CHECK_FALSE(plain->tied_embedding);
-  // The form of folders made before 2025.
+  // Folders made before 2025 have this form.
   const auto older = llama.open([](json& c) {
     c.erase("rope_parameters");
     c.erase("head_dim");

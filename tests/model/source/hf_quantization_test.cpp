@@ -277,12 +277,12 @@ TEST_CASE("blocks of MXFP4 that have lost their scales, or have others, are refu
                      }),
              Contains("cannot be that of scales"));
   CHECK_THAT(changed(scales, [](auto*, json* entry, auto*) { (*entry)["shape"] = {256}; }),
-             Contains("has a shape that is none of a tensor of E8M0"));
+             Contains("has a shape that no tensor can have in the format E8M0"));
   CHECK_THAT(changed(blocks,
                      [](auto*, json* entry, auto*) {
                        (*entry)["shape"] = {4, 64, 2, 8};
                      }),
-             Contains("has a shape that is none of a tensor of MXFP4_SPLIT"));
+             Contains("has a shape that no tensor can have in the format MXFP4_SPLIT"));
   CHECK_THAT(changed(blocks, [](std::string* name, auto*, auto*) { name->clear(); }),
              Contains("ffn_down_exps") && Contains("missing"));
   const Folder folder("gpt_oss_mxfp4");

@@ -46,7 +46,7 @@ bool has_address(const std::string& host) {
   const std::string wanted = bytes_of(host);
   if (wanted.find_first_not_of('\0') == std::string::npos) return true;  // a name, or any address
   ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return true;  // it cannot be said
+  if (::getifaddrs(&list) != 0) return true;  // the system does not say
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owned(list, ::freeifaddrs);
   for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next)
     if (bytes_of(at->ifa_addr) == wanted) return true;

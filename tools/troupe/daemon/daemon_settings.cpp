@@ -64,7 +64,7 @@ Result<std::string> head_address(Settings& settings) {
   }
   if (settings.is_on("head")) return std::string();
   TROUPE_ASSIGN_OR_RETURN(const std::string remembered, joined_head(settings.text("home")));
-  if (!remembered.empty()) settings.show_as("join", "@" + remembered, "this home is its node");
+  if (!remembered.empty()) settings.show_as("join", "@" + remembered, "the cluster of this home");
   return remembered;
 }
 

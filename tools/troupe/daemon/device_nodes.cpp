@@ -246,7 +246,7 @@ struct DeviceNodes::Child {
     ::sigfillset(&all);
     ::posix_spawnattr_setsigmask(&attributes, &none);
     ::posix_spawnattr_setsigdefault(&attributes, &all);
-    ::posix_spawnattr_setpgroup(&attributes, 0);  // Ctrl-C is the daemon's to pass on
+    ::posix_spawnattr_setpgroup(&attributes, 0);  // the daemon passes Ctrl-C on
     ::posix_spawnattr_setflags(
         &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     pid_t child = -1;

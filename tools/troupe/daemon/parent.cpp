@@ -19,7 +19,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kPause{100};  // after the first crash; each further one within a minute adds
+constexpr milliseconds kPause{100};  // for each crash of the last minute
 
 // What the daemon tells its parent, in shared memory.
 enum class Stage : int { kStarting, kReady, kStopping };

@@ -13,7 +13,7 @@ namespace troupe::tools {
 struct AdapterLosses {
   std::size_t examples = 0;  // on which both were measured
   double trained = 0.0;      // f32 activations times dequantized weights, as in training
-  double run = 0.0;          // as `troupe run --adapter` computes
+  double run = 0.0;          // computed as `troupe run --adapter` does
 };
 
 // Measures the loss of up to 64 examples, of the validation data if there are any, both ways.

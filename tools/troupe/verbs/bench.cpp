@@ -200,7 +200,7 @@ int run_shared_prefix(const BenchOptions& options) {
   std::printf("%zu requests, %zu tokens each        %9.1f tokens/s apart, %.1f cold, %.1f warm\n",
               options.requests, options.decode, measured->apart_tok_s, measured->cold_tok_s,
               measured->warm_tok_s);
-  std::printf("tokens of their prompts that were there: %llu cold, %llu warm\n",
+  std::printf("prompt tokens that were computed before: %llu cold, %llu warm\n",
               static_cast<unsigned long long>(measured->cold_cached),
               static_cast<unsigned long long>(measured->warm_cached));
   return kExitOk;
@@ -234,9 +234,10 @@ Action add_bench(CLI::App& app) {
   add_model_argument(app, options->model);
   app.add_option("-t,--threads", options->threads, "Threads [every usable CPU]")
       ->check(whole_number(1, 1024));
-  CLI::Option* prompt = app.add_option("--prompt", options->prompt, "Tokens of the prompt")
-                            ->check(whole_number(1, 1 << 24))
-                            ->capture_default_str();
+  CLI::Option* prompt =
+      app.add_option("--prompt", options->prompt, "The number of tokens in the prompt")
+          ->check(whole_number(1, 1 << 24))
+          ->capture_default_str();
   app.add_option("--decode", options->decode, "Tokens generated after it")
       ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
@@ -246,13 +247,12 @@ Action add_bench(CLI::App& app) {
   CLI::Option* batch = app.add_option("--batch", options->batch,
                                       "Also decode these numbers of sequences at once, e.g. 1,4,16")
                            ->type_name("N,...");
-  CLI::Option* shared =
-      app.add_option("--shared-prefix", options->shared_prefix,
-                     "Measure requests instead whose prompts begin with this number of equal "
-                     "tokens, and what they gain by that")
-          ->check(whole_number(1, 1 << 24))
-          ->excludes(prompt)
-          ->excludes(batch);
+  CLI::Option* shared = app.add_option("--shared-prefix", options->shared_prefix,
+                                       "Instead, measure requests whose prompts share this number "
+                                       "of first tokens, and what they gain by that")
+                            ->check(whole_number(1, 1 << 24))
+                            ->excludes(prompt)
+                            ->excludes(batch);
   app.add_option("--requests", options->requests, "With --shared-prefix: requests at once")
       ->check(whole_number(1, 128))
       ->capture_default_str()

@@ -16,7 +16,7 @@ struct Answer {
   double first_ms = 0;
 };
 
-// All requests at once.
+// The figures of all requests at once.
 struct Round {
   double tok_s = 0;
   std::uint64_t cached = 0;

@@ -8,8 +8,8 @@
 
 #include <troupe/actors/troupe.h>
 
-// `troupe bench --shared-prefix`: what requests gain whose prompts begin alike, as the client sees
-// it through an engine.
+// `troupe bench --shared-prefix`: what requests gain if their prompts begin alike, as the client
+// sees it through an engine.
 
 namespace troupe::tools {
 
@@ -27,13 +27,13 @@ struct SharedPrefixOptions {
 
 struct SharedPrefixBench {
   static constexpr std::size_t kEndTokens = 16;  // of each prompt, after the prefix
-  // Medians. Of a request that is alone: the time to its first token. Of all requests at once: the
-  // tokens of their answers by the time until the last one ended.
+  // These are medians. For a request that is alone, the time to its first token. For all requests
+  // at once, the tokens of their answers, divided by the time until the last one ended.
   //   cold: nothing has been computed before. warm: the prefix has been.
   //   apart: nothing has been, and none may use what another one computes.
   double cold_first_ms = 0, warm_first_ms = 0;
   double apart_tok_s = 0, cold_tok_s = 0, warm_tok_s = 0;
-  // Tokens of the prompts of all requests that were there already: what `usage` reports.
+  // The tokens of all prompts that did not have to be computed again: what `usage` reports.
   std::uint64_t cold_cached = 0, warm_cached = 0;
 };
 

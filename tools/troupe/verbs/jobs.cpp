@@ -221,7 +221,7 @@ Action add_wait(CLI::App& app) {
 
 Action add_logs(CLI::App& app) {
   auto options = std::make_shared<JobsOptions>();
-  app.add_flag("-f,--follow", options->follow, "Continue until the job is over");
+  app.add_flag("-f,--follow", options->follow, "Go on printing until the job is over");
   add_job_options(app, options, true);
   app.footer(
       "Prints a line for each shard of the job that was done, tried again or lost. `troupe wait`\n"

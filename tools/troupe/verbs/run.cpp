@@ -307,7 +307,8 @@ int run(RunOptions& options) {
 // order of the steps.
 void add_sampling_options(CLI::App& app, RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
-  app.add_option("--top-k", sampling.top_k, "Draw from this many of the likeliest tokens [0: all]")
+  app.add_option("--top-k", sampling.top_k,
+                 "Draw from this number of the likeliest tokens [0: all]")
       ->check(whole_number(0, 1 << 24))
       ->type_name("N");
   app.add_option(
