@@ -102,7 +102,7 @@ class Link : public std::enable_shared_from_this<Link> {
   void detach_worker(std::uint64_t epoch);
   void detach_engine(std::uint64_t epoch);
 
-  // The head whose orders this process takes; until it is set, the process itself.
+  // Sets the head whose orders this process takes; until then, it is the process itself.
   void set_head(const net::PublicKey& head);
   net::PublicKey head() const;
   void set_cluster(std::uint64_t cluster);

@@ -53,7 +53,7 @@ class AuditLog {
   // once.
   AuditLog(std::filesystem::path file, bool also_logs);
 
-  // `now_us` is monotonic; the line has the time of day.
+  // Writes an entry. `now_us` is monotonic; the line has the time of day.
   void add(AuditKind kind, const AuditEntry& entry, std::int64_t now_us);
 
  private:

@@ -10,7 +10,8 @@
 namespace troupe::actors::coordinator {
 
 void on_client_frame(HeadState& head, const net::InFrame& frame);
-// `owner` is the identity that asks, as Z85; it is "" for this process.
+// Passes a request to its engine. `owner` is the identity that asks, as Z85; it is "" for this
+// process.
 void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink,
             const std::string& owner);
 void cancel(HeadState& head, std::uint64_t request);

@@ -72,8 +72,8 @@ void end_fetching(HeadState& head, const std::string& model) {
 
 }  // namespace
 
-// The peers are the nodes, which hand each other hidden states and fetch weights from each other,
-// and the processes that serve the weights.
+// Introduces the peers. They are the nodes, which hand each other hidden states and fetch weights
+// from each other, and the processes that serve the weights.
 void begin_allowing(HeadState& head, const Deployment& deployment) {
   AllowPeers allow;
   allow.epoch = deployment.epoch;

@@ -160,7 +160,7 @@ void lose_first_stage(HeadState& head, Deployment& deployment, bool open) {
   recover(head, deployment.id, why, "");
 }
 
-// The engines whose connection to their first stage broke.
+// Checks the engines whose connection to their first stage broke.
 void check_lost_connections(HeadState& head, std::int64_t now) {
   std::vector<net::PublicKey> lost;
   for (auto& [key, connection] : head.connections) {

@@ -111,14 +111,15 @@ class EngineState {
   // Checks that there is a place for one more request beside those admitted and `others`, whose
   // prompts are still being read. kResourceExhausted if there is none.
   Status check_room(std::size_t others) const;
-  // The last eighth of the places is for askers that have no more than half of all.
-  // kResourceExhausted for requests of other askers. An answer that continues has a place already.
+  // Checks the request's share: the last eighth of the places is for askers that have no more than
+  // half of all. kResourceExhausted for requests of other askers. An answer that continues has a
+  // place already.
   Status check_share(const EngineRequest& request) const;
   // For a request that was refused: how long until there is a place for it, judging by the pace at
   // which requests have ended so far. The next request that is refused is told about the place
   // after that.
   std::int64_t wait_for_place_us(std::int64_t now_us);
-  // A request waits while those before it hold the memory that it needs.
+  // Admits a request, which waits while those before it hold the memory that it needs.
   //   Errors: kInvalidArgument (empty prompt, longer than the context, id known, bad sampling, an
   // answer that has ended already, too many log-probabilities, nothing to compute),
   // kResourceExhausted (too many requests; one that may take more positions than there is memory

@@ -90,7 +90,7 @@ template <class Message>
 Status send(const Setup& setup, const Message& message) {
   return setup->link->send(head(setup), Message::kType, message);
 }
-// The same for what a user asks, who is told what to do if the connection is gone.
+// Sends what a user asks. If the connection is gone, the error says what to do.
 template <class Message>
 Status send_asked(const Setup& setup, const Message& message) {
   const Status sent = send(setup, message);

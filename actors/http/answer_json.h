@@ -32,8 +32,8 @@ struct Usage {
 class LogprobList {
  public:
   explicit LogprobList(AskKind kind) : kind_(kind) {}
-  // `logprobs` has the token itself, then the likeliest ones. `text_offset`: characters of the
-  // text before it.
+  // Adds a token. `logprobs` has the token itself, then the likeliest ones; `text_offset` is the
+  // number of characters of the text before it.
   void add(const model::Tokenizer& tokenizer, const std::vector<model::TokenLogprob>& logprobs,
            std::size_t text_offset);
   // For completions: adds the tokens of a prompt, the first of which has nothing before it.

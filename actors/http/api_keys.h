@@ -51,7 +51,7 @@ class ApiKeys {
 
 // True if a key of this role may use a route of the other role.
 bool may_use(Role key, Role route);
-// 1 to 64 letters, digits, '.', '_' and '-'.
+// True for 1 to 64 letters, digits, '.', '_' and '-'.
 bool is_key_name(std::string_view name);
 
 // Draws a key, and adds its line to the file, which is made (0600) if it is absent. Returns the

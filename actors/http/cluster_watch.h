@@ -19,7 +19,7 @@ namespace troupe::http {
 // Decides from successive answers whether the cluster computes. Pure: time is an argument.
 class Progress {
  public:
-  // `models`: the SHA-256 of those that must be placed.
+  // Takes an answer. `models` has the SHA-256 of the models that must be placed.
   void see(const Result<ClusterStatus>& status, const std::vector<std::string>& models,
            std::int64_t now_us);
   // Says in a sentence why no answer can be had; "" if all is well. A cluster is never in trouble

@@ -65,7 +65,7 @@ bool has_room(Service& service, const Exchange& exchange, std::size_t choices, s
   return true;
 }
 
-// The usual time between the ends of two answers; the latest count most.
+// Updates the usual time between the ends of two answers; the latest count most.
 void note_end(Service& service) {
   const std::int64_t now_us = monotonic_us();
   if (service.answer_ended_us != 0) {

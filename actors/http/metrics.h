@@ -47,7 +47,7 @@ class Metrics {
   std::map<std::pair<std::string, std::string>, AnswerCounters> answers_;
 };
 
-// "# HELP" and "# TYPE" of a family.
+// Writes "# HELP" and "# TYPE" of a family.
 void write_family(std::string_view name, std::string_view type, std::string_view help,
                   std::string* out);
 // NAME{labels} value

@@ -44,7 +44,7 @@ std::size_t public_ids(const ServedModelCard& model, std::span<const model::Toke
 
 class ServedModels {
  public:
-  // Errors: kInvalidArgument (two models of one id, an id that no request can name).
+  // Adds a model. Errors: kInvalidArgument (two models of one id, an id that no request can name).
   Status add(ServedModelPtr card);
   // Null: there is no such model.
   ServedModelPtr find(const std::string& id) const;

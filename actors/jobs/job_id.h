@@ -8,7 +8,7 @@
 
 namespace troupe::actors {
 
-// Errors: kInvalidArgument unless the id has 1 to 64 letters, digits, '.', '_' or '-'.
+// Checks an id. Errors: kInvalidArgument unless it has 1 to 64 letters, digits, '.', '_' or '-'.
 Status check_job_id(const std::string& id);
 // Draws an id of 12 random hexadecimal digits.
 std::string drawn_id();

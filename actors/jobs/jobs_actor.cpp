@@ -14,7 +14,7 @@ namespace {
 // was missed.
 constexpr std::chrono::milliseconds kTick{200}, kIdleTick{1000};
 
-// The jobs of an earlier run continue from where they were.
+// Lets the jobs of an earlier run continue from where they were.
 void restore(Self self, const Setup& setup) {
   const auto jobs = setup->journal->jobs();
   if (!jobs) {

@@ -55,7 +55,8 @@ struct ServeOptions {
   bool open = false;
   // Names besides localhost, 127.0.0.1 and [::1] that the Host field may have on loopback.
   std::vector<std::string> allowed_hosts;
-  // Pages that may call the server, as "https://example.org"; without any, none may.
+  // Origins whose pages may call the server, such as "https://example.org"; if there are none, no
+  // page may.
   std::vector<std::string> allowed_origins;
   std::string tls_cert, tls_key;  // PEM files, both or none; read again when they change
   std::vector<SharedPrompt> shared_prompts;

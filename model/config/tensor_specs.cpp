@@ -69,7 +69,7 @@ void add_qkv(const ModelConfig& config, Specs* specs) {
   }
 }
 
-// The experts' matrices, which are tensors of their own ("ffn_gate.7") or stacked in one
+// Appends the experts' matrices, which are tensors of their own ("ffn_gate.7") or stacked in one
 // ("ffn_gate_exps"), or whose rows alternate in one ("ffn_gate_up_pairs").
 void add_experts(const ModelConfig& config, std::size_t layer, std::vector<TensorSpec>* out) {
   const std::string prefix = "blk." + std::to_string(layer) + ".";

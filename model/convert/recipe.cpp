@@ -36,7 +36,7 @@ bool is_quantized(const TensorInfo& tensor) {
   const std::string& name = tensor.name;
   const auto sizes = std::count_if(tensor.shape.begin(), tensor.shape.end(),
                                    [](std::uint64_t size) { return size > 1; });
-  // A matrix of one row counts as one if it has a second dimension in ggml's order.
+  // A matrix of one row still counts as a matrix if it has a second dimension in ggml's order.
   const bool is_matrix = sizes >= 2 || (tensor.shape.size() >= 2 && tensor.shape.front() > 1);
   return is_matrix && name.ends_with("weight") && !contains(name, "_norm.weight") &&
          !contains(name, "ffn_gate_inp.weight") && !contains(name, "attn_rel_b.weight") &&
@@ -56,7 +56,7 @@ Type fallback(Type type, std::uint64_t columns) {
   return columns % block_of(smaller) == 0 ? smaller : Type::kF16;
 }
 
-// The first and last eighths of the layers, and every third between them.
+// True for the first and last eighths of the layers, and for every third layer between them.
 bool gets_more_bits(int layer, int layers) {
   return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
 }

@@ -201,7 +201,7 @@ Status hf_yarn_scaling(const RopeFields& fields, const std::string& scaling, dou
   return Status::ok();
 }
 
-// Phi-3: divisors for the first context, and others beyond it.
+// Reads the scaling of Phi-3, which has divisors for the first context, and others beyond it.
 Status hf_long_scaling(const RopeFields& fields, const std::string& arch, GgufMetadata* out) {
   const HfConfig& config = fields.config;
   const std::string field = rope_field(fields, "short_factor");
@@ -221,7 +221,7 @@ Status hf_long_scaling(const RopeFields& fields, const std::string& arch, GgufMe
   return Status::ok();
 }
 
-// The number of channels of a head that are rotated.
+// Reads the number of channels of a head that are rotated.
 Status hf_rotated_part(const RopeFields& fields, const std::string& arch, const HfRotary& options,
                        GgufMetadata* out) {
   const HfConfig& config = fields.config;

@@ -14,7 +14,8 @@
 namespace troupe::model::jinja {
 namespace {
 
-// The methods that change a value. Jinja's sandbox, which transformers uses, has none of them.
+// True for the methods that change a value. Jinja's sandbox, which transformers uses, has none of
+// them.
 bool is_changing_method(const Value& object, std::string_view name) {
   static constexpr std::string_view kDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
   static constexpr std::string_view kList[] = {"append", "clear",  "extend",  "insert",

@@ -24,7 +24,7 @@ bool is_number(const Value& value) {
   double number = 0;
   return to_number(value, &number);
 }
-// Python's Sequence protocol as Jinja requires it: a length and items.
+// Says whether a value has Python's Sequence protocol as Jinja requires it: a length and items.
 bool is_sequence(const Value& value) {
   return value.string() != nullptr || value.is_indexed() || value.dict() != nullptr ||
          value.range() != nullptr || value.is_undefined();

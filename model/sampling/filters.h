@@ -13,8 +13,8 @@
 
 namespace troupe::model::sampling {
 
-// The first `prompt_tokens` tokens of the log are the prompt's.
-//   Errors: kBadData if a token of the log is not in the vocabulary.
+// Applies the penalties. The first `prompt_tokens` tokens of the log are the prompt's. Errors:
+// kBadData if a token of the log is not in the vocabulary.
 Status apply_penalties(const SamplingParams& params, std::span<const TokenId> log,
                        std::size_t prompt_tokens, std::span<float> logits);
 // Errors: kInvalidArgument if a token is not in the vocabulary.

@@ -39,7 +39,7 @@ bool is_float_format(const std::string& format) {
   return format == "float-quantized" || format == "naive-quantized" || format == "dense";
 }
 
-// One of the groups of layers that compressed-tensors has: each has a scheme of its own.
+// Reads one of the groups of layers that compressed-tensors has: each has a scheme of its own.
 Status read_group(const HfConfig& config, const std::string& field, const std::string& method,
                   HfQuantization* out) {
   TROUPE_ASSIGN_OR_RETURN(const std::string format, config.string(field + ".format", "dense"));

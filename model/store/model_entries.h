@@ -43,7 +43,7 @@ std::string listing_sha256(const std::vector<ModelFile>& files);
 // Says whether `name` can be a model's name: letters, digits, '.', '_' and '-', because it becomes
 // a file name and is typed at shells.
 bool is_model_name(const std::string& name);
-// Errors: kInvalidArgument unless is_model_name().
+// Checks a name. Errors: kInvalidArgument unless is_model_name().
 Status check_model_name(const std::string& name);
 
 // Returns nothing if there is no such entry, or if it makes no sense.

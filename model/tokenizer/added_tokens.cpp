@@ -11,7 +11,7 @@
 namespace troupe::model {
 namespace {
 
-// Unicode's word characters: letters, marks, digits, connecting punctuation, joiners.
+// True for Unicode's word characters: letters, marks, digits, connecting punctuation, joiners.
 bool is_word(char32_t c) {
   if (c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9)) return true;
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));

@@ -254,8 +254,8 @@ void fill_vocabulary(const TokenTable& table, const PieceRules& rules, Tokenizer
   parts->drops_first_space = rules.drops_first_space;
 }
 
-// The tokenizer classes of transformers that take the flags of their BertNormalizer from
-// tokenizer_config.json. What tokenizer.json says about it depends on the version that saved it.
+// True for the tokenizer classes of transformers that take the flags of their BertNormalizer from
+// tokenizer_config.json. What tokenizer.json says about these depends on the version that saved it.
 bool has_bert_flags(const json& config, std::string_view config_json) {
   static constexpr std::string_view kClasses[] = {
       "Bert",        "DistilBert", "Electra",  "MPNet",  "MobileBert",

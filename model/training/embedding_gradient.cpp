@@ -39,7 +39,7 @@ std::vector<Occurrence> occurrences(const EmbeddingGradients& from, std::span<co
   return found;
 }
 
-// The row `index` of the table's gradient, from its occurrences in order.
+// Computes the row `index` of the table's gradient, from its occurrences in order.
 void row_gradient(const EmbeddingGradients& from, std::span<const Leaf> leaves,
                   std::span<const Occurrence> found, bool add, Parameter& table) {
   std::vector<Leaf> present;

@@ -76,8 +76,8 @@ class Run {
     return Status::ok();
   }
 
-  // The steps that earlier runs have reported. The event file has them, but is about to be cut off,
-  // so a small file keeps them until the run is over.
+  // Finds the steps that earlier runs have reported. The event file has them, but is about to be
+  // cut off, so a small file keeps them until the run is over.
   Status find_told() {
     const std::filesystem::path path = options_.events.parent_path() / kToldName;
     std::error_code error;

@@ -86,8 +86,8 @@ std::optional<std::uint32_t> id_of(const GgufMetadata& keys,
   return std::nullopt;
 }
 
-// The tokens that encoders know by their purpose. The token before a text is both its beginning and
-// its class; "seperator" is GGUF's own spelling.
+// Adds the tokens that encoders know by their purpose. The token before a text is both its
+// beginning and its class; "seperator" is GGUF's own spelling.
 void add_encoder_marks(TokenId before, TokenId after, const Tokenizer& tokenizer,
                        GgufMetadata* out) {
   for (const char* key : {"bos", "cls"})

@@ -21,7 +21,7 @@ namespace {
 // one, which takes seconds for a vocabulary.
 using nlohmann::json;
 
-// A type as tokenizer.ggml.token_type has it.
+// Says whether a number of tokenizer.ggml.token_type is this type.
 bool is_type(std::int64_t number, TokenType type) {
   return number == static_cast<std::int64_t>(type);
 }

@@ -30,8 +30,8 @@ void scatter(HeadStep& step, const float* dtargets, float* dx, int thread) {
   step.team.barrier(thread);
 }
 
-// The gradients of a matrix and its bias, which come one after the other, from their input x and
-// the gradient of their output.
+// Computes the gradients of a matrix and its bias, which come one after the other, from their input
+// x and the gradient of their output.
 void linear_gradients(HeadStep& step, std::size_t slot, const float* x, RowsOfFloats dy,
                       int thread) {
   Team& team = step.team;

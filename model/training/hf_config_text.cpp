@@ -101,7 +101,7 @@ std::optional<std::string> text_at(const GgufHeader& header, std::string_view ke
   return std::move(*text);
 }
 
-// bos and eos of a GGUF file.
+// Adds bos and eos of a GGUF file.
 void add_ids(const GgufHeader& header, ordered_json* out) {
   for (const auto& [key, field] : {std::pair{"tokenizer.ggml.bos_token_id", "bos_token_id"},
                                    std::pair{"tokenizer.ggml.eos_token_id", "eos_token_id"}})

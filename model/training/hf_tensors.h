@@ -37,8 +37,8 @@ void set_rotation(const ModelConfig& config, const TensorSpec& spec, HfTensor* t
 using ParameterArray = std::function<const float*(const Parameter&)>;
 // Returns the tensor's values as the file has them.
 std::vector<float> hf_values(const HfTensor& tensor, const ParameterArray& array);
-// The reverse: writes a file's values into the parts' arrays. There are as many `values` as the
-// tensor has.
+// Does the reverse: writes a file's values into the parts' arrays. There are as many `values` as
+// the tensor has.
 void set_hf_values(const HfTensor& tensor, std::span<const float> values,
                    const std::function<float*(const Parameter&)>& array);
 

@@ -269,7 +269,7 @@ class Backward : public LayerView {
                       config.rope_interleaved);
   }
 
-  // The norm of heads: each head of a row is a row of its own.
+  // Computes the gradients of the norm of heads: each head of a row is a row of its own.
   void heads_norm_backward(std::size_t slot, const float* x, float* d, std::size_t heads,
                            const SumPart& part) {
     const std::size_t dim = config.head_dim;

@@ -30,8 +30,9 @@ struct LoraOptions {
 // adapter.
 void freeze_for_adapters(Parameters& parameters);
 
-// Does that, and adds an adapter to each target. A is drawn uniformly from -1/sqrt(inputs) to
-// 1/sqrt(inputs) by (seed, adapter, element), like PEFT's default; B is zero.
+// Freezes the model as freeze_for_adapters() does, and adds an adapter to each target. A is drawn
+// uniformly from -1/sqrt(inputs) to 1/sqrt(inputs) by (seed, adapter, element), like PEFT's
+// default; B is zero.
 //   Errors: as lora_targets.
 Status add_lora(const ModelConfig& config, const LoraOptions& options, Parameters& parameters);
 

@@ -77,7 +77,7 @@ class Layout {
     return keep;
   }
 
-  // The memory that layers use one after the other, and the head's.
+  // Lays out the memory that layers use one after the other, and the head's.
   void lay_out_workspace() {
     const std::size_t targets = micro_.target_rows.size();
     LayerWorkspace& work = memory_.work;

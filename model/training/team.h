@@ -44,7 +44,7 @@ class Team {
   // dx = W^T dy, or dx += W^T dy. dy: (rows, outputs); dx: (rows, columns of W).
   void multiply_transposed(int thread, const kernels::PackedMatrix& w, RowsOfFloats dy, float* dx,
                            bool accumulate);
-  // The same with rows [row_begin, row_end) of W alone; dy: (rows, row_end - row_begin).
+  // Does the same with rows [row_begin, row_end) of W alone; dy: (rows, row_end - row_begin).
   void multiply_transposed(int thread, const kernels::PackedMatrix& w, std::size_t row_begin,
                            std::size_t row_end, RowsOfFloats dy, float* dx, bool accumulate);
   // out (rows, columns of W) = scale * W^T x, for a W of few columns: threads split rows, not
@@ -57,7 +57,7 @@ class Team {
   // many as dy has columns. It is computed from the packed inputs and the gradient of the outputs.
   void block_gradient(int thread, Parameter& matrix, std::size_t first_row, RowsOfFloats dy,
                       const SumPart& part);
-  // The same for the values of a bias from `first` on, a multiple of 16.
+  // Does the same for the values of a bias from `first` on, a multiple of 16.
   void bias_gradient(int thread, Parameter& bias, std::size_t first, RowsOfFloats dy,
                      const SumPart& part);
 

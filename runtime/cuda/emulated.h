@@ -191,7 +191,7 @@ inline const Words* exchange(unsigned mask, const Words& mine, unsigned line) {
   return meeting.all;
 }
 
-// The endless loop of a fiber, which runs the body of one block's thread after the other.
+// Is the endless loop of a fiber, which runs the body of one block's thread after the other.
 inline void enter() {
   for (;;) {
     (*block()->body)();
@@ -313,7 +313,7 @@ inline int dot4(std::uint32_t a, std::uint32_t b, int c) {
   return c;
 }
 
-// The fragments of m16n8k32 as PTX draws them.
+// Multiplies fragments of m16n8k32 as PTX draws them.
 inline void mma_s8(int (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                    unsigned line = __builtin_LINE()) {
   const threads::Words* all = threads::exchange(~0u, {{a[0], a[1], a[2], a[3], b[0], b[1]}}, line);

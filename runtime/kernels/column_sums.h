@@ -14,8 +14,8 @@ namespace troupe::kernels {
 // each entry of the stack has room for the columns rounded up to a multiple of 16.
 void column_sums(const float* a, std::size_t columns, const GradientSum& sum,
                  std::size_t column_begin, std::size_t column_end);
-// The same of a[row][c] * (x[row][c] - mean[row]) * inverse[row]: the gradient of a norm's weight
-// from that of the norm's result. `mean` is null if the norm subtracts none.
+// Does the same with a[row][c] * (x[row][c] - mean[row]) * inverse[row]: the gradient of a norm's
+// weight from that of the norm's result. `mean` is null if the norm subtracts none.
 void normed_column_sums(const float* a, const float* x, const float* mean, const float* inverse,
                         std::size_t columns, const GradientSum& sum, std::size_t column_begin,
                         std::size_t column_end);

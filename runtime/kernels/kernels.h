@@ -95,7 +95,8 @@ struct Kernels {
   // Stores k and v (kv_heads * head_dim, f32) of one position into its page, rounding to the type.
   void (*kv_write)(const float* k, const float* v, std::byte* page, KvType type,
                    std::size_t kv_heads, std::size_t head_dim, std::size_t key_in_page);
-  // Rows [row_begin, row_end) of heads [head_begin, head_end). scratch: attention_scratch_floats.
+  // Computes rows [row_begin, row_end) of heads [head_begin, head_end). scratch:
+  // attention_scratch_floats.
   //   score_j = (q . k_j in channel order, cut at kSumColumns) * scale, capped, plus what
   //   args.relative adds; softmax over j with
   //   16 partial sums by absolute key position; out = sum of p_j v_j in key order, cut at kSumKeys,

@@ -15,7 +15,7 @@ namespace troupe::kernels {
 void rms_norm_backward(const float* x, const float* weight, const float* dy, float eps,
                        std::size_t channels, std::size_t row_begin, std::size_t row_end,
                        bool accumulate, float* inverse, float* dx);
-// The same for layer norm, with x^ = (x - mean) * inverse:
+// Does the same for layer norm, with x^ = (x - mean) * inverse:
 //   dx = inverse (g - mean(g) - x^ mean(g x^)). mean[row] is written, too.
 void layer_norm_backward(const float* x, const float* weight, const float* dy, float eps,
                          std::size_t channels, std::size_t row_begin, std::size_t row_end,

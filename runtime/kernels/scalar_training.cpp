@@ -71,7 +71,7 @@ float value_at(const AttentionBackwardArgs& args, std::size_t kv_head, std::size
   return value;
 }
 
-// p and ds of one row, for keys [first, last]; zeros for the others below args.count.
+// Computes p and ds of one row for keys [first, last], and zeros for the others below args.count.
 void row_probabilities(const AttentionBackwardArgs& args, std::size_t head, std::size_t row,
                        float* p, float* ds) {
   const std::size_t kv_head = head / (args.heads / args.kv_heads),

@@ -52,7 +52,8 @@ struct TrainingKernels {
   void (*weight_gradient)(const float* panels, std::size_t columns, const float* dy,
                           std::size_t rows, std::size_t outputs, const GradientSum& sum,
                           std::size_t group_begin, std::size_t group_end, float* scratch);
-  // The gradients of attention for heads [head_begin, head_end). Probabilities are computed anew:
+  // Computes the gradients of attention for heads [head_begin, head_end). Probabilities are
+  // computed anew:
   //   s_j as in Kernels::attention; p_j = exp(s_j - largest) / sum of them (16 partial sums)
   //   dp_j = dout . v_j in channel order, cut as scores are; d = dout . out (16 partial sums by
   //   channel) ds_j = p_j (dp_j - d) scale dq = sum of ds_j k_j in key order, cut at kSumKeys dk_j

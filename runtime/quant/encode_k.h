@@ -13,7 +13,7 @@ bool put_q4_k(const float* x, std::byte* out);
 bool put_q5_k(const float* x, std::byte* out);
 bool put_q6_k(const float* x, std::byte* out);
 bool put_iq4_xs(const float* x, std::byte* out);
-// A block of 32 values.
+// Writes a block of 32 values.
 bool put_iq4_nl(const float* x, std::byte* out);
 
 }  // namespace troupe::quant

@@ -48,7 +48,7 @@ std::uint32_t load_four(const Byte* from) {
   return four;
 }
 
-// Read and write row `row` of a packed run (layout.h) as integers q[32].
+// These read and write row `row` of a packed run (layout.h) as integers q[32].
 template <std::size_t kBits>
 void write_run(const std::uint8_t* q, std::byte* run, std::size_t row) {
   if constexpr (kBits == 8) {

@@ -56,7 +56,7 @@ struct RotateArgs {
   bool interleaved = false;
 };
 
-// Grid (heads + 2 kv_heads, rows), one warp: a head of q, of k, or of v.
+// Rotates or stores a head of q, of k, or of v in one warp. Grid (heads + 2 kv_heads, rows).
 template <class Keys>
 __global__ void rotate_and_store(RotateArgs args) {
   const int row = static_cast<int>(blockIdx.y), lane = static_cast<int>(threadIdx.x);
@@ -123,8 +123,8 @@ struct AttentionArgs {
 
 constexpr int kScoreThreads = 128;
 
-// Scores and their maximum for one chunk of keys and the heads of one key head; a warp has a page
-// of keys, a lane two of them. Grid (chunks, kv_heads, rows).
+// Computes the scores and their maximum for one chunk of keys and the heads of one key head; a warp
+// has a page of keys, a lane two of them. Grid (chunks, kv_heads, rows).
 template <class Keys>
 __global__ void __launch_bounds__(kScoreThreads) attend_scores(AttentionArgs at) {
   using Bits = typename Keys::Bits;

@@ -24,7 +24,7 @@ __device__ inline Best better(const Best& a, const Best& b) {
 
 constexpr int kBestThreads = 128, kBestColumns = 4096;
 
-// The best of the block's threads, to *out by thread 0.
+// Finds the best of the block's threads; thread 0 writes it to *out.
 __device__ inline void best_of_block(Best mine, Best* shared, Best* out) {
   for (int apart = 16; apart > 0; apart /= 2) {
     const Best other = {__shfl_xor_sync(kWholeWarp, mine.value, apart),
@@ -39,7 +39,7 @@ __device__ inline void best_of_block(Best mine, Best* shared, Best* out) {
   *out = mine;
 }
 
-// The best of kBestColumns logits. Grid (parts, rows).
+// Finds the best of kBestColumns logits. Grid (parts, rows).
 __global__ void best_of_part(const float* logits, int columns, Best* parts) {
   GPU_SHARED(Best, shared, kBestThreads / kWarp);
   const float* row = logits + static_cast<std::size_t>(blockIdx.y) * columns;
@@ -53,7 +53,7 @@ __global__ void best_of_part(const float* logits, int columns, Best* parts) {
   best_of_block(best, shared, parts + blockIdx.y * gridDim.x + blockIdx.x);
 }
 
-// The best of a row's parts. Grid (rows).
+// Finds the best of a row's parts. Grid (rows).
 __global__ void best_of_row(const Best* parts, int count, Best* out) {
   GPU_SHARED(Best, shared, kBestThreads / kWarp);
   Best best = {0.0f, -1, 0};

@@ -177,9 +177,9 @@ __device__ inline int column_sum(const unsigned char* group, int b, const std::i
   }
 }
 
-// The integer sums of block b for columns [first, first + 8 N) of the batch, on tensor cores. A
-// lane gets rows r and r + 8 (r = lane / 4) of the columns first + 8n + 2t and 2t + 1 (t = lane %
-// 4): sums[n][i] is of row r + 8 (i / 2) and column 2t + i % 2.
+// Computes the integer sums of block b for columns [first, first + 8 N) of the batch, on tensor
+// cores. A lane gets rows r and r + 8 (r = lane / 4) of the columns first + 8n + 2t and 2t + 1 (t =
+// lane % 4): sums[n][i] is of row r + 8 (i / 2) and column 2t + i % 2.
 template <class L, int N>
 __device__ inline void tile_sums(const unsigned char* group, int b, const ProductArgs& args,
                                  int first, IntegerSums (&sums)[N][4]) {

@@ -78,8 +78,8 @@ __device__ inline int word_at(int p) {
   return L::kBits < 4 ? 64 * (p % 2) : 64 * p;
 }
 
-// Word p of four weights of one row of a run, k = 4p to 4p + 3 (p < 4), and its partner 16 further
-// on, from the word that holds both: the integers that are multiplied.
+// Unpacks word p of four weights of one row of a run, k = 4p to 4p + 3 (p < 4), and its partner 16
+// further on, from the word that holds both. They are the integers that are multiplied.
 template <class L>
 __device__ inline void unpack_words(const unsigned char* run, int row, int p, std::uint32_t both,
                                     std::uint32_t* low, std::uint32_t* high) {
@@ -111,7 +111,7 @@ __device__ inline void unpack_words(const unsigned char* run, int row, int p, st
   }
 }
 
-// The A operand of one run: rows r and r + 8, words t and t + 4.
+// Loads the A operand of one run: rows r and r + 8, words t and t + 4.
 template <class L>
 __device__ inline void load_operand(const unsigned char* run, int r, int t, std::uint32_t (&a)[4]) {
   const unsigned char* at = run + (L::kBits == 8 ? 64 * t : word_at<L>(t)) + 4 * r;

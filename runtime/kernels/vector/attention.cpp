@@ -110,9 +110,9 @@ HWY_INLINE void score_channels(const std::byte* keys, const std::byte* ahead, st
   }
 }
 
-// Scores of V vectors for the keys of blocks_for(V) blocks at `keys`, stored at scores[v] + at. As
-// many blocks at `ahead` are fetched. While channels are left to add, the chunks' sums wait in
-// `scores`.
+// Computes the scores of V vectors for the keys of blocks_for(V) blocks at `keys`, and stores them
+// at scores[v] + at. As many blocks at `ahead` are fetched. While channels are left to add, the
+// chunks' sums wait in `scores`.
 template <std::size_t V, std::size_t kBytes>
 HWY_INLINE void score_blocks(const std::byte* keys, const std::byte* ahead, std::size_t head_dim,
                              const float* const* q, float scale, float* const* scores,
@@ -152,7 +152,8 @@ HWY_INLINE const std::byte* page_values(const AttentionArgs& args, std::size_t k
   return args.pages[key / kPageKeys] + row * args.head_dim * kBytes;
 }
 
-// Scores of every vector of the tile for the keys of all pages from tile.base to the last key.
+// Computes the scores of every vector of the tile for the keys of all pages from tile.base to the
+// last key.
 template <std::size_t V, std::size_t kBytes>
 void score_tile(const AttentionArgs& args, std::size_t kv_head, const Tile& tile) {
   constexpr std::size_t kStep = blocks_for(V) * kKeyBlock;

@@ -45,7 +45,8 @@ HWY_INLINE Ints byte_scale(Ints bytes, std::size_t b) {
 }
 HWY_INLINE Ints unit_scale() { return Ints{_mm512_set1_epi32(1)}; }
 
-// As on AVX2. Without kScaled the sums begin in isum itself, so that dpbusd adds to them.
+// Does the same as on AVX2. Without kScaled the sums begin in isum itself, so that dpbusd adds to
+// them.
 template <class Layout, bool kScaled, bool kExpanded, std::size_t C>
 TROUPE_RUN_TARGET HWY_INLINE void add_run(const std::byte* run, const std::int8_t* a,
                                           std::size_t stride, const Ints (*scales)[kParts],

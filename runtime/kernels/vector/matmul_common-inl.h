@@ -189,7 +189,7 @@ HWY_INLINE Output output_of(const PackedMatrix& w, std::size_t group, std::size_
   return {out + row, stride, w.rows - row < rows ? w.rows - row : rows, accumulate};
 }
 
-// Groups [group_begin, group_end), a multiple of the tile's kGroups.
+// Runs the tiles of groups [group_begin, group_end), a multiple of the tile's kGroups.
 template <class Tile>
 void run_tiles(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {

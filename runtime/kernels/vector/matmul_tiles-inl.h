@@ -93,7 +93,7 @@ struct BlockSums {
   static constexpr std::size_t kStep = 16;  // blocks whose corrections are made together
   static constexpr int kOffset = Layout::kOffset + kRunOffset<Layout>;
 
-  // -kOffset times the sums of the activations of `count` <= kStep blocks.
+  // Computes -kOffset times the sums of the activations of `count` <= kStep blocks.
   static HWY_INLINE void corrections(const std::int32_t* sums, std::size_t count,
                                      std::int32_t* out) {
     if (count == kStep) {
@@ -150,8 +150,8 @@ struct SuperScales {
   Ints scales[kRunScales * Layout::kRuns][kParts];
   Ints pairs[kPairs][kParts];  // the factors of the sums of activations, two in a lane
 
-  // As read_scales in quant/packing.cpp, four bytes at a time: byte j % 4 of word j / 4 is of
-  // sub-block j.
+  // Does what read_scales in quant/packing.cpp does, four bytes at a time: byte j % 4 of word j / 4
+  // is of sub-block j.
   static HWY_INLINE void read_half_scales(const Ints (&word)[Layout::kScaleWords], Ints (&scale)[4],
                                           Ints (&multiplied)[4]) {
     const Ints low = hn::Set(kInt, 0x0f0f0f0f), two = hn::Set(kInt, 0x03030303);
@@ -345,7 +345,7 @@ void run_expanded(const PackedMatrix& w, const Activations& all, std::size_t gro
   }
 }
 
-// The products of weights with this layout, which is one of quant/layout.h.
+// Multiplies weights of this layout, which is one of quant/layout.h.
 template <class Layout>
 void integer_matmul(const PackedMatrix& w, const Activations& x, std::size_t group_begin,
                     std::size_t group_end, float* out, std::size_t out_stride, bool accumulate) {

@@ -59,7 +59,7 @@ HWY_INLINE BlockScale scale_of(const float* in) {
   return {127.0f / amax, amax / 127.0f};
 }
 
-// 32 elements, rounded to the nearest even integers.
+// Rounds 32 elements to the nearest even integers.
 HWY_INLINE void round_block(const float* in, float inverse, Ints (&rounded)[kBlockVectors]) {
   const Floats factor = hn::Set(kFloat, inverse);
   for (std::size_t p = 0; p < kBlockVectors; ++p)

@@ -25,7 +25,7 @@ constexpr IntTag kInt;
 HWY_INLINE void prefetch_second_level(const std::byte* line) {
   _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
 }
-// For memory that is in the second level already.
+// Fetches memory that is in the second level already.
 HWY_INLINE void prefetch_first_level(const std::byte* line) {
   _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0);
 }

@@ -79,7 +79,7 @@ HWY_INLINE void product_tile(A a, B b, std::size_t depth, float* c, std::size_t 
     }
 }
 
-// C (rows, 16 * kGroups) from A (rows, depth) and B (depth, 16 * kGroups).
+// Computes C (rows, 16 * kGroups) from A (rows, depth) and B (depth, 16 * kGroups).
 template <Put kPut, std::size_t kGroups>
 void product_columns(A a, B b, std::size_t rows, std::size_t depth, float* c, std::size_t c_row) {
   std::size_t i = 0;
@@ -94,7 +94,7 @@ void product_columns(A a, B b, std::size_t rows, std::size_t depth, float* c, st
                                    c_row);
 }
 
-// The same, cut at multiples of kSumColumns of k.
+// Does the same, cut at multiples of kSumColumns of k.
 template <std::size_t kGroups>
 void cut_product(A a, B b, std::size_t rows, std::size_t depth, float* c, std::size_t c_row) {
   product_columns<Put::kStore, kGroups>(a, b, rows, std::min(depth, kSumColumns), c, c_row);
@@ -104,8 +104,9 @@ void cut_product(A a, B b, std::size_t rows, std::size_t depth, float* c, std::s
                                         std::min(kSumColumns, depth - k), c, c_row);
 }
 
-// One tile of a weight gradient: run_sum for kTileRows columns of x and kGroups * 16 outputs.
-// `dy`: (rows, kGroups * 16); `offset`: where the tile's first group lies, `apart` the others.
+// Computes one tile of a weight gradient: run_sum for kTileRows columns of x and kGroups * 16
+// outputs. `dy`: (rows, kGroups * 16); `offset`: where the tile's first group lies, `apart` the
+// others.
 template <std::size_t kGroups>
 HWY_INLINE void gradient_tile(const float* panel, const float* dy, const GradientSum& sum,
                               std::size_t offset, std::size_t apart, std::size_t columns) {
@@ -210,7 +211,7 @@ struct HeadBackward {
     std::fill_n(dv, padded_count * padded_dim, 0.0f);
   }
 
-  // p and ds of row `row`, which lies in row `i` of the block, from scores and dp.
+  // Computes p and ds of row `row`, which lies in row `i` of the block, from scores and dp.
   void finish_row(std::size_t row, std::size_t i, BackwardKeys block) {
     const std::size_t last = args.bidirectional ? count - 1 : row;
     const std::size_t first =
@@ -257,7 +258,7 @@ struct HeadBackward {
     std::fill(gradients + last + 1, gradients + block_end, 0.0f);
   }
 
-  // Scores and dp of kGroups * 16 keys from `key` on, which lie in one page.
+  // Computes the scores and dp of kGroups * 16 keys from `key` on, which lie in one page.
   template <std::size_t kGroups>
   void score(std::size_t row, std::size_t rows, std::size_t key) {
     cut_product<kGroups>({q + row * padded_dim, padded_dim, 1}, {keys_t(key), 16, dim * kKeyBlock},
@@ -266,7 +267,7 @@ struct HeadBackward {
                          {values_t + key * dim, 16, dim * 16}, rows, dim, ds + key, padded_count);
   }
 
-  // dq, dk and dv of kGroups * 16 channels from c on.
+  // Computes dq, dk and dv of kGroups * 16 channels from c on.
   template <std::size_t kGroups>
   void add_gradients(std::size_t row, std::size_t rows, BackwardKeys block, std::size_t c) {
     for (std::size_t key = block.begin; key < block.end;) {
@@ -290,7 +291,7 @@ struct HeadBackward {
                                              rows, dv + to, padded_dim);
   }
 
-  // Rows [row, row + rows), at most kBackwardRows.
+  // Computes rows [row, row + rows), at most kBackwardRows of them.
   void run_rows(std::size_t row, std::size_t rows) {
     constexpr std::size_t kWide = kTileGroups * 16;
     static_assert(kPageKeys % kWide == 0);
@@ -352,7 +353,7 @@ void pack_panels(const float* x, std::size_t rows, std::size_t columns, std::siz
 
 namespace {
 
-// Outputs [first, first + wide) of dy (rows, outputs) as (rows, wide), padded with zeros.
+// Copies outputs [first, first + wide) of dy (rows, outputs) to (rows, wide), padded with zeros.
 void pack_outputs(const float* dy, std::size_t rows, std::size_t outputs, std::size_t first,
                   std::size_t wide, float* out) {
   const std::size_t present = std::min(wide, outputs - first);

@@ -46,7 +46,7 @@ class Dial {
   // Sends waiting frames, on any thread that holds the transport's lock. Returns true if the
   // transport's own thread must run: frames are left, or something has arrived.
   bool send_at_once();
-  // The peer refused our key: nothing more will happen.
+  // True if the peer refused our key: nothing more will happen.
   bool over() const { return state_ == State::kOver; }
 
  private:

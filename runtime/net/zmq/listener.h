@@ -39,7 +39,7 @@ class Listener {
   bool blocked() const { return !waiting_.empty(); }
   void look_again() { socket_ready_.ready = true; }
   void enqueue(const OutletPtr& outlet);
-  // The same as in Dial.
+  // Does the same as Dial::send_at_once().
   bool send_at_once();
   void revoke(const PublicKey& peer, std::int64_t now_us);
   // When a silent connection is to be closed; absent if there is none.

@@ -201,7 +201,7 @@ class World {
     return found.mapped()->end();
   }
 
-  // `deaf_us`: its sockets are open for this long before its rooms listen. (A daemon
+  // Starts the head. Its sockets are open for `deaf_us` before its rooms listen. (A daemon
   // attaches its rooms first; the protocol does not rely on it.)
   void start_head(bool works, std::int64_t deaf_us = 0) {
     Process& process = make(0);

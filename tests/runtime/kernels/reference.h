@@ -25,9 +25,9 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
 void rope(float* x, std::size_t heads, std::size_t head_dim, std::size_t rotary_dim,
           const float* cos_sin, bool interleaved);
 
-// One query vector over keys [first, last] of k and v (keys, head_dim), already rounded to the
-// cache's type; key j has absolute position j. relative[j], if there are any, is added to the score
-// of key j.
+// Computes one query vector over keys [first, last] of k and v (keys, head_dim), already rounded to
+// the cache's type; key j has absolute position j. relative[j], if there are any, is added to the
+// score of key j.
 void attention_row(const float* q, const float* k, const float* v, std::size_t head_dim,
                    std::size_t first, std::size_t last, float scale, float cap, const float* sink,
                    float* out, const float* relative = nullptr);

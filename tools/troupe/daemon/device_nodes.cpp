@@ -33,8 +33,8 @@ constexpr const char* kParentVariable = "TROUPE_DEVICE_OF";  // the number of th
 constexpr std::chrono::seconds kReadyPatience{120}, kLeavePatience{5}, kLongPause{60};
 constexpr std::size_t kSaidMax = 1 << 16;
 
-// The environment of a GPU's node, without the variables by which settings or a service manager
-// address the daemon.
+// True for the variables that a GPU's node inherits: all but those by which settings or a service
+// manager address the daemon.
 bool is_inherited(std::string_view variable) {
   const auto begins = [&](std::string_view with) {
     return variable.substr(0, with.size()) == with;

@@ -129,7 +129,7 @@ class ModelFile {
 
   bool has(const char* key) const { return table_.contains(key); }
 
-  // "model.toml:7: heads = 5 does not divide ..."
+  // Makes an error such as "model.toml:7: heads = 5 does not divide ...".
   Status bad(const char* key, const std::string& what) const {
     const toml::node* node = table_.get(key);
     std::string value;

@@ -6,12 +6,12 @@
 
 namespace troupe::tools {
 
-// The data, the task, and the treatment of long texts.
+// Adds the data, the task, and the treatment of long texts.
 void add_data_options(CLI::App& app, FinetuneOptions& options);
-// Batches, the learning rate, the loss and the optimizer.
+// Adds batches, the learning rate, the loss and the optimizer.
 void add_step_options(CLI::App& app, FinetuneOptions& options);
 void add_lora_options(CLI::App& app, FinetuneOptions& options);
-// The output folder, checkpoints, evaluations, threads; --home, --json and -v.
+// Adds the output folder, checkpoints, evaluations, threads; --home, --json and -v.
 void add_training_run_options(CLI::App& app, FinetuneOptions& options);
 
 }  // namespace troupe::tools

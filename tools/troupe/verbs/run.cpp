@@ -303,8 +303,8 @@ int run(RunOptions& options) {
   return chat(open->cluster, options.request, lacks_chat_template(**store, *model), watch);
 }
 
-// The options for sampling other than temperature and top-p; model/sampling/sampler.h gives the
-// order of the steps.
+// Adds the options for sampling other than temperature and top-p; model/sampling/sampler.h gives
+// the order of the steps.
 void add_sampling_options(CLI::App& app, RunOptions& options) {
   model::SamplingParams& sampling = options.request.sampling;
   app.add_option("--top-k", sampling.top_k,

@@ -80,7 +80,7 @@ std::string step_name(const TraceStep& step) {
          std::to_string(step.position + step.rows - 1);
 }
 
-// The stages of one step, one after the other, with the network between them.
+// Adds the stages of one step, one after the other, with the network between them.
 void add_step(Rows& rows, const TraceStep& step, double begin_us) {
   const std::string name = step_name(step);
   const double at_us = begin_us + static_cast<double>(step.sent_us);
