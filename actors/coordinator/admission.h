@@ -158,7 +158,7 @@ class Admission {
   std::vector<MemberRecord> members_;
   bool asks_approval_ = false;
   std::vector<WaitingRecord> waiting_;
-  // As they were when the file was written.
+  // The three lists as they were when the file was written.
   std::vector<WaitingRecord> saved_waiting_;
   std::vector<TokenRecord> saved_tokens_;
   std::vector<MemberRecord> saved_members_;

@@ -15,7 +15,7 @@ void on_client_frame(HeadState& head, const net::InFrame& frame);
 void submit(HeadState& head, const SubmitPtr& request, const token_sink& sink,
             const std::string& owner);
 void cancel(HeadState& head, std::uint64_t request);
-// As status_json, for the identity that asks; it is "" for this process.
+// Returns status_json() for the identity that asks, which is "" for this process.
 std::string status_text(const HeadState& head, const std::string& client);
 
 }  // namespace troupe::actors::coordinator

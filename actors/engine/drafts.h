@@ -55,7 +55,7 @@ class DraftCosts {
  private:
   std::size_t requests_ = 0;    // in the steps that plain_us_ was measured with
   double plain_us_ = 0;         // of a step without drafted rows; 0: not known
-  std::array<double, 3> rows_;  // for one drafted row, two or three, more
+  std::array<double, 3> rows_;  // for one drafted row, for two or three, for more
 };
 
 // What became of a request's drafts.

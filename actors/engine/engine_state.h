@@ -40,7 +40,7 @@ namespace troupe::actors {
 
 struct EngineLimits {
   std::size_t stages = 1;
-  std::size_t steps_in_flight_max = 2;  // credits of the whole path
+  std::size_t steps_in_flight_max = 2;  // steps that may be under way at once on the whole path
   std::size_t rows_max = 256;           // rows of a step
   std::size_t chunk_rows = 128;         // prompt rows of a step
   std::size_t context_max = 0;          // positions of a sequence
@@ -53,7 +53,7 @@ struct EngineLimits {
 struct EngineRequest {
   std::uint64_t id = 0;
   std::vector<model::TokenId> prompt;
-  std::vector<model::TokenId> answer;  // accepted before: no events tell of them again
+  std::vector<model::TokenId> answer;  // accepted before: no events report them again
   std::uint32_t max_tokens = 0;        // of the whole answer
   model::SamplingParams sampling;
   std::vector<std::string> stop;

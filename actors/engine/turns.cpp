@@ -63,7 +63,7 @@ std::vector<EngineState::Running*> EngineState::in_turn() {
     }
   }
   std::vector<Running*> order;
-  std::map<std::string_view, double> more;  // by asker, for what has been begun
+  std::map<std::string_view, double> more;  // the cost of what each asker has begun
   for (const auto& [priority, group] : groups) {
     if (group.waiting.empty()) continue;
     for (const auto& [id, running] : requests_) {

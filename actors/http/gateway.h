@@ -27,10 +27,10 @@ struct AnswerRequest {
   model::SamplingParams sampling;
   std::vector<std::string> stop;
   bool ignore_end = false;
-  // As in Submit: these say which requests share keys and values.
+  // These say which requests share keys and values, as in Submit.
   std::string asker, cache_salt;
   std::size_t public_ids = 0;
-  // As in Submit. An answer that goes on after answer_ids does not tell of its prompt again.
+  // This is as in Submit. An answer that goes on after answer_ids does not report its prompt again.
   std::uint32_t prompt_logprobs = 0;
   int deadline_ms = 0;
   std::uint32_t weight = 1;  // as in Submit
@@ -46,7 +46,7 @@ struct AnswerEvent {
   model::TokenId id = 0;
   std::string text;
   std::vector<model::TokenLogprob> logprobs;
-  // As in Token: the first token brings it, or the end if there is no token.
+  // The first token brings this, as in Token, or the end if there is no token.
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs;
   // An end:
   std::string finish_reason;  // "stop", "length", "cancelled" or "error"

@@ -16,7 +16,7 @@ struct PreparedAsk {
   GenerationAsk ask;
   ServedModelPtr model;
   std::vector<std::vector<model::TokenId>> prompts;
-  std::vector<std::size_t> public_ids;    // of each prompt, from its beginning
+  std::vector<std::size_t> public_ids;    // how many ids at the beginning of each prompt are public
   std::vector<std::string> prompt_texts;  // for echo
 };
 

@@ -19,7 +19,7 @@
 namespace troupe::http {
 
 struct ServedModelCard {
-  std::size_t index = 0;    // of the gateway's list
+  std::size_t index = 0;    // in the gateway's list
   std::string id;           // what requests call it
   std::string source;       // what the cluster opens: a path, model:HEX or sha256:HEX
   std::string sha256;       // of its file

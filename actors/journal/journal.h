@@ -193,7 +193,8 @@ class Journal {
 
   std::mutex mutex_;
   std::unique_ptr<Database> db_;
-  std::map<std::string, std::uint64_t> owner_bytes_;  // by owner, as far as it was added up
+  std::map<std::string, std::uint64_t>
+      owner_bytes_;  // of the owners whose bytes have been added up
 };
 
 }  // namespace troupe::actors

@@ -6,8 +6,8 @@
 namespace troupe::actors {
 namespace {
 
-// As in journal.cpp. Streams have numbers, so that the news of many of them are stored near each
-// other.
+// Each string is one step, as in journal.cpp. Streams have numbers, so that the news of many of
+// them are stored near each other.
 constexpr const char* kStreamSteps[] = {R"(
 CREATE TABLE streams(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL,
   owner TEXT NOT NULL, request BLOB NOT NULL, rested_ms INTEGER NOT NULL);

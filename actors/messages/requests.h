@@ -200,7 +200,7 @@ struct Finished {
   // The time until the first step with its rows was sent, and from there to the first token. 0 if
   // that did not happen.
   double queue_ms = 0, prefill_ms = 0;
-  // As in Token, for an answer that ends without a token.
+  // This is as in Token, for an answer that ends without a token.
   std::vector<std::vector<model::TokenLogprob>> prompt_logprobs = {};
   // If the request was refused because there is no place for it: the time until there is one, as
   // far as can be foreseen. 0: not known, or it is not a matter of time.

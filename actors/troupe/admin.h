@@ -36,7 +36,7 @@ struct NodeStatus {
   std::uint64_t steps = 0, positions = 0;
   std::uint64_t positions_out = 0, hidden_bytes_out = 0;  // sent to the next stage
   std::uint64_t weights_fetched_bytes = 0;                // from other nodes and clients
-  std::uint64_t copied_bytes = 0;                         // of these, in the background
+  std::uint64_t copied_bytes = 0;  // those of them that were fetched in the background
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t stale_frames = 0, refused_frames = 0, damaged_frames = 0, refused_peers = 0;
 };

@@ -91,7 +91,7 @@ class Store {
   std::optional<Manifest> manifest_of_file(const std::string& sha256);
 
   // Opens the model's whole file if it is here (whole_file), else the parts of `manifest` that lie
-  // in this store as blobs. Then bytes() of an absent part fails with kNotFound.
+  // in this store as blobs. In the second case, bytes() of an absent part fails with kNotFound.
   Result<std::unique_ptr<TensorSource>> source(const Manifest& manifest) const;
   // Returns the blobs of `tensors` that are not here.
   std::vector<BlobRef> missing(const Manifest& manifest,

@@ -55,7 +55,8 @@ class BpeModel final : public WordModel {
   std::size_t fewest_tokens(std::size_t bytes) const override;
 
  private:
-  // Returns the id of a part of a merge: one past the vocabulary if the part is not a token.
+  // Returns the id of a part of a merge. A part that is not a token gets a new id after those of
+  // the vocabulary.
   std::int32_t part_id(std::string_view text);
   void append_symbols(std::string_view word, std::vector<std::int32_t>* symbols) const;
   // Appends the tokens that stand for a character without a token. `pending` says that an unknown

@@ -42,7 +42,7 @@ Result<std::string> read_data_text(const std::filesystem::path& path);
 // A line that is not blank, without its end.
 struct NumberedLine {
   std::size_t number = 0;  // in the file, from 1
-  std::string_view text;   // of the file's text
+  std::string_view text;   // a part of the file's text
 };
 std::vector<NumberedLine> lines_of(std::string_view text);
 

@@ -19,7 +19,7 @@ struct TeamPart {
 };
 
 // Computes the shares' inner rows: g = silu(Wg n) * (Wu n) for this thread's part of every active
-// expert's channels. `normed` holds the rows from which the plan's rows are counted.
+// expert's channels. Row 0 of the plan is the first row of `normed`.
 void widen_experts(const StepContext& step, std::size_t layer, const ExpertPlan& plan,
                    const RowBuffer& normed, const Workspace& workspace, TeamPart part);
 

@@ -38,7 +38,7 @@ struct AdapterWeights {
 // The effect on a stage of reading matrices of a format without kernels into another format.
 struct FormatChange {
   quant::Type from, to;
-  std::uint64_t file_bytes = 0, bytes = 0;  // of the matrices, before and after
+  std::uint64_t file_bytes = 0, bytes = 0;  // of the matrices in `from` and in `to`
   float error = 0;                          // the largest change of a weight
 };
 

@@ -92,7 +92,7 @@ struct Counters {
   std::uint64_t closed_silent = 0;  // connections that we closed because they sent no valid frame
   std::uint64_t paced = 0;    // handshakes that had to wait, because there were too many of one key
   std::uint64_t reached = 0;  // our dials that a listener accepted, whatever came of them
-  // Frames that did not fit into a full queue, whose sender got an error.
+  // Frames that were not sent because the queue was full. Their senders got an error.
   std::uint64_t send_overflow = 0;
   std::uint64_t activation_bytes_out = 0, bulk_bytes_out = 0;  // payload bytes
 };

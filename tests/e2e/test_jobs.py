@@ -270,8 +270,7 @@ def test_no_acknowledged_job_is_lost_and_none_runs_twice(place):
 @pytest.mark.parametrize("point, kept", [("before_commit", False), ("in_commit", False),
                                          ("after_commit", True)])
 def test_commit_comes_before_acknowledgement(place, point, kept):
-    """The head dies before, in or after the commit of its second submission: in no case was it
-    acknowledged, and only after the commit it is there."""
+    """The head dies before, in or after the commit of the second submission. The submission is acknowledged in no case, and it is in the journal only if the head died after the commit."""
     head = start_head(place, env={"TROUPE_FAILPOINT": f"journal.receive.{point}:2"})
     job = write_job(place.folder / "job", [{"prompt_ids": [1, 2, 3]}], model=str(TINY),
                     max_tokens=4)
@@ -280,7 +279,7 @@ def test_commit_comes_before_acknowledgement(place, point, kept):
     process = place.spawn("submit", job, "--id", "doomed", *at, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE)
     assert head.process.wait(30) == -signal.SIGKILL
-    time.sleep(1)  # an acknowledgement that was sent has arrived
+    time.sleep(1)  # if an acknowledgement was sent, it has arrived by now
     assert process.poll() is None, "it was acknowledged before it was committed"
     process.kill()
     assert process.communicate()[0] == b""

@@ -21,7 +21,7 @@ using SimHost = std::size_t;
 
 namespace troupe::net::sim {
 
-// A frame that is being delivered, or the end of the connection in its direction.
+// A frame that is being delivered. With `end`, it stands for the end of the connection instead.
 struct Frame {
   bool end = false;
   std::array<std::byte, wire::kHeaderBytes> header{};

@@ -36,7 +36,8 @@ float reference_sum(const std::vector<SumStep>& steps, const std::function<float
   return stack[0];
 }
 
-// Three slots: leaves of 5 and 1 rows, of 7, and of 3 and 2.
+// There are three slots. The first has leaves of 5 rows and 1 row, the second has one leaf of 7
+// rows, and the third has leaves of 3 and 2 rows.
 const std::vector<SumStep> kSteps{
     {0, 5, false, 0}, {5, 6, true, 0}, {6, 13, false, 1}, {13, 16, false, 0}, {16, 18, true, 1}};
 constexpr std::size_t kRows = 18;

@@ -90,7 +90,7 @@ class Parent {
       return Status(Code::kUnavailable, std::string("cannot fork: ") + std::strerror(errno));
     }
     if (daemon_ > 0) {
-      // `killall troupe` should mean the daemon.
+      // The parent takes another name, so that `killall troupe` ends the daemon.
       ::prctl(PR_SET_NAME, "troupe-parent");
       return false;
     }
