@@ -143,7 +143,7 @@ class Link : public std::enable_shared_from_this<Link> {
   };
   std::map<std::uint64_t, WorkerRoute> workers_;
   std::map<std::uint64_t, EngineRoute> engines_;
-  net::KeyPace control_pace_, bulk_pace_;  // guarded by pace_mutex_, like the next
+  net::KeyPace control_pace_, bulk_pace_;  // pace_mutex_ guards these and the next member
   std::int64_t told_hasty_us_ = 0;         // when a peer was told last
   std::mutex pace_mutex_;
   std::atomic<std::uint64_t> strange_{0}, hasty_{0}, foreign_{0};

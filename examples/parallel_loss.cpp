@@ -60,7 +60,7 @@ Status read_rows(const char* path, Shared* out) {
     }
     Row row;
     TROUPE_ASSIGN_OR_RETURN(row.ids, tokenizer->encode(object["text"].get<std::string>(), {}));
-    if (row.ids.size() > kTokensMax) {  // the end stays the end
+    if (row.ids.size() > kTokensMax) {  // a text that is cut keeps its end token
       row.ids[kTokensMax - 1] = row.ids.back();
       row.ids.resize(kTokensMax);
     }

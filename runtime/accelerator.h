@@ -71,8 +71,8 @@ struct DeviceStep {
   std::span<std::byte* const> blocks;     // on the accelerator, sequence by sequence
   std::span<const float> cos_sin;         // (B, rotary_dim / 2, 2)
   std::span<const float> hidden;          // (B, C) if the stage has no embedding
-  std::span<const std::uint32_t> logits;  // rows whose logits are wanted...
-  std::span<const std::uint32_t> best;    // ...and those of which the best id is enough
+  std::span<const std::uint32_t> logits;  // rows of which all logits are wanted
+  std::span<const std::uint32_t> best;    // rows of which only the best id is wanted
 };
 
 // The best id of a row of logits. Ties go to the lower id.

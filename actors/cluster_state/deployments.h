@@ -91,7 +91,8 @@ class Deployments {
   Deployment* find_id(std::uint64_t id);
   Deployment* find_epoch(std::uint64_t epoch);
   // The oldest live deployment of `model` whose keys and values are stored as `kv` says. If ranges
-  // are given, it must have been asked for with them, or happen to lie like them.
+  // are given, it must have been asked for with them, or its layers must happen to be split in the
+  // same way.
   Deployment* find(const std::string& model, const std::vector<model::LayerRange>& ranges,
                    std::uint8_t kv = 0);
   // True if the node's stage of this epoch belongs to a deployment, or is kept for its weights.

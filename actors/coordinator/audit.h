@@ -17,13 +17,13 @@ enum class AuditKind : std::uint8_t {
   kJoined,      // a node was welcomed
   kRefused,     // a process was turned away, or asked for something that its role may not have
   kApproved,    // a newcomer that waited was let in
-  kTokenMade,   // a token
-  kTokenEnded,  // a token that expired or is used up
-  kRevoked,     // a token, node or client
+  kTokenMade,   // a token was made
+  kTokenEnded,  // a token expired or is used up
+  kRevoked,     // a token, node or client was revoked
   kDeployed,    // a model's layers were placed for a client
-  kUnloaded,    // a model, by a client
-  kDrained,     // a node, or no longer
-  kStopped,     // the head or the cluster, by a client
+  kUnloaded,    // a client unloaded a model
+  kDrained,     // a node began to drain, or gets layers again
+  kStopped,     // a client stopped the head or the cluster
 };
 const char* audit_name(AuditKind kind);
 

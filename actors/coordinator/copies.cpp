@@ -46,7 +46,7 @@ void check_copies(HeadState& head) {
     } else {
       // Nodes that joined after the deployment was placed fetch copies, too: they must be let in
       // first.
-      due.allowed = true;  // before the orders, which say who may fetch the copies
+      due.allowed = true;  // set before the orders are made, which say who may fetch the copies
       begin_allowing(head, *deployment);
       due.at_us = now + kCopiesAllowUs;
     }

@@ -75,7 +75,7 @@ class DraftHistory {
             const DraftCosts& costs);
 
  private:
-  std::array<double, 4> likely_;  // that an id comes true, by how many ids matched
+  std::array<double, 4> likely_;  // the probability that an id comes true, by how many ids matched
   double saved_;                  // time, in units of a step without drafts
 };
 

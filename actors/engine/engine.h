@@ -19,8 +19,9 @@ namespace troupe::actors {
 
 // The state of an engine for `status`; only the engine writes it, and any thread may read it.
 struct EngineCounters {
-  std::atomic<std::uint64_t> running{0}, queued{0};  // requests: with steps sent; waiting for that
-  std::atomic<std::uint64_t> tokens{0};              // of answers
+  std::atomic<std::uint64_t> running{0},
+      queued{0};  // requests with a step that was sent, and those without one yet
+  std::atomic<std::uint64_t> tokens{0};  // of answers
   // The number of steps that may be on the path at once, and of those that are on it now.
   std::atomic<std::uint64_t> credits{0}, credits_in_use{0};
   // Of the block table: the number of blocks in sequences, of idle blocks, and of blocks that there
@@ -29,7 +30,7 @@ struct EngineCounters {
   std::atomic<std::uint64_t> blocks_in_use{0}, blocks_idle{0}, blocks_max{0};
   std::atomic<std::uint64_t> prefix_queried{0}, prefix_found{0}, preemptions{0};
   std::atomic<std::uint64_t> drafted{0}, accepted{0};  // ids that were drafted; that came true
-  PublishedUses askers;                                // a few times a second
+  PublishedUses askers;                                // published a few times a second
 };
 
 // Counts what all engines of a head did when nodes were lost. It outlives each of them.

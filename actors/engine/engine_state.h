@@ -200,9 +200,9 @@ class EngineState {
     // The place in the order in which requests began. A request that has not begun, or has given
     // way, comes after all others.
     std::uint64_t place = ~std::uint64_t{0};
-    bool begun = false;      // the stages have, or will have with the next step, a sequence
-    std::size_t sent = 0;    // positions that steps have carried so far, or that were shared
-    std::size_t told = 0;    // blocks whose numbers the stages know
+    bool begun = false;    // the stages have a sequence for it, or will have one with the next step
+    std::size_t sent = 0;  // positions that steps have carried so far, or that were shared
+    std::size_t told = 0;  // blocks whose numbers the stages know
     std::uint32_t turn = 0;  // segments that steps have carried
     bool waiting = false;    // a sampling step is in flight
     // Rows of the newest sampling step behind `sent`, whose ids were drafted: none of them counts
@@ -213,8 +213,9 @@ class EngineState {
     DraftHistory drafts = {};
     std::optional<std::size_t> cached = {};  // ids of the prompt that were shared at first
     std::int64_t started_us = 0;             // when the first step with its rows was sent
-    std::int64_t first_us = 0, last_us = 0;  // of its tokens, or when its prompt was scored
-    std::vector<std::string> crashes = {};   // names of workers, since its newest token
+    std::int64_t first_us = 0,
+                 last_us = 0;  // when its first and last tokens came, or its prompt was scored
+    std::vector<std::string> crashes = {};  // names of workers, since its newest token
     std::size_t answered() const { return log.size() - prompt; }
     // The total number of scores that are to come.
     std::size_t scored() const { return request.prompt_logprobs == 0 ? 0 : prompt - 1; }
@@ -236,7 +237,7 @@ class EngineState {
   struct InFlight {
     struct Rows {
       std::uint64_t request = 0, run = 0;
-      std::size_t drafted = 0;  // of them, how many ids were drafted
+      std::size_t drafted = 0;  // how many of them have drafted ids
     };
     std::vector<Rows> rows;
     // The time at which it was sent, if it has only rows of answers and no other step was under
@@ -311,19 +312,20 @@ class EngineState {
   // Returns the list in the order of turns, which ends before the first request that must wait for
   // memory.
   std::vector<Prompt> prompts_to_compute();
-  // True if rows of prompts may go into the next step. While there are answers, at most as many
-  // steps have some at a time as there are stages, so that an answer's token meets them once on
-  // each stage.
+  // True if rows of prompts may go into the next step. While there are answers, the number of steps
+  // with such rows is at most the number of stages, so that a token of an answer waits for such
+  // rows only once on each stage.
   bool may_add_prompts() const;
-  // The number of answers under way per step, and how deep they are.
+  // The rows of answers in a step: their number, and the sum of their positions.
   StepRows answer_rows() const;
   // Gives a request the blocks for positions [0, end). If necessary, takes them from requests that
-  // come after it in keeping memory and have no rows in `step`. Returns the number of positions for
-  // which it then has blocks.
+  // must give up their memory before it and have no rows in `step`. Returns the number of positions
+  // for which it then has blocks.
   std::size_t make_room(Running& running, std::size_t end, const Step& step);
   void take_blocks_away(Running& running);
-  // Returns the request that must give up its memory first, among those that have begun, come after
-  // `running` in keeping memory (null: any) and have no rows in `step`; null if there is none.
+  // Returns the request that must give up its memory first, among those that have begun, have no
+  // rows in `step`, and must give it up before `running` (null: any of them); null if there is
+  // none.
   Running* first_to_give_way(const Running* running, const Step& step);
   std::size_t begun() const;
   // Makes requests give way, one after the other, while they hold more memory than there is. The
@@ -350,7 +352,7 @@ class EngineState {
   BlockTable table_;
   std::map<std::uint64_t, InFlight> in_flight_;  // by step
   std::vector<std::uint64_t> closed_;            // requests whose sequences the stages may end
-  std::vector<FilledBlock> filling_;             // by the step that is being planned
+  std::vector<FilledBlock> filling_;             // blocks that the step being planned will fill
   BlockCounters block_counters_;
   DraftCounters draft_counters_;
   AskerUses asker_uses_;

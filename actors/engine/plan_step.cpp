@@ -150,8 +150,8 @@ std::uint64_t EngineState::needed_soon() const {
   std::uint64_t needed = 0;
   for (const auto& [id, other] : requests_) {
     if (!other.begun) continue;
-    // It needs blocks for its ids, for the next one, and one block more, but never more than the
-    // whole request may have.
+    // The request needs blocks for its ids, for the next one, and one block more, but never more
+    // than the whole request may have.
     const std::size_t most = std::min(other.prompt + other.request.max_tokens,
                                       std::max(other.request.context, other.log.size()));
     const std::size_t soon = blocks_of(std::min(other.log.size() + 1 + kBlockPositions, most));
@@ -261,7 +261,7 @@ void EngineState::add_prompt_rows(Step* step) {
   const std::vector<Prompt> prompts = prompts_to_compute();
   if (prompts.empty()) return;
   const StepRows answers = answer_rows();
-  PromptRowCost costs;  // without a time, all rows count the same
+  PromptRowCost costs;  // without a bound on the time, all rows count the same
   if (times_prompts()) {
     costs = step_costs_.of_prompt_row();
     budget.cost = step_costs_.prompt_budget_us(answers.answers, answers.answers_depth);

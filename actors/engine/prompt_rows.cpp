@@ -31,7 +31,7 @@ std::vector<std::size_t> share_prompt_rows(std::span<const PromptLeft> prompts, 
   for (const std::size_t i : order) give(i, &for_short);
   budget.rows -= before.rows - for_short.rows;
   budget.cost -= before.cost - for_short.cost;
-  // The first one goes on in any case.
+  // The first prompt goes on in any case.
   budget.cost = std::max(budget.cost, costs.of(prompts[0].position, 1));
   for (std::size_t i = 0; i < prompts.size(); ++i) give(i, &budget);
   return rows;

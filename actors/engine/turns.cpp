@@ -95,7 +95,7 @@ std::vector<EngineState::Running*> EngineState::in_turn() {
 
 void EngineState::make_way() {
   if (waiting() == 0 || begun() == 0) return;
-  std::uint64_t promised = 0;  // blocks, to requests that go before
+  std::uint64_t promised = 0;  // blocks that are promised to requests that go before
   for (Running* next : in_turn()) {
     Running& running = *next;
     if (running.begun) continue;

@@ -55,7 +55,7 @@ FinishedPtr failed(std::uint64_t request, const Status& why) {
   return std::make_shared<const Finished>(failed_request(request, why));
 }
 
-// Returns the failure that says that a head that had welcomed this client is lost.
+// Returns the failure of a client that was welcomed by a head which is now lost.
 Status lost_head(const Setup& setup, const Status& cause) {
   if (cause.code() == Code::kPermissionDenied) return cause;
   return Status(cause.code(), "lost the head at " + net::to_string(setup->head) + " (" +

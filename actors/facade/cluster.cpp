@@ -89,7 +89,7 @@ struct Asked {
 struct Outcome {
   actors::FinishedPtr finished;
   actors::ReadyPtr ready;
-  std::int64_t open_us = 0, total_us = 0;  // until the model was open; until the end
+  std::int64_t open_us = 0, total_us = 0;  // the time until the model was open, and until the end
 };
 
 // Opens the model. The split that was asked for may need nodes that are gone by now: an answer that

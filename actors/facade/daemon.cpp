@@ -116,7 +116,8 @@ struct ClusterAddress {
   std::uint64_t cluster = 0;
   std::shared_ptr<actors::Admission> admission;  // only for a head
   std::optional<net::Token> token;               // only for a node
-  // A member of the token's cluster already; the token is used only if the head forgot us.
+  // This home is a member of the token's cluster already: the token is used only if the head forgot
+  // us.
   bool member = false;
 };
 

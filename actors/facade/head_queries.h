@@ -32,7 +32,7 @@ Result<ClusterStatus> ask_status(Cluster::Impl& impl);
 // Errors: kNotFound (no answer with this id is open).
 Result<OpenStream> open_stream(Cluster::Impl& impl, const std::string& id);
 
-// Decides how long a question is repeated whose head is lost again and again: until the head has
+// Decides how long a question is repeated if the head is lost again and again: until the head has
 // been away for kRepeatPatience. A head that is lost as soon as it is asked counts as away.
 class RepeatClock {
  public:
@@ -43,7 +43,8 @@ class RepeatClock {
   static constexpr std::chrono::seconds kHeld{2};
 
   explicit RepeatClock(Time began) : since_(began) {}
-  // A call that began at `called` has ended now because the head was lost.
+  // Says whether a call may be repeated that began at `called` and ended now because the head was
+  // lost.
   bool may_repeat(Time called, Time now) {
     if (now - called >= kHeld) since_ = now;
     return now - since_ <= kRepeatPatience;

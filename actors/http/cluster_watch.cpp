@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kEvery{250};
 constexpr std::int64_t kStalledUs = 3'000'000;
-// Well below any --keep-alive that makes sense.
+// These times are well below any --keep-alive that makes sense.
 constexpr std::int64_t kKeepUs = 20'000'000, kKeepInTroubleUs = 2'000'000;
 
 }  // namespace

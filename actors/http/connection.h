@@ -109,7 +109,7 @@ class Connection : public Responder, public std::enable_shared_from_this<Connect
   bool head_checked_ = false, continued_ = false;
   bool events_ = false, chunked_ = false, complete_ = false;
   bool close_after_ = false;
-  bool counted_ = true;  // among the connections that the server may have
+  bool counted_ = true;  // it counts among the connections that the server may have
 };
 
 }  // namespace troupe::http

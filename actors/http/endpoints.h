@@ -2,7 +2,7 @@
 
 #include <troupe/actors/http/exchange.h>
 
-// The endpoints: one file of endpoints/ each, one row of the route table each.
+// The endpoints. Each has one file in endpoints/ and one row in the route table.
 
 namespace troupe::http {
 

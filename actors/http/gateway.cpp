@@ -87,7 +87,8 @@ struct Running {
 };
 
 struct GatewayShell {
-  std::map<std::uint64_t, Running> running;  // first: CAF must not take a handle for the state
+  std::map<std::uint64_t, Running>
+      running;  // first, because CAF would set a handle in its place to `self`
   actors::service_actor service;
   bool reconnecting = false;
 };

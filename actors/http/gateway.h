@@ -51,8 +51,8 @@ struct AnswerEvent {
   // An end:
   std::string finish_reason;  // "stop", "length", "cancelled" or "error"
   Status error;
-  std::uint64_t tokens = 0;             // that the answer has, the end token included
-  std::uint64_t cached_tokens = 0;      // of the prompt, that had been computed before
+  std::uint64_t tokens = 0;             // tokens that the answer has, the end token included
+  std::uint64_t cached_tokens = 0;      // tokens of the prompt that had been computed before
   double queue_ms = 0, prefill_ms = 0;  // as in Finished
   std::uint32_t retry_after_ms = 0;     // as in Finished
 };

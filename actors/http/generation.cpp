@@ -164,7 +164,7 @@ void Generation::commit() {
   write_comment();
   const GenerationAsk& ask = prepared_->ask;
   for (Choice& choice : choices_) {
-    if (ask.scores_prompt()) continue;  // it comes with the first token
+    if (ask.scores_prompt()) continue;  // the prompt is sent with the first token
     if (ask.echo && !choice.text.empty()) {
       write_chunk(choice, choice.text, "");
     } else if (ask.kind == AskKind::kChat) {
@@ -216,7 +216,7 @@ void Generation::measure(Choice& choice, std::uint64_t index) {
   if (choice.first_us == 0) {
     choice.first_us = now_us;
     if (accepted_us_ != 0) counters().first_token.add(seconds(accepted_us_));
-  } else if (choice.last_us != 0) {  // otherwise it was not computed meanwhile
+  } else if (choice.last_us != 0) {  // otherwise nobody computed the answer meanwhile
     counters().between_tokens.add(seconds(choice.last_us));
   }
   choice.last_us = now_us;
@@ -337,8 +337,8 @@ Usage Generation::usage() const {
 
 // The last event of a stream, which is complete or has failed.
 void Generation::write_rest_of_stream() {
-  // It is not part of the answer, and has the id of the event before it, after which the stream can
-  // be continued.
+  // An error is not part of the answer. It has the id of the event before it, after which the
+  // stream can be continued.
   if (has_failed()) return write_numbered(error_json(api_error(failure_)));
   if (prepared_->ask.include_usage) {
     write_event(choices_.back(), usage_chunk_json(head_, usage()));

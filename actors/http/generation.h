@@ -67,7 +67,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     // What has been sent to the connection.
     std::string text, finish_reason;
     LogprobList logprobs;
-    std::size_t characters = 0;  // before the next token
+    std::size_t characters = 0;  // number of characters before the next token
     bool begun = false;          // its first chunk was written
     bool echoed = false;         // the prompt with its log-probabilities was shown
     // The number of events so far, of which the first `skipped` were not sent to this connection.

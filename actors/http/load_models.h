@@ -9,7 +9,7 @@
 
 namespace troupe::http {
 
-// The shared prompts are those of every model.
+// Loads each of `wanted`, computes the shared prompts with each of them, and adds it to `models`.
 //   Errors: those of read_card, public_prompts, ServedModels::add and Gateway::open;
 //   kResourceExhausted if a later model took the place of an earlier one.
 Status load_models(Cluster& cluster, Gateway& gateway, const std::vector<ServedModel>& wanted,

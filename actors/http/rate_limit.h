@@ -40,7 +40,8 @@ class RateLimits {
 
  private:
   struct Buckets {
-    std::uint64_t requests_per_minute = 0, tokens_per_minute = 0;  // as they were made
+    std::uint64_t requests_per_minute = 0,
+                  tokens_per_minute = 0;  // the limits with which the buckets were made
     std::optional<TokenBucket> requests, tokens;
   };
   Buckets& buckets_of(const ApiKey& key, std::int64_t now_us);

@@ -216,7 +216,7 @@ struct RequestReader::Impl {
   BodyReader body;
   ReadError error;
   std::string pending;      // bytes that the parser has not taken
-  std::size_t scanned = 0;  // of them, those that were looked at for the header's end
+  std::size_t scanned = 0;  // how many of them were searched for the header's end
 };
 
 RequestReader::RequestReader(const ServeLimits& limits) : impl_(std::make_unique<Impl>(limits)) {}

@@ -23,7 +23,7 @@ struct ServedModelCard {
   std::string id;           // what requests call it
   std::string source;       // what the cluster opens: a path, model:HEX or sha256:HEX
   std::string sha256;       // of its file
-  std::string model_id;     // which the cluster proves
+  std::string model_id;     // the id that the model's parts prove
   std::string fingerprint;  // weights and arithmetic: equal ones give equal bits
   std::int64_t created_s = 0;
   std::size_t context_max = 0;  // positions that prompt and answer may take

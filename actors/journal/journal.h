@@ -168,7 +168,7 @@ class Journal {
   // that are there stay, and a stream that is gone stays gone.
   Result<std::vector<Status>> update_streams(const std::vector<StreamUpdate>& updates,
                                              std::int64_t now_ms);
-  // The same for one update.
+  // Does the same for one update.
   Status save_stream(const StreamRecord& stream, std::int64_t now_ms);
   Status add_tokens(const std::string& id, const std::string& owner, std::uint32_t index,
                     const std::vector<std::int32_t>& tokens);

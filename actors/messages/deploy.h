@@ -122,7 +122,7 @@ struct StageLoaded {
     a(epoch, weights_bytes, fetched_bytes);
   }
 };
-// Also sent for a loaded stage if its connection to the next one broke.
+// StageFailed is also sent for a loaded stage if its connection to the next one broke.
 struct StageFailed {
   static constexpr MessageType kType = MessageType::kStageFailed;
   // kStage blames the stage itself; kNext the next one, which cannot be reached from here; kNobody

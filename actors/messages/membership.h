@@ -25,7 +25,8 @@ struct Enrol {
   net::PublicKey identity{};
   std::uint8_t role = 0;  // net::Role: kNode or kClient
   std::string name;
-  std::vector<std::uint8_t> key_proof, identity_proof;  // that the newcomer has their secret halves
+  std::vector<std::uint8_t> key_proof,
+      identity_proof;  // they prove that the newcomer has the secret halves
   template <class A>
   void serialize(A& a) {
     a(key, identity, role, name, key_proof, identity_proof);
@@ -95,13 +96,13 @@ struct Refused {
 struct NodeStats {
   std::uint64_t weights_bytes = 0, kv_bytes = 0;
   std::uint64_t hidden_bytes_out = 0;  // hidden states sent to the next stage
-  std::uint64_t positions_out = 0;     // and the number of their positions
+  std::uint64_t positions_out = 0;     // the number of positions of these
   std::uint64_t steps = 0, positions = 0;
   std::uint64_t bulk_bytes_in = 0;  // weights fetched
   std::uint64_t stale_frames = 0, refused_frames = 0;
   std::uint64_t resident_bytes_max = 0;  // peak resident memory of the node's process
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
-  std::uint64_t damaged_frames = 0;  // the refused ones with a damaged header or checksum
+  std::uint64_t damaged_frames = 0;  // refused frames whose header or checksum is damaged
   std::uint64_t refused_peers = 0;   // connections whose key is not allowed
   template <class A>
   void serialize(A& a) {

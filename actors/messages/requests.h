@@ -22,7 +22,7 @@
 namespace troupe::actors {
 
 // How messages say in which type keys and values are kept, and whether hidden states are rounded to
-// f16. 0 means the model's own type and no rounding, as does a code that is not known.
+// f16. 0, or a code that is not known, means the model's own type and no rounding.
 constexpr std::uint8_t kF16ActivationsCode = 4;
 inline std::uint8_t kv_code(std::optional<kernels::KvType> type, bool f16_activations = false) {
   const int kv = !type ? 0 : *type == kernels::KvType::kF16 ? 1 : 2;

@@ -9,7 +9,7 @@ namespace {
 using net::Channel;
 constexpr std::uint8_t kHead = role_bit(net::Role::kHead);
 constexpr std::uint8_t kNode = role_bit(net::Role::kNode);
-// Every client; rights.h divides what they may ask.
+// The roles of clients; rights.h says what each of them may ask for.
 constexpr std::uint8_t kClient = role_bit(net::Role::kClient) | role_bit(net::Role::kServer) |
                                  role_bit(net::Role::kOperator) | role_bit(net::Role::kAdmin);
 constexpr std::uint8_t kEnrolling = role_bit(net::Role::kEnrol);
@@ -114,7 +114,7 @@ constexpr MessageRow row_of(MessageType type) {
   return {type, nullptr, Channel::kControl, 0, Scope::kSelf};
 }
 
-constexpr std::uint16_t kNumbers = 128;  // every message has a smaller one
+constexpr std::uint16_t kNumbers = 128;  // every message has a smaller number
 
 constexpr std::size_t kRowCount = [] {
   std::size_t count = 0;

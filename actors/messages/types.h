@@ -79,7 +79,7 @@ constexpr std::uint8_t role_bit(net::Role role) {
 enum class Scope : std::uint8_t {
   kOrder,   // what the receiver's own head tells it; nobody else is a head to it
   kSelf,    // the sender's own membership, connection or disk: it has no field for another's
-  kPath,    // a deployment in which the sender has that place
+  kPath,    // a deployment in whose path the sender has the place that the message needs
   kOwn,     // what the sender made, was given or was asked for; another's looks absent
   kAsk,     // as rights.h decides about each ask
   kShared,  // the models and the state of the cluster, which are everybody's

@@ -10,9 +10,9 @@
 #include <troupe/actors/messages/measure.h>
 #include <troupe/model/planning/layer_cost.h>
 
-// What this node measured in the last minutes, kept in its home: a head that was restarted asks all
-// nodes anew, and would wait for the same figures before its first answer, and a node that was
-// restarted is the same machine.
+// What this node measured in the last minutes, kept in its home. Without the file, a head that was
+// restarted would ask all nodes anew, and wait for the same figures before its first answer. A node
+// that was restarted is still the same machine.
 
 namespace troupe::actors::node {
 
@@ -58,8 +58,8 @@ class MeasuredCosts {
   explicit MeasuredCosts(std::filesystem::path file);
 
   std::optional<model::LayerCost> find(const MeasuredWhat& what, std::int64_t now_us) const;
-  // Replaces what is known of this, and forgets the oldest of more than kModelsMax. A file that
-  // cannot be written is logged: only the next start is slower.
+  // Replaces what is known about `what`, and forgets the oldest entries beyond kModelsMax. If the
+  // file cannot be written, that is only logged, because it only makes the next start slower.
   void keep(const MeasuredWhat& what, const model::LayerCost& cost, std::int64_t now_us);
 
  private:

@@ -79,7 +79,7 @@ struct DeploymentStatus {
   std::uint64_t prefix_queried = 0, prefix_found = 0, preemptions = 0;
   // Tokens of answers that were drafted before they were computed, and those that came true.
   std::uint64_t drafted = 0, accepted = 0;
-  std::vector<AskerStatus> askers;           // the 256 that asked last, of this client's
+  std::vector<AskerStatus> askers;           // those of this client's 256 askers that asked last
   std::optional<std::int64_t> keep_alive_s;  // absent means forever
   std::optional<std::int64_t> unload_in_s;   // absent if it is busy or stays forever
 };
@@ -123,9 +123,9 @@ struct PlannedStage {
 };
 // Tokens per second.
 struct PredictedSpeed {
-  double prompt_tok_s = 0, decode_tok_s = 0;  // of a prompt alone, and of one stream
+  double prompt_tok_s = 0, decode_tok_s = 0;  // the rates of a prompt alone, and of one stream
   std::uint64_t streams = 0;
-  double streams_tok_s = 0;  // of this number of streams together
+  double streams_tok_s = 0;  // the rate of this number of streams together
 };
 struct EqualSplit {
   PredictedSpeed speed;
@@ -138,13 +138,13 @@ struct ReplicatedSpeed {
 // The measured times of a stage with this number of layers, in microseconds.
 struct StageTimes {
   std::uint32_t layers = 0;
-  // The time of a layer, in a step of one row, and in one of `rows` rows.
+  // The time that a layer takes in a step of one row, and in a step of `rows` rows.
   double layer_row_us = 0, layer_rows_us = 0;
-  double head_row_us = 0, head_rows_us = 0;  // the time that the logits add to each
+  double head_row_us = 0, head_rows_us = 0;  // the time that the logits add to each step
 };
 struct NodeTimes {
   StageTimes many;  // measured with as many layers as fit
-  // Measured with a fifth of them, which caches do not keep between steps.
+  // Measured with a fifth as many layers, while other work took the caches between the steps.
   std::optional<StageTimes> few;
   std::uint64_t rows = 0;
   double layer_prompt_row_us = 0;  // of a layer, for each row of a prompt

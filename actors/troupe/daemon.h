@@ -64,7 +64,7 @@ class Daemon {
   Status wait();
   // Waits for at most `timeout_ms` (-1: forever). Returns nothing if the daemon is still running.
   std::optional<Status> wait_for(int timeout_ms);
-  // How long the daemon has not moved: a few hundred milliseconds, unless it hangs.
+  // The time since the daemon last did anything: a few hundred milliseconds, unless it hangs.
   int stalled_ms() const;
   // May be called from a signal handler: it only writes to an eventfd.
   void request_stop() noexcept;

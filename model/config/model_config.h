@@ -15,8 +15,8 @@ namespace troupe::model {
 constexpr std::size_t kLayersMax = 4096;
 constexpr std::size_t kChannelsMax = std::size_t{1} << 20;
 constexpr std::size_t kHeadDimMax = 4096;
-constexpr std::size_t kExpertsMax = 1024;                     // of a layer...
-constexpr std::size_t kAllExpertsMax = std::size_t{1} << 17;  // ...and of all layers
+constexpr std::size_t kExpertsMax = 1024;                     // of one layer
+constexpr std::size_t kAllExpertsMax = std::size_t{1} << 17;  // of all layers together
 constexpr std::size_t kVocabularyMax = std::size_t{1} << 24;
 constexpr std::size_t kContextMax = std::size_t{1} << 20;  // RoPE angles stay below 2^20
 

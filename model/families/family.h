@@ -31,7 +31,7 @@ struct HfName {
 // What a family's Hugging Face folders look like.
 struct HfFolder {
   std::string_view model_type;  // the field of config.json
-  std::string_view prefix;      // what files with a head put before the names of other tensors
+  std::string_view prefix;      // the prefix that files with a head put before names outside of it
   // Makes the metadata that read_gguf reads from config.json.
   Status (*metadata)(const HfConfig& config, GgufMetadata* out);
   std::span<const HfName> names;

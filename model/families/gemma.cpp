@@ -12,7 +12,7 @@
 namespace troupe::model {
 namespace {
 
-// Constants of both, which their GGUF files do not state.
+// Constants of Gemma 2 and of Gemma 3, which their GGUF files do not state.
 constexpr std::size_t kGemma2Period = 2, kGemma3Period = 6, kGemma2Window = 4096;
 constexpr double kGemma3WindowTheta = 10000.0;
 // The models of 27 billion parameters, which are recognized by their number of layers, scale scores

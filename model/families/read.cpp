@@ -16,7 +16,7 @@ namespace {
 // Which layers have a window: those from `begin` on, except every `period`-th if it is not 0.
 struct WindowPattern {
   std::size_t begin = 0, period = 0;
-  std::size_t misfit = 0;  // the first layer that is not so; the number of layers if all are
+  std::size_t misfit = 0;  // the first layer to which this does not apply, or the number of layers
 };
 
 WindowPattern pattern_of(const std::vector<bool>& slides) {

@@ -113,10 +113,10 @@ Status hf_sizes(const HfConfig& config, const std::string& arch, bool tied_by_de
 // How a family rotates q and k where config.json does not say it.
 struct HfRotary {
   double theta = 10000.0;
-  double rotated_part = 1.0;  // of each head; another part than 1 in config.json is refused...
-  bool partial = false;       // ...unless the family knows it
-  bool interleaved = false;   // rotated pairs are neighbours
-  bool long_factors = false;  // "longrope" is known
+  double rotated_part = 1.0;               // the part of each head that is rotated
+  bool partial = false;                    // config.json may state another part than 1
+  bool interleaved = false;                // rotated pairs are neighbours
+  bool long_factors = false;               // "longrope" is known
   const char* place = "rope_parameters.";  // the object that holds the fields
 };
 // Makes the metadata of rotary positions: plain, linear, or scaled as in Llama 3, YaRN or Phi-3.

@@ -67,7 +67,8 @@ Status HeaderReader::scaling(ModelConfig* config) const {
   if (kind != "linear" || has(factor)) {
     TROUPE_ASSIGN_OR_RETURN(config->rope_factor, header_.f64(key(factor)));
   }
-  if (config->rope_factor == 0.0) config->rope_factor = 1.0;  // says that there is none
+  if (config->rope_factor == 0.0)
+    config->rope_factor = 1.0;  // a factor of 0 says that there is none
   config->rope_scaling = RopeScaling::kLinear;
   if (kind == "linear") return Status::ok();
   TROUPE_ASSIGN_OR_RETURN(config->rope_context, u64("rope.scaling.original_context_length"));

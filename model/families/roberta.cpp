@@ -2,7 +2,8 @@
 
 // RoBERTa, and what is built like it: XLM-RoBERTa and CamemBERT. They are BERT whose positions are
 // counted from the row after that of the padding token. Their GGUF files look like those of a BERT,
-// without the rows before. Sources: Liu et al. 2019; Conneau et al. 2020; Martin et al. 2020.
+// and lack the rows of positions that are not used. Sources: Liu et al. 2019; Conneau et al. 2020;
+// Martin et al. 2020.
 
 namespace troupe::model {
 namespace {

@@ -143,7 +143,7 @@ Result<Value> whole_arithmetic(Budget* budget, int line, const std::string& op, 
   if (op == "-") result = a - b;
   if (op == "*") result = a * b;
   if (op == "//" || op == "%") {
-    // The digits of a long division are bits.
+    // A long division makes one bit of the quotient after the other.
     TROUPE_RETURN_IF_ERROR(budget->work(line, 128 * a.words() * (a.words() + b.words())));
     auto [quotient, rest] = BigInteger::divide(a, b);
     result = op == "//" ? std::move(quotient) : std::move(rest);

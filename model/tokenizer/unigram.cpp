@@ -26,7 +26,7 @@ double UnigramModel::kept(double sum) const {
 }
 
 void UnigramModel::encode(std::string_view word, std::vector<TokenId>* ids) const {
-  std::vector<Step> steps(word.size() + 1);  // to every byte of the word, and to its end
+  std::vector<Step> steps(word.size() + 1);  // steps[i]: the best cut up to byte i
   for (std::size_t at = 0; at < word.size();) {
     const std::string_view rest = word.substr(at);
     const std::size_t character = utf8_char(rest).bytes;

@@ -37,9 +37,9 @@ Result<ChatRows> read_chat_rows(const std::filesystem::path& path);
 //   Errors: the same.
 Result<ChatRows> read_preference_rows(const std::filesystem::path& path);
 
-// Makes an example of each chat, or two of a preference, the chosen one first, in which only the
-// last answer is trained. Its ids are those of the chat's text as the template writes it, and up to
-// each answer they are the ids that `troupe run` gives the model to answer.
+// Makes an example of each chat. A preference gives two, the chosen one first, and only the last
+// answer of these is trained. Its ids are those of the chat's text as the template writes it, and
+// up to each answer they are the ids that `troupe run` gives the model to answer.
 //   Errors: kFailedPrecondition if the model has no chat template, or one whose text of a chat does
 //   not begin with its text of the chat up to an answer, so that nothing says where answers begin;
 //   kBadData if no row is left.

@@ -32,7 +32,7 @@ std::string missing(const json& row, const std::string& field) {
                              : "it has no field " + in_quotes(field);
 }
 
-// Reads one line of JSON into `rows`, or says why not.
+// Reads one line of JSON into the rows of `out`, or records why the line is left out.
 void read_json_line(std::string_view line, std::size_t number, const DataFields& fields,
                     DataRows* out) {
   const auto drop = [&](std::string why) { out->dropped.push_back({number, std::move(why)}); };

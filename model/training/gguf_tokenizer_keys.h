@@ -17,12 +17,14 @@ namespace troupe::model {
 //   but byte-level BPE, or a pre-tokenizer for which GGUF has no name).
 Status add_gguf_tokenizer(const GgufHeader& folder, std::size_t vocabulary, GgufMetadata* out);
 
-// These functions are parts of it that the tokenizers of encoders share (gguf_encoder_tokenizer.h).
-// `file` is tokenizer.json. Adds the texts and the types of all ids.
+// The next two functions are parts of add_gguf_tokenizer that the tokenizers of encoders share
+// (gguf_encoder_tokenizer.h). `file` is tokenizer.json. The first one adds the texts and the types
+// of all ids.
 //   Errors: kFailedPrecondition if there are more than rows. It may throw the exceptions of the
 //   JSON library.
 Status add_gguf_tokens(const nlohmann::json& file, std::size_t vocabulary, GgufMetadata* out);
-// Adds a byte-level BPE, but no ids of marks. The errors are those of the two functions above.
+// The second one adds a byte-level BPE, but no ids of marks. The errors are those of the two
+// functions above.
 Status add_gguf_bpe(const nlohmann::json& file, std::size_t vocabulary, GgufMetadata* out);
 
 }  // namespace troupe::model

@@ -100,7 +100,7 @@ Result<MemoryPlan> plan_memory(const MemoryQuestion& question,
     for (const TensorSpec& spec : stage_tensors(teacher.config, {0, teacher.config.layers}))
       out.teacher += weight_bytes(spec, &teacher.source->header(), &taught_copied);
   std::size_t activations = 0, depth = 1, scratch = 0, rows = 0;
-  std::size_t taught = 0, taught_scratch = 0;  // the same of the teacher
+  std::size_t taught = 0, taught_scratch = 0;  // the same numbers for the teacher
   for (std::size_t begin = 0; begin < batch.size(); begin += micro_batch) {
     const MicroBatch micro(batch, begin, std::min(batch.size(), begin + micro_batch), config, plan);
     StepMemory memory;

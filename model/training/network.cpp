@@ -272,7 +272,7 @@ void Network::run_head(Pass pass, const float* dpooled, int thread) {
   const std::size_t targets = head.batch.target_rows.size();
   const std::size_t rows = slice_rows(config_, targets, needs_all_logits(pass));
   std::size_t begin = 0;
-  do {  // once also if there is no target, so that dx becomes zero
+  do {  // runs once even if there is no target, so that dx becomes zero
     head.slice = {begin, std::min(begin + rows, targets)};
     head_forward(head, memory_.result, thread);
     if (pass == Pass::kLogits) break;

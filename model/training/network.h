@@ -89,7 +89,7 @@ class Network {
   // The first layer in which something is trained, or the number of layers.
   std::size_t first_trained_layer();
   void add_embedding_gradients(std::span<const Example> batch, std::span<const float> gradients);
-  // Whether the logits of all target rows must lie in memory at once (slice_rows in head.h).
+  // Says whether the logits of all target rows must lie in memory at once (slice_rows in head.h).
   bool needs_all_logits(Pass pass);
   void lay_out(const MicroBatch& micro, Pass pass);
   void run_micro_batch(const MicroBatch& micro, Pass pass, const float* dpooled,

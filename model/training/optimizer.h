@@ -70,7 +70,8 @@ class Optimizer {
 
   const OptimizerOptions options_;
   std::uint64_t steps_ = 0;
-  // All groups of tables have had this many updates; the learning rates of those since then.
+  // The number of updates that all groups of tables have had, and the learning rates of the updates
+  // after these.
   std::uint64_t caught_up_ = 0;
   std::vector<double> rates_;
   std::vector<float> zeros_;  // the gradient of a group that was not read

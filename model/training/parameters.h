@@ -30,7 +30,7 @@ class Parameters {
   const std::vector<Parameter>& all() const { return parameters_; }
   // The parameter of a layer's slot or, with kNoLayer, of an end; nullptr if the model has none.
   Parameter* find(std::size_t layer, std::size_t slot);
-  // The same, nullptr also if it is frozen.
+  // Does the same, but returns nullptr for a frozen one, too.
   Parameter* trained(std::size_t layer, std::size_t slot) {
     Parameter* found = find(layer, slot);
     return found != nullptr && found->trained ? found : nullptr;

@@ -191,7 +191,7 @@ inline const Words* exchange(unsigned mask, const Words& mine, unsigned line) {
   return meeting.all;
 }
 
-// Is the endless loop of a fiber, which runs the body of one block's thread after the other.
+// A fiber begins here, and runs the body of one thread of each block, block after block.
 inline void enter() {
   for (;;) {
     (*block()->body)();

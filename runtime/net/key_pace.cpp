@@ -5,7 +5,8 @@
 namespace troupe::net {
 namespace {
 
-constexpr std::int64_t kOne = 1'000'000;  // millionths of a connection; microseconds of a second
+constexpr std::int64_t kOne =
+    1'000'000;  // one connection in millionths, and one second in microseconds
 
 }  // namespace
 

@@ -19,7 +19,7 @@ std::vector<std::uint8_t> prove_key(const KeyPair& own, const PublicKey& verifie
   const int made =
       crypto_box_easy(proof.data() + crypto_box_NONCEBYTES, statement.data(), statement.size(),
                       proof.data(), verifier.data(), own.secret_key.data());
-  // The verifier's key is not a point of the curve: it proves nothing.
+  // If the verifier's key is not a point of the curve, there is no proof.
   if (made != 0) proof.clear();
   return proof;
 }

@@ -43,12 +43,13 @@ struct OutFrame {
 
 struct InFrame {
   PublicKey peer;  // authenticated, not claimed
-  Role role;       // of that key, as allowed now; if it was dialled and is not
-                   // listed: kHead on control, kNode on the other channels
+  // The role of that key, as allowed now. A peer that was dialled and is not listed has kHead on
+  // the control channel, and kNode on the other channels.
+  Role role;
   Channel channel;
   wire::Header header;
   std::vector<std::byte> body;
-  // The address from which the peer is connected, of a frame on the control channel; "" of a peer
+  // For a frame on the control channel, the address from which the peer is connected; "" for a peer
   // that we dialled.
   std::string address = {};
   Payload payload;  // aligned to 64 bytes if it has fewer than 64 KiB

@@ -28,7 +28,7 @@ constexpr std::uint16_t f16_from_f32_bits(std::uint32_t bits) {
     rest = magnitude & 0x1fffu;
     tie = 0x1000u;
   }
-  if (rest > tie || (rest == tie && (half & 1u) != 0)) ++half;  // a carry to the exponent is right
+  if (rest > tie || (rest == tie && (half & 1u) != 0)) ++half;  // may carry into the exponent
   return static_cast<std::uint16_t>(sign | half);
 }
 

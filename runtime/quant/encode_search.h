@@ -33,7 +33,7 @@ inline int nearest_between(float x, int low, int high) {
 
 inline float round_to_f16(float x) { return f16_to_f32(f32_to_f16(x)); }
 
-// Formats whose codes stand for the integers from kLow to kHigh...
+// The values of formats whose codes stand for the integers from kLow to kHigh.
 template <int kLow, int kHigh>
 struct Integers {
   static constexpr int kExtreme = kLow;  // the value of the largest magnitude
@@ -42,7 +42,7 @@ struct Integers {
   static unsigned code(int value) { return static_cast<unsigned>(value - kLow); }
 };
 
-// ...or the numbers of the IQ4 formats.
+// The values of the IQ4 formats.
 struct Iq4Numbers {
   static constexpr int kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                       1,    13,   25,  38,  53,  69,  89,  113};

@@ -25,7 +25,7 @@ def test_answers_move_and_a_restart_brings_the_node_back(place):
     words = ("run", harness.MODEL, PROMPT, "--raw", "-n", 300, "--temperature", "0", "--cluster", head.address)
     alone = place.troupe(*words)
     assert alone.status == 0, str(alone)
-    # Both are drained in turn and started anew while answers are being written, and nothing is lost.
+    # Both nodes are drained in turn and started anew while answers are being written, and nothing is lost.
     outcomes, over = [], threading.Event()
 
     def write():

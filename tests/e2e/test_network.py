@@ -111,7 +111,7 @@ def test_a_pulled_cable(machines, expected):
     used_again(machines, "node-1")
 
 
-# Which side no longer hears the other: a node the head, the head a node, or one node the other.
+# One side no longer hears the other: the head a node, a node the head, or one node another node.
 @on_machines
 @pytest.mark.parametrize("speaker, listener", [(1, 0), (0, 1), (1, 2), (2, 1)])
 def test_a_link_that_carries_one_way_only(machines, expected, speaker, listener):
@@ -204,6 +204,6 @@ def test_weights_move_once(proxied):
     joined = proxied.passed("bulk") - before
     last = proxied.status()["deployments"][0]["stages"][3]
     assert last["node"] == "node-3" and last["layers"] == "29"
-    # And the file's header, which holds the tokenizer.
+    # The file's header, which holds the tokenizer, was fetched, too.
     assert joined < last["weights_bytes"] * 1.02 + (2 << 20), (joined, last)
     assert joined < size // 2, f"{joined} bytes for a join, of a model of {size}"

@@ -59,7 +59,7 @@ def test_a_busy_model_gets_replicas(cluster, alone):
     assert names.count(" (replica)  ready") == 2 and names.count("  ready") == 3, names
     stages = [stage for d in deployments(cluster) for stage in d["stages"]]
     assert len({stage["node"] for stage in stages}) == 3
-    # All of them go together.
+    # All replicas are unloaded together.
     cluster.place.json("unload", harness.MODEL, "--cluster", cluster.head.address)
     assert deployments(cluster) == []
 

@@ -113,7 +113,7 @@ def test_strangers_while_a_node_joins(place):
                for port in ports_of(head) + ports_of(first)]
     for thread in garbage:
         thread.start()
-    # A legitimate node joins in the middle of it.
+    # A legitimate node joins while the garbage arrives.
     began = time.monotonic()
     second = place.start("second", "--join", head.join)
     assert time.monotonic() - began < 20

@@ -28,7 +28,7 @@ def test_a_node_that_cannot_be_dialled_gets_no_layers(place, shut):
     assert f"nobody listens at 127.0.0.1:{port}" in told["trouble"]
     listed = place.troupe("nodes", "--cluster", head.address)
     assert "node shut gets no layers: the head cannot reach it" in listed.out
-    # Nobody waits for it, and commands that ask are told.
+    # Nobody waits for the node, and commands that ask are told about it.
     seconds = []
     for _ in range(3):
         outcome = place.troupe("run", harness.MODEL, PROMPT, "--raw", "-n", 2, "--cluster", head.address)

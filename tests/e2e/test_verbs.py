@@ -272,7 +272,7 @@ def test_interrupted_before_its_first_token(tmp_path):
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 for i in range(8)]
         time.sleep(1)
-        # A short prompt would pass them.
+        # A short prompt would pass the long ones.
         asked = cluster.place.spawn(*words, *harness.ids_flag(ids[8:]), "-n", 4,
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         time.sleep(0.5)

@@ -6,7 +6,7 @@ usage: first_token.py TROUPE MODEL [--runs 7] [--tokens 20] [--threads N]
 The prompt has the given number of tokens. A first run, which does not count, brings the files into the page
 cache. Prints one JSON object, times in seconds:
   {"model","prompt_tokens","threads","runs":[...],"median","least","most","cpu","files_cold"}
-"cpu" is the user and system time of the median run up to its end, "files_cold" the run before.
+"cpu" is the user and system time of the median run up to its end, "files_cold" the time of that first run.
 """
 import argparse
 import json

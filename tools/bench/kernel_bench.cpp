@@ -68,8 +68,8 @@ __attribute__((target("avx512f"))) void fma_avx512() {
       asm volatile("" : "+v"(v));
     }
 }
-// Byte products alone, into twelve registers. In assembly: the compiler keeps arrays of integer
-// vectors in memory here.
+// Byte products alone, into twelve registers. They are in assembly, because the compiler would keep
+// arrays of integer vectors in memory here.
 #define TROUPE_TWELVE(instruction)                                                    \
   instruction "0\n" instruction "1\n" instruction "2\n" instruction "3\n" instruction \
               "4\n" instruction "5\n" instruction "6\n" instruction "7\n" instruction \
@@ -172,7 +172,7 @@ class Bench {
     const std::size_t keys = position + rows, kHeads = 9, kKvHeads = 3, kHeadDim = 64;
     const std::size_t page_bytes =
         kernels::kv_page_bytes(kernels::KvType::kF16, kKvHeads, kHeadDim);
-    std::vector<AlignedBuffer> buffers;  // the pages of all copies, as of all layers
+    std::vector<AlignedBuffer> buffers;  // the pages of all copies, which stand for layers
     std::vector<std::vector<const std::byte*>> pages(copies);
     const std::vector<float> kv = random_floats(kKvHeads * kHeadDim);
     for (std::size_t key = 0; key < keys; key += kernels::kPageKeys) {
@@ -289,8 +289,8 @@ class Bench {
     std::uint32_t state = 1;
     for (std::byte& byte : bytes) {
       state = state * 1664525u + 1013904223u;
-      // 48..63: every f16, bf16 and f32 made of them is finite and not small; sums of subnormal
-      // numbers take a hundred cycles on some CPUs.
+      // Every f16, bf16 and f32 made of the bytes 48 to 63 is finite and not small. Sums of
+      // subnormal numbers would take a hundred cycles on some CPUs.
       byte = static_cast<std::byte>(48 + (state >> 28));
     }
     auto packed = kernels::pack(type, bytes.data(), bytes.size(), rows, columns);

@@ -6,8 +6,7 @@ usage: plan_check.py TROUPE MODEL.gguf [--config quota|memory|link] [--rounds 3]
 A head and a node of one thread each, on a CPU each, made unequal in three ways: a quota of half a CPU for the
 node; a quota of two fifths, and too little memory on the head for its share of layers; and a connection of
 0.3 MB/s between the two. `plan` predicts before any layer has been loaded; then the placement that it chose
-is measured, and the equal split. Each round has a new cluster. As root, on two CPUs with nothing else to do,
-with control groups version 1. Prints a JSON object for each round; then, for each configuration, the medians
+is measured, and the equal split. Each round has a new cluster. It needs root, two CPUs with nothing else to do, and control groups of version 1. Prints a JSON object for each round; then, for each configuration, the medians
 of predicted over measured and of measured over the equal split. Exit status 1 when a prediction is more than
 a fifth off, or when the placement is not 1.3 times as fast as the equal split (in tokens/s of eight streams).
 """

@@ -4,7 +4,7 @@
 usage: ratio_cluster.py TROUPE PEER_PYTHON MODEL.gguf... [--rounds 3] [--batch 8] [--prompt 512] [--decode 64]
 
 Ours: a head and a node, both of one thread, with the layers that the head gives them; theirs: two RPC
-workers of one thread, and their client. Alternating, the median of the rounds' ratios. PEER_PYTHON is
+workers of one thread, and their client. The two alternate, and the median of the rounds' ratios is printed. PEER_PYTHON is
 the interpreter that holds llama-cpp-python with its RPC backend (peer_llamacpp.py says how), built for
 the instruction set that TROUPE_ISA names. On a machine with other work run all of it under
 `chrt -r 20`. Also prints what a hop adds to a token: half of the time that a hidden state takes from one

@@ -3,7 +3,7 @@
 //   [--shared]
 //              [--key KEY] [--system FILE] [--rate R] [--json]
 // A prompt is W words and a question, drawn by (seed, number of the request): no prompt is repeated
-// unless --shared says so. Greedy, and every answer has T tokens. With --rate, R requests begin
+// unless --shared says so. Answers are greedy and have T tokens each. With --rate, R requests begin
 // each second whatever the server does (an open loop, in which N is not a limit). Prints one JSON
 // object: requests, tokens a second, seconds to the first token, between tokens and of refusals
 // (median, p95, p99), and statuses.

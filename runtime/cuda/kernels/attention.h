@@ -105,14 +105,14 @@ struct AttentionArgs {
   const float* q = nullptr;  // (B, heads * D)
   int heads = 0, window = 0;
   float scale = 1.0f;
-  int first_row = 0;         // the launch's first row of the step
+  int first_row = 0;         // the row of the step with which the launch begins
   int keys = 0, chunks = 0;  // of the longest sequence; keys is chunks * 256
   float* scores = nullptr;   // (launch's rows, heads, keys)
   float* largest = nullptr;  // (launch's rows, heads, chunks)
   float* parts = nullptr;    // (launch's rows, heads, chunks, D)
   float* out = nullptr;      // (B, heads * D)
   RowBlocks blocks;          // of out
-  int heads_at_once = 1;     // whose channels are whole blocks of out
+  int heads_at_once = 1;     // the number of heads whose channels are whole blocks of out
 
   __device__ int last(int row) const { return pages.rows[row].position; }
   __device__ int first(int row) const {

@@ -138,7 +138,8 @@ __device__ inline int column_sum(const unsigned char* group, int b, const std::i
                                  int* row) {
   const int lane = threadIdx.x % kWarp;
   const bool up = (lane & 16) != 0, up2 = (lane & 8) != 0;
-  if constexpr (L::kBits == 8) {  // a lane: 4 k of 4 rows; 8 lanes have a row
+  if constexpr (L::kBits ==
+                8) {  // a lane multiplies 4 k of each of 4 rows, and 8 lanes share a row
     const auto* x = reinterpret_cast<const std::uint32_t*>(q);
     const uint4 v = load<uint4>(group + L::run_at(b, 0) + 16 * lane);
     const std::uint32_t a = x[lane / 4];
@@ -150,7 +151,7 @@ __device__ inline int column_sum(const unsigned char* group, int b, const std::i
     isum += __shfl_xor_sync(kWholeWarp, isum, 4);
     *row = lane % 4 * 4 + (up ? 2 : 0) + (up2 ? 1 : 0);
     return isum;
-  } else {  // a lane: 2 x 4 k of 2 rows
+  } else {  // a lane multiplies twice 4 k of each of 2 rows
     const int p = lane / 8, first_row = lane % 8 * 2;
     int s[2] = {0, 0};
     RowScales<L> scales[2];

@@ -72,7 +72,8 @@ __device__ inline float block_scale(const unsigned char* group, int block, int r
   }
 }
 
-// Where the word that holds both words of four weights p and p + 4 of row 0 lies in a run.
+// The place in a run of the word of row 0 that holds both words p and p + 4, which are four weights
+// each.
 template <class L>
 __device__ inline int word_at(int p) {
   return L::kBits < 4 ? 64 * (p % 2) : 64 * p;
@@ -163,7 +164,7 @@ __device__ inline float weight_at(const unsigned char* group, int k, int row) {
   return L::kHasM ? value + offset : value;
 }
 
-// Formats without blocks: [k][16 rows] of what a weight fills.
+// Formats without blocks lie as [k][16 rows] of Bits, the integer or float that a weight fills.
 struct F32Values {
   using Bits = float;
   __device__ static float value(float bits) { return bits; }

@@ -23,7 +23,7 @@ namespace troupe::kernels::HWY_NAMESPACE {
 struct Output {
   float* out;
   std::size_t stride;
-  std::size_t rows;  // that exist, of those of its groups
+  std::size_t rows;  // how many of its groups' rows exist
   bool accumulate;
 };
 
@@ -152,7 +152,7 @@ struct StreamPart {
 // Bytes that a tile fetches while it computes, a part with each of its runs.
 struct Stream {
   const std::byte* from = nullptr;
-  std::size_t bytes = 0;  // in all; of a part, once it is cut
+  std::size_t bytes = 0;  // all of them, or those of a part once cut() was called
   bool alone = false;     // no other tile reads these weights: `from` is what comes next
 
   HWY_INLINE void cut(std::size_t parts) { bytes = (bytes + parts - 1) / parts; }

@@ -179,7 +179,8 @@ struct SuperScales {
       for (std::size_t i = 0; i < Layout::kScaleWords; ++i)
         word[i] = load_ints(words + 64 * i + 4 * kLanes * h);
       if constexpr (Layout::kHalfScales) {
-        Ints four[4], multiplied[4];  // the scales, and the factors of sums: the same or offsets
+        Ints four[4],
+            multiplied[4];  // scales of products, and factors of sums: the scales again or offsets
         read_half_scales(word, four, multiplied);
 #pragma GCC unroll 8
         for (std::size_t i = 0; i < kPairs; ++i) {

@@ -55,7 +55,7 @@ void Core::try_later(const Way& way, Dial& dial, std::int64_t pause_us) {
              [self = weak_from_this(), way, number = dial.number, pause = ++dial.pauses] {
                const auto core = self.lock();
                Dial* const now = core ? core->find(way, number) : nullptr;
-               // Unless another call has ended the pause in the meantime.
+               // Another call may have ended the pause in the meantime.
                if (now == nullptr || !now->paused || now->pauses != pause) return;
                now->paused = false;
                core->attempt(way, number);

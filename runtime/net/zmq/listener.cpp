@@ -68,7 +68,8 @@ Status bind_error(const std::string& at, int error) {
                                               "in a row are needed) or stop its user");
     case EADDRNOTAVAIL:
     case ENODEV:
-      // It may have it soon: an interface that comes up late, a lease that is not there yet.
+      // The machine may have the address soon: its interface may come up late, or its lease may not
+      // be there yet.
       return Status(Code::kUnavailable, prefix + "this machine has no such address at this moment");
     case EACCES:
       return Status(Code::kPermissionDenied, prefix + "not permitted; choose a port from 1024 on");

@@ -129,8 +129,8 @@ Socket& Socket::operator=(Socket&& other) noexcept {
 
 void Socket::close() {
   if (handle_ == nullptr) return;
-  // There are no events from here on: an I/O thread that has one for a monitor that nobody reads
-  // any more waits forever, and every connection of the process with it.
+  // This ends the monitor's events. An I/O thread with an event for a monitor that nobody reads any
+  // more would wait forever, and every connection of the process with it.
   zmq_socket_monitor(handle_, nullptr, 0);
   zmq_close(std::exchange(handle_, nullptr));
 }

@@ -134,7 +134,7 @@ TEST_CASE("opening: a deployment serves once its engine knows where its layers l
   CHECK(serving_for(head, opening_of(), deployment, 0) == nullptr);
   RunningEngine& engine = head.serve(head.eldest);
   CHECK(serving_for(head, opening_of(), deployment, 0) == &deployment);
-  // It has moved, and the engine was not told yet.
+  // The deployment has moved, and the engine was not told yet.
   REQUIRE(head.cluster.members.leave(key(1), NodeLife::kDead));
   head.cluster.deployments.move(deployment, deployment.stages, false);
   CHECK(serving_for(head, opening_of(), deployment, 0) == nullptr);
@@ -194,11 +194,11 @@ TEST_CASE("opening: deployments that nobody uses make room, the longest unused o
   CHECK(other_splits(head, "m", 6'000).empty());
   first.idle_after = 1;
   CHECK_FALSE(head.in_use(head.eldest, 6'000));
-  // Opens wait for it.
+  // Opens wait for the other deployment.
   REQUIRE(add_waiting(head.runs[other], {Reply()}).is_ok());
   CHECK(head.in_use(other, 6'000));
   CHECK(head.unused(6'000) == std::set<std::uint64_t>{head.eldest});
-  // The time for which --keep-alive keeps it loaded.
+  // This is the time for which --keep-alive keeps the model loaded.
   CHECK(second.left_us(std::nullopt, 2'000) == std::nullopt);
   CHECK(second.left_us(10'000, 5'000) == std::int64_t{7'000});
   CHECK(second.left_us(10'000, 50'000) == std::int64_t{0});

@@ -118,8 +118,8 @@ TEST_CASE("engine: requests wait for memory in their order, and the youngest giv
   EngineLimits bounded = limits(1);
   bounded.positions_max = 128;  // two blocks
   EngineState state(bounded, std::make_shared<LetterTokenizer>());
-  REQUIRE(state.admit(request(1, 4, 90), 0).is_ok());  // needs both in the end
-  REQUIRE(state.admit(request(2, 70, 5), 0).is_ok());  // needs both at once: it waits
+  REQUIRE(state.admit(request(1, 4, 90), 0).is_ok());  // needs both blocks in the end
+  REQUIRE(state.admit(request(2, 70, 5), 0).is_ok());  // needs both at once, so it waits
   REQUIRE(state.admit(request(3, 4, 20), 0).is_ok());  // would fit, but overtakes nobody
   std::vector<std::uint64_t> ended;
   for (int i = 0; i < 300 && ended.size() < 3; ++i) {

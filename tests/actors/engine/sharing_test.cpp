@@ -332,7 +332,7 @@ TEST_CASE("sharing: counts of askers are apart, and add up to those of all") {
     one.ignore_end = true;
     REQUIRE(engine.admit(one, 0).is_ok());
   }
-  // While they run: the blocks of each, those that two share counted once.
+  // While they run, the blocks of each are counted, and those that two share count once.
   for (int step = 0; step < 12; ++step) {
     auto planned = engine.next_step();
     REQUIRE(planned);

@@ -32,7 +32,8 @@ struct TinyPath {
     model.emplace(model::test::random_model(config, quant::Type::kQ4_1, quant::Type::kF32));
     lose_everything();
   }
-  // The stage's answer if it has no memory for the step's blocks, or no place for its rows.
+  // Admits a step. Returns the stage's answer if it has no memory for the step's blocks, or no
+  // place for its rows.
   std::optional<StepFailed> admit(const Step& step) {
     auto admitted = worker->admit(step);
     if (admitted) {
@@ -53,7 +54,7 @@ struct TinyPath {
     REQUIRE_FALSE(refused);
     return compute(step);
   }
-  // The rows of the step that was admitted last.
+  // Computes the rows of the step that was admitted last.
   StepDone compute(const Step& step) {
     std::vector<model::Segment> segments;
     for (std::size_t i = 0; i < step.segments.size(); ++i) {

@@ -51,7 +51,7 @@ TEST_CASE("local jobs: shards are mapped and merged in their order") {
   CHECK((ended->state == "done" && ended->finished == 40));
   CHECK(*cluster.job_result(*id) == expected);
   CHECK(*cluster.job_output(*id, 7) == "7:W7");
-  // Submitted again, it is the same job; with a change, it is another one.
+  // A job that is submitted again is the same job; with a change it is another one.
   CHECK(*cluster.submit(request) == "mine");
   request.shards.push_back("more");
   CHECK(cluster.submit(request).code() == Code::kAlreadyExists);

@@ -276,7 +276,7 @@ TEST_CASE("journal: models that were placed, and streams with their tokens") {
     REQUIRE(journal->save_stream({"s", "me", "open", "submit", {}}, 1));
     REQUIRE(journal->add_tokens("s", "me", 0, {1, 2}));
     REQUIRE(journal->add_tokens("s", "me", 1, {2, 3}));  // resumed: it says 2 again
-    REQUIRE(journal->add_tokens("s", "me", 9, {9}));     // a gap cannot be
+    REQUIRE(journal->add_tokens("s", "me", 9, {9}));     // tokens after a gap are not kept
     REQUIRE(journal->add_tokens("gone", "me", 0, {1}));
   }
   const auto journal = open(file);

@@ -110,7 +110,7 @@ struct Jobs {
   std::deque<FramePtr> heard;
 };
 
-// Whether a node ends, or takes away, what another one was given.
+// Returns whether a node ends, or takes away, what another one was given.
 bool another_ends_a_task() {
   Jobs jobs(std::move(*Journal::in_memory()));
   REQUIRE(jobs.journal->receive({"job", "", "upper", "{}", 1, 0, {"x"}}, 1).is_ok());
@@ -141,8 +141,8 @@ bool another_ends_a_task() {
   return output != "right";
 }
 
-// Whether a message of ours about another's things changed them. The switch has no default: a
-// message of the scopes below needs a trial before this compiles.
+// Returns whether a message of ours about another's things changed them. The switch has no default:
+// a message of the scopes below needs a trial before this compiles.
 bool reaches_another(const MessageRow& row) {
   switch (row.type) {
     case MessageType::kEnrol: {
@@ -156,7 +156,7 @@ bool reaches_another(const MessageRow& row) {
       return check_enrol(place, head, enrol).is_ok();
     }
     case MessageType::kHello: {
-      // We claim its name, in the hope that orders for it come to us.
+      // We claim the name of another node, in the hope that its orders come to us.
       Head head;
       REQUIRE(head.cluster.join(key(3), hello_with("another", 12), true, 10, 1));
       const NodeRecord* named = head.cluster.members.find_named("another");
@@ -206,7 +206,7 @@ bool reaches_another(const MessageRow& row) {
       return head.cluster.members.find(key(2))->copied_bytes != 0;
     }
     case MessageType::kMeasured: {
-      // A measurement that awaits the other node: neither its end nor any cost is ours to say.
+      // A measurement awaits the other node, so we can neither end it nor report a cost.
       Head head;
       Measurement& measurement = head.measurements[4];
       measurement.begun = true;
@@ -239,7 +239,8 @@ bool reaches_another(const MessageRow& row) {
       return rights.may(key(1), "part");
     }
     case MessageType::kSubmit: {
-      // A stream's id is another's: what was kept of its answer stays, and ours is not kept.
+      // The id of our stream is another's already: what was kept of that answer stays, and ours is
+      // not kept.
       const auto journal = std::move(*Journal::in_memory());
       REQUIRE(journal->save_stream({"id", "another", "o", "s", {1, 2}}, 1).is_ok());
       const Status taken = journal->save_stream({"id", "we", "o", "x", {}}, 2);
@@ -310,7 +311,7 @@ TEST_CASE("matrix: what is said of another's things changes nothing") {
 TEST_CASE("matrix: every job ask by every role, about its own job and about another's") {
   Table table = table_of("job ask");
   for (const Role role : kRoles) {
-    if (!net::is_client(role)) continue;  // the link hears no ask of others, above
+    if (!net::is_client(role)) continue;  // the link drops what others ask, as tested above
     for (const AskName& ask : job_asks()) {
       const auto kind = static_cast<JobAskKind>(ask.kind);
       INFO(ask.name << " of the role " << net::role_name(role));
@@ -346,7 +347,7 @@ TEST_CASE("matrix: every job ask by every role, about its own job and about anot
       }
       CHECK(others.outcome.is_ok() == (cell == "all"));
       if (cell == "all") continue;
-      // Its id is taken, which a submitter must learn; for all else it looks absent.
+      // A submitter must learn that the id is taken; for every other ask the job looks absent.
       CHECK(others.outcome.status().code() ==
             (kind == JobAskKind::kSubmit ? Code::kAlreadyExists : Code::kNotFound));
       CHECK(others.data.empty());

@@ -64,8 +64,8 @@ struct Listener {
     network.advance(now += 100'000);
   }
   static net::PublicKey key_of(std::size_t i) { return {static_cast<std::uint8_t>(10 + i)}; }
-  // Whether the frame passed the link. (No actor is attached except for steps: what passes is
-  // counted as unknown.)
+  // Returns whether the frame passed the link. (No actor is attached except for steps: what passes
+  // is counted as unknown.)
   bool passes(std::size_t who, const MessageRow& row) {
     const auto passed = [this] {
       const LinkCounters counters = link->counters();

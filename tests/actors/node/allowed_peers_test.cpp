@@ -79,7 +79,7 @@ TEST_CASE("membership: a node that joins anew hears nobody whom its head has not
   knock();
   CHECK(other.wait_connected(1));
 
-  // The head asks it to join again: peers that it allowed before may have been revoked since.
+  // The head asks the node to join again: peers that it allowed before may have been revoked since.
   say(greeting.peer, MessageType::kRefused,
       Refused{Status(Code::kFailedPrecondition, "its lease had ended"), true});
   std::size_t hellos = 2;

@@ -188,13 +188,13 @@ TEST_CASE("a manifest names every part, and is remembered") {
   for (const Manifest::Tensor& tensor : manifest->tensors) {
     CHECK(tensor.blob.sha256 == sha256_of(content.substr(tensor.offset, tensor.blob.bytes)));
   }
-  // Hashes are cached: a false entry counts as long as the file is the same...
+  // Hashes are cached: a false entry counts as long as the file is the same.
   const fs::path memory = home.path / "store" / "manifests" / (manifest->file_sha256 + ".json");
   std::string told = content_of(memory);
   told.replace(told.find(manifest->header.sha256), 64, std::string(64, 'e'));
   std::ofstream(memory) << told;
   CHECK(home.store->manifest(file)->header.sha256 == std::string(64, 'e'));
-  // ...but not when the file has changed.
+  // A false entry does not count when the file has changed.
   std::string changed = content;
   changed.back() = '!';
   home.write("tiny.gguf", changed);

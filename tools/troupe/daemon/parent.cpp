@@ -140,7 +140,7 @@ class Parent {
   }
 
   sigset_t watched_, before_;
-  char name_[17] = "";  // of this process at first, and of the daemon
+  char name_[17] = "";  // the name of this process at first, and of the daemon
   pid_t daemon_ = -1;
 };
 

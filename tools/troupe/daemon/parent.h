@@ -58,8 +58,8 @@ struct Adopted {
 //   Errors: kUnavailable (no fork).
 Result<Adopted> adopt(std::optional<Background>& background);
 
-// Called by the daemon when it is ready, and when it begins to stop. They do nothing in a process
-// without such a parent.
+// Called by the daemon when it is ready, and when it begins to stop. The two calls do nothing in a
+// process without such a parent.
 void tell_parent_ready() noexcept;
 void tell_parent_stopping() noexcept;
 

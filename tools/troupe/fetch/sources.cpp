@@ -68,7 +68,7 @@ Result<Source> find_source(const PullRequest& request) {
                                               "sha256sum prints them");
   }
   const model::CatalogueEntry* entry = model::find_in_catalogue(request.source);
-  for (const model::CatalogueEntry& one : model::catalogue())  // an address does not pass its terms
+  for (const model::CatalogueEntry& one : model::catalogue())  // terms apply to its address, too
     if (entry == nullptr && !one.terms.empty() && request.source == one.source) entry = &one;
   const std::string address = as_hub_address(entry != nullptr ? entry->source : request.source);
   if (has_prefix(address, "hf://")) {

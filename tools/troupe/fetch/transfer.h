@@ -92,7 +92,7 @@ class Transfer {
   std::string validator_;  // for If-Range
   std::optional<std::string> promised_sha256_;
 
-  bool restart_ = false;  // an answer asked for it; the loop does it
+  bool restart_ = false;  // an answer asked for a new beginning, which the loop makes
   int restarts_ = 0, fruitless_ = 0, failures_ = 0;
   // The largest number of bytes that were here at once, and how many of them came over a connection
   // that was opened after the last failure. Bytes that come again after a new beginning do not

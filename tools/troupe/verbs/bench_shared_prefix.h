@@ -29,8 +29,8 @@ struct SharedPrefixBench {
   static constexpr std::size_t kEndTokens = 16;  // of each prompt, after the prefix
   // These are medians. For a request that is alone, the time to its first token. For all requests
   // at once, the tokens of their answers, divided by the time until the last one ended.
-  //   cold: nothing has been computed before. warm: the prefix has been.
-  //   apart: nothing has been, and none may use what another one computes.
+  //   cold: nothing has been computed before. warm: the prefix has been computed before.
+  //   apart: nothing has been computed before, and no request may use what another one computes.
   double cold_first_ms = 0, warm_first_ms = 0;
   double apart_tok_s = 0, cold_tok_s = 0, warm_tok_s = 0;
   // The tokens of all prompts that did not have to be computed again: what `usage` reports.

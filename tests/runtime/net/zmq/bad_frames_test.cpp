@@ -86,11 +86,12 @@ void check_dropped(std::uint64_t Counters::*counter, std::size_t count,
 }  // namespace
 
 TEST_CASE("bad input: a frame with any byte flipped", "[bad-input]") {
-  // Damage the bytes of the header, except the two of the version, which are another error, and
-  // those of the body and the payload.
+  // Damage each byte of the header, of the body and of the payload, but not the two of the version,
+  // because a wrong version is another error.
   std::vector<std::pair<std::size_t, std::size_t>> places;
   for (std::size_t i = 72; i < wire::kHeaderBytes; ++i) places.emplace_back(0, i);
-  for (std::size_t i = 6; i < 44; ++i) places.emplace_back(0, i);  // to the incarnation and on
+  for (std::size_t i = 6; i < 44; ++i)
+    places.emplace_back(0, i);  // the incarnation, the epoch and the step among them
   for (std::size_t i = 48; i < 56; ++i) places.emplace_back(0, i);
   for (std::size_t part = 1; part < 3; ++part) {
     for (std::size_t i = 0; i < 20; ++i) places.emplace_back(part, i);
@@ -144,7 +145,7 @@ TEST_CASE("bad input: a frame of another cluster", "[bad-input]") {
   check_dropped(&Counters::rejected_cluster, 30, [](std::size_t i) {
     wire::Header header;
     header.type = 9;
-    header.cluster = i % 3 == 0 ? 0 : 77 ^ (1ull << (2 * i % 64));  // none is not ours either
+    header.cluster = i % 3 == 0 ? 0 : 77 ^ (1ull << (2 * i % 64));  // 0 stands for no cluster
     header.incarnation = 5;
     header.sequence = 2 + i;
     const auto head = wire::seal(header, {}, {});
@@ -168,7 +169,7 @@ TEST_CASE("bad input: a frame of another version", "[bad-input]") {
 TEST_CASE("bad input: frames said again, and from too long ago", "[bad-input]") {
   std::uint64_t said = 0;
   check_dropped(&Counters::rejected_sequence, 60, [&](std::size_t) {
-    return raw_frame(said++ % 2);  // 0 never is, 1 was
+    return raw_frame(said++ % 2);  // 0 is never accepted, and 1 was accepted before
   });
 }
 
@@ -179,7 +180,8 @@ TEST_CASE("bad input: frames out of order are each heard once", "[bad-input]") {
   for (const std::uint64_t sequence : {5u, 3u, 9u, 3u, 1u, 9u, 2u, 5000u, 4u}) {
     raw.send(raw_frame(sequence));
   }
-  REQUIRE(counted(server, &Counters::rejected_sequence, 3));  // 3, 9, and 4: too long ago
+  REQUIRE(
+      counted(server, &Counters::rejected_sequence, 3));  // 3 and 9 again, and 4, which is too old
   REQUIRE(server.wait_frames(6));
   std::set<std::uint64_t> heard;
   for (const InFrame& frame : server.frames) CHECK(heard.insert(frame.header.sequence).second);

@@ -276,7 +276,7 @@ TEST_CASE("hostile: a thousand silent connections", "[hostile]") {
   }
   CHECK(fds.size() > 900);
   check_still_serves(server);
-  // The server closes them, so reading finds the end.
+  // The server closes the connections, so reading finds the end.
   pause_ms(1500);
   std::size_t ended = 0;
   for (const int fd : fds) {
@@ -357,7 +357,7 @@ TEST_CASE("hostile: the death of a process is noticed at once", "[hostile]") {
   const pid_t pid =
       start_child("hostile child: speaks and waits", server.key, server.endpoint.port, seed);
   REQUIRE(server.wait_frames(3));
-  // It does not listen, so the answer uses the connection that it made.
+  // The child does not listen, so the answer uses the connection that it made.
   CHECK(server.transport->send(key, Channel::kControl, frame_of(2)).is_ok());
   CHECK(server.left.empty());
   const auto killed = std::chrono::steady_clock::now();

@@ -345,7 +345,8 @@ TEST_CASE("transport: who listens with another key is not spoken to", "[transpor
   server.transport->allow(client.key, Role::kNode);
   const PublicKey wrong = make_key_pair().public_key;
   client.transport->dial(wrong, server.endpoint, Channel::kControl);
-  // It waits for the handshake, or on a busy machine comes after the first attempt has failed.
+  // The frame waits for the handshake, or on a busy machine comes after the first attempt has
+  // failed.
   const Status sent = client.transport->send(wrong, Channel::kControl, frame_of(1));
   CHECK((sent.is_ok() || sent.code() == Code::kUnavailable));
   REQUIRE(client.wait_lost(3));
@@ -377,7 +378,7 @@ TEST_CASE("transport: a full queue is an error, not memory", "[transport]") {
   CHECK(client.transport->send(mute, Channel::kBulk, frame_of(1)).code() ==
         Code::kResourceExhausted);
   CHECK(client.transport->counters().send_overflow == 1);
-  // They are lost with the attempt.
+  // The frames are lost with the attempt.
   REQUIRE(client.wait_lost(1, 15000));
   CHECK(client.losses[0].why.code() == Code::kUnavailable);
   CHECK(client.losses[0].why.message().find("prove to own the key") != std::string::npos);
@@ -462,7 +463,7 @@ TEST_CASE("transport: another protocol version is told so in words, by both side
     CHECK(why.message().find("the same release of Troupe on every machine") != std::string::npos);
     CHECK(server.frames.empty());
     CHECK(server.transport->counters().rejected_version >= 1);
-    // It is final: nothing is tried again.
+    // The failure is final: nothing is tried again.
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     CHECK(client.losses.size() == 1);
     CHECK(client.connections.size() == 1);
